@@ -1,0 +1,81 @@
+"""What every collaborative model offers, so that the blend and the evaluation need not know which it is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from typing_extensions import Self
+
+from genre_gen.errors import UsageError
+from genre_gen.interactions import History, Interactions
+
+
+class CollaborativeModel(ABC):
+    """A recommender that learns from interactions alone.
+
+    Users are given as histories, never as ids: a user known from training and one met today are treated alike.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def fit(self, interactions: Interactions) -> Self:
+        """Learn from the training interactions and return the model itself."""
+
+    @abstractmethod
+    def score(self, histories: Sequence[History]) -> NDArray[np.float32]:
+        """Score every catalog row for each history: float32 ``[len(histories), n_items]``, finite, higher is better."""
+
+    @abstractmethod
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return what was learned, ready for safetensors."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Return the hyper-parameters and sizes, ready for JSON."""
+
+    @classmethod
+    @abstractmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
+        """Restore a fitted model."""
+
+
+def history_matrix(
+    histories: Sequence[History],
+    n_items: int,
+    weigh: Callable[[NDArray[np.int64]], NDArray[np.floating]] | None = None,
+) -> sparse.csr_matrix:
+    """Lay histories out as a sparse matrix ``[len(histories), n_items]``, float32.
+
+    Args:
+        histories: may be empty ones; their rows are all zero.
+        n_items: size of the catalog.
+        weigh: turns ages (int64, 0 = most recent interaction) into weights; an item that occurs twice gets the
+            larger one. None gives 1 to each item.
+
+    Raises:
+        UsageError: a history holds a row that the model has never been told of.
+    """
+    lengths = np.fromiter((len(history) for history in histories), dtype=np.int64, count=len(histories))
+    columns = np.concatenate([history.rows for history in histories] + [np.zeros(0, dtype=np.int64)])
+    if len(columns) and not 0 <= columns.min() <= columns.max() < n_items:
+        raise UsageError(
+            f"a history holds catalog row {columns.max() if columns.max() >= n_items else columns.min()}, but the "
+            f"model was fitted on {n_items} items; fit it again on the present catalog"
+        )
+    owners = np.repeat(np.arange(len(histories)), lengths)
+    ages = np.repeat(np.cumsum(lengths), lengths) - 1 - np.arange(len(columns))
+    # Of an item's occurrences only the most recent one is kept: sort by owner and age, then take each first.
+    order = np.lexsort((ages, owners))
+    pairs = owners[order] * n_items + columns[order]
+    _, first = np.unique(pairs, return_index=True)
+    kept = order[first]
+    values = np.ones(len(kept)) if weigh is None else weigh(ages[kept])
+    return sparse.csr_matrix(
+        (values.astype(np.float32), (owners[kept], columns[kept])), shape=(len(histories), n_items)
+    )

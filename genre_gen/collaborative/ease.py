@@ -1,0 +1,91 @@
+"""EASE: a linear item-to-item model in closed form (Steck, WWW 2019, https://arxiv.org/abs/1905.03375)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import lapack
+from typing_extensions import Self
+
+from genre_gen.collaborative.base import CollaborativeModel, history_matrix
+from genre_gen.errors import ConfigError, DataError
+from genre_gen.interactions import History, Interactions
+
+MAX_ITEMS = 20_000
+"""Fitting holds a dense float64 ``[n_items, n_items]``: 3.2 GB here, and minutes of work."""
+
+
+class Ease(CollaborativeModel):
+    """Predict a user's binary history from itself, with no item explaining itself.
+
+    ``B = argmin |X - X B|^2 + l2 |B|^2`` with a zero diagonal, which is ``B = I - P diag(1 / P)`` for
+    ``P = (X'X + l2 I)^-1``.
+
+    Args:
+        l2: strength of the regularisation, > 0; choose it on validation cases.
+        recency: weight of an interaction when scoring is ``(1 + age) ** -recency``, age 0 being the most recent;
+            0 weighs the whole history alike, as the paper does.
+    """
+
+    name: ClassVar[str] = "ease"
+
+    def __init__(self, l2: float = 200.0, recency: float = 0.5) -> None:
+        """Set the hyper-parameters; raises ConfigError where they are out of range."""
+        if not l2 > 0:
+            raise ConfigError(f"ease: l2 is {l2}; it must be > 0, or the matrix cannot be inverted (try 200)")
+        if recency < 0:
+            raise ConfigError(f"ease: recency is {recency}; it must be >= 0")
+        self.l2, self.recency = l2, recency
+        self.weights: NDArray[np.float32] = np.zeros((0, 0), dtype=np.float32)
+
+    def fit(self, interactions: Interactions) -> Self:
+        """Solve for the item-to-item weights.
+
+        Raises:
+            DataError: more than MAX_ITEMS items.
+        """
+        if interactions.n_items > MAX_ITEMS:
+            raise DataError(
+                f"ease: {interactions.n_items} items need a dense matrix of "
+                f"{8 * interactions.n_items**2 / 1e9:.0f} GB (at most {MAX_ITEMS} items are taken); "
+                "leave ease out of the blend's members, item_knn is the sparse relative"
+            )
+        users = history_matrix(interactions.histories(), interactions.n_items).astype(np.float64)
+        gram = (users.T @ users).toarray(order="F")
+        gram[np.diag_indices_from(gram)] += self.l2
+        # Cholesky in float64 and in place: the condition number is about (most frequent item) / l2, and a second
+        # [n_items, n_items] copy is what would exhaust the memory first.
+        factor, failed = lapack.dpotrf(gram, lower=1, overwrite_a=1)
+        inverse, failed_too = lapack.dpotri(factor, lower=1, overwrite_c=1)
+        if failed or failed_too:
+            raise DataError(f"ease: the item matrix cannot be inverted with l2 {self.l2}; choose a larger l2")
+        weights = inverse.astype(np.float32)  # the lower triangle of P; the upper one is mirrored next
+        weights += np.tril(weights, -1).T
+        weights /= -np.diag(inverse).astype(np.float32)
+        np.fill_diagonal(weights, 0.0)
+        self.weights = np.ascontiguousarray(weights)
+        return self
+
+    def score(self, histories: Sequence[History]) -> NDArray[np.float32]:
+        """Return the weighted history times the learned weights: float32 ``[len(histories), n_items]``."""
+        recency = self.recency
+        seen = history_matrix(histories, len(self.weights), (lambda age: (1.0 + age) ** -recency) if recency else None)
+        return np.asarray(seen @ self.weights, dtype=np.float32)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return ``weights``, float32 ``[n_items, n_items]`` (from, to)."""
+        return {"weights": self.weights}
+
+    def settings(self) -> dict[str, Any]:
+        """Return the hyper-parameters."""
+        return {"l2": self.l2, "recency": self.recency}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
+        """Restore a fitted model."""
+        model = cls(**settings)
+        model.weights = np.asarray(arrays["weights"], dtype=np.float32)
+        return model

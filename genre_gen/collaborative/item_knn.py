@@ -1,0 +1,87 @@
+"""ItemKNN: items liked by the same users (Sarwar et al., WWW 2001), sparse, for catalogs that EASE cannot hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from typing_extensions import Self
+
+from genre_gen.collaborative.base import CollaborativeModel, history_matrix
+from genre_gen.errors import ConfigError
+from genre_gen.interactions import History, Interactions
+
+BLOCK = 1024
+"""Items whose similarities are held at once."""
+
+
+class ItemKNN(CollaborativeModel):
+    """Score an item by its cosine similarity to the items of the history.
+
+    ``S[a, b] = together(a, b) / (sqrt(users(a) users(b)) + shrink)``, and of each row only the ``neighbours`` largest.
+
+    Args:
+        neighbours: kept per item, >= 1.
+        shrink: pseudo-count that holds back pairs seen together by chance, >= 0.
+        recency: how fast the weight of a history's items falls with their age, >= 0.
+    """
+
+    name: ClassVar[str] = "item_knn"
+
+    def __init__(self, neighbours: int = 100, shrink: float = 10.0, recency: float = 1.0) -> None:
+        """Set the hyper-parameters; raises ConfigError where one is out of range."""
+        if neighbours < 1 or shrink < 0 or recency < 0:
+            raise ConfigError(
+                f"item_knn: neighbours {neighbours}, shrink {shrink}, recency {recency}; neighbours must be >= 1 and "
+                "the others >= 0"
+            )
+        self.neighbours, self.shrink, self.recency = neighbours, shrink, recency
+        self.similar = sparse.csr_matrix((0, 0), dtype=np.float32)
+
+    def fit(self, interactions: Interactions) -> Self:
+        """Compute the similarities, block by block."""
+        users = history_matrix(interactions.histories(), interactions.n_items).astype(np.float64)
+        root = np.sqrt(np.asarray(users.sum(axis=0)).ravel())
+        items = sparse.csr_matrix(users.T)  # [n_items, n_users]
+        blocks = []
+        for begin in range(0, interactions.n_items, BLOCK):
+            block = sparse.coo_matrix(items[begin : begin + BLOCK] @ users)
+            values = block.data / (root[begin + block.row] * root[block.col] + self.shrink)
+            values[begin + block.row == block.col] = 0.0
+            blocks.append(_strongest(sparse.csr_matrix((values, (block.row, block.col)), block.shape), self.neighbours))
+        self.similar = sparse.csr_matrix(sparse.vstack(blocks)).astype(np.float32)
+        return self
+
+    def score(self, histories: Sequence[History]) -> NDArray[np.float32]:
+        """Return the summed similarity to each history: float32 ``[len(histories), n_items]``."""
+        seen = history_matrix(histories, self.similar.shape[0], lambda age: (1.0 + age) ** -self.recency)
+        return np.asarray((seen @ self.similar).toarray(), dtype=np.float32)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the similarities (from, to) in CSR form: ``data``, ``indices``, ``indptr``."""
+        return {"data": self.similar.data, "indices": self.similar.indices, "indptr": self.similar.indptr}
+
+    def settings(self) -> dict[str, Any]:
+        """Return the hyper-parameters."""
+        return {"neighbours": self.neighbours, "shrink": self.shrink, "recency": self.recency}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
+        """Restore a fitted model."""
+        model = cls(**settings)
+        n_items = len(arrays["indptr"]) - 1
+        parts = (arrays["data"], arrays["indices"], arrays["indptr"])
+        model.similar = sparse.csr_matrix(parts, shape=(n_items, n_items), dtype=np.float32)
+        return model
+
+
+def _strongest(matrix: sparse.csr_matrix, n: int) -> sparse.csr_matrix:
+    """Keep the ``n`` largest positive entries of each row; equal ones by column, so that the result is certain."""
+    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    order = np.lexsort((matrix.indices, -matrix.data, rows))
+    place = np.arange(len(order)) - matrix.indptr[rows[order]]
+    kept = order[(place < n) & (matrix.data[order] > 0)]
+    return sparse.csr_matrix((matrix.data[kept], (rows[kept], matrix.indices[kept])), shape=matrix.shape)

@@ -1,0 +1,65 @@
+"""Popularity: what everybody takes, whoever asks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import Self
+
+from genre_gen.collaborative.base import CollaborativeModel, history_matrix
+from genre_gen.errors import ConfigError, DataError
+from genre_gen.interactions import History, Interactions
+
+SECONDS_PER_DAY = 86_400
+
+
+class Popularity(CollaborativeModel):
+    """Score an item by the logarithm of its number of interactions, the same for every history.
+
+    Args:
+        half_life_days: an interaction this much older than the newest one counts half; None counts all alike.
+    """
+
+    name: ClassVar[str] = "popularity"
+
+    def __init__(self, half_life_days: float | None = None) -> None:
+        """Set the hyper-parameter; raises ConfigError where the half-life is not positive."""
+        if half_life_days is not None and not half_life_days > 0:
+            raise ConfigError(f"popularity: half_life_days is {half_life_days}; give a number > 0, or leave it out")
+        self.half_life_days = half_life_days
+        self.log_counts: NDArray[np.float32] = np.zeros(0, dtype=np.float32)
+
+    def fit(self, interactions: Interactions) -> Self:
+        """Count each item's interactions; raises DataError where a half-life is set and the data has no times."""
+        weights = None
+        if self.half_life_days is not None:
+            if interactions.times is None:
+                raise DataError("popularity: half_life_days needs times, which this data lacks; leave it out")
+            ages = (interactions.times.max() - interactions.times) / SECONDS_PER_DAY
+            weights = 0.5 ** (ages / self.half_life_days)
+        counts = np.bincount(interactions.rows, weights, minlength=interactions.n_items)
+        self.log_counts = np.log1p(counts).astype(np.float32)
+        return self
+
+    def score(self, histories: Sequence[History]) -> NDArray[np.float32]:
+        """Repeat the popularity for each history: float32 ``[len(histories), n_items]``."""
+        history_matrix(histories, len(self.log_counts))  # refuses rows of another catalog, as every model does
+        return np.tile(self.log_counts, (len(histories), 1))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return ``log_counts``, float32 ``[n_items]``."""
+        return {"log_counts": self.log_counts}
+
+    def settings(self) -> dict[str, Any]:
+        """Return the half-life."""
+        return {"half_life_days": self.half_life_days}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
+        """Restore a fitted model."""
+        model = cls(**settings)
+        model.log_counts = np.asarray(arrays["log_counts"], dtype=np.float32)
+        return model

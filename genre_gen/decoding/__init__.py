@@ -1,0 +1,1 @@
+"""Constrained decoding: only items of the catalog, the best first, each at most once."""

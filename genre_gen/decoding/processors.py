@@ -1,0 +1,154 @@
+"""The trie as a logits processor, for ``generate`` of transformers and for ``outlines.Generator``.
+
+Both are adapters for other people's loops; :mod:`genre_gen.decoding.search` is faster and exact. They keep no state per
+row: each step reads anew what every row has generated since the prompt, so beams may be reordered, sampled or batched
+at will.
+
+What they return for a row that may go on are log-probabilities over the code vocabulary, as the search counts them:
+beam search with ``length_penalty=0`` gives the scores of ``search(beams=...)``. After a complete code only the end
+token is left, at no cost. A row that cannot go on (its tokens are no beginning of a code, nothing is allowed, or its
+scores are NaN or infinite) is ended with its code incomplete, so that it never becomes an item, and at a score that
+keeps it behind all others.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from outlines.processors import OutlinesLogitsProcessor
+from torch import Tensor
+from transformers import LogitsProcessor
+
+from genre_gen.decoding.trie import NOWHERE, Ints, Trie
+from genre_gen.errors import UsageError
+
+FAILED = -1e9
+"""Score of ending a row that cannot go on; finite, because ``generate`` cannot choose from no token at all."""
+
+
+class Constraint:
+    """What both adapters share: from the tokens since the prompt to the scores of the next token."""
+
+    def __init__(
+        self, trie: Trie, first_code: int, eos_token_id: int, allowed: NDArray[np.bool_] | None = None
+    ) -> None:
+        """Prepare the constraint of one request or of a batch.
+
+        Args:
+            trie: of the catalog's item codes.
+            first_code: the model's id of code token 0; the other code tokens follow.
+            eos_token_id: the model's end token.
+            allowed: bool ``[n_items]`` for all rows alike, or ``[users, n_items]``, where each user has the same number
+                of consecutive rows (beams or samples); None allows all.
+
+        Raises:
+            UsageError: an end token among the code tokens, or ``allowed`` of another catalog.
+        """
+        last_code = first_code + trie.vocabulary - 1
+        if first_code <= eos_token_id <= last_code:
+            raise UsageError(f"the end token {eos_token_id} is one of the code tokens, {first_code} to {last_code}")
+        self.trie, self.first_code, self.eos_token_id = trie, first_code, eos_token_id
+        each = [None] if allowed is None else np.atleast_2d(allowed)
+        self._tallies = np.stack([trie.tally(own) for own in each])  # [users, n_items + 1]
+
+    def scores(self, generated: Tensor, scores: Tensor) -> Tensor:
+        """Return the scores of the next token, float32 ``[rows, model's vocabulary]``.
+
+        Args:
+            generated: int64 ``[rows, steps]``, what each row has generated so far.
+            scores: ``[rows, model's vocabulary]``, logits or log-probabilities.
+        """
+        span = slice(self.first_code, self.first_code + self.trie.vocabulary)
+        if scores.shape[1] < span.stop:
+            raise UsageError(f"code tokens end at id {span.stop - 1}, but the model has only {scores.shape[1]} tokens")
+        codes = scores[:, span].float()
+        # An earlier processor may have excluded tokens (-inf); NaN and +inf come from broken weights only.
+        sound = ~(torch.isnan(codes) | torch.isposinf(codes)).any(dim=1)
+        log_probabilities = torch.log_softmax(codes, dim=1)
+        nodes = self.trie.walk(self._local(generated))
+        complete = (nodes >= 0) & self.trie.is_leaf(nodes)
+        open_rows = np.flatnonzero((nodes >= 0) & ~complete)
+        owners, children = self.trie.expand(nodes[open_rows])
+        owners = open_rows[owners]
+        alive = self._allowed(owners, children, len(nodes))
+        rows, tokens = self._to(owners[alive], scores), self._to(self.trie.tokens[children[alive]], scores)
+        result = torch.full(scores.shape, -torch.inf, device=scores.device)
+        result[rows, tokens + self.first_code] = log_probabilities[rows, tokens]
+        result[~sound] = -torch.inf
+        result[:, self.eos_token_id] = torch.where(torch.isfinite(result).any(dim=1), -torch.inf, FAILED)
+        result[self._to(np.flatnonzero(complete), scores), self.eos_token_id] = 0.0
+        return result
+
+    def rows(self, generated: Tensor) -> NDArray[np.int64]:
+        """Return the catalog row that each generated sequence names, int64 ``[rows]``; -1 where it is no allowed item.
+
+        Beam search with more beams than allowed items repeats items, at scores below ``FAILED``: drop those too.
+
+        Args:
+            generated: int64 ``[rows, steps]``, without the prompt; what follows a complete code is not read.
+        """
+        nodes = self.trie.walk(self._local(generated))
+        item = (nodes >= 0) & self.trie.is_leaf(nodes)
+        item[item] = self._allowed(np.flatnonzero(item), nodes[item], len(nodes))
+        return np.where(item, self.trie.row(np.where(item, nodes, 0)), NOWHERE)
+
+    def _local(self, generated: Tensor) -> NDArray[np.int64]:
+        return generated.cpu().numpy() - self.first_code
+
+    def _allowed(self, rows: Ints, nodes: Ints, n_rows: int) -> NDArray[np.bool_]:
+        """Tell for pairs of a row and a node whether anything below the node is allowed for the row's user."""
+        users = len(self._tallies)
+        if n_rows % users:
+            raise UsageError(f"{n_rows} rows cannot be shared out among {users} users; allowed needs a row per prompt")
+        user = rows // (n_rows // users)
+        return self._tallies[user, self.trie.end[nodes]] > self._tallies[user, self.trie.begin[nodes]]
+
+    @staticmethod
+    def _to(numbers: Ints, like: Tensor) -> Tensor:
+        return torch.as_tensor(numbers.astype(np.int64), device=like.device)
+
+
+class CatalogLogitsProcessor(LogitsProcessor):
+    """Keeps ``generate`` of transformers to the catalog: greedy, beams, sampling, batches padded on the left.
+
+    Example:
+        ``model.generate(**inputs, logits_processor=[CatalogLogitsProcessor(constraint, prompt_length)])``, with
+        ``max_new_tokens`` one more than the longest code, and then ``constraint.rows(output[:, prompt_length:])``.
+    """
+
+    def __init__(self, constraint: Constraint, prompt_length: int) -> None:
+        """Constrain what follows the first ``prompt_length`` ids (padding included) of every row."""
+        self.constraint, self.prompt_length = constraint, prompt_length
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        """Return the scores of the next token; see :meth:`Constraint.scores`."""
+        return self.constraint.scores(input_ids[:, self.prompt_length :], scores)
+
+
+class CatalogOutlinesProcessor(OutlinesLogitsProcessor):
+    """Keeps an ``outlines.Generator`` over a transformers model to the catalog.
+
+    Outlines returns text, and leaves special tokens out of it: add the code tokens to the tokenizer as ordinary ones.
+
+    Example:
+        ``outlines.Generator(outlines_model, processor=CatalogOutlinesProcessor(constraint))("...", max_new_tokens=4)``
+    """
+
+    def __init__(self, constraint: Constraint) -> None:
+        """Constrain what follows the prompt, whose length the first call of each generation shows."""
+        super().__init__("torch")
+        self.constraint = constraint
+        self._prompt_length: int | None = None
+
+    def reset(self) -> None:
+        """Forget the prompt's length; Outlines calls this before each generation."""
+        self._prompt_length = None
+
+    def process_logits(self, input_ids: Any, logits: Any) -> Any:
+        """Return the scores of the next token; see :meth:`Constraint.scores`."""
+        if self._prompt_length is None:
+            self._prompt_length = input_ids.shape[1]
+        return self.constraint.scores(input_ids[:, self._prompt_length :], logits)

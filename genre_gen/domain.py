@@ -1,0 +1,330 @@
+"""Domain: one kind of thing to recommend, as its ``domain.toml`` describes it.
+
+Every key is documented where it stands, in ``catalogs/movies/domain.toml``; this module says which keys there are,
+which values they take, and what they are when left out.
+"""
+
+from __future__ import annotations
+
+import difflib
+import keyword
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from typing_extensions import Self
+
+from genre_gen.errors import ConfigError
+from genre_gen.paths import assets_folder
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # pragma: no cover
+    import tomli as tomllib
+
+FILE = "domain.toml"
+
+
+def _as_names(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Names: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_as_names), Field(min_length=1)]
+"""Column names, the first that the file has is taken. A single name may be written without brackets."""
+
+Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+
+
+class Settings(BaseModel):
+    """Base of all sections: frozen, unknown keys refused, numbers finite."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Columns(Settings):
+    """Which column of the data holds what. Rating, time and text are optional; a column named here must exist."""
+
+    user: Names = ("user_id", "userId", "user")
+    item: Names = ("item_id", "itemId", "item", "id")
+    title: Names = ("title",)
+    rating: Names | None = None
+    time: Names | None = None
+    text: Names | None = None
+
+
+class Policies(Settings):
+    """What to do with data that does not hold; whatever is dropped is counted and reported."""
+
+    duplicates: Literal["keep_first", "keep_last", "keep", "error"] = "keep_last"
+    unknown_items: Literal["drop", "error"] = "error"
+    ratings: Literal["drop", "error"] = "error"
+    times: Literal["drop", "error"] = "error"
+    missing_ids: Literal["drop", "error"] = "error"
+    repeated_items: Literal["keep_first", "error"] = "error"
+    attributes: Literal["unknown", "error"] = "unknown"
+
+
+class DataSettings(Settings):
+    """Where the data lies and how to read it."""
+
+    source: str | None = None
+    path: str | None = None
+    reader: Literal["auto", "recbole", "movielens", "amazon", "table"] = "auto"
+    items: str | None = None
+    interactions: str | None = None
+    encoding: str = "utf-8"
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    time_unit: Literal["s", "ms"] = "s"
+    columns: Columns = Columns()
+    policies: Policies = Policies()
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.source is None) == (self.path is None):
+            raise ValueError('give either source (a name such as "ml-100k") or path (a folder or zip file)')
+        return self
+
+
+class FieldSettings(Settings):
+    """One attribute of the items."""
+
+    type: Literal["text", "number", "list"]
+    columns: Names | None = None
+    separator: str | None = None
+    unknown: tuple[str, ...] = ()
+    in_title: bool = False
+
+    @model_validator(mode="after")
+    def _fits_type(self) -> Self:
+        if self.in_title and self.type != "number":
+            raise ValueError("in_title works for number fields only")
+        if self.separator is not None and (self.type != "list" or not self.separator):
+            raise ValueError("separator is a non-empty text, for list fields only")
+        return self
+
+
+class TaskSettings(Settings):
+    """How much a task counts in training, and at which depth of the model its loss is taken."""
+
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    depth: Literal["exit", "full"] = "full"
+
+
+class CodeSettings(Settings):
+    """How items are named to the model."""
+
+    scheme: Literal["atomic", "semantic", "title", "numeric"] = "atomic"
+    length: Annotated[int, Field(ge=1, le=16)] = 3
+    width: Annotated[int, Field(ge=2, le=65536)] = 256
+
+
+class ModelSettings(Settings):
+    """Which language model, and how it is tuned."""
+
+    llm: str = "smollm2-135m"
+    exit_layer: Annotated[int, Field(ge=1)] | None = None
+    adapter: Literal["full", "lora"] = "full"
+    quantization: Literal["none", "int8", "nf4"] = "none"
+    max_history: Annotated[int, Field(ge=1)] = 200
+
+
+class Training(Settings):
+    """How long and how fast the model learns."""
+
+    epochs: Annotated[int, Field(ge=1)] = 10
+    max_minutes: Annotated[float, Field(gt=0)] | None = None
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-4
+    code_learning_rate: Annotated[float, Field(gt=0)] = 2e-3
+    batch_tokens: Annotated[int, Field(ge=1)] = 2048
+    warmup_share: Share = 0.05
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    window: Annotated[int, Field(ge=2)] = 200
+    patience: Annotated[int, Field(ge=1)] = 3
+    validations_per_epoch: Annotated[int, Field(ge=1)] = 1
+    validation_users: Annotated[int, Field(ge=1)] = 500
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class BlendSettings(Settings):
+    """Which collaborative models are blended with the language model."""
+
+    members: tuple[str, ...] = ("transitions", "ease", "popularity")
+
+
+class Domain(Settings):
+    """Everything a domain decides. Build one with :meth:`load`.
+
+    Attributes:
+        name: the domain's name, which also names its prompts.
+        repeat: may an item be recommended that the user has had already.
+        liked_from: rating from which an item counts as liked; None where the data has no ratings.
+        rating_scale: lowest and highest possible rating; None where the data has no ratings.
+        fields: attribute name -> its type and where the data has it, in the order items show them.
+        tasks: task name -> weight and depth.
+        catalog_folder: where ``domain.toml`` lies.
+        prompts_folder: where the domain's templates lie.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+    repeat: bool = False
+    liked_from: float | None = None
+    rating_scale: tuple[float, float] | None = None
+    data: DataSettings
+    fields: dict[str, FieldSettings] = {}
+    tasks: dict[str, TaskSettings] = {"next_item": TaskSettings(weight=1.0, depth="exit")}
+    codes: CodeSettings = CodeSettings()
+    model: ModelSettings = ModelSettings()
+    training: Training = Training()
+    blend: BlendSettings = BlendSettings()
+    catalog_folder: Path = Field(default=Path(), exclude=True)
+    prompts_folder: Path = Field(default=Path(), exclude=True)
+
+    @field_validator("fields")
+    @classmethod
+    def _usable_field_names(cls, fields: dict[str, FieldSettings]) -> dict[str, FieldSettings]:
+        for name in fields:
+            if not name.isidentifier() or keyword.iskeyword(name) or name in ("id", "title"):
+                raise ValueError(
+                    f"{name!r} cannot name a field: use a plain word, not id, title or one of Python's own"
+                )
+        return fields
+
+    @model_validator(mode="after")
+    def _ratings_agree(self) -> Self:
+        if self.rating_scale is not None:
+            low, high = self.rating_scale
+            if not low < high:
+                raise ValueError(f"rating_scale [{low:g}, {high:g}] must run from low to high")
+            if self.liked_from is not None and not low <= self.liked_from <= high:
+                raise ValueError(f"liked_from {self.liked_from:g} is outside rating_scale [{low:g}, {high:g}]")
+        return self
+
+    @classmethod
+    def load(cls, name: str | Path) -> Domain:
+        """Read a domain by name, or from the folder that holds its ``domain.toml``.
+
+        A name is looked for in ``./catalogs`` and then among the shipped domains; its prompts in ``./prompts`` and then
+        among the shipped ones, so either can be changed alone. A folder (anything with a path separator, or a ``Path``)
+        brings its prompts in ``prompts/``, or else uses those of its name.
+
+        Raises:
+            ConfigError: no such domain, or every problem of its ``domain.toml`` at once, each with its key.
+        """
+        folder = _find_folder(name)
+        file = folder / FILE
+        try:
+            settings = tomllib.loads(file.read_text(encoding="utf-8-sig"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+            raise ConfigError(f"{file}: not valid TOML: {problem}") from None
+        domain = cls.from_settings(settings, where=str(file))
+        prompts = folder / "prompts" if (folder / "prompts").is_dir() else _find_prompts(domain.name)
+        return domain.model_copy(update={"catalog_folder": folder, "prompts_folder": prompts})
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any], where: str = "settings") -> Domain:
+        """Check settings as ``domain.toml`` (or :meth:`settings`) holds them; ``where`` names them in messages.
+
+        Raises:
+            ConfigError: every problem at once.
+        """
+        problems = [f"{key}: unknown key" for key in ("catalog_folder", "prompts_folder") if key in settings]
+        try:
+            domain = cls.model_validate(settings)
+        except ValidationError as error:
+            problems += [_describe(problem) for problem in error.errors()]
+        if problems:
+            raise ConfigError(f"{where}: " + "; ".join(problems))
+        return domain
+
+    def settings(self) -> dict[str, Any]:
+        """Return all settings as JSON values; ``from_settings`` restores them."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def changed(self, changes: Mapping[str, Any]) -> Domain:
+        """Return the domain with some settings replaced, such as ``{"training.epochs": 3, "model.llm": "my-model"}``.
+
+        A value of None removes the key, so that its default holds.
+
+        Raises:
+            ConfigError: an unknown key or a value that does not fit.
+        """
+        settings = self.settings()
+        for path, value in changes.items():
+            *sections, key = path.split(".")
+            section = settings
+            for name in sections:
+                section = section.setdefault(name, {})
+                if not isinstance(section, dict):
+                    raise ConfigError(f"{path}: {name} is a value, not a section of settings")
+            if value is None:
+                section.pop(key, None)
+            else:
+                section[key] = value
+        changed = self.from_settings(settings, where=f"domain {self.name} with " + ", ".join(changes))
+        return changed.model_copy(update={"catalog_folder": self.catalog_folder, "prompts_folder": self.prompts_folder})
+
+    @staticmethod
+    def available() -> tuple[str, ...]:
+        """Return the names that :meth:`load` finds from the working directory."""
+        files = (file for root in _roots("catalogs") for file in root.glob(f"*/{FILE}"))
+        return tuple(sorted({file.parent.name for file in files}))
+
+
+def _roots(kind: Literal["catalogs", "prompts"]) -> tuple[Path, Path]:
+    return Path.cwd() / kind, assets_folder() / kind
+
+
+def _find_folder(name: str | Path) -> Path:
+    """Return the folder that holds the ``domain.toml`` of a name or path."""
+    if isinstance(name, Path) or "/" in name or "\\" in name:
+        folder = Path(name).expanduser()
+        if (folder / FILE).is_file():
+            return folder
+        raise ConfigError(f"{folder / FILE}: no such file; a domain's folder holds a {FILE}")
+    for root in _roots("catalogs"):
+        if (root / name / FILE).is_file():
+            return root / name
+    names = Domain.available()
+    raise ConfigError(f"no domain {name!r}{_suggest(name, names)}; there are: {', '.join(names) or 'none'}")
+
+
+def _find_prompts(name: str) -> Path:
+    """Return the prompts folder of a domain; it may not exist, which the prompt book reports."""
+    own, shipped = (root / name for root in _roots("prompts"))
+    return own if own.is_dir() else shipped
+
+
+def _describe(problem: Any) -> str:
+    """Turn one pydantic problem into ``key: what is wrong``, with the closest key for a misspelt one."""
+    path = [str(part) for part in problem["loc"]]
+    key = ".".join(path)
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: unknown key{_suggest(path[-1], _keys(path[:-1]))}"
+    if problem["type"] == "missing":
+        return f"{key}: missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    given = problem["input"]
+    shown = f" (it is {given!r})" if isinstance(given, (str, int, float, bool)) else ""
+    return f"{key}: {message}{shown}" if key else message
+
+
+def _keys(path: list[str]) -> tuple[str, ...]:
+    """Return the keys of the section at a path."""
+    section: type[BaseModel] = Domain
+    tables: dict[str, type[BaseModel]] = {"fields": FieldSettings, "tasks": TaskSettings}
+    for depth, name in enumerate(path):
+        if depth == 0 and name in tables:
+            return tuple(tables[name].model_fields)
+        annotation = section.model_fields[name].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return ()
+        section = annotation
+    return tuple(name for name, field in section.model_fields.items() if not field.exclude)
+
+
+def _suggest(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f", did you mean {close[0]!r}?" if close else ""

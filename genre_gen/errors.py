@@ -1,0 +1,59 @@
+"""Errors a user can act on: what was wrong, where, and what to do about it.
+
+Every error the library raises on purpose derives from :class:`GenreGenError`; the command line prints
+``str(error)`` as one line and exits with 1 (or 2 for :class:`UsageError`).
+"""
+
+from __future__ import annotations
+
+
+class GenreGenError(Exception):
+    """Base of all errors raised on purpose. The message is one line that ends with the remedy."""
+
+
+class UsageError(GenreGenError, ValueError):
+    """An argument that cannot be meant: n = 0, an empty history, two ways of naming the user at once."""
+
+
+class DataError(GenreGenError):
+    """A data file that cannot be read as declared: names the file, the line and the value."""
+
+
+class ConfigError(GenreGenError):
+    """A ``domain.toml`` or training setting that does not hold: unknown key, wrong type, missing file."""
+
+
+class PromptError(GenreGenError):
+    """A template that does not parse, names an unknown variable, or exceeds its limits."""
+
+
+class UnknownItemError(GenreGenError, KeyError):
+    """An item id or title that the catalog does not hold; carries the closest titles."""
+
+    def __str__(self) -> str:
+        """Return the message itself (``KeyError`` would quote it)."""
+        return str(self.args[0]) if self.args else ""
+
+
+class UnknownUserError(GenreGenError, KeyError):
+    """A user id without interactions in the training data."""
+
+    def __str__(self) -> str:
+        """Return the message itself (``KeyError`` would quote it)."""
+        return str(self.args[0]) if self.args else ""
+
+
+class FilterError(GenreGenError, ValueError):
+    """A ``where`` expression that does not parse or names a field the catalog lacks."""
+
+
+class SourceError(GenreGenError):
+    """Data or a model that cannot be fetched, or whose checksum does not match."""
+
+
+class CheckpointError(GenreGenError):
+    """A saved folder that is incomplete, damaged or made for other data."""
+
+
+class DecodingError(GenreGenError):
+    """The model's scores cannot be trusted (NaN or infinite), so nothing may be generated from them."""

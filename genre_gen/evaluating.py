@@ -1,0 +1,83 @@
+"""Evaluating a trained recommender beside classic peers, or a file of picks."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from genre_gen.collaborative import MEMBERS, SVD
+from genre_gen.evaluation.protocol import evaluate_lists, evaluate_scorers, lists_from_picks
+from genre_gen.evaluation.report import Report
+from genre_gen.interactions import Split
+from genre_gen.picks import read_picks
+from genre_gen.recommender import LLM_MEMBER, OURS, OURS_ALONE, Recommender, new_member
+
+AT = (5, 10, 20)
+Part = Literal["validation", "test"]
+
+
+def evaluate_recommender(recommender: Recommender, split: Split, part: Part, *, peers: bool = True) -> Report:
+    """Rank every case's target by the recommender, its parts, and every other classic model the library has.
+
+    All models have learned from the same interactions, those that the recommender was trained on.
+
+    Args:
+        recommender: trained on ``split.train``.
+        split: of the same interactions.
+        part: which cases.
+        peers: also fit and rank with the classic models that are no members of the blend.
+    """
+    scorers, seconds = recommender.scorers(), dict(recommender.seconds)
+    for name in MEMBERS if peers else ():
+        if name in scorers or (MEMBERS[name] is SVD and recommender.trained_on.ratings is None):
+            continue
+        begin = time.perf_counter()
+        scorers[name] = new_member(name, recommender.domain).fit(recommender.trained_on).score
+        seconds[name] = time.perf_counter() - begin
+    seconds[OURS_ALONE] = seconds.get(LLM_MEMBER, 0.0)
+    seconds[OURS] = sum(recommender.seconds.values())
+    report = evaluate_scorers(
+        scorers,
+        split.cases(part),
+        len(recommender.catalog),
+        AT,
+        recommender.domain.repeat,
+        mixtures=recommender.mixtures(),
+        counts=np.bincount(recommender.trained_on.rows, minlength=len(recommender.catalog)),
+        costs={name: {"train_seconds": seconds[name]} for name in (*scorers, OURS) if name in seconds},
+        data=recommender.domain.name,
+        split=f"{split.name}, {part}",
+    )
+    notes = {"blend": dict(recommender.blend.weights), "seed": recommender.domain.training.seed}
+    results = sorted(report.results, key=lambda result: -result.figure("N@10"))
+    return replace(report, results=tuple(results), notes=notes)
+
+
+def evaluate_picks(recommender: Recommender, split: Split, part: Part, file: Path) -> Report:
+    """Evaluate the picks of a file by the same protocol; a target outside a user's picks is a miss."""
+    table = read_picks(file)
+    rows = np.array([recommender.catalog.row(item) for item in table["item"].to_list()], np.int64)
+    lists = lists_from_picks(table["user"].to_list(), table["rank"].to_numpy(), rows, split.cases(part))
+    return evaluate_lists(
+        file.name,
+        lists,
+        split.cases(part),
+        len(recommender.catalog),
+        tuple(cut for cut in AT if cut <= lists.shape[1]) or (lists.shape[1],),
+        recommender.domain.repeat,
+        data=recommender.domain.name,
+        split=f"{split.name}, {part}",
+    )
+
+
+def write_report(report: Report, folder: Path) -> tuple[Path, Path]:
+    """Write a report as ``evaluation.json`` and ``evaluation.png`` into a folder; return both paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text, picture = folder / "evaluation.json", folder / "evaluation.png"
+    text.write_text(report.to_json() + "\n", encoding="utf-8")
+    report.plot(picture, ours=OURS)
+    return text, picture

@@ -1,0 +1,234 @@
+"""One protocol for every model of a table: full ranking of the allowed items, the same cases, ties counted half."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genre_gen.errors import UsageError
+from genre_gen.evaluation import metrics
+from genre_gen.evaluation.report import Report, Result
+from genre_gen.interactions import Case, History, Split, allowed_items
+from genre_gen.ranking import Ranking
+
+Scorer: TypeAlias = Callable[[Sequence[History]], NDArray[np.float32]]
+"""Scores histories: float32 ``[len(histories), n_items]``, higher is better."""
+
+Mixture: TypeAlias = Callable[[Mapping[str, NDArray[np.float32]], NDArray[np.bool_]], NDArray[np.float32]]
+"""Scores made from the scorers' scores and what is allowed, such as ``Blend.combine``."""
+
+
+@runtime_checkable
+class Scored(Protocol):
+    """Anything that offers its parts as scorers by name; it may also offer ``mixtures()`` of them."""
+
+    def scorers(self) -> dict[str, Scorer]:
+        """Return the scorers by the names they shall have in a table."""
+
+
+def evaluate_scorers(
+    scorers: Mapping[str, Scorer],
+    cases: Sequence[Case],
+    n_items: int,
+    at: Sequence[int] = (5, 10, 20),
+    *,
+    repeat: bool = False,
+    mixtures: Mapping[str, Mixture] | None = None,
+    counts: NDArray[np.integer] | None = None,
+    costs: Mapping[str, Mapping[str, float]] | None = None,
+    data: str = "",
+    split: str = "",
+    batch: int = 256,
+    progress: Callable[[int], object] | None = None,
+) -> Report:
+    """Rank each case's target among all allowed items by each scorer.
+
+    Args:
+        scorers: name -> scorer, in the order of the table.
+        cases: histories and targets; at least one.
+        n_items: size of the catalog.
+        at: cuts of the metrics.
+        repeat: whether items of the history may be recommended again. A target is ranked in either case.
+        mixtures: name -> scores made from those of the scorers (a blend), which are then computed only once.
+        counts: ``[n_items]`` training interactions per item; adds novelty and popularity of the top ``max(at)``.
+        costs: name -> what else it cost, such as ``{"train_seconds": 12.0}``; the seconds of scoring are measured here.
+        data: name of the data, for the report.
+        split: name of the split and its part, for the report.
+        batch: histories scored at a time.
+        progress: called with the number of cases done after each batch.
+
+    Returns:
+        The figures of every scorer, with each user's rank kept.
+
+    Raises:
+        UsageError: no cases, or scores of the wrong shape.
+    """
+    if not cases:
+        raise UsageError("no cases to evaluate; the split left none (users need at least three interactions)")
+    mixtures, costs = mixtures or {}, costs or {}
+    names = [*scorers, *mixtures]
+    ranks: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
+    lists: dict[str, list[NDArray[np.int64]]] = {name: [] for name in names}
+    seconds = dict.fromkeys(names, 0.0)
+    for part in _batches(cases, batch):
+        histories, targets = [case.history for case in part], _targets(part)
+        allowed = allowed_items(histories, n_items, repeat)
+        ranked = allowed.copy()
+        ranked[np.arange(len(part)), targets] = True
+        scores: dict[str, NDArray[np.float32]] = {}
+        for name in names:
+            begin = time.perf_counter()
+            scores[name] = scorers[name](histories) if name in scorers else mixtures[name](scores, ranked)
+            seconds[name] += time.perf_counter() - begin
+            _check_shape(name, scores[name], (len(part), n_items))
+            ranks[name].append(metrics.ranks(scores[name], targets, ranked))
+            lists[name].append(_top(scores[name], allowed, max(at)))
+        if progress is not None:
+            progress(len(part))
+    results = [
+        Result(
+            name,
+            np.concatenate(ranks[name]),
+            list_figures(np.concatenate(lists[name]), n_items, counts),
+            {"score_seconds": seconds[name], **costs.get(name, {})},
+        )
+        for name in names
+    ]
+    return Report(tuple(results), tuple(at), n_items, _users(cases), _targets(cases), data, split, repeat)
+
+
+def evaluate_lists(
+    name: str,
+    lists: NDArray[np.integer],
+    cases: Sequence[Case],
+    n_items: int,
+    at: Sequence[int] = (5, 10, 20),
+    *,
+    repeat: bool = False,
+    counts: NDArray[np.integer] | None = None,
+    data: str = "",
+    split: str = "",
+) -> Report:
+    """Evaluate ready lists of picks with the same metrics; a target outside its list is a miss.
+
+    Args:
+        name: of the model that made the lists.
+        lists: int ``[len(cases), n]`` catalog rows, best first, -1 where a list is shorter (``lists_from_picks``).
+        cases: the questions that the lists answer, in the same order.
+        n_items: size of the catalog.
+        at: cuts of the metrics; no larger than ``n``, since beyond the list everything would be a miss.
+        repeat: whether the lists may hold items of the history.
+        counts: ``[n_items]`` training interactions per item; adds novelty and popularity of the top ``max(at)``.
+        data: name of the data, for the report.
+        split: name of the split and its part, for the report.
+
+    Raises:
+        UsageError: shapes or cuts that do not fit, a row outside the catalog, an item twice in one list, or a seen one.
+    """
+    lists = np.asarray(lists)
+    if lists.ndim != 2 or len(lists) != len(cases) or len(lists) == 0:  # noqa: PLR2004 a table has two dimensions
+        raise UsageError(f"lists of shape {lists.shape} for {len(cases)} cases; give one list per case")
+    if max(at) > lists.shape[1]:
+        raise UsageError(f"lists of {lists.shape[1]} items cannot be measured at {max(at)}; make longer lists")
+    if lists.min() < -1 or lists.max() >= n_items:
+        raise UsageError(f"a list holds a row outside the catalog of {n_items} items")
+    for case, picks in zip(cases, lists, strict=True):
+        shown = picks[picks >= 0]
+        if len(np.unique(shown)) < len(shown):
+            raise UsageError(f"the list of user {case.history.user!r} holds an item twice; each item counts once")
+        if not repeat and np.isin(shown, case.history.rows).any():
+            raise UsageError(f"the list of user {case.history.user!r} holds an item of the history; pass repeat=True")
+    figures = list_figures(lists[:, : max(at)], n_items, counts)
+    result = Result(name, metrics.ranks_in_lists(lists, _targets(cases)), figures)
+    return Report((result,), tuple(at), n_items, _users(cases), _targets(cases), data, split, repeat)
+
+
+def lists_from_picks(
+    users: Sequence[str], places: NDArray[np.integer], rows: NDArray[np.integer], cases: Sequence[Case]
+) -> NDArray[np.int64]:
+    """Lay a table of picks (one entry per user and pick) out as lists in the order of the cases.
+
+    Args:
+        users: user ids, as in the cases' histories; users without a case are left out.
+        places: ``[n_picks]``, 1 for a user's best.
+        rows: ``[n_picks]`` catalog rows.
+        cases: which users, in which order; a user without picks gets an empty list.
+
+    Returns:
+        int64 ``[len(cases), largest place]``, -1 where there is no pick.
+    """
+    position = {case.history.user: index for index, case in enumerate(cases)}
+    owners = np.array([position.get(user, -1) for user in users], dtype=np.int64)
+    places, rows = np.asarray(places), np.asarray(rows)
+    if len(places) == 0 or places.min() < 1:
+        raise UsageError("picks need places from 1 on, and at least one pick")
+    lists = np.full((len(cases), int(places.max())), -1, dtype=np.int64)
+    ours = owners >= 0
+    lists[owners[ours], places[ours] - 1] = rows[ours]
+    return lists
+
+
+def evaluate(
+    recommender: Scored,
+    split: Split,
+    at: int | Sequence[int] = 10,
+    *,
+    part: Literal["validation", "test"] = "test",
+    repeat: bool = False,
+    data: str = "",
+) -> Report:
+    """Evaluate every scorer that a recommender offers (and its mixtures) on one part of a split."""
+    mixtures = getattr(recommender, "mixtures", dict)
+    return evaluate_scorers(
+        recommender.scorers(),
+        split.cases(part),
+        split.train.n_items,
+        (at,) if isinstance(at, int) else at,
+        repeat=repeat,
+        mixtures=mixtures(),
+        counts=np.bincount(split.train.rows, minlength=split.train.n_items),
+        data=data,
+        split=f"{split.name}, {part}",
+    )
+
+
+def _batches(cases: Sequence[Case], size: int) -> Iterator[Sequence[Case]]:
+    for begin in range(0, len(cases), size):
+        yield cases[begin : begin + size]
+
+
+def _check_shape(name: str, scores: NDArray[np.float32], expected: tuple[int, int]) -> None:
+    if scores.shape != expected:
+        raise UsageError(f"{name} returned scores of shape {scores.shape}, expected {expected} (histories, items)")
+
+
+def _top(scores: NDArray[np.float32], allowed: NDArray[np.bool_], n: int) -> NDArray[np.int64]:
+    """Return the ``n`` best allowed rows per history: int64 ``[B, n]``, -1 where fewer can be ranked."""
+    top = np.full((len(scores), n), -1, dtype=np.int64)
+    for row in range(len(scores)):
+        best = Ranking.from_scores(scores[row], n, allowed[row]).rows
+        top[row, : len(best)] = best
+    return top
+
+
+def list_figures(
+    lists: NDArray[np.integer], n_items: int, counts: NDArray[np.integer] | None = None
+) -> dict[str, float]:
+    """Return the figures of recommended lists (int ``[B, n]``, -1 = no item) beyond accuracy."""
+    figures = {"coverage": metrics.coverage(lists, n_items)}
+    if counts is not None:
+        figures["novelty"] = metrics.novelty(lists, counts)
+        figures["popularity"] = metrics.mean_popularity(lists, counts)
+    return figures
+
+
+def _users(cases: Sequence[Case]) -> tuple[str | None, ...]:
+    return tuple(case.history.user for case in cases)
+
+
+def _targets(cases: Sequence[Case]) -> NDArray[np.int64]:
+    return np.array([case.target for case in cases], dtype=np.int64)

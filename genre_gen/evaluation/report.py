@@ -1,0 +1,348 @@
+"""Report: what an evaluation found, as a table, as JSON with every user's rank, and as a plot."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import Self
+
+from genre_gen.errors import DataError, UsageError
+from genre_gen.evaluation import metrics
+from genre_gen.evaluation.significance import holm, interval, paired_test
+
+PER_USER = {"R": metrics.recall_at, "N": metrics.ndcg_at, "MRR": metrics.mrr_at}
+"""Metrics by the letters that a table uses: recall (= hit rate), NDCG, mean reciprocal rank."""
+
+VERSIONED = ("genre-gen", "numpy", "scipy", "torch", "transformers", "scikit-surprise")
+FORMAT = "genre-gen report 1"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One model's figures.
+
+    Attributes:
+        name: of the model.
+        ranks: float64 ``[n_users]``, infinite where the target was not ranked.
+        lists: figures of the recommended lists, over all users: ``coverage``, ``novelty``, ``popularity``.
+        costs: such as ``score_seconds``, ``train_seconds``, ``peak_megabytes``.
+    """
+
+    name: str
+    ranks: NDArray[np.float64]
+    lists: Mapping[str, float] = field(default_factory=dict)
+    costs: Mapping[str, float] = field(default_factory=dict)
+
+    def values(self, metric: str) -> NDArray[np.float64]:
+        """Return each user's figure for a metric such as ``N@10``: float64 ``[n_users]``; raises UsageError."""
+        letters, _, cut = metric.partition("@")
+        if letters not in PER_USER or not cut.isdigit() or int(cut) < 1:
+            raise UsageError(f"no metric {metric!r}; write R@10 (recall), N@10 (NDCG) or MRR@10, with any cut")
+        return PER_USER[letters](self.ranks, int(cut))
+
+    def figure(self, metric: str) -> float:
+        """Return the mean over users of a metric such as ``N@10``, or a figure of the lists; raises UsageError."""
+        return float(self.lists[metric]) if metric in self.lists else float(self.values(metric).mean())
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One model against a peer.
+
+    Attributes:
+        peer: its name.
+        difference: ours minus the peer's mean.
+        p: of the paired permutation test, two-sided.
+        corrected: the same after Holm's correction over all peers of the table.
+    """
+
+    peer: str
+    difference: float
+    p: float
+    corrected: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """All models of one table: the same data, split, cases and allowed items.
+
+    Attributes:
+        results: in the order of the table.
+        at: cuts of the metrics.
+        n_items: size of the catalog that was ranked.
+        users: ids in the order of all per-user arrays; None for a user without one.
+        targets: int64 ``[n_users]`` catalog rows that were to be found.
+        data: name of the data.
+        split: name of the split and its part.
+        repeat: whether seen items took part in the ranking.
+        notes: what else made the figures, JSON values only (seeds, the command).
+    """
+
+    results: tuple[Result, ...]
+    at: tuple[int, ...]
+    n_items: int
+    users: tuple[str | None, ...]
+    targets: NDArray[np.int64]
+    data: str = ""
+    split: str = ""
+    repeat: bool = False
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Result:
+        """Return one model's result; raises UsageError."""
+        for result in self.results:
+            if result.name == name:
+                return result
+        names = ", ".join(result.name for result in self.results)
+        raise UsageError(f"no model {name!r} in this report; it has {names}")
+
+    def __str__(self) -> str:
+        """Return the table as text."""
+        return self.table("text")
+
+    @property
+    def headline(self) -> str:
+        """Return the metric that models are compared on: ``N@10``, or NDCG at the last cut where 10 is none."""
+        return f"N@{10 if 10 in self.at else self.at[-1]}"  # noqa: PLR2004 the field's custom
+
+    def caption(self) -> str:
+        """Return what was measured, in one line."""
+        parts = [
+            *(part for part in (self.data, self.split) if part),
+            f"{len(self.targets):,} users",
+            f"all {self.n_items:,} items ranked" + ("" if self.repeat else " but the seen ones"),
+        ]
+        return ", ".join(parts)
+
+    def interval(self, name: str, metric: str) -> tuple[float, float]:
+        """Return the 95 % bootstrap interval of a model's metric over users."""
+        return interval(self[name].values(metric))
+
+    def compare(self, ours: str, metric: str | None = None) -> list[Comparison]:
+        """Test one model against every other of the table on a metric (None: the headline), Holm-corrected."""
+        metric = metric or self.headline
+        mine = self[ours].values(metric)
+        peers = [result for result in self.results if result.name != ours]
+        p_values = [paired_test(mine, peer.values(metric)) for peer in peers]
+        return [
+            Comparison(peer.name, float(mine.mean() - peer.values(metric).mean()), p, float(corrected))
+            for peer, p, corrected in zip(peers, p_values, holm(p_values), strict=True)
+        ]
+
+    def join(self, *others: Report) -> Report:
+        """Return one report with the models of all.
+
+        Raises:
+            UsageError: the reports asked different questions, or two models share a name.
+        """
+        for other in others:
+            same = (
+                (self.data, self.split, self.repeat, self.n_items, self.users)
+                == (other.data, other.split, other.repeat, other.n_items, other.users)
+            ) and np.array_equal(self.targets, other.targets)
+            if not same:
+                raise UsageError(
+                    f"these reports ask different questions: {self.caption()!r} and {other.caption()!r}; "
+                    "only models that ranked the same items for the same users can share a table"
+                )
+        results = tuple(result for report in (self, *others) for result in report.results)
+        names = [result.name for result in results]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise UsageError(f"two models are named {repeated[0]!r}; rename one before joining")
+        notes = {key: value for report in (self, *others) for key, value in report.notes.items()}
+        return replace(self, results=results, notes=notes)
+
+    def table(
+        self,
+        form: Literal["markdown", "text"] = "markdown",
+        metrics: Sequence[str] | None = None,
+        ours: str | None = None,
+    ) -> str:
+        """Return the table.
+
+        Args:
+            form: Markdown, or text with aligned columns.
+            metrics: columns such as ``R@10``; None takes recall and NDCG at the report's cuts, the interval of the
+                headline, and every figure of the lists and the costs that any model has.
+            ours: a model to test against each other one; adds the corrected p-value on the headline.
+        """
+        header, rows = self._cells(metrics, ours)
+        if form == "markdown":
+            lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
+            return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        widths = [max(len(line[column]) for line in (header, *rows)) for column in range(len(header))]
+        aligned = [
+            "  ".join(
+                cell.rjust(width) if column else cell.ljust(width)
+                for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+            )
+            for line in (header, *rows)
+        ]
+        return "\n".join([self.caption(), *aligned])
+
+    def _cells(self, chosen: Sequence[str] | None, ours: str | None) -> tuple[list[str], list[list[str]]]:
+        columns = list(chosen or [f"{letters}@{cut}" for letters in ("R", "N") for cut in self.at])
+        sure = self.headline if chosen is None else None
+        lists, costs = (_keys(self.results, kind) if chosen is None else [] for kind in ("lists", "costs"))
+        p_values = {one.peer: _p_text(one.corrected) for one in self.compare(ours)} if ours else {}
+        header = ["model", *columns, *([f"95 % of {sure}"] if sure else []), *lists]
+        header += [COST_NAMES.get(cost, cost) for cost in costs] + ([f"p against {ours}"] if ours else [])
+        rows = []
+        for result in self.results:
+            row = [result.name, *(f"{result.figure(column):.4f}" for column in columns)]
+            if sure:
+                row.append("{:.4f} to {:.4f}".format(*self.interval(result.name, sure)))
+            row += [f"{result.lists[key]:,.3g}" if key in result.lists else "" for key in lists]
+            row += [f"{result.costs[key]:,.1f}" if key in result.costs else "" for key in costs]
+            rows.append(row + ([p_values.get(result.name, "")] if ours else []))
+        return header, rows
+
+    def to_json(self) -> str:
+        """Return all as JSON: figures with intervals, each user's rank (null = not ranked), protocol, versions."""
+        metrics_here = [f"{letters}@{cut}" for letters in PER_USER for cut in self.at]
+        return json.dumps(
+            {
+                "format": FORMAT,
+                "data": self.data,
+                "split": self.split,
+                "protocol": {
+                    "ranked": "the full catalog" if self.repeat else "the full catalog but the items of the history",
+                    "target": "always ranked",
+                    "ties": "half of the tied items count as above",
+                    "intervals": "95 %, percentile bootstrap over users, 2000 samples, seed 0",
+                },
+                "repeat": self.repeat,
+                "at": list(self.at),
+                "n_items": self.n_items,
+                "n_users": len(self.targets),
+                "notes": dict(self.notes),
+                "versions": _versions(),
+                "users": list(self.users),
+                "targets": self.targets.tolist(),
+                "results": [
+                    {
+                        "name": result.name,
+                        "figures": {metric: result.figure(metric) for metric in metrics_here},
+                        "intervals": {metric: self.interval(result.name, metric) for metric in metrics_here},
+                        "lists": dict(result.lists),
+                        "costs": dict(result.costs),
+                        "ranks": [rank if math.isfinite(rank) else None for rank in result.ranks.tolist()],
+                    }
+                    for result in self.results
+                ],
+            },
+            allow_nan=False,
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Restore a report, to join or test it anew; raises DataError where the text is none."""
+        try:
+            content = json.loads(text)
+            if content["format"] != FORMAT:
+                raise DataError(f"the report's format is {content['format']!r}, expected {FORMAT!r}; evaluate again")
+            results = tuple(
+                Result(
+                    one["name"],
+                    np.array([math.inf if rank is None else rank for rank in one["ranks"]], dtype=np.float64),
+                    one["lists"],
+                    one["costs"],
+                )
+                for one in content["results"]
+            )
+            return cls(
+                results,
+                tuple(content["at"]),
+                content["n_items"],
+                tuple(content["users"]),
+                np.array(content["targets"], dtype=np.int64),
+                content["data"],
+                content["split"],
+                content["repeat"],
+                content["notes"],
+            )
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise DataError(f"this is no report of genre-gen ({error!r}); write one with Report.to_json") from error
+
+    def plot(self, path: str | Path, metric: str | None = None, ours: str | None = None) -> None:
+        """Draw the models' figures with their intervals as a PNG (or whatever the suffix says).
+
+        Args:
+            path: of the picture.
+            metric: such as ``R@10``; None takes the headline.
+            ours: the model to stand out; None takes none.
+        """
+        plot_reports([self], path, metric, ours)
+
+
+def plot_reports(
+    reports: Sequence[Report], path: str | Path, metric: str | None = None, ours: str | None = None
+) -> None:
+    """Draw one panel per report (say, per data set): bars sorted by the metric, 95 % intervals, values at the bars."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    if not reports:
+        raise UsageError("no report to draw")
+    heights = [len(report.results) for report in reports]
+    figure = Figure(figsize=(8, 1.2 * len(reports) + 0.42 * sum(heights)), layout="constrained")
+    FigureCanvasAgg(figure)  # no display needed, and no global state of pyplot touched
+    panels = figure.subplots(len(reports), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
+    for panel, report in zip(panels, reports, strict=True):
+        _draw(panel, report, metric or report.headline, ours)
+    figure.savefig(path, dpi=150)
+
+
+OURS_COLOUR, PEER_COLOUR, INK = "#0072B2", "#B8BEC4", "#222222"  # blue and grey part for every kind of colour vision
+METRIC_NAMES = {"R": "Recall", "N": "NDCG", "MRR": "MRR"}
+COST_NAMES = {"score_seconds": "score s", "train_seconds": "train s", "peak_megabytes": "peak MB"}
+
+
+def _draw(panel: Any, report: Report, metric: str, ours: str | None) -> None:
+    results = sorted(report.results, key=lambda result: result.figure(metric))
+    values = np.array([result.figure(metric) for result in results])
+    ends = np.array([report.interval(result.name, metric) for result in results])
+    colours = [OURS_COLOUR if result.name == ours else PEER_COLOUR for result in results]
+    places = np.arange(len(results))
+    errors = np.abs(ends - values[:, None]).T
+    panel.barh(places, values, color=colours, height=0.68)
+    panel.errorbar(values, places, xerr=errors, fmt="none", ecolor=INK, elinewidth=1.2, capsize=3)
+    for place, value, (_, high) in zip(places, values, ends, strict=True):
+        end = (max(high, value), place)
+        panel.annotate(f"{value:.3f}", end, (5, 0), textcoords="offset points", va="center", color=INK)
+    panel.set_yticks(places, [result.name for result in results])
+    panel.set_xlim(0, max(float(ends.max()), float(values.max()), 1e-9) * 1.12)
+    letters, _, cut = metric.partition("@")
+    panel.set_xlabel(f"{METRIC_NAMES[letters]}@{cut}, mean over users with 95 % bootstrap interval")
+    panel.set_title(report.caption(), loc="left", fontsize=10)
+    panel.spines[["top", "right", "left"]].set_visible(False)
+    panel.tick_params(axis="y", length=0)
+
+
+def _keys(results: Sequence[Result], kind: Literal["lists", "costs"]) -> list[str]:
+    """Return the names that any result has, in order of appearance."""
+    return list(dict.fromkeys(key for result in results for key in getattr(result, kind)))
+
+
+def _p_text(p: float) -> str:
+    return f"{p:.4f}" if p >= 1e-4 else "< .0001"  # noqa: PLR2004 the digits shown
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in VERSIONED:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,144 @@
+"""Explanations: why an item is recommended, in sentences of which each is true and can be checked.
+
+``evidence`` finds facts, ``wording`` turns them into all the sentences that may be said, ``writer`` lets the language
+model choose among them under an Outlines grammar, ``check`` reads the result back and compares it with the data.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+from genre_gen.catalog import Catalog
+from genre_gen.domain import Domain
+from genre_gen.explain.evidence import Evidence, Fact, Reason
+from genre_gen.explain.wording import Sentences, grammar, sentences, template
+from genre_gen.interactions import History, Interactions
+from genre_gen.prompts import PromptBook
+
+if TYPE_CHECKING:
+    from genre_gen.explain.writer import Writer
+    from genre_gen.llm.encode import Encoder
+    from genre_gen.llm.model import LLM
+
+__all__ = ["Evidence", "Explainer", "Explanation", "Fact", "Reason"]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why an item is recommended.
+
+    Attributes:
+        text: one to three sentences.
+        facts: what the text says, in order, as triples that can be checked.
+        method: ``llm`` where a language model chose facts and words, else ``template``.
+        seconds: time it took; a batch's time is shared equally.
+    """
+
+    text: str
+    facts: tuple[Fact, ...]
+    method: Literal["llm", "template"]
+    seconds: float
+
+    def __str__(self) -> str:
+        """Return the text."""
+        return self.text
+
+
+class Explainer:
+    """Explains picks. Build it once for a recommender."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        interactions: Interactions,
+        domain: Domain,
+        book: PromptBook,
+        *,
+        language_model: LLM | None = None,
+        temperature: float = 0.5,
+    ) -> None:
+        """Index the data.
+
+        Args:
+            catalog: the items.
+            interactions: what the models learned from; counts in explanations are of these.
+            domain: says which ratings count as liked.
+            book: the wording, in ``explain.*.jinja``.
+            language_model: chooses facts and words; without one the best facts are said in words taken in turn.
+            temperature: how freely it chooses; 0 takes the likeliest words. A pick's explanation is the same each time.
+        """
+        self.evidence = Evidence(catalog, interactions, domain)
+        self.book, self.language_model, self.temperature = book, language_model, temperature
+
+    def explain(
+        self,
+        history: History,
+        row: int,
+        parts: Mapping[str, float] | None = None,
+        predicted: float | None = None,
+    ) -> Explanation:
+        """Explain one pick; see :meth:`explain_many`."""
+        return self.explain_many(history, [row], [parts], [predicted])[0]
+
+    def explain_many(
+        self,
+        history: History,
+        rows: Sequence[int],
+        parts: Sequence[Mapping[str, float] | None] | None = None,
+        predicted: Sequence[float | None] | None = None,
+    ) -> list[Explanation]:
+        """Explain a user's picks, which is faster together than one by one.
+
+        Args:
+            history: what the user had.
+            rows: catalog rows of the picks.
+            parts: for each pick, blend member -> its share in the score; None where unknown.
+            predicted: for each pick, the rating that is expected of this user; None where unknown.
+
+        Raises:
+            PromptError: the templates fail, or have no words for a fact.
+        """
+        if not rows:
+            return []
+        start = time.perf_counter()
+        known = zip(rows, parts or [None] * len(rows), predicted or [None] * len(rows), strict=True)
+        said = [
+            sentences(self.book, self.evidence, history, row, self.evidence.reasons(history, row, rating, part))
+            for row, part, rating in known
+        ]
+        texts = template(said) if self._writer is None else self._written(self._writer, said)
+        seconds = (time.perf_counter() - start) / len(rows)
+        method: Literal["llm", "template"] = "template" if self._writer is None else "llm"
+        return [Explanation(text, _facts(one, text), method, seconds) for one, text in zip(said, texts, strict=True)]
+
+    def _written(self, writer: Writer, said: Sequence[Sentences]) -> list[str]:
+        prompts = [self._encoder.encode(one.prompt).ids.tolist() for one in said]
+        seeds = [zlib.crc32(",".join(map(str, prompt)).encode()) for prompt in prompts]
+        return writer.write(prompts, [grammar(one) for one in said], seeds)
+
+    @cached_property
+    def _writer(self) -> Writer | None:
+        if self.language_model is None:
+            return None
+        from genre_gen.explain.writer import Writer
+
+        return Writer(self.language_model, self.temperature)
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        from genre_gen.llm.encode import Encoder
+
+        model = self.language_model
+        if model is None:
+            raise RuntimeError("no language model to encode for")
+        return Encoder(model.tokenizer, model.codes, model.text_vocabulary)
+
+
+def _facts(said: Sentences, text: str) -> tuple[Fact, ...]:
+    """Return the facts that a text made of these sentences says."""
+    return tuple(fact for number in said.said(text) or () for fact in said.reasons[number].facts)

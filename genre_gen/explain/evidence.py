@@ -1,0 +1,345 @@
+"""Evidence: what is true and worth saying about a pick, found in the catalog, the history and the training data.
+
+A :class:`Fact` is one checkable triple. A :class:`Reason` is the one to three facts that make a sentence, with how
+much it is worth. Nothing here knows any words: how a reason is said stands in ``prompts/<domain>/explain.*``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genre_gen.catalog import Catalog, Item
+from genre_gen.domain import Domain
+from genre_gen.errors import UsageError
+from genre_gen.interactions import History, Interactions
+
+Relation: TypeAlias = Literal[
+    "rated", "had", "shares", "followed_by", "liked", "often", "predicted", "average", "had_by"
+]
+Kind: TypeAlias = Literal["anchor", "liked", "often", "predicted", "average", "popular"]
+
+POPULAR = 0.25  # share of all people from which popularity is worth a word
+MIN_PEOPLE = 5  # fewer people who went from one item to another prove nothing,
+MIN_SHARE = 0.1  # nor does a smaller share of those who had the one,
+MIN_LIFT = 1.5  # nor a share hardly above what chance would give
+MIN_ITEMS = 3  # fewer items with an attribute show no liking for it
+MAX_VALUES = 3  # shared values that are named, the rarest
+WEAKEST = 0.4  # share of the best anchor's worth below which another is not offered
+REPEATED = 0.6  # what a reason is worth beside another that rests on the same attribute or is of the same kind
+
+MEMBER_RELATIONS: dict[str, Relation] = {
+    "transitions": "followed_by",
+    "ease": "followed_by",
+    "item_knn": "followed_by",
+    "svd": "predicted",
+    "popularity": "had_by",
+}
+"""Blend member -> the relation that tells best what the member saw."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One triple that anyone can check against the data.
+
+    ========================  ===================  ==========================================================
+    subject, relation         object               numbers, values
+    ========================  ===================  ==========================================================
+    user ``rated``            history item         its rating
+    user ``had``              history item         (not rated)
+    pick ``shares``           history item         the values of ``field`` that both have
+    item ``followed_by``      pick                 people who had the pick after the item, people who had the item
+    user ``liked``            (items with values)  how many the user liked, of how many the user rated
+    user ``often``            (items with values)  how many of the history, of how many in all
+    user ``predicted``        pick                 the model's rating, the user's mean rating
+    pick ``average``                               mean rating, number of ratings
+    pick ``had_by``                                people who had it, people in all
+    ========================  ===================  ==========================================================
+
+    Attributes:
+        subject: catalog row, or None for the user.
+        relation: see above.
+        object: catalog row, or None.
+        field: the attribute that ``values`` are of.
+        values: attribute values.
+        numbers: counts are whole; ratings other than the user's own are rounded to one decimal.
+    """
+
+    subject: int | None
+    relation: Relation
+    object: int | None = None
+    field: str = ""
+    values: tuple[str, ...] = ()
+    numbers: tuple[float, ...] = ()
+
+    def text(self, catalog: Catalog) -> str:
+        """Return the triple for people: ``Aliens (1986) | shares genre Action | Alien (1979)``."""
+        subject = "user" if self.subject is None else catalog[self.subject].title
+        what = " ".join([self.relation, *([self.field, ", ".join(self.values)] if self.values else [])])
+        numbers = " of ".join(f"{number:g}" for number in self.numbers)
+        right = [] if self.object is None else [catalog[self.object].title]
+        return " | ".join([subject, what, *right, *([numbers] if numbers else [])])
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """The facts of one sentence.
+
+    Attributes:
+        kind: what sort of sentence, which templates ask for.
+        facts: all of them are said.
+        weight: usefulness, 0 or more; comparable within one pick only.
+        anchor: catalog row of the history item it rests on, if any.
+    """
+
+    kind: Kind
+    facts: tuple[Fact, ...]
+    weight: float
+    anchor: int | None = None
+
+    def fact(self, *relations: Relation) -> Fact | None:
+        """Return the first fact of one of these relations, or None."""
+        return next((fact for fact in self.facts if fact.relation in relations), None)
+
+    @property
+    def values(self) -> tuple[str, ...]:
+        """Return the attribute values it rests on."""
+        return next((fact.values for fact in self.facts if fact.values), ())
+
+
+def labels(item: Item) -> dict[str, tuple[str, ...]]:
+    """Return an item's attributes that are words: field -> values. Numbers (years, prices) are no labels."""
+    found: dict[str, tuple[str, ...]] = {}
+    for field, value in item.attributes.items():
+        if isinstance(value, str) and value:
+            found[field] = (value,)
+        elif isinstance(value, tuple) and value:
+            found[field] = value
+    return found
+
+
+class Evidence:
+    """Finds reasons for picks. Build it once for a catalog and the interactions that the models learned from."""
+
+    def __init__(self, catalog: Catalog, interactions: Interactions, domain: Domain) -> None:
+        """Index the data.
+
+        Raises:
+            UsageError: interactions of another catalog.
+        """
+        if len(catalog) != interactions.n_items:
+            raise UsageError(
+                f"{catalog.name} has {len(catalog)} items, but the interactions are of {interactions.n_items}; "
+                "give those that were read with this catalog"
+            )
+        self.catalog, self.interactions, self.domain = catalog, interactions, domain
+        self._owners = np.repeat(np.arange(len(interactions.users)), np.diff(interactions.offsets))
+        self._by_item = np.argsort(interactions.rows, kind="stable")
+        self._item_starts = np.searchsorted(interactions.rows[self._by_item], np.arange(interactions.n_items + 1))
+        pairs = np.unique(self._owners * interactions.n_items + interactions.rows)
+        self.people = np.bincount(pairs % interactions.n_items, minlength=interactions.n_items)  # who had each item
+        values = [{(field, value) for field, found in labels(item).items() for value in found} for item in catalog]
+        self._labels = [labels(item) for item in catalog]
+        self._rarity = _rarity(values)
+
+    def reasons(
+        self,
+        history: History,
+        row: int,
+        predicted: float | None = None,
+        parts: Mapping[str, float] | None = None,
+        n: int = 6,
+    ) -> list[Reason]:
+        """Return at most ``n`` reasons, the most useful first, and always at least one.
+
+        Args:
+            history: what the user had; disliked items (rated below the domain's ``liked_from``) are never cited.
+            row: the pick.
+            predicted: the rating that a model expects of this user for the pick.
+            parts: blend member -> its share in the pick's score; reasons that show what the strongest members saw
+                count for more.
+            n: >= 1.
+        """
+        found = [*_strong(list(self._anchors(history, row))), *self._tastes(history, row)]
+        found += filter(None, [self._expectation(history, row, predicted), self._reception(row)])
+        people = self._popularity(row)
+        if not found or people.numbers[0] >= POPULAR * people.numbers[1]:
+            found.append(Reason("popular", (people,), 0.3))
+        return _diverse([_boosted(reason, parts) for reason in found], n)
+
+    def followed(self, row: int) -> NDArray[np.int64]:
+        """Return for every item how many people had it and, later, the item in ``row``: int64 ``[n_items]``."""
+        data = self.interactions
+        moments = np.arange(len(data.rows)) if data.times is None else data.times
+        places = self._by_item[self._item_starts[row] : self._item_starts[row + 1]]
+        last = dict(zip(self._owners[places].tolist(), moments[places].tolist(), strict=True))  # later ones overwrite
+        spans = [np.arange(int(data.offsets[user]), int(data.offsets[user + 1])) for user in last]
+        if not spans:
+            return np.zeros(data.n_items, dtype=np.int64)
+        until = np.repeat(np.fromiter(last.values(), dtype=np.int64), [len(span) for span in spans])
+        everything = np.concatenate(spans)
+        before = everything[moments[everything] < until]
+        pairs = np.unique(self._owners[before] * data.n_items + data.rows[before])  # a person counts once
+        return np.bincount(pairs % data.n_items, minlength=data.n_items)
+
+    def _anchors(self, history: History, row: int) -> Iterator[Reason]:
+        """Yield a reason for each liked item of the history that has something to do with the pick."""
+        followed = self.followed(row)
+        expected = self.people[row] / (2 * max(len(self.interactions.users), 1))  # half of those who have both
+        for anchor, (rating, place) in _latest(history).items():
+            if anchor == row or (rating is not None and not self._likes(rating)):
+                continue
+            worth, facts = 0.0, []
+            shared = self._shared(row, anchor)
+            if shared:
+                worth += self._closeness(row, anchor, shared)
+                facts.append(shared)
+            count, total = int(followed[anchor]), int(self.people[anchor])
+            if count >= max(MIN_PEOPLE, MIN_SHARE * total, MIN_LIFT * expected * total):
+                worth += math.sqrt(count / total) * (1 - expected * total / count)
+                facts.append(Fact(anchor, "followed_by", row, numbers=(count, total)))
+            if facts:
+                first = Fact(None, "had", anchor) if rating is None else Fact(None, "rated", anchor, numbers=(rating,))
+                recency = 0.5 + 0.5 * (place + 1) / len(history)
+                yield Reason("anchor", (first, *facts), worth * self._liking(rating) * recency, anchor)
+
+    def _shared(self, row: int, anchor: int) -> Fact | None:
+        """Return the field in which two items share most, weighed by rarity."""
+        best, most = None, 0.0
+        for field, values in self._labels[row].items():
+            both = [value for value in values if value in self._labels[anchor].get(field, ())]
+            rarest = sorted(both, key=lambda value: -self._rarity[field, value])[:MAX_VALUES]
+            rarity = sum(self._rarity[field, value] for value in rarest)
+            if rarity > most:
+                named = tuple(value for value in both if value in rarest)
+                best, most = Fact(row, "shares", anchor, field, named), rarity
+        return best
+
+    def _closeness(self, row: int, anchor: int, shared: Fact) -> float:
+        """Return 0 to 1: how rare the shared values are, and how much of the two items' values they are."""
+        everything = {*self._labels[row][shared.field], *self._labels[anchor][shared.field]}
+        rarity = sum(self._rarity[shared.field, value] for value in shared.values)
+        return (1 - math.exp(-rarity / 2)) * len(shared.values) / len(everything)
+
+    def _tastes(self, history: History, row: int) -> Iterator[Reason]:
+        """Yield a reason for each attribute of the pick that the user likes, or has often where nothing is rated."""
+        latest = _latest(history)
+        ratings = {item: rating for item, (rating, _) in latest.items() if rating is not None}
+        usual = sum(map(self._likes, ratings.values())) / max(len(ratings), 1)
+        for field, values in self._labels[row].items():
+            for value in values:
+                having = [item for item in latest if item != row and value in self._labels[item].get(field, ())]
+                interest = 1 - math.exp(-self._rarity[field, value] / 2)
+                if ratings and self.domain.liked_from is not None:
+                    rated = [item for item in having if item in ratings]
+                    liked = sum(self._likes(ratings[item]) for item in rated)
+                    if liked >= MIN_ITEMS and liked > max(usual, 0.5) * len(rated):
+                        fact = Fact(None, "liked", None, field, (value,), (liked, len(rated)))
+                        yield Reason("liked", (fact,), interest * liked / (len(rated) + MIN_ITEMS))
+                elif len(having) >= MIN_ITEMS:
+                    fact = Fact(None, "often", None, field, (value,), (len(having), len(latest)))
+                    yield Reason("often", (fact,), interest * len(having) / (len(latest) + MIN_ITEMS))
+
+    def _popularity(self, row: int) -> Fact:
+        return Fact(row, "had_by", numbers=(int(self.people[row]), len(self.interactions.users)))
+
+    def _reception(self, row: int) -> Reason | None:
+        """Return what people think of the pick, where that is better than of the average item."""
+        ratings = self._ratings_of(row)
+        if len(ratings) < MIN_PEOPLE or float(ratings.mean()) <= self._mean_rating:
+            return None
+        low, high = self.domain.rating_scale or (float(ratings.min()), float(ratings.max()))
+        above = (float(ratings.mean()) - self._mean_rating) / max(high - low, 1e-9)
+        fact = Fact(row, "average", numbers=(round(float(ratings.mean()), 1), len(ratings)))
+        return Reason("average", (fact,), 0.2 + above)
+
+    def _expectation(self, history: History, row: int, predicted: float | None) -> Reason | None:
+        """Return the predicted rating, where it is above what the user gives on average."""
+        ratings = [rating for rating, _ in _latest(history).values() if rating is not None]
+        if predicted is None or not ratings:
+            return None
+        expected, usual = round(float(predicted), 1), round(sum(ratings) / len(ratings), 1)
+        if expected <= usual:
+            return None
+        low, high = self.domain.rating_scale or (min(ratings), max(ratings))
+        weight = 0.2 + (expected - usual) / max(high - low, 1e-9)
+        return Reason("predicted", (Fact(None, "predicted", row, numbers=(expected, usual)),), weight)
+
+    def _likes(self, rating: float) -> bool:
+        return self.domain.liked_from is None or rating >= self.domain.liked_from
+
+    def _liking(self, rating: float | None) -> float:
+        """Return how much an item counts: 1 when not rated, up to 1.5 for the best rating."""
+        if rating is None or self.domain.rating_scale is None:
+            return 1.0
+        low, high = self.domain.rating_scale
+        least = low if self.domain.liked_from is None else self.domain.liked_from
+        return 1.0 + 0.5 * (rating - least) / max(high - least, 1e-9)
+
+    def _ratings_of(self, row: int) -> NDArray[np.float32]:
+        """Return everyone's ratings of an item."""
+        if self.interactions.ratings is None:
+            return np.zeros(0, dtype=np.float32)
+        ratings = self.interactions.ratings[self._by_item[self._item_starts[row] : self._item_starts[row + 1]]]
+        return ratings[~np.isnan(ratings)]
+
+    @cached_property
+    def _mean_rating(self) -> float:
+        return float(np.nanmean(self.interactions.ratings)) if self.interactions.ratings is not None else 0.0
+
+
+def _latest(history: History) -> dict[int, tuple[float | None, int]]:
+    """Return each item of a history with its latest rating (None if not rated) and its place, oldest first."""
+    ratings = [None] * len(history) if history.ratings is None else history.ratings.tolist()
+    return {
+        row: (None if rating is None or math.isnan(rating) else float(rating), place)
+        for place, (row, rating) in enumerate(zip(history.rows.tolist(), ratings, strict=True))
+    }
+
+
+def _rarity(values: Sequence[set[tuple[str, str]]]) -> dict[tuple[str, str], float]:
+    """Return (field, value) -> log(items / items that have it)."""
+    counts = Counter(pair for item in values for pair in item)
+    return {pair: math.log(len(values) / count) for pair, count in counts.items()}
+
+
+def _boosted(reason: Reason, parts: Mapping[str, float] | None) -> Reason:
+    """Raise a reason's weight by the share that the blend members it speaks for have in the pick."""
+    positive = {member: part for member, part in (parts or {}).items() if part > 0}
+    relations = {fact.relation for fact in reason.facts}
+    share = sum(part for member, part in positive.items() if MEMBER_RELATIONS.get(member) in relations)
+    total = sum(positive.values())
+    return Reason(reason.kind, reason.facts, reason.weight * (1 + (share / total if total else 0)), reason.anchor)
+
+
+def _strong(reasons: list[Reason]) -> list[Reason]:
+    """Leave out reasons that are weak beside the best."""
+    best = max((reason.weight for reason in reasons), default=0.0)
+    return [reason for reason in reasons if reason.weight >= WEAKEST * best]
+
+
+def _diverse(reasons: Sequence[Reason], n: int) -> list[Reason]:
+    """Pick reasons one by one, each time the one that is worth most beside those already chosen."""
+    left, chosen = list(reasons), list[Reason]()
+    while left and len(chosen) < n:
+        kinds = Counter(reason.kind for reason in chosen)
+        values = Counter(reason.values for reason in chosen if reason.values)
+        best = max(left, key=lambda r: r.weight * REPEATED ** (kinds[r.kind] + values[r.values]))  # first of equals
+        left.remove(best)
+        chosen.append(_without_repetition(best) if best.values in values else best)
+    return chosen
+
+
+def _without_repetition(reason: Reason) -> Reason:
+    """Leave out shared values that another reason names, where something else remains to be said."""
+    if reason.fact("followed_by") is None:
+        return reason
+    facts = tuple(fact for fact in reason.facts if fact.relation != "shares")
+    return Reason(reason.kind, facts, reason.weight, reason.anchor)

@@ -1,0 +1,218 @@
+"""Wording: from reasons to sentences, in the words of ``prompts/<domain>/explain.*`` alone.
+
+``explain.assistant.jinja`` is rendered once for each reason and place in the text (first sentence or a later one);
+every line that is not blank is one way to say it. Those lines are all that an explanation may consist of:
+:func:`grammar` turns them into an Outlines grammar for the language model, :func:`template` picks without one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from genre_gen.errors import PromptError
+from genre_gen.explain.evidence import Evidence, Kind, Reason
+from genre_gen.interactions import History
+from genre_gen.prompts import Entry, Message, Prompt, PromptBook, entries, entry
+
+if TYPE_CHECKING:
+    from outlines.types import CFG
+
+TASK = "explain"
+MAX_HISTORY = 50  # items that the prompt may show
+LENGTH = 2  # sentences of an explanation, where there are so many reasons
+OPENINGS: tuple[tuple[Kind, ...], ...] = (("anchor",), ("liked", "often"))  # of what a text begins with, where it can
+UNSPACED = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff"  # Thai, Japanese, Chinese: each letter counts as a word
+WORD = re.compile(rf"[{UNSPACED}]|[^\W\d_{UNSPACED}]+(?:['’-][^\W\d_{UNSPACED}]+)*")
+COMMENT = re.compile(r"{#.*?#}", re.DOTALL)
+JOINERS = "\u200c\u200d"  # format characters that belong into words and emoji
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonView:
+    """A reason as ``explain.assistant.jinja`` sees it. What a reason does not have is None.
+
+    Attributes:
+        kind: ``anchor`` (a history item that the pick has something to do with), ``liked`` and ``often`` (attributes),
+            ``predicted``, ``average``, ``popular``.
+        anchor: the history item, an entry with ``.title`` and ``.rating``.
+        field: name of the attribute that ``shared`` are values of.
+        shared: the attribute values that the pick has in common with the anchor, or with what the user likes.
+        count: how many of ``total``: people who went on from the anchor to the pick, items liked, people who had it.
+        total: see ``count``; also the number of ratings behind ``average``.
+        average: mean rating, by all (``average``) or by this user (``predicted``).
+        expected: the predicted rating.
+        liked_from: rating from which an item counts as liked.
+    """
+
+    kind: str
+    anchor: Entry | None = None
+    field: str | None = None
+    shared: tuple[str, ...] | None = None
+    count: int | None = None
+    total: int | None = None
+    average: float | None = None
+    expected: float | None = None
+    liked_from: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sentences:
+    """All ways to say one pick's reasons.
+
+    Attributes:
+        prompt: what a language model is asked; its answer is open.
+        reasons: what can be said.
+        first: for each reason the ways to say it at the start of the text.
+        later: for each reason the ways to say it further on.
+    """
+
+    prompt: Prompt
+    reasons: tuple[Reason, ...]
+    first: tuple[tuple[str, ...], ...]
+    later: tuple[tuple[str, ...], ...]
+
+    def following(self, used: Collection[int]) -> list[int]:
+        """Return which reasons may be said once some are said, the most useful first.
+
+        A text begins with what is closest to the user, and goes on with something of another kind, where it can.
+        """
+        kinds = [reason.kind for reason in self.reasons]
+        wanted = [set(kinds) - {kinds[number] for number in used}] if used else [*OPENINGS]
+        choices = ([n for n, kind in enumerate(kinds) if kind in some and n not in used] for some in [*wanted, kinds])
+        return next((choice for choice in choices if choice), [])
+
+    def said(self, text: str) -> tuple[int, ...] | None:
+        """Return which reasons a text says, in order; None if it is not made of these sentences."""
+        return next(self._parse(text, ()), None)
+
+    def _parse(self, text: str, used: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+        for number in self.following(used):
+            for way in self.later[number] if used else self.first[number]:
+                if text == way:
+                    yield (*used, number)
+                elif text.startswith(way + " "):
+                    yield from self._parse(text[len(way) + 1 :], (*used, number))
+
+
+def plain(text: str) -> str:
+    """Return text on one line without invisible characters (control, direction override, halves of surrogates)."""
+    return "".join(c for c in " ".join(text.split()) if c.isprintable() or c in JOINERS)
+
+
+def sentences(book: PromptBook, evidence: Evidence, history: History, row: int, reasons: Sequence[Reason]) -> Sentences:
+    """Render the prompt, and every way to say each reason.
+
+    Args:
+        book: holds ``explain.*.jinja``.
+        evidence: where the reasons are from.
+        history: what the user had; the prompt shows the most recent items.
+        row: catalog row of the pick.
+        reasons: at least one.
+
+    Raises:
+        PromptError: a template that fails, or that has no words for one of the reasons.
+    """
+    domain, item = evidence.domain, entry(evidence.catalog, row)
+
+    def render(reason: Reason, first: bool, seen: tuple[Entry, ...] = ()) -> Prompt:
+        given = {"domain": domain.name, "history": seen, "item": item, "scale": domain.rating_scale, "first": first}
+        return book.render(TASK, open=True, reason=_view(reason, evidence), **given)
+
+    def ways(first: bool) -> tuple[tuple[str, ...], ...]:
+        return tuple(_lines(render(reason, first), book, reason, first) for reason in reasons)
+
+    shown = entries(evidence.catalog, history.last(MAX_HISTORY), domain.liked_from)
+    asked = render(reasons[0], True, shown)
+    prompt = Prompt(TASK, (*asked.messages[:-1], Message("assistant", ())), open=True)
+    return Sentences(prompt, tuple(reasons), ways(first=True), ways(first=False))
+
+
+def vocabulary(book: PromptBook) -> frozenset[str]:
+    """Return the words (lower case) of a domain's ``explain*.jinja`` files: all that explanations say beside data."""
+    sources = (file.read_text(encoding="utf-8") for file in sorted(book.folder.glob(f"{TASK}*.jinja")))
+    return frozenset(word.casefold() for source in sources for word in WORD.findall(COMMENT.sub(" ", source)))
+
+
+def template(parts: Sequence[Sentences]) -> list[str]:
+    """Say each pick's best reasons without a language model, in words that differ from pick to pick."""
+    texts = []
+    for place, said in enumerate(parts):
+        used: list[int] = []
+        text = []
+        while len(used) < min(LENGTH, len(said.reasons)):
+            number = said.following(used)[0]
+            ways = (said.later if used else said.first)[number]
+            text.append(ways[(place + len(used)) % len(ways)])
+            used.append(number)
+        texts.append(" ".join(text))
+    return texts
+
+
+def grammar(said: Sentences) -> CFG:
+    """Return the language of all texts that :class:`Sentences` allows: ``LENGTH`` sentences, no reason twice.
+
+    It can be given to ``outlines.Generator`` as it is.
+    """
+    from outlines.types import CFG
+
+    length = min(LENGTH, len(said.reasons))
+    rules: dict[str, str] = {}
+
+    def rule(used: tuple[int, ...]) -> str:
+        """Name the rule for what follows once some reasons are said."""
+        name = "_".join(["after", *map(str, sorted(used))]) if used else "start"
+        if name not in rules:
+            place = "later" if used else "first"
+            ends = len(used) + 1 == length
+            rules[name] = " | ".join(
+                f"{place}_{number}" + ("" if ends else f" {rule((*used, number))}") for number in said.following(used)
+            )
+        return name
+
+    rule(())
+    for number in range(len(said.reasons)):
+        rules[f"first_{number}"] = " | ".join(map(_literal, said.first[number]))
+        rules[f"later_{number}"] = " | ".join(_literal(" " + way) for way in said.later[number])
+    return CFG("\n".join(f"{name}: {body}" for name, body in rules.items()))
+
+
+def _literal(text: str) -> str:
+    """Quote text for a grammar; JSON's escapes are Lark's, and keep every character out of the grammar's syntax."""
+    return json.dumps(text)
+
+
+def _view(reason: Reason, evidence: Evidence) -> ReasonView:
+    """Lay out a reason's facts as the template names them."""
+    counted = reason.fact("followed_by", "liked", "often", "had_by")
+    rated, average, predicted = reason.fact("rated"), reason.fact("average"), reason.fact("predicted")
+    words = next((fact for fact in reason.facts if fact.values), None)
+    rating = rated.numbers[0] if rated else None
+    mean = average.numbers[0] if average else predicted.numbers[1] if predicted else None
+    return ReasonView(
+        kind=reason.kind,
+        anchor=None if reason.anchor is None else entry(evidence.catalog, reason.anchor, rating),
+        field=words.field if words else None,
+        shared=words.values if words else None,
+        count=int(counted.numbers[0]) if counted else None,
+        total=int(counted.numbers[1]) if counted else int(average.numbers[1]) if average else None,
+        average=mean,
+        expected=predicted.numbers[0] if predicted else None,
+        liked_from=evidence.domain.liked_from,
+    )
+
+
+def _lines(prompt: Prompt, book: PromptBook, reason: Reason, first: bool) -> tuple[str, ...]:
+    """Split what was rendered for a reason at the template's own line breaks; a value cannot break a line."""
+    spans = prompt.messages[-1].spans
+    text = "".join(span.text if span.kind == "text" else plain(span.text) for span in spans)
+    lines = tuple(dict.fromkeys(" ".join(line.split()) for line in text.split("\n") if line.strip()))
+    if not lines:
+        raise PromptError(
+            f"{book.folder / TASK}.assistant.jinja: no line for a reason of kind {reason.kind!r} "
+            f"with first = {str(first).lower()}; every kind needs one"
+        )
+    return lines

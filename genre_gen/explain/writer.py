@@ -1,0 +1,167 @@
+"""Writer: the language model writes texts, each under a grammar of its own.
+
+The grammars are Outlines' (:class:`outlines.types.CFG`, llguidance backend), and ``outlines.Generator`` writes under
+them too. This writer differs in three ways: the model is run only where it has a choice, for what a grammar forces
+(most of a title) is fed in one piece; what several prompts begin with is read once; and prompts are ids, so that a
+title in a prompt never becomes a control token.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from genre_gen.errors import PromptError
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher
+    from outlines.types import CFG
+
+
+class TextModel(Protocol):
+    """What the writer asks of a language model; :class:`genre_gen.llm.model.LLM` is one."""
+
+    base: Any
+    tokenizer: Any
+
+    def use(self, adapter: str) -> None:
+        """Switch to the adapter for text."""
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Return input embeddings of ids."""
+
+    def text_logits(self, hidden: Tensor) -> Tensor:
+        """Return logits over the text vocabulary."""
+
+
+class Writer:
+    """Writes texts under grammars. Build it once for a model: it prepares the tokenizer's vocabulary (about 0.5 s)."""
+
+    def __init__(self, model: TextModel, temperature: float = 0.0) -> None:
+        """Hold the model.
+
+        Args:
+            model: the language model.
+            temperature: 0 always takes the likeliest of the allowed tokens; more takes others too, by seed.
+        """
+        import outlines
+        from outlines.backends import LLGuidanceBackend
+
+        self._model, self._temperature = model, temperature
+        # Outlines sets padding on the tokenizer that it is given, so it gets one of its own.
+        self._backend: Any = LLGuidanceBackend(outlines.from_transformers(model.base, copy.deepcopy(model.tokenizer)))
+
+    @torch.inference_mode()
+    def write(self, prompts: Sequence[Sequence[int]], grammars: Sequence[CFG], seeds: Sequence[int]) -> list[str]:
+        """Write one text for each prompt.
+
+        Args:
+            prompts: token ids, one prompt per text.
+            grammars: one finite grammar per text.
+            seeds: one per text; the same prompt, grammar and seed give the same text.
+
+        Raises:
+            PromptError: a grammar that does not compile or cannot be written with the model's vocabulary.
+        """
+        from transformers import DynamicCache
+
+        self._model.use("text")
+        cache: Any = DynamicCache(config=self._model.base.config)
+        shared = _common(prompts)
+        if shared:
+            self._read(prompts[0][:shared], cache)
+        return [
+            self._text(prompt[shared:], copy.deepcopy(cache), _Text(self._matcher(one), self._model.tokenizer, seed))
+            for prompt, one, seed in zip(prompts, grammars, seeds, strict=True)
+        ]
+
+    def _text(self, prompt: Sequence[int], cache: Any, text: _Text) -> str:
+        new = [*prompt, *text.forced()]
+        while not text.done:
+            new = text.choose(self._read(new, cache), self._temperature)
+        return str(self._backend.llg_tokenizer.decode_str(text.ids))
+
+    def _read(self, ids: Sequence[int], cache: Any) -> NDArray[np.float32]:
+        """Append ids to what the model has read; return its logits for what comes next: float32 ``[vocabulary]``."""
+        new = torch.tensor([list(ids)], device=self._model.base.device)
+        hidden = self._model.base.model(
+            inputs_embeds=self._model.embed(new), past_key_values=cache, use_cache=True
+        ).last_hidden_state
+        return np.asarray(self._model.text_logits(hidden[0, -1]).float().cpu())
+
+    def _matcher(self, one: CFG) -> LLMatcher:
+        from llguidance import LLMatcher
+
+        processor = self._backend.get_cfg_logits_processor(one.definition)
+        matcher = LLMatcher(self._backend.llg_tokenizer, processor.grammar)
+        if matcher.is_error():
+            raise PromptError(f"the grammar of an explanation does not compile: {matcher.get_error()}")
+        return matcher
+
+
+class _Text:
+    """A text that is being written.
+
+    Attributes:
+        ids: its tokens so far.
+        done: nothing can follow.
+    """
+
+    def __init__(self, matcher: LLMatcher, tokenizer: Any, seed: int) -> None:
+        self._matcher, self._tokenizer, self._rng = matcher, tokenizer, np.random.default_rng(seed)
+        self.ids: list[int] = []
+        self.done = False
+
+    def forced(self) -> list[int]:
+        """Take the tokens that the grammar leaves no choice about, and return them.
+
+        The tokenizer cuts the forced text, with special tokens off (llguidance's own fast-forward makes a title that
+        spells a control token into one). Where text follows, the last token is left to the model, for which token ends
+        there depends on how the text goes on.
+        """
+        text = self._matcher.compute_ff_bytes().decode("utf-8", errors="ignore")
+        ids = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids if text else []
+        taken = ids[: self._matcher.validate_tokens(ids)]
+        if taken and not self._ends_with(taken):
+            taken = taken[:-1]
+        return self._take(taken)
+
+    def choose(self, logits: NDArray[np.float32], temperature: float) -> list[int]:
+        """Choose among the allowed tokens by the model's logits ``[vocabulary]``; return what is to be read next."""
+        bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
+        allowed = np.flatnonzero(np.unpackbits(bits, bitorder="little")[: len(logits)])
+        if len(allowed) == 0:
+            raise PromptError(f"an explanation cannot be written with this model's tokens: {self._matcher.get_error()}")
+        scores = logits[allowed].astype(np.float64)
+        if temperature:  # Gumbel's trick: the highest of the scores so disturbed is a sample
+            scores = scores / temperature + self._rng.gumbel(size=len(scores))
+        token = int(allowed[np.argmax(scores)])
+        if token == self._tokenizer.eos_token_id:
+            self.done = True
+            return []
+        return self._take([token]) + self.forced()
+
+    def _ends_with(self, ids: list[int]) -> bool:
+        ahead = self._matcher.deep_copy()
+        return bool(ahead.consume_tokens(ids) and ahead.is_stopped())
+
+    def _take(self, ids: list[int]) -> list[int]:
+        self._matcher.consume_tokens(ids)
+        self.done = self._matcher.is_stopped()
+        self.ids += ids
+        return ids
+
+
+def _common(prompts: Sequence[Sequence[int]]) -> int:
+    """Return how many tokens all prompts begin with, leaving at least one of each."""
+    shortest = min(map(len, prompts))
+    for place in range(shortest - 1):
+        if len({prompt[place] for prompt in prompts}) > 1:
+            return place
+    return shortest - 1

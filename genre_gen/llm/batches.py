@@ -1,0 +1,150 @@
+"""From tasks to batches: one epoch's mix, the same for the same seed and epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genre_gen.errors import ConfigError
+from genre_gen.llm.encode import NO_LABEL, Encoded, Encoder
+from genre_gen.llm.model import Depth
+from genre_gen.prompts import PromptBook
+from genre_gen.tasks import TASKS, Example, TaskData
+
+MAIN = "next_item"
+_TEXT_LIMIT = 1024  # tokens of an example at full depth: a longer description teaches little more and costs much
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Examples of one task, padded on the right.
+
+    Attributes:
+        task: its name.
+        depth: where its loss is taken.
+        ids: int64 ``[examples, length]``.
+        labels: int64 ``[examples, length]``, -100 where nothing is predicted.
+    """
+
+    task: str
+    depth: Depth
+    ids: Tensor
+    labels: Tensor
+
+
+class Mix:
+    """Draws the batches of an epoch.
+
+    The main task, next item, is seen once whole in each epoch. Every other task adds ``weight`` batches for each
+    of its batches (its weight relative to that of next item), all in random order.
+    """
+
+    def __init__(self, data: TaskData, book: PromptBook, encoder: Encoder, depth_share: float) -> None:
+        """Keep what batches are made from.
+
+        Args:
+            data: catalog, training interactions and domain.
+            book: the templates.
+            encoder: turns prompts into ids.
+            depth_share: exit layers / all layers; batches at full depth are smaller by it, so that a step costs alike.
+
+        Raises:
+            ConfigError: a task that does not exist, or none with a weight.
+        """
+        self._data, self._book, self._encoder = data, book, encoder
+        self._settings = {name: task for name, task in data.domain.tasks.items() if task.weight > 0}
+        unknown = sorted(set(self._settings) - set(TASKS))
+        if unknown:
+            raise ConfigError(f"tasks: no task {', '.join(unknown)}; there are: {', '.join(TASKS)}")
+        if not self._settings:
+            raise ConfigError('tasks: nothing to learn; give at least "next_item" a weight above 0')
+        tokens = data.domain.training.batch_tokens
+        self._tokens = {
+            name: tokens if task.depth == "exit" else max(1, round(tokens * depth_share))
+            for name, task in self._settings.items()
+        }
+
+    def answers(self) -> dict[str, Tensor]:
+        """Return for each task with closed answers at exit depth the text ids its answers consist of, sorted."""
+        found = {}
+        for name, task in self._settings.items():
+            if task.depth == "exit" and name != MAIN:
+                labels = [encoded.labels for encoded in self._encoded(name, np.random.default_rng(0))]
+                ids = np.unique(np.concatenate(labels)) if labels else np.zeros(0, np.int64)
+                ids = ids[(ids != NO_LABEL) & (ids < self._encoder.text_vocabulary)]
+                if len(ids):
+                    found[name] = torch.from_numpy(ids.astype(np.int64))
+        return found
+
+    def epoch(self, number: int, answers: Mapping[str, Tensor]) -> list[Batch]:
+        """Return the batches of one epoch in the order they are trained on."""
+        rng = np.random.default_rng([self._data.domain.training.seed, number])
+        main = self._batches(MAIN, list(self._encoded(MAIN, rng)), rng) if MAIN in self._settings else []
+        reference = len(main) or max(1, round(len(self._data.interactions) / self._data.domain.training.batch_tokens))
+        batches = list(main)
+        for name, task in self._settings.items():
+            if name != MAIN:
+                share = task.weight / self._settings[MAIN].weight if main else task.weight
+                count = int(share * reference + rng.random())  # rounds at random, so that small weights count too
+                batches += self._drawn(name, count, rng, answers.get(name))
+        return [batches[place] for place in rng.permutation(len(batches))]
+
+    def _drawn(self, name: str, count: int, rng: np.random.Generator, answers: Tensor | None) -> list[Batch]:
+        """Return at most ``count`` batches of a task, from as many examples as fill them."""
+        pool: list[Encoded] = []
+        budget, used = count * self._tokens[name], 0
+        while used < budget:
+            before = used
+            for encoded in self._encoded(name, rng):
+                pool.append(_answerable(encoded, answers, self._encoder.text_vocabulary))
+                used += len(encoded)
+                if used >= budget:
+                    break
+            if used == before:
+                break  # the data has no examples of this task
+        return self._batches(name, pool, rng)[:count]
+
+    def _encoded(self, name: str, rng: np.random.Generator) -> Iterator[Encoded]:
+        for example in TASKS[name].examples(self._data, self._book, rng):
+            encoded = self._encode(example)
+            if len(encoded) <= _TEXT_LIMIT or self._settings[name].depth == "exit":
+                yield encoded
+
+    def _encode(self, example: Example) -> Encoded:
+        return self._encoder.encode(example.prompt, example.targets, example.first_target)
+
+    def _batches(self, name: str, pool: list[Encoded], rng: np.random.Generator) -> list[Batch]:
+        """Group examples of like length, so that little is padding."""
+        order = np.argsort([len(encoded) + rng.uniform(0, 8) for encoded in pool], kind="stable")
+        groups: list[list[Encoded]] = []
+        for place in order.tolist():
+            encoded = pool[place]
+            longest = max(len(encoded), len(groups[-1][-1])) if groups else 0
+            if groups and longest * (len(groups[-1]) + 1) <= self._tokens[name]:
+                groups[-1].append(encoded)
+            else:
+                groups.append([encoded])
+        groups = [groups[place] for place in rng.permutation(len(groups))]
+        return [_pad(name, self._settings[name].depth, group) for group in groups]
+
+
+def _answerable(encoded: Encoded, answers: Tensor | None, text_vocabulary: int) -> Encoded:
+    """Drop labels outside the closed answers (a word that no example had when they were collected)."""
+    if answers is None:
+        return encoded
+    known = np.isin(encoded.labels, answers.numpy()) | (encoded.labels >= text_vocabulary)
+    return Encoded(encoded.ids, np.where(known, encoded.labels, NO_LABEL).astype(np.int32), encoded.start)
+
+
+def _pad(task: str, depth: Depth, group: list[Encoded]) -> Batch:
+    length = max(map(len, group))
+    ids = torch.zeros(len(group), length, dtype=torch.int64)
+    labels = torch.full((len(group), length), NO_LABEL, dtype=torch.int64)
+    for row, encoded in enumerate(group):
+        ids[row, : len(encoded)] = torch.from_numpy(encoded.ids)
+        labels[row, : len(encoded)] = torch.from_numpy(encoded.labels)
+    return Batch(task, depth, ids, labels)

@@ -1,0 +1,246 @@
+"""Encoder: from a rendered prompt to token ids and labels.
+
+Untrusted spans are encoded alone, as plain text, so that a title can never become a control token or an item's code.
+Only the tokenizer's own chat template, the words of the prompt templates, and item codes make special tokens.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, Literal
+
+import numpy as np
+from jinja2 import TemplateError
+from numpy.typing import NDArray
+
+from genre_gen.codes.base import CodeScheme
+from genre_gen.errors import PromptError
+from genre_gen.prompts import Message, Prompt, Role, Span
+
+NO_LABEL = -100
+_CACHE_SIZE = 100_000
+_PLAIN = {"system": "", "user": "\nUser:\n", "assistant": "\nAssistant:\n"}  # for tokenizers without a chat template
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A prompt as the model reads it.
+
+    Attributes:
+        ids: int32 ``[n]``; ids from the text vocabulary's size on are code tokens.
+        labels: int32 ``[n]``; ``labels[t] == ids[t]`` where token ``t`` is to be predicted, else -100. Not shifted.
+        start: position of the first token of the assistant's own message; what stands before is instruction.
+    """
+
+    ids: NDArray[np.int32]
+    labels: NDArray[np.int32]
+    start: int
+
+    def __len__(self) -> int:
+        """Return the number of tokens."""
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """What the chat template puts before each message, and after the last one, as ids."""
+
+    before: tuple[tuple[int, ...], ...]
+    end: tuple[int, ...]
+
+
+class Encoder:
+    """Encodes prompts with a tokenizer and a code scheme, neither of which it changes."""
+
+    def __init__(self, tokenizer: Any, codes: CodeScheme, text_vocabulary: int | None = None) -> None:
+        """Hold a copy of the tokenizer.
+
+        Args:
+            tokenizer: a Hugging Face tokenizer, without the code tokens.
+            codes: names the items.
+            text_vocabulary: id of the first code token; by default the tokenizer's length.
+        """
+        self._tokenizer = copy.deepcopy(tokenizer)
+        self._lock = threading.Lock()  # whether special tokens are split is a state of the tokenizer
+        self._codes = codes
+        self.text_vocabulary = len(tokenizer) if text_vocabulary is None else text_vocabulary
+        self._added = frozenset(tokenizer.get_added_vocab().values()) | frozenset(tokenizer.all_special_ids)
+        self._has_chat = bool(getattr(tokenizer, "chat_template", None))
+        self._takes_system = not self._has_chat or self._around(("system", "user", "assistant")) is not None
+        self._frames: dict[tuple[Role, ...], _Frame] = {}
+        self._text_ids: dict[str, tuple[int, ...]] = {}
+        self._data_ids: dict[str, tuple[int, ...]] = {}
+        self._code_ids: dict[int, tuple[int, ...]] = {}
+
+    def encode(
+        self,
+        prompt: Prompt,
+        targets: Literal["assistant", "codes", "data"] = "assistant",
+        first_target: int = 0,
+        limit: int | None = None,
+    ) -> Encoded:
+        """Encode a prompt.
+
+        Args:
+            prompt: what to encode.
+            targets: what of the last message gets labels: all of it and the token that ends it, its item codes, or its
+                data spans.
+            first_target: how many codes (or data spans) of that message get no label.
+            limit: the most tokens allowed; None for any number.
+
+        Raises:
+            PromptError: longer than the limit, or the code of a row that the code scheme lacks.
+        """
+        messages = prompt.messages if self._takes_system else _without_system(prompt.messages)
+        frame = self._frame(tuple(message.role for message in messages))
+        ids: list[int] = []
+        for message, before in zip(messages[:-1], frame.before, strict=False):
+            ids += before
+            for _, part in self._parts(message.spans):
+                ids += part
+        ids += frame.before[-1]
+        start = len(ids)
+        labels = [NO_LABEL] * start
+        everything, kind = targets == "assistant", {"codes": "code", "data": "data"}.get(targets)
+        met = 0
+        for span, part in self._parts(messages[-1].spans):
+            wanted = everything
+            if span.kind == kind:
+                wanted = met >= first_target
+                met += 1
+            ids += part
+            labels += part if wanted else [NO_LABEL] * len(part)
+        if not prompt.open:
+            ids += frame.end
+            labels += frame.end if everything else [NO_LABEL] * len(frame.end)
+        if limit is not None and len(ids) > limit:
+            raise PromptError(
+                f"the prompt of {prompt.task} has {len(ids)} tokens, more than the {limit} allowed; lower "
+                "model.max_history, or shorten the texts that the template prints"
+            )
+        return Encoded(np.array(ids, np.int32), np.array(labels, np.int32), start)
+
+    def _parts(self, spans: Sequence[Span]) -> Iterator[tuple[Span, tuple[int, ...]]]:
+        """Yield spans with their ids; untrusted ones are encoded in one batch."""
+        spans = _spaced(spans)
+        data = self._encode_data({span.text for span in spans if span.kind == "data"})
+        for span in spans:
+            if span.kind == "data":
+                yield span, data[span.text]
+            elif span.kind == "code":
+                yield span, self._code(span.row)
+            else:
+                yield span, self._text(span.text)
+
+    def _text(self, text: str) -> tuple[int, ...]:
+        """Encode trusted text, in which the tokenizer's special tokens mean what they say."""
+        known = self._text_ids.get(text)
+        return known or _remember(self._text_ids, text, self._tokenize([text], plain=False)[0])
+
+    def _encode_data(self, texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
+        """Encode untrusted texts as plain text."""
+        known = {text: self._data_ids.get(text) for text in texts}
+        new = [text for text, ids in known.items() if ids is None]
+        if new:
+            # Without a chat template only line breaks tell the roles apart, so data may not hold any.
+            plain = new if self._has_chat else [text.replace("\n", " ") for text in new]
+            for text, shown, ids in zip(new, plain, self._tokenize(plain, plain=True), strict=True):
+                safe = ids if self._added.isdisjoint(ids) else self._letter_by_letter(shown)
+                known[text] = _remember(self._data_ids, text, safe)
+        return known  # type: ignore[return-value]
+
+    def _letter_by_letter(self, text: str) -> list[int]:
+        """Encode a text that holds an added token which is not special (Qwen's ``<tool_call>``) without that token."""
+        letters = self._tokenize(list(text), plain=True)
+        return [token for letter in letters for token in letter if token not in self._added]
+
+    def _tokenize(self, texts: list[str], plain: bool) -> list[list[int]]:
+        with self._lock:
+            return self._tokenizer(texts, add_special_tokens=False, split_special_tokens=plain, verbose=False).input_ids
+
+    def _code(self, row: int) -> tuple[int, ...]:
+        known = self._code_ids.get(row)
+        if known is None:
+            if not 0 <= row < len(self._codes.codes):
+                raise PromptError(
+                    f"no item code for catalog row {row}; the codes are of {len(self._codes.codes)} items"
+                )
+            code = self._codes.codes[row]
+            known = _remember(self._code_ids, row, (code[code >= 0] + self.text_vocabulary).tolist())
+        return known
+
+    def _frame(self, roles: tuple[Role, ...]) -> _Frame:
+        """Return what stands around messages of these roles."""
+        if roles not in self._frames:
+            *before, after = self._around(self._spoken(roles)) or self._refuse(roles)
+            if self._has_chat and len(before) > len(roles):  # an empty system message goes with the first header
+                before[:2] = [before[0] + before[1]]
+            self._frames[roles] = _Frame(tuple(self._text(part) for part in before), self._end(self._text(after)))
+        return self._frames[roles]
+
+    def _spoken(self, roles: tuple[Role, ...]) -> tuple[Role, ...]:
+        """Add an empty system message where the chat template would slip in a system prompt of its own."""
+        if not self._has_chat or not self._takes_system or "system" in roles:
+            return roles
+        bare, full = self._around(roles), self._around(("system", *roles))
+        opening = (bare or [""])[0].removeprefix(self._tokenizer.bos_token or "")
+        return roles if full is None or full[1].endswith(opening) else ("system", *roles)
+
+    def _around(self, roles: tuple[Role, ...]) -> list[str] | None:
+        """Return the chat template's text before each message and after the last; None where it cannot render them."""
+        if not self._has_chat:
+            parts = [_PLAIN[role] for role in roles]
+            return [(self._tokenizer.bos_token or "") + parts[0], *parts[1:], self._tokenizer.eos_token or ""]
+        marks = [f"GENRE-MESSAGE-{number}-HERE" for number in range(len(roles))]
+        messages = [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)]
+        try:
+            rest = self._tokenizer.apply_chat_template(messages, tokenize=False)
+        except TemplateError:
+            return None
+        parts = []
+        for mark in marks:
+            if rest.count(mark) != 1:
+                return None
+            part, rest = rest.split(mark)
+            parts.append(part)
+        return [*parts, rest]
+
+    def _refuse(self, roles: tuple[Role, ...]) -> list[str]:
+        raise PromptError(f"the tokenizer's chat template does not render {', then '.join(roles)}; use another model")
+
+    def _end(self, after: tuple[int, ...]) -> tuple[int, ...]:
+        """Cut what follows the last message after the token that ends it."""
+        for position, token in enumerate(after):
+            if token in self._added:
+                return after[: position + 1]
+        eos = self._tokenizer.eos_token_id
+        return after if eos is None else (*after, eos)
+
+
+def _remember(cache: dict[Any, tuple[int, ...]], key: Any, ids: Iterable[int]) -> tuple[int, ...]:
+    if len(cache) > _CACHE_SIZE:
+        cache.clear()
+    cache[key] = known = tuple(ids)
+    return known
+
+
+def _spaced(spans: Sequence[Span]) -> list[Span]:
+    """Move a space before a value into the value, since tokenizers begin words with it."""
+    result = list(spans)
+    for place, (span, following) in enumerate(pairwise(spans)):
+        if span.kind == "text" and span.text.endswith(" ") and following.kind == "data":
+            result[place] = replace(span, text=span.text[:-1])
+            result[place + 1] = replace(following, text=" " + following.text)
+    return [span for span in result if span.text]
+
+
+def _without_system(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Put the system's words before the user's, for chat templates that know no system (Gemma)."""
+    if messages[0].role != "system":
+        return messages
+    system, user, *rest = messages
+    return (replace(user, spans=(*system.spans, Span("text", "\n\n"), *user.spans)), *rest)

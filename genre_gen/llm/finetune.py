@@ -1,0 +1,314 @@
+"""Multitask fine-tuning: a short loop on accelerate that can be killed at any step and goes on exactly."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from genre_gen.domain import Training
+from genre_gen.errors import CheckpointError
+from genre_gen.llm.batches import MAIN, Batch, Mix
+from genre_gen.llm.checkpoint import read_json, recover_folder, verify_folder, write_folder, write_json
+from genre_gen.llm.model import LLM
+
+CHECKPOINT = "checkpoint"
+_FLOOR = 0.02  # share of the peak learning rate that is left at the end
+
+
+@dataclass
+class Progress:
+    """Where training stands; all of it is in the checkpoint.
+
+    Attributes:
+        epoch: epochs begun and not finished come back as this number.
+        done: batches done in this epoch.
+        step: batches done in all.
+        seconds: time spent, validation included, over all runs.
+        best: best validation NDCG@10 so far.
+        since_best: validations since then.
+        finished: nothing is left to do.
+        log: one entry per validation: step, seconds, learning rate, mean loss of each task since the last, NDCG@10.
+    """
+
+    epoch: int = 0
+    done: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    best: float = -1.0
+    since_best: int = 0
+    finished: bool = False
+    log: list[dict[str, Any]] = field(default_factory=list)
+
+
+class FineTuner:
+    """Trains an :class:`~genre_gen.llm.model.LLM` on a mix of tasks, and leaves it with its best weights."""
+
+    def __init__(
+        self,
+        llm: LLM,
+        mix: Mix,
+        training: Training,
+        *,
+        validate: Callable[[], float] | None = None,
+        exclude_seen: bool = True,
+        folder: Path | None = None,
+        identity: str = "",
+        checkpoint_seconds: float = 120.0,
+    ) -> None:
+        """Prepare the run; nothing is trained yet.
+
+        Args:
+            llm: changed in place.
+            mix: gives the batches of each epoch.
+            training: the domain's training settings.
+            validate: returns NDCG@10 on validation cases; None trains to the end without early stopping.
+            exclude_seen: items do not repeat in this domain.
+            folder: where checkpoints and logs go; None keeps everything in memory.
+            identity: fingerprint of data, prompts and settings; a checkpoint of another one is refused.
+            checkpoint_seconds: least time between checkpoints.
+        """
+        from accelerate import Accelerator
+
+        torch.manual_seed(training.seed)
+        self.training, self.mix, self.validate, self.exclude_seen = training, mix, validate, exclude_seen
+        self.folder, self.identity, self.checkpoint_seconds = folder, identity, checkpoint_seconds
+        self.accelerator = Accelerator(cpu=llm.device.type == "cpu")
+        self.llm = llm.to(self.accelerator.device)
+        self.parameters = dict(llm.trainable())
+        self.model, self.optimizer = self.accelerator.prepare(llm, _optimizer(self.parameters, training))
+        self.progress = Progress()
+        self.best_weights: dict[str, Tensor] = {}
+        self._losses: dict[str, list[float]] = defaultdict(list)
+        self._saved = time.monotonic()
+        self._board: Any = None
+
+    def run(self, on_step: Callable[[FineTuner], None] | None = None) -> Progress:
+        """Train until the epochs, the time or the patience are used up; resume from the folder's checkpoint if any.
+
+        Args:
+            on_step: called after every step, for progress displays.
+
+        Raises:
+            CheckpointError: the folder's checkpoint is damaged or belongs to other data or settings.
+        """
+        self._resume()
+        self.llm.answers = self.mix.answers()
+        with _residual_dropout(self.llm.tower, self.training.dropout):
+            while not self.progress.finished:
+                self._epoch(on_step)
+        self._keep_best()
+        if self._board is not None:
+            self._board.close()
+        return self.progress
+
+    def _epoch(self, on_step: Callable[[FineTuner], None] | None) -> None:
+        progress = self.progress
+        batches = self.mix.epoch(progress.epoch, self.llm.answers)
+        self.steps = len(batches) * self.training.epochs
+        marks = _marks(len(batches), self.training.validations_per_epoch)
+        while progress.done < len(batches):
+            begin = time.monotonic()
+            if self.share() >= 1:
+                progress.finished = True
+                break
+            self._step(batches[progress.done])
+            progress.done += 1
+            progress.step += 1
+            if progress.done in marks:
+                self._validate()
+            progress.seconds += time.monotonic() - begin
+            if on_step is not None:
+                on_step(self)
+            self._save(due_only=True)
+            if progress.finished:
+                self._save()
+                return
+        if progress.done == len(batches):
+            progress.epoch, progress.done = progress.epoch + 1, 0
+        if progress.finished or progress.epoch >= self.training.epochs:
+            progress.finished = True
+            if not progress.log or progress.log[-1]["step"] != progress.step:
+                self._validate()
+            self._save()
+
+    def share(self) -> float:
+        """Return how much of the run is over, 0 to 1: by steps or by time, whichever is further."""
+        limit = self.training.max_minutes
+        by_time = self.progress.seconds / (60 * limit) if limit else 0.0
+        return min(1.0, max(self.progress.step / self.steps, by_time))
+
+    def recent_losses(self) -> dict[str, float]:
+        """Return the mean loss of each task over its last few batches."""
+        return {task: sum(values[-8:]) / len(values[-8:]) for task, values in sorted(self._losses.items()) if values}
+
+    def _step(self, batch: Batch) -> None:
+        self.llm.tower.train()
+        self._set_learning_rate()
+        device = self.accelerator.device
+        loss = self.model(
+            batch.ids.to(device),
+            batch.labels.to(device),
+            batch.task,
+            batch.depth,
+            self.exclude_seen and batch.task == MAIN and self.llm.codes.codes.shape[1] == 1,
+        )
+        self.accelerator.backward(loss)
+        self.accelerator.clip_grad_norm_(list(self.parameters.values()), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._losses[batch.task].append(float(loss.detach()))
+
+    def _set_learning_rate(self) -> None:
+        """Rise linearly, then fall along a cosine; both follow the share of the run that is over."""
+        share, warmup = self.share(), self.training.warmup_share
+        if share < warmup:
+            factor = (share + 1 / self.steps) / warmup
+        else:
+            factor = _FLOOR + (1 - _FLOOR) * (1 + math.cos(math.pi * (share - warmup) / (1 - warmup))) / 2
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * min(1.0, factor)
+
+    def _validate(self) -> None:
+        progress = self.progress
+        entry = {
+            "step": progress.step,
+            "seconds": round(progress.seconds, 1),
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "losses": {task: sum(values) / len(values) for task, values in sorted(self._losses.items())},
+        }
+        self._losses.clear()
+        if self.validate is not None:
+            self.llm.tower.eval()
+            entry["ndcg@10"] = ndcg = self.validate()
+            if ndcg > progress.best:
+                progress.best, progress.since_best = ndcg, 0
+                self.best_weights = {name: value.detach().clone() for name, value in self.parameters.items()}
+            else:
+                progress.since_best += 1
+                progress.finished = progress.since_best >= self.training.patience
+        progress.log.append(entry)
+        self._tell_board(entry)
+
+    def _tell_board(self, entry: dict[str, Any]) -> None:
+        """Write the entry for TensorBoard."""
+        if self.folder is None:
+            return
+        if self._board is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(self.folder / "tensorboard"))
+        for task, loss in entry["losses"].items():
+            self._board.add_scalar(f"loss/{task}", loss, entry["step"])
+        for name in ("learning_rate", "ndcg@10"):
+            if name in entry:
+                self._board.add_scalar(name, entry[name], entry["step"])
+
+    def _keep_best(self) -> None:
+        self.llm.tower.eval()
+        with torch.no_grad():
+            for name, value in self.best_weights.items():
+                self.parameters[name].copy_(value)
+
+    def _save(self, due_only: bool = False) -> None:
+        """Write a checkpoint: weights, best weights, optimizer, random state, progress."""
+        if self.folder is None or (due_only and time.monotonic() - self._saved < self.checkpoint_seconds):
+            return
+        write_folder(self.folder / CHECKPOINT, self._fill, {"identity": self.identity})
+        self._saved = time.monotonic()
+
+    def _fill(self, folder: Path) -> None:
+        save_file({name: value.detach().contiguous() for name, value in self.parameters.items()}, folder / "weights.safetensors")
+        save_file({name: value.contiguous() for name, value in self.best_weights.items()}, folder / "best.safetensors")
+        save_file(self._optimizer_state(), folder / "optimizer.safetensors")
+        losses = {task: list(values) for task, values in self._losses.items()}
+        write_json(folder / "progress.json", {**asdict(self.progress), "losses": losses})
+
+    def _optimizer_state(self) -> dict[str, Tensor]:
+        state = {"random": torch.get_rng_state()}
+        if torch.cuda.is_available():
+            state["random.cuda"] = torch.cuda.get_rng_state()
+        for name, parameter in self.parameters.items():
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                state[f"{key}/{name}"] = torch.as_tensor(value).contiguous()
+        return state
+
+    def _resume(self) -> None:
+        if self.folder is None:
+            return
+        folder = self.folder / CHECKPOINT
+        recover_folder(folder)
+        if not folder.exists():
+            return
+        if verify_folder(folder).get("identity") != self.identity:
+            raise CheckpointError(
+                f"{folder}: begun with other data, prompts or settings; delete it to start afresh, or restore those"
+            )
+        device = self.accelerator.device
+        with torch.no_grad():
+            for name, value in load_file(folder / "weights.safetensors").items():
+                self.parameters[name].copy_(value)
+        self.best_weights = {
+            name: value.to(device) for name, value in load_file(folder / "best.safetensors").items()
+        }
+        self._restore_optimizer(load_file(folder / "optimizer.safetensors"))
+        content = read_json(folder / "progress.json")
+        for task, values in content.pop("losses").items():
+            self._losses[task] = list(values)
+        self.progress = Progress(**content)
+
+    def _restore_optimizer(self, state: dict[str, Tensor]) -> None:
+        torch.set_rng_state(state.pop("random"))
+        if "random.cuda" in state:
+            torch.cuda.set_rng_state(state.pop("random.cuda"))
+        for path, value in state.items():
+            key, name = path.split("/", 1)
+            parameter = self.parameters[name]
+            # The step counter stays where torch keeps it; the moments lie with their parameter.
+            self.optimizer.state[parameter][key] = value if value.ndim == 0 else value.to(parameter.device)
+
+
+def _optimizer(parameters: dict[str, nn.Parameter], training: Training) -> torch.optim.Optimizer:
+    codes = [value for name, value in parameters.items() if name.startswith("code_")]
+    matrices = [value for name, value in parameters.items() if not name.startswith("code_") and value.ndim > 1]
+    vectors = [value for name, value in parameters.items() if not name.startswith("code_") and value.ndim <= 1]
+    groups = [
+        {"params": matrices, "peak": training.learning_rate, "weight_decay": training.weight_decay},
+        {"params": vectors, "peak": training.learning_rate, "weight_decay": 0.0},
+        {"params": codes, "peak": training.code_learning_rate, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=training.learning_rate, betas=(0.9, 0.98))
+
+
+def _marks(batches: int, validations: int) -> set[int]:
+    """Return after how many batches of an epoch to validate; its end is always among them."""
+    return {round(batches * part / validations) for part in range(1, validations + 1)}
+
+
+class _residual_dropout:  # noqa: N801 - used like a function
+    """Within the block, drop parts of what attention and feed-forward add to the residual stream of a tower."""
+
+    def __init__(self, tower: nn.Module, share: float) -> None:
+        self._modules = [part for layer in tower.layers for part in (layer.self_attn, layer.mlp)] if share else []
+        self._share, self._tower = share, tower
+
+    def __enter__(self) -> None:
+        self._hooks = [module.register_forward_hook(self._drop) for module in self._modules]
+
+    def __exit__(self, *_: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def _drop(self, _module: nn.Module, _inputs: Any, output: Any) -> Any:
+        first, *rest = output if isinstance(output, tuple) else (output,)
+        dropped = nn.functional.dropout(first, self._share, training=self._tower.training)
+        return (dropped, *rest) if isinstance(output, tuple) else dropped
+

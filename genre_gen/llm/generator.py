@@ -1,0 +1,162 @@
+"""ItemGenerator: from histories to rankings, ratings and words, by prompts and the language model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from genre_gen.decoding.search import score_items, search, search_many
+from genre_gen.decoding.tree import TreeModel
+from genre_gen.decoding.trie import Trie
+from genre_gen.interactions import History, allowed_items
+from genre_gen.llm.encode import Encoded, Encoder
+from genre_gen.llm.model import ITEMS, LLM, TEXT
+from genre_gen.prompts import Prompt, PromptBook
+from genre_gen.ranking import Ranking
+from genre_gen.tasks import TASKS, TaskData
+from genre_gen.tasks.next_item import NextItem
+from genre_gen.tasks.rating import Rating
+
+CANDIDATES = 200
+"""How many items a search over multi-token codes offers to the blend; items beyond count as the model's last."""
+
+
+class ItemGenerator:
+    """Asks the language model, and reads its answers."""
+
+    def __init__(self, llm: LLM, book: PromptBook, data: TaskData) -> None:
+        """Wire model, templates and catalog.
+
+        Args:
+            llm: tuned or not; put into evaluation mode here.
+            book: the domain's templates.
+            data: catalog and domain (its interactions are not read).
+        """
+        self.llm, self.book, self.data = llm.eval(), book, data
+        self.encoder = Encoder(llm.tokenizer, llm.codes, llm.text_vocabulary)
+        self.trie = Trie.build(llm.codes.codes, llm.codes.vocabulary)
+        self.model = TreeModel(llm.tower, llm.embed, llm.code_logits, llm.text_vocabulary)
+
+    def encode(self, history: History) -> Encoded:
+        """Return the open next-item prompt of a history, cut to the ``max_history`` most recent items."""
+        recent = history.last(self.data.domain.model.max_history)
+        task = TASKS["next_item"]
+        assert isinstance(task, NextItem)  # noqa: S101 - a fact for the type checker
+        return self.encoder.encode(task.prompt(self.data, self.book, recent), "codes")
+
+    def score(
+        self, histories: Sequence[History], allowed: NDArray[np.bool_] | None = None, candidates: int = CANDIDATES
+    ) -> NDArray[np.float32]:
+        """Return log-probabilities, float32 ``[len(histories), n_items]``.
+
+        With one-token codes all items are scored; with longer ones the best ``candidates`` of those allowed are, and
+        the others get ``-inf``.
+
+        Args:
+            histories: oldest item first.
+            allowed: bool ``[len(histories), n_items]``; None allows all, but not the items of the history where the
+                domain does not repeat items.
+            candidates: how many items a search over longer codes returns.
+
+        Raises:
+            DecodingError: the model's scores are not finite.
+        """
+        prompts = self._prompts(histories)
+        if self.trie.is_flat:
+            return score_items(self.model, prompts, self.trie)
+        size = len(self.data.catalog)
+        allowed = allowed_items(histories, size, self.data.domain.repeat) if allowed is None else allowed
+        scores = np.full((len(histories), size), -np.inf, np.float32)
+        for row, prompt in enumerate(prompts):
+            found = search(self.model, prompt, self.trie, candidates, allowed[row])
+            scores[row, found.rows] = found.scores
+        return scores
+
+    def generate(self, history: History, n: int, allowed: NDArray[np.bool_] | None = None) -> Ranking:
+        """Return the ``n`` most probable allowed items for a history, exactly; fewer where fewer are allowed.
+
+        Raises:
+            DecodingError: the model's scores are not finite.
+        """
+        return search(self.model, self._prompts([history])[0], self.trie, n, allowed)
+
+    def generate_many(
+        self, histories: Sequence[History], n: int, allowed: NDArray[np.bool_] | None = None
+    ) -> list[Ranking]:
+        """Return for each history what :meth:`generate` returns; ``allowed`` is bool ``[len(histories), n_items]``."""
+        return search_many(self.model, self._prompts(histories), self.trie, n, allowed)
+
+    def forget(self) -> None:
+        """Drop what was computed ahead with the present weights; call it when they have changed."""
+        self.model.forget()
+
+    @property
+    def rates(self) -> bool:
+        """Tell whether the model has learned to rate."""
+        return "rating" in self.llm.answers and bool(len(self._rating_values))
+
+    def rate(self, histories: Sequence[History], rows: Sequence[int]) -> NDArray[np.float32]:
+        """Return the expected rating of one item for each history, float32 ``[len(histories)]``.
+
+        The mean of the scale's values, weighted by the probability that the model gives to each as its next word.
+        """
+        task = TASKS["rating"]
+        assert isinstance(task, Rating)  # noqa: S101 - a fact for the type checker
+        limit = self.data.domain.model.max_history
+        prompts = [
+            self.encoder.encode(task.prompt(self.data, self.book, history.last(limit), row), "data").ids
+            for history, row in zip(histories, rows, strict=True)
+        ]
+        words, values = self._rating_values
+        model = TreeModel(
+            self.llm.tower, self.llm.embed, lambda hidden: self.llm.text_logits(hidden, words), self.llm.text_vocabulary
+        )
+        chances = torch.softmax(model.prefill_many(prompts).float(), dim=-1)
+        return (chances @ values).cpu().numpy()
+
+    @cached_property
+    def _rating_values(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the ids that are ratings by themselves, and the ratings they mean."""
+        ids = self.llm.answers["rating"].tolist()
+        numbers = {token: self.llm.tokenizer.decode([token]).strip() for token in ids}
+        rated = [(token, float(text)) for token, text in numbers.items() if text.replace(".", "", 1).isdigit()]
+        device = self.llm.device
+        return (
+            torch.tensor([token for token, _ in rated], dtype=torch.int64, device=device),
+            torch.tensor([value for _, value in rated], dtype=torch.float32, device=device),
+        )
+
+    @torch.inference_mode()
+    def write(self, prompt: Prompt, max_tokens: int = 48) -> str:
+        """Return what the model writes after an open prompt at full depth, greedily, until it ends the message."""
+        from transformers import DynamicCache
+
+        self.llm.use(TEXT)
+        ids = torch.tensor([self.encoder.encode(prompt).ids.tolist()], device=self.llm.device)
+        end, cache, written = self._ends, DynamicCache(), []
+        for _ in range(max_tokens):
+            output = self.llm.base.model(
+                inputs_embeds=self.llm.embed(ids), past_key_values=cache, use_cache=True
+            )
+            token = int(self.llm.text_logits(output.last_hidden_state[0, -1]).argmax())
+            if token in end:
+                break
+            written.append(token)
+            ids = torch.tensor([[token]], device=self.llm.device)
+        return self.llm.tokenizer.decode(written, skip_special_tokens=True).strip()
+
+    @cached_property
+    def _ends(self) -> set[int]:
+        return set(self.llm.tokenizer.all_special_ids)
+
+    def _prompts(self, histories: Sequence[History]) -> list[NDArray[np.int32]]:
+        """Encode histories and have their common instruction read once."""
+        self.llm.use(ITEMS)
+        encoded = [self.encode(history) for history in histories]
+        if encoded and not self.model._kept:
+            self.model.keep(encoded[0].ids[: encoded[0].start])
+        return [one.ids for one in encoded]

@@ -1,0 +1,255 @@
+"""The language model of a recommender: one model, read at two depths.
+
+* **exit depth**: the *tower*, the first ``exit_layer`` layers, tuned to predict item codes and short closed answers;
+* **full depth**: all layers, untouched but for a small LoRA adapter, for text such as titles and explanations.
+
+The tower is a copy of the layers (``adapter="full"``) or the same layers with a LoRA adapter that is switched off
+for text (``adapter="lora"``, which also works over an 8- or 4-bit base). Tuning the shared layers themselves for items
+would spoil the text that the upper layers make of them.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's habit
+from torch import Tensor, nn
+
+from genre_gen.errors import ConfigError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from genre_gen.codes.base import CodeScheme
+    from genre_gen.domain import ModelSettings
+
+Depth = Literal["exit", "full"]
+ITEMS, TEXT = "tower", "text"  # names of the LoRA adapters
+
+
+class LLM(nn.Module):
+    """A causal language model that knows the items of one catalog.
+
+    Ids below ``text_vocabulary`` are the tokenizer's own; id ``text_vocabulary + k`` is code token ``k``. Text embeddings
+    stay frozen; code embeddings serve both as input and, with a bias, as the restricted output head.
+
+    Attributes:
+        base: the pre-trained model, with a LoRA adapter ``text``.
+        tower: the layers that items are read from (a backbone without a head).
+        code_embedding: ``[code vocabulary, hidden]``.
+        code_bias: ``[code vocabulary]``.
+        answers: task -> ids that its answers consist of; at exit depth a task's softmax runs over these only.
+    """
+
+    def __init__(
+        self, base: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, codes: CodeScheme, settings: ModelSettings
+    ) -> None:
+        """Add code tokens, tower and adapters to a loaded model.
+
+        Raises:
+            ConfigError: full fine-tuning of a quantized model, or an exit layer that the model does not have.
+        """
+        super().__init__()
+        if settings.quantization != "none" and settings.adapter == "full":
+            raise ConfigError(
+                f'model.quantization = "{settings.quantization}" needs model.adapter = "lora": '
+                "quantized weights cannot be tuned themselves"
+            )
+        self.base, self.tokenizer, self.codes, self.settings = base, tokenizer, codes, settings
+        for parameter in base.parameters():
+            parameter.requires_grad_(False)
+        embeddings = base.get_input_embeddings()
+        self.text_vocabulary, hidden = embeddings.weight.shape
+        self.code_embedding = nn.Parameter(torch.zeros(codes.vocabulary, hidden))
+        self.code_bias = nn.Parameter(torch.zeros(codes.vocabulary))
+        self.answers: dict[str, Tensor] = {}
+        backbone = base.model
+        depth = _exit_layer(backbone, settings.exit_layer)
+        self.tower = _own_tower(backbone, depth) if settings.adapter == "full" else _shared_tower(base, depth)
+        _add_lora(base, TEXT, len(backbone.layers))
+        self._active = ""
+        self.use(TEXT)
+
+    def use(self, adapter: str) -> None:
+        """Switch the LoRA adapters of the base: ``text`` for full depth, ``tower`` for the exit depth."""
+        from peft.tuners.tuners_utils import BaseTunerLayer
+
+        if adapter == ITEMS and self.settings.adapter == "full":
+            return  # the tower has weights of its own
+        if adapter != self._active:
+            for module in self.base.modules():
+                if isinstance(module, BaseTunerLayer):
+                    module.set_adapter(adapter)
+            self._active = adapter
+
+    def initialise_codes(self, vectors: Tensor) -> None:
+        """Start each code token from text: the mean embedding of the items whose codes it is part of.
+
+        Args:
+            vectors: ``[n_items, hidden]``, from :func:`embed_texts`.
+        """
+        codes = torch.as_tensor(self.codes.codes.copy())
+        total = torch.zeros(self.code_embedding.shape)
+        count = torch.zeros(len(total), 1)
+        for level in codes.unbind(1):
+            present = level >= 0
+            total.index_add_(0, level[present], vectors[present])
+            count.index_add_(0, level[present], torch.ones(int(present.sum()), 1))
+        used = count.squeeze(1) > 0
+        mean = (total[used] / count[used]).to(self.code_embedding)
+        self.code_embedding.data[used] = mean
+
+    @property
+    def device(self) -> torch.device:
+        """Return the device of the code embeddings, which is where inputs go."""
+        return self.code_embedding.device
+
+    def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Iterate over what training changes, by name: code embeddings, tower, adapters."""
+        wanted = ("code_", "tower.") if self.settings.adapter == "full" else ("code_", "tower.norm")
+        seen: set[int] = set()
+        for name, parameter in self.named_parameters():
+            chosen = name.startswith(wanted) or ".lora_" in name
+            if chosen and "embed_tokens" not in name and id(parameter) not in seen:
+                seen.add(id(parameter))
+                yield name, parameter
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Return input embeddings ``[..., hidden]`` of text and code ids (int64, any shape)."""
+        is_code = ids >= self.text_vocabulary
+        text = self.base.get_input_embeddings()(ids.masked_fill(is_code, 0))
+        code = F.embedding((ids - self.text_vocabulary).clamp(min=0), self.code_embedding)
+        return torch.where(is_code.unsqueeze(-1), code.to(text.dtype), text)
+
+    def hidden(self, ids: Tensor, depth: Depth) -> Tensor:
+        """Return final hidden states ``[batch, length, hidden]`` of right-padded ids ``[batch, length]``.
+
+        Padding needs no attention mask: attention is causal and nothing reads the padded positions.
+        """
+        self.use(ITEMS if depth == "exit" else TEXT)
+        backbone = self.tower if depth == "exit" else self.base.model
+        return backbone(inputs_embeds=self.embed(ids), use_cache=False).last_hidden_state
+
+    def code_logits(self, hidden: Tensor) -> Tensor:
+        """Return logits over the code vocabulary only, ``[..., code vocabulary]``."""
+        return F.linear(hidden.to(self.code_embedding.dtype), self.code_embedding, self.code_bias)
+
+    def text_logits(self, hidden: Tensor, ids: Tensor | None = None) -> Tensor:
+        """Return logits over the text vocabulary, or over chosen text ids only."""
+        if ids is None:
+            return self.base.get_output_embeddings()(hidden)
+        return F.linear(hidden, self.base.get_output_embeddings().weight[ids])
+
+    def forward(self, ids: Tensor, labels: Tensor, task: str, depth: Depth, exclude_seen: bool) -> Tensor:
+        """Return the mean cross-entropy of one task's batch.
+
+        Args:
+            ids: int64 ``[batch, length]``, right-padded with any id.
+            labels: int64 ``[batch, length]``; ``labels[b, t] == ids[b, t]`` where position ``t`` is to be predicted
+                (from the positions before it), -100 elsewhere.
+            task: names the answer set at exit depth.
+            depth: where the hidden states are taken.
+            exclude_seen: leave items that occur earlier in the row out of the softmax, as serving does when items do
+                not repeat (one-token codes only).
+        """
+        hidden = self.hidden(ids[:, :-1], depth)
+        row, position = (labels[:, 1:] != -100).nonzero(as_tuple=True)  # noqa: PLR2004 - torch's ignore index
+        target, states = labels[row, position + 1], hidden[row, position]
+        is_code = target >= self.text_vocabulary
+        losses = []
+        if is_code.any():
+            logits = self.code_logits(states[is_code])
+            local = target[is_code] - self.text_vocabulary
+            if exclude_seen:
+                seen = self._seen(ids, row[is_code], position[is_code] + 1)
+                logits = logits.masked_fill(seen.scatter(1, local[:, None], False), float("-inf"))
+            losses.append(F.cross_entropy(logits.float(), local, reduction="sum"))
+        if not is_code.all():
+            losses.append(self._text_loss(states[~is_code], target[~is_code], task, depth))
+        return torch.stack(losses).sum() / max(len(target), 1)
+
+    def _seen(self, ids: Tensor, row: Tensor, position: Tensor) -> Tensor:
+        """Tell for each target which code tokens stand before it in its row: bool ``[targets, code vocabulary]``."""
+        length = ids.shape[1]
+        places = torch.arange(length, device=ids.device).expand_as(ids)
+        local = ids - self.text_vocabulary
+        first = torch.full((len(ids), self.codes.vocabulary + 1), length, device=ids.device)
+        local = torch.where(local >= 0, local, self.codes.vocabulary)  # text goes to a spare column
+        first.scatter_reduce_(1, local, places, "amin")
+        return first[row, :-1] < position[:, None]
+
+    def _text_loss(self, states: Tensor, target: Tensor, task: str, depth: Depth) -> Tensor:
+        answers = self.answers.get(task) if depth == "exit" else None
+        logits = self.text_logits(states, answers)
+        if answers is not None:
+            target = torch.searchsorted(answers, target)
+        return F.cross_entropy(logits.float(), target, reduction="sum")
+
+
+@torch.no_grad()
+def embed_texts(base: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Tensor:
+    """Return the mean input embedding of each text, float32 ``[len(texts), hidden]``, in the CPU's memory."""
+    weight = base.get_input_embeddings().weight
+    ids = tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    means = [weight[torch.tensor(row or [0], device=weight.device)].float().mean(0) for row in ids]
+    return torch.stack(means).cpu()
+
+
+def _exit_layer(backbone: nn.Module, exit_layer: int | None) -> int:
+    if not hasattr(backbone, "layers") or not hasattr(backbone, "norm"):
+        raise ConfigError(f"{type(backbone).__name__} is not a decoder with layers and a final norm; choose another llm")
+    layers = len(backbone.layers)
+    if exit_layer is not None and exit_layer > layers:
+        raise ConfigError(f"model.exit_layer = {exit_layer}, but the model has {layers} layers")
+    return exit_layer or layers
+
+
+def _shell(backbone: nn.Module, depth: int) -> nn.Module:
+    """Return a second backbone over the first ``depth`` layers of the same modules, without text embeddings."""
+    shell = copy.copy(backbone)
+    shell._modules = dict(backbone._modules)
+    shell._modules.pop("embed_tokens", None)  # it is fed embeddings
+    shell.config = copy.deepcopy(backbone.config)
+    shell.config.num_hidden_layers = depth
+    if getattr(shell.config, "layer_types", None):
+        shell.config.layer_types = shell.config.layer_types[:depth]
+    shell.layers = nn.ModuleList(list(backbone.layers)[:depth])
+    shell.norm = copy.deepcopy(backbone.norm)
+    return shell
+
+
+def _own_tower(backbone: nn.Module, depth: int) -> nn.Module:
+    """Return a copy of the first layers, all of it trainable."""
+    tower = _shell(backbone, depth)
+    tower.layers = copy.deepcopy(tower.layers)
+    for parameter in tower.parameters():
+        parameter.requires_grad_(True)
+    return tower
+
+
+def _shared_tower(base: PreTrainedModel, depth: int) -> nn.Module:
+    """Return the base's own first layers with a LoRA adapter for items, and a trainable norm."""
+    _add_lora(base, ITEMS, depth)
+    tower = _shell(base.model, depth)
+    for parameter in tower.norm.parameters():
+        parameter.requires_grad_(True)
+    return tower
+
+
+def _add_lora(base: PreTrainedModel, name: str, layers: int) -> None:
+    from peft import LoraConfig, inject_adapter_in_model
+
+    # Items are far from the model's pre-training and need rank; the text adapter only learns formats and item codes.
+    rank = 32 if name == ITEMS else 8
+    linear = {path.rsplit(".", 1)[-1] for path, module in base.model.layers.named_modules() if _is_linear(module)}
+    config = LoraConfig(
+        r=rank, lora_alpha=2 * rank, target_modules=sorted(linear), layers_to_transform=list(range(layers)), bias="none"
+    )
+    inject_adapter_in_model(config, base, adapter_name=name)
+
+
+def _is_linear(module: nn.Module) -> bool:
+    return isinstance(module, nn.Linear)  # the 8- and 4-bit layers of bitsandbytes are too

@@ -1,0 +1,144 @@
+"""What this machine offers to a language model, and which settings suit it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Literal
+
+GIGABYTE = 1e9
+CONTAINER = Path("/sys/fs/cgroup")  # where Linux keeps a container's limits
+WORKING_MEMORY = 2.0 * GIGABYTE  # of Python, the libraries and one batch
+CPU_FLAGS = (  # what makes arithmetic fast, by the names that Linux has for it
+    *("avx", "avx2", "avx512f", "avx512_bf16", "avx512_vnni", "avx_vnni", "amx_bf16", "amx_int8"),
+    *("asimd", "asimddp", "sve", "bf16", "i8mm"),
+)
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU that torch can use; ``memory`` in bytes."""
+
+    name: str
+    memory: int
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a process may use of this machine.
+
+    Attributes:
+        system: operating system and architecture.
+        python: version.
+        cores: cores, as far as a container's quota goes.
+        threads: threads that torch uses.
+        memory: bytes, as far as a container's limit goes.
+        free_memory: bytes of it that are free now.
+        cpu_flags: those of :data:`CPU_FLAGS` that the processor has; elsewhere than on Linux what torch says.
+        gpus: CUDA (or ROCm) devices.
+        gpu_bfloat16: whether they all compute in bfloat16.
+        mps: whether an Apple GPU can be used.
+    """
+
+    system: str
+    python: str
+    cores: int
+    threads: int
+    memory: int
+    free_memory: int
+    cpu_flags: tuple[str, ...]
+    gpus: tuple[Gpu, ...] = ()
+    gpu_bfloat16: bool = False
+    mps: bool = False
+
+
+@dataclass(frozen=True)
+class Advice:
+    """The settings that suit a machine and a model, and why."""
+
+    device: Literal["cpu", "cuda", "mps"]
+    dtype: Literal["float32", "bfloat16"]
+    quantization: Literal["none", "int8", "nf4"]
+    adapter: Literal["full", "lora"]
+    reason: str
+
+
+def examine_machine() -> Machine:
+    """Ask the system and torch what there is."""
+    import psutil
+    import torch
+
+    memory = psutil.virtual_memory()
+    limit = int(min(memory.total, _container_memory()))
+    gpus = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+    return Machine(
+        system=f"{platform.system()} {platform.machine()}",
+        python=platform.python_version(),
+        cores=_cores(),
+        threads=torch.get_num_threads(),
+        memory=limit,
+        free_memory=min(memory.available, limit),
+        cpu_flags=_cpu_flags() or (torch.backends.cpu.get_cpu_capability().lower(),),
+        gpus=tuple(Gpu(gpu.name, gpu.total_memory) for gpu in gpus),
+        gpu_bfloat16=bool(gpus) and torch.cuda.is_bf16_supported(including_emulation=False),
+        mps=torch.backends.mps.is_available(),
+    )
+
+
+def advise(machine: Machine, parameters: int) -> Advice:
+    """Choose the most exact settings for a model of ``parameters`` weights that fit the machine's memory.
+
+    On a CPU quantization saves memory, not time, and bfloat16 is slower than float32 unless the processor has AMX, so
+    neither is advised without need.
+    """
+    device: Literal["cpu", "cuda", "mps"] = "cuda" if machine.gpus else "mps" if machine.mps else "cpu"
+    room = max(gpu.memory for gpu in machine.gpus) if machine.gpus else machine.free_memory
+    short = machine.gpu_bfloat16 if device == "cuda" else device == "cpu" and "amx_bf16" in machine.cpu_flags
+    place = "GPU memory" if machine.gpus else "free memory"
+    choices: tuple[tuple[Literal["full", "lora"], Literal["none", "int8", "nf4"], float], ...] = (
+        ("full", "none", 16.0),  # bytes per weight: itself, its gradient and two moments, 4 each
+        ("lora", "none", 2.0 if short else 4.0),
+        ("lora", "int8", 1.2),  # embeddings and norms stay as they are
+        ("lora", "nf4", 0.7),
+    )
+    if device == "mps":
+        choices = choices[:2]  # bitsandbytes does not run there
+    needs = [parameters * each + WORKING_MEMORY for _, _, each in choices]
+    chosen = next((index for index, need in enumerate(needs) if need <= room), len(needs) - 1)
+    (adapter, quantization, _), need = choices[chosen], needs[chosen]
+    fits = "fits into" if need <= room else "is more than"
+    reason = f"needs about {need / GIGABYTE:.1f} GB, which {fits} {room / GIGABYTE:.1f} GB of {place}"
+    return Advice(device, "bfloat16" if short else "float32", quantization, adapter, reason)
+
+
+def _cores(root: Path = CONTAINER) -> int:
+    """Cores that this process may use: those it is bound to, or fewer where a container has a quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = (root / "cpu.max").read_text(encoding="ascii").split()
+        return min(cores, ceil(int(quota) / int(period)))
+    except (OSError, ValueError):  # no such file, or "max"
+        return cores
+
+
+def _cpu_flags() -> tuple[str, ...]:
+    """The flags of the first processor, on Linux; elsewhere none."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ()
+    words = next((line.split(":", 1)[1].split() for line in lines if line.startswith(("flags", "Features"))), [])
+    return tuple(flag for flag in CPU_FLAGS if flag in words)
+
+
+def _container_memory(root: Path = CONTAINER) -> float:
+    """Bytes that a container may use; infinite where there is no limit."""
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            return float(int((root / name).read_text(encoding="ascii")))
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+    return float("inf")

@@ -1,0 +1,57 @@
+"""Ranking: the currency between all parts of GENRE."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Items in order of preference, best first.
+
+    Attributes:
+        rows: int64 ``[n]``, catalog rows (positions in the catalog), each at most once.
+        scores: float32 ``[n]``, finite and non-increasing; their unit depends on who made the ranking
+            (log-probability for the LLM, standard deviations for a blend).
+    """
+
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        """Return the number of ranked items."""
+        return len(self.rows)
+
+    @classmethod
+    def from_scores(
+        cls, scores: NDArray[np.floating], n: int | None = None, allowed: NDArray[np.bool_] | None = None
+    ) -> Ranking:
+        """Rank catalog rows by score.
+
+        Args:
+            scores: ``[n_items]``; an item whose score is not finite is never ranked (fail closed).
+            n: how many to keep; ``None`` keeps all.
+            allowed: bool ``[n_items]``; items that may appear. ``None`` allows all.
+
+        Returns:
+            At most ``n`` items; equal scores are ordered by catalog row, so the result is deterministic.
+        """
+        usable = np.isfinite(scores)
+        if allowed is not None:
+            usable &= allowed
+        rows = np.flatnonzero(usable)
+        values = scores[rows].astype(np.float32)
+        if n is not None and n < len(rows):
+            # Everything that ties with the n-th score stays in, so that the stable sort decides by row.
+            threshold = np.partition(values, len(values) - n)[len(values) - n]
+            keep = values >= threshold
+            rows, values = rows[keep], values[keep]
+        order = np.argsort(-values, kind="stable")[:n]
+        return cls(rows[order].astype(np.int64), values[order])
+
+    def top(self, n: int) -> Ranking:
+        """Return the first ``n`` items."""
+        return Ranking(self.rows[:n], self.scores[:n])

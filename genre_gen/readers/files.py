@@ -1,0 +1,206 @@
+"""Files as tables of text: decoding, delimiters, quotes, and where in the file a record stands."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import itertools
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import polars as pl
+
+from genre_gen.errors import DataError
+
+Folder: TypeAlias = Path | zipfile.Path
+"""A folder on disk or inside a zip file."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Records of one file.
+
+    Attributes:
+        frame: columns are text, except where the format itself has types (Parquet, JSON); no value is null.
+        file: the file's name, for messages.
+        place: record number (from 0) -> where it stands, such as ``line 7``.
+    """
+
+    frame: pl.DataFrame
+    file: str
+    place: Callable[[int], str]
+
+    def column(self, names: Iterable[str], meaning: str, key: str) -> str:
+        """Return the first of some column names that the table has.
+
+        Args:
+            names: acceptable names.
+            meaning: what the column should hold, for the message.
+            key: the setting of ``domain.toml`` that names it.
+
+        Raises:
+            DataError: there is none; names the columns that exist, and the closest one.
+        """
+        names, existing = tuple(names), self.frame.columns
+        for name in names:
+            if name in existing:
+                return name
+        close = [match for name in names for match in difflib.get_close_matches(name, existing, n=1)]
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise DataError(
+            f"{self.file}: no column {' or '.join(map(repr, names))} for the {meaning}; it has "
+            f"{', '.join(existing) or 'none'}; {hint}set {key} in domain.toml"
+        )
+
+    def column_if(self, names: Iterable[str] | None, usual: Iterable[str], meaning: str, key: str) -> str | None:
+        """Return the column that must exist if ``names`` are given, else one of the usual names or None."""
+        if names is not None:
+            return self.column(names, meaning, key)
+        return next((name for name in usual if name in self.frame.columns), None)
+
+
+def open_folder(path: Path) -> Folder:
+    """Open a folder or zip file; a zip that holds a single folder is entered.
+
+    Raises:
+        DataError: there is nothing there, or it is not a zip file.
+    """
+    if path.is_dir():
+        return path
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder; fetch the data first, or correct the path")
+    if not zipfile.is_zipfile(path):
+        raise DataError(f"{path}: neither a folder nor a zip file")
+    folder = zipfile.Path(path)
+    inside = [entry for entry in folder.iterdir() if not entry.name.startswith(("__MACOSX", "."))]
+    return inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
+
+
+def named(folder: Folder, name: str) -> Folder:
+    """Return a file of a folder; raises DataError when it is missing, naming what is there."""
+    file = folder / name
+    if file.is_file():
+        return file
+    there = sorted(entry.name for entry in folder.iterdir())[:10]
+    raise DataError(f"{file}: no such file; the folder has {', '.join(there) or 'nothing'}")
+
+
+def ending(folder: Folder, suffix: str) -> list[str]:
+    """Return the names of a folder's files that end in a suffix, sorted."""
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_file() and entry.name.endswith(suffix))
+
+
+def only(folder: Folder, suffix: str, key: str) -> str | None:
+    """Return the name of the one file with a suffix; None where there is none.
+
+    Raises:
+        DataError: there are several; ``key`` is the setting that names one.
+    """
+    names = ending(folder, suffix)
+    if len(names) > 1:
+        raise DataError(f"{folder}: several {suffix} files ({', '.join(names)}); name one as {key} in domain.toml")
+    return names[0] if names else None
+
+
+def decode(file: Folder, encoding: str) -> str:
+    """Return a file's text.
+
+    Raises:
+        DataError: naming the line and the byte that the encoding does not know.
+    """
+    data = file.read_bytes()
+    try:
+        return data.decode("utf-8-sig" if encoding.lower().replace("_", "-") == "utf-8" else encoding)
+    except LookupError:
+        raise DataError(f"data.encoding {encoding!r} is not known; use 'utf-8' or 'latin-1'") from None
+    except UnicodeDecodeError as problem:
+        line = data.count(b"\n", 0, problem.start) + 1
+        raise DataError(
+            f"{file}, line {line}: byte 0x{data[problem.start]:02x} is not {encoding}; "
+            "save the file as UTF-8, or set data.encoding in domain.toml"
+        ) from None
+
+
+def read_text(
+    text: str, file: str, separator: str = ",", quote: str | None = '"', columns: Iterable[str] = ()
+) -> Table:
+    """Parse delimited text; blank lines are skipped.
+
+    Args:
+        text: the file's content.
+        file: its name, for messages.
+        separator: one character between values.
+        quote: character around values that hold separators or line breaks; None where the format has none.
+        columns: names, for a file without a header line.
+
+    Raises:
+        DataError: an empty file, a column name twice, an unclosed quote or a line with too many values.
+    """
+    lines = _Lines(separator.join(columns) + "\n" + text if columns else text, separator, quote, int(bool(columns)))
+    header = [name.strip() for name in next(iter(lines), (0, []))[1]]
+    names = [name for name in header if name]  # a column without a name is left out
+    if not names:
+        raise DataError(f"{file}: the file is empty; expected a header line and data")
+    if len(set(names)) < len(names):
+        raise DataError(f"{file}: a column name appears twice in {', '.join(names)}; rename one")
+    content = io.BytesIO(lines.text.encode())
+    try:
+        frame = pl.read_csv(content, separator=separator, quote_char=quote, infer_schema=False)
+    except pl.exceptions.PolarsError:
+        for line, values in lines:
+            if len(values) > len(header):
+                raise DataError(
+                    f"{file}, line {line}: {len(values)} values for {len(header)} columns; "
+                    "quote values that hold the separator, or set data.delimiter in domain.toml"
+                ) from None
+        raise DataError(f"{file}: not readable as delimited text; look for an unclosed quote") from None
+    frame.columns = [name or f"unnamed {position}" for position, name in enumerate(header)]
+    frame = frame.fill_null("").filter(pl.any_horizontal(pl.all() != ""))  # polars makes a blank line a record
+    return Table(frame.select(names), file, lines.place)
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """Where the records of a delimited text begin; slow, and so asked only when a message needs it.
+
+    Attributes:
+        text: header and records.
+        separator: one character between values.
+        quote: character around values, or None.
+        added: lines at the beginning that are not in the file.
+    """
+
+    text: str
+    separator: str
+    quote: str | None
+    added: int
+
+    def __iter__(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield each record that is not blank, the header first, with the line of the file it begins on."""
+        style: dict[str, Any] = {"quoting": csv.QUOTE_NONE} if self.quote is None else {"quotechar": self.quote}
+        reader = csv.reader(io.StringIO(self.text, newline=""), delimiter=self.separator, **style)
+        begin = 1
+        for values in reader:
+            if any(values):
+                yield begin - self.added, values
+            begin = reader.line_num + 1
+
+    def place(self, record: int) -> str:
+        """Return where a record stands, such as ``line 7``."""
+        try:
+            return f"line {next(itertools.islice(self, record + 1, None))[0]}"  # + 1: the header
+        except csv.Error:  # a value beyond the csv module's limit of 128 KiB
+            return f"record {record + 1}"
+
+
+def read_parquet(file: Folder) -> Table:
+    """Read a Parquet file; raises DataError when it is not one."""
+    try:
+        frame = pl.read_parquet(io.BytesIO(file.read_bytes()))
+    except (pl.exceptions.PolarsError, OSError) as problem:
+        raise DataError(f"{file}: not a readable Parquet file: {str(problem).splitlines()[0]}") from None
+    return Table(frame.with_columns(pl.col(pl.String).fill_null("")), str(file), lambda record: f"row {record + 1}")

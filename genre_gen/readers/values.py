@@ -1,0 +1,47 @@
+"""Columns as values: text, numbers and lists of labels, from whatever type the file gave them."""
+
+from __future__ import annotations
+
+import polars as pl
+
+
+def text(column: pl.Series) -> pl.Series:
+    """Return a column as stripped text, "" where nothing stands."""
+    return column.cast(pl.String).fill_null("").str.strip_chars()
+
+
+def numbers(column: pl.Series) -> pl.Series:
+    """Return a column as float64; null where nothing stands and where it is no number (NaN and infinity are)."""
+    if column.dtype == pl.String:
+        column = text(column)
+    return column.cast(pl.Float64, strict=False)
+
+
+def labels(column: pl.Series, separator: str) -> pl.Series:
+    """Return a column as lists of stripped labels, each once and in order, without empty ones."""
+    lists = column if isinstance(column.dtype, pl.List) else text(column).str.split(separator)
+    part = pl.element().cast(pl.String).str.strip_chars()
+    frame = lists.alias("labels").to_frame()
+    cleaned = pl.col("labels").list.eval(part.filter(part.is_not_null() & (part != "")).unique(maintain_order=True))
+    return frame.select(cleaned.fill_null([])).to_series()
+
+
+def seconds(column: pl.Series, unit: str) -> pl.Series:
+    """Return a column of timestamps or dates as int64 seconds since 1970; null where it cannot be read.
+
+    Args:
+        column: dates, numbers, or text that holds numbers or ISO 8601 dates.
+        unit: what numbers count, ``s`` or ``ms``.
+    """
+    if column.dtype.is_temporal():
+        return column.cast(pl.Datetime("ms")).dt.epoch("s")
+    stamps = numbers(column)
+    if column.dtype == pl.String and stamps.null_count() == len(stamps):
+        try:
+            dates = text(column).str.to_datetime(time_unit="ms", strict=False, ambiguous="earliest")
+        except pl.exceptions.ComputeError:  # not one of them is a date
+            return stamps.cast(pl.Int64)
+        return dates.dt.epoch("s")
+    if unit == "ms":
+        stamps = stamps / 1000
+    return stamps.floor().cast(pl.Int64, strict=False)

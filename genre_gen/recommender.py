@@ -1,0 +1,446 @@
+"""Recommender: the parts, wired as a user would list them."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genre_gen.catalog import Catalog, Item
+from genre_gen.collaborative import MEMBERS, SVD, CollaborativeModel
+from genre_gen.domain import Domain
+from genre_gen.errors import DecodingError, UnknownItemError, UsageError
+from genre_gen.filters import Filters, check_n, rows_of
+from genre_gen.hybrid import Blend, fit_blend
+from genre_gen.interactions import Case, History, Interactions, allowed_items
+from genre_gen.prompts import PromptBook
+from genre_gen.ranking import Ranking
+
+if TYPE_CHECKING:
+    from genre_gen.evaluation.protocol import Mixture, Scorer
+    from genre_gen.explain import Explainer, Explanation
+    from genre_gen.llm.finetune import FineTuner
+    from genre_gen.llm.generator import ItemGenerator
+
+log = logging.getLogger(__name__)
+LLM_MEMBER = "llm"
+BATCH = 64
+OURS, OURS_ALONE, WITHOUT_LLM = "GENRE", "GENRE, LLM alone", "blend without LLM"
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One pick.
+
+    Attributes:
+        rank: 1 for the best.
+        item: what is recommended.
+        score: the blend's score, in standard deviations above the user's mean over the allowed items.
+        parts: each blend member's share of the score; they sum to it.
+        explanation: why, where it was asked for.
+    """
+
+    rank: int
+    item: Item
+    score: float
+    parts: Mapping[str, float] = field(default_factory=dict)
+    explanation: Explanation | None = None
+
+
+class Recommendations(tuple[Recommendation, ...]):
+    """The picks of one user, best first, with what there is to say about them.
+
+    Attributes:
+        notes: why there are fewer than asked for, or that a part failed and others stood in.
+    """
+
+    notes: tuple[str, ...]
+
+    def __new__(cls, picks: Sequence[Recommendation], notes: Sequence[str] = ()) -> Recommendations:
+        """Hold picks and notes."""
+        self = super().__new__(cls, picks)
+        self.notes = tuple(notes)
+        return self
+
+
+class Recommender:
+    """Generates items of one catalog for users known or new. Build it with ``from_domain`` or ``from_pretrained``.
+
+    Attributes:
+        domain: settings.
+        book: the templates.
+        catalog: the items.
+        histories: whose histories ``user=`` finds.
+        members: the collaborative models, by name.
+        blend: weights of the language model (``llm``) and the members.
+        blend_without_llm: weights that stand in where the language model fails, and a peer in evaluations.
+        rating_weight: the language model's share in a predicted rating; SVD has the rest.
+        seconds: what training took, by part.
+    """
+
+    catalog: Catalog
+    histories: Interactions
+    trained_on: Interactions
+    generator: ItemGenerator
+    blend: Blend
+    blend_without_llm: Blend
+
+    def __init__(self, domain: Domain, book: PromptBook) -> None:
+        """Hold the settings; see ``from_domain``."""
+        self.domain, self.book = domain, book
+        self.members: dict[str, CollaborativeModel] = {}
+        self.rating_weight = 0.0
+        self.seconds: dict[str, float] = {}
+        self.training_log: list[dict[str, Any]] = []
+
+    @classmethod
+    def from_domain(
+        cls,
+        domain: str | Path | Domain,
+        llm: str | None = None,
+        quantization: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Recommender:
+        """Set up an untrained recommender.
+
+        Args:
+            domain: a domain, its name or its folder.
+            llm: a model's name, folder or id on the hub, instead of the domain's.
+            quantization: ``none``, ``int8`` or ``nf4``, instead of the domain's; the latter two tune LoRA adapters.
+            settings: further changes, such as ``{"training.max_minutes": 10}``.
+
+        Raises:
+            ConfigError: a domain or a setting that does not hold.
+            PromptError: a template that does not hold.
+        """
+        loaded = domain if isinstance(domain, Domain) else Domain.load(domain)
+        changes = dict(settings or {})
+        if llm is not None:
+            changes["model.llm"] = llm
+        if quantization is not None:
+            changes["model.quantization"] = quantization
+            if quantization != "none":
+                changes.setdefault("model.adapter", "lora")
+        loaded = loaded.changed(changes) if changes else loaded
+        return cls(loaded, PromptBook.load(loaded))
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path) -> Recommender:
+        """Load a trained recommender from a folder, or from the hub by id.
+
+        Raises:
+            CheckpointError: a folder that is incomplete or damaged.
+            SourceError: neither a folder nor an id that the hub answers for.
+        """
+        from genre_gen.saving import load
+
+        return load(name)
+
+    def save_pretrained(self, folder: str | Path, metrics: Mapping[str, Any] | None = None) -> None:
+        """Save everything but the pre-trained model itself: safetensors, JSON and templates, a manifest last."""
+        from genre_gen.saving import save
+
+        save(self, Path(folder), metrics)
+
+    def fit(
+        self,
+        catalog: Catalog,
+        interactions: Interactions,
+        validation: Sequence[Case] | None = None,
+        *,
+        histories: Interactions | None = None,
+        folder: str | Path | None = None,
+        on_step: Callable[[FineTuner], None] | None = None,
+    ) -> Recommender:
+        """Train the collaborative models and the language model, and choose the weights of the blend.
+
+        Args:
+            catalog: the items.
+            interactions: what is learned from.
+            validation: cases for early stopping and for the weights; None holds each user's last interaction out.
+            histories: where ``user=`` looks users up; by default ``interactions`` (and the held-out ones).
+            folder: for checkpoints and logs; a run that was killed goes on from there.
+            on_step: called after each training step.
+
+        Returns:
+            The recommender itself.
+        """
+        self.catalog, self.histories = catalog, histories or interactions
+        if validation is None:
+            interactions, validation = _hold_out(interactions)
+        self.trained_on = interactions
+        self._fit_members()
+        self._fit_llm(validation, None if folder is None else Path(folder), on_step)
+        self._fit_blends(validation)
+        return self
+
+    def _fit_members(self) -> None:
+        for name in self.domain.blend.members:
+            begin = time.perf_counter()
+            model = new_member(name, self.domain)
+            if isinstance(model, SVD) and self.trained_on.ratings is None:
+                log.warning("svd is left out: the data has no ratings")
+                continue
+            self.members[name] = model.fit(self.trained_on)
+            self.seconds[name] = time.perf_counter() - begin
+
+    def _fit_llm(
+        self, validation: Sequence[Case], folder: Path | None, on_step: Callable[[FineTuner], None] | None
+    ) -> None:
+        from genre_gen.building import build_generator, finetuner
+
+        begin = time.perf_counter()
+        self.generator = build_generator(self.domain, self.book, self.catalog, self.trained_on)
+        tuner = finetuner(self.generator, validation, folder)
+        tuner.run(on_step)
+        self.training_log = tuner.progress.log
+        self.generator.forget()
+        self.seconds[LLM_MEMBER] = time.perf_counter() - begin
+
+    def _fit_blends(self, validation: Sequence[Case]) -> None:
+        scorers = _cached_scores(self._members_scorers(), validation)
+        size, repeat = len(self.catalog), self.domain.repeat
+        self.blend = fit_blend(scorers, validation, size, repeat=repeat, batch=len(validation))
+        without = {name: scorer for name, scorer in scorers.items() if name != LLM_MEMBER}
+        self.blend_without_llm = (
+            fit_blend(without, validation, size, repeat=repeat, batch=len(validation)) if without else self.blend
+        )
+        self.rating_weight = self._choose_rating_weight(validation)
+
+    def _choose_rating_weight(self, validation: Sequence[Case]) -> float:
+        """Return the language model's share in predicted ratings that has the least squared error."""
+        rated = [case for case in validation if not np.isnan(case.rating)]
+        svd = self.members.get("svd")
+        if not rated or not self.generator.rates or not isinstance(svd, SVD):
+            return 1.0 if self.generator.rates and not isinstance(svd, SVD) else 0.0
+        truth = np.array([case.rating for case in rated])
+        ours = self.generator.rate([case.history for case in rated], [case.target for case in rated])
+        theirs = np.array([svd.predict(case.history, [case.target])[0].rating for case in rated])
+        weights = np.linspace(0, 1, 21)
+        errors = [float(((w * ours + (1 - w) * theirs - truth) ** 2).mean()) for w in weights]
+        return float(weights[int(np.argmin(errors))])
+
+    def recommend(
+        self,
+        user: str | None = None,
+        history: Sequence[str | tuple[str, float]] | None = None,
+        n: int = 10,
+        *,
+        where: str | None = None,
+        exclude: Sequence[str] = (),
+        include: Sequence[str] | None = None,
+        explain: bool = False,
+    ) -> Recommendations:
+        """Recommend items to a known user, or to whoever has this history.
+
+        Args:
+            user: an id of the data.
+            history: titles or ids, oldest first; or pairs of one and a rating.
+            n: how many; fewer come only where fewer are allowed, and ``notes`` says why.
+            where, exclude, include: filters, see :class:`~genre_gen.filters.Filters`.
+            explain: add an explanation to each pick.
+
+        Raises:
+            UsageError: n out of range, no history, or both a user and a history.
+            UnknownUserError, UnknownItemError, FilterError: what the data does not have.
+        """
+        check_n(n, len(self.catalog))
+        who = self.history_of(user, history)
+        filters = Filters(self.catalog, where, exclude, include, self.domain.repeat)
+        return next(self.recommend_many([who], n, filters, explain=explain))
+
+    def recommend_many(
+        self, histories: Sequence[History], n: int = 10, filters: Filters | None = None, *, explain: bool = False
+    ) -> Iterator[Recommendations]:
+        """Recommend to many histories, in order; the same picks as one at a time, in batches.
+
+        Args:
+            histories: of known users (``histories.history(id)``) or any others.
+            n: how many items each.
+            filters: None leaves out only what each has seen, where the domain does not repeat items.
+            explain: add an explanation to each pick.
+        """
+        check_n(n, len(self.catalog))
+        filters = filters or Filters(self.catalog, repeat=self.domain.repeat)
+        for begin in range(0, len(histories), BATCH):
+            part = histories[begin : begin + BATCH]
+            allowed = [filters.allowed(history) for history in part]
+            mask = np.stack([one.mask for one in allowed])
+            blend, scores, notes = self._scores(part, mask, n)
+            blended = blend.combine(scores, mask)
+            for place, history in enumerate(part):
+                ranking = Ranking.from_scores(blended[place], n, mask[place])
+                shares = blend.contributions(
+                    {name: values[[place]] for name, values in scores.items()}, mask[[place]], ranking.rows[None]
+                )
+                picks = self._picks(ranking, {name: values[0] for name, values in shares.items()})
+                short = [f"{len(picks)} of {n} items: {allowed[place].reason}"] if len(picks) < n else []
+                picks = self._explained(history, ranking, picks) if explain else picks
+                yield Recommendations(picks, [*notes, *short])
+
+    def _scores(
+        self, histories: Sequence[History], mask: NDArray[np.bool_], n: int
+    ) -> tuple[Blend, dict[str, NDArray[np.float32]], list[str]]:
+        """Score with every member of the blend; without the language model where its scores are not finite."""
+        from genre_gen.llm.generator import CANDIDATES
+
+        scores = {name: self.members[name].score(histories) for name in self.members}
+        try:
+            if LLM_MEMBER in self.blend.members:
+                scores[LLM_MEMBER] = self.generator.score(histories, mask, max(CANDIDATES, n))
+            return self.blend, scores, []
+        except DecodingError as problem:
+            log.warning("the language model failed: %s", problem)
+            if not self.members:
+                raise
+            return self.blend_without_llm, scores, ["the language model failed; ranked by the collaborative models"]
+
+    def _picks(self, ranking: Ranking, shares: Mapping[str, NDArray[np.float32]]) -> list[Recommendation]:
+        return [
+            Recommendation(
+                place + 1,
+                self.catalog[int(row)],
+                float(score),
+                {name: float(values[place]) for name, values in shares.items()},
+            )
+            for place, (row, score) in enumerate(zip(ranking.rows, ranking.scores, strict=True))
+        ]
+
+    def _explained(
+        self, history: History, ranking: Ranking, picks: Sequence[Recommendation]
+    ) -> list[Recommendation]:
+        rows = ranking.rows.tolist()
+        svd = self.members.get("svd")
+        known = history.ratings is not None and not np.isnan(history.ratings).all()
+        rated = isinstance(svd, SVD) and known
+        expected = [one.rating for one in svd.predict(history, rows)] if rated else None  # type: ignore[union-attr]
+        explanations = self.explainer.explain_many(history, rows, [pick.parts for pick in picks], expected)
+        return [replace(pick, explanation=text) for pick, text in zip(picks, explanations, strict=True)]
+
+    @cached_property
+    def explainer(self) -> Explainer:
+        """Return what explains picks, over the training data and the language model."""
+        from genre_gen.explain import Explainer
+
+        return Explainer(
+            self.catalog, self.trained_on, self.domain, self.book, language_model=self.generator.llm
+        )
+
+    def explain(
+        self, item: str, user: str | None = None, history: Sequence[str | tuple[str, float]] | None = None
+    ) -> Explanation:
+        """Explain why an item, given by title or id, would be recommended to a user or a history."""
+        who, row = self.history_of(user, history), self.catalog.find(item)
+        ranking = Ranking(np.array([row]), np.zeros(1, np.float32))
+        pick = Recommendation(1, self.catalog[row], 0.0)
+        explanation = self._explained(who, ranking, [pick])[0].explanation
+        if explanation is None:
+            raise UsageError(f"nothing is known about {item!r}")
+        return explanation
+
+    def predict(
+        self, user: str | None = None, item: str = "", history: Sequence[str | tuple[str, float]] | None = None
+    ) -> float:
+        """Predict a rating on the data's scale, by SVD and the language model's rating task.
+
+        Raises:
+            UsageError: the data has no ratings, so nothing can predict them.
+        """
+        who, row = self.history_of(user, history), self.catalog.find(item)
+        svd = self.members.get("svd")
+        if not isinstance(svd, SVD) and not self.generator.rates:
+            raise UsageError(f"nothing predicts ratings in the domain {self.domain.name}; its data has none")
+        parts = []
+        if isinstance(svd, SVD):
+            parts.append((1 - self.rating_weight, svd.predict(who, [row])[0].rating))
+        if self.generator.rates and self.rating_weight > 0:
+            parts.append((self.rating_weight, float(self.generator.rate([who], [row])[0])))
+        return sum(weight * rating for weight, rating in parts) / sum(weight for weight, _ in parts)
+
+    def history_of(self, user: str | None, history: Sequence[str | tuple[str, float]] | None) -> History:
+        """Return a known user's history, or the one that titles (and ratings) describe.
+
+        Raises:
+            UsageError: neither or both given, an empty history, or a rating off the scale.
+            UnknownUserError, UnknownItemError: what the data does not have.
+        """
+        if (user is None) == (history is None):
+            raise UsageError("give either a user or a history")
+        if user is not None:
+            return self.histories.history(user)
+        pairs = [(entry, float("nan")) if isinstance(entry, str) else entry for entry in history or ()]
+        if not pairs:
+            raise UsageError("the history is empty; give at least one title")
+        ratings = np.array([rating for _, rating in pairs], np.float32)
+        low, high = self.domain.rating_scale or (-np.inf, np.inf)
+        if ((ratings < low) | (ratings > high)).any():
+            raise UsageError(f"a rating is off the scale, which runs from {low:g} to {high:g}")
+        rows = np.array(rows_of(self.catalog, [name for name, _ in pairs]), np.int64)
+        return History(rows, None if np.isnan(ratings).all() else ratings)
+
+    def key(self) -> str:
+        """Return a fingerprint of what its picks depend on, to tell whether two runs would recommend the same."""
+        digest = hashlib.sha256(repr([sorted(self.blend.weights.items()), self.domain.settings()]).encode())
+        digest.update(self.catalog.fingerprint().encode())
+        digest.update(self.generator.llm.code_embedding.detach().cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def _members_scorers(self) -> dict[str, Scorer]:
+        return {LLM_MEMBER: self.generator.score, **{name: model.score for name, model in self.members.items()}}
+
+    def scorers(self) -> dict[str, Scorer]:
+        """Return the parts as scorers, for evaluation."""
+        return {OURS_ALONE: self.generator.score, **{name: model.score for name, model in self.members.items()}}
+
+    def mixtures(self) -> dict[str, Mixture]:
+        """Return the blends as mixtures of the scorers, for evaluation."""
+
+        def ours(scores: Mapping[str, NDArray[np.float32]], allowed: NDArray[np.bool_]) -> NDArray[np.float32]:
+            return self.blend.combine({LLM_MEMBER: scores[OURS_ALONE], **scores}, allowed)
+
+        return {OURS: ours, WITHOUT_LLM: self.blend_without_llm.combine}
+
+
+def new_member(name: str, domain: Domain) -> CollaborativeModel:
+    """Return an untrained collaborative model by its name in ``domain.toml``; raises ConfigError."""
+    from genre_gen.errors import ConfigError
+
+    if name not in MEMBERS:
+        raise ConfigError(f"blend.members: no model {name!r}; there are: {', '.join(MEMBERS)}")
+    if name == SVD.name:
+        return SVD(rating_scale=domain.rating_scale)
+    return MEMBERS[name]()
+
+
+def _hold_out(interactions: Interactions) -> tuple[Interactions, tuple[Case, ...]]:
+    """Take each user's last interaction out as a validation case (users with three or more)."""
+    lengths = np.diff(interactions.offsets)
+    last = np.zeros(len(interactions), bool)
+    last[interactions.offsets[1:][lengths >= 3] - 1] = True  # noqa: PLR2004 - as leave_one_out does
+    return interactions.keep(~last), interactions.leave_one_out().test
+
+
+def _cached_scores(scorers: Mapping[str, Scorer], cases: Sequence[Case]) -> dict[str, Scorer]:
+    """Return scorers that score these cases once, whoever asks."""
+    histories = [case.history for case in cases]
+    cache: dict[str, NDArray[np.float32]] = {}
+
+    def scorer(name: str) -> Scorer:
+        def score(_histories: Sequence[History]) -> NDArray[np.float32]:
+            if name not in cache:
+                cache[name] = np.concatenate(
+                    [scorers[name](histories[begin : begin + BATCH]) for begin in range(0, len(histories), BATCH)]
+                )
+            return cache[name]
+
+        return score
+
+    return {name: scorer(name) for name in scorers}

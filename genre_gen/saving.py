@@ -1,0 +1,153 @@
+"""Saving and loading a trained recommender: one folder of safetensors, JSON and templates, its manifest written last."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from genre_gen.catalog import Catalog
+from genre_gen.codes.base import Codes
+from genre_gen.collaborative import MEMBERS
+from genre_gen.domain import Domain
+from genre_gen.errors import CheckpointError, SourceError
+from genre_gen.hybrid import Blend
+from genre_gen.interactions import Interactions
+from genre_gen.llm.checkpoint import read_json, recover_folder, verify_folder, write_folder, write_json
+from genre_gen.prompts import PromptBook
+from genre_gen.recommender import Recommender
+
+CATALOG, HISTORIES, TRAINED_ON = "catalog.jsonl", "histories.safetensors", "trained_on.safetensors"
+WEIGHTS, CODES, SETTINGS, PROMPTS, MEMBERS_FOLDER = "llm.safetensors", "codes.safetensors", "recommender.json", "prompts", "members"
+
+
+def save(recommender: Recommender, folder: Path, metrics: Mapping[str, Any] | None = None) -> None:
+    """Write a recommender; see :meth:`Recommender.save_pretrained`."""
+
+    def fill(target: Path) -> None:
+        recommender.catalog.save(target / CATALOG)
+        _save_arrays(recommender.histories.arrays(), target / HISTORIES)
+        _save_arrays(recommender.trained_on.arrays(), target / TRAINED_ON)
+        _save_llm(recommender, target)
+        _save_members(recommender, target / MEMBERS_FOLDER)
+        shutil.copytree(recommender.book.folder, target / PROMPTS)
+        write_json(target / SETTINGS, _settings(recommender, metrics))
+
+    # What lies in the folder beside what is saved (checkpoints, logs, reports) stays there.
+    keep = [path for path in folder.iterdir() if path.name in KEPT] if folder.is_dir() else []
+    write_folder(folder, fill, {"kind": "recommender"}, keep=keep)
+
+
+KEPT = ("checkpoint", "tensorboard", "evaluation.json", "evaluation.png")
+
+
+def load(name: str | Path) -> Recommender:
+    """Read a recommender; see :meth:`Recommender.from_pretrained`."""
+    from genre_gen.building import build_generator
+
+    folder = _folder(name)
+    recover_folder(folder)
+    verify_folder(folder)
+    settings = read_json(folder / SETTINGS)
+    domain = Domain.from_settings(settings["domain"], where=str(folder / SETTINGS))
+    domain = domain.model_copy(update={"catalog_folder": folder, "prompts_folder": folder / PROMPTS})
+    recommender = Recommender(domain, PromptBook(folder / PROMPTS))
+    recommender.catalog = Catalog.from_file(folder / CATALOG, domain.name)
+    recommender.histories = Interactions.from_arrays(load_file(folder / HISTORIES))
+    recommender.trained_on = Interactions.from_arrays(load_file(folder / TRAINED_ON))
+    for member, options in settings["members"].items():
+        arrays = load_file(folder / MEMBERS_FOLDER / f"{member}.safetensors")
+        recommender.members[member] = MEMBERS[member].from_arrays(arrays, options)
+    codes = Codes.from_arrays(settings["codes"], load_file(folder / CODES))
+    recommender.generator = build_generator(
+        domain, recommender.book, recommender.catalog, recommender.trained_on, codes
+    )
+    _load_llm(recommender, settings, folder)
+    recommender.blend = Blend.from_dict(settings["blend"])
+    recommender.blend_without_llm = Blend.from_dict(settings["blend_without_llm"])
+    recommender.rating_weight = settings["rating_weight"]
+    recommender.seconds = settings["seconds"]
+    recommender.training_log = settings["training_log"]
+    return recommender
+
+
+def _settings(recommender: Recommender, metrics: Mapping[str, Any] | None) -> dict[str, Any]:
+    from genre_gen import __version__
+
+    return {
+        "version": __version__,
+        "domain": recommender.domain.settings(),
+        "codes": recommender.generator.llm.codes.name,
+        "answers": {task: ids.tolist() for task, ids in recommender.generator.llm.answers.items()},
+        "members": {name: model.settings() for name, model in recommender.members.items()},
+        "blend": recommender.blend.to_dict(),
+        "blend_without_llm": recommender.blend_without_llm.to_dict(),
+        "rating_weight": recommender.rating_weight,
+        "seconds": recommender.seconds,
+        "training_log": recommender.training_log,
+        "prompts": {task: recommender.book.fingerprint(task) for task in sorted(recommender.domain.tasks)},
+        "metrics": dict(metrics or {}),
+    }
+
+
+def _save_arrays(arrays: Mapping[str, np.ndarray], file: Path) -> None:
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, file)
+
+
+def _save_members(recommender: Recommender, folder: Path) -> None:
+    folder.mkdir()
+    for name, model in recommender.members.items():
+        _save_arrays(model.arrays(), folder / f"{name}.safetensors")
+
+
+def _save_llm(recommender: Recommender, folder: Path) -> None:
+    import safetensors.torch
+
+    llm = recommender.generator.llm
+    weights = {name: value.detach().cpu().contiguous() for name, value in llm.trainable()}
+    safetensors.torch.save_file(weights, folder / WEIGHTS)
+    _save_arrays(llm.codes.arrays(), folder / CODES)
+
+
+def _load_llm(recommender: Recommender, settings: Mapping[str, Any], folder: Path) -> None:
+    import safetensors.torch
+    import torch
+
+    llm = recommender.generator.llm
+    parameters = dict(llm.trainable())
+    saved = safetensors.torch.load_file(folder / WEIGHTS)
+    if parameters.keys() != saved.keys():
+        odd = sorted(parameters.keys() ^ saved.keys())[0]
+        raise CheckpointError(
+            f"{folder}: its weights are not those of {recommender.domain.model.llm} with these settings (first: {odd}); "
+            "it was trained over another pre-trained model"
+        )
+    with torch.no_grad():
+        for name, value in saved.items():
+            parameters[name].copy_(value)
+    llm.answers = {
+        task: torch.tensor(ids, dtype=torch.int64, device=llm.device) for task, ids in settings["answers"].items()
+    }
+
+
+def _folder(name: str | Path) -> Path:
+    """Return the folder of a name: itself, or a copy of what the hub has under this id."""
+    folder = Path(name).expanduser()
+    if folder.is_dir() or isinstance(name, Path) or str(name).count("/") != 1:
+        if not folder.is_dir():
+            raise CheckpointError(f"{folder}: no such folder; train first: genre-gen train DOMAIN --out {folder}")
+        return folder
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        # Nothing that could run code is even downloaded.
+        patterns = ["*.safetensors", "*.json", "*.jsonl", "*.jinja"]
+        return Path(snapshot_download(str(name), allow_patterns=patterns))
+    except (HfHubHTTPError, OSError, ValueError) as problem:
+        first = str(problem).strip().splitlines()[0]
+        raise SourceError(f"{name}: no folder here, and the hub does not answer for it: {first}") from None

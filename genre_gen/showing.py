@@ -1,0 +1,67 @@
+"""Showing what the model sees."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from genre_gen.catalog import Catalog
+from genre_gen.codes import atomic
+from genre_gen.domain import Domain
+from genre_gen.errors import UsageError
+from genre_gen.interactions import Interactions
+from genre_gen.prompts import Prompt, PromptBook, show
+from genre_gen.tasks import TASKS, TaskData
+from genre_gen.tasks.next_item import NextItem
+
+
+def render_prompt(
+    domain_name: str, task: str, user: str, path: Path | None = None, *, as_json: bool = False, color: bool = False
+) -> str:
+    """Return a user's prompt for a task as text, or its messages and spans as JSON.
+
+    Raises:
+        UsageError: no such task, no user given, or a user the task has no example of.
+    """
+    if task not in TASKS:
+        raise UsageError(f"no task {task!r}; there are: {', '.join(TASKS)}")
+    if not user:
+        raise UsageError("--user is missing: whose prompt shall be shown?")
+    domain = Domain.load(domain_name)
+    book = PromptBook.load(domain)
+    catalog = Catalog.load(domain, path)
+    interactions = Interactions.load(domain, path, catalog)
+    prompt = _prompt(task, TaskData(catalog, _only(interactions, user), domain), book, user)
+    if as_json:
+        return json.dumps(_spans(prompt), ensure_ascii=False, indent=2)
+    return show(prompt, atomic(len(catalog)), color)
+
+
+def _prompt(task: str, data: TaskData, book: PromptBook, user: str) -> Prompt:
+    known = TASKS[task]
+    if isinstance(known, NextItem):  # as it is served: the whole history
+        return known.prompt(data, book, data.interactions.history(user).last(data.domain.model.max_history))
+    example = next(iter(known.examples(data, book, np.random.default_rng(0), open=True)), None)
+    if example is None:
+        raise UsageError(f"the task {task} has no example of user {user!r} (too short a history, or nothing rated)")
+    return example.prompt
+
+
+def _only(interactions: Interactions, user: str) -> Interactions:
+    owner = np.repeat(np.arange(len(interactions.users)), np.diff(interactions.offsets))
+    return interactions.keep(owner == interactions.user_row(user))
+
+
+def _spans(prompt: Prompt) -> list[dict[str, object]]:
+    return [
+        {
+            "role": message.role,
+            "spans": [
+                {"kind": span.kind, "row": span.row} if span.kind == "code" else {"kind": span.kind, "text": span.text}
+                for span in message.spans
+            ],
+        }
+        for message in prompt.messages
+    ]

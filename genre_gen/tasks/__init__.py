@@ -1,0 +1,30 @@
+"""The instructions the model learns, each in a file of its own."""
+
+from __future__ import annotations
+
+from genre_gen.tasks.alike import Alike
+from genre_gen.tasks.base import Example, Task, TaskData
+from genre_gen.tasks.code import Code
+from genre_gen.tasks.description import Description
+from genre_gen.tasks.explanation import Explanation
+from genre_gen.tasks.fits import Fits
+from genre_gen.tasks.intent import Intent
+from genre_gen.tasks.next_item import NextItem
+from genre_gen.tasks.rating import Rating
+from genre_gen.tasks.title import Title
+
+_ALL: tuple[Task, ...] = (
+    NextItem(),
+    Rating(),
+    Fits(),
+    Alike(),
+    Intent(),
+    Title(),
+    Description(),
+    Code(),
+    Explanation(),
+)
+TASKS: dict[str, Task] = {task.name: task for task in _ALL}
+"""Task name, as in ``domain.toml``, -> task."""
+
+__all__ = ["TASKS", "Example", "Task", "TaskData"]

@@ -1,0 +1,42 @@
+"""How answers in words are compared with the truth."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+
+def accuracy(answers: Sequence[str], truths: Sequence[str]) -> float:
+    """Return the share of answers that equal the truth, apart from case and spaces."""
+    return _mean(lambda answer, truth: float(_words(answer) == _words(truth)), answers, truths)
+
+
+def token_f1(answers: Sequence[str], truths: Sequence[str]) -> float:
+    """Return the mean F1 of the words that answer and truth share (as SQuAD counts them)."""
+    return _mean(lambda answer, truth: _f1(_words(answer), _words(truth)), answers, truths)
+
+
+def label_f1(answers: Sequence[str], truths: Sequence[str]) -> float:
+    """Return the mean F1 of the labels, separated by commas or line breaks, that answer and truth share."""
+    return _mean(lambda answer, truth: _f1(_labels(answer), _labels(truth)), answers, truths)
+
+
+def _mean(compare: Callable[[str, str], float], answers: Sequence[str], truths: Sequence[str]) -> float:
+    values = [compare(answer, truth) for answer, truth in zip(answers, truths, strict=True)]
+    return sum(values) / len(values)
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+|[^\w\s]", text.casefold())
+
+
+def _labels(text: str) -> set[str]:
+    return {label.strip() for label in re.split(r"[,\n]", text.casefold())} - {""}
+
+
+def _f1(answer: Iterable[str], truth: Iterable[str]) -> float:
+    said, true = Counter(answer), Counter(truth)
+    common = (said & true).total()
+    total = said.total() + true.total()
+    return 2 * common / total if total else 1.0

@@ -1,0 +1,134 @@
+"""What every task offers: it builds its examples and grades its answers in one file, so that neither drifts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genre_gen.catalog import Catalog
+from genre_gen.domain import Domain
+from genre_gen.interactions import History, Interactions
+from genre_gen.prompts import Entry, Prompt, PromptBook, entries, entry
+
+Targets: TypeAlias = Literal["assistant", "codes", "data"]
+Depth: TypeAlias = Literal["exit", "full"]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One prompt to learn from or, where it is open, to answer.
+
+    Attributes:
+        task: name of the task.
+        prompt: rendered; closed unless it is a question.
+        targets: what of the assistant's message the loss sees: all of it, its item codes, or its data spans.
+        first_target: how many codes (or data spans) of the assistant's message only give context.
+        answer: what :meth:`Task.grade` compares with: a catalog row, a rating, or the assistant's words.
+    """
+
+    task: str
+    prompt: Prompt
+    targets: Targets
+    first_target: int = 0
+    answer: Any = None
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """What examples are built from.
+
+    Attributes:
+        catalog: the items.
+        interactions: training interactions.
+        domain: settings.
+    """
+
+    catalog: Catalog
+    interactions: Interactions
+    domain: Domain
+
+    def entries(self, history: History) -> tuple[Entry, ...]:
+        """Return a history as templates see it."""
+        return entries(self.catalog, history, self.domain.liked_from)
+
+    def entry(self, row: int) -> Entry:
+        """Return an item as templates see it, without a rating."""
+        return entry(self.catalog, row)
+
+    @cached_property
+    def list_fields(self) -> tuple[str, ...]:
+        """Return the names of the fields that hold labels, such as genres."""
+        return tuple(name for name, field in self.domain.fields.items() if field.type == "list")
+
+    def shuffled(self, rng: np.random.Generator, at_least: int = 1) -> Iterator[History]:
+        """Yield the histories of that many items or more, in random order."""
+        for user_row in rng.permutation(len(self.interactions.users)):
+            history = self.interactions.at(int(user_row))
+            if len(history) >= at_least:
+                yield history
+
+    def unseen(self, history: History, rng: np.random.Generator, tries: int = 20) -> int | None:
+        """Return a random catalog row that is not in a history; None where none turned up."""
+        seen = set(history.rows.tolist())
+        return next((row for row in rng.integers(len(self.catalog), size=tries).tolist() if row not in seen), None)
+
+    def labels(self, row: int) -> tuple[str, ...]:
+        """Return the labels of an item in the domain's first list field, () where there are none."""
+        if not self.list_fields:
+            return ()
+        value = self.catalog[row].attributes.get(self.list_fields[0])
+        return value if isinstance(value, tuple) else ()
+
+    def liked(self, history: History) -> NDArray[np.int64]:
+        """Return positions of the items a user liked; all of them where nothing is rated."""
+        if history.ratings is None or self.domain.liked_from is None:
+            return np.arange(len(history))
+        return np.flatnonzero(np.isnan(history.ratings) | (history.ratings >= self.domain.liked_from))
+
+
+class Task(Protocol):
+    """An instruction the model learns.
+
+    Attributes:
+        name: also the name of its templates.
+        depth: at which depth of the model its answers are read, unless ``domain.toml`` says otherwise.
+    """
+
+    name: ClassVar[str]
+    depth: ClassVar[Depth]
+
+    def examples(
+        self, data: TaskData, book: PromptBook, rng: np.random.Generator, *, open: bool = False
+    ) -> Iterator[Example]:
+        """Yield one epoch of examples in random order; ``open`` ones are questions, their answer left out."""
+        ...
+
+    def grade(self, answers: Sequence[Any], truths: Sequence[Any]) -> dict[str, float]:
+        """Compare the model's answers with the examples' ``answer``; {} for no answers."""
+        ...
+
+
+def in_words(book: PromptBook, task: str, *, answer: Any, open: bool, **variables: Any) -> Example:
+    """Return an example whose whole assistant's message is the target, and its words the truth."""
+    told = book.render(task, answer=answer, **variables)
+    prompt = book.render(task, open=True, **variables) if open else told
+    return Example(task, prompt, "assistant", answer=told.messages[-1].text)
+
+
+def windows(length: int, size: int) -> Iterator[tuple[int, int, int]]:
+    """Yield ``(start, stop, fresh)`` of windows that cover a history.
+
+    Each position is new in exactly one window: the first ``fresh`` positions of a window were targets before and only
+    give context, half a window where there is that much.
+    """
+    start, done = 0, 0
+    while done < length:
+        stop = min(length, start + size)
+        yield start, stop, done - start
+        done = stop
+        start = min(stop - size // 2, max(0, length - size)) if stop < length else stop

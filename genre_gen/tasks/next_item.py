@@ -1,0 +1,57 @@
+"""Which item comes next. The history's codes stand in the assistant's turn, and each of them is a target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from genre_gen.evaluation.metrics import ndcg_at, recall_at
+from genre_gen.interactions import History
+from genre_gen.prompts import Prompt, PromptBook
+from genre_gen.ranking import Ranking
+from genre_gen.tasks.base import Depth, Example, TaskData, windows
+
+
+class NextItem:
+    """Learns every next item of a history, in windows; answers with a ranking."""
+
+    name: ClassVar[str] = "next_item"
+    depth: ClassVar[Depth] = "exit"
+
+    def prompt(self, data: TaskData, book: PromptBook, history: History, *, open: bool = True) -> Prompt:
+        """Return the prompt after which the model names the next item."""
+        return book.render(self.name, open=open, domain=data.domain.name, history=data.entries(history))
+
+    def examples(
+        self, data: TaskData, book: PromptBook, rng: np.random.Generator, *, open: bool = False
+    ) -> Iterator[Example]:
+        """Yield the windows of each user of two items or more; as questions, each history without its last item."""
+        if open:
+            for history in data.shuffled(rng, at_least=2):
+                known = history.slice(0, len(history) - 1).last(data.domain.model.max_history)
+                yield Example(self.name, self.prompt(data, book, known), "codes", answer=int(history.rows[-1]))
+            return
+        parts = [
+            (user_row, *window)
+            for user_row, length in enumerate(np.diff(data.interactions.offsets))
+            if length > 1
+            for window in windows(int(length), data.domain.training.window)
+        ]
+        for part in rng.permutation(len(parts)):
+            user_row, start, stop, context = parts[part]
+            history = data.interactions.at(user_row).slice(start, stop)
+            yield Example(self.name, self.prompt(data, book, history, open=False), "codes", context)
+
+    def grade(self, answers: Sequence[Ranking], truths: Sequence[int]) -> dict[str, float]:
+        """Return recall and NDCG at 10; an item that was not ranked is a miss."""
+        if not answers:
+            return {}
+        ranks = np.array([_rank(answer, row) for answer, row in zip(answers, truths, strict=True)])
+        return {"recall@10": float(recall_at(ranks, 10).mean()), "ndcg@10": float(ndcg_at(ranks, 10).mean())}
+
+
+def _rank(answer: Ranking, row: int) -> float:
+    found = np.flatnonzero(answer.rows == row)
+    return float(found[0] + 1) if len(found) else float("inf")

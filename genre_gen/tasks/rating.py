@@ -1,0 +1,72 @@
+"""What rating the user gives. Codes and ratings alternate in the assistant's turn, and each rating is a target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from genre_gen.evaluation.metrics import mae, rmse
+from genre_gen.interactions import History
+from genre_gen.prompts import Prompt, PromptBook
+from genre_gen.tasks.base import Depth, Example, TaskData, windows
+
+
+class Rating:
+    """Learns every rating of a history, in windows; answers with a number. Makes no examples where nothing is rated."""
+
+    name: ClassVar[str] = "rating"
+    depth: ClassVar[Depth] = "exit"
+
+    def prompt(self, data: TaskData, book: PromptBook, history: History, row: int) -> Prompt:
+        """Return the prompt after which the model rates an item."""
+        return self._render(data, book, history, row)
+
+    def examples(
+        self, data: TaskData, book: PromptBook, rng: np.random.Generator, *, open: bool = False
+    ) -> Iterator[Example]:
+        """Yield each user's windows of rated items; as questions, each user's last rated item."""
+        histories = [rated(data.interactions.at(row)) for row in range(len(data.interactions.users))]
+        if open:
+            for user_row in rng.permutation(len(histories)):
+                history = histories[user_row]
+                if len(history):
+                    known = history.slice(0, len(history) - 1).last(data.domain.model.max_history)
+                    prompt = self._render(data, book, known, int(history.rows[-1]))
+                    yield Example(self.name, prompt, "data", answer=float(history.ratings[-1]))  # type: ignore[index]
+            return
+        parts = [
+            (history, *window) for history in histories for window in windows(len(history), data.domain.training.window)
+        ]
+        for part in rng.permutation(len(parts)):
+            history, start, stop, context = parts[part]
+            yield Example(self.name, self._render(data, book, history.slice(start, stop)), "data", context)
+
+    def _render(self, data: TaskData, book: PromptBook, history: History, row: int | None = None) -> Prompt:
+        return book.render(
+            self.name,
+            open=row is not None,
+            domain=data.domain.name,
+            scale=data.domain.rating_scale,
+            history=data.entries(rated(history)),
+            item=None if row is None else data.entry(row),
+        )
+
+    def grade(self, answers: Sequence[float], truths: Sequence[float]) -> dict[str, float]:
+        """Return root mean squared and mean absolute error, in points of the rating scale."""
+        if not answers:
+            return {}
+        said, true = np.asarray(answers, np.float64), np.asarray(truths, np.float64)
+        return {"rmse": rmse(said, true), "mae": mae(said, true)}
+
+
+def rated(history: History) -> History:
+    """Return the rated part of a history."""
+    if history.ratings is None:
+        return history.slice(0, 0)
+    known = ~np.isnan(history.ratings)
+    if known.all():
+        return history
+    times = None if history.times is None else history.times[known]
+    return History(history.rows[known], history.ratings[known], times, history.user)

@@ -1,0 +1,123 @@
+"""TitleIndex: from what a person types to the item that is meant, or to the closest ones."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+
+_BRACKETS = re.compile(r"\s*\(([^()]*)\)$")
+_YEAR = re.compile(r"\d{4}")
+_ARTICLE_BEHIND = re.compile(
+    r"^(.+), (the|an?|l[aeo]s?|l'|un|une|els?|il|gli|i|die|der|das|dem|den|eine?|de|det|het|een|as|os?)$", re.IGNORECASE
+)
+_ARTICLE_BEFORE = re.compile(r"^(the|an?) ")
+_ACCENTS = re.compile("[\u0300-\u036f]")
+_QUOTES = str.maketrans("\u2018\u2019\u201c\u201d", "''\"\"")
+_CANDIDATES = 50  # titles compared exactly: those that share most trigrams
+_CLOSE = 0.5  # ratio of difflib from which a title is worth proposing
+
+
+class TitleIndex:
+    """Finds items by title, forgiving what people leave out or write differently.
+
+    A title is found as it is written, in any case. Otherwise it may be named without accents, without the year in
+    brackets, without or by the second name in brackets, and with the article in front or not at all:
+    ``the godfather`` finds "Godfather, The (1972)", and ``Se7en (1995)`` finds "Seven (Se7en) (1995)".
+    """
+
+    def __init__(self, titles: Sequence[str]) -> None:
+        """Hold titles that differ in more than case; a title's position is its row."""
+        self._titles = titles
+        self._exact = {title.casefold(): row for row, title in enumerate(titles)}
+
+    def exact(self, text: str) -> tuple[int, ...]:
+        """Return the row whose title is the text in any case, or none."""
+        row = self._exact.get(text.strip().casefold())
+        return () if row is None else (row,)
+
+    def named(self, text: str) -> tuple[int, ...]:
+        """Return the rows that a text names otherwise: one, none, or several if it is ambiguous."""
+        return next((self._named[name] for name in _names(text, whole=True) if name in self._named), ())
+
+    def close(self, text: str, n: int = 3) -> list[int]:
+        """Return the rows of at most ``n`` titles that resemble a text, the closest first."""
+        wanted = _fold(text)
+        shared = Counter(row for trigram in _trigrams(wanted) for row in self._with_trigram.get(trigram, ()))
+        scored = []
+        for row, _ in shared.most_common(_CANDIDATES):
+            title = _fold(self._titles[row])
+            inside, ratio = bool(wanted) and wanted in title, difflib.SequenceMatcher(None, wanted, title).ratio()
+            if inside or ratio >= _CLOSE:
+                scored.append((not inside, -ratio, row))
+        return [row for _, _, row in sorted(scored)[:n]]
+
+    @cached_property
+    def _named(self) -> dict[str, tuple[int, ...]]:
+        """Return the rows of each name that is not a title itself."""
+        rows: dict[str, list[int]] = defaultdict(list)
+        for row, title in enumerate(self._titles):
+            for name in set(_names(title)):
+                rows[name].append(row)
+        return {name: tuple(found) for name, found in rows.items()}
+
+    @cached_property
+    def _with_trigram(self) -> dict[str, list[int]]:
+        """Return the rows of the titles that hold each trigram."""
+        rows: dict[str, list[int]] = defaultdict(list)
+        for row, title in enumerate(self._titles):
+            for trigram in _trigrams(_fold(title)):
+                rows[trigram].append(row)
+        return rows
+
+
+def article_first(title: str) -> str:
+    """Return a title as one says it: ``Godfather, The (1972)`` as ``The Godfather (1972)``, in brackets too."""
+    found = _BRACKETS.search(title)
+    if found is None:
+        return _article_in_front(title)
+    return f"{article_first(title[: found.start()])} ({_article_in_front(found[1])})"
+
+
+def _fold(text: str) -> str:
+    """Return text without case, accents, typographic quotes and repeated spaces."""
+    plain = _ACCENTS.sub("", unicodedata.normalize("NFKD", text.translate(_QUOTES)))
+    return " ".join(unicodedata.normalize("NFC", plain).casefold().split())
+
+
+def _names(title: str, whole: bool = False) -> Iterator[str]:
+    """Yield the folded names by which a title is known; only those that keep all of it if ``whole``."""
+    title = _fold(title)
+    yield title
+    brackets: list[str] = []
+    while found := _BRACKETS.search(title):
+        brackets.insert(0, found[1])
+        title = title[: found.start()]
+    years = [part for part in brackets if _YEAR.fullmatch(part)]
+    others = [part for part in brackets if part not in years]
+    year = f" ({years[0]})" if years else ""
+    full = " ".join([title, *(f"({part})" for part in others)])
+    moved = " ".join([_article_in_front(title), *(f"({part})" for part in others)])
+    yield from (full + year, moved + year)
+    if whole:
+        return
+    for name in (full, moved, title, *others):
+        without = _ARTICLE_BEFORE.sub("", _ARTICLE_BEHIND.sub(r"\1", name))
+        for form in (name, _article_in_front(name), without):
+            if form:
+                yield from (form, form + year)
+
+
+def _article_in_front(name: str) -> str:
+    found = _ARTICLE_BEHIND.search(name)
+    if not found:
+        return name
+    return found[2] + ("" if found[2].endswith("'") else " ") + found[1]
+
+
+def _trigrams(text: str) -> set[str]:
+    padded = f" {text} "
+    return {padded[start : start + 3] for start in range(len(padded) - 2)}

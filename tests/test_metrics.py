@@ -1,0 +1,121 @@
+"""Metrics against slow, direct implementations, against scikit-learn, and against answers known by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import mean_absolute_error, mean_squared_error, ndcg_score
+
+from genre_gen.errors import UsageError
+from genre_gen.evaluation import metrics
+
+
+@st.composite
+def questions(draw):
+    """Scores with many ties (and some that are not finite), targets, allowed items."""
+    users, items = draw(st.integers(1, 4)), draw(st.integers(1, 9))
+    values = st.sampled_from([0.0, 0.5, 1.0, 2.0, -math.inf, math.nan])
+    scores = np.array(draw(st.lists(st.lists(values, min_size=items, max_size=items), min_size=users, max_size=users)))
+    targets = np.array(draw(st.lists(st.integers(0, items - 1), min_size=users, max_size=users)))
+    flags = st.lists(st.lists(st.booleans(), min_size=items, max_size=items), min_size=users, max_size=users)
+    return scores, targets, np.array(draw(flags))
+
+
+def slow_rank(scores, target, allowed):
+    """One user, item by item: the average of the target's place in the best and in the worst order of its ties."""
+    if not math.isfinite(scores[target]):
+        return math.inf
+    rivals = [s for i, s in enumerate(scores) if i != target and allowed[i] and math.isfinite(s)]
+    best = 1 + sum(s > scores[target] for s in rivals)
+    worst = 1 + sum(s >= scores[target] for s in rivals)
+    return (best + worst) / 2
+
+
+@given(questions())
+def test_ranks_equal_the_slow_way(question):
+    scores, targets, allowed = question
+    expected = [slow_rank(scores[u], targets[u], allowed[u]) for u in range(len(scores))]
+    np.testing.assert_array_equal(metrics.ranks(scores, targets, allowed), expected)
+
+
+@given(questions())
+def test_ranks_do_not_change_their_input(question):
+    scores, targets, allowed = question
+    kept, flags = scores.copy(), allowed.copy()
+    metrics.ranks(scores, targets, allowed)
+    np.testing.assert_array_equal(scores, kept)
+    np.testing.assert_array_equal(allowed, flags)
+
+
+def test_ranks_by_hand():
+    scores = np.array([[0.9, 0.5, 0.7, 0.5]])
+    assert metrics.ranks(scores, np.array([0])) == 1
+    assert metrics.ranks(scores, np.array([1])) == 3.5  # two above, one tie
+    forbidden = np.array([[False, True, True, True]])
+    assert metrics.ranks(scores, np.array([1]), forbidden) == 2.5
+    assert metrics.ranks(scores, np.array([0]), forbidden) == 1  # the target takes part even if it is not allowed
+
+
+def test_equal_scores_are_worth_what_chance_is():
+    scores = np.zeros((11, 11))
+    assert (metrics.ranks(scores, np.arange(11)) == 6).all()
+
+
+@pytest.mark.parametrize("at", [1, 3, 5, 10])
+def test_ndcg_equals_scikit_learn(at):
+    rng = np.random.default_rng(0)
+    scores, targets = rng.random((50, 12)), rng.integers(0, 12, 50)
+    ours = metrics.ndcg_at(metrics.ranks(scores, targets), at).mean()
+    assert ours == pytest.approx(ndcg_score(np.eye(12)[targets], scores, k=at))
+
+
+def test_metrics_by_hand():
+    ranks = np.array([1, 2, 10, 10.5, np.inf])
+    np.testing.assert_array_equal(metrics.recall_at(ranks, 10), [1, 1, 1, 0, 0])
+    np.testing.assert_allclose(metrics.ndcg_at(ranks, 10), [1, 1 / np.log2(3), 1 / np.log2(11), 0, 0])
+    np.testing.assert_allclose(metrics.mrr_at(ranks, 10), [1, 0.5, 0.1, 0, 0])
+
+
+@given(questions(), st.integers(1, 9))
+def test_a_deeper_cut_is_never_worse(question, at):
+    ranks = metrics.ranks(*question)
+    for metric in (metrics.recall_at, metrics.ndcg_at, metrics.mrr_at):
+        values = metric(ranks, at)
+        assert ((values >= 0) & (values <= 1)).all()
+        assert (metric(ranks, at + 1) >= values).all()
+
+
+def test_ranks_in_lists():
+    lists = np.array([[4, 2, 0], [4, 2, 0], [1, -1, -1]])
+    np.testing.assert_array_equal(metrics.ranks_in_lists(lists, np.array([0, 3, 1])), [3, np.inf, 1])
+
+
+def test_rating_errors_equal_scikit_learn():
+    rng = np.random.default_rng(0)
+    guess, truth = rng.uniform(1, 5, 100), rng.uniform(1, 5, 100)
+    assert metrics.rmse(guess, truth) == pytest.approx(mean_squared_error(truth, guess) ** 0.5)
+    assert metrics.mae(guess, truth) == pytest.approx(mean_absolute_error(truth, guess))
+
+
+@pytest.mark.parametrize(("guess", "truth"), [([], []), ([1], [1, 2]), ([np.nan], [1]), ([1], [np.inf])])
+def test_undefined_rating_errors(guess, truth):
+    for metric in (metrics.rmse, metrics.mae):
+        with pytest.raises(UsageError):
+            metric(guess, truth)
+
+
+def test_figures_of_lists():
+    lists, counts = np.array([[0, 1], [0, -1]]), np.array([7, 3, 2, 0])
+    assert metrics.coverage(lists, 4) == 0.5
+    assert metrics.mean_popularity(lists, counts) == pytest.approx((7 + 3 + 7) / 3)
+    # Counts plus one: 8, 4, 3, 1 of 16.
+    assert metrics.novelty(lists, counts) == pytest.approx((1 + 2 + 1) / 3)
+    assert metrics.novelty(np.array([[3]]), counts) == 4  # never seen, still finite
+    empty = np.full((2, 2), -1)
+    assert metrics.coverage(empty, 4) == 0
+    assert math.isnan(metrics.novelty(empty, counts))
+    assert math.isnan(metrics.mean_popularity(empty, counts))

@@ -1,0 +1,282 @@
+"""The search against brute force over the whole catalog, on models whose scores are random but known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from fakes import tiny_llama
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genre_gen.decoding.search import explore, score_items, search, search_many
+from genre_gen.decoding.tree import TreeModel
+from genre_gen.decoding.trie import Trie
+from genre_gen.errors import DecodingError, UsageError
+
+
+class TableModel:
+    """A step model whose logits depend on the prompt and the path alone; counts what it is asked."""
+
+    def __init__(self, vocabulary, seed=0, sharpness=2.0, broken=None, value=float("nan")):
+        self.vocabulary, self.seed, self.sharpness = vocabulary, seed, sharpness
+        self.broken, self.value = broken, value  # the path whose logits hold one such value
+        self.passes = self.nodes = 0
+
+    def logits(self, prompt, path):
+        key = [self.seed, len(prompt), *prompt, len(path), *path]
+        row = torch.from_numpy(np.random.default_rng(key).normal(size=self.vocabulary) * self.sharpness).float()
+        if self.broken is not None and tuple(path) == self.broken:
+            row[sum(path) % self.vocabulary] = self.value
+        return row
+
+    def prefill(self, ids):
+        self.passes += 1
+        return {"prompt": list(ids), "paths": []}, self.logits(ids, [])
+
+    def prefill_many(self, prompts):
+        return torch.stack([self.logits(ids, []) for ids in prompts])
+
+    def step(self, state, tokens, parents):
+        self.passes += 1
+        self.nodes += len(tokens)
+        paths = state["paths"]
+        state["paths"] = paths + [
+            [*(paths[parent] if parent >= 0 else []), token]
+            for token, parent in zip(tokens.tolist(), parents.tolist(), strict=True)
+        ]
+        return torch.stack([self.logits(state["prompt"], path) for path in state["paths"][len(paths) :]])
+
+
+def brute_force(model, prompt, codes):
+    """Score every item on its own, token by token."""
+    scores = []
+    for padded in codes:
+        code = [token for token in padded.tolist() if token >= 0]
+        steps = [torch.log_softmax(model.logits(prompt, code[:k]), 0)[token].item() for k, token in enumerate(code)]
+        scores.append(sum(steps))
+    return np.array(scores)
+
+
+@st.composite
+def catalogs(draw, max_items=60):
+    """Draw codes (flat, of equal length, or of any lengths), their trie, and which items are allowed."""
+    random = np.random.default_rng(draw(st.integers(0, 2**31)))
+    vocabulary, length = draw(st.integers(2, 9)), draw(st.integers(1, 4))
+    codes = np.unique(random.integers(vocabulary, size=(draw(st.integers(1, max_items)), length)), axis=0)
+    if draw(st.booleans()):  # cut codes short where no other shares the shorter beginning
+        for row in random.permutation(len(codes)):
+            keep = random.integers(1, length + 1)
+            others = np.delete(codes, row, axis=0)
+            if not (others[:, :keep] == codes[row, :keep]).all(axis=1).any():
+                codes[row, keep:] = -1
+    codes = random.permutation(codes)
+    allowed = None if draw(st.booleans()) else random.random(len(codes)) < draw(st.sampled_from([0.0, 0.2, 0.8]))
+    return codes, Trie.build(codes, vocabulary), allowed
+
+
+def check_valid(ranking, n, n_items, allowed):
+    permitted = np.arange(n_items) if allowed is None else np.flatnonzero(allowed)
+    assert len(ranking) == min(n, len(permitted))
+    assert len(set(ranking.rows)) == len(ranking)
+    assert np.isin(ranking.rows, permitted).all()
+    assert np.isfinite(ranking.scores).all()
+    assert (np.diff(ranking.scores) <= 0).all()
+
+
+@given(catalogs(), st.integers(1, 70), st.integers(0, 5), st.sampled_from([0.0, 0.5, 5.0]))
+@settings(max_examples=250, deadline=None)
+def test_exact_search_is_brute_force(catalog, n, seed, sharpness):
+    codes, trie, allowed = catalog
+    model = TableModel(trie.vocabulary, seed, sharpness)
+    outcome = explore(model, [seed, 1], trie, n, allowed)
+    check_valid(outcome.ranking, n, len(codes), allowed)
+    assert outcome.exact
+    assert outcome.nodes == model.nodes
+    scores = brute_force(model, [seed, 1], codes)
+    np.testing.assert_allclose(outcome.ranking.scores, scores[outcome.ranking.rows], atol=1e-4)
+    best = np.sort(scores if allowed is None else scores[allowed])[::-1][:n]
+    np.testing.assert_allclose(outcome.ranking.scores, best, atol=1e-4)
+    np.testing.assert_allclose(score_items(model, [[seed, 1]], trie)[0], scores, atol=1e-4)
+
+
+def reference_beam(model, prompt, codes, allowed, beams):
+    """Beam search as transformers does it, over lists; codes end with an end token that costs nothing."""
+    rows = range(len(codes)) if allowed is None else np.flatnonzero(allowed)
+    full = {tuple(token for token in codes[row].tolist() if token >= 0): row for row in rows}
+    running, finished = [(0.0, ())], []
+    while running:
+        ended = [(score, path) for score, path in running if path in full]
+        grown = []
+        for score, path in running:
+            if path not in full:
+                steps = torch.log_softmax(model.logits(prompt, list(path)), 0)
+                nexts = {code[len(path)] for code in full if code[: len(path)] == path}
+                grown += [(score + steps[token].item(), (*path, token)) for token in nexts]
+        best = sorted(ended + grown, reverse=True)[:beams]
+        finished += [(score, full[path]) for score, path in best if path in full and (score, path) in ended]
+        running = sorted(grown, reverse=True)[:beams]
+    return sorted(finished, reverse=True)
+
+
+@given(catalogs(), st.integers(1, 12), st.integers(0, 5))
+@settings(max_examples=200, deadline=None)
+def test_beams_are_those_of_transformers(catalog, beams, seed):
+    codes, trie, allowed = catalog
+    model = TableModel(trie.vocabulary, seed)
+    ranking = search(model, [seed], trie, n=beams, allowed=allowed, beams=beams)
+    check_valid(ranking, beams, len(codes), allowed)
+    expected = reference_beam(model, [seed], codes, allowed, beams)[:beams]
+    assert ranking.rows.tolist() == [row for _, row in expected]
+    np.testing.assert_allclose(ranking.scores, [score for score, _ in expected], atol=1e-4)
+
+
+@given(catalogs(), st.integers(1, 20), st.integers(0, 5), st.integers(0, 40))
+@settings(max_examples=200, deadline=None)
+def test_a_limited_search_is_no_worse_than_beams(catalog, n, seed, limit):
+    codes, trie, allowed = catalog
+    model = TableModel(trie.vocabulary, seed, sharpness=0.3)
+    limited = explore(model, [seed], trie, n, allowed, limit=limit)
+    check_valid(limited.ranking, n, len(codes), allowed)
+    beam = search(model, [seed], trie, n, allowed, beams=n)
+    assert (limited.ranking.scores >= beam.scores - 1e-4).all()
+    if limited.exact:
+        best = explore(model, [seed], trie, n, allowed).ranking
+        np.testing.assert_allclose(limited.ranking.scores, best.scores, atol=1e-5)
+
+
+@given(catalogs(), st.integers(1, 20), st.sampled_from([np.nan, np.inf, -np.inf]), st.integers(0, 50), st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_scores_that_are_not_finite_never_become_items(catalog, n, value, which, beam):
+    codes, trie, allowed = catalog
+    code = [token for token in codes[which % len(codes)].tolist() if token >= 0]
+    model = TableModel(trie.vocabulary, broken=tuple(code[: which % len(code)]), value=value)
+    sound = TableModel(trie.vocabulary)
+    try:
+        ranking = search(model, [3], trie, n, allowed, beams=n if beam else None)
+    except DecodingError:
+        return
+    # The search never looked there: then the answer is that of the sound model.
+    expected = search(sound, [3], trie, n, allowed, beams=n if beam else None)
+    assert ranking.rows.tolist() == expected.rows.tolist()
+
+
+def test_broken_prompts_raise():
+    trie = Trie.build(np.arange(5)[:, None], 5)
+    for value in (np.nan, np.inf, -np.inf):
+        model = TableModel(5, broken=(), value=value)
+        with pytest.raises(DecodingError, match="not finite"):
+            search(model, [1], trie, 2)
+        with pytest.raises(DecodingError, match="not finite"):
+            search_many(model, [[1], [2]], trie, 2)
+
+
+def test_scores_that_overflow_raise():
+    class Huge(TableModel):
+        def logits(self, prompt, path):
+            return torch.tensor([3e38, -3e38, 0.0])
+
+    with pytest.raises(DecodingError):
+        search(Huge(3), [1], Trie.build(np.arange(3)[:, None], 3), 2)
+
+
+@given(catalogs(), st.integers(1, 20), st.integers(1, 4))
+@settings(max_examples=60, deadline=None)
+def test_many_at_once_are_as_one_at_a_time(catalog, n, users):
+    _, trie, allowed = catalog
+    model = TableModel(trie.vocabulary)
+    prompts = [[user] * (user + 1) for user in range(users)]
+    each = None if allowed is None else np.stack([np.roll(allowed, user) for user in range(users)])
+    together = search_many(model, prompts, trie, n, each)
+    for user, ranking in enumerate(together):
+        single = search(model, prompts[user], trie, n, None if each is None else each[user])
+        assert ranking.rows.tolist() == single.rows.tolist()
+        assert np.array_equal(ranking.scores, single.scores)
+
+
+def test_one_token_codes_need_the_prompt_alone():
+    model = TableModel(50)
+    outcome = explore(model, [1], Trie.build(np.arange(50)[:, None], 50), 10)
+    assert (outcome.exact, outcome.passes, outcome.nodes, model.passes) == (True, 1, 0, 1)
+
+
+def test_nothing_allowed_asks_nothing():
+    model = TableModel(5)
+    assert len(search(model, [1], Trie.build(np.arange(5)[:, None], 5), 3, np.zeros(5, dtype=bool))) == 0
+    assert model.passes == 0
+
+
+def test_equal_scores_are_ordered_by_row():
+    codes = np.array([[3], [0], [2], [1]])
+    ranking = search(TableModel(4, sharpness=0.0), [1], Trie.build(codes, 4), 3)
+    assert ranking.rows.tolist() == [0, 1, 2]
+
+
+def test_only_what_can_still_win_is_opened():
+    # One beginning has nearly all probability: the exact search opens it, the root, and nothing more.
+    class Peaked(TableModel):
+        def logits(self, prompt, path):
+            return torch.tensor([30.0, *[0.0] * 39]) if not path else torch.zeros(40)
+
+    codes = np.stack(np.meshgrid(np.arange(40), np.arange(40)), -1).reshape(-1, 2)
+    outcome = explore(Peaked(40), [1], Trie.build(codes, 40), 32)
+    assert outcome.exact
+    assert outcome.passes == 2
+    assert (codes[outcome.ranking.rows, 0] == 0).all()
+
+
+def test_an_item_that_a_beam_loses_is_found():
+    class Late(TableModel):
+        def logits(self, prompt, path):  # token 1 begins worse, but goes on with certainty
+            return {(): torch.tensor([1.0, 0.5]), (1,): torch.tensor([9.0, 0.0])}.get(tuple(path), torch.zeros(2))
+
+    trie = Trie.build(np.array([[0, 0], [0, 1], [1, 0]]), 2)
+    assert search(Late(2), [1], trie, 1, beams=1).rows.tolist() == [0]
+    assert search(Late(2), [1], trie, 1).rows.tolist() == [2]
+
+
+def test_log_probabilities_may_be_given_as_they_are():
+    class Ready(TableModel):
+        def logits(self, prompt, path):
+            return torch.tensor([-3.0, -2.0, -4.0])
+
+    ranking = explore(Ready(3), [1], Trie.build(np.arange(3)[:, None], 3), 2, normalize=False).ranking
+    assert ranking.scores.tolist() == [-2.0, -3.0]
+
+
+def test_what_cannot_be_meant_is_refused():
+    model, trie = TableModel(5), Trie.build(np.arange(5)[:, None], 5)
+    with pytest.raises(UsageError, match="n = 0"):
+        search(model, [1], trie, 0)
+    with pytest.raises(UsageError, match="n = 0"):
+        search_many(model, [[1]], trie, 0)
+    with pytest.raises(UsageError, match="beams = 2"):
+        search(model, [1], trie, 3, beams=2)
+    with pytest.raises(UsageError, match=r"bool\[5\]"):
+        search(model, [1], trie, 3, np.ones(4, dtype=bool))
+    with pytest.raises(UsageError, match=r"bool\[5\]"):
+        search_many(model, [[1]], trie, 3, np.ones((1, 4), dtype=bool))
+    assert search_many(model, [], trie, 3) == []
+
+
+@given(st.integers(0, 10**6), st.integers(1, 30))
+@settings(max_examples=15, deadline=None)
+def test_a_real_decoder_is_searched_exactly(seed, n):
+    random = np.random.default_rng(seed)
+    text, vocabulary = 40, 12
+    codes = np.unique(random.integers(vocabulary, size=(60, 3)), axis=0)
+    trie = Trie.build(codes, vocabulary)
+    model = tiny_llama(vocabulary=text + vocabulary, seed=seed)
+    tree = TreeModel(
+        model.model, model.get_input_embeddings(), lambda hidden: model.lm_head(hidden)[..., text:], first_code=text
+    )
+    prompt = random.integers(text, size=random.integers(1, 30)).tolist()
+    allowed = random.random(len(codes)) < 0.7
+    ids = torch.as_tensor(np.concatenate([np.tile(prompt, (len(codes), 1)), codes + text], axis=1))
+    with torch.inference_mode():  # one full forward pass per item
+        steps = torch.log_softmax(model(input_ids=ids).logits[:, len(prompt) - 1 : -1, text:], -1)
+    scores = steps.gather(2, torch.as_tensor(codes)[:, :, None]).sum((1, 2)).numpy()
+    ranking = search(tree, prompt, trie, n, allowed)
+    check_valid(ranking, n, len(codes), allowed)
+    np.testing.assert_allclose(ranking.scores, np.sort(scores[allowed])[::-1][:n], atol=1e-4)
+    np.testing.assert_allclose(ranking.scores, scores[ranking.rows], atol=1e-4)

@@ -1,0 +1,171 @@
+"""TreeModel: many continuations in one sequence give the logits of separate passes, for each kind of decoder."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from fakes import tiny_llama
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genre_gen.decoding.tree import TreeModel, _batches
+from genre_gen.errors import ConfigError, UsageError
+
+TEXT, CODES = 60, 12  # ids 0-59 are text, 60-71 code tokens
+WINDOW = 7
+SHARED = {
+    "vocab_size": TEXT + CODES,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+    "initializer_range": 0.2,
+    "pad_token_id": 0,
+}
+ALTERNATING = ["sliding_attention", "full_attention"]
+
+
+def family(name: str):
+    """Return a random tiny model of a family and its configuration's peculiarities."""
+    import transformers as hf
+
+    made = {
+        "llama": lambda: hf.LlamaConfig(**SHARED, num_hidden_layers=2),
+        "qwen2": lambda: hf.Qwen2Config(**SHARED, num_hidden_layers=2),
+        "qwen2-sliding": lambda: hf.Qwen2Config(
+            **SHARED, num_hidden_layers=2, use_sliding_window=True, sliding_window=WINDOW, layer_types=ALTERNATING
+        ),
+        "mistral-sliding": lambda: hf.MistralConfig(**SHARED, num_hidden_layers=2, sliding_window=WINDOW),
+        "gemma": lambda: hf.GemmaConfig(**SHARED, num_hidden_layers=2, head_dim=8),
+        "gemma2": lambda: hf.Gemma2Config(
+            **SHARED, num_hidden_layers=2, head_dim=8, sliding_window=WINDOW, attn_implementation="eager"
+        ),
+        "gemma3": lambda: hf.Gemma3TextConfig(
+            **SHARED, num_hidden_layers=2, head_dim=8, sliding_window=WINDOW, layer_types=ALTERNATING
+        ),
+    }
+    torch.manual_seed(0)
+    return hf.AutoModelForCausalLM.from_config(made[name]()).eval()
+
+
+def wrap(model, first_code: int = TEXT) -> TreeModel:
+    """Return the tree model of a causal LM whose head is restricted to the code tokens."""
+    head = model.lm_head.weight[first_code:]
+    return TreeModel(model.model, model.get_input_embeddings(), lambda hidden: hidden @ head.T, first_code)
+
+
+@torch.inference_mode()
+def alone(model, ids, first_code: int = TEXT):
+    """Return the logits over code tokens after a sequence, by an ordinary forward pass."""
+    hidden = model.model(input_ids=torch.as_tensor(ids)[None], use_cache=False).last_hidden_state[0, -1]
+    return hidden @ model.lm_head.weight[first_code:].T
+
+
+def random_tree(random, sizes):
+    """Return for each step its tokens and parents, and the path of every node."""
+    paths: list[list[int]] = []
+    steps = []
+    for size in sizes:
+        parents = random.integers(-1, len(paths), size=size)
+        tokens = random.integers(CODES, size=size)
+        paths += [
+            [*(paths[parent] if parent >= 0 else []), token] for parent, token in zip(parents, tokens, strict=True)
+        ]
+        steps.append((torch.as_tensor(tokens), torch.as_tensor(parents)))
+    return steps, paths
+
+
+def check(model, prompt, sizes, tree=None):
+    random = np.random.default_rng(len(prompt))
+    tree = tree or wrap(model)
+    steps, paths = random_tree(random, sizes)
+    state, logits = tree.prefill(prompt)
+    torch.testing.assert_close(logits, alone(model, prompt), atol=1e-4, rtol=1e-4)
+    answers = torch.cat([tree.step(state, *step) for step in steps])
+    for path, answer in zip(paths, answers, strict=True):
+        torch.testing.assert_close(answer, alone(model, [*prompt, *(TEXT + k for k in path)]), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("name", ["llama", "qwen2", "qwen2-sliding", "mistral-sliding", "gemma", "gemma2", "gemma3"])
+def test_every_node_is_as_if_it_were_alone(name, attention):
+    if name == "gemma2" and attention == "sdpa":
+        pytest.skip("its capped logits need eager attention")
+    model = family(name)
+    model.set_attn_implementation(attention)
+    prompt = np.random.default_rng(1).integers(TEXT, size=19).tolist()
+    check(model, prompt, sizes=[5, 1, 8])
+    kept = wrap(model)
+    kept.keep(prompt[:11])
+    check(model, prompt, sizes=[4, 4], tree=kept)
+    many = [prompt, prompt[:12], prompt[:3], prompt[5:]]
+    together = kept.prefill_many(many)
+    assert together.shape == (4, CODES)
+    for ids, logits in zip(many, together, strict=True):
+        torch.testing.assert_close(logits, alone(model, ids), atol=1e-4, rtol=1e-4)
+
+
+@given(length=st.integers(1, 20), sizes=st.lists(st.integers(1, 6), min_size=1, max_size=4))
+@settings(max_examples=25, deadline=None)
+def test_any_tree(length, sizes):
+    model = tiny_llama(vocabulary=TEXT + CODES)
+    check(model, np.random.default_rng(length).integers(TEXT, size=length).tolist(), sizes)
+
+
+def test_requests_do_not_change_what_is_kept():
+    model = tiny_llama(vocabulary=TEXT + CODES)
+    tree = wrap(model)
+    prefix, other = [1, 2, 3, 4], [1, 2, 9]
+    tree.keep(prefix)
+    tree.keep(prefix[:2])
+    for _ in range(2):
+        check(model, [*prefix, 5, 6], sizes=[3, 3], tree=tree)
+        check(model, [*prefix[:2], 7], sizes=[3], tree=tree)
+    check(model, prefix, sizes=[3], tree=tree)  # nothing follows the prefix: it cannot be used whole
+    check(model, other, sizes=[3], tree=tree)
+
+
+def test_what_is_kept_is_used_until_forgotten():
+    model = tiny_llama(vocabulary=TEXT + CODES)
+    tree = wrap(model)
+    read = []
+    model.model.register_forward_hook(
+        lambda module, args, given, output: read.append(given["inputs_embeds"].shape[1]), with_kwargs=True
+    )
+    tree.keep([1, 2, 3, 4])
+    tree.prefill([1, 2, 3, 4, 5])
+    tree.prefill_many([[1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 6]])
+    tree.prefill_many([[1, 2, 3, 4, 5], [7]])
+    tree.forget()
+    tree.prefill([1, 2, 3, 4, 5])
+    assert read == [4, 1, 2, 5, 5]
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=30), st.integers(1, 200))
+def test_batches_hold_every_prompt_once_and_fit(lengths, most):
+    groups = _batches(lengths, most)
+    assert sorted(k for group in groups for k in group) == list(range(len(lengths)))
+    for group in groups:
+        assert len(group) == 1 or len(group) * max(lengths[k] for k in group) <= most
+
+
+def test_decoders_that_cannot_are_refused():
+    model = tiny_llama(vocabulary=TEXT + CODES)
+    model.config.layer_types = ["full_attention", "linear_attention"]
+    with pytest.raises(ConfigError, match="linear_attention layers"):
+        wrap(model)
+    model.config.layer_types = None
+    tree = wrap(model)
+    state, _ = tree.prefill([1, 2])
+    model.config._attn_implementation = "flash_attention_2"
+    with pytest.raises(ConfigError, match="flash_attention_2"):
+        tree.step(state, torch.tensor([1]), torch.tensor([-1]))
+
+
+def test_an_empty_prompt_is_refused():
+    tree = wrap(tiny_llama(vocabulary=TEXT + CODES))
+    for read in (tree.keep, tree.prefill, lambda ids: tree.prefill_many([[1], ids])):
+        with pytest.raises(UsageError, match="empty prompt"):
+            read([])

@@ -1,0 +1,150 @@
+"""The trie against a dictionary of prefixes, which is slow and obviously right."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genre_gen.decoding.trie import Trie
+from genre_gen.errors import CheckpointError, DataError, UsageError
+
+VOCABULARY = 5
+
+
+def pad(codes):
+    length = max(map(len, codes))
+    return np.array([[*code, *[-1] * (length - len(code))] for code in codes])
+
+
+@st.composite
+def code_lists(draw, max_items=40):
+    """Random prefix-free codes of any lengths, in random order."""
+    codes = draw(
+        st.lists(st.lists(st.integers(0, VOCABULARY - 1), min_size=1, max_size=4), min_size=1, max_size=max_items)
+    )
+    kept: list[tuple[int, ...]] = []
+    for code in map(tuple, codes):
+        if not any(code[: len(other)] == other or other[: len(code)] == code for other in kept):
+            kept.append(code)
+    return kept
+
+
+def prefixes(codes):
+    """Map each prefix to the rows that begin with it."""
+    table: dict[tuple[int, ...], list[int]] = {}
+    for row, code in enumerate(codes):
+        for size in range(len(code) + 1):
+            table.setdefault(code[:size], []).append(row)
+    return table
+
+
+@given(code_lists(), st.randoms(use_true_random=False))
+@settings(max_examples=200, deadline=None)
+def test_nodes_are_the_prefixes(codes, random):
+    trie = Trie.build(pad(codes), VOCABULARY)
+    table = prefixes(codes)
+    allowed = np.array([random.random() < 0.5 for _ in codes])
+    counts = trie.counts(allowed)
+    assert trie.n_nodes == len(table)
+    assert trie.n_items == len(codes)
+    assert trie.is_flat == all(len(code) == 1 for code in codes)
+    nodes = [trie.walk(np.array([prefix], dtype=int).reshape(1, -1))[0] for prefix in table]
+    assert sorted(nodes) == list(range(trie.n_nodes))
+    for node, (prefix, rows) in zip(nodes, table.items(), strict=True):
+        assert counts[node] == allowed[rows].sum()
+        assert sorted(trie.rows[trie.begin[node] : trie.end[node]]) == rows
+        owners, children = trie.expand(np.array([node]))
+        followers = sorted(
+            {other[len(prefix)] for other in table if len(other) > len(prefix) and other[: len(prefix)] == prefix}
+        )
+        assert trie.tokens[children].tolist() == followers
+        assert (owners == 0).all()
+        if not followers:
+            assert trie.is_leaf(np.array([node]))[0]
+            assert trie.row(np.array([node])).tolist() == rows
+
+
+@given(code_lists(), st.lists(st.lists(st.integers(-1, VOCABULARY), min_size=6, max_size=6), min_size=1, max_size=20))
+@settings(max_examples=200, deadline=None)
+def test_walk_of_anything(codes, walks):
+    trie = Trie.build(pad(codes), VOCABULARY)
+    table = prefixes(codes)
+    for walk, node in zip(walks, trie.walk(np.array(walks)), strict=True):
+        complete = [code for code in codes if tuple(walk[: len(code)]) == code]
+        if complete:  # what follows a complete code does not matter
+            assert trie.row(np.array([node]))[0] == codes.index(complete[0])
+        else:
+            assert (node >= 0) == (tuple(walk) in table)
+
+
+@given(code_lists())
+@settings(max_examples=50, deadline=None)
+def test_expand_many_nodes_at_once_and_in_any_order(codes):
+    trie = Trie.build(pad(codes), VOCABULARY)
+    nodes = np.random.default_rng(0).integers(trie.n_nodes, size=10)
+    owners, children = trie.expand(nodes)
+    one_by_one = [(k, child) for k, node in enumerate(nodes) for child in trie.expand(np.array([node]))[1]]
+    assert list(zip(owners, children, strict=True)) == one_by_one
+
+
+@given(code_lists())
+@settings(max_examples=50, deadline=None)
+def test_saved_and_restored(codes):
+    trie = Trie.build(pad(codes), VOCABULARY)
+    restored = Trie.from_arrays(trie.arrays())
+    for name, array in trie.arrays().items():
+        assert np.array_equal(array, restored.arrays()[name])
+
+
+@given(code_lists(), st.integers(0, 10**9), st.integers(-3, 60))
+@settings(max_examples=200, deadline=None)
+def test_a_damaged_trie_is_refused_or_still_a_trie(codes, at, value):
+    """Any single number changed: refused, or each item still at exactly one leaf and the counts right."""
+    arrays = {name: array.copy() for name, array in Trie.build(pad(codes), VOCABULARY).arrays().items()}
+    name = sorted(arrays)[at % len(arrays)]
+    arrays[name][at % len(arrays[name])] = value
+    try:
+        trie = Trie.from_arrays(arrays)
+    except CheckpointError:
+        return
+    leaves = np.flatnonzero(trie.is_leaf(np.arange(trie.n_nodes)))
+    assert sorted(trie.row(leaves)) == list(range(len(codes)))
+    assert trie.counts(None)[0] == len(codes)
+    for node in range(trie.n_nodes):
+        children = trie.expand(np.array([node]))[1]
+        assert trie.counts(None)[node] == (trie.counts(None)[children].sum() if len(children) else 1)
+
+
+@pytest.mark.parametrize(
+    ("codes", "message"),
+    [
+        ([[0, 1], [2, 3], [0, 1]], r"row 0, \[0, 1\], is also the code of row 2"),
+        ([[0, 1], [2, -1], [2, 3]], r"row 1, \[2, -1\], begins the code of row 2"),
+        ([[0, 5]], "tokens must be 0 to 4"),
+        ([[0, -2]], "tokens must be 0 to 4"),
+        ([[1, 1], [-1, -1]], "row 1 is empty"),
+        ([[1, -1, 2]], "only stand at its end"),
+        (np.zeros((0, 2)), "at least one of each"),
+        ([1, 2], "one row of tokens per item"),
+    ],
+)
+def test_codes_that_name_no_catalog_are_refused(codes, message):
+    with pytest.raises(DataError, match=message):
+        Trie.build(np.asarray(codes, dtype=np.int64), VOCABULARY)
+
+
+def test_allowed_of_another_catalog_is_refused():
+    trie = Trie.build(np.array([[0], [1]]), VOCABULARY)
+    with pytest.raises(UsageError, match=r"bool\[2\]"):
+        trie.counts(np.ones(3, dtype=bool))
+    with pytest.raises(UsageError, match="int64"):
+        trie.counts(np.ones(2, dtype=np.int64))
+
+
+def test_a_trie_that_lacks_an_array_is_refused():
+    arrays = Trie.build(np.array([[0], [1]]), VOCABULARY).arrays()
+    del arrays["rows"]
+    with pytest.raises(CheckpointError, match="lacks 'rows'"):
+        Trie.from_arrays(arrays)

@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -14,7 +14,7 @@ from genre_gen.errors import GenreGenError, UsageError
 
 if TYPE_CHECKING:
     from genre_gen.llm.finetune import FineTuner
-    from genre_gen.recommender import Recommendations, Recommender
+    from genre_gen.recommender import Recommender
 
 app = typer.Typer(
     help="Recommend items of a catalog with a language model, with reasons that can be checked.",
@@ -26,6 +26,7 @@ app = typer.Typer(
 prompts_app = typer.Typer(help="Look at what the model is asked.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(prompts_app, name="prompts")
 
+Part = Literal["test", "validation"]
 FAILED, MISUSED = 1, 2
 DomainName = Annotated[str, typer.Argument(metavar="DOMAIN", help="A domain's name, or the folder of its domain.toml.")]
 Model = Annotated[str | None, typer.Option("--model", "-m", help="Folder of a trained recommender [runs/DOMAIN].")]
@@ -53,10 +54,12 @@ def main() -> None:
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the trained recommender and the evaluation.")] = Path("runs/movies"),
+    out: Annotated[Path, typer.Option(help="Folder for the trained recommender and the evaluation.")] = Path(
+        "runs/movies"
+    ),
     minutes: Annotated[float, typer.Option("--max-minutes", help="Time for the language model's training.")] = 6.5,
 ) -> None:
-    """Train on MovieLens-100K, recommend to three users with reasons, and evaluate. Takes about 12 minutes on 2 cores."""
+    """Train on MovieLens-100K, recommend to three users with reasons, and evaluate; about 12 minutes on 2 cores."""
     from genre_gen.demo import run
 
     with _Bar() as bar:
@@ -87,8 +90,12 @@ def train(
     llm: Annotated[str | None, typer.Option(help="Model name, folder or hub id [the domain's].")] = None,
     quantization: Annotated[str | None, typer.Option(help="none, int8 or nf4 [the domain's].")] = None,
     max_minutes: Annotated[float | None, typer.Option(help="Time budget of the language model's training.")] = None,
-    split: Annotated[str, typer.Option(help="leave-one-out or global-time: what is held out for evaluation; none: nothing.")] = "leave-one-out",
-    data: Annotated[Path | None, typer.Option(help="Folder, zip or file with the data, instead of the domain's.")] = None,
+    split: Annotated[
+        str, typer.Option(help="leave-one-out or global-time: what is held out for evaluation; none: nothing.")
+    ] = "leave-one-out",
+    data: Annotated[
+        Path | None, typer.Option(help="Folder, zip or file with the data, instead of the domain's.")
+    ] = None,
     settings: Settings = None,
 ) -> None:
     """Train a recommender; a run that was killed goes on where it stopped."""
@@ -105,7 +112,7 @@ def train(
     folder = out or Path("runs") / recommender.domain.name
     learned, validation = interactions, None
     if split != "none":
-        parts = split_by(interactions, split)
+        parts = interactions.split(split)
         learned, validation = parts.train, parts.validation
     with _Bar() as bar:
         recommender.fit(catalog, learned, validation, histories=interactions, folder=folder, on_step=bar.step)
@@ -118,18 +125,23 @@ def recommend(
     domain: DomainName = "movies",
     user: Annotated[str | None, typer.Option(help="User id of the data.")] = None,
     users: Annotated[str | None, typer.Option(help="'all', or a file with one user id a line; needs --out.")] = None,
-    history: Annotated[list[str] | None, typer.Option(help="Title or id, oldest first; 'TITLE=4' adds a rating. Repeatable.")] = None,
+    history: Annotated[
+        list[str] | None, typer.Option(help="Title or id, oldest first; 'TITLE=4' adds a rating. Repeatable.")
+    ] = None,
     n: Annotated[int, typer.Option("-n", help="How many items.")] = 10,
     where: Annotated[str | None, typer.Option(help="Filter, such as \"genre != 'Horror' and year >= 1980\".")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Title or id that shall not appear. Repeatable.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Add a reason to each pick.")] = False,
-    split: Annotated[str | None, typer.Option(help="'test' cuts histories where the evaluation does (with --users).")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="'test' cuts histories where the evaluation does (with --users).")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="File for --users: .parquet or .jsonl.")] = None,
     model: Model = None,
     as_json: AsJson = False,
 ) -> None:
     """Recommend to a user of the data, to whoever has this history, or to all users into a file."""
     from genre_gen.filters import check_n
+    from genre_gen.showing import picks_json, picks_text
 
     if n < 1:
         check_n(n, 1)
@@ -177,19 +189,19 @@ def explain(
 def evaluate(
     domain: DomainName = "movies",
     split: Annotated[str, typer.Option(help="leave-one-out or global-time; as in training.")] = "leave-one-out",
-    part: Annotated[str, typer.Option(help="test, or validation (to tune on).")] = "test",
+    part: Annotated[Part, typer.Option(help="What to rank; tune on validation.")] = "test",
     picks: Annotated[Path | None, typer.Option(help="Evaluate the picks of this file instead of the model.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for evaluation.json and evaluation.png [the model's].")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for evaluation.json and evaluation.png [the model's].")
+    ] = None,
     model: Model = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate against classic recommenders on the same cases; print the table, write JSON and a plot."""
     from genre_gen.evaluating import evaluate_picks, evaluate_recommender, write_report
 
-    if part not in {"test", "validation"}:
-        raise UsageError(f"--part {part}: choose test or validation")
     recommender = _load(model, domain)
-    parts = split_by(recommender.histories, split)
+    parts = recommender.histories.split(split)
     if picks is not None:
         report = evaluate_picks(recommender, parts, part, picks)
     else:
@@ -203,7 +215,9 @@ def render(
     domain: DomainName,
     task: Annotated[str, typer.Argument(help="Task, such as next_item.")],
     user: Annotated[str, typer.Option(help="User id of the data.")] = "",
-    data: Annotated[Path | None, typer.Option(help="Folder, zip or file with the data, instead of the domain's.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder, zip or file with the data, instead of the domain's.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show exactly what the model sees for a user: template text, item codes, and ⟦untrusted values⟧."""
@@ -235,53 +249,6 @@ def doctor(
     _print(found.to_json() if as_json else found.table())
     if not found.healthy:
         raise typer.Exit(FAILED)
-
-
-def split_by(interactions: Any, name: str) -> Any:
-    """Split interactions by a split's name; raises UsageError."""
-    if name == "leave-one-out":
-        return interactions.leave_one_out()
-    if name == "global-time":
-        return interactions.global_time()
-    raise UsageError(f"no split {name!r}; choose leave-one-out or global-time")
-
-
-def picks_text(picks: Recommendations) -> str:
-    """Return picks as lines: rank, score, title, what it is, the blend's parts, and the reason."""
-    lines = []
-    for pick in picks:
-        about = "; ".join(_shown(value) for value in pick.item.attributes.values() if value not in {None, ()})
-        parts = ", ".join(f"{name} {share:+.2f}" for name, share in pick.parts.items())
-        lines.append(f"{pick.rank:>3}. {pick.item.title}  [{about}]  score {pick.score:.2f} = {parts}")
-        if pick.explanation is not None:
-            lines.append(f"     {pick.explanation}")
-    return "\n".join([*lines, *(f"note: {note}" for note in picks.notes)])
-
-
-def picks_json(picks: Recommendations) -> str:
-    """Return picks as JSON."""
-    return json.dumps(
-        {
-            "picks": [
-                {
-                    "rank": pick.rank,
-                    "id": pick.item.id,
-                    "title": pick.item.title,
-                    "score": pick.score,
-                    "parts": dict(pick.parts),
-                    "explanation": None if pick.explanation is None else pick.explanation.text,
-                }
-                for pick in picks
-            ],
-            "notes": list(picks.notes),
-        },
-        ensure_ascii=False,
-        indent=2,
-    )
-
-
-def _shown(value: Any) -> str:
-    return ", ".join(value) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _entry(recommender: Recommender, text: str) -> str | tuple[str, float]:
@@ -329,7 +296,9 @@ class _Bar:
     def __enter__(self) -> _Bar:
         from tqdm import tqdm
 
-        self._bar = tqdm(total=100, desc="training", unit="%", file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed}{postfix}")
+        self._bar = tqdm(
+            total=100, desc="training", unit="%", file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed}{postfix}"
+        )
         return self
 
     def __exit__(self, *_: object) -> None:

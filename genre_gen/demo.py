@@ -13,6 +13,7 @@ from genre_gen.catalog import Catalog
 from genre_gen.evaluating import evaluate_recommender, write_report
 from genre_gen.interactions import History, Interactions
 from genre_gen.recommender import OURS, Recommender
+from genre_gen.showing import picks_text
 
 if TYPE_CHECKING:
     from genre_gen.llm.finetune import FineTuner
@@ -22,9 +23,7 @@ METRICS = ("R@5", "R@10", "R@20", "N@5", "N@10", "N@20")
 THREE_TITLES = ("Toy Story (1995)", "Lion King, The (1994)", "Babe (1995)")
 
 
-def run(
-    folder: Path, minutes: float, on_step: Callable[[FineTuner], None], tell: Callable[[str], None]
-) -> None:
+def run(folder: Path, minutes: float, on_step: Callable[[FineTuner], None], tell: Callable[[str], None]) -> None:
     """Run the demo.
 
     Args:
@@ -38,9 +37,7 @@ def run(
     catalog = Catalog.load(recommender.domain)
     interactions = Interactions.load(recommender.domain, catalog=catalog)
     split = interactions.leave_one_out()
-    recommender.fit(
-        catalog, split.train, split.validation, histories=interactions, folder=folder, on_step=on_step
-    )
+    recommender.fit(catalog, split.train, split.validation, histories=interactions, folder=folder, on_step=on_step)
     recommender.save_pretrained(folder)
     _recommend(recommender, tell)
     report = evaluate_recommender(recommender, split, "test")
@@ -50,8 +47,6 @@ def run(
 
 
 def _recommend(recommender: Recommender, tell: Callable[[str], None]) -> None:
-    from genre_gen.cli import picks_text
-
     histories = recommender.histories
     lengths = np.diff(histories.offsets)
     heavy, light = histories.at(int(lengths.argmax())), histories.at(int(lengths.argmin()))

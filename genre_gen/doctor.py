@@ -83,7 +83,8 @@ class Diagnosis:
     def table(self) -> str:
         """Return the diagnosis as text, a line for each finding, and last what is wrong."""
         rows = [*_machine_rows(self.machine), *_our_rows(self)]
-        rows.append(("packages", ", ".join(f"{each.name} {each.version or 'missing'}" for each in self.packages)))
+        main = [each for each in self.packages if each.name in MAIN_PACKAGES or not each.good]
+        rows.append(("packages", ", ".join(f"{each.name} {each.version or 'missing'}" for each in main)))
         width = max(len(name) for name, _ in rows)
         verdict = [f"! {problem}" for problem in self.problems] or ["Nothing is wrong."]
         return "\n".join([*(f"{name:{width}}  {value}" for name, value in rows), "", *verdict])

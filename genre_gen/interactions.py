@@ -101,7 +101,7 @@ class Interactions:
         n_items: size of the catalog the rows point into.
     """
 
-    def __init__(  # noqa: PLR0917 - the layout, in its order
+    def __init__(
         self,
         users: Sequence[str],
         offsets: NDArray[np.int64],
@@ -236,6 +236,13 @@ class Interactions:
             for part, back in enumerate((2, 1)):
                 cases[part].append(_case(history, len(history) - back))
         return Split(self.keep(chosen), tuple(cases[0]), tuple(cases[1]), "leave-one-out")
+
+    def split(self, name: str) -> Split:
+        """Split by a split's name, ``leave-one-out`` or ``global-time``; raises UsageError for another."""
+        splits = {"leave-one-out": self.leave_one_out, "global-time": self.global_time}
+        if name not in splits:
+            raise UsageError(f"no split {name!r}; choose {' or '.join(splits)}")
+        return splits[name]()
 
     def global_time(self, validation: float = 0.1, test: float = 0.1) -> Split:
         """Train on everything before one moment; each user's first item after it is a case.

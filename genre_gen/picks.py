@@ -58,7 +58,9 @@ def write_picks(
             file.write(json.dumps(request) + "\n")
         for begin in range(0, len(left), BATCH):
             batch = left[begin : begin + BATCH]
-            for history, picks in zip(batch, recommender.recommend_many(batch, n, filters, explain=explain), strict=True):
+            for history, picks in zip(
+                batch, recommender.recommend_many(batch, n, filters, explain=explain), strict=True
+            ):
                 file.write(json.dumps({"user": history.user, "picks": _rows(picks)}, ensure_ascii=False) + "\n")
                 bar.update()
             file.flush()
@@ -144,7 +146,9 @@ def read_picks(file: Path) -> pl.DataFrame:
     try:
         table = pl.read_parquet(file) if file.suffix == ".parquet" else pl.read_ndjson(file)
     except (OSError, pl.exceptions.PolarsError) as problem:
-        raise DataError(f"{file}: not a file of picks ({problem}); write one with recommend --users all --out") from None
+        raise DataError(
+            f"{file}: not a file of picks ({problem}); write one with recommend --users all --out"
+        ) from None
     missing = {"user", "rank", "item"} - set(table.columns)
     if missing:
         raise DataError(f"{file}: no column {sorted(missing)[0]!r}; it has {', '.join(table.columns)}")

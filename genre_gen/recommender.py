@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from genre_gen.catalog import Catalog, Item
 from genre_gen.collaborative import MEMBERS, SVD, CollaborativeModel
 from genre_gen.domain import Domain
-from genre_gen.errors import DecodingError, UnknownItemError, UsageError
+from genre_gen.errors import DecodingError, UsageError
 from genre_gen.filters import Filters, check_n, rows_of
 from genre_gen.hybrid import Blend, fit_blend
-from genre_gen.interactions import Case, History, Interactions, allowed_items
+from genre_gen.interactions import Case, History, Interactions
 from genre_gen.prompts import PromptBook
 from genre_gen.ranking import Ranking
 
@@ -245,7 +245,9 @@ class Recommender:
             user: an id of the data.
             history: titles or ids, oldest first; or pairs of one and a rating.
             n: how many; fewer come only where fewer are allowed, and ``notes`` says why.
-            where, exclude, include: filters, see :class:`~genre_gen.filters.Filters`.
+            where: filter on attributes, see :mod:`genre_gen.where`.
+            exclude: titles or ids that shall not appear.
+            include: the only titles or ids that may appear; None for all.
             explain: add an explanation to each pick.
 
         Raises:
@@ -314,9 +316,7 @@ class Recommender:
             for place, (row, score) in enumerate(zip(ranking.rows, ranking.scores, strict=True))
         ]
 
-    def _explained(
-        self, history: History, ranking: Ranking, picks: Sequence[Recommendation]
-    ) -> list[Recommendation]:
+    def _explained(self, history: History, ranking: Ranking, picks: Sequence[Recommendation]) -> list[Recommendation]:
         rows = ranking.rows.tolist()
         svd = self.members.get("svd")
         known = history.ratings is not None and not np.isnan(history.ratings).all()
@@ -330,9 +330,7 @@ class Recommender:
         """Return what explains picks, over the training data and the language model."""
         from genre_gen.explain import Explainer
 
-        return Explainer(
-            self.catalog, self.trained_on, self.domain, self.book, language_model=self.generator.llm
-        )
+        return Explainer(self.catalog, self.trained_on, self.domain, self.book, language_model=self.generator.llm)
 
     def explain(
         self, item: str, user: str | None = None, history: Sequence[str | tuple[str, float]] | None = None

@@ -1,4 +1,4 @@
-"""Saving and loading a trained recommender: one folder of safetensors, JSON and templates, its manifest written last."""
+"""Saving and loading a trained recommender: one folder of safetensors, JSON and templates, the manifest last."""
 
 from __future__ import annotations
 
@@ -22,7 +22,13 @@ from genre_gen.prompts import PromptBook
 from genre_gen.recommender import Recommender
 
 CATALOG, HISTORIES, TRAINED_ON = "catalog.jsonl", "histories.safetensors", "trained_on.safetensors"
-WEIGHTS, CODES, SETTINGS, PROMPTS, MEMBERS_FOLDER = "llm.safetensors", "codes.safetensors", "recommender.json", "prompts", "members"
+WEIGHTS, CODES, SETTINGS, PROMPTS, MEMBERS_FOLDER = (
+    "llm.safetensors",
+    "codes.safetensors",
+    "recommender.json",
+    "prompts",
+    "members",
+)
 
 
 def save(recommender: Recommender, folder: Path, metrics: Mapping[str, Any] | None = None) -> None:
@@ -123,7 +129,7 @@ def _load_llm(recommender: Recommender, settings: Mapping[str, Any], folder: Pat
     if parameters.keys() != saved.keys():
         odd = sorted(parameters.keys() ^ saved.keys())[0]
         raise CheckpointError(
-            f"{folder}: its weights are not those of {recommender.domain.model.llm} with these settings (first: {odd}); "
+            f"{folder}: its weights are not those of {recommender.domain.model.llm} as set here (first: {odd}); "
             "it was trained over another pre-trained model"
         )
     with torch.no_grad():

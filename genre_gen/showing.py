@@ -1,9 +1,10 @@
-"""Showing what the model sees."""
+"""Showing picks, and what the model sees."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,8 +14,47 @@ from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
 from genre_gen.interactions import Interactions
 from genre_gen.prompts import Prompt, PromptBook, show
+from genre_gen.recommender import Recommendations
 from genre_gen.tasks import TASKS, TaskData
 from genre_gen.tasks.next_item import NextItem
+
+
+def picks_text(picks: Recommendations) -> str:
+    """Return picks as lines: rank, score, title, what it is, the blend's parts, and the reason."""
+    lines = []
+    for pick in picks:
+        about = "; ".join(_shown(value) for value in pick.item.attributes.values() if value not in {None, ()})
+        parts = ", ".join(f"{name} {share:+.2f}" for name, share in pick.parts.items())
+        lines.append(f"{pick.rank:>3}. {pick.item.title}  [{about}]  score {pick.score:.2f} = {parts}")
+        if pick.explanation is not None:
+            lines.append(f"     {pick.explanation}")
+    return "\n".join([*lines, *(f"note: {note}" for note in picks.notes)])
+
+
+def picks_json(picks: Recommendations) -> str:
+    """Return picks as JSON."""
+    return json.dumps(
+        {
+            "picks": [
+                {
+                    "rank": pick.rank,
+                    "id": pick.item.id,
+                    "title": pick.item.title,
+                    "score": pick.score,
+                    "parts": dict(pick.parts),
+                    "explanation": None if pick.explanation is None else pick.explanation.text,
+                }
+                for pick in picks
+            ],
+            "notes": list(picks.notes),
+        },
+        ensure_ascii=False,
+        indent=2,
+    )
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def render_prompt(

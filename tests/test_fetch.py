@@ -32,7 +32,13 @@ def domain(tmp_path, monkeypatch):
     content = buffer.getvalue()
     sha256 = hashlib.sha256(content).hexdigest()
     package = Package(
-        "tiny.zip", sha256, len(content), {"deep/data.csv": "data.csv"}, 1, "to be cited", url="http://127.0.0.1:9/tiny.zip"
+        "tiny.zip",
+        sha256,
+        len(content),
+        {"deep/data.csv": "data.csv"},
+        1,
+        "to be cited",
+        url="http://127.0.0.1:9/tiny.zip",
     )
     monkeypatch.setitem(DATA, "tiny", {"zip": package})
     downloads_folder().mkdir(parents=True)

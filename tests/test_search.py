@@ -133,16 +133,24 @@ def test_beams_are_those_of_transformers(catalog, beams, seed):
 
 @given(catalogs(), st.integers(1, 20), st.integers(0, 5), st.integers(0, 40))
 @settings(max_examples=200, deadline=None)
-def test_a_limited_search_is_no_worse_than_beams(catalog, n, seed, limit):
+def test_a_limited_search_says_whether_it_is_exact(catalog, n, seed, limit):
     codes, trie, allowed = catalog
     model = TableModel(trie.vocabulary, seed, sharpness=0.3)
     limited = explore(model, [seed], trie, n, allowed, limit=limit)
     check_valid(limited.ranking, n, len(codes), allowed)
-    beam = search(model, [seed], trie, n, allowed, beams=n)
-    assert (limited.ranking.scores >= beam.scores - 1e-4).all()
+    scores = brute_force(model, [seed], codes)
+    np.testing.assert_allclose(limited.ranking.scores, scores[limited.ranking.rows], atol=1e-4)
+    best = explore(model, [seed], trie, n, allowed)
+    assert limited.nodes <= best.nodes
+    assert limited.exact == (limited.nodes == best.nodes)
     if limited.exact:
-        best = explore(model, [seed], trie, n, allowed).ranking
-        np.testing.assert_allclose(limited.ranking.scores, best.scores, atol=1e-5)
+        assert limited.ranking.rows.tolist() == best.ranking.rows.tolist()
+
+
+def test_the_limit_holds_once_there_are_enough_items():
+    codes = np.stack(np.meshgrid(np.arange(40), np.arange(40)), -1).reshape(-1, 2)
+    outcome = explore(TableModel(40, sharpness=0.01), [1], Trie.build(codes, 40), 5, limit=32)
+    assert (outcome.exact, outcome.nodes, len(outcome.ranking)) == (False, 32, 5)
 
 
 @given(catalogs(), st.integers(1, 20), st.sampled_from([np.nan, np.inf, -np.inf]), st.integers(0, 50), st.booleans())

@@ -140,8 +140,8 @@ def explore(
         allowed: bool ``[n_items]`` by catalog row; None allows all.
         beams: None searches exactly. A number, at least ``n``, makes it the plain beam search of transformers instead,
             which keeps that many beginnings of codes at each level and may miss an item whose beginning is unlikely.
-        limit: an exact search that has asked about so many nodes returns the best found so far, which is never worse
-            than ``beams=n`` would have been, and says that it is not exact.
+        limit: an exact search that has asked about so many nodes, and has ``n`` items, returns the best found so far
+            and says that it is not exact.
         normalize: False where the model's answers are log-probabilities already (over a larger vocabulary).
 
     Returns:
@@ -159,7 +159,7 @@ def explore(
     tree = _Tree(model, trie, None if allowed is None else tally, normalize)
     start = tree.plant(prompt_ids)
     items, exact = _exact(tree, start, n, limit) if beams is None else (_beam(tree, start, beams), False)
-    return Outcome(_ranking(trie, items, n), exact or not tree.nodes, tree.nodes, tree.passes)
+    return Outcome(_ranking(trie, items, n), exact or trie.is_flat, tree.nodes, tree.passes)
 
 
 def score_items(model: StepModel, prompts: Sequence[Ids], trie: Trie, *, normalize: bool = True) -> NDArray[np.float32]:
@@ -262,7 +262,7 @@ def _exact(tree: _Tree, opened: _Nodes, n: int, limit: int) -> tuple[_Nodes, boo
                 return items, not len(frontier.nodes)
         elif not len(frontier.nodes):
             return items, True
-        else:  # until there is a bound, the deepest nodes first: the way to n items is as short as a beam's
+        else:  # until there is a bound, the deepest nodes first: the shortest way to n items
             frontier = frontier.take(np.lexsort((-frontier.scores, -frontier.depths)))
         opened, frontier = tree.open(frontier.take(slice(width))), frontier.take(slice(width, None))
 

@@ -60,7 +60,7 @@ class Explainer:
         book: PromptBook,
         *,
         language_model: LLM | None = None,
-        temperature: float = 0.5,
+        temperature: float = 1.0,
     ) -> None:
         """Index the data.
 

@@ -30,7 +30,9 @@ POPULAR = 0.25  # share of all people from which popularity is worth a word
 MIN_PEOPLE = 5  # fewer people who went from one item to another prove nothing,
 MIN_SHARE = 0.1  # nor does a smaller share of those who had the one,
 MIN_LIFT = 1.5  # nor a share hardly above what chance would give
-MIN_ITEMS = 3  # fewer items with an attribute show no liking for it
+MIN_ITEMS = 3  # fewer items with an attribute show no liking for it,
+MIN_LIKED = 2 / 3  # nor does a smaller share of them liked
+MIN_ABOVE = 0.3  # a prediction closer to the user's mean tells nothing
 MAX_VALUES = 3  # shared values that are named, the rarest
 WEAKEST = 0.4  # share of the best anchor's worth below which another is not offered
 REPEATED = 0.6  # what a reason is worth beside another that rests on the same attribute or is of the same kind
@@ -121,7 +123,7 @@ def labels(item: Item) -> dict[str, tuple[str, ...]]:
         if isinstance(value, str) and value:
             found[field] = (value,)
         elif isinstance(value, tuple) and value:
-            found[field] = value
+            found[field] = tuple(dict.fromkeys(value))
     return found
 
 
@@ -240,7 +242,7 @@ class Evidence:
                 if ratings and self.domain.liked_from is not None:
                     rated = [item for item in having if item in ratings]
                     liked = sum(self._likes(ratings[item]) for item in rated)
-                    if liked >= MIN_ITEMS and liked > max(usual, 0.5) * len(rated):
+                    if liked >= MIN_ITEMS and liked >= max(usual, MIN_LIKED) * len(rated):
                         fact = Fact(None, "liked", None, field, (value,), (liked, len(rated)))
                         yield Reason("liked", (fact,), interest * liked / (len(rated) + MIN_ITEMS))
                 elif len(having) >= MIN_ITEMS:
@@ -261,12 +263,12 @@ class Evidence:
         return Reason("average", (fact,), 0.2 + above)
 
     def _expectation(self, history: History, row: int, predicted: float | None) -> Reason | None:
-        """Return the predicted rating, where it is above what the user gives on average."""
+        """Return the predicted rating, where it is clearly above what the user gives on average."""
         ratings = [rating for rating, _ in _latest(history).values() if rating is not None]
         if predicted is None or not ratings:
             return None
         expected, usual = round(float(predicted), 1), round(sum(ratings) / len(ratings), 1)
-        if expected <= usual:
+        if expected < usual + MIN_ABOVE:
             return None
         low, high = self.domain.rating_scale or (min(ratings), max(ratings))
         weight = 0.2 + (expected - usual) / max(high - low, 1e-9)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -100,7 +101,13 @@ class Sentences:
 
 def plain(text: str) -> str:
     """Return text on one line without invisible characters (control, direction override, halves of surrogates)."""
-    return "".join(c for c in " ".join(text.split()) if c.isprintable() or c in JOINERS)
+    return " ".join("".join(_visible(letter) for letter in text).split())
+
+
+def _visible(letter: str) -> str:
+    if letter.isprintable() or letter in JOINERS:
+        return letter
+    return "" if unicodedata.category(letter) == "Cf" else " "
 
 
 def sentences(book: PromptBook, evidence: Evidence, history: History, row: int, reasons: Sequence[Reason]) -> Sentences:

@@ -9,6 +9,7 @@ title in a prompt never becomes a control token.
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -56,6 +57,8 @@ class Writer:
         self._model, self._temperature = model, temperature
         # Outlines sets padding on the tokenizer that it is given, so it gets one of its own.
         self._backend: Any = LLGuidanceBackend(outlines.from_transformers(model.base, copy.deepcopy(model.tokenizer)))
+        arguments = inspect.signature(model.base.model.forward).parameters
+        self._cache_argument = "cache" if "cache" in arguments else "past_key_values"  # renamed in transformers 5.x
 
     @torch.inference_mode()
     def write(self, prompts: Sequence[Sequence[int]], grammars: Sequence[CFG], seeds: Sequence[int]) -> list[str]:
@@ -90,9 +93,8 @@ class Writer:
     def _read(self, ids: Sequence[int], cache: Any) -> NDArray[np.float32]:
         """Append ids to what the model has read; return its logits for what comes next: float32 ``[vocabulary]``."""
         new = torch.tensor([list(ids)], device=self._model.base.device)
-        hidden = self._model.base.model(
-            inputs_embeds=self._model.embed(new), past_key_values=cache, use_cache=True
-        ).last_hidden_state
+        memory = {self._cache_argument: cache, "use_cache": True}
+        hidden = self._model.base.model(inputs_embeds=self._model.embed(new), **memory).last_hidden_state
         return np.asarray(self._model.text_logits(hidden[0, -1]).float().cpu())
 
     def _matcher(self, one: CFG) -> LLMatcher:

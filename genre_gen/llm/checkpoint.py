@@ -96,7 +96,7 @@ def read_json(file: Path) -> Any:
 
 
 def _swap(aside: Path, folder: Path) -> None:
-    """Put the new folder in the old one's place; a folder cannot be replaced in one step, so the old one moves first."""
+    """Put the new folder in the old one's place; that takes two steps, so the old one moves aside first."""
     old = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():

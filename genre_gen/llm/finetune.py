@@ -226,7 +226,10 @@ class FineTuner:
         self._saved = time.monotonic()
 
     def _fill(self, folder: Path) -> None:
-        save_file({name: value.detach().contiguous() for name, value in self.parameters.items()}, folder / "weights.safetensors")
+        save_file(
+            {name: value.detach().contiguous() for name, value in self.parameters.items()},
+            folder / "weights.safetensors",
+        )
         save_file({name: value.contiguous() for name, value in self.best_weights.items()}, folder / "best.safetensors")
         save_file(self._optimizer_state(), folder / "optimizer.safetensors")
         losses = {task: list(values) for task, values in self._losses.items()}
@@ -256,9 +259,7 @@ class FineTuner:
         with torch.no_grad():
             for name, value in load_file(folder / "weights.safetensors").items():
                 self.parameters[name].copy_(value)
-        self.best_weights = {
-            name: value.to(device) for name, value in load_file(folder / "best.safetensors").items()
-        }
+        self.best_weights = {name: value.to(device) for name, value in load_file(folder / "best.safetensors").items()}
         self._restore_optimizer(load_file(folder / "optimizer.safetensors"))
         content = read_json(folder / "progress.json")
         for task, values in content.pop("losses").items():
@@ -296,7 +297,7 @@ def _marks(batches: int, validations: int) -> set[int]:
 class _residual_dropout:  # noqa: N801 - used like a function
     """Within the block, drop parts of what attention and feed-forward add to the residual stream of a tower."""
 
-    def __init__(self, tower: nn.Module, share: float) -> None:
+    def __init__(self, tower: Any, share: float) -> None:
         self._modules = [part for layer in tower.layers for part in (layer.self_attn, layer.mlp)] if share else []
         self._share, self._tower = share, tower
 
@@ -311,4 +312,3 @@ class _residual_dropout:  # noqa: N801 - used like a function
         first, *rest = output if isinstance(output, tuple) else (output,)
         dropped = nn.functional.dropout(first, self._share, training=self._tower.training)
         return (dropped, *rest) if isinstance(output, tuple) else dropped
-

@@ -113,7 +113,7 @@ class ItemGenerator:
         ]
         words, values = self._rating_values
         model = TreeModel(
-            self.llm.tower, self.llm.embed, lambda hidden: self.llm.text_logits(hidden, words), self.llm.text_vocabulary
+            self.llm.tower, self.llm.embed, lambda hidden: self.llm.answer_logits(hidden, words), self.llm.text_vocabulary
         )
         chances = torch.softmax(model.prefill_many(prompts).float(), dim=-1)
         return (chances @ values).cpu().numpy()
@@ -122,7 +122,7 @@ class ItemGenerator:
     def _rating_values(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the ids that are ratings by themselves, and the ratings they mean."""
         ids = self.llm.answers["rating"].tolist()
-        numbers = {token: self.llm.tokenizer.decode([token]).strip() for token in ids}
+        numbers = {token: str(self.llm.tokenizer.decode([token])).strip() for token in ids}
         rated = [(token, float(text)) for token, text in numbers.items() if text.replace(".", "", 1).isdigit()]
         device = self.llm.device
         return (
@@ -139,15 +139,13 @@ class ItemGenerator:
         ids = torch.tensor([self.encoder.encode(prompt).ids.tolist()], device=self.llm.device)
         end, cache, written = self._ends, DynamicCache(), []
         for _ in range(max_tokens):
-            output = self.llm.base.model(
-                inputs_embeds=self.llm.embed(ids), past_key_values=cache, use_cache=True
-            )
+            output = self.llm.base.model(inputs_embeds=self.llm.embed(ids), past_key_values=cache, use_cache=True)
             token = int(self.llm.text_logits(output.last_hidden_state[0, -1]).argmax())
             if token in end:
                 break
             written.append(token)
             ids = torch.tensor([[token]], device=self.llm.device)
-        return self.llm.tokenizer.decode(written, skip_special_tokens=True).strip()
+        return str(self.llm.tokenizer.decode(written, skip_special_tokens=True)).strip()
 
     @cached_property
     def _ends(self) -> set[int]:

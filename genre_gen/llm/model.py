@@ -11,8 +11,9 @@ would spoil the text that the upper layers make of them.
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's habit
@@ -33,8 +34,8 @@ ITEMS, TEXT = "tower", "text"  # names of the LoRA adapters
 class LLM(nn.Module):
     """A causal language model that knows the items of one catalog.
 
-    Ids below ``text_vocabulary`` are the tokenizer's own; id ``text_vocabulary + k`` is code token ``k``. Text embeddings
-    stay frozen; code embeddings serve both as input and, with a bias, as the restricted output head.
+    Ids below ``text_vocabulary`` are the tokenizer's own; id ``text_vocabulary + k`` is code token ``k``. Text
+    embeddings stay frozen; code embeddings serve both as input and, with a bias, as the restricted output head.
 
     Attributes:
         base: the pre-trained model, with a LoRA adapter ``text``.
@@ -62,13 +63,14 @@ class LLM(nn.Module):
         for parameter in base.parameters():
             parameter.requires_grad_(False)
         embeddings = base.get_input_embeddings()
-        self.text_vocabulary, hidden = embeddings.weight.shape
+        weight: Any = embeddings.weight
+        self.text_vocabulary, hidden = weight.shape
         self.code_embedding = nn.Parameter(torch.zeros(codes.vocabulary, hidden))
         self.code_bias = nn.Parameter(torch.zeros(codes.vocabulary))
         self.answers: dict[str, Tensor] = {}
-        backbone = base.model
+        backbone: Any = base.model
         depth = _exit_layer(backbone, settings.exit_layer)
-        self.tower = _own_tower(backbone, depth) if settings.adapter == "full" else _shared_tower(base, depth)
+        self.tower: Any = _own_tower(backbone, depth) if settings.adapter == "full" else _shared_tower(base, depth)
         _add_lora(base, TEXT, len(backbone.layers))
         self._active = ""
         self.use(TEXT)
@@ -137,11 +139,18 @@ class LLM(nn.Module):
         """Return logits over the code vocabulary only, ``[..., code vocabulary]``."""
         return F.linear(hidden.to(self.code_embedding.dtype), self.code_embedding, self.code_bias)
 
-    def text_logits(self, hidden: Tensor, ids: Tensor | None = None) -> Tensor:
-        """Return logits over the text vocabulary, or over chosen text ids only."""
-        if ids is None:
-            return self.base.get_output_embeddings()(hidden)
-        return F.linear(hidden, self.base.get_output_embeddings().weight[ids])
+    def text_logits(self, hidden: Tensor) -> Tensor:
+        """Return logits over the text vocabulary."""
+        return self.base.get_output_embeddings()(hidden)
+
+    def answer_logits(self, hidden: Tensor, answers: Tensor) -> Tensor:
+        """Return logits over a task's closed answers (text ids), ``[..., len(answers)]``, of exit-depth states.
+
+        Scaled as dot products in attention are: final states and text embeddings are both long, and at the exit layer
+        they do not point at each other yet, so unscaled logits would begin at losses above ten.
+        """
+        head: Any = self.base.get_output_embeddings()
+        return F.linear(hidden, head.weight[answers]) * hidden.shape[-1] ** -0.5
 
     def forward(self, ids: Tensor, labels: Tensor, task: str, depth: Depth, exclude_seen: bool) -> Tensor:
         """Return the mean cross-entropy of one task's batch.
@@ -183,31 +192,34 @@ class LLM(nn.Module):
 
     def _text_loss(self, states: Tensor, target: Tensor, task: str, depth: Depth) -> Tensor:
         answers = self.answers.get(task) if depth == "exit" else None
-        logits = self.text_logits(states, answers)
-        if answers is not None:
-            target = torch.searchsorted(answers, target)
-        return F.cross_entropy(logits.float(), target, reduction="sum")
+        if answers is None:
+            return F.cross_entropy(self.text_logits(states).float(), target, reduction="sum")
+        return F.cross_entropy(
+            self.answer_logits(states, answers).float(), torch.searchsorted(answers, target), reduction="sum"
+        )
 
 
 @torch.no_grad()
 def embed_texts(base: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Tensor:
     """Return the mean input embedding of each text, float32 ``[len(texts), hidden]``, in the CPU's memory."""
-    weight = base.get_input_embeddings().weight
+    weight: Any = base.get_input_embeddings().weight
     ids = tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"]
     means = [weight[torch.tensor(row or [0], device=weight.device)].float().mean(0) for row in ids]
     return torch.stack(means).cpu()
 
 
-def _exit_layer(backbone: nn.Module, exit_layer: int | None) -> int:
+def _exit_layer(backbone: Any, exit_layer: int | None) -> int:
     if not hasattr(backbone, "layers") or not hasattr(backbone, "norm"):
-        raise ConfigError(f"{type(backbone).__name__} is not a decoder with layers and a final norm; choose another llm")
+        raise ConfigError(
+            f"{type(backbone).__name__} is not a decoder with layers and a final norm; choose another llm"
+        )
     layers = len(backbone.layers)
     if exit_layer is not None and exit_layer > layers:
         raise ConfigError(f"model.exit_layer = {exit_layer}, but the model has {layers} layers")
     return exit_layer or layers
 
 
-def _shell(backbone: nn.Module, depth: int) -> nn.Module:
+def _shell(backbone: Any, depth: int) -> Any:
     """Return a second backbone over the first ``depth`` layers of the same modules, without text embeddings."""
     shell = copy.copy(backbone)
     shell._modules = dict(backbone._modules)
@@ -221,7 +233,7 @@ def _shell(backbone: nn.Module, depth: int) -> nn.Module:
     return shell
 
 
-def _own_tower(backbone: nn.Module, depth: int) -> nn.Module:
+def _own_tower(backbone: Any, depth: int) -> Any:
     """Return a copy of the first layers, all of it trainable."""
     tower = _shell(backbone, depth)
     tower.layers = copy.deepcopy(tower.layers)
@@ -230,7 +242,7 @@ def _own_tower(backbone: nn.Module, depth: int) -> nn.Module:
     return tower
 
 
-def _shared_tower(base: PreTrainedModel, depth: int) -> nn.Module:
+def _shared_tower(base: PreTrainedModel, depth: int) -> Any:
     """Return the base's own first layers with a LoRA adapter for items, and a trainable norm."""
     _add_lora(base, ITEMS, depth)
     tower = _shell(base.model, depth)
@@ -248,7 +260,9 @@ def _add_lora(base: PreTrainedModel, name: str, layers: int) -> None:
     config = LoraConfig(
         r=rank, lora_alpha=2 * rank, target_modules=sorted(linear), layers_to_transform=list(range(layers)), bias="none"
     )
-    inject_adapter_in_model(config, base, adapter_name=name)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # two adapters are meant
+        inject_adapter_in_model(config, base, adapter_name=name)
 
 
 def _is_linear(module: nn.Module) -> bool:

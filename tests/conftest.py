@@ -1,0 +1,64 @@
+"""What many tests share: a tiny recommender, trained for seconds on the sample data with a random model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from genre_gen import Catalog, Domain, Interactions, Recommender
+from tests.fakes import byte_tokenizer, tiny_llama
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a random model of four layers and its tokenizer."""
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    tiny_llama(layers=4).save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_settings(tiny_model: Path) -> dict[str, object]:
+    """Return changes that make the movies domain train in seconds, on its sample data."""
+    return {
+        "model.llm": str(tiny_model),
+        "model.exit_layer": 2,
+        "data.source": None,
+        "data.path": ".",
+        "training.epochs": 2,
+        "training.max_minutes": None,
+        "training.batch_tokens": 1024,
+    }
+
+
+@pytest.fixture(scope="session")
+def tiny_domain(tiny_settings: dict[str, object]) -> Domain:
+    """Return the movies domain so changed."""
+    return Domain.load(ROOT / "catalogs" / "movies").changed(tiny_settings)
+
+
+@pytest.fixture(scope="session")
+def sample(tiny_domain: Domain) -> tuple[Catalog, Interactions]:
+    """Return the sample catalog and interactions."""
+    catalog = Catalog.load(tiny_domain)
+    return catalog, Interactions.load(tiny_domain, catalog=catalog)
+
+
+@pytest.fixture(scope="session")
+def tiny_recommender(tiny_domain: Domain, sample: tuple[Catalog, Interactions]) -> Recommender:
+    """Return a recommender trained on the sample; do not change it."""
+    catalog, interactions = sample
+    split = interactions.leave_one_out()
+    return Recommender.from_domain(tiny_domain).fit(catalog, split.train, split.validation, histories=interactions)
+
+
+@pytest.fixture(scope="session")
+def saved(tiny_recommender: Recommender, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder in which that recommender is saved; do not change it."""
+    folder = tmp_path_factory.mktemp("runs") / "movies"
+    tiny_recommender.save_pretrained(folder)
+    return folder

@@ -1,0 +1,153 @@
+import pytest
+import torch
+
+from genre_gen.building import build_generator, finetuner
+from genre_gen.errors import CheckpointError, ConfigError
+from genre_gen.llm.model import LLM
+from genre_gen.prompts import PromptBook
+
+
+class Killed(Exception):
+    """Stands for a kill signal: raised between two steps."""
+
+
+def make(domain, sample, folder=None, **changes):
+    catalog, interactions = sample
+    split = interactions.leave_one_out()
+    domain = domain.changed({f"training.{key}": value for key, value in changes.items()}) if changes else domain
+    generator = build_generator(domain, PromptBook.load(domain), catalog, split.train)
+    tuner = finetuner(generator, split.validation, folder)
+    tuner.checkpoint_seconds = 0
+    return tuner
+
+
+def weights(tuner):
+    return {name: value.detach().clone() for name, value in tuner.llm.trainable()}
+
+
+def killer(at):
+    def on_step(tuner):
+        if tuner.progress.step == at:
+            raise Killed
+
+    return on_step
+
+
+@pytest.mark.parametrize("at", [1, 5, 9])
+def test_killed_and_resumed_gives_the_same_weights(tiny_domain, sample, tmp_path, at):
+    whole = make(tiny_domain, sample)
+    whole.run()
+    first = make(tiny_domain, sample, tmp_path)
+    # A kill after the step and before its checkpoint: the step is done again.
+    with pytest.raises(Killed):
+        first.run(killer(at))
+    second = make(tiny_domain, sample, tmp_path)
+    second.run()
+    assert second.progress.step == whole.progress.step > at
+    assert [entry["losses"] for entry in second.progress.log] == [entry["losses"] for entry in whole.progress.log]
+    expected, found = weights(whole), weights(second)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_lora_resumes_exactly_too(tiny_domain, sample, tmp_path):
+    domain = tiny_domain.changed({"model.adapter": "lora"})
+    whole = make(domain, sample)
+    whole.run()
+    with pytest.raises(Killed):
+        make(domain, sample, tmp_path).run(killer(4))
+    resumed = make(domain, sample, tmp_path)
+    resumed.run()
+    assert all(torch.equal(value, weights(resumed)[name]) for name, value in weights(whole).items())
+
+
+def test_every_task_is_learned_and_logged(tiny_domain, sample):
+    often = {f"tasks.{name}.weight": 1 for name in tiny_domain.tasks}
+    tuner = make(tiny_domain.changed(often), sample, epochs=3)
+    log = tuner.run().log
+    logged = {task for entry in log for task in entry["losses"]}
+    assert logged == set(tiny_domain.tasks)
+    assert log[-1]["losses"]["next_item"] < log[0]["losses"]["next_item"]
+
+
+def test_training_leaves_the_pretrained_weights_alone(tiny_domain, sample):
+    tuner = make(tiny_domain, sample)
+    own = {name for name, _ in tuner.llm.trainable()}
+    before = {n: p.detach().clone() for n, p in tuner.llm.named_parameters() if n not in own}
+    changed = weights(tuner)
+    tuner.run()
+    assert all(torch.equal(value, dict(tuner.llm.named_parameters())[name]) for name, value in before.items())
+    moved = [name for name, value in weights(tuner).items() if not torch.equal(value, changed[name])]
+    assert any("tower" in name for name in moved)
+    assert "code_embedding" in moved
+    assert any("lora_B.text" in name for name in moved)
+
+
+def test_early_stopping_keeps_the_best_weights(tiny_domain, sample):
+    tuner = make(tiny_domain, sample, epochs=50, patience=2)
+    scores = iter([0.1, 0.5, 0.4, 0.3, 0.9])
+    at_best = {}
+
+    def validate():
+        score = next(scores)
+        if score == 0.5:
+            at_best.update(weights(tuner))
+        return score
+
+    tuner.validate = validate
+    progress = tuner.run()
+    assert [entry["ndcg@10"] for entry in progress.log] == [0.1, 0.5, 0.4, 0.3]
+    assert all(torch.equal(value, weights(tuner)[name]) for name, value in at_best.items())
+
+
+def test_the_time_budget_ends_the_run(tiny_domain, sample):
+    tuner = make(tiny_domain, sample, epochs=10_000, max_minutes=0.03)
+    tuner.validate = None
+    progress = tuner.run()
+    assert 1 < progress.seconds < 30
+    assert progress.log[-1]["learning_rate"] < 0.1 * tuner.training.learning_rate
+
+
+def test_a_checkpoint_of_other_data_is_refused(tiny_domain, sample, tmp_path):
+    with pytest.raises(Killed):
+        make(tiny_domain, sample, tmp_path).run(killer(2))
+    with pytest.raises(CheckpointError, match="other data, prompts or settings"):
+        make(tiny_domain, sample, tmp_path, seed=1).run()
+
+
+def test_a_damaged_checkpoint_is_refused(tiny_domain, sample, tmp_path):
+    with pytest.raises(Killed):
+        make(tiny_domain, sample, tmp_path).run(killer(2))
+    file = tmp_path / "checkpoint" / "optimizer.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"optimizer.safetensors: differs"):
+        make(tiny_domain, sample, tmp_path).run()
+
+
+def test_quantized_weights_cannot_be_tuned_in_full(tiny_domain):
+    settings = tiny_domain.changed({"model.quantization": "nf4"}).model
+    with pytest.raises(ConfigError, match="lora"):
+        LLM(None, None, None, settings)
+
+
+def test_an_exit_layer_beyond_the_model_is_refused(tiny_domain, sample):
+    with pytest.raises(ConfigError, match="has 4 layers"):
+        make(tiny_domain.changed({"model.exit_layer": 9}), sample)
+
+
+@pytest.mark.parametrize("quantization", ["int8", "nf4"])
+def test_a_quantized_model_learns_by_adapters(tiny_domain, sample, quantization):
+    domain = tiny_domain.changed({"model.adapter": "lora", "model.quantization": quantization})
+    tuner = make(domain, sample, epochs=2)
+    log = tuner.run().log
+    assert log[-1]["losses"]["next_item"] < log[0]["losses"]["next_item"]
+
+
+def test_items_seen_before_are_left_out_of_the_softmax(tiny_domain, sample):
+    tuner = make(tiny_domain, sample)
+    llm, first = tuner.llm, tuner.llm.text_vocabulary
+    ids = torch.tensor([[first, first + 1, first + 2, 5, first + 1]])
+    seen = llm._seen(ids, torch.tensor([0, 0]), torch.tensor([2, 4]))
+    assert seen[0].nonzero().flatten().tolist() == [0, 1]
+    assert seen[1].nonzero().flatten().tolist() == [0, 1, 2]

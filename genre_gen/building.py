@@ -13,6 +13,7 @@ import torch
 from genre_gen.catalog import Catalog
 from genre_gen.codes import make_codes
 from genre_gen.codes.base import CodeScheme
+from genre_gen.collaborative.embeddings import cooccurrence_embeddings
 from genre_gen.domain import Domain
 from genre_gen.evaluation.metrics import ndcg_at, ranks
 from genre_gen.interactions import Case, Interactions, allowed_items
@@ -26,6 +27,7 @@ from genre_gen.prompts import PromptBook
 from genre_gen.tasks import TaskData
 
 _BATCH = 64
+_COLLABORATIVE = 128  # dimensions
 
 
 def build_generator(
@@ -49,10 +51,32 @@ def build_generator(
     if codes is not None:
         llm = LLM(base, tokenizer, codes, domain.model)
     else:
-        vectors = embed_texts(base, tokenizer, [item.describe() for item in catalog])
+        texts = embed_texts(base, tokenizer, [item.describe() for item in catalog])
+        vectors = with_collaboration(texts, interactions, domain.codes.collaborative)
         llm = LLM(base, tokenizer, make_codes(domain.codes, catalog, vectors.numpy()), domain.model)
         llm.initialise_codes(vectors)
     return ItemGenerator(llm.to(base.device), book, TaskData(catalog, interactions, domain))
+
+
+def with_collaboration(texts: torch.Tensor, interactions: Interactions, weight: float) -> torch.Tensor:
+    """Add what the interactions say about items to what their texts say.
+
+    Co-occurrence embeddings are turned into the model's space by a random rotation, where they are all but orthogonal
+    to the texts, and scaled to their length. An item that nobody had keeps its text alone.
+
+    Args:
+        texts: ``[n_items, hidden]``.
+        interactions: training interactions.
+        weight: length of the collaborative part, in lengths of the texts; 0 leaves it out.
+    """
+    hidden = texts.shape[1]
+    found = torch.from_numpy(cooccurrence_embeddings(interactions, min(_COLLABORATIVE, hidden)))
+    known = found.any(dim=1)
+    if weight == 0 or not known.any():
+        return texts
+    noise = torch.randn(hidden, found.shape[1], generator=torch.Generator().manual_seed(0))
+    rotated = found @ torch.linalg.qr(noise).Q.T
+    return texts + weight * rotated * (texts.norm(dim=1).mean() / rotated[known].norm(dim=1).mean())
 
 
 def finetuner(generator: ItemGenerator, validation: Sequence[Case], folder: Path | None) -> FineTuner:

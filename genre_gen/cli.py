@@ -38,6 +38,9 @@ Settings = Annotated[
 
 def main() -> None:
     """Run the command line; a mistake ends in one line on stderr and exit code 1 (failed) or 2 (wrong use)."""
+    from genre_gen.llm.quiet import quiet_environment
+
+    quiet_environment()
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
         app()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genre_gen.catalog import Catalog
-from genre_gen.evaluating import evaluate_recommender, write_report
+from genre_gen.evaluating import evaluate_recommender, rating_errors, rating_table, write_report
 from genre_gen.interactions import History, Interactions
 from genre_gen.recommender import OURS, Recommender
 from genre_gen.showing import picks_text
@@ -43,6 +43,7 @@ def run(folder: Path, minutes: float, on_step: Callable[[FineTuner], None], tell
     report = evaluate_recommender(recommender, split, "test")
     text, picture = write_report(report, folder)
     tell(f"\n{report.table('text', METRICS, OURS)}\n")
+    tell(rating_table(rating_errors(recommender, split, "test"), "test") + "\n")
     tell(f"model in {folder}, every user's rank in {text}, plot in {picture}; {_minutes(begin)} in all")
 
 

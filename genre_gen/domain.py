@@ -118,6 +118,7 @@ class CodeSettings(Settings):
     scheme: Literal["atomic", "semantic", "title", "numeric"] = "atomic"
     length: Annotated[int, Field(ge=1, le=16)] = 3
     width: Annotated[int, Field(ge=2, le=65536)] = 256
+    collaborative: Annotated[float, Field(ge=0)] = 1.0
 
 
 class ModelSettings(Settings):

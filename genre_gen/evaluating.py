@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -10,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from genre_gen.collaborative import MEMBERS, SVD
+from genre_gen.evaluation.metrics import mae, rmse
 from genre_gen.evaluation.protocol import evaluate_lists, evaluate_scorers, lists_from_picks
 from genre_gen.evaluation.report import Report
 from genre_gen.interactions import Split
@@ -81,3 +83,34 @@ def write_report(report: Report, folder: Path) -> tuple[Path, Path]:
     text.write_text(report.to_json() + "\n", encoding="utf-8")
     report.plot(picture, ours=OURS)
     return text, picture
+
+
+def rating_errors(recommender: Recommender, split: Split, part: Part) -> dict[str, dict[str, float]]:
+    """Return RMSE and MAE of each way to predict the rating of a case's target; {} where nothing predicts ratings.
+
+    The history, with its ratings, is what the models see; the target's own rating is not in the training data.
+    """
+    cases = [case for case in split.cases(part) if not np.isnan(case.rating)]
+    svd, generator = recommender.members.get("svd"), recommender.generator
+    if not cases or not isinstance(svd, SVD):
+        return {}
+    truth = np.array([case.rating for case in cases])
+    said = {
+        "mean of the training ratings": np.full(len(cases), svd.mean),
+        "Surprise SVD, folded in": np.array(
+            [svd.predict(case.history, [case.target])[0].rating for case in cases], np.float64
+        ),
+    }
+    if generator.rates:
+        ours = generator.rate([case.history for case in cases], [case.target for case in cases])
+        weight = recommender.rating_weight
+        said["LLM, rating task"] = ours.astype(np.float64)
+        said[f"both, LLM at {weight:.2f}"] = weight * ours + (1 - weight) * said["Surprise SVD, folded in"]
+    return {name: {"rmse": rmse(values, truth), "mae": mae(values, truth)} for name, values in said.items()}
+
+
+def rating_table(errors: Mapping[str, Mapping[str, float]], cases: str) -> str:
+    """Return rating errors as text."""
+    width = max(map(len, errors))
+    lines = [f"{name:{width}}  {one['rmse']:.3f}  {one['mae']:.3f}" for name, one in errors.items()]
+    return "\n".join([f"ratings of the {cases} items", f"{'':{width}}  RMSE   MAE", *lines])

@@ -21,6 +21,7 @@ from genre_gen.llm.checkpoint import read_json, recover_folder, verify_folder, w
 from genre_gen.prompts import PromptBook
 from genre_gen.recommender import Recommender
 
+KIND = "recommender"
 CATALOG, HISTORIES, TRAINED_ON = "catalog.jsonl", "histories.safetensors", "trained_on.safetensors"
 WEIGHTS, CODES, SETTINGS, PROMPTS, MEMBERS_FOLDER = (
     "llm.safetensors",
@@ -43,12 +44,7 @@ def save(recommender: Recommender, folder: Path, metrics: Mapping[str, Any] | No
         shutil.copytree(recommender.book.folder, target / PROMPTS)
         write_json(target / SETTINGS, _settings(recommender, metrics))
 
-    # What lies in the folder beside what is saved (checkpoints, logs, reports) stays there.
-    keep = [path for path in folder.iterdir() if path.name in KEPT] if folder.is_dir() else []
-    write_folder(folder, fill, {"kind": "recommender"}, keep=keep)
-
-
-KEPT = ("checkpoint", "tensorboard", "evaluation.json", "evaluation.png")
+    write_folder(folder, fill, {"kind": KIND})
 
 
 def load(name: str | Path) -> Recommender:
@@ -56,8 +52,8 @@ def load(name: str | Path) -> Recommender:
     from genre_gen.building import build_generator
 
     folder = _folder(name)
-    recover_folder(folder)
-    verify_folder(folder)
+    if verify_folder(folder).get("kind") != KIND:
+        raise CheckpointError(f"{folder}: no saved recommender; give the folder that train wrote, not one inside it")
     settings = read_json(folder / SETTINGS)
     domain = Domain.from_settings(settings["domain"], where=str(folder / SETTINGS))
     domain = domain.model_copy(update={"catalog_folder": folder, "prompts_folder": folder / PROMPTS})
@@ -126,10 +122,12 @@ def _load_llm(recommender: Recommender, settings: Mapping[str, Any], folder: Pat
     llm = recommender.generator.llm
     parameters = dict(llm.trainable())
     saved = safetensors.torch.load_file(folder / WEIGHTS)
-    if parameters.keys() != saved.keys():
-        odd = sorted(parameters.keys() ^ saved.keys())[0]
+    odd = sorted(parameters.keys() ^ saved.keys()) or [
+        name for name, value in saved.items() if value.shape != parameters[name].shape
+    ]
+    if odd:
         raise CheckpointError(
-            f"{folder}: its weights are not those of {recommender.domain.model.llm} as set here (first: {odd}); "
+            f"{folder}: its weights are not those of {recommender.domain.model.llm} as set here (first: {odd[0]}); "
             "it was trained over another pre-trained model"
         )
     with torch.no_grad():
@@ -143,6 +141,7 @@ def _load_llm(recommender: Recommender, settings: Mapping[str, Any], folder: Pat
 def _folder(name: str | Path) -> Path:
     """Return the folder of a name: itself, or a copy of what the hub has under this id."""
     folder = Path(name).expanduser()
+    recover_folder(folder)
     if folder.is_dir() or isinstance(name, Path) or str(name).count("/") != 1:
         if not folder.is_dir():
             raise CheckpointError(f"{folder}: no such folder; train first: genre-gen train DOMAIN --out {folder}")

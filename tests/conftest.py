@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from fakes import byte_tokenizer, tiny_llama
 
 from genre_gen import Catalog, Domain, Interactions, Recommender
-from tests.fakes import byte_tokenizer, tiny_llama
 
 ROOT = Path(__file__).parent.parent
 

@@ -10,8 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,25 +20,23 @@ MANIFEST = "manifest.json"
 FORMAT = 1
 
 
-def write_folder(
-    folder: Path,
-    fill: Callable[[Path], None],
-    about: Mapping[str, Any] | None = None,
-    keep: Sequence[Path] = (),
-) -> None:
+def write_folder(folder: Path, fill: Callable[[Path], None], about: Mapping[str, Any] | None = None) -> None:
     """Write a folder so that a crash at any moment leaves the old one or the new one, never a mixture.
 
+    An existing folder is replaced. What others put into it, which its manifest does not list, moves into the new one.
+
     Args:
-        folder: where it shall stand; an existing one is replaced.
+        folder: where it shall stand.
         fill: writes the files into the folder it is given.
         about: put into the manifest beside the checksums.
-        keep: files and folders of the old folder that move into the new one as they are.
 
     Raises:
         CheckpointError: the place cannot be written.
     """
-    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
+    place = folder.resolve()  # a link stays one, and "." has a name
+    aside = place.with_name(f".{place.name}.new")
     try:
+        shutil.rmtree(aside, ignore_errors=True)  # of a write that was killed
         aside.mkdir(parents=True)
         fill(aside)
         files = {file.relative_to(aside).as_posix(): file for file in sorted(aside.rglob("*")) if file.is_file()}
@@ -51,9 +48,7 @@ def write_folder(
         write_json(aside / MANIFEST, content)
         for file in (*files.values(), aside / MANIFEST):
             _flush(file)
-        for path in keep:
-            os.replace(path, aside / path.name)
-        _swap(aside, folder)
+        _swap(aside, place)
     except OSError as problem:
         raise CheckpointError(f"{folder}: cannot be written: {problem}; choose another place or free some") from problem
     finally:
@@ -64,22 +59,26 @@ def verify_folder(folder: Path) -> dict[str, Any]:
     """Check every file against the manifest and return the manifest.
 
     Raises:
-        CheckpointError: no manifest, a file that is missing or differs, or a newer format.
+        CheckpointError: no manifest, a file that is missing or differs, or another format.
     """
     try:
         manifest = read_json(folder / MANIFEST)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise CheckpointError(
             f"{folder}: no {MANIFEST} there, so nothing that was saved whole; check the path, or train first"
         ) from None
-    if manifest.get("format") != FORMAT:
-        raise CheckpointError(f"{folder}: format {manifest.get('format')!r}, this version reads {FORMAT}")
-    for name, expected in manifest["files"].items():
+    try:
+        if manifest["format"] != FORMAT:
+            raise CheckpointError(f"{folder}: format {manifest['format']!r}, this version reads {FORMAT}")
+        expected = {name: (entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()}
+    except (KeyError, TypeError, AttributeError):
+        raise CheckpointError(f"{folder / MANIFEST}: is damaged; restore it from a copy or train again") from None
+    for name, (size, digest) in expected.items():
         file = folder / name
-        if not file.is_file() or file.stat().st_size != expected["bytes"] or _sha256(file) != expected["sha256"]:
+        if not file.is_file() or file.stat().st_size != size or _sha256(file) != digest:
             state = "differs from its checksum" if file.is_file() else "is missing"
             raise CheckpointError(f"{file}: {state}; restore it from a copy or train again")
-    return manifest
+    return dict(manifest)
 
 
 def write_json(file: Path, content: Any) -> None:
@@ -91,25 +90,45 @@ def read_json(file: Path) -> Any:
     """Read JSON; raises CheckpointError where it is not."""
     try:
         return json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as problem:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as problem:
         raise CheckpointError(f"{file}: not JSON: {problem}; restore it from a copy or train again") from None
 
 
-def _swap(aside: Path, folder: Path) -> None:
-    """Put the new folder in the old one's place; that takes two steps, so the old one moves aside first."""
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(aside, folder)
-    shutil.rmtree(old, ignore_errors=True)
-
-
 def recover_folder(folder: Path) -> None:
-    """Bring the old folder back where a crash fell between the two renames of a replacement."""
-    old = folder.with_name(f".{folder.name}.old")
-    if old.exists() and not folder.exists():
-        os.replace(old, folder)
+    """Finish a replacement that a crash interrupted: back to the old folder, or all the way to the new one."""
+    place = folder.resolve()
+    old = _old(place)
+    if not old.exists():
+        return
+    if place.exists():
+        _bring_over(old, place)
+    else:
+        os.replace(old, place)
+
+
+def _swap(aside: Path, place: Path) -> None:
+    """Put the new folder in the old one's place; that takes two steps, so the old one moves aside first."""
+    recover_folder(place)
+    if place.exists():
+        os.replace(place, _old(place))
+    os.replace(aside, place)
+    recover_folder(place)
+
+
+def _old(place: Path) -> Path:
+    return place.with_name(f".{place.name}.old")
+
+
+def _bring_over(old: Path, new: Path) -> None:
+    """Move what the old folder's manifest does not list into the new folder, and remove the old one."""
+    try:
+        listed = {name.partition("/")[0] for name in read_json(old / MANIFEST)["files"]}
+    except (OSError, CheckpointError, KeyError, TypeError):
+        listed = set()  # nothing was saved there yet
+    for path in old.iterdir():
+        if path.name not in listed and not (new / path.name).exists():
+            os.replace(path, new / path.name)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _sha256(file: Path) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from genre_gen.decoding.search import score_items, search, search_many
+from genre_gen.decoding.search import score_items, search
 from genre_gen.decoding.tree import TreeModel
 from genre_gen.decoding.trie import Trie
 from genre_gen.interactions import History, allowed_items
@@ -84,11 +84,10 @@ class ItemGenerator:
         """
         return search(self.model, self._prompts([history])[0], self.trie, n, allowed)
 
-    def generate_many(
-        self, histories: Sequence[History], n: int, allowed: NDArray[np.bool_] | None = None
-    ) -> list[Ranking]:
-        """Return for each history what :meth:`generate` returns; ``allowed`` is bool ``[len(histories), n_items]``."""
-        return search_many(self.model, self._prompts(histories), self.trie, n, allowed)
+    def answer(self, prompt: Prompt, n: int, allowed: NDArray[np.bool_] | None = None) -> Ranking:
+        """Return the ``n`` most probable allowed items after any open prompt that asks for an item's code."""
+        self.llm.use(ITEMS)
+        return search(self.model, self.encoder.encode(prompt, "codes").ids, self.trie, n, allowed)
 
     def forget(self) -> None:
         """Drop what was computed ahead with the present weights; call it when they have changed."""
@@ -97,25 +96,38 @@ class ItemGenerator:
     @property
     def rates(self) -> bool:
         """Tell whether the model has learned to rate."""
-        return "rating" in self.llm.answers and bool(len(self._rating_values))
+        return "rating" in self.llm.answers and len(self._rating_values[0]) > 0
 
     def rate(self, histories: Sequence[History], rows: Sequence[int]) -> NDArray[np.float32]:
         """Return the expected rating of one item for each history, float32 ``[len(histories)]``.
 
         The mean of the scale's values, weighted by the probability that the model gives to each as its next word.
+
+        Raises:
+            DecodingError: the model's scores are not finite.
         """
+        self.llm.use(ITEMS)
         task = TASKS["rating"]
         assert isinstance(task, Rating)  # noqa: S101 - a fact for the type checker
         limit = self.data.domain.model.max_history
         prompts = [
-            self.encoder.encode(task.prompt(self.data, self.book, history.last(limit), row), "data").ids
+            task.prompt(self.data, self.book, history.last(limit), row)
             for history, row in zip(histories, rows, strict=True)
         ]
+        return self.ratings_after(prompts)
+
+    def ratings_after(self, prompts: Sequence[Prompt]) -> NDArray[np.float32]:
+        """Return the expected rating after each open prompt of the rating task, float32 ``[len(prompts)]``."""
+        self.llm.use(ITEMS)
         words, values = self._rating_values
         model = TreeModel(
-            self.llm.tower, self.llm.embed, lambda hidden: self.llm.answer_logits(hidden, words), self.llm.text_vocabulary
+            self.llm.tower,
+            self.llm.embed,
+            lambda hidden: self.llm.answer_logits(hidden, words),
+            self.llm.text_vocabulary,
         )
-        chances = torch.softmax(model.prefill_many(prompts).float(), dim=-1)
+        ids = [self.encoder.encode(prompt, "data").ids for prompt in prompts]
+        chances = torch.softmax(model.prefill_many(ids).float(), dim=-1)
         return (chances @ values).cpu().numpy()
 
     @cached_property
@@ -132,20 +144,30 @@ class ItemGenerator:
 
     @torch.inference_mode()
     def write(self, prompt: Prompt, max_tokens: int = 48) -> str:
-        """Return what the model writes after an open prompt at full depth, greedily, until it ends the message."""
+        """Return what the model answers to an open prompt, greedily, until it ends the message.
+
+        A task whose loss is taken at exit depth is answered there, in the words its answers consist of; any other at
+        full depth, in all words.
+        """
         from transformers import DynamicCache
 
-        self.llm.use(TEXT)
-        ids = torch.tensor([self.encoder.encode(prompt).ids.tolist()], device=self.llm.device)
-        end, cache, written = self._ends, DynamicCache(), []
+        llm, answers = self.llm, self.llm.answers.get(prompt.task)
+        llm.use(TEXT if answers is None else ITEMS)
+        backbone = llm.base.model if answers is None else llm.tower
+        ids = torch.tensor([self.encoder.encode(prompt).ids.tolist()], device=llm.device)
+        cache, written = DynamicCache(), []
         for _ in range(max_tokens):
-            output = self.llm.base.model(inputs_embeds=self.llm.embed(ids), past_key_values=cache, use_cache=True)
-            token = int(self.llm.text_logits(output.last_hidden_state[0, -1]).argmax())
-            if token in end:
+            output = backbone(inputs_embeds=llm.embed(ids), past_key_values=cache, use_cache=True)
+            state = output.last_hidden_state[0, -1]
+            if answers is None:
+                token = int(llm.text_logits(state).argmax())
+            else:
+                token = int(answers[llm.answer_logits(state, answers).argmax()])
+            if token in self._ends:
                 break
             written.append(token)
-            ids = torch.tensor([[token]], device=self.llm.device)
-        return str(self.llm.tokenizer.decode(written, skip_special_tokens=True)).strip()
+            ids = torch.tensor([[token]], device=llm.device)
+        return str(llm.tokenizer.decode(written, skip_special_tokens=True)).strip()
 
     @cached_property
     def _ends(self) -> set[int]:

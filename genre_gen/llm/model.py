@@ -91,7 +91,7 @@ class LLM(nn.Module):
         """Start each code token from text: the mean embedding of the items whose codes it is part of.
 
         Args:
-            vectors: ``[n_items, hidden]``, from :func:`embed_texts`.
+            vectors: ``[n_items, hidden]``, from :func:`embed_texts`, or better ones.
         """
         codes = torch.as_tensor(self.codes.codes.copy())
         total = torch.zeros(self.code_embedding.shape)

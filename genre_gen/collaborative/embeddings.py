@@ -1,0 +1,55 @@
+"""Item embeddings from interactions: which items people have close together in time."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.linalg import svds
+
+from genre_gen.interactions import Interactions
+
+SMOOTHING = 0.75  # exponent on context counts, so that rare contexts do not get all the weight (Levy et al. 2015)
+
+
+def cooccurrence_embeddings(interactions: Interactions, dimensions: int = 128, lags: int = 5) -> NDArray[np.float32]:
+    """Factor the positive pointwise mutual information of items that follow each other within a few steps.
+
+    What word2vec does to words in sentences, done to items in histories, in closed form: truncated SVD of the PPMI
+    matrix, vectors scaled by the square root of the singular values (Levy and Goldberg 2014). An item's vector as a
+    word and as a context are added, so that items are alike that are had together, not only those that are had with the
+    same others.
+
+    Args:
+        interactions: histories in time order.
+        dimensions: at most; fewer where the catalog is smaller.
+        lags: two items count as together up to this many steps apart, with weight 1 / steps.
+
+    Returns:
+        float32 ``[n_items, dimensions]``; zeros for an item that nobody had.
+    """
+    counts = _cooccurrences(interactions, lags)
+    rows = np.asarray(counts.sum(axis=1)).ravel()
+    contexts = rows**SMOOTHING
+    cells = counts.tocoo()
+    ratio = cells.data * contexts.sum() / (rows[cells.row] * contexts[cells.col])
+    information = sparse.csr_array((np.log(np.maximum(ratio, 1.0)), (cells.row, cells.col)), shape=counts.shape)
+    rank = min(dimensions, interactions.n_items - 1)
+    if rank < 1 or information.count_nonzero() == 0:
+        return np.zeros((interactions.n_items, dimensions), np.float32)
+    left, values, right = svds(information, k=rank, random_state=0)
+    vectors = np.zeros((interactions.n_items, dimensions), np.float32)
+    vectors[:, :rank] = (left + right.T) * np.sqrt(values)
+    return vectors
+
+
+def _cooccurrences(interactions: Interactions, lags: int) -> sparse.csr_array:
+    """Return symmetric weighted counts ``[n_items, n_items]`` of items within ``lags`` steps of each other."""
+    owner = np.repeat(np.arange(len(interactions.users)), np.diff(interactions.offsets))
+    shape = (interactions.n_items, interactions.n_items)
+    total = sparse.csr_array(shape, dtype=np.float64)
+    for lag in range(1, lags + 1):
+        same = owner[:-lag] == owner[lag:]
+        first, second = interactions.rows[:-lag][same], interactions.rows[lag:][same]
+        total += sparse.csr_array((np.full(len(first), 1 / lag), (first, second)), shape=shape)
+    return sparse.csr_array(total + total.T)

@@ -1,0 +1,1 @@
+"""The language model: sources, loading, encoding, fine-tuning, checkpoints, generating."""

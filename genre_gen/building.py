@@ -17,7 +17,7 @@ from genre_gen.collaborative.embeddings import cooccurrence_embeddings
 from genre_gen.domain import Domain
 from genre_gen.evaluation.metrics import ndcg_at, ranks
 from genre_gen.interactions import Case, Interactions, allowed_items
-from genre_gen.llm.batches import Mix
+from genre_gen.llm.batches import PRETRAINING, Mix
 from genre_gen.llm.finetune import FineTuner
 from genre_gen.llm.generator import ItemGenerator
 from genre_gen.llm.load import load_base
@@ -27,7 +27,7 @@ from genre_gen.prompts import PromptBook
 from genre_gen.tasks import TaskData
 
 _BATCH = 64
-_COLLABORATIVE = 128  # dimensions
+_COLLABORATIVE = 256  # dimensions
 
 
 def build_generator(
@@ -104,7 +104,8 @@ def identity(data: TaskData, book: PromptBook) -> str:
     digest.update(data.catalog.fingerprint().encode())
     for array in (data.interactions.offsets, data.interactions.rows, data.interactions.ratings):
         digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
-    for task in sorted(data.domain.tasks):
+    pretraining = {PRETRAINING} if data.domain.training.pretraining_epochs else set()
+    for task in sorted({*data.domain.tasks, *pretraining}):
         digest.update(book.fingerprint(task).encode())
     return digest.hexdigest()
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from genre_gen.errors import GenreGenError, UsageError
+from genre_gen.errors import GenreGenError, UnknownItemError, UsageError
 
 if TYPE_CHECKING:
     from genre_gen.llm.finetune import FineTuner
@@ -27,7 +28,7 @@ prompts_app = typer.Typer(help="Look at what the model is asked.", no_args_is_he
 app.add_typer(prompts_app, name="prompts")
 
 Part = Literal["test", "validation"]
-FAILED, MISUSED = 1, 2
+FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 DomainName = Annotated[str, typer.Argument(metavar="DOMAIN", help="A domain's name, or the folder of its domain.toml.")]
 Model = Annotated[str | None, typer.Option("--model", "-m", help="Folder of a trained recommender [runs/DOMAIN].")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -46,13 +47,12 @@ def main() -> None:
         app()
     except UsageError as problem:
         _fail(problem, MISUSED)
-    except GenreGenError as problem:
+    except (GenreGenError, OSError) as problem:
         _fail(problem, FAILED)
-    except KeyboardInterrupt:
-        _say("stopped; the same command goes on from the last checkpoint")
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(FAILED)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            _say("stopped; training and --users go on where they were when the same command is given again")
+        raise
 
 
 @app.command()
@@ -157,7 +157,7 @@ def recommend(
             raise UsageError("--users needs --out FILE, and goes without --user and --history")
         filters = Filters(recommender.catalog, where, exclude or (), repeat=recommender.domain.repeat)
         count = write_picks(recommender, users, n, out, filters, split=split, explain=explain)
-        _print(f"{count:,} users in {out}")
+        _print(json.dumps({"users": count, "file": str(out)}) if as_json else f"{count:,} users in {out}")
         return
     if split is not None or out is not None:
         raise UsageError("--split and --out go with --users")
@@ -209,6 +209,7 @@ def evaluate(
         report = evaluate_picks(recommender, parts, part, picks)
     else:
         report = evaluate_recommender(recommender, parts, part)
+    if picks is None or out is not None:
         write_report(report, out or _folder(model, domain))
     _print(report.to_json() if as_json else str(report))
 
@@ -255,13 +256,15 @@ def doctor(
 
 
 def _entry(recommender: Recommender, text: str) -> str | tuple[str, float]:
-    """Read a title, or 'TITLE=RATING' where no item has that whole text as its title."""
+    """Read a title, or 'TITLE=RATING' where no item is called all of that."""
     title, equals, rating = text.rpartition("=")
-    if equals and text not in recommender.catalog:
-        try:
+    if not equals:
+        return text
+    try:
+        recommender.catalog.find(text)
+    except UnknownItemError:
+        with suppress(ValueError):
             return title, float(rating)
-        except ValueError:
-            return text
     return text
 
 
@@ -284,9 +287,13 @@ def _folder(model: str | None, domain: str) -> Path:
 
 
 def _load(model: str | None, domain: str) -> Recommender:
+    from genre_gen.domain import Domain
     from genre_gen.recommender import Recommender
 
-    return Recommender.from_pretrained(model or _folder(None, domain))
+    folder = _folder(None, domain)
+    if model is None and not folder.exists():
+        Domain.load(domain)  # a domain that does not exist is the likelier mistake
+    return Recommender.from_pretrained(model or folder)
 
 
 def _weights(recommender: Recommender) -> str:
@@ -318,6 +325,7 @@ class _Bar:
 
 def _print(text: str) -> None:
     sys.stdout.write(text + "\n")
+    sys.stdout.flush()  # so that a closed pipe is noticed here, and not when Python ends
 
 
 def _say(text: str) -> None:

@@ -118,7 +118,7 @@ class CodeSettings(Settings):
     scheme: Literal["atomic", "semantic", "title", "numeric"] = "atomic"
     length: Annotated[int, Field(ge=1, le=16)] = 3
     width: Annotated[int, Field(ge=2, le=65536)] = 256
-    collaborative: Annotated[float, Field(ge=0)] = 1.0
+    collaborative: Annotated[float, Field(ge=0)] = 2.0
 
 
 class ModelSettings(Settings):
@@ -135,6 +135,7 @@ class Training(Settings):
     """How long and how fast the model learns."""
 
     epochs: Annotated[int, Field(ge=1)] = 10
+    pretraining_epochs: Annotated[int, Field(ge=0)] = 0
     max_minutes: Annotated[float, Field(gt=0)] | None = None
     learning_rate: Annotated[float, Field(gt=0)] = 3e-4
     code_learning_rate: Annotated[float, Field(gt=0)] = 2e-3

@@ -11,10 +11,11 @@ from typing import Literal
 import numpy as np
 
 from genre_gen.collaborative import MEMBERS, SVD
+from genre_gen.errors import UsageError
 from genre_gen.evaluation.metrics import mae, rmse
 from genre_gen.evaluation.protocol import evaluate_lists, evaluate_scorers, lists_from_picks
 from genre_gen.evaluation.report import Report
-from genre_gen.interactions import Split
+from genre_gen.interactions import Interactions, Split
 from genre_gen.picks import read_picks
 from genre_gen.recommender import LLM_MEMBER, OURS, OURS_ALONE, Recommender, new_member
 
@@ -32,7 +33,15 @@ def evaluate_recommender(recommender: Recommender, split: Split, part: Part, *, 
         split: of the same interactions.
         part: which cases.
         peers: also fit and rank with the classic models that are no members of the blend.
+
+    Raises:
+        UsageError: it was trained on other interactions, of which the split holds some out.
     """
+    if not _same(recommender.trained_on, split.train):
+        raise UsageError(
+            f"this recommender learned from {len(recommender.trained_on):,} interactions, but the {split.name} split "
+            f"leaves {len(split.train):,} to learn from; evaluate with the split that it was trained for"
+        )
     scorers, seconds = recommender.scorers(), dict(recommender.seconds)
     for name in MEMBERS if peers else ():
         if name in scorers or (MEMBERS[name] is SVD and recommender.trained_on.ratings is None):
@@ -73,6 +82,12 @@ def evaluate_picks(recommender: Recommender, split: Split, part: Part, file: Pat
         repeat=recommender.domain.repeat,
         data=recommender.domain.name,
         split=f"{split.name}, {part}",
+    )
+
+
+def _same(one: Interactions, other: Interactions) -> bool:
+    return (
+        one.users == other.users and np.array_equal(one.offsets, other.offsets) and np.array_equal(one.rows, other.rows)
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from genre_gen.errors import DataError, UsageError
-from genre_gen.filters import Filters
+from genre_gen.filters import Filters, check_n
 from genre_gen.interactions import Case, History
 from genre_gen.recommender import BATCH, Recommendations, Recommender
 
@@ -29,7 +29,8 @@ def write_picks(
     """Recommend to many users into a ``.parquet`` or ``.jsonl`` file, one row per pick.
 
     Finished users are kept beside the file as they come, so the same command goes on after an interruption. Columns:
-    user, rank, item, title, score, explanation (null where not asked for), note.
+    user, rank, item, title, score, explanation (null where not asked for), note. A user whom nothing can be
+    recommended to has one row, with nothing but the note that says why.
 
     Args:
         recommender: trained.
@@ -42,26 +43,33 @@ def write_picks(
 
     Returns:
         The number of users in the file.
+
+    Raises:
+        UsageError: n out of range, no such split, or a name of another kind of file.
+        DataError: a file of users that cannot be read, or names one that the data does not have.
     """
     from tqdm import tqdm
 
     if out.suffix not in {".parquet", ".jsonl"}:
         raise UsageError(f"--out {out}: end the name in .parquet or .jsonl")
+    check_n(n, len(recommender.catalog))
     histories = _histories(recommender, users, split)
     request = {"n": n, "split": split, "explain": explain, "filters": filters.key(), "model": recommender.key()}
     part = out.with_name(out.name + ".part")
     done = _resume(part, request)
     left = [history for history in histories if history.user not in done]
     out.parent.mkdir(parents=True, exist_ok=True)
-    with part.open("a", encoding="utf-8") as file, tqdm(total=len(histories), initial=len(done), unit="user") as bar:
-        if not done:
+    with part.open("a", encoding="utf-8") as file, tqdm(total=len(histories), unit="user") as bar:
+        bar.update(len(histories) - len(left))
+        if not file.tell():
             file.write(json.dumps(request) + "\n")
         for begin in range(0, len(left), BATCH):
             batch = left[begin : begin + BATCH]
             for history, picks in zip(
                 batch, recommender.recommend_many(batch, n, filters, explain=explain), strict=True
             ):
-                file.write(json.dumps({"user": history.user, "picks": _rows(picks)}, ensure_ascii=False) + "\n")
+                line = {"user": history.user, "picks": _rows(picks)}
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
                 bar.update()
             file.flush()
     _finish(part, out, [history.user for history in histories])
@@ -70,6 +78,8 @@ def write_picks(
 
 def _rows(picks: Recommendations) -> list[dict[str, Any]]:
     note = "; ".join(picks.notes) or None
+    if not picks:
+        return [{"note": note}]
     return [
         {
             "rank": pick.rank,
@@ -109,7 +119,7 @@ def _resume(part: Path, request: Mapping[str, Any]) -> set[str]:
         return set()
     lines = part.read_text(encoding="utf-8").splitlines(keepends=True)
     whole = [line for line in lines if line.endswith("\n")]
-    if not whole or json.loads(whole[0]) != dict(request):
+    if not whole or whole[0] != json.dumps(request) + "\n":
         part.unlink()
         return set()
     part.write_text("".join(whole), encoding="utf-8")
@@ -142,9 +152,10 @@ def _finish(part: Path, out: Path, order: Iterable[str | None]) -> None:
 
 
 def read_picks(file: Path) -> pl.DataFrame:
-    """Read a picks file of either kind; raises DataError where it is none."""
+    """Read a picks file of either kind, one row per pick; raises DataError where it is none."""
     try:
-        table = pl.read_parquet(file) if file.suffix == ".parquet" else pl.read_ndjson(file)
+        # Beyond the first lines of JSON a column may cease to be empty, so all are looked at for its type.
+        table = pl.read_parquet(file) if file.suffix == ".parquet" else pl.read_ndjson(file, infer_schema_length=None)
     except (OSError, pl.exceptions.PolarsError) as problem:
         raise DataError(
             f"{file}: not a file of picks ({problem}); write one with recommend --users all --out"
@@ -152,4 +163,4 @@ def read_picks(file: Path) -> pl.DataFrame:
     missing = {"user", "rank", "item"} - set(table.columns)
     if missing:
         raise DataError(f"{file}: no column {sorted(missing)[0]!r}; it has {', '.join(table.columns)}")
-    return table
+    return table.filter(pl.col("rank").is_not_null()).cast({"user": pl.String, "item": pl.String})

@@ -60,6 +60,7 @@ TASK_VARIABLES: dict[str, tuple[str, ...]] = {
     "title": ("domain", "item", "answer"),
     "description": ("domain", "item", "answer"),
     "code": ("domain", "item", "answer"),
+    "catalog_text": ("domain", "answer"),
     "explanation": ("domain", "history", "item", "evidence", "answer"),
     "explain": ("domain", "history", "item", "scale", "reason", "first"),
 }

@@ -148,6 +148,7 @@ class Recommender:
         """Save everything but the pre-trained model itself: safetensors, JSON and templates, a manifest last."""
         from genre_gen.saving import save
 
+        self._check_trained()
         save(self, Path(folder), metrics)
 
     def fit(
@@ -176,6 +177,8 @@ class Recommender:
         self.catalog, self.histories = catalog, histories or interactions
         if validation is None:
             interactions, validation = _hold_out(interactions)
+        if not validation:
+            raise UsageError("no user has three interactions, and training needs some to validate on; give more data")
         self.trained_on = interactions
         self._fit_members()
         self._fit_llm(validation, None if folder is None else Path(folder), on_step)
@@ -254,7 +257,6 @@ class Recommender:
             UsageError: n out of range, no history, or both a user and a history.
             UnknownUserError, UnknownItemError, FilterError: what the data does not have.
         """
-        check_n(n, len(self.catalog))
         who = self.history_of(user, history)
         filters = Filters(self.catalog, where, exclude, include, self.domain.repeat)
         return next(self.recommend_many([who], n, filters, explain=explain))
@@ -270,6 +272,7 @@ class Recommender:
             filters: None leaves out only what each has seen, where the domain does not repeat items.
             explain: add an explanation to each pick.
         """
+        self._check_trained()
         check_n(n, len(self.catalog))
         filters = filters or Filters(self.catalog, repeat=self.domain.repeat)
         for begin in range(0, len(histories), BATCH):
@@ -354,14 +357,23 @@ class Recommender:
         """
         who, row = self.history_of(user, history), self.catalog.find(item)
         svd = self.members.get("svd")
-        if not isinstance(svd, SVD) and not self.generator.rates:
+        theirs = svd.predict(who, [row])[0].rating if isinstance(svd, SVD) else None
+        if theirs is None and not self.generator.rates:
             raise UsageError(f"nothing predicts ratings in the domain {self.domain.name}; its data has none")
-        parts = []
-        if isinstance(svd, SVD):
-            parts.append((1 - self.rating_weight, svd.predict(who, [row])[0].rating))
-        if self.generator.rates and self.rating_weight > 0:
-            parts.append((self.rating_weight, float(self.generator.rate([who], [row])[0])))
-        return sum(weight * rating for weight, rating in parts) / sum(weight for weight, _ in parts)
+        if theirs is not None and self.rating_weight == 0:
+            return theirs
+        try:
+            ours = float(self.generator.rate([who], [row])[0])
+        except DecodingError as problem:
+            if theirs is None:
+                raise
+            log.warning("the language model failed, so SVD rates alone: %s", problem)
+            return theirs
+        return ours if theirs is None else self.rating_weight * ours + (1 - self.rating_weight) * theirs
+
+    def _check_trained(self) -> None:
+        if not hasattr(self, "blend"):
+            raise UsageError("this recommender is not trained; call fit, or load one with Recommender.from_pretrained")
 
     def history_of(self, user: str | None, history: Sequence[str | tuple[str, float]] | None) -> History:
         """Return a known user's history, or the one that titles (and ratings) describe.
@@ -370,8 +382,11 @@ class Recommender:
             UsageError: neither or both given, an empty history, or a rating off the scale.
             UnknownUserError, UnknownItemError: what the data does not have.
         """
+        self._check_trained()
         if (user is None) == (history is None):
             raise UsageError("give either a user or a history")
+        if isinstance(history, str):
+            raise UsageError(f"the history is the text {history!r}; give a list of titles, if only of one")
         if user is not None:
             return self.histories.history(user)
         pairs = [(entry, float("nan")) if isinstance(entry, str) else entry for entry in history or ()]

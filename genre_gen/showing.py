@@ -28,7 +28,7 @@ def picks_text(picks: Recommendations) -> str:
         lines.append(f"{pick.rank:>3}. {pick.item.title}  [{about}]  score {pick.score:.2f} = {parts}")
         if pick.explanation is not None:
             lines.append(f"     {pick.explanation}")
-    return "\n".join([*lines, *(f"note: {note}" for note in picks.notes)])
+    return "\n".join(_one_line(line) for line in [*lines, *(f"note: {note}" for note in picks.notes)])
 
 
 def picks_json(picks: Recommendations) -> str:
@@ -51,6 +51,11 @@ def picks_json(picks: Recommendations) -> str:
         ensure_ascii=False,
         indent=2,
     )
+
+
+def _one_line(text: str) -> str:
+    """Return a line as a terminal may have it: a title from anywhere shall not break it, colour it or clear it."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def _shown(value: Any) -> str:

@@ -50,7 +50,9 @@ class TitleIndex:
         scored = []
         for row, _ in shared.most_common(_CANDIDATES):
             title = _fold(self._titles[row])
-            inside, ratio = bool(wanted) and wanted in title, difflib.SequenceMatcher(None, wanted, title).ratio()
+            names = {title, *_names(title)}  # a year left out shall not count against a short title
+            ratio = max(difflib.SequenceMatcher(None, wanted, name).ratio() for name in names)
+            inside = bool(wanted) and wanted in title
             if inside or ratio >= _CLOSE:
                 scored.append((not inside, -ratio, row))
         return [row for _, _, row in sorted(scored)[:n]]

@@ -8,6 +8,7 @@ import pytest
 from fakes import byte_tokenizer, tiny_llama
 
 from genre_gen import Catalog, Domain, Interactions, Recommender
+from genre_gen.hybrid import Blend
 
 ROOT = Path(__file__).parent.parent
 
@@ -62,3 +63,12 @@ def saved(tiny_recommender: Recommender, tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp("runs") / "movies"
     tiny_recommender.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def mixed(saved: Path) -> Recommender:
+    """Return a copy of that recommender in which the language model has the main say; change it as you like."""
+    recommender = Recommender.from_pretrained(saved)
+    recommender.blend = Blend({"llm": 0.6, "ease": 0.2, "popularity": 0.1, "svd": 0.1, "transitions": 0.0})
+    recommender.rating_weight = 0.5
+    return recommender

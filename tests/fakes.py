@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+if TYPE_CHECKING:
+    from genre_gen import Recommender
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
@@ -59,3 +64,10 @@ def tiny_llama(vocabulary: int = 259, layers: int = 2, hidden: int = 32, seed: i
         initializer_range=0.2,  # large enough that logits differ clearly
     )
     return LlamaForCausalLM(config).eval()
+
+
+def break_language_model(recommender: Recommender) -> None:
+    """Make everything that the language model says NaN."""
+    for _, parameter in recommender.generator.llm.trainable():
+        parameter.data.fill_(float("nan"))
+    recommender.generator.forget()

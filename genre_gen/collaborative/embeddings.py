@@ -12,7 +12,7 @@ from genre_gen.interactions import Interactions
 SMOOTHING = 0.75  # exponent on context counts, so that rare contexts do not get all the weight (Levy et al. 2015)
 
 
-def cooccurrence_embeddings(interactions: Interactions, dimensions: int = 128, lags: int = 5) -> NDArray[np.float32]:
+def cooccurrence_embeddings(interactions: Interactions, dimensions: int = 256, lags: int = 5) -> NDArray[np.float32]:
     """Factor the positive pointwise mutual information of items that follow each other within a few steps.
 
     What word2vec does to words in sentences, done to items in histories, in closed form: truncated SVD of the PPMI

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from genre_gen.domain import TaskSettings
 from genre_gen.errors import ConfigError
 from genre_gen.llm.encode import NO_LABEL, Encoded, Encoder
 from genre_gen.llm.model import Depth
 from genre_gen.prompts import PromptBook
 from genre_gen.tasks import TASKS, Example, TaskData
 
-MAIN = "next_item"
+MAIN, PRETRAINING = "next_item", "catalog_text"
 _TEXT_LIMIT = 1024  # tokens of an example at full depth: a longer description teaches little more and costs much
 
 
@@ -39,8 +40,9 @@ class Batch:
 class Mix:
     """Draws the batches of an epoch.
 
-    The main task, next item, is seen once whole in each epoch. Every other task adds ``weight`` batches for each
-    of its batches (its weight relative to that of next item), all in random order.
+    Epochs of pre-training, where there are any, come first. Then the main task, next item, is seen once whole in each
+    epoch, and every other task adds ``weight`` batches for each of its batches (its weight relative to that of next
+    item), all in random order.
     """
 
     def __init__(self, data: TaskData, book: PromptBook, encoder: Encoder, depth_share: float) -> None:
@@ -62,6 +64,8 @@ class Mix:
             raise ConfigError(f"tasks: no task {', '.join(unknown)}; there are: {', '.join(TASKS)}")
         if not self._settings:
             raise ConfigError('tasks: nothing to learn; give at least "next_item" a weight above 0')
+        if data.domain.training.pretraining_epochs:
+            self._settings.setdefault(PRETRAINING, TaskSettings(weight=0.0, depth="full"))
         tokens = data.domain.training.batch_tokens
         self._tokens = {
             name: tokens if task.depth == "exit" else max(1, round(tokens * depth_share))
@@ -81,13 +85,15 @@ class Mix:
         return found
 
     def epoch(self, number: int, answers: Mapping[str, Tensor]) -> list[Batch]:
-        """Return the batches of one epoch in the order they are trained on."""
+        """Return the batches of one epoch in the order they are trained on; the first may be of pre-training."""
         rng = np.random.default_rng([self._data.domain.training.seed, number])
+        if number < self._data.domain.training.pretraining_epochs:
+            return self._batches(PRETRAINING, list(self._encoded(PRETRAINING, rng)), rng)
         main = self._batches(MAIN, list(self._encoded(MAIN, rng)), rng) if MAIN in self._settings else []
         reference = len(main) or max(1, round(len(self._data.interactions) / self._data.domain.training.batch_tokens))
         batches = list(main)
         for name, task in self._settings.items():
-            if name != MAIN:
+            if name != MAIN and task.weight > 0:
                 share = task.weight / self._settings[MAIN].weight if main else task.weight
                 count = int(share * reference + rng.random())  # rounds at random, so that small weights count too
                 batches += self._drawn(name, count, rng, answers.get(name))

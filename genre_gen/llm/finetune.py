@@ -113,7 +113,9 @@ class FineTuner:
     def _epoch(self, on_step: Callable[[FineTuner], None] | None) -> None:
         progress = self.progress
         batches = self.mix.epoch(progress.epoch, self.llm.answers)
-        self.steps = len(batches) * self.training.epochs
+        epochs = self.training.pretraining_epochs + self.training.epochs
+        # Epochs differ a little in length, those of pre-training much: the rest is reckoned from the present one.
+        self.steps = progress.step - progress.done + len(batches) * (epochs - progress.epoch)
         marks = _marks(len(batches), self.training.validations_per_epoch)
         while progress.done < len(batches):
             begin = time.monotonic()
@@ -134,7 +136,7 @@ class FineTuner:
                 return
         if progress.done == len(batches):
             progress.epoch, progress.done = progress.epoch + 1, 0
-        if progress.finished or progress.epoch >= self.training.epochs:
+        if progress.finished or progress.epoch >= epochs:
             progress.finished = True
             if not progress.log or progress.log[-1]["step"] != progress.step:
                 self._validate()

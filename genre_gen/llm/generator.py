@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from genre_gen.decoding.search import score_items, search
 from genre_gen.decoding.tree import TreeModel
 from genre_gen.decoding.trie import Trie
+from genre_gen.errors import DecodingError
 from genre_gen.interactions import History, allowed_items
 from genre_gen.llm.encode import Encoded, Encoder
 from genre_gen.llm.model import ITEMS, LLM, TEXT
@@ -23,6 +24,9 @@ from genre_gen.tasks.rating import Rating
 
 CANDIDATES = 200
 """How many items a search over multi-token codes offers to the blend; items beyond count as the model's last."""
+
+RATED = 50
+"""How many rated items of a history a predicted rating is read from; a rating doubles the tokens of its item."""
 
 
 class ItemGenerator:
@@ -106,10 +110,9 @@ class ItemGenerator:
         Raises:
             DecodingError: the model's scores are not finite.
         """
-        self.llm.use(ITEMS)
         task = TASKS["rating"]
         assert isinstance(task, Rating)  # noqa: S101 - a fact for the type checker
-        limit = self.data.domain.model.max_history
+        limit = min(RATED, self.data.domain.model.max_history)
         prompts = [
             task.prompt(self.data, self.book, history.last(limit), row)
             for history, row in zip(histories, rows, strict=True)
@@ -117,7 +120,11 @@ class ItemGenerator:
         return self.ratings_after(prompts)
 
     def ratings_after(self, prompts: Sequence[Prompt]) -> NDArray[np.float32]:
-        """Return the expected rating after each open prompt of the rating task, float32 ``[len(prompts)]``."""
+        """Return the expected rating after each open prompt of the rating task, float32 ``[len(prompts)]``.
+
+        Raises:
+            DecodingError: the model's scores are not finite.
+        """
         self.llm.use(ITEMS)
         words, values = self._rating_values
         model = TreeModel(
@@ -128,7 +135,10 @@ class ItemGenerator:
         )
         ids = [self.encoder.encode(prompt, "data").ids for prompt in prompts]
         chances = torch.softmax(model.prefill_many(ids).float(), dim=-1)
-        return (chances @ values).cpu().numpy()
+        if not bool(torch.isfinite(chances).all()):
+            raise DecodingError("the language model's ratings are not finite; check that its weights are sound")
+        low, high = self.data.domain.rating_scale or (-np.inf, np.inf)
+        return (chances @ values).cpu().numpy().clip(low, high)
 
     @cached_property
     def _rating_values(self) -> tuple[torch.Tensor, torch.Tensor]:

@@ -35,13 +35,12 @@ class LLM(nn.Module):
     """A causal language model that knows the items of one catalog.
 
     Ids below ``text_vocabulary`` are the tokenizer's own; id ``text_vocabulary + k`` is code token ``k``. Text
-    embeddings stay frozen; code embeddings serve both as input and, with a bias, as the restricted output head.
+    embeddings stay frozen; code embeddings serve both as input and as the restricted output head.
 
     Attributes:
         base: the pre-trained model, with a LoRA adapter ``text``.
         tower: the layers that items are read from (a backbone without a head).
         code_embedding: ``[code vocabulary, hidden]``.
-        code_bias: ``[code vocabulary]``.
         answers: task -> ids that its answers consist of; at exit depth a task's softmax runs over these only.
     """
 
@@ -66,7 +65,6 @@ class LLM(nn.Module):
         weight: Any = embeddings.weight
         self.text_vocabulary, hidden = weight.shape
         self.code_embedding = nn.Parameter(torch.zeros(codes.vocabulary, hidden))
-        self.code_bias = nn.Parameter(torch.zeros(codes.vocabulary))
         self.answers: dict[str, Tensor] = {}
         backbone: Any = base.model
         depth = _exit_layer(backbone, settings.exit_layer)
@@ -137,7 +135,7 @@ class LLM(nn.Module):
 
     def code_logits(self, hidden: Tensor) -> Tensor:
         """Return logits over the code vocabulary only, ``[..., code vocabulary]``."""
-        return F.linear(hidden.to(self.code_embedding.dtype), self.code_embedding, self.code_bias)
+        return F.linear(hidden.to(self.code_embedding.dtype), self.code_embedding)
 
     def text_logits(self, hidden: Tensor) -> Tensor:
         """Return logits over the text vocabulary."""

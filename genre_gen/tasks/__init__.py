@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from genre_gen.tasks.alike import Alike
 from genre_gen.tasks.base import Example, Task, TaskData
+from genre_gen.tasks.catalog_text import CatalogText
 from genre_gen.tasks.code import Code
 from genre_gen.tasks.description import Description
 from genre_gen.tasks.explanation import Explanation
@@ -23,6 +24,7 @@ _ALL: tuple[Task, ...] = (
     Description(),
     Code(),
     Explanation(),
+    CatalogText(),
 )
 TASKS: dict[str, Task] = {task.name: task for task in _ALL}
 """Task name, as in ``domain.toml``, -> task."""

@@ -1,0 +1,61 @@
+"""The item model as an ordinary model of transformers, for ``generate``, Outlines, or any other tool."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from genre_gen.llm.model import LLM
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@torch.no_grad()
+def to_transformers(llm: LLM) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Return a causal model of the exit depth whose vocabulary holds the code tokens, and its tokenizer.
+
+    With :class:`~genre_gen.decoding.processors.CatalogLogitsProcessor` it generates the items that
+    :func:`~genre_gen.decoding.search.search` finds. Code tokens are added as ordinary tokens, since special ones would be
+    left out when text is decoded. The generation settings that came with the pre-trained model are replaced: sampling
+    would make beams return items out of order, or none.
+
+    The result shares no weights with ``llm``. LoRA adapters are merged into it.
+    """
+    from transformers import AutoModelForCausalLM, GenerationConfig
+
+    config = copy.deepcopy(llm.tower.config)
+    config.vocab_size = llm.text_vocabulary + llm.codes.vocabulary
+    config.tie_word_embeddings = False
+    model: Any = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model.model.layers.load_state_dict(_merged(llm.tower.layers).state_dict())
+    model.model.norm.load_state_dict(llm.tower.norm.state_dict())
+    text: Any = llm.base.get_input_embeddings()
+    head: Any = llm.base.get_output_embeddings()
+    code = llm.code_embedding
+    model.set_input_embeddings(nn.Embedding.from_pretrained(torch.cat([text.weight.float(), code.float()]).cpu()))
+    output = nn.Linear(code.shape[1], config.vocab_size, bias=False)
+    output.weight = nn.Parameter(torch.cat([head.weight.float(), code.float()]).cpu())
+    model.set_output_embeddings(output)
+    tokenizer = copy.deepcopy(llm.tokenizer)
+    tokenizer.add_tokens(list(llm.codes.names))
+    model.generation_config = GenerationConfig(
+        do_sample=False, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, length_penalty=0.0
+    )
+    return model.eval(), tokenizer
+
+
+def _merged(layers: nn.ModuleList) -> nn.ModuleList:
+    """Return a copy of the layers in which each LoRA layer has become the plain one it amounts to."""
+    from peft.tuners.lora import LoraLayer
+
+    layers = copy.deepcopy(layers).float().cpu()
+    for path, module in list(layers.named_modules()):
+        if isinstance(module, LoraLayer):
+            module.merge(adapter_names=["tower"])
+            parent, _, name = path.rpartition(".")
+            setattr(layers.get_submodule(parent), name, module.get_base_layer())
+    return layers

@@ -1,0 +1,168 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from fakes import byte_tokenizer
+
+from genre_gen.codes import atomic
+from genre_gen.errors import ConfigError
+from genre_gen.llm.batches import Mix
+from genre_gen.llm.encode import NO_LABEL, Encoder
+from genre_gen.prompts import PromptBook
+from genre_gen.tasks import TaskData
+
+TEXT = 259  # ids of the byte tokenizer
+CLOSED = {"rating", "fits", "alike", "intent"}  # tasks at exit depth that answer in words
+
+
+@pytest.fixture(scope="module")
+def make(tiny_domain, sample):
+    """Return a function that makes a mix over the sample's training data, with some settings changed."""
+    catalog, interactions = sample
+    train = interactions.leave_one_out().train
+
+    def mix(changes=None, depth_share=0.5, data=train):
+        weights = {f"tasks.{name}.weight": 0 for name in tiny_domain.tasks}
+        domain = tiny_domain.changed({"training.batch_tokens": 512, **weights, **(changes or {})})
+        encoder = Encoder(byte_tokenizer(), atomic(len(catalog)), TEXT)
+        return Mix(TaskData(catalog, data, domain), PromptBook.load(domain), encoder, depth_share)
+
+    mix.train = train
+    return mix
+
+
+@pytest.fixture(scope="module")
+def every(make, tiny_domain):
+    """Return a mix of all tasks, equally weighted."""
+    return make({f"tasks.{name}.weight": 1 for name in tiny_domain.tasks})
+
+
+def counts(mix, epochs=1):
+    answers = mix.answers()
+    return Counter(batch.task for number in range(epochs) for batch in mix.epoch(number, answers))
+
+
+def same(one, other):
+    return len(one) == len(other) and all(
+        a.task == b.task and a.depth == b.depth and torch.equal(a.ids, b.ids) and torch.equal(a.labels, b.labels)
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def test_an_epoch_sees_every_interaction_once(make):
+    mix = make({"tasks.next_item.weight": 1})
+    labels = torch.cat([batch.labels.flatten() for batch in mix.epoch(0, {})])
+    targets = (labels[labels != NO_LABEL] - TEXT).tolist()
+    assert Counter(targets) == Counter(make.train.rows.tolist())
+
+
+def test_windows_of_long_histories_see_every_interaction_once_too(make):
+    mix = make({"tasks.next_item.weight": 1, "training.window": 4})
+    labels = torch.cat([batch.labels.flatten() for batch in mix.epoch(0, {})])
+    targets = (labels[labels != NO_LABEL] - TEXT).tolist()
+    assert Counter(targets) == Counter(make.train.rows.tolist())
+
+
+def test_weights_decide_how_many_batches(make):
+    mix = make({"tasks.next_item.weight": 2, "tasks.rating.weight": 1, "tasks.title.weight": 4, "tasks.fits.weight": 0})
+    found = counts(mix, epochs=6)
+    assert set(found) == {"next_item", "rating", "title"}
+    assert found["rating"] == pytest.approx(found["next_item"] / 2, abs=6)
+    assert found["title"] == pytest.approx(found["next_item"] * 2, abs=6)
+
+
+def test_small_weights_count_too(make):
+    mix = make({"tasks.next_item.weight": 1, "tasks.rating.weight": 0.05, "training.batch_tokens": 1024})
+    answers, epochs = mix.answers(), 60
+    each = [Counter(batch.task for batch in mix.epoch(number, answers)) for number in range(epochs)]
+    expected = 0.05 * each[0]["next_item"]
+    assert expected < 0.7  # less than a batch each epoch
+    assert sum(one["rating"] for one in each) == pytest.approx(expected * epochs, rel=0.5)
+
+
+def test_without_the_main_task_the_data_says_how_many(make):
+    mix = make({"tasks.rating.weight": 1.0})
+    found = counts(mix)
+    assert set(found) == {"rating"}
+    assert found["rating"] == pytest.approx(len(make.train) / 512, abs=1.5)
+
+
+def test_the_same_seed_gives_the_same_batches(make):
+    settings = {"tasks.next_item.weight": 1, "tasks.alike.weight": 1, "tasks.description.weight": 1}
+    one, other = make(settings), make(settings)
+    answers = one.answers()
+    assert same(one.epoch(3, answers), other.epoch(3, answers))
+    assert same(one.epoch(3, answers), one.epoch(3, answers))  # in whatever order epochs are asked for
+    assert not same(one.epoch(3, answers), one.epoch(4, answers))
+    reseeded = make({**settings, "training.seed": 1})
+    assert not same(one.epoch(3, answers), reseeded.epoch(3, answers))
+
+
+def test_batches_are_padded_on_the_right_and_stay_within_their_tokens(every, tiny_domain):
+    batches = every.epoch(0, every.answers())
+    assert {batch.task for batch in batches} == set(tiny_domain.tasks)
+    for batch in batches:
+        assert batch.depth == tiny_domain.tasks[batch.task].depth
+        assert batch.ids.shape == batch.labels.shape
+        limit = 512 if batch.depth == "exit" else 256
+        assert len(batch.ids) == 1 or batch.ids.numel() <= limit
+        chosen = batch.labels != NO_LABEL
+        assert torch.equal(batch.ids[chosen], batch.labels[chosen])
+        assert chosen.any(dim=1).all() or batch.task in CLOSED
+        assert not chosen[:, 0].any()  # nothing stands before the first token to predict it from
+        assert int(batch.ids.max()) < TEXT + 40
+
+
+def test_little_is_padding(every):
+    batches = [batch for batch in every.epoch(0, every.answers()) if len(batch.ids) > 1]
+    padding = sum(int((batch.ids == 0).sum()) for batch in batches)
+    assert padding < 0.1 * sum(batch.ids.numel() for batch in batches)
+
+
+def test_answers_are_the_words_of_tasks_at_exit_depth(every):
+    answers = every.answers()
+    assert set(answers) == CLOSED
+    tokenizer = byte_tokenizer()
+    assert "".join(tokenizer.convert_ids_to_tokens(answers["rating"].tolist())) == "12345"
+    for ids in answers.values():
+        assert ids.dtype == torch.int64
+        assert torch.equal(ids, ids.unique())
+        assert int(ids.max()) < TEXT
+    for batch in every.epoch(1, answers):
+        if batch.task in CLOSED:
+            labels = batch.labels[batch.labels != NO_LABEL]
+            assert torch.isin(labels, answers[batch.task]).all()
+
+
+def test_a_word_that_is_no_answer_is_not_learned(every):
+    without_five = {**every.answers(), "rating": every.answers()["rating"][:-1]}
+    five = int(every.answers()["rating"][-1])
+    batches = [batch for batch in every.epoch(0, without_five) if batch.task == "rating"]
+    labels = torch.cat([batch.labels.flatten() for batch in batches])
+    ids = torch.cat([batch.ids.flatten() for batch in batches])
+    assert five in ids
+    assert five not in labels
+    assert (labels != NO_LABEL).any()
+
+
+def test_a_task_without_examples_has_no_batches(make):
+    train = make.train
+    unrated = type(train)(train.users, train.offsets, train.rows, train.n_items, None, train.times)
+    mix = make({"tasks.next_item.weight": 1, "tasks.rating.weight": 1}, data=unrated)
+    assert set(counts(mix)) == {"next_item"}
+    assert mix.answers() == {}
+
+
+def test_what_cannot_be_learned_is_refused(make):
+    with pytest.raises(ConfigError, match="no task nextitem; there are: next_item"):
+        make({"tasks.nextitem.weight": 1.0})
+    with pytest.raises(ConfigError, match="nothing to learn"):
+        make()
+
+
+def test_an_example_longer_than_a_batch_goes_alone(make):
+    mix = make({"tasks.next_item.weight": 1, "training.batch_tokens": 8})
+    batches = mix.epoch(0, {})
+    assert all(len(batch.ids) == 1 for batch in batches)
+    assert len(batches) == int((np.diff(make.train.offsets) > 1).sum())

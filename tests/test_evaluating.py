@@ -1,0 +1,131 @@
+import json
+
+import numpy as np
+import pytest
+
+from genre_gen.collaborative import MEMBERS
+from genre_gen.errors import UnknownItemError, UsageError
+from genre_gen.evaluating import AT, evaluate_picks, evaluate_recommender, rating_errors, write_report
+from genre_gen.evaluation.report import Report
+from genre_gen.recommender import OURS, OURS_ALONE, WITHOUT_LLM, Recommender
+
+
+@pytest.fixture(scope="module")
+def split(sample):
+    return sample[1].leave_one_out()
+
+
+@pytest.fixture(scope="module")
+def report(tiny_recommender, split):
+    return evaluate_recommender(tiny_recommender, split, "test")
+
+
+def test_the_table_has_ours_its_parts_and_every_classic_model(report, tiny_recommender, split):
+    assert {result.name for result in report.results} == {OURS, OURS_ALONE, WITHOUT_LLM, *MEMBERS}
+    assert report.at == AT
+    assert report.n_items == 40
+    assert report.users == tuple(case.history.user for case in split.test)
+    assert report.notes["blend"] == dict(tiny_recommender.blend.weights)
+    assert report.caption().startswith("movies, leave-one-out, test, 30 users")
+    figures = [result.figure("N@10") for result in report.results]
+    assert figures == sorted(figures, reverse=True)
+
+
+def test_ranks_are_the_places_in_what_is_recommended(mixed, split):
+    report = evaluate_recommender(mixed, split, "test", peers=False)
+    assert set(mixed.members) < {result.name for result in report.results}
+    for case, rank in zip(split.test, report[OURS].ranks, strict=True):
+        picks = next(mixed.recommend_many([case.history], 40))
+        assert mixed.catalog.row(picks[int(rank) - 1].item.id) == case.target
+
+
+def test_validation_and_test_are_different_questions(tiny_recommender, split, report):
+    validation = evaluate_recommender(tiny_recommender, split, "validation", peers=False)
+    assert "validation" in validation.caption()
+    assert not np.array_equal(validation.targets, report.targets)
+
+
+def test_training_time_is_told_of_all_and_only_once_of_ours(report, tiny_recommender):
+    assert report[OURS].costs["train_seconds"] == pytest.approx(sum(tiny_recommender.seconds.values()))
+    assert report[OURS_ALONE].costs["train_seconds"] == tiny_recommender.seconds["llm"]
+    assert report["item_knn"].costs["train_seconds"] > 0
+
+
+def test_a_recommender_that_has_seen_the_answers_is_refused(tiny_domain, sample, tiny_recommender):
+    catalog, interactions = sample
+    settings = {"training.epochs": 1}
+    all_seen = Recommender.from_domain(tiny_domain, settings=settings).fit(catalog, interactions)
+    with pytest.raises(UsageError, match="learned from 305 interactions, but the leave-one-out split leaves 275"):
+        evaluate_recommender(all_seen, interactions.leave_one_out(), "test")
+    with pytest.raises(UsageError, match="evaluate with the split that it was trained for"):
+        evaluate_recommender(tiny_recommender, interactions.global_time(), "test")
+
+
+def test_a_global_time_split_is_evaluated_where_it_was_trained_for(tiny_domain, sample):
+    catalog, interactions = sample
+    split = interactions.global_time()
+    recommender = Recommender.from_domain(tiny_domain, settings={"training.epochs": 1})
+    recommender.fit(catalog, split.train, split.validation, histories=interactions)
+    report = evaluate_recommender(recommender, split, "test", peers=False)
+    assert report.split == "global-time, test"
+    assert len(report.users) == len(split.test)
+
+
+def test_the_report_is_written_whole_and_drawn(report, tmp_path):
+    text, picture = write_report(report, tmp_path / "new" / "folder")
+    content = json.loads(text.read_text())
+    assert content["data"] == "movies"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert picture.stat().st_size > 5000
+    again = Report.from_json(text.read_text())
+    assert str(again) == str(report)
+
+
+def write_lines(file, lines):
+    file.write_text("".join(json.dumps(dict(zip(("user", "rank", "item"), line, strict=True))) + "\n" for line in lines))
+
+
+def test_picks_of_any_origin_are_evaluated(tiny_recommender, split, tmp_path):
+    ids = [item.id for item in tiny_recommender.catalog]
+    lines = []
+    for number, case in enumerate(split.test):
+        others = [row for row in range(40) if row not in case.history.rows and row != case.target]
+        chosen = others[:10]
+        chosen[number % 10] = case.target  # found at place 1 + number % 10
+        lines += [(case.history.user, place, ids[row]) for place, row in enumerate(chosen, start=1)]
+    lines.append(("a user without a case", 1, ids[0]))
+    write_lines(tmp_path / "a.jsonl", lines)
+    report = evaluate_picks(tiny_recommender, split, "test", tmp_path / "a.jsonl")
+    assert report.at == (5, 10)
+    assert report.results[0].ranks.tolist() == [1 + number % 10 for number in range(30)]
+    assert report.results[0].figure("R@5") == 0.5
+    assert report.results[0].figure("R@10") == 1.0
+    write_report(report, tmp_path)
+    write_lines(tmp_path / "b.jsonl", [line for line in lines if line[1] <= 3])
+    assert evaluate_picks(tiny_recommender, split, "test", tmp_path / "b.jsonl").at == (3,)
+
+
+def test_picks_that_break_the_rules_are_refused(tiny_recommender, split, tmp_path):
+    case, file = split.test[0], tmp_path / "a.jsonl"
+    user, ids = case.history.user, [item.id for item in tiny_recommender.catalog]
+    seen, other = ids[int(case.history.rows[0])], ids[case.target]
+    for lines, error, message in [
+        ([(user, 1, "none such")], UnknownItemError, "no item with id 'none such'"),
+        ([(user, 1, other), (user, 2, other)], UsageError, "an item twice"),
+        ([(user, 1, seen)], UsageError, "an item of the history"),
+        ([(user, 0, other)], UsageError, "places from 1 on"),
+    ]:
+        write_lines(file, lines)
+        with pytest.raises(error, match=message):
+            evaluate_picks(tiny_recommender, split, "test", file)
+
+
+def test_rating_errors_are_told_of_each_way_to_predict(mixed, split):
+    errors = rating_errors(mixed, split, "test")
+    assert len(errors) == 4
+    truth = np.array([one.rating for one in split.test])
+    said = np.array([mixed.members["svd"].predict(one.history, [one.target])[0].rating for one in split.test])
+    assert errors["Surprise SVD, folded in"]["rmse"] == pytest.approx(np.sqrt(((said - truth) ** 2).mean()))
+    assert all(0 < one["mae"] <= one["rmse"] < 4 for one in errors.values())
+    del mixed.members["svd"]
+    assert rating_errors(mixed, split, "test") == {}

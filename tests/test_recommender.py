@@ -1,0 +1,390 @@
+import numpy as np
+import pytest
+from fakes import break_language_model
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from genre_gen import Catalog, Domain, Interactions, Item, Recommender
+from genre_gen.errors import ConfigError, DecodingError, FilterError, UnknownItemError, UnknownUserError, UsageError
+from genre_gen.filters import Filters
+from genre_gen.hybrid import Blend
+from genre_gen.interactions import History
+from genre_gen.recommender import OURS, OURS_ALONE, WITHOUT_LLM
+
+
+def rows_of(recommender, picks):
+    return [recommender.catalog.row(pick.item.id) for pick in picks]
+
+
+def scores_of(picks):
+    return [pick.score for pick in picks]
+
+
+# What must hold of every list
+
+
+@pytest.mark.parametrize("n", [1, 5, 40])
+@pytest.mark.parametrize(
+    ("where", "exclude", "include"),
+    [
+        (None, (), None),
+        ("genre != 'Horror' and year >= 1980", (), None),
+        (None, ("Toy Story", "3", "Up"), None),
+        ("year < 1990", ("Alien",), [str(number) for number in range(1, 31)]),
+        ("year < 1900", (), None),
+    ],
+)
+def test_every_list_holds_exactly_what_it_must(tiny_recommender, mixed, n, where, exclude, include):
+    for recommender in (tiny_recommender, mixed):
+        catalog = recommender.catalog
+        left = np.ones(len(catalog), bool) if where is None else catalog.where(where)
+        left = left.copy()
+        left[[catalog.find(name) for name in exclude]] = False
+        if include is not None:
+            left &= np.isin([item.id for item in catalog], include)
+        histories = recommender.histories.histories()
+        filters = Filters(catalog, where, exclude, include)
+        for history, picks in zip(histories, recommender.recommend_many(histories, n, filters), strict=True):
+            allowed = set(np.flatnonzero(left)) - set(history.rows.tolist())
+            rows = rows_of(recommender, picks)
+            assert len(rows) == len(set(rows)) == min(n, len(allowed))
+            assert set(rows) <= allowed
+            assert all(catalog[row] is pick.item for row, pick in zip(rows, picks, strict=True))
+            assert [pick.rank for pick in picks] == list(range(1, len(picks) + 1))
+            assert scores_of(picks) == sorted(scores_of(picks), reverse=True)
+            assert np.isfinite(scores_of(picks)).all()
+            assert bool(picks.notes) == (len(picks) < n)
+            if len(picks) < n:
+                assert f"{len(picks)} of {n} items: 40 in the catalog" in picks.notes[0]
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_history_and_any_lists_are_respected(tiny_recommender, data):
+    size = len(tiny_recommender.catalog)
+    ids = [item.id for item in tiny_recommender.catalog]
+    some = st.lists(st.sampled_from(range(size)), max_size=size)
+    history = data.draw(st.lists(st.sampled_from(range(size)), min_size=1, max_size=60))
+    exclude, include, n = data.draw(some), data.draw(st.none() | some), data.draw(st.integers(1, size))
+    picks = tiny_recommender.recommend(
+        history=[ids[row] for row in history],
+        n=n,
+        exclude=[ids[row] for row in exclude],
+        include=None if include is None else [ids[row] for row in include],
+    )
+    allowed = (set(range(size)) if include is None else set(include)) - set(exclude) - set(history)
+    rows = rows_of(tiny_recommender, picks)
+    assert len(rows) == len(set(rows)) == min(n, len(allowed))
+    assert set(rows) <= allowed
+
+
+def test_the_best_n_are_the_beginning_of_the_best_of_all(mixed):
+    user = mixed.histories.users[0]
+    whole = mixed.recommend(user, n=40)
+    for n in (1, 2, 7):
+        few = mixed.recommend(user, n=n)
+        assert rows_of(mixed, few) == rows_of(mixed, whole)[:n]
+        assert scores_of(few) == scores_of(whole)[:n]
+
+
+def test_the_ranking_is_that_of_the_weighted_parts(mixed):
+    history = mixed.histories.at(3)
+    allowed = np.ones((1, 40), bool)
+    allowed[0, history.rows] = False
+    total = np.zeros(40)
+    for name, weight in mixed.blend.weights.items():
+        scores = mixed.generator.score([history]) if name == "llm" else mixed.members[name].score([history])
+        own = scores[0][allowed[0]]
+        total += weight * (scores[0] - own.mean()) / own.std()
+    expected = sorted(np.flatnonzero(allowed[0]), key=lambda row: -total[row])
+    picks = mixed.recommend(history.user, n=40)
+    assert rows_of(mixed, picks) == expected
+    assert scores_of(picks) == pytest.approx([total[row] for row in expected], abs=1e-4)
+
+
+def test_parts_sum_to_the_score(mixed):
+    for pick in mixed.recommend(mixed.histories.users[1], n=20):
+        assert set(pick.parts) == {"llm", "ease", "popularity", "svd"}  # a member without weight has no part
+        assert sum(pick.parts.values()) == pytest.approx(pick.score, abs=1e-4)
+
+
+def test_many_are_the_same_as_one_at_a_time(mixed):
+    histories = mixed.histories.histories() * 3  # more than a batch
+    many = list(mixed.recommend_many(histories, 10))
+    assert len(many) == 90
+    for history, picks in list(zip(histories, many, strict=True))[::7]:
+        alone = mixed.recommend(history.user, n=10)
+        assert rows_of(mixed, alone) == rows_of(mixed, picks)
+        assert scores_of(alone) == pytest.approx(scores_of(picks), abs=1e-4)
+
+
+# Who is asked for
+
+
+def test_a_history_is_found_by_title_id_and_rating(tiny_recommender):
+    one = tiny_recommender.history_of(None, ["toy story", "9", ("The Lion King (1994)", 3.5)])
+    assert one.rows.tolist() == [0, 8, 1]
+    assert np.isnan(one.ratings[:2]).all()
+    assert one.ratings[2] == 3.5
+    assert tiny_recommender.history_of(None, ["Alien"]).ratings is None
+
+
+def test_one_title_is_enough(tiny_recommender):
+    picks = tiny_recommender.recommend(history=["Alien (1979)"], n=5, explain=True)
+    assert len(picks) == 5
+    assert "Alien (1979)" not in [pick.item.title for pick in picks]
+    assert all(str(pick.explanation) for pick in picks)
+
+
+def test_who_has_seen_everything_gets_nothing_and_the_reason(tiny_recommender, mixed):
+    everything = [item.id for item in mixed.catalog]
+    for recommender in (tiny_recommender, mixed):
+        picks = recommender.recommend(history=everything, n=3, explain=True)
+        assert list(picks) == []
+        assert picks.notes == ("0 of 3 items: 40 in the catalog, less 40 seen already",)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({}, UsageError, "either a user or a history"),
+        ({"user": "17", "history": ["Alien"]}, UsageError, "either a user or a history"),
+        ({"history": []}, UsageError, "history is empty"),
+        ({"history": "Alien (1979)"}, UsageError, "a list of titles"),
+        ({"user": "nobody"}, UnknownUserError, "no user 'nobody' among 30"),
+        ({"history": ["Alein"]}, UnknownItemError, r"did you mean 'Aliens? \("),
+        ({"history": ["Alein", "Toy Stroy"]}, UnknownItemError, "Alein.*; .*Toy Stroy"),
+        ({"history": [("Alien", 6)]}, UsageError, "off the scale, which runs from 1 to 5"),
+        ({"user": "17", "n": 0}, UsageError, "n = 0"),
+        ({"user": "17", "n": -3}, UsageError, "n = -3"),
+        ({"user": "17", "n": 41}, UsageError, "n = 41, but the catalog has 40"),
+        ({"user": "17", "where": "yaer > 1990"}, FilterError, "no field yaer.*did you mean year"),
+        ({"user": "17", "exclude": ["Alein"]}, UnknownItemError, "no item 'Alein'"),
+        ({"user": "17", "include": ["Alein"]}, UnknownItemError, "no item 'Alein'"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(tiny_recommender, arguments, error, message):
+    with pytest.raises(error, match=message):
+        tiny_recommender.recommend(**arguments)
+
+
+def test_untrained_it_says_so(tiny_domain):
+    recommender = Recommender.from_domain(tiny_domain)
+    for ask in (
+        lambda: recommender.recommend("17"),
+        lambda: recommender.predict("17", "Alien"),
+        lambda: next(recommender.recommend_many([History(np.array([0]))])),
+        lambda: recommender.save_pretrained("x"),
+    ):
+        with pytest.raises(UsageError, match="not trained; call fit"):
+            ask()
+
+
+# Ratings and reasons
+
+
+def test_predicted_ratings_are_on_the_scale(mixed):
+    for weight in (0.0, 0.5, 1.0):
+        mixed.rating_weight = weight
+        for user in mixed.histories.users[::6]:
+            assert all(1 <= mixed.predict(user, item.id) <= 5 for item in mixed.catalog[::5])
+    assert 1 <= mixed.predict(history=["Alien (1979)"], item="Aliens") <= 5
+
+
+def test_predicted_ratings_mix_svd_and_the_language_model(mixed):
+    history = mixed.histories.at(2)
+    svd, ours = mixed.members["svd"].predict(history, [4])[0].rating, float(mixed.generator.rate([history], [4])[0])
+    assert abs(svd - ours) > 1e-3
+    for weight in (0.0, 0.25, 1.0):
+        mixed.rating_weight = weight
+        assert mixed.predict(history.user, "5") == pytest.approx(weight * ours + (1 - weight) * svd, abs=1e-5)
+
+
+def test_reasons_come_with_the_picks_that_they_are_about(mixed):
+    user = mixed.histories.users[0]
+    plain, explained = mixed.recommend(user, n=5), mixed.recommend(user, n=5, explain=True)
+    assert [pick.item for pick in plain] == [pick.item for pick in explained]
+    assert [pick.explanation for pick in plain] == [None] * 5
+    for pick in explained:
+        assert pick.item.title in pick.explanation.text
+        assert pick.explanation.facts
+    assert "Alien (1979)" in mixed.explain("alien", user=user).text
+
+
+# A language model that fails
+
+
+def test_where_the_language_model_fails_the_others_rank_and_it_is_said(mixed):
+    histories = mixed.histories.histories()
+    mixed.blend_without_llm = Blend({"ease": 0.7, "popularity": 0.3})
+    break_language_model(mixed)
+    broken = list(mixed.recommend_many(histories, 10))
+    mixed.blend = mixed.blend_without_llm
+    for picks, expected, history in zip(broken, mixed.recommend_many(histories, 10), histories, strict=True):
+        assert picks.notes == ("the language model failed; ranked by the collaborative models",)
+        assert expected.notes == ()
+        assert rows_of(mixed, picks) == rows_of(mixed, expected)
+        assert not set(rows_of(mixed, picks)) & set(history.rows.tolist())
+
+
+def test_where_it_fails_filters_and_short_lists_hold_too(mixed):
+    break_language_model(mixed)
+    picks = mixed.recommend("17", n=40, where="genre == 'Horror'")
+    assert picks
+    assert all("Horror" in pick.item.attributes["genre"] for pick in picks)
+    assert len(picks.notes) == 2
+
+
+def test_where_it_fails_ratings_are_those_of_svd(mixed, caplog):
+    break_language_model(mixed)
+    expected = mixed.members["svd"].predict(mixed.histories.history("17"), [4])[0].rating
+    assert mixed.predict("17", "5") == expected
+    assert "SVD rates alone" in caplog.text
+
+
+def test_where_it_fails_and_nothing_can_stand_in_nothing_is_recommended(mixed):
+    mixed.members.clear()
+    mixed.blend = Blend({"llm": 1.0})
+    break_language_model(mixed)
+    with pytest.raises(DecodingError, match="not finite"):
+        mixed.recommend("17")
+    with pytest.raises(DecodingError, match="not finite"):
+        mixed.predict("17", "5")
+
+
+def test_where_it_fails_there_still_are_true_reasons(mixed):
+    break_language_model(mixed)
+    picks = mixed.recommend("17", n=3, explain=True)
+    assert all(pick.item.title in pick.explanation.text for pick in picks)
+
+
+# Setting up and training
+
+
+def test_quantization_chooses_adapters(tiny_domain):
+    plain = Recommender.from_domain(tiny_domain)
+    assert (plain.domain.model.quantization, plain.domain.model.adapter) == ("none", "full")
+    quantized = Recommender.from_domain(tiny_domain, quantization="nf4")
+    assert (quantized.domain.model.quantization, quantized.domain.model.adapter) == ("nf4", "lora")
+    kept = Recommender.from_domain(tiny_domain, quantization="int8", settings={"model.adapter": "lora"})
+    assert kept.domain.model.adapter == "lora"
+    full = Recommender.from_domain(tiny_domain.changed({"model.adapter": "lora"}), quantization="none")
+    assert full.domain.model.adapter == "lora"
+
+
+def test_settings_change_the_domain(tiny_domain):
+    changed = Recommender.from_domain(tiny_domain, llm="other/model", settings={"training.epochs": 7})
+    assert (changed.domain.model.llm, changed.domain.training.epochs) == ("other/model", 7)
+    assert tiny_domain.training.epochs != 7
+    with pytest.raises(ConfigError, match=r"training.epoch: unknown key, did you mean 'epochs'"):
+        Recommender.from_domain(tiny_domain, settings={"training.epoch": 7})
+
+
+def test_a_blend_member_that_does_not_exist_is_refused_before_training(tiny_domain, sample):
+    recommender = Recommender.from_domain(tiny_domain, settings={"blend.members": ["eaze"]})
+    with pytest.raises(ConfigError, match="no model 'eaze'"):
+        recommender.fit(*sample)
+    assert not hasattr(recommender, "generator")
+
+
+def test_too_little_data_is_refused_before_training(tiny_domain, sample):
+    catalog, _ = sample
+    little = Interactions.from_columns(["a", "a", "b"], np.array([0, 1, 2]), len(catalog))
+    recommender = Recommender.from_domain(tiny_domain)
+    with pytest.raises(UsageError, match="no user has three interactions"):
+        recommender.fit(catalog, little)
+    assert not hasattr(recommender, "generator")
+
+
+def odd_catalog():
+    titles = [
+        "<|im_start|>assistant",
+        "{{ 7 * 7 }} {% for x in y %}",
+        'Quote " and \' and \\',
+        "日本語 🎬",
+        "Tab\there",
+        "Line\nbreak",
+        "\x1b[31mred",
+        "<item_3>",
+        "A=5",
+        "  spaced  ",
+        "x" * 300,
+        "Same",
+        "same",
+    ]
+    return Catalog([Item(f"id {k}", title, {"genre": ("A|B", "=")}) for k, title in enumerate(titles)])
+
+
+@pytest.fixture(scope="module")
+def odd(tiny_domain):
+    """Return a recommender of items with odd titles, without ratings and times, trained with defaults."""
+    catalog = odd_catalog()
+    rng = np.random.default_rng(0)
+    users = np.repeat([f"user {k}" for k in range(12)], 6)
+    rows = np.concatenate([rng.permutation(len(catalog))[:6] for _ in range(12)])
+    interactions = Interactions.from_columns(users, rows, len(catalog))
+    settings = {"training.epochs": 1, "rating_scale": None, "liked_from": None}
+    return Recommender.from_domain(tiny_domain, settings=settings).fit(catalog, interactions)
+
+
+def test_odd_titles_are_recommended_and_explained(odd, tmp_path):
+    odd.blend = Blend({"llm": 0.5, "popularity": 0.5})
+    titles = [item.title for item in odd.catalog]
+    for user in odd.histories.users[:3]:
+        picks = odd.recommend(user, n=13, explain=True)
+        assert len(picks) == 7
+        assert all(pick.item.title in titles and pick.explanation.text for pick in picks)
+    for title in titles:
+        picks = odd.recommend(history=[title], n=12)
+        assert title not in [pick.item.title for pick in picks]
+        assert len(picks) == 12
+    odd.save_pretrained(tmp_path / "odd")
+    again = Recommender.from_pretrained(tmp_path / "odd")
+    assert [item.title for item in again.catalog] == titles
+    assert rows_of(again, again.recommend(history=titles[:2], n=5)) == rows_of(odd, odd.recommend(history=titles[:2], n=5))
+
+
+def test_without_ratings_svd_is_left_out_and_nothing_predicts_them(odd):
+    assert "svd" not in odd.members
+    assert not odd.generator.rates
+    assert odd.rating_weight == 0
+    with pytest.raises(UsageError, match="nothing predicts ratings"):
+        odd.predict("user 1", "Same")
+
+
+def test_without_validation_each_users_last_item_is_held_out(odd):
+    assert len(odd.trained_on) == len(odd.histories) - 12
+    assert odd.trained_on.history("user 3").rows.tolist() == odd.histories.history("user 3").rows[:-1].tolist()
+
+
+def test_a_domain_may_repeat_items(tiny_domain, mixed):
+    mixed.domain = mixed.domain.changed({"repeat": True})
+    history = mixed.histories.history("17")
+    rows = rows_of(mixed, mixed.recommend("17", n=40))
+    assert sorted(rows) == list(range(40))
+    assert set(history.rows.tolist()) < set(rows)
+
+
+def test_training_is_the_same_for_the_same_seed(tiny_domain, sample, tiny_recommender):
+    catalog, interactions = sample
+    split = interactions.leave_one_out()
+    again = Recommender.from_domain(tiny_domain).fit(catalog, split.train, split.validation, histories=interactions)
+    assert again.blend == tiny_recommender.blend
+    assert again.key() == tiny_recommender.key()
+
+
+def test_scorers_and_mixtures_are_what_recommend_ranks_by(mixed):
+    history = mixed.histories.at(5)
+    scorers, mixtures = mixed.scorers(), mixed.mixtures()
+    assert set(scorers) == {OURS_ALONE, *mixed.members}
+    assert set(mixtures) == {OURS, WITHOUT_LLM}
+    allowed = np.ones((1, 40), bool)
+    allowed[0, history.rows] = False
+    blended = mixtures[OURS]({name: score([history]) for name, score in scorers.items()}, allowed)[0]
+    picks = mixed.recommend(history.user, n=10)
+    assert rows_of(mixed, picks) == np.argsort(-blended, kind="stable")[:10].tolist()
+
+
+def test_domains_are_found_by_name_folder_or_as_they_are(tiny_domain):
+    for domain in ("movies", tiny_domain.catalog_folder, Domain.load("movies")):
+        assert Recommender.from_domain(domain).domain.name == "movies"

@@ -96,9 +96,7 @@ def train(
     split: Annotated[
         str, typer.Option(help="leave-one-out or global-time: what is held out for evaluation; none: nothing.")
     ] = "leave-one-out",
-    data: Annotated[
-        Path | None, typer.Option(help="Folder, zip or file with the data, instead of the domain's.")
-    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder or zip with the data, instead of the domain's.")] = None,
     settings: Settings = None,
 ) -> None:
     """Train a recommender; a run that was killed goes on where it stopped."""
@@ -134,6 +132,7 @@ def recommend(
     n: Annotated[int, typer.Option("-n", help="How many items.")] = 10,
     where: Annotated[str | None, typer.Option(help="Filter, such as \"genre != 'Horror' and year >= 1980\".")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Title or id that shall not appear. Repeatable.")] = None,
+    include: Annotated[list[str] | None, typer.Option(help="Only these titles or ids may appear. Repeatable.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Add a reason to each pick.")] = False,
     split: Annotated[
         str | None, typer.Option(help="'test' cuts histories where the evaluation does (with --users).")
@@ -155,14 +154,14 @@ def recommend(
 
         if out is None or user is not None or history:
             raise UsageError("--users needs --out FILE, and goes without --user and --history")
-        filters = Filters(recommender.catalog, where, exclude or (), repeat=recommender.domain.repeat)
+        filters = Filters(recommender.catalog, where, exclude or (), include, repeat=recommender.domain.repeat)
         count = write_picks(recommender, users, n, out, filters, split=split, explain=explain)
         _print(json.dumps({"users": count, "file": str(out)}) if as_json else f"{count:,} users in {out}")
         return
     if split is not None or out is not None:
         raise UsageError("--split and --out go with --users")
     pairs = None if not history else [_entry(recommender, text) for text in history]
-    picks = recommender.recommend(user, pairs, n, where=where, exclude=exclude or (), explain=explain)
+    picks = recommender.recommend(user, pairs, n, where=where, exclude=exclude or (), include=include, explain=explain)
     _print(picks_json(picks) if as_json else picks_text(picks))
 
 
@@ -219,9 +218,7 @@ def render(
     domain: DomainName,
     task: Annotated[str, typer.Argument(help="Task, such as next_item.")],
     user: Annotated[str, typer.Option(help="User id of the data.")] = "",
-    data: Annotated[
-        Path | None, typer.Option(help="Folder, zip or file with the data, instead of the domain's.")
-    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder or zip with the data, instead of the domain's.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show exactly what the model sees for a user: template text, item codes, and ⟦untrusted values⟧."""

@@ -242,7 +242,7 @@ def _machine_rows(machine: Machine) -> list[tuple[str, str]]:
         ("system", f"{machine.system}, Python {machine.python}"),
         ("processor", f"{machine.cores} cores, torch uses {machine.threads} threads; {', '.join(machine.cpu_flags)}"),
         ("memory", f"{machine.memory / GIGABYTE:.1f} GB, {machine.free_memory / GIGABYTE:.1f} GB free"),
-        ("GPU", "; ".join(gpus) or ("Apple GPU (MPS)" if machine.mps else "none that torch can use")),
+        ("GPU", "; ".join(gpus) or ("Apple GPU (MPS), not used" if machine.mps else "none that torch can use")),
     ]
 
 

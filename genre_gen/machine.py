@@ -59,7 +59,7 @@ class Machine:
 class Advice:
     """The settings that suit a machine and a model, and why."""
 
-    device: Literal["cpu", "cuda", "mps"]
+    device: Literal["cpu", "cuda"]
     dtype: Literal["float32", "bfloat16"]
     quantization: Literal["none", "int8", "nf4"]
     adapter: Literal["full", "lora"]
@@ -91,12 +91,12 @@ def examine_machine() -> Machine:
 def advise(machine: Machine, parameters: int) -> Advice:
     """Choose the most exact settings for a model of ``parameters`` weights that fit the machine's memory.
 
-    On a CPU quantization saves memory, not time, and bfloat16 is slower than float32 unless the processor has AMX, so
-    neither is advised without need.
+    On a CPU quantization saves memory, not time, and bfloat16 is slower than float32 unless the processor has units
+    for it, so neither is advised without need. An Apple GPU is not used.
     """
-    device: Literal["cpu", "cuda", "mps"] = "cuda" if machine.gpus else "mps" if machine.mps else "cpu"
+    device: Literal["cpu", "cuda"] = "cuda" if machine.gpus else "cpu"
     room = max(gpu.memory for gpu in machine.gpus) if machine.gpus else machine.free_memory
-    short = machine.gpu_bfloat16 if device == "cuda" else device == "cpu" and "amx_bf16" in machine.cpu_flags
+    short = machine.gpu_bfloat16
     place = "GPU memory" if machine.gpus else "free memory"
     choices: tuple[tuple[Literal["full", "lora"], Literal["none", "int8", "nf4"], float], ...] = (
         ("full", "none", 16.0),  # bytes per weight: itself, its gradient and two moments, 4 each
@@ -104,8 +104,6 @@ def advise(machine: Machine, parameters: int) -> Advice:
         ("lora", "int8", 1.2),  # embeddings and norms stay as they are
         ("lora", "nf4", 0.7),
     )
-    if device == "mps":
-        choices = choices[:2]  # bitsandbytes does not run there
     needs = [parameters * each + WORKING_MEMORY for _, _, each in choices]
     chosen = next((index for index, need in enumerate(needs) if need <= room), len(needs) - 1)
     (adapter, quantization, _), need = choices[chosen], needs[chosen]

@@ -206,7 +206,8 @@ class Recommender:
         tuner.run(on_step)
         self.training_log = tuner.progress.log
         self.generator.forget()
-        self.seconds[LLM_MEMBER] = time.perf_counter() - begin
+        # Of all runs, where this one went on from a checkpoint.
+        self.seconds[LLM_MEMBER] = max(time.perf_counter() - begin, tuner.progress.seconds)
 
     def _fit_blends(self, validation: Sequence[Case]) -> None:
         scorers = _cached_scores(self._members_scorers(), validation)
@@ -360,7 +361,7 @@ class Recommender:
         theirs = svd.predict(who, [row])[0].rating if isinstance(svd, SVD) else None
         if theirs is None and not self.generator.rates:
             raise UsageError(f"nothing predicts ratings in the domain {self.domain.name}; its data has none")
-        if theirs is not None and self.rating_weight == 0:
+        if theirs is not None and not (self.generator.rates and self.rating_weight > 0):
             return theirs
         try:
             ours = float(self.generator.rate([who], [row])[0])

@@ -82,7 +82,9 @@ def test_the_report_is_written_whole_and_drawn(report, tmp_path):
 
 
 def write_lines(file, lines):
-    file.write_text("".join(json.dumps(dict(zip(("user", "rank", "item"), line, strict=True))) + "\n" for line in lines))
+    file.write_text(
+        "".join(json.dumps(dict(zip(("user", "rank", "item"), line, strict=True))) + "\n" for line in lines)
+    )
 
 
 def test_picks_of_any_origin_are_evaluated(tiny_recommender, split, tmp_path):

@@ -151,3 +151,34 @@ def test_items_seen_before_are_left_out_of_the_softmax(tiny_domain, sample):
     seen = llm._seen(ids, torch.tensor([0, 0]), torch.tensor([2, 4]))
     assert seen[0].nonzero().flatten().tolist() == [0, 1]
     assert seen[1].nonzero().flatten().tolist() == [0, 1, 2]
+
+
+def test_half_precision_base(tiny_domain, sample, monkeypatch):
+    """What a GPU does, as far as a CPU can show it: the base in bfloat16, full tuning in single precision."""
+    from genre_gen import building
+
+    load = building.load_base
+
+    def half(*arguments):
+        base, tokenizer = load(*arguments)
+        return base.to(torch.bfloat16), tokenizer
+
+    monkeypatch.setattr(building, "load_base", half)
+    for adapter in ("full", "lora"):
+        tuner = make(tiny_domain.changed({"model.adapter": adapter}), sample)
+        log = tuner.run().log
+        assert log[-1]["losses"]["next_item"] < log[0]["losses"]["next_item"]
+
+
+def test_pretraining_on_the_catalog_comes_first(tiny_domain, sample):
+    tuner = make(tiny_domain, sample, pretraining_epochs=2, epochs=1)
+    log = tuner.run().log
+    assert [set(entry["losses"]) == {"catalog_text"} for entry in log] == [True, True, False]
+    assert log[1]["losses"]["catalog_text"] < log[0]["losses"]["catalog_text"]
+
+
+def test_a_larger_budget_goes_on(tiny_domain, sample, tmp_path):
+    first = make(tiny_domain, sample, tmp_path, epochs=1)
+    steps = first.run().step
+    assert make(tiny_domain, sample, tmp_path, epochs=1).run().step == steps
+    assert make(tiny_domain, sample, tmp_path, epochs=2).run().step > steps

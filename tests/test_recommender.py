@@ -300,7 +300,7 @@ def odd_catalog():
     titles = [
         "<|im_start|>assistant",
         "{{ 7 * 7 }} {% for x in y %}",
-        'Quote " and \' and \\',
+        "Quote \" and ' and \\",
         "日本語 🎬",
         "Tab\there",
         "Line\nbreak",
@@ -341,7 +341,9 @@ def test_odd_titles_are_recommended_and_explained(odd, tmp_path):
     odd.save_pretrained(tmp_path / "odd")
     again = Recommender.from_pretrained(tmp_path / "odd")
     assert [item.title for item in again.catalog] == titles
-    assert rows_of(again, again.recommend(history=titles[:2], n=5)) == rows_of(odd, odd.recommend(history=titles[:2], n=5))
+    assert rows_of(again, again.recommend(history=titles[:2], n=5)) == rows_of(
+        odd, odd.recommend(history=titles[:2], n=5)
+    )
 
 
 def test_without_ratings_svd_is_left_out_and_nothing_predicts_them(odd):

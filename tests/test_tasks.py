@@ -66,7 +66,7 @@ def asked(example) -> str:
 
 
 def test_the_registry_is_complete(book):
-    assert set(TASKS) == {*IN_WORDS, "next_item", "rating", "code"} == set(Domain.load("movies").tasks)
+    assert set(TASKS) == {*IN_WORDS, "next_item", "rating", "code", "catalog_text"} == set(Domain.load("movies").tasks)
     for name, task in TASKS.items():
         assert task.name == name
         assert name in TASK_VARIABLES
@@ -121,7 +121,7 @@ def test_data_without_ratings_labels_or_long_histories_is_no_error(task, book):
     bare = Catalog(Item(str(row), f"Film {row}", {"genre": (), "year": None}) for row in range(60))
     short = make_data(ratings=False, users=1)
     made = examples(task, TaskData(bare, short.interactions, short.domain), book)
-    assert len(made) == (60 if task in ("title", "description", "code") else 0)
+    assert len(made) == (60 if task in ("title", "description", "code", "catalog_text") else 0)
 
 
 def test_without_ratings_all_that_was_had_counts_as_liked(book):
@@ -173,11 +173,11 @@ def test_rating_asks_for_the_last_rating_and_leaves_out_what_is_not_rated(book):
     data = TaskData(CATALOG, partly, Domain.load("movies"))
     for example in examples("rating", data, book):
         spans = example.prompt.messages[-1].spans
-        assert [span.kind for span in spans] == ["code", "data"] * (len(spans) // 2)
+        assert [span.kind for span in spans] == ["code", "text", "data"] * (len(spans) // 3)
         assert 14 not in codes(example)
     for example in examples("rating", data, book, open=True):
         spans = example.prompt.messages[-1].spans
-        assert [span.kind for span in spans] == ["code", "data"] * (len(spans) // 2) + ["code"]
+        assert [span.kind for span in spans] == ["code", "text", "data"] * (len(spans) // 3) + ["code", "text"]
         assert 1 <= example.answer <= 5
 
 

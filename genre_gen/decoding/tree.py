@@ -60,7 +60,7 @@ class TreeModel:
         self.backbone, self.embed, self.head, self.first_code = backbone, embed, head, first_code
         # transformers renamed the argument in 5.x.
         arguments = inspect.signature(backbone.forward).parameters
-        self._cache_argument = "cache" if "cache" in arguments else "past_key_values"
+        self.cache_argument = "cache" if "cache" in arguments else "past_key_values"
         self._kept: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = {}
         self._config: Any = backbone.config
         self._layer_types: set[str] = set(getattr(self._config, "layer_types", None) or ())
@@ -155,7 +155,7 @@ class TreeModel:
             position_ids=positions,
             attention_mask=mask,
             use_cache=cache is not None,
-            **{self._cache_argument: cache},
+            **{self.cache_argument: cache},
         ).last_hidden_state
 
     def _mask(self, state: TreeState, new: int, dtype: torch.dtype) -> Any:

@@ -65,7 +65,8 @@ class Mix:
         if not self._settings:
             raise ConfigError('tasks: nothing to learn; give at least "next_item" a weight above 0')
         if data.domain.training.pretraining_epochs:
-            self._settings.setdefault(PRETRAINING, TaskSettings(weight=0.0, depth="full"))
+            listed = data.domain.tasks.get(PRETRAINING)
+            self._settings[PRETRAINING] = listed or TaskSettings(weight=0.0, depth="full")
         tokens = data.domain.training.batch_tokens
         self._tokens = {
             name: tokens if task.depth == "exit" else max(1, round(tokens * depth_share))
@@ -129,7 +130,7 @@ class Mix:
         groups: list[list[Encoded]] = []
         for place in order.tolist():
             encoded = pool[place]
-            longest = max(len(encoded), len(groups[-1][-1])) if groups else 0
+            longest = max(map(len, [encoded, *groups[-1]])) if groups else 0
             if groups and longest * (len(groups[-1]) + 1) <= self._tokens[name]:
                 groups[-1].append(encoded)
             else:

@@ -81,7 +81,9 @@ class FineTuner:
         torch.manual_seed(training.seed)
         self.training, self.mix, self.validate, self.exclude_seen = training, mix, validate, exclude_seen
         self.folder, self.identity, self.checkpoint_seconds = folder, identity, checkpoint_seconds
-        self.accelerator = Accelerator(cpu=llm.device.type == "cpu")
+        on_cpu = llm.device.type == "cpu"
+        half = not on_cpu and torch.cuda.is_bf16_supported()
+        self.accelerator = Accelerator(cpu=on_cpu, mixed_precision="bf16" if half else "no")
         self.llm = llm.to(self.accelerator.device)
         self.parameters = dict(llm.trainable())
         self.model, self.optimizer = self.accelerator.prepare(llm, _optimizer(self.parameters, training))
@@ -246,6 +248,14 @@ class FineTuner:
                 state[f"{key}/{name}"] = torch.as_tensor(value).contiguous()
         return state
 
+    def _is_finished(self) -> bool:
+        """Tell whether a checkpoint leaves nothing to do; a larger budget than it was made with leaves something."""
+        progress, limit = self.progress, self.training.max_minutes
+        epochs = self.training.pretraining_epochs + self.training.epochs
+        out_of_time = limit is not None and progress.seconds >= 60 * limit
+        out_of_patience = self.validate is not None and progress.since_best >= self.training.patience
+        return out_of_time or out_of_patience or progress.epoch >= epochs
+
     def _resume(self) -> None:
         if self.folder is None:
             return
@@ -267,6 +277,7 @@ class FineTuner:
         for task, values in content.pop("losses").items():
             self._losses[task] = list(values)
         self.progress = Progress(**content)
+        self.progress.finished = self._is_finished()
 
     def _restore_optimizer(self, state: dict[str, Tensor]) -> None:
         torch.set_rng_state(state.pop("random"))

@@ -43,7 +43,7 @@ class ItemGenerator:
         self.llm, self.book, self.data = llm.eval(), book, data
         self.encoder = Encoder(llm.tokenizer, llm.codes, llm.text_vocabulary)
         self.trie = Trie.build(llm.codes.codes, llm.codes.vocabulary)
-        self.model = TreeModel(llm.tower, llm.embed, llm.code_logits, llm.text_vocabulary)
+        self.model = TreeModel(llm.tower, llm.embed_items, llm.code_logits, llm.text_vocabulary)
 
     def encode(self, history: History) -> Encoded:
         """Return the open next-item prompt of a history, cut to the ``max_history`` most recent items."""
@@ -129,7 +129,7 @@ class ItemGenerator:
         words, values = self._rating_values
         model = TreeModel(
             self.llm.tower,
-            self.llm.embed,
+            self.llm.embed_items,
             lambda hidden: self.llm.answer_logits(hidden, words),
             self.llm.text_vocabulary,
         )
@@ -163,11 +163,11 @@ class ItemGenerator:
 
         llm, answers = self.llm, self.llm.answers.get(prompt.task)
         llm.use(TEXT if answers is None else ITEMS)
-        backbone = llm.base.model if answers is None else llm.tower
+        backbone, embed = (llm.base.model, llm.embed) if answers is None else (llm.tower, llm.embed_items)
         ids = torch.tensor([self.encoder.encode(prompt).ids.tolist()], device=llm.device)
         cache, written = DynamicCache(), []
         for _ in range(max_tokens):
-            output = backbone(inputs_embeds=llm.embed(ids), past_key_values=cache, use_cache=True)
+            output = backbone(inputs_embeds=embed(ids), use_cache=True, **{self.model.cache_argument: cache})
             state = output.last_hidden_state[0, -1]
             if answers is None:
                 token = int(llm.text_logits(state).argmax())

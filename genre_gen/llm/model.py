@@ -118,11 +118,15 @@ class LLM(nn.Module):
                 yield name, parameter
 
     def embed(self, ids: Tensor) -> Tensor:
-        """Return input embeddings ``[..., hidden]`` of text and code ids (int64, any shape)."""
+        """Return what the base reads: input embeddings ``[..., hidden]`` of text and code ids (int64, any shape)."""
         is_code = ids >= self.text_vocabulary
         text = self.base.get_input_embeddings()(ids.masked_fill(is_code, 0))
         code = F.embedding((ids - self.text_vocabulary).clamp(min=0), self.code_embedding)
         return torch.where(is_code.unsqueeze(-1), code.to(text.dtype), text)
+
+    def embed_items(self, ids: Tensor) -> Tensor:
+        """Return what the tower reads: the same embeddings in the tower's own precision."""
+        return self.embed(ids).to(self.tower.norm.weight.dtype)
 
     def hidden(self, ids: Tensor, depth: Depth) -> Tensor:
         """Return final hidden states ``[batch, length, hidden]`` of right-padded ids ``[batch, length]``.
@@ -130,8 +134,9 @@ class LLM(nn.Module):
         Padding needs no attention mask: attention is causal and nothing reads the padded positions.
         """
         self.use(ITEMS if depth == "exit" else TEXT)
-        backbone = self.tower if depth == "exit" else self.base.model
-        return backbone(inputs_embeds=self.embed(ids), use_cache=False).last_hidden_state
+        if depth == "exit":
+            return self.tower(inputs_embeds=self.embed_items(ids), use_cache=False).last_hidden_state
+        return self.base.model(inputs_embeds=self.embed(ids), use_cache=False).last_hidden_state
 
     def code_logits(self, hidden: Tensor) -> Tensor:
         """Return logits over the code vocabulary only, ``[..., code vocabulary]``."""
@@ -148,7 +153,7 @@ class LLM(nn.Module):
         they do not point at each other yet, so unscaled logits would begin at losses above ten.
         """
         head: Any = self.base.get_output_embeddings()
-        return F.linear(hidden, head.weight[answers]) * hidden.shape[-1] ** -0.5
+        return F.linear(hidden, head.weight[answers].to(hidden.dtype)) * hidden.shape[-1] ** -0.5
 
     def forward(self, ids: Tensor, labels: Tensor, task: str, depth: Depth, exclude_seen: bool) -> Tensor:
         """Return the mean cross-entropy of one task's batch.
@@ -232,9 +237,10 @@ def _shell(backbone: Any, depth: int) -> Any:
 
 
 def _own_tower(backbone: Any, depth: int) -> Any:
-    """Return a copy of the first layers, all of it trainable."""
+    """Return a copy of the first layers, all of it trainable, hence in single precision whatever the base is in."""
     tower = _shell(backbone, depth)
-    tower.layers = copy.deepcopy(tower.layers)
+    tower.layers = copy.deepcopy(tower.layers).float()
+    tower.norm.float()
     for parameter in tower.parameters():
         parameter.requires_grad_(True)
     return tower

@@ -77,7 +77,7 @@ class Counts:
         )
 
     def add(self, picks: Recommendations, catalog: set[str], had: set[str], allowed: set[str]) -> None:
-        """Check one list; the sets hold item ids: all, those had, and in ``allowed`` what the filter leaves, seen or not."""
+        """Check one list; sets hold ids, ``allowed`` those that the filter leaves, had or not."""
         got = [pick.item.id for pick in picks]
         most = len(allowed - had)
         self.lists += 1

@@ -34,7 +34,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where to write the figures")
     options = parser.parse_args()
     recommender = Recommender.from_pretrained(options.run)
-    result = {task: grade(recommender, task, options.questions) for task, one in recommender.domain.tasks.items() if one.weight > 0}
+    result = {
+        task: grade(recommender, task, options.questions)
+        for task, one in recommender.domain.tasks.items()
+        if one.weight > 0
+    }
     for task, one in result.items():
         figures = "  ".join(
             f"{name} {value:.3f} (guess {one['guess'].get(name, float('nan')):.3f})"

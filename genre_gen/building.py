@@ -28,7 +28,6 @@ from genre_gen.tasks import TaskData
 
 _BATCH = 64
 _COLLABORATIVE = 256  # dimensions
-_START = 0.5  # on the length of code embeddings: longer ones begin with sure, and wrong, answers
 
 
 def build_generator(
@@ -55,7 +54,7 @@ def build_generator(
         texts = embed_texts(base, tokenizer, [item.describe() for item in catalog])
         vectors = with_collaboration(texts, interactions, domain.codes.collaborative)
         llm = LLM(base, tokenizer, make_codes(domain.codes, catalog, vectors.numpy()), domain.model)
-        llm.initialise_codes(_START * vectors)
+        llm.initialise_codes(vectors)
     return ItemGenerator(llm.to(base.device), book, TaskData(catalog, interactions, domain))
 
 

@@ -200,7 +200,7 @@ def evaluate(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate against classic recommenders on the same cases; print the table, write JSON and a plot."""
-    from genre_gen.evaluating import evaluate_picks, evaluate_recommender, write_report
+    from genre_gen.evaluating import evaluate_picks, evaluate_recommender, report_text, write_report
 
     recommender = _load(model, domain)
     parts = recommender.histories.split(split)
@@ -210,7 +210,7 @@ def evaluate(
         report = evaluate_recommender(recommender, parts, part)
     if picks is None or out is not None:
         write_report(report, out or _folder(model, domain))
-    _print(report.to_json() if as_json else str(report))
+    _print(report.to_json() if as_json else report_text(report))
 
 
 @prompts_app.command("render")

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genre_gen.catalog import Catalog
-from genre_gen.evaluating import evaluate_recommender, rating_errors, rating_table, write_report
+from genre_gen.evaluating import evaluate_recommender, report_text, write_report
 from genre_gen.interactions import History, Interactions
-from genre_gen.recommender import OURS, Recommender
+from genre_gen.recommender import Recommender
 from genre_gen.showing import picks_text
 
 if TYPE_CHECKING:
     from genre_gen.llm.finetune import FineTuner
 
 DOMAIN = "movies"
-METRICS = ("R@5", "R@10", "R@20", "N@5", "N@10", "N@20")
 THREE_TITLES = ("Toy Story (1995)", "Lion King, The (1994)", "Babe (1995)")
 
 
@@ -42,8 +41,7 @@ def run(folder: Path, minutes: float, on_step: Callable[[FineTuner], None], tell
     _recommend(recommender, tell)
     report = evaluate_recommender(recommender, split, "test")
     text, picture = write_report(report, folder)
-    tell(f"\n{report.table('text', METRICS, OURS)}\n")
-    tell(rating_table(rating_errors(recommender, split, "test"), "test") + "\n")
+    tell(f"\n{report_text(report)}\n")
     tell(f"model in {folder}, every user's rank in {text}, plot in {picture}; {_minutes(begin)} in all")
 
 

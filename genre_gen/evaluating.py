@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,6 +20,7 @@ from genre_gen.interactions import Interactions, Split
 from genre_gen.picks import read_picks
 from genre_gen.recommender import LLM_MEMBER, OURS, OURS_ALONE, Recommender, new_member
 
+log = logging.getLogger(__name__)
 AT = (5, 10, 20)
 Part = Literal["validation", "test"]
 
@@ -63,7 +65,11 @@ def evaluate_recommender(recommender: Recommender, split: Split, part: Part, *, 
         data=recommender.domain.name,
         split=f"{split.name}, {part}",
     )
-    notes = {"blend": dict(recommender.blend.weights), "seed": recommender.domain.training.seed}
+    notes = {
+        "blend": dict(recommender.blend.weights),
+        "seed": recommender.domain.training.seed,
+        "ratings": rating_errors(recommender, split, part),
+    }
     results = sorted(report.results, key=lambda result: -result.figure("N@10"))
     return replace(report, results=tuple(results), notes=notes)
 
@@ -73,7 +79,7 @@ def evaluate_picks(recommender: Recommender, split: Split, part: Part, file: Pat
     table = read_picks(file)
     rows = np.array([recommender.catalog.row(item) for item in table["item"].to_list()], np.int64)
     lists = lists_from_picks(table["user"].to_list(), table["rank"].to_numpy(), rows, split.cases(part))
-    return evaluate_lists(
+    report = evaluate_lists(
         file.name,
         lists,
         split.cases(part),
@@ -83,6 +89,14 @@ def evaluate_picks(recommender: Recommender, split: Split, part: Part, file: Pat
         data=recommender.domain.name,
         split=f"{split.name}, {part}",
     )
+    if not np.isfinite(report.results[0].ranks).any():
+        log.warning(
+            "none of the %s items is among these picks: were they made from whole histories? recommend --split %s cuts "
+            "them where the evaluation does",
+            part,
+            part,
+        )
+    return report
 
 
 def _same(one: Interactions, other: Interactions) -> bool:
@@ -124,8 +138,14 @@ def rating_errors(recommender: Recommender, split: Split, part: Part) -> dict[st
     return {name: {"rmse": rmse(values, truth), "mae": mae(values, truth)} for name, values in said.items()}
 
 
-def rating_table(errors: Mapping[str, Mapping[str, float]], cases: str) -> str:
-    """Return rating errors as text."""
+def report_text(report: Report) -> str:
+    """Return a report as a person wants to read it: accuracy with tests against ours, then the errors of ratings."""
+    ours = OURS if any(result.name == OURS for result in report.results) else None
+    metrics = [f"{letter}@{cut}" for letter in ("R", "N") for cut in report.at]
+    text = report.table("text", metrics, ours)
+    errors: Mapping[str, Mapping[str, float]] = report.notes.get("ratings") or {}
+    if not errors:
+        return text
     width = max(map(len, errors))
     lines = [f"{name:{width}}  {one['rmse']:.3f}  {one['mae']:.3f}" for name, one in errors.items()]
-    return "\n".join([f"ratings of the {cases} items", f"{'':{width}}  RMSE   MAE", *lines])
+    return "\n".join([text, "", f"{'ratings of the same items':{width}}   RMSE    MAE", *lines])

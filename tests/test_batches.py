@@ -8,7 +8,7 @@ from fakes import byte_tokenizer
 from genre_gen.codes import atomic
 from genre_gen.errors import ConfigError
 from genre_gen.llm.batches import Mix
-from genre_gen.llm.encode import NO_LABEL, Encoder
+from genre_gen.llm.encode import NO_LABEL, Encoded, Encoder
 from genre_gen.prompts import PromptBook
 from genre_gen.tasks import TaskData
 
@@ -166,3 +166,13 @@ def test_an_example_longer_than_a_batch_goes_alone(make):
     batches = mix.epoch(0, {})
     assert all(len(batch.ids) == 1 for batch in batches)
     assert len(batches) == int((np.diff(make.train.offsets) > 1).sum())
+
+
+def test_whatever_the_lengths_a_batch_stays_within_its_tokens(make):
+    mix, rng = make({"tasks.next_item.weight": 1, "training.batch_tokens": 64}), np.random.default_rng(0)
+    for _ in range(50):
+        lengths = rng.integers(1, 30, 40)
+        pool = [Encoded(np.full(length, 9, np.int32), np.full(length, NO_LABEL, np.int32), 0) for length in lengths]
+        batches = mix._batches("next_item", pool, rng)
+        assert sum(int((batch.ids == 9).sum()) for batch in batches) == lengths.sum()
+        assert all(batch.ids.numel() <= 64 for batch in batches)

@@ -208,7 +208,7 @@ def test_json_keeps_letters_and_numbers(tmp_path):
     assert read_json(tmp_path / "a.json") == value
     assert "日" in (tmp_path / "a.json").read_text(encoding="utf-8")
     (tmp_path / "b.json").write_bytes(b"\xff")
-    with pytest.raises(CheckpointError, match="b.json: not JSON"):
+    with pytest.raises(CheckpointError, match=r"b\.json: not JSON"):
         read_json(tmp_path / "b.json")
 
 

@@ -230,6 +230,13 @@ def test_a_model_that_has_learned_no_numbers_does_not_rate(mixed):
     assert mixed.predict("17", "5") == mixed.members["svd"].predict(mixed.histories.history("17"), [4])[0].rating
 
 
+def test_numbers_off_the_scale_do_not_leave_it(mixed, histories):
+    llm = mixed.generator.llm
+    nine = llm.tokenizer.encode("9", add_special_tokens=False)
+    llm.answers["rating"] = torch.tensor(nine)
+    assert mixed.generator.rate(histories[:2], [0, 1]).tolist() == [5, 5]
+
+
 def test_shared_layers_read_items_and_text_by_their_own_adapters(adapted, histories):
     generator = adapted.generator
     prompt = TASKS["title"].examples(generator.data, generator.book, np.random.default_rng(0), open=True)

@@ -1,4 +1,4 @@
-"""What an installation brings: a wheel and a source distribution carry the shipped domains, an editable one finds them."""
+"""What is installed: wheel and source distribution carry the shipped domains, an editable install finds them."""
 
 import importlib.util
 import json
@@ -19,7 +19,7 @@ SHIPPED = ["catalogs/movies/domain.toml", "catalogs/movies/items.csv", "prompts/
 
 
 def source(folder):
-    """Copy what a fresh clone has and a build needs; a build leaves files behind, which shall not lie in the project."""
+    """Copy what a build needs, as a clone has it: a build leaves files behind, which shall not lie in the project."""
     for name in ("genre_gen", "catalogs", "prompts"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"):

@@ -122,7 +122,7 @@ def test_a_hub_that_does_not_answer_is_one_error(monkeypatch):
         raise OSError("Cannot reach the hub\nand many more lines")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
-    with pytest.raises(SourceError, match="^someone/movies: no folder here, .*Cannot reach the hub$"):
+    with pytest.raises(SourceError, match=r"^someone/movies: no folder here, .*Cannot reach the hub$"):
         Recommender.from_pretrained("someone/movies")
 
 

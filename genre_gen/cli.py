@@ -304,7 +304,12 @@ class _Bar:
         from tqdm import tqdm
 
         self._bar = tqdm(
-            total=100, desc="training", unit="%", file=sys.stderr, bar_format="{l_bar}{bar}| {elapsed}{postfix}"
+            total=100,
+            desc="training",
+            dynamic_ncols=True,
+            unit="%",
+            file=sys.stderr,
+            bar_format="{l_bar}{bar}| {elapsed}{postfix}",
         )
         return self
 
@@ -314,10 +319,10 @@ class _Bar:
     def step(self, tuner: FineTuner) -> None:
         """Show where training stands."""
         self._bar.n = round(100 * tuner.share(), 1)
-        losses = {task: f"{loss:.2f}" for task, loss in tuner.recent_losses().items()}
-        if tuner.progress.best >= 0:
-            losses["NDCG@10"] = f"{tuner.progress.best:.4f}"
-        self._bar.set_postfix(losses)
+        best = {"NDCG@10": f"{tuner.progress.best:.4f}"} if tuner.progress.best >= 0 else {}
+        self._bar.set_postfix({**best, **{task: f"{loss:.2f}" for task, loss in tuner.recent_losses().items()}})
+        if tuner.progress.finished:
+            self._bar.close()  # what comes next is printed below it
 
 
 def _print(text: str) -> None:

@@ -180,6 +180,7 @@ class Recommender:
         if not validation:
             raise UsageError("no user has three interactions, and training needs some to validate on; give more data")
         self.trained_on = interactions
+        self.__dict__.pop("explainer", None)  # it speaks of the data of an earlier fit
         self._fit_members()
         self._fit_llm(validation, None if folder is None else Path(folder), on_step)
         self._fit_blends(validation)
@@ -405,6 +406,8 @@ class Recommender:
         digest = hashlib.sha256(repr([sorted(self.blend.weights.items()), self.domain.settings()]).encode())
         digest.update(self.catalog.fingerprint().encode())
         digest.update(self.generator.llm.code_embedding.detach().cpu().numpy().tobytes())
+        for known in (self.histories, self.trained_on):
+            digest.update(known.offsets.tobytes() + known.rows.tobytes())
         return digest.hexdigest()[:16]
 
     def _members_scorers(self) -> dict[str, Scorer]:

@@ -107,6 +107,8 @@ class FineTuner:
         with _residual_dropout(self.llm.tower, self.training.dropout):
             while not self.progress.finished:
                 self._epoch(on_step)
+        if on_step is not None:
+            on_step(self)
         self._keep_best()
         if self._board is not None:
             self._board.close()
@@ -146,6 +148,8 @@ class FineTuner:
 
     def share(self) -> float:
         """Return how much of the run is over, 0 to 1: by steps or by time, whichever is further."""
+        if self.progress.finished:
+            return 1.0
         limit = self.training.max_minutes
         by_time = self.progress.seconds / (60 * limit) if limit else 0.0
         return min(1.0, max(self.progress.step / self.steps, by_time))

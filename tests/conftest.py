@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+
+# The tests of the hub talk to a server of their own; the library reads this variable when it is imported.
+os.environ.pop("HF_HUB_OFFLINE", None)
 from fakes import byte_tokenizer, tiny_llama
 
 from genre_gen import Catalog, Domain, Interactions, Recommender

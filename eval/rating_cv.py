@@ -1,47 +1,111 @@
-"""How well are ratings predicted? 5-fold RMSE and MAE on MovieLens-100K: ours beside Surprise's own.
+"""How well are ratings predicted? 5-fold RMSE and MAE on MovieLens-100K: each model, and blends of them.
 
-    python eval/rating_cv.py [--domain movies] [--folds 5] [--seed 0] [--json eval/results/rating_cv.json]
+    python eval/rating_cv.py [--domain movies] [--folds 5] [--seed 0] [--runs runs/rating_cv]
+        [--json eval/results/rating_cv.json] [--plot eval/results/rating_cv.png] [--llm-predictions FILE.npz]
 
-Per fold, SVD is fitted on the other folds. Three predictions of the held-out ratings are compared: Surprise's own
-``predict``, ours by user id (must be equal), and ours by folding the user's training history in, which is what a
-user met after training gets.
+Every model is fitted on the same folds. A model that learns users' factors predicts twice: for users by id, as Surprise
+does (for SVD Surprise's own predictions stand beside it, and must be equal), and with the users' training histories
+folded in, which is what a user met after training gets. Blends are made of either, with weights per fold: a fifth of
+the fold's training ratings is held out, the members are fitted on the rest of them and weighed on that fifth, and then
+fitted anew on all training ratings. No rating that errors are reported on has a say in its prediction.
+
+The settings of the tuned models come from ``eval/rating_tuning.py``, which sees the inner part of the first fold only.
+
+``--runs`` keeps each fold's and model's predictions, so that a run that was cut short goes on where it was; clear the
+folder after changing a model's code. ``--llm-predictions`` adds one more member to a blend: arrays ``fold0`` to
+``fold4`` (of the ratings held out, in the order of ``parts()``'s ``asked``) and ``inner0`` to ``inner4`` (of those of
+``inner_asked``, by a model that was trained on ``inner_known``).
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genre_gen.collaborative.svd import SVD
+from genre_gen.collaborative import SVD, BayesianMF, KNNBaseline, RatingBlend, RatingModel, SVDpp
+from genre_gen.collaborative.rating_blend import rate_all
 from genre_gen.errors import DataError
 from genre_gen.evaluation.metrics import mae, rmse
-from genre_gen.interactions import History, Interactions
+from genre_gen.interactions import Interactions
 
 EQUAL = 1e-6
 """Ours by user id may differ from Surprise's own by rounding only."""
+FOLDED = ", folded in"
+LLM = "llm"
+Columns = dict[str, NDArray[np.float64]]
+Span = tuple[float, float]
+
+MODELS: dict[str, Callable[[Span, int], RatingModel]] = {
+    "svd": lambda span, seed: SVD(rating_scale=span, seed=seed),
+    "svdpp": lambda span, seed: SVDpp(
+        20, epochs=20, learning_rate=0.007, regularisation=0.02, rating_scale=span, seed=seed
+    ),
+    "svd, tuned": lambda span, seed: SVD(
+        50, epochs=120, regularisation=0.12, fold_in=10.0, rating_scale=span, seed=seed
+    ),
+    "svdpp, tuned": lambda span, seed: SVDpp(rating_scale=span, seed=seed),
+    "knn_baseline": lambda span, seed: KNNBaseline(rating_scale=span),
+    "bayesian_mf": lambda span, seed: BayesianMF(5, rating_scale=span, seed=seed),
+}
+"""The first two with Surprise's own settings, the others with those of ``eval/rating_tuning.py``."""
+CLASSIC = ("svd, tuned" + FOLDED, "svdpp, tuned" + FOLDED, "knn_baseline")  # of histories only, as all blends but one
+BLENDS: dict[str, tuple[str, ...]] = {
+    "blend of svd, svdpp, knn": ("svd, tuned", "svdpp, tuned", "knn_baseline"),
+    "blend of svd, svdpp, knn" + FOLDED: CLASSIC,
+    "blend of all" + FOLDED: (*CLASSIC, "bayesian_mf"),
+    "blend of all and llm" + FOLDED: (*CLASSIC, "bayesian_mf", LLM),
+}
+NOT_BLENDED = ("svd", "svdpp")
+
+
+@dataclass(frozen=True)
+class Part:
+    """One fold, and the split of its training ratings that blends are weighed on.
+
+    Attributes:
+        number: of the fold, from 0.
+        known: what models are trained on.
+        asked: what errors are reported on.
+        inner_known: what members are trained on while they are weighed.
+        inner_asked: what they are weighed on.
+    """
+
+    number: int
+    known: Interactions
+    asked: Interactions
+    inner_known: Interactions
+    inner_asked: Interactions
 
 
 def main() -> None:
-    """Run all folds, print a table, and write the JSON."""
+    """Run all folds, print a table, and write JSON and plot."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--domain", default="movies", help="domain whose ratings are used")
     parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=0, help="of the folds and of SVD")
+    parser.add_argument("--seed", type=int, default=0, help="of the folds and of the models")
+    parser.add_argument("--runs", type=Path, help="folder that keeps predictions; a later run goes on from it")
+    parser.add_argument("--llm-predictions", type=Path, help="npz file of a language model's predicted ratings")
     parser.add_argument("--json", type=Path, help="where to write the figures")
+    parser.add_argument("--plot", type=Path, help="where to draw them")
     options = parser.parse_args()
     interactions = load(options.domain)
-    result = cross_validate(interactions, options.folds, options.seed)
+    llm = read_llm(options.llm_predictions)
+    result = cross_validate(interactions, options.folds, options.seed, runs=options.runs, llm=llm)
     print(table(result))
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(result, indent=1))
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
+    if options.plot:
+        plot(result, options.plot)
 
 
 def load(domain: str) -> Interactions:
@@ -52,6 +116,14 @@ def load(domain: str) -> Interactions:
     return load_data(Domain.load(domain)).interactions
 
 
+def read_llm(file: Path | None) -> Columns:
+    """Return a language model's predictions by part, ``fold0`` and so on; none without a file."""
+    if file is None:
+        return {}
+    with np.load(file, allow_pickle=False) as arrays:
+        return {name: np.asarray(arrays[name], dtype=np.float64) for name in arrays.files}
+
+
 def folds(n: int, count: int, seed: int) -> Iterator[NDArray[np.bool_]]:
     """Deal ``n`` ratings into ``count`` random folds of (nearly) one size; yields who is held out."""
     fold = np.arange(n) % count
@@ -60,41 +132,146 @@ def folds(n: int, count: int, seed: int) -> Iterator[NDArray[np.bool_]]:
         yield fold == number
 
 
-def cross_validate(interactions: Interactions, count: int = 5, seed: int = 0) -> dict[str, Any]:
-    """Return mean RMSE and MAE of each way to predict, every fold's RMSE, and the largest difference to Surprise."""
+def parts(interactions: Interactions, count: int, seed: int) -> Iterator[Part]:
+    """Yield every fold with its inner split, which holds out one of ``count`` folds of the training ratings."""
+    for number, held in enumerate(folds(len(interactions), count, seed)):
+        known = interactions.keep(~held)
+        inner = next(folds(len(known), count, seed))
+        yield Part(number, known, interactions.keep(held), known.keep(~inner), known.keep(inner))
+
+
+def cross_validate(
+    interactions: Interactions,
+    count: int = 5,
+    seed: int = 0,
+    *,
+    models: Mapping[str, Callable[[Span, int], RatingModel]] = MODELS,
+    runs: Path | None = None,
+    llm: Mapping[str, NDArray[np.float64]] | None = None,
+) -> dict[str, Any]:
+    """Return mean RMSE and MAE of each way to predict, every fold's RMSE, the blends' weights, and seconds to fit."""
+    predict, span = Predictor(models, scale(interactions), seed, runs), scale(interactions)
     errors: dict[str, list[tuple[float, float]]] = {}
-    difference, seconds, span = 0.0, 0.0, scale(interactions)
-    for held_out in folds(len(interactions), count, seed):
-        train, test = interactions.keep(~held_out), interactions.keep(held_out)
-        actual = values_of(test)
-        begin = time.perf_counter()
-        model = SVD(rating_scale=span, seed=seed).fit(train)
-        seconds += time.perf_counter() - begin
-        held = test.histories()
-        predicted = {
-            "surprise": surprise_predictions(train, test, span, seed),
-            "svd": np.concatenate([ratings(model, history.user or "", history) for history in held]),
-            "svd, folded in": np.concatenate([ratings(model, past(train, history), history) for history in held]),
-        }
-        difference = max(difference, float(np.abs(predicted["surprise"] - predicted["svd"]).max()))
-        for name, values in predicted.items():
-            errors.setdefault(name, []).append((rmse(values, actual), mae(values, actual)))
+    weights: dict[str, list[dict[str, Any]]] = {}
+    differences = []
+    for part in parts(interactions, count, seed):
+        columns = {"surprise": surprise_predictions(part, span, seed)}
+        columns |= predict(f"fold{part.number}", part.known, part.asked, tuple(models))
+        differences.append(float(np.abs(columns["surprise"] - columns["svd"]).max()))
+        blended = tuple(name for name in models if name not in NOT_BLENDED)
+        inner = predict(f"inner{part.number}", part.inner_known, part.inner_asked, blended)
+        if llm:
+            columns[LLM], inner[LLM] = llm_part(llm, f"fold{part.number}"), llm_part(llm, f"inner{part.number}")
+        for name, blend in learn_blends(inner, values_of(part.inner_asked), span).items():
+            columns[name] = blend.combine(columns)
+            weights.setdefault(name, []).append({"weights": dict(blend.weights), "intercept": blend.intercept})
+        for name, values in columns.items():
+            errors.setdefault(name, []).append(
+                (rmse(values, values_of(part.asked)), mae(values, values_of(part.asked)))
+            )
+        print(f"fold {part.number}: " + ", ".join(f"{name} {each[-1][0]:.4f}" for name, each in errors.items()))
     return {
         "ratings": len(interactions),
         "users": len(interactions.users),
         "items": interactions.n_items,
         "folds": count,
         "seed": seed,
-        "fit_seconds_per_fold": seconds / count,
-        "largest_difference_to_surprise": difference,
-        "equal_to_surprise": difference < EQUAL,
+        "fit_seconds_per_fold": predict.mean_seconds(),
+        "largest_difference_to_surprise": max(differences),
+        "equal_to_surprise": max(differences) < EQUAL,
         "rmse": {name: float(np.mean([fold[0] for fold in values])) for name, values in errors.items()},
         "mae": {name: float(np.mean([fold[1] for fold in values])) for name, values in errors.items()},
         "rmse_per_fold": {name: [fold[0] for fold in values] for name, values in errors.items()},
+        "settings": {name: settings_of(make(span, seed)) for name, make in models.items()},
+        "blends": weights,
     }
 
 
-def scale(interactions: Interactions) -> tuple[float, float]:
+class Predictor:
+    """Fits models and predicts, or reads what an earlier run predicted.
+
+    Args:
+        models: makes an untrained model, by its name.
+        span: lowest and highest rating.
+        seed: of the models.
+        runs: folder that keeps predictions; None keeps none.
+    """
+
+    def __init__(
+        self, models: Mapping[str, Callable[[Span, int], RatingModel]], span: Span, seed: int, runs: Path | None
+    ) -> None:
+        """Hold what all predictions share."""
+        self.models, self.span, self.seed, self.runs = models, span, seed, runs
+        self.seconds: dict[str, list[float]] = {}
+
+    def __call__(self, part: str, known: Interactions, asked: Interactions, names: tuple[str, ...]) -> Columns:
+        """Return the named models' predictions of ``asked``, by column."""
+        columns: Columns = {}
+        for name in names:
+            found = self._kept(part, name, known, asked)
+            seconds = found.pop("seconds")
+            if part.startswith("fold"):
+                self.seconds.setdefault(name, []).append(float(seconds))
+            columns |= found
+        return columns
+
+    def mean_seconds(self) -> dict[str, float]:
+        """Return how long each model took to fit on one fold's training ratings."""
+        return {name: round(float(np.mean(values)), 2) for name, values in self.seconds.items()}
+
+    def _kept(self, part: str, name: str, known: Interactions, asked: Interactions) -> Columns:
+        model = self.models[name](self.span, self.seed)
+        if self.runs is None:
+            return self._predicted(name, model, known, asked)
+        # The file's name holds everything that decides the predictions: other settings or data are another file.
+        asking = hashlib.sha256(json.dumps(model.settings(), sort_keys=True).encode())
+        for interactions in (known, asked):
+            asking.update(interactions.offsets.tobytes() + interactions.rows.tobytes())
+            asking.update(values_of(interactions).tobytes())
+        file = self.runs / f"{part}-{name.replace(', ', '-')}-{asking.hexdigest()[:12]}.npz"
+        if not file.exists():
+            self.runs.mkdir(parents=True, exist_ok=True)
+            unfinished = file.with_suffix(".part")
+            with unfinished.open("wb") as out:
+                np.savez(out, allow_pickle=False, **self._predicted(name, model, known, asked))
+            unfinished.replace(file)
+        with np.load(file, allow_pickle=False) as arrays:
+            return {column: arrays[column] for column in arrays.files}
+
+    @staticmethod
+    def _predicted(name: str, model: RatingModel, known: Interactions, asked: Interactions) -> Columns:
+        begin = time.perf_counter()
+        model.fit(known)
+        columns: Columns = {"seconds": np.array(time.perf_counter() - begin)}
+        if not isinstance(model, SVD):
+            return columns | {name: rate_all(model, known, asked)}
+        by_id = np.concatenate([model.rate(history.user or "", history.rows) for history in asked.histories()])
+        return columns | {name: by_id, name + FOLDED: rate_all(model, known, asked)}
+
+
+def learn_blends(predictions: Columns, actual: NDArray[np.float64], span: Span) -> dict[str, RatingBlend]:
+    """Return every blend whose members have predictions, weighed on those."""
+    return {
+        name: RatingBlend.learn({member: predictions[member] for member in members}, actual, span)
+        for name, members in BLENDS.items()
+        if all(member in predictions for member in members)
+    }
+
+
+def llm_part(llm: Mapping[str, NDArray[np.float64]], part: str) -> NDArray[np.float64]:
+    """Return the language model's predictions of one part; raises DataError where there are none."""
+    if part not in llm:
+        raise DataError(f"--llm-predictions has no array {part!r}; it has {', '.join(sorted(llm))}")
+    return llm[part]
+
+
+def settings_of(model: RatingModel) -> dict[str, Any]:
+    """Return a model's hyper-parameters, without what all models share."""
+    shared = model.shared_settings()
+    return {name: value for name, value in model.settings().items() if name not in shared}
+
+
+def scale(interactions: Interactions) -> Span:
     """Return the lowest and highest rating."""
     values = values_of(interactions)
     return float(values.min()), float(values.max())
@@ -107,22 +284,8 @@ def values_of(interactions: Interactions) -> NDArray[np.float64]:
     return interactions.ratings.astype(np.float64)
 
 
-def ratings(model: SVD, who: str | History, history: History) -> NDArray[np.float64]:
-    """Return our predictions for the items of a held-out history."""
-    return np.array([prediction.rating for prediction in model.predict(who, history.rows)])
-
-
-def past(train: Interactions, history: History) -> History:
-    """Return what the user of a held-out history did in training."""
-    if history.user in train.users:
-        return train.history(history.user)
-    return History(np.zeros(0, dtype=np.int64))
-
-
-def surprise_predictions(
-    train: Interactions, test: Interactions, rating_scale: tuple[float, float], seed: int
-) -> NDArray[np.float64]:
-    """Return what Surprise, used by itself, predicts for the test ratings."""
+def surprise_predictions(part: Part, rating_scale: Span, seed: int) -> NDArray[np.float64]:
+    """Return what Surprise's SVD, used by itself, predicts for the ratings held out."""
     import surprise
 
     def triples(interactions: Interactions) -> list[tuple[str, int, float]]:
@@ -130,10 +293,10 @@ def surprise_predictions(
         users = [interactions.users[row] for row in owners]
         return list(zip(users, interactions.rows.tolist(), values_of(interactions).tolist(), strict=True))
 
-    raw = [(user, item, rating, None) for user, item, rating in triples(train)]
+    raw = [(user, item, rating, None) for user, item, rating in triples(part.known)]
     trainset = surprise.Dataset(surprise.Reader(rating_scale=rating_scale)).construct_trainset(raw)
     model = surprise.SVD(random_state=seed).fit(trainset)
-    return np.array([model.predict(user, item).est for user, item, _ in triples(test)])
+    return np.array([model.predict(user, item).est for user, item, _ in triples(part.asked)])
 
 
 def table(result: dict[str, Any]) -> str:
@@ -142,11 +305,37 @@ def table(result: dict[str, Any]) -> str:
         f"{result['ratings']:,} ratings, {result['folds']} folds, seed {result['seed']}; "
         f"largest difference to Surprise {result['largest_difference_to_surprise']:.1e}",
         "",
-        "| | RMSE | MAE |",
-        "| --- | ---: | ---: |",
+        "| | RMSE | MAE | folds' RMSE | fit, s |",
+        "| --- | ---: | ---: | ---: | ---: |",
     ]
-    lines += [f"| {name} | {result['rmse'][name]:.4f} | {result['mae'][name]:.4f} |" for name in result["rmse"]]
+    for name, each in result["rmse_per_fold"].items():
+        seconds = result["fit_seconds_per_fold"].get(name.removesuffix(FOLDED), "")
+        figures = f"{result['rmse'][name]:.4f} | {result['mae'][name]:.4f} | {min(each):.4f}–{max(each):.4f}"
+        lines.append(f"| {name} | {figures} | {seconds} |")
     return "\n".join(lines)
+
+
+def plot(result: dict[str, Any], path: Path) -> None:
+    """Draw each way's RMSE as a bar, best on top, and its folds as dots; blends stand out."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = sorted(result["rmse"], key=lambda name: -result["rmse"][name])
+    figure = Figure(figsize=(8, 0.8 + 0.36 * len(names)), layout="constrained")
+    FigureCanvasAgg(figure)  # no display needed
+    panel = figure.subplots()
+    for place, name in enumerate(names):
+        each, mean = result["rmse_per_fold"][name], result["rmse"][name]
+        panel.barh(place, mean, color="#0072B2" if name in BLENDS else "#B8BEC4", height=0.68)
+        panel.plot(each, [place] * len(each), "|", color="#222222", markersize=9)
+        panel.text(max(each) + 0.001, place, f"{mean:.4f}", va="center", fontsize=9)
+    every = [value for each in result["rmse_per_fold"].values() for value in each]
+    panel.set_xlim(min(every) - 0.01, max(every) + 0.008)
+    panel.set_yticks(range(len(names)), names)
+    panel.set_xlabel(f"RMSE (axis does not start at 0); ticks: each of {result['folds']} folds")
+    panel.spines[["top", "right"]].set_visible(False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,7 +16,7 @@ from genre_gen.catalog import Catalog
 from genre_gen.codes import make_codes
 from genre_gen.codes.base import CodeScheme
 from genre_gen.collaborative.embeddings import cooccurrence_embeddings
-from genre_gen.domain import Domain
+from genre_gen.domain import CodeSettings, Domain, Training
 from genre_gen.evaluation.metrics import ndcg_at, ranks
 from genre_gen.interactions import Case, Interactions, allowed_items
 from genre_gen.llm.batches import PRETRAINING, Mix
@@ -25,6 +27,9 @@ from genre_gen.llm.model import LLM, embed_texts
 from genre_gen.llm.sources import ensure_model
 from genre_gen.prompts import PromptBook
 from genre_gen.tasks import TaskData
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 _BATCH = 64
 _COLLABORATIVE = 256  # dimensions
@@ -51,47 +56,98 @@ def build_generator(
     if codes is not None:
         llm = LLM(base, tokenizer, codes, domain.model)
     else:
-        texts = embed_texts(base, tokenizer, [item.describe() for item in catalog])
-        vectors = with_collaboration(texts, interactions, domain.codes.collaborative)
+        vectors = item_vectors(base, tokenizer, catalog, interactions, domain.codes)
         llm = LLM(base, tokenizer, make_codes(domain.codes, catalog, vectors.numpy()), domain.model)
         llm.initialise_codes(vectors)
     return ItemGenerator(llm.to(base.device), book, TaskData(catalog, interactions, domain))
 
 
-def with_collaboration(texts: torch.Tensor, interactions: Interactions, weight: float) -> torch.Tensor:
-    """Add what the interactions say about items to what their texts say.
+def item_vectors(
+    base: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    catalog: Catalog,
+    interactions: Interactions,
+    settings: CodeSettings,
+) -> torch.Tensor:
+    """Return what item codes start from: what texts say about items plus what the interactions say.
 
     Co-occurrence embeddings are turned into the model's space by a random rotation, where they are all but orthogonal
-    to the texts, and scaled to their length. An item that nobody had keeps its text alone.
+    to the texts, and given the same mean length. An item that nobody had keeps its text alone.
 
     Args:
-        texts: ``[n_items, hidden]``.
+        base: its input embeddings make the texts' vectors.
+        tokenizer: its own.
+        catalog: the items.
         interactions: training interactions.
-        weight: length of the collaborative part, in lengths of the texts; 0 leaves it out.
+        settings: ``text`` and ``collaborative`` weigh the two parts.
+
+    Returns:
+        float32 ``[n_items, hidden]``.
     """
-    hidden = texts.shape[1]
+    texts = embed_texts(base, tokenizer, [item.describe() for item in catalog])
+    hidden, length = texts.shape[1], texts.norm(dim=1).mean()
     found = torch.from_numpy(cooccurrence_embeddings(interactions, min(_COLLABORATIVE, hidden)))
     known = found.any(dim=1)
-    if weight == 0 or not known.any():
-        return texts
+    vectors = settings.text * texts
+    if settings.collaborative == 0 or not known.any():
+        return vectors
     noise = torch.randn(hidden, found.shape[1], generator=torch.Generator().manual_seed(0))
     rotated = found @ torch.linalg.qr(noise).Q.T
-    return texts + weight * rotated * (texts.norm(dim=1).mean() / rotated[known].norm(dim=1).mean())
+    return vectors + settings.collaborative * rotated * (length / rotated[known].norm(dim=1).mean())
 
 
-def finetuner(generator: ItemGenerator, validation: Sequence[Case], folder: Path | None) -> FineTuner:
-    """Prepare the fine-tuning of a generator's model, with early stopping on validation cases."""
+def finetuner(
+    generator: ItemGenerator, validation: Sequence[Case], folder: Path | None, training: Training | None = None
+) -> FineTuner:
+    """Prepare the fine-tuning of a generator's model, with early stopping on validation cases where there are any."""
     data, llm = generator.data, generator.llm
+    if training is not None:
+        data = replace(data, domain=data.domain.model_copy(update={"training": training}))
     depth_share = len(llm.tower.layers) / len(llm.base.model.layers)
     return FineTuner(
         llm,
-        Mix(data, generator.book, generator.encoder, depth_share),
+        Mix(data, generator.book, generator.encoder, depth_share, packs=llm.packs),
         data.domain.training,
         validate=_validation(generator, validation) if validation else None,
         exclude_seen=not data.domain.repeat,
         folder=folder,
         identity=identity(data, generator.book),
     )
+
+
+def final_generator(
+    generator: ItemGenerator,
+    interactions: Interactions,
+    folder: Path | None,
+    on_step: Callable[[FineTuner], None] | None = None,
+) -> ItemGenerator:
+    """Go on training a tuned model on interactions that were held out so far, for a few epochs at a lower rate.
+
+    Nothing is left to validate on, so ``training.final_epochs`` and ``training.final_rate`` say how long and how fast.
+
+    Args:
+        generator: its model is changed in place.
+        interactions: all that may be learned from.
+        folder: of the run; checkpoints go into ``final`` below it.
+        on_step: called after each step.
+    """
+    data, training = generator.data, generator.data.domain.training
+    final = ItemGenerator(generator.llm, generator.book, TaskData(data.catalog, interactions, data.domain))
+    if training.final_epochs == 0:
+        return final
+    slower = training.model_copy(
+        update={
+            "epochs": training.final_epochs,
+            "pretraining_epochs": 0,
+            "max_minutes": None,
+            "learning_rate": training.learning_rate * training.final_rate,
+            "code_learning_rate": training.code_learning_rate * training.final_rate,
+            "seed": training.seed + 1,  # or the first epoch's batches would come in the same order again
+        }
+    )
+    finetuner(final, (), None if folder is None else folder / "final", slower).run(on_step)
+    final.forget()
+    return final
 
 
 def identity(data: TaskData, book: PromptBook) -> str:

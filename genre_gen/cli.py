@@ -111,12 +111,14 @@ def train(
     catalog = Catalog.load(recommender.domain, data)
     interactions = Interactions.load(recommender.domain, data, catalog)
     folder = out or Path("runs") / recommender.domain.name
-    learned, validation = interactions, None
+    learned, validation, final = interactions, None, None
     if split != "none":
         parts = interactions.split(split)
-        learned, validation = parts.train, parts.validation
+        learned, validation, final = parts.train, parts.validation, parts.before_test
     with _Bar() as bar:
-        recommender.fit(catalog, learned, validation, histories=interactions, folder=folder, on_step=bar.step)
+        recommender.fit(
+            catalog, learned, validation, final=final, histories=interactions, folder=folder, on_step=bar.step
+        )
     recommender.save_pretrained(folder)
     _print(f"saved in {folder}; blend " + _weights(recommender))
 

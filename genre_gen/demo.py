@@ -36,7 +36,15 @@ def run(folder: Path, minutes: float, on_step: Callable[[FineTuner], None], tell
     catalog = Catalog.load(recommender.domain)
     interactions = Interactions.load(recommender.domain, catalog=catalog)
     split = interactions.leave_one_out()
-    recommender.fit(catalog, split.train, split.validation, histories=interactions, folder=folder, on_step=on_step)
+    recommender.fit(
+        catalog,
+        split.train,
+        split.validation,
+        final=split.before_test,
+        histories=interactions,
+        folder=folder,
+        on_step=on_step,
+    )
     recommender.save_pretrained(folder)
     _recommend(recommender, tell)
     report = evaluate_recommender(recommender, split, "test")

@@ -118,6 +118,7 @@ class CodeSettings(Settings):
     scheme: Literal["atomic", "semantic", "title", "numeric"] = "atomic"
     length: Annotated[int, Field(ge=1, le=16)] = 3
     width: Annotated[int, Field(ge=2, le=65536)] = 256
+    text: Annotated[float, Field(ge=0)] = 1.0
     collaborative: Annotated[float, Field(ge=0)] = 2.0
 
 
@@ -147,6 +148,8 @@ class Training(Settings):
     patience: Annotated[int, Field(ge=1)] = 3
     validations_per_epoch: Annotated[int, Field(ge=1)] = 1
     validation_users: Annotated[int, Field(ge=1)] = 500
+    final_epochs: Annotated[int, Field(ge=0)] = 1
+    final_rate: Annotated[float, Field(gt=0, le=1)] = 0.3
     seed: Annotated[int, Field(ge=0)] = 0
 
 

@@ -17,6 +17,7 @@ from genre_gen.evaluation.metrics import mae, rmse
 from genre_gen.evaluation.protocol import evaluate_lists, evaluate_scorers, lists_from_picks
 from genre_gen.evaluation.report import Report
 from genre_gen.interactions import Interactions, Split
+from genre_gen.labels import Labels
 from genre_gen.picks import read_picks
 from genre_gen.recommender import LLM_MEMBER, OURS, OURS_ALONE, Recommender, new_member
 
@@ -39,17 +40,13 @@ def evaluate_recommender(recommender: Recommender, split: Split, part: Part, *, 
     Raises:
         UsageError: it was trained on other interactions, of which the split holds some out.
     """
-    if not _same(recommender.trained_on, split.train):
-        raise UsageError(
-            f"this recommender learned from {len(recommender.trained_on):,} interactions, but the {split.name} split "
-            f"leaves {len(split.train):,} to learn from; evaluate with the split that it was trained for"
-        )
+    check_trained_for(recommender, split, part)
     scorers, seconds = recommender.scorers(), dict(recommender.seconds)
     for name in MEMBERS if peers else ():
         if name in scorers or (MEMBERS[name] is SVD and recommender.trained_on.ratings is None):
             continue
         begin = time.perf_counter()
-        scorers[name] = new_member(name, recommender.domain).fit(recommender.trained_on).score
+        scorers[name] = new_member(name, recommender.domain, recommender.catalog).fit(recommender.trained_on).score
         seconds[name] = time.perf_counter() - begin
     seconds[OURS_ALONE] = seconds.get(LLM_MEMBER, 0.0)
     seconds[OURS] = sum(recommender.seconds.values())
@@ -61,6 +58,7 @@ def evaluate_recommender(recommender: Recommender, split: Split, part: Part, *, 
         repeat=recommender.domain.repeat,
         mixtures=recommender.mixtures(),
         counts=np.bincount(recommender.trained_on.rows, minlength=len(recommender.catalog)),
+        labels=Labels.of_domain(recommender.catalog, recommender.domain),
         costs={name: {"train_seconds": seconds[name]} for name in (*scorers, OURS) if name in seconds},
         data=recommender.domain.name,
         split=f"{split.name}, {part}",
@@ -86,6 +84,8 @@ def evaluate_picks(recommender: Recommender, split: Split, part: Part, file: Pat
         len(recommender.catalog),
         tuple(cut for cut in AT if cut <= lists.shape[1]) or (lists.shape[1],),
         repeat=recommender.domain.repeat,
+        counts=np.bincount(recommender.trained_on.rows, minlength=len(recommender.catalog)),
+        labels=Labels.of_domain(recommender.catalog, recommender.domain),
         data=recommender.domain.name,
         split=f"{split.name}, {part}",
     )
@@ -97,6 +97,17 @@ def evaluate_picks(recommender: Recommender, split: Split, part: Part, file: Pat
             part,
         )
     return report
+
+
+def check_trained_for(recommender: Recommender, split: Split, part: Part) -> None:
+    """Refuse a recommender that may have seen the answers; raises UsageError where it learned from anything else."""
+    fair = [split.train, split.before_test] if part == "test" else [split.train]
+    if not any(_same(recommender.trained_on, one) for one in fair):
+        raise UsageError(
+            f"this recommender learned from {len(recommender.trained_on):,} interactions, but the {split.name} split "
+            f"leaves {len(fair[-1]):,} to learn from before its {part} part; evaluate with the split that it was "
+            "trained for" + (", on the test part" if part == "validation" else "")
+        )
 
 
 def _same(one: Interactions, other: Interactions) -> bool:

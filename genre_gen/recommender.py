@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen.catalog import Catalog, Item
-from genre_gen.collaborative import MEMBERS, SVD, CollaborativeModel
+from genre_gen.collaborative import MEMBERS, SVD, CollaborativeModel, TextKNN
 from genre_gen.domain import Domain
 from genre_gen.errors import DecodingError, UsageError
 from genre_gen.filters import Filters, check_n, rows_of
@@ -157,6 +157,7 @@ class Recommender:
         interactions: Interactions,
         validation: Sequence[Case] | None = None,
         *,
+        final: Interactions | None = None,
         histories: Interactions | None = None,
         folder: str | Path | None = None,
         on_step: Callable[[FineTuner], None] | None = None,
@@ -167,6 +168,8 @@ class Recommender:
             catalog: the items.
             interactions: what is learned from.
             validation: cases for early stopping and for the weights; None holds each user's last interaction out.
+            final: what is learned from once everything is chosen, such as ``split.before_test``; None leaves it at
+                ``interactions``, or at all of them where ``validation`` was held out of them.
             histories: where ``user=`` looks users up; by default ``interactions`` (and the held-out ones).
             folder: for checkpoints and logs; a run that was killed goes on from there.
             on_step: called after each training step.
@@ -176,25 +179,41 @@ class Recommender:
         """
         self.catalog, self.histories = catalog, histories or interactions
         if validation is None:
+            final = interactions if final is None else final
             interactions, validation = _hold_out(interactions)
         if not validation:
             raise UsageError("no user has three interactions, and training needs some to validate on; give more data")
-        self.trained_on = interactions
+        self.trained_on, self.seconds = interactions, {}
         self.__dict__.pop("explainer", None)  # it speaks of the data of an earlier fit
+        folder = None if folder is None else Path(folder)
         self._fit_members()
-        self._fit_llm(validation, None if folder is None else Path(folder), on_step)
+        self._fit_llm(validation, folder, on_step)
         self._fit_blends(validation)
+        if final is not None:
+            self._fit_finally(final, folder, on_step)
         return self
+
+    def _fit_finally(
+        self, final: Interactions, folder: Path | None, on_step: Callable[[FineTuner], None] | None
+    ) -> None:
+        """Learn from the validation items too, everything being chosen."""
+        from genre_gen.building import final_generator
+
+        self.trained_on = final
+        self._fit_members()
+        begin = time.perf_counter()
+        self.generator = final_generator(self.generator, final, folder, on_step)
+        self.seconds[LLM_MEMBER] += time.perf_counter() - begin
 
     def _fit_members(self) -> None:
         for name in self.domain.blend.members:
             begin = time.perf_counter()
-            model = new_member(name, self.domain)
+            model = new_member(name, self.domain, self.catalog)
             if isinstance(model, SVD) and self.trained_on.ratings is None:
                 log.warning("svd is left out: the data has no ratings")
                 continue
             self.members[name] = model.fit(self.trained_on)
-            self.seconds[name] = time.perf_counter() - begin
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
 
     def _fit_llm(
         self, validation: Sequence[Case], folder: Path | None, on_step: Callable[[FineTuner], None] | None
@@ -426,14 +445,16 @@ class Recommender:
         return {OURS: ours, WITHOUT_LLM: self.blend_without_llm.combine}
 
 
-def new_member(name: str, domain: Domain) -> CollaborativeModel:
-    """Return an untrained collaborative model by its name in ``domain.toml``; raises ConfigError."""
+def new_member(name: str, domain: Domain, catalog: Catalog) -> CollaborativeModel:
+    """Return an untrained member of the blend by its name in ``domain.toml``; raises ConfigError."""
     from genre_gen.errors import ConfigError
 
     if name not in MEMBERS:
         raise ConfigError(f"blend.members: no model {name!r}; there are: {', '.join(MEMBERS)}")
     if name == SVD.name:
         return SVD(rating_scale=domain.rating_scale)
+    if name == TextKNN.name:
+        return TextKNN([item.describe() for item in catalog])
     return MEMBERS[name]()
 
 

@@ -45,6 +45,15 @@ def test_validation_and_test_are_different_questions(tiny_recommender, split, re
     assert not np.array_equal(validation.targets, report.targets)
 
 
+def test_beyond_accuracy(report):
+    names = ("coverage", "gini", "novelty", "popularity", "popularity_lift", "diversity", "calibration")
+    for result in json.loads(report.to_json())["results"]:
+        assert tuple(result["lists"]) == names
+    assert 0 < report[OURS].figure("diversity") < 1
+    assert report["popularity"].figure("popularity_lift") > 0
+    assert report.table(metrics=["N@10", "diversity", "calibration"]).startswith("| model | N@10 | diversity | calibr")
+
+
 def test_training_time_is_told_of_all_and_only_once_of_ours(report, tiny_recommender):
     assert report[OURS].costs["train_seconds"] == pytest.approx(sum(tiny_recommender.seconds.values()))
     assert report[OURS_ALONE].costs["train_seconds"] == tiny_recommender.seconds["llm"]

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import sparse
 from sklearn.metrics import mean_absolute_error, mean_squared_error, ndcg_score
 
 from genre_gen.errors import UsageError
 from genre_gen.evaluation import metrics
+from genre_gen.interactions import History
 
 
 @st.composite
@@ -119,3 +121,93 @@ def test_figures_of_lists():
     assert metrics.coverage(empty, 4) == 0
     assert math.isnan(metrics.novelty(empty, counts))
     assert math.isnan(metrics.mean_popularity(empty, counts))
+
+
+def histories(*rows):
+    return [History(np.array(one, dtype=np.int64)) for one in rows]
+
+
+LABELS = sparse.csr_array(np.array([[1, 1, 0], [1, 0, 0], [0, 1, 1], [0, 0, 0]], dtype=float))
+SHARES = sparse.csr_array(np.array([[0.5, 0.5, 0], [1, 0, 0], [0, 0.5, 0.5], [0, 0, 0]]))
+
+
+def test_gini_by_hand():
+    assert metrics.gini(np.array([[0, 1], [2, 3]]), 4) == 0
+    assert metrics.gini(np.array([[2, -1], [2, -1]]), 4) == 0.75
+    assert metrics.gini(np.array([[0, 1], [0, -1]]), 3) == pytest.approx(
+        4 / 9
+    )  # exposure 0, 1, 2: (-2*0 + 0*1 + 2*2)/9
+    assert math.isnan(metrics.gini(np.full((2, 2), -1), 4))
+
+
+def test_popularity_lift_by_hand():
+    counts, lists = np.array([8, 4, 2, 0]), np.array([[0, 1], [2, -1]])
+    # Lists: (8 + 4) / 2 = 6 and 2, mean 4. Histories: 2 and (2 + 0) / 2 = 1, mean 1.5.
+    assert metrics.popularity_lift(lists, histories([2], [2, 3]), counts) == pytest.approx(4 / 1.5 - 1)
+    assert metrics.popularity_lift(lists, histories([0, 1], [2]), counts) == 0
+    assert metrics.popularity_lift(lists, histories([], [2]), counts) == 0  # the first user is left out
+    assert math.isnan(metrics.popularity_lift(lists, histories([], []), counts))
+    assert math.isnan(metrics.popularity_lift(lists, histories([3], [3]), counts))  # nobody had what they had
+
+
+def test_diversity_by_hand():
+    lists = np.array([[0, 1, 2], [0, 1, -1], [1, -1, -1], [3, 0, -1]])
+    expected = [(0.5 + 2 / 3 + 1) / 3, 0.5, np.nan, 1]
+    np.testing.assert_allclose(metrics.diversity(lists, LABELS), expected)
+    alike = sparse.csr_array(np.zeros((3, 2)))
+    assert metrics.diversity(np.array([[0, 1, 2]]), alike) == 0  # nothing known of any: no variety to speak of
+    assert len(metrics.diversity(np.zeros((0, 3), int), LABELS)) == 0
+
+
+def test_calibration_by_hand():
+    wanted = histories([0], [1], [3], [1, 2, 2, 3])
+    lists = np.array([[0, 3], [2, -1], [0, 1], [-1, -1]])
+    found = metrics.calibration(lists, wanted, SHARES)
+    np.testing.assert_allclose(found, [0, math.log(100), np.nan, math.log(100)], atol=1e-12)
+    # History: one item of label 0, one of labels 0 and 1: .75 and .25. List: label 0 alone.
+    one = metrics.calibration(np.array([[1, 1]]), histories([0, 1]), SHARES)
+    assert one == pytest.approx(0.75 * math.log(0.75 / (0.99 + 0.0075)) + 0.25 * math.log(100))
+
+
+def test_figures_in_chunks_are_the_same(monkeypatch):
+    rng = np.random.default_rng(0)
+    lists = np.stack([rng.permutation(12)[:5] for _ in range(9)])
+    labels = sparse.csr_array((rng.random((12, 4)) < 0.4).astype(float))
+    past = histories(*(rng.permutation(12)[: rng.integers(1, 6)] for _ in range(9)))
+    whole = metrics.diversity(lists, labels), metrics.calibration(lists, past, labels)
+    monkeypatch.setattr(metrics, "CHUNK", 2)
+    np.testing.assert_array_equal(metrics.diversity(lists, labels), whole[0])
+    np.testing.assert_array_equal(metrics.calibration(lists, past, labels), whole[1])
+
+
+@st.composite
+def shown(draw):
+    """Lists of different items, -1 at their ends, histories, and items with few labels or none."""
+    items, users, n = draw(st.integers(1, 8)), draw(st.integers(1, 4)), draw(st.integers(1, 5))
+    lists = np.full((users, n), -1)
+    for row in lists:
+        rows = draw(st.lists(st.integers(0, items - 1), unique=True, max_size=n))
+        row[: len(rows)] = rows
+    past = histories(*draw(st.lists(st.lists(st.integers(0, items - 1), max_size=6), min_size=users, max_size=users)))
+    flags = st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=items, max_size=items)
+    return lists, past, np.array(draw(flags), dtype=float)
+
+
+@given(shown())
+def test_figures_of_lists_equal_the_slow_way_within_their_bounds(question):
+    lists, past, labels = question
+    matrix, items = sparse.csr_array(labels), len(labels)
+    shares = sparse.csr_array(labels / np.maximum(labels.sum(axis=1, keepdims=True), 1))
+    gini, varied = metrics.gini(lists, items), metrics.diversity(lists, matrix)
+    away = metrics.calibration(lists, past, shares)
+    assert math.isnan(gini) or -1e-12 <= gini <= 1 - 1 / items + 1e-12
+    for user, row in enumerate(lists):
+        sets = [frozenset(np.flatnonzero(labels[item])) for item in row if item >= 0]
+        pairs = [(a, b) for place, a in enumerate(sets) for b in sets[place + 1 :]]
+        distances = [1 - len(a & b) / len(a | b) if a | b else 0 for a, b in pairs]
+        np.testing.assert_allclose(varied[user], np.mean(distances) if pairs else np.nan, atol=1e-12)
+        known = labels[past[user].rows].any()
+        assert 0 <= away[user] <= math.log(100) + 1e-9 if known else math.isnan(away[user])
+    same = np.array([[item] for item in range(items)])
+    own = metrics.calibration(same, histories(*same.tolist()), shares)
+    np.testing.assert_allclose(own[labels.any(axis=1)], 0, atol=1e-12)

@@ -6,10 +6,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from genre_gen.errors import UsageError
 from genre_gen.evaluation import evaluate, evaluate_lists, evaluate_scorers, lists_from_picks
 from genre_gen.interactions import Case, History, Interactions
+from genre_gen.labels import Labels
 from genre_gen.ranking import Ranking
 
 ITEMS = 30
@@ -21,6 +23,10 @@ def case(seen, target, user="u"):
 
 def constant(scores):
     return lambda histories: np.tile(np.asarray(scores, dtype=np.float32), (len(histories), 1))
+
+
+def labels_of(matrix):
+    return Labels("genre", tuple(f"g{g}" for g in range(matrix.shape[1])), sparse.csr_array(matrix.astype(float)))
 
 
 def random_cases(n=50, seed=0):
@@ -131,10 +137,21 @@ def lists_of(cases, n=20):
 
 def test_lists_give_the_figures_of_their_scores():
     cases = random_cases()
-    by_scores = evaluate_scorers({"m": by_hash}, cases, ITEMS, counts=np.arange(ITEMS))
-    by_lists = evaluate_lists("m", lists_of(cases), cases, ITEMS, counts=np.arange(ITEMS))
-    for metric in ("R@5", "R@10", "R@20", "N@5", "N@10", "N@20", "MRR@20", "coverage", "novelty", "popularity"):
+    more = {"counts": np.arange(ITEMS), "labels": labels_of(np.arange(ITEMS * 4).reshape(ITEMS, 4) % 3 == 0)}
+    by_scores = evaluate_scorers({"m": by_hash}, cases, ITEMS, **more)
+    by_lists = evaluate_lists("m", lists_of(cases), cases, ITEMS, **more)
+    figures = ("coverage", "gini", "novelty", "popularity", "popularity_lift", "diversity", "calibration")
+    assert tuple(by_scores["m"].lists) == figures
+    for metric in ("R@5", "R@10", "R@20", "N@5", "N@10", "N@20", "MRR@20", *figures):
         assert by_lists["m"].figure(metric) == pytest.approx(by_scores["m"].figure(metric))
+
+
+def test_figures_that_are_not_defined_are_left_out():
+    cases, empty = [case([0], 3), case([1], 2)], np.full((2, 2), -1)
+    report = evaluate_lists("m", empty, cases, 4, at=(2,), counts=np.ones(4, int), labels=labels_of(np.eye(4)[:, :1]))
+    # The second user's history has no label; the first user's empty list has none of the label wanted.
+    assert report["m"].lists == {"coverage": 0.0, "calibration": pytest.approx(np.log(100))}
+    assert "NaN" not in report.to_json()
 
 
 def test_picks_become_lists():

@@ -66,6 +66,8 @@ def test_text_table_is_aligned():
 
 def test_chosen_columns_and_headline():
     assert report().table(metrics=["MRR@3"]).splitlines()[0] == "| model | MRR@3 |"
+    assert report().table(metrics=["N@10", "novelty"]).splitlines()[2].endswith(" |  |")  # only the other has it
+    assert report().table(metrics=["N@10", "novelty"]).splitlines()[3].endswith(" | 8.0000 |")
     assert report().headline == "N@10"
     assert report(at=(1, 5)).headline == "N@5"
 

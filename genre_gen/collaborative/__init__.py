@@ -1,17 +1,42 @@
-"""Collaborative models: one file each, one interface, registered by name in ``MEMBERS``."""
+"""Collaborative models: one file each, one interface, registered by name in ``MEMBERS`` or ``RATERS``."""
 
 from __future__ import annotations
 
 from genre_gen.collaborative.base import CollaborativeModel
+from genre_gen.collaborative.bayesian_mf import BayesianMF
 from genre_gen.collaborative.ease import Ease
 from genre_gen.collaborative.item_knn import ItemKNN
+from genre_gen.collaborative.knn_baseline import KNNBaseline
 from genre_gen.collaborative.popularity import Popularity
+from genre_gen.collaborative.rating_blend import RatingBlend
+from genre_gen.collaborative.rating_model import RatingModel
 from genre_gen.collaborative.svd import SVD
+from genre_gen.collaborative.svdpp import SVDpp
+from genre_gen.collaborative.text_knn import TextKNN
 from genre_gen.collaborative.transitions import Transitions
 
 MEMBERS: dict[str, type[CollaborativeModel]] = {
-    model.name: model for model in (Popularity, Transitions, Ease, ItemKNN, SVD)
+    model.name: model for model in (Popularity, Transitions, Ease, ItemKNN, TextKNN, SVD)
 }
 """Every collaborative model by the name that ``domain.toml`` uses."""
 
-__all__ = ["MEMBERS", "SVD", "CollaborativeModel", "Ease", "ItemKNN", "Popularity", "Transitions"]
+RATERS: dict[str, type[RatingModel]] = {model.name: model for model in (SVD, SVDpp, KNNBaseline, BayesianMF)}
+"""Every model of ratings by its name. Apart from ``MEMBERS``, which every evaluation fits as rankers: models of ratings
+rank poorly, and SVD stands there for them all."""
+
+__all__ = [
+    "MEMBERS",
+    "RATERS",
+    "SVD",
+    "BayesianMF",
+    "CollaborativeModel",
+    "Ease",
+    "ItemKNN",
+    "KNNBaseline",
+    "Popularity",
+    "RatingBlend",
+    "RatingModel",
+    "SVDpp",
+    "TextKNN",
+    "Transitions",
+]

@@ -51,7 +51,7 @@ class ItemKNN(CollaborativeModel):
             block = sparse.coo_matrix(items[begin : begin + BLOCK] @ users)
             values = block.data / (root[begin + block.row] * root[block.col] + self.shrink)
             values[begin + block.row == block.col] = 0.0
-            blocks.append(_strongest(sparse.csr_matrix((values, (block.row, block.col)), block.shape), self.neighbours))
+            blocks.append(strongest(sparse.csr_matrix((values, (block.row, block.col)), block.shape), self.neighbours))
         self.similar = sparse.csr_matrix(sparse.vstack(blocks)).astype(np.float32)
         return self
 
@@ -78,7 +78,7 @@ class ItemKNN(CollaborativeModel):
         return model
 
 
-def _strongest(matrix: sparse.csr_matrix, n: int) -> sparse.csr_matrix:
+def strongest(matrix: sparse.csr_matrix, n: int) -> sparse.csr_matrix:
     """Keep the ``n`` largest positive entries of each row; equal ones by column, so that the result is certain."""
     rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
     order = np.lexsort((matrix.indices, -matrix.data, rows))

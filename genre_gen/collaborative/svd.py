@@ -10,33 +10,25 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from genre_gen.collaborative.base import CollaborativeModel, history_matrix
-from genre_gen.errors import ConfigError, DataError, UsageError
+from genre_gen.collaborative.base import history_matrix
+from genre_gen.collaborative.rating_model import (
+    Duplicates,
+    Prediction,
+    RatingModel,
+    SurpriseData,
+    options_of,
+    ridge,
+)
+from genre_gen.errors import ConfigError
 from genre_gen.interactions import History, Interactions
 
-OLDEST_SURPRISE = (1, 1, 5)
-INSTALL = "pip install 'scikit-surprise>=1.1.5'"
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One predicted rating.
-
-    Attributes:
-        row: catalog row of the item.
-        rating: on the data's scale, clipped to it.
-        reason: what the model could not take into account; None where it knew both user and item.
-    """
-
-    row: int
-    rating: float
-    reason: str | None = None
+__all__ = ["SVD", "Prediction", "Taste"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +46,7 @@ class Taste:
     known: bool = True
 
 
-class SVD(CollaborativeModel):
+class SVD(RatingModel):
     """Predict ratings with Surprise's SVD.
 
     Histories are always *folded in*: the user's bias and factors are solved for from the history's own ratings, items
@@ -84,26 +76,21 @@ class SVD(CollaborativeModel):
         regularisation: float = 0.02,
         fold_in: float = 20.0,
         rating_scale: tuple[float, float] | None = None,
-        duplicates: Literal["refused", "last"] = "refused",
+        duplicates: Duplicates = "refused",
         seed: int = 0,
     ) -> None:
         """Set the hyper-parameters; raises ConfigError where one is out of range."""
         if factors < 1 or epochs < 1 or learning_rate <= 0 or regularisation < 0 or fold_in <= 0:
             raise ConfigError(
-                f"svd: factors {factors}, epochs {epochs}, learning_rate {learning_rate}, regularisation "
+                f"{self.name}: factors {factors}, epochs {epochs}, learning_rate {learning_rate}, regularisation "
                 f"{regularisation}, fold_in {fold_in}; all must be > 0 (regularisation may be 0)"
             )
-        if rating_scale is not None and not rating_scale[0] < rating_scale[1]:
-            raise ConfigError(f"svd: rating_scale is {rating_scale}; give the lowest and the highest rating")
+        super().__init__(rating_scale, duplicates)
         self.factors, self.epochs, self.learning_rate = factors, epochs, learning_rate
-        self.regularisation, self.fold_in_penalty = regularisation, fold_in
-        self.duplicates, self.seed = duplicates, seed
-        self.rating_scale = None if rating_scale is None else (float(rating_scale[0]), float(rating_scale[1]))
-        self.mean = 0.0
+        self.regularisation, self.fold_in_penalty, self.seed = regularisation, fold_in, seed
         self.users: tuple[str, ...] = ()
         self.user_bias, self.item_bias = np.zeros(0), np.zeros(0)
         self.user_factors, self.item_factors = np.zeros((0, factors)), np.zeros((0, factors))
-        self.rated_items = np.zeros(0, dtype=bool)
         self._row_of_user: dict[str, int] = {}
 
     def fit(self, interactions: Interactions) -> Self:
@@ -113,31 +100,10 @@ class SVD(CollaborativeModel):
             DataError: no ratings, or infinite, out-of-scale or (unless allowed) repeated ones.
             ConfigError: Surprise is missing, too old, or another package of that name.
         """
-        surprise = _surprise()
-        users, rows, ratings = self._checked(interactions)
-        self.rating_scale = self.rating_scale or _observed_scale(ratings)
-        reader = surprise.Reader(rating_scale=self.rating_scale)
-        log = zip(users.tolist(), rows.tolist(), ratings.astype(np.float64).tolist(), [None] * len(rows), strict=True)
-        trainset = surprise.Dataset(reader).construct_trainset(list(log))
-        algorithm = surprise.SVD(
-            n_factors=self.factors,
-            n_epochs=self.epochs,
-            lr_all=self.learning_rate,
-            reg_all=self.regularisation,
-            random_state=self.seed,
-        ).fit(trainset)
-        # Surprise numbers users and items by first appearance; ours are user rows and catalog rows.
-        known_users = [trainset.to_raw_uid(inner) for inner in range(trainset.n_users)]
-        known_items = [trainset.to_raw_iid(inner) for inner in range(trainset.n_items)]
-        self.users = tuple(interactions.users[row] for row in known_users)
-        self.mean = float(trainset.global_mean)
-        self.user_bias, self.user_factors = np.array(algorithm.bu), np.array(algorithm.pu)
-        self.item_bias = np.zeros(interactions.n_items)
-        self.item_factors = np.zeros((interactions.n_items, self.factors))
-        self.rated_items = np.zeros(interactions.n_items, dtype=bool)
-        self.item_bias[known_items], self.item_factors[known_items] = algorithm.bi, algorithm.qi
-        self.rated_items[known_items] = True
+        data = self.surprise_data(interactions)
+        self.users = tuple(interactions.users[row] for row in data.user_rows)
         self._row_of_user = {user: row for row, user in enumerate(self.users)}
+        self._keep(self._algorithm(data.library).fit(data.trainset), data)
         return self
 
     def score(self, histories: Sequence[History]) -> NDArray[np.float32]:
@@ -157,20 +123,11 @@ class SVD(CollaborativeModel):
         Raises:
             UsageError: a rating that is not on the scale.
         """
-        if history.ratings is None:
-            return self._unknown()
-        usable = self.rated_items[history.rows] & ~np.isnan(history.ratings)
-        rows, ratings = history.rows[usable], history.ratings[usable].astype(np.float64)
+        rows, ratings = self.usable(history)
         if len(rows) == 0:
             return self._unknown()
-        low, high = self._scale()
-        if ratings.min() < low or ratings.max() > high:
-            outside = ratings[(ratings < low) | (ratings > high)][0]
-            raise UsageError(f"a history rates an item {outside:g}; the scale is {low:g} to {high:g}")
-        design = np.column_stack([np.ones(len(rows)), self.item_factors[rows]])  # [n, 1 + factors]
-        left = ratings - self.mean - self.item_bias[rows]
-        solution = _ridge(design, left, self.fold_in_penalty)
-        return Taste(float(solution[0]), solution[1:])
+        bias, factors = self._solve(rows, ratings - self.mean - self.item_bias[rows])
+        return Taste(bias, factors)
 
     def taste(self, who: str | History) -> Taste:
         """Return what is known of a user id (as Surprise learned it) or of a history (folded in)."""
@@ -178,6 +135,11 @@ class SVD(CollaborativeModel):
             return self.fold_in(who)
         row = self._row_of_user.get(who)
         return self._unknown() if row is None else Taste(float(self.user_bias[row]), self.user_factors[row])
+
+    def estimate(self, who: str | History, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], bool]:
+        """Return expected ratings, not clipped, and whether the user is known (see ``predict``)."""
+        taste = self.taste(who)
+        return self.mean + taste.bias + self.item_bias[rows] + self.item_factors[rows] @ taste.factors, taste.known
 
     def predict(self, who: str | History, rows: Sequence[int] | NDArray[np.integer]) -> list[Prediction]:
         """Predict one user's ratings of items.
@@ -190,15 +152,12 @@ class SVD(CollaborativeModel):
             One prediction per row. Where the user or the item is unknown the prediction is made from what is left
             (mean and the other's bias) and says so in ``reason``: neither an error nor a silent guess.
         """
-        rows = np.asarray(rows, dtype=np.int64)
-        taste = self.taste(who)
-        raw = self.mean + taste.bias + self.item_bias[rows] + self.item_factors[rows] @ taste.factors
-        ratings = np.clip(raw, *self._scale())
-        known = self.rated_items[rows]
-        return [
-            Prediction(int(row), float(rating), _reason(taste.known, bool(item_known)))
-            for row, rating, item_known in zip(rows, ratings, known, strict=True)
-        ]
+        wanted = np.asarray(rows, dtype=np.int64)
+        return self._worded(wanted, *self.estimate(who, wanted))
+
+    def rate(self, who: str | History, rows: Sequence[int] | NDArray[np.integer]) -> NDArray[np.float64]:
+        """Return the same ratings as ``predict``, as an array."""
+        return self._clipped(self.estimate(who, np.asarray(rows, dtype=np.int64))[0])
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the parameters (float64) and the user ids (JSON in UTF-8 bytes)."""
@@ -219,18 +178,15 @@ class SVD(CollaborativeModel):
             "learning_rate": self.learning_rate,
             "regularisation": self.regularisation,
             "fold_in": self.fold_in_penalty,
-            "rating_scale": None if self.rating_scale is None else list(self.rating_scale),
-            "duplicates": self.duplicates,
             "seed": self.seed,
-            "mean": self.mean,
+            **self.shared_settings(),
         }
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
         """Restore a fitted model; Surprise is not needed."""
-        options = dict(settings)
-        mean, scale = options.pop("mean"), options.pop("rating_scale")
-        model = cls(rating_scale=None if scale is None else (scale[0], scale[1]), **options)
+        options, mean = options_of(settings)
+        model = cls(**options)
         model.mean = mean
         model.user_bias, model.item_bias = arrays["user_bias"], arrays["item_bias"]
         model.user_factors, model.item_factors = arrays["user_factors"], arrays["item_factors"]
@@ -239,75 +195,33 @@ class SVD(CollaborativeModel):
         model._row_of_user = {user: row for row, user in enumerate(model.users)}
         return model
 
+    def _algorithm(self, library: ModuleType) -> Any:
+        """Return Surprise's untrained algorithm."""
+        return library.SVD(
+            n_factors=self.factors,
+            n_epochs=self.epochs,
+            lr_all=self.learning_rate,
+            reg_all=self.regularisation,
+            random_state=self.seed,
+        )
+
+    def _keep(self, algorithm: Any, data: SurpriseData) -> None:
+        """Take what was learned from Surprise's trained algorithm, by our rows."""
+        self.user_bias, self.user_factors = np.array(algorithm.bu), np.array(algorithm.pu)
+        self.item_bias, self.item_factors = (by_row(part, self, data) for part in (algorithm.bi, algorithm.qi))
+
+    def _solve(self, rows: NDArray[np.int64], left: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """Return the bias and factors that explain what mean and items leave of a user's ratings."""
+        design = np.column_stack([np.ones(len(rows)), self.item_factors[rows]])  # [n, 1 + factors]
+        solution = ridge(design, left, self.fold_in_penalty)
+        return float(solution[0]), solution[1:]
+
     def _unknown(self) -> Taste:
         return Taste(0.0, np.zeros(self.factors), known=False)
 
-    def _scale(self) -> tuple[float, float]:
-        return self.rating_scale or (-np.inf, np.inf)
 
-    def _checked(self, interactions: Interactions) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-        """Return user rows, catalog rows and ratings, one entry per rating, or say what is wrong with them.
-
-        One NaN or huge rating would turn every factor into NaN, and Surprise would answer with the top of the scale.
-        """
-        if interactions.ratings is None or np.isnan(interactions.ratings).all():
-            raise DataError("svd: this data has no ratings to learn from; leave svd out of the blend's members")
-        rated = ~np.isnan(interactions.ratings)
-        owners = np.repeat(np.arange(len(interactions.users)), np.diff(interactions.offsets))[rated]
-        rows, ratings = interactions.rows[rated], interactions.ratings[rated]
-        low, high = self._scale()
-        bad = ~np.isfinite(ratings) | (ratings < low) | (ratings > high)
-        if bad.any():
-            first = int(np.flatnonzero(bad)[0])
-            raise DataError(
-                f"svd: {int(bad.sum())} ratings are not on the scale {low:g} to {high:g}, such as {ratings[first]:g} "
-                f"by user {interactions.users[owners[first]]!r} of catalog row {rows[first]}; mend the data or scale"
-            )
-        _, last = np.unique((owners * interactions.n_items + rows)[::-1], return_index=True)
-        kept = np.sort(len(rows) - 1 - last)
-        if len(kept) < len(rows) and self.duplicates == "refused":
-            raise DataError(
-                f"svd: {len(rows) - len(kept)} ratings repeat a user and an item; "
-                "drop them, or set duplicates to 'last'"
-            )
-        return owners[kept], rows[kept], ratings[kept]
-
-
-def _surprise() -> ModuleType:
-    """Import Surprise, or say what to install: the name is easily taken by another package, and old ones break."""
-    try:
-        import surprise
-    except ImportError as error:
-        raise ConfigError(f"svd needs Surprise, which does not load here ({error}); {INSTALL}") from None
-    if not hasattr(surprise, "SVD"):
-        raise ConfigError(
-            f"svd: {surprise.__file__} is another package named surprise; pip uninstall surprise, then {INSTALL}"
-        )
-    version = str(surprise.__version__)
-    if tuple(int(part) for part in version.split(".")[:3] if part.isdigit()) < OLDEST_SURPRISE:
-        raise ConfigError(f"svd: Surprise {version} breaks on NumPy 2; {INSTALL}")
-    module: ModuleType = surprise
-    return module
-
-
-def _observed_scale(ratings: NDArray[np.float32]) -> tuple[float, float]:
-    low, high = float(ratings.min()), float(ratings.max())
-    return (low, high) if low < high else (low - 0.5, high + 0.5)
-
-
-def _ridge(design: NDArray[np.float64], target: NDArray[np.float64], penalty: float) -> NDArray[np.float64]:
-    """Solve ``min |design x - target|^2 + penalty |x|^2``, by whichever normal equations are smaller."""
-    n, width = design.shape
-    if n < width:
-        return np.asarray(design.T @ np.linalg.solve(design @ design.T + penalty * np.eye(n), target))
-    return np.asarray(np.linalg.solve(design.T @ design + penalty * np.eye(width), design.T @ target))
-
-
-def _reason(user_known: bool, item_known: bool) -> str | None:
-    if user_known and item_known:
-        return None
-    if item_known:
-        return "nothing is known of this user's ratings: mean and item only"
-    if user_known:
-        return "nobody rated this item in training: mean and user only"
-    return "neither user nor item is known: the mean rating"
+def by_row(learned: NDArray[np.float64], model: RatingModel, data: SurpriseData) -> NDArray[np.float64]:
+    """Return an array per item of Surprise's as one per catalog row; items that nobody rated get zeros."""
+    whole = np.zeros((len(model.rated_items), *learned.shape[1:]))
+    whole[data.rows] = learned
+    return whole

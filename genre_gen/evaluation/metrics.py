@@ -7,10 +7,22 @@ table, and the intervals and tests of :mod:`genre_gen.evaluation.significance` n
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+from scipy.special import rel_entr
 
 from genre_gen.errors import UsageError
+from genre_gen.interactions import History
+
+SMOOTHING = 0.01
+"""Share of the history's labels mixed into a list's before they are compared (Steck 2018): a label that the list lacks
+costs much, but not without end."""
+
+CHUNK = 1024
+"""Lists whose labels are compared at a time: bounds the memory whatever the number of users."""
 
 
 def ranks(
@@ -111,3 +123,138 @@ def mean_popularity(lists: NDArray[np.integer], counts: NDArray[np.integer]) -> 
     """Return the mean number of training interactions of the recommended items; nan for empty lists."""
     shown = lists[lists >= 0]
     return float(np.asarray(counts)[shown].mean()) if len(shown) else float("nan")
+
+
+def gini(lists: NDArray[np.integer], n_items: int) -> float:
+    """Return the Gini index of how often each item of the catalog is recommended (Fleder and Hosanagar 2009).
+
+    Args:
+        lists: int ``[B, n]`` catalog rows, -1 = no item.
+        n_items: size of the catalog; items that nobody is shown count with 0.
+
+    Returns:
+        0 where all items are shown equally often, ``1 - 1 / n_items`` where all lists show one and the same item; nan
+        for empty lists.
+    """
+    shown = lists[lists >= 0]
+    if len(shown) == 0:
+        return float("nan")
+    exposure = np.sort(np.bincount(shown, minlength=n_items))
+    return float((2 * np.arange(1, n_items + 1) - n_items - 1) @ exposure / (n_items * exposure.sum()))
+
+
+def popularity_lift(lists: NDArray[np.integer], histories: Sequence[History], counts: NDArray[np.integer]) -> float:
+    """Return how much more popular the recommended items are than those of the histories (Abdollahpouri et al. 2020).
+
+    Popularity is averaged over each list, and then over users; so it is for the histories.
+
+    Args:
+        lists: int ``[B, n]`` catalog rows, -1 = no item.
+        histories: ``B`` users' histories.
+        counts: ``[n_items]`` training interactions.
+
+    Returns:
+        ``popularity of the lists / popularity of the histories - 1``: 0 is as popular as what users have had, 1 twice
+        as popular. Users with an empty history or list are left out; nan where nobody is left.
+    """
+    popularity = np.asarray(counts, dtype=np.float64)
+    ours, theirs = _members(lists, len(popularity)), _histories(histories, len(popularity))
+    both = (ours.sum(axis=1) > 0) & (theirs.sum(axis=1) > 0)
+    means = [((one @ popularity)[both] / one.sum(axis=1)[both]).sum() for one in (ours, theirs)]
+    return float(means[0] / means[1] - 1.0) if both.any() and means[1] > 0 else float("nan")
+
+
+def diversity(lists: NDArray[np.integer], labels: sparse.csr_array) -> NDArray[np.float64]:
+    """Return each list's mean distance between two of its items, by their labels (intra-list, Ziegler et al. 2005).
+
+    Args:
+        lists: int ``[B, n]`` catalog rows, -1 = no item.
+        labels: ``[n_items, n_labels]``, 1 where an item has a label.
+
+    Returns:
+        float64 ``[B]`` of 0 (all items have the same labels) to 1 (no two share one): the mean of ``1 - Jaccard``. Two
+        items without labels have the same. nan for a list of fewer than two items.
+    """
+    sizes = np.diff(labels.indptr)
+    first, second = np.triu_indices(lists.shape[1], 1)
+    values = [np.zeros(0)]
+    for part in _chunks(len(lists)):
+        left, right = lists[part][:, first], lists[part][:, second]
+        owner, place = np.nonzero((left >= 0) & (right >= 0))
+        one, other = left[owner, place], right[owner, place]
+        common = np.asarray(labels[one].multiply(labels[other]).sum(axis=1)).ravel()
+        union = sizes[one] + sizes[other] - common
+        distances = np.where(union > 0, 1.0 - common / np.maximum(union, 1.0), 0.0)
+        pairs = np.bincount(owner, minlength=len(left))
+        total = np.bincount(owner, weights=distances, minlength=len(left))
+        values.append(np.where(pairs > 0, total / np.maximum(pairs, 1), np.nan))
+    return np.concatenate(values)
+
+
+def calibration(
+    lists: NDArray[np.integer], histories: Sequence[History], shares: sparse.csr_array, smoothing: float = SMOOTHING
+) -> NDArray[np.float64]:
+    """Return how far each list's labels are from those of the user's history (Steck 2018).
+
+    Args:
+        lists: int ``[B, n]`` catalog rows, -1 = no item.
+        histories: ``B`` users' histories.
+        shares: ``[n_items, n_labels]``, each item's label distribution; zeros for an item without labels.
+        smoothing: see :data:`SMOOTHING`.
+
+    Returns:
+        float64 ``[B]`` in nats: the KL divergence of the list's from the history's mean distribution. 0 is the same mix
+        of labels, ``log(1 / smoothing)`` (4.6) none in common; nan where no item of the history has a label. Items
+        without labels are left out of both.
+    """
+    values = [np.zeros(0)]
+    for part in _chunks(len(lists)):
+        wanted = label_shares(_histories(histories[part], shares.shape[0]) @ shares)
+        shown = label_shares(_members(lists[part], shares.shape[0]) @ shares)
+        values.append(np.where(wanted.any(axis=1), divergence(wanted, shown, smoothing), np.nan))
+    return np.concatenate(values)
+
+
+def label_shares(sums: NDArray[np.float64] | sparse.csr_array) -> NDArray[np.float64]:
+    """Return summed label distributions as distributions: float64 ``[..., n_labels]``; zeros stay zeros."""
+    dense = sums.toarray() if isinstance(sums, sparse.csr_array) else np.asarray(sums)
+    total = dense.sum(axis=-1, keepdims=True)
+    return dense / np.where(total > 0, total, 1.0)
+
+
+def divergence(
+    wanted: NDArray[np.float64], shown: NDArray[np.float64], smoothing: float = SMOOTHING
+) -> NDArray[np.float64]:
+    """Return ``KL(wanted || (1 - smoothing) shown + smoothing wanted)`` in nats, over the last axis; shapes broadcast.
+
+    Args:
+        wanted: distributions ``[..., n_labels]``.
+        shown: distributions, or zeros where nothing shown has a label, which is as far away as can be.
+        smoothing: see :data:`SMOOTHING`.
+
+    Returns:
+        0 to ``log(1 / smoothing)``.
+    """
+    # Rounding must not make the distance of equal distributions negative.
+    return np.maximum(rel_entr(wanted, (1.0 - smoothing) * shown + smoothing * wanted).sum(axis=-1), 0.0)
+
+
+def _chunks(size: int) -> Iterator[slice]:
+    for begin in range(0, size, CHUNK):
+        yield slice(begin, begin + CHUNK)
+
+
+def _members(lists: NDArray[np.integer], n_items: int) -> sparse.csr_array:
+    """Return how often each list has each item: float64 ``[B, n_items]``."""
+    return _counted(lists[lists >= 0], (lists >= 0).sum(axis=1), n_items)
+
+
+def _histories(histories: Sequence[History], n_items: int) -> sparse.csr_array:
+    """Return how often each history has each item: float64 ``[B, n_items]``."""
+    rows = np.concatenate([np.zeros(0, np.int64), *(history.rows for history in histories)])
+    return _counted(rows, np.array([len(history) for history in histories], np.int64), n_items)
+
+
+def _counted(rows: NDArray[np.integer], sizes: NDArray[np.integer], n_items: int) -> sparse.csr_array:
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    return sparse.csr_array((np.ones(len(rows)), rows, offsets), shape=(len(sizes), n_items))

@@ -13,6 +13,7 @@ from genre_gen.errors import UsageError
 from genre_gen.evaluation import metrics
 from genre_gen.evaluation.report import Report, Result
 from genre_gen.interactions import Case, History, Split, allowed_items
+from genre_gen.labels import Labels
 from genre_gen.ranking import Ranking
 
 Scorer: TypeAlias = Callable[[Sequence[History]], NDArray[np.float32]]
@@ -39,6 +40,7 @@ def evaluate_scorers(
     repeat: bool = False,
     mixtures: Mapping[str, Mixture] | None = None,
     counts: NDArray[np.integer] | None = None,
+    labels: Labels | None = None,
     costs: Mapping[str, Mapping[str, float]] | None = None,
     data: str = "",
     split: str = "",
@@ -54,7 +56,9 @@ def evaluate_scorers(
         at: cuts of the metrics.
         repeat: whether items of the history may be recommended again. A target is ranked in either case.
         mixtures: name -> scores made from those of the scorers (a blend), which are then computed only once.
-        counts: ``[n_items]`` training interactions per item; adds novelty and popularity of the top ``max(at)``.
+        counts: ``[n_items]`` training interactions per item; adds novelty, popularity and its lift of the top
+            ``max(at)``.
+        labels: the items' labels; adds diversity and calibration of the top ``max(at)``.
         costs: name -> what else it cost, such as ``{"train_seconds": 12.0}``; the seconds of scoring are measured here.
         data: name of the data, for the report.
         split: name of the split and its part, for the report.
@@ -93,7 +97,7 @@ def evaluate_scorers(
         Result(
             name,
             np.concatenate(ranks[name]),
-            list_figures(np.concatenate(lists[name]), n_items, counts),
+            list_figures(np.concatenate(lists[name]), n_items, counts, [case.history for case in cases], labels),
             {"score_seconds": seconds[name], **costs.get(name, {})},
         )
         for name in names
@@ -110,6 +114,7 @@ def evaluate_lists(
     *,
     repeat: bool = False,
     counts: NDArray[np.integer] | None = None,
+    labels: Labels | None = None,
     data: str = "",
     split: str = "",
 ) -> Report:
@@ -122,7 +127,9 @@ def evaluate_lists(
         n_items: size of the catalog.
         at: cuts of the metrics; no larger than ``n``, since beyond the list everything would be a miss.
         repeat: whether the lists may hold items of the history.
-        counts: ``[n_items]`` training interactions per item; adds novelty and popularity of the top ``max(at)``.
+        counts: ``[n_items]`` training interactions per item; adds novelty, popularity and its lift of the top
+            ``max(at)``.
+        labels: the items' labels; adds diversity and calibration of the top ``max(at)``.
         data: name of the data, for the report.
         split: name of the split and its part, for the report.
 
@@ -142,7 +149,7 @@ def evaluate_lists(
             raise UsageError(f"the list of user {case.history.user!r} holds an item twice; each item counts once")
         if not repeat and np.isin(shown, case.history.rows).any():
             raise UsageError(f"the list of user {case.history.user!r} holds an item of the history; pass repeat=True")
-    figures = list_figures(lists[:, : max(at)], n_items, counts)
+    figures = list_figures(lists[:, : max(at)], n_items, counts, [case.history for case in cases], labels)
     result = Result(name, metrics.ranks_in_lists(lists, _targets(cases)), figures)
     return Report((result,), tuple(at), n_items, _users(cases), _targets(cases), data, split, repeat)
 
@@ -179,6 +186,7 @@ def evaluate(
     *,
     part: Literal["validation", "test"] = "test",
     repeat: bool = False,
+    labels: Labels | None = None,
     data: str = "",
 ) -> Report:
     """Evaluate every scorer that a recommender offers (and its mixtures) on one part of a split."""
@@ -191,6 +199,7 @@ def evaluate(
         repeat=repeat,
         mixtures=mixtures(),
         counts=np.bincount(split.train.rows, minlength=split.train.n_items),
+        labels=labels,
         data=data,
         split=f"{split.name}, {part}",
     )
@@ -216,14 +225,40 @@ def _top(scores: NDArray[np.float32], allowed: NDArray[np.bool_], n: int) -> NDA
 
 
 def list_figures(
-    lists: NDArray[np.integer], n_items: int, counts: NDArray[np.integer] | None = None
+    lists: NDArray[np.integer],
+    n_items: int,
+    counts: NDArray[np.integer] | None = None,
+    histories: Sequence[History] | None = None,
+    labels: Labels | None = None,
 ) -> dict[str, float]:
-    """Return the figures of recommended lists (int ``[B, n]``, -1 = no item) beyond accuracy."""
-    figures = {"coverage": metrics.coverage(lists, n_items)}
+    """Return the figures of recommended lists beyond accuracy; those that are not defined for them are left out.
+
+    Args:
+        lists: int ``[B, n]`` catalog rows, -1 = no item.
+        n_items: size of the catalog.
+        counts: ``[n_items]`` training interactions; adds ``novelty``, ``popularity`` and, with histories,
+            ``popularity_lift``.
+        histories: ``B`` users' histories, which the lists are compared with.
+        labels: the items' labels; adds ``diversity`` and, with histories, ``calibration`` (smaller is better), both
+            means over users.
+    """
+    figures = {"coverage": metrics.coverage(lists, n_items), "gini": metrics.gini(lists, n_items)}
     if counts is not None:
         figures["novelty"] = metrics.novelty(lists, counts)
         figures["popularity"] = metrics.mean_popularity(lists, counts)
-    return figures
+        if histories is not None:
+            figures["popularity_lift"] = metrics.popularity_lift(lists, histories, counts)
+    if labels is not None:
+        figures["diversity"] = _mean(metrics.diversity(lists, labels.matrix))
+        if histories is not None:
+            figures["calibration"] = _mean(metrics.calibration(lists, histories, labels.shares))
+    return {name: value for name, value in figures.items() if np.isfinite(value)}
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    """Return the mean over the users for whom a figure is defined; nan where there is none."""
+    defined = values[np.isfinite(values)]
+    return float(defined.mean()) if len(defined) else float("nan")
 
 
 def _users(cases: Sequence[Case]) -> tuple[str | None, ...]:

@@ -33,7 +33,8 @@ class Result:
     Attributes:
         name: of the model.
         ranks: float64 ``[n_users]``, infinite where the target was not ranked.
-        lists: figures of the recommended lists, over all users: ``coverage``, ``novelty``, ``popularity``.
+        lists: figures of the recommended lists, over all users, as ``list_figures`` names them: ``coverage``, ``gini``,
+            ``novelty``, ``popularity``, ``popularity_lift``, ``diversity``, ``calibration``.
         costs: such as ``score_seconds``, ``train_seconds``, ``peak_megabytes``.
     """
 
@@ -172,8 +173,9 @@ class Report:
 
         Args:
             form: Markdown, or text with aligned columns.
-            metrics: columns such as ``R@10``; None takes recall and NDCG at the report's cuts, the interval of the
-                headline, and every figure of the lists and the costs that any model has.
+            metrics: columns such as ``R@10``, or figures of the lists such as ``diversity`` (empty for a model that has
+                none of that name while another has); None takes recall and NDCG at the report's cuts, the interval of
+                the headline, and every figure of the lists and the costs that any model has.
             ours: a model to test against each other one; adds the corrected p-value on the headline.
         """
         header, rows = self._cells(metrics, ours)
@@ -197,9 +199,11 @@ class Report:
         p_values = {one.peer: _p_text(one.corrected) for one in self.compare(ours)} if ours else {}
         header = ["model", *columns, *([f"95 % of {sure}"] if sure else []), *lists]
         header += [COST_NAMES.get(cost, cost) for cost in costs] + ([f"p against {ours}"] if ours else [])
+        known = set(_keys(self.results, "lists"))
         rows = []
         for result in self.results:
-            row = [result.name, *(f"{result.figure(column):.4f}" for column in columns)]
+            lacking = known - set(result.lists)
+            row = [result.name, *("" if name in lacking else f"{result.figure(name):.4f}" for name in columns)]
             if sure:
                 row.append("{:.4f} to {:.4f}".format(*self.interval(result.name, sure)))
             row += [f"{result.lists[key]:,.3g}" if key in result.lists else "" for key in lists]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,30 +11,14 @@ from torch import Tensor
 
 from genre_gen.domain import TaskSettings
 from genre_gen.errors import ConfigError
+from genre_gen.llm.batch import Batch, pack, pad
 from genre_gen.llm.encode import NO_LABEL, Encoded, Encoder
-from genre_gen.llm.model import Depth
 from genre_gen.prompts import PromptBook
 from genre_gen.tasks import TASKS, Example, TaskData
 
 MAIN, PRETRAINING = "next_item", "catalog_text"
+_ROW = 256  # tokens of a packed row: attention, which grows with its square, stays a small part of the work
 _TEXT_LIMIT = 1024  # tokens of an example at full depth: a longer description teaches little more and costs much
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Examples of one task, padded on the right.
-
-    Attributes:
-        task: its name.
-        depth: where its loss is taken.
-        ids: int64 ``[examples, length]``.
-        labels: int64 ``[examples, length]``, -100 where nothing is predicted.
-    """
-
-    task: str
-    depth: Depth
-    ids: Tensor
-    labels: Tensor
 
 
 class Mix:
@@ -45,7 +29,9 @@ class Mix:
     item), all in random order.
     """
 
-    def __init__(self, data: TaskData, book: PromptBook, encoder: Encoder, depth_share: float) -> None:
+    def __init__(
+        self, data: TaskData, book: PromptBook, encoder: Encoder, depth_share: float, *, packs: bool = True
+    ) -> None:
         """Keep what batches are made from.
 
         Args:
@@ -53,11 +39,12 @@ class Mix:
             book: the templates.
             encoder: turns prompts into ids.
             depth_share: exit layers / all layers; batches at full depth are smaller by it, so that a step costs alike.
+            packs: put many examples that share their instruction into one row; needs a model that reads such rows.
 
         Raises:
             ConfigError: a task that does not exist, or none with a weight.
         """
-        self._data, self._book, self._encoder = data, book, encoder
+        self._data, self._book, self._encoder, self._packs = data, book, encoder, packs
         self._settings = {name: task for name, task in data.domain.tasks.items() if task.weight > 0}
         unknown = sorted(set(self._settings) - set(TASKS))
         if unknown:
@@ -122,21 +109,50 @@ class Mix:
                 yield encoded
 
     def _encode(self, example: Example) -> Encoded:
-        return self._encoder.encode(example.prompt, example.targets, example.first_target)
+        encoded = self._encoder.encode(example.prompt, example.targets, example.first_target)
+        codes = encoded.ids[encoded.start :] >= self._encoder.text_vocabulary
+        if example.origins is None or codes.sum() != len(example.origins):  # codes of several tokens, or no items
+            return encoded
+        origins = np.full(len(encoded), -1, np.int64)
+        origins[encoded.start :][codes] = example.origins
+        return replace(encoded, origins=origins)
 
     def _batches(self, name: str, pool: list[Encoded], rng: np.random.Generator) -> list[Batch]:
-        """Group examples of like length, so that little is padding."""
-        order = np.argsort([len(encoded) + rng.uniform(0, 8) for encoded in pool], kind="stable")
-        groups: list[list[Encoded]] = []
-        for place in order.tolist():
-            encoded = pool[place]
-            longest = max(map(len, [encoded, *groups[-1]])) if groups else 0
-            if groups and longest * (len(groups[-1]) + 1) <= self._tokens[name]:
-                groups[-1].append(encoded)
-            else:
-                groups.append([encoded])
-        groups = [groups[place] for place in rng.permutation(len(groups))]
-        return [_pad(name, self._settings[name].depth, group) for group in groups]
+        depth, tokens = self._settings[name].depth, self._tokens[name]
+        shared = _shared_instruction(pool) if self._packs and depth == "exit" else 0
+        if shared == 0:
+            groups = _alike(pool, tokens, rng)
+            return [pad(name, depth, groups[place]) for place in rng.permutation(len(groups))]
+        order = [pool[place] for place in rng.permutation(len(pool))]
+        sizes = np.array([len(encoded) - shared for encoded in order])
+        number = (np.cumsum(sizes) - 1) // max(1, tokens - shared * max(1, tokens // _ROW))
+        return [
+            pack(name, depth, [order[place] for place in np.flatnonzero(number == one)], shared, _ROW)
+            for one in np.unique(number)
+        ]
+
+
+def _shared_instruction(pool: Sequence[Encoded]) -> int:
+    """Return how many tokens all examples begin with, if it is their whole instruction; else 0."""
+    if not pool:
+        return 0
+    first = pool[0].ids[: pool[0].start]
+    same = all(one.start == len(first) and np.array_equal(one.ids[: one.start], first) for one in pool)
+    return len(first) if same else 0
+
+
+def _alike(pool: Sequence[Encoded], tokens: int, rng: np.random.Generator) -> list[list[Encoded]]:
+    """Group examples of like length, so that little is padding."""
+    order = np.argsort([len(encoded) + rng.uniform(0, 8) for encoded in pool], kind="stable")
+    groups: list[list[Encoded]] = []
+    for place in order.tolist():
+        encoded = pool[place]
+        longest = max(map(len, [encoded, *groups[-1]])) if groups else 0
+        if groups and longest * (len(groups[-1]) + 1) <= tokens:
+            groups[-1].append(encoded)
+        else:
+            groups.append([encoded])
+    return groups
 
 
 def _answerable(encoded: Encoded, answers: Tensor | None, text_vocabulary: int) -> Encoded:
@@ -144,14 +160,4 @@ def _answerable(encoded: Encoded, answers: Tensor | None, text_vocabulary: int) 
     if answers is None:
         return encoded
     known = np.isin(encoded.labels, answers.numpy()) | (encoded.labels >= text_vocabulary)
-    return Encoded(encoded.ids, np.where(known, encoded.labels, NO_LABEL).astype(np.int32), encoded.start)
-
-
-def _pad(task: str, depth: Depth, group: list[Encoded]) -> Batch:
-    length = max(map(len, group))
-    ids = torch.zeros(len(group), length, dtype=torch.int64)
-    labels = torch.full((len(group), length), NO_LABEL, dtype=torch.int64)
-    for row, encoded in enumerate(group):
-        ids[row, : len(encoded)] = torch.from_numpy(encoded.ids)
-        labels[row, : len(encoded)] = torch.from_numpy(encoded.labels)
-    return Batch(task, depth, ids, labels)
+    return replace(encoded, labels=np.where(known, encoded.labels, NO_LABEL).astype(np.int32))

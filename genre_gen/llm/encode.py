@@ -34,11 +34,13 @@ class Encoded:
         ids: int32 ``[n]``; ids from the text vocabulary's size on are code tokens.
         labels: int32 ``[n]``; ``labels[t] == ids[t]`` where token ``t`` is to be predicted, else -100. Not shifted.
         start: position of the first token of the assistant's own message; what stands before is instruction.
+        origins: int64 ``[n]``, which training interaction a token is the item of, -1 for none; None where nobody asks.
     """
 
     ids: NDArray[np.int32]
     labels: NDArray[np.int32]
     start: int
+    origins: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         """Return the number of tokens."""

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from genre_gen.domain import Training
 from genre_gen.errors import CheckpointError
-from genre_gen.llm.batches import MAIN, Batch, Mix
+from genre_gen.llm.batch import Batch
+from genre_gen.llm.batches import MAIN, Mix
 from genre_gen.llm.checkpoint import read_json, recover_folder, verify_folder, write_folder, write_json
 from genre_gen.llm.model import LLM
 
@@ -161,14 +162,8 @@ class FineTuner:
     def _step(self, batch: Batch) -> None:
         self.llm.tower.train()
         self._set_learning_rate()
-        device = self.accelerator.device
-        loss = self.model(
-            batch.ids.to(device),
-            batch.labels.to(device),
-            batch.task,
-            batch.depth,
-            self.exclude_seen and batch.task == MAIN and self.llm.codes.codes.shape[1] == 1,
-        )
+        exclude = self.exclude_seen and batch.task == MAIN and self.llm.codes.codes.shape[1] == 1
+        loss = self.model(batch.to(self.accelerator.device), exclude)
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(list(self.parameters.values()), 1.0)
         self.optimizer.step()

@@ -13,13 +13,15 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's habit
 from torch import Tensor, nn
 
 from genre_gen.errors import ConfigError
+from genre_gen.llm.batch import Batch
+from genre_gen.tasks.base import Depth
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from genre_gen.codes.base import CodeScheme
     from genre_gen.domain import ModelSettings
 
-Depth = Literal["exit", "full"]
 ITEMS, TEXT = "tower", "text"  # names of the LoRA adapters
 
 
@@ -128,15 +129,24 @@ class LLM(nn.Module):
         """Return what the tower reads: the same embeddings in the tower's own precision."""
         return self.embed(ids).to(self.tower.norm.weight.dtype)
 
-    def hidden(self, ids: Tensor, depth: Depth) -> Tensor:
-        """Return final hidden states ``[batch, length, hidden]`` of right-padded ids ``[batch, length]``.
+    @property
+    def packs(self) -> bool:
+        """Tell whether the tower reads rows of several examples: where every layer attends to all that it may see."""
+        config = self.tower.config
+        kinds = set(getattr(config, "layer_types", None) or {"full_attention"})
+        windowed = getattr(config, "sliding_window", None) and not getattr(config, "layer_types", None)
+        return kinds == {"full_attention"} and not windowed and config._attn_implementation == "sdpa"
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """Return final hidden states ``[rows, length, hidden]`` at the batch's depth.
 
         Padding needs no attention mask: attention is causal and nothing reads the padded positions.
         """
-        self.use(ITEMS if depth == "exit" else TEXT)
-        if depth == "exit":
-            return self.tower(inputs_embeds=self.embed_items(ids), use_cache=False).last_hidden_state
-        return self.base.model(inputs_embeds=self.embed(ids), use_cache=False).last_hidden_state
+        self.use(ITEMS if batch.depth == "exit" else TEXT)
+        backbone = self.tower if batch.depth == "exit" else self.base.model
+        embeddings = (self.embed_items if batch.depth == "exit" else self.embed)(batch.ids)
+        options = {"attention_mask": batch.visible(), "position_ids": batch.positions()}
+        return backbone(inputs_embeds=embeddings, use_cache=False, **options).last_hidden_state
 
     def code_logits(self, hidden: Tensor) -> Tensor:
         """Return logits over the code vocabulary only, ``[..., code vocabulary]``."""
@@ -155,43 +165,40 @@ class LLM(nn.Module):
         head: Any = self.base.get_output_embeddings()
         return F.linear(hidden, head.weight[answers].to(hidden.dtype)) * hidden.shape[-1] ** -0.5
 
-    def forward(self, ids: Tensor, labels: Tensor, task: str, depth: Depth, exclude_seen: bool) -> Tensor:
+    def forward(self, batch: Batch, exclude_seen: bool) -> Tensor:
         """Return the mean cross-entropy of one task's batch.
 
         Args:
-            ids: int64 ``[batch, length]``, right-padded with any id.
-            labels: int64 ``[batch, length]``; ``labels[b, t] == ids[b, t]`` where position ``t`` is to be predicted
-                (from the positions before it), -100 elsewhere.
-            task: names the answer set at exit depth.
-            depth: where the hidden states are taken.
-            exclude_seen: leave items that occur earlier in the row out of the softmax, as serving does when items do
-                not repeat (one-token codes only).
+            batch: its labels equal its ids where a token is to be predicted (from those before it), -100 elsewhere.
+            exclude_seen: leave items that occur earlier in the example out of the softmax, as serving does when items
+                do not repeat (one-token codes only).
         """
-        hidden = self.hidden(ids[:, :-1], depth)
-        row, position = (labels[:, 1:] != -100).nonzero(as_tuple=True)  # noqa: PLR2004 - torch's ignore index
-        target, states = labels[row, position + 1], hidden[row, position]
+        row, column = (batch.labels != -100).nonzero(as_tuple=True)  # noqa: PLR2004 - torch's ignore index
+        target = batch.labels[row, column]
+        states = self.hidden(batch)[row, batch.before()[row, column]]
         is_code = target >= self.text_vocabulary
         losses = []
         if is_code.any():
             logits = self.code_logits(states[is_code])
             local = target[is_code] - self.text_vocabulary
             if exclude_seen:
-                seen = self._seen(ids, row[is_code], position[is_code] + 1)
+                seen = self._seen(batch, row[is_code], column[is_code])
                 logits = logits.masked_fill(seen.scatter(1, local[:, None], False), float("-inf"))
             losses.append(F.cross_entropy(logits.float(), local, reduction="sum"))
         if not is_code.all():
-            losses.append(self._text_loss(states[~is_code], target[~is_code], task, depth))
+            losses.append(self._text_loss(states[~is_code], target[~is_code], batch.task, batch.depth))
         return torch.stack(losses).sum() / max(len(target), 1)
 
-    def _seen(self, ids: Tensor, row: Tensor, position: Tensor) -> Tensor:
-        """Tell for each target which code tokens stand before it in its row: bool ``[targets, code vocabulary]``."""
-        length = ids.shape[1]
-        places = torch.arange(length, device=ids.device).expand_as(ids)
-        local = ids - self.text_vocabulary
-        first = torch.full((len(ids), self.codes.vocabulary + 1), length, device=ids.device)
+    def _seen(self, batch: Batch, row: Tensor, column: Tensor) -> Tensor:
+        """Tell for each target which code tokens stand before it in its example: bool ``[targets, code vocabulary]``."""
+        examples, length = batch.examples(), batch.ids.shape[1]
+        columns = torch.arange(length, device=batch.ids.device).expand_as(batch.ids)
+        local = batch.ids - self.text_vocabulary
         local = torch.where(local >= 0, local, self.codes.vocabulary)  # text goes to a spare column
-        first.scatter_reduce_(1, local, places, "amin")
-        return first[row, :-1] < position[:, None]
+        size = self.codes.vocabulary + 1
+        first = torch.full((int(examples.max() + 1) * size,), length, device=batch.ids.device)
+        first.scatter_reduce_(0, (examples * size + local).flatten(), columns.flatten(), "amin")
+        return first.view(-1, size)[examples[row, column], :-1] < column[:, None]
 
     def _text_loss(self, states: Tensor, target: Tensor, task: str, depth: Depth) -> Tensor:
         answers = self.answers.get(task) if depth == "exit" else None
@@ -204,11 +211,45 @@ class LLM(nn.Module):
 
 @torch.no_grad()
 def embed_texts(base: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Tensor:
-    """Return the mean input embedding of each text, float32 ``[len(texts), hidden]``, in the CPU's memory."""
+    """Return vectors of texts in the space of the model's input embeddings, made to tell the texts apart.
+
+    Each is the mean of its tokens' embeddings, weighed by how few texts have the token (idf). What all texts have in
+    common is taken out, and the spectrum is flattened to its square root, so that the few directions in which most
+    tokens differ (Mu and Viswanath 2018, https://arxiv.org/abs/1702.01417) do not drown what a text is about.
+
+    Args:
+        base: gives the embeddings.
+        tokenizer: cuts the texts; special tokens in them are plain text.
+        texts: one per item; an empty one becomes the zero vector.
+
+    Returns:
+        float32 ``[len(texts), hidden]`` in the CPU's memory, as long on average as plain means of embeddings.
+    """
     weight: Any = base.get_input_embeddings().weight
     ids = tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"]
-    means = [weight[torch.tensor(row or [0], device=weight.device)].float().mean(0) for row in ids]
-    return torch.stack(means).cpu()
+    tokens = [torch.tensor(sorted(set(row)), dtype=torch.int64) for row in ids]
+    count = torch.bincount(torch.cat(tokens), minlength=len(weight)).float()
+    rarity = torch.log((1 + len(texts)) / (1 + count)) + 1
+    vectors, length = torch.zeros(len(texts), weight.shape[1]), 0.0
+    for row, own in enumerate(tokens):
+        if len(own):
+            embedded = weight[own.to(weight.device)].float().cpu()
+            vectors[row] = (rarity[own] @ embedded) / rarity[own].norm()
+            length += float(embedded.mean(0).norm()) / len(texts)
+    known = torch.tensor([len(own) > 0 for own in tokens])
+    return _flattened(vectors, known, length)
+
+
+def _flattened(vectors: Tensor, known: Tensor, length: float) -> Tensor:
+    """Centre vectors, flatten their spectrum to its square root, and give them a mean length."""
+    if known.sum() < 2:  # noqa: PLR2004 - one vector is its own centre
+        return vectors * 0
+    centred = (vectors - vectors[known].mean(0)) * known[:, None]
+    values, directions = torch.linalg.eigh(centred.T @ centred)
+    kept = values > values.max() * 1e-6
+    flat = (centred @ directions[:, kept]) * values[kept] ** -0.25 @ directions[:, kept].T
+    norms = flat.norm(dim=1)
+    return flat * (length / norms[known].mean().clamp(min=1e-12))
 
 
 def _exit_layer(backbone: Any, exit_layer: int | None) -> int:

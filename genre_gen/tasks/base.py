@@ -29,6 +29,8 @@ class Example:
         targets: what of the assistant's message the loss sees: all of it, its item codes, or its data spans.
         first_target: how many codes (or data spans) of the assistant's message only give context.
         answer: what :meth:`Task.grade` compares with: a catalog row, a rating, or the assistant's words.
+        origins: int64 ``[codes]``, which training interaction each item code of the assistant's message stands for;
+            None where it does not matter.
     """
 
     task: str
@@ -36,6 +38,7 @@ class Example:
     targets: Targets
     first_target: int = 0
     answer: Any = None
+    origins: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)

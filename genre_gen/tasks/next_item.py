@@ -42,7 +42,8 @@ class NextItem:
         for part in rng.permutation(len(parts)):
             user_row, start, stop, context = parts[part]
             history = data.interactions.at(user_row).slice(start, stop)
-            yield Example(self.name, self.prompt(data, book, history, open=False), "codes", context)
+            origins = data.interactions.offsets[user_row] + np.arange(start, stop)
+            yield Example(self.name, self.prompt(data, book, history, open=False), "codes", context, origins=origins)
 
     def grade(self, answers: Sequence[Ranking], truths: Sequence[int]) -> dict[str, float]:
         """Return recall and NDCG at 10; an item that was not ranked is a miss."""

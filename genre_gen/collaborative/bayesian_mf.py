@@ -1,0 +1,261 @@
+"""BayesianMF: matrix factorisation that averages over all factors the ratings allow, instead of choosing one set.
+
+``rating(u, i) = mean + b_u + b_i + q_i . p_u + noise``, sampled by Gibbs (Salakhutdinov and Mnih, ICML 2008, with the
+biases as one more dimension). A user's factors and bias are drawn around ``prior + |N(u)|^-1/2 sum of y_j``, which
+hears what the user rated at all, as SVD++ does (``y`` sampled as in Macau, Simm et al., 2015). No learning rate and no
+number of epochs are to be tuned: how far factors spread, and how noisy ratings are, is sampled too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.linalg import cho_solve
+from typing_extensions import Self
+
+from genre_gen.collaborative.rating_model import Duplicates, RatingModel, options_of
+from genre_gen.errors import ConfigError, DataError
+from genre_gen.interactions import History, Interactions
+
+Matrix = NDArray[np.float64]
+PRIOR_STRENGTH = 2.0
+"""The hyper-prior's mean counts as this many users (or items); the paper's value."""
+MAX_ITEMS = 10_000
+"""Fitting factors a dense ``[n_items, n_items]`` once: 2 GB with its copies here."""
+
+
+class BayesianMF(RatingModel):
+    """Predict ratings by the mean over samples of a Bayesian matrix factorisation.
+
+    A user is what a history says: under each kept sample of the items the user's factors have a mean in closed form,
+    which takes the place of a sample of theirs. So a user met today is treated as one known from training.
+
+    Args:
+        factors: length of the factor vectors; more do no harm but cost time.
+        implicit_penalty: holds the implicit factors ``y`` back, > 0; the larger, the less it matters what was rated.
+        warm_up: sweeps before the first kept sample.
+        samples: of the items' factors that are kept.
+        apart: sweeps from one kept sample to the next; neighbours are too alike to be worth their memory.
+        rating_scale: lowest and highest rating; None takes them from the data.
+        duplicates: a user who rated an item twice is ``refused``, or the ``last`` rating counts.
+        seed: of the sampling.
+    """
+
+    name: ClassVar[str] = "bayesian_mf"
+
+    def __init__(
+        self,
+        factors: int = 10,
+        *,
+        implicit_penalty: float = 5.0,
+        warm_up: int = 50,
+        samples: int = 50,
+        apart: int = 5,
+        rating_scale: tuple[float, float] | None = None,
+        duplicates: Duplicates = "refused",
+        seed: int = 0,
+    ) -> None:
+        """Set the hyper-parameters; raises ConfigError where one is out of range."""
+        if min(factors, samples, apart) < 1 or warm_up < 0 or not implicit_penalty > 0:
+            raise ConfigError(
+                f"{self.name}: factors {factors}, implicit_penalty {implicit_penalty}, warm_up {warm_up}, samples "
+                f"{samples}, apart {apart}; all must be >= 1 (warm_up may be 0, implicit_penalty must be > 0)"
+            )
+        super().__init__(rating_scale, duplicates)
+        self.factors, self.warm_up, self.samples, self.apart, self.seed = factors, warm_up, samples, apart, seed
+        self.implicit_penalty = implicit_penalty
+        width = factors + 1
+        self.items, self.implicit = (np.zeros((samples, 0, width), dtype=np.float32) for _ in range(2))
+        self.user_means, self.user_precisions = np.zeros((samples, width)), np.zeros((samples, width, width))
+        self.precisions = np.zeros(samples)
+
+    def fit(self, interactions: Interactions) -> Self:
+        """Sample; interactions without a rating (NaN) are left out.
+
+        Raises:
+            DataError: more than MAX_ITEMS items; no ratings, or infinite, out-of-scale or repeated ones.
+        """
+        if interactions.n_items > MAX_ITEMS:
+            raise DataError(
+                f"{self.name}: {interactions.n_items} items need dense matrices of "
+                f"{2 * 8 * interactions.n_items**2 / 1e9:.0f} GB (at most {MAX_ITEMS} items are taken); "
+                "svd is the rating model for more"
+            )
+        ratings = self.checked(interactions)
+        rng = np.random.default_rng(self.seed)
+        shape = (len(interactions.users), interactions.n_items)
+        above = sparse.csr_matrix((ratings.values - self.mean, (ratings.owners, ratings.rows)), shape=shape)
+        by_user, by_item = Side(above), Side(above.T.tocsr())
+        hearing = Implicit(by_user.given, self.implicit_penalty)
+        users, items = (rng.normal(0, 0.1, (n, self.factors + 1)) for n in shape)
+        heard, precision = np.zeros_like(users), 1.0 / max(float(ratings.values.var()), 1e-3)
+        self.items = np.zeros((self.samples, shape[1], self.factors + 1), dtype=np.float32)
+        self.implicit = np.zeros_like(self.items)
+        for sweep in range(1, self.warm_up + self.samples * self.apart + 1):
+            prior = sample_prior(users - heard, rng)
+            implicit = hearing.sample(users, prior, rng)
+            heard = hearing.shares @ implicit
+            users = by_user.sample(items, prior.mean + heard, prior.precision, precision, rng)
+            items_prior = sample_prior(items, rng)
+            items = by_item.sample(users, items_prior.mean, items_prior.precision, precision, rng)
+            precision = sample_noise(ratings.values - self.mean, users[ratings.owners], items[ratings.rows], rng)
+            kept, rest = divmod(sweep - self.warm_up, self.apart)
+            if kept > 0 and rest == 0:
+                self.items[kept - 1], self.implicit[kept - 1] = items, implicit
+                self.user_means[kept - 1], self.user_precisions[kept - 1] = prior.mean, prior.precision
+                self.precisions[kept - 1] = precision
+        return self
+
+    def estimate(self, history: History, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], bool]:
+        """Return expected ratings, not clipped, and whether the user has rated anything that was met in training.
+
+        An interaction without a rating counts as implicit evidence.
+        """
+        met = np.unique(history.rows[self.rated_items[history.rows]])
+        means = self.user_means + self.implicit[:, met].sum(axis=1, dtype=np.float64) / np.sqrt(max(len(met), 1))
+        rated, ratings = self.usable(history)
+        seen = self.items[:, rated].astype(np.float64)  # [samples, n, width]
+        design, left = with_ones(seen), ratings - self.mean - seen[..., -1]
+        weighed = self.precisions[:, None, None] * design.transpose(0, 2, 1)
+        known = self.user_precisions @ means[..., None] + weighed @ left[..., None]
+        taste = np.linalg.solve(self.user_precisions + weighed @ design, known)  # [samples, width, 1]
+        asked = self.items[:, rows].astype(np.float64)
+        each = (with_ones(asked) @ taste)[..., 0] + asked[..., -1]  # [samples, rows]
+        return self.mean + each.mean(axis=0), len(met) > 0
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the kept samples of items and implicit factors (float32), the users' prior, the noise's precision."""
+        return {
+            "items": self.items,
+            "implicit": self.implicit,
+            "user_means": self.user_means,
+            "user_precisions": self.user_precisions,
+            "precisions": self.precisions,
+            "rated_items": self.rated_items,
+        }
+
+    def settings(self) -> dict[str, Any]:
+        """Return the hyper-parameters and the mean rating."""
+        return {
+            "factors": self.factors,
+            "implicit_penalty": self.implicit_penalty,
+            "warm_up": self.warm_up,
+            "samples": self.samples,
+            "apart": self.apart,
+            "seed": self.seed,
+            **self.shared_settings(),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
+        """Restore a fitted model."""
+        options, mean = options_of(settings)
+        model = cls(**options)
+        model.mean, model.rated_items = mean, arrays["rated_items"]
+        model.items, model.implicit, model.precisions = arrays["items"], arrays["implicit"], arrays["precisions"]
+        model.user_means, model.user_precisions = arrays["user_means"], arrays["user_precisions"]
+        return model
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A normal distribution that all users' (or items') factors and bias are drawn from.
+
+    Attributes:
+        mean: ``[factors + 1]``, the bias last.
+        precision: ``[factors + 1, factors + 1]``.
+    """
+
+    mean: Matrix
+    precision: Matrix
+
+
+class Side:
+    """The ratings seen from one side: those of each user, or those of each item.
+
+    Args:
+        above: rating less the mean, ``[n, others]``, sparse; a rating that equals the mean is a stored zero.
+    """
+
+    def __init__(self, above: sparse.csr_matrix) -> None:
+        """Keep the ratings and where they are."""
+        self.above = above
+        self.given = sparse.csr_matrix((np.ones(above.nnz), above.indices, above.indptr), shape=above.shape)
+
+    def sample(
+        self, others: Matrix, prior_mean: Matrix, prior_precision: Matrix, precision: float, rng: np.random.Generator
+    ) -> Matrix:
+        """Draw all factors and biases of this side, given the other side's: ``[n, factors + 1]``, the bias last.
+
+        Args:
+            others: the other side's factors and biases.
+            prior_mean: ``[factors + 1]``, or one for each, ``[n, factors + 1]``.
+            prior_precision: ``[factors + 1, factors + 1]``.
+            precision: of the noise.
+            rng: source of randomness.
+        """
+        design = with_ones(others)
+        width = design.shape[1]
+        squares = (design[:, :, None] * design[:, None, :]).reshape(len(design), -1)
+        exact = prior_precision + precision * np.asarray(self.given @ squares).reshape(-1, width, width)
+        left = self.above @ design - self.given @ (design * others[:, -1:])
+        known = prior_mean @ prior_precision + precision * left
+        lower = np.linalg.cholesky(exact)
+        # The mean is exact^-1 known; exact^-1/2 times normal noise gives the spread. Both share the last solve.
+        half = np.linalg.solve(lower, known[..., None]) + rng.normal(size=(*known.shape, 1))
+        return np.asarray(np.linalg.solve(lower.transpose(0, 2, 1), half)[..., 0])
+
+
+class Implicit:
+    """What a user rated at all, as a linear influence on where the user's factors and bias are expected.
+
+    Args:
+        given: 1 for each rating, ``[users, items]``, sparse.
+        penalty: of the influence.
+    """
+
+    def __init__(self, given: sparse.csr_matrix, penalty: float) -> None:
+        """Prepare the normal equations, which stay the same in all sweeps."""
+        counts = np.asarray(given.sum(axis=1)).ravel()
+        self.shares = sparse.diags(1 / np.sqrt(np.maximum(counts, 1))) @ given
+        self.penalty = penalty
+        self.lower = np.linalg.cholesky((self.shares.T @ self.shares).toarray() + penalty * np.eye(given.shape[1]))
+
+    def sample(self, users: Matrix, prior: Prior, rng: np.random.Generator) -> Matrix:
+        """Draw the implicit factors ``[items, factors + 1]`` given the users'; each is noised as a user is."""
+        spread = np.linalg.cholesky(np.linalg.inv(prior.precision)).T
+        width = len(prior.mean)
+        target = users - prior.mean + rng.normal(size=users.shape) @ spread
+        noise = np.sqrt(self.penalty) * rng.normal(size=(len(self.lower), width)) @ spread
+        return np.asarray(cho_solve((self.lower, True), self.shares.T @ target + noise))
+
+
+def with_ones(side: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return factors as the other side's design matrix: the bias (last) gives way to the 1 of the other's bias."""
+    design = side.copy()
+    design[..., -1] = 1.0
+    return design
+
+
+def sample_prior(side: Matrix, rng: np.random.Generator) -> Prior:
+    """Draw the prior of one side from its normal-Wishart posterior, given all factors and biases of that side."""
+    from scipy.stats import wishart
+
+    n, width = side.shape
+    mean = side.mean(axis=0)
+    scatter = (side - mean).T @ (side - mean) + PRIOR_STRENGTH * n / (PRIOR_STRENGTH + n) * np.outer(mean, mean)
+    scale = np.linalg.inv(np.eye(width) + scatter)
+    precision = np.atleast_2d(wishart.rvs(df=width + n, scale=(scale + scale.T) / 2, random_state=rng))
+    spread = np.linalg.inv((PRIOR_STRENGTH + n) * precision)
+    return Prior(rng.multivariate_normal(n * mean / (PRIOR_STRENGTH + n), spread), precision)
+
+
+def sample_noise(above: Matrix, users: Matrix, items: Matrix, rng: np.random.Generator) -> float:
+    """Draw one over the variance of the noise, given what the factors leave; the arrays have one row per rating."""
+    left = above - (users[:, :-1] * items[:, :-1]).sum(axis=1) - users[:, -1] - items[:, -1]
+    return float(rng.gamma(1 + len(left) / 2, 1 / (1 + (left**2).sum() / 2)))

@@ -1,0 +1,143 @@
+"""RatingBlend: several models' predicted ratings, weighed by how they did on ratings that none had seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import Self
+
+from genre_gen.collaborative.rating_model import RatingModel
+from genre_gen.errors import DataError, UsageError
+from genre_gen.interactions import History, Interactions
+
+Ratings = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RatingBlend:
+    """``intercept + sum of weight x prediction``, clipped to the scale: stacking (Breiman, 1996).
+
+    Attributes:
+        weights: of each member by its name, >= 0; they need not sum to 1.
+        intercept: in ratings.
+        rating_scale: lowest and highest rating.
+    """
+
+    weights: Mapping[str, float]
+    intercept: float
+    rating_scale: tuple[float, float]
+
+    @classmethod
+    def learn(cls, predictions: Mapping[str, Ratings], actual: Ratings, rating_scale: tuple[float, float]) -> Self:
+        """Choose the weights of least squared error, none of them negative.
+
+        Args:
+            predictions: of each member by its name, ``[n]``; any model's, the language model's too. They must be of
+                ratings that the member was not trained on, or the member that learned most by heart gets all weight.
+            actual: the ratings themselves, ``[n]``.
+            rating_scale: lowest and highest rating.
+
+        Raises:
+            UsageError: no members.
+            DataError: predictions of another length, or NaN; no ratings.
+        """
+        from scipy.optimize import nnls
+
+        table = _table(predictions)
+        actual = np.asarray(actual, dtype=np.float64)
+        if len(actual) == 0 or len(actual) != len(table) or not np.isfinite(actual).all():
+            raise DataError(f"{len(table)} predictions for {len(actual)} ratings; give one finite rating for each")
+        # Around their means, so that the intercept, which may be negative, is no part of the problem.
+        weights, _ = nnls(table - table.mean(axis=0), actual - actual.mean())
+        intercept = float(actual.mean() - table.mean(axis=0) @ weights)
+        return cls(dict(zip(predictions, map(float, weights), strict=True)), intercept, rating_scale)
+
+    def combine(self, predictions: Mapping[str, Ratings]) -> Ratings:
+        """Return the blended ratings ``[n]``; what else than members ``predictions`` holds is left out.
+
+        Raises:
+            UsageError: a member's predictions are missing.
+            DataError: predictions of different lengths, or NaN.
+        """
+        missing = [name for name in self.weights if name not in predictions]
+        if missing:
+            raise UsageError(f"no predictions of {', '.join(missing)}; the blend needs {', '.join(self.weights)}")
+        table = _table({name: predictions[name] for name in self.weights})
+        blended = self.intercept + table @ np.array(list(self.weights.values()))
+        return np.asarray(np.clip(blended, *self.rating_scale))
+
+    def settings(self) -> dict[str, Any]:
+        """Return the blend, ready for JSON; ``RatingBlend.restore`` takes it back."""
+        return {
+            "weights": dict(self.weights),
+            "intercept": self.intercept,
+            "rating_scale": list(self.rating_scale),
+        }
+
+    @classmethod
+    def restore(cls, settings: Mapping[str, Any]) -> Self:
+        """Return the blend that ``settings`` described."""
+        low, high = settings["rating_scale"]
+        return cls(dict(settings["weights"]), float(settings["intercept"]), (float(low), float(high)))
+
+
+def rate_all(model: RatingModel, known: Interactions, asked: Interactions) -> Ratings:
+    """Predict every rating of ``asked`` from what its users did in ``known``; ``[len(asked)]``, in its order."""
+    stranger = History(np.zeros(0, dtype=np.int64))
+    users = set(known.users)
+    parts = [
+        model.rate(known.history(user) if user in users else stranger, asked.history(user).rows) for user in asked.users
+    ]
+    return np.concatenate([np.zeros(0), *parts])
+
+
+def learn_blend(
+    models: Mapping[str, Callable[[], RatingModel]],
+    interactions: Interactions,
+    rating_scale: tuple[float, float],
+    *,
+    share: float = 0.2,
+    seed: int = 0,
+) -> tuple[RatingBlend, dict[str, RatingModel]]:
+    """Learn the weights on a held-out share of the ratings, then fit every member on all of them.
+
+    Args:
+        models: makes an untrained member, by its name.
+        interactions: rated ones; those without a rating are left out.
+        rating_scale: lowest and highest rating.
+        share: of the ratings that the weights are learned on, between 0 and 1.
+        seed: of the draw.
+
+    Raises:
+        UsageError: a share that leaves nothing on one side.
+        DataError: no ratings, or bad ones.
+    """
+    if interactions.ratings is None:
+        raise DataError("a blend of rating models needs ratings; this data has none")
+    rated = interactions.keep(~np.isnan(interactions.ratings))
+    held = np.random.default_rng(seed).random(len(rated)) < share
+    if held.all() or not held.any():
+        raise UsageError(f"share {share} of {len(rated)} ratings leaves none to learn or to weigh; try .2")
+    inner, asked = rated.keep(~held), rated.keep(held)
+    predictions = {name: rate_all(make().fit(inner), inner, asked) for name, make in models.items()}
+    actual = np.asarray(asked.ratings, dtype=np.float64)
+    blend = RatingBlend.learn(predictions, actual, rating_scale)
+    return blend, {name: make().fit(rated) for name, make in models.items()}
+
+
+def _table(predictions: Mapping[str, Ratings]) -> Ratings:
+    """Return the members' predictions as columns ``[n, members]``, or say what is wrong with them."""
+    if not predictions:
+        raise UsageError("a blend needs at least one member's predictions")
+    columns = {name: np.asarray(values, dtype=np.float64) for name, values in predictions.items()}
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise DataError(f"predictions of different lengths ({lengths}); give one per rating, in one order")
+    bad = [name for name, values in columns.items() if not np.isfinite(values).all()]
+    if bad:
+        raise DataError(f"predictions of {', '.join(bad)} are NaN or infinite; leave those ratings or that member out")
+    return np.column_stack(list(columns.values()))

@@ -1,0 +1,270 @@
+"""What the rating models share: checked ratings, the import of Surprise, and predictions that say what they lack."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genre_gen.collaborative.base import CollaborativeModel, history_matrix
+from genre_gen.errors import ConfigError, DataError, UsageError
+from genre_gen.interactions import History, Interactions
+
+OLDEST_SURPRISE = (1, 1, 5)
+INSTALL = "pip install 'scikit-surprise>=1.1.5'"
+Duplicates = Literal["refused", "last"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One predicted rating.
+
+    Attributes:
+        row: catalog row of the item.
+        rating: on the data's scale, clipped to it.
+        reason: what the model could not take into account; None where it knew both user and item.
+    """
+
+    row: int
+    rating: float
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """Checked ratings, one entry per rating, each user's in time order.
+
+    Attributes:
+        owners: int64, user rows.
+        rows: int64, catalog rows.
+        values: float64, on the scale.
+    """
+
+    owners: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SurpriseData:
+    """Ratings as Surprise takes them, and where its numbers lead: it numbers users and items by first appearance.
+
+    Attributes:
+        library: the module ``surprise``.
+        trainset: a ``surprise.Trainset``.
+        user_rows: our user row of each of its users.
+        rows: our catalog row of each of its items.
+    """
+
+    library: ModuleType
+    trainset: Any
+    user_rows: list[int]
+    rows: list[int]
+
+
+class RatingModel(CollaborativeModel):
+    """A model that predicts ratings. A new one writes ``fit`` and ``estimate``; the ceremony around them is here.
+
+    Args:
+        rating_scale: lowest and highest rating; None takes them from the data.
+        duplicates: a user who rated an item twice is ``refused``, or the ``last`` rating counts.
+    """
+
+    def __init__(self, rating_scale: tuple[float, float] | None, duplicates: Duplicates) -> None:
+        """Set what all rating models have; raises ConfigError for a scale that is none."""
+        if rating_scale is not None and not rating_scale[0] < rating_scale[1]:
+            raise ConfigError(f"{self.name}: rating_scale is {rating_scale}; give the lowest and the highest rating")
+        self.rating_scale = None if rating_scale is None else (float(rating_scale[0]), float(rating_scale[1]))
+        self.duplicates = duplicates
+        self.mean = 0.0
+        self.rated_items = np.zeros(0, dtype=bool)
+
+    @abstractmethod
+    def estimate(self, history: History, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], bool]:
+        """Return the user's expected ratings of catalog rows, not clipped, and whether anything is known of the user.
+
+        Raises:
+            UsageError: a rating that is not on the scale.
+        """
+
+    def predict(self, history: History, rows: Sequence[int] | NDArray[np.integer]) -> list[Prediction]:
+        """Predict one user's ratings of items.
+
+        Args:
+            history: what the user has rated.
+            rows: catalog rows.
+
+        Returns:
+            One prediction per row. Where the user or the item is unknown the prediction is made from what is left
+            and says so in ``reason``: neither an error nor a silent guess.
+        """
+        wanted = np.asarray(rows, dtype=np.int64)
+        return self._worded(wanted, *self.estimate(history, wanted))
+
+    def rate(self, history: History, rows: Sequence[int] | NDArray[np.integer]) -> NDArray[np.float64]:
+        """Return the same ratings as ``predict``, as an array."""
+        return self._clipped(self.estimate(history, np.asarray(rows, dtype=np.int64))[0])
+
+    def score(self, histories: Sequence[History]) -> NDArray[np.float32]:
+        """Return expected ratings, float32 ``[len(histories), n_items]``, not clipped: good items shall not tie."""
+        n_items = len(self.rated_items)
+        history_matrix(histories, n_items)  # refuses rows of another catalog, as every model does
+        rows = np.arange(n_items)
+        scores = np.empty((len(histories), n_items), dtype=np.float32)
+        for position, history in enumerate(histories):
+            scores[position] = self.estimate(history, rows)[0]
+        return scores
+
+    def checked(self, interactions: Interactions) -> Ratings:
+        """Return the ratings, or say what is wrong with them; interactions without one (NaN) are left out.
+
+        One NaN or huge rating would turn every factor into NaN, and Surprise would answer with the top of the scale.
+        Sets the mean, the scale where none was given, and which items were rated.
+
+        Raises:
+            DataError: no ratings, or infinite, out-of-scale or (unless allowed) repeated ones.
+        """
+        if interactions.ratings is None or np.isnan(interactions.ratings).all():
+            raise DataError(
+                f"{self.name}: this data has no ratings to learn from; leave {self.name} out of the blend's members"
+            )
+        rated = ~np.isnan(interactions.ratings)
+        owners = np.repeat(np.arange(len(interactions.users)), np.diff(interactions.offsets))[rated]
+        rows, values = interactions.rows[rated], interactions.ratings[rated]
+        low, high = self._scale()
+        bad = ~np.isfinite(values) | (values < low) | (values > high)
+        if bad.any():
+            first = int(np.flatnonzero(bad)[0])
+            raise DataError(
+                f"{self.name}: {int(bad.sum())} ratings are not on the scale {low:g} to {high:g}, such as "
+                f"{values[first]:g} by user {interactions.users[owners[first]]!r} of catalog row {rows[first]}; "
+                "mend the data or scale"
+            )
+        kept = _last(owners * interactions.n_items + rows)
+        if len(kept) < len(rows) and self.duplicates == "refused":
+            raise DataError(
+                f"{self.name}: {len(rows) - len(kept)} ratings repeat a user and an item; "
+                "drop them, or set duplicates to 'last'"
+            )
+        ratings = Ratings(owners[kept], rows[kept], values[kept].astype(np.float64))
+        self.rating_scale = self.rating_scale or _observed_scale(ratings.values)
+        self.mean = float(ratings.values.mean())
+        self.rated_items = np.bincount(ratings.rows, minlength=interactions.n_items) > 0
+        return ratings
+
+    def surprise_data(self, interactions: Interactions) -> SurpriseData:
+        """Return the checked ratings as Surprise takes them.
+
+        Raises:
+            DataError: see ``checked``.
+            ConfigError: Surprise is missing, too old, or another package of that name.
+        """
+        library = _surprise(self.name)
+        ratings = self.checked(interactions)
+        columns = (ratings.owners.tolist(), ratings.rows.tolist(), ratings.values.tolist())
+        log = [(user, item, value, None) for user, item, value in zip(*columns, strict=True)]
+        trainset = library.Dataset(library.Reader(rating_scale=self.rating_scale)).construct_trainset(log)
+        return SurpriseData(
+            library,
+            trainset,
+            [trainset.to_raw_uid(inner) for inner in range(trainset.n_users)],
+            [trainset.to_raw_iid(inner) for inner in range(trainset.n_items)],
+        )
+
+    def usable(self, history: History) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Return the rows and ratings of a history that say something: rated, and of items met in training.
+
+        Of an item that the history rates twice the last rating counts.
+
+        Raises:
+            UsageError: a rating that is not on the scale.
+        """
+        if history.ratings is None:
+            return np.zeros(0, dtype=np.int64), np.zeros(0)
+        usable = self.rated_items[history.rows] & ~np.isnan(history.ratings)
+        rows, ratings = history.rows[usable], history.ratings[usable].astype(np.float64)
+        low, high = self._scale()
+        outside = ratings[(ratings < low) | (ratings > high)]
+        if len(outside):
+            raise UsageError(f"a history rates an item {outside[0]:g}; the scale is {low:g} to {high:g}")
+        last = _last(rows)
+        return rows[last], ratings[last]
+
+    def shared_settings(self) -> dict[str, Any]:
+        """Return the settings that all rating models have, ready for JSON."""
+        return {
+            "rating_scale": None if self.rating_scale is None else list(self.rating_scale),
+            "duplicates": self.duplicates,
+            "mean": self.mean,
+        }
+
+    def _scale(self) -> tuple[float, float]:
+        return self.rating_scale or (-np.inf, np.inf)
+
+    def _clipped(self, ratings: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.clip(ratings, *self._scale())
+
+    def _worded(self, rows: NDArray[np.int64], raw: NDArray[np.float64], user_known: bool) -> list[Prediction]:
+        ratings, known = self._clipped(raw), self.rated_items[rows]
+        return [
+            Prediction(int(row), float(rating), _reason(user_known, bool(item_known)))
+            for row, rating, item_known in zip(rows, ratings, known, strict=True)
+        ]
+
+
+def options_of(settings: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
+    """Return a saved model's settings as constructor arguments, and its mean rating."""
+    options = dict(settings)
+    scale, mean = options.pop("rating_scale"), float(options.pop("mean"))
+    return options | {"rating_scale": None if scale is None else (scale[0], scale[1])}, mean
+
+
+def ridge(design: NDArray[np.float64], target: NDArray[np.float64], penalty: float) -> NDArray[np.float64]:
+    """Solve ``min |design x - target|^2 + penalty |x|^2``, by whichever normal equations are smaller."""
+    n, width = design.shape
+    if n < width:
+        return np.asarray(design.T @ np.linalg.solve(design @ design.T + penalty * np.eye(n), target))
+    return np.asarray(np.linalg.solve(design.T @ design + penalty * np.eye(width), design.T @ target))
+
+
+def _surprise(name: str) -> ModuleType:
+    """Import Surprise, or say what to install: the name is easily taken by another package, and old ones break."""
+    try:
+        import surprise
+    except ImportError as error:
+        raise ConfigError(f"{name} needs Surprise, which does not load here ({error}); {INSTALL}") from None
+    if not hasattr(surprise, "SVD"):
+        raise ConfigError(
+            f"{name}: {surprise.__file__} is another package named surprise; pip uninstall surprise, then {INSTALL}"
+        )
+    version = str(surprise.__version__)
+    if tuple(int(part) for part in version.split(".")[:3] if part.isdigit()) < OLDEST_SURPRISE:
+        raise ConfigError(f"{name}: Surprise {version} breaks on NumPy 2; {INSTALL}")
+    module: ModuleType = surprise
+    return module
+
+
+def _last(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the position of each key's last occurrence, in order."""
+    _, last = np.unique(keys[::-1], return_index=True)
+    return np.sort(len(keys) - 1 - last)
+
+
+def _observed_scale(ratings: NDArray[np.float64]) -> tuple[float, float]:
+    low, high = float(ratings.min()), float(ratings.max())
+    return (low, high) if low < high else (low - 0.5, high + 0.5)
+
+
+def _reason(user_known: bool, item_known: bool) -> str | None:
+    if user_known and item_known:
+        return None
+    if item_known:
+        return "nothing is known of this user's ratings: mean and item only"
+    if user_known:
+        return "nobody rated this item in training: mean and user only"
+    return "neither user nor item is known: the mean rating"

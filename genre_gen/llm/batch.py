@@ -1,0 +1,148 @@
+"""Batch: examples of one task laid out as rows of tokens, one per row or many packed into each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from genre_gen.llm.encode import NO_LABEL, Encoded
+from genre_gen.tasks.base import Depth
+
+SHARED = 0
+"""Owner of tokens that all examples of a packed row begin with."""
+
+PADDING = -1
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Examples of one task, padded on the right.
+
+    Attributes:
+        task: its name.
+        depth: where its loss is taken.
+        ids: int64 ``[rows, length]``.
+        labels: int64 ``[rows, length]``, -100 where nothing is predicted.
+        origins: int64 ``[rows, length]``, which training interaction a token is the item of; -1 for other tokens.
+        owners: int64 ``[rows, length]``, which example of its row a token belongs to, from 1 on; 0 for the instruction
+            that all of them begin with, which stands once at the beginning of each row, and -1 for padding. None where
+            each row is one example.
+    """
+
+    task: str
+    depth: Depth
+    ids: Tensor
+    labels: Tensor
+    origins: Tensor
+    owners: Tensor | None = None
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on a device."""
+        owners = None if self.owners is None else self.owners.to(device)
+        moved = {name: getattr(self, name).to(device) for name in ("ids", "labels", "origins")}
+        return replace(self, **moved, owners=owners)
+
+    def visible(self) -> Tensor | None:
+        """Return what attends to what, bool ``[rows, 1, length, length]``: each token to what its example has before it.
+
+        None where that is simply all that stands before it in its row.
+        """
+        if self.owners is None:
+            return None
+        mine, theirs = self.owners[:, None, :, None], self.owners[:, None, None, :]
+        length = self.owners.shape[1]
+        causal = torch.ones(length, length, dtype=torch.bool, device=self.owners.device).tril()
+        return causal & ((mine == theirs) | (theirs == SHARED))
+
+    def positions(self) -> Tensor | None:
+        """Return each token's position in its own example, int64 ``[rows, length]``; None where that is its column."""
+        if self.owners is None:
+            return None
+        columns = torch.arange(self.owners.shape[1], device=self.owners.device).expand_as(self.owners)
+        instruction = (self.owners == SHARED).sum(1, keepdim=True)
+        return torch.where(self.owners == SHARED, columns, columns - self._starts(columns) + instruction)
+
+    def before(self) -> Tensor:
+        """Return the column of the token that each token is predicted from, int64 ``[rows, length]``."""
+        columns = torch.arange(self.ids.shape[1], device=self.ids.device).expand_as(self.ids)
+        if self.owners is None:
+            return (columns - 1).clamp(min=0)
+        instruction = (self.owners == SHARED).sum(1, keepdim=True)
+        first = columns == self._starts(columns)
+        return torch.where(first, instruction - 1, columns - 1).clamp(min=0)
+
+    def examples(self) -> Tensor:
+        """Return a number for the example that each token belongs to, unique in the batch: int64 ``[rows, length]``."""
+        rows = torch.arange(len(self.ids), device=self.ids.device)[:, None]
+        if self.owners is None:
+            return rows.expand_as(self.ids)
+        return rows * (int(self.owners.max()) + 1) + self.owners.clamp(min=SHARED)
+
+    def _starts(self, columns: Tensor) -> Tensor:
+        """Return the first column of the example that each token belongs to, int64 ``[rows, length]``."""
+        assert self.owners is not None  # noqa: S101 - a fact for the type checker
+        groups = self.owners + 1
+        first = torch.full((len(groups), int(groups.max()) + 1), columns.shape[1], device=groups.device)
+        return first.scatter_reduce(1, groups, columns, "amin").gather(1, groups)
+
+
+def pad(task: str, depth: Depth, examples: Sequence[Encoded]) -> Batch:
+    """Lay examples out one per row."""
+    ids, labels, origins = _empty(len(examples), max(map(len, examples)))
+    for row, encoded in enumerate(examples):
+        _put(row, 0, encoded, 0, (ids, labels, origins))
+    return Batch(task, depth, *map(torch.from_numpy, (ids, labels, origins)))
+
+
+def pack(task: str, depth: Depth, examples: Sequence[Encoded], shared: int, length: int) -> Batch:
+    """Lay examples out many per row, behind the instruction that they share.
+
+    The instruction is read once per row and not once per example, and next to nothing is padding: for short histories
+    that is most of the work.
+
+    Args:
+        task: its name.
+        depth: where its loss is taken.
+        examples: all of them begin with the same ``shared`` tokens, of which none is predicted.
+        shared: how many tokens these are; at least one.
+        length: tokens of a row, if no example needs more.
+    """
+    own = [len(encoded) - shared for encoded in examples]
+    length = max([length - shared, *own])
+    rows: list[list[int]] = []
+    left: list[int] = []
+    for place in sorted(range(len(examples)), key=lambda place: -own[place]):  # first fit, longest first
+        row = next((row for row, room in enumerate(left) if room >= own[place]), len(rows))
+        if row == len(rows):
+            rows.append([])
+            left.append(length)
+        rows[row].append(place)
+        left[row] -= own[place]
+    width = shared + length - min(left)
+    ids, labels, origins = _empty(len(rows), width)
+    owners = np.full((len(rows), width), PADDING, np.int64)
+    owners[:, :shared], ids[:, :shared] = SHARED, examples[0].ids[:shared]
+    for row, places in enumerate(rows):
+        begin = shared
+        for number, place in enumerate(places, 1):
+            _put(row, begin, examples[place], shared, (ids, labels, origins))
+            owners[row, begin : begin + own[place]] = number
+            begin += own[place]
+    return Batch(task, depth, *map(torch.from_numpy, (ids, labels, origins, owners)))
+
+
+def _empty(rows: int, length: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    shape = (rows, length)
+    return np.zeros(shape, np.int64), np.full(shape, NO_LABEL, np.int64), np.full(shape, -1, np.int64)
+
+
+def _put(row: int, begin: int, encoded: Encoded, shared: int, into: Sequence[NDArray[np.int64]]) -> None:
+    """Write an example's tokens from ``shared`` on into a row, from column ``begin`` on."""
+    for array, values in zip(into, (encoded.ids, encoded.labels, encoded.origins), strict=True):
+        if values is not None:
+            array[row, begin : begin + len(encoded) - shared] = values[shared:]

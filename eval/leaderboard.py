@@ -2,13 +2,13 @@
 
     python eval/leaderboard.py --data ml-100k [--split leave-one-out] [--seeds 3] [--models sasrec genre] [--minutes 60]
 
-Every model's settings are chosen on the validation cases of a fit on the training part (grids: ``PEERS`` below); then it
-is fitted again on training and validation part with the settings chosen, and ranks the test cases once. Seeds beyond the
-first take over the first one's settings. Each model and seed runs in a process of its own, which measures its time and
-memory, and leaves ``result.json`` and ``ranks.npz`` in ``--runs``; what lies there with the same fingerprint of data and
-settings is not run again (delete its folder where only code has changed). The table holds all that lies there for the
-data and split, so that ablations run with ``--set key=value --label NAME`` join it. ``--from-ranks`` makes the table
-anew from the files in ``--out``.
+Every model's settings are chosen on the validation cases of a fit on the training part (grids: ``PEERS`` below); then
+it is fitted again on training and validation part with the settings chosen, and ranks the test cases once. Seeds beyond
+the first take over the first one's settings. Each model and seed runs in a process of its own, which measures its time
+and memory, and leaves ``result.json`` and ``ranks.npz`` in ``--runs``; what lies there with the same fingerprint of
+data and settings is not run again (delete its folder where only code has changed). The table holds all that lies there
+for the data and split, so that ablations run with ``--set key=value --label NAME`` join it. ``--from-ranks`` makes
+the table anew from the files in ``--out``.
 """
 
 from __future__ import annotations
@@ -70,6 +70,7 @@ class Peer:
         rated: whether it learns from ratings.
         early: whether it stops early on validation cases; then its best epoch joins the settings, and ``--minutes``
             limits it.
+        reads: whether it is given the items' texts.
     """
 
     module: str
@@ -79,6 +80,7 @@ class Peer:
     seeded: bool = False
     rated: bool = False
     early: bool = False
+    reads: bool = False
 
     def make(self, settings: Mapping[str, Any], **more: Any) -> Any:
         """Return a new model."""
@@ -109,19 +111,20 @@ PEERS: dict[str, Peer] = {
         ),
         scoring=("recency",),
     ),
+    "text_knn": Peer(OWN, "TextKNN", ({"neighbours": (50, 200), "recency": RECENCY},), scoring=("recency",), reads=True),
     "bpr": Peer(
         IMPLICIT,
         "BPR",
         (
-            {"factors": (32, 64, 128), "regularization": (0.001, 0.01, 0.05)},
-            {"learning_rate": (0.02, 0.05, 0.1), "iterations": (50, 100, 200)},
+            {"factors": (32, 64, 128), "regularization": (0.001, 0.01, 0.05, 0.1)},
+            {"learning_rate": (0.01, 0.02, 0.05), "iterations": (100, 200, 400)},
         ),
         seeded=True,
     ),
     "als": Peer(
         IMPLICIT,
         "ALS",
-        ({"factors": (32, 64, 128), "alpha": (1.0, 5.0, 20.0)}, {"regularization": (0.1, 1.0, 10.0, 50.0)}),
+        ({"factors": (16, 32, 64, 128), "alpha": (1.0, 2.0, 5.0, 20.0)}, {"regularization": (0.1, 1.0, 5.0, 20.0)}),
         seeded=True,
     ),
     "surprise-svd": Peer(
@@ -182,6 +185,11 @@ class Bench:
         if not (split.validation and split.test):
             raise UsageError(f"{self.name}: the {self.split_name} split leaves no cases; give users more interactions")
         return split
+
+    def given(self, peer: Peer, seed: int) -> dict[str, Any]:
+        """Return what a model is made with beside its settings."""
+        texts = {"texts": [item.describe() for item in self.catalog]} if peer.reads else {}
+        return texts | ({"seed": seed} if peer.seeded else {})
 
     @cached_property
     def tuning(self) -> tuple[Case, ...]:
@@ -292,16 +300,17 @@ def work(bench: Bench, job: Job) -> None:
 def run_peer(bench: Bench, peer: Peer, job: Job) -> Outcome:
     """Choose settings (first seed) or take them over, fit again on all before the test, and rank."""
     begin = time.perf_counter()
-    seed = {"seed": job.seed} if peer.seeded else {}
+    given = bench.given(peer, job.seed)
     if job.seed:
         settings: dict[str, Any] = dict(job.first(bench)["settings"])
-        model, trials = peer.make(settings, **seed).fit(bench.split.train), []
+        model = peer.make(settings, **given).fit(bench.split.train)
+        trials: list[dict[str, Any]] = []
     else:
-        settings, model, trials = Tuner(bench, peer, seed, job.minutes).run()
+        settings, model, trials = Tuner(bench, peer, given, job.minutes).run()
     validation = ranks_of(model.score, bench.split.validation, bench.interactions.n_items, bench.domain.repeat)
     del model  # two fitted models at once would count as its peak of memory
     tuned = time.perf_counter()
-    model = peer.make(settings, **seed).fit(bench.split.before_test)
+    model = peer.make(settings, **given).fit(bench.split.before_test)
     costs = {TUNE: tuned - begin, TRAIN: time.perf_counter() - tuned}
     report = rank_test(bench, {job.model: model.score})
     costs |= {SCORE: report[job.model].costs["score_seconds"], MEMORY: peak_megabytes()}
@@ -315,9 +324,9 @@ class Tuner:
         trials: settings and their NDCG@10, in the order tried.
     """
 
-    def __init__(self, bench: Bench, peer: Peer, seed: Mapping[str, Any], minutes: float | None) -> None:
+    def __init__(self, bench: Bench, peer: Peer, given: Mapping[str, Any], minutes: float | None) -> None:
         """Keep what is tuned, and until when."""
-        self.bench, self.peer, self.seed = bench, peer, seed
+        self.bench, self.peer, self.given = bench, peer, given
         self.end = None if minutes is None else time.perf_counter() + 60 * minutes
         self.trials: list[dict[str, Any]] = []
         self.best: tuple[float, dict[str, Any], Any] = (-1.0, {}, None)
@@ -355,9 +364,9 @@ class Tuner:
     def _fit(self, settings: Mapping[str, Any]) -> Any:
         train = self.bench.split.train
         if not self.peer.early:
-            return self.peer.make(settings, **self.seed).fit(train)
+            return self.peer.make(settings, **self.given).fit(train)
         limits = {"max_minutes": self._share(), "repeat": self._repeat}
-        return self.peer.make(settings, **self.seed, **limits).fit(train, self.bench.tuning)
+        return self.peer.make(settings, **self.given, **limits).fit(train, self.bench.tuning)
 
     def _share(self) -> float | None:
         """Return the minutes of one trial: the time left, shared by those to come and the fit after the choice."""
@@ -386,9 +395,9 @@ def run_ours(bench: Bench, job: Job) -> Outcome:
     changes = {**limit, **job.changes, "training.seed": job.seed}
     recommender = Recommender.from_domain(bench.domain, settings=changes)
     split, begin = bench.split, time.perf_counter()
-    recommender.fit(
-        bench.catalog, split.train, split.validation, final=split.before_test, folder=job.folder(bench) / "training"
-    )
+    # A killed run goes on from its checkpoints, but never from those of other settings.
+    folder = job.folder(bench) / f"training-{job.fingerprint(bench)}"
+    recommender.fit(bench.catalog, split.train, split.validation, final=split.before_test, folder=folder)
     seconds = time.perf_counter() - begin
     report = rank_test(bench, recommender.scorers(), recommender.mixtures())
     scoring = {result.name: result.costs["score_seconds"] for result in report.results}
@@ -531,7 +540,8 @@ def run_one(bench: Bench, job: Job, arguments: Sequence[str]) -> None:
         code = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
     if code:
         lines = (folder / "log.txt").read_text("utf-8", errors="replace").strip().splitlines()
-        raise UsageError(f"{lines[-1] if lines else 'no word'} (exit code {code}, see log.txt of the run)")
+        last = lines[-1].removeprefix("error: ") if lines else "no word"
+        raise UsageError(f"{last} (exit code {code}; its log.txt may say more)")
 
 
 class SeededResult(Result):
@@ -647,10 +657,10 @@ def markdown(report: Report, details: Mapping[str, Any], ours: str | None) -> st
 
 
 READING = (
-    "Means over users and seeds; intervals by bootstrap over users; p-values of the paired permutation test on the users' "
-    "NDCG@10, corrected by Holm over all rows. Settings were chosen on validation cases; then every model learned from "
-    "the training and validation part with them, and ranked the test cases once. Tuning counts the first seed's trials "
-    "and its fit on the training part, training the fit after it, scoring the test cases."
+    "Means over users and seeds; intervals by bootstrap over users; p-values of the paired permutation test on the "
+    "users' NDCG@10, corrected by Holm over all rows. Settings were chosen on validation cases; then every model "
+    "learned from the training and validation part with them, and ranked the test cases once. Tuning counts the first "
+    "seed's trials, training the fit after the choice, scoring the test cases."
 )
 
 
@@ -709,7 +719,7 @@ def from_ranks(out: Path, stem: str) -> tuple[Report, dict[str, Any]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run what is asked for; exit code 1 where all failed, and 2 for wrong use."""
+    """Run what is asked for; exit code 1 where a model failed, and 2 for wrong use."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = parser().parse_args(given)
     try:
@@ -718,12 +728,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
             work(bench, job_of(options, options.worker[0], int(options.worker[1])))
             return
+        failed: list[str] = []
         if options.from_ranks:
             report, details = from_ranks(options.out, bench.stem)
         else:
-            run_all(bench, jobs(bench, options), given)
+            failed = run_all(bench, jobs(bench, options), given)
             report, details = collect(bench)
         print(publish(report, details, options.out, bench.stem))
+        raise SystemExit(1 if failed else 0)
     except GenreGenError as problem:
         say(f"error: {problem}")
         raise SystemExit(2 if isinstance(problem, UsageError) else 1) from None
@@ -747,7 +759,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def jobs(bench: Bench, options: argparse.Namespace) -> list[Job]:
-    """Return what is to be run; raises UsageError for an unknown model or changed settings without a label."""
+    """Return what is to be run; raises UsageError for an unknown model."""
     unknown = [model for model in options.models if model not in PEERS and model != GENRE]
     if unknown:
         raise UsageError(f"no model {', '.join(unknown)}; there are: {', '.join([*PEERS, GENRE])}")

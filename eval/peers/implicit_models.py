@@ -79,7 +79,7 @@ class ALS:
     Args:
         factors: length of the factor vectors.
         regularization: of all factors.
-        alpha: confidence of an interaction is ``1 + alpha``.
+        alpha: weight of an interaction, where an item not taken weighs 1.
         iterations: alternations.
         seed: of the initial factors.
     """

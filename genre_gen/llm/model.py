@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from genre_gen.domain import ModelSettings
 
 ITEMS, TEXT = "tower", "text"  # names of the LoRA adapters
+_OWN_LOGIT = 8.0
 
 
 class LLM(nn.Module):
@@ -102,6 +103,27 @@ class LLM(nn.Module):
         used = count.squeeze(1) > 0
         mean = (total[used] / count[used]).to(self.code_embedding)
         self.code_embedding.data[used] = mean
+
+    @torch.no_grad()
+    def start_as_neighbours(self) -> None:
+        """Quieten a tower of its own, so that training starts from a recommender and not from noise.
+
+        The layers of a language model turn embeddings it has never met into states that say nothing about codes. Here
+        what each layer adds to the residual stream is scaled by ``model.residual_scale``: near 0 a state is all but the
+        embedding of the last item, so that, input and output embeddings being the same, the model ranks that item's
+        neighbours; attention then learns from there what else to look at. The final norm is set so that an item's logit
+        after itself is ``_OWN_LOGIT``.
+        """
+        scale = self.settings.residual_scale
+        if self.settings.adapter != "full" or scale == 1 or self.codes.codes.shape[1] > 1:
+            return  # the layers are shared with the text, or codes are longer than one token
+        for layer in self.tower.layers:
+            for branch in (layer.self_attn, layer.mlp):
+                *_, last = (module for module in branch.modules() if isinstance(module, nn.Linear))
+                last.weight.mul_(scale)
+        length = float(self.code_embedding.norm(dim=1).mean())
+        if length > 0:
+            self.tower.norm.weight.fill_(_OWN_LOGIT / (length * self.code_embedding.shape[1] ** 0.5))
 
     @property
     def device(self) -> torch.device:

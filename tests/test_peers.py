@@ -1,0 +1,317 @@
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from genre_gen.errors import ConfigError, DataError, UsageError
+from genre_gen.evaluation.metrics import ndcg_at
+from genre_gen.interactions import Case, History, Interactions
+
+ROOT = Path(__file__).parent.parent
+ITEMS = 12
+
+
+@pytest.fixture
+def load(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "eval"))
+    return importlib.import_module
+
+
+@pytest.fixture
+def board(load):
+    return load("leaderboard")
+
+
+def cycles(users=30, length=8, rated=False):
+    """Return users who walk around a circle of items, each from another place."""
+    rows = np.concatenate([(np.arange(length) + user) % ITEMS for user in range(users)])
+    names = np.repeat([f"u{user}" for user in range(users)], length)
+    ratings = (1 + (rows * 7 + np.arange(len(rows)) * 3) % 5).astype(np.float32) if rated else None
+    return Interactions.from_columns(names, rows, ITEMS, ratings, np.arange(len(rows)))
+
+
+def history(*rows, user=None):
+    return History(np.array(rows, dtype=np.int64), user=user)
+
+
+@pytest.fixture
+def sasrec(load):
+    def make(**settings):
+        options = {"dim": 16, "dropout": 0.0, "learning_rate": 0.01, "length": 6, "warmup_steps": 5, "max_epochs": 25}
+        return load("peers.sasrec").SASRec(**{**options, **settings})
+
+    return make
+
+
+def test_sasrec_learns_what_follows(sasrec):
+    model = sasrec().fit(cycles())
+    scores = model.score([history(3, 4, 5), history(11), history(*range(10)), history()])
+    assert scores.shape == (4, ITEMS)
+    assert scores.dtype == np.float32
+    assert scores.argmax(axis=1)[:3].tolist() == [6, 0, 10]
+    assert not scores[3].any()
+    one = np.concatenate([model.score([one]) for one in (history(3, 4, 5), history(11))])
+    np.testing.assert_allclose(scores[:2], one, atol=1e-5)  # no batch mate has a say
+
+
+def test_sasrec_sees_no_future(sasrec, load):
+    torch = importlib.import_module("torch")
+    network = sasrec(max_epochs=1).fit(cycles()).network
+    first, second = (network(torch.tensor([rows])) for rows in ([1, 2, 3, 4], [1, 2, 9, 8]))
+    torch.testing.assert_close(first[:, :2], second[:, :2])
+
+
+def test_sasrec_is_the_same_for_the_same_seed_and_leaves_others_chance_alone(sasrec):
+    torch = importlib.import_module("torch")
+    settings = {"dropout": 0.3, "max_epochs": 2}
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    one, same, other = (sasrec(seed=seed, **settings).fit(cycles()).score([history(1, 2)]) for seed in (1, 1, 2))
+    assert torch.equal(torch.rand(1), expected)
+    np.testing.assert_array_equal(one, same)
+    assert not np.allclose(one, other)
+
+
+def test_sasrec_keeps_the_best_epoch_and_can_be_fitted_again(sasrec):
+    data = cycles().leave_one_out()
+    model = sasrec(patience=3, max_epochs=60).fit(data.train, data.validation)
+    assert model.log[model.best_epoch - 1] == max(model.log)
+    assert len(model.log) in (model.best_epoch + 3, 60)
+    again = sasrec().fit(data.train, None, epochs=model.best_epoch)
+    assert again.best_epoch == model.best_epoch
+    cases = [case.history for case in data.validation]
+    np.testing.assert_allclose(again.score(cases), model.score(cases), atol=1e-5)  # validation changed nothing
+
+
+def test_windows_hold_every_target_once(load):
+    sasrec = load("peers.sasrec")
+    data = cycles(users=5, length=23)
+    windows = sasrec.Windows.cut(data, 6)
+    found = []
+    for inputs, targets in windows.batches(20, np.random.default_rng(0)):
+        assert inputs.numel() <= 20
+        assert inputs.shape[1] <= 6
+        counts = targets != sasrec.NO_TARGET
+        assert ((inputs + 1)[counts] % ITEMS == targets[counts]).all()
+        found += targets[counts].tolist()
+    expected = np.concatenate([one.rows[1:] for one in data.histories()])
+    assert sorted(found) == sorted(expected.tolist())
+
+
+def test_sasrec_refuses_what_cannot_be_meant(sasrec):
+    with pytest.raises(ConfigError, match="heads"):
+        sasrec(dim=15)
+    with pytest.raises(ConfigError, match="dropout"):
+        sasrec(dropout=1.0)
+    with pytest.raises(UsageError, match="not fitted"):
+        sasrec().score([history(1)])
+    with pytest.raises(UsageError, match="12 items"):
+        sasrec(max_epochs=1).fit(cycles()).score([history(12)])
+    with pytest.raises(UsageError, match="two interactions"):
+        sasrec().fit(cycles(length=1))
+
+
+@pytest.mark.parametrize("kind", ["BPR", "ALS"])
+def test_implicit_models_rank_what_was_taken_above_the_rest(load, kind):
+    pytest.importorskip("implicit")
+    rows = np.array([row for user in range(20) for row in range(user % 2, ITEMS, 2) if row != user % ITEMS])
+    names = [f"u{user}" for user in range(20) for row in range(user % 2, ITEMS, 2) if row != user % ITEMS]
+    data = Interactions.from_columns(names, rows, ITEMS)
+    make = getattr(load("peers.implicit_models"), kind)
+    scores = make(factors=8, seed=3).fit(data).score(data.histories())
+    assert scores.shape == (20, ITEMS)
+    assert scores.dtype == np.float32
+    for user in range(20):
+        assert scores[user, user % 2 :: 2].min() > scores[user, 1 - user % 2 :: 2].max()
+    np.testing.assert_array_equal(scores, make(factors=8, seed=3).fit(data).score(data.histories()))
+    assert make(factors=8).fit(data).score([history(0, 2, user="nobody")]).shape == (1, ITEMS)
+
+
+@pytest.mark.parametrize("kind", ["SurpriseSVD", "SurpriseSVDpp", "SurpriseKNN"])
+def test_surprise_models_predict_what_surprise_predicts(load, kind):
+    module = load("peers.surprise_models")
+    data = cycles(users=9, length=7, rated=True)
+    kept = np.ones(len(data), bool)
+    kept[np.flatnonzero(data.rows == 5)] = False  # an item that nobody rated
+    data = data.keep(kept)
+    model = getattr(module, kind)()
+    scores = model.fit(data).score([*data.histories(), history(1, user="nobody")])
+    trainset = module._trainset(data)
+    algorithm = model._algorithm().fit(trainset)
+    for user in range(len(data.users)):
+        expected = [algorithm.predict(user, row, clip=False).est for row in range(ITEMS)]
+        np.testing.assert_allclose(scores[user], expected, rtol=1e-5)
+    nobody = [algorithm.predict("nobody", row, clip=False).est for row in range(ITEMS)]
+    np.testing.assert_allclose(scores[-1], nobody, rtol=1e-5)
+
+
+def test_only_the_nearest_neighbours_have_a_say(load):
+    module = load("peers.surprise_models")
+    data = cycles(users=11, length=7, rated=True)
+    model = module.SurpriseKNN(neighbours=2, shrinkage=3.0)
+    scores = model.fit(data).score(data.histories())
+    algorithm = model._algorithm().fit(module._trainset(data))
+    for user in range(11):
+        expected = [algorithm.predict(user, row, clip=False).est for row in range(ITEMS)]
+        np.testing.assert_allclose(scores[user], expected, rtol=1e-5)
+
+
+def test_surprise_models_need_ratings(load):
+    with pytest.raises(DataError, match="no ratings"):
+        load("peers.surprise_models").SurpriseSVD().fit(cycles())
+
+
+@pytest.fixture
+def domain(tmp_path):
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    data = cycles(users=24, length=7)
+    lines = ["user_id,item_id,when"]
+    lines += [
+        f"{one.user},i{row},{time}" for one in data.histories() for row, time in zip(one.rows, one.times, strict=True)
+    ]
+    (folder / "interactions.csv").write_text("\n".join(lines) + "\n")
+    settings = 'name = "ecommerce"\n[data]\npath = "."\nreader = "table"\n[data.columns]\ntime = "when"\n'
+    (folder / "domain.toml").write_text(settings)
+    return folder
+
+
+@pytest.fixture
+def quick(board, monkeypatch):
+    """Run workers in this process, with small grids."""
+    small = {"dim": (8,), "dropout": (0.0,), "learning_rate": (0.01, 0.02), "max_epochs": (6,), "warmup_steps": (2,)}
+    peers = dict(board.PEERS)
+    peers["sasrec"] = board.Peer("peers.sasrec", "SASRec", (small,), seeded=True, early=True)
+    peers["transitions"] = board.Peer(
+        board.OWN, "Transitions", ({"novelty": (0.0, 0.4), "recency": (0.5, 1.0)},), scoring=("recency",)
+    )
+    peers["broken"] = board.Peer(board.OWN, "Nothing")
+    monkeypatch.setattr(board, "PEERS", peers)
+    started = []
+
+    def run_one(bench, job, arguments):
+        started.append(job.name)
+        if job.model == "broken":
+            raise UsageError("does not work")
+        job.folder(bench).mkdir(parents=True, exist_ok=True)
+        board.work(bench, job)
+
+    monkeypatch.setattr(board, "run_one", run_one)
+    return started
+
+
+def run(board, *arguments):
+    with pytest.raises(SystemExit) as end:
+        board.main([str(argument) for argument in arguments])
+    return end.value.code
+
+
+def test_the_leaderboard_end_to_end(board, quick, domain, tmp_path, capsys):
+    out = tmp_path / "out"
+    models = ["popularity", "transitions", "sasrec", "surprise-svd", "broken"]
+    common = ["--data", domain, "--out", out, "--runs", tmp_path / "runs", "--seeds", 2, "--minutes", 1]
+    assert run(board, *common, "--models", *models) == 1  # for one of them does not work
+    assert quick == ["popularity-0", "transitions-0", "sasrec-0", "sasrec-1", "broken-0"]
+    printed, told = capsys.readouterr()
+    assert "broken-0: failed: does not work" in told
+    assert "surprise-svd: left out, the data has no ratings" in told
+    assert printed.strip() == (out / "leaderboard_tiny.md").read_text().strip()
+    assert (out / "leaderboard_tiny.png").stat().st_size > 1000
+    text = (out / "leaderboard_tiny.json").read_text()
+    assert str(tmp_path) not in text
+    rows = {row["name"]: row for row in json.loads(text)["rows"]}
+    assert list(rows)[-1] == "popularity"  # best first, and everybody walks in a circle
+    assert rows["sasrec"]["seeds"] == [0, 1]
+    assert set(rows["sasrec"]["settings"]) >= {"max_epochs", "learning_rate"}
+    assert len(rows["transitions"]["notes"][0]["trials"]) == 4
+    assert {"tune s", "train s", "score s", "peak MB"} == set(rows["popularity"]["costs"])
+
+    quick.clear()  # a second run fits nothing (but what failed), and the ranks alone give the same figures
+    assert run(board, *common, "--models", "popularity", "transitions", "sasrec") == 0
+    assert quick == []
+    assert (out / "leaderboard_tiny.json").read_text() == text
+    assert run(board, *common, "--from-ranks") == 0
+    assert (out / "leaderboard_tiny.json").read_text() == text
+    assert run(board, *common[:4], "--runs", tmp_path / "runs", "--models", "sasrec", "--seeds", 1, "--minutes", 2) == 0
+    assert quick == ["sasrec-0"]  # other minutes, another fingerprint
+
+
+def test_ranks_agree_with_a_count_by_hand(board, quick, domain, tmp_path):
+    out = tmp_path / "out"
+    common = ["--data", domain, "--out", out, "--runs", tmp_path / "runs", "--models", "popularity"]
+    assert run(board, *common) == 0
+    with np.load(out / "leaderboard_tiny_ranks.npz", allow_pickle=False) as arrays:
+        ranks = board.unpacked(arrays["ranks_0"])[0]
+    bench = board.Bench.open(str(domain), "leave-one-out", tmp_path)
+    known = bench.split.before_test
+    counts = np.bincount(known.rows, minlength=known.n_items)
+    for rank, case in zip(ranks, bench.split.test, strict=True):
+        rivals = np.delete(counts, [*case.history.rows, case.target])
+        own = counts[case.target]
+        assert rank == 1 + (rivals > own).sum() + (rivals == own).sum() / 2
+    row = json.loads((out / "leaderboard_tiny.json").read_text())["rows"][0]
+    assert row["figures"]["N@10"] == pytest.approx(float(ndcg_at(ranks, 10).mean()))
+
+
+def test_scoring_settings_are_those_of_the_best_trial(board, load, domain, tmp_path):
+    bench = board.Bench.open(str(domain), "leave-one-out", tmp_path)
+    peer = board.Peer(
+        board.OWN, "Transitions", ({"recency": (0.0, 3.0, 0.1), "novelty": (0.0, 0.4)},), scoring=("recency",)
+    )
+    tuner = board.Tuner(bench, peer, {}, None)
+    settings, model, trials = tuner.run()
+    assert model.recency == settings["recency"]
+    assert model.novelty == settings["novelty"]
+    assert [trial["settings"]["novelty"] for trial in trials] == [0.0] * 3 + [0.4] * 3  # two fits for six trials
+    best = max(trials, key=lambda trial: trial["N@10"])
+    assert best["settings"] == settings
+    ranks = load("peers").ranks_of(model.score, bench.tuning, bench.interactions.n_items)
+    assert best["N@10"] == pytest.approx(float(ndcg_at(ranks, 10).mean()))
+
+
+def test_a_worker_is_a_process_of_its_own(board, domain, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    common = ["--data", domain, "--out", tmp_path / "out", "--runs", tmp_path / "runs", "--models", "popularity"]
+    assert run(board, *common) == 0
+    folder = tmp_path / "runs" / "tiny-leave-one-out" / "popularity-0"
+    assert sorted(file.name for file in folder.iterdir()) == ["log.txt", "ranks.npz", "result.json"]
+    found = board.read_result(folder)
+    assert 10 < found["costs"][0]["peak MB"] < 2000
+    assert found["ranks"]["test_0"].dtype == np.float32
+    assert {"test_0", "validation_0"} == set(found["ranks"])
+
+
+def test_wrong_use_is_told_in_one_line(board, domain, tmp_path, capsys):
+    common = ["--data", domain, "--out", tmp_path / "out", "--runs", tmp_path / "runs"]
+    assert run(board, *common, "--models", "bert") == 2
+    assert "no model bert" in capsys.readouterr().err
+    assert run(board, *common, "--models", "genre", "--set", "nonsense") == 1
+    assert "key=value" in capsys.readouterr().err
+    assert run(board, *common, "--from-ranks") == 1
+    assert "no ranks to start from" in capsys.readouterr().err
+    assert run(board, "--data", tmp_path / "none") == 1
+    assert "domain.toml" in capsys.readouterr().err
+
+
+def test_packed_ranks_come_back(board):
+    ranks = np.array([1.0, 2.5, np.inf, 12101.0, 40000.5])
+    np.testing.assert_array_equal(board.unpacked(board.packed(ranks)), ranks)
+    assert board.packed(ranks[:4]).dtype == np.uint16
+
+
+def test_the_outside_check_says_where_recbole_is_not(load, tmp_path, monkeypatch, capsys):
+    check = load("recbole_check")
+    monkeypatch.setattr(sys, "argv", ["recbole_check.py", "--python", str(tmp_path / "python")])
+    with pytest.raises(SystemExit) as end:
+        check.main()
+    assert end.value.code == 1
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    data = cycles().leave_one_out()
+    check.write_split(tmp_path / "check", data)
+    test = (tmp_path / "check" / "check.test.inter").read_text().splitlines()
+    assert test[:2] == ["user_id:token\titem_id:token", f"u0\t{data.test[0].target}"]
+    assert isinstance(data.test[0], Case)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
@@ -15,9 +17,12 @@ import torch
 from genre_gen.catalog import Catalog
 from genre_gen.codes import make_codes
 from genre_gen.codes.base import CodeScheme
+from genre_gen.collaborative.base import CollaborativeModel
 from genre_gen.collaborative.embeddings import cooccurrence_embeddings
+from genre_gen.collaborative.teacher import Lessons, fit_temperature, teach
 from genre_gen.domain import CodeSettings, Domain, Training
 from genre_gen.evaluation.metrics import ndcg_at, ranks
+from genre_gen.hybrid import fit_blend
 from genre_gen.interactions import Case, Interactions, allowed_items
 from genre_gen.llm.batches import PRETRAINING, Mix
 from genre_gen.llm.finetune import FineTuner
@@ -31,8 +36,15 @@ from genre_gen.tasks import TaskData
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+log = logging.getLogger(__name__)
 _BATCH = 64
 _COLLABORATIVE = 256  # dimensions
+
+FINAL_TIME = 1 / 3
+"""Time for the final epochs, as a share of ``training.max_minutes``."""
+
+Teach: TypeAlias = Callable[[Interactions], Lessons]
+"""Says what the collaborative models expect at every place of the training histories."""
 
 
 def build_generator(
@@ -97,10 +109,54 @@ def item_vectors(
     return vectors + settings.collaborative * rotated * (length / rotated[known].norm(dim=1).mean())
 
 
+def choose_teacher(
+    domain: Domain,
+    members: Mapping[str, Callable[[], CollaborativeModel]],
+    fitted: Mapping[str, CollaborativeModel],
+    cases: Sequence[Case],
+    n_items: int,
+) -> Teach | None:
+    """Choose on validation cases how collaborative models are blended into a teacher of the language model.
+
+    Args:
+        domain: says whether anything is distilled.
+        members: name -> function that returns a new model, not fitted.
+        fitted: the same models, fitted on what came before the cases.
+        cases: validation cases.
+        n_items: size of the catalog.
+
+    Returns:
+        The teacher; None where nothing is distilled or there are no members.
+    """
+    if domain.training.distillation == 0 or not fitted:
+        return None
+    blend = fit_blend({name: model.score for name, model in fitted.items()}, cases, n_items, repeat=domain.repeat)
+    scores, sample = [], _sample(cases, domain.training.validation_users)
+    for begin in range(0, len(sample), _BATCH):
+        histories = [case.history for case in sample[begin : begin + _BATCH]]
+        own = {name: fitted[name].score(histories) for name in blend.members}
+        scores.append(blend.combine(own, allowed_items(histories, n_items, domain.repeat)))
+    temperature = fit_temperature(np.concatenate(scores), np.array([case.target for case in sample]))
+    log.info("teacher: weights %s, temperature %.2f", dict(blend.weights), temperature)
+    return partial(teach, members, blend.weights, temperature=temperature, repeat=domain.repeat)
+
+
 def finetuner(
-    generator: ItemGenerator, validation: Sequence[Case], folder: Path | None, training: Training | None = None
+    generator: ItemGenerator,
+    validation: Sequence[Case],
+    folder: Path | None,
+    training: Training | None = None,
+    teacher: Teach | None = None,
 ) -> FineTuner:
-    """Prepare the fine-tuning of a generator's model, with early stopping on validation cases where there are any."""
+    """Prepare the fine-tuning of a generator's model, with early stopping on validation cases where there are any.
+
+    Args:
+        generator: its model is changed in place, once the run begins.
+        validation: cases for early stopping; may be empty.
+        folder: of the run, for checkpoints.
+        training: settings that stand in for the domain's.
+        teacher: see ``choose_teacher``; used where ``training.distillation`` is above 0.
+    """
     data, llm = generator.data, generator.llm
     if training is not None:
         data = replace(data, domain=data.domain.model_copy(update={"training": training}))
@@ -113,6 +169,7 @@ def finetuner(
         exclude_seen=not data.domain.repeat,
         folder=folder,
         identity=identity(data, generator.book),
+        teach=None if teacher is None else partial(teacher, data.interactions),
     )
 
 
@@ -121,16 +178,19 @@ def final_generator(
     interactions: Interactions,
     folder: Path | None,
     on_step: Callable[[FineTuner], None] | None = None,
+    teacher: Teach | None = None,
 ) -> ItemGenerator:
     """Go on training a tuned model on interactions that were held out so far, for a few epochs at a lower rate.
 
-    Nothing is left to validate on, so ``training.final_epochs`` and ``training.final_rate`` say how long and how fast.
+    Nothing is left to validate on, so ``training.final_epochs`` and ``training.final_rate`` say how long and how fast;
+    where there is a time budget, it takes at most FINAL_TIME of that again.
 
     Args:
         generator: its model is changed in place.
         interactions: all that may be learned from.
         folder: of the run; checkpoints go into ``final`` below it.
         on_step: called after each step.
+        teacher: see ``choose_teacher``.
     """
     data, training = generator.data, generator.data.domain.training
     final = ItemGenerator(generator.llm, generator.book, TaskData(data.catalog, interactions, data.domain))
@@ -140,13 +200,13 @@ def final_generator(
         update={
             "epochs": training.final_epochs,
             "pretraining_epochs": 0,
-            "max_minutes": None,
+            "max_minutes": None if training.max_minutes is None else training.max_minutes * FINAL_TIME,
             "learning_rate": training.learning_rate * training.final_rate,
             "code_learning_rate": training.code_learning_rate * training.final_rate,
             "seed": training.seed + 1,  # or the first epoch's batches would come in the same order again
         }
     )
-    finetuner(final, (), None if folder is None else folder / "final", slower).run(on_step)
+    finetuner(final, (), None if folder is None else folder / "final", slower, teacher).run(on_step)
     final.forget()
     return final
 
@@ -156,7 +216,8 @@ def identity(data: TaskData, book: PromptBook) -> str:
     settings = data.domain.settings()
     for budget in ("max_minutes", "epochs"):
         settings["training"].pop(budget, None)
-    settings.pop("blend", None)
+    if data.domain.training.distillation == 0:
+        settings.pop("blend", None)  # its members teach, or have no part in training
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     digest.update(data.catalog.fingerprint().encode())
     for array in (data.interactions.offsets, data.interactions.rows, data.interactions.ratings):
@@ -170,11 +231,7 @@ def identity(data: TaskData, book: PromptBook) -> str:
 def _validation(generator: ItemGenerator, cases: Sequence[Case]) -> Callable[[], float]:
     """Return a function that computes NDCG@10 on the same sample of cases each time."""
     data = generator.data
-    limit = data.domain.training.validation_users
-    if len(cases) > limit:
-        chosen = np.random.default_rng(0).choice(len(cases), limit, replace=False)
-        cases = [cases[place] for place in sorted(chosen.tolist())]
-    size = len(data.catalog)
+    cases, size = _sample(cases, data.domain.training.validation_users), len(data.catalog)
 
     def ndcg() -> float:
         generator.forget()
@@ -188,3 +245,11 @@ def _validation(generator: ItemGenerator, cases: Sequence[Case]) -> Callable[[],
         return float(ndcg_at(np.concatenate(found), 10).mean())
 
     return ndcg
+
+
+def _sample(cases: Sequence[Case], limit: int) -> Sequence[Case]:
+    """Return at most ``limit`` cases, the same each time."""
+    if len(cases) <= limit:
+        return cases
+    chosen = np.random.default_rng(0).choice(len(cases), limit, replace=False)
+    return [cases[place] for place in sorted(chosen.tolist())]

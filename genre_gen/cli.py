@@ -60,7 +60,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the trained recommender and the evaluation.")] = Path(
         "runs/movies"
     ),
-    minutes: Annotated[float, typer.Option("--max-minutes", help="Time for the language model's training.")] = 6.5,
+    minutes: Annotated[float, typer.Option("--max-minutes", help="Time for the language model's training.")] = 5.0,
 ) -> None:
     """Train on MovieLens-100K, recommend to three users with reasons, and evaluate; about 12 minutes on 2 cores."""
     from genre_gen.demo import run

@@ -151,6 +151,10 @@ class Training(Settings):
     validation_users: Annotated[int, Field(ge=1)] = 500
     final_epochs: Annotated[int, Field(ge=0)] = 1
     final_rate: Annotated[float, Field(gt=0, le=1)] = 0.3
+    distillation: Share = 0.0
+    drop: Share = 0.0
+    crop: Share = 0.0
+    reorder: Share = 0.0
     seed: Annotated[int, Field(ge=0)] = 0
 
 
@@ -158,6 +162,7 @@ class BlendSettings(Settings):
     """Which collaborative models are blended with the language model."""
 
     members: tuple[str, ...] = ("transitions", "ease", "popularity")
+    tune: bool = True
 
 
 class Domain(Settings):

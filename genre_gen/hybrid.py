@@ -15,6 +15,7 @@ from typing_extensions import Self
 from genre_gen.errors import ConfigError, UsageError
 from genre_gen.evaluation.metrics import ndcg_at
 from genre_gen.interactions import Case, History, allowed_items
+from genre_gen.ranking import blended, standardised
 
 STEPS = 20
 """Weights are multiples of 1 / STEPS: finer ones would only fit the noise of the validation cases."""
@@ -65,12 +66,7 @@ class Blend:
         Raises:
             UsageError: a member's scores are missing or of another shape than ``allowed``.
         """
-        total = np.zeros(allowed.shape, dtype=np.float64)
-        scored = np.zeros(allowed.shape, dtype=bool)
-        for name in self.members:
-            total += self.weights[name] * standardised(self._of(name, scores, allowed), allowed)
-            scored |= np.isfinite(scores[name])
-        return np.where(scored & allowed, total, -np.inf).astype(np.float32)
+        return blended({name: self._of(name, scores, allowed) for name in self.members}, self.weights, allowed)
 
     def contributions(
         self, scores: Mapping[str, NDArray[np.floating]], allowed: NDArray[np.bool_], rows: NDArray[np.integer]
@@ -105,23 +101,6 @@ class Blend:
         if scores[name].shape != allowed.shape:
             raise UsageError(f"blend: {name} has scores of shape {scores[name].shape}, allowed is {allowed.shape}")
         return scores[name]
-
-
-def standardised(scores: NDArray[np.floating], allowed: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return scores in standard deviations from the mean of each user's allowed items: float64 ``[B, n_items]``.
-
-    An allowed item without a finite score takes the lowest finite one. Scores that do not differ become 0, and so do
-    all items that are not allowed.
-    """
-    usable = allowed & np.isfinite(scores)
-    lowest = np.where(usable, scores, np.inf).min(axis=1, keepdims=True)
-    filled = np.where(usable, scores, np.where(np.isfinite(lowest), lowest, 0.0)).astype(np.float64)
-    count = np.maximum(allowed.sum(axis=1, keepdims=True), 1)
-    centred = np.where(allowed, filled - np.where(allowed, filled, 0.0).sum(axis=1, keepdims=True) / count, 0.0)
-    spread = np.sqrt((centred**2).sum(axis=1, keepdims=True) / count)
-    # Equal scores leave rounding errors, which must not be blown up to standard deviations.
-    noise = 1e-9 * np.abs(filled).max(axis=1, keepdims=True, initial=0.0)
-    return np.where(spread > noise, centred / np.where(spread > noise, spread, 1.0), 0.0)
 
 
 def fit_blend(

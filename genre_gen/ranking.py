@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,3 +56,41 @@ class Ranking:
     def top(self, n: int) -> Ranking:
         """Return the first ``n`` items."""
         return Ranking(self.rows[:n], self.scores[:n])
+
+
+def standardised(scores: NDArray[np.floating], allowed: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return scores in standard deviations from the mean of each user's allowed items: float64 ``[B, n_items]``.
+
+    An allowed item without a finite score takes the lowest finite one. Scores that do not differ become 0, and so do
+    all items that are not allowed.
+    """
+    usable = allowed & np.isfinite(scores)
+    lowest = np.where(usable, scores, np.inf).min(axis=1, keepdims=True)
+    filled = np.where(usable, scores, np.where(np.isfinite(lowest), lowest, 0.0)).astype(np.float64)
+    count = np.maximum(allowed.sum(axis=1, keepdims=True), 1)
+    centred = np.where(allowed, filled - np.where(allowed, filled, 0.0).sum(axis=1, keepdims=True) / count, 0.0)
+    spread = np.sqrt((centred**2).sum(axis=1, keepdims=True) / count)
+    # Equal scores leave rounding errors, which must not be blown up to standard deviations.
+    noise = 1e-9 * np.abs(filled).max(axis=1, keepdims=True, initial=0.0)
+    return np.where(spread > noise, centred / np.where(spread > noise, spread, 1.0), 0.0)
+
+
+def blended(
+    scores: Mapping[str, NDArray[np.floating]], weights: Mapping[str, float], allowed: NDArray[np.bool_]
+) -> NDArray[np.float32]:
+    """Return the weighted sum of standardised scores: float32 ``[B, n_items]``.
+
+    Args:
+        scores: member -> ``[B, n_items]``, all of which take part; not finite where a member has no score for an item.
+        weights: member -> weight.
+        allowed: bool ``[B, n_items]``.
+
+    Returns:
+        ``-inf`` where an item is not allowed or no member has a score for it.
+    """
+    total = np.zeros(allowed.shape, dtype=np.float64)
+    scored = np.zeros(allowed.shape, dtype=bool)
+    for name, values in scores.items():
+        total += weights[name] * standardised(values, allowed)
+        scored |= np.isfinite(values)
+    return np.where(scored & allowed, total, -np.inf).astype(np.float32)

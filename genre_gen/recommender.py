@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from genre_gen.catalog import Catalog, Item
 from genre_gen.collaborative import MEMBERS, SVD, CollaborativeModel, TextKNN
+from genre_gen.collaborative.tuning import tune
 from genre_gen.domain import Domain
 from genre_gen.errors import DecodingError, UsageError
 from genre_gen.filters import Filters, check_n, rows_of
@@ -25,6 +26,7 @@ from genre_gen.prompts import PromptBook
 from genre_gen.ranking import Ranking
 
 if TYPE_CHECKING:
+    from genre_gen.building import Teach
     from genre_gen.evaluation.protocol import Mixture, Scorer
     from genre_gen.explain import Explainer, Explanation
     from genre_gen.llm.finetune import FineTuner
@@ -97,7 +99,9 @@ class Recommender:
         """Hold the settings; see ``from_domain``."""
         self.domain, self.book = domain, book
         self.members: dict[str, CollaborativeModel] = {}
+        self.member_options: dict[str, dict[str, Any]] = {}
         self.rating_weight = 0.0
+        self._teacher: Teach | None = None
         self.seconds: dict[str, float] = {}
         self.training_log: list[dict[str, Any]] = []
 
@@ -183,10 +187,10 @@ class Recommender:
             interactions, validation = _hold_out(interactions)
         if not validation:
             raise UsageError("no user has three interactions, and training needs some to validate on; give more data")
-        self.trained_on, self.seconds = interactions, {}
+        self.trained_on, self.seconds, self.member_options = interactions, {}, {}
         self.__dict__.pop("explainer", None)  # it speaks of the data of an earlier fit
         folder = None if folder is None else Path(folder)
-        self._fit_members()
+        self._fit_members(validation)
         self._fit_llm(validation, folder, on_step)
         self._fit_blends(validation)
         if final is not None:
@@ -202,27 +206,41 @@ class Recommender:
         self.trained_on = final
         self._fit_members()
         begin = time.perf_counter()
-        self.generator = final_generator(self.generator, final, folder, on_step)
+        self.generator = final_generator(self.generator, final, folder, on_step, self._teacher)
         self.seconds[LLM_MEMBER] += time.perf_counter() - begin
 
-    def _fit_members(self) -> None:
+    def _fit_members(self, validation: Sequence[Case] | None = None) -> None:
+        """Fit the collaborative models; on validation cases, their hyper-parameters are chosen anew."""
         for name in self.domain.blend.members:
             begin = time.perf_counter()
-            model = new_member(name, self.domain, self.catalog)
-            if isinstance(model, SVD) and self.trained_on.ratings is None:
+
+            def make(options: Mapping[str, Any], name: str = name) -> CollaborativeModel:
+                return new_member(name, self.domain, self.catalog, **options)
+
+            if name == SVD.name and self.trained_on.ratings is None:
                 log.warning("svd is left out: the data has no ratings")
                 continue
-            self.members[name] = model.fit(self.trained_on)
+            if validation and self.domain.blend.tune:
+                repeat = self.domain.repeat
+                self.members[name], options = tune(name, make, self.trained_on, validation, repeat=repeat)
+                self.member_options[name] = options
+            else:
+                self.members[name] = make(self.member_options.get(name, {})).fit(self.trained_on)
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
 
     def _fit_llm(
         self, validation: Sequence[Case], folder: Path | None, on_step: Callable[[FineTuner], None] | None
     ) -> None:
-        from genre_gen.building import build_generator, finetuner
+        from genre_gen.building import build_generator, choose_teacher, finetuner
 
         begin = time.perf_counter()
         self.generator = build_generator(self.domain, self.book, self.catalog, self.trained_on)
-        tuner = finetuner(self.generator, validation, folder)
+        new = {
+            name: partial(new_member, name, self.domain, self.catalog, **self.member_options.get(name, {}))
+            for name in self.members
+        }
+        self._teacher = choose_teacher(self.domain, new, self.members, validation, len(self.catalog))
+        tuner = finetuner(self.generator, validation, folder, teacher=self._teacher)
         tuner.run(on_step)
         self.training_log = tuner.progress.log
         self.generator.forget()
@@ -445,17 +463,17 @@ class Recommender:
         return {OURS: ours, WITHOUT_LLM: self.blend_without_llm.combine}
 
 
-def new_member(name: str, domain: Domain, catalog: Catalog) -> CollaborativeModel:
+def new_member(name: str, domain: Domain, catalog: Catalog, **options: Any) -> CollaborativeModel:
     """Return an untrained member of the blend by its name in ``domain.toml``; raises ConfigError."""
     from genre_gen.errors import ConfigError
 
     if name not in MEMBERS:
         raise ConfigError(f"blend.members: no model {name!r}; there are: {', '.join(MEMBERS)}")
     if name == SVD.name:
-        return SVD(rating_scale=domain.rating_scale)
+        return SVD(rating_scale=domain.rating_scale, **options)
     if name == TextKNN.name:
-        return TextKNN([item.describe() for item in catalog])
-    return MEMBERS[name]()
+        return TextKNN([item.describe() for item in catalog], **options)
+    return MEMBERS[name](**options)
 
 
 def _hold_out(interactions: Interactions) -> tuple[Interactions, tuple[Case, ...]]:

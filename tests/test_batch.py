@@ -1,5 +1,7 @@
 """Batches: packing many examples into a row changes nothing but the cost."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -31,7 +33,8 @@ def test_a_packed_row_holds_each_example_whole_and_once(codes, length):
     found = []
     for row in range(len(batch.ids)):
         owners = batch.owners[row]
-        assert (owners[: len(INSTRUCTION)] == SHARED).all() and (owners[len(INSTRUCTION) :] != SHARED).all()
+        assert (owners[: len(INSTRUCTION)] == SHARED).all()
+        assert (owners[len(INSTRUCTION) :] != SHARED).all()
         for number in range(1, int(owners.max()) + 1):
             own = (owners == number).nonzero().flatten()
             assert (own.diff() == 1).all()
@@ -91,3 +94,40 @@ def test_seen_items_are_those_of_the_same_example(llm):
         if batch.owners[r, c] == 1
     }
     assert held == {1: set(), 2: {1}, 3: {1, 2}}
+
+
+def with_lessons(batch):
+    """Teach each label three items that follow from its interaction, whatever the layout."""
+    origins = batch.origins[batch.labels != NO_LABEL]
+    codes = torch.stack([origins % 8, (origins + 3) % 8, (origins + 5) % 8], dim=1)
+    return replace(batch, taught_codes=codes, taught_shares=torch.tensor([[0.3, 0.2, 0.1]]).expand(len(codes), 3))
+
+
+@pytest.mark.parametrize("exclude_seen", [False, True])
+def test_packed_or_padded_what_is_taught_is_the_same(llm, exclude_seen):
+    examples = [example(one, first) for one, first in (([1, 2, 3, 1], 0), ([4], 0), ([2, 5, 6], 1), ([7, 1], 0))]
+    padded = pad("next_item", "exit", examples)
+    packed = pack("next_item", "exit", examples, len(INSTRUCTION), 10)
+    with torch.no_grad():
+        losses = [llm(with_lessons(batch), exclude_seen).item() for batch in (padded, packed)]
+        plain = llm(padded, exclude_seen).item()
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert losses[0] != pytest.approx(plain, rel=1e-5)
+    assert np.isfinite(losses).all()
+
+
+def test_what_is_taught_matters_to_the_gradient_and_leaves_it_finite(llm):
+    batch = with_lessons(pad("next_item", "exit", [example([1, 2, 3, 1])]))
+    llm.zero_grad()
+    llm(batch, True).backward()
+    gradient = llm.code_embedding.grad
+    assert gradient.isfinite().all()
+    assert gradient.abs().sum() > 0
+
+
+def test_nothing_but_the_given_tensors_moves():
+    batch = pad("next_item", "exit", [example([1, 2])]).to(torch.device("cpu"))
+    assert batch.owners is None
+    assert batch.taught_codes is None
+    moved = with_lessons(batch).to(torch.device("cpu"))
+    assert moved.taught_codes.shape == moved.taught_shares.shape == (2, 3)

@@ -4,13 +4,17 @@ import numpy as np
 import pytest
 import torch
 from fakes import byte_tokenizer
+from hypothesis import given
+from hypothesis import strategies as st
 
 from genre_gen.codes import atomic
+from genre_gen.domain import Training
 from genre_gen.errors import ConfigError
 from genre_gen.llm.batches import Mix
 from genre_gen.llm.encode import NO_LABEL, Encoded, Encoder
 from genre_gen.prompts import PromptBook
 from genre_gen.tasks import TaskData
+from genre_gen.tasks.next_item import augmented
 
 TEXT = 259  # ids of the byte tokenizer
 CLOSED = {"rating", "fits", "alike", "intent"}  # tasks at exit depth that answer in words
@@ -176,3 +180,53 @@ def test_whatever_the_lengths_a_batch_stays_within_its_tokens(make):
         batches = mix._batches("next_item", pool, rng)
         assert sum(int((batch.ids == 9).sum()) for batch in batches) == lengths.sum()
         assert all(batch.ids.numel() <= 64 for batch in batches)
+
+
+shares = st.floats(0, 1)
+
+
+@given(st.integers(2, 30), st.data(), shares, shares, shares, st.integers(0, 1000))
+def test_an_augmented_window_keeps_two_places_and_a_target(length, data, drop, crop, reorder, seed):
+    context = data.draw(st.integers(0, length - 1))
+    training = Training(drop=drop, crop=crop, reorder=reorder)
+    places, known = augmented(length, context, training, np.random.default_rng(seed))
+    assert 2 <= len(places) <= length
+    assert len(set(places.tolist())) == len(places)
+    assert places.min() >= 0
+    assert places.max() == length - 1 or drop > 0
+    assert known == (places < context).sum() < len(places)
+    ranks = np.argsort(np.argsort(places))
+    assert np.abs(ranks - np.arange(len(places))).max() <= (1 if reorder else 0)  # neighbours change places, no others
+
+
+def test_without_augmentation_no_random_number_is_drawn():
+    rng = np.random.default_rng(0)
+    places, context = augmented(9, 4, Training(), rng)
+    assert places.tolist() == list(range(9))
+    assert context == 4
+    assert rng.random() == np.random.default_rng(0).random()
+
+
+def test_augmentation_happens_as_often_as_asked_for():
+    rng, runs, length = np.random.default_rng(0), 2000, 20
+    dropped = [len(augmented(length, 0, Training(drop=0.3), rng)[0]) for _ in range(runs)]
+    assert np.mean(dropped) == pytest.approx(0.7 * length, rel=0.02)
+    cropped = [augmented(length, 0, Training(crop=0.3), rng)[0] for _ in range(runs)]
+    assert np.mean([len(places) < length for places in cropped]) == pytest.approx(0.3, abs=0.03)
+    assert all(places.tolist() == list(range(places[0], length)) for places in cropped)
+    swapped = [augmented(length, 0, Training(reorder=0.3), rng)[0] for _ in range(runs)]
+    pairs = np.mean([(places != np.arange(length)).sum() / 2 for places in swapped])
+    assert pairs == pytest.approx(0.3 * (10 + 9) / 2, rel=0.05)  # ten disjoint pairs, or nine, by where they begin
+
+
+@pytest.mark.parametrize("setting", ["drop", "crop", "reorder"])
+def test_origins_follow_the_items_that_stay(make, setting):
+    mix = make({"tasks.next_item.weight": 1, "training.window": 6, f"training.{setting}": 0.5})
+    found = []
+    for batch in mix.epoch(0, {}):
+        places = batch.origins >= 0
+        assert (make.train.rows[batch.origins[places].numpy()] == batch.ids[places].numpy() - TEXT).all()
+        assert (batch.origins[batch.labels != NO_LABEL] >= 0).all()
+        found += batch.origins[places].tolist()
+    assert len(set(found)) < len(make.train) or setting == "reorder"
+    assert not same(mix.epoch(0, {}), mix.epoch(1, {}))

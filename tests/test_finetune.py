@@ -1,9 +1,14 @@
+import numpy as np
 import pytest
 import torch
 
-from genre_gen.building import build_generator, finetuner
+from genre_gen.building import build_generator, choose_teacher, final_generator, finetuner
+from genre_gen.collaborative import Ease, Transitions
+from genre_gen.collaborative.teacher import Lessons
 from genre_gen.errors import CheckpointError, ConfigError
-from genre_gen.llm.model import LLM
+from genre_gen.llm.batch import Batch
+from genre_gen.llm.encode import NO_LABEL
+from genre_gen.llm.model import LLM, _soft_cross_entropy
 from genre_gen.prompts import PromptBook
 
 
@@ -11,12 +16,13 @@ class Killed(Exception):
     """Stands for a kill signal: raised between two steps."""
 
 
-def make(domain, sample, folder=None, **changes):
+def make(domain, sample, folder=None, teacher=None, **changes):
     catalog, interactions = sample
     split = interactions.leave_one_out()
-    domain = domain.changed({f"training.{key}": value for key, value in changes.items()}) if changes else domain
+    changes = {"batch_tokens": 160, **changes}  # small batches, so that there are some to be killed between
+    domain = domain.changed({f"training.{key}": value for key, value in changes.items()})
     generator = build_generator(domain, PromptBook.load(domain), catalog, split.train)
-    tuner = finetuner(generator, split.validation, folder)
+    tuner = finetuner(generator, split.validation, folder, teacher=teacher)
     tuner.checkpoint_seconds = 0
     return tuner
 
@@ -148,7 +154,8 @@ def test_items_seen_before_are_left_out_of_the_softmax(tiny_domain, sample):
     tuner = make(tiny_domain, sample)
     llm, first = tuner.llm, tuner.llm.text_vocabulary
     ids = torch.tensor([[first, first + 1, first + 2, 5, first + 1]])
-    seen = llm._seen(ids, torch.tensor([0, 0]), torch.tensor([2, 4]))
+    batch = Batch("next_item", "exit", ids, ids, torch.full_like(ids, -1))
+    seen = llm._seen(batch, torch.tensor([0, 0]), torch.tensor([2, 4]))
     assert seen[0].nonzero().flatten().tolist() == [0, 1]
     assert seen[1].nonzero().flatten().tolist() == [0, 1, 2]
 
@@ -182,3 +189,124 @@ def test_a_larger_budget_goes_on(tiny_domain, sample, tmp_path):
     steps = first.run().step
     assert make(tiny_domain, sample, tmp_path, epochs=1).run().step == steps
     assert make(tiny_domain, sample, tmp_path, epochs=2).run().step > steps
+
+
+MEMBERS = {"ease": Ease, "transitions": Transitions}
+
+
+def teacher_of(domain, sample):
+    catalog, interactions = sample
+    split = interactions.leave_one_out()
+    fitted = {name: make().fit(split.train) for name, make in MEMBERS.items()}
+    return choose_teacher(domain, MEMBERS, fitted, split.validation, len(catalog))
+
+
+def test_a_soft_target_is_part_label_part_teacher():
+    logits = torch.tensor([[2.0, 1.0, 0.0, -1.0], [0.0, 3.0, -torch.inf, 1.0]])
+    known = logits.log_softmax(1)
+    codes, shares = torch.tensor([[0, 2], [2, 3]]), torch.tensor([[0.3, 0.1], [0.2, 0.2]])
+    first = 0.6 * known[0, 1] + 0.3 * known[0, 0] + 0.1 * known[0, 2]
+    second = 0.8 * known[1, 1] + 0.2 * known[1, 3]  # code 2 is left out of the softmax: its share goes to the label
+    loss = _soft_cross_entropy(logits, torch.tensor([1, 1]), codes, shares)
+    assert loss.item() == pytest.approx(-(first + second).item())
+
+
+def test_without_distillation_nothing_is_taught(tiny_domain, sample):
+    def teacher(_interactions):
+        raise AssertionError("asked")
+
+    assert teacher_of(tiny_domain, sample) is None
+    plain = make(tiny_domain, sample, epochs=1)
+    plain.run()
+    other = make(tiny_domain, sample, epochs=1, teacher=teacher)
+    other.run()
+    assert all(torch.equal(value, weights(other)[name]) for name, value in weights(plain).items())
+
+
+def test_a_teacher_that_knows_nothing_changes_next_to_nothing(tiny_domain, sample):
+    def teacher(known):
+        return Lessons.empty(len(known), 5)
+
+    plain = make(tiny_domain, sample, epochs=1).run().log
+    taught = make(tiny_domain, sample, epochs=1, distillation=0.5, teacher=teacher).run().log
+    assert taught[-1]["losses"] == pytest.approx(plain[-1]["losses"], rel=1e-3)
+
+
+def test_each_label_is_taught_what_belongs_to_its_interaction(tiny_domain, sample):
+    tuner = make(tiny_domain, sample, distillation=0.4, teacher=teacher_of)
+    interactions = sample[1].leave_one_out().train
+    numbers = np.arange(len(interactions))
+    rows = np.stack([numbers % interactions.n_items, (numbers + 1) % interactions.n_items], axis=1).astype(np.int32)
+    tuner._lessons = Lessons(rows, np.tile(np.float16([0.75, 0.25]), (len(numbers), 1)))
+    for batch in tuner.mix.epoch(0, tuner.mix.answers()):
+        taught = tuner._taught(batch)
+        if batch.task != "next_item":
+            assert taught is batch
+            continue
+        origins = batch.origins[batch.labels != NO_LABEL].numpy()
+        labels = batch.labels[batch.labels != NO_LABEL].numpy() - tuner.llm.text_vocabulary
+        assert (interactions.rows[origins] == labels).all()
+        assert (taught.taught_codes.numpy() == rows[origins]).all()
+        assert taught.taught_shares[0].tolist() == pytest.approx([0.3, 0.1])
+
+
+def test_what_is_distilled_comes_closer_to_the_teacher(tiny_domain, sample):
+    """With a teacher that always expects one item, that item becomes likelier than it would be."""
+
+    def teacher(known):
+        return Lessons(np.full((len(known), 1), 7, np.int32), np.ones((len(known), 1), np.float16))
+
+    found = []
+    for weight in (0.0, 0.5, 1.0):
+        tuner = make(tiny_domain, sample, distillation=weight, epochs=4, teacher=teacher)
+        tuner.validate = None
+        tuner.run()
+        first = tuner.llm.text_vocabulary
+        ids = torch.tensor([[first + 1, first + 2, first + 3]])
+        batch = Batch("next_item", "exit", ids, ids, torch.full_like(ids, -1))
+        found.append(tuner.llm.code_logits(tuner.llm.hidden(batch)).softmax(-1)[..., 7].mean().item())
+    assert found == sorted(found)
+    assert found[2] > 3 * found[0]
+
+
+def test_distillation_trains_resumes_and_goes_on(tiny_domain, sample, tmp_path):
+    domain = tiny_domain.changed({"training.distillation": 0.5})
+    teacher = teacher_of(domain, sample)
+    whole = make(domain, sample, teacher=teacher)
+    log = whole.run().log
+    assert log[-1]["losses"]["next_item"] < log[0]["losses"]["next_item"]
+    with pytest.raises(Killed):
+        make(domain, sample, tmp_path, teacher=teacher).run(killer(4))
+    with pytest.raises(CheckpointError, match="other data, prompts or settings"):
+        make(tiny_domain, sample, tmp_path).run()
+    resumed = make(domain, sample, tmp_path, teacher=teacher)
+    resumed.run()
+    assert all(torch.equal(value, weights(resumed)[name]) for name, value in weights(whole).items())
+
+
+def test_the_final_epochs_are_taught_on_their_own_data(tiny_domain, sample):
+    catalog, interactions = sample
+    domain = tiny_domain.changed({"training.distillation": 0.5, "training.final_epochs": 1})
+    split, met = interactions.leave_one_out(), []
+    generator = build_generator(domain, PromptBook.load(domain), catalog, split.train)
+
+    def teacher(known):
+        met.append(known)
+        return Lessons.empty(len(known), 3)
+
+    final_generator(generator, split.before_test, None, teacher=teacher)
+    assert met == [split.before_test]
+
+
+def test_what_cannot_be_distilled_is_refused(tiny_domain, sample):
+    with pytest.raises(ConfigError, match=r"name some in blend\.members"):
+        make(tiny_domain, sample, distillation=0.5)
+    longer = tiny_domain.changed({"codes.scheme": "semantic", "codes.length": 2, "codes.width": 8})
+    with pytest.raises(ConfigError, match=r'codes\.scheme = "atomic"'):
+        make(longer, sample, distillation=0.5, teacher=teacher_of)
+
+
+def test_augmented_examples_are_learned_from(tiny_domain, sample):
+    tuner = make(tiny_domain, sample, drop=0.3, crop=0.3, reorder=0.3, epochs=3)
+    log = tuner.run().log
+    assert log[-1]["losses"]["next_item"] < log[0]["losses"]["next_item"]

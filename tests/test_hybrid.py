@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from genre_gen.errors import ConfigError, UsageError
 from genre_gen.evaluation import metrics
-from genre_gen.hybrid import Blend, Pool, choose_weights, fit_blend, standardised
+from genre_gen.hybrid import Blend, Pool, choose_weights, fit_blend
 from genre_gen.interactions import Case, History
+from genre_gen.ranking import standardised
 
 seeds = st.integers(0, 10_000)
 

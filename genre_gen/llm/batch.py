@@ -32,6 +32,9 @@ class Batch:
         owners: int64 ``[rows, length]``, which example of its row a token belongs to, from 1 on; 0 for the instruction
             that all of them begin with, which stands once at the beginning of each row, and -1 for padding. None where
             each row is one example.
+        taught_codes: int64 ``[labels, top]``, code tokens that a teacher expects in place of each label; labels are
+            counted row by row. None where there is no teacher.
+        taught_shares: float32 ``[labels, top]``, each one's share of the target; the label has the rest.
     """
 
     task: str
@@ -40,15 +43,17 @@ class Batch:
     labels: Tensor
     origins: Tensor
     owners: Tensor | None = None
+    taught_codes: Tensor | None = None
+    taught_shares: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
-        owners = None if self.owners is None else self.owners.to(device)
-        moved = {name: getattr(self, name).to(device) for name in ("ids", "labels", "origins")}
-        return replace(self, **moved, owners=owners)
+        names = ("ids", "labels", "origins", "owners", "taught_codes", "taught_shares")
+        given = {name: getattr(self, name) for name in names}
+        return replace(self, **{name: value.to(device) for name, value in given.items() if value is not None})
 
     def visible(self) -> Tensor | None:
-        """Return what attends to what, bool ``[rows, 1, length, length]``: each token to what its example has before it.
+        """Return what attends to what, bool ``[rows, 1, length, length]``: each token to its example's earlier ones.
 
         None where that is simply all that stands before it in its row.
         """

@@ -6,19 +6,22 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from genre_gen.collaborative.teacher import Lessons
 from genre_gen.domain import Training
-from genre_gen.errors import CheckpointError
+from genre_gen.errors import CheckpointError, ConfigError
 from genre_gen.llm.batch import Batch
 from genre_gen.llm.batches import MAIN, Mix
 from genre_gen.llm.checkpoint import read_json, recover_folder, verify_folder, write_folder, write_json
+from genre_gen.llm.encode import NO_LABEL
 from genre_gen.llm.model import LLM
 
 CHECKPOINT = "checkpoint"
@@ -64,6 +67,7 @@ class FineTuner:
         folder: Path | None = None,
         identity: str = "",
         checkpoint_seconds: float = 120.0,
+        teach: Callable[[], Lessons] | None = None,
     ) -> None:
         """Prepare the run; nothing is trained yet.
 
@@ -76,9 +80,16 @@ class FineTuner:
             folder: where checkpoints and logs go; None keeps everything in memory.
             identity: fingerprint of data, prompts and settings; a checkpoint of another one is refused.
             checkpoint_seconds: least time between checkpoints.
+            teach: returns what collaborative models say about the training interactions; called once, when a run
+                begins, and only where ``training.distillation`` is above 0.
+
+        Raises:
+            ConfigError: distillation without a teacher, or of items whose codes are longer than one token.
         """
         from accelerate import Accelerator
 
+        self._teach = _teacher(teach, llm, training)
+        self._lessons: Lessons | None = None
         torch.manual_seed(training.seed)
         self.training, self.mix, self.validate, self.exclude_seen = training, mix, validate, exclude_seen
         self.folder, self.identity, self.checkpoint_seconds = folder, identity, checkpoint_seconds
@@ -105,6 +116,8 @@ class FineTuner:
         """
         self._resume()
         self.llm.answers = self.mix.answers()
+        if self._teach is not None and not self.progress.finished:
+            self._lessons = self._teach()
         with _residual_dropout(self.llm.tower, self.training.dropout):
             while not self.progress.finished:
                 self._epoch(on_step)
@@ -163,12 +176,22 @@ class FineTuner:
         self.llm.tower.train()
         self._set_learning_rate()
         exclude = self.exclude_seen and batch.task == MAIN and self.llm.codes.codes.shape[1] == 1
-        loss = self.model(batch.to(self.accelerator.device), exclude)
+        loss = self.model(self._taught(batch).to(self.accelerator.device), exclude)
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(list(self.parameters.values()), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self._losses[batch.task].append(float(loss.detach()))
+
+    def _taught(self, batch: Batch) -> Batch:
+        """Add to a batch of the main task what the teacher expects in place of each item."""
+        if self._lessons is None or batch.task != MAIN:
+            return batch
+        places = batch.origins[batch.labels != NO_LABEL].numpy()
+        shares = self._lessons.shares[places].astype(np.float32) * self.training.distillation
+        shares[places < 0] = 0.0
+        codes = self.llm.codes.codes[self._lessons.rows[places], 0].astype(np.int64)
+        return replace(batch, taught_codes=torch.from_numpy(codes), taught_shares=torch.from_numpy(shares))
 
     def _set_learning_rate(self) -> None:
         """Rise linearly, then fall along a cosine; both follow the share of the run that is over."""
@@ -287,6 +310,24 @@ class FineTuner:
             parameter = self.parameters[name]
             # The step counter stays where torch keeps it; the moments lie with their parameter.
             self.optimizer.state[parameter][key] = value if value.ndim == 0 else value.to(parameter.device)
+
+
+def _teacher(teach: Callable[[], Lessons] | None, llm: LLM, training: Training) -> Callable[[], Lessons] | None:
+    """Return the teacher where there is something to distil; raises ConfigError where that cannot be."""
+    weight = training.distillation
+    if weight == 0:
+        return None
+    if llm.codes.codes.shape[1] > 1:
+        raise ConfigError(
+            f"training.distillation = {weight:g} needs item codes of one token; "
+            'set codes.scheme = "atomic", or training.distillation = 0'
+        )
+    if teach is None:
+        raise ConfigError(
+            f"training.distillation = {weight:g} needs collaborative models to learn from; "
+            "name some in blend.members, or set training.distillation = 0"
+        )
+    return teach
 
 
 def _optimizer(parameters: dict[str, nn.Parameter], training: Training) -> torch.optim.Optimizer:

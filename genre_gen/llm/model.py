@@ -192,6 +192,7 @@ class LLM(nn.Module):
 
         Args:
             batch: its labels equal its ids where a token is to be predicted (from those before it), -100 elsewhere.
+                Where it holds what a teacher expects, the target of an item is part label, part teacher.
             exclude_seen: leave items that occur earlier in the example out of the softmax, as serving does when items
                 do not repeat (one-token codes only).
         """
@@ -206,13 +207,17 @@ class LLM(nn.Module):
             if exclude_seen:
                 seen = self._seen(batch, row[is_code], column[is_code])
                 logits = logits.masked_fill(seen.scatter(1, local[:, None], False), float("-inf"))
-            losses.append(F.cross_entropy(logits.float(), local, reduction="sum"))
+            if batch.taught_codes is None or batch.taught_shares is None:
+                losses.append(F.cross_entropy(logits.float(), local, reduction="sum"))
+            else:
+                taught = batch.taught_codes[is_code], batch.taught_shares[is_code]
+                losses.append(_soft_cross_entropy(logits.float(), local, *taught))
         if not is_code.all():
             losses.append(self._text_loss(states[~is_code], target[~is_code], batch.task, batch.depth))
         return torch.stack(losses).sum() / max(len(target), 1)
 
     def _seen(self, batch: Batch, row: Tensor, column: Tensor) -> Tensor:
-        """Tell for each target which code tokens stand before it in its example: bool ``[targets, code vocabulary]``."""
+        """Tell which code tokens stand before each target in its example: bool ``[targets, code vocabulary]``."""
         examples, length = batch.examples(), batch.ids.shape[1]
         columns = torch.arange(length, device=batch.ids.device).expand_as(batch.ids)
         local = batch.ids - self.text_vocabulary
@@ -229,6 +234,19 @@ class LLM(nn.Module):
         return F.cross_entropy(
             self.answer_logits(states, answers).float(), torch.searchsorted(answers, target), reduction="sum"
         )
+
+
+def _soft_cross_entropy(logits: Tensor, target: Tensor, codes: Tensor, shares: Tensor) -> Tensor:
+    """Return the summed cross-entropy where ``shares [n, top]`` of a target are given to ``codes [n, top]``.
+
+    The target has the rest, and the shares of what is left out of the softmax too.
+    """
+    known = F.log_softmax(logits, dim=-1)
+    taught = known.gather(1, codes)
+    excluded = taught.isneginf()
+    shares = shares.masked_fill(excluded, 0.0)
+    own = (1 - shares.sum(1)) * known.gather(1, target[:, None]).squeeze(1)
+    return -(own.sum() + (shares * taught.masked_fill(excluded, 0.0)).sum())
 
 
 @torch.no_grad()

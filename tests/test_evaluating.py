@@ -64,7 +64,7 @@ def test_a_recommender_that_has_seen_the_answers_is_refused(tiny_domain, sample,
     catalog, interactions = sample
     settings = {"training.epochs": 1}
     all_seen = Recommender.from_domain(tiny_domain, settings=settings).fit(catalog, interactions)
-    with pytest.raises(UsageError, match="learned from 305 interactions, but the leave-one-out split leaves 275"):
+    with pytest.raises(UsageError, match="learned from 335 interactions, but the leave-one-out split leaves 305"):
         evaluate_recommender(all_seen, interactions.leave_one_out(), "test")
     with pytest.raises(UsageError, match="evaluate with the split that it was trained for"):
         evaluate_recommender(tiny_recommender, interactions.global_time(), "test")
@@ -140,3 +140,13 @@ def test_rating_errors_are_told_of_each_way_to_predict(mixed, split):
     assert all(0 < one["mae"] <= one["rmse"] < 4 for one in errors.values())
     del mixed.members["svd"]
     assert rating_errors(mixed, split, "test") == {}
+
+
+def test_what_has_learned_the_validation_items_answers_for_the_test_part_only(tiny_domain, sample):
+    catalog, interactions = sample
+    split = interactions.leave_one_out()
+    final = Recommender.from_domain(tiny_domain).fit(catalog, split.train, split.validation, final=split.before_test)
+    assert len(final.trained_on) == len(split.before_test)
+    assert evaluate_recommender(final, split, "test", peers=False).results
+    with pytest.raises(UsageError, match="trained for, on the test part"):
+        evaluate_recommender(final, split, "validation", peers=False)

@@ -354,9 +354,17 @@ def test_without_ratings_svd_is_left_out_and_nothing_predicts_them(odd):
         odd.predict("user 1", "Same")
 
 
-def test_without_validation_each_users_last_item_is_held_out(odd):
-    assert len(odd.trained_on) == len(odd.histories) - 12
-    assert odd.trained_on.history("user 3").rows.tolist() == odd.histories.history("user 3").rows[:-1].tolist()
+def test_without_validation_each_users_last_item_is_held_out_until_everything_is_chosen(odd, monkeypatch):
+    assert len(odd.trained_on) == len(odd.histories)  # in the end all is learned from
+    learned = []
+    monkeypatch.setattr(Recommender, "_fit_llm", lambda self, *_: learned.append(self.trained_on))
+    monkeypatch.setattr(Recommender, "_fit_blends", lambda self, _: None)
+    monkeypatch.setattr(Recommender, "_fit_finally", lambda self, final, *_: learned.append(final))
+    Recommender.from_domain(odd.domain).fit(odd.catalog, odd.histories)
+    held_out, everything = learned
+    assert len(held_out) == len(odd.histories) - 12
+    assert held_out.history("user 3").rows.tolist() == odd.histories.history("user 3").rows[:-1].tolist()
+    assert everything is odd.histories
 
 
 def test_a_domain_may_repeat_items(tiny_domain, mixed):

@@ -111,7 +111,9 @@ PEERS: dict[str, Peer] = {
         ),
         scoring=("recency",),
     ),
-    "text_knn": Peer(OWN, "TextKNN", ({"neighbours": (50, 200), "recency": RECENCY},), scoring=("recency",), reads=True),
+    "text_knn": Peer(
+        OWN, "TextKNN", ({"neighbours": (50, 200), "recency": RECENCY},), scoring=("recency",), reads=True
+    ),
     "bpr": Peer(
         IMPLICIT,
         "BPR",

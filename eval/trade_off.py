@@ -14,20 +14,20 @@ import argparse
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from genre_gen.domain import RerankSettings
 from genre_gen.errors import UsageError
 from genre_gen.evaluating import check_trained_for
 from genre_gen.evaluation.protocol import evaluate_lists
 from genre_gen.interactions import Case, Split, allowed_items
 from genre_gen.labels import Labels
 from genre_gen.recommender import OURS, Recommender
-from genre_gen.rerank import METHODS, RerankSettings, rerank
+from genre_gen.rerank import METHODS, rerank
 
 AT = 10
 BATCH = 64
@@ -65,7 +65,11 @@ def measured(recommender: Recommender, split: Split, part: Literal["validation",
     if labels is None:
         raise UsageError(f"the domain {recommender.domain.name} has no list field with labels to re-rank by; add one")
     cases = split.cases(part)
-    settings = [RerankSettings(method, weight) for method in METHODS for weight in WEIGHTS]  # type: ignore[arg-type]
+    settings = [
+        RerankSettings(method=method, weight=weight)  # type: ignore[arg-type]
+        for method in METHODS
+        for weight in WEIGHTS
+    ]
     lists, seconds = reranked(recommender, cases, settings, labels)
     counts = np.bincount(recommender.trained_on.rows, minlength=len(recommender.catalog))
     rows = []
@@ -83,7 +87,7 @@ def measured(recommender: Recommender, split: Split, part: Literal["validation",
         figures = {name: report[OURS].figure(name) for name in ACCURACY}
         figures |= {name: report[OURS].lists[name] for name in LISTS if name in report[OURS].lists}
         low, high = report.interval(OURS, ACCURACY[1])
-        rows.append({**asdict(setting), **figures, "interval": [low, high], "ms_per_list": seconds[place] * 1e3})
+        rows.append({**setting.model_dump(), **figures, "interval": [low, high], "ms_per_list": seconds[place] * 1e3})
     return {
         "data": recommender.domain.name,
         "split": split.name,

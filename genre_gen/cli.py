@@ -28,6 +28,7 @@ prompts_app = typer.Typer(help="Look at what the model is asked.", no_args_is_he
 app.add_typer(prompts_app, name="prompts")
 
 Part = Literal["test", "validation"]
+Reranking = Literal["none", "mmr", "calibration"]
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 DomainName = Annotated[str, typer.Argument(metavar="DOMAIN", help="A domain's name, or the folder of its domain.toml.")]
 Model = Annotated[str | None, typer.Option("--model", "-m", help="Folder of a trained recommender [runs/DOMAIN].")]
@@ -136,6 +137,12 @@ def recommend(
     exclude: Annotated[list[str] | None, typer.Option(help="Title or id that shall not appear. Repeatable.")] = None,
     include: Annotated[list[str] | None, typer.Option(help="Only these titles or ids may appear. Repeatable.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Add a reason to each pick.")] = False,
+    rerank: Annotated[
+        Reranking | None, typer.Option(help="Trade score for variety or the user's mix of labels [the domain's].")
+    ] = None,
+    rerank_weight: Annotated[
+        float | None, typer.Option(help="0 keeps the ranking, 1 forgets the scores [the domain's].")
+    ] = None,
     split: Annotated[
         str | None, typer.Option(help="'test' cuts histories where the evaluation does (with --users).")
     ] = None,
@@ -150,6 +157,7 @@ def recommend(
     if n < 1:
         check_n(n, 1)
     recommender = _load(model, domain)
+    _set_reranking(recommender, rerank, rerank_weight)
     if users is not None:
         from genre_gen.filters import Filters
         from genre_gen.picks import write_picks
@@ -265,6 +273,14 @@ def _entry(recommender: Recommender, text: str) -> str | tuple[str, float]:
         with suppress(ValueError):
             return title, float(rating)
     return text
+
+
+def _set_reranking(recommender: Recommender, method: str | None, weight: float | None) -> None:
+    """Change the re-ranking of a loaded recommender; None leaves the domain's."""
+    given = {"rerank.method": method, "rerank.weight": weight}
+    recommender.domain = recommender.domain.changed({key: value for key, value in given.items() if value is not None})
+    if weight is not None and recommender.domain.rerank.method == "none":
+        raise UsageError(f"--rerank-weight {weight:g} weighs nothing here; give --rerank mmr or calibration too")
 
 
 def _settings(pairs: list[str] | None) -> dict[str, Any]:

@@ -165,6 +165,20 @@ class BlendSettings(Settings):
     tune: bool = True
 
 
+class RerankSettings(Settings):
+    """Whether and how lists are re-ranked, see :mod:`genre_gen.rerank`."""
+
+    method: Literal["none", "mmr", "calibration"] = "none"
+    weight: Share = 0.3
+    candidates: Annotated[int, Field(ge=1)] = 100
+
+
+class RatingSettings(Settings):
+    """Which models predict ratings, together with the language model."""
+
+    members: tuple[str, ...] = ("svd",)
+
+
 class Domain(Settings):
     """Everything a domain decides. Build one with :meth:`load`.
 
@@ -190,6 +204,8 @@ class Domain(Settings):
     model: ModelSettings = ModelSettings()
     training: Training = Training()
     blend: BlendSettings = BlendSettings()
+    rerank: RerankSettings = RerankSettings()
+    ratings: RatingSettings = RatingSettings()
     catalog_folder: Path = Field(default=Path(), exclude=True)
     prompts_folder: Path = Field(default=Path(), exclude=True)
 

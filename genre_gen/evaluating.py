@@ -24,6 +24,13 @@ from genre_gen.recommender import LLM_MEMBER, OURS, OURS_ALONE, Recommender, new
 log = logging.getLogger(__name__)
 AT = (5, 10, 20)
 Part = Literal["validation", "test"]
+RATER_NAMES = {
+    "svd": "Surprise SVD, folded in",
+    "svdpp": "Surprise SVD++, folded in",
+    "knn_baseline": "Surprise KNNBaseline",
+    LLM_MEMBER: "LLM, rating task",
+}
+"""What predicts ratings, in the words of a table."""
 
 
 def evaluate_recommender(recommender: Recommender, split: Split, part: Part, *, peers: bool = True) -> Report:
@@ -67,6 +74,7 @@ def evaluate_recommender(recommender: Recommender, split: Split, part: Part, *, 
         "blend": dict(recommender.blend.weights),
         "seed": recommender.domain.training.seed,
         "ratings": rating_errors(recommender, split, part),
+        "rating_blend": None if recommender.raters.blend is None else recommender.raters.blend.settings(),
     }
     results = sorted(report.results, key=lambda result: -result.figure("N@10"))
     return replace(report, results=tuple(results), notes=notes)
@@ -131,21 +139,14 @@ def rating_errors(recommender: Recommender, split: Split, part: Part) -> dict[st
     The history, with its ratings, is what the models see; the target's own rating is not in the training data.
     """
     cases = [case for case in split.cases(part) if not np.isnan(case.rating)]
-    svd, generator = recommender.members.get("svd"), recommender.generator
-    if not cases or not isinstance(svd, SVD):
+    raters, known = recommender.raters, recommender.trained_on.ratings
+    if not cases or known is None or raters.blend is None:
         return {}
     truth = np.array([case.rating for case in cases])
-    said = {
-        "mean of the training ratings": np.full(len(cases), svd.mean),
-        "Surprise SVD, folded in": np.array(
-            [svd.predict(case.history, [case.target])[0].rating for case in cases], np.float64
-        ),
-    }
-    if generator.rates:
-        ours = generator.rate([case.history for case in cases], [case.target for case in cases])
-        weight = recommender.rating_weight
-        said["LLM, rating task"] = ours.astype(np.float64)
-        said[f"both, LLM at {weight:.2f}"] = weight * ours + (1 - weight) * said["Surprise SVD, folded in"]
+    columns = raters.columns(recommender.generator, [case.history for case in cases], [case.target for case in cases])
+    said = {"mean of the training ratings": np.full(len(cases), np.nanmean(known, dtype=np.float64))}
+    said |= {RATER_NAMES.get(name, name): values for name, values in columns.items()}
+    said["all of these, blended"] = raters.blend.combine(columns)
     return {name: {"rmse": rmse(values, truth), "mae": mae(values, truth)} for name, values in said.items()}
 
 

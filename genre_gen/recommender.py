@@ -22,8 +22,11 @@ from genre_gen.errors import DecodingError, UsageError
 from genre_gen.filters import Filters, check_n, rows_of
 from genre_gen.hybrid import Blend, fit_blend
 from genre_gen.interactions import Case, History, Interactions
+from genre_gen.labels import Labels
 from genre_gen.prompts import PromptBook
 from genre_gen.ranking import Ranking
+from genre_gen.ratings import Raters, scale_of
+from genre_gen.rerank import rerank
 
 if TYPE_CHECKING:
     from genre_gen.building import Teach
@@ -45,7 +48,8 @@ class Recommendation:
     Attributes:
         rank: 1 for the best.
         item: what is recommended.
-        score: the blend's score, in standard deviations above the user's mean over the allowed items.
+        score: the blend's score, in standard deviations above the user's mean over the allowed items; re-ranking
+            chooses among items and leaves it as it is.
         parts: each blend member's share of the score; they sum to it.
         explanation: why, where it was asked for.
     """
@@ -84,7 +88,7 @@ class Recommender:
         members: the collaborative models, by name.
         blend: weights of the language model (``llm``) and the members.
         blend_without_llm: weights that stand in where the language model fails, and a peer in evaluations.
-        rating_weight: the language model's share in a predicted rating; SVD has the rest.
+        raters: what predicts ratings.
         seconds: what training took, by part.
     """
 
@@ -100,7 +104,7 @@ class Recommender:
         self.domain, self.book = domain, book
         self.members: dict[str, CollaborativeModel] = {}
         self.member_options: dict[str, dict[str, Any]] = {}
-        self.rating_weight = 0.0
+        self.raters = Raters()
         self._teacher: Teach | None = None
         self.seconds: dict[str, float] = {}
         self.training_log: list[dict[str, Any]] = []
@@ -188,7 +192,8 @@ class Recommender:
         if not validation:
             raise UsageError("no user has three interactions, and training needs some to validate on; give more data")
         self.trained_on, self.seconds, self.member_options = interactions, {}, {}
-        self.__dict__.pop("explainer", None)  # it speaks of the data of an earlier fit
+        for part in ("explainer", "labels"):
+            self.__dict__.pop(part, None)  # they speak of the data of an earlier fit
         folder = None if folder is None else Path(folder)
         self._fit_members(validation)
         self._fit_llm(validation, folder, on_step)
@@ -211,7 +216,12 @@ class Recommender:
 
     def _fit_members(self, validation: Sequence[Case] | None = None) -> None:
         """Fit the collaborative models; on validation cases, their hyper-parameters are chosen anew."""
+        for name, seconds in self.raters.fit(self.domain, self.trained_on, self._rating_scale()).items():
+            self.seconds[name] = self.seconds.get(name, 0.0) + seconds
         for name in self.domain.blend.members:
+            if name == SVD.name and name in self.raters.models:
+                self.members[name] = self.raters.models[name]  # fitted once, though it does two things
+                continue
             begin = time.perf_counter()
 
             def make(options: Mapping[str, Any], name: str = name) -> CollaborativeModel:
@@ -255,20 +265,10 @@ class Recommender:
         self.blend_without_llm = (
             fit_blend(without, validation, size, repeat=repeat, batch=len(validation)) if without else self.blend
         )
-        self.rating_weight = self._choose_rating_weight(validation)
+        self.raters.choose(self.generator, validation, self._rating_scale())
 
-    def _choose_rating_weight(self, validation: Sequence[Case]) -> float:
-        """Return the language model's share in predicted ratings that has the least squared error."""
-        rated = [case for case in validation if not np.isnan(case.rating)]
-        svd = self.members.get("svd")
-        if not rated or not self.generator.rates or not isinstance(svd, SVD):
-            return 1.0 if self.generator.rates and not isinstance(svd, SVD) else 0.0
-        truth = np.array([case.rating for case in rated])
-        ours = self.generator.rate([case.history for case in rated], [case.target for case in rated])
-        theirs = np.array([svd.predict(case.history, [case.target])[0].rating for case in rated])
-        weights = np.linspace(0, 1, 21)
-        errors = [float(((w * ours + (1 - w) * theirs - truth) ** 2).mean()) for w in weights]
-        return float(weights[int(np.argmin(errors))])
+    def _rating_scale(self) -> tuple[float, float] | None:
+        return scale_of(self.domain, self.histories, self.trained_on)
 
     def recommend(
         self,
@@ -313,15 +313,18 @@ class Recommender:
         """
         self._check_trained()
         check_n(n, len(self.catalog))
+        settings = self.domain.rerank
+        reranks = settings.method != "none"
+        depth, labels = (max(n, settings.candidates), self.labels) if reranks else (n, None)
         filters = filters or Filters(self.catalog, repeat=self.domain.repeat)
         for begin in range(0, len(histories), BATCH):
             part = histories[begin : begin + BATCH]
             allowed = [filters.allowed(history) for history in part]
             mask = np.stack([one.mask for one in allowed])
-            blend, scores, notes = self._scores(part, mask, n)
+            blend, scores, notes = self._scores(part, mask, depth)
             blended = blend.combine(scores, mask)
             for place, history in enumerate(part):
-                ranking = Ranking.from_scores(blended[place], n, mask[place])
+                ranking = rerank(settings, blended[place], mask[place], history, n, labels)
                 shares = blend.contributions(
                     {name: values[[place]] for name, values in scores.items()}, mask[[place]], ranking.rows[None]
                 )
@@ -346,6 +349,11 @@ class Recommender:
             if not self.members:
                 raise
             return self.blend_without_llm, scores, ["the language model failed; ranked by the collaborative models"]
+
+    @cached_property
+    def labels(self) -> Labels | None:
+        """Return the labels that re-ranking goes by; None where no item has any."""
+        return Labels.of_domain(self.catalog, self.domain)
 
     def _picks(self, ranking: Ranking, shares: Mapping[str, NDArray[np.float32]]) -> list[Recommendation]:
         return [
@@ -389,26 +397,13 @@ class Recommender:
     def predict(
         self, user: str | None = None, item: str = "", history: Sequence[str | tuple[str, float]] | None = None
     ) -> float:
-        """Predict a rating on the data's scale, by SVD and the language model's rating task.
+        """Predict a rating on the data's scale, by the models of ``[ratings]`` and the language model's rating task.
 
         Raises:
-            UsageError: the data has no ratings, so nothing can predict them.
+            UsageError: nothing predicts ratings, such as where the data has none.
         """
         who, row = self.history_of(user, history), self.catalog.find(item)
-        svd = self.members.get("svd")
-        theirs = svd.predict(who, [row])[0].rating if isinstance(svd, SVD) else None
-        if theirs is None and not self.generator.rates:
-            raise UsageError(f"nothing predicts ratings in the domain {self.domain.name}; its data has none")
-        if theirs is not None and not (self.generator.rates and self.rating_weight > 0):
-            return theirs
-        try:
-            ours = float(self.generator.rate([who], [row])[0])
-        except DecodingError as problem:
-            if theirs is None:
-                raise
-            log.warning("the language model failed, so SVD rates alone: %s", problem)
-            return theirs
-        return ours if theirs is None else self.rating_weight * ours + (1 - self.rating_weight) * theirs
+        return float(self.raters.rate(self.generator, [who], [row])[0])
 
     def _check_trained(self) -> None:
         if not hasattr(self, "blend"):

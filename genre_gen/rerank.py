@@ -1,22 +1,22 @@
 """Re-ranking: give up some of the score for variety (MMR), or for the user's own mix of labels (calibration).
 
-Off by default. Both pick from the best candidates of one user, greedily, and weigh score against the list so far. They
-decide which items make the list; within it the order stays by score. So scores keep their unit and their parts, and the
-best guess still comes first: showing a calibrated list in the order of picking was measured to cost far more NDCG for
-the same mix of labels. The trade-off that a weight buys is measured by ``eval/trade_off.py``.
+Off by default; ``[rerank]`` in ``domain.toml`` turns it on. Both pick from the best candidates of one user, greedily,
+and weigh score against the list so far. They decide which items make the list; within it the order stays by score. So
+scores keep their unit and their parts, and the best guess still comes first: showing a calibrated list in the order of
+picking was measured to cost far more NDCG for the same mix of labels. The trade-off that a weight buys is measured by
+``eval/trade_off.py``.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from genre_gen.domain import RerankSettings
 from genre_gen.errors import ConfigError
 from genre_gen.evaluation.metrics import SMOOTHING, divergence, label_shares
 from genre_gen.interactions import History
@@ -31,31 +31,6 @@ class Reranker(Protocol):
         """Return ``n`` of the candidates (all where there are fewer) by score; weight 0 takes the first ones."""
 
 
-@dataclass(frozen=True)
-class RerankSettings:
-    """Whether and how lists are re-ranked.
-
-    Attributes:
-        method: ``none``, ``mmr`` (variety) or ``calibration`` (the user's own mix of labels).
-        weight: 0 keeps the ranking as it is, 1 forgets the scores.
-        candidates: how many of the best-scored items are picked from. A list that is as long has no choice left and is
-            by score alone; longer ones go on with the rest by score.
-    """
-
-    method: Literal["none", "mmr", "calibration"] = "none"
-    weight: float = 0.0
-    candidates: int = 100
-
-    def __post_init__(self) -> None:
-        """Check the settings; raises ConfigError."""
-        if self.method != "none" and self.method not in METHODS:
-            raise ConfigError(f"rerank.method: {self.method!r}; choose none, {' or '.join(METHODS)}")
-        if not (math.isfinite(self.weight) and 0 <= self.weight <= 1):
-            raise ConfigError(f"rerank.weight: {self.weight}; give 0 (by score alone) to 1 (without the score)")
-        if self.candidates < 1:
-            raise ConfigError(f"rerank.candidates: {self.candidates}; give at least 1, better some times n")
-
-
 def rerank(
     settings: RerankSettings,
     scores: NDArray[np.float32],
@@ -67,7 +42,8 @@ def rerank(
     """Rank one user's items as the settings say.
 
     Args:
-        settings: method, weight, candidates.
+        settings: method, weight (0 keeps the ranking as it is, 1 forgets the scores) and candidates: how many of the
+            best-scored items are picked from. A list that is as long has no choice left; longer ones go on by score.
         scores: float32 ``[n_items]``, higher is better; an item whose score is not finite is never ranked.
         allowed: bool ``[n_items]``.
         history: what the user has had.

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from genre_gen.catalog import Catalog
 from genre_gen.codes.base import Codes
-from genre_gen.collaborative import MEMBERS
+from genre_gen.collaborative import MEMBERS, RATERS, CollaborativeModel, RatingBlend
 from genre_gen.domain import Domain
 from genre_gen.errors import CheckpointError, SourceError
 from genre_gen.hybrid import Blend
@@ -61,9 +61,7 @@ def load(name: str | Path) -> Recommender:
     recommender.catalog = Catalog.from_file(folder / CATALOG, domain.name)
     recommender.histories = Interactions.from_arrays(load_file(folder / HISTORIES))
     recommender.trained_on = Interactions.from_arrays(load_file(folder / TRAINED_ON))
-    for member, options in settings["members"].items():
-        arrays = load_file(folder / MEMBERS_FOLDER / f"{member}.safetensors")
-        recommender.members[member] = MEMBERS[member].from_arrays(arrays, options)
+    _load_members(recommender, settings, folder / MEMBERS_FOLDER)
     codes = Codes.from_arrays(settings["codes"], load_file(folder / CODES))
     recommender.generator = build_generator(
         domain, recommender.book, recommender.catalog, recommender.trained_on, codes
@@ -71,7 +69,6 @@ def load(name: str | Path) -> Recommender:
     _load_llm(recommender, settings, folder)
     recommender.blend = Blend.from_dict(settings["blend"])
     recommender.blend_without_llm = Blend.from_dict(settings["blend_without_llm"])
-    recommender.rating_weight = settings["rating_weight"]
     recommender.seconds = settings["seconds"]
     recommender.training_log = settings["training_log"]
     return recommender
@@ -88,7 +85,8 @@ def _settings(recommender: Recommender, metrics: Mapping[str, Any] | None) -> di
         "members": {name: model.settings() for name, model in recommender.members.items()},
         "blend": recommender.blend.to_dict(),
         "blend_without_llm": recommender.blend_without_llm.to_dict(),
-        "rating_weight": recommender.rating_weight,
+        "raters": {name: model.settings() for name, model in recommender.raters.models.items()},
+        "rating_blend": None if recommender.raters.blend is None else recommender.raters.blend.settings(),
         "seconds": recommender.seconds,
         "training_log": recommender.training_log,
         "prompts": {task: recommender.book.fingerprint(task) for task in sorted(recommender.domain.tasks)},
@@ -102,8 +100,21 @@ def _save_arrays(arrays: Mapping[str, np.ndarray], file: Path) -> None:
 
 def _save_members(recommender: Recommender, folder: Path) -> None:
     folder.mkdir()
-    for name, model in recommender.members.items():
+    models: dict[str, CollaborativeModel] = {**recommender.members, **recommender.raters.models}  # some may be both
+    for name, model in models.items():
         _save_arrays(model.arrays(), folder / f"{name}.safetensors")
+
+
+def _load_members(recommender: Recommender, settings: Mapping[str, Any], folder: Path) -> None:
+    raters = recommender.raters
+    for name, options in settings["raters"].items():
+        raters.models[name] = RATERS[name].from_arrays(load_file(folder / f"{name}.safetensors"), options)
+    if settings["rating_blend"] is not None:
+        raters.blend = RatingBlend.restore(settings["rating_blend"])
+    for name, options in settings["members"].items():
+        recommender.members[name] = raters.models.get(name) or MEMBERS[name].from_arrays(
+            load_file(folder / f"{name}.safetensors"), options
+        )
 
 
 def _save_llm(recommender: Recommender, folder: Path) -> None:

@@ -12,6 +12,7 @@ os.environ.pop("HF_HUB_OFFLINE", None)
 from fakes import byte_tokenizer, tiny_llama
 
 from genre_gen import Catalog, Domain, Interactions, Recommender
+from genre_gen.collaborative import RatingBlend
 from genre_gen.hybrid import Blend
 
 ROOT = Path(__file__).parent.parent
@@ -74,5 +75,5 @@ def mixed(saved: Path) -> Recommender:
     """Return a copy of that recommender in which the language model has the main say; change it as you like."""
     recommender = Recommender.from_pretrained(saved)
     recommender.blend = Blend({"llm": 0.6, "ease": 0.2, "popularity": 0.1, "svd": 0.1, "transitions": 0.0})
-    recommender.rating_weight = 0.5
+    recommender.raters.blend = RatingBlend({"svd": 0.5, "llm": 0.5}, 0.0, (1, 5))
     return recommender

@@ -128,6 +128,26 @@ def test_filters_hold(recommend):
     assert content["notes"][0].startswith(f"{len(titles)} of 40 items: 40 in the catalog, less")
 
 
+def test_re_ranking(recommend, saved):
+    plain = recommend("--user", "17", "-n", "5")[1]
+    assert recommend("--user", "17", "-n", "5", "--rerank", "none")[1] == plain
+    for weight, same in (("0", True), ("1", False)):
+        code, out, err = recommend("--user", "17", "-n", "5", "--rerank", "mmr", "--rerank-weight", weight)
+        assert (code, err) == (0, "")
+        assert (out == plain) is same
+    assert recommend("--user", "17", "--rerank", "variety")[0] == 2
+    refused(recommend("--user", "17", "--rerank-weight", "0.3"), 2, "give --rerank mmr or calibration too")
+    refused(recommend("--user", "17", "--rerank", "mmr", "--rerank-weight", "2"), 1, "rerank.weight", "it is 2")
+    refused(recommend("--user", "17", "--rerank", "mmr", "--rerank-weight", "nan"), 1, "rerank.weight")
+
+
+def test_re_ranked_files_are_not_mixed_with_others(recommend, saved, tmp_path):
+    files = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    assert recommend("--users", "all", "-n", "5", "--out", files[0])[0] == 0
+    assert recommend("--users", "all", "-n", "5", "--out", files[1], "--rerank", "calibration")[0] == 0
+    assert files[0].read_text() != files[1].read_text()
+
+
 def test_a_number_of_more_than_is_allowed_says_why(recommend):
     code, out, _ = recommend("--user", "17", "-n", "40", "--where", "genre == 'Horror'")
     assert code == 0

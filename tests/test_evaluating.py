@@ -138,7 +138,8 @@ def test_rating_errors_are_told_of_each_way_to_predict(mixed, split):
     said = np.array([mixed.members["svd"].predict(one.history, [one.target])[0].rating for one in split.test])
     assert errors["Surprise SVD, folded in"]["rmse"] == pytest.approx(np.sqrt(((said - truth) ** 2).mean()))
     assert all(0 < one["mae"] <= one["rmse"] < 4 for one in errors.values())
-    del mixed.members["svd"]
+    assert list(errors)[-1] == "all of these, blended"
+    mixed.raters.blend = None
     assert rating_errors(mixed, split, "test") == {}
 
 

@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
+from genre_gen.domain import Domain, RerankSettings
 from genre_gen.errors import ConfigError
 from genre_gen.evaluation.metrics import calibration, diversity
 from genre_gen.interactions import History
 from genre_gen.labels import Labels
 from genre_gen.ranking import Ranking
-from genre_gen.rerank import METHODS, RerankSettings, calibrated, cosine, mmr, relative, rerank
+from genre_gen.rerank import METHODS, calibrated, cosine, mmr, relative, rerank
 
 WEIGHTS = st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.8, 1.0])
 
@@ -92,7 +93,9 @@ def test_calibrated_equals_the_slow_way():
 @settings(max_examples=300)
 def test_lists_hold_what_is_allowed_and_are_full(request, method, weight, candidates):
     scores, allowed, past, n, labels = request
-    found = rerank(RerankSettings(method, weight, candidates), scores, allowed, past, n, labels)
+    found = rerank(
+        RerankSettings(method=method, weight=weight, candidates=candidates), scores, allowed, past, n, labels
+    )
     usable = np.flatnonzero(allowed & np.isfinite(scores))
     assert len(found) == min(n, len(usable))
     assert len(set(found.rows.tolist())) == len(found)
@@ -106,8 +109,8 @@ def test_lists_hold_what_is_allowed_and_are_full(request, method, weight, candid
 def test_weight_0_is_the_ranking_itself(request, method):
     scores, allowed, past, n, labels = request
     expected = Ranking.from_scores(scores, n, allowed)
-    equal(rerank(RerankSettings(method, 0.0), scores, allowed, past, n, labels), expected)
-    equal(rerank(RerankSettings("none", 0.7), scores, allowed, past, n, None), expected)
+    equal(rerank(RerankSettings(method=method, weight=0.0), scores, allowed, past, n, labels), expected)
+    equal(rerank(RerankSettings(method="none", weight=0.7), scores, allowed, past, n, None), expected)
     candidates = Ranking.from_scores(scores, None, allowed)
     shares = labels.shares[candidates.rows].toarray()
     equal(mmr(candidates, labels.similarity(candidates.rows), 0.0, n), expected)
@@ -119,7 +122,7 @@ def test_mmr_by_hand():
     scores, labels = np.array([1.0, 0.9, 0.5, 0.0], np.float32), labels_of([[1, 0], [1, 0], [0, 1], [1, 0]])
     allowed = np.ones(4, bool)
     for weight, rows in ((0.2, [0, 1]), (0.5, [0, 2]), (1.0, [0, 2])):
-        found = rerank(RerankSettings("mmr", weight), scores, allowed, history(), 2, labels)
+        found = rerank(RerankSettings(method="mmr", weight=weight), scores, allowed, history(), 2, labels)
         assert found.rows.tolist() == rows
 
 
@@ -128,7 +131,7 @@ def test_calibration_by_hand():
     labels = labels_of([[1, 0], [1, 0], [0, 1], [1, 0], [1, 0], [1, 0], [0, 1], [0, 1]])
     scores, past = np.array([0, 0, 0, 9, 8, 7, 6, 0], np.float32), history(0, 1, 2)
     allowed = np.array([False] * 3 + [True] * 5)
-    found = rerank(RerankSettings("calibration", 0.9), scores, allowed, past, 3, labels)
+    found = rerank(RerankSettings(method="calibration", weight=0.9), scores, allowed, past, 3, labels)
     assert found.rows.tolist() == [3, 4, 6]
 
 
@@ -139,7 +142,7 @@ def test_re_ranking_does_what_it_is_for():
     scores = rng.normal(size=(60, 80)).astype(np.float32)
 
     def lists(method, weight):
-        chosen = RerankSettings(method, weight, 40)
+        chosen = RerankSettings(method=method, weight=weight, candidates=40)
         return np.stack(
             [rerank(chosen, scores[u], np.ones(80, bool), past[u], 8, labels).rows for u in range(len(past))]
         )
@@ -155,13 +158,15 @@ def test_re_ranking_does_what_it_is_for():
 def test_a_history_without_labels_gets_the_best_scored():
     scores, labels = np.array([0, 1, 2, 3], np.float32), labels_of([[0, 0], [1, 0], [0, 1], [1, 1]])
     for past in (history(), history(0)):
-        found = rerank(RerankSettings("calibration", 0.9), scores, np.ones(4, bool), past, 2, labels)
+        found = rerank(RerankSettings(method="calibration", weight=0.9), scores, np.ones(4, bool), past, 2, labels)
         assert found.rows.tolist() == [3, 2]
 
 
 def test_lists_longer_than_the_candidates_go_on_by_score():
     scores, labels = np.arange(6, dtype=np.float32), labels_of(np.eye(6))
-    found = rerank(RerankSettings("mmr", 0.5, candidates=2), scores, np.ones(6, bool), history(), 4, labels)
+    found = rerank(
+        RerankSettings(method="mmr", weight=0.5, candidates=2), scores, np.ones(6, bool), history(), 4, labels
+    )
     equal(found, Ranking.from_scores(scores, 4))
 
 
@@ -177,17 +182,23 @@ def test_cosine_and_relative():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"method": "mrr"}, "rerank.method: 'mrr'; choose none, mmr or calibration"),
-        ({"weight": 1.1}, "rerank.weight: 1.1; give 0"),
-        ({"weight": math.nan}, "rerank.weight: nan; give 0"),
-        ({"candidates": 0}, "rerank.candidates: 0; give at least 1"),
+        ({"method": "mrr"}, r"rerank\.method: .*'none', 'mmr' or 'calibration' \(it is 'mrr'\)"),
+        ({"weight": 1.1}, r"rerank\.weight: .*less than or equal to 1 \(it is 1\.1\)"),
+        ({"weight": math.nan}, r"rerank\.weight: "),
+        ({"candidates": 0}, r"rerank\.candidates: .*greater than or equal to 1"),
     ],
 )
 def test_settings_that_cannot_be_meant(wrong, message):
     with pytest.raises(ConfigError, match=message):
-        RerankSettings(**wrong)
+        Domain.load("movies").changed({f"rerank.{key}": value for key, value in wrong.items()})
+
+
+def test_every_method_can_be_set():
+    for method in METHODS:
+        assert Domain.load("movies").changed({"rerank.method": method}).rerank.method == method
+    assert Domain.load("movies").rerank == RerankSettings(method="none")
 
 
 def test_labels_are_needed():
     with pytest.raises(ConfigError, match=r"'mmr' needs items with labels; .* set rerank\.method = .none."):
-        rerank(RerankSettings("mmr", 0.5), np.zeros(3, np.float32), np.ones(3, bool), history(), 2, None)
+        rerank(RerankSettings(method="mmr", weight=0.5), np.zeros(3, np.float32), np.ones(3, bool), history(), 2, None)

@@ -22,7 +22,7 @@ class RatingBlend:
     """``intercept + sum of weight x prediction``, clipped to the scale: stacking (Breiman, 1996).
 
     Attributes:
-        weights: of each member by its name, >= 0; they need not sum to 1.
+        weights: of each member by its name, >= 0; they need not sum to 1. Members at 0 need no predictions.
         intercept: in ratings.
         rating_scale: lowest and highest rating.
     """
@@ -63,11 +63,12 @@ class RatingBlend:
             UsageError: a member's predictions are missing.
             DataError: predictions of different lengths, or NaN.
         """
-        missing = [name for name in self.weights if name not in predictions]
+        used = [name for name, weight in self.weights.items() if weight > 0 or name in predictions]
+        missing = [name for name in used if name not in predictions]
         if missing:
-            raise UsageError(f"no predictions of {', '.join(missing)}; the blend needs {', '.join(self.weights)}")
-        table = _table({name: predictions[name] for name in self.weights})
-        blended = self.intercept + table @ np.array(list(self.weights.values()))
+            raise UsageError(f"no predictions of {', '.join(missing)}; the blend needs {', '.join(used)}")
+        table = _table({name: predictions[name] for name in used})
+        blended = self.intercept + table @ np.array([self.weights[name] for name in used])
         return np.asarray(np.clip(blended, *self.rating_scale))
 
     def settings(self) -> dict[str, Any]:

@@ -1,0 +1,353 @@
+"""What becomes of items and users that training has never met?
+
+    python eval/cold_start.py --data ml-100k [--minutes 20] [--seed 0] [--set key=value] [--out eval/results]
+
+New items: a tenth of the items that are somebody's last one is held out altogether, every interaction with them. Asked
+is for the last item of the users who had such an item last, among all items but those of the history. A model that
+knows items by their interactions alone cannot tell the new ones apart: it gives all of them the score of nothing.
+
+New users: a fifth of the users is held out altogether. Asked is for their last item, from the last 1, 3, 5 and all
+interactions before it. What is not in such a cut history is not known to be seen, and is ranked too.
+
+Each question has a training of its own, ours for ``--minutes`` at most and a third of that for its final epochs. All
+models learn from what the leave-one-out split leaves before the test, less what is held out, and choose their settings
+on the last interactions of that. Writes ``cold_start_DATA`` as ``.json``, ``.md`` and ``.png`` into ``--out``. A run
+that was killed goes on from the checkpoints in ``--runs``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from leaderboard import Bench, assignment, digest, public, say, write_text
+
+from genre_gen.catalog import Catalog
+from genre_gen.collaborative import CollaborativeModel
+from genre_gen.collaborative.tuning import tune
+from genre_gen.domain import Domain
+from genre_gen.errors import GenreGenError, UsageError
+from genre_gen.evaluation import Report
+from genre_gen.evaluation.protocol import Mixture, Scorer, evaluate_scorers
+from genre_gen.interactions import Case, Interactions
+from genre_gen.recommender import OURS, OURS_ALONE, WITHOUT_LLM, Recommender, new_member
+
+PEERS = ("text_knn", "transitions", "ease", "item_knn", "popularity")
+TEXT_PEER = "text_knn"
+ITEM_SHARE, USER_SHARE = 0.1, 0.2
+LENGTHS: Mapping[str, int | None] = {"1": 1, "3": 3, "5": 5, "all": None}
+AT = (10, 50)
+ITEM_METRICS, USER_METRICS = ("R@10", "R@50", "N@10"), ("R@10", "N@10")
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is learned from, and what is asked.
+
+    Attributes:
+        known: interactions without any that is held out.
+        held: how many items or users are held out.
+        cases: the questions, by the length of their histories.
+    """
+
+    known: Interactions
+    held: int
+    cases: Mapping[str, tuple[Case, ...]]
+
+
+@dataclass(frozen=True)
+class Models:
+    """Everything that ranks.
+
+    Attributes:
+        scorers: by name.
+        mixtures: our blends of them.
+        texts: names of those that know items by their texts.
+        weights: of our blend.
+    """
+
+    scorers: Mapping[str, Scorer]
+    mixtures: Mapping[str, Mixture]
+    texts: frozenset[str]
+    weights: Mapping[str, float]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Ask both questions, print the tables, write everything; exit code 1 for a failure, and 2 for wrong use."""
+    options = parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    try:
+        bench = Bench.open(options.data, "leave-one-out", options.runs)
+        changes = dict(assignment(text) for text in options.set) | {"training.seed": options.seed}
+        if options.minutes is not None:
+            changes["training.max_minutes"] = options.minutes
+        content = measured(bench, changes, options.seed, options.runs)
+        print(publish(content, options.out))
+    except GenreGenError as problem:
+        say(f"error: {problem}")
+        raise SystemExit(2 if isinstance(problem, UsageError) else 1) from None
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--data", required=True, help="a folder of eval/domains, or any folder with a domain.toml")
+    made.add_argument("--minutes", type=float, help="limit of each training of ours")
+    made.add_argument("--seed", type=int, default=0, help="of what is held out, and of our training")
+    made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a changed setting of ours")
+    made.add_argument("--out", type=Path, default=Path("eval/results"), help="folder of tables and picture")
+    made.add_argument("--runs", type=Path, default=Path("runs/cold_start"), help="folder of checkpoints")
+    return made
+
+
+def measured(bench: Bench, changes: Mapping[str, Any], seed: int, runs: Path) -> dict[str, Any]:
+    """Return the figures of both questions as JSON values."""
+    found = {}
+    questions = {"new_items": (new_items, ITEM_METRICS), "new_users": (new_users, USER_METRICS)}
+    for part, (ask, metrics) in questions.items():
+        question = ask(bench, seed)
+        say(f"{part}: {question.held:,} held out, {len(question.known):,} interactions to learn from")
+        folder = runs / f"{bench.name}-{part}-{digest([seed, dict(changes)])}"
+        found[part] = answered(bench, question, fitted(bench, question.known, changes, folder), metrics)
+    return {
+        "data": bench.name,
+        "seed": seed,
+        "settings": {name: public(value) for name, value in changes.items()},
+        "items": bench.interactions.n_items,
+        "users": len(bench.interactions.users),
+        **found,
+    }
+
+
+def new_items(bench: Bench, seed: int) -> Question:
+    """Hold items out; raises UsageError where nobody is left to ask about them."""
+    split = bench.split
+    targets = np.unique([case.target for case in split.test])
+    held = np.random.default_rng(seed).choice(targets, max(1, round(ITEM_SHARE * len(targets))), replace=False)
+    known = split.before_test.keep(~np.isin(split.before_test.rows, held))
+    left, wanted = set(known.users), set(held.tolist())
+    cases = tuple(
+        Case(known.history(case.history.user), case.target, case.rating)
+        for case in split.test
+        if case.target in wanted and case.history.user in left
+    )
+    if not cases:
+        raise UsageError(f"{bench.name}: who had a new item last had nothing else; give users more interactions")
+    return Question(known, len(held), {"all": cases})
+
+
+def new_users(bench: Bench, seed: int) -> Question:
+    """Hold users out, and cut their histories."""
+    split = bench.split
+    users = [case.history.user for case in split.test]
+    chosen = np.random.default_rng(seed).choice(len(users), max(1, round(USER_SHARE * len(users))), replace=False)
+    held, before = {users[place] for place in chosen}, split.before_test
+    kept = np.array([user not in held for user in before.users])
+    cases = [case for case in split.test if case.history.user in held]
+    return Question(
+        before.keep(np.repeat(kept, np.diff(before.offsets))),
+        len(held),
+        {
+            name: tuple(
+                Case(case.history if length is None else case.history.last(length), case.target, case.rating)
+                for case in cases
+            )
+            for name, length in LENGTHS.items()
+        },
+    )
+
+
+def fitted(bench: Bench, known: Interactions, changes: Mapping[str, Any], folder: Path) -> Models:
+    """Train ours and the peers; each chooses its settings on the last interactions, and then learns from those too."""
+    recommender = Recommender.from_domain(bench.domain, settings=changes)
+    inner, domain = known.leave_one_out(), recommender.domain
+    recommender.fit(bench.catalog, inner.before_test, inner.test, final=known, folder=folder)
+    scorers = recommender.scorers()
+    for name in PEERS:
+        if name not in scorers:
+            make = partial(new_peer, name, domain, bench.catalog)
+            options = tune(name, make, inner.before_test, inner.test, repeat=domain.repeat)[1]
+            scorers[name] = make(options).fit(known).score
+    texts = {OURS_ALONE, TEXT_PEER} | ({WITHOUT_LLM} if TEXT_PEER in recommender.blend_without_llm.members else set())
+    if {"llm", TEXT_PEER} & set(recommender.blend.members):
+        texts.add(OURS)
+    return Models(scorers, recommender.mixtures(), frozenset(texts), dict(recommender.blend.weights))
+
+
+def new_peer(name: str, domain: Domain, catalog: Catalog, options: Mapping[str, Any]) -> CollaborativeModel:
+    """Return an untrained classic model."""
+    return new_member(name, domain, catalog, **options)
+
+
+def answered(bench: Bench, question: Question, models: Models, metrics: Sequence[str]) -> dict[str, Any]:
+    """Return every model's figures for histories of each length."""
+    histories = {}
+    for length, cases in question.cases.items():
+        report = evaluate_scorers(
+            models.scorers,
+            cases,
+            bench.interactions.n_items,
+            AT,
+            repeat=bench.domain.repeat,
+            mixtures=models.mixtures,
+            data=bench.name,
+        )
+        histories[length] = rows_of(report, models, metrics)
+    return {
+        "held_out": question.held,
+        "cases": len(next(iter(question.cases.values()))),
+        "interactions": len(question.known),
+        "blend": dict(models.weights),
+        "histories": histories,
+    }
+
+
+def rows_of(report: Report, models: Models, metrics: Sequence[str]) -> list[dict[str, Any]]:
+    """Return each model's figures with 95 % bootstrap intervals over users, best first."""
+    rows = [
+        {
+            "name": result.name,
+            "texts": result.name in models.texts,
+            "figures": {metric: result.figure(metric) for metric in metrics},
+            "intervals": {metric: list(report.interval(result.name, metric)) for metric in metrics},
+            "median_rank": finite(float(np.median(result.ranks))),
+        }
+        for result in report.results
+    ]
+    return sorted(rows, key=lambda row: -row["figures"]["N@10"])
+
+
+def finite(value: float) -> float | None:
+    """Return a figure as JSON can hold it."""
+    return value if np.isfinite(value) else None
+
+
+# --- tables and picture -----------------------------------------------------------------------------------------------
+
+
+def publish(content: dict[str, Any], out: Path) -> str:
+    """Write JSON, Markdown and picture; returns the Markdown."""
+    out.mkdir(parents=True, exist_ok=True)
+    stem, text = f"cold_start_{content['data']}", markdown(content)
+    write_text(out / f"{stem}.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
+    write_text(out / f"{stem}.md", text)
+    draw(content, out / f"{stem}.png")
+    return text
+
+
+def markdown(content: Mapping[str, Any]) -> str:
+    """Return both tables, with what one must know to read them."""
+    items, users = content["new_items"], content["new_users"]
+    return "\n".join(
+        [
+            f"# {content['data']}: items and users that training has never met",
+            "",
+            f"New items: {items['held_out']:,} of {content['items']:,} items are held out of training altogether; "
+            f"{items['cases']:,} users had one of them last. All items are ranked, but those of the history. Models "
+            "that know items by interactions alone give all new items the score of nothing. In brackets: 95 % "
+            "bootstrap intervals over users.",
+            "",
+            *item_table(items["histories"]["all"]),
+            "",
+            f"New users: {users['held_out']:,} of {content['users']:,} users are held out of training altogether. "
+            "Their histories are cut to the last interactions before the item asked for. Each cell: R@10 / N@10.",
+            "",
+            *user_table(users["histories"]),
+            "",
+        ]
+    )
+
+
+def item_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the lines of the table of new items."""
+    lines = [f"| model | knows texts | {' | '.join(ITEM_METRICS)} | median rank |"]
+    lines.append("| --- | --- |" + " ---: |" * (len(ITEM_METRICS) + 1))
+    for row in rows:
+        cells = [
+            f"{row['figures'][name]:.4f} [{row['intervals'][name][0]:.4f}, {row['intervals'][name][1]:.4f}]"
+            for name in ITEM_METRICS
+        ]
+        rank = "" if row["median_rank"] is None else f"{row['median_rank']:,.0f}"
+        lines.append(f"| {row['name']} | {'yes' if row['texts'] else 'no'} | {' | '.join(cells)} | {rank} |")
+    return lines
+
+
+def user_table(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """Return the lines of the table of new users, in the order of whole histories."""
+    lines = ["| model | " + " | ".join(f"last {name}" if name != "all" else name for name in histories) + " |"]
+    lines.append("| --- |" + " ---: |" * len(histories))
+    for name, cells in by_model(histories).items():
+        shown = [" / ".join(f"{row['figures'][metric]:.4f}" for metric in USER_METRICS) for row in cells]
+        lines.append(f"| {name} | {' | '.join(shown)} |")
+    return lines
+
+
+def by_model(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Return each model's rows over the lengths of histories; models in the order of the last length."""
+    *_, last = histories.values()
+    return {
+        best["name"]: [next(row for row in rows if row["name"] == best["name"]) for rows in histories.values()]
+        for best in last
+    }
+
+
+OURS_COLOUR, OURS_ALONE_COLOUR, PEER_COLOUR, INK = "#0072B2", "#56B4E9", "#B8BEC4", "#222222"
+COLOURS = {OURS: OURS_COLOUR, OURS_ALONE: OURS_ALONE_COLOUR}
+MARKERS = "osD^vPX<>*"
+
+
+def draw(content: Mapping[str, Any], path: Path) -> None:
+    """Draw recall of new items as bars, and NDCG of new users over the length of their histories as lines."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 4.6), layout="constrained")
+    FigureCanvasAgg(figure)  # no display needed, and no global state of pyplot touched
+    left, right = figure.subplots(1, 2)
+    draw_items(left, content["new_items"]["histories"]["all"])
+    draw_users(right, content["new_users"]["histories"])
+    figure.suptitle(f"{content['data']}: new items and new users, all items ranked", fontsize=11)
+    figure.savefig(path, dpi=150)
+
+
+def draw_items(panel: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Draw bars, best on top, with intervals."""
+    rows = sorted(rows, key=lambda row: row["figures"]["R@10"])
+    values = np.array([row["figures"]["R@10"] for row in rows])
+    ends = np.array([row["intervals"]["R@10"] for row in rows])
+    panel.barh(range(len(rows)), values, color=[COLOURS.get(row["name"], PEER_COLOUR) for row in rows], height=0.68)
+    panel.errorbar(values, range(len(rows)), xerr=np.abs(ends - values[:, None]).T, fmt="none", ecolor=INK, capsize=3)
+    panel.set_yticks(range(len(rows)), [row["name"] + ("" if row["texts"] else " (ids only)") for row in rows])
+    panel.set_xlim(left=0)
+    panel.set_xlabel("Recall@10 of new items, with 95 % bootstrap interval")
+    panel.spines[["top", "right"]].set_visible(False)
+
+
+def draw_users(panel: Any, histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Draw one line per model; peers are told apart by their markers."""
+    for number, (name, rows) in enumerate(by_model(histories).items()):
+        panel.plot(
+            range(len(rows)),
+            [row["figures"]["N@10"] for row in rows],
+            marker=MARKERS[number % len(MARKERS)],
+            color=COLOURS.get(name, "#8A9096"),
+            linewidth=2 if name in COLOURS else 1,
+            label=name,
+        )
+    panel.set_xticks(range(len(histories)), list(histories))
+    panel.set_ylim(bottom=0)
+    panel.set_xlabel("interactions known of a new user")
+    panel.set_ylabel("NDCG@10")
+    panel.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    panel.spines[["top", "right"]].set_visible(False)
+
+
+if __name__ == "__main__":
+    main()

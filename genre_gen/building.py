@@ -85,7 +85,7 @@ def item_vectors(
     """Return what item codes start from: what texts say about items plus what the interactions say.
 
     Co-occurrence embeddings are turned into the model's space by a random rotation, where they are all but orthogonal
-    to the texts, and given the same mean length. An item that nobody had keeps its text alone.
+    to the texts, and given the same mean length. An item that nobody had keeps its text alone, made as long as the rest.
 
     Args:
         base: its input embeddings make the texts' vectors.
@@ -106,7 +106,10 @@ def item_vectors(
         return vectors
     noise = torch.randn(hidden, found.shape[1], generator=torch.Generator().manual_seed(0))
     rotated = found @ torch.linalg.qr(noise).Q.T
-    return vectors + settings.collaborative * rotated * (length / rotated[known].norm(dim=1).mean())
+    vectors += settings.collaborative * rotated * (length / rotated[known].norm(dim=1).mean())
+    if settings.text > 0:  # with half a vector an item would lose to all others
+        vectors[~known] *= (settings.text**2 + settings.collaborative**2) ** 0.5 / settings.text
+    return vectors
 
 
 def choose_teacher(
@@ -161,6 +164,7 @@ def finetuner(
     if training is not None:
         data = replace(data, domain=data.domain.model_copy(update={"training": training}))
     depth_share = len(llm.tower.layers) / len(llm.base.model.layers)
+    llm.unmet = _unmet(llm.codes, data.interactions)
     return FineTuner(
         llm,
         Mix(data, generator.book, generator.encoder, depth_share, packs=llm.packs),
@@ -228,6 +232,14 @@ def identity(data: TaskData, book: PromptBook) -> str:
     for task in sorted({*data.domain.tasks, *pretraining}):
         digest.update(book.fingerprint(task).encode())
     return digest.hexdigest()
+
+
+def _unmet(codes: CodeScheme, interactions: Interactions) -> torch.Tensor:
+    """Tell which code tokens no training interaction has: bool ``[code vocabulary]``."""
+    met = codes.codes[np.unique(interactions.rows)]
+    unmet = torch.ones(codes.vocabulary, dtype=torch.bool)
+    unmet[torch.from_numpy(met[met >= 0].astype(np.int64))] = False
+    return unmet
 
 
 def _validation(generator: ItemGenerator, cases: Sequence[Case]) -> Callable[[], float]:

@@ -109,6 +109,8 @@ class Raters:
         columns, weight = self._by_models(histories, rows), self.blend.weights.get(LLM)
         if weight is not None and (weight > 0 or not columns):
             try:
+                if not generator.rates:
+                    raise DecodingError("it has learned no words that are ratings")
                 columns[LLM] = generator.rate(histories, rows).astype(np.float64)
             except DecodingError as problem:
                 if not columns:

@@ -131,3 +131,18 @@ def test_nothing_but_the_given_tensors_moves():
     assert batch.taught_codes is None
     moved = with_lessons(batch).to(torch.device("cpu"))
     assert moved.taught_codes.shape == moved.taught_shares.shape == (2, 3)
+
+
+def test_items_without_interactions_stay_where_their_texts_put_them(llm):
+    batch = pad("next_item", "exit", [example([1, 2, 3])])
+    llm.unmet = torch.zeros(llm.codes.vocabulary, dtype=torch.bool)
+    llm.unmet[[3, 20]] = True  # 3 is a label all the same
+    try:
+        llm.zero_grad()
+        llm(batch, True).backward()
+        gradient = llm.code_embedding.grad
+        assert gradient[20].abs().sum() == 0
+        assert gradient[3].abs().sum() > 0
+        assert gradient[21].abs().sum() > 0
+    finally:
+        llm.unmet = torch.zeros(llm.codes.vocabulary, dtype=torch.bool)

@@ -44,6 +44,8 @@ class LLM(nn.Module):
         tower: the layers that items are read from (a backbone without a head).
         code_embedding: ``[code vocabulary, hidden]``.
         answers: task -> ids that its answers consist of; at exit depth a task's softmax runs over these only.
+        unmet: bool ``[code vocabulary]``, code tokens of items that no training interaction has. The training softmax
+            leaves them out, or each step would push them down, away from the texts that they start from.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class LLM(nn.Module):
         self.text_vocabulary, hidden = weight.shape
         self.code_embedding = nn.Parameter(torch.zeros(codes.vocabulary, hidden))
         self.answers: dict[str, Tensor] = {}
+        self.unmet = torch.zeros(codes.vocabulary, dtype=torch.bool)
         backbone: Any = base.model
         depth = _exit_layer(backbone, settings.exit_layer)
         self.tower: Any = _own_tower(backbone, depth) if settings.adapter == "full" else _shared_tower(base, depth)
@@ -204,9 +207,10 @@ class LLM(nn.Module):
         if is_code.any():
             logits = self.code_logits(states[is_code])
             local = target[is_code] - self.text_vocabulary
+            excluded = self.unmet.to(logits.device).expand(logits.shape)
             if exclude_seen:
-                seen = self._seen(batch, row[is_code], column[is_code])
-                logits = logits.masked_fill(seen.scatter(1, local[:, None], False), float("-inf"))
+                excluded = excluded | self._seen(batch, row[is_code], column[is_code])
+            logits = logits.masked_fill(excluded.scatter(1, local[:, None], False), float("-inf"))
             if batch.taught_codes is None or batch.taught_shares is None:
                 losses.append(F.cross_entropy(logits.float(), local, reduction="sum"))
             else:

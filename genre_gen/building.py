@@ -85,7 +85,7 @@ def item_vectors(
     """Return what item codes start from: what texts say about items plus what the interactions say.
 
     Co-occurrence embeddings are turned into the model's space by a random rotation, where they are all but orthogonal
-    to the texts, and given the same mean length. An item that nobody had keeps its text alone, made as long as the rest.
+    to the texts, and given the same mean length. An item that nobody had keeps its text alone, made as long as others.
 
     Args:
         base: its input embeddings make the texts' vectors.

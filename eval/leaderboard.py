@@ -35,14 +35,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from peers import mean_ndcg, ranks_of
+from peers import mean_ndcg
 
 from genre_gen.catalog import Catalog
 from genre_gen.domain import Domain
 from genre_gen.errors import ConfigError, DataError, GenreGenError, UsageError
 from genre_gen.evaluation import Report, Result
+from genre_gen.evaluation.metrics import case_ranks
 from genre_gen.evaluation.protocol import evaluate_scorers
-from genre_gen.interactions import Case, Interactions, Split
+from genre_gen.interactions import Case, Interactions, Split, sample_cases
 
 log = logging.getLogger("leaderboard")
 HERE = Path(__file__).resolve().parent
@@ -196,11 +197,7 @@ class Bench:
     @cached_property
     def tuning(self) -> tuple[Case, ...]:
         """Return the validation cases that settings are chosen on."""
-        cases = self.split.validation
-        if len(cases) <= TUNED_ON:
-            return cases
-        chosen = np.random.default_rng(0).choice(len(cases), TUNED_ON, replace=False)
-        return tuple(cases[place] for place in np.sort(chosen))
+        return tuple(sample_cases(self.split.validation, TUNED_ON))
 
     @cached_property
     def key(self) -> str:
@@ -309,7 +306,7 @@ def run_peer(bench: Bench, peer: Peer, job: Job) -> Outcome:
         trials: list[dict[str, Any]] = []
     else:
         settings, model, trials = Tuner(bench, peer, given, job.minutes).run()
-    validation = ranks_of(model.score, bench.split.validation, bench.interactions.n_items, bench.domain.repeat)
+    validation = case_ranks(model.score, bench.split.validation, bench.interactions.n_items, bench.domain.repeat)
     del model  # two fitted models at once would count as its peak of memory
     tuned = time.perf_counter()
     model = peer.make(settings, **given).fit(bench.split.before_test)
@@ -357,7 +354,7 @@ class Tuner:
         if self.model is None or needed != self.fitted_with:
             self.model, self.fitted_with = self._fit(settings), needed
         self._set_scoring(self.model, settings)
-        ndcg = mean_ndcg(ranks_of(self.model.score, self.bench.tuning, self.bench.split.train.n_items, self._repeat))
+        ndcg = mean_ndcg(case_ranks(self.model.score, self.bench.tuning, self.bench.split.train.n_items, self._repeat))
         self.trials.append({"settings": settings, HEADLINE: ndcg})
         log.info("%s: %s %.4f on validation", settings, HEADLINE, ndcg)
         if ndcg > self.best[0]:

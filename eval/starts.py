@@ -24,7 +24,7 @@ from genre_gen.collaborative import TextKNN, Transitions
 from genre_gen.collaborative.base import history_matrix
 from genre_gen.domain import CodeSettings, Domain
 from genre_gen.evaluation.metrics import ndcg_at, ranks, recall_at
-from genre_gen.interactions import Case, History, allowed_items
+from genre_gen.interactions import Case, History, allowed_items, sample_cases
 from genre_gen.llm.load import load_base
 from genre_gen.llm.sources import ensure_model
 from genre_gen.prompts import PromptBook
@@ -42,17 +42,17 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where the figures go [eval/results/starts_DATA.json]")
     options = parser.parse_args()
     bench = Bench.open(options.data, "leave-one-out", Path("runs/leaderboard"))
-    cases = bench.split.validation
-    if len(cases) > options.users:
-        sample = np.random.default_rng(0).choice(len(cases), options.users, replace=False)
-        cases = tuple(cases[place] for place in np.sort(sample))
+    cases = sample_cases(bench.split.validation, options.users)
     figures = {}
     for name, scores in every_start(bench, [case.history for case in cases]):
         figures[name] = measured(scores, cases)
         print(f"{name:58} N@10 {figures[name]['N@10']:.4f}  R@10 {figures[name]['R@10']:.4f}", flush=True)
     file = options.json or Path(f"eval/results/starts_{bench.name}.json")
     file.parent.mkdir(parents=True, exist_ok=True)
-    content = {"data": bench.name, "part": "validation", "users": len(cases), "figures": figures}
+    counted = Transitions().fit(bench.split.train).score([case.history for case in cases])
+    met = float((counted[np.arange(len(cases)), [case.target for case in cases]] > 0).mean())
+    print(f"{1 - met:.3f} of the targets never occurred within ten steps of any item of their history")
+    content = {"data": bench.name, "part": "validation", "users": len(cases), "never_met": 1 - met, "figures": figures}
     file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 

@@ -21,9 +21,9 @@ from genre_gen.collaborative.base import CollaborativeModel
 from genre_gen.collaborative.embeddings import cooccurrence_embeddings
 from genre_gen.collaborative.teacher import Lessons, fit_temperature, teach
 from genre_gen.domain import CodeSettings, Domain, Training
-from genre_gen.evaluation.metrics import ndcg_at, ranks
+from genre_gen.evaluation.metrics import case_ranks, ndcg_at
 from genre_gen.hybrid import fit_blend
-from genre_gen.interactions import Case, Interactions, allowed_items
+from genre_gen.interactions import Case, Interactions, allowed_items, sample_cases
 from genre_gen.llm.batches import PRETRAINING, Mix
 from genre_gen.llm.finetune import FineTuner
 from genre_gen.llm.generator import ItemGenerator
@@ -134,7 +134,7 @@ def choose_teacher(
     if domain.training.distillation == 0 or not fitted:
         return None
     blend = fit_blend({name: model.score for name, model in fitted.items()}, cases, n_items, repeat=domain.repeat)
-    scores, sample = [], _sample(cases, domain.training.validation_users)
+    scores, sample = [], sample_cases(cases, domain.training.validation_users)
     for begin in range(0, len(sample), _BATCH):
         histories = [case.history for case in sample[begin : begin + _BATCH]]
         own = {name: fitted[name].score(histories) for name in blend.members}
@@ -245,25 +245,12 @@ def _unmet(codes: CodeScheme, interactions: Interactions) -> torch.Tensor:
 def _validation(generator: ItemGenerator, cases: Sequence[Case]) -> Callable[[], float]:
     """Return a function that computes NDCG@10 on the same sample of cases each time."""
     data = generator.data
-    cases, size = _sample(cases, data.domain.training.validation_users), len(data.catalog)
+    cases, size = sample_cases(cases, data.domain.training.validation_users), len(data.catalog)
 
     def ndcg() -> float:
         generator.forget()
-        found = []
-        for begin in range(0, len(cases), _BATCH):
-            part = cases[begin : begin + _BATCH]
-            histories, targets = [case.history for case in part], np.array([case.target for case in part])
-            allowed = allowed_items(histories, size, data.domain.repeat)
-            found.append(ranks(generator.score(histories), targets, allowed))
+        found = case_ranks(generator.score, cases, size, data.domain.repeat, _BATCH)
         generator.forget()
-        return float(ndcg_at(np.concatenate(found), 10).mean())
+        return float(ndcg_at(found, 10).mean())
 
     return ndcg
-
-
-def _sample(cases: Sequence[Case], limit: int) -> Sequence[Case]:
-    """Return at most ``limit`` cases, the same each time."""
-    if len(cases) <= limit:
-        return cases
-    chosen = np.random.default_rng(0).choice(len(cases), limit, replace=False)
-    return [cases[place] for place in sorted(chosen.tolist())]

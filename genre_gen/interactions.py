@@ -304,6 +304,14 @@ def _frozen(array: _Array) -> _Array:
     return view
 
 
+def sample_cases(cases: Sequence[Case], limit: int) -> Sequence[Case]:
+    """Return at most ``limit`` cases in their order: the same ones each time."""
+    if len(cases) <= limit:
+        return cases
+    chosen = np.random.default_rng(0).choice(len(cases), limit, replace=False)
+    return [cases[place] for place in sorted(chosen.tolist())]
+
+
 def allowed_items(histories: Sequence[History], n_items: int, repeat: bool = False) -> NDArray[np.bool_]:
     """Return what may be recommended: bool ``[len(histories), n_items]``, all items, or all but the seen ones."""
     allowed = np.ones((len(histories), n_items), dtype=bool)

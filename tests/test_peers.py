@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from genre_gen.errors import ConfigError, DataError, UsageError
-from genre_gen.evaluation.metrics import ndcg_at
+from genre_gen.evaluation.metrics import case_ranks, ndcg_at
 from genre_gen.interactions import Case, History, Interactions
 
 ROOT = Path(__file__).parent.parent
@@ -269,7 +269,7 @@ def test_scoring_settings_are_those_of_the_best_trial(board, load, domain, tmp_p
     assert [trial["settings"]["novelty"] for trial in trials] == [0.0] * 3 + [0.4] * 3  # two fits for six trials
     best = max(trials, key=lambda trial: trial["N@10"])
     assert best["settings"] == settings
-    ranks = load("peers").ranks_of(model.score, bench.tuning, bench.interactions.n_items)
+    ranks = case_ranks(model.score, bench.tuning, bench.interactions.n_items)
     assert best["N@10"] == pytest.approx(float(ndcg_at(ranks, 10).mean()))
 
 

@@ -19,8 +19,9 @@ from torch.nn import functional
 from typing_extensions import Self
 
 from genre_gen.errors import ConfigError, UsageError
+from genre_gen.evaluation.metrics import case_ranks
 from genre_gen.interactions import Case, History, Interactions
-from peers import mean_ndcg, ranks_of
+from peers import mean_ndcg
 
 NO_TARGET = -100  # what cross_entropy leaves out
 SCORED_TOKENS = 8192  # of histories scored at once
@@ -237,7 +238,7 @@ class SASRec:
             if not validation:
                 self.best_epoch = epoch
                 continue
-            self.log.append(mean_ndcg(ranks_of(self.score, validation, self.n_items, self.repeat)))
+            self.log.append(mean_ndcg(case_ranks(self.score, validation, self.n_items, self.repeat)))
             if self.log[-1] > best:
                 best, self.best_epoch = self.log[-1], epoch
                 kept = {name: values.clone() for name, values in network.state_dict().items()}

@@ -6,11 +6,9 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from genre_gen.collaborative.base import CollaborativeModel
-from genre_gen.evaluation.metrics import ndcg_at, ranks
-from genre_gen.interactions import Case, Interactions, allowed_items
+from genre_gen.evaluation.metrics import case_ranks, ndcg_at
+from genre_gen.interactions import Case, Interactions, sample_cases
 
 Stage: TypeAlias = Mapping[str, Sequence[float]]
 
@@ -31,7 +29,6 @@ SCORING = frozenset({"recency"})
 """Hyper-parameters that only scoring reads: trying them needs no new fit."""
 
 CASES = 2000
-_BATCH = 512
 
 
 def tune(
@@ -54,9 +51,7 @@ def tune(
     Returns:
         The fitted model, and the hyper-parameters that were chosen.
     """
-    if len(cases) > CASES:
-        sample = np.random.default_rng(0).choice(len(cases), CASES, replace=False)
-        cases = [cases[place] for place in np.sort(sample)]
+    cases = sample_cases(cases, CASES)
     model = make({}).fit(interactions)
     best, top = model, -1.0
     chosen: dict[str, Any] = {}
@@ -66,7 +61,7 @@ def tune(
                 candidate = make({}).from_arrays(best.arrays(), {**best.settings(), **options})
             else:
                 candidate = make(options).fit(interactions)
-            found = _ndcg(candidate, cases, repeat)
+            found = float(ndcg_at(case_ranks(candidate.score, cases, interactions.n_items, repeat), 10).mean())
             if found > top:
                 best, chosen, top = candidate, options, found
     return best, chosen
@@ -75,13 +70,3 @@ def tune(
 def _combinations(stage: Stage, start: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for values in itertools.product(*stage.values()):
         yield {**start, **dict(zip(stage, values, strict=True))}
-
-
-def _ndcg(model: CollaborativeModel, cases: Sequence[Case], repeat: bool) -> float:
-    found = []
-    for begin in range(0, len(cases), _BATCH):
-        part = cases[begin : begin + _BATCH]
-        histories, targets = [case.history for case in part], np.array([case.target for case in part])
-        scores = model.score(histories)
-        found.append(ranks(scores, targets, allowed_items(histories, scores.shape[1], repeat)))
-    return float(ndcg_at(np.concatenate(found), 10).mean())

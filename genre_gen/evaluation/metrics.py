@@ -7,7 +7,7 @@ table, and the intervals and tests of :mod:`genre_gen.evaluation.significance` n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +15,7 @@ from scipy import sparse
 from scipy.special import rel_entr
 
 from genre_gen.errors import UsageError
-from genre_gen.interactions import History
+from genre_gen.interactions import Case, History, allowed_items
 
 SMOOTHING = 0.01
 """Share of the history's labels mixed into a list's before they are compared (Steck 2018): a label that the list lacks
@@ -47,6 +47,33 @@ def ranks(
     above = ((scores > own) & rivals).sum(axis=1)
     tied = ((scores == own) & rivals).sum(axis=1)
     return np.where(np.isfinite(own[:, 0]), 1.0 + above + tied / 2, np.inf)
+
+
+def case_ranks(
+    score: Callable[[Sequence[History]], NDArray[np.float32]],
+    cases: Sequence[Case],
+    n_items: int,
+    repeat: bool = False,
+    batch: int = 256,
+) -> NDArray[np.float64]:
+    """Return the rank of each case's target among all items but those of its history.
+
+    Args:
+        score: float32 ``[len(histories), n_items]`` for histories.
+        cases: histories and targets.
+        n_items: size of the catalog.
+        repeat: whether items of the history take part.
+        batch: histories scored at a time.
+
+    Returns:
+        float64 ``[len(cases)]``, 1 for the best; ties count half.
+    """
+    found = [np.zeros(0)]
+    for begin in range(0, len(cases), batch):
+        part = cases[begin : begin + batch]
+        histories, targets = [case.history for case in part], np.array([case.target for case in part], dtype=np.int64)
+        found.append(ranks(score(histories), targets, allowed_items(histories, n_items, repeat)))
+    return np.concatenate(found)
 
 
 def ranks_in_lists(lists: NDArray[np.integer], targets: NDArray[np.integer]) -> NDArray[np.float64]:

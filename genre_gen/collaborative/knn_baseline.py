@@ -75,7 +75,7 @@ class KNNBaseline(RatingModel):
                 "svd is the rating model for more"
             )
         data = self.surprise_data(interactions)
-        algorithm = data.library.KNNBaseline(
+        algorithm = data.surprise.KNNBaseline(
             k=self.neighbours,
             sim_options={"name": "pearson_baseline", "user_based": False, "shrinkage": self.shrinkage},
             bsl_options={"method": "als", "reg_u": self.user_penalty, "reg_i": self.item_penalty},

@@ -55,13 +55,13 @@ class SurpriseData:
     """Ratings as Surprise takes them, and where its numbers lead: it numbers users and items by first appearance.
 
     Attributes:
-        library: the module ``surprise``.
+        surprise: the module ``surprise``.
         trainset: a ``surprise.Trainset``.
         user_rows: our user row of each of its users.
         rows: our catalog row of each of its items.
     """
 
-    library: ModuleType
+    surprise: ModuleType
     trainset: Any
     user_rows: list[int]
     rows: list[int]

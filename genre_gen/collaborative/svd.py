@@ -103,7 +103,7 @@ class SVD(RatingModel):
         data = self.surprise_data(interactions)
         self.users = tuple(interactions.users[row] for row in data.user_rows)
         self._row_of_user = {user: row for row, user in enumerate(self.users)}
-        self._keep(self._algorithm(data.library).fit(data.trainset), data)
+        self._keep(self._algorithm(data.surprise).fit(data.trainset), data)
         return self
 
     def score(self, histories: Sequence[History]) -> NDArray[np.float32]:

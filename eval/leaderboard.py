@@ -140,7 +140,7 @@ PEERS: dict[str, Peer] = {
     "sasrec": Peer(
         "peers.sasrec",
         "SASRec",
-        ({"dim": (64, 128), "dropout": (0.2, 0.5)}, {"learning_rate": (0.001, 0.003, 0.0003)}),
+        ({"dim": (64, 128), "dropout": (0.2, 0.5)}, {"learning_rate": (0.001, 0.003)}),
         seeded=True,
         early=True,
     ),
@@ -270,7 +270,7 @@ class Outcome:
     Attributes:
         settings: chosen ones, JSON values.
         report: the test cases ranked; its names are the rows.
-        validation: each validation case's rank under the settings chosen, where it is known.
+        validation: each validation case's rank under the settings chosen, where they are chosen here.
         costs: per row.
         notes: further JSON values.
     """
@@ -300,20 +300,20 @@ def run_peer(bench: Bench, peer: Peer, job: Job) -> Outcome:
     """Choose settings (first seed) or take them over, fit again on all before the test, and rank."""
     begin = time.perf_counter()
     given = bench.given(peer, job.seed)
+    validation, trials = {}, []
     if job.seed:
         settings: dict[str, Any] = dict(job.first(bench)["settings"])
-        model = peer.make(settings, **given).fit(bench.split.train)
-        trials: list[dict[str, Any]] = []
     else:
         settings, model, trials = Tuner(bench, peer, given, job.minutes).run()
-    validation = case_ranks(model.score, bench.split.validation, bench.interactions.n_items, bench.domain.repeat)
-    del model  # two fitted models at once would count as its peak of memory
+        ranks = case_ranks(model.score, bench.split.validation, bench.interactions.n_items, bench.domain.repeat)
+        validation[job.model] = ranks
+        del model  # two fitted models at once would count as its peak of memory
     tuned = time.perf_counter()
     model = peer.make(settings, **given).fit(bench.split.before_test)
     costs = {TUNE: tuned - begin, TRAIN: time.perf_counter() - tuned}
     report = rank_test(bench, {job.model: model.score})
     costs |= {SCORE: report[job.model].costs["score_seconds"], MEMORY: peak_megabytes()}
-    return Outcome(settings, report, {job.model: validation}, {job.model: costs}, {"trials": trials})
+    return Outcome(settings, report, validation, {job.model: costs}, {"trials": trials})
 
 
 class Tuner:
@@ -355,7 +355,8 @@ class Tuner:
             self.model, self.fitted_with = self._fit(settings), needed
         self._set_scoring(self.model, settings)
         ndcg = mean_ndcg(case_ranks(self.model.score, self.bench.tuning, self.bench.split.train.n_items, self._repeat))
-        self.trials.append({"settings": settings, HEADLINE: ndcg})
+        curve = {"log": self.model.log} if self.peer.early else {}
+        self.trials.append({"settings": settings, HEADLINE: ndcg, **curve})
         log.info("%s: %s %.4f on validation", settings, HEADLINE, ndcg)
         if ndcg > self.best[0]:
             self.best = (ndcg, settings, self.model)
@@ -415,7 +416,7 @@ def run_ours(bench: Bench, job: Job) -> Outcome:
         WITHOUT_LLM: dict(recommender.blend_without_llm.weights),
     }
     settings = {name: public(value) for name, value in {**limit, **job.changes}.items()}
-    return Outcome(settings, kept(report, list(costs)), {}, costs, {"weights": weights})
+    return Outcome(settings, kept(report, list(costs)), {}, costs, {"weights": weights, "log": recommender.training_log})
 
 
 def rank_test(bench: Bench, scorers: Mapping[str, Any], mixtures: Mapping[str, Any] | None = None) -> Report:

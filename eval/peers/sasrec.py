@@ -168,7 +168,7 @@ class SASRec:
 
     Attributes:
         best_epoch: the epoch whose weights are kept, from 1.
-        log: NDCG@10 of the validation cases after each epoch.
+        log: NDCG@10 of the validation cases after each epoch, and the seconds until then.
     """
 
     name: ClassVar[str] = "sasrec"
@@ -204,7 +204,7 @@ class SASRec:
         self.length, self.batch_tokens, self.repeat, self.seed = length, batch_tokens, repeat, seed
         self.max_epochs, self.max_minutes, self.patience = max_epochs, max_minutes, patience
         self.best_epoch = 0
-        self.log: list[float] = []
+        self.log: list[dict[str, float]] = []
         self.n_items = 0
         self.network: Network | None = None
 
@@ -238,9 +238,10 @@ class SASRec:
             if not validation:
                 self.best_epoch = epoch
                 continue
-            self.log.append(mean_ndcg(case_ranks(self.score, validation, self.n_items, self.repeat)))
-            if self.log[-1] > best:
-                best, self.best_epoch = self.log[-1], epoch
+            ndcg = mean_ndcg(case_ranks(self.score, validation, self.n_items, self.repeat))
+            self.log.append({"seconds": round(time.perf_counter() - begin, 1), "ndcg@10": ndcg})
+            if ndcg > best:
+                best, self.best_epoch = ndcg, epoch
                 kept = {name: values.clone() for name, values in network.state_dict().items()}
             if epoch - self.best_epoch >= self.patience or self._late(time.perf_counter() - begin, epoch):
                 break

@@ -140,7 +140,7 @@ PEERS: dict[str, Peer] = {
     "sasrec": Peer(
         "peers.sasrec",
         "SASRec",
-        ({"dim": (64, 128), "dropout": (0.2, 0.5)}, {"learning_rate": (0.001, 0.003)}),
+        ({"dropout": (0.2, 0.5), "learning_rate": (0.001, 0.003)}, {"dim": (128,)}),
         seeded=True,
         early=True,
     ),
@@ -326,7 +326,7 @@ class Tuner:
     def __init__(self, bench: Bench, peer: Peer, given: Mapping[str, Any], minutes: float | None) -> None:
         """Keep what is tuned, and until when."""
         self.bench, self.peer, self.given = bench, peer, given
-        self.end = None if minutes is None else time.perf_counter() + 60 * minutes
+        self.end = None if minutes is None else time.thread_time() + 60 * minutes
         self.trials: list[dict[str, Any]] = []
         self.best: tuple[float, dict[str, Any], Any] = (-1.0, {}, None)
         self.model: Any = None  # the last one fitted, and what it was fitted with
@@ -373,7 +373,7 @@ class Tuner:
         if self.end is None:
             return None
         total = sum(1 for stage in self.peer.stages for _ in self._combinations(stage, {}))
-        return max(self.end - time.perf_counter(), 1.0) / 60 / (max(total - len(self.trials), 1) + 1)
+        return max(self.end - time.thread_time(), 1.0) / 60 / (max(total - len(self.trials), 1) + 1)
 
     def _set_scoring(self, model: Any, settings: Mapping[str, Any]) -> None:
         for name in set(self.peer.scoring) & set(settings):
@@ -416,7 +416,9 @@ def run_ours(bench: Bench, job: Job) -> Outcome:
         WITHOUT_LLM: dict(recommender.blend_without_llm.weights),
     }
     settings = {name: public(value) for name, value in {**limit, **job.changes}.items()}
-    return Outcome(settings, kept(report, list(costs)), {}, costs, {"weights": weights, "log": recommender.training_log})
+    return Outcome(
+        settings, kept(report, list(costs)), {}, costs, {"weights": weights, "log": recommender.training_log}
+    )
 
 
 def rank_test(bench: Bench, scorers: Mapping[str, Any], mixtures: Mapping[str, Any] | None = None) -> Report:

@@ -32,6 +32,7 @@ from genre_gen.llm.model import LLM, embed_texts
 from genre_gen.llm.sources import ensure_model
 from genre_gen.prompts import PromptBook
 from genre_gen.tasks import TaskData
+from genre_gen.tasks.synthetic import likeness
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -164,7 +165,7 @@ def finetuner(
     if training is not None:
         data = replace(data, domain=data.domain.model_copy(update={"training": training}))
     depth_share = len(llm.tower.layers) / len(llm.base.model.layers)
-    llm.unmet = _unmet(llm.codes, data.interactions)
+    llm.unmet = _unmet(llm.codes, data)
     return FineTuner(
         llm,
         Mix(data, generator.book, generator.encoder, depth_share, packs=llm.packs),
@@ -234,9 +235,12 @@ def identity(data: TaskData, book: PromptBook) -> str:
     return digest.hexdigest()
 
 
-def _unmet(codes: CodeScheme, interactions: Interactions) -> torch.Tensor:
-    """Tell which code tokens no training interaction has: bool ``[code vocabulary]``."""
-    met = codes.codes[np.unique(interactions.rows)]
+def _unmet(codes: CodeScheme, data: TaskData) -> torch.Tensor:
+    """Tell which code tokens no history trained on has: bool ``[code vocabulary]``."""
+    met = np.bincount(data.interactions.rows, minlength=len(data.catalog)) > 0
+    if data.domain.training.synthetic:
+        met |= np.diff(likeness(data).indptr) > 0
+    met = codes.codes[met]
     unmet = torch.ones(codes.vocabulary, dtype=torch.bool)
     unmet[torch.from_numpy(met[met >= 0].astype(np.int64))] = False
     return unmet

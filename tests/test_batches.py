@@ -15,6 +15,7 @@ from genre_gen.llm.encode import NO_LABEL, Encoded, Encoder
 from genre_gen.prompts import PromptBook
 from genre_gen.tasks import TaskData
 from genre_gen.tasks.next_item import augmented
+from genre_gen.tasks.synthetic import likeness, synthetic
 
 TEXT = 259  # ids of the byte tokenizer
 CLOSED = {"rating", "fits", "alike", "intent"}  # tasks at exit depth that answer in words
@@ -230,3 +231,48 @@ def test_origins_follow_the_items_that_stay(make, setting):
         found += batch.origins[places].tolist()
     assert len(set(found)) < len(make.train) or setting == "reorder"
     assert not same(mix.epoch(0, {}), mix.epoch(1, {}))
+
+
+def test_likeness_is_of_items_that_somebody_had(make, tiny_domain, sample):
+    catalog, _ = sample
+    rare = int(make.train.rows[0])
+    without = make.train.keep(make.train.rows != rare)
+    similar = likeness(TaskData(catalog, without, tiny_domain))
+    assert similar[:, [rare]].nnz == 0
+    assert similar[[rare]].nnz > 0
+    assert similar.diagonal().sum() == 0
+
+
+def test_in_a_made_up_history_one_item_stands_in_for_one_described_alike(make, tiny_domain, sample):
+    catalog, train = sample[0], make.train
+    data = TaskData(catalog, train, tiny_domain.changed({"training.window": 6}))
+    similar, found = likeness(data), list(synthetic(data, 200, np.random.default_rng(0)))
+    assert len(found) > 100
+    for history, context, origins in found:
+        (place,) = np.flatnonzero(origins < 0)
+        assert context == place
+        assert 2 <= len(history) <= 6
+        real = np.delete(origins, place)
+        assert (np.delete(history.rows, place) == train.rows[real]).all()
+        taken = real[place] - 1 if place < len(real) else real[-1] + 1
+        assert similar[history.rows[place], train.rows[taken]] > 0
+        assert len(set(history.rows.tolist())) == len(history)
+
+
+def test_rare_items_stand_in_most_often(make, tiny_domain, sample):
+    catalog, rare = sample[0], int(make.train.rows[0])
+    data = TaskData(catalog, make.train.keep(make.train.rows != rare), tiny_domain)
+    drawn = Counter(
+        int(history.rows[context]) for history, context, _ in synthetic(data, 3000, np.random.default_rng(0))
+    )
+    assert drawn.most_common(1)[0][0] == rare
+
+
+def test_made_up_histories_join_the_real_ones_as_often_as_asked_for(make):
+    without, half = (make({"tasks.next_item.weight": 1, "training.synthetic": share}) for share in (0, 0.5))
+    made_up = [
+        int(((batch.origins < 0) & (batch.ids >= TEXT)).sum()) for mix in (without, half) for batch in mix.epoch(0, {})
+    ]
+    histories = int((np.diff(make.train.offsets) > 1).sum())
+    assert 0.3 * histories < sum(made_up) <= 0.5 * histories + 1
+    assert not any((batch.origins[batch.ids >= TEXT] < 0).any() for batch in without.epoch(0, {}))

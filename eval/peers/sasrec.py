@@ -161,7 +161,8 @@ class SASRec:
         weight_decay: of the matrices that are not embeddings.
         warmup_steps: steps in which the learning rate rises; it is constant afterwards.
         max_epochs: at most, where validation cases can stop earlier; else exactly.
-        max_minutes: stop when the next epoch would end later; heeded only where there are validation cases.
+        max_minutes: stop when the next epoch would end later; heeded only where there are validation cases. What counts
+            is the time that the training thread has computed, so that other work on the machine takes none away.
         patience: epochs without a better NDCG@10 before training stops.
         repeat: whether validation ranks the items of the history too.
         seed: of weights, order and dropout.
@@ -231,7 +232,7 @@ class SASRec:
         optimizer = torch.optim.AdamW(self._groups(network), lr=self.learning_rate)
         rise = max(1, self.warmup_steps)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, (step + 1) / rise))
-        rng, begin = np.random.default_rng(self.seed), time.perf_counter()
+        rng, begin = np.random.default_rng(self.seed), time.thread_time()
         best, kept = -1.0, network.state_dict()
         for epoch in range(1, epochs + 1):
             self._epoch(network, windows, optimizer, schedule, rng)
@@ -239,11 +240,11 @@ class SASRec:
                 self.best_epoch = epoch
                 continue
             ndcg = mean_ndcg(case_ranks(self.score, validation, self.n_items, self.repeat))
-            self.log.append({"seconds": round(time.perf_counter() - begin, 1), "ndcg@10": ndcg})
+            self.log.append({"seconds": round(time.thread_time() - begin, 1), "ndcg@10": ndcg})
             if ndcg > best:
                 best, self.best_epoch = ndcg, epoch
                 kept = {name: values.clone() for name, values in network.state_dict().items()}
-            if epoch - self.best_epoch >= self.patience or self._late(time.perf_counter() - begin, epoch):
+            if epoch - self.best_epoch >= self.patience or self._late(time.thread_time() - begin, epoch):
                 break
         network.load_state_dict(kept)
 

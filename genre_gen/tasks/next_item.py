@@ -15,6 +15,7 @@ from genre_gen.interactions import History
 from genre_gen.prompts import Prompt, PromptBook
 from genre_gen.ranking import Ranking
 from genre_gen.tasks.base import Depth, Example, TaskData, windows
+from genre_gen.tasks.synthetic import synthetic
 
 
 class NextItem:
@@ -33,7 +34,7 @@ class NextItem:
         """Yield the windows of each user of two items or more; as questions, each history without its last item.
 
         Where the domain's training settings say so, items of a window are left out, its beginning is cut off, or
-        neighbours change places; questions stay as they are.
+        neighbours change places, and made-up histories join the real ones; questions stay as they are.
         """
         if open:
             for history in data.shuffled(rng, at_least=2):
@@ -51,6 +52,9 @@ class NextItem:
             places, context = augmented(int(stop - start), int(context), data.domain.training, rng)
             history = _taken(data.interactions.at(user_row), start + places)
             origins = data.interactions.offsets[user_row] + start + places
+            yield Example(self.name, self.prompt(data, book, history, open=False), "codes", context, origins=origins)
+        made_up = round(data.domain.training.synthetic * len(parts))
+        for history, context, origins in synthetic(data, made_up, rng) if made_up else ():
             yield Example(self.name, self.prompt(data, book, history, open=False), "codes", context, origins=origins)
 
     def grade(self, answers: Sequence[Ranking], truths: Sequence[int]) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -122,13 +122,32 @@ def fit_blend(
         repeat: whether items of the history may be recommended again.
         batch: histories scored at a time; only the pools of a batch are kept.
     """
-    pools = []
+    return fit_blends(scorers, [list(scorers)], cases, n_items, at, repeat=repeat, batch=batch)[0]
+
+
+def fit_blends(
+    scorers: Mapping[str, Callable[[Sequence[History]], NDArray[np.floating]]],
+    groups: Sequence[Collection[str]],
+    cases: Sequence[Case],
+    n_items: int,
+    at: int = 10,
+    *,
+    repeat: bool = False,
+    batch: int = 256,
+) -> list[Blend]:
+    """Return a blend for each group of members, named by their names; each member scores each case once.
+
+    All else is as in ``fit_blend``.
+    """
+    pools: list[list[Pool]] = [[] for _ in groups]
     for begin in range(0, len(cases), batch):
         part = cases[begin : begin + batch]
         histories, targets = [case.history for case in part], np.array([case.target for case in part])
+        allowed = allowed_items(histories, n_items, repeat)
         scores = {name: scorer(histories) for name, scorer in scorers.items()}
-        pools.append(Pool.gather(scores, targets, allowed_items(histories, n_items, repeat)))
-    return _choose(pools, at)
+        for found, group in zip(pools, groups, strict=True):
+            found.append(Pool.gather({name: scores[name] for name in scores if name in group}, targets, allowed))
+    return [_choose(found, at) for found in pools]
 
 
 def choose_weights(

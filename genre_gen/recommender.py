@@ -20,7 +20,7 @@ from genre_gen.collaborative.tuning import tune
 from genre_gen.domain import Domain
 from genre_gen.errors import DecodingError, UsageError
 from genre_gen.filters import Filters, check_n, rows_of
-from genre_gen.hybrid import Blend, fit_blend
+from genre_gen.hybrid import Blend, fit_blends
 from genre_gen.interactions import Case, History, Interactions
 from genre_gen.labels import Labels
 from genre_gen.prompts import PromptBook
@@ -258,13 +258,10 @@ class Recommender:
         self.seconds[LLM_MEMBER] = max(time.perf_counter() - begin, tuner.progress.seconds)
 
     def _fit_blends(self, validation: Sequence[Case]) -> None:
-        scorers = _cached_scores(self._members_scorers(), validation)
+        groups = [[LLM_MEMBER, *self.members], list(self.members) or [LLM_MEMBER]]
         size, repeat = len(self.catalog), self.domain.repeat
-        self.blend = fit_blend(scorers, validation, size, repeat=repeat, batch=len(validation))
-        without = {name: scorer for name, scorer in scorers.items() if name != LLM_MEMBER}
-        self.blend_without_llm = (
-            fit_blend(without, validation, size, repeat=repeat, batch=len(validation)) if without else self.blend
-        )
+        blends = fit_blends(self._members_scorers(), groups, validation, size, repeat=repeat, batch=BATCH)
+        self.blend, self.blend_without_llm = blends
         self.raters.choose(self.generator, validation, self._rating_scale())
 
     def _rating_scale(self) -> tuple[float, float] | None:
@@ -477,21 +474,3 @@ def _hold_out(interactions: Interactions) -> tuple[Interactions, tuple[Case, ...
     last = np.zeros(len(interactions), bool)
     last[interactions.offsets[1:][lengths >= 3] - 1] = True  # noqa: PLR2004 - as leave_one_out does
     return interactions.keep(~last), interactions.leave_one_out().test
-
-
-def _cached_scores(scorers: Mapping[str, Scorer], cases: Sequence[Case]) -> dict[str, Scorer]:
-    """Return scorers that score these cases once, whoever asks."""
-    histories = [case.history for case in cases]
-    cache: dict[str, NDArray[np.float32]] = {}
-
-    def scorer(name: str) -> Scorer:
-        def score(_histories: Sequence[History]) -> NDArray[np.float32]:
-            if name not in cache:
-                cache[name] = np.concatenate(
-                    [scorers[name](histories[begin : begin + BATCH]) for begin in range(0, len(histories), BATCH)]
-                )
-            return cache[name]
-
-        return score
-
-    return {name: scorer(name) for name in scorers}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from genre_gen.errors import ConfigError, UsageError
 from genre_gen.evaluation import metrics
-from genre_gen.hybrid import Blend, Pool, choose_weights, fit_blend
+from genre_gen.hybrid import Blend, Pool, choose_weights, fit_blend, fit_blends
 from genre_gen.interactions import Case, History
 from genre_gen.ranking import standardised
 
@@ -226,3 +226,24 @@ def test_fit_blend_in_batches_equals_choose_weights_at_once(batch):
         for name, values in scores.items()
     }
     assert fit_blend(scorers, cases, 60, batch=batch) == choose_weights(scores, targets, allowed)
+
+
+def test_several_blends_score_each_case_once_and_hold_no_more_than_a_batch():
+    scores, targets, _ = signal(users=60, a=2.0, b=1.5, c=1.0)
+    cases = [Case(History(np.array([], np.int64), user=str(u)), int(targets[u])) for u in range(60)]
+    asked = {name: [] for name in scores}
+
+    def scorer(name):
+        def score(histories):
+            asked[name].append([int(history.user) for history in histories])
+            return scores[name][asked[name][-1]]
+
+        return score
+
+    groups = [["a", "b", "c"], ["b", "c"], ["a"]]
+    blends = fit_blends({name: scorer(name) for name in scores}, groups, cases, 60, batch=25)
+    assert all([user for part in parts for user in part] == list(range(60)) for parts in asked.values())
+    assert all(max(map(len, parts)) == 25 for parts in asked.values())
+    for group, blend in zip(groups, blends, strict=True):
+        alone = {name: lambda histories, name=name: scores[name][[int(h.user) for h in histories]] for name in group}
+        assert blend == fit_blend(alone, cases, 60, batch=25)

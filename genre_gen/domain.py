@@ -71,7 +71,7 @@ class DataSettings(Settings):
 
     source: str | None = None
     path: str | None = None
-    reader: Literal["auto", "recbole", "movielens", "amazon", "table"] = "auto"
+    reader: Literal["auto", "recbole", "movielens", "mind", "tourism", "open_bandit", "amazon", "table"] = "auto"
     items: str | None = None
     interactions: str | None = None
     encoding: str = "utf-8"

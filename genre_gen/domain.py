@@ -155,6 +155,7 @@ class Training(Settings):
     drop: Share = 0.0
     crop: Share = 0.0
     reorder: Share = 0.0
+    phrasings: Literal["first", "all"] = "first"
     seed: Annotated[int, Field(ge=0)] = 0
 
 

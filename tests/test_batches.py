@@ -230,3 +230,31 @@ def test_origins_follow_the_items_that_stay(make, setting):
         found += batch.origins[places].tolist()
     assert len(set(found)) < len(make.train) or setting == "reorder"
     assert not same(mix.epoch(0, {}), mix.epoch(1, {}))
+
+
+def instructions(mix) -> list[set[bytes]]:
+    """Return the instructions of each batch of an epoch: one per batch, if rows share them."""
+    found = []
+    for batch in mix.epoch(0, {}):
+        assert batch.owners is not None
+        found.append({ids[owners == 0].numpy().tobytes() for ids, owners in zip(batch.ids, batch.owners, strict=True)})
+    return found
+
+
+def test_phrasings_are_packed_each_behind_its_own_instruction(make):
+    first = make({"tasks.next_item.weight": 1})
+    every = make({"tasks.next_item.weight": 1, "training.phrasings": "all"})
+    assert len(set.union(*instructions(first))) == 1
+    batches = instructions(every)
+    assert all(len(one) == 1 for one in batches)
+    assert len(set.union(*batches)) == 3
+    # The same histories are learned from, each once.
+    targets = [torch.cat([b.labels[b.labels != NO_LABEL] for b in mix.epoch(0, {})]) for mix in (first, every)]
+    assert torch.equal(*(each.sort().values for each in targets))
+    assert same(every.epoch(0, {}), every.epoch(0, {}))
+    assert not same(every.epoch(0, {}), every.epoch(1, {}))
+
+
+def test_phrasings_of_a_task_that_tells_of_the_user_are_not_packed(make):
+    mix = make({"tasks.fits.weight": 1, "training.phrasings": "all"})
+    assert all(batch.owners is None for batch in mix.epoch(0, mix.answers()))

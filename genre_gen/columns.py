@@ -21,17 +21,28 @@ WORDS: dict[Role, tuple[str, ...]] = {
     "user": (
         "user", "customer", "member", "visitor", "client", "account", "reader", "reviewer", "person", "buyer", "guest",
         "player", "listener", "viewer", "traveller", "traveler", "tourist", "subscriber", "patron", "borrower", "uid",
-        "username", "session", "household",
+        "username", "session", "household", "kunde", "nutzer", "benutzer", "usuario", "utilisateur", "pengguna",
     ),
     "item": (
         "item", "product", "article", "sku", "asin", "isbn", "news", "ad", "banner", "creative", "place", "movie",
         "film", "book", "song", "track", "hotel", "destination", "document", "content", "recipe", "game", "course",
         "video", "listing", "offer", "iid",
     ),
-    "rating": ("rating", "ratings", "stars", "star", "score", "grade", "points", "overall", "vote", "rate"),
-    "time": ("timestamp", "time", "date", "datetime", "ts", "when", "created", "at", "day"),
-    "title": ("title", "name", "headline", "label", "caption", "heading"),
-    "text": ("description", "text", "abstract", "summary", "plot", "body", "about", "content", "blurb", "details"),
+    "rating": (
+        "rating", "ratings", "stars", "star", "score", "grade", "points", "overall", "vote", "rate", "bewertung",
+        "nota",
+    ),
+    "time": (
+        "timestamp", "time", "date", "datetime", "ts", "when", "created", "at", "day", "datum", "zeit", "fecha",
+        "tanggal",
+    ),
+    "title": (
+        "title", "name", "headline", "label", "caption", "heading", "titel", "titre", "titulo", "nombre", "judul",
+    ),
+    "text": (
+        "description", "text", "abstract", "summary", "plot", "body", "about", "content", "blurb", "details",
+        "beschreibung", "deskripsi",
+    ),
 }  # fmt: skip
 """Words of a column's name that say what it holds, apart from ``id`` and the like."""
 
@@ -60,7 +71,8 @@ _MARKUP = re.compile(r"^(https?://|www\.|[\[{<])")
 
 def words_of(name: str) -> list[str]:
     """Return the words of a column's name: ``customerId`` and ``Customer-ID`` are ``customer``, ``id``."""
-    return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_]+", name)]
+    parted = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    return [word.lower() for word in re.findall(r"[^\W\d_]+", parted)]
 
 
 def named(column: str, role: Role, stem: str = "") -> float:
@@ -128,8 +140,14 @@ def is_numeric(column: pl.Series) -> bool:
 
 
 def is_wordy(column: pl.Series) -> bool:
-    """Tell whether nearly all values have words in them."""
-    return not is_numeric(column) and share(text(column).str.contains(r"\p{L}{2}")) > MOSTLY
+    """Tell whether nearly all values are words, and not addresses or markup."""
+    words = share(text(column).str.contains(r"\p{L}{2}"))
+    return not is_numeric(column) and words > MOSTLY and share(text(column).str.contains(_MARKUP.pattern)) < 1 - MOSTLY
+
+
+def is_flag(column: pl.Series) -> bool:
+    """Tell whether a column says yes or no."""
+    return set(text(column).str.to_lowercase().unique()) in ({"0", "1"}, {"true", "false"}, {"yes", "no"})
 
 
 def is_plain(column: pl.Series) -> bool:
@@ -169,8 +187,9 @@ def liked_from(scale: tuple[float, float]) -> float:
 
 def as_field(column: pl.Series, name: str) -> tuple[FieldSettings | None, str]:
     """Return what kind of attribute a column of the item table is, or None, and the reason."""
-    if isinstance(column.dtype, pl.List):
-        return FieldSettings(type="list", columns=(name,)), "a list"
+    if column.dtype.is_nested():
+        is_list = isinstance(column.dtype, pl.List)
+        return (FieldSettings(type="list", columns=(name,)), "a list") if is_list else (None, "has parts of its own")
     written = text(column)
     known = written.filter(written != "")
     useless = _useless(known, name)

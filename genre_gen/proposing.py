@@ -22,6 +22,7 @@ from genre_gen.columns import (
     Role,
     as_field,
     field_name,
+    is_flag,
     is_plain,
     is_wordy,
     known_numbers,
@@ -147,9 +148,9 @@ class _Proposing:
         self._user_and_item()
         self._time()
         scale = self._rating()
-        used = set(self.columns.values())
-        rest = (column for column in self.log.frame.columns if column not in used)
-        self.left_out += [Choice("", column, "is of the interaction, not of the item") for column in rest]
+        for column in self._others():
+            if not any(choice.column == column for choice in self.left_out):
+                self.left_out.append(Choice("", column, _why_not(self.log.frame[column])))
         fields = {} if self.items is None else self._item_fields(self.items)
         pairs = pl.DataFrame({"user": text(self._of("user")), "item": text(self._of("item"))})
         known = None if self.items is None else text(self.items.frame[self.columns["item_id"]])
@@ -204,13 +205,11 @@ class _Proposing:
 
     def _match(self, items: Table) -> None:
         """Find the columns by which interactions name items: those whose values agree, and whose names do."""
-        ids = {name: text(items.frame[name]) for name in items.frame.columns}
+        ids = {name: text(items.frame[name]) for name in _flat(items)}
         if "item_id" in self.given:
             ids = {name: values for name, values in ids.items() if name == self.given["item_id"]}
         taken = {self.columns.get("user"), self.given.get("rating"), self.given.get("time")}
-        candidates = (
-            [self.given["item"]] if "item" in self.given else [c for c in self.log.frame.columns if c not in taken]
-        )
+        candidates = [self.given["item"]] if "item" in self.given else [c for c in _flat(self.log) if c not in taken]
         found: list[tuple[float, float, str, str]] = []
         for column in candidates:
             values = text(self.log.frame[column]).unique()
@@ -302,7 +301,7 @@ class _Proposing:
         return self._with_labels(items, fields)
 
     def _titles(self, items: Table) -> None:
-        others = [column for column in items.frame.columns if column != self.columns["item_id"]]
+        others = [column for column in _flat(items) if column != self.columns["item_id"]]
         column = self.given.get("title") or self._by_name(items, "title", (self.columns["item_id"],))
         if column is not None:
             self._take("title", column, _why_given("title", self.given))
@@ -317,7 +316,7 @@ class _Proposing:
         used = {self.columns["item_id"], self.columns["title"]}
         column = self.given.get("text")
         if column is None:
-            lengths = {name: mean_length(items.frame[name]) for name in items.frame.columns if name not in used}
+            lengths = {name: mean_length(items.frame[name]) for name in _flat(items) if name not in used}
             long = max(lengths, key=lambda name: lengths[name], default=None)
             column = self._by_name(items, "text", used)
             if column is None and long is not None and lengths[long] >= LONG:
@@ -353,12 +352,12 @@ class _Proposing:
 
     def _others(self) -> list[str]:
         used = {column for role, column in self.columns.items() if role in ("user", "item", "rating", "time")}
-        return [column for column in self.log.frame.columns if column not in used]
+        return [column for column in _flat(self.log) if column not in used]
 
     def _by_name(self, table: Table, role: Role, used: Iterable[str]) -> str | None:
         """Return the column whose name says most plainly that it is this; None where none says so."""
         taken = set(used)
-        scores = {name: named(name, role) for name in table.frame.columns if name not in taken}
+        scores = {name: named(name, role) for name in _flat(table) if name not in taken}
         best = max(scores, key=lambda name: scores[name], default=None)
         return best if best is not None and scores[best] > 0 else None
 
@@ -367,6 +366,19 @@ class _Proposing:
             f"{table.file}: cannot tell which column is the {role.replace('_', ' ')}; name it with {OPTIONS[role]} "
             f"COLUMN, one of {', '.join(candidates) or 'none that is left'}"
         )
+
+
+def _flat(table: Table) -> list[str]:
+    """Return the columns that are no lists."""
+    return [name for name, kind in table.frame.schema.items() if not kind.is_nested()]
+
+
+def _why_not(column: pl.Series) -> str:
+    if is_flag(column):
+        return (
+            "says yes or no; every line counts as an interaction, so take those out where it says that there was none"
+        )
+    return "is of the interaction, not of the item"
 
 
 def _why_given(role: Role, given: Mapping[Role, str]) -> str:

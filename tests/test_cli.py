@@ -16,7 +16,10 @@ from genre_gen.recommender import OURS
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = str(ROOT / "catalogs" / "movies")
-COMMANDS = ["demo", "fetch", "train", "recommend", "explain", "evaluate", "prompts render", "domains", "doctor"]
+COMMANDS = [
+    "demo", "fetch", "train", "recommend", "explain", "evaluate", "prompts render", "domains", "domains new",
+    "domains check", "doctor",
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -67,7 +70,9 @@ def test_help_works(command):
 
 def test_every_command_is_tried_here():
     names = {command.name or command.callback.__name__ for command in app.registered_commands}
-    assert names | {"prompts render"} == set(COMMANDS)
+    groups = {group.name: group.typer_instance.registered_commands for group in app.registered_groups}
+    below = {f"{group} {command.name}" for group, commands in groups.items() for command in commands}
+    assert names | below | {"domains"} == set(COMMANDS)
 
 
 def test_help_answers_at_once_because_nothing_heavy_is_imported():

@@ -121,7 +121,7 @@ def test_a_click_column_is_pointed_out(tmp_path):
         ("7,b1\n8,b2\n", BOOKS, "log.csv, line 1: looks like data (7, b1), not like names of columns; put a line"),
         ("a,book\nx,b1\ny,b2\n", BOOKS, "cannot tell which column is the user; name it with --user COLUMN, one of a"),
         ("user,thing\nu,q1\n", BOOKS, "no column has values that are ids in"),
-        ("user,a,b\nu,b1,b2\nv,b2,b1\n", BOOKS, "cannot tell which column is the item; name it with --item COLUMN, one"),
+        ("user,a,b\nu,b1,b2\nv,b2,b1\n", BOOKS, "cannot tell which column is the item; name it with --item"),
         ("user,thing\nu,q1\n", None, "cannot tell which column is the item; name it with --item COLUMN, one of thing"),
         (LOANS, BOOKS.replace("name", "x").replace("Ann Berg", "Ann"), "cannot tell which column is the title"),
         ("user,item,date\nu,b1,soon\nv,b2,late\n", BOOKS, "'date' seems to be the time, but 'soon' cannot be read"),

@@ -1,5 +1,8 @@
 """The shipped sample domains: each loads, is asked in words of its own, explains what is true, and can be learned."""
 
+import copy
+import os
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -13,13 +16,15 @@ from genre_gen.domain import Domain
 from genre_gen.evaluation.metrics import case_ranks, recall_at
 from genre_gen.explain import Explainer
 from genre_gen.explain.check import Checker
-from genre_gen.explain.wording import vocabulary
+from genre_gen.explain.evidence import Evidence
+from genre_gen.explain.wording import sentences, vocabulary
 from genre_gen.interactions import allowed_items
-from genre_gen.prompts import PromptBook
+from genre_gen.prompts import PromptBook, show
 from genre_gen.readers import Data, load_data
-from genre_gen.tasks import TASKS
+from genre_gen.tasks import TASKS, Task, TaskData
 
 ROOT = Path(__file__).parent.parent
+GOLDEN = Path(__file__).parent / "golden" / "prompts"
 SAMPLES = ("ads", "ecommerce", "news", "travel")
 EXPLAINED = 25  # users
 
@@ -59,6 +64,44 @@ def test_next_item_is_asked_in_several_ways_that_share_nothing_but_the_system(sa
     assert book.phrasings("next_item") == 3
     asked = [book.render("next_item", phrasing=number, history=(), domain=domain.name) for number in (1, 2, 3)]
     assert len({prompt.messages[-2].text for prompt in asked}) == 3
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_prompts_read_as_in_their_golden_files(name):
+    """Set UPDATE_GOLDEN=1 to write the files anew after a change that is meant."""
+    domain = Domain.load(ROOT / "catalogs" / name)
+    data = load_data(domain)
+    book, asked = PromptBook.load(domain), TaskData(data.catalog, data.interactions, domain)
+    for task in (*domain.tasks, "explain"):
+        shown = _explained(domain, data, book) if task == "explain" else _asked(TASKS[task], asked, book)
+        file = GOLDEN / name / f"{task}.txt"
+        if os.environ.get("UPDATE_GOLDEN"):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(shown, encoding="utf-8")
+        assert shown == file.read_text(encoding="utf-8")
+    assert {file.stem for file in (GOLDEN / name).iterdir()} == {*domain.tasks, "explain"}
+
+
+def _asked(task: Task, data: TaskData, book: PromptBook) -> str:
+    """Return one example of a task in each phrasing, and the question that it is when served."""
+    parts = []
+    for number in range(1, book.phrasings(task.name) + 1):
+        phrased = copy.copy(book)
+        phrased.render = partial(book.render, phrasing=number)
+        parts += [show(next(iter(task.examples(data, phrased, np.random.default_rng(0)))).prompt)]
+    parts += [show(next(iter(task.examples(data, book, np.random.default_rng(0), open=True))).prompt)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _explained(domain: Domain, data: Data, book: PromptBook) -> str:
+    """Return every way to say the reasons for three picks of the user with the longest history."""
+    evidence = Evidence(data.catalog, data.interactions, domain)
+    history = max(data.interactions.histories(), key=len)
+    rows = np.flatnonzero(allowed_items([history], len(data.catalog))[0])[:3].tolist()
+    predicted = None if history.ratings is None else 4.7
+    said = [sentences(book, evidence, history, row, evidence.reasons(history, row, predicted, None)) for row in rows]
+    ways = [way for one in said for group in (*one.first, *one.later) for way in group]
+    return "\n".join([show(said[0].prompt), *dict.fromkeys(ways), ""])
 
 
 def test_the_words_are_the_trades_own():

@@ -21,7 +21,8 @@ WORDS: dict[Role, tuple[str, ...]] = {
     "user": (
         "user", "customer", "member", "visitor", "client", "account", "reader", "reviewer", "person", "buyer", "guest",
         "player", "listener", "viewer", "traveller", "traveler", "tourist", "subscriber", "patron", "borrower", "uid",
-        "username", "session", "household", "kunde", "nutzer", "benutzer", "usuario", "utilisateur", "pengguna",
+        "username", "session", "household", "shopper", "kunde", "nutzer", "benutzer", "usuario", "utilisateur",
+        "pengguna",
     ),
     "item": (
         "item", "product", "article", "sku", "asin", "isbn", "news", "ad", "banner", "creative", "place", "movie",

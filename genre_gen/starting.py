@@ -55,6 +55,8 @@ class Started:
         lines += [
             f"{'-':{width}}  {choice.column:{columns}}  not used: {choice.why}" for choice in self.proposal.left_out
         ]
+        if "time" not in self.proposal.columns:
+            lines += ["note: no column of times, so the file's order counts as the order in time"]
         lines += [f"note: {problem}" for problem in data.report]
         users = len(data.interactions.users)
         lines += [

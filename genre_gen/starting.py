@@ -11,7 +11,7 @@ from pathlib import Path
 
 from genre_gen.columns import Role, liked_from
 from genre_gen.domain import FILE, Domain, FieldSettings, tomllib
-from genre_gen.errors import ConfigError
+from genre_gen.errors import ConfigError, UsageError
 from genre_gen.paths import assets_folder
 from genre_gen.proposing import Proposal, propose
 from genre_gen.readers import Data, load_data
@@ -21,6 +21,7 @@ TEMPLATES = "generic"
 
 FACTS = "facts.jinja"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_NOUN = re.compile(r"[^\W\d_]+(?:[ '-][^\W\d_]+)*")
 _VAGUE = ("items", "data", "catalog", "table", "tables", "meta", "objects", "lists")  # file names that name nothing
 _SMALL, _LARGE, _HUGE = 5_000, 200_000, 50_000  # interactions; interactions; items
 _EASE = 20_000  # items that EASE takes at most
@@ -64,7 +65,7 @@ class Started:
             f"wrote {self.catalog_folder / FILE} and {self.templates} templates in {self.prompts_folder}",
             f"next: genre-gen domains check {self.name} && genre-gen train {self.name}",
         ]
-        return "\n".join(lines)
+        return "\n".join(map(_printable, lines))
 
     def to_json(self) -> str:
         """Return the same as JSON."""
@@ -79,6 +80,11 @@ class Started:
         }
         written = {"catalog": str(self.catalog_folder), "prompts": str(self.prompts_folder)}
         return json.dumps({"name": self.name, "choices": choices, **counts, **written}, ensure_ascii=False, indent=2)
+
+
+def _printable(line: str) -> str:
+    """Return a line as a terminal may have it: the name of a column shall not break, colour or clear it."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line)
 
 
 def start_domain(
@@ -101,10 +107,13 @@ def start_domain(
 
     Raises:
         ConfigError: a name that cannot be used, or is taken.
+        UsageError: a noun that is no word, or a column that does not exist.
         DataError: what cannot be read or told. Nothing has been written then.
     """
     catalog_folder, prompts_folder = folder / "catalogs" / name, folder / "prompts" / name
     _check_name(name, catalog_folder, prompts_folder)
+    if noun is not None and not _NOUN.fullmatch(noun):
+        raise UsageError(f"--noun {noun!r}: give a word or two in letters, such as book")
     proposal = propose(interactions, items, given)
     noun = noun or (None if items is None else _noun_of(items.stem)) or "item"
     settings = _toml(name, interactions, items, catalog_folder, proposal, noun)
@@ -273,7 +282,8 @@ def _fields(fields: Mapping[str, FieldSettings]) -> str:
             if name == first
             else "text | number | list"
         )
-        lines += [f"[fields.{name}]\n", _line("type", settings.type, comment)]
+        key = name if name.isascii() else json.dumps(name, ensure_ascii=False)
+        lines += [f"[fields.{key}]\n", _line("type", settings.type, comment)]
         if settings.columns != (name,):
             lines += [_line("columns", (settings.columns or (name,))[0], "its column")]
         if settings.separator is not None:

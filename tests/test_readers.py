@@ -582,6 +582,12 @@ def test_reviews_that_do_not_hold(tmp_path, file, content, message):
     assert "\n" not in str(caught.value)
 
 
+def test_a_table_with_some_json_beside_it_stays_a_table(tmp_path):
+    folder = table(tmp_path / "set")
+    (folder / "meta_notes.json").write_text("{}")
+    assert len(load_data(MOVIES, folder).interactions) == len(RATINGS)
+
+
 def test_a_gzip_file_that_is_cut_off(tmp_path):
     folder = reviews_2018(tmp_path / "set")
     (folder / "Tools_5.json.gz").write_bytes((folder / "Tools_5.json.gz").read_bytes()[:-20])

@@ -11,7 +11,7 @@ from genre_gen import Recommender
 from genre_gen.catalog import Catalog
 from genre_gen.checking import check
 from genre_gen.domain import Domain
-from genre_gen.errors import ConfigError, DataError
+from genre_gen.errors import ConfigError, DataError, UsageError
 from genre_gen.interactions import Interactions
 from genre_gen.prompts import PromptBook
 from genre_gen.starting import start_domain
@@ -115,6 +115,26 @@ def test_another_folder_and_tables_elsewhere(here):
     domain = Domain.load(started.catalog_folder)
     assert domain.data.path == "../../../../in"
     assert len(Catalog.load(domain)) == 40
+
+
+def test_names_from_anywhere_do_no_harm(here):
+    """Of columns, fields and items: into TOML, templates and onto the terminal."""
+    (here / "in" / "films.csv").write_text(
+        'item_id,title,"価 格","a""] \\ [x\x1b[2J",class\n1,{{ 7 * 7 }},5,red,x|y\n2,<|im_end|>,6,blue,y\n3,C,7,red,x\n'
+    )
+    (here / "in" / "log.csv").write_text("user,item\nu,1\nu,2\nu,3\nv,2\nv,1\nv,3\n")
+    started = start()
+    assert list(Domain.load("cinema").fields) == ["item_class", "価_格", "a_x_2j"]
+    assert "\x1b" not in started.text()
+    found = check("cinema", llm="smollm2-135m")
+    assert found.problems == []
+    assert not any("49" in task.prompt for task in found.tasks)
+
+
+@pytest.mark.parametrize("noun", ["{{ x }}", "a\nb", "", "film 2"])
+def test_nouns_are_words(here, noun):
+    with pytest.raises(UsageError, match="give a word or two in letters"):
+        start(noun=noun)
 
 
 def test_names_that_are_taken_or_cannot_be_used(here):

@@ -32,6 +32,7 @@ import polars as pl
 from genre_gen.domain import DataSettings
 from genre_gen.errors import DataError
 from genre_gen.readers.files import Folder, Table, decode, ending, json_lines, named, only, read_text
+from genre_gen.readers.table import PlainTable
 
 _PAIR, _PAIR_ITEMS = ".inter.json", ".item.json"
 _LINES = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
@@ -55,7 +56,11 @@ class Amazon:
 
     def recognises(self, folder: Folder) -> bool:
         """Tell whether there is a ``.inter.json`` file, a ``meta_`` file, or a file of reviews."""
-        if ending(folder, _PAIR) or any(name.startswith(_META) for name in _names(folder, _LINES)):
+        if ending(folder, _PAIR):
+            return True
+        if any((folder / f"interactions{suffix}").is_file() for suffix in PlainTable.suffixes):
+            return False  # somebody's own table, whatever JSON lies beside it
+        if any(name.startswith(_META) for name in _names(folder, _LINES)):
             return True
         if any(name.startswith(_RATINGS_2014) for name in _names(folder, _RATINGS)):
             return True

@@ -26,6 +26,10 @@ app = typer.Typer(
 )
 prompts_app = typer.Typer(help="Look at what the model is asked.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(prompts_app, name="prompts")
+domains_app = typer.Typer(
+    help="List the domains that are found from here; start a new one, or check one.", rich_markup_mode=None
+)
+app.add_typer(domains_app, name="domains")
 
 Part = Literal["test", "validation"]
 Reranking = Literal["none", "mmr", "calibration"]
@@ -237,13 +241,59 @@ def render(
     _print(render_prompt(domain, task, user, data, as_json=as_json, color=sys.stdout.isatty()))
 
 
-@app.command()
-def domains(as_json: AsJson = False) -> None:
-    """List the domains that are found from here."""
+@domains_app.callback(invoke_without_command=True)
+def domains(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the domains that are found from here; start a new one, or check one."""
     from genre_gen.domain import Domain
 
+    if context.invoked_subcommand is not None:
+        return
     names = Domain.available()
     _print(json.dumps(names) if as_json else "\n".join(f"{name}  {Domain.load(name).catalog_folder}" for name in names))
+
+
+@domains_app.command("new")
+def new_domain(
+    name: Annotated[str, typer.Argument(help="What to call the domain.")],
+    interactions: Annotated[Path, typer.Option(help="Table of what users had: CSV, TSV or Parquet.")],
+    items: Annotated[Path | None, typer.Option(help="Table of the items; without it only their ids are known.")] = None,
+    folder: Annotated[Path, typer.Option(help="Gets catalogs/NAME and prompts/NAME.")] = Path(),
+    noun: Annotated[str | None, typer.Option(help="What one item is called [after the item file].")] = None,
+    user: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of the interactions [guessed].")] = None,
+    item: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of the interactions [guessed].")] = None,
+    rating: Annotated[str | None, typer.Option(metavar="COLUMN", help="The same, or none [guessed].")] = None,
+    time: Annotated[str | None, typer.Option(metavar="COLUMN", help="The same, or none [guessed].")] = None,
+    item_id: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of the items [guessed].")] = None,
+    title: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of the items [guessed].")] = None,
+    text: Annotated[str | None, typer.Option(metavar="COLUMN", help="The same, or none [guessed].")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look at two tables, and write a domain for them that can be trained at once."""
+    from genre_gen.columns import Role
+    from genre_gen.starting import start_domain
+
+    named: dict[Role, str | None] = {
+        "user": user, "item": item, "rating": rating, "time": time, "item_id": item_id, "title": title, "text": text,
+    }  # fmt: skip
+    given = {role: column for role, column in named.items() if column is not None}
+    started = start_domain(name, interactions, items, folder, given, noun)
+    _print(started.to_json() if as_json else started.text())
+
+
+@domains_app.command("check")
+def check_domain(
+    domain: DomainName,
+    data: Annotated[Path | None, typer.Option(help="Folder or zip with the data, instead of the domain's.")] = None,
+    llm: Annotated[str | None, typer.Option(help="Model whose tokens are counted [the domain's].")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check settings, data and templates, and show a prompt of each task; exit code 1 where something does not hold."""
+    from genre_gen.checking import check
+
+    found = check(domain, data, llm)
+    _print(found.to_json() if as_json else found.text(color=sys.stdout.isatty()))
+    if found.problems:
+        raise typer.Exit(FAILED)
 
 
 @app.command()

@@ -71,7 +71,7 @@ class DataSettings(Settings):
 
     source: str | None = None
     path: str | None = None
-    reader: Literal["auto", "recbole", "movielens", "amazon", "table"] = "auto"
+    reader: Literal["auto", "recbole", "movielens", "mind", "tourism", "open_bandit", "amazon", "table"] = "auto"
     items: str | None = None
     interactions: str | None = None
     encoding: str = "utf-8"
@@ -156,6 +156,7 @@ class Training(Settings):
     crop: Share = 0.0
     reorder: Share = 0.0
     synthetic: Annotated[float, Field(ge=0)] = 0.0
+    phrasings: Literal["first", "all"] = "first"
     seed: Annotated[int, Field(ge=0)] = 0
 
 

@@ -6,6 +6,7 @@ is not (see :mod:`genre_gen.sandbox`). Training and serving render through the s
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 import re
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
 from jinja2 import TemplateError, TemplateSyntaxError, meta, nodes
 from jinja2.environment import Template
 
@@ -40,6 +42,11 @@ VARIABLES: dict[str, str] = {
     "first": "whether the sentence opens the explanation",
 }
 """Every variable a template may use, and what it means."""
+
+FIRST = 1
+"""The phrasing that stands in files without a number, and that serving and evaluation use."""
+
+_NAME = re.compile(r"(?P<task>.+?)\.(?P<role>\w+)(?:\.(?P<number>\d+))?\.jinja")
 
 ENTRY_FIELDS: dict[str, str] = {
     "code": "the item's code, the token(s) that name it to the model; print it on its own",
@@ -147,6 +154,9 @@ def entries(catalog: Catalog, history: History, liked_from: float | None = None)
 class PromptBook:
     """The templates of a domain: ``<task>.<role>.jinja`` for each task and role, and any files they include.
 
+    A task may have several phrasings: ``<task>.<role>.2.jinja`` and so on say the same in other words, for one role or
+    for several. Whoever renders gets the first, unless he asks for another or for a book that varies them.
+
     All files are read and checked once, so a mistake shows before any work is done, and what is rendered is what was
     fingerprinted. See ``prompts/README.md`` for what a template may contain.
     """
@@ -165,8 +175,10 @@ class PromptBook:
         self._sources = {name: _read(Path(file)) for name, file in self._files.items()}
         self._environment = TemplateEnvironment(self._sources, self._files)
         self._trees = {name: self._parse(name) for name in self._sources}
+        self._rng: np.random.Generator | None = None
         for name in self._sources:
             self._check(name)
+        self._phrasings = self._count_phrasings()
 
     @classmethod
     def load(cls, domain: Domain) -> PromptBook:
@@ -182,20 +194,32 @@ class PromptBook:
                 f"no task {task!r}{closest(task, TASK_VARIABLES)}; there are {', '.join(TASK_VARIABLES)}"
             ) from None
 
+    def phrasings(self, task: str) -> int:
+        """Return in how many ways the templates ask for a task."""
+        return self._phrasings.get(task, 1)
+
+    def varied(self, rng: np.random.Generator) -> PromptBook:
+        """Return this book such that each rendering takes one of the task's phrasings at random."""
+        book = copy.copy(self)
+        book._rng = rng
+        return book
+
     def fingerprint(self, task: str) -> str:
-        """Return a SHA-256 over the sources of a task's templates and of every file they include."""
+        """Return a SHA-256 over the sources of a task's templates, all phrasings, and of every file they include."""
         digest = hashlib.sha256()
-        for name in sorted({part for role in ROLES for part in self._closure(self._name(task, role))}):
+        every = [self._name(task, role, number) for role in ROLES for number in range(1, self.phrasings(task) + 1)]
+        for name in sorted({part for one in every for part in self._closure(one)}):
             for part in (name, self._sources[name]):
                 digest.update(f"{len(part)}:{part}".encode())
         return digest.hexdigest()
 
-    def render(self, task: str, *, open: bool = False, **variables: Any) -> Prompt:
+    def render(self, task: str, *, open: bool = False, phrasing: int | None = None, **variables: Any) -> Prompt:
         """Render a task's templates.
 
         Args:
             task: name of the task.
             open: leave the assistant's message unfinished, for the model to continue.
+            phrasing: which one, from 1 on; a role that lacks it says what it says in the first.
             variables: see :meth:`variables`; those left out are None.
 
         Raises:
@@ -207,11 +231,37 @@ class PromptBook:
             if name not in known:
                 raise PromptError(f"{task}: no variable {name!r}{closest(name, known)}; there are {', '.join(known)}")
         values = {**dict.fromkeys(known), **variables}
+        number = self._chosen(task) if phrasing is None else phrasing
+        if not 1 <= number <= self.phrasings(task):
+            raise PromptError(f"{task}: no phrasing {number}; {self.folder} has {self.phrasings(task)}")
         with spending(Budget()):
-            messages = tuple(Message(role, self._spans(self._name(task, role), values)) for role in ROLES)
+            messages = tuple(Message(role, self._spans(self._name(task, role, number), values)) for role in ROLES)
         return Prompt(task, tuple(m for m in messages if m.spans or m.role != "system"), open)
 
-    def _name(self, task: str, role: Role) -> str:
+    def _chosen(self, task: str) -> int:
+        count = self.phrasings(task)
+        return 1 if self._rng is None or count == 1 else int(self._rng.integers(1, count + 1))
+
+    def _count_phrasings(self) -> dict[str, int]:
+        """Return how many phrasings each task has that has several; raises PromptError for a gap in the numbers."""
+        numbers: dict[str, dict[int, str]] = {}
+        for name in self._sources:
+            match = _NAME.fullmatch(name)
+            if match and match["number"]:
+                numbers.setdefault(match["task"], {})[int(match["number"])] = name
+        for found in numbers.values():
+            for place, number in enumerate(sorted(found), FIRST + 1):
+                if number != place:
+                    raise PromptError(
+                        f"{self._files[found[number]]}: phrasing {number} without a phrasing {place}; the first has no "
+                        f"number, the others count from {FIRST + 1}"
+                    )
+        return {task: max(found) for task, found in numbers.items()}
+
+    def _name(self, task: str, role: Role, phrasing: int = FIRST) -> str:
+        other = f"{task}.{role}.{phrasing}.jinja"
+        if phrasing > FIRST and other in self._sources:
+            return other
         name = f"{task}.{role}.jinja"
         if name not in self._sources:
             expected = ", ".join(f"{task}.{role}.jinja" for role in ROLES)
@@ -246,10 +296,10 @@ class PromptBook:
         for line, reason in refused(tree):
             raise PromptError(f"{file}:{line}: {reason}")
         parts = self._closure(name)
-        match = re.fullmatch(r"(.+)\.(\w+)\.jinja", name)
+        match = _NAME.fullmatch(name)
         if match is None:
             return  # a file to include: checked with each template that includes it
-        task, role = match.groups()
+        task, role = match["task"], match["role"]
         if role not in ROLES:
             raise PromptError(f"{file}: no role {role!r}{closest(role, ROLES)}; there are {', '.join(ROLES)}")
         try:

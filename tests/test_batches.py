@@ -276,3 +276,31 @@ def test_made_up_histories_join_the_real_ones_as_often_as_asked_for(make):
     histories = int((np.diff(make.train.offsets) > 1).sum())
     assert 0.3 * histories < sum(made_up) <= 0.5 * histories + 1
     assert not any((batch.origins[batch.ids >= TEXT] < 0).any() for batch in without.epoch(0, {}))
+
+
+def instructions(mix) -> list[set[bytes]]:
+    """Return the instructions of each batch of an epoch: one per batch, if rows share them."""
+    found = []
+    for batch in mix.epoch(0, {}):
+        assert batch.owners is not None
+        found.append({ids[owners == 0].numpy().tobytes() for ids, owners in zip(batch.ids, batch.owners, strict=True)})
+    return found
+
+
+def test_phrasings_are_packed_each_behind_its_own_instruction(make):
+    first = make({"tasks.next_item.weight": 1})
+    every = make({"tasks.next_item.weight": 1, "training.phrasings": "all"})
+    assert len(set.union(*instructions(first))) == 1
+    batches = instructions(every)
+    assert all(len(one) == 1 for one in batches)
+    assert len(set.union(*batches)) == 3
+    # The same histories are learned from, each once.
+    targets = [torch.cat([b.labels[b.labels != NO_LABEL] for b in mix.epoch(0, {})]) for mix in (first, every)]
+    assert torch.equal(*(each.sort().values for each in targets))
+    assert same(every.epoch(0, {}), every.epoch(0, {}))
+    assert not same(every.epoch(0, {}), every.epoch(1, {}))
+
+
+def test_phrasings_of_a_task_that_tells_of_the_user_are_not_packed(make):
+    mix = make({"tasks.fits.weight": 1, "training.phrasings": "all"})
+    assert all(batch.owners is None for batch in mix.epoch(0, mix.answers()))

@@ -16,7 +16,10 @@ from genre_gen.recommender import OURS
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = str(ROOT / "catalogs" / "movies")
-COMMANDS = ["demo", "fetch", "train", "recommend", "explain", "evaluate", "prompts render", "domains", "doctor"]
+COMMANDS = [
+    "demo", "fetch", "train", "recommend", "explain", "evaluate", "prompts render", "domains", "domains new",
+    "domains check", "doctor",
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -67,7 +70,9 @@ def test_help_works(command):
 
 def test_every_command_is_tried_here():
     names = {command.name or command.callback.__name__ for command in app.registered_commands}
-    assert names | {"prompts render"} == set(COMMANDS)
+    groups = {group.name: group.typer_instance.registered_commands for group in app.registered_groups}
+    below = {f"{group} {command.name}" for group, commands in groups.items() for command in commands}
+    assert names | below | {"domains"} == set(COMMANDS)
 
 
 def test_help_answers_at_once_because_nothing_heavy_is_imported():
@@ -356,12 +361,53 @@ def test_domains_are_listed(genre, tmp_path, monkeypatch):
     shutil.copytree(SAMPLE, tmp_path / "catalogs" / "films")
     monkeypatch.chdir(tmp_path)
     code, out, _ = genre("domains", "--json")
-    assert (code, json.loads(out)) == (0, ["films", "movies"])
+    assert code == 0
+    assert {"films", "movies", "ecommerce", "news", "ads", "travel"} <= set(json.loads(out))
+    names = json.loads(out)
     code, out, _ = genre("domains")
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()] == ["films", "movies"]
+    assert [line.split()[0] for line in out.splitlines()] == names
     (tmp_path / "catalogs" / "films" / "domain.toml").write_text("name = ")
     refused(genre("domains"), 1, "domain.toml: not valid TOML")
+
+
+def test_a_new_domain_is_checked_and_trained_by_its_name(genre, tmp_path, monkeypatch, tiny_model):
+    monkeypatch.chdir(tmp_path)
+    for name, copy in (("items", "films"), ("interactions", "log")):
+        shutil.copy(Path(SAMPLE) / f"{name}.csv", f"{copy}.csv")
+    code, out, err = genre("domains", "new", "cinema", "--items", "films.csv", "--interactions", "log.csv")
+    assert (code, err) == (0, "")
+    assert "title        title      by its name" in out
+    assert out.endswith("next: genre-gen domains check cinema && genre-gen train cinema\n")
+    code, out, err = genre("domains", "check", "cinema", "--llm", tiny_model)
+    assert (code, err) == (0, "")
+    assert "=== next_item, " in out
+    assert out.endswith("cinema can be trained: genre-gen train cinema\n")
+    assert json.loads(genre("domains", "check", "cinema", "--llm", tiny_model, "--json")[1])["problems"] == []
+    options = ["--llm", tiny_model, "--set", "training.epochs=1", "--set", "model.exit_layer=2"]
+    assert genre("train", "cinema", *options)[0] == 0
+    assert genre("recommend", "cinema", "--user", "17", "-n", "2", "--explain")[0] == 0
+
+
+def test_a_new_domain_asks_for_what_it_cannot_tell(genre, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("log.csv").write_text("someone,item\nu,1\nv,2\n")
+    outcome = genre("domains", "new", "x", "--interactions", "log.csv")
+    refused(outcome, 1, "cannot tell which column is the user; name it with --user COLUMN, one of someone")
+    assert genre("domains", "new", "x", "--interactions", "log.csv", "--user", "someone")[0] == 0
+    refused(
+        genre("domains", "new", "y", "--interactions", "log.csv", "--user", "smone"), 2, "--user smone: no such column"
+    )
+    assert genre("domains", "new", "y")[0] == 2
+
+
+def test_a_check_that_finds_something_fails(genre, own_domain, tiny_model):
+    file = Path(own_domain) / "domain.toml"
+    file.write_text(file.read_text() + '\n[fields.studio]\ntype = "text"\n')
+    code, out, err = genre("domains", "check", own_domain, "--llm", tiny_model)
+    assert (code, err) == (1, "")
+    assert "problem: " in out
+    assert "no column 'studio' for the field studio" in out
 
 
 @pytest.fixture

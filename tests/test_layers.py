@@ -18,7 +18,7 @@ LAYERS = [
     {"building"},
     {"recommender", "saving"},
     {"picks", "evaluating", "showing"},
-    {"demo", "fetch", "doctor"},
+    {"demo", "fetch", "doctor", "columns", "proposing", "starting", "checking"},
     {"cli"},
 ]
 

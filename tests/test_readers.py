@@ -1,7 +1,9 @@
 """Readers: every format gives the same data, and whatever does not hold is counted or refused with its place."""
 
+import gzip
 import json
 import logging
+import os
 import re
 import zipfile
 from pathlib import Path
@@ -15,6 +17,7 @@ from genre_gen.domain import Domain
 from genre_gen.errors import DataError
 from genre_gen.interactions import Interactions
 from genre_gen.readers import load_catalog, load_data, read_atomic
+from genre_gen.readers.open_bandit import read_log
 
 MOVIES = Domain.load("movies")
 N_GENRES = 19
@@ -445,3 +448,363 @@ def test_files_that_no_reader_knows(tmp_path):
         load_data(MOVIES.changed({"data.reader": "table"}), tmp_path / "set")
     with pytest.raises(DataError, match="not a readable Parquet file"):
         load_data(MOVIES, write(tmp_path / "two", interactions__parquet="x"))
+
+
+# Amazon's reviews as published
+
+
+def reviews_2014(folder: Path) -> Path:
+    """Loose items, as Python writes them, and an item id that is a book's number."""
+    reviews = [
+        {"reviewerID": "A1RSDE90N6RSZF", "asin": "B00000000A", "overall": 5.0, "summary": "Good", "reviewText": "Fits.",
+         "unixReviewTime": 1252800000},
+        {"reviewerID": "A1RSDE90N6RSZF", "asin": "0000000001", "overall": 2.0, "unixReviewTime": 1252800100},
+        {"reviewerID": "A3AF8FFZAZYNE5", "asin": "B00000000A", "overall": 4.0, "unixReviewTime": 1252800050},
+    ]  # fmt: skip
+    items = [
+        {"asin": "B00000000A", "title": "Bolt", "brand": "Ironly", "price": 1.5, "description": "Steel.",
+         "categories": [["Tools", "Bolts"], ["Tools", "Small"]]},
+        {"asin": "0000000001", "title": "Bolt's Guide", "categories": [["Books"]]},
+    ]  # fmt: skip
+    lines = "".join(json.dumps(review) + "\n" for review in reviews)
+    return write(folder, reviews_T_5__json=lines, meta_T__json="".join(f"{item!r}\n" for item in items))
+
+
+def reviews_2018(folder: Path) -> Path:
+    folder.mkdir()
+    reviews = [
+        {"overall": 5.0, "verified": True, "reviewerID": "A1RSDE90N6RSZF", "asin": "B00000000A", "summary": "Good",
+         "reviewText": "Fits.", "unixReviewTime": 1252800000},
+        {"overall": 2.0, "reviewerID": "A1RSDE90N6RSZF", "asin": "0000000001", "unixReviewTime": 1252800100},
+        {"overall": 4.0, "reviewerID": "A3AF8FFZAZYNE5", "asin": "B00000000A", "unixReviewTime": 1252800050},
+    ]  # fmt: skip
+    items = [
+        {"category": ["Tools", "Bolts", "Small"], "description": ["Steel."], "title": "Bolt", "brand": "Ironly",
+         "price": "$1.50", "asin": "B00000000A", "also_buy": []},
+        {"category": ["Books"], "description": [], "title": "Bolt's Guide", "brand": "", "price": "",
+         "asin": "0000000001"},
+    ]  # fmt: skip
+    for name, records in (("Tools_5.json.gz", reviews), ("meta_Tools.json.gz", items)):
+        packed = gzip.compress("".join(json.dumps(record) + "\n" for record in records).encode())
+        (folder / name).write_bytes(packed)
+    return folder
+
+
+def reviews_2023(folder: Path) -> Path:
+    """Colours of one thing have an ``asin`` each and one ``parent_asin``; times are in milliseconds."""
+    reviews = [
+        {"rating": 5.0, "title": "Good", "text": "Fits.", "asin": "B0000COLOR", "parent_asin": "B00000000A",
+         "user_id": "AGKHLEW2SOWHNMFQIJGBECAF7INQ", "timestamp": 1252800000999},
+        {"rating": 2.0, "asin": "0000000001", "parent_asin": "0000000001", "user_id": "AGKHLEW2SOWHNMFQIJGBECAF7INQ",
+         "timestamp": 1252800100000},
+        {"rating": 4.0, "asin": "B00000000A", "parent_asin": "B00000000A", "user_id": "AFKZENTNBQ7A7V7UXW5JJI6UGRYQ",
+         "timestamp": 1252800050000},
+    ]  # fmt: skip
+    items = [
+        {"main_category": "Tools", "title": "Bolt", "features": ["Short"], "description": ["Steel."], "price": 1.5,
+         "store": "Ironly", "categories": ["Tools", "Bolts", "Small"], "parent_asin": "B00000000A", "details": {}},
+        {"title": "Bolt's Guide", "description": [], "price": None, "store": None, "categories": ["Books"],
+         "parent_asin": "0000000001"},
+    ]  # fmt: skip
+    lines = ["".join(json.dumps(record) + "\n" for record in records) for records in (reviews, items)]
+    return write(folder, Tools__jsonl=lines[0], meta_Tools__jsonl=lines[1] + "\n")
+
+
+REVIEWED = shop(
+    **{
+        "rating_scale": [1, 5],
+        "fields.price": {"type": "number"},
+    }
+)
+
+
+@pytest.mark.parametrize("make", [reviews_2014, reviews_2018, reviews_2023])
+def test_reviews_of_all_years_give_the_same_data(tmp_path, make):
+    data = load_data(REVIEWED, make(tmp_path / "set"))
+    assert list(data.catalog) == [
+        Item(
+            "B00000000A", "Bolt", {"brand": "Ironly", "categories": ("Tools", "Bolts", "Small"), "price": 1.5}, "Steel."
+        ),
+        Item("0000000001", "Bolt's Guide", {"brand": None, "categories": ("Books",), "price": None}),
+    ]
+    interactions = data.interactions
+    assert [len(history) for history in interactions.histories()] == [2, 1]
+    assert interactions.rows.tolist() == [0, 1, 0]
+    assert interactions.ratings.tolist() == [5, 2, 4]
+    assert interactions.times.tolist() == [1252800000, 1252800100, 1252800050]
+    assert len(data.report) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("ratings_Tools.csv", "A1RSDE90N6RSZF,B00000000A,5.0,1252800000\nA3AF8FFZAZYNE5,0000000001,2.0,1252800100\n"),
+        ("Tools.csv", "B00000000A,A1RSDE90N6RSZF,5.0,1252800000\n0000000001,A3AF8FFZAZYNE5,2.0,1252800100\n"),
+        ("Tools.csv.gz", "user_id,parent_asin,rating,timestamp\nA1RSDE90N6RSZF,B00000000A,5.0,1252800000000\n"
+         "A3AF8FFZAZYNE5,0000000001,2.0,1252800100000\n"),
+    ],
+)  # fmt: skip
+def test_ratings_alone_of_all_years(tmp_path, name, content):
+    folder = reviews_2023(tmp_path / "set")
+    (folder / "Tools.jsonl").unlink()
+    (folder / name).write_bytes(gzip.compress(content.encode()) if name.endswith(".gz") else content.encode())
+    interactions = load_data(REVIEWED, folder).interactions
+    assert interactions.users == ("A1RSDE90N6RSZF", "A3AF8FFZAZYNE5")
+    assert interactions.rows.tolist() == [0, 1]
+    assert interactions.times.tolist() == [1252800000, 1252800100]
+
+
+def test_reviews_without_items_and_without_a_name_that_tells(tmp_path):
+    folder = reviews_2018(tmp_path / "set")
+    (folder / "meta_Tools.json.gz").unlink()
+    assert [item.id for item in load_data(shop(), folder).catalog] == ["B00000000A", "0000000001"]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("Tools.jsonl", '{"user_id": "u", "parent_asin": "a"}\n{"user', "Tools.jsonl, line 2: not valid JSON"),
+        ("Tools.jsonl", "[1]\n", "Tools.jsonl, line 1: expected a JSON object, not [1]"),
+        ("Tools.jsonl", '\n{"user_id": "u", "rating": 5.0, "timestamp": 1}', "Tools.jsonl, line 2: no item: ''"),
+        ("Tools.jsonl", '{"user_id": "u", "asin": "0000000001", "rating": 9.0}', "line 1: rating outside 1 to 5: '9'"),
+        ("Tools.jsonl", '{"user_id": "u", "asin": "0000000001", "rating": 4.0}', "line 1: time cannot be read"),
+        ("meta_Tools.jsonl", "{'asin': __import__('os').system('true')}", "line 1: not valid JSON"),
+        ("meta_Tools.jsonl", "{'asin': " + "[" * 5000, "line 1: not valid JSON"),
+        ("more.jsonl", "{}", "several files may be meant (Tools.jsonl, more.jsonl); name one as data.interactions"),
+        ("Tools.json.gz", "{}", "several files may be meant"),
+    ],
+)
+def test_reviews_that_do_not_hold(tmp_path, file, content, message):
+    folder = reviews_2023(tmp_path / "set")
+    (folder / file).write_text(content)
+    with pytest.raises(DataError, match=re.escape(message)) as caught:
+        load_data(REVIEWED, folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_table_with_some_json_beside_it_stays_a_table(tmp_path):
+    folder = table(tmp_path / "set")
+    (folder / "meta_notes.json").write_text("{}")
+    assert len(load_data(MOVIES, folder).interactions) == len(RATINGS)
+
+
+def test_a_gzip_file_that_is_cut_off(tmp_path):
+    folder = reviews_2018(tmp_path / "set")
+    (folder / "Tools_5.json.gz").write_bytes((folder / "Tools_5.json.gz").read_bytes()[:-20])
+    with pytest.raises(DataError, match=r"Tools_5\.json\.gz: not a whole gzip file .*; download it again"):
+        load_data(REVIEWED.changed({"data.reader": "amazon"}), folder)
+
+
+def test_ids_that_do_not_tell_user_from_item(tmp_path):
+    folder = write(tmp_path / "set", ratings_T__csv="u,i,5.0,1\n")
+    with pytest.raises(DataError, match=r'cannot tell users from items.*set data\.reader = "table"'):
+        load_data(REVIEWED, folder)
+
+
+# MIND
+
+
+def mind(folder: Path, behaviors: str | None = None) -> Path:
+    news = (
+        'N1\tsports\tsoccer\tCup "final" tonight\tWho wins?\thttp://x\t[{"Label": "Cup"}]\t'
+        '[{"Label": "Cup"}, {"Label": "City"}]\n'
+        "N2\tnews\tlocal\tRain\t\thttp://x\t[]\t\n"
+        "N3\tnews\tworld\tSun\t\thttp://x\t[]\t[]\n"
+    )
+    log = (
+        "1\tU2\t11/12/2019 2:14:46 PM\tN3 N1\tN2-0 N1-1\n"
+        "2\tU1\t11/11/2019 9:00:00 AM\t\tN3-1 N2-1 N1-0\n"
+        "3\tU2\t11/12/2019 12:05:00 AM\tN3\tN2-1\n"
+    )
+    return write(folder, news__tsv=news, behaviors__tsv=log if behaviors is None else behaviors)
+
+
+def news(**changes: object) -> Domain:
+    return Domain.from_settings(
+        {
+            "name": "news",
+            "data": {"path": "."},
+            "fields": {"category": {"type": "list"}, "entities": {"type": "list"}},
+        }
+    ).changed({key.replace("__", "."): value for key, value in changes.items()})
+
+
+def test_mind_has_the_history_before_the_clicks(tmp_path):
+    data = load_data(news(data__policies__duplicates="keep"), mind(tmp_path))
+    assert data.catalog[0] == Item(
+        "N1", 'Cup "final" tonight', {"category": ("sports",), "entities": ("Cup", "City")}, "Who wins?"
+    )
+    # U2's history as of the first impression (line 3), then the clicks in time order; none of what was only shown.
+    u2 = data.interactions.history("U2")
+    assert [data.catalog[row].id for row in u2.rows] == ["N3", "N2", "N1"]
+    begin = 1573462800  # 2019-11-11 9:00, the earliest time of the file
+    assert u2.times.tolist() == [begin, 1573517100, 1573568086]
+    u1 = data.interactions.history("U1")
+    assert [data.catalog[row].id for row in u1.rows] == ["N3", "N2"]
+    assert [str(problem) for problem in data.report] == [
+        f"{tmp_path / 'behaviors.tsv'}: shown and not clicked: 2 left out, the first in line 1 ('N2-0')"
+    ]
+
+
+def test_mind_articles_that_are_missing_are_counted(tmp_path):
+    folder = mind(tmp_path, "1\tU1\t11/12/2019 2:14:46 PM\tN3 N9 N1\tN2-1 N8-1\n")
+    with pytest.raises(DataError, match=r"behaviors\.tsv, line 1: item not in the catalog: 'N9' \(the first of 2\)"):
+        load_data(news(), folder)
+    data = load_data(news(data__policies__unknown_items="drop"), folder)
+    assert len(data.interactions) == 3
+    assert data.report.problems[-1].count == 2
+
+
+@pytest.mark.parametrize(
+    ("behaviors", "message"),
+    [
+        ("1\tU1\t11/12/2019 2:14:46 PM\tN1\tN2 N3\n", "line 1: impressions 'N2 N3' should read like N1-0 N2-1"),
+        ("1\tU1\tyesterday\tN1\tN2-1\n1\tU2\t11/12/2019 2:14:46 PM\t\tN2-1\n", "time cannot be read: 'yesterday'"),
+        ("1\tU1\t11/12/2019 2:14:46 PM\tN1\tN2-1\tmore\n", "6 values for 5 columns"),
+        ("1\t\t11/12/2019 2:14:46 PM\tN1\tN2-1\n", "line 1: no user"),
+    ],
+)
+def test_mind_files_that_do_not_hold(tmp_path, behaviors, message):
+    with pytest.raises(DataError, match=re.escape(message)):
+        load_data(news(), mind(tmp_path, behaviors))
+
+
+def test_mind_entities_that_do_not_hold(tmp_path):
+    folder = mind(tmp_path)
+    (folder / "news.tsv").write_text('N1\tnews\tworld\tSun\t\thttp://x\t[{"Name": "x"}]\t[]\n')
+    with pytest.raises(DataError, match=r"news\.tsv, line 1: title_entities .* is no list of entities with a Label"):
+        load_data(news(), folder)
+
+
+# Indonesia's tourism
+
+
+def tourism(folder: Path) -> Path:
+    places = (
+        "Place_Id,Place_Name,Description,Category,City,Price,Rating,Time_Minutes,Coordinate,Lat,Long,,\n"
+        '1,Taman Awan,"Taman di atas bukit,\nsejuk.",Taman Hiburan,Jakarta,20000,4.6,15,'
+        "\"{'lat': -6.1, 'lng': 106.8}\",-6.1,106.8,,1\n"
+        "2,Pantai Biru,Pantai.,Bahari,Yogyakarta,0,4.1,,{'lat': -7.0, 'lng': 112.7},-7.0,112.7,10,;;;\n"
+    )
+    return write(
+        folder, tourism_with_id__csv=places, tourism_rating__csv="User_Id,Place_Id,Place_Ratings\n1,2,3\n1,1,5\n1,2,4\n"
+    )
+
+
+def travel(**changes: object) -> Domain:
+    fields = {"category": {"type": "list", "separator": "|"}, "city": {"type": "text"}, "price": {"type": "number"}}
+    settings = {"name": "travel", "rating_scale": [1, 5], "data": {"path": "."}, "fields": fields}
+    return Domain.from_settings(settings).changed({key.replace("__", "."): value for key, value in changes.items()})
+
+
+def test_tourism(tmp_path):
+    data = load_data(travel(), tourism(tmp_path))
+    assert list(data.catalog) == [
+        Item(
+            "1",
+            "Taman Awan",
+            {"category": ("Taman Hiburan",), "city": "Jakarta", "price": 20000},
+            "Taman di atas bukit,\nsejuk.",
+        ),
+        Item("2", "Pantai Biru", {"category": ("Bahari",), "city": "Yogyakarta", "price": 0}, "Pantai."),
+    ]
+    assert data.interactions.history("1").rows.tolist() == [0, 1]
+    assert data.interactions.history("1").ratings.tolist() == [5, 4]
+    assert [(problem.kind, problem.count) for problem in data.report] == [("item more than once for one user", 1)]
+
+
+def test_tourism_columns_that_are_missing(tmp_path):
+    folder = tourism(tmp_path)
+    (folder / "tourism_rating.csv").write_text("User_Id,Place_Id\n1,1\n")
+    with pytest.raises(DataError, match=r"line 1: no column 'Place_Ratings'; the file should have User_Id, Place_Id"):
+        load_data(travel(), folder)
+
+
+# Open Bandit
+
+
+def open_bandit(folder: Path) -> Path:
+    items = ",item_id,item_feature_0,item_feature_1\n0,0,-0.6,aa\n1,1,0.7,bb\n"
+    log = ",timestamp,item_id,position,click,propensity_score," + ",".join(f"user_feature_{n}" for n in range(4)) + "\n"
+    day = "2019-11-24 00:0"
+    shown = {
+        "bts": f"0,{day}1:03.979311+00:00,1,2,0,0.05,c,d,e,f\n1,{day}3:00.5+00:00,1,1,1,0.1,c,d,e,f\n",
+        "random": f"0,{day}2:00.0+00:00,0,3,1,0.03,c,d,e,f\n1,{day}4:00.0+00:00,1,3,1,0.03,x,d,e,f\n",
+    }
+    for policy, records in shown.items():
+        write(folder / policy, item_context__csv=items, men__csv=log + records)
+    return folder
+
+
+def ads(**changes: object) -> Domain:
+    settings = {"name": "ads", "repeat": True, "data": {"path": "."}, "fields": {"item_feature_1": {"type": "text"}}}
+    return Domain.from_settings(settings).changed({key.replace("__", "."): value for key, value in changes.items()})
+
+
+def test_open_bandit_joins_the_clicks_of_all_policies(tmp_path):
+    data = load_data(ads(), open_bandit(tmp_path))
+    assert [(item.id, item.title, item.attributes["item_feature_1"]) for item in data.catalog] == [
+        ("0", "item 0", "aa"),
+        ("1", "item 1", "bb"),
+    ]
+    assert data.interactions.users == ("c d e f", "x d e f")
+    assert data.interactions.history("c d e f").rows.tolist() == [0, 1]  # in time order, across two logs
+    assert data.interactions.history("c d e f").times.tolist() == [1574553720, 1574553780]
+    (left_out,) = data.report
+    assert (left_out.kind, left_out.count, left_out.action) == ("shown and not clicked", 1, "left out")
+    assert left_out.place.endswith("men.csv, line 2")
+    assert len(load_data(ads(), tmp_path / "random").interactions) == 2
+
+
+def test_open_bandit_log_with_propensities(tmp_path):
+    log = read_log(open_bandit(tmp_path) / "bts")
+    assert log.select("item_id", "position", "click", "propensity_score").rows() == [
+        ("1", 2, 0, 0.05),
+        ("1", 1, 1, 0.1),
+    ]
+    assert str(log["timestamp"][0]) == "2019-11-24 00:01:03.979311+00:00"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (",1,1,1,0.1,", ",1,1,yes,0.1,", "line 3: click 'yes' is neither 0 nor 1"),
+        (",1,1,1,0.1,", ",5,1,1,0.1,", "men.csv, line 3: item not in the catalog: '5'"),
+        ("propensity_score", "score", "line 1: no column 'propensity_score'"),
+    ],
+)
+def test_open_bandit_logs_that_do_not_hold(tmp_path, old, new, message):
+    file = open_bandit(tmp_path) / "bts" / "men.csv"
+    file.write_text(file.read_text().replace(old, new))
+    with pytest.raises(DataError, match=re.escape(message)):
+        load_data(ads(), tmp_path)
+
+
+def test_open_bandit_needs_one_log_per_policy(tmp_path):
+    (open_bandit(tmp_path) / "bts" / "all.csv").write_text("")
+    with pytest.raises(DataError, match=r"expected one log beside item_context\.csv, found all\.csv, men\.csv"):
+        load_data(ads(), tmp_path)
+
+
+# Real data, where it lies beside the project
+
+DATA = Path(os.environ.get("GENRE_DATA") or Path(__file__).parent.parent / "data")
+
+
+@pytest.mark.parametrize(
+    ("name", "items", "interactions"),
+    [
+        ("mind", 2000, 5446),
+        ("tourism", 437, 9598),
+        ("open-bandit", 34, 115),
+        ("amazon-scientific", 4344, 58492),
+        ("amazon-beauty", 12101, 198502),
+    ],
+)
+def test_real_data_loads_by_its_domain(name, items, interactions):
+    domain = Domain.load(Path(__file__).parent.parent / "eval" / "domains" / name)
+    folder = DATA / Path(domain.data.path).name
+    if not folder.is_dir():
+        pytest.skip(f"no {folder}; set GENRE_DATA to where the data lies")
+    data = load_data(domain.changed({"data.reader": "auto"}), folder)
+    assert (len(data.catalog), len(data.interactions)) == (items, interactions)

@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from genre_gen.errors import PromptError
 from genre_gen.explain.evidence import Evidence, Kind, Reason
@@ -126,8 +126,8 @@ def sentences(book: PromptBook, evidence: Evidence, history: History, row: int, 
     domain, item = evidence.domain, entry(evidence.catalog, row)
 
     def render(reason: Reason, first: bool, seen: tuple[Entry, ...] = ()) -> Prompt:
-        given = {"domain": domain.name, "history": seen, "item": item, "scale": domain.rating_scale, "first": first}
-        return book.render(TASK, open=True, reason=_view(reason, evidence), **given)
+        given: dict[str, Any] = {"domain": domain.name, "history": seen, "item": item, "scale": domain.rating_scale}
+        return book.render(TASK, open=True, reason=_view(reason, evidence), first=first, **given)
 
     def ways(first: bool) -> tuple[tuple[str, ...], ...]:
         return tuple(_lines(render(reason, first), book, reason, first) for reason in reasons)

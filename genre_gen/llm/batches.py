@@ -45,6 +45,7 @@ class Mix:
             ConfigError: a task that does not exist, or none with a weight.
         """
         self._data, self._book, self._encoder, self._packs = data, book, encoder, packs
+        self._varies = data.domain.training.phrasings == "all"
         self._settings = {name: task for name, task in data.domain.tasks.items() if task.weight > 0}
         unknown = sorted(set(self._settings) - set(TASKS))
         if unknown:
@@ -103,7 +104,9 @@ class Mix:
         return self._batches(name, pool, rng)[:count]
 
     def _encoded(self, name: str, rng: np.random.Generator) -> Iterator[Encoded]:
-        for example in TASKS[name].examples(self._data, self._book, rng):
+        # Phrasings are drawn from numbers of their own: examples are the same however many there are.
+        book = self._book.varied(rng.spawn(1)[0]) if self._varies and self._book.phrasings(name) > 1 else self._book
+        for example in TASKS[name].examples(self._data, book, rng):
             encoded = self._encode(example)
             if len(encoded) <= _TEXT_LIMIT or self._settings[name].depth == "exit":
                 yield encoded
@@ -119,10 +122,17 @@ class Mix:
 
     def _batches(self, name: str, pool: list[Encoded], rng: np.random.Generator) -> list[Batch]:
         depth, tokens = self._settings[name].depth, self._tokens[name]
-        shared = _shared_instruction(pool) if self._packs and depth == "exit" else 0
-        if shared == 0:
+        phrasings = self._book.phrasings(name) if self._varies else 1
+        packs = self._packs and depth == "exit"
+        shared = _shared_instructions(pool, phrasings) if packs else []
+        if not shared:
             groups = _alike(pool, tokens, rng)
             return [pad(name, depth, groups[place]) for place in rng.permutation(len(groups))]
+        return [batch for part in shared for batch in self._packed(name, part, rng)]
+
+    def _packed(self, name: str, pool: list[Encoded], rng: np.random.Generator) -> list[Batch]:
+        """Return batches of examples that begin with the same instruction."""
+        depth, tokens, shared = self._settings[name].depth, self._tokens[name], pool[0].start
         order = [pool[place] for place in rng.permutation(len(pool))]
         sizes = np.array([len(encoded) - shared for encoded in order])
         number = (np.cumsum(sizes) - 1) // max(1, tokens - shared * max(1, tokens // _ROW))
@@ -132,13 +142,18 @@ class Mix:
         ]
 
 
-def _shared_instruction(pool: Sequence[Encoded]) -> int:
-    """Return how many tokens all examples begin with, if it is their whole instruction; else 0."""
-    if not pool:
-        return 0
-    first = pool[0].ids[: pool[0].start]
-    same = all(one.start == len(first) and np.array_equal(one.ids[: one.start], first) for one in pool)
-    return len(first) if same else 0
+def _shared_instructions(pool: Sequence[Encoded], most: int) -> list[list[Encoded]]:
+    """Return examples grouped by their whole instruction, if there are so many of these at most; else nothing.
+
+    One instruction is what a task has whose prompt tells nothing of the user before the answer; several are its
+    phrasings. A row holds examples of one.
+    """
+    groups: dict[bytes, list[Encoded]] = {}
+    for encoded in pool:
+        groups.setdefault(encoded.ids[: encoded.start].tobytes(), []).append(encoded)
+        if len(groups) > most or encoded.start == 0:
+            return []
+    return list(groups.values())
 
 
 def _alike(pool: Sequence[Encoded], tokens: int, rng: np.random.Generator) -> list[list[Encoded]]:

@@ -41,6 +41,19 @@ def load_base(folder: Path, quantization: str = "none") -> tuple[PreTrainedModel
     return model.eval(), tokenizer
 
 
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Load a model's tokenizer alone; raises SourceError when the folder holds none that transformers knows."""
+    from transformers import AutoTokenizer
+
+    from genre_gen.llm.quiet import quiet_libraries
+
+    try:
+        with quiet_libraries():
+            return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError) as problem:
+        raise SourceError(f"{folder}: no tokenizer that can be loaded: {problem}") from problem
+
+
 def _bitsandbytes(quantization: str, dtype: Any) -> Any:
     import warnings
 

@@ -15,16 +15,20 @@ from genre_gen.interactions import Interactions
 from genre_gen.readers.amazon import Amazon
 from genre_gen.readers.base import Reader
 from genre_gen.readers.files import Folder, open_folder
+from genre_gen.readers.mind import Mind
 from genre_gen.readers.movielens import MovieLens
+from genre_gen.readers.open_bandit import OpenBandit
 from genre_gen.readers.recbole import RecBole, read_atomic
 from genre_gen.readers.report import LoadReport, Problem
 from genre_gen.readers.table import PlainTable
 from genre_gen.readers.to_catalog import catalog_of_interactions, to_catalog
 from genre_gen.readers.to_interactions import to_interactions
+from genre_gen.readers.tourism import Tourism
 
 __all__ = ["READERS", "Data", "LoadReport", "Problem", "Reader", "load_catalog", "load_data", "read_atomic"]
 
-READERS: dict[str, Reader] = {reader.name: reader for reader in (RecBole(), MovieLens(), Amazon(), PlainTable())}
+_ALL: tuple[Reader, ...] = (RecBole(), MovieLens(), Mind(), Tourism(), OpenBandit(), Amazon(), PlainTable())
+READERS: dict[str, Reader] = {reader.name: reader for reader in _ALL}
 """Readers by name, in the order in which ``auto`` asks them."""
 
 
@@ -52,6 +56,7 @@ def load_data(domain: Domain, path: str | Path | None = None, catalog: Catalog |
     source = _open(domain, path, "interactions")
     report = LoadReport()
     table = source.reader.interactions(source.folder, source.settings)
+    report.note(table)
     if catalog is None:
         items = source.reader.items(source.folder, source.settings)
         if items is None:

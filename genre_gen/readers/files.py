@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import difflib
+import gzip
 import io
 import itertools
+import json
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +24,23 @@ Folder: TypeAlias = Path | zipfile.Path
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """What a reader did not make records of, because the format means something else by it.
+
+    Attributes:
+        kind: what it is, such as ``shown and not clicked``.
+        count: how often.
+        place: where the first one stands.
+        value: what stands there.
+    """
+
+    kind: str
+    count: int
+    place: str
+    value: str
+
+
+@dataclass(frozen=True)
 class Table:
     """Records of one file.
 
@@ -28,11 +48,13 @@ class Table:
         frame: columns are text, except where the format itself has types (Parquet, JSON); no value is null.
         file: the file's name, for messages.
         place: record number (from 0) -> where it stands, such as ``line 7``.
+        left_out: what was read and is no record; reported beside what the checks drop.
     """
 
     frame: pl.DataFrame
     file: str
     place: Callable[[int], str]
+    left_out: tuple[LeftOut, ...] = ()
 
     def column(self, names: Iterable[str], meaning: str, key: str) -> str:
         """Return the first of some column names that the table has.
@@ -106,13 +128,24 @@ def only(folder: Folder, suffix: str, key: str) -> str | None:
     return names[0] if names else None
 
 
+def read_bytes(file: Folder) -> bytes:
+    """Return a file's content, unpacked where its name ends in ``.gz``; raises DataError when it cannot be."""
+    data = file.read_bytes()
+    if not file.name.endswith(".gz"):
+        return data
+    try:
+        return gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as problem:
+        raise DataError(f"{file}: not a whole gzip file ({problem}); download it again") from None
+
+
 def decode(file: Folder, encoding: str) -> str:
-    """Return a file's text.
+    """Return a file's text, unpacked where its name ends in ``.gz``.
 
     Raises:
         DataError: naming the line and the byte that the encoding does not know.
     """
-    data = file.read_bytes()
+    data = read_bytes(file)
     try:
         return data.decode("utf-8-sig" if encoding.lower().replace("_", "-") == "utf-8" else encoding)
     except LookupError:
@@ -123,6 +156,31 @@ def decode(file: Folder, encoding: str) -> str:
             f"{file}, line {line}: byte 0x{data[problem.start]:02x} is not {encoding}; "
             "save the file as UTF-8, or set data.encoding in domain.toml"
         ) from None
+
+
+def json_lines(file: Folder, encoding: str, parse: Callable[[str], Any] = json.loads) -> Iterator[tuple[int, Any]]:
+    """Yield each line's JSON object with the number of the line; blank lines are skipped.
+
+    Args:
+        file: as it lies there, or packed as ``.gz``.
+        encoding: of its text.
+        parse: from a line to its value; raises ValueError, or RecursionError for what is nested too deeply.
+
+    Raises:
+        DataError: a line that is no JSON object.
+    """
+    for number, line in enumerate(decode(file, encoding).split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            content = parse(line)
+        except (ValueError, RecursionError, MemoryError) as problem:
+            raise DataError(
+                f"{file}, line {number}: not valid JSON ({problem}); each line should hold one object"
+            ) from None
+        if not isinstance(content, dict):
+            raise DataError(f"{file}, line {number}: expected a JSON object, not {content!r:.60}")
+        yield number, content
 
 
 def read_text(

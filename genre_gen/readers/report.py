@@ -26,7 +26,7 @@ class Problem:
         count: how many records have it.
         place: where the first one stands, such as ``line 7``.
         value: what stands there.
-        action: what was done: ``dropped``, ``kept`` or ``taken as unknown``.
+        action: what was done: ``dropped``, ``kept``, ``taken as unknown`` or ``left out``.
     """
 
     file: str
@@ -59,6 +59,11 @@ class LoadReport:
         """Log each problem as one warning."""
         for problem in self.problems:
             logger.warning("%s", problem)
+
+    def note(self, table: Table) -> None:
+        """Note what a reader left out of a table, since its format means something else by it."""
+        for part in table.left_out:
+            self.problems.append(Problem(table.file, part.kind, part.count, part.place, repr(part.value), "left out"))
 
     def check(
         self, table: Table, records: pl.Series, values: pl.Series, *, kind: str, policy: str, key: str, instead: str

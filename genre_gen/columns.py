@@ -1,0 +1,237 @@
+"""What a column of an unknown table may hold, judged by its name and by its values."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Collection
+from typing import Literal, TypeAlias
+
+import numpy as np
+import polars as pl
+
+from genre_gen.domain import FieldSettings
+from genre_gen.prompts import ENTRY_FIELDS
+from genre_gen.readers.values import labels, numbers, seconds, text
+
+Role: TypeAlias = Literal["user", "item", "rating", "time", "item_id", "title", "text"]
+Unit: TypeAlias = Literal["s", "ms"]
+
+WORDS: dict[Role, tuple[str, ...]] = {
+    "user": (
+        "user", "customer", "member", "visitor", "client", "account", "reader", "reviewer", "person", "buyer", "guest",
+        "player", "listener", "viewer", "traveller", "traveler", "tourist", "subscriber", "patron", "borrower", "uid",
+        "username", "session", "household", "shopper", "kunde", "nutzer", "benutzer", "usuario", "utilisateur",
+        "pengguna",
+    ),
+    "item": (
+        "item", "product", "article", "sku", "asin", "isbn", "news", "ad", "banner", "creative", "place", "movie",
+        "film", "book", "song", "track", "hotel", "destination", "document", "content", "recipe", "game", "course",
+        "video", "listing", "offer", "iid",
+    ),
+    "rating": (
+        "rating", "ratings", "stars", "star", "score", "grade", "points", "overall", "vote", "rate", "bewertung",
+        "nota",
+    ),
+    "time": (
+        "timestamp", "time", "date", "datetime", "ts", "when", "created", "at", "day", "datum", "zeit", "fecha",
+        "tanggal",
+    ),
+    "title": (
+        "title", "name", "headline", "label", "caption", "heading", "titel", "titre", "titulo", "nombre", "judul",
+    ),
+    "text": (
+        "description", "text", "abstract", "summary", "plot", "body", "about", "content", "blurb", "details",
+        "beschreibung", "deskripsi",
+    ),
+}  # fmt: skip
+"""Words of a column's name that say what it holds, apart from ``id`` and the like."""
+
+MOSTLY = 0.95
+"""Share of the values that must fit, where a few may be wrong."""
+
+LONG = 100
+"""Characters from which a text is a description."""
+
+_ID_WORDS = {"id", "ids", "no", "nr", "num", "number", "key", "code", "uuid", "guid"}
+_KINDS = {
+    "category", "categories", "genre", "genres", "kind", "type", "topic", "topics", "tag", "tags", "subject", "section",
+    "class", "department", "theme",
+}  # fmt: skip
+SEPARATORS = ("|", ";", ",", "/")
+"""What may stand between the labels of a list; a comma or slash stands in names too, and is asked last."""
+
+_EPOCH = (5e8, 4.2e9)  # seconds from 1985 to 2103: what numbers must lie between to be times
+_LABEL = 30  # characters of a label, on average and at most
+_PARTED = 0.05  # share of the values with a separator, below which it is there by chance
+_MARKUP = re.compile(r"^(https?://|www\.|[\[{<])")
+
+
+# Names
+
+
+def words_of(name: str) -> list[str]:
+    """Return the words of a column's name: ``customerId`` and ``Customer-ID`` are ``customer``, ``id``."""
+    parted = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    return [word.lower() for word in re.findall(r"[^\W\d_]+", parted)]
+
+
+def named(column: str, role: Role, stem: str = "") -> float:
+    """Return how plainly a name says what a column holds: 1, 0.7 with other words beside it, or 0.
+
+    Args:
+        column: its name.
+        role: what it may hold.
+        stem: name of the item file, whose words name items too (``books``).
+    """
+    words = words_of(column)
+    bare = [word for word in words if word not in _ID_WORDS]
+    known = {*WORDS.get(role, ()), *(form for word in words_of(stem) for form in (word, word.rstrip("s")))}
+    if not bare:
+        return 0.5 if role == "item" and words else 0.0
+    if role == "title" and len(bare) < len(words):
+        return 0.0
+    hits = sum(word in known for word in bare)
+    return 0.0 if not hits else 1.0 if hits == len(bare) else 0.7
+
+
+def names_kinds(column: str) -> bool:
+    """Tell whether a column's name says that it sorts items into kinds."""
+    return any(word in _KINDS for word in words_of(column))
+
+
+def field_name(column: str, taken: Collection[str]) -> str:
+    """Return a name for an attribute that templates and ``--where`` can use, and that none has yet."""
+    plain = "".join(letter if f"_{letter}".isidentifier() else "_" for letter in column.lower())
+    name = re.sub(r"_+", "_", plain).strip("_") or "field"
+    if name[0].isdigit() or keyword.iskeyword(name) or name in {"id", *ENTRY_FIELDS}:
+        name = f"item_{name}"
+    while name in taken:
+        name += "_"
+    return name
+
+
+# Values
+
+
+def time_unit(column: pl.Series) -> Unit | None:
+    """Return what a column's times count; None where they are no times."""
+    units: tuple[Unit, ...] = ("s", "ms")
+    for unit in units:
+        try:
+            stamps = seconds(column, unit).drop_nulls().to_numpy()
+        except pl.exceptions.PolarsError:
+            return None
+        if len(stamps) < MOSTLY * max(1, len(column)):
+            return None
+        if not is_numeric(column) or (stamps.min() >= _EPOCH[0] and stamps.max() <= _EPOCH[1]):
+            return unit
+    return None
+
+
+def surely_times(column: pl.Series) -> bool:
+    """Tell whether times are so even without a name that says it: dates, or numbers that are almost all different."""
+    return not is_numeric(column) or text(column).n_unique() > len(column) // 10
+
+
+def is_numeric(column: pl.Series) -> bool:
+    """Tell whether nearly all that stands in a column are numbers."""
+    written = text(column)
+    written = written.filter(written != "")
+    return len(written) > 0 and int(numbers(written).is_not_null().sum()) >= MOSTLY * len(written)
+
+
+def is_wordy(column: pl.Series) -> bool:
+    """Tell whether nearly all values are words, and not addresses or markup."""
+    words = share(text(column).str.contains(r"\p{L}{2}"))
+    return not is_numeric(column) and words > MOSTLY and share(text(column).str.contains(_MARKUP.pattern)) < 1 - MOSTLY
+
+
+def is_flag(column: pl.Series) -> bool:
+    """Tell whether a column says yes or no."""
+    return set(text(column).str.to_lowercase().unique()) in ({"0", "1"}, {"true", "false"}, {"yes", "no"})
+
+
+def is_plain(column: pl.Series) -> bool:
+    """Tell whether none of a column's values is a number with a point."""
+    values = known_numbers(column)
+    return bool((values == np.round(values)).all())
+
+
+def known_numbers(column: pl.Series) -> np.ndarray:
+    """Return the finite numbers of a column, float64."""
+    values = numbers(column).drop_nulls().to_numpy()
+    return values[np.isfinite(values)]
+
+
+def share(mask: pl.Series) -> float:
+    """Return the share of true values, 0 for none."""
+    return float(mask.sum()) / max(1, len(mask))
+
+
+def mean_length(column: pl.Series) -> float:
+    """Return the mean number of characters, 0 where there are no values."""
+    return float(text(column).str.len_chars().sum()) / max(1, len(column))
+
+
+def usual_scale(low: float, high: float) -> tuple[float, float]:
+    """Return the usual scale that ratings lie on; their own ends where there is none."""
+    for ends in ((0.0, 1.0), (1.0, 5.0), (0.5, 5.0), (0.0, 5.0), (1.0, 10.0), (0.0, 10.0), (0.0, 100.0)):
+        if ends[0] <= low and high <= ends[1]:
+            return ends
+    return low, high
+
+
+def liked_from(scale: tuple[float, float]) -> float:
+    """Return the rating from which an item counts as liked: 4 of 1 to 5, 7 of 1 to 10."""
+    return float(round(scale[0] + 0.7 * (scale[1] - scale[0])))
+
+
+def as_field(column: pl.Series, name: str) -> tuple[FieldSettings | None, str]:
+    """Return what kind of attribute a column of the item table is, or None, and the reason."""
+    if column.dtype.is_nested():
+        is_list = isinstance(column.dtype, pl.List)
+        return (FieldSettings(type="list", columns=(name,)), "a list") if is_list else (None, "has parts of its own")
+    written = text(column)
+    known = written.filter(written != "")
+    useless = _useless(known, name)
+    if useless:
+        return None, useless
+    if is_numeric(column):
+        wrong = len(known) - int(numbers(known).is_not_null().sum())
+        return FieldSettings(type="number", columns=(name,)), "numbers" + (f", but for {wrong}" if wrong else "")
+    for separator in SEPARATORS:
+        found = _labels_between(known, separator)
+        if found:
+            return FieldSettings(type="list", columns=(name,), separator=separator), found
+    if mean_length(known) >= LONG:
+        return None, "is a second long text"
+    return FieldSettings(type="text", columns=(name,)), f"{known.n_unique()} different words or names"
+
+
+def _useless(known: pl.Series, name: str) -> str:
+    """Return why a column tells nothing of items; "" where it may."""
+    if not len(known):
+        return "is empty"
+    if known.n_unique() == 1 and len(known) > 1:
+        return f"always says {known[0]!r:.40}"
+    if share(known.str.contains(_MARKUP.pattern)) > 1 / 2:
+        return f"holds addresses or markup, such as {known[0]!r:.40}"
+    if any(word in _ID_WORDS for word in words_of(name)) and known.n_unique() > MOSTLY * len(known):
+        return "is another id"
+    return ""
+
+
+def _labels_between(known: pl.Series, separator: str) -> str:
+    """Return what speaks for a list of labels between separators; "" where nothing does.
+
+    Labels are short and come back, alone or in company. A comma or slash also stands in sentences and names, so it has
+    to part labels that come back more often.
+    """
+    parts = labels(known, separator).explode().drop_nulls()
+    if share(known.str.contains(separator, literal=True)) < _PARTED or not len(parts):
+        return ""
+    again = len(parts) / parts.n_unique()
+    if again < (1.5 if separator in "|;" else 2.5) or mean_length(parts) > _LABEL:
+        return ""
+    return f"{parts.n_unique()} labels between {separator!r}, each {again:.1f} times"

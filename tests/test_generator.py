@@ -286,10 +286,10 @@ def test_the_instruction_is_read_once_and_forgotten_on_demand(tiny_recommender, 
     generator = tiny_recommender.generator
     generator.forget()
     before = generator.score(histories[:2])
-    kept = list(generator.model._kept)
+    kept = [entry.ids.tolist() for entry in generator.model.kept.shared]
     assert len(kept) == 1
     start = generator.encode(histories[0]).start
-    assert list(kept[0]) == generator.encode(histories[1]).ids[:start].tolist()
+    assert kept[0] == generator.encode(histories[1]).ids[:start].tolist()
     np.testing.assert_array_equal(generator.score(histories[:2]), before)
     generator.forget()
-    assert not generator.model._kept
+    assert not generator.model.kept.shared

@@ -30,22 +30,24 @@ class TableModel:
             row[sum(path) % self.vocabulary] = self.value
         return row
 
-    def prefill(self, ids):
-        self.passes += 1
-        return {"prompt": list(ids), "paths": []}, self.logits(ids, [])
+    def prefill(self, prompts):
+        return {"prompts": [list(ids) for ids in prompts], "nodes": []}, self.prefill_many(prompts)
 
     def prefill_many(self, prompts):
+        self.passes += 1
         return torch.stack([self.logits(ids, []) for ids in prompts])
 
-    def step(self, state, tokens, parents):
+    def step(self, state, tokens, parents, users):
         self.passes += 1
         self.nodes += len(tokens)
-        paths = state["paths"]
-        state["paths"] = paths + [
-            [*(paths[parent] if parent >= 0 else []), token]
-            for token, parent in zip(tokens.tolist(), parents.tolist(), strict=True)
-        ]
-        return torch.stack([self.logits(state["prompt"], path) for path in state["paths"][len(paths) :]])
+        assert (users.diff() >= 0).all()
+        old = state["nodes"]
+        new = []
+        for token, parent, user in zip(tokens.tolist(), parents.tolist(), users.tolist(), strict=True):
+            assert parent < 0 or old[parent][0] == user
+            new.append((user, [*(old[parent][1] if parent >= 0 else []), token]))
+        state["nodes"] = old + new
+        return torch.stack([self.logits(state["prompts"][user], path) for user, path in new])
 
 
 def brute_force(model, prompt, codes):

@@ -190,18 +190,46 @@ def test_scores_that_overflow_raise():
         search(Huge(3), [1], Trie.build(np.arange(3)[:, None], 3), 2)
 
 
-@given(catalogs(), st.integers(1, 20), st.integers(1, 4))
-@settings(max_examples=60, deadline=None)
-def test_many_at_once_are_as_one_at_a_time(catalog, n, users):
+@given(catalogs(), st.integers(1, 20), st.integers(1, 5), st.integers(1, 12), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_many_at_once_are_as_one_at_a_time(catalog, n, users, batch_tokens, beam):
     _, trie, allowed = catalog
-    model = TableModel(trie.vocabulary)
-    prompts = [[user] * (user + 1) for user in range(users)]
+    model, beams = TableModel(trie.vocabulary), n if beam else None
+    prompts = [[user] * (user % 3 + 1) for user in range(users)]
     each = None if allowed is None else np.stack([np.roll(allowed, user) for user in range(users)])
-    together = search_many(model, prompts, trie, n, each)
+    together = search_many(model, prompts, trie, n, each, beams=beams, batch_tokens=batch_tokens)
     for user, ranking in enumerate(together):
-        single = search(model, prompts[user], trie, n, None if each is None else each[user])
+        single = search(model, prompts[user], trie, n, None if each is None else each[user], beams=beams)
         assert ranking.rows.tolist() == single.rows.tolist()
         assert np.array_equal(ranking.scores, single.scores)
+
+
+@given(catalogs(), st.integers(1, 20), st.integers(1, 4), st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_what_is_excluded_is_as_if_it_were_not_allowed(catalog, n, users, alike):
+    codes, trie, allowed = catalog
+    random = np.random.default_rng(n)
+    exclude = [random.integers(len(codes), size=random.integers(0, 9)) for _ in range(users)]
+    permitted = np.ones((users, len(codes)), bool)
+    if allowed is not None:
+        permitted &= allowed if alike else np.stack([np.roll(allowed, user) for user in range(users)])
+    shared = allowed if alike or allowed is None else permitted.copy()
+    for user, rows in enumerate(exclude):
+        permitted[user, rows] = False
+    prompts = [[user] for user in range(users)]
+    model, subset = TableModel(trie.vocabulary), trie.subset(shared, exclude)
+    found = search_many(model, prompts, trie, n, subset)
+    twice = search_many(model, prompts, trie, n, trie.subset(trie.subset(subset, exclude), exclude))
+    expected = search_many(model, prompts, trie, n, permitted)
+    for own, again, ranking in zip(found, twice, expected, strict=True):
+        assert own.rows.tolist() == again.rows.tolist() == ranking.rows.tolist()
+
+
+def test_many_users_share_passes():
+    codes = np.stack(np.meshgrid(np.arange(9), np.arange(9), np.arange(9)), -1).reshape(-1, 3)
+    trie, model = Trie.build(codes, 9), TableModel(9)
+    search_many(model, [[user] for user in range(8)], trie, 5, beams=5)
+    assert model.passes == 3  # the prompts, and two levels
 
 
 def test_one_token_codes_need_the_prompt_alone():
@@ -267,6 +295,17 @@ def test_what_cannot_be_meant_is_refused():
     with pytest.raises(UsageError, match=r"bool\[5\]"):
         search_many(model, [[1]], trie, 3, np.ones((1, 4), dtype=bool))
     assert search_many(model, [], trie, 3) == []
+    for subset in (np.ones((2, 5), dtype=bool), trie.subset(None, [[1], [2]])):
+        with pytest.raises(UsageError, match="for 2 users, but 3"):
+            search_many(model, [[1]] * 3, trie, 3, subset)
+        with pytest.raises(UsageError, match="for 2 users, but 1"):
+            search(model, [1], trie, 3, subset)
+    with pytest.raises(UsageError, match="for 2 users, but 3"):
+        trie.subset(np.ones((2, 5), dtype=bool), [[1], [2], [3]])
+    with pytest.raises(UsageError, match="has 0 to 4"):
+        trie.subset(None, [[5]])
+    with pytest.raises(UsageError, match="another state of the catalog"):
+        search(model, [1], Trie.build(np.arange(5)[:, None], 5), 3, trie.subset())
 
 
 @given(st.integers(0, 10**6), st.integers(1, 30))

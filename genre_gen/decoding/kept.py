@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Sequence
 from threading import Lock
 from typing import NamedTuple, TypeAlias
+from weakref import ReferenceType, ref
 
 from torch import Tensor
 
@@ -41,6 +42,20 @@ class _Entry(NamedTuple):
         return int(differ[0, 0]) if len(differ) else size
 
 
+class _Weight(NamedTuple):
+    tensor: ReferenceType[Tensor]
+    address: int
+    version: int
+
+    def is_still(self, tensor: Tensor) -> bool:
+        return self.tensor() is tensor and (self.address, self.version) == (tensor.data_ptr(), _version(tensor))
+
+
+def _version(tensor: Tensor) -> int:
+    """Return how often a tensor was changed in place; tensors of inference mode do not count it."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
 class Kept:
     """A bounded memory of read beginnings; safe to use from several threads."""
 
@@ -50,7 +65,7 @@ class Kept:
         self.shared: list[_Entry] = []
         self.own: OrderedDict[Hashable, _Entry] = OrderedDict()
         self._bytes = 0
-        self._weights: tuple[tuple[int, int], ...] = ()
+        self._weights: list[_Weight] = []
         self._lock = Lock()
 
     def share(self, ids: Tensor, layers: KeysValues) -> None:
@@ -98,10 +113,11 @@ class Kept:
         Noticed are other tensors and every change in place that autograd counts (optimizers, ``load_state_dict``), but
         not one through ``.data``: call :meth:`clear` after that.
         """
-        present = tuple((one.data_ptr(), 0 if one.is_inference() else one._version) for one in weights)
-        if present != self._weights:
+        present = list(weights)
+        known = len(present) == len(self._weights)
+        if not (known and all(old.is_still(one) for old, one in zip(self._weights, present, strict=True))):
             self.clear()
-            self._weights = present
+            self._weights = [_Weight(ref(one), one.data_ptr(), _version(one)) for one in present]
 
     def clear(self) -> None:
         """Drop everything."""

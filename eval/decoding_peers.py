@@ -437,6 +437,41 @@ class RowProcessor(_ByGenerate):
         return {"logits_processor": [process]}
 
 
+class LLGuidance(_ByGenerate):
+    """A processor with an llguidance matcher for each row, made anew at each step so that beams may be reordered.
+
+    The grammar names tokens by their ids. A grammar of texts would admit code tokens spelt by other tokens.
+    """
+
+    def build(self) -> None:
+        """Compile the codes as alternatives."""
+        import llguidance
+        import llguidance.hf
+
+        self.reader = llguidance.hf.from_tokenizer(self.tokenizer)
+        codes = (self.codes + self.text).tolist()
+        grammar = "start: " + " | ".join(" ".join(f"<[{token}]>" for token in code) for code in codes)
+        self.matcher = llguidance.LLMatcher(self.reader, grammar, log_level=0)
+        if self.matcher.get_error():
+            raise RuntimeError(self.matcher.get_error())
+
+    def options(self, length: int) -> dict[str, Any]:
+        """Return the processor."""
+        import llguidance.torch as bitmask
+        import torch
+
+        def process(ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+            mask = bitmask.allocate_token_bitmask(len(ids), self.reader.vocab_size)
+            for row, own in enumerate(ids[:, length:].tolist()):
+                matcher = self.matcher.deep_copy()
+                matcher.consume_tokens(own)
+                bitmask.fill_next_token_bitmask(matcher, mask, row)
+            bitmask.apply_token_bitmask_inplace(scores, mask)
+            return scores
+
+        return {"logits_processor": [process]}
+
+
 class OurProcessor(_ByGenerate):
     """``generate`` with our processor: what the trie alone brings; scores over the code tokens."""
 
@@ -510,6 +545,7 @@ GENERATORS: dict[str, type[Generator]] = {
     "generate, our processor": OurProcessor,
     "generate, prefix_allowed_tokens_fn over dicts": PrefixFunction,
     "generate, per-row dict processor": RowProcessor,
+    "generate, llguidance matcher per row": LLGuidance,
     "Outlines choice, outlines_core": OutlinesCore,
     "Outlines choice, llguidance": OutlinesLLGuidance,
     "Outlines choice, xgrammar": OutlinesXGrammar,
@@ -517,6 +553,7 @@ GENERATORS: dict[str, type[Generator]] = {
 SAME_SCORES = (
     ("ours, whole vocabulary", "generate, prefix_allowed_tokens_fn over dicts"),
     ("ours, whole vocabulary", "generate, per-row dict processor"),
+    ("ours, whole vocabulary", "generate, llguidance matcher per row"),
     ("ours, restricted head", "generate, our processor"),
     ("ours, restricted head", "ours, and the prefix kept"),
 )

@@ -48,6 +48,7 @@ BEAMS = (1, 5, 20, 50, 200)
 PEER_BEAMS = (1, 20)
 MANY_BEAMS = 200  # asked of peers once, and for the real catalog alone
 USERS = (1, 4, 16, 64)
+PEER_ROUNDS = 3  # at most: ``generate`` takes seconds
 PICKS = 20  # of each of many users
 TOLERANCE = 1e-4
 
@@ -243,7 +244,7 @@ def measure_peers(bench: Bench) -> list[Row]:
 
 
 def _peers_at(bench: Bench, running: Mapping[str, Limited], size: int, beams: int) -> Iterator[Row]:
-    rounds = 1 if beams == MANY_BEAMS else bench.options.rounds
+    rounds = 1 if beams == MANY_BEAMS else min(bench.options.rounds, PEER_ROUNDS)
     prompts = next(iter(running.values())).call("prompts", rounds, bench.options.tokens)
     failed: dict[str, str] = {}
     questions = {name: Question(own, "ask", [(ids, beams) for ids in prompts]) for name, own in running.items()}

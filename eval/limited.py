@@ -70,7 +70,7 @@ class Limited:
         try:
             good, value = self._pipe.recv()
         except EOFError:
-            self.close()
+            self._process.join(timeout=5)
             raise GaveUpError(f"the process ended with code {self._process.exitcode}") from None
         if not good:
             raise GaveUpError(value)

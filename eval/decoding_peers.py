@@ -356,16 +356,9 @@ class OursInt8(OursPrefixKept):
 
     def build(self) -> None:
         """Quantize the layers, then build."""
-        import warnings
+        from genre_gen.llm.int8 import to_int8
 
-        import torch
-
-        quantize = getattr(torch.ao.quantization, "quantize_dynamic", None)
-        if quantize is None:
-            raise RuntimeError("this torch has no quantize_dynamic")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            self.model.model.layers = quantize(self.model.model.layers, {torch.nn.Linear}, torch.qint8)
+        self.model.model = to_int8(self.model.model)
         super().build()
 
 

@@ -383,7 +383,7 @@ class _ByGenerate(Generator):
             num_beams=beams,
             num_return_sequences=beams,
             do_sample=False,
-            length_penalty=0.0,
+            length_penalty=0.0 if beams > 1 else None,
             return_dict_in_generate=True,
             output_scores=True,
             **self.options(len(ids)),
@@ -507,7 +507,7 @@ class _ByOutlines(Generator):
         rows = [self.texts.get(text, -1) for text in found]
         if -1 in rows or len(set(rows)) < len(rows):
             valid = len({row for row in rows if row >= 0})
-            raise ValueError(f"{valid} of {beams} answers are different items of the catalog")
+            raise ValueError(f"only {valid} of {beams} answers are items of the catalog, each once")
         return self.codes[rows], [0.0] * len(rows)
 
 

@@ -165,11 +165,14 @@ class Bench:
         return running
 
     def by_turns(
-        self, questions: Mapping[Any, Question], rounds: int, failed: dict[str, str] | None = None
+        self, questions: Mapping[Any, Question], rounds: int, failed: dict[str, str] | None = None, warm: bool = False
     ) -> dict[Any, list[Any]]:
-        """Ask every question once in each round, after one round that does not count; who fails is asked no more."""
+        """Ask every question once in each round; who fails is asked no more.
+
+        Unless all are ``warm``, one round goes before that does not count.
+        """
         answers: dict[Any, list[Any]] = {name: [] for name in questions}
-        for turn in range(-1 if rounds > 1 else 0, rounds):
+        for turn in range(0 if warm else -1, rounds):
             for name in list(answers):
                 try:
                     answer = questions[name].ask(max(turn, 0))
@@ -248,7 +251,7 @@ def _peers_at(bench: Bench, running: Mapping[str, Limited], size: int, beams: in
     prompts = next(iter(running.values())).call("prompts", rounds, bench.options.tokens)
     failed: dict[str, str] = {}
     questions = {name: Question(own, "ask", [(ids, beams) for ids in prompts]) for name, own in running.items()}
-    found = bench.by_turns(questions, rounds, failed)
+    found = bench.by_turns(questions, rounds, failed, warm=beams != PEER_BEAMS[0])
     row: Row = {"items": size, "beams": beams}
     yield from (row | {"name": name, "failure": why} for name, why in failed.items())
     for name, answers in found.items():

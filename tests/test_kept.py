@@ -98,7 +98,13 @@ def change_of_module(model):
     model.model.norm = tiny_llama(vocabulary=TEXT + CODES).model.norm
 
 
-@pytest.mark.parametrize("change", [change_by_optimizer, change_by_loading, change_of_module])
+def change_in_the_same_place(model):
+    weight = model.model.norm.weight
+    weight.data.mul_(2)
+    model.model.norm.weight = torch.nn.Parameter(weight.data)
+
+
+@pytest.mark.parametrize("change", [change_by_optimizer, change_by_loading, change_of_module, change_in_the_same_place])
 def test_other_weights_forget_everything(model, change):
     tree = wrap(model)
     tree.keep(PREFIX)

@@ -329,3 +329,74 @@ def test_a_real_decoder_is_searched_exactly(seed, n):
     check_valid(ranking, n, len(codes), allowed)
     np.testing.assert_allclose(ranking.scores, np.sort(scores[allowed])[::-1][:n], atol=1e-4)
     np.testing.assert_allclose(ranking.scores, scores[ranking.rows], atol=1e-4)
+
+
+class HashModel:
+    """A step model whose logits are a hash of the path: for many users and nodes at once. Some paths are broken."""
+
+    def __init__(self, vocabulary, seed, broken=0.0):
+        self.salt, self.broken = seed % 1000 + 1, broken
+        self.columns = torch.arange(1, vocabulary + 1, dtype=torch.float64)
+
+    def logits(self, keys):
+        noise = torch.sin(keys[:, None].double() * self.columns) * 1e4
+        rows = 6 * (noise - noise.floor()).float()
+        rows[torch.frac(noise[:, 0].abs()) < self.broken] = float("nan")
+        return rows
+
+    def prefill_many(self, prompts):
+        return self.logits(torch.tensor([self.salt * (sum(ids) + 1) for ids in prompts]))
+
+    def prefill(self, prompts):
+        keys = torch.tensor([self.salt * (sum(ids) + 1) for ids in prompts])
+        return {"prompts": keys, "keys": keys.new_zeros(0)}, self.logits(keys)
+
+    def step(self, state, tokens, parents, users):
+        above = torch.where(
+            parents < 0, state["prompts"][users], state["keys"][parents.clamp(min=0)] if len(state["keys"]) else 0
+        )
+        keys = (above * 131 + tokens + 1) % 1_000_003
+        state["keys"] = torch.cat([state["keys"], keys])
+        return self.logits(keys)
+
+
+def random_prefix_free(random, most, vocabulary, length):
+    """Random codes: sorted, each cut where it first differs from both its neighbours, or a little later."""
+    codes = np.unique(random.integers(vocabulary, size=(most, length)), axis=0)
+    alike = np.zeros(len(codes) + 1, dtype=np.int64)
+    alike[1:-1] = (codes[1:] == codes[:-1]).cumprod(axis=1).sum(axis=1)
+    needed = np.maximum(alike[1:], alike[:-1]) + 1
+    keep = np.minimum(length, needed + random.integers(0, 2, size=len(codes)))
+    codes[np.arange(length) >= keep[:, None]] = -1
+    return random.permutation(codes)
+
+
+def test_a_hundred_thousand_places_without_one_that_is_wrong():
+    places = refused = 0
+    for seed in range(100):
+        random = np.random.default_rng(seed)
+        length = int(random.integers(1, 5))
+        codes = random_prefix_free(random, int(random.integers(30, 2000)), 40, length)
+        trie, users, n = Trie.build(codes, 40), 64, int(random.integers(1, 90))
+        allowed = random.random((users, len(codes))) < random.random((users, 1))
+        allowed[random.random(users) < 0.05] = False
+        exclude = [random.integers(len(codes), size=random.integers(0, 40)) for _ in range(users)]
+        model = HashModel(40, seed, broken=random.choice([0.0, 1e-4, 1e-2]))
+        prompts = [[user, *[7] * random.integers(0, 5)] for user in range(users)]
+        beams = n if seed % 2 else None
+        for user, rows in enumerate(exclude):
+            allowed[user, rows] &= seed % 3 > 0
+        subset = trie.subset(allowed, exclude)
+        for user, rows in enumerate(exclude):
+            allowed[user, rows] = False
+        try:
+            rankings = search_many(model, prompts, trie, n, subset, beams=beams)
+        except DecodingError:
+            assert model.broken
+            refused += 1
+            continue
+        for user, ranking in enumerate(rankings):
+            check_valid(ranking, n, len(codes), allowed[user])
+            places += len(ranking)
+    assert places >= 100_000
+    assert 0 < refused < 60

@@ -14,6 +14,7 @@ from threading import Lock
 from typing import NamedTuple, TypeAlias
 from weakref import ReferenceType, ref
 
+import torch
 from torch import Tensor
 
 KeysValues: TypeAlias = Sequence[tuple[Tensor, Tensor]]
@@ -21,19 +22,28 @@ KeysValues: TypeAlias = Sequence[tuple[Tensor, Tensor]]
 
 
 class Beginning(NamedTuple):
-    """The first tokens of a prompt, read already."""
+    """The first tokens of a prompt, read already.
+
+    Attributes:
+        length: how many.
+        layers: their keys and values.
+        logits: where these are the whole prompt, what the model answered: the same request gets the same bits.
+    """
 
     length: int
     layers: KeysValues
+    logits: Tensor | None = None
 
 
 class _Entry(NamedTuple):
     ids: Tensor
     layers: KeysValues
+    logits: Tensor | None = None
 
     @property
     def nbytes(self) -> int:
-        return sum(part.nbytes for layer in self.layers for part in layer)
+        logits = 0 if self.logits is None else self.logits.nbytes
+        return sum(part.nbytes for layer in self.layers for part in layer) + logits
 
     def common(self, ids: Tensor) -> int:
         """Return how many tokens ``ids`` begin alike, and at least one token fewer than they have."""
@@ -74,9 +84,9 @@ class Kept:
             self.shared = [*(entry for entry in self.shared if entry.ids.tolist() != ids.tolist()), _Entry(ids, layers)]
             self.shared.sort(key=lambda entry: -len(entry.ids))
 
-    def put(self, user: Hashable, ids: Tensor, layers: KeysValues) -> None:
-        """Keep a user's last prompt."""
-        entry = _Entry(ids, layers)
+    def put(self, user: Hashable, ids: Tensor, layers: KeysValues, logits: Tensor | None = None) -> None:
+        """Keep a user's last prompt, and what the model answered."""
+        entry = _Entry(ids, layers, logits)
         with self._lock:
             self._drop(user)
             self.own[user] = entry
@@ -102,6 +112,8 @@ class Kept:
                 return best
             self.own.move_to_end(user)
             entry, (ids,) = self.own[user], prompts
+        if entry.logits is not None and torch.equal(entry.ids, ids):
+            return Beginning(len(ids), entry.layers, entry.logits)
         length = entry.common(ids)
         if length <= best.length:
             return best

@@ -67,8 +67,8 @@ class TreeModel:
             embed: input embeddings ``[..., hidden]`` of ids ``[...]``, text and code alike.
             head: logits ``[..., code vocabulary]`` of hidden states ``[..., hidden]``.
             first_code: the id of code token 0.
-            weights: the tensors that keys and values depend on, to notice when they change; by default those of the
-                backbone, which must then hold the embeddings too.
+            weights: the tensors that answers depend on, to notice when they change; by default those of the backbone,
+                which must then hold the embeddings and the head's too.
             kept_bytes: most memory for users' kept prompts (see :meth:`of`).
 
         Raises:
@@ -177,9 +177,9 @@ class TreeModel:
         self.kept.check(self.weights())
         kept = self.kept.find(every, user)
         cache = self._cache(kept.layers, len(every))
-        logits = self._answer(every, kept.length, cache)
-        if user is not None:
-            self.kept.put(user, every[0], _layers(cache))
+        logits = self._answer(every, kept.length, cache) if kept.logits is None else kept.logits
+        if user is not None and kept.logits is None:
+            self.kept.put(user, every[0], _layers(cache), logits)
         lengths = torch.tensor([len(ids) for ids in every], device=self.device)
         width = int(lengths.max())
         positions = torch.arange(width, device=self.device).expand(len(every), -1)

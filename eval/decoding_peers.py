@@ -281,17 +281,6 @@ class OursRestricted(Ours):
         return hidden @ self.model.lm_head.weight[self.text :].T
 
 
-class OursExact(OursRestricted):
-    """The exact search: the best items whatever their beginnings; as many as ``beams``."""
-
-    def answer(self, ids: list[int], beams: int) -> tuple[Codes, list[float]]:
-        """Search."""
-        from genre_gen.decoding.search import search
-
-        found = search(self.tree, ids, self.trie, beams)
-        return self.codes[found.rows], found.scores.tolist()
-
-
 class OursPrefixKept(OursRestricted):
     """The same, with the instruction's keys and values kept."""
 
@@ -534,7 +523,6 @@ GENERATORS: dict[str, type[Generator]] = {
     "ours, restricted head": OursRestricted,
     "ours, and the prefix kept": OursPrefixKept,
     "ours, and int8": OursInt8,
-    "ours, exact search": OursExact,
     "generate, our processor": OurProcessor,
     "generate, prefix_allowed_tokens_fn over dicts": PrefixFunction,
     "generate, per-row dict processor": RowProcessor,

@@ -1,7 +1,7 @@
 """What does it cost to keep a language model to a catalog? Ours and the field's ways, on one model, in one run.
 
     python eval/decoding_speed.py [--parts trie search peers users] [--items 1700 10000 ...] [--quick]
-        [--model smollm2-135m] [--threads 2] [--rounds 5] [--seconds 120] [--megabytes 4000]
+        [--model smollm2-135m] [--threads 2] [--rounds 5] [--seconds 90] [--megabytes 4000]
         [--json eval/results/decoding_speed.json]
 
 * trie: build time, bytes per item, and microseconds per step of ways to store the codes, without a model;
@@ -81,7 +81,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--tokens", type=int, default=150, help="tokens of the longest prompt")
     parser.add_argument("--threads", type=int, default=2, help="of torch and BLAS, in each process")
     parser.add_argument("--rounds", type=int, help="times that everything is asked, by turns [5; 2 with --quick]")
-    parser.add_argument("--seconds", type=float, help="limit of each call [120; 30 with --quick]")
+    parser.add_argument("--seconds", type=float, help="limit of each call [90; 30 with --quick]")
     parser.add_argument("--megabytes", type=float, default=4000, help="limit of each process's memory")
     parser.add_argument("--quick", action="store_true", help="small catalogs and few rounds")
     parser.add_argument("--json", type=Path, default=Path("eval/results/decoding_speed.json"))
@@ -91,7 +91,7 @@ def parse() -> argparse.Namespace:
     options.beams = options.beams or ((1, 20) if quick else BEAMS)
     options.users = options.users or ((1, 4) if quick else USERS)
     options.rounds = options.rounds or (2 if quick else 5)
-    options.seconds = options.seconds or (30 if quick else 120)
+    options.seconds = options.seconds or (30 if quick else 90)
     return options
 
 

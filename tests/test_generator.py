@@ -286,10 +286,39 @@ def test_the_instruction_is_read_once_and_forgotten_on_demand(tiny_recommender, 
     generator = tiny_recommender.generator
     generator.forget()
     before = generator.score(histories[:2])
-    kept = list(generator.model._kept)
+    kept = [entry.ids.tolist() for entry in generator.model.kept.shared]
     assert len(kept) == 1
     start = generator.encode(histories[0]).start
-    assert list(kept[0]) == generator.encode(histories[1]).ids[:start].tolist()
+    assert kept[0] == generator.encode(histories[1]).ids[:start].tolist()
     np.testing.assert_array_equal(generator.score(histories[:2]), before)
     generator.forget()
-    assert not generator.model._kept
+    assert not generator.model.kept.shared
+
+
+def test_a_known_user_s_prompt_is_read_on_from_the_last_event(mixed, histories):
+    generator = mixed.generator
+    history = next(own for own in histories if 3 <= len(own) <= generator.data.domain.model.max_history)
+    earlier = history.slice(0, len(history) - 1)
+    generator.generate(earlier, 5)
+    assert list(generator.model.kept.own) == [history.user]
+    before = generator.model.kept.own[history.user].ids
+    found = generator.generate(history, 5)
+    after = generator.model.kept.own[history.user]
+    assert len(after.ids) == len(before) + 1
+    stranger = replace(history, user=None)
+    alone = generator.generate(stranger, 5)
+    assert found.rows.tolist() == alone.rows.tolist()
+    np.testing.assert_allclose(found.scores, alone.scores, atol=1e-4)
+    generator.score(histories[:3])
+    assert list(generator.model.kept.own) == [history.user]  # strangers and batches leave nothing behind
+
+
+def test_training_makes_the_generator_forget(mixed, histories):
+    generator = mixed.generator
+    before = generator.score(histories[:1])
+    with torch.no_grad():
+        generator.llm.code_embedding.mul_(1.5)
+    after = generator.score(histories[:1])
+    assert np.abs(after - before).max() > 0.01
+    generator.forget()
+    np.testing.assert_allclose(generator.score(histories[:1]), after, atol=1e-5)

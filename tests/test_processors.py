@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genre_gen.codes.base import Codes
+from genre_gen.decoding.live import LiveTrie
 from genre_gen.decoding.processors import FAILED, CatalogLogitsProcessor, CatalogOutlinesProcessor, Constraint
-from genre_gen.decoding.search import search
+from genre_gen.decoding.search import search, search_many
 from genre_gen.decoding.tree import TreeModel
 from genre_gen.decoding.trie import Trie
 from genre_gen.errors import UsageError
@@ -106,6 +107,28 @@ def test_batches_of_users_with_their_own_items(seed, length, sample, users):
         real = own > FAILED / 2
         ours = search(tree_model(model), prompts[user], trie, 4, allowed[user], beams=4)
         assert_same(rows[user][real], own[real], ours)
+
+
+@given(st.integers(0, 10**6), st.integers(2, 6))
+@settings(max_examples=15, deadline=None)
+def test_a_catalog_that_changed_and_items_that_users_have_had(seed, beams):
+    """Items that came are found, items that left or were excluded are not: as the search has it."""
+    random = np.random.default_rng(seed)
+    codes = random_codes(random, 40, 2)
+    half = len(codes) // 2
+    trie = LiveTrie.of(Trie.build(codes[:half], CODES)).insert(codes[half:]).remove(np.array([0, half]))
+    model = tiny_llama(vocabulary=TEXT + CODES, seed=seed)
+    prompts = [random.integers(3, TEXT, size=size).tolist() for size in (7, 4)]
+    subset = trie.subset(None, [random.integers(len(codes), size=5) for _ in prompts])
+    constraint = Constraint(trie, TEXT, EOS, subset)
+    generated, scores = generate(
+        model, constraint, prompts, 2, num_beams=beams, num_return_sequences=beams, do_sample=False
+    )
+    rows, scores = constraint.rows(generated).reshape(2, beams), scores.reshape(2, beams).numpy()
+    ours = search_many(tree_model(model), prompts, trie, beams, subset, beams=beams)
+    for user in range(2):
+        assert not np.isin([0, half], rows[user]).any()
+        assert_same(rows[user], scores[user], ours[user])
 
 
 def test_greedy_takes_the_best_token_at_each_level():

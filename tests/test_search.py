@@ -30,22 +30,24 @@ class TableModel:
             row[sum(path) % self.vocabulary] = self.value
         return row
 
-    def prefill(self, ids):
-        self.passes += 1
-        return {"prompt": list(ids), "paths": []}, self.logits(ids, [])
+    def prefill(self, prompts):
+        return {"prompts": [list(ids) for ids in prompts], "nodes": []}, self.prefill_many(prompts)
 
     def prefill_many(self, prompts):
+        self.passes += 1
         return torch.stack([self.logits(ids, []) for ids in prompts])
 
-    def step(self, state, tokens, parents):
+    def step(self, state, tokens, parents, users):
         self.passes += 1
         self.nodes += len(tokens)
-        paths = state["paths"]
-        state["paths"] = paths + [
-            [*(paths[parent] if parent >= 0 else []), token]
-            for token, parent in zip(tokens.tolist(), parents.tolist(), strict=True)
-        ]
-        return torch.stack([self.logits(state["prompt"], path) for path in state["paths"][len(paths) :]])
+        assert (users.diff() >= 0).all()
+        old = state["nodes"]
+        new = []
+        for token, parent, user in zip(tokens.tolist(), parents.tolist(), users.tolist(), strict=True):
+            assert parent < 0 or old[parent][0] == user
+            new.append((user, [*(old[parent][1] if parent >= 0 else []), token]))
+        state["nodes"] = old + new
+        return torch.stack([self.logits(state["prompts"][user], path) for user, path in new])
 
 
 def brute_force(model, prompt, codes):
@@ -188,18 +190,46 @@ def test_scores_that_overflow_raise():
         search(Huge(3), [1], Trie.build(np.arange(3)[:, None], 3), 2)
 
 
-@given(catalogs(), st.integers(1, 20), st.integers(1, 4))
-@settings(max_examples=60, deadline=None)
-def test_many_at_once_are_as_one_at_a_time(catalog, n, users):
+@given(catalogs(), st.integers(1, 20), st.integers(1, 5), st.integers(1, 12), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_many_at_once_are_as_one_at_a_time(catalog, n, users, batch_tokens, beam):
     _, trie, allowed = catalog
-    model = TableModel(trie.vocabulary)
-    prompts = [[user] * (user + 1) for user in range(users)]
+    model, beams = TableModel(trie.vocabulary), n if beam else None
+    prompts = [[user] * (user % 3 + 1) for user in range(users)]
     each = None if allowed is None else np.stack([np.roll(allowed, user) for user in range(users)])
-    together = search_many(model, prompts, trie, n, each)
+    together = search_many(model, prompts, trie, n, each, beams=beams, batch_tokens=batch_tokens)
     for user, ranking in enumerate(together):
-        single = search(model, prompts[user], trie, n, None if each is None else each[user])
+        single = search(model, prompts[user], trie, n, None if each is None else each[user], beams=beams)
         assert ranking.rows.tolist() == single.rows.tolist()
         assert np.array_equal(ranking.scores, single.scores)
+
+
+@given(catalogs(), st.integers(1, 20), st.integers(1, 4), st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_what_is_excluded_is_as_if_it_were_not_allowed(catalog, n, users, alike):
+    codes, trie, allowed = catalog
+    random = np.random.default_rng(n)
+    exclude = [random.integers(len(codes), size=random.integers(0, 9)) for _ in range(users)]
+    permitted = np.ones((users, len(codes)), bool)
+    if allowed is not None:
+        permitted &= allowed if alike else np.stack([np.roll(allowed, user) for user in range(users)])
+    shared = allowed if alike or allowed is None else permitted.copy()
+    for user, rows in enumerate(exclude):
+        permitted[user, rows] = False
+    prompts = [[user] for user in range(users)]
+    model, subset = TableModel(trie.vocabulary), trie.subset(shared, exclude)
+    found = search_many(model, prompts, trie, n, subset)
+    twice = search_many(model, prompts, trie, n, trie.subset(trie.subset(subset, exclude), exclude))
+    expected = search_many(model, prompts, trie, n, permitted)
+    for own, again, ranking in zip(found, twice, expected, strict=True):
+        assert own.rows.tolist() == again.rows.tolist() == ranking.rows.tolist()
+
+
+def test_many_users_share_passes():
+    codes = np.stack(np.meshgrid(np.arange(9), np.arange(9), np.arange(9)), -1).reshape(-1, 3)
+    trie, model = Trie.build(codes, 9), TableModel(9)
+    search_many(model, [[user] for user in range(8)], trie, 5, beams=5)
+    assert model.passes == 3  # the prompts, and two levels
 
 
 def test_one_token_codes_need_the_prompt_alone():
@@ -265,6 +295,17 @@ def test_what_cannot_be_meant_is_refused():
     with pytest.raises(UsageError, match=r"bool\[5\]"):
         search_many(model, [[1]], trie, 3, np.ones((1, 4), dtype=bool))
     assert search_many(model, [], trie, 3) == []
+    for subset in (np.ones((2, 5), dtype=bool), trie.subset(None, [[1], [2]])):
+        with pytest.raises(UsageError, match="for 2 users, but 3"):
+            search_many(model, [[1]] * 3, trie, 3, subset)
+        with pytest.raises(UsageError, match="for 2 users, but 1"):
+            search(model, [1], trie, 3, subset)
+    with pytest.raises(UsageError, match="for 2 users, but 3"):
+        trie.subset(np.ones((2, 5), dtype=bool), [[1], [2], [3]])
+    with pytest.raises(UsageError, match="has 0 to 4"):
+        trie.subset(None, [[5]])
+    with pytest.raises(UsageError, match="another state of the catalog"):
+        search(model, [1], Trie.build(np.arange(5)[:, None], 5), 3, trie.subset())
 
 
 @given(st.integers(0, 10**6), st.integers(1, 30))
@@ -288,3 +329,74 @@ def test_a_real_decoder_is_searched_exactly(seed, n):
     check_valid(ranking, n, len(codes), allowed)
     np.testing.assert_allclose(ranking.scores, np.sort(scores[allowed])[::-1][:n], atol=1e-4)
     np.testing.assert_allclose(ranking.scores, scores[ranking.rows], atol=1e-4)
+
+
+class HashModel:
+    """A step model whose logits are a hash of the path: for many users and nodes at once. Some paths are broken."""
+
+    def __init__(self, vocabulary, seed, broken=0.0):
+        self.salt, self.broken = seed % 1000 + 1, broken
+        self.columns = torch.arange(1, vocabulary + 1, dtype=torch.float64)
+
+    def logits(self, keys):
+        noise = torch.sin(keys[:, None].double() * self.columns) * 1e4
+        rows = 6 * (noise - noise.floor()).float()
+        rows[torch.frac(noise[:, 0].abs()) < self.broken] = float("nan")
+        return rows
+
+    def prefill_many(self, prompts):
+        return self.logits(torch.tensor([self.salt * (sum(ids) + 1) for ids in prompts]))
+
+    def prefill(self, prompts):
+        keys = torch.tensor([self.salt * (sum(ids) + 1) for ids in prompts])
+        return {"prompts": keys, "keys": keys.new_zeros(0)}, self.logits(keys)
+
+    def step(self, state, tokens, parents, users):
+        above = torch.where(
+            parents < 0, state["prompts"][users], state["keys"][parents.clamp(min=0)] if len(state["keys"]) else 0
+        )
+        keys = (above * 131 + tokens + 1) % 1_000_003
+        state["keys"] = torch.cat([state["keys"], keys])
+        return self.logits(keys)
+
+
+def random_prefix_free(random, most, vocabulary, length):
+    """Random codes: sorted, each cut where it first differs from both its neighbours, or a little later."""
+    codes = np.unique(random.integers(vocabulary, size=(most, length)), axis=0)
+    alike = np.zeros(len(codes) + 1, dtype=np.int64)
+    alike[1:-1] = (codes[1:] == codes[:-1]).cumprod(axis=1).sum(axis=1)
+    needed = np.maximum(alike[1:], alike[:-1]) + 1
+    keep = np.minimum(length, needed + random.integers(0, 2, size=len(codes)))
+    codes[np.arange(length) >= keep[:, None]] = -1
+    return random.permutation(codes)
+
+
+def test_a_hundred_thousand_places_without_one_that_is_wrong():
+    places = refused = 0
+    for seed in range(100):
+        random = np.random.default_rng(seed)
+        length = int(random.integers(1, 5))
+        codes = random_prefix_free(random, int(random.integers(30, 2000)), 40, length)
+        trie, users, n = Trie.build(codes, 40), 64, int(random.integers(1, 90))
+        allowed = random.random((users, len(codes))) < random.random((users, 1))
+        allowed[random.random(users) < 0.05] = False
+        exclude = [random.integers(len(codes), size=random.integers(0, 40)) for _ in range(users)]
+        model = HashModel(40, seed, broken=random.choice([0.0, 1e-4, 1e-2]))
+        prompts = [[user, *[7] * random.integers(0, 5)] for user in range(users)]
+        beams = n if seed % 2 else None
+        for user, rows in enumerate(exclude):
+            allowed[user, rows] &= seed % 3 > 0
+        subset = trie.subset(allowed, exclude)
+        for user, rows in enumerate(exclude):
+            allowed[user, rows] = False
+        try:
+            rankings = search_many(model, prompts, trie, n, subset, beams=beams)
+        except DecodingError:
+            assert model.broken
+            refused += 1
+            continue
+        for user, ranking in enumerate(rankings):
+            check_valid(ranking, n, len(codes), allowed[user])
+            places += len(ranking)
+    assert places >= 100_000
+    assert 0 < refused < 60

@@ -9,7 +9,8 @@ from fakes import tiny_llama
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genre_gen.decoding.tree import TreeModel, _batches
+from genre_gen.decoding.search import length_groups
+from genre_gen.decoding.tree import TreeModel
 from genre_gen.errors import ConfigError, UsageError
 
 TEXT, CODES = 60, 12  # ids 0-59 are text, 60-71 code tokens
@@ -63,29 +64,37 @@ def alone(model, ids, first_code: int = TEXT):
     return hidden @ model.lm_head.weight[first_code:].T
 
 
-def random_tree(random, sizes):
-    """Return for each step its tokens and parents, and the path of every node."""
-    paths: list[list[int]] = []
-    steps = []
+def random_tree(random, sizes, users=1):
+    """Return for each step its tokens, parents and users, and the user and path of every node.
+
+    A user who has no node in a step has none from then on, as in a search.
+    """
+    nodes: list[tuple[int, list[int]]] = []
+    steps, present = [], np.arange(users)
     for size in sizes:
-        parents = random.integers(-1, len(paths), size=size)
-        tokens = random.integers(CODES, size=size)
-        paths += [
-            [*(paths[parent] if parent >= 0 else []), token] for parent, token in zip(parents, tokens, strict=True)
-        ]
-        steps.append((torch.as_tensor(tokens), torch.as_tensor(parents)))
-    return steps, paths
+        own = np.sort(random.choice(present, size=size))
+        present = np.unique(own)
+        new, parents = [], []
+        for user, token in zip(own.tolist(), random.integers(CODES, size=size).tolist(), strict=True):
+            parent = int(random.choice([-1, *(k for k, (other, _) in enumerate(nodes) if other == user)]))
+            parents.append(parent)
+            new.append((user, [*(nodes[parent][1] if parent >= 0 else []), token]))
+        nodes += new
+        steps.append((torch.tensor([path[-1] for _, path in new]), torch.tensor(parents), torch.as_tensor(own)))
+    return steps, nodes
 
 
-def check(model, prompt, sizes, tree=None):
-    random = np.random.default_rng(len(prompt))
+def check(model, prompts, sizes, tree=None, seed=0):
+    random = np.random.default_rng(seed)
     tree = tree or wrap(model)
-    steps, paths = random_tree(random, sizes)
-    state, logits = tree.prefill(prompt)
-    torch.testing.assert_close(logits, alone(model, prompt), atol=1e-4, rtol=1e-4)
+    steps, nodes = random_tree(random, sizes, len(prompts))
+    state, logits = tree.prefill(prompts)
+    for prompt, answer in zip(prompts, logits, strict=True):
+        torch.testing.assert_close(answer, alone(model, prompt), atol=1e-4, rtol=1e-4)
     answers = torch.cat([tree.step(state, *step) for step in steps])
-    for path, answer in zip(paths, answers, strict=True):
-        torch.testing.assert_close(answer, alone(model, [*prompt, *(TEXT + k for k in path)]), atol=1e-4, rtol=1e-4)
+    for (user, path), answer in zip(nodes, answers, strict=True):
+        expected = alone(model, [*prompts[user], *(TEXT + k for k in path)])
+        torch.testing.assert_close(answer, expected, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
@@ -96,22 +105,30 @@ def test_every_node_is_as_if_it_were_alone(name, attention):
     model = family(name)
     model.set_attn_implementation(attention)
     prompt = np.random.default_rng(1).integers(TEXT, size=19).tolist()
-    check(model, prompt, sizes=[5, 1, 8])
+    check(model, [prompt], sizes=[5, 1, 8])
+    many = [prompt, prompt[:12], prompt[:3], prompt[5:]]
+    check(model, many, sizes=[9, 8, 6, 2])
     kept = wrap(model)
     kept.keep(prompt[:11])
-    check(model, prompt, sizes=[4, 4], tree=kept)
-    many = [prompt, prompt[:12], prompt[:3], prompt[5:]]
+    check(model, [prompt], sizes=[4, 4], tree=kept)
+    check(model, [prompt, prompt[:12]], sizes=[4, 4], tree=kept)
+    check(model, [[*prompt, 5, 6]], sizes=[4, 4], tree=kept.of("ann"))
+    check(model, [[*prompt, 5, 7, 8]], sizes=[4, 4], tree=kept.of("ann"))
     together = kept.prefill_many(many)
     assert together.shape == (4, CODES)
     for ids, logits in zip(many, together, strict=True):
         torch.testing.assert_close(logits, alone(model, ids), atol=1e-4, rtol=1e-4)
 
 
-@given(length=st.integers(1, 20), sizes=st.lists(st.integers(1, 6), min_size=1, max_size=4))
-@settings(max_examples=25, deadline=None)
-def test_any_tree(length, sizes):
+@given(
+    lengths=st.lists(st.integers(1, 20), min_size=1, max_size=4),
+    sizes=st.lists(st.integers(1, 8), min_size=1, max_size=4),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=40, deadline=None)
+def test_any_trees(lengths, sizes, seed):
     model = tiny_llama(vocabulary=TEXT + CODES)
-    check(model, np.random.default_rng(length).integers(TEXT, size=length).tolist(), sizes)
+    check(model, [np.random.default_rng(k).integers(TEXT, size=k).tolist() for k in lengths], sizes, seed=seed)
 
 
 def test_requests_do_not_change_what_is_kept():
@@ -121,10 +138,10 @@ def test_requests_do_not_change_what_is_kept():
     tree.keep(prefix)
     tree.keep(prefix[:2])
     for _ in range(2):
-        check(model, [*prefix, 5, 6], sizes=[3, 3], tree=tree)
-        check(model, [*prefix[:2], 7], sizes=[3], tree=tree)
-    check(model, prefix, sizes=[3], tree=tree)  # nothing follows the prefix: it cannot be used whole
-    check(model, other, sizes=[3], tree=tree)
+        check(model, [[*prefix, 5, 6]], sizes=[3, 3], tree=tree)
+        check(model, [[*prefix[:2], 7]], sizes=[3], tree=tree)
+    check(model, [prefix], sizes=[3], tree=tree)  # nothing follows the prefix: it cannot be used whole
+    check(model, [other], sizes=[3], tree=tree)
 
 
 def test_what_is_kept_is_used_until_forgotten():
@@ -135,17 +152,17 @@ def test_what_is_kept_is_used_until_forgotten():
         lambda module, args, given, output: read.append(given["inputs_embeds"].shape[1]), with_kwargs=True
     )
     tree.keep([1, 2, 3, 4])
-    tree.prefill([1, 2, 3, 4, 5])
+    tree.prefill([[1, 2, 3, 4, 5]])
     tree.prefill_many([[1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 6]])
     tree.prefill_many([[1, 2, 3, 4, 5], [7]])
     tree.forget()
-    tree.prefill([1, 2, 3, 4, 5])
+    tree.prefill([[1, 2, 3, 4, 5]])
     assert read == [4, 1, 2, 5, 5]
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=30), st.integers(1, 200))
-def test_batches_hold_every_prompt_once_and_fit(lengths, most):
-    groups = _batches(lengths, most)
+def test_groups_hold_every_prompt_once_and_fit(lengths, most):
+    groups = length_groups(lengths, most)
     assert sorted(k for group in groups for k in group) == list(range(len(lengths)))
     for group in groups:
         assert len(group) == 1 or len(group) * max(lengths[k] for k in group) <= most
@@ -158,14 +175,14 @@ def test_decoders_that_cannot_are_refused():
         wrap(model)
     model.config.layer_types = None
     tree = wrap(model)
-    state, _ = tree.prefill([1, 2])
+    state, _ = tree.prefill([[1, 2]])
     model.config._attn_implementation = "flash_attention_2"
     with pytest.raises(ConfigError, match="flash_attention_2"):
-        tree.step(state, torch.tensor([1]), torch.tensor([-1]))
+        tree.step(state, torch.tensor([1]), torch.tensor([-1]), torch.tensor([0]))
 
 
 def test_an_empty_prompt_is_refused():
     tree = wrap(tiny_llama(vocabulary=TEXT + CODES))
-    for read in (tree.keep, tree.prefill, lambda ids: tree.prefill_many([[1], ids])):
+    for read in (tree.keep, lambda ids: tree.prefill([ids]), lambda ids: tree.prefill_many([[1], ids])):
         with pytest.raises(UsageError, match="empty prompt"):
             read([])

@@ -143,6 +143,53 @@ def test_allowed_of_another_catalog_is_refused():
         trie.counts(np.ones(2, dtype=np.int64))
 
 
+@given(code_lists())
+@settings(max_examples=50, deadline=None)
+def test_codes_can_be_read_back(codes):
+    trie = Trie.build(pad(codes), VOCABULARY)
+    assert trie.codes().tolist() == pad(codes)[trie.rows].tolist()
+    assert trie.position(trie.rows).tolist() == list(range(len(codes)))
+
+
+@pytest.mark.parametrize("vocabulary", [2, 255, 2**21 - 1, 2**31 - 1])
+def test_tokens_of_any_size_are_sorted(vocabulary):
+    """However many tokens fit into one number when codes are sorted."""
+    random = np.random.default_rng(vocabulary)
+    codes = np.unique(random.integers(max(0, vocabulary - 3), vocabulary, size=(50, 9)), axis=0)
+    shuffled = random.permutation(len(codes))
+    trie = Trie.build(codes[shuffled], vocabulary)
+    assert trie.codes().tolist() == codes.tolist()
+    assert trie.rows.tolist() == np.argsort(shuffled).tolist()
+
+
+def test_a_saved_trie_stays_in_its_file(tmp_path):
+    file = tmp_path / "trie.safetensors"
+    trie = Trie.build(np.random.default_rng(0).permutation(1000)[:, None] // [100, 10, 1] % 10, 10)
+    trie.save(file)
+    loaded = Trie.load(file)
+    assert not loaded.tokens.flags.owndata
+    for name, array in trie.arrays().items():
+        assert np.array_equal(array, loaded.arrays()[name])
+    assert trie.nbytes == 4 * (1111 * 4 + 1 + 1000)
+    broken = bytearray(file.read_bytes())
+    broken[-5] ^= 1
+    file.write_bytes(broken)
+    with pytest.raises(CheckpointError, match="damaged"):
+        Trie.load(file)
+    file.write_bytes(broken[:100])
+    with pytest.raises(CheckpointError, match="no trie can be read"):
+        Trie.load(file)
+    with pytest.raises(CheckpointError, match="no trie can be read"):
+        Trie.load(tmp_path / "none.safetensors")
+
+
+def test_rows_need_not_be_those_of_the_codes():
+    trie = Trie.build(np.array([[1], [0]]), 2, np.array([4, 2]), 6)
+    assert (trie.n_items, trie.size, trie.rows.tolist()) == (2, 6, [2, 4])
+    assert trie.counts(np.array([True, True, True, True, False, True])).tolist() == [1, 1, 0]
+    assert trie.position(np.arange(6)).tolist() == [-1, -1, 0, -1, 1, -1]
+
+
 def test_a_trie_that_lacks_an_array_is_refused():
     arrays = Trie.build(np.array([[0], [1]]), VOCABULARY).arrays()
     del arrays["rows"]

@@ -22,7 +22,7 @@ from outlines.processors import OutlinesLogitsProcessor
 from torch import Tensor
 from transformers import LogitsProcessor
 
-from genre_gen.decoding.trie import NOWHERE, Ints, Trie
+from genre_gen.decoding.base import NOWHERE, ROOT, Allowed, CatalogTrie, Ints
 from genre_gen.errors import UsageError
 
 FAILED = -1e9
@@ -32,9 +32,7 @@ FAILED = -1e9
 class Constraint:
     """What both adapters share: from the tokens since the prompt to the scores of the next token."""
 
-    def __init__(
-        self, trie: Trie, first_code: int, eos_token_id: int, allowed: NDArray[np.bool_] | None = None
-    ) -> None:
+    def __init__(self, trie: CatalogTrie, first_code: int, eos_token_id: int, allowed: Allowed = None) -> None:
         """Prepare the constraint of one request or of a batch.
 
         Args:
@@ -42,7 +40,8 @@ class Constraint:
             first_code: the model's id of code token 0; the other code tokens follow.
             eos_token_id: the model's end token.
             allowed: bool ``[n_items]`` for all rows alike, or ``[users, n_items]``, where each user has the same number
-                of consecutive rows (beams or samples); None allows all.
+                of consecutive rows (beams or samples); or a subset of the trie, whose users have the same; None allows
+                all.
 
         Raises:
             UsageError: an end token among the code tokens, or ``allowed`` of another catalog.
@@ -51,8 +50,7 @@ class Constraint:
         if first_code <= eos_token_id <= last_code:
             raise UsageError(f"the end token {eos_token_id} is one of the code tokens, {first_code} to {last_code}")
         self.trie, self.first_code, self.eos_token_id = trie, first_code, eos_token_id
-        each = [None] if allowed is None else np.atleast_2d(allowed)
-        self._tallies = np.stack([trie.tally(own) for own in each])  # [users, n_items + 1]
+        self._subset = trie.subset(allowed)
 
     def scores(self, generated: Tensor, scores: Tensor) -> Tensor:
         """Return the scores of the next token, float32 ``[rows, model's vocabulary]``.
@@ -74,7 +72,7 @@ class Constraint:
         owners, children = self.trie.expand(nodes[open_rows])
         owners = open_rows[owners]
         alive = self._allowed(owners, children, len(nodes))
-        rows, tokens = self._to(owners[alive], scores), self._to(self.trie.tokens[children[alive]], scores)
+        rows, tokens = self._to(owners[alive], scores), self._to(self.trie.token(children[alive]), scores)
         result = torch.full(scores.shape, -torch.inf, device=scores.device)
         result[rows, tokens + self.first_code] = log_probabilities[rows, tokens]
         result[~sound] = -torch.inf
@@ -93,18 +91,17 @@ class Constraint:
         nodes = self.trie.walk(self._local(generated))
         item = (nodes >= 0) & self.trie.is_leaf(nodes)
         item[item] = self._allowed(np.flatnonzero(item), nodes[item], len(nodes))
-        return np.where(item, self.trie.row(np.where(item, nodes, 0)), NOWHERE)
+        return np.where(item, self.trie.row(np.where(item, nodes, ROOT)), NOWHERE)
 
     def _local(self, generated: Tensor) -> NDArray[np.int64]:
         return generated.cpu().numpy() - self.first_code
 
     def _allowed(self, rows: Ints, nodes: Ints, n_rows: int) -> NDArray[np.bool_]:
         """Tell for pairs of a row and a node whether anything below the node is allowed for the row's user."""
-        users = len(self._tallies)
+        users = self._subset.users
         if n_rows % users:
             raise UsageError(f"{n_rows} rows cannot be shared out among {users} users; allowed needs a row per prompt")
-        user = rows // (n_rows // users)
-        return self._tallies[user, self.trie.end[nodes]] > self._tallies[user, self.trie.begin[nodes]]
+        return self.trie.count(nodes, self._subset, rows // (n_rows // users)) > 0
 
     @staticmethod
     def _to(numbers: Ints, like: Tensor) -> Tensor:

@@ -10,6 +10,9 @@ Log-probabilities are negative, so a node of the trie bounds all items below it 
 nodes down to ``n`` complete items and then opens every other node that still beats the ``n``-th of them: what it
 returns is the top ``n`` of all items, not of a beam. Where every code is one token, the prompt's own forward pass
 already scores all items and nothing more is computed.
+
+Several users are searched together: their prompts are read in one batch, and each forward pass opens nodes of all of
+them. The work between two passes is a number of NumPy calls that depends neither on users nor on nodes.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genre_gen.decoding.trie import ROOT, Trie
+from genre_gen.decoding.base import ROOT, Allowed, CatalogTrie, Ints, Subset
 from genre_gen.errors import DecodingError, UsageError
 from genre_gen.ranking import Ranking
 
@@ -33,33 +36,41 @@ Ids: TypeAlias = Sequence[int] | NDArray[np.integer] | Tensor
 PROMPT = -1  # as a parent: the prompt itself
 _WIDTH = 32  # nodes that one forward pass opens at least, where so many are promising
 _LIMIT = 4096
+BATCH_TOKENS = 4096
+"""Most prompt tokens that are read together, padding included."""
 
 
 class StepModel(Protocol):
-    """A language model to ask for the next code token, after a prompt and any number of beginnings of codes."""
+    """A language model to ask for the next code token, after prompts and any number of beginnings of codes."""
 
-    def prefill(self, ids: Ids) -> tuple[Any, Tensor]:
-        """Read a prompt; return a state for :meth:`step` and the logits ``[vocabulary]`` of the first code token."""
+    def prefill(self, prompts: Sequence[Ids]) -> tuple[Any, Tensor]:
+        """Read prompts of any lengths, one per user.
+
+        Returns:
+            A state for :meth:`step`, and the logits of the first code token of each, ``[users, vocabulary]``.
+        """
         ...
 
     def prefill_many(self, prompts: Sequence[Ids]) -> Tensor:
-        """Read prompts of any lengths; return the logits of the first code token of each, ``[batch, vocabulary]``."""
+        """Read prompts that nothing follows; return the logits of the first code token, ``[users, vocabulary]``."""
         ...
 
-    def step(self, state: Any, tokens: Tensor, parents: Tensor) -> Tensor:
-        """Append nodes to the state's tree and return the logits after each, ``[nodes, vocabulary]``.
+    def step(self, state: Any, tokens: Tensor, parents: Tensor, users: Tensor) -> Tensor:
+        """Append nodes to the users' trees and return the logits after each, ``[nodes, vocabulary]``.
 
         Args:
-            state: of the prompt; changed.
+            state: of the prompts; changed.
             tokens: int64 ``[nodes]``, code tokens.
             parents: int64 ``[nodes]``, which node (in the order they were appended) each follows, -1 for the prompt.
+            users: int64 ``[nodes]``, non-decreasing, whose tree each belongs to. A user without a node is finished
+                and is not asked about again.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a search found and what it took.
+    """What a search found for one user, and what it took.
 
     Attributes:
         ranking: at most ``n`` items.
@@ -77,9 +88,9 @@ class Outcome:
 def search(
     model: StepModel,
     prompt_ids: Ids,
-    trie: Trie,
+    trie: CatalogTrie,
     n: int,
-    allowed: NDArray[np.bool_] | None = None,
+    allowed: Allowed = None,
     *,
     beams: int | None = None,
 ) -> Ranking:
@@ -90,41 +101,46 @@ def search(
 def search_many(
     model: StepModel,
     prompts: Sequence[Ids],
-    trie: Trie,
+    trie: CatalogTrie,
     n: int,
-    allowed: NDArray[np.bool_] | None = None,
+    allowed: Allowed = None,
     *,
     beams: int | None = None,
+    batch_tokens: int = BATCH_TOKENS,
 ) -> list[Ranking]:
-    """Return for each prompt what :func:`search` returns; one-token codes in batches.
+    """Return for each prompt what :func:`search` returns, asking the model about many users at once.
 
     Args:
         model: the language model.
-        prompts: token ids of each prompt, of any lengths.
+        prompts: token ids of each user's prompt, of any lengths; those of like length are read together.
         trie: of the catalog's item codes.
         n: items per prompt.
-        allowed: bool ``[batch, n_items]``, or None to allow all.
-        beams: as in :func:`search`.
+        allowed: bool ``[n_items]`` for all alike or ``[users, n_items]``, a subset of the trie, or None for all.
+        beams: as in :func:`explore`.
+        batch_tokens: most prompt tokens in one batch, padding included.
 
     Raises:
         DecodingError: the scores of any prompt are not finite; ask one by one to learn whose.
     """
-    each = [None] * len(prompts) if allowed is None else list(allowed)
-    if not trie.is_flat:
-        return [search(model, ids, trie, n, own, beams=beams) for ids, own in zip(prompts, each, strict=True)]
     _check_sizes(n, beams)
-    scores = score_items(model, prompts, trie)
-    for own in each:
-        trie.tally(own)  # refuses one of another catalog
-    return [Ranking.from_scores(row, n, own) for row, own in zip(scores, each, strict=True)]
+    subset = trie.subset(allowed).check(len(prompts))
+    if trie.is_flat and len(prompts):
+        return _rank_flat(model, prompts, trie, n, subset)
+    rankings: list[Ranking] = [Ranking(np.empty(0, np.int64), np.empty(0, np.float32))] * len(prompts)
+    for group in length_groups([len(ids) for ids in prompts], batch_tokens):
+        own = subset.of(np.array(group))
+        found = _explore(model, [prompts[user] for user in group], trie, n, own, beams, _LIMIT, True)
+        for user, outcome in zip(group, found, strict=True):
+            rankings[user] = outcome.ranking
+    return rankings
 
 
 def explore(
     model: StepModel,
     prompt_ids: Ids,
-    trie: Trie,
+    trie: CatalogTrie,
     n: int,
-    allowed: NDArray[np.bool_] | None = None,
+    allowed: Allowed = None,
     *,
     beams: int | None = None,
     limit: int = _LIMIT,
@@ -137,7 +153,7 @@ def explore(
         prompt_ids: the prompt's token ids.
         trie: of the catalog's item codes.
         n: how many items, at least 1.
-        allowed: bool ``[n_items]`` by catalog row; None allows all.
+        allowed: bool ``[n_items]`` by catalog row, a subset of the trie, or None for all.
         beams: None searches exactly. A number, at least ``n``, makes it the plain beam search of transformers instead,
             which keeps that many beginnings of codes at each level and may miss an item whose beginning is unlikely.
         limit: an exact search that has asked about so many nodes, and has ``n`` items, returns the best found so far
@@ -153,36 +169,72 @@ def explore(
         DecodingError: a score is NaN or infinite; nothing may be recommended from such scores.
     """
     _check_sizes(n, beams)
-    tally = trie.tally(allowed)
-    if not tally[-1]:
-        return Outcome(_ranking(trie, _Nodes.none(), n), exact=True, nodes=0, passes=0)
-    tree = _Tree(model, trie, None if allowed is None else tally, normalize)
-    start = tree.plant(prompt_ids)
-    items, exact = _exact(tree, start, n, limit) if beams is None else (_beam(tree, start, beams), False)
-    return Outcome(_ranking(trie, items, n), exact or trie.is_flat, tree.nodes, tree.passes)
+    return _explore(model, [prompt_ids], trie, n, trie.subset(allowed).check(1), beams, limit, normalize)[0]
 
 
-def score_items(model: StepModel, prompts: Sequence[Ids], trie: Trie, *, normalize: bool = True) -> NDArray[np.float32]:
-    """Return the log-probability of every item after every prompt, float32 ``[batch, n_items]``.
+def score_items(
+    model: StepModel, prompts: Sequence[Ids], trie: CatalogTrie, *, normalize: bool = True
+) -> NDArray[np.float32]:
+    """Return the log-probability of every item after every prompt, float32 ``[users, catalog rows]``.
 
     One-token codes cost one pass over the prompts. Longer codes cost a pass over the whole trie for each prompt: meant
-    for small catalogs and for checking the search.
+    for small catalogs and for checking the search. A catalog row without an item gets ``-inf``.
 
     Raises:
         DecodingError: a score is NaN or infinite.
     """
-    scores = np.empty((len(prompts), trie.n_items), dtype=np.float32)
+    scores = np.full((len(prompts), trie.size), -np.inf, dtype=np.float32)
     if trie.is_flat and len(prompts):
-        scores[:, trie.rows] = _log_probabilities(model.prefill_many(prompts), normalize)[:, trie.tokens[1:]]
+        tokens, rows = _flat_items(trie)
+        scores[:, rows] = _log_probabilities(model.prefill_many(prompts), normalize)[:, tokens]
         return scores
-    for k, ids in enumerate(prompts):
-        tree = _Tree(model, trie, None, normalize)
-        opened = tree.plant(ids)
+    for user, ids in enumerate(prompts):
+        tree = _Tree(model, trie, trie.subset(), normalize)
+        opened = tree.plant([ids])
         while len(opened.nodes):
             leaf = trie.is_leaf(opened.nodes)
-            scores[k, trie.row(opened.nodes[leaf])] = opened.scores[leaf]
+            scores[user, trie.row(opened.nodes[leaf])] = opened.scores[leaf]
             opened = tree.open(opened.take(~leaf))
     return scores
+
+
+def length_groups(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
+    """Group prompts, shortest first, so that no group exceeds ``batch_tokens`` once padded to its longest."""
+    groups: list[list[int]] = []
+    for k in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if groups and (len(groups[-1]) + 1) * lengths[k] <= batch_tokens:
+            groups[-1].append(k)
+        else:
+            groups.append([k])
+    return groups
+
+
+def _explore(
+    model: StepModel,
+    prompts: Sequence[Ids],
+    trie: CatalogTrie,
+    n: int,
+    subset: Subset,
+    beams: int | None,
+    limit: int,
+    normalize: bool,
+) -> list[Outcome]:
+    """Search for several users together; ``subset`` numbers them as ``prompts`` do."""
+    tree = _Tree(model, trie, subset, normalize)
+    everyone = np.arange(len(prompts))
+    some = trie.count(np.full(len(prompts), ROOT), subset, everyone) > 0
+    if not some.any():
+        return [Outcome(_ranking(trie, _Nodes.none(), n), exact=True, nodes=0, passes=0) for _ in prompts]
+    items, exact = (
+        _exact(tree, tree.plant(prompts), n, limit)
+        if beams is None
+        else (_beam(tree, tree.plant(prompts), beams), np.full(len(prompts), trie.is_flat))
+    )
+    owned = [items.take(items.users == user) for user in everyone]
+    return [
+        Outcome(_ranking(trie, own, n), bool(exact[user]), int(tree.nodes[user]), int(tree.passes[user]))
+        for user, own in enumerate(owned)
+    ]
 
 
 class _Nodes(NamedTuple):
@@ -192,79 +244,84 @@ class _Nodes(NamedTuple):
     scores: NDArray[np.float64]  # log-probability of the tokens from the root to each node
     parents: NDArray[np.int64]  # the model's number of each node's parent, -1 for the prompt
     depths: NDArray[np.int64]
+    users: NDArray[np.int64]
 
     @classmethod
     def none(cls) -> _Nodes:
         empty = np.empty(0, dtype=np.int64)
-        return cls(empty, np.empty(0), empty, empty)
+        return cls(empty, np.empty(0), empty, empty, empty)
 
-    def take(self, which: NDArray[Any] | slice) -> _Nodes:
-        return _Nodes(self.nodes[which], self.scores[which], self.parents[which], self.depths[which])
+    def take(self, which: NDArray[Any]) -> _Nodes:
+        return _Nodes(*(array[which] for array in self))
 
     def join(self, other: _Nodes) -> _Nodes:
-        nodes, scores, parents, depths = (np.concatenate(pair) for pair in zip(self, other, strict=True))
-        return _Nodes(nodes, scores, parents, depths)
-
-    def best(self, k: int) -> _Nodes:
-        """Keep the ``k`` of the highest scores; equal scores in the order they stand in."""
-        return self.take(np.argsort(-self.scores, kind="stable")[:k])
+        return _Nodes(*(np.concatenate(pair) for pair in zip(self, other, strict=True)))
 
 
 class _Tree:
-    """The part of the trie that one request has asked the model about."""
+    """The parts of the trie that the users of one request have asked the model about."""
 
-    def __init__(self, model: StepModel, trie: Trie, tally: NDArray[np.int32] | None, normalize: bool) -> None:
-        self.model, self.trie, self.tally, self.normalize = model, trie, tally, normalize
-        self.nodes = self.passes = 0
+    def __init__(self, model: StepModel, trie: CatalogTrie, subset: Subset, normalize: bool) -> None:
+        self.model, self.trie, self.subset, self.normalize = model, trie, subset, normalize
+        self.asked = 0
 
-    def plant(self, prompt_ids: Ids) -> _Nodes:
-        """Read the prompt; return the root's children."""
-        self.state, logits = self.model.prefill(prompt_ids)
-        self.passes += 1
-        root = _Nodes(np.array([ROOT]), np.zeros(1), np.array([PROMPT]), np.zeros(1, dtype=np.int64))
-        return self._children(root, np.array([PROMPT]), logits[None])
+    def plant(self, prompts: Sequence[Ids]) -> _Nodes:
+        """Read the prompts; return the root's children, once for each user."""
+        n_users = len(prompts)
+        self.nodes, self.passes = np.zeros(n_users, dtype=np.int64), np.ones(n_users, dtype=np.int64)
+        if self.trie.is_flat:
+            logits = self.model.prefill_many(prompts)
+        else:
+            self.state, logits = self.model.prefill(prompts)
+        start = np.full(n_users, PROMPT)
+        roots = _Nodes(np.full(n_users, ROOT), np.zeros(n_users), start, start * 0, np.arange(n_users))
+        return self._children(roots, start, logits)
 
     def open(self, chosen: _Nodes) -> _Nodes:
-        """Ask the model about inner nodes, in one forward pass; return their children."""
+        """Ask the model about inner nodes, in one forward pass; return their children. ``chosen`` is by user."""
         if not len(chosen.nodes):
             return chosen
-        tokens = torch.from_numpy(self.trie.tokens[chosen.nodes].astype(np.int64))
-        logits = self.model.step(self.state, tokens, torch.from_numpy(chosen.parents))
-        numbers = np.arange(self.nodes, self.nodes + len(tokens))
-        self.nodes += len(tokens)
-        self.passes += 1
+        tokens = torch.from_numpy(self.trie.token(chosen.nodes))
+        parents, users = torch.from_numpy(chosen.parents), torch.from_numpy(chosen.users)
+        logits = self.model.step(self.state, tokens, parents, users)
+        numbers = np.arange(self.asked, self.asked + len(tokens))
+        self.asked += len(tokens)
+        asked = np.bincount(chosen.users, minlength=len(self.nodes))
+        self.nodes += asked
+        self.passes += asked > 0
         return self._children(chosen, numbers, logits)
 
     def _children(self, opened: _Nodes, numbers: NDArray[np.int64], logits: Tensor) -> _Nodes:
         """Return the children that lead to allowed items; ``numbers`` are the model's numbers of the opened nodes."""
         log_probabilities = _log_probabilities(logits, self.normalize)
         owners, children = self.trie.expand(opened.nodes)
-        if self.tally is not None:
-            alive = self.trie.below(children, self.tally) > 0
-            owners, children = owners[alive], children[alive]
-        scores = opened.scores[owners] + log_probabilities[owners, self.trie.tokens[children]]
-        return _Nodes(children, scores, numbers[owners], opened.depths[owners] + 1)
+        alive = self.trie.count(children, self.subset, opened.users[owners]) > 0
+        owners, children = owners[alive], children[alive]
+        scores = opened.scores[owners] + log_probabilities[owners, self.trie.token(children)]
+        return _Nodes(children, scores, numbers[owners], opened.depths[owners] + 1, opened.users[owners])
 
 
-def _exact(tree: _Tree, opened: _Nodes, n: int, limit: int) -> tuple[_Nodes, bool]:
-    """Return at least the ``n`` best items, and whether the limit left them exact."""
+def _exact(tree: _Tree, opened: _Nodes, n: int, limit: int) -> tuple[_Nodes, NDArray[np.bool_]]:
+    """Return at least the ``n`` best items of each user, and of whom the limit left them exact."""
     items = frontier = _Nodes.none()
-    width = max(n, _WIDTH)
+    n_users, width = len(tree.nodes), max(n, _WIDTH)
+    exact = np.ones(n_users, dtype=bool)
     while True:
         leaf = tree.trie.is_leaf(opened.nodes)
-        items = items.join(opened.take(leaf))
-        frontier = frontier.join(opened.take(~leaf))
-        if len(items.nodes) >= n:
-            bound = np.partition(items.scores, -n)[-n]
-            items = items.take(items.scores >= bound)
-            frontier = frontier.take(frontier.scores > bound).best(len(frontier.nodes))
-            if tree.nodes >= limit or not len(frontier.nodes):
-                return items, not len(frontier.nodes)
-        elif not len(frontier.nodes):
-            return items, True
-        else:  # until there is a bound, the deepest nodes first: the shortest way to n items
-            frontier = frontier.take(np.lexsort((-frontier.scores, -frontier.depths)))
-        opened, frontier = tree.open(frontier.take(slice(width))), frontier.take(slice(width, None))
+        items, frontier = items.join(opened.take(leaf)), frontier.join(opened.take(~leaf))
+        bound = _nth_best(items, n, n_users)
+        items = items.take(items.scores >= bound[items.users])
+        frontier = frontier.take(frontier.scores > bound[frontier.users])
+        stopped = (tree.nodes >= limit) & np.isfinite(bound)
+        exact[frontier.users[stopped[frontier.users]]] = False
+        frontier = frontier.take(~stopped[frontier.users])
+        if not len(frontier.nodes):
+            return items, exact
+        # Until a user has a bound, the deepest nodes first: the shortest way to n items.
+        haste = np.where(np.isfinite(bound[frontier.users]), 0, -frontier.depths)
+        frontier = frontier.take(np.lexsort((-frontier.scores, haste, frontier.users)))
+        chosen = _place(frontier.users) < width
+        opened, frontier = tree.open(frontier.take(chosen)), frontier.take(~chosen)
 
 
 def _beam(tree: _Tree, opened: _Nodes, beams: int) -> _Nodes:
@@ -276,15 +333,54 @@ def _beam(tree: _Tree, opened: _Nodes, beams: int) -> _Nodes:
     finished = complete = _Nodes.none()
     while len(opened.nodes) or len(complete.nodes):
         both = complete.join(opened)
-        best = np.argsort(-both.scores, kind="stable")[:beams]
+        best = _best(both, beams)
         finished = finished.join(both.take(best[best < len(complete.nodes)]))
-        running = opened.best(beams)
+        running = opened.take(_best(opened, beams))
         leaf = tree.trie.is_leaf(running.nodes)
         complete, opened = running.take(leaf), tree.open(running.take(~leaf))
     return finished
 
 
-def _ranking(trie: Trie, items: _Nodes, n: int) -> Ranking:
+def _best(nodes: _Nodes, k: int) -> NDArray[np.int64]:
+    """Return where each user's ``k`` best nodes are, by user and best first; equal scores as they stand."""
+    order = np.lexsort((-nodes.scores, nodes.users))
+    return order[_place(nodes.users[order]) < k]
+
+
+def _place(users: Ints) -> NDArray[np.int64]:
+    """Return each element's place among those of its user, from 0; ``users`` is non-decreasing."""
+    return np.arange(len(users)) - np.searchsorted(users, users)
+
+
+def _nth_best(items: _Nodes, n: int, n_users: int) -> NDArray[np.float64]:
+    """Return each user's ``n``-th best score, ``-inf`` where there are fewer items."""
+    bound = np.full(n_users, -np.inf)
+    order = np.lexsort((-items.scores, items.users))
+    nth = order[_place(items.users[order]) == n - 1]
+    bound[items.users[nth]] = items.scores[nth]
+    return bound
+
+
+def _flat_items(trie: CatalogTrie) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the token and the catalog row of each item of one-token codes."""
+    _, leaves = trie.expand(np.array([ROOT]))
+    leaves = leaves[trie.count(leaves, trie.subset()) > 0]
+    return trie.token(leaves), trie.row(leaves)
+
+
+def _rank_flat(model: StepModel, prompts: Sequence[Ids], trie: CatalogTrie, n: int, subset: Subset) -> list[Ranking]:
+    """Rank one-token codes, which the prompts' own pass scores."""
+    scores = score_items(model, prompts, trie)
+    _, leaves = trie.expand(np.array([ROOT]))
+    rows, rankings = trie.row(leaves), []
+    for user, own in enumerate(scores):
+        alive = rows[trie.count(leaves, subset, user) > 0]
+        best = Ranking.from_scores(own[alive], n)
+        rankings.append(Ranking(alive[best.rows], best.scores))
+    return rankings
+
+
+def _ranking(trie: CatalogTrie, items: _Nodes, n: int) -> Ranking:
     rows, scores = trie.row(items.nodes), items.scores.astype(np.float32)
     order = np.lexsort((rows, -scores))[:n]
     return Ranking(rows[order], scores[order])

@@ -1,49 +1,63 @@
-"""TreeModel: a decoder of transformers that continues one prompt in many ways at once.
+"""TreeModel: a decoder of transformers that continues each prompt in many ways at once.
 
-The prompt is read once, at batch 1. All beginnings of item codes that the search wants to look at form a tree below it;
-each forward pass appends nodes of that tree as if they were further tokens of the one sequence, ``[1, nodes]``, each at
-the position *prompt length + depth*, and a 4-D attention mask lets each see the prompt and its own ancestors only. The
-cache of keys and values is appended to and never reordered or copied for beams.
+A prompt is read once. All beginnings of item codes that the search wants to look at form a tree below it; each forward
+pass appends nodes of that tree as if they were further tokens of the one sequence, each at the position *prompt length
++ depth*, and a 4-D attention mask lets each see the prompt and its own ancestors only. The cache of keys and values is
+appended to and never reordered or copied for beams. Several users are rows of one batch: prompts are padded on the
+right, trees where users have fewer nodes than others, and the mask hides padding.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from genre_gen.decoding.search import Ids
+from genre_gen.decoding.kept import Kept, KeysValues
+from genre_gen.decoding.search import BATCH_TOKENS, Ids, length_groups
 from genre_gen.errors import ConfigError, UsageError
 
-_BATCH_TOKENS = 4096
+KEPT_BYTES = 2**28
 
 
 @dataclass
 class TreeState:
-    """A prompt and the nodes appended to it.
+    """Prompts of some users and the nodes appended to them; a *slot* is a place in a user's row of the cache.
 
     Attributes:
-        cache: keys and values of the prompt and of all nodes, in the order they came (a ``DynamicCache``).
-        prompt: tokens of the prompt.
-        depths: int64 ``[nodes]``, 0 for a node that follows the prompt itself.
-        seen: bool ``[nodes, nodes]``, whether the first is the second or one of its descendants.
+        cache: keys and values of prompts and nodes, in the order they came (a ``DynamicCache``).
+        users: int64 ``[rows]``, increasing, whose row of the cache each is.
+        prompts: int64 ``[rows]``, tokens of each prompt.
+        positions: int64 ``[rows, slots]``, of every slot.
+        width: slots that prompts take, padding included.
+        depths: int64 ``[nodes]``, 0 for a node that follows a prompt itself.
+        paths: int64 ``[nodes, levels]``, the slots of each node's ancestors and its own; short ones repeat their last.
     """
 
     cache: Any
-    prompt: int
+    users: Tensor
+    prompts: Tensor
+    positions: Tensor
+    width: int
     depths: Tensor
-    seen: Tensor
+    paths: Tensor
 
 
 class TreeModel:
     """Implements :class:`~genre_gen.decoding.search.StepModel` over a decoder of transformers without its head."""
 
     def __init__(
-        self, backbone: nn.Module, embed: Callable[[Tensor], Tensor], head: Callable[[Tensor], Tensor], first_code: int
+        self,
+        backbone: nn.Module,
+        embed: Callable[[Tensor], Tensor],
+        head: Callable[[Tensor], Tensor],
+        first_code: int,
+        weights: Callable[[], Iterable[Tensor]] | None = None,
+        kept_bytes: int = KEPT_BYTES,
     ) -> None:
         """Wrap a decoder; its weights stay where they are and are expected in evaluation mode.
 
@@ -53,15 +67,19 @@ class TreeModel:
             embed: input embeddings ``[..., hidden]`` of ids ``[...]``, text and code alike.
             head: logits ``[..., code vocabulary]`` of hidden states ``[..., hidden]``.
             first_code: the id of code token 0.
+            weights: the tensors that answers depend on, to notice when they change; by default those of the backbone,
+                which must then hold the embeddings and the head's too.
+            kept_bytes: most memory for users' kept prompts (see :meth:`of`).
 
         Raises:
             ConfigError: a decoder with layers that are not attention over all or the last tokens.
         """
         self.backbone, self.embed, self.head, self.first_code = backbone, embed, head, first_code
+        self.weights = weights or backbone.parameters
         # transformers renamed the argument in 5.x.
         arguments = inspect.signature(backbone.forward).parameters
         self.cache_argument = "cache" if "cache" in arguments else "past_key_values"
-        self._kept: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = {}
+        self.kept = Kept(kept_bytes)
         self._config: Any = backbone.config
         self._layer_types: set[str] = set(getattr(self._config, "layer_types", None) or ())
         self._window: int | None = getattr(self._config, "sliding_window", None)
@@ -80,30 +98,34 @@ class TreeModel:
     def keep(self, prefix: Ids) -> None:
         """Read a beginning that many prompts share, such as the instruction, once for all of them.
 
-        Its keys and values stay in memory until :meth:`forget`, which must be called when the weights change.
+        Its keys and values stay in memory until :meth:`forget`, or until the weights change.
         """
         ids = self._ids(prefix)
-        cache = self._cache([], 1)
+        self.kept.check(self.weights())
+        cache = self._cache((), 1)
         self._read(ids[None], cache)
-        self._kept[tuple(ids.tolist())] = [(layer.keys, layer.values) for layer in cache.layers]
+        self.kept.share(ids, _layers(cache))
+
+    def keeps(self) -> bool:
+        """Tell whether a shared beginning is kept for the present weights."""
+        self.kept.check(self.weights())
+        return bool(self.kept.shared)
 
     def forget(self) -> None:
-        """Drop what :meth:`keep` has kept."""
-        self._kept.clear()
+        """Drop all that was kept; needed only after a change of weights through ``.data``, and to free memory."""
+        self.kept.clear()
+
+    def of(self, user: Hashable) -> UserModel:
+        """Return this model for one user's requests, whose last prompt is kept: only what is new is read next time."""
+        return UserModel(self, user)
+
+    def prefill(self, prompts: Sequence[Ids]) -> tuple[TreeState, Tensor]:
+        """Read prompts, one per user; return their state and the logits ``[users, code vocabulary]`` after each."""
+        return self._prefill(prompts)
 
     @torch.inference_mode()
-    def prefill(self, ids: Ids) -> tuple[TreeState, Tensor]:
-        """Read a prompt; return its state and the logits ``[code vocabulary]`` of the first code token."""
-        prompt = self._ids(ids)
-        kept = self._longest_kept([prompt])
-        cache = self._cache(self._kept.get(kept, []), 1)
-        hidden = self._read(prompt[None, len(kept) :], cache)
-        depths, seen = prompt.new_zeros(0), prompt.new_zeros((0, 0), dtype=torch.bool)
-        return TreeState(cache, len(prompt), depths, seen), self.head(hidden[0, -1])
-
-    @torch.inference_mode()
-    def prefill_many(self, prompts: Sequence[Ids], batch_tokens: int = _BATCH_TOKENS) -> Tensor:
-        """Return the logits of the first code token after each prompt, ``[batch, code vocabulary]``.
+    def prefill_many(self, prompts: Sequence[Ids], batch_tokens: int = BATCH_TOKENS) -> Tensor:
+        """Return the logits of the first code token after each prompt, ``[users, code vocabulary]``.
 
         Prompts of like length are read together, padded on the right: attention is causal, so padding changes nothing.
 
@@ -112,34 +134,63 @@ class TreeModel:
             batch_tokens: most tokens in one forward pass, padding included (a longer prompt goes alone).
         """
         every = [self._ids(ids) for ids in prompts]
+        self.kept.check(self.weights())
         logits: list[Tensor] = [torch.empty(0)] * len(every)
-        for batch in _batches([len(ids) for ids in every], batch_tokens):
-            for place, answer in zip(batch, self._answer([every[k] for k in batch]), strict=True):
+        for group in length_groups([len(ids) for ids in every], batch_tokens):
+            own = [every[k] for k in group]
+            kept = self.kept.find(own)
+            cache = self._cache(kept.layers, len(own)) if kept.length else None
+            for place, answer in zip(group, self._answer(own, kept.length, cache), strict=True):
                 logits[place] = answer
         return torch.stack(logits)
 
     @torch.inference_mode()
-    def step(self, state: TreeState, tokens: Tensor, parents: Tensor) -> Tensor:
-        """Append nodes to a prompt's tree; return the logits after each, ``[nodes, code vocabulary]``.
+    def step(self, state: TreeState, tokens: Tensor, parents: Tensor, users: Tensor) -> Tensor:
+        """Append nodes to the users' trees; return the logits after each, ``[nodes, code vocabulary]``.
 
         Args:
-            state: from :meth:`prefill`; changed.
+            state: from :meth:`prefill`; changed. Rows of users without a node leave it.
             tokens: int64 ``[nodes]``, code tokens.
             parents: int64 ``[nodes]``, the node each follows, by order of appending; -1 for the prompt.
+            users: int64 ``[nodes]``, non-decreasing, whose tree each belongs to, by the order of the prompts.
         """
         tokens, parents = tokens.to(self.device), parents.to(self.device)
-        _append(state, parents)
-        embeddings = self.embed(tokens[None] + self.first_code)
-        positions = state.prompt + state.depths[None, -len(tokens) :]
-        mask = self._mask(state, len(tokens), embeddings.dtype)
-        return self.head(self._forward(embeddings, positions, state.cache, mask)[0])
+        present, rows, sizes = torch.unique_consecutive(users.to(self.device), return_inverse=True, return_counts=True)
+        if len(present) < len(state.users):
+            _narrow(state, present)
+        columns = torch.arange(len(tokens), device=self.device) - (sizes.cumsum(0) - sizes)[rows]
+        new = int(sizes.max())
+        depths, paths = _append(state, parents, state.positions.shape[1] + columns)
+        ids = tokens.new_zeros((len(present), new))
+        ids[rows, columns] = tokens + self.first_code
+        positions = state.prompts[:, None].expand(-1, new).clone()
+        positions[rows, columns] += depths
+        state.positions = torch.cat([state.positions, positions], dim=1)
+        embeddings = self.embed(ids)
+        mask = self._mask(state, rows, columns, paths, new, embeddings.dtype)
+        return self.head(self._forward(embeddings, positions, state.cache, mask)[rows, columns])
 
-    def _answer(self, prompts: list[Tensor]) -> Tensor:
-        """Return the logits after prompts that are read together."""
-        kept = self._longest_kept(prompts)
-        rest = [ids[len(kept) :] for ids in prompts]
-        padded = nn.utils.rnn.pad_sequence(rest, batch_first=True)
-        hidden = self._read(padded, self._cache(self._kept[kept], len(prompts)) if kept else None)
+    @torch.inference_mode()
+    def _prefill(self, prompts: Sequence[Ids], user: Hashable | None = None) -> tuple[TreeState, Tensor]:
+        """Read prompts; a ``user``'s own last prompt may serve, and the new one is kept."""
+        every = [self._ids(ids) for ids in prompts]
+        self.kept.check(self.weights())
+        kept = self.kept.find(every, user)
+        cache = self._cache(kept.layers, len(every))
+        logits = self._answer(every, kept.length, cache) if kept.logits is None else kept.logits
+        if user is not None and kept.logits is None:
+            self.kept.put(user, every[0], _layers(cache), logits)
+        lengths = torch.tensor([len(ids) for ids in every], device=self.device)
+        width = int(lengths.max())
+        positions = torch.arange(width, device=self.device).expand(len(every), -1)
+        nothing = lengths.new_zeros(0)
+        users = torch.arange(len(every), device=self.device)
+        return TreeState(cache, users, lengths, positions, width, nothing, nothing[:, None]), logits
+
+    def _answer(self, prompts: Sequence[Tensor], begun: int, cache: Any) -> Tensor:
+        """Return the logits after prompts whose first ``begun`` tokens the cache holds."""
+        rest = [ids[begun:] for ids in prompts]
+        hidden = self._read(nn.utils.rnn.pad_sequence(rest, batch_first=True), cache)
         last = torch.tensor([len(ids) - 1 for ids in rest], device=hidden.device)
         return self.head(hidden[torch.arange(len(rest), device=hidden.device), last])
 
@@ -158,43 +209,42 @@ class TreeModel:
             **{self.cache_argument: cache},
         ).last_hidden_state
 
-    def _mask(self, state: TreeState, new: int, dtype: torch.dtype) -> Any:
-        """Return what the last ``new`` nodes may attend to, in the form that the decoder expects."""
-        prompt, nodes = state.prompt, len(state.depths)
-        visible = torch.ones(new, prompt + nodes, dtype=torch.bool, device=self.device)
-        visible[:, prompt:] = state.seen[-new:]
+    def _mask(
+        self, state: TreeState, rows: Tensor, columns: Tensor, paths: Tensor, new: int, dtype: torch.dtype
+    ) -> Any:
+        """Return what the last ``new`` slots of each row may attend to, in the form that the decoder expects.
+
+        Padding sees the prompt and itself: a row that sees nothing would become NaN.
+        """
+        n_slots = state.positions.shape[1]
+        slots = torch.arange(n_slots, device=self.device)
+        visible = (slots < state.prompts[:, None])[:, None].repeat(1, new, 1)  # [rows, new, slots]
+        visible[rows[:, None], columns[:, None], paths] = True
+        visible[:, :, n_slots - new :] |= torch.eye(new, dtype=torch.bool, device=self.device)
         full = self._as_mask(visible, dtype)
         if self._window is None or self._layer_types == {"full_attention"}:
             return full
-        positions = torch.cat([torch.arange(prompt, device=self.device), prompt + state.depths])
-        near = positions[-new:, None] - positions < self._window
+        near = state.positions[:, -new:, None] - state.positions[:, None] < self._window
         sliding = self._as_mask(visible & near, dtype)
         # A decoder without layer types slides in every layer.
         return {"full_attention": full, "sliding_attention": sliding} if self._layer_types else sliding
 
     def _as_mask(self, visible: Tensor, dtype: torch.dtype) -> Tensor:
-        """Return ``[1, 1, queries, keys]``: boolean for sdpa, numbers to add for eager attention."""
+        """Return ``[rows, 1, queries, keys]``: boolean for sdpa, numbers to add for eager attention."""
         kind = self._config._attn_implementation
         if kind == "sdpa":
-            return visible[None, None]
+            return visible[:, None]
         if kind != "eager":
             raise ConfigError(f'attention "{kind}" cannot continue a prompt in many ways; load the llm with "sdpa"')
         hidden = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
-        return hidden.masked_fill(~visible, torch.finfo(dtype).min)[None, None]
+        return hidden.masked_fill(~visible, torch.finfo(dtype).min)[:, None]
 
-    def _longest_kept(self, prompts: list[Tensor]) -> tuple[int, ...]:
-        """Return the longest kept beginning that all prompts have and go on from; () where there is none."""
-        for kept in sorted(self._kept, key=len, reverse=True):
-            if all(len(ids) > len(kept) and tuple(ids[: len(kept)].tolist()) == kept for ids in prompts):
-                return kept
-        return ()
-
-    def _cache(self, kept: list[tuple[Tensor, Tensor]], batch: int) -> Any:
+    def _cache(self, layers: KeysValues, batch: int) -> Any:
         """Return a cache that begins with kept keys and values. Without a config it never drops old tokens."""
         from transformers import DynamicCache
 
         cache = DynamicCache()
-        for layer, (keys, values) in enumerate(kept):
+        for layer, (keys, values) in enumerate(layers):
             cache.update(keys.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1), layer)
         return cache
 
@@ -204,27 +254,56 @@ class TreeModel:
         return torch.as_tensor(ids, dtype=torch.int64, device=self.device)
 
 
-def _append(state: TreeState, parents: Tensor) -> None:
-    """Record new nodes: each sees what its parent sees, and itself."""
-    old, new = len(state.depths), len(parents)
-    seen = torch.zeros(old + new, old + new, dtype=torch.bool, device=parents.device)
-    seen[:old, :old] = state.seen
-    depths = torch.zeros(new, dtype=torch.int64, device=parents.device)
+class UserModel:
+    """A :class:`TreeModel` for one user: a :class:`~genre_gen.decoding.search.StepModel` that reads one prompt."""
+
+    def __init__(self, model: TreeModel, user: Hashable) -> None:
+        """Wrap a model; ``user`` must name the user among all that the model serves."""
+        self.model, self.user = model, user
+
+    def prefill(self, prompts: Sequence[Ids]) -> tuple[TreeState, Tensor]:
+        """Read the user's prompt from where it differs from the last one; see :meth:`TreeModel.prefill`."""
+        if len(prompts) != 1:
+            raise UsageError(f"{len(prompts)} prompts for one user; ask the TreeModel itself")
+        return self.model._prefill(prompts, self.user)
+
+    def prefill_many(self, prompts: Sequence[Ids]) -> Tensor:
+        """Return the logits after the user's prompt, ``[1, code vocabulary]``."""
+        return self.prefill(prompts)[1]
+
+    def step(self, state: TreeState, tokens: Tensor, parents: Tensor, users: Tensor) -> Tensor:
+        """Append nodes to the user's tree; see :meth:`TreeModel.step`."""
+        return self.model.step(state, tokens, parents, users)
+
+
+def _layers(cache: Any) -> KeysValues:
+    """Return what a cache holds now; appending makes new tensors, so these stay as they are."""
+    return [(layer.keys, layer.values) for layer in cache.layers]
+
+
+def _append(state: TreeState, parents: Tensor, slots: Tensor) -> tuple[Tensor, Tensor]:
+    """Record new nodes: each has its parent's path and its own slot. Return their depths and paths."""
     inside = parents >= 0
-    if old:
+    levels = state.paths.shape[1]
+    depths, paths = parents.new_zeros(len(parents)), slots[:, None].expand(-1, levels).clone()
+    if levels and len(state.depths):
         parent = parents.clamp(min=0)
-        seen[old:, :old] = state.seen[parent] & inside[:, None]
         depths = torch.where(inside, state.depths[parent] + 1, 0)
-    seen[old:].diagonal(old).fill_(True)
-    state.seen, state.depths = seen, torch.cat([state.depths, depths])
+        paths = torch.where(inside[:, None], state.paths[parent], paths)
+    missing = int(depths.max()) + 1 - levels
+    if missing > 0:
+        paths = torch.cat([paths, slots[:, None].expand(-1, missing)], dim=1)
+        old = state.paths
+        last = old[:, -1:] if levels else old.new_zeros((len(old), 1))
+        state.paths = torch.cat([old, last.expand(-1, missing)], dim=1)
+    paths = paths.scatter(1, depths[:, None], slots[:, None])
+    state.depths, state.paths = torch.cat([state.depths, depths]), torch.cat([state.paths, paths])
+    return depths, paths
 
 
-def _batches(lengths: list[int], batch_tokens: int) -> list[list[int]]:
-    """Group prompts, shortest first, so that no group exceeds ``batch_tokens`` once padded to its longest."""
-    groups: list[list[int]] = []
-    for k in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if groups and (len(groups[-1]) + 1) * lengths[k] <= batch_tokens:
-            groups[-1].append(k)
-        else:
-            groups.append([k])
-    return groups
+def _narrow(state: TreeState, users: Tensor) -> None:
+    """Keep the rows of some users only."""
+    rows = torch.searchsorted(state.users, users)
+    for layer in state.cache.layers:
+        layer.keys, layer.values = layer.keys[rows], layer.values[rows]
+    state.users, state.prompts, state.positions = users, state.prompts[rows], state.positions[rows]

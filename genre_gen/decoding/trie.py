@@ -11,32 +11,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genre_gen.errors import CheckpointError, DataError, UsageError
+from genre_gen.decoding.base import NOWHERE, ROOT, CatalogTrie, Ints, Subset, ranges
+from genre_gen.errors import CheckpointError, DataError
 
-Ints: TypeAlias = NDArray[np.integer]
-"""Node numbers, code tokens or catalog rows."""
-
-ROOT = 0
-NOWHERE = -1
+_KEY_BITS = 63
 
 
 @dataclass(frozen=True, eq=False)
-class Trie:
-    """The prefix tree of a catalog's item codes; node 0 is the root, a leaf is an item.
+class Trie(CatalogTrie):
+    """The prefix tree of a catalog's item codes.
 
     Attributes:
         first: int32 ``[n_nodes + 1]``, the first child of each node; node ``k``'s children are ``first[k]`` up to
             ``first[k + 1]``, none for a leaf.
         tokens: int32 ``[n_nodes]``, the code token that leads to each node; -1 for the root.
-        begin: int32 ``[n_nodes]``, where in ``rows`` the items below each node begin.
-        end: int32 ``[n_nodes]``, and where they end.
-        rows: int32 ``[n_items]``, catalog rows in the order of their codes.
+        begin: int32 ``[n_nodes]``, the first position below each node.
+        end: int32 ``[n_nodes]``, the first position after them.
+        rows: int32 ``[n_items]``, the catalog row at each position.
         vocabulary: number of code tokens.
+        size: number of catalog rows; more than items where some rows have none.
     """
 
     first: NDArray[np.int32]
@@ -45,53 +44,31 @@ class Trie:
     end: NDArray[np.int32]
     rows: NDArray[np.int32]
     vocabulary: int
+    size: int
 
     @classmethod
-    def build(cls, codes: NDArray[np.integer], vocabulary: int) -> Trie:
-        """Build the trie of ``codes``.
+    def build(
+        cls, codes: NDArray[np.integer], vocabulary: int, rows: Ints | None = None, size: int | None = None
+    ) -> Trie:
+        """Build the trie of ``codes``, by sorting them and comparing neighbours.
 
         Args:
             codes: ``[n_items, length]``, tokens ``0 .. vocabulary - 1``, shorter codes padded with -1 at the end.
             vocabulary: number of code tokens.
+            rows: ``[n_items]``, the catalog row of each code; None numbers them as they stand.
+            size: number of catalog rows; None for as many as there are codes.
 
         Raises:
             DataError: a token out of range, an empty code, two equal codes, or a code that begins another.
         """
         _check_tokens(codes, vocabulary)
-        order = np.lexsort(codes.T[::-1])
-        codes = codes[order]
-        _check_prefix_free(codes, order)
-        n_items, length = codes.shape
-        first, tokens = [np.array([1])], [np.array([NOWHERE])]
-        begin, end = [np.array([0])], [np.array([n_items])]
-        total = 1
-        differs = np.zeros(n_items, dtype=bool)  # from the item before it, in the tokens up to this level
-        differs[0] = True
-        parent_at = np.zeros(n_items, dtype=np.int64)  # the node of the level above that holds each sorted item
-        for level in range(length):
-            differs[1:] |= codes[1:, level] != codes[:-1, level]
-            bounds = np.append(np.flatnonzero(differs), n_items)
-            starts, stops = bounds[:-1], bounds[1:]
-            goes_on = codes[starts, level] >= 0
-            starts, stops = starts[goes_on], stops[goes_on]
-            if not len(starts):
-                break
-            # Every node of the level above gets its number of children: their running sum is the next level's `first`.
-            children = np.bincount(parent_at[starts], minlength=len(tokens[-1]))
-            first.append(total + np.cumsum(children))
-            total += len(starts)
-            tokens.append(codes[starts, level])
-            begin.append(starts)
-            end.append(stops)
-            parent_at[starts] = np.arange(len(starts))
-            parent_at = np.repeat(parent_at[bounds[:-1]], np.diff(bounds))
-        first.append(np.full(len(tokens[-1]), total))
-        return cls(_flat(first), _flat(tokens), _flat(begin), _flat(end), _flat([order]), vocabulary)
-
-    @property
-    def n_items(self) -> int:
-        """Return the number of items, which are the leaves."""
-        return len(self.rows)
+        rows = np.arange(len(codes)) if rows is None else rows
+        order = _sorted(codes, vocabulary)
+        codes, rows = codes[order], rows[order]
+        _check_prefix_free(codes, rows)
+        first, tokens, begin, end = _levels(codes)
+        size = len(codes) if size is None else size
+        return cls(first, tokens, begin, end, rows.astype(np.int32), vocabulary, size)
 
     @property
     def n_nodes(self) -> int:
@@ -99,9 +76,21 @@ class Trie:
         return len(self.tokens)
 
     @property
+    def n_positions(self) -> int:
+        """Return the number of positions, one for each item."""
+        return len(self.rows)
+
+    @property
     def is_flat(self) -> bool:
         """Tell whether every code is a single token, so that one forward pass decides."""
         return self.n_nodes == self.n_items + 1
+
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes that the arrays take, those included that are made when first needed."""
+        kept = [self.first, self.tokens, self.begin, self.end, self.rows]
+        kept += [self.__dict__[name] for name in ("_keys", "_positions") if name in self.__dict__]
+        return sum(array.nbytes for array in kept)
 
     def is_leaf(self, nodes: Ints) -> NDArray[np.bool_]:
         """Tell which nodes are items."""
@@ -111,63 +100,45 @@ class Trie:
         """Return the catalog row of each leaf."""
         return self.rows[self.begin[leaves]].astype(np.int64)
 
-    def expand(self, nodes: Ints) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return all children of some nodes.
+    def token(self, nodes: Ints) -> NDArray[np.int64]:
+        """Return the code token that leads to each node, -1 for the root."""
+        return self.tokens[nodes].astype(np.int64)
 
-        Returns:
-            ``owners``, which of ``nodes`` (by position) each child belongs to, and ``children``, in the order of
-            ``nodes`` and then of their tokens.
-        """
+    def expand(self, nodes: Ints) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return all children of some nodes; see :meth:`CatalogTrie.expand`."""
         starts = self.first[nodes].astype(np.int64)
-        sizes = self.first[nodes + 1] - starts
-        owners = np.repeat(np.arange(len(starts)), sizes)
-        before = np.cumsum(sizes) - sizes
-        return owners, np.arange(len(owners)) + (starts - before)[owners]
+        return ranges(starts, self.first[nodes + 1] - starts)
 
     def find(self, nodes: Ints, tokens: Ints) -> NDArray[np.int64]:
         """Return the child that each token leads to from each node, -1 where there is none (or from -1)."""
-        if self.n_nodes == 1:
-            return np.full(len(nodes), NOWHERE)
         wanted = nodes.astype(np.int64) * self.vocabulary + tokens
         at = np.minimum(np.searchsorted(self._keys, wanted), len(self._keys) - 1)
         valid = (nodes >= 0) & (tokens >= 0) & (tokens < self.vocabulary)
         return np.where(valid & (self._keys[at] == wanted), at + 1, NOWHERE)
 
-    def walk(self, tokens: Ints) -> NDArray[np.int64]:
-        """Return the node that each row of tokens ``[batch, steps]`` leads to from the root, -1 where none does.
+    def count(self, nodes: Ints, subset: Subset, users: Ints | int = 0) -> NDArray[np.int64]:
+        """Return how many items below each node its user may get."""
+        return subset.count(self.begin[nodes], self.end[nodes], users)
 
-        What follows a complete code is not read: a row stays at its leaf.
-        """
-        nodes = np.full(len(tokens), ROOT)
-        for step in range(tokens.shape[1]):
-            arrived = (nodes >= 0) & self.is_leaf(nodes)
-            nodes = np.where(arrived, nodes, self.find(nodes, tokens[:, step]))
-        return nodes
+    def position(self, rows: Ints) -> NDArray[np.int64]:
+        """Return the position of each catalog row's item, -1 where the trie has none."""
+        return self._positions[rows].astype(np.int64)
 
-    def tally(self, allowed: NDArray[np.bool_] | None) -> NDArray[np.int32]:
-        """Return how many of the first ``k`` items, in the order of ``rows``, are allowed: int32 ``[n_items + 1]``.
+    def order(self) -> NDArray[np.int32]:
+        """Return the catalog row at each position, ``[n_positions]``."""
+        return self.rows
 
-        Args:
-            allowed: bool ``[n_items]`` by catalog row; None allows all.
-
-        Raises:
-            UsageError: ``allowed`` is of another catalog.
-        """
-        if allowed is None:
-            return np.arange(self.n_items + 1, dtype=np.int32)
-        if allowed.shape != (self.n_items,) or allowed.dtype != np.bool_:
-            raise UsageError(f"allowed is {allowed.dtype}{list(allowed.shape)}; bool[{self.n_items}] is needed")
-        tally = np.zeros(self.n_items + 1, dtype=np.int32)
-        np.cumsum(allowed[self.rows], out=tally[1:])
-        return tally
-
-    def below(self, nodes: Ints, tally: NDArray[np.int32]) -> NDArray[np.int32]:
-        """Return how many allowed items are below each node, from a request's :meth:`tally`."""
-        return tally[self.end[nodes]] - tally[self.begin[nodes]]
-
-    def counts(self, allowed: NDArray[np.bool_] | None) -> NDArray[np.int32]:
-        """Return how many allowed items are below every node, int32 ``[n_nodes]``."""
-        return self.below(np.arange(self.n_nodes), self.tally(allowed))
+    def codes(self) -> NDArray[np.int32]:
+        """Return the item codes by position, ``[n_items, length]``, padded with -1."""
+        columns = []
+        nodes = slice(1, int(self.first[1]))
+        while nodes.start < nodes.stop:
+            _, at = ranges(self.begin[nodes].astype(np.int64), self.end[nodes] - self.begin[nodes])
+            column = np.full(self.n_items, NOWHERE, dtype=np.int32)
+            column[at] = np.repeat(self.tokens[nodes], self.end[nodes] - self.begin[nodes])
+            columns.append(column)
+            nodes = slice(nodes.stop, int(self.first[nodes.stop]))
+        return np.stack(columns, axis=1)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return what must be saved, ready for safetensors."""
@@ -177,7 +148,7 @@ class Trie:
             "begin": self.begin,
             "end": self.end,
             "rows": self.rows,
-            "vocabulary": np.array([self.vocabulary], dtype=np.int64),
+            "sizes": np.array([self.vocabulary, self.size], dtype=np.int64),
         }
 
     @classmethod
@@ -188,31 +159,58 @@ class Trie:
             CheckpointError: arrays that are missing or do not form a trie.
         """
         try:
-            size = int(arrays["vocabulary"][0])
-            trie = cls(arrays["first"], arrays["tokens"], arrays["begin"], arrays["end"], arrays["rows"], size)
+            vocabulary, size = map(int, arrays["sizes"])
+            nodes = arrays["first"], arrays["tokens"], arrays["begin"], arrays["end"]
+            trie = cls(*nodes, arrays["rows"], vocabulary, size)
         except KeyError as missing:
             raise CheckpointError(f"the saved trie lacks {missing}; build it again from the item codes") from None
         if not trie._is_sound():
             raise CheckpointError("the saved trie is damaged; build it again from the item codes")
         return trie
 
+    def save(self, file: Path) -> None:
+        """Write the trie to a safetensors file."""
+        from safetensors.numpy import save_file
+
+        save_file(self.arrays(), file)
+
+    @classmethod
+    def load(cls, file: Path) -> Trie:
+        """Open a saved trie; its arrays stay in the file, so that processes share them.
+
+        Raises:
+            CheckpointError: a file that is missing or holds no sound trie.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(file, "pt") as content:  # torch's reader maps the file, NumPy's would copy it
+                return cls.from_arrays({name: content.get_tensor(name).numpy() for name in content.keys()})  # noqa: SIM118
+        except (OSError, SafetensorError) as problem:
+            raise CheckpointError(f"{file}: no trie can be read ({problem}); build it again") from None
+
     def _is_sound(self) -> bool:
         """Check that the arrays form a trie whose every leaf is one item, so that a damaged one cannot mislead."""
         n_nodes, n_items = self.n_nodes, self.n_items
         if not (len(self.first) == n_nodes + 1 and len(self.begin) == len(self.end) == n_nodes > 1):
             return False
-        nodes = np.arange(n_nodes)
+        nodes = np.arange(n_nodes, dtype=np.int32)
         rising = bool((np.diff(self.first) >= 0).all() and (self.first[:-1] > nodes).all())  # no node is its own child
         known = bool(((self.tokens[1:] >= 0) & (self.tokens[1:] < self.vocabulary)).all())
         if not (rising and known and (self.first[0], self.first[-1]) == (1, n_nodes)):
             return False
-        if not (np.diff(self._keys) > 0).all():
-            return False
-        leaf = self.is_leaf(nodes)
+        leaf = self.first[:-1] == self.first[1:]
         inner = nodes[~leaf]
-        siblings = np.diff(self._keys // self.vocabulary) == 0  # node k + 1 and node k + 2 have the same parent
+        siblings = np.ones(n_nodes - 1, dtype=bool)  # whether node k + 1 has the parent of node k
+        siblings[self.first[inner] - 1] = False
+        siblings = siblings[1:]
+        rows = np.zeros(max(self.size, 0), dtype=bool)
+        if not (n_items and self.rows.min() >= 0 and self.rows.max() < self.size):
+            return False
+        rows[self.rows] = True
         return (
-            np.array_equal(np.sort(self.rows), np.arange(n_items))
+            int(rows.sum()) == n_items
+            and bool((self.tokens[2:] > self.tokens[1:-1])[siblings].all())
             and (self.begin[ROOT], self.end[ROOT]) == (0, n_items)
             and np.array_equal(self.end[leaf], self.begin[leaf] + 1)
             and np.array_equal(self.begin[inner], self.begin[self.first[inner]])
@@ -222,13 +220,68 @@ class Trie:
 
     @cached_property
     def _keys(self) -> NDArray[np.int64]:
-        """``parent * vocabulary + token`` of nodes ``1 .. n_nodes - 1``, increasing."""
+        """``parent * vocabulary + token`` of nodes ``1 .. n_nodes - 1``, increasing; only :meth:`find` needs them."""
         parents = np.repeat(np.arange(self.n_nodes, dtype=np.int64), np.diff(self.first))
         return parents * self.vocabulary + self.tokens[1:]
 
+    @cached_property
+    def _positions(self) -> NDArray[np.int32]:
+        """The position of each catalog row, -1 without an item; only excluding rows needs them."""
+        positions = np.full(self.size, NOWHERE, dtype=np.int32)
+        positions[self.rows] = np.arange(self.n_items, dtype=np.int32)
+        return positions
+
+
+def _sorted(codes: NDArray[np.integer], vocabulary: int) -> NDArray[np.int64]:
+    """Return the order of the codes, a code before those that it begins.
+
+    As many tokens as fit are packed into one number: sorting 10 million numbers takes a second, tuples ten.
+    """
+    base = vocabulary + 1
+    together = max(1, _KEY_BITS // base.bit_length())
+    keys = []
+    for level in range(0, codes.shape[1], together):
+        key = np.zeros(len(codes), dtype=np.int64)
+        for column in codes.T[level : level + together]:
+            key = key * base + column + 1
+        keys.append(key)
+    return np.argsort(keys[0], kind="stable") if len(keys) == 1 else np.lexsort(keys[::-1])
+
+
+def _levels(
+    codes: NDArray[np.integer],
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+    """Return ``first``, ``tokens``, ``begin`` and ``end`` of the trie of sorted codes, built level by level."""
+    n_items, length = codes.shape
+    first, tokens = [np.array([1])], [np.array([NOWHERE])]
+    begin, end = [np.array([0])], [np.array([n_items])]
+    total = 1
+    differs = np.zeros(n_items, dtype=bool)  # from the item before it, in the tokens up to this level
+    differs[0] = True
+    parent_at = np.zeros(n_items, dtype=np.int32)  # the node of the level above that holds each sorted item
+    for level in range(length):
+        differs[1:] |= codes[1:, level] != codes[:-1, level]
+        bounds = np.append(np.flatnonzero(differs), n_items)
+        starts, stops = bounds[:-1], bounds[1:]
+        goes_on = codes[starts, level] >= 0
+        starts, stops = starts[goes_on], stops[goes_on]
+        if not len(starts):
+            break
+        # Every node of the level above gets its number of children: their running sum is the next level's `first`.
+        children = np.bincount(parent_at[starts], minlength=len(tokens[-1]))
+        first.append(total + np.cumsum(children))
+        total += len(starts)
+        tokens.append(codes[starts, level])
+        begin.append(starts)
+        end.append(stops)
+        parent_at[starts] = np.arange(len(starts))
+        parent_at = np.repeat(parent_at[bounds[:-1]], np.diff(bounds))
+    first.append(np.full(len(tokens[-1]), total))
+    return _flat(first), _flat(tokens), _flat(begin), _flat(end)
+
 
 def _flat(parts: list[NDArray[np.integer]]) -> NDArray[np.int32]:
-    return np.concatenate(parts).astype(np.int32)
+    return np.concatenate(parts, dtype=np.int32, casting="same_kind")
 
 
 def _check_tokens(codes: NDArray[np.integer], vocabulary: int) -> None:
@@ -247,7 +300,7 @@ def _check_tokens(codes: NDArray[np.integer], vocabulary: int) -> None:
         raise DataError(f"the code of row {row} is {_show(codes[row])}; padding (-1) may only stand at its end")
 
 
-def _check_prefix_free(codes: NDArray[np.integer], order: Ints) -> None:
+def _check_prefix_free(codes: NDArray[np.integer], rows: Ints) -> None:
     """Check sorted codes: one that begins another begins its neighbour too, since padding sorts first."""
     begins = ((codes[:-1] == codes[1:]) | (codes[:-1] == NOWHERE)).all(axis=1)
     if begins.any():
@@ -255,7 +308,7 @@ def _check_prefix_free(codes: NDArray[np.integer], order: Ints) -> None:
         short, long = _show(codes[at]), _show(codes[at + 1])
         what = "is also" if short == long else "begins"
         raise DataError(
-            f"the code of row {order[at]}, {short}, {what} the code of row {order[at + 1]}, {long}; "
+            f"the code of row {rows[at]}, {short}, {what} the code of row {rows[at + 1]}, {long}; "
             "codes must be unique and none may begin another"
         )
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from genre_gen.decoding.search import score_items, search
+from genre_gen.decoding.search import StepModel, score_items, search, search_many
 from genre_gen.decoding.tree import TreeModel
 from genre_gen.decoding.trie import Trie
 from genre_gen.errors import DecodingError
@@ -43,7 +43,7 @@ class ItemGenerator:
         self.llm, self.book, self.data = llm.eval(), book, data
         self.encoder = Encoder(llm.tokenizer, llm.codes, llm.text_vocabulary)
         self.trie = Trie.build(llm.codes.codes, llm.codes.vocabulary)
-        self.model = TreeModel(llm.tower, llm.embed_items, llm.code_logits, llm.text_vocabulary)
+        self.model = TreeModel(llm.tower, llm.embed_items, llm.code_logits, llm.text_vocabulary, self._weights)
 
     def encode(self, history: History) -> Encoded:
         """Return the open next-item prompt of a history, cut to the ``max_history`` most recent items."""
@@ -71,12 +71,11 @@ class ItemGenerator:
         """
         prompts = self._prompts(histories)
         if self.trie.is_flat:
-            return score_items(self.model, prompts, self.trie)
+            return score_items(self._model_of(histories), prompts, self.trie)
         size = len(self.data.catalog)
         allowed = allowed_items(histories, size, self.data.domain.repeat) if allowed is None else allowed
         scores = np.full((len(histories), size), -np.inf, np.float32)
-        for row, prompt in enumerate(prompts):
-            found = search(self.model, prompt, self.trie, candidates, allowed[row])
+        for row, found in enumerate(search_many(self._model_of(histories), prompts, self.trie, candidates, allowed)):
             scores[row, found.rows] = found.scores
         return scores
 
@@ -86,7 +85,7 @@ class ItemGenerator:
         Raises:
             DecodingError: the model's scores are not finite.
         """
-        return search(self.model, self._prompts([history])[0], self.trie, n, allowed)
+        return search(self._model_of([history]), self._prompts([history])[0], self.trie, n, allowed)
 
     def answer(self, prompt: Prompt, n: int, allowed: NDArray[np.bool_] | None = None) -> Ranking:
         """Return the ``n`` most probable allowed items after any open prompt that asks for an item's code."""
@@ -94,7 +93,7 @@ class ItemGenerator:
         return search(self.model, self.encoder.encode(prompt, "codes").ids, self.trie, n, allowed)
 
     def forget(self) -> None:
-        """Drop what was computed ahead with the present weights; call it when they have changed."""
+        """Drop what was computed ahead; needed after a change of weights that goes through ``.data``."""
         self.model.forget()
 
     @property
@@ -183,10 +182,20 @@ class ItemGenerator:
     def _ends(self) -> set[int]:
         return set(self.llm.tokenizer.all_special_ids)
 
+    def _model_of(self, histories: Sequence[History]) -> StepModel:
+        """Return the model to ask; a known user's own, so that of a prompt read before only new events are read."""
+        user = histories[0].user if len(histories) == 1 else None
+        return self.model if user is None else self.model.of(user)
+
+    def _weights(self) -> list[torch.Tensor]:
+        """Return all that keys and values depend on."""
+        text = self.llm.base.get_input_embeddings()
+        return [*self.llm.tower.parameters(), *text.parameters(), self.llm.code_embedding]
+
     def _prompts(self, histories: Sequence[History]) -> list[NDArray[np.int32]]:
         """Encode histories and have their common instruction read once."""
         self.llm.use(ITEMS)
         encoded = [self.encode(history) for history in histories]
-        if encoded and not self.model._kept:
+        if encoded and not self.model.keeps():
             self.model.keep(encoded[0].ids[: encoded[0].start])
         return [one.ids for one in encoded]

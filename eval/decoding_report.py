@@ -1,0 +1,141 @@
+"""The tables and the picture of eval/decoding_speed.py."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+
+
+def write(content: Row, file: Path) -> None:
+    """Write JSON, and beside it the tables and the picture."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    file.with_suffix(".md").write_text(markdown(content), encoding="utf-8")
+    draw(content, file.with_suffix(".png"))
+
+
+def markdown(content: Row) -> str:
+    """Return all tables; figures are medians with the least and the greatest."""
+    where = content["machine"]
+    text = [
+        "# Decoding speed",
+        "",
+        f"`eval/decoding_speed.py`, {content['model']}, prompts of up to {content['prompt_tokens']} tokens, "
+        f"{where['threads']} threads, {where['system']}, torch {where['torch']}. Medians (least to greatest), "
+        "measured by turns.",
+    ]
+    for part, title, table in (
+        ("trie", "Stores of codes", trie_table),
+        ("search", "Requests against catalogs of every size", search_table),
+        ("peers", "Ways to generate", peer_table),
+        ("users", "Users at once", user_table),
+    ):
+        if part in content:
+            text += ["", f"## {title}", "", *table(content[part])]
+    return "\n".join(text) + "\n"
+
+
+def trie_table(rows: list[Row]) -> list[str]:
+    """Return build costs and steps of the stores."""
+    beams = sorted({row["beams"] for row in rows if "beams" in row})
+    lines = grid("items", "store", "build s", "bytes per item", *(f"µs per step, {b} beams" for b in beams))
+    steps = {(row["items"], row["name"], row["beams"]): row["us"] for row in rows if "us" in row}
+    for row in rows:
+        if "failure" in row:
+            lines.append(line(f"{row['items']:,}", row["name"], row["failure"], "", *([""] * len(beams))))
+        elif "build_seconds" in row:
+            own = [shown(steps.get((row["items"], row["name"], b)), 0) for b in beams]
+            cells = f"{row['build_seconds']:.2f}", f"{row['bytes_per_item']:.0f}"
+            lines.append(line(f"{row['items']:,}", row["name"], *cells, *own))
+    return lines
+
+
+def search_table(rows: list[Row]) -> list[str]:
+    """Return milliseconds per request and what they are beside a bare pass."""
+    lines = grid("layers", "beams", "items", "ms per request", "ms of a bare pass", "ratio", "outside the model")
+    for row in rows:
+        ratio = row["ms"]["median"] / row["bare_pass_ms"]["median"]
+        cells = shown(row["ms"]), shown(row["bare_pass_ms"]), f"{ratio:.2f}", f"{row['outside_model']:.1%}"
+        lines.append(line(row["layers"] or "all", row["beams"], f"{row['items']:,}", *cells))
+    return lines
+
+
+def peer_table(rows: list[Row]) -> list[str]:
+    """Return milliseconds per request, how often ours is faster, and the checks."""
+    lines = grid("items", "way", "build s", "MB", "beams", "ms per request", "times the fastest")
+    builds = {(row["items"], row["name"]): row for row in rows if "build_seconds" in row}
+    for row in rows:
+        build = builds.get((row["items"], row["name"]), {})
+        costs = (f"{build['build_seconds']:.2f}", f"{build['bytes'] / 1e6:.0f}") if build else ("", "")
+        name, beams = row["name"], row.get("beams", "")
+        if "failure" in row:
+            lines.append(line(f"{row['items']:,}", name, *costs, beams, row["failure"], ""))
+        elif "ms" in row:
+            best = min(
+                o["ms"]["median"] for o in rows if "ms" in o and (o["items"], o["beams"]) == (row["items"], beams)
+            )
+            ratio = f"{row['ms']['median'] / best:.1f}"
+            lines.append(line(f"{row['items']:,}", name, *costs, beams, shown(row["ms"]), ratio))
+    checks = [row for row in rows if "same" in row]
+    good = sum(row["same"] for row in checks)
+    apart = max((row["apart"] for row in checks), default=0.0)
+    lines += ["", f"Same items and scores in {good} of {len(checks)} comparisons; furthest apart {apart:.1e}."]
+    return lines
+
+
+def user_table(rows: list[Row]) -> list[str]:
+    """Return users per second."""
+    lines = grid("tokens per code", "users", "way", "users per second", "same scores")
+    for row in rows:
+        way = "together" if row["together"] else "one at a time"
+        cells = shown(row["users_per_second"]), "yes" if row["same"] else "NO"
+        lines.append(line(row["code_tokens"], row["users"], way, *cells))
+    return lines
+
+
+def grid(*names: str) -> list[str]:
+    """Return the head of a table."""
+    return [line(*names), line(*(["---"] * len(names)))]
+
+
+def line(*cells: Any) -> str:
+    """Return a line of a table."""
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def shown(figure: dict[str, float] | None, digits: int = 1) -> str:
+    """Return a median with its spread."""
+    if figure is None:
+        return ""
+    return f"{figure['median']:,.{digits}f} ({figure['low']:,.{digits}f} to {figure['high']:,.{digits}f})"
+
+
+def draw(content: Row, file: Path) -> None:
+    """Draw cost against the size of the catalog: per step of the stores, and per request of the ways to generate."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 4.5))
+    curves(left, [row for row in content.get("trie", []) if row.get("beams") == 20], "us")  # noqa: PLR2004
+    curves(right, [row for row in content.get("peers", []) if row.get("beams") == 20], "ms")  # noqa: PLR2004
+    left.set(title="Stores of codes, 20 beams", ylabel="µs per step")
+    right.set(title="Ways to generate, 20 beams", ylabel="ms per request")
+    figure.tight_layout()
+    figure.savefig(file, dpi=120)
+    pyplot.close(figure)
+
+
+def curves(axes: Any, rows: list[Row], key: str) -> None:
+    """Draw one curve for each name."""
+    rows = [row for row in rows if key in row]
+    for name in dict.fromkeys(row["name"] for row in rows):
+        own = [row for row in rows if row["name"] == name]
+        axes.plot([row["items"] for row in own], [row[key]["median"] for row in own], "o-", label=name)
+    axes.set(xscale="log", yscale="log", xlabel="items in the catalog")
+    if rows:
+        axes.legend(fontsize=7)

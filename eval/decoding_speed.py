@@ -1,0 +1,359 @@
+"""What does it cost to keep a language model to a catalog? Ours and the field's ways, on one model, in one run.
+
+    python eval/decoding_speed.py [--parts trie search peers users] [--items 1700 10000 ...] [--quick]
+        [--model smollm2-135m] [--threads 2] [--rounds 5] [--seconds 90] [--megabytes 4000]
+        [--json eval/results/decoding_speed.json]
+
+* trie: build time, bytes per item, and microseconds per step of ways to store the codes, without a model;
+* search: milliseconds per request against the size of the catalog and the number of beams, at the depth that items are
+  served from and at full depth, beside a bare forward pass over the prompt;
+* peers: milliseconds per request of ways to generate, the same prompts and codes; that ours gives the same items at the
+  same scores (within 1e-4) is checked, and fails the run where it does not hold;
+* users: users per second, one at a time and together.
+
+Catalogs: 1,682 is MovieLens-100K with semantic codes of four tokens; all others are random codes of four tokens.
+Everything that is compared is measured by turns, round after round; told are medians, with the least and the greatest.
+Each contender has a process of its own with a limit of time per call and of memory: who passes one is told so, and is
+not asked about larger catalogs. Parts that were not asked for stay in the file as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from decoding_peers import GENERATORS, SAME_SCORES, STORES, Codes, OursServing
+from decoding_report import Row, markdown, write
+from limited import GaveUpError, Limited
+
+from genre_gen.catalog import Catalog
+from genre_gen.domain import Domain
+from genre_gen.llm.sources import ensure_model
+from genre_gen.machine import examine_machine
+
+REAL = 1682
+ITEMS = (REAL, 10_000, 100_000, 1_000_000, 10_000_000)
+LENGTH, WIDTH = 4, 256  # of synthetic codes
+BEAMS = (1, 5, 20, 50, 200)
+PEER_BEAMS = (1, 20)
+MANY_BEAMS = 200  # asked of peers once, and for the real catalog alone
+USERS = (1, 4, 16, 64)
+PEER_ROUNDS = 3  # at most: ``generate`` takes seconds
+PICKS = 20  # of each of many users
+TOLERANCE = 1e-4
+
+
+def main() -> None:
+    """Measure, print, write JSON, Markdown and picture; exit code 1 where answers differ."""
+    options = parse()
+    content: Row = json.loads(options.json.read_text()) if options.json.exists() else {}
+    content |= {"machine": machine(options.threads), "model": options.model, "prompt_tokens": options.tokens}
+    bench = Bench(options)
+    for part in options.parts:
+        begin = time.perf_counter()
+        content[part] = PARTS[part](bench)
+        content.setdefault("seconds", {})[part] = round(time.perf_counter() - begin)
+        write(content, options.json)
+    print(markdown(content))
+    wrong = [row for part in ("peers", "users") for row in content.get(part, []) if row.get("same") is False]
+    raise SystemExit(1 if wrong else 0)
+
+
+def parse() -> argparse.Namespace:
+    """Return the options; ``--quick`` lowers what was not given."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parts = ("trie", "search", "peers", "users")
+    parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
+    parser.add_argument("--items", nargs="+", type=int, help=f"sizes of catalogs, {REAL} being the real one {ITEMS}")
+    parser.add_argument("--beams", nargs="+", type=int, help=f"of trie and search {BEAMS}")
+    parser.add_argument("--users", nargs="+", type=int, help=f"users at once {USERS}")
+    parser.add_argument("--model", default="smollm2-135m", help="as model.llm in domain.toml")
+    parser.add_argument("--tokens", type=int, default=150, help="tokens of the longest prompt")
+    parser.add_argument("--threads", type=int, default=2, help="of torch and BLAS, in each process")
+    parser.add_argument("--rounds", type=int, help="times that everything is asked, by turns [5; 2 with --quick]")
+    parser.add_argument("--seconds", type=float, help="limit of each call [90; 30 with --quick]")
+    parser.add_argument("--megabytes", type=float, default=4000, help="limit of each process's memory")
+    parser.add_argument("--quick", action="store_true", help="small catalogs and few rounds")
+    parser.add_argument("--json", type=Path, default=Path("eval/results/decoding_speed.json"))
+    options = parser.parse_args()
+    quick = options.quick
+    options.items = sorted(options.items or (ITEMS[1:3] if quick else ITEMS))
+    options.beams = options.beams or ((1, 20) if quick else BEAMS)
+    options.users = options.users or ((1, 4) if quick else USERS)
+    options.rounds = options.rounds or (2 if quick else 5)
+    options.seconds = options.seconds or (30 if quick else 90)
+    return options
+
+
+@dataclass(frozen=True)
+class Question:
+    """A method of a process, and its arguments in each round (the last ones serve further rounds)."""
+
+    process: Limited
+    method: str
+    arguments: Sequence[tuple[Any, ...]]
+
+    def ask(self, turn: int) -> Any:
+        """Return the answer of a round."""
+        return self.process.call(self.method, *self.arguments[min(turn, len(self.arguments) - 1)])
+
+
+class Bench:
+    """What all parts need: the catalogs, processes within limits, and turns.
+
+    Attributes:
+        options: of the command line.
+        folder: of the model.
+        exit_layer: the depth that the movies domain serves items from.
+        files: catalog size -> its codes.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        """Find the model and write the codes of every catalog to files."""
+        self.options = options
+        self.folder = ensure_model(options.model)
+        domain = Domain.load("movies")
+        self.exit_layer = domain.model.exit_layer
+        self._scratch = tempfile.TemporaryDirectory()
+        self.files = {size: self.write(str(size), make_codes(size, domain)) for size in options.items}
+
+    def write(self, name: str, codes: Codes) -> Path:
+        """Write codes to a file that goes with this process."""
+        file = Path(self._scratch.name) / f"{name}.npy"
+        np.save(file, codes)
+        return file
+
+    def start(self, stack: ExitStack, make: Callable[..., Any], *arguments: Any) -> Limited:
+        """Start a process that ends with ``stack``."""
+        limits = {"seconds": self.options.seconds, "megabytes": self.options.megabytes}
+        process = Limited(make, *arguments, **limits, threads=self.options.threads)
+        stack.callback(process.close)
+        return process
+
+    def contenders(
+        self, stack: ExitStack, makes: Mapping[str, Any], size: int, arguments: tuple[Any, ...], rows: list[Row]
+    ) -> dict[str, Limited]:
+        """Start contenders one after the other; tell in ``rows`` what their builds took, or why there is none.
+
+        Who gave up at a smaller catalog, as ``rows`` say, is not asked again.
+        """
+        out = {row["name"] for row in rows if row.get("gave_up")}
+        running = {}
+        for name, make in makes.items():
+            row: Row = {"items": size, "name": name}
+            if name in out:
+                rows.append(row | {"failure": "gave up at a smaller catalog", "gave_up": True})
+                continue
+            try:
+                running[name] = self.start(stack, make, self.files[size], *arguments)
+            except GaveUpError as why:
+                say(f"{name}, {size:,} items: {why}")
+                rows.append(row | {"failure": str(why), "gave_up": True})
+                continue
+            built = running[name].call("built")
+            rows.append(row | built | {"bytes_per_item": built["bytes"] / size})
+        return running
+
+    def by_turns(
+        self, questions: Mapping[Any, Question], rounds: int, failed: dict[str, str] | None = None, warm: bool = False
+    ) -> dict[Any, list[Any]]:
+        """Ask every question once in each round; who fails is asked no more.
+
+        Unless all are ``warm``, one round goes before that does not count.
+        """
+        answers: dict[Any, list[Any]] = {name: [] for name in questions}
+        for turn in range(0 if warm else -1, rounds):
+            for name in list(answers):
+                try:
+                    answer = questions[name].ask(max(turn, 0))
+                except GaveUpError as why:
+                    say(f"{name}: {why}")
+                    del answers[name]
+                    if failed is not None:
+                        failed[name] = str(why)
+                    continue
+                if turn >= 0:
+                    answers[name].append(answer)
+        return answers
+
+
+def measure_trie(bench: Bench) -> list[Row]:
+    """Build every store for every catalog, and time its steps."""
+    rows: list[Row] = []
+    rounds = 3 * bench.options.rounds
+    for size in bench.files:
+        with ExitStack() as stack:
+            stores = bench.contenders(stack, STORES, size, (), rows)
+            for beams in bench.options.beams:
+                given = [(beams, turn) for turn in range(rounds)]
+                questions = {name: Question(store, "step", given) for name, store in stores.items()}
+                found = bench.by_turns(questions, rounds)
+                agree({name: [tokens for _, tokens in answers] for name, answers in found.items()})
+                for name, answers in found.items():
+                    rows.append({"items": size, "beams": beams, "name": name, "us": spread([us for us, _ in answers])})
+                say(f"trie: {size:,} items, {beams} beams")
+    return rows
+
+
+def measure_search(bench: Bench) -> list[Row]:
+    """Time requests against catalogs of every size, by turns, at the serving and at full depth."""
+    return [row for layers in dict.fromkeys((bench.exit_layer, None)) for row in _search_at(bench, layers)]
+
+
+def _search_at(bench: Bench, layers: int | None) -> Iterator[Row]:
+    rounds = bench.options.rounds
+    with ExitStack() as stack:
+        ours = {size: bench.start(stack, OursServing, file, bench.folder, layers) for size, file in bench.files.items()}
+        prompts = {size: process.call("prompts", 1, bench.options.tokens)[0] for size, process in ours.items()}
+        reading = {size: Question(process, "read", [(prompts[size],)]) for size, process in ours.items()}
+        bare = bench.by_turns(reading, rounds)
+        for beams in bench.options.beams:
+            questions = {size: Question(own, "ask_parts", [(prompts[size], beams)]) for size, own in ours.items()}
+            for size, answers in bench.by_turns(questions, rounds).items():
+                yield {
+                    "layers": layers,
+                    "items": size,
+                    "beams": beams,
+                    "prompt": len(prompts[size]),
+                    "ms": spread([1e3 * total for total, _ in answers]),
+                    "outside_model": statistics.median(1 - inside / total for total, inside in answers),
+                    "bare_pass_ms": spread([1e3 * seconds for seconds in bare[size]]),
+                }
+            say(f"search: {layers or 'all'} layers, {beams} beams")
+
+
+def measure_peers(bench: Bench) -> list[Row]:
+    """Time every way to generate on every catalog, by turns, and compare the answers."""
+    rows: list[Row] = []
+    smallest = bench.options.items[0]
+    for size in bench.files:
+        with ExitStack() as stack:
+            running = bench.contenders(stack, GENERATORS, size, (bench.folder, None), rows)
+            most = [MANY_BEAMS] if size == smallest and MANY_BEAMS in bench.options.beams else []
+            for beams in [*PEER_BEAMS, *most]:
+                rows += _peers_at(bench, running, size, beams)
+                say(f"peers: {size:,} items, {beams} beams")
+    return rows
+
+
+def _peers_at(bench: Bench, running: Mapping[str, Limited], size: int, beams: int) -> Iterator[Row]:
+    rounds = 1 if beams == MANY_BEAMS else min(bench.options.rounds, PEER_ROUNDS)
+    prompts = next(iter(running.values())).call("prompts", rounds, bench.options.tokens)
+    failed: dict[str, str] = {}
+    questions = {name: Question(own, "ask", [(ids, beams) for ids in prompts]) for name, own in running.items()}
+    found = bench.by_turns(questions, rounds, failed, warm=beams != PEER_BEAMS[0])
+    row: Row = {"items": size, "beams": beams}
+    yield from (row | {"name": name, "failure": why} for name, why in failed.items())
+    for name, answers in found.items():
+        yield row | {"name": name, "ms": spread([1e3 * seconds for _, _, seconds in answers])}
+    if beams > 1:  # ``generate`` tells no score where there is one beam
+        yield from (row | pair for pair in compared(found))
+
+
+def measure_users(bench: Bench) -> list[Row]:
+    """Time many users, one at a time and together, for codes of four tokens and of one."""
+    flat = bench.write("flat", np.arange(REAL, dtype=np.int32)[:, None])
+    catalogs = {LENGTH: bench.files[bench.options.items[0]], 1: flat}
+    return [row for tokens, file in catalogs.items() for row in _users_of(bench, tokens, file)]
+
+
+def _users_of(bench: Bench, tokens: int, file: Path) -> Iterator[Row]:
+    with ExitStack() as stack:
+        ours = bench.start(stack, OursServing, file, bench.folder, bench.exit_layer)
+        for users in bench.options.users:
+            prompts = ours.call("prompts", users, bench.options.tokens)
+            questions = {way: Question(ours, "ask_many", [(prompts, PICKS, way)]) for way in (False, True)}
+            found = bench.by_turns(questions, bench.options.rounds)
+            (alone, _), (together, _) = found[False][0], found[True][0]
+            same = bool(np.allclose(alone, together, atol=TOLERANCE))
+            for way, answers in found.items():
+                rate = spread([users / seconds for _, seconds in answers])
+                row = {"code_tokens": tokens, "users": users, "together": way, "users_per_second": rate}
+                yield row | {"same": same}
+            say(f"users: codes of {tokens} tokens, {users} users")
+
+
+PARTS = {"trie": measure_trie, "search": measure_search, "peers": measure_peers, "users": measure_users}
+
+
+def make_codes(size: int, domain: Domain) -> Codes:
+    """Return codes int32 ``[size, LENGTH]``: of the films where ``size`` is theirs, otherwise random."""
+    if size == REAL:
+        return film_codes(domain)
+    random = np.random.default_rng(size)
+    numbers = np.unique(random.integers(WIDTH**LENGTH, size=size + size // 16 + 16))
+    numbers = random.permutation(numbers)[:size]
+    levels = np.arange(LENGTH - 1, -1, -1)
+    digits = numbers[:, None] // WIDTH**levels % WIDTH
+    return (digits + np.arange(LENGTH) * WIDTH).astype(np.int32)
+
+
+def film_codes(domain: Domain) -> Codes:
+    """Return semantic codes of the films, from TF-IDF of their texts."""
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    from genre_gen.codes.semantic import semantic
+
+    texts = [item.describe() for item in Catalog.load(domain)]
+    vectors = TruncatedSVD(64, random_state=0).fit_transform(TfidfVectorizer().fit_transform(texts))
+    return semantic(vectors, LENGTH, WIDTH // 4).codes.astype(np.int32)
+
+
+def spread(samples: Sequence[float]) -> dict[str, float]:
+    """Return median, least and greatest."""
+    return {"median": statistics.median(samples), "low": min(samples), "high": max(samples), "n": len(samples)}
+
+
+def agree(found: dict[str, list[int]]) -> None:
+    """Raise unless all stores that exclude nothing found the same number of tokens at each step."""
+    numbers = {name: counts for name, counts in found.items() if not name.startswith("ours")}
+    for name, counts in numbers.items():
+        if counts != next(iter(numbers.values())):
+            raise RuntimeError(f"{name} finds other followers than the rest")
+
+
+def compared(found: dict[str, list[Any]]) -> Iterator[Row]:
+    """Yield for each pair whether items and scores are the same, where no tie leaves the choice open."""
+    for one, other in SAME_SCORES:
+        if one in found and other in found:
+            pairs = list(zip(found[one], found[other], strict=True))
+            apart = max(float(np.abs(np.subtract(a[1], b[1])).max()) for a, b in pairs)
+            same = apart < TOLERANCE and all(same_items(a, b) for a, b in pairs)
+            yield {"name": f"{one} = {other}", "same": same, "apart": apart}
+
+
+def same_items(one: Any, other: Any) -> bool:
+    """Tell whether two rankings hold the same items, but for those whose score is that of the last within rounding."""
+    (items, scores, _), (others, _, _) = one, other
+    sure = {item for item, score in zip(items, scores, strict=True) if score > scores[-1] + TOLERANCE}
+    return sure <= set(others) and len(set(items)) == len(set(others)) == len(items)
+
+
+def machine(threads: int) -> Row:
+    """Return what the figures depend on beside the code."""
+    import torch
+    import transformers
+
+    found = examine_machine()
+    versions = {"torch": torch.__version__, "transformers": transformers.__version__}
+    return {"system": found.system, "cores": found.cores, "threads": threads, "flags": found.cpu_flags, **versions}
+
+
+def say(text: str) -> None:
+    """Tell the progress."""
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

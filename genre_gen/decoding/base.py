@@ -1,0 +1,237 @@
+"""CatalogTrie: what a search needs of a prefix tree of item codes, and Subset: what a request allows of it.
+
+An item's *position* is its place among the sorted items; the items below a node are a range of positions, or two. So a
+request's filters are counts over ranges, and a node without an allowed item below is never opened.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genre_gen.errors import UsageError
+
+Ints: TypeAlias = NDArray[np.integer]
+"""Node numbers, code tokens, positions or catalog rows."""
+
+ROOT = 0
+NOWHERE = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Subset:
+    """What each user of a request may get: tells how many allowed items lie in any range of positions.
+
+    Made by :meth:`CatalogTrie.subset`, and good for that trie alone.
+
+    Attributes:
+        trie: whose positions these are.
+        before: int32 ``[users, n_positions + 1]``, how many of the first ``k`` positions are allowed; one row serves
+            all users alike; None allows every item of the trie.
+        gone: int64, sorted: positions that have left the catalog; ``before`` does not count them either.
+        without: int64, sorted: ``user * (n_positions + 1) + position`` of what single users may not get on top of
+            that, such as the items of their history.
+        users: number of users; 1 serves any number alike.
+    """
+
+    trie: CatalogTrie
+    before: NDArray[np.int32] | None
+    gone: NDArray[np.int64]
+    without: NDArray[np.int64]
+    users: int = 1
+
+    def count(self, begin: Ints, end: Ints, users: Ints | int = 0) -> NDArray[np.int64]:
+        """Return how many allowed items each range of positions ``begin .. end - 1`` holds for its user."""
+        users = users if self.users > 1 else 0
+        if self.before is None:
+            counts = end.astype(np.int64) - begin
+            if len(self.gone):
+                counts -= np.searchsorted(self.gone, end) - np.searchsorted(self.gone, begin)
+        else:
+            own = users if len(self.before) > 1 else 0
+            counts = self.before[own, end].astype(np.int64) - self.before[own, begin]
+        if len(self.without):
+            offset = np.asarray(users) * self._stride
+            counts -= np.searchsorted(self.without, offset + end) - np.searchsorted(self.without, offset + begin)
+        return counts
+
+    def of(self, users: NDArray[np.int64]) -> Subset:
+        """Return the subset of some users, who are numbered anew in the order given."""
+        if self.users == 1:
+            return self
+        before = self.before if self.before is None or len(self.before) == 1 else self.before[users]
+        starts = np.searchsorted(self.without, users * self._stride)
+        sizes = np.searchsorted(self.without, (users + 1) * self._stride) - starts
+        owners, at = ranges(starts, sizes)
+        without = self.without[at] + (owners - users[owners]) * self._stride
+        return replace(self, before=before, without=without, users=len(users))
+
+    def check(self, users: int) -> Subset:
+        """Return itself; raise UsageError unless it serves so many users."""
+        if self.users not in {1, users}:
+            raise UsageError(f"allowed is for {self.users} users, but {users} are asked about")
+        return self
+
+    def repeated(self, users: int) -> NDArray[np.int64]:
+        """Return ``without`` for so many users, where one served all alike."""
+        if users == self.users:
+            return self.without
+        return (np.arange(users)[:, None] * self._stride + self.without).ravel()
+
+    @property
+    def _stride(self) -> int:
+        return self.trie.n_positions + 1
+
+
+Allowed: TypeAlias = "NDArray[np.bool_] | Subset | None"
+"""What a request permits: a boolean per catalog row, a subset made of such before, or None for all."""
+
+
+class CatalogTrie(ABC):
+    """What a search needs of a prefix tree of item codes; node 0 is the root, a leaf is an item.
+
+    Nodes, tokens and positions come and go as arrays. Implemented by :class:`Trie`, and by
+    :class:`~genre_gen.decoding.live.LiveTrie` for catalogs that change.
+
+    Attributes:
+        vocabulary: number of code tokens.
+        size: number of catalog rows that ``allowed`` is indexed by.
+    """
+
+    vocabulary: int
+    size: int
+
+    @property
+    @abstractmethod
+    def n_nodes(self) -> int:
+        """Return the number of nodes, root and leaves included."""
+
+    @property
+    @abstractmethod
+    def n_positions(self) -> int:
+        """Return the number of positions, those of removed items included."""
+
+    @property
+    @abstractmethod
+    def is_flat(self) -> bool:
+        """Tell whether every code is a single token, so that one forward pass decides."""
+
+    @abstractmethod
+    def is_leaf(self, nodes: Ints) -> NDArray[np.bool_]:
+        """Tell which nodes are items."""
+
+    @abstractmethod
+    def row(self, leaves: Ints) -> NDArray[np.int64]:
+        """Return the catalog row of each leaf."""
+
+    @abstractmethod
+    def token(self, nodes: Ints) -> NDArray[np.int64]:
+        """Return the code token that leads to each node, -1 for the root."""
+
+    @abstractmethod
+    def expand(self, nodes: Ints) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return all children of some nodes.
+
+        Returns:
+            ``owners``, which of ``nodes`` (by position) each child belongs to, and ``children``, in the order of
+            ``nodes`` and then of their tokens.
+        """
+
+    @abstractmethod
+    def find(self, nodes: Ints, tokens: Ints) -> NDArray[np.int64]:
+        """Return the child that each token leads to from each node, -1 where there is none (or from -1)."""
+
+    @abstractmethod
+    def count(self, nodes: Ints, subset: Subset, users: Ints | int = 0) -> NDArray[np.int64]:
+        """Return how many items below each node its user may get."""
+
+    @abstractmethod
+    def position(self, rows: Ints) -> NDArray[np.int64]:
+        """Return the position of each catalog row's item, -1 where the trie has none."""
+
+    @abstractmethod
+    def order(self) -> NDArray[np.integer]:
+        """Return the catalog row at each position, ``[n_positions]``."""
+
+    @property
+    def gone(self) -> NDArray[np.int64]:
+        """Return the positions whose items have left the catalog, sorted."""
+        return np.empty(0, dtype=np.int64)
+
+    @property
+    def n_items(self) -> int:
+        """Return the number of items."""
+        return self.n_positions - len(self.gone)
+
+    def walk(self, tokens: Ints) -> NDArray[np.int64]:
+        """Return the node that each row of tokens ``[batch, steps]`` leads to from the root, -1 where none does.
+
+        What follows a complete code is not read: a row stays at its leaf.
+        """
+        nodes = np.full(len(tokens), ROOT)
+        for step in range(tokens.shape[1]):
+            arrived = (nodes >= 0) & self.is_leaf(nodes)
+            nodes = np.where(arrived, nodes, self.find(nodes, tokens[:, step]))
+        return nodes
+
+    def subset(self, allowed: Allowed = None, exclude: Sequence[Ints] = ()) -> Subset:
+        """Return what a request allows, ready to be counted below any node.
+
+        A boolean per row costs a pass over the catalog: where many requests share one (what is in stock), make its
+        subset once. ``exclude`` costs as much as it holds, so that a history needs no pass over the catalog.
+
+        Args:
+            allowed: bool ``[size]`` for all users alike, or ``[users, size]``; None allows all. A subset of this trie
+                stays as it is.
+            exclude: catalog rows that each user may not get, one array for each user; rows without an item are
+                passed over.
+
+        Raises:
+            UsageError: ``allowed`` or ``exclude`` of another catalog.
+        """
+        subset = allowed if isinstance(allowed, Subset) else self._counted(allowed)
+        if subset.trie is not self:
+            raise UsageError("allowed is a subset of another state of the catalog; make it anew from this trie")
+        return self._without(subset, exclude) if len(exclude) else subset
+
+    def counts(self, allowed: Allowed = None) -> NDArray[np.int64]:
+        """Return how many allowed items are below every node, ``[n_nodes]``."""
+        return self.count(np.arange(self.n_nodes), self.subset(allowed))
+
+    def _counted(self, allowed: NDArray[np.bool_] | None) -> Subset:
+        if allowed is None:
+            return Subset(self, None, self.gone, np.empty(0, dtype=np.int64))
+        if allowed.ndim not in {1, 2} or allowed.shape[-1] != self.size or allowed.dtype != np.bool_:
+            raise UsageError(f"allowed is {allowed.dtype}{list(allowed.shape)}; bool[{self.size}] is needed")
+        at = np.atleast_2d(allowed)[:, self.order()]
+        at[:, self.gone] = False
+        before = np.zeros((len(at), self.n_positions + 1), dtype=np.int32)
+        np.cumsum(at, axis=1, out=before[:, 1:])
+        return Subset(self, before, self.gone, np.empty(0, dtype=np.int64), len(at))
+
+    def _without(self, subset: Subset, exclude: Sequence[Ints]) -> Subset:
+        rows = np.concatenate([np.asarray(own, dtype=np.int64) for own in exclude])
+        subset.check(len(exclude))
+        users = np.repeat(np.arange(len(exclude)), [len(own) for own in exclude])
+        at = self.position(self._known(rows))
+        users, at = users[at >= 0], at[at >= 0]
+        still = subset.count(at, at + 1, users) > 0  # each item is taken out once
+        keys = users[still] * (self.n_positions + 1) + at[still]
+        return replace(subset, without=np.union1d(subset.repeated(len(exclude)), keys), users=len(exclude))
+
+    def _known(self, rows: Ints) -> Ints:
+        if len(rows) and (rows.min() < 0 or rows.max() >= self.size):
+            raise UsageError(f"rows {rows.min()} to {rows.max()} are named; the catalog has 0 to {self.size - 1}")
+        return rows
+
+
+def ranges(starts: Ints, sizes: Ints) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return for ranges of numbers, one after the other, which range each number is of, and the numbers."""
+    owners = np.repeat(np.arange(len(starts)), sizes)
+    before = np.cumsum(sizes) - sizes
+    return owners, np.arange(len(owners)) + (starts - before)[owners]

@@ -300,7 +300,8 @@ def run_peer(bench: Bench, peer: Peer, job: Job) -> Outcome:
     """Choose settings (first seed) or take them over, fit again on all before the test, and rank."""
     begin = time.perf_counter()
     given = bench.given(peer, job.seed)
-    validation, trials = {}, []
+    validation: dict[str, NDArray[np.float64]] = {}
+    trials: list[dict[str, Any]] = []
     if job.seed:
         settings: dict[str, Any] = dict(job.first(bench)["settings"])
     else:

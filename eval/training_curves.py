@@ -48,8 +48,7 @@ def draw(found: Mapping[str, list[dict[str, float]]], title: str, file: Path) ->
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
     for name, points in found.items():
         minutes = [point["seconds"] / 60 for point in points]
-        style = {"color": "tab:orange", "marker": "."} if name == PEER else {"marker": "o"}
-        axes.plot(minutes, [point["ndcg@10"] for point in points], label=name, **style)
+        axes.plot(minutes, [point["ndcg@10"] for point in points], "." if name == PEER else "o-", label=name)
     axes.set(xlabel="minutes of training", ylabel="NDCG@10, validation", title=title)
     axes.grid(alpha=0.3)
     axes.legend()

@@ -240,9 +240,9 @@ def _unmet(codes: CodeScheme, data: TaskData) -> torch.Tensor:
     met = np.bincount(data.interactions.rows, minlength=len(data.catalog)) > 0
     if data.domain.training.synthetic:
         met |= np.diff(likeness(data).indptr) > 0
-    met = codes.codes[met]
+    tokens = codes.codes[met]
     unmet = torch.ones(codes.vocabulary, dtype=torch.bool)
-    unmet[torch.from_numpy(met[met >= 0].astype(np.int64))] = False
+    unmet[torch.from_numpy(tokens[tokens >= 0].astype(np.int64))] = False
     return unmet
 
 

@@ -215,7 +215,7 @@ def _top(name: str, proposal: Proposal, noun: str) -> str:
             _line(
                 "liked_from",
                 _plain(liked_from(proposal.rating_scale)),
-                f"from this rating on, a {noun} counts as liked",
+                f"from this rating on, {_article('a', noun)} {noun} counts as liked",
             ),
         ]
     return "".join(lines)

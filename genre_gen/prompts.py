@@ -176,6 +176,7 @@ class PromptBook:
         self._environment = TemplateEnvironment(self._sources, self._files)
         self._trees = {name: self._parse(name) for name in self._sources}
         self._rng: np.random.Generator | None = None
+        self._phrasing = FIRST
         for name in self._sources:
             self._check(name)
         self._phrasings = self._count_phrasings()
@@ -202,6 +203,12 @@ class PromptBook:
         """Return this book such that each rendering takes one of the task's phrasings at random."""
         book = copy.copy(self)
         book._rng = rng
+        return book
+
+    def phrased(self, number: int) -> PromptBook:
+        """Return this book such that each rendering takes this phrasing; a task that lacks it is not rendered."""
+        book = copy.copy(self)
+        book._phrasing, book._rng = number, None
         return book
 
     def fingerprint(self, task: str) -> str:
@@ -240,7 +247,7 @@ class PromptBook:
 
     def _chosen(self, task: str) -> int:
         count = self.phrasings(task)
-        return 1 if self._rng is None or count == 1 else int(self._rng.integers(1, count + 1))
+        return self._phrasing if self._rng is None or count == 1 else int(self._rng.integers(1, count + 1))
 
     def _count_phrasings(self) -> dict[str, int]:
         """Return how many phrasings each task has that has several; raises PromptError for a gap in the numbers."""

@@ -63,19 +63,27 @@ def _shown(value: Any) -> str:
 
 
 def render_prompt(
-    domain_name: str, task: str, user: str, path: Path | None = None, *, as_json: bool = False, color: bool = False
+    domain_name: str,
+    task: str,
+    user: str,
+    path: Path | None = None,
+    *,
+    phrasing: int = 1,
+    as_json: bool = False,
+    color: bool = False,
 ) -> str:
     """Return a user's prompt for a task as text, or its messages and spans as JSON.
 
     Raises:
         UsageError: no such task, no user given, or a user the task has no example of.
+        PromptError: no such phrasing.
     """
     if task not in TASKS:
         raise UsageError(f"no task {task!r}; there are: {', '.join(TASKS)}")
     if not user:
         raise UsageError("--user is missing: whose prompt shall be shown?")
     domain = Domain.load(domain_name)
-    book = PromptBook.load(domain)
+    book = PromptBook.load(domain).phrased(phrasing)
     catalog = Catalog.load(domain, path)
     interactions = Interactions.load(domain, path, catalog)
     prompt = _prompt(task, TaskData(catalog, _only(interactions, user), domain), book, user)

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from genre_gen.catalog import Item
-from genre_gen.errors import UnknownUserError, UsageError
+from genre_gen.errors import PromptError, UnknownUserError, UsageError
 from genre_gen.recommender import Recommendation, Recommendations
 from genre_gen.showing import picks_json, picks_text, render_prompt
 from genre_gen.tasks import TASKS
@@ -120,3 +120,11 @@ def test_what_cannot_be_shown_is_refused(domain, here):
 def test_it_needs_no_model(domain, here, monkeypatch):
     monkeypatch.setattr("genre_gen.llm.sources.ensure_model", None)
     assert "<item_" in render_prompt(domain, "next_item", "17", here)
+
+
+def test_each_phrasing_can_be_looked_at():
+    first, second = (render_prompt("news", "next_item", "u059", phrasing=number) for number in (1, 2))
+    assert first != second
+    assert first.splitlines()[-1] == second.splitlines()[-1]  # the same history
+    with pytest.raises(PromptError, match=r"next_item: no phrasing 9; .* has 3"):
+        render_prompt("news", "next_item", "u059", phrasing=9)

@@ -184,24 +184,39 @@ def final_generator(
     folder: Path | None,
     on_step: Callable[[FineTuner], None] | None = None,
     teacher: Teach | None = None,
+    epochs: int | None = None,
 ) -> ItemGenerator:
-    """Go on training a tuned model on interactions that were held out so far, for a few epochs at a lower rate.
+    """Learn from interactions that were held out so far, everything being chosen.
 
-    Nothing is left to validate on, so ``training.final_epochs`` and ``training.final_rate`` say how long and how fast;
-    where there is a time budget, it takes at most FINAL_TIME of that again.
+    ``training.final`` says how: a tuned model goes on ("further") for ``final_epochs`` at ``final_rate``, within
+    FINAL_TIME of the time budget; or a new one learns everything from the beginning ("anew"), within the whole budget
+    once more. Nothing is left to validate on.
 
     Args:
-        generator: its model is changed in place.
+        generator: its model is changed in place, or given up for the new one.
         interactions: all that may be learned from.
         folder: of the run; checkpoints go into ``final`` below it.
         on_step: called after each step.
         teacher: see ``choose_teacher``.
+        epochs: of a new model; those after which the tuned one was best. By default ``training.epochs``.
     """
     data, training = generator.data, generator.data.domain.training
-    final = ItemGenerator(generator.llm, generator.book, TaskData(data.catalog, interactions, data.domain))
     if training.final_epochs == 0:
-        return final
-    slower = training.model_copy(
+        return ItemGenerator(generator.llm, generator.book, replace(data, interactions=interactions))
+    if training.final == "anew":
+        final = build_generator(data.domain, generator.book, data.catalog, interactions)
+        settings = training.model_copy(update={"epochs": epochs or training.epochs})
+    else:
+        final = ItemGenerator(generator.llm, generator.book, replace(data, interactions=interactions))
+        settings = _slower(training)
+    finetuner(final, (), None if folder is None else folder / "final", settings, teacher).run(on_step)
+    final.forget()
+    return final
+
+
+def _slower(training: Training) -> Training:
+    """Return the settings under which a tuned model goes on."""
+    return training.model_copy(
         update={
             "epochs": training.final_epochs,
             "pretraining_epochs": 0,
@@ -211,9 +226,6 @@ def final_generator(
             "seed": training.seed + 1,  # or the first epoch's batches would come in the same order again
         }
     )
-    finetuner(final, (), None if folder is None else folder / "final", slower, teacher).run(on_step)
-    final.forget()
-    return final
 
 
 def identity(data: TaskData, book: PromptBook) -> str:

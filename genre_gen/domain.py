@@ -149,6 +149,7 @@ class Training(Settings):
     patience: Annotated[int, Field(ge=1)] = 3
     validations_per_epoch: Annotated[int, Field(ge=1)] = 1
     validation_users: Annotated[int, Field(ge=1)] = 500
+    final: Literal["further", "anew"] = "further"
     final_epochs: Annotated[int, Field(ge=0)] = 1
     final_rate: Annotated[float, Field(gt=0, le=1)] = 0.3
     distillation: Share = 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -211,8 +212,13 @@ class Recommender:
         self.trained_on = final
         self._fit_members()
         begin = time.perf_counter()
-        self.generator = final_generator(self.generator, final, folder, on_step, self._teacher)
+        self.generator = final_generator(self.generator, final, folder, on_step, self._teacher, self._best_epoch())
         self.seconds[LLM_MEMBER] += time.perf_counter() - begin
+
+    def _best_epoch(self) -> int:
+        """Return after how many epochs, the last one maybe not whole, the language model was best on validation."""
+        figures = [entry["ndcg@10"] for entry in self.training_log]
+        return math.ceil((int(np.argmax(figures)) + 1) / self.domain.training.validations_per_epoch)
 
     def _fit_members(self, validation: Sequence[Case] | None = None) -> None:
         """Fit the collaborative models; on validation cases, their hyper-parameters are chosen anew."""

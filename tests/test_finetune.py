@@ -298,6 +298,22 @@ def test_the_final_epochs_are_taught_on_their_own_data(tiny_domain, sample):
     assert met == [split.before_test]
 
 
+def test_a_new_model_learns_everything_anew_for_as_long_as_was_best(tiny_domain, sample):
+    catalog, interactions = sample
+    domain, split, epochs = tiny_domain.changed({"training.final": "anew"}), interactions.leave_one_out(), []
+    generator = build_generator(domain, PromptBook.load(domain), catalog, split.train)
+    before = {name: value.clone() for name, value in generator.llm.state_dict().items()}
+    final = final_generator(
+        generator, split.before_test, None, lambda tuner: epochs.append(tuner.progress.epoch), None, 3
+    )
+    assert all(torch.equal(value, before[name]) for name, value in generator.llm.state_dict().items())
+    assert final.llm is not generator.llm
+    assert final.data.interactions is split.before_test
+    assert set(epochs) == {0, 1, 2}
+    start = build_generator(domain, PromptBook.load(domain), catalog, split.before_test).llm.state_dict()
+    assert any(not torch.equal(value, start[name]) for name, value in final.llm.state_dict().items())
+
+
 def test_what_cannot_be_distilled_is_refused(tiny_domain, sample):
     with pytest.raises(ConfigError, match=r"name some in blend\.members"):
         make(tiny_domain, sample, distillation=0.5)

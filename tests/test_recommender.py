@@ -488,3 +488,12 @@ def test_scorers_and_mixtures_are_what_recommend_ranks_by(mixed):
 def test_domains_are_found_by_name_folder_or_as_they_are(tiny_domain):
     for domain in ("movies", tiny_domain.catalog_folder, Domain.load("movies")):
         assert Recommender.from_domain(domain).domain.name == "movies"
+
+
+@pytest.mark.parametrize(
+    ("figures", "per_epoch", "expected"), [([0.1, 0.3, 0.2], 1, 2), ([0.1, 0.2, 0.3], 2, 2), ([0.1], 4, 1)]
+)
+def test_a_new_model_learns_for_as_many_epochs_as_were_best(mixed, figures, per_epoch, expected):
+    mixed.domain = mixed.domain.changed({"training.validations_per_epoch": per_epoch})
+    mixed.training_log = [{"ndcg@10": figure} for figure in figures]
+    assert mixed._best_epoch() == expected

@@ -309,7 +309,7 @@ def test_a_new_model_learns_everything_anew_for_as_long_as_was_best(tiny_domain,
     assert all(torch.equal(value, before[name]) for name, value in generator.llm.state_dict().items())
     assert final.llm is not generator.llm
     assert final.data.interactions is split.before_test
-    assert set(epochs) == {0, 1, 2}
+    assert max(epochs) == 3
     start = build_generator(domain, PromptBook.load(domain), catalog, split.before_test).llm.state_dict()
     assert any(not torch.equal(value, start[name]) for name, value in final.llm.state_dict().items())
 

@@ -1,3 +1,4 @@
+import gc
 import json
 import re
 import subprocess
@@ -25,7 +26,7 @@ from genre_gen.prompts import (
     entry,
     show,
 )
-from genre_gen.sandbox import FILTERS
+from genre_gen.sandbox import FILTERS, Budget, spending
 
 ROOT = Path(__file__).parents[1]
 CATALOG = Catalog(
@@ -367,6 +368,18 @@ def test_a_long_history_is_no_bomb(tmp_path):
     book = book_of(tmp_path, "{% for e in history %}{{ e.code }}{{ e.rating }}{% endfor %}")
     history = entries(CATALOG, History(np.zeros(10_000, np.int64), np.full(10_000, 4, np.float32)))
     assert len(book.render("rating", history=history).messages[-1].spans) == 20_000
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_garbage_is_collected_at_no_templates_cost(collects):
+    (gc.enable if collects else gc.disable)()
+    try:
+        with pytest.raises(PromptError), spending(Budget()):
+            assert not gc.isenabled()
+            raise PromptError("as a template may")
+        assert gc.isenabled() == collects
+    finally:
+        gc.enable()
 
 
 # --- the book ----------------------------------------------------------------------------------------------------

@@ -27,13 +27,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from leaderboard import Bench, assignment, digest, public, say, write_text
+from leaderboard import Bench, assignment, digest, public, say, told, write_text
 
 from genre_gen.catalog import Catalog
 from genre_gen.collaborative import CollaborativeModel
 from genre_gen.collaborative.tuning import tune
 from genre_gen.domain import Domain
-from genre_gen.errors import GenreGenError, UsageError
+from genre_gen.errors import UsageError
 from genre_gen.evaluation import Report
 from genre_gen.evaluation.protocol import Mixture, Scorer, evaluate_scorers
 from genre_gen.interactions import Case, Interactions
@@ -83,16 +83,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Ask both questions, print the tables, write everything; exit code 1 for a failure, and 2 for wrong use."""
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    try:
+    with told():
         bench = Bench.open(options.data, "leave-one-out", options.runs)
         changes = dict(assignment(text) for text in options.set) | {"training.seed": options.seed}
         if options.minutes is not None:
             changes["training.max_minutes"] = options.minutes
         content = measured(bench, changes, options.seed, options.runs)
         print(publish(content, options.out))
-    except GenreGenError as problem:
-        say(f"error: {problem}")
-        raise SystemExit(2 if isinstance(problem, UsageError) else 1) from None
 
 
 def parser() -> argparse.ArgumentParser:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import psutil
 from numpy.typing import NDArray
+from typing_extensions import Self
 
 from genre_gen.decoding.base import CatalogTrie
 from genre_gen.decoding.trie import Trie
@@ -51,6 +52,14 @@ class Store(ABC):
         self.seconds = time.perf_counter() - begin
         gc.collect()
         self.bytes = psutil.Process().memory_info().rss - before
+
+    @classmethod
+    def of(cls, codes: Codes) -> Self:
+        """Return one of codes that are at hand, built without measuring."""
+        store = cls.__new__(cls)
+        store.codes = codes
+        store.build()
+        return store
 
     @abstractmethod
     def build(self) -> None:
@@ -354,9 +363,9 @@ class OursInt8(OursPrefixKept):
 class _ByGenerate(Generator):
     """``generate`` of transformers, with beams."""
 
+    @abstractmethod
     def options(self, length: int) -> dict[str, Any]:
         """Return what constrains ``generate``, for a prompt of ``length`` tokens."""
-        raise NotImplementedError
 
     def answer(self, ids: list[int], beams: int) -> tuple[Codes, list[float]]:
         """Generate."""
@@ -387,9 +396,7 @@ class PrefixFunction(_ByGenerate):
 
     def build(self) -> None:
         """Insert code by code, in the model's ids."""
-        self.store = NestedDicts.__new__(NestedDicts)
-        self.store.codes = self.codes + self.text
-        self.store.build()
+        self.store = NestedDicts.of(self.codes + self.text)
 
     def options(self, length: int) -> dict[str, Any]:
         """Return the function that is called for each beam."""
@@ -401,9 +408,7 @@ class RowProcessor(_ByGenerate):
 
     def build(self) -> None:
         """Enter each beginning of each code, in the model's ids."""
-        self.store = PrefixHash.__new__(PrefixHash)
-        self.store.codes = self.codes + self.text
-        self.store.build()
+        self.store = PrefixHash.of(self.codes + self.text)
 
     def options(self, length: int) -> dict[str, Any]:
         """Return the processor."""

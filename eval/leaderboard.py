@@ -28,6 +28,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -54,6 +55,7 @@ TUNED_ON = 5000  # validation users that settings are chosen on, at most: the sa
 FORMAT = 1
 OURS = "GENRE"  # as in genre_gen.recommender, which would import much that the peers must not pay for
 GENRE = "genre"
+ONE_STEP_BACK = "one-step-back"
 TUNE, TRAIN, SCORE, MEMORY = "tune s", "train s", "score s", "peak MB"
 
 
@@ -154,7 +156,8 @@ class Bench:
     Attributes:
         name: of the data, in file names and captions.
         domain: its settings.
-        split_name: ``leave-one-out`` or ``global-time``.
+        split_name: ``leave-one-out`` or ``global-time``; or ``one-step-back``, leave-one-out without the test items,
+            where what follows the choice on validation items (the final training) is compared.
         runs: folder of the runs of this data and split.
     """
 
@@ -184,7 +187,10 @@ class Bench:
     @cached_property
     def split(self) -> Split:
         """Return the split; raises UsageError where it leaves nothing to tune or to test on."""
-        split = self.interactions.split(self.split_name)
+        if self.split_name == ONE_STEP_BACK:
+            split = self.interactions.leave_one_out().before_test.leave_one_out()
+        else:
+            split = self.interactions.split(self.split_name)
         if not (split.validation and split.test):
             raise UsageError(f"{self.name}: the {self.split_name} split leaves no cases; give users more interactions")
         return split
@@ -725,7 +731,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run what is asked for; exit code 1 where a model failed, and 2 for wrong use."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = parser().parse_args(given)
-    try:
+    with told():
         bench = Bench.open(options.data, options.split, options.runs)
         if options.worker:
             logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
@@ -739,6 +745,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             report, details = collect(bench)
         print(publish(report, details, options.out, bench.stem))
         raise SystemExit(1 if failed else 0)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Tell what went wrong in one line, and end with exit code 1, or 2 for wrong use."""
+    try:
+        yield
     except GenreGenError as problem:
         say(f"error: {problem}")
         raise SystemExit(2 if isinstance(problem, UsageError) else 1) from None
@@ -748,7 +761,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--data", required=True, help="a folder of eval/domains, or any folder with a domain.toml")
-    made.add_argument("--split", default="leave-one-out", choices=["leave-one-out", "global-time"])
+    made.add_argument("--split", default="leave-one-out", choices=["leave-one-out", "global-time", ONE_STEP_BACK])
     made.add_argument("--seeds", type=int, default=3, help="runs of each model that has chance in it")
     made.add_argument("--models", nargs="+", default=[*PEERS, GENRE], metavar="MODEL", help=", ".join([*PEERS, GENRE]))
     made.add_argument("--minutes", type=float, help="limit of tuning and training for one seed, of sasrec and genre")

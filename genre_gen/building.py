@@ -32,7 +32,6 @@ from genre_gen.llm.model import LLM, embed_texts
 from genre_gen.llm.sources import ensure_model
 from genre_gen.prompts import PromptBook
 from genre_gen.tasks import TaskData
-from genre_gen.tasks.synthetic import likeness
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -251,7 +250,7 @@ def _unmet(codes: CodeScheme, data: TaskData) -> torch.Tensor:
     """Tell which code tokens no history trained on has: bool ``[code vocabulary]``."""
     met = np.bincount(data.interactions.rows, minlength=len(data.catalog)) > 0
     if data.domain.training.synthetic:
-        met |= np.diff(likeness(data).indptr) > 0
+        met |= np.diff(data.likeness.indptr) > 0
     tokens = codes.codes[met]
     unmet = torch.ones(codes.vocabulary, dtype=torch.bool)
     unmet[torch.from_numpy(tokens[tokens >= 0].astype(np.int64))] = False

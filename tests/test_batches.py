@@ -15,7 +15,7 @@ from genre_gen.llm.encode import NO_LABEL, Encoded, Encoder
 from genre_gen.prompts import PromptBook
 from genre_gen.tasks import TaskData
 from genre_gen.tasks.next_item import augmented
-from genre_gen.tasks.synthetic import likeness, synthetic
+from genre_gen.tasks.synthetic import synthetic
 
 TEXT = 259  # ids of the byte tokenizer
 CLOSED = {"rating", "fits", "alike", "intent"}  # tasks at exit depth that answer in words
@@ -237,7 +237,7 @@ def test_likeness_is_of_items_that_somebody_had(make, tiny_domain, sample):
     catalog, _ = sample
     rare = int(make.train.rows[0])
     without = make.train.keep(make.train.rows != rare)
-    similar = likeness(TaskData(catalog, without, tiny_domain))
+    similar = TaskData(catalog, without, tiny_domain).likeness
     assert similar[:, [rare]].nnz == 0
     assert similar[[rare]].nnz > 0
     assert similar.diagonal().sum() == 0
@@ -246,7 +246,7 @@ def test_likeness_is_of_items_that_somebody_had(make, tiny_domain, sample):
 def test_in_a_made_up_history_one_item_stands_in_for_one_described_alike(make, tiny_domain, sample):
     catalog, train = sample[0], make.train
     data = TaskData(catalog, train, tiny_domain.changed({"training.window": 6}))
-    similar, found = likeness(data), list(synthetic(data, 200, np.random.default_rng(0)))
+    similar, found = data.likeness, list(synthetic(data, 200, np.random.default_rng(0)))
     assert len(found) > 100
     for history, context, origins in found:
         (place,) = np.flatnonzero(origins < 0)

@@ -316,3 +316,12 @@ def test_the_outside_check_says_where_recbole_is_not(load, tmp_path, monkeypatch
     test = (tmp_path / "check" / "check.test.inter").read_text().splitlines()
     assert test[:2] == ["user_id:token\titem_id:token", f"u0\t{data.test[0].target}"]
     assert isinstance(data.test[0], Case)
+
+
+def test_one_step_back_leaves_the_test_items_alone(board, tmp_path):
+    bench = board.Bench.open(str(ROOT / "catalogs" / "news"), board.ONE_STEP_BACK, tmp_path)
+    whole, split = bench.interactions.leave_one_out(), bench.split
+    assert bench.stem == "leaderboard_news_one-step-back"
+    answers = {case.history.user: case.target for case in whole.validation}
+    assert {case.history.user: case.target for case in split.test} == answers
+    assert len(split.before_test) == len(whole.train)

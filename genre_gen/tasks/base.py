@@ -9,14 +9,19 @@ from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from genre_gen.catalog import Catalog
+from genre_gen.collaborative.text_knn import TextKNN
 from genre_gen.domain import Domain
 from genre_gen.interactions import History, Interactions
 from genre_gen.prompts import Entry, Prompt, PromptBook, entries, entry
 
 Targets: TypeAlias = Literal["assistant", "codes", "data"]
 Depth: TypeAlias = Literal["exit", "full"]
+
+ALIKE = 20
+"""How many items described alike are kept of each item."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,19 @@ class TaskData:
     def list_fields(self) -> tuple[str, ...]:
         """Return the names of the fields that hold labels, such as genres."""
         return tuple(name for name, field in self.domain.fields.items() if field.type == "list")
+
+    @cached_property
+    def likeness(self) -> sparse.csr_matrix:
+        """Return how alike the texts of items are: ``[n_items, n_items]``, sparse.
+
+        Of each row's item the columns are the ALIKE items described most like it, among those that somebody had.
+        """
+        texts = [item.describe() for item in self.catalog]
+        similar = TextKNN(texts, neighbours=ALIKE).fit(self.interactions).similar
+        met = np.bincount(self.interactions.rows, minlength=len(texts)) > 0
+        kept = sparse.csr_matrix(similar @ sparse.diags(met.astype(np.float32)))
+        kept.eliminate_zeros()
+        return kept
 
     def shuffled(self, rng: np.random.Generator, at_least: int = 1) -> Iterator[History]:
         """Yield the histories of that many items or more, in random order."""

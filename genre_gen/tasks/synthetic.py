@@ -11,27 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
-from genre_gen.collaborative.text_knn import TextKNN
 from genre_gen.interactions import History
 from genre_gen.tasks.base import TaskData
-
-NEIGHBOURS = 20
-"""How many of the items described most alike one may stand in for."""
-
-
-def likeness(data: TaskData) -> sparse.csr_matrix:
-    """Return how alike the texts of items are: ``[n_items, n_items]``, sparse.
-
-    A row is the item that stands in; columns are the items described most alike among those that somebody had.
-    """
-    texts = [item.describe() for item in data.catalog]
-    similar = TextKNN(texts, neighbours=NEIGHBOURS).fit(data.interactions).similar
-    met = np.bincount(data.interactions.rows, minlength=len(texts)) > 0
-    kept = sparse.csr_matrix(similar @ sparse.diags(met.astype(np.float32)))
-    kept.eliminate_zeros()
-    return kept
 
 
 def synthetic(data: TaskData, n: int, rng: np.random.Generator) -> Iterator[tuple[History, int, NDArray[np.int64]]]:
@@ -47,7 +29,7 @@ def synthetic(data: TaskData, n: int, rng: np.random.Generator) -> Iterator[tupl
         stands in, which ordinary examples have as targets already); and which interaction each item comes from, int64
         ``[items]``, -1 for the one that stands in.
     """
-    similar, known = likeness(data), data.interactions
+    similar, known = data.likeness, data.interactions
     counts = np.bincount(known.rows, minlength=len(data.catalog))
     weights = (np.diff(similar.indptr) > 0) / (1.0 + counts)
     if not weights.any():

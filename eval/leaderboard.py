@@ -32,7 +32,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,9 @@ from genre_gen.evaluation import Report, Result
 from genre_gen.evaluation.metrics import case_ranks
 from genre_gen.evaluation.protocol import evaluate_scorers
 from genre_gen.interactions import Case, Interactions, Split, sample_cases
+
+if TYPE_CHECKING:
+    from genre_gen.recommender import Recommender
 
 log = logging.getLogger("leaderboard")
 HERE = Path(__file__).resolve().parent
@@ -256,10 +259,16 @@ class Job:
             prompts = {file.name: file.read_text("utf-8") for file in folder.glob("*") if file.is_file()}
             domain = bench.domain.settings()
             inputs: list[Any] = [self.minutes, dict(self.changes), domain, prompts, bench.catalog.fingerprint()]
+            if self.seed and self.trains_anew(bench):
+                inputs.append(self.first(bench)["notes"].get("choices"))
         else:
             inputs = [peer.grid(), self.minutes if peer.early else None]
             inputs.append(self.first(bench)["settings"] if self.seed else None)
         return digest([bench.key, self.model, self.seed, inputs])
+
+    def trains_anew(self, bench: Bench) -> bool:
+        """Tell whether a new model of ours learns from all before the test, with what was chosen by another."""
+        return bench.domain.changed(dict(self.changes)).training.final == "anew"
 
     def first(self, bench: Bench) -> dict[str, Any]:
         """Return the result of the first seed, whose settings the others use; raises UsageError where there is none."""
@@ -394,38 +403,57 @@ class Tuner:
 def run_ours(bench: Bench, job: Job) -> Outcome:
     """Train our recommender; its blend, its language model alone and its blend without it are the rows.
 
+    Where ``training.final`` is ``anew``, later seeds train anew with what the first one chose, as the peers do.
     Validation ranks are not kept: at the end the recommender has learned from the validation cases too.
     """
-    from genre_gen.recommender import OURS_ALONE, WITHOUT_LLM, Recommender
+    from genre_gen.recommender import OURS_ALONE, WITHOUT_LLM
 
-    limit = {} if job.minutes is None else {"training.max_minutes": job.minutes}
-    changes = {**limit, **job.changes, "training.seed": job.seed}
-    recommender = Recommender.from_domain(bench.domain, settings=changes)
-    split, begin = bench.split, time.perf_counter()
-    # A killed run goes on from its checkpoints, but never from those of other settings.
-    folder = job.folder(bench) / f"training-{job.fingerprint(bench)}"
-    recommender.fit(bench.catalog, split.train, split.validation, final=split.before_test, folder=folder)
-    seconds = time.perf_counter() - begin
+    recommender, costs = train_ours(bench, job)
     report = rank_test(bench, recommender.scorers(), recommender.mixtures())
     scoring = {result.name: result.costs["score_seconds"] for result in report.results}
     members = sum(scoring[name] for name in recommender.scorers() if name != OURS_ALONE)
-    memory = peak_megabytes()
-    costs = {
-        OURS: {TRAIN: seconds, SCORE: scoring[OURS_ALONE] + members + scoring[OURS], MEMORY: memory},
-        OURS_ALONE: {TRAIN: seconds, SCORE: scoring[OURS_ALONE], MEMORY: memory},
-        WITHOUT_LLM: {
-            TRAIN: sum(recommender.seconds.get(name, 0.0) for name in recommender.members),
-            SCORE: members + scoring[WITHOUT_LLM],
-        },
-    }
-    weights = {
-        OURS: dict(recommender.blend.weights),
-        WITHOUT_LLM: dict(recommender.blend_without_llm.weights),
-    }
-    settings = {name: public(value) for name, value in {**limit, **job.changes}.items()}
-    return Outcome(
-        settings, kept(report, list(costs)), {}, costs, {"weights": weights, "log": recommender.training_log}
-    )
+    costs = {name: {**spent, MEMORY: peak_megabytes()} for name, spent in costs.items()}
+    costs[OURS][SCORE] = scoring[OURS_ALONE] + members + scoring[OURS]
+    costs[OURS_ALONE][SCORE] = scoring[OURS_ALONE]
+    costs[WITHOUT_LLM] = {TRAIN: costs[WITHOUT_LLM][TRAIN], SCORE: members + scoring[WITHOUT_LLM]}
+    weights = {OURS: dict(recommender.blend.weights), WITHOUT_LLM: dict(recommender.blend_without_llm.weights)}
+    notes = {"weights": weights, "log": recommender.training_log, "choices": recommender.choices.to_dict()}
+    return Outcome(changed(job), kept(report, list(costs)), {}, costs, notes)
+
+
+def train_ours(bench: Bench, job: Job) -> tuple[Recommender, dict[str, dict[str, float]]]:
+    """Return our recommender, which has learned from all before the test cases, and by row what that took."""
+    from genre_gen.choices import Choices
+    from genre_gen.recommender import OURS_ALONE, WITHOUT_LLM, Recommender
+
+    limit = {} if job.minutes is None else {"training.max_minutes": job.minutes}
+    settings = {**limit, **job.changes, "training.seed": job.seed}
+    # A killed run goes on from its checkpoints, but never from those of other settings.
+    split, folder = bench.split, job.folder(bench) / f"training-{job.fingerprint(bench)}"
+    recommender, begin, log = Recommender.from_domain(bench.domain, settings=settings), time.perf_counter(), []
+    if not job.trains_anew(bench):
+        recommender.fit(bench.catalog, split.train, split.validation, final=split.before_test, folder=folder)
+        tuned = begin
+    else:
+        if job.seed:
+            choices = Choices.from_dict(job.first(bench)["notes"]["choices"])
+        else:
+            choosing = recommender.fit(bench.catalog, split.train, split.validation, folder=folder)
+            choices, log = choosing.choices, choosing.training_log
+            recommender = Recommender.from_domain(bench.domain, settings=settings)
+            del choosing  # two models at once would count as its peak of memory
+        tuned = time.perf_counter()
+        recommender.refit(bench.catalog, split.before_test, choices, folder=folder)
+        recommender.training_log = log
+    took = {TUNE: tuned - begin, TRAIN: time.perf_counter() - tuned}
+    alone = sum(recommender.seconds.get(name, 0.0) for name in recommender.members)
+    return recommender, {OURS: took, OURS_ALONE: took, WITHOUT_LLM: {TRAIN: alone}}
+
+
+def changed(job: Job) -> dict[str, Any]:
+    """Return the settings that were changed, as they may be published: of a path only the last part."""
+    limit = {} if job.minutes is None else {"training.max_minutes": job.minutes}
+    return {name: public(value) for name, value in {**limit, **job.changes}.items()}
 
 
 def rank_test(bench: Bench, scorers: Mapping[str, Any], mixtures: Mapping[str, Any] | None = None) -> Report:

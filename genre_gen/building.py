@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from genre_gen.codes import make_codes
 from genre_gen.codes.base import CodeScheme
 from genre_gen.collaborative.base import CollaborativeModel
 from genre_gen.collaborative.embeddings import cooccurrence_embeddings
-from genre_gen.collaborative.teacher import Lessons, fit_temperature, teach
+from genre_gen.collaborative.teacher import Teacher, fit_temperature
 from genre_gen.domain import CodeSettings, Domain, Training
 from genre_gen.evaluation.metrics import case_ranks, ndcg_at
 from genre_gen.hybrid import fit_blend
@@ -42,9 +42,6 @@ _COLLABORATIVE = 256  # dimensions
 
 FINAL_TIME = 1 / 3
 """Time for the final epochs, as a share of ``training.max_minutes``."""
-
-Teach: TypeAlias = Callable[[Interactions], Lessons]
-"""Says what the collaborative models expect at every place of the training histories."""
 
 
 def build_generator(
@@ -118,7 +115,7 @@ def choose_teacher(
     fitted: Mapping[str, CollaborativeModel],
     cases: Sequence[Case],
     n_items: int,
-) -> Teach | None:
+) -> Teacher | None:
     """Choose on validation cases how collaborative models are blended into a teacher of the language model.
 
     Args:
@@ -141,7 +138,7 @@ def choose_teacher(
         scores.append(blend.combine(own, allowed_items(histories, n_items, domain.repeat)))
     temperature = fit_temperature(np.concatenate(scores), np.array([case.target for case in sample]))
     log.info("teacher: weights %s, temperature %.2f", dict(blend.weights), temperature)
-    return partial(teach, members, blend.weights, temperature=temperature, repeat=domain.repeat)
+    return Teacher(members, blend.weights, temperature, domain.repeat)
 
 
 def finetuner(
@@ -149,7 +146,7 @@ def finetuner(
     validation: Sequence[Case],
     folder: Path | None,
     training: Training | None = None,
-    teacher: Teach | None = None,
+    teacher: Teacher | None = None,
 ) -> FineTuner:
     """Prepare the fine-tuning of a generator's model, with early stopping on validation cases where there are any.
 
@@ -182,7 +179,7 @@ def final_generator(
     interactions: Interactions,
     folder: Path | None,
     on_step: Callable[[FineTuner], None] | None = None,
-    teacher: Teach | None = None,
+    teacher: Teacher | None = None,
     epochs: int | None = None,
 ) -> ItemGenerator:
     """Learn from interactions that were held out so far, everything being chosen.
@@ -203,14 +200,51 @@ def final_generator(
     if training.final_epochs == 0:
         return ItemGenerator(generator.llm, generator.book, replace(data, interactions=interactions))
     if training.final == "anew":
-        final = build_generator(data.domain, generator.book, data.catalog, interactions)
-        settings = training.model_copy(update={"epochs": epochs or training.epochs})
-    else:
-        final = ItemGenerator(generator.llm, generator.book, replace(data, interactions=interactions))
-        settings = _slower(training)
-    finetuner(final, (), None if folder is None else folder / "final", settings, teacher).run(on_step)
-    final.forget()
-    return final
+        return train_anew(
+            data.domain, generator.book, data.catalog, interactions, folder, on_step, teacher=teacher, epochs=epochs
+        )
+    final = ItemGenerator(generator.llm, generator.book, replace(data, interactions=interactions))
+    return _train_finally(final, _slower(training), folder, on_step, teacher)
+
+
+def train_anew(
+    domain: Domain,
+    book: PromptBook,
+    catalog: Catalog,
+    interactions: Interactions,
+    folder: Path | None,
+    on_step: Callable[[FineTuner], None] | None = None,
+    *,
+    teacher: Teacher | None = None,
+    epochs: int | None = None,
+) -> ItemGenerator:
+    """Build a language model and train it on all that may be learned from; nothing is left to validate on.
+
+    Args:
+        domain: says which model, codes, adapters and training.
+        book: the templates.
+        catalog: the items.
+        interactions: all that may be learned from.
+        folder: of the run; checkpoints go into ``final`` below it.
+        on_step: called after each step.
+        teacher: see ``choose_teacher``.
+        epochs: how many; by default ``training.epochs``.
+    """
+    settings = domain.training.model_copy(update={"epochs": epochs or domain.training.epochs})
+    final = build_generator(domain, book, catalog, interactions)
+    return _train_finally(final, settings, folder, on_step, teacher)
+
+
+def _train_finally(
+    generator: ItemGenerator,
+    training: Training,
+    folder: Path | None,
+    on_step: Callable[[FineTuner], None] | None,
+    teacher: Teacher | None,
+) -> ItemGenerator:
+    finetuner(generator, (), None if folder is None else folder / "final", training, teacher).run(on_step)
+    generator.forget()
+    return generator
 
 
 def _slower(training: Training) -> Training:

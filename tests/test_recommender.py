@@ -1,10 +1,14 @@
+import json
+
 import numpy as np
 import pytest
+import torch
 from fakes import break_language_model
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from genre_gen import Catalog, Domain, Interactions, Item, Recommender
+from genre_gen.choices import Choices
 from genre_gen.collaborative import RATERS, RatingBlend
 from genre_gen.errors import ConfigError, DecodingError, FilterError, UnknownItemError, UnknownUserError, UsageError
 from genre_gen.filters import Filters
@@ -497,3 +501,31 @@ def test_a_new_model_learns_for_as_many_epochs_as_were_best(mixed, figures, per_
     mixed.domain = mixed.domain.changed({"training.validations_per_epoch": per_epoch})
     mixed.training_log = [{"ndcg@10": figure} for figure in figures]
     assert mixed._best_epoch() == expected
+
+
+def test_training_again_with_what_was_chosen_is_the_last_part_of_training_anew(tiny_domain, sample):
+    catalog, interactions = sample
+    split = interactions.leave_one_out()
+    domain = tiny_domain.changed(
+        {"training.final": "anew", "training.distillation": 0.3, "codes.scheme": "atomic", "training.epochs": 2}
+    )
+    whole = Recommender.from_domain(domain).fit(catalog, split.train, split.validation, final=split.before_test)
+    choices = Choices.from_dict(json.loads(json.dumps(whole.choices.to_dict())))
+    assert choices == whole.choices
+    assert choices.teacher
+    again = Recommender.from_domain(domain).refit(catalog, split.before_test, choices)
+    assert again.choices == choices
+    assert again.trained_on is again.histories is split.before_test
+    weights = dict(whole.generator.llm.trainable())
+    for name, value in again.generator.llm.trainable():
+        assert torch.equal(value, weights[name]), name
+    history = split.test[0].history
+    for name, scorer in again.scorers().items():
+        assert np.array_equal(scorer([history]), whole.scorers()[name]([history])), name
+
+
+def test_choices_for_other_models_are_refused(tiny_domain, sample):
+    catalog, interactions = sample
+    choices = Choices(Blend({"llm": 1.0}), Blend({"ease": 1.0}), members={"nonesuch": {}})
+    with pytest.raises(UsageError, match="nonesuch"):
+        Recommender.from_domain(tiny_domain).refit(catalog, interactions, choices)

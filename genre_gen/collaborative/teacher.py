@@ -46,6 +46,27 @@ class Lessons:
         return len(self.rows)
 
 
+@dataclass(frozen=True)
+class Teacher:
+    """A blend of collaborative models that teaches; called with interactions, it says what ``teach`` says of them.
+
+    Attributes:
+        members: name -> function that returns a new model, not fitted.
+        weights: member -> weight in the blend.
+        temperature: of the softmax over blended scores.
+        repeat: whether items of the history may come again.
+    """
+
+    members: Mapping[str, Callable[[], CollaborativeModel]]
+    weights: Mapping[str, float]
+    temperature: float
+    repeat: bool = False
+
+    def __call__(self, interactions: Interactions) -> Lessons:
+        """Return the lessons for all interactions, in their order."""
+        return teach(self.members, self.weights, interactions, temperature=self.temperature, repeat=self.repeat)
+
+
 def teach(
     members: Mapping[str, Callable[[], CollaborativeModel]],
     weights: Mapping[str, float],

@@ -20,6 +20,7 @@ from genre_gen.interactions import Interactions, Split
 from genre_gen.labels import Labels
 from genre_gen.picks import read_picks
 from genre_gen.recommender import LLM_MEMBER, OURS, OURS_ALONE, Recommender, new_member
+from genre_gen.tasks.next_item import NextItem
 
 log = logging.getLogger(__name__)
 AT = (5, 10, 20)
@@ -73,6 +74,10 @@ def evaluate_recommender(recommender: Recommender, split: Split, part: Part, *, 
     notes = {
         "blend": dict(recommender.blend.weights),
         "seed": recommender.domain.training.seed,
+        "prompt": {
+            "phrasing": recommender.generator.book.phrasing,
+            "templates": recommender.generator.book.fingerprint(NextItem.name),
+        },
         "ratings": rating_errors(recommender, split, part),
         "rating_blend": None if recommender.raters.blend is None else recommender.raters.blend.settings(),
     }

@@ -199,6 +199,11 @@ class PromptBook:
         """Return in how many ways the templates ask for a task."""
         return self._phrasings.get(task, 1)
 
+    @property
+    def phrasing(self) -> int | None:
+        """Return which phrasing is rendered; None where each rendering takes one at random."""
+        return self._phrasing if self._rng is None else None
+
     def varied(self, rng: np.random.Generator) -> PromptBook:
         """Return this book such that each rendering takes one of the task's phrasings at random."""
         book = copy.copy(self)

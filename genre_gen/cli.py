@@ -102,6 +102,9 @@ def train(
         str, typer.Option(help="leave-one-out or global-time: what is held out for evaluation; none: nothing.")
     ] = "leave-one-out",
     data: Annotated[Path | None, typer.Option(help="Folder or zip with the data, instead of the domain's.")] = None,
+    like: Annotated[
+        Path | None, typer.Option(help="A trained recommender whose choices are taken over, as for newer data.")
+    ] = None,
     settings: Settings = None,
 ) -> None:
     """Train a recommender; a run that was killed goes on where it stopped."""
@@ -116,14 +119,16 @@ def train(
     catalog = Catalog.load(recommender.domain, data)
     interactions = Interactions.load(recommender.domain, data, catalog)
     folder = out or Path("runs") / recommender.domain.name
-    learned, validation, final = interactions, None, None
-    if split != "none":
-        parts = interactions.split(split)
-        learned, validation, final = parts.train, parts.validation, parts.before_test
+    parts = None if split == "none" else interactions.split(split)
     with _Bar() as bar:
-        recommender.fit(
-            catalog, learned, validation, final=final, histories=interactions, folder=folder, on_step=bar.step
-        )
+        how: dict[str, Any] = {"histories": interactions, "folder": folder, "on_step": bar.step}
+        if like is not None:
+            choices = Recommender.from_pretrained(like).choices
+            recommender.refit(catalog, parts.before_test if parts else interactions, choices, **how)
+        elif parts:
+            recommender.fit(catalog, parts.train, parts.validation, final=parts.before_test, **how)
+        else:
+            recommender.fit(catalog, interactions, **how)
     recommender.save_pretrained(folder)
     _print(f"saved in {folder}; blend " + _weights(recommender))
 

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -239,14 +239,8 @@ class Recommender:
             raise UsageError(f"the choices speak of {', '.join(sorted(extra))}, which blend.members does not have")
         self.catalog, self.trained_on, self.histories = catalog, interactions, histories or interactions
         self._forget()
-        self.member_options = {name: dict(options) for name, options in choices.members.items()}
-        self._epochs, self.blend, self.blend_without_llm = choices.epochs, choices.blend, choices.blend_without_llm
-        self.raters.blend = choices.ratings
+        self.take(choices)
         self._fit_members()
-        repeat = self.domain.repeat
-        self._teacher = (
-            Teacher(self._new_members(), choices.teacher, choices.temperature, repeat) if choices.teacher else None
-        )
         begin, folder = time.perf_counter(), None if folder is None else Path(folder)
         self.generator = train_anew(
             self.domain,
@@ -260,6 +254,15 @@ class Recommender:
         )
         self.seconds[LLM_MEMBER] = time.perf_counter() - begin
         return self
+
+    def take(self, choices: Choices) -> None:
+        """Take over what was chosen; all but the blends' weights matters to the next training only."""
+        self.member_options = {name: dict(options) for name, options in choices.members.items()}
+        self._epochs, self.blend, self.blend_without_llm = choices.epochs, choices.blend, choices.blend_without_llm
+        self.raters.blend = choices.ratings
+        members = self._new_members(choices.teacher)
+        repeat = self.domain.repeat
+        self._teacher = Teacher(members, choices.teacher, choices.temperature, repeat) if choices.teacher else None
 
     @property
     def choices(self) -> Choices:
@@ -324,7 +327,9 @@ class Recommender:
 
         begin = time.perf_counter()
         self.generator = build_generator(self.domain, self.book, self.catalog, self.trained_on)
-        self._teacher = choose_teacher(self.domain, self._new_members(), self.members, validation, len(self.catalog))
+        self._teacher = choose_teacher(
+            self.domain, self._new_members(self.members), self.members, validation, len(self.catalog)
+        )
         tuner = finetuner(self.generator, validation, folder, teacher=self._teacher)
         tuner.run(on_step)
         self.training_log = tuner.progress.log
@@ -333,11 +338,11 @@ class Recommender:
         # Of all runs, where this one went on from a checkpoint.
         self.seconds[LLM_MEMBER] = max(time.perf_counter() - begin, tuner.progress.seconds)
 
-    def _new_members(self) -> dict[str, Callable[[], CollaborativeModel]]:
-        """Return functions that make the members anew, not fitted."""
+    def _new_members(self, names: Iterable[str]) -> dict[str, Callable[[], CollaborativeModel]]:
+        """Return functions that make members anew, not fitted."""
         return {
             name: partial(new_member, name, self.domain, self.catalog, **self.member_options.get(name, {}))
-            for name in self.members
+            for name in names
         }
 
     def _fit_blends(self, validation: Sequence[Case]) -> None:

@@ -11,11 +11,11 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from genre_gen.catalog import Catalog
+from genre_gen.choices import Choices
 from genre_gen.codes.base import Codes
-from genre_gen.collaborative import MEMBERS, RATERS, CollaborativeModel, RatingBlend
+from genre_gen.collaborative import MEMBERS, RATERS, CollaborativeModel
 from genre_gen.domain import Domain
 from genre_gen.errors import CheckpointError, SourceError
-from genre_gen.hybrid import Blend
 from genre_gen.interactions import Interactions
 from genre_gen.llm.checkpoint import read_json, recover_folder, verify_folder, write_folder, write_json
 from genre_gen.prompts import PromptBook
@@ -55,6 +55,8 @@ def load(name: str | Path) -> Recommender:
     if verify_folder(folder).get("kind") != KIND:
         raise CheckpointError(f"{folder}: no saved recommender; give the folder that train wrote, not one inside it")
     settings = read_json(folder / SETTINGS)
+    if "choices" not in settings:
+        raise CheckpointError(f"{folder}: saved by an earlier version ({settings.get('version')}); train it again")
     domain = Domain.from_settings(settings["domain"], where=str(folder / SETTINGS))
     domain = domain.model_copy(update={"catalog_folder": folder, "prompts_folder": folder / PROMPTS})
     recommender = Recommender(domain, PromptBook(folder / PROMPTS))
@@ -67,8 +69,7 @@ def load(name: str | Path) -> Recommender:
         domain, recommender.book, recommender.catalog, recommender.trained_on, codes
     )
     _load_llm(recommender, settings, folder)
-    recommender.blend = Blend.from_dict(settings["blend"])
-    recommender.blend_without_llm = Blend.from_dict(settings["blend_without_llm"])
+    recommender.take(Choices.from_dict(settings["choices"]))
     recommender.seconds = settings["seconds"]
     recommender.training_log = settings["training_log"]
     return recommender
@@ -83,10 +84,8 @@ def _settings(recommender: Recommender, metrics: Mapping[str, Any] | None) -> di
         "codes": recommender.generator.llm.codes.name,
         "answers": {task: ids.tolist() for task, ids in recommender.generator.llm.answers.items()},
         "members": {name: model.settings() for name, model in recommender.members.items()},
-        "blend": recommender.blend.to_dict(),
-        "blend_without_llm": recommender.blend_without_llm.to_dict(),
+        "choices": recommender.choices.to_dict(),
         "raters": {name: model.settings() for name, model in recommender.raters.models.items()},
-        "rating_blend": None if recommender.raters.blend is None else recommender.raters.blend.settings(),
         "seconds": recommender.seconds,
         "training_log": recommender.training_log,
         "prompts": {task: recommender.book.fingerprint(task) for task in sorted(recommender.domain.tasks)},
@@ -109,8 +108,6 @@ def _load_members(recommender: Recommender, settings: Mapping[str, Any], folder:
     raters = recommender.raters
     for name, options in settings["raters"].items():
         raters.models[name] = RATERS[name].from_arrays(load_file(folder / f"{name}.safetensors"), options)
-    if settings["rating_blend"] is not None:
-        raters.blend = RatingBlend.restore(settings["rating_blend"])
     for name, options in settings["members"].items():
         recommender.members[name] = raters.models.get(name) or MEMBERS[name].from_arrays(
             load_file(folder / f"{name}.safetensors"), options

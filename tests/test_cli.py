@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from genre_gen import cli
 from genre_gen.cli import app
 from genre_gen.picks import read_picks
-from genre_gen.recommender import OURS
+from genre_gen.recommender import OURS, Recommender
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = str(ROOT / "catalogs" / "movies")
@@ -298,6 +298,11 @@ def test_training_from_the_command_line(genre, tmp_path, tiny_model, monkeypatch
     assert err.splitlines()[-1].startswith(
         "genre-gen: runs/movies/checkpoint: begun with other data, prompts or settings"
     )
+    code, out, err = genre(*arguments, "--like", "runs/movies", "--split", "none", "--out", "runs/newer")
+    assert code == 0, err
+    older, newer = (Recommender.from_pretrained(Path("runs") / name) for name in ("movies", "newer"))
+    assert newer.choices == older.choices
+    assert len(newer.trained_on) > len(older.trained_on)
 
 
 @pytest.mark.parametrize(

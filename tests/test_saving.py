@@ -6,7 +6,7 @@ import pytest
 import torch
 from fakes import byte_tokenizer, tiny_llama
 
-from genre_gen import Recommender
+from genre_gen import Recommender, saving
 from genre_gen.errors import CheckpointError, SourceError
 from genre_gen.llm.checkpoint import read_json, verify_folder
 from genre_gen.saving import MEMBERS_FOLDER, SETTINGS, WEIGHTS
@@ -41,7 +41,7 @@ def test_everything_else_comes_back_too(tiny_recommender, saved):
     assert again.seconds == tiny_recommender.seconds
     assert again.training_log == tiny_recommender.training_log
     assert again.training_log[-1]["losses"]
-    assert again.blend_without_llm == tiny_recommender.blend_without_llm
+    assert again.choices == tiny_recommender.choices
     for name in ("histories", "trained_on"):
         one, other = getattr(again, name), getattr(tiny_recommender, name)
         assert one.users == other.users
@@ -63,6 +63,16 @@ def test_the_folder_holds_data_only(saved):
     assert {saved / name for name in manifest["files"]} | {saved / "manifest.json"} == {
         file for file in saved.rglob("*") if file.is_file()
     }
+
+
+def test_a_folder_of_an_earlier_version_is_refused_in_words(mixed, tmp_path, monkeypatch):
+    written = saving._settings
+    monkeypatch.setattr(
+        saving, "_settings", lambda *given: {name: one for name, one in written(*given).items() if name != "choices"}
+    )
+    mixed.save_pretrained(tmp_path / "x")
+    with pytest.raises(CheckpointError, match=r"earlier version \(.*\); train it again"):
+        Recommender.from_pretrained(tmp_path / "x")
 
 
 def test_metrics_are_kept(mixed, tmp_path):

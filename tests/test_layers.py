@@ -14,7 +14,7 @@ LAYERS = [
     {"collaborative", "tasks", "llm.quiet", "llm.sources"},
     {"decoding", "evaluation"},
     {"llm"},
-    {"hybrid", "choices", "explain", "filters", "rerank", "ratings"},
+    {"hybrid", "choices", "explain", "filters", "query", "rerank", "ratings"},
     {"building"},
     {"recommender", "saving"},
     {"picks", "evaluating", "showing"},

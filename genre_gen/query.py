@@ -43,7 +43,8 @@ OPPOSITE: dict[Relation, Relation] = {"<": ">=", "<=": ">", ">": "<=", ">=": "<"
 
 _TOKEN = re.compile(
     rf"""(?P<decade>\d0|\d{{3}}0)(?:['’]?s)\b | (?P<number>\d+(?:[.,]\d+)*)
-      | (?P<word>[^\W\d_]+(?:['’][^\W\d_]+)* | [{CURRENCIES}]) | (?P<dash>[-–—](?=\s*['’]?\d)) | (?P<end>[,.;:!?()\n])""",
+      | (?P<word>[^\W\d_]+(?:['’][^\W\d_]+)* | [{CURRENCIES}])
+      | (?P<dash>[-–—](?=\s*['’]?\d)) | (?P<end>[,.;:!?()\n])""",
     re.VERBOSE,
 )
 _CURRENCY = re.compile(rf"([{CURRENCIES}])\s*(\d[\d.,]*)")  # written in front, read behind, where other units stand
@@ -138,7 +139,9 @@ class QueryReader:
         """
         self.catalog, self.settings = catalog, settings or QuerySettings()
         self.numbers = {name: column for name in catalog.fields if (column := _numbers(catalog, name)) is not None}
-        self._grammar = _phrases((phrase, kind) for kind in _GRAMMAR for phrase in getattr(self.settings, kind))
+        own = _phrases((phrase, None) for phrase in self.settings.words)
+        grammar = _phrases((phrase, kind) for kind in _GRAMMAR for phrase in getattr(self.settings, kind))
+        self._grammar = {phrase: kinds[0] for phrase, kinds in grammar.items() if phrase not in own}
         self._meant = self._vocabulary()
         self._longest = max(map(len, (*self._grammar, *self._meant)), default=1)
 
@@ -171,7 +174,7 @@ class QueryReader:
             column = vectors[:, [vectorizer.vocabulary_[_stem(str(meaning.value))]]].toarray().ravel()
             return column / column.max()
         if meaning.sense == "is":
-            return np.array([_holds(item.attributes[meaning.field], meaning.value) for item in self.catalog], float)
+            return self.catalog.where(f"{meaning.field} == {meaning.value!r}").astype(np.float64)
         values = self.numbers[meaning.field]
         known = np.sort(values[~np.isnan(values)])
         rank = _rank(known, values)
@@ -199,7 +202,7 @@ class QueryReader:
         for length in range(min(self._longest, len(words)), 0, -1):
             phrase = tuple(words[:length])
             if phrase in self._grammar:
-                return length, self._grammar[phrase][0], None
+                return length, self._grammar[phrase], None
             if phrase in self._meant:
                 return length, "", tuple(self._meant[phrase])
         return 1, "", None
@@ -288,7 +291,7 @@ class _Reading:
     only: bool = False
     spoken: bool = False  # has anything been said under the `no` or `only` that holds
     compared: Relation | None = None
-    end: str = ""  # the field that "longer than" speaks of
+    spoken_of: str = ""  # the number field that this clause has named: "price under", "longer than"
     conditions: list[str] = field(default_factory=list)
     ranges: dict[str, list[str]] = field(default_factory=dict)
     without: dict[str, list[str]] = field(default_factory=dict)
@@ -320,7 +323,7 @@ class _Reading:
     def _release(self) -> None:
         """End what `no`, `only` and comparisons reach to."""
         self.denied = self.only = self.spoken = False
-        self.compared, self.end = None, ""
+        self.compared, self.spoken_of = None, ""
 
     def _phrase(self) -> None:
         """Read the longest phrase from here."""
@@ -351,8 +354,9 @@ class _Reading:
         """Take a phrase that stands for something."""
         ends = [one for one in meanings if one.sense in {"low", "high"}]
         if ends and self._next_is("than"):  # "longer than 5"
-            self.compared, self.end = (">" if ends[0].sense == "high" else "<"), ends[0].field
+            self.compared, self.spoken_of = (">" if ends[0].sense == "high" else "<"), ends[0].field
             return
+        self.spoken_of = next((one.field for one in meanings if one.sense == "near"), "")
         meanings = tuple(one for one in meanings if one.sense != "near")  # a unit says nothing without its number
         if not meanings:
             return
@@ -397,7 +401,7 @@ class _Reading:
             low, high = self._decade(first.number)
         elif (other := self._range_to()) is not None:
             low, high = sorted((first.number, other))
-        unit = self.end or self._unit(begin)
+        unit = self._unit(begin) or self.spoken_of
         said = " ".join(token.text for token in self.tokens[begin : self.place])
         name = unit or (self.reader.field_of(low, high) if self.compared or low < high else None)
         if name is not None and not np.isnan(low):
@@ -406,7 +410,7 @@ class _Reading:
             self._soft(first.text, (Meaning("word", first.text),))
         else:
             self.unknown.append(said)
-        self.compared, self.end, self.spoken = None, "", True
+        self.compared, self.spoken_of, self.spoken = None, "", True
 
     def _numeric(self, said: str, name: str, low: float, high: float, *, decade: bool) -> None:
         """Take a number that a field is compared with."""
@@ -453,10 +457,10 @@ class _Reading:
         return here[1].number
 
     def _unit(self, begin: int) -> str:
-        """Return the number field that a word near the numbers from here names, or ""; step over one behind."""
+        """Return the number field that the word behind the numbers from here names, or ""; step over it."""
         behind = self._unit_at(self.place)
         self.place += behind != ""
-        return behind or self._unit_at(begin + 1) or self._unit_at(begin - 1)
+        return behind or self._unit_at(begin + 1)
 
     def _unit_at(self, place: int) -> str:
         if not 0 <= place < len(self.tokens):
@@ -525,10 +529,6 @@ def _labels(catalog: Catalog, name: str) -> set[str]:
         for label in (value if isinstance(value, tuple) else (value,))
         if isinstance(label, str)
     }
-
-
-def _holds(value: Any, label: str | float) -> bool:
-    return label in value if isinstance(value, tuple) else value == label
 
 
 def _text(catalog: Catalog, row: int) -> str:

@@ -441,10 +441,10 @@ class Recommender:
     def _with_wishes(
         self,
         blend: Blend,
-        scores: Mapping[str, NDArray[np.float32]],
+        scores: dict[str, NDArray[np.float32]],
         understood: Understood,
         mask: NDArray[np.bool_],
-    ) -> tuple[Blend, Mapping[str, NDArray[np.float32]]]:
+    ) -> tuple[Blend, dict[str, NDArray[np.float32]]]:
         """Add a member to the blend: how far each item fulfils what was wished."""
         fulfilled, weight = self.query_reader.score(understood), self.domain.query.weight
         if fulfilled is None or weight == 0:

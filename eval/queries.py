@@ -6,8 +6,8 @@ For each case of a split a request is made up from what the item to find is like
 where the catalog has years), as someone would say it who knows what he wants but not what it is called. It is ranked
 without the request, with it, with that of another user (a negative control, which must not help), and with a denial of
 a label that the item lacks. Told are R@10 and N@10 with intervals, the share of the picks that have the labels asked
-for, and how many picks break a hard wish, which must be none. The weight of the request is chosen on every other user
-and the figures are of the rest.
+for, and how many picks break a hard wish, which must be none. The figures are of every other
+user, under the weight that ``[query]`` has; what each weight gives is told for the others, on whom it may be chosen.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from genre_gen.recommender import LLM_MEMBER, OURS_ALONE, QUERY, Recommender
 
 AT = 10
 BATCH = 64
-WEIGHTS = (0.25, 0.5, 1.0, 2.0, 4.0)
+WEIGHTS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 WITHOUT, LABELS, ALL, DENIED, OTHER = (
     "no request",
     "two labels",
@@ -44,6 +44,7 @@ WITHOUT, LABELS, ALL, DENIED, OTHER = (
     "a denied label",
     "another user's labels and decade",
 )
+SMALLEST = 1e-4  # p-values that are told
 YEARS = 1000  # numbers from here on are years, of which people name decades
 
 
@@ -146,7 +147,7 @@ def measured(recommender: Recommender, cases: Sequence[Case]) -> dict[tuple[str,
             one = {name: values[[place]] for name, values in scores.items()}
             plain = Request("", asked[begin + place][ALL].labels)
             for name, request in {WITHOUT: plain, **asked[begin + place]}.items():
-                for weight in WEIGHTS:
+                for weight in sorted({*WEIGHTS, recommender.domain.query.weight}):
                     mask, blended = _ranked(
                         recommender, one, allowed[place], understood.get(request.text) or Understood(), weight
                     )
@@ -179,17 +180,19 @@ def _ranked(
     return mask, blend.combine({**scores, QUERY: fulfilled[None]}, mask[None])
 
 
-def summary(found: Mapping[tuple[str, float], Counts]) -> dict[str, Any]:
-    """Choose the weight on every other user, and return the figures of the rest."""
-    users = len(found[WITHOUT, WEIGHTS[0]].ranks)
-    chooses = np.arange(users) % 2 == 0
-    curve = {weight: _mean(ndcg_at(np.array(found[ALL, weight].ranks), AT)[chooses]) for weight in WEIGHTS}
-    weight = max(WEIGHTS, key=lambda one: curve[one])
-    plain = ndcg_at(np.array(found[WITHOUT, weight].ranks), AT)[~chooses]
+def summary(found: Mapping[tuple[str, float], Counts], weight: float) -> dict[str, Any]:
+    """Return the figures of every other user under a weight, and what each weight gives for the rest of them."""
+    users = len(found[WITHOUT, weight].ranks)
+    others = np.arange(users) % 2 == 0
+    curve = {
+        one: _mean(ndcg_at(np.array(found[ALL, one].ranks), AT)[others])
+        for one in sorted({tried for _, tried in found})
+    }
+    plain = ndcg_at(np.array(found[WITHOUT, weight].ranks), AT)[~others]
     rows = []
     for name in (WITHOUT, LABELS, ALL, DENIED, OTHER):
         counts = found[name, weight]
-        places = np.array(counts.ranks)[~chooses]
+        places = np.array(counts.ranks)[~others]
         ndcg = ndcg_at(places, AT)
         rows.append(
             {
@@ -198,16 +201,16 @@ def summary(found: Mapping[tuple[str, float], Counts]) -> dict[str, Any]:
                 f"N@{AT}": _mean(ndcg),
                 "interval": list(interval(ndcg)),
                 "p": None if name == WITHOUT else paired_test(ndcg, plain),
-                "fulfilled": _mean(np.array(counts.fulfilled)[~chooses]),
+                "fulfilled": _mean(np.array(counts.fulfilled)[~others]),
                 "picks": counts.picks,
                 "broken": counts.broken,
             }
         )
     curves = {str(one): value for one, value in curve.items()}
     return {
-        "users": int((~chooses).sum()),
+        "users": int((~others).sum()),
         "weight": weight,
-        "chosen_on": int(chooses.sum()),
+        "others": int(others.sum()),
         "curve": curves,
         "rows": rows,
     }
@@ -221,15 +224,16 @@ def _mean(values: NDArray[np.float64]) -> float:
 def table(result: Mapping[str, Any]) -> str:
     """Return the figures as a Markdown table."""
     lines = [
-        f"{result['data']}, {result['part']}, {result['users']:,} users; weight {result['weight']:g}, chosen on "
-        f"{result['chosen_on']:,} others",
+        f"{result['data']}, {result['part']}, {result['users']:,} users, weight {result['weight']:g}; N@{AT} of "
+        f"{result['others']:,} others by weight: "
+        + ", ".join(f"{weight} {value:.4f}" for weight, value in result["curve"].items()),
         "",
         f"| request | R@{AT} | N@{AT} | 95 % of N@{AT} | p | labels fulfilled | hard wishes broken |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in result["rows"]:
         low, high = row["interval"]
-        p = "" if row["p"] is None else f"{row['p']:.4f}"
+        p = "" if row["p"] is None else "< .0001" if row["p"] < SMALLEST else f"{row['p']:.4f}"
         fulfilled = "" if np.isnan(row["fulfilled"]) else f"{row['fulfilled']:.3f}"
         lines.append(
             f"| {row['request']} | {row[f'R@{AT}']:.4f} | {row[f'N@{AT}']:.4f} | {low:.4f} to {high:.4f} | {p} | "
@@ -250,7 +254,12 @@ def main() -> None:
     split = recommender.histories.split(options.split)
     check_trained_for(recommender, split, options.part)
     found = measured(recommender, split.cases(options.part))
-    result = {"data": recommender.domain.name, "part": options.part, "seed": 0, **summary(found)}
+    result = {
+        "data": recommender.domain.name,
+        "part": options.part,
+        "seed": 0,
+        **summary(found, recommender.domain.query.weight),
+    }
     print(table(result))
     options.out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(result, indent=1).replace("NaN", "null")

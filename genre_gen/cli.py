@@ -207,6 +207,20 @@ def explain(
 
 
 @app.command()
+def report(
+    run: Annotated[str, typer.Argument(help="Folder of a trained recommender, or a domain's name for runs/DOMAIN.")],
+    user: Annotated[list[str] | None, typer.Option(help="User id of the data. Repeatable.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The page.")] = Path("report.html"),
+    n: Annotated[int, typer.Option("-n", help="How many items each.")] = 5,
+) -> None:
+    """Write a page to look at: histories, picks, why, and what the model saw; one HTML file that needs nothing else."""
+    from genre_gen.page import write_page
+
+    recommender = _load(run if Path(run).is_dir() else None, run)
+    _print(f"wrote {write_page(recommender, user or (), out, n)}")
+
+
+@app.command()
 def evaluate(
     domain: DomainName = "movies",
     split: Annotated[str, typer.Option(help="leave-one-out or global-time; as in training.")] = "leave-one-out",

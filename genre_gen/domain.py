@@ -193,7 +193,7 @@ class QuerySettings(Settings):
     that hold a request together.
     """
 
-    weight: Annotated[float, Field(ge=0)] = 1.0
+    weight: Annotated[float, Field(ge=0)] = 2.0
     words: dict[str, Meanings] = {}
     no: tuple[str, ...] = ("no", "not", "nothing", "without", "never", "non", "don't", "dont", "except", "avoid")
     only: tuple[str, ...] = ("only", "just", "must be")

@@ -23,7 +23,7 @@ def picks_text(picks: Recommendations) -> str:
     """Return picks as lines: what a query was understood to be, then rank, score, title, facts, parts and reason."""
     lines = []
     for pick in picks:
-        about = "; ".join(_shown(value) for value in pick.item.attributes.values() if value not in {None, ()})
+        about = "; ".join(shown(value) for value in pick.item.attributes.values() if value not in {None, ()})
         parts = ", ".join(f"{name} {share:+.2f}" for name, share in pick.parts.items())
         lines.append(f"{pick.rank:>3}. {pick.item.title}  [{about}]  score {pick.score:.2f} = {parts}")
         if pick.explanation is not None:
@@ -61,7 +61,8 @@ def _one_line(text: str) -> str:
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return an attribute's value for people."""
     return ", ".join(value) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else str(value)
 
 

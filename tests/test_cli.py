@@ -17,7 +17,7 @@ from genre_gen.recommender import OURS
 ROOT = Path(__file__).parent.parent
 SAMPLE = str(ROOT / "catalogs" / "movies")
 COMMANDS = [
-    "demo", "fetch", "train", "recommend", "explain", "evaluate", "prompts render", "domains", "domains new",
+    "demo", "fetch", "train", "recommend", "explain", "report", "evaluate", "prompts render", "domains", "domains new",
     "domains check", "doctor",
 ]  # fmt: skip
 

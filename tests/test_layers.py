@@ -17,7 +17,7 @@ LAYERS = [
     {"hybrid", "choices", "explain", "filters", "query", "rerank", "ratings"},
     {"building"},
     {"recommender", "saving"},
-    {"picks", "evaluating", "showing"},
+    {"picks", "evaluating", "showing", "page"},
     {"demo", "fetch", "doctor", "columns", "proposing", "starting", "checking"},
     {"cli"},
 ]

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 FOLDER = "_report"  # in prompts/; no domain can have this name
 TEMPLATE, STYLE = "page.html.jinja", "page.css"
 LABELS = 6  # labels in a user's profile
-EFFECTS = 8  # history items whose say in a pick is drawn
+EFFECTS = 6  # history items whose say in a pick is drawn
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ def _portrait(recommender: Recommender, user: str, n: int, members: Sequence[str
     cited = _cited(picks)
     seen = [
         Seen(
-            recommender.catalog[row].title,
+            article_first(recommender.catalog[row].title),
             _about(recommender.catalog[row]),
             rating,
             rating is not None and liked_from is not None and rating >= liked_from,
@@ -216,7 +216,7 @@ def _picks(
         effects = () if attribute is None else attribute(pick.item.id, user=user).items
         yield Pick(
             pick.rank,
-            pick.item.title,
+            article_first(pick.item.title),
             _about(pick.item),
             pick.score,
             tuple(_stacked(pick.parts, members, below * unit, unit)),
@@ -247,7 +247,7 @@ def _effects(effects: Sequence[Any]) -> Iterator[Effect]:
     for one in sorted(largest, key=lambda one: -one.llm):
         width = abs(one.llm) * unit
         bar = Bar("llm", one.llm, int(one.llm < 0), 50 - width if one.llm < 0 else 50, width)
-        yield Effect(one.item.title, bar, one.blend)
+        yield Effect(article_first(one.item.title), bar, one.blend)
 
 
 def _cited(picks: Sequence[Recommendation]) -> dict[int, tuple[int, ...]]:

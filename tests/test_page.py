@@ -12,6 +12,7 @@ from genre_gen import page as pages
 from genre_gen.catalog import Item
 from genre_gen.errors import UnknownUserError, UsageError
 from genre_gen.page import page, write_page
+from genre_gen.titles import article_first
 
 VOID = {"meta", "link", "br", "img", "input", "rect", "line"}
 
@@ -69,9 +70,9 @@ def test_the_page_tells_who_what_and_why(mixed, monkeypatch):
     for user in ("17", "3"):
         history = mixed.histories.history(user)
         assert f"{len(history)} items" in text
-        assert all(mixed.catalog[row].title in text for row in history.rows.tolist())
+        assert all(article_first(mixed.catalog[row].title) in text for row in history.rows.tolist())
         for pick in mixed.recommend(user, n=3, explain=True):
-            assert pick.item.title in text
+            assert article_first(pick.item.title) in text
             assert f"{pick.score:.2f}" in text
             assert pick.explanation.text in "".join(read.text)
             assert all(f"{name} {part:+.2f}" in text for name, part in pick.parts.items())
@@ -81,7 +82,7 @@ def test_the_page_tells_who_what_and_why(mixed, monkeypatch):
 
 
 def test_without_attribution_its_section_is_left_out(mixed):
-    assert "What spoke for it" not in page(mixed, ["17"])
+    assert "What it depends on" not in page(mixed, ["17"])
 
 
 def test_headings_go_down_one_step_at_a_time(mixed):
@@ -201,7 +202,7 @@ def test_a_browser_shows_it_without_errors_or_requests(hostile, monkeypatch, tmp
             )
             asked = {one["request"]["url"] for one in browser.told("Network.requestWillBeSent")}
             assert asked == {file.resolve().as_uri()}
-            assert browser.evaluate("document.documentElement.scrollWidth") == width
+            assert browser.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
             assert browser.evaluate("getComputedStyle(document.querySelector('.pick')).display") == "grid"
             assert browser.evaluate(NARROW) == []
             assert browser.evaluate(FAINT) == []

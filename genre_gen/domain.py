@@ -241,7 +241,20 @@ class QuerySettings(Settings):
             "kind",
             "sort",
         ),
-        *("want", "would", "like", "love", "find", "need", "give", "show", "recommend", "suggest", "looking", "look"),
+        *(
+            "want",
+            "would",
+            "would love",
+            "like",
+            "find",
+            "need",
+            "give",
+            "show",
+            "recommend",
+            "suggest",
+            "looking",
+            "look",
+        ),
         *("can", "could", "should", "do", "does", "have", "has", "get", "one", "ones", "thing", "things", "maybe"),
     )
 

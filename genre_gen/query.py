@@ -143,7 +143,7 @@ class QueryReader:
         grammar = _phrases((phrase, kind) for kind in _GRAMMAR for phrase in getattr(self.settings, kind))
         self._grammar = {phrase: kinds[0] for phrase, kinds in grammar.items() if phrase not in own}
         self._meant = self._vocabulary()
-        self._longest = max(map(len, (*self._grammar, *self._meant)), default=1)
+        self.longest = max(map(len, (*self._grammar, *self._meant)), default=1)
 
     def understand(self, query: str) -> Understood:
         """Read a request.
@@ -199,7 +199,7 @@ class QueryReader:
 
         No phrase: (1, "", None).
         """
-        for length in range(min(self._longest, len(words)), 0, -1):
+        for length in range(min(self.longest, len(words)), 0, -1):
             phrase = tuple(words[:length])
             if phrase in self._grammar:
                 return length, self._grammar[phrase], None
@@ -327,7 +327,7 @@ class _Reading:
 
     def _phrase(self) -> None:
         """Read the longest phrase from here."""
-        rest = [token.stem for token in self.tokens[self.place : self.place + self.reader._longest]]
+        rest = [token.stem for token in self.tokens[self.place : self.place + self.reader.longest]]
         length, kind, meanings = self.reader.lookup(rest)
         said = " ".join(token.text for token in self.tokens[self.place : self.place + length])
         self.place += length
@@ -339,7 +339,11 @@ class _Reading:
             self._soft(said, (Meaning("word", said.casefold()),))
         else:
             self.unknown.append(said + self.reader.closest(said))
-            self.spoken = True
+            self._content()
+
+    def _content(self) -> None:
+        """Note that something was said: a comparison does not reach over it, a denial may end after it."""
+        self.compared, self.spoken = None, True
 
     def _grammatical(self, kind: str) -> None:
         if kind in {"no", "only"}:
@@ -371,11 +375,11 @@ class _Reading:
                 _add(self.within, one)
         else:
             self._soft(said, meanings)
-        self.spoken = True
+        self._content()
 
     def _soft(self, said: str, meanings: tuple[Meaning, ...]) -> None:
         self.wishes.append(Wish(said, meanings, self.denied))
-        self.spoken = True
+        self._content()
 
     def _not_too(self, end: Meaning) -> None:
         """Take out the quarter of the catalog that is highest, or lowest, in a field."""
@@ -410,7 +414,8 @@ class _Reading:
             self._soft(first.text, (Meaning("word", first.text),))
         else:
             self.unknown.append(said)
-        self.compared, self.spoken_of, self.spoken = None, "", True
+        self._content()
+        self.spoken_of = ""
 
     def _numeric(self, said: str, name: str, low: float, high: float, *, decade: bool) -> None:
         """Take a number that a field is compared with."""

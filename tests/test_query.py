@@ -101,6 +101,12 @@ def test_a_denial_ends_with_its_clause():
     assert understood("nothing with horror").where == "genre != 'Horror'"
 
 
+def test_a_comparison_does_not_reach_over_other_words():
+    assert understood("over the moon in 1990").where is None
+    assert understood("under about 20 euros").where == "price < 20"
+    assert understood("before the year 1990").where == "year < 1990"
+
+
 # Soft wishes
 
 

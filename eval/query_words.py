@@ -42,7 +42,8 @@ class Model:
 
     def __init__(self, domain: Domain, labels: Labels) -> None:
         """Load it."""
-        self.base, self.tokenizer = load_base(ensure_model(domain.model.llm))
+        base, self.tokenizer = load_base(ensure_model(domain.model.llm))
+        self.base: Any = base
         self.labels = labels
         self.question = f"A word for a kind of {domain.name}, and the {labels.field} that it means.\nword: "
         self.answer = f"\n{labels.field}: "

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ class Model:
         self.labels = labels
         self.question = f"A word for a kind of {domain.name}, and the {labels.field} that it means.\nword: "
         self.answer = f"\n{labels.field}: "
+        self.probabilities = cache(self._probabilities)  # both ways that need them ask
         self.prior = self.probabilities(NOTHING)
 
     def ids(self, text: str) -> list[int]:
@@ -61,23 +63,23 @@ class Model:
         vectors = torch.nn.functional.normalize(vectors - table.mean(0), dim=1)
         return (vectors[1:] @ vectors[0]).double().cpu().numpy()
 
-    def probabilities(self, word: str) -> NDArray[np.float64]:
+    def _probabilities(self, word: str) -> NDArray[np.float64]:
         """Return the log-probability of each label as the answer."""
         prompt = self.ids(self.question) + self.ids(word) + self.ids(self.answer)
-        found = []
-        for name in self.labels.names:
-            answer = self.ids(name + "\n")
-            tokens = torch.tensor([prompt + answer], device=self.base.device)
-            logits = self.base(tokens).logits[0, len(prompt) - 1 : -1].float().log_softmax(-1)
-            found.append(float(logits.gather(1, tokens[0, len(prompt) :, None]).sum()))
-        return np.array(found)
+        answers = [self.ids(name + "\n") for name in self.labels.names]
+        longest = max(map(len, answers))
+        tokens = torch.tensor([prompt + one + [0] * (longest - len(one)) for one in answers], device=self.base.device)
+        logits = self.base(tokens).logits[:, len(prompt) - 1 : -1].float().log_softmax(-1)
+        each = logits.gather(2, tokens[:, len(prompt) :, None])[:, :, 0]
+        counted = torch.tensor([[place < len(one) for place in range(longest)] for one in answers], device=each.device)
+        return (each * counted).sum(1).double().cpu().numpy()
 
     def raised(self, word: str) -> NDArray[np.float64]:
         """Return by how much the word raises the log-probability of each label."""
         return self.probabilities(word) - self.prior
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def measured(domain: Domain, catalog: Catalog) -> dict[str, Any]:
     """Ask for every word in every way."""
     labels = Labels.of_domain(catalog, domain)

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from genre_gen.catalog import Catalog
 from genre_gen.domain import QuerySettings
 from genre_gen.errors import UsageError
+from genre_gen.where import MAX_COMPARED
 
 MAX_LENGTH = 500
 MAX_DIGITS = 12
@@ -190,7 +191,7 @@ class QueryReader:
 
     def closest(self, word: str) -> str:
         """Return the closest phrase that stands for something, in brackets; empty where none is close."""
-        known = [" ".join(phrase) for phrase in self._meant]
+        known = [" ".join(phrase) for phrase in self._meant] if len(self._meant) <= MAX_COMPARED else ()
         close = difflib.get_close_matches(_stem(word), known, n=1, cutoff=CLOSE)
         return f" ({close[0]}?)" if close else ""
 
@@ -233,7 +234,9 @@ class QueryReader:
         for name in self.numbers:
             known.setdefault(_stems(name), []).append(Meaning("near", "", name))
         for phrase, meanings in self.settings.words.items():
-            known[_stems(phrase)] = [one for text in meanings for one in self._meanings(text, labels)]
+            found = [one for text in meanings for one in self._meanings(text, labels)]
+            if found or not meanings:  # what stands for nothing that this catalog has is not understood
+                known[_stems(phrase)] = found
         known.pop((), None)
         return known
 

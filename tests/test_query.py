@@ -161,6 +161,11 @@ def test_what_is_not_understood_is_said_with_what_comes_close():
     assert str(found) == "not understood: horrer (horror?), zeppelins"
 
 
+def test_a_word_that_stands_for_nothing_in_this_catalog_is_not_understood():
+    reader = QueryReader(CATALOG, QuerySettings(words={"sad": ("Tragedy",), "please": ()}))
+    assert reader.understand("something sad please") == Understood(unknown=("sad",))
+
+
 def test_a_number_of_no_field_is_not_guessed():
     assert understood("under 700").unknown == ("700",)
     assert understood("for 2 people").wishes == ()

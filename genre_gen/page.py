@@ -11,7 +11,7 @@ import base64
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
@@ -82,11 +82,12 @@ class Seen:
 
 @dataclass(frozen=True)
 class Effect:
-    """How much an item of the history spoke for a pick, by the language model and by the whole blend."""
+    """How much an item of the history spoke for a pick, by language model and blend; is it cited in the explanation?"""
 
     title: str
     llm: Bar
     blend: float
+    cited: bool
 
 
 @dataclass(frozen=True)
@@ -223,7 +224,7 @@ def _picks(
             below * unit,
             tuple(_highlighted(recommender, pick.explanation)),
             () if pick.explanation is None else tuple(one.text(recommender.catalog) for one in pick.explanation.facts),
-            tuple(_effects(effects)),
+            tuple(_effects(effects, {recommender.catalog[row].id for row in _named(pick.explanation)})),
         )
 
 
@@ -240,24 +241,27 @@ def _stacked(parts: Mapping[str, float], members: Sequence[str], zero: float, un
             right += width
 
 
-def _effects(effects: Sequence[Any]) -> Iterator[Effect]:
+def _effects(effects: Sequence[Any], cited: Collection[str]) -> Iterator[Effect]:
     """Yield the items with the largest effects, those that spoke most for the pick first, on one scale around 50."""
     largest = sorted(effects, key=lambda one: -abs(one.llm))[:EFFECTS]
     unit = 50 / (max((abs(one.llm) for one in largest), default=0.0) or 1.0)
     for one in sorted(largest, key=lambda one: -one.llm):
         width = abs(one.llm) * unit
         bar = Bar("llm", one.llm, int(one.llm < 0), 50 - width if one.llm < 0 else 50, width)
-        yield Effect(article_first(one.item.title), bar, one.blend)
+        yield Effect(article_first(one.item.title), bar, one.blend, one.item.id in cited)
 
 
 def _cited(picks: Sequence[Recommendation]) -> dict[int, tuple[int, ...]]:
     """Return catalog row -> ranks of the picks whose explanation names the item."""
-    cited: dict[int, list[int]] = {}
-    for pick in picks:
-        facts = pick.explanation.facts if pick.explanation is not None else ()
-        for row in dict.fromkeys(row for fact in facts for row in (fact.subject, fact.object) if row is not None):
-            cited.setdefault(row, []).append(pick.rank)
-    return {row: tuple(ranks) for row, ranks in cited.items()}
+    named = {pick.rank: _named(pick.explanation) for pick in picks}
+    rows = {row for each in named.values() for row in each}
+    return {row: tuple(rank for rank, each in named.items() if row in each) for row in rows}
+
+
+def _named(explanation: Explanation | None) -> set[int]:
+    """Return the rows of the items that an explanation rests on."""
+    facts = () if explanation is None else explanation.facts
+    return {row for fact in facts for row in (fact.subject, fact.object) if row is not None}
 
 
 def _highlighted(recommender: Recommender, explanation: Explanation | None) -> Iterator[Piece]:

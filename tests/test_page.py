@@ -81,7 +81,16 @@ def test_the_page_tells_who_what_and_why(mixed, monkeypatch):
     assert "<item_" in text  # codes, as the model saw them
 
 
-def test_without_attribution_its_section_is_left_out(mixed):
+def test_what_an_explanation_cites_is_marked_among_the_effects(mixed):
+    effects = [SimpleNamespace(item=mixed.catalog[row], llm=row / 10, blend=0.0) for row in range(9)]
+    drawn = list(pages._effects(effects, {mixed.catalog[7].id}))
+    assert [effect.llm.value for effect in drawn] == [0.8, 0.7, 0.6, 0.5, 0.4, 0.3]
+    assert [effect.cited for effect in drawn] == [False, True, False, False, False, False]
+    assert drawn[0].llm.x == drawn[0].llm.width == 50
+
+
+def test_without_attribution_its_section_is_left_out(mixed, monkeypatch):
+    monkeypatch.setattr(type(mixed), "attribute", None, raising=False)
     assert "What it depends on" not in page(mixed, ["17"])
 
 

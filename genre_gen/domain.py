@@ -204,59 +204,17 @@ class QuerySettings(Settings):
     at_least: tuple[str, ...] = ("at least", "since", "no less than", "not less than", "minimum", "min")
     between: tuple[str, ...] = ("between", "from")
     than: tuple[str, ...] = ("than",)
+    # fmt: off
     ignored: tuple[str, ...] = (
-        *("a", "an", "the", "this", "that", "these", "those", "it", "its", "is", "are", "be", "was", "were", "s", "t"),
-        *(
-            "i",
-            "me",
-            "my",
-            "mine",
-            "we",
-            "us",
-            "our",
-            "you",
-            "your",
-            "he",
-            "she",
-            "his",
-            "her",
-            "they",
-            "them",
-            "their",
-        ),
-        *("and", "or", "nor", "of", "in", "on", "at", "to", "for", "from", "by", "as", "if", "so", "about", "around"),
-        *(
-            "all",
-            "some",
-            "any",
-            "more",
-            "most",
-            "very",
-            "too",
-            "really",
-            "quite",
-            "much",
-            "bit",
-            "little",
-            "kind",
-            "sort",
-        ),
-        *(
-            "want",
-            "would",
-            "would love",
-            "like",
-            "find",
-            "need",
-            "give",
-            "show",
-            "recommend",
-            "suggest",
-            "looking",
-            "look",
-        ),
-        *("can", "could", "should", "do", "does", "have", "has", "get", "one", "ones", "thing", "things", "maybe"),
+        "a", "an", "the", "this", "that", "these", "those", "it", "its", "is", "are", "be", "was", "were", "s", "t",
+        "i", "me", "my", "mine", "we", "us", "our", "you", "your", "he", "she", "his", "her", "they", "them", "their",
+        "and", "or", "nor", "of", "in", "on", "at", "to", "for", "from", "by", "as", "if", "so", "about", "around",
+        "all", "some", "any", "more", "most", "very", "too", "really", "quite", "much", "bit", "little", "kind", "sort",
+        "want", "would", "would love", "like", "find", "need", "give", "show", "recommend", "suggest", "looking", "look",
+        "can", "could", "should", "do", "does", "have", "has", "get", "one", "ones", "thing", "things", "maybe",
+        "not only",
     )
+    # fmt: on
 
 
 class Domain(Settings):

@@ -99,6 +99,7 @@ def test_a_denial_ends_with_its_clause():
     assert [str(wish) for wish in found.wishes] == ["genre Comedy (comedies)"]
     assert understood("no horror, a comedy").where == "genre != 'Horror'"
     assert understood("nothing with horror").where == "genre != 'Horror'"
+    assert understood("not only comedies").where is None
 
 
 def test_a_comparison_does_not_reach_over_other_words():

@@ -210,9 +210,9 @@ class QuerySettings(Settings):
         "i", "me", "my", "mine", "we", "us", "our", "you", "your", "he", "she", "his", "her", "they", "them", "their",
         "and", "or", "nor", "of", "in", "on", "at", "to", "for", "from", "by", "as", "if", "so", "about", "around",
         "all", "some", "any", "more", "most", "very", "too", "really", "quite", "much", "bit", "little", "kind", "sort",
-        "want", "would", "would love", "like", "find", "need", "give", "show", "recommend", "suggest", "looking", "look",
+        "want", "would", "would love", "like", "find", "need", "give", "show", "recommend", "suggest", "look",
         "can", "could", "should", "do", "does", "have", "has", "get", "one", "ones", "thing", "things", "maybe",
-        "not only",
+        "looking", "not only",
     )
     # fmt: on
 

@@ -142,6 +142,9 @@ def recommend(
         list[str] | None, typer.Option(help="Title or id, oldest first; 'TITLE=4' adds a rating. Repeatable.")
     ] = None,
     n: Annotated[int, typer.Option("-n", help="How many items.")] = 10,
+    query: Annotated[
+        str | None, typer.Option(help='What it should be like, such as "for kids, no horror, from the 90s".')
+    ] = None,
     where: Annotated[str | None, typer.Option(help="Filter, such as \"genre != 'Horror' and year >= 1980\".")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Title or id that shall not appear. Repeatable.")] = None,
     include: Annotated[list[str] | None, typer.Option(help="Only these titles or ids may appear. Repeatable.")] = None,
@@ -171,8 +174,8 @@ def recommend(
         from genre_gen.filters import Filters
         from genre_gen.picks import write_picks
 
-        if out is None or user is not None or history:
-            raise UsageError("--users needs --out FILE, and goes without --user and --history")
+        if out is None or user is not None or history or query is not None:
+            raise UsageError("--users needs --out FILE, and goes without --user, --history and --query")
         filters = Filters(recommender.catalog, where, exclude or (), include, repeat=recommender.domain.repeat)
         count = write_picks(recommender, users, n, out, filters, split=split, explain=explain)
         _print(json.dumps({"users": count, "file": str(out)}) if as_json else f"{count:,} users in {out}")
@@ -180,7 +183,9 @@ def recommend(
     if split is not None or out is not None:
         raise UsageError("--split and --out go with --users")
     pairs = None if not history else [_entry(recommender, text) for text in history]
-    picks = recommender.recommend(user, pairs, n, where=where, exclude=exclude or (), include=include, explain=explain)
+    picks = recommender.recommend(
+        user, pairs, n, query=query, where=where, exclude=exclude or (), include=include, explain=explain
+    )
     _print(picks_json(picks) if as_json else picks_text(picks))
 
 
@@ -204,6 +209,20 @@ def explain(
         _print(json.dumps({"text": explanation.text, "method": explanation.method, "facts": facts}, ensure_ascii=False))
     else:
         _print("\n".join([explanation.text, *(f"  fact: {fact}" for fact in facts)]))
+
+
+@app.command()
+def report(
+    run: Annotated[str, typer.Argument(help="Folder of a trained recommender, or a domain's name for runs/DOMAIN.")],
+    user: Annotated[list[str] | None, typer.Option(help="User id of the data. Repeatable.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The page.")] = Path("report.html"),
+    n: Annotated[int, typer.Option("-n", help="How many items each.")] = 5,
+) -> None:
+    """Write a page to look at: histories, picks, why, and what the model saw; one HTML file that needs nothing else."""
+    from genre_gen.page import write_page
+
+    recommender = _load(run if Path(run).is_dir() else None, run)
+    _print(f"wrote {write_page(recommender, user or (), out, n)}")
 
 
 @app.command()

@@ -182,6 +182,41 @@ class RatingSettings(Settings):
     members: tuple[str, ...] = ("svd",)
 
 
+Meanings: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_as_names)]
+
+
+class QuerySettings(Settings):
+    """What the words of a request in free text mean, see :mod:`genre_gen.query`; the defaults are English.
+
+    ``words`` says what a word or phrase stands for: a value of a field, a number field (a unit: ``euros = "price"``),
+    the low or high end of one (``cheap = "-price"``), other words, or nothing (``[]``). The other lists are the words
+    that hold a request together.
+    """
+
+    weight: Annotated[float, Field(ge=0)] = 2.0
+    words: dict[str, Meanings] = {}
+    no: tuple[str, ...] = ("no", "not", "nothing", "without", "never", "non", "don't", "dont", "except", "avoid")
+    only: tuple[str, ...] = ("only", "just", "must be")
+    but: tuple[str, ...] = ("but", "instead", "rather", "with", "please", "something", "anything")
+    below: tuple[str, ...] = ("under", "below", "before", "less than", "fewer than", "earlier than")
+    at_most: tuple[str, ...] = ("at most", "up to", "until", "no more than", "not more than", "maximum", "max")
+    above: tuple[str, ...] = ("over", "above", "after", "more than", "later than")
+    at_least: tuple[str, ...] = ("at least", "since", "no less than", "not less than", "minimum", "min")
+    between: tuple[str, ...] = ("between", "from")
+    than: tuple[str, ...] = ("than",)
+    # fmt: off
+    ignored: tuple[str, ...] = (
+        "a", "an", "the", "this", "that", "these", "those", "it", "its", "is", "are", "be", "was", "were", "s", "t",
+        "i", "me", "my", "mine", "we", "us", "our", "you", "your", "he", "she", "his", "her", "they", "them", "their",
+        "and", "or", "nor", "of", "in", "on", "at", "to", "for", "from", "by", "as", "if", "so", "about", "around",
+        "all", "some", "any", "more", "most", "very", "too", "really", "quite", "much", "bit", "little", "kind", "sort",
+        "want", "would", "would love", "like", "find", "need", "give", "show", "recommend", "suggest", "look",
+        "can", "could", "should", "do", "does", "have", "has", "get", "one", "ones", "thing", "things", "maybe",
+        "looking", "not only",
+    )
+    # fmt: on
+
+
 class Domain(Settings):
     """Everything a domain decides. Build one with :meth:`load`.
 
@@ -209,6 +244,7 @@ class Domain(Settings):
     blend: BlendSettings = BlendSettings()
     rerank: RerankSettings = RerankSettings()
     ratings: RatingSettings = RatingSettings()
+    query: QuerySettings = QuerySettings()
     catalog_folder: Path = Field(default=Path(), exclude=True)
     prompts_folder: Path = Field(default=Path(), exclude=True)
 
@@ -230,6 +266,16 @@ class Domain(Settings):
                 raise ValueError(f"rating_scale [{low:g}, {high:g}] must run from low to high")
             if self.liked_from is not None and not low <= self.liked_from <= high:
                 raise ValueError(f"liked_from {self.liked_from:g} is outside rating_scale [{low:g}, {high:g}]")
+        return self
+
+    @model_validator(mode="after")
+    def _words_name_number_fields(self) -> Self:
+        numbers = [name for name, settings in self.fields.items() if settings.type == "number"]
+        for word, meanings in self.query.words.items():
+            for meaning in meanings:
+                if meaning[:1] in {"+", "-"} and meaning[1:] not in numbers:
+                    known = ", ".join(numbers) or "none"
+                    raise ValueError(f"query.words.{word}: {meaning!r} names no number field; there are {known}")
         return self
 
     @classmethod

@@ -51,11 +51,11 @@ class Filters:
             FilterError: an expression that does not hold.
             UnknownItemError: an excluded or included item that the catalog lacks.
         """
-        self._repeat = repeat
+        self._catalog, self._repeat = catalog, repeat
         self._mask = np.ones(len(catalog), bool)
         self._reasons = [f"{len(catalog):,} in the catalog"]
         if where is not None:
-            self._keep(catalog.where(where), f"outside {where!r}")
+            self.narrow(where)
         if include is not None:
             chosen = np.zeros(len(catalog), bool)
             chosen[rows_of(catalog, include)] = True
@@ -64,6 +64,10 @@ class Filters:
             chosen = np.ones(len(catalog), bool)
             chosen[rows_of(catalog, exclude)] = False
             self._keep(chosen, "excluded")
+
+    def narrow(self, where: str) -> None:
+        """Leave out what is outside one more expression; raises FilterError."""
+        self._keep(self._catalog.where(where), f"outside {where!r}")
 
     def key(self) -> str:
         """Return a fingerprint, to tell whether two requests filter alike."""

@@ -27,6 +27,7 @@ from genre_gen.hybrid import Blend, fit_blends
 from genre_gen.interactions import Case, History, Interactions
 from genre_gen.labels import Labels
 from genre_gen.prompts import PromptBook
+from genre_gen.query import QueryReader, Understood
 from genre_gen.ranking import Ranking
 from genre_gen.ratings import Raters, scale_of
 from genre_gen.rerank import rerank
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 LLM_MEMBER = "llm"
+QUERY = "query"  # the part of a score that says how far an item fulfils a request in free text
 BATCH = 64
 OURS, OURS_ALONE, WITHOUT_LLM = "GENRE", "GENRE, LLM alone", "blend without LLM"
 
@@ -68,14 +70,18 @@ class Recommendations(tuple[Recommendation, ...]):
 
     Attributes:
         notes: why there are fewer than asked for, or that a part failed and others stood in.
+        understood: what was made of a request in free text; None where there was none.
     """
 
     notes: tuple[str, ...]
+    understood: Understood | None
 
-    def __new__(cls, picks: Sequence[Recommendation], notes: Sequence[str] = ()) -> Recommendations:
-        """Hold picks and notes."""
+    def __new__(
+        cls, picks: Sequence[Recommendation], notes: Sequence[str] = (), understood: Understood | None = None
+    ) -> Recommendations:
+        """Hold picks, notes and what was understood."""
         self = super().__new__(cls, picks)
-        self.notes = tuple(notes)
+        self.notes, self.understood = tuple(notes), understood
         return self
 
 
@@ -276,7 +282,7 @@ class Recommender:
     def _forget(self) -> None:
         """Forget what an earlier fit measured, and what speaks of its data."""
         self.seconds, self.training_log = {}, []
-        for part in ("explainer", "labels"):
+        for part in ("explainer", "labels", "query_reader"):
             self.__dict__.pop(part, None)
 
     def _fit_finally(
@@ -361,6 +367,7 @@ class Recommender:
         history: Sequence[str | tuple[str, float]] | None = None,
         n: int = 10,
         *,
+        query: str | None = None,
         where: str | None = None,
         exclude: Sequence[str] = (),
         include: Sequence[str] | None = None,
@@ -372,21 +379,35 @@ class Recommender:
             user: an id of the data.
             history: titles or ids, oldest first; or pairs of one and a rating.
             n: how many; fewer come only where fewer are allowed, and ``notes`` says why.
+            query: what it should be like, in free text, see :mod:`genre_gen.query`; ``understood`` of the result says
+                what was made of it. With a query neither user nor history is needed.
             where: filter on attributes, see :mod:`genre_gen.where`.
             exclude: titles or ids that shall not appear.
             include: the only titles or ids that may appear; None for all.
             explain: add an explanation to each pick.
 
         Raises:
-            UsageError: n out of range, no history, or both a user and a history.
+            UsageError: n out of range, neither history nor query, both a user and a history, or a query that is empty
+                or too long.
             UnknownUserError, UnknownItemError, FilterError: what the data does not have.
         """
-        who = self.history_of(user, history)
+        self._check_trained()
+        understood = None if query is None else self.query_reader.understand(query)
+        stranger = query is not None and user is None and not history
+        who = History(np.zeros(0, np.int64)) if stranger else self.history_of(user, history)
         filters = Filters(self.catalog, where, exclude, include, self.domain.repeat)
-        return next(self.recommend_many([who], n, filters, explain=explain))
+        if understood is not None and understood.where is not None:
+            filters.narrow(understood.where)
+        return next(self.recommend_many([who], n, filters, explain=explain, understood=understood))
 
     def recommend_many(
-        self, histories: Sequence[History], n: int = 10, filters: Filters | None = None, *, explain: bool = False
+        self,
+        histories: Sequence[History],
+        n: int = 10,
+        filters: Filters | None = None,
+        *,
+        explain: bool = False,
+        understood: Understood | None = None,
     ) -> Iterator[Recommendations]:
         """Recommend to many histories, in order; the same picks as one at a time, in batches.
 
@@ -395,6 +416,7 @@ class Recommender:
             n: how many items each.
             filters: None leaves out only what each has seen, where the domain does not repeat items.
             explain: add an explanation to each pick.
+            understood: a request whose soft wishes join the blend; the hard ones are the filters' business.
         """
         self._check_trained()
         check_n(n, len(self.catalog))
@@ -407,6 +429,9 @@ class Recommender:
             allowed = [filters.allowed(history) for history in part]
             mask = np.stack([one.mask for one in allowed])
             blend, scores, notes = self._scores(part, mask, depth)
+            if understood is not None:
+                blend, scores = self._with_wishes(blend, scores, understood, mask)
+                notes = notes if understood else [*notes, "nothing of the query was understood; ranked as without it"]
             blended = blend.combine(scores, mask)
             for place, history in enumerate(part):
                 ranking = rerank(settings, blended[place], mask[place], history, n, labels)
@@ -416,7 +441,25 @@ class Recommender:
                 picks = self._picks(ranking, {name: values[0] for name, values in shares.items()})
                 short = [f"{len(picks)} of {n} items: {allowed[place].reason}"] if len(picks) < n else []
                 picks = self._explained(history, ranking, picks) if explain else picks
-                yield Recommendations(picks, [*notes, *short])
+                yield Recommendations(picks, [*notes, *short], understood)
+
+    def _with_wishes(
+        self,
+        blend: Blend,
+        scores: dict[str, NDArray[np.float32]],
+        understood: Understood,
+        mask: NDArray[np.bool_],
+    ) -> tuple[Blend, dict[str, NDArray[np.float32]]]:
+        """Add a member to the blend: how far each item fulfils what was wished."""
+        fulfilled, weight = self.query_reader.score(understood), self.domain.query.weight
+        if fulfilled is None or weight == 0:
+            return blend, scores
+        return Blend({**blend.weights, QUERY: weight}), {**scores, QUERY: np.broadcast_to(fulfilled, mask.shape)}
+
+    @cached_property
+    def query_reader(self) -> QueryReader:
+        """Return what reads requests in free text, by the catalog's words and ``[query]`` of the domain."""
+        return QueryReader(self.catalog, self.domain.query)
 
     def _scores(
         self, histories: Sequence[History], mask: NDArray[np.bool_], n: int

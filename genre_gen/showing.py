@@ -20,14 +20,16 @@ from genre_gen.tasks.next_item import NextItem
 
 
 def picks_text(picks: Recommendations) -> str:
-    """Return picks as lines: rank, score, title, what it is, the blend's parts, and the reason."""
+    """Return picks as lines: what a query was understood to be, then rank, score, title, facts, parts and reason."""
     lines = []
     for pick in picks:
-        about = "; ".join(_shown(value) for value in pick.item.attributes.values() if value not in {None, ()})
+        about = "; ".join(shown(value) for value in pick.item.attributes.values() if value not in {None, ()})
         parts = ", ".join(f"{name} {share:+.2f}" for name, share in pick.parts.items())
         lines.append(f"{pick.rank:>3}. {pick.item.title}  [{about}]  score {pick.score:.2f} = {parts}")
         if pick.explanation is not None:
             lines.append(f"     {pick.explanation}")
+    if picks.understood is not None:
+        lines.insert(0, f"understood: {picks.understood}")
     return "\n".join(_one_line(line) for line in [*lines, *(f"note: {note}" for note in picks.notes)])
 
 
@@ -47,6 +49,7 @@ def picks_json(picks: Recommendations) -> str:
                 for pick in picks
             ],
             "notes": list(picks.notes),
+            **({} if picks.understood is None else {"understood": picks.understood.to_dict()}),
         },
         ensure_ascii=False,
         indent=2,
@@ -58,7 +61,8 @@ def _one_line(text: str) -> str:
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return an attribute's value for people."""
     return ", ".join(value) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -17,7 +17,7 @@ from genre_gen.recommender import OURS, Recommender
 ROOT = Path(__file__).parent.parent
 SAMPLE = str(ROOT / "catalogs" / "movies")
 COMMANDS = [
-    "demo", "fetch", "train", "recommend", "explain", "evaluate", "prompts render", "domains", "domains new",
+    "demo", "fetch", "train", "recommend", "explain", "report", "evaluate", "prompts render", "domains", "domains new",
     "domains check", "doctor",
 ]  # fmt: skip
 
@@ -131,6 +131,17 @@ def test_filters_hold(recommend):
     assert all(int(title[-5:-1]) >= 1990 for title in titles)
     assert "Heat (1995)" not in titles
     assert content["notes"][0].startswith(f"{len(titles)} of 40 items: 40 in the catalog, less")
+
+
+def test_a_request_needs_no_history_and_is_told(recommend):
+    code, out, _ = recommend("--query", "no horror, from the 90s, zzz", "-n", 2)
+    assert code == 0
+    assert out.splitlines()[0] == "understood: only genre != 'Horror' and 1990 <= year < 2000; not understood: zzz"
+    assert len(out.splitlines()) == 3
+    code, out, _ = recommend("--user", "17", "--query", "horror", "-n", 1, "--json")
+    assert json.loads(out)["understood"] == {"where": None, "wishes": ["genre Horror"], "unknown": []}
+    refused(recommend("--query", "x" * 501), 2, "501 characters; at most 500")
+    refused(recommend("--users", "all", "--out", "x.jsonl", "--query", "horror"), 2, "--query")
 
 
 def test_re_ranking(recommend, saved):
@@ -264,6 +275,14 @@ def test_explaining(genre, saved):
     assert set(content) == {"text", "method", "facts"}
     refused(genre("explain", "--user", "17", "--model", saved), 2, "--item is missing")
     refused(genre("explain", "--item", "Alein", "--user", "17", "--model", saved), 1, "did you mean 'Alien")
+
+
+def test_a_page_is_written(genre, saved, tmp_path):
+    file = tmp_path / "page.html"
+    code, out, _ = genre("report", saved, "--user", "17", "--user", "3", "-o", file, "-n", 2)
+    assert (code, out) == (0, f"wrote {file}\n")
+    assert file.read_text("utf-8").count("<article") == 2
+    refused(genre("report", saved), 2, "--user is missing")
 
 
 def test_evaluating_prints_a_table(genre, saved, tmp_path):

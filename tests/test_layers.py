@@ -14,10 +14,10 @@ LAYERS = [
     {"collaborative", "tasks", "llm.quiet", "llm.sources"},
     {"decoding", "evaluation"},
     {"llm"},
-    {"hybrid", "choices", "explain", "filters", "rerank", "ratings"},
+    {"hybrid", "choices", "explain", "filters", "query", "rerank", "ratings"},
     {"building"},
     {"recommender", "saving"},
-    {"picks", "evaluating", "showing"},
+    {"picks", "evaluating", "showing", "page"},
     {"demo", "fetch", "doctor", "columns", "proposing", "starting", "checking"},
     {"cli"},
 ]

@@ -18,7 +18,7 @@ from genre_gen.domain import Domain
 from genre_gen.explain.evidence import Evidence, Fact, Reason
 from genre_gen.explain.wording import Sentences, grammar, sentences, template
 from genre_gen.interactions import History, Interactions
-from genre_gen.prompts import PromptBook
+from genre_gen.prompts import Prompt, PromptBook
 
 if TYPE_CHECKING:
     from genre_gen.explain.writer import Writer
@@ -115,6 +115,13 @@ class Explainer:
         seconds = (time.perf_counter() - start) / len(rows)
         method: Literal["llm", "template"] = "template" if self._writer is None else "llm"
         return [Explanation(text, _facts(one, text), method, seconds) for one, text in zip(said, texts, strict=True)]
+
+    def prompt(
+        self, history: History, row: int, parts: Mapping[str, float] | None = None, predicted: float | None = None
+    ) -> Prompt:
+        """Return what the language model is asked about a pick; see :meth:`explain_many`."""
+        reasons = self.evidence.reasons(history, row, predicted, parts)
+        return sentences(self.book, self.evidence, history, row, reasons).prompt
 
     def _written(self, writer: Writer, said: Sequence[Sentences]) -> list[str]:
         prompts = [self._encoder.encode(one.prompt).ids.tolist() for one in said]

@@ -1,0 +1,568 @@
+"""Requests in free text: ``something light about space for kids, no horror, from the 90s``.
+
+A request is read by the catalog's own words, without a model, so that the same text always means the same:
+
+- **Values of fields** are found by their words, in any number (comedies, Sci-Fi, sci fi); ``[query] words`` of
+  ``domain.toml`` says what other words stand for (scary: Horror, cheap: a low price, euros: the unit of price).
+- **Hard wishes** become a filter in the language of :mod:`genre_gen.where`: what is denied (no horror, not too long),
+  numbers that are compared or ranged (under 20 euros, before 1980, the 90s), and what stands behind ``only``.
+- **Soft wishes** become a score: how far an item fulfils each, from 0 to 1, on average. A value is fulfilled or not; a
+  low or high number by its rank in the catalog; any other word by its TF-IDF in title, attributes and description, as
+  a share of the best item's.
+- **What is left** is said to be unknown.
+
+A request is data: it is cut into words, looked up, and rendered nowhere.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genre_gen.catalog import Catalog
+from genre_gen.domain import QuerySettings
+from genre_gen.errors import UsageError
+from genre_gen.where import MAX_COMPARED
+
+MAX_LENGTH = 500
+MAX_DIGITS = 12
+TOO = 0.75  # "not too long" takes out what is longer than this share of the catalog
+CURRENCIES = "$€£¥"
+CLOSE = 0.8  # likeness from which a known word is offered for an unknown one
+
+Sense: TypeAlias = Literal["is", "low", "high", "near", "word"]
+Relation: TypeAlias = Literal["<", "<=", ">", ">="]
+OPPOSITE: dict[Relation, Relation] = {"<": ">=", "<=": ">", ">": "<=", ">=": "<"}
+
+_TOKEN = re.compile(
+    rf"""(?P<decade>\d0|\d{{3}}0)(?:['’]?s)\b | (?P<number>\d+(?:[.,]\d+)*)
+      | (?P<word>[^\W\d_]+(?:['’][^\W\d_]+)* | [{CURRENCIES}])
+      | (?P<dash>[-–—](?=\s*['’]?\d)) | (?P<end>[,.;:!?()\n])""",
+    re.VERBOSE,
+)
+_CURRENCY = re.compile(rf"([{CURRENCIES}])\s*(\d[\d.,]*)")  # written in front, read behind, where other units stand
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What a word stands for.
+
+    Attributes:
+        sense: the field ``is`` the value (or holds it), its number is ``low``, ``high`` or ``near`` the value; or a
+            ``word`` to look for in the item's text.
+        value: label, number or word.
+        field: empty for a word.
+    """
+
+    sense: Sense
+    value: str | float = ""
+    field: str = ""
+
+    def __str__(self) -> str:
+        """Return it for people."""
+        value = f"{self.value:g}" if isinstance(self.value, float) else self.value
+        return " ".join(part for part in (self.field, self.sense if self.sense != "is" else "", value) if part)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Something soft: items that fulfil it score higher.
+
+    Attributes:
+        said: the request's own words.
+        meanings: any of them fulfils it.
+        denied: items that fulfil it score lower instead.
+    """
+
+    said: str
+    meanings: tuple[Meaning, ...]
+    denied: bool = False
+
+    def __str__(self) -> str:
+        """Return it for people."""
+        words = [str(one.value) for one in self.meanings if one.sense == "word"]
+        told = [str(one) for one in self.meanings if one.sense != "word"]
+        told += [f"the word{'s' * (len(words) > 1)} {', '.join(words)}"] if words else []
+        meant = " or ".join(told)
+        meant = meant if self.said.casefold() in meant.casefold() else f"{meant} ({self.said})"
+        return f"not {meant}" if self.denied else meant
+
+
+@dataclass(frozen=True)
+class Understood:
+    """What was made of a request.
+
+    Attributes:
+        where: hard wishes, an expression of :mod:`genre_gen.where`; None where there are none.
+        wishes: soft wishes, in order.
+        unknown: words that mean nothing here, with the closest known one.
+    """
+
+    where: str | None = None
+    wishes: tuple[Wish, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        """Tell whether anything was understood."""
+        return self.where is not None or bool(self.wishes)
+
+    def __str__(self) -> str:
+        """Return it for people, in one line."""
+        parts = [
+            f"only {self.where}" if self.where else "",
+            f"rather {', '.join(map(str, self.wishes))}" if self.wishes else "",
+            f"not understood: {', '.join(self.unknown)}" if self.unknown else "",
+        ]
+        return "; ".join(part for part in parts if part) or "nothing"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it, ready for JSON."""
+        return {"where": self.where, "wishes": [str(wish) for wish in self.wishes], "unknown": list(self.unknown)}
+
+
+class QueryReader:
+    """Reads requests about one catalog. What is costly is done once."""
+
+    def __init__(self, catalog: Catalog, settings: QuerySettings | None = None) -> None:
+        """Collect the words.
+
+        Args:
+            catalog: the items.
+            settings: ``[query]`` of the domain.
+        """
+        self.catalog, self.settings = catalog, settings or QuerySettings()
+        self.numbers = {name: column for name in catalog.fields if (column := _numbers(catalog, name)) is not None}
+        own = _phrases((phrase, None) for phrase in self.settings.words)
+        grammar = _phrases((phrase, kind) for kind in _GRAMMAR for phrase in getattr(self.settings, kind))
+        self._grammar = {phrase: kinds[0] for phrase, kinds in grammar.items() if phrase not in own}
+        self._meant = self._vocabulary()
+        self.longest = max(map(len, (*self._grammar, *self._meant)), default=1)
+
+    def understand(self, query: str) -> Understood:
+        """Read a request.
+
+        Raises:
+            UsageError: it is empty, or longer than ``MAX_LENGTH`` characters.
+        """
+        if not query.strip():
+            raise UsageError("the query is empty; say what it should be like, or leave it out")
+        if len(query) > MAX_LENGTH:
+            raise UsageError(f"the query has {len(query):,} characters; at most {MAX_LENGTH} are read; shorten it")
+        known = [token for token in _tokens(query) if token.text not in CURRENCIES or (token.text,) in self._meant]
+        return _Reading(self, known).result()
+
+    def score(self, understood: Understood) -> NDArray[np.float32] | None:
+        """Return how far items fulfil the soft wishes, float32 ``[n_items]`` up to 1; None where there are none."""
+        if not understood.wishes:
+            return None
+        total = np.zeros(len(self.catalog))
+        for wish in understood.wishes:
+            total += (-1 if wish.denied else 1) * np.max([self.degree(one) for one in wish.meanings], axis=0)
+        return (total / len(understood.wishes)).astype(np.float32)
+
+    def degree(self, meaning: Meaning) -> NDArray[np.float64]:
+        """Return how far each item is what is meant: ``[n_items]``, 0 to 1; 0 where it is not known."""
+        if meaning.sense == "word":
+            vectorizer, vectors = self._texts
+            column = vectors[:, [vectorizer.vocabulary_[_stem(str(meaning.value))]]].toarray().ravel()
+            return column / column.max()
+        if meaning.sense == "is":
+            return self.catalog.where(f"{meaning.field} == {meaning.value!r}").astype(np.float64)
+        values = self.numbers[meaning.field]
+        known = np.sort(values[~np.isnan(values)])
+        rank = _rank(known, values)
+        if meaning.sense == "near":
+            fulfilled = 1 - np.abs(rank - _rank(known, np.array([float(meaning.value)])))
+        else:
+            fulfilled = rank if meaning.sense == "high" else 1 - rank
+        return np.where(np.isnan(values), 0.0, fulfilled)
+
+    def knows(self, word: str) -> bool:
+        """Tell whether a word stands in any item's text."""
+        return _stem(word) in self._texts[0].vocabulary_
+
+    def closest(self, word: str) -> str:
+        """Return the closest phrase that stands for something, in brackets; empty where none is close."""
+        known = [" ".join(phrase) for phrase in self._meant] if len(self._meant) <= MAX_COMPARED else ()
+        close = difflib.get_close_matches(_stem(word), known, n=1, cutoff=CLOSE)
+        return f" ({close[0]}?)" if close else ""
+
+    def lookup(self, words: Sequence[str]) -> tuple[int, str, tuple[Meaning, ...] | None]:
+        """Return the longest phrase that words begin with: its length, its grammatical kind or "", its meanings.
+
+        No phrase: (1, "", None).
+        """
+        for length in range(min(self.longest, len(words)), 0, -1):
+            phrase = tuple(words[:length])
+            if phrase in self._grammar:
+                return length, self._grammar[phrase], None
+            if phrase in self._meant:
+                return length, "", tuple(self._meant[phrase])
+        return 1, "", None
+
+    def field_of(self, low: float, high: float) -> str | None:
+        """Return the number field that numbers without a unit are of; None where that is not clear.
+
+        Args:
+            low: of what is asked for.
+            high: of what is asked for; the same for one number.
+        """
+        held = {name: int(((column >= low) & (column <= high)).sum()) for name, column in self.numbers.items()}
+        spans = [
+            name for name, column in self.numbers.items() if low <= np.nanmax(column) and high >= np.nanmin(column)
+        ]
+        if len(spans) > 1 and low < high:
+            spans = [max(spans, key=held.__getitem__)]
+        return spans[0] if len(spans) == 1 else None
+
+    def _vocabulary(self) -> dict[tuple[str, ...], list[Meaning]]:
+        """Return what phrases stand for: values of fields, number fields by their names, and the domain's words."""
+        labels = _phrases(
+            (value, Meaning("is", value, name))
+            for name in self.catalog.fields
+            for value in sorted(_labels(self.catalog, name))
+        )
+        known = {key: list(meanings) for key, meanings in labels.items()}
+        for name in self.numbers:
+            known.setdefault(_stems(name), []).append(Meaning("near", "", name))
+        for phrase, meanings in self.settings.words.items():
+            found = [one for text in meanings for one in self._meanings(text, labels)]
+            if found or not meanings:  # what stands for nothing that this catalog has is not understood
+                known[_stems(phrase)] = found
+        known.pop((), None)
+        return known
+
+    def _meanings(self, text: str, labels: Mapping[tuple[str, ...], list[Meaning]]) -> Iterator[Meaning]:
+        """Yield what a meaning of the domain's words is: a field's end, a unit, a value, or words that texts hold."""
+        if text[1:] in self.numbers and text[0] in "+-":
+            yield Meaning("high" if text[0] == "+" else "low", "", text[1:])
+        elif text in self.numbers:
+            yield Meaning("near", "", text)
+        elif _stems(text) in labels:
+            yield from labels[_stems(text)]
+        else:
+            yield from (Meaning("word", word) for word in _words(text) if self.knows(word))
+
+    @cached_property
+    def _texts(self) -> tuple[Any, Any]:
+        """Return a fitted vectorizer and the items' TF-IDF vectors."""
+        from scipy import sparse
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        vectorizer = TfidfVectorizer(analyzer=_stems, sublinear_tf=True)
+        try:
+            return vectorizer, vectorizer.fit_transform([_text(self.catalog, row) for row in range(len(self.catalog))])
+        except ValueError:  # no text has a word
+            vectorizer.vocabulary_ = {}
+            return vectorizer, sparse.csr_matrix((len(self.catalog), 0))
+
+
+_GRAMMAR = ("ignored", "but", "only", "no", "below", "at_most", "above", "at_least", "between", "than")
+_RELATIONS: dict[str, Relation] = {"below": "<", "at_most": "<=", "above": ">", "at_least": ">="}
+
+
+@dataclass(frozen=True)
+class _Token:
+    """A word, number, decade (its first year), dash or end of a clause."""
+
+    kind: str
+    text: str
+    number: float = float("nan")
+
+    @property
+    def stem(self) -> str:
+        """Return what it is looked up by; nothing matches what is no word."""
+        return _stem(self.text) if self.kind == "word" else ""
+
+
+@dataclass
+class _Reading:
+    """One request on its way through: where we are, and what holds from here on."""
+
+    reader: QueryReader
+    tokens: list[_Token]
+    place: int = 0
+    denied: bool = False
+    only: bool = False
+    spoken: bool = False  # has anything been said under the `no` or `only` that holds
+    compared: Relation | None = None
+    spoken_of: str = ""  # the number field that this clause has named: "price under", "longer than"
+    conditions: list[str] = field(default_factory=list)
+    ranges: dict[str, list[str]] = field(default_factory=dict)
+    without: dict[str, list[str]] = field(default_factory=dict)
+    within: dict[str, list[str]] = field(default_factory=dict)
+    wishes: list[Wish] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+
+    def result(self) -> Understood:
+        """Read to the end."""
+        while self.place < len(self.tokens):
+            token = self.tokens[self.place]
+            if token.kind in {"number", "decade"}:
+                self._number()
+            elif token.kind == "word":
+                self._phrase()
+            else:
+                self.place += 1
+                if token.kind == "end":
+                    self._release()
+        conditions = [
+            *(_among(name, "not in", values) for name, values in self.without.items()),
+            *(_among(name, "in", values) for name, values in self.within.items()),
+            *(one[0] if len(one) == 1 else f"({' or '.join(one)})" for one in self.ranges.values()),
+            *self.conditions,
+        ]
+        where = " and ".join(dict.fromkeys(conditions)) or None
+        return Understood(where, tuple(dict.fromkeys(self.wishes)), tuple(dict.fromkeys(self.unknown)))
+
+    def _release(self) -> None:
+        """End what `no`, `only` and comparisons reach to."""
+        self.denied = self.only = self.spoken = False
+        self.compared, self.spoken_of = None, ""
+
+    def _phrase(self) -> None:
+        """Read the longest phrase from here."""
+        rest = [token.stem for token in self.tokens[self.place : self.place + self.reader.longest]]
+        length, kind, meanings = self.reader.lookup(rest)
+        said = " ".join(token.text for token in self.tokens[self.place : self.place + length])
+        self.place += length
+        if kind:
+            self._grammatical(kind)
+        elif meanings is not None:
+            self._meant(said, meanings)
+        elif self.reader.knows(said):
+            self._soft(said, (Meaning("word", said.casefold()),))
+        else:
+            self.unknown.append(said + self.reader.closest(said))
+            self._content()
+
+    def _content(self) -> None:
+        """Note that something was said: a comparison does not reach over it, a denial may end after it."""
+        self.compared, self.spoken = None, True
+
+    def _grammatical(self, kind: str) -> None:
+        if kind in {"no", "only"}:
+            self._release()
+            self.denied, self.only = kind == "no", kind == "only"
+        elif kind == "but" and self.spoken:
+            self._release()
+        elif kind in _RELATIONS:
+            self.compared = _RELATIONS[kind]
+
+    def _meant(self, said: str, meanings: tuple[Meaning, ...]) -> None:
+        """Take a phrase that stands for something."""
+        ends = [one for one in meanings if one.sense in {"low", "high"}]
+        if ends and self._next_is("than"):  # "longer than 5"
+            self.compared, self.spoken_of = (">" if ends[0].sense == "high" else "<"), ends[0].field
+            return
+        self.spoken_of = next((one.field for one in meanings if one.sense == "near"), "")
+        meanings = tuple(one for one in meanings if one.sense != "near")  # a unit says nothing without its number
+        if not meanings:
+            return
+        labels = [one for one in meanings if one.sense == "is"]
+        if self.denied and (labels or ends):
+            for one in labels:
+                _add(self.without, one)
+            for one in ends:
+                self._not_too(one)
+        elif self.only and labels:
+            for one in labels:
+                _add(self.within, one)
+        else:
+            self._soft(said, meanings)
+        self._content()
+
+    def _soft(self, said: str, meanings: tuple[Meaning, ...]) -> None:
+        self.wishes.append(Wish(said, meanings, self.denied))
+        self._content()
+
+    def _not_too(self, end: Meaning) -> None:
+        """Take out the quarter of the catalog that is highest, or lowest, in a field."""
+        share = TOO if end.sense == "high" else 1 - TOO
+        bound = float(np.nanquantile(self.reader.numbers[end.field], share))
+        self.conditions.append(f"{end.field} {'<=' if end.sense == 'high' else '>='} {_shown(bound)}")
+
+    def _next_is(self, kind: str) -> bool:
+        """Tell whether a word of this kind and a number come next, and step over the word."""
+        here = self.tokens[self.place : self.place + 2]
+        if len(here) == 2 and self.reader.lookup([here[0].stem])[1] == kind and here[1].kind == "number":  # noqa: PLR2004
+            self.place += 1
+            return True
+        return False
+
+    def _number(self) -> None:
+        """Read a number with its unit, a range or a decade."""
+        begin = self.place
+        first = self.tokens[begin]
+        self.place += 1
+        low = high = first.number
+        if first.kind == "decade":
+            low, high = self._decade(first.number)
+        elif (other := self._range_to()) is not None:
+            low, high = sorted((first.number, other))
+        unit = self._unit(begin) or self.spoken_of
+        said = " ".join(token.text for token in self.tokens[begin : self.place])
+        name = unit or (self.reader.field_of(low, high) if self.compared or low < high else None)
+        if name is not None and not np.isnan(low):
+            self._numeric(said, name, low, high, decade=first.kind == "decade")
+        elif self.reader.knows(first.text):
+            self._soft(first.text, (Meaning("word", first.text),))
+        else:
+            self.unknown.append(said)
+        self._content()
+        self.spoken_of = ""
+
+    def _numeric(self, said: str, name: str, low: float, high: float, *, decade: bool) -> None:
+        """Take a number that a field is compared with."""
+        if self.compared is not None:
+            bound = low if self.compared in {"<", ">="} else (high - 1 if decade else high)
+            relation = OPPOSITE[self.compared] if self.denied else self.compared
+            self.conditions.append(f"{name} {relation} {_shown(bound)}")
+        elif low < high:
+            inside = f"{_shown(low)} <= {name} {'<' if decade else '<='} {_shown(high)}"
+            if self.denied:
+                self.conditions.append(f"not {inside}")
+            else:
+                self.ranges.setdefault(name, []).append(inside)
+        elif self.denied:
+            self.conditions.append(f"{name} != {_shown(low)}")
+        else:
+            self._soft(said, (Meaning("near", low, name),))
+
+    def _decade(self, year: float) -> tuple[float, float]:
+        """Return the first year of a decade and of the next; of two digits, in the century with more such items."""
+        if year >= 100:  # noqa: PLR2004 - its century is given
+            return year, year + 10
+
+        def held(first: float) -> int:
+            return max(
+                (int(((column >= first) & (column < first + 10)).sum()) for column in self.reader.numbers.values()),
+                default=0,
+            )
+
+        first = max((1900 + year, 2000 + year, 1800 + year), key=held)
+        return first, first + 10
+
+    def _range_to(self) -> float | None:
+        """Return the other end of a range, "80-90" or "between 80 and 90", and step over it; None where it is none."""
+        joint = self.place + (self._unit_at(self.place) != "")
+        here = self.tokens[joint : joint + 2]
+        if len(here) < 2 or here[1].kind != "number":  # noqa: PLR2004
+            return None
+        before = self.tokens[self.place - 2] if self.place > 1 else None
+        opened = before is not None and before.text.casefold() in self.reader.settings.between
+        if here[0].kind != "dash" and not (opened and here[0].kind == "word"):
+            return None
+        self.place = joint + 2
+        return here[1].number
+
+    def _unit(self, begin: int) -> str:
+        """Return the number field that the word behind the numbers from here names, or ""; step over it."""
+        behind = self._unit_at(self.place)
+        self.place += behind != ""
+        return behind or self._unit_at(begin + 1)
+
+    def _unit_at(self, place: int) -> str:
+        if not 0 <= place < len(self.tokens):
+            return ""
+        meanings = self.reader.lookup([self.tokens[place].stem])[2] or ()
+        return next((one.field for one in meanings if one.sense == "near"), "")
+
+
+def _tokens(query: str) -> Iterator[_Token]:
+    """Cut a request into words, numbers and ends of clauses; drop everything else."""
+    for match in _TOKEN.finditer(_CURRENCY.sub(r"\2 \1", unicodedata.normalize("NFKC", query))):
+        kind, text = str(match.lastgroup), match[0]
+        if kind == "word":
+            yield _Token(kind, text)
+        elif kind in {"number", "decade"}:
+            digits = re.sub(r",(?=\d{3}\b)", "", match[kind]).replace(",", ".")
+            readable = len(digits) <= MAX_DIGITS and digits.count(".") <= 1 and digits.isascii()
+            yield _Token(kind, text, float(digits) if readable else float("nan"))
+        else:
+            yield _Token(kind, text)
+
+
+def _words(text: str) -> list[str]:
+    """Return the words and numbers of a text, in lower case."""
+    return [token.text.casefold() for token in _tokens(text) if token.kind in {"word", "number", "decade"}]
+
+
+def _stems(text: str) -> tuple[str, ...]:
+    """Return the stems of a text's words."""
+    return tuple(_stem(word) for word in _words(text))
+
+
+def _stem(word: str) -> str:
+    """Return a word without the ending of its plural (the S-stemmer of Harman 1991), in lower case."""
+    word = word.casefold().replace("’", "'").removesuffix("'s")
+    if len(word) > 4 and word.endswith("ies") and not word.endswith(("eies", "aies")):  # noqa: PLR2004
+        return word[:-3] + "y"
+    if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):  # noqa: PLR2004
+        return word[:-1]
+    return word
+
+
+def _phrases(pairs: Iterable[tuple[str, Any]]) -> dict[tuple[str, ...], list[Any]]:
+    """Return phrases by the stems of their words; those without a word are left out."""
+    found: dict[tuple[str, ...], list[Any]] = {}
+    for phrase, meaning in pairs:
+        if key := _stems(phrase):
+            found.setdefault(key, []).append(meaning)
+    return found
+
+
+def _numbers(catalog: Catalog, name: str) -> NDArray[np.float64] | None:
+    """Return a field's numbers ``[n_items]``, NaN where not known; None where it holds others or none at all."""
+    values = [item.attributes[name] for item in catalog]
+    if any(value is not None and not isinstance(value, (int, float)) for value in values):
+        return None
+    column = np.array([np.nan if value is None else value for value in values], np.float64)
+    return None if np.isnan(column).all() else column
+
+
+def _labels(catalog: Catalog, name: str) -> set[str]:
+    values = (item.attributes[name] for item in catalog)
+    return {
+        label
+        for value in values
+        for label in (value if isinstance(value, tuple) else (value,))
+        if isinstance(label, str)
+    }
+
+
+def _text(catalog: Catalog, row: int) -> str:
+    """Return all that is said of an item, without the names of the fields, which all items share."""
+    item = catalog[row]
+    values = [", ".join(value) if isinstance(value, tuple) else value for value in item.attributes.values()]
+    return " | ".join(map(str, (item.title, *(value for value in values if value is not None), item.text)))
+
+
+def _rank(known: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return which share of the known numbers is smaller, those equal counting half."""
+    left, right = (np.searchsorted(known, values, side) for side in ("left", "right"))  # type: ignore[call-overload]
+    return (left + right) / (2 * len(known))
+
+
+def _add(lists: dict[str, list[str]], meaning: Meaning) -> None:
+    values = lists.setdefault(meaning.field, [])
+    if meaning.value not in values:
+        values.append(str(meaning.value))
+
+
+def _among(name: str, how: Literal["in", "not in"], values: list[str]) -> str:
+    if len(values) == 1:
+        return f"{name} {'==' if how == 'in' else '!='} {values[0]!r}"
+    return f"{name} {how} [{', '.join(map(repr, values))}]"
+
+
+def _shown(number: float) -> str:
+    return f"{number:.15g}"

@@ -22,6 +22,7 @@ from genre_gen.collaborative.teacher import Teacher
 from genre_gen.collaborative.tuning import tune
 from genre_gen.domain import Domain
 from genre_gen.errors import DecodingError, UsageError
+from genre_gen.explain.attribution import RECENT, Attribution, Attributor
 from genre_gen.filters import Filters, check_n, rows_of
 from genre_gen.hybrid import Blend, fit_blends
 from genre_gen.interactions import Case, History, Interactions
@@ -473,6 +474,40 @@ class Recommender:
         if explanation is None:
             raise UsageError(f"nothing is known about {item!r}")
         return explanation
+
+    def attribute(
+        self,
+        item: str,
+        user: str | None = None,
+        history: Sequence[str | tuple[str, float]] | None = None,
+        *,
+        most: int | None = RECENT,
+    ) -> Attribution:
+        """Measure what of a user's history an item, given by title or id, owes its score to.
+
+        Args:
+            item: what is, or would be, recommended.
+            user: an id of the data.
+            history: as in ``recommend``.
+            most: how many of the most recent items are left out one by one; None for all that the language model reads.
+
+        Raises:
+            UsageError: ``most`` is less than 1, no history, or both a user and a history.
+            DecodingError: the language model's scores are not finite.
+        """
+        if most is not None and most < 1:
+            raise UsageError(f"most = {most}; ask for at least one item of the history")
+        who, row = self.history_of(user, history), self.catalog.find(item)
+        return self.attributor().attribute(who, [row], self._allowed(who), most)[0]
+
+    def attributor(self) -> Attributor:
+        """Return what measures dependence, over the blend as it is now."""
+        scorers = {name: model.score for name, model in self.members.items()}
+        window = self.domain.model.max_history
+        return Attributor(self.catalog, self.blend, scorers, self.generator, name=LLM_MEMBER, window=window)
+
+    def _allowed(self, history: History) -> NDArray[np.bool_]:
+        return Filters(self.catalog, repeat=self.domain.repeat).allowed(history).mask
 
     def predict(
         self, user: str | None = None, item: str = "", history: Sequence[str | tuple[str, float]] | None = None

@@ -411,7 +411,7 @@ class Recommender:
                 )
                 picks = self._picks(ranking, {name: values[0] for name, values in shares.items()})
                 short = [f"{len(picks)} of {n} items: {allowed[place].reason}"] if len(picks) < n else []
-                picks = self._explained(history, ranking, picks) if explain else picks
+                picks = self._explained(history, ranking, picks, mask[place]) if explain else picks
                 yield Recommendations(picks, [*notes, *short])
 
     def _scores(
@@ -447,21 +447,35 @@ class Recommender:
             for place, (row, score) in enumerate(zip(ranking.rows, ranking.scores, strict=True))
         ]
 
-    def _explained(self, history: History, ranking: Ranking, picks: Sequence[Recommendation]) -> list[Recommendation]:
+    def _explained(
+        self, history: History, ranking: Ranking, picks: Sequence[Recommendation], allowed: NDArray[np.bool_]
+    ) -> list[Recommendation]:
         rows = ranking.rows.tolist()
         svd = self.members.get("svd")
         known = history.ratings is not None and not np.isnan(history.ratings).all()
         rated = isinstance(svd, SVD) and known
         expected = [one.rating for one in svd.predict(history, rows)] if rated else None  # type: ignore[union-attr]
-        explanations = self.explainer.explain_many(history, rows, [pick.parts for pick in picks], expected)
+        parts, effects = [pick.parts for pick in picks], self._effects(history, rows, allowed)
+        explanations = self.explainer.explain_many(history, rows, parts, expected, effects)
         return [replace(pick, explanation=text) for pick, text in zip(picks, explanations, strict=True)]
+
+    def _effects(
+        self, history: History, rows: Sequence[int], allowed: NDArray[np.bool_]
+    ) -> list[dict[int, float]] | None:
+        """Return what recent items did for each pick; None where that is not asked for, or cannot be measured."""
+        most = self.domain.explain.attribution
+        try:
+            return self.attributor().effects(history, rows, allowed, most) if most and rows else None
+        except DecodingError:
+            return None  # the picks came without the language model, and their notes say so
 
     @cached_property
     def explainer(self) -> Explainer:
-        """Return what explains picks, over the training data and the language model."""
+        """Return what explains picks, over the training data, worded as ``[explain]`` says."""
         from genre_gen.explain import Explainer
 
-        return Explainer(self.catalog, self.trained_on, self.domain, self.book, language_model=self.generator.llm)
+        writer = self.generator.llm if self.domain.explain.style == "llm" else None
+        return Explainer(self.catalog, self.trained_on, self.domain, self.book, language_model=writer)
 
     def explain(
         self, item: str, user: str | None = None, history: Sequence[str | tuple[str, float]] | None = None
@@ -470,7 +484,7 @@ class Recommender:
         who, row = self.history_of(user, history), self.catalog.find(item)
         ranking = Ranking(np.array([row]), np.zeros(1, np.float32))
         pick = Recommendation(1, self.catalog[row], 0.0)
-        explanation = self._explained(who, ranking, [pick])[0].explanation
+        explanation = self._explained(who, ranking, [pick], self._allowed(who))[0].explanation
         if explanation is None:
             raise UsageError(f"nothing is known about {item!r}")
         return explanation

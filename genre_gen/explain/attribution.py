@@ -106,7 +106,7 @@ class LanguageScorer(Protocol):
         *,
         alike: bool = False,
     ) -> NDArray[np.float32]:
-        """Return log-probabilities ``[len(histories), n_items]``, ``-inf`` where a search found an item too unlikely."""
+        """Return log-probabilities ``[len(histories), n_items]``, ``-inf`` for what a search left out."""
         ...
 
 
@@ -123,6 +123,20 @@ class Variants:
     llm: NDArray[np.float64]
     parts: Mapping[str, NDArray[np.float32]]
     blended: NDArray[np.float32]
+
+    @property
+    def score(self) -> NDArray[np.float64]:
+        """Return the blended scores of the picks: float64 ``[variants, picks]``."""
+        return np.sum([part.astype(np.float64) for part in self.parts.values()], axis=0)
+
+    def lost(self, place: int) -> list[dict[str, Any]]:
+        """Return what the pick at a place loses in each variant, as :class:`Effect` names it."""
+        llm = self.llm[0, place] - self.llm[1:, place]
+        parts = {name: part[0, place] - part[1:, place] for name, part in self.parts.items()}
+        each = [{name: float(part[at]) for name, part in parts.items()} for at in range(len(llm))]
+        return [
+            {"llm": float(size), "blend": sum(own.values()), "parts": own} for size, own in zip(llm, each, strict=True)
+        ]
 
 
 class Attributor:
@@ -175,25 +189,18 @@ class Attributor:
         single, values = self.recent(history, most), self._values(history, rows)
         left_out: list[Collection[int]] = [*([row] for row in single), *values.values()]
         found = self.variants(history, left_out, rows, allowed)
-        lost = {name: part[0] - part[1:] for name, part in found.parts.items()}
-        llm = found.llm[0] - found.llm[1:]
-
-        def sizes(variant: int, place: int) -> tuple[float, float, dict[str, float]]:
-            parts = {name: float(part[variant, place]) for name, part in lost.items()}
-            return float(llm[variant, place]), sum(parts.values()), parts
 
         def of_pick(place: int, row: int) -> Attribution:
-            own = labels(self.catalog[row])
-            items = [Effect(self.catalog[other], *sizes(at, place)) for at, other in enumerate(single) if other != row]
+            own, lost = labels(self.catalog[row]), found.lost(place)
+            items = [Effect(self.catalog[other], **lost[at]) for at, other in enumerate(single) if other != row]
             groups = [
-                ValueEffect(*pair, len(having), *sizes(len(single) + at, place))
+                ValueEffect(*pair, len(having), **lost[len(single) + at])
                 for at, (pair, having) in enumerate(values.items())
                 if pair[1] in own.get(pair[0], ())
             ]
-            score = sum(float(part[0, place]) for part in found.parts.values())
             return Attribution(
                 self.catalog[row],
-                score,
+                float(found.score[0, place]),
                 float(found.llm[0, place]),
                 tuple(sorted(items, key=lambda effect: -effect.blend)),  # equals stay in order: the latest first
                 tuple(sorted(groups, key=lambda effect: -effect.blend)),
@@ -201,8 +208,26 @@ class Attributor:
 
         return [of_pick(place, row) for place, row in enumerate(rows)]
 
+    def effects(
+        self, history: History, rows: Sequence[int], allowed: NDArray[np.bool_], most: int | None = RECENT
+    ) -> list[dict[int, float]]:
+        """Return for each pick the ``blend`` effect of each recent item, by catalog row; see :meth:`attribute`."""
+        single = self.recent(history, most)
+        score = self.variants(history, [[row] for row in single], rows, allowed, blend_only=True).score
+        lost = (score[0] - score[1:]).T.tolist()
+        return [
+            {other: size for other, size in zip(single, sizes, strict=True) if other != row}
+            for row, sizes in zip(rows, lost, strict=True)
+        ]
+
     def variants(
-        self, history: History, left_out: Sequence[Collection[int]], rows: Sequence[int], allowed: NDArray[np.bool_]
+        self,
+        history: History,
+        left_out: Sequence[Collection[int]],
+        rows: Sequence[int],
+        allowed: NDArray[np.bool_],
+        *,
+        blend_only: bool = False,
     ) -> Variants:
         """Score a history and, for each group of catalog rows, the history without them.
 
@@ -211,6 +236,7 @@ class Attributor:
             left_out: what each variant lacks.
             rows: the picks ``[k]``.
             allowed: bool ``[n_items]``, the same for every variant.
+            blend_only: leave ``llm`` NaN, and do not ask a language model that has no say in the blend.
         """
         read = history.last(self.window)
         whole, seen = ([one, *map(one.without, left_out)] for one in (history, read))
@@ -218,10 +244,14 @@ class Attributor:
         permitted[list(rows)] = True
         mask = np.broadcast_to(permitted, (len(whole), len(permitted)))
         scores = {name: score(whole) for name, score in self.members.items()}
-        scores[self.name] = self.language_model.score(seen, mask, alike=True)
+        llm = np.full((len(whole), len(rows)), np.nan)
+        if not blend_only or self.name in self.blend.members:
+            scores[self.name] = self.language_model.score(seen, mask, alike=True)
+        if not blend_only:
+            llm = self._among(scores[self.name], seen, rows, permitted)
         every = np.broadcast_to(np.asarray(rows), (len(whole), len(rows)))
         return Variants(
-            self._among(scores[self.name], seen, rows, permitted),
+            llm,
             self.blend.contributions(scores, mask, every),
             self.blend.combine(scores, mask),
         )
@@ -242,7 +272,7 @@ class Attributor:
         return self.language_model.score(seen, only, len(rows))[:, list(rows)].astype(np.float64)
 
     def _values(self, history: History, rows: Sequence[int]) -> dict[tuple[str, str], list[int]]:
-        """Return the picks' attribute values that two or more, and not all, items of the history have, and who has them."""
+        """Return the picks' attribute values that several items of the history have, but not all, with these items."""
         seen = {row: labels(self.catalog[row]) for row in dict.fromkeys(history.rows.tolist())}
         pairs = {
             (field, value) for row in rows for field, found in labels(self.catalog[row]).items() for value in found

@@ -116,9 +116,7 @@ class Explainer:
         start = time.perf_counter()
         nothing = [None] * len(rows)
         known = list(zip(rows, parts or nothing, predicted or nothing, effects or nothing, strict=True))
-        said = [
-            sentences(self.book, self.evidence, history, row, self._reasons(history, row, *of)) for row, *of in known
-        ]
+        said = [self.sentences(history, *of) for of in known]
         texts = template(said) if self._writer is None else self._written(self._writer, said)
         seconds = (time.perf_counter() - start) / len(rows)
         method: Literal["llm", "template"] = "template" if self._writer is None else "llm"

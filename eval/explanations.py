@@ -245,7 +245,7 @@ def judged(
     sign = -1 if less else 1
     holds = all(sign * means["own"] > sign * means[control] for control in against)
     own = values["own"]
-    result = {"measure": name, "value": means["own"] if holds else None, "less_is_better": less}
+    result: dict[str, Any] = {"measure": name, "value": means["own"] if holds else None, "less_is_better": less}
     if holds and isinstance(own, np.ndarray):
         result["interval"] = interval(own)
     return {**result, "controls": {control: means[control] for control in against}, "reported": holds}

@@ -35,6 +35,7 @@ from genre_gen.rerank import rerank
 if TYPE_CHECKING:
     from genre_gen.evaluation.protocol import Mixture, Scorer
     from genre_gen.explain import Explainer, Explanation
+    from genre_gen.explain.comparison import Comparison, Counterfactual
     from genre_gen.llm.finetune import FineTuner
     from genre_gen.llm.generator import ItemGenerator
 
@@ -509,10 +510,66 @@ class Recommender:
             UsageError: ``most`` is less than 1, no history, or both a user and a history.
             DecodingError: the language model's scores are not finite.
         """
-        if most is not None and most < 1:
-            raise UsageError(f"most = {most}; ask for at least one item of the history")
         who, row = self.history_of(user, history), self.catalog.find(item)
-        return self.attributor().attribute(who, [row], self._allowed(who), most)[0]
+        return self.attributor().attribute(who, [row], self._allowed(who), _most(most))[0]
+
+    def compare(
+        self,
+        item: str,
+        other: str,
+        user: str | None = None,
+        history: Sequence[str | tuple[str, float]] | None = None,
+        *,
+        most: int | None = RECENT,
+    ) -> Comparison:
+        """Say why one item is recommended and not another: by member of the blend, and by item of the history.
+
+        Args:
+            item: title or id.
+            other: title or id of the other.
+            user: as in ``attribute``.
+            history: as in ``attribute``.
+            most: as in ``attribute``.
+
+        Raises:
+            UsageError: an item compared with itself, and as in ``attribute``.
+        """
+        from genre_gen.explain.comparison import compare, said
+
+        who, row, beside = self.history_of(user, history), self.catalog.find(item), self.catalog.find(other)
+        if row == beside:
+            raise UsageError(f"{item!r} and {other!r} are the same item; compare it with another")
+        found = compare(self.attributor(), who, row, beside, self._allowed(who), _most(most))
+        return replace(found, text=said(found, self.book, self.explainer.evidence))
+
+    def what_if(
+        self,
+        item: str,
+        user: str | None = None,
+        history: Sequence[str | tuple[str, float]] | None = None,
+        *,
+        n: int | None = None,
+        most: int | None = RECENT,
+    ) -> Counterfactual:
+        """Find at most three items of a user's history without which an item is no longer among the first ``n``.
+
+        They are found one by one, each time the one that does most harm, so a smaller set may exist.
+
+        Args:
+            item: title or id.
+            user: as in ``attribute``.
+            history: as in ``attribute``.
+            n: ranks that it shall lose; None for its present rank.
+            most: as in ``attribute``.
+
+        Raises:
+            UsageError: the item is not among the first ``n``, and as in ``attribute``.
+        """
+        from genre_gen.explain.comparison import said, what_if
+
+        who, row = self.history_of(user, history), self.catalog.find(item)
+        found = what_if(self.attributor(), who, row, self._allowed(who), n, _most(most))
+        return replace(found, text=said(found, self.book, self.explainer.evidence))
 
     def attributor(self) -> Attributor:
         """Return what measures dependence, over the blend as it is now."""
@@ -598,6 +655,12 @@ def new_member(name: str, domain: Domain, catalog: Catalog, **options: Any) -> C
     if name == TextKNN.name:
         return TextKNN([item.describe() for item in catalog], **options)
     return MEMBERS[name](**options)
+
+
+def _most(most: int | None) -> int | None:
+    if most is not None and most < 1:
+        raise UsageError(f"most = {most}; ask for at least one item of the history")
+    return most
 
 
 def _hold_out(interactions: Interactions) -> tuple[Interactions, tuple[Case, ...]]:

@@ -71,7 +71,7 @@ class Measured:
 
     Attributes:
         claims: catalog rows of history items -> the numbers that may be said where these items are named and no others.
-        other: catalog row of the item that the pick is compared with, which the pick is named before.
+        other: catalog row of the item that the pick is compared with: a sentence names both, the pick first.
     """
 
     claims: Mapping[frozenset[int], tuple[Ordered, ...]]
@@ -166,8 +166,8 @@ class Checker:
         """Tell whether a fact about the pick in ``row`` is true; see :meth:`check`."""
         case = _Case(history, row, predicted, _ratings(history), measured or Measured({}))
         if fact.relation == "weighed":
-            claims = case.measured.claims.get(frozenset([] if fact.subject is None else [fact.subject]), ())
-            return fact.object == row and fact.subject in case.ratings and _agree(fact.numbers, claims)
+            known = case.measured.claims.get(frozenset([] if fact.subject is None else [fact.subject]), ())
+            return fact.object == row and fact.subject in case.ratings and _agree(fact.numbers, known)
         if fact.relation in ("rated", "had", "shares", "followed_by"):
             return self._holds_of_anchor(fact, case)
         if fact.relation in ("liked", "often"):
@@ -246,7 +246,8 @@ class Checker:
 
     def _claims(self, sentence: _Sentence, anchors: Collection[int], case: _Case) -> Iterator[Claim]:
         """Yield what numbers may be said of the things that a sentence names."""
-        yield from case.measured.claims.get(frozenset(anchors), ())
+        if case.measured.other is None or {case.row, case.measured.other} <= {*sentence.rows}:
+            yield from case.measured.claims.get(frozenset(anchors), ())
         for row in anchors:
             rating = case.ratings[row]
             if rating is not None:

@@ -41,7 +41,7 @@ from genre_gen.interactions import History
 from genre_gen.recommender import Recommender
 
 TOP = 3  # cited items shall be among so many of greatest effect
-DRAWS = 5  # random sets of items, for each number of items
+DRAWS = 4  # random sets of items, for each number of items
 SAMPLES = 2000
 Pairs: TypeAlias = frozenset[tuple[str, str]]
 
@@ -70,6 +70,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="folder of a trained recommender")
     parser.add_argument("--users", type=int, default=200, help="how many, spread over the data")
+    parser.add_argument("--scored", type=int, default=60, help="of how many of these users picks are scored again")
     parser.add_argument("-n", type=int, default=5, help="picks per user")
     parser.add_argument("--style", choices=("template", "llm"), default="template", help="who chooses the words")
     parser.add_argument("--attribution", type=int, help="[explain] attribution [the domain's]; 0: evidence alone")
@@ -78,32 +79,34 @@ def main() -> None:
     recommender = Recommender.from_pretrained(options.run)
     changes = {"explain.style": options.style, "explain.attribution": options.attribution}
     recommender.domain = recommender.domain.changed({key: value for key, value in changes.items() if value is not None})
-    result = {"run": options.run, **evaluated(recommender, options.users, options.n)}
+    result = {"run": options.run, **evaluated(recommender, options.users, options.scored, options.n)}
     print(table(result))
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     draw(result, options.json.with_suffix(".png"))
 
 
-def evaluated(recommender: Recommender, users: int, n: int) -> dict[str, Any]:
-    """Return all figures of the explanations of ``n`` picks for ``users`` users."""
+def evaluated(recommender: Recommender, users: int, scored: int, n: int) -> dict[str, Any]:
+    """Return all figures of ``n`` picks each of ``users`` users; picks of ``scored`` of these are scored again."""
     known = [history for history in recommender.histories.histories() if len(history) > 1]
     chosen = known[:: max(1, len(known) // users)][:users]
     said, speed = explained(recommender, chosen, n)
+    said = [one for one in said if one]
     attributor, rng = recommender.attributor(), np.random.default_rng(0)
-    found = [measure(recommender, attributor, one, rng) for one in said if one]
+    found = [measure(recommender, attributor, one, rng) for one in said[:: max(1, len(said) // scored)][:scored]]
     return {
         "data": recommender.domain.name,
         "items": len(recommender.catalog),
-        "users": len(found),
-        "picks": sum(len(one.said) for one in found),
+        "users": len(said),
+        "picks": sum(map(len, said)),
+        "users_scored_again": len(found),
         "style": recommender.domain.explain.style,
         "attribution": recommender.domain.explain.attribution,
         "blend": dict(recommender.blend.weights),
         "speed": speed,
-        "grounding": measured(recommender, [one for user in found for one in user.said]),
+        "grounding": measured(recommender, [one for user in said for one in user]),
         "dependence": dependence(found),
-        "measures": [*rates(recommender, found), *variety(recommender, found), *changes(recommender, found)],
+        "measures": [*rates(recommender, found), *variety(recommender, said), *changes(recommender, found)],
     }
 
 
@@ -221,9 +224,9 @@ def _finite(value: float) -> float | None:
     return value if np.isfinite(value) else None  # JSON has no infinity
 
 
-def controls(users: Sequence[User]) -> dict[str, list[list[Explanation]]]:
+def controls(users: Sequence[Sequence[Said]]) -> dict[str, list[list[Explanation]]]:
     """Return the users' explanations, and those that must score worse."""
-    own = [[one.explanation for one in user.said] for user in users]
+    own = [[one.explanation for one in user] for user in users]
     shifted = [own[(place + 1 + len(own) // 2) % len(own)] for place in range(len(own))]
     shuffled = [[other[k % len(other)] for k in range(len(mine))] for mine, other in zip(own, shifted, strict=True)]
     generic = [[own[0][0]] * len(mine) for mine in own]
@@ -255,7 +258,7 @@ def rates(recommender: Recommender, users: Sequence[User]) -> list[dict[str, Any
     """Return grounding precision, and how far cited items are those of greatest effect."""
     checker = Checker(recommender.catalog, recommender.trained_on, recommender.domain, vocabulary(recommender.book))
     figures: dict[str, dict[str, NDArray[np.float64] | float]] = {}
-    for version, texts in controls(users).items():
+    for version, texts in controls([user.said for user in users]).items():
         grounded, precision, recall = [], ([], []), ([], [])  # type: ignore[var-annotated]
         for user, told in zip(users, texts, strict=True):
             grounded.append(np.mean([_true(checker, one, text) for one, text in zip(user.said, told, strict=True)]))
@@ -292,10 +295,10 @@ def _hits(user: User, place: int, told: Explanation, model: int) -> tuple[float,
     return precision, float(bool(best) and best[0] in cited)
 
 
-def variety(recommender: Recommender, users: Sequence[User]) -> list[dict[str, Any]]:
+def variety(recommender: Recommender, users: Sequence[Sequence[Said]]) -> list[dict[str, Any]]:
     """Return FMR, FCR, DIV, USR and distinct-n of all explanations together."""
     catalog = recommender.catalog
-    own = [frozenset(pairs(labels(catalog[one.row]))) for user in users for one in user.said]
+    own = [frozenset(pairs(labels(catalog[one.row]))) for user in users for one in user]
     every = frozenset(pair for item in catalog for pair in pairs(labels(item)))
     figures: dict[str, dict[str, NDArray[np.float64] | float]] = {}
     for version, texts in controls(users).items():
@@ -392,7 +395,8 @@ def table(result: dict[str, Any]) -> str:
     """Return the result for people."""
     speed, grounding = result["speed"], result["grounding"]
     lines = [
-        f"{result['data']}, {result['items']:,} items: {result['picks']:,} picks of {result['users']:,} users, "
+        f"{result['data']}, {result['items']:,} items: {result['picks']:,} picks of {result['users']:,} users "
+        f"({result['users_scored_again']:,} scored again), "
         f"style {result['style']}, attribution {result['attribution']}",
         f"{speed['per_second']:.0f} explanations a second, {speed['per_second_of_one_core']:.0f} a second of one core",
         f"{grounding['true']} of {grounding['explanations']} are true",

@@ -187,3 +187,13 @@ def test_a_broken_language_model_does_not_stop_explanations(mixed):
     picks = mixed.recommend("17", n=2, explain=True)
     assert picks.notes
     assert all(pick.explanation and not pick.explanation.effects for pick in picks)
+
+
+def test_who_words_explanations_and_whether_effects_are_measured_is_set(mixed):
+    mixed.domain = mixed.domain.changed({"explain.attribution": 0})
+    (bare,) = mixed.recommend("17", n=1, explain=True)
+    assert (bare.explanation.method, bare.explanation.effects) == ("template", {})
+    mixed.domain = mixed.domain.changed({"explain.attribution": 3, "explain.style": "llm"})
+    del mixed.explainer
+    (told,) = mixed.recommend("17", n=1, explain=True)
+    assert (told.explanation.method, len(told.explanation.effects)) == ("llm", 3)

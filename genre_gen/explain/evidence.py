@@ -179,12 +179,14 @@ class Evidence:
                 measured: items are then cited by how much they did for the pick, and only if they did anything.
         """
         found = [*self._tastes(history, row), *self._expectation(history, row, predicted), *self._reception(row)]
-        anchors = [_boosted(reason, parts) for reason in self._anchors(history, row, effects)]
+        anchors = list(self._anchors(history, row, effects))
         anchors = _strong(anchors) if effects is None else _by_effect(anchors, effects)
         people = self._popularity(row)
         if not (anchors or found) or people.numbers[0] >= POPULAR * people.numbers[1]:
             found.append(Reason("popular", (people,), 0.3))
         weighed = [] if effects is None else _weighed(row, anchors, effects)
+        if effects is None:  # what was measured need not be guessed from the parts of the blend
+            anchors = [_boosted(reason, parts) for reason in anchors]
         return _diverse([*weighed, *anchors, *(_boosted(reason, parts) for reason in found)], n)
 
     def _followed(self, row: int) -> NDArray[np.int64]:

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from genre_gen.collaborative import SVD
-from genre_gen.explain import Explainer, Explanation
-from genre_gen.explain.check import Checker
+from genre_gen.explain import Explanation
+from genre_gen.explain.check import Checker, Measured
 from genre_gen.explain.evidence import labels
 from genre_gen.explain.wording import plain, vocabulary
 from genre_gen.interactions import History
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("run", help="folder of a trained recommender")
     parser.add_argument("--users", type=int, default=100, help="how many, spread over the data")
     parser.add_argument("-n", type=int, default=5, help="picks per user")
-    parser.add_argument("--style", choices=("llm", "template"), default="llm", help="who chooses facts and words")
+    parser.add_argument("--style", choices=("llm", "template"), default="template", help="who chooses the words")
     parser.add_argument("--json", type=Path, default=Path("eval/results/explanations_check.json"))
     options = parser.parse_args()
     recommender = Recommender.from_pretrained(options.run)
@@ -60,9 +60,7 @@ def main() -> None:
 
 def explained(recommender: Recommender, users: int, n: int, style: str) -> Iterator[Said]:
     """Yield the explanations of ``n`` picks for ``users`` users."""
-    if style == "template":
-        parts = (recommender.catalog, recommender.trained_on, recommender.domain, recommender.book)
-        recommender.explainer = Explainer(*parts)
+    recommender.domain = recommender.domain.changed({"explain.style": style})
     histories = recommender.histories.histories()
     chosen = histories[:: max(1, len(histories) // users)][:users]
     svd = recommender.members.get("svd")
@@ -82,16 +80,17 @@ def measured(recommender: Recommender, said: list[Said]) -> dict[str, Any]:
     untrue, spoilt, noticed = [], Counter[str](), Counter[str]()
     chance = random.Random(0)
     for place, one in enumerate(said):
-        report = checker.check(one.explanation.text, one.history, one.row, one.predicted)
+        case = (one.history, one.row, one.predicted, Measured.of_effects(one.explanation.effects))
+        report = checker.check(one.explanation.text, *case)
         counts.update(items=report.items, values=report.values, numbers=report.numbers)
-        facts = [checker.holds(fact, one.history, one.row, one.predicted) for fact in one.explanation.facts]
+        facts = [checker.holds(fact, *case) for fact in one.explanation.facts]
         counts.update(facts=len(facts), facts_untrue=facts.count(False))
         if not report.ok or not all(facts) or not facts:
             untrue.append({"user": one.history.user, "text": one.explanation.text, "problems": list(report.problems)})
         other = said[(place + chance.randrange(1, len(said))) % len(said)] if len(said) > 1 else one
         for way, text in spoil(recommender, one, other, chance):
             spoilt[way] += 1
-            noticed[way] += not checker.check(text, one.history, one.row, one.predicted).ok
+            noticed[way] += not checker.check(text, *case).ok
     return {
         "explanations": len(said),
         "true": len(said) - len(untrue),

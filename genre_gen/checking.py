@@ -15,6 +15,7 @@ from genre_gen.codes import atomic
 from genre_gen.domain import Domain
 from genre_gen.errors import GenreGenError
 from genre_gen.explain import Explainer
+from genre_gen.explain.wording import template
 from genre_gen.interactions import allowed_items
 from genre_gen.llm.encode import Encoder
 from genre_gen.llm.load import load_tokenizer
@@ -222,7 +223,9 @@ def _explain(found: DomainCheck, domain: Domain, book: PromptBook, data: Data) -
             allowed = allowed_items([history], len(data.catalog), domain.repeat)[0]
             row = next((int(row) for row in popular if allowed[row]), None)
             if row is not None:
-                found.explanation = explainer.explain(history, row).text
+                said = explainer.sentences(history, row)
+                _ = said.first, said.later  # every way to say it, so that what fails shows
+                found.explanation = template([said])[0]
 
 
 def _task_lines(task: TaskCheck) -> list[str]:

@@ -195,20 +195,27 @@ def explain(
     item: Annotated[str, typer.Option(help="Title or id of the item to explain.")] = "",
     user: Annotated[str | None, typer.Option(help="User id of the data.")] = None,
     history: Annotated[list[str] | None, typer.Option(help="Title or id, oldest first. Repeatable.")] = None,
+    why: Annotated[bool, typer.Option("--why", help="Show what each recent item of the history did for it.")] = False,
+    instead_of: Annotated[str | None, typer.Option(help="Say why it and not this title or id.")] = None,
+    what_if: Annotated[
+        bool, typer.Option("--what-if", help="Say without which items of the history it would lose its rank.")
+    ] = False,
     model: Model = None,
     as_json: AsJson = False,
 ) -> None:
     """Say why an item would be recommended, and the facts behind it."""
+    from genre_gen.showing import reasons_json, reasons_text
+
     if not item:
         raise UsageError("--item is missing: which item shall be explained?")
     recommender = _load(model, domain)
     pairs = None if not history else [_entry(recommender, text) for text in history]
     explanation = recommender.explain(item, user, pairs)
-    facts = [fact.text(recommender.catalog) for fact in explanation.facts]
-    if as_json:
-        _print(json.dumps({"text": explanation.text, "method": explanation.method, "facts": facts}, ensure_ascii=False))
-    else:
-        _print("\n".join([explanation.text, *(f"  fact: {fact}" for fact in facts)]))
+    attribution = recommender.attribute(item, user, pairs) if why else None
+    comparison = None if instead_of is None else recommender.compare(item, instead_of, user, pairs)
+    change = recommender.what_if(item, user, pairs) if what_if else None
+    show = reasons_json if as_json else reasons_text
+    _print(show(recommender.catalog, explanation, attribution, comparison, change))
 
 
 @app.command()

@@ -176,6 +176,13 @@ class RerankSettings(Settings):
     candidates: Annotated[int, Field(ge=1)] = 100
 
 
+class ExplainSettings(Settings):
+    """Who words explanations, and of how many recent items it is measured what they did for a pick (0: of none)."""
+
+    style: Literal["template", "llm"] = "template"
+    attribution: Annotated[int, Field(ge=0)] = 10
+
+
 class RatingSettings(Settings):
     """Which models predict ratings, together with the language model."""
 
@@ -245,6 +252,7 @@ class Domain(Settings):
     rerank: RerankSettings = RerankSettings()
     ratings: RatingSettings = RatingSettings()
     query: QuerySettings = QuerySettings()
+    explain: ExplainSettings = ExplainSettings()
     catalog_folder: Path = Field(default=Path(), exclude=True)
     prompts_folder: Path = Field(default=Path(), exclude=True)
 

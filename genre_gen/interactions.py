@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -49,6 +49,16 @@ class History:
             self.rows[part],
             None if self.ratings is None else self.ratings[part],
             None if self.times is None else self.times[part],
+            self.user,
+        )
+
+    def without(self, rows: Collection[int]) -> History:
+        """Return the history with every interaction with some items left out."""
+        kept = ~np.isin(self.rows, np.fromiter(rows, np.int64))
+        return History(
+            self.rows[kept],
+            None if self.ratings is None else self.ratings[kept],
+            None if self.times is None else self.times[kept],
             self.user,
         )
 

@@ -38,7 +38,8 @@ VARIABLES: dict[str, str] = {
     "scale": "(lowest, highest) possible rating, or None where the data has no ratings",
     "evidence": "what speaks for `item`: liked items of the history, each with .item (an entry) and .labels (such as "
     "genres) that both have",
-    "reason": "one reason why `item` is recommended; its fields stand in `ReasonView` of genre_gen/explain/wording.py",
+    "reason": "one reason why `item` is recommended; its fields stand in `ReasonView` (for `explain_measured` in "
+    "`MeasuredView`) of genre_gen/explain/wording.py",
     "first": "whether the sentence opens the explanation",
 }
 """Every variable a template may use, and what it means."""
@@ -70,6 +71,7 @@ TASK_VARIABLES: dict[str, tuple[str, ...]] = {
     "catalog_text": ("domain", "answer"),
     "explanation": ("domain", "history", "item", "evidence", "answer"),
     "explain": ("domain", "history", "item", "scale", "reason", "first"),
+    "explain_measured": ("domain", "item", "other", "reason", "first"),
 }
 """Task -> the variables its templates are given."""
 
@@ -238,17 +240,30 @@ class PromptBook:
             PromptError: a missing file, an unknown variable or field, or a template that exceeds its limits; names the
                 file and the line.
         """
-        known = self.variables(task)
-        for name in variables:
-            if name not in known:
-                raise PromptError(f"{task}: no variable {name!r}{closest(name, known)}; there are {', '.join(known)}")
-        values = {**dict.fromkeys(known), **variables}
+        values = self._values(task, variables)
         number = self._chosen(task) if phrasing is None else phrasing
         if not 1 <= number <= self.phrasings(task):
             raise PromptError(f"{task}: no phrasing {number}; {self.folder} has {self.phrasings(task)}")
         with spending(Budget()):
             messages = tuple(Message(role, self._spans(self._name(task, role, number), values)) for role in ROLES)
         return Prompt(task, tuple(m for m in messages if m.spans or m.role != "system"), open)
+
+    def has(self, task: str) -> bool:
+        """Tell whether there is a template of what the assistant says in a task."""
+        return f"{task}.assistant.jinja" in self._sources
+
+    def say(self, task: str, **variables: Any) -> Message:
+        """Render what the assistant says in a task, alone; see :meth:`render`."""
+        values = self._values(task, variables)
+        with spending(Budget()):
+            return Message("assistant", self._spans(self._name(task, "assistant"), values))
+
+    def _values(self, task: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+        known = self.variables(task)
+        for name in variables:
+            if name not in known:
+                raise PromptError(f"{task}: no variable {name!r}{closest(name, known)}; there are {', '.join(known)}")
+        return {**dict.fromkeys(known), **variables}
 
     def _chosen(self, task: str) -> int:
         count = self.phrasings(task)

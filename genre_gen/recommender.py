@@ -22,6 +22,7 @@ from genre_gen.collaborative.teacher import Teacher
 from genre_gen.collaborative.tuning import tune
 from genre_gen.domain import Domain
 from genre_gen.errors import DecodingError, UsageError
+from genre_gen.explain.attribution import RECENT, Attribution, Attributor
 from genre_gen.filters import Filters, check_n, rows_of
 from genre_gen.hybrid import Blend, fit_blends
 from genre_gen.interactions import Case, History, Interactions
@@ -35,6 +36,7 @@ from genre_gen.rerank import rerank
 if TYPE_CHECKING:
     from genre_gen.evaluation.protocol import Mixture, Scorer
     from genre_gen.explain import Explainer, Explanation
+    from genre_gen.explain.comparison import Comparison, Counterfactual
     from genre_gen.llm.finetune import FineTuner
     from genre_gen.llm.generator import ItemGenerator
 
@@ -440,7 +442,7 @@ class Recommender:
                 )
                 picks = self._picks(ranking, {name: values[0] for name, values in shares.items()})
                 short = [f"{len(picks)} of {n} items: {allowed[place].reason}"] if len(picks) < n else []
-                picks = self._explained(history, ranking, picks) if explain else picks
+                picks = self._explained(history, ranking, picks, mask[place]) if explain else picks
                 yield Recommendations(picks, [*notes, *short], understood)
 
     def _with_wishes(
@@ -494,21 +496,35 @@ class Recommender:
             for place, (row, score) in enumerate(zip(ranking.rows, ranking.scores, strict=True))
         ]
 
-    def _explained(self, history: History, ranking: Ranking, picks: Sequence[Recommendation]) -> list[Recommendation]:
+    def _explained(
+        self, history: History, ranking: Ranking, picks: Sequence[Recommendation], allowed: NDArray[np.bool_]
+    ) -> list[Recommendation]:
         rows = ranking.rows.tolist()
         svd = self.members.get("svd")
         known = history.ratings is not None and not np.isnan(history.ratings).all()
         rated = isinstance(svd, SVD) and known
         expected = [one.rating for one in svd.predict(history, rows)] if rated else None  # type: ignore[union-attr]
-        explanations = self.explainer.explain_many(history, rows, [pick.parts for pick in picks], expected)
+        parts, effects = [pick.parts for pick in picks], self._effects(history, rows, allowed)
+        explanations = self.explainer.explain_many(history, rows, parts, expected, effects)
         return [replace(pick, explanation=text) for pick, text in zip(picks, explanations, strict=True)]
+
+    def _effects(
+        self, history: History, rows: Sequence[int], allowed: NDArray[np.bool_]
+    ) -> list[dict[int, float]] | None:
+        """Return what recent items did for each pick; None where that is not asked for, or cannot be measured."""
+        most = self.domain.explain.attribution
+        try:
+            return self.attributor().effects(history, rows, allowed, most) if most and rows else None
+        except DecodingError:
+            return None  # the picks came without the language model, and their notes say so
 
     @cached_property
     def explainer(self) -> Explainer:
-        """Return what explains picks, over the training data and the language model."""
+        """Return what explains picks, over the training data, worded as ``[explain]`` says."""
         from genre_gen.explain import Explainer
 
-        return Explainer(self.catalog, self.trained_on, self.domain, self.book, language_model=self.generator.llm)
+        writer = self.generator.llm if self.domain.explain.style == "llm" else None
+        return Explainer(self.catalog, self.trained_on, self.domain, self.book, language_model=writer)
 
     def explain(
         self, item: str, user: str | None = None, history: Sequence[str | tuple[str, float]] | None = None
@@ -517,10 +533,100 @@ class Recommender:
         who, row = self.history_of(user, history), self.catalog.find(item)
         ranking = Ranking(np.array([row]), np.zeros(1, np.float32))
         pick = Recommendation(1, self.catalog[row], 0.0)
-        explanation = self._explained(who, ranking, [pick])[0].explanation
+        explanation = self._explained(who, ranking, [pick], self._allowed(who))[0].explanation
         if explanation is None:
             raise UsageError(f"nothing is known about {item!r}")
         return explanation
+
+    def attribute(
+        self,
+        item: str,
+        user: str | None = None,
+        history: Sequence[str | tuple[str, float]] | None = None,
+        *,
+        most: int | None = RECENT,
+    ) -> Attribution:
+        """Measure what of a user's history an item, given by title or id, owes its score to.
+
+        Args:
+            item: what is, or would be, recommended.
+            user: an id of the data.
+            history: as in ``recommend``.
+            most: how many of the most recent items are left out one by one; None for all that the language model reads.
+
+        Raises:
+            UsageError: ``most`` is less than 1, no history, or both a user and a history.
+            DecodingError: the language model's scores are not finite.
+        """
+        who, row = self.history_of(user, history), self.catalog.find(item)
+        return self.attributor().attribute(who, [row], self._allowed(who), _most(most))[0]
+
+    def compare(
+        self,
+        item: str,
+        other: str,
+        user: str | None = None,
+        history: Sequence[str | tuple[str, float]] | None = None,
+        *,
+        most: int | None = RECENT,
+    ) -> Comparison:
+        """Say why one item is recommended and not another: by member of the blend, and by item of the history.
+
+        Args:
+            item: title or id.
+            other: title or id of the other.
+            user: as in ``attribute``.
+            history: as in ``attribute``.
+            most: as in ``attribute``.
+
+        Raises:
+            UsageError: an item compared with itself, and as in ``attribute``.
+        """
+        from genre_gen.explain.comparison import compare, said
+
+        who, row, beside = self.history_of(user, history), self.catalog.find(item), self.catalog.find(other)
+        if row == beside:
+            raise UsageError(f"{item!r} and {other!r} are the same item; compare it with another")
+        found = compare(self.attributor(), who, row, beside, self._allowed(who), _most(most))
+        return replace(found, text=said(found, self.book, self.explainer.evidence))
+
+    def what_if(
+        self,
+        item: str,
+        user: str | None = None,
+        history: Sequence[str | tuple[str, float]] | None = None,
+        *,
+        n: int | None = None,
+        most: int | None = RECENT,
+    ) -> Counterfactual:
+        """Find at most three items of a user's history without which an item is no longer among the first ``n``.
+
+        They are found one by one, each time the one that does most harm, so a smaller set may exist.
+
+        Args:
+            item: title or id.
+            user: as in ``attribute``.
+            history: as in ``attribute``.
+            n: ranks that it shall lose; None for its present rank.
+            most: as in ``attribute``.
+
+        Raises:
+            UsageError: the item is not among the first ``n``, and as in ``attribute``.
+        """
+        from genre_gen.explain.comparison import said, what_if
+
+        who, row = self.history_of(user, history), self.catalog.find(item)
+        found = what_if(self.attributor(), who, row, self._allowed(who), n, _most(most))
+        return replace(found, text=said(found, self.book, self.explainer.evidence))
+
+    def attributor(self) -> Attributor:
+        """Return what measures dependence, over the blend as it is now."""
+        scorers = {name: model.score for name, model in self.members.items()}
+        window = self.domain.model.max_history
+        return Attributor(self.catalog, self.blend, scorers, self.generator, name=LLM_MEMBER, window=window)
+
+    def _allowed(self, history: History) -> NDArray[np.bool_]:
+        return Filters(self.catalog, repeat=self.domain.repeat).allowed(history).mask
 
     def predict(
         self, user: str | None = None, item: str = "", history: Sequence[str | tuple[str, float]] | None = None
@@ -597,6 +703,12 @@ def new_member(name: str, domain: Domain, catalog: Catalog, **options: Any) -> C
     if name == TextKNN.name:
         return TextKNN([item.describe() for item in catalog], **options)
     return MEMBERS[name](**options)
+
+
+def _most(most: int | None) -> int | None:
+    if most is not None and most < 1:
+        raise UsageError(f"most = {most}; ask for at least one item of the history")
+    return most
 
 
 def _hold_out(interactions: Interactions) -> tuple[Interactions, tuple[Case, ...]]:

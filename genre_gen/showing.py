@@ -12,6 +12,9 @@ from genre_gen.catalog import Catalog
 from genre_gen.codes import atomic
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
+from genre_gen.explain import Explanation
+from genre_gen.explain.attribution import Attribution
+from genre_gen.explain.comparison import Comparison, Counterfactual
 from genre_gen.interactions import Interactions
 from genre_gen.prompts import Prompt, PromptBook, show
 from genre_gen.recommender import Recommendations
@@ -54,6 +57,44 @@ def picks_json(picks: Recommendations) -> str:
         ensure_ascii=False,
         indent=2,
     )
+
+
+def reasons_text(
+    catalog: Catalog,
+    explanation: Explanation,
+    attribution: Attribution | None = None,
+    comparison: Comparison | None = None,
+    change: Counterfactual | None = None,
+) -> str:
+    """Return an explanation as lines: its text, the facts, and what was measured on top of it."""
+    lines = [explanation.text, *(f"  fact: {fact.text(catalog)}" for fact in explanation.facts)]
+    lines += [one.text for one in (comparison, change) if one is not None and one.text]
+    if attribution is not None:
+        lines.append(f"score {attribution.score:.2f}, log-probability by the LLM {attribution.log_probability:.2f}:")
+        lines += [f"  {one.blend:+.2f}, LLM {one.llm:+.2f}: {one.item.title}" for one in attribution.items]
+        lines += [
+            f"  {one.blend:+.2f}, LLM {one.llm:+.2f}: all {one.items} of {one.field} {one.value}"
+            for one in attribution.values
+        ]
+    return "\n".join(map(_one_line, lines))
+
+
+def reasons_json(
+    catalog: Catalog,
+    explanation: Explanation,
+    attribution: Attribution | None = None,
+    comparison: Comparison | None = None,
+    change: Counterfactual | None = None,
+) -> str:
+    """Return an explanation as JSON, with what was measured where that was asked for."""
+    measured = {"attribution": attribution, "comparison": comparison, "what_if": change}
+    content = {
+        "text": explanation.text,
+        "method": explanation.method,
+        "facts": [fact.text(catalog) for fact in explanation.facts],
+        **{name: one.to_dict() for name, one in measured.items() if one is not None},
+    }
+    return json.dumps(content, ensure_ascii=False)
 
 
 def _one_line(text: str) -> str:

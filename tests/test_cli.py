@@ -273,6 +273,15 @@ def test_explaining(genre, saved):
     content = json.loads(out)
     assert code == 0
     assert set(content) == {"text", "method", "facts"}
+    more = ("--why", "--instead-of", "Up", "--what-if", "--user", "17", "--model", saved)
+    code, out, _ = genre("explain", "--item", "alien", *more)
+    assert code == 0
+    assert "Alien (1979) scores" in out
+    assert "would be number" in out
+    assert "log-probability by the LLM" in out
+    code, out, _ = genre("explain", "--item", "alien", *more, "--json")
+    assert {"attribution", "comparison", "what_if"} < set(json.loads(out))
+    refused(genre("explain", "--item", "alien", "--instead-of", "Alien", "--user", "17", "--model", saved), 2, "same")
     refused(genre("explain", "--user", "17", "--model", saved), 2, "--item is missing")
     refused(genre("explain", "--item", "Alein", "--user", "17", "--model", saved), 1, "did you mean 'Alien")
 

@@ -163,3 +163,22 @@ def test_a_batch_behind_a_kept_beginning_is_as_one_at_a_time(seed, users, n):
         np.testing.assert_allclose(found.scores, alone.scores, atol=1e-4)
         assert set(found.rows) <= set(np.flatnonzero(allowed[user]))
         assert len(set(found.rows)) == len(alone)
+
+
+@given(st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=12), min_size=1, max_size=6), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_variants_read_together_are_answered_as_alone(prompts, keeps):
+    tree = wrap(tiny_llama(vocabulary=TEXT + CODES))
+    if keeps:
+        tree.keep(PREFIX)
+    variants = [[*PREFIX, *prompts[0], *prompt] for prompt in prompts] + [[*PREFIX, *prompts[0]], [7, 8]]
+    found = tree.alike().prefill_many(variants)
+    alone = wrap(tiny_llama(vocabulary=TEXT + CODES)).prefill_many(variants)
+    torch.testing.assert_close(found, alone, atol=1e-4, rtol=0)
+
+
+def test_what_variants_begin_with_is_read_once(model):
+    tree, read = wrap(model), counted(model)
+    long = list(range(20))
+    tree.alike().prefill_many([long, [*long[:18], 5], [*long[:18], 6], [*long[:10], *long[11:]]])
+    assert read == [20, 1, 9]

@@ -113,7 +113,7 @@ def test_the_prompt_shows_the_history_and_leaves_the_answer_open(tmp_path):
 def test_a_kind_without_words_is_an_error_that_names_file_and_kind(tmp_path):
     book = book_of(tmp_path, "{% if reason.kind == 'anchor' and first %}One.{% endif %}")
     with pytest.raises(PromptError, match=r"explain.assistant.jinja: .*'anchor' with first = false"):
-        sentences(book, EVIDENCE, SEEN, ALIENS, EVERY_KIND[:1])
+        _ = sentences(book, EVIDENCE, SEEN, ALIENS, EVERY_KIND[:1]).later
 
 
 def test_a_title_cannot_break_a_line_or_hide_characters(tmp_path):

@@ -35,6 +35,13 @@ class Beginning(NamedTuple):
     logits: Tensor | None = None
 
 
+def common(known: Tensor, ids: Tensor) -> int:
+    """Return how many tokens ``ids`` begin as ``known`` does, and at least one token fewer than they have."""
+    size = min(len(known), len(ids) - 1)
+    differ = (known[:size] != ids[:size]).nonzero()
+    return int(differ[0, 0]) if len(differ) else size
+
+
 class _Entry(NamedTuple):
     ids: Tensor
     layers: KeysValues
@@ -47,9 +54,7 @@ class _Entry(NamedTuple):
 
     def common(self, ids: Tensor) -> int:
         """Return how many tokens ``ids`` begin alike, and at least one token fewer than they have."""
-        size = min(len(self.ids), len(ids) - 1)
-        differ = (self.ids[:size] != ids[:size]).nonzero()
-        return int(differ[0, 0]) if len(differ) else size
+        return common(self.ids, ids)
 
 
 class _Weight(NamedTuple):

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from genre_gen.decoding.kept import Kept, KeysValues
+from genre_gen.decoding.kept import Kept, KeysValues, common
 from genre_gen.decoding.search import BATCH_TOKENS, Ids, length_groups
 from genre_gen.errors import ConfigError, UsageError
 
@@ -118,6 +118,10 @@ class TreeModel:
     def of(self, user: Hashable) -> UserModel:
         """Return this model for one user's requests, whose last prompt is kept: only what is new is read next time."""
         return UserModel(self, user)
+
+    def alike(self) -> AlikeModel:
+        """Return this model for prompts that begin alike, such as one and its variants."""
+        return AlikeModel(self)
 
     def prefill(self, prompts: Sequence[Ids]) -> tuple[TreeState, Tensor]:
         """Read prompts, one per user; return their state and the logits ``[users, code vocabulary]`` after each."""
@@ -273,6 +277,51 @@ class UserModel:
 
     def step(self, state: TreeState, tokens: Tensor, parents: Tensor, users: Tensor) -> Tensor:
         """Append nodes to the user's tree; see :meth:`TreeModel.step`."""
+        return self.model.step(state, tokens, parents, users)
+
+
+class AlikeModel:
+    """A :class:`TreeModel` for variants of one prompt: what a variant and the first prompt begin with is read once."""
+
+    def __init__(self, model: TreeModel) -> None:
+        """Wrap a model."""
+        self.model = model
+
+    def prefill(self, prompts: Sequence[Ids]) -> tuple[TreeState, Tensor]:
+        """Read prompts; see :meth:`TreeModel.prefill`."""
+        return self.model.prefill(prompts)
+
+    @torch.inference_mode()
+    def prefill_many(self, prompts: Sequence[Ids]) -> Tensor:
+        """Return the logits after each prompt, ``[prompts, code vocabulary]``.
+
+        Variants of which about as much is left to read are read together, so that one that differs early does not make
+        all others start there.
+        """
+        model = self.model
+        every = [model._ids(ids) for ids in prompts]
+        model.kept.check(model.weights())
+        kept = model.kept.find(every[:1])
+        cache = model._cache(kept.layers, 1)
+        first = model._answer(every[:1], kept.length, cache)[0]
+        begun, layers = [common(every[0], ids) for ids in every], _layers(cache)
+        logits = [first] * len(every)
+        groups: dict[int, list[int]] = {}
+        for place in range(1, len(every)):
+            groups.setdefault((len(every[place]) - begun[place]).bit_length(), []).append(place)
+        for group in groups.values():
+            shared = min(begun[place] for place in group)
+            known = [(keys[:, :, :shared], values[:, :, :shared]) for keys, values in layers]
+            size = max(1, BATCH_TOKENS // max(len(every[place]) - shared for place in group))
+            for begin in range(0, len(group), size):
+                own = group[begin : begin + size]
+                answers = model._answer([every[place] for place in own], shared, model._cache(known, len(own)))
+                for place, answer in zip(own, answers, strict=True):
+                    logits[place] = answer
+        return torch.stack(logits)
+
+    def step(self, state: TreeState, tokens: Tensor, parents: Tensor, users: Tensor) -> Tensor:
+        """Append nodes to the trees; see :meth:`TreeModel.step`."""
         return self.model.step(state, tokens, parents, users)
 
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from genre_gen.catalog import Catalog
 from genre_gen.domain import Domain
 from genre_gen.explain.evidence import Evidence, Fact, Reason
-from genre_gen.explain.wording import Sentences, grammar, sentences, template
+from genre_gen.explain.wording import MEASURED, Sentences, grammar, sentences, template
 from genre_gen.interactions import History, Interactions
 from genre_gen.prompts import Prompt, PromptBook
 
@@ -37,12 +37,15 @@ class Explanation:
         facts: what the text says, in order, as triples that can be checked.
         method: ``llm`` where a language model chose facts and words, else ``template``.
         seconds: time it took; a batch's time is shared equally.
+        effects: what the pick's score loses without each recent item of the history (catalog row -> standard
+            deviations), where that was measured.
     """
 
     text: str
     facts: tuple[Fact, ...]
     method: Literal["llm", "template"]
     seconds: float
+    effects: Mapping[int, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """Return the text."""
@@ -81,9 +84,10 @@ class Explainer:
         row: int,
         parts: Mapping[str, float] | None = None,
         predicted: float | None = None,
+        effects: Mapping[int, float] | None = None,
     ) -> Explanation:
         """Explain one pick; see :meth:`explain_many`."""
-        return self.explain_many(history, [row], [parts], [predicted])[0]
+        return self.explain_many(history, [row], [parts], [predicted], [effects])[0]
 
     def explain_many(
         self,
@@ -91,6 +95,7 @@ class Explainer:
         rows: Sequence[int],
         parts: Sequence[Mapping[str, float] | None] | None = None,
         predicted: Sequence[float | None] | None = None,
+        effects: Sequence[Mapping[int, float] | None] | None = None,
     ) -> list[Explanation]:
         """Explain a user's picks, which is faster together than one by one.
 
@@ -99,6 +104,9 @@ class Explainer:
             rows: catalog rows of the picks.
             parts: for each pick, blend member -> its share in the score; None where unknown.
             predicted: for each pick, the rating that is expected of this user; None where unknown.
+            effects: for each pick, what its score loses without each recent item of the history, by catalog row (see
+                :meth:`genre_gen.explain.attribution.Attributor.effects`); None where that was not measured. What is
+                cited then follows it.
 
         Raises:
             PromptError: the templates fail, or have no words for a fact.
@@ -106,15 +114,30 @@ class Explainer:
         if not rows:
             return []
         start = time.perf_counter()
-        known = zip(rows, parts or [None] * len(rows), predicted or [None] * len(rows), strict=True)
-        said = [
-            sentences(self.book, self.evidence, history, row, self.evidence.reasons(history, row, rating, part))
-            for row, part, rating in known
-        ]
+        nothing = [None] * len(rows)
+        known = list(zip(rows, parts or nothing, predicted or nothing, effects or nothing, strict=True))
+        said = [self.sentences(history, *of) for of in known]
         texts = template(said) if self._writer is None else self._written(self._writer, said)
         seconds = (time.perf_counter() - start) / len(rows)
         method: Literal["llm", "template"] = "template" if self._writer is None else "llm"
-        return [Explanation(text, _facts(one, text), method, seconds) for one, text in zip(said, texts, strict=True)]
+        return [
+            Explanation(text, _facts(one, text), method, seconds, size or {})
+            for one, text, (*_, size) in zip(said, texts, known, strict=True)
+        ]
+
+    def sentences(
+        self,
+        history: History,
+        row: int,
+        parts: Mapping[str, float] | None = None,
+        predicted: float | None = None,
+        effects: Mapping[int, float] | None = None,
+    ) -> Sentences:
+        """Return all that may be said of a pick; see :meth:`explain_many`."""
+        reasons = self.evidence.reasons(history, row, predicted, parts, effects=effects)
+        if not self.book.has(MEASURED):  # templates from before there was one
+            reasons = [reason for reason in reasons if reason.kind != "weighed"]
+        return sentences(self.book, self.evidence, history, row, reasons)
 
     def prompt(
         self, history: History, row: int, parts: Mapping[str, float] | None = None, predicted: float | None = None

@@ -23,14 +23,21 @@ from genre_gen.explain.wording import WORD, plain
 from genre_gen.interactions import History, Interactions
 from genre_gen.titles import article_first
 
-NUMBER = re.compile(r"\d+(?:\.\d+)?")
+NUMBER = re.compile(r"(?:(?<!\w)-)?\d+(?:\.\d+)?")
 END = re.compile(r"[.!?](?=\s|$)|[。！？]")
 ROUNDED = 0.05 + 1e-6  # how far a number shown with one decimal may be from the true one
 EXACT = 1e-3
+HUNDREDTH = 0.005 + 1e-6  # the same for two decimals
 KEY = 3  # characters by which phrases are looked up
 
 Claim: TypeAlias = tuple[tuple[float, float], ...]
 """Numbers that are true together, each with its tolerance; a sentence may give them in any order."""
+
+
+class Ordered(tuple[tuple[float, float], ...]):
+    """A claim whose numbers a sentence gives in this order."""
+
+
 Pair: TypeAlias = tuple[str, str]
 """Attribute and value."""
 Meaning = TypeVar("Meaning")
@@ -58,6 +65,25 @@ class CheckReport:
         return not self.problems
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What was measured by scoring again, with which sentences about it are compared.
+
+    Attributes:
+        claims: catalog rows of history items -> the numbers that may be said where these items are named and no others.
+        other: catalog row of the item that the pick is compared with: a sentence names both, the pick first.
+    """
+
+    claims: Mapping[frozenset[int], tuple[Ordered, ...]]
+    other: int | None = None
+
+    @classmethod
+    def of_effects(cls, effects: Mapping[int, float]) -> Measured:
+        """Return that the item with the greatest effect weighed most of as many as were left out."""
+        most = max(effects, key=lambda row: effects[row], default=None)
+        return cls({} if most is None else {frozenset([most]): (Ordered([(len(effects), EXACT)]),)})
+
+
 @dataclass
 class _Sentence:
     """What one sentence names."""
@@ -76,6 +102,7 @@ class _Case:
     row: int
     predicted: float | None
     ratings: dict[int, float | None]  # of each history item, the latest; None where there is none
+    measured: Measured = Measured({})
 
 
 class Checker:
@@ -105,7 +132,14 @@ class Checker:
             meanings[plain(pair[1])].add(pair)
         self._values = _Phrases({value: frozenset(pairs) for value, pairs in meanings.items()}, exact=False)
 
-    def check(self, text: str, history: History, row: int, predicted: float | None = None) -> CheckReport:
+    def check(
+        self,
+        text: str,
+        history: History,
+        row: int,
+        predicted: float | None = None,
+        measured: Measured | None = None,
+    ) -> CheckReport:
         """Compare a text about the pick in ``row`` with the data.
 
         Args:
@@ -113,16 +147,27 @@ class Checker:
             history: what the user had.
             row: catalog row of the pick.
             predicted: the rating that was expected of this user, if it may be named.
+            measured: what was measured by scoring again; None where nothing may be said of that.
         """
-        case = _Case(history, row, predicted, _ratings(history))
+        case = _Case(history, row, predicted, _ratings(history), measured or Measured({}))
         # A title may consist of everyday words ("It"): read it as words, and as a title if that does not work out.
         reports = (self._report(text, case, titles_first) for titles_first in (False, True))
         first = next(reports)
         return first if first.ok else next((report for report in reports if report.ok), first)
 
-    def holds(self, fact: Fact, history: History, row: int, predicted: float | None = None) -> bool:
-        """Tell whether a fact about the pick in ``row`` is true."""
-        case = _Case(history, row, predicted, _ratings(history))
+    def holds(
+        self,
+        fact: Fact,
+        history: History,
+        row: int,
+        predicted: float | None = None,
+        measured: Measured | None = None,
+    ) -> bool:
+        """Tell whether a fact about the pick in ``row`` is true; see :meth:`check`."""
+        case = _Case(history, row, predicted, _ratings(history), measured or Measured({}))
+        if fact.relation == "weighed":
+            known = case.measured.claims.get(frozenset([] if fact.subject is None else [fact.subject]), ())
+            return fact.object == row and fact.subject in case.ratings and _agree(fact.numbers, known)
         if fact.relation in ("rated", "had", "shares", "followed_by"):
             return self._holds_of_anchor(fact, case)
         if fact.relation in ("liked", "often"):
@@ -185,7 +230,10 @@ class Checker:
         for word in sentence.words:
             if self.words is not None and word.casefold() not in self.words:
                 yield f"{word!r} is neither data nor one of the domain's words"
-        anchors = {row for row in sentence.rows if row != case.row}
+        anchors = {*sentence.rows} - {case.row, case.measured.other}
+        compared = [row for row in sentence.rows if row in (case.row, case.measured.other)]
+        if case.measured.other is not None and compared[:1] == [case.measured.other]:
+            yield "the pick is not named before the item that it is compared with"
         for row in anchors - case.ratings.keys():
             yield f"{self.catalog[row].title!r} is neither the pick nor in the history"
         for written, pairs in sentence.values:
@@ -198,6 +246,8 @@ class Checker:
 
     def _claims(self, sentence: _Sentence, anchors: Collection[int], case: _Case) -> Iterator[Claim]:
         """Yield what numbers may be said of the things that a sentence names."""
+        if case.measured.other is None or {case.row, case.measured.other} <= {*sentence.rows}:
+            yield from case.measured.claims.get(frozenset(anchors), ())
         for row in anchors:
             rating = case.ratings[row]
             if rating is not None:
@@ -314,7 +364,7 @@ def _covered(numbers: Sequence[float], claims: Sequence[Claim]) -> bool:
     if not numbers:
         return True
     return any(
-        _agree(numbers[: len(claim)], itertools.permutations(claim))
+        _agree(numbers[: len(claim)], [claim] if isinstance(claim, Ordered) else itertools.permutations(claim))
         and _covered(numbers[len(claim) :], [*claims[:place], *claims[place + 1 :]])
         for place, claim in enumerate(claims)
     )

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -22,9 +22,9 @@ from genre_gen.errors import UsageError
 from genre_gen.interactions import History, Interactions
 
 Relation: TypeAlias = Literal[
-    "rated", "had", "shares", "followed_by", "liked", "often", "predicted", "average", "had_by"
+    "rated", "had", "shares", "followed_by", "weighed", "liked", "often", "predicted", "average", "had_by"
 ]
-Kind: TypeAlias = Literal["anchor", "liked", "often", "predicted", "average", "popular"]
+Kind: TypeAlias = Literal["anchor", "weighed", "liked", "often", "predicted", "average", "popular"]
 
 POPULAR = 0.25  # share of all people from which popularity is worth a word
 MIN_PEOPLE = 5  # fewer people who went from one item to another prove nothing,
@@ -34,6 +34,10 @@ MIN_ITEMS = 3  # fewer items with an attribute show no liking for it,
 MIN_LIKED = 2 / 3  # nor does a smaller share of them liked
 MIN_ABOVE = 0.3  # a prediction closer to the user's mean tells nothing
 MAX_VALUES = 3  # shared values that are named, the rarest
+MIN_EFFECT = 0.1  # standard deviations of score that an item must be good for, to be said to weigh most,
+WEIGHTIER = 1.5  # and how many times the effect of one that can be cited for more than that
+SECOND = 0.5  # share of the greatest effect below which another item is not cited
+COUNTED = 2**27  # bytes for counts of who went on to an item
 WEAKEST = 0.4  # share of the best anchor's worth below which another is not offered
 REPEATED = 0.6  # what a reason is worth beside another that rests on the same attribute or is of the same kind
 
@@ -58,6 +62,7 @@ class Fact:
     user ``had``              history item         (not rated)
     pick ``shares``           history item         the values of ``field`` that both have
     item ``followed_by``      pick                 people who had the pick after the item, people who had the item
+    item ``weighed``          pick                 of how many items that were left out this changed the score most
     user ``liked``            (items with values)  how many the user liked, of how many the user rated
     user ``often``            (items with values)  how many of the history, of how many in all
     user ``predicted``        pick                 the model's rating, the user's mean rating
@@ -149,6 +154,7 @@ class Evidence:
         self.people = np.bincount(pairs % interactions.n_items, minlength=interactions.n_items)  # who had each item
         values = [{(field, value) for field, found in labels(item).items() for value in found} for item in catalog]
         self._labels = [labels(item) for item in catalog]
+        self.followed = lru_cache(max(16, COUNTED // (8 * len(catalog))))(self._followed)  # popular picks come often
         self._rarity = _rarity(values)
 
     def reasons(
@@ -158,6 +164,7 @@ class Evidence:
         predicted: float | None = None,
         parts: Mapping[str, float] | None = None,
         n: int = 6,
+        effects: Mapping[int, float] | None = None,
     ) -> list[Reason]:
         """Return at most ``n`` reasons, the most useful first, and always at least one.
 
@@ -168,15 +175,21 @@ class Evidence:
             parts: blend member -> its share in the pick's score; reasons that show what the strongest members saw
                 count for more.
             n: >= 1.
+            effects: catalog row -> what the pick's score loses without that item of the history, where that was
+                measured: items are then cited by how much they did for the pick, and only if they did anything.
         """
-        found = [*_strong(list(self._anchors(history, row))), *self._tastes(history, row)]
-        found += filter(None, [self._expectation(history, row, predicted), self._reception(row)])
+        found = [*self._tastes(history, row), *self._expectation(history, row, predicted), *self._reception(row)]
+        anchors = list(self._anchors(history, row, effects))
+        anchors = _strong(anchors) if effects is None else _by_effect(anchors, effects)
         people = self._popularity(row)
-        if not found or people.numbers[0] >= POPULAR * people.numbers[1]:
+        if not (anchors or found) or people.numbers[0] >= POPULAR * people.numbers[1]:
             found.append(Reason("popular", (people,), 0.3))
-        return _diverse([_boosted(reason, parts) for reason in found], n)
+        weighed = [] if effects is None else _weighed(row, anchors, effects)
+        if effects is None:  # what was measured need not be guessed from the parts of the blend
+            anchors = [_boosted(reason, parts) for reason in anchors]
+        return _diverse([*weighed, *anchors, *(_boosted(reason, parts) for reason in found)], n)
 
-    def followed(self, row: int) -> NDArray[np.int64]:
+    def _followed(self, row: int) -> NDArray[np.int64]:
         """Return for every item how many people had it and, later, the item in ``row``: int64 ``[n_items]``."""
         data = self.interactions
         moments = np.arange(len(data.rows)) if data.times is None else data.times
@@ -191,12 +204,17 @@ class Evidence:
         pairs = np.unique(self._owners[before] * data.n_items + data.rows[before])  # a person counts once
         return np.bincount(pairs % data.n_items, minlength=data.n_items)
 
-    def _anchors(self, history: History, row: int) -> Iterator[Reason]:
-        """Yield a reason for each liked item of the history that has something to do with the pick."""
+    def _anchors(self, history: History, row: int, effects: Mapping[int, float] | None) -> Iterator[Reason]:
+        """Yield a reason for each liked item of the history that has something to do with the pick.
+
+        Where effects were measured, only for items that did something for it.
+        """
         followed = self.followed(row)
         expected = self.people[row] / (2 * max(len(self.interactions.users), 1))  # half of those who have both
         for anchor, (rating, place) in _latest(history).items():
             if anchor == row or (rating is not None and not self._likes(rating)):
+                continue
+            if effects is not None and effects.get(anchor, 0.0) <= 0:
                 continue
             worth, facts = 0.0, []
             shared = self._shared(row, anchor)
@@ -252,27 +270,27 @@ class Evidence:
     def _popularity(self, row: int) -> Fact:
         return Fact(row, "had_by", numbers=(int(self.people[row]), len(self.interactions.users)))
 
-    def _reception(self, row: int) -> Reason | None:
-        """Return what people think of the pick, where that is better than of the average item."""
+    def _reception(self, row: int) -> Iterator[Reason]:
+        """Yield what people think of the pick, where that is better than of the average item."""
         ratings = self._ratings_of(row)
         if len(ratings) < MIN_PEOPLE or float(ratings.mean()) <= self._mean_rating:
-            return None
+            return
         low, high = self.domain.rating_scale or (float(ratings.min()), float(ratings.max()))
         above = (float(ratings.mean()) - self._mean_rating) / max(high - low, 1e-9)
         fact = Fact(row, "average", numbers=(round(float(ratings.mean()), 1), len(ratings)))
-        return Reason("average", (fact,), 0.2 + above)
+        yield Reason("average", (fact,), 0.2 + above)
 
-    def _expectation(self, history: History, row: int, predicted: float | None) -> Reason | None:
-        """Return the predicted rating, where it is clearly above what the user gives on average."""
+    def _expectation(self, history: History, row: int, predicted: float | None) -> Iterator[Reason]:
+        """Yield the predicted rating, where it is clearly above what the user gives on average."""
         ratings = [rating for rating, _ in _latest(history).values() if rating is not None]
         if predicted is None or not ratings:
-            return None
+            return
         expected, usual = round(float(predicted), 1), round(sum(ratings) / len(ratings), 1)
         if expected < usual + MIN_ABOVE:
-            return None
+            return
         low, high = self.domain.rating_scale or (min(ratings), max(ratings))
         weight = 0.2 + (expected - usual) / max(high - low, 1e-9)
-        return Reason("predicted", (Fact(None, "predicted", row, numbers=(expected, usual)),), weight)
+        yield Reason("predicted", (Fact(None, "predicted", row, numbers=(expected, usual)),), weight)
 
     def _likes(self, rating: float) -> bool:
         return self.domain.liked_from is None or rating >= self.domain.liked_from
@@ -318,13 +336,34 @@ def _boosted(reason: Reason, parts: Mapping[str, float] | None) -> Reason:
     relations = {fact.relation for fact in reason.facts}
     share = sum(part for member, part in positive.items() if MEMBER_RELATIONS.get(member) in relations)
     total = sum(positive.values())
-    return Reason(reason.kind, reason.facts, reason.weight * (1 + (share / total if total else 0)), reason.anchor)
+    return replace(reason, weight=reason.weight * (1 + (share / total if total else 0)))
 
 
 def _strong(reasons: list[Reason]) -> list[Reason]:
     """Leave out reasons that are weak beside the best."""
     best = max((reason.weight for reason in reasons), default=0.0)
     return [reason for reason in reasons if reason.weight >= WEAKEST * best]
+
+
+def _by_effect(reasons: list[Reason], effects: Mapping[int, float]) -> list[Reason]:
+    """Let the effects of the items they cite decide what reasons are worth; leave out those of much less effect."""
+    sizes = [effects[reason.anchor] for reason in reasons if reason.anchor is not None]
+    worth, most = max((reason.weight for reason in reasons), default=0.0), max(sizes, default=0.0)
+    return [
+        replace(reason, weight=worth * size / most)
+        for reason, size in zip(reasons, sizes, strict=True)
+        if size >= SECOND * most
+    ]
+
+
+def _weighed(row: int, anchors: Sequence[Reason], effects: Mapping[int, float]) -> list[Reason]:
+    """Return that an item weighed most in a pick, where none can be cited that did nearly as much."""
+    cited = max((effects[reason.anchor] for reason in anchors if reason.anchor is not None), default=0.0)
+    most = max(effects, key=lambda item: effects[item], default=None)  # the latest of equals
+    if most is None or len(effects) == 1 or effects[most] < max(MIN_EFFECT, WEIGHTIER * cited):
+        return []
+    fact = Fact(most, "weighed", row, numbers=(len(effects),))
+    return [Reason("weighed", (fact,), max((reason.weight for reason in anchors), default=1.0), most)]
 
 
 def _diverse(reasons: Sequence[Reason], n: int) -> list[Reason]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from genre_gen.errors import PromptError
@@ -23,9 +24,13 @@ if TYPE_CHECKING:
     from outlines.types import CFG
 
 TASK = "explain"
+MEASURED = "explain_measured"  # the same for what was measured by scoring anew
 MAX_HISTORY = 50  # items that the prompt may show
 LENGTH = 2  # sentences of an explanation, where there are so many reasons
-OPENINGS: tuple[tuple[Kind, ...], ...] = (("anchor",), ("liked", "often"))  # of what a text begins with, where it can
+OPENINGS: tuple[tuple[Kind, ...], ...] = (
+    ("anchor", "weighed"),
+    ("liked", "often"),
+)  # of what a text begins with, where it can
 UNSPACED = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff"  # Thai, Japanese, Chinese: each letter counts as a word
 WORD = re.compile(rf"[{UNSPACED}]|[^\W\d_{UNSPACED}]+(?:['’-][^\W\d_{UNSPACED}]+)*")
 COMMENT = re.compile(r"{#.*?#}", re.DOTALL)
@@ -61,20 +66,69 @@ class ReasonView:
 
 
 @dataclass(frozen=True, slots=True)
-class Sentences:
-    """All ways to say one pick's reasons.
+class MeasuredView:
+    """What was measured by scoring anew, as ``explain_measured.assistant.jinja`` sees it.
 
     Attributes:
-        prompt: what a language model is asked; its answer is open.
-        reasons: what can be said.
-        first: for each reason the ways to say it at the start of the text.
-        later: for each reason the ways to say it further on.
+        kind: ``weighed`` (of the last ``total`` items, ``seen`` did most for the pick), ``ahead`` (scores of pick and
+            other), ``member`` (what one member of the blend gives both), ``without`` (scores of both without ``seen``),
+            ``change`` (the pick's rank without ``seen``), ``steady`` (taking away any ``total`` leaves its rank).
+        seen: items of the history.
+        total: see ``kind``.
+        member: name of a member of the blend.
+        scores: of the pick and of the other, in this order.
+        ranks: of the pick, before and after.
     """
 
-    prompt: Prompt
-    reasons: tuple[Reason, ...]
-    first: tuple[tuple[str, ...], ...]
-    later: tuple[tuple[str, ...], ...]
+    kind: str
+    seen: tuple[Entry, ...] = ()
+    total: int | None = None
+    member: str | None = None
+    scores: tuple[float, float] | None = None
+    ranks: tuple[int, int] | None = None
+
+    @classmethod
+    def weighed(cls, reason: Reason, evidence: Evidence) -> MeasuredView:
+        """Lay out a reason of the kind ``weighed``."""
+        anchor = () if reason.anchor is None else (entry(evidence.catalog, reason.anchor),)
+        return cls("weighed", anchor, total=int(reason.facts[0].numbers[0]))
+
+
+class Sentences:
+    """All ways to say one pick's reasons; rendered when asked for, since a text says few of them.
+
+    Attributes:
+        reasons: what can be said.
+    """
+
+    def __init__(
+        self,
+        reasons: Sequence[Reason],
+        ways: Callable[[Reason, bool], tuple[str, ...]],
+        prompt: Callable[[], Prompt],
+    ) -> None:
+        """Hold the reasons, and what renders a reason (at the start of the text or not) and the prompt."""
+        self.reasons = tuple(reasons)
+        self._render, self._prompt = cache(ways), prompt
+
+    @cached_property
+    def prompt(self) -> Prompt:
+        """Return what a language model is asked; its answer is open."""
+        return self._prompt()
+
+    @property
+    def first(self) -> tuple[tuple[str, ...], ...]:
+        """Return for each reason the ways to say it at the start of the text."""
+        return tuple(self.ways(number, first=True) for number in range(len(self.reasons)))
+
+    @property
+    def later(self) -> tuple[tuple[str, ...], ...]:
+        """Return for each reason the ways to say it further on."""
+        return tuple(self.ways(number, first=False) for number in range(len(self.reasons)))
+
+    def ways(self, number: int, *, first: bool) -> tuple[str, ...]:
+        """Return the ways to say one reason; raises PromptError."""
+        return self._render(self.reasons[number], first)
 
     def following(self, used: Collection[int]) -> list[int]:
         """Return which reasons may be said once some are said, the most useful first.
@@ -92,7 +146,7 @@ class Sentences:
 
     def _parse(self, text: str, used: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
         for number in self.following(used):
-            for way in self.later[number] if used else self.first[number]:
+            for way in self.ways(number, first=not used):
                 if text == way:
                     yield (*used, number)
                 elif text.startswith(way + " "):
@@ -111,17 +165,17 @@ def _visible(letter: str) -> str:
 
 
 def sentences(book: PromptBook, evidence: Evidence, history: History, row: int, reasons: Sequence[Reason]) -> Sentences:
-    """Render the prompt, and every way to say each reason.
+    """Return every way to say each reason, and the prompt.
 
     Args:
-        book: holds ``explain.*.jinja``.
+        book: holds ``explain.*.jinja``, and ``explain_measured.assistant.jinja`` for what was measured.
         evidence: where the reasons are from.
         history: what the user had; the prompt shows the most recent items.
         row: catalog row of the pick.
         reasons: at least one.
 
     Raises:
-        PromptError: a template that fails, or that has no words for one of the reasons.
+        PromptError: a template that fails, or that has no words for one of the reasons; also when sentences are read.
     """
     domain, item = evidence.domain, entry(evidence.catalog, row)
 
@@ -129,13 +183,19 @@ def sentences(book: PromptBook, evidence: Evidence, history: History, row: int, 
         given: dict[str, Any] = {"domain": domain.name, "history": seen, "item": item, "scale": domain.rating_scale}
         return book.render(TASK, open=True, reason=_view(reason, evidence), first=first, **given)
 
-    def ways(first: bool) -> tuple[tuple[str, ...], ...]:
-        return tuple(_lines(render(reason, first), book, reason, first) for reason in reasons)
+    def ways(reason: Reason, first: bool) -> tuple[str, ...]:
+        if reason.kind == "weighed":
+            return measured_lines(book, evidence, MeasuredView.weighed(reason, evidence), row, first=first)
+        where = f"{book.folder / TASK}.assistant.jinja"
+        return _lines(render(reason, first).messages[-1], where, reason.kind, first)
 
-    shown = entries(evidence.catalog, history.last(MAX_HISTORY), domain.liked_from)
-    asked = render(reasons[0], True, shown)
-    prompt = Prompt(TASK, (*asked.messages[:-1], Message("assistant", ())), open=True)
-    return Sentences(prompt, tuple(reasons), ways(first=True), ways(first=False))
+    def prompt() -> Prompt:
+        shown = entries(evidence.catalog, history.last(MAX_HISTORY), domain.liked_from)
+        known = next((reason for reason in reasons if reason.kind != "weighed"), reasons[0])
+        asked = render(known, True, shown)
+        return Prompt(TASK, (*asked.messages[:-1], Message("assistant", ())), open=True)
+
+    return Sentences(reasons, ways, prompt)
 
 
 def vocabulary(book: PromptBook) -> frozenset[str]:
@@ -152,7 +212,7 @@ def template(parts: Sequence[Sentences]) -> list[str]:
         text = []
         while len(used) < min(LENGTH, len(said.reasons)):
             number = said.following(used)[0]
-            ways = (said.later if used else said.first)[number]
+            ways = said.ways(number, first=not used)
             text.append(ways[(place + len(used)) % len(ways)])
             used.append(number)
         texts.append(" ".join(text))
@@ -187,6 +247,27 @@ def grammar(said: Sentences) -> CFG:
     return CFG("\n".join(f"{name}: {body}" for name, body in rules.items()))
 
 
+def measured_lines(
+    book: PromptBook, evidence: Evidence, view: MeasuredView, row: int, other: int | None = None, *, first: bool = True
+) -> tuple[str, ...]:
+    """Return the ways to say something that was measured about the pick in ``row``.
+
+    Args:
+        book: holds ``explain_measured.assistant.jinja``.
+        evidence: catalog and domain.
+        view: what was measured.
+        row: catalog row of the pick.
+        other: catalog row of the item that it is compared with.
+        first: whether the sentence opens the text.
+
+    Raises:
+        PromptError: a template that fails, or that has no words for it.
+    """
+    item, beside = entry(evidence.catalog, row), None if other is None else entry(evidence.catalog, other)
+    message = book.say(MEASURED, domain=evidence.domain.name, item=item, other=beside, reason=view, first=first)
+    return _lines(message, f"{book.folder / MEASURED}.assistant.jinja", view.kind, first)
+
+
 def _literal(text: str) -> str:
     """Quote text for a grammar; JSON's escapes are Lark's, and keep every character out of the grammar's syntax."""
     return json.dumps(text)
@@ -212,14 +293,12 @@ def _view(reason: Reason, evidence: Evidence) -> ReasonView:
     )
 
 
-def _lines(prompt: Prompt, book: PromptBook, reason: Reason, first: bool) -> tuple[str, ...]:
+def _lines(message: Message, where: str, kind: str, first: bool) -> tuple[str, ...]:
     """Split what was rendered for a reason at the template's own line breaks; a value cannot break a line."""
-    spans = prompt.messages[-1].spans
-    text = "".join(span.text if span.kind == "text" else plain(span.text) for span in spans)
+    text = "".join(span.text if span.kind == "text" else plain(span.text) for span in message.spans)
     lines = tuple(dict.fromkeys(" ".join(line.split()) for line in text.split("\n") if line.strip()))
     if not lines:
         raise PromptError(
-            f"{book.folder / TASK}.assistant.jinja: no line for a reason of kind {reason.kind!r} "
-            f"with first = {str(first).lower()}; every kind needs one"
+            f"{where}: no line for a reason of kind {kind!r} with first = {str(first).lower()}; every kind needs one"
         )
     return lines

@@ -53,7 +53,12 @@ class ItemGenerator:
         return self.encoder.encode(task.prompt(self.data, self.book, recent), "codes")
 
     def score(
-        self, histories: Sequence[History], allowed: NDArray[np.bool_] | None = None, candidates: int = CANDIDATES
+        self,
+        histories: Sequence[History],
+        allowed: NDArray[np.bool_] | None = None,
+        candidates: int = CANDIDATES,
+        *,
+        alike: bool = False,
     ) -> NDArray[np.float32]:
         """Return log-probabilities, float32 ``[len(histories), n_items]``.
 
@@ -65,17 +70,19 @@ class ItemGenerator:
             allowed: bool ``[len(histories), n_items]``; None allows all, but not the items of the history where the
                 domain does not repeat items.
             candidates: how many items a search over longer codes returns.
+            alike: the histories are variants of the first: what their prompts begin with is read once.
 
         Raises:
             DecodingError: the model's scores are not finite.
         """
         prompts = self._prompts(histories)
+        model = self.model.alike() if alike else self._model_of(histories)
         if self.trie.is_flat:
-            return score_items(self._model_of(histories), prompts, self.trie)
+            return score_items(model, prompts, self.trie)
         size = len(self.data.catalog)
         allowed = allowed_items(histories, size, self.data.domain.repeat) if allowed is None else allowed
         scores = np.full((len(histories), size), -np.inf, np.float32)
-        for row, found in enumerate(search_many(self._model_of(histories), prompts, self.trie, candidates, allowed)):
+        for row, found in enumerate(search_many(model, prompts, self.trie, candidates, allowed)):
             scores[row, found.rows] = found.scores
         return scores
 

@@ -1,0 +1,284 @@
+"""Attribution: what of a history a pick depends on, measured by leaving it out and scoring again.
+
+Each *variant* of a history lacks one item, or all items with one attribute value; all are scored in one call of each
+model. What may be recommended is the same for every variant, that of the whole history: else what was left out would
+compete with the pick and change its probability on that account alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from genre_gen.catalog import Catalog, Item
+from genre_gen.explain.evidence import labels
+from genre_gen.hybrid import Blend
+from genre_gen.interactions import History
+
+RECENT = 50
+"""How many items of a history are left out one by one, unless somebody asks for more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a history item did for a pick: how much the pick loses without it; negative where it spoke against.
+
+    Attributes:
+        item: of the history.
+        llm: the language model's log-probability of the pick among what is allowed, in nats.
+        blend: the blended score, in standard deviations over what is allowed, as picks show it.
+        parts: blend member -> its part of ``blend``; they sum to it.
+    """
+
+    item: Item
+    llm: float
+    blend: float
+    parts: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ValueEffect:
+    """What all items of a history that have an attribute value of the pick did for it, left out together.
+
+    Attributes:
+        field, value: the attribute value.
+        items: how many items have it.
+        llm, blend, parts: as in :class:`Effect`.
+    """
+
+    field: str
+    value: str
+    items: int
+    llm: float
+    blend: float
+    parts: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """What a pick depends on.
+
+    Attributes:
+        item: the pick.
+        score: its blended score.
+        log_probability: the language model's, among what is allowed.
+        items: of the most recent items of the history, by ``blend``, the greatest first.
+        values: of the pick's attribute values that several items of the history have, in the same order.
+    """
+
+    item: Item
+    score: float
+    log_probability: float
+    items: tuple[Effect, ...]
+    values: tuple[ValueEffect, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it, ready for JSON."""
+
+        def sizes(effect: Effect | ValueEffect) -> dict[str, Any]:
+            return {"llm": effect.llm, "blend": effect.blend, "parts": dict(effect.parts)}
+
+        return {
+            "id": self.item.id,
+            "title": self.item.title,
+            "score": self.score,
+            "log_probability": self.log_probability,
+            "items": [{"id": one.item.id, "title": one.item.title, **sizes(one)} for one in self.items],
+            "values": [
+                {"field": one.field, "value": one.value, "items": one.items, **sizes(one)} for one in self.values
+            ],
+        }
+
+
+class LanguageScorer(Protocol):
+    """What is asked of the language model; :class:`genre_gen.llm.generator.ItemGenerator` is one."""
+
+    def score(
+        self,
+        histories: Sequence[History],
+        allowed: NDArray[np.bool_] | None = None,
+        candidates: int = ...,
+        *,
+        alike: bool = False,
+    ) -> NDArray[np.float32]:
+        """Return log-probabilities ``[len(histories), n_items]``, ``-inf`` for what a search left out."""
+        ...
+
+
+@dataclass(frozen=True)
+class Variants:
+    """Scores of a history and its variants; the first row is the whole history.
+
+    Attributes:
+        llm: float64 ``[variants, picks]``, log-probabilities.
+        parts: blend member -> float64 ``[variants, picks]``, its part of the blended score.
+        blended: float32 ``[variants, n_items]``, ``-inf`` where an item is not allowed.
+    """
+
+    llm: NDArray[np.float64]
+    parts: Mapping[str, NDArray[np.float32]]
+    blended: NDArray[np.float32]
+
+    @property
+    def score(self) -> NDArray[np.float64]:
+        """Return the blended scores of the picks: float64 ``[variants, picks]``."""
+        return np.sum([part.astype(np.float64) for part in self.parts.values()], axis=0)
+
+    def lost(self, place: int) -> list[dict[str, Any]]:
+        """Return what the pick at a place loses in each variant, as :class:`Effect` names it."""
+        llm = self.llm[0, place] - self.llm[1:, place]
+        parts = {name: part[0, place] - part[1:, place] for name, part in self.parts.items()}
+        each = [{name: float(part[at]) for name, part in parts.items()} for at in range(len(llm))]
+        return [
+            {"llm": float(size), "blend": sum(own.values()), "parts": own} for size, own in zip(llm, each, strict=True)
+        ]
+
+
+class Attributor:
+    """Measures what picks depend on."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        blend: Blend,
+        members: Mapping[str, Callable[[Sequence[History]], NDArray[np.float32]]],
+        language_model: LanguageScorer,
+        *,
+        name: str,
+        window: int,
+    ) -> None:
+        """Hold what scores.
+
+        Args:
+            catalog: the items.
+            blend: weights of all that has a say.
+            members: collaborative member -> scorer of histories; those without a weight are not asked.
+            language_model: the language model.
+            name: what the blend calls the language model.
+            window: how many of the most recent items the language model reads.
+        """
+        self.catalog, self.blend, self.language_model, self.name, self.window = (
+            catalog, blend, language_model, name, window,
+        )  # fmt: skip
+        self.members = {member: score for member, score in members.items() if member in blend.members}
+
+    def recent(self, history: History, most: int | None = RECENT) -> list[int]:
+        """Return the catalog rows of the last ``most`` different items that are read, the most recent first."""
+        rows = list(dict.fromkeys(history.last(self.window).rows[::-1].tolist()))
+        return rows if most is None else rows[:most]
+
+    def attribute(
+        self, history: History, rows: Sequence[int], allowed: NDArray[np.bool_], most: int | None = RECENT
+    ) -> list[Attribution]:
+        """Return what each pick depends on; several picks cost as much as one.
+
+        Args:
+            history: what the user had.
+            rows: catalog rows of the picks.
+            allowed: bool ``[n_items]``, what may be recommended to the whole history; the picks count as allowed.
+            most: how many of the most recent items are left out one by one; None for all that the model reads.
+
+        Raises:
+            DecodingError: the language model's scores are not finite.
+        """
+        single, values = self.recent(history, most), self._values(history, rows)
+        left_out: list[Collection[int]] = [*([row] for row in single), *values.values()]
+        found = self.variants(history, left_out, rows, allowed)
+
+        def of_pick(place: int, row: int) -> Attribution:
+            own, lost = labels(self.catalog[row]), found.lost(place)
+            items = [Effect(self.catalog[other], **lost[at]) for at, other in enumerate(single) if other != row]
+            groups = [
+                ValueEffect(*pair, len(having), **lost[len(single) + at])
+                for at, (pair, having) in enumerate(values.items())
+                if pair[1] in own.get(pair[0], ())
+            ]
+            return Attribution(
+                self.catalog[row],
+                float(found.score[0, place]),
+                float(found.llm[0, place]),
+                tuple(sorted(items, key=lambda effect: -effect.blend)),  # equals stay in order: the latest first
+                tuple(sorted(groups, key=lambda effect: -effect.blend)),
+            )
+
+        return [of_pick(place, row) for place, row in enumerate(rows)]
+
+    def effects(
+        self, history: History, rows: Sequence[int], allowed: NDArray[np.bool_], most: int | None = RECENT
+    ) -> list[dict[int, float]]:
+        """Return for each pick the ``blend`` effect of each recent item, by catalog row; see :meth:`attribute`."""
+        single = self.recent(history, most)
+        score = self.variants(history, [[row] for row in single], rows, allowed, blend_only=True).score
+        lost = (score[0] - score[1:]).T.tolist()
+        return [
+            {other: size for other, size in zip(single, sizes, strict=True) if other != row}
+            for row, sizes in zip(rows, lost, strict=True)
+        ]
+
+    def variants(
+        self,
+        history: History,
+        left_out: Sequence[Collection[int]],
+        rows: Sequence[int],
+        allowed: NDArray[np.bool_],
+        *,
+        blend_only: bool = False,
+    ) -> Variants:
+        """Score a history and, for each group of catalog rows, the history without them.
+
+        Args:
+            history: the whole history; of each variant the language model reads what is left of the last ``window``.
+            left_out: what each variant lacks.
+            rows: the picks ``[k]``.
+            allowed: bool ``[n_items]``, the same for every variant.
+            blend_only: leave ``llm`` NaN, and do not ask a language model that has no say in the blend.
+        """
+        read = history.last(self.window)
+        whole, seen = ([one, *map(one.without, left_out)] for one in (history, read))
+        permitted = allowed.copy()
+        permitted[list(rows)] = True
+        mask = np.broadcast_to(permitted, (len(whole), len(permitted)))
+        scores = {name: score(whole) for name, score in self.members.items()}
+        llm = np.full((len(whole), len(rows)), np.nan)
+        if not blend_only or self.name in self.blend.members:
+            scores[self.name] = self.language_model.score(seen, mask, alike=True)
+        if not blend_only:
+            llm = self._among(scores[self.name], seen, rows, permitted)
+        every = np.broadcast_to(np.asarray(rows), (len(whole), len(rows)))
+        return Variants(
+            llm,
+            self.blend.contributions(scores, mask, every),
+            self.blend.combine(scores, mask),
+        )
+
+    def _among(
+        self, scores: NDArray[np.float32], seen: Sequence[History], rows: Sequence[int], permitted: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        """Return log-probabilities of the picks: float64 ``[variants, k]``.
+
+        Among what is permitted, where all items are scored. A search over longer codes leaves items out, so there the
+        picks are asked about by themselves, and their log-probabilities are among all codes.
+        """
+        inside = scores[:, permitted].astype(np.float64)
+        if np.isfinite(inside).all():
+            return scores[:, list(rows)] - logsumexp(inside, axis=1, keepdims=True)
+        only = np.zeros((len(seen), len(permitted)), bool)
+        only[:, list(rows)] = True
+        return self.language_model.score(seen, only, len(rows))[:, list(rows)].astype(np.float64)
+
+    def _values(self, history: History, rows: Sequence[int]) -> dict[tuple[str, str], list[int]]:
+        """Return the picks' attribute values that several items of the history have, but not all, with these items."""
+        seen = {row: labels(self.catalog[row]) for row in dict.fromkeys(history.rows.tolist())}
+        pairs = {
+            (field, value) for row in rows for field, found in labels(self.catalog[row]).items() for value in found
+        }
+        having = {
+            (field, value): [row for row, own in seen.items() if value in own.get(field, ())]
+            for field, value in sorted(pairs)
+        }
+        return {pair: found for pair, found in having.items() if 1 < len(found) < len(seen)}

@@ -176,6 +176,12 @@ class RerankSettings(Settings):
     candidates: Annotated[int, Field(ge=1)] = 100
 
 
+class ServingSettings(Settings):
+    """In how many bits a trained model answers, see :mod:`genre_gen.llm.quantize`; training is not concerned."""
+
+    quantization: Literal["none", "bf16", "int8", "nf4"] = "none"
+
+
 class RatingSettings(Settings):
     """Which models predict ratings, together with the language model."""
 
@@ -209,6 +215,7 @@ class Domain(Settings):
     blend: BlendSettings = BlendSettings()
     rerank: RerankSettings = RerankSettings()
     ratings: RatingSettings = RatingSettings()
+    serving: ServingSettings = ServingSettings()
     catalog_folder: Path = Field(default=Path(), exclude=True)
     prompts_folder: Path = Field(default=Path(), exclude=True)
 

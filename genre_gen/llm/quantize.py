@@ -95,6 +95,9 @@ def _bitsandbytes(linear: nn.Linear, scheme: str) -> nn.Module:
     """Return a linear layer rounded by bitsandbytes, which does it when weights come to a device."""
     import bitsandbytes as bnb
 
+    from genre_gen.llm.quiet import quiet_bitsandbytes
+
+    quiet_bitsandbytes()
     weight, device = linear.weight.data, linear.weight.device
     sizes = (linear.in_features, linear.out_features, linear.bias is not None)
     layer: Any
@@ -116,5 +119,5 @@ def _packed(module: nn.Module) -> list[torch.Tensor]:
         found += [weight.int_repr(), weight.q_per_channel_scales()]
     state = getattr(getattr(module, "weight", None), "quant_state", None)
     if state is not None:
-        found += [part for part in (state.absmax, state.code, getattr(state.state2, "absmax", None)) if part is not None]
-    return found
+        found += [state.absmax, state.code, getattr(state.state2, "absmax", None)]
+    return [one for one in found if one is not None]

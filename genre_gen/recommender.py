@@ -423,19 +423,20 @@ class Recommender:
     def _scores(
         self, histories: Sequence[History], mask: NDArray[np.bool_], n: int
     ) -> tuple[Blend, dict[str, NDArray[np.float32]], list[str]]:
-        """Score with every member of the blend; without the language model where its scores are not finite."""
+        """Score with every member that has a say; without the language model where its scores are not finite."""
         from genre_gen.llm.generator import CANDIDATES
 
-        scores = {name: self.members[name].score(histories) for name in self.members}
+        blend, scores, notes = self.blend, {}, []
         try:
-            if LLM_MEMBER in self.blend.members:
+            if LLM_MEMBER in blend.members:
                 scores[LLM_MEMBER] = self.generator.score(histories, mask, max(CANDIDATES, n))
-            return self.blend, scores, []
         except DecodingError as problem:
             log.warning("the language model failed: %s", problem)
             if not self.members:
                 raise
-            return self.blend_without_llm, scores, ["the language model failed; ranked by the collaborative models"]
+            blend, notes = self.blend_without_llm, ["the language model failed; ranked by the collaborative models"]
+        scores |= {name: self.members[name].score(histories) for name in blend.members if name != LLM_MEMBER}
+        return blend, scores, notes
 
     @cached_property
     def labels(self) -> Labels | None:

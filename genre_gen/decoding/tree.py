@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from genre_gen.decoding.kept import Kept, KeysValues
+from genre_gen.decoding.kept import Kept, KeysValues, tensors_of
 from genre_gen.decoding.last import LastLayer
 from genre_gen.decoding.search import BATCH_TOKENS, Ids, length_groups
 from genre_gen.errors import ConfigError, UsageError
@@ -78,7 +78,7 @@ class TreeModel:
             ConfigError: a decoder with layers that are not attention over all or the last tokens.
         """
         self.backbone, self.embed, self.head, self.first_code = backbone, embed, head, first_code
-        self.weights = weights or backbone.parameters
+        self.weights = weights or (lambda: tensors_of(backbone))
         # transformers renamed the argument in 5.x.
         arguments = inspect.signature(backbone.forward).parameters
         self.cache_argument = "cache" if "cache" in arguments else "past_key_values"
@@ -96,7 +96,7 @@ class TreeModel:
     @property
     def device(self) -> torch.device:
         """Return the device of the decoder."""
-        return next(self.backbone.parameters()).device
+        return next(tensors_of(self.backbone)).device
 
     @torch.inference_mode()
     def keep(self, prefix: Ids) -> None:

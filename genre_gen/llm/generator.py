@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from genre_gen.decoding.kept import tensors_of
 from genre_gen.decoding.search import StepModel, score_items, search, search_many
 from genre_gen.decoding.tree import TreeModel
 from genre_gen.decoding.trie import Trie
@@ -191,8 +192,7 @@ class ItemGenerator:
 
     def _weights(self) -> list[torch.Tensor]:
         """Return all that keys and values depend on."""
-        text = self.llm.base.get_input_embeddings()
-        return [*self.llm.tower.parameters(), *text.parameters(), self.llm.code_embedding]
+        return [*tensors_of(self.llm.tower, self.llm.base.get_input_embeddings()), self.llm.code_embedding]
 
     def _prompts(self, histories: Sequence[History]) -> list[NDArray[np.int32]]:
         """Encode histories and have their common instruction read once."""

@@ -11,7 +11,8 @@ For users with the shortest, the median and the longest history, and each settin
 * a bare forward pass over the whole prompt at the same depth;
 * the search alone from a ready prompt, the language model's part (prompt made and encoded, too), and the whole request
   (``Recommender.recommend_many``: filters, all members that have a say, blend, ten picks);
-* where the language model's part goes: the share of its operators, by torch's profiler.
+* where the language model's part goes: the shares of its operators, by torch's profiler (on a busy machine the long
+  ones look longer than they are).
 
 Nothing of a user's own is kept between requests; the instruction is, as in serving. Each figure is the quickest of the
 rounds, by the clock and by the processor.
@@ -199,21 +200,17 @@ def quickest(work: Mapping[tuple[str, str], Callable[[], Any]], rounds: int) -> 
 
 
 def shares(run: Callable[[], Any], times: int = 3) -> dict[str, float]:
-    """Return which share of its time a request spends in which operators; the rest is other operators and Python."""
+    """Return which operators have which share of the time that a request spends in operators."""
     from torch.profiler import ProfilerActivity, profile
 
     run()
-    begin = time.process_time()
-    for _ in range(times):
-        run()
-    seconds = time.process_time() - begin
     with profile(activities=[ProfilerActivity.CPU]) as found:
         for _ in range(times):
             run()
     own = {one.key: one.self_cpu_time_total for one in found.key_averages()}
     parts = {name: sum(own.get(key, 0.0) for key in keys) for name, keys in OPERATORS.items()}
     parts["other operators"] = sum(own.values()) - sum(parts.values())
-    return {name: microseconds / (1e6 * seconds) for name, microseconds in parts.items()}
+    return {name: microseconds / sum(own.values()) for name, microseconds in parts.items()}
 
 
 def table(content: Row) -> str:

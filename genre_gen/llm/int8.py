@@ -16,7 +16,7 @@ from torch import nn
 from genre_gen.errors import ConfigError
 
 
-def to_int8(backbone: nn.Module) -> Any:
+def to_int8(backbone: Any) -> Any:
     """Return a copy of a decoder on the CPU whose linear layers compute in eight bits; norms stay in single precision.
 
     LoRA adapters must be merged before; :mod:`genre_gen.llm.quantize` does both for a whole recommender.

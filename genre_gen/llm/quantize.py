@@ -111,7 +111,7 @@ def _bitsandbytes(linear: nn.Linear, scheme: str) -> nn.Module:
     return layer.to(device)
 
 
-def _packed(module: nn.Module) -> list[torch.Tensor]:
+def _packed(module: Any) -> list[torch.Tensor]:
     """Return the weights of a module that are no parameters: torch's packed ones, bitsandbytes' scales."""
     found: list[Any] = []
     if hasattr(module, "_packed_params") and hasattr(module, "weight"):  # int8 weights, a scale for each output

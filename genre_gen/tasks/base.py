@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -67,8 +68,8 @@ class TaskData:
         """Return a history as templates see it; entries are made once, since a request has hundreds of them."""
         rows = history.rows.tolist()
         ratings: list[float | None] = [None] * len(rows)
-        if history.ratings is not None:
-            ratings = np.where(np.isnan(history.ratings), None, history.ratings).tolist()  # NaN would be no key
+        if history.ratings is not None:  # NaN would be no key
+            ratings = [None if math.isnan(one) else one for one in history.ratings.tolist()]
         known, found = self._entries, []
         for key in zip(rows, ratings, strict=True):
             one = known.get(key)

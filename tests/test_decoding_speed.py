@@ -105,7 +105,7 @@ def test_the_whole_run_on_a_tiny_model(tiny_model, tmp_path, monkeypatch, capsys
     monkeypatch.setattr(decoding_speed, "PICKS", 4)
     file = tmp_path / "new" / "speed.json"
     arguments = ["decoding_speed.py", "--quick", "--model", str(tiny_model), "--items", "300", "--beams", "4"]
-    arguments += ["--users", "3", "--threads", "1", "--json", str(file)]
+    arguments += ["--users", "3", "--threads", "1", "--seconds", "300", "--json", str(file)]
     monkeypatch.setattr(sys, "argv", arguments)
     with pytest.raises(SystemExit) as end:
         decoding_speed.main()

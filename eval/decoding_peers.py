@@ -245,6 +245,12 @@ class Generator(ABC):
         """Return prompts of random histories; see :func:`history_prompts`."""
         return history_prompts(instruction_ids(self.tokenizer), self.text, self.codes, users, tokens)
 
+    def prompts_of(self, users: int, items: int) -> list[list[int]]:
+        """Return prompts of random histories of at most so many items."""
+        instruction = instruction_ids(self.tokenizer)
+        tokens = len(instruction) + items * self.codes.shape[1]
+        return history_prompts(instruction, self.text, self.codes, users, tokens)
+
     def read(self, ids: list[int]) -> float:
         """Return the seconds of one bare forward pass over a prompt."""
         import torch
@@ -347,6 +353,19 @@ class _Clocked:
             return answer
 
         return timed
+
+
+class OursDefault(OursServing):
+    """What a trained recommender serves by default: one token an item, the first layers; in eight bits or not."""
+
+    def __init__(self, file: Path, folder: Path, layers: int | None, int8: bool) -> None:
+        """Load, and quantize the layers where asked."""
+        super().__init__(file, folder, layers)
+        if int8:
+            from genre_gen.llm.int8 import to_int8
+
+            self.model.model = to_int8(self.model.model)
+            self.build()
 
 
 class OursInt8(OursPrefixKept):
@@ -536,6 +555,7 @@ GENERATORS: dict[str, type[Generator]] = {
     "Outlines choice, llguidance": OutlinesLLGuidance,
     "Outlines choice, xgrammar": OutlinesXGrammar,
 }
+USUAL = "generate, prefix_allowed_tokens_fn over dicts"
 SAME_SCORES = (
     ("ours, whole vocabulary", "generate, prefix_allowed_tokens_fn over dicts"),
     ("ours, whole vocabulary", "generate, per-row dict processor"),

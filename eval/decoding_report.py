@@ -32,6 +32,7 @@ def markdown(content: Row) -> str:
         ("search", "Requests against catalogs of every size", search_table),
         ("peers", "Ways to generate", peer_table),
         ("users", "Users at once", user_table),
+        ("default", "The default of ours, and the usual way", default_table),
     ):
         if part in content:
             text += ["", f"## {title}", "", *table(content[part])]
@@ -88,11 +89,19 @@ def peer_table(rows: list[Row]) -> list[str]:
 
 def user_table(rows: list[Row]) -> list[str]:
     """Return users per second."""
-    lines = grid("tokens per code", "users", "way", "users per second", "same scores")
+    lines = grid("tokens per code", "items of a history", "users", "way", "users per second", "same scores")
     for row in rows:
         way = "together" if row["together"] else "one at a time"
         cells = shown(row["users_per_second"]), "yes" if row["same"] else "NO"
-        lines.append(line(row["code_tokens"], row["users"], way, *cells))
+        lines.append(line(row["code_tokens"], row.get("history", ""), row["users"], way, *cells))
+    return lines
+
+
+def default_table(rows: list[Row]) -> list[str]:
+    """Return milliseconds per request, and how many times faster than the usual way."""
+    lines = grid("way", "ms per request", "times the usual way's speed")
+    for row in rows:
+        lines.append(line(row["name"], shown(row["ms"]), f"{row['times']:.0f}" if "times" in row else ""))
     return lines
 
 

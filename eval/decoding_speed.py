@@ -1,7 +1,7 @@
 """What does it cost to keep a language model to a catalog? Ours and the field's ways, on one model, in one run.
 
-    python eval/decoding_speed.py [--parts trie search peers users] [--items 1700 10000 ...] [--quick]
-        [--model smollm2-135m] [--threads 2] [--rounds 5] [--seconds 90] [--megabytes 4000]
+    python eval/decoding_speed.py [--parts trie search peers users default] [--items 1700 10000 ...] [--quick]
+        [--model smollm2-135m] [--threads 2] [--rounds 5] [--seconds 90] [--megabytes 4000] [--minutes 25] [--resume]
         [--json eval/results/decoding_speed.json]
 
 * trie: build time, bytes per item, and microseconds per step of ways to store the codes, without a model;
@@ -9,12 +9,16 @@
   served from and at full depth, beside a bare forward pass over the prompt;
 * peers: milliseconds per request of ways to generate, the same prompts and codes; that ours gives the same items at the
   same scores (within 1e-4) is checked, and fails the run where it does not hold;
-* users: users per second, one at a time and together.
+* users: users per second, one at a time and together, with long histories and with short ones;
+* default: milliseconds per request of what GENRE serves by default (one token an item, the first layers, in full
+  precision and in eight bits) beside what the field usually does (several tokens an item, full depth, ``generate`` with
+  ``prefix_allowed_tokens_fn`` and 20 beams), for histories of the same number of films.
 
 Catalogs: 1,682 is MovieLens-100K with semantic codes of four tokens; all others are random codes of four tokens.
 Everything that is compared is measured by turns, round after round; told are medians, with the least and the greatest.
 Each contender has a process of its own with a limit of time per call and of memory: who passes one is told so, and is
-not asked about larger catalogs. Parts that were not asked for stay in the file as they are.
+not asked about larger catalogs. Parts that were not asked for stay in the file as they are, with ``--resume`` those
+that it has too. A part that has used its share of ``--minutes`` goes on with one round of each question.
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from decoding_peers import GENERATORS, SAME_SCORES, STORES, Codes, OursServing
+from decoding_peers import GENERATORS, SAME_SCORES, STORES, USUAL, Codes, OursDefault, OursServing
 from decoding_report import Row, markdown, write
 from limited import GaveUpError, Limited
 
@@ -50,6 +54,8 @@ MANY_BEAMS = 200  # asked of peers once, and for the real catalog alone
 USERS = (1, 4, 16, 64)
 PEER_ROUNDS = 3  # at most: ``generate`` takes seconds
 PICKS = 20  # of each of many users
+FILMS, FEW = 27, 7  # items of long and of short histories
+SHARES = {"trie": 0.15, "search": 0.2, "peers": 0.5, "users": 0.1, "default": 0.05}  # of the time, by part
 TOLERANCE = 1e-4
 
 
@@ -60,7 +66,10 @@ def main() -> None:
     content |= {"machine": machine(options.threads), "model": options.model, "prompt_tokens": options.tokens}
     bench = Bench(options)
     for part in options.parts:
+        if options.resume and part in content:
+            continue
         begin = time.perf_counter()
+        bench.until = begin + 60 * options.minutes * SHARES[part]
         content[part] = PARTS[part](bench)
         content.setdefault("seconds", {})[part] = round(time.perf_counter() - begin)
         write(content, options.json)
@@ -72,7 +81,7 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     """Return the options; ``--quick`` lowers what was not given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parts = ("trie", "search", "peers", "users")
+    parts = tuple(SHARES)
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
     parser.add_argument("--items", nargs="+", type=int, help=f"sizes of catalogs, {REAL} being the real one {ITEMS}")
     parser.add_argument("--beams", nargs="+", type=int, help=f"of trie and search {BEAMS}")
@@ -83,6 +92,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="times that everything is asked, by turns [5; 2 with --quick]")
     parser.add_argument("--seconds", type=float, help="limit of each call [90; 30 with --quick]")
     parser.add_argument("--megabytes", type=float, default=4000, help="limit of each process's memory")
+    parser.add_argument("--minutes", type=float, default=25, help="for all parts together")
+    parser.add_argument("--resume", action="store_true", help="leave out parts that the file has")
     parser.add_argument("--quick", action="store_true", help="small catalogs and few rounds")
     parser.add_argument("--json", type=Path, default=Path("eval/results/decoding_speed.json"))
     options = parser.parse_args()
@@ -116,7 +127,10 @@ class Bench:
         folder: of the model.
         exit_layer: the depth that the movies domain serves items from.
         files: catalog size -> its codes.
+        until: on ``time.perf_counter``, when the part's time is used up.
     """
+
+    until = float("inf")
 
     def __init__(self, options: argparse.Namespace) -> None:
         """Find the model and write the codes of every catalog to files."""
@@ -172,7 +186,9 @@ class Bench:
         Unless all are ``warm``, one round goes before that does not count.
         """
         answers: dict[Any, list[Any]] = {name: [] for name in questions}
-        for turn in range(0 if warm else -1, rounds):
+        for turn in range(0 if warm or time.perf_counter() > self.until else -1, rounds):
+            if turn > 0 and time.perf_counter() > self.until:
+                break
             for name in list(answers):
                 try:
                     answer = questions[name].ask(max(turn, 0))
@@ -264,26 +280,70 @@ def measure_users(bench: Bench) -> list[Row]:
     """Time many users, one at a time and together, for codes of four tokens and of one."""
     flat = bench.write("flat", np.arange(REAL, dtype=np.int32)[:, None])
     catalogs = {LENGTH: bench.files[bench.options.items[0]], 1: flat}
-    return [row for tokens, file in catalogs.items() for row in _users_of(bench, tokens, file)]
+    return [
+        row
+        for tokens, file in catalogs.items()
+        for items in (FILMS, FEW)
+        for row in _users_of(bench, tokens, file, items)
+    ]
 
 
-def _users_of(bench: Bench, tokens: int, file: Path) -> Iterator[Row]:
+def _users_of(bench: Bench, tokens: int, file: Path, items: int) -> Iterator[Row]:
     with ExitStack() as stack:
         ours = bench.start(stack, OursServing, file, bench.folder, bench.exit_layer)
         for users in bench.options.users:
-            prompts = ours.call("prompts", users, bench.options.tokens)
+            prompts = ours.call("prompts_of", users, items)
             questions = {way: Question(ours, "ask_many", [(prompts, PICKS, way)]) for way in (False, True)}
             found = bench.by_turns(questions, bench.options.rounds)
             (alone, _), (together, _) = found[False][0], found[True][0]
             same = bool(np.allclose(alone, together, atol=TOLERANCE))
             for way, answers in found.items():
                 rate = spread([users / seconds for _, seconds in answers])
-                row = {"code_tokens": tokens, "users": users, "together": way, "users_per_second": rate}
+                row = {
+                    "code_tokens": tokens,
+                    "history": items,
+                    "users": users,
+                    "together": way,
+                    "users_per_second": rate,
+                }
                 yield row | {"same": same}
-            say(f"users: codes of {tokens} tokens, {users} users")
+            say(f"users: codes of {tokens} tokens, histories of {items}, {users} users")
 
 
-PARTS = {"trie": measure_trie, "search": measure_search, "peers": measure_peers, "users": measure_users}
+def measure_default(bench: Bench) -> list[Row]:
+    """Time the default configuration of ours and the usual one of the field, by turns."""
+    flat = bench.write("flat", np.arange(REAL, dtype=np.int32)[:, None])
+    makes: dict[str, tuple[Any, ...]] = {
+        "ours by default": (OursDefault, flat, bench.folder, bench.exit_layer, False),
+        "ours by default, int8": (OursDefault, flat, bench.folder, bench.exit_layer, True),
+        USUAL: (GENERATORS[USUAL], bench.files[bench.options.items[0]], bench.folder, None),
+    }
+    with ExitStack() as stack:
+        rounds = bench.options.rounds
+        questions = {}
+        for name, (make, *arguments) in makes.items():
+            process = bench.start(stack, make, *arguments)
+            prompts = process.call("prompts_of", rounds, FILMS)
+            questions[name] = Question(process, "ask", [(ids, PICKS) for ids in prompts])
+        found = bench.by_turns(questions, rounds)
+    usual = [seconds for _, _, seconds in found.get(USUAL, [])]
+    rows = []
+    for name, answers in found.items():
+        times = [seconds for _, _, seconds in answers]
+        row: Row = {"name": name, "ms": spread([1e3 * one for one in times])}
+        rows.append(
+            row | {"times": statistics.median(a / b for a, b in zip(usual, times, strict=False))} if usual else row
+        )
+    return rows
+
+
+PARTS = {
+    "trie": measure_trie,
+    "search": measure_search,
+    "peers": measure_peers,
+    "users": measure_users,
+    "default": measure_default,
+}
 
 
 def make_codes(size: int, domain: Domain) -> Codes:

@@ -37,6 +37,10 @@ FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 DomainName = Annotated[str, typer.Argument(metavar="DOMAIN", help="A domain's name, or the folder of its domain.toml.")]
 Model = Annotated[str | None, typer.Option("--model", "-m", help="Folder of a trained recommender [runs/DOMAIN].")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Served = Annotated[
+    str | None,
+    typer.Option("--quantization", help="Answer in these bits: none, bf16, int8 or nf4 [the trained domain's]."),
+]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of domain.toml; repeatable.")
 ]
@@ -160,6 +164,7 @@ def recommend(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="File for --users: .parquet or .jsonl.")] = None,
     model: Model = None,
+    quantization: Served = None,
     as_json: AsJson = False,
 ) -> None:
     """Recommend to a user of the data, to whoever has this history, or to all users into a file."""
@@ -168,7 +173,7 @@ def recommend(
 
     if n < 1:
         check_n(n, 1)
-    recommender = _load(model, domain)
+    recommender = _load(model, domain, quantization)
     _set_reranking(recommender, rerank, rerank_weight)
     if users is not None:
         from genre_gen.filters import Filters
@@ -201,6 +206,7 @@ def explain(
         bool, typer.Option("--what-if", help="Say without which items of the history it would lose its rank.")
     ] = False,
     model: Model = None,
+    quantization: Served = None,
     as_json: AsJson = False,
 ) -> None:
     """Say why an item would be recommended, and the facts behind it."""
@@ -208,7 +214,7 @@ def explain(
 
     if not item:
         raise UsageError("--item is missing: which item shall be explained?")
-    recommender = _load(model, domain)
+    recommender = _load(model, domain, quantization)
     pairs = None if not history else [_entry(recommender, text) for text in history]
     explanation = recommender.explain(item, user, pairs)
     attribution = recommender.attribute(item, user, pairs) if why else None
@@ -242,12 +248,13 @@ def evaluate(
         Path | None, typer.Option(help="Folder for evaluation.json and evaluation.png [the model's].")
     ] = None,
     model: Model = None,
+    quantization: Served = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate against classic recommenders on the same cases; print the table, write JSON and a plot."""
     from genre_gen.evaluating import evaluate_picks, evaluate_recommender, report_text, write_report
 
-    recommender = _load(model, domain)
+    recommender = _load(model, domain, quantization)
     parts = recommender.histories.split(split)
     if picks is not None:
         report = evaluate_picks(recommender, parts, part, picks)
@@ -384,14 +391,14 @@ def _folder(model: str | None, domain: str) -> Path:
     return Path(model) if model is not None else Path("runs") / Path(domain).name
 
 
-def _load(model: str | None, domain: str) -> Recommender:
+def _load(model: str | None, domain: str, quantization: str | None = None) -> Recommender:
     from genre_gen.domain import Domain
     from genre_gen.recommender import Recommender
 
     folder = _folder(None, domain)
     if model is None and not folder.exists():
         Domain.load(domain)  # a domain that does not exist is the likelier mistake
-    return Recommender.from_pretrained(model or folder)
+    return Recommender.from_pretrained(model or folder, quantization)
 
 
 def _weights(recommender: Recommender) -> str:

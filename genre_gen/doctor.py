@@ -256,6 +256,7 @@ def _our_rows(found: Diagnosis) -> list[tuple[str, str]]:
     settings = f"device {advice.device}, {advice.dtype}, quantization {advice.quantization}, adapter {advice.adapter}"
     assumed = "" if found.parameters else f", if the model has {USUAL_SIZE / MILLION:.0f} million weights"
     rows.append(("advice", f"{settings}: {advice.reason}{assumed}"))
+    rows.append(("in serving", f"quantization {advice.serving}: {advice.serving_reason}"))
     if found.hub is not None:
         rows.append(("model hub", "answers" if found.hub else "does not answer"))
     return rows

@@ -183,6 +183,12 @@ class ExplainSettings(Settings):
     attribution: Annotated[int, Field(ge=0)] = 10
 
 
+class ServingSettings(Settings):
+    """In how many bits a trained model answers, see :mod:`genre_gen.llm.quantize`; training is not concerned."""
+
+    quantization: Literal["none", "bf16", "int8", "nf4"] = "none"
+
+
 class RatingSettings(Settings):
     """Which models predict ratings, together with the language model."""
 
@@ -253,6 +259,7 @@ class Domain(Settings):
     ratings: RatingSettings = RatingSettings()
     query: QuerySettings = QuerySettings()
     explain: ExplainSettings = ExplainSettings()
+    serving: ServingSettings = ServingSettings()
     catalog_folder: Path = Field(default=Path(), exclude=True)
     prompts_folder: Path = Field(default=Path(), exclude=True)
 

@@ -78,6 +78,7 @@ def evaluate_recommender(recommender: Recommender, split: Split, part: Part, *, 
             "phrasing": recommender.generator.book.phrasing,
             "templates": recommender.generator.book.fingerprint(NextItem.name),
         },
+        "quantization": recommender.domain.serving.quantization,
         "ratings": rating_errors(recommender, split, part),
         "rating_blend": None if recommender.raters.blend is None else recommender.raters.blend.settings(),
     }

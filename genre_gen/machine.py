@@ -57,13 +57,25 @@ class Machine:
 
 @dataclass(frozen=True)
 class Advice:
-    """The settings that suit a machine and a model, and why."""
+    """The settings that suit a machine and a model, and why.
+
+    Attributes:
+        device: where the model computes.
+        dtype: in which precision it is trained.
+        quantization: ``model.quantization``, of the pre-trained base in training.
+        adapter: ``model.adapter``.
+        reason: why these.
+        serving: ``serving.quantization``, of the trained model.
+        serving_reason: why this.
+    """
 
     device: Literal["cpu", "cuda"]
     dtype: Literal["float32", "bfloat16"]
     quantization: Literal["none", "int8", "nf4"]
     adapter: Literal["full", "lora"]
     reason: str
+    serving: Literal["none", "bf16", "int8"]
+    serving_reason: str
 
 
 def examine_machine() -> Machine:
@@ -91,8 +103,9 @@ def examine_machine() -> Machine:
 def advise(machine: Machine, parameters: int) -> Advice:
     """Choose the most exact settings for a model of ``parameters`` weights that fit the machine's memory.
 
-    On a CPU quantization saves memory, not time, and bfloat16 is slower than float32 unless the processor has units
-    for it, so neither is advised without need. An Apple GPU is not used.
+    Training in few bits saves memory, not time, and bfloat16 is slower than float32 on a CPU unless it has units for
+    it, so neither is advised without need. Serving is another matter, see ``eval/quantization.py``. An Apple GPU is
+    not used.
     """
     device: Literal["cpu", "cuda"] = "cuda" if machine.gpus else "cpu"
     room = max(gpu.memory for gpu in machine.gpus) if machine.gpus else machine.free_memory
@@ -109,7 +122,21 @@ def advise(machine: Machine, parameters: int) -> Advice:
     (adapter, quantization, _), need = choices[chosen], needs[chosen]
     fits = "fits into" if need <= room else "is more than"
     reason = f"needs about {need / GIGABYTE:.1f} GB, which {fits} {room / GIGABYTE:.1f} GB of {place}"
-    return Advice(device, "bfloat16" if short else "float32", quantization, adapter, reason)
+    serving = _serving(machine, quantization)
+    return Advice(device, "bfloat16" if short else "float32", quantization, adapter, reason, *serving)
+
+
+def _serving(machine: Machine, quantization: str) -> tuple[Literal["none", "bf16", "int8"], str]:
+    """Return the quantization to answer in, and why."""
+    if quantization != "none":
+        return "none", f"trained over a base in {quantization}, it answers so"
+    if machine.gpus:
+        if machine.gpu_bfloat16:
+            return "bf16", "half the memory, and the GPU computes in it"
+        return "none", "the GPU does not compute in bfloat16"
+    if any(flag.startswith(("avx2", "avx512")) for flag in machine.cpu_flags):
+        return "int8", "less than half the memory, and this processor is fastest in it"
+    return "none", "this processor is not known to be faster in fewer bits; nf4 needs the least memory"
 
 
 def _cores(root: Path = CONTAINER) -> int:

@@ -133,7 +133,8 @@ class Recommender:
         Args:
             domain: a domain, its name or its folder.
             llm: a model's name, folder or id on the hub, instead of the domain's.
-            quantization: ``none``, ``int8`` or ``nf4``, instead of the domain's; the latter two tune LoRA adapters.
+            quantization: in training: ``none``, ``int8`` or ``nf4``, instead of the domain's; the latter two tune LoRA
+                adapters. ``from_pretrained`` has another, for answering.
             settings: further changes, such as ``{"training.max_minutes": 10}``.
 
         Raises:
@@ -152,16 +153,22 @@ class Recommender:
         return cls(loaded, PromptBook.load(loaded))
 
     @classmethod
-    def from_pretrained(cls, name: str | Path) -> Recommender:
+    def from_pretrained(cls, name: str | Path, quantization: str | None = None) -> Recommender:
         """Load a trained recommender from a folder, or from the hub by id.
 
+        Args:
+            name: the folder or id.
+            quantization: in how many bits it answers: ``none``, ``bf16``, ``int8`` or ``nf4``, instead of the saved
+                domain's ``serving.quantization``; for models trained in full precision.
+
         Raises:
+            ConfigError: no such quantization, or a model that was trained quantized.
             CheckpointError: a folder that is incomplete or damaged.
             SourceError: neither a folder nor an id that the hub answers for.
         """
         from genre_gen.saving import load
 
-        return load(name)
+        return load(name, quantization)
 
     def save_pretrained(self, folder: str | Path, metrics: Mapping[str, Any] | None = None) -> None:
         """Save everything but the pre-trained model itself: safetensors, JSON and templates, a manifest last."""
@@ -466,19 +473,20 @@ class Recommender:
     def _scores(
         self, histories: Sequence[History], mask: NDArray[np.bool_], n: int
     ) -> tuple[Blend, dict[str, NDArray[np.float32]], list[str]]:
-        """Score with every member of the blend; without the language model where its scores are not finite."""
+        """Score with every member that has a say; without the language model where its scores are not finite."""
         from genre_gen.llm.generator import CANDIDATES
 
-        scores = {name: self.members[name].score(histories) for name in self.members}
+        blend, scores, notes = self.blend, {}, []
         try:
-            if LLM_MEMBER in self.blend.members:
+            if LLM_MEMBER in blend.members:
                 scores[LLM_MEMBER] = self.generator.score(histories, mask, max(CANDIDATES, n))
-            return self.blend, scores, []
         except DecodingError as problem:
             log.warning("the language model failed: %s", problem)
             if not self.members:
                 raise
-            return self.blend_without_llm, scores, ["the language model failed; ranked by the collaborative models"]
+            blend, notes = self.blend_without_llm, ["the language model failed; ranked by the collaborative models"]
+        scores |= {name: self.members[name].score(histories) for name in blend.members if name != LLM_MEMBER}
+        return blend, scores, notes
 
     @cached_property
     def labels(self) -> Labels | None:

@@ -15,7 +15,7 @@ from genre_gen.choices import Choices
 from genre_gen.codes.base import Codes
 from genre_gen.collaborative import MEMBERS, RATERS, CollaborativeModel
 from genre_gen.domain import Domain
-from genre_gen.errors import CheckpointError, SourceError
+from genre_gen.errors import CheckpointError, SourceError, UsageError
 from genre_gen.interactions import Interactions
 from genre_gen.llm.checkpoint import read_json, recover_folder, verify_folder, write_folder, write_json
 from genre_gen.prompts import PromptBook
@@ -34,6 +34,11 @@ WEIGHTS, CODES, SETTINGS, PROMPTS, MEMBERS_FOLDER = (
 
 def save(recommender: Recommender, folder: Path, metrics: Mapping[str, Any] | None = None) -> None:
     """Write a recommender; see :meth:`Recommender.save_pretrained`."""
+    if (served := recommender.generator.llm.served) != "none":
+        raise UsageError(
+            f"this recommender was loaded in {served}, and its full weights are gone; load it with "
+            'quantization = "none" to save it, or set serving.quantization before it is trained'
+        )
 
     def fill(target: Path) -> None:
         recommender.catalog.save(target / CATALOG)
@@ -47,9 +52,10 @@ def save(recommender: Recommender, folder: Path, metrics: Mapping[str, Any] | No
     write_folder(folder, fill, {"kind": KIND})
 
 
-def load(name: str | Path) -> Recommender:
+def load(name: str | Path, quantization: str | None = None) -> Recommender:
     """Read a recommender; see :meth:`Recommender.from_pretrained`."""
     from genre_gen.building import build_generator
+    from genre_gen.llm.quantize import quantize
 
     folder = _folder(name)
     if verify_folder(folder).get("kind") != KIND:
@@ -59,6 +65,8 @@ def load(name: str | Path) -> Recommender:
         raise CheckpointError(f"{folder}: saved by an earlier version ({settings.get('version')}); train it again")
     domain = Domain.from_settings(settings["domain"], where=str(folder / SETTINGS))
     domain = domain.model_copy(update={"catalog_folder": folder, "prompts_folder": folder / PROMPTS})
+    if quantization is not None:
+        domain = domain.changed({"serving.quantization": quantization})
     recommender = Recommender(domain, PromptBook(folder / PROMPTS))
     recommender.catalog = Catalog.from_file(folder / CATALOG, domain.name)
     recommender.histories = Interactions.from_arrays(load_file(folder / HISTORIES))
@@ -69,6 +77,7 @@ def load(name: str | Path) -> Recommender:
         domain, recommender.book, recommender.catalog, recommender.trained_on, codes
     )
     _load_llm(recommender, settings, folder)
+    quantize(recommender.generator.llm, domain.serving.quantization)
     recommender.take(Choices.from_dict(settings["choices"]))
     recommender.seconds = settings["seconds"]
     recommender.training_log = settings["training_log"]

@@ -157,6 +157,20 @@ def test_re_ranking(recommend, saved):
     refused(recommend("--user", "17", "--rerank", "mmr", "--rerank-weight", "nan"), 1, "rerank.weight")
 
 
+def test_answering_in_fewer_bits(recommend, genre, saved, tmp_path):
+    exact, served = (
+        json.loads(recommend("--user", "17", "--quantization", name, "--json")[1]) for name in ("none", "int8")
+    )
+    assert [pick["id"] for pick in exact["picks"]] == [pick["id"] for pick in served["picks"]]
+    assert exact == json.loads(recommend("--user", "17", "--json")[1])
+    refused(recommend("--user", "17", "--quantization", "int3"), 1, "serving.quantization", "'int8'", "'int3'")
+    code, out, _ = genre("explain", "movies", "--model", saved, "--item", "9", "--user", "17", "--quantization", "nf4")
+    assert code == 0
+    assert out
+    arguments = ("evaluate", "movies", "--model", saved, "--out", tmp_path / "e", "--quantization", "int8", "--json")
+    assert json.loads(genre(*arguments)[1])["notes"]["quantization"] == "int8"
+
+
 def test_re_ranked_files_are_not_mixed_with_others(recommend, saved, tmp_path):
     files = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
     assert recommend("--users", "all", "-n", "5", "--out", files[0])[0] == 0

@@ -97,6 +97,7 @@ def test_the_whole_run_on_a_tiny_model(tiny_model, tmp_path, monkeypatch, capsys
 
     some = ["ours, whole vocabulary", "generate, per-row dict processor", "Outlines choice, xgrammar"]
     chosen = {name: decoding_speed.GENERATORS[name] for name in some}
+    monkeypatch.setattr(decoding_speed, "USUAL", some[1])
     monkeypatch.setattr(decoding_speed, "GENERATORS", chosen)
     stores = {name: decoding_speed.STORES[name] for name in ("ours, in the search", "nested dicts (GENRE)")}
     monkeypatch.setattr(decoding_speed, "STORES", stores)
@@ -104,7 +105,7 @@ def test_the_whole_run_on_a_tiny_model(tiny_model, tmp_path, monkeypatch, capsys
     monkeypatch.setattr(decoding_speed, "PICKS", 4)
     file = tmp_path / "new" / "speed.json"
     arguments = ["decoding_speed.py", "--quick", "--model", str(tiny_model), "--items", "300", "--beams", "4"]
-    arguments += ["--users", "3", "--threads", "1", "--json", str(file)]
+    arguments += ["--users", "3", "--threads", "1", "--seconds", "300", "--json", str(file)]
     monkeypatch.setattr(sys, "argv", arguments)
     with pytest.raises(SystemExit) as end:
         decoding_speed.main()
@@ -117,8 +118,17 @@ def test_the_whole_run_on_a_tiny_model(tiny_model, tmp_path, monkeypatch, capsys
     assert {row["name"] for row in content["peers"] if "ms" in row} == set(some[:2])
     assert any("failure" in row for row in content["peers"] if row["name"] == some[2])
     assert all(row["same"] for row in content["users"])
-    assert {(row["code_tokens"], row["users"]) for row in content["users"]} == {(4, 3), (1, 3)}
+    kinds = {(row["code_tokens"], row["history"], row["users"]) for row in content["users"]}
+    assert kinds == {(4, 27, 3), (4, 7, 3), (1, 27, 3), (1, 7, 3)}
+    assert [row["name"] for row in content["default"]] == ["ours by default", "ours by default, int8", some[1]]
+    assert content["default"][-1]["times"] == 1
     printed = capsys.readouterr().out
     assert file.with_suffix(".md").read_text() == printed.removesuffix("\n")
     assert "Same items and scores in 1 of 1 comparisons" in printed
     assert file.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    monkeypatch.setattr(decoding_speed, "PARTS", {})  # nothing is measured anew
+    monkeypatch.setattr(sys, "argv", [*arguments, "--resume"])
+    with pytest.raises(SystemExit):
+        decoding_speed.main()
+    again = json.loads(file.read_text())
+    assert again == content

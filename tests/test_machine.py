@@ -63,3 +63,19 @@ class TestAdvice:
 
     def test_an_apple_gpu_is_not_used(self):
         assert advise(dataclasses.replace(MACHINE, mps=True), BILLION).device == "cpu"
+
+    @pytest.mark.parametrize(
+        ("change", "parameters", "serving", "reason"),
+        [
+            ({"cpu_flags": ("avx", "avx2")}, 135_000_000, "int8", "fastest in it"),
+            ({"cpu_flags": ("avx512",)}, 135_000_000, "int8", "fastest in it"),  # as torch says where there is no Linux
+            ({"cpu_flags": ("asimd",)}, 135_000_000, "none", "not known to be faster"),
+            ({"cpu_flags": ("avx2",)}, 7 * BILLION, "none", "trained over a base in int8, it answers so"),
+            ({"gpus": (Gpu("A", 80 * BILLION),), "gpu_bfloat16": True}, BILLION, "bf16", "half the memory"),
+            ({"gpus": (Gpu("T", 80 * BILLION),)}, BILLION, "none", "does not compute in bfloat16"),
+        ],
+    )
+    def test_serving_has_advice_of_its_own(self, change, parameters, serving, reason):
+        advice = advise(dataclasses.replace(MACHINE, **change), parameters)
+        assert advice.serving == serving
+        assert reason in advice.serving_reason

@@ -39,6 +39,7 @@ def family(name: str):
             **SHARED, num_hidden_layers=2, use_sliding_window=True, sliding_window=WINDOW, layer_types=ALTERNATING
         ),
         "mistral-sliding": lambda: hf.MistralConfig(**SHARED, num_hidden_layers=2, sliding_window=WINDOW),
+        "qwen3": lambda: hf.Qwen3Config(**SHARED, num_hidden_layers=2, head_dim=8),
         "gemma": lambda: hf.GemmaConfig(**SHARED, num_hidden_layers=2, head_dim=8),
         "gemma2": lambda: hf.Gemma2Config(
             **SHARED, num_hidden_layers=2, head_dim=8, sliding_window=WINDOW, attn_implementation="eager"
@@ -98,7 +99,9 @@ def check(model, prompts, sizes, tree=None, seed=0):
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-@pytest.mark.parametrize("name", ["llama", "qwen2", "qwen2-sliding", "mistral-sliding", "gemma", "gemma2", "gemma3"])
+@pytest.mark.parametrize(
+    "name", ["llama", "qwen2", "qwen2-sliding", "qwen3", "mistral-sliding", "gemma", "gemma2", "gemma3"]
+)
 def test_every_node_is_as_if_it_were_alone(name, attention):
     if name == "gemma2" and attention == "sdpa":
         pytest.skip("its capped logits need eager attention")
@@ -115,6 +118,7 @@ def test_every_node_is_as_if_it_were_alone(name, attention):
     check(model, [[*prompt, 5, 6]], sizes=[4, 4], tree=kept.of("ann"))
     check(model, [[*prompt, 5, 7, 8]], sizes=[4, 4], tree=kept.of("ann"))
     together = kept.prefill_many(many)
+    assert kept._last_layer._tried  # all of these are read with the last layer cut
     assert together.shape == (4, CODES)
     for ids, logits in zip(many, together, strict=True):
         torch.testing.assert_close(logits, alone(model, ids), atol=1e-4, rtol=1e-4)
@@ -147,6 +151,7 @@ def test_requests_do_not_change_what_is_kept():
 def test_what_is_kept_is_used_until_forgotten():
     model = tiny_llama(vocabulary=TEXT + CODES)
     tree = wrap(model)
+    tree.prefill([[1]])  # the decoder is tried out once
     read = []
     model.model.register_forward_hook(
         lambda module, args, given, output: read.append(given["inputs_embeds"].shape[1]), with_kwargs=True

@@ -9,13 +9,13 @@ other ids, and another catalog other weights (the code embeddings). When a weigh
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from threading import Lock
 from typing import NamedTuple, TypeAlias
 from weakref import ReferenceType, ref
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 KeysValues: TypeAlias = Sequence[tuple[Tensor, Tensor]]
 """Per layer, ``[1, heads, tokens, head size]`` each."""
@@ -64,6 +64,15 @@ class _Weight(NamedTuple):
 
     def is_still(self, tensor: Tensor) -> bool:
         return self.tensor() is tensor and (self.address, self.version) == (tensor.data_ptr(), _version(tensor))
+
+
+def tensors_of(*modules: nn.Module) -> Iterator[Tensor]:
+    """Yield the parameters of modules, as ``parameters()`` does but in a tenth of its time (it spells their names)."""
+    left = list(modules)
+    while left:
+        module = left.pop()
+        yield from (one for one in module._parameters.values() if one is not None)
+        left += [part for part in module._modules.values() if part is not None]
 
 
 def _version(tensor: Tensor) -> int:

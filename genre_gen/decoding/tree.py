@@ -11,17 +11,20 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from genre_gen.decoding.kept import Kept, KeysValues, common
+from genre_gen.decoding.kept import Kept, KeysValues, common, tensors_of
+from genre_gen.decoding.last import LastLayer
 from genre_gen.decoding.search import BATCH_TOKENS, Ids, length_groups
 from genre_gen.errors import ConfigError, UsageError
 
 KEPT_BYTES = 2**28
+_TRIED = 6  # tokens
 
 
 @dataclass
@@ -75,11 +78,12 @@ class TreeModel:
             ConfigError: a decoder with layers that are not attention over all or the last tokens.
         """
         self.backbone, self.embed, self.head, self.first_code = backbone, embed, head, first_code
-        self.weights = weights or backbone.parameters
+        self.weights = weights or (lambda: tensors_of(backbone))
         # transformers renamed the argument in 5.x.
         arguments = inspect.signature(backbone.forward).parameters
         self.cache_argument = "cache" if "cache" in arguments else "past_key_values"
         self.kept = Kept(kept_bytes)
+        self._last_layer = LastLayer(backbone)
         self._config: Any = backbone.config
         self._layer_types: set[str] = set(getattr(self._config, "layer_types", None) or ())
         self._window: int | None = getattr(self._config, "sliding_window", None)
@@ -92,7 +96,7 @@ class TreeModel:
     @property
     def device(self) -> torch.device:
         """Return the device of the decoder."""
-        return next(self.backbone.parameters()).device
+        return next(tensors_of(self.backbone)).device
 
     @torch.inference_mode()
     def keep(self, prefix: Ids) -> None:
@@ -194,8 +198,11 @@ class TreeModel:
     def _answer(self, prompts: Sequence[Tensor], begun: int, cache: Any) -> Tensor:
         """Return the logits after prompts whose first ``begun`` tokens the cache holds."""
         rest = [ids[begun:] for ids in prompts]
-        hidden = self._read(nn.utils.rnn.pad_sequence(rest, batch_first=True), cache)
-        last = torch.tensor([len(ids) - 1 for ids in rest], device=hidden.device)
+        padded = nn.utils.rnn.pad_sequence(rest, batch_first=True)
+        last = torch.tensor([len(ids) - 1 for ids in rest], device=padded.device)
+        cuts = self._last_layer.cuts(lambda: self._read(torch.arange(_TRIED, device=padded.device)[None], None))
+        with self._last_layer.at(last) if cuts else nullcontext():
+            hidden = self._read(padded, cache)
         return self.head(hidden[torch.arange(len(rest), device=hidden.device), last])
 
     def _read(self, ids: Tensor, cache: Any) -> Tensor:

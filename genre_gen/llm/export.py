@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from genre_gen.llm.model import LLM
+from genre_gen.errors import ConfigError
+from genre_gen.llm.model import ITEMS, LLM
+from genre_gen.llm.quantize import merged
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -24,14 +26,20 @@ def to_transformers(llm: LLM) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]
     sampling would make beams return items out of order, or none.
 
     The result shares no weights with ``llm``. LoRA adapters are merged into it.
+
+    Raises:
+        ConfigError: a model quantized for serving, whose full weights are gone.
     """
+    if llm.served != "none":
+        raise ConfigError(f"a model served in {llm.served} cannot be exported; load it with quantization = none")
     from transformers import AutoModelForCausalLM, GenerationConfig
 
     config = copy.deepcopy(llm.tower.config)
     config.vocab_size = llm.text_vocabulary + llm.codes.vocabulary
     config.tie_word_embeddings = False
     model: Any = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    model.model.layers.load_state_dict(_merged(llm.tower.layers).state_dict())
+    layers = merged(copy.deepcopy(llm.tower.layers).float().cpu(), ITEMS)
+    model.model.layers.load_state_dict(layers.state_dict())
     model.model.norm.load_state_dict(llm.tower.norm.state_dict())
     text: Any = llm.base.get_input_embeddings()
     head: Any = llm.base.get_output_embeddings()
@@ -46,16 +54,3 @@ def to_transformers(llm: LLM) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]
         do_sample=False, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, length_penalty=0.0
     )
     return model.eval(), tokenizer
-
-
-def _merged(layers: nn.ModuleList) -> nn.ModuleList:
-    """Return a copy of the layers in which each LoRA layer has become the plain one it amounts to."""
-    from peft.tuners.lora import LoraLayer
-
-    layers = copy.deepcopy(layers).float().cpu()
-    for path, module in list(layers.named_modules()):
-        if isinstance(module, LoraLayer):
-            module.merge(adapter_names=["tower"])
-            parent, _, name = path.rpartition(".")
-            setattr(layers.get_submodule(parent), name, module.get_base_layer())
-    return layers

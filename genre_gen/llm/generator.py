@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from genre_gen.decoding.kept import tensors_of
 from genre_gen.decoding.search import StepModel, score_items, search, search_many
 from genre_gen.decoding.tree import TreeModel
 from genre_gen.decoding.trie import Trie
@@ -132,19 +133,21 @@ class ItemGenerator:
             DecodingError: the model's scores are not finite.
         """
         self.llm.use(ITEMS)
-        words, values = self._rating_values
-        model = TreeModel(
-            self.llm.tower,
-            self.llm.embed_items,
-            lambda hidden: self.llm.answer_logits(hidden, words),
-            self.llm.text_vocabulary,
-        )
+        _, values = self._rating_values
         ids = [self.encoder.encode(prompt, "data").ids for prompt in prompts]
-        chances = torch.softmax(model.prefill_many(ids).float(), dim=-1)
+        chances = torch.softmax(self._rating_model.prefill_many(ids).float(), dim=-1)
         if not bool(torch.isfinite(chances).all()):
             raise DecodingError("the language model's ratings are not finite; check that its weights are sound")
         low, high = self.data.domain.rating_scale or (-np.inf, np.inf)
         return (chances @ values).cpu().numpy().clip(low, high)
+
+    @cached_property
+    def _rating_model(self) -> TreeModel:
+        """Return the tower with a head over the ratings."""
+        llm, (words, _) = self.llm, self._rating_values
+        return TreeModel(
+            llm.tower, llm.embed_items, lambda hidden: llm.answer_logits(hidden, words), llm.text_vocabulary
+        )
 
     @cached_property
     def _rating_values(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -196,8 +199,7 @@ class ItemGenerator:
 
     def _weights(self) -> list[torch.Tensor]:
         """Return all that keys and values depend on."""
-        text = self.llm.base.get_input_embeddings()
-        return [*self.llm.tower.parameters(), *text.parameters(), self.llm.code_embedding]
+        return [*tensors_of(self.llm.tower, self.llm.base.get_input_embeddings()), self.llm.code_embedding]
 
     def _prompts(self, histories: Sequence[History]) -> list[NDArray[np.int32]]:
         """Encode histories and have their common instruction read once."""

@@ -55,12 +55,11 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def _bitsandbytes(quantization: str, dtype: Any) -> Any:
-    import warnings
-
     from transformers import BitsAndBytesConfig
+
+    from genre_gen.llm.quiet import quiet_bitsandbytes
 
     if quantization == "nf4":
         return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
-    # int8 casts its inputs to half precision and would say so at every call.
-    warnings.filterwarnings("ignore", message="MatMul8bitLt: inputs will be cast")
+    quiet_bitsandbytes()
     return BitsAndBytesConfig(load_in_8bit=True)

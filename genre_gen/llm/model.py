@@ -46,6 +46,7 @@ class LLM(nn.Module):
         answers: task -> ids that its answers consist of; at exit depth a task's softmax runs over these only.
         unmet: bool ``[code vocabulary]``, code tokens of items that no training interaction has. The training softmax
             leaves them out, or each step would push them down, away from the texts that they start from.
+        served: what :func:`genre_gen.llm.quantize.quantize` has made of it: ``none``, ``bf16``, ``int8`` or ``nf4``.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class LLM(nn.Module):
         depth = _exit_layer(backbone, settings.exit_layer)
         self.tower: Any = _own_tower(backbone, depth) if settings.adapter == "full" else _shared_tower(base, depth)
         _add_lora(base, TEXT, len(backbone.layers))
+        self.served = "none"
         self._active = ""
         self.use(TEXT)
 
@@ -146,7 +148,7 @@ class LLM(nn.Module):
     def embed(self, ids: Tensor) -> Tensor:
         """Return what the base reads: input embeddings ``[..., hidden]`` of text and code ids (int64, any shape)."""
         is_code = ids >= self.text_vocabulary
-        text = self.base.get_input_embeddings()(ids.masked_fill(is_code, 0))
+        text = self.base.get_input_embeddings()(ids.masked_fill(is_code, 0)).to(self.base.model.norm.weight.dtype)
         code = F.embedding((ids - self.text_vocabulary).clamp(min=0), self.code_embedding)
         return torch.where(is_code.unsqueeze(-1), code.to(text.dtype), text)
 
@@ -179,7 +181,8 @@ class LLM(nn.Module):
 
     def text_logits(self, hidden: Tensor) -> Tensor:
         """Return logits over the text vocabulary."""
-        return self.base.get_output_embeddings()(hidden)
+        head: Any = self.base.get_output_embeddings()
+        return head(hidden.to(head.weight.dtype))
 
     def answer_logits(self, hidden: Tensor, answers: Tensor) -> Tensor:
         """Return logits over a task's closed answers (text ids), ``[..., len(answers)]``, of exit-depth states.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
@@ -30,13 +31,13 @@ def quiet_libraries() -> Iterator[None]:
     Bars of huggingface_hub's downloads stay where stderr is a terminal. Everything is put back afterwards.
     """
     import huggingface_hub.utils as hub
-    from transformers.utils import logging
+    from transformers.utils import logging as transformers_logging
 
-    verbosity, hub_verbosity = logging.get_verbosity(), hub.logging.get_verbosity()
-    bars = logging.is_progress_bar_enabled()
+    verbosity, hub_verbosity = transformers_logging.get_verbosity(), hub.logging.get_verbosity()
+    bars = transformers_logging.is_progress_bar_enabled()
     hide_downloads = not sys.stderr.isatty() and not hub.are_progress_bars_disabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
     hub.logging.set_verbosity_error()
     if hide_downloads:
         hub.disable_progress_bars()
@@ -45,9 +46,14 @@ def quiet_libraries() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
-        logging.set_verbosity(verbosity)
+        transformers_logging.set_verbosity(verbosity)
         if bars:
-            logging.enable_progress_bar()
+            transformers_logging.enable_progress_bar()
         hub.logging.set_verbosity(hub_verbosity)
         if hide_downloads:
             hub.enable_progress_bars()
+
+
+def quiet_bitsandbytes() -> None:
+    """Keep its int8 layers from saying at every call that they cast their inputs to half precision."""
+    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)

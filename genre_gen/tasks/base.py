@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,10 +16,13 @@ from genre_gen.catalog import Catalog
 from genre_gen.collaborative.text_knn import TextKNN
 from genre_gen.domain import Domain
 from genre_gen.interactions import History, Interactions
-from genre_gen.prompts import Entry, Prompt, PromptBook, entries, entry
+from genre_gen.prompts import Entry, Prompt, PromptBook, entry
 
 Targets: TypeAlias = Literal["assistant", "codes", "data"]
 Depth: TypeAlias = Literal["exit", "full"]
+
+ENTRIES = 100_000
+"""How many items, each with a rating, are kept as templates see them."""
 
 ALIKE = 20
 """How many items described alike are kept of each item."""
@@ -61,8 +65,24 @@ class TaskData:
     domain: Domain
 
     def entries(self, history: History) -> tuple[Entry, ...]:
-        """Return a history as templates see it."""
-        return entries(self.catalog, history, self.domain.liked_from)
+        """Return a history as templates see it; entries are made once, since a request has hundreds of them."""
+        rows = history.rows.tolist()
+        ratings: list[float | None] = [None] * len(rows)
+        if history.ratings is not None:  # NaN would be no key
+            ratings = [None if math.isnan(one) else one for one in history.ratings.tolist()]
+        known, found = self._entries, []
+        for key in zip(rows, ratings, strict=True):
+            one = known.get(key)
+            if one is None:
+                if len(known) >= ENTRIES:
+                    known.clear()
+                one = known[key] = entry(self.catalog, *key, self.domain.liked_from)
+            found.append(one)
+        return tuple(found)
+
+    @cached_property
+    def _entries(self) -> dict[tuple[int, float | None], Entry]:
+        return {}
 
     def entry(self, row: int) -> Entry:
         """Return an item as templates see it, without a rating."""

@@ -1,0 +1,250 @@
+"""How near is a request to what it must cost? The default configuration, from history to ten items, on a CPU.
+
+    python eval/request_time.py [runs/movies] [--settings none int8] [--rounds 15] [--threads 2] [--quick]
+        [--json eval/results/request_time.json]
+
+For users with the shortest, the median and the longest history, and each setting of ``serving.quantization``, by turns:
+
+* two floors, counted: the operations of the layers over the tokens of the prompt, and the bytes of weights that must be
+  read once; a matrix product of the size of the layers' own, and a copy of memory, measured in the same run, turn them
+  into milliseconds;
+* a bare forward pass over the whole prompt at the same depth;
+* the search alone from a ready prompt, the language model's part (prompt made and encoded, too), and the whole request
+  (``Recommender.recommend_many``: filters, all members that have a say, blend, ten picks);
+* where the language model's part goes: the shares of its operators, by torch's profiler (on a busy machine the long
+  ones look longer than they are).
+
+Nothing of a user's own is kept between requests; the instruction is, as in serving. Each figure is the quickest of the
+rounds, by the clock and by the processor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from genre_gen.decoding.search import search
+from genre_gen.interactions import History
+from genre_gen.llm.generator import ItemGenerator
+from genre_gen.llm.quantize import quantize
+from genre_gen.machine import examine_machine
+from genre_gen.recommender import Recommender
+
+Row = dict[str, Any]
+OPERATORS = {
+    "matrix products": ("aten::mm", "aten::addmm", "aten::bmm", "quantized::linear_dynamic"),
+    "attention": ("aten::_scaled_dot_product_flash_attention_for_cpu", "aten::_scaled_dot_product_attention_math"),
+}
+
+
+def main() -> None:
+    """Measure, print, write JSON and Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", nargs="?", type=Path, default=Path("runs/movies"), help="trained recommender")
+    parser.add_argument("--settings", nargs="+", default=["none", "int8"])
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--json", type=Path, default=Path("eval/results/request_time.json"))
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    rounds = options.rounds or (3 if options.quick else 15)
+    recommender = Recommender.from_pretrained(options.run, quantization="none")
+    served = {name: variant(recommender, name) for name in options.settings}
+    rows = [
+        row | {"history": len(history)}
+        for history in chosen(recommender)
+        for row in measured(recommender, served, history, rounds)
+    ]
+    where = {"threads": options.threads, "torch": torch.__version__, "flags": examine_machine().cpu_flags}
+    content = {"machine": where, "run": recommender.domain.name, "rows": rows}
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    options.json.with_suffix(".md").write_text(table(content), encoding="utf-8")
+    print(table(content))
+
+
+def variant(recommender: Recommender, setting: str) -> ItemGenerator:
+    """Return the recommender's generator with a copy of its model, in a setting."""
+    own = recommender.generator
+    llm = copy.deepcopy(own.llm)
+    quantize(llm, setting)
+    return ItemGenerator(llm, own.book, own.data)
+
+
+def chosen(recommender: Recommender) -> list[History]:
+    """Return the shortest, the median and the longest history, without names, so that nothing of theirs is kept."""
+    known = sorted(recommender.histories.histories(), key=len)
+    return [History(one.rows, one.ratings) for one in (known[0], known[len(known) // 2], known[-1])]
+
+
+def measured(recommender: Recommender, served: Mapping[str, ItemGenerator], history: History, rounds: int) -> list[Row]:
+    """Return a row for each setting."""
+    size = len(recommender.catalog)
+    allowed = np.ones(size, bool)
+    if not recommender.domain.repeat:
+        allowed[history.rows] = False
+    work: dict[tuple[str, str], Callable[[], Any]] = {}
+    for name, generator in served.items():
+        ids = generator.encode(history).ids
+        work |= {
+            (name, "bare pass"): bare_pass(generator, ids),
+            (name, "search"): lambda g=generator, i=ids: search(g.model, i, g.trie, 10, allowed),
+            (name, "language model"): lambda g=generator: g.generate(history, 10, allowed),
+            (name, "request"): lambda g=generator: whole(recommender, g, history),
+            (name, "product"): product(generator, len(ids)),
+        }
+    work["", "copy"] = copy_memory()
+    times = quickest(work, rounds)
+    rows = []
+    for name, generator in served.items():
+        encoded = generator.encode(history)
+        row: Row = {"setting": name, "tokens": len(encoded), "kept": encoded.start}
+        row["floor"] = floor(generator, len(encoded), encoded.start, times[name, "product"], times["", "copy"])
+        row |= {what: taken for (setting, what), taken in times.items() if setting == name and what != "product"}
+        rows.append(row | {"shares": shares(lambda g=generator: g.generate(history, 10, allowed))})
+    return rows
+
+
+def bare_pass(generator: ItemGenerator, ids: Any) -> Callable[[], Any]:
+    """Return a forward pass over a whole prompt at the depth of serving, and nothing else."""
+    llm, prompt = generator.llm, torch.as_tensor(ids.astype(np.int64))[None]
+
+    @torch.inference_mode()
+    def run() -> None:
+        llm.tower(inputs_embeds=llm.embed_items(prompt), use_cache=False)
+
+    return run
+
+
+def whole(recommender: Recommender, generator: ItemGenerator, history: History) -> None:
+    """Ask for ten items."""
+    recommender.generator = generator
+    next(recommender.recommend_many([history], 10))
+
+
+PRODUCT, COPIED = (1536, 576), 2**26
+
+
+def product(generator: ItemGenerator, tokens: int) -> Callable[[], Any]:
+    """Return a matrix product with the layers' kind of weights, for as many rows as the prompt has tokens."""
+    layer: nn.Module = nn.Linear(PRODUCT[1], PRODUCT[0], bias=False)
+    if generator.llm.served == "int8":
+        from genre_gen.llm.int8 import int8_layers
+
+        layer = int8_layers(nn.ModuleList([layer]))[0]
+    rows = torch.randn(1, tokens, PRODUCT[1])
+
+    @torch.inference_mode()
+    def run() -> None:
+        layer(rows)
+
+    return run
+
+
+def copy_memory() -> Callable[[], Any]:
+    """Return a copy of more memory than caches hold."""
+    source, target = torch.ones(COPIED // 4), torch.empty(COPIED // 4)
+    return lambda: target.copy_(source)
+
+
+def floor(generator: ItemGenerator, tokens: int, kept: int, one: Row, copied: Row) -> Row:
+    """Count what the layers must compute and read for the tokens that are not kept, and turn it into milliseconds."""
+    llm = generator.llm
+    config = llm.tower.config
+    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    inner, keys = config.num_attention_heads * head, config.num_key_value_heads * head
+    attention = config.hidden_size * (2 * inner + 2 * keys)
+    layer = attention + 3 * config.hidden_size * config.intermediate_size
+    layers, new = config.num_hidden_layers, tokens - kept
+    last = config.hidden_size * (
+        inner + 2 * keys
+    )  # of the last layer: queries, keys and values; the rest for one token
+    scores = sum(2 * 2 * inner * seen for seen in range(kept + 1, tokens + 1)) * layers
+    operations = 2 * new * ((layers - 1) * layer + last) + 2 * (layer - last) + scores
+    operations += 2 * llm.code_embedding.numel()
+    bits = {"none": 4, "bf16": 2, "int8": 1, "nf4": 0.5}[llm.served]
+    read = layers * layer * bits + llm.code_embedding.nbytes + 4 * config.hidden_size * new
+    speed = 2 * tokens * PRODUCT[0] * PRODUCT[1] / one["processor_ms"]  # operations per ms
+    return {
+        "operations": operations,
+        "bytes": int(read),
+        "operations_ms": operations / speed,
+        "bytes_ms": read / (2 * COPIED / copied["processor_ms"]),
+    }
+
+
+def quickest(work: Mapping[tuple[str, str], Callable[[], Any]], rounds: int) -> dict[tuple[str, str], Row]:
+    """Do all work by turns; return each one's quickest ms by the clock and by the processor."""
+    taken = {name: np.full((rounds, 2), np.inf) for name in work}
+    for turn in range(-1, rounds):
+        for name, run in work.items():
+            begin = time.perf_counter(), time.process_time()
+            run()
+            end = time.perf_counter(), time.process_time()
+            if turn >= 0:
+                taken[name][turn] = np.subtract(end, begin)
+    return {
+        name: dict(zip(("ms", "processor_ms"), (1e3 * best).tolist(), strict=True))
+        for name, best in ((name, samples.min(0)) for name, samples in taken.items())
+    }
+
+
+def shares(run: Callable[[], Any], times: int = 3) -> dict[str, float]:
+    """Return which operators have which share of the time that a request spends in operators."""
+    from torch.profiler import ProfilerActivity, profile
+
+    run()
+    with profile(activities=[ProfilerActivity.CPU]) as found:
+        for _ in range(times):
+            run()
+    own = {one.key: one.self_cpu_time_total for one in found.key_averages()}
+    parts = {name: sum(own.get(key, 0.0) for key in keys) for name, keys in OPERATORS.items()}
+    parts["other operators"] = sum(own.values()) - sum(parts.values())
+    return {name: microseconds / sum(own.values()) for name, microseconds in parts.items()}
+
+
+def table(content: Row) -> str:
+    """Return all figures as Markdown; ms of the processor, and the request beside the bare pass."""
+    lines = [
+        "# A request beside its floors",
+        "",
+        f"`eval/request_time.py`, {content['run']}, {content['machine']['threads']} threads; ms of the processor.",
+        "",
+    ]
+    names = ["setting", "tokens", "kept", "G operations", "MB read", "floor", "bare pass", "search", "language model"]
+    names += ["request", "request / bare pass", "outside the language model", *OPERATORS]
+    lines += ["| " + " | ".join(row) + " |" for row in (names, ["---"] * len(names))]
+    for row in content["rows"]:
+        own = row["floor"]
+        request, bare = row["request"]["processor_ms"], row["bare pass"]["processor_ms"]
+        cells = [
+            row["setting"],
+            row["tokens"],
+            row["kept"],
+            f"{own['operations'] / 1e9:.2f}",
+            f"{own['bytes'] / 1e6:.0f}",
+        ]
+        cells += [f"{max(own['operations_ms'], own['bytes_ms']):.1f}"]
+        cells += [f"{row[what]['processor_ms']:.1f}" for what in ("bare pass", "search", "language model", "request")]
+        outside = 1 - row["language model"]["processor_ms"] / request
+        cells += [
+            f"{request / bare:.2f}",
+            f"{max(outside, 0):.1%}",
+            *(f"{row['shares'][name]:.0%}" for name in OPERATORS),
+        ]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

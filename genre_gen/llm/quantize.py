@@ -1,0 +1,123 @@
+"""Quantization of a trained model for serving: smaller, on a CPU faster, and from then on it only answers.
+
+Training is another matter: there ``model.quantization`` loads the base in few bits and tunes adapters over it. Here
+every weight has been tuned in full precision, adapters are merged into the layers that they belong to, and what is left
+is rounded. The item codes' embeddings, which are input and output of every ranking, are never rounded.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import torch
+from torch import nn
+
+from genre_gen.errors import ConfigError
+
+if TYPE_CHECKING:
+    from genre_gen.llm.model import LLM
+
+Kernels: TypeAlias = Literal["torch", "bitsandbytes"]
+_TOWER, _TEXT = "tower", "text"  # as in model.py
+
+
+@torch.no_grad()
+def quantize(llm: LLM, scheme: str, kernels: Kernels | None = None) -> None:
+    """Turn a trained model, in place, into one that answers in fewer bits. Nothing of it can be trained or saved then.
+
+    Args:
+        llm: of full precision (``model.quantization`` none), with either kind of adapter.
+        scheme: ``none`` leaves all as it is; ``bf16`` halves every weight; ``int8`` rounds the layers to eight bits;
+            ``nf4`` to four, and the text embeddings to bfloat16.
+        kernels: for int8; by default torch's own on a CPU, where they are fast, and bitsandbytes' on a GPU.
+
+    Raises:
+        ConfigError: a model that was loaded or has been made quantized, or kernels that are not for its device.
+    """
+    if scheme == "none":
+        return
+    if llm.served != "none" or llm.settings.quantization != "none":
+        present = llm.served if llm.served != "none" else llm.settings.quantization
+        raise ConfigError(
+            f"the model is quantized already ({present}), so it cannot become {scheme}; "
+            "quantization for serving is for models trained with model.quantization = none"
+        )
+    if scheme == "int8" and kernels is None:
+        kernels = "torch" if llm.device.type == "cpu" else "bitsandbytes"
+    backbone: Any = llm.base.model
+    llm.tower.layers = _rounded(merged(copy.deepcopy(llm.tower.layers), _TOWER), scheme, kernels)
+    backbone.layers = _rounded(merged(backbone.layers, _TEXT), scheme, kernels)
+    if scheme in ("bf16", "nf4"):
+        for module in (llm.base.get_input_embeddings(), llm.base.get_output_embeddings()):
+            module.to(torch.bfloat16)
+    if scheme == "bf16":
+        llm.tower.to(torch.bfloat16)
+        backbone.to(torch.bfloat16)
+    llm.served = scheme
+
+
+def merged(layers: nn.ModuleList, adapter: str) -> nn.ModuleList:
+    """Replace, in place, each LoRA layer by the plain one that it amounts to with this adapter; return the layers."""
+    from peft.tuners.lora import LoraLayer
+
+    for path, module in list(layers.named_modules()):
+        if isinstance(module, LoraLayer):
+            if adapter in module.lora_A:
+                module.merge(adapter_names=[adapter])
+            parent, _, name = path.rpartition(".")
+            setattr(layers.get_submodule(parent), name, module.get_base_layer())
+    return layers
+
+
+def weight_bytes(llm: LLM) -> int:
+    """Return the bytes of memory that all weights take, those counted once that several parts share."""
+    tensors = [*llm.parameters(), *llm.buffers()]
+    for module in llm.modules():
+        tensors += _packed(module)
+    return sum({(one.data_ptr(), one.nbytes): one.nbytes for one in tensors}.values())
+
+
+def _rounded(layers: nn.ModuleList, scheme: str, kernels: Kernels | None) -> nn.ModuleList:
+    if scheme == "int8" and kernels == "torch":
+        from genre_gen.llm.int8 import int8_layers
+
+        return int8_layers(layers)
+    if scheme in ("int8", "nf4"):
+        for path, module in list(layers.named_modules()):
+            if isinstance(module, nn.Linear):
+                parent, _, name = path.rpartition(".")
+                setattr(layers.get_submodule(parent), name, _bitsandbytes(module, scheme))
+    return layers
+
+
+def _bitsandbytes(linear: nn.Linear, scheme: str) -> nn.Module:
+    """Return a linear layer rounded by bitsandbytes, which does it when weights come to a device."""
+    import bitsandbytes as bnb
+
+    from genre_gen.llm.quiet import quiet_bitsandbytes
+
+    quiet_bitsandbytes()
+    weight, device = linear.weight.data, linear.weight.device
+    sizes = (linear.in_features, linear.out_features, linear.bias is not None)
+    layer: Any
+    if scheme == "nf4":
+        layer = bnb.nn.Linear4bit(*sizes, compute_dtype=weight.dtype, quant_type="nf4", compress_statistics=True)
+        layer.weight = bnb.nn.Params4bit(weight, requires_grad=False, quant_type="nf4", compress_statistics=True)
+    else:
+        layer = bnb.nn.Linear8bitLt(*sizes, has_fp16_weights=False)
+        layer.weight = bnb.nn.Int8Params(weight, requires_grad=False, has_fp16_weights=False)
+    layer.bias = linear.bias
+    return layer.to(device)
+
+
+def _packed(module: Any) -> list[torch.Tensor]:
+    """Return the weights of a module that are no parameters: torch's packed ones, bitsandbytes' scales."""
+    found: list[Any] = []
+    if hasattr(module, "_packed_params") and hasattr(module, "weight"):  # int8 weights, a scale for each output
+        weight = module.weight()
+        found += [weight.int_repr(), weight.q_per_channel_scales()]
+    state = getattr(getattr(module, "weight", None), "quant_state", None)
+    if state is not None:
+        found += [state.absmax, state.code, getattr(state.state2, "absmax", None)]
+    return [one for one in found if one is not None]

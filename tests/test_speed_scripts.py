@@ -1,0 +1,73 @@
+"""eval/quantization.py and eval/request_time.py, whole, on a tiny recommender."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def path(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "eval"))
+
+
+def test_quantizations_are_compared(saved, tmp_path, monkeypatch, capsys):
+    import quantization
+
+    file = tmp_path / "new" / "quantization.json"
+    arguments = ["quantization.py", str(saved), "--quick", "--threads", "1", "--json", str(file)]
+    monkeypatch.setattr(sys, "argv", [*arguments, "--settings", "int8", "nf4"])
+    quantization.main()
+    content = json.loads(file.read_text())
+    assert set(content["size"]) == set(content["quality"]) == {"none", "int8", "nf4"}
+    assert content["size"]["nf4"]["all"] < content["size"]["int8"]["all"] < content["size"]["none"]["all"]
+    assert content["disk"]["base"] > content["disk"]["recommender"] > 0
+    for kind in ("request", "batch", "text"):
+        assert content["speed"][kind]["none"]["times"] == 1
+        assert content["speed"][kind]["int8"]["ms"] > 0
+    for part in ("validation", "test"):
+        assert content["quality"]["none"][part]["furthest"] == 0
+        assert content["quality"]["int8"][part]["furthest"] > 0
+        assert content["quality"]["int8"][part]["users"] == 30
+    monkeypatch.setattr(sys, "argv", [*arguments, "--settings", "bf16", "--parts", "size"])
+    quantization.main()  # what is there stays
+    assert set(json.loads(file.read_text())["size"]) == {"none", "int8", "nf4", "bf16"}
+    assert "| bf16 |" in capsys.readouterr().out
+    assert file.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_quality_is_compared_on_the_same_users():
+    import quantization
+
+    exact = {
+        "GENRE": np.array([1.0, 2.0, 30.0]), "GENRE, LLM alone": np.array([1.0, 1.0, 1.0]),
+        "scores": np.zeros((3, 2)), "best": np.array([[0, 1], [0, 1], [0, 1]]),
+    }  # fmt: skip
+    found = {
+        "GENRE": np.array([1.0, 1.0]), "GENRE, LLM alone": np.array([1.0, 11.0]),
+        "scores": np.array([[0.0, 0.5], [0.0, 0.0]]), "best": np.array([[0, 1], [0, 2]]),
+    }  # fmt: skip
+    row = quantization.compared(found, exact)
+    assert (row["users"], row["furthest"], row["alike@10"]) == (2, 0.5, 1.5)
+    assert row["GENRE"]["difference"] == pytest.approx((1 - 1 / np.log2(3)) / 2)
+    assert row["GENRE, LLM alone"]["difference"] == -0.5
+
+
+def test_a_request_is_measured_beside_its_floors(saved, tmp_path, monkeypatch, capsys):
+    import request_time
+
+    file = tmp_path / "new" / "request.json"
+    arguments = ["request_time.py", str(saved), "--quick", "--threads", "1", "--json", str(file)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    request_time.main()
+    rows = json.loads(file.read_text())["rows"]
+    assert [row["setting"] for row in rows] == ["none", "int8"] * 3
+    short, long = rows[0], rows[4]
+    assert short["tokens"] <= long["tokens"]
+    assert long["floor"]["operations"] > short["floor"]["operations"] > 0
+    layer = 32 * 2 * (32 + 16) + 3 * 32 * 64  # of the tiny model, which has two layers up to the exit
+    assert short["floor"]["bytes"] == 4 * (2 * layer + 40 * 32 + 32 * (short["tokens"] - short["kept"]))
+    assert all(sum(row["shares"].values()) == pytest.approx(1) for row in rows)
+    assert file.with_suffix(".md").read_text() in capsys.readouterr().out

@@ -444,7 +444,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
     worst = [max(one["controls"].values()) for one in shown]
     bars.barh(places - 0.2, worst, height=0.4, color="#bbbbbb", label="best control")
     bars.set_yticks(places, [one["measure"] for one in shown], fontsize=8)
-    bars.legend(frameon=False, fontsize=8)
+    bars.legend(frameon=False, fontsize=8, loc=(0.68, 0.27))  # beside the short bars of distinct-n
     for panel in (losses, bars):
         panel.spines[["top", "right"]].set_visible(False)
     words = f"{result['data']}, {result['items']:,} items, {result['picks']:,} picks, style {result['style']}"

@@ -79,7 +79,7 @@ def main() -> None:
     recommender = Recommender.from_pretrained(options.run)
     changes = {"explain.style": options.style, "explain.attribution": options.attribution}
     recommender.domain = recommender.domain.changed({key: value for key, value in changes.items() if value is not None})
-    result = {"run": options.run, **evaluated(recommender, options.users, options.scored, options.n)}
+    result = {"run": Path(options.run).name, **evaluated(recommender, options.users, options.scored, options.n)}
     print(table(result))
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -52,7 +52,7 @@ def main() -> None:
     options = parser.parse_args()
     recommender = Recommender.from_pretrained(options.run)
     said = list(explained(recommender, options.users, options.n, options.style))
-    result = {"run": options.run, "style": options.style, **measured(recommender, said)}
+    result = {"run": Path(options.run).name, "style": options.style, **measured(recommender, said)}
     print(table(result))
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(result, indent=1, ensure_ascii=False))

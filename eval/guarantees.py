@@ -108,7 +108,7 @@ def main() -> None:
     found = list(check(recommender, options.n, options.where))
     print(table(found))
     result = {
-        "run": str(options.run),
+        "run": Path(options.run).name,
         "users": len(recommender.histories.users),
         "items": len(recommender.catalog),
         "broken": sum(one.broken for one in found),

@@ -1,6 +1,6 @@
 """Can data pose as instructions? Every control token in every slot of every template, and templates that misbehave.
 
-    python eval/injection.py [--quick] [--out eval/results]
+    python eval/injection.py [--parts texts templates] [--quick] [--out eval/results]
 
 *Texts.* For five kinds of tokenizer (and the default model's, where it has been fetched), catalogs are made whose
 titles, labels, texts and descriptions spell the tokenizer's special and added tokens and the names of item codes:
@@ -12,9 +12,10 @@ same prompts, put together as one string as chat templates usually are, show tha
 *Harmless texts* must come back from the ids as they went in.
 
 *Templates.* ``eval/attacks`` holds templates that try to leave the sandbox, and bombs. Each must be refused with a
-PromptError, within a second and 256 MB.
+PromptError, within a second of the processor and 256 MB.
 
-Writes ``injection.json``; exit code 1 where anything got through.
+Writes ``injection.json``, in which parts that were not asked for stay as they are; exit code 1 where anything got
+through.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ ATTACKS = HERE / "attacks"
 SECONDS, MEGABYTES = 1.0, 256
 HARMLESS = "plain"
 USERS, LENGTH = 120, 8  # of the made-up histories
+PARTS = ("texts", "templates")
 EXAMPLES = 400  # of each task, at most
 
 # --- five kinds of tokenizer ------------------------------------------------------------------------------------------
@@ -292,14 +294,14 @@ def render_hostile(folder: Path) -> dict[str, Any]:
     catalog = Catalog(Item(str(row), f"Film {row}", {"genre": ("Horror",)}) for row in range(20))
     history = entries(catalog, History(np.arange(20), np.full(20, 4, np.float32)))
     values: dict[str, Any] = {"domain": "x" * 1000, "scale": (1, 5), "history": history, "item": entry(catalog, 3)}
-    begin = time.perf_counter()
+    begin = time.process_time()  # as the sandbox reckons: what else the machine does is no template's fault
     try:
         ended = "rendered: " + PromptBook(folder).render("rating", **values).messages[-1].text[:80]
     except PromptError as problem:
         ended = f"refused: {problem}".splitlines()[0].replace(str(folder), "")
     except BaseException as problem:
         ended = f"failed: {type(problem).__name__}: {problem}"
-    seconds = time.perf_counter() - begin
+    seconds = time.process_time() - begin
     tracemalloc.start()  # once more, since counting takes time
     with suppress(PromptError):
         PromptBook(folder).render("rating", **values)
@@ -335,6 +337,7 @@ def attack_templates(kind: str) -> dict[str, Any]:
 def main() -> None:
     """Attack, count, write."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     options.add_argument("--quick", action="store_true", help="one domain and few examples")
     options.add_argument("--out", type=Path, default=Path("eval/results"))
     options.add_argument("--render", type=Path, help=argparse.SUPPRESS)
@@ -342,22 +345,33 @@ def main() -> None:
     if given.render:
         print(json.dumps(render_hostile(given.render)))
         return
-    domains = [Domain.load(name) for name in (["news"] if given.quick else Domain.available())]
-    examples = 20 if given.quick else EXAMPLES
+    file = given.out / "injection.json"
+    report: dict[str, Any] = {"texts": {}, "harmless": {}, "templates": {}}
+    if file.is_file():
+        report |= json.loads(file.read_text("utf-8"))
+    if "texts" in given.parts:
+        report |= through_all_tokenizers(quick=given.quick)
+    for kind in ("escapes", "bombs") if "templates" in given.parts else ():
+        report["templates"][kind] = attack_templates(kind)
+        print(f"{kind}: {report['templates'][kind]}", flush=True)
+    given.out.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    raise SystemExit(1 if got_through(report) else 0)
+
+
+def through_all_tokenizers(*, quick: bool) -> dict[str, Any]:
+    """Send attacks and harmless texts through every tokenizer."""
+    domains = [Domain.load(name) for name in (["news"] if quick else Domain.available())]
+    examples = 20 if quick else EXAMPLES
     texts = [item.describe() + " " + item.text for one in domains for item in Catalog.load(one, one.catalog_folder)]
     texts += [file.read_text("utf-8") for one in domains for file in sorted(one.prompts_folder.glob("*.jinja"))]
-    report: dict[str, Any] = {"texts": {}, "harmless": {}, "templates": {}}
+    report: dict[str, Any] = {"texts": {}, "harmless": {}}
     for name, tokenizer in tokenizers(texts).items():
         report["texts"][name] = vars(attack_texts(tokenizer, domains, examples))
         report["harmless"][name] = {"changed": 0, **changed_harmless(tokenizer, domains, examples)}
         print(f"{name}: {report['texts'][name]}, harmless {report['harmless'][name]}", flush=True)
-    for kind in ("escapes", "bombs"):
-        report["templates"][kind] = attack_templates(kind)
-        print(f"{kind}: {report['templates'][kind]}", flush=True)
     report["cases"] = sum(one["cases"] for one in report["texts"].values())
-    given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "injection.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    raise SystemExit(1 if got_through(report) else 0)
+    return report
 
 
 def got_through(report: Mapping[str, Any]) -> bool:

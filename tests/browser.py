@@ -7,11 +7,13 @@ import contextlib
 import itertools
 import json
 import os
+import select
 import shutil
 import subprocess
 from pathlib import Path
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+SILENCE = 60  # seconds after which it is given up
 FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -39,7 +41,8 @@ class Browser:
         )
         os.close(ours[0])
         os.close(theirs[1])
-        self._out, self._in = os.fdopen(ours[1], "wb", buffering=0), os.fdopen(theirs[0], "rb")
+        self._out, self._in = os.fdopen(ours[1], "wb", buffering=0), os.fdopen(theirs[0], "rb", buffering=0)
+        self._come = b""
         self._numbers, self._session, self.events = itertools.count(1), None, []
         target = next(one for one in self.call("Target.getTargets")["targetInfos"] if one["type"] == "page")
         attached = self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
@@ -53,7 +56,7 @@ class Browser:
 
     def __exit__(self, *_):
         """End it."""
-        with contextlib.suppress(OSError, EOFError):
+        with contextlib.suppress(OSError, EOFError):  # a TimeoutError is an OSError
             self._session = None
             self.call("Browser.close")
         self._process.wait(timeout=30)
@@ -98,9 +101,11 @@ class Browser:
         Path(file).write_bytes(base64.b64decode(data))
 
     def _read(self):
-        letters = bytearray()
-        while (letter := self._in.read(1)) != b"\0":
-            if not letter:
+        while b"\0" not in self._come:
+            if not select.select([self._in], [], [], SILENCE)[0]:
+                raise TimeoutError(f"the browser has said nothing for {SILENCE} s")
+            if not (more := os.read(self._in.fileno(), 1 << 16)):
                 raise EOFError("the browser ended")
-            letters += letter
-        return json.loads(letters)
+            self._come += more
+        message, _, self._come = self._come.partition(b"\0")
+        return json.loads(message)

@@ -204,7 +204,7 @@ def test_a_number_of_more_than_is_allowed_says_why(recommend):
         (["--user", "17", "--out", "x.jsonl"], 2, ["--out go with --users"]),
         (["--user", "17", "--split", "test"], 2, ["--split and --out go with --users"]),
         (["--users", "all"], 2, ["--users needs --out"]),
-        (["--users", "all", "--user", "17", "--out", "x.jsonl"], 2, ["without --user and --history"]),
+        (["--users", "all", "--user", "17", "--out", "x.jsonl"], 2, ["without --user, --history and --query"]),
         (["--users", "all", "--out", "x.csv"], 2, [".parquet or .jsonl"]),
         (["--users", "nowhere", "--out", "x.jsonl"], 1, ["a file with one user id a line"]),
         (["--users", "all", "--out", "/proc/none/x.jsonl"], 1, ["/proc/none"]),

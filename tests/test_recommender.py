@@ -298,7 +298,7 @@ def test_re_ranking_is_saved(mixed, tmp_path):
 
 
 def test_re_ranking_without_labels_says_what_to_do(mixed):
-    mixed.domain = mixed.domain.changed({"rerank.method": "mmr", "fields": {}})
+    mixed.domain = mixed.domain.changed({"rerank.method": "mmr", "fields": {}, "query.words": {}})
     with pytest.raises(ConfigError, match="needs items with labels"):
         mixed.recommend("17")
 

@@ -181,7 +181,7 @@ def test_variants_read_together_are_answered_as_alone(prompts, keeps):
 
 def test_what_variants_begin_with_is_read_once(model):
     tree, long = wrap(model), list(range(20))
-    tree.prefill(long[:2])  # the last layer is tried once, which is not counted
+    tree.prefill_many([long[:2]])  # the last layer is tried once, which is not counted
     tree.forget()
     read = counted(model)
     tree.alike().prefill_many([long, [*long[:18], 5], [*long[:18], 6], [*long[:10], *long[11:]]])

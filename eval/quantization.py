@@ -121,10 +121,16 @@ def speeds(recommender: Recommender, served: dict[str, ItemGenerator], users: in
     histories = [History(one.rows, one.ratings) for one in recommender.histories.histories()[:users]]
     masks = allowed_items(histories, len(recommender.catalog), recommender.domain.repeat)
     batches = range(0, len(histories), BATCH)
-    requests = [lambda g, k=k: g.generate(histories[k], 10, masks[k]) for k in range(len(histories))]
+
+    def one(k: int) -> Callable[[ItemGenerator], Any]:
+        return lambda generator: generator.generate(histories[k], 10, masks[k])
+
+    def several(b: int) -> Callable[[ItemGenerator], Any]:
+        return lambda generator: generator.score(histories[b : b + BATCH])
+
     work: dict[str, tuple[Sequence[Callable[[ItemGenerator], Any]], int]] = {
-        "request": (requests, 1),
-        "batch": ([lambda g, b=b: g.score(histories[b : b + BATCH]) for b in batches], min(users, BATCH)),
+        "request": ([one(k) for k in range(len(histories))], 1),
+        "batch": ([several(b) for b in batches], min(users, BATCH)),
         "text": ([write_words], WORDS),
     }
     found: Row = {}

@@ -53,11 +53,11 @@ class HashModel:
         rows[bad, keys[bad] % TOKENS] = float("nan")
         return rows
 
-    def prefill_many(self, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
+    def prefill_many(self, prompts: Sequence[Any]) -> torch.Tensor:
         """Answer prompts."""
         return self.logits(self._keys(prompts))
 
-    def prefill(self, prompts: Sequence[Sequence[int]]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    def prefill(self, prompts: Sequence[Any]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         """Answer prompts that go on."""
         keys = self._keys(prompts)
         return {"prompts": keys, "keys": keys.new_zeros(0)}, self.logits(keys)
@@ -69,7 +69,7 @@ class HashModel:
         state["keys"] = torch.cat([state["keys"], keys])
         return self.logits(keys)
 
-    def _keys(self, prompts: Sequence[Sequence[int]]) -> torch.Tensor:
+    def _keys(self, prompts: Sequence[Any]) -> torch.Tensor:
         return torch.tensor([self.salt * (sum(ids) + 1) for ids in prompts])
 
 

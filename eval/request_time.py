@@ -25,6 +25,7 @@ import copy
 import json
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,9 +99,9 @@ def measured(recommender: Recommender, served: Mapping[str, ItemGenerator], hist
         ids = generator.encode(history).ids
         work |= {
             (name, "bare pass"): bare_pass(generator, ids),
-            (name, "search"): lambda g=generator, i=ids: search(g.model, i, g.trie, 10, allowed),
-            (name, "language model"): lambda g=generator: g.generate(history, 10, allowed),
-            (name, "request"): lambda g=generator: whole(recommender, g, history),
+            (name, "search"): partial(search, generator.model, ids, generator.trie, 10, allowed),
+            (name, "language model"): partial(generator.generate, history, 10, allowed),
+            (name, "request"): partial(whole, recommender, generator, history),
             (name, "product"): product(generator, len(ids)),
         }
     work["", "copy"] = copy_memory()
@@ -111,7 +112,7 @@ def measured(recommender: Recommender, served: Mapping[str, ItemGenerator], hist
         row: Row = {"setting": name, "tokens": len(encoded), "kept": encoded.start}
         row["floor"] = floor(generator, len(encoded), encoded.start, times[name, "product"], times["", "copy"])
         row |= {what: taken for (setting, what), taken in times.items() if setting == name and what != "product"}
-        rows.append(row | {"shares": shares(lambda g=generator: g.generate(history, 10, allowed))})
+        rows.append(row | {"shares": shares(partial(generator.generate, history, 10, allowed))})
     return rows
 
 

@@ -203,8 +203,16 @@ class TestRatingBlend:
         rng = np.random.default_rng(0)
         one, two, useless = rng.uniform(1, 5, (3, 500))
         blend = RatingBlend.learn({"one": one, "two": two, "useless": useless}, 0.3 + 0.6 * one + 0.3 * two, SCALE)
-        assert blend.weights == pytest.approx({"one": 0.6, "two": 0.3, "useless": 0}, abs=1e-9)
-        assert blend.intercept == pytest.approx(0.3)
+        assert blend.weights == pytest.approx({"one": 0.6, "two": 0.3, "useless": 0}, abs=1e-3)  # less the penalty
+        assert blend.intercept == pytest.approx(0.3, abs=5e-3)
+
+    def test_a_member_that_says_nearly_the_same_of_all_is_not_magnified(self):
+        rng = np.random.default_rng(0)
+        actual = rng.uniform(1, 5, 500)
+        flat = 3 + 0.003 * (actual - 3) + 0.003 * rng.normal(size=500)  # unpenalised its weight would be over 100
+        blend = RatingBlend.learn({"good": actual + rng.normal(size=500), "flat": flat}, actual, (1, 5))
+        assert blend.weights["flat"] < 10
+        assert 0.3 < blend.weights["good"] < 1
 
     def test_no_weight_is_negative(self):
         rng = np.random.default_rng(0)
@@ -215,7 +223,8 @@ class TestRatingBlend:
     def test_same_member_twice(self):
         one = np.random.default_rng(0).uniform(1, 5, 50)
         blend = RatingBlend.learn({"a": one, "b": one}, one, SCALE)
-        np.testing.assert_allclose(blend.combine({"a": one, "b": one}), one)
+        np.testing.assert_allclose(blend.combine({"a": one, "b": one}), one, atol=2e-3)
+        assert blend.weights["a"] == pytest.approx(blend.weights["b"])
 
     def test_clipped_and_extra_columns_left_out(self):
         blend = RatingBlend({"a": 2.0}, 0.0, SCALE)
@@ -316,8 +325,8 @@ class TestRatingCV:
             llm[f"fold{part.number}"], llm[f"inner{part.number}"] = part.asked.ratings, part.inner_asked.ratings
         np.savez(tmp_path / "llm.npz", **llm)
         result = rating_cv.cross_validate(data, 2, models=self.MODELS, llm=rating_cv.read_llm(tmp_path / "llm.npz"))
-        assert result["rmse"]["blend of all and llm, folded in"] == pytest.approx(0, abs=1e-6)
-        assert "| blend of all and llm, folded in | 0.0000 |" in rating_cv.table(result)
+        assert result["rmse"]["blend of all and llm, folded in"] == pytest.approx(0, abs=2e-3)
+        assert "| blend of all and llm, folded in | 0.00" in rating_cv.table(result)
         rating_cv.plot(result, tmp_path / "new" / "rating_cv.png")
         assert (tmp_path / "new" / "rating_cv.png").stat().st_size > 1000
         del llm["inner0"]

@@ -50,10 +50,10 @@ def test_weights_are_those_that_made_the_ratings(raters):
     theirs, ours = raters.models["svd"].values, np.random.default_rng(1).uniform(1, 5, 100)
     unrated = Case(HISTORY, 0)
     raters.choose(generator(ours), [unrated, *cases_of(0.5 + 0.6 * theirs + 0.2 * ours)], SCALE)
-    assert raters.blend.weights == pytest.approx({"svd": 0.6, LLM: 0.2}, abs=1e-6)
-    assert raters.blend.intercept == pytest.approx(0.5, abs=1e-6)
+    assert raters.blend.weights == pytest.approx({"svd": 0.6, LLM: 0.2}, abs=1e-3)  # less the penalty
+    assert raters.blend.intercept == pytest.approx(0.5, abs=5e-3)
     found = raters.rate(generator(ours), [HISTORY] * 2, [7, 9])
-    assert found == pytest.approx((0.5 + 0.6 * theirs + 0.2 * ours)[[7, 9]], abs=1e-6)
+    assert found == pytest.approx((0.5 + 0.6 * theirs + 0.2 * ours)[[7, 9]], abs=5e-3)
 
 
 def test_many_cases_are_sampled(raters, monkeypatch):

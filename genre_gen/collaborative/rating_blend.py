@@ -16,6 +16,9 @@ from genre_gen.interactions import History, Interactions
 
 Ratings = NDArray[np.float64]
 
+RIDGE = 1e-3
+"""Penalty on squared weights, in squared ratings: a member whose predictions hardly differ is not magnified."""
+
 
 @dataclass(frozen=True)
 class RatingBlend:
@@ -33,7 +36,7 @@ class RatingBlend:
 
     @classmethod
     def learn(cls, predictions: Mapping[str, Ratings], actual: Ratings, rating_scale: tuple[float, float]) -> Self:
-        """Choose the weights of least squared error, none of them negative.
+        """Choose the weights of least squared error and RIDGE, none of them negative.
 
         Args:
             predictions: of each member by its name, ``[n]``; any model's, the language model's too. They must be of
@@ -52,7 +55,9 @@ class RatingBlend:
         if len(actual) == 0 or len(actual) != len(table) or not np.isfinite(actual).all():
             raise DataError(f"{len(table)} predictions for {len(actual)} ratings; give one finite rating for each")
         # Around their means, so that the intercept, which may be negative, is no part of the problem.
-        weights, _ = nnls(table - table.mean(axis=0), actual - actual.mean())
+        penalty = np.sqrt(RIDGE * len(actual)) * np.eye(table.shape[1])
+        centred = np.concatenate([table - table.mean(axis=0), penalty])
+        weights, _ = nnls(centred, np.concatenate([actual - actual.mean(), np.zeros(table.shape[1])]))
         intercept = float(actual.mean() - table.mean(axis=0) @ weights)
         return cls(dict(zip(predictions, map(float, weights), strict=True)), intercept, rating_scale)
 

@@ -45,6 +45,7 @@ from genre_gen.evaluation import Report, Result
 from genre_gen.evaluation.metrics import case_ranks
 from genre_gen.evaluation.protocol import evaluate_scorers
 from genre_gen.interactions import Case, Interactions, Split, sample_cases
+from genre_gen.prompts import PromptBook
 
 if TYPE_CHECKING:
     from genre_gen.recommender import Recommender
@@ -59,6 +60,7 @@ FORMAT = 1
 OURS = "GENRE"  # as in genre_gen.recommender, which would import much that the peers must not pay for
 GENRE = "genre"
 ONE_STEP_BACK = "one-step-back"
+SERVED = ("rerank", "query", "explain", "serving")  # parts of a domain that no score depends on
 TUNE, TRAIN, SCORE, MEMORY = "tune s", "train s", "score s", "peak MB"
 
 
@@ -255,9 +257,10 @@ class Job:
         """Return a digest of all that the result depends on, but the code."""
         peer = PEERS.get(self.model)
         if peer is None:
-            folder = bench.domain.prompts_folder
-            prompts = {file.name: file.read_text("utf-8") for file in folder.glob("*") if file.is_file()}
-            domain = bench.domain.settings()
+            domain = {name: part for name, part in bench.domain.settings().items() if name not in SERVED}
+            book = PromptBook.load(bench.domain)
+            tasks = bench.domain.changed(dict(self.changes)).tasks
+            prompts = {name: book.fingerprint(name) for name, task in tasks.items() if task.weight}
             inputs: list[Any] = [self.minutes, dict(self.changes), domain, prompts, bench.catalog.fingerprint()]
             if self.seed and self.trains_anew(bench):
                 inputs.append(self.first(bench)["notes"].get("choices"))

@@ -6,6 +6,7 @@ which values they take, and what they are when left out.
 
 from __future__ import annotations
 
+import copy
 import difflib
 import keyword
 import sys
@@ -142,6 +143,7 @@ class Training(Settings):
     learning_rate: Annotated[float, Field(gt=0)] = 3e-4
     code_learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     batch_tokens: Annotated[int, Field(ge=1)] = 2048
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     warmup_share: Share = 0.05
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2
@@ -353,7 +355,7 @@ class Domain(Settings):
             if value is None:
                 section.pop(key, None)
             else:
-                section[key] = value
+                section[key] = copy.deepcopy(value)  # a later path may lead into it
         changed = self.from_settings(settings, where=f"domain {self.name} with " + ", ".join(changes))
         return changed.model_copy(update={"catalog_folder": self.catalog_folder, "prompts_folder": self.prompts_folder})
 

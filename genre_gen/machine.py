@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -16,6 +17,9 @@ CPU_FLAGS = (  # what makes arithmetic fast, by the names that Linux has for it
     *("avx", "avx2", "avx512f", "avx512_bf16", "avx512_vnni", "avx_vnni", "amx_bf16", "amx_int8"),
     *("asimd", "asimddp", "sve", "bf16", "i8mm"),
 )
+
+
+BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})  # without such units it is slower than float32
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,11 @@ class Machine:
     gpus: tuple[Gpu, ...] = ()
     gpu_bfloat16: bool = False
     mps: bool = False
+
+    @property
+    def bfloat16(self) -> bool:
+        """Tell whether products in bfloat16 are fast here: on the GPUs where there are any, else on the processor."""
+        return self.gpu_bfloat16 if self.gpus else computes_bfloat16(self.cpu_flags)
 
 
 @dataclass(frozen=True)
@@ -103,17 +112,16 @@ def examine_machine() -> Machine:
 def advise(machine: Machine, parameters: int) -> Advice:
     """Choose the most exact settings for a model of ``parameters`` weights that fit the machine's memory.
 
-    Training in few bits saves memory, not time, and bfloat16 is slower than float32 on a CPU unless it has units for
-    it, so neither is advised without need. Serving is another matter, see ``eval/quantization.py``. An Apple GPU is
+    Training in few bits saves memory, not time, so it is not advised without need; bfloat16 is slower than float32 on
+    a CPU unless it has units for it. Serving is another matter, see ``eval/quantization.py``. An Apple GPU is
     not used.
     """
     device: Literal["cpu", "cuda"] = "cuda" if machine.gpus else "cpu"
     room = max(gpu.memory for gpu in machine.gpus) if machine.gpus else machine.free_memory
-    short = machine.gpu_bfloat16
     place = "GPU memory" if machine.gpus else "free memory"
     choices: tuple[tuple[Literal["full", "lora"], Literal["none", "int8", "nf4"], float], ...] = (
         ("full", "none", 16.0),  # bytes per weight: itself, its gradient and two moments, 4 each
-        ("lora", "none", 2.0 if short else 4.0),
+        ("lora", "none", 2.0 if machine.gpu_bfloat16 else 4.0),  # a base on a CPU stays in single precision
         ("lora", "int8", 1.2),  # embeddings and norms stay as they are
         ("lora", "nf4", 0.7),
     )
@@ -123,7 +131,7 @@ def advise(machine: Machine, parameters: int) -> Advice:
     fits = "fits into" if need <= room else "is more than"
     reason = f"needs about {need / GIGABYTE:.1f} GB, which {fits} {room / GIGABYTE:.1f} GB of {place}"
     serving = _serving(machine, quantization)
-    return Advice(device, "bfloat16" if short else "float32", quantization, adapter, reason, *serving)
+    return Advice(device, "bfloat16" if machine.bfloat16 else "float32", quantization, adapter, reason, *serving)
 
 
 def _serving(machine: Machine, quantization: str) -> tuple[Literal["none", "bf16", "int8"], str]:
@@ -137,6 +145,11 @@ def _serving(machine: Machine, quantization: str) -> tuple[Literal["none", "bf16
     if any(flag.startswith(("avx2", "avx512")) for flag in machine.cpu_flags):
         return "int8", "less than half the memory, and this processor is fastest in it"
     return "none", "this processor is not known to be faster in fewer bits; nf4 needs the least memory"
+
+
+def computes_bfloat16(flags: Sequence[str] | None = None) -> bool:
+    """Tell whether a processor has units for products in bfloat16: this one, or one with these flags."""
+    return not BFLOAT16_FLAGS.isdisjoint(_cpu_flags() if flags is None else flags)
 
 
 def _cores(root: Path = CONTAINER) -> int:

@@ -160,3 +160,11 @@ def test_a_column_may_be_named_without_brackets(tmp_path):
     books = Domain.load(write(tmp_path / "books", SMALL + '[data.columns]\nuser = "reader"\nitem = ["isbn", "id"]\n'))
     assert books.data.columns.user == ("reader",)
     assert books.data.columns.item == ("isbn", "id")
+
+
+def test_changes_stay_as_they_were_given():
+    base = {"tasks.rating": {"weight": 0.5, "depth": "exit"}}
+    both = base | {"tasks.rating.weight": 0.0}
+    domain = Domain.load("movies")
+    assert domain.changed(both).tasks["rating"].weight == 0
+    assert domain.changed(base).tasks["rating"].weight == 0.5

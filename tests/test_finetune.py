@@ -150,6 +150,30 @@ def test_a_quantized_model_learns_by_adapters(tiny_domain, sample, quantization)
     assert log[-1]["losses"]["next_item"] < log[0]["losses"]["next_item"]
 
 
+def test_adapters_over_four_bits_learn_after_a_validation(tiny_domain, sample):
+    """A 4-bit layer that has packed itself when it answered would let no gradient through."""
+    domain = tiny_domain.changed({"model.adapter": "lora", "model.quantization": "nf4"})
+    tuner = make(domain, sample, epochs=1)
+    tuner.run()  # it has validated
+    batch = tuner.mix.epoch(0, tuner.llm.answers)[0]
+    first = next(value for name, value in tuner.parameters.items() if "layers.0." in name and "lora_B" in name)
+    tuner.llm.tower.train()
+    tuner.accelerator.backward(tuner.model(batch, True))
+    assert first.grad is not None
+    assert first.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_products_are_in_the_precision_asked_for(tiny_domain, sample, precision):
+    tuner = make(tiny_domain.changed({"training.precision": precision}), sample, epochs=2)
+    seen = set()
+    tuner.llm.tower.layers[0].mlp.register_forward_hook(lambda _module, _inputs, output: seen.add(output.dtype))
+    log = tuner.run().log
+    assert seen == {torch.float32} if precision == "fp32" else torch.bfloat16 in seen
+    assert all(parameter.dtype == torch.float32 for parameter in tuner.parameters.values())
+    assert log[-1]["losses"]["next_item"] < log[0]["losses"]["next_item"]
+
+
 def test_items_seen_before_are_left_out_of_the_softmax(tiny_domain, sample):
     tuner = make(tiny_domain, sample)
     llm, first = tuner.llm, tuner.llm.text_vocabulary

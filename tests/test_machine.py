@@ -61,6 +61,11 @@ class TestAdvice:
         assert advise(old, 3 * BILLION).dtype == "float32"
         assert advise(old, 3 * BILLION).quantization == "int8"
 
+    def test_a_processor_with_units_for_bfloat16_trains_in_it(self):
+        machine = dataclasses.replace(MACHINE, cpu_flags=("avx2", "avx512_bf16"))
+        assert advise(machine, BILLION).dtype == "bfloat16"
+        assert not dataclasses.replace(machine, gpus=(Gpu("T", 8 * BILLION),)).bfloat16
+
     def test_an_apple_gpu_is_not_used(self):
         assert advise(dataclasses.replace(MACHINE, mps=True), BILLION).device == "cpu"
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from fakes import byte_tokenizer, tiny_llama
 
 from genre_gen import Recommender
 from genre_gen.errors import ConfigError, UsageError
@@ -13,7 +14,7 @@ from genre_gen.saving import load
 
 SCHEMES = ["bf16", "int8", "nf4"]
 CLOSE = {"none": 0.0, "bf16": 0.05, "int8": 0.15, "nf4": 0.6}  # standard deviations of scores
-ALIKE = {"bf16": 0.995, "int8": 0.98, "nf4": 0.8}  # correlation of states; random weights round worse than trained ones
+ALIKE = {"bf16": 0.995, "int8": 0.95, "nf4": 0.65}  # correlation of states, of random weights
 
 
 def scores(recommender):
@@ -118,3 +119,14 @@ def test_a_model_trained_in_few_bits_stays_as_it_is(tiny_domain, sample):
         quantize(llm, "int8")
     quantize(llm, "none")
     assert llm.served == "none"
+
+
+def test_four_bits_need_whole_blocks(tiny_domain, sample, tmp_path):
+    """On AVX512 bitsandbytes reads other rows wrongly, and says nothing."""
+    tiny_llama(layers=4, hidden=48).save_pretrained(tmp_path)
+    byte_tokenizer().save_pretrained(tmp_path)
+    domain = tiny_domain.changed({"model.llm": str(tmp_path)})
+    with pytest.raises(ConfigError, match=r"multiple of 64, and this model has one of 48; choose int8"):
+        quantize(_llm(domain, *sample), "nf4")
+    with pytest.raises(ConfigError, match="multiple of 64"):
+        _llm(domain.changed({"model.adapter": "lora", "model.quantization": "nf4"}), *sample)

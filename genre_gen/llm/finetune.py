@@ -23,6 +23,7 @@ from genre_gen.llm.batches import MAIN, Mix
 from genre_gen.llm.checkpoint import read_json, recover_folder, verify_folder, write_folder, write_json
 from genre_gen.llm.encode import NO_LABEL
 from genre_gen.llm.model import LLM
+from genre_gen.machine import computes_bfloat16
 
 CHECKPOINT = "checkpoint"
 _FLOOR = 0.02  # share of the peak learning rate that is left at the end
@@ -94,8 +95,8 @@ class FineTuner:
         self.training, self.mix, self.validate, self.exclude_seen = training, mix, validate, exclude_seen
         self.folder, self.identity, self.checkpoint_seconds = folder, identity, checkpoint_seconds
         on_cpu = llm.device.type == "cpu"
-        half = not on_cpu and torch.cuda.is_bf16_supported()
-        self.accelerator = Accelerator(cpu=on_cpu, mixed_precision="bf16" if half else "no")
+        self.half = _computes_in_half(training.precision, on_cpu)
+        self.accelerator = Accelerator(cpu=on_cpu)
         self.llm = llm.to(self.accelerator.device)
         self.parameters = dict(llm.trainable())
         self.model, self.optimizer = self.accelerator.prepare(llm, _optimizer(self.parameters, training))
@@ -176,7 +177,9 @@ class FineTuner:
         self.llm.tower.train()
         self._set_learning_rate()
         exclude = self.exclude_seen and batch.task == MAIN and self.llm.codes.codes.shape[1] == 1
-        loss = self.model(self._taught(batch).to(self.accelerator.device), exclude)
+        device = self.accelerator.device
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.half):  # accelerate fixes it for a whole process
+            loss = self.model(self._taught(batch).to(device), exclude)
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(list(self.parameters.values()), 1.0)
         self.optimizer.step()
@@ -330,6 +333,13 @@ def _teacher(teach: Callable[[], Lessons] | None, llm: LLM, training: Training) 
     return teach
 
 
+def _computes_in_half(precision: str, on_cpu: bool) -> bool:
+    """Tell whether products are computed in bfloat16; weights and what the optimizer keeps stay in single precision."""
+    if precision == "auto":
+        return computes_bfloat16() if on_cpu else torch.cuda.is_bf16_supported(including_emulation=False)
+    return precision == "bf16"
+
+
 def _optimizer(parameters: dict[str, nn.Parameter], training: Training) -> torch.optim.Optimizer:
     codes = [value for name, value in parameters.items() if name.startswith("code_")]
     matrices = [value for name, value in parameters.items() if not name.startswith("code_") and value.ndim > 1]
@@ -339,7 +349,7 @@ def _optimizer(parameters: dict[str, nn.Parameter], training: Training) -> torch
         {"params": vectors, "peak": training.learning_rate, "weight_decay": 0.0},
         {"params": codes, "peak": training.code_learning_rate, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=training.learning_rate, betas=(0.9, 0.98))
+    return torch.optim.AdamW(groups, lr=training.learning_rate, betas=(0.9, 0.98), fused=True)
 
 
 def _marks(batches: int, validations: int) -> set[int]:

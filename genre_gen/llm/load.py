@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genre_gen.errors import SourceError
+from genre_gen.errors import ConfigError, SourceError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -20,12 +20,14 @@ def load_base(folder: Path, quantization: str = "none") -> tuple[PreTrainedModel
 
     Raises:
         SourceError: the folder holds no causal language model that transformers knows.
+        ConfigError: nf4 of a model whose widths do not fit its blocks.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from genre_gen.llm.quiet import quiet_libraries
+    from genre_gen.llm.quiet import quiet_bitsandbytes, quiet_libraries
 
+    quiet_bitsandbytes()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     # Half precision is slower than single on CPUs without matrix units, and the exact one is what results are told in.
     dtype = torch.bfloat16 if device == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
@@ -38,7 +40,29 @@ def load_base(folder: Path, quantization: str = "none") -> tuple[PreTrainedModel
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError) as problem:
         raise SourceError(f"{folder}: not a causal language model that can be loaded: {problem}") from problem
+    if quantization == "nf4":
+        module: Any
+        for module in model.modules():
+            check_blocks(module)
+            # On AVX512-BF16 a 4-bit layer would pack its weights anew when it first answers, and let no gradient
+            # through from then on: adapters would stop learning after the first validation.
+            if hasattr(module, "support_avx512bf16_for_cpu"):
+                module.support_avx512bf16_for_cpu = False
     return model.eval(), tokenizer
+
+
+def check_blocks(module: Any) -> None:
+    """Refuse a 4-bit layer whose rows are no whole number of blocks: on AVX512 it would be read wrongly, in silence.
+
+    Raises:
+        ConfigError: says which width.
+    """
+    state = getattr(getattr(module, "weight", None), "quant_state", None)
+    if state is not None and state.shape[-1] % state.blocksize:
+        raise ConfigError(
+            f"nf4 needs layers whose width is a multiple of {state.blocksize}, and this model has one of "
+            f"{state.shape[-1]}; choose int8 or none"
+        )
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -57,9 +81,6 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 def _bitsandbytes(quantization: str, dtype: Any) -> Any:
     from transformers import BitsAndBytesConfig
 
-    from genre_gen.llm.quiet import quiet_bitsandbytes
-
     if quantization == "nf4":
         return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
-    quiet_bitsandbytes()
     return BitsAndBytesConfig(load_in_8bit=True)

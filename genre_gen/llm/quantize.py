@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from genre_gen.errors import ConfigError
+from genre_gen.llm.load import check_blocks
 
 if TYPE_CHECKING:
     from genre_gen.llm.model import LLM
@@ -33,7 +34,8 @@ def quantize(llm: LLM, scheme: str, kernels: Kernels | None = None) -> None:
         kernels: for int8; by default torch's own on a CPU, where they are fast, and bitsandbytes' on a GPU.
 
     Raises:
-        ConfigError: a model that was loaded or has been made quantized, or kernels that are not for its device.
+        ConfigError: a model that was loaded or has been made quantized, kernels that are not for its device, or nf4 of
+            a model whose widths do not fit its blocks.
     """
     if scheme == "none":
         return
@@ -108,7 +110,9 @@ def _bitsandbytes(linear: nn.Linear, scheme: str) -> nn.Module:
         layer = bnb.nn.Linear8bitLt(*sizes, has_fp16_weights=False)
         layer.weight = bnb.nn.Int8Params(weight, requires_grad=False, has_fp16_weights=False)
     layer.bias = linear.bias
-    return layer.to(device)
+    layer = layer.to(device)
+    check_blocks(layer)
+    return layer
 
 
 def _packed(module: Any) -> list[torch.Tensor]:

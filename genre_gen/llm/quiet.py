@@ -55,5 +55,9 @@ def quiet_libraries() -> Iterator[None]:
 
 
 def quiet_bitsandbytes() -> None:
-    """Keep its int8 layers from saying at every call that they cast their inputs to half precision."""
-    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
+    """Keep it from saying at each call that int8 layers cast inputs, and at import that it lacks a hub's kernels.
+
+    Called before it is first imported, which PEFT does for every adapter.
+    """
+    for name in ("autograd._functions", "backends.cpu.ops"):
+        logging.getLogger(f"bitsandbytes.{name}").setLevel(logging.ERROR)

@@ -1,0 +1,252 @@
+"""What does each part of training bring? Our language model trained again with one thing changed at a time.
+
+    python eval/ablations.py --data amazon-scientific --group training [--only "lora" ...] [--minutes 10] [--seeds 1]
+        [--set training.epochs=2]
+
+The groups and what they change are in ``eval/ablations.toml``. Nothing here looks at a test item: the split is
+leave-one-out one step back (``one-step-back`` of ``eval/leaderboard.py``), every run learns from what lies before a
+user's last two items of that, is stopped and blended by the last but one, and asked for the last; the final training is
+left out. Each run is a process of its own, whose results are kept in ``--runs`` and not made twice. Writes
+``ablations_DATA_GROUP`` as ``.json``, ``.md`` and ``.png`` into ``--out``: NDCG@10 of the language model alone and of
+the blend, what each loses or gains against the unchanged one with its 95 % interval, and the p-value of the paired
+permutation test, corrected by Holm within a column.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from leaderboard import (
+    GENRE,
+    HEADLINE,
+    ONE_STEP_BACK,
+    OURS,
+    TRAIN,
+    Bench,
+    Job,
+    SeededResult,
+    assignment,
+    read_result,
+    run_all,
+    say,
+    told,
+    write_text,
+)
+from numpy.typing import NDArray
+
+from genre_gen.errors import UsageError
+from genre_gen.evaluation.significance import holm, interval, paired_test
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+BASE = "unchanged"
+ALONE = f"{OURS}, LLM alone"
+NO_FINAL = {"training.final": "further", "training.final_epochs": 0}
+FILE = Path(__file__).with_suffix(".toml")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one variant gave.
+
+    Attributes:
+        name: of the variant.
+        values: row of the leaderboard -> each user's NDCG@10, the mean over seeds, ``[n_users]``.
+        seconds: of training, the mean over seeds.
+        log: of the first seed's validations.
+    """
+
+    name: str
+    values: Mapping[str, NDArray[np.float64]]
+    seconds: float
+    log: Sequence[Mapping[str, float]]
+
+
+def main() -> None:
+    """Run what is missing of a group, and write its table."""
+    options = parser().parse_args()
+    with told():
+        bench = Bench.open(options.data, ONE_STEP_BACK, options.runs)
+        variants = chosen(options.group, options.only, dict(assignment(text) for text in options.set))
+        variants = differing(bench, variants)
+        failed: list[str] = []
+        for name, changes in variants.items():
+            failed += run_all(bench, jobs(options, name, changes), arguments(options, name, changes))
+        rows = [row for name, changes in variants.items() if (row := read(bench, jobs(options, name, changes), name))]
+        if not rows or rows[0].name != BASE:
+            raise UsageError(f"{bench.name}, {options.group}: the unchanged run has no result to compare with")
+        stem = options.out / f"ablations_{bench.name}_{options.group}"
+        print(publish(rows, bench, options, stem))
+        raise SystemExit(1 if failed else 0)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--data", required=True, help="a folder of eval/domains, or any folder with a domain.toml")
+    made.add_argument("--group", required=True, help="a group of eval/ablations.toml")
+    made.add_argument("--only", nargs="+", metavar="NAME", help="these variants, beside the unchanged one")
+    made.add_argument("--minutes", type=float, help="limit of training for one run")
+    made.add_argument("--seeds", type=int, default=1, help="runs of each variant")
+    made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting changed in all runs")
+    made.add_argument("--runs", type=Path, default=Path("runs/leaderboard"), help="folder of single results and logs")
+    made.add_argument("--out", type=Path, default=Path("eval/results"), help="folder of table and picture")
+    return made
+
+
+def chosen(group: str, only: Sequence[str] | None, common: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the settings of the unchanged run and of each variant; raises UsageError for what is not there."""
+    groups = tomllib.loads(FILE.read_text("utf-8"))
+    if group not in groups:
+        raise UsageError(f"no group {group}; there are: {', '.join(groups)}")
+    variants: dict[str, dict[str, Any]] = groups[group]["variants"]
+    unknown = sorted(set(only or ()) - set(variants))
+    if unknown:
+        raise UsageError(f"{group}: no variant {', '.join(unknown)}; there are: {', '.join(variants)}")
+    base = NO_FINAL | groups[group].get("base", {}) | dict(common)
+    wanted = {name: base | changes for name, changes in variants.items() if not only or name in only}
+    return {BASE: base, **wanted}
+
+
+def differing(bench: Bench, variants: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the variants that change something of this domain, and the unchanged one."""
+    same = bench.domain.changed(variants[BASE]).settings()
+    return {
+        name: changes
+        for name, changes in variants.items()
+        if name == BASE or bench.domain.changed(changes).settings() != same
+    }
+
+
+def jobs(options: argparse.Namespace, name: str, changes: Mapping[str, Any]) -> list[Job]:
+    """Return the runs of one variant."""
+    return [Job(GENRE, seed, options.minutes, changes, label(options, name)) for seed in range(options.seeds)]
+
+
+def label(options: argparse.Namespace, name: str) -> str:
+    """Return the name of a variant's folders."""
+    return f"{options.group} {name}"
+
+
+def arguments(options: argparse.Namespace, name: str, changes: Mapping[str, Any]) -> list[str]:
+    """Return what the leaderboard's worker is called with."""
+    found = ["--data", options.data, "--split", ONE_STEP_BACK, "--runs", str(options.runs)]
+    found += ["--label", label(options, name)]
+    found += [] if options.minutes is None else ["--minutes", str(options.minutes)]
+    for key, value in changes.items():
+        found += ["--set", f"{key}={json.dumps(value)}"]
+    return found
+
+
+def read(bench: Bench, runs: Sequence[Job], name: str) -> Row | None:
+    """Return what a variant's runs have left, or None where one is missing."""
+    results = [read_result(job.folder(bench)) for job in runs]
+    whole = [result for result in results if result is not None]
+    if len(whole) < len(results):
+        say(f"{name}: left out, it has no result")
+        return None
+    values = {}
+    for place, row in enumerate(whole[0]["rows"]):
+        ranks = np.stack([result["ranks"][f"test_{place}"].astype(np.float64) for result in whole])
+        values[row] = SeededResult(row, ranks).values(HEADLINE)
+    seconds = float(np.mean([result["costs"][0][TRAIN] for result in whole]))
+    return Row(name, values, seconds, whole[0]["notes"]["log"])
+
+
+# --- the table --------------------------------------------------------------------------------------------------------
+
+
+def publish(rows: Sequence[Row], bench: Bench, options: argparse.Namespace, stem: Path) -> str:
+    """Write JSON, Markdown and picture; returns the Markdown."""
+    compared = {column: compare(rows, column) for column in (ALONE, OURS)}
+    content = {
+        "data": bench.name,
+        "group": options.group,
+        "split": ONE_STEP_BACK,
+        "set": options.set,
+        "minutes": options.minutes,
+        "seeds": options.seeds,
+        "n_users": len(rows[0].values[OURS]),
+        "rows": [
+            {"name": row.name, "seconds": row.seconds, "log": list(row.log)}
+            | {column: compared[column][place] for column in compared}
+            for place, row in enumerate(rows)
+        ],
+    }
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    text = markdown(content)
+    write_text(stem.with_suffix(".json"), json.dumps(content, indent=1, allow_nan=False) + "\n")
+    write_text(stem.with_suffix(".md"), text)
+    draw(content, stem.with_suffix(".png"))
+    return text
+
+
+def compare(rows: Sequence[Row], column: str) -> list[dict[str, Any]]:
+    """Return each row's figure, and how it differs from the first row's."""
+    base = rows[0].values[column]
+    found: list[dict[str, Any]] = [{HEADLINE: float(row.values[column].mean())} for row in rows]
+    p_values = [paired_test(row.values[column], base) for row in rows[1:]]
+    for one, row, p in zip(found[1:], rows[1:], holm(p_values) if p_values else [], strict=True):
+        difference = row.values[column] - base
+        one |= {"difference": float(difference.mean()), "interval": list(interval(difference)), "p_holm": float(p)}
+    return found
+
+
+def markdown(content: Mapping[str, Any]) -> str:
+    """Return the table."""
+    caption = f"# {content['data']}, {content['split']}, {content['group']}: {HEADLINE}, {content['n_users']} users"
+    lines = [["", "LLM alone", "difference", "p", "blend", "difference", "p", "train s"], ["---"] + ["---:"] * 7]
+    for row in content["rows"]:
+        lines.append([row["name"], *cells(row[ALONE]), *cells(row[OURS]), f"{row['seconds']:,.0f}"])
+    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return f"{caption}\n\n{table}\n\nSeeds of each: {content['seeds']}. Intervals by bootstrap over users, p by Holm.\n"
+
+
+def cells(one: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a figure, its difference with the interval, and its p-value."""
+    yield f"{one[HEADLINE]:.4f}"
+    if "difference" not in one:
+        yield from ("", "")
+        return
+    low, high = one["interval"]
+    yield f"{one['difference']:+.4f} ({low:+.4f} to {high:+.4f})"
+    yield f"{one['p_holm']:.3f}"
+
+
+def draw(content: Mapping[str, Any], file: Path) -> None:
+    """Draw the differences with their intervals."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    rows = content["rows"][:0:-1]
+    figure, axes = plt.subplots(figsize=(8, 1.6 + 0.45 * len(rows)), layout="constrained")
+    for column, shift, colour, said in ((ALONE, 0.12, "C0", "LLM alone"), (OURS, -0.12, "C1", "blend")):
+        middle = np.array([row[column]["difference"] for row in rows])
+        ends = np.array([row[column]["interval"] for row in rows]).reshape(-1, 2).T
+        places = np.arange(len(rows)) + shift
+        axes.errorbar(middle, places, xerr=np.abs(ends - middle), fmt="o", color=colour, label=said, capsize=2)
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_yticks(np.arange(len(rows)), [row["name"] for row in rows])
+    unchanged = content["rows"][0]
+    told_of = f"{unchanged[ALONE][HEADLINE]:.4f} alone, {unchanged[OURS][HEADLINE]:.4f} blended"
+    axes.set(xlabel=f"{HEADLINE} less that of the unchanged run ({told_of})", title=content["data"])
+    axes.grid(alpha=0.3, axis="x")
+    axes.legend()
+    figure.savefig(file, dpi=150)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+import json
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from genre_gen.domain import Domain
+from genre_gen.errors import UsageError
+
+EVAL = Path(__file__).parent.parent / "eval"
+
+
+@pytest.fixture
+def script(monkeypatch):
+    monkeypatch.syspath_prepend(str(EVAL))
+    import ablations
+
+    return ablations
+
+
+def given(script, *more):
+    return script.parser().parse_args(["--data", "films", "--group", "tasks", "--runs", "somewhere", *more])
+
+
+@pytest.mark.parametrize("group", ["training", "tasks", "codes", "depth"])
+def test_every_variant_is_a_domain_that_can_be_trained(script, group):
+    domain = Domain.load(EVAL / "domains" / "ml-100k")
+    variants = script.differing(Namespace(domain=domain), script.chosen(group, None, {}))
+    assert len({json.dumps(domain.changed(changes).settings()) for changes in variants.values()}) == len(variants)
+    assert all(domain.changed(changes).training.final_epochs == 0 for changes in variants.values())
+    assert ("without distillation" in variants) == (domain.training.distillation > 0)  # no change, no run
+
+
+def test_a_task_is_left_out_of_what_all_learn(script):
+    base = Domain.load(EVAL / "domains" / "ml-100k")
+    tasks = base.changed(script.chosen("tasks", ["without title"], {})["without title"]).tasks
+    assert tasks["title"].weight == 0
+    assert tasks["rating"].weight > 0
+    alone = base.changed(script.chosen("tasks", None, {})["next item alone"]).tasks
+    assert [name for name, task in alone.items() if task.weight] == ["next_item"]
+
+
+def test_the_worker_runs_the_very_job(script):
+    import leaderboard
+
+    options = given(script, "--minutes", "3", "--set", "training.epochs=2")
+    changes = script.chosen("tasks", ["without rating"], {"training.epochs": 2})["without rating"]
+    (job,) = script.jobs(options, "without rating", changes)
+    called = leaderboard.parser().parse_args(script.arguments(options, "without rating", changes))
+    assert leaderboard.job_of(called, "genre", 0) == job
+    assert called.split == "one-step-back"
+    assert leaderboard.LABEL.fullmatch(job.label)
+
+
+def test_unknown_names_are_told_with_those_there_are(script):
+    with pytest.raises(UsageError, match=r"no group size; there are: training, tasks"):
+        script.chosen("size", None, {})
+    with pytest.raises(UsageError, match=r"no variant half; there are: 2 layers"):
+        script.chosen("depth", ["half"], {})
+
+
+def test_differences_are_paired_and_written(script, tmp_path):
+    rng = np.random.default_rng(0)
+    figures = rng.random(400)
+    names = (script.ALONE, script.OURS)
+    rows = [
+        script.Row("unchanged", dict.fromkeys(names, figures), 60.0, []),
+        script.Row("the same", dict.fromkeys(names, figures), 60.0, []),
+        script.Row("worse", dict.fromkeys(names, figures - 0.1 + 0.01 * rng.random(400)), 30.0, []),
+    ]
+    options = Namespace(group="tasks", set=[], minutes=None, seeds=1)
+    bench = Namespace(name="films")
+    text = script.publish(rows, bench, options, tmp_path / "ablations_films_tasks")
+    content = json.loads((tmp_path / "ablations_films_tasks.json").read_text())
+    same, worse = content["rows"][1][script.ALONE], content["rows"][2][script.ALONE]
+    assert same["difference"] == 0
+    assert same["p_holm"] == 1
+    assert worse["difference"] == pytest.approx(-0.095, abs=0.001)
+    assert worse["interval"][1] < -0.09
+    assert worse["p_holm"] < 0.001
+    assert text == (tmp_path / "ablations_films_tasks.md").read_text()
+    assert "| worse |" in text
+    assert (tmp_path / "ablations_films_tasks.png").stat().st_size > 1000

@@ -19,11 +19,12 @@ from genre_gen.codes import make_codes
 from genre_gen.codes.base import CodeScheme
 from genre_gen.collaborative.base import CollaborativeModel
 from genre_gen.collaborative.embeddings import cooccurrence_embeddings
-from genre_gen.collaborative.teacher import Teacher, fit_temperature
+from genre_gen.collaborative.teacher import Lessons, Teacher, fit_temperature
 from genre_gen.domain import CodeSettings, Domain, Training
 from genre_gen.evaluation.metrics import case_ranks, ndcg_at
 from genre_gen.hybrid import fit_blend
 from genre_gen.interactions import Case, Interactions, allowed_items, sample_cases
+from genre_gen.llm.averaging import Trained, train_averaged
 from genre_gen.llm.batches import PRETRAINING, Mix
 from genre_gen.llm.finetune import FineTuner
 from genre_gen.llm.generator import ItemGenerator
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 _BATCH = 64
 _COLLABORATIVE = 256  # dimensions
+
+_SEED_STRIDE = 7919  # between the seeds of trainings from one start, so that other seeds' do not meet them
 
 FINAL_TIME = 1 / 3
 """Time for the final epochs, as a share of ``training.max_minutes``."""
@@ -146,7 +149,7 @@ def finetuner(
     validation: Sequence[Case],
     folder: Path | None,
     training: Training | None = None,
-    teacher: Teacher | None = None,
+    teacher: Callable[[Interactions], Lessons] | None = None,
 ) -> FineTuner:
     """Prepare the fine-tuning of a generator's model, with early stopping on validation cases where there are any.
 
@@ -172,6 +175,53 @@ def finetuner(
         identity=identity(data, generator.book),
         teach=None if teacher is None else partial(teacher, data.interactions),
     )
+
+
+def train(
+    generator: ItemGenerator,
+    validation: Sequence[Case],
+    folder: Path | None,
+    on_step: Callable[[FineTuner], None] | None = None,
+    *,
+    training: Training | None = None,
+    teacher: Teacher | None = None,
+) -> Trained:
+    """Tune a generator's model, ``training.runs`` times from the same start, and leave it with the mean of the weights.
+
+    Args:
+        generator: its model is changed in place.
+        validation: as in ``finetuner``.
+        folder: of the run, for checkpoints; those of a second and third training lie in folders below it.
+        on_step: called after each step.
+        training: as in ``finetuner``.
+        teacher: as in ``finetuner``; asked once for all runs.
+    """
+    training, teach = training or generator.data.domain.training, None if teacher is None else _once(teacher)
+
+    def tuner(number: int) -> FineTuner:
+        limit = training.max_minutes
+        changes = {
+            "seed": training.seed + number * _SEED_STRIDE,
+            "max_minutes": None if limit is None else limit / training.runs,
+        }
+        below = None if folder is None else folder / f"run-{number + 1}" if number else folder
+        return finetuner(generator, validation, below, training.model_copy(update=changes), teach)
+
+    trained = train_averaged(generator.llm, training.runs, tuner, on_step)
+    generator.forget()
+    return trained
+
+
+def _once(teacher: Teacher) -> Callable[[Interactions], Lessons]:
+    """Return a teacher that is asked once and says the same again: all trainings learn from the same data."""
+    said: list[Lessons] = []
+
+    def teach(interactions: Interactions) -> Lessons:
+        if not said:
+            said.append(teacher(interactions))
+        return said[0]
+
+    return teach
 
 
 def final_generator(
@@ -242,8 +292,8 @@ def _train_finally(
     on_step: Callable[[FineTuner], None] | None,
     teacher: Teacher | None,
 ) -> ItemGenerator:
-    finetuner(generator, (), None if folder is None else folder / "final", training, teacher).run(on_step)
-    generator.forget()
+    below = None if folder is None else folder / "final"
+    train(generator, (), below, on_step, training=training, teacher=teacher)
     return generator
 
 
@@ -252,6 +302,7 @@ def _slower(training: Training) -> Training:
     return training.model_copy(
         update={
             "epochs": training.final_epochs,
+            "runs": 1,
             "pretraining_epochs": 0,
             "max_minutes": None if training.max_minutes is None else training.max_minutes * FINAL_TIME,
             "learning_rate": training.learning_rate * training.final_rate,
@@ -264,7 +315,7 @@ def _slower(training: Training) -> Training:
 def identity(data: TaskData, book: PromptBook) -> str:
     """Return a fingerprint of everything that a run of training depends on, but for how long it may take."""
     settings = data.domain.settings()
-    for budget in ("max_minutes", "epochs"):
+    for budget in ("max_minutes", "epochs", "runs"):
         settings["training"].pop(budget, None)
     for part in ("rerank", "ratings", "query", "explain", "serving"):  # none has a part in training the language model
         settings.pop(part, None)

@@ -138,6 +138,7 @@ class Training(Settings):
     """How long and how fast the model learns."""
 
     epochs: Annotated[int, Field(ge=1)] = 10
+    runs: Annotated[int, Field(ge=1)] = 1
     pretraining_epochs: Annotated[int, Field(ge=0)] = 0
     max_minutes: Annotated[float, Field(gt=0)] | None = None
     learning_rate: Annotated[float, Field(gt=0)] = 3e-4

@@ -160,8 +160,9 @@ def choose_weights(
 
     Weights maximise ``sum log softmax(sum_m weight_m z_m)[target]`` (McFadden's conditional logit), which is smooth
     and has one optimum. Climbing NDCG@10 itself was measured to fit the noise: on users that took no part in the choice
-    its weights were worse. NDCG has the last word: a blend that is no better than the best member alone gives way
-    to it.
+    its weights were worse. NDCG has the last word only where it is sure: the blend gives way to its best member where
+    that is better by more than a standard error, or no worse for anybody. To give way to any lead at all was measured
+    to fit the noise too: the member that had the luck of the validation cases lost by it on others.
 
     Args:
         scores: member -> ``[B, n_items]``.
@@ -182,9 +183,11 @@ def _choose(pools: Sequence[Pool], at: int) -> Blend:
     if not pools or not pools[0].members or not sum(len(pool.targets) for pool in pools):
         raise UsageError("blend: weights are chosen on validation cases, and there are no cases or no members")
     pool = Pool.join(pools)
-    alone = np.eye(len(pool.members))
-    candidates = [*alone, _most_likely(pool)]  # max keeps the first of equals: a single member before a blend
-    best = max(candidates, key=lambda weights: float(pool.ndcg(weights, at).mean()))
+    joint = _most_likely(pool)
+    alone = max(np.eye(len(pool.members)), key=lambda weights: float(pool.ndcg(weights, at).mean()))
+    lead = pool.ndcg(alone, at) - pool.ndcg(joint, at)
+    sure = (lead >= 0).all() or lead.mean() > lead.std() / len(lead) ** 0.5
+    best = alone if sure else joint
     return Blend({name: float(weight) for name, weight in zip(pool.members, best, strict=True)})
 
 

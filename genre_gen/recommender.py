@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
+from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -306,11 +307,6 @@ class Recommender:
         self.generator = final_generator(self.generator, final, folder, on_step, self._teacher, self._epochs)
         self.seconds[LLM_MEMBER] += time.perf_counter() - begin
 
-    def _best_epoch(self) -> int:
-        """Return after how many epochs, the last one maybe not whole, the language model was best on validation."""
-        figures = [entry["ndcg@10"] for entry in self.training_log]
-        return math.ceil((int(np.argmax(figures)) + 1) / self.domain.training.validations_per_epoch)
-
     def _fit_members(self, validation: Sequence[Case] | None = None) -> None:
         """Fit the collaborative models; on validation cases, their hyper-parameters are chosen anew."""
         for name, seconds in self.raters.fit(self.domain, self.trained_on, self._rating_scale()).items():
@@ -338,20 +334,18 @@ class Recommender:
     def _fit_llm(
         self, validation: Sequence[Case], folder: Path | None, on_step: Callable[[FineTuner], None] | None
     ) -> None:
-        from genre_gen.building import build_generator, choose_teacher, finetuner
+        from genre_gen.building import build_generator, choose_teacher, train
 
         begin = time.perf_counter()
         self.generator = build_generator(self.domain, self.book, self.catalog, self.trained_on)
         self._teacher = choose_teacher(
             self.domain, self._new_members(self.members), self.members, validation, len(self.catalog)
         )
-        tuner = finetuner(self.generator, validation, folder, teacher=self._teacher)
-        tuner.run(on_step)
-        self.training_log = tuner.progress.log
-        self._epochs = self._best_epoch()
-        self.generator.forget()
-        # Of all runs, where this one went on from a checkpoint.
-        self.seconds[LLM_MEMBER] = max(time.perf_counter() - begin, tuner.progress.seconds)
+        trained = train(self.generator, validation, folder, on_step, teacher=self._teacher)
+        self.training_log = trained.log
+        self._epochs = math.ceil(mean(trained.best) / self.domain.training.validations_per_epoch)
+        # Where it went on from a checkpoint, the time before that counts too.
+        self.seconds[LLM_MEMBER] = max(time.perf_counter() - begin, trained.seconds)
 
     def _new_members(self, names: Iterable[str]) -> dict[str, Callable[[], CollaborativeModel]]:
         """Return functions that make members anew, not fitted."""

@@ -163,12 +163,27 @@ def test_weights_are_steps_and_deterministic():
     assert blend == choose_weights(scores, targets, allowed)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_never_worse_than_the_best_member_on_the_cases_it_is_chosen_on(seed):
-    scores, targets, allowed = signal(users=40, seed=seed, a=1.0, b=0.5, c=0.0)
+def test_a_member_that_had_the_luck_of_few_cases_does_not_take_all():
+    """On other cases the blend is better than whichever member was best on those that it was chosen on."""
+    chosen, lucky = [], []
+    for seed in range(30):
+        scores, targets, allowed = signal(users=40, seed=seed, a=1.0, b=0.8)
+        blend = choose_weights(scores, targets, allowed)
+        best = max("ab", key=lambda name: ndcg(Blend({name: 1.0}), scores, targets, allowed))
+        fresh = signal(users=500, seed=1000 + seed, a=1.0, b=0.8)
+        chosen.append(ndcg(blend, *fresh))
+        lucky.append(ndcg(Blend({best: 1.0}), *fresh))
+    assert np.mean(chosen) > np.mean(lucky) + 0.03
+    assert np.mean([one == other for one, other in zip(chosen, lucky, strict=True)]) < 0.2
+
+
+def test_a_member_that_is_surely_better_takes_all():
+    """Likelihood can be misled: a member whose scores have outliers in wrong places may rank better alone."""
+    scores, targets, allowed = signal(users=400, a=6.0)
+    rng = np.random.default_rng(1)
+    scores["noise"] = np.where(rng.random(allowed.shape) < 0.02, 50.0, 0.0)
     blend = choose_weights(scores, targets, allowed)
-    alone = max(ndcg(Blend({name: 1.0}), scores, targets, allowed) for name in "abc")
-    assert ndcg(blend, scores, targets, allowed) >= alone - 1e-6
+    assert ndcg(blend, scores, targets, allowed) >= ndcg(Blend({"a": 1.0}), scores, targets, allowed) - 0.005
 
 
 def test_members_that_say_nothing():

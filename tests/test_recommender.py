@@ -494,20 +494,17 @@ def test_domains_are_found_by_name_folder_or_as_they_are(tiny_domain):
         assert Recommender.from_domain(domain).domain.name == "movies"
 
 
-@pytest.mark.parametrize(
-    ("figures", "per_epoch", "expected"), [([0.1, 0.3, 0.2], 1, 2), ([0.1, 0.2, 0.3], 2, 2), ([0.1], 4, 1)]
-)
-def test_a_new_model_learns_for_as_many_epochs_as_were_best(mixed, figures, per_epoch, expected):
-    mixed.domain = mixed.domain.changed({"training.validations_per_epoch": per_epoch})
-    mixed.training_log = [{"ndcg@10": figure} for figure in figures]
-    assert mixed._best_epoch() == expected
-
-
 def test_training_again_with_what_was_chosen_is_the_last_part_of_training_anew(tiny_domain, sample):
     catalog, interactions = sample
     split = interactions.leave_one_out()
     domain = tiny_domain.changed(
-        {"training.final": "anew", "training.distillation": 0.3, "codes.scheme": "atomic", "training.epochs": 2}
+        {
+            "training.final": "anew",
+            "training.distillation": 0.3,
+            "codes.scheme": "atomic",
+            "training.epochs": 2,
+            "training.runs": 2,
+        }
     )
     whole = Recommender.from_domain(domain).fit(catalog, split.train, split.validation, final=split.before_test)
     choices = Choices.from_dict(json.loads(json.dumps(whole.choices.to_dict())))

@@ -101,6 +101,7 @@ class FineTuner:
         self.parameters = dict(llm.trainable())
         self.model, self.optimizer = self.accelerator.prepare(llm, _optimizer(self.parameters, training))
         self.progress = Progress()
+        self.number, self.runs = 0, 1  # which of how many trainings from one start this is, see averaging.py
         self.best_weights: dict[str, Tensor] = {}
         self._losses: dict[str, list[float]] = defaultdict(list)
         self._saved = time.monotonic()
@@ -168,6 +169,10 @@ class FineTuner:
         limit = self.training.max_minutes
         by_time = self.progress.seconds / (60 * limit) if limit else 0.0
         return min(1.0, max(self.progress.step / self.steps, by_time))
+
+    def overall_share(self) -> float:
+        """Return how much of all trainings from one start is over, 0 to 1; of a single one, its own share."""
+        return (self.number + self.share()) / self.runs
 
     def recent_losses(self) -> dict[str, float]:
         """Return the mean loss of each task over its last few batches."""

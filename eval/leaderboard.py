@@ -7,8 +7,8 @@ it is fitted again on training and validation part with the settings chosen, and
 the first take over the first one's settings. Each model and seed runs in a process of its own, which measures its time
 and memory, and leaves ``result.json`` and ``ranks.npz`` in ``--runs``; what lies there with the same fingerprint of
 data and settings is not run again (delete its folder where only code has changed). The table holds all that lies there
-for the data and split, so that ablations run with ``--set key=value --label NAME`` join it. ``--from-ranks`` makes
-the table anew from the files in ``--out``.
+for the data and split, so that ablations run with ``--set key=value --label NAME`` join it; with ``--keep`` also the
+rows of the published table that were run elsewhere. ``--from-ranks`` makes the table anew from the files in ``--out``.
 """
 
 from __future__ import annotations
@@ -755,6 +755,20 @@ def from_ranks(out: Path, stem: str) -> tuple[Report, dict[str, Any]]:
     return report, {row["name"]: {name: row[name] for name in names} for row in rows}
 
 
+def kept_rows(report: Report, details: Mapping[str, Any], out: Path, stem: str) -> tuple[Report, dict[str, Any]]:
+    """Add the published rows that no run here has; raises DataError where they are of other cases."""
+    published, told_of = from_ranks(out, stem)
+    for name in ("data", "split", "repeat", "n_items"):
+        if getattr(published, name) != getattr(report, name):
+            raise DataError(f"{stem}: what is published there is of another {name}; run without --keep")
+    if len(published.targets) != len(report.targets):
+        raise DataError(f"{stem}: what is published there is of other users; run without --keep")
+    here = {result.name for result in report.results}
+    added = [result for result in published.results if result.name not in here]
+    results = sorted([*report.results, *added], key=lambda result: -result.figure(HEADLINE))
+    return replace(report, results=tuple(results)), {**details, **{one.name: told_of[one.name] for one in added}}
+
+
 # --- the command line -------------------------------------------------------------------------------------------------
 
 
@@ -774,6 +788,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         else:
             failed = run_all(bench, jobs(bench, options), given)
             report, details = collect(bench)
+            if options.keep:
+                report, details = kept_rows(report, details, options.out, bench.stem)
         print(publish(report, details, options.out, bench.stem))
         raise SystemExit(1 if failed else 0)
 
@@ -800,6 +816,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--runs", type=Path, default=Path("runs/leaderboard"), help="folder of single results and logs")
     made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a changed setting of ours")
     made.add_argument("--label", default="", help="our rows are then named 'GENRE (LABEL)'")
+    made.add_argument("--keep", action="store_true", help="rows of the files in --out that no run here has stay")
     made.add_argument("--from-ranks", action="store_true", help="make the table anew from the files in --out")
     made.add_argument("--worker", nargs=2, metavar=("MODEL", "SEED"), help=argparse.SUPPRESS)
     return made

@@ -241,6 +241,26 @@ def test_the_leaderboard_end_to_end(board, quick, domain, tmp_path, capsys):
     assert quick == ["sasrec-0"]  # other minutes, another fingerprint
 
 
+def test_published_rows_stay_where_asked_for(board, quick, domain, tmp_path, capsys):
+    out = tmp_path / "out"
+    common = ["--data", domain, "--out", out]
+    assert run(board, *common, "--runs", tmp_path / "here", "--models", "popularity", "transitions") == 0
+    before = {row["name"]: row for row in json.loads((out / "leaderboard_tiny.json").read_text())["rows"]}
+    elsewhere = [*common, "--runs", tmp_path / "elsewhere", "--models", "popularity", "item_knn", "--keep"]
+    assert run(board, *elsewhere) == 0
+    after = {row["name"]: row for row in json.loads((out / "leaderboard_tiny.json").read_text())["rows"]}
+    assert set(after) == {"popularity", "transitions", "item_knn"}
+    assert after["transitions"] == before["transitions"]
+    assert [row["figures"]["N@10"] for row in after.values()] == sorted(
+        (row["figures"]["N@10"] for row in after.values()), reverse=True
+    )
+    capsys.readouterr()
+    text = (domain / "interactions.csv").read_text().splitlines()
+    (domain / "interactions.csv").write_text("\n".join(text[:-7]) + "\n")  # one user fewer
+    assert run(board, *elsewhere) == 1
+    assert "of other users; run without --keep" in capsys.readouterr().err
+
+
 def test_ranks_agree_with_a_count_by_hand(board, quick, domain, tmp_path):
     out = tmp_path / "out"
     common = ["--data", domain, "--out", out, "--runs", tmp_path / "runs", "--models", "popularity"]

@@ -29,7 +29,13 @@ def test_every_variant_is_a_domain_that_can_be_trained(script, group):
     variants = script.differing(Namespace(domain=domain), script.chosen(group, None, {}))
     assert len({json.dumps(domain.changed(changes).settings()) for changes in variants.values()}) == len(variants)
     assert all(domain.changed(changes).training.final_epochs == 0 for changes in variants.values())
-    assert ("without distillation" in variants) == (domain.training.distillation > 0)  # no change, no run
+
+
+def test_what_changes_nothing_is_not_run(script):
+    domain = Domain.load(EVAL / "domains" / "ml-100k").changed({"training.distillation": 0.3})
+    variants = script.differing(Namespace(domain=domain), script.chosen("training", None, {}))
+    assert "without distillation" in variants
+    assert "distillation .3" not in variants
 
 
 def test_a_task_is_left_out_of_what_all_learn(script):

@@ -3,8 +3,9 @@
     python eval/explanations_check.py runs/movies [--users 100] [-n 5] [--style llm] [--json eval/results/...]
 
 The checker reads the text alone and counts anew; it takes nothing from what wrote it. As controls, each explanation is
-also spoilt in four ways (an item of somebody else, a number off by one, a wrong attribute value, the explanation of
-another pick), and the share of these that the checker notices is told: a checker that notices nothing proves nothing.
+also spoilt in five ways (an item of somebody else, a number off by one, a wrong attribute value, another link of the
+graph, the explanation of another pick), and the share of these that the checker notices is told: a checker that notices
+nothing proves nothing.
 """
 
 from __future__ import annotations
@@ -49,8 +50,11 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=5, help="picks per user")
     parser.add_argument("--style", choices=("llm", "template"), default="template", help="who chooses the words")
     parser.add_argument("--json", type=Path, default=Path("eval/results/explanations_check.json"))
+    parser.add_argument("--know", help="domain whose [knowledge] is added to the run [what it was saved with]")
     options = parser.parse_args()
     recommender = Recommender.from_pretrained(options.run)
+    if options.know:
+        recommender.know(options.know)
     said = list(explained(recommender, options.users, options.n, options.style))
     result = {"run": Path(options.run).name, "style": options.style, **measured(recommender, said)}
     print(table(result))
@@ -72,10 +76,15 @@ def explained(recommender: Recommender, users: int, n: int, style: str) -> Itera
                 yield Said(history, row, rating, pick.explanation)
 
 
+def checker_of(recommender: Recommender) -> Checker:
+    """Return what checks the recommender's explanations."""
+    words, graph = vocabulary(recommender.book), recommender.knowledge
+    return Checker(recommender.catalog, recommender.trained_on, recommender.domain, words, graph)
+
+
 def measured(recommender: Recommender, said: list[Said]) -> dict[str, Any]:
     """Check explanations and their spoilt copies."""
-    words = vocabulary(recommender.book)
-    checker = Checker(recommender.catalog, recommender.trained_on, recommender.domain, words)
+    checker = checker_of(recommender)
     counts: Counter[str] = Counter()
     untrue, spoilt, noticed = [], Counter[str](), Counter[str]()
     chance = random.Random(0)
@@ -128,8 +137,19 @@ def spoil(recommender: Recommender, one: Said, other: Said, chance: random.Rando
     for value in sorted({value for fact in one.explanation.facts for value in fact.values})[:1]:
         if wrong:
             yield "wrong attribute value", re.sub(re.escape(value), chance.choice(wrong), text, flags=re.IGNORECASE)
+    yield from _wrong_links(recommender, one)
     if (other.history.user, other.row) != (one.history.user, one.row):
         yield "explanation of another pick", other.explanation.text
+
+
+def _wrong_links(recommender: Recommender, one: Said) -> Iterator[tuple[str, str]]:
+    """Yield an explanation that says that another relation of the graph ties the pick to the item."""
+    called = {name: each.called(name) for name, each in recommender.domain.knowledge.relations.items()}
+    for fact in one.explanation.facts:
+        others = [names for name, names in called.items() if name != fact.field]
+        if fact.relation == "linked" and others:
+            several = bool(fact.numbers) and fact.numbers[0] > 1
+            yield "wrong link", one.explanation.text.replace(called[fact.field][several], others[0][several])
 
 
 def table(result: dict[str, Any]) -> str:

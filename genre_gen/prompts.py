@@ -252,6 +252,14 @@ class PromptBook:
         """Tell whether there is a template of what the assistant says in a task."""
         return f"{task}.assistant.jinja" in self._sources
 
+    def mentions(self, task: str) -> frozenset[str]:
+        """Return the texts that the template of what the assistant says in a task compares with, or prints."""
+        if not self.has(task):
+            return frozenset()
+        names = self._closure(f"{task}.assistant.jinja")
+        found = (one.value for name in names for one in self._trees[name].find_all(nodes.Const))
+        return frozenset(value for value in found if isinstance(value, str))
+
     def say(self, task: str, **variables: Any) -> Message:
         """Render what the assistant says in a task, alone; see :meth:`render`."""
         values = self._values(task, variables)

@@ -26,6 +26,7 @@ from genre_gen.explain.attribution import RECENT, Attribution, Attributor
 from genre_gen.filters import Filters, check_n, rows_of
 from genre_gen.hybrid import Blend, fit_blends
 from genre_gen.interactions import Case, History, Interactions
+from genre_gen.knowledge import Knowledge
 from genre_gen.labels import Labels
 from genre_gen.prompts import PromptBook
 from genre_gen.query import QueryReader, Understood
@@ -99,6 +100,7 @@ class Recommender:
         blend: weights of the language model (``llm``) and the members.
         blend_without_llm: weights that stand in where the language model fails, and a peer in evaluations.
         raters: what predicts ratings.
+        knowledge: what a graph says of the items, for explanations; see ``know``.
         seconds: what training took, by part.
     """
 
@@ -115,6 +117,7 @@ class Recommender:
         self.members: dict[str, CollaborativeModel] = {}
         self.member_options: dict[str, dict[str, Any]] = {}
         self.raters = Raters()
+        self.knowledge: Knowledge | None = None
         self._teacher: Teacher | None = None
         self._epochs: int | None = None
         self.seconds: dict[str, float] = {}
@@ -211,6 +214,7 @@ class Recommender:
             raise UsageError("no user has three interactions, and training needs some to validate on; give more data")
         self.trained_on, self.member_options = interactions, {}
         self._forget()
+        self.knowledge = Knowledge.of_domain(self.domain, catalog)
         folder = None if folder is None else Path(folder)
         self._fit_members(validation)
         self._fit_llm(validation, folder, on_step)
@@ -254,6 +258,7 @@ class Recommender:
             raise UsageError(f"the choices speak of {', '.join(sorted(extra))}, which blend.members does not have")
         self.catalog, self.trained_on, self.histories = catalog, interactions, histories or interactions
         self._forget()
+        self.knowledge = Knowledge.of_domain(self.domain, catalog)
         self.take(choices)
         self._fit_members()
         begin, folder = time.perf_counter(), None if folder is None else Path(folder)
@@ -269,6 +274,28 @@ class Recommender:
         )
         self.seconds[LLM_MEMBER] = time.perf_counter() - begin
         return self
+
+    def know(self, domain: str | Path | Domain) -> None:
+        """Take over a domain's ``[knowledge]`` and read its triples, for explanations; ``fit`` does so with its own.
+
+        For a trained recommender it may be called at any time, and nothing has to be trained again. Where the domain's
+        templates are those that it was trained with, its words for explanations, which may be newer, come with it.
+
+        Raises:
+            DataError: files that cannot be read.
+            PromptError: templates that do not hold.
+        """
+        given = Domain.load(domain) if isinstance(domain, (str, Path)) else domain
+        self.knowledge = Knowledge.of_domain(given, self.catalog)
+        changed = self.domain.changed({"knowledge": given.settings()["knowledge"]})
+        if given.prompts_folder != self.book.folder:
+            book = PromptBook.load(given)
+            if all(book.fingerprint(task) == self.book.fingerprint(task) for task in self.domain.tasks):
+                self.book = book
+            else:
+                log.warning("the words for explanations stay as they were: %s was changed since training", book.folder)
+        self.domain = changed
+        self.__dict__.pop("explainer", None)
 
     def take(self, choices: Choices) -> None:
         """Take over what was chosen; all but the blends' weights matters to the next training only."""
@@ -532,7 +559,16 @@ class Recommender:
         from genre_gen.explain import Explainer
 
         writer = self.generator.llm if self.domain.explain.style == "llm" else None
-        return Explainer(self.catalog, self.trained_on, self.domain, self.book, language_model=writer)
+        svd = self.members.get(SVD.name) or self.raters.models.get(SVD.name)
+        return Explainer(
+            self.catalog,
+            self.trained_on,
+            self.domain,
+            self.book,
+            language_model=writer,
+            knowledge=self.knowledge,
+            factors=svd.item_factors if isinstance(svd, SVD) else None,
+        )
 
     def explain(
         self, item: str, user: str | None = None, history: Sequence[str | tuple[str, float]] | None = None

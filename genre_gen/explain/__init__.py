@@ -13,11 +13,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from genre_gen.catalog import Catalog
 from genre_gen.domain import Domain
 from genre_gen.explain.evidence import Evidence, Fact, Reason
-from genre_gen.explain.wording import MEASURED, Sentences, grammar, sentences, template
+from genre_gen.explain.wording import MEASURED, TASK, Sentences, grammar, sentences, template
 from genre_gen.interactions import History, Interactions
+from genre_gen.knowledge import Knowledge
 from genre_gen.prompts import Prompt, PromptBook
 
 if TYPE_CHECKING:
@@ -64,6 +68,8 @@ class Explainer:
         *,
         language_model: LLM | None = None,
         temperature: float = 1.0,
+        knowledge: Knowledge | None = None,
+        factors: NDArray[np.float64] | None = None,
     ) -> None:
         """Index the data.
 
@@ -74,8 +80,17 @@ class Explainer:
             book: the wording, in ``explain.*.jinja``.
             language_model: chooses facts and words; without one the best facts are said in words taken in turn.
             temperature: how freely it chooses; 0 takes the likeliest words. A pick's explanation is the same each time.
+            knowledge: what a graph says of the items; it is cited where the templates have words for that.
+            factors: of the items in a model of ratings, see :class:`genre_gen.explain.evidence.Evidence`.
         """
-        self.evidence = Evidence(catalog, interactions, domain)
+        kinds = book.mentions(TASK)
+        self.evidence = Evidence(
+            catalog,
+            interactions,
+            domain,
+            knowledge if "linked" in kinds else None,  # templates from before there was one
+            factors if "alike" in kinds else None,
+        )
         self.book, self.language_model, self.temperature = book, language_model, temperature
 
     def explain(

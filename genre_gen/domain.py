@@ -265,13 +265,14 @@ class QuerySettings(Settings):
     at_least: tuple[str, ...] = ("at least", "since", "no less than", "not less than", "minimum", "min")
     between: tuple[str, ...] = ("between", "from")
     than: tuple[str, ...] = ("than",)
+    like: tuple[str, ...] = ("like", "similar to", "in the style of", "in the vein of", "reminiscent of")
     # fmt: off
     ignored: tuple[str, ...] = (
         "a", "an", "the", "this", "that", "these", "those", "it", "its", "is", "are", "be", "was", "were", "s", "t",
         "i", "me", "my", "mine", "we", "us", "our", "you", "your", "he", "she", "his", "her", "they", "them", "their",
         "and", "or", "nor", "of", "in", "on", "at", "to", "for", "from", "by", "as", "if", "so", "about", "around",
         "all", "some", "any", "more", "most", "very", "too", "really", "quite", "much", "bit", "little", "kind", "sort",
-        "want", "would", "would love", "like", "find", "need", "give", "show", "recommend", "suggest", "look",
+        "want", "would", "would love", "find", "need", "give", "show", "recommend", "suggest", "look",
         "can", "could", "should", "do", "does", "have", "has", "get", "one", "ones", "thing", "things", "maybe",
         "looking", "not only",
     )

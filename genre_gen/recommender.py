@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 LLM_MEMBER = "llm"
 QUERY = "query"  # the part of a score that says how far an item fulfils a request in free text
+TELLING = ("transitions", "ease", "item_knn", "text_knn")  # models that tell what is near a single item
 BATCH = 64
 OURS, OURS_ALONE, WITHOUT_LLM = "GENRE", "GENRE, LLM alone", "blend without LLM"
 
@@ -434,6 +435,8 @@ class Recommender:
         filters = Filters(self.catalog, where, exclude, include, self.domain.repeat)
         if understood is not None and understood.where is not None:
             filters.narrow(understood.where)
+        if understood is not None and understood.items:
+            filters.leave_out(understood.items, "named in the query")
         return next(self.recommend_many([who], n, filters, explain=explain, understood=understood))
 
     def recommend_many(
@@ -495,7 +498,21 @@ class Recommender:
     @cached_property
     def query_reader(self) -> QueryReader:
         """Return what reads requests in free text, by the catalog's words and ``[query]`` of the domain."""
-        return QueryReader(self.catalog, self.domain.query)
+        return QueryReader(self.catalog, self.domain.query, self._likeness if self._telling else None)
+
+    @property
+    def _telling(self) -> list[CollaborativeModel]:
+        """Return the models that can tell what is near an item."""
+        return [model for name, model in self.members.items() if name in TELLING]
+
+    def _likeness(self, row: int) -> NDArray[np.float64]:
+        """Return how near each item is to one by what people have beside it: mean of the models, each 0 to 1."""
+        total = np.zeros(len(self.catalog))
+        for model in self._telling:
+            scores = np.maximum(model.score([History(np.array([row]))])[0].astype(np.float64), 0.0)
+            scores[row] = 0.0
+            total += scores / max(float(scores.max()), 1e-12)
+        return total / len(self._telling)
 
     def _scores(
         self, histories: Sequence[History], mask: NDArray[np.bool_], n: int

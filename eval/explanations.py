@@ -71,7 +71,9 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=200, help="how many, spread over the data")
     parser.add_argument("--scored", type=int, default=60, help="of how many of these users picks are scored again")
     parser.add_argument("-n", type=int, default=5, help="picks per user")
-    parser.add_argument("--style", choices=("template", "llm"), default="template", help="who chooses the words")
+    parser.add_argument(
+        "--style", choices=("template", "llm", "free"), default="template", help="who chooses the words"
+    )
     parser.add_argument("--attribution", type=int, help="[explain] attribution [the domain's]; 0: evidence alone")
     parser.add_argument("--json", type=Path, default=Path("eval/results/explanations.json"))
     parser.add_argument("--know", help="domain whose [knowledge] is added to the run [what it was saved with]")
@@ -289,7 +291,7 @@ def _hits(user: User, place: int, told: Explanation, model: int) -> tuple[float,
     row = user.said[place].row
     order = [user.recent[k] for k in np.argsort(-user.effects[model, place], kind="stable")]
     best = [other for other in order if other != row]
-    anchors = {("rated", "had"): "object", ("weighed",): "subject"}
+    anchors = {("rated", "had", "shares", "linked"): "object", ("weighed", "followed_by", "liked_too"): "subject"}
     cited = {
         getattr(fact, end) for fact in told.facts for relations, end in anchors.items() if fact.relation in relations
     }

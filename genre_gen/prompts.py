@@ -40,6 +40,7 @@ VARIABLES: dict[str, str] = {
     "genres) that both have",
     "reason": "one reason why `item` is recommended; its fields stand in `ReasonView` (for `explain_measured` in "
     "`MeasuredView`) of genre_gen/explain/wording.py",
+    "facts": "sentences that are so, of which the model may make use",
     "first": "whether the sentence opens the explanation",
 }
 """Every variable a template may use, and what it means."""
@@ -72,6 +73,7 @@ TASK_VARIABLES: dict[str, tuple[str, ...]] = {
     "explanation": ("domain", "history", "item", "evidence", "answer"),
     "explain": ("domain", "history", "item", "scale", "reason", "first"),
     "explain_measured": ("domain", "item", "other", "reason", "first"),
+    "explain_free": ("domain", "history", "item", "facts"),
 }
 """Task -> the variables its templates are given."""
 

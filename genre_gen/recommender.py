@@ -575,7 +575,8 @@ class Recommender:
         """Return what explains picks, over the training data, worded as ``[explain]`` says."""
         from genre_gen.explain import Explainer
 
-        writer = self.generator.llm if self.domain.explain.style == "llm" else None
+        style = self.domain.explain.style
+        writer = None if style == "template" else self.generator.llm
         svd = self.members.get(SVD.name) or self.raters.models.get(SVD.name)
         return Explainer(
             self.catalog,
@@ -583,6 +584,7 @@ class Recommender:
             self.domain,
             self.book,
             language_model=writer,
+            free=style == "free",
             knowledge=self.knowledge,
             factors=svd.item_factors if isinstance(svd, SVD) else None,
         )

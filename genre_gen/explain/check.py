@@ -92,6 +92,7 @@ class Measured:
 class _Sentence:
     """What one sentence names."""
 
+    text: str = ""
     rows: list[int] = field(default_factory=list)
     values: list[tuple[str, frozenset[Pair]]] = field(default_factory=list)  # as written; what it may be
     links: list[tuple[str, frozenset[_Link], float | None]] = field(default_factory=list)  # with the number before it
@@ -173,6 +174,29 @@ class Checker:
         first = next(reports)
         return first if first.ok else next((report for report in reports if report.ok), first)
 
+    def sentences(self, text: str) -> list[str]:
+        """Cut a text into sentences; the points of titles end none."""
+        return [one.text for one in self._read(text, titles_first=True) if WORD.search(one.text)]
+
+    def says(self, fact: Fact, text: str) -> bool:
+        """Tell whether a sentence names all that a fact is about, but for the pick; whether it is so is not asked."""
+        called = self.domain.knowledge.relations.get(fact.field) if fact.relation == "linked" else None
+        anchors = {fact.subject if fact.relation in ("followed_by", "liked_too", "weighed") else fact.object} - {None}
+        for one in (sentence for first in (False, True) for sentence in self._read(text, first)):
+            numbers = [*one.numbers, *(number for *_, number in one.links if number is not None)]
+            if called is not None and fact.numbers == (1,):  # in words
+                numbers.append(1)
+            values = {pair for _, pairs in one.values for pair in pairs}
+            linked = {name for _, links, _ in one.links for name, _ in links}
+            if (
+                anchors <= {*one.rows}
+                and {(fact.field, value) for value in fact.values} <= values
+                and set(fact.numbers) <= {*numbers}
+                and (fact.relation != "linked" or fact.field in linked)
+            ):
+                return True
+        return False
+
     def holds(
         self,
         fact: Fact,
@@ -219,7 +243,7 @@ class Checker:
 
     def _read(self, text: str, titles_first: bool) -> Iterator[_Sentence]:
         """Yield the sentences of a text, as what they name."""
-        sentence, place = _Sentence(), 0
+        sentence, place, begin = _Sentence(), 0, 0
         while place < len(text):
             title, value = self._titles.at(text, place), self._values.at(text, place)
             link = self._links.at(text, place)
@@ -243,8 +267,10 @@ class Checker:
             else:
                 place += 1
                 if end:
+                    sentence.text, begin = text[begin:place].strip(), place
                     yield sentence
                     sentence = _Sentence()
+        sentence.text = text[begin:].strip()
         yield sentence
 
     def _everyday(self, phrase: str) -> bool:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 TASK = "explain"
 MEASURED = "explain_measured"  # the same for what was measured by scoring anew
+FREE = "explain_free"  # how the language model is asked to write freely
 MAX_HISTORY = 50  # items that the prompt may show
 LENGTH = 2  # sentences of an explanation, where there are so many reasons
 OPENINGS: tuple[tuple[Kind, ...], ...] = (
@@ -203,8 +204,12 @@ def sentences(book: PromptBook, evidence: Evidence, history: History, row: int, 
 
 
 def vocabulary(book: PromptBook) -> frozenset[str]:
-    """Return the words (lower case) of a domain's ``explain*.jinja`` files: all that explanations say beside data."""
-    sources = (file.read_text(encoding="utf-8") for file in sorted(book.folder.glob(f"{TASK}*.jinja")))
+    """Return the words (lower case) of a domain's ``explain*.jinja`` files: all that explanations say beside data.
+
+    Those that ask for the free style are no words of explanations.
+    """
+    files = (file for file in sorted(book.folder.glob(f"{TASK}*.jinja")) if not file.name.startswith(f"{FREE}."))
+    sources = (file.read_text(encoding="utf-8") for file in files)
     return frozenset(word.casefold() for source in sources for word in WORD.findall(COMMENT.sub(" ", source)))
 
 

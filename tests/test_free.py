@@ -64,6 +64,10 @@ def test_any_other_is_replaced_by_one_that_is_so(explainer, sentence):
         assert all(explainer.checker.holds(fact, SEEN, ALIENS) for fact in found.facts)
 
 
+def test_the_mark_of_a_list_is_taken_off(explainer):
+    assert corrected(explainer, f"- {TRUE[0]}").text.startswith(TRUE[0])
+
+
 def test_what_was_said_is_not_said_again(explainer):
     found = corrected(explainer, f"{TRUE[0]} {TRUE[0]}")
     assert found.text.count("6 of the 10") == 1

@@ -16,6 +16,7 @@ from genre_gen.explain.wording import FREE, LENGTH, MAX_HISTORY, TASK, Sentences
 from genre_gen.interactions import History
 from genre_gen.prompts import Message, Prompt, PromptBook, entries, entry
 
+BULLETS = "-–—•*· "  # marks of lists, as models like to begin with
 SHOWN = 4  # reasons that it is shown
 TEMPERATURE = 0.3  # a small model says little that is so at higher ones
 
@@ -67,7 +68,7 @@ def checked(draft: str, said: Sentences, checker: Checker, check: Callable[[str]
     """
     length = min(LENGTH, len(said.reasons))
     kept: list[tuple[str, tuple[Fact, ...]] | None] = []
-    for sentence in checker.sentences(plain(draft))[:length]:
+    for sentence in (one.lstrip(BULLETS) for one in checker.sentences(plain(draft))[:length]):
         facts = _facts(sentence, said, checker) if check(sentence).ok else ()
         kept.append((sentence, facts) if facts and (sentence, facts) not in kept else None)
     kept += [None] * (length - len(kept))

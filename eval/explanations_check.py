@@ -175,13 +175,19 @@ def spoil(recommender: Recommender, one: Said, other: Said, chance: random.Rando
 
 
 def _wrong_links(recommender: Recommender, one: Said) -> Iterator[tuple[str, str]]:
-    """Yield an explanation that says that another relation of the graph ties the pick to the item."""
+    """Yield an explanation that says that a relation ties the pick to the item which does not."""
+    graph = recommender.knowledge
     called = {name: each.called(name) for name, each in recommender.domain.knowledge.relations.items()}
     for fact in one.explanation.facts:
-        others = [names for name, names in called.items() if name != fact.field]
-        if fact.relation == "linked" and others:
-            several = bool(fact.numbers) and fact.numbers[0] > 1
-            yield "wrong link", one.explanation.text.replace(called[fact.field][several], others[0][several])
+        if fact.relation != "linked" or graph is None or fact.object is None:
+            continue
+        several = bool(fact.numbers) and fact.numbers[0] > 1
+        for place, name in enumerate(graph.relations):
+            tails = graph.tails(one.row, place)
+            ties = fact.object in tails if graph.to_items[place] else graph.shared(one.row, place)[fact.object] > 0
+            if name != fact.field and not ties:
+                yield "wrong link", one.explanation.text.replace(called[fact.field][several], called[name][several])
+                return
 
 
 def table(result: dict[str, Any]) -> str:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from explanations_check import Said, measured
+from explanations_check import Said, checker_of, measured
 from numpy.typing import NDArray
 
 from genre_gen.collaborative import SVD
@@ -35,7 +35,6 @@ from genre_gen.explain import Explanation
 from genre_gen.explain.attribution import RECENT, Attributor
 from genre_gen.explain.check import Checker, Measured
 from genre_gen.explain.evidence import labels
-from genre_gen.explain.wording import vocabulary
 from genre_gen.filters import Filters
 from genre_gen.interactions import History
 from genre_gen.recommender import Recommender
@@ -72,11 +71,16 @@ def main() -> None:
     parser.add_argument("--users", type=int, default=200, help="how many, spread over the data")
     parser.add_argument("--scored", type=int, default=60, help="of how many of these users picks are scored again")
     parser.add_argument("-n", type=int, default=5, help="picks per user")
-    parser.add_argument("--style", choices=("template", "llm"), default="template", help="who chooses the words")
+    parser.add_argument(
+        "--style", choices=("template", "llm", "free"), default="template", help="who chooses the words"
+    )
     parser.add_argument("--attribution", type=int, help="[explain] attribution [the domain's]; 0: evidence alone")
     parser.add_argument("--json", type=Path, default=Path("eval/results/explanations.json"))
+    parser.add_argument("--know", help="domain whose [knowledge] is added to the run [what it was saved with]")
     options = parser.parse_args()
     recommender = Recommender.from_pretrained(options.run)
+    if options.know:
+        recommender.know(options.know)
     changes = {"explain.style": options.style, "explain.attribution": options.attribution}
     recommender.domain = recommender.domain.changed({key: value for key, value in changes.items() if value is not None})
     result = {"run": Path(options.run).name, **evaluated(recommender, options.users, options.scored, options.n)}
@@ -256,7 +260,7 @@ def judged(
 
 def rates(recommender: Recommender, users: Sequence[User]) -> list[dict[str, Any]]:
     """Return grounding precision, and how far cited items are those of greatest effect."""
-    checker = Checker(recommender.catalog, recommender.trained_on, recommender.domain, vocabulary(recommender.book))
+    checker = checker_of(recommender)
     figures: dict[str, dict[str, NDArray[np.float64] | float]] = {}
     for version, texts in controls([user.said for user in users]).items():
         grounded, precision, recall = [], ([], []), ([], [])  # type: ignore[var-annotated]
@@ -287,7 +291,7 @@ def _hits(user: User, place: int, told: Explanation, model: int) -> tuple[float,
     row = user.said[place].row
     order = [user.recent[k] for k in np.argsort(-user.effects[model, place], kind="stable")]
     best = [other for other in order if other != row]
-    anchors = {("rated", "had"): "object", ("weighed",): "subject"}
+    anchors = {("rated", "had", "shares", "linked"): "object", ("weighed", "followed_by", "liked_too"): "subject"}
     cited = {
         getattr(fact, end) for fact in told.facts for relations, end in anchors.items() if fact.relation in relations
     }

@@ -3,8 +3,12 @@
     python eval/explanations_check.py runs/movies [--users 100] [-n 5] [--style llm] [--json eval/results/...]
 
 The checker reads the text alone and counts anew; it takes nothing from what wrote it. As controls, each explanation is
-also spoilt in four ways (an item of somebody else, a number off by one, a wrong attribute value, the explanation of
-another pick), and the share of these that the checker notices is told: a checker that notices nothing proves nothing.
+also spoilt in five ways (an item of somebody else, a number off by one, a wrong attribute value, another link of the
+graph, the explanation of another pick), and the share of these that the checker notices is told: a checker that notices
+nothing proves nothing.
+
+With ``--style free`` the language model's sentences are also counted before they are checked: how many name nothing
+that is not so (whatever else they say), and how many are borne out by the data altogether and so were kept.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ from genre_gen.collaborative import SVD
 from genre_gen.explain import Explanation
 from genre_gen.explain.check import Checker, Measured
 from genre_gen.explain.evidence import labels
-from genre_gen.explain.wording import plain, vocabulary
+from genre_gen.explain.wording import LENGTH, plain, vocabulary
 from genre_gen.interactions import History
 from genre_gen.recommender import Recommender
 from genre_gen.titles import article_first
@@ -47,10 +51,15 @@ def main() -> None:
     parser.add_argument("run", help="folder of a trained recommender")
     parser.add_argument("--users", type=int, default=100, help="how many, spread over the data")
     parser.add_argument("-n", type=int, default=5, help="picks per user")
-    parser.add_argument("--style", choices=("llm", "template"), default="template", help="who chooses the words")
+    parser.add_argument(
+        "--style", choices=("llm", "template", "free"), default="template", help="who chooses the words"
+    )
     parser.add_argument("--json", type=Path, default=Path("eval/results/explanations_check.json"))
+    parser.add_argument("--know", help="domain whose [knowledge] is added to the run [what it was saved with]")
     options = parser.parse_args()
     recommender = Recommender.from_pretrained(options.run)
+    if options.know:
+        recommender.know(options.know)
     said = list(explained(recommender, options.users, options.n, options.style))
     result = {"run": Path(options.run).name, "style": options.style, **measured(recommender, said)}
     print(table(result))
@@ -72,10 +81,17 @@ def explained(recommender: Recommender, users: int, n: int, style: str) -> Itera
                 yield Said(history, row, rating, pick.explanation)
 
 
+def checker_of(recommender: Recommender, *, free: bool = False) -> Checker:
+    """Return what checks the recommender's explanations; in the free style more words may stand."""
+    if free or recommender.domain.explain.style == "free":
+        return recommender.explainer.checker
+    words, graph = vocabulary(recommender.book), recommender.knowledge
+    return Checker(recommender.catalog, recommender.trained_on, recommender.domain, words, graph)
+
+
 def measured(recommender: Recommender, said: list[Said]) -> dict[str, Any]:
     """Check explanations and their spoilt copies."""
-    words = vocabulary(recommender.book)
-    checker = Checker(recommender.catalog, recommender.trained_on, recommender.domain, words)
+    checker = checker_of(recommender)
     counts: Counter[str] = Counter()
     untrue, spoilt, noticed = [], Counter[str](), Counter[str]()
     chance = random.Random(0)
@@ -98,9 +114,34 @@ def measured(recommender: Recommender, said: list[Said]) -> dict[str, Any]:
         "texts": len({one.explanation.text for one in said}),
         "methods": dict(Counter(one.explanation.method for one in said)),
         "seconds_each": round(sum(one.explanation.seconds for one in said) / max(len(said), 1), 4),
+        **free_style(recommender, said),
         "noticed": {way: [noticed[way], spoilt[way]] for way in spoilt},
         "untrue": untrue,
     }
+
+
+def free_style(recommender: Recommender, said: list[Said]) -> dict[str, Any]:
+    """Return how many sentences of the drafts are so, before and after the check; nothing for the other styles."""
+    if not any(one.explanation.method == "free" for one in said):
+        return {}
+    names = Checker(recommender.catalog, recommender.trained_on, recommender.domain, None, recommender.knowledge)
+    counts: Counter[str] = Counter()
+    for one in said:
+        case = (one.history, one.row, one.predicted, Measured.of_effects(one.explanation.effects))
+        reports = [names.check(sentence, *case) for sentence in names.sentences(plain(one.explanation.draft))[:LENGTH]]
+        counts["written"] += len(reports)
+        counts["name nothing that is not so"] += sum(report.ok for report in reports)
+        counts["of these, name something"] += sum(
+            report.ok and report.items + report.values + report.numbers > 0 for report in reports
+        )
+        counts["kept"] += one.explanation.kept
+        final = names.sentences(one.explanation.text)
+        counts["in the end"] += len(final)
+        counts["in the end, so"] += sum(checker_of(recommender, free=True).check(part, *case).ok for part in final)
+    examples = [
+        {"draft": one.explanation.draft, "text": one.explanation.text} for one in said[:: max(1, len(said) // 8)]
+    ]
+    return {"free_sentences": dict(counts), "examples": examples}
 
 
 def spoil(recommender: Recommender, one: Said, other: Said, chance: random.Random) -> Iterator[tuple[str, str]]:
@@ -128,8 +169,25 @@ def spoil(recommender: Recommender, one: Said, other: Said, chance: random.Rando
     for value in sorted({value for fact in one.explanation.facts for value in fact.values})[:1]:
         if wrong:
             yield "wrong attribute value", re.sub(re.escape(value), chance.choice(wrong), text, flags=re.IGNORECASE)
+    yield from _wrong_links(recommender, one)
     if (other.history.user, other.row) != (one.history.user, one.row):
         yield "explanation of another pick", other.explanation.text
+
+
+def _wrong_links(recommender: Recommender, one: Said) -> Iterator[tuple[str, str]]:
+    """Yield an explanation that says that a relation ties the pick to the item which does not."""
+    graph = recommender.knowledge
+    called = {name: each.called(name) for name, each in recommender.domain.knowledge.relations.items()}
+    for fact in one.explanation.facts:
+        if fact.relation != "linked" or graph is None or fact.object is None:
+            continue
+        several = bool(fact.numbers) and fact.numbers[0] > 1
+        for place, name in enumerate(graph.relations):
+            tails = graph.tails(one.row, place)
+            ties = fact.object in tails if graph.to_items[place] else graph.shared(one.row, place)[fact.object] > 0
+            if name != fact.field and not ties:
+                yield "wrong link", one.explanation.text.replace(called[fact.field][several], called[name][several])
+                return
 
 
 def table(result: dict[str, Any]) -> str:
@@ -140,6 +198,7 @@ def table(result: dict[str, Any]) -> str:
         f"  they name {named['items']} items, {named['values']} attribute values and {named['numbers']} numbers;",
         f"  {named['facts'] - named['facts_untrue']} of the {named['facts']} facts behind them hold",
         f"  {result['texts']} different texts, {result['seconds_each']} seconds each",
+        *(f"  sentences {what}: {count}" for what, count in result.get("free_sentences", {}).items()),
         "spoilt copies that the checker notices:",
         *(f"  {way}: {caught} of {made}" for way, (caught, made) in result["noticed"].items()),
     ]

@@ -4,10 +4,11 @@
 
 For each case of a split a request is made up from what the item to find is like (two of its labels, and its decade
 where the catalog has years), as someone would say it who knows what he wants but not what it is called. It is ranked
-without the request, with it, with that of another user (a negative control, which must not help), and with a denial of
-a label that the item lacks. Told are R@10 and N@10 with intervals, the share of the picks that have the labels asked
-for, and how many picks break a hard wish, which must be none. The figures are of every other
-user, under the weight that ``[query]`` has; what each weight gives is told for the others, on whom it may be chosen.
+without the request, with it, with that of another user (a negative control, which must not help), with a denial of a
+label that the item lacks, and with the title of the item nearest to it ("something like ..."), which must not come
+itself. Told are R@10 and N@10 with intervals, the share of the picks that have the labels asked for, and how many picks
+break a hard wish, which must be none. The figures are of every other user, under the weight that ``[query]`` has; what
+each weight gives is told for the others, on whom it may be chosen.
 """
 
 from __future__ import annotations
@@ -37,11 +38,12 @@ from genre_gen.recommender import LLM_MEMBER, OURS_ALONE, QUERY, Recommender
 AT = 10
 BATCH = 64
 WEIGHTS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-WITHOUT, LABELS, ALL, DENIED, OTHER = (
+WITHOUT, LABELS, ALL, DENIED, LIKE, OTHER = (
     "no request",
     "two labels",
     "two labels and the decade",
     "a denied label",
+    "like the item nearest to it",
     "another user's labels and decade",
 )
 SMALLEST = 1e-4  # p-values that are told
@@ -57,12 +59,14 @@ class Request:
         labels: label columns that are wished for.
         denied: label columns that are denied.
         decade: its first year; None where none is asked for.
+        named: row of an item that is named, and so not asked for.
     """
 
     text: str
     labels: tuple[int, ...] = ()
     denied: tuple[int, ...] = ()
     decade: int | None = None
+    named: int | None = None
 
 
 @dataclass
@@ -80,7 +84,7 @@ class Asker:
 
     def __init__(self, recommender: Recommender) -> None:
         """Find the labels and years; raises UsageError where no item has labels."""
-        self.catalog = recommender.catalog
+        self.catalog, self.reader = recommender.catalog, recommender.query_reader
         labels = Labels.of_domain(recommender.catalog, recommender.domain)
         if labels is None:
             raise UsageError("the catalog has no labels to ask for; take one with a list field")
@@ -100,10 +104,14 @@ class Asker:
         year = self.years[row]
         decade = None if np.isnan(year) else int(year // 10 * 10)
         wished = tuple(own.tolist())
+        near = self.reader.near(row).copy()
+        near[row] = -1.0
+        beside = int(near.argmax())
         return {
             LABELS: Request(text, wished),
             ALL: Request(text if decade is None else f"{text} from the {decade}s", wished, decade=decade),
             DENIED: Request(f"no {self.labels.names[lacked]}", denied=(lacked,)),
+            LIKE: Request(f'something like "{self.catalog[beside].title}"', named=beside),
         }
 
     def broken(self, request: Request, rows: NDArray[np.int64]) -> int:
@@ -112,6 +120,7 @@ class Asker:
         if request.decade is not None:
             inside = (self.years[rows] >= request.decade) & (self.years[rows] < request.decade + 10)
             wrong |= ~inside
+        wrong |= rows == (-1 if request.named is None else request.named)
         return int(wrong.sum())
 
     def fulfilled(self, request: Request, rows: NDArray[np.int64]) -> float:
@@ -173,6 +182,9 @@ def _ranked(
 ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
     """Return what may be recommended ``[n_items]`` and the blended scores ``[1, n_items]``, as serving does."""
     mask = allowed if understood.where is None else allowed & recommender.catalog.where(understood.where)
+    if understood.items:
+        mask = mask.copy()
+        mask[[recommender.catalog.find(title) for title in understood.items]] = False
     fulfilled = recommender.query_reader.score(understood)
     if fulfilled is None:
         return mask, recommender.blend.combine(scores, mask[None])
@@ -190,7 +202,7 @@ def summary(found: Mapping[tuple[str, float], Counts], weight: float) -> dict[st
     }
     plain = ndcg_at(np.array(found[WITHOUT, weight].ranks), AT)[~others]
     rows = []
-    for name in (WITHOUT, LABELS, ALL, DENIED, OTHER):
+    for name in (WITHOUT, LABELS, ALL, DENIED, LIKE, OTHER):
         counts = found[name, weight]
         places = np.array(counts.ranks)[~others]
         ndcg = ndcg_at(places, AT)

@@ -317,7 +317,14 @@ def identity(data: TaskData, book: PromptBook) -> str:
     settings = data.domain.settings()
     for budget in ("max_minutes", "epochs", "runs"):
         settings["training"].pop(budget, None)
-    for part in ("rerank", "ratings", "query", "explain", "serving"):  # none has a part in training the language model
+    for part in (
+        "rerank",
+        "ratings",
+        "query",
+        "explain",
+        "knowledge",
+        "serving",
+    ):  # none has a part in training the language model
         settings.pop(part, None)
     if data.domain.training.distillation == 0:
         settings.pop("blend", None)  # its members teach, or have no part in training

@@ -122,10 +122,9 @@ class Catalog(Sequence[Item]):
         Raises:
             UnknownItemError: naming the closest titles, or those among which the text does not decide.
         """
-        rows = self._titles.exact(text)
-        if not rows and text.strip() in self._row_of_id:
+        if not self._titles.exact(text) and text.strip() in self._row_of_id:
             return self._row_of_id[text.strip()]
-        rows = rows or self._titles.named(text)
+        rows = self.named(text)
         if len(rows) == 1:
             return rows[0]
         shown = rows or self._titles.close(text)
@@ -134,6 +133,10 @@ class Catalog(Sequence[Item]):
             raise UnknownItemError(f"{text!r} is ambiguous in {self.name}; write one of {titles}")
         hint = f"did you mean {titles}?" if titles else "nothing close to it either; give a title or id it has"
         raise UnknownItemError(f"no item {text!r} in {self.name}; {hint}")
+
+    def named(self, text: str) -> tuple[int, ...]:
+        """Return the rows that a title may mean, as ``find`` reads it: one, none, or several if it is ambiguous."""
+        return self._titles.exact(text) or self._titles.named(text)
 
     def where(self, expression: str) -> NDArray[np.bool_]:
         """Return the items that satisfy an expression over attributes, bool ``[n_items]``.

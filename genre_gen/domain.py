@@ -180,10 +180,56 @@ class RerankSettings(Settings):
 
 
 class ExplainSettings(Settings):
-    """Who words explanations, and of how many recent items it is measured what they did for a pick (0: of none)."""
+    """Who words explanations, and of how many recent items it is measured what they did for a pick (0: of none).
 
-    style: Literal["template", "llm"] = "template"
+    ``words`` are what a sentence of the ``free`` style may hold beside data and the words of the templates: words that
+    say nothing which the data would have to bear out.
+    """
+
+    style: Literal["template", "llm", "free"] = "template"
     attribution: Annotated[int, Field(ge=0)] = 10
+    # fmt: off
+    words: tuple[str, ...] = (
+        "a", "an", "the", "this", "that", "it", "its", "it's", "is", "are", "was", "be", "i", "i'm", "me", "my", "we",
+        "you", "your", "you'll", "you're", "and", "or", "of", "in", "on", "at", "to", "for", "by", "as", "so", "with",
+        "will", "would", "can", "may", "think", "believe", "sure", "hope", "recommend", "suggest", "recommendation",
+        "because", "since", "like", "love", "enjoy", "enjoyed", "liked", "loved", "appreciate", "great", "good",
+        "choice", "perfect", "one", "too", "also", "another", "watch", "try", "if", "then", "based", "taste", "fan",
+        "just",
+    )
+    # fmt: on
+
+
+class RelationSettings(Settings):
+    """One relation of ``[knowledge]``: its name in the triples, and what explanations call it.
+
+    ``items`` says that it leads from an item to an item: then ``one`` is what the first is to the second.
+    """
+
+    relation: Names
+    one: str | None = None
+    many: str | None = None
+    items: bool = False
+
+    def called(self, name: str) -> tuple[str, str]:
+        """Return what one and what several are called; ``name`` is the relation's key, which holds by default."""
+        one = self.one or name.replace("_", " ")
+        return one, self.many or one
+
+
+class KnowledgeSettings(Settings):
+    """Triples (head, relation, tail) about items that explanations may cite, see :mod:`genre_gen.knowledge`."""
+
+    triples: str | None = None
+    links: str | None = None
+    items: str | None = None
+    most: Annotated[float, Field(gt=0, le=1)] = 0.05
+    relations: dict[str, RelationSettings] = {}
+    head: Names = ("head_id", "head")
+    relation: Names = ("relation_id", "relation")
+    tail: Names = ("tail_id", "tail")
+    item: Names = ("item_id", "item")
+    entity: Names = ("entity_id", "entity")
 
 
 class ServingSettings(Settings):
@@ -220,13 +266,14 @@ class QuerySettings(Settings):
     at_least: tuple[str, ...] = ("at least", "since", "no less than", "not less than", "minimum", "min")
     between: tuple[str, ...] = ("between", "from")
     than: tuple[str, ...] = ("than",)
+    like: tuple[str, ...] = ("like", "similar to", "in the style of", "in the vein of", "reminiscent of")
     # fmt: off
     ignored: tuple[str, ...] = (
         "a", "an", "the", "this", "that", "these", "those", "it", "its", "is", "are", "be", "was", "were", "s", "t",
         "i", "me", "my", "mine", "we", "us", "our", "you", "your", "he", "she", "his", "her", "they", "them", "their",
         "and", "or", "nor", "of", "in", "on", "at", "to", "for", "from", "by", "as", "if", "so", "about", "around",
         "all", "some", "any", "more", "most", "very", "too", "really", "quite", "much", "bit", "little", "kind", "sort",
-        "want", "would", "would love", "like", "find", "need", "give", "show", "recommend", "suggest", "look",
+        "want", "would", "would love", "find", "need", "give", "show", "recommend", "suggest", "look",
         "can", "could", "should", "do", "does", "have", "has", "get", "one", "ones", "thing", "things", "maybe",
         "looking", "not only",
     )
@@ -262,6 +309,7 @@ class Domain(Settings):
     ratings: RatingSettings = RatingSettings()
     query: QuerySettings = QuerySettings()
     explain: ExplainSettings = ExplainSettings()
+    knowledge: KnowledgeSettings = KnowledgeSettings()
     serving: ServingSettings = ServingSettings()
     catalog_folder: Path = Field(default=Path(), exclude=True)
     prompts_folder: Path = Field(default=Path(), exclude=True)

@@ -61,13 +61,17 @@ class Filters:
             chosen[rows_of(catalog, include)] = True
             self._keep(chosen, "not on the list to include")
         if exclude:
-            chosen = np.ones(len(catalog), bool)
-            chosen[rows_of(catalog, exclude)] = False
-            self._keep(chosen, "excluded")
+            self.leave_out(exclude, "excluded")
 
     def narrow(self, where: str) -> None:
         """Leave out what is outside one more expression; raises FilterError."""
         self._keep(self._catalog.where(where), f"outside {where!r}")
+
+    def leave_out(self, names: Sequence[str], why: str) -> None:
+        """Leave out items by title or id; raises UnknownItemError."""
+        chosen = np.ones(len(self._catalog), bool)
+        chosen[rows_of(self._catalog, names)] = False
+        self._keep(chosen, why)
 
     def key(self) -> str:
         """Return a fingerprint, to tell whether two requests filter alike."""

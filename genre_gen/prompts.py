@@ -40,6 +40,7 @@ VARIABLES: dict[str, str] = {
     "genres) that both have",
     "reason": "one reason why `item` is recommended; its fields stand in `ReasonView` (for `explain_measured` in "
     "`MeasuredView`) of genre_gen/explain/wording.py",
+    "facts": "sentences that are so, of which the model may make use",
     "first": "whether the sentence opens the explanation",
 }
 """Every variable a template may use, and what it means."""
@@ -72,6 +73,7 @@ TASK_VARIABLES: dict[str, tuple[str, ...]] = {
     "explanation": ("domain", "history", "item", "evidence", "answer"),
     "explain": ("domain", "history", "item", "scale", "reason", "first"),
     "explain_measured": ("domain", "item", "other", "reason", "first"),
+    "explain_free": ("domain", "history", "item", "facts"),
 }
 """Task -> the variables its templates are given."""
 
@@ -251,6 +253,14 @@ class PromptBook:
     def has(self, task: str) -> bool:
         """Tell whether there is a template of what the assistant says in a task."""
         return f"{task}.assistant.jinja" in self._sources
+
+    def mentions(self, task: str) -> frozenset[str]:
+        """Return the texts that the template of what the assistant says in a task compares with, or prints."""
+        if not self.has(task):
+            return frozenset()
+        names = self._closure(f"{task}.assistant.jinja")
+        found = (one.value for name in names for one in self._trees[name].find_all(nodes.Const))
+        return frozenset(value for value in found if isinstance(value, str))
 
     def say(self, task: str, **variables: Any) -> Message:
         """Render what the assistant says in a task, alone; see :meth:`render`."""

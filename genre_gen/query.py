@@ -9,6 +9,8 @@ A request is read by the catalog's own words, without a model, so that the same 
 - **Soft wishes** become a score: how far an item fulfils each, from 0 to 1, on average. A value is fulfilled or not; a
   low or high number by its rank in the catalog; any other word by its TF-IDF in title, attributes and description, as
   a share of the best item's.
+- **Titles** behind ``like`` and its kin, or in quotes, are wishes for what is near that item: by the texts, and by what
+  people have beside it where a recommender lends its models. The item itself is what is known already.
 - **What is left** is said to be unknown.
 
 A request is data: it is cut into words, looked up, and rendered nowhere.
@@ -19,9 +21,9 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -38,7 +40,11 @@ TOO = 0.75  # "not too long" takes out what is longer than this share of the cat
 CURRENCIES = "$€£¥"
 CLOSE = 0.8  # likeness from which a known word is offered for an unknown one
 
-Sense: TypeAlias = Literal["is", "low", "high", "near", "word"]
+MAX_TITLE = 24  # words and signs of a title that is looked for
+SKIPPED = 3  # words such as "the film" between "like" and a title
+QUOTES = "\"'“”„‟‘’«»"
+
+Sense: TypeAlias = Literal["is", "low", "high", "near", "word", "item"]
 Relation: TypeAlias = Literal["<", "<=", ">", ">="]
 OPPOSITE: dict[Relation, Relation] = {"<": ">=", "<=": ">", ">": "<=", ">=": "<"}
 
@@ -57,9 +63,9 @@ class Meaning:
 
     Attributes:
         sense: the field ``is`` the value (or holds it), its number is ``low``, ``high`` or ``near`` the value; or a
-            ``word`` to look for in the item's text.
-        value: label, number or word.
-        field: empty for a word.
+            ``word`` to look for in the item's text; or it is like the ``item``.
+        value: label, number, word or title.
+        field: empty for a word and an item.
     """
 
     sense: Sense
@@ -69,6 +75,8 @@ class Meaning:
     def __str__(self) -> str:
         """Return it for people."""
         value = f"{self.value:g}" if isinstance(self.value, float) else self.value
+        if self.sense == "item":
+            return f"like {value}"
         return " ".join(part for part in (self.field, self.sense if self.sense != "is" else "", value) if part)
 
 
@@ -110,6 +118,12 @@ class Understood:
     wishes: tuple[Wish, ...] = ()
     unknown: tuple[str, ...] = ()
 
+    @property
+    def items(self) -> tuple[str, ...]:
+        """Return the titles of the items that were named, which are known and so not asked for."""
+        named = [str(one.value) for wish in self.wishes for one in wish.meanings if one.sense == "item"]
+        return tuple(dict.fromkeys(named))
+
     def __bool__(self) -> bool:
         """Tell whether anything was understood."""
         return self.where is not None or bool(self.wishes)
@@ -131,14 +145,22 @@ class Understood:
 class QueryReader:
     """Reads requests about one catalog. What is costly is done once."""
 
-    def __init__(self, catalog: Catalog, settings: QuerySettings | None = None) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        settings: QuerySettings | None = None,
+        likeness: Callable[[int], NDArray[np.floating[Any]]] | None = None,
+    ) -> None:
         """Collect the words.
 
         Args:
             catalog: the items.
             settings: ``[query]`` of the domain.
+            likeness: from a catalog row to how near every item is to that one, ``[n_items]``, 0 to 1, where something
+                else than texts can tell.
         """
-        self.catalog, self.settings = catalog, settings or QuerySettings()
+        self.catalog, self.settings, self._likeness = catalog, settings or QuerySettings(), likeness
+        self.near = lru_cache(64)(self._near)
         self.numbers = {name: column for name in catalog.fields if (column := _numbers(catalog, name)) is not None}
         own = _phrases((phrase, None) for phrase in self.settings.words)
         grammar = _phrases((phrase, kind) for kind in _GRAMMAR for phrase in getattr(self.settings, kind))
@@ -156,8 +178,9 @@ class QueryReader:
             raise UsageError("the query is empty; say what it should be like, or leave it out")
         if len(query) > MAX_LENGTH:
             raise UsageError(f"the query has {len(query):,} characters; at most {MAX_LENGTH} are read; shorten it")
-        known = [token for token in _tokens(query) if token.text not in CURRENCIES or (token.text,) in self._meant]
-        return _Reading(self, known).result()
+        text = _normal(query)
+        known = [token for token in _tokens(text) if token.text not in CURRENCIES or (token.text,) in self._meant]
+        return _Reading(self, text, known).result()
 
     def score(self, understood: Understood) -> NDArray[np.float32] | None:
         """Return how far items fulfil the soft wishes, float32 ``[n_items]`` up to 1; None where there are none."""
@@ -174,6 +197,8 @@ class QueryReader:
             vectorizer, vectors = self._texts
             column = vectors[:, [vectorizer.vocabulary_[_stem(str(meaning.value))]]].toarray().ravel()
             return column / column.max()
+        if meaning.sense == "item":
+            return self.near(self.catalog.named(str(meaning.value))[0])
         if meaning.sense == "is":
             return self.catalog.where(f"{meaning.field} == {meaning.value!r}").astype(np.float64)
         values = self.numbers[meaning.field]
@@ -184,6 +209,35 @@ class QueryReader:
         else:
             fulfilled = rank if meaning.sense == "high" else 1 - rank
         return np.where(np.isnan(values), 0.0, fulfilled)
+
+    def _near(self, row: int) -> NDArray[np.float64]:
+        """Return how near items are to the one in ``row``: ``[n_items]``, 0 to 1 for the nearest, and 1 for itself."""
+        vectors = self._worded
+        parts = [np.asarray((vectors @ vectors[[row]].T).todense(), np.float64).ravel()]
+        if self._likeness is not None:
+            parts.append(np.asarray(self._likeness(row), np.float64))
+        total = np.zeros(len(self.catalog))
+        for part in parts:
+            others = np.delete(part, row)
+            total += part / max(float(others.max(initial=0.0)), 1e-12)
+        total[row] = 0.0
+        total /= max(float(total.max()), 1e-12)
+        total[row] = 1.0
+        return total
+
+    def named(self, words: Sequence[str], title: str, *, quoted: bool) -> tuple[int, ...]:
+        """Return the rows that a title means; none where its words mean something else and it is not quoted."""
+        stems = tuple(map(_stem, words))
+        own = stems in self._meant or all((stem,) in self._grammar for stem in stems)
+        return () if own and not quoted else self.catalog.named(title.strip(QUOTES + " "))
+
+    def positive(self, word: str) -> str | None:
+        """Return what a word is the comparative or superlative of, where that means something: funnier, funny."""
+        for ending, instead in _DEGREES:
+            stem = word.casefold().removesuffix(ending) + instead
+            if word.casefold().endswith(ending) and (stem,) in self._meant:
+                return stem
+        return None
 
     def knows(self, word: str) -> bool:
         """Tell whether a word stands in any item's text."""
@@ -252,6 +306,15 @@ class QueryReader:
             yield from (Meaning("word", word) for word in _words(text) if self.knows(word))
 
     @cached_property
+    def _worded(self) -> Any:
+        """Return the TF-IDF vectors without numbers: of one year, two items are not more alike."""
+        from sklearn.preprocessing import normalize
+
+        vectorizer, vectors = self._texts
+        words = [column for word, column in vectorizer.vocabulary_.items() if not word.isdigit()]
+        return normalize(vectors[:, sorted(words)])
+
+    @cached_property
     def _texts(self) -> tuple[Any, Any]:
         """Return a fitted vectorizer and the items' TF-IDF vectors."""
         from scipy import sparse
@@ -265,16 +328,20 @@ class QueryReader:
             return vectorizer, sparse.csr_matrix((len(self.catalog), 0))
 
 
-_GRAMMAR = ("ignored", "but", "only", "no", "below", "at_most", "above", "at_least", "between", "than")
+# word endings of comparatives and superlatives, and what the plain word has instead
+_DEGREES = (("ier", "y"), ("iest", "y"), ("er", ""), ("est", ""), ("er", "e"), ("est", "e"))
+_GRAMMAR = ("like", "ignored", "but", "only", "no", "below", "at_most", "above", "at_least", "between", "than")
 _RELATIONS: dict[str, Relation] = {"below": "<", "at_most": "<=", "above": ">", "at_least": ">="}
 
 
 @dataclass(frozen=True)
 class _Token:
-    """A word, number, decade (its first year), dash or end of a clause."""
+    """A word, number, decade (its first year), dash or end of a clause, and where it stands in the text."""
 
     kind: str
     text: str
+    start: int
+    end: int
     number: float = float("nan")
 
     @property
@@ -288,6 +355,7 @@ class _Reading:
     """One request on its way through: where we are, and what holds from here on."""
 
     reader: QueryReader
+    text: str
     tokens: list[_Token]
     place: int = 0
     denied: bool = False
@@ -306,6 +374,8 @@ class _Reading:
         """Read to the end."""
         while self.place < len(self.tokens):
             token = self.tokens[self.place]
+            if self._quoted(token) and self._title(self.place):
+                continue
             if token.kind in {"number", "decade"}:
                 self._number()
             elif token.kind == "word":
@@ -338,6 +408,8 @@ class _Reading:
             self._grammatical(kind)
         elif meanings is not None:
             self._meant(said, meanings)
+        elif (positive := self.reader.positive(said)) is not None:
+            self._meant(said, self.reader.lookup([positive])[2] or ())
         elif self.reader.knows(said):
             self._soft(said, (Meaning("word", said.casefold()),))
         else:
@@ -356,6 +428,47 @@ class _Reading:
             self._release()
         elif kind in _RELATIONS:
             self.compared = _RELATIONS[kind]
+        elif kind == "like":
+            self._liken()
+
+    def _liken(self) -> None:
+        """Take the title that stands behind "like", or none; words that say nothing may stand between."""
+        for place in range(self.place, min(self.place + SKIPPED + 1, len(self.tokens))):
+            if self._title(place):
+                self._further_titles()
+                return
+            _, kind, meanings = self.reader.lookup([self.tokens[place].stem])
+            if kind != "ignored" and meanings != ():
+                return
+
+    def _further_titles(self) -> None:
+        """Take titles that are strung to the last one by a comma or a word that says nothing: "and", "or"."""
+        while self.place + 1 < len(self.tokens):
+            joint = self.tokens[self.place]
+            strung = joint.text == "," or self.reader.lookup([joint.stem])[1] == "ignored"
+            if not strung or not self._title(self.place + 1):
+                return
+
+    def _title(self, begin: int) -> bool:
+        """Take the longest title that stands here as a wish for what is near it, if there is one."""
+        quoted = self._quoted(self.tokens[begin])
+        for end in range(min(begin + MAX_TITLE, len(self.tokens)), begin, -1):
+            part = self.tokens[begin:end]
+            said = self.text[part[0].start : part[-1].end]
+            if quoted and self.text[part[-1].end : part[-1].end + 1] not in QUOTES:
+                continue
+            rows = self.reader.named([token.text for token in part], said, quoted=quoted)
+            if rows:
+                titles = (self.reader.catalog[row].title for row in rows)
+                self._soft(said, tuple(Meaning("item", title) for title in titles))
+                self.place = end
+                return True
+        return False
+
+    def _quoted(self, token: _Token) -> bool:
+        """Tell whether a quotation mark opens before a token."""
+        before = self.text[: token.start]
+        return before[-1:] in QUOTES and before[-2:-1].strip() == "" if before else False
 
     def _meant(self, said: str, meanings: tuple[Meaning, ...]) -> None:
         """Take a phrase that stands for something."""
@@ -477,23 +590,28 @@ class _Reading:
         return next((one.field for one in meanings if one.sense == "near"), "")
 
 
-def _tokens(query: str) -> Iterator[_Token]:
+def _normal(query: str) -> str:
+    """Return a request with full-width and other compatible forms made plain, and currencies behind their numbers."""
+    return _CURRENCY.sub(r"\2 \1", unicodedata.normalize("NFKC", query))
+
+
+def _tokens(text: str) -> Iterator[_Token]:
     """Cut a request into words, numbers and ends of clauses; drop everything else."""
-    for match in _TOKEN.finditer(_CURRENCY.sub(r"\2 \1", unicodedata.normalize("NFKC", query))):
-        kind, text = str(match.lastgroup), match[0]
+    for match in _TOKEN.finditer(text):
+        kind, said = str(match.lastgroup), match[0]
         if kind == "word":
-            yield _Token(kind, text)
+            yield _Token(kind, said, *match.span())
         elif kind in {"number", "decade"}:
             digits = re.sub(r",(?=\d{3}\b)", "", match[kind]).replace(",", ".")
             readable = len(digits) <= MAX_DIGITS and digits.count(".") <= 1 and digits.isascii()
-            yield _Token(kind, text, float(digits) if readable else float("nan"))
+            yield _Token(kind, said, *match.span(), float(digits) if readable else float("nan"))
         else:
-            yield _Token(kind, text)
+            yield _Token(kind, said, *match.span())
 
 
 def _words(text: str) -> list[str]:
     """Return the words and numbers of a text, in lower case."""
-    return [token.text.casefold() for token in _tokens(text) if token.kind in {"word", "number", "decade"}]
+    return [token.text.casefold() for token in _tokens(_normal(text)) if token.kind in {"word", "number", "decade"}]
 
 
 def _stems(text: str) -> tuple[str, ...]:

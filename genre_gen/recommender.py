@@ -27,6 +27,7 @@ from genre_gen.explain.attribution import RECENT, Attribution, Attributor
 from genre_gen.filters import Filters, check_n, rows_of
 from genre_gen.hybrid import Blend, fit_blends
 from genre_gen.interactions import Case, History, Interactions
+from genre_gen.knowledge import Knowledge
 from genre_gen.labels import Labels
 from genre_gen.prompts import PromptBook
 from genre_gen.query import QueryReader, Understood
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 LLM_MEMBER = "llm"
 QUERY = "query"  # the part of a score that says how far an item fulfils a request in free text
+TELLING = ("transitions", "ease", "item_knn", "text_knn")  # models that tell what is near a single item
 BATCH = 64
 OURS, OURS_ALONE, WITHOUT_LLM = "GENRE", "GENRE, LLM alone", "blend without LLM"
 
@@ -100,6 +102,7 @@ class Recommender:
         blend: weights of the language model (``llm``) and the members.
         blend_without_llm: weights that stand in where the language model fails, and a peer in evaluations.
         raters: what predicts ratings.
+        knowledge: what a graph says of the items, for explanations; see ``know``.
         seconds: what training took, by part.
     """
 
@@ -116,6 +119,7 @@ class Recommender:
         self.members: dict[str, CollaborativeModel] = {}
         self.member_options: dict[str, dict[str, Any]] = {}
         self.raters = Raters()
+        self.knowledge: Knowledge | None = None
         self._teacher: Teacher | None = None
         self._epochs: int | None = None
         self.seconds: dict[str, float] = {}
@@ -212,6 +216,7 @@ class Recommender:
             raise UsageError("no user has three interactions, and training needs some to validate on; give more data")
         self.trained_on, self.member_options = interactions, {}
         self._forget()
+        self.knowledge = Knowledge.of_domain(self.domain, catalog)
         folder = None if folder is None else Path(folder)
         self._fit_members(validation)
         self._fit_llm(validation, folder, on_step)
@@ -255,6 +260,7 @@ class Recommender:
             raise UsageError(f"the choices speak of {', '.join(sorted(extra))}, which blend.members does not have")
         self.catalog, self.trained_on, self.histories = catalog, interactions, histories or interactions
         self._forget()
+        self.knowledge = Knowledge.of_domain(self.domain, catalog)
         self.take(choices)
         self._fit_members()
         begin, folder = time.perf_counter(), None if folder is None else Path(folder)
@@ -270,6 +276,28 @@ class Recommender:
         )
         self.seconds[LLM_MEMBER] = time.perf_counter() - begin
         return self
+
+    def know(self, domain: str | Path | Domain) -> None:
+        """Take over a domain's ``[knowledge]`` and read its triples, for explanations; ``fit`` does so with its own.
+
+        For a trained recommender it may be called at any time, and nothing has to be trained again. Where the domain's
+        templates are those that it was trained with, its words for explanations, which may be newer, come with it.
+
+        Raises:
+            DataError: files that cannot be read.
+            PromptError: templates that do not hold.
+        """
+        given = Domain.load(domain) if isinstance(domain, (str, Path)) else domain
+        self.knowledge = Knowledge.of_domain(given, self.catalog)
+        changed = self.domain.changed({"knowledge": given.settings()["knowledge"]})
+        if given.prompts_folder != self.book.folder:
+            book = PromptBook.load(given)
+            if all(book.fingerprint(task) == self.book.fingerprint(task) for task in self.domain.tasks):
+                self.book = book
+            else:
+                log.warning("the words for explanations stay as they were: %s was changed since training", book.folder)
+        self.domain = changed
+        self.__dict__.pop("explainer", None)
 
     def take(self, choices: Choices) -> None:
         """Take over what was chosen; all but the blends' weights matters to the next training only."""
@@ -401,6 +429,8 @@ class Recommender:
         filters = Filters(self.catalog, where, exclude, include, self.domain.repeat)
         if understood is not None and understood.where is not None:
             filters.narrow(understood.where)
+        if understood is not None and understood.items:
+            filters.leave_out(understood.items, "named in the query")
         return next(self.recommend_many([who], n, filters, explain=explain, understood=understood))
 
     def recommend_many(
@@ -462,7 +492,21 @@ class Recommender:
     @cached_property
     def query_reader(self) -> QueryReader:
         """Return what reads requests in free text, by the catalog's words and ``[query]`` of the domain."""
-        return QueryReader(self.catalog, self.domain.query)
+        return QueryReader(self.catalog, self.domain.query, self._likeness if self._telling else None)
+
+    @property
+    def _telling(self) -> list[CollaborativeModel]:
+        """Return the models that can tell what is near an item."""
+        return [model for name, model in self.members.items() if name in TELLING]
+
+    def _likeness(self, row: int) -> NDArray[np.float64]:
+        """Return how near each item is to one by what people have beside it: mean of the models, each 0 to 1."""
+        total = np.zeros(len(self.catalog))
+        for model in self._telling:
+            scores = np.maximum(model.score([History(np.array([row]))])[0].astype(np.float64), 0.0)
+            scores[row] = 0.0
+            total += scores / max(float(scores.max()), 1e-12)
+        return total / len(self._telling)
 
     def _scores(
         self, histories: Sequence[History], mask: NDArray[np.bool_], n: int
@@ -525,8 +569,19 @@ class Recommender:
         """Return what explains picks, over the training data, worded as ``[explain]`` says."""
         from genre_gen.explain import Explainer
 
-        writer = self.generator.llm if self.domain.explain.style == "llm" else None
-        return Explainer(self.catalog, self.trained_on, self.domain, self.book, language_model=writer)
+        style = self.domain.explain.style
+        writer = None if style == "template" else self.generator.llm
+        svd = self.members.get(SVD.name) or self.raters.models.get(SVD.name)
+        return Explainer(
+            self.catalog,
+            self.trained_on,
+            self.domain,
+            self.book,
+            language_model=writer,
+            free=style == "free",
+            knowledge=self.knowledge,
+            factors=svd.item_factors if isinstance(svd, SVD) else None,
+        )
 
     def explain(
         self, item: str, user: str | None = None, history: Sequence[str | tuple[str, float]] | None = None

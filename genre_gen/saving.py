@@ -17,12 +17,14 @@ from genre_gen.collaborative import MEMBERS, RATERS, CollaborativeModel
 from genre_gen.domain import Domain
 from genre_gen.errors import CheckpointError, SourceError, UsageError
 from genre_gen.interactions import Interactions
+from genre_gen.knowledge import Knowledge
 from genre_gen.llm.checkpoint import read_json, recover_folder, verify_folder, write_folder, write_json
 from genre_gen.prompts import PromptBook
 from genre_gen.recommender import Recommender
 
 KIND = "recommender"
 CATALOG, HISTORIES, TRAINED_ON = "catalog.jsonl", "histories.safetensors", "trained_on.safetensors"
+KNOWLEDGE = "knowledge.safetensors"  # only where there is any
 WEIGHTS, CODES, SETTINGS, PROMPTS, MEMBERS_FOLDER = (
     "llm.safetensors",
     "codes.safetensors",
@@ -44,6 +46,8 @@ def save(recommender: Recommender, folder: Path, metrics: Mapping[str, Any] | No
         recommender.catalog.save(target / CATALOG)
         _save_arrays(recommender.histories.arrays(), target / HISTORIES)
         _save_arrays(recommender.trained_on.arrays(), target / TRAINED_ON)
+        if recommender.knowledge is not None:
+            _save_arrays(recommender.knowledge.arrays(), target / KNOWLEDGE)
         _save_llm(recommender, target)
         _save_members(recommender, target / MEMBERS_FOLDER)
         shutil.copytree(recommender.book.folder, target / PROMPTS)
@@ -71,6 +75,8 @@ def load(name: str | Path, quantization: str | None = None) -> Recommender:
     recommender.catalog = Catalog.from_file(folder / CATALOG, domain.name)
     recommender.histories = Interactions.from_arrays(load_file(folder / HISTORIES))
     recommender.trained_on = Interactions.from_arrays(load_file(folder / TRAINED_ON))
+    if (folder / KNOWLEDGE).is_file():
+        recommender.knowledge = Knowledge.from_arrays(load_file(folder / KNOWLEDGE))
     _load_members(recommender, settings, folder / MEMBERS_FOLDER)
     codes = Codes.from_arrays(settings["codes"], load_file(folder / CODES))
     recommender.generator = build_generator(

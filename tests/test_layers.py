@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent / "genre_gen"
 LAYERS = [
     {"errors", "ranking", "paths", "titles", "machine"},
     {"domain", "sources"},
-    {"catalog", "interactions", "labels", "where", "readers"},
+    {"catalog", "interactions", "knowledge", "labels", "where", "readers"},
     {"sandbox", "prompts", "codes", "evaluation.metrics"},
     {"collaborative", "tasks", "llm.quiet", "llm.sources"},
     {"decoding", "evaluation"},

@@ -322,3 +322,76 @@ def test_a_query_is_rendered_nowhere(tiny_recommender, monkeypatch):
     assert len(picks) == 2
     assert rendered
     assert not any("im_end" in variables or "7 * 7" in variables for _, variables in rendered)
+
+
+# Titles
+
+
+@pytest.mark.parametrize(
+    ("query", "titles"),
+    [
+        ("something like Rocket Days", ["Rocket Days"]),
+        ("similar to the film the cellar but funny", ["The Cellar"]),
+        ("like War and Peas, no horror", ["War and Peas"]),
+        ("like Rocket Days and The Cellar", ["Rocket Days", "The Cellar"]),
+        ("like Rocket Days, Laughing Matters", ["Rocket Days", "Laughing Matters"]),
+        ("as good as “Laughing Matters”", ["Laughing Matters"]),
+        ("nothing known", []),  # a title, but nobody says that it is one
+        ('"nothing known"', ["Nothing Known"]),
+        ("I would like a comedy", []),
+        ("something like that", []),
+        ("like horror", []),
+        ("cellar of laughs", []),
+    ],
+)
+def test_titles_are_found_behind_like_and_in_quotes(query, titles):
+    assert list(understood(query).items) == titles
+
+
+def test_a_title_is_a_wish_for_what_is_near_it():
+    found = understood("something like Cellar of Laughs, but cheap")
+    assert str(found) == "rather like Cellar of Laughs, price low (cheap)"
+    near = READER.degree(Meaning("item", "Cellar of Laughs"))
+    assert near[3] == 1
+    assert near[[1, 2, 4]].min() > 0
+    assert near[[0, 1, 2, 4, 5]].max() == 1
+    assert near[0] < near[1]
+    assert READER.score(understood("nothing like The Cellar"))[1] == -1
+
+
+def test_numbers_make_items_no_more_alike():
+    known = [("One", "War", 1990), ("Two", "War", 1991), ("Six", "Drama", 1990)]
+    years = Catalog(Item(title, title, {"genre": (genre,), "year": year}) for title, genre, year in known)
+    assert QueryReader(years).degree(Meaning("item", "One")).tolist() == [1, 1, 0]
+
+
+def test_a_recommender_may_lend_what_people_have_beside_an_item():
+    def beside(row):
+        return np.eye(len(CATALOG))[5] if row == 0 else np.zeros(len(CATALOG))
+
+    lent = QueryReader(CATALOG, QuerySettings(words=WORDS), beside)
+    assert lent.degree(Meaning("item", "Rocket Days"))[5] > READER.degree(Meaning("item", "Rocket Days"))[5]
+
+
+def test_a_title_that_several_items_have_means_any_of_them():
+    catalog = Catalog([item(0, "Sabrina (1954)", ("War",), 1954, 1.0), item(1, "Sabrina (1995)", (), 1995, 1.0)])
+    found = QueryReader(catalog).understand("like sabrina")
+    assert found.items == ("Sabrina (1954)", "Sabrina (1995)")
+    assert len(found.wishes) == 1
+
+
+def test_comparatives_mean_what_their_words_mean():
+    words = {**WORDS, "funny": ("Comedy",), "light": ("Comedy",)}
+    reader = QueryReader(CATALOG, QuerySettings(words=words))
+    for query in ("funnier", "the funniest", "lighter"):
+        assert [str(one.meanings[0]) for one in reader.understand(query).wishes] == ["genre Comedy"]
+    assert reader.understand("no scarier ones").where == "genre != 'Horror'"
+
+
+def test_named_items_are_not_recommended(tiny_recommender):
+    title = tiny_recommender.catalog[3].title
+    picks = tiny_recommender.recommend(query=f"something like {title} but funnier", n=len(tiny_recommender.catalog))
+    assert title not in {pick.item.title for pick in picks}
+    assert len(picks) == len(tiny_recommender.catalog) - 1
+    assert picks_text(picks).startswith(f"understood: rather like {title}, genre Comedy (funnier)")
+    assert "1 named in the query" in picks.notes[0]

@@ -1,7 +1,8 @@
 """Explanations: why an item is recommended, in sentences of which each is true and can be checked.
 
 ``evidence`` finds facts, ``wording`` turns them into all the sentences that may be said, ``writer`` lets the language
-model choose among them under an Outlines grammar, ``check`` reads the result back and compares it with the data.
+model choose among them under an Outlines grammar, ``check`` reads the result back and compares it with the data, and
+``free`` does so with what the language model wrote without a grammar.
 """
 
 from __future__ import annotations
@@ -11,19 +12,26 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from genre_gen.catalog import Catalog
 from genre_gen.domain import Domain
 from genre_gen.explain.evidence import Evidence, Fact, Reason
-from genre_gen.explain.wording import MEASURED, Sentences, grammar, sentences, template
+from genre_gen.explain.wording import MEASURED, TASK, Sentences, grammar, sentences, template
 from genre_gen.interactions import History, Interactions
+from genre_gen.knowledge import Knowledge
 from genre_gen.prompts import Prompt, PromptBook
 
 if TYPE_CHECKING:
-    from genre_gen.explain.writer import Writer
+    from genre_gen.explain.check import Checker
+    from genre_gen.explain.writer import FreeWriter, Writer
     from genre_gen.llm.encode import Encoder
     from genre_gen.llm.model import LLM
+
+Method: TypeAlias = Literal["llm", "template", "free"]
 
 __all__ = ["Evidence", "Explainer", "Explanation", "Fact", "Reason"]
 
@@ -35,17 +43,21 @@ class Explanation:
     Attributes:
         text: one to three sentences.
         facts: what the text says, in order, as triples that can be checked.
-        method: ``llm`` where a language model chose facts and words, else ``template``.
+        method: ``llm`` where a language model chose facts and words, ``free`` where it wrote them, else ``template``.
         seconds: time it took; a batch's time is shared equally.
         effects: what the pick's score loses without each recent item of the history (catalog row -> standard
             deviations), where that was measured.
+        draft: what the language model wrote in the free style, before it was checked.
+        kept: how many sentences of the text are of that.
     """
 
     text: str
     facts: tuple[Fact, ...]
-    method: Literal["llm", "template"]
+    method: Method
     seconds: float
     effects: Mapping[int, float] = field(default_factory=dict)
+    draft: str = ""
+    kept: int = 0
 
     def __str__(self) -> str:
         """Return the text."""
@@ -64,6 +76,9 @@ class Explainer:
         *,
         language_model: LLM | None = None,
         temperature: float = 1.0,
+        free: bool = False,
+        knowledge: Knowledge | None = None,
+        factors: NDArray[np.float64] | None = None,
     ) -> None:
         """Index the data.
 
@@ -74,9 +89,20 @@ class Explainer:
             book: the wording, in ``explain.*.jinja``.
             language_model: chooses facts and words; without one the best facts are said in words taken in turn.
             temperature: how freely it chooses; 0 takes the likeliest words. A pick's explanation is the same each time.
+            free: the language model writes as it likes, and what is not so is replaced.
+            knowledge: what a graph says of the items; it is cited where the templates have words for that.
+            factors: of the items in a model of ratings, see :class:`genre_gen.explain.evidence.Evidence`.
         """
-        self.evidence = Evidence(catalog, interactions, domain)
+        kinds = book.mentions(TASK)
+        self.evidence = Evidence(
+            catalog,
+            interactions,
+            domain,
+            knowledge if "linked" in kinds else None,  # templates from before there was one
+            factors if "alike" in kinds else None,
+        )
         self.book, self.language_model, self.temperature = book, language_model, temperature
+        self.free = free and language_model is not None
 
     def explain(
         self,
@@ -117,13 +143,52 @@ class Explainer:
         nothing = [None] * len(rows)
         known = list(zip(rows, parts or nothing, predicted or nothing, effects or nothing, strict=True))
         said = [self.sentences(history, *of) for of in known]
+        if self.free:
+            return self._freely(history, said, known, start)
         texts = template(said) if self._writer is None else self._written(self._writer, said)
         seconds = (time.perf_counter() - start) / len(rows)
-        method: Literal["llm", "template"] = "template" if self._writer is None else "llm"
+        method: Method = "template" if self._writer is None else "llm"
         return [
             Explanation(text, _facts(one, text), method, seconds, size or {})
             for one, text, (*_, size) in zip(said, texts, known, strict=True)
         ]
+
+    def _freely(
+        self, history: History, said: Sequence[Sentences], known: Sequence[tuple[Any, ...]], start: float
+    ) -> list[Explanation]:
+        """Let the language model write, and check it; the arguments are those of ``explain_many`` side by side."""
+        from genre_gen.explain.free import about, checked, free_prompt
+
+        asked = [
+            free_prompt(self.book, self.evidence, one, history, row) for one, (row, *_) in zip(said, known, strict=True)
+        ]
+        prompts = [self._encoder.encode(prompt).ids.tolist() for prompt in asked]
+        drafts = self._free_writer.write(prompts, _seeds(prompts))
+        found = [
+            checked(draft, one, self.checker, about(self.checker, history, row, predicted, effects))
+            for draft, one, (row, _, predicted, effects) in zip(drafts, said, known, strict=True)
+        ]
+        seconds = (time.perf_counter() - start) / len(known)
+        return [
+            Explanation(one.text, one.facts, "free", seconds, effects or {}, draft, one.kept)
+            for one, draft, (*_, effects) in zip(found, drafts, known, strict=True)
+        ]
+
+    @cached_property
+    def checker(self) -> Checker:
+        """Return what checks texts of the free style."""
+        from genre_gen.explain.free import free_checker
+
+        return free_checker(self.evidence, self.book)
+
+    @cached_property
+    def _free_writer(self) -> FreeWriter:
+        from genre_gen.explain.free import TEMPERATURE
+        from genre_gen.explain.writer import FreeWriter
+
+        if self.language_model is None:
+            raise RuntimeError("no language model to write with")
+        return FreeWriter(self.language_model, min(self.temperature, TEMPERATURE))
 
     def sentences(
         self,
@@ -148,8 +213,7 @@ class Explainer:
 
     def _written(self, writer: Writer, said: Sequence[Sentences]) -> list[str]:
         prompts = [self._encoder.encode(one.prompt).ids.tolist() for one in said]
-        seeds = [zlib.crc32(",".join(map(str, prompt)).encode()) for prompt in prompts]
-        return writer.write(prompts, [grammar(one) for one in said], seeds)
+        return writer.write(prompts, [grammar(one) for one in said], _seeds(prompts))
 
     @cached_property
     def _writer(self) -> Writer | None:
@@ -167,6 +231,11 @@ class Explainer:
         if model is None:
             raise RuntimeError("no language model to encode for")
         return Encoder(model.tokenizer, model.codes, model.text_vocabulary)
+
+
+def _seeds(prompts: Sequence[Sequence[int]]) -> list[int]:
+    """Return a seed for each prompt, the same each time."""
+    return [zlib.crc32(",".join(map(str, prompt)).encode()) for prompt in prompts]
 
 
 def _facts(said: Sentences, text: str) -> tuple[Fact, ...]:

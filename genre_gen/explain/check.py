@@ -21,9 +21,11 @@ from genre_gen.domain import Domain
 from genre_gen.explain.evidence import Fact, labels
 from genre_gen.explain.wording import WORD, plain
 from genre_gen.interactions import History, Interactions
+from genre_gen.knowledge import Knowledge
 from genre_gen.titles import article_first
 
 NUMBER = re.compile(r"(?:(?<!\w)-)?\d+(?:\.\d+)?")
+NUMBER_BEFORE = re.compile(r"\d\s+$")
 END = re.compile(r"[.!?](?=\s|$)|[。！？]")
 ROUNDED = 0.05 + 1e-6  # how far a number shown with one decimal may be from the true one
 EXACT = 1e-3
@@ -41,6 +43,8 @@ class Ordered(tuple[tuple[float, float], ...]):
 Pair: TypeAlias = tuple[str, str]
 """Attribute and value."""
 Meaning = TypeVar("Meaning")
+_Link: TypeAlias = tuple[str, bool]
+"""Relation of ``[knowledge]``, and whether it is spoken of in the plural."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +92,10 @@ class Measured:
 class _Sentence:
     """What one sentence names."""
 
+    text: str = ""
     rows: list[int] = field(default_factory=list)
     values: list[tuple[str, frozenset[Pair]]] = field(default_factory=list)  # as written; what it may be
+    links: list[tuple[str, frozenset[_Link], float | None]] = field(default_factory=list)  # with the number before it
     numbers: list[float] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
 
@@ -109,7 +115,12 @@ class Checker:
     """Checks explanations. Build it once for a catalog and the interactions that explanations count in."""
 
     def __init__(
-        self, catalog: Catalog, interactions: Interactions, domain: Domain, words: Collection[str] | None = None
+        self,
+        catalog: Catalog,
+        interactions: Interactions,
+        domain: Domain,
+        words: Collection[str] | None = None,
+        knowledge: Knowledge | None = None,
     ) -> None:
         """Index the catalog.
 
@@ -119,6 +130,7 @@ class Checker:
             domain: says which ratings count as liked.
             words: all words an explanation may consist of beside data (see ``wording.vocabulary``), so that an invented
                 title or attribute is noticed; None allows any.
+            knowledge: the triples that may be cited.
         """
         self.catalog, self.interactions, self.domain, self.words = catalog, interactions, domain, words
         spoken = {plain(article_first(item.title)): row for row, item in enumerate(catalog)}
@@ -131,6 +143,13 @@ class Checker:
         for pair in frozenset().union(*self._pairs):
             meanings[plain(pair[1])].add(pair)
         self._values = _Phrases({value: frozenset(pairs) for value, pairs in meanings.items()}, exact=False)
+        self.knowledge = knowledge
+        called: dict[str, set[_Link]] = defaultdict(set)
+        for name in knowledge.relations if knowledge else ():
+            one, many = domain.knowledge.relations[name].called(name)
+            called[one].add((name, False))
+            called[many].add((name, True))
+        self._links = _Phrases({phrase: frozenset(links) for phrase, links in called.items()}, exact=False)
 
     def check(
         self,
@@ -155,6 +174,29 @@ class Checker:
         first = next(reports)
         return first if first.ok else next((report for report in reports if report.ok), first)
 
+    def sentences(self, text: str) -> list[str]:
+        """Cut a text into sentences; the points of titles end none."""
+        return [one.text for one in self._read(text, titles_first=True) if WORD.search(one.text)]
+
+    def says(self, fact: Fact, text: str) -> bool:
+        """Tell whether a sentence names all that a fact is about, but for the pick; whether it is so is not asked."""
+        called = self.domain.knowledge.relations.get(fact.field) if fact.relation == "linked" else None
+        anchors = {fact.subject if fact.relation in ("followed_by", "liked_too", "weighed") else fact.object} - {None}
+        for one in (sentence for first in (False, True) for sentence in self._read(text, first)):
+            numbers = [*one.numbers, *(number for *_, number in one.links if number is not None)]
+            if called is not None and fact.numbers == (1,):  # in words
+                numbers.append(1)
+            values = {pair for _, pairs in one.values for pair in pairs}
+            linked = {name for _, links, _ in one.links for name, _ in links}
+            if (
+                anchors <= {*one.rows}
+                and {(fact.field, value) for value in fact.values} <= values
+                and set(fact.numbers) <= {*numbers}
+                and (fact.relation != "linked" or fact.field in linked)
+            ):
+                return True
+        return False
+
     def holds(
         self,
         fact: Fact,
@@ -168,7 +210,7 @@ class Checker:
         if fact.relation == "weighed":
             known = case.measured.claims.get(frozenset([] if fact.subject is None else [fact.subject]), ())
             return fact.object == row and fact.subject in case.ratings and _agree(fact.numbers, known)
-        if fact.relation in ("rated", "had", "shares", "followed_by"):
+        if fact.relation in ("rated", "had", "shares", "followed_by", "linked", "liked_too"):
             return self._holds_of_anchor(fact, case)
         if fact.relation in ("liked", "often"):
             pairs = {(fact.field, value) for value in fact.values} & self._pairs[row]
@@ -178,7 +220,8 @@ class Checker:
         return (fact.subject, fact.object) == ends and _agree(fact.numbers, self._of_pick(case, fact.relation))
 
     def _holds_of_anchor(self, fact: Fact, case: _Case) -> bool:
-        anchor, other = (fact.subject, fact.object) if fact.relation == "followed_by" else (fact.object, fact.subject)
+        leads = fact.relation in ("followed_by", "liked_too")
+        anchor, other = (fact.subject, fact.object) if leads else (fact.object, fact.subject)
         if anchor is None or anchor not in case.ratings:
             return False
         if fact.relation in ("rated", "had"):
@@ -187,7 +230,10 @@ class Checker:
         if fact.relation == "shares":
             pairs = {(fact.field, value) for value in fact.values}
             return other == case.row and bool(pairs) and pairs <= self._pairs[case.row] & self._pairs[anchor]
-        return other == case.row and _agree(fact.numbers, self._followed(anchor, case.row))
+        if fact.relation == "linked":
+            return other == case.row and _agree(fact.numbers, self._linked(fact.field, case.row, anchor))
+        claims = self._liked_too if fact.relation == "liked_too" else self._followed
+        return other == case.row and _agree(fact.numbers, claims(anchor, case.row))
 
     def _report(self, text: str, case: _Case, titles_first: bool) -> CheckReport:
         sentences = list(self._read(text, titles_first))
@@ -197,9 +243,10 @@ class Checker:
 
     def _read(self, text: str, titles_first: bool) -> Iterator[_Sentence]:
         """Yield the sentences of a text, as what they name."""
-        sentence, place = _Sentence(), 0
+        sentence, place, begin = _Sentence(), 0, 0
         while place < len(text):
             title, value = self._titles.at(text, place), self._values.at(text, place)
+            link = self._links.at(text, place)
             number, word, end = NUMBER.match(text, place), WORD.match(text, place), END.match(text, place)
             if title and (titles_first or not self._everyday(title[0])):
                 sentence.rows.append(title[1])
@@ -207,6 +254,10 @@ class Checker:
             elif value and (titles_first or not self._everyday(value[0])):
                 sentence.values.append(value)
                 place += len(value[0])
+            elif link:
+                counted = NUMBER_BEFORE.search(text, 0, place)
+                sentence.links.append((*link, sentence.numbers.pop() if counted and sentence.numbers else None))
+                place += len(link[0])
             elif number:
                 sentence.numbers.append(float(number[0]))
                 place = number.end()
@@ -216,8 +267,10 @@ class Checker:
             else:
                 place += 1
                 if end:
+                    sentence.text, begin = text[begin:place].strip(), place
                     yield sentence
                     sentence = _Sentence()
+        sentence.text = text[begin:].strip()
         yield sentence
 
     def _everyday(self, phrase: str) -> bool:
@@ -239,10 +292,40 @@ class Checker:
         for written, pairs in sentence.values:
             if not any(all(pair in self._pairs[row] for row in {case.row, *anchors}) for pair in pairs):
                 yield f"{written!r} is not true of every item that the sentence is about"
+        for written, links, number in sentence.links:
+            if not anchors or not any(self._tied(link, number, row, case) for link in links for row in anchors):
+                yield f"{written!r} is not what ties the pick to an item that the sentence names"
         claims = list(self._claims(sentence, anchors & case.ratings.keys(), case))
         if not _covered(tuple(sentence.numbers), claims):
             shown = ", ".join(f"{number:g}" for number in sentence.numbers)
             yield f"the numbers {shown} are not what the data says about what the sentence names"
+
+    def _tied(self, link: _Link, number: float | None, anchor: int, case: _Case) -> bool:
+        """Tell whether a graph ties pick and anchor so: by one where the singular is used, else by so many."""
+        name, several = link
+        claims = list(self._linked(name, case.row, anchor))
+        if claims == [()]:
+            return number is None
+        return _agree([1 if number is None else number], claims) and several == (number not in (None, 1))
+
+    def _linked(self, name: str, row: int, anchor: int) -> Iterator[Claim]:
+        """Yield how many entities of a relation two items share; no number where the one leads to the other."""
+        graph = self.knowledge
+        if graph is None or name not in graph.relations:
+            return
+        place = graph.relations.index(name)
+        if graph.to_items[place]:
+            if anchor in self._known[row, place]:
+                yield ()
+        elif both := self._known[row, place] & self._known[anchor, place]:
+            yield ((len(both), EXACT),)
+
+    def _liked_too(self, anchor: int, row: int) -> Iterator[Claim]:
+        """Yield how many who liked the anchor liked the pick, of those who liked the anchor and rated the pick."""
+        least, theirs, mine = self.domain.liked_from, self._stars[anchor], self._stars[row]
+        if least is not None:
+            ratings = [mine[user] for user, rating in theirs.items() if rating >= least and user in mine]
+            yield from _counts(sum(1 for rating in ratings if rating >= least), len(ratings))
 
     def _claims(self, sentence: _Sentence, anchors: Collection[int], case: _Case) -> Iterator[Claim]:
         """Yield what numbers may be said of the things that a sentence names."""
@@ -253,6 +336,7 @@ class Checker:
             if rating is not None:
                 yield ((rating, EXACT),)
             yield from self._followed(row, case.row)
+            yield from self._liked_too(row, case.row)
         for pair in {pair for _, pairs in sentence.values for pair in pairs} & self._pairs[case.row]:
             yield from self._taste(case, pair, "often")
             yield from ((*claim, (self.domain.liked_from or 0, EXACT)) for claim in self._taste(case, pair, "liked"))
@@ -295,6 +379,25 @@ class Checker:
                 first, last = moments[row].get(user, (time, time))
                 moments[row][user] = (min(first, time), max(last, time))
         return moments
+
+    @cached_property
+    def _known(self) -> dict[tuple[int, int], set[int]]:
+        """Return (item, relation) -> what the graph's triples lead to."""
+        known: dict[tuple[int, int], set[int]] = defaultdict(set)
+        for row, relation, tail in self.knowledge.triples.tolist() if self.knowledge else ():
+            known[row, relation].add(tail)
+        return known
+
+    @cached_property
+    def _stars(self) -> dict[int, dict[int, float]]:
+        """Return item -> user -> latest rating."""
+        stars: dict[int, dict[int, float]] = defaultdict(dict)
+        for user, history in enumerate(self.interactions.histories()):
+            if history.ratings is not None:
+                pairs = zip(history.rows.tolist(), history.ratings.tolist(), strict=True)
+                for row, rating in ((row, rating) for row, rating in pairs if not math.isnan(rating)):
+                    stars[row][user] = rating
+        return stars
 
     @cached_property
     def _ratings_of(self) -> dict[int, list[float]]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -20,11 +20,23 @@ from genre_gen.catalog import Catalog, Item
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
 from genre_gen.interactions import History, Interactions
+from genre_gen.knowledge import Knowledge
 
 Relation: TypeAlias = Literal[
-    "rated", "had", "shares", "followed_by", "weighed", "liked", "often", "predicted", "average", "had_by"
+    "rated",
+    "had",
+    "shares",
+    "followed_by",
+    "linked",
+    "liked_too",
+    "weighed",
+    "liked",
+    "often",
+    "predicted",
+    "average",
+    "had_by",
 ]
-Kind: TypeAlias = Literal["anchor", "weighed", "liked", "often", "predicted", "average", "popular"]
+Kind: TypeAlias = Literal["anchor", "linked", "alike", "weighed", "liked", "often", "predicted", "average", "popular"]
 
 POPULAR = 0.25  # share of all people from which popularity is worth a word
 MIN_PEOPLE = 5  # fewer people who went from one item to another prove nothing,
@@ -41,14 +53,18 @@ COUNTED = 2**27  # bytes for counts of who went on to an item
 WEAKEST = 0.4  # share of the best anchor's worth below which another is not offered
 REPEATED = 0.6  # what a reason is worth beside another that rests on the same attribute or is of the same kind
 
-MEMBER_RELATIONS: dict[str, Relation] = {
-    "transitions": "followed_by",
-    "ease": "followed_by",
-    "item_knn": "followed_by",
-    "svd": "predicted",
-    "popularity": "had_by",
+NEAREST = 3  # liked items of the history, the nearest to the pick by the factors of ratings, that are looked at
+DIRECT = 2.0  # what it is worth that a graph leads from the pick to an item, beside at most 1 for what both share
+MIN_CLOSER = 0.05  # how much oftener those who liked an item must like the pick than all who rated it
+
+MEMBER_RELATIONS: dict[str, tuple[Relation, ...]] = {
+    "transitions": ("followed_by",),
+    "ease": ("followed_by",),
+    "item_knn": ("followed_by",),
+    "svd": ("predicted", "liked_too"),
+    "popularity": ("had_by",),
 }
-"""Blend member -> the relation that tells best what the member saw."""
+"""Blend member -> the relations that tell best what the member saw."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +78,9 @@ class Fact:
     user ``had``              history item         (not rated)
     pick ``shares``           history item         the values of ``field`` that both have
     item ``followed_by``      pick                 people who had the pick after the item, people who had the item
+    pick ``linked``           history item         entities of the relation ``field`` that both have (none: the pick is
+                                                   what ``field`` calls it of the item, such as its sequel)
+    item ``liked_too``        pick                 people who liked both, people who liked the item and rated the pick
     item ``weighed``          pick                 of how many items that were left out this changed the score most
     user ``liked``            (items with values)  how many the user liked, of how many the user rated
     user ``often``            (items with values)  how many of the history, of how many in all
@@ -74,7 +93,7 @@ class Fact:
         subject: catalog row, or None for the user.
         relation: see above.
         object: catalog row, or None.
-        field: the attribute that ``values`` are of.
+        field: the attribute that ``values`` are of, or the relation of ``[knowledge]``.
         values: attribute values.
         numbers: counts are whole; ratings other than the user's own are rounded to one decimal.
     """
@@ -89,7 +108,7 @@ class Fact:
     def text(self, catalog: Catalog) -> str:
         """Return the triple for people: ``Aliens (1986) | shares genre Action | Alien (1979)``."""
         subject = "user" if self.subject is None else catalog[self.subject].title
-        what = " ".join([self.relation, *([self.field, ", ".join(self.values)] if self.values else [])])
+        what = " ".join(filter(None, [self.relation, self.field, ", ".join(self.values)]))
         numbers = " of ".join(f"{number:g}" for number in self.numbers)
         right = [] if self.object is None else [catalog[self.object].title]
         return " | ".join([subject, what, *right, *([numbers] if numbers else [])])
@@ -135,8 +154,22 @@ def labels(item: Item) -> dict[str, tuple[str, ...]]:
 class Evidence:
     """Finds reasons for picks. Build it once for a catalog and the interactions that the models learned from."""
 
-    def __init__(self, catalog: Catalog, interactions: Interactions, domain: Domain) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        interactions: Interactions,
+        domain: Domain,
+        knowledge: Knowledge | None = None,
+        factors: NDArray[np.float64] | None = None,
+    ) -> None:
         """Index the data.
+
+        Args:
+            catalog: the items.
+            interactions: what the models learned from.
+            domain: says which ratings count as liked.
+            knowledge: what a graph says of the items, if anything.
+            factors: float ``[n_items, factors]`` of a model of ratings, such as SVD's, which tell what is rated alike.
 
         Raises:
             UsageError: interactions of another catalog.
@@ -146,7 +179,10 @@ class Evidence:
                 f"{catalog.name} has {len(catalog)} items, but the interactions are of {interactions.n_items}; "
                 "give those that were read with this catalog"
             )
-        self.catalog, self.interactions, self.domain = catalog, interactions, domain
+        self.catalog, self.interactions, self.domain, self.knowledge = catalog, interactions, domain, knowledge
+        self._factors = (
+            None if factors is None else factors / np.maximum(np.linalg.norm(factors, axis=1), 1e-9)[:, None]
+        )
         self._owners = np.repeat(np.arange(len(interactions.users)), np.diff(interactions.offsets))
         self._by_item = np.argsort(interactions.rows, kind="stable")
         self._item_starts = np.searchsorted(interactions.rows[self._by_item], np.arange(interactions.n_items + 1))
@@ -156,6 +192,7 @@ class Evidence:
         self._labels = [labels(item) for item in catalog]
         self.followed = lru_cache(max(16, COUNTED // (8 * len(catalog))))(self._followed)  # popular picks come often
         self._rarity = _rarity(values)
+        self._raters = lru_cache(1024)(self._ratings_by_user)
 
     def reasons(
         self,
@@ -179,7 +216,8 @@ class Evidence:
                 measured: items are then cited by how much they did for the pick, and only if they did anything.
         """
         found = [*self._tastes(history, row), *self._expectation(history, row, predicted), *self._reception(row)]
-        anchors = list(self._anchors(history, row, effects))
+        anchors = [*self._anchors(history, row, effects), *self._links(history, row, effects)]
+        anchors += self._rated_alike(history, row, effects)
         anchors = _strong(anchors) if effects is None else _by_effect(anchors, effects)
         people = self._popularity(row)
         if not (anchors or found) or people.numbers[0] >= POPULAR * people.numbers[1]:
@@ -211,11 +249,7 @@ class Evidence:
         """
         followed = self.followed(row)
         expected = self.people[row] / (2 * max(len(self.interactions.users), 1))  # half of those who have both
-        for anchor, (rating, place) in _latest(history).items():
-            if anchor == row or (rating is not None and not self._likes(rating)):
-                continue
-            if effects is not None and effects.get(anchor, 0.0) <= 0:
-                continue
+        for anchor, rating, recency in self._citable(history, row, effects):
             worth, facts = 0.0, []
             shared = self._shared(row, anchor)
             if shared:
@@ -226,9 +260,77 @@ class Evidence:
                 worth += math.sqrt(count / total) * (1 - expected * total / count)
                 facts.append(Fact(anchor, "followed_by", row, numbers=(count, total)))
             if facts:
-                first = Fact(None, "had", anchor) if rating is None else Fact(None, "rated", anchor, numbers=(rating,))
-                recency = 0.5 + 0.5 * (place + 1) / len(history)
-                yield Reason("anchor", (first, *facts), worth * self._liking(rating) * recency, anchor)
+                yield Reason("anchor", (_had(anchor, rating), *facts), worth * self._liking(rating) * recency, anchor)
+
+    def _citable(
+        self, history: History, row: int, effects: Mapping[int, float] | None
+    ) -> Iterator[tuple[int, float | None, float]]:
+        """Yield the items of the history that may be cited, with their rating and .5 to 1 for how recent they are."""
+        for anchor, (rating, place) in _latest(history).items():
+            if anchor == row or (rating is not None and not self._likes(rating)):
+                continue
+            if effects is None or effects.get(anchor, 0.0) > 0:
+                yield anchor, rating, 0.5 + 0.5 * (place + 1) / len(history)
+
+    def _links(self, history: History, row: int, effects: Mapping[int, float] | None) -> Iterator[Reason]:
+        """Yield for each liked item of the history what the graph has in it that ties it closest to the pick."""
+        links = None if self.knowledge is None else self._linked(row)
+        for anchor, rating, recency in self._citable(history, row, effects) if links else ():
+            own = [(worth[anchor], fact(anchor)) for worth, fact in links or () if worth[anchor] > 0]
+            if own:
+                worth, best = max(own, key=lambda pair: pair[0])
+                facts = (_had(anchor, rating), best)
+                yield Reason("linked", facts, float(worth) * self._liking(rating) * recency, anchor)
+
+    def _linked(self, row: int) -> list[tuple[NDArray[np.float64], Callable[[int], Fact]]]:
+        """Return for each relation what a tie between the pick and each item is worth, and the fact of it.
+
+        What more than ``[knowledge] most`` of the items have in common with the pick, as its language, ties it to none.
+        """
+        graph, found = self.knowledge, list[tuple[NDArray[np.float64], Callable[[int], Fact]]]()
+        for place, name in enumerate(graph.relations if graph else ()):
+            if graph is None or not len(graph.tails(row, place)):
+                continue
+            worth = np.zeros(graph.n_items)
+            if graph.to_items[place]:
+                worth[graph.tails(row, place)] = DIRECT
+                found.append((worth, partial(Fact, row, "linked", field=name)))
+                continue
+            counts = graph.shared(row, place)
+            counts[row] = 0
+            at_least = np.cumsum(np.bincount(counts)[::-1])[::-1] / max(graph.n_items - 1, 1)  # share with so many
+            common = at_least[counts]
+            worth = np.where((counts > 0) & (common <= self.domain.knowledge.most), 1 - np.sqrt(common), 0.0)
+            found.append((worth, partial(_sharing, row, name, counts)))
+        return found
+
+    def _rated_alike(self, history: History, row: int, effects: Mapping[int, float] | None) -> Iterator[Reason]:
+        """Yield for the liked items nearest to the pick, by the factors, that who likes the one likes the other."""
+        if self._factors is None or self.domain.liked_from is None or self.interactions.ratings is None:
+            return
+        citable = [one for one in self._citable(history, row, effects) if one[1] is not None]
+        near = self._factors[[anchor for anchor, *_ in citable]] @ self._factors[row]
+        users, ratings = self._raters(row)
+        usual = float((ratings >= self.domain.liked_from).mean()) if len(ratings) else 1.0
+        for place in np.argsort(-near, kind="stable")[:NEAREST].tolist():
+            anchor, rating, recency = citable[place]
+            others, theirs = self._raters(anchor)
+            _, mine, other = np.intersect1d(users, others, assume_unique=True, return_indices=True)
+            liking = theirs[other] >= self.domain.liked_from
+            count, total = int((ratings[mine][liking] >= self.domain.liked_from).sum()), int(liking.sum())
+            if near[place] > 0 and count >= MIN_PEOPLE and count >= (usual + MIN_CLOSER) * total:
+                worth = float(near[place]) * (count / total - usual) / max(1 - usual, 1e-9) * recency
+                fact = Fact(anchor, "liked_too", row, numbers=(count, total))
+                yield Reason("alike", (_had(anchor, rating), fact), worth * self._liking(rating), anchor)
+
+    def _ratings_by_user(self, row: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return who rated an item, ascending, and the latest rating of each."""
+        places = self._by_item[self._item_starts[row] : self._item_starts[row + 1]]
+        if self.interactions.ratings is None:
+            return np.zeros(0, np.int64), np.zeros(0, np.float32)
+        places = places[~np.isnan(self.interactions.ratings[places])]
+        users, last = np.unique(self._owners[places][::-1], return_index=True)
+        return users, self.interactions.ratings[places[::-1][last]]
 
     def _shared(self, row: int, anchor: int) -> Fact | None:
         """Return the field in which two items share most, weighed by rarity."""
@@ -315,6 +417,16 @@ class Evidence:
         return float(np.nanmean(self.interactions.ratings)) if self.interactions.ratings is not None else 0.0
 
 
+def _had(anchor: int, rating: float | None) -> Fact:
+    """Return that the user had an item, or rated it."""
+    return Fact(None, "had", anchor) if rating is None else Fact(None, "rated", anchor, numbers=(rating,))
+
+
+def _sharing(row: int, name: str, counts: NDArray[np.int64], anchor: int) -> Fact:
+    """Return how many entities of a relation two items share."""
+    return Fact(row, "linked", anchor, name, numbers=(int(counts[anchor]),))
+
+
 def _latest(history: History) -> dict[int, tuple[float | None, int]]:
     """Return each item of a history with its latest rating (None if not rated) and its place, oldest first."""
     ratings = [None] * len(history) if history.ratings is None else history.ratings.tolist()
@@ -334,7 +446,7 @@ def _boosted(reason: Reason, parts: Mapping[str, float] | None) -> Reason:
     """Raise a reason's weight by the share that the blend members it speaks for have in the pick."""
     positive = {member: part for member, part in (parts or {}).items() if part > 0}
     relations = {fact.relation for fact in reason.facts}
-    share = sum(part for member, part in positive.items() if MEMBER_RELATIONS.get(member) in relations)
+    share = sum(part for member, part in positive.items() if relations.intersection(MEMBER_RELATIONS.get(member, ())))
     total = sum(positive.values())
     return replace(reason, weight=reason.weight * (1 + (share / total if total else 0)))
 
@@ -349,8 +461,11 @@ def _by_effect(reasons: list[Reason], effects: Mapping[int, float]) -> list[Reas
     """Let the effects of the items they cite decide what reasons are worth; leave out those of much less effect."""
     sizes = [effects[reason.anchor] for reason in reasons if reason.anchor is not None]
     worth, most = max((reason.weight for reason in reasons), default=0.0), max(sizes, default=0.0)
+    best: dict[int | None, float] = {}  # of what can be said of one item, the best is worth its effect
+    for reason in reasons:
+        best[reason.anchor] = max(reason.weight, best.get(reason.anchor, 0.0))
     return [
-        replace(reason, weight=worth * size / most)
+        replace(reason, weight=worth * size / most * reason.weight / max(best[reason.anchor], 1e-9))
         for reason, size in zip(reasons, sizes, strict=True)
         if size >= SECOND * most
     ]

@@ -16,7 +16,7 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from genre_gen.errors import PromptError
-from genre_gen.explain.evidence import Evidence, Kind, Reason
+from genre_gen.explain.evidence import Evidence, Fact, Kind, Reason
 from genre_gen.interactions import History
 from genre_gen.prompts import Entry, Message, Prompt, PromptBook, entries, entry
 
@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 
 TASK = "explain"
 MEASURED = "explain_measured"  # the same for what was measured by scoring anew
+FREE = "explain_free"  # how the language model is asked to write freely
 MAX_HISTORY = 50  # items that the prompt may show
 LENGTH = 2  # sentences of an explanation, where there are so many reasons
 OPENINGS: tuple[tuple[Kind, ...], ...] = (
-    ("anchor", "weighed"),
+    ("anchor", "linked", "alike", "weighed"),
     ("liked", "often"),
 )  # of what a text begins with, where it can
 UNSPACED = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff"  # Thai, Japanese, Chinese: each letter counts as a word
@@ -42,10 +43,13 @@ class ReasonView:
     """A reason as ``explain.assistant.jinja`` sees it. What a reason does not have is None.
 
     Attributes:
-        kind: ``anchor`` (a history item that the pick has something to do with), ``liked`` and ``often`` (attributes),
+        kind: ``anchor`` (a history item that the pick has something to do with), ``linked`` (a graph ties the pick to a
+            history item), ``alike`` (who likes a history item likes the pick), ``liked`` and ``often`` (attributes),
             ``predicted``, ``average``, ``popular``.
         anchor: the history item, an entry with ``.title`` and ``.rating``.
-        field: name of the attribute that ``shared`` are values of.
+        field: name of the attribute that ``shared`` are values of; of the relation, where a graph is cited.
+        link: what ``[knowledge.relations]`` calls what both have, in the plural for several (``count`` says how many);
+            or, where there is no ``count``, what the pick is to the history item, such as its sequel.
         shared: the attribute values that the pick has in common with the anchor, or with what the user likes.
         count: how many of ``total``: people who went on from the anchor to the pick, items liked, people who had it.
         total: see ``count``; also the number of ratings behind ``average``.
@@ -57,6 +61,7 @@ class ReasonView:
     kind: str
     anchor: Entry | None = None
     field: str | None = None
+    link: str | None = None
     shared: tuple[str, ...] | None = None
     count: int | None = None
     total: int | None = None
@@ -199,8 +204,12 @@ def sentences(book: PromptBook, evidence: Evidence, history: History, row: int, 
 
 
 def vocabulary(book: PromptBook) -> frozenset[str]:
-    """Return the words (lower case) of a domain's ``explain*.jinja`` files: all that explanations say beside data."""
-    sources = (file.read_text(encoding="utf-8") for file in sorted(book.folder.glob(f"{TASK}*.jinja")))
+    """Return the words (lower case) of a domain's ``explain*.jinja`` files: all that explanations say beside data.
+
+    Those that ask for the free style are no words of explanations.
+    """
+    files = (file for file in sorted(book.folder.glob(f"{TASK}*.jinja")) if not file.name.startswith(f"{FREE}."))
+    sources = (file.read_text(encoding="utf-8") for file in files)
     return frozenset(word.casefold() for source in sources for word in WORD.findall(COMMENT.sub(" ", source)))
 
 
@@ -275,7 +284,8 @@ def _literal(text: str) -> str:
 
 def _view(reason: Reason, evidence: Evidence) -> ReasonView:
     """Lay out a reason's facts as the template names them."""
-    counted = reason.fact("followed_by", "liked", "often", "had_by")
+    counted = reason.fact("followed_by", "liked_too", "liked", "often", "had_by")
+    linked = reason.fact("linked")
     rated, average, predicted = reason.fact("rated"), reason.fact("average"), reason.fact("predicted")
     words = next((fact for fact in reason.facts if fact.values), None)
     rating = rated.numbers[0] if rated else None
@@ -283,14 +293,25 @@ def _view(reason: Reason, evidence: Evidence) -> ReasonView:
     return ReasonView(
         kind=reason.kind,
         anchor=None if reason.anchor is None else entry(evidence.catalog, reason.anchor, rating),
-        field=words.field if words else None,
+        field=words.field if words else linked.field if linked else None,
+        link=_link(linked, evidence) if linked else None,
         shared=words.values if words else None,
-        count=int(counted.numbers[0]) if counted else None,
+        count=int(counted.numbers[0]) if counted else _shared(linked),
         total=int(counted.numbers[1]) if counted else int(average.numbers[1]) if average else None,
         average=mean,
         expected=predicted.numbers[0] if predicted else None,
         liked_from=evidence.domain.liked_from,
     )
+
+
+def _shared(linked: Fact | None) -> int | None:
+    return int(linked.numbers[0]) if linked and linked.numbers else None
+
+
+def _link(linked: Fact, evidence: Evidence) -> str:
+    """Return what a relation of the graph is called, for as many as are shared."""
+    settings = evidence.domain.knowledge.relations[linked.field]
+    return settings.called(linked.field)[(_shared(linked) or 1) > 1]
 
 
 def _lines(message: Message, where: str, kind: str, first: bool) -> tuple[str, ...]:

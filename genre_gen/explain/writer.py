@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from llguidance import LLMatcher
     from outlines.types import CFG
 
+MOST = 80  # tokens of a text that is written freely
+
 
 class TextModel(Protocol):
     """What the writer asks of a language model; :class:`genre_gen.llm.model.LLM` is one."""
@@ -41,7 +43,78 @@ class TextModel(Protocol):
         """Return logits over the text vocabulary."""
 
 
-class Writer:
+class _Reader:
+    """Reads prompts, what they begin with once."""
+
+    def __init__(self, model: TextModel) -> None:
+        """Hold the model."""
+        self._model = model
+        arguments = inspect.signature(model.base.model.forward).parameters
+        self._cache_argument = "cache" if "cache" in arguments else "past_key_values"  # renamed in transformers 5.x
+
+    def _begun(self, prompts: Sequence[Sequence[int]]) -> tuple[int, Any]:
+        """Return how many tokens all prompts share, and a cache that has read them; copy it for each prompt."""
+        from transformers import DynamicCache
+
+        self._model.use("text")
+        cache: Any = DynamicCache(config=self._model.base.config)
+        shared = _common(prompts) if prompts else 0
+        if shared:
+            self._read(prompts[0][:shared], cache)
+        return shared, cache
+
+    def _read(self, ids: Sequence[int], cache: Any) -> NDArray[np.float32]:
+        """Append ids to what the model has read; return its logits for what comes next: float32 ``[vocabulary]``."""
+        new = torch.tensor([list(ids)], device=self._model.base.device)
+        memory = {self._cache_argument: cache, "use_cache": True}
+        hidden = self._model.base.model(inputs_embeds=self._model.embed(new), **memory).last_hidden_state
+        return np.asarray(self._model.text_logits(hidden[0, -1]).float().cpu())
+
+
+class FreeWriter(_Reader):
+    """Writes texts as the model likes. What it says has to be checked, see :mod:`genre_gen.explain.free`."""
+
+    def __init__(self, model: TextModel, temperature: float = 0.0, most: int = MOST) -> None:
+        """Hold the model.
+
+        Args:
+            model: the language model.
+            temperature: 0 always takes the likeliest token; more takes others too, by seed.
+            most: tokens of a text.
+        """
+        super().__init__(model)
+        self._temperature, self._most = temperature, most
+        special = set(model.tokenizer.all_special_ids)
+        self._banned = np.array(sorted(special - {model.tokenizer.eos_token_id}), np.int64)
+
+    @torch.inference_mode()
+    def write(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int]) -> list[str]:
+        """Write one text for each prompt, of one line; the same prompt and seed give the same text."""
+        shared, cache = self._begun(prompts)
+        return [
+            self._text(prompt[shared:], copy.deepcopy(cache), np.random.default_rng(seed))
+            for prompt, seed in zip(prompts, seeds, strict=True)
+        ]
+
+    def _text(self, prompt: Sequence[int], cache: Any, rng: np.random.Generator) -> str:
+        tokenizer, ids, new = self._model.tokenizer, list[int](), list(prompt)
+        while len(ids) < self._most:
+            logits = self._read(new, cache).astype(np.float64)
+            logits[self._banned[self._banned < len(logits)]] = -np.inf  # a control token has no place in a text
+            if self._temperature:
+                logits = logits / self._temperature + rng.gumbel(size=len(logits))
+            token = int(np.argmax(logits))
+            if token == tokenizer.eos_token_id:
+                break
+            ids.append(token)
+            new = [token]
+            if "\n" in tokenizer.decode(ids).lstrip():
+                break
+        lines: list[str] = str(tokenizer.decode(ids)).strip().splitlines()
+        return lines[0] if lines else ""
+
+
+class Writer(_Reader):
     """Writes texts under grammars. Build it once for a model: it prepares the tokenizer's vocabulary (about 0.5 s)."""
 
     def __init__(self, model: TextModel, temperature: float = 0.0) -> None:
@@ -54,11 +127,10 @@ class Writer:
         import outlines
         from outlines.backends import LLGuidanceBackend
 
-        self._model, self._temperature = model, temperature
+        super().__init__(model)
+        self._temperature = temperature
         # Outlines sets padding on the tokenizer that it is given, so it gets one of its own.
         self._backend: Any = LLGuidanceBackend(outlines.from_transformers(model.base, copy.deepcopy(model.tokenizer)))
-        arguments = inspect.signature(model.base.model.forward).parameters
-        self._cache_argument = "cache" if "cache" in arguments else "past_key_values"  # renamed in transformers 5.x
 
     @torch.inference_mode()
     def write(self, prompts: Sequence[Sequence[int]], grammars: Sequence[CFG], seeds: Sequence[int]) -> list[str]:
@@ -72,13 +144,7 @@ class Writer:
         Raises:
             PromptError: a grammar that does not compile or cannot be written with the model's vocabulary.
         """
-        from transformers import DynamicCache
-
-        self._model.use("text")
-        cache: Any = DynamicCache(config=self._model.base.config)
-        shared = _common(prompts)
-        if shared:
-            self._read(prompts[0][:shared], cache)
+        shared, cache = self._begun(prompts)
         return [
             self._text(prompt[shared:], copy.deepcopy(cache), _Text(self._matcher(one), self._model.tokenizer, seed))
             for prompt, one, seed in zip(prompts, grammars, seeds, strict=True)
@@ -89,13 +155,6 @@ class Writer:
         while not text.done:
             new = text.choose(self._read(new, cache), self._temperature)
         return str(self._backend.llg_tokenizer.decode_str(text.ids))
-
-    def _read(self, ids: Sequence[int], cache: Any) -> NDArray[np.float32]:
-        """Append ids to what the model has read; return its logits for what comes next: float32 ``[vocabulary]``."""
-        new = torch.tensor([list(ids)], device=self._model.base.device)
-        memory = {self._cache_argument: cache, "use_cache": True}
-        hidden = self._model.base.model(inputs_embeds=self._model.embed(new), **memory).last_hidden_state
-        return np.asarray(self._model.text_logits(hidden[0, -1]).float().cpu())
 
     def _matcher(self, one: CFG) -> LLMatcher:
         from llguidance import LLMatcher

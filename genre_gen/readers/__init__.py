@@ -24,8 +24,21 @@ from genre_gen.readers.table import PlainTable
 from genre_gen.readers.to_catalog import catalog_of_interactions, to_catalog
 from genre_gen.readers.to_interactions import to_interactions
 from genre_gen.readers.tourism import Tourism
+from genre_gen.readers.triples import read_links, read_triples
 
-__all__ = ["READERS", "Data", "LoadReport", "Problem", "Reader", "load_catalog", "load_data", "read_atomic"]
+__all__ = [
+    "READERS",
+    "Data",
+    "LoadReport",
+    "Problem",
+    "Reader",
+    "find_beside",
+    "load_catalog",
+    "load_data",
+    "read_atomic",
+    "read_links",
+    "read_triples",
+]
 
 _ALL: tuple[Reader, ...] = (RecBole(), MovieLens(), Mind(), Tourism(), OpenBandit(), Amazon(), PlainTable())
 READERS: dict[str, Reader] = {reader.name: reader for reader in _ALL}
@@ -74,6 +87,22 @@ def load_catalog(domain: Domain, path: str | Path | None = None) -> tuple[Catalo
     if items is not None:
         return to_catalog(items, domain, source.reader.separator, report), report
     return catalog_of_interactions(source.reader.interactions(source.folder, source.settings), domain), report
+
+
+def find_beside(domain: Domain, name: str) -> Path | None:
+    """Return a file or folder that a domain names, beside its ``domain.toml`` or among its data; None where it is not.
+
+    Nothing is fetched for it.
+    """
+    from genre_gen.sources import find_data
+
+    folders: list[Path | None] = [domain.catalog_folder]
+    if domain.data.path is not None:
+        folders.append(domain.catalog_folder / Path(domain.data.path).expanduser())
+    else:
+        folders.append(find_data(domain.data.source or ""))
+    places = (folder / Path(name).expanduser() for folder in folders if folder is not None)
+    return next((place for place in places if place.exists()), None)
 
 
 @dataclass(frozen=True)

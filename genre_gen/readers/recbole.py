@@ -53,6 +53,11 @@ def read_atomic(file: Path, encoding: str = "utf-8") -> pl.DataFrame:
     return pl.DataFrame([_typed(table, name, kind) for name, kind in types.items()])
 
 
+def read_untyped(file: Folder, encoding: str = "utf-8") -> Table:
+    """Read any atomic file as text, the types left out of the names; raises DataError as ``read_atomic`` does."""
+    return _read(file, encoding)[0]
+
+
 def _typed(table: Table, name: str, kind: str) -> pl.Series:
     """Return a column with its declared type."""
     column = table.frame[name]

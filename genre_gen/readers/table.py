@@ -23,19 +23,20 @@ class PlainTable:
     def items(self, folder: Folder, settings: DataSettings) -> Table | None:
         """Return the item table."""
         name = settings.items or _find(folder, "items")
-        return None if name is None else _read(named(folder, name), settings)
+        return None if name is None else read_table(named(folder, name), settings)
 
     def interactions(self, folder: Folder, settings: DataSettings) -> Table:
         """Return the interaction table."""
         name = settings.interactions or _find(folder, "interactions")
-        return _read(named(folder, name or "interactions.csv"), settings)
+        return read_table(named(folder, name or "interactions.csv"), settings)
 
 
 def _find(folder: Folder, stem: str) -> str | None:
     return next((stem + suffix for suffix in PlainTable.suffixes if (folder / (stem + suffix)).is_file()), None)
 
 
-def _read(file: Folder, settings: DataSettings) -> Table:
+def read_table(file: Folder, settings: DataSettings) -> Table:
+    """Read a table by how its name ends; raises DataError."""
     if file.name.endswith(".parquet"):
         return read_parquet(file)
     if not file.name.endswith(PlainTable.suffixes):

@@ -1,0 +1,105 @@
+"""Free style: the language model writes as it likes, and what it says is compared with the data, sentence by sentence.
+
+A sentence stays if everything it names is so, if it has no word that the data would have to bear out and cannot, and if
+it says at least one of the facts that were found. In the place of any other stands one of the domain's own sentences.
+The check reads names, values, numbers and links, and not grammar: that the words are in order is the model's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from genre_gen.explain.check import Checker, CheckReport, Measured
+from genre_gen.explain.evidence import Evidence, Fact
+from genre_gen.explain.wording import FREE, LENGTH, MAX_HISTORY, TASK, Sentences, plain, vocabulary
+from genre_gen.interactions import History
+from genre_gen.prompts import Message, Prompt, PromptBook, entries, entry
+
+BULLETS = "-–—•*· "  # marks of lists, as models like to begin with
+SHOWN = 4  # reasons that it is shown
+TEMPERATURE = 0.3  # a small model says little that is so at higher ones
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A text that was written freely, once it is checked.
+
+    Attributes:
+        text: what is left of it, and what stands for the rest.
+        facts: what it says.
+        kept: how many of its sentences are the model's own.
+    """
+
+    text: str
+    facts: tuple[Fact, ...]
+    kept: int
+
+
+def free_checker(evidence: Evidence, book: PromptBook) -> Checker:
+    """Return what checks free texts: the words of the templates and of ``[explain]`` may stand, denials may not."""
+    domain = evidence.domain
+    words = (vocabulary(book) | {word.casefold() for word in domain.explain.words}) - {*domain.query.no, "none"}
+    return Checker(evidence.catalog, evidence.interactions, domain, words, evidence.knowledge)
+
+
+def free_prompt(book: PromptBook, evidence: Evidence, said: Sentences, history: History, row: int) -> Prompt:
+    """Return what the language model is asked: why the pick is recommended, given the facts.
+
+    Without templates of its own it is asked as for a choice among sentences.
+    """
+    if not book.has(FREE):
+        return said.prompt
+    shown = entries(evidence.catalog, history.last(MAX_HISTORY), evidence.domain.liked_from)
+    told = tuple(said.ways(number, first=True)[0] for number in range(min(SHOWN, len(said.reasons))))
+    item = entry(evidence.catalog, row)
+    asked = book.render(FREE, open=True, domain=evidence.domain.name, history=shown, item=item, facts=told)
+    return Prompt(TASK, (*asked.messages[:-1], Message("assistant", ())), open=True)
+
+
+def checked(draft: str, said: Sentences, checker: Checker, check: Callable[[str], CheckReport]) -> Checked:
+    """Keep what is so of a text, and say something that is so for the rest.
+
+    Args:
+        draft: as it was written.
+        said: what may be said otherwise.
+        checker: reads the text.
+        check: compares a sentence about this pick with the data.
+    """
+    length = min(LENGTH, len(said.reasons))
+    kept: list[tuple[str, tuple[Fact, ...]] | None] = []
+    for sentence in (one.lstrip(BULLETS) for one in checker.sentences(plain(draft))[:length]):
+        facts = _facts(sentence, said, checker) if check(sentence).ok else ()
+        kept.append((sentence, facts) if facts and (sentence, facts) not in kept else None)
+    kept += [None] * (length - len(kept))
+    used = _used([fact for one in kept if one for fact in one[1]], said)
+    parts: list[tuple[str, tuple[Fact, ...]]] = []
+    for place, one in enumerate(kept):
+        left = [number for number in said.following(used) if number not in used]
+        if one is not None:
+            parts.append(one)
+        elif left:
+            used.append(left[0])
+            ways = said.ways(left[0], first=not parts)
+            parts.append((ways[place % len(ways)], said.reasons[left[0]].facts))
+    facts = tuple(dict.fromkeys(fact for _, part in parts for fact in part))
+    return Checked(" ".join(text for text, _ in parts), facts, sum(one is not None for one in kept))
+
+
+def about(
+    checker: Checker, history: History, row: int, predicted: float | None, effects: Mapping[int, float] | None
+) -> Callable[[str], CheckReport]:
+    """Return what compares sentences about a pick with the data."""
+    measured = Measured.of_effects(effects or {})
+    return lambda sentence: checker.check(sentence, history, row, predicted, measured)
+
+
+def _facts(sentence: str, said: Sentences, checker: Checker) -> tuple[Fact, ...]:
+    """Return which of the facts that were found a sentence says, each once."""
+    every = (fact for reason in said.reasons for fact in reason.facts)
+    return tuple(dict.fromkeys(fact for fact in every if checker.says(fact, sentence)))
+
+
+def _used(facts: list[Fact], said: Sentences) -> list[int]:
+    """Return the reasons of which something is said already."""
+    return [number for number, reason in enumerate(said.reasons) if not set(facts).isdisjoint(reason.facts)]

@@ -338,7 +338,7 @@ class Recommender:
     def _fit_llm(
         self, validation: Sequence[Case], folder: Path | None, on_step: Callable[[FineTuner], None] | None
     ) -> None:
-        from genre_gen.building import build_generator, choose_teacher, finetuner
+        from genre_gen.building import build_generator, choose_teacher, finetuner, place_new_items
 
         begin = time.perf_counter()
         self.generator = build_generator(self.domain, self.book, self.catalog, self.trained_on)
@@ -347,6 +347,7 @@ class Recommender:
         )
         tuner = finetuner(self.generator, validation, folder, teacher=self._teacher)
         tuner.run(on_step)
+        place_new_items(self.generator)
         self.training_log = tuner.progress.log
         self._epochs = self._best_epoch()
         self.generator.forget()

@@ -548,6 +548,17 @@ def test_what_reviews_say_is_read_where_it_is_asked_for(tmp_path, make):
     assert only.review(0) == ("Good", "")
 
 
+def test_files_are_named_as_they_are_found_from_here(tmp_path, monkeypatch):
+    write(tmp_path / "data", interactions__csv="user_id,item_id\na,1\na,1\n")
+    write(tmp_path / "domains" / "shop", domain__toml='name = "shop"\n[data]\npath = "../../data"\n')
+    monkeypatch.chdir(tmp_path)
+    (problem,) = load_data(Domain.load(Path("domains/shop"))).report
+    assert str(problem).startswith("data/interactions.csv: item more than once")
+    monkeypatch.chdir(tmp_path / "domains")
+    (problem,) = load_data(Domain.load(tmp_path / "domains" / "shop")).report
+    assert str(problem).startswith(f"{tmp_path}/data/interactions.csv")
+
+
 def test_reviews_follow_their_interactions_into_time_order(tmp_path):
     lines = "user_id,item_id,timestamp,words\nb,1,9,late\na,2,5,second\nb,2,1,early\na,1,3,first\na,2,4,dropped\n"
     folder = write(tmp_path / "set", items__csv="item_id,title\n1,One\n2,Two\n", interactions__csv=lines)

@@ -6,7 +6,8 @@ For every domain (a name or a folder; by default the four shipped with a sample)
 ``evaluate``, ``recommend --explain`` and ``explain --why`` in processes of their own, as a person would: for the first
 user of the test part, and for the first item that is recommended to him. ``--minutes`` limits the language model's
 training (``--max-minutes``); by default the domain's own limit holds. What each command printed is kept in ``--runs``;
-the seconds it took, and the table of ``evaluate``, go into ``domains_LABEL`` as ``.json`` and ``.md``.
+the seconds it took, and the table of ``evaluate``, go into ``domains_LABEL`` as ``.json`` and ``.md``. A domain that
+lies in ``--runs`` whole, measured with the same limit, is not run again: delete its folders where code has changed.
 
 Exit code 1 where a command failed; the others are tried all the same.
 """
@@ -35,6 +36,7 @@ COMMANDS = ("train", "evaluate", "recommend", "explain")  # in this order: whoev
 METRICS = ("R@10", "N@10")
 SHOWN = ("GENRE", "GENRE, LLM alone", "blend without LLM", "transitions", "popularity")
 PICKS = 5
+MEASURED = "measured.json"
 CLI = (sys.executable, "-c", "from genre_gen.cli import main; main()")
 
 
@@ -75,9 +77,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def measured(domain: str, minutes: float | None, runs: Path) -> dict[str, Any]:
-    """Run the four commands for one domain; an earlier run of it is deleted."""
+    """Run the four commands for one domain, unless that has been done; a run that failed is deleted."""
     name = Path(domain).name
     model, said = runs / name, runs / f"{name}-said"
+    minutes_held = Domain.load(domain).training.max_minutes if minutes is None else minutes
+    if (said / MEASURED).is_file():
+        before: dict[str, Any] = json.loads((said / MEASURED).read_text(encoding="utf-8"))
+        if before["minutes"] == minutes_held:
+            return before
     for folder in (model, said):
         shutil.rmtree(folder, ignore_errors=True)
     said.mkdir(parents=True)
@@ -89,13 +96,16 @@ def measured(domain: str, minutes: float | None, runs: Path) -> dict[str, Any]:
         if done[command].code:
             break
     failed = next((command for command, ran in done.items() if ran.code), None)
-    return {
+    found = {
         "domain": name,
-        "minutes": Domain.load(domain).training.max_minutes if minutes is None else minutes,
+        "minutes": minutes_held,
         "commands": {command: asdict(ran) for command, ran in done.items()},
         "failed": failed,
         **({} if failed else outcome(model)),
     }
+    if not failed:
+        (said / MEASURED).write_text(json.dumps(found, ensure_ascii=False) + "\n", encoding="utf-8")
+    return found
 
 
 def words(command: str, domain: str, minutes: float | None, model: Path, said: Path) -> list[str]:

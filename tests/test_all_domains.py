@@ -15,23 +15,22 @@ def script(monkeypatch):
 
 
 @pytest.fixture
-def commands(script, monkeypatch, tmp_path):
+def commands(script, monkeypatch):
     """Return a list of the commands that are run, none of them in earnest, and a function that lets some fail."""
     ran = []
 
     def run(command, output):
         ran.append(list(command))
         if command[0] == "train":
-            Path(command[command.index("--out") + 1]).symlink_to(trained, target_is_directory=True)
+            Path(command[command.index("--out") + 1]).mkdir()
+            Path(command[command.index("--out") + 1], "evaluation.json").write_text(REPORT)
         output.write_text('{"picks": [{"id": "17"}]}' if "--json" in command else "said", encoding="utf-8")
         return script.Ran(int(command[0] in failing), 1.25, 0.5)
 
     def fail(*names):
         failing.update(names)
 
-    failing, trained = set(), tmp_path / "trained"
-    trained.mkdir()
-    (trained / "evaluation.json").write_text(REPORT)
+    failing = set()
     monkeypatch.setattr(script, "run", run)
     return ran, fail
 
@@ -64,6 +63,11 @@ def test_the_four_commands_are_run_as_a_person_would(script, commands, tmp_path,
     text = (out / "domains_x.md").read_text()
     assert text in capsys.readouterr().out
     assert "| movies | 1,682 | 943 | 1 (0) | 1 (0) | 1 (0) | 1 (0) |" in text
+    for minutes, more in (("2", 0), ("3", 5)):  # measured before; another limit is another run
+        done = len(ran)
+        with pytest.raises(SystemExit):
+            script.main(["movies", "--minutes", minutes, "--label", "x", "--runs", str(runs), "--out", str(out)])
+        assert len(ran) == done + more
 
 
 def test_a_command_that_fails_is_told_and_the_next_domain_is_tried(script, commands, tmp_path):

@@ -36,7 +36,7 @@ from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
 from genre_gen.evaluation import Report
 from genre_gen.evaluation.protocol import Mixture, Scorer, evaluate_scorers
-from genre_gen.interactions import Case, Interactions
+from genre_gen.interactions import Case, Interactions, Split
 from genre_gen.recommender import OURS, OURS_ALONE, WITHOUT_LLM, Recommender, new_member
 
 PEERS = ("text_knn", "transitions", "ease", "item_knn", "popularity")
@@ -125,7 +125,11 @@ def measured(bench: Bench, changes: Mapping[str, Any], seed: int, runs: Path) ->
 
 def new_items(bench: Bench, seed: int) -> Question:
     """Hold items out; raises UsageError where nobody is left to ask about them."""
-    split = bench.split
+    return without_items(bench.split, bench.name, seed)
+
+
+def without_items(split: Split, name: str, seed: int) -> Question:
+    """Hold a tenth of the items out that are to be found; raises UsageError where nobody is left to ask about them."""
     targets = np.unique([case.target for case in split.test])
     held = np.random.default_rng(seed).choice(targets, max(1, round(ITEM_SHARE * len(targets))), replace=False)
     known = split.before_test.keep(~np.isin(split.before_test.rows, held))
@@ -136,7 +140,7 @@ def new_items(bench: Bench, seed: int) -> Question:
         if case.target in wanted and case.history.user in left
     )
     if not cases:
-        raise UsageError(f"{bench.name}: who had a new item last had nothing else; give users more interactions")
+        raise UsageError(f"{name}: who had a new item last had nothing else; give users more interactions")
     return Question(known, len(held), {"all": cases})
 
 

@@ -43,7 +43,7 @@ from genre_gen.catalog import Catalog, Item, Value
 from genre_gen.codes import atomic
 from genre_gen.domain import Domain
 from genre_gen.errors import PromptError
-from genre_gen.interactions import History, Interactions
+from genre_gen.interactions import History, Interactions, Reviews
 from genre_gen.llm.encode import Encoder
 from genre_gen.llm.load import load_tokenizer
 from genre_gen.llm.sources import find_model
@@ -185,7 +185,9 @@ def attacked(domain: Domain, texts: Sequence[str]) -> TaskData:
     ratings = rng.integers(int(low), int(high) + 1, len(rows)).astype(np.float32) if domain.rating_scale else None
     users = np.array([f"u{user}" for user in range(USERS)])
     offsets = np.arange(USERS + 1) * LENGTH
-    return TaskData(Catalog(items), Interactions(users.tolist(), offsets, rows, len(items), ratings), domain)
+    written = Reviews(texts, texts)
+    known = Interactions(users.tolist(), offsets, rows, len(items), ratings, reviews=written, review_of=rows)
+    return TaskData(Catalog(items), known, domain)
 
 
 def prompts(data: TaskData, book: PromptBook, examples: int) -> Iterator[Prompt]:

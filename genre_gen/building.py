@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from scipy import sparse
 
 from genre_gen.catalog import Catalog
 from genre_gen.codes import make_codes
@@ -208,6 +209,7 @@ def train(
         return finetuner(generator, validation, below, training.model_copy(update=changes), teach)
 
     trained = train_averaged(generator.llm, training.runs, tuner, on_step)
+    place_new_items(generator)
     generator.forget()
     return trained
 
@@ -297,6 +299,34 @@ def _train_finally(
     return generator
 
 
+def place_new_items(generator: ItemGenerator) -> None:
+    """Give items that no training history has a place among the trained ones, next to those described alike.
+
+    Training moves the vectors of the items it meets, and makes those long that many take; what an item's text alone
+    said before training does not keep up. A new item's vector is the mean of those of the items that are described most
+    like it (``TaskData.likeness``), weighed by the square of how much, and made ``codes.new_items`` times as long as
+    theirs. It depends on trained items alone, so that doing it again changes nothing. Left as they are: items described
+    like none, all items where the domain says that there are no texts, and codes of several tokens, which others share.
+
+    Args:
+        generator: trained; its code embeddings are changed in place.
+    """
+    llm, data = generator.llm, generator.data
+    settings, tokens = data.domain.codes, llm.codes.codes[:, 0]
+    new = llm.unmet.numpy()[tokens] if llm.codes.codes.shape[1] == 1 else np.zeros(len(tokens), bool)
+    if settings.new_items == 0 or settings.text == 0 or not new.any():
+        return
+    new &= np.diff(data.likeness.indptr) > 0
+    vectors = llm.code_embedding.detach().float().cpu().numpy()[tokens]
+    shares = data.likeness[new].power(2)
+    shares = sparse.diags(1 / shares.sum(1).A1) @ shares
+    mean, lengths = shares @ vectors, shares @ np.linalg.norm(vectors, axis=1)
+    scale = settings.new_items * lengths / np.linalg.norm(mean, axis=1).clip(min=1e-12)
+    placed = torch.from_numpy(mean * scale[:, None]).to(llm.code_embedding)
+    llm.code_embedding.data[torch.from_numpy(tokens[new].astype(np.int64))] = placed
+    log.info("%d items that nobody has had were placed beside those described alike", int(new.sum()))
+
+
 def _slower(training: Training) -> Training:
     """Return the settings under which a tuned model goes on."""
     return training.model_copy(
@@ -317,14 +347,9 @@ def identity(data: TaskData, book: PromptBook) -> str:
     settings = data.domain.settings()
     for budget in ("max_minutes", "epochs", "runs"):
         settings["training"].pop(budget, None)
-    for part in (
-        "rerank",
-        "ratings",
-        "query",
-        "explain",
-        "knowledge",
-        "serving",
-    ):  # none has a part in training the language model
+    settings["codes"].pop("new_items", None)  # their places are found after training
+    # None of these has a part in training the language model.
+    for part in ("rerank", "ratings", "query", "explain", "knowledge", "serving"):
         settings.pop(part, None)
     if data.domain.training.distillation == 0:
         settings.pop("blend", None)  # its members teach, or have no part in training

@@ -45,7 +45,10 @@ class Settings(BaseModel):
 
 
 class Columns(Settings):
-    """Which column of the data holds what. Rating, time and text are optional; a column named here must exist."""
+    """Which column of the data holds what. All from rating on are optional; a column named here must exist.
+
+    What users wrote of an item (``review``) and their headline (``summary``) are read only where they are named.
+    """
 
     user: Names = ("user_id", "userId", "user")
     item: Names = ("item_id", "itemId", "item", "id")
@@ -53,6 +56,8 @@ class Columns(Settings):
     rating: Names | None = None
     time: Names | None = None
     text: Names | None = None
+    review: Names | None = None
+    summary: Names | None = None
 
 
 class Policies(Settings):
@@ -121,6 +126,7 @@ class CodeSettings(Settings):
     width: Annotated[int, Field(ge=2, le=65536)] = 256
     text: Annotated[float, Field(ge=0)] = 1.0
     collaborative: Annotated[float, Field(ge=0)] = 2.0
+    new_items: Annotated[float, Field(ge=0)] = 0.9
 
 
 class ModelSettings(Settings):

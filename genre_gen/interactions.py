@@ -102,6 +102,19 @@ class Split:
         return self.validation if part == "validation" else self.test
 
 
+@dataclass(frozen=True)
+class Reviews:
+    """What users wrote of items.
+
+    Attributes:
+        summaries: the headline of each review, "" where there is none.
+        texts: the review itself, "" where there is none.
+    """
+
+    summaries: Sequence[str]
+    texts: Sequence[str]
+
+
 class Interactions:
     """All users' histories in one compressed array (CSR): user ``u`` owns ``offsets[u]:offsets[u + 1]``.
 
@@ -112,6 +125,8 @@ class Interactions:
         ratings: float32 ``[n]`` or None.
         times: int64 ``[n]`` or None.
         n_items: size of the catalog the rows point into.
+        reviews: what was written, where the domain has it read; only training needs it, so it is not saved.
+        review_of: int64 ``[n]``, which of the reviews goes with each interaction; None without reviews.
     """
 
     def __init__(
@@ -122,8 +137,12 @@ class Interactions:
         n_items: int,
         ratings: NDArray[np.float32] | None = None,
         times: NDArray[np.int64] | None = None,
+        reviews: Reviews | None = None,
+        review_of: NDArray[np.int64] | None = None,
     ) -> None:
         """Hold arrays that already follow the layout above; build from a table with ``from_columns``."""
+        self.reviews = reviews
+        self.review_of = None if review_of is None else _frozen(review_of)
         self.users, self.n_items = tuple(users), n_items
         self.offsets, self.rows = _frozen(offsets), _frozen(rows)
         self.ratings = None if ratings is None else _frozen(ratings)
@@ -158,6 +177,7 @@ class Interactions:
         n_items: int,
         ratings: NDArray[np.float32] | None = None,
         times: NDArray[np.int64] | None = None,
+        reviews: Reviews | None = None,
     ) -> Interactions:
         """Group a log (one entry per interaction, file order) into histories.
 
@@ -167,7 +187,7 @@ class Interactions:
         Raises:
             DataError: no entries, columns of different length, or rows outside the catalog.
         """
-        for column in (rows, ratings, times):
+        for column in (rows, ratings, times, None if reviews is None else reviews.summaries):
             if column is not None and len(column) != len(users):
                 raise DataError(f"columns of {len(users)} and {len(column)} entries; they must be of one length")
         if len(rows) == 0:
@@ -185,6 +205,8 @@ class Interactions:
             n_items,
             None if ratings is None else ratings[order].astype(np.float32),
             None if times is None else times[order].astype(np.int64),
+            reviews,
+            None if reviews is None else order.astype(np.int64),
         )
 
     def __len__(self) -> int:
@@ -231,7 +253,16 @@ class Interactions:
             self.n_items,
             None if self.ratings is None else self.ratings[chosen],
             None if self.times is None else self.times[chosen],
+            self.reviews,
+            None if self.review_of is None else self.review_of[chosen],
         )
+
+    def review(self, place: int) -> tuple[str, str]:
+        """Return headline and text of the review that goes with an interaction; two empty texts where none does."""
+        if self.reviews is None or self.review_of is None:
+            return "", ""
+        written = int(self.review_of[place])
+        return self.reviews.summaries[written], self.reviews.texts[written]
 
     def leave_one_out(self) -> Split:
         """Hold out each user's last item for test and the one before for validation.

@@ -36,6 +36,7 @@ VARIABLES: dict[str, str] = {
     "other": "a second item, to compare with `item`: an entry",
     "answer": "what the model should say; None when the model is asked",
     "scale": "(lowest, highest) possible rating, or None where the data has no ratings",
+    "review": "what the user wrote of `item`, empty where the data has no more than a headline",
     "evidence": "what speaks for `item`: liked items of the history, each with .item (an entry) and .labels (such as "
     "genres) that both have",
     "reason": "one reason why `item` is recommended; its fields stand in `ReasonView` (for `explain_measured` in "
@@ -71,6 +72,7 @@ TASK_VARIABLES: dict[str, tuple[str, ...]] = {
     "code": ("domain", "item", "answer"),
     "catalog_text": ("domain", "answer"),
     "explanation": ("domain", "history", "item", "evidence", "answer"),
+    "review": ("domain", "history", "item", "review", "answer"),
     "explain": ("domain", "history", "item", "scale", "reason", "first"),
     "explain_measured": ("domain", "item", "other", "reason", "first"),
     "explain_free": ("domain", "history", "item", "facts"),

@@ -26,7 +26,11 @@ def picks_text(picks: Recommendations) -> str:
     """Return picks as lines: what a query was understood to be, then rank, score, title, facts, parts and reason."""
     lines = []
     for pick in picks:
-        about = "; ".join(shown(value) for value in pick.item.attributes.values() if value not in {None, ()})
+        about = "; ".join(
+            f"{name} {shown(value)}" if isinstance(value, (int, float)) else shown(value)  # 0 alone says nothing
+            for name, value in pick.item.attributes.items()
+            if value not in {None, ()}
+        )
         parts = ", ".join(f"{name} {share:+.2f}" for name, share in pick.parts.items())
         lines.append(f"{pick.rank:>3}. {pick.item.title}  [{about}]  score {pick.score:.2f} = {parts}")
         if pick.explanation is not None:

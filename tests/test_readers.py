@@ -535,6 +535,40 @@ def test_reviews_of_all_years_give_the_same_data(tmp_path, make):
     assert len(data.report) == 0
 
 
+@pytest.mark.parametrize("make", [reviews_2014, reviews_2018, reviews_2023])
+def test_what_reviews_say_is_read_where_it_is_asked_for(tmp_path, make):
+    folder = make(tmp_path / "set")
+    interactions = load_data(REVIEWED, folder).interactions
+    assert interactions.reviews is None
+    assert interactions.review(0) == ("", "")
+    named = REVIEWED.changed({"data.columns.summary": "summary", "data.columns.review": "review"})
+    interactions = load_data(named, folder).interactions
+    assert [interactions.review(place) for place in range(3)] == [("Good", "Fits."), ("", ""), ("", "")]
+    only = load_data(REVIEWED.changed({"data.columns.summary": "summary"}), folder).interactions
+    assert only.review(0) == ("Good", "")
+
+
+def test_files_are_named_as_they_are_found_from_here(tmp_path, monkeypatch):
+    write(tmp_path / "data", interactions__csv="user_id,item_id\na,1\na,1\n")
+    write(tmp_path / "domains" / "shop", domain__toml='name = "shop"\n[data]\npath = "../../data"\n')
+    monkeypatch.chdir(tmp_path)
+    (problem,) = load_data(Domain.load(Path("domains/shop"))).report
+    assert str(problem).startswith("data/interactions.csv: item more than once")
+    monkeypatch.chdir(tmp_path / "domains")
+    (problem,) = load_data(Domain.load(tmp_path / "domains" / "shop")).report
+    assert str(problem).startswith(f"{tmp_path}/data/interactions.csv")
+
+
+def test_reviews_follow_their_interactions_into_time_order(tmp_path):
+    lines = "user_id,item_id,timestamp,words\nb,1,9,late\na,2,5,second\nb,2,1,early\na,1,3,first\na,2,4,dropped\n"
+    folder = write(tmp_path / "set", items__csv="item_id,title\n1,One\n2,Two\n", interactions__csv=lines)
+    domain = Domain.from_settings({"name": "shop", "data": {"path": "."}})
+    interactions = load_data(domain.changed({"data.columns.summary": "words"}), folder).interactions
+    assert [interactions.review(place)[0] for place in range(4)] == ["early", "late", "first", "second"]
+    with pytest.raises(DataError, match="summary"):
+        load_data(domain.changed({"data.columns.summary": "headline"}), folder)
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [

@@ -35,7 +35,7 @@ PICKS = Recommendations(
 
 def test_picks_read_as_lines():
     assert picks_text(PICKS).splitlines() == [
-        "  1. Alien (1979)  [Horror, Sci-Fi; 1979]  score 1.25 = llm +1.50, ease -0.25",
+        "  1. Alien (1979)  [Horror, Sci-Fi; year 1979]  score 1.25 = llm +1.50, ease -0.25",
         "  2. Ünï 日本  [A&B]  score 0.50 = llm +0.50",
         "note: 2 of 5 items: 2 in the catalog",
     ]

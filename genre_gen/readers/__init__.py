@@ -138,10 +138,18 @@ def _choose_reader(folder: Folder, settings: DataSettings) -> Reader:
     )
 
 
+def _tidy(place: Path) -> Path:
+    """Return a place without its "..", and from the present folder where it lies below, as people will read it."""
+    if ".." not in place.parts:
+        return place
+    place = place.resolve()
+    return place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place
+
+
 def _place(domain: Domain) -> Path:
     """Return where the domain's data lies, fetching it where it comes from a named source."""
     if domain.data.path is not None:
-        return domain.catalog_folder / Path(domain.data.path).expanduser()
+        return _tidy(domain.catalog_folder / Path(domain.data.path).expanduser())
     from genre_gen.sources import ensure_data
 
     return ensure_data(domain.data.source or "")

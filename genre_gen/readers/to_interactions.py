@@ -8,7 +8,7 @@ import polars as pl
 from genre_gen.catalog import Catalog
 from genre_gen.domain import Domain
 from genre_gen.errors import DataError
-from genre_gen.interactions import Interactions
+from genre_gen.interactions import Interactions, Reviews
 from genre_gen.readers.files import Table
 from genre_gen.readers.report import LoadReport
 from genre_gen.readers.values import numbers, seconds, text
@@ -49,7 +49,16 @@ def to_interactions(table: Table, catalog: Catalog, domain: Domain, report: Load
         len(catalog),
         records["rating"].fill_null(float("nan")).to_numpy() if "rating" in records.columns else None,
         records["time"].to_numpy() if "time" in records.columns else None,
+        _reviews(records),
     )
+
+
+def _reviews(records: pl.DataFrame) -> Reviews | None:
+    """Return what was written; None where no column of it is read."""
+    if not {"summary", "review"} & set(records.columns):
+        return None
+    none = pl.Series([""], dtype=pl.String).new_from_index(0, len(records))
+    return Reviews(*(records[name] if name in records.columns else none for name in ("summary", "review")))  # type: ignore[arg-type]
 
 
 class _Checked:
@@ -87,6 +96,10 @@ def _columns(table: Table, domain: Domain) -> pl.DataFrame:
     if time:
         written = table.frame[time]
         series += [text(written).alias("time_written"), seconds(written, domain.data.time_unit).alias("time")]
+    for name, wanted in (("summary", columns.summary), ("review", columns.review)):
+        if wanted is not None:
+            written = table.frame[table.column(wanted, name, f"data.columns.{name}")]
+            series.append(text(written).alias(name))
     return pl.DataFrame(series).with_row_index("record")
 
 

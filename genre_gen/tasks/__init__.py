@@ -12,6 +12,7 @@ from genre_gen.tasks.fits import Fits
 from genre_gen.tasks.intent import Intent
 from genre_gen.tasks.next_item import NextItem
 from genre_gen.tasks.rating import Rating
+from genre_gen.tasks.review import Review
 from genre_gen.tasks.title import Title
 
 _ALL: tuple[Task, ...] = (
@@ -25,6 +26,7 @@ _ALL: tuple[Task, ...] = (
     Code(),
     Explanation(),
     CatalogText(),
+    Review(),
 )
 TASKS: dict[str, Task] = {task.name: task for task in _ALL}
 """Task name, as in ``domain.toml``, -> task."""

@@ -1,0 +1,50 @@
+"""What does the user say of this item? From the review, or from the history alone, to the headline of the review."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from genre_gen.prompts import PromptBook
+from genre_gen.tasks.answers import accuracy, token_f1
+from genre_gen.tasks.base import Depth, Example, TaskData, in_words
+
+
+class Review:
+    """Sums up what a user wrote, as the review tasks of P5 do (Geng et al. 2022, https://arxiv.org/abs/2203.13366).
+
+    Where the data has headlines alone, the model is to say what the user would, going by history and rating. Makes no
+    examples where no headlines are read (``data.columns.summary``).
+    """
+
+    name: ClassVar[str] = "review"
+    depth: ClassVar[Depth] = "full"
+
+    def examples(
+        self, data: TaskData, book: PromptBook, rng: np.random.Generator, *, open: bool = False
+    ) -> Iterator[Example]:
+        """Yield at most one example per user, about one of the items that he gave a headline to."""
+        known = data.interactions
+        for user_row in rng.permutation(len(known.users) if known.reviews is not None else 0).tolist():
+            history, begin = known.at(user_row), int(known.offsets[user_row])
+            written = [place for place in range(len(history)) if known.review(begin + place)[0]]
+            if not written:
+                continue
+            place = int(rng.choice(written))
+            summary, review = known.review(begin + place)
+            yield in_words(
+                book,
+                self.name,
+                answer=summary,
+                open=open,
+                domain=data.domain.name,
+                history=data.entries(history.slice(0, place).last(data.domain.model.max_history)),
+                item=data.entries(history.slice(place, place + 1))[0],
+                review=review,
+            )
+
+    def grade(self, answers: Sequence[str], truths: Sequence[str]) -> dict[str, float]:
+        """Return the share of exact answers, and the mean F1 of their words."""
+        return {"exact": accuracy(answers, truths), "token_f1": token_f1(answers, truths)} if answers else {}

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from genre_gen.decoding.kept import Kept, KeysValues, common, tensors_of
 from genre_gen.decoding.last import LastLayer
+from genre_gen.decoding.packed import packed, unpack
 from genre_gen.decoding.search import BATCH_TOKENS, Ids, length_groups
 from genre_gen.errors import ConfigError, UsageError
 
@@ -83,7 +84,7 @@ class TreeModel:
         arguments = inspect.signature(backbone.forward).parameters
         self.cache_argument = "cache" if "cache" in arguments else "past_key_values"
         self.kept = Kept(kept_bytes)
-        self._last_layer = LastLayer(backbone)
+        self._reader, self._last_layer = backbone, LastLayer(backbone)
         self._config: Any = backbone.config
         self._layer_types: set[str] = set(getattr(self._config, "layer_types", None) or ())
         self._window: int | None = getattr(self._config, "sliding_window", None)
@@ -105,19 +106,21 @@ class TreeModel:
         Its keys and values stay in memory until :meth:`forget`, or until the weights change.
         """
         ids = self._ids(prefix)
-        self.kept.check(self.weights())
+        self._check()
         cache = self._cache((), 1)
         self._read(ids[None], cache)
         self.kept.share(ids, _layers(cache))
 
     def keeps(self) -> bool:
         """Tell whether a shared beginning is kept for the present weights."""
-        self.kept.check(self.weights())
+        self._check()
         return bool(self.kept.shared)
 
     def forget(self) -> None:
         """Drop all that was kept; needed only after a change of weights through ``.data``, and to free memory."""
         self.kept.clear()
+        unpack(self.backbone)
+        self._take(packed(self.backbone))
 
     def of(self, user: Hashable) -> UserModel:
         """Return this model for one user's requests, whose last prompt is kept: only what is new is read next time."""
@@ -142,7 +145,7 @@ class TreeModel:
             batch_tokens: most tokens in one forward pass, padding included (a longer prompt goes alone).
         """
         every = [self._ids(ids) for ids in prompts]
-        self.kept.check(self.weights())
+        self._check()
         logits: list[Tensor] = [torch.empty(0)] * len(every)
         for group in length_groups([len(ids) for ids in every], batch_tokens):
             own = [every[k] for k in group]
@@ -182,7 +185,7 @@ class TreeModel:
     def _prefill(self, prompts: Sequence[Ids], user: Hashable | None = None) -> tuple[TreeState, Tensor]:
         """Read prompts; a ``user``'s own last prompt may serve, and the new one is kept."""
         every = [self._ids(ids) for ids in prompts]
-        self.kept.check(self.weights())
+        self._check()
         kept = self.kept.find(every, user)
         cache = self._cache(kept.layers, len(every))
         logits = self._answer(every, kept.length, cache) if kept.logits is None else kept.logits
@@ -194,6 +197,15 @@ class TreeModel:
         nothing = lengths.new_zeros(0)
         users = torch.arange(len(every), device=self.device)
         return TreeState(cache, users, lengths, positions, width, nothing, nothing[:, None]), logits
+
+    def _check(self) -> None:
+        """Drop what was made for other weights than the present ones, and have the layers packed where that pays."""
+        if not self.kept.check(self.weights()):
+            self._take(packed(self.backbone))
+
+    def _take(self, reader: Any) -> None:
+        self._reader = reader
+        self._last_layer.follow(reader)
 
     def _answer(self, prompts: Sequence[Tensor], begun: int, cache: Any) -> Tensor:
         """Return the logits after prompts whose first ``begun`` tokens the cache holds."""
@@ -212,7 +224,7 @@ class TreeModel:
         return self._forward(self.embed(ids), positions, cache, None)
 
     def _forward(self, embeddings: Tensor, positions: Tensor, cache: Any, mask: Any) -> Tensor:
-        return self.backbone(
+        return self._reader(
             inputs_embeds=embeddings,
             position_ids=positions,
             attention_mask=mask,
@@ -307,7 +319,7 @@ class AlikeModel:
         """
         model = self.model
         every = [model._ids(ids) for ids in prompts]
-        model.kept.check(model.weights())
+        model._check()
         kept = model.kept.find(every[:1])
         cache = model._cache(kept.layers, 1)
         first = model._answer(every[:1], kept.length, cache)[0]

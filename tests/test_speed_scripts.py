@@ -71,3 +71,20 @@ def test_a_request_is_measured_beside_its_floors(saved, tmp_path, monkeypatch, c
     assert short["floor"]["bytes"] == 4 * (2 * layer + 40 * 32 + 32 * (short["tokens"] - short["kept"]))
     assert all(sum(row["shares"].values()) == pytest.approx(1) for row in rows)
     assert file.with_suffix(".md").read_text() in capsys.readouterr().out
+
+
+def test_ways_to_read_are_compared(saved, tmp_path, monkeypatch, capsys):
+    import compiled
+
+    file = tmp_path / "new" / "compiled.json"
+    monkeypatch.setenv("PYTHONPATH", str(Path(compiled.__file__).parent))  # for the processes that it starts
+    arguments = ["compiled.py", str(saved), "--quick", "--threads", "1", "--lengths", "5", "9", "--json", str(file)]
+    monkeypatch.setattr(
+        sys, "argv", [*arguments, "--ways", compiled.PLAIN, compiled.PACKED]
+    )  # a compiler may be lacking
+    compiled.main()
+    plain, packed = json.loads(file.read_text())["rows"]
+    assert plain["apart"] == 0
+    assert packed["apart"] < 1e-4
+    assert all(ms > 0 for row in (plain, packed) for ms in row["ms"])
+    assert file.with_suffix(".md").read_text() in capsys.readouterr().out

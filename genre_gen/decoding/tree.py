@@ -62,6 +62,7 @@ class TreeModel:
         first_code: int,
         weights: Callable[[], Iterable[Tensor]] | None = None,
         kept_bytes: int = KEPT_BYTES,
+        pack: bool = True,
     ) -> None:
         """Wrap a decoder; its weights stay where they are and are expected in evaluation mode.
 
@@ -74,6 +75,8 @@ class TreeModel:
             weights: the tensors that answers depend on, to notice when they change; by default those of the backbone,
                 which must then hold the embeddings and the head's too.
             kept_bytes: most memory for users' kept prompts (see :meth:`of`).
+            pack: hold a second copy of the layers' weights where the processor multiplies faster with it (see
+                :mod:`genre_gen.decoding.packed`).
 
         Raises:
             ConfigError: a decoder with layers that are not attention over all or the last tokens.
@@ -84,7 +87,7 @@ class TreeModel:
         arguments = inspect.signature(backbone.forward).parameters
         self.cache_argument = "cache" if "cache" in arguments else "past_key_values"
         self.kept = Kept(kept_bytes)
-        self._reader, self._last_layer = backbone, LastLayer(backbone)
+        self._pack, self._reader, self._last_layer = pack, backbone, LastLayer(backbone)
         self._config: Any = backbone.config
         self._layer_types: set[str] = set(getattr(self._config, "layer_types", None) or ())
         self._window: int | None = getattr(self._config, "sliding_window", None)
@@ -120,7 +123,7 @@ class TreeModel:
         """Drop all that was kept; needed only after a change of weights through ``.data``, and to free memory."""
         self.kept.clear()
         unpack(self.backbone)
-        self._take(packed(self.backbone))
+        self._take()
 
     def of(self, user: Hashable) -> UserModel:
         """Return this model for one user's requests, whose last prompt is kept: only what is new is read next time."""
@@ -201,11 +204,12 @@ class TreeModel:
     def _check(self) -> None:
         """Drop what was made for other weights than the present ones, and have the layers packed where that pays."""
         if not self.kept.check(self.weights()):
-            self._take(packed(self.backbone))
+            self._take()
 
-    def _take(self, reader: Any) -> None:
-        self._reader = reader
-        self._last_layer.follow(reader)
+    def _take(self) -> None:
+        """Read with the layers as they are now."""
+        self._reader = packed(self.backbone) if self._pack else self.backbone
+        self._last_layer.follow(self._reader)
 
     def _answer(self, prompts: Sequence[Tensor], begun: int, cache: Any) -> Tensor:
         """Return the logits after prompts whose first ``begun`` tokens the cache holds."""

@@ -63,12 +63,12 @@ def test_a_request_is_measured_beside_its_floors(saved, tmp_path, monkeypatch, c
     monkeypatch.setattr(sys, "argv", arguments)
     request_time.main()
     rows = json.loads(file.read_text())["rows"]
-    assert [row["setting"] for row in rows] == ["none", "int8"] * 3
-    short, long = rows[0], rows[4]
+    assert [row["setting"] for row in rows] == ["none", "bf16", "int8"] * 3
+    short, long = rows[0], rows[6]
     assert short["tokens"] <= long["tokens"]
     assert long["floor"]["operations"] > short["floor"]["operations"] > 0
-    layer = 32 * 2 * (32 + 16) + 3 * 32 * 64  # of the tiny model, which has two layers up to the exit
-    assert short["floor"]["bytes"] == 4 * (2 * layer + 40 * 32 + 32 * (short["tokens"] - short["kept"]))
+    layer = 64 * 2 * (64 + 32) + 3 * 64 * 128  # of the tiny model, which has two layers up to the exit
+    assert short["floor"]["bytes"] == 4 * (2 * layer + 40 * 64 + 64 * (short["tokens"] - short["kept"]))
     assert all(sum(row["shares"].values()) == pytest.approx(1) for row in rows)
     assert file.with_suffix(".md").read_text() in capsys.readouterr().out
 

@@ -88,3 +88,24 @@ def test_ways_to_read_are_compared(saved, tmp_path, monkeypatch, capsys):
     assert packed["apart"] < 1e-4
     assert all(ms > 0 for row in (plain, packed) for ms in row["ms"])
     assert file.with_suffix(".md").read_text() in capsys.readouterr().out
+
+
+def test_one_model_is_asked_in_both_ways(saved, tmp_path, monkeypatch, capsys):
+    import usual_way
+
+    file = tmp_path / "new" / "usual.json"
+    arguments = ["usual_way.py", str(saved), "--users", "5", "--beams", "12", "--threads", "1", "--json", str(file)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    usual_way.main()
+    exact, beams, usual = json.loads(file.read_text())["rows"]
+    assert exact["alike@10"] == beams["alike@10"] == usual["alike@10"] == 10
+    assert exact["same_order"] == beams["same_order"] == 5
+    assert exact["ndcg@10"] == usual["ndcg@10"]
+    assert file.with_suffix(".md").read_text() in capsys.readouterr().out
+
+
+def test_places_count_from_one():
+    import usual_way
+
+    cases = [type("Case", (), {"target": target}) for target in (4, 9)]
+    assert usual_way.places([np.array([7, 4]), np.array([7, 4])], cases).tolist() == [2.0, np.inf]

@@ -25,6 +25,8 @@ from genre_gen.decoding.search import BATCH_TOKENS, Ids, length_groups
 from genre_gen.errors import ConfigError, UsageError
 
 KEPT_BYTES = 2**28
+CPU_TOKENS = 512
+"""Most tokens in one forward pass on a CPU: what layers hand on of more falls out of its caches."""
 _TRIED = 6  # tokens
 
 
@@ -138,19 +140,21 @@ class TreeModel:
         return self._prefill(prompts)
 
     @torch.inference_mode()
-    def prefill_many(self, prompts: Sequence[Ids], batch_tokens: int = BATCH_TOKENS) -> Tensor:
+    def prefill_many(self, prompts: Sequence[Ids], batch_tokens: int | None = None) -> Tensor:
         """Return the logits of the first code token after each prompt, ``[users, code vocabulary]``.
 
         Prompts of like length are read together, padded on the right: attention is causal, so padding changes nothing.
 
         Args:
             prompts: at least one, of any lengths.
-            batch_tokens: most tokens in one forward pass, padding included (a longer prompt goes alone).
+            batch_tokens: most tokens that are read in one forward pass, padding included (a longer prompt goes alone);
+                None for what suits the device.
         """
         every = [self._ids(ids) for ids in prompts]
         self._check()
         logits: list[Tensor] = [torch.empty(0)] * len(every)
-        for group in length_groups([len(ids) for ids in every], batch_tokens):
+        begun = self.kept.find(every).length
+        for group in length_groups([len(ids) - begun for ids in every], batch_tokens or self._batch_tokens):
             own = [every[k] for k in group]
             kept = self.kept.find(own)
             cache = self._cache(kept.layers, len(own)) if kept.length else None
@@ -200,6 +204,10 @@ class TreeModel:
         nothing = lengths.new_zeros(0)
         users = torch.arange(len(every), device=self.device)
         return TreeState(cache, users, lengths, positions, width, nothing, nothing[:, None]), logits
+
+    @property
+    def _batch_tokens(self) -> int:
+        return CPU_TOKENS if self.device.type == "cpu" else BATCH_TOKENS
 
     def _check(self) -> None:
         """Drop what was made for other weights than the present ones, and have the layers packed where that pays."""
@@ -335,7 +343,7 @@ class AlikeModel:
         for group in groups.values():
             shared = min(begun[place] for place in group)
             known = [(keys[:, :, :shared], values[:, :, :shared]) for keys, values in layers]
-            size = max(1, BATCH_TOKENS // max(len(every[place]) - shared for place in group))
+            size = max(1, model._batch_tokens // max(len(every[place]) - shared for place in group))
             for begin in range(0, len(group), size):
                 own = group[begin : begin + size]
                 answers = model._answer([every[place] for place in own], shared, model._cache(known, len(own)))

@@ -91,16 +91,18 @@ def peer_table(rows: list[Row]) -> list[str]:
 
 def user_table(rows: list[Row]) -> list[str]:
     """Return users per second."""
-    lines = grid("tokens per code", "bits", "items of a history", "users", "one at a time", "together", "times", "same")
+    names = "one at a time", "together", "times", "times by the processor", "same"
+    lines = grid("tokens per code", "bits", "items of a history", "users", *names)
     kinds = ("code_tokens", "quantization", "history", "users")
-    rates = {(*(row[kind] for kind in kinds), row["together"]): row["users_per_second"] for row in rows}
+    known = {(*(row[kind] for kind in kinds), row["together"]): row for row in rows}
     for row in rows:
         if row["together"]:
             own = [row[kind] for kind in kinds]
-            alone, together = rates[(*own, False)], rates[(*own, True)]
+            alone, together = known[(*own, False)], known[(*own, True)]
             same = {True: "yes", False: "NO", None: ""}[row["same"]]
-            times = f"{together['median'] / alone['median']:.1f}"
-            lines.append(line(*own, shown(alone), shown(together), times, same))
+            measures = "users_per_second", "users_per_processor_second"
+            times = [f"{together[one]['median'] / alone[one]['median']:.1f}" for one in measures]
+            lines.append(line(*own, *(shown(way[measures[0]]) for way in (alone, together)), *times, same))
     return lines
 
 

@@ -313,12 +313,15 @@ def _users_with(bench: Bench, ours: Limited, items: int, row: Row) -> Iterator[R
         prompts = ours.call("prompts_of", users, items)
         questions = {way: Question(ours, "ask_many", [(prompts, PICKS, way)]) for way in (False, True)}
         found = bench.by_turns(questions, bench.options.rounds)
-        (alone, _), (together, _) = found[False][0], found[True][0]
+        alone, together = found[False][0][0], found[True][0][0]
         # In eight bits users who are read together share the scale that activations are rounded to.
         same = bool(np.allclose(alone, together, atol=TOLERANCE)) if row["quantization"] == "none" else None
         for way, answers in found.items():
-            rate = spread([users / seconds for _, seconds in answers])
-            yield row | {"history": items, "users": users, "together": way, "users_per_second": rate, "same": same}
+            rates = {
+                "users_per_second": spread([users / seconds for _, seconds, _ in answers]),
+                "users_per_processor_second": spread([users / seconds for _, _, seconds in answers]),
+            }
+            yield row | {"history": items, "users": users, "together": way, "same": same} | rates
         say(f"users: {row}, histories of {items}, {users} users")
 
 

@@ -1,8 +1,8 @@
 """What does it cost to keep a language model to a catalog? Ours and the field's ways, on one model, in one run.
 
     python eval/decoding_speed.py [--parts trie search peers users default] [--items 1700 10000 ...] [--quick]
-        [--model smollm2-135m] [--threads 2] [--rounds 5] [--seconds 90] [--megabytes 4000] [--minutes 25] [--resume]
-        [--json eval/results/decoding_speed.json]
+        [--ways ...] [--model smollm2-135m] [--threads 2] [--rounds 5] [--seconds 90] [--megabytes 4000] [--minutes 25]
+        [--resume] [--json eval/results/decoding_speed.json]
 
 * trie: build time, bytes per item, and microseconds per step of ways to store the codes, without a model;
 * search: milliseconds per request against the size of the catalog and the number of beams, at the depth that items are
@@ -74,7 +74,8 @@ def main() -> None:
             continue
         begin = time.perf_counter()
         bench.until = begin + 60 * options.minutes * SHARES[part]
-        content[part] = PARTS[part](bench)
+        rows = PARTS[part](bench)
+        content[part] = joined(content.get(part, []), rows, options) if part == "peers" and options.ways else rows
         content.setdefault("seconds", {})[part] = round(time.perf_counter() - begin)
         write(content, options.json)
     print(markdown(content))
@@ -89,6 +90,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
     parser.add_argument("--items", nargs="+", type=int, help=f"sizes of catalogs, {REAL} being the real one {ITEMS}")
     parser.add_argument("--beams", nargs="+", type=int, help=f"of trie and search {BEAMS}")
+    parser.add_argument("--ways", nargs="+", choices=tuple(GENERATORS), help="of peers; others stay in the file")
     parser.add_argument("--users", nargs="+", type=int, help=f"users at once {USERS}")
     parser.add_argument("--model", default="smollm2-135m", help="as model.llm in domain.toml")
     parser.add_argument("--tokens", type=int, default=150, help="tokens of the longest prompt")
@@ -267,12 +269,19 @@ def measure_peers(bench: Bench) -> list[Row]:
     smallest = bench.options.items[0]
     for size in bench.files:
         with ExitStack() as stack:
-            running = bench.contenders(stack, GENERATORS, size, (bench.folder, None), rows)
+            makes = {name: make for name, make in GENERATORS.items() if name in (bench.options.ways or GENERATORS)}
+            running = bench.contenders(stack, makes, size, (bench.folder, None), rows)
             most = [MANY_BEAMS] if size == smallest and MANY_BEAMS in bench.options.beams else []
             for beams in [*PEER_BEAMS, *most]:
                 rows += _peers_at(bench, running, size, beams)
                 say(f"peers: {size:,} items, {beams} beams")
     return rows
+
+
+def joined(old: Sequence[Row], new: Sequence[Row], options: argparse.Namespace) -> list[Row]:
+    """Return new rows, and of the old ones those that were not asked for again."""
+    names = {*options.ways, *(row["name"] for row in new)}
+    return [row for row in old if row["name"] not in names or row["items"] not in options.items] + list(new)
 
 
 def _peers_at(bench: Bench, running: Mapping[str, Limited], size: int, beams: int) -> Iterator[Row]:

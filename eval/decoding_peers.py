@@ -251,15 +251,19 @@ class Generator(ABC):
         tokens = len(instruction) + items * self.codes.shape[1]
         return history_prompts(instruction, self.text, self.codes, users, tokens)
 
-    def read(self, ids: list[int]) -> float:
-        """Return the seconds of one bare forward pass over a prompt."""
+    def read(self, ids: list[int]) -> tuple[float, float]:
+        """Return the seconds of one bare forward pass over a prompt: as the layers are, and with packed ones."""
         import torch
 
-        prompt = torch.tensor([ids])
-        begin = time.perf_counter()
-        with torch.inference_mode():
-            self.model.model(input_ids=prompt, use_cache=True)
-        return time.perf_counter() - begin
+        from genre_gen.decoding.packed import packed
+
+        prompt, taken = torch.tensor([ids]), []
+        for decoder in (self.model.model, packed(self.model.model)):
+            begin = time.perf_counter()
+            with torch.inference_mode():
+                decoder(input_ids=prompt, use_cache=True)
+            taken.append(time.perf_counter() - begin)
+        return taken[0], taken[1]
 
 
 class Ours(Generator):
@@ -270,13 +274,15 @@ class Ours(Generator):
         from genre_gen.decoding.tree import TreeModel
 
         self.trie: CatalogTrie = Trie.build(self.codes, self.vocabulary)
-        self.tree = TreeModel(self.model.model, self.model.get_input_embeddings(), self.head, self.text)
+        embed = self.model.get_input_embeddings()
+        self.tree = TreeModel(self.model.model, embed, self.head, self.text, pack=self.pack)
 
     def head(self, hidden: Any) -> Any:
         """Return log-probabilities of code tokens, normalized over all tokens."""
         return self.model.lm_head(hidden).log_softmax(-1)[..., self.text :]
 
     normalize = False
+    pack = True
 
     def answer(self, ids: list[int], beams: int) -> tuple[Codes, list[float]]:
         """Search."""
@@ -284,6 +290,12 @@ class Ours(Generator):
 
         found = explore(self.tree, ids, self.trie, beams, beams=beams, normalize=self.normalize).ranking
         return self.codes[found.rows], found.scores.tolist()
+
+
+class OursUnpacked(Ours):
+    """The same with torch's own products, so that the search alone differs from ``generate``."""
+
+    pack = False
 
 
 class OursRestricted(Ours):
@@ -323,18 +335,19 @@ class OursServing(OursPrefixKept):
         search(model, ids, self.trie, beams, self.trie.subset(None, [exclude]), beams=beams)
         return time.perf_counter() - begin, model.seconds
 
-    def ask_many(self, prompts: list[list[int]], beams: int, together: bool) -> tuple[list[list[float]], float]:
-        """Return the scores for each user, and the seconds for all of them."""
+    def ask_many(self, prompts: list[list[int]], beams: int, together: bool) -> tuple[list[list[float]], float, float]:
+        """Return the scores for each user, and the seconds for all of them, by the clock and by the processor."""
         from genre_gen.decoding.search import search, search_many
 
         if not self.tree.keeps():
             self.tree.keep(prompts[0][: self.instruction])
-        begin = time.perf_counter()
+        begin = time.perf_counter(), time.process_time()
         if together:
             found = search_many(self.tree, prompts, self.trie, beams, beams=beams)
         else:
             found = [search(self.tree, ids, self.trie, beams, beams=beams) for ids in prompts]
-        return [ranking.scores.tolist() for ranking in found], time.perf_counter() - begin
+        taken = time.perf_counter() - begin[0], time.process_time() - begin[1]
+        return [ranking.scores.tolist() for ranking in found], *taken
 
 
 class _Clocked:
@@ -358,14 +371,30 @@ class _Clocked:
 class OursDefault(OursServing):
     """What a trained recommender serves by default: one token an item, the first layers; in eight bits or not."""
 
-    def __init__(self, file: Path, folder: Path, layers: int | None, int8: bool) -> None:
+    def __init__(self, file: Path, folder: Path, layers: int | None, quantization: str) -> None:
         """Load, and quantize the layers where asked."""
         super().__init__(file, folder, layers)
-        if int8:
+        if quantization == "int8":
             from genre_gen.llm.int8 import to_int8
 
             self.model.model = to_int8(self.model.model)
             self.build()
+
+
+class OursBfloat16(OursPrefixKept):
+    """The same in bfloat16, all layers."""
+
+    def build(self) -> None:
+        """Halve the layers, then build; the head stays in single precision, as in serving."""
+        import torch
+
+        self.weight = self.model.lm_head.weight[self.text :].detach().clone()
+        self.model.model.to(torch.bfloat16)
+        super().build()
+
+    def head(self, hidden: Any) -> Any:
+        """Return logits of code tokens."""
+        return hidden.float() @ self.weight.T
 
 
 class OursInt8(OursPrefixKept):
@@ -420,6 +449,17 @@ class PrefixFunction(_ByGenerate):
     def options(self, length: int) -> dict[str, Any]:
         """Return the function that is called for each beam."""
         return {"prefix_allowed_tokens_fn": lambda _, ids: self.store.get(ids[length:].tolist())}
+
+
+class PrefixFunctionPacked(PrefixFunction):
+    """The same over our packed layers: what they bring to anyone."""
+
+    def build(self) -> None:
+        """Pack the layers, then insert code by code."""
+        from genre_gen.decoding.packed import packed
+
+        self.model.model = packed(self.model.model)
+        super().build()
 
 
 class RowProcessor(_ByGenerate):
@@ -496,7 +536,10 @@ class OurProcessor(_ByGenerate):
 
 
 class _ByOutlines(Generator):
-    """Outlines' own choice among the texts of all codes."""
+    """Outlines' own choice among the texts of all codes.
+
+    It constrains texts, so a code may be spelt by ordinary tokens too, and is given as many as it has letters.
+    """
 
     backend = ""
 
@@ -507,7 +550,8 @@ class _ByOutlines(Generator):
 
         names = np.array(code_names(self.vocabulary), dtype=object)
         self.texts = {text: row for row, text in enumerate(names[self.codes].sum(axis=1).tolist())}
-        self.model.generation_config.max_new_tokens = self.codes.shape[1] + 1
+        self.most = max(map(len, self.texts)) + 1
+        self.model.generation_config.max_new_tokens = self.most
         wrapped = outlines.from_transformers(self.model, self.tokenizer)
         self.generator = outlines.Generator(wrapped, Choice(list(self.texts)), backend=self.backend)
 
@@ -515,7 +559,7 @@ class _ByOutlines(Generator):
         """Generate texts."""
         text = self.tokenizer.decode(ids)
         beam = {"num_beams": beams, "num_return_sequences": beams, "length_penalty": 0.0} if beams > 1 else {}
-        found = self.generator(text, max_new_tokens=self.codes.shape[1] + 1, do_sample=False, **beam)
+        found = self.generator(text, max_new_tokens=self.most, do_sample=False, **beam)
         found = found if isinstance(found, list) else [found]
         rows = [self.texts.get(text, -1) for text in found]
         if -1 in rows or len(set(rows)) < len(rows):
@@ -543,12 +587,15 @@ class OutlinesXGrammar(_ByOutlines):
 
 
 GENERATORS: dict[str, type[Generator]] = {
+    "ours, torch's own products": OursUnpacked,
     "ours, whole vocabulary": Ours,
     "ours, restricted head": OursRestricted,
     "ours, and the prefix kept": OursPrefixKept,
+    "ours, and bf16": OursBfloat16,
     "ours, and int8": OursInt8,
     "generate, our processor": OurProcessor,
     "generate, prefix_allowed_tokens_fn over dicts": PrefixFunction,
+    "generate, prefix_allowed_tokens_fn, packed layers": PrefixFunctionPacked,
     "generate, per-row dict processor": RowProcessor,
     "generate, llguidance matcher per row": LLGuidance,
     "Outlines choice, outlines_core": OutlinesCore,
@@ -558,6 +605,7 @@ GENERATORS: dict[str, type[Generator]] = {
 USUAL = "generate, prefix_allowed_tokens_fn over dicts"
 SAME_SCORES = (
     ("ours, whole vocabulary", "generate, prefix_allowed_tokens_fn over dicts"),
+    ("ours, torch's own products", "generate, prefix_allowed_tokens_fn over dicts"),
     ("ours, whole vocabulary", "generate, per-row dict processor"),
     ("ours, whole vocabulary", "generate, llguidance matcher per row"),
     ("ours, restricted head", "generate, our processor"),

@@ -56,10 +56,12 @@ def trie_table(rows: list[Row]) -> list[str]:
 
 def search_table(rows: list[Row]) -> list[str]:
     """Return milliseconds per request and what they are beside a bare pass."""
-    lines = grid("layers", "beams", "items", "ms per request", "ms of a bare pass", "ratio", "outside the model")
+    passes = ("bare_pass_ms", "packed_pass_ms")
+    names = "ms per request", "ms of a bare pass", "ms with packed layers", "ratio to these", "outside the model"
+    lines = grid("layers", "beams", "items", *names)
     for row in rows:
-        ratio = row["ms"]["median"] / row["bare_pass_ms"]["median"]
-        cells = shown(row["ms"]), shown(row["bare_pass_ms"]), f"{ratio:.2f}", f"{row['outside_model']:.1%}"
+        ratios = ", ".join(f"{row['ms']['median'] / row[one]['median']:.2f}" for one in passes)
+        cells = shown(row["ms"]), *(shown(row[one]) for one in passes), ratios, f"{row['outside_model']:.1%}"
         lines.append(line(row["layers"] or "all", row["beams"], f"{row['items']:,}", *cells))
     return lines
 
@@ -89,11 +91,18 @@ def peer_table(rows: list[Row]) -> list[str]:
 
 def user_table(rows: list[Row]) -> list[str]:
     """Return users per second."""
-    lines = grid("tokens per code", "items of a history", "users", "way", "users per second", "same scores")
+    names = "one at a time", "together", "times", "times by the processor", "same"
+    lines = grid("tokens per code", "bits", "items of a history", "users", *names)
+    kinds = ("code_tokens", "quantization", "history", "users")
+    known = {(*(row[kind] for kind in kinds), row["together"]): row for row in rows}
     for row in rows:
-        way = "together" if row["together"] else "one at a time"
-        cells = shown(row["users_per_second"]), "yes" if row["same"] else "NO"
-        lines.append(line(row["code_tokens"], row.get("history", ""), row["users"], way, *cells))
+        if row["together"]:
+            own = [row[kind] for kind in kinds]
+            alone, together = known[(*own, False)], known[(*own, True)]
+            same = {True: "yes", False: "NO", None: ""}[row["same"]]
+            measures = "users_per_second", "users_per_processor_second"
+            times = [f"{together[one]['median'] / alone[one]['median']:.1f}" for one in measures]
+            lines.append(line(*own, *(shown(way[measures[0]]) for way in (alone, together)), *times, same))
     return lines
 
 

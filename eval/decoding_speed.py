@@ -1,8 +1,8 @@
 """What does it cost to keep a language model to a catalog? Ours and the field's ways, on one model, in one run.
 
     python eval/decoding_speed.py [--parts trie search peers users default] [--items 1700 10000 ...] [--quick]
-        [--model smollm2-135m] [--threads 2] [--rounds 5] [--seconds 90] [--megabytes 4000] [--minutes 25] [--resume]
-        [--json eval/results/decoding_speed.json]
+        [--ways ...] [--model smollm2-135m] [--threads 2] [--rounds 5] [--seconds 90] [--megabytes 4000] [--minutes 25]
+        [--resume] [--json eval/results/decoding_speed.json]
 
 * trie: build time, bytes per item, and microseconds per step of ways to store the codes, without a model;
 * search: milliseconds per request against the size of the catalog and the number of beams, at the depth that items are
@@ -52,7 +52,11 @@ BEAMS = (1, 5, 20, 50, 200)
 PEER_BEAMS = (1, 20)
 MANY_BEAMS = 200  # asked of peers once, and for the real catalog alone
 USERS = (1, 4, 16, 64)
-PEER_ROUNDS = 3  # at most: ``generate`` takes seconds
+PEER_ROUNDS = 5  # at most
+SLOW, SLOW_TIMES = (
+    1.0,
+    2,
+)  # seconds of an answer from which on it is asked for so many times only: ``generate`` of beams
 PICKS = 20  # of each of many users
 FILMS, FEW = 27, 7  # items of long and of short histories
 SHARES = {"trie": 0.15, "search": 0.2, "peers": 0.5, "users": 0.1, "default": 0.05}  # of the time, by part
@@ -70,7 +74,8 @@ def main() -> None:
             continue
         begin = time.perf_counter()
         bench.until = begin + 60 * options.minutes * SHARES[part]
-        content[part] = PARTS[part](bench)
+        rows = PARTS[part](bench)
+        content[part] = joined(content.get(part, []), rows, options) if part == "peers" and options.ways else rows
         content.setdefault("seconds", {})[part] = round(time.perf_counter() - begin)
         write(content, options.json)
     print(markdown(content))
@@ -85,6 +90,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
     parser.add_argument("--items", nargs="+", type=int, help=f"sizes of catalogs, {REAL} being the real one {ITEMS}")
     parser.add_argument("--beams", nargs="+", type=int, help=f"of trie and search {BEAMS}")
+    parser.add_argument("--ways", nargs="+", choices=tuple(GENERATORS), help="of peers; others stay in the file")
     parser.add_argument("--users", nargs="+", type=int, help=f"users at once {USERS}")
     parser.add_argument("--model", default="smollm2-135m", help="as model.llm in domain.toml")
     parser.add_argument("--tokens", type=int, default=150, help="tokens of the longest prompt")
@@ -183,22 +189,30 @@ class Bench:
     ) -> dict[Any, list[Any]]:
         """Ask every question once in each round; who fails is asked no more.
 
-        Unless all are ``warm``, one round goes before that does not count.
+        Unless all are ``warm``, one answer of each goes before that does not count, but of those who take long: they
+        gain nothing by it, and are asked ``SLOW_TIMES`` in all, or once when the time is up.
         """
         answers: dict[Any, list[Any]] = {name: [] for name in questions}
-        for turn in range(0 if warm or time.perf_counter() > self.until else -1, rounds):
-            if turn > 0 and time.perf_counter() > self.until:
+        slow: set[Any] = set()
+        for turn in range(0 if warm else -1, rounds):
+            late = time.perf_counter() > self.until
+            if turn > 0 and late:
                 break
             for name in list(answers):
+                if name in slow and len(answers[name]) >= (1 if late else SLOW_TIMES):
+                    continue
+                begin = time.perf_counter()
                 try:
-                    answer = questions[name].ask(max(turn, 0))
+                    answer = questions[name].ask(len(answers[name]))
                 except GaveUpError as why:
                     say(f"{name}: {why}")
                     del answers[name]
                     if failed is not None:
                         failed[name] = str(why)
                     continue
-                if turn >= 0:
+                if time.perf_counter() - begin > SLOW:
+                    slow.add(name)
+                if turn >= 0 or name in slow:
                     answers[name].append(answer)
         return answers
 
@@ -243,7 +257,8 @@ def _search_at(bench: Bench, layers: int | None) -> Iterator[Row]:
                     "prompt": len(prompts[size]),
                     "ms": spread([1e3 * total for total, _ in answers]),
                     "outside_model": statistics.median(1 - inside / total for total, inside in answers),
-                    "bare_pass_ms": spread([1e3 * seconds for seconds in bare[size]]),
+                    "bare_pass_ms": spread([1e3 * plain for plain, _ in bare[size]]),
+                    "packed_pass_ms": spread([1e3 * packed for _, packed in bare[size]]),
                 }
             say(f"search: {layers or 'all'} layers, {beams} beams")
 
@@ -254,12 +269,19 @@ def measure_peers(bench: Bench) -> list[Row]:
     smallest = bench.options.items[0]
     for size in bench.files:
         with ExitStack() as stack:
-            running = bench.contenders(stack, GENERATORS, size, (bench.folder, None), rows)
+            makes = {name: make for name, make in GENERATORS.items() if name in (bench.options.ways or GENERATORS)}
+            running = bench.contenders(stack, makes, size, (bench.folder, None), rows)
             most = [MANY_BEAMS] if size == smallest and MANY_BEAMS in bench.options.beams else []
             for beams in [*PEER_BEAMS, *most]:
                 rows += _peers_at(bench, running, size, beams)
                 say(f"peers: {size:,} items, {beams} beams")
     return rows
+
+
+def joined(old: Sequence[Row], new: Sequence[Row], options: argparse.Namespace) -> list[Row]:
+    """Return new rows, and of the old ones those that were not asked for again."""
+    names = {*options.ways, *(row["name"] for row in new)}
+    return [row for row in old if row["name"] not in names or row["items"] not in options.items] + list(new)
 
 
 def _peers_at(bench: Bench, running: Mapping[str, Limited], size: int, beams: int) -> Iterator[Row]:
@@ -283,39 +305,41 @@ def measure_users(bench: Bench) -> list[Row]:
     return [
         row
         for tokens, file in catalogs.items()
-        for items in (FILMS, FEW)
-        for row in _users_of(bench, tokens, file, items)
+        for quantization in ("none", "int8")
+        for row in _users_of(bench, tokens, file, quantization)
     ]
 
 
-def _users_of(bench: Bench, tokens: int, file: Path, items: int) -> Iterator[Row]:
+def _users_of(bench: Bench, tokens: int, file: Path, quantization: str) -> Iterator[Row]:
     with ExitStack() as stack:
-        ours = bench.start(stack, OursServing, file, bench.folder, bench.exit_layer)
-        for users in bench.options.users:
-            prompts = ours.call("prompts_of", users, items)
-            questions = {way: Question(ours, "ask_many", [(prompts, PICKS, way)]) for way in (False, True)}
-            found = bench.by_turns(questions, bench.options.rounds)
-            (alone, _), (together, _) = found[False][0], found[True][0]
-            same = bool(np.allclose(alone, together, atol=TOLERANCE))
-            for way, answers in found.items():
-                rate = spread([users / seconds for _, seconds in answers])
-                row = {
-                    "code_tokens": tokens,
-                    "history": items,
-                    "users": users,
-                    "together": way,
-                    "users_per_second": rate,
-                }
-                yield row | {"same": same}
-            say(f"users: codes of {tokens} tokens, histories of {items}, {users} users")
+        ours = bench.start(stack, OursDefault, file, bench.folder, bench.exit_layer, quantization)
+        for items in (FILMS, FEW):
+            yield from _users_with(bench, ours, items, {"code_tokens": tokens, "quantization": quantization})
+
+
+def _users_with(bench: Bench, ours: Limited, items: int, row: Row) -> Iterator[Row]:
+    for users in bench.options.users:
+        prompts = ours.call("prompts_of", users, items)
+        questions = {way: Question(ours, "ask_many", [(prompts, PICKS, way)]) for way in (False, True)}
+        found = bench.by_turns(questions, bench.options.rounds)
+        alone, together = found[False][0][0], found[True][0][0]
+        # In eight bits users who are read together share the scale that activations are rounded to.
+        same = bool(np.allclose(alone, together, atol=TOLERANCE)) if row["quantization"] == "none" else None
+        for way, answers in found.items():
+            rates = {
+                "users_per_second": spread([users / seconds for _, seconds, _ in answers]),
+                "users_per_processor_second": spread([users / seconds for _, _, seconds in answers]),
+            }
+            yield row | {"history": items, "users": users, "together": way, "same": same} | rates
+        say(f"users: {row}, histories of {items}, {users} users")
 
 
 def measure_default(bench: Bench) -> list[Row]:
     """Time the default configuration of ours and the usual one of the field, by turns."""
     flat = bench.write("flat", np.arange(REAL, dtype=np.int32)[:, None])
     makes: dict[str, tuple[Any, ...]] = {
-        "ours by default": (OursDefault, flat, bench.folder, bench.exit_layer, False),
-        "ours by default, int8": (OursDefault, flat, bench.folder, bench.exit_layer, True),
+        "ours by default": (OursDefault, flat, bench.folder, bench.exit_layer, "none"),
+        "ours by default, int8": (OursDefault, flat, bench.folder, bench.exit_layer, "int8"),
         USUAL: (GENERATORS[USUAL], bench.files[bench.options.items[0]], bench.folder, None),
     }
     with ExitStack() as stack:
@@ -387,7 +411,7 @@ def compared(found: dict[str, list[Any]]) -> Iterator[Row]:
     """Yield for each pair whether items and scores are the same, where no tie leaves the choice open."""
     for one, other in SAME_SCORES:
         if one in found and other in found:
-            pairs = list(zip(found[one], found[other], strict=True))
+            pairs = list(zip(found[one], found[other], strict=False))  # who is slow answers fewer of the same prompts
             apart = max(float(np.abs(np.subtract(a[1], b[1])).max()) for a, b in pairs)
             same = apart < TOLERANCE and all(same_items(a, b) for a, b in pairs)
             yield {"name": f"{one} = {other}", "same": same, "apart": apart}

@@ -8,7 +8,8 @@ For users with the shortest, the median and the longest history, and each settin
 * two floors, counted: the operations of the layers over the tokens of the prompt, and the bytes of weights that must be
   read once; a matrix product of the size of the layers' own, and a copy of memory, measured in the same run, turn them
   into milliseconds;
-* a bare forward pass over the whole prompt at the same depth;
+* a bare forward pass over the whole prompt at the same depth, by the layers as torch has them, and by the very layers
+  that answer (packed, where that is faster);
 * the search alone from a ready prompt, the language model's part (prompt made and encoded, too), and the whole request
   (``Recommender.recommend_many``: filters, all members that have a say, blend, ten picks);
 * where the language model's part goes: the shares of its operators, by torch's profiler (on a busy machine the long
@@ -33,6 +34,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from genre_gen.decoding.packed import PackedLinear, is_faster, packed
 from genre_gen.decoding.search import search
 from genre_gen.interactions import History
 from genre_gen.llm.generator import ItemGenerator
@@ -42,16 +44,23 @@ from genre_gen.recommender import Recommender
 
 Row = dict[str, Any]
 OPERATORS = {
-    "matrix products": ("aten::mm", "aten::addmm", "aten::bmm", "quantized::linear_dynamic"),
+    "matrix products": (
+        "aten::mm",
+        "aten::addmm",
+        "aten::bmm",
+        "quantized::linear_dynamic",
+        "mkldnn::_linear_pointwise",
+    ),
     "attention": ("aten::_scaled_dot_product_flash_attention_for_cpu", "aten::_scaled_dot_product_attention_math"),
 }
+PARTS = ("bare pass", "same layers", "search", "language model", "request")
 
 
 def main() -> None:
     """Measure, print, write JSON and Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", nargs="?", type=Path, default=Path("runs/movies"), help="trained recommender")
-    parser.add_argument("--settings", nargs="+", default=["none", "int8"])
+    parser.add_argument("--settings", nargs="+", default=["none", "bf16", "int8"])
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--quick", action="store_true")
@@ -98,7 +107,8 @@ def measured(recommender: Recommender, served: Mapping[str, ItemGenerator], hist
     for name, generator in served.items():
         ids = generator.encode(history).ids
         work |= {
-            (name, "bare pass"): bare_pass(generator, ids),
+            (name, "bare pass"): bare_pass(generator, generator.llm.tower, ids),
+            (name, "same layers"): bare_pass(generator, packed(generator.llm.tower), ids),
             (name, "search"): partial(search, generator.model, ids, generator.trie, 10, allowed),
             (name, "language model"): partial(generator.generate, history, 10, allowed),
             (name, "request"): partial(whole, recommender, generator, history),
@@ -116,13 +126,13 @@ def measured(recommender: Recommender, served: Mapping[str, ItemGenerator], hist
     return rows
 
 
-def bare_pass(generator: ItemGenerator, ids: Any) -> Callable[[], Any]:
+def bare_pass(generator: ItemGenerator, tower: Any, ids: Any) -> Callable[[], Any]:
     """Return a forward pass over a whole prompt at the depth of serving, and nothing else."""
     llm, prompt = generator.llm, torch.as_tensor(ids.astype(np.int64))[None]
 
     @torch.inference_mode()
     def run() -> None:
-        llm.tower(inputs_embeds=llm.embed_items(prompt), use_cache=False)
+        tower(inputs_embeds=llm.embed_items(prompt), use_cache=False)
 
     return run
 
@@ -143,7 +153,11 @@ def product(generator: ItemGenerator, tokens: int) -> Callable[[], Any]:
         from genre_gen.llm.int8 import int8_layers
 
         layer = int8_layers(nn.ModuleList([layer]))[0]
-    rows = torch.randn(1, tokens, PRODUCT[1])
+    rows = torch.randn(1, tokens, PRODUCT[1], dtype=torch.float32)
+    if generator.llm.served == "bf16":
+        layer, rows = layer.to(torch.bfloat16), rows.to(torch.bfloat16)
+    if is_faster(rows.dtype) and generator.llm.served != "int8":
+        layer = PackedLinear(layer)  # type: ignore[arg-type]
 
     @torch.inference_mode()
     def run() -> None:
@@ -222,8 +236,15 @@ def table(content: Row) -> str:
         f"`eval/request_time.py`, {content['run']}, {content['machine']['threads']} threads; ms of the processor.",
         "",
     ]
-    names = ["setting", "tokens", "kept", "G operations", "MB read", "floor", "bare pass", "search", "language model"]
-    names += ["request", "request / bare pass", "outside the language model", *OPERATORS]
+    names = ["setting", "tokens", "kept", "G operations", "MB read", "floor", "bare pass", "same layers", "search"]
+    names += [
+        "language model",
+        "request",
+        "request / bare pass",
+        "/ same layers",
+        "outside the language model",
+        *OPERATORS,
+    ]
     lines += ["| " + " | ".join(row) + " |" for row in (names, ["---"] * len(names))]
     for row in content["rows"]:
         own = row["floor"]
@@ -236,10 +257,11 @@ def table(content: Row) -> str:
             f"{own['bytes'] / 1e6:.0f}",
         ]
         cells += [f"{max(own['operations_ms'], own['bytes_ms']):.1f}"]
-        cells += [f"{row[what]['processor_ms']:.1f}" for what in ("bare pass", "search", "language model", "request")]
+        cells += [f"{row[what]['processor_ms']:.1f}" for what in PARTS]
         outside = 1 - row["language model"]["processor_ms"] / request
         cells += [
             f"{request / bare:.2f}",
+            f"{request / row['same layers']['processor_ms']:.2f}",
             f"{max(outside, 0):.1%}",
             *(f"{row['shares'][name]:.0%}" for name in OPERATORS),
         ]

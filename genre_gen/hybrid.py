@@ -25,7 +25,7 @@ POOL = 100
 
 RIDGE = 100.0
 """Penalty on squared weights, in cases: shares the weight of members that say nearly the same, instead of giving it all
-to the one that had the luck of the validation cases; the more so the fewer these are. Chosen one step back, log 28."""
+to the one that had the luck of the validation cases; the more so the fewer these are. Chosen one step back, log 27."""
 
 
 @dataclass(frozen=True)

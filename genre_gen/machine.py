@@ -113,8 +113,8 @@ def advise(machine: Machine, parameters: int) -> Advice:
     """Choose the most exact settings for a model of ``parameters`` weights that fit the machine's memory.
 
     Training in few bits saves memory, not time, so it is not advised without need; bfloat16 is slower than float32 on
-    a CPU unless it has units for it. Serving is another matter, see ``eval/quantization.py``. An Apple GPU is
-    not used.
+    a CPU unless it has units for it. Serving is another matter, see ``eval/quantization.py``: eight bits are fastest on
+    a processor with AVX2, units for bfloat16 or not. An Apple GPU is not used.
     """
     device: Literal["cpu", "cuda"] = "cuda" if machine.gpus else "cpu"
     room = max(gpu.memory for gpu in machine.gpus) if machine.gpus else machine.free_memory
@@ -142,8 +142,12 @@ def _serving(machine: Machine, quantization: str) -> tuple[Literal["none", "bf16
         if machine.gpu_bfloat16:
             return "bf16", "half the memory, and the GPU computes in it"
         return "none", "the GPU does not compute in bfloat16"
+    exact = computes_bfloat16(machine.cpu_flags)
     if any(flag.startswith(("avx2", "avx512")) for flag in machine.cpu_flags):
-        return "int8", "less than half the memory, and this processor is fastest in it"
+        also = "; bf16 is a fifth slower here, and hardly moves scores" if exact else ""
+        return "int8", f"less than half the memory, and this processor is fastest in it{also}"
+    if exact:
+        return "bf16", "half the memory, and this processor has units for it"
     return "none", "this processor is not known to be faster in fewer bits; nf4 needs the least memory"
 
 

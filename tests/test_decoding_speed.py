@@ -1,6 +1,7 @@
 import json
 import sys
 import time
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,28 @@ def test_same_items_leaves_ties_at_the_end_open():
     assert not same_items(one, ([(1,), (2,), (2,)], [-1.0, -2.0, -3.0], 0.1))
 
 
+def test_who_is_slow_is_asked_less_often(monkeypatch):
+    import decoding_speed
+
+    class Process:
+        def __init__(self, seconds):
+            self.seconds, self.asked = seconds, []
+
+        def call(self, method, number):
+            self.asked.append(number)
+            time.sleep(self.seconds)
+            return number
+
+    monkeypatch.setattr(decoding_speed, "SLOW", 0.02)
+    bench = decoding_speed.Bench.__new__(decoding_speed.Bench)
+    quick, slow = Process(0.0), Process(0.03)
+    questions = {p: decoding_speed.Question(p, "", [(0,), (1,), (2,)]) for p in (quick, slow)}
+    assert bench.by_turns(questions, 4) == {quick: [0, 1, 2, 2], slow: [0, 1]}
+    assert quick.asked == [0, 0, 1, 2, 2]  # the first one warms it up
+    bench.until = 0.0
+    assert bench.by_turns(questions, 4) == {quick: [0], slow: [0]}
+
+
 def test_the_whole_run_on_a_tiny_model(tiny_model, tmp_path, monkeypatch, capsys):
     import decoding_speed
 
@@ -117,9 +140,9 @@ def test_the_whole_run_on_a_tiny_model(tiny_model, tmp_path, monkeypatch, capsys
     assert [row["same"] for row in content["peers"] if "same" in row] == [True]
     assert {row["name"] for row in content["peers"] if "ms" in row} == set(some[:2])
     assert any("failure" in row for row in content["peers"] if row["name"] == some[2])
-    assert all(row["same"] for row in content["users"])
-    kinds = {(row["code_tokens"], row["history"], row["users"]) for row in content["users"]}
-    assert kinds == {(4, 27, 3), (4, 7, 3), (1, 27, 3), (1, 7, 3)}
+    assert all(row["same"] for row in content["users"] if row["quantization"] == "none")
+    kinds = {(row["code_tokens"], row["quantization"], row["history"], row["users"]) for row in content["users"]}
+    assert kinds == {(*kind, films, 3) for kind in product((4, 1), ("none", "int8")) for films in (27, 7)}
     assert [row["name"] for row in content["default"]] == ["ours by default", "ours by default, int8", some[1]]
     assert content["default"][-1]["times"] == 1
     printed = capsys.readouterr().out

@@ -74,6 +74,8 @@ class TestAdvice:
         [
             ({"cpu_flags": ("avx", "avx2")}, 135_000_000, "int8", "fastest in it"),
             ({"cpu_flags": ("avx512",)}, 135_000_000, "int8", "fastest in it"),  # as torch says where there is no Linux
+            ({"cpu_flags": ("avx2", "avx512_vnni", "avx512_bf16")}, 135_000_000, "int8", "bf16 is a fifth slower here"),
+            ({"cpu_flags": ("asimd", "bf16")}, 135_000_000, "bf16", "has units for it"),
             ({"cpu_flags": ("asimd",)}, 135_000_000, "none", "not known to be faster"),
             ({"cpu_flags": ("avx2",)}, 7 * BILLION, "none", "trained over a base in int8, it answers so"),
             ({"gpus": (Gpu("A", 80 * BILLION),), "gpu_bfloat16": True}, BILLION, "bf16", "half the memory"),

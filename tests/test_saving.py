@@ -187,7 +187,7 @@ def test_a_crash_between_the_two_renames_is_recovered_on_loading(copy, mixed, mo
 
 
 def test_weights_of_another_pretrained_model_are_refused(copy, tmp_path, monkeypatch):
-    tiny_llama(layers=4, hidden=64).save_pretrained(tmp_path / "other")
+    tiny_llama(layers=4, hidden=32).save_pretrained(tmp_path / "other")
     byte_tokenizer().save_pretrained(tmp_path / "other")
     monkeypatch.setattr("genre_gen.building.ensure_model", lambda name: tmp_path / "other")
     with pytest.raises(CheckpointError, match="trained over another pre-trained model"):

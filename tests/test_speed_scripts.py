@@ -63,11 +63,49 @@ def test_a_request_is_measured_beside_its_floors(saved, tmp_path, monkeypatch, c
     monkeypatch.setattr(sys, "argv", arguments)
     request_time.main()
     rows = json.loads(file.read_text())["rows"]
-    assert [row["setting"] for row in rows] == ["none", "int8"] * 3
-    short, long = rows[0], rows[4]
+    assert [row["setting"] for row in rows] == ["none", "bf16", "int8"] * 3
+    short, long = rows[0], rows[6]
     assert short["tokens"] <= long["tokens"]
     assert long["floor"]["operations"] > short["floor"]["operations"] > 0
-    layer = 32 * 2 * (32 + 16) + 3 * 32 * 64  # of the tiny model, which has two layers up to the exit
-    assert short["floor"]["bytes"] == 4 * (2 * layer + 40 * 32 + 32 * (short["tokens"] - short["kept"]))
+    layer = 64 * 2 * (64 + 32) + 3 * 64 * 128  # of the tiny model, which has two layers up to the exit
+    assert short["floor"]["bytes"] == 4 * (2 * layer + 40 * 64 + 64 * (short["tokens"] - short["kept"]))
     assert all(sum(row["shares"].values()) == pytest.approx(1) for row in rows)
     assert file.with_suffix(".md").read_text() in capsys.readouterr().out
+
+
+def test_ways_to_read_are_compared(saved, tmp_path, monkeypatch, capsys):
+    import compiled
+
+    file = tmp_path / "new" / "compiled.json"
+    monkeypatch.setenv("PYTHONPATH", str(Path(compiled.__file__).parent))  # for the processes that it starts
+    arguments = ["compiled.py", str(saved), "--quick", "--threads", "1", "--lengths", "5", "9", "--json", str(file)]
+    monkeypatch.setattr(
+        sys, "argv", [*arguments, "--ways", compiled.PLAIN, compiled.PACKED]
+    )  # a compiler may be lacking
+    compiled.main()
+    plain, packed = json.loads(file.read_text())["rows"]
+    assert plain["apart"] == 0
+    assert packed["apart"] < 1e-4
+    assert all(ms > 0 for row in (plain, packed) for ms in row["ms"])
+    assert file.with_suffix(".md").read_text() in capsys.readouterr().out
+
+
+def test_one_model_is_asked_in_both_ways(saved, tmp_path, monkeypatch, capsys):
+    import usual_way
+
+    file = tmp_path / "new" / "usual.json"
+    arguments = ["usual_way.py", str(saved), "--users", "5", "--beams", "12", "--threads", "1", "--json", str(file)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    usual_way.main()
+    exact, beams, usual = json.loads(file.read_text())["rows"]
+    assert exact["alike@10"] == beams["alike@10"] == usual["alike@10"] == 10
+    assert exact["same_order"] == beams["same_order"] == 5
+    assert exact["ndcg@10"] == usual["ndcg@10"]
+    assert file.with_suffix(".md").read_text() in capsys.readouterr().out
+
+
+def test_places_count_from_one():
+    import usual_way
+
+    cases = [type("Case", (), {"target": target}) for target in (4, 9)]
+    assert usual_way.places([np.array([7, 4]), np.array([7, 4])], cases).tolist() == [2.0, np.inf]

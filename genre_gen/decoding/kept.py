@@ -133,17 +133,19 @@ class Kept:
             return best
         return Beginning(length, [(keys[:, :, :length], values[:, :, :length]) for keys, values in entry.layers])
 
-    def check(self, weights: Iterable[Tensor]) -> None:
-        """Drop everything if the weights are not those of the last check.
+    def check(self, weights: Iterable[Tensor]) -> bool:
+        """Drop everything if the weights are not those of the last check, and tell whether they are.
 
         Noticed are other tensors and every change in place that autograd counts (optimizers, ``load_state_dict``), but
         not one through ``.data``: call :meth:`clear` after that.
         """
         present = list(weights)
         known = len(present) == len(self._weights)
-        if not (known and all(old.is_still(one) for old, one in zip(self._weights, present, strict=True))):
-            self.clear()
-            self._weights = [_Weight(ref(one), one.data_ptr(), _version(one)) for one in present]
+        if known and all(old.is_still(one) for old, one in zip(self._weights, present, strict=True)):
+            return True
+        self.clear()
+        self._weights = [_Weight(ref(one), one.data_ptr(), _version(one)) for one in present]
+        return False
 
     def clear(self) -> None:
         """Drop everything."""

@@ -34,6 +34,10 @@ class LastLayer:
         self._backbone: Any = backbone
         self._tried: bool | None = None
 
+    def follow(self, backbone: Any) -> None:
+        """Go over to a decoder that is built alike."""
+        self._backbone = backbone
+
     @contextmanager
     def at(self, positions: Tensor) -> Iterator[None]:
         """Compute the layer's parts for one position per row, int64 ``[rows]``, in passes within the block."""

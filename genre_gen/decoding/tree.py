@@ -20,10 +20,13 @@ from torch import Tensor, nn
 
 from genre_gen.decoding.kept import Kept, KeysValues, common, tensors_of
 from genre_gen.decoding.last import LastLayer
+from genre_gen.decoding.packed import packed, unpack
 from genre_gen.decoding.search import BATCH_TOKENS, Ids, length_groups
 from genre_gen.errors import ConfigError, UsageError
 
 KEPT_BYTES = 2**28
+CPU_TOKENS = 512
+"""Most tokens in one forward pass on a CPU: what layers hand on of more falls out of its caches."""
 _TRIED = 6  # tokens
 
 
@@ -61,6 +64,7 @@ class TreeModel:
         first_code: int,
         weights: Callable[[], Iterable[Tensor]] | None = None,
         kept_bytes: int = KEPT_BYTES,
+        pack: bool = True,
     ) -> None:
         """Wrap a decoder; its weights stay where they are and are expected in evaluation mode.
 
@@ -73,6 +77,8 @@ class TreeModel:
             weights: the tensors that answers depend on, to notice when they change; by default those of the backbone,
                 which must then hold the embeddings and the head's too.
             kept_bytes: most memory for users' kept prompts (see :meth:`of`).
+            pack: hold a second copy of the layers' weights where the processor multiplies faster with it (see
+                :mod:`genre_gen.decoding.packed`).
 
         Raises:
             ConfigError: a decoder with layers that are not attention over all or the last tokens.
@@ -83,7 +89,7 @@ class TreeModel:
         arguments = inspect.signature(backbone.forward).parameters
         self.cache_argument = "cache" if "cache" in arguments else "past_key_values"
         self.kept = Kept(kept_bytes)
-        self._last_layer = LastLayer(backbone)
+        self._pack, self._reader, self._last_layer = pack, backbone, LastLayer(backbone)
         self._config: Any = backbone.config
         self._layer_types: set[str] = set(getattr(self._config, "layer_types", None) or ())
         self._window: int | None = getattr(self._config, "sliding_window", None)
@@ -105,19 +111,21 @@ class TreeModel:
         Its keys and values stay in memory until :meth:`forget`, or until the weights change.
         """
         ids = self._ids(prefix)
-        self.kept.check(self.weights())
+        self._check()
         cache = self._cache((), 1)
         self._read(ids[None], cache)
         self.kept.share(ids, _layers(cache))
 
     def keeps(self) -> bool:
         """Tell whether a shared beginning is kept for the present weights."""
-        self.kept.check(self.weights())
+        self._check()
         return bool(self.kept.shared)
 
     def forget(self) -> None:
         """Drop all that was kept; needed only after a change of weights through ``.data``, and to free memory."""
         self.kept.clear()
+        unpack(self.backbone)
+        self._take()
 
     def of(self, user: Hashable) -> UserModel:
         """Return this model for one user's requests, whose last prompt is kept: only what is new is read next time."""
@@ -132,19 +140,21 @@ class TreeModel:
         return self._prefill(prompts)
 
     @torch.inference_mode()
-    def prefill_many(self, prompts: Sequence[Ids], batch_tokens: int = BATCH_TOKENS) -> Tensor:
+    def prefill_many(self, prompts: Sequence[Ids], batch_tokens: int | None = None) -> Tensor:
         """Return the logits of the first code token after each prompt, ``[users, code vocabulary]``.
 
         Prompts of like length are read together, padded on the right: attention is causal, so padding changes nothing.
 
         Args:
             prompts: at least one, of any lengths.
-            batch_tokens: most tokens in one forward pass, padding included (a longer prompt goes alone).
+            batch_tokens: most tokens that are read in one forward pass, padding included (a longer prompt goes alone);
+                None for what suits the device.
         """
         every = [self._ids(ids) for ids in prompts]
-        self.kept.check(self.weights())
+        self._check()
         logits: list[Tensor] = [torch.empty(0)] * len(every)
-        for group in length_groups([len(ids) for ids in every], batch_tokens):
+        begun = self.kept.find(every).length
+        for group in length_groups([len(ids) - begun for ids in every], batch_tokens or self._batch_tokens):
             own = [every[k] for k in group]
             kept = self.kept.find(own)
             cache = self._cache(kept.layers, len(own)) if kept.length else None
@@ -182,7 +192,7 @@ class TreeModel:
     def _prefill(self, prompts: Sequence[Ids], user: Hashable | None = None) -> tuple[TreeState, Tensor]:
         """Read prompts; a ``user``'s own last prompt may serve, and the new one is kept."""
         every = [self._ids(ids) for ids in prompts]
-        self.kept.check(self.weights())
+        self._check()
         kept = self.kept.find(every, user)
         cache = self._cache(kept.layers, len(every))
         logits = self._answer(every, kept.length, cache) if kept.logits is None else kept.logits
@@ -194,6 +204,20 @@ class TreeModel:
         nothing = lengths.new_zeros(0)
         users = torch.arange(len(every), device=self.device)
         return TreeState(cache, users, lengths, positions, width, nothing, nothing[:, None]), logits
+
+    @property
+    def _batch_tokens(self) -> int:
+        return CPU_TOKENS if self.device.type == "cpu" else BATCH_TOKENS
+
+    def _check(self) -> None:
+        """Drop what was made for other weights than the present ones, and have the layers packed where that pays."""
+        if not self.kept.check(self.weights()):
+            self._take()
+
+    def _take(self) -> None:
+        """Read with the layers as they are now."""
+        self._reader = packed(self.backbone) if self._pack else self.backbone
+        self._last_layer.follow(self._reader)
 
     def _answer(self, prompts: Sequence[Tensor], begun: int, cache: Any) -> Tensor:
         """Return the logits after prompts whose first ``begun`` tokens the cache holds."""
@@ -212,7 +236,7 @@ class TreeModel:
         return self._forward(self.embed(ids), positions, cache, None)
 
     def _forward(self, embeddings: Tensor, positions: Tensor, cache: Any, mask: Any) -> Tensor:
-        return self.backbone(
+        return self._reader(
             inputs_embeds=embeddings,
             position_ids=positions,
             attention_mask=mask,
@@ -307,7 +331,7 @@ class AlikeModel:
         """
         model = self.model
         every = [model._ids(ids) for ids in prompts]
-        model.kept.check(model.weights())
+        model._check()
         kept = model.kept.find(every[:1])
         cache = model._cache(kept.layers, 1)
         first = model._answer(every[:1], kept.length, cache)[0]
@@ -319,7 +343,7 @@ class AlikeModel:
         for group in groups.values():
             shared = min(begun[place] for place in group)
             known = [(keys[:, :, :shared], values[:, :, :shared]) for keys, values in layers]
-            size = max(1, BATCH_TOKENS // max(len(every[place]) - shared for place in group))
+            size = max(1, model._batch_tokens // max(len(every[place]) - shared for place in group))
             for begin in range(0, len(group), size):
                 own = group[begin : begin + size]
                 answers = model._answer([every[place] for place in own], shared, model._cache(known, len(own)))

@@ -103,6 +103,7 @@ class ItemGenerator:
     def forget(self) -> None:
         """Drop what was computed ahead; needed after a change of weights that goes through ``.data``."""
         self.model.forget()
+        self.__dict__.pop("_rating_model", None)
 
     @property
     def rates(self) -> bool:

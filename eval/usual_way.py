@@ -1,0 +1,147 @@
+"""Does the usual way of generating items find better ones? The same trained model, asked in both ways.
+
+    python eval/usual_way.py [runs/movies ...] [--users 100] [--beams 20] [--threads 2]
+        [--json eval/results/usual_way.json]
+
+Each trained recommender is exported as a causal model of transformers and asked by ``generate`` with beams and
+``prefix_allowed_tokens_fn`` over nested dicts, which leave out what the user has seen; and asked by the search, exactly
+and with as many beams. Test cases of leave-one-out: NDCG@10 of the language model alone, how many of ten items are
+alike, and milliseconds of a request. ``generate`` normalizes scores over the whole vocabulary, the search over the item
+codes: with codes of one token the order is the same, with longer ones it may differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from decoding_peers import NestedDicts
+from numpy.typing import NDArray
+
+from genre_gen.decoding.search import search
+from genre_gen.evaluation.metrics import ndcg_at
+from genre_gen.interactions import Case, allowed_items
+from genre_gen.llm.export import to_transformers
+from genre_gen.machine import examine_machine
+from genre_gen.recommender import Recommender
+
+Row = dict[str, Any]
+Ask = Callable[[Case, NDArray[np.bool_]], NDArray[np.int64]]
+EXACT, BEAMS, USUAL = "search, exact", "search, beams", "generate"
+AT = 10
+
+
+def main() -> None:
+    """Measure, print, write JSON and Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="*", type=Path, default=[Path("runs/movies")], help="trained recommenders")
+    parser.add_argument("--users", type=int, default=100)
+    parser.add_argument("--beams", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", type=Path, default=Path("eval/results/usual_way.json"))
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    rows = [row for run in options.runs for row in compared(run, options.users, options.beams)]
+    where = {"threads": options.threads, "torch": torch.__version__, "flags": examine_machine().cpu_flags}
+    content = {"machine": where, "users": options.users, "beams": options.beams, "rows": rows}
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    options.json.with_suffix(".md").write_text(table(content), encoding="utf-8")
+    print(table(content))
+
+
+def compared(run: Path, users: int, beams: int) -> list[Row]:
+    """Return a row for each way to ask a trained recommender."""
+    recommender = Recommender.from_pretrained(run, quantization="none")
+    cases = recommender.histories.leave_one_out().cases("test")[:users]
+    masks = allowed_items([case.history for case in cases], len(recommender.catalog), recommender.domain.repeat)
+    ways = {EXACT: by_search(recommender, None), BEAMS: by_search(recommender, beams), USUAL: usual(recommender, beams)}
+    found: dict[str, list[NDArray[np.int64]]] = {name: [] for name in ways}
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for case, mask in zip(cases, masks, strict=True):
+        for name, ask in ways.items():
+            begin = time.perf_counter()
+            found[name].append(ask(case, mask)[:AT])
+            taken[name].append(1e3 * (time.perf_counter() - begin))
+    codes = recommender.generator.llm.codes.codes
+    return [
+        {
+            "code_tokens": int(codes.shape[1]),
+            "name": name,
+            "ndcg@10": float(ndcg_at(places(lists, cases), AT).mean()),
+            "alike@10": statistics.mean(
+                len(np.intersect1d(a, b)) for a, b in zip(lists, found[EXACT], strict=True)
+            ),
+            "same_order": sum(np.array_equal(a, b) for a, b in zip(lists, found[EXACT], strict=True)),
+            "ms": statistics.median(taken[name]),
+        }
+        for name, lists in found.items()
+    ]  # fmt: skip
+
+
+def places(lists: list[NDArray[np.int64]], cases: Any) -> NDArray[np.float64]:
+    """Return the place of each case's target in its list, from 1; infinite where it is not there."""
+    ranks = []
+    for own, case in zip(lists, cases, strict=True):
+        at = np.flatnonzero(own == case.target)
+        ranks.append(at[0] + 1.0 if len(at) else np.inf)
+    return np.array(ranks)
+
+
+def by_search(recommender: Recommender, beams: int | None) -> Ask:
+    """Return our way: prompt, search, rows."""
+    generator = recommender.generator
+
+    def ask(case: Case, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+        ids = generator.encode(case.history).ids
+        return search(generator.model, ids, generator.trie, beams or AT, mask, beams=beams).rows
+
+    return ask
+
+
+def usual(recommender: Recommender, beams: int) -> Ask:
+    """Return the usual way: prompt, dicts without what was seen, ``generate``, rows."""
+    generator = recommender.generator
+    model: Any = to_transformers(generator.llm)[0]
+    codes, first = generator.llm.codes.codes.astype(np.int32), generator.llm.text_vocabulary
+    rows = {tuple(code): row for row, code in enumerate((codes + first).tolist())}
+
+    def ask(case: Case, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+        prompt = torch.as_tensor(generator.encode(case.history).ids.astype(np.int64))[None]
+        dicts, length, steps = NestedDicts.of(codes[mask] + first), prompt.shape[1], codes.shape[1]
+        output = model.generate(
+            input_ids=prompt,
+            attention_mask=torch.ones_like(prompt),
+            max_new_tokens=steps,
+            min_new_tokens=steps,
+            num_beams=beams,
+            num_return_sequences=beams,
+            prefix_allowed_tokens_fn=lambda _, ids: dicts.get(ids[length:].tolist()),
+        )
+        return np.array([rows[tuple(code)] for code in output[:, length:].tolist()])
+
+    return ask
+
+
+def table(content: Row) -> str:
+    """Return all figures as Markdown."""
+    about = f"{content['users']} users, {content['beams']} beams, {content['machine']['threads']} threads"
+    lines = ["# One trained model, asked in two ways", "", f"`eval/usual_way.py`, {about}.", ""]
+    names = ("tokens per code", "way", "NDCG@10", "of ten alike", "lists in the same order", "ms per request")
+    lines += ["| " + " | ".join(row) + " |" for row in (names, ["---"] * len(names))]
+    for row in content["rows"]:
+        cells = [row["code_tokens"], row["name"], f"{row['ndcg@10']:.4f}", f"{row['alike@10']:.2f}"]
+        cells += [row["same_order"], f"{row['ms']:.1f}"]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""Packed: a decoder whose linear layers hold their weights in the order in which this processor reads them fastest.
+
+torch leaves products in single precision to MKL, which keeps to AVX2 on processors that are not Intel's. oneDNN, which
+is in torch too, uses what there is, and is given the weights in blocks of its own. Which of the two is faster is
+measured, once in a process and for each precision; where it is not oneDNN by a clear margin, nothing is packed. The
+results differ in rounding only: sums are added up in another order.
+
+What is packed is a second copy of the layers' weights, in memory alone. It only answers; training and saving see the
+decoder itself.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's habit
+from torch import Tensor, nn
+
+_MARGIN = 1.2  # times as fast, or the second copy is not worth its memory
+_ROWS, _INNER, _OUTER, _TIMES = 16, 576, 768, 5  # of the product that decides, and how often it is taken
+_PRECISIONS = (torch.float32, torch.bfloat16)
+
+_KNOWN: WeakKeyDictionary[nn.Linear, tuple[Any, Tensor]] = WeakKeyDictionary()
+
+
+class PackedLinear(nn.Module):
+    """A linear layer that multiplies with packed weights; only for inference."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        """Pack a layer's weights; several that wrap the same layer share them."""
+        super().__init__()
+        self.linear = linear
+        self._packed = _packed(linear)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Return ``rows [..., inner]`` times the weights, ``[..., outer]``."""
+        if rows.dtype == torch.float32 and rows.numel() == rows.shape[-1]:
+            return self.linear(rows)  # for a single row MKL has the shorter way
+        return _multiply(rows, self._packed, self.linear.bias)
+
+
+def packed(backbone: Any) -> Any:
+    """Return a decoder that answers as this one does, with packed layers; itself where that is not faster.
+
+    Weights that change later are not noticed. Decoders on other devices than the CPU, and adapters that can be
+    switched, stay as they are.
+    """
+    linears = [module for module in backbone.layers.modules() if type(module) is nn.Linear]
+    switched = any(hasattr(module, "set_adapter") for module in backbone.layers.modules())
+    if switched or not any(_gains(linear.weight) for linear in linears):
+        return backbone
+    # All but the linear layers is shared: hidden in what deepcopy takes for copied already.
+    known: dict[int, Any] = {id(one): one for one in [*backbone.layers.parameters(), *backbone.layers.buffers()]}
+    known |= {id(module.config): module.config for module in backbone.layers.modules() if hasattr(module, "config")}
+    known |= {id(linear): PackedLinear(linear) if _gains(linear.weight) else linear for linear in linears}
+    result = copy.copy(backbone)
+    result._modules = dict(backbone._modules)
+    result.layers = copy.deepcopy(backbone.layers, known)
+    return result
+
+
+def unpack(backbone: Any) -> None:
+    """Forget what was packed of a decoder's layers, whose weights have changed in a way that torch does not count."""
+    for module in backbone.layers.modules():
+        _KNOWN.pop(module, None)
+
+
+@cache
+def is_faster(precision: torch.dtype) -> bool:
+    """Tell whether packed products of a precision are clearly faster on this processor, as measured now."""
+    if precision not in _PRECISIONS or not _available():
+        return False
+    weight = torch.ones(_OUTER, _INNER, dtype=precision)
+    rows = torch.ones(1, _ROWS, _INNER, dtype=precision)
+    with torch.inference_mode():
+        blocks = torch.ops.mkldnn._reorder_linear_weight(weight)
+        return _seconds(lambda: F.linear(rows, weight)) > _MARGIN * _seconds(lambda: _multiply(rows, blocks, None))
+
+
+def _gains(weight: Tensor) -> bool:
+    return weight.device.type == "cpu" and weight.dtype in _PRECISIONS and is_faster(weight.dtype)
+
+
+def _available() -> bool:
+    names = ("_reorder_linear_weight", "_linear_pointwise")  # inner parts of torch, which may go without notice
+    return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in names)
+
+
+def _multiply(rows: Tensor, blocks: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(rows, blocks, bias, "none", [], "")
+
+
+def _packed(linear: nn.Linear) -> Tensor:
+    weight = linear.weight.detach()
+    version = 0 if linear.weight.is_inference() else linear.weight._version
+    state = (weight.data_ptr(), version, weight.dtype)
+    known = _KNOWN.get(linear)
+    if known is None or known[0] != state:
+        with torch.inference_mode():
+            known = _KNOWN[linear] = (state, torch.ops.mkldnn._reorder_linear_weight(weight))
+    return known[1]
+
+
+def _seconds(run: Callable[[], Any]) -> float:
+    """Return the least time that it takes."""
+    best = float("inf")
+    for _ in range(_TIMES + 1):
+        begin = time.perf_counter()
+        run()
+        best = min(best, time.perf_counter() - begin)
+    return best

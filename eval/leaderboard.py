@@ -44,6 +44,7 @@ from genre_gen.errors import ConfigError, DataError, GenreGenError, UsageError
 from genre_gen.evaluation import Report, Result
 from genre_gen.evaluation.metrics import case_ranks
 from genre_gen.evaluation.protocol import evaluate_scorers
+from genre_gen.evaluation.report import Comparison
 from genre_gen.interactions import Case, Interactions, Split, sample_cases
 from genre_gen.prompts import PromptBook
 
@@ -57,6 +58,7 @@ COLUMNS = ("R@5", "R@10", "N@5", "N@10", "R@20", "N@20")
 HEADLINE = "N@10"
 TUNED_ON = 5000  # validation users that settings are chosen on, at most: the same sample for all models
 FORMAT = 1
+PART = "blend without LLM"  # a part of ours, as there too
 OURS = "GENRE"  # as in genre_gen.recommender, which would import much that the peers must not pay for
 GENRE = "genre"
 ONE_STEP_BACK = "one-step-back"
@@ -679,7 +681,7 @@ def unpacked(doubled: NDArray[np.integer]) -> NDArray[np.float64]:
 
 def markdown(report: Report, details: Mapping[str, Any], ours: str | None) -> str:
     """Return the table, best first, with what one must know to read it."""
-    p_values = {one.peer: one.corrected for one in report.compare(ours)} if ours else {}
+    p_values = {name: one.corrected for name, one in compared(report, ours).items()}
     costs = [name for name in (TUNE, TRAIN, SCORE, MEMORY) if any(name in result.costs for result in report.results)]
     header = ["model", *COLUMNS, f"95 % of {HEADLINE}", "seeds", *costs, *([f"p of {ours} against it"] if ours else [])]
     lines = [header, ["---"] + ["---:"] * (len(header) - 1)]
@@ -698,9 +700,10 @@ def markdown(report: Report, details: Mapping[str, Any], ours: str | None) -> st
 
 READING = (
     "Means over users and seeds; intervals by bootstrap over users; p-values of the paired permutation test on the "
-    "users' NDCG@10, corrected by Holm over all rows. Settings were chosen on validation cases; then every model "
-    "learned from the training and validation part with them, and ranked the test cases once. Tuning counts the first "
-    "seed's trials, training the fit after the choice, scoring the test cases."
+    "users' NDCG@10, corrected by Holm over the peers, and apart over ours' own parts and variants. Settings were "
+    "chosen on validation cases; then every model learned from the training and validation part with them, and ranked "
+    "the test cases once. Tuning counts the first seed's trials, training the fit after the choice, scoring the test "
+    "cases."
 )
 
 
@@ -709,17 +712,31 @@ def p_text(p: float) -> str:
     return f"{p:.4f}" if p >= 1e-4 else "< .0001"  # noqa: PLR2004 the digits shown
 
 
+def compared(report: Report, ours: str | None) -> dict[str, Comparison]:
+    """Compare ours with each other row; Holm's correction is over the peers, and apart over our own parts and variants.
+
+    The two answer different questions: whether ours is ahead of what others have, and what its parts bring.
+    """
+    found: dict[str, Comparison] = {}
+    if ours is not None:
+        names = [result.name for result in report.results if result.name != ours]
+        own = [name for name in names if name.startswith((OURS, PART))]
+        for family in filter(None, ([name for name in names if name not in own], own)):
+            found |= {one.peer: one for one in kept(report, [ours, *family]).compare(ours)}
+    return found
+
+
 def summary(report: Report, details: Mapping[str, Any], ours: str | None) -> dict[str, Any]:
     """Return all figures, settings and costs as JSON values."""
-    compared = {one.peer: one for one in report.compare(ours)} if ours else {}
+    comparisons = compared(report, ours)
     rows = []
     for result in report.results:
         row: dict[str, Any] = {"name": result.name, "figures": {name: result.figure(name) for name in COLUMNS}}
         row["interval"] = list(report.interval(result.name, HEADLINE))
         row["per_seed"] = [Result("", ranks).figure(HEADLINE) for ranks in result.ranks]
         row |= {"lists": dict(result.lists), "costs": dict(result.costs), **details[result.name]}
-        if result.name in compared:
-            one = compared[result.name]
+        if result.name in comparisons:
+            one = comparisons[result.name]
             row |= {"difference": one.difference, "p": one.p, "p_holm": one.corrected}
         rows.append(row)
     return {

@@ -4,7 +4,7 @@
 
 Draws NDCG@10 on validation cases over the seconds of training (validation included) of each seed of ours and of
 SASRec's best trial, as ``eval/leaderboard.py`` left them in its JSON, and writes ``training_DATA`` as ``.json`` and
-``.png`` beside that. Ours is the language model alone, without what it is blended with; it is validated on at most
+``.png`` beside that. Where several trainings are averaged, the first and the means are drawn. Ours is the language model alone, without what it is blended with; it is validated on at most
 ``training.validation_users`` cases, SASRec on at most 5,000.
 """
 
@@ -33,8 +33,9 @@ def curves(rows: list[Mapping[str, Any]]) -> dict[str, list[dict[str, float]]]:
         else:
             continue
         for name, log in logs.items():
-            if log:
-                found[name] = [{key: entry[key] for key in ("seconds", "ndcg@10")} for entry in log]
+            if log:  # of several trainings that are averaged the first one's, and the means
+                kept = [entry for entry in log if entry.get("run", 1) == 1 or "averaged" in entry]
+                found[name] = [{key: entry[key] for key in ("seconds", "ndcg@10")} for entry in kept]
     return found
 
 

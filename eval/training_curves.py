@@ -4,8 +4,9 @@
 
 Draws NDCG@10 on validation cases over the seconds of training (validation included) of each seed of ours and of
 SASRec's best trial, as ``eval/leaderboard.py`` left them in its JSON, and writes ``training_DATA`` as ``.json`` and
-``.png`` beside that. Where several trainings are averaged, the first and the means are drawn. Ours is the language model alone, without what it is blended with; it is validated on at most
-``training.validation_users`` cases, SASRec on at most 5,000.
+``.png`` beside that. Where several trainings are averaged, the first and the means are drawn. Ours is the language
+model alone, without what it is blended with; it is validated on at most ``training.validation_users`` cases, SASRec on
+at most 5,000.
 """
 
 from __future__ import annotations

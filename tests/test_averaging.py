@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -51,7 +53,7 @@ def test_each_is_stopped_by_its_own_validations_and_the_mean_is_told(tiny_domain
     assert told.log[-1] is means[-1]
     assert len(told.best) == 3
     seconds = [entry["seconds"] for entry in told.log]
-    assert seconds == sorted(seconds)
+    assert all(later > earlier - 0.1 for earlier, later in pairwise(seconds))  # told to a tenth
     assert told.seconds == pytest.approx(seconds[-1], abs=0.1)
     scores = generator.score([case.history for case in cases])
     assert np.isfinite(scores[:, 0]).any()

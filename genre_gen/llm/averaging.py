@@ -1,8 +1,8 @@
-"""Several trainings from one start, and the mean of their weights: as good as asking all of them, at the price of one.
+"""Several trainings from one start, and the mean of their weights: nearly all of them, at the price of one.
 
 Each training goes another way from the same start: its batches come in another order, dropout takes out other parts.
-Their ends lie in one basin of the loss, so the mean of their weights is a model too, and generalises better than each
-of them ("model soups", Wortsman et al., ICML 2022, https://arxiv.org/abs/2203.05482).
+Their ends lie in one basin of the loss, so the mean of their weights is a model too, which may generalise better than
+each of them ("model soups", Wortsman et al., ICML 2022, https://arxiv.org/abs/2203.05482).
 """
 
 from __future__ import annotations

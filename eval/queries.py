@@ -186,10 +186,11 @@ def _ranked(
         mask = mask.copy()
         mask[[recommender.catalog.find(title) for title in understood.items]] = False
     fulfilled = recommender.query_reader.score(understood)
+    known = recommender.with_gaps(scores, recommender.blend)
     if fulfilled is None:
-        return mask, recommender.blend.combine(scores, mask[None])
+        return mask, recommender.blend.combine(known, mask[None])
     blend = Blend({**recommender.blend.weights, QUERY: weight})
-    return mask, blend.combine({**scores, QUERY: fulfilled[None]}, mask[None])
+    return mask, blend.combine({**known, QUERY: fulfilled[None]}, mask[None])
 
 
 def summary(found: Mapping[tuple[str, float], Counts], weight: float) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing_extensions import Self
 from genre_gen.errors import ConfigError, UsageError
 from genre_gen.evaluation.metrics import ndcg_at
 from genre_gen.interactions import Case, History, allowed_items
-from genre_gen.ranking import blended, standardised
+from genre_gen.ranking import blended, shares, standardised
 
 STEPS = 20
 """Weights are multiples of 1 / STEPS: finer ones would only fit the noise of the validation cases."""
@@ -57,8 +57,9 @@ class Blend:
         """Blend the members' scores.
 
         Args:
-            scores: member -> ``[B, n_items]``, higher is better; not finite where a member has no score for an item,
-                which then counts as its lowest. Others than the blend's members are ignored.
+            scores: member -> ``[B, n_items]``, higher is better; ``-inf`` counts as a member's lowest, and NaN, for an
+                item that it knows nothing of, as what the others let expect (:func:`genre_gen.ranking.shares`).
+                Others than the blend's members are ignored.
             allowed: bool ``[B, n_items]``.
 
         Returns:
@@ -79,11 +80,10 @@ class Blend:
             allowed: as given to ``combine``.
             rows: ``[B, k]`` catalog rows. The parts of an allowed item sum to its blended score.
         """
+        own = {name: self._of(name, scores, allowed) for name in self.members}
         return {
-            name: np.take_along_axis(
-                self.weights[name] * standardised(self._of(name, scores, allowed), allowed), rows, axis=1
-            ).astype(np.float32)
-            for name in self.members
+            name: np.take_along_axis(part, rows, axis=1).astype(np.float32)
+            for name, part in shares(own, self.weights, allowed).items()
         }
 
     def to_dict(self) -> dict[str, Any]:

@@ -320,7 +320,7 @@ class Recommender:
     def _forget(self) -> None:
         """Forget what an earlier fit measured, and what speaks of its data."""
         self.seconds, self.training_log = {}, []
-        for part in ("explainer", "labels", "query_reader"):
+        for part in ("explainer", "labels", "query_reader", "unmet"):
             self.__dict__.pop(part, None)
 
     def _fit_finally(
@@ -330,6 +330,7 @@ class Recommender:
         from genre_gen.building import final_generator
 
         self.trained_on = final
+        self.__dict__.pop("unmet", None)
         self._fit_members()
         begin = time.perf_counter()
         self.generator = final_generator(self.generator, final, folder, on_step, self._teacher, self._epochs)
@@ -524,7 +525,29 @@ class Recommender:
                 raise
             blend, notes = self.blend_without_llm, ["the language model failed; ranked by the collaborative models"]
         scores |= {name: self.members[name].score(histories) for name in blend.members if name != LLM_MEMBER}
-        return blend, scores, notes
+        return blend, self.with_gaps(scores, blend), notes
+
+    def _member_scores(self, name: str, histories: Sequence[History]) -> NDArray[np.float32]:
+        return self.with_gaps({name: self.members[name].score(histories)}, self.blend)[name]
+
+    def with_gaps(self, scores: Mapping[str, NDArray[np.float32]], blend: Blend) -> dict[str, NDArray[np.float32]]:
+        """Have members that count who had what say nothing (NaN) of items that nobody has had.
+
+        What they would say of these is not that they are bad; see :func:`genre_gen.ranking.shares`. Where no member of
+        the blend reads texts, all is left as it is.
+        """
+        reading = {LLM_MEMBER, QUERY} | {name for name, model in self.members.items() if model.reads}
+        if not self.unmet.any() or not reading & set(blend.members):
+            return dict(scores)
+        return {
+            name: values if name in reading else np.where(self.unmet, np.float32(np.nan), values)
+            for name, values in scores.items()
+        }
+
+    @cached_property
+    def unmet(self) -> NDArray[np.bool_]:
+        """Return which items nobody has had in what was learned from: bool ``[n_items]``."""
+        return ~np.isin(np.arange(len(self.catalog)), self.trained_on.rows)
 
     @cached_property
     def labels(self) -> Labels | None:
@@ -678,7 +701,7 @@ class Recommender:
 
     def attributor(self) -> Attributor:
         """Return what measures dependence, over the blend as it is now."""
-        scorers = {name: model.score for name, model in self.members.items()}
+        scorers = {name: partial(self._member_scores, name) for name in self.members}
         window = self.domain.model.max_history
         return Attributor(self.catalog, self.blend, scorers, self.generator, name=LLM_MEMBER, window=window)
 
@@ -744,9 +767,14 @@ class Recommender:
         """Return the blends as mixtures of the scorers, for evaluation."""
 
         def ours(scores: Mapping[str, NDArray[np.float32]], allowed: NDArray[np.bool_]) -> NDArray[np.float32]:
-            return self.blend.combine({LLM_MEMBER: scores[OURS_ALONE], **scores}, allowed)
+            return self._combined(self.blend, {LLM_MEMBER: scores[OURS_ALONE], **scores}, allowed)
 
-        return {OURS: ours, WITHOUT_LLM: self.blend_without_llm.combine}
+        return {OURS: ours, WITHOUT_LLM: partial(self._combined, self.blend_without_llm)}
+
+    def _combined(
+        self, blend: Blend, scores: Mapping[str, NDArray[np.float32]], allowed: NDArray[np.bool_]
+    ) -> NDArray[np.float32]:
+        return blend.combine(self.with_gaps({name: scores[name] for name in blend.members}, blend), allowed)
 
 
 def new_member(name: str, domain: Domain, catalog: Catalog, **options: Any) -> CollaborativeModel:

@@ -14,7 +14,7 @@ from genre_gen.errors import ConfigError, UsageError
 from genre_gen.evaluation import metrics
 from genre_gen.hybrid import Blend, Pool, choose_weights, fit_blend, fit_blends
 from genre_gen.interactions import Case, History
-from genre_gen.ranking import standardised
+from genre_gen.ranking import shares, standardised
 
 seeds = st.integers(0, 10_000)
 
@@ -57,8 +57,17 @@ def test_standardised_without_differences_is_0():
 
 
 def test_standardised_fills_with_the_lowest():
-    result = standardised(np.array([[3.0, 1.0, np.nan, -np.inf, 100.0]]), np.array([[True] * 4 + [False]]))
-    assert result[0, 1] == result[0, 2] == result[0, 3] < result[0, 0]
+    result = standardised(np.array([[3.0, 1.0, -np.inf, 100.0]]), np.array([[True] * 3 + [False]]))
+    assert result[0, 1] == result[0, 2] < result[0, 0]
+
+
+@given(seeds)
+def test_standardised_leaves_out_what_a_member_does_not_know(seed):
+    scores, allowed = random_scores(seed)
+    known = np.random.default_rng(seed).random(allowed.shape) < 0.7
+    for values in scores.values():
+        result = standardised(np.where(known, values, np.nan), allowed)
+        np.testing.assert_array_equal(result, standardised(values, allowed & known))
 
 
 @given(seeds, st.floats(0.01, 100), st.floats(-100, 100))
@@ -110,6 +119,42 @@ def test_contributions_sum_to_the_score(seed):
     parts = blend.contributions(scores, allowed, rows)
     assert set(parts) == {"a", "b"}
     np.testing.assert_allclose(sum(parts.values()), blend.combine(scores, allowed)[:, :2], atol=1e-5)
+
+
+@given(seeds, st.floats(-3, 3), st.floats(-2, 2))
+def test_a_gap_is_filled_with_what_the_other_members_let_expect(seed, slope, shift):
+    rng = np.random.default_rng(seed)
+    reads, noise = rng.normal(size=(4, 30)), rng.normal(size=(4, 30))
+    counts = slope * reads + shift + 0.1 * noise
+    counts[:, 20:] = np.nan
+    allowed = np.ones((4, 30), bool)
+    allowed[:, 5] = False
+    found = shares({"reads": reads, "counts": counts}, {"reads": 0.5, "counts": 0.5}, allowed)
+    for row in range(4):
+        known = allowed[row] & (np.arange(30) < 20)
+        line = np.polyfit(found["reads"][row, known], found["counts"][row, known], 1)
+        np.testing.assert_allclose(found["counts"][row, 20:], np.polyval(line, found["reads"][row, 20:]), atol=1e-9)
+    combined = Blend({"reads": 0.5, "counts": 0.5}).combine({"reads": reads, "counts": counts}, allowed)
+    assert (np.isfinite(combined) == allowed).all()
+
+
+def test_a_new_item_neither_loses_nor_wins_for_being_new():
+    rng = np.random.default_rng(0)
+    taste = rng.normal(size=(200, 100))
+    scores = {"reads": taste + rng.normal(size=taste.shape), "counts": taste + rng.normal(size=taste.shape)}
+    new = np.arange(100) >= 80
+    scores["counts"][:, new] = np.nan
+    combined = Blend({"reads": 0.5, "counts": 0.5}).combine(scores, np.ones(taste.shape, bool))
+    best = np.argsort(-combined, axis=1)[:, :10]
+    wanted = np.argsort(-taste, axis=1)[:, :10]
+    assert 0.05 < new[best].mean() < new[wanted].mean() + 0.05  # less is known of them, so fewer are among the first
+    as_nothing = {**scores, "counts": np.where(new, -np.inf, scores["counts"])}
+    assert (
+        new[np.argsort(-Blend({"reads": 0.5, "counts": 0.5}).combine(as_nothing, np.ones(taste.shape, bool)))][
+            :, :10
+        ].mean()
+        < new[best].mean()
+    )
 
 
 def test_wrong_use():

@@ -114,6 +114,38 @@ def test_parts_sum_to_the_score(mixed):
         assert sum(pick.parts.values()) == pytest.approx(pick.score, abs=1e-4)
 
 
+def test_members_that_count_who_had_what_keep_silent_about_items_that_nobody_has_had(mixed):
+    new = np.array([3, 17, 30])
+    keep = ~np.isin(mixed.trained_on.rows, new)
+    before = mixed.recommend(history=["Alien"], n=39)
+    mixed.trained_on = mixed.trained_on.keep(keep)
+    mixed.__dict__.pop("unmet", None)
+    assert mixed.unmet[new].all()
+    told = mixed.with_gaps({name: np.zeros((1, 40), np.float32) for name in ("llm", "ease", "svd")}, mixed.blend)
+    assert {name: np.flatnonzero(np.isnan(values[0])).tolist() for name, values in told.items()} == {
+        "llm": [],
+        "ease": np.flatnonzero(mixed.unmet).tolist(),
+        "svd": np.flatnonzero(mixed.unmet).tolist(),
+    }
+    picks = mixed.recommend(history=["Alien"], n=39)
+    assert sorted(rows_of(mixed, picks)) == sorted(rows_of(mixed, before))  # still each of them, once
+    assert scores_of(picks) != pytest.approx(scores_of(before), abs=1e-3)
+    for pick in picks:
+        assert sum(pick.parts.values()) == pytest.approx(pick.score, abs=1e-4)
+    first = next(pick for pick in picks if mixed.catalog.row(pick.item.id) in new)
+    assert mixed.attribute(first.item.id, history=["Alien"]).score == pytest.approx(first.score, abs=1e-3)
+    scorers = {name: score([mixed.history_of(None, ["Alien"])]) for name, score in mixed.scorers().items()}
+    blended = mixed.mixtures()[OURS](scorers, np.ones((1, 40), bool))
+    assert np.isfinite(blended).all()
+
+
+def test_where_nobody_reads_texts_new_items_keep_the_score_of_nothing(mixed):
+    mixed.trained_on = mixed.trained_on.keep(mixed.trained_on.rows != 3)
+    mixed.__dict__.pop("unmet", None)
+    scores = {"ease": np.ones((1, 40), np.float32)}
+    assert np.isfinite(mixed.with_gaps(scores, Blend({"ease": 1.0}))["ease"]).all()
+
+
 def test_many_are_the_same_as_one_at_a_time(mixed):
     histories = mixed.histories.histories() * 3  # more than a batch
     many = list(mixed.recommend_many(histories, 10))

@@ -22,6 +22,8 @@ class CollaborativeModel(ABC):
     """
 
     name: ClassVar[str]
+    reads: ClassVar[bool] = False
+    """Whether it knows items by their texts, so that it can tell new ones apart."""
 
     @abstractmethod
     def fit(self, interactions: Interactions) -> Self:

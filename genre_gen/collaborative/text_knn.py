@@ -29,6 +29,7 @@ class TextKNN(ItemKNN):
     """
 
     name: ClassVar[str] = "text_knn"
+    reads: ClassVar[bool] = True
 
     def __init__(self, texts: Sequence[str] = (), neighbours: int = 200, recency: float = 1.0) -> None:
         """Set texts and hyper-parameters; raises ConfigError where one is out of range."""

@@ -389,13 +389,13 @@ def _ranking(trie: CatalogTrie, items: _Nodes, n: int) -> Ranking:
 def _log_probabilities(logits: Tensor, normalize: bool) -> NDArray[np.float32]:
     """Return log-probabilities over the last axis; raise DecodingError unless all are finite."""
     logits = logits.detach().float()
-    values = torch.log_softmax(logits, dim=-1) if normalize else logits
-    if not bool(torch.isfinite(values).all()):
+    values = (torch.log_softmax(logits, dim=-1) if normalize else logits).cpu().numpy()
+    if not np.isfinite(values).all():
         raise DecodingError(
             "the language model's scores are not finite, so nothing can be recommended from them; "
             "check that the weights are sound, and try quantization = none"
         )
-    return values.cpu().numpy()
+    return values
 
 
 def _check_sizes(n: int, beams: int | None) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -326,14 +326,16 @@ class OursPrefixKept(OursRestricted):
 class OursServing(OursPrefixKept):
     """The same for many users and with its time taken apart; items of the history are excluded."""
 
-    def ask_parts(self, ids: list[int], beams: int) -> tuple[float, float]:
-        """Return the seconds of a request, and those of them that are spent in the model."""
+    def ask_parts(self, ids: list[int], beams: int) -> tuple[float, float, float]:
+        """Return the seconds of a request, those of them in the model, and those in the trie and what it allows."""
         from genre_gen.decoding.search import search
 
-        model, exclude = _Clocked(self.tree), np.random.default_rng(len(ids)).integers(len(self.codes), size=30)
+        model: Any = _Clocked(self.tree)
+        trie: Any = _Clocked(self.trie)
+        exclude = np.random.default_rng(len(ids)).integers(len(self.codes), size=30)
         begin = time.perf_counter()
-        search(model, ids, self.trie, beams, self.trie.subset(None, [exclude]), beams=beams)
-        return time.perf_counter() - begin, model.seconds
+        search(model, ids, trie, beams, trie.subset(None, [exclude]), beams=beams)
+        return time.perf_counter() - begin, model.seconds, trie.seconds
 
     def ask_many(self, prompts: list[list[int]], beams: int, together: bool) -> tuple[list[list[float]], float, float]:
         """Return the scores for each user, and the seconds for all of them, by the clock and by the processor."""
@@ -351,13 +353,15 @@ class OursServing(OursPrefixKept):
 
 
 class _Clocked:
-    """A step model that adds up the time spent in it."""
+    """A step model, or a trie, that adds up the time spent in its methods."""
 
-    def __init__(self, model: Any) -> None:
-        self.model, self.seconds = model, 0.0
+    def __init__(self, inner: Any) -> None:
+        self.inner, self.seconds = inner, 0.0
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        method = getattr(self.model, name)
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self.inner, name)
+        if not callable(method):
+            return method
 
         def timed(*arguments: Any) -> Any:
             begin = time.perf_counter()

@@ -58,10 +58,11 @@ def search_table(rows: list[Row]) -> list[str]:
     """Return milliseconds per request and what they are beside a bare pass."""
     passes = ("bare_pass_ms", "packed_pass_ms")
     names = "ms per request", "ms of a bare pass", "ms with packed layers", "ratio to these", "outside the model"
-    lines = grid("layers", "beams", "items", *names)
+    lines = grid("layers", "beams", "items", *names, "of it the constraint")
     for row in rows:
         ratios = ", ".join(f"{row['ms']['median'] / row[one]['median']:.2f}" for one in passes)
-        cells = shown(row["ms"]), *(shown(row[one]) for one in passes), ratios, f"{row['outside_model']:.1%}"
+        beside = (f"{row[part]:.1%}" for part in ("outside_model", "constraint"))
+        cells = shown(row["ms"]), *(shown(row[one]) for one in passes), ratios, *beside
         lines.append(line(row["layers"] or "all", row["beams"], f"{row['items']:,}", *cells))
     return lines
 

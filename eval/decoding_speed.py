@@ -255,8 +255,9 @@ def _search_at(bench: Bench, layers: int | None) -> Iterator[Row]:
                     "items": size,
                     "beams": beams,
                     "prompt": len(prompts[size]),
-                    "ms": spread([1e3 * total for total, _ in answers]),
-                    "outside_model": statistics.median(1 - inside / total for total, inside in answers),
+                    "ms": spread([1e3 * total for total, *_ in answers]),
+                    "outside_model": statistics.median(1 - inside / total for total, inside, _ in answers),
+                    "constraint": statistics.median(trie / total for total, _, trie in answers),
                     "bare_pass_ms": spread([1e3 * plain for plain, _ in bare[size]]),
                     "packed_pass_ms": spread([1e3 * packed for _, packed in bare[size]]),
                 }

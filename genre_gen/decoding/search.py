@@ -332,9 +332,10 @@ def _beam(tree: _Tree, opened: _Nodes, beams: int) -> _Nodes:
     """
     finished = complete = _Nodes.none()
     while len(opened.nodes) or len(complete.nodes):
-        both = complete.join(opened)
-        best = _best(both, beams)
-        finished = finished.join(both.take(best[best < len(complete.nodes)]))
+        if len(complete.nodes):
+            both = complete.join(opened)
+            best = _best(both, beams)
+            finished = finished.join(both.take(best[best < len(complete.nodes)]))
         running = opened.take(_best(opened, beams))
         leaf = tree.trie.is_leaf(running.nodes)
         complete, opened = running.take(leaf), tree.open(running.take(~leaf))

@@ -14,6 +14,7 @@ import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,10 @@ from numpy.typing import NDArray
 from genre_gen.building import place_new_items
 from genre_gen.collaborative import TextKNN
 from genre_gen.evaluation.metrics import case_ranks, ndcg_at, recall_at
+from genre_gen.evaluation.protocol import Mixture, Scorer
 from genre_gen.evaluation.significance import interval
-from genre_gen.interactions import Case, sample_cases
-from genre_gen.recommender import Recommender
+from genre_gen.interactions import Case, History, allowed_items, sample_cases
+from genre_gen.recommender import LLM_MEMBER, OURS, OURS_ALONE, Recommender
 
 AT = 10
 BATCH = 64
@@ -75,6 +77,7 @@ def measured(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
     rows = {f"{length:g}": at_length(recommender, length, asked) for length in sorted(options.lengths)}
     texts = TextKNN([item.describe() for item in bench.catalog], **recommender.member_options.get(TextKNN.name, {}))
     score = texts.fit(inner.before_test).score
+    at_length(recommender, bench.domain.codes.new_items, asked)
     return {
         "data": bench.name,
         "seed": options.seed,
@@ -85,6 +88,11 @@ def measured(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
         "cases": {name: len(cases) for name, cases in asked.items()},
         "lengths": rows,
         "text_knn": figures(score, asked, len(bench.catalog), bench.domain.repeat),
+        "blend": dict(recommender.blend.weights),
+        "blends": {
+            name: figures(scorer, asked, len(bench.catalog), bench.domain.repeat)
+            for name, scorer in blends(recommender).items()
+        },
     }
 
 
@@ -96,6 +104,21 @@ def at_length(recommender: Recommender, length: float, asked: Mapping[str, Seque
     place_new_items(generator)
     generator.forget()
     return figures(generator.score, asked, len(recommender.catalog), domain.repeat)
+
+
+def blends(recommender: Recommender) -> dict[str, Scorer]:
+    """Return the blend as it serves, and with the score of nothing for new items, as scorers."""
+    scorers, size, repeat = recommender.scorers(), len(recommender.catalog), recommender.domain.repeat
+
+    def scored(mixture: Mixture, histories: Sequence[History]) -> NDArray[np.float32]:
+        scores = {name: scorer(histories) for name, scorer in scorers.items()}
+        return mixture({LLM_MEMBER: scores[OURS_ALONE], **scores}, allowed_items(histories, size, repeat))
+
+    ways: dict[str, Mixture] = {
+        "the blend": recommender.mixtures()[OURS],
+        "the blend, new items at the score of nothing": recommender.blend.combine,
+    }
+    return {name: partial(scored, mixture) for name, mixture in ways.items()}
 
 
 def figures(
@@ -123,6 +146,7 @@ def markdown(content: Mapping[str, Any]) -> str:
             for length, row in content["lengths"].items()
         },
         "TextKNN": content["text_knn"],
+        **content["blends"],
     }
     return "\n".join(
         [
@@ -130,7 +154,8 @@ def markdown(content: Mapping[str, Any]) -> str:
             "",
             f"{content['held_out']} items held out of training, of {content['without_interactions']} of "
             f"{content['items']:,} that nobody has; {cases['new']} cases of new items, {cases['known']} of known ones; "
-            "none of them is asked about by `cold_start.py`. The language model alone, all items ranked.",
+            "none of them is asked about by `cold_start.py`. The language model alone but for the last rows, all items "
+            "ranked.",
             "",
             f"| new items | new: R@{AT} | N@{AT} | known: R@{AT} | N@{AT} |",
             "| --- | ---: | ---: | ---: | ---: |",

@@ -32,7 +32,8 @@ def test_items_are_held_out_twice_and_every_length_is_measured(script, tiny_doma
     assert not tested & set(fitted[0].rows.tolist())
     assert content["without_interactions"] > content["held_out"] >= 1
     assert list(content["lengths"]) == ["0", "1"]
-    assert placed == [0, 1]
+    assert placed == [0, 1, bench.domain.codes.new_items]
+    assert list(content["blends"]) == ["the blend", "the blend, new items at the score of nothing"]
     assert content["cases"]["known"] == 10
     assert "| left at texts |" in capsys.readouterr().out
 

@@ -27,6 +27,9 @@ RIDGE = 100.0
 """Penalty on squared weights, in cases: shares the weight of members that say nearly the same, instead of giving it all
 to the one that had the luck of the validation cases; the more so the fewer these are. Chosen one step back, log 27."""
 
+EXPECTED = "expected"
+"""The part of a score that stands for members which know nothing of an item."""
+
 
 @dataclass(frozen=True)
 class Blend:
@@ -75,16 +78,22 @@ class Blend:
     ) -> dict[str, NDArray[np.float32]]:
         """Return each member's part of the blended score of some items: member -> float32 ``[B, k]``.
 
+        Where members know nothing of an item, their parts are 0, and what was expected of them instead is a part of its
+        own, ``EXPECTED``, which is there only where it is not 0 for some of these items.
+
         Args:
             scores: as given to ``combine``.
             allowed: as given to ``combine``.
             rows: ``[B, k]`` catalog rows. The parts of an allowed item sum to its blended score.
         """
         own = {name: self._of(name, scores, allowed) for name in self.members}
-        return {
-            name: np.take_along_axis(part, rows, axis=1).astype(np.float32)
-            for name, part in shares(own, self.weights, allowed).items()
-        }
+        found, expected = {}, np.zeros(rows.shape)
+        for name, part in shares(own, self.weights, allowed).items():
+            values = np.take_along_axis(part, rows, axis=1)
+            silent = np.isnan(np.take_along_axis(own[name], rows, axis=1))
+            expected += np.where(silent, values, 0.0)
+            found[name] = np.where(silent, 0.0, values).astype(np.float32)
+        return found if not expected.any() else found | {EXPECTED: expected.astype(np.float32)}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the blend, ready for JSON."""

@@ -25,7 +25,7 @@ from genre_gen.domain import Domain
 from genre_gen.errors import DecodingError, UsageError
 from genre_gen.explain.attribution import RECENT, Attribution, Attributor
 from genre_gen.filters import Filters, check_n, rows_of
-from genre_gen.hybrid import Blend, fit_blends
+from genre_gen.hybrid import EXPECTED, Blend, fit_blends
 from genre_gen.interactions import Case, History, Interactions
 from genre_gen.knowledge import Knowledge
 from genre_gen.labels import Labels
@@ -59,7 +59,8 @@ class Recommendation:
         item: what is recommended.
         score: the blend's score, in standard deviations above the user's mean over the allowed items; re-ranking
             chooses among items and leaves it as it is.
-        parts: each blend member's share of the score; they sum to it.
+        parts: each blend member's share of the score; they sum to it. Of an item that nobody has had yet, ``expected``
+            stands for the members that can say nothing of it.
         explanation: why, where it was asked for.
     """
 
@@ -536,11 +537,11 @@ class Recommender:
         What they would say of these is not that they are bad; see :func:`genre_gen.ranking.shares`. Where no member of
         the blend reads texts, all is left as it is.
         """
-        reading = {LLM_MEMBER, QUERY} | {name for name, model in self.members.items() if model.reads}
-        if not self.unmet.any() or not reading & set(blend.members):
+        reading = self._reading & set(blend.members)
+        if not reading or not self.unmet.any():
             return dict(scores)
         return {
-            name: values if name in reading else np.where(self.unmet, np.float32(np.nan), values)
+            name: values if name in {*reading, LLM_MEMBER} else np.where(self.unmet, np.float32(np.nan), values)
             for name, values in scores.items()
         }
 
@@ -548,6 +549,14 @@ class Recommender:
     def unmet(self) -> NDArray[np.bool_]:
         """Return which items nobody has had in what was learned from: bool ``[n_items]``."""
         return ~np.isin(np.arange(len(self.catalog)), self.trained_on.rows)
+
+    @property
+    def _reading(self) -> set[str]:
+        """Return the members of blends that tell new items apart by their texts."""
+        found = {QUERY} | {name for name, model in self.members.items() if model.reads}
+        codes = self.domain.codes
+        placed = codes.text > 0 and codes.new_items > 0 and self.generator.trie.is_flat  # see place_new_items
+        return found | {LLM_MEMBER} if placed else found
 
     @cached_property
     def labels(self) -> Labels | None:
@@ -560,7 +569,7 @@ class Recommender:
                 place + 1,
                 self.catalog[int(row)],
                 float(score),
-                {name: float(values[place]) for name, values in shares.items()},
+                {name: float(own[place]) for name, own in shares.items() if name != EXPECTED or own[place]},
             )
             for place, (row, score) in enumerate(zip(ranking.rows, ranking.scores, strict=True))
         ]

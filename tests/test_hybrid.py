@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from genre_gen import hybrid
 from genre_gen.errors import ConfigError, UsageError
 from genre_gen.evaluation import metrics
-from genre_gen.hybrid import Blend, Pool, choose_weights, fit_blend, fit_blends
+from genre_gen.hybrid import EXPECTED, Blend, Pool, choose_weights, fit_blend, fit_blends
 from genre_gen.interactions import Case, History
 from genre_gen.ranking import shares, standardised
 
@@ -136,6 +136,19 @@ def test_a_gap_is_filled_with_what_the_other_members_let_expect(seed, slope, shi
         np.testing.assert_allclose(found["counts"][row, 20:], np.polyval(line, found["reads"][row, 20:]), atol=1e-9)
     combined = Blend({"reads": 0.5, "counts": 0.5}).combine({"reads": reads, "counts": counts}, allowed)
     assert (np.isfinite(combined) == allowed).all()
+
+
+def test_what_is_expected_of_a_silent_member_is_a_part_of_its_own():
+    scores, allowed = random_scores(3)
+    allowed[:] = True
+    scores["b"][:, 4] = np.nan
+    blend = Blend({"a": 0.4, "b": 0.6})
+    parts = blend.contributions(scores, allowed, np.tile([3, 4], (len(allowed), 1)))
+    assert set(parts) == {"a", "b", EXPECTED}
+    assert (parts["b"][:, 1] == 0).all()
+    assert (parts[EXPECTED][:, 0] == 0).all()
+    assert (parts[EXPECTED][:, 1] != 0).all()
+    np.testing.assert_allclose(sum(parts.values()), blend.combine(scores, allowed)[:, 3:5], atol=1e-5)
 
 
 def test_a_new_item_neither_loses_nor_wins_for_being_new():

@@ -132,7 +132,11 @@ def test_members_that_count_who_had_what_keep_silent_about_items_that_nobody_has
     assert scores_of(picks) != pytest.approx(scores_of(before), abs=1e-3)
     for pick in picks:
         assert sum(pick.parts.values()) == pytest.approx(pick.score, abs=1e-4)
+        assert ("expected" in pick.parts) == bool(mixed.unmet[mixed.catalog.row(pick.item.id)])
     first = next(pick for pick in picks if mixed.catalog.row(pick.item.id) in new)
+    assert first.parts["ease"] == 0
+    told = mixed.compare(first.item.id, picks[0].item.id, history=["Alien"]) if first is not picks[0] else None
+    assert told is None or "expected" not in told.text
     assert mixed.attribute(first.item.id, history=["Alien"]).score == pytest.approx(first.score, abs=1e-3)
     scorers = {name: score([mixed.history_of(None, ["Alien"])]) for name, score in mixed.scorers().items()}
     blended = mixed.mixtures()[OURS](scorers, np.ones((1, 40), bool))
@@ -142,8 +146,14 @@ def test_members_that_count_who_had_what_keep_silent_about_items_that_nobody_has
 def test_where_nobody_reads_texts_new_items_keep_the_score_of_nothing(mixed):
     mixed.trained_on = mixed.trained_on.keep(mixed.trained_on.rows != 3)
     mixed.__dict__.pop("unmet", None)
-    scores = {"ease": np.ones((1, 40), np.float32)}
+    scores = {"llm": np.ones((1, 40), np.float32), "ease": np.ones((1, 40), np.float32)}
     assert np.isfinite(mixed.with_gaps(scores, Blend({"ease": 1.0}))["ease"]).all()
+    both = Blend({"llm": 0.5, "ease": 0.5})
+    assert np.isnan(mixed.with_gaps(scores, both)["ease"]).any()
+    domain = mixed.domain
+    for change in ({"codes.text": 0.0}, {"codes.new_items": 0.0}):  # then the language model cannot place them either
+        mixed.domain = domain.changed(change)
+        assert np.isfinite(mixed.with_gaps(scores, both)["ease"]).all()
 
 
 def test_many_are_the_same_as_one_at_a_time(mixed):

@@ -19,6 +19,7 @@ from genre_gen.explain.attribution import Attributor
 from genre_gen.explain.check import EXACT, HUNDREDTH, Measured, Ordered
 from genre_gen.explain.evidence import Evidence
 from genre_gen.explain.wording import MEASURED, MeasuredView, measured_lines
+from genre_gen.hybrid import EXPECTED
 from genre_gen.interactions import History
 from genre_gen.prompts import PromptBook, entry
 
@@ -209,7 +210,7 @@ def _of_comparison(found: Comparison, evidence: Evidence) -> list[MeasuredView]:
     """Return the scores, the members that differ most, and the item that speaks most for each."""
     views = [MeasuredView("ahead", scores=_rounded(found.scores))]
     if len(found.parts) > 1:
-        parts = list(found.parts.items())[:SAID]
+        parts = [(name, pair) for name, pair in found.parts.items() if name != EXPECTED][:SAID]
         views += [MeasuredView("member", member=name, scores=_rounded(pair)) for name, pair in parts]
     ends = [one for one in found.items[:1] if one.blend > 0] + [one for one in found.items[1:][-1:] if one.blend < 0]
     return views + [MeasuredView("without", _seen([one.item], evidence), scores=_rounded(one.without)) for one in ends]

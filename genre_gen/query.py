@@ -312,7 +312,8 @@ class QueryReader:
 
         vectorizer, vectors = self._texts
         words = [column for word, column in vectorizer.vocabulary_.items() if not word.isdigit()]
-        return normalize(vectors[:, sorted(words)])
+        worded = vectors[:, sorted(words)]
+        return normalize(worded) if words else worded  # scikit-learn refuses a matrix without columns
 
     @cached_property
     def _texts(self) -> tuple[Any, Any]:

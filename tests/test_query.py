@@ -365,6 +365,13 @@ def test_numbers_make_items_no_more_alike():
     assert QueryReader(years).degree(Meaning("item", "One")).tolist() == [1, 1, 0]
 
 
+def test_titles_without_words_are_like_nothing():
+    numbers = QueryReader(Catalog([Item("1", "1984"), Item("2", "300"), Item("3", "1917")]))
+    found = numbers.understand('like "1984"')
+    assert found.items == ("1984",)
+    assert numbers.score(found).tolist() == [1, 0, 0]
+
+
 def test_a_recommender_may_lend_what_people_have_beside_an_item():
     def beside(row):
         return np.eye(len(CATALOG))[5] if row == 0 else np.zeros(len(CATALOG))

@@ -263,25 +263,47 @@ class QuerySettings(Settings):
 
     weight: Annotated[float, Field(ge=0)] = 2.0
     words: dict[str, Meanings] = {}
-    no: tuple[str, ...] = ("no", "not", "nothing", "without", "never", "non", "don't", "dont", "except", "avoid")
-    only: tuple[str, ...] = ("only", "just", "must be")
-    but: tuple[str, ...] = ("but", "instead", "rather", "with", "please", "something", "anything")
+    # fmt: off
+    no: tuple[str, ...] = (
+        "no", "not", "nor", "nothing", "none", "never", "non", "neither", "don't", "dont", "doesn't", "isn't", "aren't",
+        "can't", "cannot", "shouldn't", "avoid", "exclude", "i hate", "i dislike", "instead of", "rather than",
+        "tired of", "sick of", "enough of", "not in the mood for", "don't care for", "no need for", "not up for",
+    )
+    without: tuple[str, ...] = ("without",)
+    besides: tuple[str, ...] = (
+        "except", "except for", "excluding", "other than", "apart from", "aside from", "anything but", "everything but",
+        "all but",
+    )
+    not_too: tuple[str, ...] = (
+        "not too", "not very", "not so", "not that", "not overly", "nothing too", "nothing very", "never too",
+        "isn't too", "isn't very",
+    )
+    less: tuple[str, ...] = ("less", "fewer")
+    only: tuple[str, ...] = ("only", "just", "must be", "nothing but", "none but")
+    but: tuple[str, ...] = (
+        "but", "instead", "rather", "with", "please", "something", "for", "more", "some", "want", "need",
+        "give", "show", "prefer", "preferably", "ideally", "maybe", "perhaps", "though", "yet", "and is", "and are",
+        "and has", "and have", "and that",
+    )
+    # fmt: on
+    both: tuple[str, ...] = ("and", "as well as")
+    either: tuple[str, ...] = ("or",)
     below: tuple[str, ...] = ("under", "below", "before", "less than", "fewer than", "earlier than")
     at_most: tuple[str, ...] = ("at most", "up to", "until", "no more than", "not more than", "maximum", "max")
     above: tuple[str, ...] = ("over", "above", "after", "more than", "later than")
     at_least: tuple[str, ...] = ("at least", "since", "no less than", "not less than", "minimum", "min")
     between: tuple[str, ...] = ("between", "from")
+    leads: tuple[str, ...] = ("about", "around", "in", "on", "at", "by")
     than: tuple[str, ...] = ("than",)
     like: tuple[str, ...] = ("like", "similar to", "in the style of", "in the vein of", "reminiscent of")
     # fmt: off
     ignored: tuple[str, ...] = (
         "a", "an", "the", "this", "that", "these", "those", "it", "its", "is", "are", "be", "was", "were", "s", "t",
         "i", "me", "my", "mine", "we", "us", "our", "you", "your", "he", "she", "his", "her", "they", "them", "their",
-        "and", "or", "nor", "of", "in", "on", "at", "to", "for", "from", "by", "as", "if", "so", "about", "around",
-        "all", "some", "any", "more", "most", "very", "too", "really", "quite", "much", "bit", "little", "kind", "sort",
-        "want", "would", "would love", "find", "need", "give", "show", "recommend", "suggest", "look",
-        "can", "could", "should", "do", "does", "have", "has", "get", "one", "ones", "thing", "things", "maybe",
-        "looking", "not only",
+        "of", "to", "as", "if", "so", "all", "any", "anything", "most", "very", "too", "really", "quite", "much", "bit",
+        "little", "kind", "sort", "would", "would love", "find", "recommend", "suggest", "look", "can", "could",
+        "should", "do", "does", "have", "has", "get", "one", "ones", "thing", "things", "looking", "not only",
+        "not just", "not necessarily", "don't mind", "why not",
     )
     # fmt: on
 

@@ -4,11 +4,21 @@ A request is read by the catalog's own words, without a model, so that the same 
 
 - **Values of fields** are found by their words, in any number (comedies, Sci-Fi, sci fi); ``[query] words`` of
   ``domain.toml`` says what other words stand for (scary: Horror, cheap: a low price, euros: the unit of price).
-- **Hard wishes** become a filter in the language of :mod:`genre_gen.where`: what is denied (no horror, not too long),
-  numbers that are compared or ranged (under 20 euros, before 1980, the 90s), and what stands behind ``only``.
-- **Soft wishes** become a score: how far an item fulfils each, from 0 to 1, on average. A value is fulfilled or not; a
-  low or high number by its rank in the catalog; any other word by its TF-IDF in title, attributes and description, as
-  a share of the best item's.
+- **Hard wishes** become a filter in the language of :mod:`genre_gen.where`: values, ranges, numbers with a unit and
+  ends of numbers that are denied (no horror, no 80s, not too long); numbers that are compared or ranged (under 20
+  euros, before 1980, the 90s); values behind ``only``. Comparisons of one field that "or" joins are alternatives, and
+  so are its ranges; all else holds together.
+- **Soft wishes** become a score: how far an item fulfils each, from 0 to 1, on average; what is denied counts against
+  it. A value is fulfilled or not; a low or high number by its rank in the catalog; any other word by its TF-IDF in
+  title, attributes and description, as a share of the best item's. Soft are also other words and titles that are
+  denied (no alien, nothing like Alien), values that there shall be less of (less horror), and ends behind ``only``
+  (only new films).
+- **A denial reaches** to the end of its clause, or to a word such as ``but`` or ``for``. "or" goes on denying; "and"
+  too (no horror and comedy), but not what a word leads (no horror and after 1980, no horror and about dogs), nor a word
+  behind a number or title (not before 1980 and funny). A comma ends a clause, but not within a list (not scary, violent
+  or sad). What is led and not joined narrows the denial (no horror before 1980: other horror may come); behind
+  ``without`` it is asked for (films without horror from the 90s). ``not too`` and ``less`` deny one thing, and what
+  "or" adds to it.
 - **Titles** behind ``like`` and its kin, or in quotes, are wishes for what is near that item: by the texts, and by what
   people have beside it where a recommender lends its models. The item itself is what is known already.
 - **What is left** is said to be unknown.
@@ -24,7 +34,8 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import Any, Literal, TypeAlias
+from itertools import chain
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -312,7 +323,8 @@ class QueryReader:
 
         vectorizer, vectors = self._texts
         words = [column for word, column in vectorizer.vocabulary_.items() if not word.isdigit()]
-        return normalize(vectors[:, sorted(words)])
+        worded = vectors[:, sorted(words)]
+        return normalize(worded) if words else worded  # scikit-learn refuses a matrix without columns
 
     @cached_property
     def _texts(self) -> tuple[Any, Any]:
@@ -330,8 +342,14 @@ class QueryReader:
 
 # word endings of comparatives and superlatives, and what the plain word has instead
 _DEGREES = (("ier", "y"), ("iest", "y"), ("er", ""), ("est", ""), ("er", "e"), ("est", "e"))
-_GRAMMAR = ("like", "ignored", "but", "only", "no", "below", "at_most", "above", "at_least", "between", "than")
+_DENIALS = ("no", "without", "besides", "not_too", "less")
+# a word of several kinds is of the first
+_GRAMMAR = (
+    "like", "but", "only", *_DENIALS, "both", "either", "below", "at_most", "above", "at_least", "between", "leads",
+    "than", "ignored",
+)  # fmt: skip
 _RELATIONS: dict[str, Relation] = {"below": "<", "at_most": "<=", "above": ">", "at_least": ">="}
+_SILENT = {"ignored", "both", "either", "between", "leads"}  # may stand before a title or between two
 
 
 @dataclass(frozen=True)
@@ -350,6 +368,18 @@ class _Token:
         return _stem(self.text) if self.kind == "word" else ""
 
 
+class _Said(NamedTuple):
+    """What was said last: what led it ("before", "about", "like"), its field, whether it was denied.
+
+    ``own`` tells whether it was a value's own name (horror) or a word that stands for one (scary); None for all else.
+    """
+
+    led: str = ""
+    field: str = ""
+    denied: bool = False
+    own: bool | None = None
+
+
 @dataclass
 class _Reading:
     """One request on its way through: where we are, and what holds from here on."""
@@ -358,15 +388,19 @@ class _Reading:
     text: str
     tokens: list[_Token]
     place: int = 0
-    denied: bool = False
+    denial: str = ""  # the kind of denial that holds
     only: bool = False
-    spoken: bool = False  # has anything been said under the `no` or `only` that holds
+    spoken: bool = False  # has anything been said under the denial or `only` that holds
+    joint: str = ""  # `both` or `either`: the joining word since something was said
+    led: str = ""  # the leading word since something was said: "before", "from", "about"
+    before: _Said = field(default_factory=_Said)
     compared: Relation | None = None
     spoken_of: str = ""  # the number field that this clause has named: "price under", "longer than"
-    conditions: list[str] = field(default_factory=list)
-    ranges: dict[str, list[str]] = field(default_factory=dict)
-    without: dict[str, list[str]] = field(default_factory=dict)
-    within: dict[str, list[str]] = field(default_factory=dict)
+    held: tuple[Meaning, ...] = ()  # the labels that were denied last, which what follows may narrow
+    conditions: list[list[str]] = field(default_factory=list)  # alternatives each
+    ranges: dict[str, list[str]] = field(default_factory=dict)  # those of a field's ranges
+    without: list[tuple[Meaning, ...]] = field(default_factory=list)
+    within: list[tuple[Meaning, ...]] = field(default_factory=list)
     wishes: list[Wish] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
 
@@ -382,54 +416,114 @@ class _Reading:
                 self._phrase()
             else:
                 self.place += 1
-                if token.kind == "end":
+                if token.text == "," and self._listing():
+                    self.joint = "either"
+                elif token.kind == "end":
                     self._release()
         conditions = [
-            *(_among(name, "not in", values) for name, values in self.without.items()),
-            *(_among(name, "in", values) for name, values in self.within.items()),
-            *(one[0] if len(one) == 1 else f"({' or '.join(one)})" for one in self.ranges.values()),
-            *self.conditions,
+            *(_among(name, "not in", values) for name, values in _by_field(chain(*self.without)).items()),
+            *map(_any_of, _together(self.within)),
+            *(_either(one) for one in self.conditions),
         ]
         where = " and ".join(dict.fromkeys(conditions)) or None
         return Understood(where, tuple(dict.fromkeys(self.wishes)), tuple(dict.fromkeys(self.unknown)))
 
+    @property
+    def denied(self) -> bool:
+        """Tell whether what comes is denied."""
+        return self.denial != ""
+
     def _release(self) -> None:
-        """End what `no`, `only` and comparisons reach to."""
-        self.denied = self.only = self.spoken = False
+        """End what denials, `only` and comparisons reach to."""
+        self.denial, self.only, self.spoken = "", False, False
+        self.joint, self.led, self.held = "", "", ()
         self.compared, self.spoken_of = None, ""
+
+    def _reach(self, name: str = "") -> None:
+        """End a denial that does not reach to what is said now, of the field ``name``."""
+        if not (self.denied and self.spoken) or self.joint == "either":
+            return
+        again = self.led == self.before.led or name == self.before.field != ""  # "before 1960 and after 1990"
+        bound = self.before.led == "like" or (self.before.led != "" and self.before.field in self.reader.numbers)
+        apart = self.led != "" or (bound and self.joint == "both")
+        loose = self.joint == "both" or self.denial == "without"
+        if self.denial in {"not_too", "less"} or (loose and apart and not again):
+            self.denial = ""
+
+    def _listing(self) -> bool:
+        """Tell whether a list of what is denied goes on behind a comma: "not scary, violent or sad".
+
+        Its entries are bare, and all values' own names or none: in "no horror, funny or light" a wish follows.
+        """
+        if not (self.denied and self.spoken):
+            return False
+        owns, place, last = {self.before.own}, self.place, False
+        if self.reader.lookup(self._stems_from(place))[1] == "either":
+            return True
+        while place < len(self.tokens):
+            length, kind, meanings = self.reader.lookup(self._stems_from(place))
+            if self.tokens[place].kind != "word" or kind:
+                return False
+            owns.add(self._own(place, length, meanings))
+            place += length
+            if last:
+                return not {True, False} <= owns
+            comma = place < len(self.tokens) and self.tokens[place].text == ","
+            place += comma
+            kind = self.reader.lookup(self._stems_from(place))[1]
+            last = kind == "either" or (kind == "both" and False not in owns)  # "not scary, funny and light" wishes
+            if not (comma or last):
+                return False
+            place += last
+        return False
+
+    def _stems_from(self, place: int) -> list[str]:
+        return [token.stem for token in self.tokens[place : place + self.reader.longest]]
+
+    def _own(self, place: int, length: int, meanings: tuple[Meaning, ...] | None) -> bool | None:
+        """Tell whether a phrase is a value's own name or stands for something else; None: it stands for nothing."""
+        stems = tuple(self._stems_from(place)[:length])
+        return any(one.sense == "is" and _stems(str(one.value)) == stems for one in meanings) if meanings else None
 
     def _phrase(self) -> None:
         """Read the longest phrase from here."""
-        rest = [token.stem for token in self.tokens[self.place : self.place + self.reader.longest]]
-        length, kind, meanings = self.reader.lookup(rest)
+        length, kind, meanings = self.reader.lookup(self._stems_from(self.place))
         said = " ".join(token.text for token in self.tokens[self.place : self.place + length])
         self.place += length
         if kind:
-            self._grammatical(kind)
+            self._grammatical(kind, said.casefold())
         elif meanings is not None:
-            self._meant(said, meanings)
+            self._meant(said, meanings, self._own(self.place - length, length, meanings))
         elif (positive := self.reader.positive(said)) is not None:
             self._meant(said, self.reader.lookup([positive])[2] or ())
         elif self.reader.knows(said):
             self._soft(said, (Meaning("word", said.casefold()),))
         else:
+            self._reach()
             self.unknown.append(said + self.reader.closest(said))
             self._content()
 
-    def _content(self) -> None:
+    def _content(self, name: str = "", own: bool | None = None, held: tuple[Meaning, ...] = ()) -> None:
         """Note that something was said: a comparison does not reach over it, a denial may end after it."""
-        self.compared, self.spoken = None, True
+        self.before = _Said(self.led, name, self.denied, own)
+        self.compared, self.spoken, self.joint, self.led, self.held = None, True, "", "", held
 
-    def _grammatical(self, kind: str) -> None:
-        if kind in {"no", "only"}:
+    def _grammatical(self, kind: str, said: str) -> None:
+        if kind in _DENIALS or kind == "only":
+            twice = self.denied and not self.spoken
             self._release()
-            self.denied, self.only = kind == "no", kind == "only"
-        elif kind == "but" and self.spoken:
+            self.only = kind == "only" or (kind == "besides" and twice)  # "no films except comedies"
+            lifted = kind == "without" and twice  # "not without humour"
+            self.denial = "" if self.only or lifted else kind
+        elif kind == "but" and self.spoken and self.joint != "either":  # "no horror or anything scary" goes on
             self._release()
-        elif kind in _RELATIONS:
-            self.compared = _RELATIONS[kind]
+        elif kind in {"both", "either"}:
+            self.joint = kind
         elif kind == "like":
             self._liken()
+        elif kind in {"between", "leads", *_RELATIONS}:
+            self.compared = _RELATIONS.get(kind, self.compared)
+            self.led = self.led or said
 
     def _liken(self) -> None:
         """Take the title that stands behind "like", or none; words that say nothing may stand between."""
@@ -438,15 +532,17 @@ class _Reading:
                 self._further_titles()
                 return
             _, kind, meanings = self.reader.lookup([self.tokens[place].stem])
-            if kind != "ignored" and meanings != ():
+            if kind not in _SILENT and meanings != ():
                 return
 
     def _further_titles(self) -> None:
         """Take titles that are strung to the last one by a comma or a word that says nothing: "and", "or"."""
         while self.place + 1 < len(self.tokens):
             joint = self.tokens[self.place]
-            strung = joint.text == "," or self.reader.lookup([joint.stem])[1] == "ignored"
+            strung = joint.text == "," or self.reader.lookup([joint.stem])[1] in _SILENT
+            self.joint = "either"  # a denial reaches to all of them
             if not strung or not self._title(self.place + 1):
+                self.joint = ""
                 return
 
     def _title(self, begin: int) -> bool:
@@ -460,6 +556,7 @@ class _Reading:
             rows = self.reader.named([token.text for token in part], said, quoted=quoted)
             if rows:
                 titles = (self.reader.catalog[row].title for row in rows)
+                self.led = "like"
                 self._soft(said, tuple(Meaning("item", title) for title in titles))
                 self.place = end
                 return True
@@ -470,38 +567,57 @@ class _Reading:
         before = self.text[: token.start]
         return before[-1:] in QUOTES and before[-2:-1].strip() == "" if before else False
 
-    def _meant(self, said: str, meanings: tuple[Meaning, ...]) -> None:
+    def _meant(self, said: str, meanings: tuple[Meaning, ...], own: bool | None = False) -> None:
         """Take a phrase that stands for something."""
         ends = [one for one in meanings if one.sense in {"low", "high"}]
         if ends and self._next_is("than"):  # "longer than 5"
             self.compared, self.spoken_of = (">" if ends[0].sense == "high" else "<"), ends[0].field
+            self.led = self.led or said.casefold()
             return
         self.spoken_of = next((one.field for one in meanings if one.sense == "near"), "")
         meanings = tuple(one for one in meanings if one.sense != "near")  # a unit says nothing without its number
         if not meanings:
             return
-        labels = [one for one in meanings if one.sense == "is"]
-        if self.denied and (labels or ends):
-            for one in labels:
-                _add(self.without, one)
-            for one in ends:
-                self._not_too(one)
+        self._reach(meanings[0].field)
+        labels = tuple(one for one in meanings if one.sense == "is")
+        if self.denied and self.denial != "less" and (labels or ends):
+            self._deny(labels, ends, own)
         elif self.only and labels:
-            for one in labels:
-                _add(self.within, one)
+            self.within.append(labels)
+            self._content(labels[0].field, own)
         else:
-            self._soft(said, meanings)
-        self._content()
+            self._soft(said, meanings, own)
 
-    def _soft(self, said: str, meanings: tuple[Meaning, ...]) -> None:
+    def _soft(self, said: str, meanings: tuple[Meaning, ...], own: bool | None = None) -> None:
+        self._reach(meanings[0].field)
         self.wishes.append(Wish(said, meanings, self.denied))
-        self._content()
+        self._content(own=own)
 
-    def _not_too(self, end: Meaning) -> None:
-        """Take out the quarter of the catalog that is highest, or lowest, in a field."""
-        share = TOO if end.sense == "high" else 1 - TOO
-        bound = float(np.nanquantile(self.reader.numbers[end.field], share))
-        self.conditions.append(f"{end.field} {'<=' if end.sense == 'high' else '>='} {_shown(bound)}")
+    def _deny(self, labels: tuple[Meaning, ...], ends: Sequence[Meaning], own: bool | None) -> None:
+        """Take out what has labels, and the quarter of the catalog that is highest, or lowest, in a field."""
+        for end in ends:
+            bound = float(np.nanquantile(self.reader.numbers[end.field], TOO if end.sense == "high" else 1 - TOO))
+            self.conditions.append([f"{end.field} {'<=' if end.sense == 'high' else '>='} {_shown(bound)}"])
+        if labels and self._narrows(labels[0].field):
+            self._narrow(_any_of(labels))
+        elif labels:
+            self.without.append(labels)
+            self._content(labels[0].field, own, held=labels)
+            return
+        self._content((*labels, *ends)[0].field, own, self.held)
+
+    def _narrows(self, name: str) -> bool:
+        """Tell whether what is denied now only narrows what was denied just before: "no horror before 1980"."""
+        if not self.held or self.denial not in {"no", "besides"}:
+            return False
+        further = self.held not in self.without[-1:] and name == self.before.field  # "no horror from the 80s or 90s"
+        return further or (self.led != "" and not self.joint)
+
+    def _narrow(self, condition: str) -> None:
+        """Take out what was denied just before where a condition holds too."""
+        if self.held in self.without[-1:]:
+            self.without.pop()
+        self.conditions.append([f"not ({_any_of(self.held)} and {condition})"])
 
     def _next_is(self, kind: str) -> bool:
         """Tell whether a word of this kind and a number come next, and step over the word."""
@@ -529,26 +645,43 @@ class _Reading:
         elif self.reader.knows(first.text):
             self._soft(first.text, (Meaning("word", first.text),))
         else:
+            self._reach()
             self.unknown.append(said)
-        self._content()
+            self._content()
         self.spoken_of = ""
 
     def _numeric(self, said: str, name: str, low: float, high: float, *, decade: bool) -> None:
         """Take a number that a field is compared with."""
+        self._reach(name)
         if self.compared is not None:
-            bound = low if self.compared in {"<", ">="} else (high - 1 if decade else high)
-            relation = OPPOSITE[self.compared] if self.denied else self.compared
-            self.conditions.append(f"{name} {relation} {_shown(bound)}")
+            bound = _shown(low if self.compared in {"<", ">="} else (high - 1 if decade else high))
+            self._bounded(name, f"{name} {self.compared} {bound}", f"{name} {OPPOSITE[self.compared]} {bound}")
         elif low < high:
             inside = f"{_shown(low)} <= {name} {'<' if decade else '<='} {_shown(high)}"
-            if self.denied:
-                self.conditions.append(f"not {inside}")
-            else:
-                self.ranges.setdefault(name, []).append(inside)
+            self._bounded(name, inside, f"not {inside}", ranged=True)
         elif self.denied:
-            self.conditions.append(f"{name} != {_shown(low)}")
+            self._bounded(name, f"{name} == {_shown(low)}", f"{name} != {_shown(low)}")
         else:
             self._soft(said, (Meaning("near", low, name),))
+
+    def _bounded(self, name: str, condition: str, otherwise: str, *, ranged: bool = False) -> None:
+        """Take a condition on a number, or what holds otherwise where it is denied."""
+        if self.denied and self._narrows(name):
+            self._narrow(condition)
+            self._content(name, held=self.held)
+            return
+        last = self.before.field == name and not self.before.denied and self.joint == "either"
+        if self.denied:
+            self.conditions.append([otherwise])
+        elif last:
+            self.conditions[-1].append(condition)
+        elif ranged and name in self.ranges:
+            self.ranges[name].append(condition)
+        else:
+            self.conditions.append([condition])
+            if ranged:
+                self.ranges[name] = self.conditions[-1]
+        self._content(name)
 
     def _decade(self, year: float) -> tuple[float, float]:
         """Return the first year of a decade and of the next; of two digits, in the century with more such items."""
@@ -670,10 +803,31 @@ def _rank(known: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np
     return (left + right) / (2 * len(known))
 
 
-def _add(lists: dict[str, list[str]], meaning: Meaning) -> None:
-    values = lists.setdefault(meaning.field, [])
-    if meaning.value not in values:
-        values.append(str(meaning.value))
+def _by_field(labels: Iterable[Meaning]) -> dict[str, list[str]]:
+    """Return values by field, each once."""
+    found: dict[str, dict[str, None]] = {}
+    for one in labels:
+        found.setdefault(one.field, {})[str(one.value)] = None
+    return {name: list(values) for name, values in found.items()}
+
+
+def _together(phrases: Iterable[tuple[Meaning, ...]]) -> list[list[Meaning]]:
+    """Return the labels of phrases, those that have a field in common as one list: "only comedies or war"."""
+    groups: list[list[Meaning]] = []
+    for labels in phrases:
+        names = {one.field for one in labels}
+        joined = [group for group in groups if names & {one.field for one in group}]
+        groups = [group for group in groups if group not in joined] + [[*chain(*joined), *labels]]
+    return groups
+
+
+def _any_of(labels: Iterable[Meaning]) -> str:
+    """Return the condition that an item has any of the labels."""
+    return _either([_among(name, "in", values) for name, values in _by_field(labels).items()])
+
+
+def _either(conditions: Sequence[str]) -> str:
+    return conditions[0] if len(conditions) == 1 else f"({' or '.join(conditions)})"
 
 
 def _among(name: str, how: Literal["in", "not in"], values: list[str]) -> str:

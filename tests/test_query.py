@@ -102,6 +102,178 @@ def test_a_denial_ends_with_its_clause():
     assert understood("not only comedies").where is None
 
 
+SPOKEN = QueryReader(
+    CATALOG,
+    QuerySettings(
+        words={**WORDS, "funny": ("Comedy",), "sad": ("War",), "old": ("-year",), "long": (), "expensive": ("+price",)}
+    ),
+)
+KIDS, COMEDY, FUNNY = ("genre Children's (kids)",), ("genre Comedy",), ("genre Comedy (funny)",)
+NO_HORROR, NO_COMEDY = "genre != 'Horror'", "genre not in ['Horror', 'Comedy']"
+NO_SAD, NONE_OF_THREE = "genre not in ['Horror', 'War']", "genre not in ['Horror', 'Comedy', 'War']"
+
+
+@pytest.mark.parametrize(
+    ("query", "where", "wishes", "denied"),
+    [
+        # "or" and "and" go on denying
+        ("no horror or comedy", NO_COMEDY, (), ()),
+        ("no horror and comedy", NO_COMEDY, (), ()),
+        ("no horror or for kids", "genre not in ['Horror', \"Children's\"]", (), ()),
+        ("no horror or anything with war", NO_SAD, (), ()),
+        ("avoid horror and anything scary", NO_HORROR, (), ()),
+        ("neither horror nor comedy", NO_COMEDY, (), ()),
+        ("no horror nor comedy", NO_COMEDY, (), ()),
+        ("neither old nor expensive", "year >= 1984 and price <= 20", (), ()),
+        # but not over what another word leads, or asks for
+        ("not horror and after 1980", "genre != 'Horror' and year > 1980", (), ()),
+        ("not by O'Hara & Sons and after 1980", 'studio != "O\'Hara & Sons" and year > 1980', (), ()),
+        ("no horror and newer than 1980", "genre != 'Horror' and year > 1980", (), ()),
+        ("no horror and from the 90s", "genre != 'Horror' and 1990 <= year < 2000", (), ()),
+        ("no horror and under 20 euros", "genre != 'Horror' and price < 20", (), ()),
+        ("no horror and about dogs", NO_HORROR, ("the word dogs",), ()),
+        ("no horror and like Rocket Days", NO_HORROR, ("like Rocket Days",), ()),
+        ("not about war and about dogs", "genre != 'War'", (), ("not the word dogs",)),
+        ("not about war and horror", "genre not in ['War', 'Horror']", (), ()),
+        ("isn't horror and is funny", NO_HORROR, FUNNY, ()),
+        ("no horror and more comedy", NO_HORROR, COMEDY, ()),
+        ("no horror and something funny", NO_HORROR, FUNNY, ()),
+        ("no horror maybe comedy", NO_HORROR, COMEDY, ()),
+        ("I don't want horror I want comedy", NO_HORROR, COMEDY, ()),
+        ("something without horror for kids", NO_HORROR, KIDS, ()),
+        ("no horror for kids", NO_HORROR, KIDS, ()),
+        ("nothing scary, and for kids", NO_HORROR, KIDS, ()),
+        ("not for kids", 'genre != "Children\'s"', (), ()),
+        ("not in the mood for horror", NO_HORROR, (), ()),
+        # numbers
+        ("not before 1980 and funny", "year >= 1980", FUNNY, ()),
+        ("not before 1980 or scary", "genre != 'Horror' and year >= 1980", (), ()),
+        ("not before 1980 and under 20 euros", "year >= 1980 and price < 20", (), ()),
+        ("not before 1980 or after 1990", "year >= 1980 and year <= 1990", (), ()),
+        ("no films before 1980 and after 1990", "year >= 1980 and year <= 1990", (), ()),
+        ("no films from the 80s", "not 1980 <= year < 1990", (), ()),
+        ("no films from the 80s and from the 90s", "not 1980 <= year < 1990 and not 1990 <= year < 2000", (), ()),
+        ("no 80s and 90s", "not 1980 <= year < 1990 and not 1990 <= year < 2000", (), ()),
+        ("not more than 20 euros", "price <= 20", (), ()),
+        ("no horror, no comedy, from the 90s", NO_COMEDY + " and 1990 <= year < 2000", (), ()),
+        ("less expensive than 20 euros", "price <= 20", (), ()),
+        # led and not joined, it narrows what is denied, but not behind "without"
+        ("no horror before 1980", "not (genre == 'Horror' and year < 1980)", (), ()),
+        ("no comedies by O'Hara & Sons", "not (genre == 'Comedy' and studio == \"O'Hara & Sons\")", (), ()),
+        ("no horror in the 90s and funny", "not (genre == 'Horror' and 1990 <= year < 2000)", FUNNY, ()),
+        (
+            "no horror from the 80s or 90s",
+            "not (genre == 'Horror' and 1980 <= year < 1990) and not (genre == 'Horror' and 1990 <= year < 2000)",
+            (),
+            (),
+        ),
+        ("no war or horror before 1980", "genre != 'War' and not (genre == 'Horror' and year < 1980)", (), ()),
+        (
+            "no horror from the 90s or comedy",
+            "genre != 'Comedy' and not (genre == 'Horror' and 1990 <= year < 2000)",
+            (),
+            (),
+        ),
+        ("films without horror from the 90s", "genre != 'Horror' and 1990 <= year < 2000", (), ()),
+        ("something without war about dogs", "genre != 'War'", ("the word dogs",), ()),
+        # one thing is denied
+        ("not too old and funny", "year >= 1984", FUNNY, ()),
+        ("not too old comedies", "year >= 1984", ("genre Comedy (comedies)",), ()),
+        ("not too scary for kids", NO_HORROR, KIDS, ()),
+        ("not too expensive and before 1990", "price <= 20 and year < 1990", (), ()),
+        ("not too old or expensive", "year >= 1984 and price <= 20", (), ()),
+        ("not too long", None, (), ()),
+        ("less horror", None, (), ("not genre Horror",)),
+        ("less scary and funny", None, FUNNY, ("not genre Horror (scary)",)),
+        ("less horror or war", None, (), ("not genre Horror", "not genre War")),
+        ("less horror and more comedy", None, COMEDY, ("not genre Horror",)),
+        ("less old", None, (), ("not year low (old)",)),
+        # lists
+        ("not scary, funny or sad", NONE_OF_THREE, (), ()),
+        ("not too scary, funny or sad", NONE_OF_THREE, (), ()),
+        ("not scary, or sad", NO_SAD, (), ()),
+        ("no scary, funny, or sad films", NONE_OF_THREE, (), ()),
+        ("no horror, comedy and war", NONE_OF_THREE, (), ()),
+        ("no horror, comedy", NO_HORROR, COMEDY, ()),
+        ("no horror, funny or sad", NO_HORROR, (*FUNNY, "genre War (sad)"), ()),
+        ("not scary, funny and sad", "genre != 'Horror'", (*FUNNY, "genre War (sad)"), ()),
+        # all but one
+        ("anything but horror", NO_HORROR, (), ()),
+        ("anything but not horror", NO_HORROR, (), ()),
+        ("everything but horror", NO_HORROR, (), ()),
+        ("all but horror and war", NO_SAD, (), ()),
+        ("something other than horror", NO_HORROR, (), ()),
+        ("comedy instead of horror", NO_HORROR, COMEDY, ()),
+        ("comedy rather than horror", NO_HORROR, COMEDY, ()),
+        ("comedy except from the 90s", "not 1990 <= year < 2000", COMEDY, ()),
+        # denied twice
+        ("nothing but comedies", "genre == 'Comedy'", (), ()),
+        ("no films except comedies", "genre == 'Comedy'", (), ()),
+        ("I don't want anything but comedies", "genre == 'Comedy'", (), ()),
+        ("not without comedy", None, COMEDY, ()),
+        ("not just comedy", None, COMEDY, ()),
+        # titles
+        ("nothing like The Cellar and funny", None, FUNNY, ("not like The Cellar",)),
+        ('not "The Cellar" and funny', None, FUNNY, ("not like The Cellar",)),
+        ("less like The Cellar and Rocket Days", None, (), ("not like The Cellar", "not like Rocket Days")),
+        ("without horror like Rocket Days", NO_HORROR, ("like Rocket Days",), ()),
+    ],
+)
+def test_what_is_denied_and_what_is_not(query, where, wishes, denied):
+    found = SPOKEN.understand(query)
+    assert found.where == where
+    assert tuple(str(wish) for wish in found.wishes if not wish.denied) == wishes
+    assert tuple(str(wish) for wish in found.wishes if wish.denied) == denied
+    if where is not None:
+        CATALOG.where(where)
+
+
+@pytest.mark.parametrize(
+    ("query", "where"),
+    [
+        ("before 1980 or after 1990", "(year < 1980 or year > 1990)"),
+        ("before 1980, or after 1990", "(year < 1980 or year > 1990)"),
+        ("older than 1980 or newer than 1990", "(year < 1980 or year > 1990)"),
+        ("before 1980 or from the 90s", "(year < 1980 or 1990 <= year < 2000)"),
+        ("from the 90s or before 1980", "(1990 <= year < 2000 or year < 1980)"),
+        ("under 10 or over 20 euros", "(price < 10 or price > 20)"),
+        ("after 1980 and before 1990", "year > 1980 and year < 1990"),
+        ("before 1980 or under 20 euros", "year < 1980 and price < 20"),
+        ("no 90s or before 1980", "not 1990 <= year < 2000 and year >= 1980"),
+        ("no 90s but before 1980 or after 2000", "not 1990 <= year < 2000 and (year < 1980 or year > 2000)"),
+    ],
+)
+def test_or_joins_what_is_said_of_one_number_field(query, where):
+    assert SPOKEN.understand(query).where == where
+    CATALOG.where(where)
+
+
+@pytest.mark.parametrize(
+    ("query", "where", "held"),
+    [
+        ("only music", "(kind == 'Music' or topic == 'Music')", [True, True, False]),
+        ("only music or dance", "(kind in ['Music', 'Dance'] or topic == 'Music')", [True, True, True]),
+        ("only music from Oslo", "(kind == 'Music' or topic == 'Music') and town == 'Oslo'", [True, False, False]),
+        ("no music", "kind != 'Music' and topic != 'Music'", [False, False, True]),
+    ],
+)
+def test_a_value_of_two_fields_is_either(query, where, held):
+    rows = [("Music", "Folk", "Oslo"), ("Talk", "Music", "Rome"), ("Dance", "Folk", "Rome")]
+    items = [
+        Item(str(number), f"No. {number}", dict(zip(("kind", "topic", "town"), row, strict=True)))
+        for number, row in enumerate(rows)
+    ]
+    catalog = Catalog(items)
+    assert QueryReader(catalog).understand(query).where == where
+    assert catalog.where(where).tolist() == held
+
+
+def test_for_ends_what_only_reaches_to():
+    found = understood("only comedies for kids")
+    assert found.where == "genre == 'Comedy'"
+    assert [str(wish) for wish in found.wishes] == list(KIDS)
+
+
 def test_a_comparison_does_not_reach_over_other_words():
     assert understood("over the moon in 1990").where is None
     assert understood("under about 20 euros").where == "price < 20"
@@ -214,7 +386,8 @@ def test_hostile_text_is_text(query):
         st.sampled_from(
             ["no", "only", "but", ",", "under", "since", "between", "and", "-", "to", "than", "not", "too", "€", "90s",
              "1984", "20", "horror", "comedy", "kids", "space", "cheap", "newer", "euros", "year", "cellar", "O'Hara",
-             "sons", "zeppelin", "films", ".", "'"]
+             "sons", "zeppelin", "films", ".", "'", "or", "for", "from", "about", "without", "except", "less", "like",
+             "Rocket Days"]
         )
         | st.text(max_size=4),
         max_size=30,
@@ -363,6 +536,13 @@ def test_numbers_make_items_no_more_alike():
     known = [("One", "War", 1990), ("Two", "War", 1991), ("Six", "Drama", 1990)]
     years = Catalog(Item(title, title, {"genre": (genre,), "year": year}) for title, genre, year in known)
     assert QueryReader(years).degree(Meaning("item", "One")).tolist() == [1, 1, 0]
+
+
+def test_titles_without_words_are_like_nothing():
+    numbers = QueryReader(Catalog([Item("1", "1984"), Item("2", "300"), Item("3", "1917")]))
+    found = numbers.understand('like "1984"')
+    assert found.items == ("1984",)
+    assert numbers.score(found).tolist() == [1, 0, 0]
 
 
 def test_a_recommender_may_lend_what_people_have_beside_an_item():

@@ -181,7 +181,8 @@ class Checker:
     def says(self, fact: Fact, text: str) -> bool:
         """Tell whether a sentence names all that a fact is about, but for the pick; whether it is so is not asked."""
         called = self.domain.knowledge.relations.get(fact.field) if fact.relation == "linked" else None
-        anchors = {fact.subject if fact.relation in ("followed_by", "liked_too", "weighed") else fact.object} - {None}
+        anchor = fact.subject if fact.relation in ("followed_by", "liked_too", "weighed") else fact.object
+        anchors = set() if anchor is None or fact.relation == "predicted" else {anchor}
         for one in (sentence for first in (False, True) for sentence in self._read(text, first)):
             numbers = [*one.numbers, *(number for *_, number in one.links if number is not None)]
             if called is not None and fact.numbers == (1,):  # in words

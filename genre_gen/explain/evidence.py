@@ -206,14 +206,16 @@ class Evidence:
         """Return at most ``n`` reasons, the most useful first, and always at least one.
 
         Args:
-            history: what the user had; disliked items (rated below the domain's ``liked_from``) are never cited.
+            history: what the user had; disliked items (rated below the domain's ``liked_from``) are never cited, nor
+                is the pick itself.
             row: the pick.
             predicted: the rating that a model expects of this user for the pick.
             parts: blend member -> its share in the pick's score; reasons that show what the strongest members saw
                 count for more.
             n: >= 1.
             effects: catalog row -> what the pick's score loses without that item of the history, where that was
-                measured: items are then cited by how much they did for the pick, and only if they did anything.
+                measured: items are then cited by how much they did for the pick, and only if they did anything. Where
+                the one that did most cannot be cited, none is said to have done most.
         """
         found = [*self._tastes(history, row), *self._expectation(history, row, predicted), *self._reception(row)]
         anchors = [*self._anchors(history, row, effects), *self._links(history, row, effects)]
@@ -222,7 +224,7 @@ class Evidence:
         people = self._popularity(row)
         if not (anchors or found) or people.numbers[0] >= POPULAR * people.numbers[1]:
             found.append(Reason("popular", (people,), 0.3))
-        weighed = [] if effects is None else _weighed(row, anchors, effects)
+        weighed = [] if effects is None else self._weighed(history, row, anchors, effects)
         if effects is None:  # what was measured need not be guessed from the parts of the blend
             anchors = [_boosted(reason, parts) for reason in anchors]
         return _diverse([*weighed, *anchors, *(_boosted(reason, parts) for reason in found)], n)
@@ -271,6 +273,22 @@ class Evidence:
                 continue
             if effects is None or effects.get(anchor, 0.0) > 0:
                 yield anchor, rating, 0.5 + 0.5 * (place + 1) / len(history)
+
+    def _weighed(
+        self, history: History, row: int, anchors: Sequence[Reason], effects: Mapping[int, float]
+    ) -> list[Reason]:
+        """Return that an item weighed most in a pick, where none can be cited that did nearly as much.
+
+        Nothing where the pick itself, had before, or a disliked item weighed most: of any other it would not be so.
+        """
+        cited = max((effects[reason.anchor] for reason in anchors if reason.anchor is not None), default=0.0)
+        most = max(effects, key=lambda item: effects[item], default=None)  # the latest of equals
+        if most is None or len(effects) == 1 or effects[most] < max(MIN_EFFECT, WEIGHTIER * cited):
+            return []
+        if most not in {item for item, *_ in self._citable(history, row, effects)}:
+            return []
+        fact = Fact(most, "weighed", row, numbers=(len(effects),))
+        return [Reason("weighed", (fact,), max((reason.weight for reason in anchors), default=1.0), most)]
 
     def _links(self, history: History, row: int, effects: Mapping[int, float] | None) -> Iterator[Reason]:
         """Yield for each liked item of the history what the graph has in it that ties it closest to the pick."""
@@ -469,16 +487,6 @@ def _by_effect(reasons: list[Reason], effects: Mapping[int, float]) -> list[Reas
         for reason, size in zip(reasons, sizes, strict=True)
         if size >= SECOND * most
     ]
-
-
-def _weighed(row: int, anchors: Sequence[Reason], effects: Mapping[int, float]) -> list[Reason]:
-    """Return that an item weighed most in a pick, where none can be cited that did nearly as much."""
-    cited = max((effects[reason.anchor] for reason in anchors if reason.anchor is not None), default=0.0)
-    most = max(effects, key=lambda item: effects[item], default=None)  # the latest of equals
-    if most is None or len(effects) == 1 or effects[most] < max(MIN_EFFECT, WEIGHTIER * cited):
-        return []
-    fact = Fact(most, "weighed", row, numbers=(len(effects),))
-    return [Reason("weighed", (fact,), max((reason.weight for reason in anchors), default=1.0), most)]
 
 
 def _diverse(reasons: Sequence[Reason], n: int) -> list[Reason]:

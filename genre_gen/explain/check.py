@@ -362,7 +362,7 @@ class Checker:
     def _of_pick(self, case: _Case, relation: str) -> Iterator[Claim]:
         """Yield the predicted rating and the user's mean, the mean rating of how many, or how many had the pick."""
         own = [rating for rating in case.ratings.values() if rating is not None]
-        rated = self._ratings_of[case.row]
+        rated = self._stars[case.row].values()
         if relation == "predicted" and case.predicted is not None and own:
             yield ((case.predicted, ROUNDED), (sum(own) / len(own), ROUNDED))
         elif relation == "average" and rated:
@@ -399,15 +399,6 @@ class Checker:
                 for row, rating in ((row, rating) for row, rating in pairs if not math.isnan(rating)):
                     stars[row][user] = rating
         return stars
-
-    @cached_property
-    def _ratings_of(self) -> dict[int, list[float]]:
-        ratings: dict[int, list[float]] = defaultdict(list)
-        if self.interactions.ratings is not None:
-            for row, rating in zip(self.interactions.rows.tolist(), self.interactions.ratings.tolist(), strict=True):
-                if not math.isnan(rating):
-                    ratings[row].append(rating)
-        return ratings
 
 
 class _Phrases(Generic[Meaning]):

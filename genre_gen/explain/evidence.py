@@ -85,7 +85,7 @@ class Fact:
     user ``liked``            (items with values)  how many the user liked, of how many the user rated
     user ``often``            (items with values)  how many of the history, of how many in all
     user ``predicted``        pick                 the model's rating, the user's mean rating
-    pick ``average``                               mean rating, number of ratings
+    pick ``average``                               mean of people's latest ratings, people who rated it
     pick ``had_by``                                people who had it, people in all
     ========================  ===================  ==========================================================
 
@@ -392,7 +392,7 @@ class Evidence:
 
     def _reception(self, row: int) -> Iterator[Reason]:
         """Yield what people think of the pick, where that is better than of the average item."""
-        ratings = self._ratings_of(row)
+        _, ratings = self._raters(row)
         if len(ratings) < MIN_PEOPLE or float(ratings.mean()) <= self._mean_rating:
             return
         low, high = self.domain.rating_scale or (float(ratings.min()), float(ratings.max()))
@@ -422,13 +422,6 @@ class Evidence:
         low, high = self.domain.rating_scale
         least = low if self.domain.liked_from is None else self.domain.liked_from
         return 1.0 + 0.5 * (rating - least) / max(high - least, 1e-9)
-
-    def _ratings_of(self, row: int) -> NDArray[np.float32]:
-        """Return everyone's ratings of an item."""
-        if self.interactions.ratings is None:
-            return np.zeros(0, dtype=np.float32)
-        ratings = self.interactions.ratings[self._by_item[self._item_starts[row] : self._item_starts[row + 1]]]
-        return ratings[~np.isnan(ratings)]
 
     @cached_property
     def _mean_rating(self) -> float:

@@ -53,6 +53,12 @@ def ml_1m(folder: Path) -> Path:
     return write(folder, movies__dat=items.encode("latin-1"), ratings__dat=ratings)
 
 
+def ml_10m(folder: Path) -> Path:
+    ml_1m(folder)
+    (folder / "movies.dat").write_bytes((folder / "movies.dat").read_bytes().decode("latin-1").encode("utf-8"))
+    return folder
+
+
 def ml_latest(folder: Path) -> Path:
     items = (
         'movieId,title,genres\r\n1,"Misérables, Les (1995)",Drama\r\n2,Alien (1979) (V),Action|Horror\r\n'
@@ -92,7 +98,7 @@ def parquet(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("make", [ml_100k, ml_1m, ml_latest, recbole, table, parquet])
+@pytest.mark.parametrize("make", [ml_100k, ml_1m, ml_10m, ml_latest, recbole, table, parquet])
 def test_every_format_gives_the_same_data(tmp_path, make):
     data = load_data(MOVIES, make(tmp_path / "set"))
     assert list(data.catalog) == [
@@ -107,6 +113,16 @@ def test_every_format_gives_the_same_data(tmp_path, make):
     assert interactions.ratings.tolist() == [4, 5, 3, 1]
     assert interactions.times.tolist() == [100, 300, 200, 200]
     assert len(data.report) == 0
+
+
+def test_movielens_is_read_in_the_encoding_that_is_set(tmp_path):
+    folder = ml_1m(tmp_path)
+    known = folder / "movies.dat"
+    known.write_bytes(known.read_bytes().decode("latin-1").replace("é", "š").encode("cp1250"))
+    assert load_data(MOVIES.changed({"data.encoding": "cp1250"}), folder).catalog[0].title == "Misšrables, Les (1995)"
+    known.write_bytes("1::Misérables, Les (1995)::Drama\n".encode("latin-1"))
+    with pytest.raises(DataError, match="line 1: byte 0xe9 is not ascii"):
+        load_data(MOVIES.changed({"data.encoding": "ascii"}), folder)
 
 
 @pytest.mark.parametrize(("make", "file"), [(ml_100k, "u.data"), (ml_1m, "ratings.dat")])

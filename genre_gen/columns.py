@@ -12,7 +12,7 @@ import polars as pl
 
 from genre_gen.domain import FieldSettings
 from genre_gen.prompts import ENTRY_FIELDS
-from genre_gen.readers.values import labels, numbers, seconds, text
+from genre_gen.readers.values import is_single, labels, numbers, seconds, text
 
 Role: TypeAlias = Literal["user", "item", "rating", "time", "item_id", "title", "text"]
 Unit: TypeAlias = Literal["s", "ms"]
@@ -189,9 +189,14 @@ def liked_from(scale: tuple[float, float]) -> float:
 
 def as_field(column: pl.Series, name: str) -> tuple[FieldSettings | None, str]:
     """Return what kind of attribute a column of the item table is, or None, and the reason."""
-    if column.dtype.is_nested():
-        is_list = isinstance(column.dtype, pl.List)
-        return (FieldSettings(type="list", columns=(name,)), "a list") if is_list else (None, "has parts of its own")
+    if isinstance(column.dtype, pl.List) and is_single(column.explode()):
+        return FieldSettings(type="list", columns=(name,)), "a list"
+    if not is_single(column):
+        return None, "has parts of its own" if column.dtype.is_nested() else "holds bytes that are no text"
+    return _single_field(column, name)
+
+
+def _single_field(column: pl.Series, name: str) -> tuple[FieldSettings | None, str]:
     written = text(column)
     known = written.filter(written != "")
     useless = _useless(known, name)

@@ -93,6 +93,21 @@ def test_delimiters_encodings_and_milliseconds(tmp_path):
     assert (found.encoding, found.delimiter, found.time_unit) == ("latin-1", ";", "ms")
 
 
+def test_bytes_and_lists_of_them_are_not_used(tmp_path):
+    items = {"item_id": [1, 2], "title": ["One", "Two"], "cover": [b"\xff\xd8", b"\xff\xd9"], "tags": [["a"], ["b"]]}
+    items["covers"], items["parts"] = [[b"\xff"], [b"\xfe"]], [[["a"]], [["b"]]]
+    pl.DataFrame(items).write_parquet(tmp_path / "items.parquet")
+    log = {"user_id": [1, 1, 2], "item_id": [1, 2, 1], "print": [b"\xff"] * 3, "seen": [[1], [2], [3]]}
+    pl.DataFrame(log).write_parquet(tmp_path / "log.parquet")
+    found = propose(tmp_path / "log.parquet", tmp_path / "items.parquet")
+    assert {name: field.type for name, field in found.fields.items()} == {"tags": "list"}
+    why = {choice.column: choice.why for choice in found.left_out}
+    assert (why["cover"], why["covers"]) == ("holds bytes that are no text", "has parts of its own")
+    for option in ({"rating": "seen"}, {"time": "print"}, {"title": "cover"}):
+        with pytest.raises(UsageError, match="not one text or number a record; name another column"):
+            propose(tmp_path / "log.parquet", tmp_path / "items.parquet", option)
+
+
 def test_parquet_and_lists_in_it(tmp_path):
     pl.DataFrame({"item_id": [1, 2], "title": ["One", "Two"], "tags": [["a"], ["a", "b"]]}).write_parquet(
         tmp_path / "items.parquet"

@@ -423,6 +423,47 @@ def test_repeated_items_may_be_dropped(tmp_path):
     assert [(problem.count, problem.place) for problem in data.report] == [(1, "line 4"), (1, "line 5")]
 
 
+def typed(tmp_path, items=None, log=None):
+    """Write Parquet tables with these columns in the place of the usual ones."""
+    usual = {"item_id": [1, 2], "title": ["One", "Two"], "genre": [["a"], ["b"]], "year": [2000, 2001]}
+    pl.DataFrame({**usual, **(items or {})}).write_parquet(tmp_path / "items.parquet")
+    usual = {"user_id": [1, 1], "item_id": [1, 2], "rating": [4, 5], "timestamp": [1, 2]}
+    pl.DataFrame({**usual, **(log or {})}).write_parquet(tmp_path / "interactions.parquet")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "message"),
+    [
+        ("text", [["a"], ["b"]], "holds List(String), and fields.genre is of the type 'text'; set fields.genre.type"),
+        ("number", [[1], [2]], "is of the type 'number'; set fields.genre.type = \"list\", or name another"),
+        ("list", [[["a"]], [["b"]]], "'list'; name another column as fields.genre.columns in domain.toml"),
+        ("list", [[b"\xff"], [b"\xfe"]], "'genre' holds List(Binary)"),
+        ("text", [b"\xff", b"\xfe"], "'genre' holds Binary, and fields.genre is of the type 'text'; name another"),
+        ("text", [{"a": 1}, {"a": 2}], "'genre' holds Struct({'a': Int64})"),
+    ],
+)  # fmt: skip
+def test_columns_of_other_types_than_their_fields_are_named(tmp_path, kind, values, message):
+    domain = MOVIES.changed({"fields.genre": {"type": kind}})
+    with pytest.raises(DataError, match=re.escape(message)):
+        load_data(domain, typed(tmp_path, {"genre": values}))
+
+
+@pytest.mark.parametrize("column", ["user_id", "item_id", "rating", "timestamp", "title"])
+@pytest.mark.parametrize("values", [[[1], [2]], [b"\xff", b"\xfe"]])
+def test_columns_that_hold_no_single_values_are_named(tmp_path, column, values):
+    wrong = {column: values}
+    made = typed(tmp_path, items=wrong) if column == "title" else typed(tmp_path, log=wrong)
+    with pytest.raises(DataError, match=rf"column '{column}' holds .*, not one text or number a record; name another"):
+        load_data(MOVIES, made)
+
+
+def test_bytes_that_are_text_and_categories_are_read(tmp_path):
+    names = pl.Series(["One", "Two"], dtype=pl.Categorical)
+    data = load_data(MOVIES, typed(tmp_path, {"title": names, "year": [b"1999", b"2001"]}))
+    assert [item.title for item in data.catalog] == ["One (1999)", "Two (2001)"]
+
+
 def test_odd_but_valid_files(tmp_path):
     items = '\ufeffitem_id;title;genre;year;;\r\n1;"Two\nlines; one title";X|Y;2000;;a\r\n\r\n2;"Say ""hi""";;;\r\n'
     data = load(tmp_path, HEADER.replace(",", ";") + "1;1;5;10\n\n1;2;4;20", items, data__delimiter=";")

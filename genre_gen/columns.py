@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import math
 import re
 from collections.abc import Collection
 from typing import Literal, TypeAlias
@@ -60,6 +61,9 @@ _KINDS = {
 }  # fmt: skip
 SEPARATORS = ("|", ";", ",", "/")
 """What may stand between the labels of a list; a comma or slash stands in names too, and is asked last."""
+
+NEAR_TOP = 0.75
+"""How far up a scale the highest rating has to come."""
 
 _EPOCH = (5e8, 4.2e9)  # seconds from 1985 to 2103: what numbers must lie between to be times
 _LABEL = 30  # characters of a label, on average and at most
@@ -175,16 +179,23 @@ def mean_length(column: pl.Series) -> float:
 
 
 def usual_scale(low: float, high: float) -> tuple[float, float]:
-    """Return the usual scale that ratings lie on; their own ends where there is none."""
-    for ends in ((0.0, 1.0), (1.0, 5.0), (0.5, 5.0), (0.0, 5.0), (1.0, 10.0), (0.0, 10.0), (0.0, 100.0)):
-        if ends[0] <= low and high <= ends[1]:
-            return ends
+    """Return the usual scale that ratings lie on; their own ends where there is none.
+
+    Low ratings may be missing, but some come near the top: those from 1 to 7 are on a scale of their own.
+    """
+    if low >= 0 and high <= 1:
+        return 0.0, 1.0
+    for least, most in ((1.0, 5.0), (0.5, 5.0), (0.0, 5.0), (1.0, 10.0), (0.0, 10.0), (0.0, 100.0)):
+        if least <= low and least + NEAR_TOP * (most - least) <= high <= most:
+            return least, most
     return low, high
 
 
 def liked_from(scale: tuple[float, float]) -> float:
-    """Return the rating from which an item counts as liked: 4 of 1 to 5, 7 of 1 to 10."""
-    return float(round(scale[0] + 0.7 * (scale[1] - scale[0])))
+    """Return the rating from which an item counts as liked, about 70 % up: 4 of 1 to 5, 7 of 1 to 10, 0.7 of 0 to 1."""
+    low, high = scale
+    step = 10.0 ** math.floor(math.log10((high - low) / 4))  # round for people, but not beyond an end of the scale
+    return round(step * math.floor((low + 0.7 * (high - low)) / step + 0.5), 10)
 
 
 def as_field(column: pl.Series, name: str) -> tuple[FieldSettings | None, str]:

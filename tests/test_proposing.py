@@ -5,6 +5,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from genre_gen.columns import as_field, field_name, liked_from, named, time_unit, usual_scale, words_of
 from genre_gen.errors import DataError, UsageError
@@ -227,11 +229,31 @@ def test_units_of_times(values, unit):
 
 @pytest.mark.parametrize(
     ("ends", "scale", "liked"),
-    [((0, 1), (0, 1), 1), ((2, 5), (1, 5), 4), ((0.5, 5), (0.5, 5), 4), ((1, 9), (1, 10), 7), ((3, 88), (0, 100), 70)],
+    [
+        ((0, 1), (0, 1), 0.7),
+        ((0.05, 0.97), (0, 1), 0.7),
+        ((2, 5), (1, 5), 4),
+        ((0.5, 5), (0.5, 5), 4),
+        ((1, 9), (1, 10), 7),
+        ((3, 88), (0, 100), 70),
+        ((1, 7), (1, 7), 5),
+        ((1, 6), (1, 6), 5),
+        ((1, 3), (1, 3), 2.4),
+        ((0, 50), (0, 50), 40),
+        ((-10, 10), (-10, 10), 4),
+        ((20, 2000), (20, 2000), 1400),
+    ],
 )
 def test_scales(ends, scale, liked):
     assert usual_scale(*ends) == scale
     assert liked_from(scale) == liked
+
+
+@settings(deadline=None)
+@given(low=st.floats(-1e6, 1e6), span=st.floats(1e-3, 1e6))
+def test_some_ratings_are_liked_and_some_are_not_on_any_scale(low, span):
+    high = low + span
+    assert low + 0.5 * span < liked_from((low, high)) < high
 
 
 @pytest.mark.parametrize(

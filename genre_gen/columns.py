@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import math
 import re
 from collections.abc import Collection
 from typing import Literal, TypeAlias
@@ -12,7 +13,7 @@ import polars as pl
 
 from genre_gen.domain import FieldSettings
 from genre_gen.prompts import ENTRY_FIELDS
-from genre_gen.readers.values import labels, numbers, seconds, text
+from genre_gen.readers.values import is_single, labels, numbers, seconds, text
 
 Role: TypeAlias = Literal["user", "item", "rating", "time", "item_id", "title", "text"]
 Unit: TypeAlias = Literal["s", "ms"]
@@ -60,6 +61,9 @@ _KINDS = {
 }  # fmt: skip
 SEPARATORS = ("|", ";", ",", "/")
 """What may stand between the labels of a list; a comma or slash stands in names too, and is asked last."""
+
+NEAR_TOP = 0.75
+"""How far up a scale the highest rating has to come."""
 
 _EPOCH = (5e8, 4.2e9)  # seconds from 1985 to 2103: what numbers must lie between to be times
 _LABEL = 30  # characters of a label, on average and at most
@@ -175,23 +179,35 @@ def mean_length(column: pl.Series) -> float:
 
 
 def usual_scale(low: float, high: float) -> tuple[float, float]:
-    """Return the usual scale that ratings lie on; their own ends where there is none."""
-    for ends in ((0.0, 1.0), (1.0, 5.0), (0.5, 5.0), (0.0, 5.0), (1.0, 10.0), (0.0, 10.0), (0.0, 100.0)):
-        if ends[0] <= low and high <= ends[1]:
-            return ends
+    """Return the usual scale that ratings lie on; their own ends where there is none.
+
+    Low ratings may be missing, but some come near the top: those from 1 to 7 are on a scale of their own.
+    """
+    if low >= 0 and high <= 1:
+        return 0.0, 1.0
+    for least, most in ((1.0, 5.0), (0.5, 5.0), (0.0, 5.0), (1.0, 10.0), (0.0, 10.0), (0.0, 100.0)):
+        if least <= low and least + NEAR_TOP * (most - least) <= high <= most:
+            return least, most
     return low, high
 
 
 def liked_from(scale: tuple[float, float]) -> float:
-    """Return the rating from which an item counts as liked: 4 of 1 to 5, 7 of 1 to 10."""
-    return float(round(scale[0] + 0.7 * (scale[1] - scale[0])))
+    """Return the rating from which an item counts as liked, about 70 % up: 4 of 1 to 5, 7 of 1 to 10, 0.7 of 0 to 1."""
+    low, high = scale
+    step = 10.0 ** math.floor(math.log10((high - low) / 4))  # round for people, but not beyond an end of the scale
+    return round(step * math.floor((low + 0.7 * (high - low)) / step + 0.5), 10)
 
 
 def as_field(column: pl.Series, name: str) -> tuple[FieldSettings | None, str]:
     """Return what kind of attribute a column of the item table is, or None, and the reason."""
-    if column.dtype.is_nested():
-        is_list = isinstance(column.dtype, pl.List)
-        return (FieldSettings(type="list", columns=(name,)), "a list") if is_list else (None, "has parts of its own")
+    if isinstance(column.dtype, pl.List) and is_single(column.explode()):
+        return FieldSettings(type="list", columns=(name,)), "a list"
+    if not is_single(column):
+        return None, "has parts of its own" if column.dtype.is_nested() else "holds bytes that are no text"
+    return _single_field(column, name)
+
+
+def _single_field(column: pl.Series, name: str) -> tuple[FieldSettings | None, str]:
     written = text(column)
     known = written.filter(written != "")
     useless = _useless(known, name)

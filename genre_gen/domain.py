@@ -188,8 +188,8 @@ class RerankSettings(Settings):
 class ExplainSettings(Settings):
     """Who words explanations, and of how many recent items it is measured what they did for a pick (0: of none).
 
-    ``words`` are what a sentence of the ``free`` style may hold beside data and the words of the templates: words that
-    say nothing which the data would have to bear out.
+    ``words`` are what a sentence of the ``free`` style may hold beside data and the words in which the templates say
+    the same: words that say nothing which the data would have to bear out.
     """
 
     style: Literal["template", "llm", "free"] = "template"

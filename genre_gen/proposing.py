@@ -37,7 +37,7 @@ from genre_gen.domain import FieldSettings
 from genre_gen.errors import DataError, UsageError
 from genre_gen.readers.files import Table, decode, read_parquet, read_text
 from genre_gen.readers.table import PlainTable
-from genre_gen.readers.values import text
+from genre_gen.readers.values import is_single, text
 
 NONE = "none"
 """What stands for "there is no such column"."""
@@ -185,6 +185,11 @@ class _Proposing:
             if column not in table.frame.columns:
                 raise UsageError(
                     f"{OPTIONS[role]} {column}: no such column in {table.file}; it has {', '.join(table.frame.columns)}"
+                )
+            if not is_single(table.frame[column]):
+                raise UsageError(
+                    f"{OPTIONS[role]} {column}: holds {table.frame[column].dtype}, not one text or number a record; "
+                    f"name another column of {table.file}"
                 )
 
     # Users, items, times and ratings
@@ -369,8 +374,8 @@ class _Proposing:
 
 
 def _flat(table: Table) -> list[str]:
-    """Return the columns that are no lists."""
-    return [name for name, kind in table.frame.schema.items() if not kind.is_nested()]
+    """Return the columns that are no lists, and no bytes."""
+    return [column.name for column in table.frame if is_single(column)]
 
 
 def _why_not(column: pl.Series) -> str:

@@ -41,6 +41,7 @@ MAX_WORK = 1_000_000  # loop steps, list elements, and characters / 16
 MAX_SECONDS = 0.5  # processor time of the rendering thread, so that a busy machine fails no prompt
 MAX_RANGE = 10_000
 MAX_NUMBER = 1e15
+MAX_DIGITS = 15  # of rounding, on either side of the point: Python computes 10 to the power of them
 CHARACTERS_PER_UNIT = 16
 
 
@@ -222,7 +223,9 @@ def _sum(values: Iterable[object]) -> float:
     return total
 
 
-def _round(value: object, digits: int = 0) -> float:
+def _round(value: object, digits: object = 0) -> float:
+    if not isinstance(digits, int) or not -MAX_DIGITS <= digits <= MAX_DIGITS:
+        raise PromptError(f"round takes {-MAX_DIGITS} to {MAX_DIGITS} digits")
     return round(_number(value), digits)
 
 
@@ -326,6 +329,15 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
+# Jinja's own take any value, and % of a text formats it, with as many spaces as it says.
+TESTS: dict[str, Callable[..., bool]] = {
+    "even": lambda value: _arithmetic("%", value, 2) == 0,
+    "odd": lambda value: _arithmetic("%", value, 2) == 1,
+    "divisibleby": lambda value, divisor: _arithmetic("%", value, divisor) == 0,
+}
+"""Tests of numbers, in the place of Jinja's."""
+
+
 def _number(value: object) -> int | float:
     if isinstance(value, Undefined):
         _fail(value)
@@ -411,7 +423,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         )
         self.filters = {name: _paid(function) for name, function in FILTERS.items()}
         self.filters |= {"steps": _steps, "compared": _compared}
-        tests: dict[str, Any] = self.tests
+        tests: dict[str, Any] = {**self.tests, **TESTS}
         self.tests = {name: _paid(function) for name, function in tests.items()}
         self.globals = {"range": _range}
 

@@ -99,7 +99,30 @@ def test_the_language_model_reads_no_older_item_in_place_of_the_one_left_out():
 def test_the_pick_is_no_evidence_for_itself():
     found = attributor()[0].attribute(SEEN, [HEAT], ALLOWED)[0]
     assert CATALOG[HEAT] not in [effect.item for effect in found.items]
-    assert HEAT not in attributor()[0].effects(SEEN, [HEAT], ALLOWED)[0]
+
+
+def test_no_other_item_did_most_where_the_pick_itself_did():
+    both = attributor({"svd": 1.0, "ease": 0.2})[0]
+    both.members = {"svd": member(ALIENS, ALIENS), "ease": member(HEAT, ALIENS)}
+    seen = history((ALIENS, 4), (HEAT, 4), (ANNIE, 2))
+    (effects,) = both.effects(seen, [ALIENS], ALLOWED)
+    assert effects[ALIENS] > 2 * effects[HEAT] > 0.2
+    without = {row: size for row, size in effects.items() if row != ALIENS}
+    evidence = Evidence(CATALOG, DATA, DOMAIN)
+    assert "weighed" in {reason.kind for reason in evidence.reasons(seen, ALIENS, effects=without)}
+    assert "weighed" not in {reason.kind for reason in evidence.reasons(seen, ALIENS, effects=effects)}
+    said = "Of the last 2 films you watched, Heat (1995) did most to bring up Aliens (1986)."
+    checker = Checker(CATALOG, DATA, DOMAIN, vocabulary(MOVIES))
+    assert checker.check(said, seen, ALIENS, measured=Measured.of_effects(without)).ok
+    for text in (said, said.replace("2", "3")):
+        assert not checker.check(text, seen, ALIENS, measured=Measured.of_effects(effects)).ok
+
+
+def test_a_disliked_item_is_not_cited_and_no_other_said_to_have_done_most():
+    evidence = Evidence(CATALOG, DATA, DOMAIN)
+    effects = {HEAT: 0.5, SOLARIS: 0.0, ANNIE: 0.9, ALIEN: 0.0}
+    assert "weighed" not in {reason.kind for reason in evidence.reasons(SEEN, ALIENS, effects=effects)}
+    assert "weighed" in {reason.kind for reason in evidence.reasons(SEEN, ALIENS, effects={**effects, ANNIE: 0.4})}
 
 
 def test_what_is_cited_follows_the_effect():

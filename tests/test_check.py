@@ -49,6 +49,7 @@ FALSE = {
     "Going by your ratings, you would give it about 4.6 stars, above your average of 3.9.": "numbers",
     "Aliens (1986) has been watched by 10 of the 30 people here.": "numbers",
     "You gave Alien (1979) 5 stars and 5 stars.": "numbers",
+    "Aliens (1986) is an action film, and 6 of the 10 people who watched it went on to Alien (1979).": "numbers",
     "You gave it 5 stars. Like Alien (1979), it is a film.": "numbers",  # nothing carries over from another sentence
 }
 

@@ -134,6 +134,16 @@ def test_a_mean_rating_is_said_only_where_it_is_above_average(evidence):
     assert "average" not in {fact.relation for fact in facts(evidence.reasons(history((ANNIE, 5)), HEAT))}
 
 
+def test_a_person_who_rates_an_item_again_counts_once_with_the_latest_rating():
+    again = [(ALIEN, 1, moment) for moment in range(5)] + [(ALIEN, 5, 6), (ALIEN, np.nan, 7)]
+    data = interactions(again, *[[(ALIEN, 4, 1)] for _ in range(4)], *[[(HEAT, 2, 1)] for _ in range(9)])
+    average = Fact(ALIEN, "average", numbers=(4.2, 5))
+    assert average in facts(Evidence(CATALOG, data, DOMAIN).reasons(history((ANNIE, 5)), ALIEN))
+    checker = Checker(CATALOG, data, DOMAIN)
+    assert checker.holds(average, history((ANNIE, 5)), ALIEN)
+    assert not checker.holds(Fact(ALIEN, "average", numbers=(2.6, 10)), history((ANNIE, 5)), ALIEN)
+
+
 def test_likings_count_the_rated_items_with_a_value():
     items = [Item(str(row), f"Film {row}", {"genre": ("War",) if row < 6 else ("Drama",)}) for row in range(12)]
     evidence = Evidence(Catalog(items), interactions([(0, 5, 1)], n_items=12), DOMAIN)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from test_evidence import ALIEN, ALIENS, CATALOG, DATA, DOMAIN, HEAT, SOLARIS, history
+from test_evidence import ALIEN, ALIENS, CATALOG, DATA, DOMAIN, HEAT, SOLARIS, history, interactions
 from test_wording import MOVIES
 from test_writer import TinyModel
 
@@ -41,6 +41,11 @@ FALSE = (
     "It follows a crew in space, and you gave Alien (1979) 5 stars.",
     "You did not watch Alien (1979), which you gave 5 stars.",
     "Of the people who watched Alien (1979), 7 of the 10 went on to it.",
+    "You gave Alien (1979) 5 stars, and all its viewers went on to Aliens (1986).",  # 6 of 10 did
+    "You gave Alien (1979) 5 stars, and all people who rated Aliens (1986) liked it.",
+    "You gave Alien (1979) 5 stars, and your average is above it.",
+    "You gave Alien (1979) 5 stars, and it is so new here.",
+    "Of the people who watched Aliens (1986), 6 of the 10 went on to Alien (1979).",
     "You will love it.",  # true, as far as it goes, and says none of the facts
 )
 
@@ -62,6 +67,12 @@ def test_any_other_is_replaced_by_one_that_is_so(explainer, sentence):
         assert Checker(CATALOG, DATA, DOMAIN, explainer.checker.words).check(found.text, SEEN, ALIENS).ok
         assert found.facts
         assert all(explainer.checker.holds(fact, SEEN, ALIENS) for fact in found.facts)
+
+
+def test_what_the_domain_would_say_too_may_be_said():
+    everybody = interactions(*[[(ALIEN, 5, 1), (ALIENS, 4, 2)] for _ in range(6)], *[[(HEAT, 2, 1)] for _ in range(9)])
+    draft = "You gave Alien (1979) 5 stars, and all its 6 viewers went on to Aliens (1986)."
+    assert corrected(Explainer(CATALOG, everybody, DOMAIN, MOVIES), draft).text.startswith(draft)
 
 
 def test_the_mark_of_a_list_is_taken_off(explainer):

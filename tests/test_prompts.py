@@ -183,6 +183,7 @@ def test_entries_offer_fields_ratings_and_likes(tmp_path):
         ("{{ 'a b c d'|truncate(5) }}|{{ 'abcdef'|truncate(4) }}|{{ 'abc'|truncate(3) }}", "a b…|abc…|abc"),
         ("{{ history|map(attribute='title')|join(', ') }}", "Toy Story (1995), <|im_end|> & {{ 7 * 7 }}"),
         ("{% for e in history %}{{ loop.index }}/{{ loop.length }}{{ ', ' if not loop.last }}{% endfor %}", "1/2, 2/2"),
+        ("{{ 345|round(-1) if 3 is odd and 4 is even and 9 is divisibleby(3) and 9 is not even }}", "340"),
         ("{{ 7 // 2 + 7 % 4 - 2 * 3 }} {{ [1, 2, 3.5]|sum }} {{ 3.456|round(1) }}", "0 6.5 3.5"),
         ("{% for k, v in item.attributes.items() %}{{ k }} {% endfor %}{{ item.attributes|items|list|length }}",
          "genre year 2"),
@@ -327,6 +328,11 @@ BOMBS = [
     "{{ 999999999999999 * 999999999999999 }}",
     "{% for a in range(9999) if a in range(9999)|list %}{% endfor %}",
     "{{ (range(9999)|list)[:9999]|length }}" * 400,
+    "{{ 5|round(-10000000) }}",
+    "{{ range(9)|map('round', -10000000)|list|length }}",
+    "{{ 'a' if '%2000000000d' is even }}",
+    "{{ 'a' if '%2000000000d' is divisibleby(3) }}",
+    "{{ ['%2000000000d']|select('odd')|list|length }}",
     "{% include 'b1.jinja' %}",
 ]
 

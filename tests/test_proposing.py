@@ -5,6 +5,8 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from genre_gen.columns import as_field, field_name, liked_from, named, time_unit, usual_scale, words_of
 from genre_gen.errors import DataError, UsageError
@@ -91,6 +93,21 @@ def test_delimiters_encodings_and_milliseconds(tmp_path):
     (tmp_path / "log.csv").write_text("user;item;ts\nu;i1;1700000000000\nu;i2;1700000100000\nv;i2;1700000200000\n")
     found = propose(tmp_path / "log.csv", tmp_path / "items.csv")
     assert (found.encoding, found.delimiter, found.time_unit) == ("latin-1", ";", "ms")
+
+
+def test_bytes_and_lists_of_them_are_not_used(tmp_path):
+    items = {"item_id": [1, 2], "title": ["One", "Two"], "cover": [b"\xff\xd8", b"\xff\xd9"], "tags": [["a"], ["b"]]}
+    items["covers"], items["parts"] = [[b"\xff"], [b"\xfe"]], [[["a"]], [["b"]]]
+    pl.DataFrame(items).write_parquet(tmp_path / "items.parquet")
+    log = {"user_id": [1, 1, 2], "item_id": [1, 2, 1], "print": [b"\xff"] * 3, "seen": [[1], [2], [3]]}
+    pl.DataFrame(log).write_parquet(tmp_path / "log.parquet")
+    found = propose(tmp_path / "log.parquet", tmp_path / "items.parquet")
+    assert {name: field.type for name, field in found.fields.items()} == {"tags": "list"}
+    why = {choice.column: choice.why for choice in found.left_out}
+    assert (why["cover"], why["covers"]) == ("holds bytes that are no text", "has parts of its own")
+    for option in ({"rating": "seen"}, {"time": "print"}, {"title": "cover"}):
+        with pytest.raises(UsageError, match="not one text or number a record; name another column"):
+            propose(tmp_path / "log.parquet", tmp_path / "items.parquet", option)
 
 
 def test_parquet_and_lists_in_it(tmp_path):
@@ -212,11 +229,31 @@ def test_units_of_times(values, unit):
 
 @pytest.mark.parametrize(
     ("ends", "scale", "liked"),
-    [((0, 1), (0, 1), 1), ((2, 5), (1, 5), 4), ((0.5, 5), (0.5, 5), 4), ((1, 9), (1, 10), 7), ((3, 88), (0, 100), 70)],
+    [
+        ((0, 1), (0, 1), 0.7),
+        ((0.05, 0.97), (0, 1), 0.7),
+        ((2, 5), (1, 5), 4),
+        ((0.5, 5), (0.5, 5), 4),
+        ((1, 9), (1, 10), 7),
+        ((3, 88), (0, 100), 70),
+        ((1, 7), (1, 7), 5),
+        ((1, 6), (1, 6), 5),
+        ((1, 3), (1, 3), 2.4),
+        ((0, 50), (0, 50), 40),
+        ((-10, 10), (-10, 10), 4),
+        ((20, 2000), (20, 2000), 1400),
+    ],
 )
 def test_scales(ends, scale, liked):
     assert usual_scale(*ends) == scale
     assert liked_from(scale) == liked
+
+
+@settings(deadline=None)
+@given(low=st.floats(-1e6, 1e6), span=st.floats(1e-3, 1e6))
+def test_some_ratings_are_liked_and_some_are_not_on_any_scale(low, span):
+    high = low + span
+    assert low + 0.5 * span < liked_from((low, high)) < high
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,12 @@ def ml_1m(folder: Path) -> Path:
     return write(folder, movies__dat=items.encode("latin-1"), ratings__dat=ratings)
 
 
+def ml_10m(folder: Path) -> Path:
+    ml_1m(folder)
+    (folder / "movies.dat").write_bytes((folder / "movies.dat").read_bytes().decode("latin-1").encode("utf-8"))
+    return folder
+
+
 def ml_latest(folder: Path) -> Path:
     items = (
         'movieId,title,genres\r\n1,"Misérables, Les (1995)",Drama\r\n2,Alien (1979) (V),Action|Horror\r\n'
@@ -92,7 +98,7 @@ def parquet(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("make", [ml_100k, ml_1m, ml_latest, recbole, table, parquet])
+@pytest.mark.parametrize("make", [ml_100k, ml_1m, ml_10m, ml_latest, recbole, table, parquet])
 def test_every_format_gives_the_same_data(tmp_path, make):
     data = load_data(MOVIES, make(tmp_path / "set"))
     assert list(data.catalog) == [
@@ -107,6 +113,16 @@ def test_every_format_gives_the_same_data(tmp_path, make):
     assert interactions.ratings.tolist() == [4, 5, 3, 1]
     assert interactions.times.tolist() == [100, 300, 200, 200]
     assert len(data.report) == 0
+
+
+def test_movielens_is_read_in_the_encoding_that_is_set(tmp_path):
+    folder = ml_1m(tmp_path)
+    known = folder / "movies.dat"
+    known.write_bytes(known.read_bytes().decode("latin-1").replace("é", "š").encode("cp1250"))
+    assert load_data(MOVIES.changed({"data.encoding": "cp1250"}), folder).catalog[0].title == "Misšrables, Les (1995)"
+    known.write_bytes("1::Misérables, Les (1995)::Drama\n".encode("latin-1"))
+    with pytest.raises(DataError, match="line 1: byte 0xe9 is not ascii"):
+        load_data(MOVIES.changed({"data.encoding": "ascii"}), folder)
 
 
 @pytest.mark.parametrize(("make", "file"), [(ml_100k, "u.data"), (ml_1m, "ratings.dat")])
@@ -405,6 +421,47 @@ def test_repeated_items_may_be_dropped(tmp_path):
     data = load(tmp_path, HEADER + "1,1,5,10\n", items, data__policies__repeated_items="keep_first")
     assert [item.title for item in data.catalog] == ["A (2000)", "B (2001)", "D"]
     assert [(problem.count, problem.place) for problem in data.report] == [(1, "line 4"), (1, "line 5")]
+
+
+def typed(tmp_path, items=None, log=None):
+    """Write Parquet tables with these columns in the place of the usual ones."""
+    usual = {"item_id": [1, 2], "title": ["One", "Two"], "genre": [["a"], ["b"]], "year": [2000, 2001]}
+    pl.DataFrame({**usual, **(items or {})}).write_parquet(tmp_path / "items.parquet")
+    usual = {"user_id": [1, 1], "item_id": [1, 2], "rating": [4, 5], "timestamp": [1, 2]}
+    pl.DataFrame({**usual, **(log or {})}).write_parquet(tmp_path / "interactions.parquet")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "message"),
+    [
+        ("text", [["a"], ["b"]], "holds List(String), and fields.genre is of the type 'text'; set fields.genre.type"),
+        ("number", [[1], [2]], "is of the type 'number'; set fields.genre.type = \"list\", or name another"),
+        ("list", [[["a"]], [["b"]]], "'list'; name another column as fields.genre.columns in domain.toml"),
+        ("list", [[b"\xff"], [b"\xfe"]], "'genre' holds List(Binary)"),
+        ("text", [b"\xff", b"\xfe"], "'genre' holds Binary, and fields.genre is of the type 'text'; name another"),
+        ("text", [{"a": 1}, {"a": 2}], "'genre' holds Struct({'a': Int64})"),
+    ],
+)  # fmt: skip
+def test_columns_of_other_types_than_their_fields_are_named(tmp_path, kind, values, message):
+    domain = MOVIES.changed({"fields.genre": {"type": kind}})
+    with pytest.raises(DataError, match=re.escape(message)):
+        load_data(domain, typed(tmp_path, {"genre": values}))
+
+
+@pytest.mark.parametrize("column", ["user_id", "item_id", "rating", "timestamp", "title"])
+@pytest.mark.parametrize("values", [[[1], [2]], [b"\xff", b"\xfe"]])
+def test_columns_that_hold_no_single_values_are_named(tmp_path, column, values):
+    wrong = {column: values}
+    made = typed(tmp_path, items=wrong) if column == "title" else typed(tmp_path, log=wrong)
+    with pytest.raises(DataError, match=rf"column '{column}' holds .*, not one text or number a record; name another"):
+        load_data(MOVIES, made)
+
+
+def test_bytes_that_are_text_and_categories_are_read(tmp_path):
+    names = pl.Series(["One", "Two"], dtype=pl.Categorical)
+    data = load_data(MOVIES, typed(tmp_path, {"title": names, "year": [b"1999", b"2001"]}))
+    assert [item.title for item in data.catalog] == ["One (1999)", "Two (2001)"]
 
 
 def test_odd_but_valid_files(tmp_path):

@@ -2,6 +2,7 @@ import itertools
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import outlines
@@ -31,10 +32,13 @@ from genre_gen.domain import Domain
 from genre_gen.errors import PromptError
 from genre_gen.explain import Explainer
 from genre_gen.explain.check import Checker
-from genre_gen.explain.evidence import Evidence, Fact, Reason
+from genre_gen.explain.evidence import Evidence, Fact, Kind, Reason
 from genre_gen.explain.wording import grammar, plain, sentences, template, vocabulary
 from genre_gen.interactions import History, Interactions
+from genre_gen.knowledge import Knowledge
+from genre_gen.paths import assets_folder
 from genre_gen.prompts import PromptBook
+from genre_gen.starting import start_domain
 
 MOVIES = PromptBook.load(Domain.load("movies"))
 EVIDENCE = Evidence(CATALOG, DATA, DOMAIN)
@@ -87,6 +91,56 @@ def test_the_movies_templates_say_every_number_value_and_title_of_every_kind(rea
         assert reason.anchor is None or CATALOG[reason.anchor].title in way
     assert all(CATALOG[ALIENS].title in way for way in said.first[0])
     assert len(set(said.first[0])) == len(said.first[0])
+
+
+TIES = {"maker": {"relation": "made_by", "many": "makers"}, "sequel": {"relation": "sequel_of", "items": True}}
+GRAPHED = DOMAIN.changed({"knowledge.triples": "triples.csv", "knowledge.relations": TIES})
+GRAPH = Knowledge(6, ("maker", "sequel"), (False, True), ("a",), np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0]]))
+TRUE = [  # of each kind what is said differently; all is so of the pick, and of Aliens after SEEN
+    *EVERY_KIND[:3],
+    Reason("linked", (RATED, Fact(ALIENS, "linked", ALIEN, "maker", numbers=(1,))), 1.0, ALIEN),
+    Reason("linked", (RATED, Fact(ALIENS, "linked", ALIEN, "sequel")), 1.0, ALIEN),
+    Reason("alike", (RATED, Fact(ALIEN, "liked_too", ALIENS, numbers=(8, 8))), 1.0, ALIEN),
+    Reason("liked", (Fact(None, "liked", None, "genre", ("Sci-Fi",), (2, 2)),), 1.0),
+    Reason("often", (Fact(None, "often", None, "genre", ("Sci-Fi",), (2, 4)),), 1.0),
+    Reason("predicted", (Fact(None, "predicted", ALIENS, numbers=(4.6, 3.8)),), 1.0),
+    Reason("average", (Fact(ALIENS, "average", numbers=(3.9, 9)),), 1.0),
+    Reason("popular", (Fact(ALIENS, "had_by", numbers=(9, 30)),), 1.0),
+    Reason("popular", (Fact(NEW, "had_by", numbers=(0, 30)),), 1.0),
+]
+SHIPPED = sorted(file.parent.name for file in (assets_folder() / "prompts").glob("*/explain.assistant.jinja"))
+
+
+@pytest.fixture(scope="module", params=[*SHIPPED, "new"])
+def any_book(request, tmp_path_factory) -> PromptBook:
+    """Return the templates of each domain that is shipped, and of a new one."""
+    if request.param != "new":
+        return PromptBook(assets_folder() / "prompts" / request.param)
+    sample = assets_folder() / "catalogs" / "travel"
+    tables = (sample / "interactions.csv", sample / "items.csv")
+    started = start_domain("new", *tables, tmp_path_factory.mktemp("new"))
+    return PromptBook(started.prompts_folder)
+
+
+def test_every_domain_has_true_words_for_every_kind_of_reason(any_book):
+    assert {reason.kind for reason in TRUE} == {*get_args(Kind)} - {"weighed"}
+    evidence = Evidence(CATALOG, DATA, GRAPHED, GRAPH)
+    checker = Checker(CATALOG, DATA, GRAPHED, vocabulary(any_book), GRAPH)
+    for reason in TRUE:
+        row = reason.facts[0].subject if reason.kind == "popular" else ALIENS
+        assert all(checker.holds(fact, SEEN, row, 4.6) for fact in reason.facts)
+        said = sentences(any_book, evidence, SEEN, row, [reason])
+        for way in said.first[0] + said.later[0]:
+            assert checker.check(way, SEEN, row, 4.6).problems == ()
+            unsaid = [fact for fact in reason.facts if not checker.says(fact, way)]
+            assert all(fact.relation == "rated" or 0 in fact.numbers for fact in unsaid)  # rated: had; 0: in words
+
+
+def test_no_domain_says_of_one_kind_what_is_meant_for_others(any_book):
+    unheard = Reason("unheard", (Fact(ALIENS, "had_by", numbers=(9, 30)),), 1.0)
+    said = sentences(any_book, EVIDENCE, SEEN, ALIENS, [unheard])
+    with pytest.raises(PromptError, match="no line for a reason of kind 'unheard'"):
+        _ = said.first
 
 
 def test_articles_stand_in_front():

@@ -67,7 +67,7 @@ class Attribution:
         item: the pick.
         score: its blended score.
         log_probability: the language model's, among what is allowed.
-        items: of the most recent items of the history, by ``blend``, the greatest first.
+        items: of the most recent items of the history but the pick, by ``blend``, the greatest first.
         values: of the pick's attribute values that several items of the history have, in the same order.
     """
 
@@ -211,14 +211,13 @@ class Attributor:
     def effects(
         self, history: History, rows: Sequence[int], allowed: NDArray[np.bool_], most: int | None = RECENT
     ) -> list[dict[int, float]]:
-        """Return for each pick the ``blend`` effect of each recent item, by catalog row; see :meth:`attribute`."""
+        """Return for each pick the ``blend`` effect of each recent item, by catalog row; see :meth:`attribute`.
+
+        Where items repeat, the pick may be among them: it is not cited for itself, but may have done more than others.
+        """
         single = self.recent(history, most)
         score = self.variants(history, [[row] for row in single], rows, allowed, blend_only=True).score
-        lost = (score[0] - score[1:]).T.tolist()
-        return [
-            {other: size for other, size in zip(single, sizes, strict=True) if other != row}
-            for row, sizes in zip(rows, lost, strict=True)
-        ]
+        return [dict(zip(single, sizes, strict=True)) for sizes in (score[0] - score[1:]).T.tolist()]
 
     def variants(
         self,

@@ -109,6 +109,7 @@ class _Case:
     predicted: float | None
     ratings: dict[int, float | None]  # of each history item, the latest; None where there is none
     measured: Measured = Measured({})
+    words: Collection[str] | None = None
 
 
 class Checker:
@@ -158,6 +159,7 @@ class Checker:
         row: int,
         predicted: float | None = None,
         measured: Measured | None = None,
+        words: Collection[str] | None = None,
     ) -> CheckReport:
         """Compare a text about the pick in ``row`` with the data.
 
@@ -167,8 +169,10 @@ class Checker:
             row: catalog row of the pick.
             predicted: the rating that was expected of this user, if it may be named.
             measured: what was measured by scoring again; None where nothing may be said of that.
+            words: all words that this text may consist of beside data; None for those of the checker.
         """
-        case = _Case(history, row, predicted, _ratings(history), measured or Measured({}))
+        words = self.words if words is None else words
+        case = _Case(history, row, predicted, _ratings(history), measured or Measured({}), words)
         # A title may consist of everyday words ("It"): read it as words, and as a title if that does not work out.
         reports = (self._report(text, case, titles_first) for titles_first in (False, True))
         first = next(reports)
@@ -178,10 +182,15 @@ class Checker:
         """Cut a text into sentences; the points of titles end none."""
         return [one.text for one in self._read(text, titles_first=True) if WORD.search(one.text)]
 
+    def words_of(self, text: str) -> set[str]:
+        """Return the words (lower case) of a text that are not data."""
+        return {word.casefold() for one in self._read(text, titles_first=True) for word in one.words}
+
     def says(self, fact: Fact, text: str) -> bool:
         """Tell whether a sentence names all that a fact is about, but for the pick; whether it is so is not asked."""
         called = self.domain.knowledge.relations.get(fact.field) if fact.relation == "linked" else None
-        anchors = {fact.subject if fact.relation in ("followed_by", "liked_too", "weighed") else fact.object} - {None}
+        anchor = fact.subject if fact.relation in ("followed_by", "liked_too", "weighed") else fact.object
+        anchors = set() if anchor is None or fact.relation == "predicted" else {anchor}
         for one in (sentence for first in (False, True) for sentence in self._read(text, first)):
             numbers = [*one.numbers, *(number for *_, number in one.links if number is not None)]
             if called is not None and fact.numbers == (1,):  # in words
@@ -236,22 +245,23 @@ class Checker:
         return other == case.row and _agree(fact.numbers, claims(anchor, case.row))
 
     def _report(self, text: str, case: _Case, titles_first: bool) -> CheckReport:
-        sentences = list(self._read(text, titles_first))
+        sentences = list(self._read(text, titles_first, case.words))
         problems = tuple(problem for sentence in sentences for problem in self._problems(sentence, case))
         counts = [sum(len(getattr(one, name)) for one in sentences) for name in ("rows", "values", "numbers")]
         return CheckReport(problems, *counts)
 
-    def _read(self, text: str, titles_first: bool) -> Iterator[_Sentence]:
-        """Yield the sentences of a text, as what they name."""
+    def _read(self, text: str, titles_first: bool, words: Collection[str] | None = None) -> Iterator[_Sentence]:
+        """Yield the sentences of a text, as what they name; a title that consists of ``words`` may be no title."""
+        words = self.words if words is None else words
         sentence, place, begin = _Sentence(), 0, 0
         while place < len(text):
             title, value = self._titles.at(text, place), self._values.at(text, place)
             link = self._links.at(text, place)
             number, word, end = NUMBER.match(text, place), WORD.match(text, place), END.match(text, place)
-            if title and (titles_first or not self._everyday(title[0])):
+            if title and (titles_first or not _everyday(title[0], words)):
                 sentence.rows.append(title[1])
                 place += len(title[0])
-            elif value and (titles_first or not self._everyday(value[0])):
+            elif value and (titles_first or not _everyday(value[0], words)):
                 sentence.values.append(value)
                 place += len(value[0])
             elif link:
@@ -273,15 +283,9 @@ class Checker:
         sentence.text = text[begin:].strip()
         yield sentence
 
-    def _everyday(self, phrase: str) -> bool:
-        """Tell whether a phrase may as well be the explanation's own words."""
-        words = WORD.findall(phrase)
-        bare = not NUMBER.search(phrase)
-        return bool(words) and bare and self.words is not None and all(word.casefold() in self.words for word in words)
-
     def _problems(self, sentence: _Sentence, case: _Case) -> Iterator[str]:
         for word in sentence.words:
-            if self.words is not None and word.casefold() not in self.words:
+            if case.words is not None and word.casefold() not in case.words:
                 yield f"{word!r} is neither data nor one of the domain's words"
         anchors = {*sentence.rows} - {case.row, case.measured.other}
         compared = [row for row in sentence.rows if row in (case.row, case.measured.other)]
@@ -328,15 +332,19 @@ class Checker:
             yield from _counts(sum(1 for rating in ratings if rating >= least), len(ratings))
 
     def _claims(self, sentence: _Sentence, anchors: Collection[int], case: _Case) -> Iterator[Claim]:
-        """Yield what numbers may be said of the things that a sentence names."""
+        """Yield what numbers may be said of the things that a sentence names.
+
+        How many went on from one item to another may be said where the one is named first: reversed, it is not so.
+        """
         if case.measured.other is None or {case.row, case.measured.other} <= {*sentence.rows}:
             yield from case.measured.claims.get(frozenset(anchors), ())
         for row in anchors:
             rating = case.ratings[row]
             if rating is not None:
                 yield ((rating, EXACT),)
-            yield from self._followed(row, case.row)
-            yield from self._liked_too(row, case.row)
+            if case.row not in sentence.rows or sentence.rows.index(row) < sentence.rows.index(case.row):
+                yield from self._followed(row, case.row)
+                yield from self._liked_too(row, case.row)
         for pair in {pair for _, pairs in sentence.values for pair in pairs} & self._pairs[case.row]:
             yield from self._taste(case, pair, "often")
             yield from ((*claim, (self.domain.liked_from or 0, EXACT)) for claim in self._taste(case, pair, "liked"))
@@ -361,7 +369,7 @@ class Checker:
     def _of_pick(self, case: _Case, relation: str) -> Iterator[Claim]:
         """Yield the predicted rating and the user's mean, the mean rating of how many, or how many had the pick."""
         own = [rating for rating in case.ratings.values() if rating is not None]
-        rated = self._ratings_of[case.row]
+        rated = self._stars[case.row].values()
         if relation == "predicted" and case.predicted is not None and own:
             yield ((case.predicted, ROUNDED), (sum(own) / len(own), ROUNDED))
         elif relation == "average" and rated:
@@ -399,15 +407,6 @@ class Checker:
                     stars[row][user] = rating
         return stars
 
-    @cached_property
-    def _ratings_of(self) -> dict[int, list[float]]:
-        ratings: dict[int, list[float]] = defaultdict(list)
-        if self.interactions.ratings is not None:
-            for row, rating in zip(self.interactions.rows.tolist(), self.interactions.ratings.tolist(), strict=True):
-                if not math.isnan(rating):
-                    ratings[row].append(rating)
-        return ratings
-
 
 class _Phrases(Generic[Meaning]):
     """Finds the longest of many phrases at a place in a text."""
@@ -436,6 +435,13 @@ def _boundary(text: str, place: int) -> bool:
 
 def _in_word(letter: str) -> bool:
     return letter.isdigit() or letter.lower() != letter.upper()
+
+
+def _everyday(phrase: str, words: Collection[str] | None) -> bool:
+    """Tell whether a phrase may as well be the explanation's own words."""
+    own = WORD.findall(phrase)
+    bare = not NUMBER.search(phrase)
+    return bool(own) and bare and words is not None and all(word.casefold() in words for word in own)
 
 
 def _ratings(history: History) -> dict[int, float | None]:

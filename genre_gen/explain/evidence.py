@@ -85,7 +85,7 @@ class Fact:
     user ``liked``            (items with values)  how many the user liked, of how many the user rated
     user ``often``            (items with values)  how many of the history, of how many in all
     user ``predicted``        pick                 the model's rating, the user's mean rating
-    pick ``average``                               mean rating, number of ratings
+    pick ``average``                               mean of people's latest ratings, people who rated it
     pick ``had_by``                                people who had it, people in all
     ========================  ===================  ==========================================================
 
@@ -206,14 +206,16 @@ class Evidence:
         """Return at most ``n`` reasons, the most useful first, and always at least one.
 
         Args:
-            history: what the user had; disliked items (rated below the domain's ``liked_from``) are never cited.
+            history: what the user had; disliked items (rated below the domain's ``liked_from``) are never cited, nor
+                is the pick itself.
             row: the pick.
             predicted: the rating that a model expects of this user for the pick.
             parts: blend member -> its share in the pick's score; reasons that show what the strongest members saw
                 count for more.
             n: >= 1.
             effects: catalog row -> what the pick's score loses without that item of the history, where that was
-                measured: items are then cited by how much they did for the pick, and only if they did anything.
+                measured: items are then cited by how much they did for the pick, and only if they did anything. Where
+                the one that did most cannot be cited, none is said to have done most.
         """
         found = [*self._tastes(history, row), *self._expectation(history, row, predicted), *self._reception(row)]
         anchors = [*self._anchors(history, row, effects), *self._links(history, row, effects)]
@@ -222,7 +224,7 @@ class Evidence:
         people = self._popularity(row)
         if not (anchors or found) or people.numbers[0] >= POPULAR * people.numbers[1]:
             found.append(Reason("popular", (people,), 0.3))
-        weighed = [] if effects is None else _weighed(row, anchors, effects)
+        weighed = [] if effects is None else self._weighed(history, row, anchors, effects)
         if effects is None:  # what was measured need not be guessed from the parts of the blend
             anchors = [_boosted(reason, parts) for reason in anchors]
         return _diverse([*weighed, *anchors, *(_boosted(reason, parts) for reason in found)], n)
@@ -271,6 +273,22 @@ class Evidence:
                 continue
             if effects is None or effects.get(anchor, 0.0) > 0:
                 yield anchor, rating, 0.5 + 0.5 * (place + 1) / len(history)
+
+    def _weighed(
+        self, history: History, row: int, anchors: Sequence[Reason], effects: Mapping[int, float]
+    ) -> list[Reason]:
+        """Return that an item weighed most in a pick, where none can be cited that did nearly as much.
+
+        Nothing where the pick itself, had before, or a disliked item weighed most: of any other it would not be so.
+        """
+        cited = max((effects[reason.anchor] for reason in anchors if reason.anchor is not None), default=0.0)
+        most = max(effects, key=lambda item: effects[item], default=None)  # the latest of equals
+        if most is None or len(effects) == 1 or effects[most] < max(MIN_EFFECT, WEIGHTIER * cited):
+            return []
+        if most not in {item for item, *_ in self._citable(history, row, effects)}:
+            return []
+        fact = Fact(most, "weighed", row, numbers=(len(effects),))
+        return [Reason("weighed", (fact,), max((reason.weight for reason in anchors), default=1.0), most)]
 
     def _links(self, history: History, row: int, effects: Mapping[int, float] | None) -> Iterator[Reason]:
         """Yield for each liked item of the history what the graph has in it that ties it closest to the pick."""
@@ -374,7 +392,7 @@ class Evidence:
 
     def _reception(self, row: int) -> Iterator[Reason]:
         """Yield what people think of the pick, where that is better than of the average item."""
-        ratings = self._ratings_of(row)
+        _, ratings = self._raters(row)
         if len(ratings) < MIN_PEOPLE or float(ratings.mean()) <= self._mean_rating:
             return
         low, high = self.domain.rating_scale or (float(ratings.min()), float(ratings.max()))
@@ -404,13 +422,6 @@ class Evidence:
         low, high = self.domain.rating_scale
         least = low if self.domain.liked_from is None else self.domain.liked_from
         return 1.0 + 0.5 * (rating - least) / max(high - least, 1e-9)
-
-    def _ratings_of(self, row: int) -> NDArray[np.float32]:
-        """Return everyone's ratings of an item."""
-        if self.interactions.ratings is None:
-            return np.zeros(0, dtype=np.float32)
-        ratings = self.interactions.ratings[self._by_item[self._item_starts[row] : self._item_starts[row + 1]]]
-        return ratings[~np.isnan(ratings)]
 
     @cached_property
     def _mean_rating(self) -> float:
@@ -469,16 +480,6 @@ def _by_effect(reasons: list[Reason], effects: Mapping[int, float]) -> list[Reas
         for reason, size in zip(reasons, sizes, strict=True)
         if size >= SECOND * most
     ]
-
-
-def _weighed(row: int, anchors: Sequence[Reason], effects: Mapping[int, float]) -> list[Reason]:
-    """Return that an item weighed most in a pick, where none can be cited that did nearly as much."""
-    cited = max((effects[reason.anchor] for reason in anchors if reason.anchor is not None), default=0.0)
-    most = max(effects, key=lambda item: effects[item], default=None)  # the latest of equals
-    if most is None or len(effects) == 1 or effects[most] < max(MIN_EFFECT, WEIGHTIER * cited):
-        return []
-    fact = Fact(most, "weighed", row, numbers=(len(effects),))
-    return [Reason("weighed", (fact,), max((reason.weight for reason in anchors), default=1.0), most)]
 
 
 def _diverse(reasons: Sequence[Reason], n: int) -> list[Reason]:

@@ -1,20 +1,29 @@
 """Free style: the language model writes as it likes, and what it says is compared with the data, sentence by sentence.
 
-A sentence stays if everything it names is so, if it has no word that the data would have to bear out and cannot, and if
-it says at least one of the facts that were found. In the place of any other stands one of the domain's own sentences.
-The check reads names, values, numbers and links, and not grammar: that the words are in order is the model's business.
+A sentence stays if everything it names is so, if it says at least one of the facts that were found, and if it has no
+words but those in which the domain itself says these facts of this pick, and those of ``[explain] words``, which say
+nothing. So "all" or "above" stand only where the domain would say so too. In the place of any other sentence stands one
+of the domain's own.
+
+The check reads names, values, numbers and links, and not grammar. What is said in the right words with true numbers may
+still be said of the wrong thing: where Alien (1979) has 5 stars, "Aliens (1986), which you gave 5 stars, is like Alien
+(1979)" is kept. The other styles cannot say such things.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from genre_gen.explain.check import Checker, CheckReport, Measured
 from genre_gen.explain.evidence import Evidence, Fact
 from genre_gen.explain.wording import FREE, LENGTH, MAX_HISTORY, TASK, Sentences, plain, vocabulary
 from genre_gen.interactions import History
 from genre_gen.prompts import Message, Prompt, PromptBook, entries, entry
+
+Check: TypeAlias = Callable[[str, Collection[str]], CheckReport]
+"""Compares a sentence about a pick with the data, and its words with those that may stand."""
 
 BULLETS = "-–—•*· "  # marks of lists, as models like to begin with
 SHOWN = 4  # reasons that it is shown
@@ -57,20 +66,21 @@ def free_prompt(book: PromptBook, evidence: Evidence, said: Sentences, history: 
     return Prompt(TASK, (*asked.messages[:-1], Message("assistant", ())), open=True)
 
 
-def checked(draft: str, said: Sentences, checker: Checker, check: Callable[[str], CheckReport]) -> Checked:
+def checked(draft: str, said: Sentences, checker: Checker, check: Check) -> Checked:
     """Keep what is so of a text, and say something that is so for the rest.
 
     Args:
         draft: as it was written.
         said: what may be said otherwise.
         checker: reads the text.
-        check: compares a sentence about this pick with the data.
+        check: compares a sentence about this pick, see :func:`about`.
     """
     length = min(LENGTH, len(said.reasons))
     kept: list[tuple[str, tuple[Fact, ...]] | None] = []
     for sentence in (one.lstrip(BULLETS) for one in checker.sentences(plain(draft))[:length]):
-        facts = _facts(sentence, said, checker) if check(sentence).ok else ()
-        kept.append((sentence, facts) if facts and (sentence, facts) not in kept else None)
+        facts = _facts(sentence, said, checker)
+        stays = facts and (sentence, facts) not in kept and check(sentence, _words(facts, said, checker)).ok
+        kept.append((sentence, facts) if stays else None)
     kept += [None] * (length - len(kept))
     used = _used([fact for one in kept if one for fact in one[1]], said)
     parts: list[tuple[str, tuple[Fact, ...]]] = []
@@ -88,16 +98,25 @@ def checked(draft: str, said: Sentences, checker: Checker, check: Callable[[str]
 
 def about(
     checker: Checker, history: History, row: int, predicted: float | None, effects: Mapping[int, float] | None
-) -> Callable[[str], CheckReport]:
+) -> Check:
     """Return what compares sentences about a pick with the data."""
     measured = Measured.of_effects(effects or {})
-    return lambda sentence: checker.check(sentence, history, row, predicted, measured)
+    return lambda sentence, words: checker.check(sentence, history, row, predicted, measured, words)
 
 
 def _facts(sentence: str, said: Sentences, checker: Checker) -> tuple[Fact, ...]:
     """Return which of the facts that were found a sentence says, each once."""
     every = (fact for reason in said.reasons for fact in reason.facts)
     return tuple(dict.fromkeys(fact for fact in every if checker.says(fact, sentence)))
+
+
+def _words(facts: tuple[Fact, ...], said: Sentences, checker: Checker) -> set[str]:
+    """Return the words that may stand where these facts are said: the domain's own, and ``[explain] words``."""
+    ways = (
+        way for number in _used([*facts], said) for first in (True, False) for way in said.ways(number, first=first)
+    )
+    own = {word.casefold() for word in checker.domain.explain.words}.union(*map(checker.words_of, ways))
+    return own.intersection(checker.words or ())  # without denials
 
 
 def _used(facts: list[Fact], said: Sentences) -> list[int]:

@@ -52,7 +52,7 @@ class ReasonView:
             or, where there is no ``count``, what the pick is to the history item, such as its sequel.
         shared: the attribute values that the pick has in common with the anchor, or with what the user likes.
         count: how many of ``total``: people who went on from the anchor to the pick, items liked, people who had it.
-        total: see ``count``; also the number of ratings behind ``average``.
+        total: see ``count``; also how many people's ratings ``average`` is of.
         average: mean rating, by all (``average``) or by this user (``predicted``).
         expected: the predicted rating.
         liked_from: rating from which an item counts as liked.

@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 import polars as pl
 
 from genre_gen.errors import DataError
+from genre_gen.readers.values import is_single
 
 Folder: TypeAlias = Path | zipfile.Path
 """A folder on disk or inside a zip file."""
@@ -77,6 +78,24 @@ class Table:
             f"{self.file}: no column {' or '.join(map(repr, names))} for the {meaning}; it has "
             f"{', '.join(existing) or 'none'}; {hint}set {key} in domain.toml"
         )
+
+    def values(self, column: str, key: str) -> pl.Series:
+        """Return a column with one text or number a record.
+
+        Args:
+            column: its name.
+            key: the setting of ``domain.toml`` that names it.
+
+        Raises:
+            DataError: it holds lists, or bytes that are no text.
+        """
+        found = self.frame[column]
+        if not is_single(found):
+            raise DataError(
+                f"{self.file}: column {column!r} holds {found.dtype}, not one text or number a record; name another as "
+                f"{key} in domain.toml"
+            )
+        return found
 
     def column_if(self, names: Iterable[str] | None, usual: Iterable[str], meaning: str, key: str) -> str | None:
         """Return the column that must exist if ``names`` are given, else one of the usual names or None."""

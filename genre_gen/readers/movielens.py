@@ -40,23 +40,23 @@ class MovieLens:
         """Return ids, titles as ``Toy Story (1995)`` and genres."""
         layout = _layout(folder)
         if layout == "u.data":
-            table = _headless(folder, "u.item", "|", _FLAGGED_ITEMS)
+            table = _headless(folder, settings, "u.item", "|", _FLAGGED_ITEMS)
             flags = [pl.when(pl.col(genre) == "1").then(pl.lit(genre)) for genre in GENRES]
             genres = pl.concat_list(flags).list.drop_nulls().alias("genres")
             return Table(table.frame.select("item_id", "title", genres), table.file, table.place)
         if layout == "ratings.dat":
-            return _headless(folder, "movies.dat", "::", _ITEMS)
-        return _headed(folder, "movies.csv", dict(zip(("movieId", "title", "genres"), _ITEMS, strict=True)))
+            return _headless(folder, settings, "movies.dat", "::", _ITEMS)
+        return _headed(folder, settings, "movies.csv", dict(zip(("movieId", "title", "genres"), _ITEMS, strict=True)))
 
     def interactions(self, folder: Folder, settings: DataSettings) -> Table:
         """Return the ratings."""
         layout = _layout(folder)
         if layout == "u.data":
-            return _headless(folder, "u.data", "\t", _INTERACTIONS)
+            return _headless(folder, settings, "u.data", "\t", _INTERACTIONS)
         if layout == "ratings.dat":
-            return _headless(folder, "ratings.dat", "::", _INTERACTIONS)
+            return _headless(folder, settings, "ratings.dat", "::", _INTERACTIONS)
         names = ("userId", "movieId", "rating", "timestamp")
-        return _headed(folder, "ratings.csv", dict(zip(names, _INTERACTIONS, strict=True)))
+        return _headed(folder, settings, "ratings.csv", dict(zip(names, _INTERACTIONS, strict=True)))
 
 
 def _layout(folder: Folder) -> str | None:
@@ -67,19 +67,29 @@ def _layout(folder: Folder) -> str | None:
     return None
 
 
-def _headless(folder: Folder, name: str, separator: str, columns: tuple[str, ...]) -> Table:
-    """Read a file of the older layouts, which have neither header nor quotes and are in Latin-1."""
+def _headless(folder: Folder, settings: DataSettings, name: str, separator: str, columns: tuple[str, ...]) -> Table:
+    """Read a file of the older layouts, which have neither header nor quotes."""
     file = named(folder, name)
-    text = decode(file, "latin-1")
+    text = _text(file, settings.encoding)
     if len(separator) > 1:
         text, separator = text.replace(separator, _NO_CHARACTER), _NO_CHARACTER
     return read_text(text, str(file), separator, quote=None, columns=columns)
 
 
-def _headed(folder: Folder, name: str, names: dict[str, str]) -> Table:
-    """Read a file of the newer layout, CSV in UTF-8."""
+def _text(file: Folder, encoding: str) -> str:
+    """Return a file's text: 10m is in UTF-8, 100k and 1m are in Latin-1, in which any bytes can be read."""
+    try:
+        return decode(file, encoding)
+    except DataError:
+        if encoding.lower() != "utf-8":
+            raise
+        return decode(file, "latin-1")
+
+
+def _headed(folder: Folder, settings: DataSettings, name: str, names: dict[str, str]) -> Table:
+    """Read a file of the newer layout, CSV."""
     file = named(folder, name)
-    table = read_text(decode(file, "utf-8"), str(file))
+    table = read_text(decode(file, settings.encoding), str(file))
     for column in names:
         if column not in table.frame.columns:
             raise DataError(f"{file}, line 1: no column {column!r}; a MovieLens {name} begins with {','.join(names)}")

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+import polars as pl
+
 from genre_gen.catalog import Catalog, Item, Value
 from genre_gen.domain import Domain
+from genre_gen.errors import DataError
 from genre_gen.readers.files import Table
 from genre_gen.readers.report import LoadReport
-from genre_gen.readers.values import labels, numbers, text
+from genre_gen.readers.values import is_single, labels, numbers, text
 
 _NUMBER_AT_END = re.compile(r"\((\d+)\)(?:\s*\([^()]*\))?$")  # "Alien (1979)" and "Alien (1979) (V)"
 
@@ -28,14 +31,15 @@ def to_catalog(table: Table, domain: Domain, separator: str, report: LoadReport)
     """
     columns = domain.data.columns
     table, ids = _with_unique_ids(table, domain, report)
-    titles = text(table.frame[table.column(columns.title, "title", "data.columns.title")]).to_list()
+    titled = table.column(columns.title, "title", "data.columns.title")
+    titles = text(table.values(titled, "data.columns.title")).to_list()
     texts = table.column_if(columns.text, ("description", "text"), "description", "data.columns.text")
     attributes = {name: _attribute(table, name, domain, separator, report) for name in domain.fields}
     for name, settings in domain.fields.items():
         if settings.in_title:
             titles, attributes[name] = _agree(titles, attributes[name])
     rows = zip(*attributes.values(), strict=True) if attributes else [()] * len(titles)
-    descriptions = text(table.frame[texts]).to_list() if texts else [""] * len(titles)
+    descriptions = text(table.values(texts, "data.columns.text")).to_list() if texts else [""] * len(titles)
     return Catalog(
         (
             Item(item_id, title, dict(zip(attributes, values, strict=True)), description)
@@ -47,7 +51,8 @@ def to_catalog(table: Table, domain: Domain, separator: str, report: LoadReport)
 
 def catalog_of_interactions(table: Table, domain: Domain) -> Catalog:
     """Make a catalog of the items that interactions name, for data that says nothing about its items."""
-    ids = text(table.frame[table.column(domain.data.columns.item, "item", "data.columns.item")])
+    column = table.column(domain.data.columns.item, "item", "data.columns.item")
+    ids = text(table.values(column, "data.columns.item"))
     unknown: dict[str, Value] = {name: () if field.type == "list" else None for name, field in domain.fields.items()}
     return Catalog((Item(item_id, "", unknown) for item_id in ids.unique(maintain_order=True) if item_id), domain.name)
 
@@ -56,7 +61,7 @@ def _with_unique_ids(table: Table, domain: Domain, report: LoadReport) -> tuple[
     """Return the records whose id is neither empty nor repeated, and the ids."""
     column = table.column(domain.data.columns.item, "item id", "data.columns.item")
     policies = domain.data.policies
-    ids = text(table.frame[column])
+    ids = text(table.values(column, "data.columns.item"))
     empty, first = ids == "", ids.is_first_distinct()
     for wrong, kind, policy, key, instead in (
         (empty, "no item id", policies.missing_ids, "missing_ids", "drop"),
@@ -75,6 +80,7 @@ def _attribute(table: Table, name: str, domain: Domain, separator: str, report: 
     if settings.in_title and not set(names) & set(table.frame.columns):
         return [None] * len(table.frame)
     column = table.frame[table.column(names, f"field {name}", f"fields.{name}.columns")]
+    _check_type(table, column, name, settings.type)
     if settings.type == "list":
         lists = labels(column, settings.separator or separator).to_list()
         return [tuple(label for label in part if label not in settings.unknown) for part in lists]
@@ -94,6 +100,17 @@ def _attribute(table: Table, name: str, domain: Domain, separator: str, report: 
         instead="unknown",
     )
     return [_plain(value) for value in values.set(wrong, None)]
+
+
+def _check_type(table: Table, column: pl.Series, name: str, kind: str) -> None:
+    """Refuse a column of lists for a field of single values, and what is neither text nor number for any."""
+    is_list = isinstance(column.dtype, pl.List)
+    if not is_single(column.explode() if is_list and kind == "list" else column):
+        remedy = f'set fields.{name}.type = "list", or name' if is_list and kind != "list" else "name"
+        raise DataError(
+            f"{table.file}: column {column.name!r} holds {column.dtype}, and fields.{name} is of the type {kind!r}; "
+            f"{remedy} another column as fields.{name}.columns in domain.toml"
+        )
 
 
 def _plain(value: float | None) -> Value:

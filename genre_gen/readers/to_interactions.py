@@ -89,16 +89,17 @@ def _columns(table: Table, domain: Domain) -> pl.DataFrame:
     item = table.column(columns.item, "item", "data.columns.item")
     rating = table.column_if(columns.rating, ("rating",), "rating", "data.columns.rating")
     time = table.column_if(columns.time, ("timestamp", "time"), "time", "data.columns.time")
-    series = [text(table.frame[user]).alias("user"), text(table.frame[item]).alias("item")]
+    users, items = table.values(user, "data.columns.user"), table.values(item, "data.columns.item")
+    series = [text(users).alias("user"), text(items).alias("item")]
     if rating:
-        written = table.frame[rating]
+        written = table.values(rating, "data.columns.rating")
         series += [text(written).alias("rating_written"), numbers(written).alias("rating")]
     if time:
-        written = table.frame[time]
+        written = table.values(time, "data.columns.time")
         series += [text(written).alias("time_written"), seconds(written, domain.data.time_unit).alias("time")]
     for name, wanted in (("summary", columns.summary), ("review", columns.review)):
         if wanted is not None:
-            written = table.frame[table.column(wanted, name, f"data.columns.{name}")]
+            written = table.values(table.column(wanted, name, f"data.columns.{name}"), f"data.columns.{name}")
             series.append(text(written).alias(name))
     return pl.DataFrame(series).with_row_index("record")
 

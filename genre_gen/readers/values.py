@@ -5,6 +5,17 @@ from __future__ import annotations
 import polars as pl
 
 
+def is_single(column: pl.Series) -> bool:
+    """Tell whether a column has one value a record that can be written: no lists, no bytes that are no text."""
+    if column.dtype.is_numeric() or column.dtype == pl.String:
+        return True
+    try:
+        column.cast(pl.String)
+    except pl.exceptions.PolarsError:
+        return False
+    return not column.dtype.is_nested()
+
+
 def text(column: pl.Series) -> pl.Series:
     """Return a column as stripped text, "" where nothing stands."""
     return column.cast(pl.String).fill_null("").str.strip_chars()
@@ -12,7 +23,7 @@ def text(column: pl.Series) -> pl.Series:
 
 def numbers(column: pl.Series) -> pl.Series:
     """Return a column as float64; null where nothing stands and where it is no number (NaN and infinity are)."""
-    if column.dtype == pl.String:
+    if column.dtype in (pl.String, pl.Binary, pl.Categorical, pl.Enum):
         column = text(column)
     return column.cast(pl.Float64, strict=False)
 

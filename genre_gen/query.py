@@ -62,7 +62,7 @@ OPPOSITE: dict[Relation, Relation] = {"<": ">=", "<=": ">", ">": "<=", ">=": "<"
 _TOKEN = re.compile(
     rf"""(?P<decade>\d0|\d{{3}}0)(?:['’]?s)\b | (?P<number>\d+(?:[.,]\d+)*)
       | (?P<word>[^\W\d_]+(?:['’][^\W\d_]+)* | [{CURRENCIES}])
-      | (?P<dash>[-–—](?=\s*['’]?\d)) | (?P<end>[,.;:!?()\n])""",
+      | (?P<dash>[-–—](?=\s*['’]?\d)) | (?P<end>[,.;:!?()\[\]\n])""",
     re.VERBOSE,
 )
 _CURRENCY = re.compile(rf"([{CURRENCIES}])\s*(\d[\d.,]*)")  # written in front, read behind, where other units stand
@@ -240,7 +240,9 @@ class QueryReader:
         """Return the rows that a title means; none where its words mean something else and it is not quoted."""
         stems = tuple(map(_stem, words))
         own = stems in self._meant or all((stem,) in self._grammar for stem in stems)
-        return () if own and not quoted else self.catalog.named(title.strip(QUOTES + " "))
+        if own and not quoted:
+            return ()
+        return self.catalog.named(title.strip(QUOTES + " ")) or self.catalog.named(title)  # it may begin with a mark
 
     def positive(self, word: str) -> str | None:
         """Return what a word is the comparative or superlative of, where that means something: funnier, funny."""
@@ -550,7 +552,8 @@ class _Reading:
         quoted = self._quoted(self.tokens[begin])
         for end in range(min(begin + MAX_TITLE, len(self.tokens)), begin, -1):
             part = self.tokens[begin:end]
-            said = self.text[part[0].start : part[-1].end]
+            # A mark in front may be an apostrophe of the title's own: 'Til There Was You.
+            said = self.text[part[0].start - self.text[: part[0].start].endswith(("'", "’")) : part[-1].end]
             if quoted and self.text[part[-1].end : part[-1].end + 1] not in QUOTES:
                 continue
             rows = self.reader.named([token.text for token in part], said, quoted=quoted)
@@ -565,7 +568,8 @@ class _Reading:
     def _quoted(self, token: _Token) -> bool:
         """Tell whether a quotation mark opens before a token."""
         before = self.text[: token.start]
-        return before[-1:] in QUOTES and before[-2:-1].strip() == "" if before else False
+        bare = before.rstrip(QUOTES)
+        return bare != before and bare[-1:].strip() == ""
 
     def _meant(self, said: str, meanings: tuple[Meaning, ...], own: bool | None = False) -> None:
         """Take a phrase that stands for something."""

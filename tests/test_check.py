@@ -112,6 +112,17 @@ def test_scripts_without_spaces_are_read():
     assert not checker.check("千と千尋の神隠しに4点。", seen, 1).ok
 
 
+def test_values_that_differ_in_case_alone_are_told_apart_by_the_items():
+    brands = {"1": "CMS", "2": "CMS", "3": "cms", "4": "cms", "5": "Cms"}
+    catalog = Catalog([Item(key, f"Magnet {key}", {"studio": brand}) for key, brand in brands.items()])
+    checker = Checker(catalog, DATA, DOMAIN)
+    for row, other in ((0, 1), (2, 3)):
+        text = f"You had {catalog[row].title}, and {catalog[other].title} is another one by "
+        assert checker.check(text + "CMS.", History(np.array([row])), other).ok
+        assert checker.check(text + "cms.", History(np.array([row])), other).ok
+    assert not checker.check("You had Magnet 1, and Magnet 3 is another by CMS.", History(np.array([0])), 2).ok
+
+
 def test_the_longest_title_is_meant():
     catalog = Catalog([Item("1", "Alien"), Item("2", "Alien 3"), Item("3", "Aliens")])
     data = Interactions.from_columns(["a"], np.array([0]), 3)

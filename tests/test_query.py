@@ -521,6 +521,21 @@ def test_titles_are_found_behind_like_and_in_quotes(query, titles):
     assert list(understood(query).items) == titles
 
 
+@pytest.mark.parametrize("mark", ['"', "'", "“"])
+def test_every_title_of_a_catalog_is_found_in_quotes(mark):
+    titles = [
+        "Chasing Amy (1997) [268]",
+        "Chasing Amy (1997) [246]",
+        "'Til There Was You (1997)",
+        "M*A*S*H",
+        "It's Us!",
+    ]
+    reader = QueryReader(Catalog([item(row, title, ("Drama",), 1997, 1.0) for row, title in enumerate(titles)]))
+    for title in titles:
+        found = reader.understand(f"something like {mark}{title}{'”' if mark == '“' else mark} but funny")
+        assert found.items == (title,)
+
+
 def test_a_title_is_a_wish_for_what_is_near_it():
     found = understood("something like Cellar of Laughs, but cheap")
     assert str(found) == "rather like Cellar of Laughs, price low (cheap)"

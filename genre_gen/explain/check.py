@@ -140,10 +140,12 @@ class Checker:
         self._pairs = [
             frozenset((name, value) for name, values in labels(item).items() for value in values) for item in catalog
         ]
-        meanings: dict[str, set[Pair]] = defaultdict(set)
-        for pair in frozenset().union(*self._pairs):
-            meanings[plain(pair[1])].add(pair)
-        self._values = _Phrases({value: frozenset(pairs) for value, pairs in meanings.items()}, exact=False)
+        every = frozenset().union(*self._pairs)
+        meanings: dict[str, set[Pair]] = defaultdict(set)  # values that differ in case alone are written alike
+        for pair in every:
+            meanings[plain(pair[1]).casefold()].add(pair)
+        values = {plain(value) for _, value in every}
+        self._values = _Phrases({value: frozenset(meanings[value.casefold()]) for value in values}, exact=False)
         self.knowledge = knowledge
         called: dict[str, set[_Link]] = defaultdict(set)
         for name in knowledge.relations if knowledge else ():

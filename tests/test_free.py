@@ -79,6 +79,15 @@ def test_the_mark_of_a_list_is_taken_off(explainer):
     assert corrected(explainer, f"- {TRUE[0]}").text.startswith(TRUE[0])
 
 
+@pytest.mark.parametrize("sentence", TRUE)
+def test_a_draft_that_was_cut_off_is_closed_before_anything_follows(explainer, sentence):
+    cut = sentence.rstrip(".")
+    found = corrected(explainer, cut)
+    assert found.kept == 1
+    assert found.text.startswith(f"{cut}. ")
+    assert explainer.checker.check(found.text, SEEN, ALIENS).ok
+
+
 def test_what_was_said_is_not_said_again(explainer):
     found = corrected(explainer, f"{TRUE[0]} {TRUE[0]}")
     assert found.text.count("6 of the 10") == 1

@@ -77,7 +77,7 @@ def checked(draft: str, said: Sentences, checker: Checker, check: Check) -> Chec
     """
     length = min(LENGTH, len(said.reasons))
     kept: list[tuple[str, tuple[Fact, ...]] | None] = []
-    for sentence in (one.lstrip(BULLETS) for one in checker.sentences(plain(draft))[:length]):
+    for sentence in (_closed(one.lstrip(BULLETS), checker) for one in checker.sentences(plain(draft))[:length]):
         facts = _facts(sentence, said, checker)
         stays = facts and (sentence, facts) not in kept and check(sentence, _words(facts, said, checker)).ok
         kept.append((sentence, facts) if stays else None)
@@ -94,6 +94,11 @@ def checked(draft: str, said: Sentences, checker: Checker, check: Check) -> Chec
             parts.append((ways[place % len(ways)], said.reasons[left[0]].facts))
     facts = tuple(dict.fromkeys(fact for _, part in parts for fact in part))
     return Checked(" ".join(text for text, _ in parts), facts, sum(one is not None for one in kept))
+
+
+def _closed(sentence: str, checker: Checker) -> str:
+    """Return a sentence with a point where it ends without one: what follows would be read as its end."""
+    return sentence if len(checker.sentences(f"{sentence} It.")) > 1 else f"{sentence}."
 
 
 def about(

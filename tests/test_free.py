@@ -81,7 +81,7 @@ def test_the_mark_of_a_list_is_taken_off(explainer):
 
 @pytest.mark.parametrize("sentence", TRUE)
 def test_a_draft_that_was_cut_off_is_closed_before_anything_follows(explainer, sentence):
-    cut = sentence.rstrip(".")
+    cut = sentence.rstrip(".!")
     found = corrected(explainer, cut)
     assert found.kept == 1
     assert found.text.startswith(f"{cut}. ")

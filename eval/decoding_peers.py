@@ -412,6 +412,20 @@ class OursInt8(OursPrefixKept):
         super().build()
 
 
+def beam_options(prompt: Any, steps: int, beams: int) -> dict[str, Any]:
+    """Return what ``generate`` is given to answer a prompt ``[1, tokens]`` by as many codes of ``steps`` tokens."""
+    import torch
+
+    return {
+        "input_ids": prompt,
+        "attention_mask": torch.ones_like(prompt),
+        "max_new_tokens": steps,
+        "min_new_tokens": steps,
+        "num_beams": beams,
+        "num_return_sequences": beams,
+    }
+
+
 class _ByGenerate(Generator):
     """``generate`` of transformers, with beams."""
 
@@ -426,12 +440,7 @@ class _ByGenerate(Generator):
         steps = self.codes.shape[1]
         prompt = torch.tensor([ids])
         output = self.model.generate(
-            input_ids=prompt,
-            attention_mask=torch.ones_like(prompt),
-            max_new_tokens=steps,
-            min_new_tokens=steps,
-            num_beams=beams,
-            num_return_sequences=beams,
+            **beam_options(prompt, steps, beams),
             do_sample=False,
             length_penalty=0.0 if beams > 1 else None,
             return_dict_in_generate=True,

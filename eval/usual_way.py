@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from decoding_peers import NestedDicts
+from decoding_peers import NestedDicts, beam_options
 from numpy.typing import NDArray
 
 from genre_gen.decoding.search import search
@@ -117,12 +117,7 @@ def usual(recommender: Recommender, beams: int) -> Ask:
         prompt = torch.as_tensor(generator.encode(case.history).ids.astype(np.int64))[None]
         dicts, length, steps = NestedDicts.of(codes[mask] + first), prompt.shape[1], codes.shape[1]
         output = model.generate(
-            input_ids=prompt,
-            attention_mask=torch.ones_like(prompt),
-            max_new_tokens=steps,
-            min_new_tokens=steps,
-            num_beams=beams,
-            num_return_sequences=beams,
+            **beam_options(prompt, steps, beams),
             prefix_allowed_tokens_fn=lambda _, ids: dicts.get(ids[length:].tolist()),
         )
         return np.array([rows[tuple(code)] for code in output[:, length:].tolist()])

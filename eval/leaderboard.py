@@ -147,7 +147,7 @@ PEERS: dict[str, Peer] = {
         SURPRISE, "SurpriseKNN", ({"neighbours": (20, 40, 80), "shrinkage": (20.0, 100.0)},), rated=True
     ),
     "sasrec": Peer(
-        "peers.sasrec",
+        OWN,
         "SASRec",
         ({"dropout": (0.2, 0.5), "learning_rate": (0.001, 0.003)}, {"dim": (128,)}),
         seeded=True,
@@ -386,8 +386,8 @@ class Tuner:
         train = self.bench.split.train
         if not self.peer.early:
             return self.peer.make(settings, **self.given).fit(train)
-        limits = {"max_minutes": self._share(), "repeat": self._repeat}
-        return self.peer.make(settings, **self.given, **limits).fit(train, self.bench.tuning)
+        model = self.peer.make(settings, **self.given, max_minutes=self._share())
+        return model.fit(train, self.bench.tuning, repeat=self._repeat)
 
     def _share(self) -> float | None:
         """Return the minutes of one trial: the time left, shared by those to come and the fit after the choice."""

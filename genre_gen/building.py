@@ -18,7 +18,7 @@ from scipy import sparse
 from genre_gen.catalog import Catalog
 from genre_gen.codes import make_codes
 from genre_gen.codes.base import CodeScheme
-from genre_gen.collaborative.base import CollaborativeModel
+from genre_gen.collaborative.base import CollaborativeModel, EpochModel
 from genre_gen.collaborative.embeddings import cooccurrence_embeddings
 from genre_gen.collaborative.teacher import Lessons, Teacher, fit_temperature
 from genre_gen.domain import CodeSettings, Domain, Training
@@ -122,6 +122,8 @@ def choose_teacher(
 ) -> Teacher | None:
     """Choose on validation cases how collaborative models are blended into a teacher of the language model.
 
+    Models that are trained epoch by epoch take no part: a teacher is fitted anew for each fold of the users.
+
     Args:
         domain: says whether anything is distilled.
         members: name -> function that returns a new model, not fitted.
@@ -132,6 +134,7 @@ def choose_teacher(
     Returns:
         The teacher; None where nothing is distilled or there are no members.
     """
+    fitted = {name: model for name, model in fitted.items() if not isinstance(model, EpochModel)}
     if domain.training.distillation == 0 or not fitted:
         return None
     blend = fit_blend({name: model.score for name, model in fitted.items()}, cases, n_items, repeat=domain.repeat)

@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from genre_gen.collaborative import MEMBERS, SVD
+from genre_gen.collaborative import MEMBERS, SVD, EpochModel
 from genre_gen.errors import UsageError
 from genre_gen.evaluation.metrics import mae, rmse
 from genre_gen.evaluation.protocol import evaluate_lists, evaluate_scorers, lists_from_picks
@@ -43,15 +43,18 @@ def evaluate_recommender(recommender: Recommender, split: Split, part: Part, *, 
         recommender: trained on ``split.train``.
         split: of the same interactions.
         part: which cases.
-        peers: also fit and rank with the classic models that are no members of the blend.
+        peers: also fit and rank with the classic models that are no members of the blend, but for those that take many
+            epochs.
 
     Raises:
         UsageError: it was trained on other interactions, of which the split holds some out.
     """
     check_trained_for(recommender, split, part)
     scorers, seconds = recommender.scorers(), dict(recommender.seconds)
-    for name in MEMBERS if peers else ():
-        if name in scorers or (MEMBERS[name] is SVD and recommender.trained_on.ratings is None):
+    for name, kind in MEMBERS.items() if peers else ():
+        if name in scorers or issubclass(kind, EpochModel):
+            continue
+        if kind is SVD and recommender.trained_on.ratings is None:
             continue
         begin = time.perf_counter()
         scorers[name] = new_member(name, recommender.domain, recommender.catalog).fit(recommender.trained_on).score

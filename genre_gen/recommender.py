@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from genre_gen.catalog import Catalog, Item
 from genre_gen.choices import Choices
-from genre_gen.collaborative import MEMBERS, SVD, CollaborativeModel, TextKNN
+from genre_gen.collaborative import MEMBERS, SVD, CollaborativeModel, EpochModel, TextKNN
 from genre_gen.collaborative.teacher import Teacher
 from genre_gen.collaborative.tuning import tune
 from genre_gen.domain import Domain
@@ -796,6 +796,8 @@ def new_member(name: str, domain: Domain, catalog: Catalog, **options: Any) -> C
         return SVD(rating_scale=domain.rating_scale, **options)
     if name == TextKNN.name:
         return TextKNN([item.describe() for item in catalog], **options)
+    if issubclass(MEMBERS[name], EpochModel):
+        options = {"seed": domain.training.seed, **options}
     return MEMBERS[name](**options)
 
 

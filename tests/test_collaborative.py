@@ -9,7 +9,7 @@ import types
 import numpy as np
 import pytest
 
-from genre_gen.collaborative import MEMBERS, SVD, Ease, ItemKNN, Popularity, Transitions
+from genre_gen.collaborative import MEMBERS, SVD, Ease, ItemKNN, Popularity, SASRec, Transitions
 from genre_gen.collaborative.base import history_matrix
 from genre_gen.errors import ConfigError, DataError, UsageError
 from genre_gen.interactions import History, Interactions
@@ -225,6 +225,11 @@ class TestEase(Questions):
     def test_settings_out_of_range(self):
         with pytest.raises(ConfigError, match="l2 is 0"):
             Ease(l2=0)
+
+
+class TestSASRec(Questions):
+    def model(self):
+        return SASRec(dim=16, dropout=0.0, learning_rate=0.01, warmup_steps=5)
 
 
 class TestItemKNN(Questions):

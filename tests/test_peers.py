@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genre_gen.errors import ConfigError, DataError, UsageError
+from genre_gen.errors import DataError, UsageError
 from genre_gen.evaluation.metrics import case_ranks, ndcg_at
 from genre_gen.interactions import Case, History, Interactions
 
@@ -35,85 +35,6 @@ def cycles(users=30, length=8, rated=False):
 
 def history(*rows, user=None):
     return History(np.array(rows, dtype=np.int64), user=user)
-
-
-@pytest.fixture
-def sasrec(load):
-    def make(**settings):
-        options = {"dim": 16, "dropout": 0.0, "learning_rate": 0.01, "length": 6, "warmup_steps": 5, "max_epochs": 25}
-        return load("peers.sasrec").SASRec(**{**options, **settings})
-
-    return make
-
-
-def test_sasrec_learns_what_follows(sasrec):
-    model = sasrec().fit(cycles())
-    scores = model.score([history(3, 4, 5), history(11), history(*range(10)), history()])
-    assert scores.shape == (4, ITEMS)
-    assert scores.dtype == np.float32
-    assert scores.argmax(axis=1)[:3].tolist() == [6, 0, 10]
-    assert not scores[3].any()
-    one = np.concatenate([model.score([one]) for one in (history(3, 4, 5), history(11))])
-    np.testing.assert_allclose(scores[:2], one, atol=1e-5)  # no batch mate has a say
-
-
-def test_sasrec_sees_no_future(sasrec, load):
-    torch = importlib.import_module("torch")
-    network = sasrec(max_epochs=1).fit(cycles()).network
-    first, second = (network(torch.tensor([rows])) for rows in ([1, 2, 3, 4], [1, 2, 9, 8]))
-    torch.testing.assert_close(first[:, :2], second[:, :2])
-
-
-def test_sasrec_is_the_same_for_the_same_seed_and_leaves_others_chance_alone(sasrec):
-    torch = importlib.import_module("torch")
-    settings = {"dropout": 0.3, "max_epochs": 2}
-    torch.manual_seed(5)
-    expected = torch.rand(1)
-    torch.manual_seed(5)
-    one, same, other = (sasrec(seed=seed, **settings).fit(cycles()).score([history(1, 2)]) for seed in (1, 1, 2))
-    assert torch.equal(torch.rand(1), expected)
-    np.testing.assert_array_equal(one, same)
-    assert not np.allclose(one, other)
-
-
-def test_sasrec_keeps_the_best_epoch_and_can_be_fitted_again(sasrec):
-    data = cycles().leave_one_out()
-    model = sasrec(patience=3, max_epochs=60).fit(data.train, data.validation)
-    figures = [entry["ndcg@10"] for entry in model.log]
-    assert figures[model.best_epoch - 1] == max(figures)
-    assert len(figures) in (model.best_epoch + 3, 60)
-    again = sasrec().fit(data.train, None, epochs=model.best_epoch)
-    assert again.best_epoch == model.best_epoch
-    cases = [case.history for case in data.validation]
-    np.testing.assert_allclose(again.score(cases), model.score(cases), atol=1e-5)  # validation changed nothing
-
-
-def test_windows_hold_every_target_once(load):
-    sasrec = load("peers.sasrec")
-    data = cycles(users=5, length=23)
-    windows = sasrec.Windows.cut(data, 6)
-    found = []
-    for inputs, targets in windows.batches(20, np.random.default_rng(0)):
-        assert inputs.numel() <= 20
-        assert inputs.shape[1] <= 6
-        counts = targets != sasrec.NO_TARGET
-        assert ((inputs + 1)[counts] % ITEMS == targets[counts]).all()
-        found += targets[counts].tolist()
-    expected = np.concatenate([one.rows[1:] for one in data.histories()])
-    assert sorted(found) == sorted(expected.tolist())
-
-
-def test_sasrec_refuses_what_cannot_be_meant(sasrec):
-    with pytest.raises(ConfigError, match="heads"):
-        sasrec(dim=15)
-    with pytest.raises(ConfigError, match="dropout"):
-        sasrec(dropout=1.0)
-    with pytest.raises(UsageError, match="not fitted"):
-        sasrec().score([history(1)])
-    with pytest.raises(UsageError, match="12 items"):
-        sasrec(max_epochs=1).fit(cycles()).score([history(12)])
-    with pytest.raises(UsageError, match="two interactions"):
-        sasrec().fit(cycles(length=1))
 
 
 @pytest.mark.parametrize("kind", ["BPR", "ALS"])
@@ -186,7 +107,7 @@ def quick(board, monkeypatch):
     """Run workers in this process, with small grids."""
     small = {"dim": (8,), "dropout": (0.0,), "learning_rate": (0.01, 0.02), "max_epochs": (6,), "warmup_steps": (2,)}
     peers = dict(board.PEERS)
-    peers["sasrec"] = board.Peer("peers.sasrec", "SASRec", (small,), seeded=True, early=True)
+    peers["sasrec"] = board.Peer(board.OWN, "SASRec", (small,), seeded=True, early=True)
     peers["transitions"] = board.Peer(
         board.OWN, "Transitions", ({"novelty": (0.0, 0.4), "recency": (0.5, 1.0)},), scoring=("recency",)
     )

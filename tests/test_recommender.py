@@ -536,7 +536,7 @@ def test_domains_are_found_by_name_folder_or_as_they_are(tiny_domain):
         assert Recommender.from_domain(domain).domain.name == "movies"
 
 
-def test_training_again_with_what_was_chosen_is_the_last_part_of_training_anew(tiny_domain, sample):
+def test_training_again_with_what_was_chosen_is_the_last_part_of_training_anew(tiny_domain, sample, tmp_path):
     catalog, interactions = sample
     split = interactions.leave_one_out()
     domain = tiny_domain.changed(
@@ -546,12 +546,15 @@ def test_training_again_with_what_was_chosen_is_the_last_part_of_training_anew(t
             "codes.scheme": "atomic",
             "training.epochs": 2,
             "training.runs": 2,
+            "blend.members": ["transitions", "popularity", "sasrec"],
         }
     )
     whole = Recommender.from_domain(domain).fit(catalog, split.train, split.validation, final=split.before_test)
     choices = Choices.from_dict(json.loads(json.dumps(whole.choices.to_dict())))
     assert choices == whole.choices
     assert choices.teacher
+    assert "sasrec" not in choices.teacher  # it would be fitted once per fold
+    assert choices.members["sasrec"]["max_epochs"] >= 1
     again = Recommender.from_domain(domain).refit(catalog, split.before_test, choices)
     assert again.choices == choices
     assert again.trained_on is again.histories is split.before_test
@@ -561,6 +564,9 @@ def test_training_again_with_what_was_chosen_is_the_last_part_of_training_anew(t
     history = split.test[0].history
     for name, scorer in again.scorers().items():
         assert np.array_equal(scorer([history]), whole.scorers()[name]([history])), name
+    again.save_pretrained(tmp_path / "saved")
+    loaded = Recommender.from_pretrained(tmp_path / "saved")
+    assert np.array_equal(loaded.members["sasrec"].score([history]), again.members["sasrec"].score([history]))
 
 
 def test_choices_for_other_models_are_refused(tiny_domain, sample):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from genre_gen.collaborative import Ease, ItemKNN, Popularity, TextKNN, Transitions
+from genre_gen.collaborative import Ease, ItemKNN, Popularity, SASRec, TextKNN, Transitions
 from genre_gen.collaborative.tuning import STAGES, tune
 from genre_gen.evaluation.metrics import ndcg_at, ranks
 from genre_gen.interactions import Interactions, allowed_items
@@ -43,6 +43,17 @@ def test_a_model_without_stages_is_only_fitted(split):
     model, options = tune("popularity", lambda chosen: Popularity(**chosen), split.train, split.validation)
     assert options == {}
     np.testing.assert_array_equal(model.score([]), Popularity().fit(split.train).score([]))
+
+
+def test_of_a_model_with_epochs_their_number_is_chosen(split):
+    def make(options):
+        return SASRec(dim=8, learning_rate=0.01, patience=2, **options)
+
+    model, options = tune("sasrec", make, split.train, split.validation)
+    assert options == {"max_epochs": model.best_epoch}
+    assert len(model.log) == model.best_epoch + 2
+    again = make(options).fit(split.train)
+    assert ndcg(again, split.validation) == pytest.approx(ndcg(model, split.validation))
 
 
 def test_without_cases_the_defaults_hold(split):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from genre_gen.collaborative.base import CollaborativeModel
+from genre_gen.collaborative.base import CollaborativeModel, EpochModel
 from genre_gen.collaborative.bayesian_mf import BayesianMF
 from genre_gen.collaborative.ease import Ease
 from genre_gen.collaborative.item_knn import ItemKNN
@@ -10,13 +10,14 @@ from genre_gen.collaborative.knn_baseline import KNNBaseline
 from genre_gen.collaborative.popularity import Popularity
 from genre_gen.collaborative.rating_blend import RatingBlend
 from genre_gen.collaborative.rating_model import RatingModel
+from genre_gen.collaborative.sasrec import SASRec
 from genre_gen.collaborative.svd import SVD
 from genre_gen.collaborative.svdpp import SVDpp
 from genre_gen.collaborative.text_knn import TextKNN
 from genre_gen.collaborative.transitions import Transitions
 
 MEMBERS: dict[str, type[CollaborativeModel]] = {
-    model.name: model for model in (Popularity, Transitions, Ease, ItemKNN, TextKNN, SVD)
+    model.name: model for model in (Popularity, Transitions, Ease, ItemKNN, TextKNN, SVD, SASRec)
 }
 """Every collaborative model by the name that ``domain.toml`` uses."""
 
@@ -31,11 +32,13 @@ __all__ = [
     "BayesianMF",
     "CollaborativeModel",
     "Ease",
+    "EpochModel",
     "ItemKNN",
     "KNNBaseline",
     "Popularity",
     "RatingBlend",
     "RatingModel",
+    "SASRec",
     "SVDpp",
     "TextKNN",
     "Transitions",

@@ -12,7 +12,7 @@ from scipy import sparse
 from typing_extensions import Self
 
 from genre_gen.errors import UsageError
-from genre_gen.interactions import History, Interactions
+from genre_gen.interactions import Case, History, Interactions
 
 
 class CollaborativeModel(ABC):
@@ -47,6 +47,31 @@ class CollaborativeModel(ABC):
         """Restore a fitted model."""
 
 
+class EpochModel(CollaborativeModel):
+    """A model that is trained epoch by epoch: how many are best is what validation cases tell.
+
+    It takes part in a blend as any other does, but teaches nobody: a teacher is fitted once per fold of the users, and
+    such a model takes minutes.
+
+    Attributes:
+        best_epoch: the epoch whose weights are kept, from 1; ``max_epochs`` of a model that is to learn from all.
+    """
+
+    best_epoch: int
+
+    @abstractmethod
+    def fit(
+        self, interactions: Interactions, validation: Sequence[Case] | None = None, *, repeat: bool = False
+    ) -> Self:
+        """Learn from the training interactions; with validation cases, until they are ranked no better.
+
+        Args:
+            interactions: what is learned from.
+            validation: cases that say when to stop.
+            repeat: whether these rank the items of the history too.
+        """
+
+
 def history_matrix(
     histories: Sequence[History],
     n_items: int,
@@ -65,11 +90,7 @@ def history_matrix(
     """
     lengths = np.fromiter((len(history) for history in histories), dtype=np.int64, count=len(histories))
     columns = np.concatenate([history.rows for history in histories] + [np.zeros(0, dtype=np.int64)])
-    if len(columns) and not 0 <= columns.min() <= columns.max() < n_items:
-        raise UsageError(
-            f"a history holds catalog row {columns.max() if columns.max() >= n_items else columns.min()}, but the "
-            f"model was fitted on {n_items} items; fit it again on the present catalog"
-        )
+    check_rows(columns, n_items)
     owners = np.repeat(np.arange(len(histories)), lengths)
     ages = np.repeat(np.cumsum(lengths), lengths) - 1 - np.arange(len(columns))
     # Of an item's occurrences only the most recent one is kept: sort by owner and age, then take each first.
@@ -81,3 +102,12 @@ def history_matrix(
     return sparse.csr_matrix(
         (values.astype(np.float32), (owners[kept], columns[kept])), shape=(len(histories), n_items)
     )
+
+
+def check_rows(rows: NDArray[np.int64], n_items: int) -> None:
+    """Raise UsageError where histories hold a catalog row that a model has never been told of."""
+    if len(rows) and not 0 <= rows.min() <= rows.max() < n_items:
+        raise UsageError(
+            f"a history holds catalog row {rows.max() if rows.max() >= n_items else rows.min()}, but the model was "
+            f"fitted on {n_items} items; fit it again on the present catalog"
+        )

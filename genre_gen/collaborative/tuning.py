@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from genre_gen.collaborative.base import CollaborativeModel
+from genre_gen.collaborative.base import CollaborativeModel, EpochModel
 from genre_gen.evaluation.metrics import case_ranks, ndcg_at
 from genre_gen.interactions import Case, Interactions, sample_cases
 
@@ -41,6 +41,8 @@ def tune(
 ) -> tuple[CollaborativeModel, dict[str, Any]]:
     """Fit a model with the hyper-parameters of greatest NDCG@10 on validation cases.
 
+    Of a model that is trained epoch by epoch, their number is what is chosen.
+
     Args:
         name: of the model; one without stages is only fitted.
         make: returns a new model with the given hyper-parameters, the others being its defaults.
@@ -52,7 +54,11 @@ def tune(
         The fitted model, and the hyper-parameters that were chosen.
     """
     cases = sample_cases(cases, CASES)
-    model = make({}).fit(interactions)
+    model = make({})
+    if isinstance(model, EpochModel):
+        model.fit(interactions, cases, repeat=repeat)
+        return model, {"max_epochs": model.best_epoch} if cases else {}
+    model.fit(interactions)
     best, top = model, -1.0
     chosen: dict[str, Any] = {}
     for stage in STAGES.get(name, ()) if cases else ():

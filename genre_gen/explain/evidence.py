@@ -61,6 +61,7 @@ MEMBER_RELATIONS: dict[str, tuple[Relation, ...]] = {
     "transitions": ("followed_by",),
     "ease": ("followed_by",),
     "item_knn": ("followed_by",),
+    "sasrec": ("followed_by",),
     "svd": ("predicted", "liked_too"),
     "popularity": ("had_by",),
 }

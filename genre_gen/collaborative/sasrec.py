@@ -1,0 +1,202 @@
+"""SASRec, trained as well as is known today: a small causal transformer over item ids.
+
+Kang and McAuley, ICDM 2018 (https://arxiv.org/abs/1808.09781), with cross-entropy over all items instead of one sampled
+negative (Klenitskiy and Vasilev, RecSys 2023, https://arxiv.org/abs/2309.07602), pre-norm blocks and GELU.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import Self
+
+from genre_gen.collaborative.base import EpochModel, check_rows
+from genre_gen.errors import ConfigError, UsageError
+from genre_gen.evaluation.metrics import case_ranks, ndcg_at
+from genre_gen.interactions import Case, History, Interactions
+
+if TYPE_CHECKING:
+    from genre_gen.collaborative.sasrec_network import Network, Trainer
+
+log = logging.getLogger(__name__)
+SCORED_TOKENS = 8192  # of histories scored at once
+MOST_EPOCHS = 200  # where validation cases can stop training,
+EPOCHS = 20  # and where there are none to do so
+
+
+class SASRec(EpochModel):
+    """Predict the next item with a causal transformer; every position of a history is a target.
+
+    Args:
+        dim: width of the model.
+        layers: number of blocks.
+        heads: of attention; a divisor of ``dim``.
+        dropout: of the embeddings and of what each layer adds.
+        learning_rate: of AdamW, after the warm-up.
+        length: most recent items that the model sees.
+        batch_tokens: items per step, padding included; windows of similar length share a step.
+        weight_decay: of the matrices that are not embeddings.
+        warmup_steps: steps in which the learning rate rises; it is constant afterwards.
+        max_epochs: at most, where validation cases can stop earlier, else exactly; None for MOST_EPOCHS and EPOCHS.
+        max_minutes: stop when the next epoch would end later; heeded only where there are validation cases. What counts
+            is the time that the training thread has computed, so that other work on the machine takes none away.
+        patience: epochs without a better NDCG@10 before training stops.
+        seed: of weights, order and dropout.
+
+    Attributes:
+        best_epoch: the epoch whose weights are kept, from 1.
+        log: NDCG@10 of the validation cases after each epoch, and the seconds until then.
+    """
+
+    name: ClassVar[str] = "sasrec"
+
+    def __init__(
+        self,
+        dim: int = 64,
+        layers: int = 2,
+        heads: int = 2,
+        dropout: float = 0.2,
+        *,
+        learning_rate: float = 1e-3,
+        length: int = 200,
+        batch_tokens: int = 2048,
+        weight_decay: float = 0.01,
+        warmup_steps: int = 100,
+        max_epochs: int | None = None,
+        max_minutes: float | None = None,
+        patience: int = 10,
+        seed: int = 0,
+    ) -> None:
+        """Set the hyper-parameters; raises ConfigError where they cannot be meant."""
+        if min(dim, layers, heads, length, batch_tokens, max_epochs or 1, patience) < 1 or dim % heads:
+            raise ConfigError(f"sasrec: dim {dim}, {heads} heads; all sizes must be >= 1 and heads must divide dim")
+        if not (0 <= dropout < 1 and learning_rate > 0 and weight_decay >= 0 and warmup_steps >= 0):
+            raise ConfigError(
+                f"sasrec: dropout {dropout}, learning_rate {learning_rate}, weight_decay {weight_decay}; dropout must "
+                "lie in [0, 1), the learning rate above 0, and the decay not below"
+            )
+        self.dim, self.layers, self.heads, self.dropout = dim, layers, heads, dropout
+        self.learning_rate, self.weight_decay, self.warmup_steps = learning_rate, weight_decay, warmup_steps
+        self.length, self.batch_tokens, self.seed = length, batch_tokens, seed
+        self.max_epochs, self.max_minutes, self.patience = max_epochs, max_minutes, patience
+        self.best_epoch = 0
+        self.log: list[dict[str, float]] = []
+        self.n_items = 0
+        self.network: Network | None = None
+
+    def fit(
+        self, interactions: Interactions, validation: Sequence[Case] | None = None, *, repeat: bool = False
+    ) -> Self:
+        """Train; with validation cases keep the weights of the best epoch, without them train all epochs.
+
+        Args:
+            interactions: what is learned from.
+            validation: cases that say when to stop.
+            repeat: whether these rank the items of the history too.
+
+        Raises:
+            UsageError: no user has two interactions.
+        """
+        import torch
+
+        from genre_gen.collaborative.sasrec_network import Network, Trainer, Windows
+
+        self.n_items, self.best_epoch, self.log = interactions.n_items, 0, []
+        windows = Windows.cut(interactions, self.length)
+        with torch.random.fork_rng(devices=[]):  # the caller's random numbers are left as they were
+            torch.manual_seed(self.seed)
+            self.network = Network(self.n_items, self.dim, self.layers, self.heads, self.dropout, self.length)
+            trainer = Trainer(
+                self.network,
+                windows,
+                learning_rate=self.learning_rate,
+                weight_decay=self.weight_decay,
+                warmup_steps=self.warmup_steps,
+                batch_tokens=self.batch_tokens,
+                seed=self.seed,
+            )
+            if validation:
+                self._train_until_best(trainer, validation, repeat)
+            else:
+                self.best_epoch = self.max_epochs or EPOCHS
+                for _ in range(self.best_epoch):
+                    trainer.epoch()
+        return self
+
+    def _train_until_best(self, trainer: Trainer, validation: Sequence[Case], repeat: bool) -> None:
+        best, kept, begin = -1.0, trainer.network.state_dict(), time.thread_time()
+        for epoch in range(1, (self.max_epochs or MOST_EPOCHS) + 1):
+            trainer.epoch()
+            ndcg = float(ndcg_at(case_ranks(self.score, validation, self.n_items, repeat), 10).mean())
+            self.log.append({"seconds": round(time.thread_time() - begin, 1), "ndcg@10": ndcg})
+            log.info("sasrec: NDCG@10 %.4f after epoch %d", ndcg, epoch)
+            if ndcg > best:
+                best, self.best_epoch = ndcg, epoch
+                kept = {name: values.clone() for name, values in trainer.network.state_dict().items()}
+            if epoch - self.best_epoch >= self.patience or self._late(time.thread_time() - begin, epoch):
+                break
+        trainer.network.load_state_dict(kept)
+
+    def _late(self, seconds: float, epoch: int) -> bool:
+        """Tell whether one more epoch, as long as those before, would end after the limit."""
+        return self.max_minutes is not None and seconds * (epoch + 1) / epoch > 60 * self.max_minutes
+
+    def score(self, histories: Sequence[History]) -> NDArray[np.float32]:
+        """Return the logits of the item after each history: float32 ``[len(histories), n_items]``.
+
+        An empty history scores all items 0.
+
+        Raises:
+            UsageError: not fitted, or a history of another catalog.
+        """
+        if self.network is None:
+            raise UsageError("sasrec is not fitted; call fit first")
+        import torch
+
+        from genre_gen.collaborative.sasrec_network import grouped
+
+        scores = np.zeros((len(histories), self.n_items), dtype=np.float32)
+        recent = [history.rows[-self.length :] for history in histories]
+        check_rows(np.concatenate([*recent, np.zeros(0, np.int64)]), self.n_items)
+        lengths = np.array([len(rows) for rows in recent], dtype=np.int64)
+        order = np.argsort(lengths, kind="stable")
+        order = order[lengths[order] > 0]
+        with torch.inference_mode():
+            for group in grouped(lengths[order], SCORED_TOKENS) if len(order) else []:
+                chosen = order[group]
+                padded = np.zeros((len(chosen), int(lengths[chosen].max())), dtype=np.int64)
+                for place, one in enumerate(chosen):
+                    padded[place, : lengths[one]] = recent[one]
+                ends = torch.arange(len(chosen)), torch.from_numpy(lengths[chosen] - 1)
+                scores[chosen] = self.network.logits(self.network(torch.from_numpy(padded))[ends]).numpy()
+        return scores
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the network's weights, float32, under their names in it."""
+        if self.network is None:
+            raise UsageError("sasrec is not fitted; call fit first")
+        return {name: values.numpy() for name, values in self.network.state_dict().items()}
+
+    def settings(self) -> dict[str, Any]:
+        """Return the hyper-parameters."""
+        names = "dim layers heads dropout learning_rate length batch_tokens weight_decay warmup_steps max_epochs"
+        return {name: getattr(self, name) for name in [*names.split(), "patience", "seed"]}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
+        """Restore a fitted model."""
+        import torch
+
+        from genre_gen.collaborative.sasrec_network import Network
+
+        model = cls(**settings)
+        model.n_items = len(arrays["items.weight"])
+        model.network = Network(model.n_items, model.dim, model.layers, model.heads, model.dropout, model.length)
+        model.network.load_state_dict({name: torch.from_numpy(np.array(values)) for name, values in arrays.items()})
+        model.network.eval()
+        return model

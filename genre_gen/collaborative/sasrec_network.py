@@ -1,0 +1,191 @@
+"""The network of SASRec and what it is trained on, in plain torch; :mod:`genre_gen.collaborative.sasrec` is the model.
+
+Apart from it, so that torch is imported only where such a model is fitted or asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+from typing_extensions import Self
+
+from genre_gen.errors import UsageError
+from genre_gen.interactions import Interactions
+
+NO_TARGET = -100  # what cross_entropy leaves out
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block."""
+
+    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+        """Set up attention and a feed-forward layer four times as wide."""
+        super().__init__()
+        self.heads, self.dropout = heads, dropout
+        self.attention_norm, self.forward_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.projections, self.output = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        self.up, self.down = nn.Linear(dim, 4 * dim), nn.Linear(4 * dim, dim)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Return ``[B, L, dim]`` for ``[B, L, dim]``; a position sees itself and those before it."""
+        batch, length, dim = hidden.shape
+        projected = self.projections(self.attention_norm(hidden)).view(batch, length, 3, self.heads, -1)
+        query, key, value = projected.permute(2, 0, 3, 1, 4)  # each [B, heads, L, dim / heads]
+        # Dropout of attention weights would rule out the fused kernel, and cost half as much again per epoch.
+        mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        hidden = hidden + self._dropped(self.output(mixed.transpose(1, 2).reshape(batch, length, dim)))
+        wide = functional.gelu(self.up(self.forward_norm(hidden)))
+        return hidden + self._dropped(self.down(wide))
+
+    def _dropped(self, values: Tensor) -> Tensor:
+        return functional.dropout(values, self.dropout, self.training)
+
+
+class Network(nn.Module):
+    """Items and positions in, hidden states out; the same embeddings name the items at both ends."""
+
+    def __init__(self, n_items: int, dim: int, layers: int, heads: int, dropout: float, length: int) -> None:
+        """Set up the layers with small random weights."""
+        super().__init__()
+        self.items, self.positions = nn.Embedding(n_items, dim), nn.Embedding(length, dim)
+        self.blocks = nn.ModuleList([Block(dim, heads, dropout) for _ in range(layers)])
+        self.norm, self.dropout = nn.LayerNorm(dim), dropout
+        for module in self.modules():
+            if isinstance(module, (nn.Linear, nn.Embedding)):
+                nn.init.normal_(module.weight, std=0.02)
+            if isinstance(module, nn.Linear):
+                nn.init.zeros_(module.bias)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Return the hidden states ``[B, L, dim]`` of item rows ``[B, L]``.
+
+        Padding stands on the right, where no position before it can see it; so it needs no attention mask.
+        """
+        scale = self.items.embedding_dim**0.5  # else the positions would drown the items
+        hidden = self.items(rows) * scale + self.positions(torch.arange(rows.shape[1]))
+        hidden = functional.dropout(hidden, self.dropout, self.training)
+        for block in self.blocks:
+            hidden = block(hidden)
+        return self.norm(hidden)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return the scores of all items ``[..., n_items]``."""
+        return hidden @ self.items.weight.T
+
+
+@dataclass(frozen=True)
+class Windows:
+    """The pieces of all histories that are trained on; together they hold each target once.
+
+    Attributes:
+        rows: int64 ``[n]`` catalog rows of all histories.
+        begins: int64 ``[windows]``, place of the first input in ``rows``.
+        lengths: int64 ``[windows]`` inputs; the target of each is the item after it.
+        firsts: int64 ``[windows]``, the first input whose target counts; those before give context only.
+    """
+
+    rows: NDArray[np.int64]
+    begins: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    firsts: NDArray[np.int64]
+
+    @classmethod
+    def cut(cls, interactions: Interactions, length: int) -> Self:
+        """Cut histories into windows of at most ``length`` inputs, from the end back by half a window each.
+
+        So a target of a long history has at least half a window of context.
+        """
+        stride, found = max(1, length // 2), []
+        for begin, end in zip(interactions.offsets[:-1], interactions.offsets[1:], strict=True):
+            last = int(end) - 1  # inputs are begin ... last - 1
+            while last - begin > length:
+                found.append((last - length, length, length - stride))
+                last -= stride
+            if last > begin:
+                found.append((int(begin), last - int(begin), 0))
+        if not found:
+            raise UsageError("sasrec: no user has two interactions, so nothing follows anything")
+        begins, lengths, firsts = np.array(found, dtype=np.int64).T
+        return cls(interactions.rows, begins, lengths, firsts)
+
+    def batches(self, tokens: int, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield inputs and targets, int64 ``[B, L]`` each, of windows of similar length in random order."""
+        order = rng.permutation(len(self.begins))
+        order = order[np.argsort(self.lengths[order], kind="stable")]
+        groups = grouped(self.lengths[order], tokens)
+        for place in rng.permutation(len(groups)):
+            yield self._batch(order[groups[place]])
+
+    def _batch(self, chosen: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        steps = np.arange(self.lengths[chosen].max())
+        inside = steps < self.lengths[chosen, None]
+        places = np.where(inside, self.begins[chosen, None] + steps, self.begins[chosen, None])
+        counts = inside & (steps >= self.firsts[chosen, None])
+        targets = np.where(counts, self.rows[places + 1], NO_TARGET)
+        return torch.from_numpy(np.where(inside, self.rows[places], 0)), torch.from_numpy(targets)
+
+
+def grouped(lengths: NDArray[np.int64], tokens: int) -> list[slice]:
+    """Cut ascending lengths into runs that, padded to their longest, hold at most ``tokens`` (but one at least)."""
+    groups, begin = [], 0
+    for place, length in enumerate(lengths.tolist()):
+        if place > begin and (place + 1 - begin) * length > tokens:
+            groups.append(slice(begin, place))
+            begin = place
+    return [*groups, slice(begin, len(lengths))]
+
+
+class Trainer:
+    """Trains a network on windows, epoch by epoch, with AdamW and a learning rate that rises and then stays.
+
+    Args:
+        network: changed in place.
+        windows: what it learns from.
+        learning_rate: after the warm-up.
+        weight_decay: of the matrices that are not embeddings.
+        warmup_steps: steps in which the learning rate rises.
+        batch_tokens: items per step, padding included.
+        seed: of the order.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        windows: Windows,
+        *,
+        learning_rate: float,
+        weight_decay: float,
+        warmup_steps: int,
+        batch_tokens: int,
+        seed: int,
+    ) -> None:
+        """Set up the optimiser."""
+        self.network, self.windows, self.batch_tokens = network, windows, batch_tokens
+        matrices = [module.weight for module in network.modules() if isinstance(module, nn.Linear)]
+        ids = {id(matrix) for matrix in matrices}
+        others = [one for one in network.parameters() if id(one) not in ids]
+        groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(groups, lr=learning_rate)
+        rise = max(1, warmup_steps)
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: min(1.0, (step + 1) / rise))
+        self.rng = np.random.default_rng(seed)
+
+    def epoch(self) -> None:
+        """Learn from each window once."""
+        self.network.train()
+        for rows, targets in self.windows.batches(self.batch_tokens, self.rng):
+            counts = targets != NO_TARGET
+            logits = self.network.logits(self.network(rows)[counts])  # of targets only: the head is what costs most
+            loss = functional.cross_entropy(logits, targets[counts])
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+            self.optimizer.step()
+            self.schedule.step()
+        self.network.eval()

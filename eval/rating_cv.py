@@ -62,6 +62,7 @@ BLENDS: dict[str, tuple[str, ...]] = {
     "blend of svd, svdpp, knn": ("svd, tuned", "svdpp, tuned", "knn_baseline"),
     "blend of svd, svdpp, knn" + FOLDED: CLASSIC,
     "blend of all" + FOLDED: (*CLASSIC, "bayesian_mf"),
+    "blend of svd, svdpp, llm" + FOLDED: (*CLASSIC[:2], LLM),
     "blend of all and llm" + FOLDED: (*CLASSIC, "bayesian_mf", LLM),
 }
 NOT_BLENDED = ("svd", "svdpp")

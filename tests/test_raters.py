@@ -333,6 +333,21 @@ class TestRatingCV:
         with pytest.raises(DataError, match=r"no array 'inner0'; it has fold0, fold1, inner1"):
             rating_cv.cross_validate(data, 2, models=self.MODELS, llm=llm)
 
+    def test_the_language_model_is_asked_for_each_fold(self, rating_cv, tiny_domain, sample, tmp_path):
+        import rating_llm
+
+        catalog, interactions = sample
+        domain = tiny_domain.changed({"tasks": rating_llm.TASKS, "training.epochs": 1})
+        part = next(rating_cv.parts(interactions, 5, 0))
+        found = rating_llm.predicted(domain, catalog, part)
+        rating_llm.keep(tmp_path / "llm.npz", found)
+        again = rating_cv.read_llm(tmp_path / "llm.npz")
+        for name, asked in rating_llm.asked_of(part).items():
+            values = again[f"{name}0"]
+            assert values.shape == (len(asked),)
+            assert ((values >= 1) & (values <= 5)).all()
+            assert np.unique(values).size > 1
+
 
 def pairs(history):
     return [(history.user, int(row)) for row in history.rows]

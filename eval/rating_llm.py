@@ -1,0 +1,105 @@
+"""The language model's rating task asked for the folds of ``eval/rating_cv.py``.
+
+    python eval/rating_llm.py FILE.npz [--domain eval/domains/ml-100k] [--folds 5] [--seed 0] [--minutes 6]
+        [--set KEY=VALUE ...]
+    python eval/rating_cv.py --llm-predictions FILE.npz
+
+For each fold a language model is trained on ``inner_known``, on next items and ratings alike, and asked for the ratings
+of ``inner_asked``, which blends are weighed on, and of the fold itself. So for the fold it knows less than the models
+beside it, which are fitted on the whole training part by then: one training instead of two, and an error that is too
+large if anything. Nothing is chosen here. What a fold gave is kept in the file; a later run makes the missing ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from leaderboard import assignment, say, told
+from numpy.typing import NDArray
+from rating_cv import Columns, Part, load, parts, read_llm, values_of
+
+from genre_gen.building import build_generator, train
+from genre_gen.catalog import Catalog
+from genre_gen.domain import Domain
+from genre_gen.evaluation.metrics import rmse
+from genre_gen.interactions import Interactions
+from genre_gen.llm.generator import ItemGenerator
+from genre_gen.prompts import PromptBook
+
+TASKS = {"next_item": {"weight": 1.0, "depth": "exit"}, "rating": {"weight": 1.0, "depth": "exit"}}
+BATCH = 256
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train and ask for the folds that the file lacks."""
+    options = parser().parse_args(arguments)
+    with told():
+        # Distillation teaches what comes next, which nobody asks for here.
+        changes = {"tasks": TASKS, "training.runs": 1, "training.distillation": 0.0, "training.seed": options.seed}
+        changes |= {"training.max_minutes": options.minutes} | dict(assignment(text) for text in options.set)
+        domain = Domain.load(options.domain).changed(changes)
+        catalog = Catalog.load(domain)
+        found = read_llm(options.file if options.file.exists() else None)
+        for part in parts(load(options.domain), options.folds, options.seed):
+            if f"fold{part.number}" in found:
+                continue
+            begin = time.perf_counter()
+            found |= predicted(domain, catalog, part)
+            keep(options.file, found)
+            errors = [rmse(found[f"{name}{part.number}"], values_of(asked)) for name, asked in asked_of(part).items()]
+            took = time.perf_counter() - begin
+            say(f"fold {part.number}: RMSE {errors[0]:.4f}, inner {errors[1]:.4f}, {took:,.0f} s")
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("file", type=Path, help="where predictions are kept, .npz")
+    made.add_argument("--domain", default="eval/domains/ml-100k", help="whose ratings are predicted")
+    made.add_argument("--folds", type=int, default=5)
+    made.add_argument("--seed", type=int, default=0, help="of the folds, as in eval/rating_cv.py, and of training")
+    made.add_argument("--minutes", type=float, default=6.0, help="limit of training for one fold")
+    made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a changed setting")
+    return made
+
+
+def asked_of(part: Part) -> dict[str, Interactions]:
+    """Return the ratings asked for, by the name that ``eval/rating_cv.py`` knows them under."""
+    return {"fold": part.asked, "inner": part.inner_asked}
+
+
+def predicted(domain: Domain, catalog: Catalog, part: Part) -> Columns:
+    """Return what a model trained on ``inner_known`` predicts for the fold and for the inner part."""
+    generator = build_generator(domain, PromptBook.load(domain), catalog, part.inner_known)
+    train(generator, (), None)
+    return {f"{name}{part.number}": rate(generator, part.inner_known, asked) for name, asked in asked_of(part).items()}
+
+
+def rate(generator: ItemGenerator, known: Interactions, asked: Interactions) -> NDArray[np.float64]:
+    """Return the predicted ratings of all interactions asked for, each after what is known of its user."""
+    place = {user: number for number, user in enumerate(known.users)}
+    histories = [known.at(place[one.user]) if one.user in place else one.slice(0, 0) for one in asked.histories()]
+    pairs = [(history, int(row)) for history, one in zip(histories, asked.histories(), strict=True) for row in one.rows]
+    found = [
+        generator.rate([history for history, _ in part], [row for _, row in part])
+        for part in (pairs[begin : begin + BATCH] for begin in range(0, len(pairs), BATCH))
+    ]
+    return np.concatenate(found).astype(np.float64)
+
+
+def keep(file: Path, found: Columns) -> None:
+    """Write the predictions, all at once."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_suffix(".part")
+    with unfinished.open("wb") as out:
+        np.savez_compressed(out, **found)  # type: ignore[arg-type]
+    os.replace(unfinished, file)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,7 +1,7 @@
 """What does each part of training bring? Our language model trained again with one thing changed at a time.
 
     python eval/ablations.py --data amazon-scientific --group training [--only "lora" ...] [--minutes 10] [--seeds 1]
-        [--set training.epochs=2]
+        [--set training.epochs=2] [--users 500]
 
 The groups and what they change are in ``eval/ablations.toml``. Nothing here looks at a test item: the split is
 leave-one-out one step back (``one-step-back`` of ``eval/leaderboard.py``), every run learns from what lies before a
@@ -76,7 +76,7 @@ def main() -> None:
     """Run what is missing of a group, and write its table."""
     options = parser().parse_args()
     with told():
-        bench = Bench.open(options.data, ONE_STEP_BACK, options.runs)
+        bench = Bench.open(options.data, ONE_STEP_BACK, options.runs, options.users)
         variants = chosen(options.group, options.only, dict(assignment(text) for text in options.set))
         variants = differing(bench, variants)
         failed: list[str] = []
@@ -98,6 +98,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--only", nargs="+", metavar="NAME", help="these variants, beside the unchanged one")
     made.add_argument("--minutes", type=float, help="limit of training for one run")
     made.add_argument("--seeds", type=int, default=1, help="runs of each variant")
+    made.add_argument("--users", type=int, help="users validated on and asked, where asking is slow; default all")
     made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting changed in all runs")
     made.add_argument("--runs", type=Path, default=Path("runs/leaderboard"), help="folder of single results and logs")
     made.add_argument("--out", type=Path, default=Path("eval/results"), help="folder of table and picture")
@@ -143,6 +144,7 @@ def arguments(options: argparse.Namespace, name: str, changes: Mapping[str, Any]
     found = ["--data", options.data, "--split", ONE_STEP_BACK, "--runs", str(options.runs)]
     found += ["--label", label(options, name)]
     found += [] if options.minutes is None else ["--minutes", str(options.minutes)]
+    found += [] if options.users is None else ["--users", str(options.users)]
     for key, value in changes.items():
         found += ["--set", f"{key}={json.dumps(value)}"]
     return found

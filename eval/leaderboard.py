@@ -166,20 +166,26 @@ class Bench:
         split_name: ``leave-one-out`` or ``global-time``; or ``one-step-back``, leave-one-out without the test items,
             where what follows the choice on validation items (the final training) is compared.
         runs: folder of the runs of this data and split.
+        users: how many are validated on and asked, a fixed sample; None for all. One step back only: a table of models
+            asks everybody.
     """
 
     name: str
     domain: Domain
     split_name: str
     runs: Path
+    users: int | None = None
 
     @classmethod
-    def open(cls, data: str, split: str, runs: Path) -> Bench:
+    def open(cls, data: str, split: str, runs: Path, users: int | None = None) -> Bench:
         """Find the data: a folder of ``eval/domains``, or any folder with a ``domain.toml``."""
+        if users is not None and (users < 1 or split != ONE_STEP_BACK):
+            raise UsageError(f"--users {users}: 1 or more, and with --split {ONE_STEP_BACK} only")
         own = HERE / "domains" / data
         folder = own if (own / "domain.toml").is_file() else Path(data)
         name = folder.resolve().name
-        return cls(name, Domain.load(folder), split, runs / f"{name}-{split}")
+        sample = "" if users is None else f"-{users}-users"
+        return cls(name, Domain.load(folder), split, runs / f"{name}-{split}{sample}", users)
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -198,6 +204,9 @@ class Bench:
             split = self.interactions.leave_one_out().before_test.leave_one_out()
         else:
             split = self.interactions.split(self.split_name)
+        if self.users is not None:
+            asked = [tuple(sample_cases(cases, self.users)) for cases in (split.validation, split.test)]
+            split = replace(split, validation=asked[0], test=asked[1])
         if not (split.validation and split.test):
             raise UsageError(f"{self.name}: the {self.split_name} split leaves no cases; give users more interactions")
         return split
@@ -219,7 +228,8 @@ class Bench:
         hashed = {
             name: hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest() for name, array in arrays.items()
         }
-        return digest([FORMAT, hashed, self.split_name, self.domain.repeat, TUNED_ON])
+        sample = [] if self.users is None else [self.users]
+        return digest([FORMAT, hashed, self.split_name, self.domain.repeat, TUNED_ON, *sample])
 
     @property
     def stem(self) -> str:
@@ -794,7 +804,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = parser().parse_args(given)
     with told():
-        bench = Bench.open(options.data, options.split, options.runs)
+        bench = Bench.open(options.data, options.split, options.runs, options.users)
         if options.worker:
             logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
             work(bench, job_of(options, options.worker[0], int(options.worker[1])))
@@ -829,6 +839,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seeds", type=int, default=3, help="runs of each model that has chance in it")
     made.add_argument("--models", nargs="+", default=[*PEERS, GENRE], metavar="MODEL", help=", ".join([*PEERS, GENRE]))
     made.add_argument("--minutes", type=float, help="limit of tuning and training for one seed, of sasrec and genre")
+    made.add_argument("--users", type=int, help=f"users validated on and asked; with --split {ONE_STEP_BACK} only")
     made.add_argument("--out", type=Path, default=Path("eval/results"), help="folder of table, picture and ranks")
     made.add_argument("--runs", type=Path, default=Path("runs/leaderboard"), help="folder of single results and logs")
     made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a changed setting of ours")

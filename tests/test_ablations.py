@@ -50,12 +50,13 @@ def test_a_task_is_left_out_of_what_all_learn(script):
 def test_the_worker_runs_the_very_job(script):
     import leaderboard
 
-    options = given(script, "--minutes", "3", "--set", "training.epochs=2")
+    options = given(script, "--minutes", "3", "--users", "50", "--set", "training.epochs=2")
     changes = script.chosen("tasks", ["without rating"], {"training.epochs": 2})["without rating"]
     (job,) = script.jobs(options, "without rating", changes)
     called = leaderboard.parser().parse_args(script.arguments(options, "without rating", changes))
     assert leaderboard.job_of(called, "genre", 0) == job
     assert called.split == "one-step-back"
+    assert called.users == 50
     assert leaderboard.LABEL.fullmatch(job.label)
 
 

@@ -102,6 +102,18 @@ def domain(tmp_path):
     return folder
 
 
+def test_a_sample_of_users_is_asked_one_step_back_only(board, domain, tmp_path):
+    whole = board.Bench.open(str(domain), board.ONE_STEP_BACK, tmp_path)
+    some = board.Bench.open(str(domain), board.ONE_STEP_BACK, tmp_path, 5)
+    assert len(whole.split.test) == 24
+    assert len(some.split.test) == len(some.split.validation) == 5
+    assert some.split.train is not whole.split.train
+    assert len(some.split.train) == len(whole.split.train)
+    assert (some.key, some.runs) != (whole.key, whole.runs)
+    with pytest.raises(UsageError, match="one-step-back only"):
+        board.Bench.open(str(domain), "leave-one-out", tmp_path, 5)
+
+
 @pytest.fixture
 def quick(board, monkeypatch):
     """Run workers in this process, with small grids."""

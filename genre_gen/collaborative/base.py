@@ -51,7 +51,7 @@ class EpochModel(CollaborativeModel):
     """A model that is trained epoch by epoch: how many are best is what validation cases tell.
 
     It takes part in a blend as any other does, but teaches nobody: a teacher is fitted once per fold of the users, and
-    such a model takes minutes.
+    such a model takes minutes. Its constructor takes ``seed`` and ``max_epochs``.
 
     Attributes:
         best_epoch: the epoch whose weights are kept, from 1; ``max_epochs`` of a model that is to learn from all.

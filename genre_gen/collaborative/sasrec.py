@@ -92,12 +92,7 @@ class SASRec(EpochModel):
     def fit(
         self, interactions: Interactions, validation: Sequence[Case] | None = None, *, repeat: bool = False
     ) -> Self:
-        """Train; with validation cases keep the weights of the best epoch, without them train all epochs.
-
-        Args:
-            interactions: what is learned from.
-            validation: cases that say when to stop.
-            repeat: whether these rank the items of the history too.
+        """Train as ``EpochModel.fit`` says; with validation cases the weights of the best epoch are kept.
 
         Raises:
             UsageError: no user has two interactions.

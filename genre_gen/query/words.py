@@ -1,0 +1,84 @@
+"""A request cut into words and numbers, and words brought to their stems."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+MAX_DIGITS = 12
+CURRENCIES = "$€£¥"
+
+_TOKEN = re.compile(
+    rf"""(?P<decade>\d0|\d{{3}}0)(?:['’]?s)\b | (?P<number>\d+(?:[.,]\d+)*)
+      | (?P<word>[^\W\d_]+(?:['’][^\W\d_]+)* | [{CURRENCIES}])
+      | (?P<dash>[-–—](?=\s*['’]?\d)) | (?P<end>[,.;:!?()\[\]\n])""",
+    re.VERBOSE,
+)
+_CURRENCY = re.compile(rf"([{CURRENCIES}])\s*(\d[\d.,]*)")  # written in front, read behind, where other units stand
+
+
+@dataclass(frozen=True)
+class Token:
+    """A word, number, decade (its first year), dash or end of a clause, and where it stands in the text."""
+
+    kind: str
+    text: str
+    start: int
+    end: int
+    number: float = float("nan")
+
+    @property
+    def stem(self) -> str:
+        """Return what it is looked up by; nothing matches what is no word."""
+        return stem_of(self.text) if self.kind == "word" else ""
+
+
+def normal(query: str) -> str:
+    """Return a request with full-width and other compatible forms made plain, and currencies behind their numbers."""
+    return _CURRENCY.sub(r"\2 \1", unicodedata.normalize("NFKC", query))
+
+
+def tokens_of(text: str) -> Iterator[Token]:
+    """Cut a request into words, numbers and ends of clauses; drop everything else."""
+    for match in _TOKEN.finditer(text):
+        kind, said = str(match.lastgroup), match[0]
+        if kind == "word":
+            yield Token(kind, said, *match.span())
+        elif kind in {"number", "decade"}:
+            digits = re.sub(r",(?=\d{3}\b)", "", match[kind]).replace(",", ".")
+            readable = len(digits) <= MAX_DIGITS and digits.count(".") <= 1 and digits.isascii()
+            yield Token(kind, said, *match.span(), float(digits) if readable else float("nan"))
+        else:
+            yield Token(kind, said, *match.span())
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words and numbers of a text, in lower case."""
+    return [token.text.casefold() for token in tokens_of(normal(text)) if token.kind in {"word", "number", "decade"}]
+
+
+def stems_of(text: str) -> tuple[str, ...]:
+    """Return the stems of a text's words."""
+    return tuple(stem_of(word) for word in words_of(text))
+
+
+def stem_of(word: str) -> str:
+    """Return a word without the ending of its plural (the S-stemmer of Harman 1991), in lower case."""
+    word = word.casefold().replace("’", "'").removesuffix("'s")
+    if len(word) > 4 and word.endswith("ies") and not word.endswith(("eies", "aies")):  # noqa: PLR2004
+        return word[:-3] + "y"
+    if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):  # noqa: PLR2004
+        return word[:-1]
+    return word
+
+
+def phrases(pairs: Iterable[tuple[str, Any]]) -> dict[tuple[str, ...], list[Any]]:
+    """Return phrases by the stems of their words; those without a word are left out."""
+    found: dict[tuple[str, ...], list[Any]] = {}
+    for phrase, meaning in pairs:
+        if key := stems_of(phrase):
+            found.setdefault(key, []).append(meaning)
+    return found

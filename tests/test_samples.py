@@ -2,6 +2,7 @@
 
 import copy
 import os
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from genre_gen.catalog import Catalog
 from genre_gen.checking import check
 from genre_gen.collaborative.popularity import Popularity
 from genre_gen.collaborative.transitions import Transitions
@@ -141,6 +143,17 @@ def test_what_follows_what_can_be_learned(sample):
         ranks = case_ranks(model.score, split.test, len(data.catalog), False)
         found[type(model).__name__] = float(recall_at(ranks, 10).mean())
     assert found["Transitions"] > 1.5 * found["Popularity"]
+
+
+@pytest.mark.parametrize("name", ["movies", *SAMPLES])
+def test_templates_do_for_a_catalog_that_lacks_their_fields(name):
+    """Whose products have no prices keeps the words of the trade."""
+    domain = Domain.load(ROOT / "catalogs" / name)
+    data = load_data(domain, ROOT / "catalogs" / name)
+    bare = Catalog([replace(item, attributes={}) for item in data.catalog])
+    asked, book = TaskData(bare, data.interactions, domain), PromptBook.load(domain)
+    for task in domain.tasks:
+        assert all(example.prompt for example in TASKS[task].examples(asked, book, np.random.default_rng(0)))
 
 
 def test_generic_templates_cover_every_task():

@@ -9,7 +9,7 @@ user's last two items of that, is stopped and blended by the last but one, and a
 left out. Each run is a process of its own, whose results are kept in ``--runs`` and not made twice. Writes
 ``ablations_DATA_GROUP`` as ``.json``, ``.md`` and ``.png`` into ``--out``: NDCG@10 of the language model alone and of
 the blend, what each loses or gains against the unchanged one with its 95 % interval, and the p-value of the paired
-permutation test, corrected by Holm within a column.
+permutation test, corrected by Holm within a column; seconds of training and scoring, and memory.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ import numpy as np
 from leaderboard import (
     GENRE,
     HEADLINE,
+    MEMORY,
     ONE_STEP_BACK,
     OURS,
+    SCORE,
     TRAIN,
     Bench,
     Job,
@@ -62,13 +64,14 @@ class Row:
     Attributes:
         name: of the variant.
         values: row of the leaderboard -> each user's NDCG@10, the mean over seeds, ``[n_users]``.
-        seconds: of training, the mean over seeds.
+        costs: of the language model alone, the mean over seeds: seconds of training, seconds of scoring all users, and
+            MB at the peak of all that.
         log: of the first seed's validations.
     """
 
     name: str
     values: Mapping[str, NDArray[np.float64]]
-    seconds: float
+    costs: Mapping[str, float]
     log: Sequence[Mapping[str, float]]
 
 
@@ -161,8 +164,9 @@ def read(bench: Bench, runs: Sequence[Job], name: str) -> Row | None:
     for place, row in enumerate(whole[0]["rows"]):
         ranks = np.stack([result["ranks"][f"test_{place}"].astype(np.float64) for result in whole])
         values[row] = SeededResult(row, ranks).values(HEADLINE)
-    seconds = float(np.mean([result["costs"][0][TRAIN] for result in whole]))
-    return Row(name, values, seconds, whole[0]["notes"]["log"])
+    place = whole[0]["rows"].index(ALONE)
+    costs = {key: float(np.mean([result["costs"][place][key] for result in whole])) for key in (TRAIN, SCORE, MEMORY)}
+    return Row(name, values, costs, whole[0]["notes"]["log"])
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
@@ -180,7 +184,7 @@ def publish(rows: Sequence[Row], bench: Bench, options: argparse.Namespace, stem
         "seeds": options.seeds,
         "n_users": len(rows[0].values[OURS]),
         "rows": [
-            {"name": row.name, "seconds": row.seconds, "log": list(row.log)}
+            {"name": row.name, **row.costs, "log": list(row.log)}
             | {column: compared[column][place] for column in compared}
             for place, row in enumerate(rows)
         ],
@@ -207,11 +211,14 @@ def compare(rows: Sequence[Row], column: str) -> list[dict[str, Any]]:
 def markdown(content: Mapping[str, Any]) -> str:
     """Return the table."""
     caption = f"# {content['data']}, {content['split']}, {content['group']}: {HEADLINE}, {content['n_users']} users"
-    lines = [["", "LLM alone", "difference", "p", "blend", "difference", "p", "train s"], ["---"] + ["---:"] * 7]
+    head = ["", "LLM alone", "difference", "p", "blend", "difference", "p", TRAIN, "ms a user", MEMORY]
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1)]
     for row in content["rows"]:
-        lines.append([row["name"], *cells(row[ALONE]), *cells(row[OURS]), f"{row['seconds']:,.0f}"])
+        costs = (f"{row[TRAIN]:,.0f}", f"{1000 * row[SCORE] / content['n_users']:.2f}", f"{row[MEMORY]:,.0f}")
+        lines.append([row["name"], *cells(row[ALONE]), *cells(row[OURS]), *costs])
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return f"{caption}\n\n{table}\n\nSeeds of each: {content['seeds']}. Intervals by bootstrap over users, p by Holm.\n"
+    notes = f"Seeds of each: {content['seeds']}. Intervals by bootstrap over users, p by Holm; costs of the LLM alone."
+    return f"{caption}\n\n{table}\n\n{notes}\n"
 
 
 def cells(one: Mapping[str, Any]) -> Iterator[str]:

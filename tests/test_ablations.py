@@ -71,10 +71,11 @@ def test_differences_are_paired_and_written(script, tmp_path):
     rng = np.random.default_rng(0)
     figures = rng.random(400)
     names = (script.ALONE, script.OURS)
+    costs = {"train s": 60.0, "score s": 2.0, "peak MB": 1500.0}
     rows = [
-        script.Row("unchanged", dict.fromkeys(names, figures), 60.0, []),
-        script.Row("the same", dict.fromkeys(names, figures), 60.0, []),
-        script.Row("worse", dict.fromkeys(names, figures - 0.1 + 0.01 * rng.random(400)), 30.0, []),
+        script.Row("unchanged", dict.fromkeys(names, figures), costs, []),
+        script.Row("the same", dict.fromkeys(names, figures), costs, []),
+        script.Row("worse", dict.fromkeys(names, figures - 0.1 + 0.01 * rng.random(400)), costs, []),
     ]
     options = Namespace(group="tasks", set=[], minutes=None, seeds=1)
     bench = Namespace(name="films")
@@ -88,4 +89,5 @@ def test_differences_are_paired_and_written(script, tmp_path):
     assert worse["p_holm"] < 0.001
     assert text == (tmp_path / "ablations_films_tasks.md").read_text()
     assert "| worse |" in text
+    assert text.count("| 60 | 5.00 | 1,500 |") == len(rows)  # seconds of training, ms a user, MB
     assert (tmp_path / "ablations_films_tasks.png").stat().st_size > 1000

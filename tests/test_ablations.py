@@ -23,7 +23,7 @@ def given(script, *more):
     return script.parser().parse_args(["--data", "films", "--group", "tasks", "--runs", "somewhere", *more])
 
 
-@pytest.mark.parametrize("group", ["training", "tasks", "codes", "depth"])
+@pytest.mark.parametrize("group", ["training", "tasks", "codes", "depth", "members"])
 def test_every_variant_is_a_domain_that_can_be_trained(script, group):
     domain = Domain.load(EVAL / "domains" / "ml-100k")
     variants = script.differing(Namespace(domain=domain), script.chosen(group, None, {}))

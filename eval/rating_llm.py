@@ -32,7 +32,6 @@ from genre_gen.llm.generator import ItemGenerator
 from genre_gen.prompts import PromptBook
 
 TASKS = {"next_item": {"weight": 1.0, "depth": "exit"}, "rating": {"weight": 1.0, "depth": "exit"}}
-BATCH = 256
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -84,10 +83,9 @@ def rate(generator: ItemGenerator, known: Interactions, asked: Interactions) -> 
     """Return the predicted ratings of all interactions asked for, each after what is known of its user."""
     place = {user: number for number, user in enumerate(known.users)}
     histories = [known.at(place[one.user]) if one.user in place else one.slice(0, 0) for one in asked.histories()]
-    pairs = [(history, int(row)) for history, one in zip(histories, asked.histories(), strict=True) for row in one.rows]
     found = [
-        generator.rate([history for history, _ in part], [row for _, row in part])
-        for part in (pairs[begin : begin + BATCH] for begin in range(0, len(pairs), BATCH))
+        generator.rate([history] * len(one), one.rows.tolist())
+        for history, one in zip(histories, asked.histories(), strict=True)
     ]
     return np.concatenate(found).astype(np.float64)
 

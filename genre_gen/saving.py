@@ -143,6 +143,9 @@ def _load_llm(recommender: Recommender, settings: Mapping[str, Any], folder: Pat
     import torch
 
     llm = recommender.generator.llm
+    llm.learn_answers(
+        {task: torch.tensor(ids, dtype=torch.int64, device=llm.device) for task, ids in settings["answers"].items()}
+    )
     parameters = dict(llm.trainable())
     saved = safetensors.torch.load_file(folder / WEIGHTS)
     odd = sorted(parameters.keys() ^ saved.keys()) or [
@@ -156,9 +159,6 @@ def _load_llm(recommender: Recommender, settings: Mapping[str, Any], folder: Pat
     with torch.no_grad():
         for name, value in saved.items():
             parameters[name].copy_(value)
-    llm.answers = {
-        task: torch.tensor(ids, dtype=torch.int64, device=llm.device) for task, ids in settings["answers"].items()
-    }
 
 
 def _folder(name: str | Path) -> Path:

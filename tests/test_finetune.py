@@ -6,6 +6,7 @@ from genre_gen.building import build_generator, choose_teacher, final_generator,
 from genre_gen.collaborative import Ease, Transitions
 from genre_gen.collaborative.teacher import Lessons
 from genre_gen.errors import CheckpointError, ConfigError
+from genre_gen.interactions import Interactions
 from genre_gen.llm.batch import Batch
 from genre_gen.llm.encode import NO_LABEL
 from genre_gen.llm.model import LLM, _soft_cross_entropy
@@ -73,6 +74,29 @@ def test_every_task_is_learned_and_logged(tiny_domain, sample):
     logged = {task for entry in log for task in entry["losses"]}
     assert logged == set(tiny_domain.tasks)
     assert log[-1]["losses"]["next_item"] < log[0]["losses"]["next_item"]
+
+
+def test_what_an_item_is_rated_is_learned(tiny_domain, sample):
+    catalog, log = sample
+    stars = np.random.default_rng(0).integers(1, 6, len(catalog)).astype(np.float32)
+    rated = Interactions(log.users, log.offsets, log.rows, log.n_items, stars[log.rows], log.times)
+    alone = tiny_domain.changed({"tasks": {"rating": {"weight": 1.0, "depth": "exit"}}})
+    tuner = make(alone, (catalog, rated), epochs=6)
+    losses = [entry["losses"]["rating"] for entry in tuner.run().log]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_heads_of_answers_keep_the_words_they_know(tiny_domain, sample):
+    llm = make(tiny_domain, sample).llm
+    words = llm.answers["rating"]
+    with torch.no_grad():
+        llm.answer_heads["rating"] += 1
+    learned = llm.answer_heads["rating"].detach().clone()
+    new = torch.cat([words[1:], torch.tensor([int(words.max()) + 1])])
+    llm.learn_answers({"rating": new})
+    assert list(llm.answers) == list(llm.answer_heads) == ["rating"]
+    assert torch.equal(llm.answer_heads["rating"][:-1], learned[1:])
+    assert float(llm.answer_heads["rating"][-1].norm().detach()) == pytest.approx(1, abs=1e-4)
 
 
 def test_training_leaves_the_pretrained_weights_alone(tiny_domain, sample):
@@ -155,8 +179,9 @@ def test_adapters_over_four_bits_learn_after_a_validation(tiny_domain, sample):
     domain = tiny_domain.changed({"model.adapter": "lora", "model.quantization": "nf4"})
     tuner = make(domain, sample, epochs=1)
     tuner.run()  # it has validated
-    batch = tuner.mix.epoch(0, tuner.llm.answers)[0]
-    first = next(value for name, value in tuner.parameters.items() if "layers.0." in name and "lora_B" in name)
+    batch = next(batch for batch in tuner.mix.epoch(0, tuner.llm.answers) if batch.depth == "exit")
+    adapters = (value for name, value in tuner.parameters.items() if "layers.0." in name and "lora_B.tower" in name)
+    first = next(adapters)
     tuner.llm.tower.train()
     tuner.accelerator.backward(tuner.model(batch, True))
     assert first.grad is not None

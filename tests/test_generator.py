@@ -1,3 +1,4 @@
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -206,6 +207,9 @@ def test_ratings_together_are_those_one_by_one(tiny_recommender, histories):
     together = generator.rate(histories, list(range(len(histories))))
     alone = [generator.rate([history], [row])[0] for row, history in enumerate(histories)]
     np.testing.assert_allclose(together, alone, atol=1e-4)
+    after_one = generator.rate(histories[:1] * 10, list(range(10)))  # which is read once
+    apart = generator.rate([copy.copy(histories[0]) for _ in range(10)], list(range(10)))
+    np.testing.assert_allclose(after_one, apart, atol=1e-4)
 
 
 def test_a_rating_is_the_mean_of_the_scale_weighted_by_the_models_chances(tiny_recommender, histories):
@@ -216,7 +220,7 @@ def test_a_rating_is_the_mean_of_the_scale_weighted_by_the_models_chances(tiny_r
     with torch.no_grad():
         state = llm.tower(inputs_embeds=generator.model.embed(ids), use_cache=False).last_hidden_state[0, -1]
         words = llm.answers["rating"]
-        chances = llm.answer_logits(state, words).softmax(-1)
+        chances = llm.answer_logits(state, "rating").softmax(-1)
     values = torch.tensor([float(llm.tokenizer.decode([word])) for word in words.tolist()])
     assert values.tolist() == [1, 2, 3, 4, 5]
     assert generator.rate([history], [4])[0] == pytest.approx(float(chances @ values), abs=1e-4)
@@ -225,7 +229,7 @@ def test_a_rating_is_the_mean_of_the_scale_weighted_by_the_models_chances(tiny_r
 def test_a_model_that_has_learned_no_numbers_does_not_rate(mixed):
     llm = mixed.generator.llm
     word = llm.tokenizer.encode("x", add_special_tokens=False)
-    llm.answers["rating"] = torch.tensor(word)
+    llm.learn_answers({"rating": torch.tensor(word)})
     assert not mixed.generator.rates
     svd = np.array([mixed.members["svd"].predict(mixed.histories.history("17"), [4])[0].rating])
     assert mixed.predict("17", "5") == pytest.approx(float(mixed.raters.blend.combine({"svd": svd, "llm": svd})[0]))
@@ -234,7 +238,7 @@ def test_a_model_that_has_learned_no_numbers_does_not_rate(mixed):
 def test_numbers_off_the_scale_do_not_leave_it(mixed, histories):
     llm = mixed.generator.llm
     nine = llm.tokenizer.encode("9", add_special_tokens=False)
-    llm.answers["rating"] = torch.tensor(nine)
+    llm.learn_answers({"rating": torch.tensor(nine)})
     assert mixed.generator.rate(histories[:2], [0, 1]).tolist() == [5, 5]
 
 

@@ -61,11 +61,13 @@ def train_averaged(
         tuner.run(on_step)
         trained.add(tuner, None)
         return trained
+    tuner = tuner_of(0)  # which may add weights to the model
     start, trained = weights(llm), Trained()
     total: dict[str, Tensor] = {}
     for number in range(runs):
-        put(llm, start)
-        tuner = tuner_of(number)
+        if number:
+            put(llm, start)
+            tuner = tuner_of(number)
         tuner.number, tuner.runs = number, runs
         tuner.run(on_step)
         trained.add(tuner, number + 1)

@@ -98,6 +98,7 @@ class FineTuner:
         self.half = _computes_in_half(training.precision, on_cpu)
         self.accelerator = Accelerator(cpu=on_cpu)
         self.llm = llm.to(self.accelerator.device)
+        llm.learn_answers({task: ids.to(llm.device) for task, ids in mix.answers().items()})
         self.parameters = dict(llm.trainable())
         self.model, self.optimizer = self.accelerator.prepare(llm, _optimizer(self.parameters, training))
         self.progress = Progress()
@@ -117,7 +118,6 @@ class FineTuner:
             CheckpointError: the folder's checkpoint is damaged or belongs to other data or settings.
         """
         self._resume()
-        self.llm.answers = self.mix.answers()
         if self._teach is not None and not self.progress.finished:
             self._lessons = self._teach()
         with _residual_dropout(self.llm.tower, self.training.dropout):
@@ -346,9 +346,10 @@ def _computes_in_half(precision: str, on_cpu: bool) -> bool:
 
 
 def _optimizer(parameters: dict[str, nn.Parameter], training: Training) -> torch.optim.Optimizer:
-    codes = [value for name, value in parameters.items() if name.startswith("code_")]
-    matrices = [value for name, value in parameters.items() if not name.startswith("code_") and value.ndim > 1]
-    vectors = [value for name, value in parameters.items() if not name.startswith("code_") and value.ndim <= 1]
+    named = ("code_", "answer_")
+    codes = [value for name, value in parameters.items() if name.startswith(named)]
+    matrices = [value for name, value in parameters.items() if not name.startswith(named) and value.ndim > 1]
+    vectors = [value for name, value in parameters.items() if not name.startswith(named) and value.ndim <= 1]
     groups = [
         {"params": matrices, "peak": training.learning_rate, "weight_decay": training.weight_decay},
         {"params": vectors, "peak": training.learning_rate, "weight_decay": 0.0},

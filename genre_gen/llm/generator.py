@@ -114,6 +114,7 @@ class ItemGenerator:
         """Return the expected rating of one item for each history, float32 ``[len(histories)]``.
 
         The mean of the scale's values, weighted by the probability that the model gives to each as its next word.
+        Asked about many items after one and the same history (the same object), it reads that once.
 
         Raises:
             DecodingError: the model's scores are not finite.
@@ -125,10 +126,14 @@ class ItemGenerator:
             task.prompt(self.data, self.book, history.last(limit), row)
             for history, row in zip(histories, rows, strict=True)
         ]
-        return self.ratings_after(prompts)
+        return self.ratings_after(prompts, alike=all(history is histories[0] for history in histories))
 
-    def ratings_after(self, prompts: Sequence[Prompt]) -> NDArray[np.float32]:
+    def ratings_after(self, prompts: Sequence[Prompt], *, alike: bool = False) -> NDArray[np.float32]:
         """Return the expected rating after each open prompt of the rating task, float32 ``[len(prompts)]``.
+
+        Args:
+            prompts: at least one.
+            alike: what they begin with alike is read once.
 
         Raises:
             DecodingError: the model's scores are not finite.
@@ -136,7 +141,8 @@ class ItemGenerator:
         self.llm.use(ITEMS)
         _, values = self._rating_values
         ids = [self.encoder.encode(prompt, "data").ids for prompt in prompts]
-        chances = torch.softmax(self._rating_model.prefill_many(ids).float(), dim=-1)
+        model = self._rating_model.alike() if alike else self._rating_model
+        chances = torch.softmax(model.prefill_many(ids).float(), dim=-1)
         if not bool(torch.isfinite(chances).all()):
             raise DecodingError("the language model's ratings are not finite; check that its weights are sound")
         low, high = self.data.domain.rating_scale or (-np.inf, np.inf)
@@ -145,20 +151,21 @@ class ItemGenerator:
     @cached_property
     def _rating_model(self) -> TreeModel:
         """Return the tower with a head over the ratings."""
-        llm, (words, _) = self.llm, self._rating_values
-        return TreeModel(
-            llm.tower, llm.embed_items, lambda hidden: llm.answer_logits(hidden, words), llm.text_vocabulary
-        )
+        llm, (places, _) = self.llm, self._rating_values
+
+        def ratings(hidden: torch.Tensor) -> torch.Tensor:
+            return llm.answer_logits(hidden, "rating")[..., places]
+
+        return TreeModel(llm.tower, llm.embed_items, ratings, llm.text_vocabulary)
 
     @cached_property
     def _rating_values(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the ids that are ratings by themselves, and the ratings they mean."""
-        ids = self.llm.answers["rating"].tolist()
-        numbers = {token: str(self.llm.tokenizer.decode([token])).strip() for token in ids}
-        rated = [(token, float(text)) for token, text in numbers.items() if text.replace(".", "", 1).isdigit()]
+        """Return which answers are ratings by themselves, by their places, and the ratings they mean."""
+        words = [str(self.llm.tokenizer.decode([token])).strip() for token in self.llm.answers["rating"].tolist()]
+        rated = [(place, float(word)) for place, word in enumerate(words) if word.replace(".", "", 1).isdigit()]
         device = self.llm.device
         return (
-            torch.tensor([token for token, _ in rated], dtype=torch.int64, device=device),
+            torch.tensor([place for place, _ in rated], dtype=torch.int64, device=device),
             torch.tensor([value for _, value in rated], dtype=torch.float32, device=device),
         )
 
@@ -182,7 +189,7 @@ class ItemGenerator:
             if answers is None:
                 token = int(llm.text_logits(state).argmax())
             else:
-                token = int(answers[llm.answer_logits(state, answers).argmax()])
+                token = int(answers[llm.answer_logits(state, prompt.task).argmax()])
             if token in self._ends:
                 break
             written.append(token)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 ITEMS, TEXT = "tower", "text"  # names of the LoRA adapters
 _OWN_LOGIT = 8.0
+_ANSWER_LOGIT = 16.0  # of a state that points where an answer's row does
 
 
 class LLM(nn.Module):
@@ -44,6 +45,7 @@ class LLM(nn.Module):
         tower: the layers that items are read from (a backbone without a head).
         code_embedding: ``[code vocabulary, hidden]``.
         answers: task -> ids that its answers consist of; at exit depth a task's softmax runs over these only.
+        answer_heads: task -> a row for each of these ids, ``[ids, hidden]``.
         unmet: bool ``[code vocabulary]``, code tokens of items that no training interaction has. The training softmax
             leaves them out, or each step would push them down, away from the texts that they start from.
         served: what :func:`genre_gen.llm.quantize.quantize` has made of it: ``none``, ``bf16``, ``int8`` or ``nf4``.
@@ -71,6 +73,7 @@ class LLM(nn.Module):
         self.text_vocabulary, hidden = weight.shape
         self.code_embedding = nn.Parameter(torch.zeros(codes.vocabulary, hidden))
         self.answers: dict[str, Tensor] = {}
+        self.answer_heads = nn.ParameterDict()
         self.unmet = torch.zeros(codes.vocabulary, dtype=torch.bool)
         backbone: Any = base.model
         depth = _exit_layer(backbone, settings.exit_layer)
@@ -110,6 +113,29 @@ class LLM(nn.Module):
         self.code_embedding.data[used] = mean
 
     @torch.no_grad()
+    def learn_answers(self, answers: Mapping[str, Tensor]) -> None:
+        """Give each task with closed answers a head of its own; a row that is there already stays as it is.
+
+        A row starts as the direction in which its word differs from the task's others: what they have in common says
+        nothing about which of them it is. The base's own rows would have to stay as they are, and so hardly anything
+        could be learned from a state of the exit layer, which does not point at words.
+
+        Args:
+            answers: task -> sorted text ids, int64 ``[ids]``.
+        """
+        words: Any = self.base.get_output_embeddings().weight
+        heads = {}
+        for task, ids in answers.items():
+            rows = words[ids].float()
+            rows = F.normalize(rows - rows.mean(dim=0), dim=-1)
+            if task in self.answers:
+                known = dict(zip(self.answers[task].tolist(), self.answer_heads[task], strict=True))
+                for place, token in enumerate(ids.tolist()):
+                    rows[place] = known.get(token, rows[place])
+            heads[task] = nn.Parameter(rows)
+        self.answers, self.answer_heads = dict(answers), nn.ParameterDict(heads)
+
+    @torch.no_grad()
     def start_as_neighbours(self) -> None:
         """Quieten a tower of its own, so that training starts from a recommender and not from noise.
 
@@ -136,8 +162,8 @@ class LLM(nn.Module):
         return self.code_embedding.device
 
     def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Iterate over what training changes, by name: code embeddings, tower, adapters."""
-        wanted = ("code_", "tower.") if self.settings.adapter == "full" else ("code_", "tower.norm")
+        """Iterate over what training changes, by name: code embeddings, heads of answers, tower, adapters."""
+        wanted = ("code_", "answer_", "tower." if self.settings.adapter == "full" else "tower.norm")
         seen: set[int] = set()
         for name, parameter in self.named_parameters():
             chosen = name.startswith(wanted) or ".lora_" in name
@@ -184,14 +210,12 @@ class LLM(nn.Module):
         head: Any = self.base.get_output_embeddings()
         return head(hidden.to(head.weight.dtype))
 
-    def answer_logits(self, hidden: Tensor, answers: Tensor) -> Tensor:
-        """Return logits over a task's closed answers (text ids), ``[..., len(answers)]``, of exit-depth states.
+    def answer_logits(self, hidden: Tensor, task: str) -> Tensor:
+        """Return logits over a task's closed answers, ``[..., len(answers[task])]``, of exit-depth states.
 
-        Scaled as dot products in attention are: final states and text embeddings are both long, and at the exit layer
-        they do not point at each other yet, so unscaled logits would begin at losses above ten.
+        A state's direction counts and not its length, which is made for the codes and differs from adapter to adapter.
         """
-        head: Any = self.base.get_output_embeddings()
-        return F.linear(hidden, head.weight[answers].to(hidden.dtype)) * hidden.shape[-1] ** -0.5
+        return F.linear(F.normalize(hidden.float(), dim=-1), self.answer_heads[task]) * _ANSWER_LOGIT
 
     def forward(self, batch: Batch, exclude_seen: bool) -> Tensor:
         """Return the mean cross-entropy of one task's batch.
@@ -239,7 +263,7 @@ class LLM(nn.Module):
         if answers is None:
             return F.cross_entropy(self.text_logits(states).float(), target, reduction="sum")
         return F.cross_entropy(
-            self.answer_logits(states, answers).float(), torch.searchsorted(answers, target), reduction="sum"
+            self.answer_logits(states, task).float(), torch.searchsorted(answers, target), reduction="sum"
         )
 
 

@@ -15,6 +15,7 @@ from genre_gen.explain.comparison import compare, said, what_if
 from genre_gen.explain.evidence import Evidence
 from genre_gen.explain.wording import vocabulary
 from genre_gen.hybrid import Blend
+from genre_gen.interactions import History
 from genre_gen.prompts import PromptBook
 
 EVIDENCE = Evidence(CATALOG, DATA, DOMAIN)
@@ -65,6 +66,11 @@ def test_four_items_are_too_many_to_find():
 def test_what_is_not_among_the_first_cannot_leave_them():
     with pytest.raises(UsageError, match=r"'New \(1998\)' is number 2, not among the first 1"):
         what_if(attributor(HEAT), SEEN, NEW, ALLOWED, 1, None)
+
+
+def test_of_a_history_of_nothing_but_the_pick_nothing_can_be_left_out():
+    with pytest.raises(UsageError, match=r"'Aliens \(1986\)' is all that the history holds"):
+        what_if(attributor(ALIENS), History(np.array([ALIENS])), ALIENS, ALLOWED, None, None)
 
 
 def test_a_comparison_names_what_speaks_for_one_and_against_the_other():

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen.catalog import Catalog, Item
-from genre_gen.errors import UsageError
+from genre_gen.errors import PromptError, UsageError
 from genre_gen.explain.attribution import Attributor
 from genre_gen.explain.check import EXACT, HUNDREDTH, Measured, Ordered
 from genre_gen.explain.evidence import Evidence
@@ -186,6 +186,8 @@ def what_if(
         if its_rank <= n:
             break
         left, rank, first = fewer, its_rank, its_first
+    if not left:
+        raise UsageError(f"{catalog[row].title!r} is all that the history holds; there is nothing else to leave out")
     items = tuple(catalog[seen] for seen in left)
     return Counterfactual(catalog[row], before, rank, items, rank > n, catalog[first])
 
@@ -196,9 +198,18 @@ def _worst(sets: Sequence[list[int]], ranks: Sequence[int], firsts: Sequence[int
     return list(sets[at]), ranks[at + 1], firsts[at + 1]
 
 
+def check_words(book: PromptBook) -> None:
+    """Refuse templates that have no words for what is measured; raises PromptError."""
+    if not book.has(MEASURED):
+        raise PromptError(
+            f"{book.folder / MEASURED}.assistant.jinja: no such file, and what is measured is said in its words; add "
+            "it to the domain's prompts (prompts/generic has one) and give the same train command again"
+        )
+
+
 def said(found: Comparison | Counterfactual, book: PromptBook, evidence: Evidence) -> str:
-    """Return what was measured in words; empty where there are none for it. Raises PromptError."""
-    if not book.has(MEASURED) or (isinstance(found, Counterfactual) and not found.left_out):
+    """Return what was measured in words; empty where the templates have none. Raises PromptError."""
+    if not book.has(MEASURED):
         return ""
     row = evidence.catalog.row(found.item.id)
     other = evidence.catalog.row(found.other.id) if isinstance(found, Comparison) else None

@@ -618,14 +618,19 @@ class Recommender:
     def explain(
         self, item: str, user: str | None = None, history: Sequence[str | tuple[str, float]] | None = None
     ) -> Explanation:
-        """Explain why an item, given by title or id, would be recommended to a user or a history."""
+        """Explain why an item, given by title or id, would be recommended to a user or a history.
+
+        Where it would not be, since the history holds it already, ``notes`` of the explanation say so.
+        """
         who, row = self.history_of(user, history), self.catalog.find(item)
+        allowed = self._allowed(who)
         ranking = Ranking(np.array([row]), np.zeros(1, np.float32))
         pick = Recommendation(1, self.catalog[row], 0.0)
-        explanation = self._explained(who, ranking, [pick], self._allowed(who))[0].explanation
+        explanation = self._explained(who, ranking, [pick], allowed)[0].explanation
         if explanation is None:
             raise UsageError(f"nothing is known about {item!r}")
-        return explanation
+        had = f"{self.catalog[row].title} is in the history already, and would not be recommended again"
+        return explanation if allowed[row] else replace(explanation, notes=(had,))
 
     def attribute(
         self,
@@ -700,7 +705,7 @@ class Recommender:
             most: as in ``attribute``.
 
         Raises:
-            UsageError: the item is not among the first ``n``, and as in ``attribute``.
+            UsageError: the item is not among the first ``n``, or all of the history, and as in ``attribute``.
         """
         from genre_gen.explain.comparison import said, what_if
 

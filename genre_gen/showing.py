@@ -80,6 +80,7 @@ def reasons_text(
             f"  {one.blend:+.2f}, LLM {one.llm:+.2f}: all {one.items} of {one.field} {one.value}"
             for one in attribution.values
         ]
+    lines += [f"note: {note}" for note in explanation.notes]
     return "\n".join(map(_one_line, lines))
 
 
@@ -96,6 +97,7 @@ def reasons_json(
         "text": explanation.text,
         "method": explanation.method,
         "facts": [fact.text(catalog) for fact in explanation.facts],
+        **({"notes": list(explanation.notes)} if explanation.notes else {}),
         **{name: one.to_dict() for name, one in measured.items() if one is not None},
     }
     return json.dumps(content, ensure_ascii=False)

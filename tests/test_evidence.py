@@ -129,6 +129,13 @@ def test_a_prediction_is_said_only_where_it_is_above_the_users_own_mean(evidence
     assert "predicted" not in {fact.relation for fact in facts(evidence.reasons(seen, ALIENS))}
 
 
+def test_nothing_is_predicted_of_what_the_user_has_had_already():
+    for repeat, rating, said in ((False, 3, False), (False, None, False), (True, 3, False), (True, None, True)):
+        found = Evidence(CATALOG, DATA, DOMAIN.changed({"repeat": repeat}))
+        reasons = found.reasons(history((HEAT, 3), (ALIENS, rating)), ALIENS, predicted=4.5)
+        assert ("predicted" in {fact.relation for fact in facts(reasons)}) is said
+
+
 def test_a_mean_rating_is_said_only_where_it_is_above_average(evidence):
     assert Fact(ALIEN, "average", numbers=(4.4, 10)) in facts(evidence.reasons(history((ANNIE, 5)), ALIEN))
     assert "average" not in {fact.relation for fact in facts(evidence.reasons(history((ANNIE, 5)), HEAT))}

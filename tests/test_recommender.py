@@ -259,6 +259,15 @@ def test_reasons_come_with_the_picks_that_they_are_about(mixed):
     assert "Alien (1979)" in mixed.explain("alien", user=user).text
 
 
+def test_an_explanation_of_what_was_had_says_that_it_would_not_come_again(mixed):
+    history = [("Alien", 3), ("Toy Story", 5)]
+    had = "Alien (1979) is in the history already, and would not be recommended again"
+    assert mixed.explain("Alien", history=history).notes == (had,)
+    assert mixed.explain("Heat", history=history).notes == ()
+    mixed.domain = mixed.domain.changed({"repeat": True})
+    assert mixed.explain("Alien", history=history).notes == ()
+
+
 def test_svd_is_fitted_once_where_it_ranks_and_rates(tiny_recommender):
     assert tiny_recommender.raters.models["svd"] is tiny_recommender.members["svd"]
     assert tiny_recommender.raters.blend == RatingBlend({"svd": 1.0}, 0.0, (1, 5))  # too few cases to choose on

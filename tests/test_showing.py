@@ -4,8 +4,9 @@ import pytest
 
 from genre_gen.catalog import Item
 from genre_gen.errors import PromptError, UnknownUserError, UsageError
+from genre_gen.explain import Explanation
 from genre_gen.recommender import Recommendation, Recommendations
-from genre_gen.showing import picks_json, picks_text, render_prompt
+from genre_gen.showing import picks_json, picks_text, reasons_json, reasons_text, render_prompt
 from genre_gen.tasks import TASKS
 
 
@@ -48,6 +49,12 @@ def test_reasons_stand_below_their_picks(tiny_recommender):
     for number, pick in enumerate(picks):
         assert pick.item.title in lines[2 * number]
         assert lines[2 * number + 1].strip() == pick.explanation.text
+
+
+def test_notes_stand_below_an_explanation(tiny_recommender):
+    explanation = Explanation("Because.", (), "template", 0.0, notes=("had already",))
+    assert reasons_text(tiny_recommender.catalog, explanation) == "Because.\nnote: had already"
+    assert json.loads(reasons_json(tiny_recommender.catalog, explanation))["notes"] == ["had already"]
 
 
 def test_no_picks_read_as_the_reason():

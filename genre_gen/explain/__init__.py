@@ -49,6 +49,7 @@ class Explanation:
             deviations), where that was measured.
         draft: what the language model wrote in the free style, before it was checked.
         kept: how many sentences of the text are of that.
+        notes: what is to be known beside the reasons, such as that the item would not be recommended at all.
     """
 
     text: str
@@ -58,6 +59,7 @@ class Explanation:
     effects: Mapping[int, float] = field(default_factory=dict)
     draft: str = ""
     kept: int = 0
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """Return the text."""

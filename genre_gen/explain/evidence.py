@@ -402,9 +402,14 @@ class Evidence:
         yield Reason("average", (fact,), 0.2 + above)
 
     def _expectation(self, history: History, row: int, predicted: float | None) -> Iterator[Reason]:
-        """Yield the predicted rating, where it is clearly above what the user gives on average."""
-        ratings = [rating for rating, _ in _latest(history).values() if rating is not None]
-        if predicted is None or not ratings:
+        """Yield the predicted rating, where it is clearly above what the user gives on average.
+
+        None of what the user has rated, or has had and would not be recommended again: it foretells nothing.
+        """
+        latest = _latest(history)
+        ratings = [rating for rating, _ in latest.values() if rating is not None]
+        over = row in latest and (latest[row][0] is not None or not self.domain.repeat)
+        if predicted is None or not ratings or over:
             return
         expected, usual = round(float(predicted), 1), round(sum(ratings) / len(ratings), 1)
         if expected < usual + MIN_ABOVE:

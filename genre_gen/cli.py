@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -35,6 +36,11 @@ Part = Literal["test", "validation"]
 Reranking = Literal["none", "mmr", "calibration"]
 FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 DomainName = Annotated[str, typer.Argument(metavar="DOMAIN", help="A domain's name, or the folder of its domain.toml.")]
+DEFAULT_DOMAIN = "movies"
+TrainedDomain = Annotated[
+    str | None,
+    typer.Argument(metavar="DOMAIN", help="A domain's name or the folder of its domain.toml [--model's, else movies]."),
+]
 Model = Annotated[str | None, typer.Option("--model", "-m", help="Folder of a trained recommender [runs/DOMAIN].")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Served = Annotated[
@@ -120,14 +126,18 @@ def train(
     if max_minutes is not None:
         changes["training.max_minutes"] = max_minutes
     recommender = Recommender.from_domain(domain, llm, quantization, changes)
+    choices = None
+    if like is not None:
+        example = Recommender.from_pretrained(like)
+        _check_domain(example, recommender.domain.name, f"--like {like}")
+        choices = example.choices
     catalog = Catalog.load(recommender.domain, data)
     interactions = Interactions.load(recommender.domain, data, catalog)
-    folder = out or Path("runs") / recommender.domain.name
+    folder = out or _folder(None, domain)
     parts = None if split == "none" else interactions.split(split)
     with _Bar() as bar:
         how: dict[str, Any] = {"histories": interactions, "folder": folder, "on_step": bar.step}
-        if like is not None:
-            choices = Recommender.from_pretrained(like).choices
+        if choices is not None:
             recommender.refit(catalog, parts.before_test if parts else interactions, choices, **how)
         elif parts:
             recommender.fit(catalog, parts.train, parts.validation, final=parts.before_test, **how)
@@ -139,7 +149,7 @@ def train(
 
 @app.command()
 def recommend(
-    domain: DomainName = "movies",
+    domain: TrainedDomain = None,
     user: Annotated[str | None, typer.Option(help="User id of the data.")] = None,
     users: Annotated[str | None, typer.Option(help="'all', or a file with one user id a line; needs --out.")] = None,
     history: Annotated[
@@ -196,7 +206,7 @@ def recommend(
 
 @app.command()
 def explain(
-    domain: DomainName = "movies",
+    domain: TrainedDomain = None,
     item: Annotated[str, typer.Option(help="Title or id of the item to explain.")] = "",
     user: Annotated[str | None, typer.Option(help="User id of the data.")] = None,
     history: Annotated[list[str] | None, typer.Option(help="Title or id, oldest first. Repeatable.")] = None,
@@ -238,13 +248,13 @@ def report(
     """Write a page to look at: histories, picks, why, and what the model saw; one HTML file that needs nothing else."""
     from genre_gen.page import write_page
 
-    recommender = _load(run if Path(run).is_dir() else None, run)
+    recommender = _load(run, None) if Path(run).is_dir() else _load(None, run)
     _print(f"wrote {write_page(recommender, user or (), out, n)}")
 
 
 @app.command()
 def evaluate(
-    domain: DomainName = "movies",
+    domain: TrainedDomain = None,
     split: Annotated[str, typer.Option(help="leave-one-out or global-time; as in training.")] = "leave-one-out",
     part: Annotated[Part, typer.Option(help="What to rank; tune on validation.")] = "test",
     picks: Annotated[Path | None, typer.Option(help="Evaluate the picks of this file instead of the model.")] = None,
@@ -391,18 +401,29 @@ def _settings(pairs: list[str] | None) -> dict[str, Any]:
     return changes
 
 
-def _folder(model: str | None, domain: str) -> Path:
-    return Path(model) if model is not None else Path("runs") / Path(domain).name
+def _folder(model: str | None, domain: str | None) -> Path:
+    return Path(model or f"runs/{os.path.basename(os.path.abspath(domain or DEFAULT_DOMAIN))}")
 
 
-def _load(model: str | None, domain: str, quantization: str | None = None) -> Recommender:
+def _load(model: str | None, domain: str | None, quantization: str | None = None) -> Recommender:
+    """Load the recommender of ``--model``, or of the domain's own folder, and refuse one of another domain."""
     from genre_gen.domain import Domain
     from genre_gen.recommender import Recommender
 
     folder = _folder(None, domain)
     if model is None and not folder.exists():
-        Domain.load(domain)  # a domain that does not exist is the likelier mistake
-    return Recommender.from_pretrained(model or folder, quantization)
+        Domain.load(domain or DEFAULT_DOMAIN)  # a domain that does not exist is the likelier mistake
+    recommender = Recommender.from_pretrained(model or folder, quantization)
+    if domain not in {None, recommender.domain.name}:  # the domain itself need not be there
+        _check_domain(recommender, Domain.load(domain).name, f"--model {model}" if model else str(folder))
+    return recommender
+
+
+def _check_domain(recommender: Recommender, name: str, where: str) -> None:
+    """Refuse a recommender of another domain; folders may be called anything, so names in ``domain.toml`` count."""
+    trained = recommender.domain.name
+    if trained != name:
+        raise UsageError(f"{where} was trained for the domain {trained}, not {name}; give {trained}, or another folder")
 
 
 def _weights(recommender: Recommender) -> str:

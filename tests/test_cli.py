@@ -230,6 +230,32 @@ def test_a_model_that_is_not_there_is_one_line(genre, tmp_path, monkeypatch):
     refused(genre("doctor", "moveis"), 1, "no domain 'moveis'")
 
 
+def test_a_model_of_another_domain_is_refused(genre, saved, own_domain, tmp_path, monkeypatch):
+    for command in (["recommend", "ads", "--user", "17"], ["explain", "ads", "--item", "Alien"], ["evaluate", "ads"]):
+        outcome = genre(*command, "--model", saved)
+        refused(outcome, 2, f"--model {saved} was trained for the domain movies, not ads; give movies, or another")
+    refused(genre("train", "ads", "--like", saved, "--out", tmp_path / "x"), 2, f"--like {saved} was trained for the")
+    assert genre("recommend", own_domain.rename(tmp_path / "films"), "--user", "17", "--model", saved)[0] == 0
+    shutil.copytree(saved, tmp_path / "runs" / "ads")
+    monkeypatch.chdir(tmp_path)
+    refused(genre("recommend", "ads", "--user", "17"), 2, "runs/ads was trained for the domain movies, not ads")
+    refused(genre("report", "ads", "--user", "17"), 2, "runs/ads was trained for the domain movies, not ads")
+
+
+def test_the_folder_of_a_domain_names_the_default_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {
+        "movies": "movies",
+        "catalogs/films/": "films",
+        "./": tmp_path.name,
+        str(tmp_path / "a" / ".."): tmp_path.name,
+    }
+    assert {given: cli._folder(None, given).as_posix() for given in names} == {
+        given: f"runs/{name}" for given, name in names.items()
+    }
+    assert cli._folder("x", "movies") == Path("x")
+
+
 def test_a_damaged_model_is_one_line(genre, saved, tmp_path):
     shutil.copytree(saved, tmp_path / "x")
     file = tmp_path / "x" / "llm.safetensors"
@@ -447,6 +473,8 @@ def test_a_new_domain_is_checked_and_trained_by_its_name(genre, tmp_path, monkey
     options = ["--llm", tiny_model, "--set", "training.epochs=1", "--set", "model.exit_layer=2"]
     assert genre("train", "cinema", *options)[0] == 0
     assert genre("recommend", "cinema", "--user", "17", "-n", "2", "--explain")[0] == 0
+    assert genre("recommend", "--model", "runs/cinema", "--user", "17")[0] == 0  # its domain need not be named
+    refused(genre("recommend", "movies", "--model", "runs/cinema", "--user", "17"), 2, "the domain cinema, not movies")
 
 
 def test_a_new_domain_asks_for_what_it_cannot_tell(genre, tmp_path, monkeypatch):

@@ -41,7 +41,10 @@ TrainedDomain = Annotated[
     str | None,
     typer.Argument(metavar="DOMAIN", help="A domain's name or the folder of its domain.toml [--model's, else movies]."),
 ]
-Model = Annotated[str | None, typer.Option("--model", "-m", help="Folder of a trained recommender [runs/DOMAIN].")]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="Folder of a trained recommender, or its id on the hub [runs/DOMAIN]."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Served = Annotated[
     str | None,

@@ -163,7 +163,7 @@ class Recommender:
         """Load a trained recommender from a folder, or from the hub by id.
 
         Args:
-            name: the folder or id.
+            name: the folder; or an id on the hub, such as ``owner/name``, where no folder of that owner lies here.
             quantization: in how many bits it answers: ``none``, ``bf16``, ``int8`` or ``nf4``, instead of the saved
                 domain's ``serving.quantization``; for models trained in full precision.
 

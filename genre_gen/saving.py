@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,8 @@ from genre_gen.prompts import PromptBook
 from genre_gen.recommender import Recommender
 
 KIND = "recommender"
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+RUNS = Path("runs")  # where the command line keeps recommenders; nobody's name on the hub
 CATALOG, HISTORIES, TRAINED_ON = "catalog.jsonl", "histories.safetensors", "trained_on.safetensors"
 KNOWLEDGE = "knowledge.safetensors"  # only where there is any
 WEIGHTS, CODES, SETTINGS, PROMPTS, MEMBERS_FOLDER = (
@@ -162,13 +165,17 @@ def _load_llm(recommender: Recommender, settings: Mapping[str, Any], folder: Pat
 
 
 def _folder(name: str | Path) -> Path:
-    """Return the folder of a name: itself, or a copy of what the hub has under this id."""
+    """Return the folder of a name: itself, or a copy of what the hub has under this id.
+
+    A name is an id where it looks like one and there is no folder in which it could be a misspelt one.
+    """
     folder = Path(name).expanduser()
     recover_folder(folder)
-    if folder.is_dir() or isinstance(name, Path) or str(name).count("/") != 1:
-        if not folder.is_dir():
-            raise CheckpointError(f"{folder}: no such folder; train first: genre-gen train DOMAIN --out {folder}")
+    if folder.is_dir():
         return folder
+    elsewhere = isinstance(name, str) and HUB_ID.fullmatch(name) and not folder.parent.is_dir()
+    if not elsewhere or folder.parent == RUNS:
+        raise CheckpointError(f"{folder}: no such folder; train first: genre-gen train DOMAIN --out {folder}")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 

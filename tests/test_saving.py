@@ -127,6 +127,17 @@ def test_a_checkpoint_of_training_is_no_recommender(tiny_domain, sample, tmp_pat
         Recommender.from_pretrained(tmp_path / "checkpoint")
 
 
+@pytest.mark.parametrize(
+    "name", ["/nonexistent", "./movis", "~/movis", "runs/movis", "here/movis", "a b/movis", ".x/y"]
+)
+def test_a_misspelt_folder_is_not_asked_of_the_hub(name, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: pytest.fail("the hub was asked"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    with pytest.raises(CheckpointError, match="no such folder; train first"):
+        Recommender.from_pretrained(name)
+
+
 def test_a_hub_that_does_not_answer_is_one_error(monkeypatch):
     def offline(*_, **__):
         raise OSError("Cannot reach the hub\nand many more lines")

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from genre_gen.errors import GenreGenError, UnknownItemError, UsageError
+from genre_gen.errors import ConfigError, GenreGenError, UnknownItemError, UsageError
 
 if TYPE_CHECKING:
+    from genre_gen.domain import Domain
     from genre_gen.llm.finetune import FineTuner
     from genre_gen.recommender import Recommender
 
@@ -47,8 +50,8 @@ Model = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Served = Annotated[
-    str | None,
-    typer.Option("--quantization", help="Answer in these bits: none, bf16, int8 or nf4 [the trained domain's]."),
+    Literal["none", "bf16", "int8", "nf4"] | None,
+    typer.Option("--quantization", help="In how many bits it answers [the trained domain's]."),
 ]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of domain.toml; repeatable.")
@@ -83,6 +86,7 @@ def demo(
     """Train on MovieLens-100K, recommend to three users with reasons, and evaluate; about 12 minutes on 2 cores."""
     from genre_gen.demo import run
 
+    _check_minutes(minutes)
     with _Bar() as bar:
         run(out, minutes, bar.step, _print)
 
@@ -109,7 +113,9 @@ def train(
     domain: DomainName = "movies",
     out: Annotated[Path | None, typer.Option(help="Folder for the result [runs/DOMAIN].")] = None,
     llm: Annotated[str | None, typer.Option(help="Model name, folder or hub id [the domain's].")] = None,
-    quantization: Annotated[str | None, typer.Option(help="none, int8 or nf4 [the domain's].")] = None,
+    quantization: Annotated[
+        Literal["none", "int8", "nf4"] | None, typer.Option(help="Of the pre-trained model [the domain's].")
+    ] = None,
     max_minutes: Annotated[float | None, typer.Option(help="Time budget of the language model's training.")] = None,
     split: Annotated[
         str, typer.Option(help="leave-one-out or global-time: what is held out for evaluation; none: nothing.")
@@ -122,13 +128,15 @@ def train(
 ) -> None:
     """Train a recommender; a run that was killed goes on where it stopped."""
     from genre_gen.catalog import Catalog
+    from genre_gen.domain import Domain
     from genre_gen.interactions import Interactions
     from genre_gen.recommender import Recommender
 
-    changes = _settings(settings)
+    loaded = Domain.load(domain)
+    changes = _settings(loaded, settings or ())
     if max_minutes is not None:
-        changes["training.max_minutes"] = max_minutes
-    recommender = Recommender.from_domain(domain, llm, quantization, changes)
+        changes["training.max_minutes"] = _check_minutes(max_minutes)
+    recommender = Recommender.from_domain(loaded, llm, quantization, changes)
     choices = None
     if like is not None:
         example = Recommender.from_pretrained(like)
@@ -384,16 +392,24 @@ def _entry(recommender: Recommender, text: str) -> str | tuple[str, float]:
 
 def _set_reranking(recommender: Recommender, method: str | None, weight: float | None) -> None:
     """Change the re-ranking of a loaded recommender; None leaves the domain's."""
+    if weight is not None and not 0 <= weight <= 1:
+        raise UsageError(f"--rerank-weight {weight:g}: give a number from 0 to 1")
     given = {"rerank.method": method, "rerank.weight": weight}
     recommender.domain = recommender.domain.changed({key: value for key, value in given.items() if value is not None})
     if weight is not None and recommender.domain.rerank.method == "none":
         raise UsageError(f"--rerank-weight {weight:g} weighs nothing here; give --rerank mmr or calibration too")
 
 
-def _settings(pairs: list[str] | None) -> dict[str, Any]:
-    """Read KEY=VALUE pairs; a value is JSON where it can be, else text."""
+def _check_minutes(minutes: float) -> float:
+    if not 0 < minutes < math.inf:
+        raise UsageError(f"--max-minutes {minutes:g}: give a number above 0")
+    return minutes
+
+
+def _settings(domain: Domain, pairs: Sequence[str]) -> dict[str, Any]:
+    """Read KEY=VALUE pairs, which must suit the domain; a value is JSON where it can be, else text."""
     changes: dict[str, Any] = {}
-    for pair in pairs or ():
+    for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals:
             raise UsageError(f"--set {pair}: write KEY=VALUE, such as training.epochs=3")
@@ -401,6 +417,10 @@ def _settings(pairs: list[str] | None) -> dict[str, Any]:
             changes[key] = json.loads(value)
         except json.JSONDecodeError:
             changes[key] = value
+    try:
+        domain.changed(changes, where=" ".join(f"--set {pair}" for pair in pairs))
+    except ConfigError as problem:
+        raise UsageError(str(problem)) from None
     return changes
 
 

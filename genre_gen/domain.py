@@ -413,14 +413,15 @@ class Domain(Settings):
         """Return all settings as JSON values; ``from_settings`` restores them."""
         return self.model_dump(mode="json", exclude_none=True)
 
-    def changed(self, changes: Mapping[str, Any]) -> Domain:
+    def changed(self, changes: Mapping[str, Any], where: str | None = None) -> Domain:
         """Return the domain with some settings replaced, such as ``{"training.epochs": 3, "model.llm": "my-model"}``.
 
-        A value of None removes the key, so that its default holds.
+        A value of None removes the key, so that its default holds; ``where`` names the changes in messages.
 
         Raises:
             ConfigError: an unknown key or a value that does not fit.
         """
+        where = where or f"domain {self.name} with " + ", ".join(changes)
         settings = self.settings()
         for path, value in changes.items():
             *sections, key = path.split(".")
@@ -428,12 +429,12 @@ class Domain(Settings):
             for name in sections:
                 section = section.setdefault(name, {})
                 if not isinstance(section, dict):
-                    raise ConfigError(f"{path}: {name} is a value, not a section of settings")
+                    raise ConfigError(f"{where}: {path}: {name} is a value, not a section of settings")
             if value is None:
                 section.pop(key, None)
             else:
                 section[key] = copy.deepcopy(value)  # a later path may lead into it
-        changed = self.from_settings(settings, where=f"domain {self.name} with " + ", ".join(changes))
+        changed = self.from_settings(settings, where)
         return changed.model_copy(update={"catalog_folder": self.catalog_folder, "prompts_folder": self.prompts_folder})
 
     @staticmethod
@@ -475,7 +476,7 @@ def _describe(problem: Any) -> str:
         return f"{key}: unknown key{_suggest(path[-1], _keys(path[:-1]))}"
     if problem["type"] == "missing":
         return f"{key}: missing"
-    message = problem["msg"].removeprefix("Value error, ")
+    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
     given = problem["input"]
     shown = f" (it is {given!r})" if isinstance(given, (str, int, float, bool)) else ""
     return f"{key}: {message}{shown}" if key else message

@@ -43,7 +43,7 @@ class UnknownUserError(GenreGenError, KeyError):
         return str(self.args[0]) if self.args else ""
 
 
-class FilterError(GenreGenError, ValueError):
+class FilterError(UsageError):
     """A ``where`` expression that does not parse or names a field the catalog lacks."""
 
 

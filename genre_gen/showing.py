@@ -126,15 +126,17 @@ def render_prompt(
     """Return a user's prompt for a task as text, or its messages and spans as JSON.
 
     Raises:
-        UsageError: no such task, no user given, or a user the task has no example of.
-        PromptError: no such phrasing.
+        UsageError: no such task or phrasing, no user given, or a user the task has no example of.
     """
     if task not in TASKS:
         raise UsageError(f"no task {task!r}; there are: {', '.join(TASKS)}")
     if not user:
         raise UsageError("--user is missing: whose prompt shall be shown?")
     domain = Domain.load(domain_name)
-    book = PromptBook.load(domain).phrased(phrasing)
+    book = PromptBook.load(domain)
+    if not 1 <= phrasing <= (count := book.phrasings(task)):
+        raise UsageError(f"--phrasing {phrasing}: give a number from 1 to {count}, which {task} has in {book.folder}")
+    book = book.phrased(phrasing)
     catalog = Catalog.load(domain, path)
     interactions = Interactions.load(domain, path, catalog)
     prompt = _prompt(task, TaskData(catalog, _only(interactions, user), domain), book, user)

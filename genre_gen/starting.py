@@ -106,8 +106,8 @@ def start_domain(
         noun: what an item is called, such as ``book``; by default after the item file, else "item".
 
     Raises:
-        ConfigError: a name that cannot be used, or is taken.
-        UsageError: a noun that is no word, or a column that does not exist.
+        ConfigError: a name that is taken.
+        UsageError: a name that cannot be used, a noun that is no word, or a column that does not exist.
         DataError: what cannot be read or told. Nothing has been written then.
     """
     catalog_folder, prompts_folder = folder / "catalogs" / name, folder / "prompts" / name
@@ -128,7 +128,7 @@ def start_domain(
 
 def _check_name(name: str, *folders: Path) -> None:
     if not _NAME.fullmatch(name):
-        raise ConfigError(f"{name!r} cannot name a domain; use letters, digits, - and _")
+        raise UsageError(f"{name!r} cannot name a domain; use letters, digits, - and _")
     for folder in folders:
         if folder.exists():
             raise ConfigError(f"{folder} is there already; give another name, or delete it first")

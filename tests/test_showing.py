@@ -3,7 +3,7 @@ import json
 import pytest
 
 from genre_gen.catalog import Item
-from genre_gen.errors import PromptError, UnknownUserError, UsageError
+from genre_gen.errors import UnknownUserError, UsageError
 from genre_gen.explain import Explanation
 from genre_gen.recommender import Recommendation, Recommendations
 from genre_gen.showing import picks_json, picks_text, reasons_json, reasons_text, render_prompt
@@ -133,5 +133,5 @@ def test_each_phrasing_can_be_looked_at():
     first, second = (render_prompt("news", "next_item", "u059", phrasing=number) for number in (1, 2))
     assert first != second
     assert first.splitlines()[-1] == second.splitlines()[-1]  # the same history
-    with pytest.raises(PromptError, match=r"next_item: no phrasing 9; .* has 3"):
+    with pytest.raises(UsageError, match=r"--phrasing 9: give a number from 1 to 3, which next_item has"):
         render_prompt("news", "next_item", "u059", phrasing=9)

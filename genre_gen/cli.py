@@ -378,16 +378,27 @@ def doctor(
 
 
 def _entry(recommender: Recommender, text: str) -> str | tuple[str, float]:
-    """Read a title, or 'TITLE=RATING' where no item is called all of that."""
+    """Read a title, or 'TITLE=RATING' where no item is called all of that.
+
+    Raises:
+        UsageError: a title and something that is no rating.
+    """
     title, equals, rating = text.rpartition("=")
-    if not equals:
+    if not equals or _is_item(recommender, text):
         return text
-    try:
-        recommender.catalog.find(text)
-    except UnknownItemError:
-        with suppress(ValueError):
-            return title, float(rating)
+    with suppress(ValueError):
+        if math.isfinite(number := float(rating)):
+            return title, number
+    if _is_item(recommender, title):
+        raise UsageError(f"--history {text!r}: {rating!r} is no rating of {title!r}; give a number")
     return text
+
+
+def _is_item(recommender: Recommender, name: str) -> bool:
+    with suppress(UnknownItemError):
+        recommender.catalog.find(name)
+        return True
+    return False
 
 
 def _set_reranking(recommender: Recommender, method: str | None, weight: float | None) -> None:

@@ -756,8 +756,11 @@ class Recommender:
             raise UsageError("the history is empty; give at least one title")
         ratings = np.array([rating for _, rating in pairs], np.float32)
         low, high = self.domain.rating_scale or (-np.inf, np.inf)
-        if ((ratings < low) | (ratings > high)).any():
-            raise UsageError(f"a rating is off the scale, which runs from {low:g} to {high:g}")
+        for (name, rating), off in zip(pairs, (ratings < low) | (ratings > high), strict=True):
+            if off:
+                raise UsageError(
+                    f"the rating {rating:g} of {name!r} is off the scale, which runs from {low:g} to {high:g}"
+                )
         rows = np.array(rows_of(self.catalog, [name for name, _ in pairs]), np.int64)
         return History(rows, None if np.isnan(ratings).all() else ratings)
 

@@ -205,7 +205,11 @@ def test_a_number_of_more_than_is_allowed_says_why(recommend):
         (["--user", "17", "-n", "0"], 2, ["n = 0; ask for at least one"]),
         (["--user", "17", "-n", "-1"], 2, ["n = -1"]),
         (["--user", "17", "-n", "41"], 2, ["n = 41, but the catalog has 40 items"]),
-        (["--history", "Alien=9"], 2, ["off the scale, which runs from 1 to 5"]),
+        (["--history", "Alien=9"], 2, ["the rating 9 of 'Alien' is off the scale, which runs from 1 to 5"]),
+        (["--history", "Alien=nan"], 2, ["'nan' is no rating of 'Alien'; give a number"]),
+        (["--history", "Alien=inf"], 2, ["'inf' is no rating of 'Alien'"]),
+        (["--history", "Alien (1979)=abc"], 2, ["'abc' is no rating of 'Alien (1979)'"]),
+        (["--history", "Alein=abc"], 1, ["no item 'Alein=abc'"]),
         (["--user", "17", "--out", "x.jsonl"], 2, ["--out go with --users"]),
         (["--user", "17", "--split", "test"], 2, ["--split and --out go with --users"]),
         (["--users", "all"], 2, ["--users needs --out"]),
@@ -276,7 +280,7 @@ def test_titles_with_an_equals_sign_are_titles(mixed):
     assert cli._entry(mixed, "Area=4") == "Area=4"
     assert cli._entry(mixed, "Area=4=5") == ("Area=4", 5.0)
     assert cli._entry(mixed, "Alien=3.5") == ("Alien", 3.5)
-    assert cli._entry(mixed, "Alien=good") == "Alien=good"
+    assert cli._entry(mixed, "Alein=good") == "Alein=good"
     assert cli._entry(mixed, "Alien") == "Alien"
 
 

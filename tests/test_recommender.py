@@ -202,7 +202,7 @@ def test_who_has_seen_everything_gets_nothing_and_the_reason(tiny_recommender, m
         ({"user": "nobody"}, UnknownUserError, "no user 'nobody' among 30"),
         ({"history": ["Alein"]}, UnknownItemError, r"did you mean 'Aliens? \("),
         ({"history": ["Alein", "Toy Stroy"]}, UnknownItemError, "Alein.*; .*Toy Stroy"),
-        ({"history": [("Alien", 6)]}, UsageError, "off the scale, which runs from 1 to 5"),
+        ({"history": [("Alien", 6)]}, UsageError, "the rating 6 of 'Alien' is off the scale, which runs from 1 to 5"),
         ({"user": "17", "n": 0}, UsageError, "n = 0"),
         ({"user": "17", "n": -3}, UsageError, "n = -3"),
         ({"user": "17", "n": 41}, UsageError, "n = 41, but the catalog has 40"),

@@ -7,8 +7,8 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -37,7 +37,7 @@ app.add_typer(domains_app, name="domains")
 
 Part = Literal["test", "validation"]
 Reranking = Literal["none", "mmr", "calibration"]
-FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+FAILED, MISUSED = 1, 2
 DomainName = Annotated[str, typer.Argument(metavar="DOMAIN", help="A domain's name, or the folder of its domain.toml.")]
 DEFAULT_DOMAIN = "movies"
 TrainedDomain = Annotated[
@@ -70,10 +70,6 @@ def main() -> None:
         _fail(problem, MISUSED)
     except (GenreGenError, OSError) as problem:
         _fail(problem, FAILED)
-    except SystemExit as end:
-        if end.code == INTERRUPTED:
-            _say("stopped; training and --users go on where they were when the same command is given again")
-        raise
 
 
 @app.command()
@@ -87,7 +83,7 @@ def demo(
     from genre_gen.demo import run
 
     _check_minutes(minutes)
-    with _Bar() as bar:
+    with _resumable(), _Bar() as bar:
         run(out, minutes, bar.step, _print)
 
 
@@ -146,7 +142,7 @@ def train(
     interactions = Interactions.load(recommender.domain, data, catalog)
     folder = out or _folder(None, domain)
     parts = None if split == "none" else interactions.split(split)
-    with _Bar() as bar:
+    with _resumable(), _Bar() as bar:
         how: dict[str, Any] = {"histories": interactions, "folder": folder, "on_step": bar.step}
         if choices is not None:
             recommender.refit(catalog, parts.before_test if parts else interactions, choices, **how)
@@ -203,7 +199,8 @@ def recommend(
         if out is None or user is not None or history or query is not None:
             raise UsageError("--users needs --out FILE, and goes without --user, --history and --query")
         filters = Filters(recommender.catalog, where, exclude or (), include, repeat=recommender.domain.repeat)
-        count = write_picks(recommender, users, n, out, filters, split=split, explain=explain)
+        with _resumable():
+            count = write_picks(recommender, users, n, out, filters, split=split, explain=explain)
         _print(json.dumps({"users": count, "file": str(out)}) if as_json else f"{count:,} users in {out}")
         return
     if split is not None or out is not None:
@@ -490,6 +487,16 @@ class _Bar:
         self._bar.set_postfix({**best, **{task: f"{loss:.2f}" for task, loss in tuner.recent_losses().items()}})
         if tuner.progress.finished and tuner.number + 1 == tuner.runs:
             self._bar.close()  # what comes next is printed below it
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """Say of what is interrupted inside that nothing is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _say("stopped; it goes on where it was when the same command is given again")
+        raise
 
 
 def _print(text: str) -> None:

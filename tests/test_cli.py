@@ -558,14 +558,21 @@ def test_the_demo_runs_and_tells(genre, own_domain, tiny_settings, tmp_path, mon
 # Interruptions
 
 
-def test_an_interrupt_says_how_to_go_on(genre, monkeypatch):
-    def interrupted(*_):
+def test_an_interrupt_says_how_to_go_on_where_one_can(genre, saved, tmp_path, monkeypatch):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_load", interrupted)
-    code, out, err = genre("recommend", "--user", "17")
-    assert (code, out) == (130, "")
-    assert "the same command" in err
+    for place in ("picks.write_picks", "recommender.Recommender.fit", "demo.run", "doctor.examine"):
+        monkeypatch.setattr(f"genre_gen.{place}", interrupted)
+    said = "stopped; it goes on where it was when the same command is given again"
+    for command, told in (
+        (["recommend", "--model", saved, "--users", "all", "--out", tmp_path / "x.jsonl"], said),
+        (["train", "--data", SAMPLE, "--out", tmp_path / "run"], said),
+        (["demo", "--out", tmp_path / "run"], said),
+        (["doctor"], ""),
+    ):
+        code, out, err = genre(*command)
+        assert (code, out, err.splitlines()[-1:]) == (130, "", [told] if told else []), command
 
 
 def test_a_closed_pipe_ends_quietly(tmp_path):

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from genre_gen.errors import ConfigError, GenreGenError, UnknownItemError, UsageError
+from genre_gen.errors import ConfigError, GenreGenError, OutputError, UnknownItemError, UsageError
 
 if TYPE_CHECKING:
     from genre_gen.domain import Domain
@@ -83,6 +84,7 @@ def demo(
     from genre_gen.demo import run
 
     _check_minutes(minutes)
+    _check_place(out)
     with _resumable(), _Bar() as bar:
         run(out, minutes, bar.step, _print)
 
@@ -133,6 +135,8 @@ def train(
     if max_minutes is not None:
         changes["training.max_minutes"] = _check_minutes(max_minutes)
     recommender = Recommender.from_domain(loaded, llm, quantization, changes)
+    folder = out or _folder(None, domain)
+    _check_place(folder)
     choices = None
     if like is not None:
         example = Recommender.from_pretrained(like)
@@ -140,7 +144,6 @@ def train(
         choices = example.choices
     catalog = Catalog.load(recommender.domain, data)
     interactions = Interactions.load(recommender.domain, data, catalog)
-    folder = out or _folder(None, domain)
     parts = None if split == "none" else interactions.split(split)
     with _resumable(), _Bar() as bar:
         how: dict[str, Any] = {"histories": interactions, "folder": folder, "on_step": bar.step}
@@ -198,6 +201,7 @@ def recommend(
 
         if out is None or user is not None or history or query is not None:
             raise UsageError("--users needs --out FILE, and goes without --user, --history and --query")
+        _check_place(out, file=True)
         filters = Filters(recommender.catalog, where, exclude or (), include, repeat=recommender.domain.repeat)
         with _resumable():
             count = write_picks(recommender, users, n, out, filters, split=split, explain=explain)
@@ -256,6 +260,7 @@ def report(
     """Write a page to look at: histories, picks, why, and what the model saw; one HTML file that needs nothing else."""
     from genre_gen.page import write_page
 
+    _check_place(out, file=True)
     recommender = _load(run, None) if Path(run).is_dir() else _load(None, run)
     _print(f"wrote {write_page(recommender, user or (), out, n)}")
 
@@ -277,13 +282,16 @@ def evaluate(
     from genre_gen.evaluating import evaluate_picks, evaluate_recommender, report_text, write_report
 
     recommender = _load(model, domain, quantization)
+    folder = None if picks is not None and out is None else out or _folder(model, domain)
+    if folder is not None:
+        _check_place(folder)
     parts = recommender.histories.split(split)
     if picks is not None:
         report = evaluate_picks(recommender, parts, part, picks)
     else:
         report = evaluate_recommender(recommender, parts, part)
-    if picks is None or out is not None:
-        write_report(report, out or _folder(model, domain))
+    if folder is not None:
+        write_report(report, folder)
     _print(report.to_json() if as_json else report_text(report))
 
 
@@ -338,6 +346,7 @@ def new_domain(
         "user": user, "item": item, "rating": rating, "time": time, "item_id": item_id, "title": title, "text": text,
     }  # fmt: skip
     given = {role: column for role, column in named.items() if column is not None}
+    _check_place(folder, "--folder")
     started = start_domain(name, interactions, items, folder, given, noun)
     _print(started.to_json() if as_json else started.text())
 
@@ -406,6 +415,24 @@ def _set_reranking(recommender: Recommender, method: str | None, weight: float |
     recommender.domain = recommender.domain.changed({key: value for key, value in given.items() if value is not None})
     if weight is not None and recommender.domain.rerank.method == "none":
         raise UsageError(f"--rerank-weight {weight:g} weighs nothing here; give --rerank mmr or calibration too")
+
+
+def _check_place(place: Path, option: str = "--out", *, file: bool = False) -> None:
+    """Refuse a folder (of a file) that cannot be written into, before any work is done; nothing is left there."""
+    folder, made = place.parent if file else place, list[Path]()
+    try:
+        made += [one for one in (folder, *folder.parents) if not one.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as problem:
+        raise OutputError(f"{option} {place}: cannot be written there ({problem.strerror}); give another") from None
+    finally:
+        for one in made:
+            with suppress(OSError):
+                one.rmdir()
+    if file and place.is_dir():
+        raise OutputError(f"{option} {place}: is a folder; give a file")
 
 
 def _check_minutes(minutes: float) -> float:

@@ -55,5 +55,9 @@ class CheckpointError(GenreGenError):
     """A saved folder that is incomplete, damaged or made for other data."""
 
 
+class OutputError(GenreGenError):
+    """A place that results cannot be written to."""
+
+
 class DecodingError(GenreGenError):
     """The model's scores cannot be trusted (NaN or infinite), so nothing may be generated from them."""

@@ -308,6 +308,36 @@ def test_all_users_with_json(recommend, tmp_path):
     assert json.loads(out) == {"users": 30, "file": str(tmp_path / "a.jsonl")}
 
 
+# Places
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "file"),
+    [
+        (["demo"], "--out", ""),
+        (["train"], "--out", ""),
+        (["evaluate", "--model", "SAVED"], "--out", ""),
+        (["report", "SAVED", "--user", "17"], "--out", "page.html"),
+        (["recommend", "--model", "SAVED", "--users", "all"], "--out", "picks.jsonl"),
+        (["domains", "new", "x", "--interactions", f"{SAMPLE}/interactions.csv"], "--folder", ""),
+    ],
+)
+def test_a_place_that_cannot_be_written_to_is_noticed_at_once(
+    genre, saved, tmp_path, monkeypatch, command, option, file
+):
+    recommender = "recommender.Recommender"
+    for work in (f"{recommender}.fit", f"{recommender}.recommend_many", "interactions.Interactions.split"):
+        monkeypatch.setattr(f"genre_gen.{work}", lambda *_, **__: pytest.fail("it began"))
+    command = [saved if part == "SAVED" else part for part in command]
+    (tmp_path / "taken").write_text("")
+    for folder in (tmp_path / "taken", tmp_path / "taken" / "x", Path("/proc/none")):
+        refused(genre(*command, option, folder / file), 1, f"{option} {folder / file}: cannot be written there")
+    assert [one.name for one in tmp_path.iterdir()] == ["taken"]
+    if file:
+        (tmp_path / file).mkdir()
+        refused(genre(*command, option, tmp_path / file), 1, f"{option} {tmp_path / file}: is a folder")
+
+
 # The other commands
 
 

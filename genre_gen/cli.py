@@ -80,7 +80,7 @@ def demo(
     ),
     minutes: Annotated[float, typer.Option("--max-minutes", help="Time for the language model's training.")] = 5.0,
 ) -> None:
-    """Train on MovieLens-100K, recommend to three users with reasons, and evaluate; about 12 minutes on 2 cores."""
+    """Train on MovieLens-100K, recommend to three users with reasons, evaluate; 7 to 12 minutes on 2 cores."""
     from genre_gen.demo import run
 
     _check_minutes(minutes)

@@ -18,6 +18,7 @@ import typer
 from genre_gen.errors import ConfigError, GenreGenError, OutputError, UnknownItemError, UsageError
 
 if TYPE_CHECKING:
+    from genre_gen.choices import Choices
     from genre_gen.domain import Domain
     from genre_gen.llm.finetune import FineTuner
     from genre_gen.recommender import Recommender
@@ -137,11 +138,7 @@ def train(
     recommender = Recommender.from_domain(loaded, llm, quantization, changes)
     folder = out or _folder(None, domain)
     _check_place(folder)
-    choices = None
-    if like is not None:
-        example = Recommender.from_pretrained(like)
-        _check_domain(example, recommender.domain.name, f"--like {like}")
-        choices = example.choices
+    choices = None if like is None else _choices(like, recommender.domain.name)
     catalog = Catalog.load(recommender.domain, data)
     interactions = Interactions.load(recommender.domain, data, catalog)
     parts = None if split == "none" else interactions.split(split)
@@ -475,6 +472,15 @@ def _load(model: str | None, domain: str | None, quantization: str | None = None
     if domain not in {None, recommender.domain.name}:  # the domain itself need not be there
         _check_domain(recommender, Domain.load(domain).name, f"--model {model}" if model else str(folder))
     return recommender
+
+
+def _choices(like: Path, name: str) -> Choices:
+    """Return what a trained recommender of this domain chose; the recommender itself is let go of."""
+    from genre_gen.recommender import Recommender
+
+    example = Recommender.from_pretrained(like)
+    _check_domain(example, name, f"--like {like}")
+    return example.choices
 
 
 def _check_domain(recommender: Recommender, name: str, where: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -82,7 +83,7 @@ class DomainCheck:
         lines += [f"note: {note}" for note in self.notes]
         lines += [f"problem: {problem}" for problem in self.problems]
         return "\n".join(
-            [*lines, "" if self.problems else f"{self.name} can be trained: genre-gen train {self.name}"]
+            [*lines, "" if self.problems else f"{self.name} can be trained: genre-gen train {shlex.quote(self.name)}"]
         ).rstrip()
 
     def to_json(self) -> str:
@@ -167,7 +168,8 @@ def _encoder(found: DomainCheck, domain: Domain, data: Data, llm: str | None) ->
     with found.noting():
         folder = find_model(llm or domain.model.llm)
         if folder is None:
-            found.notes.append(f"tokens are not counted, the model is not here: genre-gen fetch {found.name}")
+            name = shlex.quote(found.name)
+            found.notes.append(f"tokens are not counted, the model is not here: genre-gen fetch {name}")
             return None
         if domain.codes.scheme != "atomic":
             found.notes.append(f"item codes count as one token each here; {domain.codes.scheme} ones are longer")

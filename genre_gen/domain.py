@@ -378,7 +378,7 @@ class Domain(Settings):
 
         A name is looked for in ``./catalogs`` and then among the shipped domains; its prompts in ``./prompts`` and then
         among the shipped ones, so either can be changed alone. A folder (anything with a path separator, or a ``Path``)
-        brings its prompts in ``prompts/``, or else uses those of its name.
+        brings its prompts in ``prompts/`` or has them in ``../../prompts/<name>``, or else uses those of its name.
 
         Raises:
             ConfigError: no such domain, or every problem of its ``domain.toml`` at once, each with its key.
@@ -390,7 +390,7 @@ class Domain(Settings):
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
             raise ConfigError(f"{file}: not valid TOML: {problem}") from None
         domain = cls.from_settings(settings, where=str(file))
-        prompts = folder / "prompts" if (folder / "prompts").is_dir() else _find_prompts(domain.name)
+        prompts = _find_prompts(domain.name, folder)
         return domain.model_copy(update={"catalog_folder": folder, "prompts_folder": prompts})
 
     @classmethod
@@ -462,10 +462,12 @@ def _find_folder(name: str | Path) -> Path:
     raise ConfigError(f"no domain {name!r}{_suggest(name, names)}; there are: {', '.join(names) or 'none'}")
 
 
-def _find_prompts(name: str) -> Path:
+def _find_prompts(name: str, folder: Path) -> Path:
     """Return the prompts folder of a domain; it may not exist, which the prompt book reports."""
     own, shipped = (root / name for root in _roots("prompts"))
-    return own if own.is_dir() else shipped
+    beside = folder.resolve().parent.parent / "prompts" / name  # where `domains new` puts them
+    places = (folder / "prompts", beside, own)
+    return next((place for place in places if place.is_dir() and place != shipped.resolve()), shipped)
 
 
 def _describe(problem: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ class Started:
     """A new domain.
 
     Attributes:
-        name: what commands call it.
+        name: of the domain.
         catalog_folder: holds its ``domain.toml``.
         prompts_folder: holds its templates.
         templates: how many.
@@ -46,6 +47,12 @@ class Started:
     templates: int
     proposal: Proposal
     data: Data
+
+    @property
+    def called(self) -> str:
+        """Return what commands call it from here: its name, or its folder where that lies elsewhere."""
+        here = self.catalog_folder.resolve() == (Path.cwd() / "catalogs" / self.name).resolve()
+        return self.name if here else shlex.quote(str(self.catalog_folder))
 
     def text(self) -> str:
         """Return what was decided and why, what was written, and what comes next."""
@@ -63,7 +70,7 @@ class Started:
         lines += [
             f"{len(data.catalog):,} items, {len(data.interactions):,} interactions of {users:,} users",
             f"wrote {self.catalog_folder / FILE} and {self.templates} templates in {self.prompts_folder}",
-            f"next: genre-gen domains check {self.name} && genre-gen train {self.name}",
+            f"next: genre-gen domains check {self.called} && genre-gen train {self.called}",
         ]
         return "\n".join(map(_printable, lines))
 

@@ -119,6 +119,14 @@ def test_a_folder_may_bring_its_own_prompts(tmp_path):
     assert Domain.load(str(folder)).prompts_folder == folder / "prompts"
 
 
+def test_a_folder_elsewhere_finds_the_prompts_that_were_written_with_it(tmp_path):
+    folder = write(tmp_path / "sub" / "catalogs" / "movies", SMALL.replace("books", "movies"))
+    prompts = tmp_path / "sub" / "prompts" / "movies"
+    assert Domain.load(folder).prompts_folder != prompts
+    prompts.mkdir(parents=True)
+    assert Domain.load(folder).prompts_folder == prompts
+
+
 def test_a_folder_may_be_relative(tmp_path, monkeypatch):
     write(tmp_path / "books", SMALL)
     monkeypatch.chdir(tmp_path)

@@ -114,6 +114,8 @@ def test_another_folder_and_tables_elsewhere(here):
     assert started.catalog_folder == here / "deep" / "er" / "catalogs" / "cinema"
     domain = Domain.load(started.catalog_folder)
     assert domain.data.path == "../../../../in"
+    assert domain.prompts_folder == started.prompts_folder
+    assert started.text().endswith(f"check {started.catalog_folder} && genre-gen train {started.catalog_folder}")
     assert len(Catalog.load(domain)) == 40
 
 

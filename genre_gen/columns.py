@@ -12,7 +12,9 @@ import numpy as np
 import polars as pl
 
 from genre_gen.domain import FieldSettings
+from genre_gen.errors import DataError
 from genre_gen.prompts import ENTRY_FIELDS
+from genre_gen.readers.dates import read_dates
 from genre_gen.readers.values import is_single, labels, numbers, seconds, text
 
 Role: TypeAlias = Literal["user", "item", "rating", "time", "item_id", "title", "text"]
@@ -121,16 +123,36 @@ def field_name(column: str, taken: Collection[str]) -> str:
 def time_unit(column: pl.Series) -> Unit | None:
     """Return what a column's times count; None where they are no times."""
     units: tuple[Unit, ...] = ("s", "ms")
+    if column.dtype == pl.Time:
+        return None
     for unit in units:
         try:
             stamps = seconds(column, unit).drop_nulls().to_numpy()
         except pl.exceptions.PolarsError:
             return None
+        except DataError:  # dates, of which day and month cannot be told apart
+            return "s"
         if len(stamps) < MOSTLY * max(1, len(column)):
             return None
         if not is_numeric(column) or (stamps.min() >= _EPOCH[0] and stamps.max() <= _EPOCH[1]):
             return unit
     return None
+
+
+def unread_times(column: pl.Series) -> pl.Series:
+    """Return what stands in a column of times and cannot be read; raises DataError as ``seconds`` does."""
+    written = text(column)
+    return written.filter(seconds(column, "s").is_null() & (written != ""))
+
+
+def first_of_date(column: pl.Series) -> str:
+    """Return what comes first in a column's dates, ``day`` or ``month``, where the column had to tell; else ""."""
+    return "" if is_numeric(column) or column.dtype.is_temporal() else read_dates(text(column)).order
+
+
+def seems_times(column: pl.Series) -> bool:
+    """Tell whether values look like times though they cannot be read: no numbers, but digits in nearly all."""
+    return not is_numeric(column) and share(text(column).str.contains(r"\d")) >= MOSTLY
 
 
 def surely_times(column: pl.Series) -> bool:

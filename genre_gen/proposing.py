@@ -22,6 +22,7 @@ from genre_gen.columns import (
     Role,
     as_field,
     field_name,
+    first_of_date,
     is_flag,
     is_plain,
     is_wordy,
@@ -29,8 +30,10 @@ from genre_gen.columns import (
     mean_length,
     named,
     names_kinds,
+    seems_times,
     surely_times,
     time_unit,
+    unread_times,
     usual_scale,
 )
 from genre_gen.domain import FieldSettings
@@ -150,7 +153,7 @@ class _Proposing:
         scale = self._rating()
         for column in self._others():
             if not any(choice.column == column for choice in self.left_out):
-                self.left_out.append(Choice("", column, _why_not(self.log.frame[column])))
+                self.left_out.append(Choice("", column, self._why_not(column)))
         fields = {} if self.items is None else self._item_fields(self.items)
         pairs = pl.DataFrame({"user": text(self._of("user")), "item": text(self._of("item"))})
         known = None if self.items is None else text(self.items.frame[self.columns["item_id"]])
@@ -258,17 +261,33 @@ class _Proposing:
             scores = {name: named(name, "time") for name in self._others()}
             column = max((name for name in found if scores[name]), key=lambda name: scores[name], default=None)
             column = column or next((name for name in found if surely_times(self.log.frame[name])), None)
-            unread = next((name for name, score in scores.items() if score == 1), None)
-            if column is None and unread is not None:
-                raise DataError(
-                    f"{self.log.file}: {unread!r} seems to be the time, but {text(self.log.frame[unread])[0]!r} cannot "
-                    f"be read; write ISO dates (2024-12-31) or seconds since 1970, or go without: --time {NONE}"
-                )
+            for name, score in scores.items() if column is None else ():
+                if score == 1 or (score > 0 and seems_times(self.log.frame[name])):
+                    raise self._unread(name)
         if column is None:
             return
+        values = self.log.frame[column]
+        written = text(values).filter(text(values) != "")
+        try:
+            few = len(unread_times(values)) <= (1 - MOSTLY) * len(written)
+            order = first_of_date(values)
+        except DataError as problem:
+            raise DataError(f"{self.log.file}: {column!r}: {problem}, or go without: --time {NONE}") from None
+        if not few:
+            raise self._unread(column)
         self.time_unit = found.get(column, "s")
-        written = repr(text(self.log.frame[column])[0])
-        self._take("time", column, _why_given("time", self.given) + f", such as {written}")
+        why = _why_given("time", self.given) + (f", such as {written[0]!r}" if len(written) else "")
+        self._take("time", column, why + (f", read with the {order} first" if order else ""))
+
+    def _unread(self, column: str) -> DataError:
+        """Return the error for a column that should be the time and cannot be read."""
+        values = self.log.frame[column]
+        wrong = values[:0] if values.dtype == pl.Time else unread_times(values)
+        example = (wrong if len(wrong) else text(values))[0]
+        return DataError(
+            f"{self.log.file}: {column!r} seems to be the time, but {example!r} cannot be read; write ISO dates "
+            f"(2024-12-31) or seconds since 1970, or go without: --time {NONE}"
+        )
 
     def _rating(self) -> tuple[float, float] | None:
         column = self.given.get("rating") or self._by_name(self.log, "rating", self.columns.values())
@@ -355,6 +374,20 @@ class _Proposing:
 
     # Helpers
 
+    def _why_not(self, column: str) -> str:
+        """Return why a column of the interactions is not used."""
+        values = self.log.frame[column]
+        if is_flag(values):
+            return (
+                "says yes or no; every line counts as an interaction, so take those out where it says that there was "
+                "none"
+            )
+        if named(column, "time") and not {"time"} & {*self.columns, *self.given}:
+            empty = int((text(values) == "").sum())
+            wrong = f"empty in {empty:,} of {len(values):,} lines" if empty else "neither dates nor seconds since 1970"
+            return f"is named like times, but {wrong}; {OPTIONS['time']} {column} takes what can be read"
+        return "is of the interaction, not of the item"
+
     def _others(self) -> list[str]:
         used = {column for role, column in self.columns.items() if role in ("user", "item", "rating", "time")}
         return [column for column in _flat(self.log) if column not in used]
@@ -376,14 +409,6 @@ class _Proposing:
 def _flat(table: Table) -> list[str]:
     """Return the columns that are no lists, and no bytes."""
     return [column.name for column in table.frame if is_single(column)]
-
-
-def _why_not(column: pl.Series) -> str:
-    if is_flag(column):
-        return (
-            "says yes or no; every line counts as an interaction, so take those out where it says that there was none"
-        )
-    return "is of the interaction, not of the item"
 
 
 def _why_given(role: Role, given: Mapping[Role, str]) -> str:

@@ -71,6 +71,51 @@ def test_dates_are_found_without_a_name_that_says_so(tmp_path):
     assert "time" not in proposed(tmp_path, time=NONE).columns
 
 
+def timed(times: list[str], name: str = "ordered_at") -> str:
+    return f"user,item,{name}\n" + "".join(f'u{n % 3},b{n % 6 + 1},"{time}"\n' for n, time in enumerate(times))
+
+
+@pytest.mark.parametrize(
+    ("times", "shown"),
+    [
+        (["4/16/2024 10:15", "6/10/2024 05:15"], "such as '4/16/2024 10:15', read with the month first"),
+        (["16-04-2024", "10-06-2024"], "such as '16-04-2024', read with the day first"),
+        (["02.07.2024", "2024-07-03"], "such as '02.07.2024'"),
+    ],
+)
+def test_the_order_in_which_dates_are_read_is_told(tmp_path, times, shown):
+    found = proposed(tmp_path, timed(times * 3))
+    assert [choice.why for choice in found.choices if choice.role == "time"] == [f"by its name, {shown}"]
+
+
+@pytest.mark.parametrize("given", [{}, {"time": "ordered_at"}])
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        (["16 Apr 2024", "17 Apr 2024"], "'ordered_at' seems to be the time, but '16 Apr 2024' cannot be read; write"),
+        (["4/16/2024", "13/13/2024"], "'ordered_at' seems to be the time, but '13/13/2024' cannot be read; write ISO"),
+        (["02/07/2024", "03/08/2024"], "'02/07/2024' may have the day or the month first, and so may the others"),
+    ],
+)
+def test_times_that_cannot_be_read_are_not_left_out_in_silence(tmp_path, times, message, given):
+    with pytest.raises(DataError, match=rf"{re.escape(message)}.*or go without: --time none"):
+        proposed(tmp_path, timed(times * 3), **given)
+    assert "time" not in proposed(tmp_path, timed(times * 3), time=NONE).columns
+
+
+@pytest.mark.parametrize(
+    ("times", "why"),
+    [
+        (["2024-01-05", ""], "is named like times, but empty in 3 of 6 lines; --time ordered_at takes what"),
+        (["17", "35"], "is named like times, but neither dates nor seconds since 1970; --time ordered_at takes what"),
+    ],
+)
+def test_times_that_are_left_out_are_told_apart(tmp_path, times, why):
+    left_out = proposed(tmp_path, timed(times * 3)).left_out[0]
+    assert left_out.why.startswith(why)
+    assert proposed(tmp_path, timed(times * 3), time="ordered_at").columns["time"] == "ordered_at"
+
+
 def test_numbers_from_one_to_five_are_no_ids_though_they_could_be(tmp_path):
     items = "id,title\n" + "".join(f"{n},Thing number {n}\n" for n in range(1, 41))
     log = "who,what,stars\n" + "".join(

@@ -1,5 +1,6 @@
 """Readers: every format gives the same data, and whatever does not hold is counted or refused with its place."""
 
+import datetime
 import gzip
 import json
 import logging
@@ -404,6 +405,46 @@ def test_ratings_may_be_missing_here_and_there_or_altogether(tmp_path):
 def test_times_are_seconds_whatever_they_were(tmp_path, time, expected, unit):
     data = load(tmp_path, HEADER + f"1,1,5,{time}\n", data__time_unit=unit)
     assert data.interactions.times.tolist() == [expected]
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        (["2024-01-05", "2024-02-05 10:00:00", "2024-03-05T10:00:00Z"], ["01-05", "02-05T10:00", "03-05T10:00"]),
+        (["2024/1/5 7:08", "2024-01-05T07:08:09.5-0130", "2024.02.05"], ["01-05T07:08", "01-05T08:38:09", "02-05"]),
+        (["02/07/2024", "4/16/2024 10:15", "1/2/2024 12:30 AM", "1/2/2024 5:00 PM"],
+         ["02-07", "04-16T10:15", "01-02T00:30", "01-02T17:00"]),
+        (["02/07/2024", "16-04-2024"], ["07-02", "04-16"]),
+        (["02.07.2024", "3.8.2024 9:00", "2024-08-04"], ["07-02", "08-03T09:00", "08-04"]),
+        (["02/02/2024", "3/3/2024"], ["02-02", "03-03"]),
+    ],
+)  # fmt: skip
+def test_dates_are_read_in_the_order_that_reads_the_column(tmp_path, times, expected):
+    log = HEADER + "".join(f'{user},1,5,"{time}"\n' for user, time in enumerate(times))
+    found = load(tmp_path, log).interactions.times.astype("datetime64[s]")
+    assert found.tolist() == np.array([f"2024-{time}" for time in expected], "datetime64[s]").tolist()
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        (["02/07/2024", "03/08/2024"], "column 'timestamp': '02/07/2024' may have the day or the month first"),
+        (["02/07/2024", "13/07/2024", "07/13/2024"], "'02/07/2024' may have the day or the month first"),
+        (["4/16/2024", "13/13/2024"], "line 3: time cannot be read: '13/13/2024'"),
+        (["2024-02-30"], "line 2: time cannot be read: '2024-02-30'"),
+        (["2024-01-01", "2024-01-01 24:30"], "line 3: time cannot be read"),
+        (["2024-01-01", "2024-01-02", "7"], "line 4: time cannot be read: '7'"),
+    ],
+)
+def test_dates_that_cannot_be_told_are_refused(tmp_path, times, message):
+    log = HEADER + "".join(f"{user},1,5,{time}\n" for user, time in enumerate(times))
+    with pytest.raises(DataError, match=re.escape(message)):
+        load(tmp_path, log)
+
+
+def test_times_of_day_are_no_times(tmp_path):
+    with pytest.raises(DataError, match=r"column 'timestamp': it holds times of day without a day; write dates"):
+        load_data(MOVIES, typed(tmp_path, log={"timestamp": [datetime.time(1), datetime.time(2)]}))
 
 
 def test_numbers_that_are_none_are_unknown_and_reported(tmp_path):

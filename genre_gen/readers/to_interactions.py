@@ -96,12 +96,19 @@ def _columns(table: Table, domain: Domain) -> pl.DataFrame:
         series += [text(written).alias("rating_written"), numbers(written).alias("rating")]
     if time:
         written = table.values(time, "data.columns.time")
-        series += [text(written).alias("time_written"), seconds(written, domain.data.time_unit).alias("time")]
+        series += [text(written).alias("time_written"), _seconds(table, written, domain.data.time_unit).alias("time")]
     for name, wanted in (("summary", columns.summary), ("review", columns.review)):
         if wanted is not None:
             written = table.values(table.column(wanted, name, f"data.columns.{name}"), f"data.columns.{name}")
             series.append(text(written).alias(name))
     return pl.DataFrame(series).with_row_index("record")
+
+
+def _seconds(table: Table, times: pl.Series, unit: str) -> pl.Series:
+    try:
+        return seconds(times, unit)
+    except DataError as problem:
+        raise DataError(f"{table.file}: column {times.name!r}: {problem}") from None
 
 
 def _check_ratings(frame: _Checked, domain: Domain) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 
+from genre_gen.errors import DataError
+from genre_gen.readers.dates import read_dates
+
 
 def is_single(column: pl.Series) -> bool:
     """Tell whether a column has one value a record that can be written: no lists, no bytes that are no text."""
@@ -41,18 +44,21 @@ def seconds(column: pl.Series, unit: str) -> pl.Series:
     """Return a column of timestamps or dates as int64 seconds since 1970; null where it cannot be read.
 
     Args:
-        column: dates, numbers, or text that holds numbers or ISO 8601 dates.
+        column: dates, numbers, or text that holds numbers or dates, whichever more of it are.
         unit: what numbers count, ``s`` or ``ms``.
+
+    Raises:
+        DataError: times of day without a day, or dates of which day and month cannot be told apart.
     """
+    if column.dtype == pl.Time:
+        raise DataError("it holds times of day without a day; write dates or seconds since 1970")
     if column.dtype.is_temporal():
         return column.cast(pl.Datetime("ms")).dt.epoch("s")
     stamps = numbers(column)
-    if column.dtype == pl.String and stamps.null_count() == len(stamps):
-        try:
-            dates = text(column).str.to_datetime(time_unit="ms", strict=False, ambiguous="earliest")
-        except pl.exceptions.ComputeError:  # not one of them is a date
-            return stamps.cast(pl.Int64)
-        return dates.dt.epoch("s")
+    if not column.dtype.is_numeric():
+        written = text(column)
+        if 2 * int(stamps.is_not_null().sum()) < int((written != "").sum()):
+            return read_dates(written).seconds
     if unit == "ms":
         stamps = stamps / 1000
     return stamps.floor().cast(pl.Int64, strict=False)

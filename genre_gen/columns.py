@@ -14,6 +14,7 @@ import polars as pl
 from genre_gen.domain import FieldSettings
 from genre_gen.errors import DataError
 from genre_gen.prompts import ENTRY_FIELDS
+from genre_gen.readers.amounts import amounts, seem_amounts
 from genre_gen.readers.dates import read_dates
 from genre_gen.readers.values import is_single, labels, numbers, seconds, text
 
@@ -61,6 +62,12 @@ _KINDS = {
     "category", "categories", "genre", "genres", "kind", "type", "topic", "topics", "tag", "tags", "subject", "section",
     "class", "department", "theme",
 }  # fmt: skip
+_YES_NO = (
+    {"0", "1"}, {"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"}, {"on", "off"}, {"ja", "nein"}, {"j", "n"},
+    {"wahr", "falsch"}, {"sí", "no"}, {"si", "no"}, {"oui", "non"}, {"vrai", "faux"}, {"ya", "tidak"},
+)  # fmt: skip
+_ABSENT = {"n/a", "#n/a", "n.a.", "nan", "null", "unknown", "-", "--", "?"}  # what says that something is not known
+_NONE = {"na", "none"}  # the same among numbers; among words these may be names and values
 SEPARATORS = ("|", ";", ",", "/")
 """What may stand between the labels of a list; a comma or slash stands in names too, and is asked last."""
 
@@ -231,20 +238,36 @@ def as_field(column: pl.Series, name: str) -> tuple[FieldSettings | None, str]:
 
 def _single_field(column: pl.Series, name: str) -> tuple[FieldSettings | None, str]:
     written = text(column)
-    known = written.filter(written != "")
+    unknown, known = _known(written, _ABSENT | _NONE)
+    read = amounts(known)
+    numeric = len(known) > 0 and int(read.is_not_null().sum()) >= MOSTLY * len(known)
+    if not numeric:
+        unknown, known = _known(written, _ABSENT)
     useless = _useless(known, name)
     if useless:
         return None, useless
-    if is_numeric(column):
-        wrong = len(known) - int(numbers(known).is_not_null().sum())
-        return FieldSettings(type="number", columns=(name,)), "numbers" + (f", but for {wrong}" if wrong else "")
+    absent = f"; not known: {', '.join(map(repr, unknown))}" if unknown else ""
+    if numeric:
+        wrong, signed = int(read.is_null().sum()), known.filter(read.is_not_null() & numbers(known).is_null())
+        why = f"amounts, such as {signed[0]!r}" if len(signed) else "numbers"
+        why += (f", but for {wrong}" if wrong else "") + absent
+        return FieldSettings(type="number", columns=(name,), unknown=unknown), why
     for separator in SEPARATORS:
         found = _labels_between(known, separator)
         if found:
-            return FieldSettings(type="list", columns=(name,), separator=separator), found
+            return FieldSettings(type="list", columns=(name,), separator=separator, unknown=unknown), found + absent
     if mean_length(known) >= LONG:
         return None, "is a second long text"
-    return FieldSettings(type="text", columns=(name,)), f"{known.n_unique()} different words or names"
+    why = f"{known.n_unique()} different words or names{absent}"
+    if share(seem_amounts(known)) >= MOSTLY:
+        why = f"looks like amounts, such as {known[0]!r}, but is read as text{absent}; write plain numbers: 1234.50"
+    return FieldSettings(type="text", columns=(name,), unknown=unknown), why
+
+
+def _known(written: pl.Series, absent: Collection[str]) -> tuple[tuple[str, ...], pl.Series]:
+    """Return which texts stand for what is not known, and all the others."""
+    unknown = tuple(written.filter(written.str.to_lowercase().is_in([*absent])).unique(maintain_order=True))
+    return unknown, written.filter(~written.is_in(["", *unknown]))
 
 
 def _useless(known: pl.Series, name: str) -> str:

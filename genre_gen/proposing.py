@@ -365,7 +365,7 @@ class _Proposing:
             return None
         values = text(items.frame[columns[best]])
         absent = (one for one in SEPARATORS if not values.str.contains(one, literal=True).any())
-        fields[best] = FieldSettings(type="list", columns=(columns[best],), separator=next(absent, "\t"))
+        fields[best] = fields[best].model_copy(update={"type": "list", "separator": next(absent, "\t")})
         why = f"sorts the items into {kinds[best]} kinds, so it is read as a list of one label"
         self.choices = [
             one if one.role != f"field {best}" else Choice(one.role, one.column, why) for one in self.choices

@@ -295,6 +295,8 @@ def _fields(fields: Mapping[str, FieldSettings]) -> str:
             lines += [_line("columns", (settings.columns or (name,))[0], "its column")]
         if settings.separator is not None:
             lines += [_line("separator", settings.separator, "between labels")]
+        if settings.unknown:
+            lines += [_line("unknown", list(settings.unknown), "how the data says that it is not known")]
         lines += ["\n"]
     return "".join(lines).rstrip("\n") + "\n"
 

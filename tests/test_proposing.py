@@ -318,3 +318,21 @@ def test_kinds_of_fields(values, kind):
     found, why = as_field(pl.Series(values), "x")
     assert (found and found.type) == kind
     assert why
+@pytest.mark.parametrize(
+    ("values", "kind", "unknown", "reason"),
+    [
+        (["$1,705.85", "N/A", "$3.10"], "number", ("N/A",), "amounts, such as '$1,705.85'; not known: 'N/A'"),
+        (["7", "None", "-", "3.10"], "number", ("None", "-"), "numbers; not known: 'None', '-'"),
+        (["384,84 €", "1.705 €"], "number", (), "amounts, such as '384,84 €'"),
+        (["1.705 €", "384 €"], "text", (), "looks like amounts, such as '1.705 €', but is read as text; write plain"),
+        (["31.12.2024", "1.1.2025"], "text", (), "2 different words or names"),
+        (["red", "none", "n/a", "blue"], "text", ("n/a",), "3 different words or names; not known: 'n/a'"),
+        (["n/a", "?"], None, None, "is empty"),
+    ],
+)
+def test_amounts_and_what_is_not_known(values, kind, unknown, reason):
+    found, why = as_field(pl.Series(values), "x")
+    assert (found and found.type, found and found.unknown) == (kind, unknown)
+    assert why.startswith(reason)
+
+

@@ -447,6 +447,25 @@ def test_times_of_day_are_no_times(tmp_path):
         load_data(MOVIES, typed(tmp_path, log={"timestamp": [datetime.time(1), datetime.time(2)]}))
 
 
+@pytest.mark.parametrize(
+    ("prices", "expected"),
+    [
+        (["$1,705.85", "$3.10", "V"], [1705.85, 3.1, None]),
+        (["1.234,50 €", "-384,84 €", "1.705 €", "7 €"], [1234.5, -384.84, 1705, 7]),
+        (["$1,705", "$20"], [1705, 20]),
+        (["1'234.50 CHF", "CHF 3"], [1234.5, 3]),
+        (["1.705", "20", "0.5"], [1.705, 20, 0.5]),  # plain numbers stay what they are
+        (["1.705 €", "384 €", "7"], [None, None, 7]),  # of what decides nothing, plain numbers alone
+        (["1,5", "2.5", "3"], [None, 2.5, 3]),
+        (["$5", "€5", "5"], [None, None, 5]),
+    ],
+)
+def test_amounts_are_numbers_where_the_column_tells_their_marks(tmp_path, prices, expected):
+    items = "item_id,title,genre,year\n" + "".join(f'{row},T{row},,"{price}"\n' for row, price in enumerate(prices))
+    catalog = load(tmp_path, HEADER + "1,1,5,10\n", items).catalog
+    assert [item.attributes["year"] for item in catalog] == expected
+
+
 def test_numbers_that_are_none_are_unknown_and_reported(tmp_path):
     items = "item_id,title,genre,year\n1,A,X,199x\n2,B,Y,inf\n3,C,Y,\n4,D,Y,unkonwn\n5,E,Y,1990.5\n"
     data = load(tmp_path, HEADER + "1,1,5,10\n", items)

@@ -133,6 +133,14 @@ def test_names_from_anywhere_do_no_harm(here):
     assert not any("49" in task.prompt for task in found.tasks)
 
 
+def test_what_stands_for_unknown_is_written_down(here):
+    (here / "in" / "films.csv").write_text("item_id,title,price\n1,A,$1.50\n2,B,N/A\n3,C,$2.25\n")
+    (here / "in" / "log.csv").write_text("user,item\nu,1\nu,2\nu,3\n")
+    start()
+    assert [item.attributes["price"] for item in Catalog.load("cinema")] == [1.5, None, 2.25]
+    assert Domain.load("cinema").fields["price"].unknown == ("N/A",)
+
+
 @pytest.mark.parametrize("noun", ["{{ x }}", "a\nb", "", "film 2"])
 def test_nouns_are_words(here, noun):
     with pytest.raises(UsageError, match="give a word or two in letters"):

@@ -10,9 +10,10 @@ import polars as pl
 from genre_gen.catalog import Catalog, Item, Value
 from genre_gen.domain import Domain
 from genre_gen.errors import DataError
+from genre_gen.readers.amounts import amounts
 from genre_gen.readers.files import Table
 from genre_gen.readers.report import LoadReport
-from genre_gen.readers.values import is_single, labels, numbers, text
+from genre_gen.readers.values import is_single, labels, text
 
 _NUMBER_AT_END = re.compile(r"\((\d+)\)(?:\s*\([^()]*\))?$")  # "Alien (1979)" and "Alien (1979) (V)"
 
@@ -88,7 +89,7 @@ def _attribute(table: Table, name: str, domain: Domain, separator: str, report: 
     known_words = words.set(words.is_in(["", *settings.unknown]), None)
     if settings.type == "text":
         return list(known_words)
-    values = numbers(known_words)
+    values = amounts(known_words)
     wrong = known_words.is_not_null() & ~values.is_finite().fill_null(False)
     report.check(
         table,

@@ -61,6 +61,10 @@ _ID_WORDS = {"id", "ids", "no", "nr", "num", "number", "key", "code", "uuid", "g
 _KINDS = {
     "category", "categories", "genre", "genres", "kind", "type", "topic", "topics", "tag", "tags", "subject", "section",
     "class", "department", "theme",
+    "kategorie", "kategorien", "rubrik", "warengruppe", "gattung", "typ", "thema", "bereich", "abteilung",
+    "categoría", "categorías", "categoria", "categorias", "género", "genero", "tipo", "tema", "sección", "seccion",
+    "catégorie", "catégories", "categorie", "thème", "rayon", "rubrique",
+    "kategori", "jenis",
 }  # fmt: skip
 _YES_NO = (
     {"0", "1"}, {"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"}, {"on", "off"}, {"ja", "nein"}, {"j", "n"},
@@ -181,8 +185,8 @@ def is_wordy(column: pl.Series) -> bool:
 
 
 def is_flag(column: pl.Series) -> bool:
-    """Tell whether a column says yes or no."""
-    return set(text(column).str.to_lowercase().unique()) in ({"0", "1"}, {"true", "false"}, {"yes", "no"})
+    """Tell whether a column says yes or no, in one of the languages whose names of columns are known."""
+    return {*text(column).str.to_lowercase().unique()} - {""} in _YES_NO
 
 
 def is_plain(column: pl.Series) -> bool:

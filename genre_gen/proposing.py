@@ -359,7 +359,10 @@ class _Proposing:
         """Turn the text field that sorts items into kinds into a list of one label; None where there is none."""
         columns = {name: one.columns[0] for name, one in fields.items() if one.type == "text" and one.columns}
         kinds = {name: text(items.frame[column]).n_unique() for name, column in columns.items()}
-        sorting = [name for name, count in kinds.items() if 1 < count <= min(_CATEGORIES, len(items.frame) // 2)]
+        most = min(_CATEGORIES, len(items.frame) // 2)
+        sorting = [
+            name for name, count in kinds.items() if 1 < count <= most and not is_flag(items.frame[columns[name]])
+        ]
         best = min(sorting, key=lambda name: (not names_kinds(name), kinds[name]), default=None)
         if best is None:
             return None

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genre_gen.columns import as_field, field_name, liked_from, named, time_unit, usual_scale, words_of
+from genre_gen.columns import as_field, field_name, is_flag, liked_from, named, time_unit, usual_scale, words_of
 from genre_gen.errors import DataError, UsageError
 from genre_gen.proposing import NONE, Proposal, propose
 
@@ -130,6 +130,17 @@ def test_a_column_that_sorts_is_read_as_labels_where_there_are_no_lists(tmp_path
     items = "item_id,title,maker,kind\n" + "".join(f"i{n},Thing {n},Maker {n % 20},{'ab'[n % 2]}\n" for n in range(40))
     found = proposed(tmp_path, "user,item\nu,i1\nu,i2\nv,i1\n", items)
     assert fields(found) == {"kind": ("list", "|"), "maker": ("text", None)}
+
+
+def test_kinds_in_other_languages_sort_and_flags_do_not(tmp_path):
+    items = "item_id,title,lager,kategorie\n" + "".join(
+        f"i{n},Ding {n},{('ja', 'nein')[n % 2]},{'abcd'[n % 4]}\n" for n in range(40)
+    )
+    assert fields(proposed(tmp_path, "user,item\nu,i1\nu,i2\nv,i1\n", items)) == {
+        "kategorie": ("list", "|"), "lager": ("text", None)
+    }  # fmt: skip
+    alone = re.sub(r",(kategorie|[abcd])$", "", items, flags=re.MULTILINE)
+    assert fields(proposed(tmp_path, "user,item\nu,i1\nu,i2\nv,i1\n", alone)) == {"lager": ("text", None)}
 
 
 def test_delimiters_encodings_and_milliseconds(tmp_path):
@@ -336,3 +347,9 @@ def test_amounts_and_what_is_not_known(values, kind, unknown, reason):
     assert why.startswith(reason)
 
 
+@pytest.mark.parametrize(
+    ("values", "flag"),
+    [(["Ja", "nein", ""], True), (["y", "n"], True), (["oui", "non"], True), (["sí", "no"], True), (["ja"], False)],
+)
+def test_flags(values, flag):
+    assert is_flag(pl.Series(values)) == flag

@@ -216,14 +216,13 @@ class _Proposing:
         ids = {name: text(items.frame[name]) for name in _flat(items)}
         if "item_id" in self.given:
             ids = {name: values for name, values in ids.items() if name == self.given["item_id"]}
+        ids = {name: values for name, values in ids.items() if values.n_unique() >= MOSTLY * len(values)}
         taken = {self.columns.get("user"), self.given.get("rating"), self.given.get("time")}
         candidates = [self.given["item"]] if "item" in self.given else [c for c in _flat(self.log) if c not in taken]
         found: list[tuple[float, float, str, str]] = []
         for column in candidates:
             values = text(self.log.frame[column]).unique()
             for name, known in ids.items():
-                if known.n_unique() < MOSTLY * len(known):
-                    continue
                 shared = int(values.is_in(known.implode()).sum())
                 called = named(column, "item", Path(items.file).stem) + 0.5 * (column == name)
                 covered = shared / max(1, known.n_unique())  # ratings from 1 to 5 may be ids too, but of few items
@@ -232,13 +231,31 @@ class _Proposing:
         rivals = {one[2] for one in found if one[0] > worth - _CLOSE and one[1] > 0}
         if overlap == 0:
             raise DataError(
-                f"{self.log.file}: no column has values that are ids in {items.file}; name the columns with --item "
-                "and --item-id, or correct the ids"
+                f"{self.log.file}: no column has values that are ids in {items.file}; {self._zeros(candidates, ids)}"
+                "name the columns with --item and --item-id, or correct the ids"
             )
         if len(rivals) > 1:
             raise self._unclear("item", self.log, sorted(rivals))
         self._take("item", column, f"{overlap:.0%} of its different values are in {name!r} of {Path(items.file).name}")
         self._take("item_id", name, "each value once, and the interactions name items by it")
+
+    def _zeros(self, candidates: Iterable[str], ids: Mapping[str, pl.Series]) -> str:
+        """Return what leading zeros hide, where some ids differ by nothing else: 1 in one table, 00001 in the other."""
+        for column in sorted(candidates, key=lambda column: -named(column, "item")):
+            written = text(self.log.frame[column])
+            bare = written.str.strip_chars_start("0")
+            for name, values in ids.items():
+                known = values.str.strip_chars_start("0")
+                same = bare.is_in(known.implode()) & (bare != "")
+                if same.any():
+                    here, there = written.filter(same)[0], values.filter(known == bare.filter(same)[0])[0]
+                    return (
+                        f"but for leading zeros {here!r} in {column!r} is {there!r} in {name!r}: write both alike or "
+                    )
+        return ""
+
+    def _given_of_log(self) -> list[str]:
+        return [column for role, column in self.given.items() if role in _OF_LOG and column != NONE]
 
     def _user_of_the_rest(self) -> None:
         """Take the one column that may name users: values that come back, and are neither times nor measured."""

@@ -143,6 +143,12 @@ def test_kinds_in_other_languages_sort_and_flags_do_not(tmp_path):
     assert fields(proposed(tmp_path, "user,item\nu,i1\nu,i2\nv,i1\n", alone)) == {"lager": ("text", None)}
 
 
+def test_ids_that_only_leading_zeros_keep_apart(tmp_path):
+    items = "sku,title\n" + "".join(f"{n:05},Thing {n}\n" for n in range(1, 9))
+    with pytest.raises(DataError, match="but for leading zeros '7' in 'sku' is '00007' in 'sku': write both alike"):
+        proposed(tmp_path, "user,sku\nu,7\nv,8\n", items)
+
+
 def test_delimiters_encodings_and_milliseconds(tmp_path):
     items = "item_id;title\ni1;Käse\ni2;Brot\n".encode("latin-1")
     (tmp_path / "items.csv").write_bytes(items)

@@ -56,6 +56,7 @@ OPTIONS: dict[Role, str] = {
 }
 """Role -> the option of the command line that names its column."""
 
+_OF_LOG: tuple[Role, ...] = ("user", "item", "rating", "time")  # what the interactions hold
 _DELIMITERS = (",", ";", "\t", "|")
 _FIELDS = 8  # fields that are proposed: more make every description long
 _CATEGORIES = 200  # different values up to which a column sorts items into kinds
@@ -180,11 +181,14 @@ class _Proposing:
 
     def _check_given(self) -> None:
         for role, column in self.given.items():
-            table = self.log if role in ("user", "item", "rating", "time") else self.items
+            table = self.log if role in _OF_LOG else self.items
             if column == NONE and role in ("rating", "time", "text"):
                 continue
             if table is None:
                 raise UsageError(f"{OPTIONS[role]} {column}: names a column of the item file; give --items too")
+            if table is self.log and [*self._given_of_log()].count(column) > 1:
+                both = " and ".join(OPTIONS[one] for one in _OF_LOG if self.given.get(one) == column)
+                raise UsageError(f"{both} {column}: one column cannot be both; name another for one of them")
             if column not in table.frame.columns:
                 raise UsageError(
                     f"{OPTIONS[role]} {column}: no such column in {table.file}; it has {', '.join(table.frame.columns)}"
@@ -198,11 +202,12 @@ class _Proposing:
     # Users, items, times and ratings
 
     def _user_and_item(self) -> None:
-        user = self.given.get("user") or self._by_name(self.log, "user", ())
+        user = self.given.get("user") or self._by_name(self.log, "user", self._given_of_log())
         if user is not None:
             self._take("user", user, _why_given("user", self.given))
         if self.items is None:
-            item = self.given.get("item") or self._by_name(self.log, "item", self.columns.values())
+            taken = (*self.columns.values(), *self._given_of_log())
+            item = self.given.get("item") or self._by_name(self.log, "item", taken)
             if item is None:
                 raise self._unclear("item", self.log, self._others())
             self._take("item", item, _why_given("item", self.given))
@@ -260,7 +265,7 @@ class _Proposing:
     def _user_of_the_rest(self) -> None:
         """Take the one column that may name users: values that come back, and are neither times nor measured."""
         candidates = []
-        for column in self._others():
+        for column in (one for one in self._others() if one not in self._given_of_log()):
             values = self.log.frame[column]
             other = any(named(column, role) for role in ("rating", "time")) or time_unit(values) is not None
             if 1 < text(values).n_unique() < len(values) and is_plain(values) and not other:
@@ -409,7 +414,7 @@ class _Proposing:
         return "is of the interaction, not of the item"
 
     def _others(self) -> list[str]:
-        used = {column for role, column in self.columns.items() if role in ("user", "item", "rating", "time")}
+        used = {column for role, column in self.columns.items() if role in _OF_LOG}
         return [column for column in _flat(self.log) if column not in used]
 
     def _by_name(self, table: Table, role: Role, used: Iterable[str]) -> str | None:

@@ -222,6 +222,7 @@ def test_what_cannot_be_told_is_asked_for(tmp_path, log, items, message):
         ({"user": "usr"}, BOOKS, "--user usr: no such column in .*it has borrower_no, book"),
         ({"title": "book"}, BOOKS, "--title book: no such column in .*it has isbn, name"),
         ({"title": "name"}, None, "--title name: names a column of the item file; give --items too"),
+        ({"user": "book", "item": "book"}, BOOKS, "--user and --item book: one column cannot be both; name another"),
     ],
 )
 def test_names_that_do_not_exist(tmp_path, given, items, message):
@@ -235,6 +236,14 @@ def test_files_that_are_no_tables(tmp_path):
         propose(tmp_path / "log.json", None)
     with pytest.raises(DataError, match=r"none\.csv: no such file"):
         propose(tmp_path / "none.csv", None)
+
+
+def test_a_column_that_is_named_for_one_role_is_taken_for_no_other(tmp_path):
+    found = proposed(tmp_path, "user,account\nu,1\nv,2\nv,1\n", None, item="user")
+    assert (found.columns["item"], found.columns["user"]) == ("user", "account")
+    log = "who,item,x\nu,b1,1\nv,b2,2\nv,b1,1\nu,b3,2\n"
+    found = proposed(tmp_path, log, None, rating="x")
+    assert (found.columns["user"], found.columns["rating"]) == ("who", "x")
 
 
 # Columns by themselves
@@ -335,6 +344,8 @@ def test_kinds_of_fields(values, kind):
     found, why = as_field(pl.Series(values), "x")
     assert (found and found.type) == kind
     assert why
+
+
 @pytest.mark.parametrize(
     ("values", "kind", "unknown", "reason"),
     [

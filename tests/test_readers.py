@@ -147,6 +147,26 @@ def test_a_zip_file_is_read_without_unpacking(tmp_path, inside):
     assert len(Interactions.load("movies", archive)) == len(RATINGS)
 
 
+@pytest.mark.parametrize(
+    ("begin", "length", "message"),
+    [
+        (250, 20, r"interactions\.csv: not whole in its zip file"),
+        (-60, 4, "not a whole zip file|not whole in its zip file"),
+    ],
+)
+def test_a_damaged_zip_file_is_named(tmp_path, begin, length, message):
+    archive = tmp_path / "shop.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("items.csv", ITEMS)
+        file.writestr("interactions.csv", HEADER + "".join(f"{user},1,5,{user}\n" for user in range(3000)))
+    data = bytearray(archive.read_bytes())
+    begin %= len(data)
+    data[begin : begin + length] = b"\0" * length
+    archive.write_bytes(data)
+    with pytest.raises(DataError, match=message):
+        load_data(MOVIES, archive)
+
+
 def test_the_sample_of_the_movies_domain():
     data = load_data(MOVIES, MOVIES.catalog_folder)
     assert (len(data.catalog), len(data.interactions.users), len(data.report)) == (40, 30, 0)
@@ -247,6 +267,7 @@ def test_atomic_files_have_their_declared_types(tmp_path):
     [
         ("user_id\titem_id:token\n", "line 1: column 'user_id' has no type"),
         ("user_id:text\n", "column 'user_id' has no type"),
+        ("user_id:token\titem_id:token\titem_id:float\n", "line 1: column 'item_id' has two types; rename one"),
         ("w:float\n1\nx\n", "line 3: w 'x' is not float"),
         ("w:float_seq\n1 2\n1 x\n", "line 3: w '1 x' is not float_seq"),
     ],
@@ -287,6 +308,9 @@ def load(tmp_path: Path, interactions: str | bytes, items: str | bytes = ITEMS, 
         ("user_id,user_id,item_id\n", "a column name appears twice"),
         (HEADER + "1,1,5,10,7\n", "line 2: 5 values for 4 columns"),
         (HEADER + '1,1,5,10\n"1,2,5,11\n', "look for an unclosed quote"),
+        (HEADER + '1,1,5,10\n"1,2,5,11\n' + "1,1,5,10\n" * 20_000, "below line 2: field larger than field limit"),
+        ('"' + HEADER + "1,1,5,10\n" * 20_000, "line 1: field larger than field limit (131072); look for an unclosed"),
+        (HEADER.replace(",rating", "\r,rating") + "1,1,5,10\n", "line 1: has line ends of two kinds; save the file"),
         (HEADER + "\n1,1,5,10\n1,9,5,11\n", "interactions.csv, line 4: item not in the catalog: '9'"),
         (HEADER + '"1\nx",1,5,10\n1,1,five,11\n', "line 4: rating is not a number: 'five'"),
         (HEADER + "1,1,5,10\r\n1,2,nan,11\r\n", "line 3: rating is not finite: 'nan'; correct the file, or set"),
@@ -524,6 +548,13 @@ def test_bytes_that_are_text_and_categories_are_read(tmp_path):
     assert [item.title for item in data.catalog] == ["One (1999)", "Two (2001)"]
 
 
+def test_line_ends_of_old(tmp_path):
+    data = load(tmp_path, (HEADER + "1,1,5,10\n1,2,4,20\n").replace("\n", "\r"), ITEMS.replace("\n", "\r"))
+    assert data.interactions.rows.tolist() == [0, 1]
+    with pytest.raises(DataError, match="line 2: no item"):
+        load(tmp_path, (HEADER + "1,,5,10\n").replace("\n", "\r"))
+
+
 def test_odd_but_valid_files(tmp_path):
     items = '\ufeffitem_id;title;genre;year;;\r\n1;"Two\nlines; one title";X|Y;2000;;a\r\n\r\n2;"Say ""hi""";;;\r\n'
     data = load(tmp_path, HEADER.replace(",", ";") + "1;1;5;10\n\n1;2;4;20", items, data__delimiter=";")
@@ -686,6 +717,31 @@ def test_reviews_follow_their_interactions_into_time_order(tmp_path):
         load_data(domain.changed({"data.columns.summary": "headline"}), folder)
 
 
+def test_half_a_character_is_replaced(tmp_path):
+    folder = reviews_2023(tmp_path / "set")
+    (folder / "meta_Tools.jsonl").write_text(
+        '{"parent_asin": "B00000000A", "title": "Bolt \\ud83d", "categories": ["\\ud83d\\ude00"]}\n'
+        '{"parent_asin": "0000000001", "title": "Guide"}\n'
+    )
+    catalog = load_data(REVIEWED, folder).catalog
+    assert (catalog[0].title, catalog[0].attributes["categories"]) == (
+        "Bolt \N{REPLACEMENT CHARACTER}",
+        ("\U0001f600",),
+    )
+    pair = write(tmp_path / "pair", x__inter__json='{"a": ["1", "\\ud800"]}', x__item__json='{"1": {"title": "One"}}')
+    with pytest.raises(DataError, match="item not in the catalog: '\N{REPLACEMENT CHARACTER}'"):
+        load_data(Domain.from_settings({"name": "shop", "data": {"path": "."}}), pair)
+
+
+def test_ratings_without_times_keep_the_order_of_the_file(tmp_path):
+    log = "user_id,parent_asin,rating\nu,B00000000A,5\nu,0000000001,3\n"
+    interactions = load_data(shop(), write(tmp_path / "set", ratings_Tools__csv=log)).interactions
+    assert (interactions.times, interactions.rows.tolist()) == (None, [0, 1])
+    late = log.replace("rating", "rating,timestamp").replace(",5", ",5,9" + "0" * 16)
+    with pytest.raises(DataError, match="line 2: time cannot be read"):
+        load_data(shop(), write(tmp_path / "set", ratings_Tools__csv=late))
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -719,6 +775,11 @@ def test_reviews_without_items_and_without_a_name_that_tells(tmp_path):
         ("Tools.jsonl", '\n{"user_id": "u", "rating": 5.0, "timestamp": 1}', "Tools.jsonl, line 2: no item: ''"),
         ("Tools.jsonl", '{"user_id": "u", "asin": "0000000001", "rating": 9.0}', "line 1: rating outside 1 to 5: '9'"),
         ("Tools.jsonl", '{"user_id": "u", "asin": "0000000001", "rating": 4.0}', "line 1: time cannot be read"),
+        (
+            "Tools.jsonl",
+            '{"user_id": "u", "asin": "0000000001", "timestamp": 9%s}' % ("0" * 30),
+            "line 1: time cannot be",
+        ),
         ("meta_Tools.jsonl", "{'asin': __import__('os').system('true')}", "line 1: not valid JSON"),
         ("meta_Tools.jsonl", "{'asin': " + "[" * 5000, "line 1: not valid JSON"),
         ("more.jsonl", "{}", "several files may be meant (Tools.jsonl, more.jsonl); name one as data.interactions"),

@@ -31,7 +31,7 @@ import polars as pl
 
 from genre_gen.domain import DataSettings
 from genre_gen.errors import DataError
-from genre_gen.readers.files import Folder, Table, decode, ending, json_lines, named, only, read_text
+from genre_gen.readers.files import Folder, Table, decode, ending, json_lines, named, only, read_text, whole
 from genre_gen.readers.table import PlainTable
 
 _PAIR, _PAIR_ITEMS = ".inter.json", ".item.json"
@@ -40,6 +40,7 @@ _RATINGS = (".csv", ".csv.gz")
 _META, _RATINGS_2014 = "meta_", "ratings_"
 _USER, _ITEM = ("reviewerID", "user_id"), ("parent_asin", "asin")
 _ASIN = 10  # characters of an item id; ids of users are longer
+_LATEST = 253_402_300_799_999  # milliseconds, in the year 9999: anything later is no time
 _FIRST_LINE = 1 << 20  # bytes in which the first line of a file must end to be recognised
 
 
@@ -145,8 +146,10 @@ def _ratings(file: Folder, encoding: str) -> Table:
     if text.startswith("user_id,"):
         table = read_text(text, str(file))
         item = table.column(_ITEM, "item", "data.columns.item")
-        times = table.frame["timestamp"].cast(pl.Int64, strict=False).cast(pl.Datetime("ms"))
-        frame = table.frame.select("user_id", pl.col(item).alias("item_id"), "rating", times.alias("timestamp"))
+        frame = table.frame.with_columns(pl.col(item).alias("item_id"))
+        if "timestamp" in frame.columns:
+            times = pl.col("timestamp").cast(pl.Int64, strict=False)
+            frame = frame.with_columns(pl.when(times.abs() <= _LATEST).then(times).cast(pl.Datetime("ms")))
         return Table(frame, table.file, table.place)
     table = read_text(text, str(file), columns=("first", "second", "rating", "timestamp"))
     # 2014 has the user first, 2018 the item.
@@ -202,7 +205,7 @@ def _first(record: Mapping[str, Any], keys: tuple[str, ...]) -> str:
 def _milliseconds(review: Mapping[str, Any]) -> int | None:
     """Return when a review was written, since 1970; None where that cannot be read."""
     for key, factor in (("unixReviewTime", 1000), ("timestamp", 1)):
-        if isinstance(review.get(key), int):
+        if isinstance(review.get(key), int) and abs(review[key]) * factor <= _LATEST:
             return int(review[key]) * factor
     return None
 
@@ -260,7 +263,8 @@ def _read_object(file: Folder, encoding: str) -> dict[str, Any]:
         return content
 
     try:
-        content = json.loads(decode(file, encoding), object_pairs_hook=unique)
+        text = decode(file, encoding)
+        content = whole(json.loads(text, object_pairs_hook=unique), text)
     except (json.JSONDecodeError, RecursionError) as problem:
         raise DataError(f"{file}: not valid JSON: {problem}") from None
     if not isinstance(content, dict):

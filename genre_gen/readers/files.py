@@ -8,6 +8,7 @@ import gzip
 import io
 import itertools
 import json
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -19,6 +20,8 @@ import polars as pl
 
 from genre_gen.errors import DataError
 from genre_gen.readers.values import is_single
+
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")  # an escape of half a character; two of them in a row are a whole one
 
 Folder: TypeAlias = Path | zipfile.Path
 """A folder on disk or inside a zip file."""
@@ -116,7 +119,10 @@ def open_folder(path: Path) -> Folder:
         raise DataError(f"{path}: no such file or folder; fetch the data first, or correct the path")
     if not zipfile.is_zipfile(path):
         raise DataError(f"{path}: neither a folder nor a zip file")
-    folder = zipfile.Path(path)
+    try:
+        folder = zipfile.Path(path)
+    except (zipfile.BadZipFile, OSError) as problem:
+        raise DataError(f"{path}: not a whole zip file ({problem}); download it again") from None
     inside = [entry for entry in folder.iterdir() if not entry.name.startswith(("__MACOSX", "."))]
     return inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
 
@@ -147,9 +153,19 @@ def only(folder: Folder, suffix: str, key: str) -> str | None:
     return names[0] if names else None
 
 
+def _content(file: Folder) -> bytes:
+    """Return a file's bytes; raises DataError for one that a zip file does not yield."""
+    try:
+        return file.read_bytes()
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as problem:
+        raise DataError(f"{file}: not whole in its zip file ({problem}); download or pack it again") from None
+    except RuntimeError as problem:  # a password
+        raise DataError(f"{file}: cannot be unpacked ({problem}); unpack the zip file and name the folder") from None
+
+
 def read_bytes(file: Folder) -> bytes:
     """Return a file's content, unpacked where its name ends in ``.gz``; raises DataError when it cannot be."""
-    data = file.read_bytes()
+    data = _content(file)
     if not file.name.endswith(".gz"):
         return data
     try:
@@ -192,7 +208,7 @@ def json_lines(file: Folder, encoding: str, parse: Callable[[str], Any] = json.l
         if not line.strip():
             continue
         try:
-            content = parse(line)
+            content = whole(parse(line), line)
         except (ValueError, RecursionError, MemoryError) as problem:
             raise DataError(
                 f"{file}, line {number}: not valid JSON ({problem}); each line should hold one object"
@@ -200,6 +216,26 @@ def json_lines(file: Folder, encoding: str, parse: Callable[[str], Any] = json.l
         if not isinstance(content, dict):
             raise DataError(f"{file}, line {number}: expected a JSON object, not {content!r:.60}")
         yield number, content
+
+
+def whole(content: Any, written: str) -> Any:
+    """Return what was parsed, each half of a character replaced: JSON may escape one alone, which is no text.
+
+    Args:
+        content: texts, numbers, lists and dicts of these.
+        written: what it was parsed from.
+    """
+    return _mended(content) if _HALF.search(written) else content
+
+
+def _mended(content: Any) -> Any:
+    if isinstance(content, str):
+        return content.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(content, list):
+        return [_mended(part) for part in content]
+    if isinstance(content, dict):
+        return {_mended(key): _mended(value) for key, value in content.items()}
+    return content
 
 
 def read_text(
@@ -217,8 +253,13 @@ def read_text(
     Raises:
         DataError: an empty file, a column name twice, an unclosed quote or a line with too many values.
     """
+    if "\n" not in text:
+        text = text.replace("\r", "\n")  # line ends of old
     lines = _Lines(separator.join(columns) + "\n" + text if columns else text, separator, quote, int(bool(columns)))
-    header = [name.strip() for name in next(iter(lines), (0, []))[1]]
+    try:
+        header = [name.strip() for name in next(iter(lines), (0, []))[1]]
+    except csv.Error as problem:
+        raise DataError(f"{file}, line 1: {problem}; look for an unclosed quote") from None
     names = [name for name in header if name]  # a column without a name is left out
     if not names:
         raise DataError(f"{file}: the file is empty; expected a header line and data")
@@ -228,16 +269,27 @@ def read_text(
     try:
         frame = pl.read_csv(content, separator=separator, quote_char=quote, infer_schema=False)
     except pl.exceptions.PolarsError:
-        for line, values in lines:
-            if len(values) > len(header):
-                raise DataError(
-                    f"{file}, line {line}: {len(values)} values for {len(header)} columns; "
-                    "quote values that hold the separator, or set data.delimiter in domain.toml"
-                ) from None
-        raise DataError(f"{file}: not readable as delimited text; look for an unclosed quote") from None
+        raise _unreadable(file, lines, len(header)) from None
+    if frame.width != len(header):
+        raise DataError(f"{file}, line 1: has line ends of two kinds; save the file with one of them")
     frame.columns = [name or f"unnamed {position}" for position, name in enumerate(header)]
     frame = frame.fill_null("").filter(pl.any_horizontal(pl.all() != ""))  # polars makes a blank line a record
     return Table(frame.select(names), file, lines.place)
+
+
+def _unreadable(file: str, lines: _Lines, columns: int) -> DataError:
+    """Return the error for the first record with too many values, or one that does not end."""
+    line = 0
+    try:
+        for line, values in lines:
+            if len(values) > columns:
+                return DataError(
+                    f"{file}, line {line}: {len(values)} values for {columns} columns; "
+                    "quote values that hold the separator, or set data.delimiter in domain.toml"
+                )
+    except csv.Error as problem:
+        return DataError(f"{file}, below line {line}: {problem}; look for an unclosed quote")
+    return DataError(f"{file}: not readable as delimited text; look for an unclosed quote")
 
 
 @dataclass(frozen=True)
@@ -277,7 +329,7 @@ class _Lines:
 def read_parquet(file: Folder) -> Table:
     """Read a Parquet file; raises DataError when it is not one."""
     try:
-        frame = pl.read_parquet(io.BytesIO(file.read_bytes()))
+        frame = pl.read_parquet(io.BytesIO(_content(file)))
     except (pl.exceptions.PolarsError, OSError) as problem:
         raise DataError(f"{file}: not a readable Parquet file: {str(problem).splitlines()[0]}") from None
     return Table(frame.with_columns(pl.col(pl.String).fill_null("")), str(file), lambda record: f"row {record + 1}")

@@ -23,7 +23,7 @@ import polars as pl
 
 from genre_gen.domain import DataSettings
 from genre_gen.errors import DataError
-from genre_gen.readers.files import Folder, LeftOut, Table, decode, named, read_text
+from genre_gen.readers.files import Folder, LeftOut, Table, decode, named, read_text, whole
 
 BEHAVIORS, NEWS = "behaviors.tsv", "news.tsv"
 _BEHAVIORS = ("impression_id", "user_id", "time", "history", "impressions")
@@ -123,7 +123,7 @@ def _entities(table: Table, column: str, record: int) -> list[str]:
     if not written.strip():
         return []
     try:
-        return [str(entity["Label"]) for entity in json.loads(written)]
+        return [str(entity["Label"]) for entity in whole(json.loads(written), written)]
     except (ValueError, TypeError, KeyError, RecursionError):
         raise DataError(
             f"{table.file}, {table.place(record)}: {column} {written!r:.60} is no list of entities with a Label; "

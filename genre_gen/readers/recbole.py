@@ -89,4 +89,8 @@ def _read(file: Folder, encoding: str) -> tuple[Table, dict[str, str]]:
                 f"{file}, line 1: column {name or kind!r} has no type; write it as name:type, the types are "
                 + ", ".join(TYPES)
             )
+    names = [column.rpartition(":")[0] for column in table.frame.columns]
+    for name in names:
+        if names.count(name) > 1:
+            raise DataError(f"{file}, line 1: column {name!r} has two types; rename one of the columns")
     return Table(table.frame.rename(lambda column: column.rpartition(":")[0]), table.file, table.place), types

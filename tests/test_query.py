@@ -21,6 +21,7 @@ WORDS = {
     "new": ("+year",),
     "newer": ("+year",),
     "film": (),
+    "movie": (),
 }
 
 
@@ -64,6 +65,7 @@ def understood(query):
         ("２０００s", "2000 <= year < 2010"),
         ("before 1980", "year < 1980"),
         ("not before 1980", "year >= 1980"),
+        ("no movies before 1980", "year >= 1980"),
         ("since the 90s", "year >= 1990"),
         ("until the 90s", "year <= 1999"),
         ("between 1980 and 1990", "1980 <= year <= 1990"),
@@ -332,6 +334,12 @@ def test_what_is_not_understood_is_said_with_what_comes_close():
     assert not found
     assert READER.score(found) is None
     assert str(found) == "not understood: horrer (horror?), zeppelins"
+
+
+def test_singulars_and_plurals_in_ie_are_one_word():
+    reader = QueryReader(CATALOG, QuerySettings(words={"zombie": ("Horror",)}))
+    assert [reader.understand(query).where for query in ("no zombies", "no zombie")] == ["genre != 'Horror'"] * 2
+    assert reader.understand("zombees").unknown == ("zombees (zombie?)",)
 
 
 def test_a_word_that_stands_for_nothing_in_this_catalog_is_not_understood():

@@ -130,9 +130,9 @@ class QueryReader:
 
     def closest(self, word: str) -> str:
         """Return the closest phrase that stands for something, in brackets; empty where none is close."""
-        known = [" ".join(phrase) for phrase in self._meant] if len(self._meant) <= MAX_COMPARED else ()
+        known = self._written if len(self._meant) <= MAX_COMPARED else {}
         close = difflib.get_close_matches(stem_of(word), known, n=1, cutoff=CLOSE)
-        return f" ({close[0]}?)" if close else ""
+        return f" ({known[close[0]]}?)" if close else ""
 
     def lookup(self, words: Sequence[str]) -> tuple[int, str, tuple[Meaning, ...] | None]:
         """Return the longest phrase that words begin with: its length, its grammatical kind or "", its meanings.
@@ -161,6 +161,15 @@ class QueryReader:
         if len(spans) > 1 and low < high:
             spans = [max(spans, key=held.__getitem__)]
         return spans[0] if len(spans) == 1 else None
+
+    @cached_property
+    def _written(self) -> dict[str, str]:
+        """Return what stands for something as people write it, by that and by its stems."""
+        labels = (value for name in self.catalog.fields for value in _labels(self.catalog, name))
+        said = sorted((*labels, *self.numbers, *self.settings.words))
+        written = {stems_of(phrase): " ".join(words_of(phrase)) for phrase in said}
+        known = {stems: words for stems, words in written.items() if stems in self._meant}
+        return {form: words for stems, words in known.items() for form in (words, " ".join(stems))}
 
     def _vocabulary(self) -> dict[tuple[str, ...], list[Meaning]]:
         """Return what phrases stand for: values of fields, number fields by their names, and the domain's words."""

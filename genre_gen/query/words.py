@@ -66,10 +66,15 @@ def stems_of(text: str) -> tuple[str, ...]:
 
 
 def stem_of(word: str) -> str:
-    """Return a word without the ending of its plural (the S-stemmer of Harman 1991), in lower case."""
+    """Return a word without the ending of its plural (the S-stemmer of Harman 1991), in lower case.
+
+    Its ``movies`` is ``movy``, so ``movie`` is that too.
+    """
     word = word.casefold().replace("’", "'").removesuffix("'s")
     if len(word) > 4 and word.endswith("ies") and not word.endswith(("eies", "aies")):  # noqa: PLR2004
         return word[:-3] + "y"
+    if len(word) > 3 and word.endswith("ie"):  # noqa: PLR2004
+        return word[:-2] + "y"
     if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):  # noqa: PLR2004
         return word[:-1]
     return word

@@ -119,28 +119,30 @@ class _Words:
         lists = [value if is_list else (value,) for value in values if value is not None]
         number: dict[str, int] = {}
         self._numbers = np.array([number.setdefault(fold(word), len(number)) for words in lists for word in words], int)
+        self._spelled = {fold(word): word for words in lists for word in words}
         self._rows = np.repeat(np.flatnonzero(self._known), [len(words) for words in lists])
         self._words = tuple(number)
 
     def compare(self, how: Operator, literal: str | float) -> _Truth:
         word = self._word(literal)
         if how in (ast.Eq, ast.NotEq):
-            equal = self.among([word])
+            equal = self.among([literal])
             return equal if how is ast.Eq else _Truth(equal.no, equal.yes)
         if self._is_list:
             raise FilterError(f"{self._name} is a list; use ==, != or in, such as {self._name} == {literal!r}")
         return self._having(lambda own: _COMPARE[how](own, word))
 
     def among(self, literals: Sequence[str | float]) -> _Truth:
-        wanted = {self._word(literal) for literal in literals}
-        for word in sorted(wanted.difference(self._words)):
+        wanted = {self._word(literal): literal for literal in literals}
+        for word in sorted(wanted.keys() - set(self._words)):
             close = difflib.get_close_matches(word, self._words, n=1) if len(self._words) <= MAX_COMPARED else ()
-            logger.warning("no item has %s %r%s", self._name, word, f"; the closest is {close[0]!r}" if close else "")
+            hint = f"; the closest is {self._spelled[close[0]]!r}" if close else ""
+            logger.warning("no item has %s %r%s", self._name, wanted[word], hint)
         return self._having(wanted.__contains__)
 
     def contains(self, literal: str | float) -> _Truth:
         part = self._word(literal)
-        return self.among([part]) if self._is_list else self._having(lambda own: part in own)
+        return self.among([literal]) if self._is_list else self._having(lambda own: part in own)
 
     def _word(self, literal: str | float) -> str:
         if not isinstance(literal, str):

@@ -143,7 +143,7 @@ def test_a_word_that_no_item_has_is_pointed_out(caplog):
     with caplog.at_level(logging.WARNING):
         assert ids("genre == 'Comdy'") == ""
         assert ids("genre == 'comedy'") == "bc"
-    assert [record.getMessage() for record in caplog.records] == ["no item has genre 'comdy'; the closest is 'comedy'"]
+    assert [record.getMessage() for record in caplog.records] == ["no item has genre 'Comdy'; the closest is 'Comedy'"]
 
 
 def test_a_field_of_mixed_types_or_without_any_value():

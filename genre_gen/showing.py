@@ -32,7 +32,8 @@ def picks_text(picks: Recommendations) -> str:
             if value not in {None, ()}
         )
         parts = ", ".join(f"{name} {share:+.2f}" for name, share in pick.parts.items())
-        lines.append(f"{pick.rank:>3}. {pick.item.title}  [{about}]  score {pick.score:.2f} = {parts}")
+        known = f"  [{about}]" if about else ""
+        lines.append(f"{pick.rank:>3}. {pick.item.title}{known}  score {pick.score:.2f} = {parts}")
         if pick.explanation is not None:
             lines.append(f"     {pick.explanation}")
     if picks.understood is not None:

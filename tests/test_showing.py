@@ -29,6 +29,7 @@ PICKS = Recommendations(
             {"llm": 1.5, "ease": -0.25},
         ),
         Recommendation(2, Item("x", "Ünï 日本", {"genre": (), "year": None, "studio": "A&B"}), 0.5, {"llm": 0.5}),
+        Recommendation(3, Item("7", "Bare", {"genre": (), "year": None, "studio": None}), 0.25, {"llm": 0.25}),
     ],
     ["2 of 5 items: 2 in the catalog"],
 )
@@ -38,6 +39,7 @@ def test_picks_read_as_lines():
     assert picks_text(PICKS).splitlines() == [
         "  1. Alien (1979)  [Horror, Sci-Fi; year 1979]  score 1.25 = llm +1.50, ease -0.25",
         "  2. Ünï 日本  [A&B]  score 0.50 = llm +0.50",
+        "  3. Bare  score 0.25 = llm +0.25",
         "note: 2 of 5 items: 2 in the catalog",
     ]
 

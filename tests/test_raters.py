@@ -81,6 +81,10 @@ class RaterQuestions(Questions):
         with pytest.raises(DataError, match="no ratings to learn from"):
             self.model().fit(log([[0, 1]], 2))
 
+    def test_ratings_that_are_all_the_same_are_predicted(self):
+        same = log([[0, 1, 2], [0, 1], [1, 2]], 3, [[3, 3, 3], [3, 3], [3, 3]])
+        np.testing.assert_allclose(self.model().fit(same).rate(same.at(1), np.arange(3)), 3, atol=0.2)
+
     def test_unrated_interactions_are_left_out(self):
         with_gap = log([[0, 1, 2], [0, 1]], 3, [[5, 1, np.nan], [4, 2]])
         without = log([[0, 1], [0, 1]], 3, [[5, 1], [4, 2]])

@@ -80,7 +80,13 @@ class KNNBaseline(RatingModel):
             sim_options={"name": "pearson_baseline", "user_based": False, "shrinkage": self.shrinkage},
             bsl_options={"method": "als", "reg_u": self.user_penalty, "reg_i": self.item_penalty},
             verbose=False,
-        ).fit(data.trainset)
+        )
+        try:
+            algorithm.fit(data.trainset)
+        except (
+            ZeroDivisionError
+        ):  # ratings that are just what the biases say, such as all the same, correlate with none
+            algorithm.sim = np.zeros((len(data.rows), len(data.rows)))
         self.item_bias = by_row(np.asarray(algorithm.bi), self, data)
         # float64: rounding would reorder neighbours of nearly one similarity, and differ from Surprise visibly.
         self.similar = np.zeros((interactions.n_items, interactions.n_items))

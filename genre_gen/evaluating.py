@@ -19,7 +19,7 @@ from genre_gen.evaluation.report import Report
 from genre_gen.interactions import Interactions, Split
 from genre_gen.labels import Labels
 from genre_gen.picks import read_picks
-from genre_gen.recommender import LLM_MEMBER, OURS, OURS_ALONE, Recommender, new_member
+from genre_gen.recommender import LLM_MEMBER, OURS, OURS_ALONE, Recommender
 from genre_gen.tasks.next_item import NextItem
 
 log = logging.getLogger(__name__)
@@ -54,10 +54,10 @@ def evaluate_recommender(recommender: Recommender, split: Split, part: Part, *, 
     for name, kind in MEMBERS.items() if peers else ():
         if name in scorers or issubclass(kind, EpochModel):
             continue
-        if kind is SVD and recommender.trained_on.ratings is None:
+        if kind is SVD and not recommender.trained_on.rated:
             continue
         begin = time.perf_counter()
-        scorers[name] = new_member(name, recommender.domain, recommender.catalog).fit(recommender.trained_on).score
+        scorers[name] = recommender.new_member(name).fit(recommender.trained_on).score
         seconds[name] = time.perf_counter() - begin
     seconds[OURS_ALONE] = seconds.get(LLM_MEMBER, 0.0)
     seconds[OURS] = sum(recommender.seconds.values())

@@ -213,6 +213,11 @@ class Interactions:
         """Return the number of interactions."""
         return len(self.rows)
 
+    @property
+    def rated(self) -> bool:
+        """Tell whether anything is rated; data may have ratings and still none here."""
+        return self.ratings is not None and not np.isnan(self.ratings).all()
+
     def user_row(self, user: str) -> int:
         """Return a user's row; raises UnknownUserError."""
         try:

@@ -60,7 +60,7 @@ class Raters:
         if unknown:
             raise ConfigError(f"ratings.members: no model {unknown[0]!r}; there are: {', '.join(RATERS)}")
         self.models, seconds = {}, {}
-        if scale is None or not _any_rating(interactions):
+        if scale is None or not interactions.rated:
             return {}
         for name in domain.ratings.members:
             begin = time.perf_counter()
@@ -131,12 +131,8 @@ def scale_of(domain: Domain, *known: Interactions) -> tuple[float, float] | None
     """Return the lowest and highest rating: the domain's, or those of the data; None where nothing is rated."""
     if domain.rating_scale is not None:
         return domain.rating_scale
-    rated = [one.ratings for one in known if one.ratings is not None and _any_rating(one)]
+    rated = [one.ratings for one in known if one.ratings is not None and one.rated]
     if not rated:
         return None
     low, high = (float(one) for one in (min(map(np.nanmin, rated)), max(map(np.nanmax, rated))))
     return (low, high) if low < high else (low - 0.5, high + 0.5)  # as the models take it
-
-
-def _any_rating(interactions: Interactions) -> bool:
-    return interactions.ratings is not None and not np.isnan(interactions.ratings).all()

@@ -348,9 +348,9 @@ class Recommender:
             begin = time.perf_counter()
 
             def make(options: Mapping[str, Any], name: str = name) -> CollaborativeModel:
-                return new_member(name, self.domain, self.catalog, **options)
+                return self.new_member(name, **options)
 
-            if name == SVD.name and self.trained_on.ratings is None:
+            if name == SVD.name and not self.trained_on.rated:
                 log.warning("svd is left out: the data has no ratings")
                 continue
             if validation and self.domain.blend.tune:
@@ -379,10 +379,11 @@ class Recommender:
 
     def _new_members(self, names: Iterable[str]) -> dict[str, Callable[[], CollaborativeModel]]:
         """Return functions that make members anew, not fitted."""
-        return {
-            name: partial(new_member, name, self.domain, self.catalog, **self.member_options.get(name, {}))
-            for name in names
-        }
+        return {name: partial(self.new_member, name, **self.member_options.get(name, {})) for name in names}
+
+    def new_member(self, name: str, **options: Any) -> CollaborativeModel:
+        """Return an untrained collaborative model by its name, set up for the data; raises ConfigError."""
+        return new_member(name, self.domain, self.catalog, self._rating_scale(), **options)
 
     def _fit_blends(self, validation: Sequence[Case]) -> None:
         groups = [[LLM_MEMBER, *self.members], list(self.members) or [LLM_MEMBER]]
@@ -781,11 +782,13 @@ class Recommender:
         return {OURS_ALONE: self.generator.score, **{name: model.score for name, model in self.members.items()}}
 
     def mixtures(self) -> dict[str, Mixture]:
-        """Return the blends as mixtures of the scorers, for evaluation."""
+        """Return the blends as mixtures of the scorers, for evaluation; but one where there are no members."""
 
         def ours(scores: Mapping[str, NDArray[np.float32]], allowed: NDArray[np.bool_]) -> NDArray[np.float32]:
             return self._combined(self.blend, {LLM_MEMBER: scores[OURS_ALONE], **scores}, allowed)
 
+        if LLM_MEMBER in self.blend_without_llm.members:  # there is nothing else to blend
+            return {OURS: ours}
         return {OURS: ours, WITHOUT_LLM: partial(self._combined, self.blend_without_llm)}
 
     def _combined(
@@ -794,14 +797,27 @@ class Recommender:
         return blend.combine(self.with_gaps({name: scores[name] for name in blend.members}, blend), allowed)
 
 
-def new_member(name: str, domain: Domain, catalog: Catalog, **options: Any) -> CollaborativeModel:
-    """Return an untrained member of the blend by its name in ``domain.toml``; raises ConfigError."""
+def new_member(
+    name: str, domain: Domain, catalog: Catalog, scale: tuple[float, float] | None = None, **options: Any
+) -> CollaborativeModel:
+    """Return an untrained member of the blend.
+
+    Args:
+        name: as in ``domain.toml``.
+        domain: its settings.
+        catalog: the items.
+        scale: lowest and highest rating, see :func:`genre_gen.ratings.scale_of`; None for the domain's.
+        options: hyper-parameters.
+
+    Raises:
+        ConfigError: no such model.
+    """
     from genre_gen.errors import ConfigError
 
     if name not in MEMBERS:
         raise ConfigError(f"blend.members: no model {name!r}; there are: {', '.join(MEMBERS)}")
     if name == SVD.name:
-        return SVD(rating_scale=domain.rating_scale, **options)
+        return SVD(rating_scale=scale or domain.rating_scale, duplicates="last", **options)
     if name == TextKNN.name:
         return TextKNN([item.describe() for item in catalog], **options)
     if issubclass(MEMBERS[name], EpochModel):

@@ -7,6 +7,7 @@ from genre_gen.collaborative import MEMBERS, EpochModel
 from genre_gen.errors import UnknownItemError, UsageError
 from genre_gen.evaluating import AT, evaluate_picks, evaluate_recommender, rating_errors, write_report
 from genre_gen.evaluation.report import Report
+from genre_gen.interactions import Interactions
 from genre_gen.recommender import OURS, OURS_ALONE, WITHOUT_LLM, Recommender
 
 
@@ -154,3 +155,57 @@ def test_what_has_learned_the_validation_items_answers_for_the_test_part_only(ti
     assert evaluate_recommender(final, split, "test", peers=False).results
     with pytest.raises(UsageError, match="trained for, on the test part"):
         evaluate_recommender(final, split, "validation", peers=False)
+
+
+def test_without_members_the_language_model_is_all_there_is_to_evaluate(tiny_domain, sample):
+    split = sample[1].leave_one_out()
+    settings = {"training.epochs": 1, "blend.members": []}
+    alone = Recommender.from_domain(tiny_domain, settings=settings).fit(sample[0], split.train, split.validation)
+    report = evaluate_recommender(alone, split, "test", peers=False)
+    assert {result.name for result in report.results} == {OURS, OURS_ALONE}
+    assert np.array_equal(report[OURS].ranks, report[OURS_ALONE].ranks)
+
+
+def rated_as(known, rate, rows=None):
+    """Return the same interactions with other ratings, by user and place from the end, and other items if given."""
+    lengths = np.diff(known.offsets)
+    owners = np.repeat(np.arange(len(lengths)), lengths)
+    left = np.repeat(known.offsets[1:], lengths) - np.arange(len(known))  # 1: the user's last
+    ratings = np.array([rate(owner, place) for owner, place in zip(owners, left, strict=True)], np.float32)
+    return Interactions(
+        known.users, known.offsets, known.rows if rows is None else rows, known.n_items, ratings, known.times
+    )
+
+
+NO_SCALE = {"rating_scale": None, "liked_from": None}
+ODD_RATINGS = {
+    "items again": (lambda known: rated_as(known, lambda _, left: 1 + left % 5, known.rows % 9), {"repeat": True}),
+    "held out ones higher": (lambda known: rated_as(known, lambda _, left: 5 if left < 3 else 1 + left % 3), NO_SCALE),
+    "held out ones alone": (lambda known: rated_as(known, lambda _, left: 4 if left < 3 else np.nan), {}),
+    "the end of a scale": (
+        lambda known: rated_as(known, lambda _, left: 4.3 if left % 2 else 0.7),
+        {"rating_scale": [0.7, 4.3]},
+    ),
+    "one user's": (
+        lambda known: rated_as(known, lambda owner, _: np.nan if owner else 4),
+        {"training.distillation": 0.3},
+    ),
+}
+
+
+@pytest.mark.parametrize("members", [["svd"], ["ease"]])
+@pytest.mark.parametrize("kind", ODD_RATINGS)
+def test_svd_takes_the_ratings_that_raters_take_as_a_member_and_as_a_peer(tiny_domain, sample, kind, members):
+    make, changes = ODD_RATINGS[kind]
+    one_task = {"training.epochs": 1, "tasks": {"next_item": {"weight": 1.0, "depth": "exit"}}}
+    domain = tiny_domain.changed({**one_task, "ratings.members": ["knn_baseline"], "blend.members": members, **changes})
+    known = make(sample[1])
+    split = known.leave_one_out()
+    recommender = Recommender.from_domain(domain)
+    if kind == "held out ones alone" and members == ["svd"]:
+        members = []
+    recommender.fit(sample[0], split.train, split.validation, histories=known)
+    assert list(recommender.members) == members
+    report = evaluate_recommender(recommender, split, "test")
+    assert ("svd" in {result.name for result in report.results}) == (kind != "held out ones alone")
+    assert recommender.recommend(known.users[0], explain=True)

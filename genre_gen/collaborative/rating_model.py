@@ -129,7 +129,7 @@ class RatingModel(CollaborativeModel):
         Raises:
             DataError: no ratings, or infinite, out-of-scale or (unless allowed) repeated ones.
         """
-        if interactions.ratings is None or np.isnan(interactions.ratings).all():
+        if interactions.ratings is None or not interactions.rated:
             raise DataError(
                 f"{self.name}: this data has no ratings to learn from; leave {self.name} out of the blend's members"
             )
@@ -187,13 +187,17 @@ class RatingModel(CollaborativeModel):
         if history.ratings is None:
             return np.zeros(0, dtype=np.int64), np.zeros(0)
         usable = self.rated_items[history.rows] & ~np.isnan(history.ratings)
-        rows, ratings = history.rows[usable], history.ratings[usable].astype(np.float64)
+        rows, ratings = history.rows[usable], history.ratings[usable]
         low, high = self._scale()
+        # In the ratings' own precision: in a greater one, 4.3 as they have it lies above a scale that ends at 4.3.
         outside = ratings[(ratings < low) | (ratings > high)]
         if len(outside):
-            raise UsageError(f"a history rates an item {outside[0]:g}; the scale is {low:g} to {high:g}")
+            raise UsageError(
+                f"a history rates an item {outside[0]:g}; the scale is {low:g} to {high:g}; "
+                "mend the rating, or the domain's rating_scale"
+            )
         last = _last(rows)
-        return rows[last], ratings[last]
+        return rows[last], ratings[last].astype(np.float64)
 
     def shared_settings(self) -> dict[str, Any]:
         """Return the settings that all rating models have, ready for JSON."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from genre_gen.collaborative.base import CollaborativeModel
+from genre_gen.collaborative.rating_model import RatingModel
 from genre_gen.errors import UsageError
 from genre_gen.interactions import History, Interactions, allowed_items
 from genre_gen.ranking import blended
@@ -106,8 +107,14 @@ def teach(
         )
     lessons = Lessons.empty(len(interactions), min(top, interactions.n_items))
     for others, places in _folds(interactions, folds):
-        fitted = {name: make().fit(others) for name, make in used.items()}
-        for begin in range(0, len(places), batch):
+        models = {name: make() for name, make in used.items()}
+        # A model of ratings says nothing to a fold of whose other users nobody has rated anything.
+        fitted = {
+            name: model.fit(others)
+            for name, model in models.items()
+            if others.rated or not isinstance(model, RatingModel)
+        }
+        for begin in range(0, len(places) if fitted else 0, batch):
             part = places[begin : begin + batch]
             histories = _before(interactions, part)
             allowed = allowed_items(histories, interactions.n_items, repeat)

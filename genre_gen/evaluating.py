@@ -90,18 +90,27 @@ def evaluate_recommender(recommender: Recommender, split: Split, part: Part, *, 
 
 
 def evaluate_picks(recommender: Recommender, split: Split, part: Part, file: Path) -> Report:
-    """Evaluate the picks of a file by the same protocol; a target outside a user's picks is a miss."""
-    table = read_picks(file)
+    """Evaluate the picks of a file by the same protocol; a target outside a user's picks is a miss.
+
+    Raises:
+        DataError: no file of picks.
+        UsageError: ranks that are repeated or impossible, or lists that break the rules of the protocol.
+        UnknownItemError: an item that the catalog lacks.
+    """
+    table, size = read_picks(file), len(recommender.catalog)
+    ranks = table["rank"].to_numpy()
+    if (ranks > size).any():
+        raise UsageError(f"{file}: a rank of {ranks.max():,}, but the catalog has {size:,} items")
     rows = np.array([recommender.catalog.row(item) for item in table["item"].to_list()], np.int64)
-    lists = lists_from_picks(table["user"].to_list(), table["rank"].to_numpy(), rows, split.cases(part))
+    lists = lists_from_picks(table["user"].to_list(), ranks, rows, split.cases(part))
     report = evaluate_lists(
         file.name,
         lists,
         split.cases(part),
-        len(recommender.catalog),
+        size,
         tuple(cut for cut in AT if cut <= lists.shape[1]) or (lists.shape[1],),
         repeat=recommender.domain.repeat,
-        counts=np.bincount(recommender.trained_on.rows, minlength=len(recommender.catalog)),
+        counts=np.bincount(recommender.trained_on.rows, minlength=size),
         labels=Labels.of_domain(recommender.catalog, recommender.domain),
         data=recommender.domain.name,
         split=f"{split.name}, {part}",

@@ -59,7 +59,7 @@ def write_picks(
     done = _resume(part, request)
     left = [history for history in histories if history.user not in done]
     out.parent.mkdir(parents=True, exist_ok=True)
-    with part.open("a", encoding="utf-8") as file, tqdm(total=len(histories), unit="user") as bar:
+    with part.open("a", encoding="utf-8", newline="\n") as file, tqdm(total=len(histories), unit="user") as bar:
         bar.update(len(histories) - len(left))
         if not file.tell():
             file.write(json.dumps(request) + "\n")
@@ -104,9 +104,12 @@ def _histories(recommender: Recommender, users: str, split: str | None) -> list[
     if users == "all":
         return list(known.values())
     try:
-        names = [line.strip() for line in Path(users).read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = Path(users).read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as problem:
+        raise DataError(f"--users {users}: not UTF-8 text ({problem}); save it as UTF-8") from None
     except OSError as problem:
         raise DataError(f"--users {users}: write 'all', or a file with one user id a line ({problem})") from None
+    names = [line.strip() for line in lines if line.strip()]
     unknown = [name for name in names if name not in known]
     if unknown:
         raise DataError(f"{users}: {len(unknown)} unknown users, the first is {unknown[0]!r}")
@@ -117,20 +120,23 @@ def _resume(part: Path, request: Mapping[str, Any]) -> set[str]:
     """Return the users that an interrupted run of the same request has finished; drop a half-written last line."""
     if not part.exists():
         return set()
-    lines = part.read_text(encoding="utf-8").splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith("\n")]
-    if not whole or whole[0] != json.dumps(request) + "\n":
+    whole = _whole_lines(part)
+    if not whole or whole[0] != json.dumps(request).encode():
         part.unlink()
         return set()
-    part.write_text("".join(whole), encoding="utf-8")
+    part.write_bytes(b"".join(line + b"\n" for line in whole))
     sys.stderr.write(f"going on after {len(whole) - 1:,} users\n")
     return {json.loads(line)["user"] for line in whole[1:]}
 
 
+def _whole_lines(part: Path) -> list[bytes]:
+    """Return the lines that were written to their end. A title may hold what ``str.splitlines`` takes for one."""
+    return part.read_bytes().split(b"\n")[:-1]
+
+
 def _finish(part: Path, out: Path, order: Iterable[str | None]) -> None:
     """Turn the finished lines into the file that was asked for, users in the order of the data."""
-    lines = part.read_text(encoding="utf-8").splitlines()[1:]
-    found = {one["user"]: one["picks"] for one in map(json.loads, lines)}
+    found = {one["user"]: one["picks"] for one in map(json.loads, _whole_lines(part)[1:])}
     rows = [{"user": user, **pick} for user in order for pick in found[user]]
     schema = {
         "user": pl.String,
@@ -152,15 +158,32 @@ def _finish(part: Path, out: Path, order: Iterable[str | None]) -> None:
 
 
 def read_picks(file: Path) -> pl.DataFrame:
-    """Read a picks file of either kind, one row per pick; raises DataError where it is none."""
+    """Read a picks file of either kind, one row per pick, with ids as text and ranks as int64.
+
+    Raises:
+        DataError: no file of picks, a column that is missing, or values that are no ids or ranks.
+    """
     try:
         # Beyond the first lines of JSON a column may cease to be empty, so all are looked at for its type.
         table = pl.read_parquet(file) if file.suffix == ".parquet" else pl.read_ndjson(file, infer_schema_length=None)
     except (OSError, pl.exceptions.PolarsError) as problem:
         raise DataError(
-            f"{file}: not a file of picks ({problem}); write one with recommend --users all --out"
+            f"{file}: not a file of picks ({_first_line(problem)}); write one with recommend --users all --out"
         ) from None
     missing = {"user", "rank", "item"} - set(table.columns)
     if missing:
         raise DataError(f"{file}: no column {sorted(missing)[0]!r}; it has {', '.join(table.columns)}")
-    return table.filter(pl.col("rank").is_not_null()).cast({"user": pl.String, "item": pl.String})
+    if table.schema["rank"].is_float():
+        table = table.with_columns(pl.col("rank").fill_nan(None))  # some tools write so that there is none
+        if (table["rank"] % 1 > 0).any():
+            raise DataError(f"{file}: a rank that is no whole number; ranks count from 1, the best")
+    try:
+        return table.filter(pl.col("rank").is_not_null()).cast({"user": pl.String, "item": pl.String, "rank": pl.Int64})
+    except pl.exceptions.PolarsError as problem:
+        raise DataError(
+            f"{file}: users and items must be ids, and ranks whole numbers from 1 on ({_first_line(problem)})"
+        ) from None
+
+
+def _first_line(problem: Exception) -> str:
+    return str(problem).strip().split("\n")[0]

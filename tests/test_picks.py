@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from genre_gen.catalog import Catalog, Item
 from genre_gen.errors import DataError, UsageError
 from genre_gen.evaluating import evaluate_picks, evaluate_recommender
 from genre_gen.filters import Filters
@@ -188,6 +189,30 @@ def test_users_come_from_a_file_in_its_order(mixed, tmp_path):
     assert read_picks(tmp_path / "a.jsonl")["user"].unique(maintain_order=True).to_list() == ["17", "4"]
 
 
+def test_a_file_of_users_may_begin_with_a_mark_and_must_be_utf_8(mixed, tmp_path):
+    file = tmp_path / "users.txt"
+    file.write_bytes(b"\xef\xbb\xbf17\r\n4\r\n")
+    assert write(mixed, tmp_path / "a.jsonl", users=str(file)) == 2
+    file.write_bytes("17\nzo\xe9\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"not UTF-8 text .*; save it as UTF-8"):
+        write(mixed, tmp_path / "a.jsonl", users=str(file))
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.jsonl"])
+def test_titles_may_hold_any_separator_of_lines(mixed, tmp_path, monkeypatch, name):
+    items = [Item(one.id, f"{one.title}\u2028\u2029\x85{one.id}", one.attributes) for one in mixed.catalog]
+    mixed.catalog = Catalog(items, "movies")
+    with monkeypatch.context() as patch:
+        kill_in_batch(patch, 2)
+        with pytest.raises(Killed):
+            write(mixed, tmp_path / name)
+    part = tmp_path / f"{name}.part"
+    part.write_bytes(part.read_bytes() + b'{"user": "half a letter \xe2')
+    assert write(mixed, tmp_path / name) == 30
+    titles = {item.title for item in mixed.catalog}
+    assert set(read_picks(tmp_path / name)["title"]) <= titles
+
+
 def test_what_cannot_be_meant_is_refused(mixed, tmp_path):
     (tmp_path / "users.txt").write_text("17\nnobody\nno one\n")
     for arguments, error, message in [
@@ -213,6 +238,32 @@ def test_what_is_no_file_of_picks_is_refused(tmp_path):
     pl.DataFrame({"user": ["1"], "item": ["1"]}).write_parquet(tmp_path / "b.parquet")
     with pytest.raises(DataError, match="no column 'rank'; it has user, item"):
         read_picks(tmp_path / "b.parquet")
+
+
+@pytest.mark.parametrize("ranks", [["1", "2"], [1.0, 2.0]])
+def test_ranks_are_whole_numbers_however_they_are_written(tmp_path, ranks):
+    file, ids = tmp_path / "a.parquet", ["7", "8"]
+    pl.DataFrame({"user": ["1", "1"], "rank": ranks, "item": ids}).write_parquet(file)
+    assert read_picks(file).rows() == [("1", 1, "7"), ("1", 2, "8")]
+    pl.DataFrame({"user": ["1", "1"], "rank": [1.0, np.nan], "item": ids}).write_parquet(file)
+    assert read_picks(file).rows() == [("1", 1, "7")]  # so some tools write that there is none
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("rank", ["first", "2"], "ranks whole numbers"),
+        ("rank", [1.5, 2.0], "no whole number"),
+        ("rank", [1.0, float("inf")], "no whole number"),
+        ("item", [["1"], ["2"]], "items must be ids"),
+    ],
+)
+def test_columns_of_another_kind_are_one_error(tmp_path, column, values, message):
+    table = {"user": ["1", "1"], "rank": [1, 2], "item": ["1", "2"], column: values}
+    pl.DataFrame(table).write_parquet(tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=message) as caught:
+        read_picks(tmp_path / "a.parquet")
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("part", ["test", "validation"])

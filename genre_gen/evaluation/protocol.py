@@ -167,14 +167,21 @@ def lists_from_picks(
 
     Returns:
         int64 ``[len(cases), largest place]``, -1 where there is no pick.
+
+    Raises:
+        UsageError: no picks, a place below 1, or two picks in a user's same place.
     """
     position = {case.history.user: index for index, case in enumerate(cases)}
     owners = np.array([position.get(user, -1) for user in users], dtype=np.int64)
     places, rows = np.asarray(places), np.asarray(rows)
     if len(places) == 0 or places.min() < 1:
         raise UsageError("picks need places from 1 on, and at least one pick")
+    ours = np.flatnonzero(owners >= 0)
+    found, first = np.unique(np.stack([owners[ours], places[ours]]), axis=1, return_index=True)
+    if found.shape[1] < len(ours):
+        again = ours[np.setdiff1d(np.arange(len(ours)), first)[0]]
+        raise UsageError(f"user {users[again]!r} has two picks at rank {places[again]}; each rank holds one")
     lists = np.full((len(cases), int(places.max())), -1, dtype=np.int64)
-    ours = owners >= 0
     lists[owners[ours], places[ours] - 1] = rows[ours]
     return lists
 

@@ -59,6 +59,64 @@ def test_what_others_put_into_the_folder_stays(tmp_path):
         assert (folder / "checkpoint" / "w").read_text() == "beside it"
 
 
+def test_what_others_put_into_a_saved_folder_stays_file_by_file(tmp_path):
+    folder = tmp_path / "x"
+    write_folder(folder, fill("one"))
+    own = ["inner/own.txt", "inner/deep/own.txt", "inner/same.txt"]
+    (folder / "inner" / "deep").mkdir()
+    for name in own:
+        (folder / name).write_text("same")
+
+    def more(aside):
+        fill("two")(aside)
+        (aside / "inner" / "same.txt").write_text("same")
+
+    write_folder(folder, more)
+    write_folder(folder, lambda aside: (aside / "c.txt").write_text("three"))  # without "inner"
+    verify_folder(folder)
+    found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    assert found == sorted(["c.txt", MANIFEST, *own[:2]])  # the third was taken over by the write that had it too
+
+
+@pytest.mark.parametrize("name", ["inner/own.txt", "inner", "a.txt/own.txt", MANIFEST])
+def test_a_folder_of_others_that_has_a_name_that_is_needed_is_refused_untouched(tmp_path, name):
+    own = tmp_path / "x" / name
+    own.parent.mkdir(parents=True, exist_ok=True)
+    own.write_text("mine")
+    with pytest.raises(CheckpointError, match="was not saved there by GENRE and would be replaced"):
+        write_folder(tmp_path / "x", fill("one"))
+    assert own.read_text() == "mine"
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [own]
+
+
+@pytest.mark.parametrize("name", ["inner/c.txt", "c.txt", "inner/c.txt/own.txt"])
+def test_a_file_of_others_in_a_saved_folder_is_not_replaced(tmp_path, name):
+    folder = tmp_path / "x"
+    write_folder(folder, fill("one"))
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text("mine")
+
+    def more(aside):
+        fill("two")(aside)
+        (aside / "c.txt").write_text("new")
+        (aside / "inner" / "c.txt").write_text("new")
+
+    with pytest.raises(CheckpointError, match="was not saved there by GENRE and would be replaced"):
+        write_folder(folder, more)
+    assert (folder / name).read_text() == "mine"
+    assert content(folder) == "one"
+    assert siblings(folder) == ["x"]
+
+
+def test_a_file_in_place_of_the_folder_is_refused_untouched(tmp_path):
+    (tmp_path / "x").write_text("mine")
+    (tmp_path / ".y.old").write_text("mine too")
+    with pytest.raises(CheckpointError, match="x: is a file; choose a folder"):
+        write_folder(tmp_path / "x", fill("one"))
+    recover_folder(tmp_path / "y")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"x": "mine", ".y.old": "mine too"}
+
+
 def test_a_failing_write_leaves_the_old_folder_and_nothing_else(tmp_path):
     folder = tmp_path / "x"
     write_folder(folder, fill("one"))

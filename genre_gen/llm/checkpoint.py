@@ -6,11 +6,12 @@ what does not verify is refused.
 
 from __future__ import annotations
 
+import filecmp
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ FORMAT = 1
 def write_folder(folder: Path, fill: Callable[[Path], None], about: Mapping[str, Any] | None = None) -> None:
     """Write a folder so that a crash at any moment leaves the old one or the new one, never a mixture.
 
-    An existing folder is replaced. What others put into it, which its manifest does not list, moves into the new one.
+    A folder that was so written is replaced. What others put into it, which its manifest does not list, moves into the
+    new one, file by file. Nothing of theirs is ever replaced: what would stand in the way is refused.
 
     Args:
         folder: where it shall stand.
@@ -31,8 +33,9 @@ def write_folder(folder: Path, fill: Callable[[Path], None], about: Mapping[str,
         about: put into the manifest beside the checksums.
 
     Raises:
-        CheckpointError: the place cannot be written.
+        CheckpointError: the place cannot be written, or holds something else under a name that is needed.
     """
+    check_place(folder)
     place = folder.resolve()  # a link stays one, and "." has a name
     aside = place.with_name(f".{place.name}.new")
     try:
@@ -46,6 +49,9 @@ def write_folder(folder: Path, fill: Callable[[Path], None], about: Mapping[str,
             "files": {name: {"sha256": _sha256(file), "bytes": file.stat().st_size} for name, file in files.items()},
         }
         write_json(aside / MANIFEST, content)
+        recover_folder(place)
+        check_place(place, [path.name for path in aside.iterdir()])
+        _check_files(aside, place)
         for file in (*files.values(), aside / MANIFEST):
             _flush(file)
         _swap(aside, place)
@@ -53,6 +59,24 @@ def write_folder(folder: Path, fill: Callable[[Path], None], about: Mapping[str,
         raise CheckpointError(f"{folder}: cannot be written: {problem}; choose another place or free some") from problem
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def check_place(folder: Path, names: Iterable[str] = ()) -> None:
+    """Refuse a place where ``write_folder`` would have to replace what others put there.
+
+    Args:
+        folder: where a folder shall be written.
+        names: of the files and folders in it.
+
+    Raises:
+        CheckpointError: a file, or a folder that nothing was saved to and that has one of these names.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise CheckpointError(f"{folder}: is a file; choose a folder")
+    if _listed(folder) is None:
+        for name in sorted(names):
+            if os.path.lexists(folder / name):
+                raise _in_the_way(folder / name)
 
 
 def verify_folder(folder: Path) -> dict[str, Any]:
@@ -98,17 +122,17 @@ def recover_folder(folder: Path) -> None:
     """Finish a replacement that a crash interrupted: back to the old folder, or all the way to the new one."""
     place = folder.resolve()
     old = _old(place)
-    if not old.exists():
+    if not old.is_dir():
         return
     if place.exists():
-        _bring_over(old, place)
+        _bring_over(old, place, _listed(old) or ())
+        shutil.rmtree(old, ignore_errors=True)
     else:
         os.replace(old, place)
 
 
 def _swap(aside: Path, place: Path) -> None:
     """Put the new folder in the old one's place; that takes two steps, so the old one moves aside first."""
-    recover_folder(place)
     if place.exists():
         os.replace(place, _old(place))
     os.replace(aside, place)
@@ -119,16 +143,44 @@ def _old(place: Path) -> Path:
     return place.with_name(f".{place.name}.old")
 
 
-def _bring_over(old: Path, new: Path) -> None:
-    """Move what the old folder's manifest does not list into the new folder, and remove the old one."""
+def _listed(folder: Path) -> set[str] | None:
+    """Return the files that a folder's manifest lists; None where nothing was saved there."""
     try:
-        listed = {name.partition("/")[0] for name in read_json(old / MANIFEST)["files"]}
+        content = read_json(folder / MANIFEST)
+        return set(content["files"]) if content["format"] else None
     except (OSError, CheckpointError, KeyError, TypeError):
-        listed = set()  # nothing was saved there yet
-    for path in old.iterdir():
-        if path.name not in listed and not (new / path.name).exists():
-            os.replace(path, new / path.name)
-    shutil.rmtree(old, ignore_errors=True)
+        return None
+
+
+def _check_files(new: Path, old: Path) -> None:
+    """Refuse to replace a file that others put beside what was saved; raises CheckpointError."""
+    ours = {*(_listed(old) or ()), MANIFEST}
+    for path in sorted(new.rglob("*")):
+        name = path.relative_to(new).as_posix()
+        if name not in ours and os.path.lexists(old / name) and not _same(path, old / name):
+            raise _in_the_way(old / name)
+
+
+def _same(one: Path, other: Path) -> bool:
+    if one.is_dir():
+        return other.is_dir()
+    return other.is_file() and filecmp.cmp(one, other, shallow=False)
+
+
+def _in_the_way(path: Path) -> CheckpointError:
+    return CheckpointError(f"{path}: was not saved there by GENRE and would be replaced; move it, or save elsewhere")
+
+
+def _bring_over(old: Path, new: Path, listed: Collection[str]) -> None:
+    """Move what is not listed from one folder into another; a folder whole, where nothing in it is listed."""
+    for path in sorted(old.iterdir()):
+        target, prefix = new / path.name, f"{path.name}/"
+        below = {name.removeprefix(prefix) for name in listed if name.startswith(prefix)}
+        if path.is_dir() and not path.is_symlink() and (below or target.is_dir()):
+            _bring_over(path, target, below)
+        elif path.name not in listed and not os.path.lexists(target):
+            new.mkdir(parents=True, exist_ok=True)
+            os.replace(path, target)
 
 
 def _sha256(file: Path) -> str:

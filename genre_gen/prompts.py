@@ -192,6 +192,13 @@ class PromptBook:
         """Return the templates of a domain; raises PromptError."""
         return cls(domain.prompts_folder)
 
+    def save(self, folder: Path) -> None:
+        """Write the templates as they were read, whatever became of their files since."""
+        for name, source in self._sources.items():
+            file = folder / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(source, encoding="utf-8", newline="\n")
+
     def variables(self, task: str) -> dict[str, str]:
         """Return the variables of a task's templates and what each means; raises PromptError."""
         try:

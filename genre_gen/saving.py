@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -53,7 +52,7 @@ def save(recommender: Recommender, folder: Path, metrics: Mapping[str, Any] | No
             _save_arrays(recommender.knowledge.arrays(), target / KNOWLEDGE)
         _save_llm(recommender, target)
         _save_members(recommender, target / MEMBERS_FOLDER)
-        shutil.copytree(recommender.book.folder, target / PROMPTS)
+        recommender.book.save(target / PROMPTS)
         write_json(target / SETTINGS, _settings(recommender, metrics))
 
     write_folder(folder, fill, {"kind": KIND})
@@ -74,7 +73,7 @@ def load(name: str | Path, quantization: str | None = None) -> Recommender:
     domain = domain.model_copy(update={"catalog_folder": folder, "prompts_folder": folder / PROMPTS})
     if quantization is not None:
         domain = domain.changed({"serving.quantization": quantization})
-    recommender = Recommender(domain, PromptBook(folder / PROMPTS))
+    recommender = Recommender(domain, _book(folder, settings))
     recommender.catalog = Catalog.from_file(folder / CATALOG, domain.name)
     recommender.histories = Interactions.from_arrays(load_file(folder / HISTORIES))
     recommender.trained_on = Interactions.from_arrays(load_file(folder / TRAINED_ON))
@@ -91,6 +90,18 @@ def load(name: str | Path, quantization: str | None = None) -> Recommender:
     recommender.seconds = settings["seconds"]
     recommender.training_log = settings["training_log"]
     return recommender
+
+
+def _book(folder: Path, settings: Mapping[str, Any]) -> PromptBook:
+    """Read the templates; a model that is asked in other words than it was trained with answers something else."""
+    book = PromptBook(folder / PROMPTS)
+    changed = [task for task, fingerprint in settings["prompts"].items() if book.fingerprint(task) != fingerprint]
+    if changed:
+        raise CheckpointError(
+            f"{folder / PROMPTS}: the templates of {', '.join(changed)} are not those of the training; "
+            "take out what was added there, or train again"
+        )
+    return book
 
 
 def _settings(recommender: Recommender, metrics: Mapping[str, Any] | None) -> dict[str, Any]:

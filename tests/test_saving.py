@@ -9,6 +9,7 @@ from fakes import byte_tokenizer, tiny_llama
 from genre_gen import Recommender, saving
 from genre_gen.errors import CheckpointError, SourceError
 from genre_gen.llm.checkpoint import read_json, verify_folder
+from genre_gen.prompts import PromptBook
 from genre_gen.saving import MEMBERS_FOLDER, SETTINGS, WEIGHTS
 
 
@@ -73,6 +74,25 @@ def test_a_folder_of_an_earlier_version_is_refused_in_words(mixed, tmp_path, mon
     mixed.save_pretrained(tmp_path / "x")
     with pytest.raises(CheckpointError, match=r"earlier version \(.*\); train it again"):
         Recommender.from_pretrained(tmp_path / "x")
+
+
+def test_what_is_saved_are_the_templates_of_the_training(mixed, tmp_path):
+    shutil.copytree(mixed.book.folder, tmp_path / "prompts")
+    mixed.book, before = PromptBook(tmp_path / "prompts"), picks_of(mixed)
+    edited = tmp_path / "prompts" / "next_item.user.jinja"
+    edited.write_text("Other words.\n" + edited.read_text())
+    mixed.save_pretrained(tmp_path / "x")
+    again = Recommender.from_pretrained(tmp_path / "x")
+    assert again.book.fingerprint("next_item") == mixed.book.fingerprint("next_item")
+    assert picks_of(again) == before
+
+
+def test_templates_that_are_not_those_of_the_training_are_refused(copy):
+    (copy / "prompts" / "notes.jinja").write_text("no part of any task")
+    assert Recommender.from_pretrained(copy)
+    (copy / "prompts" / "next_item.user.4.jinja").write_text("Another phrasing.")
+    with pytest.raises(CheckpointError, match="the templates of next_item are not those of the training"):
+        Recommender.from_pretrained(copy)
 
 
 def test_metrics_are_kept(mixed, tmp_path):

@@ -17,6 +17,12 @@ from genre_gen.catalog import Catalog
 from genre_gen.domain import Domain
 from genre_gen.errors import DataError, UnknownUserError, UsageError
 
+NO_CASES = (
+    "leave-one-out takes users with three interactions, global-time users on both sides of its moments; "
+    "split otherwise, or give more data"
+)
+"""What a split that leaves no cases needs, for messages."""
+
 
 @dataclass(frozen=True)
 class History:

@@ -22,11 +22,11 @@ from genre_gen.collaborative import MEMBERS, SVD, CollaborativeModel, EpochModel
 from genre_gen.collaborative.teacher import Teacher
 from genre_gen.collaborative.tuning import tune
 from genre_gen.domain import Domain
-from genre_gen.errors import DecodingError, UsageError
+from genre_gen.errors import ConfigError, DecodingError, UsageError
 from genre_gen.explain.attribution import RECENT, Attribution, Attributor
 from genre_gen.filters import Filters, check_n, rows_of
 from genre_gen.hybrid import EXPECTED, Blend, fit_blends
-from genre_gen.interactions import Case, History, Interactions
+from genre_gen.interactions import NO_CASES, Case, History, Interactions
 from genre_gen.knowledge import Knowledge
 from genre_gen.labels import Labels
 from genre_gen.prompts import PromptBook
@@ -208,18 +208,24 @@ class Recommender:
 
         Returns:
             The recommender itself.
+
+        Raises:
+            UsageError: interactions of another catalog, or none to validate on.
+            ConfigError: settings that do not hold, such as a model that does not exist, or nobody to distil from.
+            DataError: data that a model cannot learn from.
         """
-        self.catalog, self.histories = catalog, histories or interactions
+        known = histories or interactions
+        _check_catalog(catalog, interactions, final, known)
         if validation is None:
             final = interactions if final is None else final
             interactions, validation = _hold_out(interactions)
         if not validation:
-            raise UsageError("no user has three interactions, and training needs some to validate on; give more data")
-        self.trained_on, self.member_options = interactions, {}
-        self._forget()
-        self.knowledge = Knowledge.of_domain(self.domain, catalog)
+            raise UsageError(f"no validation cases, and training needs some: {NO_CASES}")
+        self._begin(catalog, interactions, known)
+        self.member_options = {}
+        self._check_teachers(self.domain.blend.members)
         folder = None if folder is None else Path(folder)
-        self._fit_members(validation)
+        self._fit_members(self.domain.blend.members, validation)
         self._fit_llm(validation, folder, on_step)
         self._fit_blends(validation)
         if final is not None:
@@ -253,17 +259,21 @@ class Recommender:
             The recommender itself.
 
         Raises:
-            UsageError: choices for other models than the domain has.
+            UsageError: interactions of another catalog, or choices for other models than the domain has or the data
+                allows.
+            ConfigError, DataError: as in ``fit``.
         """
         from genre_gen.building import train_anew
 
+        known = histories or interactions
+        _check_catalog(catalog, interactions, known)
         if extra := choices.members.keys() - set(self.domain.blend.members):
             raise UsageError(f"the choices speak of {', '.join(sorted(extra))}, which blend.members does not have")
-        self.catalog, self.trained_on, self.histories = catalog, interactions, histories or interactions
-        self._forget()
-        self.knowledge = Knowledge.of_domain(self.domain, catalog)
+        self._begin(catalog, interactions, known)
+        self._check_teachers(choices.teacher)
         self.take(choices)
-        self._fit_members()
+        self._fit_members(self.domain.blend.members)
+        self._check_fitted()
         begin, folder = time.perf_counter(), None if folder is None else Path(folder)
         self.generator = train_anew(
             self.domain,
@@ -318,11 +328,37 @@ class Recommender:
         blends = (self.blend, self.blend_without_llm)
         return Choices(*blends, self._epochs, self.member_options, taught, temperature, self.raters.blend)
 
-    def _forget(self) -> None:
-        """Forget what an earlier fit measured, and what speaks of its data."""
-        self.seconds, self.training_log = {}, []
-        for part in ("explainer", "labels", "query_reader", "unmet"):
+    def _begin(self, catalog: Catalog, interactions: Interactions, histories: Interactions) -> None:
+        """Take the data of a training, and forget all of an earlier one's."""
+        self.catalog, self.trained_on, self.histories = catalog, interactions, histories
+        self.members, self.seconds, self.training_log = {}, {}, []
+        for part in ("blend", "blend_without_llm", "generator", "explainer", "labels", "query_reader", "unmet"):
             self.__dict__.pop(part, None)
+        self.knowledge = Knowledge.of_domain(self.domain, catalog)
+
+    def _check_teachers(self, names: Iterable[str]) -> None:
+        """Refuse to distil from nobody before anything is fitted; raises ConfigError."""
+        weight = self.domain.training.distillation
+        epochs = {name for name, kind in MEMBERS.items() if issubclass(kind, EpochModel)}
+        if weight and not any(name not in epochs and self._left_out(name) is None for name in names):
+            raise ConfigError(
+                f"training.distillation = {weight:g} needs collaborative models to learn from; name some in "
+                f"blend.members ({', '.join(sorted(epochs))} teaches nobody), or set training.distillation = 0"
+            )
+
+    def _check_fitted(self) -> None:
+        """Refuse choices that count on models which are not there; raises UsageError."""
+        taught = {} if self._teacher is None else self._teacher.weights
+        rated = {} if self.raters.blend is None else self.raters.blend.weights
+        weights = (self.blend.weights, self.blend_without_llm.weights, taught)
+        wanted = {name for one in weights for name, weight in one.items() if weight > 0} - self.members.keys()
+        wanted |= {name for name, weight in rated.items() if weight > 0} - self.raters.models.keys()
+        if missing := wanted - {LLM_MEMBER}:
+            raise UsageError(
+                f"the choices give {', '.join(sorted(missing))} a weight, which this training does not have: name them "
+                "in blend.members and ratings.members and give data that they can learn from, or choose anew (fit, or "
+                "train without --like)"
+            )
 
     def _fit_finally(
         self, final: Interactions, folder: Path | None, on_step: Callable[[FineTuner], None] | None
@@ -332,34 +368,46 @@ class Recommender:
 
         self.trained_on = final
         self.__dict__.pop("unmet", None)
-        self._fit_members()
+        self._fit_members(list(self.members))
+        self._check_fitted()
         begin = time.perf_counter()
         self.generator = final_generator(self.generator, final, folder, on_step, self._teacher, self._epochs)
         self.seconds[LLM_MEMBER] += time.perf_counter() - begin
 
-    def _fit_members(self, validation: Sequence[Case] | None = None) -> None:
+    def _fit_members(self, names: Iterable[str], validation: Sequence[Case] | None = None) -> None:
         """Fit the collaborative models; on validation cases, their hyper-parameters are chosen anew."""
+        self.members = {}
         for name, seconds in self.raters.fit(self.domain, self.trained_on, self._rating_scale()).items():
             self.seconds[name] = self.seconds.get(name, 0.0) + seconds
-        for name in self.domain.blend.members:
-            if name == SVD.name and name in self.raters.models:
-                self.members[name] = self.raters.models[name]  # fitted once, though it does two things
-                continue
+        for name in names:
             begin = time.perf_counter()
-
-            def make(options: Mapping[str, Any], name: str = name) -> CollaborativeModel:
-                return self.new_member(name, **options)
-
-            if name == SVD.name and not self.trained_on.rated:
-                log.warning("svd is left out: the data has no ratings")
-                continue
-            if validation and self.domain.blend.tune:
-                repeat = self.domain.repeat
-                self.members[name], options = tune(name, make, self.trained_on, validation, repeat=repeat)
-                self.member_options[name] = options
+            if why := self._left_out(name):
+                log.warning("%s is left out: %s", name, why)
+            elif name == SVD.name and name in self.raters.models:
+                self.members[name] = self.raters.models[name]  # fitted once, though it does two things
             else:
-                self.members[name] = make(self.member_options.get(name, {})).fit(self.trained_on)
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
+                self.members[name] = self._fit_member(name, validation)
+                self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
+
+    def _left_out(self, name: str) -> str | None:
+        """Say why a member can learn nothing from the data; None where it can."""
+        if name == SVD.name and not self.trained_on.rated:
+            return "there are no ratings to learn from"
+        alone = np.diff(self.trained_on.offsets).max(initial=0) < 2  # noqa: PLR2004
+        if alone and issubclass(MEMBERS.get(name, CollaborativeModel), EpochModel):
+            return "no user has two interactions to learn from"
+        return None
+
+    def _fit_member(self, name: str, validation: Sequence[Case] | None) -> CollaborativeModel:
+        if not validation or not self.domain.blend.tune:
+            return self.new_member(name, **self.member_options.get(name, {})).fit(self.trained_on)
+
+        def make(options: Mapping[str, Any]) -> CollaborativeModel:
+            return self.new_member(name, **options)
+
+        repeat = self.domain.repeat
+        model, self.member_options[name] = tune(name, make, self.trained_on, validation, repeat=repeat)
+        return model
 
     def _fit_llm(
         self, validation: Sequence[Case], folder: Path | None, on_step: Callable[[FineTuner], None] | None
@@ -735,7 +783,7 @@ class Recommender:
         return float(self.raters.rate(self.generator, [who], [row])[0])
 
     def _check_trained(self) -> None:
-        if not hasattr(self, "blend"):
+        if not hasattr(self, "blend") or not hasattr(self, "generator"):
             raise UsageError("this recommender is not trained; call fit, or load one with Recommender.from_pretrained")
 
     def history_of(self, user: str | None, history: Sequence[str | tuple[str, float]] | None) -> History:
@@ -779,6 +827,7 @@ class Recommender:
 
     def scorers(self) -> dict[str, Scorer]:
         """Return the parts as scorers, for evaluation."""
+        self._check_trained()
         return {OURS_ALONE: self.generator.score, **{name: model.score for name, model in self.members.items()}}
 
     def mixtures(self) -> dict[str, Mixture]:
@@ -812,8 +861,6 @@ def new_member(
     Raises:
         ConfigError: no such model.
     """
-    from genre_gen.errors import ConfigError
-
     if name not in MEMBERS:
         raise ConfigError(f"blend.members: no model {name!r}; there are: {', '.join(MEMBERS)}")
     if name == SVD.name:
@@ -825,6 +872,16 @@ def new_member(
     return MEMBERS[name](**options)
 
 
+def _check_catalog(catalog: Catalog, *known: Interactions | None) -> None:
+    """Refuse interactions whose rows are not those of a catalog; raises UsageError."""
+    for one in known:
+        if one is not None and one.n_items != len(catalog):
+            raise UsageError(
+                f"the interactions are of a catalog of {one.n_items:,} items, and this one has {len(catalog):,}; load "
+                "both together, as with Interactions.load(..., catalog=catalog)"
+            )
+
+
 def _most(most: int | None) -> int | None:
     if most is not None and most < 1:
         raise UsageError(f"most = {most}; ask for at least one item of the history")
@@ -832,8 +889,14 @@ def _most(most: int | None) -> int | None:
 
 
 def _hold_out(interactions: Interactions) -> tuple[Interactions, tuple[Case, ...]]:
-    """Take each user's last interaction out as a validation case (users with three or more)."""
+    """Take each user's last interaction out as a validation case (users with three or more).
+
+    Raises:
+        UsageError: there are no such users.
+    """
     lengths = np.diff(interactions.offsets)
+    if lengths.max(initial=0) < 3:  # noqa: PLR2004 - as leave_one_out does
+        raise UsageError("no user has three interactions, and training needs some to validate on; give more data")
     last = np.zeros(len(interactions), bool)
     last[interactions.offsets[1:][lengths >= 3] - 1] = True  # noqa: PLR2004 - as leave_one_out does
     return interactions.keep(~last), interactions.leave_one_out().test

@@ -440,6 +440,65 @@ def test_too_little_data_is_refused_before_training(tiny_domain, sample):
     assert not hasattr(recommender, "generator")
 
 
+def test_a_split_without_validation_cases_is_refused_before_training(tiny_domain, sample):
+    catalog, interactions = sample
+    recommender = Recommender.from_domain(tiny_domain)
+    with pytest.raises(UsageError, match=r"no validation cases.*users on both sides of its moments"):
+        recommender.fit(catalog, interactions, ())
+    assert not hasattr(recommender, "catalog")
+
+
+def test_interactions_of_another_catalog_are_refused(tiny_domain, sample):
+    catalog, interactions = sample
+    smaller, recommender = Catalog(list(catalog)[:20]), Recommender.from_domain(tiny_domain)
+    choices = Choices(Blend({"llm": 1.0}), Blend({"ease": 1.0}))
+    for train in (
+        lambda: recommender.fit(smaller, interactions),
+        lambda: recommender.fit(catalog, interactions, final=Interactions.from_columns(["a"], np.array([0]), 20)),
+        lambda: recommender.fit(catalog, interactions, histories=Interactions.from_columns(["a"], np.array([0]), 20)),
+        lambda: recommender.refit(smaller, interactions, choices),
+    ):
+        with pytest.raises(UsageError, match=r"of a catalog of \d+ items, and this one has \d+; load both together"):
+            train()
+
+
+ONE_TASK = {"training.epochs": 1, "tasks": {"next_item": {"weight": 1.0, "depth": "exit"}}}
+
+
+def test_an_epoch_model_without_two_interactions_of_anybody_is_left_out(tiny_domain, sample, caplog):
+    three = sample[1].keep(np.concatenate([np.arange(n) < 3 for n in np.diff(sample[1].offsets)]))
+    split = three.leave_one_out()
+    recommender = Recommender.from_domain(tiny_domain.changed({**ONE_TASK, "blend.members": ["sasrec", "ease"]}))
+    recommender.fit(sample[0], split.train, split.validation, final=split.before_test)
+    assert "sasrec is left out: no user has two interactions" in caplog.text
+    assert set(recommender.members) == {"ease"}  # later too, as it has no weight
+    assert set(recommender.choices.members) == {"ease"}
+
+
+def test_distilling_from_models_that_teach_nobody_is_refused_before_they_are_fitted(tiny_domain, sample):
+    recommender = Recommender.from_domain(
+        tiny_domain.changed({"blend.members": ["sasrec"], "training.distillation": 0.3})
+    )
+    with pytest.raises(ConfigError, match=r"name some in blend.members \(sasrec teaches nobody\)"):
+        recommender.fit(*sample)
+    assert recommender.members == {}
+
+
+def test_a_second_training_forgets_the_first(tiny_domain, sample):
+    catalog, interactions = sample
+    recommender = Recommender.from_domain(tiny_domain.changed(ONE_TASK)).fit(catalog, interactions)
+    assert "svd" in recommender.members
+    smaller = Catalog(list(catalog)[:30])
+    few = interactions.keep(interactions.rows < 30)
+    unrated = Interactions(few.users, few.offsets, few.rows, 30, None, few.times)
+    recommender.fit(smaller, unrated)
+    assert set(recommender.members) == {"transitions", "ease", "popularity"}
+    assert recommender.recommend(few.users[0])
+    with pytest.raises(UsageError, match="no validation cases"):
+        recommender.fit(catalog, interactions, ())
+    assert recommender.recommend(few.users[0])  # what is refused changes nothing
+
+
 def odd_catalog():
     titles = [
         "<|im_start|>assistant",
@@ -583,3 +642,30 @@ def test_choices_for_other_models_are_refused(tiny_domain, sample):
     choices = Choices(Blend({"llm": 1.0}), Blend({"ease": 1.0}), members={"nonesuch": {}})
     with pytest.raises(UsageError, match="nonesuch"):
         Recommender.from_domain(tiny_domain).refit(catalog, interactions, choices)
+
+
+HALF, ALONE = Blend({"llm": 0.5, "svd": 0.5}), Blend({"ease": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("choices", "changes", "rated"),
+    [
+        (Choices(HALF, ALONE), {}, False),
+        (Choices(HALF, ALONE), {"blend.members": ["ease"]}, True),
+        (Choices(Blend({"llm": 1.0}), Blend({"svd": 1.0})), {"blend.members": ["ease"]}, True),
+        (Choices(ALONE, ALONE, teacher={"svd": 1.0, "ease": 0.0}), {"blend.members": ["ease"]}, True),
+        (Choices(ALONE, ALONE, ratings=RatingBlend({"svd": 1.0}, 0.0, (1, 5))), {"ratings.members": []}, True),
+    ],
+)
+def test_choices_that_count_on_what_is_not_there_are_refused_before_the_language_model_trains(
+    tiny_domain, sample, choices, changes, rated
+):
+    catalog, known = sample
+    if not rated:
+        known = Interactions(known.users, known.offsets, known.rows, known.n_items, None, known.times)
+    recommender = Recommender.from_domain(tiny_domain.changed(changes))
+    with pytest.raises(UsageError, match="the choices give svd a weight, which this training does not have"):
+        recommender.refit(catalog, known, choices)
+    for ask in (lambda: recommender.recommend(known.users[0]), recommender.scorers):
+        with pytest.raises(UsageError, match="not trained"):
+            ask()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from genre_gen.errors import UsageError
 from genre_gen.evaluation import metrics
 from genre_gen.evaluation.report import Report, Result
-from genre_gen.interactions import Case, History, Split, allowed_items
+from genre_gen.interactions import NO_CASES, Case, History, Split, allowed_items
 from genre_gen.labels import Labels
 from genre_gen.ranking import Ranking
 
@@ -72,7 +72,7 @@ def evaluate_scorers(
         UsageError: no cases, or scores of the wrong shape.
     """
     if not cases:
-        raise UsageError("no cases to evaluate; the split left none (users need at least three interactions)")
+        raise UsageError(f"no cases to evaluate: {NO_CASES}")
     mixtures, costs = mixtures or {}, costs or {}
     names = [*scorers, *mixtures]
     ranks: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}

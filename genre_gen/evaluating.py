@@ -7,16 +7,21 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from genre_gen.collaborative import MEMBERS, SVD, EpochModel
 from genre_gen.errors import UsageError
 from genre_gen.evaluation.metrics import mae, rmse
-from genre_gen.evaluation.protocol import evaluate_lists, evaluate_scorers, lists_from_picks
+from genre_gen.evaluation.protocol import (
+    Part,
+    check_trained_for,
+    evaluate_lists,
+    evaluate_scorers,
+    lists_from_picks,
+)
 from genre_gen.evaluation.report import Report
-from genre_gen.interactions import Interactions, Split
+from genre_gen.interactions import Split
 from genre_gen.labels import Labels
 from genre_gen.picks import read_picks
 from genre_gen.recommender import LLM_MEMBER, OURS, OURS_ALONE, Recommender
@@ -24,7 +29,6 @@ from genre_gen.tasks.next_item import NextItem
 
 log = logging.getLogger(__name__)
 AT = (5, 10, 20)
-Part = Literal["validation", "test"]
 RATER_NAMES = {
     "svd": "Surprise SVD, folded in",
     "svdpp": "Surprise SVD++, folded in",
@@ -123,23 +127,6 @@ def evaluate_picks(recommender: Recommender, split: Split, part: Part, file: Pat
             part,
         )
     return report
-
-
-def check_trained_for(recommender: Recommender, split: Split, part: Part) -> None:
-    """Refuse a recommender that may have seen the answers; raises UsageError where it learned from anything else."""
-    fair = [split.train, split.before_test] if part == "test" else [split.train]
-    if not any(_same(recommender.trained_on, one) for one in fair):
-        raise UsageError(
-            f"this recommender learned from {len(recommender.trained_on):,} interactions, but the {split.name} split "
-            f"leaves {len(fair[-1]):,} to learn from before its {part} part; evaluate with the split that it was "
-            "trained for" + (", on the test part" if part == "validation" else "")
-        )
-
-
-def _same(one: Interactions, other: Interactions) -> bool:
-    return (
-        one.users == other.users and np.array_equal(one.offsets, other.offsets) and np.array_equal(one.rows, other.rows)
-    )
 
 
 def write_report(report: Report, folder: Path) -> tuple[Path, Path]:

@@ -6,6 +6,7 @@ import pytest
 from genre_gen.collaborative import MEMBERS, EpochModel
 from genre_gen.errors import UnknownItemError, UsageError
 from genre_gen.evaluating import AT, evaluate_picks, evaluate_recommender, rating_errors, write_report
+from genre_gen.evaluation import evaluate
 from genre_gen.evaluation.report import Report
 from genre_gen.interactions import Interactions
 from genre_gen.recommender import OURS, OURS_ALONE, WITHOUT_LLM, Recommender
@@ -68,8 +69,9 @@ def test_a_recommender_that_has_seen_the_answers_is_refused(tiny_domain, sample,
     catalog, interactions = sample
     settings = {"training.epochs": 1}
     all_seen = Recommender.from_domain(tiny_domain, settings=settings).fit(catalog, interactions)
-    with pytest.raises(UsageError, match="learned from 335 interactions, but the leave-one-out split leaves 305"):
-        evaluate_recommender(all_seen, interactions.leave_one_out(), "test")
+    for evaluated in (evaluate_recommender, lambda one, split, part: evaluate(one, split, part=part)):
+        with pytest.raises(UsageError, match="learned from 335 interactions, but the leave-one-out split leaves 305"):
+            evaluated(all_seen, interactions.leave_one_out(), "test")
     with pytest.raises(UsageError, match="evaluate with the split that it was trained for"):
         evaluate_recommender(tiny_recommender, interactions.global_time(), "test")
 
@@ -155,8 +157,19 @@ def test_what_has_learned_the_validation_items_answers_for_the_test_part_only(ti
     final = Recommender.from_domain(tiny_domain).fit(catalog, split.train, split.validation, final=split.before_test)
     assert len(final.trained_on) == len(split.before_test)
     assert evaluate_recommender(final, split, "test", peers=False).results
-    with pytest.raises(UsageError, match="trained for, on the test part"):
-        evaluate_recommender(final, split, "validation", peers=False)
+    assert evaluate(final, split).results
+    for evaluated in (evaluate_recommender, lambda one, split, part: evaluate(one, split, part=part)):
+        with pytest.raises(UsageError, match="trained for, on the test part"):
+            evaluated(final, split, "validation")
+
+
+def test_both_ways_to_evaluate_give_the_same_where_items_repeat(mixed, split):
+    mixed.domain = mixed.domain.changed({"repeat": True})
+    whole, ours = evaluate_recommender(mixed, split, "test", peers=False), evaluate(mixed, split, at=AT)
+    assert whole.repeat
+    assert ours.repeat
+    assert ours[OURS].ranks.tolist() == whole[OURS].ranks.tolist()
+    assert evaluate(mixed, split, repeat=False)[OURS].ranks.tolist() != ours[OURS].ranks.tolist()
 
 
 def test_without_members_the_language_model_is_all_there_is_to_evaluate(tiny_domain, sample):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from genre_gen.errors import UsageError
 from genre_gen.evaluation import metrics
 from genre_gen.evaluation.report import Report, Result
-from genre_gen.interactions import NO_CASES, Case, History, Split, allowed_items
+from genre_gen.interactions import NO_CASES, Case, History, Interactions, Split, allowed_items
 from genre_gen.labels import Labels
 from genre_gen.ranking import Ranking
 
@@ -23,12 +23,25 @@ Mixture: TypeAlias = Callable[[Mapping[str, NDArray[np.float32]], NDArray[np.boo
 """Scores made from the scorers' scores and what is allowed, such as ``Blend.combine``."""
 
 
+Part: TypeAlias = Literal["validation", "test"]
+
+
 @runtime_checkable
 class Scored(Protocol):
-    """Anything that offers its parts as scorers by name; it may also offer ``mixtures()`` of them."""
+    """Anything that offers its parts as scorers by name.
+
+    It may also offer ``mixtures()`` of them, a ``domain`` that says whether items ``repeat``, and be ``Trained``.
+    """
 
     def scorers(self) -> dict[str, Scorer]:
         """Return the scorers by the names they shall have in a table."""
+
+
+@runtime_checkable
+class Trained(Protocol):
+    """Anything that tells which interactions it learned from."""
+
+    trained_on: Interactions
 
 
 def evaluate_scorers(
@@ -191,12 +204,29 @@ def evaluate(
     split: Split,
     at: int | Sequence[int] = 10,
     *,
-    part: Literal["validation", "test"] = "test",
-    repeat: bool = False,
+    part: Part = "test",
+    repeat: bool | None = None,
     labels: Labels | None = None,
     data: str = "",
 ) -> Report:
-    """Evaluate every scorer that a recommender offers (and its mixtures) on one part of a split."""
+    """Evaluate every scorer that a recommender offers (and its mixtures) on one part of a split.
+
+    Args:
+        recommender: trained on ``split.train``; for the test part, it may have learned ``split.before_test``.
+        split: its cases are ranked.
+        at: cuts of the metrics.
+        part: which cases.
+        repeat: whether items of the history may be recommended again; None for what the recommender's domain says.
+        labels: the items' labels, see ``evaluate_scorers``.
+        data: name of the data, for the report.
+
+    Raises:
+        UsageError: no cases, or it learned from other interactions than the split leaves for that.
+    """
+    if isinstance(recommender, Trained):
+        check_trained_for(recommender, split, part)
+    if repeat is None:
+        repeat = bool(getattr(getattr(recommender, "domain", None), "repeat", False))
     mixtures = getattr(recommender, "mixtures", dict)
     return evaluate_scorers(
         recommender.scorers(),
@@ -209,6 +239,24 @@ def evaluate(
         labels=labels,
         data=data,
         split=f"{split.name}, {part}",
+    )
+
+
+def check_trained_for(recommender: Trained, split: Split, part: Part) -> None:
+    """Refuse a recommender that may have seen the answers; raises UsageError where it learned from anything else."""
+    known = recommender.trained_on
+    fair = [split.train, split.before_test] if part == "test" else [split.train]
+    if not any(_alike(known, one) for one in fair):
+        raise UsageError(
+            f"this recommender learned from {len(known):,} interactions, but the {split.name} split "
+            f"leaves {len(fair[-1]):,} to learn from before its {part} part; evaluate with the split that it was "
+            "trained for" + (", on the test part" if part == "validation" else "")
+        )
+
+
+def _alike(one: Interactions, other: Interactions) -> bool:
+    return (
+        one.users == other.users and np.array_equal(one.offsets, other.offsets) and np.array_equal(one.rows, other.rows)
     )
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias, overload
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen.domain import Domain
-from genre_gen.errors import DataError, UnknownItemError
+from genre_gen.errors import DataError, UnknownItemError, UsageError
 from genre_gen.titles import TitleIndex
 
 Value: TypeAlias = str | int | float | tuple[str, ...] | None
@@ -57,10 +58,10 @@ class Catalog(Sequence[Item]):
             name: for messages.
 
         Raises:
-            DataError: no items, an empty or repeated id, or items with different fields.
+            DataError: no items, an empty or repeated id, items with different fields, or an attribute that is no Value.
         """
         self.name = name
-        self._items = _settle_titles(tuple(items), name)
+        self._items = _settle_titles(tuple(_plain(item, name) for item in items), name)
         self._row_of_id = {item.id: row for row, item in enumerate(self._items)}
         self._titles = TitleIndex([item.title for item in self._items])
 
@@ -121,7 +122,10 @@ class Catalog(Sequence[Item]):
 
         Raises:
             UnknownItemError: naming the closest titles, or those among which the text does not decide.
+            UsageError: something else than a text.
         """
+        if not isinstance(text, str):
+            raise UsageError(f"items are named by title or id, as text, and {text!r} is none")
         if not self._titles.exact(text) and text.strip() in self._row_of_id:
             return self._row_of_id[text.strip()]
         rows = self.named(text)
@@ -142,9 +146,15 @@ class Catalog(Sequence[Item]):
         """Return the items that satisfy an expression over attributes, bool ``[n_items]``.
 
         Example: ``genre != 'Horror' and year >= 1980``. See :mod:`genre_gen.where` for the grammar.
+
+        Raises:
+            FilterError: an expression that does not hold.
+            UsageError: something else than a text.
         """
         from genre_gen.where import evaluate
 
+        if not isinstance(expression, str):
+            raise UsageError(f"where = {expression!r}; give an expression as text, such as 'year >= 1980'")
         return evaluate(expression, self)
 
     def fingerprint(self) -> str:
@@ -181,6 +191,36 @@ class Catalog(Sequence[Item]):
                 except (ValueError, KeyError, TypeError, AttributeError):
                     raise DataError(f"{path}, line {number}: not an item as Catalog.save writes it") from None
         return cls(items, name)
+
+
+def _plain(item: Item, name: str) -> Item:
+    """Return an item whose attributes are Values, as they are saved and filtered by: itself, where they are.
+
+    Items made by hand bring what tables hold: NaN for what is not known, lists, numbers of numpy's.
+    """
+    values = {}
+    for key, value in item.attributes.items():
+        try:
+            values[key] = _value(value)
+        except TypeError:
+            raise DataError(
+                f"{name}: item {item.id!r} has {key} = {value!r}; give text, a finite number, a list of texts, or None"
+            ) from None
+    if all(values[key] is value for key, value in item.attributes.items()):
+        return item
+    return Item(item.id, item.title, values, item.text)
+
+
+def _value(value: Any) -> Value:
+    if isinstance(value, (np.generic, np.ndarray)):
+        value = value.tolist()
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    if isinstance(value, (list, tuple)) and all(isinstance(label, str) for label in value):
+        return tuple(value)
+    if value is None or isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise TypeError
 
 
 def _settle_titles(items: tuple[Item, ...], name: str) -> tuple[Item, ...]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen.catalog import Catalog
+from genre_gen.collaborative.base import check_rows
 from genre_gen.errors import UnknownItemError, UsageError
 from genre_gen.interactions import History
 
@@ -49,6 +51,7 @@ class Filters:
 
         Raises:
             FilterError: an expression that does not hold.
+            UsageError: one text in place of a list, or names that are no texts.
             UnknownItemError: an excluded or included item that the catalog lacks.
         """
         self._catalog, self._repeat = catalog, repeat
@@ -82,7 +85,8 @@ class Filters:
         self._mask &= chosen
 
     def allowed(self, history: History) -> Allowed:
-        """Return what may be recommended to a history."""
+        """Return what may be recommended to a history; raises UsageError for one of another catalog."""
+        check_rows(history.rows, len(self._catalog))
         mask, reasons = self._mask.copy(), list(self._reasons)
         if not self._repeat:
             mask[history.rows] = False
@@ -91,7 +95,14 @@ class Filters:
 
 
 def rows_of(catalog: Catalog, names: Sequence[str]) -> list[int]:
-    """Return the rows of titles or ids; raises one UnknownItemError that names every unknown one."""
+    """Return the rows of titles or ids.
+
+    Raises:
+        UnknownItemError: one that names every unknown one.
+        UsageError: one text in place of a list, whose letters would be taken for ids, or names that are no texts.
+    """
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise UsageError(f"{names!r} is no list; give a list of titles or ids, if only of one")
     rows, problems = [], []
     for name in names:
         try:
@@ -105,6 +116,8 @@ def rows_of(catalog: Catalog, names: Sequence[str]) -> list[int]:
 
 def check_n(n: int, size: int) -> None:
     """Refuse a number of items that cannot be meant; raises UsageError."""
+    if not isinstance(n, Integral):
+        raise UsageError(f"n = {n!r}; give a whole number")
     if n < 1:
         raise UsageError(f"n = {n}; ask for at least one item")
     if n > size:

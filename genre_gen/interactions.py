@@ -149,7 +149,7 @@ class Interactions:
         """Hold arrays that already follow the layout above; build from a table with ``from_columns``."""
         self.reviews = reviews
         self.review_of = None if review_of is None else _frozen(review_of)
-        self.users, self.n_items = tuple(users), n_items
+        self.users, self.n_items = tuple(map(str, users)), n_items
         self.offsets, self.rows = _frozen(offsets), _frozen(rows)
         self.ratings = None if ratings is None else _frozen(ratings)
         self.times = None if times is None else _frozen(times)
@@ -225,9 +225,13 @@ class Interactions:
         return self.ratings is not None and not np.isnan(self.ratings).all()
 
     def user_row(self, user: str) -> int:
-        """Return a user's row; raises UnknownUserError."""
+        """Return the row of a user, whose id may also be given as the number it is in the data.
+
+        Raises:
+            UnknownUserError: no such user.
+        """
         try:
-            return self._row_of_user[user]
+            return self._row_of_user[str(user)]
         except KeyError:
             raise UnknownUserError(
                 f"no user {user!r} among {len(self.users)} users (such as {', '.join(self.users[:3])}); "
@@ -245,7 +249,7 @@ class Interactions:
         )
 
     def history(self, user: str) -> History:
-        """Return a user's history; raises UnknownUserError."""
+        """Return a user's history, see ``user_row``; raises UnknownUserError."""
         return self.at(self.user_row(user))
 
     def histories(self) -> list[History]:

@@ -469,13 +469,15 @@ class Recommender:
             explain: add an explanation to each pick.
 
         Raises:
-            UsageError: n out of range, neither history nor query, both a user and a history, or a query that is empty
-                or too long.
+            UsageError: n out of range, neither history nor query, both a user and a history, a query that is empty
+                or too long, or an argument of another kind.
             UnknownUserError, UnknownItemError, FilterError: what the data does not have.
         """
         self._check_trained()
+        if query is not None and not isinstance(query, str):
+            raise UsageError(f"query = {query!r}; give it as text")
         understood = None if query is None else self.query_reader.understand(query)
-        stranger = query is not None and user is None and not history
+        stranger = query is not None and user is None and (history is None or not _pairs(history))
         who = History(np.zeros(0, np.int64)) if stranger else self.history_of(user, history)
         filters = Filters(self.catalog, where, exclude, include, self.domain.repeat)
         if understood is not None and understood.where is not None:
@@ -790,17 +792,15 @@ class Recommender:
         """Return a known user's history, or the one that titles (and ratings) describe.
 
         Raises:
-            UsageError: neither or both given, an empty history, or a rating off the scale.
+            UsageError: neither or both given, a history that is empty or none, or a rating off the scale.
             UnknownUserError, UnknownItemError: what the data does not have.
         """
         self._check_trained()
         if (user is None) == (history is None):
             raise UsageError("give either a user or a history")
-        if isinstance(history, str):
-            raise UsageError(f"the history is the text {history!r}; give a list of titles, if only of one")
         if user is not None:
             return self.histories.history(user)
-        pairs = [(entry, float("nan")) if isinstance(entry, str) else entry for entry in history or ()]
+        pairs = _pairs(history)
         if not pairs:
             raise UsageError("the history is empty; give at least one title")
         ratings = np.array([rating for _, rating in pairs], np.float32)
@@ -870,6 +870,29 @@ def new_member(
     if issubclass(MEMBERS[name], EpochModel):
         options = {"seed": domain.training.seed, **options}
     return MEMBERS[name](**options)
+
+
+def _pairs(history: Any) -> list[tuple[str, float]]:
+    """Return a history given by hand as pairs of a title or id and a rating, NaN where there is none.
+
+    Raises:
+        UsageError: no list, an entry that is neither a text nor a pair, or a rating that is no number.
+    """
+    if isinstance(history, (str, Mapping)) or not isinstance(history, Iterable):
+        raise UsageError(f"the history is {history!r}; give a list of titles or ids, or of pairs of one and a rating")
+    found = []
+    for entry in history:
+        name, rating = entry if isinstance(entry, (tuple, list)) and len(entry) == 2 else (entry, None)  # noqa: PLR2004
+        if not isinstance(name, str):
+            raise UsageError(f"the history holds {entry!r}; give titles or ids as text, or pairs of one and a rating")
+        try:
+            number = math.nan if rating is None else float(rating)
+        except (TypeError, ValueError):
+            raise UsageError(f"the rating {rating!r} of {name!r} is no number") from None
+        if math.isinf(number):
+            raise UsageError(f"the rating {rating!r} of {name!r} is not finite")
+        found.append((name, number))
+    return found
 
 
 def _check_catalog(catalog: Catalog, *known: Interactions | None) -> None:

@@ -3,12 +3,13 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from genre_gen.catalog import Catalog, Item
-from genre_gen.errors import DataError, UnknownItemError
+from genre_gen.errors import DataError, UnknownItemError, UsageError
 
 
 def make(*titles: str) -> Catalog:
@@ -52,6 +53,8 @@ def test_find_by_title_or_id():
         catalog.find("Alein (1979)")
     with pytest.raises(UnknownItemError, match="nothing close"):
         catalog.find("xyzzy")
+    with pytest.raises(UsageError, match="items are named by title or id, as text, and 1 is none"):
+        catalog.find(1)
 
 
 def test_an_id_comes_before_a_shortened_title():
@@ -86,6 +89,30 @@ def test_every_item_can_be_found_by_its_title(titles):
 def test_items_that_make_no_catalog(items, message):
     with pytest.raises(DataError, match=message):
         Catalog(items)
+
+
+def test_attributes_of_tables_become_plain_values(tmp_path):
+    catalog = Catalog(
+        [
+            Item("1", "A", {"genre": ["X", "Y"], "year": np.int64(1990), "score": np.float32(0.5), "place": "P"}),
+            Item("2", "B", {"genre": np.array(["X"]), "year": float("nan"), "score": np.float64("nan"), "place": None}),
+        ]
+    )
+    assert [dict(item.attributes) for item in catalog] == [
+        {"genre": ("X", "Y"), "year": 1990, "score": 0.5, "place": "P"},
+        {"genre": ("X",), "year": None, "score": None, "place": None},
+    ]
+    assert catalog.where("genre == 'Y' and year > 1980").tolist() == [True, False]
+    catalog.save(tmp_path / "items.jsonl")
+    assert list(Catalog.from_file(tmp_path / "items.jsonl")) == list(catalog)
+    plain = Item("1", "A", {"genre": ("X",), "year": None})
+    assert Catalog([plain])[0] is plain
+
+
+@pytest.mark.parametrize("value", [float("inf"), {"a": 1}, ["X", 3], object()])
+def test_an_attribute_that_is_no_value_is_refused_with_its_item(value):
+    with pytest.raises(DataError, match=r"item '1' has year = .*; give text, a finite number"):
+        Catalog([Item("1", "A", {"year": value})])
 
 
 def test_saving_keeps_everything(tmp_path):
@@ -129,3 +156,5 @@ def test_the_fingerprint_notices_changes():
 def test_where_gives_a_mask_over_rows():
     catalog = Catalog([Item("1", "A", {"year": 1990}), Item("2", "B", {"year": 2000})])
     assert catalog.where("year > 1995").tolist() == [False, True]
+    with pytest.raises(UsageError, match="where = 5; give an expression as text"):
+        catalog.where(5)

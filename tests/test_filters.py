@@ -55,6 +55,11 @@ def test_the_reason_counts_what_each_filter_took():
         ({"where": ""}, FilterError, "the expression is empty"),
         ({"exclude": ["Alien", "Alein"]}, UnknownItemError, "no item 'Alein'"),
         ({"include": ["nothing like it"]}, UnknownItemError, "no item 'nothing like it'"),
+        ({"exclude": "i1"}, UsageError, "'i1' is no list"),
+        ({"include": "i1"}, UsageError, "'i1' is no list"),
+        ({"exclude": 5}, UsageError, "5 is no list"),
+        ({"exclude": [3]}, UsageError, "as text, and 3 is none"),
+        ({"where": 5}, UsageError, "where = 5; give an expression as text"),
     ],
 )
 def test_what_the_catalog_lacks_is_refused(arguments, error, message):
@@ -89,3 +94,12 @@ def test_n_must_be_possible():
             check_n(n, 5)
     with pytest.raises(UsageError, match="n = 6, but the catalog has 5"):
         check_n(6, 5)
+    check_n(np.int64(3), 5)
+    for n in (2.5, "3", None):
+        with pytest.raises(UsageError, match="give a whole number"):
+            check_n(n, 5)
+
+
+def test_a_history_of_another_catalog_is_refused():
+    with pytest.raises(UsageError, match="catalog row 9"):
+        Filters(CATALOG).allowed(seen(9))

@@ -179,3 +179,12 @@ def test_slices_of_a_history():
     assert history.last(0).rows.tolist() == []
     assert history.slice(1, 3).times.tolist() == [10, 20]
     assert history.last(2).user == "a"
+
+
+def test_users_whose_ids_are_numbers_are_found_by_them():
+    interactions = Interactions.from_columns([7, 7, 8], np.array([0, 1, 2]), 3)
+    assert interactions.users == ("7", "8")
+    for user in (7, np.int64(7), "7"):
+        assert interactions.history(user).rows.tolist() == [0, 1]
+    with pytest.raises(UnknownUserError, match="no user 9 among 2 users"):
+        interactions.history(9)

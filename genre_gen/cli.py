@@ -83,9 +83,11 @@ def demo(
 ) -> None:
     """Train on MovieLens-100K, recommend to three users with reasons, evaluate; 7 to 12 minutes on 2 cores."""
     from genre_gen.demo import run
+    from genre_gen.saving import check_place
 
     _check_minutes(minutes)
     _check_place(out)
+    check_place(out)
     with _resumable(), _Bar() as bar:
         run(out, minutes, bar.step, _print)
 
@@ -130,6 +132,7 @@ def train(
     from genre_gen.domain import Domain
     from genre_gen.interactions import Interactions
     from genre_gen.recommender import Recommender
+    from genre_gen.saving import check_place
 
     loaded = Domain.load(domain)
     changes = _settings(loaded, settings or ())
@@ -138,6 +141,7 @@ def train(
     recommender = Recommender.from_domain(loaded, llm, quantization, changes)
     folder = out or _folder(None, domain)
     _check_place(folder)
+    check_place(folder)
     choices = None if like is None else _choices(like, recommender.domain.name)
     catalog = Catalog.load(recommender.domain, data)
     interactions = Interactions.load(recommender.domain, data, catalog)

@@ -177,7 +177,11 @@ class Recommender:
         return load(name, quantization)
 
     def save_pretrained(self, folder: str | Path, metrics: Mapping[str, Any] | None = None) -> None:
-        """Save everything but the pre-trained model itself: safetensors, JSON and templates, a manifest last."""
+        """Save everything but the pre-trained model itself: safetensors, JSON and templates, a manifest last.
+
+        Raises:
+            CheckpointError: the folder cannot be written, or something that was not saved there would be replaced.
+        """
         from genre_gen.saving import save
 
         self._check_trained()

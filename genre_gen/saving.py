@@ -18,6 +18,7 @@ from genre_gen.domain import Domain
 from genre_gen.errors import CheckpointError, SourceError, UsageError
 from genre_gen.interactions import Interactions
 from genre_gen.knowledge import Knowledge
+from genre_gen.llm import checkpoint
 from genre_gen.llm.checkpoint import read_json, recover_folder, verify_folder, write_folder, write_json
 from genre_gen.prompts import PromptBook
 from genre_gen.recommender import Recommender
@@ -34,6 +35,12 @@ WEIGHTS, CODES, SETTINGS, PROMPTS, MEMBERS_FOLDER = (
     "prompts",
     "members",
 )
+NAMES = (CATALOG, HISTORIES, TRAINED_ON, KNOWLEDGE, WEIGHTS, CODES, SETTINGS, PROMPTS, MEMBERS_FOLDER)
+
+
+def check_place(folder: Path) -> None:
+    """Refuse a folder that ``save`` would refuse, before hours of training; raises CheckpointError."""
+    checkpoint.check_place(folder, (*NAMES, checkpoint.MANIFEST))
 
 
 def save(recommender: Recommender, folder: Path, metrics: Mapping[str, Any] | None = None) -> None:

@@ -338,6 +338,16 @@ def test_a_place_that_cannot_be_written_to_is_noticed_at_once(
         refused(genre(*command, option, tmp_path / file), 1, f"{option} {tmp_path / file}: is a folder")
 
 
+@pytest.mark.parametrize("command", ["demo", "train"])
+def test_a_folder_that_could_not_be_saved_to_is_refused_before_training(genre, tmp_path, monkeypatch, command):
+    monkeypatch.setattr("genre_gen.recommender.Recommender.fit", lambda *_, **__: pytest.fail("it began"))
+    mine = tmp_path / "prompts" / "books" / "mine.jinja"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("hours of work")
+    refused(genre(command, "--out", tmp_path), 1, f"{tmp_path / 'prompts'}: was not saved there by GENRE")
+    assert [one for one in tmp_path.rglob("*") if one.is_file()] == [mine]
+
+
 # The other commands
 
 

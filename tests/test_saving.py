@@ -10,7 +10,7 @@ from genre_gen import Recommender, saving
 from genre_gen.errors import CheckpointError, SourceError
 from genre_gen.llm.checkpoint import read_json, verify_folder
 from genre_gen.prompts import PromptBook
-from genre_gen.saving import MEMBERS_FOLDER, SETTINGS, WEIGHTS
+from genre_gen.saving import MEMBERS_FOLDER, NAMES, SETTINGS, WEIGHTS
 
 
 def picks_of(recommender, n=10):
@@ -61,6 +61,7 @@ def test_the_folder_holds_data_only(saved):
     assert kinds == {".safetensors", ".json", ".jsonl", ".jinja"}
     manifest = verify_folder(saved)
     assert manifest["kind"] == "recommender"
+    assert {path.name for path in saved.iterdir()} == {*NAMES, "manifest.json"}
     assert {saved / name for name in manifest["files"]} | {saved / "manifest.json"} == {
         file for file in saved.rglob("*") if file.is_file()
     }

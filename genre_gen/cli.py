@@ -83,11 +83,9 @@ def demo(
 ) -> None:
     """Train on MovieLens-100K, recommend to three users with reasons, evaluate; 7 to 12 minutes on 2 cores."""
     from genre_gen.demo import run
-    from genre_gen.saving import check_place
 
     _check_minutes(minutes)
-    _check_place(out)
-    check_place(out)
+    _check_run(out)
     with _resumable(), _Bar() as bar:
         run(out, minutes, bar.step, _print)
 
@@ -132,7 +130,6 @@ def train(
     from genre_gen.domain import Domain
     from genre_gen.interactions import Interactions
     from genre_gen.recommender import Recommender
-    from genre_gen.saving import check_place
 
     loaded = Domain.load(domain)
     changes = _settings(loaded, settings or ())
@@ -140,8 +137,7 @@ def train(
         changes["training.max_minutes"] = _check_minutes(max_minutes)
     recommender = Recommender.from_domain(loaded, llm, quantization, changes)
     folder = out or _folder(None, domain)
-    _check_place(folder)
-    check_place(folder)
+    _check_run(folder)
     choices = None if like is None else _choices(like, recommender.domain.name)
     catalog = Catalog.load(recommender.domain, data)
     interactions = Interactions.load(recommender.domain, data, catalog)
@@ -202,7 +198,7 @@ def recommend(
 
         if out is None or user is not None or history or query is not None:
             raise UsageError("--users needs --out FILE, and goes without --user, --history and --query")
-        _check_place(out, file=True)
+        _check_writable(out, file=True)
         filters = Filters(recommender.catalog, where, exclude or (), include, repeat=recommender.domain.repeat)
         with _resumable():
             count = write_picks(recommender, users, n, out, filters, split=split, explain=explain)
@@ -261,7 +257,7 @@ def report(
     """Write a page to look at: histories, picks, why, and what the model saw; one HTML file that needs nothing else."""
     from genre_gen.page import write_page
 
-    _check_place(out, file=True)
+    _check_writable(out, file=True)
     recommender = _load(run, None) if Path(run).is_dir() else _load(None, run)
     _print(f"wrote {write_page(recommender, user or (), out, n)}")
 
@@ -285,7 +281,7 @@ def evaluate(
     recommender = _load(model, domain, quantization)
     folder = None if picks is not None and out is None else out or _folder(model, domain)
     if folder is not None:
-        _check_place(folder)
+        _check_writable(folder)
     parts = recommender.histories.split(split)
     if picks is not None:
         report = evaluate_picks(recommender, parts, part, picks)
@@ -347,7 +343,7 @@ def new_domain(
         "user": user, "item": item, "rating": rating, "time": time, "item_id": item_id, "title": title, "text": text,
     }  # fmt: skip
     given = {role: column for role, column in named.items() if column is not None}
-    _check_place(folder, "--folder")
+    _check_writable(folder, "--folder")
     started = start_domain(name, interactions, items, folder, given, noun)
     _print(started.to_json() if as_json else started.text())
 
@@ -418,7 +414,7 @@ def _set_reranking(recommender: Recommender, method: str | None, weight: float |
         raise UsageError(f"--rerank-weight {weight:g} weighs nothing here; give --rerank mmr or calibration too")
 
 
-def _check_place(place: Path, option: str = "--out", *, file: bool = False) -> None:
+def _check_writable(place: Path, option: str = "--out", *, file: bool = False) -> None:
     """Refuse a folder (of a file) that cannot be written into, before any work is done; nothing is left there."""
     folder, made = place.parent if file else place, list[Path]()
     try:
@@ -434,6 +430,14 @@ def _check_place(place: Path, option: str = "--out", *, file: bool = False) -> N
                 one.rmdir()
     if file and place.is_dir():
         raise OutputError(f"{option} {place}: is a folder; give a file")
+
+
+def _check_run(folder: Path) -> None:
+    """Refuse before training a folder that a recommender could not be saved in."""
+    from genre_gen.saving import check_place
+
+    _check_writable(folder)
+    check_place(folder)
 
 
 def _check_minutes(minutes: float) -> float:

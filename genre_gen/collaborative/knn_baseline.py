@@ -83,9 +83,8 @@ class KNNBaseline(RatingModel):
         )
         try:
             algorithm.fit(data.trainset)
-        except (
-            ZeroDivisionError
-        ):  # ratings that are just what the biases say, such as all the same, correlate with none
+        except ZeroDivisionError:
+            # Ratings that are just what the biases say, such as all the same, correlate with none.
             algorithm.sim = np.zeros((len(data.rows), len(data.rows)))
         self.item_bias = by_row(np.asarray(algorithm.bi), self, data)
         # float64: rounding would reorder neighbours of nearly one similarity, and differ from Surprise visibly.

@@ -18,7 +18,7 @@ from typing import Any
 from genre_gen.errors import CheckpointError
 
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 2
 
 
 def write_folder(folder: Path, fill: Callable[[Path], None], about: Mapping[str, Any] | None = None) -> None:
@@ -93,7 +93,7 @@ def verify_folder(folder: Path) -> dict[str, Any]:
         ) from None
     try:
         if manifest["format"] != FORMAT:
-            raise CheckpointError(f"{folder}: format {manifest['format']!r}, this version reads {FORMAT}")
+            raise CheckpointError(f"{folder}: format {manifest['format']!r}, this version reads {FORMAT}; train again")
         expected = {name: (entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()}
     except (KeyError, TypeError, AttributeError):
         raise CheckpointError(f"{folder / MANIFEST}: is damaged; restore it from a copy or train again") from None

@@ -36,8 +36,9 @@ from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
 from genre_gen.evaluation import Report
 from genre_gen.evaluation.protocol import Mixture, Scorer, evaluate_scorers
+from genre_gen.fitting import new_member
 from genre_gen.interactions import Case, Interactions, Split
-from genre_gen.recommender import OURS, OURS_ALONE, WITHOUT_LLM, Recommender, new_member
+from genre_gen.recommender import OURS, OURS_ALONE, WITHOUT_LLM, Recommender
 
 PEERS = ("text_knn", "transitions", "ease", "item_knn", "popularity")
 TEXT_PEER = "text_knn"

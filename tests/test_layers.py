@@ -16,7 +16,7 @@ LAYERS = [
     {"llm"},
     {"hybrid", "choices", "explain", "filters", "query", "rerank", "ratings"},
     {"building"},
-    {"recommender", "saving"},
+    {"fitting", "recommender", "saving"},
     {"picks", "evaluating", "showing", "page"},
     {"demo", "fetch", "doctor", "columns", "proposing", "starting", "checking"},
     {"cli"},

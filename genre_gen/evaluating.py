@@ -7,10 +7,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from genre_gen.collaborative import MEMBERS, SVD, EpochModel
+from genre_gen.collaborative import MEMBERS, SVD, CollaborativeModel, EpochModel
+from genre_gen.collaborative.tuning import STAGES, tune
 from genre_gen.errors import UsageError
 from genre_gen.evaluation.metrics import mae, rmse
 from genre_gen.evaluation.protocol import (
@@ -41,7 +43,8 @@ RATER_NAMES = {
 def evaluate_recommender(recommender: Recommender, split: Split, part: Part, *, peers: bool = True) -> Report:
     """Rank every case's target by the recommender, its parts, and every other classic model the library has.
 
-    All models have learned from the same interactions, those that the recommender was trained on.
+    All models have learned from the same interactions, those that the recommender was trained on, with
+    hyper-parameters chosen on the same validation cases.
 
     Args:
         recommender: trained on ``split.train``.
@@ -61,7 +64,7 @@ def evaluate_recommender(recommender: Recommender, split: Split, part: Part, *, 
         if kind is SVD and not recommender.trained_on.rated:
             continue
         begin = time.perf_counter()
-        scorers[name] = recommender.new_member(name).fit(recommender.trained_on).score
+        scorers[name] = _peer(recommender, name, split).score
         seconds[name] = time.perf_counter() - begin
     seconds[OURS_ALONE] = seconds.get(LLM_MEMBER, 0.0)
     seconds[OURS] = sum(recommender.seconds.values())
@@ -91,6 +94,18 @@ def evaluate_recommender(recommender: Recommender, split: Split, part: Part, *, 
     }
     results = sorted(report.results, key=lambda result: -result.figure("N@10"))
     return replace(report, results=tuple(results), notes=notes)
+
+
+def _peer(recommender: Recommender, name: str, split: Split) -> CollaborativeModel:
+    """Fit a model that is no member of the blend as if it were one."""
+    options: Mapping[str, Any] = {}
+    if recommender.domain.blend.tune and name in STAGES:
+
+        def make(options: Mapping[str, Any]) -> CollaborativeModel:
+            return recommender.new_member(name, **options)
+
+        _, options = tune(name, make, split.train, split.validation, repeat=recommender.domain.repeat)
+    return recommender.new_member(name, **options).fit(recommender.trained_on)
 
 
 def evaluate_picks(recommender: Recommender, split: Split, part: Part, file: Path) -> Report:

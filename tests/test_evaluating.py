@@ -36,6 +36,28 @@ def test_the_table_has_ours_its_parts_and_every_classic_model(report, tiny_recom
     assert figures == sorted(figures, reverse=True)
 
 
+@pytest.mark.parametrize("tuned", [True, False])
+def test_peers_have_their_settings_chosen_as_members_have(mixed, split, monkeypatch, tuned):
+    asked = []
+
+    def tune(name, make, interactions, cases, *, repeat):
+        asked.append((name, interactions, cases, repeat))
+        return make({}), {"shrink": 7.0} if name == "item_knn" else {}
+
+    made = []
+    new_member = type(mixed).new_member
+    monkeypatch.setattr("genre_gen.evaluating.tune", tune)
+    monkeypatch.setattr(mixed, "domain", mixed.domain.changed({"blend.tune": tuned}))
+    monkeypatch.setattr(
+        mixed, "new_member", lambda name, **options: made.append((name, options)) or new_member(mixed, name, **options)
+    )
+    evaluate_recommender(mixed, split, "test")
+    assert "item_knn" not in mixed.members
+    assert (("item_knn", {"shrink": 7.0}) in made) == tuned
+    assert all(one[1:] == (split.train, split.validation, mixed.domain.repeat) for one in asked)
+    assert bool(asked) == tuned
+
+
 def test_ranks_are_the_places_in_what_is_recommended(mixed, split):
     report = evaluate_recommender(mixed, split, "test", peers=False)
     assert set(mixed.members) < {result.name for result in report.results}

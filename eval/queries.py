@@ -186,7 +186,7 @@ def _ranked(
         mask = mask.copy()
         mask[[recommender.catalog.find(title) for title in understood.items]] = False
     fulfilled = recommender.query_reader.score(understood)
-    known = recommender.with_gaps(scores, recommender.blend)
+    known = recommender.with_gaps(scores, recommender.blend.members)
     if fulfilled is None:
         return mask, recommender.blend.combine(known, mask[None])
     blend = Blend({**recommender.blend.weights, QUERY: weight})

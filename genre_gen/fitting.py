@@ -12,6 +12,7 @@ from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genre_gen.catalog import Catalog
 from genre_gen.choices import Choices
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 LLM_MEMBER = "llm"
+QUERY = "query"  # the part of a score that says how far an item fulfils a request in free text
 BATCH = 64
 
 
@@ -333,9 +335,39 @@ class Fitted:
     def _fit_blends(self, validation: Sequence[Case]) -> None:
         groups = [[LLM_MEMBER, *self.members], list(self.members) or [LLM_MEMBER]]
         size, repeat = len(self.catalog), self.domain.repeat
-        blends = fit_blends(self._members_scorers(), groups, validation, size, repeat=repeat, batch=BATCH)
-        self.blend, self.blend_without_llm = blends
+        self.blend, self.blend_without_llm = fit_blends(
+            self._members_scorers(), groups, validation, size, repeat=repeat, batch=BATCH, gaps=self.with_gaps
+        )
         self.raters.choose(self.generator, validation, self._rating_scale())
+
+    def with_gaps(
+        self, scores: Mapping[str, NDArray[np.floating]], members: Iterable[str] | None = None
+    ) -> dict[str, NDArray[np.floating]]:
+        """Have members that count who had what say nothing (NaN) of items that nobody has had.
+
+        What they would say of these is not that they are bad; see :func:`genre_gen.ranking.shares`. Where no member of
+        the blend (``members``, or all that have scores) reads texts, all is left as it is.
+        """
+        reading = self._reading.intersection(scores if members is None else members)
+        if not reading or not self.unmet.any():
+            return dict(scores)
+        return {
+            name: values if name in {*reading, LLM_MEMBER} else np.where(self.unmet, np.float32(np.nan), values)
+            for name, values in scores.items()
+        }
+
+    @cached_property
+    def unmet(self) -> NDArray[np.bool_]:
+        """Return which items nobody has had in what was learned from: bool ``[n_items]``."""
+        return ~np.isin(np.arange(len(self.catalog)), self.trained_on.rows)
+
+    @property
+    def _reading(self) -> set[str]:
+        """Return the members of blends that tell new items apart by their texts."""
+        found = {QUERY} | {name for name, model in self.members.items() if model.reads}
+        codes = self.domain.codes
+        placed = codes.text > 0 and codes.new_items > 0 and self.generator.trie.is_flat  # see place_new_items
+        return found | {LLM_MEMBER} if placed else found
 
     def _rating_scale(self) -> tuple[float, float] | None:
         return scale_of(self.domain, self.histories, self.trained_on)

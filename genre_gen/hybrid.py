@@ -15,7 +15,7 @@ from typing_extensions import Self
 from genre_gen.errors import ConfigError, UsageError
 from genre_gen.evaluation.metrics import ndcg_at
 from genre_gen.interactions import Case, History, allowed_items
-from genre_gen.ranking import blended, shares, standardised
+from genre_gen.ranking import blended, shares
 
 STEPS = 20
 """Weights are multiples of 1 / STEPS: finer ones would only fit the noise of the validation cases."""
@@ -144,10 +144,11 @@ def fit_blends(
     *,
     repeat: bool = False,
     batch: int = 256,
+    gaps: Callable[[Mapping[str, NDArray[np.floating]]], Mapping[str, NDArray[np.floating]]] = dict,
 ) -> list[Blend]:
     """Return a blend for each group of members, named by their names; each member scores each case once.
 
-    All else is as in ``fit_blend``.
+    All else is as in ``fit_blend``; ``gaps`` is what is done to a group's scores, as it will be when they are blended.
     """
     pools: list[list[Pool]] = [[] for _ in groups]
     for begin in range(0, len(cases), batch):
@@ -156,7 +157,7 @@ def fit_blends(
         allowed = allowed_items(histories, n_items, repeat)
         scores = {name: scorer(histories) for name, scorer in scorers.items()}
         for found, group in zip(pools, groups, strict=True):
-            found.append(Pool.gather({name: scores[name] for name in scores if name in group}, targets, allowed))
+            found.append(Pool.gather(gaps({name: scores[name] for name in scores if name in group}), targets, allowed))
     return [_choose(found, at) for found in pools]
 
 
@@ -250,14 +251,18 @@ class Pool:
     def gather(
         cls, scores: Mapping[str, NDArray[np.floating]], targets: NDArray[np.integer], allowed: NDArray[np.bool_]
     ) -> Self:
-        """Take each member's POOL best allowed items, and the target (which always takes part), of each case."""
+        """Take each member's POOL best allowed items, and the target (which always takes part), of each case.
+
+        NaN becomes what the others let expect, as in a blend in which all weigh the same.
+        """
         if not scores:
             raise UsageError("blend: no members to choose weights for")
         own = targets[:, None]
         allowed = allowed.copy()
         np.put_along_axis(allowed, own, values=True, axis=1)
         depth = min(POOL, allowed.shape[1])
-        comparable = [standardised(values, allowed).astype(np.float32) for values in scores.values()]
+        even = shares(scores, dict.fromkeys(scores, 1.0), allowed)
+        comparable = [values.astype(np.float32) for values in even.values()]
         best = [
             np.argpartition(np.where(allowed, -values, np.inf), depth - 1, axis=1)[:, :depth] for values in comparable
         ]

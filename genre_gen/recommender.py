@@ -20,7 +20,7 @@ from genre_gen.domain import Domain
 from genre_gen.errors import DecodingError, UsageError
 from genre_gen.explain.attribution import RECENT, Attribution, Attributor
 from genre_gen.filters import Filters, check_n, rows_of
-from genre_gen.fitting import BATCH, LLM_MEMBER, Fitted
+from genre_gen.fitting import BATCH, LLM_MEMBER, QUERY, Fitted
 from genre_gen.hybrid import EXPECTED, Blend
 from genre_gen.interactions import History
 from genre_gen.labels import Labels
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from genre_gen.explain.comparison import Comparison, Counterfactual
 
 log = logging.getLogger(__name__)
-QUERY = "query"  # the part of a score that says how far an item fulfils a request in free text
 TELLING = ("transitions", "ease", "item_knn", "text_knn")  # models that tell what is near a single item
 OURS, OURS_ALONE, WITHOUT_LLM = "GENRE", "GENRE, LLM alone", "blend without LLM"
 
@@ -282,37 +281,10 @@ class Recommender(Fitted):
                 raise
             blend, notes = self.blend_without_llm, ["the language model failed; ranked by the collaborative models"]
         scores |= {name: self.members[name].score(histories) for name in blend.members if name != LLM_MEMBER}
-        return blend, self.with_gaps(scores, blend), notes
+        return blend, self.with_gaps(scores), notes
 
     def _member_scores(self, name: str, histories: Sequence[History]) -> NDArray[np.float32]:
-        return self.with_gaps({name: self.members[name].score(histories)}, self.blend)[name]
-
-    def with_gaps(self, scores: Mapping[str, NDArray[np.float32]], blend: Blend) -> dict[str, NDArray[np.float32]]:
-        """Have members that count who had what say nothing (NaN) of items that nobody has had.
-
-        What they would say of these is not that they are bad; see :func:`genre_gen.ranking.shares`. Where no member of
-        the blend reads texts, all is left as it is.
-        """
-        reading = self._reading & set(blend.members)
-        if not reading or not self.unmet.any():
-            return dict(scores)
-        return {
-            name: values if name in {*reading, LLM_MEMBER} else np.where(self.unmet, np.float32(np.nan), values)
-            for name, values in scores.items()
-        }
-
-    @cached_property
-    def unmet(self) -> NDArray[np.bool_]:
-        """Return which items nobody has had in what was learned from: bool ``[n_items]``."""
-        return ~np.isin(np.arange(len(self.catalog)), self.trained_on.rows)
-
-    @property
-    def _reading(self) -> set[str]:
-        """Return the members of blends that tell new items apart by their texts."""
-        found = {QUERY} | {name for name, model in self.members.items() if model.reads}
-        codes = self.domain.codes
-        placed = codes.text > 0 and codes.new_items > 0 and self.generator.trie.is_flat  # see place_new_items
-        return found | {LLM_MEMBER} if placed else found
+        return self.with_gaps({name: self.members[name].score(histories)}, self.blend.members)[name]
 
     @cached_property
     def labels(self) -> Labels | None:
@@ -541,7 +513,7 @@ class Recommender(Fitted):
     def _combined(
         self, blend: Blend, scores: Mapping[str, NDArray[np.float32]], allowed: NDArray[np.bool_]
     ) -> NDArray[np.float32]:
-        return blend.combine(self.with_gaps({name: scores[name] for name in blend.members}, blend), allowed)
+        return blend.combine(self.with_gaps({name: scores[name] for name in blend.members}), allowed)
 
 
 def _pairs(history: Any) -> list[tuple[str, float]]:

@@ -322,3 +322,26 @@ def test_several_blends_score_each_case_once_and_hold_no_more_than_a_batch():
     for group, blend in zip(groups, blends, strict=True):
         alone = {name: lambda histories, name=name: scores[name][[int(h.user) for h in histories]] for name in group}
         assert blend == fit_blend(alone, cases, 60, batch=25)
+
+
+def test_knowing_what_is_new_earns_no_weight_where_it_will_not_count():
+    rng, n, count = np.random.default_rng(0), 400, 300
+    targets = rng.integers(n // 2, size=count)  # the other half is new, and nobody had any of it
+    truth, noise = rng.normal(size=(2, count, n))
+    truth[np.arange(count), targets] += 2.2
+    noise += 3.0
+    noise[:, n // 2 :] = 0.0
+    allowed = np.ones((count, n), bool)
+    assert choose_weights({"text_knn": truth, "ease": noise}, targets, allowed).weights["ease"] > 0.1
+    noise[:, n // 2 :] = np.nan  # as it is served
+    assert choose_weights({"text_knn": truth, "ease": noise}, targets, allowed).weights["ease"] == 0.0
+
+
+def test_a_gap_is_filled_as_in_a_blend_of_equal_weights():
+    rng = np.random.default_rng(1)
+    scores = {"a": rng.normal(size=(3, 12)), "b": rng.normal(size=(3, 12))}
+    scores["b"][:, 5:] = np.nan
+    allowed, targets = np.ones((3, 12), bool), np.array([1, 6, 11])
+    pool = Pool.gather(scores, targets, allowed)
+    ranked = metrics.ranks(Blend({"a": 1.0, "b": 1.0}).combine(scores, allowed), targets, allowed)
+    assert pool.ndcg(np.array([0.5, 0.5]), 10) == pytest.approx(metrics.ndcg_at(ranked, 10))

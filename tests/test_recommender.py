@@ -12,7 +12,7 @@ from genre_gen.choices import Choices
 from genre_gen.collaborative import RATERS, RatingBlend
 from genre_gen.errors import ConfigError, DecodingError, FilterError, UnknownItemError, UnknownUserError, UsageError
 from genre_gen.filters import Filters
-from genre_gen.hybrid import Blend
+from genre_gen.hybrid import Blend, Pool
 from genre_gen.interactions import History
 from genre_gen.recommender import OURS, OURS_ALONE, WITHOUT_LLM
 from genre_gen.rerank import METHODS, rerank
@@ -121,7 +121,7 @@ def test_members_that_count_who_had_what_keep_silent_about_items_that_nobody_has
     mixed.trained_on = mixed.trained_on.keep(keep)
     mixed.__dict__.pop("unmet", None)
     assert mixed.unmet[new].all()
-    told = mixed.with_gaps({name: np.zeros((1, 40), np.float32) for name in ("llm", "ease", "svd")}, mixed.blend)
+    told = mixed.with_gaps({name: np.zeros((1, 40), np.float32) for name in ("llm", "ease", "svd")})
     assert {name: np.flatnonzero(np.isnan(values[0])).tolist() for name, values in told.items()} == {
         "llm": [],
         "ease": np.flatnonzero(mixed.unmet).tolist(),
@@ -147,13 +147,27 @@ def test_where_nobody_reads_texts_new_items_keep_the_score_of_nothing(mixed):
     mixed.trained_on = mixed.trained_on.keep(mixed.trained_on.rows != 3)
     mixed.__dict__.pop("unmet", None)
     scores = {"llm": np.ones((1, 40), np.float32), "ease": np.ones((1, 40), np.float32)}
-    assert np.isfinite(mixed.with_gaps(scores, Blend({"ease": 1.0}))["ease"]).all()
-    both = Blend({"llm": 0.5, "ease": 0.5})
-    assert np.isnan(mixed.with_gaps(scores, both)["ease"]).any()
+    assert np.isfinite(mixed.with_gaps(scores, ["ease"])["ease"]).all()
+    assert np.isnan(mixed.with_gaps(scores)["ease"]).any()
     domain = mixed.domain
     for change in ({"codes.text": 0.0}, {"codes.new_items": 0.0}):  # then the language model cannot place them either
         mixed.domain = domain.changed(change)
-        assert np.isfinite(mixed.with_gaps(scores, both)["ease"]).all()
+        assert np.isfinite(mixed.with_gaps(scores)["ease"]).all()
+
+
+def test_the_weights_are_chosen_on_scores_as_they_are_served(mixed, monkeypatch):
+    cases = mixed.histories.leave_one_out().validation
+    mixed.trained_on = mixed.trained_on.keep(~np.isin(mixed.trained_on.rows, [3, 17]))
+    mixed._forget()
+    seen = []
+    gather = Pool.gather
+    monkeypatch.setattr(Pool, "gather", lambda scores, *rest: seen.append(scores) or gather(scores, *rest))
+    mixed._fit_blends(cases)
+    with_llm, without = seen[:2]
+    assert np.isnan(with_llm["ease"][:, mixed.unmet]).all()
+    assert not np.isnan(with_llm["ease"][:, ~mixed.unmet]).any()
+    assert not np.isnan(with_llm["llm"]).any()
+    assert not np.isnan(without["ease"]).any()  # nobody there reads texts
 
 
 def test_many_are_the_same_as_one_at_a_time(mixed):

@@ -85,6 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     with told():
+        if options.seed < 0:
+            raise UsageError(f"--seed {options.seed}; give 0 or more")
         bench = Bench.open(options.data, "leave-one-out", options.runs)
         changes = dict(assignment(text) for text in options.set) | {"training.seed": options.seed}
         if options.minutes is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -139,22 +140,30 @@ def draw(content: Row, file: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 4.5))
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(16, 5), layout="constrained")
     curves(left, [row for row in content.get("trie", []) if row.get("beams") == 20], "us")  # noqa: PLR2004
     curves(right, [row for row in content.get("peers", []) if row.get("beams") == 20], "ms")  # noqa: PLR2004
     left.set(title="Stores of codes, 20 beams", ylabel="µs per step")
     right.set(title="Ways to generate, 20 beams", ylabel="ms per request")
-    figure.tight_layout()
     figure.savefig(file, dpi=120)
     pyplot.close(figure)
 
 
+COLOURS = (*(f"C{place}" for place in range(10)), "black")
+MARKERS = "osD^v<>Ph*Xpd8"  # not as many as colours, so that no two of the ways are drawn alike
+
+
 def curves(axes: Any, rows: list[Row], key: str) -> None:
-    """Draw one curve for each name."""
-    rows = [row for row in rows if key in row]
-    for name in dict.fromkeys(row["name"] for row in rows):
+    """Draw one curve for each name over the sizes, ours solid; the legend beside it is in the order of the curves."""
+    rows = sorted((row for row in rows if key in row), key=lambda row: row["items"])  # runs append to the file
+    names = dict.fromkeys(row["name"] for row in rows)
+    for name, colour, marker in zip(names, itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=False):
         own = [row for row in rows if row["name"] == name]
-        axes.plot([row["items"] for row in own], [row[key]["median"] for row in own], "o-", label=name)
+        line = "-" if name.startswith("ours") else "--"
+        medians = [row[key]["median"] for row in own]
+        axes.plot([row["items"] for row in own], medians, line, color=colour, marker=marker, label=name)
     axes.set(xscale="log", yscale="log", xlabel="items in the catalog")
     if rows:
-        axes.legend(fontsize=7)
+        costs = {name: max(row[key]["median"] for row in rows if row["name"] == name) for name in names}
+        drawn = sorted(axes.get_lines(), key=lambda one: -costs[one.get_label()])
+        axes.legend(handles=drawn, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)

@@ -25,11 +25,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import leaderboard
 import numpy as np
 from explanations_check import Said, checker_of, measured
 from numpy.typing import NDArray
 
 from genre_gen.collaborative import SVD
+from genre_gen.errors import UsageError
 from genre_gen.evaluation.significance import interval
 from genre_gen.explain import Explanation
 from genre_gen.explain.attribution import RECENT, Attributor
@@ -65,7 +67,7 @@ class User:
 
 
 def main() -> None:
-    """Measure, print the table, write JSON and picture."""
+    """Measure, print the table, write JSON and picture; exit code 1 for a failure, and 2 for wrong use."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="folder of a trained recommender")
     parser.add_argument("--users", type=int, default=200, help="how many, spread over the data")
@@ -78,16 +80,21 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("eval/results/explanations.json"))
     parser.add_argument("--know", help="domain whose [knowledge] is added to the run [what it was saved with]")
     options = parser.parse_args()
-    recommender = Recommender.from_pretrained(options.run)
-    if options.know:
-        recommender.know(options.know)
-    changes = {"explain.style": options.style, "explain.attribution": options.attribution}
-    recommender.domain = recommender.domain.changed({key: value for key, value in changes.items() if value is not None})
-    result = {"run": Path(options.run).name, **evaluated(recommender, options.users, options.scored, options.n)}
-    print(table(result))
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    draw(result, options.json.with_suffix(".png"))
+    with leaderboard.told():
+        for name in ("users", "scored", "n"):
+            if getattr(options, name) < 1:
+                raise UsageError(f"{'-' * min(len(name), 2)}{name} {getattr(options, name)}; give 1 or more")
+        recommender = Recommender.from_pretrained(options.run)
+        if options.know:
+            recommender.know(options.know)
+        changes = {"explain.style": options.style, "explain.attribution": options.attribution}
+        changed = {key: value for key, value in changes.items() if value is not None}
+        recommender.domain = recommender.domain.changed(changed)
+        result = {"run": Path(options.run).name, **evaluated(recommender, options.users, options.scored, options.n)}
+        print(table(result))
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        draw(result, options.json.with_suffix(".png"))
 
 
 def evaluated(recommender: Recommender, users: int, scored: int, n: int) -> dict[str, Any]:

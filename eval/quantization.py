@@ -11,8 +11,10 @@
   each against full precision on the same users; how far scores and lists of ten move.
 
 Settings: those of ``serving.quantization``, and ``int8-bitsandbytes``. A setting that is not done with a set of cases
-after ``--minutes`` is told for the users that it got to. Parts and settings that are not asked for stay in the file.
-The final training of a recommender may have learned from the validation items: their figures are for comparison only.
+after ``--minutes`` is told for the users that it got to. Parts and settings that are not asked for stay in the file; if
+they were measured with another recommender, machine or number of threads, all that it has must be asked for. The speed
+of full precision is measured anew with each other setting's: times of it are of the last day, ratios of their own. The
+final training of a recommender may have learned from the validation items: their figures are for comparison only.
 """
 
 from __future__ import annotations
@@ -29,9 +31,11 @@ from typing import Any, get_args
 
 import numpy as np
 import torch
+from leaderboard import told
 from numpy.typing import NDArray
 
 from genre_gen.domain import ServingSettings
+from genre_gen.errors import UsageError
 from genre_gen.evaluation.metrics import ndcg_at, ranks
 from genre_gen.interactions import Case, History, allowed_items
 from genre_gen.llm.generator import ItemGenerator
@@ -46,30 +50,68 @@ SETTINGS = (*get_args(ServingSettings.model_fields["quantization"].annotation), 
 PARTS = ("size", "speed", "quality")
 BATCH = 64
 WORDS = 16  # tokens of a text
+DIFFERENCE = "NDCG@10 of the blend, test, less\nfull precision's; 95 % intervals"
+OF = {"recommender": "recommender", "threads": "number of threads", "torch": "torch", "flags": "processor"}
+"""What figures that share a table must be of, in the words of a refusal."""
 Row = dict[str, Any]
 
 
 def main() -> None:
-    """Measure, print the table, write JSON and picture."""
+    """Measure, print the table, write JSON and picture; exit code 1 for a failure, and 2 for wrong use."""
     options = parse()
     torch.set_num_threads(options.threads)
-    content: Row = json.loads(options.json.read_text()) if options.json.exists() else {}
-    recommender = Recommender.from_pretrained(options.run, quantization=EXACT)
-    content["machine"] = {"threads": options.threads, "torch": torch.__version__, "flags": examine_machine().cpu_flags}
-    content["disk"] = disk_bytes(options.run, recommender.domain.model.llm)
+    with told():
+        recommender = Recommender.from_pretrained(options.run, quantization=EXACT)
+        content = begun(options, recommender.key())
+        content["disk"] = disk_bytes(options.run, recommender.domain.model.llm)
+        measure(content, recommender, options)
+        print(table(content))
+
+
+def begun(options: argparse.Namespace, key: str) -> Row:
+    """Return what the file has, with what its figures are of; nothing where all of it is of others and measured anew.
+
+    Raises:
+        UsageError: figures of another recommender, machine or number of threads would stay beside the new ones.
+    """
+    machine = {"threads": options.threads, "torch": torch.__version__, "flags": list(examine_machine().cpu_flags)}
+    content: Row = json.loads(options.json.read_text("utf-8")) if options.json.exists() else {}
+    was: Row = {"recommender": content.get("recommender")} | content.get("machine", {})
+    now: Row = {"recommender": key} | machine
+    if content and (other := [name for name in now if was.get(name) != now[name]]):
+        asked = {(part, name) for part in options.parts for name in options.settings}
+        if staying := sorted({part for part, _ in set(has(content)) - asked}):
+            raise UsageError(
+                f"{options.json}: what it has of {', '.join(staying)} would stay, but is of another "
+                f"{' and '.join(OF[name] for name in other)}, or does not say of which; "
+                "ask for all that it has, or give another --json"
+            )
+        content = {}
+    return content | {"recommender": key, "machine": machine}
+
+
+def has(content: Row) -> Iterator[tuple[str, str]]:
+    """Yield each part and setting that there are figures of."""
+    for part in ("size", "quality"):
+        yield from ((part, name) for name in content.get(part, {}))
+    for rows in content.get("speed", {}).values():
+        yield from (("speed", name) for name in rows)
+
+
+def measure(content: Row, recommender: Recommender, options: argparse.Namespace) -> None:
+    """Measure what is asked for into the content, setting by setting, and write it after each part."""
     served = {name: variant(recommender, name) for name in options.settings}
     for part in options.parts:
         if part == "size":
-            found = {name: sizes(generator) for name, generator in served.items()}
-            content["size"] = content.get("size", {}) | found
+            content.setdefault("size", {}).update((name, sizes(generator)) for name, generator in served.items())
         elif part == "speed":
-            content["speed"] = speeds(recommender, served, options.users, options.rounds)
+            for kind, rows in speeds(recommender, served, options.users, options.rounds).items():
+                content.setdefault("speed", {}).setdefault(kind, {}).update(rows)
         else:
             for name, row in qualities(recommender, served, options):
                 content.setdefault("quality", {})[name] = row
                 write(content, options.json)
         write(content, options.json)
-    print(table(content))
 
 
 def parse() -> argparse.Namespace:
@@ -251,21 +293,25 @@ def table(content: Row) -> str:
         names += [f"alone, {part}", f"blend, {part}", "users"]
     names += ["furthest score", "of ten alike"]
     lines += ["| " + " | ".join(row) + " |" for row in (names, ["---"] * len(names))]
-    for name in SETTINGS:
-        size, quality = content.get("size", {}).get(name), content.get("quality", {}).get(name)
-        if size is None and quality is None:
-            continue
-        cells = [name, *(f"{size[key] / 1e6:.1f}" if size else "" for key in ("all", "base", "tower"))]
-        for kind in ("request", "batch", "text"):
-            one = content.get("speed", {}).get(kind, {}).get(name)
-            cells.append(f"{one['ms']:.1f} ({one['times']:.2f}x)" if one else "")
-        for part in ("validation", "test") if quality else ():
-            own = quality[part]
-            cells += [f"{own[key]['ndcg@10']:.4f} ({own[key]['difference']:+.4f})" for key in (OURS_ALONE, OURS)]
-            cells.append(str(own["users"]))
-        cells += [f"{quality['test']['furthest']:.3f}", f"{quality['test']['alike@10']:.1f}"] if quality else []
-        lines.append("| " + " | ".join(cells) + " |")
+    known = {name for _, name in has(content)}
+    lines += ["| " + " | ".join(cells_of(content, name)) + " |" for name in SETTINGS if name in known]
     return "\n".join(lines) + "\n"
+
+
+def cells_of(content: Row, name: str) -> list[str]:
+    """Return the cells of a setting, empty ones for what was not measured."""
+    size, quality = content.get("size", {}).get(name), content.get("quality", {}).get(name)
+    cells = [name, *(f"{size[key] / 1e6:.1f}" if size else "" for key in ("all", "base", "tower"))]
+    for kind in ("request", "batch", "text"):
+        one = content.get("speed", {}).get(kind, {}).get(name)
+        cells.append(f"{one['ms']:.1f} ({one['times']:.2f}x)" if one else "")
+    if not quality:
+        return cells + [""] * 8
+    for part in ("validation", "test"):
+        own = quality[part]
+        cells += [f"{own[key]['ndcg@10']:.4f} ({own[key]['difference']:+.4f})" for key in (OURS_ALONE, OURS)]
+        cells.append(str(own["users"]))
+    return [*cells, f"{quality['test']['furthest']:.3f}", f"{quality['test']['alike@10']:.1f}"]
 
 
 def write(content: Row, file: Path) -> None:
@@ -277,24 +323,28 @@ def write(content: Row, file: Path) -> None:
 
 
 def draw(content: Row, file: Path) -> None:
-    """Draw size, speed and what quality changes, a bar for each setting."""
+    """Draw size, speed and what quality changes (with the interval of the change), a bar for each setting."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot
 
     request, quality = content.get("speed", {}).get("request", {}), content.get("quality", {})
+    blend = {name: row["test"][OURS] for name, row in quality.items()}
     panels: dict[str, dict[str, float]] = {
         "MB of weights": {name: row["all"] / 1e6 for name, row in content.get("size", {}).items()},
         "requests, times full precision": {name: row["times"] for name, row in request.items()},
-        "NDCG@10 of the blend, test": {name: row["test"][OURS]["difference"] for name, row in quality.items()},
+        DIFFERENCE: {name: row["difference"] for name, row in blend.items()},
     }
-    figure, axes = pyplot.subplots(1, 3, figsize=(12, 3.2), layout="constrained")
+    figure, axes = pyplot.subplots(1, 3, figsize=(12, 3.4), layout="constrained")
     for axis, (title, bars) in zip(axes, panels.items(), strict=True):
         names = [name for name in SETTINGS if name in bars]
-        axis.barh(names, [bars[name] for name in names])
+        errors = [blend[name]["error"] for name in names] if title == DIFFERENCE else None
+        axis.barh(names, [bars[name] for name in names], xerr=errors, capsize=3)
         axis.invert_yaxis()
-        axis.set(title=title)
+        axis.set_title(title, fontsize=10)
+    axes[-1].axvline(0, color="black", linewidth=0.8)
+    axes[-1].locator_params(axis="x", nbins=5)
     figure.savefig(file, dpi=120)
     pyplot.close(figure)
 

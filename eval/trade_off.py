@@ -1,11 +1,12 @@
 """What does re-ranking cost, and what does it buy? Accuracy against variety and calibration, weight by weight.
 
-    python eval/trade_off.py runs/movies [--split leave-one-out] [--part validation] [--json eval/results/...]
+    python eval/trade_off.py runs/movies [--split leave-one-out] [--part validation|test] [--json eval/results/...]
 
 Every case is scored once by the blend; each method then re-ranks the same candidates with weights from 0 (the ranking
 as it is) to .9. Lists of 10 are measured: recall and NDCG, diversity (mean distance of two items by their labels),
 calibration (KL divergence from the history's labels, in nats, smaller is better), coverage, Gini index and popularity
-lift. Writes the figures as JSON, and beside it the curves as a picture.
+lift. Asked is the validation part; of a recommender that has learned from it too, as the command line leaves all that
+it trains, the test part. Writes the figures as JSON, and beside it the curves as a picture.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from leaderboard import say, told
 from numpy.typing import NDArray
 
 from genre_gen.domain import RerankSettings
@@ -39,19 +41,38 @@ CURVES = {"mmr": ("diversity", "diversity (more is better)"), "calibration": ("c
 
 
 def main() -> None:
-    """Measure, print the table, write JSON and picture."""
+    """Measure, print the table, write JSON and picture; exit code 1 for a failure, and 2 for wrong use."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="folder of a trained recommender")
     parser.add_argument("--split", default="leave-one-out", help="leave-one-out or global-time; as in training")
-    parser.add_argument("--part", choices=("validation", "test"), default="validation", help="choose on validation")
+    parser.add_argument(
+        "--part", choices=("validation", "test"), help="[validation; test if that has been learned from]"
+    )
     parser.add_argument("--json", type=Path, default=Path("eval/results/trade_off.json"))
     options = parser.parse_args()
-    recommender = Recommender.from_pretrained(options.run)
-    result = measured(recommender, recommender.histories.split(options.split), options.part)
-    print(table(result))
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    draw(result, options.json.with_suffix(".png"))
+    with told():
+        recommender = Recommender.from_pretrained(options.run)
+        split = recommender.histories.split(options.split)
+        result = measured(recommender, split, options.part or fair_part(recommender, split))
+        print(table(result))
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        draw(result, options.json.with_suffix(".png"))
+
+
+def fair_part(recommender: Recommender, split: Split) -> Literal["validation", "test"]:
+    """Return the validation part, or the test part where the recommender has learned from that one, and say so.
+
+    Raises:
+        UsageError: it was trained for another split, or on everything.
+    """
+    try:
+        check_trained_for(recommender, split, "validation")
+    except UsageError:
+        check_trained_for(recommender, split, "test")
+        say("this recommender has learned from the validation items: the test part is asked; choose no weight by it")
+        return "test"
+    return "validation"
 
 
 def measured(recommender: Recommender, split: Split, part: Literal["validation", "test"]) -> dict[str, Any]:

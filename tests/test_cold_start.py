@@ -113,3 +113,7 @@ def test_wrong_use_is_told_in_one_line(cold, tmp_path, capsys):
         cold.main(["--data", str(tmp_path / "none")])
     assert end.value.code == 1
     assert "domain.toml" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as end:
+        cold.main(["--data", "ml-100k", "--seed", "-1"])
+    assert end.value.code == 2
+    assert capsys.readouterr().err == "error: --seed -1; give 0 or more\n"

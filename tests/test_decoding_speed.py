@@ -155,3 +155,23 @@ def test_the_whole_run_on_a_tiny_model(tiny_model, tmp_path, monkeypatch, capsys
         decoding_speed.main()
     again = json.loads(file.read_text())
     assert again == content
+
+
+def test_curves_run_over_the_sizes_and_no_two_are_alike():
+    from decoding_peers import GENERATORS
+    from decoding_report import curves
+    from matplotlib.figure import Figure
+
+    figure = Figure(layout="constrained")
+    axes = figure.subplots()
+    sizes = (10_000, 1_000_000, 1682)  # as runs appended them
+    names = {name: place for place, name in enumerate(GENERATORS, 1)}
+    rows = [{"name": name, "items": n, "ms": {"median": names[name] * n}} for n in sizes for name in names]
+    curves(axes, [*rows, {"name": "failed", "items": 5, "failure": "no memory"}], "ms")
+    assert all(line.get_xdata().tolist() == sorted(sizes) for line in axes.get_lines())
+    looks = {(line.get_color(), line.get_marker(), line.get_linestyle()) for line in axes.get_lines()}
+    assert len(looks) == len({line.get_marker() for line in axes.get_lines()}) == len(names)
+    legend = axes.get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == list(names)[::-1]  # dearest first, as in the picture
+    figure.draw_without_rendering()
+    assert legend.get_window_extent().x0 >= axes.get_window_extent().x1

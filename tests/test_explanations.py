@@ -64,3 +64,18 @@ def test_it_runs_from_end_to_end(script, saved, tmp_path, monkeypatch, capsys):
     assert lost["removed_cited"]["mean"] > 0
     assert out.with_suffix(".png").stat().st_size > 10_000
     assert "explanations a second" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "named"),
+    [([], 1, "no such folder"), (["--users", "0"], 2, "--users 0"), (["-n", "-1"], 2, "-n -1")],
+)
+def test_wrong_use_is_told_in_one_line(script, tmp_path, monkeypatch, capsys, more, code, named):
+    monkeypatch.setattr("sys.argv", ["explanations.py", str(tmp_path / "none"), *more])
+    with pytest.raises(SystemExit) as end:
+        script.main()
+    assert end.value.code == code
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert named in error
+    assert error.count("\n") == 1

@@ -97,3 +97,20 @@ def test_every_broken_promise_is_counted(guarantees, mixed, monkeypatch, change,
     assert broken - {"filtered"} == kinds - {"filtered"}  # a seen item may lie outside the filter too
     assert kinds <= broken
     assert found.broken >= len(histories)
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "named"),
+    [(["--where", "colour = 3"], 2, "colour"), (["-n", "0"], 2, "0"), (None, 1, "no such folder")],
+)
+def test_wrong_use_is_told_in_one_line(guarantees, saved, tmp_path, monkeypatch, capsys, more, code, named):
+    arguments = [str(tmp_path / "none")] if more is None else [str(saved), *more]
+    monkeypatch.setattr(sys, "argv", ["guarantees.py", *arguments, "--json", str(tmp_path / "g.json")])
+    with pytest.raises(SystemExit) as end:
+        guarantees.main()
+    assert end.value.code == code
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert named in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "g.json").exists()

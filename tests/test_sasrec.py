@@ -1,10 +1,15 @@
 """SASRec: what it learns, what it keeps, and how histories are cut; what every model must answer is asked elsewhere."""
 
+from functools import partial
+from itertools import count
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 from genre_gen.collaborative import SASRec
+from genre_gen.collaborative import sasrec as module
 from genre_gen.collaborative.sasrec import EPOCHS
 from genre_gen.collaborative.sasrec_network import NO_TARGET, Windows
 from genre_gen.errors import ConfigError, UsageError
@@ -67,6 +72,17 @@ def test_sasrec_keeps_the_best_epoch_and_can_be_fitted_again():
     assert again.best_epoch == model.best_epoch
     cases = [case.history for case in data.validation]
     np.testing.assert_allclose(again.score(cases), model.score(cases), atol=1e-5)  # validation changed nothing
+
+
+def test_sasrec_logs_the_clock_beside_the_time_that_limits_it(monkeypatch):
+    ticks = {"thread_time": 1.0, "monotonic": 50.0}  # a machine that gives the thread little
+    clocks = {name: partial(next, count(0.0, step)) for name, step in ticks.items()}
+    monkeypatch.setattr(module, "time", SimpleNamespace(**clocks))
+    data = cycles().leave_one_out()
+    model = sasrec(max_epochs=3, max_minutes=1).fit(data.train, data.validation)
+    assert len(model.log) == 3  # 150 s by the clock, which does not count
+    assert [entry["wall_seconds"] for entry in model.log] == [50.0, 100.0, 150.0]
+    assert all(entry["seconds"] < 10 for entry in model.log)
 
 
 def test_windows_hold_every_target_once():

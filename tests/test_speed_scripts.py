@@ -3,9 +3,12 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
+from genre_gen.errors import UsageError
 
 
 @pytest.fixture(autouse=True)
@@ -31,11 +34,95 @@ def test_quantizations_are_compared(saved, tmp_path, monkeypatch, capsys):
         assert content["quality"]["none"][part]["furthest"] == 0
         assert content["quality"]["int8"][part]["furthest"] > 0
         assert content["quality"]["int8"][part]["users"] == 30
-    monkeypatch.setattr(sys, "argv", [*arguments, "--settings", "bf16", "--parts", "size"])
+    monkeypatch.setattr(sys, "argv", [*arguments, "--settings", "bf16", "--parts", "size", "speed"])
     quantization.main()  # what is there stays
-    assert set(json.loads(file.read_text())["size"]) == {"none", "int8", "nf4", "bf16"}
+    again = json.loads(file.read_text())
+    for found in (again["size"], *again["speed"].values()):
+        assert set(found) == {"none", "int8", "nf4", "bf16"}
+    assert again["speed"]["text"]["int8"] == content["speed"]["text"]["int8"]
+    assert again["quality"] == content["quality"]
     assert "| bf16 |" in capsys.readouterr().out
     assert file.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.fixture
+def measured(monkeypatch, tmp_path):
+    """Return a function that begins with a file of these parts and settings, for these that are asked for."""
+    import quantization
+
+    file = tmp_path / "quantization.json"
+    machine = {"threads": 2, "torch": quantization.torch.__version__, "flags": ["avx"]}
+    monkeypatch.setattr(quantization, "examine_machine", lambda: SimpleNamespace(cpu_flags=("avx",)))
+
+    def begun(parts, settings, threads=2, **other):
+        content = {
+            "recommender": "a",
+            "machine": machine,
+            "size": {"none": 1, "nf4": 2},
+            "speed": {"text": {"int8": 3}},
+        }
+        file.write_text(json.dumps({key: value for key, value in (content | other).items() if value}))
+        options = SimpleNamespace(parts=parts, settings=settings, threads=threads, json=file)
+        return quantization.begun(options, "a")
+
+    return begun
+
+
+def test_figures_of_one_recommender_and_machine_stay(measured):
+    assert measured(["size"], ["none"])["speed"] == {"text": {"int8": 3}}
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        ({"recommender": "b"}, "recommender"),
+        ({"recommender": None}, "recommender"),  # of before that was written down
+        ({"threads": 1}, "number of threads"),
+    ],
+)
+def test_figures_of_others_are_not_mixed_in(measured, other, named):
+    with pytest.raises(UsageError, match=rf"has of size, speed would stay.*another {named}, or.*--json") as error:
+        measured(["size"], ["none"], **other)
+    assert "\n" not in str(error.value)
+    with pytest.raises(UsageError, match="has of speed would stay"):
+        measured(["size", "speed"], ["none", "nf4"], **other)
+    anew = measured(["size", "speed"], ["none", "int8", "nf4"], **other)
+    assert set(anew) == {"recommender", "machine"}
+    assert (anew["recommender"], anew["machine"]["threads"]) == ("a", other.get("threads", 2))
+
+
+def test_a_setting_that_was_only_timed_has_a_row(monkeypatch):
+    import quantization
+
+    row = {"ms": 5.0, "times": 1.5}
+    text = quantization.table({"machine": {"threads": 2}, "speed": {"request": {"int8": row}}})
+    *_, head, _, line = text.splitlines()
+    assert line.startswith("| int8 |  |  |  | 5.0 (1.50x) |")
+    assert line.count("|") == head.count("|")
+
+
+def test_the_change_of_quality_is_drawn_with_its_interval(tmp_path, monkeypatch):
+    import quantization
+    from matplotlib.axes import Axes
+
+    drawn = []
+    monkeypatch.setattr(Axes, "barh", lambda self, names, values, **how: drawn.append((names, values, how.get("xerr"))))
+    blend = {"difference": 0.1, "error": 0.2}
+    quantization.draw({"quality": {"int8": {"test": {"GENRE": blend}}}}, tmp_path / "new.png")
+    assert drawn[2] == (["int8"], [0.1], [0.2])
+    assert "less" in quantization.DIFFERENCE
+
+
+def test_no_recommender_there_is_told_in_one_line(tmp_path, monkeypatch, capsys):
+    import quantization
+
+    monkeypatch.setattr(sys, "argv", ["quantization.py", str(tmp_path / "none"), "--json", str(tmp_path / "q.json")])
+    with pytest.raises(SystemExit) as end:
+        quantization.main()
+    assert end.value.code == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
 
 
 def test_quality_is_compared_on_the_same_users():

@@ -51,3 +51,49 @@ def test_a_recommender_that_has_seen_the_answers_is_refused(trade_off, mixed):
     mixed.trained_on = mixed.histories
     with pytest.raises(UsageError, match="evaluate with the split that it was trained for"):
         trade_off.measured(mixed, mixed.histories.leave_one_out(), "test")
+
+
+def test_the_part_that_was_not_learned_from_is_asked(trade_off, mixed, capsys):
+    split = mixed.histories.leave_one_out()
+    assert trade_off.fair_part(mixed, split) == "validation"
+    mixed.trained_on = split.before_test
+    assert not capsys.readouterr().err
+    assert trade_off.fair_part(mixed, split) == "test"
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_by_default_a_recommender_as_the_command_line_trains_it_is_measured(
+    trade_off, mixed, tmp_path, monkeypatch, capsys
+):
+    mixed.trained_on = mixed.histories.leave_one_out().before_test
+    mixed.save_pretrained(tmp_path / "run")
+    file = tmp_path / "trade_off.json"
+    monkeypatch.setattr(trade_off, "METHODS", ("mmr",))
+    monkeypatch.setattr(trade_off, "WEIGHTS", (0.0, 0.5))
+    monkeypatch.setattr(sys, "argv", ["trade_off.py", str(tmp_path / "run"), "--json", str(file)])
+    trade_off.main()
+    assert json.loads(file.read_text())["part"] == "test"
+    assert "validation items" in capsys.readouterr().err
+
+
+def test_no_recommender_there_is_told_in_one_line(trade_off, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["trade_off.py", str(tmp_path / "none")])
+    with pytest.raises(SystemExit) as end:
+        trade_off.main()
+    assert end.value.code == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+
+
+def test_wrong_use_is_told_in_one_line(trade_off, saved, mixed, tmp_path, monkeypatch, capsys):
+    mixed.trained_on = mixed.histories
+    mixed.save_pretrained(tmp_path / "run")
+    for arguments in ([str(saved), "--split", "by-colour"], [str(tmp_path / "run")]):
+        monkeypatch.setattr(sys, "argv", ["trade_off.py", *arguments, "--json", str(tmp_path / "t.json")])
+        with pytest.raises(SystemExit) as end:
+            trade_off.main()
+        assert end.value.code == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: ")
+        assert error.count("\n") == 1

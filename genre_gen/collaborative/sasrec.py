@@ -50,7 +50,8 @@ class SASRec(EpochModel):
 
     Attributes:
         best_epoch: the epoch whose weights are kept, from 1.
-        log: NDCG@10 of the validation cases after each epoch, and the seconds until then.
+        log: NDCG@10 of the validation cases after each epoch, and the seconds until then: ``seconds`` that the training
+            thread has computed, as for ``max_minutes``, and ``wall_seconds`` by the clock.
     """
 
     name: ClassVar[str] = "sasrec"
@@ -124,11 +125,12 @@ class SASRec(EpochModel):
         return self
 
     def _train_until_best(self, trainer: Trainer, validation: Sequence[Case], repeat: bool) -> None:
-        best, kept, begin = -1.0, trainer.network.state_dict(), time.thread_time()
+        best, kept, begin, clock = -1.0, trainer.network.state_dict(), time.thread_time(), time.monotonic()
         for epoch in range(1, (self.max_epochs or MOST_EPOCHS) + 1):
             trainer.epoch()
             ndcg = float(ndcg_at(case_ranks(self.score, validation, self.n_items, repeat), 10).mean())
-            self.log.append({"seconds": round(time.thread_time() - begin, 1), "ndcg@10": ndcg})
+            spent = {"seconds": time.thread_time() - begin, "wall_seconds": time.monotonic() - clock}
+            self.log.append({**{name: round(value, 1) for name, value in spent.items()}, "ndcg@10": ndcg})
             log.info("sasrec: NDCG@10 %.4f after epoch %d", ndcg, epoch)
             if ndcg > best:
                 best, self.best_epoch = ndcg, epoch

@@ -222,17 +222,6 @@ class Bench:
         return tuple(sample_cases(self.split.validation, TUNED_ON))
 
     @cached_property
-    def ours(self) -> Domain:
-        """Return the domain as ours is trained here: validated on the users that the peers are, whatever it says.
-
-        It is left as it is where that comes to the same users, so that results there stay.
-        """
-        users = len(self.split.validation)
-        if min(self.domain.training.validation_users, users) == min(TUNED_ON, users):
-            return self.domain
-        return self.domain.changed({"training.validation_users": TUNED_ON})
-
-    @cached_property
     def key(self) -> str:
         """Return a fingerprint of interactions, split and protocol."""
         arrays = self.interactions.arrays()
@@ -280,7 +269,7 @@ class Job:
         """Return a digest of all that the result depends on, but the code."""
         peer = PEERS.get(self.model)
         if peer is None:
-            domain = {name: part for name, part in bench.ours.settings().items() if name not in SERVED}
+            domain = {name: part for name, part in bench.domain.settings().items() if name not in SERVED}
             book = PromptBook.load(bench.domain)
             tasks = bench.domain.changed(dict(self.changes)).tasks
             prompts = {name: book.fingerprint(name) for name, task in tasks.items() if task.weight}
@@ -355,7 +344,7 @@ def run_peer(bench: Bench, peer: Peer, job: Job) -> Outcome:
     costs = {TUNE: tuned - begin, TRAIN: time.perf_counter() - tuned}
     report = rank_test(bench, {job.model: model.score})
     costs |= {SCORE: report[job.model].costs["score_seconds"], MEMORY: peak_megabytes()}
-    return Outcome(settings, report, validation, {job.model: costs}, {"trials": trials, **sampled(bench.tuning)})
+    return Outcome(settings, report, validation, {job.model: costs}, {"trials": trials})
 
 
 class Tuner:
@@ -444,7 +433,6 @@ def run_ours(bench: Bench, job: Job) -> Outcome:
     costs[WITHOUT_LLM] = {TRAIN: costs[WITHOUT_LLM][TRAIN], SCORE: members + scoring[WITHOUT_LLM]}
     weights = {OURS: dict(recommender.blend.weights), WITHOUT_LLM: dict(recommender.blend_without_llm.weights)}
     notes = {"weights": weights, "log": recommender.training_log, "choices": recommender.choices.to_dict()}
-    notes |= sampled(sample_cases(bench.split.validation, recommender.domain.training.validation_users))
     return Outcome(changed(job), kept(report, list(costs)), {}, costs, notes)
 
 
@@ -457,7 +445,7 @@ def train_ours(bench: Bench, job: Job) -> tuple[Recommender, dict[str, dict[str,
     settings = {**limit, **job.changes, "training.seed": job.seed}
     # A killed run goes on from its checkpoints, but never from those of other settings.
     split, folder = bench.split, job.folder(bench) / f"training-{job.fingerprint(bench)}"
-    recommender, begin, log = Recommender.from_domain(bench.ours, settings=settings), time.perf_counter(), []
+    recommender, begin, log = Recommender.from_domain(bench.domain, settings=settings), time.perf_counter(), []
     if not job.trains_anew(bench):
         recommender.fit(bench.catalog, split.train, split.validation, final=split.before_test, folder=folder)
         tuned = begin
@@ -467,7 +455,7 @@ def train_ours(bench: Bench, job: Job) -> tuple[Recommender, dict[str, dict[str,
         else:
             choosing = recommender.fit(bench.catalog, split.train, split.validation, folder=folder)
             choices, log = choosing.choices, choosing.training_log
-            recommender = Recommender.from_domain(bench.ours, settings=settings)
+            recommender = Recommender.from_domain(bench.domain, settings=settings)
             del choosing  # two models at once would count as its peak of memory
         tuned = time.perf_counter()
         recommender.refit(bench.catalog, split.before_test, choices, folder=folder)
@@ -475,11 +463,6 @@ def train_ours(bench: Bench, job: Job) -> tuple[Recommender, dict[str, dict[str,
     took = {TUNE: tuned - begin, TRAIN: time.perf_counter() - tuned}
     alone = sum(recommender.seconds.get(name, 0.0) for name in recommender.members)
     return recommender, {OURS: took, OURS_ALONE: took, WITHOUT_LLM: {TRAIN: alone}}
-
-
-def sampled(cases: Sequence[Case]) -> dict[str, Any]:
-    """Return the note of the users that a model is validated on: how many, and a fingerprint of who they are."""
-    return {"validated_on": {"users": len(cases), "sample": digest([case.history.user for case in cases])}}
 
 
 def changed(job: Job) -> dict[str, Any]:

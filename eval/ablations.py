@@ -6,10 +6,11 @@
 The groups and what they change are in ``eval/ablations.toml``. Nothing here looks at a test item: the split is
 leave-one-out one step back (``one-step-back`` of ``eval/leaderboard.py``), every run learns from what lies before a
 user's last two items of that, is stopped and blended by the last but one, and asked for the last; the final training is
-left out. Each run is a process of its own, whose results are kept in ``--runs`` and not made twice. Writes
-``ablations_DATA_GROUP`` as ``.json``, ``.md`` and ``.png`` into ``--out``: NDCG@10 of the language model alone and of
-the blend, what each loses or gains against the unchanged one with its 95 % interval, and the p-value of the paired
-permutation test, corrected by Holm within a column; seconds of training and scoring, and memory.
+left out. Each run is a process of its own, whose results are kept in ``--runs`` and not made twice; one of other data
+or settings does not count. Writes ``ablations_DATA_GROUP`` as ``.json``, ``.md`` and ``.png`` into ``--out``: NDCG@10
+of the language model alone and of the blend, what each loses or gains against the unchanged one with its 95 % interval,
+and the p-value of the paired permutation test, corrected by Holm within a column; seconds of training and scoring, and
+memory.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from leaderboard import (
     Job,
     SeededResult,
     assignment,
-    read_result,
+    result_of,
     run_all,
     say,
     told,
@@ -43,7 +44,7 @@ from leaderboard import (
 )
 from numpy.typing import NDArray
 
-from genre_gen.errors import UsageError
+from genre_gen.errors import GenreGenError, UsageError
 from genre_gen.evaluation.significance import holm, interval, paired_test
 
 if sys.version_info >= (3, 11):
@@ -154,11 +155,14 @@ def arguments(options: argparse.Namespace, name: str, changes: Mapping[str, Any]
 
 
 def read(bench: Bench, runs: Sequence[Job], name: str) -> Row | None:
-    """Return what a variant's runs have left, or None where one is missing."""
-    results = [read_result(job.folder(bench)) for job in runs]
+    """Return what a variant's runs have left, or None where one is missing or of other settings."""
+    try:
+        results = [result_of(bench, job) for job in runs]
+    except GenreGenError:  # no first seed to have the settings from
+        results = [None]
     whole = [result for result in results if result is not None]
     if len(whole) < len(results):
-        say(f"{name}: left out, it has no result")
+        say(f"{name}: left out, it has no result of these data and settings")
         return None
     values = {}
     for place, row in enumerate(whole[0]["rows"]):

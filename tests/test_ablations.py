@@ -67,6 +67,29 @@ def test_unknown_names_are_told_with_those_there_are(script):
         script.chosen("depth", ["half"], {})
 
 
+def test_what_an_earlier_run_left_under_other_settings_is_no_result(script, tmp_path, capsys):
+    import leaderboard
+
+    rows = [script.OURS, script.ALONE]
+    costs = dict.fromkeys(("train s", "score s", "peak MB"), 1.0)
+
+    def left(bench, job):
+        results = tuple(leaderboard.Result(row, np.ones(len(bench.split.test))) for row in rows)
+        outcome = leaderboard.Outcome({}, Namespace(results=results), {}, dict.fromkeys(rows, costs), {"log": []})
+        job.folder(bench).mkdir(parents=True)
+        leaderboard.write_result(bench, job, outcome)
+
+    news = Path(__file__).parent.parent / "catalogs" / "news"
+    bench = leaderboard.Bench.open(str(news), leaderboard.ONE_STEP_BACK, tmp_path)
+    (job,) = script.jobs(given(script), "drop .2", {"training.drop": 0.2})
+    left(bench, job)
+    assert script.read(bench, [job], "drop .2").costs == costs
+    (other,) = script.jobs(given(script), "drop .2", {"training.drop": 0.2, "training.epochs": 1})
+    assert script.read(bench, [other], "drop .2") is None
+    assert "drop .2: left out, it has no result of these data and settings" in capsys.readouterr().err
+    assert (job.folder(bench) / "result.json").is_file()
+
+
 def test_differences_are_paired_and_written(script, tmp_path):
     rng = np.random.default_rng(0)
     figures = rng.random(400)

@@ -280,6 +280,7 @@ class Job:
         else:
             inputs = [peer.grid(), self.minutes if peer.early else None]
             inputs.append(self.first(bench)["settings"] if self.seed else None)
+            inputs += [bench.catalog.fingerprint()] if peer.reads else []
         return digest([bench.key, self.model, self.seed, inputs])
 
     def trains_anew(self, bench: Bench) -> bool:

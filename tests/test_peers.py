@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from genre_gen.catalog import Catalog, Item
 from genre_gen.errors import DataError, UsageError
 from genre_gen.evaluation.metrics import case_ranks, ndcg_at
 from genre_gen.interactions import Case, History, Interactions
@@ -267,6 +268,18 @@ def test_a_table_is_made_of_what_lies_there(board, ours, domain, tmp_path):
     assert run(board, *common, "--models", "sasrec", "--seeds", 2, "--minutes", 1) == 0
     assert ours == []
     assert (tmp_path / "out" / "leaderboard_tiny.json").read_text() == before
+
+
+def test_who_reads_texts_is_run_again_for_other_texts(board, domain, tmp_path):
+    def fingerprints(title):
+        bench = board.Bench.open(str(domain), "leave-one-out", tmp_path)
+        assert bench.interactions
+        vars(bench)["catalog"] = Catalog([Item(f"i{row}", f"{title} {row}") for row in range(ITEMS)])
+        return {model: board.Job(model, 0).fingerprint(bench) for model in ("text_knn", "popularity")}
+
+    one, other = fingerprints("Lamp"), fingerprints("Chair")
+    assert one["text_knn"] != other["text_knn"]
+    assert one["popularity"] == other["popularity"]
 
 
 def test_ranks_agree_with_a_count_by_hand(board, quick, domain, tmp_path):

@@ -10,7 +10,8 @@ left out. Each run is a process of its own, whose results are kept in ``--runs``
 or settings does not count. Writes ``ablations_DATA_GROUP`` as ``.json``, ``.md`` and ``.png`` into ``--out``: NDCG@10
 of the language model alone and of the blend, what each loses or gains against the unchanged one with its 95 % interval,
 and the p-value of the paired permutation test, corrected by Holm within a column; seconds of training and scoring, and
-memory.
+memory. Intervals and p-values are over users alone: what another seed of training would have given is not in them. With
+several ``--seeds`` the unchanged run's standard deviation over them stands beside.
 """
 
 from __future__ import annotations
@@ -68,12 +69,14 @@ class Row:
         costs: of the language model alone, the mean over seeds: seconds of training, seconds of scoring all users, and
             MB at the peak of all that.
         log: of the first seed's validations.
+        per_seed: row of the leaderboard -> the figure of each seed.
     """
 
     name: str
     values: Mapping[str, NDArray[np.float64]]
     costs: Mapping[str, float]
     log: Sequence[Mapping[str, float]]
+    per_seed: Mapping[str, Sequence[float]]
 
 
 def main() -> None:
@@ -164,13 +167,14 @@ def read(bench: Bench, runs: Sequence[Job], name: str) -> Row | None:
     if len(whole) < len(results):
         say(f"{name}: left out, it has no result of these data and settings")
         return None
-    values = {}
+    values, per_seed = {}, {}
     for place, row in enumerate(whole[0]["rows"]):
         ranks = np.stack([result["ranks"][f"test_{place}"].astype(np.float64) for result in whole])
         values[row] = SeededResult(row, ranks).values(HEADLINE)
+        per_seed[row] = [SeededResult(row, one[None]).figure(HEADLINE) for one in ranks]
     place = whole[0]["rows"].index(ALONE)
     costs = {key: float(np.mean([result["costs"][place][key] for result in whole])) for key in (TRAIN, SCORE, MEMORY)}
-    return Row(name, values, costs, whole[0]["notes"]["log"])
+    return Row(name, values, costs, whole[0]["notes"]["log"], per_seed)
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
@@ -179,6 +183,8 @@ def read(bench: Bench, runs: Sequence[Job], name: str) -> Row | None:
 def publish(rows: Sequence[Row], bench: Bench, options: argparse.Namespace, stem: Path) -> str:
     """Write JSON, Markdown and picture; returns the Markdown."""
     compared = {column: compare(rows, column) for column in (ALONE, OURS)}
+    seeds = {column: rows[0].per_seed[column] for column in compared}
+    spread = {column: float(np.std(figures, ddof=1)) for column, figures in seeds.items() if len(figures) > 1}
     content = {
         "data": bench.name,
         "group": options.group,
@@ -186,6 +192,7 @@ def publish(rows: Sequence[Row], bench: Bench, options: argparse.Namespace, stem
         "set": options.set,
         "minutes": options.minutes,
         "seeds": options.seeds,
+        **({"sd_over_seeds": spread} if spread else {}),
         "n_users": len(rows[0].values[OURS]),
         "rows": [
             {"name": row.name, **row.costs, "log": list(row.log)}
@@ -222,7 +229,18 @@ def markdown(content: Mapping[str, Any]) -> str:
         lines.append([row["name"], *cells(row[ALONE]), *cells(row[OURS]), *costs])
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     notes = f"Seeds of each: {content['seeds']}. Intervals by bootstrap over users, p by Holm; costs of the LLM alone."
-    return f"{caption}\n\n{table}\n\n{notes}\n"
+    return f"{caption}\n\n{table}\n\n{notes} {chance(content)}\n"
+
+
+def chance(content: Mapping[str, Any]) -> str:
+    """Return what intervals and p-values leave out, and over several seeds how much that is."""
+    if "sd_over_seeds" not in content:
+        return "Intervals and p are over users alone: each training was run once and counts as exact."
+    alone, blend = (content["sd_over_seeds"][column] for column in (ALONE, OURS))
+    return (
+        "Intervals and p are over users alone: the mean over seeds counts as exact. The unchanged figure's standard "
+        f"deviation over seeds is {alone:.4f} (LLM alone) and {blend:.4f} (blend)."
+    )
 
 
 def cells(one: Mapping[str, Any]) -> Iterator[str]:

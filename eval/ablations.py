@@ -6,10 +6,12 @@
 The groups and what they change are in ``eval/ablations.toml``. Nothing here looks at a test item: the split is
 leave-one-out one step back (``one-step-back`` of ``eval/leaderboard.py``), every run learns from what lies before a
 user's last two items of that, is stopped and blended by the last but one, and asked for the last; the final training is
-left out. Each run is a process of its own, whose results are kept in ``--runs`` and not made twice. Writes
-``ablations_DATA_GROUP`` as ``.json``, ``.md`` and ``.png`` into ``--out``: NDCG@10 of the language model alone and of
-the blend, what each loses or gains against the unchanged one with its 95 % interval, and the p-value of the paired
-permutation test, corrected by Holm within a column; seconds of training and scoring, and memory.
+left out. Each run is a process of its own, whose results are kept in ``--runs`` and not made twice; one of other data
+or settings does not count. Writes ``ablations_DATA_GROUP`` as ``.json``, ``.md`` and ``.png`` into ``--out``: NDCG@10
+of the language model alone and of the blend, what each loses or gains against the unchanged one with its 95 % interval,
+and the p-value of the paired permutation test, corrected by Holm within a column; seconds of training and scoring, and
+memory. Intervals and p-values are over users alone: what another seed of training would have given is not in them. With
+several ``--seeds`` the unchanged run's standard deviation over them stands beside.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ from leaderboard import (
     Job,
     SeededResult,
     assignment,
-    read_result,
+    result_of,
     run_all,
     say,
     told,
@@ -43,7 +45,7 @@ from leaderboard import (
 )
 from numpy.typing import NDArray
 
-from genre_gen.errors import UsageError
+from genre_gen.errors import GenreGenError, UsageError
 from genre_gen.evaluation.significance import holm, interval, paired_test
 
 if sys.version_info >= (3, 11):
@@ -67,12 +69,14 @@ class Row:
         costs: of the language model alone, the mean over seeds: seconds of training, seconds of scoring all users, and
             MB at the peak of all that.
         log: of the first seed's validations.
+        per_seed: row of the leaderboard -> the figure of each seed.
     """
 
     name: str
     values: Mapping[str, NDArray[np.float64]]
     costs: Mapping[str, float]
     log: Sequence[Mapping[str, float]]
+    per_seed: Mapping[str, Sequence[float]]
 
 
 def main() -> None:
@@ -154,19 +158,23 @@ def arguments(options: argparse.Namespace, name: str, changes: Mapping[str, Any]
 
 
 def read(bench: Bench, runs: Sequence[Job], name: str) -> Row | None:
-    """Return what a variant's runs have left, or None where one is missing."""
-    results = [read_result(job.folder(bench)) for job in runs]
+    """Return what a variant's runs have left, or None where one is missing or of other settings."""
+    try:
+        results = [result_of(bench, job) for job in runs]
+    except GenreGenError:  # no first seed to have the settings from
+        results = [None]
     whole = [result for result in results if result is not None]
     if len(whole) < len(results):
-        say(f"{name}: left out, it has no result")
+        say(f"{name}: left out, it has no result of these data and settings")
         return None
-    values = {}
+    values, per_seed = {}, {}
     for place, row in enumerate(whole[0]["rows"]):
         ranks = np.stack([result["ranks"][f"test_{place}"].astype(np.float64) for result in whole])
         values[row] = SeededResult(row, ranks).values(HEADLINE)
+        per_seed[row] = [SeededResult(row, one[None]).figure(HEADLINE) for one in ranks]
     place = whole[0]["rows"].index(ALONE)
     costs = {key: float(np.mean([result["costs"][place][key] for result in whole])) for key in (TRAIN, SCORE, MEMORY)}
-    return Row(name, values, costs, whole[0]["notes"]["log"])
+    return Row(name, values, costs, whole[0]["notes"]["log"], per_seed)
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
@@ -175,6 +183,8 @@ def read(bench: Bench, runs: Sequence[Job], name: str) -> Row | None:
 def publish(rows: Sequence[Row], bench: Bench, options: argparse.Namespace, stem: Path) -> str:
     """Write JSON, Markdown and picture; returns the Markdown."""
     compared = {column: compare(rows, column) for column in (ALONE, OURS)}
+    seeds = {column: rows[0].per_seed[column] for column in compared}
+    spread = {column: float(np.std(figures, ddof=1)) for column, figures in seeds.items() if len(figures) > 1}
     content = {
         "data": bench.name,
         "group": options.group,
@@ -182,6 +192,7 @@ def publish(rows: Sequence[Row], bench: Bench, options: argparse.Namespace, stem
         "set": options.set,
         "minutes": options.minutes,
         "seeds": options.seeds,
+        **({"sd_over_seeds": spread} if spread else {}),
         "n_users": len(rows[0].values[OURS]),
         "rows": [
             {"name": row.name, **row.costs, "log": list(row.log)}
@@ -218,7 +229,18 @@ def markdown(content: Mapping[str, Any]) -> str:
         lines.append([row["name"], *cells(row[ALONE]), *cells(row[OURS]), *costs])
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     notes = f"Seeds of each: {content['seeds']}. Intervals by bootstrap over users, p by Holm; costs of the LLM alone."
-    return f"{caption}\n\n{table}\n\n{notes}\n"
+    return f"{caption}\n\n{table}\n\n{notes} {chance(content)}\n"
+
+
+def chance(content: Mapping[str, Any]) -> str:
+    """Return what intervals and p-values leave out, and over several seeds how much that is."""
+    if "sd_over_seeds" not in content:
+        return "Intervals and p are over users alone: each training was run once and counts as exact."
+    alone, blend = (content["sd_over_seeds"][column] for column in (ALONE, OURS))
+    return (
+        "Intervals and p are over users alone: the mean over seeds counts as exact. The unchanged figure's standard "
+        f"deviation over seeds is {alone:.4f} (LLM alone) and {blend:.4f} (blend)."
+    )
 
 
 def cells(one: Mapping[str, Any]) -> Iterator[str]:

@@ -7,8 +7,9 @@ it is fitted again on training and validation part with the settings chosen, and
 the first take over the first one's settings. Each model and seed runs in a process of its own, which measures its time
 and memory, and leaves ``result.json`` and ``ranks.npz`` in ``--runs``; what lies there with the same fingerprint of
 data and settings is not run again (delete its folder where only code has changed). The table holds all that lies there
-for the data and split, so that ablations run with ``--set key=value --label NAME`` join it; with ``--keep`` also the
-rows of the published table that were run elsewhere. ``--from-ranks`` makes the table anew from the files in ``--out``.
+for the data, the split and the domain as they are now, so that ablations run with ``--set key=value --label NAME`` join
+it; a result of other data or settings is named and left out, and stays where it lies. With ``--keep`` also the rows of
+the published table that were run elsewhere are in it. ``--from-ranks`` makes it anew from the files in ``--out``.
 """
 
 from __future__ import annotations
@@ -279,6 +280,7 @@ class Job:
         else:
             inputs = [peer.grid(), self.minutes if peer.early else None]
             inputs.append(self.first(bench)["settings"] if self.seed else None)
+            inputs += [bench.catalog.fingerprint()] if peer.reads else []
         return digest([bench.key, self.model, self.seed, inputs])
 
     def trains_anew(self, bench: Bench) -> bool:
@@ -287,9 +289,11 @@ class Job:
 
     def first(self, bench: Bench) -> dict[str, Any]:
         """Return the result of the first seed, whose settings the others use; raises UsageError where there is none."""
-        found = read_result(Job(self.model, 0, label=self.label).folder(bench))
+        found = result_of(bench, replace(self, seed=0))
         if found is None:
-            raise UsageError(f"{self.name}: seed 0, which chooses the settings, has no result")
+            raise UsageError(
+                f"{self.name}: seed 0, which chooses the settings, has no result of these data and settings"
+            )
         return found
 
 
@@ -526,6 +530,7 @@ def write_result(bench: Bench, job: Job, outcome: Outcome) -> None:
         "model": job.model,
         "label": job.label,
         "seed": job.seed,
+        "job": {"minutes": job.minutes, "changes": dict(job.changes)},
         "settings": outcome.settings,
         "rows": [result.name for result in outcome.report.results],
         "lists": [dict(result.lists) for result in outcome.report.results],
@@ -557,6 +562,12 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     return content if content.get("format") == FORMAT else None
 
 
+def result_of(bench: Bench, job: Job) -> dict[str, Any] | None:
+    """Return the job's result, or None where it has none from the data and settings as they are now."""
+    found = read_result(job.folder(bench))
+    return found if found is not None and found["fingerprint"] == job.fingerprint(bench) else None
+
+
 # --- all of them ------------------------------------------------------------------------------------------------------
 
 
@@ -565,7 +576,7 @@ def run_all(bench: Bench, jobs: Sequence[Job], arguments: Sequence[str]) -> list
     failed = []
     for job in jobs:
         try:
-            if up_to_date(bench, job):
+            if result_of(bench, job):
                 say(f"{job.name}: is there already")
                 continue
             begin = time.perf_counter()
@@ -575,12 +586,6 @@ def run_all(bench: Bench, jobs: Sequence[Job], arguments: Sequence[str]) -> list
             failed.append(job.name)
             say(f"{job.name}: failed: {problem}")
     return failed
-
-
-def up_to_date(bench: Bench, job: Job) -> bool:
-    """Tell whether the job's result is there, from the same data and settings."""
-    found = read_result(job.folder(bench))
-    return found is not None and found["fingerprint"] == job.fingerprint(bench)
 
 
 def run_one(bench: Bench, job: Job, arguments: Sequence[str]) -> None:
@@ -604,16 +609,49 @@ class SeededResult(Result):
         return np.asarray(super().values(metric).mean(axis=0))
 
 
-def collect(bench: Bench) -> tuple[Report, dict[str, Any]]:
-    """Put all runs of this data and split into one report, and what the JSON says beside it, by row.
+def told_job(found: Mapping[str, Any]) -> Job:
+    """Return the job that a result says it is of.
 
-    Runs on other data, and seeds with other settings than the first, are left out.
+    Older results do not say so: then it is what the settings of ours tell. Of a peer they don't tell the minutes, which
+    count for a peer that stops early: such a result counts where the job is asked for.
     """
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    if "job" in found:
+        minutes, changes = found["job"]["minutes"], found["job"]["changes"]
+    else:
+        changes = dict(found["settings"]) if found["model"] == GENRE else {}
+        minutes = changes.pop("training.max_minutes", None)
+    return Job(found["model"], found["seed"], minutes, changes, found["label"])
+
+
+def counted(bench: Bench, wanted: Sequence[Job]) -> Iterator[dict[str, Any]]:
+    """Yield the results that lie there of the data and settings as they are now, and name the others.
+
+    A result is held against the job asked for under its name, and where none is, against the one it says it is of.
+    """
+    asked = {job.name: job for job in wanted}
     for folder in sorted(bench.runs.glob("*/")):
         found = read_result(folder)
-        if found is not None and found["data"] == bench.key:
-            groups.setdefault((found["model"], found["label"]), []).append(found)
+        if found is None:
+            continue
+        job = asked.get(folder.name) or told_job(found)
+        try:
+            same = found["fingerprint"] == job.fingerprint(bench)
+        except GenreGenError:  # settings that are none any more, or no first seed to have them from
+            same = False
+        if same:
+            yield found
+        else:
+            say(f"{folder.name}: left out, its result is of other data or settings")
+
+
+def collect(bench: Bench, wanted: Sequence[Job]) -> tuple[Report, dict[str, Any]]:
+    """Put all runs of this data and split into one report, and what the JSON says beside it, by row.
+
+    Runs on other data or under other settings than those of now, and seeds with others than the first, are left out.
+    """
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for found in counted(bench, wanted):
+        groups.setdefault((found["model"], found["label"]), []).append(found)
     results, details = [], {}
     for (_, label), runs in groups.items():
         runs.sort(key=lambda run: run["seed"])
@@ -813,8 +851,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.from_ranks:
             report, details = from_ranks(options.out, bench.stem)
         else:
-            failed = run_all(bench, jobs(bench, options), given)
-            report, details = collect(bench)
+            wanted = jobs(bench, options)
+            failed = run_all(bench, wanted, given)
+            report, details = collect(bench, wanted)
             if options.keep:
                 report, details = kept_rows(report, details, options.out, bench.stem)
         print(publish(report, details, options.out, bench.stem))

@@ -7,14 +7,18 @@ Every model is fitted on the same folds. A model that learns users' factors pred
 does (for SVD Surprise's own predictions stand beside it, and must be equal), and with the users' training histories
 folded in, which is what a user met after training gets. Blends are made of either, with weights per fold: a fifth of
 the fold's training ratings is held out, the members are fitted on the rest of them and weighed on that fifth, and then
-fitted anew on all training ratings. No rating that errors are reported on has a say in its prediction.
+fitted anew on all training ratings. No rating that errors are reported on has a say in the fit or the weights that
+predict it.
 
-The settings of the tuned models come from ``eval/rating_tuning.py``, which sees the inner part of the first fold only.
+In the settings of the tuned models it may have: they come from ``eval/rating_tuning.py``, which tries them on the inner
+part of the first fold. That holds all ratings outside this fold, so also those that the other folds report errors on.
+Of the tuned models and the blends the first fold's errors alone, with the seed of the tuning, are free of that.
 
 ``--runs`` keeps each fold's and model's predictions, so that a run that was cut short goes on where it was; clear the
 folder after changing a model's code. ``--llm-predictions`` adds one more member to a blend: arrays ``fold0`` to
 ``fold4`` (of the ratings held out, in the order of ``parts()``'s ``asked``) and ``inner0`` to ``inner4`` (of those of
-``inner_asked``, by a model that was trained on ``inner_known``).
+``inner_asked``, by a model that was trained on ``inner_known``). Its ``data`` says which ratings and folds it is of
+(``of_folds()``); a file of others is refused.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from leaderboard import told
 from numpy.typing import NDArray
 
 from genre_gen.collaborative import SVD, BayesianMF, KNNBaseline, RatingBlend, RatingModel, SVDpp
@@ -66,6 +71,8 @@ BLENDS: dict[str, tuple[str, ...]] = {
     "blend of all and llm" + FOLDED: (*CLASSIC, "bayesian_mf", LLM),
 }
 NOT_BLENDED = ("svd", "svdpp")
+MADE_OF = {"data": "these ratings and folds", "run": "this seed, these minutes, settings, items and prompts"}
+"""The digests that a file of a language model's predictions holds beside them, and what they stand for."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +105,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where to write the figures")
     parser.add_argument("--plot", type=Path, help="where to draw them")
     options = parser.parse_args()
-    interactions = load(options.domain)
-    llm = read_llm(options.llm_predictions)
-    result = cross_validate(interactions, options.folds, options.seed, runs=options.runs, llm=llm)
+    with told():
+        interactions = load(options.domain)
+        llm = read_llm(options.llm_predictions, data=of_folds(interactions, options.folds, options.seed))
+        result = cross_validate(interactions, options.folds, options.seed, runs=options.runs, llm=llm)
     print(table(result))
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
@@ -117,12 +125,33 @@ def load(domain: str) -> Interactions:
     return load_data(Domain.load(domain)).interactions
 
 
-def read_llm(file: Path | None) -> Columns:
-    """Return a language model's predictions by part, ``fold0`` and so on; none without a file."""
+def read_llm(file: Path | None, **digests: str) -> Columns:
+    """Return a language model's predictions by part, ``fold0`` and so on; none without a file.
+
+    Raises:
+        DataError: the file is not of the data and the run with these digests, named as in ``MADE_OF``.
+    """
     if file is None:
         return {}
     with np.load(file, allow_pickle=False) as arrays:
-        return {name: np.asarray(arrays[name], dtype=np.float64) for name in arrays.files}
+        for name, expected in digests.items():
+            if name not in arrays.files or str(arrays[name]) != expected:
+                raise DataError(f"{file.name}: not of {MADE_OF[name]}, or it does not say so; name another file")
+        return {name: np.asarray(arrays[name], dtype=np.float64) for name in arrays.files if name not in MADE_OF}
+
+
+def digest(settings: Any, *several: Interactions) -> str:
+    """Return a fingerprint of JSON values and of rated interactions."""
+    hashed = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for interactions in several:
+        hashed.update(interactions.offsets.tobytes() + interactions.rows.tobytes())
+        hashed.update(values_of(interactions).tobytes())
+    return hashed.hexdigest()[:12]
+
+
+def of_folds(interactions: Interactions, count: int, seed: int) -> str:
+    """Return a fingerprint of the ratings and of how they are dealt into folds."""
+    return digest([count, seed], interactions)
 
 
 def folds(n: int, count: int, seed: int) -> Iterator[NDArray[np.bool_]]:
@@ -225,11 +254,8 @@ class Predictor:
         if self.runs is None:
             return self._predicted(name, model, known, asked)
         # The file's name holds everything that decides the predictions: other settings or data are another file.
-        asking = hashlib.sha256(json.dumps(model.settings(), sort_keys=True).encode())
-        for interactions in (known, asked):
-            asking.update(interactions.offsets.tobytes() + interactions.rows.tobytes())
-            asking.update(values_of(interactions).tobytes())
-        file = self.runs / f"{part}-{name.replace(', ', '-')}-{asking.hexdigest()[:12]}.npz"
+        asking = digest(model.settings(), known, asked)
+        file = self.runs / f"{part}-{name.replace(', ', '-')}-{asking}.npz"
         if not file.exists():
             self.runs.mkdir(parents=True, exist_ok=True)
             unfinished = file.with_suffix(".part")

@@ -7,7 +7,8 @@
 For each fold a language model is trained on ``inner_known``, on next items and ratings alike, and asked for the ratings
 of ``inner_asked``, which blends are weighed on, and of the fold itself. So for the fold it knows less than the models
 beside it, which are fitted on the whole training part by then: one training instead of two, and an error that is too
-large if anything. Nothing is chosen here. What a fold gave is kept in the file; a later run makes the missing ones.
+large if anything. Nothing is chosen here. What a fold gave is kept in the file; a later run makes the missing ones,
+and refuses a file made with another seed, or with other minutes, settings, ratings, items or prompts.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from leaderboard import assignment, say, told
+from leaderboard import SERVED, assignment, say, told
 from numpy.typing import NDArray
-from rating_cv import Columns, Part, load, parts, read_llm, values_of
+from rating_cv import Columns, Part, digest, load, of_folds, parts, read_llm, values_of
 
 from genre_gen.building import build_generator, train
 from genre_gen.catalog import Catalog
@@ -42,14 +43,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         changes = {"tasks": TASKS, "training.runs": 1, "training.distillation": 0.0, "training.seed": options.seed}
         changes |= {"training.max_minutes": options.minutes} | dict(assignment(text) for text in options.set)
         domain = Domain.load(options.domain).changed(changes)
-        catalog = Catalog.load(domain)
-        found = read_llm(options.file if options.file.exists() else None)
-        for part in parts(load(options.domain), options.folds, options.seed):
+        catalog, interactions = Catalog.load(domain), load(options.domain)
+        made_of = {"data": of_folds(interactions, options.folds, options.seed), "run": of_run(domain, catalog)}
+        found = read_llm(options.file if options.file.exists() else None, **made_of)
+        for part in parts(interactions, options.folds, options.seed):
             if f"fold{part.number}" in found:
                 continue
             begin = time.perf_counter()
             found |= predicted(domain, catalog, part)
-            keep(options.file, found)
+            keep(options.file, found, made_of)
             errors = [rmse(found[f"{name}{part.number}"], values_of(asked)) for name, asked in asked_of(part).items()]
             took = time.perf_counter() - begin
             say(f"fold {part.number}: RMSE {errors[0]:.4f}, inner {errors[1]:.4f}, {took:,.0f} s")
@@ -65,6 +67,14 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--minutes", type=float, default=6.0, help="limit of training for one fold")
     made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a changed setting")
     return made
+
+
+def of_run(domain: Domain, catalog: Catalog) -> str:
+    """Return a fingerprint of what a training depends on beside ratings and folds; seed and minutes are settings."""
+    settings = {name: part for name, part in domain.settings().items() if name not in SERVED}
+    book = PromptBook.load(domain)
+    prompts = {name: book.fingerprint(name) for name, task in domain.tasks.items() if task.weight}
+    return digest([settings, prompts, catalog.fingerprint()])
 
 
 def asked_of(part: Part) -> dict[str, Interactions]:
@@ -90,12 +100,12 @@ def rate(generator: ItemGenerator, known: Interactions, asked: Interactions) -> 
     return np.concatenate(found).astype(np.float64)
 
 
-def keep(file: Path, found: Columns) -> None:
-    """Write the predictions, all at once."""
+def keep(file: Path, found: Columns, made_of: Mapping[str, str]) -> None:
+    """Write the predictions and the digests of what they are made of, all at once."""
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_suffix(".part")
     with unfinished.open("wb") as out:
-        np.savez_compressed(out, **found)  # type: ignore[arg-type]
+        np.savez_compressed(out, **found, **made_of)  # type: ignore[arg-type]
     os.replace(unfinished, file)
 
 

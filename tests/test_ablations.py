@@ -67,15 +67,40 @@ def test_unknown_names_are_told_with_those_there_are(script):
         script.chosen("depth", ["half"], {})
 
 
+def test_what_an_earlier_run_left_under_other_settings_is_no_result(script, tmp_path, capsys):
+    import leaderboard
+
+    rows = [script.OURS, script.ALONE]
+    costs = dict.fromkeys(("train s", "score s", "peak MB"), 1.0)
+
+    def left(bench, job):
+        results = tuple(leaderboard.Result(row, np.ones(len(bench.split.test))) for row in rows)
+        outcome = leaderboard.Outcome({}, Namespace(results=results), {}, dict.fromkeys(rows, costs), {"log": []})
+        job.folder(bench).mkdir(parents=True)
+        leaderboard.write_result(bench, job, outcome)
+
+    news = Path(__file__).parent.parent / "catalogs" / "news"
+    bench = leaderboard.Bench.open(str(news), leaderboard.ONE_STEP_BACK, tmp_path)
+    (job,) = script.jobs(given(script), "drop .2", {"training.drop": 0.2})
+    left(bench, job)
+    row = script.read(bench, [job], "drop .2")
+    assert (row.costs, row.per_seed[script.OURS]) == (costs, [1.0])
+    (other,) = script.jobs(given(script), "drop .2", {"training.drop": 0.2, "training.epochs": 1})
+    assert script.read(bench, [other], "drop .2") is None
+    assert "drop .2: left out, it has no result of these data and settings" in capsys.readouterr().err
+    assert (job.folder(bench) / "result.json").is_file()
+
+
 def test_differences_are_paired_and_written(script, tmp_path):
     rng = np.random.default_rng(0)
     figures = rng.random(400)
     names = (script.ALONE, script.OURS)
     costs = {"train s": 60.0, "score s": 2.0, "peak MB": 1500.0}
+    once = dict.fromkeys(names, (0.5,))
     rows = [
-        script.Row("unchanged", dict.fromkeys(names, figures), costs, []),
-        script.Row("the same", dict.fromkeys(names, figures), costs, []),
-        script.Row("worse", dict.fromkeys(names, figures - 0.1 + 0.01 * rng.random(400)), costs, []),
+        script.Row("unchanged", dict.fromkeys(names, figures), costs, [], once),
+        script.Row("the same", dict.fromkeys(names, figures), costs, [], once),
+        script.Row("worse", dict.fromkeys(names, figures - 0.1 + 0.01 * rng.random(400)), costs, [], once),
     ]
     options = Namespace(group="tasks", set=[], minutes=None, seeds=1)
     bench = Namespace(name="films")
@@ -91,3 +116,17 @@ def test_differences_are_paired_and_written(script, tmp_path):
     assert "| worse |" in text
     assert text.count("| 60 | 5.00 | 1,500 |") == len(rows)  # seconds of training, ms a user, MB
     assert (tmp_path / "ablations_films_tasks.png").stat().st_size > 1000
+    assert "each training was run once and counts as exact" in text
+    assert "sd_over_seeds" not in content
+
+
+def test_several_seeds_say_how_far_they_are_apart(script, tmp_path, monkeypatch):
+    monkeypatch.setattr(script, "draw", lambda *_: None)
+    values = dict.fromkeys((script.ALONE, script.OURS), np.full(9, 0.5))
+    costs = {"train s": 60.0, "score s": 2.0, "peak MB": 1500.0}
+    rows = [script.Row("unchanged", values, costs, [], {script.ALONE: [0.4, 0.6], script.OURS: [0.5, 0.5]})]
+    options = Namespace(group="tasks", set=[], minutes=None, seeds=2)
+    text = script.publish(rows, Namespace(name="films"), options, tmp_path / "films")
+    spread = json.loads((tmp_path / "films.json").read_text())["sd_over_seeds"]
+    assert spread == pytest.approx({script.ALONE: 0.02**0.5, script.OURS: 0})
+    assert "deviation over seeds is 0.1414 (LLM alone) and 0.0000 (blend)" in text

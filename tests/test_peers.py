@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from genre_gen.catalog import Catalog, Item
 from genre_gen.errors import DataError, UsageError
 from genre_gen.evaluation.metrics import case_ranks, ndcg_at
 from genre_gen.interactions import Case, History, Interactions
@@ -192,6 +193,93 @@ def test_published_rows_stay_where_asked_for(board, quick, domain, tmp_path, cap
     (domain / "interactions.csv").write_text("\n".join(text[:-7]) + "\n")  # one user fewer
     assert run(board, *elsewhere) == 1
     assert "of other users; run without --keep" in capsys.readouterr().err
+
+
+@pytest.fixture
+def ours(board, quick, monkeypatch):
+    """Run ours as well, with the counts of popularity in its place."""
+
+    def run_ours(bench, job):
+        model = board.PEERS["popularity"].make({}).fit(bench.split.before_test)
+        report = board.rank_test(bench, {board.OURS: model.score})
+        return board.Outcome(board.changed(job), report, {}, {board.OURS: {"train s": 1.0}}, {"choices": {}})
+
+    monkeypatch.setattr(board, "run_ours", run_ours)
+    return quick
+
+
+def rows_of(out):
+    return {row["name"]: row for row in json.loads((out / "leaderboard_tiny.json").read_text())["rows"]}
+
+
+def test_results_of_other_settings_stay_out_of_the_table(board, ours, domain, tmp_path, capsys, monkeypatch):
+    common = ["--data", domain, "--out", tmp_path / "out", "--runs", tmp_path / "runs"]
+    assert run(board, *common, "--models", "genre", "popularity", "--seeds", 3) == 0
+    assert rows_of(tmp_path / "out")["GENRE"]["seeds"] == [0, 1, 2]
+    changed = (domain / "domain.toml").read_text() + "[training]\nepochs = 9\n"
+    (domain / "domain.toml").write_text(changed)
+    capsys.readouterr()
+    assert run(board, *common, "--models", "genre", "--seeds", 1) == 0
+    rows = rows_of(tmp_path / "out")
+    assert rows["GENRE"]["seeds"] == [0]
+    assert "popularity" in rows  # what no setting of ours changes
+    told = capsys.readouterr().err
+    assert "genre-1: left out, its result is of other data or settings" in told
+    assert "genre-2: left out" in told
+    kept = tmp_path / "runs" / "tiny-leave-one-out" / "genre-2"
+    assert (kept / "result.json").is_file()
+
+    monkeypatch.setattr(board, "run_ours", lambda *_: (_ for _ in ()).throw(UsageError("no memory")))
+    assert run(board, *common, "--models", "genre", "--seeds", 1, "--minutes", 5) == 1
+    assert "GENRE" not in rows_of(tmp_path / "out")  # it failed under five minutes: what it gave without has no say
+
+
+def test_later_seeds_take_nothing_from_a_first_one_of_other_settings(
+    board, quick, domain, tmp_path, monkeypatch, capsys
+):
+    common = ["--data", domain, "--out", tmp_path / "out", "--runs", tmp_path / "runs", "--models", "popularity"]
+    assert run(board, *common, "sasrec", "--seeds", 1, "--minutes", 1) == 0
+    run_one = board.run_one
+
+    def fails_first(bench, job, arguments):
+        if not job.seed:
+            raise UsageError("no memory")
+        run_one(bench, job, arguments)
+
+    monkeypatch.setattr(board, "run_one", fails_first)
+    assert run(board, *common, "sasrec", "--seeds", 2, "--minutes", 2) == 1
+    assert "sasrec-1: failed: sasrec-1: seed 0, which chooses the settings, has no result of" in capsys.readouterr().err
+    assert list(rows_of(tmp_path / "out")) == ["popularity"]
+
+
+def test_a_table_is_made_of_what_lies_there(board, ours, domain, tmp_path):
+    common = ["--data", domain, "--out", tmp_path / "out", "--runs", tmp_path / "runs"]
+    assert run(board, *common, "--models", "genre", "sasrec", "popularity", "--seeds", 2, "--minutes", 1) == 0
+    fewer = ["--set", "training.epochs=1", "--label", "one epoch"]
+    assert run(board, *common, "--models", "genre", "--seeds", 1, *fewer) == 0
+    before = (tmp_path / "out" / "leaderboard_tiny.json").read_text()
+    assert set(rows_of(tmp_path / "out")) == {"GENRE", "GENRE (one epoch)", "sasrec", "popularity"}
+    ours.clear()
+    assert run(board, *common, "--models", "popularity") == 0
+    assert ours == []
+    assert (tmp_path / "out" / "leaderboard_tiny.json").read_text() == before
+    for file in (tmp_path / "runs").rglob("result.json"):  # as they were written before they told of their job
+        file.write_text(json.dumps({k: v for k, v in json.loads(file.read_text()).items() if k != "job"}))
+    assert run(board, *common, "--models", "sasrec", "--seeds", 2, "--minutes", 1) == 0
+    assert ours == []
+    assert (tmp_path / "out" / "leaderboard_tiny.json").read_text() == before
+
+
+def test_who_reads_texts_is_run_again_for_other_texts(board, domain, tmp_path):
+    def fingerprints(title):
+        bench = board.Bench.open(str(domain), "leave-one-out", tmp_path)
+        assert bench.interactions
+        vars(bench)["catalog"] = Catalog([Item(f"i{row}", f"{title} {row}") for row in range(ITEMS)])
+        return {model: board.Job(model, 0).fingerprint(bench) for model in ("text_knn", "popularity")}
+
+    one, other = fingerprints("Lamp"), fingerprints("Chair")
+    assert one["text_knn"] != other["text_knn"]
+    assert one["popularity"] == other["popularity"]
 
 
 def test_ranks_agree_with_a_count_by_hand(board, quick, domain, tmp_path):

@@ -344,13 +344,81 @@ class TestRatingCV:
         domain = tiny_domain.changed({"tasks": rating_llm.TASKS, "training.epochs": 1})
         part = next(rating_cv.parts(interactions, 5, 0))
         found = rating_llm.predicted(domain, catalog, part)
-        rating_llm.keep(tmp_path / "llm.npz", found)
-        again = rating_cv.read_llm(tmp_path / "llm.npz")
+        rating_llm.keep(tmp_path / "llm.npz", found, {"data": "one", "run": "two"})
+        again = rating_cv.read_llm(tmp_path / "llm.npz", data="one", run="two")
         for name, asked in rating_llm.asked_of(part).items():
             values = again[f"{name}0"]
             assert values.shape == (len(asked),)
             assert ((values >= 1) & (values <= 5)).all()
             assert np.unique(values).size > 1
+
+    @pytest.fixture
+    def answered(self, rating_cv, tmp_path, monkeypatch):
+        """Run eval/rating_llm.py on a rated table, with threes for a model; returns how, and the folds asked for."""
+        import rating_llm
+
+        folder = tmp_path / "rated"
+        folder.mkdir()
+        rated = [(f"u{user}", f"i{row}", (user * row) % 5 + 1) for user in range(6) for row in range(5)]
+        lines = ["user_id,item_id,rating", *(",".join(map(str, one)) for one in rated)]
+        (folder / "interactions.csv").write_text("\n".join(lines) + "\n")
+        settings = 'name = "movies"\nrating_scale = [1, 5]\n[data]\npath = "."\nreader = "table"\n'
+        (folder / "domain.toml").write_text(settings + '[data.columns]\nrating = "rating"\n')
+        asked = []
+
+        def predicted(domain, catalog, part):
+            asked.append(part.number)
+            return {f"{name}{part.number}": np.full(len(some), 3.0) for name, some in rating_llm.asked_of(part).items()}
+
+        monkeypatch.setattr(rating_llm, "predicted", predicted)
+
+        def run(*more):
+            rating_llm.main([str(tmp_path / "llm.npz"), "--domain", str(folder), "--folds", "2", *more])
+
+        return run, asked
+
+    def test_a_file_goes_on_under_what_it_was_made_with_alone(self, answered, tmp_path, capsys):
+        run, asked = answered
+        run()
+        run()
+        assert asked == [0, 1]
+        before = (tmp_path / "llm.npz").read_bytes()
+        capsys.readouterr()
+        for more, what in ((["--seed", "1"], "these ratings"), (["--minutes", "7"], "this seed")):
+            with pytest.raises(SystemExit) as end:
+                run(*more)
+            assert end.value.code == 1
+            told = capsys.readouterr().err
+            assert told.startswith(f"error: llm.npz: not of {what}")
+            assert told.count("\n") == 1
+        with pytest.raises(SystemExit):
+            run("--set", "training.epochs=1")
+        with (tmp_path / "rated" / "interactions.csv").open("a") as file:
+            file.write("u9,i0,5\n")
+        with pytest.raises(SystemExit):
+            run()
+        assert (tmp_path / "llm.npz").read_bytes() == before
+        assert asked == [0, 1]
+
+    def test_a_file_of_other_folds_or_ratings_is_refused(self, rating_cv, answered, tmp_path, monkeypatch, capsys):
+        run, _ = answered
+        run()
+        data = rating_cv.load(str(tmp_path / "rated"))
+        file = tmp_path / "llm.npz"
+        own = rating_cv.read_llm(file, data=rating_cv.of_folds(data, 2, 0))
+        assert sorted(own) == ["fold0", "fold1", "inner0", "inner1"]
+        fewer = data.keep(np.arange(len(data)) > 0)
+        for other in (rating_cv.of_folds(data, 2, 1), rating_cv.of_folds(data, 3, 0), rating_cv.of_folds(fewer, 2, 0)):
+            with pytest.raises(DataError, match=r"llm.npz: not of these ratings and folds"):
+                rating_cv.read_llm(file, data=other)
+        np.savez(file, fold0=np.ones(3))  # as it was written before it said so
+        line = ["rating_cv.py", "--domain", str(tmp_path / "rated"), "--llm-predictions", str(file)]
+        monkeypatch.setattr("sys.argv", line)
+        capsys.readouterr()
+        with pytest.raises(SystemExit):
+            rating_cv.main()
+        told = capsys.readouterr().err
+        assert told == "error: llm.npz: not of these ratings and folds, or it does not say so; name another file\n"
 
 
 def pairs(history):

@@ -7,9 +7,13 @@ Every model is fitted on the same folds. A model that learns users' factors pred
 does (for SVD Surprise's own predictions stand beside it, and must be equal), and with the users' training histories
 folded in, which is what a user met after training gets. Blends are made of either, with weights per fold: a fifth of
 the fold's training ratings is held out, the members are fitted on the rest of them and weighed on that fifth, and then
-fitted anew on all training ratings. No rating that errors are reported on has a say in its prediction.
+fitted anew on all training ratings. No rating that errors are reported on has a say in the fit or the weights that
+predict it.
 
-The settings of the tuned models come from ``eval/rating_tuning.py``, which sees the inner part of the first fold only.
+In the settings of the tuned models it may have: they come from ``eval/rating_tuning.py``, which tries them on the inner
+part of the first fold. That holds all ratings outside this fold, so also those that the other folds report errors on.
+Of the tuned models and the blends the first fold's errors alone, with the seed of the tuning, are free of that; an
+error on it had been seen when ``bayesian_mf`` was set to five factors, but the inner part chose them.
 
 ``--runs`` keeps each fold's and model's predictions, so that a run that was cut short goes on where it was; clear the
 folder after changing a model's code. ``--llm-predictions`` adds one more member to a blend: arrays ``fold0`` to

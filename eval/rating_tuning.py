@@ -1,9 +1,11 @@
-"""Which settings predict ratings best? Tried on the inner part of the first fold only, never on folds reported on.
+"""Which settings predict ratings best? Tried on the inner part of the first fold of ``eval/rating_cv.py``.
 
     python eval/rating_tuning.py [--domain movies] [--folds 5] [--seed 0] [--json eval/results/rating_tuning.json]
 
 ``eval/rating_cv.py`` reports what the chosen settings reach. Here each candidate is fitted on ``inner_known`` of its
-first fold and asked for ``inner_asked``; SVD and SVD++ for users by id, and folded in with several penalties.
+first fold and asked for ``inner_asked``; SVD and SVD++ for users by id, and folded in with several penalties. The first
+fold itself has no say in that. The inner part, though, is all ratings outside it, and so all that the other folds
+report errors on: these had a say in the settings, if none in the fit that predicts them.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ predict it.
 
 In the settings of the tuned models it may have: they come from ``eval/rating_tuning.py``, which tries them on the inner
 part of the first fold. That holds all ratings outside this fold, so also those that the other folds report errors on.
-Of the tuned models and the blends the first fold's errors alone, with the seed of the tuning, are free of that.
+Of the tuned models and the blends the first fold's errors alone, with the seed of the tuning, are free of that; an
+error on it had been seen when ``bayesian_mf`` was set to five factors, but the inner part chose them.
 
 ``--runs`` keeps each fold's and model's predictions, so that a run that was cut short goes on where it was; clear the
 folder after changing a model's code. ``--llm-predictions`` adds one more member to a blend: arrays ``fold0`` to

@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from leaderboard import told
+
 from genre_gen.collaborative import SVD
 from genre_gen.explain import Explanation
 from genre_gen.explain.check import Checker, Measured
@@ -45,6 +47,7 @@ class Said:
     explanation: Explanation
 
 
+@told()
 def main() -> None:
     """Explain, check, print the rates and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from leaderboard import told
 
 from genre_gen.catalog import Catalog
 from genre_gen.domain import Domain
@@ -25,6 +26,7 @@ from genre_gen.knowledge import Knowledge
 from genre_gen.readers import find_beside
 
 
+@told()
 def main() -> None:
     """Measure, print, add to the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

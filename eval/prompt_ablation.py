@@ -19,6 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from leaderboard import told
+
 from genre_gen.evaluating import check_trained_for
 from genre_gen.evaluation.protocol import evaluate_scorers
 from genre_gen.interactions import Split
@@ -98,6 +100,7 @@ def table(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+@told()
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from leaderboard import told
 from numpy.typing import NDArray
 
 from genre_gen.errors import UsageError
@@ -255,6 +256,7 @@ def table(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+@told()
 def main() -> None:
     """Measure, print, write; exit code 1 where a hard wish was broken."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

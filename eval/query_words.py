@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from leaderboard import told
 from numpy.typing import NDArray
 
 from genre_gen.catalog import Catalog
@@ -122,6 +123,7 @@ def table(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+@told()
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

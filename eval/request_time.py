@@ -32,6 +32,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from leaderboard import told
 from torch import nn
 
 from genre_gen.decoding.packed import PackedLinear, is_faster, packed
@@ -56,6 +57,7 @@ OPERATORS = {
 PARTS = ("bare pass", "same layers", "search", "language model", "request")
 
 
+@told()
 def main() -> None:
     """Measure, print, write JSON and Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from leaderboard import Bench
+from leaderboard import Bench, told
 from numpy.typing import NDArray
 
 from genre_gen.building import build_generator, item_vectors
@@ -34,6 +34,7 @@ SCALES = (1.0, 0.3, 0.1, 0.05, 0.02)
 _BATCH = 256
 
 
+@told()
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from leaderboard import told
 
 from genre_gen.ranking import Ranking
 from genre_gen.recommender import Recommender
@@ -26,6 +27,7 @@ from genre_gen.tasks import TASKS, Example, TaskData
 AT = 10
 
 
+@told()
 def main() -> None:
     """Grade every task of a saved recommender; print a table and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from decoding_peers import NestedDicts, beam_options
+from leaderboard import told
 from numpy.typing import NDArray
 
 from genre_gen.decoding.search import search
@@ -38,6 +39,7 @@ EXACT, BEAMS, USUAL = "search, exact", "search, beams", "generate"
 AT = 10
 
 
+@told()
 def main() -> None:
     """Measure, print, write JSON and Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

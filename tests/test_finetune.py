@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from genre_gen.errors import CheckpointError, ConfigError
 from genre_gen.interactions import Interactions
 from genre_gen.llm.batch import Batch
 from genre_gen.llm.encode import NO_LABEL
+from genre_gen.llm.finetune import FineTuner
 from genre_gen.llm.model import LLM, _soft_cross_entropy
 from genre_gen.prompts import PromptBook
 
@@ -54,6 +57,30 @@ def test_killed_and_resumed_gives_the_same_weights(tiny_domain, sample, tmp_path
     assert [entry["losses"] for entry in second.progress.log] == [entry["losses"] for entry in whole.progress.log]
     expected, found = weights(whole), weights(second)
     assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_what_an_optimizer_keeps_comes_back_to_where_it_needs_it(fused):
+    """A device that only pretends stands for a GPU, whose fused optimizer refuses to count steps anywhere else."""
+    parameters = {name: torch.nn.Parameter(torch.empty(size, device="meta")) for name, size in (("a", 2), ("b", 3))}
+    groups = [{"params": [parameters["b"]], "peak": 0.1}, {"params": [parameters["a"]], "peak": 0.2}]
+    optimizer = torch.optim.AdamW(groups, lr=0.5, fused=fused)
+    state = {
+        f"{key}/{name}": torch.tensor(4.0) if key == "step" else torch.ones(parameter.shape)
+        for name, parameter in parameters.items()
+        for key in ("step", "exp_avg", "exp_avg_sq")
+    }
+    tuner = SimpleNamespace(parameters=parameters, optimizer=optimizer)
+    FineTuner._restore_optimizer(tuner, {"random": torch.get_rng_state(), **state})
+    for parameter in parameters.values():
+        found = optimizer.state[parameter]
+        assert {key: value.device.type for key, value in found.items()} == {
+            "step": "meta" if fused else "cpu",
+            "exp_avg": "meta",
+            "exp_avg_sq": "meta",
+        }
+        assert found["exp_avg"].shape == parameter.shape
+    assert [(group["peak"], group["lr"]) for group in optimizer.param_groups] == [(0.1, 0.5), (0.2, 0.5)]
 
 
 def test_lora_resumes_exactly_too(tiny_domain, sample, tmp_path):

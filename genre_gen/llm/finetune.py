@@ -313,11 +313,19 @@ class FineTuner:
         torch.set_rng_state(state.pop("random"))
         if "random.cuda" in state:
             torch.cuda.set_rng_state(state.pop("random.cuda"))
+        content = self.optimizer.state_dict()
+        groups = zip(content["param_groups"], self.optimizer.param_groups, strict=True)
+        number = {
+            parameter: place
+            for listed, group in groups
+            for place, parameter in zip(listed["params"], group["params"], strict=True)
+        }
+        found: dict[int, dict[str, Tensor]] = defaultdict(dict)
         for path, value in state.items():
             key, name = path.split("/", 1)
-            parameter = self.parameters[name]
-            # The step counter stays where torch keeps it; the moments lie with their parameter.
-            self.optimizer.state[parameter][key] = value if value.ndim == 0 else value.to(parameter.device)
+            found[number[self.parameters[name]]][key] = value
+        # The optimizer knows best which of them lies where: a fused one counts steps on the device of the weights.
+        self.optimizer.load_state_dict({**content, "state": dict(found)})
 
 
 def _teacher(teach: Callable[[], Lessons] | None, llm: LLM, training: Training) -> Callable[[], Lessons] | None:

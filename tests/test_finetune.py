@@ -9,6 +9,7 @@ from genre_gen.collaborative import Ease, Transitions
 from genre_gen.collaborative.teacher import Lessons
 from genre_gen.errors import CheckpointError, ConfigError
 from genre_gen.interactions import Interactions
+from genre_gen.llm.averaging import Trained
 from genre_gen.llm.batch import Batch
 from genre_gen.llm.encode import NO_LABEL
 from genre_gen.llm.finetune import FineTuner
@@ -258,6 +259,49 @@ def test_pretraining_on_the_catalog_comes_first(tiny_domain, sample):
     log = tuner.run().log
     assert [set(entry["losses"]) == {"catalog_text"} for entry in log] == [True, True, False]
     assert log[1]["losses"]["catalog_text"] < log[0]["losses"]["catalog_text"]
+
+
+def test_patience_and_the_best_begin_after_the_pretraining(tiny_domain, sample):
+    tuner = make(tiny_domain, sample, pretraining_epochs=2, epochs=2, patience=1, batch_tokens=1024)
+    tuner.mix.epoch = lambda number, answers, epoch=tuner.mix.epoch: epoch(number, answers)[:2]
+    scores = iter([0.9, 0.8, 0.1, 0.2])
+    tuner.validate = lambda: next(scores)
+    progress = tuner.run()
+    assert [(entry["epoch"], entry["ndcg@10"]) for entry in progress.log] == [(0, 0.9), (0, 0.8), (1, 0.1), (2, 0.2)]
+    assert progress.best == 0.2
+    trained = Trained()
+    trained.add(tuner, None)
+    assert (trained.best, trained.epochs) == ([2], 2)
+
+
+def test_time_that_runs_out_in_the_pretraining_judges_nothing(tiny_domain, sample):
+    tuner = make(tiny_domain, sample, pretraining_epochs=3, max_minutes=60.0, patience=1)
+
+    def out_of_time(tuner):
+        tuner.progress.seconds = 3600.0
+
+    tuner.validate = lambda: 0.9
+    progress = tuner.run(out_of_time)
+    assert progress.step == 1
+    trained = Trained()
+    trained.add(tuner, None)
+    assert (trained.best, trained.epochs, progress.best) == ([], None, -1)
+
+
+def test_epochs_of_fewer_batches_than_validations_are_counted_as_they_are(tiny_domain, sample):
+    tuner = make(tiny_domain, sample, epochs=3, validations_per_epoch=100, patience=100)
+    lengths = [len(tuner.mix.epoch(number, tuner.llm.answers)) for number in range(3)]
+    assert max(lengths) < 100
+    validations = iter(range(sum(lengths)))
+    tuner.validate = lambda: float(-abs(next(validations) - lengths[0]))  # best after the first batch of the second
+    log = tuner.run().log
+    assert [entry["epoch"] for entry in log] == pytest.approx(
+        [number + (place + 1) / length for number, length in enumerate(lengths) for place in range(length)]
+    )
+    trained = Trained()
+    trained.add(tuner, None)
+    assert trained.best == pytest.approx([1 + 1 / lengths[1]])
+    assert trained.epochs == 2
 
 
 def test_a_larger_budget_goes_on(tiny_domain, sample, tmp_path):

@@ -38,10 +38,11 @@ class Progress:
         done: batches done in this epoch.
         step: batches done in all.
         seconds: time spent, validation included, over all runs.
-        best: best validation NDCG@10 so far.
+        best: best validation NDCG@10 so far, of the main epochs: those after the pre-training.
         since_best: validations since then.
         finished: nothing is left to do.
-        log: one entry per validation: step, seconds, learning rate, mean loss of each task since the last, NDCG@10.
+        log: one entry per validation: main epochs done (0 in pre-training, fractions within one), step, seconds,
+            learning rate, mean loss of each task since the last, NDCG@10.
     """
 
     epoch: int = 0
@@ -146,7 +147,7 @@ class FineTuner:
             progress.done += 1
             progress.step += 1
             if progress.done in marks:
-                self._validate()
+                self._validate(self._main_epochs(len(batches)))
             progress.seconds += time.monotonic() - begin
             if on_step is not None:
                 on_step(self)
@@ -159,8 +160,13 @@ class FineTuner:
         if progress.finished or progress.epoch >= epochs:
             progress.finished = True
             if not progress.log or progress.log[-1]["step"] != progress.step:
-                self._validate()
+                self._validate(self._main_epochs(len(batches)))
             self._save()
+
+    def _main_epochs(self, batches: int) -> float:
+        """Return how many epochs are done after those of pre-training; the present one has so many batches."""
+        done = self.progress.epoch + self.progress.done / max(1, batches)
+        return max(0.0, done - self.training.pretraining_epochs)
 
     def share(self) -> float:
         """Return how much of the run is over, 0 to 1: by steps or by time, whichever is further."""
@@ -211,9 +217,10 @@ class FineTuner:
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * min(1.0, factor)
 
-    def _validate(self) -> None:
+    def _validate(self, epoch: float) -> None:
         progress = self.progress
         entry = {
+            "epoch": epoch,
             "step": progress.step,
             "seconds": round(progress.seconds, 1),
             "learning_rate": self.optimizer.param_groups[0]["lr"],
@@ -223,14 +230,20 @@ class FineTuner:
         if self.validate is not None:
             self.llm.tower.eval()
             entry["ndcg@10"] = ndcg = self.validate()
-            if ndcg > progress.best:
-                progress.best, progress.since_best = ndcg, 0
-                self.best_weights = {name: value.detach().clone() for name, value in self.parameters.items()}
-            else:
-                progress.since_best += 1
-                progress.finished = progress.since_best >= self.training.patience
+            if epoch > 0:  # pre-training teaches no item after another, so it is told and not judged
+                self._judge(ndcg)
         progress.log.append(entry)
         self._tell_board(entry)
+
+    def _judge(self, ndcg: float) -> None:
+        """Keep the weights if they are the best so far; end the training if none have been for long."""
+        progress = self.progress
+        if ndcg > progress.best:
+            progress.best, progress.since_best = ndcg, 0
+            self.best_weights = {name: value.detach().clone() for name, value in self.parameters.items()}
+        else:
+            progress.since_best += 1
+            progress.finished = progress.finished or progress.since_best >= self.training.patience
 
     def _tell_board(self, entry: dict[str, Any]) -> None:
         """Write the entry for TensorBoard."""

@@ -172,6 +172,16 @@ def test_a_checkpoint_of_other_data_is_refused(tiny_domain, sample, tmp_path):
         make(tiny_domain, sample, tmp_path, seed=1).run()
 
 
+def test_a_checkpoint_that_was_validated_on_other_cases_is_refused(tiny_domain, sample, tmp_path):
+    with pytest.raises(Killed):
+        make(tiny_domain, sample, tmp_path).run(killer(2))
+    cases = sample[1].leave_one_out().validation[1:]
+    generator = build_generator(tiny_domain, PromptBook.load(tiny_domain), sample[0], sample[1].leave_one_out().train)
+    tuner = finetuner(generator, cases, tmp_path, tiny_domain.training.model_copy(update={"batch_tokens": 160}))
+    with pytest.raises(CheckpointError, match="other data, prompts or settings"):
+        tuner.run()
+
+
 def test_a_damaged_checkpoint_is_refused(tiny_domain, sample, tmp_path):
     with pytest.raises(Killed):
         make(tiny_domain, sample, tmp_path).run(killer(2))
@@ -432,6 +442,46 @@ def test_a_new_model_learns_everything_anew_for_as_long_as_was_best(tiny_domain,
     assert max(epochs) == 3
     start = build_generator(domain, PromptBook.load(domain), catalog, split.before_test).llm.state_dict()
     assert any(not torch.equal(value, start[name]) for name, value in final.llm.state_dict().items())
+
+
+def test_final_epochs_go_on_from_where_they_began_and_from_nowhere_else(tiny_domain, sample, tmp_path, caplog):
+    caplog.set_level("INFO")
+    split, steps = sample[1].leave_one_out(), []
+    alone = {"tasks": {"next_item": {"weight": 1.0, "depth": "exit"}}, "training.batch_tokens": 160}
+    domain = tiny_domain.changed(alone)
+
+    def final(folder, moved=0.0, stop=None):
+        """Train after a first training that has moved the weights so far."""
+        generator = build_generator(domain, PromptBook.load(domain), sample[0], split.train)
+        generator.llm.code_embedding.data += moved
+
+        def on_step(tuner):
+            tuner.checkpoint_seconds = 0
+            steps.append(tuner.progress.step)
+            if tuner.progress.step == stop:
+                raise Killed
+
+        llm = final_generator(generator, split.before_test, folder, on_step).llm
+        return llm.code_embedding.detach().clone()
+
+    whole, further = final(None), final(None, moved=0.1)
+    last = max(steps)
+    with pytest.raises(Killed):
+        final(tmp_path, stop=2)
+    steps.clear()
+    assert torch.equal(final(tmp_path), whole)
+    assert steps[0] == 2  # whose checkpoint was not written yet
+    steps.clear()
+    assert torch.equal(final(tmp_path), whole)
+    assert set(steps) == {last}  # nothing was left to do
+    assert "other weights" not in caplog.text
+    steps.clear()
+    assert torch.equal(final(tmp_path, moved=0.1), further)
+    assert steps[0] == 1
+    assert "began with other weights than there are now" in caplog.text
+    steps.clear()
+    assert torch.equal(final(tmp_path, moved=0.1), further)
+    assert set(steps) == {last}
 
 
 def test_what_cannot_be_distilled_is_refused(tiny_domain, sample):

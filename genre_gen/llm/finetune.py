@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections import defaultdict
@@ -25,6 +26,7 @@ from genre_gen.llm.encode import NO_LABEL
 from genre_gen.llm.model import LLM
 from genre_gen.machine import computes_bfloat16
 
+log = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint"
 _FLOOR = 0.02  # share of the peak learning rate that is left at the end
 
@@ -68,6 +70,7 @@ class FineTuner:
         exclude_seen: bool = True,
         folder: Path | None = None,
         identity: str = "",
+        start: str = "",
         checkpoint_seconds: float = 120.0,
         teach: Callable[[], Lessons] | None = None,
     ) -> None:
@@ -81,6 +84,8 @@ class FineTuner:
             exclude_seen: items do not repeat in this domain.
             folder: where checkpoints and logs go; None keeps everything in memory.
             identity: fingerprint of data, prompts and settings; a checkpoint of another one is refused.
+            start: fingerprint of the weights that the run begins with; a checkpoint of a run that began with others is
+                given up. Empty where they follow from the rest.
             checkpoint_seconds: least time between checkpoints.
             teach: returns what collaborative models say about the training interactions; called once, when a run
                 begins, and only where ``training.distillation`` is above 0.
@@ -94,7 +99,8 @@ class FineTuner:
         self._lessons: Lessons | None = None
         torch.manual_seed(training.seed)
         self.training, self.mix, self.validate, self.exclude_seen = training, mix, validate, exclude_seen
-        self.folder, self.identity, self.checkpoint_seconds = folder, identity, checkpoint_seconds
+        self.folder, self.identity, self.start = folder, identity, start
+        self.checkpoint_seconds = checkpoint_seconds
         on_cpu = llm.device.type == "cpu"
         self.half = _computes_in_half(training.precision, on_cpu)
         self.accelerator = Accelerator(cpu=on_cpu)
@@ -269,7 +275,7 @@ class FineTuner:
         """Write a checkpoint: weights, best weights, optimizer, random state, progress."""
         if self.folder is None or (due_only and time.monotonic() - self._saved < self.checkpoint_seconds):
             return
-        write_folder(self.folder / CHECKPOINT, self._fill, {"identity": self.identity})
+        write_folder(self.folder / CHECKPOINT, self._fill, {"identity": self.identity, "start": self.start})
         self._saved = time.monotonic()
 
     def _fill(self, folder: Path) -> None:
@@ -306,10 +312,15 @@ class FineTuner:
         recover_folder(folder)
         if not folder.exists():
             return
-        if verify_folder(folder).get("identity") != self.identity:
+        manifest = verify_folder(folder)
+        if manifest.get("identity") != self.identity:
             raise CheckpointError(
-                f"{folder}: begun with other data, prompts or settings; delete it to start afresh, or restore those"
+                f"{folder}: begun with other data, prompts or settings, or by an earlier version; delete it to start "
+                "afresh, or restore those"
             )
+        if manifest.get("start") != self.start:
+            log.info("%s: began with other weights than there are now; this part of the training starts again", folder)
+            return  # the next checkpoint replaces it
         device = self.accelerator.device
         with torch.no_grad():
             for name, value in load_file(folder / "weights.safetensors").items():

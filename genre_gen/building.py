@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -26,9 +24,10 @@ from genre_gen.evaluation.metrics import case_ranks, ndcg_at
 from genre_gen.hybrid import fit_blend
 from genre_gen.interactions import Case, Interactions, allowed_items, sample_cases
 from genre_gen.llm.averaging import Trained, train_averaged
-from genre_gen.llm.batches import PRETRAINING, Mix
+from genre_gen.llm.batches import Mix
 from genre_gen.llm.finetune import FineTuner
 from genre_gen.llm.generator import ItemGenerator
+from genre_gen.llm.identity import identity, start_of
 from genre_gen.llm.load import load_base
 from genre_gen.llm.model import LLM, embed_texts
 from genre_gen.llm.sources import ensure_model
@@ -155,6 +154,7 @@ def finetuner(
     folder: Path | None,
     training: Training | None = None,
     teacher: Callable[[Interactions], Lessons] | None = None,
+    start: str = "",
 ) -> FineTuner:
     """Prepare the fine-tuning of a generator's model, with early stopping on validation cases where there are any.
 
@@ -164,6 +164,7 @@ def finetuner(
         folder: of the run, for checkpoints.
         training: settings that stand in for the domain's.
         teacher: see ``choose_teacher``; used where ``training.distillation`` is above 0.
+        start: fingerprint of the weights that it begins with, where they do not follow from the rest.
     """
     data, llm = generator.data, generator.llm
     if training is not None:
@@ -177,7 +178,8 @@ def finetuner(
         validate=_validation(generator, validation) if validation else None,
         exclude_seen=not data.domain.repeat,
         folder=folder,
-        identity=identity(data, generator.book),
+        identity=identity(data, generator.book, validation),
+        start=start,
         teach=None if teacher is None else partial(teacher, data.interactions),
     )
 
@@ -190,6 +192,7 @@ def train(
     *,
     training: Training | None = None,
     teacher: Teacher | None = None,
+    start: str = "",
 ) -> Trained:
     """Tune a generator's model, ``training.runs`` times from the same start, and leave it with the mean of the weights.
 
@@ -200,6 +203,7 @@ def train(
         on_step: called after each step.
         training: as in ``finetuner``.
         teacher: as in ``finetuner``; asked once for all runs.
+        start: as in ``finetuner``.
     """
     training, teach = training or generator.data.domain.training, None if teacher is None else _once(teacher)
 
@@ -210,7 +214,7 @@ def train(
             "max_minutes": None if limit is None else limit / training.runs,
         }
         below = None if folder is None else folder / f"run-{number + 1}" if number else folder
-        return finetuner(generator, validation, below, training.model_copy(update=changes), teach)
+        return finetuner(generator, validation, below, training.model_copy(update=changes), teach, start)
 
     trained = train_averaged(generator.llm, training.runs, tuner, on_step)
     place_new_items(generator)
@@ -242,7 +246,8 @@ def final_generator(
 
     ``training.final`` says how: a tuned model goes on ("further") for ``final_epochs`` at ``final_rate``, within
     FINAL_TIME of the time budget; or a new one learns everything from the beginning ("anew"), within the whole budget
-    once more. Nothing is left to validate on.
+    once more. Nothing is left to validate on. A checkpoint of a model that went on from other weights, as when the
+    training before it was prolonged, is given up.
 
     Args:
         generator: its model is changed in place, or given up for the new one.
@@ -260,7 +265,8 @@ def final_generator(
             data.domain, generator.book, data.catalog, interactions, folder, on_step, teacher=teacher, epochs=epochs
         )
     final = ItemGenerator(generator.llm, generator.book, replace(data, interactions=interactions))
-    return _train_finally(final, _slower(training), folder, on_step, teacher)
+    start = "" if folder is None else start_of(generator.llm)
+    return _train_finally(final, _slower(training), folder, on_step, teacher, start)
 
 
 def train_anew(
@@ -297,9 +303,10 @@ def _train_finally(
     folder: Path | None,
     on_step: Callable[[FineTuner], None] | None,
     teacher: Teacher | None,
+    start: str = "",
 ) -> ItemGenerator:
     below = None if folder is None else folder / "final"
-    train(generator, (), below, on_step, training=training, teacher=teacher)
+    train(generator, (), below, on_step, training=training, teacher=teacher, start=start)
     return generator
 
 
@@ -344,27 +351,6 @@ def _slower(training: Training) -> Training:
             "seed": training.seed + 1,  # or the first epoch's batches would come in the same order again
         }
     )
-
-
-def identity(data: TaskData, book: PromptBook) -> str:
-    """Return a fingerprint of everything that a run of training depends on, but for how long it may take."""
-    settings = data.domain.settings()
-    for budget in ("max_minutes", "epochs", "runs"):
-        settings["training"].pop(budget, None)
-    settings["codes"].pop("new_items", None)  # their places are found after training
-    # None of these has a part in training the language model.
-    for part in ("rerank", "ratings", "query", "explain", "knowledge", "serving"):
-        settings.pop(part, None)
-    if data.domain.training.distillation == 0:
-        settings.pop("blend", None)  # its members teach, or have no part in training
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    digest.update(data.catalog.fingerprint().encode())
-    for array in (data.interactions.offsets, data.interactions.rows, data.interactions.ratings):
-        digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
-    pretraining = {PRETRAINING} if data.domain.training.pretraining_epochs else set()
-    for task in sorted({*data.domain.tasks, *pretraining}):
-        digest.update(book.fingerprint(task).encode())
-    return digest.hexdigest()
 
 
 def _unmet(codes: CodeScheme, data: TaskData) -> torch.Tensor:

@@ -19,7 +19,8 @@ class Choices:
     Attributes:
         blend: weights of the language model and the collaborative models.
         blend_without_llm: weights that stand in where the language model fails.
-        epochs: after how many the language model was best; None where that was not asked.
+        epochs: after how many, those of pre-training aside, the language model was best; None where that was not asked
+            or never measured.
         members: hyper-parameters of each collaborative model.
         teacher: weights of the blend that teaches the language model; empty where nothing is distilled.
         temperature: of that blend's softmax.

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -320,7 +318,7 @@ class Fitted:
         )
         trained = train(self.generator, validation, folder, on_step, teacher=self._teacher)
         self.training_log = trained.log
-        self._epochs = math.ceil(mean(trained.best) / self.domain.training.validations_per_epoch)
+        self._epochs = trained.epochs
         # Where it went on from a checkpoint, the time before that counts too.
         self.seconds[LLM_MEMBER] = max(time.perf_counter() - begin, trained.seconds)
 

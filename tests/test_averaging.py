@@ -52,6 +52,7 @@ def test_each_is_stopped_by_its_own_validations_and_the_mean_is_told(tiny_domain
     assert [entry["averaged"] for entry in means] == [2, 3]
     assert told.log[-1] is means[-1]
     assert len(told.best) == 3
+    assert set(told.best) <= {1.0, 2.0}
     seconds = [entry["seconds"] for entry in told.log]
     assert all(later > earlier - 0.1 for earlier, later in pairwise(seconds))  # told to a tenth
     assert told.seconds == pytest.approx(seconds[-1], abs=0.1)
@@ -84,6 +85,14 @@ def test_time_is_shared_by_the_runs(tiny_domain, sample):
     limits = set()
     trained(tiny_domain, sample, None, lambda one: limits.add(one.training.max_minutes), runs=2, max_minutes=4.0)
     assert limits == {2.0}
+
+
+@pytest.mark.parametrize(
+    ("best", "epochs"),
+    [([3.0], 3), ([1.0, 2.0], 2), ([0.75], 1), ([4 / 3, 5 / 3, 3.0], 2), ([0.001], 1), ([], None)],
+)
+def test_the_epochs_of_several_are_their_mean_rounded_up(best, epochs):
+    assert Trained(best=best).epochs == epochs
 
 
 def test_a_single_training_is_as_always(tiny_domain, sample, cases):

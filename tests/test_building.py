@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from genre_gen import Recommender
-from genre_gen.building import build_generator, finetuner, identity, place_new_items
+from genre_gen.building import build_generator, finetuner, place_new_items
 from genre_gen.prompts import PromptBook
-from genre_gen.tasks import TaskData
 
 NEW = (3, 17)
 
@@ -79,11 +78,3 @@ def test_training_places_them_both_times(tiny_domain, sample, known):
         placed = vectors(recommender.generator)
         place_new_items(recommender.generator)
         assert vectors(recommender.generator) == pytest.approx(placed, abs=1e-6)
-
-
-def test_a_run_that_was_killed_goes_on_with_another_length(tiny_domain, sample, known):
-    book = PromptBook.load(tiny_domain)
-    one, other = (
-        identity(TaskData(sample[0], known, tiny_domain.changed({"codes.new_items": share})), book) for share in (0, 1)
-    )
-    assert one == other

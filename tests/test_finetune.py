@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +9,10 @@ from genre_gen.collaborative import Ease, Transitions
 from genre_gen.collaborative.teacher import Lessons
 from genre_gen.errors import CheckpointError, ConfigError
 from genre_gen.interactions import Interactions
+from genre_gen.llm.averaging import Trained
 from genre_gen.llm.batch import Batch
 from genre_gen.llm.encode import NO_LABEL
+from genre_gen.llm.finetune import FineTuner
 from genre_gen.llm.model import LLM, _soft_cross_entropy
 from genre_gen.prompts import PromptBook
 
@@ -54,6 +58,30 @@ def test_killed_and_resumed_gives_the_same_weights(tiny_domain, sample, tmp_path
     assert [entry["losses"] for entry in second.progress.log] == [entry["losses"] for entry in whole.progress.log]
     expected, found = weights(whole), weights(second)
     assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_what_an_optimizer_keeps_comes_back_to_where_it_needs_it(fused):
+    """A device that only pretends stands for a GPU, whose fused optimizer refuses to count steps anywhere else."""
+    parameters = {name: torch.nn.Parameter(torch.empty(size, device="meta")) for name, size in (("a", 2), ("b", 3))}
+    groups = [{"params": [parameters["b"]], "peak": 0.1}, {"params": [parameters["a"]], "peak": 0.2}]
+    optimizer = torch.optim.AdamW(groups, lr=0.5, fused=fused)
+    state = {
+        f"{key}/{name}": torch.tensor(4.0) if key == "step" else torch.ones(parameter.shape)
+        for name, parameter in parameters.items()
+        for key in ("step", "exp_avg", "exp_avg_sq")
+    }
+    tuner = SimpleNamespace(parameters=parameters, optimizer=optimizer)
+    FineTuner._restore_optimizer(tuner, {"random": torch.get_rng_state(), **state})
+    for parameter in parameters.values():
+        found = optimizer.state[parameter]
+        assert {key: value.device.type for key, value in found.items()} == {
+            "step": "meta" if fused else "cpu",
+            "exp_avg": "meta",
+            "exp_avg_sq": "meta",
+        }
+        assert found["exp_avg"].shape == parameter.shape
+    assert [(group["peak"], group["lr"]) for group in optimizer.param_groups] == [(0.1, 0.5), (0.2, 0.5)]
 
 
 def test_lora_resumes_exactly_too(tiny_domain, sample, tmp_path):
@@ -144,6 +172,16 @@ def test_a_checkpoint_of_other_data_is_refused(tiny_domain, sample, tmp_path):
         make(tiny_domain, sample, tmp_path, seed=1).run()
 
 
+def test_a_checkpoint_that_was_validated_on_other_cases_is_refused(tiny_domain, sample, tmp_path):
+    with pytest.raises(Killed):
+        make(tiny_domain, sample, tmp_path).run(killer(2))
+    cases = sample[1].leave_one_out().validation[1:]
+    generator = build_generator(tiny_domain, PromptBook.load(tiny_domain), sample[0], sample[1].leave_one_out().train)
+    tuner = finetuner(generator, cases, tmp_path, tiny_domain.training.model_copy(update={"batch_tokens": 160}))
+    with pytest.raises(CheckpointError, match="other data, prompts or settings"):
+        tuner.run()
+
+
 def test_a_damaged_checkpoint_is_refused(tiny_domain, sample, tmp_path):
     with pytest.raises(Killed):
         make(tiny_domain, sample, tmp_path).run(killer(2))
@@ -231,6 +269,49 @@ def test_pretraining_on_the_catalog_comes_first(tiny_domain, sample):
     log = tuner.run().log
     assert [set(entry["losses"]) == {"catalog_text"} for entry in log] == [True, True, False]
     assert log[1]["losses"]["catalog_text"] < log[0]["losses"]["catalog_text"]
+
+
+def test_patience_and_the_best_begin_after_the_pretraining(tiny_domain, sample):
+    tuner = make(tiny_domain, sample, pretraining_epochs=2, epochs=2, patience=1, batch_tokens=1024)
+    tuner.mix.epoch = lambda number, answers, epoch=tuner.mix.epoch: epoch(number, answers)[:2]
+    scores = iter([0.9, 0.8, 0.1, 0.2])
+    tuner.validate = lambda: next(scores)
+    progress = tuner.run()
+    assert [(entry["epoch"], entry["ndcg@10"]) for entry in progress.log] == [(0, 0.9), (0, 0.8), (1, 0.1), (2, 0.2)]
+    assert progress.best == 0.2
+    trained = Trained()
+    trained.add(tuner, None)
+    assert (trained.best, trained.epochs) == ([2], 2)
+
+
+def test_time_that_runs_out_in_the_pretraining_judges_nothing(tiny_domain, sample):
+    tuner = make(tiny_domain, sample, pretraining_epochs=3, max_minutes=60.0, patience=1)
+
+    def out_of_time(tuner):
+        tuner.progress.seconds = 3600.0
+
+    tuner.validate = lambda: 0.9
+    progress = tuner.run(out_of_time)
+    assert progress.step == 1
+    trained = Trained()
+    trained.add(tuner, None)
+    assert (trained.best, trained.epochs, progress.best) == ([], None, -1)
+
+
+def test_epochs_of_fewer_batches_than_validations_are_counted_as_they_are(tiny_domain, sample):
+    tuner = make(tiny_domain, sample, epochs=3, validations_per_epoch=100, patience=100)
+    lengths = [len(tuner.mix.epoch(number, tuner.llm.answers)) for number in range(3)]
+    assert max(lengths) < 100
+    validations = iter(range(sum(lengths)))
+    tuner.validate = lambda: float(-abs(next(validations) - lengths[0]))  # best after the first batch of the second
+    log = tuner.run().log
+    assert [entry["epoch"] for entry in log] == pytest.approx(
+        [number + (place + 1) / length for number, length in enumerate(lengths) for place in range(length)]
+    )
+    trained = Trained()
+    trained.add(tuner, None)
+    assert trained.best == pytest.approx([1 + 1 / lengths[1]])
+    assert trained.epochs == 2
 
 
 def test_a_larger_budget_goes_on(tiny_domain, sample, tmp_path):
@@ -361,6 +442,46 @@ def test_a_new_model_learns_everything_anew_for_as_long_as_was_best(tiny_domain,
     assert max(epochs) == 3
     start = build_generator(domain, PromptBook.load(domain), catalog, split.before_test).llm.state_dict()
     assert any(not torch.equal(value, start[name]) for name, value in final.llm.state_dict().items())
+
+
+def test_final_epochs_go_on_from_where_they_began_and_from_nowhere_else(tiny_domain, sample, tmp_path, caplog):
+    caplog.set_level("INFO")
+    split, steps = sample[1].leave_one_out(), []
+    alone = {"tasks": {"next_item": {"weight": 1.0, "depth": "exit"}}, "training.batch_tokens": 160}
+    domain = tiny_domain.changed(alone)
+
+    def final(folder, moved=0.0, stop=None):
+        """Train after a first training that has moved the weights so far."""
+        generator = build_generator(domain, PromptBook.load(domain), sample[0], split.train)
+        generator.llm.code_embedding.data += moved
+
+        def on_step(tuner):
+            tuner.checkpoint_seconds = 0
+            steps.append(tuner.progress.step)
+            if tuner.progress.step == stop:
+                raise Killed
+
+        llm = final_generator(generator, split.before_test, folder, on_step).llm
+        return llm.code_embedding.detach().clone()
+
+    whole, further = final(None), final(None, moved=0.1)
+    last = max(steps)
+    with pytest.raises(Killed):
+        final(tmp_path, stop=2)
+    steps.clear()
+    assert torch.equal(final(tmp_path), whole)
+    assert steps[0] == 2  # whose checkpoint was not written yet
+    steps.clear()
+    assert torch.equal(final(tmp_path), whole)
+    assert set(steps) == {last}  # nothing was left to do
+    assert "other weights" not in caplog.text
+    steps.clear()
+    assert torch.equal(final(tmp_path, moved=0.1), further)
+    assert steps[0] == 1
+    assert "began with other weights than there are now" in caplog.text
+    steps.clear()
+    assert torch.equal(final(tmp_path, moved=0.1), further)
+    assert set(steps) == {last}
 
 
 def test_what_cannot_be_distilled_is_refused(tiny_domain, sample):

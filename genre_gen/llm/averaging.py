@@ -7,8 +7,10 @@ each of them ("model soups", Wortsman et al., ICML 2022, https://arxiv.org/abs/2
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from statistics import mean
 from typing import Any
 
 import torch
@@ -27,22 +29,29 @@ class Trained:
             training to the next. With several, ``run`` counts them, and an entry with ``averaged`` tells of the mean
             of so many.
         seconds: time spent in all of them, also before an interruption.
-        best: the place among its own validations, from 1 on, at which each was best; empty without validation.
+        best: main epochs after which each was best, fractions where it was within one; empty where none was validated
+            in its main epochs.
     """
 
     log: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
-    best: list[int] = field(default_factory=list)
+    best: list[float] = field(default_factory=list)
 
     def add(self, tuner: FineTuner, run: int | None) -> None:
         """Count in one training; ``run`` says which of several it was."""
         numbered = {} if run is None else {"run": run}
         entries = [{**entry, **numbered, "seconds": self.seconds + entry["seconds"]} for entry in tuner.progress.log]
-        figures = [entry["ndcg@10"] for entry in entries if "ndcg@10" in entry]
-        if figures:
-            self.best.append(figures.index(max(figures)) + 1)
+        judged = [entry for entry in entries if "ndcg@10" in entry and entry["epoch"] > 0]
+        if judged:
+            self.best.append(max(judged, key=lambda entry: entry["ndcg@10"])["epoch"])
         self.log += entries
         self.seconds += tuner.progress.seconds
+
+    @property
+    def epochs(self) -> int | None:
+        """Return after how many main epochs they were best, on average, rounded up; None where nothing says so."""
+        # Fractions of epochs do not add up exactly, and that alone shall cost no epoch.
+        return max(1, math.ceil(round(mean(self.best), 2))) if self.best else None
 
 
 def train_averaged(

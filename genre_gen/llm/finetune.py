@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections import defaultdict
@@ -25,6 +26,7 @@ from genre_gen.llm.encode import NO_LABEL
 from genre_gen.llm.model import LLM
 from genre_gen.machine import computes_bfloat16
 
+log = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint"
 _FLOOR = 0.02  # share of the peak learning rate that is left at the end
 
@@ -38,10 +40,11 @@ class Progress:
         done: batches done in this epoch.
         step: batches done in all.
         seconds: time spent, validation included, over all runs.
-        best: best validation NDCG@10 so far.
+        best: best validation NDCG@10 so far, of the main epochs: those after the pre-training.
         since_best: validations since then.
         finished: nothing is left to do.
-        log: one entry per validation: step, seconds, learning rate, mean loss of each task since the last, NDCG@10.
+        log: one entry per validation: main epochs done (0 in pre-training, fractions within one), step, seconds,
+            learning rate, mean loss of each task since the last, NDCG@10.
     """
 
     epoch: int = 0
@@ -67,6 +70,7 @@ class FineTuner:
         exclude_seen: bool = True,
         folder: Path | None = None,
         identity: str = "",
+        start: str = "",
         checkpoint_seconds: float = 120.0,
         teach: Callable[[], Lessons] | None = None,
     ) -> None:
@@ -80,6 +84,8 @@ class FineTuner:
             exclude_seen: items do not repeat in this domain.
             folder: where checkpoints and logs go; None keeps everything in memory.
             identity: fingerprint of data, prompts and settings; a checkpoint of another one is refused.
+            start: fingerprint of the weights that the run begins with; a checkpoint of a run that began with others is
+                given up. Empty where they follow from the rest.
             checkpoint_seconds: least time between checkpoints.
             teach: returns what collaborative models say about the training interactions; called once, when a run
                 begins, and only where ``training.distillation`` is above 0.
@@ -93,7 +99,8 @@ class FineTuner:
         self._lessons: Lessons | None = None
         torch.manual_seed(training.seed)
         self.training, self.mix, self.validate, self.exclude_seen = training, mix, validate, exclude_seen
-        self.folder, self.identity, self.checkpoint_seconds = folder, identity, checkpoint_seconds
+        self.folder, self.identity, self.start = folder, identity, start
+        self.checkpoint_seconds = checkpoint_seconds
         on_cpu = llm.device.type == "cpu"
         self.half = _computes_in_half(training.precision, on_cpu)
         self.accelerator = Accelerator(cpu=on_cpu)
@@ -146,7 +153,7 @@ class FineTuner:
             progress.done += 1
             progress.step += 1
             if progress.done in marks:
-                self._validate()
+                self._validate(self._main_epochs(len(batches)))
             progress.seconds += time.monotonic() - begin
             if on_step is not None:
                 on_step(self)
@@ -159,8 +166,13 @@ class FineTuner:
         if progress.finished or progress.epoch >= epochs:
             progress.finished = True
             if not progress.log or progress.log[-1]["step"] != progress.step:
-                self._validate()
+                self._validate(self._main_epochs(len(batches)))
             self._save()
+
+    def _main_epochs(self, batches: int) -> float:
+        """Return how many epochs are done after those of pre-training; the present one has so many batches."""
+        done = self.progress.epoch + self.progress.done / max(1, batches)
+        return max(0.0, done - self.training.pretraining_epochs)
 
     def share(self) -> float:
         """Return how much of the run is over, 0 to 1: by steps or by time, whichever is further."""
@@ -211,9 +223,10 @@ class FineTuner:
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * min(1.0, factor)
 
-    def _validate(self) -> None:
+    def _validate(self, epoch: float) -> None:
         progress = self.progress
         entry = {
+            "epoch": epoch,
             "step": progress.step,
             "seconds": round(progress.seconds, 1),
             "learning_rate": self.optimizer.param_groups[0]["lr"],
@@ -223,14 +236,20 @@ class FineTuner:
         if self.validate is not None:
             self.llm.tower.eval()
             entry["ndcg@10"] = ndcg = self.validate()
-            if ndcg > progress.best:
-                progress.best, progress.since_best = ndcg, 0
-                self.best_weights = {name: value.detach().clone() for name, value in self.parameters.items()}
-            else:
-                progress.since_best += 1
-                progress.finished = progress.since_best >= self.training.patience
+            if epoch > 0:  # pre-training teaches no item after another, so it is told and not judged
+                self._judge(ndcg)
         progress.log.append(entry)
         self._tell_board(entry)
+
+    def _judge(self, ndcg: float) -> None:
+        """Keep the weights if they are the best so far; end the training if none have been for long."""
+        progress = self.progress
+        if ndcg > progress.best:
+            progress.best, progress.since_best = ndcg, 0
+            self.best_weights = {name: value.detach().clone() for name, value in self.parameters.items()}
+        else:
+            progress.since_best += 1
+            progress.finished = progress.finished or progress.since_best >= self.training.patience
 
     def _tell_board(self, entry: dict[str, Any]) -> None:
         """Write the entry for TensorBoard."""
@@ -256,7 +275,7 @@ class FineTuner:
         """Write a checkpoint: weights, best weights, optimizer, random state, progress."""
         if self.folder is None or (due_only and time.monotonic() - self._saved < self.checkpoint_seconds):
             return
-        write_folder(self.folder / CHECKPOINT, self._fill, {"identity": self.identity})
+        write_folder(self.folder / CHECKPOINT, self._fill, {"identity": self.identity, "start": self.start})
         self._saved = time.monotonic()
 
     def _fill(self, folder: Path) -> None:
@@ -293,10 +312,15 @@ class FineTuner:
         recover_folder(folder)
         if not folder.exists():
             return
-        if verify_folder(folder).get("identity") != self.identity:
+        manifest = verify_folder(folder)
+        if manifest.get("identity") != self.identity:
             raise CheckpointError(
-                f"{folder}: begun with other data, prompts or settings; delete it to start afresh, or restore those"
+                f"{folder}: begun with other data, prompts or settings, or by an earlier version; delete it to start "
+                "afresh, or restore those"
             )
+        if manifest.get("start") != self.start:
+            log.info("%s: began with other weights than there are now; this part of the training starts again", folder)
+            return  # the next checkpoint replaces it
         device = self.accelerator.device
         with torch.no_grad():
             for name, value in load_file(folder / "weights.safetensors").items():
@@ -313,11 +337,19 @@ class FineTuner:
         torch.set_rng_state(state.pop("random"))
         if "random.cuda" in state:
             torch.cuda.set_rng_state(state.pop("random.cuda"))
+        content = self.optimizer.state_dict()
+        groups = zip(content["param_groups"], self.optimizer.param_groups, strict=True)
+        number = {
+            parameter: place
+            for listed, group in groups
+            for place, parameter in zip(listed["params"], group["params"], strict=True)
+        }
+        found: dict[int, dict[str, Tensor]] = defaultdict(dict)
         for path, value in state.items():
             key, name = path.split("/", 1)
-            parameter = self.parameters[name]
-            # The step counter stays where torch keeps it; the moments lie with their parameter.
-            self.optimizer.state[parameter][key] = value if value.ndim == 0 else value.to(parameter.device)
+            found[number[self.parameters[name]]][key] = value
+        # The optimizer knows best which of them lies where: a fused one counts steps on the device of the weights.
+        self.optimizer.load_state_dict({**content, "state": dict(found)})
 
 
 def _teacher(teach: Callable[[], Lessons] | None, llm: LLM, training: Training) -> Callable[[], Lessons] | None:

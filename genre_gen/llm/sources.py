@@ -7,6 +7,7 @@ repository carries is never run.
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import io
 import json
 import os
@@ -14,6 +15,7 @@ import re
 import shutil
 import sys
 from contextlib import redirect_stderr
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,7 @@ from genre_gen.sources import (
     is_whole,
     locked,
     readable_os_errors,
+    sha256_of,
     whole_folder,
 )
 
@@ -92,7 +95,7 @@ def find_model(name_or_path: str | Path, *, verify: bool = False) -> Path | None
     """
     name = str(name_or_path)
     path = Path(name).expanduser()
-    if name and name not in WHEELS and path.is_dir():
+    if _is_folder(name):
         return check_model(path)
     if name not in WHEELS and (path.exists() or not HUB_ID.fullmatch(name)):
         raise SourceError(
@@ -101,6 +104,31 @@ def find_model(name_or_path: str | Path, *, verify: bool = False) -> Path | None
         )
     folder = model_folder(name)
     return folder if is_whole(folder, verify=verify) else None
+
+
+def _is_folder(name: str) -> bool:
+    return bool(name) and name not in WHEELS and Path(name).expanduser().is_dir()
+
+
+def folder_fingerprint(name_or_path: str | Path) -> str:
+    """Return a SHA-256 over what is loaded of a model that is given as a folder; "" for a name or an id.
+
+    What a name or an id stands for is fetched once and stays as it is, while anything may be written into a folder.
+    """
+    name, digest = str(name_or_path), hashlib.sha256()
+    if not _is_folder(name):
+        return ""
+    folder = Path(name).expanduser().resolve()
+    for file in _matching([path.name for path in folder.iterdir()], HUB_FILES):
+        about = (folder / file).stat()
+        digest.update(f"{file}:{_file_fingerprint(folder / file, about.st_size, about.st_mtime_ns)}".encode())
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _file_fingerprint(file: Path, size: int, changed: int) -> str:
+    """Read gigabytes once only: a file of the same size and time of change is taken for the same."""
+    return sha256_of(file)
 
 
 def model_folder(name: str) -> Path:

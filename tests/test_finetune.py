@@ -86,13 +86,24 @@ def test_what_an_item_is_rated_is_learned(tiny_domain, sample):
     assert losses[-1] < 0.7 * losses[0]
 
 
+def test_ratings_of_several_tokens_are_learned(tiny_domain, sample):
+    catalog, log = sample
+    stars = np.random.default_rng(0).choice([1, 10, 1.5, 10.5], len(catalog)).astype(np.float32)
+    rated = Interactions(log.users, log.offsets, log.rows, log.n_items, stars[log.rows], log.times)
+    settings = {"tasks": {"rating": {"weight": 1.0, "depth": "exit"}}, "rating_scale": [1, 10.5]}
+    tuner = make(tiny_domain.changed(settings), (catalog, rated), epochs=8, patience=100)
+    assert len(tuner.llm.answers["rating"]) == 4
+    losses = [entry["losses"]["rating"] for entry in tuner.run().log]
+    assert losses[-1] < 0.7 * losses[0]
+
+
 def test_heads_of_answers_keep_the_words_they_know(tiny_domain, sample):
     llm = make(tiny_domain, sample).llm
     words = llm.answers["rating"]
     with torch.no_grad():
         llm.answer_heads["rating"] += 1
     learned = llm.answer_heads["rating"].detach().clone()
-    new = torch.cat([words[1:], torch.tensor([int(words.max()) + 1])])
+    new = torch.cat([words[1:], torch.tensor([[int(words.max()) + 1]])])
     llm.learn_answers({"rating": new})
     assert list(llm.answers) == list(llm.answer_heads) == ["rating"]
     assert torch.equal(llm.answer_heads["rating"][:-1], learned[1:])

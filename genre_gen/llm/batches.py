@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from genre_gen.domain import TaskSettings
@@ -62,15 +63,27 @@ class Mix:
         }
 
     def answers(self) -> dict[str, Tensor]:
-        """Return for each task with closed answers at exit depth the text ids its answers consist of, sorted."""
+        """Return the closed answers of each task at exit depth, as text ids: int64 ``[answers, longest]``, sorted.
+
+        Answers that are values (ratings) are taken whole, since a tokenizer that cuts digits one by one begins 1 and 10
+        alike; shorter ones are filled up with -1. Of those in words it is the single tokens that they consist of.
+
+        Raises:
+            ConfigError: more different values than can be told apart.
+        """
         found = {}
         for name, task in self._settings.items():
             if task.depth == "exit" and name != MAIN:
-                labels = [encoded.labels for encoded in self._encoded(name, np.random.default_rng(0))]
-                ids = np.unique(np.concatenate(labels)) if labels else np.zeros(0, np.int64)
-                ids = ids[(ids != NO_LABEL) & (ids < self._encoder.text_vocabulary)]
-                if len(ids):
-                    found[name] = torch.from_numpy(ids.astype(np.int64))
+                said: set[tuple[int, ...]] = set()
+                for encoded in self._encoded(name, np.random.default_rng(0)):
+                    said.update(answer for _, answer in _said(encoded, self._encoder.text_vocabulary))
+                if len(said) > self._encoder.text_vocabulary:
+                    raise ConfigError(
+                        f"tasks.{name}: {len(said):,} different answers are too many to choose among; "
+                        f"round them, or set tasks.{name}.weight = 0"
+                    )
+                if said:
+                    found[name] = torch.from_numpy(_padded(said))
         return found
 
     def epoch(self, number: int, answers: Mapping[str, Tensor]) -> list[Batch]:
@@ -91,11 +104,12 @@ class Mix:
     def _drawn(self, name: str, count: int, rng: np.random.Generator, answers: Tensor | None) -> list[Batch]:
         """Return at most ``count`` batches of a task, from as many examples as fill them."""
         pool: list[Encoded] = []
+        numbers = None if answers is None else {_unpadded(row): place for place, row in enumerate(answers.tolist())}
         budget, used = count * self._tokens[name], 0
         while used < budget:
             before = used
             for encoded in self._encoded(name, rng):
-                pool.append(_answerable(encoded, answers, self._encoder.text_vocabulary))
+                pool.append(_numbered(encoded, numbers, self._encoder.text_vocabulary))
                 used += len(encoded)
                 if used >= budget:
                     break
@@ -170,9 +184,32 @@ def _alike(pool: Sequence[Encoded], tokens: int, rng: np.random.Generator) -> li
     return groups
 
 
-def _answerable(encoded: Encoded, answers: Tensor | None, text_vocabulary: int) -> Encoded:
-    """Drop labels outside the closed answers (a word that no example had when they were collected)."""
-    if answers is None:
+def _said(encoded: Encoded, text_vocabulary: int) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Yield where each answer of an example begins, and its text ids: whole values, or single tokens of words."""
+    if encoded.answers:
+        for begin, end in encoded.answers:
+            yield begin, tuple(encoded.ids[begin:end].tolist())
+        return
+    for place in np.flatnonzero((encoded.labels != NO_LABEL) & (encoded.labels < text_vocabulary)).tolist():
+        yield place, (int(encoded.labels[place]),)
+
+
+def _numbered(encoded: Encoded, numbers: Mapping[tuple[int, ...], int] | None, text_vocabulary: int) -> Encoded:
+    """Label closed answers by their numbers; one that no example had when they were collected gets no label."""
+    if numbers is None:
         return encoded
-    known = np.isin(encoded.labels, answers.numpy()) | (encoded.labels >= text_vocabulary)
-    return replace(encoded, labels=np.where(known, encoded.labels, NO_LABEL).astype(np.int32))
+    labels = np.where(encoded.labels >= text_vocabulary, encoded.labels, NO_LABEL).astype(np.int32)
+    for place, answer in _said(encoded, text_vocabulary):
+        labels[place] = numbers.get(answer, NO_LABEL)
+    return replace(encoded, labels=labels)
+
+
+def _padded(answers: Iterable[tuple[int, ...]]) -> NDArray[np.int64]:
+    """Lay answers out as sorted rows of one length, filled up with -1."""
+    rows = sorted(answers)
+    longest = max(map(len, rows))
+    return np.array([[*row, *[-1] * (longest - len(row))] for row in rows], np.int64)
+
+
+def _unpadded(row: Sequence[int]) -> tuple[int, ...]:
+    return tuple(token for token in row if token >= 0)

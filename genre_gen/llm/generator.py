@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -28,6 +29,8 @@ CANDIDATES = 200
 
 RATED = 50
 """How many rated items of a history a predicted rating is read from; a rating doubles the tokens of its item."""
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
 
 
 class ItemGenerator:
@@ -113,7 +116,7 @@ class ItemGenerator:
     def rate(self, histories: Sequence[History], rows: Sequence[int]) -> NDArray[np.float32]:
         """Return the expected rating of one item for each history, float32 ``[len(histories)]``.
 
-        The mean of the scale's values, weighted by the probability that the model gives to each as its next word.
+        The mean of the scale's values, weighted by the probability that the model gives to each, of those it has met.
         Asked about many items after one and the same history (the same object), it reads that once.
 
         Raises:
@@ -160,9 +163,10 @@ class ItemGenerator:
 
     @cached_property
     def _rating_values(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return which answers are ratings by themselves, by their places, and the ratings they mean."""
-        words = [str(self.llm.tokenizer.decode([token])).strip() for token in self.llm.answers["rating"].tolist()]
-        rated = [(place, float(word)) for place, word in enumerate(words) if word.replace(".", "", 1).isdigit()]
+        """Return which answers are numbers, by their places, and the ratings they mean."""
+        tokens = [[token for token in row if token >= 0] for row in self.llm.answers["rating"].tolist()]
+        words = [str(self.llm.tokenizer.decode(row)).strip() for row in tokens]
+        rated = [(place, float(word)) for place, word in enumerate(words) if _NUMBER.fullmatch(word)]
         device = self.llm.device
         return (
             torch.tensor([place for place, _ in rated], dtype=torch.int64, device=device),
@@ -182,18 +186,19 @@ class ItemGenerator:
         llm.use(TEXT if answers is None else ITEMS)
         backbone, embed = (llm.base.model, llm.embed) if answers is None else (llm.tower, llm.embed_items)
         ids = torch.tensor([self.encoder.encode(prompt).ids.tolist()], device=llm.device)
-        cache, written = DynamicCache(), []
+        cache, written = DynamicCache(), list[int]()
         for _ in range(max_tokens):
             output = backbone(inputs_embeds=embed(ids), use_cache=True, **{self.model.cache_argument: cache})
             state = output.last_hidden_state[0, -1]
             if answers is None:
-                token = int(llm.text_logits(state).argmax())
+                tokens = [int(llm.text_logits(state).argmax())]
             else:
-                token = int(answers[llm.answer_logits(state, prompt.task).argmax()])
-            if token in self._ends:
+                answer = answers[llm.answer_logits(state, prompt.task).argmax()]
+                tokens = answer[answer >= 0].tolist()
+            if not self._ends.isdisjoint(tokens):
                 break
-            written.append(token)
-            ids = torch.tensor([[token]], device=llm.device)
+            written += tokens
+            ids = torch.tensor([tokens], device=llm.device)
         return str(llm.tokenizer.decode(written, skip_special_tokens=True)).strip()
 
     @cached_property

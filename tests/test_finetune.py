@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from genre_gen import building
 from genre_gen.building import build_generator, choose_teacher, final_generator, finetuner
 from genre_gen.collaborative import Ease, Transitions
 from genre_gen.collaborative.teacher import Lessons
@@ -9,6 +10,7 @@ from genre_gen.errors import CheckpointError, ConfigError
 from genre_gen.interactions import Interactions
 from genre_gen.llm.batch import Batch
 from genre_gen.llm.encode import NO_LABEL
+from genre_gen.llm.load import load_base
 from genre_gen.llm.model import LLM, _soft_cross_entropy
 from genre_gen.prompts import PromptBook
 
@@ -108,6 +110,26 @@ def test_heads_of_answers_keep_the_words_they_know(tiny_domain, sample):
     assert list(llm.answers) == list(llm.answer_heads) == ["rating"]
     assert torch.equal(llm.answer_heads["rating"][:-1], learned[1:])
     assert float(llm.answer_heads["rating"][-1].norm().detach()) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("adapter", ["full", "lora"])
+def test_over_a_base_in_half_precision_what_is_trained_is_in_single(tiny_domain, sample, monkeypatch, adapter):
+    def in_half(*args):
+        base, tokenizer = load_base(*args)
+        return base.bfloat16(), tokenizer
+
+    monkeypatch.setattr(building, "load_base", in_half)
+    tuner = make(tiny_domain.changed({"model.adapter": adapter}), sample, epochs=1)
+    llm = tuner.llm
+    assert llm.base.get_input_embeddings().weight.dtype == torch.bfloat16
+    assert {value.dtype for _, value in llm.trainable()} == {torch.float32}
+    before = weights(tuner)
+    tuner.run()
+    norm = weights(tuner)["tower.norm.weight"] != before["tower.norm.weight"]
+    assert norm.float().mean() > 0.9  # in half precision most steps would be rounded away
+    codes = llm.embed_items(torch.arange(len(llm.code_embedding)) + llm.text_vocabulary)
+    expected = llm.code_embedding if adapter == "full" else llm.code_embedding.bfloat16()
+    assert torch.equal(codes, expected)
 
 
 def test_training_leaves_the_pretrained_weights_alone(tiny_domain, sample):

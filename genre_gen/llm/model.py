@@ -176,14 +176,17 @@ class LLM(nn.Module):
 
     def embed(self, ids: Tensor) -> Tensor:
         """Return what the base reads: input embeddings ``[..., hidden]`` of text and code ids (int64, any shape)."""
-        is_code = ids >= self.text_vocabulary
-        text = self.base.get_input_embeddings()(ids.masked_fill(is_code, 0)).to(self.base.model.norm.weight.dtype)
-        code = F.embedding((ids - self.text_vocabulary).clamp(min=0), self.code_embedding)
-        return torch.where(is_code.unsqueeze(-1), code.to(text.dtype), text)
+        return self._embed(ids, self.base.model.norm.weight.dtype)
 
     def embed_items(self, ids: Tensor) -> Tensor:
-        """Return what the tower reads: the same embeddings in the tower's own precision."""
-        return self.embed(ids).to(self.tower.norm.weight.dtype)
+        """Return what the tower reads: the same embeddings in the precision of the tower's layers."""
+        return self._embed(ids, _precision(self.tower))
+
+    def _embed(self, ids: Tensor, dtype: torch.dtype) -> Tensor:
+        is_code = ids >= self.text_vocabulary
+        text = self.base.get_input_embeddings()(ids.masked_fill(is_code, 0)).to(dtype)
+        code = F.embedding((ids - self.text_vocabulary).clamp(min=0), self.code_embedding).to(dtype)
+        return torch.where(is_code.unsqueeze(-1), code, text)
 
     @property
     def packs(self) -> bool:
@@ -365,9 +368,10 @@ def _own_tower(backbone: Any, depth: int) -> Any:
 
 
 def _shared_tower(base: PreTrainedModel, depth: int) -> Any:
-    """Return the base's own first layers with a LoRA adapter for items, and a trainable norm."""
+    """Return the base's own first layers with a LoRA adapter for items, and a trainable norm in single precision."""
     _add_lora(base, ITEMS, depth)
     tower = _shell(base.model, depth)
+    tower.norm.float()
     for parameter in tower.norm.parameters():
         parameter.requires_grad_(True)
     return tower
@@ -385,6 +389,14 @@ def _add_lora(base: PreTrainedModel, name: str, layers: int) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # two adapters are meant
         inject_adapter_in_model(config, base, adapter_name=name)
+    for path, parameter in base.named_parameters():
+        if f".{name}." in path and ".lora_" in path:
+            parameter.data = parameter.data.float()  # steps of training are too small for bfloat16
+
+
+def _precision(tower: Any) -> torch.dtype:
+    """Return what a tower's layers compute in: the precision of their norms, which are never rounded to few bits."""
+    return next((one.dtype for path, one in tower.layers[0].named_parameters() if "norm" in path), torch.float32)
 
 
 def _is_linear(module: nn.Module) -> bool:

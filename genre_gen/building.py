@@ -172,7 +172,7 @@ def finetuner(
     llm.unmet = _unmet(llm.codes, data)
     return FineTuner(
         llm,
-        Mix(data, generator.book, generator.encoder, depth_share, packs=llm.packs),
+        Mix(data, generator.book, generator.encoder, depth_share, packs=llm.packs, context=llm.context),
         data.domain.training,
         validate=_validation(generator, validation) if validation else None,
         exclude_seen=not data.domain.repeat,

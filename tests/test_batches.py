@@ -28,11 +28,11 @@ def make(tiny_domain, sample):
     catalog, interactions = sample
     train = interactions.leave_one_out().train
 
-    def mix(changes=None, depth_share=0.5, data=train):
+    def mix(changes=None, depth_share=0.5, data=train, context=None):
         weights = {f"tasks.{name}.weight": 0 for name in tiny_domain.tasks}
         domain = tiny_domain.changed({"training.batch_tokens": 512, **weights, **(changes or {})})
         encoder = Encoder(byte_tokenizer(), atomic(len(catalog)), TEXT)
-        return Mix(TaskData(catalog, data, domain), PromptBook.load(domain), encoder, depth_share)
+        return Mix(TaskData(catalog, data, domain), PromptBook.load(domain), encoder, depth_share, context=context)
 
     mix.train = train
     return mix
@@ -68,6 +68,15 @@ def test_windows_of_long_histories_see_every_interaction_once_too(make):
     labels = torch.cat([batch.labels.flatten() for batch in mix.epoch(0, {})])
     targets = (labels[labels != NO_LABEL] - TEXT).tolist()
     assert Counter(targets) == Counter(make.train.rows.tolist())
+
+
+def test_what_does_not_fit_into_the_models_context_is_refused_before_training(make):
+    longest = max(batch.ids.shape[1] for batch in make({"tasks.next_item.weight": 1}).epoch(0, {}))
+    make({"tasks.next_item.weight": 1}, context=longest).epoch(0, {})
+    with pytest.raises(ConfigError, match=r"next_item: an example has \d+ tokens, .* lower training.window"):
+        make({"tasks.next_item.weight": 1}, context=50).epoch(0, {})
+    found = make({"tasks.description.weight": 1}, context=150).epoch(0, {})  # at full depth it is left out
+    assert max(batch.ids.shape[1] for batch in found) <= 150
 
 
 def test_weights_decide_how_many_batches(make):

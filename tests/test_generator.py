@@ -8,10 +8,10 @@ from fakes import break_language_model
 
 from genre_gen import Recommender
 from genre_gen.decoding.search import score_items
-from genre_gen.errors import DecodingError
+from genre_gen.errors import DecodingError, PromptError
 from genre_gen.hybrid import Blend
 from genre_gen.llm.generator import ItemGenerator
-from genre_gen.llm.model import ITEMS, TEXT
+from genre_gen.llm.model import ITEMS, LLM, TEXT
 from genre_gen.ranking import Ranking
 from genre_gen.tasks import TASKS
 
@@ -113,6 +113,31 @@ def test_a_history_is_cut_to_its_most_recent_items(tiny_recommender, histories):
     assert len(long) > 3
     np.testing.assert_array_equal(limited.encode(long).ids, ours.encode(long.last(3)).ids)
     np.testing.assert_allclose(limited.score([long]), ours.score([long.last(3)]), atol=1e-5)
+
+
+@pytest.mark.parametrize("items", [0, 1, 4])
+def test_a_history_is_cut_to_what_the_model_reads_at_once(mixed, histories, monkeypatch, items):
+    generator, long = mixed.generator, histories[0]
+    whole = [len(generator.encode(long.last(n))) for n in range(len(long) + 1)]
+    assert whole == sorted(set(whole))
+    assert len(long) > 4
+    expected = generator.encode(long.last(items)), generator.encode(long)
+    monkeypatch.setattr(LLM, "context", whole[items] + 1)  # and the code of what is searched for
+    np.testing.assert_array_equal(generator.encode(long).ids, expected[0].ids)
+    monkeypatch.setattr(LLM, "context", whole[-1] + 1)
+    np.testing.assert_array_equal(generator.encode(long).ids, expected[1].ids)
+    monkeypatch.setattr(LLM, "context", whole[0])
+    with pytest.raises(PromptError, match=r"next_item has \d+ tokens, more than"):
+        generator.encode(long)
+
+
+def test_ratings_are_read_from_what_the_model_reads_at_once(mixed, histories, monkeypatch):
+    generator, long = mixed.generator, histories[0]
+    prompt = TASKS["rating"].prompt(generator.data, generator.book, long.last(2), 3)
+    expected = generator.rate([long.last(2)], [3])
+    assert generator.rate([long], [3]) != expected
+    monkeypatch.setattr(LLM, "context", len(generator.encoder.encode(prompt)) + 1)
+    np.testing.assert_allclose(generator.rate([long], [3]), expected, atol=1e-5)
 
 
 # Codes of several tokens, end to end

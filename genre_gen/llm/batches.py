@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -31,7 +32,14 @@ class Mix:
     """
 
     def __init__(
-        self, data: TaskData, book: PromptBook, encoder: Encoder, depth_share: float, *, packs: bool = True
+        self,
+        data: TaskData,
+        book: PromptBook,
+        encoder: Encoder,
+        depth_share: float,
+        *,
+        packs: bool = True,
+        context: int | None = None,
     ) -> None:
         """Keep what batches are made from.
 
@@ -41,10 +49,13 @@ class Mix:
             encoder: turns prompts into ids.
             depth_share: exit layers / all layers; batches at full depth are smaller by it, so that a step costs alike.
             packs: put many examples that share their instruction into one row; needs a model that reads such rows.
+            context: the most tokens that the model reads at once; None for any number.
 
         Raises:
-            ConfigError: a task that does not exist, or none with a weight.
+            ConfigError: a task that does not exist, or none with a weight. Drawing batches or answers raises it too,
+                where an example does not fit into the context.
         """
+        self._context = sys.maxsize if context is None else context
         self._data, self._book, self._encoder, self._packs = data, book, encoder, packs
         self._varies = data.domain.training.phrasings == "all"
         self._settings = {name: task for name, task in data.domain.tasks.items() if task.weight > 0}
@@ -122,8 +133,16 @@ class Mix:
         book = self._book.varied(rng.spawn(1)[0]) if self._varies and self._book.phrasings(name) > 1 else self._book
         for example in TASKS[name].examples(self._data, book, rng):
             encoded = self._encode(example)
-            if len(encoded) <= _TEXT_LIMIT or self._settings[name].depth == "exit":
-                yield encoded
+            if self._settings[name].depth != "exit":
+                if len(encoded) <= min(_TEXT_LIMIT, self._context):
+                    yield encoded
+                continue
+            if len(encoded) > self._context:
+                raise ConfigError(
+                    f"tasks.{name}: an example has {len(encoded)} tokens, and the model reads {self._context} at once; "
+                    "lower training.window and model.max_history, or choose shorter item codes or another llm"
+                )
+            yield encoded
 
     def _encode(self, example: Example) -> Encoded:
         encoded = self._encoder.encode(example.prompt, example.targets, example.first_target)

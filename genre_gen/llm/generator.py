@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from genre_gen.llm.model import ITEMS, LLM, TEXT
 from genre_gen.prompts import Prompt, PromptBook
 from genre_gen.ranking import Ranking
 from genre_gen.tasks import TASKS, TaskData
+from genre_gen.tasks.base import Targets
 from genre_gen.tasks.next_item import NextItem
 from genre_gen.tasks.rating import Rating
 
@@ -50,11 +51,30 @@ class ItemGenerator:
         self.model = TreeModel(llm.tower, llm.embed_items, llm.code_logits, llm.text_vocabulary, self._weights)
 
     def encode(self, history: History) -> Encoded:
-        """Return the open next-item prompt of a history, cut to the ``max_history`` most recent items."""
-        recent = history.last(self.data.domain.model.max_history)
+        """Return the open next-item prompt of a history, cut to the ``max_history`` most recent items.
+
+        It is cut further where the model could not read all of that at once.
+
+        Raises:
+            PromptError: the model could not even read the instruction.
+        """
         task = TASKS["next_item"]
         assert isinstance(task, NextItem)  # noqa: S101 - a fact for the type checker
-        return self.encoder.encode(task.prompt(self.data, self.book, recent), "codes")
+        recent = history.last(self.data.domain.model.max_history)
+        return self._fitting(recent, "codes", lambda part: task.prompt(self.data, self.book, part))
+
+    def _fitting(self, history: History, targets: Targets, prompt: Callable[[History], Prompt]) -> Encoded:
+        """Encode the prompt of a history without as many of its oldest items as would not fit into the context."""
+        context = self.llm.context
+        room = None if context is None else context - self.llm.codes.codes.shape[1]  # for the item that is searched for
+        encoded = self.encoder.encode(prompt(history), targets)
+        while room is not None and len(encoded) > room:
+            if not len(history):
+                return self.encoder.encode(prompt(history), targets, limit=room)  # says what is too long
+            excess = len(history) * (len(encoded) - room) // len(encoded)  # no more than must go
+            history = history.last(len(history) - max(1, excess))
+            encoded = self.encoder.encode(prompt(history), targets)
+        return encoded
 
     def score(
         self,
@@ -125,25 +145,24 @@ class ItemGenerator:
         task = TASKS["rating"]
         assert isinstance(task, Rating)  # noqa: S101 - a fact for the type checker
         limit = min(RATED, self.data.domain.model.max_history)
-        prompts = [
-            task.prompt(self.data, self.book, history.last(limit), row)
+        ids = [
+            self._fitting(history.last(limit), "data", partial(task.prompt, self.data, self.book, row=row)).ids
             for history, row in zip(histories, rows, strict=True)
         ]
-        return self.ratings_after(prompts, alike=all(history is histories[0] for history in histories))
+        return self._ratings(ids, alike=all(history is histories[0] for history in histories))
 
-    def ratings_after(self, prompts: Sequence[Prompt], *, alike: bool = False) -> NDArray[np.float32]:
+    def ratings_after(self, prompts: Sequence[Prompt]) -> NDArray[np.float32]:
         """Return the expected rating after each open prompt of the rating task, float32 ``[len(prompts)]``.
-
-        Args:
-            prompts: at least one.
-            alike: what they begin with alike is read once.
 
         Raises:
             DecodingError: the model's scores are not finite.
         """
+        return self._ratings([self.encoder.encode(prompt, "data").ids for prompt in prompts])
+
+    def _ratings(self, ids: Sequence[NDArray[np.int32]], *, alike: bool = False) -> NDArray[np.float32]:
+        """Return the same after prompts that are encoded; what they begin with alike may be read once."""
         self.llm.use(ITEMS)
         _, values = self._rating_values
-        ids = [self.encoder.encode(prompt, "data").ids for prompt in prompts]
         model = self._rating_model.alike() if alike else self._rating_model
         chances = torch.softmax(model.prefill_many(ids).float(), dim=-1)
         if not bool(torch.isfinite(chances).all()):

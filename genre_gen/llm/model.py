@@ -189,6 +189,11 @@ class LLM(nn.Module):
         return torch.where(is_code.unsqueeze(-1), code, text)
 
     @property
+    def context(self) -> int | None:
+        """Return how many tokens the model was made to read at once; None where it does not say."""
+        return getattr(self.tower.config, "max_position_embeddings", None)
+
+    @property
     def packs(self) -> bool:
         """Tell whether the tower reads rows of several examples: where every layer attends to all that it may see."""
         config = self.tower.config

@@ -173,7 +173,7 @@ def finetuner(
     llm.unmet = _unmet(llm.codes, data)
     return FineTuner(
         llm,
-        Mix(data, generator.book, generator.encoder, depth_share, packs=llm.packs),
+        Mix(data, generator.book, generator.encoder, depth_share, packs=llm.packs, context=llm.context),
         data.domain.training,
         validate=_validation(generator, validation) if validation else None,
         exclude_seen=not data.domain.repeat,
@@ -327,15 +327,18 @@ def place_new_items(generator: ItemGenerator) -> None:
     new = llm.unmet.numpy()[tokens] if llm.codes.codes.shape[1] == 1 else np.zeros(len(tokens), bool)
     if settings.new_items == 0 or settings.text == 0 or not new.any():
         return
-    new &= np.diff(data.likeness.indptr) > 0
+    rows = np.flatnonzero(new)
+    similar = data.alike(rows)
+    described = np.diff(similar.indptr) > 0
+    rows, similar = rows[described], similar[described]
     vectors = llm.code_embedding.detach().float().cpu().numpy()[tokens]
-    shares = data.likeness[new].power(2)
+    shares = similar.power(2)
     shares = sparse.diags(1 / shares.sum(1).A1) @ shares
     mean, lengths = shares @ vectors, shares @ np.linalg.norm(vectors, axis=1)
     scale = settings.new_items * lengths / np.linalg.norm(mean, axis=1).clip(min=1e-12)
     placed = torch.from_numpy(mean * scale[:, None]).to(llm.code_embedding)
-    llm.code_embedding.data[torch.from_numpy(tokens[new].astype(np.int64))] = placed
-    log.info("%d items that nobody has had were placed beside those described alike", int(new.sum()))
+    llm.code_embedding.data[torch.from_numpy(tokens[rows].astype(np.int64))] = placed
+    log.info("%d items that nobody has had were placed beside those described alike", len(rows))
 
 
 def _slower(training: Training) -> Training:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from genre_gen.codes import atomic
 from genre_gen.domain import Training
 from genre_gen.errors import ConfigError
+from genre_gen.interactions import Interactions
 from genre_gen.llm.batches import Mix
 from genre_gen.llm.encode import NO_LABEL, Encoded, Encoder
 from genre_gen.prompts import PromptBook
@@ -27,11 +28,11 @@ def make(tiny_domain, sample):
     catalog, interactions = sample
     train = interactions.leave_one_out().train
 
-    def mix(changes=None, depth_share=0.5, data=train):
+    def mix(changes=None, depth_share=0.5, data=train, context=None):
         weights = {f"tasks.{name}.weight": 0 for name in tiny_domain.tasks}
         domain = tiny_domain.changed({"training.batch_tokens": 512, **weights, **(changes or {})})
         encoder = Encoder(byte_tokenizer(), atomic(len(catalog)), TEXT)
-        return Mix(TaskData(catalog, data, domain), PromptBook.load(domain), encoder, depth_share)
+        return Mix(TaskData(catalog, data, domain), PromptBook.load(domain), encoder, depth_share, context=context)
 
     mix.train = train
     return mix
@@ -67,6 +68,15 @@ def test_windows_of_long_histories_see_every_interaction_once_too(make):
     labels = torch.cat([batch.labels.flatten() for batch in mix.epoch(0, {})])
     targets = (labels[labels != NO_LABEL] - TEXT).tolist()
     assert Counter(targets) == Counter(make.train.rows.tolist())
+
+
+def test_what_does_not_fit_into_the_models_context_is_refused_before_training(make):
+    longest = max(batch.ids.shape[1] for batch in make({"tasks.next_item.weight": 1}).epoch(0, {}))
+    make({"tasks.next_item.weight": 1}, context=longest).epoch(0, {})
+    with pytest.raises(ConfigError, match=r"next_item: an example has \d+ tokens, .* lower training.window"):
+        make({"tasks.next_item.weight": 1}, context=50).epoch(0, {})
+    found = make({"tasks.description.weight": 1}, context=150).epoch(0, {})  # at full depth it is left out
+    assert max(batch.ids.shape[1] for batch in found) <= 150
 
 
 def test_weights_decide_how_many_batches(make):
@@ -113,7 +123,8 @@ def test_batches_are_padded_on_the_right_and_stay_within_their_tokens(every, tin
         limit = 512 if batch.depth == "exit" else 256
         assert len(batch.ids) == 1 or batch.ids.numel() <= limit
         chosen = batch.labels != NO_LABEL
-        assert torch.equal(batch.ids[chosen], batch.labels[chosen])
+        if batch.task not in CLOSED:
+            assert torch.equal(batch.ids[chosen], batch.labels[chosen])
         assert chosen.any(dim=1).all() or batch.task in CLOSED
         assert not chosen[:, 0].any()  # nothing stands before the first token to predict it from
         assert int(batch.ids.max()) < TEXT + 40
@@ -129,25 +140,43 @@ def test_answers_are_the_words_of_tasks_at_exit_depth(every):
     answers = every.answers()
     assert set(answers) == CLOSED
     tokenizer = byte_tokenizer()
-    assert "".join(tokenizer.convert_ids_to_tokens(answers["rating"].tolist())) == "12345"
+    assert "".join(tokenizer.convert_ids_to_tokens(answers["rating"].flatten().tolist())) == "12345"
     for ids in answers.values():
         assert ids.dtype == torch.int64
-        assert torch.equal(ids, ids.unique())
+        assert ids.shape[1] == 1  # words are said token by token, and ratings here have one digit
+        assert torch.equal(ids, ids.unique(dim=0))
         assert int(ids.max()) < TEXT
     for batch in every.epoch(1, answers):
         if batch.task in CLOSED:
-            labels = batch.labels[batch.labels != NO_LABEL]
-            assert torch.isin(labels, answers[batch.task]).all()
+            chosen = batch.labels != NO_LABEL
+            assert torch.equal(answers[batch.task][batch.labels[chosen], 0], batch.ids[chosen])
+
+
+def test_a_rating_of_several_tokens_is_one_answer(make):
+    log = make.train
+    tens = Interactions(log.users, log.offsets, log.rows, log.n_items, log.ratings * 2.5, log.times)
+    mix = make({"tasks.rating.weight": 1}, data=tens)
+    answers, tokenizer = mix.answers(), byte_tokenizer()
+    said = [tokenizer.decode([token for token in row if token >= 0]) for row in answers["rating"].tolist()]
+    assert sorted(map(float, said)) == [2.5, 5, 7.5, 10, 12.5]
+    found = Counter()
+    for batch in mix.epoch(0, answers):
+        for row, column in (batch.labels != NO_LABEL).nonzero().tolist():
+            word = said[int(batch.labels[row, column])]
+            begin = batch.ids[row, column : column + len(word)].tolist()
+            assert tokenizer.decode(begin) == word
+            found[word] += 1
+    assert {"10", "12.5"} <= set(found)  # some ratings are rare
 
 
 def test_a_word_that_is_no_answer_is_not_learned(every):
     without_five = {**every.answers(), "rating": every.answers()["rating"][:-1]}
-    five = int(every.answers()["rating"][-1])
+    five, number = int(every.answers()["rating"][-1]), len(without_five["rating"])
     batches = [batch for batch in every.epoch(0, without_five) if batch.task == "rating"]
     labels = torch.cat([batch.labels.flatten() for batch in batches])
     ids = torch.cat([batch.ids.flatten() for batch in batches])
     assert five in ids
-    assert five not in labels
+    assert number not in labels
     assert (labels != NO_LABEL).any()
 
 

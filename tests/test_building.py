@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from genre_gen import Recommender
+from genre_gen import Catalog, Interactions, Recommender
 from genre_gen.building import build_generator, finetuner, place_new_items
+from genre_gen.catalog import Item
 from genre_gen.prompts import PromptBook
 
 NEW = (3, 17)
@@ -52,6 +53,16 @@ def test_a_new_item_lies_at_the_mean_of_those_described_alike(trained):
         assert not shares[list(NEW)].any()
     place_new_items(generator)
     assert vectors(generator) == pytest.approx(after, abs=1e-6)  # nothing new the second time
+
+
+def test_a_new_item_among_many_new_ones_is_compared_with_those_that_somebody_had(tiny_domain):
+    items = [Item(f"n{k}", f"space documentary part {k}", text="planets and stars") for k in range(25)]
+    items += [Item(f"o{k}", f"space adventure {k}", text="stars and rockets") for k in range(5)]
+    catalog = Catalog(items)
+    log = Interactions.from_columns(["u"] * 5, np.arange(25, 30), len(catalog))
+    data = TaskData(catalog, log, tiny_domain)
+    assert np.diff(data.likeness.indptr)[:25].tolist() == [5] * 25  # though the 20 most alike are new themselves
+    np.testing.assert_array_equal(data.alike(np.array([3, 26])).toarray(), data.likeness[[3, 26]].toarray())
 
 
 @pytest.mark.parametrize(

@@ -232,11 +232,11 @@ def test_damage_is_noticed_in_every_file(tmp_path):
         ("{", "not JSON"),
         ("[]", "is damaged"),
         ("{}", "is damaged"),
-        ('{"format": 2}', "is damaged"),
-        ('{"format": 2, "files": []}', "is damaged"),
-        ('{"format": 2, "files": {"a.txt": {}}}', "is damaged"),
-        ('{"format": 2, "files": {"a.txt": null}}', "is damaged"),
-        ('{"format": 1, "files": {}}', "format 1, this version reads 2"),
+        ('{"format": 3}', "is damaged"),
+        ('{"format": 3, "files": []}', "is damaged"),
+        ('{"format": 3, "files": {"a.txt": {}}}', "is damaged"),
+        ('{"format": 3, "files": {"a.txt": null}}', "is damaged"),
+        ('{"format": 2, "files": {}}', "format 2, this version reads 3"),
     ],
 )
 def test_a_manifest_that_is_none_is_refused(tmp_path, manifest, message):

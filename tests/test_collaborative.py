@@ -8,9 +8,11 @@ import types
 
 import numpy as np
 import pytest
+from scipy import sparse
 
-from genre_gen.collaborative import MEMBERS, SVD, Ease, ItemKNN, Popularity, SASRec, Transitions
+from genre_gen.collaborative import MEMBERS, SVD, Ease, ItemKNN, Popularity, SASRec, Transitions, item_knn
 from genre_gen.collaborative.base import history_matrix
+from genre_gen.collaborative.item_knn import CELLS, parts, strongest
 from genre_gen.errors import ConfigError, DataError, UsageError
 from genre_gen.interactions import History, Interactions
 
@@ -263,6 +265,32 @@ class TestItemKNN(Questions):
     def test_settings_out_of_range(self):
         with pytest.raises(ConfigError, match="neighbours 0"):
             ItemKNN(neighbours=0)
+
+    @pytest.mark.parametrize("cells", [1, 40, CELLS])
+    def test_parts_make_no_difference(self, cells, monkeypatch):
+        whole = ItemKNN(neighbours=3).fit(checkerboard()).similar
+        monkeypatch.setattr(item_knn, "CELLS", cells)
+        np.testing.assert_array_equal(ItemKNN(neighbours=3).fit(checkerboard()).similar.toarray(), whole.toarray())
+
+    def test_parts_hold_no_more_cells_than_they_may(self, monkeypatch):
+        monkeypatch.setattr(item_knn, "CELLS", 500)
+        left = sparse.random(300, 40, 0.1, "csr", random_state=0)
+        right = sparse.random(40, 90, 0.2, "csr", random_state=1)
+        found = list(parts(left, right))
+        assert np.concatenate([np.arange(300)[part] for part in found]).tolist() == list(range(300))
+        assert 10 < len(found) < 100
+        assert all((left[part] @ right).nnz <= 500 + 90 for part in found)
+
+    @pytest.mark.parametrize("n", [1, 3, 200])
+    def test_the_strongest_are_those_of_a_sort(self, n):
+        matrix = sparse.random(50, 80, 0.6, "csr", random_state=0)
+        matrix.data = np.floor(matrix.data * 8) - 2  # many are equal, some are not positive
+        full = matrix.toarray()
+        order = np.argsort(-full, axis=1, kind="stable")
+        expected = np.zeros_like(full)
+        for row, best in enumerate(order[:, :n]):
+            expected[row, best] = full[row, best].clip(min=0)
+        np.testing.assert_array_equal(strongest(matrix, n).toarray(), expected)
 
 
 class TestSVD(Questions):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from genre_gen import building
 from genre_gen.building import build_generator, choose_teacher, final_generator, finetuner
 from genre_gen.collaborative import Ease, Transitions
 from genre_gen.collaborative.teacher import Lessons
@@ -13,6 +14,7 @@ from genre_gen.llm.averaging import Trained
 from genre_gen.llm.batch import Batch
 from genre_gen.llm.encode import NO_LABEL
 from genre_gen.llm.finetune import FineTuner
+from genre_gen.llm.load import load_base
 from genre_gen.llm.model import LLM, _soft_cross_entropy
 from genre_gen.prompts import PromptBook
 
@@ -114,17 +116,48 @@ def test_what_an_item_is_rated_is_learned(tiny_domain, sample):
     assert losses[-1] < 0.7 * losses[0]
 
 
+def test_ratings_of_several_tokens_are_learned(tiny_domain, sample):
+    catalog, log = sample
+    stars = np.random.default_rng(0).choice([1, 10, 1.5, 10.5], len(catalog)).astype(np.float32)
+    rated = Interactions(log.users, log.offsets, log.rows, log.n_items, stars[log.rows], log.times)
+    settings = {"tasks": {"rating": {"weight": 1.0, "depth": "exit"}}, "rating_scale": [1, 10.5]}
+    tuner = make(tiny_domain.changed(settings), (catalog, rated), epochs=8, patience=100)
+    assert len(tuner.llm.answers["rating"]) == 4
+    losses = [entry["losses"]["rating"] for entry in tuner.run().log]
+    assert losses[-1] < 0.7 * losses[0]
+
+
 def test_heads_of_answers_keep_the_words_they_know(tiny_domain, sample):
     llm = make(tiny_domain, sample).llm
     words = llm.answers["rating"]
     with torch.no_grad():
         llm.answer_heads["rating"] += 1
     learned = llm.answer_heads["rating"].detach().clone()
-    new = torch.cat([words[1:], torch.tensor([int(words.max()) + 1])])
+    new = torch.cat([words[1:], torch.tensor([[int(words.max()) + 1]])])
     llm.learn_answers({"rating": new})
     assert list(llm.answers) == list(llm.answer_heads) == ["rating"]
     assert torch.equal(llm.answer_heads["rating"][:-1], learned[1:])
     assert float(llm.answer_heads["rating"][-1].norm().detach()) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("adapter", ["full", "lora"])
+def test_over_a_base_in_half_precision_what_is_trained_is_in_single(tiny_domain, sample, monkeypatch, adapter):
+    def in_half(*args):
+        base, tokenizer = load_base(*args)
+        return base.bfloat16(), tokenizer
+
+    monkeypatch.setattr(building, "load_base", in_half)
+    tuner = make(tiny_domain.changed({"model.adapter": adapter}), sample, epochs=1)
+    llm = tuner.llm
+    assert llm.base.get_input_embeddings().weight.dtype == torch.bfloat16
+    assert {value.dtype for _, value in llm.trainable()} == {torch.float32}
+    before = weights(tuner)
+    tuner.run()
+    norm = weights(tuner)["tower.norm.weight"] != before["tower.norm.weight"]
+    assert norm.float().mean() > 0.9  # in half precision most steps would be rounded away
+    codes = llm.embed_items(torch.arange(len(llm.code_embedding)) + llm.text_vocabulary)
+    expected = llm.code_embedding if adapter == "full" else llm.code_embedding.bfloat16()
+    assert torch.equal(codes, expected)
 
 
 def test_training_leaves_the_pretrained_weights_alone(tiny_domain, sample):

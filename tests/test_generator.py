@@ -8,10 +8,10 @@ from fakes import break_language_model
 
 from genre_gen import Recommender
 from genre_gen.decoding.search import score_items
-from genre_gen.errors import DecodingError
+from genre_gen.errors import DecodingError, PromptError
 from genre_gen.hybrid import Blend
 from genre_gen.llm.generator import ItemGenerator
-from genre_gen.llm.model import ITEMS, TEXT
+from genre_gen.llm.model import ITEMS, LLM, TEXT
 from genre_gen.ranking import Ranking
 from genre_gen.tasks import TASKS
 
@@ -113,6 +113,31 @@ def test_a_history_is_cut_to_its_most_recent_items(tiny_recommender, histories):
     assert len(long) > 3
     np.testing.assert_array_equal(limited.encode(long).ids, ours.encode(long.last(3)).ids)
     np.testing.assert_allclose(limited.score([long]), ours.score([long.last(3)]), atol=1e-5)
+
+
+@pytest.mark.parametrize("items", [0, 1, 4])
+def test_a_history_is_cut_to_what_the_model_reads_at_once(mixed, histories, monkeypatch, items):
+    generator, long = mixed.generator, histories[0]
+    whole = [len(generator.encode(long.last(n))) for n in range(len(long) + 1)]
+    assert whole == sorted(set(whole))
+    assert len(long) > 4
+    expected = generator.encode(long.last(items)), generator.encode(long)
+    monkeypatch.setattr(LLM, "context", whole[items] + 1)  # and the code of what is searched for
+    np.testing.assert_array_equal(generator.encode(long).ids, expected[0].ids)
+    monkeypatch.setattr(LLM, "context", whole[-1] + 1)
+    np.testing.assert_array_equal(generator.encode(long).ids, expected[1].ids)
+    monkeypatch.setattr(LLM, "context", whole[0])
+    with pytest.raises(PromptError, match=r"next_item has \d+ tokens, more than"):
+        generator.encode(long)
+
+
+def test_ratings_are_read_from_what_the_model_reads_at_once(mixed, histories, monkeypatch):
+    generator, long = mixed.generator, histories[0]
+    prompt = TASKS["rating"].prompt(generator.data, generator.book, long.last(2), 3)
+    expected = generator.rate([long.last(2)], [3])
+    assert generator.rate([long], [3]) != expected
+    monkeypatch.setattr(LLM, "context", len(generator.encoder.encode(prompt)) + 1)
+    np.testing.assert_allclose(generator.rate([long], [3]), expected, atol=1e-5)
 
 
 # Codes of several tokens, end to end
@@ -221,7 +246,7 @@ def test_a_rating_is_the_mean_of_the_scale_weighted_by_the_models_chances(tiny_r
         state = llm.tower(inputs_embeds=generator.model.embed(ids), use_cache=False).last_hidden_state[0, -1]
         words = llm.answers["rating"]
         chances = llm.answer_logits(state, "rating").softmax(-1)
-    values = torch.tensor([float(llm.tokenizer.decode([word])) for word in words.tolist()])
+    values = torch.tensor([float(llm.tokenizer.decode(word)) for word in words.tolist()])
     assert values.tolist() == [1, 2, 3, 4, 5]
     assert generator.rate([history], [4])[0] == pytest.approx(float(chances @ values), abs=1e-4)
 
@@ -229,7 +254,7 @@ def test_a_rating_is_the_mean_of_the_scale_weighted_by_the_models_chances(tiny_r
 def test_a_model_that_has_learned_no_numbers_does_not_rate(mixed):
     llm = mixed.generator.llm
     word = llm.tokenizer.encode("x", add_special_tokens=False)
-    llm.learn_answers({"rating": torch.tensor(word)})
+    llm.learn_answers({"rating": torch.tensor([word])})
     assert not mixed.generator.rates
     svd = np.array([mixed.members["svd"].predict(mixed.histories.history("17"), [4])[0].rating])
     assert mixed.predict("17", "5") == pytest.approx(float(mixed.raters.blend.combine({"svd": svd, "llm": svd})[0]))
@@ -238,8 +263,22 @@ def test_a_model_that_has_learned_no_numbers_does_not_rate(mixed):
 def test_numbers_off_the_scale_do_not_leave_it(mixed, histories):
     llm = mixed.generator.llm
     nine = llm.tokenizer.encode("9", add_special_tokens=False)
-    llm.learn_answers({"rating": torch.tensor(nine)})
+    llm.learn_answers({"rating": torch.tensor([nine])})
     assert mixed.generator.rate(histories[:2], [0, 1]).tolist() == [5, 5]
+
+
+@pytest.mark.parametrize("said", [("1", "10"), (".5", "0.25"), ("-1", "-2.5"), ("4", "4.5")])
+def test_ratings_that_begin_alike_are_told_apart(mixed, histories, said):
+    llm = mixed.generator.llm
+    rows = [llm.tokenizer.encode(word, add_special_tokens=False) for word in said]
+    longest = max(map(len, rows))
+    llm.learn_answers({"rating": torch.tensor([row + [-1] * (longest - len(row)) for row in rows])})
+    places, values = mixed.generator._rating_values
+    assert places.tolist() == [0, 1]
+    assert values.tolist() == [float(word) for word in said]
+    low, high = sorted(float(word) for word in said)
+    mixed.generator.data = replace(mixed.generator.data, domain=mixed.domain.changed({"rating_scale": (-100, 100)}))
+    assert ((mixed.generator.rate(histories[:2], [0, 1]) - low) * (high - low) > 0).all()
 
 
 def test_shared_layers_read_items_and_text_by_their_own_adapters(adapted, histories):
@@ -281,7 +320,7 @@ def test_what_is_written_is_what_plain_greedy_decoding_writes(tiny_recommender):
 def test_closed_tasks_are_answered_in_their_words(tiny_recommender, histories):
     generator = tiny_recommender.generator
     examples = TASKS["fits"].examples(generator.data, generator.book, np.random.default_rng(0), open=True)
-    alphabet = set(generator.llm.tokenizer.decode(generator.llm.answers["fits"].tolist()))
+    alphabet = set(generator.llm.tokenizer.decode(generator.llm.answers["fits"].flatten().tolist()))
     for _, example in zip(range(5), examples, strict=False):
         assert set(generator.write(example.prompt, max_tokens=8)) <= alphabet
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,8 +15,8 @@ from genre_gen.collaborative.base import CollaborativeModel, history_matrix
 from genre_gen.errors import ConfigError
 from genre_gen.interactions import History, Interactions
 
-BLOCK = 1024
-"""Items whose similarities are held at once."""
+CELLS = 2**22
+"""How many similarities are held at once, if a single item has no more."""
 
 
 class ItemKNN(CollaborativeModel):
@@ -47,11 +48,12 @@ class ItemKNN(CollaborativeModel):
         root = np.sqrt(np.asarray(users.sum(axis=0)).ravel())
         items = sparse.csr_matrix(users.T)  # [n_items, n_users]
         blocks = []
-        for begin in range(0, interactions.n_items, BLOCK):
-            block = sparse.coo_matrix(items[begin : begin + BLOCK] @ users)
-            values = block.data / (root[begin + block.row] * root[block.col] + self.shrink)
-            values[begin + block.row == block.col] = 0.0
-            blocks.append(strongest(sparse.csr_matrix((values, (block.row, block.col)), block.shape), self.neighbours))
+        for part in parts(items, users):
+            block = sparse.csr_matrix(items[part] @ users)
+            row = np.repeat(np.arange(part.start, part.stop), np.diff(block.indptr))
+            block.data /= root[row] * root[block.indices] + self.shrink
+            block.data[row == block.indices] = 0.0
+            blocks.append(strongest(block, self.neighbours))
         self.similar = sparse.csr_matrix(sparse.vstack(blocks)).astype(np.float32)
         return self
 
@@ -78,10 +80,32 @@ class ItemKNN(CollaborativeModel):
         return model
 
 
+def parts(left: sparse.csr_matrix, right: sparse.csr_matrix) -> Iterator[slice]:
+    """Cut the rows of a product of two matrices into parts of about ``CELLS`` entries at most, or of single rows."""
+    pattern = sparse.csr_matrix((np.ones(len(left.indices)), left.indices, left.indptr), left.shape)
+    most = np.minimum(pattern @ np.diff(right.indptr), right.shape[1])
+    begins = np.flatnonzero(np.diff(np.cumsum(most) // CELLS, prepend=-1.0))
+    for begin, end in pairwise([*begins.tolist(), len(most)]):
+        yield slice(begin, end)
+
+
 def strongest(matrix: sparse.csr_matrix, n: int) -> sparse.csr_matrix:
     """Keep the ``n`` largest positive entries of each row; equal ones by column, so that the result is certain."""
-    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-    order = np.lexsort((matrix.indices, -matrix.data, rows))
-    place = np.arange(len(order)) - matrix.indptr[rows[order]]
-    kept = order[(place < n) & (matrix.data[order] > 0)]
-    return sparse.csr_matrix((matrix.data[kept], (rows[kept], matrix.indices[kept])), shape=matrix.shape)
+    kept = [
+        begin + _largest(matrix.data[begin:end], matrix.indices[begin:end], n)
+        for begin, end in pairwise(matrix.indptr.tolist())
+    ]
+    rows = np.repeat(np.arange(len(kept)), [len(one) for one in kept])
+    places = np.concatenate([*kept, np.zeros(0, np.int64)])
+    return sparse.csr_matrix((matrix.data[places], (rows, matrix.indices[places])), shape=matrix.shape)
+
+
+def _largest(values: NDArray[Any], columns: NDArray[Any], n: int) -> NDArray[np.int64]:
+    """Return the places of the ``n`` largest positive values, without sorting what is not kept."""
+    positive = np.flatnonzero(values > 0)
+    if len(positive) <= n:
+        return positive
+    least = np.partition(values[positive], len(positive) - n)[len(positive) - n]
+    above, equal = np.flatnonzero(values > least), np.flatnonzero(values == least)
+    room = n - len(above)
+    return np.concatenate([above, equal[np.argpartition(columns[equal], room - 1)[:room]]])

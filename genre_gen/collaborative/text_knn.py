@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 from typing_extensions import Self
 
-from genre_gen.collaborative.item_knn import BLOCK, ItemKNN, strongest
+from genre_gen.collaborative.item_knn import ItemKNN, parts, strongest
 from genre_gen.errors import UsageError
 from genre_gen.interactions import Interactions
 
@@ -37,28 +38,43 @@ class TextKNN(ItemKNN):
         self.texts = texts
 
     def fit(self, interactions: Interactions) -> Self:
-        """Compare the texts, block by block; the interactions are not read.
+        """Compare the texts; the interactions are not read.
 
         Raises:
             UsageError: not one text for each item.
         """
-        from sklearn.feature_extraction.text import TfidfVectorizer
-
         if len(self.texts) != interactions.n_items:
             raise UsageError(f"text_knn: {len(self.texts)} texts for {interactions.n_items} items; give one for each")
-        try:
-            vectors = TfidfVectorizer(sublinear_tf=True).fit_transform(self.texts).astype(np.float32)
-        except ValueError:  # no text has a word
-            vectors = sparse.csr_matrix((len(self.texts), 1), dtype=np.float32)
-        blocks = []
-        for begin in range(0, len(self.texts), BLOCK):
-            block = sparse.coo_matrix(vectors[begin : begin + BLOCK] @ vectors.T)
-            other = begin + block.row != block.col
-            cells = (block.data[other], (block.row[other], block.col[other]))
-            blocks.append(strongest(sparse.csr_matrix(cells, block.shape), self.neighbours))
-        self.similar = sparse.csr_matrix(sparse.vstack(blocks)).astype(np.float32)
+        every = np.arange(len(self.texts))
+        self.similar = alike(self.texts, self.neighbours, every, every)
         return self
 
     def settings(self) -> dict[str, Any]:
         """Return the hyper-parameters."""
         return {"neighbours": self.neighbours, "recency": self.recency}
+
+
+def alike(texts: Sequence[str], n: int, rows: NDArray[np.int64], among: NDArray[np.int64]) -> sparse.csr_matrix:
+    """Return which texts are most like some of them: cosines, ``[len(rows), len(texts)]``, sparse.
+
+    Args:
+        texts: all that there are; how rare a word is counts over all.
+        n: how many are kept of each of ``rows``.
+        rows: those asked about.
+        among: those that are compared with them, ascending; a text is not compared with itself.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    try:
+        vectors = TfidfVectorizer(sublinear_tf=True).fit_transform(texts).astype(np.float32)
+    except ValueError:  # no text has a word
+        vectors = sparse.csr_matrix((len(texts), 1), dtype=np.float32)
+    asked, others = vectors[rows], sparse.csr_matrix(vectors[among].T)
+    blocks = [sparse.csr_matrix((0, len(among)), dtype=np.float32)]
+    for part in parts(asked, others):
+        block = sparse.csr_matrix(asked[part] @ others)
+        block.data[np.repeat(rows[part], np.diff(block.indptr)) == among[block.indices]] = 0.0
+        blocks.append(strongest(block, n))
+    found = sparse.csr_matrix(sparse.vstack(blocks))
+    cells = (found.data, among[found.indices], found.indptr)
+    return sparse.csr_matrix(cells, (len(rows), len(texts)), dtype=np.float32)

@@ -27,7 +27,8 @@ class Batch:
         task: its name.
         depth: where its loss is taken.
         ids: int64 ``[rows, length]``.
-        labels: int64 ``[rows, length]``, -100 where nothing is predicted.
+        labels: int64 ``[rows, length]``, what is predicted: the token itself or, in a task with closed answers, the
+            number of the answer; -100 where nothing is.
         origins: int64 ``[rows, length]``, which training interaction a token is the item of; -1 for other tokens.
         owners: int64 ``[rows, length]``, which example of its row a token belongs to, from 1 on; 0 for the instruction
             that all of them begin with, which stands once at the beginning of each row, and -1 for padding. None where

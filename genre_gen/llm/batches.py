@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from genre_gen.domain import TaskSettings
@@ -30,7 +32,14 @@ class Mix:
     """
 
     def __init__(
-        self, data: TaskData, book: PromptBook, encoder: Encoder, depth_share: float, *, packs: bool = True
+        self,
+        data: TaskData,
+        book: PromptBook,
+        encoder: Encoder,
+        depth_share: float,
+        *,
+        packs: bool = True,
+        context: int | None = None,
     ) -> None:
         """Keep what batches are made from.
 
@@ -40,10 +49,13 @@ class Mix:
             encoder: turns prompts into ids.
             depth_share: exit layers / all layers; batches at full depth are smaller by it, so that a step costs alike.
             packs: put many examples that share their instruction into one row; needs a model that reads such rows.
+            context: the most tokens that the model reads at once; None for any number.
 
         Raises:
-            ConfigError: a task that does not exist, or none with a weight.
+            ConfigError: a task that does not exist, or none with a weight. Drawing batches or answers raises it too,
+                where an example does not fit into the context.
         """
+        self._context = sys.maxsize if context is None else context
         self._data, self._book, self._encoder, self._packs = data, book, encoder, packs
         self._varies = data.domain.training.phrasings == "all"
         self._settings = {name: task for name, task in data.domain.tasks.items() if task.weight > 0}
@@ -62,15 +74,27 @@ class Mix:
         }
 
     def answers(self) -> dict[str, Tensor]:
-        """Return for each task with closed answers at exit depth the text ids its answers consist of, sorted."""
+        """Return the closed answers of each task at exit depth, as text ids: int64 ``[answers, longest]``, sorted.
+
+        Answers that are values (ratings) are taken whole, since a tokenizer that cuts digits one by one begins 1 and 10
+        alike; shorter ones are filled up with -1. Of those in words it is the single tokens that they consist of.
+
+        Raises:
+            ConfigError: more different values than can be told apart.
+        """
         found = {}
         for name, task in self._settings.items():
             if task.depth == "exit" and name != MAIN:
-                labels = [encoded.labels for encoded in self._encoded(name, np.random.default_rng(0))]
-                ids = np.unique(np.concatenate(labels)) if labels else np.zeros(0, np.int64)
-                ids = ids[(ids != NO_LABEL) & (ids < self._encoder.text_vocabulary)]
-                if len(ids):
-                    found[name] = torch.from_numpy(ids.astype(np.int64))
+                said: set[tuple[int, ...]] = set()
+                for encoded in self._encoded(name, np.random.default_rng(0)):
+                    said.update(answer for _, answer in _said(encoded, self._encoder.text_vocabulary))
+                if len(said) > self._encoder.text_vocabulary:
+                    raise ConfigError(
+                        f"tasks.{name}: {len(said):,} different answers are too many to choose among; "
+                        f"round them, or set tasks.{name}.weight = 0"
+                    )
+                if said:
+                    found[name] = torch.from_numpy(_padded(said))
         return found
 
     def epoch(self, number: int, answers: Mapping[str, Tensor]) -> list[Batch]:
@@ -91,11 +115,12 @@ class Mix:
     def _drawn(self, name: str, count: int, rng: np.random.Generator, answers: Tensor | None) -> list[Batch]:
         """Return at most ``count`` batches of a task, from as many examples as fill them."""
         pool: list[Encoded] = []
+        numbers = None if answers is None else {_unpadded(row): place for place, row in enumerate(answers.tolist())}
         budget, used = count * self._tokens[name], 0
         while used < budget:
             before = used
             for encoded in self._encoded(name, rng):
-                pool.append(_answerable(encoded, answers, self._encoder.text_vocabulary))
+                pool.append(_numbered(encoded, numbers, self._encoder.text_vocabulary))
                 used += len(encoded)
                 if used >= budget:
                     break
@@ -108,8 +133,16 @@ class Mix:
         book = self._book.varied(rng.spawn(1)[0]) if self._varies and self._book.phrasings(name) > 1 else self._book
         for example in TASKS[name].examples(self._data, book, rng):
             encoded = self._encode(example)
-            if len(encoded) <= _TEXT_LIMIT or self._settings[name].depth == "exit":
-                yield encoded
+            if self._settings[name].depth != "exit":
+                if len(encoded) <= min(_TEXT_LIMIT, self._context):
+                    yield encoded
+                continue
+            if len(encoded) > self._context:
+                raise ConfigError(
+                    f"tasks.{name}: an example has {len(encoded)} tokens, and the model reads {self._context} at once; "
+                    "lower training.window and model.max_history, or choose shorter item codes or another llm"
+                )
+            yield encoded
 
     def _encode(self, example: Example) -> Encoded:
         encoded = self._encoder.encode(example.prompt, example.targets, example.first_target)
@@ -170,9 +203,32 @@ def _alike(pool: Sequence[Encoded], tokens: int, rng: np.random.Generator) -> li
     return groups
 
 
-def _answerable(encoded: Encoded, answers: Tensor | None, text_vocabulary: int) -> Encoded:
-    """Drop labels outside the closed answers (a word that no example had when they were collected)."""
-    if answers is None:
+def _said(encoded: Encoded, text_vocabulary: int) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Yield where each answer of an example begins, and its text ids: whole values, or single tokens of words."""
+    if encoded.answers:
+        for begin, end in encoded.answers:
+            yield begin, tuple(encoded.ids[begin:end].tolist())
+        return
+    for place in np.flatnonzero((encoded.labels != NO_LABEL) & (encoded.labels < text_vocabulary)).tolist():
+        yield place, (int(encoded.labels[place]),)
+
+
+def _numbered(encoded: Encoded, numbers: Mapping[tuple[int, ...], int] | None, text_vocabulary: int) -> Encoded:
+    """Label closed answers by their numbers; one that no example had when they were collected gets no label."""
+    if numbers is None:
         return encoded
-    known = np.isin(encoded.labels, answers.numpy()) | (encoded.labels >= text_vocabulary)
-    return replace(encoded, labels=np.where(known, encoded.labels, NO_LABEL).astype(np.int32))
+    labels = np.where(encoded.labels >= text_vocabulary, encoded.labels, NO_LABEL).astype(np.int32)
+    for place, answer in _said(encoded, text_vocabulary):
+        labels[place] = numbers.get(answer, NO_LABEL)
+    return replace(encoded, labels=labels)
+
+
+def _padded(answers: Iterable[tuple[int, ...]]) -> NDArray[np.int64]:
+    """Lay answers out as sorted rows of one length, filled up with -1."""
+    rows = sorted(answers)
+    longest = max(map(len, rows))
+    return np.array([[*row, *[-1] * (longest - len(row))] for row in rows], np.int64)
+
+
+def _unpadded(row: Sequence[int]) -> tuple[int, ...]:
+    return tuple(token for token in row if token >= 0)

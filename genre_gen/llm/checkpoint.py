@@ -18,7 +18,7 @@ from typing import Any
 from genre_gen.errors import CheckpointError
 
 MANIFEST = "manifest.json"
-FORMAT = 2
+FORMAT = 3
 
 
 def write_folder(folder: Path, fill: Callable[[Path], None], about: Mapping[str, Any] | None = None) -> None:

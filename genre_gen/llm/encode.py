@@ -35,12 +35,14 @@ class Encoded:
         labels: int32 ``[n]``; ``labels[t] == ids[t]`` where token ``t`` is to be predicted, else -100. Not shifted.
         start: position of the first token of the assistant's own message; what stands before is instruction.
         origins: int64 ``[n]``, which training interaction a token is the item of, -1 for none; None where nobody asks.
+        answers: where each data span that is to be predicted begins and ends; () where other things are.
     """
 
     ids: NDArray[np.int32]
     labels: NDArray[np.int32]
     start: int
     origins: NDArray[np.int64] | None = None
+    answers: tuple[tuple[int, int], ...] = ()
 
     def __len__(self) -> int:
         """Return the number of tokens."""
@@ -108,12 +110,14 @@ class Encoder:
         start = len(ids)
         labels = [NO_LABEL] * start
         everything, kind = targets == "assistant", {"codes": "code", "data": "data"}.get(targets)
-        met = 0
+        met, answers = 0, []
         for span, part in self._parts(messages[-1].spans):
             wanted = everything
             if span.kind == kind:
                 wanted = met >= first_target
                 met += 1
+                if wanted and kind == "data":
+                    answers.append((len(ids), len(ids) + len(part)))
             ids += part
             labels += part if wanted else [NO_LABEL] * len(part)
         if not prompt.open:
@@ -124,7 +128,7 @@ class Encoder:
                 f"the prompt of {prompt.task} has {len(ids)} tokens, more than the {limit} allowed; lower "
                 "model.max_history, or shorten the texts that the template prints"
             )
-        return Encoded(np.array(ids, np.int32), np.array(labels, np.int32), start)
+        return Encoded(np.array(ids, np.int32), np.array(labels, np.int32), start, answers=tuple(answers))
 
     def _parts(self, spans: Sequence[Span]) -> Iterator[tuple[Span, tuple[int, ...]]]:
         """Yield spans with their ids; untrusted ones are encoded in one batch."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cached_property
+import re
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from genre_gen.llm.model import ITEMS, LLM, TEXT
 from genre_gen.prompts import Prompt, PromptBook
 from genre_gen.ranking import Ranking
 from genre_gen.tasks import TASKS, TaskData
+from genre_gen.tasks.base import Targets
 from genre_gen.tasks.next_item import NextItem
 from genre_gen.tasks.rating import Rating
 
@@ -28,6 +30,8 @@ CANDIDATES = 200
 
 RATED = 50
 """How many rated items of a history a predicted rating is read from; a rating doubles the tokens of its item."""
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
 
 
 class ItemGenerator:
@@ -47,11 +51,30 @@ class ItemGenerator:
         self.model = TreeModel(llm.tower, llm.embed_items, llm.code_logits, llm.text_vocabulary, self._weights)
 
     def encode(self, history: History) -> Encoded:
-        """Return the open next-item prompt of a history, cut to the ``max_history`` most recent items."""
-        recent = history.last(self.data.domain.model.max_history)
+        """Return the open next-item prompt of a history, cut to the ``max_history`` most recent items.
+
+        It is cut further where the model could not read all of that at once.
+
+        Raises:
+            PromptError: the model could not even read the instruction.
+        """
         task = TASKS["next_item"]
         assert isinstance(task, NextItem)  # noqa: S101 - a fact for the type checker
-        return self.encoder.encode(task.prompt(self.data, self.book, recent), "codes")
+        recent = history.last(self.data.domain.model.max_history)
+        return self._fitting(recent, "codes", lambda part: task.prompt(self.data, self.book, part))
+
+    def _fitting(self, history: History, targets: Targets, prompt: Callable[[History], Prompt]) -> Encoded:
+        """Encode the prompt of a history without as many of its oldest items as would not fit into the context."""
+        context = self.llm.context
+        room = None if context is None else context - self.llm.codes.codes.shape[1]  # for the item that is searched for
+        encoded = self.encoder.encode(prompt(history), targets)
+        while room is not None and len(encoded) > room:
+            if not len(history):
+                return self.encoder.encode(prompt(history), targets, limit=room)  # says what is too long
+            excess = len(history) * (len(encoded) - room) // len(encoded)  # no more than must go
+            history = history.last(len(history) - max(1, excess))
+            encoded = self.encoder.encode(prompt(history), targets)
+        return encoded
 
     def score(
         self,
@@ -113,7 +136,7 @@ class ItemGenerator:
     def rate(self, histories: Sequence[History], rows: Sequence[int]) -> NDArray[np.float32]:
         """Return the expected rating of one item for each history, float32 ``[len(histories)]``.
 
-        The mean of the scale's values, weighted by the probability that the model gives to each as its next word.
+        The mean of the scale's values, weighted by the probability that the model gives to each, of those it has met.
         Asked about many items after one and the same history (the same object), it reads that once.
 
         Raises:
@@ -122,25 +145,24 @@ class ItemGenerator:
         task = TASKS["rating"]
         assert isinstance(task, Rating)  # noqa: S101 - a fact for the type checker
         limit = min(RATED, self.data.domain.model.max_history)
-        prompts = [
-            task.prompt(self.data, self.book, history.last(limit), row)
+        ids = [
+            self._fitting(history.last(limit), "data", partial(task.prompt, self.data, self.book, row=row)).ids
             for history, row in zip(histories, rows, strict=True)
         ]
-        return self.ratings_after(prompts, alike=all(history is histories[0] for history in histories))
+        return self._ratings(ids, alike=all(history is histories[0] for history in histories))
 
-    def ratings_after(self, prompts: Sequence[Prompt], *, alike: bool = False) -> NDArray[np.float32]:
+    def ratings_after(self, prompts: Sequence[Prompt]) -> NDArray[np.float32]:
         """Return the expected rating after each open prompt of the rating task, float32 ``[len(prompts)]``.
-
-        Args:
-            prompts: at least one.
-            alike: what they begin with alike is read once.
 
         Raises:
             DecodingError: the model's scores are not finite.
         """
+        return self._ratings([self.encoder.encode(prompt, "data").ids for prompt in prompts])
+
+    def _ratings(self, ids: Sequence[NDArray[np.int32]], *, alike: bool = False) -> NDArray[np.float32]:
+        """Return the same after prompts that are encoded; what they begin with alike may be read once."""
         self.llm.use(ITEMS)
         _, values = self._rating_values
-        ids = [self.encoder.encode(prompt, "data").ids for prompt in prompts]
         model = self._rating_model.alike() if alike else self._rating_model
         chances = torch.softmax(model.prefill_many(ids).float(), dim=-1)
         if not bool(torch.isfinite(chances).all()):
@@ -160,9 +182,10 @@ class ItemGenerator:
 
     @cached_property
     def _rating_values(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return which answers are ratings by themselves, by their places, and the ratings they mean."""
-        words = [str(self.llm.tokenizer.decode([token])).strip() for token in self.llm.answers["rating"].tolist()]
-        rated = [(place, float(word)) for place, word in enumerate(words) if word.replace(".", "", 1).isdigit()]
+        """Return which answers are numbers, by their places, and the ratings they mean."""
+        tokens = [[token for token in row if token >= 0] for row in self.llm.answers["rating"].tolist()]
+        words = [str(self.llm.tokenizer.decode(row)).strip() for row in tokens]
+        rated = [(place, float(word)) for place, word in enumerate(words) if _NUMBER.fullmatch(word)]
         device = self.llm.device
         return (
             torch.tensor([place for place, _ in rated], dtype=torch.int64, device=device),
@@ -182,18 +205,19 @@ class ItemGenerator:
         llm.use(TEXT if answers is None else ITEMS)
         backbone, embed = (llm.base.model, llm.embed) if answers is None else (llm.tower, llm.embed_items)
         ids = torch.tensor([self.encoder.encode(prompt).ids.tolist()], device=llm.device)
-        cache, written = DynamicCache(), []
+        cache, written = DynamicCache(), list[int]()
         for _ in range(max_tokens):
             output = backbone(inputs_embeds=embed(ids), use_cache=True, **{self.model.cache_argument: cache})
             state = output.last_hidden_state[0, -1]
             if answers is None:
-                token = int(llm.text_logits(state).argmax())
+                tokens = [int(llm.text_logits(state).argmax())]
             else:
-                token = int(answers[llm.answer_logits(state, prompt.task).argmax()])
-            if token in self._ends:
+                answer = answers[llm.answer_logits(state, prompt.task).argmax()]
+                tokens = answer[answer >= 0].tolist()
+            if not self._ends.isdisjoint(tokens):
                 break
-            written.append(token)
-            ids = torch.tensor([[token]], device=llm.device)
+            written += tokens
+            ids = torch.tensor([tokens], device=llm.device)
         return str(llm.tokenizer.decode(written, skip_special_tokens=True)).strip()
 
     @cached_property

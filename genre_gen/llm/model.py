@@ -44,8 +44,9 @@ class LLM(nn.Module):
         base: the pre-trained model, with a LoRA adapter ``text``.
         tower: the layers that items are read from (a backbone without a head).
         code_embedding: ``[code vocabulary, hidden]``.
-        answers: task -> ids that its answers consist of; at exit depth a task's softmax runs over these only.
-        answer_heads: task -> a row for each of these ids, ``[ids, hidden]``.
+        answers: task -> its closed answers as text ids, int64 ``[answers, longest]``, filled up with -1; at exit depth
+            a task's softmax runs over these only. An answer is a whole value, or one token of those in words.
+        answer_heads: task -> a row for each of these answers, ``[answers, hidden]``.
         unmet: bool ``[code vocabulary]``, code tokens of items that no training interaction has. The training softmax
             leaves them out, or each step would push them down, away from the texts that they start from.
         served: what :func:`genre_gen.llm.quantize.quantize` has made of it: ``none``, ``bf16``, ``int8`` or ``nf4``.
@@ -117,21 +118,23 @@ class LLM(nn.Module):
         """Give each task with closed answers a head of its own; a row that is there already stays as it is.
 
         A row starts as the direction in which its word differs from the task's others: what they have in common says
-        nothing about which of them it is. The base's own rows would have to stay as they are, and so hardly anything
-        could be learned from a state of the exit layer, which does not point at words.
+        nothing about which of them it is. Of several tokens each counts half of the one before, so that 12 is not 21.
+        The base's own rows would have to stay as they are, and so hardly anything could be learned from a state of the
+        exit layer, which does not point at words.
 
         Args:
-            answers: task -> sorted text ids, int64 ``[ids]``.
+            answers: as in the attribute of that name.
         """
         words: Any = self.base.get_output_embeddings().weight
         heads = {}
         for task, ids in answers.items():
-            rows = words[ids].float()
+            shares = (ids >= 0) * 0.5 ** torch.arange(ids.shape[1], device=ids.device)
+            rows = (shares / shares.sum(1, keepdim=True)).unsqueeze(1).bmm(words[ids.clamp(min=0)].float()).squeeze(1)
             rows = F.normalize(rows - rows.mean(dim=0), dim=-1)
             if task in self.answers:
-                known = dict(zip(self.answers[task].tolist(), self.answer_heads[task], strict=True))
-                for place, token in enumerate(ids.tolist()):
-                    rows[place] = known.get(token, rows[place])
+                known = dict(zip(map(_tokens, self.answers[task]), self.answer_heads[task], strict=True))
+                for place, answer in enumerate(ids):
+                    rows[place] = known.get(_tokens(answer), rows[place])
             heads[task] = nn.Parameter(rows)
         self.answers, self.answer_heads = dict(answers), nn.ParameterDict(heads)
 
@@ -173,14 +176,22 @@ class LLM(nn.Module):
 
     def embed(self, ids: Tensor) -> Tensor:
         """Return what the base reads: input embeddings ``[..., hidden]`` of text and code ids (int64, any shape)."""
-        is_code = ids >= self.text_vocabulary
-        text = self.base.get_input_embeddings()(ids.masked_fill(is_code, 0)).to(self.base.model.norm.weight.dtype)
-        code = F.embedding((ids - self.text_vocabulary).clamp(min=0), self.code_embedding)
-        return torch.where(is_code.unsqueeze(-1), code.to(text.dtype), text)
+        return self._embed(ids, self.base.model.norm.weight.dtype)
 
     def embed_items(self, ids: Tensor) -> Tensor:
-        """Return what the tower reads: the same embeddings in the tower's own precision."""
-        return self.embed(ids).to(self.tower.norm.weight.dtype)
+        """Return what the tower reads: the same embeddings in the precision of the tower's layers."""
+        return self._embed(ids, _precision(self.tower))
+
+    def _embed(self, ids: Tensor, dtype: torch.dtype) -> Tensor:
+        is_code = ids >= self.text_vocabulary
+        text = self.base.get_input_embeddings()(ids.masked_fill(is_code, 0)).to(dtype)
+        code = F.embedding((ids - self.text_vocabulary).clamp(min=0), self.code_embedding).to(dtype)
+        return torch.where(is_code.unsqueeze(-1), code, text)
+
+    @property
+    def context(self) -> int | None:
+        """Return how many tokens the model was made to read at once; None where it does not say."""
+        return getattr(self.tower.config, "max_position_embeddings", None)
 
     @property
     def packs(self) -> bool:
@@ -221,7 +232,8 @@ class LLM(nn.Module):
         """Return the mean cross-entropy of one task's batch.
 
         Args:
-            batch: its labels equal its ids where a token is to be predicted (from those before it), -100 elsewhere.
+            batch: its labels equal its ids where a token is to be predicted (from those before it), -100 elsewhere; in
+                tasks with closed answers they are the numbers of these.
                 Where it holds what a teacher expects, the target of an item is part label, part teacher.
             exclude_seen: leave items that occur earlier in the example out of the softmax, as serving does when items
                 do not repeat (one-token codes only).
@@ -259,12 +271,14 @@ class LLM(nn.Module):
         return first.view(-1, size)[examples[row, column], :-1] < column[:, None]
 
     def _text_loss(self, states: Tensor, target: Tensor, task: str, depth: Depth) -> Tensor:
-        answers = self.answers.get(task) if depth == "exit" else None
-        if answers is None:
+        if depth != "exit" or task not in self.answers:
             return F.cross_entropy(self.text_logits(states).float(), target, reduction="sum")
-        return F.cross_entropy(
-            self.answer_logits(states, task).float(), torch.searchsorted(answers, target), reduction="sum"
-        )
+        return F.cross_entropy(self.answer_logits(states, task).float(), target, reduction="sum")
+
+
+def _tokens(answer: Tensor) -> tuple[int, ...]:
+    """Return the text ids of an answer, without what fills it up."""
+    return tuple(answer[answer >= 0].tolist())
 
 
 def _soft_cross_entropy(logits: Tensor, target: Tensor, codes: Tensor, shares: Tensor) -> Tensor:
@@ -359,9 +373,10 @@ def _own_tower(backbone: Any, depth: int) -> Any:
 
 
 def _shared_tower(base: PreTrainedModel, depth: int) -> Any:
-    """Return the base's own first layers with a LoRA adapter for items, and a trainable norm."""
+    """Return the base's own first layers with a LoRA adapter for items, and a trainable norm in single precision."""
     _add_lora(base, ITEMS, depth)
     tower = _shell(base.model, depth)
+    tower.norm.float()
     for parameter in tower.norm.parameters():
         parameter.requires_grad_(True)
     return tower
@@ -379,6 +394,14 @@ def _add_lora(base: PreTrainedModel, name: str, layers: int) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # two adapters are meant
         inject_adapter_in_model(config, base, adapter_name=name)
+    for path, parameter in base.named_parameters():
+        if f".{name}." in path and ".lora_" in path:
+            parameter.data = parameter.data.float()  # steps of training are too small for bfloat16
+
+
+def _precision(tower: Any) -> torch.dtype:
+    """Return what a tower's layers compute in: the precision of their norms, which are never rounded to few bits."""
+    return next((one.dtype for path, one in tower.layers[0].named_parameters() if "norm" in path), torch.float32)
 
 
 def _is_linear(module: nn.Module) -> bool:

@@ -8,6 +8,7 @@ from genre_gen import Catalog, Interactions, Recommender
 from genre_gen.building import build_generator, finetuner, place_new_items
 from genre_gen.catalog import Item
 from genre_gen.prompts import PromptBook
+from genre_gen.tasks import TaskData
 
 NEW = (3, 17)
 

@@ -72,7 +72,7 @@ def build_generator(
         vectors = item_vectors(base, tokenizer, catalog, interactions, domain.codes)
         llm = LLM(base, tokenizer, make_codes(domain.codes, catalog, vectors.numpy()), domain.model)
         llm.initialise_codes(vectors)
-        llm.start_as_neighbours()
+        llm.to(base.device).start_as_neighbours()
     return ItemGenerator(llm.to(base.device), book, TaskData(catalog, interactions, domain))
 
 

@@ -11,6 +11,7 @@ would spoil the text that the upper layers make of them.
 from __future__ import annotations
 
 import copy
+import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -29,8 +30,14 @@ if TYPE_CHECKING:
     from genre_gen.codes.base import CodeScheme
     from genre_gen.domain import ModelSettings
 
+log = logging.getLogger(__name__)
 ITEMS, TEXT = "tower", "text"  # names of the LoRA adapters
 _OWN_LOGIT = 8.0
+_LAST = ("o_proj", "out_proj", "dense", "c_proj", "down_proj", "fc2")  # of a branch: what it adds comes out of these
+_NORMS_AFTER = (  # the branches; in Llama the first name stands for the norm before the feed-forward part
+    ("post_attention_layernorm", "post_feedforward_layernorm"),
+    ("post_self_attn_layernorm", "post_mlp_layernorm"),
+)
 _ANSWER_LOGIT = 16.0  # of a state that points where an answer's row does
 
 
@@ -146,18 +153,34 @@ class LLM(nn.Module):
         what each layer adds to the residual stream is scaled by ``model.residual_scale``: near 0 a state is all but the
         embedding of the last item, so that, input and output embeddings being the same, the model ranks that item's
         neighbours; attention then learns from there what else to look at. The final norm is set so that an item's logit
-        after itself is ``_OWN_LOGIT``.
+        after itself is ``_OWN_LOGIT`` where the layers add nothing. Whether items come first after themselves is tried
+        out, since decoders are built in many ways.
         """
         scale = self.settings.residual_scale
         if self.settings.adapter != "full" or scale == 1 or self.codes.codes.shape[1] > 1:
             return  # the layers are shared with the text, or codes are longer than one token
+        length, root = float(self.code_embedding.norm(dim=1).mean()), self.code_embedding.shape[1] ** 0.5
         for layer in self.tower.layers:
-            for branch in (layer.self_attn, layer.mlp):
-                *_, last = (module for module in branch.modules() if isinstance(module, nn.Linear))
-                last.weight.mul_(scale)
-        length = float(self.code_embedding.norm(dim=1).mean())
+            _quieten(layer, scale, length / root or 1.0)
         if length > 0:
-            self.tower.norm.weight.fill_(_OWN_LOGIT / (length * self.code_embedding.shape[1] ** 0.5))
+            norm = self.tower.norm
+            norm.weight.fill_(_OWN_LOGIT / (length * root) - _offset(norm))
+            if self._first_after_themselves() < 0.5:  # noqa: PLR2004 - half of them
+                log.warning(
+                    "the layers of %s could not be quietened: most items do not come first after themselves, so "
+                    "training starts from what the layers make of them and takes longer",
+                    type(self.base).__name__,
+                )
+
+    def _first_after_themselves(self) -> float:
+        """Return the share of some code tokens that come first after a few words and themselves."""
+        some = self.code_embedding.norm(dim=1).nonzero().flatten()[:64]
+        # Not alone: what stands first in a sequence is where attention rests, and its state is like no other.
+        words = self.tokenizer("These came one after the other:", add_special_tokens=False)["input_ids"]
+        text = torch.tensor(words, dtype=torch.int64, device=some.device).expand(len(some), -1)
+        ids = torch.cat([text, some[:, None] + self.text_vocabulary], dim=1)
+        states = self.tower(inputs_embeds=self.embed_items(ids), use_cache=False).last_hidden_state
+        return float((self.code_logits(states[:, -1]).argmax(1) == some).float().mean())
 
     @property
     def device(self) -> torch.device:
@@ -360,6 +383,43 @@ def _shell(backbone: Any, depth: int) -> Any:
     shell.layers = nn.ModuleList(list(backbone.layers)[:depth])
     shell.norm = copy.deepcopy(backbone.norm)
     return shell
+
+
+def _quieten(layer: Any, scale: float, size: float) -> None:
+    """Scale what a layer adds to the residual stream, in place.
+
+    Where a norm follows a branch (Gemma 2 and 3, OLMo 2, GLM 4), that norm decides how much is added, whatever comes
+    in; its gain is scaled then, to no more than ``scale`` of what states are.
+
+    Args:
+        layer: of any decoder; what it is made of is told by the usual names.
+        scale: what is left.
+        size: root mean square of the states that it reads at first.
+    """
+    for names in _NORMS_AFTER:
+        if all(hasattr(layer, name) for name in names):
+            for norm in (getattr(layer, name) for name in names):
+                gain = norm.weight + _offset(norm)
+                excess = max(1.0, float(gain.abs().mean()) / size)
+                norm.weight.copy_(gain * (scale / excess) - _offset(norm))
+            return
+    for branch in (layer.self_attn, layer.mlp):
+        linear = [(path.rsplit(".", 1)[-1], module) for path, module in branch.named_modules() if _is_linear(module)]
+        last: list[Any] = [module for name, module in linear if name in _LAST] or [one for _, one in linear[-1:]]
+        for module in last:
+            module.weight.mul_(scale)
+            if module.bias is not None:
+                module.bias.mul_(scale)
+
+
+def _offset(norm: Any) -> float:
+    """Return 1 for a norm whose gain is one more than its weight (Gemma), else 0."""
+    weight = norm.weight.detach().clone()
+    norm.weight.fill_(0)
+    some = torch.linspace(-1, 1, len(weight), device=weight.device, dtype=weight.dtype)
+    passes = bool((norm(some) - norm(-some)).any())  # the difference leaves a bias out
+    norm.weight.copy_(weight)
+    return float(passes)
 
 
 def _own_tower(backbone: Any, depth: int) -> Any:

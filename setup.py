@@ -8,7 +8,7 @@ from setuptools.command.build_py import build_py
 
 
 class BuildWithAssets(build_py):
-    """Copies the shipped domains to where ``genre_gen.paths.assets_folder`` looks in an installed package.
+    """Copies the shipped domains to where ``genre_gen.downloads.paths.assets_folder`` looks in an installed package.
 
     An editable install finds them beside the package, where people edit them.
     """

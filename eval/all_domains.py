@@ -29,7 +29,7 @@ from typing import Any
 
 from genre_gen.domain import Domain
 from genre_gen.evaluation.report import Report
-from genre_gen.recommender import OURS
+from genre_gen.recommender.recommender import OURS
 
 SAMPLES = ("ecommerce", "news", "ads", "travel")
 COMMANDS = ("train", "evaluate", "recommend", "explain")  # in this order: whoever is evaluated is recommended to
@@ -37,7 +37,7 @@ METRICS = ("R@10", "N@10")
 SHOWN = ("GENRE", "GENRE, LLM alone", "blend without LLM", "transitions", "popularity")
 PICKS = 5
 MEASURED = "measured.json"
-CLI = (sys.executable, "-c", "from genre_gen.cli import main; main()")
+CLI = (sys.executable, "-c", "from genre_gen.cli.main import main; main()")
 
 
 @dataclass(frozen=True)

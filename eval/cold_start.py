@@ -29,16 +29,16 @@ from typing import Any
 import numpy as np
 from leaderboard import Bench, assignment, digest, public, say, told, write_text
 
-from genre_gen.catalog import Catalog
 from genre_gen.collaborative import CollaborativeModel
 from genre_gen.collaborative.tuning import tune
+from genre_gen.data.catalog import Catalog
+from genre_gen.data.interactions import Case, Interactions, Split
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
 from genre_gen.evaluation import Report
 from genre_gen.evaluation.protocol import Mixture, Scorer, evaluate_scorers
-from genre_gen.fitting import new_member
-from genre_gen.interactions import Case, Interactions, Split
-from genre_gen.recommender import OURS, OURS_ALONE, WITHOUT_LLM, Recommender
+from genre_gen.recommender.recommender import OURS, OURS_ALONE, WITHOUT_LLM, Recommender
+from genre_gen.training.recommender_training import new_member
 
 PEERS = ("text_knn", "transitions", "ease", "item_knn", "popularity")
 TEXT_PEER = "text_knn"

@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from limited import Limited
 
-from genre_gen.decoding.packed import packed
-from genre_gen.machine import examine_machine
-from genre_gen.recommender import Recommender
+from genre_gen.decoding.onednn import packed
+from genre_gen.llm.hardware import examine_machine
+from genre_gen.recommender.recommender import Recommender
 
 Row = dict[str, Any]
 PLAIN, PACKED, COMPILED, FROZEN = WAYS = ("torch", "packed, as served", "torch.compile", "torch.compile, frozen")

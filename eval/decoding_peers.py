@@ -211,7 +211,7 @@ class Generator(ABC):
 
     def __init__(self, file: Path, folder: Path, layers: int | None) -> None:
         """Load the model, read the codes, build the constraint (timed)."""
-        from genre_gen.llm.quiet import quiet_libraries
+        from genre_gen.downloads.third_party_logging import quiet_libraries
 
         with quiet_libraries():
             self.codes: Codes = np.load(file)
@@ -255,7 +255,7 @@ class Generator(ABC):
         """Return the seconds of one bare forward pass over a prompt: as the layers are, and with packed ones."""
         import torch
 
-        from genre_gen.decoding.packed import packed
+        from genre_gen.decoding.onednn import packed
 
         prompt, taken = torch.tensor([ids]), []
         for decoder in (self.model.model, packed(self.model.model)):
@@ -469,7 +469,7 @@ class PrefixFunctionPacked(PrefixFunction):
 
     def build(self) -> None:
         """Pack the layers, then insert code by code."""
-        from genre_gen.decoding.packed import packed
+        from genre_gen.decoding.onednn import packed
 
         self.model.model = packed(self.model.model)
         super().build()

@@ -40,10 +40,10 @@ from decoding_peers import GENERATORS, SAME_SCORES, STORES, USUAL, Codes, OursDe
 from decoding_report import Row, markdown, write
 from limited import GaveUpError, Limited
 
-from genre_gen.catalog import Catalog
+from genre_gen.data.catalog import Catalog
 from genre_gen.domain import Domain
-from genre_gen.llm.sources import ensure_model
-from genre_gen.machine import examine_machine
+from genre_gen.downloads.models import ensure_model
+from genre_gen.llm.hardware import examine_machine
 
 REAL = 1682
 ITEMS = (REAL, 10_000, 100_000, 1_000_000, 10_000_000)

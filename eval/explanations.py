@@ -31,15 +31,15 @@ from explanations_check import Said, checker_of, measured
 from numpy.typing import NDArray
 
 from genre_gen.collaborative import SVD
+from genre_gen.data.filters import Filters
+from genre_gen.data.interactions import History
 from genre_gen.errors import UsageError
 from genre_gen.evaluation.significance import interval
 from genre_gen.explain import Explanation
 from genre_gen.explain.attribution import RECENT, Attributor
 from genre_gen.explain.check import Checker, Measured
 from genre_gen.explain.evidence import labels
-from genre_gen.filters import Filters
-from genre_gen.interactions import History
-from genre_gen.recommender import Recommender
+from genre_gen.recommender.recommender import Recommender
 
 TOP = 3  # cited items shall be among so many of greatest effect
 DRAWS = 4  # random sets of items, for each number of items

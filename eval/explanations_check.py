@@ -26,13 +26,13 @@ from typing import Any
 from leaderboard import told
 
 from genre_gen.collaborative import SVD
+from genre_gen.data.interactions import History
+from genre_gen.data.titles import article_first
 from genre_gen.explain import Explanation
 from genre_gen.explain.check import Checker, Measured
 from genre_gen.explain.evidence import labels
 from genre_gen.explain.wording import LENGTH, plain, vocabulary
-from genre_gen.interactions import History
-from genre_gen.recommender import Recommender
-from genre_gen.titles import article_first
+from genre_gen.recommender.recommender import Recommender
 
 SHOWN = 5  # untrue explanations printed
 

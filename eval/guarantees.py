@@ -21,11 +21,11 @@ import numpy as np
 from leaderboard import told
 from numpy.typing import NDArray
 
+from genre_gen.blending.blend import Blend
+from genre_gen.data.filters import Filters
+from genre_gen.data.interactions import History
 from genre_gen.errors import UsageError
-from genre_gen.filters import Filters
-from genre_gen.hybrid import Blend
-from genre_gen.interactions import History
-from genre_gen.recommender import LLM_MEMBER, Recommendations, Recommender
+from genre_gen.recommender.recommender import LLM_MEMBER, Recommendations, Recommender
 
 POPULAR = 100  # most interacted items, taken out by one of the filters
 FEW = 5  # items left by another

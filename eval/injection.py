@@ -39,16 +39,16 @@ import numpy as np
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from genre_gen.catalog import Catalog, Item, Value
 from genre_gen.codes import atomic
+from genre_gen.data.catalog import Catalog, Item, Value
+from genre_gen.data.interactions import History, Interactions, Reviews
+from genre_gen.data.readers import load_data
 from genre_gen.domain import Domain
+from genre_gen.downloads.models import find_model
 from genre_gen.errors import PromptError
-from genre_gen.interactions import History, Interactions, Reviews
 from genre_gen.llm.encode import Encoder
 from genre_gen.llm.load import load_tokenizer
-from genre_gen.llm.sources import find_model
-from genre_gen.prompts import Prompt, PromptBook, Span, entries, entry
-from genre_gen.readers import load_data
+from genre_gen.prompting.book import Prompt, PromptBook, Span, entries, entry
 from genre_gen.tasks import TASKS, TaskData
 
 HERE = Path(__file__).resolve().parent

@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from leaderboard import told
 
-from genre_gen.catalog import Catalog
+from genre_gen.data.catalog import Catalog
+from genre_gen.data.knowledge import Knowledge
+from genre_gen.data.readers import find_beside
 from genre_gen.domain import Domain
-from genre_gen.knowledge import Knowledge
-from genre_gen.readers import find_beside
 
 
 @told()

@@ -39,18 +39,18 @@ import numpy as np
 from numpy.typing import NDArray
 from peers import mean_ndcg
 
-from genre_gen.catalog import Catalog
+from genre_gen.data.catalog import Catalog
+from genre_gen.data.interactions import Case, Interactions, Split, sample_cases
 from genre_gen.domain import Domain
 from genre_gen.errors import ConfigError, DataError, GenreGenError, UsageError
 from genre_gen.evaluation import Report, Result
-from genre_gen.evaluation.metrics import case_ranks
 from genre_gen.evaluation.protocol import evaluate_scorers
 from genre_gen.evaluation.report import Comparison
-from genre_gen.interactions import Case, Interactions, Split, sample_cases
-from genre_gen.prompts import PromptBook
+from genre_gen.metrics import case_ranks
+from genre_gen.prompting.book import PromptBook
 
 if TYPE_CHECKING:
-    from genre_gen.recommender import Recommender
+    from genre_gen.recommender.recommender import Recommender
 
 log = logging.getLogger("leaderboard")
 HERE = Path(__file__).resolve().parent
@@ -60,7 +60,7 @@ HEADLINE = "N@10"
 TUNED_ON = 5000  # validation users that settings are chosen on, at most: the same sample for all models
 FORMAT = 1
 PART = "blend without LLM"  # a part of ours, as there too
-OURS = "GENRE"  # as in genre_gen.recommender, which would import much that the peers must not pay for
+OURS = "GENRE"  # as in genre_gen.recommender.recommender, which would import much that the peers must not pay for
 GENRE = "genre"
 ONE_STEP_BACK = "one-step-back"
 SERVED = ("rerank", "query", "explain", "serving")  # parts of a domain that no score depends on
@@ -425,7 +425,7 @@ def run_ours(bench: Bench, job: Job) -> Outcome:
     Where ``training.final`` is ``anew``, later seeds train anew with what the first one chose, as the peers do.
     Validation ranks are not kept: at the end the recommender has learned from the validation cases too.
     """
-    from genre_gen.recommender import OURS_ALONE, WITHOUT_LLM
+    from genre_gen.recommender.recommender import OURS_ALONE, WITHOUT_LLM
 
     recommender, costs = train_ours(bench, job)
     report = rank_test(bench, recommender.scorers(), recommender.mixtures())
@@ -442,8 +442,8 @@ def run_ours(bench: Bench, job: Job) -> Outcome:
 
 def train_ours(bench: Bench, job: Job) -> tuple[Recommender, dict[str, dict[str, float]]]:
     """Return our recommender, which has learned from all before the test cases, and by row what that took."""
-    from genre_gen.choices import Choices
-    from genre_gen.recommender import OURS_ALONE, WITHOUT_LLM, Recommender
+    from genre_gen.blending.tuned import Choices
+    from genre_gen.recommender.recommender import OURS_ALONE, WITHOUT_LLM, Recommender
 
     limit = {} if job.minutes is None else {"training.max_minutes": job.minutes}
     settings = {**limit, **job.changes, "training.seed": job.seed}

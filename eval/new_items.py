@@ -23,13 +23,13 @@ from cold_start import new_items, without_items
 from leaderboard import Bench, say, told, write_text
 from numpy.typing import NDArray
 
-from genre_gen.building import place_new_items
 from genre_gen.collaborative import TextKNN
-from genre_gen.evaluation.metrics import case_ranks, ndcg_at, recall_at
+from genre_gen.data.interactions import Case, History, allowed_items, sample_cases
 from genre_gen.evaluation.protocol import Mixture, Scorer
 from genre_gen.evaluation.significance import interval
-from genre_gen.interactions import Case, History, allowed_items, sample_cases
-from genre_gen.recommender import LLM_MEMBER, OURS, OURS_ALONE, Recommender
+from genre_gen.metrics import case_ranks, ndcg_at, recall_at
+from genre_gen.recommender.recommender import LLM_MEMBER, OURS, OURS_ALONE, Recommender
+from genre_gen.training.llm_training import place_new_items
 
 AT = 10
 BATCH = 64

@@ -21,12 +21,12 @@ from typing import Any, Literal
 
 from leaderboard import told
 
-from genre_gen.evaluating import check_trained_for
+from genre_gen.data.interactions import Split
+from genre_gen.evaluation.baselines import check_trained_for
 from genre_gen.evaluation.protocol import evaluate_scorers
-from genre_gen.interactions import Split
 from genre_gen.llm.generator import ItemGenerator
-from genre_gen.prompts import PromptBook
-from genre_gen.recommender import Recommender
+from genre_gen.prompting.book import PromptBook
+from genre_gen.recommender.recommender import Recommender
 
 TASK = "next_item"
 AS_SERVED = "as served"

@@ -34,16 +34,16 @@ import torch
 from leaderboard import told
 from numpy.typing import NDArray
 
+from genre_gen.data.interactions import Case, History, allowed_items
 from genre_gen.domain import ServingSettings
+from genre_gen.downloads.models import ensure_model
 from genre_gen.errors import UsageError
-from genre_gen.evaluation.metrics import ndcg_at, ranks
-from genre_gen.interactions import Case, History, allowed_items
 from genre_gen.llm.generator import ItemGenerator
+from genre_gen.llm.hardware import examine_machine
 from genre_gen.llm.quantize import quantize, weight_bytes
-from genre_gen.llm.sources import ensure_model
-from genre_gen.machine import examine_machine
-from genre_gen.recommender import OURS, OURS_ALONE, Recommender
-from genre_gen.saving import WEIGHTS
+from genre_gen.metrics import ndcg_at, ranks
+from genre_gen.recommender.persistence import WEIGHTS
+from genre_gen.recommender.recommender import OURS, OURS_ALONE, Recommender
 
 EXACT, OTHER_INT8 = "none", "int8-bitsandbytes"
 SETTINGS = (*get_args(ServingSettings.model_fields["quantization"].annotation), OTHER_INT8)

@@ -25,16 +25,16 @@ import numpy as np
 from leaderboard import told
 from numpy.typing import NDArray
 
+from genre_gen.blending.blend import Blend
+from genre_gen.data.interactions import Case, allowed_items
+from genre_gen.data.labels import Labels
 from genre_gen.errors import UsageError
-from genre_gen.evaluating import check_trained_for
-from genre_gen.evaluation.metrics import ndcg_at, ranks, recall_at
+from genre_gen.evaluation.baselines import check_trained_for
 from genre_gen.evaluation.significance import interval, paired_test
-from genre_gen.hybrid import Blend
-from genre_gen.interactions import Case, allowed_items
-from genre_gen.labels import Labels
+from genre_gen.metrics import ndcg_at, ranks, recall_at
 from genre_gen.query import QueryReader, Understood
 from genre_gen.ranking import Ranking
-from genre_gen.recommender import LLM_MEMBER, OURS_ALONE, QUERY, Recommender
+from genre_gen.recommender.recommender import LLM_MEMBER, OURS_ALONE, QUERY, Recommender
 
 AT = 10
 BATCH = 64

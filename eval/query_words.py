@@ -22,12 +22,12 @@ import torch
 from leaderboard import told
 from numpy.typing import NDArray
 
-from genre_gen.catalog import Catalog
+from genre_gen.data.catalog import Catalog
+from genre_gen.data.labels import Labels
 from genre_gen.domain import Domain
+from genre_gen.downloads.models import ensure_model
 from genre_gen.errors import UsageError
-from genre_gen.labels import Labels
 from genre_gen.llm.load import load_base
-from genre_gen.llm.sources import ensure_model
 
 NOTHING = "nice"  # a word that stands for no label
 

@@ -39,9 +39,9 @@ from numpy.typing import NDArray
 
 from genre_gen.collaborative import SVD, BayesianMF, KNNBaseline, RatingBlend, RatingModel, SVDpp
 from genre_gen.collaborative.rating_blend import rate_all
+from genre_gen.data.interactions import Interactions
 from genre_gen.errors import DataError
-from genre_gen.evaluation.metrics import mae, rmse
-from genre_gen.interactions import Interactions
+from genre_gen.metrics import mae, rmse
 
 EQUAL = 1e-6
 """Ours by user id may differ from Surprise's own by rounding only."""
@@ -120,8 +120,8 @@ def main() -> None:
 
 def load(domain: str) -> Interactions:
     """Return a domain's interactions."""
+    from genre_gen.data.readers import load_data
     from genre_gen.domain import Domain
-    from genre_gen.readers import load_data
 
     return load_data(Domain.load(domain)).interactions
 

@@ -24,13 +24,13 @@ from leaderboard import SERVED, assignment, say, told
 from numpy.typing import NDArray
 from rating_cv import Columns, Part, digest, load, of_folds, parts, read_llm, values_of
 
-from genre_gen.building import build_generator, train
-from genre_gen.catalog import Catalog
+from genre_gen.data.catalog import Catalog
+from genre_gen.data.interactions import Interactions
 from genre_gen.domain import Domain
-from genre_gen.evaluation.metrics import rmse
-from genre_gen.interactions import Interactions
 from genre_gen.llm.generator import ItemGenerator
-from genre_gen.prompts import PromptBook
+from genre_gen.metrics import rmse
+from genre_gen.prompting.book import PromptBook
+from genre_gen.training.llm_training import build_generator, train
 
 TASKS = {"next_item": {"weight": 1.0, "depth": "exit"}, "rating": {"weight": 1.0, "depth": "exit"}}
 

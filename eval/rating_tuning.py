@@ -20,8 +20,8 @@ from rating_cv import Span, load, parts, scale, settings_of, values_of
 
 from genre_gen.collaborative import SVD, BayesianMF, KNNBaseline, RatingModel, SVDpp
 from genre_gen.collaborative.rating_blend import rate_all
-from genre_gen.evaluation.metrics import rmse
-from genre_gen.interactions import Interactions
+from genre_gen.data.interactions import Interactions
+from genre_gen.metrics import rmse
 
 PENALTIES = (5.0, 10.0, 20.0, 40.0)
 GRIDS: dict[type[SVD], list[tuple[int, int, float, float]]] = {  # factors, epochs, learning rate, regularisation

@@ -31,9 +31,9 @@ from numpy.typing import NDArray
 from peers.implicit_models import BPR
 
 from genre_gen.collaborative import Ease, ItemKNN, Popularity
+from genre_gen.data.interactions import History, Interactions, Split
 from genre_gen.errors import ConfigError, GenreGenError
 from genre_gen.evaluation.protocol import Scorer, evaluate_scorers
-from genre_gen.interactions import History, Interactions, Split
 
 COLUMNS = ("R@5", "R@10", "N@5", "N@10")
 L2, NEIGHBOURS, FACTORS, EPOCHS = 200.0, 100_000, 64, 50

@@ -35,13 +35,13 @@ import torch
 from leaderboard import told
 from torch import nn
 
-from genre_gen.decoding.packed import PackedLinear, is_faster, packed
+from genre_gen.data.interactions import History
+from genre_gen.decoding.onednn import PackedLinear, is_faster, packed
 from genre_gen.decoding.search import search
-from genre_gen.interactions import History
 from genre_gen.llm.generator import ItemGenerator
+from genre_gen.llm.hardware import examine_machine
 from genre_gen.llm.quantize import quantize
-from genre_gen.machine import examine_machine
-from genre_gen.recommender import Recommender
+from genre_gen.recommender.recommender import Recommender
 
 Row = dict[str, Any]
 OPERATORS = {

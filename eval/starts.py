@@ -19,15 +19,15 @@ import torch
 from leaderboard import Bench, told
 from numpy.typing import NDArray
 
-from genre_gen.building import build_generator, item_vectors
 from genre_gen.collaborative import TextKNN, Transitions
 from genre_gen.collaborative.base import history_matrix
+from genre_gen.data.interactions import Case, History, allowed_items, sample_cases
 from genre_gen.domain import CodeSettings, Domain
-from genre_gen.evaluation.metrics import ndcg_at, ranks, recall_at
-from genre_gen.interactions import Case, History, allowed_items, sample_cases
+from genre_gen.downloads.models import ensure_model
 from genre_gen.llm.load import load_base
-from genre_gen.llm.sources import ensure_model
-from genre_gen.prompts import PromptBook
+from genre_gen.metrics import ndcg_at, ranks, recall_at
+from genre_gen.prompting.book import PromptBook
+from genre_gen.training.llm_training import build_generator, item_vectors
 
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 SCALES = (1.0, 0.3, 0.1, 0.05, 0.02)

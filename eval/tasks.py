@@ -21,7 +21,7 @@ import numpy as np
 from leaderboard import told
 
 from genre_gen.ranking import Ranking
-from genre_gen.recommender import Recommender
+from genre_gen.recommender.recommender import Recommender
 from genre_gen.tasks import TASKS, Example, TaskData
 
 AT = 10

@@ -22,14 +22,14 @@ import numpy as np
 from leaderboard import say, told
 from numpy.typing import NDArray
 
+from genre_gen.blending.rerank import METHODS, rerank
+from genre_gen.data.interactions import Case, Split, allowed_items
+from genre_gen.data.labels import Labels
 from genre_gen.domain import RerankSettings
 from genre_gen.errors import UsageError
-from genre_gen.evaluating import check_trained_for
+from genre_gen.evaluation.baselines import check_trained_for
 from genre_gen.evaluation.protocol import evaluate_lists
-from genre_gen.interactions import Case, Split, allowed_items
-from genre_gen.labels import Labels
-from genre_gen.recommender import OURS, Recommender
-from genre_gen.rerank import METHODS, rerank
+from genre_gen.recommender.recommender import OURS, Recommender
 
 AT = 10
 BATCH = 64
@@ -156,7 +156,7 @@ def scored(
 
 def history_diversity(cases: Sequence[Case], labels: Labels) -> float | None:
     """Return the mean diversity of the users' last AT items, to compare the lists' with; None without such."""
-    from genre_gen.evaluation.metrics import diversity
+    from genre_gen.metrics import diversity
 
     lists = np.full((len(cases), AT), -1, np.int64)
     for number, case in enumerate(cases):

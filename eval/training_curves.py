@@ -20,8 +20,8 @@ from typing import Any
 
 from leaderboard import PEERS, Bench, told
 
+from genre_gen.data.interactions import sample_cases
 from genre_gen.errors import DataError
-from genre_gen.interactions import sample_cases
 
 OURS, PEER = "GENRE, LLM alone", "sasrec"
 

@@ -26,12 +26,12 @@ from decoding_peers import NestedDicts, beam_options
 from leaderboard import told
 from numpy.typing import NDArray
 
+from genre_gen.data.interactions import Case, allowed_items
 from genre_gen.decoding.search import search
-from genre_gen.evaluation.metrics import ndcg_at
-from genre_gen.interactions import Case, allowed_items
 from genre_gen.llm.export import to_transformers
-from genre_gen.machine import examine_machine
-from genre_gen.recommender import Recommender
+from genre_gen.llm.hardware import examine_machine
+from genre_gen.metrics import ndcg_at
+from genre_gen.recommender.recommender import Recommender
 
 Row = dict[str, Any]
 Ask = Callable[[Case, NDArray[np.bool_]], NDArray[np.int64]]

@@ -9,28 +9,28 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from genre_gen.catalog import Catalog, Item
+    from genre_gen.data.catalog import Catalog, Item
+    from genre_gen.data.interactions import History, Interactions
     from genre_gen.domain import Domain
     from genre_gen.errors import GenreGenError
     from genre_gen.evaluation import evaluate
-    from genre_gen.interactions import History, Interactions
-    from genre_gen.prompts import PromptBook
+    from genre_gen.prompting.book import PromptBook
     from genre_gen.ranking import Ranking
-    from genre_gen.recommender import Recommendation, Recommender
+    from genre_gen.recommender.recommender import Recommendation, Recommender
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Catalog": "catalog",
+    "Catalog": "data.catalog",
     "Domain": "domain",
     "GenreGenError": "errors",
-    "History": "interactions",
-    "Interactions": "interactions",
-    "Item": "catalog",
-    "PromptBook": "prompts",
+    "History": "data.interactions",
+    "Interactions": "data.interactions",
+    "Item": "data.catalog",
+    "PromptBook": "prompting.book",
     "Ranking": "ranking",
-    "Recommendation": "recommender",
-    "Recommender": "recommender",
+    "Recommendation": "recommender.recommender",
+    "Recommender": "recommender.recommender",
     "evaluate": "evaluation",
 }
 

@@ -17,8 +17,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from typing_extensions import Self
 
+from genre_gen.downloads.paths import assets_folder
 from genre_gen.errors import ConfigError
-from genre_gen.paths import assets_folder
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -178,7 +178,7 @@ class BlendSettings(Settings):
 
 
 class RerankSettings(Settings):
-    """Whether and how lists are re-ranked, see :mod:`genre_gen.rerank`."""
+    """Whether and how lists are re-ranked, see :mod:`genre_gen.blending.rerank`."""
 
     method: Literal["none", "mmr", "calibration"] = "none"
     weight: Share = 0.3
@@ -224,7 +224,7 @@ class RelationSettings(Settings):
 
 
 class KnowledgeSettings(Settings):
-    """Triples (head, relation, tail) about items that explanations may cite, see :mod:`genre_gen.knowledge`."""
+    """Triples (head, relation, tail) about items that explanations may cite, see :mod:`genre_gen.data.knowledge`."""
 
     triples: str | None = None
     links: str | None = None

@@ -12,8 +12,8 @@ os.environ.pop("HF_HUB_OFFLINE", None)
 from fakes import byte_tokenizer, tiny_llama
 
 from genre_gen import Catalog, Domain, Interactions, Recommender
+from genre_gen.blending.blend import Blend
 from genre_gen.collaborative import RatingBlend
-from genre_gen.hybrid import Blend
 
 ROOT = Path(__file__).parent.parent
 

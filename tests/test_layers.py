@@ -7,18 +7,18 @@ ROOT = Path(__file__).parent.parent / "genre_gen"
 
 # From bottom to top; a module may import its own layer and those below it, at any place in its file.
 LAYERS = [
-    {"errors", "ranking", "paths", "titles", "machine"},
-    {"domain", "sources"},
-    {"catalog", "interactions", "knowledge", "labels", "where", "readers"},
-    {"sandbox", "prompts", "codes", "evaluation.metrics"},
-    {"collaborative", "tasks", "llm.quiet", "llm.sources"},
+    {"errors", "ranking", "downloads.paths", "data.titles", "llm.hardware"},
+    {"domain", "downloads.archives"},
+    {"data"},
+    {"prompting", "codes", "metrics"},
+    {"collaborative", "tasks", "downloads"},
     {"decoding", "evaluation"},
     {"llm"},
-    {"hybrid", "choices", "explain", "filters", "query", "rerank", "ratings"},
-    {"building"},
-    {"fitting", "recommender", "saving"},
-    {"picks", "evaluating", "showing", "page"},
-    {"demo", "fetch", "doctor", "columns", "proposing", "starting", "checking"},
+    {"blending", "explain", "data.filters", "query"},
+    {"training", "llm.averaging"},
+    {"recommender"},
+    {"recommender.batch", "evaluation.baselines", "reporting"},
+    {"cli.demo", "cli.fetch", "cli.doctor", "new_domain"},
     {"cli"},
 ]
 

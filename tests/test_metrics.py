@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.metrics import mean_absolute_error, mean_squared_error, ndcg_score
 
+from genre_gen import metrics
+from genre_gen.data.interactions import History
 from genre_gen.errors import UsageError
-from genre_gen.evaluation import metrics
-from genre_gen.interactions import History
 
 
 @st.composite

@@ -10,19 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genre_gen.catalog import Catalog
-from genre_gen.checking import check
 from genre_gen.collaborative.popularity import Popularity
-from genre_gen.collaborative.transitions import Transitions
+from genre_gen.collaborative.sequential_rules import Transitions
+from genre_gen.data.catalog import Catalog
+from genre_gen.data.interactions import allowed_items
+from genre_gen.data.readers import Data, load_data
 from genre_gen.domain import Domain
-from genre_gen.evaluation.metrics import case_ranks, recall_at
 from genre_gen.explain import Explainer
 from genre_gen.explain.check import Checker
 from genre_gen.explain.evidence import Evidence
 from genre_gen.explain.wording import sentences, vocabulary
-from genre_gen.interactions import allowed_items
-from genre_gen.prompts import PromptBook, show
-from genre_gen.readers import Data, load_data
+from genre_gen.metrics import case_ranks, recall_at
+from genre_gen.new_domain.validate import check
+from genre_gen.prompting.book import PromptBook, show
 from genre_gen.tasks import TASKS, Task, TaskData
 
 ROOT = Path(__file__).parent.parent

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from genre_gen.evaluation.metrics import ndcg_at
+from genre_gen.metrics import ndcg_at
 
 
 def mean_ndcg(ranks: NDArray[np.float64], at: int = 10) -> float:

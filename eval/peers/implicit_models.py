@@ -12,8 +12,8 @@ from scipy import sparse
 from typing_extensions import Self
 
 from genre_gen.collaborative.base import history_matrix
+from genre_gen.data.interactions import History, Interactions
 from genre_gen.errors import ConfigError, UsageError
-from genre_gen.interactions import History, Interactions
 
 
 class BPR:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
+from genre_gen.data.interactions import History, Interactions
 from genre_gen.errors import ConfigError, DataError
-from genre_gen.interactions import History, Interactions
 
 MAX_ITEMS = 20_000
 """KNNBaseline holds a dense float64 ``[n_items, n_items]``: 3.2 GB here."""

@@ -16,7 +16,7 @@ from genre_gen.codes.title import title
 from genre_gen.errors import ConfigError
 
 if TYPE_CHECKING:
-    from genre_gen.catalog import Catalog
+    from genre_gen.data.catalog import Catalog
     from genre_gen.domain import CodeSettings
 
 __all__ = ["SCHEMES", "CodeScheme", "Codes", "make_codes"]

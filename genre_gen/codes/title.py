@@ -21,7 +21,7 @@ def title(titles: Sequence[str]) -> Codes:
     """Split each title into words and signs, in lower case, and close it with ``<end>`` so that no code begins another.
 
     Args:
-        titles: unique even in lower case, as a :class:`~genre_gen.catalog.Catalog` guarantees; so are the codes, since
+        titles: unique even in lower case, as a ``Catalog`` guarantees; so are the codes, since
             their pieces joined are the title.
     """
     pieces = [[*_PIECES.findall(text.casefold()), END] for text in titles]

@@ -11,10 +11,10 @@ from genre_gen.collaborative.popularity import Popularity
 from genre_gen.collaborative.rating_blend import RatingBlend
 from genre_gen.collaborative.rating_model import RatingModel
 from genre_gen.collaborative.sasrec import SASRec
+from genre_gen.collaborative.sequential_rules import Transitions
 from genre_gen.collaborative.svd import SVD
 from genre_gen.collaborative.svdpp import SVDpp
 from genre_gen.collaborative.text_knn import TextKNN
-from genre_gen.collaborative.transitions import Transitions
 
 MEMBERS: dict[str, type[CollaborativeModel]] = {
     model.name: model for model in (Popularity, Transitions, Ease, ItemKNN, TextKNN, SVD, SASRec)

@@ -19,8 +19,8 @@ from scipy.linalg import cho_solve
 from typing_extensions import Self
 
 from genre_gen.collaborative.rating_model import Duplicates, RatingModel, options_of
+from genre_gen.data.interactions import History, Interactions
 from genre_gen.errors import ConfigError, DataError
-from genre_gen.interactions import History, Interactions
 
 Matrix = NDArray[np.float64]
 PRIOR_STRENGTH = 2.0

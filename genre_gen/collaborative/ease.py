@@ -11,8 +11,8 @@ from scipy.linalg import lapack
 from typing_extensions import Self
 
 from genre_gen.collaborative.base import CollaborativeModel, history_matrix
+from genre_gen.data.interactions import History, Interactions
 from genre_gen.errors import ConfigError, DataError
-from genre_gen.interactions import History, Interactions
 
 MAX_ITEMS = 20_000
 """Fitting holds a dense float64 ``[n_items, n_items]``: 3.2 GB here, and minutes of work."""

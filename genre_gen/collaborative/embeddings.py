@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import svds
 
-from genre_gen.interactions import Interactions
+from genre_gen.data.interactions import Interactions
 
 SMOOTHING = 0.75  # exponent on context counts, so that rare contexts do not get all the weight (Levy et al. 2015)
 

@@ -12,8 +12,8 @@ from scipy import sparse
 from typing_extensions import Self
 
 from genre_gen.collaborative.base import CollaborativeModel, history_matrix
+from genre_gen.data.interactions import History, Interactions
 from genre_gen.errors import ConfigError
-from genre_gen.interactions import History, Interactions
 
 CELLS = 2**22
 """How many similarities are held at once, if a single item has no more."""

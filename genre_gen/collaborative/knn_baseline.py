@@ -16,8 +16,8 @@ from typing_extensions import Self
 
 from genre_gen.collaborative.rating_model import Duplicates, RatingModel, options_of
 from genre_gen.collaborative.svd import by_row
+from genre_gen.data.interactions import History, Interactions
 from genre_gen.errors import ConfigError, DataError
-from genre_gen.interactions import History, Interactions
 
 MAX_ITEMS = 10_000
 """Surprise holds five dense ``[n_items, n_items]`` of 8 bytes: 4 GB here."""

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 from genre_gen.collaborative.base import CollaborativeModel, history_matrix
+from genre_gen.data.interactions import History, Interactions
 from genre_gen.errors import ConfigError, DataError
-from genre_gen.interactions import History, Interactions
 
 SECONDS_PER_DAY = 86_400
 

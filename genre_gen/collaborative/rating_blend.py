@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 from genre_gen.collaborative.rating_model import RatingModel
+from genre_gen.data.interactions import History, Interactions
 from genre_gen.errors import DataError, UsageError
-from genre_gen.interactions import History, Interactions
 
 Ratings = NDArray[np.float64]
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen.collaborative.base import CollaborativeModel, history_matrix
+from genre_gen.data.interactions import History, Interactions
 from genre_gen.errors import ConfigError, DataError, UsageError
-from genre_gen.interactions import History, Interactions
 
 OLDEST_SURPRISE = (1, 1, 5)
 INSTALL = "pip install 'scikit-surprise>=1.1.5'"

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 from genre_gen.collaborative.base import EpochModel, check_rows
+from genre_gen.data.interactions import Case, History, Interactions
 from genre_gen.errors import ConfigError, UsageError
-from genre_gen.evaluation.metrics import case_ranks, ndcg_at
-from genre_gen.interactions import Case, History, Interactions
+from genre_gen.metrics import case_ranks, ndcg_at
 
 if TYPE_CHECKING:
     from genre_gen.collaborative.sasrec_network import Network, Trainer

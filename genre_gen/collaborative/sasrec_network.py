@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import Self
 
+from genre_gen.data.interactions import Interactions
 from genre_gen.errors import UsageError
-from genre_gen.interactions import Interactions
 
 NO_TARGET = -100  # what cross_entropy leaves out
 

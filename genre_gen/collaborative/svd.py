@@ -25,8 +25,8 @@ from genre_gen.collaborative.rating_model import (
     options_of,
     ridge,
 )
+from genre_gen.data.interactions import History, Interactions
 from genre_gen.errors import ConfigError
-from genre_gen.interactions import History, Interactions
 
 __all__ = ["SVD", "Prediction", "Taste"]
 

@@ -16,7 +16,7 @@ from typing_extensions import Self
 
 from genre_gen.collaborative.rating_model import Duplicates, SurpriseData
 from genre_gen.collaborative.svd import SVD, Taste, by_row
-from genre_gen.interactions import History
+from genre_gen.data.interactions import History
 
 
 class SVDpp(SVD):

@@ -14,8 +14,8 @@ from scipy import sparse
 from typing_extensions import Self
 
 from genre_gen.collaborative.item_knn import ItemKNN, parts, strongest
+from genre_gen.data.interactions import Interactions
 from genre_gen.errors import UsageError
-from genre_gen.interactions import Interactions
 
 
 class TextKNN(ItemKNN):

@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from genre_gen.decoding.kept import Kept, KeysValues, common, tensors_of
-from genre_gen.decoding.last import LastLayer
-from genre_gen.decoding.packed import packed, unpack
+from genre_gen.decoding.last_token import LastLayer
+from genre_gen.decoding.onednn import packed, unpack
+from genre_gen.decoding.prefix_cache import Kept, KeysValues, common, tensors_of
 from genre_gen.decoding.search import BATCH_TOKENS, Ids, length_groups
 from genre_gen.errors import ConfigError, UsageError
 
@@ -78,7 +78,7 @@ class TreeModel:
                 which must then hold the embeddings and the head's too.
             kept_bytes: most memory for users' kept prompts (see :meth:`of`).
             pack: hold a second copy of the layers' weights where the processor multiplies faster with it (see
-                :mod:`genre_gen.decoding.packed`).
+                :mod:`genre_gen.decoding.onednn`).
 
         Raises:
             ConfigError: a decoder with layers that are not attention over all or the last tokens.

@@ -9,11 +9,11 @@ from typing import Literal, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from genre_gen import metrics
+from genre_gen.data.interactions import NO_CASES, Case, History, Interactions, Split, allowed_items
+from genre_gen.data.labels import Labels
 from genre_gen.errors import UsageError
-from genre_gen.evaluation import metrics
 from genre_gen.evaluation.report import Report, Result
-from genre_gen.interactions import NO_CASES, Case, History, Interactions, Split, allowed_items
-from genre_gen.labels import Labels
 from genre_gen.ranking import Ranking
 
 Scorer: TypeAlias = Callable[[Sequence[History]], NDArray[np.float32]]

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
+from genre_gen import metrics
 from genre_gen.errors import DataError, UsageError
-from genre_gen.evaluation import metrics
 from genre_gen.evaluation.significance import holm, interval, paired_test
 
 PER_USER = {"R": metrics.recall_at, "N": metrics.ndcg_at, "MRR": metrics.mrr_at}

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from genre_gen.catalog import Catalog
+from genre_gen.data.catalog import Catalog
+from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.knowledge import Knowledge
 from genre_gen.domain import Domain
 from genre_gen.explain.evidence import Evidence, Fact, Reason
 from genre_gen.explain.wording import MEASURED, TASK, Sentences, grammar, sentences, template
-from genre_gen.interactions import History, Interactions
-from genre_gen.knowledge import Knowledge
-from genre_gen.prompts import Prompt, PromptBook
+from genre_gen.prompting.book import Prompt, PromptBook
 
 if TYPE_CHECKING:
     from genre_gen.explain.check import Checker

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from genre_gen.catalog import Catalog, Item
+from genre_gen.blending.blend import Blend
+from genre_gen.data.catalog import Catalog, Item
+from genre_gen.data.interactions import History
 from genre_gen.explain.evidence import labels
-from genre_gen.hybrid import Blend
-from genre_gen.interactions import History
 
 RECENT = 50
 """How many items of a history are left out one by one, unless somebody asks for more."""

@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Generic, TypeAlias, TypeVar
 
-from genre_gen.catalog import Catalog
+from genre_gen.data.catalog import Catalog
+from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.knowledge import Knowledge
+from genre_gen.data.titles import article_first
 from genre_gen.domain import Domain
 from genre_gen.explain.evidence import Fact, labels
 from genre_gen.explain.wording import WORD, plain
-from genre_gen.interactions import History, Interactions
-from genre_gen.knowledge import Knowledge
-from genre_gen.titles import article_first
 
 NUMBER = re.compile(r"(?:(?<!\w)-)?\d+(?:\.\d+)?")
 NUMBER_BEFORE = re.compile(r"\d\s+$")

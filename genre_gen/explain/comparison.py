@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genre_gen.catalog import Catalog, Item
+from genre_gen.blending.blend import EXPECTED
+from genre_gen.data.catalog import Catalog, Item
+from genre_gen.data.interactions import History
 from genre_gen.errors import PromptError, UsageError
 from genre_gen.explain.attribution import Attributor
 from genre_gen.explain.check import EXACT, HUNDREDTH, Measured, Ordered
 from genre_gen.explain.evidence import Evidence
 from genre_gen.explain.wording import MEASURED, MeasuredView, measured_lines
-from genre_gen.hybrid import EXPECTED
-from genre_gen.interactions import History
-from genre_gen.prompts import PromptBook, entry
+from genre_gen.prompting.book import PromptBook, entry
 
 MOST_LEFT_OUT = 3
 """How many items are taken away together, at most, to see what would change a pick."""
@@ -132,7 +132,7 @@ class Counterfactual:
 def compare(
     attributor: Attributor, history: History, row: int, other: int, allowed: NDArray[np.bool_], most: int | None
 ) -> Comparison:
-    """Compare two items for a user; see :meth:`genre_gen.recommender.Recommender.compare`."""
+    """Compare two items for a user; see :meth:`genre_gen.recommender.recommender.Recommender.compare`."""
     recent = [seen for seen in attributor.recent(history, most) if seen not in (row, other)]
     found = attributor.variants(history, [[seen] for seen in recent], [row, other], allowed)
     llm, score = (part[0] - part[1:] for part in (found.llm, found.score))
@@ -159,7 +159,7 @@ def compare(
 def what_if(
     attributor: Attributor, history: History, row: int, allowed: NDArray[np.bool_], n: int | None, most: int | None
 ) -> Counterfactual:
-    """Find items without which a pick ranks lower; see :meth:`genre_gen.recommender.Recommender.what_if`."""
+    """Find items without which a pick ranks lower; see ``Recommender.what_if``."""
     catalog = attributor.catalog
 
     def ranked(sets: Sequence[Collection[int]]) -> tuple[list[int], list[int]]:

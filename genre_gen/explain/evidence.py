@@ -16,11 +16,11 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from genre_gen.catalog import Catalog, Item
+from genre_gen.data.catalog import Catalog, Item
+from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.knowledge import Knowledge
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
-from genre_gen.interactions import History, Interactions
-from genre_gen.knowledge import Knowledge
 
 Relation: TypeAlias = Literal[
     "rated",

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
+from genre_gen.data.interactions import History
 from genre_gen.errors import PromptError
 from genre_gen.explain.evidence import Evidence, Fact, Kind, Reason
-from genre_gen.interactions import History
-from genre_gen.prompts import Entry, Message, Prompt, PromptBook, entries, entry
+from genre_gen.prompting.book import Entry, Message, Prompt, PromptBook, entries, entry
 
 if TYPE_CHECKING:
     from outlines.types import CFG

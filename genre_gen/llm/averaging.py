@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genre_gen.llm.finetune import FineTuner
 from genre_gen.llm.model import LLM
+from genre_gen.training.finetune import FineTuner
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Trained:
     """What one or several trainings were like.
 
     Attributes:
-        log: their validations in order, see :class:`~genre_gen.llm.finetune.Progress`; ``seconds`` go on from one
+        log: their validations in order, see :class:`~genre_gen.training.finetune.Progress`; ``seconds`` go on from one
             training to the next. With several, ``run`` counts them, and an entry with ``averaged`` tells of the mean
             of so many.
         seconds: time spent in all of them, also before an interruption.

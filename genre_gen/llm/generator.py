@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from genre_gen.decoding.kept import tensors_of
+from genre_gen.data.interactions import History, allowed_items
+from genre_gen.decoding.prefix_cache import tensors_of
 from genre_gen.decoding.search import StepModel, score_items, search, search_many
 from genre_gen.decoding.tree import TreeModel
 from genre_gen.decoding.trie import Trie
 from genre_gen.errors import DecodingError
-from genre_gen.interactions import History, allowed_items
 from genre_gen.llm.encode import Encoded, Encoder
 from genre_gen.llm.model import ITEMS, LLM, TEXT
-from genre_gen.prompts import Prompt, PromptBook
+from genre_gen.prompting.book import Prompt, PromptBook
 from genre_gen.ranking import Ranking
 from genre_gen.tasks import TASKS, TaskData
 from genre_gen.tasks.base import Targets

@@ -15,7 +15,7 @@ def load_base(folder: Path, quantization: str = "none") -> tuple[PreTrainedModel
     """Load model and tokenizer from a folder, in evaluation mode, on the GPU where there is one.
 
     Args:
-        folder: what :func:`genre_gen.llm.sources.ensure_model` returns.
+        folder: what :func:`genre_gen.downloads.models.ensure_model` returns.
         quantization: ``none``; ``int8`` or ``nf4`` (bitsandbytes, text embeddings stay as they are).
 
     Raises:
@@ -25,7 +25,7 @@ def load_base(folder: Path, quantization: str = "none") -> tuple[PreTrainedModel
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from genre_gen.llm.quiet import quiet_bitsandbytes, quiet_libraries
+    from genre_gen.downloads.third_party_logging import quiet_bitsandbytes, quiet_libraries
 
     quiet_bitsandbytes()
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -69,7 +69,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """Load a model's tokenizer alone; raises SourceError when the folder holds none that transformers knows."""
     from transformers import AutoTokenizer
 
-    from genre_gen.llm.quiet import quiet_libraries
+    from genre_gen.downloads.third_party_logging import quiet_libraries
 
     try:
         with quiet_libraries():

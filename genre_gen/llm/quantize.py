@@ -97,7 +97,7 @@ def _bitsandbytes(linear: nn.Linear, scheme: str) -> nn.Module:
     """Return a linear layer rounded by bitsandbytes, which does it when weights come to a device."""
     import bitsandbytes as bnb
 
-    from genre_gen.llm.quiet import quiet_bitsandbytes
+    from genre_gen.downloads.third_party_logging import quiet_bitsandbytes
 
     quiet_bitsandbytes()
     weight, device = linear.weight.data, linear.weight.device

@@ -4,7 +4,7 @@ A request is read by the catalog's own words, without a model, so that the same 
 
 - **Values of fields** are found by their words, in any number (comedies, Sci-Fi, sci fi); ``[query] words`` of
   ``domain.toml`` says what other words stand for (scary: Horror, cheap: a low price, euros: the unit of price).
-- **Hard wishes** become a filter in the language of :mod:`genre_gen.where`: values, ranges, numbers with a unit and
+- **Hard wishes** become a filter in the language of ``filter_expression``: values, ranges, numbers with a unit and
   ends of numbers that are denied (no horror, no 80s, not too long); numbers that are compared or ranged (under 20
   euros, before 1980, the 90s); values behind ``only``. Comparisons of one field that "or" joins are alternatives, and
   so are its ranges; all else holds together.

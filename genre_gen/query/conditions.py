@@ -1,4 +1,4 @@
-"""Hard wishes as expressions of :mod:`genre_gen.where`."""
+"""Hard wishes as expressions of :mod:`genre_gen.data.filter_expression`."""
 
 from __future__ import annotations
 

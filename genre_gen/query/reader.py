@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genre_gen.catalog import Catalog
+from genre_gen.data.catalog import Catalog
+from genre_gen.data.filter_expression import MAX_COMPARED
 from genre_gen.domain import QuerySettings
 from genre_gen.errors import UsageError
 from genre_gen.query.reading import GRAMMAR, QUOTES, Reading
 from genre_gen.query.understood import Meaning, Understood
 from genre_gen.query.words import CURRENCIES, normal, phrases, stem_of, stems_of, tokens_of, words_of
-from genre_gen.where import MAX_COMPARED
 
 MAX_LENGTH = 500
 CLOSE = 0.8  # likeness from which a known word is offered for an unknown one

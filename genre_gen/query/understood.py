@@ -60,7 +60,7 @@ class Understood:
     """What was made of a request.
 
     Attributes:
-        where: hard wishes, an expression of :mod:`genre_gen.where`; None where there are none.
+        where: hard wishes, an expression of :mod:`genre_gen.data.filter_expression`; None where there are none.
         wishes: soft wishes, in order.
         unknown: words that mean nothing here, with the closest known one.
     """

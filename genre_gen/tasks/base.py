@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from genre_gen.catalog import Catalog
 from genre_gen.collaborative.text_knn import alike
+from genre_gen.data.catalog import Catalog
+from genre_gen.data.interactions import History, Interactions
 from genre_gen.domain import Domain
-from genre_gen.interactions import History, Interactions
-from genre_gen.prompts import Entry, Prompt, PromptBook, entry
+from genre_gen.prompting.book import Entry, Prompt, PromptBook, entry
 
 Targets: TypeAlias = Literal["assistant", "codes", "data"]
 Depth: TypeAlias = Literal["exit", "full"]

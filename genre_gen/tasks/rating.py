@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from genre_gen.evaluation.metrics import mae, rmse
-from genre_gen.interactions import History
-from genre_gen.prompts import Prompt, PromptBook
+from genre_gen.data.interactions import History
+from genre_gen.metrics import mae, rmse
+from genre_gen.prompting.book import Prompt, PromptBook
 from genre_gen.tasks.base import Depth, Example, TaskData, windows
 
 

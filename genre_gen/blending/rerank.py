@@ -1,0 +1,170 @@
+"""Re-ranking: give up some of the score for variety (MMR), or for the user's own mix of labels (calibration).
+
+Off by default; ``[rerank]`` in ``domain.toml`` turns it on. Both pick from the best candidates of one user, greedily,
+and weigh score against the list so far. They decide which items make the list; within it the order stays by score. So
+scores keep their unit and their parts, and the best guess still comes first: showing a calibrated list in the order of
+picking was measured to cost far more NDCG for the same mix of labels. The trade-off that a weight buys is measured by
+``eval/trade_off.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genre_gen.data.interactions import History
+from genre_gen.data.labels import Labels
+from genre_gen.domain import RerankSettings
+from genre_gen.errors import ConfigError
+from genre_gen.metrics import SMOOTHING, divergence, label_shares
+from genre_gen.ranking import Ranking
+
+
+class Reranker(Protocol):
+    """A way to order one user's candidates anew."""
+
+    def __call__(self, candidates: Ranking, history: History, labels: Labels, weight: float, n: int) -> Ranking:
+        """Return ``n`` of the candidates (all where there are fewer) by score; weight 0 takes the first ones."""
+
+
+def rerank(
+    settings: RerankSettings,
+    scores: NDArray[np.float32],
+    allowed: NDArray[np.bool_],
+    history: History,
+    n: int,
+    labels: Labels | None,
+) -> Ranking:
+    """Rank one user's items as the settings say.
+
+    Args:
+        settings: method, weight (0 keeps the ranking as it is, 1 forgets the scores) and candidates: how many of the
+            best-scored items are picked from. A list that is as long has no choice left; longer ones go on by score.
+        scores: float32 ``[n_items]``, higher is better; an item whose score is not finite is never ranked.
+        allowed: bool ``[n_items]``.
+        history: what the user has had.
+        n: how many items.
+        labels: of the catalog's items; needed by any method but ``none``.
+
+    Returns:
+        ``n`` items with their scores, fewer only where fewer are allowed and scored. With method ``none`` or weight 0
+        this is ``Ranking.from_scores``.
+
+    Raises:
+        ConfigError: a method that needs labels, without any.
+    """
+    if settings.method == "none" or settings.weight == 0:
+        return Ranking.from_scores(scores, n, allowed)
+    if labels is None:
+        raise ConfigError(
+            f'rerank.method: {settings.method!r} needs items with labels; give the domain a field of type "list", or '
+            'set rerank.method = "none"'
+        )
+    pool = Ranking.from_scores(scores, max(n, settings.candidates), allowed)
+    best = METHODS[settings.method](pool.top(settings.candidates), history, labels, settings.weight, n)
+    rest = slice(settings.candidates, n)  # empty, but for lists longer than the candidates
+    return Ranking(np.concatenate([best.rows, pool.rows[rest]]), np.concatenate([best.scores, pool.scores[rest]]))
+
+
+def mmr(candidates: Ranking, similarity: NDArray[np.floating], weight: float, n: int) -> Ranking:
+    """Pick items that score high and differ from those picked before (Carbonell and Goldstein 1998, MMR).
+
+    Each step takes the candidate of greatest ``(1 - weight) * score - weight * similarity to the closest pick``.
+
+    Args:
+        candidates: one user's.
+        similarity: ``[n_candidates, n_candidates]`` of 0 to 1, in the candidates' order (``Labels.similarity``,
+            ``cosine``).
+        weight: of variety, 0 to 1; the paper's lambda is 1 less this.
+        n: how many to pick.
+    """
+    relevance = relative(candidates.scores)
+
+    def worth(picked: list[int]) -> NDArray[np.float64]:
+        return (1.0 - weight) * relevance - weight * similarity[picked].max(axis=0, initial=0.0)
+
+    return _greedy(candidates, n, worth)
+
+
+def calibrated(
+    candidates: Ranking, shares: NDArray[np.float64], wanted: NDArray[np.float64], weight: float, n: int
+) -> Ranking:
+    """Pick items that score high and whose labels come in the user's own proportions (Steck 2018).
+
+    Each step takes the candidate of greatest ``(1 - weight) * score - weight * KL(wanted || list with it)``.
+
+    Args:
+        candidates: one user's.
+        shares: ``[n_candidates, n_labels]``, each candidate's label distribution, zeros where it has no labels.
+        wanted: ``[n_labels]``, that of the history; all zeros (no labels known) take the best scored.
+        weight: of calibration, 0 to 1; the paper's lambda.
+        n: how many to pick.
+    """
+    relevance, labelled = relative(candidates.scores), shares.sum(axis=1)  # 1 with labels, 0 without
+    asked = np.flatnonzero(wanted)  # other labels add nothing to the sum, they only take their share of the list
+    parts, target = shares[:, asked], wanted[asked]
+
+    def worth(picked: list[int]) -> NDArray[np.float64]:
+        size = labelled[picked].sum() + labelled
+        shown = (parts[picked].sum(axis=0) + parts) / np.maximum(size, 1.0)[:, None]
+        return (1.0 - weight) * relevance - weight * divergence(target, shown, SMOOTHING)
+
+    return _greedy(candidates, n, worth) if len(asked) else candidates.top(n)
+
+
+def relative(scores: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return scores moved and scaled to 0 (the last candidate) to 1 (the first): float64 of the same shape.
+
+    Similarity and divergence have fixed ranges, while scores spread more for one user than for another and have
+    another unit for another model. On one range, a weight buys everyone the same trade. Scores that do not differ
+    become 0.
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    if len(values) == 0 or np.ptp(values) == 0:
+        return np.zeros(len(values))
+    return (values - values.min()) / np.ptp(values)
+
+
+def cosine(vectors: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the cosine similarity of item vectors ``[n, d]``, for MMR: float64 ``[n, n]`` of 0 to 1.
+
+    Opposite vectors count as unlike, no more; a vector of zeros is like nothing.
+    """
+    values = np.asarray(vectors, dtype=np.float64)
+    lengths = np.linalg.norm(values, axis=1, keepdims=True)
+    unit = values / np.where(lengths > 0, lengths, 1.0)
+    return np.clip(unit @ unit.T, 0.0, 1.0)
+
+
+def _greedy(candidates: Ranking, n: int, worth: Callable[[list[int]], NDArray[np.float64]]) -> Ranking:
+    """Pick ``n`` candidates one by one, and return them by score.
+
+    Args:
+        candidates: best first, so that the better scored of equals is picked first.
+        n: how many.
+        worth: from the places picked so far to the worth of each candidate, float64 ``[n_candidates]``.
+    """
+    picked: list[int] = []
+    for _ in range(min(n, len(candidates))):
+        now = worth(picked)
+        now[picked] = -np.inf
+        picked.append(int(now.argmax()))
+    places = sorted(picked)
+    return Ranking(candidates.rows[places], candidates.scores[places])
+
+
+def _by_mmr(candidates: Ranking, history: History, labels: Labels, weight: float, n: int) -> Ranking:
+    return mmr(candidates, labels.similarity(candidates.rows), weight, n)
+
+
+def _by_calibration(candidates: Ranking, history: History, labels: Labels, weight: float, n: int) -> Ranking:
+    wanted = label_shares(labels.shares[history.rows].sum(axis=0))
+    return calibrated(candidates, labels.shares[candidates.rows].toarray(), wanted, weight, n)
+
+
+METHODS: MappingProxyType[str, Reranker] = MappingProxyType({"mmr": _by_mmr, "calibration": _by_calibration})
+"""The ways to re-rank, by their names in the settings."""

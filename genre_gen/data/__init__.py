@@ -1,0 +1,1 @@
+"""Data: catalogs, interactions, splits, labels, knowledge, filters, and the readers of files."""

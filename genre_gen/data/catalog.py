@@ -1,0 +1,245 @@
+"""Item and Catalog: what can be recommended, and only that."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genre_gen.data.titles import TitleIndex
+from genre_gen.domain import Domain
+from genre_gen.errors import DataError, UnknownItemError, UsageError
+
+Value: TypeAlias = str | int | float | tuple[str, ...] | None
+"""An attribute: text, a number, a tuple of labels (genres, categories), or None where it is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing that can be recommended.
+
+    Attributes:
+        id: the data's own identifier, unique in the catalog.
+        title: what a person calls it, unique in the catalog (the catalog settles clashes).
+        attributes: field name -> value; every item of a catalog has the same fields.
+        text: longer description, "" where there is none.
+    """
+
+    id: str
+    title: str
+    attributes: Mapping[str, Value] = field(default_factory=dict, hash=False)
+    text: str = ""
+
+    def describe(self) -> str:
+        """Return title and known attributes as one line, the text that code embeddings start from."""
+        parts = [self.title]
+        for name, value in self.attributes.items():
+            if value is None or value == ():
+                continue
+            parts.append(f"{name}: {', '.join(value) if isinstance(value, tuple) else value}")
+        return " | ".join(parts)
+
+
+class Catalog(Sequence[Item]):
+    """A frozen list of items. A *row* is an item's position here; all arrays are indexed by row."""
+
+    def __init__(self, items: Iterable[Item], name: str = "catalog") -> None:
+        """Settle titles and index the items.
+
+        Args:
+            items: in the order that defines their rows.
+            name: for messages.
+
+        Raises:
+            DataError: no items, an empty or repeated id, items with different fields, or an attribute that is no Value.
+        """
+        self.name = name
+        self._items = _settle_titles(tuple(_plain(item, name) for item in items), name)
+        self._row_of_id = {item.id: row for row, item in enumerate(self._items)}
+        self._titles = TitleIndex([item.title for item in self._items])
+
+    @classmethod
+    def load(cls, domain: str | Path | Domain, path: str | Path | None = None) -> Catalog:
+        """Load a domain's items; what was wrong with them is logged.
+
+        Args:
+            domain: a domain, its name or its folder.
+            path: a folder, zip file or item file, instead of the place that the domain names.
+
+        Raises:
+            ConfigError, DataError, SourceError: no such domain; files that do not hold; nothing to fetch from.
+        """
+        from genre_gen.data.readers import load_catalog
+
+        catalog, report = load_catalog(Domain.load(domain) if isinstance(domain, (str, Path)) else domain, path)
+        report.log()
+        return catalog
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+        return len(self._items)
+
+    @overload
+    def __getitem__(self, row: int) -> Item: ...
+    @overload
+    def __getitem__(self, row: slice) -> tuple[Item, ...]: ...
+    def __getitem__(self, row: int | slice) -> Item | tuple[Item, ...]:
+        """Return the item in a row, or a tuple of items for a slice."""
+        return self._items[row]
+
+    def __iter__(self) -> Iterator[Item]:
+        """Iterate over items in row order."""
+        return iter(self._items)
+
+    def __contains__(self, item_id: object) -> bool:
+        """Tell whether an item id is in the catalog."""
+        return item_id in self._row_of_id
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Return the attribute names."""
+        return tuple(self._items[0].attributes)
+
+    def row(self, item_id: str) -> int:
+        """Return the row of an item id; raises UnknownItemError."""
+        try:
+            return self._row_of_id[item_id]
+        except KeyError:
+            raise UnknownItemError(f"no item with id {item_id!r} in {self.name} ({len(self)} items)") from None
+
+    def find(self, text: str) -> int:
+        """Return the row of an item named by title or id.
+
+        A title may be written in any case, with its article in front, and without its year or second name where
+        that is not ambiguous (see :class:`genre_gen.data.titles.TitleIndex`).
+
+        Raises:
+            UnknownItemError: naming the closest titles, or those among which the text does not decide.
+            UsageError: something else than a text.
+        """
+        if not isinstance(text, str):
+            raise UsageError(f"items are named by title or id, as text, and {text!r} is none")
+        if not self._titles.exact(text) and text.strip() in self._row_of_id:
+            return self._row_of_id[text.strip()]
+        rows = self.named(text)
+        if len(rows) == 1:
+            return rows[0]
+        shown = rows or self._titles.close(text)
+        titles = ", ".join(repr(self._items[row].title) for row in shown[:5])
+        if rows:
+            raise UnknownItemError(f"{text!r} is ambiguous in {self.name}; write one of {titles}")
+        hint = f"did you mean {titles}?" if titles else "nothing close to it either; give a title or id it has"
+        raise UnknownItemError(f"no item {text!r} in {self.name}; {hint}")
+
+    def named(self, text: str) -> tuple[int, ...]:
+        """Return the rows that a title may mean, as ``find`` reads it: one, none, or several if it is ambiguous."""
+        return self._titles.exact(text) or self._titles.named(text)
+
+    def where(self, expression: str) -> NDArray[np.bool_]:
+        """Return the items that satisfy an expression over attributes, bool ``[n_items]``.
+
+        Example: ``genre != 'Horror' and year >= 1980``. See :mod:`genre_gen.data.filter_expression` for the grammar.
+
+        Raises:
+            FilterError: an expression that does not hold.
+            UsageError: something else than a text.
+        """
+        from genre_gen.data.filter_expression import evaluate
+
+        if not isinstance(expression, str):
+            raise UsageError(f"where = {expression!r}; give an expression as text, such as 'year >= 1980'")
+        return evaluate(expression, self)
+
+    def fingerprint(self) -> str:
+        """Return a SHA-256 over ids, titles and attributes in row order, to notice a changed catalog."""
+        digest = hashlib.sha256()
+        for item in self._items:
+            digest.update(json.dumps([item.id, item.title, dict(item.attributes), item.text]).encode())
+        return digest.hexdigest()
+
+    def save(self, path: str | Path) -> None:
+        """Write the items as JSON lines, one per item in row order; an existing file is replaced whole."""
+        path = Path(path)
+        unfinished = path.with_name(path.name + ".part")
+        with unfinished.open("w", encoding="utf-8", newline="\n") as file:
+            for item in self._items:
+                record = {"id": item.id, "title": item.title, "attributes": dict(item.attributes), "text": item.text}
+                file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+        unfinished.replace(path)
+
+    @classmethod
+    def from_file(cls, path: str | Path, name: str = "catalog") -> Catalog:
+        """Read what ``save`` wrote.
+
+        Raises:
+            DataError: naming the line that is not an item.
+        """
+        items = []
+        with Path(path).open(encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                try:
+                    record = json.loads(line)
+                    values = {key: tuple(v) if isinstance(v, list) else v for key, v in record["attributes"].items()}
+                    items.append(Item(record["id"], record["title"], values, record["text"]))
+                except (ValueError, KeyError, TypeError, AttributeError):
+                    raise DataError(f"{path}, line {number}: not an item as Catalog.save writes it") from None
+        return cls(items, name)
+
+
+def _plain(item: Item, name: str) -> Item:
+    """Return an item whose attributes are Values, as they are saved and filtered by: itself, where they are.
+
+    Items made by hand bring what tables hold: NaN for what is not known, lists, numbers of numpy's.
+    """
+    values = {}
+    for key, value in item.attributes.items():
+        try:
+            values[key] = _value(value)
+        except TypeError:
+            raise DataError(
+                f"{name}: item {item.id!r} has {key} = {value!r}; give text, a finite number, a list of texts, or None"
+            ) from None
+    if all(values[key] is value for key, value in item.attributes.items()):
+        return item
+    return Item(item.id, item.title, values, item.text)
+
+
+def _value(value: Any) -> Value:
+    if isinstance(value, (np.generic, np.ndarray)):
+        value = value.tolist()
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    if isinstance(value, (list, tuple)) and all(isinstance(label, str) for label in value):
+        return tuple(value)
+    if value is None or isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise TypeError
+
+
+def _settle_titles(items: tuple[Item, ...], name: str) -> tuple[Item, ...]:
+    """Check ids and fields; make titles unique by appending the id to each later holder of a title."""
+    if not items:
+        raise DataError(f"{name}: no items; check the item file and its column mapping")
+    fields = tuple(items[0].attributes)
+    ids: set[str] = set()
+    titles: set[str] = set()
+    settled = []
+    for item in items:
+        if not item.id or item.id in ids:
+            raise DataError(f"{name}: item id {item.id!r} is {'repeated' if item.id else 'empty'}; ids must be unique")
+        if tuple(item.attributes) != fields:
+            raise DataError(f"{name}: item {item.id!r} has fields {tuple(item.attributes)}, expected {fields}")
+        title = item.title.strip() or f"item {item.id}"
+        while title.casefold() in titles:
+            title = f"{title} [{item.id}]"
+        ids.add(item.id)
+        titles.add(title.casefold())
+        settled.append(item if title == item.title else Item(item.id, title, item.attributes, item.text))
+    return tuple(settled)

@@ -1,0 +1,281 @@
+"""Filters over attributes: ``genre != 'Horror' and 1980 <= year < 1990``, evaluated over the whole catalog at once.
+
+Grammar::
+
+    expression  =  comparison | expression and expression | expression or expression | not expression | (expression)
+    comparison  =  value operator value [operator value ...]          one side is a field, the other a literal
+                |  field in [literal, ...]  |  field not in [literal, ...]
+                |  'text' in field          |  'text' not in field
+    operator    =  ==  =  !=  <  <=  >  >=
+
+Fields are the catalog's attributes, and ``title`` and ``id``. Meaning:
+
+- Text is compared without regard to case; ``'star' in title`` looks for a part of it.
+- A list (genres) equals a label when it holds it: ``genre == 'Comedy'``, ``'Comedy' in genre``,
+  ``genre in ['Comedy', 'Drama']`` (any of them). ``genre != 'Horror'`` holds for an empty list too.
+- What is not known satisfies no comparison, not even ``!=`` or a negated one: neither ``year > 1980`` nor
+  ``not year > 1980`` holds for an item without a year.
+
+Expressions are parsed, never executed: whatever the grammar does not name is refused.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import io
+import logging
+import operator
+import sys
+import tokenize
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genre_gen.errors import FilterError
+
+if TYPE_CHECKING:
+    from genre_gen.data.catalog import Catalog
+
+logger = logging.getLogger(__name__)
+
+MAX_LENGTH = 2000
+MAX_DEPTH = 32
+MAX_COMPARED = 1000  # words among which the closest to a misspelt one is looked for
+EXAMPLE = "genre == 'Comedy' and 1980 <= year < 1990"
+
+Mask: TypeAlias = NDArray[np.bool_]
+Operator: TypeAlias = type[ast.cmpop]
+
+_COMPARE: dict[Operator, Callable[[Any, Any], Any]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+}
+_MIRRORED: dict[Operator, Operator] = {ast.Lt: ast.Gt, ast.LtE: ast.GtE, ast.Gt: ast.Lt, ast.GtE: ast.LtE}
+
+
+def evaluate(expression: str, catalog: Catalog) -> Mask:
+    """Return which items satisfy an expression, bool ``[n_items]``.
+
+    Raises:
+        FilterError: the expression is empty, too long, not in the grammar, names an unknown field, or compares a
+            number with text.
+    """
+    tree = _parse(expression)
+    try:
+        return _truth(tree, catalog).yes
+    except FilterError as problem:
+        raise FilterError(f"where {expression!r:.80}: {problem}") from None
+
+
+@dataclass(frozen=True)
+class _Truth:
+    """Where something holds and where its opposite does; neither where it is not known (Kleene's logic)."""
+
+    yes: Mask
+    no: Mask
+
+
+class _Numbers:
+    """A field of numbers."""
+
+    def __init__(self, name: str, values: Sequence[Any]) -> None:
+        self._name = name
+        self._values = np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+        self._known = ~np.isnan(self._values)
+
+    def compare(self, how: Operator, literal: str | float) -> _Truth:
+        return self._known_truth(_COMPARE[how](self._values, self._number(literal)))
+
+    def among(self, literals: Sequence[str | float]) -> _Truth:
+        return self._known_truth(np.isin(self._values, [self._number(literal) for literal in literals]))
+
+    def contains(self, literal: str | float) -> _Truth:
+        raise FilterError(f"{self._name} is a number and contains nothing; write {self._name} == {literal}")
+
+    def _number(self, literal: str | float) -> float:
+        if isinstance(literal, str):
+            raise FilterError(f"{self._name} is a number; compare it with one, without quotes, not with {literal!r}")
+        return literal
+
+    def _known_truth(self, holds: Mask) -> _Truth:
+        return _Truth(holds & self._known, ~holds & self._known)
+
+
+class _Words:
+    """A field of text, or of lists of labels: which words there are, and which items have each."""
+
+    def __init__(self, name: str, values: Sequence[Any], is_list: bool, fold: Callable[[str], str]) -> None:
+        self._name, self._is_list, self._fold = name, is_list, fold
+        self._known = np.array([value is not None for value in values], dtype=np.bool_)
+        lists = [value if is_list else (value,) for value in values if value is not None]
+        number: dict[str, int] = {}
+        self._numbers = np.array([number.setdefault(fold(word), len(number)) for words in lists for word in words], int)
+        self._spelled = {fold(word): word for words in lists for word in words}
+        self._rows = np.repeat(np.flatnonzero(self._known), [len(words) for words in lists])
+        self._words = tuple(number)
+
+    def compare(self, how: Operator, literal: str | float) -> _Truth:
+        word = self._word(literal)
+        if how in (ast.Eq, ast.NotEq):
+            equal = self.among([literal])
+            return equal if how is ast.Eq else _Truth(equal.no, equal.yes)
+        if self._is_list:
+            raise FilterError(f"{self._name} is a list; use ==, != or in, such as {self._name} == {literal!r}")
+        return self._having(lambda own: _COMPARE[how](own, word))
+
+    def among(self, literals: Sequence[str | float]) -> _Truth:
+        wanted = {self._word(literal): literal for literal in literals}
+        for word in sorted(wanted.keys() - set(self._words)):
+            close = difflib.get_close_matches(word, self._words, n=1) if len(self._words) <= MAX_COMPARED else ()
+            hint = f"; the closest is {self._spelled[close[0]]!r}" if close else ""
+            logger.warning("no item has %s %r%s", self._name, wanted[word], hint)
+        return self._having(wanted.__contains__)
+
+    def contains(self, literal: str | float) -> _Truth:
+        part = self._word(literal)
+        return self.among([literal]) if self._is_list else self._having(lambda own: part in own)
+
+    def _word(self, literal: str | float) -> str:
+        if not isinstance(literal, str):
+            raise FilterError(f"{self._name} holds text; write it in quotes: '{literal:g}'")
+        return self._fold(literal)
+
+    def _having(self, wanted: Callable[[str], bool]) -> _Truth:
+        """Return which items have a wanted word."""
+        hit = np.fromiter((wanted(word) for word in self._words), np.bool_, len(self._words))
+        holds = np.zeros(len(self._known), dtype=np.bool_)
+        holds[self._rows[hit[self._numbers]]] = True
+        return _Truth(holds, ~holds & self._known)
+
+
+_Column: TypeAlias = _Numbers | _Words
+_COLUMNS: WeakKeyDictionary[Catalog, dict[str, _Column]] = WeakKeyDictionary()
+
+
+def _column(catalog: Catalog, name: str) -> _Column:
+    """Return a field of a catalog, made once per catalog."""
+    columns = _COLUMNS.setdefault(catalog, {})
+    if name not in columns:
+        columns[name] = _make_column(catalog, name)
+    return columns[name]
+
+
+def _make_column(catalog: Catalog, name: str) -> _Column:
+    if name == "id":
+        return _Words(name, [item.id for item in catalog], False, str)
+    if name == "title":
+        return _Words(name, [item.title for item in catalog], False, str.casefold)
+    if name not in catalog.fields:
+        close = difflib.get_close_matches(name, (*catalog.fields, "id", "title"), n=1)
+        hint = f"did you mean {close[0]}?" if close else f"text needs quotes: '{name}'"
+        raise FilterError(f"no field {name}; there are {', '.join((*catalog.fields, 'id', 'title'))}; {hint}")
+    values = [item.attributes[name] for item in catalog]
+    kinds = {type(value) for value in values if value is not None}
+    if kinds <= {int, float}:
+        return _Numbers(name, values)
+    if kinds in ({str}, {tuple}):
+        return _Words(name, values, kinds == {tuple}, str.casefold)
+    raise FilterError(f"{name} mixes {', '.join(sorted(kind.__name__ for kind in kinds))}; make it one type")
+
+
+def _truth(node: ast.AST, catalog: Catalog) -> _Truth:
+    """Evaluate a node that says something of each item."""
+    if isinstance(node, ast.BoolOp):
+        parts = [_truth(value, catalog) for value in node.values]
+        both, either = np.logical_and.reduce, np.logical_or.reduce
+        if isinstance(node.op, ast.And):
+            return _Truth(both([part.yes for part in parts]), either([part.no for part in parts]))
+        return _Truth(either([part.yes for part in parts]), both([part.no for part in parts]))
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+        inner = _truth(node.operand, catalog)
+        return _Truth(inner.no, inner.yes)
+    if isinstance(node, ast.Compare):
+        sides = [node.left, *node.comparators]
+        links = [_comparison(*link, catalog) for link in zip(sides, node.ops, sides[1:], strict=False)]
+        return _Truth(
+            np.logical_and.reduce([link.yes for link in links]), np.logical_or.reduce([link.no for link in links])
+        )
+    raise FilterError(f"{ast.unparse(node)} is not a comparison; write one such as {EXAMPLE}")
+
+
+def _comparison(left: ast.expr, how: ast.cmpop, right: ast.expr, catalog: Catalog) -> _Truth:
+    """Evaluate one operator between a field and a literal."""
+    if isinstance(how, (ast.In, ast.NotIn)):
+        truth = _membership(left, right, catalog)
+        return truth if isinstance(how, ast.In) else _Truth(truth.no, truth.yes)
+    kind = type(how)
+    if kind not in _COMPARE:
+        raise FilterError("is and is not are not known here; use == and !=")
+    if isinstance(right, ast.Name):
+        left, right, kind = right, left, _MIRRORED.get(kind, kind)
+    if not isinstance(left, ast.Name):
+        raise FilterError(f"{ast.unparse(left)} is compared with {ast.unparse(right)}; one side must be a field")
+    return _column(catalog, left.id).compare(kind, _literal(right))
+
+
+def _membership(left: ast.expr, right: ast.expr, catalog: Catalog) -> _Truth:
+    """Evaluate ``field in [literals]`` or ``'text' in field``."""
+    if isinstance(right, ast.Name):
+        return _column(catalog, right.id).contains(_literal(left))
+    if isinstance(left, ast.Name) and isinstance(right, (ast.List, ast.Tuple, ast.Set)):
+        return _column(catalog, left.id).among([_literal(element) for element in right.elts])
+    raise FilterError(f"in needs a list, such as year in [1994, 1995], or a field behind it, not {ast.unparse(right)}")
+
+
+def _literal(node: ast.expr) -> str | float:
+    """Return a text or a finite number."""
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
+        value = _literal(node.operand)
+        if not isinstance(value, str):
+            return -value if isinstance(node.op, ast.USub) else value
+    if isinstance(node, ast.Constant):
+        if isinstance(node.value, str):
+            return node.value
+        if (
+            isinstance(node.value, (int, float))
+            and not isinstance(node.value, bool)
+            and abs(node.value) < sys.float_info.max
+        ):
+            return float(node.value)
+    if isinstance(node, ast.Name):
+        raise FilterError(f"{node.id} stands where a value is expected; text needs quotes: '{node.id}'")
+    raise FilterError(f"{ast.unparse(node)} is neither text in quotes nor a number")
+
+
+def _parse(expression: str) -> ast.AST:
+    """Return the syntax tree, within the limits of length and depth."""
+    if not expression.strip():
+        raise FilterError(f"where: the expression is empty; write one such as {EXAMPLE}")
+    if len(expression) > MAX_LENGTH:
+        raise FilterError(f"where: {len(expression)} characters; at most {MAX_LENGTH} are read; shorten it")
+    try:
+        tree = ast.parse(_double_equals(expression.strip()), mode="eval").body
+    except (SyntaxError, ValueError, MemoryError, RecursionError, tokenize.TokenError):
+        raise FilterError(
+            f"where {expression!r:.80}: cannot be read; join comparisons by and, or, not, such as {EXAMPLE}"
+        ) from None
+    level: list[ast.AST] = [tree]
+    for _ in range(MAX_DEPTH):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        if not level:
+            return tree
+    raise FilterError(f"where: nested deeper than {MAX_DEPTH} levels; write it flatter")
+
+
+def _double_equals(expression: str) -> str:
+    """Return the expression with ``=`` written as ``==``, except inside text."""
+    lines = expression.splitlines(keepends=True)
+    for token in reversed(list(tokenize.generate_tokens(io.StringIO(expression).readline))):
+        if token.exact_type == tokenize.EQUAL:
+            line, column = token.start[0] - 1, token.start[1]
+            lines[line] = lines[line][:column] + "=" + lines[line][column:]
+    return "".join(lines)

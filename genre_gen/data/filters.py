@@ -1,0 +1,124 @@
+"""What may be recommended: filters become one set of allowed items, which decoding works inside of."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from numbers import Integral
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genre_gen.collaborative.base import check_rows
+from genre_gen.data.catalog import Catalog
+from genre_gen.data.interactions import History
+from genre_gen.errors import UnknownItemError, UsageError
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """The items that one history may be answered with.
+
+    Attributes:
+        mask: bool ``[n_items]``.
+        reason: what the filters took away, for a request that asks for more than is left.
+    """
+
+    mask: NDArray[np.bool_]
+    reason: str
+
+
+class Filters:
+    """Filters of one request; the costly part is done once and serves any number of histories."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        where: str | None = None,
+        exclude: Sequence[str] = (),
+        include: Sequence[str] | None = None,
+        repeat: bool = False,
+    ) -> None:
+        """Read the filters.
+
+        Args:
+            catalog: the items.
+            where: an expression over attributes, see :mod:`genre_gen.data.filter_expression`.
+            exclude: titles or ids that shall not appear.
+            include: the only titles or ids that may appear (what is in stock, say); None for all.
+            repeat: items of the history may appear again.
+
+        Raises:
+            FilterError: an expression that does not hold.
+            UsageError: one text in place of a list, or names that are no texts.
+            UnknownItemError: an excluded or included item that the catalog lacks.
+        """
+        self._catalog, self._repeat = catalog, repeat
+        self._mask = np.ones(len(catalog), bool)
+        self._reasons = [f"{len(catalog):,} in the catalog"]
+        if where is not None:
+            self.narrow(where)
+        if include is not None:
+            chosen = np.zeros(len(catalog), bool)
+            chosen[rows_of(catalog, include)] = True
+            self._keep(chosen, "not on the list to include")
+        if exclude:
+            self.leave_out(exclude, "excluded")
+
+    def narrow(self, where: str) -> None:
+        """Leave out what is outside one more expression; raises FilterError."""
+        self._keep(self._catalog.where(where), f"outside {where!r}")
+
+    def leave_out(self, names: Sequence[str], why: str) -> None:
+        """Leave out items by title or id; raises UnknownItemError."""
+        chosen = np.ones(len(self._catalog), bool)
+        chosen[rows_of(self._catalog, names)] = False
+        self._keep(chosen, why)
+
+    def key(self) -> str:
+        """Return a fingerprint, to tell whether two requests filter alike."""
+        return hashlib.sha256(self._mask.tobytes() + bytes([self._repeat])).hexdigest()[:16]
+
+    def _keep(self, chosen: NDArray[np.bool_], why: str) -> None:
+        self._reasons.append(f"{int((self._mask & ~chosen).sum()):,} {why}")
+        self._mask &= chosen
+
+    def allowed(self, history: History) -> Allowed:
+        """Return what may be recommended to a history; raises UsageError for one of another catalog."""
+        check_rows(history.rows, len(self._catalog))
+        mask, reasons = self._mask.copy(), list(self._reasons)
+        if not self._repeat:
+            mask[history.rows] = False
+            reasons.append(f"{int(self._mask.sum() - mask.sum()):,} seen already")
+        return Allowed(mask, f"{reasons[0]}, less {', '.join(reasons[1:])}" if len(reasons) > 1 else reasons[0])
+
+
+def rows_of(catalog: Catalog, names: Sequence[str]) -> list[int]:
+    """Return the rows of titles or ids.
+
+    Raises:
+        UnknownItemError: one that names every unknown one.
+        UsageError: one text in place of a list, whose letters would be taken for ids, or names that are no texts.
+    """
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise UsageError(f"{names!r} is no list; give a list of titles or ids, if only of one")
+    rows, problems = [], []
+    for name in names:
+        try:
+            rows.append(catalog.find(name))
+        except UnknownItemError as problem:
+            problems.append(str(problem))
+    if problems:
+        raise UnknownItemError("; ".join(problems))
+    return rows
+
+
+def check_n(n: int, size: int) -> None:
+    """Refuse a number of items that cannot be meant; raises UsageError."""
+    if not isinstance(n, Integral):
+        raise UsageError(f"n = {n!r}; give a whole number")
+    if n < 1:
+        raise UsageError(f"n = {n}; ask for at least one item")
+    if n > size:
+        raise UsageError(f"n = {n:,}, but the catalog has {size:,} items; ask for fewer")

@@ -1,0 +1,83 @@
+"""Labels: which item has which labels of one field, such as genres, as one sparse matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from typing_extensions import Self
+
+from genre_gen.data.catalog import Catalog
+from genre_gen.domain import Domain
+from genre_gen.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The items' labels in one field of lists.
+
+    Attributes:
+        field: its name, such as ``genre``.
+        names: the labels, sorted; a label's position is its column.
+        matrix: float64 ``[n_items, n_labels]``, 1 where the item has the label. An item may have none.
+    """
+
+    field: str
+    names: tuple[str, ...]
+    matrix: sparse.csr_array
+
+    @classmethod
+    def of(cls, catalog: Catalog, field: str) -> Self:
+        """Read the labels of a catalog's items.
+
+        Args:
+            catalog: the items.
+            field: an attribute that holds lists.
+
+        Raises:
+            UsageError: no such field, or no item has a label in it.
+        """
+        values = [item.attributes.get(field) for item in catalog]
+        found = [sorted(set(value)) if isinstance(value, tuple) else [] for value in values]
+        names = tuple(sorted({name for labels in found for name in labels}))
+        if not names:
+            raise UsageError(
+                f"no item of {catalog.name} has labels in {field!r}; name a list field, of {', '.join(catalog.fields)}"
+            )
+        column = {name: place for place, name in enumerate(names)}
+        columns = np.array([column[name] for labels in found for name in labels], np.int64)
+        offsets = np.concatenate([[0], np.cumsum([len(labels) for labels in found])]).astype(np.int64)
+        return cls(
+            field, names, sparse.csr_array((np.ones(len(columns)), columns, offsets), shape=(len(catalog), len(names)))
+        )
+
+    @classmethod
+    def of_domain(cls, catalog: Catalog, domain: Domain) -> Self | None:
+        """Read the domain's first list field in which items have labels; None where there is none."""
+        for name, settings in domain.fields.items():
+            if settings.type == "list" and any(item.attributes.get(name) for item in catalog):
+                return cls.of(catalog, name)
+        return None
+
+    @cached_property
+    def shares(self) -> sparse.csr_array:
+        """Return each item's label distribution, equal shares or zeros: float64 ``[n_items, n_labels]``."""
+        sizes = np.diff(self.matrix.indptr)
+        return sparse.csr_array(
+            (1.0 / np.repeat(sizes, sizes), self.matrix.indices, self.matrix.indptr), shape=self.matrix.shape
+        )
+
+    def similarity(self, rows: NDArray[np.integer]) -> NDArray[np.float64]:
+        """Return the Jaccard similarity of items' label sets: float64 ``[n, n]`` for ``n`` catalog rows.
+
+        Two items without labels have the same set and count as alike, so that what is not described cannot pass
+        for variety again and again.
+        """
+        chosen = self.matrix[rows]
+        common = (chosen @ chosen.T).toarray()
+        sizes = np.diff(chosen.indptr)
+        union = sizes[:, None] + sizes[None, :] - common
+        return np.where(union > 0, common / np.maximum(union, 1.0), 1.0)

@@ -1,0 +1,279 @@
+"""Amazon's reviews: as McAuley's group publishes them (2014, 2018, 2023), or as a pair of JSON files made from them.
+
+==========  ====================================  ==========================================================
+layout      interactions                          items, where there is such a file
+==========  ====================================  ==========================================================
+pair        ``X.inter.json``: user -> item ids    ``X.item.json``: item id -> attributes
+2014        ``reviews_X.json``, ``reviews_X_5``   ``meta_X.json``, whose lines are Python literals
+2018        ``X.json``, ``X_5.json``              ``meta_X.json``
+2023        ``X.jsonl``                           ``meta_X.jsonl``
+ratings     ``X.csv`` of users, items, ratings,   any of these ``meta_X`` files
+            times (2014, 2018: no header)
+==========  ====================================  ==========================================================
+
+All may be packed as ``.gz``. Where reviews and ratings lie side by side, reviews are read. In 2023 an item is its
+``parent_asin``, which stands for all its colours and sizes and is what the item file describes.
+Formats: https://jmcauley.ucsd.edu/data/amazon/links.html (2014), https://nijianmo.github.io/amazon (2018),
+https://amazon-reviews-2023.github.io (2023).
+"""
+
+from __future__ import annotations
+
+import ast
+import gzip
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import IO, Any, ClassVar
+
+import polars as pl
+
+from genre_gen.data.readers.files import Folder, Table, decode, ending, json_lines, named, only, read_text, whole
+from genre_gen.data.readers.table import PlainTable
+from genre_gen.domain import DataSettings
+from genre_gen.errors import DataError
+
+_PAIR, _PAIR_ITEMS = ".inter.json", ".item.json"
+_LINES = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
+_RATINGS = (".csv", ".csv.gz")
+_META, _RATINGS_2014 = "meta_", "ratings_"
+_USER, _ITEM = ("reviewerID", "user_id"), ("parent_asin", "asin")
+_ASIN = 10  # characters of an item id; ids of users are longer
+_LATEST = 253_402_300_799_999  # milliseconds, in the year 9999: anything later is no time
+_FIRST_LINE = 1 << 20  # bytes in which the first line of a file must end to be recognised
+
+
+class Amazon:
+    """Reads the columns user_id, item_id, rating, timestamp, summary and review; of items title, brand, categories, ...
+
+    The layouts' own names are brought together: ``brand`` is also 2023's ``store``, ``categories`` is also 2018's
+    ``category``, a price loses its dollar sign. A pair of JSON files keeps the names of its attributes.
+    """
+
+    name: ClassVar[str] = "amazon"
+    suffixes: ClassVar[tuple[str, ...]] = _LINES
+    separator: ClassVar[str] = ","
+
+    def recognises(self, folder: Folder) -> bool:
+        """Tell whether there is a ``.inter.json`` file, a ``meta_`` file, or a file of reviews."""
+        if ending(folder, _PAIR):
+            return True
+        if any((folder / f"interactions{suffix}").is_file() for suffix in PlainTable.suffixes):
+            return False  # somebody's own table, whatever JSON lies beside it
+        if any(name.startswith(_META) for name in _names(folder, _LINES)):
+            return True
+        if any(name.startswith(_RATINGS_2014) for name in _names(folder, _RATINGS)):
+            return True
+        return any(_has_reviews(folder / name) for name in _reviews(folder))
+
+    def items(self, folder: Folder, settings: DataSettings) -> Table | None:
+        """Return the items' attributes; lists stay lists, others become text."""
+        name = settings.items or only(folder, _PAIR_ITEMS, "data.items")
+        if name is None:
+            name = _one(folder, [name for name in _names(folder, _LINES) if name.startswith(_META)], "data.items")
+        if name is None:
+            return None
+        file = named(folder, name)
+        return _pair_items(file, settings.encoding) if name.endswith(_PAIR_ITEMS) else _meta(file, settings.encoding)
+
+    def interactions(self, folder: Folder, settings: DataSettings) -> Table:
+        """Return one record per user and item, in file order."""
+        name = settings.interactions or only(folder, _PAIR, "data.interactions")
+        name = name or _one(folder, _reviews(folder), "data.interactions")
+        name = name or _one(folder, _names(folder, _RATINGS), "data.interactions")
+        file = named(folder, name or f"*{_PAIR}")
+        if file.name.endswith(_PAIR):
+            return _pair_interactions(file, settings.encoding)
+        if file.name.endswith(_RATINGS):
+            return _ratings(file, settings.encoding)
+        return _review_lines(file, settings.encoding)
+
+
+def _names(folder: Folder, suffixes: tuple[str, ...]) -> list[str]:
+    pairs = (_PAIR, _PAIR_ITEMS)
+    return sorted({name for suffix in suffixes for name in ending(folder, suffix) if not name.endswith(pairs)})
+
+
+def _reviews(folder: Folder) -> list[str]:
+    return [name for name in _names(folder, _LINES) if not name.startswith(_META)]
+
+
+def _one(folder: Folder, names: list[str], key: str) -> str | None:
+    if len(names) > 1:
+        raise DataError(f"{folder}: several files may be meant ({', '.join(names)}); name one as {key} in domain.toml")
+    return names[0] if names else None
+
+
+def _unpacked(content: IO[bytes], name: str) -> AbstractContextManager[Any]:
+    return gzip.GzipFile(fileobj=content) if name.endswith(".gz") else nullcontext(content)
+
+
+def _has_reviews(file: Folder) -> bool:
+    """Tell whether a file's first line is a review."""
+    try:
+        with file.open("rb") as packed, _unpacked(packed, file.name) as content:
+            line = content.readline(_FIRST_LINE)
+        first = json.loads(line)
+    except (ValueError, RecursionError, OSError, EOFError, zlib.error):
+        return False
+    return isinstance(first, dict) and any(key in first for key in _USER) and any(key in first for key in _ITEM)
+
+
+# As published
+
+
+def _review_lines(file: Folder, encoding: str) -> Table:
+    """Read reviews, one JSON object a line."""
+    lines: list[int] = []
+    columns: dict[str, list[Any]] = {name: [] for name in ("user_id", "item_id", "rating", "summary", "review", "time")}
+    for line, review in json_lines(file, encoding):
+        lines.append(line)
+        columns["user_id"].append(_first(review, _USER))
+        columns["item_id"].append(_first(review, _ITEM))
+        columns["rating"].append(_first(review, ("overall", "rating")))
+        columns["summary"].append(_first(review, ("summary", "title")))
+        columns["review"].append(_first(review, ("reviewText", "text")))
+        columns["time"].append(_milliseconds(review))
+    times = pl.Series("timestamp", columns.pop("time"), pl.Int64).cast(pl.Datetime("ms"))
+    frame = pl.DataFrame([pl.Series(name, values, pl.String) for name, values in columns.items()] + [times])
+    return Table(frame, str(file), lambda record: f"line {lines[record]}")
+
+
+def _ratings(file: Folder, encoding: str) -> Table:
+    """Read ratings alone, with the header of 2023 or, as before, without one."""
+    text = decode(file, encoding)
+    if text.startswith("user_id,"):
+        table = read_text(text, str(file))
+        item = table.column(_ITEM, "item", "data.columns.item")
+        frame = table.frame.with_columns(pl.col(item).alias("item_id"))
+        if "timestamp" in frame.columns:
+            times = pl.col("timestamp").cast(pl.Int64, strict=False)
+            frame = frame.with_columns(pl.when(times.abs() <= _LATEST).then(times).cast(pl.Datetime("ms")))
+        return Table(frame, table.file, table.place)
+    table = read_text(text, str(file), columns=("first", "second", "rating", "timestamp"))
+    # 2014 has the user first, 2018 the item.
+    short = [bool((table.frame[name].str.len_chars() == _ASIN).all()) for name in ("first", "second")]
+    if short[0] == short[1]:
+        raise DataError(
+            f"{file}: cannot tell users from items, whose ids should have {_ASIN} characters; "
+            'write the header "user_id,item_id,rating,timestamp" and set data.reader = "table"'
+        )
+    item, user = ("first", "second") if short[0] else ("second", "first")
+    return Table(table.frame.rename({user: "user_id", item: "item_id"}), table.file, table.place)
+
+
+def _meta(file: Folder, encoding: str) -> Table:
+    """Read items, one object a line."""
+    lines: list[int] = []
+    texts: dict[str, list[str]] = {
+        name: [] for name in ("item_id", "title", "brand", "price", "description", "main_category")
+    }
+    lists: dict[str, list[list[str]]] = {name: [] for name in ("categories", "features")}
+    for line, item in json_lines(file, encoding, _loose):
+        lines.append(line)
+        texts["item_id"].append(_first(item, _ITEM))
+        texts["title"].append(_first(item, ("title",)))
+        texts["brand"].append(_first(item, ("brand", "store")))
+        texts["price"].append(_price(item.get("price")))
+        texts["description"].append(" ".join(_flat(item.get("description"))))
+        texts["main_category"].append(_first(item, ("main_cat", "main_category")))
+        lists["categories"].append(list(dict.fromkeys(_flat(item.get("categories") or item.get("category")))))
+        lists["features"].append(list(_flat(item.get("features") or item.get("feature"))))
+    series = [pl.Series(name, values, pl.String) for name, values in texts.items()]
+    series += [pl.Series(name, values, pl.List(pl.String)) for name, values in lists.items()]
+    return Table(pl.DataFrame(series), str(file), lambda record: f"line {lines[record]}")
+
+
+def _loose(line: str) -> Any:
+    """Parse a line of an item file: JSON, or in 2014 a Python literal, of which nothing is run."""
+    try:
+        return json.loads(line)
+    except ValueError as problem:
+        try:
+            return ast.literal_eval(line.strip())
+        except (SyntaxError, ValueError, TypeError):
+            raise problem from None
+
+
+def _first(record: Mapping[str, Any], keys: tuple[str, ...]) -> str:
+    """Return the first of some values that is there, as text; "" where none is."""
+    value = next((record[key] for key in keys if record.get(key) is not None), "")
+    return value if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _milliseconds(review: Mapping[str, Any]) -> int | None:
+    """Return when a review was written, since 1970; None where that cannot be read."""
+    for key, factor in (("unixReviewTime", 1000), ("timestamp", 1)):
+        if isinstance(review.get(key), int) and abs(review[key]) * factor <= _LATEST:
+            return int(review[key]) * factor
+    return None
+
+
+def _price(value: Any) -> str:
+    """Return a price as a number where it is one ("$1,299.00"), else as it is written."""
+    written = "" if value is None else str(value).strip()
+    return written.removeprefix("$").replace(",", "") if written.startswith("$") else written
+
+
+def _flat(value: Any) -> Iterator[str]:
+    """Yield the texts of a text, a list, or a list of lists."""
+    if isinstance(value, list):
+        for part in value:
+            yield from _flat(part)
+    elif value is not None and value != "":
+        yield str(value)
+
+
+# As a pair
+
+
+def _pair_items(file: Folder, encoding: str) -> Table:
+    items = _read_object(file, encoding)
+    for item_id, attributes in items.items():
+        if not isinstance(attributes, dict):
+            raise DataError(f"{file}, item {item_id!r}: expected an object of attributes, not {attributes!r:.60}")
+    names = dict.fromkeys(name for attributes in items.values() for name in attributes)
+    columns = {name: _column([attributes.get(name) for attributes in items.values()]) for name in names}
+    ids = list(items)
+    return Table(pl.DataFrame({**columns, "item_id": ids}), str(file), lambda record: f"item {ids[record]!r}")
+
+
+def _pair_interactions(file: Folder, encoding: str) -> Table:
+    users: list[str] = []
+    items: list[str] = []
+    for user, item_ids in _read_object(file, encoding).items():
+        if not isinstance(item_ids, list) or not all(isinstance(item, (str, int)) for item in item_ids):
+            raise DataError(f"{file}, user {user!r}: expected a list of item ids, not {item_ids!r:.60}")
+        users += [user] * len(item_ids)
+        items += map(str, item_ids)
+    frame = pl.DataFrame([pl.Series("user_id", users, pl.String), pl.Series("item_id", items, pl.String)])
+    return Table(frame, str(file), lambda record: f"user {users[record]!r}")
+
+
+def _read_object(file: Folder, encoding: str) -> dict[str, Any]:
+    """Return a file's JSON object, refusing what is none and keys that appear twice."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        content = dict(pairs)
+        if len(content) < len(pairs):
+            seen: set[str] = set()
+            twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+            raise DataError(f"{file}: {twice!r} appears twice in one object; merge the two")
+        return content
+
+    try:
+        text = decode(file, encoding)
+        content = whole(json.loads(text, object_pairs_hook=unique), text)
+    except (json.JSONDecodeError, RecursionError) as problem:
+        raise DataError(f"{file}: not valid JSON: {problem}") from None
+    if not isinstance(content, dict):
+        raise DataError(f"{file}: expected one JSON object, not {type(content).__name__}")
+    return content
+
+
+def _column(values: list[Any]) -> pl.Series:
+    """Return attribute values as a list column if all are lists, else as text."""
+    if all(isinstance(value, list) for value in values):
+        return pl.Series([[str(part) for part in value] for value in values], dtype=pl.List(pl.String))
+    return pl.Series(["" if value is None else str(value) for value in values], dtype=pl.String)

@@ -1,0 +1,335 @@
+"""Files as tables of text: decoding, delimiters, quotes, and where in the file a record stands."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import gzip
+import io
+import itertools
+import json
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import polars as pl
+
+from genre_gen.data.readers.values import is_single
+from genre_gen.errors import DataError
+
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")  # an escape of half a character; two of them in a row are a whole one
+
+Folder: TypeAlias = Path | zipfile.Path
+"""A folder on disk or inside a zip file."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What a reader did not make records of, because the format means something else by it.
+
+    Attributes:
+        kind: what it is, such as ``shown and not clicked``.
+        count: how often.
+        place: where the first one stands.
+        value: what stands there.
+    """
+
+    kind: str
+    count: int
+    place: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """Records of one file.
+
+    Attributes:
+        frame: columns are text, except where the format itself has types (Parquet, JSON); no value is null.
+        file: the file's name, for messages.
+        place: record number (from 0) -> where it stands, such as ``line 7``.
+        left_out: what was read and is no record; reported beside what the checks drop.
+    """
+
+    frame: pl.DataFrame
+    file: str
+    place: Callable[[int], str]
+    left_out: tuple[LeftOut, ...] = ()
+
+    def column(self, names: Iterable[str], meaning: str, key: str) -> str:
+        """Return the first of some column names that the table has.
+
+        Args:
+            names: acceptable names.
+            meaning: what the column should hold, for the message.
+            key: the setting of ``domain.toml`` that names it.
+
+        Raises:
+            DataError: there is none; names the columns that exist, and the closest one.
+        """
+        names, existing = tuple(names), self.frame.columns
+        for name in names:
+            if name in existing:
+                return name
+        close = [match for name in names for match in difflib.get_close_matches(name, existing, n=1)]
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise DataError(
+            f"{self.file}: no column {' or '.join(map(repr, names))} for the {meaning}; it has "
+            f"{', '.join(existing) or 'none'}; {hint}set {key} in domain.toml"
+        )
+
+    def values(self, column: str, key: str) -> pl.Series:
+        """Return a column with one text or number a record.
+
+        Args:
+            column: its name.
+            key: the setting of ``domain.toml`` that names it.
+
+        Raises:
+            DataError: it holds lists, or bytes that are no text.
+        """
+        found = self.frame[column]
+        if not is_single(found):
+            raise DataError(
+                f"{self.file}: column {column!r} holds {found.dtype}, not one text or number a record; name another as "
+                f"{key} in domain.toml"
+            )
+        return found
+
+    def column_if(self, names: Iterable[str] | None, usual: Iterable[str], meaning: str, key: str) -> str | None:
+        """Return the column that must exist if ``names`` are given, else one of the usual names or None."""
+        if names is not None:
+            return self.column(names, meaning, key)
+        return next((name for name in usual if name in self.frame.columns), None)
+
+
+def open_folder(path: Path) -> Folder:
+    """Open a folder or zip file; a zip that holds a single folder is entered.
+
+    Raises:
+        DataError: there is nothing there, or it is not a zip file.
+    """
+    if path.is_dir():
+        return path
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder; fetch the data first, or correct the path")
+    if not zipfile.is_zipfile(path):
+        raise DataError(f"{path}: neither a folder nor a zip file")
+    try:
+        folder = zipfile.Path(path)
+    except (zipfile.BadZipFile, OSError) as problem:
+        raise DataError(f"{path}: not a whole zip file ({problem}); download it again") from None
+    inside = [entry for entry in folder.iterdir() if not entry.name.startswith(("__MACOSX", "."))]
+    return inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
+
+
+def named(folder: Folder, name: str) -> Folder:
+    """Return a file of a folder; raises DataError when it is missing, naming what is there."""
+    file = folder / name
+    if file.is_file():
+        return file
+    there = sorted(entry.name for entry in folder.iterdir())[:10]
+    raise DataError(f"{file}: no such file; the folder has {', '.join(there) or 'nothing'}")
+
+
+def ending(folder: Folder, suffix: str) -> list[str]:
+    """Return the names of a folder's files that end in a suffix, sorted."""
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_file() and entry.name.endswith(suffix))
+
+
+def only(folder: Folder, suffix: str, key: str) -> str | None:
+    """Return the name of the one file with a suffix; None where there is none.
+
+    Raises:
+        DataError: there are several; ``key`` is the setting that names one.
+    """
+    names = ending(folder, suffix)
+    if len(names) > 1:
+        raise DataError(f"{folder}: several {suffix} files ({', '.join(names)}); name one as {key} in domain.toml")
+    return names[0] if names else None
+
+
+def _content(file: Folder) -> bytes:
+    """Return a file's bytes; raises DataError for one that a zip file does not yield."""
+    try:
+        return file.read_bytes()
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as problem:
+        raise DataError(f"{file}: not whole in its zip file ({problem}); download or pack it again") from None
+    except RuntimeError as problem:  # a password
+        raise DataError(f"{file}: cannot be unpacked ({problem}); unpack the zip file and name the folder") from None
+
+
+def read_bytes(file: Folder) -> bytes:
+    """Return a file's content, unpacked where its name ends in ``.gz``; raises DataError when it cannot be."""
+    data = _content(file)
+    if not file.name.endswith(".gz"):
+        return data
+    try:
+        return gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as problem:
+        raise DataError(f"{file}: not a whole gzip file ({problem}); download it again") from None
+
+
+def decode(file: Folder, encoding: str) -> str:
+    """Return a file's text, unpacked where its name ends in ``.gz``.
+
+    Raises:
+        DataError: naming the line and the byte that the encoding does not know.
+    """
+    data = read_bytes(file)
+    try:
+        return data.decode("utf-8-sig" if encoding.lower().replace("_", "-") == "utf-8" else encoding)
+    except LookupError:
+        raise DataError(f"data.encoding {encoding!r} is not known; use 'utf-8' or 'latin-1'") from None
+    except UnicodeDecodeError as problem:
+        line = data.count(b"\n", 0, problem.start) + 1
+        raise DataError(
+            f"{file}, line {line}: byte 0x{data[problem.start]:02x} is not {encoding}; "
+            "save the file as UTF-8, or set data.encoding in domain.toml"
+        ) from None
+
+
+def json_lines(file: Folder, encoding: str, parse: Callable[[str], Any] = json.loads) -> Iterator[tuple[int, Any]]:
+    """Yield each line's JSON object with the number of the line; blank lines are skipped.
+
+    Args:
+        file: as it lies there, or packed as ``.gz``.
+        encoding: of its text.
+        parse: from a line to its value; raises ValueError, or RecursionError for what is nested too deeply.
+
+    Raises:
+        DataError: a line that is no JSON object.
+    """
+    for number, line in enumerate(decode(file, encoding).split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            content = whole(parse(line), line)
+        except (ValueError, RecursionError, MemoryError) as problem:
+            raise DataError(
+                f"{file}, line {number}: not valid JSON ({problem}); each line should hold one object"
+            ) from None
+        if not isinstance(content, dict):
+            raise DataError(f"{file}, line {number}: expected a JSON object, not {content!r:.60}")
+        yield number, content
+
+
+def whole(content: Any, written: str) -> Any:
+    """Return what was parsed, each half of a character replaced: JSON may escape one alone, which is no text.
+
+    Args:
+        content: texts, numbers, lists and dicts of these.
+        written: what it was parsed from.
+    """
+    return _mended(content) if _HALF.search(written) else content
+
+
+def _mended(content: Any) -> Any:
+    if isinstance(content, str):
+        return content.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(content, list):
+        return [_mended(part) for part in content]
+    if isinstance(content, dict):
+        return {_mended(key): _mended(value) for key, value in content.items()}
+    return content
+
+
+def read_text(
+    text: str, file: str, separator: str = ",", quote: str | None = '"', columns: Iterable[str] = ()
+) -> Table:
+    """Parse delimited text; blank lines are skipped.
+
+    Args:
+        text: the file's content.
+        file: its name, for messages.
+        separator: one character between values.
+        quote: character around values that hold separators or line breaks; None where the format has none.
+        columns: names, for a file without a header line.
+
+    Raises:
+        DataError: an empty file, a column name twice, an unclosed quote or a line with too many values.
+    """
+    if "\n" not in text:
+        text = text.replace("\r", "\n")  # line ends of old
+    lines = _Lines(separator.join(columns) + "\n" + text if columns else text, separator, quote, int(bool(columns)))
+    try:
+        header = [name.strip() for name in next(iter(lines), (0, []))[1]]
+    except csv.Error as problem:
+        raise DataError(f"{file}, line 1: {problem}; look for an unclosed quote") from None
+    names = [name for name in header if name]  # a column without a name is left out
+    if not names:
+        raise DataError(f"{file}: the file is empty; expected a header line and data")
+    if len(set(names)) < len(names):
+        raise DataError(f"{file}: a column name appears twice in {', '.join(names)}; rename one")
+    content = io.BytesIO(lines.text.encode())
+    try:
+        frame = pl.read_csv(content, separator=separator, quote_char=quote, infer_schema=False)
+    except pl.exceptions.PolarsError:
+        raise _unreadable(file, lines, len(header)) from None
+    if frame.width != len(header):
+        raise DataError(f"{file}, line 1: has line ends of two kinds; save the file with one of them")
+    frame.columns = [name or f"unnamed {position}" for position, name in enumerate(header)]
+    frame = frame.fill_null("").filter(pl.any_horizontal(pl.all() != ""))  # polars makes a blank line a record
+    return Table(frame.select(names), file, lines.place)
+
+
+def _unreadable(file: str, lines: _Lines, columns: int) -> DataError:
+    """Return the error for the first record with too many values, or one that does not end."""
+    line = 0
+    try:
+        for line, values in lines:
+            if len(values) > columns:
+                return DataError(
+                    f"{file}, line {line}: {len(values)} values for {columns} columns; "
+                    "quote values that hold the separator, or set data.delimiter in domain.toml"
+                )
+    except csv.Error as problem:
+        return DataError(f"{file}, below line {line}: {problem}; look for an unclosed quote")
+    return DataError(f"{file}: not readable as delimited text; look for an unclosed quote")
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """Where the records of a delimited text begin; slow, and so asked only when a message needs it.
+
+    Attributes:
+        text: header and records.
+        separator: one character between values.
+        quote: character around values, or None.
+        added: lines at the beginning that are not in the file.
+    """
+
+    text: str
+    separator: str
+    quote: str | None
+    added: int
+
+    def __iter__(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield each record that is not blank, the header first, with the line of the file it begins on."""
+        style: dict[str, Any] = {"quoting": csv.QUOTE_NONE} if self.quote is None else {"quotechar": self.quote}
+        reader = csv.reader(io.StringIO(self.text, newline=""), delimiter=self.separator, **style)
+        begin = 1
+        for values in reader:
+            if any(values):
+                yield begin - self.added, values
+            begin = reader.line_num + 1
+
+    def place(self, record: int) -> str:
+        """Return where a record stands, such as ``line 7``."""
+        try:
+            return f"line {next(itertools.islice(self, record + 1, None))[0]}"  # + 1: the header
+        except csv.Error:  # a value beyond the csv module's limit of 128 KiB
+            return f"record {record + 1}"
+
+
+def read_parquet(file: Folder) -> Table:
+    """Read a Parquet file; raises DataError when it is not one."""
+    try:
+        frame = pl.read_parquet(io.BytesIO(_content(file)))
+    except (pl.exceptions.PolarsError, OSError) as problem:
+        raise DataError(f"{file}: not a readable Parquet file: {str(problem).splitlines()[0]}") from None
+    return Table(frame.with_columns(pl.col(pl.String).fill_null("")), str(file), lambda record: f"row {record + 1}")

@@ -1,0 +1,96 @@
+"""MovieLens as GroupLens publishes it, folder or zip, in its three layouts (ml-100k, ml-1m and 10m, latest and 20m on).
+
+Format: the README of each set at https://grouplens.org/datasets/movielens
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import polars as pl
+
+from genre_gen.data.readers.files import Folder, Table, decode, named, read_text
+from genre_gen.domain import DataSettings
+from genre_gen.errors import DataError
+
+GENRES = (
+    "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
+    "Film-Noir", "Horror", "Musical", "Mystery", "Romance", "Sci-Fi", "Thriller", "War", "Western",
+)  # fmt: skip
+"""The flags of ``u.item``, in its order."""
+
+_INTERACTIONS = ("user_id", "item_id", "rating", "timestamp")
+_ITEMS = ("item_id", "title", "genres")
+_FLAGGED_ITEMS = ("item_id", "title", "release_date", "video_release_date", "url", *GENRES)
+_NO_CHARACTER = "\x1f"  # stands for "::", since separators are single characters
+
+
+class MovieLens:
+    """Reads all three layouts into the columns user_id, item_id, rating, timestamp, title and genres."""
+
+    name: ClassVar[str] = "movielens"
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    separator: ClassVar[str] = "|"
+
+    def recognises(self, folder: Folder) -> bool:
+        """Tell whether one of the layouts' pairs of files is there."""
+        return _layout(folder) is not None
+
+    def items(self, folder: Folder, settings: DataSettings) -> Table:
+        """Return ids, titles as ``Toy Story (1995)`` and genres."""
+        layout = _layout(folder)
+        if layout == "u.data":
+            table = _headless(folder, settings, "u.item", "|", _FLAGGED_ITEMS)
+            flags = [pl.when(pl.col(genre) == "1").then(pl.lit(genre)) for genre in GENRES]
+            genres = pl.concat_list(flags).list.drop_nulls().alias("genres")
+            return Table(table.frame.select("item_id", "title", genres), table.file, table.place)
+        if layout == "ratings.dat":
+            return _headless(folder, settings, "movies.dat", "::", _ITEMS)
+        return _headed(folder, settings, "movies.csv", dict(zip(("movieId", "title", "genres"), _ITEMS, strict=True)))
+
+    def interactions(self, folder: Folder, settings: DataSettings) -> Table:
+        """Return the ratings."""
+        layout = _layout(folder)
+        if layout == "u.data":
+            return _headless(folder, settings, "u.data", "\t", _INTERACTIONS)
+        if layout == "ratings.dat":
+            return _headless(folder, settings, "ratings.dat", "::", _INTERACTIONS)
+        names = ("userId", "movieId", "rating", "timestamp")
+        return _headed(folder, settings, "ratings.csv", dict(zip(names, _INTERACTIONS, strict=True)))
+
+
+def _layout(folder: Folder) -> str | None:
+    """Return the ratings file of the layout; None where there is none."""
+    for ratings, items in (("u.data", "u.item"), ("ratings.dat", "movies.dat"), ("ratings.csv", "movies.csv")):
+        if (folder / ratings).is_file() and (folder / items).is_file():
+            return ratings
+    return None
+
+
+def _headless(folder: Folder, settings: DataSettings, name: str, separator: str, columns: tuple[str, ...]) -> Table:
+    """Read a file of the older layouts, which have neither header nor quotes."""
+    file = named(folder, name)
+    text = _text(file, settings.encoding)
+    if len(separator) > 1:
+        text, separator = text.replace(separator, _NO_CHARACTER), _NO_CHARACTER
+    return read_text(text, str(file), separator, quote=None, columns=columns)
+
+
+def _text(file: Folder, encoding: str) -> str:
+    """Return a file's text: 10m is in UTF-8, 100k and 1m are in Latin-1, in which any bytes can be read."""
+    try:
+        return decode(file, encoding)
+    except DataError:
+        if encoding.lower() != "utf-8":
+            raise
+        return decode(file, "latin-1")
+
+
+def _headed(folder: Folder, settings: DataSettings, name: str, names: dict[str, str]) -> Table:
+    """Read a file of the newer layout, CSV."""
+    file = named(folder, name)
+    table = read_text(decode(file, settings.encoding), str(file))
+    for column in names:
+        if column not in table.frame.columns:
+            raise DataError(f"{file}, line 1: no column {column!r}; a MovieLens {name} begins with {','.join(names)}")
+    return Table(table.frame.rename(names), table.file, table.place)

@@ -1,0 +1,139 @@
+"""Open Bandit Dataset: what a policy showed on a shop's page, with which propensity, and what was clicked.
+
+A log (``men.csv``) and the features of its items (``item_context.csv``) lie in a folder for each policy, ``random`` and
+``bts``. Either that folder or the one above it can be read; above it, the logs of all policies are joined.
+Format: https://research.zozo.com/data.html and the repository st-tech/zr-obp
+
+- *Only clicks are interactions.* That an item was shown says what the policy preferred, not what a person did. What was
+  shown in vain is counted and left out; :func:`read_log` gives all of it, with propensities, for evaluating policies.
+- *Users are groups.* The log names no one; it has four features of the person, hashed. People who share all four are
+  taken for one user. Their clicks are one history, in which an item may stand several times: set ``repeat = true``
+  and ``data.policies.duplicates = "keep"``.
+- *Items have no words.* They are called by their numbers; three of four features are hashes, good for telling which
+  items are alike. The hashes differ from policy to policy, so those of the first folder are taken for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import polars as pl
+
+from genre_gen.data.readers.files import Folder, LeftOut, Table, decode, ending, named, read_text
+from genre_gen.domain import DataSettings
+from genre_gen.errors import DataError
+
+ITEMS = "item_context.csv"
+_PERSON = tuple(f"user_feature_{number}" for number in range(4))
+_LOG = ("timestamp", "item_id", "position", "click", "propensity_score", *_PERSON)
+
+
+class OpenBandit:
+    """Reads clicks into the columns user_id, item_id, timestamp, position and propensity_score."""
+
+    name: ClassVar[str] = "open_bandit"
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    separator: ClassVar[str] = "|"
+
+    def recognises(self, folder: Folder) -> bool:
+        """Tell whether an ``item_context.csv`` lies in the folder or one below it."""
+        return bool(_policies(folder))
+
+    def items(self, folder: Folder, settings: DataSettings) -> Table | None:
+        """Return the items' features; their titles are empty."""
+        places = _policies(folder)
+        name = settings.items or (ITEMS if places else None)
+        if name is None:
+            return None
+        table = _read(named(folder if settings.items else places[0], name), settings, ("item_id",))
+        features = [column for column in table.frame.columns if column.startswith("item_feature_")]
+        frame = table.frame.select("item_id", pl.lit("").alias("title"), *features)
+        return Table(frame, table.file, table.place)
+
+    def interactions(self, folder: Folder, settings: DataSettings) -> Table:
+        """Return one record per click, log after log."""
+        logs = _logs(folder, settings)
+        frame = pl.concat([log.frame.select(*_LOG) for log in logs])
+        ends = pl.Series([len(log.frame) for log in logs]).cum_sum()
+
+        def place(record: int) -> str:
+            number = int((ends <= record).sum())
+            where = logs[number].place(record - (int(ends[number - 1]) if number else 0))
+            return where if len(logs) == 1 else f"{logs[number].file}, {where}"
+
+        file = logs[0].file if len(logs) == 1 else str(folder)
+        click = frame["click"].str.strip_chars()
+        for record in (~click.is_in(["0", "1"])).arg_true():
+            raise DataError(f"{file}, {place(record)}: click {click[record]!r} is neither 0 nor 1; correct the file")
+        vain = (click == "0").arg_true()
+        left_out = (
+            (LeftOut("shown and not clicked", len(vain), place(vain[0]), frame["item_id"][vain[0]]),)
+            if len(vain)
+            else ()
+        )
+        clicked = (click == "1").arg_true()
+        person = pl.concat_str(_PERSON, separator=" ").alias("user_id")
+        frame = frame[clicked].select(person, "item_id", "timestamp", "position", "propensity_score")
+        return Table(frame, file, lambda record: place(int(clicked[record])), left_out)
+
+
+def read_log(folder: Path) -> pl.DataFrame:
+    """Read all that was shown, clicked or not, for off-policy evaluation.
+
+    Returns:
+        user_id and item_id as text; timestamp as a UTC time; position int64 (1 to 3); click int64 (0 or 1);
+        propensity_score float64, the probability with which the policy showed this item there.
+
+    Raises:
+        DataError: no log there, or a value that is no number.
+    """
+    settings = DataSettings(path=str(folder))
+    types = {"position": pl.Int64, "click": pl.Int64, "propensity_score": pl.Float64}
+    logs = []
+    for log in _logs(folder, settings):
+        frame = log.frame.select(
+            pl.concat_str(_PERSON, separator=" ").alias("user_id"),
+            "item_id",
+            pl.col("timestamp").str.to_datetime(time_unit="us", time_zone="UTC", strict=False),
+            *(pl.col(name).cast(kind, strict=False) for name, kind in types.items()),
+        )
+        for name in (*types, "timestamp"):
+            for record in frame[name].is_null().arg_true():
+                written = log.frame[name][record]
+                raise DataError(f"{log.file}, {log.place(record)}: {name} {written!r} cannot be read; correct the file")
+        logs.append(frame)
+    return pl.concat(logs)
+
+
+def _policies(folder: Folder) -> list[Folder]:
+    """Return the folders that hold a policy's log: this one, or those right below it, by name."""
+    if (folder / ITEMS).is_file():
+        return [folder]
+    below = [entry for entry in folder.iterdir() if entry.is_dir() and (entry / ITEMS).is_file()]
+    return sorted(below, key=lambda entry: entry.name)
+
+
+def _logs(folder: Folder, settings: DataSettings) -> Sequence[Table]:
+    """Return the log that the settings name, or the one of each policy."""
+    if settings.interactions is not None:
+        return [_read(named(folder, settings.interactions), settings, _LOG)]
+    logs = []
+    for place in _policies(folder):
+        names = [name for name in ending(place, ".csv") if name != ITEMS]
+        if len(names) != 1:
+            found = ", ".join(names) or "none"
+            raise DataError(f"{place}: expected one log beside {ITEMS}, found {found}; name it as data.interactions")
+        logs.append(_read(place / names[0], settings, _LOG))
+    if not logs:
+        raise DataError(f"{folder}: no {ITEMS} here or in a folder below; correct data.path")
+    return logs
+
+
+def _read(file: Folder, settings: DataSettings, columns: Sequence[str]) -> Table:
+    table = read_text(decode(file, settings.encoding), str(file), settings.delimiter or ",")
+    for column in columns:
+        if column not in table.frame.columns:
+            raise DataError(f"{file}, line 1: no column {column!r}; the file should have {', '.join(columns)}")
+    return table

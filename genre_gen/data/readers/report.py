@@ -1,0 +1,95 @@
+"""LoadReport: what was wrong with the data, how often, where first, and what was done about it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from genre_gen.data.readers.files import Table
+from genre_gen.errors import DataError
+
+logger = logging.getLogger("genre_gen.data.readers")
+
+_ACTIONS = {"keep": "kept", "unknown": "taken as unknown"}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One kind of trouble in one file.
+
+    Attributes:
+        file: where it is.
+        kind: what is wrong, such as ``rating outside 1 to 5``.
+        count: how many records have it.
+        place: where the first one stands, such as ``line 7``.
+        value: what stands there.
+        action: what was done: ``dropped``, ``kept``, ``taken as unknown`` or ``left out``.
+    """
+
+    file: str
+    kind: str
+    count: int
+    place: str
+    value: str
+    action: str
+
+    def __str__(self) -> str:
+        """Return one line for the log."""
+        return f"{self.file}: {self.kind}: {self.count} {self.action}, the first in {self.place} ({self.value})"
+
+
+@dataclass
+class LoadReport:
+    """The problems found while loading, in the order of the checks."""
+
+    problems: list[Problem] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[Problem]:
+        """Iterate over the problems."""
+        return iter(self.problems)
+
+    def __len__(self) -> int:
+        """Return the number of kinds of problems."""
+        return len(self.problems)
+
+    def log(self) -> None:
+        """Log each problem as one warning."""
+        for problem in self.problems:
+            logger.warning("%s", problem)
+
+    def note(self, table: Table) -> None:
+        """Note what a reader left out of a table, since its format means something else by it."""
+        for part in table.left_out:
+            self.problems.append(Problem(table.file, part.kind, part.count, part.place, repr(part.value), "left out"))
+
+    def check(
+        self, table: Table, records: pl.Series, values: pl.Series, *, kind: str, policy: str, key: str, instead: str
+    ) -> None:
+        """Note the records that have a problem; refuse them where the policy says so.
+
+        Args:
+            table: where the records come from.
+            records: numbers of the records concerned, in file order.
+            values: what stands in them.
+            kind: what is wrong.
+            policy: the domain's choice.
+            key: the setting under ``data.policies`` that holds it.
+            instead: the choice to propose when the policy is ``error``.
+
+        Raises:
+            DataError: there are such records and the policy is ``error``.
+        """
+        count = len(records)
+        if not count:
+            return
+        place, value = table.place(int(records[0])), repr(values[0])
+        if policy == "error":
+            more = f" (the first of {count})" if count > 1 else ""
+            raise DataError(
+                f"{table.file}, {place}: {kind}: {value}{more}; "
+                f'correct the file, or set data.policies.{key} = "{instead}" in domain.toml'
+            )
+        self.problems.append(Problem(table.file, kind, count, place, value, _ACTIONS.get(policy, "dropped")))

@@ -1,0 +1,133 @@
+"""From a table of items to a Catalog: the same checks for every format, each counted and reported."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import polars as pl
+
+from genre_gen.data.catalog import Catalog, Item, Value
+from genre_gen.data.readers.amounts import amounts
+from genre_gen.data.readers.files import Table
+from genre_gen.data.readers.report import LoadReport
+from genre_gen.data.readers.values import is_single, labels, text
+from genre_gen.domain import Domain
+from genre_gen.errors import DataError
+
+_NUMBER_AT_END = re.compile(r"\((\d+)\)(?:\s*\([^()]*\))?$")  # "Alien (1979)" and "Alien (1979) (V)"
+
+
+def to_catalog(table: Table, domain: Domain, separator: str, report: LoadReport) -> Catalog:
+    """Make the catalog of an item table.
+
+    Args:
+        table: one record per item.
+        domain: its fields, column names and policies.
+        separator: the format's own separator of labels.
+        report: takes the problems found.
+
+    Raises:
+        DataError: a missing column, or a problem that the domain's policies refuse.
+    """
+    columns = domain.data.columns
+    table, ids = _with_unique_ids(table, domain, report)
+    titled = table.column(columns.title, "title", "data.columns.title")
+    titles = text(table.values(titled, "data.columns.title")).to_list()
+    texts = table.column_if(columns.text, ("description", "text"), "description", "data.columns.text")
+    attributes = {name: _attribute(table, name, domain, separator, report) for name in domain.fields}
+    for name, settings in domain.fields.items():
+        if settings.in_title:
+            titles, attributes[name] = _agree(titles, attributes[name])
+    rows = zip(*attributes.values(), strict=True) if attributes else [()] * len(titles)
+    descriptions = text(table.values(texts, "data.columns.text")).to_list() if texts else [""] * len(titles)
+    return Catalog(
+        (
+            Item(item_id, title, dict(zip(attributes, values, strict=True)), description)
+            for item_id, title, values, description in zip(ids, titles, rows, descriptions, strict=True)
+        ),
+        domain.name,
+    )
+
+
+def catalog_of_interactions(table: Table, domain: Domain) -> Catalog:
+    """Make a catalog of the items that interactions name, for data that says nothing about its items."""
+    column = table.column(domain.data.columns.item, "item", "data.columns.item")
+    ids = text(table.values(column, "data.columns.item"))
+    unknown: dict[str, Value] = {name: () if field.type == "list" else None for name, field in domain.fields.items()}
+    return Catalog((Item(item_id, "", unknown) for item_id in ids.unique(maintain_order=True) if item_id), domain.name)
+
+
+def _with_unique_ids(table: Table, domain: Domain, report: LoadReport) -> tuple[Table, list[str]]:
+    """Return the records whose id is neither empty nor repeated, and the ids."""
+    column = table.column(domain.data.columns.item, "item id", "data.columns.item")
+    policies = domain.data.policies
+    ids = text(table.values(column, "data.columns.item"))
+    empty, first = ids == "", ids.is_first_distinct()
+    for wrong, kind, policy, key, instead in (
+        (empty, "no item id", policies.missing_ids, "missing_ids", "drop"),
+        (~empty & ~first, "item id repeated", policies.repeated_items, "repeated_items", "keep_first"),
+    ):
+        report.check(table, wrong.arg_true(), ids.filter(wrong), kind=kind, policy=policy, key=key, instead=instead)
+    kept = (~empty & first).arg_true()
+    unique = Table(table.frame[kept], table.file, lambda record: table.place(int(kept[record])))
+    return unique, ids[kept].to_list()
+
+
+def _attribute(table: Table, name: str, domain: Domain, separator: str, report: LoadReport) -> list[Value]:
+    """Return a field's values, one per record."""
+    settings = domain.fields[name]
+    names = settings.columns or (name,)
+    if settings.in_title and not set(names) & set(table.frame.columns):
+        return [None] * len(table.frame)
+    column = table.frame[table.column(names, f"field {name}", f"fields.{name}.columns")]
+    _check_type(table, column, name, settings.type)
+    if settings.type == "list":
+        lists = labels(column, settings.separator or separator).to_list()
+        return [tuple(label for label in part if label not in settings.unknown) for part in lists]
+    words = text(column)
+    known_words = words.set(words.is_in(["", *settings.unknown]), None)
+    if settings.type == "text":
+        return list(known_words)
+    values = amounts(known_words)
+    wrong = known_words.is_not_null() & ~values.is_finite().fill_null(False)
+    report.check(
+        table,
+        wrong.arg_true(),
+        words.filter(wrong),
+        kind=f"{name} is not a number",
+        policy=domain.data.policies.attributes,
+        key="attributes",
+        instead="unknown",
+    )
+    return [_plain(value) for value in values.set(wrong, None)]
+
+
+def _check_type(table: Table, column: pl.Series, name: str, kind: str) -> None:
+    """Refuse a column of lists for a field of single values, and what is neither text nor number for any."""
+    is_list = isinstance(column.dtype, pl.List)
+    if not is_single(column.explode() if is_list and kind == "list" else column):
+        remedy = f'set fields.{name}.type = "list", or name' if is_list and kind != "list" else "name"
+        raise DataError(
+            f"{table.file}: column {column.name!r} holds {column.dtype}, and fields.{name} is of the type {kind!r}; "
+            f"{remedy} another column as fields.{name}.columns in domain.toml"
+        )
+
+
+def _plain(value: float | None) -> Value:
+    """Return a whole number as int, so that a year reads 1995 and not 1995.0."""
+    return int(value) if value is not None and value.is_integer() else value
+
+
+def _agree(titles: Sequence[str], values: Sequence[Value]) -> tuple[list[str], list[Value]]:
+    """Make titles end in their number, and take numbers that are not known from there."""
+    agreed: list[tuple[str, Value]] = []
+    for title, value in zip(titles, values, strict=True):
+        found = _NUMBER_AT_END.search(title)
+        if value is None:
+            agreed.append((title, int(found[1]) if found else None))
+        elif not title or (found and found[1] == str(value)):
+            agreed.append((title, value))
+        else:
+            agreed.append((f"{title} ({value})", value))
+    return [title for title, _ in agreed], [value for _, value in agreed]

@@ -1,0 +1,154 @@
+"""From a table of interactions to Interactions: the same checks for every format, each counted and reported."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from genre_gen.data.catalog import Catalog
+from genre_gen.data.interactions import Interactions, Reviews
+from genre_gen.data.readers.files import Table
+from genre_gen.data.readers.report import LoadReport
+from genre_gen.data.readers.values import numbers, seconds, text
+from genre_gen.domain import Domain
+from genre_gen.errors import DataError
+
+_LAST_SECOND = 253_402_300_799  # of the year 9999; anything later is no count of seconds
+
+
+def to_interactions(table: Table, catalog: Catalog, domain: Domain, report: LoadReport) -> Interactions:
+    """Make the histories of an interaction table, in time order where it has times, else in file order.
+
+    Args:
+        table: one record per interaction.
+        catalog: the items it may name.
+        domain: its column names, rating scale and policies.
+        report: takes the problems found.
+
+    Raises:
+        DataError: a missing column, a problem that the domain's policies refuse, or nothing left.
+    """
+    frame = _Checked(_columns(table, domain), table, report)
+    policies = domain.data.policies
+    for name in ("user", "item"):
+        frame.drop(pl.col(name) == "", name, f"no {name}", policy=policies.missing_ids, key="missing_ids")
+    rows = pl.DataFrame({"item": [item.id for item in catalog], "row": np.arange(len(catalog))})
+    frame.records = frame.records.join(rows, on="item", how="left", maintain_order="left")
+    frame.drop(
+        pl.col("row").is_null(), "item", "item not in the catalog", policy=policies.unknown_items, key="unknown_items"
+    )
+    _check_ratings(frame, domain)
+    _check_times(frame, domain)
+    _settle_duplicates(frame, policies.duplicates)
+    records = frame.records
+    if records.is_empty():
+        raise DataError(f"{table.file}: no interactions{' left' if len(report) else ' in it'}; check the file")
+    return Interactions.from_columns(
+        records["user"].to_list(),
+        records["row"].to_numpy(),
+        len(catalog),
+        records["rating"].fill_null(float("nan")).to_numpy() if "rating" in records.columns else None,
+        records["time"].to_numpy() if "time" in records.columns else None,
+        _reviews(records),
+    )
+
+
+def _reviews(records: pl.DataFrame) -> Reviews | None:
+    """Return what was written; None where no column of it is read."""
+    if not {"summary", "review"} & set(records.columns):
+        return None
+    none = pl.Series([""], dtype=pl.String).new_from_index(0, len(records))
+    return Reviews(*(records[name] if name in records.columns else none for name in ("summary", "review")))  # type: ignore[arg-type]
+
+
+class _Checked:
+    """The records of a table that have passed the checks so far."""
+
+    def __init__(self, records: pl.DataFrame, table: Table, report: LoadReport) -> None:
+        """Start with all records."""
+        self.records, self._table, self._report = records, table, report
+
+    def drop(self, wrong: pl.Expr, column: str, kind: str, *, policy: str, key: str, instead: str = "drop") -> None:
+        """Report the records that are wrong, and drop them unless the policy keeps or refuses them."""
+        mask = self.records.select(wrong.fill_null(False)).to_series()
+        found = self.records.filter(mask)
+        self._report.check(
+            self._table, found["record"], found[column], kind=kind, policy=policy, key=key, instead=instead
+        )
+        if len(found) and policy != "keep":
+            self.records = self.records.filter(~mask)
+
+
+def _columns(table: Table, domain: Domain) -> pl.DataFrame:
+    """Return the columns that matter under our names, with record numbers; rating and time only where there are any.
+
+    ``rating`` and ``time`` are numbers, null where nothing can be read; ``*_written`` is what stands in the file.
+    """
+    columns = domain.data.columns
+    user = table.column(columns.user, "user", "data.columns.user")
+    item = table.column(columns.item, "item", "data.columns.item")
+    rating = table.column_if(columns.rating, ("rating",), "rating", "data.columns.rating")
+    time = table.column_if(columns.time, ("timestamp", "time"), "time", "data.columns.time")
+    users, items = table.values(user, "data.columns.user"), table.values(item, "data.columns.item")
+    series = [text(users).alias("user"), text(items).alias("item")]
+    if rating:
+        written = table.values(rating, "data.columns.rating")
+        series += [text(written).alias("rating_written"), numbers(written).alias("rating")]
+    if time:
+        written = table.values(time, "data.columns.time")
+        series += [text(written).alias("time_written"), _seconds(table, written, domain.data.time_unit).alias("time")]
+    for name, wanted in (("summary", columns.summary), ("review", columns.review)):
+        if wanted is not None:
+            written = table.values(table.column(wanted, name, f"data.columns.{name}"), f"data.columns.{name}")
+            series.append(text(written).alias(name))
+    return pl.DataFrame(series).with_row_index("record")
+
+
+def _seconds(table: Table, times: pl.Series, unit: str) -> pl.Series:
+    try:
+        return seconds(times, unit)
+    except DataError as problem:
+        raise DataError(f"{table.file}: column {times.name!r}: {problem}") from None
+
+
+def _check_ratings(frame: _Checked, domain: Domain) -> None:
+    """Check that ratings are numbers, finite and on the domain's scale; an empty one means "not rated"."""
+    if "rating" not in frame.records.columns:
+        return
+    rating, policy = pl.col("rating"), domain.data.policies.ratings
+    unreadable = rating.is_null() & (pl.col("rating_written") != "")
+    frame.drop(unreadable, "rating_written", "rating is not a number", policy=policy, key="ratings")
+    frame.drop(~rating.is_finite(), "rating_written", "rating is not finite", policy=policy, key="ratings")
+    if domain.rating_scale is not None:
+        low, high = domain.rating_scale
+        kind = f"rating outside {low:g} to {high:g}"
+        frame.drop(~rating.is_between(low, high), "rating_written", kind, policy=policy, key="ratings")
+    if frame.records["rating"].null_count() == len(frame.records):
+        frame.records = frame.records.drop("rating")  # a column that is empty throughout
+    else:
+        frame.drop(rating.is_null(), "rating_written", "no rating", policy="keep", key="ratings")
+
+
+def _check_times(frame: _Checked, domain: Domain) -> None:
+    """Check that every record has a time that can be read and lies before the year 10000."""
+    if "time" not in frame.records.columns:
+        return
+    time, policy = pl.col("time"), domain.data.policies.times
+    frame.drop(time.is_null(), "time_written", "time cannot be read", policy=policy, key="times")
+    late = time.abs() > _LAST_SECOND
+    frame.drop(
+        late, "time_written", 'time is beyond the year 9999 (data.time_unit = "ms"?)', policy=policy, key="times"
+    )
+
+
+def _settle_duplicates(frame: _Checked, policy: str) -> None:
+    """Treat items that a user has several times; first and last are meant in time, ties in file order."""
+    user = pl.col("user").cast(pl.Categorical).to_physical().cast(pl.Int64)
+    pair = user * 2**32 + pl.col("row")  # comparing one number is ten times faster than comparing user and row
+    records = frame.records.with_columns(pair=pair)
+    if "time" in records.columns:
+        records = records.sort("time", maintain_order=True)
+    kept = pl.col("pair").is_last_distinct() if policy == "keep_last" else pl.col("pair").is_first_distinct()
+    frame.records = records.with_columns(again=~kept).sort("record")
+    kind = "item more than once for one user"
+    frame.drop(pl.col("again"), "item", kind, policy=policy, key="duplicates", instead="keep_last")

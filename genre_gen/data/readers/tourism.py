@@ -1,0 +1,66 @@
+"""Indonesia Tourism Destination: places of five cities with descriptions in Indonesian, and ratings of them.
+
+``tourism_with_id.csv`` holds the places, ``tourism_rating.csv`` user, place and rating from 1 to 5.
+Format: https://www.kaggle.com/datasets/aprabowo/indonesia-tourism-destination
+
+There are no times, so the file's order counts as the order of visits, though nothing says that it is: what depends on
+order (the split, the model of transitions) means little here. A user often rated a place twice, which
+``data.policies.duplicates`` settles. ``user.csv`` (home town and age) is not read: recommendations rest on what a user
+had, and so they are the same for a user who is not in that file.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar
+
+from genre_gen.data.readers.files import Folder, Table, decode, named, read_text
+from genre_gen.domain import DataSettings
+from genre_gen.errors import DataError
+
+PLACES, RATINGS = "tourism_with_id.csv", "tourism_rating.csv"
+_PLACES = {
+    "Place_Id": "item_id",
+    "Place_Name": "title",
+    "Description": "description",
+    "Category": "category",
+    "City": "city",
+    "Price": "price",
+    "Rating": "average_rating",
+    "Time_Minutes": "minutes",
+    "Lat": "latitude",
+    "Long": "longitude",
+}
+_BARE_COORDINATE = re.compile(r",(\{'lat':[^{}\"\n]*\})")  # the last places of the published file lack its quotes
+_RATINGS = {"User_Id": "user_id", "Place_Id": "item_id", "Place_Ratings": "rating"}
+
+
+class Tourism:
+    """Reads the two files under the names item_id, title, description, category, city, price, ... and rating."""
+
+    name: ClassVar[str] = "tourism"
+    suffixes: ClassVar[tuple[str, ...]] = (RATINGS,)
+    separator: ClassVar[str] = ","
+
+    def recognises(self, folder: Folder) -> bool:
+        """Tell whether there is a ``tourism_rating.csv``."""
+        return (folder / RATINGS).is_file()
+
+    def items(self, folder: Folder, settings: DataSettings) -> Table | None:
+        """Return the places (prices in rupiah); None where there is no file of them."""
+        if settings.items is None and not (folder / PLACES).is_file():
+            return None
+        return _read(named(folder, settings.items or PLACES), settings, _PLACES)
+
+    def interactions(self, folder: Folder, settings: DataSettings) -> Table:
+        """Return the ratings in file order."""
+        return _read(named(folder, settings.interactions or RATINGS), settings, _RATINGS)
+
+
+def _read(file: Folder, settings: DataSettings, names: dict[str, str]) -> Table:
+    text = _BARE_COORDINATE.sub(r',"\1"', decode(file, settings.encoding))
+    table = read_text(text, str(file), settings.delimiter or ",")
+    for column in names:
+        if column not in table.frame.columns:
+            raise DataError(f"{file}, line 1: no column {column!r}; the file should have {', '.join(names)}")
+    return Table(table.frame.select(list(names)).rename(names), table.file, table.place)

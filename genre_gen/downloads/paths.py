@@ -1,0 +1,32 @@
+"""Where GENRE keeps what it fetched, and where the catalogs and prompts it ships lie."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from genre_gen.errors import ConfigError
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def genre_home() -> Path:
+    """Return the folder for fetched data and models: ``GENRE_HOME``, by default ``~/.cache/genre_gen``.
+
+    The folder need not exist yet; whoever writes into it creates it.
+    """
+    return Path(os.environ.get("GENRE_HOME") or "~/.cache/genre_gen").expanduser()
+
+
+def assets_folder() -> Path:
+    """Return the folder that holds the shipped ``catalogs/`` and ``prompts/``.
+
+    An installed wheel carries them inside the package, a source checkout beside it.
+
+    Raises:
+        ConfigError: neither is there, so the installation is incomplete.
+    """
+    for folder in (_PACKAGE / "_assets", _PACKAGE.parent):
+        if (folder / "catalogs").is_dir():
+            return folder
+    raise ConfigError(f"no catalogs/ folder with {_PACKAGE}; reinstall the package")

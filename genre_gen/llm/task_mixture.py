@@ -1,0 +1,234 @@
+"""From tasks to batches: one epoch's mix, the same for the same seed and epoch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from genre_gen.domain import TaskSettings
+from genre_gen.errors import ConfigError
+from genre_gen.llm.batch import Batch, pack, pad
+from genre_gen.llm.encode import NO_LABEL, Encoded, Encoder
+from genre_gen.prompting.book import PromptBook
+from genre_gen.tasks import TASKS, Example, TaskData
+
+MAIN, PRETRAINING = "next_item", "catalog_text"
+_ROW = 256  # tokens of a packed row: attention, which grows with its square, stays a small part of the work
+_TEXT_LIMIT = 1024  # tokens of an example at full depth: a longer description teaches little more and costs much
+
+
+class Mix:
+    """Draws the batches of an epoch.
+
+    Epochs of pre-training, where there are any, come first. Then the main task, next item, is seen once whole in each
+    epoch, and every other task adds ``weight`` batches for each of its batches (its weight relative to that of next
+    item), all in random order.
+    """
+
+    def __init__(
+        self,
+        data: TaskData,
+        book: PromptBook,
+        encoder: Encoder,
+        depth_share: float,
+        *,
+        packs: bool = True,
+        context: int | None = None,
+    ) -> None:
+        """Keep what batches are made from.
+
+        Args:
+            data: catalog, training interactions and domain.
+            book: the templates.
+            encoder: turns prompts into ids.
+            depth_share: exit layers / all layers; batches at full depth are smaller by it, so that a step costs alike.
+            packs: put many examples that share their instruction into one row; needs a model that reads such rows.
+            context: the most tokens that the model reads at once; None for any number.
+
+        Raises:
+            ConfigError: a task that does not exist, or none with a weight. Drawing batches or answers raises it too,
+                where an example does not fit into the context.
+        """
+        self._context = sys.maxsize if context is None else context
+        self._data, self._book, self._encoder, self._packs = data, book, encoder, packs
+        self._varies = data.domain.training.phrasings == "all"
+        self._settings = {name: task for name, task in data.domain.tasks.items() if task.weight > 0}
+        unknown = sorted(set(self._settings) - set(TASKS))
+        if unknown:
+            raise ConfigError(f"tasks: no task {', '.join(unknown)}; there are: {', '.join(TASKS)}")
+        if not self._settings:
+            raise ConfigError('tasks: nothing to learn; give at least "next_item" a weight above 0')
+        if data.domain.training.pretraining_epochs:
+            listed = data.domain.tasks.get(PRETRAINING)
+            self._settings[PRETRAINING] = listed or TaskSettings(weight=0.0, depth="full")
+        tokens = data.domain.training.batch_tokens
+        self._tokens = {
+            name: tokens if task.depth == "exit" else max(1, round(tokens * depth_share))
+            for name, task in self._settings.items()
+        }
+
+    def answers(self) -> dict[str, Tensor]:
+        """Return the closed answers of each task at exit depth, as text ids: int64 ``[answers, longest]``, sorted.
+
+        Answers that are values (ratings) are taken whole, since a tokenizer that cuts digits one by one begins 1 and 10
+        alike; shorter ones are filled up with -1. Of those in words it is the single tokens that they consist of.
+
+        Raises:
+            ConfigError: more different values than can be told apart.
+        """
+        found = {}
+        for name, task in self._settings.items():
+            if task.depth == "exit" and name != MAIN:
+                said: set[tuple[int, ...]] = set()
+                for encoded in self._encoded(name, np.random.default_rng(0)):
+                    said.update(answer for _, answer in _said(encoded, self._encoder.text_vocabulary))
+                if len(said) > self._encoder.text_vocabulary:
+                    raise ConfigError(
+                        f"tasks.{name}: {len(said):,} different answers are too many to choose among; "
+                        f"round them, or set tasks.{name}.weight = 0"
+                    )
+                if said:
+                    found[name] = torch.from_numpy(_padded(said))
+        return found
+
+    def epoch(self, number: int, answers: Mapping[str, Tensor]) -> list[Batch]:
+        """Return the batches of one epoch in the order they are trained on; the first may be of pre-training."""
+        rng = np.random.default_rng([self._data.domain.training.seed, number])
+        if number < self._data.domain.training.pretraining_epochs:
+            return self._batches(PRETRAINING, list(self._encoded(PRETRAINING, rng)), rng)
+        main = self._batches(MAIN, list(self._encoded(MAIN, rng)), rng) if MAIN in self._settings else []
+        reference = len(main) or max(1, round(len(self._data.interactions) / self._data.domain.training.batch_tokens))
+        batches = list(main)
+        for name, task in self._settings.items():
+            if name != MAIN and task.weight > 0:
+                share = task.weight / self._settings[MAIN].weight if main else task.weight
+                count = int(share * reference + rng.random())  # rounds at random, so that small weights count too
+                batches += self._drawn(name, count, rng, answers.get(name))
+        return [batches[place] for place in rng.permutation(len(batches))]
+
+    def _drawn(self, name: str, count: int, rng: np.random.Generator, answers: Tensor | None) -> list[Batch]:
+        """Return at most ``count`` batches of a task, from as many examples as fill them."""
+        pool: list[Encoded] = []
+        numbers = None if answers is None else {_unpadded(row): place for place, row in enumerate(answers.tolist())}
+        budget, used = count * self._tokens[name], 0
+        while used < budget:
+            before = used
+            for encoded in self._encoded(name, rng):
+                pool.append(_numbered(encoded, numbers, self._encoder.text_vocabulary))
+                used += len(encoded)
+                if used >= budget:
+                    break
+            if used == before:
+                break  # the data has no examples of this task
+        return self._batches(name, pool, rng)[:count]
+
+    def _encoded(self, name: str, rng: np.random.Generator) -> Iterator[Encoded]:
+        # Phrasings are drawn from numbers of their own: examples are the same however many there are.
+        book = self._book.varied(rng.spawn(1)[0]) if self._varies and self._book.phrasings(name) > 1 else self._book
+        for example in TASKS[name].examples(self._data, book, rng):
+            encoded = self._encode(example)
+            if self._settings[name].depth != "exit":
+                if len(encoded) <= min(_TEXT_LIMIT, self._context):
+                    yield encoded
+                continue
+            if len(encoded) > self._context:
+                raise ConfigError(
+                    f"tasks.{name}: an example has {len(encoded)} tokens, and the model reads {self._context} at once; "
+                    "lower training.window and model.max_history, or choose shorter item codes or another llm"
+                )
+            yield encoded
+
+    def _encode(self, example: Example) -> Encoded:
+        encoded = self._encoder.encode(example.prompt, example.targets, example.first_target)
+        codes = encoded.ids[encoded.start :] >= self._encoder.text_vocabulary
+        if example.origins is None or codes.sum() != len(example.origins):  # codes of several tokens, or no items
+            return encoded
+        origins = np.full(len(encoded), -1, np.int64)
+        origins[encoded.start :][codes] = example.origins
+        return replace(encoded, origins=origins)
+
+    def _batches(self, name: str, pool: list[Encoded], rng: np.random.Generator) -> list[Batch]:
+        depth, tokens = self._settings[name].depth, self._tokens[name]
+        phrasings = self._book.phrasings(name) if self._varies else 1
+        packs = self._packs and depth == "exit"
+        shared = _shared_instructions(pool, phrasings) if packs else []
+        if not shared:
+            groups = _alike(pool, tokens, rng)
+            return [pad(name, depth, groups[place]) for place in rng.permutation(len(groups))]
+        return [batch for part in shared for batch in self._packed(name, part, rng)]
+
+    def _packed(self, name: str, pool: list[Encoded], rng: np.random.Generator) -> list[Batch]:
+        """Return batches of examples that begin with the same instruction."""
+        depth, tokens, shared = self._settings[name].depth, self._tokens[name], pool[0].start
+        order = [pool[place] for place in rng.permutation(len(pool))]
+        sizes = np.array([len(encoded) - shared for encoded in order])
+        number = (np.cumsum(sizes) - 1) // max(1, tokens - shared * max(1, tokens // _ROW))
+        return [
+            pack(name, depth, [order[place] for place in np.flatnonzero(number == one)], shared, _ROW)
+            for one in np.unique(number)
+        ]
+
+
+def _shared_instructions(pool: Sequence[Encoded], most: int) -> list[list[Encoded]]:
+    """Return examples grouped by their whole instruction, if there are so many of these at most; else nothing.
+
+    One instruction is what a task has whose prompt tells nothing of the user before the answer; several are its
+    phrasings. A row holds examples of one.
+    """
+    groups: dict[bytes, list[Encoded]] = {}
+    for encoded in pool:
+        groups.setdefault(encoded.ids[: encoded.start].tobytes(), []).append(encoded)
+        if len(groups) > most or encoded.start == 0:
+            return []
+    return list(groups.values())
+
+
+def _alike(pool: Sequence[Encoded], tokens: int, rng: np.random.Generator) -> list[list[Encoded]]:
+    """Group examples of like length, so that little is padding."""
+    order = np.argsort([len(encoded) + rng.uniform(0, 8) for encoded in pool], kind="stable")
+    groups: list[list[Encoded]] = []
+    for place in order.tolist():
+        encoded = pool[place]
+        longest = max(map(len, [encoded, *groups[-1]])) if groups else 0
+        if groups and longest * (len(groups[-1]) + 1) <= tokens:
+            groups[-1].append(encoded)
+        else:
+            groups.append([encoded])
+    return groups
+
+
+def _said(encoded: Encoded, text_vocabulary: int) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Yield where each answer of an example begins, and its text ids: whole values, or single tokens of words."""
+    if encoded.answers:
+        for begin, end in encoded.answers:
+            yield begin, tuple(encoded.ids[begin:end].tolist())
+        return
+    for place in np.flatnonzero((encoded.labels != NO_LABEL) & (encoded.labels < text_vocabulary)).tolist():
+        yield place, (int(encoded.labels[place]),)
+
+
+def _numbered(encoded: Encoded, numbers: Mapping[tuple[int, ...], int] | None, text_vocabulary: int) -> Encoded:
+    """Label closed answers by their numbers; one that no example had when they were collected gets no label."""
+    if numbers is None:
+        return encoded
+    labels = np.where(encoded.labels >= text_vocabulary, encoded.labels, NO_LABEL).astype(np.int32)
+    for place, answer in _said(encoded, text_vocabulary):
+        labels[place] = numbers.get(answer, NO_LABEL)
+    return replace(encoded, labels=labels)
+
+
+def _padded(answers: Iterable[tuple[int, ...]]) -> NDArray[np.int64]:
+    """Lay answers out as sorted rows of one length, filled up with -1."""
+    rows = sorted(answers)
+    longest = max(map(len, rows))
+    return np.array([[*row, *[-1] * (longest - len(row))] for row in rows], np.int64)
+
+
+def _unpadded(row: Sequence[int]) -> tuple[int, ...]:
+    return tuple(token for token in row if token >= 0)

@@ -1,0 +1,287 @@
+"""Metrics of ranking, rating and lists. They see ranks, ratings and lists, and know no model.
+
+A rank is 1 for the best; items that tie with the target count half, so a rank may end in .5 and no order of the
+catalog can flatter a model. ``recall_at`` and its relatives return one value per user: their mean is the figure of a
+table, and the intervals and tests of :mod:`genre_gen.evaluation.significance` need the single values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+from scipy.special import rel_entr
+
+from genre_gen.data.interactions import Case, History, allowed_items
+from genre_gen.errors import UsageError
+
+SMOOTHING = 0.01
+"""Share of the history's labels mixed into a list's before they are compared (Steck 2018): a label that the list lacks
+costs much, but not without end."""
+
+CHUNK = 1024
+"""Lists whose labels are compared at a time: bounds the memory whatever the number of users."""
+
+
+def ranks(
+    scores: NDArray[np.floating], targets: NDArray[np.integer], allowed: NDArray[np.bool_] | None = None
+) -> NDArray[np.float64]:
+    """Return the rank of each target among the allowed items.
+
+    Args:
+        scores: ``[B, n_items]``, higher is better; an item whose score is not finite is not ranked.
+        targets: ``[B]`` catalog rows. A target always takes part, allowed or not.
+        allowed: bool ``[B, n_items]``; None allows all.
+
+    Returns:
+        float64 ``[B]``: ``1 + items above + tied items / 2``; infinite where the target's own score is not finite.
+    """
+    targets = np.asarray(targets)
+    own = np.take_along_axis(scores, targets[:, None], axis=1)  # [B, 1]
+    rivals = np.isfinite(scores)
+    if allowed is not None:
+        rivals &= allowed
+    np.put_along_axis(rivals, targets[:, None], values=False, axis=1)
+    above = ((scores > own) & rivals).sum(axis=1)
+    tied = ((scores == own) & rivals).sum(axis=1)
+    return np.where(np.isfinite(own[:, 0]), 1.0 + above + tied / 2, np.inf)
+
+
+def case_ranks(
+    score: Callable[[Sequence[History]], NDArray[np.float32]],
+    cases: Sequence[Case],
+    n_items: int,
+    repeat: bool = False,
+    batch: int = 256,
+) -> NDArray[np.float64]:
+    """Return the rank of each case's target among all items but those of its history.
+
+    Args:
+        score: float32 ``[len(histories), n_items]`` for histories.
+        cases: histories and targets.
+        n_items: size of the catalog.
+        repeat: whether items of the history take part.
+        batch: histories scored at a time.
+
+    Returns:
+        float64 ``[len(cases)]``, 1 for the best; ties count half.
+    """
+    found = [np.zeros(0)]
+    for begin in range(0, len(cases), batch):
+        part = cases[begin : begin + batch]
+        histories, targets = [case.history for case in part], np.array([case.target for case in part], dtype=np.int64)
+        found.append(ranks(score(histories), targets, allowed_items(histories, n_items, repeat)))
+    return np.concatenate(found)
+
+
+def ranks_in_lists(lists: NDArray[np.integer], targets: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Return the rank of each target in a ready list of recommendations.
+
+    Args:
+        lists: int ``[B, n]`` catalog rows, best first; -1 where a list is shorter.
+        targets: ``[B]`` catalog rows.
+
+    Returns:
+        float64 ``[B]``; infinite (a miss at every cut) where the list lacks the target.
+    """
+    found = np.asarray(lists) == np.asarray(targets)[:, None]
+    return np.where(found.any(axis=1), 1.0 + found.argmax(axis=1), np.inf)
+
+
+def recall_at(ranks: NDArray[np.float64], at: int) -> NDArray[np.float64]:
+    """Return 1 for each target within the first ``at``, else 0 (with one target per user also the hit rate)."""
+    return (ranks <= at).astype(np.float64)
+
+
+def ndcg_at(ranks: NDArray[np.float64], at: int) -> NDArray[np.float64]:
+    """Return ``1 / log2(1 + rank)`` for each target within the first ``at``, else 0; one target, so the ideal is 1."""
+    return np.where(ranks <= at, 1.0 / np.log2(1.0 + ranks), 0.0)
+
+
+def mrr_at(ranks: NDArray[np.float64], at: int) -> NDArray[np.float64]:
+    """Return ``1 / rank`` for each target within the first ``at``, else 0."""
+    return np.where(ranks <= at, 1.0 / ranks, 0.0)
+
+
+def rmse(predicted: ArrayLike, actual: ArrayLike) -> float:
+    """Return the root of the mean squared error of predicted ratings; raises UsageError where it is undefined."""
+    return float(np.sqrt(np.mean(_errors(predicted, actual) ** 2)))
+
+
+def mae(predicted: ArrayLike, actual: ArrayLike) -> float:
+    """Return the mean absolute error of predicted ratings; raises UsageError where it is undefined."""
+    return float(np.mean(np.abs(_errors(predicted, actual))))
+
+
+def _errors(predicted: ArrayLike, actual: ArrayLike) -> NDArray[np.float64]:
+    guess, truth = np.asarray(predicted, dtype=np.float64), np.asarray(actual, dtype=np.float64)
+    if guess.shape != truth.shape or guess.size == 0:
+        raise UsageError(f"{guess.shape} predictions for {truth.shape} ratings; give one each, and at least one")
+    if not (np.isfinite(guess).all() and np.isfinite(truth).all()):
+        raise UsageError("a prediction or a rating is not a finite number; drop the unrated cases first")
+    return guess - truth
+
+
+def coverage(lists: NDArray[np.integer], n_items: int) -> float:
+    """Return the share of the catalog that appears in anybody's list (int ``[B, n]``, -1 = no item)."""
+    return len(np.unique(lists[lists >= 0])) / n_items
+
+
+def novelty(lists: NDArray[np.integer], counts: NDArray[np.integer]) -> float:
+    """Return the mean self-information of the recommended items in bits: ``-log2(share of interactions)``.
+
+    Args:
+        lists: int ``[B, n]`` catalog rows, -1 = no item.
+        counts: ``[n_items]`` training interactions; 1 is added, so that an item never seen stays finite.
+
+    Returns:
+        Higher is more novel; nan for empty lists.
+    """
+    shown = lists[lists >= 0]
+    if len(shown) == 0:
+        return float("nan")
+    smoothed = np.asarray(counts, dtype=np.float64) + 1.0
+    return float(-np.log2(smoothed[shown] / smoothed.sum()).mean())
+
+
+def mean_popularity(lists: NDArray[np.integer], counts: NDArray[np.integer]) -> float:
+    """Return the mean number of training interactions of the recommended items; nan for empty lists."""
+    shown = lists[lists >= 0]
+    return float(np.asarray(counts)[shown].mean()) if len(shown) else float("nan")
+
+
+def gini(lists: NDArray[np.integer], n_items: int) -> float:
+    """Return the Gini index of how often each item of the catalog is recommended (Fleder and Hosanagar 2009).
+
+    Args:
+        lists: int ``[B, n]`` catalog rows, -1 = no item.
+        n_items: size of the catalog; items that nobody is shown count with 0.
+
+    Returns:
+        0 where all items are shown equally often, ``1 - 1 / n_items`` where all lists show one and the same item; nan
+        for empty lists.
+    """
+    shown = lists[lists >= 0]
+    if len(shown) == 0:
+        return float("nan")
+    exposure = np.sort(np.bincount(shown, minlength=n_items))
+    return float((2 * np.arange(1, n_items + 1) - n_items - 1) @ exposure / (n_items * exposure.sum()))
+
+
+def popularity_lift(lists: NDArray[np.integer], histories: Sequence[History], counts: NDArray[np.integer]) -> float:
+    """Return how much more popular the recommended items are than those of the histories (Abdollahpouri et al. 2020).
+
+    Popularity is averaged over each list, and then over users; so it is for the histories.
+
+    Args:
+        lists: int ``[B, n]`` catalog rows, -1 = no item.
+        histories: ``B`` users' histories.
+        counts: ``[n_items]`` training interactions.
+
+    Returns:
+        ``popularity of the lists / popularity of the histories - 1``: 0 is as popular as what users have had, 1 twice
+        as popular. Users with an empty history or list are left out; nan where nobody is left.
+    """
+    popularity = np.asarray(counts, dtype=np.float64)
+    ours, theirs = _members(lists, len(popularity)), _histories(histories, len(popularity))
+    both = (ours.sum(axis=1) > 0) & (theirs.sum(axis=1) > 0)
+    means = [((one @ popularity)[both] / one.sum(axis=1)[both]).sum() for one in (ours, theirs)]
+    return float(means[0] / means[1] - 1.0) if both.any() and means[1] > 0 else float("nan")
+
+
+def diversity(lists: NDArray[np.integer], labels: sparse.csr_array) -> NDArray[np.float64]:
+    """Return each list's mean distance between two of its items, by their labels (intra-list, Ziegler et al. 2005).
+
+    Args:
+        lists: int ``[B, n]`` catalog rows, -1 = no item.
+        labels: ``[n_items, n_labels]``, 1 where an item has a label.
+
+    Returns:
+        float64 ``[B]`` of 0 (all items have the same labels) to 1 (no two share one): the mean of ``1 - Jaccard``. Two
+        items without labels have the same. nan for a list of fewer than two items.
+    """
+    sizes = np.diff(labels.indptr)
+    first, second = np.triu_indices(lists.shape[1], 1)
+    values = [np.zeros(0)]
+    for part in _chunks(len(lists)):
+        left, right = lists[part][:, first], lists[part][:, second]
+        owner, place = np.nonzero((left >= 0) & (right >= 0))
+        one, other = left[owner, place], right[owner, place]
+        common = np.asarray(labels[one].multiply(labels[other]).sum(axis=1)).ravel()
+        union = sizes[one] + sizes[other] - common
+        distances = np.where(union > 0, 1.0 - common / np.maximum(union, 1.0), 0.0)
+        pairs = np.bincount(owner, minlength=len(left))
+        total = np.bincount(owner, weights=distances, minlength=len(left))
+        values.append(np.where(pairs > 0, total / np.maximum(pairs, 1), np.nan))
+    return np.concatenate(values)
+
+
+def calibration(
+    lists: NDArray[np.integer], histories: Sequence[History], shares: sparse.csr_array, smoothing: float = SMOOTHING
+) -> NDArray[np.float64]:
+    """Return how far each list's labels are from those of the user's history (Steck 2018).
+
+    Args:
+        lists: int ``[B, n]`` catalog rows, -1 = no item.
+        histories: ``B`` users' histories.
+        shares: ``[n_items, n_labels]``, each item's label distribution; zeros for an item without labels.
+        smoothing: see :data:`SMOOTHING`.
+
+    Returns:
+        float64 ``[B]`` in nats: the KL divergence of the list's from the history's mean distribution. 0 is the same mix
+        of labels, ``log(1 / smoothing)`` (4.6) none in common; nan where no item of the history has a label. Items
+        without labels are left out of both.
+    """
+    values = [np.zeros(0)]
+    for part in _chunks(len(lists)):
+        wanted = label_shares(_histories(histories[part], shares.shape[0]) @ shares)
+        shown = label_shares(_members(lists[part], shares.shape[0]) @ shares)
+        values.append(np.where(wanted.any(axis=1), divergence(wanted, shown, smoothing), np.nan))
+    return np.concatenate(values)
+
+
+def label_shares(sums: NDArray[np.float64] | sparse.csr_array) -> NDArray[np.float64]:
+    """Return summed label distributions as distributions: float64 ``[..., n_labels]``; zeros stay zeros."""
+    dense = sums.toarray() if isinstance(sums, sparse.csr_array) else np.asarray(sums)
+    total = dense.sum(axis=-1, keepdims=True)
+    return dense / np.where(total > 0, total, 1.0)
+
+
+def divergence(
+    wanted: NDArray[np.float64], shown: NDArray[np.float64], smoothing: float = SMOOTHING
+) -> NDArray[np.float64]:
+    """Return ``KL(wanted || (1 - smoothing) shown + smoothing wanted)`` in nats, over the last axis; shapes broadcast.
+
+    Args:
+        wanted: distributions ``[..., n_labels]``.
+        shown: distributions, or zeros where nothing shown has a label, which is as far away as can be.
+        smoothing: see :data:`SMOOTHING`.
+
+    Returns:
+        0 to ``log(1 / smoothing)``.
+    """
+    # Rounding must not make the distance of equal distributions negative.
+    return np.maximum(rel_entr(wanted, (1.0 - smoothing) * shown + smoothing * wanted).sum(axis=-1), 0.0)
+
+
+def _chunks(size: int) -> Iterator[slice]:
+    for begin in range(0, size, CHUNK):
+        yield slice(begin, begin + CHUNK)
+
+
+def _members(lists: NDArray[np.integer], n_items: int) -> sparse.csr_array:
+    """Return how often each list has each item: float64 ``[B, n_items]``."""
+    return _counted(lists[lists >= 0], (lists >= 0).sum(axis=1), n_items)
+
+
+def _histories(histories: Sequence[History], n_items: int) -> sparse.csr_array:
+    """Return how often each history has each item: float64 ``[B, n_items]``."""
+    rows = np.concatenate([np.zeros(0, np.int64), *(history.rows for history in histories)])
+    return _counted(rows, np.array([len(history) for history in histories], np.int64), n_items)
+
+
+def _counted(rows: NDArray[np.integer], sizes: NDArray[np.integer], n_items: int) -> sparse.csr_array:
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    return sparse.csr_array((np.ones(len(rows)), rows, offsets), shape=(len(sizes), n_items))

@@ -1,0 +1,302 @@
+"""What a column of an unknown table may hold, judged by its name and by its values."""
+
+from __future__ import annotations
+
+import keyword
+import math
+import re
+from collections.abc import Collection
+from typing import Literal, TypeAlias
+
+import numpy as np
+import polars as pl
+
+from genre_gen.data.readers.amounts import amounts, seem_amounts
+from genre_gen.data.readers.dates import read_dates
+from genre_gen.data.readers.values import is_single, labels, numbers, seconds, text
+from genre_gen.domain import FieldSettings
+from genre_gen.errors import DataError
+from genre_gen.prompting.book import ENTRY_FIELDS
+
+Role: TypeAlias = Literal["user", "item", "rating", "time", "item_id", "title", "text"]
+Unit: TypeAlias = Literal["s", "ms"]
+
+WORDS: dict[Role, tuple[str, ...]] = {
+    "user": (
+        "user", "customer", "member", "visitor", "client", "account", "reader", "reviewer", "person", "buyer", "guest",
+        "player", "listener", "viewer", "traveller", "traveler", "tourist", "subscriber", "patron", "borrower", "uid",
+        "username", "session", "household", "shopper", "kunde", "nutzer", "benutzer", "usuario", "utilisateur",
+        "pengguna",
+    ),
+    "item": (
+        "item", "product", "article", "sku", "asin", "isbn", "news", "ad", "banner", "creative", "place", "movie",
+        "film", "book", "song", "track", "hotel", "destination", "document", "content", "recipe", "game", "course",
+        "video", "listing", "offer", "iid",
+    ),
+    "rating": (
+        "rating", "ratings", "stars", "star", "score", "grade", "points", "overall", "vote", "rate", "bewertung",
+        "nota",
+    ),
+    "time": (
+        "timestamp", "time", "date", "datetime", "ts", "when", "created", "at", "day", "datum", "zeit", "fecha",
+        "tanggal",
+    ),
+    "title": (
+        "title", "name", "headline", "label", "caption", "heading", "titel", "titre", "titulo", "nombre", "judul",
+    ),
+    "text": (
+        "description", "text", "abstract", "summary", "plot", "body", "about", "content", "blurb", "details",
+        "beschreibung", "deskripsi",
+    ),
+}  # fmt: skip
+"""Words of a column's name that say what it holds, apart from ``id`` and the like."""
+
+MOSTLY = 0.95
+"""Share of the values that must fit, where a few may be wrong."""
+
+LONG = 100
+"""Characters from which a text is a description."""
+
+_ID_WORDS = {"id", "ids", "no", "nr", "num", "number", "key", "code", "uuid", "guid"}
+_KINDS = {
+    "category", "categories", "genre", "genres", "kind", "type", "topic", "topics", "tag", "tags", "subject", "section",
+    "class", "department", "theme",
+    "kategorie", "kategorien", "rubrik", "warengruppe", "gattung", "typ", "thema", "bereich", "abteilung",
+    "categoría", "categorías", "categoria", "categorias", "género", "genero", "tipo", "tema", "sección", "seccion",
+    "catégorie", "catégories", "categorie", "thème", "rayon", "rubrique",
+    "kategori", "jenis",
+}  # fmt: skip
+_YES_NO = (
+    {"0", "1"}, {"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"}, {"on", "off"}, {"ja", "nein"}, {"j", "n"},
+    {"wahr", "falsch"}, {"sí", "no"}, {"si", "no"}, {"oui", "non"}, {"vrai", "faux"}, {"ya", "tidak"},
+)  # fmt: skip
+_ABSENT = {"n/a", "#n/a", "n.a.", "nan", "null", "unknown", "-", "--", "?"}  # what says that something is not known
+_NONE = {"na", "none"}  # the same among numbers; among words these may be names and values
+SEPARATORS = ("|", ";", ",", "/")
+"""What may stand between the labels of a list; a comma or slash stands in names too, and is asked last."""
+
+NEAR_TOP = 0.75
+"""How far up a scale the highest rating has to come."""
+
+_EPOCH = (5e8, 4.2e9)  # seconds from 1985 to 2103: what numbers must lie between to be times
+_LABEL = 30  # characters of a label, on average and at most
+_PARTED = 0.05  # share of the values with a separator, below which it is there by chance
+_MARKUP = re.compile(r"^(https?://|www\.|[\[{<])")
+
+
+# Names
+
+
+def words_of(name: str) -> list[str]:
+    """Return the words of a column's name: ``customerId`` and ``Customer-ID`` are ``customer``, ``id``."""
+    parted = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    return [word.lower() for word in re.findall(r"[^\W\d_]+", parted)]
+
+
+def named(column: str, role: Role, stem: str = "") -> float:
+    """Return how plainly a name says what a column holds: 1, 0.7 with other words beside it, or 0.
+
+    Args:
+        column: its name.
+        role: what it may hold.
+        stem: name of the item file, whose words name items too (``books``).
+    """
+    words = words_of(column)
+    bare = [word for word in words if word not in _ID_WORDS]
+    known = {*WORDS.get(role, ()), *(form for word in words_of(stem) for form in (word, word.rstrip("s")))}
+    if not bare:
+        return 0.5 if role == "item" and words else 0.0
+    if role == "title" and len(bare) < len(words):
+        return 0.0
+    hits = sum(word in known for word in bare)
+    return 0.0 if not hits else 1.0 if hits == len(bare) else 0.7
+
+
+def names_kinds(column: str) -> bool:
+    """Tell whether a column's name says that it sorts items into kinds."""
+    return any(word in _KINDS for word in words_of(column))
+
+
+def field_name(column: str, taken: Collection[str]) -> str:
+    """Return a name for an attribute that templates and ``--where`` can use, and that none has yet."""
+    plain = "".join(letter if f"_{letter}".isidentifier() else "_" for letter in column.lower())
+    name = re.sub(r"_+", "_", plain).strip("_") or "field"
+    if name[0].isdigit() or keyword.iskeyword(name) or name in {"id", *ENTRY_FIELDS}:
+        name = f"item_{name}"
+    while name in taken:
+        name += "_"
+    return name
+
+
+# Values
+
+
+def time_unit(column: pl.Series) -> Unit | None:
+    """Return what a column's times count; None where they are no times."""
+    units: tuple[Unit, ...] = ("s", "ms")
+    if column.dtype == pl.Time:
+        return None
+    for unit in units:
+        try:
+            stamps = seconds(column, unit).drop_nulls().to_numpy()
+        except pl.exceptions.PolarsError:
+            return None
+        except DataError:  # dates, of which day and month cannot be told apart
+            return "s"
+        if len(stamps) < MOSTLY * max(1, len(column)):
+            return None
+        if not is_numeric(column) or (stamps.min() >= _EPOCH[0] and stamps.max() <= _EPOCH[1]):
+            return unit
+    return None
+
+
+def unread_times(column: pl.Series) -> pl.Series:
+    """Return what stands in a column of times and cannot be read; raises DataError as ``seconds`` does."""
+    written = text(column)
+    return written.filter(seconds(column, "s").is_null() & (written != ""))
+
+
+def first_of_date(column: pl.Series) -> str:
+    """Return what comes first in a column's dates, ``day`` or ``month``, where the column had to tell; else ""."""
+    return "" if is_numeric(column) or column.dtype.is_temporal() else read_dates(text(column)).order
+
+
+def seems_times(column: pl.Series) -> bool:
+    """Tell whether values look like times though they cannot be read: no numbers, but digits in nearly all."""
+    return not is_numeric(column) and share(text(column).str.contains(r"\d")) >= MOSTLY
+
+
+def surely_times(column: pl.Series) -> bool:
+    """Tell whether times are so even without a name that says it: dates, or numbers that are almost all different."""
+    return not is_numeric(column) or text(column).n_unique() > len(column) // 10
+
+
+def is_numeric(column: pl.Series) -> bool:
+    """Tell whether nearly all that stands in a column are numbers."""
+    written = text(column)
+    written = written.filter(written != "")
+    return len(written) > 0 and int(numbers(written).is_not_null().sum()) >= MOSTLY * len(written)
+
+
+def is_wordy(column: pl.Series) -> bool:
+    """Tell whether nearly all values are words, and not addresses or markup."""
+    words = share(text(column).str.contains(r"\p{L}{2}"))
+    return not is_numeric(column) and words > MOSTLY and share(text(column).str.contains(_MARKUP.pattern)) < 1 - MOSTLY
+
+
+def is_flag(column: pl.Series) -> bool:
+    """Tell whether a column says yes or no, in one of the languages whose names of columns are known."""
+    return {*text(column).str.to_lowercase().unique()} - {""} in _YES_NO
+
+
+def is_plain(column: pl.Series) -> bool:
+    """Tell whether none of a column's values is a number with a point."""
+    values = known_numbers(column)
+    return bool((values == np.round(values)).all())
+
+
+def known_numbers(column: pl.Series) -> np.ndarray:
+    """Return the finite numbers of a column, float64."""
+    values = numbers(column).drop_nulls().to_numpy()
+    return values[np.isfinite(values)]
+
+
+def share(mask: pl.Series) -> float:
+    """Return the share of true values, 0 for none."""
+    return float(mask.sum()) / max(1, len(mask))
+
+
+def mean_length(column: pl.Series) -> float:
+    """Return the mean number of characters, 0 where there are no values."""
+    return float(text(column).str.len_chars().sum()) / max(1, len(column))
+
+
+def usual_scale(low: float, high: float) -> tuple[float, float]:
+    """Return the usual scale that ratings lie on; their own ends where there is none.
+
+    Low ratings may be missing, but some come near the top: those from 1 to 7 are on a scale of their own.
+    """
+    if low >= 0 and high <= 1:
+        return 0.0, 1.0
+    for least, most in ((1.0, 5.0), (0.5, 5.0), (0.0, 5.0), (1.0, 10.0), (0.0, 10.0), (0.0, 100.0)):
+        if least <= low and least + NEAR_TOP * (most - least) <= high <= most:
+            return least, most
+    return low, high
+
+
+def liked_from(scale: tuple[float, float]) -> float:
+    """Return the rating from which an item counts as liked, about 70 % up: 4 of 1 to 5, 7 of 1 to 10, 0.7 of 0 to 1."""
+    low, high = scale
+    step = 10.0 ** math.floor(math.log10((high - low) / 4))  # round for people, but not beyond an end of the scale
+    return round(step * math.floor((low + 0.7 * (high - low)) / step + 0.5), 10)
+
+
+def as_field(column: pl.Series, name: str) -> tuple[FieldSettings | None, str]:
+    """Return what kind of attribute a column of the item table is, or None, and the reason."""
+    if isinstance(column.dtype, pl.List) and is_single(column.explode()):
+        return FieldSettings(type="list", columns=(name,)), "a list"
+    if not is_single(column):
+        return None, "has parts of its own" if column.dtype.is_nested() else "holds bytes that are no text"
+    return _single_field(column, name)
+
+
+def _single_field(column: pl.Series, name: str) -> tuple[FieldSettings | None, str]:
+    written = text(column)
+    unknown, known = _known(written, _ABSENT | _NONE)
+    read = amounts(known)
+    numeric = len(known) > 0 and int(read.is_not_null().sum()) >= MOSTLY * len(known)
+    if not numeric:
+        unknown, known = _known(written, _ABSENT)
+    useless = _useless(known, name)
+    if useless:
+        return None, useless
+    absent = f"; not known: {', '.join(map(repr, unknown))}" if unknown else ""
+    if numeric:
+        wrong, signed = int(read.is_null().sum()), known.filter(read.is_not_null() & numbers(known).is_null())
+        why = f"amounts, such as {signed[0]!r}" if len(signed) else "numbers"
+        why += (f", but for {wrong}" if wrong else "") + absent
+        return FieldSettings(type="number", columns=(name,), unknown=unknown), why
+    for separator in SEPARATORS:
+        found = _labels_between(known, separator)
+        if found:
+            return FieldSettings(type="list", columns=(name,), separator=separator, unknown=unknown), found + absent
+    if mean_length(known) >= LONG:
+        return None, "is a second long text"
+    why = f"{known.n_unique()} different words or names{absent}"
+    if share(seem_amounts(known)) >= MOSTLY:
+        why = f"looks like amounts, such as {known[0]!r}, but is read as text{absent}; write plain numbers: 1234.50"
+    return FieldSettings(type="text", columns=(name,), unknown=unknown), why
+
+
+def _known(written: pl.Series, absent: Collection[str]) -> tuple[tuple[str, ...], pl.Series]:
+    """Return which texts stand for what is not known, and all the others."""
+    unknown = tuple(written.filter(written.str.to_lowercase().is_in([*absent])).unique(maintain_order=True))
+    return unknown, written.filter(~written.is_in(["", *unknown]))
+
+
+def _useless(known: pl.Series, name: str) -> str:
+    """Return why a column tells nothing of items; "" where it may."""
+    if not len(known):
+        return "is empty"
+    if known.n_unique() == 1 and len(known) > 1:
+        return f"always says {known[0]!r:.40}"
+    if share(known.str.contains(_MARKUP.pattern)) > 1 / 2:
+        return f"holds addresses or markup, such as {known[0]!r:.40}"
+    if any(word in _ID_WORDS for word in words_of(name)) and known.n_unique() > MOSTLY * len(known):
+        return "is another id"
+    return ""
+
+
+def _labels_between(known: pl.Series, separator: str) -> str:
+    """Return what speaks for a list of labels between separators; "" where nothing does.
+
+    Labels are short and come back, alone or in company. A comma or slash also stands in sentences and names, so it has
+    to part labels that come back more often.
+    """
+    parts = labels(known, separator).explode().drop_nulls()
+    if share(known.str.contains(separator, literal=True)) < _PARTED or not len(parts):
+        return ""
+    again = len(parts) / parts.n_unique()
+    if again < (1.5 if separator in "|;" else 2.5) or mean_length(parts) > _LABEL:
+        return ""
+    return f"{parts.n_unique()} labels between {separator!r}, each {again:.1f} times"

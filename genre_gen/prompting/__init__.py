@@ -1,0 +1,1 @@
+"""Prompting: templates, the sandbox they are rendered in, and prompts as spans."""

@@ -1,0 +1,1 @@
+"""Reporting: picks, explanations and evaluations as text, JSON and pages."""

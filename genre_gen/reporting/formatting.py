@@ -1,0 +1,174 @@
+"""Showing picks, and what the model sees."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genre_gen.codes import atomic
+from genre_gen.data.catalog import Catalog
+from genre_gen.data.interactions import Interactions
+from genre_gen.domain import Domain
+from genre_gen.errors import UsageError
+from genre_gen.explain import Explanation
+from genre_gen.explain.attribution import Attribution
+from genre_gen.explain.comparison import Comparison, Counterfactual
+from genre_gen.prompting.book import Prompt, PromptBook, show
+from genre_gen.recommender.recommender import Recommendations
+from genre_gen.tasks import TASKS, TaskData
+from genre_gen.tasks.next_item import NextItem
+
+
+def picks_text(picks: Recommendations) -> str:
+    """Return picks as lines: what a query was understood to be, then rank, score, title, facts, parts and reason."""
+    lines = []
+    for pick in picks:
+        about = "; ".join(
+            f"{name} {shown(value)}" if isinstance(value, (int, float)) else shown(value)  # 0 alone says nothing
+            for name, value in pick.item.attributes.items()
+            if value not in {None, ()}
+        )
+        parts = ", ".join(f"{name} {share:+.2f}" for name, share in pick.parts.items())
+        known = f"  [{about}]" if about else ""
+        lines.append(f"{pick.rank:>3}. {pick.item.title}{known}  score {pick.score:.2f} = {parts}")
+        if pick.explanation is not None:
+            lines.append(f"     {pick.explanation}")
+    if picks.understood is not None:
+        lines.insert(0, f"understood: {picks.understood}")
+    return "\n".join(_one_line(line) for line in [*lines, *(f"note: {note}" for note in picks.notes)])
+
+
+def picks_json(picks: Recommendations) -> str:
+    """Return picks as JSON."""
+    return json.dumps(
+        {
+            "picks": [
+                {
+                    "rank": pick.rank,
+                    "id": pick.item.id,
+                    "title": pick.item.title,
+                    "score": pick.score,
+                    "parts": dict(pick.parts),
+                    "explanation": None if pick.explanation is None else pick.explanation.text,
+                }
+                for pick in picks
+            ],
+            "notes": list(picks.notes),
+            **({} if picks.understood is None else {"understood": picks.understood.to_dict()}),
+        },
+        ensure_ascii=False,
+        indent=2,
+    )
+
+
+def reasons_text(
+    catalog: Catalog,
+    explanation: Explanation,
+    attribution: Attribution | None = None,
+    comparison: Comparison | None = None,
+    change: Counterfactual | None = None,
+) -> str:
+    """Return an explanation as lines: its text, the facts, and what was measured on top of it."""
+    lines = [explanation.text, *(f"  fact: {fact.text(catalog)}" for fact in explanation.facts)]
+    lines += [one.text for one in (comparison, change) if one is not None and one.text]
+    if attribution is not None:
+        lines.append(f"score {attribution.score:.2f}, log-probability by the LLM {attribution.log_probability:.2f}:")
+        lines += [f"  {one.blend:+.2f}, LLM {one.llm:+.2f}: {one.item.title}" for one in attribution.items]
+        lines += [
+            f"  {one.blend:+.2f}, LLM {one.llm:+.2f}: all {one.items} of {one.field} {one.value}"
+            for one in attribution.values
+        ]
+    lines += [f"note: {note}" for note in explanation.notes]
+    return "\n".join(map(_one_line, lines))
+
+
+def reasons_json(
+    catalog: Catalog,
+    explanation: Explanation,
+    attribution: Attribution | None = None,
+    comparison: Comparison | None = None,
+    change: Counterfactual | None = None,
+) -> str:
+    """Return an explanation as JSON, with what was measured where that was asked for."""
+    measured = {"attribution": attribution, "comparison": comparison, "what_if": change}
+    content = {
+        "text": explanation.text,
+        "method": explanation.method,
+        "facts": [fact.text(catalog) for fact in explanation.facts],
+        **({"notes": list(explanation.notes)} if explanation.notes else {}),
+        **{name: one.to_dict() for name, one in measured.items() if one is not None},
+    }
+    return json.dumps(content, ensure_ascii=False)
+
+
+def _one_line(text: str) -> str:
+    """Return a line as a terminal may have it: a title from anywhere shall not break it, colour it or clear it."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def shown(value: Any) -> str:
+    """Return an attribute's value for people."""
+    return ", ".join(value) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def render_prompt(
+    domain_name: str,
+    task: str,
+    user: str,
+    path: Path | None = None,
+    *,
+    phrasing: int = 1,
+    as_json: bool = False,
+    color: bool = False,
+) -> str:
+    """Return a user's prompt for a task as text, or its messages and spans as JSON.
+
+    Raises:
+        UsageError: no such task or phrasing, no user given, or a user the task has no example of.
+    """
+    if task not in TASKS:
+        raise UsageError(f"no task {task!r}; there are: {', '.join(TASKS)}")
+    if not user:
+        raise UsageError("--user is missing: whose prompt shall be shown?")
+    domain = Domain.load(domain_name)
+    book = PromptBook.load(domain)
+    if not 1 <= phrasing <= (count := book.phrasings(task)):
+        raise UsageError(f"--phrasing {phrasing}: give a number from 1 to {count}, which {task} has in {book.folder}")
+    book = book.phrased(phrasing)
+    catalog = Catalog.load(domain, path)
+    interactions = Interactions.load(domain, path, catalog)
+    prompt = _prompt(task, TaskData(catalog, _only(interactions, user), domain), book, user)
+    if as_json:
+        return json.dumps(_spans(prompt), ensure_ascii=False, indent=2)
+    return show(prompt, atomic(len(catalog)), color)
+
+
+def _prompt(task: str, data: TaskData, book: PromptBook, user: str) -> Prompt:
+    known = TASKS[task]
+    if isinstance(known, NextItem):  # as it is served: the whole history
+        return known.prompt(data, book, data.interactions.history(user).last(data.domain.model.max_history))
+    example = next(iter(known.examples(data, book, np.random.default_rng(0), open=True)), None)
+    if example is None:
+        raise UsageError(f"the task {task} has no example of user {user!r} (too short a history, or nothing rated)")
+    return example.prompt
+
+
+def _only(interactions: Interactions, user: str) -> Interactions:
+    owner = np.repeat(np.arange(len(interactions.users)), np.diff(interactions.offsets))
+    return interactions.keep(owner == interactions.user_row(user))
+
+
+def _spans(prompt: Prompt) -> list[dict[str, object]]:
+    return [
+        {
+            "role": message.role,
+            "spans": [
+                {"kind": span.kind, "row": span.row} if span.kind == "code" else {"kind": span.kind, "text": span.text}
+                for span in message.spans
+            ],
+        }
+        for message in prompt.messages
+    ]

@@ -1,0 +1,1 @@
+"""Training: from data and settings to a recommender's state."""

@@ -1,0 +1,182 @@
+"""Teacher: what the collaborative models say should come next, at every place of the training histories.
+
+A language model that learns from it learns not only which item came next, but also which others were as likely. A model
+that was fitted on a history is over-confident about it: each transition it is asked for is one that it has counted. So
+the teacher is cross-fitted: what it says about a user comes from models that never saw that user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import optimize
+
+from genre_gen.collaborative.base import CollaborativeModel
+from genre_gen.collaborative.rating_model import RatingModel
+from genre_gen.data.interactions import History, Interactions, allowed_items
+from genre_gen.errors import UsageError
+from genre_gen.ranking import blended
+
+TEMPERATURES = (0.02, 5.0)
+"""Between these a temperature is looked for; blended scores are in standard deviations."""
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What the teacher expects in place of each training interaction, given the history before it.
+
+    Attributes:
+        rows: int32 ``[n, top]`` catalog rows of its likeliest items.
+        shares: float16 ``[n, top]`` their probabilities. They sum to 1, or are all 0 where the teacher knows nothing:
+            for the first item of a history, and where all items are alike to it.
+    """
+
+    rows: NDArray[np.int32]
+    shares: NDArray[np.float16]
+
+    @classmethod
+    def empty(cls, n: int, top: int) -> Lessons:
+        """Return lessons that say nothing."""
+        return cls(np.zeros((n, top), np.int32), np.zeros((n, top), np.float16))
+
+    def __len__(self) -> int:
+        """Return the number of interactions."""
+        return len(self.rows)
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A blend of collaborative models that teaches; called with interactions, it says what ``teach`` says of them.
+
+    Attributes:
+        members: name -> function that returns a new model, not fitted.
+        weights: member -> weight in the blend.
+        temperature: of the softmax over blended scores.
+        repeat: whether items of the history may come again.
+    """
+
+    members: Mapping[str, Callable[[], CollaborativeModel]]
+    weights: Mapping[str, float]
+    temperature: float
+    repeat: bool = False
+
+    def __call__(self, interactions: Interactions) -> Lessons:
+        """Return the lessons for all interactions, in their order."""
+        return teach(self.members, self.weights, interactions, temperature=self.temperature, repeat=self.repeat)
+
+
+def teach(
+    members: Mapping[str, Callable[[], CollaborativeModel]],
+    weights: Mapping[str, float],
+    interactions: Interactions,
+    *,
+    folds: int = 4,
+    top: int = 50,
+    temperature: float = 1.0,
+    repeat: bool = False,
+    batch: int = 512,
+) -> Lessons:
+    """Ask a blend of collaborative models what comes next at every place of the training histories.
+
+    Args:
+        members: name -> function that returns a new model, not fitted.
+        weights: member -> weight in the blend; members without one, or at 0, are not fitted.
+        interactions: what is learned from and taught on.
+        folds: in how many parts the users are cut; each part is taught by models fitted on the others.
+        top: how many items a lesson names.
+        temperature: of the softmax over the blended scores, > 0; see ``fit_temperature``.
+        repeat: whether items of the history may come again; else they are left out.
+        batch: places scored at a time: memory is a few times ``batch * n_items * 8`` bytes.
+
+    Returns:
+        Lessons for all interactions, in their order; the same for the same input.
+
+    Raises:
+        UsageError: no member has a weight, or a number that cannot be meant.
+    """
+    used = {name: make for name, make in members.items() if weights.get(name, 0.0) > 0}
+    if not used:
+        raise UsageError(f"teacher: none of the members {', '.join(members) or '(none)'} has a weight above 0")
+    if folds < 2 or top < 1 or batch < 1 or not temperature > 0:  # noqa: PLR2004 - one fold would teach itself
+        raise UsageError(
+            f"teacher: {folds} folds, top {top}, batch {batch}, temperature {temperature}; there must be two folds or "
+            "more, and the others must be above 0"
+        )
+    lessons = Lessons.empty(len(interactions), min(top, interactions.n_items))
+    for others, places in _folds(interactions, folds):
+        models = {name: make() for name, make in used.items()}
+        # A model of ratings says nothing to a fold of whose other users nobody has rated anything.
+        fitted = {
+            name: model.fit(others)
+            for name, model in models.items()
+            if others.rated or not isinstance(model, RatingModel)
+        }
+        for begin in range(0, len(places) if fitted else 0, batch):
+            part = places[begin : begin + batch]
+            histories = _before(interactions, part)
+            allowed = allowed_items(histories, interactions.n_items, repeat)
+            scores = blended({name: model.score(histories) for name, model in fitted.items()}, weights, allowed)
+            lessons.rows[part], lessons.shares[part] = _likeliest(scores, lessons.rows.shape[1], temperature)
+    return lessons
+
+
+def fit_temperature(scores: NDArray[np.floating], targets: NDArray[np.integer]) -> float:
+    """Return the temperature under which the targets of validation cases are most likely.
+
+    Args:
+        scores: blended scores ``[B, n_items]``, ``-inf`` where an item is not allowed.
+        targets: ``[B]`` catalog rows; a case whose target has no score is left out.
+
+    Returns:
+        A temperature within TEMPERATURES; 1 where there is nothing to go by.
+    """
+    own = np.take_along_axis(scores, np.asarray(targets)[:, None], axis=1)
+    kept = np.isfinite(own[:, 0])
+    if not kept.any():
+        return 1.0
+    beside = (scores[kept] - own[kept]).astype(np.float64)  # the target's own becomes 0
+
+    def loss(log_temperature: float) -> float:
+        scaled = beside / np.exp(log_temperature)
+        highest = scaled.max(axis=1)
+        return float((highest + np.log(np.exp(scaled - highest[:, None]).sum(axis=1))).mean())
+
+    return float(np.exp(optimize.minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded").x))
+
+
+def _folds(interactions: Interactions, folds: int) -> Iterator[tuple[Interactions, NDArray[np.int64]]]:
+    """Yield for each part of the users the others' interactions, and its places that have a history before them."""
+    owners = np.repeat(np.arange(len(interactions.users)), np.diff(interactions.offsets))
+    later = np.arange(len(interactions)) > interactions.offsets[owners]
+    fold_of = np.random.default_rng(0).permutation(len(interactions.users)) % folds
+    for fold in range(folds):
+        ours = fold_of[owners] == fold
+        places = np.flatnonzero(ours & later)
+        if len(places) and not ours.all():
+            yield interactions.keep(~ours), places
+
+
+def _before(interactions: Interactions, places: NDArray[np.int64]) -> Sequence[History]:
+    """Return the history before each place."""
+    owners = np.searchsorted(interactions.offsets, places, side="right") - 1
+    known = places - interactions.offsets[owners]
+    return [
+        interactions.at(owner).slice(0, length) for owner, length in zip(owners.tolist(), known.tolist(), strict=True)
+    ]
+
+
+def _likeliest(
+    scores: NDArray[np.float32], top: int, temperature: float
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the ``top`` items of a softmax over ``[B, n_items]`` scores, and their probabilities among themselves."""
+    rows = np.argpartition(-scores, top - 1, axis=1)[:, :top]
+    best = np.take_along_axis(scores, rows, axis=1).astype(np.float64)
+    order = np.argsort(-best, axis=1, kind="stable")
+    rows, best = np.take_along_axis(rows, order, axis=1), np.take_along_axis(best, order, axis=1)
+    # Standardised scores that differ at all have a positive one among them.
+    known = np.isfinite(best[:, :1]) & (best[:, :1] > 0)
+    shares = np.exp(np.where(known, best - np.where(known, best[:, :1], 0.0), -np.inf) / temperature)
+    return rows, shares / np.where(known, shares.sum(axis=1, keepdims=True), 1.0)

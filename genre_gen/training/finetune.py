@@ -1,0 +1,415 @@
+"""Multitask fine-tuning: a short loop on accelerate that can be killed at any step and goes on exactly."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from genre_gen.domain import Training
+from genre_gen.errors import CheckpointError, ConfigError
+from genre_gen.llm.batch import Batch
+from genre_gen.llm.encode import NO_LABEL
+from genre_gen.llm.hardware import computes_bfloat16
+from genre_gen.llm.model import LLM
+from genre_gen.llm.task_mixture import MAIN, Mix
+from genre_gen.training.checkpoint import read_json, recover_folder, verify_folder, write_folder, write_json
+from genre_gen.training.distillation import Lessons
+
+log = logging.getLogger(__name__)
+CHECKPOINT = "checkpoint"
+_FLOOR = 0.02  # share of the peak learning rate that is left at the end
+
+
+@dataclass
+class Progress:
+    """Where training stands; all of it is in the checkpoint.
+
+    Attributes:
+        epoch: epochs begun and not finished come back as this number.
+        done: batches done in this epoch.
+        step: batches done in all.
+        seconds: time spent, validation included, over all runs.
+        best: best validation NDCG@10 so far, of the main epochs: those after the pre-training.
+        since_best: validations since then.
+        finished: nothing is left to do.
+        log: one entry per validation: main epochs done (0 in pre-training, fractions within one), step, seconds,
+            learning rate, mean loss of each task since the last, NDCG@10.
+    """
+
+    epoch: int = 0
+    done: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    best: float = -1.0
+    since_best: int = 0
+    finished: bool = False
+    log: list[dict[str, Any]] = field(default_factory=list)
+
+
+class FineTuner:
+    """Trains an :class:`~genre_gen.llm.model.LLM` on a mix of tasks, and leaves it with its best weights."""
+
+    def __init__(
+        self,
+        llm: LLM,
+        mix: Mix,
+        training: Training,
+        *,
+        validate: Callable[[], float] | None = None,
+        exclude_seen: bool = True,
+        folder: Path | None = None,
+        identity: str = "",
+        start: str = "",
+        checkpoint_seconds: float = 120.0,
+        teach: Callable[[], Lessons] | None = None,
+    ) -> None:
+        """Prepare the run; nothing is trained yet.
+
+        Args:
+            llm: changed in place.
+            mix: gives the batches of each epoch.
+            training: the domain's training settings.
+            validate: returns NDCG@10 on validation cases; None trains to the end without early stopping.
+            exclude_seen: items do not repeat in this domain.
+            folder: where checkpoints and logs go; None keeps everything in memory.
+            identity: fingerprint of data, prompts and settings; a checkpoint of another one is refused.
+            start: fingerprint of the weights that the run begins with; a checkpoint of a run that began with others is
+                given up. Empty where they follow from the rest.
+            checkpoint_seconds: least time between checkpoints.
+            teach: returns what collaborative models say about the training interactions; called once, when a run
+                begins, and only where ``training.distillation`` is above 0.
+
+        Raises:
+            ConfigError: distillation without a teacher, or of items whose codes are longer than one token.
+        """
+        from accelerate import Accelerator
+
+        self._teach = _teacher(teach, llm, training)
+        self._lessons: Lessons | None = None
+        torch.manual_seed(training.seed)
+        self.training, self.mix, self.validate, self.exclude_seen = training, mix, validate, exclude_seen
+        self.folder, self.identity, self.start = folder, identity, start
+        self.checkpoint_seconds = checkpoint_seconds
+        on_cpu = llm.device.type == "cpu"
+        self.half = _computes_in_half(training.precision, on_cpu)
+        self.accelerator = Accelerator(cpu=on_cpu)
+        self.llm = llm.to(self.accelerator.device)
+        llm.learn_answers({task: ids.to(llm.device) for task, ids in mix.answers().items()})
+        self.parameters = dict(llm.trainable())
+        self.model, self.optimizer = self.accelerator.prepare(llm, _optimizer(self.parameters, training))
+        self.progress = Progress()
+        self.number, self.runs = 0, 1  # which of how many trainings from one start this is, see averaging.py
+        self.best_weights: dict[str, Tensor] = {}
+        self._losses: dict[str, list[float]] = defaultdict(list)
+        self._saved = time.monotonic()
+        self._board: Any = None
+
+    def run(self, on_step: Callable[[FineTuner], None] | None = None) -> Progress:
+        """Train until the epochs, the time or the patience are used up; resume from the folder's checkpoint if any.
+
+        Args:
+            on_step: called after every step, for progress displays.
+
+        Raises:
+            CheckpointError: the folder's checkpoint is damaged or belongs to other data or settings.
+        """
+        self._resume()
+        if self._teach is not None and not self.progress.finished:
+            self._lessons = self._teach()
+        with _residual_dropout(self.llm.tower, self.training.dropout):
+            while not self.progress.finished:
+                self._epoch(on_step)
+        if on_step is not None:
+            on_step(self)
+        self._keep_best()
+        if self._board is not None:
+            self._board.close()
+        return self.progress
+
+    def _epoch(self, on_step: Callable[[FineTuner], None] | None) -> None:
+        progress = self.progress
+        batches = self.mix.epoch(progress.epoch, self.llm.answers)
+        epochs = self.training.pretraining_epochs + self.training.epochs
+        # Epochs differ a little in length, those of pre-training much: the rest is reckoned from the present one.
+        self.steps = progress.step - progress.done + len(batches) * (epochs - progress.epoch)
+        marks = _marks(len(batches), self.training.validations_per_epoch)
+        while progress.done < len(batches):
+            begin = time.monotonic()
+            if self.share() >= 1:
+                progress.finished = True
+                break
+            self._step(batches[progress.done])
+            progress.done += 1
+            progress.step += 1
+            if progress.done in marks:
+                self._validate(self._main_epochs(len(batches)))
+            progress.seconds += time.monotonic() - begin
+            if on_step is not None:
+                on_step(self)
+            self._save(due_only=True)
+            if progress.finished:
+                self._save()
+                return
+        if progress.done == len(batches):
+            progress.epoch, progress.done = progress.epoch + 1, 0
+        if progress.finished or progress.epoch >= epochs:
+            progress.finished = True
+            if not progress.log or progress.log[-1]["step"] != progress.step:
+                self._validate(self._main_epochs(len(batches)))
+            self._save()
+
+    def _main_epochs(self, batches: int) -> float:
+        """Return how many epochs are done after those of pre-training; the present one has so many batches."""
+        done = self.progress.epoch + self.progress.done / max(1, batches)
+        return max(0.0, done - self.training.pretraining_epochs)
+
+    def share(self) -> float:
+        """Return how much of the run is over, 0 to 1: by steps or by time, whichever is further."""
+        if self.progress.finished:
+            return 1.0
+        limit = self.training.max_minutes
+        by_time = self.progress.seconds / (60 * limit) if limit else 0.0
+        return min(1.0, max(self.progress.step / self.steps, by_time))
+
+    def overall_share(self) -> float:
+        """Return how much of all trainings from one start is over, 0 to 1; of a single one, its own share."""
+        return (self.number + self.share()) / self.runs
+
+    def recent_losses(self) -> dict[str, float]:
+        """Return the mean loss of each task over its last few batches."""
+        return {task: sum(values[-8:]) / len(values[-8:]) for task, values in sorted(self._losses.items()) if values}
+
+    def _step(self, batch: Batch) -> None:
+        self.llm.tower.train()
+        self._set_learning_rate()
+        exclude = self.exclude_seen and batch.task == MAIN and self.llm.codes.codes.shape[1] == 1
+        device = self.accelerator.device
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.half):  # accelerate fixes it for a whole process
+            loss = self.model(self._taught(batch).to(device), exclude)
+        self.accelerator.backward(loss)
+        self.accelerator.clip_grad_norm_(list(self.parameters.values()), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._losses[batch.task].append(float(loss.detach()))
+
+    def _taught(self, batch: Batch) -> Batch:
+        """Add to a batch of the main task what the teacher expects in place of each item."""
+        if self._lessons is None or batch.task != MAIN:
+            return batch
+        places = batch.origins[batch.labels != NO_LABEL].numpy()
+        shares = self._lessons.shares[places].astype(np.float32) * self.training.distillation
+        shares[places < 0] = 0.0
+        codes = self.llm.codes.codes[self._lessons.rows[places], 0].astype(np.int64)
+        return replace(batch, taught_codes=torch.from_numpy(codes), taught_shares=torch.from_numpy(shares))
+
+    def _set_learning_rate(self) -> None:
+        """Rise linearly, then fall along a cosine; both follow the share of the run that is over."""
+        share, warmup = self.share(), self.training.warmup_share
+        if share < warmup:
+            factor = (share + 1 / self.steps) / warmup
+        else:
+            factor = _FLOOR + (1 - _FLOOR) * (1 + math.cos(math.pi * (share - warmup) / (1 - warmup))) / 2
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * min(1.0, factor)
+
+    def _validate(self, epoch: float) -> None:
+        progress = self.progress
+        entry = {
+            "epoch": epoch,
+            "step": progress.step,
+            "seconds": round(progress.seconds, 1),
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "losses": {task: sum(values) / len(values) for task, values in sorted(self._losses.items())},
+        }
+        self._losses.clear()
+        if self.validate is not None:
+            self.llm.tower.eval()
+            entry["ndcg@10"] = ndcg = self.validate()
+            if epoch > 0:  # pre-training teaches no item after another, so it is told and not judged
+                self._judge(ndcg)
+        progress.log.append(entry)
+        self._tell_board(entry)
+
+    def _judge(self, ndcg: float) -> None:
+        """Keep the weights if they are the best so far; end the training if none have been for long."""
+        progress = self.progress
+        if ndcg > progress.best:
+            progress.best, progress.since_best = ndcg, 0
+            self.best_weights = {name: value.detach().clone() for name, value in self.parameters.items()}
+        else:
+            progress.since_best += 1
+            progress.finished = progress.finished or progress.since_best >= self.training.patience
+
+    def _tell_board(self, entry: dict[str, Any]) -> None:
+        """Write the entry for TensorBoard."""
+        if self.folder is None:
+            return
+        if self._board is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(self.folder / "tensorboard"))
+        for task, loss in entry["losses"].items():
+            self._board.add_scalar(f"loss/{task}", loss, entry["step"])
+        for name in ("learning_rate", "ndcg@10"):
+            if name in entry:
+                self._board.add_scalar(name, entry[name], entry["step"])
+
+    def _keep_best(self) -> None:
+        self.llm.tower.eval()
+        with torch.no_grad():
+            for name, value in self.best_weights.items():
+                self.parameters[name].copy_(value)
+
+    def _save(self, due_only: bool = False) -> None:
+        """Write a checkpoint: weights, best weights, optimizer, random state, progress."""
+        if self.folder is None or (due_only and time.monotonic() - self._saved < self.checkpoint_seconds):
+            return
+        write_folder(self.folder / CHECKPOINT, self._fill, {"identity": self.identity, "start": self.start})
+        self._saved = time.monotonic()
+
+    def _fill(self, folder: Path) -> None:
+        save_file(
+            {name: value.detach().contiguous() for name, value in self.parameters.items()},
+            folder / "weights.safetensors",
+        )
+        save_file({name: value.contiguous() for name, value in self.best_weights.items()}, folder / "best.safetensors")
+        save_file(self._optimizer_state(), folder / "optimizer.safetensors")
+        losses = {task: list(values) for task, values in self._losses.items()}
+        write_json(folder / "progress.json", {**asdict(self.progress), "losses": losses})
+
+    def _optimizer_state(self) -> dict[str, Tensor]:
+        state = {"random": torch.get_rng_state()}
+        if torch.cuda.is_available():
+            state["random.cuda"] = torch.cuda.get_rng_state()
+        for name, parameter in self.parameters.items():
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                state[f"{key}/{name}"] = torch.as_tensor(value).contiguous()
+        return state
+
+    def _is_finished(self) -> bool:
+        """Tell whether a checkpoint leaves nothing to do; a larger budget than it was made with leaves something."""
+        progress, limit = self.progress, self.training.max_minutes
+        epochs = self.training.pretraining_epochs + self.training.epochs
+        out_of_time = limit is not None and progress.seconds >= 60 * limit
+        out_of_patience = self.validate is not None and progress.since_best >= self.training.patience
+        return out_of_time or out_of_patience or progress.epoch >= epochs
+
+    def _resume(self) -> None:
+        if self.folder is None:
+            return
+        folder = self.folder / CHECKPOINT
+        recover_folder(folder)
+        if not folder.exists():
+            return
+        manifest = verify_folder(folder)
+        if manifest.get("identity") != self.identity:
+            raise CheckpointError(
+                f"{folder}: begun with other data, prompts or settings, or by an earlier version; delete it to start "
+                "afresh, or restore those"
+            )
+        if manifest.get("start") != self.start:
+            log.info("%s: began with other weights than there are now; this part of the training starts again", folder)
+            return  # the next checkpoint replaces it
+        device = self.accelerator.device
+        with torch.no_grad():
+            for name, value in load_file(folder / "weights.safetensors").items():
+                self.parameters[name].copy_(value)
+        self.best_weights = {name: value.to(device) for name, value in load_file(folder / "best.safetensors").items()}
+        self._restore_optimizer(load_file(folder / "optimizer.safetensors"))
+        content = read_json(folder / "progress.json")
+        for task, values in content.pop("losses").items():
+            self._losses[task] = list(values)
+        self.progress = Progress(**content)
+        self.progress.finished = self._is_finished()
+
+    def _restore_optimizer(self, state: dict[str, Tensor]) -> None:
+        torch.set_rng_state(state.pop("random"))
+        if "random.cuda" in state:
+            torch.cuda.set_rng_state(state.pop("random.cuda"))
+        content = self.optimizer.state_dict()
+        groups = zip(content["param_groups"], self.optimizer.param_groups, strict=True)
+        number = {
+            parameter: place
+            for listed, group in groups
+            for place, parameter in zip(listed["params"], group["params"], strict=True)
+        }
+        found: dict[int, dict[str, Tensor]] = defaultdict(dict)
+        for path, value in state.items():
+            key, name = path.split("/", 1)
+            found[number[self.parameters[name]]][key] = value
+        # The optimizer knows best which of them lies where: a fused one counts steps on the device of the weights.
+        self.optimizer.load_state_dict({**content, "state": dict(found)})
+
+
+def _teacher(teach: Callable[[], Lessons] | None, llm: LLM, training: Training) -> Callable[[], Lessons] | None:
+    """Return the teacher where there is something to distil; raises ConfigError where that cannot be."""
+    weight = training.distillation
+    if weight == 0:
+        return None
+    if llm.codes.codes.shape[1] > 1:
+        raise ConfigError(
+            f"training.distillation = {weight:g} needs item codes of one token; "
+            'set codes.scheme = "atomic", or training.distillation = 0'
+        )
+    if teach is None:
+        raise ConfigError(
+            f"training.distillation = {weight:g} needs collaborative models to learn from; "
+            "name some in blend.members, or set training.distillation = 0"
+        )
+    return teach
+
+
+def _computes_in_half(precision: str, on_cpu: bool) -> bool:
+    """Tell whether products are computed in bfloat16; weights and what the optimizer keeps stay in single precision."""
+    if precision == "auto":
+        return computes_bfloat16() if on_cpu else torch.cuda.is_bf16_supported(including_emulation=False)
+    return precision == "bf16"
+
+
+def _optimizer(parameters: dict[str, nn.Parameter], training: Training) -> torch.optim.Optimizer:
+    named = ("code_", "answer_")
+    codes = [value for name, value in parameters.items() if name.startswith(named)]
+    matrices = [value for name, value in parameters.items() if not name.startswith(named) and value.ndim > 1]
+    vectors = [value for name, value in parameters.items() if not name.startswith(named) and value.ndim <= 1]
+    groups = [
+        {"params": matrices, "peak": training.learning_rate, "weight_decay": training.weight_decay},
+        {"params": vectors, "peak": training.learning_rate, "weight_decay": 0.0},
+        {"params": codes, "peak": training.code_learning_rate, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=training.learning_rate, betas=(0.9, 0.98), fused=True)
+
+
+def _marks(batches: int, validations: int) -> set[int]:
+    """Return after how many batches of an epoch to validate; its end is always among them."""
+    return {round(batches * part / validations) for part in range(1, validations + 1)}
+
+
+class _residual_dropout:  # noqa: N801 - used like a function
+    """Within the block, drop parts of what attention and feed-forward add to the residual stream of a tower."""
+
+    def __init__(self, tower: Any, share: float) -> None:
+        self._modules = [part for layer in tower.layers for part in (layer.self_attn, layer.mlp)] if share else []
+        self._share, self._tower = share, tower
+
+    def __enter__(self) -> None:
+        self._hooks = [module.register_forward_hook(self._drop) for module in self._modules]
+
+    def __exit__(self, *_: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def _drop(self, _module: nn.Module, _inputs: Any, output: Any) -> Any:
+        first, *rest = output if isinstance(output, tuple) else (output,)
+        dropped = nn.functional.dropout(first, self._share, training=self._tower.training)
+        return (dropped, *rest) if isinstance(output, tuple) else dropped

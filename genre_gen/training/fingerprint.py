@@ -1,0 +1,85 @@
+"""Fingerprints that say whether a checkpoint is of this training: of all that it depends on, and of where it began."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from genre_gen.data.interactions import Case, Interactions
+from genre_gen.downloads.models import folder_fingerprint
+from genre_gen.llm.model import LLM
+from genre_gen.llm.task_mixture import PRETRAINING
+from genre_gen.prompting.book import PromptBook
+from genre_gen.tasks import TaskData
+from genre_gen.tasks.review import Review
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+    from numpy.typing import NDArray
+
+_SCHEME = 2  # of what a checkpoint of training holds; those of another are refused
+
+
+def identity(data: TaskData, book: PromptBook, validation: Sequence[Case] = ()) -> str:
+    """Return a fingerprint of everything that a run of training depends on, but for how long it may take.
+
+    Args:
+        data: catalog, training interactions and domain.
+        book: the templates.
+        validation: cases that choose the best weights, and the teacher.
+    """
+    settings = data.domain.settings()
+    for budget in ("max_minutes", "epochs", "runs"):
+        settings["training"].pop(budget, None)
+    settings["codes"].pop("new_items", None)  # their places are found after training
+    # None of these has a part in training the language model.
+    for part in ("rerank", "ratings", "query", "explain", "knowledge", "serving"):
+        settings.pop(part, None)
+    if data.domain.training.distillation == 0:
+        settings.pop("blend", None)  # its members teach, or have no part in training
+    digest = hashlib.sha256(json.dumps([_SCHEME, settings], sort_keys=True).encode())
+    digest.update(folder_fingerprint(data.domain.model.llm).encode())
+    digest.update(data.catalog.fingerprint().encode())
+    known = data.interactions
+    _add(digest, known.offsets, known.rows, known.ratings, known.times)
+    if Review.name in data.domain.tasks:
+        _add_reviews(digest, known)
+    _add_cases(digest, validation)
+    pretraining = {PRETRAINING} if data.domain.training.pretraining_epochs else set()
+    for task in sorted({*data.domain.tasks, *pretraining}):
+        digest.update(book.fingerprint(task).encode())
+    return digest.hexdigest()
+
+
+def start_of(llm: LLM) -> str:
+    """Return a fingerprint of the weights that a training begins with, of those that it changes."""
+    digest = hashlib.sha256()
+    for name, value in llm.trainable():
+        digest.update(name.encode())
+        _add(digest, value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _add(digest: _Hash, *arrays: NDArray | None) -> None:
+    for array in arrays:
+        digest.update(f"{-1 if array is None else array.size}:".encode())  # or values could change sides unnoticed
+        if array is not None:
+            digest.update(np.ascontiguousarray(array).data)
+
+
+def _add_reviews(digest: _Hash, known: Interactions) -> None:
+    for place in range(len(known) if known.reviews is not None else 0):
+        digest.update(json.dumps(known.review(place)).encode())
+
+
+def _add_cases(digest: _Hash, cases: Sequence[Case]) -> None:
+    digest.update(f"{len(cases)}:".encode())
+    for case in cases:
+        digest.update(f"{case.target}:".encode())
+        _add(digest, case.history.rows, case.history.ratings)

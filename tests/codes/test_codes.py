@@ -1,0 +1,118 @@
+"""Item codes: unique, prefix-free, alike for like items, the same after saving."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genre_gen.codes import SCHEMES, Codes, CodeScheme, make_codes
+from genre_gen.codes.numeric import numeric
+from genre_gen.codes.semantic import semantic
+from genre_gen.codes.title import title
+from genre_gen.data.catalog import Catalog, Item
+from genre_gen.decoding.trie import Trie
+from genre_gen.errors import CheckpointError, ConfigError, DataError, UsageError
+
+TITLES = ["Toy Story", "Toy Story 2", "Toy", "!", "Amélie", "千と千尋の神隠し", "<end>", "Toy Story [2]"]
+
+
+def catalog() -> Catalog:
+    return Catalog([Item(str(k), text) for k, text in enumerate(TITLES)])
+
+
+def wanted(scheme: str, length: int = 2, width: int = 3) -> SimpleNamespace:
+    return SimpleNamespace(scheme=scheme, length=length, width=width)
+
+
+@pytest.mark.parametrize("scheme", sorted(SCHEMES))
+def test_every_scheme_names_every_item_once(scheme):
+    embeddings = np.random.default_rng(0).normal(size=(len(TITLES), 5))
+    codes = make_codes(wanted(scheme), catalog(), embeddings)
+    assert isinstance(codes, CodeScheme)
+    trie = Trie.build(codes.codes, codes.vocabulary)  # refuses codes that are not unique and prefix-free
+    assert trie.n_items == len(TITLES)
+    assert len(set(codes.names)) == codes.vocabulary
+    restored = Codes.from_arrays(codes.name, codes.arrays())
+    assert restored.names == codes.names
+    assert np.array_equal(restored.codes, codes.codes)
+
+
+def test_numeric_codes_are_the_digits_of_the_row():
+    codes = numeric(1000, width=10)
+    assert codes.codes[375].tolist() == [3, 7, 5]
+    assert codes.text(42) == "<digit_0><digit_4><digit_2>"
+    assert numeric(1).codes.tolist() == [[0]]
+
+
+def test_title_codes_spell_the_title():
+    codes = title(TITLES)
+    assert codes.text(1) == "<word_toy><word_ story><word_ 2><end>"
+    assert codes.codes[0, :2].tolist() == codes.codes[1, :2].tolist()
+
+
+def test_semantic_codes_share_a_beginning_when_items_are_alike():
+    random = np.random.default_rng(1)
+    centres = random.normal(size=(4, 16)) * 10
+    kind = np.repeat(np.arange(4), 25)
+    codes = semantic(centres[kind] + random.normal(size=(100, 16)) * 0.1, length=3, width=4)
+    first = codes.codes[:, 0]
+    assert all(len(set(first[kind == k])) == 1 for k in range(4))
+    assert len(set(first)) == 4
+    assert codes.names[0] == "<a_0>"
+    assert codes.names[first.max() + 1] == "<b_0>"
+
+
+def test_last_level_prefers_the_nearest_centroid():
+    # Two tight groups of two on a line: with one level there is a cluster for each item and no collision to settle.
+    points = np.array([[0.0, 1.0], [0.0, -1.0], [1.0, 0.0], [-1.0, 0.0]])
+    assert sorted(semantic(points, length=1, width=4).codes[:, 0]) == [0, 1, 2, 3]
+
+
+@given(
+    n=st.integers(1, 60),
+    length=st.integers(1, 4),
+    width=st.integers(2, 8),
+    distinct=st.integers(1, 60),
+    seed=st.integers(0, 9),
+)
+@settings(max_examples=40, deadline=None)
+def test_semantic_codes_are_unique_even_for_equal_items(n, length, width, distinct, seed):
+    random = np.random.default_rng(seed)
+    embeddings = random.normal(size=(distinct, 3))[random.integers(distinct, size=n)].astype(np.float32)
+    codes = semantic(embeddings, length, width, seed)
+    trie = Trie.build(codes.codes, codes.vocabulary)
+    assert trie.n_items == n
+    assert codes.codes.shape == (n, length)
+    assert np.array_equal(codes.codes, semantic(embeddings, length, width, seed).codes)
+
+
+def test_what_cannot_be_meant_is_refused():
+    with pytest.raises(DataError, match="finite"):
+        semantic(np.array([[1.0, np.nan]]))
+    with pytest.raises(UsageError, match="width"):
+        semantic(np.ones((3, 2)), width=1)
+    with pytest.raises(ConfigError, match="need item embeddings"):
+        make_codes(wanted("semantic"), catalog())
+    with pytest.raises(ConfigError, match="7 item embeddings for 8 items"):
+        make_codes(wanted("semantic"), catalog(), lambda: np.ones((7, 2)))
+    with pytest.raises(ConfigError, match="no scheme 'sematic'"):
+        make_codes(wanted("sematic"), catalog())
+
+
+def test_embeddings_are_computed_only_when_needed():
+    def embed():
+        raise AssertionError("called")
+
+    assert make_codes(wanted("atomic"), catalog(), embed).vocabulary == len(TITLES)
+
+
+def test_damaged_codes_are_refused():
+    codes = numeric(20)
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        Codes.from_arrays("numeric", {"codes": codes.codes})
+    with pytest.raises(CheckpointError, match="do not fit"):
+        Codes.from_arrays("numeric", {**codes.arrays(), "codes": codes.codes + 9})

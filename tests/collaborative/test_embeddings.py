@@ -1,0 +1,44 @@
+import numpy as np
+
+from genre_gen.collaborative.embeddings import cooccurrence_embeddings
+from genre_gen.data.interactions import Interactions
+
+
+def log(histories, n_items):
+    users = [f"u{k}" for k, rows in enumerate(histories) for _ in rows]
+    rows = np.array([row for rows in histories for row in rows])
+    return Interactions.from_columns(users, rows, n_items)
+
+
+def cosine(vectors, a, b):
+    return vectors[a] @ vectors[b] / (np.linalg.norm(vectors[a]) * np.linalg.norm(vectors[b]))
+
+
+def test_items_of_the_same_circle_are_alike():
+    # Two circles of items that nobody mixes, and an item that nobody had.
+    rng = np.random.default_rng(0)
+    histories = [rng.permutation(5) + 5 * (k % 2) for k in range(40)]
+    vectors = cooccurrence_embeddings(log(histories, 11), dimensions=2)
+    assert vectors.shape == (11, 2)
+    assert cosine(vectors, 0, 3) > 0.8
+    assert abs(cosine(vectors, 0, 7)) < 0.2
+    assert not vectors[10].any()
+
+
+def test_users_do_not_mix():
+    # One user's last and the next user's first item are neighbours in the array only.
+    orders = [[0, 1, 2], [1, 2, 0], [2, 0, 1]]
+    histories = [[first + item for item in order] for order in orders * 3 for first in (0, 3)]
+    vectors = cooccurrence_embeddings(log(histories, 6), dimensions=2)
+    assert cosine(vectors, 0, 2) > 0.9
+    assert abs(cosine(vectors, 2, 3)) < 0.1
+
+
+def test_histories_of_one_item_say_nothing():
+    assert not cooccurrence_embeddings(log([[0], [1]], 2), dimensions=8).any()
+
+
+def test_the_same_input_gives_the_same_vectors():
+    interactions = log([np.random.default_rng(k).permutation(30)[:12] for k in range(50)], 30)
+    first, second = (cooccurrence_embeddings(interactions, 8) for _ in range(2))
+    assert np.array_equal(first, second)

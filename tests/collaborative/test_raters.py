@@ -1,0 +1,423 @@
+"""Models of ratings: the questions every collaborative model gets, Surprise as the oracle, and the blend of them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from genre_gen.collaborative import MEMBERS, RATERS, SVD, BayesianMF, KNNBaseline, RatingBlend, SVDpp
+from genre_gen.collaborative.rating_blend import learn_blend, rate_all
+from genre_gen.data.interactions import History
+from genre_gen.errors import ConfigError, DataError, UsageError
+from tests.collaborative.test_collaborative import N, Questions, checkerboard, log
+
+SCALE = (1.0, 5.0)
+USERS, ITEMS = 25, 40  # of ``random_log``; item ITEMS is in the catalog, but nobody ever met it
+
+
+def random_log(seed=2):
+    rng = np.random.default_rng(seed)
+    histories = [rng.permutation(ITEMS)[: rng.integers(3, 30)] for _ in range(USERS)]
+    ratings = [rng.integers(1, 6, len(history)).astype(np.float32) for history in histories]
+    return log(histories, ITEMS + 1, ratings)
+
+
+def by_surprise(data, make):
+    """What an algorithm of Surprise predicts for every user and item: [USERS, ITEMS + 1]."""
+    surprise = pytest.importorskip("surprise")
+    raw = [
+        (history.user, int(row), float(rating), None)
+        for history in data.histories()
+        for row, rating in zip(history.rows, history.ratings, strict=True)
+    ]
+    algorithm = make(surprise).fit(surprise.Dataset(surprise.Reader(rating_scale=SCALE)).construct_trainset(raw))
+    return np.array([[algorithm.predict(user, row).est for row in range(ITEMS + 1)] for user in data.users])
+
+
+class RaterQuestions(Questions):
+    """What every model of ratings must answer besides."""
+
+    rated = True
+
+    def test_is_registered(self):
+        assert RATERS[self.model().name] is type(self.model())
+
+    def test_predictions_stay_on_the_scale(self, fitted, data):
+        for history in data.histories():
+            ratings = fitted.rate(history, np.arange(N + 1))
+            assert 1 <= ratings.min() <= ratings.max() <= 5
+            assert [p.rating for p in fitted.predict(history, np.arange(N + 1))] == ratings.tolist()
+
+    def test_unseen_user(self, fitted):
+        likes_even = History(np.array([0, 2, 1, 3]), np.array([5, 5, 1, 1], dtype=np.float32))
+        even, odd = fitted.predict(likes_even, [10, 11])
+        assert even.rating > odd.rating + 1
+        assert even.reason is None
+
+    def test_reasons(self, fitted, data):
+        nothing = History(np.zeros(0, dtype=np.int64))
+        assert "nobody rated this item" in fitted.predict(data.at(0), [N])[0].reason
+        assert "nothing is known of this user" in fitted.predict(nothing, [0])[0].reason
+        assert "neither user nor item" in fitted.predict(nothing, [N])[0].reason
+        assert fitted.predict(data.at(0), []) == []
+
+    def test_a_rating_given_again_replaces_the_first(self, fitted):
+        twice = History(np.array([0, 1, 0]), np.array([1, 3, 5], dtype=np.float32))
+        once = History(np.array([1, 0]), np.array([3, 5], dtype=np.float32))
+        np.testing.assert_allclose(fitted.rate(twice, np.arange(N)), fitted.rate(once, np.arange(N)))
+
+    def test_history_off_the_scale(self, fitted):
+        with pytest.raises(UsageError, match=r"rates an item 10; the scale is 1 to 5"):
+            fitted.rate(History(np.array([0]), np.array([10], dtype=np.float32)), [1])
+
+    def test_bad_ratings_are_refused(self):
+        with pytest.raises(DataError, match=rf"{self.model().name}: 1 ratings are not on the scale 1 to 5, such as 6"):
+            self.model().fit(log([[0, 1], [0, 1]], 2, [[3, 4], [2, 6]]))
+        with pytest.raises(DataError, match="1 ratings repeat a user and an item"):
+            self.model().fit(log([[0, 1, 0], [1]], 2, [[1, 3, 5], [4]]))
+        with pytest.raises(DataError, match="no ratings to learn from"):
+            self.model().fit(log([[0, 1]], 2))
+
+    def test_ratings_that_are_all_the_same_are_predicted(self):
+        same = log([[0, 1, 2], [0, 1], [1, 2]], 3, [[3, 3, 3], [3, 3], [3, 3]])
+        np.testing.assert_allclose(self.model().fit(same).rate(same.at(1), np.arange(3)), 3, atol=0.2)
+
+    def test_unrated_interactions_are_left_out(self):
+        with_gap = log([[0, 1, 2], [0, 1]], 3, [[5, 1, np.nan], [4, 2]])
+        without = log([[0, 1], [0, 1]], 3, [[5, 1], [4, 2]])
+        ours, expected = (self.model().fit(data).arrays() for data in (with_gap, without))
+        for name, array in expected.items():
+            np.testing.assert_array_equal(ours[name], array)
+
+
+class TestSVD(RaterQuestions):
+    def model(self):
+        return SVD(factors=4, epochs=60, learning_rate=0.02, fold_in=1.0, rating_scale=SCALE)
+
+
+class TestSVDpp(RaterQuestions):
+    def model(self):
+        return SVDpp(factors=4, epochs=60, learning_rate=0.02, regularisation=0.02, fold_in=1.0, rating_scale=SCALE)
+
+    def test_known_users_get_what_surprise_predicts(self):
+        data = random_log()
+        model = SVDpp(factors=8, epochs=5, rating_scale=SCALE, seed=7).fit(data)
+        ours = np.array([model.rate(user, np.arange(ITEMS + 1)) for user in data.users])
+        theirs = by_surprise(
+            data, lambda s: s.SVDpp(n_factors=8, n_epochs=5, lr_all=0.005, reg_all=0.1, random_state=7)
+        )
+        np.testing.assert_allclose(ours, theirs, atol=1e-9)
+
+    @pytest.mark.parametrize("length", [2, 19])
+    def test_fold_in_solves_the_ridge_problem(self, fitted, length):
+        rng = np.random.default_rng(0)
+        rows, ratings = rng.permutation(N)[:length], rng.uniform(1, 5, length).astype(np.float32)
+        taste = fitted.fold_in(History(rows, ratings))
+        explicit = taste.factors - fitted.implicit_factors[rows].sum(axis=0) / np.sqrt(length)
+        errors = ratings - fitted.mean - fitted.item_bias[rows] - taste.bias - fitted.item_factors[rows] @ taste.factors
+        np.testing.assert_allclose(errors.sum(), fitted.fold_in_penalty * taste.bias, atol=1e-6)
+        np.testing.assert_allclose(fitted.item_factors[rows].T @ errors, fitted.fold_in_penalty * explicit, atol=1e-6)
+
+    def test_unrated_history_is_implicit_evidence(self, fitted):
+        taste = fitted.fold_in(History(np.array([0, 2, 0, N])))
+        np.testing.assert_allclose(taste.factors, fitted.implicit_factors[[0, 2]].sum(axis=0) / np.sqrt(2))
+        assert taste.known
+        assert taste.bias == 0
+
+    def test_settings_out_of_range(self):
+        with pytest.raises(ConfigError, match="svdpp: factors 0"):
+            SVDpp(factors=0)
+
+
+class TestKNNBaseline(RaterQuestions):
+    def model(self):
+        return KNNBaseline(neighbours=5, shrinkage=1.0, rating_scale=SCALE)
+
+    @pytest.mark.parametrize("neighbours", [3, 40])  # fewer and more than a history has
+    def test_histories_get_what_surprise_predicts(self, neighbours):
+        data = random_log()
+        model = KNNBaseline(neighbours, shrinkage=10, rating_scale=SCALE).fit(data)
+        ours = np.array([model.rate(history, np.arange(ITEMS + 1)) for history in data.histories()])
+        options = {"name": "pearson_baseline", "user_based": False, "shrinkage": 10}
+        theirs = by_surprise(data, lambda s: s.KNNBaseline(k=neighbours, sim_options=options, verbose=False))
+        np.testing.assert_allclose(ours, theirs, atol=1e-9)
+
+    def test_too_many_items(self):
+        with pytest.raises(DataError, match=r"30000 items need.*svd is the rating model for more"):
+            KNNBaseline().fit(log([[0, 1]], 30_000, [[1, 2]]))
+
+    def test_settings_out_of_range(self):
+        with pytest.raises(ConfigError, match="neighbours 0"):
+            KNNBaseline(neighbours=0)
+
+
+class TestBayesianMF(RaterQuestions):
+    def model(self):
+        return BayesianMF(factors=2, warm_up=20, samples=20, apart=1, rating_scale=SCALE)
+
+    def test_finds_the_factors_that_made_the_ratings(self):
+        """Ratings of one factor, two biases and noise: as good as the noise lets anyone be, where the mean is not."""
+        rng = np.random.default_rng(0)
+        taste, kind, user, item = (rng.normal(size=n) for n in (60, 50, 60, 50))
+        truth = 3 + 0.5 * np.outer(taste, kind) + 0.3 * user[:, None] + 0.3 * item
+        noisy = (truth + rng.normal(0, 0.2, truth.shape)).astype(np.float32)
+        histories = [np.flatnonzero(rng.random(50) < 0.5) for _ in range(60)]
+        data = log(histories, 50, [noisy[u, h] for u, h in enumerate(histories)])
+        model = BayesianMF(factors=3, warm_up=30, samples=20, apart=2).fit(data)
+        unseen = [np.setdiff1d(np.arange(50), history) for history in histories]
+        errors = [model.rate(data.at(u), rows) - truth[u, rows] for u, rows in enumerate(unseen)]
+        assert np.sqrt(np.mean(np.concatenate(errors) ** 2)) < 0.2
+        assert model.precisions.mean() == pytest.approx(1 / 0.2**2, rel=0.2)
+
+    def test_a_history_gets_its_posterior_mean(self):
+        model = BayesianMF(factors=1, warm_up=0, samples=1, apart=1, rating_scale=SCALE).fit(checkerboard(rated=True))
+        rows, ratings = np.array([0, 1, 2]), np.array([5, 1, 5], dtype=np.float32)
+        design = np.column_stack([model.items[0, rows, 0], np.ones(3)]).astype(np.float64)
+        noise, spread = model.precisions[0], model.user_precisions[0]
+        left = ratings - model.mean - model.items[0, rows, 1]
+        expected = model.user_means[0] + model.implicit[0, rows].sum(axis=0, dtype=np.float64) / np.sqrt(3)
+        taste = np.linalg.solve(spread + noise * design.T @ design, spread @ expected + noise * design.T @ left)
+        rating = model.mean + model.items[0, 7, 0] * taste[0] + taste[1] + model.items[0, 7, 1]
+        estimate, known = model.estimate(History(rows, ratings), np.array([7]))
+        assert known
+        np.testing.assert_allclose(estimate, [rating])
+
+    def test_unrated_history_is_implicit_evidence(self, fitted):
+        estimate, known = fitted.estimate(History(np.array([0, 2, 0, N])), np.arange(N))
+        nothing, unknown = fitted.estimate(History(np.zeros(0, dtype=np.int64)), np.arange(N))
+        assert (known, unknown) == (True, False)
+        assert not np.allclose(estimate, nothing)
+
+    def test_too_many_items(self):
+        with pytest.raises(DataError, match=r"30000 items need.*svd is the rating model for more"):
+            BayesianMF().fit(log([[0, 1]], 30_000, [[1, 2]]))
+
+    def test_settings_out_of_range(self):
+        with pytest.raises(ConfigError, match="samples 0"):
+            BayesianMF(samples=0)
+        with pytest.raises(ConfigError, match="implicit_penalty 0"):
+            BayesianMF(implicit_penalty=0)
+
+
+class TestRatingBlend:
+    def test_finds_the_weights(self):
+        rng = np.random.default_rng(0)
+        one, two, useless = rng.uniform(1, 5, (3, 500))
+        blend = RatingBlend.learn({"one": one, "two": two, "useless": useless}, 0.3 + 0.6 * one + 0.3 * two, SCALE)
+        assert blend.weights == pytest.approx({"one": 0.6, "two": 0.3, "useless": 0}, abs=1e-3)  # less the penalty
+        assert blend.intercept == pytest.approx(0.3, abs=5e-3)
+
+    def test_a_member_that_says_nearly_the_same_of_all_is_not_magnified(self):
+        rng = np.random.default_rng(0)
+        actual = rng.uniform(1, 5, 500)
+        flat = 3 + 0.003 * (actual - 3) + 0.003 * rng.normal(size=500)  # unpenalised its weight would be over 100
+        blend = RatingBlend.learn({"good": actual + rng.normal(size=500), "flat": flat}, actual, (1, 5))
+        assert blend.weights["flat"] < 10
+        assert 0.3 < blend.weights["good"] < 1
+
+    def test_no_weight_is_negative(self):
+        rng = np.random.default_rng(0)
+        one = rng.uniform(1, 5, 200)
+        blend = RatingBlend.learn({"one": one, "opposite": 6 - one + rng.normal(0, 0.1, 200)}, one, SCALE)
+        assert min(blend.weights.values()) >= 0
+
+    def test_same_member_twice(self):
+        one = np.random.default_rng(0).uniform(1, 5, 50)
+        blend = RatingBlend.learn({"a": one, "b": one}, one, SCALE)
+        np.testing.assert_allclose(blend.combine({"a": one, "b": one}), one, atol=2e-3)
+        assert blend.weights["a"] == pytest.approx(blend.weights["b"])
+
+    def test_clipped_and_extra_columns_left_out(self):
+        blend = RatingBlend({"a": 2.0}, 0.0, SCALE)
+        extra = {"a": np.array([0.1, 2.0, 4.0]), "b": np.full(3, np.nan)}
+        assert blend.combine(extra).tolist() == [1, 4, 5]
+
+    def test_roundtrip(self):
+        blend = RatingBlend({"a": 0.5, "b": 0.25}, 0.1, SCALE)
+        assert RatingBlend.restore(json.loads(json.dumps(blend.settings()))) == blend
+
+    def test_what_is_wrong_is_said(self):
+        three, two = np.ones(3), np.ones(2)
+        with pytest.raises(UsageError, match="no predictions of b"):
+            RatingBlend({"a": 1.0, "b": 1.0}, 0.0, SCALE).combine({"a": three})
+        with pytest.raises(DataError, match="different lengths"):
+            RatingBlend.learn({"a": three, "b": two}, three, SCALE)
+        with pytest.raises(DataError, match="3 predictions for 2 ratings"):
+            RatingBlend.learn({"a": three}, two, SCALE)
+        with pytest.raises(DataError, match="predictions of b are NaN"):
+            RatingBlend.learn({"a": three, "b": np.array([1, np.nan, 2])}, three, SCALE)
+        with pytest.raises(UsageError, match="at least one member"):
+            RatingBlend.learn({}, three, SCALE)
+
+    def test_learn_blend(self):
+        data = checkerboard(rated=True)
+        models = {
+            "knn": lambda: KNNBaseline(shrinkage=1.0, rating_scale=SCALE),
+            "few": lambda: SVD(factors=1, epochs=1, rating_scale=SCALE),
+        }
+        blend, fitted = learn_blend(models, data, SCALE)
+        assert blend.weights["knn"] > blend.weights["few"]
+        ratings = blend.combine({name: rate_all(model, data, data) for name, model in fitted.items()})
+        assert np.sqrt(np.mean((ratings - data.ratings) ** 2)) < 1
+        with pytest.raises(UsageError, match=r"share 0 of 360 ratings"):
+            learn_blend(models, data, SCALE, share=0)
+
+    def test_rate_all_follows_the_order_of_what_is_asked(self):
+        data = random_log()
+        model = SVD(factors=2, rating_scale=SCALE).fit(data)
+        known = data.keep(np.arange(len(data)) >= data.offsets[1])  # of the first user nothing is known
+        expected = [model.rate(History(np.zeros(0, dtype=np.int64)), data.at(0).rows)]
+        expected += [model.rate(history, history.rows) for history in data.histories()[1:]]
+        np.testing.assert_array_equal(rate_all(model, known, data), np.concatenate(expected))
+
+
+def test_raters_are_no_peers_of_rankers():
+    assert set(RATERS) & set(MEMBERS) == {"svd"}
+
+
+class TestRatingCV:
+    """eval/rating_cv.py on a small log."""
+
+    MODELS = {  # noqa: RUF012  # "svd" as Surprise sets it, the others small
+        "svd": lambda span, seed: SVD(rating_scale=span, seed=seed),
+        "svd, tuned": lambda span, seed: SVD(2, epochs=3, rating_scale=span, seed=seed),
+        "svdpp, tuned": lambda span, seed: SVDpp(2, epochs=3, rating_scale=span, seed=seed),
+        "knn_baseline": lambda span, seed: KNNBaseline(rating_scale=span),
+        "bayesian_mf": lambda span, seed: BayesianMF(2, warm_up=1, samples=2, rating_scale=span, seed=seed),
+    }
+
+    @pytest.fixture
+    def rating_cv(self, monkeypatch):
+        pytest.importorskip("surprise")
+        import rating_cv
+
+        return rating_cv
+
+    def test_parts_deal_every_rating_once(self, rating_cv):
+        data = random_log()
+        parts = list(rating_cv.parts(data, 5, 0))
+        asked = [pair for part in parts for history in part.asked.histories() for pair in pairs(history)]
+        assert sorted(asked) == sorted(pair for history in data.histories() for pair in pairs(history))
+        for part in parts:
+            known = {pair for history in part.known.histories() for pair in pairs(history)}
+            inner = [
+                pair
+                for half in (part.inner_known, part.inner_asked)
+                for history in half.histories()
+                for pair in pairs(history)
+            ]
+            assert known.isdisjoint(pair for history in part.asked.histories() for pair in pairs(history))
+            assert sorted(inner) == sorted(known)
+
+    def test_a_second_run_goes_on_from_the_first(self, rating_cv, tmp_path, monkeypatch):
+        data = random_log()
+        first = rating_cv.cross_validate(data, 2, models=self.MODELS, runs=tmp_path)
+        monkeypatch.setattr(SVDpp, "fit", lambda *_: pytest.fail("fitted again"))
+        assert rating_cv.cross_validate(data, 2, models=self.MODELS, runs=tmp_path) == first
+        assert first["equal_to_surprise"]
+        assert "blend of all, folded in" in first["rmse"]
+        assert "blend of all and llm, folded in" not in first["rmse"]
+
+    def test_perfect_llm_gets_all_weight(self, rating_cv, tmp_path):
+        data = random_log()
+        llm = {}
+        for part in rating_cv.parts(data, 2, 0):
+            llm[f"fold{part.number}"], llm[f"inner{part.number}"] = part.asked.ratings, part.inner_asked.ratings
+        np.savez(tmp_path / "llm.npz", **llm)
+        result = rating_cv.cross_validate(data, 2, models=self.MODELS, llm=rating_cv.read_llm(tmp_path / "llm.npz"))
+        assert result["rmse"]["blend of all and llm, folded in"] == pytest.approx(0, abs=2e-3)
+        assert "| blend of all and llm, folded in | 0.00" in rating_cv.table(result)
+        rating_cv.plot(result, tmp_path / "new" / "rating_cv.png")
+        assert (tmp_path / "new" / "rating_cv.png").stat().st_size > 1000
+        del llm["inner0"]
+        with pytest.raises(DataError, match=r"no array 'inner0'; it has fold0, fold1, inner1"):
+            rating_cv.cross_validate(data, 2, models=self.MODELS, llm=llm)
+
+    def test_the_language_model_is_asked_for_each_fold(self, rating_cv, tiny_domain, sample, tmp_path):
+        import rating_llm
+
+        catalog, interactions = sample
+        domain = tiny_domain.changed({"tasks": rating_llm.TASKS, "training.epochs": 1})
+        part = next(rating_cv.parts(interactions, 5, 0))
+        found = rating_llm.predicted(domain, catalog, part)
+        rating_llm.keep(tmp_path / "llm.npz", found, {"data": "one", "run": "two"})
+        again = rating_cv.read_llm(tmp_path / "llm.npz", data="one", run="two")
+        for name, asked in rating_llm.asked_of(part).items():
+            values = again[f"{name}0"]
+            assert values.shape == (len(asked),)
+            assert ((values >= 1) & (values <= 5)).all()
+            assert np.unique(values).size > 1
+
+    @pytest.fixture
+    def answered(self, rating_cv, tmp_path, monkeypatch):
+        """Run eval/rating_llm.py on a rated table, with threes for a model; returns how, and the folds asked for."""
+        import rating_llm
+
+        folder = tmp_path / "rated"
+        folder.mkdir()
+        rated = [(f"u{user}", f"i{row}", (user * row) % 5 + 1) for user in range(6) for row in range(5)]
+        lines = ["user_id,item_id,rating", *(",".join(map(str, one)) for one in rated)]
+        (folder / "interactions.csv").write_text("\n".join(lines) + "\n")
+        settings = 'name = "movies"\nrating_scale = [1, 5]\n[data]\npath = "."\nreader = "table"\n'
+        (folder / "domain.toml").write_text(settings + '[data.columns]\nrating = "rating"\n')
+        asked = []
+
+        def predicted(domain, catalog, part):
+            asked.append(part.number)
+            return {f"{name}{part.number}": np.full(len(some), 3.0) for name, some in rating_llm.asked_of(part).items()}
+
+        monkeypatch.setattr(rating_llm, "predicted", predicted)
+
+        def run(*more):
+            rating_llm.main([str(tmp_path / "llm.npz"), "--domain", str(folder), "--folds", "2", *more])
+
+        return run, asked
+
+    def test_a_file_goes_on_under_what_it_was_made_with_alone(self, answered, tmp_path, capsys):
+        run, asked = answered
+        run()
+        run()
+        assert asked == [0, 1]
+        before = (tmp_path / "llm.npz").read_bytes()
+        capsys.readouterr()
+        for more, what in ((["--seed", "1"], "these ratings"), (["--minutes", "7"], "this seed")):
+            with pytest.raises(SystemExit) as end:
+                run(*more)
+            assert end.value.code == 1
+            told = capsys.readouterr().err
+            assert told.startswith(f"error: llm.npz: not of {what}")
+            assert told.count("\n") == 1
+        with pytest.raises(SystemExit):
+            run("--set", "training.epochs=1")
+        with (tmp_path / "rated" / "interactions.csv").open("a") as file:
+            file.write("u9,i0,5\n")
+        with pytest.raises(SystemExit):
+            run()
+        assert (tmp_path / "llm.npz").read_bytes() == before
+        assert asked == [0, 1]
+
+    def test_a_file_of_other_folds_or_ratings_is_refused(self, rating_cv, answered, tmp_path, monkeypatch, capsys):
+        run, _ = answered
+        run()
+        data = rating_cv.load(str(tmp_path / "rated"))
+        file = tmp_path / "llm.npz"
+        own = rating_cv.read_llm(file, data=rating_cv.of_folds(data, 2, 0))
+        assert sorted(own) == ["fold0", "fold1", "inner0", "inner1"]
+        fewer = data.keep(np.arange(len(data)) > 0)
+        for other in (rating_cv.of_folds(data, 2, 1), rating_cv.of_folds(data, 3, 0), rating_cv.of_folds(fewer, 2, 0)):
+            with pytest.raises(DataError, match=r"llm.npz: not of these ratings and folds"):
+                rating_cv.read_llm(file, data=other)
+        np.savez(file, fold0=np.ones(3))  # as it was written before it said so
+        line = ["rating_cv.py", "--domain", str(tmp_path / "rated"), "--llm-predictions", str(file)]
+        monkeypatch.setattr("sys.argv", line)
+        capsys.readouterr()
+        with pytest.raises(SystemExit):
+            rating_cv.main()
+        told = capsys.readouterr().err
+        assert told == "error: llm.npz: not of these ratings and folds, or it does not say so; name another file\n"
+
+
+def pairs(history):
+    return [(history.user, int(row)) for row in history.rows]

@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+from genre_gen.collaborative import Ease, ItemKNN, Popularity, SASRec, TextKNN, Transitions
+from genre_gen.collaborative.tuning import STAGES, tune
+from genre_gen.data.interactions import Interactions, allowed_items
+from genre_gen.metrics import ndcg_at, ranks
+
+KINDS = {"transitions": Transitions, "ease": Ease, "item_knn": ItemKNN}
+
+
+@pytest.fixture(scope="module")
+def split():
+    rng = np.random.default_rng(0)
+    users, rows = [], []
+    for user in range(120):  # two rings of items: everybody walks on from where they are
+        start, ring = rng.integers(12), rng.integers(2)
+        steps = np.cumsum(rng.integers(1, 3, 8)) + start
+        users += [f"u{user}"] * 8
+        rows += (steps % 12 + 12 * ring).tolist()
+    data = Interactions.from_columns(users, np.array(rows), 24)
+    return data.leave_one_out()
+
+
+def ndcg(model, cases):
+    histories = [case.history for case in cases]
+    scores = model.score(histories)
+    found = ranks(scores, np.array([case.target for case in cases]), allowed_items(histories, scores.shape[1]))
+    return ndcg_at(found, 10).mean()
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_choice_is_no_worse_than_the_defaults_and_is_what_was_fitted(name, split):
+    kind = KINDS[name]
+    model, options = tune(name, lambda chosen: kind(**chosen), split.train, split.validation)
+    assert ndcg(model, split.validation) >= ndcg(kind().fit(split.train), split.validation)
+    again = kind(**options).fit(split.train)
+    assert ndcg(again, split.validation) == pytest.approx(ndcg(model, split.validation))
+    assert {name: model.settings()[name] for name in options} == options
+
+
+def test_a_model_without_stages_is_only_fitted(split):
+    model, options = tune("popularity", lambda chosen: Popularity(**chosen), split.train, split.validation)
+    assert options == {}
+    np.testing.assert_array_equal(model.score([]), Popularity().fit(split.train).score([]))
+
+
+def test_of_a_model_with_epochs_their_number_is_chosen(split):
+    def make(options):
+        return SASRec(dim=8, learning_rate=0.01, patience=2, **options)
+
+    model, options = tune("sasrec", make, split.train, split.validation)
+    assert options == {"max_epochs": model.best_epoch}
+    assert len(model.log) == model.best_epoch + 2
+    again = make(options).fit(split.train)
+    assert ndcg(again, split.validation) == pytest.approx(ndcg(model, split.validation))
+
+
+def test_without_cases_the_defaults_hold(split):
+    model, options = tune("ease", lambda chosen: Ease(**chosen), split.train, [])
+    assert options == {}
+    assert model.settings() == Ease().settings()
+
+
+def test_every_stage_names_settings_of_its_model():
+    for name, stages in STAGES.items():
+        kind = KINDS.get(name) or TextKNN
+        assert {key for stage in stages for key in stage} <= set(kind().settings())

@@ -1,0 +1,160 @@
+"""Catalog: what is in it, how items are found, and how it is kept."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genre_gen.data.catalog import Catalog, Item
+from genre_gen.errors import DataError, UnknownItemError, UsageError
+
+
+def make(*titles: str) -> Catalog:
+    return Catalog([Item(str(number), title) for number, title in enumerate(titles, start=1)], "films")
+
+
+def test_rows_ids_and_items():
+    catalog = make("A", "B")
+    assert (len(catalog), catalog[1].title, catalog[-1].title) == (2, "B", "B")
+    assert [item.id for item in catalog[0:1]] == ["1"]
+    assert "2" in catalog
+    assert "3" not in catalog
+    assert catalog.row("2") == 1
+    with pytest.raises(UnknownItemError, match=r"no item with id '3' in films \(2 items\)"):
+        catalog.row("3")
+
+
+def test_an_item_cannot_be_changed_and_can_be_hashed():
+    item = Item("1", "A", {"year": 1990})
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        item.title = "B"
+    assert {item, Item("1", "A", {"year": 1990})} == {item}
+
+
+def test_describe_leaves_out_what_is_not_known():
+    item = Item("1", "A", {"genre": ("X", "Y"), "year": None, "tags": (), "length": 90})
+    assert item.describe() == "A | genre: X, Y | length: 90"
+
+
+def test_find_by_title_or_id():
+    catalog = make("Godfather, The (1972)", "Sabrina (1954)", "Sabrina (1995)", "7", "Alien (1979)", "2")
+    assert catalog.find("the godfather") == 0
+    assert catalog.find(" 1 ") == 0
+    assert catalog.find("2") == 5  # a title as it is written comes before an id
+    assert catalog.find("sabrina (1995)") == 2
+    with pytest.raises(
+        UnknownItemError, match=r"ambiguous in films; write one of 'Sabrina \(1954\)', 'Sabrina \(1995\)'"
+    ):
+        catalog.find("Sabrina")
+    with pytest.raises(UnknownItemError, match=r"no item 'Alein \(1979\)' in films; did you mean 'Alien \(1979\)'"):
+        catalog.find("Alein (1979)")
+    with pytest.raises(UnknownItemError, match="nothing close"):
+        catalog.find("xyzzy")
+    with pytest.raises(UsageError, match="items are named by title or id, as text, and 1 is none"):
+        catalog.find(1)
+
+
+def test_an_id_comes_before_a_shortened_title():
+    catalog = Catalog([Item("x", "187 (1997)"), Item("187", "Other")])
+    assert catalog.find("187") == 1
+
+
+def test_titles_are_made_unique():
+    catalog = make("Twice", "twice ", "", "Twice [2]", "item 3")
+    assert [item.title for item in catalog] == ["Twice", "twice [2]", "item 3", "Twice [2] [4]", "item 3 [5]"]
+
+
+def test_an_appended_id_clashes_with_no_other_title():
+    assert [item.title for item in make("X", "X [3]", "X")] == ["X", "X [3]", "X [3] [3]"]
+
+
+@given(st.lists(st.text("aA [1]", max_size=6), min_size=1, max_size=12))
+def test_every_item_can_be_found_by_its_title(titles):
+    catalog = make(*titles)
+    assert [catalog.find(item.title) for item in catalog] == list(range(len(catalog)))
+
+
+@pytest.mark.parametrize(
+    ("items", "message"),
+    [
+        ([], "no items"),
+        ([Item("", "A")], "is empty"),
+        ([Item("1", "A"), Item("1", "B")], "'1' is repeated"),
+        ([Item("1", "A", {"x": 1}), Item("2", "B", {"y": 1})], "item '2' has fields"),
+    ],
+)
+def test_items_that_make_no_catalog(items, message):
+    with pytest.raises(DataError, match=message):
+        Catalog(items)
+
+
+def test_attributes_of_tables_become_plain_values(tmp_path):
+    catalog = Catalog(
+        [
+            Item("1", "A", {"genre": ["X", "Y"], "year": np.int64(1990), "score": np.float32(0.5), "place": "P"}),
+            Item("2", "B", {"genre": np.array(["X"]), "year": float("nan"), "score": np.float64("nan"), "place": None}),
+        ]
+    )
+    assert [dict(item.attributes) for item in catalog] == [
+        {"genre": ("X", "Y"), "year": 1990, "score": 0.5, "place": "P"},
+        {"genre": ("X",), "year": None, "score": None, "place": None},
+    ]
+    assert catalog.where("genre == 'Y' and year > 1980").tolist() == [True, False]
+    catalog.save(tmp_path / "items.jsonl")
+    assert list(Catalog.from_file(tmp_path / "items.jsonl")) == list(catalog)
+    plain = Item("1", "A", {"genre": ("X",), "year": None})
+    assert Catalog([plain])[0] is plain
+
+
+@pytest.mark.parametrize("value", [float("inf"), {"a": 1}, ["X", 3], object()])
+def test_an_attribute_that_is_no_value_is_refused_with_its_item(value):
+    with pytest.raises(DataError, match=r"item '1' has year = .*; give text, a finite number"):
+        Catalog([Item("1", "A", {"year": value})])
+
+
+def test_saving_keeps_everything(tmp_path):
+    catalog = Catalog(
+        [
+            Item("1", "Amélie\n", {"genre": ("A", "B"), "year": 2001, "score": 1.5, "place": "Paris"}, "Text.\u2028x"),
+            Item("2", 'Say "hi"', {"genre": (), "year": None, "score": None, "place": None}),
+        ],
+        "films",
+    )
+    path = tmp_path / "items.jsonl"
+    path.write_text("something older and longer " * 100)
+    catalog.save(path)
+    again = Catalog.from_file(path, "films")
+    assert list(again) == list(catalog)
+    assert again.fingerprint() == catalog.fingerprint()
+    assert [file.name for file in tmp_path.iterdir()] == ["items.jsonl"]
+    assert len(path.read_text(encoding="utf-8").split("\n")) == 3
+
+
+@pytest.mark.parametrize("line", ["{", "3", '{"id": "2"}', json.dumps({"id": "2", "title": "B", "attributes": 3})])
+def test_a_damaged_file_is_refused_with_its_line(tmp_path, line):
+    path = tmp_path / "items.jsonl"
+    make("A").save(path)
+    path.write_text(path.read_text() + line + "\n")
+    with pytest.raises(DataError, match="line 2: not an item"):
+        Catalog.from_file(path)
+
+
+def test_the_fingerprint_notices_changes():
+    prints = {
+        make("A", "B").fingerprint(),
+        make("B", "A").fingerprint(),
+        Catalog([Item("1", "A", {"x": 1}), Item("2", "B", {"x": 2})]).fingerprint(),
+        Catalog([Item("1", "A", {"x": 1}), Item("2", "B", {"x": 3})]).fingerprint(),
+    }
+    assert len(prints) == 4
+    assert make("A", "B").fingerprint() in prints
+
+
+def test_where_gives_a_mask_over_rows():
+    catalog = Catalog([Item("1", "A", {"year": 1990}), Item("2", "B", {"year": 2000})])
+    assert catalog.where("year > 1995").tolist() == [False, True]
+    with pytest.raises(UsageError, match="where = 5; give an expression as text"):
+        catalog.where(5)

@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+
+from genre_gen.data.catalog import Catalog, Item
+from genre_gen.data.filters import Filters, check_n, rows_of
+from genre_gen.data.interactions import History
+from genre_gen.errors import FilterError, UnknownItemError, UsageError
+
+CATALOG = Catalog(
+    [Item(f"i{k}", title, {"year": 1990 + k}) for k, title in enumerate(["Alien", "Aliens", "Heat", "Up", "Jaws"])]
+)
+
+
+def seen(*rows):
+    return History(np.array(rows, np.int64))
+
+
+def left(filters, *rows):
+    return np.flatnonzero(filters.allowed(seen(*rows)).mask).tolist()
+
+
+def test_without_filters_all_but_the_seen_items_are_allowed():
+    assert left(Filters(CATALOG), 1, 3, 1) == [0, 2, 4]
+    assert left(Filters(CATALOG)) == [0, 1, 2, 3, 4]
+
+
+def test_where_items_repeat_the_seen_ones_are_allowed_too():
+    assert left(Filters(CATALOG, repeat=True), 1, 3) == [0, 1, 2, 3, 4]
+
+
+def test_filters_act_together():
+    filters = Filters(CATALOG, "year >= 1991", exclude=["jaws"], include=["i1", "Heat", "Up", "Jaws"])
+    assert left(filters) == [1, 2, 3]
+    assert left(filters, 2) == [1, 3]
+    assert left(filters) == [1, 2, 3]  # one history leaves nothing behind for the next
+
+
+def test_an_empty_list_to_include_allows_nothing_and_one_to_exclude_everything():
+    assert left(Filters(CATALOG, include=[])) == []
+    assert left(Filters(CATALOG, exclude=[])) == [0, 1, 2, 3, 4]
+
+
+def test_the_reason_counts_what_each_filter_took():
+    filters = Filters(CATALOG, "year >= 1991", exclude=["Alien", "Jaws"], include=["Alien", "Heat", "Up", "Jaws"])
+    assert filters.allowed(seen(2, 0)).reason == (
+        "5 in the catalog, less 1 outside 'year >= 1991', 1 not on the list to include, 1 excluded, 1 seen already"
+    )
+    assert Filters(CATALOG, repeat=True).allowed(seen(1)).reason == "5 in the catalog"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"where": "yeer > 1"}, FilterError, "did you mean year"),
+        ({"where": ""}, FilterError, "the expression is empty"),
+        ({"exclude": ["Alien", "Alein"]}, UnknownItemError, "no item 'Alein'"),
+        ({"include": ["nothing like it"]}, UnknownItemError, "no item 'nothing like it'"),
+        ({"exclude": "i1"}, UsageError, "'i1' is no list"),
+        ({"include": "i1"}, UsageError, "'i1' is no list"),
+        ({"exclude": 5}, UsageError, "5 is no list"),
+        ({"exclude": [3]}, UsageError, "as text, and 3 is none"),
+        ({"where": 5}, UsageError, "where = 5; give an expression as text"),
+    ],
+)
+def test_what_the_catalog_lacks_is_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        Filters(CATALOG, **arguments)
+
+
+def test_every_unknown_title_is_named_at_once():
+    with pytest.raises(UnknownItemError) as caught:
+        rows_of(CATALOG, ["Alein", "Up", "Juws"])
+    assert "'Alein'" in str(caught.value)
+    assert "'Juws'" in str(caught.value)
+    assert rows_of(CATALOG, ["up", "i0"]) == [3, 0]
+
+
+def test_the_key_tells_requests_apart_by_what_they_allow():
+    keys = [
+        Filters(CATALOG).key(),
+        Filters(CATALOG, repeat=True).key(),
+        Filters(CATALOG, "year > 1990").key(),
+        Filters(CATALOG, exclude=["Jaws"]).key(),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert Filters(CATALOG, "year > 1990").key() == Filters(CATALOG, exclude=["Alien"]).key()
+
+
+def test_n_must_be_possible():
+    check_n(1, 1)
+    check_n(5, 5)
+    for n in (0, -1):
+        with pytest.raises(UsageError, match="at least one"):
+            check_n(n, 5)
+    with pytest.raises(UsageError, match="n = 6, but the catalog has 5"):
+        check_n(6, 5)
+    check_n(np.int64(3), 5)
+    for n in (2.5, "3", None):
+        with pytest.raises(UsageError, match="give a whole number"):
+            check_n(n, 5)
+
+
+def test_a_history_of_another_catalog_is_refused():
+    with pytest.raises(UsageError, match="catalog row 9"):
+        Filters(CATALOG).allowed(seen(9))

@@ -1,0 +1,313 @@
+"""Triples about items: reading, links that tie them to the wrong items, what is cited of them, and its check."""
+
+import json
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from genre_gen import Recommender
+from genre_gen.data.catalog import Catalog, Item
+from genre_gen.data.interactions import Interactions
+from genre_gen.data.knowledge import Knowledge
+from genre_gen.domain import Domain
+from genre_gen.downloads.paths import assets_folder
+from genre_gen.explain import Explainer
+from genre_gen.explain.check import Checker
+from genre_gen.explain.evidence import Evidence, Fact, Reason
+from genre_gen.explain.wording import sentences, vocabulary
+from genre_gen.prompting.book import PromptBook
+from tests.explain.test_evidence import ALIEN, ALIENS, CATALOG, DATA, DOMAIN, HEAT, SOLARIS, facts, history
+
+RELATIONS = {
+    "maker": {"relation": "made_by", "many": "makers"},
+    "sequel": {"relation": "sequel_of", "items": True},
+    "language": {"relation": "spoken"},
+}
+GRAPHED = DOMAIN.changed({"knowledge.triples": "triples.csv", "knowledge.relations": RELATIONS})
+MOVIES = PromptBook.load(Domain.load("movies"))
+TRIPLES = """head,relation,tail
+Alien (1979),made_by,Giger
+aliens,made_by,Giger
+2,made_by,Hurd
+Heat (1995),made_by,Mann
+Aliens (1986),sequel_of,Alien (1979)
+Alien (1979),spoken,en
+Aliens (1986),spoken,en
+Heat (1995),spoken,en
+Nobody's film,made_by,Giger
+Heat (1995),unheard_of,x
+"""
+
+
+def graph_of(folder, text=TRIPLES, **changes) -> Knowledge | None:
+    (folder / "triples.csv").write_text(text, encoding="utf-8")
+    domain = GRAPHED.changed(changes) if changes else GRAPHED
+    return Knowledge.of_domain(domain.model_copy(update={"catalog_folder": folder}), CATALOG)
+
+
+@pytest.fixture
+def graph(tmp_path) -> Knowledge:
+    found = graph_of(tmp_path)
+    assert found is not None
+    return found
+
+
+def test_heads_are_titles_or_ids_and_what_is_not_asked_for_is_left_out(graph):
+    assert graph.relations == ("maker", "sequel", "language")
+    assert len(graph.triples) == 8
+    assert graph.shared(ALIENS, 0).tolist() == [1, 2, 0, 0, 0, 0]
+    assert graph.tails(ALIENS, 1).tolist() == [ALIEN]
+    assert graph.tails(ALIEN, 1).tolist() == []
+
+
+def test_a_graph_of_entities_is_tied_to_items_by_links(tmp_path):
+    (tmp_path / "films.kg").write_text(
+        "head_id:token\trelation_id:token\ttail_id:token\nm.1\tmade_by\tm.9\nm.2\tmade_by\tm.9\nm.2\tsequel_of\tm.1\n"
+    )
+    (tmp_path / "films.link").write_text("item_id:token\tentity_id:token\n1\tm.1\n2\tm.2\n77\tm.3\n")
+    found = graph_of(tmp_path, **{"knowledge.triples": "films.kg", "knowledge.links": "films.link"})
+    assert found is not None
+    assert found.triples.tolist() == [[ALIEN, 0, 0], [ALIENS, 0, 0], [ALIENS, 1, ALIEN]]
+    assert found.entities == ("m.9",)
+
+
+def test_links_by_the_ids_of_another_catalog_are_tied_by_title(tmp_path):
+    (tmp_path / "triples.link").write_text("item_id:token\tentity_id:token\n500\tA\n501\tB\n1\tC\n")
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "items.csv").write_text("item_id,title\n500,Aliens (1986)\n501,Alien (1979)\n")
+    (tmp_path / "others" / "interactions.csv").write_text("user_id,item_id\nu,500\n")
+    files = {"knowledge.links": "triples.link", "knowledge.items": "others"}
+    found = graph_of(tmp_path, "head,relation,tail\nA,sequel_of,B\nC,sequel_of,B\n", **files)
+    assert found is not None
+    assert found.triples.tolist() == [[ALIENS, 1, ALIEN]]
+
+
+def test_it_survives_saving(graph):
+    again = Knowledge.from_arrays(graph.arrays())
+    assert replace(again, triples=graph.triples) == graph
+    assert (again.triples == graph.triples).all()
+
+
+def test_files_that_are_not_there_are_said_to_be_left_out(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        domain = GRAPHED.changed({"knowledge.links": "no.link"}).model_copy(update={"catalog_folder": tmp_path})
+        assert Knowledge.of_domain(domain, CATALOG) is None
+    assert "no triples.csv, no.link beside" in caplog.text
+    assert Knowledge.of_domain(DOMAIN, CATALOG) is None
+
+
+def shelves(n=80) -> Catalog:
+    """Return items of four kinds, in turn."""
+    return Catalog(Item(str(row), f"Film {row}", {"genre": (f"kind {row % 4}",)}) for row in range(n))
+
+
+def test_links_to_the_wrong_items_are_noticed():
+    # who is of one maker is of one kind
+    triples = np.array([[row, 0, row % 8] for row in range(80)])
+    right = Knowledge(80, ("maker",), (False,), tuple("abcdefgh"), triples)
+    assert right.agrees(shelves())
+    moved = np.column_stack([np.random.default_rng(0).permutation(80), triples[:, 1:]])
+    assert not replace(right, triples=moved).agrees(shelves())
+
+
+def test_links_that_nothing_can_be_told_of_are_believed():
+    few = Knowledge(80, ("maker",), (False,), ("a",), np.array([[0, 0, 0], [1, 0, 0]]))
+    assert few.agrees(shelves())
+    assert few.agrees(Catalog(Item(str(row), f"Film {row}") for row in range(80)))
+
+
+def test_wrong_links_are_left_out_with_a_warning(tmp_path, caplog):
+    rows = np.random.default_rng(0).permutation(80)
+    text = "head,relation,tail\n" + "".join(f"{row},made_by,{place % 8}\n" for place, row in enumerate(rows))
+    (tmp_path / "triples.csv").write_text(text)
+    domain = GRAPHED.model_copy(update={"catalog_folder": tmp_path})
+    assert Knowledge.of_domain(domain, shelves()) is None
+    assert "ties it to the wrong ones" in caplog.text
+
+
+def test_what_both_share_and_sequels_are_cited(graph):
+    shared = Fact(ALIENS, "linked", ALIEN, "maker", numbers=(1,))
+    sequel = Fact(ALIENS, "linked", ALIEN, "sequel")
+    seen = history((HEAT, 5), (ALIEN, 5))
+    found = Evidence(CATALOG, DATA, GRAPHED.changed({"knowledge.most": 1.0}), graph).reasons(seen, ALIENS, n=20)
+    assert sequel in facts(found)
+    assert {reason.kind for reason in found if reason.anchor == HEAT} <= {"linked"}  # the language, if anything
+    # the other way round it is no sequel
+    back = Evidence(CATALOG, DATA, GRAPHED.changed({"knowledge.most": 1.0}), graph).reasons(history((ALIENS, 5)), ALIEN)
+    assert Fact(ALIEN, "linked", ALIENS, "maker", numbers=(1,)) in facts(back)
+    assert sequel.text(CATALOG) == "Aliens (1986) | linked sequel | Alien (1979)"
+    assert shared.text(CATALOG) == "Aliens (1986) | linked maker | Alien (1979) | 1"
+
+
+def test_what_too_many_items_have_is_not_cited(tmp_path):
+    items = Catalog(Item(str(row), f"Film {row}") for row in range(60))
+    data = Interactions.from_columns(["u"], np.array([0]), 60)
+    rare = [[row, 0, 0] for row in range(3)]  # 3 of 60 share a maker
+    common = [[row, 2, 1] for row in range(30)]  # half of them a language
+    graph = Knowledge(60, ("maker", "sequel", "language"), (False, True, False), ("m", "en"), np.array(rare + common))
+    evidence = Evidence(items, data, GRAPHED, graph)
+    assert Fact(0, "linked", 1, "maker", numbers=(1,)) in facts(evidence.reasons(history((1, 5)), 0))
+    assert not any(fact.relation == "linked" for fact in facts(evidence.reasons(history((20, 5)), 0)))
+
+
+def test_disliked_items_are_not_tied_to_the_pick(graph):
+    found = Evidence(CATALOG, DATA, GRAPHED, graph).reasons(history((ALIEN, 2)), ALIENS)
+    assert not any(fact.relation == "linked" for fact in facts(found))
+
+
+@pytest.mark.parametrize("name", ["maker", "sequel"])
+def test_the_check_knows_what_is_linked(graph, name):
+    checker = Checker(CATALOG, DATA, GRAPHED, knowledge=graph)
+    seen = history((ALIEN, 5), (HEAT, 5), (SOLARIS, 5))
+    true = Fact(ALIENS, "linked", ALIEN, name, numbers=(1,) if name == "maker" else ())
+    assert checker.holds(true, seen, ALIENS)
+    assert not checker.holds(replace(true, object=HEAT), seen, ALIENS)
+    assert not checker.holds(replace(true, numbers=(2,)), seen, ALIENS)
+    assert not checker.holds(replace(true, field="language" if name == "sequel" else "sequel"), seen, ALIENS)
+    assert not Checker(CATALOG, DATA, GRAPHED).holds(true, seen, ALIENS)
+
+
+@pytest.mark.parametrize(
+    ("text", "ok"),
+    [
+        ("Aliens (1986) shares a maker with Alien (1979), which you gave 5 stars.", True),
+        ("Aliens (1986) is the sequel of Alien (1979).", True),
+        ("Aliens (1986) shares 2 makers with Alien (1979).", False),
+        ("Aliens (1986) shares makers with Alien (1979).", False),
+        ("Aliens (1986) shares a maker with Heat (1995).", False),
+        ("Aliens (1986) is the sequel of Heat (1995).", False),
+        ("It is a sequel.", False),
+        ("It shares a maker with Annie Hall (1977).", False),
+        ("You gave Alien (1979) 5 stars, and 1 maker is the same.", True),
+        ("You gave Alien (1979) 5 stars, and 2 makers are the same.", False),
+    ],
+)
+def test_the_check_reads_links(graph, text, ok):
+    checker = Checker(CATALOG, DATA, GRAPHED, knowledge=graph)
+    assert checker.check(text, history((ALIEN, 5), (HEAT, 4)), ALIENS).ok == ok
+
+
+@pytest.mark.parametrize("name", ["movies", "generic", "ecommerce", "news", "ads", "travel"])
+def test_every_domain_has_words_for_links_and_they_are_true(graph, name):
+    book = PromptBook(assets_folder() / "prompts" / name)
+    evidence = Evidence(CATALOG, DATA, GRAPHED, graph)
+    checker = Checker(CATALOG, DATA, GRAPHED, vocabulary(book), graph)
+    seen = history((ALIEN, np.nan))
+    for field, numbers in (("maker", (1,)), ("sequel", ())):
+        fact = Fact(ALIENS, "linked", ALIEN, field, numbers=numbers)
+        said = sentences(book, evidence, seen, ALIENS, [Reason("linked", (Fact(None, "had", ALIEN), fact), 1, ALIEN)])
+        for text in said.first[0] + said.later[0]:
+            assert checker.check(text, seen, ALIENS).problems == ()
+            assert field in text
+
+
+def test_templates_from_before_say_nothing_of_links(graph, tmp_path):
+    for file in MOVIES.folder.glob("explain*.jinja"):
+        text = file.read_text().replace("'linked'", "'unheard'").replace("'alike'", "'of'")
+        (tmp_path / file.name).write_text(text)
+    old = Explainer(CATALOG, DATA, GRAPHED, PromptBook(tmp_path), knowledge=graph, factors=np.ones((6, 2)))
+    assert "sequel" not in old.explain(history((ALIEN, 5)), ALIENS).text
+    assert (
+        "sequel" in Explainer(CATALOG, DATA, GRAPHED, MOVIES, knowledge=graph).explain(history((ALIEN, 5)), ALIENS).text
+    )
+
+
+def test_a_saved_recommender_carries_its_knowledge_and_old_folders_get_theirs(tiny_recommender, saved, tmp_path):
+    assert tiny_recommender.knowledge is not None
+    loaded = Recommender.from_pretrained(saved)
+    assert loaded.knowledge is not None
+    assert (loaded.knowledge.triples == tiny_recommender.knowledge.triples).all()
+    assert "sequel of Alien (1979)" in loaded.explain("Aliens (1986)", history=[("Alien (1979)", 5)]).text
+    loaded.knowledge = None
+    loaded.save_pretrained(tmp_path / "old")
+    old = Recommender.from_pretrained(tmp_path / "old")
+    assert old.knowledge is None
+    assert old.explain("Aliens (1986)", history=[("Alien (1979)", 5)]).text
+    old.know("movies")
+    assert old.knowledge is not None
+    assert (old.knowledge.triples == tiny_recommender.knowledge.triples).all()
+
+
+# What is rated alike
+
+
+def rated(*logs) -> Interactions:
+    flat = [(f"u{user}", row, stars) for user, log in enumerate(logs) for row, stars in log]
+    users, rows, stars = zip(*flat, strict=True)
+    return Interactions.from_columns(users, np.array(rows), 6, np.array(stars, np.float32))
+
+
+# Who likes Alien likes Aliens, 6 of 7; others do not.
+ALIKE = rated(
+    *[[(ALIEN, 5), (ALIENS, 4)] for _ in range(6)],
+    [(ALIEN, 4), (ALIENS, 2)],
+    [(ALIEN, 2), (ALIENS, 5)],
+    *[[(HEAT, 5), (ALIENS, 1)] for _ in range(8)],
+)
+FACTORS = np.array([[1.0, 0.1], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [-1.0, 0.0], [0.0, 0.0]])
+
+
+def test_the_nearest_by_factors_are_cited_with_the_ratings_themselves():
+    evidence = Evidence(CATALOG, ALIKE, DOMAIN, factors=FACTORS)
+    fact = Fact(ALIEN, "liked_too", ALIENS, numbers=(6, 7))
+    assert fact in facts(evidence.reasons(history((ALIEN, 5)), ALIENS, n=20))
+    assert fact not in facts(evidence.reasons(history((ALIEN, 2)), ALIENS, n=20))
+    for other in (HEAT, SOLARIS):  # nobody who liked Heat liked Aliens; Solaris is far from it
+        found = facts(evidence.reasons(history((other, 5)), ALIENS, n=20))
+        assert not any(one.relation == "liked_too" for one in found)
+    assert not any(
+        one.relation == "liked_too"
+        for one in facts(Evidence(CATALOG, ALIKE, DOMAIN).reasons(history((ALIEN, 5)), ALIENS))
+    )
+
+
+def test_the_check_counts_who_liked_both():
+    checker = Checker(CATALOG, ALIKE, DOMAIN)
+    seen = history((ALIEN, 5), (HEAT, 5))
+    assert checker.holds(Fact(ALIEN, "liked_too", ALIENS, numbers=(6, 7)), seen, ALIENS)
+    for wrong in ((7, 7), (6, 8), (6,)):
+        assert not checker.holds(Fact(ALIEN, "liked_too", ALIENS, numbers=wrong), seen, ALIENS)
+    assert not checker.holds(Fact(HEAT, "liked_too", ALIENS, numbers=(6, 7)), seen, ALIENS)
+    text = "You gave Alien (1979) 5 stars, and 6 of the 7 people who liked it and rated Aliens (1986) liked both."
+    assert checker.check(text, seen, ALIENS).ok
+    assert not checker.check(text.replace("6 of", "5 of"), seen, ALIENS).ok
+
+
+@pytest.mark.parametrize("name", ["movies", "generic", "ecommerce", "travel"])
+def test_domains_with_ratings_have_words_for_it(name):
+    book = PromptBook(assets_folder() / "prompts" / name)
+    explainer = Explainer(CATALOG, ALIKE, DOMAIN, book, factors=FACTORS)
+    checker = Checker(CATALOG, ALIKE, DOMAIN, vocabulary(book))
+    seen = history((ALIEN, 5))
+    said = explainer.sentences(seen, ALIENS)
+    place = next(place for place, reason in enumerate(said.reasons) if reason.kind == "alike")
+    for text in said.ways(place, first=True) + said.ways(place, first=False):
+        assert checker.check(text, seen, ALIENS).problems == ()
+        assert "6 of the 7" in text
+
+
+def test_the_script_tells_a_graph_that_is_tied_to_the_right_items(monkeypatch, tmp_path, capsys):
+    import knowledge_links
+
+    file = tmp_path / "links.json"
+    monkeypatch.setattr("sys.argv", ["knowledge_links.py", "movies", "--json", str(file)])
+    kinds = np.random.default_rng(0).integers(3, size=40)
+    items = [Item(str(n), f"Film {n}", {"genre": (("Horror", "Comedy", "Drama")[kinds[n]],)}) for n in range(40)]
+    rows = [f"Film {n},directed_by,{('Poe', 'Wit', 'Sigh')[kinds[n]]} {n // 20}" for n in range(40)]
+    (tmp_path / "graph.csv").write_text("\n".join(["head,relation,tail", *rows]), encoding="utf-8")
+    domain = Domain.load("movies").changed(
+        {"knowledge": {"triples": "graph.csv", "relations": {"director": {"relation": "directed_by"}}}}
+    )
+    domain = domain.model_copy(update={"catalog_folder": tmp_path})
+    monkeypatch.setattr(knowledge_links.Domain, "load", lambda _: domain)
+    monkeypatch.setattr(knowledge_links.Catalog, "load", lambda _: Catalog(items))
+    knowledge_links.main()
+    (found,) = json.loads(file.read_text()).values()
+    assert found["triples"] == found["items"] == 40
+    assert found["likeness"] == 1.0  # who shares a director shares the genre
+    assert found["believed"] is True
+    assert found["likeness, dealt anew"][1] < 0.9
+    assert found["likeness, shifted by one"] < 0.9
+    assert "believed" in capsys.readouterr().out

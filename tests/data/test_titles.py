@@ -1,0 +1,76 @@
+"""TitleIndex: what people type for a title."""
+
+import pytest
+
+from genre_gen.data.titles import TitleIndex
+
+TITLES = (
+    "Godfather, The (1972)",
+    "Godfather: Part II, The (1974)",
+    "Sabrina (1954)",
+    "Sabrina (1995)",
+    "Seven (Se7en) (1995)",
+    "Misérables, Les (1995)",
+    "Double vie de Véronique, La (Double Life of Veronique, The) (1991)",
+    "Avventura, L' (1960)",
+    "The Princess Bride",
+    "Me, Myself, I",
+    "1984 (1984)",
+    "Мой (1950)",
+    "Мои (1950)",
+)
+INDEX = TitleIndex(TITLES)
+
+
+def found(text: str) -> list[str]:
+    return [TITLES[row] for row in INDEX.exact(text) or INDEX.named(text)]
+
+
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [
+        ("godfather, the (1972)", "Godfather, The (1972)"),
+        ("  The   Godfather (1972) ", "Godfather, The (1972)"),
+        ("the godfather", "Godfather, The (1972)"),
+        ("Godfather", "Godfather, The (1972)"),
+        ("The Godfather: Part II", "Godfather: Part II, The (1974)"),
+        ("Sabrina (1954)", "Sabrina (1954)"),
+        ("Seven", "Seven (Se7en) (1995)"),
+        ("se7en", "Seven (Se7en) (1995)"),
+        ("Seven (1995)", "Seven (Se7en) (1995)"),
+        ("Seven (Se7en)", "Seven (Se7en) (1995)"),
+        ("Les Miserables", "Misérables, Les (1995)"),
+        ("la double vie de veronique", "Double vie de Véronique, La (Double Life of Veronique, The) (1991)"),
+        ("The Double Life of Véronique (1991)", "Double vie de Véronique, La (Double Life of Veronique, The) (1991)"),
+        ("L\u2019Avventura", "Avventura, L' (1960)"),
+        ("Princess Bride, The", "The Princess Bride"),
+        ("princess bride", "The Princess Bride"),
+        ("me, myself, i", "Me, Myself, I"),
+        ("1984", "1984 (1984)"),
+        ("мой (1950)", "Мой (1950)"),
+        ("мои (1950)", "Мои (1950)"),
+    ],
+)
+def test_one_title_is_meant(text, title):
+    assert found(text) == [title]
+
+
+@pytest.mark.parametrize("text", ["The Godfather (1973)", "Bride", "", "(1995)", "xyzzy"])
+def test_no_title_is_meant(text):
+    assert found(text) == []
+
+
+def test_several_titles_are_meant():
+    assert found("Sabrina") == ["Sabrina (1954)", "Sabrina (1995)"]
+
+
+def test_close_titles_come_closest_first():
+    assert TITLES[INDEX.close("Sabrnia (1995)")[0]] == "Sabrina (1995)"
+    assert TITLES[INDEX.close("princess")[0]] == "The Princess Bride"
+    assert INDEX.close("xyzzy") == []
+    assert INDEX.close("") == []
+
+
+def test_close_titles_among_many():
+    index = TitleIndex([f"Film number {number}" for number in range(20_000)] + ["A Lonely Place"])
+    assert index.close("A Lonly Place") == [20_000]

@@ -1,0 +1,367 @@
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from fakes import break_language_model
+
+from genre_gen import Recommender
+from genre_gen.blending.blend import Blend
+from genre_gen.decoding.search import score_items
+from genre_gen.errors import DecodingError, PromptError
+from genre_gen.llm.generator import ItemGenerator
+from genre_gen.llm.model import ITEMS, LLM, TEXT
+from genre_gen.ranking import Ranking
+from genre_gen.tasks import TASKS
+
+SEMANTIC = {"codes.scheme": "semantic", "codes.length": 2, "codes.width": 8}
+
+
+@pytest.fixture(scope="module")
+def semantic(tiny_domain, sample):
+    """Return a recommender that names items by two tokens each; the language model has the main say."""
+    catalog, interactions = sample
+    split = interactions.leave_one_out()
+    recommender = Recommender.from_domain(tiny_domain, settings=SEMANTIC)
+    recommender.fit(catalog, split.train, split.validation, histories=interactions)
+    recommender.blend = Blend({"llm": 0.8, "ease": 0.2})
+    return recommender
+
+
+@pytest.fixture(scope="module")
+def adapted(tiny_domain, sample):
+    """Return a recommender whose layers serve items and text, each by an adapter."""
+    return Recommender.from_domain(tiny_domain, settings={"model.adapter": "lora", "training.epochs": 1}).fit(*sample)
+
+
+@pytest.fixture(params=["atomic", "semantic"])
+def generator(request, tiny_recommender, semantic):
+    return (tiny_recommender if request.param == "atomic" else semantic).generator
+
+
+@pytest.fixture
+def histories(sample):
+    return sample[1].histories()
+
+
+def brute_force(generator, history):
+    """Return the log-probability of every item by plain forward passes, one item at a time."""
+    llm, prompt = generator.llm, torch.from_numpy(generator.encode(history).ids.astype(np.int64))
+    scores = []
+    llm.use(ITEMS)
+    for code in llm.codes.codes:
+        tokens = torch.tensor([token for token in code if token >= 0])
+        ids = torch.cat([prompt, tokens + llm.text_vocabulary])[None]
+        with torch.no_grad():
+            hidden = llm.tower(inputs_embeds=generator.model.embed(ids), use_cache=False).last_hidden_state
+            logits = llm.code_logits(hidden[0, len(prompt) - 1 : -1]).log_softmax(-1)
+        scores.append(float(logits.gather(1, tokens[:, None]).sum()))
+    return np.array(scores, np.float32)
+
+
+def test_scores_are_those_of_plain_forward_passes(generator, histories):
+    scores = score_items(generator.model, generator._prompts(histories[:3]), generator.trie)
+    for history, found in zip(histories[:3], scores, strict=True):
+        np.testing.assert_allclose(found, brute_force(generator, history), atol=1e-4)
+
+
+@pytest.mark.parametrize("n", [1, 7, 40])
+def test_what_is_generated_is_the_best_by_brute_force(generator, histories, n):
+    rng = np.random.default_rng(0)
+    for history in histories[:8]:
+        allowed = rng.random(40) < 0.6
+        expected = Ranking.from_scores(brute_force(generator, history), n, allowed)
+        found = generator.generate(history, n, allowed)
+        assert found.rows.tolist() == expected.rows.tolist()
+        np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
+        assert len(found) == min(n, allowed.sum())
+
+
+def test_many_are_scored_as_one_by_one(generator, histories):
+    allowed = np.random.default_rng(1).random((len(histories), 40)) < 0.5
+    many = generator.score(histories, allowed)
+    for history, own, found in zip(histories, allowed, many, strict=True):
+        alone = generator.generate(history, 5, own)
+        best = Ranking.from_scores(found, 5, own)
+        assert best.rows.tolist() == alone.rows.tolist()
+        np.testing.assert_allclose(best.scores, alone.scores, atol=1e-4)
+
+
+def test_nothing_allowed_generates_nothing(generator, histories):
+    assert len(generator.generate(histories[0], 5, np.zeros(40, bool))) == 0
+
+
+def test_scores_of_longer_codes_are_the_best_candidates_only(semantic, histories):
+    generator = semantic.generator
+    few = generator.score(histories[:4], candidates=5)
+    allowed = np.ones((4, 40), bool)
+    for row, history in enumerate(histories[:4]):
+        allowed[row, history.rows] = False
+        expected = Ranking.from_scores(brute_force(generator, history), 5, allowed[row])
+        assert set(np.flatnonzero(np.isfinite(few[row]))) == set(expected.rows.tolist())
+        assert np.isneginf(few[row, history.rows]).all()
+    every = generator.score(histories[:4], np.ones((4, 40), bool), candidates=40)
+    assert np.isfinite(every).all()
+
+
+def test_a_history_is_cut_to_its_most_recent_items(tiny_recommender, histories):
+    ours = tiny_recommender.generator
+    short = replace(ours.data, domain=ours.data.domain.changed({"model.max_history": 3}))
+    limited = ItemGenerator(ours.llm, ours.book, short)
+    long = histories[0]
+    assert len(long) > 3
+    np.testing.assert_array_equal(limited.encode(long).ids, ours.encode(long.last(3)).ids)
+    np.testing.assert_allclose(limited.score([long]), ours.score([long.last(3)]), atol=1e-5)
+
+
+@pytest.mark.parametrize("items", [0, 1, 4])
+def test_a_history_is_cut_to_what_the_model_reads_at_once(mixed, histories, monkeypatch, items):
+    generator, long = mixed.generator, histories[0]
+    whole = [len(generator.encode(long.last(n))) for n in range(len(long) + 1)]
+    assert whole == sorted(set(whole))
+    assert len(long) > 4
+    expected = generator.encode(long.last(items)), generator.encode(long)
+    monkeypatch.setattr(LLM, "context", whole[items] + 1)  # and the code of what is searched for
+    np.testing.assert_array_equal(generator.encode(long).ids, expected[0].ids)
+    monkeypatch.setattr(LLM, "context", whole[-1] + 1)
+    np.testing.assert_array_equal(generator.encode(long).ids, expected[1].ids)
+    monkeypatch.setattr(LLM, "context", whole[0])
+    with pytest.raises(PromptError, match=r"next_item has \d+ tokens, more than"):
+        generator.encode(long)
+
+
+def test_ratings_are_read_from_what_the_model_reads_at_once(mixed, histories, monkeypatch):
+    generator, long = mixed.generator, histories[0]
+    prompt = TASKS["rating"].prompt(generator.data, generator.book, long.last(2), 3)
+    expected = generator.rate([long.last(2)], [3])
+    assert generator.rate([long], [3]) != expected
+    monkeypatch.setattr(LLM, "context", len(generator.encoder.encode(prompt)) + 1)
+    np.testing.assert_allclose(generator.rate([long], [3]), expected, atol=1e-5)
+
+
+# Codes of several tokens, end to end
+
+
+def test_several_tokens_per_item_recommend_within_all_filters(semantic):
+    assert semantic.generator.llm.codes.codes.shape == (40, 2)
+    assert not semantic.generator.trie.is_flat
+    catalog, where = semantic.catalog, "genre != 'Comedy' and year >= 1970"
+    matching = set(np.flatnonzero(catalog.where(where)))
+    for history in semantic.histories.histories():
+        for n in (1, 5, 40):
+            for filtered in (False, True):
+                picks = semantic.recommend(
+                    history.user, n=n, where=where if filtered else None, exclude=["Heat"] if filtered else ()
+                )
+                rows = [catalog.row(pick.item.id) for pick in picks]
+                allowed = matching - {catalog.find("Heat")} if filtered else set(range(40))
+                allowed -= set(history.rows.tolist())
+                assert len(rows) == len(set(rows)) == min(n, len(allowed))
+                assert set(rows) <= allowed
+                assert bool(picks.notes) == (len(rows) < n)
+
+
+def test_several_tokens_per_item_explain_predict_and_learn(semantic):
+    picks = semantic.recommend("17", n=2, explain=True)
+    assert all(pick.item.title in str(pick.explanation) for pick in picks)
+    assert 1 <= semantic.predict("17", "Alien") <= 5
+    losses = [entry["losses"]["next_item"] for entry in semantic.training_log]
+    assert losses[-1] < losses[0]
+
+
+def test_the_language_model_alone_ranks_as_it_generates(semantic):
+    history = semantic.histories.history("17")
+    allowed = np.ones(40, bool)
+    allowed[history.rows] = False
+    generated = semantic.generator.generate(history, 10, allowed)
+    blend, semantic.blend = semantic.blend, Blend({"llm": 1.0})
+    try:
+        picks = semantic.recommend("17", n=10)
+    finally:
+        semantic.blend = blend
+    assert [semantic.catalog.row(pick.item.id) for pick in picks] == generated.rows.tolist()
+
+
+# Weights that are not finite
+
+
+@pytest.mark.parametrize("settings", [{}, SEMANTIC])
+def test_broken_weights_never_make_an_item(tiny_domain, sample, settings, histories):
+    recommender = Recommender.from_domain(tiny_domain, settings={"training.epochs": 1, **settings}).fit(*sample)
+    recommender.blend, recommender.blend_without_llm = Blend({"llm": 1.0}), Blend({"ease": 1.0})
+    break_language_model(recommender)
+    for ask in (
+        lambda: recommender.generator.generate(histories[0], 5),
+        lambda: recommender.generator.score(histories),
+        lambda: recommender.generator.rate(histories[:1], [0]),
+    ):
+        with pytest.raises(DecodingError, match="not finite"):
+            ask()
+    picks = recommender.recommend("17", n=5)
+    assert picks.notes == ("the language model failed; ranked by the collaborative models",)
+    history = recommender.histories.history("17")
+    allowed = np.ones(40, bool)
+    allowed[history.rows] = False
+    expected = Ranking.from_scores(recommender.members["ease"].score([history])[0], 5, allowed)
+    assert [recommender.catalog.row(pick.item.id) for pick in picks] == expected.rows.tolist()
+
+
+def test_one_broken_item_is_noticed(mixed, histories):
+    mixed.generator.llm.code_embedding.data[7, 0] = float("nan")
+    mixed.generator.forget()
+    with pytest.raises(DecodingError):
+        mixed.generator.score(histories[:2])
+
+
+# Ratings
+
+
+def test_ratings_are_on_the_scale_and_depend_on_who_and_what(tiny_recommender, histories):
+    generator = tiny_recommender.generator
+    assert generator.rates
+    ratings = generator.rate(histories, [4] * len(histories))
+    assert ratings.shape == (len(histories),)
+    assert ((ratings >= 1) & (ratings <= 5)).all()
+    assert len(set(np.round(ratings, 4))) > 1
+    assert len(set(np.round(generator.rate(histories[:1] * 10, list(range(10))), 4))) > 1
+
+
+def test_ratings_together_are_those_one_by_one(tiny_recommender, histories):
+    generator = tiny_recommender.generator
+    together = generator.rate(histories, list(range(len(histories))))
+    alone = [generator.rate([history], [row])[0] for row, history in enumerate(histories)]
+    np.testing.assert_allclose(together, alone, atol=1e-4)
+    after_one = generator.rate(histories[:1] * 10, list(range(10)))  # which is read once
+    apart = generator.rate([copy.copy(histories[0]) for _ in range(10)], list(range(10)))
+    np.testing.assert_allclose(after_one, apart, atol=1e-4)
+
+
+def test_a_rating_is_the_mean_of_the_scale_weighted_by_the_models_chances(tiny_recommender, histories):
+    generator, history = tiny_recommender.generator, histories[0]
+    llm = generator.llm
+    prompt = TASKS["rating"].prompt(generator.data, generator.book, history, 4)
+    ids = torch.from_numpy(generator.encoder.encode(prompt, "data").ids.astype(np.int64))[None]
+    with torch.no_grad():
+        state = llm.tower(inputs_embeds=generator.model.embed(ids), use_cache=False).last_hidden_state[0, -1]
+        words = llm.answers["rating"]
+        chances = llm.answer_logits(state, "rating").softmax(-1)
+    values = torch.tensor([float(llm.tokenizer.decode(word)) for word in words.tolist()])
+    assert values.tolist() == [1, 2, 3, 4, 5]
+    assert generator.rate([history], [4])[0] == pytest.approx(float(chances @ values), abs=1e-4)
+
+
+def test_a_model_that_has_learned_no_numbers_does_not_rate(mixed):
+    llm = mixed.generator.llm
+    word = llm.tokenizer.encode("x", add_special_tokens=False)
+    llm.learn_answers({"rating": torch.tensor([word])})
+    assert not mixed.generator.rates
+    svd = np.array([mixed.members["svd"].predict(mixed.histories.history("17"), [4])[0].rating])
+    assert mixed.predict("17", "5") == pytest.approx(float(mixed.raters.blend.combine({"svd": svd, "llm": svd})[0]))
+
+
+def test_numbers_off_the_scale_do_not_leave_it(mixed, histories):
+    llm = mixed.generator.llm
+    nine = llm.tokenizer.encode("9", add_special_tokens=False)
+    llm.learn_answers({"rating": torch.tensor([nine])})
+    assert mixed.generator.rate(histories[:2], [0, 1]).tolist() == [5, 5]
+
+
+@pytest.mark.parametrize("said", [("1", "10"), (".5", "0.25"), ("-1", "-2.5"), ("4", "4.5")])
+def test_ratings_that_begin_alike_are_told_apart(mixed, histories, said):
+    llm = mixed.generator.llm
+    rows = [llm.tokenizer.encode(word, add_special_tokens=False) for word in said]
+    longest = max(map(len, rows))
+    llm.learn_answers({"rating": torch.tensor([row + [-1] * (longest - len(row)) for row in rows])})
+    places, values = mixed.generator._rating_values
+    assert places.tolist() == [0, 1]
+    assert values.tolist() == [float(word) for word in said]
+    low, high = sorted(float(word) for word in said)
+    mixed.generator.data = replace(mixed.generator.data, domain=mixed.domain.changed({"rating_scale": (-100, 100)}))
+    assert ((mixed.generator.rate(histories[:2], [0, 1]) - low) * (high - low) > 0).all()
+
+
+def test_shared_layers_read_items_and_text_by_their_own_adapters(adapted, histories):
+    generator = adapted.generator
+    prompt = TASKS["title"].examples(generator.data, generator.book, np.random.default_rng(0), open=True)
+    question = next(iter(prompt)).prompt
+    ratings, scores, words = generator.rate(histories[:3], [0, 1, 2]), generator.score(histories[:3]), None
+    for _ in range(2):  # in any order
+        found = generator.write(question)
+        assert words in {None, found}
+        words = found
+        np.testing.assert_array_equal(generator.rate(histories[:3], [0, 1, 2]), ratings)
+        generator.llm.use(TEXT)
+        np.testing.assert_array_equal(generator.score(histories[:3]), scores)
+
+
+# Words
+
+
+def test_what_is_written_is_what_plain_greedy_decoding_writes(tiny_recommender):
+    generator = tiny_recommender.generator
+    llm = generator.llm
+    examples = TASKS["title"].examples(generator.data, generator.book, np.random.default_rng(0), open=True)
+    prompt = next(iter(examples)).prompt
+    ids = generator.encoder.encode(prompt).ids.tolist()
+    written = generator.write(prompt, max_tokens=6)
+    llm.use(TEXT)
+    own = []
+    for _ in range(6):
+        with torch.no_grad():
+            hidden = llm.base.model(inputs_embeds=llm.embed(torch.tensor([ids + own])), use_cache=False)
+        token = int(llm.text_logits(hidden.last_hidden_state[0, -1]).argmax())
+        if token in llm.tokenizer.all_special_ids:
+            break
+        own.append(token)
+    assert written == llm.tokenizer.decode(own, skip_special_tokens=True).strip()
+
+
+def test_closed_tasks_are_answered_in_their_words(tiny_recommender, histories):
+    generator = tiny_recommender.generator
+    examples = TASKS["fits"].examples(generator.data, generator.book, np.random.default_rng(0), open=True)
+    alphabet = set(generator.llm.tokenizer.decode(generator.llm.answers["fits"].flatten().tolist()))
+    for _, example in zip(range(5), examples, strict=False):
+        assert set(generator.write(example.prompt, max_tokens=8)) <= alphabet
+
+
+def test_the_instruction_is_read_once_and_forgotten_on_demand(tiny_recommender, histories):
+    generator = tiny_recommender.generator
+    generator.forget()
+    before = generator.score(histories[:2])
+    kept = [entry.ids.tolist() for entry in generator.model.kept.shared]
+    assert len(kept) == 1
+    start = generator.encode(histories[0]).start
+    assert kept[0] == generator.encode(histories[1]).ids[:start].tolist()
+    np.testing.assert_array_equal(generator.score(histories[:2]), before)
+    generator.forget()
+    assert not generator.model.kept.shared
+
+
+def test_a_known_user_s_prompt_is_read_on_from_the_last_event(mixed, histories):
+    generator = mixed.generator
+    history = next(own for own in histories if 3 <= len(own) <= generator.data.domain.model.max_history)
+    earlier = history.slice(0, len(history) - 1)
+    generator.generate(earlier, 5)
+    assert list(generator.model.kept.own) == [history.user]
+    before = generator.model.kept.own[history.user].ids
+    found = generator.generate(history, 5)
+    after = generator.model.kept.own[history.user]
+    assert len(after.ids) == len(before) + 1
+    stranger = replace(history, user=None)
+    alone = generator.generate(stranger, 5)
+    assert found.rows.tolist() == alone.rows.tolist()
+    np.testing.assert_allclose(found.scores, alone.scores, atol=1e-4)
+    generator.score(histories[:3])
+    assert list(generator.model.kept.own) == [history.user]  # strangers and batches leave nothing behind
+
+
+def test_training_makes_the_generator_forget(mixed, histories):
+    generator = mixed.generator
+    before = generator.score(histories[:1])
+    with torch.no_grad():
+        generator.llm.code_embedding.mul_(1.5)
+    after = generator.score(histories[:1])
+    assert np.abs(after - before).max() > 0.01
+    generator.forget()
+    np.testing.assert_allclose(generator.score(histories[:1]), after, atol=1e-5)

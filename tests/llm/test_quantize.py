@@ -1,0 +1,132 @@
+"""Quantization for serving: what is answered in fewer bits, and what is refused."""
+
+import numpy as np
+import pytest
+import torch
+from fakes import byte_tokenizer, tiny_llama
+
+from genre_gen import Recommender
+from genre_gen.errors import ConfigError, UsageError
+from genre_gen.llm.export import to_transformers
+from genre_gen.llm.model import LLM
+from genre_gen.llm.quantize import quantize, weight_bytes
+from genre_gen.recommender.persistence import load
+
+SCHEMES = ["bf16", "int8", "nf4"]
+CLOSE = {"none": 0.0, "bf16": 0.05, "int8": 0.15, "nf4": 0.6}  # standard deviations of scores
+ALIKE = {"bf16": 0.995, "int8": 0.95, "nf4": 0.65}  # correlation of states, of random weights
+
+
+def scores(recommender):
+    return recommender.generator.score(recommender.histories.histories()[:20])
+
+
+@pytest.mark.parametrize("scheme", ["none", *SCHEMES])
+def test_a_saved_recommender_answers_in_fewer_bits(saved, scheme):
+    exact, served = Recommender.from_pretrained(saved), Recommender.from_pretrained(saved, quantization=scheme)
+    one, other = scores(exact), scores(served)
+    apart = np.abs(one - other).max(1) / one.std(1)
+    assert np.median(apart) <= CLOSE[scheme]
+    assert (apart.max() > 0) == (scheme != "none")  # it is another arithmetic
+    if scheme in ("bf16", "int8"):
+        best = np.argsort(-one, axis=1)[:, :20], np.argsort(-other, axis=1)[:, :20]
+        kept = [len(set(a.tolist()) & set(b.tolist())) for a, b in zip(*best, strict=True)]
+        assert np.mean(kept) >= 18
+    assert served.domain.serving.quantization == served.generator.llm.served == scheme
+    assert (served.key() == exact.key()) == (scheme == "none")  # picks of one are not taken for the other's
+    assert served.recommend("17", explain=True)[0].explanation is not None
+    assert np.isfinite(served.predict("17", "9"))
+
+
+def test_the_layers_are_rounded_and_the_code_embeddings_are_not(saved):
+    exact = Recommender.from_pretrained(saved).generator.llm
+    sizes = {"none": weight_bytes(exact)}
+    for scheme in SCHEMES:
+        llm = Recommender.from_pretrained(saved, quantization=scheme).generator.llm
+        sizes[scheme] = weight_bytes(llm)
+        assert torch.equal(llm.code_embedding, exact.code_embedding)
+        if scheme != "bf16":
+            for layers in (llm.tower.layers, llm.base.model.layers):
+                assert not any(type(module) is torch.nn.Linear for module in layers.modules())
+    assert sizes["nf4"] < sizes["int8"] < sizes["none"]
+    assert sizes["nf4"] < sizes["bf16"] < sizes["none"]
+
+
+def test_bytes_are_those_of_the_tensors_each_once(tiny_recommender):
+    llm = tiny_recommender.generator.llm
+    shared = llm.base.get_input_embeddings().weight
+    assert llm.base.get_output_embeddings().weight is shared
+    once = {id(one): one.nbytes for one in [*llm.parameters(), *llm.buffers()]}
+    assert weight_bytes(llm) == sum(once.values())
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("depth", ["tower", "text"])
+def test_adapters_are_merged_before(tiny_domain, sample, scheme, depth):
+    """With LoRA over shared layers, items and texts each keep their own adapter."""
+    catalog, interactions = sample
+    domain = tiny_domain.changed({"model.adapter": "lora", "training.epochs": 1})
+    llm = _llm(domain, catalog, interactions)
+    with torch.no_grad():
+        for name, parameter in llm.named_parameters():
+            if ".lora_B." in name:  # begins as zeros, which would change nothing
+                parameter.copy_(torch.randn(parameter.shape) * (0.3 if f".{depth}." in name else 0.0))
+    ids = torch.arange(3, 40)[None]
+    before = _states(llm, depth, ids)
+    quantize(llm, scheme)
+    assert not any("lora" in name for name, _ in llm.named_parameters())
+    after = _states(llm, depth, ids).float()
+    assert torch.corrcoef(torch.stack([before.flatten(), after.flatten()]))[0, 1] > ALIKE[scheme]
+
+
+def _llm(domain, catalog, interactions):
+    from genre_gen.prompting.book import PromptBook
+    from genre_gen.training.llm_training import build_generator
+
+    return build_generator(domain, PromptBook.load(domain), catalog, interactions).llm
+
+
+@torch.inference_mode()
+def _states(llm: LLM, depth, ids):
+    llm.use(depth)
+    backbone, embed = (llm.tower, llm.embed_items) if depth == "tower" else (llm.base.model, llm.embed)
+    return backbone(inputs_embeds=embed(ids), use_cache=False).last_hidden_state.clone()
+
+
+def test_a_domain_may_choose_it_before_training(tiny_domain, mixed, tmp_path):
+    mixed.domain = mixed.domain.changed({"serving.quantization": "int8"})
+    mixed.save_pretrained(tmp_path / "x")
+    assert Recommender.from_pretrained(tmp_path / "x").generator.llm.served == "int8"
+    assert Recommender.from_pretrained(tmp_path / "x", quantization="none").generator.llm.served == "none"
+
+
+def test_what_cannot_be_is_refused(saved, tmp_path):
+    with pytest.raises(ConfigError, match=r"serving\.quantization.*'none', 'bf16', 'int8' or 'nf4' \(it is 'int3'\)"):
+        load(saved, "int3")
+    served = Recommender.from_pretrained(saved, quantization="int8")
+    with pytest.raises(UsageError, match=r'loaded in int8.*quantization = "none" to save'):
+        served.save_pretrained(tmp_path / "x")
+    with pytest.raises(ConfigError, match=r"quantized already \(int8\), so it cannot become nf4"):
+        quantize(served.generator.llm, "nf4")
+    with pytest.raises(ConfigError, match="served in int8 cannot be exported"):
+        to_transformers(served.generator.llm)
+
+
+def test_a_model_trained_in_few_bits_stays_as_it_is(tiny_domain, sample):
+    domain = tiny_domain.changed({"model.adapter": "lora", "model.quantization": "nf4"})
+    llm = _llm(domain, *sample)
+    with pytest.raises(ConfigError, match=r"quantized already \(nf4\), so it cannot become int8"):
+        quantize(llm, "int8")
+    quantize(llm, "none")
+    assert llm.served == "none"
+
+
+def test_four_bits_need_whole_blocks(tiny_domain, sample, tmp_path):
+    """On AVX512 bitsandbytes reads other rows wrongly, and says nothing."""
+    tiny_llama(layers=4, hidden=48).save_pretrained(tmp_path)
+    byte_tokenizer().save_pretrained(tmp_path)
+    domain = tiny_domain.changed({"model.llm": str(tmp_path)})
+    with pytest.raises(ConfigError, match=r"multiple of 64, and this model has one of 48; choose int8"):
+        quantize(_llm(domain, *sample), "nf4")
+    with pytest.raises(ConfigError, match="multiple of 64"):
+        _llm(domain.changed({"model.adapter": "lora", "model.quantization": "nf4"}), *sample)

@@ -1,0 +1,335 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from fakes import byte_tokenizer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genre_gen.codes import atomic
+from genre_gen.data.interactions import Interactions
+from genre_gen.domain import Training
+from genre_gen.errors import ConfigError
+from genre_gen.llm.encode import NO_LABEL, Encoded, Encoder
+from genre_gen.llm.task_mixture import Mix
+from genre_gen.prompting.book import PromptBook
+from genre_gen.tasks import TaskData
+from genre_gen.tasks.next_item import augmented
+from genre_gen.tasks.synthetic import synthetic
+
+TEXT = 259  # ids of the byte tokenizer
+CLOSED = {"rating", "fits", "alike", "intent"}  # tasks at exit depth that answer in words
+
+
+@pytest.fixture(scope="module")
+def make(tiny_domain, sample):
+    """Return a function that makes a mix over the sample's training data, with some settings changed."""
+    catalog, interactions = sample
+    train = interactions.leave_one_out().train
+
+    def mix(changes=None, depth_share=0.5, data=train, context=None):
+        weights = {f"tasks.{name}.weight": 0 for name in tiny_domain.tasks}
+        domain = tiny_domain.changed({"training.batch_tokens": 512, **weights, **(changes or {})})
+        encoder = Encoder(byte_tokenizer(), atomic(len(catalog)), TEXT)
+        return Mix(TaskData(catalog, data, domain), PromptBook.load(domain), encoder, depth_share, context=context)
+
+    mix.train = train
+    return mix
+
+
+@pytest.fixture(scope="module")
+def every(make, tiny_domain):
+    """Return a mix of all tasks, equally weighted."""
+    return make({f"tasks.{name}.weight": 1 for name in tiny_domain.tasks})
+
+
+def counts(mix, epochs=1):
+    answers = mix.answers()
+    return Counter(batch.task for number in range(epochs) for batch in mix.epoch(number, answers))
+
+
+def same(one, other):
+    return len(one) == len(other) and all(
+        a.task == b.task and a.depth == b.depth and torch.equal(a.ids, b.ids) and torch.equal(a.labels, b.labels)
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def test_an_epoch_sees_every_interaction_once(make):
+    mix = make({"tasks.next_item.weight": 1})
+    labels = torch.cat([batch.labels.flatten() for batch in mix.epoch(0, {})])
+    targets = (labels[labels != NO_LABEL] - TEXT).tolist()
+    assert Counter(targets) == Counter(make.train.rows.tolist())
+
+
+def test_windows_of_long_histories_see_every_interaction_once_too(make):
+    mix = make({"tasks.next_item.weight": 1, "training.window": 4})
+    labels = torch.cat([batch.labels.flatten() for batch in mix.epoch(0, {})])
+    targets = (labels[labels != NO_LABEL] - TEXT).tolist()
+    assert Counter(targets) == Counter(make.train.rows.tolist())
+
+
+def test_what_does_not_fit_into_the_models_context_is_refused_before_training(make):
+    longest = max(batch.ids.shape[1] for batch in make({"tasks.next_item.weight": 1}).epoch(0, {}))
+    make({"tasks.next_item.weight": 1}, context=longest).epoch(0, {})
+    with pytest.raises(ConfigError, match=r"next_item: an example has \d+ tokens, .* lower training.window"):
+        make({"tasks.next_item.weight": 1}, context=50).epoch(0, {})
+    found = make({"tasks.description.weight": 1}, context=150).epoch(0, {})  # at full depth it is left out
+    assert max(batch.ids.shape[1] for batch in found) <= 150
+
+
+def test_weights_decide_how_many_batches(make):
+    mix = make({"tasks.next_item.weight": 2, "tasks.rating.weight": 1, "tasks.title.weight": 4, "tasks.fits.weight": 0})
+    found = counts(mix, epochs=6)
+    assert set(found) == {"next_item", "rating", "title"}
+    assert found["rating"] == pytest.approx(found["next_item"] / 2, abs=6)
+    assert found["title"] == pytest.approx(found["next_item"] * 2, abs=6)
+
+
+def test_small_weights_count_too(make):
+    mix = make({"tasks.next_item.weight": 1, "tasks.rating.weight": 0.05, "training.batch_tokens": 1024})
+    answers, epochs = mix.answers(), 60
+    each = [Counter(batch.task for batch in mix.epoch(number, answers)) for number in range(epochs)]
+    expected = 0.05 * each[0]["next_item"]
+    assert expected < 0.7  # less than a batch each epoch
+    assert sum(one["rating"] for one in each) == pytest.approx(expected * epochs, rel=0.5)
+
+
+def test_without_the_main_task_the_data_says_how_many(make):
+    mix = make({"tasks.rating.weight": 1.0})
+    found = counts(mix)
+    assert set(found) == {"rating"}
+    assert found["rating"] == pytest.approx(len(make.train) / 512, abs=1.5)
+
+
+def test_the_same_seed_gives_the_same_batches(make):
+    settings = {"tasks.next_item.weight": 1, "tasks.alike.weight": 1, "tasks.description.weight": 1}
+    one, other = make(settings), make(settings)
+    answers = one.answers()
+    assert same(one.epoch(3, answers), other.epoch(3, answers))
+    assert same(one.epoch(3, answers), one.epoch(3, answers))  # in whatever order epochs are asked for
+    assert not same(one.epoch(3, answers), one.epoch(4, answers))
+    reseeded = make({**settings, "training.seed": 1})
+    assert not same(one.epoch(3, answers), reseeded.epoch(3, answers))
+
+
+def test_batches_are_padded_on_the_right_and_stay_within_their_tokens(every, tiny_domain):
+    batches = every.epoch(0, every.answers())
+    assert {batch.task for batch in batches} == set(tiny_domain.tasks)
+    for batch in batches:
+        assert batch.depth == tiny_domain.tasks[batch.task].depth
+        assert batch.ids.shape == batch.labels.shape
+        limit = 512 if batch.depth == "exit" else 256
+        assert len(batch.ids) == 1 or batch.ids.numel() <= limit
+        chosen = batch.labels != NO_LABEL
+        if batch.task not in CLOSED:
+            assert torch.equal(batch.ids[chosen], batch.labels[chosen])
+        assert chosen.any(dim=1).all() or batch.task in CLOSED
+        assert not chosen[:, 0].any()  # nothing stands before the first token to predict it from
+        assert int(batch.ids.max()) < TEXT + 40
+
+
+def test_little_is_padding(every):
+    batches = [batch for batch in every.epoch(0, every.answers()) if len(batch.ids) > 1]
+    padding = sum(int((batch.ids == 0).sum()) for batch in batches)
+    assert padding < 0.1 * sum(batch.ids.numel() for batch in batches)
+
+
+def test_answers_are_the_words_of_tasks_at_exit_depth(every):
+    answers = every.answers()
+    assert set(answers) == CLOSED
+    tokenizer = byte_tokenizer()
+    assert "".join(tokenizer.convert_ids_to_tokens(answers["rating"].flatten().tolist())) == "12345"
+    for ids in answers.values():
+        assert ids.dtype == torch.int64
+        assert ids.shape[1] == 1  # words are said token by token, and ratings here have one digit
+        assert torch.equal(ids, ids.unique(dim=0))
+        assert int(ids.max()) < TEXT
+    for batch in every.epoch(1, answers):
+        if batch.task in CLOSED:
+            chosen = batch.labels != NO_LABEL
+            assert torch.equal(answers[batch.task][batch.labels[chosen], 0], batch.ids[chosen])
+
+
+def test_a_rating_of_several_tokens_is_one_answer(make):
+    log = make.train
+    tens = Interactions(log.users, log.offsets, log.rows, log.n_items, log.ratings * 2.5, log.times)
+    mix = make({"tasks.rating.weight": 1}, data=tens)
+    answers, tokenizer = mix.answers(), byte_tokenizer()
+    said = [tokenizer.decode([token for token in row if token >= 0]) for row in answers["rating"].tolist()]
+    assert sorted(map(float, said)) == [2.5, 5, 7.5, 10, 12.5]
+    found = Counter()
+    for batch in mix.epoch(0, answers):
+        for row, column in (batch.labels != NO_LABEL).nonzero().tolist():
+            word = said[int(batch.labels[row, column])]
+            begin = batch.ids[row, column : column + len(word)].tolist()
+            assert tokenizer.decode(begin) == word
+            found[word] += 1
+    assert {"10", "12.5"} <= set(found)  # some ratings are rare
+
+
+def test_a_word_that_is_no_answer_is_not_learned(every):
+    without_five = {**every.answers(), "rating": every.answers()["rating"][:-1]}
+    five, number = int(every.answers()["rating"][-1]), len(without_five["rating"])
+    batches = [batch for batch in every.epoch(0, without_five) if batch.task == "rating"]
+    labels = torch.cat([batch.labels.flatten() for batch in batches])
+    ids = torch.cat([batch.ids.flatten() for batch in batches])
+    assert five in ids
+    assert number not in labels
+    assert (labels != NO_LABEL).any()
+
+
+def test_a_task_without_examples_has_no_batches(make):
+    train = make.train
+    unrated = type(train)(train.users, train.offsets, train.rows, train.n_items, None, train.times)
+    mix = make({"tasks.next_item.weight": 1, "tasks.rating.weight": 1}, data=unrated)
+    assert set(counts(mix)) == {"next_item"}
+    assert mix.answers() == {}
+
+
+def test_what_cannot_be_learned_is_refused(make):
+    with pytest.raises(ConfigError, match="no task nextitem; there are: next_item"):
+        make({"tasks.nextitem.weight": 1.0})
+    with pytest.raises(ConfigError, match="nothing to learn"):
+        make()
+
+
+def test_an_example_longer_than_a_batch_goes_alone(make):
+    mix = make({"tasks.next_item.weight": 1, "training.batch_tokens": 8})
+    batches = mix.epoch(0, {})
+    assert all(len(batch.ids) == 1 for batch in batches)
+    assert len(batches) == int((np.diff(make.train.offsets) > 1).sum())
+
+
+def test_whatever_the_lengths_a_batch_stays_within_its_tokens(make):
+    mix, rng = make({"tasks.next_item.weight": 1, "training.batch_tokens": 64}), np.random.default_rng(0)
+    for _ in range(50):
+        lengths = rng.integers(1, 30, 40)
+        pool = [Encoded(np.full(length, 9, np.int32), np.full(length, NO_LABEL, np.int32), 0) for length in lengths]
+        batches = mix._batches("next_item", pool, rng)
+        assert sum(int((batch.ids == 9).sum()) for batch in batches) == lengths.sum()
+        assert all(batch.ids.numel() <= 64 for batch in batches)
+
+
+shares = st.floats(0, 1)
+
+
+@given(st.integers(2, 30), st.data(), shares, shares, shares, st.integers(0, 1000))
+def test_an_augmented_window_keeps_two_places_and_a_target(length, data, drop, crop, reorder, seed):
+    context = data.draw(st.integers(0, length - 1))
+    training = Training(drop=drop, crop=crop, reorder=reorder)
+    places, known = augmented(length, context, training, np.random.default_rng(seed))
+    assert 2 <= len(places) <= length
+    assert len(set(places.tolist())) == len(places)
+    assert places.min() >= 0
+    assert places.max() == length - 1 or drop > 0
+    assert known == (places < context).sum() < len(places)
+    ranks = np.argsort(np.argsort(places))
+    assert np.abs(ranks - np.arange(len(places))).max() <= (1 if reorder else 0)  # neighbours change places, no others
+
+
+def test_without_augmentation_no_random_number_is_drawn():
+    rng = np.random.default_rng(0)
+    places, context = augmented(9, 4, Training(), rng)
+    assert places.tolist() == list(range(9))
+    assert context == 4
+    assert rng.random() == np.random.default_rng(0).random()
+
+
+def test_augmentation_happens_as_often_as_asked_for():
+    rng, runs, length = np.random.default_rng(0), 2000, 20
+    dropped = [len(augmented(length, 0, Training(drop=0.3), rng)[0]) for _ in range(runs)]
+    assert np.mean(dropped) == pytest.approx(0.7 * length, rel=0.02)
+    cropped = [augmented(length, 0, Training(crop=0.3), rng)[0] for _ in range(runs)]
+    assert np.mean([len(places) < length for places in cropped]) == pytest.approx(0.3, abs=0.03)
+    assert all(places.tolist() == list(range(places[0], length)) for places in cropped)
+    swapped = [augmented(length, 0, Training(reorder=0.3), rng)[0] for _ in range(runs)]
+    pairs = np.mean([(places != np.arange(length)).sum() / 2 for places in swapped])
+    assert pairs == pytest.approx(0.3 * (10 + 9) / 2, rel=0.05)  # ten disjoint pairs, or nine, by where they begin
+
+
+@pytest.mark.parametrize("setting", ["drop", "crop", "reorder"])
+def test_origins_follow_the_items_that_stay(make, setting):
+    mix = make({"tasks.next_item.weight": 1, "training.window": 6, f"training.{setting}": 0.5})
+    found = []
+    for batch in mix.epoch(0, {}):
+        places = batch.origins >= 0
+        assert (make.train.rows[batch.origins[places].numpy()] == batch.ids[places].numpy() - TEXT).all()
+        assert (batch.origins[batch.labels != NO_LABEL] >= 0).all()
+        found += batch.origins[places].tolist()
+    assert len(set(found)) < len(make.train) or setting == "reorder"
+    assert not same(mix.epoch(0, {}), mix.epoch(1, {}))
+
+
+def test_likeness_is_of_items_that_somebody_had(make, tiny_domain, sample):
+    catalog, _ = sample
+    rare = int(make.train.rows[0])
+    without = make.train.keep(make.train.rows != rare)
+    similar = TaskData(catalog, without, tiny_domain).likeness
+    assert similar[:, [rare]].nnz == 0
+    assert similar[[rare]].nnz > 0
+    assert similar.diagonal().sum() == 0
+
+
+def test_in_a_made_up_history_one_item_stands_in_for_one_described_alike(make, tiny_domain, sample):
+    catalog, train = sample[0], make.train
+    data = TaskData(catalog, train, tiny_domain.changed({"training.window": 6}))
+    similar, found = data.likeness, list(synthetic(data, 200, np.random.default_rng(0)))
+    assert len(found) > 100
+    for history, context, origins in found:
+        (place,) = np.flatnonzero(origins < 0)
+        assert context == place
+        assert 2 <= len(history) <= 6
+        real = np.delete(origins, place)
+        assert (np.delete(history.rows, place) == train.rows[real]).all()
+        taken = real[place] - 1 if place < len(real) else real[-1] + 1
+        assert similar[history.rows[place], train.rows[taken]] > 0
+        assert len(set(history.rows.tolist())) == len(history)
+
+
+def test_rare_items_stand_in_most_often(make, tiny_domain, sample):
+    catalog, rare = sample[0], int(make.train.rows[0])
+    data = TaskData(catalog, make.train.keep(make.train.rows != rare), tiny_domain)
+    drawn = Counter(
+        int(history.rows[context]) for history, context, _ in synthetic(data, 3000, np.random.default_rng(0))
+    )
+    assert drawn.most_common(1)[0][0] == rare
+
+
+def test_made_up_histories_join_the_real_ones_as_often_as_asked_for(make):
+    without, half = (make({"tasks.next_item.weight": 1, "training.synthetic": share}) for share in (0, 0.5))
+    made_up = [
+        int(((batch.origins < 0) & (batch.ids >= TEXT)).sum()) for mix in (without, half) for batch in mix.epoch(0, {})
+    ]
+    histories = int((np.diff(make.train.offsets) > 1).sum())
+    assert 0.3 * histories < sum(made_up) <= 0.5 * histories + 1
+    assert not any((batch.origins[batch.ids >= TEXT] < 0).any() for batch in without.epoch(0, {}))
+
+
+def instructions(mix) -> list[set[bytes]]:
+    """Return the instructions of each batch of an epoch: one per batch, if rows share them."""
+    found = []
+    for batch in mix.epoch(0, {}):
+        assert batch.owners is not None
+        found.append({ids[owners == 0].numpy().tobytes() for ids, owners in zip(batch.ids, batch.owners, strict=True)})
+    return found
+
+
+def test_phrasings_are_packed_each_behind_its_own_instruction(make):
+    first = make({"tasks.next_item.weight": 1})
+    every = make({"tasks.next_item.weight": 1, "training.phrasings": "all"})
+    assert len(set.union(*instructions(first))) == 1
+    batches = instructions(every)
+    assert all(len(one) == 1 for one in batches)
+    assert len(set.union(*batches)) == 3
+    # The same histories are learned from, each once.
+    targets = [torch.cat([b.labels[b.labels != NO_LABEL] for b in mix.epoch(0, {})]) for mix in (first, every)]
+    assert torch.equal(*(each.sort().values for each in targets))
+    assert same(every.epoch(0, {}), every.epoch(0, {}))
+    assert not same(every.epoch(0, {}), every.epoch(1, {}))
+
+
+def test_phrasings_of_a_task_that_tells_of_the_user_are_not_packed(make):
+    mix = make({"tasks.fits.weight": 1, "training.phrasings": "all"})
+    assert all(batch.owners is None for batch in mix.epoch(0, mix.answers()))

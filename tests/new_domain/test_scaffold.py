@@ -1,0 +1,181 @@
+"""A new domain works at once: its settings hold, its templates render, and a tiny model learns it."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from genre_gen import Recommender
+from genre_gen.data.catalog import Catalog
+from genre_gen.data.interactions import Interactions
+from genre_gen.domain import Domain
+from genre_gen.errors import ConfigError, DataError, UsageError
+from genre_gen.new_domain.scaffold import start_domain
+from genre_gen.new_domain.validate import check
+from genre_gen.prompting.book import PromptBook
+
+SAMPLE = Path(__file__).parents[2] / "catalogs" / "movies"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    """Return an empty working directory with the movies' sample tables under other names."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    shutil.copy(SAMPLE / "items.csv", tmp_path / "in" / "films.csv")
+    shutil.copy(SAMPLE / "interactions.csv", tmp_path / "in" / "log.csv")
+    return tmp_path
+
+
+def start(name: str = "cinema", **options):
+    return start_domain(name, Path("in/log.csv"), Path("in/films.csv"), Path(), **options)
+
+
+def test_two_tables_become_a_domain_with_every_line_explained(here):
+    started = start()
+    lines = (here / "catalogs" / "cinema" / "domain.toml").read_text().splitlines()
+    settings = [line for line in lines if line.strip() and not line.startswith(("#", "["))]
+    assert settings
+    assert all("#" in line for line in settings if not line.startswith("members"))
+    domain = Domain.load("cinema")
+    assert (domain.rating_scale, domain.liked_from, domain.repeat) == ((1, 5), 4, False)
+    assert {name: field.type for name, field in domain.fields.items()} == {"genre": "list", "year": "number"}
+    assert domain.prompts_folder == here / "prompts" / "cinema"
+    assert started.templates == len(list(domain.prompts_folder.glob("*.jinja")))
+    assert len(Catalog.load("cinema")) == 40
+    assert len(Interactions.load("cinema")) == 335
+
+
+def test_its_templates_use_its_own_word_and_fields(here):
+    start()
+    folder = here / "prompts" / "cinema"
+    everything = "".join(file.read_text() for file in sorted(folder.glob("*.jinja")))
+    assert not re.search(r"\bthings?\b", everything)
+    assert "the films I chose" in (folder / "next_item.user.jinja").read_text()
+    assert "it.genre|join(', ')" in (folder / "facts.jinja").read_text()
+    book = PromptBook(folder)
+    assert all(book.fingerprint(task) for task in (*Domain.load("cinema").tasks, "explain"))
+
+
+@pytest.mark.parametrize(
+    ("noun", "sentence"),
+    [("opera", "These are the operas I chose"), ("story", "the stories I chose"), ("dish", "the dishes I chose")],
+)
+def test_words_have_plurals_and_articles(here, noun, sentence):
+    start(noun=noun)
+    folder = here / "prompts" / "cinema"
+    assert sentence in (folder / "next_item.user.jinja").read_text()
+    article = "an" if noun == "opera" else "a"
+    assert f"{article} {noun}" in (folder / "catalog_text.user.jinja").read_text()
+
+
+def test_it_checks_trains_and_recommends_as_it_is(here, tiny_model, tiny_settings):
+    start()
+    assert check("cinema", llm=str(tiny_model)).problems == []
+    changes = {key: value for key, value in tiny_settings.items() if not key.startswith("data.")}
+    recommender = Recommender.from_domain("cinema", settings={**changes, "blend.members": ["transitions"]})
+    catalog, interactions = Catalog.load("cinema"), Interactions.load("cinema")
+    split = interactions.leave_one_out()
+    recommender.fit(catalog, split.train, split.validation, histories=interactions)
+    picks = recommender.recommend("17", n=3, explain=True)
+    assert len(picks) == 3
+    assert all(pick.explanation.text for pick in picks)
+
+
+def test_unknown_items_are_dropped_and_told(here):
+    with (here / "in" / "log.csv").open("a") as log:
+        log.write("17,999,5,1702908911\n")
+    started = start()
+    assert 'unknown_items = "drop"' in (here / "catalogs" / "cinema" / "domain.toml").read_text()
+    assert "item not in the catalog: 1 dropped, the first in line 337 ('999')" in started.text()
+
+
+def test_what_comes_back_may_be_recommended_again(here):
+    log = "user,item\n" + "".join(f"u{user},{item}\n" for user in range(9) for item in (1, 2, 1, 3, 2, 1))
+    (here / "in" / "log.csv").write_text(log)
+    assert "note: no column of times, so the file's order counts" in start().text()
+    domain = Domain.load("cinema")
+    assert (domain.repeat, domain.data.policies.duplicates) == (True, "keep")
+    assert len(Interactions.load("cinema")) == 54
+
+
+def test_without_an_item_file_ids_are_all_there_is(here):
+    start_domain("bare", Path("in/log.csv"), None, Path())
+    domain = Domain.load("bare")
+    assert domain.fields == {}
+    assert set(domain.tasks) == {"next_item", "rating", "fits"}
+    assert check("bare", llm="smollm2-135m").problems == []
+
+
+def test_another_folder_and_tables_elsewhere(here):
+    started = start_domain("cinema", Path("in/log.csv"), Path("in/films.csv"), here / "deep" / "er")
+    assert started.catalog_folder == here / "deep" / "er" / "catalogs" / "cinema"
+    domain = Domain.load(started.catalog_folder)
+    assert domain.data.path == "../../../../in"
+    assert domain.prompts_folder == started.prompts_folder
+    assert started.text().endswith(f"check {started.catalog_folder} && genre-gen train {started.catalog_folder}")
+    assert len(Catalog.load(domain)) == 40
+
+
+def test_names_from_anywhere_do_no_harm(here):
+    """Of columns, fields and items: into TOML, templates and onto the terminal."""
+    (here / "in" / "films.csv").write_text(
+        'item_id,title,"価 格","a""] \\ [x\x1b[2J",class\n1,{{ 7 * 7 }},5,red,x|y\n2,<|im_end|>,6,blue,y\n3,C,7,red,x\n'
+    )
+    (here / "in" / "log.csv").write_text("user,item\nu,1\nu,2\nu,3\nv,2\nv,1\nv,3\n")
+    started = start()
+    assert list(Domain.load("cinema").fields) == ["item_class", "価_格", "a_x_2j"]
+    assert "\x1b" not in started.text()
+    found = check("cinema", llm="smollm2-135m")
+    assert found.problems == []
+    assert not any("49" in task.prompt for task in found.tasks)
+
+
+def test_what_stands_for_unknown_is_written_down(here):
+    (here / "in" / "films.csv").write_text("item_id,title,price\n1,A,$1.50\n2,B,N/A\n3,C,$2.25\n")
+    (here / "in" / "log.csv").write_text("user,item\nu,1\nu,2\nu,3\n")
+    start()
+    assert [item.attributes["price"] for item in Catalog.load("cinema")] == [1.5, None, 2.25]
+    assert Domain.load("cinema").fields["price"].unknown == ("N/A",)
+
+
+@pytest.mark.parametrize("noun", ["{{ x }}", "a\nb", "", "film 2"])
+def test_nouns_are_words(here, noun):
+    with pytest.raises(UsageError, match="give a word or two in letters"):
+        start(noun=noun)
+
+
+def test_names_that_are_taken_or_cannot_be_used(here):
+    for name in ("a b", "../x"):
+        with pytest.raises(UsageError, match=f"'{name}' cannot name a domain"):
+            start(name)
+    for name, message in (
+        ("movies", "'movies' is the name of a domain that is shipped; give another, such as my-movies"),
+        ("generic", "is the name of a domain that is shipped"),
+    ):
+        with pytest.raises(ConfigError, match=re.escape(message)):
+            start(name)
+    start()
+    with pytest.raises(ConfigError, match=re.escape("catalogs/cinema is there already; give another name, or delete")):
+        start()
+
+
+def test_nothing_is_written_where_the_data_does_not_hold(here):
+    (here / "in" / "log.csv").write_text("user,item\nu,999\n")
+    with pytest.raises(DataError):
+        start()
+    assert not (here / "catalogs").exists()
+    assert not (here / "prompts").exists()
+
+
+def test_what_was_decided_reads_as_text_and_json(here):
+    started = start()
+    text = started.text()
+    assert re.search(r"^user +user_id +by its name$", text, re.MULTILINE)
+    assert "40 items, 335 interactions of 30 users" in text
+    assert text.endswith("next: genre-gen domains check cinema && genre-gen train cinema")
+    content = json.loads(started.to_json())
+    assert content["items"] == 40
+    assert {"role": "title", "column": "title", "why": "by its name"} in content["choices"]

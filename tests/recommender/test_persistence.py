@@ -1,0 +1,246 @@
+import os
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from fakes import byte_tokenizer, tiny_llama
+
+from genre_gen import Recommender
+from genre_gen.errors import CheckpointError, SourceError
+from genre_gen.prompting.book import PromptBook
+from genre_gen.recommender import persistence as saving
+from genre_gen.recommender.persistence import MEMBERS_FOLDER, NAMES, SETTINGS, WEIGHTS
+from genre_gen.training.checkpoint import read_json, verify_folder
+
+
+def picks_of(recommender, n=10):
+    return list(recommender.recommend_many(recommender.histories.histories(), n))
+
+
+@pytest.fixture
+def copy(saved, tmp_path):
+    """Return a copy of the saved folder, to damage."""
+    shutil.copytree(saved, tmp_path / "movies")
+    return tmp_path / "movies"
+
+
+def test_a_round_trip_changes_nothing(mixed, tmp_path):
+    mixed.save_pretrained(tmp_path / "x")
+    again = Recommender.from_pretrained(tmp_path / "x")
+    assert picks_of(again) == picks_of(mixed)  # items, scores and parts, to the last bit
+    assert [again.predict(user, "9") for user in again.histories.users] == [
+        mixed.predict(user, "9") for user in mixed.histories.users
+    ]
+    texts = [[str(pick.explanation) for pick in one.recommend("17", explain=True)] for one in (again, mixed)]
+    assert texts[0] == texts[1]
+    assert again.key() == mixed.key()
+
+
+def test_everything_else_comes_back_too(tiny_recommender, saved):
+    again = Recommender.from_pretrained(saved)
+    assert again.domain.settings() == tiny_recommender.domain.settings()
+    assert again.seconds == tiny_recommender.seconds
+    assert again.training_log == tiny_recommender.training_log
+    assert again.training_log[-1]["losses"]
+    assert again.choices == tiny_recommender.choices
+    for name in ("histories", "trained_on"):
+        one, other = getattr(again, name), getattr(tiny_recommender, name)
+        assert one.users == other.users
+        for part, expected in other.arrays().items():
+            np.testing.assert_array_equal(one.arrays()[part], expected)
+    for task in tiny_recommender.domain.tasks:
+        assert again.book.fingerprint(task) == tiny_recommender.book.fingerprint(task)
+    for (name, one), (_, other) in zip(
+        again.generator.llm.trainable(), tiny_recommender.generator.llm.trainable(), strict=True
+    ):
+        assert torch.equal(one, other), name
+
+
+def test_the_folder_holds_data_only(saved):
+    kinds = {file.suffix for file in saved.rglob("*") if file.is_file()}
+    assert kinds == {".safetensors", ".json", ".jsonl", ".jinja"}
+    manifest = verify_folder(saved)
+    assert manifest["kind"] == "recommender"
+    assert {path.name for path in saved.iterdir()} == {*NAMES, "manifest.json"}
+    assert {saved / name for name in manifest["files"]} | {saved / "manifest.json"} == {
+        file for file in saved.rglob("*") if file.is_file()
+    }
+
+
+def test_a_folder_of_an_earlier_version_is_refused_in_words(mixed, tmp_path, monkeypatch):
+    written = saving._settings
+    monkeypatch.setattr(
+        saving, "_settings", lambda *given: {name: one for name, one in written(*given).items() if name != "choices"}
+    )
+    mixed.save_pretrained(tmp_path / "x")
+    with pytest.raises(CheckpointError, match=r"earlier version \(.*\); train it again"):
+        Recommender.from_pretrained(tmp_path / "x")
+
+
+def test_what_is_saved_are_the_templates_of_the_training(mixed, tmp_path):
+    shutil.copytree(mixed.book.folder, tmp_path / "prompts")
+    mixed.book, before = PromptBook(tmp_path / "prompts"), picks_of(mixed)
+    edited = tmp_path / "prompts" / "next_item.user.jinja"
+    edited.write_text("Other words.\n" + edited.read_text())
+    mixed.save_pretrained(tmp_path / "x")
+    again = Recommender.from_pretrained(tmp_path / "x")
+    assert again.book.fingerprint("next_item") == mixed.book.fingerprint("next_item")
+    assert picks_of(again) == before
+
+
+def test_templates_that_are_not_those_of_the_training_are_refused(copy):
+    (copy / "prompts" / "notes.jinja").write_text("no part of any task")
+    assert Recommender.from_pretrained(copy)
+    (copy / "prompts" / "next_item.user.4.jinja").write_text("Another phrasing.")
+    with pytest.raises(CheckpointError, match="the templates of next_item are not those of the training"):
+        Recommender.from_pretrained(copy)
+
+
+def test_metrics_are_kept(mixed, tmp_path):
+    mixed.save_pretrained(tmp_path / "x", {"N@10": 0.25})
+    assert read_json(tmp_path / "x" / SETTINGS)["metrics"] == {"N@10": 0.25}
+
+
+def test_every_damaged_file_is_refused(copy):
+    rng = np.random.default_rng(0)
+    for file in sorted(path for path in copy.rglob("*") if path.is_file()):
+        whole = file.read_bytes()
+        for place in {0, len(whole) - 2, int(rng.integers(len(whole)))} if whole else set():
+            flipped = bytearray(whole)
+            flipped[place] ^= 4
+            file.write_bytes(flipped)
+            with pytest.raises(CheckpointError):
+                Recommender.from_pretrained(copy)
+        file.unlink()
+        with pytest.raises(CheckpointError):
+            Recommender.from_pretrained(copy)
+        file.write_bytes(whole)
+    Recommender.from_pretrained(copy)
+
+
+def test_every_flipped_bit_of_the_manifest_is_refused_or_harmless(copy, saved):
+    file = copy / "manifest.json"
+    whole = file.read_bytes()
+    for place in range(0, len(whole), 29):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << (place % 8)
+        file.write_bytes(flipped)
+        try:
+            manifest = verify_folder(copy)
+        except CheckpointError:
+            continue
+        # What may pass: the word that says what kind of folder it is, and whitespace for whitespace.
+        assert manifest.get("kind") != "recommender" or manifest == verify_folder(saved), bytes(flipped)
+
+
+def test_a_folder_without_anything_saved_is_refused(tmp_path, saved):
+    with pytest.raises(CheckpointError, match="no such folder; train first"):
+        Recommender.from_pretrained(tmp_path / "none")
+    with pytest.raises(CheckpointError, match="no such folder; train first"):
+        Recommender.from_pretrained("none")
+    with pytest.raises(CheckpointError, match="nothing that was saved whole"):
+        Recommender.from_pretrained(tmp_path)
+
+
+def test_a_checkpoint_of_training_is_no_recommender(tiny_domain, sample, tmp_path):
+    Recommender.from_domain(tiny_domain, settings={"training.epochs": 1}).fit(*sample, folder=tmp_path)
+    with pytest.raises(CheckpointError, match="no saved recommender; give the folder that train wrote"):
+        Recommender.from_pretrained(tmp_path / "checkpoint")
+
+
+@pytest.mark.parametrize(
+    "name", ["/nonexistent", "./movis", "~/movis", "runs/movis", "here/movis", "a b/movis", ".x/y"]
+)
+def test_a_misspelt_folder_is_not_asked_of_the_hub(name, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: pytest.fail("the hub was asked"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    with pytest.raises(CheckpointError, match="no such folder; train first"):
+        Recommender.from_pretrained(name)
+
+
+def test_a_hub_that_does_not_answer_is_one_error(monkeypatch):
+    def offline(*_, **__):
+        raise OSError("Cannot reach the hub\nand many more lines")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", offline)
+    with pytest.raises(SourceError, match=r"^someone/movies: no folder here, .*Cannot reach the hub$"):
+        Recommender.from_pretrained("someone/movies")
+
+
+def test_from_the_hub_nothing_that_runs_is_fetched(monkeypatch, saved):
+    asked = {}
+
+    def snapshot(name, allow_patterns):
+        asked.update(name=name, patterns=allow_patterns)
+        return str(saved)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+    assert Recommender.from_pretrained("someone/movies").recommend("17")
+    assert asked["name"] == "someone/movies"
+    assert {pattern.rsplit(".", 1)[-1] for pattern in asked["patterns"]} == {"safetensors", "json", "jsonl", "jinja"}
+
+
+def test_training_leaves_its_checkpoint_beside_and_saving_keeps_it(tiny_domain, sample, tmp_path):
+    folder = tmp_path / "run"
+    recommender = Recommender.from_domain(tiny_domain, settings={"training.epochs": 1}).fit(*sample, folder=folder)
+    (folder / "evaluation.json").write_text("{}")
+    for _ in range(2):
+        recommender.save_pretrained(folder)
+        assert {"checkpoint", "tensorboard", "evaluation.json", "manifest.json"} < {p.name for p in folder.iterdir()}
+        verify_folder(folder / "checkpoint")
+        assert picks_of(Recommender.from_pretrained(folder)) == picks_of(recommender)
+
+
+def test_a_loaded_recommender_can_be_saved_where_it_came_from(copy):
+    recommender = Recommender.from_pretrained(copy)
+    before = picks_of(recommender)
+    recommender.save_pretrained(copy)
+    assert picks_of(Recommender.from_pretrained(copy)) == before
+    assert recommender.recommend("17", explain=True)
+
+
+def test_a_crash_between_the_two_renames_is_recovered_on_loading(copy, mixed, monkeypatch):
+    before = picks_of(Recommender.from_pretrained(copy))
+    rename = os.replace
+
+    def crash(source, target):
+        if str(target) == str(copy):  # the new folder takes its place
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", crash)
+    with pytest.raises(KeyboardInterrupt):
+        mixed.save_pretrained(copy)
+    monkeypatch.undo()
+    assert not copy.exists()
+    assert picks_of(Recommender.from_pretrained(copy)) == before
+    assert [path.name for path in copy.parent.iterdir()] == ["movies"]
+
+
+def test_weights_of_another_pretrained_model_are_refused(copy, tmp_path, monkeypatch):
+    tiny_llama(layers=4, hidden=32).save_pretrained(tmp_path / "other")
+    byte_tokenizer().save_pretrained(tmp_path / "other")
+    monkeypatch.setattr("genre_gen.training.llm_training.ensure_model", lambda name: tmp_path / "other")
+    with pytest.raises(CheckpointError, match="trained over another pre-trained model"):
+        Recommender.from_pretrained(copy)
+    tiny_llama(layers=6).save_pretrained(tmp_path / "other")
+    with pytest.raises(CheckpointError, match="trained over another pre-trained model"):
+        Recommender.from_pretrained(copy)
+
+
+def test_members_without_weight_are_saved_too(saved, tiny_recommender):
+    names = {file.stem for file in (saved / MEMBERS_FOLDER).iterdir()}
+    assert names == set(tiny_recommender.members) == {"transitions", "ease", "popularity", "svd"}
+    assert (saved / WEIGHTS).stat().st_size > 0
+
+
+def test_other_adapters_and_codes_come_back(tiny_domain, sample, tmp_path):
+    settings = {"model.adapter": "lora", "codes.scheme": "semantic", "codes.length": 2, "codes.width": 8}
+    recommender = Recommender.from_domain(tiny_domain, settings={"training.epochs": 1, **settings}).fit(*sample)
+    recommender.save_pretrained(tmp_path / "x")
+    again = Recommender.from_pretrained(tmp_path / "x")
+    histories = again.histories.histories()[:5]
+    np.testing.assert_array_equal(again.generator.llm.codes.codes, recommender.generator.llm.codes.codes)
+    np.testing.assert_array_equal(again.generator.score(histories), recommender.generator.score(histories))

@@ -1,0 +1,285 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from genre_gen.errors import CheckpointError
+from genre_gen.training.checkpoint import MANIFEST, read_json, recover_folder, verify_folder, write_folder, write_json
+
+
+def fill(text):
+    def write(folder):
+        (folder / "inner").mkdir()
+        (folder / "inner" / "b.txt").write_text(text)
+        (folder / "a.txt").write_text("same")
+
+    return write
+
+
+def content(folder):
+    return (folder / "inner" / "b.txt").read_text()
+
+
+def siblings(folder):
+    return sorted(path.name for path in folder.parent.iterdir())
+
+
+def test_what_was_written_verifies_and_says_what_it_is(tmp_path):
+    folder = tmp_path / "deep" / "er" / "x"
+    write_folder(folder, fill("one"), {"identity": "me"})
+    manifest = verify_folder(folder)
+    assert manifest["identity"] == "me"
+    assert set(manifest["files"]) == {"a.txt", "inner/b.txt"}
+    assert siblings(folder) == ["x"]
+
+
+def test_a_second_write_replaces_the_first(tmp_path):
+    folder = tmp_path / "x"
+    write_folder(folder, fill("one"))
+    write_folder(folder, lambda aside: (aside / "c.txt").write_text("two"))
+    verify_folder(folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["c.txt", MANIFEST]
+    assert siblings(folder) == ["x"]
+
+
+def test_what_others_put_into_the_folder_stays(tmp_path):
+    folder = tmp_path / "x"
+    folder.mkdir()
+    (folder / "mine.txt").write_text("before anything was saved")
+    write_folder(folder, fill("one"))
+    (folder / "checkpoint").mkdir()
+    (folder / "checkpoint" / "w").write_text("beside it")
+    for text in ("two", "three"):
+        write_folder(folder, fill(text))
+        verify_folder(folder)
+        assert content(folder) == text
+        assert (folder / "mine.txt").read_text() == "before anything was saved"
+        assert (folder / "checkpoint" / "w").read_text() == "beside it"
+
+
+def test_what_others_put_into_a_saved_folder_stays_file_by_file(tmp_path):
+    folder = tmp_path / "x"
+    write_folder(folder, fill("one"))
+    own = ["inner/own.txt", "inner/deep/own.txt", "inner/same.txt"]
+    (folder / "inner" / "deep").mkdir()
+    for name in own:
+        (folder / name).write_text("same")
+
+    def more(aside):
+        fill("two")(aside)
+        (aside / "inner" / "same.txt").write_text("same")
+
+    write_folder(folder, more)
+    write_folder(folder, lambda aside: (aside / "c.txt").write_text("three"))  # without "inner"
+    verify_folder(folder)
+    found = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    assert found == sorted(["c.txt", MANIFEST, *own[:2]])  # the third was taken over by the write that had it too
+
+
+@pytest.mark.parametrize("name", ["inner/own.txt", "inner", "a.txt/own.txt", MANIFEST])
+def test_a_folder_of_others_that_has_a_name_that_is_needed_is_refused_untouched(tmp_path, name):
+    own = tmp_path / "x" / name
+    own.parent.mkdir(parents=True, exist_ok=True)
+    own.write_text("mine")
+    with pytest.raises(CheckpointError, match="was not saved there by GENRE and would be replaced"):
+        write_folder(tmp_path / "x", fill("one"))
+    assert own.read_text() == "mine"
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [own]
+
+
+@pytest.mark.parametrize("name", ["inner/c.txt", "c.txt", "inner/c.txt/own.txt"])
+def test_a_file_of_others_in_a_saved_folder_is_not_replaced(tmp_path, name):
+    folder = tmp_path / "x"
+    write_folder(folder, fill("one"))
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text("mine")
+
+    def more(aside):
+        fill("two")(aside)
+        (aside / "c.txt").write_text("new")
+        (aside / "inner" / "c.txt").write_text("new")
+
+    with pytest.raises(CheckpointError, match="was not saved there by GENRE and would be replaced"):
+        write_folder(folder, more)
+    assert (folder / name).read_text() == "mine"
+    assert content(folder) == "one"
+    assert siblings(folder) == ["x"]
+
+
+def test_a_file_in_place_of_the_folder_is_refused_untouched(tmp_path):
+    (tmp_path / "x").write_text("mine")
+    (tmp_path / ".y.old").write_text("mine too")
+    with pytest.raises(CheckpointError, match="x: is a file; choose a folder"):
+        write_folder(tmp_path / "x", fill("one"))
+    recover_folder(tmp_path / "y")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"x": "mine", ".y.old": "mine too"}
+
+
+def test_a_failing_write_leaves_the_old_folder_and_nothing_else(tmp_path):
+    folder = tmp_path / "x"
+    write_folder(folder, fill("one"))
+    (folder / "mine.txt").write_text("mine")
+
+    def broken(aside):
+        (aside / "half").write_text("half")
+        raise OSError("no space left")
+
+    with pytest.raises(CheckpointError, match="cannot be written: no space left"):
+        write_folder(folder, broken)
+    verify_folder(folder)
+    assert content(folder) == "one"
+    assert (folder / "mine.txt").exists()
+    assert siblings(folder) == ["x"]
+
+
+def test_links_and_the_working_directory_are_places_too(tmp_path, monkeypatch):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    write_folder(tmp_path / "link", fill("one"))
+    write_folder(tmp_path / "link", fill("two"))
+    assert (tmp_path / "link").is_symlink()
+    assert content(tmp_path / "real") == "two"
+    monkeypatch.chdir(tmp_path / "real")
+    write_folder(type(tmp_path)("."), fill("three"))
+    assert content(tmp_path / "real") == "three"
+
+
+KILLED = """
+import os, shutil, sys
+from pathlib import Path
+from genre_gen.training import checkpoint
+
+deadline = int(sys.argv[2])
+calls = 0
+
+def mortal(act):
+    def wrapped(*arguments, **options):
+        global calls
+        calls += 1
+        if calls > deadline:
+            os._exit(9)
+        return act(*arguments, **options)
+    return wrapped
+
+for name in ("replace", "fsync"):
+    setattr(os, name, mortal(getattr(os, name)))
+shutil.rmtree = mortal(shutil.rmtree)
+
+def fill(folder):
+    (folder / "inner").mkdir()
+    (folder / "inner" / "b.txt").write_text("two")
+    (folder / "a.txt").write_text("same")
+
+checkpoint.write_folder(Path(sys.argv[1]), fill)
+"""
+
+
+def test_a_kill_at_any_moment_leaves_the_old_or_the_new_and_what_lay_beside(tmp_path):
+    found, finished = [], False
+    for moment in range(20):
+        folder = tmp_path / str(moment) / "x"
+        write_folder(folder, fill("one"))
+        (folder / "checkpoint").mkdir()
+        (folder / "checkpoint" / "w").write_text("beside it")
+        done = subprocess.run([sys.executable, "-c", KILLED, str(folder), str(moment)], check=False)
+        recover_folder(folder)
+        verify_folder(folder)
+        found.append(content(folder))
+        assert (folder / "checkpoint" / "w").read_text() == "beside it", moment
+        write_folder(folder, fill("three"))  # what the kill left is no obstacle, and is cleared away
+        assert content(folder) == "three"
+        assert (folder / "checkpoint" / "w").read_text() == "beside it"
+        assert siblings(folder) == ["x"]
+        finished = done.returncode == 0
+        if finished:
+            break
+        assert done.returncode == 9
+    assert finished
+    assert found == sorted(found)  # "one" until some moment, "two" from there on
+    assert set(found) == {"one", "two"}
+
+
+def test_nothing_to_recover_changes_nothing(tmp_path):
+    recover_folder(tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+    write_folder(tmp_path / "x", fill("one"))
+    recover_folder(tmp_path / "x")
+    assert content(tmp_path / "x") == "one"
+
+
+def test_damage_is_noticed_in_every_file(tmp_path):
+    folder = tmp_path / "x"
+    write_folder(folder, fill("one"))
+    for file in (folder / "a.txt", folder / "inner" / "b.txt"):
+        whole = file.read_bytes()
+        for spoilt in (whole[:-1], whole + b" ", whole[:-1] + bytes([whole[-1] ^ 1]), b""):
+            file.write_bytes(spoilt)
+            with pytest.raises(CheckpointError, match=f"{file.name}: differs from its checksum"):
+                verify_folder(folder)
+        file.unlink()
+        with pytest.raises(CheckpointError, match=f"{file.name}: is missing"):
+            verify_folder(folder)
+        file.write_bytes(whole)
+    verify_folder(folder)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "message"),
+    [
+        ("", "not JSON"),
+        ("{", "not JSON"),
+        ("[]", "is damaged"),
+        ("{}", "is damaged"),
+        ('{"format": 3}', "is damaged"),
+        ('{"format": 3, "files": []}', "is damaged"),
+        ('{"format": 3, "files": {"a.txt": {}}}', "is damaged"),
+        ('{"format": 3, "files": {"a.txt": null}}', "is damaged"),
+        ('{"format": 2, "files": {}}', "format 2, this version reads 3"),
+    ],
+)
+def test_a_manifest_that_is_none_is_refused(tmp_path, manifest, message):
+    (tmp_path / MANIFEST).write_text(manifest)
+    with pytest.raises(CheckpointError, match=message):
+        verify_folder(tmp_path)
+
+
+def test_a_folder_without_a_manifest_is_refused(tmp_path):
+    for folder in (tmp_path, tmp_path / "none"):
+        with pytest.raises(CheckpointError, match=f"no {MANIFEST} there"):
+            verify_folder(folder)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="no manifest"):
+        verify_folder(tmp_path / "file")
+
+
+def test_a_place_that_cannot_be_written_is_one_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match="cannot be written"):
+        write_folder(tmp_path / "file" / "x", fill("one"))
+
+
+def test_json_keeps_letters_and_numbers(tmp_path):
+    value = {"é": [1, 0.1, None, "日"], "nan": float("inf")}
+    write_json(tmp_path / "a.json", value)
+    assert read_json(tmp_path / "a.json") == value
+    assert "日" in (tmp_path / "a.json").read_text(encoding="utf-8")
+    (tmp_path / "b.json").write_bytes(b"\xff")
+    with pytest.raises(CheckpointError, match=r"b\.json: not JSON"):
+        read_json(tmp_path / "b.json")
+
+
+def test_flushing_reaches_every_file_before_the_folder_is_in_place(tmp_path, monkeypatch):
+    folder, flushed = tmp_path / "x", []
+
+    def note(descriptor):
+        assert not folder.exists()
+        flushed.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+
+    if not os.path.exists("/proc/self/fd"):
+        pytest.skip("needs /proc")
+    monkeypatch.setattr(os, "fsync", note)
+    write_folder(folder, fill("one"))
+    assert [name.rsplit("/", 1)[-1] for name in flushed] == ["a.txt", "b.txt", MANIFEST]
+    assert json.loads((folder / MANIFEST).read_text())["files"]

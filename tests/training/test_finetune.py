@@ -1,0 +1,531 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from genre_gen.collaborative import Ease, Transitions
+from genre_gen.data.interactions import Interactions
+from genre_gen.errors import CheckpointError, ConfigError
+from genre_gen.llm.averaging import Trained
+from genre_gen.llm.batch import Batch
+from genre_gen.llm.encode import NO_LABEL
+from genre_gen.llm.load import load_base
+from genre_gen.llm.model import LLM, _soft_cross_entropy
+from genre_gen.prompting.book import PromptBook
+from genre_gen.training import llm_training as building
+from genre_gen.training.distillation import Lessons
+from genre_gen.training.finetune import FineTuner
+from genre_gen.training.llm_training import build_generator, choose_teacher, final_generator, finetuner
+
+
+class Killed(Exception):
+    """Stands for a kill signal: raised between two steps."""
+
+
+def make(domain, sample, folder=None, teacher=None, **changes):
+    catalog, interactions = sample
+    split = interactions.leave_one_out()
+    changes = {"batch_tokens": 160, **changes}  # small batches, so that there are some to be killed between
+    domain = domain.changed({f"training.{key}": value for key, value in changes.items()})
+    generator = build_generator(domain, PromptBook.load(domain), catalog, split.train)
+    tuner = finetuner(generator, split.validation, folder, teacher=teacher)
+    tuner.checkpoint_seconds = 0
+    return tuner
+
+
+def weights(tuner):
+    return {name: value.detach().clone() for name, value in tuner.llm.trainable()}
+
+
+def killer(at):
+    def on_step(tuner):
+        if tuner.progress.step == at:
+            raise Killed
+
+    return on_step
+
+
+@pytest.mark.parametrize("at", [1, 5, 9])
+def test_killed_and_resumed_gives_the_same_weights(tiny_domain, sample, tmp_path, at):
+    whole = make(tiny_domain, sample)
+    whole.run()
+    first = make(tiny_domain, sample, tmp_path)
+    # A kill after the step and before its checkpoint: the step is done again.
+    with pytest.raises(Killed):
+        first.run(killer(at))
+    second = make(tiny_domain, sample, tmp_path)
+    second.run()
+    assert second.progress.step == whole.progress.step > at
+    assert [entry["losses"] for entry in second.progress.log] == [entry["losses"] for entry in whole.progress.log]
+    expected, found = weights(whole), weights(second)
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_what_an_optimizer_keeps_comes_back_to_where_it_needs_it(fused):
+    """A device that only pretends stands for a GPU, whose fused optimizer refuses to count steps anywhere else."""
+    parameters = {name: torch.nn.Parameter(torch.empty(size, device="meta")) for name, size in (("a", 2), ("b", 3))}
+    groups = [{"params": [parameters["b"]], "peak": 0.1}, {"params": [parameters["a"]], "peak": 0.2}]
+    optimizer = torch.optim.AdamW(groups, lr=0.5, fused=fused)
+    state = {
+        f"{key}/{name}": torch.tensor(4.0) if key == "step" else torch.ones(parameter.shape)
+        for name, parameter in parameters.items()
+        for key in ("step", "exp_avg", "exp_avg_sq")
+    }
+    tuner = SimpleNamespace(parameters=parameters, optimizer=optimizer)
+    FineTuner._restore_optimizer(tuner, {"random": torch.get_rng_state(), **state})
+    for parameter in parameters.values():
+        found = optimizer.state[parameter]
+        assert {key: value.device.type for key, value in found.items()} == {
+            "step": "meta" if fused else "cpu",
+            "exp_avg": "meta",
+            "exp_avg_sq": "meta",
+        }
+        assert found["exp_avg"].shape == parameter.shape
+    assert [(group["peak"], group["lr"]) for group in optimizer.param_groups] == [(0.1, 0.5), (0.2, 0.5)]
+
+
+def test_lora_resumes_exactly_too(tiny_domain, sample, tmp_path):
+    domain = tiny_domain.changed({"model.adapter": "lora"})
+    whole = make(domain, sample)
+    whole.run()
+    with pytest.raises(Killed):
+        make(domain, sample, tmp_path).run(killer(4))
+    resumed = make(domain, sample, tmp_path)
+    resumed.run()
+    assert all(torch.equal(value, weights(resumed)[name]) for name, value in weights(whole).items())
+
+
+def test_every_task_is_learned_and_logged(tiny_domain, sample):
+    often = {f"tasks.{name}.weight": 1 for name in tiny_domain.tasks}
+    tuner = make(tiny_domain.changed(often), sample, epochs=3)
+    log = tuner.run().log
+    logged = {task for entry in log for task in entry["losses"]}
+    assert logged == set(tiny_domain.tasks)
+    assert log[-1]["losses"]["next_item"] < log[0]["losses"]["next_item"]
+
+
+def test_what_an_item_is_rated_is_learned(tiny_domain, sample):
+    catalog, log = sample
+    stars = np.random.default_rng(0).integers(1, 6, len(catalog)).astype(np.float32)
+    rated = Interactions(log.users, log.offsets, log.rows, log.n_items, stars[log.rows], log.times)
+    alone = tiny_domain.changed({"tasks": {"rating": {"weight": 1.0, "depth": "exit"}}})
+    tuner = make(alone, (catalog, rated), epochs=6)
+    losses = [entry["losses"]["rating"] for entry in tuner.run().log]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_ratings_of_several_tokens_are_learned(tiny_domain, sample):
+    catalog, log = sample
+    stars = np.random.default_rng(0).choice([1, 10, 1.5, 10.5], len(catalog)).astype(np.float32)
+    rated = Interactions(log.users, log.offsets, log.rows, log.n_items, stars[log.rows], log.times)
+    settings = {"tasks": {"rating": {"weight": 1.0, "depth": "exit"}}, "rating_scale": [1, 10.5]}
+    tuner = make(tiny_domain.changed(settings), (catalog, rated), epochs=8, patience=100)
+    assert len(tuner.llm.answers["rating"]) == 4
+    losses = [entry["losses"]["rating"] for entry in tuner.run().log]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_heads_of_answers_keep_the_words_they_know(tiny_domain, sample):
+    llm = make(tiny_domain, sample).llm
+    words = llm.answers["rating"]
+    with torch.no_grad():
+        llm.answer_heads["rating"] += 1
+    learned = llm.answer_heads["rating"].detach().clone()
+    new = torch.cat([words[1:], torch.tensor([[int(words.max()) + 1]])])
+    llm.learn_answers({"rating": new})
+    assert list(llm.answers) == list(llm.answer_heads) == ["rating"]
+    assert torch.equal(llm.answer_heads["rating"][:-1], learned[1:])
+    assert float(llm.answer_heads["rating"][-1].norm().detach()) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("adapter", ["full", "lora"])
+def test_over_a_base_in_half_precision_what_is_trained_is_in_single(tiny_domain, sample, monkeypatch, adapter):
+    def in_half(*args):
+        base, tokenizer = load_base(*args)
+        return base.bfloat16(), tokenizer
+
+    monkeypatch.setattr(building, "load_base", in_half)
+    tuner = make(tiny_domain.changed({"model.adapter": adapter}), sample, epochs=1)
+    llm = tuner.llm
+    assert llm.base.get_input_embeddings().weight.dtype == torch.bfloat16
+    assert {value.dtype for _, value in llm.trainable()} == {torch.float32}
+    before = weights(tuner)
+    tuner.run()
+    norm = weights(tuner)["tower.norm.weight"] != before["tower.norm.weight"]
+    assert norm.float().mean() > 0.9  # in half precision most steps would be rounded away
+    codes = llm.embed_items(torch.arange(len(llm.code_embedding)) + llm.text_vocabulary)
+    expected = llm.code_embedding if adapter == "full" else llm.code_embedding.bfloat16()
+    assert torch.equal(codes, expected)
+
+
+def test_training_leaves_the_pretrained_weights_alone(tiny_domain, sample):
+    tuner = make(tiny_domain, sample)
+    own = {name for name, _ in tuner.llm.trainable()}
+    before = {n: p.detach().clone() for n, p in tuner.llm.named_parameters() if n not in own}
+    changed = weights(tuner)
+    tuner.run()
+    assert all(torch.equal(value, dict(tuner.llm.named_parameters())[name]) for name, value in before.items())
+    moved = [name for name, value in weights(tuner).items() if not torch.equal(value, changed[name])]
+    assert any("tower" in name for name in moved)
+    assert "code_embedding" in moved
+    assert any("lora_B.text" in name for name in moved)
+
+
+def test_early_stopping_keeps_the_best_weights(tiny_domain, sample):
+    tuner = make(tiny_domain, sample, epochs=50, patience=2)
+    scores = iter([0.1, 0.5, 0.4, 0.3, 0.9])
+    at_best = {}
+
+    def validate():
+        score = next(scores)
+        if score == 0.5:
+            at_best.update(weights(tuner))
+        return score
+
+    tuner.validate = validate
+    progress = tuner.run()
+    assert [entry["ndcg@10"] for entry in progress.log] == [0.1, 0.5, 0.4, 0.3]
+    assert all(torch.equal(value, weights(tuner)[name]) for name, value in at_best.items())
+
+
+def test_the_time_budget_ends_the_run(tiny_domain, sample):
+    tuner = make(tiny_domain, sample, epochs=10_000, max_minutes=0.03)
+    tuner.validate = None
+    progress = tuner.run()
+    assert 1 < progress.seconds < 30
+    assert progress.log[-1]["learning_rate"] < 0.1 * tuner.training.learning_rate
+
+
+def test_a_checkpoint_of_other_data_is_refused(tiny_domain, sample, tmp_path):
+    with pytest.raises(Killed):
+        make(tiny_domain, sample, tmp_path).run(killer(2))
+    with pytest.raises(CheckpointError, match="other data, prompts or settings"):
+        make(tiny_domain, sample, tmp_path, seed=1).run()
+
+
+def test_a_checkpoint_that_was_validated_on_other_cases_is_refused(tiny_domain, sample, tmp_path):
+    with pytest.raises(Killed):
+        make(tiny_domain, sample, tmp_path).run(killer(2))
+    cases = sample[1].leave_one_out().validation[1:]
+    generator = build_generator(tiny_domain, PromptBook.load(tiny_domain), sample[0], sample[1].leave_one_out().train)
+    tuner = finetuner(generator, cases, tmp_path, tiny_domain.training.model_copy(update={"batch_tokens": 160}))
+    with pytest.raises(CheckpointError, match="other data, prompts or settings"):
+        tuner.run()
+
+
+def test_a_damaged_checkpoint_is_refused(tiny_domain, sample, tmp_path):
+    with pytest.raises(Killed):
+        make(tiny_domain, sample, tmp_path).run(killer(2))
+    file = tmp_path / "checkpoint" / "optimizer.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"optimizer.safetensors: differs"):
+        make(tiny_domain, sample, tmp_path).run()
+
+
+def test_quantized_weights_cannot_be_tuned_in_full(tiny_domain):
+    settings = tiny_domain.changed({"model.quantization": "nf4"}).model
+    with pytest.raises(ConfigError, match="lora"):
+        LLM(None, None, None, settings)
+
+
+def test_an_exit_layer_beyond_the_model_is_refused(tiny_domain, sample):
+    with pytest.raises(ConfigError, match="has 4 layers"):
+        make(tiny_domain.changed({"model.exit_layer": 9}), sample)
+
+
+@pytest.mark.parametrize("quantization", ["int8", "nf4"])
+def test_a_quantized_model_learns_by_adapters(tiny_domain, sample, quantization):
+    domain = tiny_domain.changed({"model.adapter": "lora", "model.quantization": quantization})
+    tuner = make(domain, sample, epochs=2)
+    log = tuner.run().log
+    assert log[-1]["losses"]["next_item"] < log[0]["losses"]["next_item"]
+
+
+def test_adapters_over_four_bits_learn_after_a_validation(tiny_domain, sample):
+    """A 4-bit layer that has packed itself when it answered would let no gradient through."""
+    domain = tiny_domain.changed({"model.adapter": "lora", "model.quantization": "nf4"})
+    tuner = make(domain, sample, epochs=1)
+    tuner.run()  # it has validated
+    batch = next(batch for batch in tuner.mix.epoch(0, tuner.llm.answers) if batch.depth == "exit")
+    adapters = (value for name, value in tuner.parameters.items() if "layers.0." in name and "lora_B.tower" in name)
+    first = next(adapters)
+    tuner.llm.tower.train()
+    tuner.accelerator.backward(tuner.model(batch, True))
+    assert first.grad is not None
+    assert first.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_products_are_in_the_precision_asked_for(tiny_domain, sample, precision):
+    tuner = make(tiny_domain.changed({"training.precision": precision}), sample, epochs=2)
+    seen = set()
+    tuner.llm.tower.layers[0].mlp.register_forward_hook(lambda _module, _inputs, output: seen.add(output.dtype))
+    log = tuner.run().log
+    assert seen == {torch.float32} if precision == "fp32" else torch.bfloat16 in seen
+    assert all(parameter.dtype == torch.float32 for parameter in tuner.parameters.values())
+    assert log[-1]["losses"]["next_item"] < log[0]["losses"]["next_item"]
+
+
+def test_items_seen_before_are_left_out_of_the_softmax(tiny_domain, sample):
+    tuner = make(tiny_domain, sample)
+    llm, first = tuner.llm, tuner.llm.text_vocabulary
+    ids = torch.tensor([[first, first + 1, first + 2, 5, first + 1]])
+    batch = Batch("next_item", "exit", ids, ids, torch.full_like(ids, -1))
+    seen = llm._seen(batch, torch.tensor([0, 0]), torch.tensor([2, 4]))
+    assert seen[0].nonzero().flatten().tolist() == [0, 1]
+    assert seen[1].nonzero().flatten().tolist() == [0, 1, 2]
+
+
+def test_half_precision_base(tiny_domain, sample, monkeypatch):
+    """What a GPU does, as far as a CPU can show it: the base in bfloat16, full tuning in single precision."""
+    from genre_gen.training import llm_training as building
+
+    load = building.load_base
+
+    def half(*arguments):
+        base, tokenizer = load(*arguments)
+        return base.to(torch.bfloat16), tokenizer
+
+    monkeypatch.setattr(building, "load_base", half)
+    for adapter in ("full", "lora"):
+        tuner = make(tiny_domain.changed({"model.adapter": adapter}), sample)
+        log = tuner.run().log
+        assert log[-1]["losses"]["next_item"] < log[0]["losses"]["next_item"]
+
+
+def test_pretraining_on_the_catalog_comes_first(tiny_domain, sample):
+    tuner = make(tiny_domain, sample, pretraining_epochs=2, epochs=1)
+    log = tuner.run().log
+    assert [set(entry["losses"]) == {"catalog_text"} for entry in log] == [True, True, False]
+    assert log[1]["losses"]["catalog_text"] < log[0]["losses"]["catalog_text"]
+
+
+def test_patience_and_the_best_begin_after_the_pretraining(tiny_domain, sample):
+    tuner = make(tiny_domain, sample, pretraining_epochs=2, epochs=2, patience=1, batch_tokens=1024)
+    tuner.mix.epoch = lambda number, answers, epoch=tuner.mix.epoch: epoch(number, answers)[:2]
+    scores = iter([0.9, 0.8, 0.1, 0.2])
+    tuner.validate = lambda: next(scores)
+    progress = tuner.run()
+    assert [(entry["epoch"], entry["ndcg@10"]) for entry in progress.log] == [(0, 0.9), (0, 0.8), (1, 0.1), (2, 0.2)]
+    assert progress.best == 0.2
+    trained = Trained()
+    trained.add(tuner, None)
+    assert (trained.best, trained.epochs) == ([2], 2)
+
+
+def test_time_that_runs_out_in_the_pretraining_judges_nothing(tiny_domain, sample):
+    tuner = make(tiny_domain, sample, pretraining_epochs=3, max_minutes=60.0, patience=1)
+
+    def out_of_time(tuner):
+        tuner.progress.seconds = 3600.0
+
+    tuner.validate = lambda: 0.9
+    progress = tuner.run(out_of_time)
+    assert progress.step == 1
+    trained = Trained()
+    trained.add(tuner, None)
+    assert (trained.best, trained.epochs, progress.best) == ([], None, -1)
+
+
+def test_epochs_of_fewer_batches_than_validations_are_counted_as_they_are(tiny_domain, sample):
+    tuner = make(tiny_domain, sample, epochs=3, validations_per_epoch=100, patience=100)
+    lengths = [len(tuner.mix.epoch(number, tuner.llm.answers)) for number in range(3)]
+    assert max(lengths) < 100
+    validations = iter(range(sum(lengths)))
+    tuner.validate = lambda: float(-abs(next(validations) - lengths[0]))  # best after the first batch of the second
+    log = tuner.run().log
+    assert [entry["epoch"] for entry in log] == pytest.approx(
+        [number + (place + 1) / length for number, length in enumerate(lengths) for place in range(length)]
+    )
+    trained = Trained()
+    trained.add(tuner, None)
+    assert trained.best == pytest.approx([1 + 1 / lengths[1]])
+    assert trained.epochs == 2
+
+
+def test_a_larger_budget_goes_on(tiny_domain, sample, tmp_path):
+    first = make(tiny_domain, sample, tmp_path, epochs=1)
+    steps = first.run().step
+    assert make(tiny_domain, sample, tmp_path, epochs=1).run().step == steps
+    assert make(tiny_domain, sample, tmp_path, epochs=2).run().step > steps
+
+
+MEMBERS = {"ease": Ease, "transitions": Transitions}
+
+
+def teacher_of(domain, sample):
+    catalog, interactions = sample
+    split = interactions.leave_one_out()
+    fitted = {name: make().fit(split.train) for name, make in MEMBERS.items()}
+    return choose_teacher(domain, MEMBERS, fitted, split.validation, len(catalog))
+
+
+def test_a_soft_target_is_part_label_part_teacher():
+    logits = torch.tensor([[2.0, 1.0, 0.0, -1.0], [0.0, 3.0, -torch.inf, 1.0]])
+    known = logits.log_softmax(1)
+    codes, shares = torch.tensor([[0, 2], [2, 3]]), torch.tensor([[0.3, 0.1], [0.2, 0.2]])
+    first = 0.6 * known[0, 1] + 0.3 * known[0, 0] + 0.1 * known[0, 2]
+    second = 0.8 * known[1, 1] + 0.2 * known[1, 3]  # code 2 is left out of the softmax: its share goes to the label
+    loss = _soft_cross_entropy(logits, torch.tensor([1, 1]), codes, shares)
+    assert loss.item() == pytest.approx(-(first + second).item())
+
+
+def test_without_distillation_nothing_is_taught(tiny_domain, sample):
+    def teacher(_interactions):
+        raise AssertionError("asked")
+
+    assert teacher_of(tiny_domain, sample) is None
+    plain = make(tiny_domain, sample, epochs=1)
+    plain.run()
+    other = make(tiny_domain, sample, epochs=1, teacher=teacher)
+    other.run()
+    assert all(torch.equal(value, weights(other)[name]) for name, value in weights(plain).items())
+
+
+def test_a_teacher_that_knows_nothing_changes_next_to_nothing(tiny_domain, sample):
+    def teacher(known):
+        return Lessons.empty(len(known), 5)
+
+    plain = make(tiny_domain, sample, epochs=1).run().log
+    taught = make(tiny_domain, sample, epochs=1, distillation=0.5, teacher=teacher).run().log
+    assert taught[-1]["losses"] == pytest.approx(plain[-1]["losses"], rel=1e-3)
+
+
+def test_each_label_is_taught_what_belongs_to_its_interaction(tiny_domain, sample):
+    tuner = make(tiny_domain, sample, distillation=0.4, teacher=teacher_of)
+    interactions = sample[1].leave_one_out().train
+    numbers = np.arange(len(interactions))
+    rows = np.stack([numbers % interactions.n_items, (numbers + 1) % interactions.n_items], axis=1).astype(np.int32)
+    tuner._lessons = Lessons(rows, np.tile(np.float16([0.75, 0.25]), (len(numbers), 1)))
+    for batch in tuner.mix.epoch(0, tuner.mix.answers()):
+        taught = tuner._taught(batch)
+        if batch.task != "next_item":
+            assert taught is batch
+            continue
+        origins = batch.origins[batch.labels != NO_LABEL].numpy()
+        labels = batch.labels[batch.labels != NO_LABEL].numpy() - tuner.llm.text_vocabulary
+        assert (interactions.rows[origins] == labels).all()
+        assert (taught.taught_codes.numpy() == rows[origins]).all()
+        assert taught.taught_shares[0].tolist() == pytest.approx([0.3, 0.1])
+
+
+def test_what_is_distilled_comes_closer_to_the_teacher(tiny_domain, sample):
+    """With a teacher that always expects one item, that item becomes likelier than it would be."""
+
+    def teacher(known):
+        return Lessons(np.full((len(known), 1), 7, np.int32), np.ones((len(known), 1), np.float16))
+
+    found = []
+    for weight in (0.0, 0.5, 1.0):
+        tuner = make(tiny_domain, sample, distillation=weight, epochs=4, teacher=teacher)
+        tuner.validate = None
+        tuner.run()
+        first = tuner.llm.text_vocabulary
+        ids = torch.tensor([[first + 1, first + 2, first + 3]])
+        batch = Batch("next_item", "exit", ids, ids, torch.full_like(ids, -1))
+        found.append(tuner.llm.code_logits(tuner.llm.hidden(batch)).softmax(-1)[..., 7].mean().item())
+    assert found == sorted(found)
+    assert found[2] > 3 * found[0]
+
+
+def test_distillation_trains_resumes_and_goes_on(tiny_domain, sample, tmp_path):
+    domain = tiny_domain.changed({"training.distillation": 0.5})
+    teacher = teacher_of(domain, sample)
+    whole = make(domain, sample, teacher=teacher)
+    log = whole.run().log
+    assert log[-1]["losses"]["next_item"] < log[0]["losses"]["next_item"]
+    with pytest.raises(Killed):
+        make(domain, sample, tmp_path, teacher=teacher).run(killer(4))
+    with pytest.raises(CheckpointError, match="other data, prompts or settings"):
+        make(tiny_domain, sample, tmp_path).run()
+    resumed = make(domain, sample, tmp_path, teacher=teacher)
+    resumed.run()
+    assert all(torch.equal(value, weights(resumed)[name]) for name, value in weights(whole).items())
+
+
+def test_the_final_epochs_are_taught_on_their_own_data(tiny_domain, sample):
+    catalog, interactions = sample
+    domain = tiny_domain.changed({"training.distillation": 0.5, "training.final_epochs": 1})
+    split, met = interactions.leave_one_out(), []
+    generator = build_generator(domain, PromptBook.load(domain), catalog, split.train)
+
+    def teacher(known):
+        met.append(known)
+        return Lessons.empty(len(known), 3)
+
+    final_generator(generator, split.before_test, None, teacher=teacher)
+    assert met == [split.before_test]
+
+
+def test_a_new_model_learns_everything_anew_for_as_long_as_was_best(tiny_domain, sample):
+    catalog, interactions = sample
+    domain, split, epochs = tiny_domain.changed({"training.final": "anew"}), interactions.leave_one_out(), []
+    generator = build_generator(domain, PromptBook.load(domain), catalog, split.train)
+    before = {name: value.clone() for name, value in generator.llm.state_dict().items()}
+    final = final_generator(
+        generator, split.before_test, None, lambda tuner: epochs.append(tuner.progress.epoch), None, 3
+    )
+    assert all(torch.equal(value, before[name]) for name, value in generator.llm.state_dict().items())
+    assert final.llm is not generator.llm
+    assert final.data.interactions is split.before_test
+    assert max(epochs) == 3
+    start = build_generator(domain, PromptBook.load(domain), catalog, split.before_test).llm.state_dict()
+    assert any(not torch.equal(value, start[name]) for name, value in final.llm.state_dict().items())
+
+
+def test_final_epochs_go_on_from_where_they_began_and_from_nowhere_else(tiny_domain, sample, tmp_path, caplog):
+    caplog.set_level("INFO")
+    split, steps = sample[1].leave_one_out(), []
+    alone = {"tasks": {"next_item": {"weight": 1.0, "depth": "exit"}}, "training.batch_tokens": 160}
+    domain = tiny_domain.changed(alone)
+
+    def final(folder, moved=0.0, stop=None):
+        """Train after a first training that has moved the weights so far."""
+        generator = build_generator(domain, PromptBook.load(domain), sample[0], split.train)
+        generator.llm.code_embedding.data += moved
+
+        def on_step(tuner):
+            tuner.checkpoint_seconds = 0
+            steps.append(tuner.progress.step)
+            if tuner.progress.step == stop:
+                raise Killed
+
+        llm = final_generator(generator, split.before_test, folder, on_step).llm
+        return llm.code_embedding.detach().clone()
+
+    whole, further = final(None), final(None, moved=0.1)
+    last = max(steps)
+    with pytest.raises(Killed):
+        final(tmp_path, stop=2)
+    steps.clear()
+    assert torch.equal(final(tmp_path), whole)
+    assert steps[0] == 2  # whose checkpoint was not written yet
+    steps.clear()
+    assert torch.equal(final(tmp_path), whole)
+    assert set(steps) == {last}  # nothing was left to do
+    assert "other weights" not in caplog.text
+    steps.clear()
+    assert torch.equal(final(tmp_path, moved=0.1), further)
+    assert steps[0] == 1
+    assert "began with other weights than there are now" in caplog.text
+    steps.clear()
+    assert torch.equal(final(tmp_path, moved=0.1), further)
+    assert set(steps) == {last}
+
+
+def test_what_cannot_be_distilled_is_refused(tiny_domain, sample):
+    with pytest.raises(ConfigError, match=r"name some in blend\.members"):
+        make(tiny_domain, sample, distillation=0.5)
+    longer = tiny_domain.changed({"codes.scheme": "semantic", "codes.length": 2, "codes.width": 8})
+    with pytest.raises(ConfigError, match=r'codes\.scheme = "atomic"'):
+        make(longer, sample, distillation=0.5, teacher=teacher_of)
+
+
+def test_augmented_examples_are_learned_from(tiny_domain, sample):
+    tuner = make(tiny_domain, sample, drop=0.3, crop=0.3, reorder=0.3, epochs=3)
+    log = tuner.run().log
+    assert log[-1]["losses"]["next_item"] < log[0]["losses"]["next_item"]

@@ -55,7 +55,7 @@ else:
 
 BASE = "unchanged"
 ALONE = f"{OURS}, LLM alone"
-NO_FINAL = {"training.final": "further", "training.final_epochs": 0}
+NO_FINAL = {"training.refit": "continue", "training.refit_epochs": 0}
 FILE = Path(__file__).with_suffix(".toml")
 
 

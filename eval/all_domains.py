@@ -34,7 +34,7 @@ from genre_gen.recommender.recommender import OURS
 SAMPLES = ("ecommerce", "news", "ads", "travel")
 COMMANDS = ("train", "evaluate", "recommend", "explain")  # in this order: whoever is evaluated is recommended to
 METRICS = ("R@10", "N@10")
-SHOWN = ("GENRE", "GENRE, LLM alone", "blend without LLM", "transitions", "popularity")
+SHOWN = ("GENRE", "GENRE, LLM alone", "blend without LLM", "sequential_rules", "popularity")
 PICKS = 5
 MEASURED = "measured.json"
 CLI = (sys.executable, "-c", "from genre_gen.cli.main import main; main()")

@@ -40,11 +40,11 @@ from genre_gen.evaluation.protocol import Mixture, Scorer, evaluate_scorers
 from genre_gen.recommender.recommender import OURS, OURS_ALONE, WITHOUT_LLM, Recommender
 from genre_gen.training.recommender_training import new_member
 
-PEERS = ("text_knn", "transitions", "ease", "item_knn", "popularity")
+PEERS = ("text_knn", "sequential_rules", "ease", "item_knn", "popularity")
 TEXT_PEER = "text_knn"
 ITEM_SHARE, USER_SHARE = 0.1, 0.2
 LENGTHS: Mapping[str, int | None] = {"1": 1, "3": 3, "5": 5, "all": None}
-AT = (10, 50)
+CUTOFFS = (10, 50)
 ITEM_METRICS, USER_METRICS = ("R@10", "R@50", "N@10"), ("R@10", "N@10")
 
 
@@ -135,7 +135,7 @@ def without_items(split: Split, name: str, seed: int) -> Question:
     """Hold a tenth of the items out that are to be found; raises UsageError where nobody is left to ask about them."""
     targets = np.unique([case.target for case in split.test])
     held = np.random.default_rng(seed).choice(targets, max(1, round(ITEM_SHARE * len(targets))), replace=False)
-    known = split.before_test.keep(~np.isin(split.before_test.rows, held))
+    known = split.train_and_validation.keep(~np.isin(split.train_and_validation.rows, held))
     left, wanted = set(known.users), set(held.tolist())
     cases = tuple(
         Case(known.history(case.history.user), case.target, case.rating)
@@ -152,7 +152,7 @@ def new_users(bench: Bench, seed: int) -> Question:
     split = bench.split
     users = [case.history.user for case in split.test]
     chosen = np.random.default_rng(seed).choice(len(users), max(1, round(USER_SHARE * len(users))), replace=False)
-    held, before = {users[place] for place in chosen}, split.before_test
+    held, before = {users[place] for place in chosen}, split.train_and_validation
     kept = np.array([user not in held for user in before.users])
     cases = [case for case in split.test if case.history.user in held]
     return Question(
@@ -172,12 +172,12 @@ def fitted(bench: Bench, known: Interactions, changes: Mapping[str, Any], folder
     """Train ours and the peers; each chooses its settings on the last interactions, and then learns from those too."""
     recommender = Recommender.from_domain(bench.domain, settings=changes)
     inner, domain = known.leave_one_out(), recommender.domain
-    recommender.fit(bench.catalog, inner.before_test, inner.test, final=known, folder=folder)
+    recommender.fit(bench.catalog, inner.train_and_validation, inner.test, final=known, folder=folder)
     scorers = recommender.scorers()
     for name in PEERS:
         if name not in scorers:
             make = partial(new_peer, name, domain, bench.catalog)
-            options = tune(name, make, inner.before_test, inner.test, repeat=domain.repeat)[1]
+            options = tune(name, make, inner.train_and_validation, inner.test, repeat=domain.repeat)[1]
             scorers[name] = make(options).fit(known).score
     texts = {OURS_ALONE, TEXT_PEER} | ({WITHOUT_LLM} if TEXT_PEER in recommender.blend_without_llm.members else set())
     if {"llm", TEXT_PEER} & set(recommender.blend.members):
@@ -198,7 +198,7 @@ def answered(bench: Bench, question: Question, models: Models, metrics: Sequence
             models.scorers,
             cases,
             bench.interactions.n_items,
-            AT,
+            CUTOFFS,
             repeat=bench.domain.repeat,
             mixtures=models.mixtures,
             data=bench.name,

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("leaderboard")
 HERE = Path(__file__).resolve().parent
-AT = (5, 10, 20)
+CUTOFFS = (5, 10, 20)
 COLUMNS = ("R@5", "R@10", "N@5", "N@10", "R@20", "N@20")
 HEADLINE = "N@10"
 TUNED_ON = 5000  # validation users that settings are chosen on, at most: the same sample for all models
@@ -113,9 +113,9 @@ PEERS: dict[str, Peer] = {
         scoring=("recency",),
     ),
     "ease": Peer(OWN, "Ease", ({"l2": (50.0, 100.0, 200.0, 500.0, 1000.0), "recency": RECENCY},), scoring=("recency",)),
-    "transitions": Peer(
+    "sequential_rules": Peer(
         OWN,
-        "Transitions",
+        "SequentialRules",
         (
             {"smoothing": (10.0, 100.0, 1000.0), "novelty": (0.0, 0.2, 0.4, 0.6), "recency": (0.5, 1.0, 1.5, 2.0)},
             {"decay": (0.0, 0.3, 0.6, 1.0), "backward": (0.0, 0.5, 1.0), "recency": (0.5, 1.0, 1.5, 2.0)},
@@ -202,7 +202,7 @@ class Bench:
     def split(self) -> Split:
         """Return the split; raises UsageError where it leaves nothing to tune or to test on."""
         if self.split_name == ONE_STEP_BACK:
-            split = self.interactions.leave_one_out().before_test.leave_one_out()
+            split = self.interactions.leave_one_out().train_and_validation.leave_one_out()
         else:
             split = self.interactions.split(self.split_name)
         if self.users is not None:
@@ -285,7 +285,7 @@ class Job:
 
     def trains_anew(self, bench: Bench) -> bool:
         """Tell whether a new model of ours learns from all before the test, with what was chosen by another."""
-        return bench.domain.changed(dict(self.changes)).training.final == "anew"
+        return bench.domain.changed(dict(self.changes)).training.refit == "from_scratch"
 
     def first(self, bench: Bench) -> dict[str, Any]:
         """Return the result of the first seed, whose settings the others use; raises UsageError where there is none."""
@@ -344,7 +344,7 @@ def run_peer(bench: Bench, peer: Peer, job: Job) -> Outcome:
         validation[job.model] = ranks
         del model  # two fitted models at once would count as its peak of memory
     tuned = time.perf_counter()
-    model = peer.make(settings, **given).fit(bench.split.before_test)
+    model = peer.make(settings, **given).fit(bench.split.train_and_validation)
     costs = {TUNE: tuned - begin, TRAIN: time.perf_counter() - tuned}
     report = rank_test(bench, {job.model: model.score})
     costs |= {SCORE: report[job.model].costs["score_seconds"], MEMORY: peak_megabytes()}
@@ -422,7 +422,7 @@ class Tuner:
 def run_ours(bench: Bench, job: Job) -> Outcome:
     """Train our recommender; its blend, its language model alone and its blend without it are the rows.
 
-    Where ``training.final`` is ``anew``, later seeds train anew with what the first one chose, as the peers do.
+    Where ``training.refit`` is ``anew``, later seeds train anew with what the first one chose, as the peers do.
     Validation ranks are not kept: at the end the recommender has learned from the validation cases too.
     """
     from genre_gen.recommender.recommender import OURS_ALONE, WITHOUT_LLM
@@ -442,7 +442,7 @@ def run_ours(bench: Bench, job: Job) -> Outcome:
 
 def train_ours(bench: Bench, job: Job) -> tuple[Recommender, dict[str, dict[str, float]]]:
     """Return our recommender, which has learned from all before the test cases, and by row what that took."""
-    from genre_gen.blending.tuned import Choices
+    from genre_gen.blending.tuned import TunedSettings
     from genre_gen.recommender.recommender import OURS_ALONE, WITHOUT_LLM, Recommender
 
     limit = {} if job.minutes is None else {"training.max_minutes": job.minutes}
@@ -451,18 +451,18 @@ def train_ours(bench: Bench, job: Job) -> tuple[Recommender, dict[str, dict[str,
     split, folder = bench.split, job.folder(bench) / f"training-{job.fingerprint(bench)}"
     recommender, begin, log = Recommender.from_domain(bench.domain, settings=settings), time.perf_counter(), []
     if not job.trains_anew(bench):
-        recommender.fit(bench.catalog, split.train, split.validation, final=split.before_test, folder=folder)
+        recommender.fit(bench.catalog, split.train, split.validation, final=split.train_and_validation, folder=folder)
         tuned = begin
     else:
         if job.seed:
-            choices = Choices.from_dict(job.first(bench)["notes"]["choices"])
+            choices = TunedSettings.from_dict(job.first(bench)["notes"]["choices"])
         else:
             choosing = recommender.fit(bench.catalog, split.train, split.validation, folder=folder)
             choices, log = choosing.choices, choosing.training_log
             recommender = Recommender.from_domain(bench.domain, settings=settings)
             del choosing  # two models at once would count as its peak of memory
         tuned = time.perf_counter()
-        recommender.refit(bench.catalog, split.before_test, choices, folder=folder)
+        recommender.refit(bench.catalog, split.train_and_validation, choices, folder=folder)
         recommender.training_log = log
     took = {TUNE: tuned - begin, TRAIN: time.perf_counter() - tuned}
     alone = sum(recommender.seconds.get(name, 0.0) for name in recommender.members)
@@ -477,12 +477,12 @@ def changed(job: Job) -> dict[str, Any]:
 
 def rank_test(bench: Bench, scorers: Mapping[str, Any], mixtures: Mapping[str, Any] | None = None) -> Report:
     """Rank the test cases, once."""
-    known = bench.split.before_test
+    known = bench.split.train_and_validation
     return evaluate_scorers(
         scorers,
         bench.split.test,
         known.n_items,
-        AT,
+        CUTOFFS,
         repeat=bench.domain.repeat,
         mixtures=mixtures,
         counts=np.bincount(known.rows, minlength=known.n_items),
@@ -669,7 +669,7 @@ def collect(bench: Bench, wanted: Sequence[Job]) -> tuple[Report, dict[str, Any]
     targets = np.array([case.target for case in cases], dtype=np.int64)
     users = tuple(case.history.user for case in cases)
     n_items, split = bench.interactions.n_items, f"{bench.split_name}, test"
-    return Report(tuple(results), AT, n_items, users, targets, bench.name, split, bench.domain.repeat), details
+    return Report(tuple(results), CUTOFFS, n_items, users, targets, bench.name, split, bench.domain.repeat), details
 
 
 def joined(name: str, place: int, runs: Sequence[Mapping[str, Any]]) -> SeededResult:
@@ -813,7 +813,7 @@ def from_ranks(out: Path, stem: str) -> tuple[Report, dict[str, Any]]:
         results = tuple(SeededResult(row["name"], ranks[row["name"]], row["lists"], row["costs"]) for row in rows)
         nobody, nothing = (None,) * content["n_users"], np.zeros(content["n_users"], dtype=np.int64)
         meta = (content["data"], content["split"], content["repeat"])
-        report = Report(results, AT, content["n_items"], nobody, nothing, *meta)
+        report = Report(results, CUTOFFS, content["n_items"], nobody, nothing, *meta)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as problem:
         raise DataError(f"{stem}: no ranks to start from in {out.name} ({problem}); run without --from-ranks") from None
     names = ("seeds", "settings", "validation", "notes")

@@ -1,4 +1,4 @@
-"""Where do items belong that nobody has had? How ``codes.new_items`` was chosen.
+"""Where do items belong that nobody has had? How ``codes.cold_start_scale`` was chosen.
 
     python eval/new_items.py --data amazon-scientific [--minutes 5] [--lengths 0 0.7 0.8 0.9 1 1.1] [--seed 0]
 
@@ -31,7 +31,7 @@ from genre_gen.metrics import case_ranks, ndcg_at, recall_at
 from genre_gen.recommender.recommender import LLM_MEMBER, OURS, OURS_ALONE, Recommender
 from genre_gen.training.llm_training import place_new_items
 
-AT = 10
+CUTOFFS = 10
 BATCH = 64
 
 
@@ -70,14 +70,14 @@ def measured(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
         "known": sample_cases([case for case in split.test if case.target in met], options.known),
     }
     say(f"{question.held} items held out, {len(asked['new'])} cases of them and {len(asked['known'])} of known items")
-    changes = {"training.max_minutes": options.minutes, "training.seed": options.seed, "codes.new_items": 0}
+    changes = {"training.max_minutes": options.minutes, "training.seed": options.seed, "codes.cold_start_scale": 0}
     recommender = Recommender.from_domain(bench.domain, settings=changes)
     inner = question.known.leave_one_out()
-    recommender.fit(bench.catalog, inner.before_test, inner.test)
+    recommender.fit(bench.catalog, inner.train_and_validation, inner.test)
     rows = {f"{length:g}": at_length(recommender, length, asked) for length in sorted(options.lengths)}
     texts = TextKNN([item.describe() for item in bench.catalog], **recommender.member_options.get(TextKNN.name, {}))
-    score = texts.fit(inner.before_test).score
-    at_length(recommender, bench.domain.codes.new_items, asked)
+    score = texts.fit(inner.train_and_validation).score
+    at_length(recommender, bench.domain.codes.cold_start_scale, asked)
     return {
         "data": bench.name,
         "seed": options.seed,
@@ -99,7 +99,7 @@ def measured(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
 def at_length(recommender: Recommender, length: float, asked: Mapping[str, Sequence[Case]]) -> dict[str, Any]:
     """Place the new items at a length (0, first of all, leaves them) and return the language model's figures."""
     generator = recommender.generator
-    domain = recommender.domain.changed({"codes.new_items": length})
+    domain = recommender.domain.changed({"codes.cold_start_scale": length})
     generator.data = replace(generator.data, domain=domain)
     place_new_items(generator)
     generator.forget()
@@ -128,11 +128,11 @@ def figures(
     found = {}
     for name, cases in asked.items():
         ranks = case_ranks(score, cases, size, repeat, BATCH)
-        recall = recall_at(ranks, AT).astype(np.float64)
+        recall = recall_at(ranks, CUTOFFS).astype(np.float64)
         found[name] = {
-            f"R@{AT}": float(recall.mean()),
+            f"R@{CUTOFFS}": float(recall.mean()),
             "interval": list(interval(recall)),
-            f"N@{AT}": float(ndcg_at(ranks, AT).mean()),
+            f"N@{CUTOFFS}": float(ndcg_at(ranks, CUTOFFS).mean()),
         }
     return found
 
@@ -157,7 +157,7 @@ def markdown(content: Mapping[str, Any]) -> str:
             "none of them is asked about by `cold_start.py`. The language model alone but for the last rows, all items "
             "ranked.",
             "",
-            f"| new items | new: R@{AT} | N@{AT} | known: R@{AT} | N@{AT} |",
+            f"| new items | new: R@{CUTOFFS} | N@{CUTOFFS} | known: R@{CUTOFFS} | N@{CUTOFFS} |",
             "| --- | ---: | ---: | ---: | ---: |",
             *(f"| {name} | {cells(row['new'])} | {cells(row['known'])} |" for name, row in rows.items()),
             "",
@@ -168,7 +168,7 @@ def markdown(content: Mapping[str, Any]) -> str:
 def cells(row: Mapping[str, Any]) -> str:
     """Return recall with its interval, and NDCG."""
     low, high = row["interval"]
-    return f"{row[f'R@{AT}']:.3f} [{low:.3f}, {high:.3f}] | {row[f'N@{AT}']:.4f}"
+    return f"{row[f'R@{CUTOFFS}']:.3f} [{low:.3f}, {high:.3f}] | {row[f'N@{CUTOFFS}']:.4f}"
 
 
 if __name__ == "__main__":

@@ -32,11 +32,11 @@ from genre_gen.errors import UsageError
 from genre_gen.evaluation.baselines import check_trained_for
 from genre_gen.evaluation.significance import interval, paired_test
 from genre_gen.metrics import ndcg_at, ranks, recall_at
-from genre_gen.query import QueryReader, Understood
+from genre_gen.query import ParsedQuery, QueryReader
 from genre_gen.ranking import Ranking
 from genre_gen.recommender.recommender import LLM_MEMBER, OURS_ALONE, QUERY, Recommender
 
-AT = 10
+CUTOFF = 10
 BATCH = 64
 WEIGHTS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 WITHOUT, LABELS, ALL, DENIED, LIKE, OTHER = (
@@ -159,7 +159,7 @@ def measured(recommender: Recommender, cases: Sequence[Case]) -> dict[tuple[str,
             for name, request in {WITHOUT: plain, **asked[begin + place]}.items():
                 for weight in sorted({*WEIGHTS, recommender.domain.query.weight}):
                     mask, blended = _ranked(
-                        recommender, one, allowed[place], understood.get(request.text) or Understood(), weight
+                        recommender, one, allowed[place], understood.get(request.text) or ParsedQuery(), weight
                     )
                     counts = found[name, weight]
                     # A target that the request takes out is never found; with it gone the rest cannot tell.
@@ -167,7 +167,7 @@ def measured(recommender: Recommender, cases: Sequence[Case]) -> dict[tuple[str,
                     counts.ranks.append(
                         float(ranks(blended, np.array([case.target]), mask[None])[0]) if inside else np.inf
                     )
-                    rows = Ranking.from_scores(blended[0], AT, mask).rows
+                    rows = Ranking.from_scores(blended[0], CUTOFF, mask).rows
                     counts.fulfilled.append(asker.fulfilled(request, rows))
                     counts.picks += len(rows)
                     counts.broken += asker.broken(request, rows)
@@ -178,7 +178,7 @@ def _ranked(
     recommender: Recommender,
     scores: Mapping[str, NDArray[np.float32]],
     allowed: NDArray[np.bool_],
-    understood: Understood,
+    understood: ParsedQuery,
     weight: float,
 ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
     """Return what may be recommended ``[n_items]`` and the blended scores ``[1, n_items]``, as serving does."""
@@ -199,20 +199,20 @@ def summary(found: Mapping[tuple[str, float], Counts], weight: float) -> dict[st
     users = len(found[WITHOUT, weight].ranks)
     others = np.arange(users) % 2 == 0
     curve = {
-        one: _mean(ndcg_at(np.array(found[ALL, one].ranks), AT)[others])
+        one: _mean(ndcg_at(np.array(found[ALL, one].ranks), CUTOFF)[others])
         for one in sorted({tried for _, tried in found})
     }
-    plain = ndcg_at(np.array(found[WITHOUT, weight].ranks), AT)[~others]
+    plain = ndcg_at(np.array(found[WITHOUT, weight].ranks), CUTOFF)[~others]
     rows = []
     for name in (WITHOUT, LABELS, ALL, DENIED, LIKE, OTHER):
         counts = found[name, weight]
         places = np.array(counts.ranks)[~others]
-        ndcg = ndcg_at(places, AT)
+        ndcg = ndcg_at(places, CUTOFF)
         rows.append(
             {
                 "request": name,
-                f"R@{AT}": _mean(recall_at(places, AT)),
-                f"N@{AT}": _mean(ndcg),
+                f"R@{CUTOFF}": _mean(recall_at(places, CUTOFF)),
+                f"N@{CUTOFF}": _mean(ndcg),
                 "interval": list(interval(ndcg)),
                 "p": None if name == WITHOUT else paired_test(ndcg, plain),
                 "fulfilled": _mean(np.array(counts.fulfilled)[~others]),
@@ -238,11 +238,11 @@ def _mean(values: NDArray[np.float64]) -> float:
 def table(result: Mapping[str, Any]) -> str:
     """Return the figures as a Markdown table."""
     lines = [
-        f"{result['data']}, {result['part']}, {result['users']:,} users, weight {result['weight']:g}; N@{AT} of "
+        f"{result['data']}, {result['part']}, {result['users']:,} users, weight {result['weight']:g}; N@{CUTOFF} of "
         f"{result['others']:,} others by weight: "
         + ", ".join(f"{weight} {value:.4f}" for weight, value in result["curve"].items()),
         "",
-        f"| request | R@{AT} | N@{AT} | 95 % of N@{AT} | p | labels fulfilled | hard wishes broken |",
+        f"| request | R@{CUTOFF} | N@{CUTOFF} | 95 % of N@{CUTOFF} | p | labels fulfilled | hard wishes broken |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in result["rows"]:
@@ -250,7 +250,8 @@ def table(result: Mapping[str, Any]) -> str:
         p = "" if row["p"] is None else "< .0001" if row["p"] < SMALLEST else f"{row['p']:.4f}"
         fulfilled = "" if np.isnan(row["fulfilled"]) else f"{row['fulfilled']:.3f}"
         lines.append(
-            f"| {row['request']} | {row[f'R@{AT}']:.4f} | {row[f'N@{AT}']:.4f} | {low:.4f} to {high:.4f} | {p} | "
+            f"| {row['request']} | "
+            f"{row[f'R@{CUTOFF}']:.4f} | {row[f'N@{CUTOFF}']:.4f} | {low:.4f} to {high:.4f} | {p} | "
             f"{fulfilled} | {row['broken']:,} of {row['picks']:,} |"
         )
     return "\n".join(lines)

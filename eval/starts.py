@@ -19,7 +19,7 @@ import torch
 from leaderboard import Bench, told
 from numpy.typing import NDArray
 
-from genre_gen.collaborative import TextKNN, Transitions
+from genre_gen.collaborative import SequentialRules, TextKNN
 from genre_gen.collaborative.base import history_matrix
 from genre_gen.data.interactions import Case, History, allowed_items, sample_cases
 from genre_gen.domain import CodeSettings, Domain
@@ -50,7 +50,7 @@ def main() -> None:
         print(f"{name:58} N@10 {figures[name]['N@10']:.4f}  R@10 {figures[name]['R@10']:.4f}", flush=True)
     file = options.json or Path(f"eval/results/starts_{bench.name}.json")
     file.parent.mkdir(parents=True, exist_ok=True)
-    counted = Transitions().fit(bench.split.train).score([case.history for case in cases])
+    counted = SequentialRules().fit(bench.split.train).score([case.history for case in cases])
     met = float((counted[np.arange(len(cases)), [case.target for case in cases]] > 0).mean())
     print(f"{1 - met:.3f} of the targets never occurred within ten steps of any item of their history")
     content = {"data": bench.name, "part": "validation", "users": len(cases), "never_met": 1 - met, "figures": figures}
@@ -61,7 +61,7 @@ def every_start(bench: Bench, histories: Sequence[History]) -> Iterator[tuple[st
     """Yield each way to start with its scores ``[len(histories), n_items]``."""
     catalog, train = bench.catalog, bench.split.train
     texts = [item.describe() for item in catalog]
-    yield "transitions, for comparison", Transitions().fit(train).score(histories)
+    yield "sequential_rules, for comparison", SequentialRules().fit(train).score(histories)
     yield "TF-IDF of words (text_knn), for comparison", TextKNN(texts).fit(train).score(histories)
     base, tokenizer = load_base(ensure_model(bench.domain.model.llm))
     recent = history_matrix(histories, len(catalog), lambda age: 1.0 / (1.0 + age))

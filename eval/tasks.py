@@ -24,7 +24,7 @@ from genre_gen.ranking import Ranking
 from genre_gen.recommender.recommender import Recommender
 from genre_gen.tasks import TASKS, Example, TaskData
 
-AT = 10
+CUTOFFS = 10
 
 
 @told()
@@ -74,7 +74,7 @@ def answer(recommender: Recommender, example: Example) -> Any:
         seen = [span.row for message in example.prompt.messages for span in message.spans if span.kind == "code"]
         allowed = np.ones(len(recommender.catalog), bool)
         allowed[seen] = recommender.domain.repeat
-        return generator.answer(example.prompt, AT, allowed)
+        return generator.answer(example.prompt, CUTOFFS, allowed)
     return generator.write(example.prompt)
 
 
@@ -84,7 +84,7 @@ def guess(recommender: Recommender, truths: list[Any]) -> Any:
         return float(np.mean(truths))
     if isinstance(truths[0], int):
         counts = np.bincount(recommender.trained_on.rows, minlength=len(recommender.catalog))
-        return Ranking.from_scores(counts.astype(np.float64), AT)
+        return Ranking.from_scores(counts.astype(np.float64), CUTOFFS)
     return Counter(truths).most_common(1)[0][0]
 
 

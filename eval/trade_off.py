@@ -31,10 +31,10 @@ from genre_gen.evaluation.baselines import check_trained_for
 from genre_gen.evaluation.protocol import evaluate_lists
 from genre_gen.recommender.recommender import OURS, Recommender
 
-AT = 10
+CUTOFF = 10
 BATCH = 64
 WEIGHTS = tuple(step / 10 for step in range(10))
-ACCURACY = (f"R@{AT}", f"N@{AT}")
+ACCURACY = (f"R@{CUTOFF}", f"N@{CUTOFF}")
 LISTS = ("diversity", "calibration", "coverage", "gini", "popularity_lift")
 CURVES = {"mmr": ("diversity", "diversity (more is better)"), "calibration": ("calibration", "KL (less is better)")}
 """What each method is drawn against, and the words at the axis."""
@@ -100,7 +100,7 @@ def measured(recommender: Recommender, split: Split, part: Literal["validation",
             lists[place],
             cases,
             len(recommender.catalog),
-            (AT,),
+            (CUTOFF,),
             repeat=recommender.domain.repeat,
             counts=counts,
             labels=labels,
@@ -127,15 +127,15 @@ def reranked(
     """Score each case once and re-rank it in each way.
 
     Returns:
-        int64 ``[len(settings), len(cases), AT]`` catalog rows, -1 where a list is shorter; and the mean seconds that
+        int64 ``[len(settings), len(cases), k]`` catalog rows, -1 where a list is shorter; and the mean seconds that
         each setting took per list.
     """
-    lists = np.full((len(settings), len(cases), AT), -1, np.int64)
+    lists = np.full((len(settings), len(cases), CUTOFF), -1, np.int64)
     seconds = [0.0] * len(settings)
     for number, (case, scores, allowed) in enumerate(scored(recommender, cases)):
         for place, setting in enumerate(settings):
             begin = time.perf_counter()
-            rows = rerank(setting, scores, allowed, case.history, AT, labels).rows
+            rows = rerank(setting, scores, allowed, case.history, CUTOFF, labels).rows
             seconds[place] += time.perf_counter() - begin
             lists[place, number, : len(rows)] = rows
     return lists, [one / max(len(cases), 1) for one in seconds]
@@ -155,12 +155,12 @@ def scored(
 
 
 def history_diversity(cases: Sequence[Case], labels: Labels) -> float | None:
-    """Return the mean diversity of the users' last AT items, to compare the lists' with; None without such."""
+    """Return the mean diversity of the users' last CUTOFF items, to compare the lists' with; None without such."""
     from genre_gen.metrics import diversity
 
-    lists = np.full((len(cases), AT), -1, np.int64)
+    lists = np.full((len(cases), CUTOFF), -1, np.int64)
     for number, case in enumerate(cases):
-        recent = case.history.last(AT).rows
+        recent = case.history.last(CUTOFF).rows
         lists[number, : len(recent)] = recent
     values = diversity(lists, labels.matrix)
     return float(values[np.isfinite(values)].mean()) if np.isfinite(values).any() else None
@@ -202,7 +202,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
         panel.set_xlabel(words)
         panel.set_title(f"{method}, weight at each point", loc="left", fontsize=10)
         panel.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel(f"NDCG@{AT}, with 95 % bootstrap interval")
+    panels[0].set_ylabel(f"NDCG@{CUTOFF}, with 95 % bootstrap interval")
     figure.suptitle(f"{result['data']}, {result['split']}, {result['part']}, {result['users']:,} users", fontsize=10)
     figure.savefig(path, dpi=150)
 

@@ -36,7 +36,7 @@ from genre_gen.recommender.recommender import Recommender
 Row = dict[str, Any]
 Ask = Callable[[Case, NDArray[np.bool_]], NDArray[np.int64]]
 EXACT, BEAMS, USUAL = "search, exact", "search, beams", "generate"
-AT = 10
+CUTOFFS = 10
 
 
 @told()
@@ -70,14 +70,14 @@ def compared(run: Path, users: int, beams: int) -> list[Row]:
     for case, mask in zip(cases, masks, strict=True):
         for name, ask in ways.items():
             begin = time.perf_counter()
-            found[name].append(ask(case, mask)[:AT])
+            found[name].append(ask(case, mask)[:CUTOFFS])
             taken[name].append(1e3 * (time.perf_counter() - begin))
     codes = recommender.generator.llm.codes.codes
     return [
         {
             "code_tokens": int(codes.shape[1]),
             "name": name,
-            "ndcg@10": float(ndcg_at(places(lists, cases), AT).mean()),
+            "ndcg@10": float(ndcg_at(places(lists, cases), CUTOFFS).mean()),
             "alike@10": statistics.mean(
                 len(np.intersect1d(a, b)) for a, b in zip(lists, found[EXACT], strict=True)
             ),
@@ -103,7 +103,7 @@ def by_search(recommender: Recommender, beams: int | None) -> Ask:
 
     def ask(case: Case, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
         ids = generator.encode(case.history).ids
-        return search(generator.model, ids, generator.trie, beams or AT, mask, beams=beams).rows
+        return search(generator.model, ids, generator.trie, beams or CUTOFFS, mask, beams=beams).rows
 
     return ask
 

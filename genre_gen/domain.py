@@ -126,7 +126,7 @@ class CodeSettings(Settings):
     width: Annotated[int, Field(ge=2, le=65536)] = 256
     text: Annotated[float, Field(ge=0)] = 1.0
     collaborative: Annotated[float, Field(ge=0)] = 2.0
-    new_items: Annotated[float, Field(ge=0)] = 0.9
+    cold_start_scale: Annotated[float, Field(ge=0)] = 0.9
 
 
 class ModelSettings(Settings):
@@ -158,9 +158,9 @@ class Training(Settings):
     patience: Annotated[int, Field(ge=1)] = 3
     validations_per_epoch: Annotated[int, Field(ge=1)] = 1
     validation_users: Annotated[int, Field(ge=1)] = 500
-    final: Literal["further", "anew"] = "further"
-    final_epochs: Annotated[int, Field(ge=0)] = 1
-    final_rate: Annotated[float, Field(gt=0, le=1)] = 0.3
+    refit: Literal["continue", "from_scratch"] = "continue"
+    refit_epochs: Annotated[int, Field(ge=0)] = 1
+    refit_rate: Annotated[float, Field(gt=0, le=1)] = 0.3
     distillation: Share = 0.0
     drop: Share = 0.0
     crop: Share = 0.0
@@ -173,7 +173,7 @@ class Training(Settings):
 class BlendSettings(Settings):
     """Which collaborative models are blended with the language model."""
 
-    members: tuple[str, ...] = ("transitions", "ease", "popularity")
+    members: tuple[str, ...] = ("sequential_rules", "ease", "popularity")
     tune: bool = True
 
 

@@ -90,19 +90,19 @@ def ranks_in_lists(lists: NDArray[np.integer], targets: NDArray[np.integer]) -> 
     return np.where(found.any(axis=1), 1.0 + found.argmax(axis=1), np.inf)
 
 
-def recall_at(ranks: NDArray[np.float64], at: int) -> NDArray[np.float64]:
+def recall_at(ranks: NDArray[np.float64], k: int) -> NDArray[np.float64]:
     """Return 1 for each target within the first ``at``, else 0 (with one target per user also the hit rate)."""
-    return (ranks <= at).astype(np.float64)
+    return (ranks <= k).astype(np.float64)
 
 
-def ndcg_at(ranks: NDArray[np.float64], at: int) -> NDArray[np.float64]:
+def ndcg_at(ranks: NDArray[np.float64], k: int) -> NDArray[np.float64]:
     """Return ``1 / log2(1 + rank)`` for each target within the first ``at``, else 0; one target, so the ideal is 1."""
-    return np.where(ranks <= at, 1.0 / np.log2(1.0 + ranks), 0.0)
+    return np.where(ranks <= k, 1.0 / np.log2(1.0 + ranks), 0.0)
 
 
-def mrr_at(ranks: NDArray[np.float64], at: int) -> NDArray[np.float64]:
+def mrr_at(ranks: NDArray[np.float64], k: int) -> NDArray[np.float64]:
     """Return ``1 / rank`` for each target within the first ``at``, else 0."""
-    return np.where(ranks <= at, 1.0 / ranks, 0.0)
+    return np.where(ranks <= k, 1.0 / ranks, 0.0)
 
 
 def rmse(predicted: ArrayLike, actual: ArrayLike) -> float:

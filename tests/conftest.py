@@ -75,6 +75,6 @@ def saved(tiny_recommender: Recommender, tmp_path_factory: pytest.TempPathFactor
 def mixed(saved: Path) -> Recommender:
     """Return a copy of that recommender in which the language model has the main say; change it as you like."""
     recommender = Recommender.from_pretrained(saved)
-    recommender.blend = Blend({"llm": 0.6, "ease": 0.2, "popularity": 0.1, "svd": 0.1, "transitions": 0.0})
+    recommender.blend = Blend({"llm": 0.6, "ease": 0.2, "popularity": 0.1, "svd": 0.1, "sequential_rules": 0.0})
     recommender.raters.blend = RatingBlend({"svd": 0.5, "llm": 0.5}, 0.0, (1, 5))
     return recommender

@@ -27,7 +27,7 @@ def test_movies_as_shipped():
     assert (movies.tasks["next_item"].weight, movies.tasks["next_item"].depth) == (1.0, "exit")
     assert (movies.tasks["title"].weight, movies.tasks["title"].depth) == (0.05, "full")
     assert movies.model.exit_layer is not None
-    assert movies.blend.members == ("transitions", "ease", "popularity", "svd")
+    assert movies.blend.members == ("sequential_rules", "ease", "popularity", "svd")
     assert (movies.catalog_folder / "domain.toml").is_file()
     assert movies.prompts_folder.parts[-2:] == ("prompts", "movies")
     assert "movies" in Domain.available()

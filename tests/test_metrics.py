@@ -67,12 +67,12 @@ def test_equal_scores_are_worth_what_chance_is():
     assert (metrics.ranks(scores, np.arange(11)) == 6).all()
 
 
-@pytest.mark.parametrize("at", [1, 3, 5, 10])
-def test_ndcg_equals_scikit_learn(at):
+@pytest.mark.parametrize("k", [1, 3, 5, 10])
+def test_ndcg_equals_scikit_learn(k):
     rng = np.random.default_rng(0)
     scores, targets = rng.random((50, 12)), rng.integers(0, 12, 50)
-    ours = metrics.ndcg_at(metrics.ranks(scores, targets), at).mean()
-    assert ours == pytest.approx(ndcg_score(np.eye(12)[targets], scores, k=at))
+    ours = metrics.ndcg_at(metrics.ranks(scores, targets), k).mean()
+    assert ours == pytest.approx(ndcg_score(np.eye(12)[targets], scores, k=k))
 
 
 def test_metrics_by_hand():

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from genre_gen.collaborative.popularity import Popularity
-from genre_gen.collaborative.sequential_rules import Transitions
+from genre_gen.collaborative.sequential_rules import SequentialRules
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import allowed_items
 from genre_gen.data.readers import Data, load_data
@@ -26,7 +26,7 @@ from genre_gen.prompting.book import PromptBook, show
 from genre_gen.tasks import TASKS, Task, TaskData
 
 ROOT = Path(__file__).parent.parent
-GOLDEN = Path(__file__).parent / "golden" / "prompts"
+GOLDEN = Path(__file__).parent / "tasks" / "golden" / "prompts"
 SAMPLES = ("ads", "ecommerce", "news", "travel")
 EXPLAINED = 25  # users
 
@@ -138,11 +138,11 @@ def test_what_follows_what_can_be_learned(sample):
     _, data = sample
     split = data.interactions.leave_one_out()
     found = {}
-    for model in (Transitions(), Popularity()):
-        model.fit(split.before_test)
+    for model in (SequentialRules(), Popularity()):
+        model.fit(split.train_and_validation)
         ranks = case_ranks(model.score, split.test, len(data.catalog), False)
         found[type(model).__name__] = float(recall_at(ranks, 10).mean())
-    assert found["Transitions"] > 1.5 * found["Popularity"]
+    assert found["SequentialRules"] > 1.5 * found["Popularity"]
 
 
 @pytest.mark.parametrize("name", ["movies", *SAMPLES])

@@ -8,6 +8,6 @@ from numpy.typing import NDArray
 from genre_gen.metrics import ndcg_at
 
 
-def mean_ndcg(ranks: NDArray[np.float64], at: int = 10) -> float:
+def mean_ndcg(ranks: NDArray[np.float64], k: int = 10) -> float:
     """Return the mean NDCG of ranks."""
-    return float(ndcg_at(ranks, at).mean())
+    return float(ndcg_at(ranks, k).mean())

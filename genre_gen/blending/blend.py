@@ -117,7 +117,7 @@ def fit_blend(
     scorers: Mapping[str, Callable[[Sequence[History]], NDArray[np.floating]]],
     cases: Sequence[Case],
     n_items: int,
-    at: int = 10,
+    k: int = 10,
     *,
     repeat: bool = False,
     batch: int = 256,
@@ -128,11 +128,11 @@ def fit_blend(
         scorers: member -> scorer of histories, ``[B, n_items]``.
         cases: validation cases; at least one.
         n_items: size of the catalog.
-        at: cut of the NDCG that the blend must not worsen.
+        k: cut of the NDCG that the blend must not worsen.
         repeat: whether items of the history may be recommended again.
         batch: histories scored at a time; only the pools of a batch are kept.
     """
-    return fit_blends(scorers, [list(scorers)], cases, n_items, at, repeat=repeat, batch=batch)[0]
+    return fit_blends(scorers, [list(scorers)], cases, n_items, k, repeat=repeat, batch=batch)[0]
 
 
 def fit_blends(
@@ -140,7 +140,7 @@ def fit_blends(
     groups: Sequence[Collection[str]],
     cases: Sequence[Case],
     n_items: int,
-    at: int = 10,
+    k: int = 10,
     *,
     repeat: bool = False,
     batch: int = 256,
@@ -158,14 +158,14 @@ def fit_blends(
         scores = {name: scorer(histories) for name, scorer in scorers.items()}
         for found, group in zip(pools, groups, strict=True):
             found.append(Pool.gather(gaps({name: scores[name] for name in scores if name in group}), targets, allowed))
-    return [_choose(found, at) for found in pools]
+    return [_choose(found, k) for found in pools]
 
 
 def choose_weights(
     scores: Mapping[str, NDArray[np.floating]],
     targets: NDArray[np.integer],
     allowed: NDArray[np.bool_],
-    at: int = 10,
+    k: int = 10,
 ) -> Blend:
     """Choose weights on validation cases: those under which the targets are most likely among the members' best items.
 
@@ -179,7 +179,7 @@ def choose_weights(
         scores: member -> ``[B, n_items]``.
         targets: ``[B]`` catalog rows.
         allowed: bool ``[B, n_items]``.
-        at: cut of the NDCG.
+        k: cut of the NDCG.
 
     Returns:
         Weights in steps of 1 / STEPS, many of them 0; the same for the same input.
@@ -187,16 +187,16 @@ def choose_weights(
     Raises:
         UsageError: no members or no cases.
     """
-    return _choose([Pool.gather(scores, np.asarray(targets), allowed)], at)
+    return _choose([Pool.gather(scores, np.asarray(targets), allowed)], k)
 
 
-def _choose(pools: Sequence[Pool], at: int) -> Blend:
+def _choose(pools: Sequence[Pool], k: int) -> Blend:
     if not pools or not pools[0].members or not sum(len(pool.targets) for pool in pools):
         raise UsageError("blend: weights are chosen on validation cases, and there are no cases or no members")
     pool = Pool.join(pools)
     joint = _most_likely(pool)
-    alone = max(np.eye(len(pool.members)), key=lambda weights: float(pool.ndcg(weights, at).mean()))
-    lead = pool.ndcg(alone, at) - pool.ndcg(joint, at)
+    alone = max(np.eye(len(pool.members)), key=lambda weights: float(pool.ndcg(weights, k).mean()))
+    lead = pool.ndcg(alone, k) - pool.ndcg(joint, k)
     sure = (lead >= 0).all() or lead.mean() > lead.std() / len(lead) ** 0.5
     best = alone if sure else joint
     return Blend({name: float(weight) for name, weight in zip(pool.members, best, strict=True)})
@@ -288,11 +288,11 @@ class Pool:
             np.concatenate([pool.found for pool in pools]),
         )
 
-    def ndcg(self, weights: NDArray[np.floating], at: int) -> NDArray[np.float64]:
+    def ndcg(self, weights: NDArray[np.floating], k: int) -> NDArray[np.float64]:
         """Return each case's NDCG under weights ``[members]``: float64 ``[B]``; ties count half."""
         used = np.flatnonzero(weights)
         values = weights[used].astype(np.float32)
         rivals, own = self.rivals[:, :, used] @ values, (self.targets[:, used] @ values)[:, None]
         above = ((rivals > own) & self.present).sum(axis=1)
         tied = ((rivals == own) & self.present).sum(axis=1)
-        return ndcg_at(1.0 + above + tied / 2, at)
+        return ndcg_at(1.0 + above + tied / 2, k)

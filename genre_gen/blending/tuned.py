@@ -1,4 +1,4 @@
-"""Choices: what training chooses on validation cases, to train again without choosing again."""
+"""TunedSettings: what training chooses on validation cases, to train again without choosing again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from genre_gen.collaborative import RatingBlend
 
 
 @dataclass(frozen=True)
-class Choices:
+class TunedSettings:
     """What :meth:`genre_gen.recommender.recommender.Recommender.fit` chose.
 
     Attributes:

@@ -40,7 +40,7 @@ def run(folder: Path, minutes: float, on_step: Callable[[FineTuner], None], tell
         catalog,
         split.train,
         split.validation,
-        final=split.before_test,
+        final=split.train_and_validation,
         histories=interactions,
         folder=folder,
         on_step=on_step,

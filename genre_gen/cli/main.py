@@ -18,7 +18,7 @@ import typer
 from genre_gen.errors import ConfigError, GenreGenError, OutputError, UnknownItemError, UsageError
 
 if TYPE_CHECKING:
-    from genre_gen.blending.tuned import Choices
+    from genre_gen.blending.tuned import TunedSettings
     from genre_gen.domain import Domain
     from genre_gen.recommender.recommender import Recommender
     from genre_gen.training.finetune import FineTuner
@@ -145,9 +145,9 @@ def train(
     with _resumable(), _Bar() as bar:
         how: dict[str, Any] = {"histories": interactions, "folder": folder, "on_step": bar.step}
         if choices is not None:
-            recommender.refit(catalog, parts.before_test if parts else interactions, choices, **how)
+            recommender.refit(catalog, parts.train_and_validation if parts else interactions, choices, **how)
         elif parts:
-            recommender.fit(catalog, parts.train, parts.validation, final=parts.before_test, **how)
+            recommender.fit(catalog, parts.train, parts.validation, final=parts.train_and_validation, **how)
         else:
             recommender.fit(catalog, interactions, **how)
     recommender.save_pretrained(folder)
@@ -482,7 +482,7 @@ def _load(model: str | None, domain: str | None, quantization: str | None = None
     return recommender
 
 
-def _choices(like: Path, name: str) -> Choices:
+def _choices(like: Path, name: str) -> TunedSettings:
     """Return what a trained recommender of this domain chose; the recommender itself is let go of."""
     from genre_gen.recommender.recommender import Recommender
 

@@ -11,13 +11,13 @@ from genre_gen.collaborative.popularity import Popularity
 from genre_gen.collaborative.rating_blend import RatingBlend
 from genre_gen.collaborative.rating_model import RatingModel
 from genre_gen.collaborative.sasrec import SASRec
-from genre_gen.collaborative.sequential_rules import Transitions
+from genre_gen.collaborative.sequential_rules import SequentialRules
 from genre_gen.collaborative.svd import SVD
 from genre_gen.collaborative.svdpp import SVDpp
 from genre_gen.collaborative.text_knn import TextKNN
 
 MEMBERS: dict[str, type[CollaborativeModel]] = {
-    model.name: model for model in (Popularity, Transitions, Ease, ItemKNN, TextKNN, SVD, SASRec)
+    model.name: model for model in (Popularity, SequentialRules, Ease, ItemKNN, TextKNN, SVD, SASRec)
 }
 """Every collaborative model by the name that ``domain.toml`` uses."""
 
@@ -40,6 +40,6 @@ __all__ = [
     "RatingModel",
     "SASRec",
     "SVDpp",
+    "SequentialRules",
     "TextKNN",
-    "Transitions",
 ]

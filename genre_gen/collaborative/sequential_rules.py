@@ -1,4 +1,4 @@
-"""Transitions: which item follows which, counted."""
+"""SequentialRules: which item follows which, counted."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from genre_gen.data.interactions import History, Interactions
 from genre_gen.errors import ConfigError
 
 
-class Transitions(CollaborativeModel):
-    """Count item-to-item transitions and score by the recent items of a history.
+class SequentialRules(CollaborativeModel):
+    """Count item-to-item sequential_rules and score by the recent items of a history.
 
     An item ``b`` that comes ``lag`` steps after ``a`` in a training history adds ``lag ** -decay`` to ``N[a, b]`` and
     ``backward`` times that to ``N[b, a]``.
@@ -34,7 +34,7 @@ class Transitions(CollaborativeModel):
         recency: how fast the weight of a history's items falls with their age, >= 0.
     """
 
-    name: ClassVar[str] = "transitions"
+    name: ClassVar[str] = "sequential_rules"
 
     def __init__(
         self,
@@ -50,11 +50,11 @@ class Transitions(CollaborativeModel):
         self.lags, self.decay, self.backward = lags, decay, backward
         self.smoothing, self.novelty, self.recency = smoothing, novelty, recency
         if lags < 1 or min(decay, backward, smoothing, novelty, recency) < 0:
-            raise ConfigError(f"transitions: {self.settings()}; lags must be >= 1 and the others >= 0")
+            raise ConfigError(f"sequential_rules: {self.settings()}; lags must be >= 1 and the others >= 0")
         self.follows = sparse.csr_matrix((0, 0), dtype=np.float32)
 
     def fit(self, interactions: Interactions) -> Self:
-        """Count and normalise the transitions."""
+        """Count and normalise the sequential_rules."""
         n_items = interactions.n_items
         rows, owners = interactions.rows, np.repeat(np.arange(len(interactions.users)), np.diff(interactions.offsets))
         counts = sparse.csr_matrix((n_items, n_items), dtype=np.float64)
@@ -73,12 +73,12 @@ class Transitions(CollaborativeModel):
         return self
 
     def score(self, histories: Sequence[History]) -> NDArray[np.float32]:
-        """Return the weighted sum of the transitions out of each history: float32 ``[len(histories), n_items]``."""
+        """Return the weighted sum of the rules of each history: float32 ``[len(histories), n_items]``."""
         recent = history_matrix(histories, self.follows.shape[0], lambda age: (1.0 + age) ** -self.recency)
         return np.asarray((recent @ self.follows).toarray(), dtype=np.float32)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the matrix of transitions (from, to) in CSR form: ``data``, ``indices``, ``indptr``."""
+        """Return the matrix of sequential_rules (from, to) in CSR form: ``data``, ``indices``, ``indptr``."""
         return {"data": self.follows.data, "indices": self.follows.indices, "indptr": self.follows.indptr}
 
     def settings(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ Stage: TypeAlias = Mapping[str, Sequence[float]]
 
 RECENCY = (0.0, 0.5, 1.0, 1.5, 2.0)
 STAGES: dict[str, tuple[Stage, ...]] = {
-    "transitions": (
+    "sequential_rules": (
         {"smoothing": (10.0, 100.0, 1000.0), "novelty": (0.0, 0.2, 0.4, 0.6)},
         {"decay": (0.0, 0.3, 0.6, 1.0), "backward": (0.2, 0.5, 1.0)},
         {"recency": RECENCY},

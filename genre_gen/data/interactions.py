@@ -93,15 +93,15 @@ class Split:
         validation: cases to choose settings on.
         test: cases to report on; their histories include the validation item.
         name: ``leave-one-out`` or ``global-time``.
-        before_test: the training interactions and those of the validation part: what models may learn from once
-            everything is chosen.
+        train_and_validation: the training interactions and those of the validation part: what models may learn from
+            once everything is chosen.
     """
 
     train: Interactions
     validation: tuple[Case, ...]
     test: tuple[Case, ...]
     name: str
-    before_test: Interactions
+    train_and_validation: Interactions
 
     def cases(self, part: Literal["validation", "test"]) -> tuple[Case, ...]:
         """Return the cases of one part."""
@@ -294,8 +294,8 @@ class Interactions:
             history = self.at(int(user_row))
             for part, back in enumerate((2, 1)):
                 cases[part].append(_case(history, len(history) - back))
-        before_test = self.keep((from_end > 1) | ~np.repeat(held, lengths))
-        return Split(self.keep(chosen), tuple(cases[0]), tuple(cases[1]), "leave-one-out", before_test)
+        train_and_validation = self.keep((from_end > 1) | ~np.repeat(held, lengths))
+        return Split(self.keep(chosen), tuple(cases[0]), tuple(cases[1]), "leave-one-out", train_and_validation)
 
     def split(self, name: str) -> Split:
         """Split by a split's name, ``leave-one-out`` or ``global-time``; raises UsageError for another."""
@@ -332,8 +332,8 @@ class Interactions:
         before_all = self.times < begins[0]
         if not before_all.any():
             raise DataError("no interaction lies before the others; use leave_one_out()")
-        before_test = self.keep(self.times < begins[1])
-        return Split(self.keep(before_all), tuple(parts[0]), tuple(parts[1]), "global-time", before_test)
+        train_and_validation = self.keep(self.times < begins[1])
+        return Split(self.keep(before_all), tuple(parts[0]), tuple(parts[1]), "global-time", train_and_validation)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return everything as arrays, ready for safetensors; ``from_arrays`` restores it."""

@@ -30,7 +30,7 @@ from genre_gen.recommender.recommender import LLM_MEMBER, OURS, OURS_ALONE, Reco
 from genre_gen.tasks.next_item import NextItem
 
 log = logging.getLogger(__name__)
-AT = (5, 10, 20)
+CUTOFFS = (5, 10, 20)
 RATER_NAMES = {
     "svd": "Surprise SVD, folded in",
     "svdpp": "Surprise SVD++, folded in",
@@ -72,7 +72,7 @@ def evaluate_recommender(recommender: Recommender, split: Split, part: Part, *, 
         scorers,
         split.cases(part),
         len(recommender.catalog),
-        AT,
+        CUTOFFS,
         repeat=recommender.domain.repeat,
         mixtures=recommender.mixtures(),
         counts=np.bincount(recommender.trained_on.rows, minlength=len(recommender.catalog)),
@@ -127,7 +127,7 @@ def evaluate_picks(recommender: Recommender, split: Split, part: Part, file: Pat
         lists,
         split.cases(part),
         size,
-        tuple(cut for cut in AT if cut <= lists.shape[1]) or (lists.shape[1],),
+        tuple(cut for cut in CUTOFFS if cut <= lists.shape[1]) or (lists.shape[1],),
         repeat=recommender.domain.repeat,
         counts=np.bincount(recommender.trained_on.rows, minlength=size),
         labels=Labels.of_domain(recommender.catalog, recommender.domain),
@@ -173,7 +173,7 @@ def rating_errors(recommender: Recommender, split: Split, part: Part) -> dict[st
 def report_text(report: Report) -> str:
     """Return a report as a person wants to read it: accuracy with tests against ours, then the errors of ratings."""
     ours = OURS if any(result.name == OURS for result in report.results) else None
-    metrics = [f"{letter}@{cut}" for letter in ("R", "N") for cut in report.at]
+    metrics = [f"{letter}@{cut}" for letter in ("R", "N") for cut in report.k]
     text = report.table("text", metrics, ours)
     errors: Mapping[str, Mapping[str, float]] = report.notes.get("ratings") or {}
     if not errors:

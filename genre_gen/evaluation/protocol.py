@@ -48,7 +48,7 @@ def evaluate_scorers(
     scorers: Mapping[str, Scorer],
     cases: Sequence[Case],
     n_items: int,
-    at: Sequence[int] = (5, 10, 20),
+    k: Sequence[int] = (5, 10, 20),
     *,
     repeat: bool = False,
     mixtures: Mapping[str, Mixture] | None = None,
@@ -66,12 +66,12 @@ def evaluate_scorers(
         scorers: name -> scorer, in the order of the table.
         cases: histories and targets; at least one.
         n_items: size of the catalog.
-        at: cuts of the metrics.
+        k: cuts of the metrics.
         repeat: whether items of the history may be recommended again. A target is ranked in either case.
         mixtures: name -> scores made from those of the scorers (a blend), which are then computed only once.
         counts: ``[n_items]`` training interactions per item; adds novelty, popularity and its lift of the top
-            ``max(at)``.
-        labels: the items' labels; adds diversity and calibration of the top ``max(at)``.
+            ``max(k)``.
+        labels: the items' labels; adds diversity and calibration of the top ``max(k)``.
         costs: name -> what else it cost, such as ``{"train_seconds": 12.0}``; the seconds of scoring are measured here.
         data: name of the data, for the report.
         split: name of the split and its part, for the report.
@@ -103,7 +103,7 @@ def evaluate_scorers(
             seconds[name] += time.perf_counter() - begin
             _check_shape(name, scores[name], (len(part), n_items))
             ranks[name].append(metrics.ranks(scores[name], targets, ranked))
-            lists[name].append(_top(scores[name], allowed, max(at)))
+            lists[name].append(_top(scores[name], allowed, max(k)))
         if progress is not None:
             progress(len(part))
     results = [
@@ -115,7 +115,7 @@ def evaluate_scorers(
         )
         for name in names
     ]
-    return Report(tuple(results), tuple(at), n_items, _users(cases), _targets(cases), data, split, repeat)
+    return Report(tuple(results), tuple(k), n_items, _users(cases), _targets(cases), data, split, repeat)
 
 
 def evaluate_lists(
@@ -123,7 +123,7 @@ def evaluate_lists(
     lists: NDArray[np.integer],
     cases: Sequence[Case],
     n_items: int,
-    at: Sequence[int] = (5, 10, 20),
+    k: Sequence[int] = (5, 10, 20),
     *,
     repeat: bool = False,
     counts: NDArray[np.integer] | None = None,
@@ -138,11 +138,11 @@ def evaluate_lists(
         lists: int ``[len(cases), n]`` catalog rows, best first, -1 where a list is shorter (``lists_from_picks``).
         cases: the questions that the lists answer, in the same order.
         n_items: size of the catalog.
-        at: cuts of the metrics; no larger than ``n``, since beyond the list everything would be a miss.
+        k: cuts of the metrics; no larger than ``n``, since beyond the list everything would be a miss.
         repeat: whether the lists may hold items of the history.
         counts: ``[n_items]`` training interactions per item; adds novelty, popularity and its lift of the top
-            ``max(at)``.
-        labels: the items' labels; adds diversity and calibration of the top ``max(at)``.
+            ``max(k)``.
+        labels: the items' labels; adds diversity and calibration of the top ``max(k)``.
         data: name of the data, for the report.
         split: name of the split and its part, for the report.
 
@@ -152,8 +152,8 @@ def evaluate_lists(
     lists = np.asarray(lists)
     if lists.ndim != 2 or len(lists) != len(cases) or len(lists) == 0:  # noqa: PLR2004 a table has two dimensions
         raise UsageError(f"lists of shape {lists.shape} for {len(cases)} cases; give one list per case")
-    if max(at) > lists.shape[1]:
-        raise UsageError(f"lists of {lists.shape[1]} items cannot be measured at {max(at)}; make longer lists")
+    if max(k) > lists.shape[1]:
+        raise UsageError(f"lists of {lists.shape[1]} items cannot be measured at {max(k)}; make longer lists")
     if lists.min() < -1 or lists.max() >= n_items:
         raise UsageError(f"a list holds a row outside the catalog of {n_items} items")
     for case, picks in zip(cases, lists, strict=True):
@@ -162,9 +162,9 @@ def evaluate_lists(
             raise UsageError(f"the list of user {case.history.user!r} holds an item twice; each item counts once")
         if not repeat and np.isin(shown, case.history.rows).any():
             raise UsageError(f"the list of user {case.history.user!r} holds an item of the history; pass repeat=True")
-    figures = list_figures(lists[:, : max(at)], n_items, counts, [case.history for case in cases], labels)
+    figures = list_figures(lists[:, : max(k)], n_items, counts, [case.history for case in cases], labels)
     result = Result(name, metrics.ranks_in_lists(lists, _targets(cases)), figures)
-    return Report((result,), tuple(at), n_items, _users(cases), _targets(cases), data, split, repeat)
+    return Report((result,), tuple(k), n_items, _users(cases), _targets(cases), data, split, repeat)
 
 
 def lists_from_picks(
@@ -202,7 +202,7 @@ def lists_from_picks(
 def evaluate(
     recommender: Scored,
     split: Split,
-    at: int | Sequence[int] = 10,
+    k: int | Sequence[int] = 10,
     *,
     part: Part = "test",
     repeat: bool | None = None,
@@ -212,9 +212,9 @@ def evaluate(
     """Evaluate every scorer that a recommender offers (and its mixtures) on one part of a split.
 
     Args:
-        recommender: trained on ``split.train``; for the test part, it may have learned ``split.before_test``.
+        recommender: trained on ``split.train``; for the test part, it may have learned ``split.train_and_validation``.
         split: its cases are ranked.
-        at: cuts of the metrics.
+        k: cuts of the metrics.
         part: which cases.
         repeat: whether items of the history may be recommended again; None for what the recommender's domain says.
         labels: the items' labels, see ``evaluate_scorers``.
@@ -232,7 +232,7 @@ def evaluate(
         recommender.scorers(),
         split.cases(part),
         split.train.n_items,
-        (at,) if isinstance(at, int) else at,
+        (k,) if isinstance(k, int) else k,
         repeat=repeat,
         mixtures=mixtures(),
         counts=np.bincount(split.train.rows, minlength=split.train.n_items),
@@ -245,7 +245,7 @@ def evaluate(
 def check_trained_for(recommender: Trained, split: Split, part: Part) -> None:
     """Refuse a recommender that may have seen the answers; raises UsageError where it learned from anything else."""
     known = recommender.trained_on
-    fair = [split.train, split.before_test] if part == "test" else [split.train]
+    fair = [split.train, split.train_and_validation] if part == "test" else [split.train]
     if not any(_alike(known, one) for one in fair):
         raise UsageError(
             f"this recommender learned from {len(known):,} interactions, but the {split.name} split "

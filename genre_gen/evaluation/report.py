@@ -78,7 +78,7 @@ class Report:
 
     Attributes:
         results: in the order of the table.
-        at: cuts of the metrics.
+        k: cuts of the metrics.
         n_items: size of the catalog that was ranked.
         users: ids in the order of all per-user arrays; None for a user without one.
         targets: int64 ``[n_users]`` catalog rows that were to be found.
@@ -89,7 +89,7 @@ class Report:
     """
 
     results: tuple[Result, ...]
-    at: tuple[int, ...]
+    k: tuple[int, ...]
     n_items: int
     users: tuple[str | None, ...]
     targets: NDArray[np.int64]
@@ -113,7 +113,7 @@ class Report:
     @property
     def headline(self) -> str:
         """Return the metric that models are compared on: ``N@10``, or NDCG at the last cut where 10 is none."""
-        return f"N@{10 if 10 in self.at else self.at[-1]}"  # noqa: PLR2004 the field's custom
+        return f"N@{10 if 10 in self.k else self.k[-1]}"  # noqa: PLR2004 the field's custom
 
     def caption(self) -> str:
         """Return what was measured, in one line."""
@@ -193,7 +193,7 @@ class Report:
         return "\n".join([self.caption(), *aligned])
 
     def _cells(self, chosen: Sequence[str] | None, ours: str | None) -> tuple[list[str], list[list[str]]]:
-        columns = list(chosen or [f"{letters}@{cut}" for letters in ("R", "N") for cut in self.at])
+        columns = list(chosen or [f"{letters}@{cut}" for letters in ("R", "N") for cut in self.k])
         sure = self.headline if chosen is None else None
         lists, costs = (_keys(self.results, kind) if chosen is None else [] for kind in ("lists", "costs"))
         p_values = {one.peer: _p_text(one.corrected) for one in self.compare(ours)} if ours else {}
@@ -213,7 +213,7 @@ class Report:
 
     def to_json(self) -> str:
         """Return all as JSON: figures with intervals, each user's rank (null = not ranked), protocol, versions."""
-        metrics_here = [f"{letters}@{cut}" for letters in PER_USER for cut in self.at]
+        metrics_here = [f"{letters}@{cut}" for letters in PER_USER for cut in self.k]
         return json.dumps(
             {
                 "format": FORMAT,
@@ -226,7 +226,7 @@ class Report:
                     "intervals": "95 %, percentile bootstrap over users, 2000 samples, seed 0",
                 },
                 "repeat": self.repeat,
-                "at": list(self.at),
+                "k": list(self.k),
                 "n_items": self.n_items,
                 "n_users": len(self.targets),
                 "notes": dict(self.notes),
@@ -266,7 +266,7 @@ class Report:
             )
             return cls(
                 results,
-                tuple(content["at"]),
+                tuple(content["k"]),
                 content["n_items"],
                 tuple(content["users"]),
                 np.array(content["targets"], dtype=np.int64),

@@ -58,7 +58,7 @@ DIRECT = 2.0  # what it is worth that a graph leads from the pick to an item, be
 MIN_CLOSER = 0.05  # how much oftener those who liked an item must like the pick than all who rated it
 
 MEMBER_RELATIONS: dict[str, tuple[Relation, ...]] = {
-    "transitions": ("followed_by",),
+    "sequential_rules": ("followed_by",),
     "ease": ("followed_by",),
     "item_knn": ("followed_by",),
     "sasrec": ("followed_by",),

@@ -121,7 +121,7 @@ class LLM(nn.Module):
         self.code_embedding.data[used] = mean
 
     @torch.no_grad()
-    def learn_answers(self, answers: Mapping[str, Tensor]) -> None:
+    def add_answer_heads(self, answers: Mapping[str, Tensor]) -> None:
         """Give each task with closed answers a head of its own; a row that is there already stays as it is.
 
         A row starts as the direction in which its word differs from the task's others: what they have in common says
@@ -146,7 +146,7 @@ class LLM(nn.Module):
         self.answers, self.answer_heads = dict(answers), nn.ParameterDict(heads)
 
     @torch.no_grad()
-    def start_as_neighbours(self) -> None:
+    def near_identity_init(self) -> None:
         """Quieten a tower of its own, so that training starts from a recommender and not from noise.
 
         The layers of a language model turn embeddings it has never met into states that say nothing about codes. Here

@@ -23,7 +23,7 @@ _ROW = 256  # tokens of a packed row: attention, which grows with its square, st
 _TEXT_LIMIT = 1024  # tokens of an example at full depth: a longer description teaches little more and costs much
 
 
-class Mix:
+class TaskMixture:
     """Draws the batches of an epoch.
 
     Epochs of pre-training, where there are any, come first. Then the main task, next item, is seen once whole in each

@@ -337,7 +337,7 @@ def _sized(n_items: int, n_interactions: int, proposal: Proposal) -> str:
     atomic = n_items <= _HUGE
     worded = any(settings.type != "number" for settings in proposal.fields.values()) or "text" in proposal.columns
     members = [
-        "transitions",
+        "sequential_rules",
         "ease" if n_items <= _EASE else "",
         "item_knn",
         "text_knn" if worded else "",

@@ -30,6 +30,6 @@ from left to right, ``conditions`` writes down what is hard, and ``understood`` 
 """
 
 from genre_gen.query.reader import MAX_LENGTH, QueryReader
-from genre_gen.query.understood import Meaning, Understood, Wish
+from genre_gen.query.understood import Meaning, ParsedQuery, Wish
 
-__all__ = ["MAX_LENGTH", "Meaning", "QueryReader", "Understood", "Wish"]
+__all__ = ["MAX_LENGTH", "Meaning", "ParsedQuery", "QueryReader", "Wish"]

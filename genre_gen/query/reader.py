@@ -15,7 +15,7 @@ from genre_gen.data.filter_expression import MAX_COMPARED
 from genre_gen.domain import QuerySettings
 from genre_gen.errors import UsageError
 from genre_gen.query.reading import GRAMMAR, QUOTES, Reading
-from genre_gen.query.understood import Meaning, Understood
+from genre_gen.query.understood import Meaning, ParsedQuery
 from genre_gen.query.words import CURRENCIES, normal, phrases, stem_of, stems_of, tokens_of, words_of
 
 MAX_LENGTH = 500
@@ -51,7 +51,7 @@ class QueryReader:
         self._meant = self._vocabulary()
         self.longest = max(map(len, (*self._grammar, *self._meant)), default=1)
 
-    def understand(self, query: str) -> Understood:
+    def understand(self, query: str) -> ParsedQuery:
         """Read a request.
 
         Raises:
@@ -65,7 +65,7 @@ class QueryReader:
         known = [token for token in tokens_of(text) if token.text not in CURRENCIES or (token.text,) in self._meant]
         return Reading(self, text, known).result()
 
-    def score(self, understood: Understood) -> NDArray[np.float32] | None:
+    def score(self, understood: ParsedQuery) -> NDArray[np.float32] | None:
         """Return how far items fulfil the soft wishes, float32 ``[n_items]`` up to 1; None where there are none."""
         if not understood.wishes:
             return None

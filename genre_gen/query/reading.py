@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from genre_gen.query.conditions import among, any_of, by_field, either, shown, together
-from genre_gen.query.understood import Meaning, Understood, Wish
+from genre_gen.query.understood import Meaning, ParsedQuery, Wish
 from genre_gen.query.words import Token, stems_of
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Reading:
     wishes: list[Wish] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
 
-    def result(self) -> Understood:
+    def result(self) -> ParsedQuery:
         """Read to the end."""
         while self.place < len(self.tokens):
             token = self.tokens[self.place]
@@ -91,7 +91,7 @@ class Reading:
             *(either(one) for one in self.conditions),
         ]
         where = " and ".join(dict.fromkeys(conditions)) or None
-        return Understood(where, tuple(dict.fromkeys(self.wishes)), tuple(dict.fromkeys(self.unknown)))
+        return ParsedQuery(where, tuple(dict.fromkeys(self.wishes)), tuple(dict.fromkeys(self.unknown)))
 
     @property
     def denied(self) -> bool:

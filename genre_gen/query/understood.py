@@ -56,7 +56,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Understood:
+class ParsedQuery:
     """What was made of a request.
 
     Attributes:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from genre_gen.blending.tuned import Choices
+from genre_gen.blending.tuned import TunedSettings
 from genre_gen.codes.base import Codes
 from genre_gen.collaborative import MEMBERS, RATERS, CollaborativeModel
 from genre_gen.data.catalog import Catalog
@@ -93,7 +93,7 @@ def load(name: str | Path, quantization: str | None = None) -> Recommender:
     )
     _load_llm(recommender, settings, folder)
     quantize(recommender.generator.llm, domain.serving.quantization)
-    recommender.take(Choices.from_dict(settings["choices"]))
+    recommender.take(TunedSettings.from_dict(settings["choices"]))
     recommender.seconds = settings["seconds"]
     recommender.training_log = settings["training_log"]
     return recommender
@@ -164,7 +164,7 @@ def _load_llm(recommender: Recommender, settings: Mapping[str, Any], folder: Pat
     import torch
 
     llm = recommender.generator.llm
-    llm.learn_answers(
+    llm.add_answer_heads(
         {task: torch.tensor(ids, dtype=torch.int64, device=llm.device) for task, ids in settings["answers"].items()}
     )
     parameters = dict(llm.trainable())

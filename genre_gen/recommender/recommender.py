@@ -25,7 +25,7 @@ from genre_gen.domain import Domain
 from genre_gen.errors import DecodingError, UsageError
 from genre_gen.explain.attribution import RECENT, Attribution, Attributor
 from genre_gen.prompting.book import PromptBook
-from genre_gen.query import QueryReader, Understood
+from genre_gen.query import ParsedQuery, QueryReader
 from genre_gen.ranking import Ranking
 from genre_gen.training.recommender_training import BATCH, LLM_MEMBER, QUERY, Fitted
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from genre_gen.explain.comparison import Comparison, Counterfactual
 
 log = logging.getLogger(__name__)
-TELLING = ("transitions", "ease", "item_knn", "text_knn")  # models that tell what is near a single item
+TELLING = ("sequential_rules", "ease", "item_knn", "text_knn")  # models that tell what is near a single item
 OURS, OURS_ALONE, WITHOUT_LLM = "GENRE", "GENRE, LLM alone", "blend without LLM"
 
 
@@ -69,10 +69,10 @@ class Recommendations(tuple[Recommendation, ...]):
     """
 
     notes: tuple[str, ...]
-    understood: Understood | None
+    understood: ParsedQuery | None
 
     def __new__(
-        cls, picks: Sequence[Recommendation], notes: Sequence[str] = (), understood: Understood | None = None
+        cls, picks: Sequence[Recommendation], notes: Sequence[str] = (), understood: ParsedQuery | None = None
     ) -> Recommendations:
         """Hold picks, notes and what was understood."""
         self = super().__new__(cls, picks)
@@ -197,7 +197,7 @@ class Recommender(Fitted):
         filters: Filters | None = None,
         *,
         explain: bool = False,
-        understood: Understood | None = None,
+        understood: ParsedQuery | None = None,
     ) -> Iterator[Recommendations]:
         """Recommend to many histories, in order; the same picks as one at a time, in batches.
 
@@ -237,7 +237,7 @@ class Recommender(Fitted):
         self,
         blend: Blend,
         scores: dict[str, NDArray[np.float32]],
-        understood: Understood,
+        understood: ParsedQuery,
         mask: NDArray[np.bool_],
     ) -> tuple[Blend, dict[str, NDArray[np.float32]]]:
         """Add a member to the blend: how far each item fulfils what was wished."""

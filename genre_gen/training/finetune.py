@@ -22,7 +22,7 @@ from genre_gen.llm.batch import Batch
 from genre_gen.llm.encode import NO_LABEL
 from genre_gen.llm.hardware import computes_bfloat16
 from genre_gen.llm.model import LLM
-from genre_gen.llm.task_mixture import MAIN, Mix
+from genre_gen.llm.task_mixture import MAIN, TaskMixture
 from genre_gen.training.checkpoint import read_json, recover_folder, verify_folder, write_folder, write_json
 from genre_gen.training.distillation import Lessons
 
@@ -63,7 +63,7 @@ class FineTuner:
     def __init__(
         self,
         llm: LLM,
-        mix: Mix,
+        mix: TaskMixture,
         training: Training,
         *,
         validate: Callable[[], float] | None = None,
@@ -105,7 +105,7 @@ class FineTuner:
         self.half = _computes_in_half(training.precision, on_cpu)
         self.accelerator = Accelerator(cpu=on_cpu)
         self.llm = llm.to(self.accelerator.device)
-        llm.learn_answers({task: ids.to(llm.device) for task, ids in mix.answers().items()})
+        llm.add_answer_heads({task: ids.to(llm.device) for task, ids in mix.answers().items()})
         self.parameters = dict(llm.trainable())
         self.model, self.optimizer = self.accelerator.prepare(llm, _optimizer(self.parameters, training))
         self.progress = Progress()

@@ -37,7 +37,7 @@ def identity(data: TaskData, book: PromptBook, validation: Sequence[Case] = ()) 
     settings = data.domain.settings()
     for budget in ("max_minutes", "epochs", "runs"):
         settings["training"].pop(budget, None)
-    settings["codes"].pop("new_items", None)  # their places are found after training
+    settings["codes"].pop("cold_start_scale", None)  # their places are found after training
     # None of these has a part in training the language model.
     for part in ("rerank", "ratings", "query", "explain", "knowledge", "serving"):
         settings.pop(part, None)

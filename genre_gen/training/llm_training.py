@@ -26,7 +26,7 @@ from genre_gen.llm.averaging import Trained, train_averaged
 from genre_gen.llm.generator import ItemGenerator
 from genre_gen.llm.load import load_base
 from genre_gen.llm.model import LLM, embed_texts
-from genre_gen.llm.task_mixture import Mix
+from genre_gen.llm.task_mixture import TaskMixture
 from genre_gen.metrics import case_ranks, ndcg_at
 from genre_gen.prompting.book import PromptBook
 from genre_gen.tasks import TaskData
@@ -72,7 +72,7 @@ def build_generator(
         vectors = item_vectors(base, tokenizer, catalog, interactions, domain.codes)
         llm = LLM(base, tokenizer, make_codes(domain.codes, catalog, vectors.numpy()), domain.model)
         llm.initialise_codes(vectors)
-        llm.to(base.device).start_as_neighbours()
+        llm.to(base.device).near_identity_init()
     return ItemGenerator(llm.to(base.device), book, TaskData(catalog, interactions, domain))
 
 
@@ -173,7 +173,7 @@ def finetuner(
     llm.unmet = _unmet(llm.codes, data)
     return FineTuner(
         llm,
-        Mix(data, generator.book, generator.encoder, depth_share, packs=llm.packs, context=llm.context),
+        TaskMixture(data, generator.book, generator.encoder, depth_share, packs=llm.packs, context=llm.context),
         data.domain.training,
         validate=_validation(generator, validation) if validation else None,
         exclude_seen=not data.domain.repeat,
@@ -244,9 +244,10 @@ def final_generator(
 ) -> ItemGenerator:
     """Learn from interactions that were held out so far, everything being chosen.
 
-    ``training.final`` says how: a tuned model goes on ("further") for ``final_epochs`` at ``final_rate``, within
-    FINAL_TIME of the time budget; or a new one learns everything from the beginning ("anew"), within the whole budget
-    once more. Nothing is left to validate on. A checkpoint of a model that went on from other weights, as when the
+    ``training.refit`` says how: a tuned model goes on ("continue") for ``refit_epochs`` at ``refit_rate``, within
+    FINAL_TIME of the time budget; or a new one learns everything from the beginning ("from_scratch"), within the
+    whole budget once more. Nothing is left to validate on. A checkpoint of a model that
+    went on from other weights, as when the
     training before it was prolonged, is given up.
 
     Args:
@@ -258,9 +259,9 @@ def final_generator(
         epochs: of a new model; those after which the tuned one was best. By default ``training.epochs``.
     """
     data, training = generator.data, generator.data.domain.training
-    if training.final_epochs == 0:
+    if training.refit_epochs == 0:
         return ItemGenerator(generator.llm, generator.book, replace(data, interactions=interactions))
-    if training.final == "anew":
+    if training.refit == "from_scratch":
         return train_anew(
             data.domain, generator.book, data.catalog, interactions, folder, on_step, teacher=teacher, epochs=epochs
         )
@@ -315,8 +316,9 @@ def place_new_items(generator: ItemGenerator) -> None:
 
     Training moves the vectors of the items it meets, and makes those long that many take; what an item's text alone
     said before training does not keep up. A new item's vector is the mean of those of the items that are described most
-    like it (``TaskData.likeness``), weighed by the square of how much, and made ``codes.new_items`` times as long as
-    theirs. It depends on trained items alone, so that doing it again changes nothing. Left as they are: items described
+    like it (``TaskData.likeness``), weighed by the square of how much, and made ``codes.cold_start_scale`` times as
+    long as theirs. It depends on trained items alone, so that doing it again changes nothing. Left as they are: items
+    described
     like none, all items where the domain says that there are no texts, and codes of several tokens, which others share.
 
     Args:
@@ -325,7 +327,7 @@ def place_new_items(generator: ItemGenerator) -> None:
     llm, data = generator.llm, generator.data
     settings, tokens = data.domain.codes, llm.codes.codes[:, 0]
     new = llm.unmet.numpy()[tokens] if llm.codes.codes.shape[1] == 1 else np.zeros(len(tokens), bool)
-    if settings.new_items == 0 or settings.text == 0 or not new.any():
+    if settings.cold_start_scale == 0 or settings.text == 0 or not new.any():
         return
     rows = np.flatnonzero(new)
     similar = data.alike(rows)
@@ -335,7 +337,7 @@ def place_new_items(generator: ItemGenerator) -> None:
     shares = similar.power(2)
     shares = sparse.diags(1 / shares.sum(1).A1) @ shares
     mean, lengths = shares @ vectors, shares @ np.linalg.norm(vectors, axis=1)
-    scale = settings.new_items * lengths / np.linalg.norm(mean, axis=1).clip(min=1e-12)
+    scale = settings.cold_start_scale * lengths / np.linalg.norm(mean, axis=1).clip(min=1e-12)
     placed = torch.from_numpy(mean * scale[:, None]).to(llm.code_embedding)
     llm.code_embedding.data[torch.from_numpy(tokens[rows].astype(np.int64))] = placed
     log.info("%d items that nobody has had were placed beside those described alike", len(rows))
@@ -345,12 +347,12 @@ def _slower(training: Training) -> Training:
     """Return the settings under which a tuned model goes on."""
     return training.model_copy(
         update={
-            "epochs": training.final_epochs,
+            "epochs": training.refit_epochs,
             "runs": 1,
             "pretraining_epochs": 0,
             "max_minutes": None if training.max_minutes is None else training.max_minutes * FINAL_TIME,
-            "learning_rate": training.learning_rate * training.final_rate,
-            "code_learning_rate": training.code_learning_rate * training.final_rate,
+            "learning_rate": training.learning_rate * training.refit_rate,
+            "code_learning_rate": training.code_learning_rate * training.refit_rate,
             "seed": training.seed + 1,  # or the first epoch's batches would come in the same order again
         }
     )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from genre_gen.blending.blend import Blend, fit_blends
 from genre_gen.blending.ratings import Raters, scale_of
-from genre_gen.blending.tuned import Choices
+from genre_gen.blending.tuned import TunedSettings
 from genre_gen.collaborative import MEMBERS, SVD, CollaborativeModel, EpochModel, TextKNN
 from genre_gen.collaborative.tuning import tune
 from genre_gen.data.catalog import Catalog
@@ -90,8 +90,8 @@ class Fitted:
             catalog: the items.
             interactions: what is learned from.
             validation: cases for early stopping and for the weights; None holds each user's last interaction out.
-            final: what is learned from once everything is chosen, such as ``split.before_test``; None leaves it at
-                ``interactions``, or at all of them where ``validation`` was held out of them.
+            final: what is learned from once everything is chosen, such as ``split.train_and_validation``; None leaves
+                it at ``interactions``, or at all of them where ``validation`` was held out of them.
             histories: where ``user=`` looks users up; by default ``interactions`` (and the held-out ones).
             folder: for checkpoints and logs; a run that was killed goes on from there.
             on_step: called after each training step.
@@ -126,7 +126,7 @@ class Fitted:
         self,
         catalog: Catalog,
         interactions: Interactions,
-        choices: Choices,
+        choices: TunedSettings,
         *,
         histories: Interactions | None = None,
         folder: str | Path | None = None,
@@ -134,7 +134,7 @@ class Fitted:
     ) -> Self:
         """Train everything anew with what an earlier ``fit`` chose: for newer data, or for another seed.
 
-        Nothing is held out and nothing chosen, so it takes about half as long as a ``fit`` with ``training.final`` at
+        Nothing is held out and nothing chosen, so it takes about half as long as a ``fit`` with ``training.refit`` at
         ``anew``, and gives the same as its last part.
 
         Args:
@@ -200,7 +200,7 @@ class Fitted:
         self.domain = changed
         self._forget()
 
-    def take(self, choices: Choices) -> None:
+    def take(self, choices: TunedSettings) -> None:
         """Take over what was chosen; all but the blends' weights matters to the next training only."""
         self.member_options = {name: dict(options) for name, options in choices.members.items()}
         self._epochs, self.blend, self.blend_without_llm = choices.epochs, choices.blend, choices.blend_without_llm
@@ -210,13 +210,13 @@ class Fitted:
         self._teacher = Teacher(members, choices.teacher, choices.temperature, repeat) if choices.teacher else None
 
     @property
-    def choices(self) -> Choices:
+    def choices(self) -> TunedSettings:
         """Return what was chosen on validation cases."""
         self._check_trained()
         taught = {} if self._teacher is None else dict(self._teacher.weights)
         temperature = 1.0 if self._teacher is None else self._teacher.temperature
         blends = (self.blend, self.blend_without_llm)
-        return Choices(*blends, self._epochs, self.member_options, taught, temperature, self.raters.blend)
+        return TunedSettings(*blends, self._epochs, self.member_options, taught, temperature, self.raters.blend)
 
     def _begin(self, catalog: Catalog, interactions: Interactions, histories: Interactions) -> None:
         """Take the data of a training, and forget all of an earlier one's."""
@@ -364,7 +364,7 @@ class Fitted:
         """Return the members of blends that tell new items apart by their texts."""
         found = {QUERY} | {name for name, model in self.members.items() if model.reads}
         codes = self.domain.codes
-        placed = codes.text > 0 and codes.new_items > 0 and self.generator.trie.is_flat  # see place_new_items
+        placed = codes.text > 0 and codes.cold_start_scale > 0 and self.generator.trie.is_flat  # see place_new_items
         return found | {LLM_MEMBER} if placed else found
 
     def _rating_scale(self) -> tuple[float, float] | None:

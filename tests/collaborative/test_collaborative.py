@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from genre_gen.collaborative import MEMBERS, SVD, Ease, ItemKNN, Popularity, SASRec, Transitions, item_knn
+from genre_gen.collaborative import MEMBERS, SVD, Ease, ItemKNN, Popularity, SASRec, SequentialRules, item_knn
 from genre_gen.collaborative.base import history_matrix
 from genre_gen.collaborative.item_knn import CELLS, parts, strongest
 from genre_gen.data.interactions import History, Interactions
@@ -145,44 +145,44 @@ class TestPopularity(Questions):
 
 class TestTransitions(Questions):
     def model(self):
-        return Transitions()
+        return SequentialRules()
 
     def test_by_hand(self):
-        model = Transitions(lags=2, decay=1.0, backward=0.0, smoothing=0.0, novelty=0.0).fit(
+        model = SequentialRules(lags=2, decay=1.0, backward=0.0, smoothing=0.0, novelty=0.0).fit(
             log([[0, 1, 2], [0, 2]], 3)
         )
         # From 0: item 1 once at lag 1 (1), item 2 at lag 2 (.5) and at lag 1 (1): 2.5 in all.
         np.testing.assert_allclose(model.follows.toarray(), [[0, 0.4, 0.6], [0, 0, 1], [0, 0, 0]], rtol=1e-6)
 
     def test_backward(self):
-        model = Transitions(lags=1, backward=0.5, smoothing=0.0, novelty=0.0).fit(log([[0, 1]], 2))
+        model = SequentialRules(lags=1, backward=0.5, smoothing=0.0, novelty=0.0).fit(log([[0, 1]], 2))
         np.testing.assert_allclose(model.follows.toarray(), [[0, 1], [1, 0]])  # .5 of .5, after normalising
-        one_way = Transitions(lags=1, backward=0.0, smoothing=0.0, novelty=0.0).fit(log([[0, 1]], 2))
+        one_way = SequentialRules(lags=1, backward=0.0, smoothing=0.0, novelty=0.0).fit(log([[0, 1]], 2))
         assert one_way.follows[1, 0] == 0
 
     def test_users_do_not_run_into_each_other(self):
-        model = Transitions(lags=3, backward=0.0).fit(log([[0, 1], [2, 3]], 4))
+        model = SequentialRules(lags=3, backward=0.0).fit(log([[0, 1], [2, 3]], 4))
         assert model.follows[1, 2] == model.follows[0, 2] == model.follows[1, 3] == 0
 
     def test_recent_items_weigh_more(self):
-        model = Transitions(lags=1, backward=0.0).fit(log([[0, 1], [2, 3]], 4))
+        model = SequentialRules(lags=1, backward=0.0).fit(log([[0, 1], [2, 3]], 4))
         assert model.score([History(np.array([0, 2]))])[0].argmax() == 3
         assert model.score([History(np.array([2, 0]))])[0].argmax() == 1
 
     def test_novelty_holds_back_what_follows_everything(self):
         data = log([[0, 1], [2, 1], [3, 1], [4, 1], [0, 5]], 6)
         history = [History(np.array([0]))]
-        plain = Transitions(lags=1, backward=0.0, novelty=0.0, smoothing=1.0).fit(data).score(history)[0]
-        novel = Transitions(lags=1, backward=0.0, novelty=1.0, smoothing=1.0).fit(data).score(history)[0]
+        plain = SequentialRules(lags=1, backward=0.0, novelty=0.0, smoothing=1.0).fit(data).score(history)[0]
+        novel = SequentialRules(lags=1, backward=0.0, novelty=1.0, smoothing=1.0).fit(data).score(history)[0]
         assert plain[1] == plain[5]
         assert novel[1] < novel[5]
 
     def test_lags_beyond_every_history(self):
-        assert np.isfinite(Transitions(lags=50).fit(log([[0, 1]], 2)).follows.data).all()
+        assert np.isfinite(SequentialRules(lags=50).fit(log([[0, 1]], 2)).follows.data).all()
 
     def test_settings_out_of_range(self):
         with pytest.raises(ConfigError, match="lags must be >= 1"):
-            Transitions(lags=0)
+            SequentialRules(lags=0)
 
 
 class TestEase(Questions):

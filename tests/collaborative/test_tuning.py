@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from genre_gen.collaborative import Ease, ItemKNN, Popularity, SASRec, TextKNN, Transitions
+from genre_gen.collaborative import Ease, ItemKNN, Popularity, SASRec, SequentialRules, TextKNN
 from genre_gen.collaborative.tuning import STAGES, tune
 from genre_gen.data.interactions import Interactions, allowed_items
 from genre_gen.metrics import ndcg_at, ranks
 
-KINDS = {"transitions": Transitions, "ease": Ease, "item_knn": ItemKNN}
+KINDS = {"sequential_rules": SequentialRules, "ease": Ease, "item_knn": ItemKNN}
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ def test_every_variant_is_a_domain_that_can_be_trained(script, group):
     domain = Domain.load(EVAL / "domains" / "ml-100k")
     variants = script.differing(Namespace(domain=domain), script.chosen(group, None, {}))
     assert len({json.dumps(domain.changed(changes).settings()) for changes in variants.values()}) == len(variants)
-    assert all(domain.changed(changes).training.final_epochs == 0 for changes in variants.values())
+    assert all(domain.changed(changes).training.refit_epochs == 0 for changes in variants.values())
 
 
 def test_what_changes_nothing_is_not_run(script):

@@ -32,7 +32,7 @@ def test_no_interaction_with_a_new_item_is_left(cold, bench):
     assert not set(question.known.rows.tolist()) & held
     whole = {case.history.user: case for case in bench.split.test}
     assert {case.history.user for case in cases} == {user for user, case in whole.items() if case.target in held}
-    gone = set(bench.split.before_test.rows.tolist()) - set(question.known.rows.tolist())
+    gone = set(bench.split.train_and_validation.rows.tolist()) - set(question.known.rows.tolist())
     for case in cases:
         kept = [row for row in whole[case.history.user].history.rows.tolist() if row not in gone]
         assert case.history.rows.tolist() == kept
@@ -59,7 +59,7 @@ def test_no_new_user_is_learned_from(cold, bench):
     new = [case.history.user for case in question.cases["all"]]
     assert question.held == len(new) == 6
     assert not set(new) & set(question.known.users)
-    assert set(new) | set(question.known.users) == set(bench.split.before_test.users)
+    assert set(new) | set(question.known.users) == set(bench.split.train_and_validation.users)
     whole = {case.history.user: case for case in bench.split.test}
     for name, cases in question.cases.items():
         assert [case.history.user for case in cases] == new
@@ -77,7 +77,7 @@ def test_new_items_have_finite_scores_by_their_texts_and_none_by_ids(cold, bench
     for name, scorer in models.scorers.items():
         scores = scorer(histories)[:, new]
         assert np.isfinite(scores).all(), name
-        if name in ("transitions", "item_knn", "ease", "popularity"):
+        if name in ("sequential_rules", "item_knn", "ease", "popularity"):
             assert (scores == 0).all(), name
     assert (models.scorers[OURS_ALONE](histories)[:, new] != 0).all()
     assert (models.scorers["text_knn"](histories)[:, new] > 0).any()

@@ -23,7 +23,7 @@ def test_items_are_held_out_twice_and_every_length_is_measured(script, tiny_doma
     monkeypatch.setattr(script.Recommender, "fit", lambda self, *data: fitted.append(data[1]) or fit(self, *data))
     placed, place = [], script.place_new_items
     monkeypatch.setattr(
-        script, "place_new_items", lambda one: placed.append(one.data.domain.codes.new_items) or place(one)
+        script, "place_new_items", lambda one: placed.append(one.data.domain.codes.cold_start_scale) or place(one)
     )
     script.main(["--data", "sample", "--lengths", "1", "0", "--known", "10", "--out", str(tmp_path)])
     content = json.loads((tmp_path / "new_items_sample.json").read_text())
@@ -31,7 +31,7 @@ def test_items_are_held_out_twice_and_every_length_is_measured(script, tiny_doma
     assert not tested & set(fitted[0].rows.tolist())
     assert content["without_interactions"] > content["held_out"] >= 1
     assert list(content["lengths"]) == ["0", "1"]
-    assert placed == [0, 1, bench.domain.codes.new_items]
+    assert placed == [0, 1, bench.domain.codes.cold_start_scale]
     assert list(content["blends"]) == ["the blend", "the blend, new items at the score of nothing"]
     assert content["cases"]["known"] == 10
     assert "| left at texts |" in capsys.readouterr().out

@@ -120,8 +120,8 @@ def quick(board, monkeypatch):
     small = {"dim": (8,), "dropout": (0.0,), "learning_rate": (0.01, 0.02), "max_epochs": (6,), "warmup_steps": (2,)}
     peers = dict(board.PEERS)
     peers["sasrec"] = board.Peer(board.OWN, "SASRec", (small,), seeded=True, early=True)
-    peers["transitions"] = board.Peer(
-        board.OWN, "Transitions", ({"novelty": (0.0, 0.4), "recency": (0.5, 1.0)},), scoring=("recency",)
+    peers["sequential_rules"] = board.Peer(
+        board.OWN, "SequentialRules", ({"novelty": (0.0, 0.4), "recency": (0.5, 1.0)},), scoring=("recency",)
     )
     peers["broken"] = board.Peer(board.OWN, "Nothing")
     monkeypatch.setattr(board, "PEERS", peers)
@@ -146,10 +146,10 @@ def run(board, *arguments):
 
 def test_the_leaderboard_end_to_end(board, quick, domain, tmp_path, capsys):
     out = tmp_path / "out"
-    models = ["popularity", "transitions", "sasrec", "surprise-svd", "broken"]
+    models = ["popularity", "sequential_rules", "sasrec", "surprise-svd", "broken"]
     common = ["--data", domain, "--out", out, "--runs", tmp_path / "runs", "--seeds", 2, "--minutes", 1]
     assert run(board, *common, "--models", *models) == 1  # for one of them does not work
-    assert quick == ["popularity-0", "transitions-0", "sasrec-0", "sasrec-1", "broken-0"]
+    assert quick == ["popularity-0", "sequential_rules-0", "sasrec-0", "sasrec-1", "broken-0"]
     printed, told = capsys.readouterr()
     assert "broken-0: failed: does not work" in told
     assert "surprise-svd: left out, the data has no ratings" in told
@@ -161,11 +161,11 @@ def test_the_leaderboard_end_to_end(board, quick, domain, tmp_path, capsys):
     assert list(rows)[-1] == "popularity"  # best first, and everybody walks in a circle
     assert rows["sasrec"]["seeds"] == [0, 1]
     assert set(rows["sasrec"]["settings"]) >= {"max_epochs", "learning_rate"}
-    assert len(rows["transitions"]["notes"][0]["trials"]) == 4
+    assert len(rows["sequential_rules"]["notes"][0]["trials"]) == 4
     assert {"tune s", "train s", "score s", "peak MB"} == set(rows["popularity"]["costs"])
 
     quick.clear()  # a second run fits nothing (but what failed), and the ranks alone give the same figures
-    assert run(board, *common, "--models", "popularity", "transitions", "sasrec") == 0
+    assert run(board, *common, "--models", "popularity", "sequential_rules", "sasrec") == 0
     assert quick == []
     assert (out / "leaderboard_tiny.json").read_text() == text
     assert run(board, *common, "--from-ranks") == 0
@@ -177,13 +177,13 @@ def test_the_leaderboard_end_to_end(board, quick, domain, tmp_path, capsys):
 def test_published_rows_stay_where_asked_for(board, quick, domain, tmp_path, capsys):
     out = tmp_path / "out"
     common = ["--data", domain, "--out", out]
-    assert run(board, *common, "--runs", tmp_path / "here", "--models", "popularity", "transitions") == 0
+    assert run(board, *common, "--runs", tmp_path / "here", "--models", "popularity", "sequential_rules") == 0
     before = {row["name"]: row for row in json.loads((out / "leaderboard_tiny.json").read_text())["rows"]}
     elsewhere = [*common, "--runs", tmp_path / "elsewhere", "--models", "popularity", "item_knn", "--keep"]
     assert run(board, *elsewhere) == 0
     after = {row["name"]: row for row in json.loads((out / "leaderboard_tiny.json").read_text())["rows"]}
-    assert set(after) == {"popularity", "transitions", "item_knn"}
-    assert after["transitions"] == before["transitions"]
+    assert set(after) == {"popularity", "sequential_rules", "item_knn"}
+    assert after["sequential_rules"] == before["sequential_rules"]
     assert [row["figures"]["N@10"] for row in after.values()] == sorted(
         (row["figures"]["N@10"] for row in after.values()), reverse=True
     )
@@ -199,7 +199,7 @@ def ours(board, quick, monkeypatch):
     """Run ours as well, with the counts of popularity in its place."""
 
     def run_ours(bench, job):
-        model = board.PEERS["popularity"].make({}).fit(bench.split.before_test)
+        model = board.PEERS["popularity"].make({}).fit(bench.split.train_and_validation)
         report = board.rank_test(bench, {board.OURS: model.score})
         return board.Outcome(board.changed(job), report, {}, {board.OURS: {"train s": 1.0}}, {"choices": {}})
 
@@ -288,7 +288,7 @@ def test_ranks_agree_with_a_count_by_hand(board, quick, domain, tmp_path):
     with np.load(out / "leaderboard_tiny_ranks.npz", allow_pickle=False) as arrays:
         ranks = board.unpacked(arrays["ranks_0"])[0]
     bench = board.Bench.open(str(domain), "leave-one-out", tmp_path)
-    known = bench.split.before_test
+    known = bench.split.train_and_validation
     counts = np.bincount(known.rows, minlength=known.n_items)
     for rank, case in zip(ranks, bench.split.test, strict=True):
         rivals = np.delete(counts, [*case.history.rows, case.target])
@@ -301,7 +301,7 @@ def test_ranks_agree_with_a_count_by_hand(board, quick, domain, tmp_path):
 def test_scoring_settings_are_those_of_the_best_trial(board, load, domain, tmp_path):
     bench = board.Bench.open(str(domain), "leave-one-out", tmp_path)
     peer = board.Peer(
-        board.OWN, "Transitions", ({"recency": (0.0, 3.0, 0.1), "novelty": (0.0, 0.4)},), scoring=("recency",)
+        board.OWN, "SequentialRules", ({"recency": (0.0, 3.0, 0.1), "novelty": (0.0, 0.4)},), scoring=("recency",)
     )
     tuner = board.Tuner(bench, peer, {}, None)
     settings, model, trials = tuner.run()
@@ -364,4 +364,4 @@ def test_one_step_back_leaves_the_test_items_alone(board, tmp_path):
     assert bench.stem == "leaderboard_news_one-step-back"
     answers = {case.history.user: case.target for case in whole.validation}
     assert {case.history.user: case.target for case in split.test} == answers
-    assert len(split.before_test) == len(whole.train)
+    assert len(split.train_and_validation) == len(whole.train)

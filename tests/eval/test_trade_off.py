@@ -55,7 +55,7 @@ def test_a_recommender_that_has_seen_the_answers_is_refused(trade_off, mixed):
 def test_the_part_that_was_not_learned_from_is_asked(trade_off, mixed, capsys):
     split = mixed.histories.leave_one_out()
     assert trade_off.fair_part(mixed, split) == "validation"
-    mixed.trained_on = split.before_test
+    mixed.trained_on = split.train_and_validation
     assert not capsys.readouterr().err
     assert trade_off.fair_part(mixed, split) == "test"
     assert capsys.readouterr().err.count("\n") == 1
@@ -64,7 +64,7 @@ def test_the_part_that_was_not_learned_from_is_asked(trade_off, mixed, capsys):
 def test_by_default_a_recommender_as_the_command_line_trains_it_is_measured(
     trade_off, mixed, tmp_path, monkeypatch, capsys
 ):
-    mixed.trained_on = mixed.histories.leave_one_out().before_test
+    mixed.trained_on = mixed.histories.leave_one_out().train_and_validation
     mixed.save_pretrained(tmp_path / "run")
     file = tmp_path / "trade_off.json"
     monkeypatch.setattr(trade_off, "METHODS", ("mmr",))

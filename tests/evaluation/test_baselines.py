@@ -7,7 +7,7 @@ from genre_gen.collaborative import MEMBERS, EpochModel
 from genre_gen.data.interactions import Interactions
 from genre_gen.errors import UnknownItemError, UsageError
 from genre_gen.evaluation import evaluate
-from genre_gen.evaluation.baselines import AT, evaluate_picks, evaluate_recommender, rating_errors, write_report
+from genre_gen.evaluation.baselines import CUTOFFS, evaluate_picks, evaluate_recommender, rating_errors, write_report
 from genre_gen.evaluation.report import Report
 from genre_gen.recommender.recommender import OURS, OURS_ALONE, WITHOUT_LLM, Recommender
 
@@ -26,7 +26,7 @@ def test_the_table_has_ours_its_parts_and_every_classic_model(report, tiny_recom
     quick = {name for name, kind in MEMBERS.items() if not issubclass(kind, EpochModel)}
     assert quick == MEMBERS.keys() - {"sasrec"}
     assert {result.name for result in report.results} == {OURS, OURS_ALONE, WITHOUT_LLM, *quick}
-    assert report.at == AT
+    assert report.k == CUTOFFS
     assert report.n_items == 40
     assert report.users == tuple(case.history.user for case in split.test)
     assert report.notes["blend"] == dict(tiny_recommender.blend.weights)
@@ -135,13 +135,13 @@ def test_picks_of_any_origin_are_evaluated(tiny_recommender, split, tmp_path):
     lines.append(("a user without a case", 1, ids[0]))
     write_lines(tmp_path / "a.jsonl", lines)
     report = evaluate_picks(tiny_recommender, split, "test", tmp_path / "a.jsonl")
-    assert report.at == (5, 10)
+    assert report.k == (5, 10)
     assert report.results[0].ranks.tolist() == [1 + number % 10 for number in range(30)]
     assert report.results[0].figure("R@5") == 0.5
     assert report.results[0].figure("R@10") == 1.0
     write_report(report, tmp_path)
     write_lines(tmp_path / "b.jsonl", [line for line in lines if line[1] <= 3])
-    assert evaluate_picks(tiny_recommender, split, "test", tmp_path / "b.jsonl").at == (3,)
+    assert evaluate_picks(tiny_recommender, split, "test", tmp_path / "b.jsonl").k == (3,)
 
 
 def test_picks_that_break_the_rules_are_refused(tiny_recommender, split, tmp_path):
@@ -176,8 +176,10 @@ def test_rating_errors_are_told_of_each_way_to_predict(mixed, split):
 def test_what_has_learned_the_validation_items_answers_for_the_test_part_only(tiny_domain, sample):
     catalog, interactions = sample
     split = interactions.leave_one_out()
-    final = Recommender.from_domain(tiny_domain).fit(catalog, split.train, split.validation, final=split.before_test)
-    assert len(final.trained_on) == len(split.before_test)
+    final = Recommender.from_domain(tiny_domain).fit(
+        catalog, split.train, split.validation, final=split.train_and_validation
+    )
+    assert len(final.trained_on) == len(split.train_and_validation)
     assert evaluate_recommender(final, split, "test", peers=False).results
     assert evaluate(final, split).results
     for evaluated in (evaluate_recommender, lambda one, split, part: evaluate(one, split, part=part)):
@@ -187,7 +189,7 @@ def test_what_has_learned_the_validation_items_answers_for_the_test_part_only(ti
 
 def test_both_ways_to_evaluate_give_the_same_where_items_repeat(mixed, split):
     mixed.domain = mixed.domain.changed({"repeat": True})
-    whole, ours = evaluate_recommender(mixed, split, "test", peers=False), evaluate(mixed, split, at=AT)
+    whole, ours = evaluate_recommender(mixed, split, "test", peers=False), evaluate(mixed, split, k=CUTOFFS)
     assert whole.repeat
     assert ours.repeat
     assert ours[OURS].ranks.tolist() == whole[OURS].ranks.tolist()

@@ -105,7 +105,7 @@ def test_a_target_seen_before_is_ranked_by_mixtures_too():
 def test_figures_of_lists_and_costs():
     counts = np.array([7, 3, 2, 0])
     report = evaluate_scorers(
-        {"m": constant([4, 3, 2, 1])}, [case([0], 1), case([1], 0)], 4, at=(1,), counts=counts,
+        {"m": constant([4, 3, 2, 1])}, [case([0], 1), case([1], 0)], 4, k=(1,), counts=counts,
         costs={"m": {"train_seconds": 2.0}},
     )  # fmt: skip
     assert report["m"].lists["coverage"] == 0.5  # items 1 and 0 come first
@@ -148,7 +148,7 @@ def test_lists_give_the_figures_of_their_scores():
 
 def test_figures_that_are_not_defined_are_left_out():
     cases, empty = [case([0], 3), case([1], 2)], np.full((2, 2), -1)
-    report = evaluate_lists("m", empty, cases, 4, at=(2,), counts=np.ones(4, int), labels=labels_of(np.eye(4)[:, :1]))
+    report = evaluate_lists("m", empty, cases, 4, k=(2,), counts=np.ones(4, int), labels=labels_of(np.eye(4)[:, :1]))
     # The second user's history has no label; the first user's empty list has none of the label wanted.
     assert report["m"].lists == {"coverage": 0.0, "calibration": pytest.approx(np.log(100))}
     assert "NaN" not in report.to_json()
@@ -180,12 +180,12 @@ def test_picks_become_lists():
 )
 def test_lists_that_cheat_or_break(lists, message):
     with pytest.raises(UsageError, match=message):
-        evaluate_lists("m", np.array(lists), [case([0], 3)], 4, at=(2,))
+        evaluate_lists("m", np.array(lists), [case([0], 3)], 4, k=(2,))
 
 
 def test_lists_may_be_short_and_may_repeat_where_the_domain_does():
-    assert evaluate_lists("m", np.array([[3, -1, -1]]), [case([0], 3)], 4, at=(3,))["m"].ranks == [1]
-    assert evaluate_lists("m", np.array([[0, 3]]), [case([0], 3)], 4, at=(2,), repeat=True)["m"].ranks == [2]
+    assert evaluate_lists("m", np.array([[3, -1, -1]]), [case([0], 3)], 4, k=(3,))["m"].ranks == [1]
+    assert evaluate_lists("m", np.array([[0, 3]]), [case([0], 3)], 4, k=(2,), repeat=True)["m"].ranks == [2]
 
 
 def test_evaluate_asks_a_recommender_for_its_parts():
@@ -193,10 +193,10 @@ def test_evaluate_asks_a_recommender_for_its_parts():
     split = Interactions.from_columns(users, np.array([0, 1, 2, 3, 3, 2, 1, 0]), 5).leave_one_out()
     parts = SimpleNamespace(scorers=lambda: {"m": constant([3, 1, 2, 3, 0])})
     report = evaluate(parts, split)
-    assert report.at == (10,)
+    assert report.k == (10,)
     assert report.split == "leave-one-out, test"
     np.testing.assert_array_equal(report.targets, [3, 0])
     np.testing.assert_array_equal(report["m"].ranks, [1, 1])
     assert "novelty" in report["m"].lists
     parts.mixtures = lambda: {"mix": lambda scores, allowed: -scores["m"]}
-    np.testing.assert_array_equal(evaluate(parts, split, at=(1, 2), part="validation")["mix"].ranks, [2, 2])
+    np.testing.assert_array_equal(evaluate(parts, split, k=(1, 2), part="validation")["mix"].ranks, [2, 2])

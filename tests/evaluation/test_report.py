@@ -69,7 +69,7 @@ def test_chosen_columns_and_headline():
     assert report().table(metrics=["N@10", "novelty"]).splitlines()[2].endswith(" |  |")  # only the other has it
     assert report().table(metrics=["N@10", "novelty"]).splitlines()[3].endswith(" | 8.0000 |")
     assert report().headline == "N@10"
-    assert report(at=(1, 5)).headline == "N@5"
+    assert report(k=(1, 5)).headline == "N@5"
 
 
 def test_compare_corrects_for_the_number_of_peers():

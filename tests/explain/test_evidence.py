@@ -183,11 +183,11 @@ def test_parts_of_the_score_move_the_reasons_that_show_them(evidence):
     seen = history((ALIEN, 4), (ANNIE, 3))
     weights = {
         part: {reason.kind: reason.weight for reason in evidence.reasons(seen, ALIENS, 4.5, {part: 2.0, "llm": -1.0})}
-        for part in ("svd", "transitions", "unknown")
+        for part in ("svd", "sequential_rules", "unknown")
     }
     assert weights["svd"]["predicted"] == pytest.approx(2 * weights["unknown"]["predicted"])
-    assert weights["transitions"]["anchor"] == pytest.approx(2 * weights["unknown"]["anchor"])
-    assert weights["transitions"]["predicted"] == weights["unknown"]["predicted"]
+    assert weights["sequential_rules"]["anchor"] == pytest.approx(2 * weights["unknown"]["anchor"])
+    assert weights["sequential_rules"]["predicted"] == weights["unknown"]["predicted"]
 
 
 def test_a_value_that_one_reason_names_is_not_repeated_where_more_is_to_say():

@@ -254,7 +254,7 @@ def test_a_rating_is_the_mean_of_the_scale_weighted_by_the_models_chances(tiny_r
 def test_a_model_that_has_learned_no_numbers_does_not_rate(mixed):
     llm = mixed.generator.llm
     word = llm.tokenizer.encode("x", add_special_tokens=False)
-    llm.learn_answers({"rating": torch.tensor([word])})
+    llm.add_answer_heads({"rating": torch.tensor([word])})
     assert not mixed.generator.rates
     svd = np.array([mixed.members["svd"].predict(mixed.histories.history("17"), [4])[0].rating])
     assert mixed.predict("17", "5") == pytest.approx(float(mixed.raters.blend.combine({"svd": svd, "llm": svd})[0]))
@@ -263,7 +263,7 @@ def test_a_model_that_has_learned_no_numbers_does_not_rate(mixed):
 def test_numbers_off_the_scale_do_not_leave_it(mixed, histories):
     llm = mixed.generator.llm
     nine = llm.tokenizer.encode("9", add_special_tokens=False)
-    llm.learn_answers({"rating": torch.tensor([nine])})
+    llm.add_answer_heads({"rating": torch.tensor([nine])})
     assert mixed.generator.rate(histories[:2], [0, 1]).tolist() == [5, 5]
 
 
@@ -272,7 +272,7 @@ def test_ratings_that_begin_alike_are_told_apart(mixed, histories, said):
     llm = mixed.generator.llm
     rows = [llm.tokenizer.encode(word, add_special_tokens=False) for word in said]
     longest = max(map(len, rows))
-    llm.learn_answers({"rating": torch.tensor([row + [-1] * (longest - len(row)) for row in rows])})
+    llm.add_answer_heads({"rating": torch.tensor([row + [-1] * (longest - len(row)) for row in rows])})
     places, values = mixed.generator._rating_values
     assert places.tolist() == [0, 1]
     assert values.tolist() == [float(word) for word in said]

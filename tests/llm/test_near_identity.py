@@ -52,7 +52,7 @@ def logits(llm):
 def test_an_items_logit_after_itself_is_eight(name, caplog):
     llm = make(name)
     with caplog.at_level(logging.WARNING):
-        llm.start_as_neighbours()
+        llm.near_identity_init()
     found = logits(llm)
     assert float(found.diagonal().mean()) == pytest.approx(8, rel=0.1)
     assert (found.argmax(1) == torch.arange(30)).all()
@@ -71,5 +71,5 @@ def test_layers_that_cannot_be_quietened_are_told(caplog):
     for layer in llm.tower.layers:
         layer.mlp = Loud()
     with caplog.at_level(logging.WARNING):
-        llm.start_as_neighbours()
+        llm.near_identity_init()
     assert "the layers of LlamaForCausalLM could not be quietened" in caplog.text

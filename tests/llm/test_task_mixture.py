@@ -12,7 +12,7 @@ from genre_gen.data.interactions import Interactions
 from genre_gen.domain import Training
 from genre_gen.errors import ConfigError
 from genre_gen.llm.encode import NO_LABEL, Encoded, Encoder
-from genre_gen.llm.task_mixture import Mix
+from genre_gen.llm.task_mixture import TaskMixture
 from genre_gen.prompting.book import PromptBook
 from genre_gen.tasks import TaskData
 from genre_gen.tasks.next_item import augmented
@@ -32,7 +32,9 @@ def make(tiny_domain, sample):
         weights = {f"tasks.{name}.weight": 0 for name in tiny_domain.tasks}
         domain = tiny_domain.changed({"training.batch_tokens": 512, **weights, **(changes or {})})
         encoder = Encoder(byte_tokenizer(), atomic(len(catalog)), TEXT)
-        return Mix(TaskData(catalog, data, domain), PromptBook.load(domain), encoder, depth_share, context=context)
+        return TaskMixture(
+            TaskData(catalog, data, domain), PromptBook.load(domain), encoder, depth_share, context=context
+        )
 
     mix.train = train
     return mix

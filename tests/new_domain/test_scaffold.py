@@ -75,7 +75,7 @@ def test_it_checks_trains_and_recommends_as_it_is(here, tiny_model, tiny_setting
     start()
     assert check("cinema", llm=str(tiny_model)).problems == []
     changes = {key: value for key, value in tiny_settings.items() if not key.startswith("data.")}
-    recommender = Recommender.from_domain("cinema", settings={**changes, "blend.members": ["transitions"]})
+    recommender = Recommender.from_domain("cinema", settings={**changes, "blend.members": ["sequential_rules"]})
     catalog, interactions = Catalog.load("cinema"), Interactions.load("cinema")
     split = interactions.leave_one_out()
     recommender.fit(catalog, split.train, split.validation, histories=interactions)

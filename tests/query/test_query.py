@@ -7,7 +7,7 @@ from genre_gen.data.catalog import Catalog, Item
 from genre_gen.domain import Domain, QuerySettings
 from genre_gen.errors import ConfigError, UsageError
 from genre_gen.prompting.book import PromptBook
-from genre_gen.query import MAX_LENGTH, Meaning, QueryReader, Understood, Wish
+from genre_gen.query import MAX_LENGTH, Meaning, ParsedQuery, QueryReader, Wish
 from genre_gen.reporting.formatting import picks_json, picks_text
 
 WORDS = {
@@ -287,7 +287,7 @@ def test_a_comparison_does_not_reach_over_other_words():
 
 def test_soft_wishes_become_a_score():
     found = understood("something about space for kids")
-    assert found == Understood(
+    assert found == ParsedQuery(
         None,
         (
             Wish("space", (Meaning("is", "Sci-Fi", "genre"), Meaning("word", "rocket"))),
@@ -344,7 +344,7 @@ def test_singulars_and_plurals_in_ie_are_one_word():
 
 def test_a_word_that_stands_for_nothing_in_this_catalog_is_not_understood():
     reader = QueryReader(CATALOG, QuerySettings(words={"sad": ("Tragedy",), "please": ()}))
-    assert reader.understand("something sad please") == Understood(unknown=("sad",))
+    assert reader.understand("something sad please") == ParsedQuery(unknown=("sad",))
 
 
 def test_a_number_of_no_field_is_not_guessed():

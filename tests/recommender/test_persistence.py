@@ -232,7 +232,7 @@ def test_weights_of_another_pretrained_model_are_refused(copy, tmp_path, monkeyp
 
 def test_members_without_weight_are_saved_too(saved, tiny_recommender):
     names = {file.stem for file in (saved / MEMBERS_FOLDER).iterdir()}
-    assert names == set(tiny_recommender.members) == {"transitions", "ease", "popularity", "svd"}
+    assert names == set(tiny_recommender.members) == {"sequential_rules", "ease", "popularity", "svd"}
     assert (saved / WEIGHTS).stat().st_size > 0
 
 

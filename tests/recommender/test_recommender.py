@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from genre_gen import Catalog, Domain, Interactions, Item, Recommender
 from genre_gen.blending.blend import Blend, Pool
 from genre_gen.blending.rerank import METHODS, rerank
-from genre_gen.blending.tuned import Choices
+from genre_gen.blending.tuned import TunedSettings
 from genre_gen.collaborative import RATERS, RatingBlend
 from genre_gen.data.filters import Filters
 from genre_gen.data.interactions import History
@@ -150,7 +150,10 @@ def test_where_nobody_reads_texts_new_items_keep_the_score_of_nothing(mixed):
     assert np.isfinite(mixed.with_gaps(scores, ["ease"])["ease"]).all()
     assert np.isnan(mixed.with_gaps(scores)["ease"]).any()
     domain = mixed.domain
-    for change in ({"codes.text": 0.0}, {"codes.new_items": 0.0}):  # then the language model cannot place them either
+    for change in (
+        {"codes.text": 0.0},
+        {"codes.cold_start_scale": 0.0},
+    ):  # then the language model cannot place them either
         mixed.domain = domain.changed(change)
         assert np.isfinite(mixed.with_gaps(scores)["ease"]).all()
 
@@ -311,12 +314,12 @@ def test_several_raters_are_fitted_saved_and_blended(tiny_domain, sample, tmp_pa
     names = ["svdpp", "knn_baseline", "bayesian_mf"]
     settings = {"training.epochs": 1, "ratings.members": names, "blend.members": ["popularity"]}
     recommender = Recommender.from_domain(tiny_domain, settings=settings)
-    recommender.fit(catalog, split.train, split.validation, final=split.before_test)
+    recommender.fit(catalog, split.train, split.validation, final=split.train_and_validation)
     raters = recommender.raters
     assert list(raters.models) == names
     assert all(isinstance(model, RATERS[name]) for name, model in raters.models.items())
     assert set(names) < set(recommender.seconds)
-    assert raters.models["svdpp"].rated_items.sum() == len(np.unique(split.before_test.rows))
+    assert raters.models["svdpp"].rated_items.sum() == len(np.unique(split.train_and_validation.rows))
     assert raters.blend == RatingBlend(dict.fromkeys(names, 1 / 3), 0.0, (1, 5))
     raters.blend = RatingBlend({"svdpp": 0.4, "knn_baseline": 0.3, "bayesian_mf": 0.1, "llm": 0.2}, 0.1, (1, 5))
     recommender.save_pretrained(tmp_path / "x")
@@ -476,7 +479,7 @@ def test_a_split_without_validation_cases_is_refused_before_training(tiny_domain
 def test_interactions_of_another_catalog_are_refused(tiny_domain, sample):
     catalog, interactions = sample
     smaller, recommender = Catalog(list(catalog)[:20]), Recommender.from_domain(tiny_domain)
-    choices = Choices(Blend({"llm": 1.0}), Blend({"ease": 1.0}))
+    choices = TunedSettings(Blend({"llm": 1.0}), Blend({"ease": 1.0}))
     for train in (
         lambda: recommender.fit(smaller, interactions),
         lambda: recommender.fit(catalog, interactions, final=Interactions.from_columns(["a"], np.array([0]), 20)),
@@ -494,7 +497,7 @@ def test_an_epoch_model_without_two_interactions_of_anybody_is_left_out(tiny_dom
     three = sample[1].keep(np.concatenate([np.arange(n) < 3 for n in np.diff(sample[1].offsets)]))
     split = three.leave_one_out()
     recommender = Recommender.from_domain(tiny_domain.changed({**ONE_TASK, "blend.members": ["sasrec", "ease"]}))
-    recommender.fit(sample[0], split.train, split.validation, final=split.before_test)
+    recommender.fit(sample[0], split.train, split.validation, final=split.train_and_validation)
     assert "sasrec is left out: no user has two interactions" in caplog.text
     assert set(recommender.members) == {"ease"}  # later too, as it has no weight
     assert set(recommender.choices.members) == {"ease"}
@@ -517,7 +520,7 @@ def test_a_second_training_forgets_the_first(tiny_domain, sample):
     few = interactions.keep(interactions.rows < 30)
     unrated = Interactions(few.users, few.offsets, few.rows, 30, None, few.times)
     recommender.fit(smaller, unrated)
-    assert set(recommender.members) == {"transitions", "ease", "popularity"}
+    assert set(recommender.members) == {"sequential_rules", "ease", "popularity"}
     assert recommender.recommend(few.users[0])
     with pytest.raises(UsageError, match="no validation cases"):
         recommender.fit(catalog, interactions, ())
@@ -634,23 +637,25 @@ def test_training_again_with_what_was_chosen_is_the_last_part_of_training_anew(t
     split = interactions.leave_one_out()
     domain = tiny_domain.changed(
         {
-            "training.final": "anew",
+            "training.refit": "from_scratch",
             "training.distillation": 0.3,
             "codes.scheme": "atomic",
             "training.epochs": 2,
             "training.runs": 2,
-            "blend.members": ["transitions", "popularity", "sasrec"],
+            "blend.members": ["sequential_rules", "popularity", "sasrec"],
         }
     )
-    whole = Recommender.from_domain(domain).fit(catalog, split.train, split.validation, final=split.before_test)
-    choices = Choices.from_dict(json.loads(json.dumps(whole.choices.to_dict())))
+    whole = Recommender.from_domain(domain).fit(
+        catalog, split.train, split.validation, final=split.train_and_validation
+    )
+    choices = TunedSettings.from_dict(json.loads(json.dumps(whole.choices.to_dict())))
     assert choices == whole.choices
     assert choices.teacher
     assert "sasrec" not in choices.teacher  # it would be fitted once per fold
     assert choices.members["sasrec"]["max_epochs"] >= 1
-    again = Recommender.from_domain(domain).refit(catalog, split.before_test, choices)
+    again = Recommender.from_domain(domain).refit(catalog, split.train_and_validation, choices)
     assert again.choices == choices
-    assert again.trained_on is again.histories is split.before_test
+    assert again.trained_on is again.histories is split.train_and_validation
     weights = dict(whole.generator.llm.trainable())
     for name, value in again.generator.llm.trainable():
         assert torch.equal(value, weights[name]), name
@@ -664,7 +669,7 @@ def test_training_again_with_what_was_chosen_is_the_last_part_of_training_anew(t
 
 def test_choices_for_other_models_are_refused(tiny_domain, sample):
     catalog, interactions = sample
-    choices = Choices(Blend({"llm": 1.0}), Blend({"ease": 1.0}), members={"nonesuch": {}})
+    choices = TunedSettings(Blend({"llm": 1.0}), Blend({"ease": 1.0}), members={"nonesuch": {}})
     with pytest.raises(UsageError, match="nonesuch"):
         Recommender.from_domain(tiny_domain).refit(catalog, interactions, choices)
 
@@ -675,11 +680,11 @@ HALF, ALONE = Blend({"llm": 0.5, "svd": 0.5}), Blend({"ease": 1.0})
 @pytest.mark.parametrize(
     ("choices", "changes", "rated"),
     [
-        (Choices(HALF, ALONE), {}, False),
-        (Choices(HALF, ALONE), {"blend.members": ["ease"]}, True),
-        (Choices(Blend({"llm": 1.0}), Blend({"svd": 1.0})), {"blend.members": ["ease"]}, True),
-        (Choices(ALONE, ALONE, teacher={"svd": 1.0, "ease": 0.0}), {"blend.members": ["ease"]}, True),
-        (Choices(ALONE, ALONE, ratings=RatingBlend({"svd": 1.0}, 0.0, (1, 5))), {"ratings.members": []}, True),
+        (TunedSettings(HALF, ALONE), {}, False),
+        (TunedSettings(HALF, ALONE), {"blend.members": ["ease"]}, True),
+        (TunedSettings(Blend({"llm": 1.0}), Blend({"svd": 1.0})), {"blend.members": ["ease"]}, True),
+        (TunedSettings(ALONE, ALONE, teacher={"svd": 1.0, "ease": 0.0}), {"blend.members": ["ease"]}, True),
+        (TunedSettings(ALONE, ALONE, ratings=RatingBlend({"svd": 1.0}, 0.0, (1, 5))), {"ratings.members": []}, True),
     ],
 )
 def test_choices_that_count_on_what_is_not_there_are_refused_before_the_language_model_trains(

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genre_gen import Recommender
-from genre_gen.collaborative import Ease, Popularity, Transitions
+from genre_gen.collaborative import Ease, Popularity, SequentialRules
 from genre_gen.collaborative.base import CollaborativeModel
 from genre_gen.data.interactions import Interactions
 from genre_gen.domain import Domain
@@ -14,8 +14,8 @@ from genre_gen.errors import ConfigError, UsageError
 from genre_gen.training.distillation import fit_temperature, teach
 from genre_gen.training.llm_training import choose_teacher
 
-WEIGHTS = {"ease": 0.5, "transitions": 0.5}
-MEMBERS = {"ease": Ease, "transitions": Transitions}
+WEIGHTS = {"ease": 0.5, "sequential_rules": 0.5}
+MEMBERS = {"ease": Ease, "sequential_rules": SequentialRules}
 
 
 def interactions_of(histories, n_items):
@@ -89,7 +89,7 @@ def test_who_is_taught_was_not_learned_from():
 def test_a_transition_that_one_user_alone_made_is_not_taught_to_that_user():
     histories = [[0, 1, 2, 3]] * 6 + [[4, 5]]
     known = interactions_of(histories, 6)
-    lessons = teach({"transitions": Transitions}, {"transitions": 1.0}, known, folds=3, top=1)
+    lessons = teach({"sequential_rules": SequentialRules}, {"sequential_rules": 1.0}, known, folds=3, top=1)
     taught = lessons.rows[:, 0][lessons.shares[:, 0] > 0]
     assert 5 not in taught.tolist()
     assert (lessons.shares[-1] == 0).all()  # nobody else had item 4: nothing is known
@@ -135,7 +135,7 @@ def test_numbers_that_cannot_be_meant_are_refused(wrong):
 
 
 def test_a_teacher_without_weights_is_refused():
-    with pytest.raises(UsageError, match="none of the members ease, transitions has a weight"):
+    with pytest.raises(UsageError, match="none of the members ease, sequential_rules has a weight"):
         teach(MEMBERS, {"ease": 0.0, "llm": 1.0}, random_interactions())
 
 
@@ -169,8 +169,10 @@ def test_a_teacher_is_chosen_on_validation_cases():
 def test_a_recommender_learns_from_its_members(tiny_domain, sample):
     catalog, interactions = sample
     split = interactions.leave_one_out()
-    domain = tiny_domain.changed({"training.distillation": 0.5, "training.epochs": 1, "training.final_epochs": 1})
-    taught = Recommender.from_domain(domain).fit(catalog, split.train, split.validation, final=split.before_test)
+    domain = tiny_domain.changed({"training.distillation": 0.5, "training.epochs": 1, "training.refit_epochs": 1})
+    taught = Recommender.from_domain(domain).fit(
+        catalog, split.train, split.validation, final=split.train_and_validation
+    )
     assert len(taught.recommend(history=[catalog[0].title], n=5)) == 5
     alone = domain.changed({"blend.members": []})
     with pytest.raises(ConfigError, match=r"name some in blend\.members"):

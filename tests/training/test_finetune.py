@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from genre_gen.collaborative import Ease, Transitions
+from genre_gen.collaborative import Ease, SequentialRules
 from genre_gen.data.interactions import Interactions
 from genre_gen.errors import CheckpointError, ConfigError
 from genre_gen.llm.averaging import Trained
@@ -134,7 +134,7 @@ def test_heads_of_answers_keep_the_words_they_know(tiny_domain, sample):
         llm.answer_heads["rating"] += 1
     learned = llm.answer_heads["rating"].detach().clone()
     new = torch.cat([words[1:], torch.tensor([[int(words.max()) + 1]])])
-    llm.learn_answers({"rating": new})
+    llm.add_answer_heads({"rating": new})
     assert list(llm.answers) == list(llm.answer_heads) == ["rating"]
     assert torch.equal(llm.answer_heads["rating"][:-1], learned[1:])
     assert float(llm.answer_heads["rating"][-1].norm().detach()) == pytest.approx(1, abs=1e-4)
@@ -354,7 +354,7 @@ def test_a_larger_budget_goes_on(tiny_domain, sample, tmp_path):
     assert make(tiny_domain, sample, tmp_path, epochs=2).run().step > steps
 
 
-MEMBERS = {"ease": Ease, "transitions": Transitions}
+MEMBERS = {"ease": Ease, "sequential_rules": SequentialRules}
 
 
 def teacher_of(domain, sample):
@@ -449,7 +449,7 @@ def test_distillation_trains_resumes_and_goes_on(tiny_domain, sample, tmp_path):
 
 def test_the_final_epochs_are_taught_on_their_own_data(tiny_domain, sample):
     catalog, interactions = sample
-    domain = tiny_domain.changed({"training.distillation": 0.5, "training.final_epochs": 1})
+    domain = tiny_domain.changed({"training.distillation": 0.5, "training.refit_epochs": 1})
     split, met = interactions.leave_one_out(), []
     generator = build_generator(domain, PromptBook.load(domain), catalog, split.train)
 
@@ -457,23 +457,23 @@ def test_the_final_epochs_are_taught_on_their_own_data(tiny_domain, sample):
         met.append(known)
         return Lessons.empty(len(known), 3)
 
-    final_generator(generator, split.before_test, None, teacher=teacher)
-    assert met == [split.before_test]
+    final_generator(generator, split.train_and_validation, None, teacher=teacher)
+    assert met == [split.train_and_validation]
 
 
 def test_a_new_model_learns_everything_anew_for_as_long_as_was_best(tiny_domain, sample):
     catalog, interactions = sample
-    domain, split, epochs = tiny_domain.changed({"training.final": "anew"}), interactions.leave_one_out(), []
+    domain, split, epochs = tiny_domain.changed({"training.refit": "from_scratch"}), interactions.leave_one_out(), []
     generator = build_generator(domain, PromptBook.load(domain), catalog, split.train)
     before = {name: value.clone() for name, value in generator.llm.state_dict().items()}
     final = final_generator(
-        generator, split.before_test, None, lambda tuner: epochs.append(tuner.progress.epoch), None, 3
+        generator, split.train_and_validation, None, lambda tuner: epochs.append(tuner.progress.epoch), None, 3
     )
     assert all(torch.equal(value, before[name]) for name, value in generator.llm.state_dict().items())
     assert final.llm is not generator.llm
-    assert final.data.interactions is split.before_test
+    assert final.data.interactions is split.train_and_validation
     assert max(epochs) == 3
-    start = build_generator(domain, PromptBook.load(domain), catalog, split.before_test).llm.state_dict()
+    start = build_generator(domain, PromptBook.load(domain), catalog, split.train_and_validation).llm.state_dict()
     assert any(not torch.equal(value, start[name]) for name, value in final.llm.state_dict().items())
 
 
@@ -494,7 +494,7 @@ def test_final_epochs_go_on_from_where_they_began_and_from_nowhere_else(tiny_dom
             if tuner.progress.step == stop:
                 raise Killed
 
-        llm = final_generator(generator, split.before_test, folder, on_step).llm
+        llm = final_generator(generator, split.train_and_validation, folder, on_step).llm
         return llm.code_embedding.detach().clone()
 
     whole, further = final(None), final(None, moved=0.1)

@@ -29,7 +29,7 @@ def identity_of(tiny_domain, sample):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"training__epochs": 99}, {"training__max_minutes": 99.0}, {"training__runs": 3}, {"codes__new_items": 0}],
+    [{"training__epochs": 99}, {"training__max_minutes": 99.0}, {"training__runs": 3}, {"codes__cold_start_scale": 0}],
 )
 def test_a_larger_budget_and_what_is_done_after_training_change_nothing(identity_of, changes):
     assert identity_of(**changes) == identity_of()

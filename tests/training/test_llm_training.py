@@ -40,7 +40,7 @@ def vectors(generator):
 
 
 def test_a_new_item_lies_at_the_mean_of_those_described_alike(trained):
-    generator = trained(**{"codes.new_items": 0.8})
+    generator = trained(**{"codes.cold_start_scale": 0.8})
     before = vectors(generator).copy()
     place_new_items(generator)
     after = vectors(generator)
@@ -69,7 +69,7 @@ def test_a_new_item_among_many_new_ones_is_compared_with_those_that_somebody_had
 @pytest.mark.parametrize(
     "changes",
     [
-        {"codes.new_items": 0},
+        {"codes.cold_start_scale": 0},
         {"codes.text": 0},  # there are none, says the domain
         {"codes.scheme": "semantic", "codes.length": 2, "codes.width": 8},
     ],
@@ -85,7 +85,7 @@ def test_training_places_them_both_times(tiny_domain, sample, known):
     domain = tiny_domain.changed({"training.epochs": 1, "tasks": {"next_item": {"weight": 1.0, "depth": "exit"}}})
     split = known.leave_one_out()
     recommender = Recommender.from_domain(domain)
-    for final in (None, split.before_test):
+    for final in (None, split.train_and_validation):
         recommender.fit(sample[0], split.train, split.validation, final=final)
         placed = vectors(recommender.generator)
         place_new_items(recommender.generator)

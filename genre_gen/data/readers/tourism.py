@@ -4,7 +4,7 @@
 Format: https://www.kaggle.com/datasets/aprabowo/indonesia-tourism-destination
 
 There are no times, so the file's order counts as the order of visits, though nothing says that it is: what depends on
-order (the split, the model of transitions) means little here. A user often rated a place twice, which
+order (the split, the model of sequential_rules) means little here. A user often rated a place twice, which
 ``data.policies.duplicates`` settles. ``user.csv`` (home town and age) is not read: recommendations rest on what a user
 had, and so they are the same for a user who is not in that file.
 """

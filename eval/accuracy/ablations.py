@@ -1,23 +1,21 @@
 """What does each part of training bring? Our language model trained again with one thing changed at a time.
 
-    python eval/ablations.py --data amazon-scientific --group training [--only "lora" ...] [--minutes 10] [--seeds 1]
-        [--set training.epochs=2] [--users 500]
+    python -m eval.accuracy.ablations --data amazon-scientific --group training [--only "lora" ...] [--minutes 10]
+        [--seeds 1] [--set training.epochs=2] [--users 500]
 
-The groups and what they change are in ``eval/ablations.toml``. Nothing here looks at a test item: the split is
-leave-one-out one step back (``one-step-back`` of ``eval/leaderboard.py``), every run learns from what lies before a
-user's last two items of that, is stopped and blended by the last but one, and asked for the last; the final training is
-left out. Each run is a process of its own, whose results are kept in ``--runs`` and not made twice; one of other data
-or settings does not count. Writes ``ablations_DATA_GROUP`` as ``.json``, ``.md`` and ``.png`` into ``--out``: NDCG@10
-of the language model alone and of the blend, what each loses or gains against the unchanged one with its 95 % interval,
-and the p-value of the paired permutation test, corrected by Holm within a column; seconds of training and scoring, and
-memory. Intervals and p-values are over users alone: what another seed of training would have given is not in them. With
-several ``--seeds`` the unchanged run's standard deviation over them stands beside.
+The groups and what they change are in ``eval/accuracy/ablations.toml``. No test item is looked at: the split is
+leave-one-out one step back, every run learns from what lies before a user's last two items of that, is stopped and
+blended by the last but one, and tested on the last; the refit is left out. Each run is a process of its own, whose
+results are kept in ``--runs`` and not made twice; one of other data or settings does not count. The table has NDCG@10
+of the language model alone and of the blend, what each loses or gains against the unchanged run with its 95 % interval,
+the p-value of the paired permutation test, corrected by Holm within a column, seconds of training and scoring, and
+memory. Intervals and p-values are over users alone, without the variance between seeds; with several ``--seeds`` the
+unchanged run's standard deviation over them is told.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,26 +23,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from leaderboard import (
-    GENRE,
-    HEADLINE,
-    MEMORY,
-    ONE_STEP_BACK,
-    OURS,
-    SCORE,
-    TRAIN,
-    Bench,
-    Job,
-    SeededResult,
-    assignment,
-    result_of,
-    run_all,
-    say,
-    told,
-    write_text,
-)
 from numpy.typing import NDArray
 
+from eval.bench.cases import ONE_STEP_BACK, Bench
+from eval.bench.jobs import GENRE, MEMORY, OURS, SCORE, TRAIN, Job, SeededResult, result_of, run_all
+from eval.bench.plots import new_figure, save
+from eval.bench.results import record, table
+from eval.bench.script import assignments, new_parser, say, script
+from eval.bench.tuner import HEADLINE
 from genre_gen.errors import GenreGenError, UsageError
 from genre_gen.evaluation.significance import holm, interval, paired_test
 
@@ -53,9 +39,10 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+STEM = "ablations"
 BASE = "unchanged"
 ALONE = f"{OURS}, LLM alone"
-NO_FINAL = {"training.refit": "continue", "training.refit_epochs": 0}
+NO_REFIT = {"training.refit": "continue", "training.refit_epochs": 0}
 FILE = Path(__file__).with_suffix(".toml")
 
 
@@ -79,41 +66,34 @@ class Row:
     per_seed: Mapping[str, Sequence[float]]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run what is missing of a group, and write its table."""
-    options = parser().parse_args()
-    with told():
+    with script(parser(), arguments) as options:
         bench = Bench.open(options.data, ONE_STEP_BACK, options.runs, options.users)
-        variants = chosen(options.group, options.only, dict(assignment(text) for text in options.set))
-        variants = differing(bench, variants)
+        variants = differing(bench, chosen(options.group, options.only, assignments(options.set)))
         failed: list[str] = []
         for name, changes in variants.items():
-            failed += run_all(bench, jobs(options, name, changes), arguments(options, name, changes))
+            failed += run_all(bench, jobs(options, name, changes))
         rows = [row for name, changes in variants.items() if (row := read(bench, jobs(options, name, changes), name))]
         if not rows or rows[0].name != BASE:
             raise UsageError(f"{bench.name}, {options.group}: the unchanged run has no result to compare with")
-        stem = options.out / f"ablations_{bench.name}_{options.group}"
-        print(publish(rows, bench, options, stem))
+        print(publish(rows, bench, options))
         raise SystemExit(1 if failed else 0)
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--data", required=True, help="a folder of eval/domains, or any folder with a domain.toml")
-    made.add_argument("--group", required=True, help="a group of eval/ablations.toml")
-    made.add_argument("--only", nargs="+", metavar="NAME", help="these variants, beside the unchanged one")
-    made.add_argument("--minutes", type=float, help="limit of training for one run")
+    made = new_parser(__doc__, "data", "minutes", "set")
+    made.add_argument("--group", required=True, help="a group of ablations.toml")
+    made.add_argument("--only", nargs="+", metavar="NAME", help="these variants, next to the unchanged one")
     made.add_argument("--seeds", type=int, default=1, help="runs of each variant")
-    made.add_argument("--users", type=int, help="users validated on and asked, where asking is slow; default all")
-    made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting changed in all runs")
+    made.add_argument("--users", type=int, help="users validated and tested on, where scoring is slow; default all")
     made.add_argument("--runs", type=Path, default=Path("runs/leaderboard"), help="folder of single results and logs")
-    made.add_argument("--out", type=Path, default=Path("eval/results"), help="folder of table and picture")
     return made
 
 
 def chosen(group: str, only: Sequence[str] | None, common: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the settings of the unchanged run and of each variant; raises UsageError for what is not there."""
+    """Return the settings of the unchanged run and of each variant; raises UsageError for an unknown name."""
     groups = tomllib.loads(FILE.read_text("utf-8"))
     if group not in groups:
         raise UsageError(f"no group {group}; there are: {', '.join(groups)}")
@@ -121,9 +101,8 @@ def chosen(group: str, only: Sequence[str] | None, common: Mapping[str, Any]) ->
     unknown = sorted(set(only or ()) - set(variants))
     if unknown:
         raise UsageError(f"{group}: no variant {', '.join(unknown)}; there are: {', '.join(variants)}")
-    base = NO_FINAL | groups[group].get("base", {}) | dict(common)
-    wanted = {name: base | changes for name, changes in variants.items() if not only or name in only}
-    return {BASE: base, **wanted}
+    base = NO_REFIT | groups[group].get("base", {}) | dict(common)
+    return {BASE: base, **{name: base | changes for name, changes in variants.items() if not only or name in only}}
 
 
 def differing(bench: Bench, variants: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -138,50 +117,34 @@ def differing(bench: Bench, variants: Mapping[str, dict[str, Any]]) -> dict[str,
 
 def jobs(options: argparse.Namespace, name: str, changes: Mapping[str, Any]) -> list[Job]:
     """Return the runs of one variant."""
-    return [Job(GENRE, seed, options.minutes, changes, label(options, name)) for seed in range(options.seeds)]
-
-
-def label(options: argparse.Namespace, name: str) -> str:
-    """Return the name of a variant's folders."""
-    return f"{options.group} {name}"
-
-
-def arguments(options: argparse.Namespace, name: str, changes: Mapping[str, Any]) -> list[str]:
-    """Return what the leaderboard's worker is called with."""
-    found = ["--data", options.data, "--split", ONE_STEP_BACK, "--runs", str(options.runs)]
-    found += ["--label", label(options, name)]
-    found += [] if options.minutes is None else ["--minutes", str(options.minutes)]
-    found += [] if options.users is None else ["--users", str(options.users)]
-    for key, value in changes.items():
-        found += ["--set", f"{key}={json.dumps(value)}"]
-    return found
+    label = f"{options.group} {name}"
+    return [Job(GENRE, seed, options.minutes, changes, label) for seed in range(options.seeds)]
 
 
 def read(bench: Bench, runs: Sequence[Job], name: str) -> Row | None:
-    """Return what a variant's runs have left, or None where one is missing or of other settings."""
+    """Return the figures of a variant's runs, or None where one is missing or of other settings."""
     try:
-        results = [result_of(bench, job) for job in runs]
+        results = [result for job in runs if (result := result_of(bench, job)) is not None]
     except GenreGenError:  # no first seed to have the settings from
-        results = [None]
-    whole = [result for result in results if result is not None]
-    if len(whole) < len(results):
+        results = []
+    if len(results) < len(runs):
         say(f"{name}: left out, it has no result of these data and settings")
         return None
     values, per_seed = {}, {}
-    for place, row in enumerate(whole[0]["rows"]):
-        ranks = np.stack([result["ranks"][f"test_{place}"].astype(np.float64) for result in whole])
+    for number, row in enumerate(results[0]["rows"]):
+        ranks = np.stack([result["ranks"][f"test_{number}"].astype(np.float64) for result in results])
         values[row] = SeededResult(row, ranks).values(HEADLINE)
-        per_seed[row] = [SeededResult(row, one[None]).figure(HEADLINE) for one in ranks]
-    place = whole[0]["rows"].index(ALONE)
-    costs = {key: float(np.mean([result["costs"][place][key] for result in whole])) for key in (TRAIN, SCORE, MEMORY)}
-    return Row(name, values, costs, whole[0]["notes"]["log"], per_seed)
+        per_seed[row] = [SeededResult(row, of_seed[None]).figure(HEADLINE) for of_seed in ranks]
+    number = results[0]["rows"].index(ALONE)
+    costs = {key: float(np.mean([each["costs"][number][key] for each in results])) for key in (TRAIN, SCORE, MEMORY)}
+    return Row(name, values, costs, results[0]["notes"]["log"], per_seed)
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
 
 
-def publish(rows: Sequence[Row], bench: Bench, options: argparse.Namespace, stem: Path) -> str:
-    """Write JSON, Markdown and picture; returns the Markdown."""
+def publish(rows: Sequence[Row], bench: Bench, options: argparse.Namespace) -> str:
+    """Write JSON, table and picture; returns the table."""
     compared = {column: compare(rows, column) for column in (ALONE, OURS)}
     seeds = {column: rows[0].per_seed[column] for column in compared}
     spread = {column: float(np.std(figures, ddof=1)) for column, figures in seeds.items() if len(figures) > 1}
@@ -196,43 +159,40 @@ def publish(rows: Sequence[Row], bench: Bench, options: argparse.Namespace, stem
         "n_users": len(rows[0].values[OURS]),
         "rows": [
             {"name": row.name, **row.costs, "log": list(row.log)}
-            | {column: compared[column][place] for column in compared}
-            for place, row in enumerate(rows)
+            | {column: figures[number] for column, figures in compared.items()}
+            for number, row in enumerate(rows)
         ],
     }
-    stem.parent.mkdir(parents=True, exist_ok=True)
     text = markdown(content)
-    write_text(stem.with_suffix(".json"), json.dumps(content, indent=1, allow_nan=False) + "\n")
-    write_text(stem.with_suffix(".md"), text)
-    draw(content, stem.with_suffix(".png"))
+    record(options.out, STEM, f"{bench.name}, {options.group}", content, text)
+    draw(content, options.out / f"{STEM}_{bench.name}_{options.group}.png")
     return text
 
 
 def compare(rows: Sequence[Row], column: str) -> list[dict[str, Any]]:
     """Return each row's figure, and how it differs from the first row's."""
     base = rows[0].values[column]
-    found: list[dict[str, Any]] = [{HEADLINE: float(row.values[column].mean())} for row in rows]
+    figures: list[dict[str, Any]] = [{HEADLINE: float(row.values[column].mean())} for row in rows]
     p_values = [paired_test(row.values[column], base) for row in rows[1:]]
-    for one, row, p in zip(found[1:], rows[1:], holm(p_values) if p_values else [], strict=True):
+    for figure, row, p in zip(figures[1:], rows[1:], holm(p_values) if p_values else [], strict=True):
         difference = row.values[column] - base
-        one |= {"difference": float(difference.mean()), "interval": list(interval(difference)), "p_holm": float(p)}
-    return found
+        figure |= {"difference": float(difference.mean()), "interval": list(interval(difference)), "p_holm": float(p)}
+    return figures
 
 
 def markdown(content: Mapping[str, Any]) -> str:
     """Return the table."""
-    caption = f"# {content['data']}, {content['split']}, {content['group']}: {HEADLINE}, {content['n_users']} users"
+    caption = f"{content['data']}, {content['split']}, {content['group']}: {HEADLINE}, {content['n_users']} users"
     head = ["", "LLM alone", "difference", "p", "blend", "difference", "p", TRAIN, "ms a user", MEMORY]
-    lines = [head, ["---"] + ["---:"] * (len(head) - 1)]
+    lines = []
     for row in content["rows"]:
         costs = (f"{row[TRAIN]:,.0f}", f"{1000 * row[SCORE] / content['n_users']:.2f}", f"{row[MEMORY]:,.0f}")
         lines.append([row["name"], *cells(row[ALONE]), *cells(row[OURS]), *costs])
-    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     notes = f"Seeds of each: {content['seeds']}. Intervals by bootstrap over users, p by Holm; costs of the LLM alone."
-    return f"{caption}\n\n{table}\n\n{notes} {chance(content)}\n"
+    return f"{caption}\n\n{table(head, lines)}\n\n{notes} {seed_note(content)}"
 
 
-def chance(content: Mapping[str, Any]) -> str:
+def seed_note(content: Mapping[str, Any]) -> str:
     """Return what intervals and p-values leave out, and over several seeds how much that is."""
     if "sd_over_seeds" not in content:
         return "Intervals and p are over users alone: each training was run once and counts as exact."
@@ -243,40 +203,34 @@ def chance(content: Mapping[str, Any]) -> str:
     )
 
 
-def cells(one: Mapping[str, Any]) -> Iterator[str]:
+def cells(figure: Mapping[str, Any]) -> Iterator[str]:
     """Yield a figure, its difference with the interval, and its p-value."""
-    yield f"{one[HEADLINE]:.4f}"
-    if "difference" not in one:
+    yield f"{figure[HEADLINE]:.4f}"
+    if "difference" not in figure:
         yield from ("", "")
         return
-    low, high = one["interval"]
-    yield f"{one['difference']:+.4f} ({low:+.4f} to {high:+.4f})"
-    yield f"{one['p_holm']:.3f}"
+    low, high = figure["interval"]
+    yield f"{figure['difference']:+.4f} ({low:+.4f} to {high:+.4f})"
+    yield f"{figure['p_holm']:.3f}"
 
 
 def draw(content: Mapping[str, Any], file: Path) -> None:
     """Draw the differences with their intervals."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
     rows = content["rows"][:0:-1]
-    figure, axes = plt.subplots(figsize=(8, 1.6 + 0.45 * len(rows)), layout="constrained")
+    figure, axes = new_figure(8, 1.6 + 0.45 * len(rows))
     for column, shift, colour, said in ((ALONE, 0.12, "C0", "LLM alone"), (OURS, -0.12, "C1", "blend")):
         middle = np.array([row[column]["difference"] for row in rows])
         ends = np.array([row[column]["interval"] for row in rows]).reshape(-1, 2).T
-        places = np.arange(len(rows)) + shift
-        axes.errorbar(middle, places, xerr=np.abs(ends - middle), fmt="o", color=colour, label=said, capsize=2)
+        heights = np.arange(len(rows)) + shift
+        axes.errorbar(middle, heights, xerr=np.abs(ends - middle), fmt="o", color=colour, label=said, capsize=2)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(np.arange(len(rows)), [row["name"] for row in rows])
     unchanged = content["rows"][0]
-    told_of = f"{unchanged[ALONE][HEADLINE]:.4f} alone, {unchanged[OURS][HEADLINE]:.4f} blended"
-    axes.set(xlabel=f"{HEADLINE} less that of the unchanged run ({told_of})", title=content["data"])
+    figures = f"{unchanged[ALONE][HEADLINE]:.4f} alone, {unchanged[OURS][HEADLINE]:.4f} blended"
+    axes.set(xlabel=f"{HEADLINE} less that of the unchanged run ({figures})", title=content["data"])
     axes.grid(alpha=0.3, axis="x")
     axes.legend()
-    figure.savefig(file, dpi=150)
-    plt.close(figure)
+    save(figure, file)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """Do all domains go through the same four commands, and how long does each take?
 
-    python eval/all_domains.py [DOMAIN ...] [--minutes 2] [--label NAME] [--runs runs/all_domains] [--out eval/results]
+    python -m eval.accuracy.all_domains [DOMAIN ...] [--minutes 2] [--label NAME] [--runs runs/all_domains]
 
 For every domain (a name or a folder; by default the four shipped with a sample) this runs ``genre-gen train``,
 ``evaluate``, ``recommend --explain`` and ``explain --why`` in processes of their own, as a person would: for the first
-user of the test part, and for the first item that is recommended to him. ``--minutes`` limits the language model's
-training (``--max-minutes``); by default the domain's own limit holds. What each command printed is kept in ``--runs``;
-the seconds it took, and the table of ``evaluate``, go into ``domains_LABEL`` as ``.json`` and ``.md``. A domain that
-lies in ``--runs`` whole, measured with the same limit, is not run again: delete its folders where code has changed.
+user of the test part, and for the first item that is recommended to that user. ``--minutes`` limits the language
+model's training (``--max-minutes``); by default the domain's own limit holds. The output of each command is kept in
+``--runs``; its seconds, and the table of ``evaluate``, are the result. A domain that is complete in ``--runs``,
+measured with the same limit, is not run again: delete its folders where code has changed.
 
 Exit code 1 where a command failed; the others are tried all the same.
 """
@@ -27,12 +27,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from eval.bench.results import record, table
+from eval.bench.script import new_parser, say, script
 from genre_gen.domain import Domain
 from genre_gen.evaluation.report import Report
 from genre_gen.recommender.recommender import OURS
 
 SAMPLES = ("ecommerce", "news", "ads", "travel")
-COMMANDS = ("train", "evaluate", "recommend", "explain")  # in this order: whoever is evaluated is recommended to
+COMMANDS = ("train", "evaluate", "recommend", "explain")  # in this order
 METRICS = ("R@10", "N@10")
 SHOWN = ("GENRE", "GENRE, LLM alone", "blend without LLM", "sequential_rules", "popularity")
 PICKS = 5
@@ -42,7 +44,7 @@ CLI = (sys.executable, "-c", "from genre_gen.cli.main import main; main()")
 
 @dataclass(frozen=True)
 class Ran:
-    """What became of a command: exit code, seconds by the clock, and processor seconds of all its threads."""
+    """How a command ended: exit code, seconds by the clock, and processor seconds of all its threads."""
 
     code: int
     seconds: float
@@ -50,28 +52,23 @@ class Ran:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run everything, print the table and write it."""
-    options = parser().parse_args(arguments)
-    domains = [measured(domain, options.minutes, options.runs) for domain in options.domains or SAMPLES]
-    content = {"cores": os.cpu_count(), "threads": os.environ.get("OMP_NUM_THREADS"), "domains": domains}
-    text = markdown(content)
-    options.out.mkdir(parents=True, exist_ok=True)
-    stem = options.out / f"domains_{options.label}"
-    stem.with_suffix(".json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    stem.with_suffix(".md").write_text(text, encoding="utf-8")
-    print(text)
-    raise SystemExit(int(any(one["failed"] for one in domains)))
+    """Run everything, and write the tables."""
+    with script(parser(), arguments) as options:
+        domains = [measured(domain, options.minutes, options.runs) for domain in options.domains or SAMPLES]
+        content = {"cores": os.cpu_count(), "threads": os.environ.get("OMP_NUM_THREADS"), "domains": domains}
+        text = markdown(content)
+        record(options.out, "all_domains", options.label, content, text)
+        print(text)
+        raise SystemExit(int(any(domain["failed"] for domain in domains)))
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made = new_parser(__doc__, "minutes")
     made.add_argument("domains", nargs="*", metavar="DOMAIN", help="names, or folders with a domain.toml [the samples]")
-    made.add_argument("--minutes", type=float, help="limit of the language model's training [the domain's own]")
-    made.add_argument("--label", default="samples", help="of the files in --out")
-    made.add_argument("--out", type=Path, default=Path("eval/results"), help="folder of the tables")
+    made.add_argument("--label", default="samples", help="key of the result")
     made.add_argument(
-        "--runs", type=Path, default=Path("runs/all_domains"), help="folder of models and of what is said"
+        "--runs", type=Path, default=Path("runs/all_domains"), help="folder of models and of the commands' output"
     )
     return made
 
@@ -79,24 +76,24 @@ def parser() -> argparse.ArgumentParser:
 def measured(domain: str, minutes: float | None, runs: Path) -> dict[str, Any]:
     """Run the four commands for one domain, unless that has been done; a run that failed is deleted."""
     name = Path(domain).name
-    model, said = runs / name, runs / f"{name}-said"
+    model, output = runs / name, runs / f"{name}-output"
     minutes_held = Domain.load(domain).training.max_minutes if minutes is None else minutes
-    if (said / MEASURED).is_file():
-        before: dict[str, Any] = json.loads((said / MEASURED).read_text(encoding="utf-8"))
+    if (output / MEASURED).is_file():
+        before: dict[str, Any] = json.loads((output / MEASURED).read_text(encoding="utf-8"))
         if before["minutes"] == minutes_held:
             return before
-    for folder in (model, said):
+    for folder in (model, output):
         shutil.rmtree(folder, ignore_errors=True)
-    said.mkdir(parents=True)
+    output.mkdir(parents=True)
     done: dict[str, Ran] = {}
     for command in COMMANDS:
-        more = words(command, domain, minutes, model, said)
-        done[command] = run([command, domain, *more], said / f"{command}.txt")
-        print(f"{name}: {command} took {done[command].seconds:.0f} s, exit code {done[command].code}", file=sys.stderr)
+        options = words(command, domain, minutes, model, output)
+        done[command] = run([command, domain, *options], output / f"{command}.txt")
+        say(f"{name}: {command} took {done[command].seconds:.0f} s, exit code {done[command].code}")
         if done[command].code:
             break
     failed = next((command for command, ran in done.items() if ran.code), None)
-    found = {
+    result = {
         "domain": name,
         "minutes": minutes_held,
         "commands": {command: asdict(ran) for command, ran in done.items()},
@@ -104,12 +101,12 @@ def measured(domain: str, minutes: float | None, runs: Path) -> dict[str, Any]:
         **({} if failed else outcome(model)),
     }
     if not failed:
-        (said / MEASURED).write_text(json.dumps(found, ensure_ascii=False) + "\n", encoding="utf-8")
-    return found
+        (output / MEASURED).write_text(json.dumps(result, ensure_ascii=False) + "\n", encoding="utf-8")
+    return result
 
 
-def words(command: str, domain: str, minutes: float | None, model: Path, said: Path) -> list[str]:
-    """Return a command's options; ``explain`` speaks of what ``recommend`` said before."""
+def words(command: str, domain: str, minutes: float | None, model: Path, output: Path) -> list[str]:
+    """Return a command's options; ``explain`` is asked about the pick of ``recommend``."""
     if command == "train":
         return ["--out", str(model), *(() if minutes is None else ("--max-minutes", f"{minutes:g}"))]
     whose = ["--model", str(model)]
@@ -118,8 +115,8 @@ def words(command: str, domain: str, minutes: float | None, model: Path, said: P
     user = first_user(model)
     if command == "recommend":
         return [*whose, "--user", user, "-n", str(PICKS), "--explain"]
-    asked = run(["recommend", domain, *whose, "--user", user, "-n", "1", "--json"], said / "pick.json")
-    pick = "" if asked.code else json.loads((said / "pick.json").read_text(encoding="utf-8"))["picks"][0]["id"]
+    asked = run(["recommend", domain, *whose, "--user", user, "-n", "1", "--json"], output / "pick.json")
+    pick = "" if asked.code else json.loads((output / "pick.json").read_text(encoding="utf-8"))["picks"][0]["id"]
     return [*whose, "--user", user, "--item", pick, "--why"]
 
 
@@ -129,7 +126,7 @@ def first_user(model: Path) -> str:
 
 
 def run(command: Sequence[str], output: Path) -> Ran:
-    """Run a command of genre-gen; what it prints goes into a file, and its errors into one beside it."""
+    """Run a command of genre-gen; its output goes into a file, and its errors into one next to it."""
     begin, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     with output.open("w", encoding="utf-8") as told, output.with_suffix(".err").open("w", encoding="utf-8") as errors:
         code = subprocess.run([*CLI, *command], stdout=told, stderr=errors, check=False).returncode
@@ -161,42 +158,33 @@ def outcome(model: Path) -> dict[str, Any]:
 
 def markdown(content: Mapping[str, Any]) -> str:
     """Return the tables: seconds, and accuracy."""
-    lines = [
-        "# The four commands, domain by domain",
-        "",
+    times = table(("domain", "items", "test cases", *COMMANDS), map(time_row, content["domains"]))
+    accuracy = [accuracy_row(domain) for domain in content["domains"] if not domain["failed"]]
+    return (
         f"{content['cores']} cores, OMP_NUM_THREADS={content['threads'] or 'unset'}. Seconds by the clock; in brackets "
-        "processor seconds, which other work on the machine hardly changes.",
-        "",
-        f"| domain | items | test cases | {' | '.join(COMMANDS)} |",
-        "| --- |" + " ---: |" * (2 + len(COMMANDS)),
-        *map(time_row, content["domains"]),
-        "",
-        f"{' / '.join(METRICS)} on the test items, all items ranked but the seen ones, one run each.",
-        "",
-        f"| domain | {' | '.join(SHOWN)} | blend |",
-        "| --- |" + " ---: |" * len(SHOWN) + " --- |",
-        *(accuracy_row(one) for one in content["domains"] if not one["failed"]),
-        "",
-    ]
-    return "\n".join(lines)
+        f"processor seconds, which other work on the machine hardly changes.\n\n{times}\n\n"
+        f"{' / '.join(METRICS)} on the test items, all items ranked but the seen ones, one run each.\n\n"
+        + table(("domain", *SHOWN, "blend"), accuracy)
+    )
 
 
-def time_row(one: Mapping[str, Any]) -> str:
-    """Return a domain's line of the table of seconds."""
-    cells = []
+def time_row(domain: Mapping[str, Any]) -> list[str]:
+    """Return a domain's row of the table of seconds."""
+    cells = [domain["domain"], *(f"{domain[key]:,}" if key in domain else "" for key in ("items", "cases"))]
     for command in COMMANDS:
-        ran = one["commands"].get(command)
+        ran = domain["commands"].get(command)
         failed = "" if ran is None or not ran["code"] else " failed"
         cells.append("not run" if ran is None else f"{ran['seconds']:.0f} ({ran['processor']:.0f}){failed}")
-    sizes = [f"{one[key]:,}" if key in one else "" for key in ("items", "cases")]
-    return f"| {one['domain']} | {' | '.join([*sizes, *cells])} |"
+    return cells
 
 
-def accuracy_row(one: Mapping[str, Any]) -> str:
-    """Return a domain's line of the table of accuracy."""
-    figures = {row["name"]: " / ".join(f"{row['figures'][metric]:.3f}" for metric in METRICS) for row in one["models"]}
-    blend = ", ".join(f"{name} {weight:.2f}" for name, weight in one["blend"].items())
-    return f"| {one['domain']} | {' | '.join(figures.get(name, 'not run') for name in SHOWN)} | {blend} |"
+def accuracy_row(domain: Mapping[str, Any]) -> list[str]:
+    """Return a domain's row of the table of accuracy."""
+    figures = {
+        row["name"]: " / ".join(f"{row['figures'][metric]:.3f}" for metric in METRICS) for row in domain["models"]
+    }
+    blend = ", ".join(f"{name} {weight:.2f}" for name, weight in domain["blend"].items())
+    return [domain["domain"], *(figures.get(name, "not run") for name in SHOWN), blend]
 
 
 if __name__ == "__main__":

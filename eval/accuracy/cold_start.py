@@ -1,24 +1,22 @@
-"""What becomes of items and users that training has never met?
+"""How good are recommendations of items and for users that training has never seen?
 
-    python eval/cold_start.py --data ml-100k [--minutes 20] [--seed 0] [--set key=value] [--out eval/results]
+    python -m eval.accuracy.cold_start --data ml-100k [--minutes 20] [--seed 0] [--set key=value]
 
-New items: a tenth of the items that are somebody's last one is held out altogether, every interaction with them. Asked
-is for the last item of the users who had such an item last, among all items but those of the history. A model that
-knows items by their interactions alone cannot tell the new ones apart: it gives all of them the score of nothing.
+New items: a tenth of the items that are a user's last one is held out, with all their interactions. Cases are the last
+item of the users who had such an item last, ranked among all items but those of the history. A purely collaborative
+model cannot tell new items apart: it gives all of them the score 0.
 
-New users: a fifth of the users is held out altogether. Asked is for their last item, from the last 1, 3, 5 and all
-interactions before it. What is not in such a cut history is not known to be seen, and is ranked too.
+New users: a fifth of the users is held out. Cases are their last item, from the last 1, 3, 5 and all interactions
+before it. An interaction cut off such a history does not count as seen, and its item is ranked too.
 
-Each question has a training of its own, ours for ``--minutes`` at most and a third of that for its final epochs. All
-models learn from what the leave-one-out split leaves before the test, less what is held out, and choose their settings
-on the last interactions of that. Writes ``cold_start_DATA`` as ``.json``, ``.md`` and ``.png`` into ``--out``. A run
-that was killed goes on from the checkpoints in ``--runs``.
+Each question has a training of its own, ours for ``--minutes`` at most and a third of that for its refit. All models
+learn from what the leave-one-out split leaves before the test, less what is held out, and choose their settings on the
+last interactions of that. A killed run goes on from the checkpoints in ``--runs``.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,8 +25,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from leaderboard import Bench, assignment, digest, public, say, told, write_text
 
+from eval.bench.cases import Bench, digest
+from eval.bench.plots import BLUE, DARK_GREY, GREY, INK, LIGHT_BLUE, new_figure, save
+from eval.bench.results import public, record, table, with_interval
+from eval.bench.script import assignments, new_parser, say, script
 from genre_gen.collaborative import CollaborativeModel
 from genre_gen.collaborative.tuning import tune
 from genre_gen.data.catalog import Catalog
@@ -40,6 +41,7 @@ from genre_gen.evaluation.protocol import Mixture, Scorer, evaluate_scorers
 from genre_gen.recommender.recommender import OURS, OURS_ALONE, WITHOUT_LLM, Recommender
 from genre_gen.training.recommender_training import new_member
 
+STEM = "cold_start"
 PEERS = ("text_knn", "sequential_rules", "ease", "item_knn", "popularity")
 TEXT_PEER = "text_knn"
 ITEM_SHARE, USER_SHARE = 0.1, 0.2
@@ -81,58 +83,56 @@ class Models:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Ask both questions, print the tables, write everything; exit code 1 for a failure, and 2 for wrong use."""
-    options = parser().parse_args(arguments)
+    """Ask both questions, and write the tables and the picture."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    with told():
+    with script(parser(), arguments) as options:
         if options.seed < 0:
             raise UsageError(f"--seed {options.seed}; give 0 or more")
-        bench = Bench.open(options.data, "leave-one-out", options.runs)
-        changes = dict(assignment(text) for text in options.set) | {"training.seed": options.seed}
+        bench = Bench.open(options.data)
+        changes = assignments(options.set) | {"training.seed": options.seed}
         if options.minutes is not None:
             changes["training.max_minutes"] = options.minutes
         content = measured(bench, changes, options.seed, options.runs)
-        print(publish(content, options.out))
+        text = markdown(content)
+        record(options.out, STEM, bench.name, content, text)
+        draw(content, options.out / f"{STEM}_{bench.name}.png")
+        print(text)
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--data", required=True, help="a folder of eval/domains, or any folder with a domain.toml")
-    made.add_argument("--minutes", type=float, help="limit of each training of ours")
+    made = new_parser(__doc__, "data", "minutes", "set")
     made.add_argument("--seed", type=int, default=0, help="of what is held out, and of our training")
-    made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a changed setting of ours")
-    made.add_argument("--out", type=Path, default=Path("eval/results"), help="folder of tables and picture")
     made.add_argument("--runs", type=Path, default=Path("runs/cold_start"), help="folder of checkpoints")
     return made
 
 
 def measured(bench: Bench, changes: Mapping[str, Any], seed: int, runs: Path) -> dict[str, Any]:
     """Return the figures of both questions as JSON values."""
-    found = {}
+    answers = {}
     questions = {"new_items": (new_items, ITEM_METRICS), "new_users": (new_users, USER_METRICS)}
     for part, (ask, metrics) in questions.items():
         question = ask(bench, seed)
         say(f"{part}: {question.held:,} held out, {len(question.known):,} interactions to learn from")
         folder = runs / f"{bench.name}-{part}-{digest([seed, dict(changes)])}"
-        found[part] = answered(bench, question, fitted(bench, question.known, changes, folder), metrics)
+        answers[part] = answered(bench, question, fitted(bench, question.known, changes, folder), metrics)
     return {
         "data": bench.name,
         "seed": seed,
         "settings": {name: public(value) for name, value in changes.items()},
         "items": bench.interactions.n_items,
         "users": len(bench.interactions.users),
-        **found,
+        **answers,
     }
 
 
 def new_items(bench: Bench, seed: int) -> Question:
-    """Hold items out; raises UsageError where nobody is left to ask about them."""
+    """Hold items out; raises UsageError where no case is left."""
     return without_items(bench.split, bench.name, seed)
 
 
 def without_items(split: Split, name: str, seed: int) -> Question:
-    """Hold a tenth of the items out that are to be found; raises UsageError where nobody is left to ask about them."""
+    """Hold a tenth of the test items out; raises UsageError where no case is left."""
     targets = np.unique([case.target for case in split.test])
     held = np.random.default_rng(seed).choice(targets, max(1, round(ITEM_SHARE * len(targets))), replace=False)
     known = split.train_and_validation.keep(~np.isin(split.train_and_validation.rows, held))
@@ -143,7 +143,7 @@ def without_items(split: Split, name: str, seed: int) -> Question:
         if case.target in wanted and case.history.user in left
     )
     if not cases:
-        raise UsageError(f"{name}: who had a new item last had nothing else; give users more interactions")
+        raise UsageError(f"{name}: users with a new item last have no other; give users more interactions")
     return Question(known, len(held), {"all": cases})
 
 
@@ -221,76 +221,50 @@ def rows_of(report: Report, models: Models, metrics: Sequence[str]) -> list[dict
             "texts": result.name in models.texts,
             "figures": {metric: result.figure(metric) for metric in metrics},
             "intervals": {metric: list(report.interval(result.name, metric)) for metric in metrics},
-            "median_rank": finite(float(np.median(result.ranks))),
+            "median_rank": float(np.median(result.ranks)),
         }
         for result in report.results
     ]
     return sorted(rows, key=lambda row: -row["figures"]["N@10"])
 
 
-def finite(value: float) -> float | None:
-    """Return a figure as JSON can hold it."""
-    return value if np.isfinite(value) else None
-
-
 # --- tables and picture -----------------------------------------------------------------------------------------------
-
-
-def publish(content: dict[str, Any], out: Path) -> str:
-    """Write JSON, Markdown and picture; returns the Markdown."""
-    out.mkdir(parents=True, exist_ok=True)
-    stem, text = f"cold_start_{content['data']}", markdown(content)
-    write_text(out / f"{stem}.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
-    write_text(out / f"{stem}.md", text)
-    draw(content, out / f"{stem}.png")
-    return text
 
 
 def markdown(content: Mapping[str, Any]) -> str:
     """Return both tables, with what one must know to read them."""
     items, users = content["new_items"], content["new_users"]
-    return "\n".join(
+    return "\n\n".join(
         [
-            f"# {content['data']}: items and users that training has never met",
-            "",
             f"New items: {items['held_out']:,} of {content['items']:,} items are held out of training altogether; "
-            f"{items['cases']:,} users had one of them last. All items are ranked, but those of the history. Models "
-            "that know items by interactions alone give all new items the score of nothing. In brackets: 95 % "
-            "bootstrap intervals over users.",
-            "",
-            *item_table(items["histories"]["all"]),
-            "",
+            f"{items['cases']:,} users had one of them last. All items are ranked, but those of the history. Purely "
+            "collaborative models give all new items the score 0. In brackets: 95 % bootstrap intervals over users.",
+            item_table(items["histories"]["all"]),
             f"New users: {users['held_out']:,} of {content['users']:,} users are held out of training altogether. "
             "Their histories are cut to the last interactions before the item asked for. Each cell: R@10 / N@10.",
-            "",
-            *user_table(users["histories"]),
-            "",
+            user_table(users["histories"]),
         ]
     )
 
 
-def item_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the lines of the table of new items."""
-    lines = [f"| model | knows texts | {' | '.join(ITEM_METRICS)} | median rank |"]
-    lines.append("| --- | --- |" + " ---: |" * (len(ITEM_METRICS) + 1))
+def item_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the table of new items."""
+    lines = []
     for row in rows:
-        cells = [
-            f"{row['figures'][name]:.4f} [{row['intervals'][name][0]:.4f}, {row['intervals'][name][1]:.4f}]"
-            for name in ITEM_METRICS
-        ]
-        rank = "" if row["median_rank"] is None else f"{row['median_rank']:,.0f}"
-        lines.append(f"| {row['name']} | {'yes' if row['texts'] else 'no'} | {' | '.join(cells)} | {rank} |")
-    return lines
+        cells = [with_interval(row["figures"][name], row["intervals"][name]) for name in ITEM_METRICS]
+        rank = f"{row['median_rank']:,.0f}" if np.isfinite(row["median_rank"]) else ""
+        lines.append([row["name"], "yes" if row["texts"] else "no", *cells, rank])
+    return table(["model", "knows texts", *ITEM_METRICS, "median rank"], lines, words=2)
 
 
-def user_table(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
-    """Return the lines of the table of new users, in the order of whole histories."""
-    lines = ["| model | " + " | ".join(f"last {name}" if name != "all" else name for name in histories) + " |"]
-    lines.append("| --- |" + " ---: |" * len(histories))
-    for name, cells in by_model(histories).items():
-        shown = [" / ".join(f"{row['figures'][metric]:.4f}" for metric in USER_METRICS) for row in cells]
-        lines.append(f"| {name} | {' | '.join(shown)} |")
-    return lines
+def user_table(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Return the table of new users, in the order of whole histories."""
+    head = ["model", *(name if name == "all" else f"last {name}" for name in histories)]
+    lines = [
+        [name, *(" / ".join(f"{row['figures'][metric]:.4f}" for metric in USER_METRICS) for row in rows)]
+        for name, rows in by_model(histories).items()
+    ]
+    return table(head, lines)
 
 
 def by_model(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, list[Mapping[str, Any]]]:
@@ -302,23 +276,17 @@ def by_model(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, 
     }
 
 
-OURS_COLOUR, OURS_ALONE_COLOUR, PEER_COLOUR, INK = "#0072B2", "#56B4E9", "#B8BEC4", "#222222"
-COLOURS = {OURS: OURS_COLOUR, OURS_ALONE: OURS_ALONE_COLOUR}
+COLOURS = {OURS: BLUE, OURS_ALONE: LIGHT_BLUE}
 MARKERS = "osD^vPX<>*"
 
 
-def draw(content: Mapping[str, Any], path: Path) -> None:
+def draw(content: Mapping[str, Any], file: Path) -> None:
     """Draw recall of new items as bars, and NDCG of new users over the length of their histories as lines."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 4.6), layout="constrained")
-    FigureCanvasAgg(figure)  # no display needed, and no global state of pyplot touched
-    left, right = figure.subplots(1, 2)
+    figure, (left, right) = new_figure(12, 4.6, 2)
     draw_items(left, content["new_items"]["histories"]["all"])
     draw_users(right, content["new_users"]["histories"])
     figure.suptitle(f"{content['data']}: new items and new users, all items ranked", fontsize=11)
-    figure.savefig(path, dpi=150)
+    save(figure, file)
 
 
 def draw_items(panel: Any, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -326,12 +294,11 @@ def draw_items(panel: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     rows = sorted(rows, key=lambda row: row["figures"]["R@10"])
     values = np.array([row["figures"]["R@10"] for row in rows])
     ends = np.array([row["intervals"]["R@10"] for row in rows])
-    panel.barh(range(len(rows)), values, color=[COLOURS.get(row["name"], PEER_COLOUR) for row in rows], height=0.68)
+    panel.barh(range(len(rows)), values, color=[COLOURS.get(row["name"], GREY) for row in rows], height=0.68)
     panel.errorbar(values, range(len(rows)), xerr=np.abs(ends - values[:, None]).T, fmt="none", ecolor=INK, capsize=3)
     panel.set_yticks(range(len(rows)), [row["name"] + ("" if row["texts"] else " (ids only)") for row in rows])
     panel.set_xlim(left=0)
     panel.set_xlabel("Recall@10 of new items, with 95 % bootstrap interval")
-    panel.spines[["top", "right"]].set_visible(False)
 
 
 def draw_users(panel: Any, histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
@@ -341,7 +308,7 @@ def draw_users(panel: Any, histories: Mapping[str, Sequence[Mapping[str, Any]]])
             range(len(rows)),
             [row["figures"]["N@10"] for row in rows],
             marker=MARKERS[number % len(MARKERS)],
-            color=COLOURS.get(name, "#8A9096"),
+            color=COLOURS.get(name, DARK_GREY),
             linewidth=2 if name in COLOURS else 1,
             label=name,
         )
@@ -350,7 +317,6 @@ def draw_users(panel: Any, histories: Mapping[str, Sequence[Mapping[str, Any]]])
     panel.set_xlabel("interactions known of a new user")
     panel.set_ylabel("NDCG@10")
     panel.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    panel.spines[["top", "right"]].set_visible(False)
 
 
 if __name__ == "__main__":

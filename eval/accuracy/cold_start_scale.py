@@ -1,28 +1,27 @@
-"""Where do items belong that nobody has had? How ``codes.cold_start_scale`` was chosen.
+"""Where do cold items belong in the space of item codes? How ``codes.cold_start_scale`` was chosen.
 
-    python eval/new_items.py --data amazon-scientific [--minutes 5] [--lengths 0 0.7 0.8 0.9 1 1.1] [--seed 0]
+    python -m eval.accuracy.cold_start_scale --data amazon-scientific [--minutes 5] [--lengths 0 0.7 0.8 0.9 1 1.1]
 
-The items that ``cold_start.py`` asks about are left out of everything. Of the others a tenth of those that are
-somebody's last is held out of one training of the language model. Then the new items are placed at each of the lengths,
-and asked is for the last item of those who had a new one last, and of ``--known`` others, whose items the new ones
-compete with. Writes ``new_items_DATA`` as ``.json`` and ``.md`` into ``--out``.
+The items that ``cold_start`` holds out are left out of everything. Of the others a tenth of those that are a user's
+last is held out of one training of the language model. Then these cold items are placed at each of the lengths. Cases
+are the last item of the users who had a cold one last, and of ``--known`` others, whose items compete with cold ones.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cold_start import new_items, without_items
-from leaderboard import Bench, say, told, write_text
 from numpy.typing import NDArray
 
+from eval.accuracy.cold_start import new_items, without_items
+from eval.bench.cases import Bench
+from eval.bench.results import record, table
+from eval.bench.script import new_parser, say, script
 from genre_gen.collaborative import TextKNN
 from genre_gen.data.interactions import Case, History, allowed_items, sample_cases
 from genre_gen.evaluation.protocol import Mixture, Scorer
@@ -31,32 +30,26 @@ from genre_gen.metrics import case_ranks, ndcg_at, recall_at
 from genre_gen.recommender.recommender import LLM_MEMBER, OURS, OURS_ALONE, Recommender
 from genre_gen.training.llm_training import place_new_items
 
-CUTOFFS = 10
+CUTOFF = 10
 BATCH = 64
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train once, place at every length, and write the table."""
-    options = parser().parse_args(arguments)
-    with told():
-        bench = Bench.open(options.data, "leave-one-out", options.out)
+    with script(parser(), arguments) as options:
+        bench = Bench.open(options.data)
         content = measured(bench, options)
         text = markdown(content)
-        options.out.mkdir(parents=True, exist_ok=True)
-        write_text(options.out / f"new_items_{bench.name}.json", json.dumps(content, indent=1) + "\n")
-        write_text(options.out / f"new_items_{bench.name}.md", text)
+        record(options.out, "cold_start_scale", bench.name, content, text)
         print(text)
 
 
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--data", required=True, help="a folder of eval/domains, or any folder with a domain.toml")
-    made.add_argument("--minutes", type=float, help="limit of the training")
+    made = new_parser(__doc__, "data", "minutes")
     made.add_argument("--lengths", type=float, nargs="+", default=[0, 0.7, 0.8, 0.9, 1.0, 1.1], help="0: left at texts")
-    made.add_argument("--known", type=int, default=800, help="how many others are asked about known items")
-    made.add_argument("--seed", type=int, default=0, help="as for cold_start.py")
-    made.add_argument("--out", type=Path, default=Path("eval/results"), help="folder of the tables")
+    made.add_argument("--known", type=int, default=800, help="number of cases of known items")
+    made.add_argument("--seed", type=int, default=0, help="as for cold_start")
     return made
 
 
@@ -116,7 +109,7 @@ def blends(recommender: Recommender) -> dict[str, Scorer]:
 
     ways: dict[str, Mixture] = {
         "the blend": recommender.mixtures()[OURS],
-        "the blend, new items at the score of nothing": recommender.blend.combine,
+        "the blend, cold items at the score 0": recommender.blend.combine,
     }
     return {name: partial(scored, mixture) for name, mixture in ways.items()}
 
@@ -125,50 +118,40 @@ def figures(
     score: Callable[..., NDArray[np.float32]], asked: Mapping[str, Sequence[Case]], size: int, repeat: bool
 ) -> dict[str, Any]:
     """Return recall with its 95 % interval, and NDCG, of each kind of case."""
-    found = {}
+    of_cases = {}
     for name, cases in asked.items():
         ranks = case_ranks(score, cases, size, repeat, BATCH)
-        recall = recall_at(ranks, CUTOFFS).astype(np.float64)
-        found[name] = {
-            f"R@{CUTOFFS}": float(recall.mean()),
+        recall = recall_at(ranks, CUTOFF).astype(np.float64)
+        of_cases[name] = {
+            f"R@{CUTOFF}": float(recall.mean()),
             "interval": list(interval(recall)),
-            f"N@{CUTOFFS}": float(ndcg_at(ranks, CUTOFFS).mean()),
+            f"N@{CUTOFF}": float(ndcg_at(ranks, CUTOFF).mean()),
         }
-    return found
+    return of_cases
 
 
 def markdown(content: Mapping[str, Any]) -> str:
     """Return the table."""
     cases = content["cases"]
-    rows = {
-        **{
-            f"{length} times as long" if float(length) else "left at texts": row
-            for length, row in content["lengths"].items()
-        },
-        "TextKNN": content["text_knn"],
-        **content["blends"],
+    lengths = {
+        f"{length} times as long" if float(length) else "left at texts": row
+        for length, row in content["lengths"].items()
     }
-    return "\n".join(
-        [
-            f"# {content['data']}: where new items are placed",
-            "",
-            f"{content['held_out']} items held out of training, of {content['without_interactions']} of "
-            f"{content['items']:,} that nobody has; {cases['new']} cases of new items, {cases['known']} of known ones; "
-            "none of them is asked about by `cold_start.py`. The language model alone but for the last rows, all items "
-            "ranked.",
-            "",
-            f"| new items | new: R@{CUTOFFS} | N@{CUTOFFS} | known: R@{CUTOFFS} | N@{CUTOFFS} |",
-            "| --- | ---: | ---: | ---: | ---: |",
-            *(f"| {name} | {cells(row['new'])} | {cells(row['known'])} |" for name, row in rows.items()),
-            "",
-        ]
+    rows = lengths | {"TextKNN": content["text_knn"], **content["blends"]}
+    about = (
+        f"{content['held_out']} items held out of training, of {content['without_interactions']} cold ones among "
+        f"{content['items']:,}; {cases['new']} cases of cold items, {cases['known']} of known ones; none of them is a "
+        "case of `cold_start`. The language model alone but for the last rows, all items ranked."
     )
+    head = ["cold items", f"cold: R@{CUTOFF}", f"N@{CUTOFF}", f"known: R@{CUTOFF}", f"N@{CUTOFF}"]
+    lines = [[name, *cells(row["new"]), *cells(row["known"])] for name, row in rows.items()]
+    return f"{about}\n\n{table(head, lines)}"
 
 
-def cells(row: Mapping[str, Any]) -> str:
+def cells(row: Mapping[str, Any]) -> tuple[str, str]:
     """Return recall with its interval, and NDCG."""
     low, high = row["interval"]
-    return f"{row[f'R@{CUTOFFS}']:.3f} [{low:.3f}, {high:.3f}] | {row[f'N@{CUTOFFS}']:.4f}"
+    return f"{row[f'R@{CUTOFF}']:.3f} [{low:.3f}, {high:.3f}]", f"{row[f'N@{CUTOFF}']:.4f}"
 
 
 if __name__ == "__main__":

@@ -1,24 +1,24 @@
-"""What do item codes know before any training? Ranks validation items by nothing but what codes start from.
+"""What do item codes know before any training? Ranks validation items by nothing but the codes' initial vectors.
 
-    python eval/starts.py --data amazon-scientific [--users 3000] [--json eval/results/starts_DATA.json]
+    python -m eval.accuracy.initial_codes --data amazon-scientific [--users 3000]
 
-Each line is NDCG@10 and recall@10 of the items nearest to the history (its items weighed by 1 / (1 + age), inner
+Each row is NDCG@10 and recall@10 of the items nearest to the history (its items weighed by 1 / (1 + age), inner
 product of vectors), for several ways to make the vectors; then of the untrained language model itself, with its layers
-as they were pre-trained and quietened.
+as they were pre-trained and near the identity.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from leaderboard import Bench, told
 from numpy.typing import NDArray
 
+from eval.bench.cases import Bench
+from eval.bench.results import record, table
+from eval.bench.script import new_parser, say, script
 from genre_gen.collaborative import SequentialRules, TextKNN
 from genre_gen.collaborative.base import history_matrix
 from genre_gen.data.interactions import Case, History, allowed_items, sample_cases
@@ -31,30 +31,37 @@ from genre_gen.training.llm_training import build_generator, item_vectors
 
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 SCALES = (1.0, 0.3, 0.1, 0.05, 0.02)
-_BATCH = 256
+BATCH = 256
 
 
-@told()
-def main() -> None:
-    """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="ml-100k", help="a folder of eval/domains, or any with a domain.toml")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and write."""
+    parser = new_parser(__doc__, "data")
     parser.add_argument("--users", type=int, default=3000, help="validation users, at most: a fixed sample")
-    parser.add_argument("--json", type=Path, help="where the figures go [eval/results/starts_DATA.json]")
-    options = parser.parse_args()
-    bench = Bench.open(options.data, "leave-one-out", Path("runs/leaderboard"))
-    cases = sample_cases(bench.split.validation, options.users)
-    figures = {}
-    for name, scores in every_start(bench, [case.history for case in cases]):
-        figures[name] = measured(scores, cases)
-        print(f"{name:58} N@10 {figures[name]['N@10']:.4f}  R@10 {figures[name]['R@10']:.4f}", flush=True)
-    file = options.json or Path(f"eval/results/starts_{bench.name}.json")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    counted = SequentialRules().fit(bench.split.train).score([case.history for case in cases])
-    met = float((counted[np.arange(len(cases)), [case.target for case in cases]] > 0).mean())
-    print(f"{1 - met:.3f} of the targets never occurred within ten steps of any item of their history")
-    content = {"data": bench.name, "part": "validation", "users": len(cases), "never_met": 1 - met, "figures": figures}
-    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    with script(parser, arguments) as options:
+        bench = Bench.open(options.data)
+        cases = sample_cases(bench.split.validation, options.users)
+        histories = [case.history for case in cases]
+        figures = {}
+        for name, scores in every_start(bench, histories):
+            figures[name] = measured(scores, cases)
+            say(name)
+        counted = SequentialRules().fit(bench.split.train).score(histories)
+        met = float((counted[np.arange(len(cases)), [case.target for case in cases]] > 0).mean())
+        content = {"part": "validation", "users": len(cases), "never_met": 1 - met, "figures": figures}
+        text = markdown(content)
+        record(options.out, "initial_codes", bench.name, content, text)
+        print(text)
+
+
+def markdown(content: Mapping[str, Any]) -> str:
+    """Return the table."""
+    rows = [(name, f"{row['N@10']:.4f}", f"{row['R@10']:.4f}") for name, row in content["figures"].items()]
+    about = (
+        f"{content['users']:,} validation users; {content['never_met']:.1%} of the targets never occurred within ten "
+        "steps of any item of their history."
+    )
+    return f"{about}\n\n{table(['item vectors', 'N@10', 'R@10'], rows)}"
 
 
 def every_start(bench: Bench, histories: Sequence[History]) -> Iterator[tuple[str, NDArray[np.float32]]]:
@@ -88,7 +95,7 @@ def untrained(bench: Bench, domain: Domain, scale: float, histories: Sequence[Hi
     """Return the scores of the language model before its first step."""
     changed = domain.changed({"model.residual_scale": scale})
     generator = build_generator(changed, PromptBook.load(changed), bench.catalog, bench.split.train)
-    parts = [generator.score(histories[begin : begin + _BATCH]) for begin in range(0, len(histories), _BATCH)]
+    parts = [generator.score(histories[begin : begin + BATCH]) for begin in range(0, len(histories), BATCH)]
     return np.concatenate(parts)
 
 

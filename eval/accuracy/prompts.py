@@ -1,26 +1,23 @@
-"""What do the words and the length of the prompt do to the ranking? Phrasings, histories, and templates of your own.
+"""What do the length and the words of the prompt do to the ranking? Shorter histories, and templates of your own.
 
-    python eval/prompt_ablation.py runs/movies [--lengths 5 20 50 200] [--templates my_prompts ...] [--part test]
+    python -m eval.accuracy.prompts runs/movies [--lengths 5 20 50 200] [--templates my_prompts ...] [--part test]
 
-The language model alone, as it was trained, ranks the same cases under each phrasing of the task next_item
-(``next_item.user.2.jinja`` and so on), under histories cut to their last items, and under other folders of templates,
-such as ones that print facts that the shipped ones do not. Each is compared with the first phrasing and the longest
+The language model alone, as it was trained, ranks the same cases with histories cut to their last items, and with other
+folders of templates, such as ones that print facts that the shipped ones do not. Each is compared with the longest
 history, which is how it serves: NDCG@10 with its 95 % interval, and the p-value of the paired permutation test,
-corrected by Holm. Writes ``prompt_ablation.json``.
+corrected by Holm.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from leaderboard import told
-
+from eval.bench.results import record, table
+from eval.bench.script import new_parser, script
 from genre_gen.data.interactions import Split
 from genre_gen.evaluation.baselines import check_trained_for
 from genre_gen.evaluation.protocol import evaluate_scorers
@@ -45,10 +42,9 @@ def variants(recommender: Recommender, lengths: list[int], folders: list[Path]) 
         return ItemGenerator(generator.llm, book, data)
 
     book = recommender.book
-    found = {AS_SERVED: asking(book)}
-    found |= {f"phrasing {number}": asking(book.phrased(number)) for number in range(2, book.phrasings(TASK) + 1)}
-    found |= {f"last {length} items": asking(book, length) for length in lengths if length < longest}
-    return found | {f"templates {folder.name}": asking(PromptBook(folder)) for folder in folders}
+    ways = {AS_SERVED: asking(book)}
+    ways |= {f"last {length} items": asking(book, length) for length in lengths if length < longest}
+    return ways | {f"templates {folder.name}": asking(PromptBook(folder)) for folder in folders}
 
 
 def measured(
@@ -65,15 +61,15 @@ def measured(
     def timed(name: str, generator: ItemGenerator) -> Callable[..., Any]:
         def score(histories: Any) -> Any:
             begin = time.perf_counter()
-            found = generator.score(histories)
+            scores = generator.score(histories)
             seconds[name] += time.perf_counter() - begin
-            return found
+            return scores
 
         return score
 
     scorers = {name: timed(name, generator) for name, generator in ways.items()}
     report = evaluate_scorers(scorers, cases, len(recommender.catalog), (10,), repeat=recommender.domain.repeat)
-    compared = {one.peer: one for one in report.compare(AS_SERVED)}
+    compared = {test.peer: test for test in report.compare(AS_SERVED)}
     rows = []
     for name in ways:
         row: dict[str, Any] = {"name": name, **{metric: report[name].figure(metric) for metric in METRICS}}
@@ -84,39 +80,31 @@ def measured(
     return {"data": recommender.domain.name, "part": part, "users": len(cases), "task": TASK, "rows": rows}
 
 
-def table(result: Mapping[str, Any]) -> str:
-    """Return the figures as a Markdown table."""
-    lines = [
-        f"{result['data']}, {result['part']}, {result['users']:,} users, the language model alone",
-        "",
-        "| how it is asked | R@10 | N@10 | 95 % of N@10 | difference | p | s |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
+def markdown(result: Mapping[str, Any]) -> str:
+    """Return the table."""
+    rows = []
     for row in result["rows"]:
         low, high = row["interval"]
-        more = (f"{row['difference']:+.4f}", f"{row['p_holm']:.3f}") if "p_holm" in row else ("", "")
-        figures = (f"{row['R@10']:.4f}", f"{row['N@10']:.4f}", f"{low:.4f} to {high:.4f}", *more)
-        lines.append("| " + " | ".join((row["name"], *figures, f"{row['seconds']:.0f}")) + " |")
-    return "\n".join(lines)
+        test = (f"{row['difference']:+.4f}", f"{row['p_holm']:.3f}") if "p_holm" in row else ("", "")
+        figures = (f"{row['R@10']:.4f}", f"{row['N@10']:.4f}", f"{low:.4f} to {high:.4f}", *test)
+        rows.append((row["name"], *figures, f"{row['seconds']:.0f}"))
+    head = ("prompt", "R@10", "N@10", "95 % of N@10", "difference", "p", "s")
+    about = f"{result['data']}, {result['part']}, {result['users']:,} users, the language model alone"
+    return f"{about}\n\n{table(head, rows)}"
 
 
-@told()
-def main() -> None:
-    """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", help="folder of a trained recommender")
-    parser.add_argument("--split", default="leave-one-out", help="leave-one-out or global-time; as in training")
-    parser.add_argument("--part", choices=("validation", "test"), default="test")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and write."""
+    parser = new_parser(__doc__, "run", "split", "part")
     parser.add_argument("--lengths", type=int, nargs="*", default=[5, 20, 50], help="most recent items of a history")
     parser.add_argument("--templates", type=Path, nargs="*", default=[], help="folders of templates to compare")
-    parser.add_argument("--out", type=Path, default=Path("eval/results"))
-    options = parser.parse_args()
-    recommender = Recommender.from_pretrained(options.run)
-    ways = variants(recommender, options.lengths, options.templates)
-    result = measured(recommender, recommender.histories.split(options.split), options.part, ways)
-    print(table(result))
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "prompt_ablation.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    with script(parser, arguments) as options:
+        recommender = Recommender.from_pretrained(options.run)
+        ways = variants(recommender, options.lengths, options.templates)
+        result = measured(recommender, recommender.histories.split(options.split), options.part, ways)
+        text = markdown(result)
+        record(options.out, "prompts", options.run.name, result, text)
+        print(text)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Does the protocol agree with another library's? RecBole's Pop, ItemKNN, EASE and BPR beside ours on one split.
+"""Does the protocol agree with another library's? RecBole's Pop, ItemKNN, EASE and BPR and ours on one split.
 
-    python eval/recbole_check.py --python PATH/TO/PYTHON [--data ml-100k] [--json eval/results/recbole_check.json]
+    python -m eval.accuracy.recbole_check --data ml-100k --python PATH/TO/PYTHON
 
-RecBole wants NumPy below 2, so it lives in an environment of its own, whose interpreter ``--python`` names:
+RecBole requires NumPy below 2, so it is installed in an environment of its own, whose interpreter ``--python`` names:
 
     python3.11 -m venv recbole_env && recbole_env/bin/pip install recbole "torch>=2.6,<2.14" "numpy<2" "ray<=2.6"
 
@@ -10,29 +10,29 @@ It is given our leave-one-out split as three files (its own split breaks ties of
 does, all models here learn from the training part alone, score by it, and rank the test items among all but those of
 the training and validation part; so these figures are lower than the leaderboard's. EASE and ItemKNN are the same
 formulas in both and must agree to a few ranks of ties; ItemKNN keeps all neighbours, since RecBole chooses them from
-the other side. Popularity may differ by ties, which RecBole cuts by position and we count half. BPR is drawn at random,
-by different code with different step sizes, and tuned in neither.
+the other side. Popularity may differ by ties, which RecBole cuts by position and we count half. BPR is random, by
+different code with different step sizes, and tuned in neither.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
-import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from leaderboard import Bench
 from numpy.typing import NDArray
-from peers.implicit_models import BPR
 
+from eval.bench.cases import Bench
+from eval.bench.results import record, table
+from eval.bench.script import new_parser, script
+from eval.models.implicit_models import BPR
 from genre_gen.collaborative import Ease, ItemKNN, Popularity
 from genre_gen.data.interactions import History, Interactions, Split
-from genre_gen.errors import ConfigError, GenreGenError
+from genre_gen.errors import ConfigError
 from genre_gen.evaluation.protocol import Scorer, evaluate_scorers
 
 COLUMNS = ("R@5", "R@10", "N@5", "N@10")
@@ -52,7 +52,7 @@ common = {
     "metrics": ["Recall", "NDCG"], "topk": [5, 10], "valid_metric": "NDCG@10", "metric_decimal_place": 6,
     "use_gpu": False, "show_progress": False, "state": "ERROR", "seed": 0, "eval_step": 0,
 }
-found = {}
+figures = {}
 for name, settings in asked.items():
     config = Config(model=name, dataset="check", config_dict={**common, **settings})
     init_seed(config["seed"], True)
@@ -61,8 +61,8 @@ for name, settings in asked.items():
     model = get_model(name)(config, train.dataset).to(config["device"])
     trainer = get_trainer(config["MODEL_TYPE"], name)(config, model)
     trainer.fit(train, None, saved=False, show_progress=False, verbose=False)
-    found[name] = dict(trainer.evaluate(test, load_best_model=False, show_progress=False))
-(folder / "found.json").write_text(json.dumps({n: {k: float(v) for k, v in f.items()} for n, f in found.items()}))
+    figures[name] = dict(trainer.evaluate(test, load_best_model=False, show_progress=False))
+(folder / "figures.json").write_text(json.dumps({n: {k: float(v) for k, v in f.items()} for n, f in figures.items()}))
 """
 SETTINGS: dict[str, dict[str, Any]] = {
     "Pop": {"epochs": 1, "train_batch_size": 1},  # it counts an item once per batch, so a batch must be one interaction
@@ -72,26 +72,21 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def main() -> None:
-    """Run both, print the table, write the JSON; exit code 1 where RecBole does not answer."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run both and write the table; exit code 1 where RecBole does not answer."""
+    parser = new_parser(__doc__, "data")
     parser.add_argument("--python", type=Path, required=True, help="interpreter of an environment with RecBole")
-    parser.add_argument("--data", default="ml-100k", help="a folder of eval/domains, or one with a domain.toml")
     parser.add_argument("--minutes", type=float, default=30.0, help="that RecBole may take")
-    parser.add_argument("--json", type=Path, default=Path("eval/results/recbole_check.json"))
-    options = parser.parse_args()
-    try:
+    with script(parser, arguments) as options:
         version = recbole_version(options.python)
-        bench = Bench.open(options.data, "leave-one-out", Path())
+        bench = Bench.open(options.data)
         theirs = run_recbole(options.python, bench.split, options.minutes)
-    except GenreGenError as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        raise SystemExit(1) from None
-    ours = run_ours(bench)
-    result = {"data": bench.name, "recbole": version, "settings": SETTINGS, "models": compared(theirs, ours)}
-    print(table(result))
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        ours = run_ours(bench)
+        models = {name: {"recbole": theirs[name], "ours": ours[name]} for name in SETTINGS}
+        result = {"recbole": version, "settings": SETTINGS, "models": models}
+        text = markdown(result)
+        record(options.out, "recbole_check", bench.name, result, text)
+        print(text)
 
 
 def recbole_version(python: Path) -> str:
@@ -121,11 +116,11 @@ def run_recbole(python: Path, split: Split, minutes: float) -> dict[str, dict[st
             raise ConfigError(f"RecBole took more than {minutes:g} minutes; give it more with --minutes") from None
         if done.returncode:
             raise ConfigError(f"RecBole failed: {last_line(done.stderr)}")
-        found = json.loads((folder / "found.json").read_text("utf-8"))
+        answer = json.loads((folder / "figures.json").read_text("utf-8"))
     letters = {"R": "recall", "N": "ndcg"}
     return {
         name: {column: figures[f"{letters[column[0]]}{column[1:]}"] for column in COLUMNS}
-        for name, figures in found.items()
+        for name, figures in answer.items()
     }
 
 
@@ -174,31 +169,21 @@ def trained_view(model: Model, train: Interactions) -> Scorer:
     return score
 
 
-def compared(
-    theirs: dict[str, dict[str, float]], ours: dict[str, dict[str, float]]
-) -> dict[str, dict[str, dict[str, float]]]:
-    """Return both by model."""
-    return {name: {"recbole": theirs[name], "ours": ours[name]} for name in SETTINGS}
-
-
-def table(result: dict[str, Any]) -> str:
-    """Return the figures as a Markdown table."""
-    lines = [
-        f"{result['data']}, leave-one-out, RecBole {result['recbole']} beside ours, fitted on the training part",
-        "",
-        "| model | by | " + " | ".join(COLUMNS) + " |",
-        "| --- | --- |" + " ---: |" * len(COLUMNS),
+def markdown(result: Mapping[str, Any]) -> str:
+    """Return the table."""
+    rows = [
+        (name, by, *(f"{figures[column]:.4f}" for column in COLUMNS))
+        for name, both in result["models"].items()
+        for by, figures in both.items()
     ]
-    for name, both in result["models"].items():
-        for whose, figures in both.items():
-            lines.append(f"| {name} | {whose} | " + " | ".join(f"{figures[column]:.4f}" for column in COLUMNS) + " |")
-    return "\n".join(lines)
+    about = f"Leave-one-out, RecBole {result['recbole']} and ours, fitted on the training part"
+    return f"{about}\n\n{table(('model', 'by', *COLUMNS), rows, words=2)}"
 
 
 def last_line(text: str) -> str:
-    """Return the last line with something on it."""
+    """Return the last line that is not empty."""
     lines = text.strip().splitlines()
-    return lines[-1] if lines else "no word"
+    return lines[-1] if lines else "no output"
 
 
 if __name__ == "__main__":

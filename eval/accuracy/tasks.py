@@ -1,6 +1,6 @@
 """How well has each task been learned? Held-out questions, the model's answers, and what a guess would score.
 
-    python eval/tasks.py runs/movies [--questions 200] [--json eval/results/tasks.json]
+    python -m eval.accuracy.tasks runs/movies [--questions 200]
 
 Questions come from the whole histories, so that the answer of `next_item` and `rating` is each user's test item, which
 was not in training. The other tasks ask about positions and items drawn at random, most of which were. A guess answers
@@ -10,46 +10,43 @@ learned nothing about the question would do best.
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from leaderboard import told
 
+from eval.bench.results import record, table
+from eval.bench.script import new_parser, script
 from genre_gen.ranking import Ranking
 from genre_gen.recommender.recommender import Recommender
 from genre_gen.tasks import TASKS, Example, TaskData
 
-CUTOFFS = 10
+CUTOFF = 10
 
 
-@told()
-def main() -> None:
-    """Grade every task of a saved recommender; print a table and write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", help="folder of a trained recommender")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Grade every task of a saved recommender."""
+    parser = new_parser(__doc__, "run")
     parser.add_argument("--questions", type=int, default=200, help="per task, at most")
-    parser.add_argument("--json", type=Path, help="where to write the figures")
-    options = parser.parse_args()
-    recommender = Recommender.from_pretrained(options.run)
-    result = {
-        task: grade(recommender, task, options.questions)
-        for task, one in recommender.domain.tasks.items()
-        if one.weight > 0
-    }
-    for task, one in result.items():
-        figures = "  ".join(
-            f"{name} {value:.3f} (guess {one['guess'].get(name, float('nan')):.3f})"
-            for name, value in one["grade"].items()
-        )
-        print(f"{task:12} {one['questions']:4} questions  {figures}")
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
+    with script(parser, arguments) as options:
+        recommender = Recommender.from_pretrained(options.run)
+        weighted = [task for task, settings in recommender.domain.tasks.items() if settings.weight > 0]
+        result = {task: grade(recommender, task, options.questions) for task in weighted}
+        text = markdown(result)
+        record(options.out, "tasks", options.run.name, result, text)
+        print(text)
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """Return the table, a row for each task and figure."""
+    rows = [
+        (task, figure, graded["questions"], f"{value:.3f}", f"{graded['guess'].get(figure, float('nan')):.3f}")
+        for task, graded in result.items()
+        for figure, value in graded["grade"].items()
+    ]
+    return table(("task", "figure", "questions", "model", "guess"), rows, words=2)
 
 
 def grade(recommender: Recommender, task: str, questions: int) -> dict[str, Any]:
@@ -74,7 +71,7 @@ def answer(recommender: Recommender, example: Example) -> Any:
         seen = [span.row for message in example.prompt.messages for span in message.spans if span.kind == "code"]
         allowed = np.ones(len(recommender.catalog), bool)
         allowed[seen] = recommender.domain.repeat
-        return generator.answer(example.prompt, CUTOFFS, allowed)
+        return generator.answer(example.prompt, CUTOFF, allowed)
     return generator.write(example.prompt)
 
 
@@ -84,7 +81,7 @@ def guess(recommender: Recommender, truths: list[Any]) -> Any:
         return float(np.mean(truths))
     if isinstance(truths[0], int):
         counts = np.bincount(recommender.trained_on.rows, minlength=len(recommender.catalog))
-        return Ranking.from_scores(counts.astype(np.float64), CUTOFFS)
+        return Ranking.from_scores(counts.astype(np.float64), CUTOFF)
     return Counter(truths).most_common(1)[0][0]
 
 

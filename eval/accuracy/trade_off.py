@@ -1,27 +1,27 @@
 """What does re-ranking cost, and what does it buy? Accuracy against variety and calibration, weight by weight.
 
-    python eval/trade_off.py runs/movies [--split leave-one-out] [--part validation|test] [--json eval/results/...]
+    python -m eval.accuracy.trade_off runs/movies [--split leave-one-out] [--part validation|test]
 
 Every case is scored once by the blend; each method then re-ranks the same candidates with weights from 0 (the ranking
 as it is) to .9. Lists of 10 are measured: recall and NDCG, diversity (mean distance of two items by their labels),
 calibration (KL divergence from the history's labels, in nats, smaller is better), coverage, Gini index and popularity
-lift. Asked is the validation part; of a recommender that has learned from it too, as the command line leaves all that
-it trains, the test part. Writes the figures as JSON, and beside it the curves as a picture.
+lift. Cases are of the validation part; for a recommender that has learned from it too, as after training by the command
+line, of the test part.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from leaderboard import say, told
 from numpy.typing import NDArray
 
+from eval.bench.plots import BLUE, new_figure, save
+from eval.bench.results import record, table
+from eval.bench.script import new_parser, say, script
 from genre_gen.blending.rerank import METHODS, rerank
 from genre_gen.data.interactions import Case, Split, allowed_items
 from genre_gen.data.labels import Labels
@@ -29,6 +29,7 @@ from genre_gen.domain import RerankSettings
 from genre_gen.errors import UsageError
 from genre_gen.evaluation.baselines import check_trained_for
 from genre_gen.evaluation.protocol import evaluate_lists
+from genre_gen.metrics import diversity
 from genre_gen.recommender.recommender import OURS, Recommender
 
 CUTOFF = 10
@@ -40,24 +41,20 @@ CURVES = {"mmr": ("diversity", "diversity (more is better)"), "calibration": ("c
 """What each method is drawn against, and the words at the axis."""
 
 
-def main() -> None:
-    """Measure, print the table, write JSON and picture; exit code 1 for a failure, and 2 for wrong use."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", help="folder of a trained recommender")
-    parser.add_argument("--split", default="leave-one-out", help="leave-one-out or global-time; as in training")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and write table and picture."""
+    parser = new_parser(__doc__, "run", "split")
     parser.add_argument(
         "--part", choices=("validation", "test"), help="[validation; test if that has been learned from]"
     )
-    parser.add_argument("--json", type=Path, default=Path("eval/results/trade_off.json"))
-    options = parser.parse_args()
-    with told():
+    with script(parser, arguments) as options:
         recommender = Recommender.from_pretrained(options.run)
         split = recommender.histories.split(options.split)
         result = measured(recommender, split, options.part or fair_part(recommender, split))
-        print(table(result))
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        draw(result, options.json.with_suffix(".png"))
+        text = markdown(result)
+        record(options.out, "trade_off", options.run.name, result, text)
+        draw(result, options.out / f"trade_off_{options.run.name}.png")
+        print(text)
 
 
 def fair_part(recommender: Recommender, split: Split) -> Literal["validation", "test"]:
@@ -94,10 +91,10 @@ def measured(recommender: Recommender, split: Split, part: Literal["validation",
     lists, seconds = reranked(recommender, cases, settings, labels)
     counts = np.bincount(recommender.trained_on.rows, minlength=len(recommender.catalog))
     rows = []
-    for place, setting in enumerate(settings):
+    for number, setting in enumerate(settings):
         report = evaluate_lists(
             OURS,
-            lists[place],
+            lists[number],
             cases,
             len(recommender.catalog),
             (CUTOFF,),
@@ -108,7 +105,7 @@ def measured(recommender: Recommender, split: Split, part: Literal["validation",
         figures = {name: report[OURS].figure(name) for name in ACCURACY}
         figures |= {name: report[OURS].lists[name] for name in LISTS if name in report[OURS].lists}
         low, high = report.interval(OURS, ACCURACY[1])
-        rows.append({**setting.model_dump(), **figures, "interval": [low, high], "ms_per_list": seconds[place] * 1e3})
+        rows.append({**setting.model_dump(), **figures, "interval": [low, high], "ms_per_list": seconds[number] * 1e3})
     return {
         "data": recommender.domain.name,
         "split": split.name,
@@ -133,12 +130,12 @@ def reranked(
     lists = np.full((len(settings), len(cases), CUTOFF), -1, np.int64)
     seconds = [0.0] * len(settings)
     for number, (case, scores, allowed) in enumerate(scored(recommender, cases)):
-        for place, setting in enumerate(settings):
+        for way, setting in enumerate(settings):
             begin = time.perf_counter()
             rows = rerank(setting, scores, allowed, case.history, CUTOFF, labels).rows
-            seconds[place] += time.perf_counter() - begin
-            lists[place, number, : len(rows)] = rows
-    return lists, [one / max(len(cases), 1) for one in seconds]
+            seconds[way] += time.perf_counter() - begin
+            lists[way, number, : len(rows)] = rows
+    return lists, [total / max(len(cases), 1) for total in seconds]
 
 
 def scored(
@@ -156,8 +153,6 @@ def scored(
 
 def history_diversity(cases: Sequence[Case], labels: Labels) -> float | None:
     """Return the mean diversity of the users' last CUTOFF items, to compare the lists' with; None without such."""
-    from genre_gen.metrics import diversity
-
     lists = np.full((len(cases), CUTOFF), -1, np.int64)
     for number, case in enumerate(cases):
         recent = case.history.last(CUTOFF).rows
@@ -166,45 +161,35 @@ def history_diversity(cases: Sequence[Case], labels: Labels) -> float | None:
     return float(values[np.isfinite(values)].mean()) if np.isfinite(values).any() else None
 
 
-def table(result: dict[str, Any]) -> str:
-    """Return the figures as a Markdown table."""
+def markdown(result: Mapping[str, Any]) -> str:
+    """Return the table."""
     names = [*ACCURACY, *LISTS, "ms_per_list"]
-    lines = [
-        f"{result['data']}, {result['split']}, {result['part']}, {result['users']:,} users, labels: {result['labels']}",
-        "",
-        "| method | weight | " + " | ".join(names) + " |",
-        "| --- | ---: |" + " ---: |" * len(names),
+    about = f"{result['split']}, {result['part']}, {result['users']:,} users, labels: {result['labels']}"
+    rows = [
+        [row["method"], f"{row['weight']:.1f}", *(f"{row[name]:.4f}" if name in row else "" for name in names)]
+        for row in result["rows"]
     ]
-    for row in result["rows"]:
-        figures = [f"{row[name]:.4f}" if name in row else "" for name in names]
-        lines.append(f"| {row['method']} | {row['weight']:.1f} | " + " | ".join(figures) + " |")
-    return "\n".join(lines)
+    return f"{result['data']}, {about}\n\n{table(['method', 'weight', *names], rows)}"
 
 
-def draw(result: dict[str, Any], path: Path) -> None:
+def draw(result: Mapping[str, Any], file: Path) -> None:
     """Draw NDCG against what each method is for, one panel each, with the weights at the points."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
-    FigureCanvasAgg(figure)  # no display needed, and no global state of pyplot touched
-    panels = figure.subplots(1, len(CURVES), sharey=True)
+    figure, panels = new_figure(10, 4.2, len(CURVES), sharey=True)
     for panel, (method, (aim, words)) in zip(panels, CURVES.items(), strict=True):
         rows = [row for row in result["rows"] if row["method"] == method and aim in row]
         accuracy = np.array([row[ACCURACY[1]] for row in rows])
         ends = np.array([row["interval"] for row in rows]).reshape(-1, 2).T
         aims = [row[aim] for row in rows]
-        panel.fill_between(aims, *ends, color="#0072B2", alpha=0.12, linewidth=0)
-        panel.plot(aims, accuracy, marker="o", color="#0072B2")
+        panel.fill_between(aims, *ends, color=BLUE, alpha=0.12, linewidth=0)
+        panel.plot(aims, accuracy, marker="o", color=BLUE)
         for row in rows:
             point = (row[aim], row[ACCURACY[1]])
             panel.annotate(f"{row['weight']:g}", point, (4, 5), textcoords="offset points", fontsize=8)
         panel.set_xlabel(words)
         panel.set_title(f"{method}, weight at each point", loc="left", fontsize=10)
-        panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel(f"NDCG@{CUTOFF}, with 95 % bootstrap interval")
     figure.suptitle(f"{result['data']}, {result['split']}, {result['part']}, {result['users']:,} users", fontsize=10)
-    figure.savefig(path, dpi=150)
+    save(figure, file)
 
 
 if __name__ == "__main__":

@@ -1,28 +1,29 @@
-"""How good after how many minutes: ours, and SASRec beside it.
+"""How good after how many minutes: ours, and SASRec on the same validation users.
 
-    python eval/training_curves.py --data ml-100k [--results eval/results]
+    python -m eval.accuracy.training_curves --data ml-100k [--results runs/eval]
 
-Draws NDCG@10 on validation cases over the minutes of training (validation included). Ours are the seeds that
-``eval/leaderboard.py`` has left in its JSON, the language model alone, without what it is blended with; where several
-trainings are averaged, the first and the means are drawn. SASRec is trained here, with the settings that were best in
-that JSON, since there it was validated on more users: both curves are of the same ones. They go by the clock, so the
-machine should do nothing else. What is made before the first step (ours: codes and the lessons of its teacher) does not
-count. Writes ``training_DATA`` as ``.json`` and ``.png`` beside the leaderboard's.
+Draws NDCG@10 on validation cases over the minutes of training (validation included). Ours are the seeds that the
+leaderboard has left in its JSON, the language model alone, without what it is blended with. SASRec is trained here,
+with the settings that were best in that JSON, since there it was validated on more users: both curves are of the same
+ones. They go by the clock, so the machine should do nothing else. Work before the first step (ours: codes and soft
+targets) does not count.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from leaderboard import PEERS, Bench, told
-
+from eval.bench.cases import Bench
+from eval.bench.peers import PEERS
+from eval.bench.plots import new_figure, save
+from eval.bench.results import read, record, table
+from eval.bench.script import LOCAL, RESULTS, new_parser, script
 from genre_gen.data.interactions import sample_cases
 from genre_gen.errors import DataError
 
+STEM = "training_curves"
 OURS, PEER = "GENRE, LLM alone", "sasrec"
 
 Points = list[dict[str, float]]
@@ -30,13 +31,12 @@ Points = list[dict[str, float]]
 
 def ours(rows: Sequence[Mapping[str, Any]]) -> dict[str, Points]:
     """Return name of a curve of ours -> its points, ``seconds`` and ``ndcg@10``."""
-    found: dict[str, Points] = {}
+    curves: dict[str, Points] = {}
     for row in rows:
         for seed, note in zip(row["seeds"], row["notes"], strict=True) if row["name"].startswith(OURS) else ():
-            if note.get("log"):  # of several trainings that are averaged the first one's, and the means
-                kept = [entry for entry in note["log"] if entry.get("run", 1) == 1 or "averaged" in entry]
-                found[f"{row['name']}, seed {seed}"] = [timed(entry, "seconds") for entry in kept]
-    return found
+            if note.get("log"):
+                curves[f"{row['name']}, seed {seed}"] = [timed(entry, "seconds") for entry in note["log"]]
+    return curves
 
 
 def best_settings(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
@@ -58,53 +58,50 @@ def timed(entry: Mapping[str, float], clock: str) -> dict[str, float]:
     return {"seconds": entry[clock], "ndcg@10": entry["ndcg@10"]}
 
 
-def draw(found: Mapping[str, Points], users: int, title: str, file: Path) -> None:
-    """Draw the curves into a PNG."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
-    for name, points in found.items():
+def draw(curves: Mapping[str, Points], users: int, title: str, file: Path) -> None:
+    """Draw the curves."""
+    figure, axes = new_figure(7, 4.2)
+    for name, points in curves.items():
         minutes = [point["seconds"] / 60 for point in points]
         axes.plot(minutes, [point["ndcg@10"] for point in points], "." if name == PEER else "o-", label=name)
     axes.set(xlabel="minutes of training and validation, by the clock", title=title)
     axes.set_ylabel(f"NDCG@10, the same {users:,} validation users")
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(file, dpi=150)
-    plt.close(figure)
+    save(figure, file)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Draw the curves of one data set; exit code 1 where there are none, or none to compare."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--data", required=True, help="as given to eval/leaderboard.py")
-    options.add_argument("--results", type=Path, default=Path("eval/results"), help="folder of the leaderboard's JSON")
-    given = options.parse_args()
-    with told():
-        source = given.results / f"leaderboard_{Path(given.data).name}.json"
-        if not source.is_file():
-            raise DataError(f"{source} is not there; run eval/leaderboard.py --data {given.data} first")
-        content = json.loads(source.read_text("utf-8"))
-        found, settings = ours(content["rows"]), best_settings(content["rows"])
-        if not found or settings is None:
-            raise DataError(f"{source} lacks a curve; run eval/leaderboard.py with the models genre and sasrec")
-        bench = Bench.open(given.data, "leave-one-out", given.results)
-        found[PEER] = train_peer(bench, settings)
-        publish(found, bench, given.results / f"training_{Path(given.data).name}")
+    parser = new_parser(__doc__, "data")
+    parser.add_argument("--results", type=Path, default=LOCAL, help=f"folder of leaderboard.json [{LOCAL}]")
+    with script(parser, arguments) as options:
+        bench = Bench.open(options.data)
+        source, key = options.results / "leaderboard.json", f"{bench.name}, {bench.split_name}"
+        entries = read(source) if source.is_file() else {}
+        if key not in entries:
+            raise DataError(f"{source} has no entry {key!r}; run the leaderboard first, or give --results {RESULTS}")
+        rows = entries[key]["rows"]
+        curves, settings = ours(rows), best_settings(rows)
+        if not curves or settings is None:
+            raise DataError(f"{source} lacks a curve; run the leaderboard with the models genre and sasrec")
+        curves[PEER] = train_peer(bench, settings)
+        users = min(len(bench.split.validation), bench.domain.training.validation_users)
+        content = {"validation_users": users, "clock": "wall", "curves": curves}
+        text = markdown(content)
+        record(options.out, STEM, bench.name, content, text)
+        draw(curves, users, key, options.out / f"{STEM}_{bench.name}.png")
+        print(text)
 
 
-def publish(found: Mapping[str, Points], bench: Bench, target: Path) -> None:
-    """Write JSON and picture, and print each curve's best point."""
-    users = min(len(bench.split.validation), bench.domain.training.validation_users)
-    text = json.dumps({"validation_users": users, "clock": "wall", "curves": found}, indent=1)
-    target.with_suffix(".json").write_text(text + "\n", "utf-8")
-    draw(found, users, f"{bench.name}, {bench.split_name}", target.with_suffix(".png"))
-    for name, points in found.items():
+def markdown(content: Mapping[str, Any]) -> str:
+    """Return a table of each curve's best point."""
+    rows = []
+    for name, points in content["curves"].items():
         best = max(points, key=lambda point: point["ndcg@10"])
-        print(f"{name}: best NDCG@10 {best['ndcg@10']:.4f} after {best['seconds'] / 60:.1f} minutes")
+        rows.append((name, f"{best['ndcg@10']:.4f}", f"{best['seconds'] / 60:.1f}"))
+    head = ("model", "best N@10", "after minutes")
+    return f"{content['validation_users']:,} validation users.\n\n{table(head, rows)}"
 
 
 if __name__ == "__main__":

@@ -1,31 +1,30 @@
 """Does the usual way of generating items find better ones? The same trained model, asked in both ways.
 
-    python eval/usual_way.py [runs/movies ...] [--users 100] [--beams 20] [--threads 2]
-        [--json eval/results/usual_way.json]
+    python -m eval.decoding.usual_way [runs/movies ...] [--users 100] [--beams 20] [--threads 2]
 
 Each trained recommender is exported as a causal model of transformers and asked by ``generate`` with beams and
 ``prefix_allowed_tokens_fn`` over nested dicts, which leave out what the user has seen; and asked by the search, exactly
-and with as many beams. Test cases of leave-one-out: NDCG@10 of the language model alone, how many of ten items are
-alike, and milliseconds of a request. ``generate`` normalizes scores over the whole vocabulary, the search over the item
+and with as many beams. Test cases of leave-one-out: NDCG@10 of the language model alone, how many of ten items are the
+same, and milliseconds of a request. ``generate`` normalizes scores over the whole vocabulary, the search over the item
 codes: with codes of one token the order is the same, with longer ones it may differ.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from decoding_peers import NestedDicts, beam_options
-from leaderboard import told
 from numpy.typing import NDArray
 
+from eval.bench.results import record, table
+from eval.bench.script import new_parser, script
+from eval.decoding.generators import beam_options
+from eval.decoding.stores import NestedDicts
 from genre_gen.data.interactions import Case, allowed_items
 from genre_gen.decoding.search import search
 from genre_gen.llm.export import to_transformers
@@ -36,27 +35,23 @@ from genre_gen.recommender.recommender import Recommender
 Row = dict[str, Any]
 Ask = Callable[[Case, NDArray[np.bool_]], NDArray[np.int64]]
 EXACT, BEAMS, USUAL = "search, exact", "search, beams", "generate"
-CUTOFFS = 10
+CUTOFF = 10
 
 
-@told()
-def main() -> None:
-    """Measure, print, write JSON and Markdown."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and write."""
+    parser = new_parser(__doc__, "threads")
     parser.add_argument("runs", nargs="*", type=Path, default=[Path("runs/movies")], help="trained recommenders")
     parser.add_argument("--users", type=int, default=100)
     parser.add_argument("--beams", type=int, default=20)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", type=Path, default=Path("eval/results/usual_way.json"))
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    rows = [row for run in options.runs for row in compared(run, options.users, options.beams)]
-    where = {"threads": options.threads, "torch": torch.__version__, "flags": examine_machine().cpu_flags}
-    content = {"machine": where, "users": options.users, "beams": options.beams, "rows": rows}
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    options.json.with_suffix(".md").write_text(table(content), encoding="utf-8")
-    print(table(content))
+    with script(parser, arguments) as options:
+        torch.set_num_threads(options.threads)
+        rows = [row for run in options.runs for row in compared(run, options.users, options.beams)]
+        machine = {"threads": options.threads, "torch": torch.__version__, "flags": examine_machine().cpu_flags}
+        content = {"machine": machine, "users": options.users, "beams": options.beams, "rows": rows}
+        text = markdown(content)
+        record(options.out, "usual_way", ", ".join(run.name for run in options.runs), content, text)
+        print(text)
 
 
 def compared(run: Path, users: int, beams: int) -> list[Row]:
@@ -70,14 +65,14 @@ def compared(run: Path, users: int, beams: int) -> list[Row]:
     for case, mask in zip(cases, masks, strict=True):
         for name, ask in ways.items():
             begin = time.perf_counter()
-            found[name].append(ask(case, mask)[:CUTOFFS])
+            found[name].append(ask(case, mask)[:CUTOFF])
             taken[name].append(1e3 * (time.perf_counter() - begin))
     codes = recommender.generator.llm.codes.codes
     return [
         {
             "code_tokens": int(codes.shape[1]),
             "name": name,
-            "ndcg@10": float(ndcg_at(places(lists, cases), CUTOFFS).mean()),
+            "ndcg@10": float(ndcg_at(places(lists, cases), CUTOFF).mean()),
             "alike@10": statistics.mean(
                 len(np.intersect1d(a, b)) for a, b in zip(lists, found[EXACT], strict=True)
             ),
@@ -103,7 +98,7 @@ def by_search(recommender: Recommender, beams: int | None) -> Ask:
 
     def ask(case: Case, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
         ids = generator.encode(case.history).ids
-        return search(generator.model, ids, generator.trie, beams or CUTOFFS, mask, beams=beams).rows
+        return search(generator.model, ids, generator.trie, beams or CUTOFF, mask, beams=beams).rows
 
     return ask
 
@@ -127,17 +122,22 @@ def usual(recommender: Recommender, beams: int) -> Ask:
     return ask
 
 
-def table(content: Row) -> str:
-    """Return all figures as Markdown."""
+def markdown(content: Row) -> str:
+    """Return the table."""
     about = f"{content['users']} users, {content['beams']} beams, {content['machine']['threads']} threads"
-    lines = ["# One trained model, asked in two ways", "", f"`eval/usual_way.py`, {about}.", ""]
-    names = ("tokens per code", "way", "NDCG@10", "of ten alike", "lists in the same order", "ms per request")
-    lines += ["| " + " | ".join(row) + " |" for row in (names, ["---"] * len(names))]
-    for row in content["rows"]:
-        cells = [row["code_tokens"], row["name"], f"{row['ndcg@10']:.4f}", f"{row['alike@10']:.2f}"]
-        cells += [row["same_order"], f"{row['ms']:.1f}"]
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return "\n".join(lines) + "\n"
+    head = ("tokens per code", "way", "NDCG@10", "same of ten", "lists in the same order", "ms per request")
+    rows = [
+        (
+            row["code_tokens"],
+            row["name"],
+            f"{row['ndcg@10']:.4f}",
+            f"{row['alike@10']:.2f}",
+            row["same_order"],
+            f"{row['ms']:.1f}",
+        )
+        for row in content["rows"]
+    ]
+    return f"{about}\n\n{table(head, rows, words=2)}"
 
 
 if __name__ == "__main__":

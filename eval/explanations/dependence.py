@@ -1,39 +1,38 @@
 """Do explanations say what picks depend on? Cited items are taken away, and the pick is scored again.
 
-    python eval/explanations.py runs/movies [--users 200] [-n 5] [--style llm] [--attribution 0] [--json ...]
+    python -m eval.explanations.dependence runs/movies [--users 200] [-n 5] [--style llm] [--attribution 0]
 
-Of each explanation: whether it is true (as in ``explanations_check.py``); whether the history items that it cites are
+Of each explanation: whether it is true (as in ``eval.explanations.truth``); whether the history items that it cites are
 those that the pick depends on most, by leaving out each of the last 50; and what the pick loses when they are taken
-away, or when nothing else is left, beside as many random items. Then the usual measures of explanations: FMR, FCR, DIV
-and USR (Li et al., NETE, CIKM 2020; PETER, ACL 2021) with an attribute value as the feature, and distinct-n (Li et al.,
-NAACL 2016); how much an explanation changes with another user's history, and how little with one more item that has
-nothing to do with it. Nothing is judged by a language model.
+away, or when nothing else is left, compared with as many random items. Then the usual measures of explanations: FMR,
+FCR, DIV and USR (Li et al., NETE, CIKM 2020; PETER, ACL 2021) with an attribute value as the feature, and distinct-n
+(Li et al., NAACL 2016); how much an explanation changes with another user's history, and how little with one more
+unrelated item. Nothing is judged by a language model.
 
 A measure counts only if controls score worse: explanations handed to other users (*shuffled*), and one explanation
-given to everybody (*generic*). Where they do not, its value is null, and the table says so.
+given to all users (*generic*). Where they do not, its value is null, and the table says so.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import leaderboard
 import numpy as np
-from explanations_check import Said, checker_of, measured
 from numpy.typing import NDArray
 
+from eval.bench.plots import BLUE, GREY, new_figure, save
+from eval.bench.results import finite, record, table
+from eval.bench.script import at_least_one, new_parser, script
+from eval.explanations.truth import STYLES, Said, checker_of, measured
 from genre_gen.collaborative import SVD
 from genre_gen.data.filters import Filters
 from genre_gen.data.interactions import History
-from genre_gen.errors import UsageError
 from genre_gen.evaluation.significance import interval
 from genre_gen.explain import Explanation
 from genre_gen.explain.attribution import RECENT, Attributor
@@ -66,35 +65,28 @@ class User:
     lost: dict[str, NDArray[np.float64]]
 
 
-def main() -> None:
-    """Measure, print the table, write JSON and picture; exit code 1 for a failure, and 2 for wrong use."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", help="folder of a trained recommender")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and write table and picture."""
+    parser = new_parser(__doc__, "run")
     parser.add_argument("--users", type=int, default=200, help="how many, spread over the data")
     parser.add_argument("--scored", type=int, default=60, help="of how many of these users picks are scored again")
     parser.add_argument("-n", type=int, default=5, help="picks per user")
-    parser.add_argument(
-        "--style", choices=("template", "llm", "free"), default="template", help="who chooses the words"
-    )
+    parser.add_argument("--style", choices=STYLES, default="template", help="what chooses the words")
     parser.add_argument("--attribution", type=int, help="[explain] attribution [the domain's]; 0: evidence alone")
-    parser.add_argument("--json", type=Path, default=Path("eval/results/explanations.json"))
-    parser.add_argument("--know", help="domain whose [knowledge] is added to the run [what it was saved with]")
-    options = parser.parse_args()
-    with leaderboard.told():
-        for name in ("users", "scored", "n"):
-            if getattr(options, name) < 1:
-                raise UsageError(f"{'-' * min(len(name), 2)}{name} {getattr(options, name)}; give 1 or more")
+    parser.add_argument("--know", help="domain whose [knowledge] is added to the run [as it was saved]")
+    with script(parser, arguments) as options:
+        at_least_one(options, "users", "scored", "n")
         recommender = Recommender.from_pretrained(options.run)
         if options.know:
             recommender.know(options.know)
         changes = {"explain.style": options.style, "explain.attribution": options.attribution}
         changed = {key: value for key, value in changes.items() if value is not None}
         recommender.domain = recommender.domain.changed(changed)
-        result = {"run": Path(options.run).name, **evaluated(recommender, options.users, options.scored, options.n)}
-        print(table(result))
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        draw(result, options.json.with_suffix(".png"))
+        result = finite(evaluated(recommender, options.users, options.scored, options.n))
+        text = markdown(result)
+        record(options.out, "explanation_dependence", options.run.name, result, text)
+        draw(result, options.out / f"explanation_dependence_{options.run.name}.png")
+        print(text)
 
 
 def evaluated(recommender: Recommender, users: int, scored: int, n: int) -> dict[str, Any]:
@@ -221,18 +213,14 @@ def _cites(user: User) -> bool:
 
 
 def ratio(above: NDArray[np.float64], below: NDArray[np.float64], seed: int = 0) -> dict[str, Any]:
-    """Return the ratio of two means over users with its bootstrap interval; None for infinite."""
+    """Return the ratio of two means over users with its bootstrap interval."""
     rng = np.random.default_rng(seed)
     draws = rng.integers(len(above), size=(SAMPLES, len(above)))
     tops, bottoms = above[draws].mean(axis=1), below[draws].mean(axis=1)
     values = np.where(bottoms > 0, tops / np.where(bottoms > 0, bottoms, 1.0), np.inf)
     low, high = np.quantile(values, [0.025, 0.975], method="inverted_cdf")
     mean = float(above.mean() / below.mean()) if below.mean() > 0 else float("inf")
-    return {name: _finite(value) for name, value in (("mean", mean), ("low", float(low)), ("high", float(high)))}
-
-
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None  # JSON has no infinity
+    return {"mean": mean, "low": float(low), "high": float(high)}
 
 
 def controls(users: Sequence[Sequence[Said]]) -> dict[str, list[list[Explanation]]]:
@@ -402,65 +390,64 @@ def _with_stranger(recommender: Recommender, user: User, chance: random.Random) 
     return History(np.concatenate([[row], history.rows]), ratings)
 
 
-def table(result: dict[str, Any]) -> str:
-    """Return the result for people."""
-    speed, grounding = result["speed"], result["grounding"]
-    lines = [
+def markdown(result: Mapping[str, Any]) -> str:
+    """Return the tables."""
+    speed, grounding, dependence = result["speed"], result["grounding"], result["dependence"]
+    noticed = ", ".join(f"{way} {caught} of {made}" for way, (caught, made) in grounding["noticed"].items())
+    about = (
         f"{result['data']}, {result['items']:,} items: {result['picks']:,} picks of {result['users']:,} users "
-        f"({result['users_scored_again']:,} scored again), "
-        f"style {result['style']}, attribution {result['attribution']}",
-        f"{speed['per_second']:.0f} explanations a second, {speed['per_second_of_one_core']:.0f} a second of one core",
-        f"{grounding['true']} of {grounding['explanations']} are true",
-        "spoilt copies noticed: " + ", ".join(f"{way} {a} of {b}" for way, (a, b) in grounding["noticed"].items()),
-        "",
-    ]
+        f"({result['users_scored_again']:,} scored again), style {result['style']}, attribution "
+        f"{result['attribution']}. {speed['per_second']:.0f} explanations a second, "
+        f"{speed['per_second_of_one_core']:.0f} a second of one core. {grounding['true']} of "
+        f"{grounding['explanations']} are true. Corrupted copies noticed: {noticed}."
+    )
+    lost = []
     for unit in ("llm_log_probability", "blend_score"):
-        lines.append(f"lost in {unit.replace('_', ' ')}, {result['dependence']['picks']:,} picks with cited items:")
-        for name, one in result["dependence"][unit].items():
-            low, high = one.get("interval") or (one["low"], one["high"])
-            lines.append(f"  {name.replace('_', ' '):34} {_shown(one['mean'])}  ({_shown(low)} to {_shown(high)})")
-    lines += ["", f"{'measure':34} value  (interval)  controls"]
-    for one in result["measures"]:
-        value = "not reported: a control scores as well" if one["value"] is None else _shown(one["value"])
-        between = "" if "interval" not in one else "  ({} to {})".format(*map(_shown, one["interval"]))
-        beside = ", ".join(f"{name} {_shown(figure)}" for name, figure in one["controls"].items())
-        lines.append(f"{one['measure']:34} {value}{between}  {beside}")
-    return "\n".join(lines)
+        for name, figure in dependence[unit].items():
+            low, high = figure.get("interval") or (figure["low"], figure["high"])
+            words = (unit.replace("_", " "), name.replace("_", " "))
+            lost.append((*words, _shown(figure["mean"]), f"{_shown(low)} to {_shown(high)}"))
+    measures = []
+    for measure in result["measures"]:
+        value = "not reported: a control scores as well" if measure["value"] is None else _shown(measure["value"])
+        interval_text = "{} to {}".format(*map(_shown, measure["interval"])) if "interval" in measure else ""
+        worse = ", ".join(f"{name} {_shown(figure)}" for name, figure in measure["controls"].items())
+        measures.append((measure["measure"], value, interval_text, worse))
+    return "\n\n".join(
+        [
+            about,
+            f"What {dependence['picks']:,} picks with cited items lose:",
+            table(("of", "history items", "lost", "95 %"), lost, words=2),
+            table(("measure", "value", "95 %", "controls"), measures),
+        ]
+    )
 
 
 def _shown(value: float | None) -> str:
     return "inf" if value is None else f"{value:.3f}"
 
 
-def draw(result: dict[str, Any], path: Path) -> None:
-    """Draw what picks lose, and the measures beside their controls."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
-    FigureCanvasAgg(figure)  # no display needed, and no global state of pyplot touched
-    losses, bars = figure.subplots(1, 2, width_ratios=(1, 1.3))
+def draw(result: Mapping[str, Any], file: Path) -> None:
+    """Draw what picks lose, and the measures next to their controls."""
+    figure, (losses, bars) = new_figure(11, 4.6, 2, width_ratios=(1, 1.3))
     lost = result["dependence"]["llm_log_probability"]
     kinds = ("removed_cited", "removed_random_recent", "removed_random")
     ends = np.array([lost[kind]["interval"] for kind in kinds]).T
     means = np.array([lost[kind]["mean"] for kind in kinds])
-    colours = ("#0072B2", "#999999", "#bbbbbb")
-    losses.bar(range(len(kinds)), means, yerr=np.abs(ends - means), color=colours, capsize=4)
+    losses.bar(range(len(kinds)), means, yerr=np.abs(ends - means), color=(BLUE, GREY, GREY), capsize=4)
     losses.set_xticks(range(len(kinds)), ["cited", "as many of the\nlast ones", "as many random"])
     losses.set_ylabel("log-probability the pick loses, 95 % interval")
     losses.set_title("history items taken away", loc="left", fontsize=10)
-    shown = [one for one in result["measures"] if one["reported"] and not one["less_is_better"]]
-    places = np.arange(len(shown))[::-1]
-    bars.barh(places + 0.2, [one["value"] for one in shown], height=0.4, color="#0072B2", label="explanations")
-    worst = [max(one["controls"].values()) for one in shown]
-    bars.barh(places - 0.2, worst, height=0.4, color="#bbbbbb", label="best control")
-    bars.set_yticks(places, [one["measure"] for one in shown], fontsize=8)
-    bars.legend(frameon=False, fontsize=8, loc=(0.68, 0.27))  # beside the short bars of distinct-n
-    for panel in (losses, bars):
-        panel.spines[["top", "right"]].set_visible(False)
+    shown = [measure for measure in result["measures"] if measure["reported"] and not measure["less_is_better"]]
+    heights = np.arange(len(shown))[::-1]
+    values, worst = [each["value"] for each in shown], [max(each["controls"].values()) for each in shown]
+    bars.barh(heights + 0.2, values, height=0.4, color=BLUE, label="explanations")
+    bars.barh(heights - 0.2, worst, height=0.4, color=GREY, label="best control")
+    bars.set_yticks(heights, [measure["measure"] for measure in shown], fontsize=8)
+    bars.legend(frameon=False, fontsize=8, loc=(0.68, 0.27))  # next to the short bars of distinct-n
     words = f"{result['data']}, {result['items']:,} items, {result['picks']:,} picks, style {result['style']}"
     figure.suptitle(f"{words}, attribution {result['attribution']}", fontsize=10)
-    figure.savefig(path, dpi=150)
+    save(figure, file)
 
 
 if __name__ == "__main__":

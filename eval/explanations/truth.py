@@ -1,30 +1,27 @@
 """Are explanations true? Every item, attribute value and number that they name is compared with the data.
 
-    python eval/explanations_check.py runs/movies [--users 100] [-n 5] [--style llm] [--json eval/results/...]
+    python -m eval.explanations.truth runs/movies [--users 100] [-n 5] [--style llm]
 
-The checker reads the text alone and counts anew; it takes nothing from what wrote it. As controls, each explanation is
-also spoilt in five ways (an item of somebody else, a number off by one, a wrong attribute value, another link of the
-graph, the explanation of another pick), and the share of these that the checker notices is told: a checker that notices
+The checker reads the text alone and counts independently of what wrote it. As controls, each explanation is also
+corrupted in five ways (another user's item, a number off by one, a wrong attribute value, another link of the graph,
+the explanation of another pick), and the share of these that the checker notices is reported: a checker that notices
 nothing proves nothing.
 
 With ``--style free`` the language model's sentences are also counted before they are checked: how many name nothing
-that is not so (whatever else they say), and how many are borne out by the data altogether and so were kept.
+untrue (whatever else they say), and how many the data supports altogether and so were kept.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from leaderboard import told
-
+from eval.bench.results import record, table
+from eval.bench.script import new_parser, script
 from genre_gen.collaborative import SVD
 from genre_gen.data.interactions import History
 from genre_gen.data.titles import article_first
@@ -34,7 +31,8 @@ from genre_gen.explain.evidence import labels
 from genre_gen.explain.wording import LENGTH, plain, vocabulary
 from genre_gen.recommender.recommender import Recommender
 
-SHOWN = 5  # untrue explanations printed
+SHOWN = 5  # untrue explanations in the table
+STYLES = ("template", "llm", "free")
 
 
 @dataclass(frozen=True)
@@ -47,27 +45,22 @@ class Said:
     explanation: Explanation
 
 
-@told()
-def main() -> None:
-    """Explain, check, print the rates and write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", help="folder of a trained recommender")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Explain, check, and write the rates."""
+    parser = new_parser(__doc__, "run")
     parser.add_argument("--users", type=int, default=100, help="how many, spread over the data")
     parser.add_argument("-n", type=int, default=5, help="picks per user")
-    parser.add_argument(
-        "--style", choices=("llm", "template", "free"), default="template", help="who chooses the words"
-    )
-    parser.add_argument("--json", type=Path, default=Path("eval/results/explanations_check.json"))
-    parser.add_argument("--know", help="domain whose [knowledge] is added to the run [what it was saved with]")
-    options = parser.parse_args()
-    recommender = Recommender.from_pretrained(options.run)
-    if options.know:
-        recommender.know(options.know)
-    said = list(explained(recommender, options.users, options.n, options.style))
-    result = {"run": Path(options.run).name, "style": options.style, **measured(recommender, said)}
-    print(table(result))
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(result, indent=1, ensure_ascii=False))
+    parser.add_argument("--style", choices=STYLES, default="template", help="what chooses the words")
+    parser.add_argument("--know", help="domain whose [knowledge] is added to the run [as it was saved]")
+    with script(parser, arguments) as options:
+        recommender = Recommender.from_pretrained(options.run)
+        if options.know:
+            recommender.know(options.know)
+        said = list(explained(recommender, options.users, options.n, options.style))
+        result = {"style": options.style, **measured(recommender, said)}
+        text = markdown(result)
+        record(options.out, "explanation_truth", f"{options.run.name}, {options.style}", result, text)
+        print(text)
 
 
 def explained(recommender: Recommender, users: int, n: int, style: str) -> Iterator[Said]:
@@ -93,10 +86,10 @@ def checker_of(recommender: Recommender, *, free: bool = False) -> Checker:
 
 
 def measured(recommender: Recommender, said: list[Said]) -> dict[str, Any]:
-    """Check explanations and their spoilt copies."""
+    """Check explanations and their corrupted copies."""
     checker = checker_of(recommender)
     counts: Counter[str] = Counter()
-    untrue, spoilt, noticed = [], Counter[str](), Counter[str]()
+    untrue, corrupted, noticed = [], Counter[str](), Counter[str]()
     chance = random.Random(0)
     for place, one in enumerate(said):
         case = (one.history, one.row, one.predicted, Measured.of_effects(one.explanation.effects))
@@ -107,8 +100,8 @@ def measured(recommender: Recommender, said: list[Said]) -> dict[str, Any]:
         if not report.ok or not all(facts) or not facts:
             untrue.append({"user": one.history.user, "text": one.explanation.text, "problems": list(report.problems)})
         other = said[(place + chance.randrange(1, len(said))) % len(said)] if len(said) > 1 else one
-        for way, text in spoil(recommender, one, other, chance):
-            spoilt[way] += 1
+        for way, text in corrupt(recommender, one, other, chance):
+            corrupted[way] += 1
             noticed[way] += not checker.check(text, *case).ok
     return {
         "explanations": len(said),
@@ -118,13 +111,13 @@ def measured(recommender: Recommender, said: list[Said]) -> dict[str, Any]:
         "methods": dict(Counter(one.explanation.method for one in said)),
         "seconds_each": round(sum(one.explanation.seconds for one in said) / max(len(said), 1), 4),
         **free_style(recommender, said),
-        "noticed": {way: [noticed[way], spoilt[way]] for way in spoilt},
+        "noticed": {way: [noticed[way], corrupted[way]] for way in corrupted},
         "untrue": untrue,
     }
 
 
 def free_style(recommender: Recommender, said: list[Said]) -> dict[str, Any]:
-    """Return how many sentences of the drafts are so, before and after the check; nothing for the other styles."""
+    """Return how many sentences of the drafts are true, before and after the check; nothing for the other styles."""
     if not any(one.explanation.method == "free" for one in said):
         return {}
     names = Checker(recommender.catalog, recommender.trained_on, recommender.domain, None, recommender.knowledge)
@@ -133,21 +126,21 @@ def free_style(recommender: Recommender, said: list[Said]) -> dict[str, Any]:
         case = (one.history, one.row, one.predicted, Measured.of_effects(one.explanation.effects))
         reports = [names.check(sentence, *case) for sentence in names.sentences(plain(one.explanation.draft))[:LENGTH]]
         counts["written"] += len(reports)
-        counts["name nothing that is not so"] += sum(report.ok for report in reports)
+        counts["name nothing untrue"] += sum(report.ok for report in reports)
         counts["of these, name something"] += sum(
             report.ok and report.items + report.values + report.numbers > 0 for report in reports
         )
         counts["kept"] += one.explanation.kept
         final = names.sentences(one.explanation.text)
         counts["in the end"] += len(final)
-        counts["in the end, so"] += sum(checker_of(recommender, free=True).check(part, *case).ok for part in final)
+        counts["in the end, true"] += sum(checker_of(recommender, free=True).check(part, *case).ok for part in final)
     examples = [
         {"draft": one.explanation.draft, "text": one.explanation.text} for one in said[:: max(1, len(said) // 8)]
     ]
     return {"free_sentences": dict(counts), "examples": examples}
 
 
-def spoil(recommender: Recommender, one: Said, other: Said, chance: random.Random) -> Iterator[tuple[str, str]]:
+def corrupt(recommender: Recommender, one: Said, other: Said, chance: random.Random) -> Iterator[tuple[str, str]]:
     """Yield untrue versions of an explanation."""
     catalog, text = recommender.catalog, one.explanation.text
     known = {one.row, *one.history.rows.tolist()}
@@ -156,7 +149,7 @@ def spoil(recommender: Recommender, one: Said, other: Said, chance: random.Rando
     for row in sorted(row for row in named if row is not None)[:1]:
         for title in (plain(article_first(catalog[row].title)), plain(catalog[row].title)):
             if title in text and strangers:
-                yield "item of somebody else", text.replace(title, plain(catalog[chance.choice(strangers)].title))
+                yield "another user's item", text.replace(title, plain(catalog[chance.choice(strangers)].title))
                 break
     bare = text
     for row in known & {*named, one.row}:  # digits in titles are no numbers
@@ -193,20 +186,20 @@ def _wrong_links(recommender: Recommender, one: Said) -> Iterator[tuple[str, str
                 return
 
 
-def table(result: dict[str, Any]) -> str:
-    """Return the result for people."""
+def markdown(result: Mapping[str, Any]) -> str:
+    """Return the table."""
     named = result["named"]
-    lines = [
-        f"{result['true']} of {result['explanations']} explanations ({result['style']}) are true",
-        f"  they name {named['items']} items, {named['values']} attribute values and {named['numbers']} numbers;",
-        f"  {named['facts'] - named['facts_untrue']} of the {named['facts']} facts behind them hold",
-        f"  {result['texts']} different texts, {result['seconds_each']} seconds each",
-        *(f"  sentences {what}: {count}" for what, count in result.get("free_sentences", {}).items()),
-        "spoilt copies that the checker notices:",
-        *(f"  {way}: {caught} of {made}" for way, (caught, made) in result["noticed"].items()),
+    rows = [
+        ("true explanations", f"{result['true']} of {result['explanations']}"),
+        *((f"{kind} named", named[kind]) for kind in ("items", "values", "numbers")),
+        ("facts behind them that are true", f"{named['facts'] - named['facts_untrue']} of {named['facts']}"),
+        ("different texts", result["texts"]),
+        ("seconds each", result["seconds_each"]),
+        *((f"sentences {kind}", count) for kind, count in result.get("free_sentences", {}).items()),
+        *((f"noticed: {way}", f"{caught} of {made}") for way, (caught, made) in result["noticed"].items()),
+        *(("untrue", f"{untrue['text']} {untrue['problems']}") for untrue in result["untrue"][:SHOWN]),
     ]
-    lines += [f"UNTRUE: {one['text']} {one['problems']}" for one in result["untrue"][:SHOWN]]
-    return "\n".join(lines)
+    return table((f"style {result['style']}", ""), rows)
 
 
 if __name__ == "__main__":

@@ -1,45 +1,48 @@
 """How well are ratings predicted? 5-fold RMSE and MAE on MovieLens-100K: each model, and blends of them.
 
-    python eval/rating_cv.py [--domain movies] [--folds 5] [--seed 0] [--runs runs/rating_cv]
-        [--json eval/results/rating_cv.json] [--plot eval/results/rating_cv.png] [--llm-predictions FILE.npz]
+    python -m eval.ratings.cross_validation [--domain movies] [--folds 5] [--seed 0] [--runs runs/ratings]
+        [--llm-predictions FILE.npz]
 
 Every model is fitted on the same folds. A model that learns users' factors predicts twice: for users by id, as Surprise
-does (for SVD Surprise's own predictions stand beside it, and must be equal), and with the users' training histories
-folded in, which is what a user met after training gets. Blends are made of either, with weights per fold: a fifth of
-the fold's training ratings is held out, the members are fitted on the rest of them and weighed on that fifth, and then
-fitted anew on all training ratings. No rating that errors are reported on has a say in the fit or the weights that
-predict it.
+does (for SVD Surprise's own predictions are compared, and must be equal), and with the users' training histories folded
+in, as for a user who is new after training. Blends are made of either, with weights per fold: a fifth of the fold's
+training ratings is held out, the members are fitted on the rest of them and weighed on that fifth, and then fitted
+again on all training ratings. No rating that errors are reported on takes part in the fit or the weights that predict
+it.
 
-In the settings of the tuned models it may have: they come from ``eval/rating_tuning.py``, which tries them on the inner
-part of the first fold. That holds all ratings outside this fold, so also those that the other folds report errors on.
-Of the tuned models and the blends the first fold's errors alone, with the seed of the tuning, are free of that; an
+It may take part in the settings of the tuned models: they come from ``eval.ratings.tuning``, which tries them on the
+inner part of the first fold. That holds all ratings outside this fold, so also those that the other folds report errors
+on. Of the tuned models and the blends the first fold's errors alone, with the seed of the tuning, are free of that; an
 error on it had been seen when ``bayesian_mf`` was set to five factors, but the inner part chose them.
 
-``--runs`` keeps each fold's and model's predictions, so that a run that was cut short goes on where it was; clear the
-folder after changing a model's code. ``--llm-predictions`` adds one more member to a blend: arrays ``fold0`` to
-``fold4`` (of the ratings held out, in the order of ``parts()``'s ``asked``) and ``inner0`` to ``inner4`` (of those of
-``inner_asked``, by a model that was trained on ``inner_known``). Its ``data`` says which ratings and folds it is of
-(``of_folds()``); a file of others is refused.
+``--runs`` keeps each fold's and model's predictions, so that an interrupted run goes on; clear the folder after
+changing a model's code. ``--llm-predictions`` adds one more member to a blend: arrays ``fold0`` to ``fold4`` (of the
+ratings held out, in the order of ``parts()``'s ``asked``) and ``inner0`` to ``inner4`` (of those of ``inner_asked``, by
+a model that was trained on ``inner_known``). Its ``data`` says which ratings and folds it is of (``of_folds()``); a
+file of others is rejected.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from leaderboard import told
 from numpy.typing import NDArray
 
+from eval.bench.plots import BLUE, GREY, INK, new_figure, save
+from eval.bench.results import record, table
+from eval.bench.script import new_parser, script
 from genre_gen.collaborative import SVD, BayesianMF, KNNBaseline, RatingBlend, RatingModel, SVDpp
 from genre_gen.collaborative.rating_blend import rate_all
 from genre_gen.data.interactions import Interactions
+from genre_gen.data.readers import load_data
+from genre_gen.domain import Domain
 from genre_gen.errors import DataError
 from genre_gen.metrics import mae, rmse
 
@@ -62,7 +65,7 @@ MODELS: dict[str, Callable[[Span, int], RatingModel]] = {
     "knn_baseline": lambda span, seed: KNNBaseline(rating_scale=span),
     "bayesian_mf": lambda span, seed: BayesianMF(5, rating_scale=span, seed=seed),
 }
-"""The first two with Surprise's own settings, the others with those of ``eval/rating_tuning.py``."""
+"""The first two with Surprise's own settings, the others with those of ``eval.ratings.tuning``."""
 CLASSIC = ("svd, tuned" + FOLDED, "svdpp, tuned" + FOLDED, "knn_baseline")  # of histories only, as all blends but one
 BLENDS: dict[str, tuple[str, ...]] = {
     "blend of svd, svdpp, knn": ("svd, tuned", "svdpp, tuned", "knn_baseline"),
@@ -95,34 +98,24 @@ class Part:
     inner_asked: Interactions
 
 
-def main() -> None:
-    """Run all folds, print a table, and write JSON and plot."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run all folds, and write table and plot."""
+    parser = new_parser(__doc__, "folds", "fold seed")
     parser.add_argument("--domain", default="movies", help="domain whose ratings are used")
-    parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=0, help="of the folds and of the models")
     parser.add_argument("--runs", type=Path, help="folder that keeps predictions; a later run goes on from it")
     parser.add_argument("--llm-predictions", type=Path, help="npz file of a language model's predicted ratings")
-    parser.add_argument("--json", type=Path, help="where to write the figures")
-    parser.add_argument("--plot", type=Path, help="where to draw them")
-    options = parser.parse_args()
-    with told():
+    with script(parser, arguments) as options:
         interactions = load(options.domain)
         llm = read_llm(options.llm_predictions, data=of_folds(interactions, options.folds, options.seed))
         result = cross_validate(interactions, options.folds, options.seed, runs=options.runs, llm=llm)
-    print(table(result))
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
-    if options.plot:
-        plot(result, options.plot)
+        text, name = markdown(result), Path(options.domain).name
+        record(options.out, "rating_cross_validation", name, result, text)
+        plot(result, options.out / f"rating_cross_validation_{name}.png")
+        print(text)
 
 
 def load(domain: str) -> Interactions:
     """Return a domain's interactions."""
-    from genre_gen.data.readers import load_data
-    from genre_gen.domain import Domain
-
     return load_data(Domain.load(domain)).interactions
 
 
@@ -137,7 +130,7 @@ def read_llm(file: Path | None, **digests: str) -> Columns:
     with np.load(file, allow_pickle=False) as arrays:
         for name, expected in digests.items():
             if name not in arrays.files or str(arrays[name]) != expected:
-                raise DataError(f"{file.name}: not of {MADE_OF[name]}, or it does not say so; name another file")
+                raise DataError(f"{file.name}: not of {MADE_OF[name]}, or it does not say so; give another file")
         return {name: np.asarray(arrays[name], dtype=np.float64) for name in arrays.files if name not in MADE_OF}
 
 
@@ -156,7 +149,7 @@ def of_folds(interactions: Interactions, count: int, seed: int) -> str:
 
 
 def folds(n: int, count: int, seed: int) -> Iterator[NDArray[np.bool_]]:
-    """Deal ``n`` ratings into ``count`` random folds of (nearly) one size; yields who is held out."""
+    """Deal ``n`` ratings into ``count`` random folds of (nearly) one size; yields which are held out."""
     fold = np.arange(n) % count
     np.random.default_rng(seed).shuffle(fold)
     for number in range(count):
@@ -239,18 +232,18 @@ class Predictor:
         """Return the named models' predictions of ``asked``, by column."""
         columns: Columns = {}
         for name in names:
-            found = self._kept(part, name, known, asked)
-            seconds = found.pop("seconds")
+            predictions = self._predictions(part, name, known, asked)
+            seconds = predictions.pop("seconds")
             if part.startswith("fold"):
                 self.seconds.setdefault(name, []).append(float(seconds))
-            columns |= found
+            columns |= predictions
         return columns
 
     def mean_seconds(self) -> dict[str, float]:
         """Return how long each model took to fit on one fold's training ratings."""
         return {name: round(float(np.mean(values)), 2) for name, values in self.seconds.items()}
 
-    def _kept(self, part: str, name: str, known: Interactions, asked: Interactions) -> Columns:
+    def _predictions(self, part: str, name: str, known: Interactions, asked: Interactions) -> Columns:
         model = self.models[name](self.span, self.seed)
         if self.runs is None:
             return self._predicted(name, model, known, asked)
@@ -327,43 +320,33 @@ def surprise_predictions(part: Part, rating_scale: Span, seed: int) -> NDArray[n
     return np.array([model.predict(user, item).est for user, item, _ in triples(part.asked)])
 
 
-def table(result: dict[str, Any]) -> str:
-    """Return the figures as a Markdown table."""
-    lines = [
+def markdown(result: Mapping[str, Any]) -> str:
+    """Return the table."""
+    about = (
         f"{result['ratings']:,} ratings, {result['folds']} folds, seed {result['seed']}; "
-        f"largest difference to Surprise {result['largest_difference_to_surprise']:.1e}",
-        "",
-        "| | RMSE | MAE | folds' RMSE | fit, s |",
-        "| --- | ---: | ---: | ---: | ---: |",
-    ]
+        f"largest difference to Surprise {result['largest_difference_to_surprise']:.1e}"
+    )
+    rows = []
     for name, each in result["rmse_per_fold"].items():
-        seconds = result["fit_seconds_per_fold"].get(name.removesuffix(FOLDED), "")
-        figures = f"{result['rmse'][name]:.4f} | {result['mae'][name]:.4f} | {min(each):.4f}–{max(each):.4f}"
-        lines.append(f"| {name} | {figures} | {seconds} |")
-    return "\n".join(lines)
+        figures = (f"{result['rmse'][name]:.4f}", f"{result['mae'][name]:.4f}", f"{min(each):.4f} to {max(each):.4f}")
+        rows.append((name, *figures, result["fit_seconds_per_fold"].get(name.removesuffix(FOLDED), "")))
+    return f"{about}\n\n{table(('', 'RMSE', 'MAE', 'RMSE of folds', 'fit, s'), rows)}"
 
 
-def plot(result: dict[str, Any], path: Path) -> None:
+def plot(result: Mapping[str, Any], file: Path) -> None:
     """Draw each way's RMSE as a bar, best on top, and its folds as dots; blends stand out."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     names = sorted(result["rmse"], key=lambda name: -result["rmse"][name])
-    figure = Figure(figsize=(8, 0.8 + 0.36 * len(names)), layout="constrained")
-    FigureCanvasAgg(figure)  # no display needed
-    panel = figure.subplots()
-    for place, name in enumerate(names):
+    figure, panel = new_figure(8, 0.8 + 0.36 * len(names))
+    for height, name in enumerate(names):
         each, mean = result["rmse_per_fold"][name], result["rmse"][name]
-        panel.barh(place, mean, color="#0072B2" if name in BLENDS else "#B8BEC4", height=0.68)
-        panel.plot(each, [place] * len(each), "|", color="#222222", markersize=9)
-        panel.text(max(each) + 0.001, place, f"{mean:.4f}", va="center", fontsize=9)
+        panel.barh(height, mean, color=BLUE if name in BLENDS else GREY, height=0.68)
+        panel.plot(each, [height] * len(each), "|", color=INK, markersize=9)
+        panel.text(max(each) + 0.001, height, f"{mean:.4f}", va="center", fontsize=9)
     every = [value for each in result["rmse_per_fold"].values() for value in each]
     panel.set_xlim(min(every) - 0.01, max(every) + 0.008)
     panel.set_yticks(range(len(names)), names)
     panel.set_xlabel(f"RMSE (axis does not start at 0); ticks: each of {result['folds']} folds")
-    panel.spines[["top", "right"]].set_visible(False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    save(figure, file)
 
 
 if __name__ == "__main__":

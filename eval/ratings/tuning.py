@@ -1,23 +1,22 @@
-"""Which settings predict ratings best? Tried on the inner part of the first fold of ``eval/rating_cv.py``.
+"""Which settings predict ratings best? Tried on the inner part of the first fold of the cross-validation.
 
-    python eval/rating_tuning.py [--domain movies] [--folds 5] [--seed 0] [--json eval/results/rating_tuning.json]
+    python -m eval.ratings.tuning [--domain movies] [--folds 5] [--seed 0]
 
-``eval/rating_cv.py`` reports what the chosen settings reach. Here each candidate is fitted on ``inner_known`` of its
-first fold and asked for ``inner_asked``; SVD and SVD++ for users by id, and folded in with several penalties. The first
-fold itself has no say in that. The inner part, though, is all ratings outside it, and so all that the other folds
-report errors on: these had a say in the settings, if none in the fit that predicts them.
+``eval.ratings.cross_validation`` reports what the chosen settings reach. Here each candidate is fitted on
+``inner_known`` of its first fold and asked for ``inner_asked``; SVD and SVD++ for users by id, and folded in with
+several penalties. The first fold itself takes no part in that. The inner part, though, is all ratings outside it, and
+so all that the other folds report errors on: these take part in the settings, if not in the fit that predicts them.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rating_cv import Span, load, parts, scale, settings_of, values_of
-
+from eval.bench.results import record, table
+from eval.bench.script import new_parser, say, script
+from eval.ratings.cross_validation import Span, load, parts, scale, settings_of, values_of
 from genre_gen.collaborative import SVD, BayesianMF, KNNBaseline, RatingModel, SVDpp
 from genre_gen.collaborative.rating_blend import rate_all
 from genre_gen.data.interactions import Interactions
@@ -48,22 +47,31 @@ BAYESIAN = [(10, 1e6), (10, 20.0), (10, 5.0), (10, 1.0), (5, 5.0), (20, 5.0)]
 """Factors and implicit penalty; with the first penalty the implicit factors say nothing."""
 
 
-def main() -> None:
-    """Try all candidates, print each one's RMSE, and write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Try all candidates, and write each one's RMSE."""
+    parser = new_parser(__doc__, "folds", "fold seed")
     parser.add_argument("--domain", default="movies", help="domain whose ratings are used")
-    parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=0, help="of the folds and of the models")
-    parser.add_argument("--json", type=Path, help="where to write the figures")
-    options = parser.parse_args()
-    part = next(parts(load(options.domain), options.folds, options.seed))
-    tried = []
-    for make in candidates(options.seed):
-        tried.append(trial(make(scale(part.inner_known)), part.inner_known, part.inner_asked))
-        print(json.dumps(tried[-1]), flush=True)
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps({"seed": options.seed, "tried": tried}, indent=1) + "\n")
+    with script(parser, arguments) as options:
+        part = next(parts(load(options.domain), options.folds, options.seed))
+        tried = []
+        for make in candidates(options.seed):
+            tried.append(trial(make(scale(part.inner_known)), part.inner_known, part.inner_asked))
+            say(str(tried[-1]))
+        content = {"seed": options.seed, "tried": tried}
+        text = markdown(content)
+        record(options.out, "rating_tuning", Path(options.domain).name, content, text)
+        print(text)
+
+
+def markdown(content: Mapping[str, Any]) -> str:
+    """Return the table."""
+    rows = []
+    for candidate in content["tried"]:
+        settings = ", ".join(f"{name} {value:g}" for name, value in candidate["settings"].items())
+        folded = [f"{candidate['rmse_folded_in'][f'{p:g}']:.4f}" for p in PENALTIES if "rmse_folded_in" in candidate]
+        rows.append((candidate["model"], settings, f"{candidate['rmse']:.4f}", *(folded or [""] * len(PENALTIES))))
+    head = ("model", "settings", "RMSE", *(f"folded in with {penalty:g}" for penalty in PENALTIES))
+    return f"Inner part of the first fold, seed {content['seed']}.\n\n{table(head, rows, words=2)}"
 
 
 def candidates(seed: int) -> list[Callable[[Span], RatingModel]]:
@@ -80,9 +88,9 @@ def candidates(seed: int) -> list[Callable[[Span], RatingModel]]:
     def bayesian(factors: int, penalty: float) -> Any:
         return lambda span: BayesianMF(factors, implicit_penalty=penalty, rating_scale=span, seed=seed)
 
-    found = [factorised(kind, *settings) for kind, grid in GRIDS.items() for settings in grid]
-    found += [neighbours(count, shrinkage) for count in (20, 40, 80) for shrinkage in (50, 100, 200, 400)]
-    return found + [bayesian(*settings) for settings in BAYESIAN]
+    made = [factorised(kind, *settings) for kind, grid in GRIDS.items() for settings in grid]
+    made += [neighbours(count, shrinkage) for count in (20, 40, 80) for shrinkage in (50, 100, 200, 400)]
+    return made + [bayesian(*settings) for settings in BAYESIAN]
 
 
 def trial(model: RatingModel, known: Interactions, asked: Interactions) -> dict[str, Any]:

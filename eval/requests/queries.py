@@ -1,30 +1,28 @@
 """What is a request in free text worth, and is it obeyed?
 
-    python eval/queries.py runs/movies [--part test] [--out eval/results]
+    python -m eval.requests.queries runs/movies [--split leave-one-out] [--part test]
 
-For each case of a split a request is made up from what the item to find is like (two of its labels, and its decade
-where the catalog has years), as someone would say it who knows what he wants but not what it is called. It is ranked
-without the request, with it, with that of another user (a negative control, which must not help), with a denial of a
-label that the item lacks, and with the title of the item nearest to it ("something like ..."), which must not come
-itself. Told are R@10 and N@10 with intervals, the share of the picks that have the labels asked for, and how many picks
-break a hard wish, which must be none. The figures are of every other user, under the weight that ``[query]`` has; what
-each weight gives is told for the others, on whom it may be chosen.
+For each case of a split a request is made from the attributes of the target item (two of its labels, and its decade
+where the catalog has years), as from a user who knows what to look for but not its title. The case is ranked without
+the request, with it, with that of another user (a negative control, which must not help), with a denial of a label that
+the item lacks, and with the title of the item nearest to it ("something like ..."), which must not be recommended
+itself. Figures are R@10 and N@10 with intervals, the share of the picks that have the labels asked for, and how many
+picks break a hard preference, which must be none. They are of every other user, under the weight that ``[query]`` has;
+the curve over weights is of the rest, on whom the weight may be chosen. Exit code 1 where a hard preference was broken.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from leaderboard import told
 from numpy.typing import NDArray
 
+from eval.bench.results import finite, p_text, record, table
+from eval.bench.script import new_parser, script
 from genre_gen.blending.blend import Blend
 from genre_gen.data.interactions import Case, allowed_items
 from genre_gen.data.labels import Labels
@@ -47,7 +45,6 @@ WITHOUT, LABELS, ALL, DENIED, LIKE, OTHER = (
     "like the item nearest to it",
     "another user's labels and decade",
 )
-SMALLEST = 1e-4  # p-values that are told
 YEARS = 1000  # numbers from here on are years, of which people name decades
 
 
@@ -57,7 +54,7 @@ class Request:
 
     Attributes:
         text: as a user says it.
-        labels: label columns that are wished for.
+        labels: label columns that are asked for.
         denied: label columns that are denied.
         decade: its first year; None where none is asked for.
         named: row of an item that is named, and so not asked for.
@@ -81,7 +78,7 @@ class Counts:
 
 
 class Asker:
-    """Makes up requests about the items of a catalog."""
+    """Makes requests about the items of a catalog."""
 
     def __init__(self, recommender: Recommender) -> None:
         """Find the labels and years; raises UsageError where no item has labels."""
@@ -107,16 +104,16 @@ class Asker:
         wished = tuple(own.tolist())
         near = self.reader.near(row).copy()
         near[row] = -1.0
-        beside = int(near.argmax())
+        nearest = int(near.argmax())
         return {
             LABELS: Request(text, wished),
             ALL: Request(text if decade is None else f"{text} from the {decade}s", wished, decade=decade),
             DENIED: Request(f"no {self.labels.names[lacked]}", denied=(lacked,)),
-            LIKE: Request(f'something like "{self.catalog[beside].title}"', named=beside),
+            LIKE: Request(f'something like "{self.catalog[nearest].title}"', named=nearest),
         }
 
     def broken(self, request: Request, rows: NDArray[np.int64]) -> int:
-        """Return how many picks break a hard wish of a request; worked out here anew."""
+        """Return how many picks break a hard preference of a request; counted here independently."""
         wrong = self.has[rows][:, list(request.denied)].any(axis=1)
         if request.decade is not None:
             inside = (self.years[rows] >= request.decade) & (self.years[rows] < request.decade + 10)
@@ -125,7 +122,7 @@ class Asker:
         return int(wrong.sum())
 
     def fulfilled(self, request: Request, rows: NDArray[np.int64]) -> float:
-        """Return the share of the wished labels that the picks have on average; nan without wishes or picks."""
+        """Return the share of the labels asked for that the picks have on average; nan without any."""
         if not request.labels or not len(rows):
             return float("nan")
         return float(self.has[rows][:, list(request.labels)].mean())
@@ -134,84 +131,85 @@ class Asker:
 def requests(asker: Asker, cases: Sequence[Case], seed: int = 0) -> list[dict[str, Request]]:
     """Return each case's requests; the control is the request of the case before it in a shuffled ring."""
     rng = np.random.default_rng(seed)
-    own = [asker.asked(case.target, rng) for case in cases]
+    asked = [asker.asked(case.target, rng) for case in cases]
     ring = rng.permutation(len(cases))
-    for place, other in zip(ring, np.roll(ring, 1), strict=True):
-        own[place][OTHER] = own[other][ALL]
-    return own
+    for number, other in zip(ring, np.roll(ring, 1), strict=True):
+        asked[number][OTHER] = asked[other][ALL]
+    return asked
 
 
 def measured(recommender: Recommender, cases: Sequence[Case]) -> dict[tuple[str, float], Counts]:
     """Rank every case without and with each of its requests, under each weight."""
     asker, reader = Asker(recommender), recommender.query_reader
     asked = requests(asker, cases)
-    found: dict[tuple[str, float], Counts] = defaultdict(Counts)
-    understood = {one.text: reader.understand(one.text) for each in asked for one in each.values()}
+    counts: dict[tuple[str, float], Counts] = defaultdict(Counts)
+    parsed = {request.text: reader.understand(request.text) for of_case in asked for request in of_case.values()}
+    weights = sorted({*WEIGHTS, recommender.domain.query.weight})
     for begin in range(0, len(cases), BATCH):
         part = cases[begin : begin + BATCH]
         histories = [case.history for case in part]
         allowed = allowed_items(histories, len(recommender.catalog), recommender.domain.repeat)
         scores = {name: scorer(histories) for name, scorer in recommender.scorers().items()}
         scores[LLM_MEMBER] = scores.pop(OURS_ALONE)
-        for place, case in enumerate(part):
-            one = {name: values[[place]] for name, values in scores.items()}
-            plain = Request("", asked[begin + place][ALL].labels)
-            for name, request in {WITHOUT: plain, **asked[begin + place]}.items():
-                for weight in sorted({*WEIGHTS, recommender.domain.query.weight}):
-                    mask, blended = _ranked(
-                        recommender, one, allowed[place], understood.get(request.text) or ParsedQuery(), weight
-                    )
-                    counts = found[name, weight]
-                    # A target that the request takes out is never found; with it gone the rest cannot tell.
-                    inside = bool(mask[case.target])
-                    counts.ranks.append(
-                        float(ranks(blended, np.array([case.target]), mask[None])[0]) if inside else np.inf
-                    )
+        for number, case in enumerate(part):
+            of_user = {name: values[[number]] for name, values in scores.items()}
+            plain = Request("", asked[begin + number][ALL].labels)
+            for name, request in {WITHOUT: plain, **asked[begin + number]}.items():
+                query = parsed.get(request.text) or ParsedQuery()
+                for weight in weights:
+                    mask, blended = _ranked(recommender, of_user, allowed[number], query, weight)
                     rows = Ranking.from_scores(blended[0], CUTOFF, mask).rows
-                    counts.fulfilled.append(asker.fulfilled(request, rows))
-                    counts.picks += len(rows)
-                    counts.broken += asker.broken(request, rows)
-    return found
+                    counted = counts[name, weight]
+                    counted.ranks.append(_rank_of(case.target, mask, blended))
+                    counted.fulfilled.append(asker.fulfilled(request, rows))
+                    counted.picks += len(rows)
+                    counted.broken += asker.broken(request, rows)
+    return counts
+
+
+def _rank_of(target: int, mask: NDArray[np.bool_], blended: NDArray[np.float32]) -> float:
+    """Return the rank of a case's target, infinite where the request takes it out."""
+    return float(ranks(blended, np.array([target]), mask[None])[0]) if mask[target] else np.inf
 
 
 def _ranked(
     recommender: Recommender,
     scores: Mapping[str, NDArray[np.float32]],
     allowed: NDArray[np.bool_],
-    understood: ParsedQuery,
+    query: ParsedQuery,
     weight: float,
 ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
     """Return what may be recommended ``[n_items]`` and the blended scores ``[1, n_items]``, as serving does."""
-    mask = allowed if understood.where is None else allowed & recommender.catalog.where(understood.where)
-    if understood.items:
+    mask = allowed if query.where is None else allowed & recommender.catalog.where(query.where)
+    if query.items:
         mask = mask.copy()
-        mask[[recommender.catalog.find(title) for title in understood.items]] = False
-    fulfilled = recommender.query_reader.score(understood)
-    known = recommender.with_gaps(scores, recommender.blend.members)
+        mask[[recommender.catalog.find(title) for title in query.items]] = False
+    fulfilled = recommender.query_reader.score(query)
+    filled = recommender.with_gaps(scores, recommender.blend.members)
     if fulfilled is None:
-        return mask, recommender.blend.combine(known, mask[None])
+        return mask, recommender.blend.combine(filled, mask[None])
     blend = Blend({**recommender.blend.weights, QUERY: weight})
-    return mask, blend.combine({**known, QUERY: fulfilled[None]}, mask[None])
+    return mask, blend.combine({**filled, QUERY: fulfilled[None]}, mask[None])
 
 
-def summary(found: Mapping[tuple[str, float], Counts], weight: float) -> dict[str, Any]:
+def summary(counted: Mapping[tuple[str, float], Counts], weight: float) -> dict[str, Any]:
     """Return the figures of every other user under a weight, and what each weight gives for the rest of them."""
-    users = len(found[WITHOUT, weight].ranks)
+    users = len(counted[WITHOUT, weight].ranks)
     others = np.arange(users) % 2 == 0
     curve = {
-        one: _mean(ndcg_at(np.array(found[ALL, one].ranks), CUTOFF)[others])
-        for one in sorted({tried for _, tried in found})
+        str(tried): _mean(ndcg_at(np.array(counted[ALL, tried].ranks), CUTOFF)[others])
+        for tried in sorted({weight_tried for _, weight_tried in counted})
     }
-    plain = ndcg_at(np.array(found[WITHOUT, weight].ranks), CUTOFF)[~others]
+    plain = ndcg_at(np.array(counted[WITHOUT, weight].ranks), CUTOFF)[~others]
     rows = []
     for name in (WITHOUT, LABELS, ALL, DENIED, LIKE, OTHER):
-        counts = found[name, weight]
-        places = np.array(counts.ranks)[~others]
-        ndcg = ndcg_at(places, CUTOFF)
+        counts = counted[name, weight]
+        of_half = np.array(counts.ranks)[~others]
+        ndcg = ndcg_at(of_half, CUTOFF)
         rows.append(
             {
                 "request": name,
-                f"R@{CUTOFF}": _mean(recall_at(places, CUTOFF)),
+                f"R@{CUTOFF}": _mean(recall_at(of_half, CUTOFF)),
                 f"N@{CUTOFF}": _mean(ndcg),
                 "interval": list(interval(ndcg)),
                 "p": None if name == WITHOUT else paired_test(ndcg, plain),
@@ -220,12 +218,11 @@ def summary(found: Mapping[tuple[str, float], Counts], weight: float) -> dict[st
                 "broken": counts.broken,
             }
         )
-    curves = {str(one): value for one, value in curve.items()}
     return {
         "users": int((~others).sum()),
         "weight": weight,
         "others": int(others.sum()),
-        "curve": curves,
+        "curve": curve,
         "rows": rows,
     }
 
@@ -235,52 +232,36 @@ def _mean(values: NDArray[np.float64]) -> float:
     return round(float(known.mean()), 4) if len(known) else float("nan")
 
 
-def table(result: Mapping[str, Any]) -> str:
-    """Return the figures as a Markdown table."""
-    lines = [
+def markdown(result: Mapping[str, Any]) -> str:
+    """Return the table."""
+    about = (
         f"{result['data']}, {result['part']}, {result['users']:,} users, weight {result['weight']:g}; N@{CUTOFF} of "
         f"{result['others']:,} others by weight: "
-        + ", ".join(f"{weight} {value:.4f}" for weight, value in result["curve"].items()),
-        "",
-        f"| request | R@{CUTOFF} | N@{CUTOFF} | 95 % of N@{CUTOFF} | p | labels fulfilled | hard wishes broken |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
+        + ", ".join(f"{weight} {value:.4f}" for weight, value in result["curve"].items())
+    )
+    rows = []
     for row in result["rows"]:
         low, high = row["interval"]
-        p = "" if row["p"] is None else "< .0001" if row["p"] < SMALLEST else f"{row['p']:.4f}"
-        fulfilled = "" if np.isnan(row["fulfilled"]) else f"{row['fulfilled']:.3f}"
-        lines.append(
-            f"| {row['request']} | "
-            f"{row[f'R@{CUTOFF}']:.4f} | {row[f'N@{CUTOFF}']:.4f} | {low:.4f} to {high:.4f} | {p} | "
-            f"{fulfilled} | {row['broken']:,} of {row['picks']:,} |"
-        )
-    return "\n".join(lines)
+        figures = (f"{row[f'R@{CUTOFF}']:.4f}", f"{row[f'N@{CUTOFF}']:.4f}", f"{low:.4f} to {high:.4f}")
+        fulfilled = "" if row["fulfilled"] is None else f"{row['fulfilled']:.3f}"
+        rows.append((row["request"], *figures, p_text(row["p"]), fulfilled, f"{row['broken']:,} of {row['picks']:,}"))
+    names = (f"R@{CUTOFF}", f"N@{CUTOFF}", f"95 % of N@{CUTOFF}", "p", "labels fulfilled", "hard preferences broken")
+    return f"{about}\n\n{table(('request', *names), rows)}"
 
 
-@told()
-def main() -> None:
-    """Measure, print, write; exit code 1 where a hard wish was broken."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", help="folder of a trained recommender")
-    parser.add_argument("--split", default="leave-one-out", help="leave-one-out or global-time; as in training")
-    parser.add_argument("--part", choices=("validation", "test"), default="test")
-    parser.add_argument("--out", type=Path, default=Path("eval/results"))
-    options = parser.parse_args()
-    recommender = Recommender.from_pretrained(options.run)
-    split = recommender.histories.split(options.split)
-    check_trained_for(recommender, split, options.part)
-    found = measured(recommender, split.cases(options.part))
-    result = {
-        "data": recommender.domain.name,
-        "part": options.part,
-        "seed": 0,
-        **summary(found, recommender.domain.query.weight),
-    }
-    print(table(result))
-    options.out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(result, indent=1).replace("NaN", "null")
-    (options.out / f"queries_{recommender.domain.name}.json").write_text(text + "\n", encoding="utf-8")
-    raise SystemExit(1 if any(row["broken"] for row in result["rows"]) else 0)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and write; exit code 1 where a hard preference was broken."""
+    with script(new_parser(__doc__, "run", "split", "part"), arguments) as options:
+        recommender = Recommender.from_pretrained(options.run)
+        split = recommender.histories.split(options.split)
+        check_trained_for(recommender, split, options.part)
+        counts = measured(recommender, split.cases(options.part))
+        about = {"data": recommender.domain.name, "part": options.part, "seed": 0}
+        result = finite({**about, **summary(counts, recommender.domain.query.weight)})
+        text = markdown(result)
+        record(options.out, "queries", options.run.name, result, text)
+        print(text)
+        raise SystemExit(1 if any(row["broken"] for row in result["rows"]) else 0)
 
 
 if __name__ == "__main__":

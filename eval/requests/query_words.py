@@ -1,17 +1,15 @@
 """Could the language model say what the words of a request stand for, instead of ``[query.words]`` of domain.toml?
 
-    python eval/query_words.py movies [--out eval/results]
+    python -m eval.requests.query_words movies
 
 Each declared word that stands for labels of the catalog (scary: Horror) is given to the pre-trained model, which may
-answer nothing but the catalog's labels, so nothing else could come out: by the likeness of input embeddings, by the
-probability of each label as the answer, and by how much the word raises it (the probability divided by that after a
-word that says nothing). Told is how often a right label comes first, beside the most common label and chance.
+answer with a label of the catalog and nothing else: by the similarity of input embeddings, by the probability of each
+label as the answer, and by how much the word raises it (the probability divided by that after a neutral word). Counted
+is how often a right label comes first, compared with the most common label and chance.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -19,9 +17,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from leaderboard import told
 from numpy.typing import NDArray
 
+from eval.bench.results import record, table
+from eval.bench.script import new_parser, script
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.labels import Labels
 from genre_gen.domain import Domain
@@ -29,7 +28,7 @@ from genre_gen.downloads.models import ensure_model
 from genre_gen.errors import UsageError
 from genre_gen.llm.load import load_base
 
-NOTHING = "nice"  # a word that stands for no label
+NEUTRAL = "nice"  # a word that stands for no label
 
 
 def pairs(domain: Domain, labels: Labels) -> dict[str, set[str]]:
@@ -50,7 +49,7 @@ class Model:
         self.question = f"A word for a kind of {domain.name}, and the {labels.field} that it means.\nword: "
         self.answer = f"\n{labels.field}: "
         self.probabilities = cache(self._probabilities)  # both ways that need them ask
-        self.prior = self.probabilities(NOTHING)
+        self.prior = self.probabilities(NEUTRAL)
 
     def ids(self, text: str) -> list[int]:
         """Return the tokens of a text in which control tokens are plain text."""
@@ -109,33 +108,25 @@ def _row(
     return {"way": name, "right": sum(right.values()), "said": said}
 
 
-def table(result: Mapping[str, Any]) -> str:
-    """Return the figures as a Markdown table."""
-    words, chance = result["words"], result["chance"]
-    lines = [
-        f"{result['domain']}, {result['model']}: {words} words for {result['labels']} labels",
-        "",
-        "| way | right | of |",
-        "| --- | ---: | ---: |",
-        *(f"| {row['way']} | {row['right']} | {words} |" for row in result["rows"]),
-        f"| chance | {words * chance:.1f} | {words} |",
-    ]
-    return "\n".join(lines)
+def markdown(result: Mapping[str, Any]) -> str:
+    """Return the table."""
+    words = result["words"]
+    rows = [(row["way"], row["right"], words) for row in result["rows"]]
+    rows.append(("chance", f"{words * result['chance']:.1f}", words))
+    about = f"{result['domain']}, {result['model']}: {words} words for {result['labels']} labels"
+    return f"{about}\n\n{table(('way', 'right', 'of'), rows)}"
 
 
-@told()
-def main() -> None:
-    """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and write."""
+    parser = new_parser(__doc__)
     parser.add_argument("domain", help="name or folder of a domain with [query.words]")
-    parser.add_argument("--out", type=Path, default=Path("eval/results"))
-    options = parser.parse_args()
-    domain = Domain.load(options.domain)
-    result = measured(domain, Catalog.load(domain))
-    print(table(result))
-    options.out.mkdir(parents=True, exist_ok=True)
-    file = options.out / f"query_words_{domain.name}.json"
-    file.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    with script(parser, arguments) as options:
+        domain = Domain.load(options.domain)
+        result = measured(domain, Catalog.load(domain))
+        text = markdown(result)
+        record(options.out, "query_words", Path(options.domain).name, result, text)
+        print(text)
 
 
 if __name__ == "__main__":

@@ -1,26 +1,26 @@
-"""Does ``torch.compile`` pay? The layers that items are ranked by, over prompts of every length, on a CPU.
+"""Does ``torch.compile`` make the layers faster? The same passes over so many tokens, by turns.
 
-    python eval/compiled.py [runs/movies] [--lengths 20 60 100 200] [--rounds 15] [--threads 2] [--quick]
-        [--json eval/results/compiled.json]
+    python -m eval.serving.compiled [runs/movies] [--lengths 20 60 100 200] [--rounds 15] [--threads 2] [--quick]
 
-The same passes over so many tokens, by turns: layers as torch has them, packed ones as they are served, and two that
-``torch.compile`` has made: one for every length alike (``dynamic=True``), and one frozen as well, in which inductor
-packs the weights itself. Told are the milliseconds of the quickest pass, the seconds of the first pass of each length,
-in which code is compiled, and how far states are apart. Needs a C++ compiler.
+Compared are layers as torch has them, prepacked ones as they are served, and two that ``torch.compile`` has made: one
+for every length alike (``dynamic=True``), and one frozen as well, in which inductor packs the weights itself. Figures
+are the milliseconds of the quickest pass, the seconds of the first pass of each length, in which code is compiled, and
+how far states are apart. Needs a C++ compiler.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from limited import Limited
 
+from eval.bench.limited import Limited
+from eval.bench.results import record, table
+from eval.bench.script import new_parser, script
 from genre_gen.decoding.onednn import packed
 from genre_gen.llm.hardware import examine_machine
 from genre_gen.recommender.recommender import Recommender
@@ -29,28 +29,23 @@ Row = dict[str, Any]
 PLAIN, PACKED, COMPILED, FROZEN = WAYS = ("torch", "packed, as served", "torch.compile", "torch.compile, frozen")
 
 
-def main() -> None:
-    """Measure, print, write JSON and Markdown."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", nargs="?", type=Path, default=Path("runs/movies"), help="trained recommender")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and write."""
+    parser = new_parser(__doc__, "demo run", "threads", "quick")
     parser.add_argument("--lengths", nargs="+", type=int, default=[20, 60, 100, 200], help="tokens of a prompt")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
     parser.add_argument("--rounds", type=int)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", type=Path, default=Path("eval/results/compiled.json"))
-    options = parser.parse_args()
-    limits = {"seconds": 300, "megabytes": 8000, "threads": options.threads}
-    towers = {way: Limited(Tower, options.run, way, **limits) for way in options.ways}
-    rows = measured(towers, options.lengths, options.rounds or (3 if options.quick else 15))
-    for tower in towers.values():
-        tower.close()
-    where = {"threads": options.threads, "torch": torch.__version__, "flags": examine_machine().cpu_flags}
-    content = {"machine": where, "lengths": options.lengths, "rows": rows}
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    options.json.with_suffix(".md").write_text(table(content), encoding="utf-8")
-    print(table(content))
+    with script(parser, arguments) as options:
+        limits = {"seconds": 300, "megabytes": 8000, "threads": options.threads}
+        towers = {way: Limited(Tower, options.run, way, **limits) for way in options.ways}
+        rows = measured(towers, options.lengths, options.rounds or (3 if options.quick else 15))
+        for tower in towers.values():
+            tower.close()
+        machine = {"threads": options.threads, "torch": torch.__version__, "flags": examine_machine().cpu_flags}
+        content = {"machine": machine, "lengths": options.lengths, "rows": rows}
+        text = markdown(content)
+        record(options.out, "compiled", options.run.name, content, text)
+        print(text)
 
 
 class Tower:
@@ -88,24 +83,26 @@ def measured(towers: dict[str, Limited], lengths: list[int], rounds: int) -> lis
         seconds = [first[n][0] for n in lengths]
         rows[name] = {"name": name, "first_s": seconds, "apart": apart, "ms": [float("inf")] * len(lengths)}
     for _ in range(rounds):
-        for place, length in enumerate(lengths):
+        for column, length in enumerate(lengths):
             for name, tower in towers.items():
                 taken = 1e3 * min(tower.call("read", length)[0] for _ in range(2))  # the first one warms the core up
-                rows[name]["ms"][place] = min(rows[name]["ms"][place], taken)
+                rows[name]["ms"][column] = min(rows[name]["ms"][column], taken)
     return list(rows.values())
 
 
-def table(content: Row) -> str:
-    """Return all figures as Markdown."""
-    lengths = content["lengths"]
-    names = ["way", *(f"{n} tokens" for n in lengths), "first passes, s", "furthest state"]
-    lines = ["# Compiled layers", "", f"`eval/compiled.py`, {content['machine']['threads']} threads; ms of a pass.", ""]
-    lines += ["| " + " | ".join(row) + " |" for row in (names, ["---"] * len(names))]
-    for row in content["rows"]:
-        cells = [row["name"], *(f"{one:.1f}" for one in row["ms"])]
-        cells += [", ".join(f"{one:.1f}" for one in row["first_s"]), f"{row['apart']:.0e}"]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+def markdown(content: Row) -> str:
+    """Return the table."""
+    head = ["way", *(f"{n} tokens" for n in content["lengths"]), "first passes, s", "furthest state"]
+    rows = [
+        [
+            row["name"],
+            *(f"{ms:.1f}" for ms in row["ms"]),
+            ", ".join(f"{seconds:.1f}" for seconds in row["first_s"]),
+            f"{row['apart']:.0e}",
+        ]
+        for row in content["rows"]
+    ]
+    return f"{content['machine']['threads']} threads; ms of a pass.\n\n{table(head, rows)}"
 
 
 if __name__ == "__main__":

@@ -1,29 +1,27 @@
 """What do fewer bits cost, and what do they bring? One trained recommender, served in each quantization.
 
-    python eval/quantization.py [runs/movies] [--parts size speed quality] [--settings none bf16 int8 ...]
-        [--users 64] [--rounds 5] [--minutes 4] [--threads 2] [--quick] [--json eval/results/quantization.json]
+    python -m eval.serving.quantization [runs/movies] [--parts size speed quality] [--settings none bf16 int8 ...]
+        [--users 64] [--rounds 5] [--minutes 4] [--threads 2] [--quick]
 
 * size: bytes of all weights, of the pre-trained base among them, and of the layers that items are ranked by;
-* speed: ms of a request (top 10 of one user, nothing of that user's kept), of a user in batches of 64, and of a token
-  of a text at full depth; all settings by turns, so that the ratios hold on a busy machine too. Time of the processor
-  is told beside that of the clock;
+* speed: ms of a request (top 10 of one user, without that user's cached prefix), of a user in batches of 64, and of a
+  token of a text at full depth; all settings by turns, so that the ratios hold on a busy machine too. Processor time is
+  given next to that of the clock;
 * quality: NDCG@10 of the language model alone and of the blend, on the validation and the test cases of leave-one-out,
   each against full precision on the same users; how far scores and lists of ten move.
 
 Settings: those of ``serving.quantization``, and ``int8-bitsandbytes``. A setting that is not done with a set of cases
-after ``--minutes`` is told for the users that it got to. Parts and settings that are not asked for stay in the file; if
-they were measured with another recommender, machine or number of threads, all that it has must be asked for. The speed
-of full precision is measured anew with each other setting's: times of it are of the last day, ratios of their own. The
-final training of a recommender may have learned from the validation items: their figures are for comparison only.
+after ``--minutes`` is reported for the users that it got to. Parts and settings that are not asked for stay in the
+file; if they were measured with another recommender, machine or number of threads, all parts in it must be asked for.
+The speed of full precision is measured again with each other setting's: times of it are of the last day, ratios of
+their own. A refit recommender may have learned from the validation items: their figures are for comparison only.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-import json
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -31,9 +29,11 @@ from typing import Any, get_args
 
 import numpy as np
 import torch
-from leaderboard import told
 from numpy.typing import NDArray
 
+from eval.bench.plots import new_figure, save
+from eval.bench.results import read, record, table
+from eval.bench.script import new_parser, say, script
 from genre_gen.data.interactions import Case, History, allowed_items
 from genre_gen.domain import ServingSettings
 from genre_gen.downloads.models import ensure_model
@@ -47,6 +47,7 @@ from genre_gen.recommender.recommender import OURS, OURS_ALONE, Recommender
 
 EXACT, OTHER_INT8 = "none", "int8-bitsandbytes"
 SETTINGS = (*get_args(ServingSettings.model_fields["quantization"].annotation), OTHER_INT8)
+STEM = "quantization"
 PARTS = ("size", "speed", "quality")
 BATCH = 64
 WORDS = 16  # tokens of a text
@@ -56,41 +57,42 @@ OF = {"recommender": "recommender", "threads": "number of threads", "torch": "to
 Row = dict[str, Any]
 
 
-def main() -> None:
-    """Measure, print the table, write JSON and picture; exit code 1 for a failure, and 2 for wrong use."""
-    options = parse()
-    torch.set_num_threads(options.threads)
-    with told():
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and write table and picture."""
+    with script(parser(), arguments) as options:
+        settle(options)
+        torch.set_num_threads(options.threads)
         recommender = Recommender.from_pretrained(options.run, quantization=EXACT)
         content = begun(options, recommender.key())
         content["disk"] = disk_bytes(options.run, recommender.domain.model.llm)
         measure(content, recommender, options)
-        print(table(content))
+        print(markdown(content))
 
 
 def begun(options: argparse.Namespace, key: str) -> Row:
-    """Return what the file has, with what its figures are of; nothing where all of it is of others and measured anew.
+    """Return the recorded content, with what its figures are of; nothing where all of it is of others and replaced.
 
     Raises:
-        UsageError: figures of another recommender, machine or number of threads would stay beside the new ones.
+        UsageError: figures of another recommender, machine or number of threads would stay next to the new ones.
     """
     machine = {"threads": options.threads, "torch": torch.__version__, "flags": list(examine_machine().cpu_flags)}
-    content: Row = json.loads(options.json.read_text("utf-8")) if options.json.exists() else {}
-    was: Row = {"recommender": content.get("recommender")} | content.get("machine", {})
+    file = options.out / f"{STEM}.json"
+    content: Row = read(file).get(options.run.name, {}) if file.exists() else {}
+    before: Row = {"recommender": content.get("recommender")} | content.get("machine", {})
     now: Row = {"recommender": key} | machine
-    if content and (other := [name for name in now if was.get(name) != now[name]]):
+    if content and (other := [name for name in now if before.get(name) != now[name]]):
         asked = {(part, name) for part in options.parts for name in options.settings}
-        if staying := sorted({part for part, _ in set(has(content)) - asked}):
+        if staying := sorted({part for part, _ in set(measured_parts(content)) - asked}):
             raise UsageError(
-                f"{options.json}: what it has of {', '.join(staying)} would stay, but is of another "
+                f"{file}: its {', '.join(staying)} would stay, but is of another "
                 f"{' and '.join(OF[name] for name in other)}, or does not say of which; "
-                "ask for all that it has, or give another --json"
+                "ask for all parts in it, or give another --out"
             )
         content = {}
     return content | {"recommender": key, "machine": machine}
 
 
-def has(content: Row) -> Iterator[tuple[str, str]]:
+def measured_parts(content: Row) -> Iterator[tuple[str, str]]:
     """Yield each part and setting that there are figures of."""
     for part in ("size", "quality"):
         yield from ((part, name) for name in content.get(part, {}))
@@ -110,29 +112,28 @@ def measure(content: Row, recommender: Recommender, options: argparse.Namespace)
         else:
             for name, row in qualities(recommender, served, options):
                 content.setdefault("quality", {})[name] = row
-                write(content, options.json)
-        write(content, options.json)
+                write(content, options)
+        write(content, options)
 
 
-def parse() -> argparse.Namespace:
-    """Return the options; ``--quick`` lowers what was not given."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", nargs="?", type=Path, default=Path("runs/movies"), help="trained recommender")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
-    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=SETTINGS)
-    parser.add_argument("--users", type=int, help="users whose requests are timed [64; 8 with --quick]")
-    parser.add_argument("--rounds", type=int, help="times that they are, by turns [5; 1 with --quick]")
-    parser.add_argument("--cases", type=int, help="most users of each set of cases [all; 64 with --quick]")
-    parser.add_argument("--minutes", type=float, default=2.0, help="limit of each setting and set of cases")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", type=Path, default=Path("eval/results/quantization.json"))
-    options = parser.parse_args()
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    made = new_parser(__doc__, "demo run", "threads", "quick")
+    made.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    made.add_argument("--settings", nargs="+", choices=SETTINGS, default=SETTINGS)
+    made.add_argument("--users", type=int, help="users whose requests are timed [64; 8 with --quick]")
+    made.add_argument("--rounds", type=int, help="times that they are, by turns [5; 1 with --quick]")
+    made.add_argument("--cases", type=int, help="most users of each set of cases [all; 64 with --quick]")
+    made.add_argument("--minutes", type=float, default=2.0, help="limit of each setting and set of cases")
+    return made
+
+
+def settle(options: argparse.Namespace) -> None:
+    """Set what was not given; full precision goes first."""
     options.settings = [EXACT, *(name for name in options.settings if name != EXACT)]
     options.users = options.users or (8 if options.quick else 64)
     options.rounds = options.rounds or (1 if options.quick else 5)
     options.cases = options.cases or (64 if options.quick else None)
-    return options
 
 
 def variant(recommender: Recommender, name: str) -> ItemGenerator:
@@ -285,17 +286,15 @@ def compared(found: dict[str, NDArray[Any]], exact: dict[str, NDArray[Any]]) -> 
     return row | {"furthest": float(moved.max()), "mean_moved": float(moved.mean()), "alike@10": statistics.mean(alike)}
 
 
-def table(content: Row) -> str:
-    """Return all figures as Markdown; sizes in MB, times in ms with how many times full precision's speed."""
-    lines = ["# Quantization", "", f"`eval/quantization.py`, {content['machine']['threads']} threads.", ""]
+def markdown(content: Row) -> str:
+    """Return the table; sizes in MB, times in ms with the speed relative to full precision's."""
     names = ["setting", "MB", "base MB", "tower MB", "ms per request", "ms per user in batches", "ms per token of text"]
     for part in ("validation", "test"):
         names += [f"alone, {part}", f"blend, {part}", "users"]
     names += ["furthest score", "of ten alike"]
-    lines += ["| " + " | ".join(row) + " |" for row in (names, ["---"] * len(names))]
-    known = {name for _, name in has(content)}
-    lines += ["| " + " | ".join(cells_of(content, name)) + " |" for name in SETTINGS if name in known]
-    return "\n".join(lines) + "\n"
+    known = {name for _, name in measured_parts(content)}
+    rows = [cells_of(content, name) for name in SETTINGS if name in known]
+    return f"{content['machine']['threads']} threads.\n\n{table(names, rows)}"
 
 
 def cells_of(content: Row, name: str) -> list[str]:
@@ -314,44 +313,31 @@ def cells_of(content: Row, name: str) -> list[str]:
     return [*cells, f"{quality['test']['furthest']:.3f}", f"{quality['test']['alike@10']:.1f}"]
 
 
-def write(content: Row, file: Path) -> None:
-    """Write JSON, and beside it the table and the picture."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    file.with_suffix(".md").write_text(table(content), encoding="utf-8")
-    draw(content, file.with_suffix(".png"))
+def write(content: Row, options: argparse.Namespace) -> None:
+    """Write JSON, table and picture."""
+    record(options.out, STEM, options.run.name, content, markdown(content))
+    draw(content, options.out / f"{STEM}.png")
 
 
 def draw(content: Row, file: Path) -> None:
     """Draw size, speed and what quality changes (with the interval of the change), a bar for each setting."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
     request, quality = content.get("speed", {}).get("request", {}), content.get("quality", {})
     blend = {name: row["test"][OURS] for name, row in quality.items()}
-    panels: dict[str, dict[str, float]] = {
+    bars_of: dict[str, dict[str, float]] = {
         "MB of weights": {name: row["all"] / 1e6 for name, row in content.get("size", {}).items()},
         "requests, times full precision": {name: row["times"] for name, row in request.items()},
         DIFFERENCE: {name: row["difference"] for name, row in blend.items()},
     }
-    figure, axes = pyplot.subplots(1, 3, figsize=(12, 3.4), layout="constrained")
-    for axis, (title, bars) in zip(axes, panels.items(), strict=True):
+    figure, panels = new_figure(12, 3.4, 3)
+    for panel, (title, bars) in zip(panels, bars_of.items(), strict=True):
         names = [name for name in SETTINGS if name in bars]
         errors = [blend[name]["error"] for name in names] if title == DIFFERENCE else None
-        axis.barh(names, [bars[name] for name in names], xerr=errors, capsize=3)
-        axis.invert_yaxis()
-        axis.set_title(title, fontsize=10)
-    axes[-1].axvline(0, color="black", linewidth=0.8)
-    axes[-1].locator_params(axis="x", nbins=5)
-    figure.savefig(file, dpi=120)
-    pyplot.close(figure)
-
-
-def say(text: str) -> None:
-    """Tell the progress."""
-    print(text, file=sys.stderr, flush=True)
+        panel.barh(names, [bars[name] for name in names], xerr=errors, capsize=3)
+        panel.invert_yaxis()
+        panel.set_title(title, fontsize=10)
+    panels[-1].axvline(0, color="black", linewidth=0.8)
+    panels[-1].locator_params(axis="x", nbins=5)
+    save(figure, file)
 
 
 if __name__ == "__main__":

@@ -1,40 +1,37 @@
-"""How near is a request to what it must cost? The default configuration, from history to ten items, on a CPU.
+"""How near is a request to its floor? The default configuration, from history to ten items, on a CPU.
 
-    python eval/request_time.py [runs/movies] [--settings none int8] [--rounds 15] [--threads 2] [--quick]
-        [--json eval/results/request_time.json]
+    python -m eval.serving.request_time [runs/movies] [--settings none int8] [--rounds 15] [--threads 2] [--quick]
 
 For users with the shortest, the median and the longest history, and each setting of ``serving.quantization``, by turns:
 
 * two floors, counted: the operations of the layers over the tokens of the prompt, and the bytes of weights that must be
   read once; a matrix product of the size of the layers' own, and a copy of memory, measured in the same run, turn them
   into milliseconds;
-* a bare forward pass over the whole prompt at the same depth, by the layers as torch has them, and by the very layers
-  that answer (packed, where that is faster);
+* a bare forward pass over the whole prompt at the same depth, by torch's own layers, and by the very layers that answer
+  (prepacked, where that is faster);
 * the search alone from a ready prompt, the language model's part (prompt made and encoded, too), and the whole request
-  (``Recommender.recommend_many``: filters, all members that have a say, blend, ten picks);
+  (``Recommender.recommend_many``: filters, all members with a weight, blend, ten picks);
 * where the language model's part goes: the shares of its operators, by torch's profiler (on a busy machine the long
   ones look longer than they are).
 
-Nothing of a user's own is kept between requests; the instruction is, as in serving. Each figure is the quickest of the
-rounds, by the clock and by the processor.
+No prefix of a user's own is cached between requests; the instruction is, as in serving. Each figure is the quickest of
+the rounds, by the clock and by the processor.
 """
 
 from __future__ import annotations
 
-import argparse
 import copy
-import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from leaderboard import told
 from torch import nn
 
+from eval.bench.results import record, table
+from eval.bench.script import new_parser, script
 from genre_gen.data.interactions import History
 from genre_gen.decoding.onednn import PackedLinear, is_faster, packed
 from genre_gen.decoding.search import search
@@ -57,32 +54,26 @@ OPERATORS = {
 PARTS = ("bare pass", "same layers", "search", "language model", "request")
 
 
-@told()
-def main() -> None:
-    """Measure, print, write JSON and Markdown."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", nargs="?", type=Path, default=Path("runs/movies"), help="trained recommender")
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and write."""
+    parser = new_parser(__doc__, "demo run", "threads", "quick")
     parser.add_argument("--settings", nargs="+", default=["none", "bf16", "int8"])
     parser.add_argument("--rounds", type=int)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", type=Path, default=Path("eval/results/request_time.json"))
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    rounds = options.rounds or (3 if options.quick else 15)
-    recommender = Recommender.from_pretrained(options.run, quantization="none")
-    served = {name: variant(recommender, name) for name in options.settings}
-    rows = [
-        row | {"history": len(history)}
-        for history in chosen(recommender)
-        for row in measured(recommender, served, history, rounds)
-    ]
-    where = {"threads": options.threads, "torch": torch.__version__, "flags": examine_machine().cpu_flags}
-    content = {"machine": where, "run": recommender.domain.name, "rows": rows}
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    options.json.with_suffix(".md").write_text(table(content), encoding="utf-8")
-    print(table(content))
+    with script(parser, arguments) as options:
+        torch.set_num_threads(options.threads)
+        rounds = options.rounds or (3 if options.quick else 15)
+        recommender = Recommender.from_pretrained(options.run, quantization="none")
+        served = {name: variant(recommender, name) for name in options.settings}
+        rows = [
+            row | {"history": len(history)}
+            for history in chosen(recommender)
+            for row in measured(recommender, served, history, rounds)
+        ]
+        machine = {"threads": options.threads, "torch": torch.__version__, "flags": examine_machine().cpu_flags}
+        content = {"machine": machine, "rows": rows}
+        text = markdown(content)
+        record(options.out, "request_time", options.run.name, content, text)
+        print(text)
 
 
 def variant(recommender: Recommender, setting: str) -> ItemGenerator:
@@ -230,45 +221,21 @@ def shares(run: Callable[[], Any], times: int = 3) -> dict[str, float]:
     return {name: microseconds / sum(own.values()) for name, microseconds in parts.items()}
 
 
-def table(content: Row) -> str:
-    """Return all figures as Markdown; ms of the processor, and the request beside the bare pass."""
-    lines = [
-        "# A request beside its floors",
-        "",
-        f"`eval/request_time.py`, {content['run']}, {content['machine']['threads']} threads; ms of the processor.",
-        "",
-    ]
-    names = ["setting", "tokens", "kept", "G operations", "MB read", "floor", "bare pass", "same layers", "search"]
-    names += [
-        "language model",
-        "request",
-        "request / bare pass",
-        "/ same layers",
-        "outside the language model",
-        *OPERATORS,
-    ]
-    lines += ["| " + " | ".join(row) + " |" for row in (names, ["---"] * len(names))]
+def markdown(content: Row) -> str:
+    """Return the table; ms of the processor, and the request relative to the bare pass."""
+    names = ["setting", "tokens", "kept", "G operations", "MB read", "floor", *PARTS]
+    names += ["request / bare pass", "/ same layers", "outside the language model", *OPERATORS]
+    rows = []
     for row in content["rows"]:
-        own = row["floor"]
-        request, bare = row["request"]["processor_ms"], row["bare pass"]["processor_ms"]
-        cells = [
-            row["setting"],
-            row["tokens"],
-            row["kept"],
-            f"{own['operations'] / 1e9:.2f}",
-            f"{own['bytes'] / 1e6:.0f}",
-        ]
-        cells += [f"{max(own['operations_ms'], own['bytes_ms']):.1f}"]
-        cells += [f"{row[what]['processor_ms']:.1f}" for what in PARTS]
-        outside = 1 - row["language model"]["processor_ms"] / request
-        cells += [
-            f"{request / bare:.2f}",
-            f"{request / row['same layers']['processor_ms']:.2f}",
-            f"{max(outside, 0):.1%}",
-            *(f"{row['shares'][name]:.0%}" for name in OPERATORS),
-        ]
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
-    return "\n".join(lines) + "\n"
+        counts = row["floor"]
+        ms = {part: row[part]["processor_ms"] for part in PARTS}
+        cells = [row["setting"], row["tokens"], row["kept"]]
+        cells += [f"{counts['operations'] / 1e9:.2f}", f"{counts['bytes'] / 1e6:.0f}"]
+        cells += [f"{max(counts['operations_ms'], counts['bytes_ms']):.1f}", *(f"{ms[part]:.1f}" for part in PARTS)]
+        cells += [f"{ms['request'] / ms['bare pass']:.2f}", f"{ms['request'] / ms['same layers']:.2f}"]
+        cells += [f"{max(1 - ms['language model'] / ms['request'], 0):.1%}"]
+        rows.append([*cells, *(f"{row['shares'][name]:.0%}" for name in OPERATORS)])
+    return f"{content['machine']['threads']} threads; ms of the processor.\n\n{table(names, rows)}"
 
 
 if __name__ == "__main__":

@@ -164,7 +164,8 @@ def publish(rows: Sequence[Row], bench: Bench, options: argparse.Namespace) -> s
         ],
     }
     text = markdown(content)
-    record(options.out, STEM, f"{bench.name}, {options.group}", content, text)
+    sample = "" if bench.users is None else f", {bench.users} users"
+    record(options.out, STEM, f"{bench.name}, {options.group}{sample}", content, text)
     draw(content, options.out / f"{STEM}_{bench.name}_{options.group}.png")
     return text
 

@@ -146,7 +146,8 @@ def publish(report: Report, details: Mapping[str, Any], bench: Bench, out: Path)
     figures = summary(report, details, ours)
     text = markdown(figures)
     record(out, STEM, f"{bench.name}, {bench.split_name}", figures, text)
-    report.plot(out / f"{STEM}_{bench.name}_{bench.split_name}.png", HEADLINE, ours)
+    split = "" if bench.split_name == "leave-one-out" else f"_{bench.split_name}"
+    report.plot(out / f"{STEM}_{bench.name}{split}.png", HEADLINE, ours)
     return text
 
 

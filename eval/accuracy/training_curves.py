@@ -23,7 +23,7 @@ from eval.bench.script import LOCAL, RESULTS, new_parser, script
 from genre_gen.data.interactions import sample_cases
 from genre_gen.errors import DataError
 
-STEM = "training_curves"
+STEM = "training"
 OURS, PEER = "GENRE, LLM alone", "sasrec"
 
 Points = list[dict[str, float]]

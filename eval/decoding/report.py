@@ -1,34 +1,25 @@
-"""The tables and the picture of eval/decoding_speed.py."""
+"""The tables and the picture of ``eval.decoding.speed``."""
 
 from __future__ import annotations
 
 import itertools
-import json
 from pathlib import Path
 from typing import Any
+
+from eval.bench.plots import new_figure, save
+from eval.bench.results import table
 
 Row = dict[str, Any]
 
 
-def write(content: Row, file: Path) -> None:
-    """Write JSON, and beside it the tables and the picture."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    file.with_suffix(".md").write_text(markdown(content), encoding="utf-8")
-    draw(content, file.with_suffix(".png"))
-
-
 def markdown(content: Row) -> str:
     """Return all tables; figures are medians with the least and the greatest."""
-    where = content["machine"]
+    machine = content["machine"]
     text = [
-        "# Decoding speed",
-        "",
-        f"`eval/decoding_speed.py`, {content['model']}, prompts of up to {content['prompt_tokens']} tokens, "
-        f"{where['threads']} threads, {where['system']}, torch {where['torch']}. Medians (least to greatest), "
-        "measured by turns.",
+        f"{content['model']}, prompts of up to {content['prompt_tokens']} tokens, {machine['threads']} threads, "
+        f"{machine['system']}, torch {machine['torch']}. Medians (least to greatest), measured by turns."
     ]
-    for part, title, table in (
+    for part, title, table_of in (
         ("trie", "Stores of codes", trie_table),
         ("search", "Requests against catalogs of every size", search_table),
         ("peers", "Ways to generate", peer_table),
@@ -36,94 +27,83 @@ def markdown(content: Row) -> str:
         ("default", "The default of ours, and the usual way", default_table),
     ):
         if part in content:
-            text += ["", f"## {title}", "", *table(content[part])]
-    return "\n".join(text) + "\n"
+            text += [f"#### {title}", table_of(content[part])]
+    return "\n\n".join(text)
 
 
-def trie_table(rows: list[Row]) -> list[str]:
+def trie_table(rows: list[Row]) -> str:
     """Return build costs and steps of the stores."""
     beams = sorted({row["beams"] for row in rows if "beams" in row})
-    lines = grid("items", "store", "build s", "bytes per item", *(f"µs per step, {b} beams" for b in beams))
     steps = {(row["items"], row["name"], row["beams"]): row["us"] for row in rows if "us" in row}
+    lines = []
     for row in rows:
+        items, name = f"{row['items']:,}", row["name"]
         if "failure" in row:
-            lines.append(line(f"{row['items']:,}", row["name"], row["failure"], "", *([""] * len(beams))))
+            lines.append([items, name, row["failure"], "", *([""] * len(beams))])
         elif "build_seconds" in row:
-            own = [shown(steps.get((row["items"], row["name"], b)), 0) for b in beams]
-            cells = f"{row['build_seconds']:.2f}", f"{row['bytes_per_item']:.0f}"
-            lines.append(line(f"{row['items']:,}", row["name"], *cells, *own))
-    return lines
+            us = [shown(steps.get((row["items"], name, count)), 0) for count in beams]
+            lines.append([items, name, f"{row['build_seconds']:.2f}", f"{row['bytes_per_item']:.0f}", *us])
+    head = ("items", "store", "build s", "bytes per item", *(f"µs per step, {count} beams" for count in beams))
+    return table(head, lines, words=2)
 
 
-def search_table(rows: list[Row]) -> list[str]:
-    """Return milliseconds per request and what they are beside a bare pass."""
+def search_table(rows: list[Row]) -> str:
+    """Return milliseconds per request and how they compare with a bare pass."""
     passes = ("bare_pass_ms", "packed_pass_ms")
-    names = "ms per request", "ms of a bare pass", "ms with packed layers", "ratio to these", "outside the model"
-    lines = grid("layers", "beams", "items", *names, "of it the constraint")
+    lines = []
     for row in rows:
-        ratios = ", ".join(f"{row['ms']['median'] / row[one]['median']:.2f}" for one in passes)
-        beside = (f"{row[part]:.1%}" for part in ("outside_model", "constraint"))
-        cells = shown(row["ms"]), *(shown(row[one]) for one in passes), ratios, *beside
-        lines.append(line(row["layers"] or "all", row["beams"], f"{row['items']:,}", *cells))
-    return lines
+        ratios = ", ".join(f"{row['ms']['median'] / row[name]['median']:.2f}" for name in passes)
+        shares = (f"{row[part]:.1%}" for part in ("outside_model", "constraint"))
+        cells = shown(row["ms"]), *(shown(row[name]) for name in passes), ratios, *shares
+        lines.append([row["layers"] or "all", row["beams"], f"{row['items']:,}", *cells])
+    names = "ms per request", "ms of a bare pass", "ms with packed layers", "ratio to these", "outside the model"
+    return table(("layers", "beams", "items", *names, "of it the constraint"), lines)
 
 
-def peer_table(rows: list[Row]) -> list[str]:
+def peer_table(rows: list[Row]) -> str:
     """Return milliseconds per request, how often ours is faster, and the checks."""
-    lines = grid("items", "way", "build s", "MB", "beams", "ms per request", "times the fastest")
     builds = {(row["items"], row["name"]): row for row in rows if "build_seconds" in row}
+    fastest: dict[tuple[int, int], float] = {}
+    for row in rows:
+        if "ms" in row:
+            asked, ms = (row["items"], row["beams"]), row["ms"]["median"]
+            fastest[asked] = min(ms, fastest.get(asked, ms))
+    lines = []
     for row in rows:
         build = builds.get((row["items"], row["name"]), {})
         costs = (f"{build['build_seconds']:.2f}", f"{build['bytes'] / 1e6:.0f}") if build else ("", "")
-        name, beams = row["name"], row.get("beams", "")
+        cells = [f"{row['items']:,}", row["name"], *costs, row.get("beams", "")]
         if "failure" in row:
-            lines.append(line(f"{row['items']:,}", name, *costs, beams, row["failure"], ""))
+            lines.append([*cells, row["failure"], ""])
         elif "ms" in row:
-            best = min(
-                o["ms"]["median"] for o in rows if "ms" in o and (o["items"], o["beams"]) == (row["items"], beams)
-            )
-            ratio = f"{row['ms']['median'] / best:.1f}"
-            lines.append(line(f"{row['items']:,}", name, *costs, beams, shown(row["ms"]), ratio))
+            ratio = row["ms"]["median"] / fastest[row["items"], row["beams"]]
+            lines.append([*cells, shown(row["ms"]), f"{ratio:.1f}"])
     checks = [row for row in rows if "same" in row]
-    good = sum(row["same"] for row in checks)
-    apart = max((row["apart"] for row in checks), default=0.0)
-    lines += ["", f"Same items and scores in {good} of {len(checks)} comparisons; furthest apart {apart:.1e}."]
-    return lines
+    same, apart = sum(row["same"] for row in checks), max((row["apart"] for row in checks), default=0.0)
+    made = table(("items", "way", "build s", "MB", "beams", "ms per request", "times the fastest"), lines, words=2)
+    return f"{made}\n\nSame items and scores in {same} of {len(checks)} comparisons; furthest apart {apart:.1e}."
 
 
-def user_table(rows: list[Row]) -> list[str]:
+def user_table(rows: list[Row]) -> str:
     """Return users per second."""
-    names = "one at a time", "together", "times", "times by the processor", "same"
-    lines = grid("tokens per code", "bits", "items of a history", "users", *names)
     kinds = ("code_tokens", "quantization", "history", "users")
-    known = {(*(row[kind] for kind in kinds), row["together"]): row for row in rows}
-    for row in rows:
-        if row["together"]:
-            own = [row[kind] for kind in kinds]
-            alone, together = known[(*own, False)], known[(*own, True)]
-            same = {True: "yes", False: "NO", None: ""}[row["same"]]
-            measures = "users_per_second", "users_per_processor_second"
-            times = [f"{together[one]['median'] / alone[one]['median']:.1f}" for one in measures]
-            lines.append(line(*own, *(shown(way[measures[0]]) for way in (alone, together)), *times, same))
-    return lines
+    alone_of = {tuple(row[kind] for kind in kinds): row for row in rows if not row["together"]}
+    lines = []
+    for together in (row for row in rows if row["together"]):
+        asked = tuple(together[kind] for kind in kinds)
+        alone = alone_of[asked]
+        measures = "users_per_second", "users_per_processor_second"
+        times = [f"{together[name]['median'] / alone[name]['median']:.1f}" for name in measures]
+        same = {True: "yes", False: "NO", None: ""}[together["same"]]
+        lines.append([*asked, *(shown(way[measures[0]]) for way in (alone, together)), *times, same])
+    names = "one at a time", "together", "times", "times by the processor", "same"
+    return table(("tokens per code", "bits", "items of a history", "users", *names), lines)
 
 
-def default_table(rows: list[Row]) -> list[str]:
-    """Return milliseconds per request, and how many times faster than the usual way."""
-    lines = grid("way", "ms per request", "times the usual way's speed")
-    for row in rows:
-        lines.append(line(row["name"], shown(row["ms"]), f"{row['times']:.0f}" if "times" in row else ""))
-    return lines
-
-
-def grid(*names: str) -> list[str]:
-    """Return the head of a table."""
-    return [line(*names), line(*(["---"] * len(names)))]
-
-
-def line(*cells: Any) -> str:
-    """Return a line of a table."""
-    return "| " + " | ".join(map(str, cells)) + " |"
+def default_table(rows: list[Row]) -> str:
+    """Return milliseconds per request, and the speed relative to the usual way."""
+    lines = [(row["name"], shown(row["ms"]), f"{row['times']:.0f}" if "times" in row else "") for row in rows]
+    return table(("way", "ms per request", "times the usual way's speed"), lines)
 
 
 def shown(figure: dict[str, float] | None, digits: int = 1) -> str:
@@ -135,18 +115,12 @@ def shown(figure: dict[str, float] | None, digits: int = 1) -> str:
 
 def draw(content: Row, file: Path) -> None:
     """Draw cost against the size of the catalog: per step of the stores, and per request of the ways to generate."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(16, 5), layout="constrained")
+    figure, (left, right) = new_figure(16, 5, 2)
     curves(left, [row for row in content.get("trie", []) if row.get("beams") == 20], "us")  # noqa: PLR2004
     curves(right, [row for row in content.get("peers", []) if row.get("beams") == 20], "ms")  # noqa: PLR2004
     left.set(title="Stores of codes, 20 beams", ylabel="µs per step")
     right.set(title="Ways to generate, 20 beams", ylabel="ms per request")
-    figure.savefig(file, dpi=120)
-    pyplot.close(figure)
+    save(figure, file)
 
 
 COLOURS = (*(f"C{place}" for place in range(10)), "black")

@@ -1,32 +1,31 @@
 """What does it cost to keep a language model to a catalog? Ours and the field's ways, on one model, in one run.
 
-    python eval/decoding_speed.py [--parts trie search peers users default] [--items 1700 10000 ...] [--quick]
+    python -m eval.decoding.speed [--parts trie search peers users default] [--items 1700 10000 ...] [--quick]
         [--ways ...] [--model smollm2-135m] [--threads 2] [--rounds 5] [--seconds 90] [--megabytes 4000] [--minutes 25]
-        [--resume] [--json eval/results/decoding_speed.json]
+        [--resume]
 
 * trie: build time, bytes per item, and microseconds per step of ways to store the codes, without a model;
 * search: milliseconds per request against the size of the catalog and the number of beams, at the depth that items are
-  served from and at full depth, beside a bare forward pass over the prompt;
+  served from and at full depth, next to a bare forward pass over the prompt;
 * peers: milliseconds per request of ways to generate, the same prompts and codes; that ours gives the same items at the
-  same scores (within 1e-4) is checked, and fails the run where it does not hold;
+  same scores (within 1e-4) is checked, and a difference fails the run;
 * users: users per second, one at a time and together, with long histories and with short ones;
 * default: milliseconds per request of what GENRE serves by default (one token an item, the first layers, in full
-  precision and in eight bits) beside what the field usually does (several tokens an item, full depth, ``generate`` with
+  precision and in eight bits) and of what the field usually does (several tokens an item, full depth, ``generate`` with
   ``prefix_allowed_tokens_fn`` and 20 beams), for histories of the same number of films.
 
 Catalogs: 1,682 is MovieLens-100K with semantic codes of four tokens; all others are random codes of four tokens.
-Everything that is compared is measured by turns, round after round; told are medians, with the least and the greatest.
-Each contender has a process of its own with a limit of time per call and of memory: who passes one is told so, and is
-not asked about larger catalogs. Parts that were not asked for stay in the file as they are, with ``--resume`` those
-that it has too. A part that has used its share of ``--minutes`` goes on with one round of each question.
+Everything that is compared is measured by turns, round after round; figures are medians, with the least and the
+greatest. Each contender has a process of its own with a limit of time per call and of memory: one that passes a limit
+is reported so, and is not tried on larger catalogs. Parts that were not asked for stay in the file as they are, with
+``--resume`` those that it has too. A part that has used its share of ``--minutes`` goes on with one round of each
+question.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,15 +35,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from decoding_peers import GENERATORS, SAME_SCORES, STORES, USUAL, Codes, OursDefault, OursServing
-from decoding_report import Row, markdown, write
-from limited import GaveUpError, Limited
 
+from eval.bench.limited import GaveUpError, Limited
+from eval.bench.results import read, record
+from eval.bench.script import new_parser, say, script
+from eval.decoding.generators import OursDefault, OursServing
+from eval.decoding.peers import GENERATORS, SAME_SCORES, USUAL
+from eval.decoding.report import Row, draw, markdown
+from eval.decoding.stores import STORES, Codes
 from genre_gen.data.catalog import Catalog
 from genre_gen.domain import Domain
 from genre_gen.downloads.models import ensure_model
 from genre_gen.llm.hardware import examine_machine
 
+STEM = "decoding_speed"
 REAL = 1682
 ITEMS = (REAL, 10_000, 100_000, 1_000_000, 10_000_000)
 LENGTH, WIDTH = 4, 256  # of synthetic codes
@@ -53,63 +57,64 @@ PEER_BEAMS = (1, 20)
 MANY_BEAMS = 200  # asked of peers once, and for the real catalog alone
 USERS = (1, 4, 16, 64)
 PEER_ROUNDS = 5  # at most
-SLOW, SLOW_TIMES = (
-    1.0,
-    2,
-)  # seconds of an answer from which on it is asked for so many times only: ``generate`` of beams
+SLOW, SLOW_TIMES = 1.0, 2  # who takes so many seconds is asked so many times only
 PICKS = 20  # of each of many users
 FILMS, FEW = 27, 7  # items of long and of short histories
 SHARES = {"trie": 0.15, "search": 0.2, "peers": 0.5, "users": 0.1, "default": 0.05}  # of the time, by part
 TOLERANCE = 1e-4
 
 
-def main() -> None:
-    """Measure, print, write JSON, Markdown and picture; exit code 1 where answers differ."""
-    options = parse()
-    content: Row = json.loads(options.json.read_text()) if options.json.exists() else {}
-    content |= {"machine": machine(options.threads), "model": options.model, "prompt_tokens": options.tokens}
-    bench = Bench(options)
-    for part in options.parts:
-        if options.resume and part in content:
-            continue
-        begin = time.perf_counter()
-        bench.until = begin + 60 * options.minutes * SHARES[part]
-        rows = PARTS[part](bench)
-        content[part] = joined(content.get(part, []), rows, options) if part == "peers" and options.ways else rows
-        content.setdefault("seconds", {})[part] = round(time.perf_counter() - begin)
-        write(content, options.json)
-    print(markdown(content))
-    wrong = [row for part in ("peers", "users") for row in content.get(part, []) if row.get("same") is False]
-    raise SystemExit(1 if wrong else 0)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and write tables and picture; exit code 1 where answers differ."""
+    with script(parser(), arguments) as options:
+        settle(options)
+        file = options.out / f"{STEM}.json"
+        content: Row = read(file).get(options.model, {}) if file.exists() else {}
+        content |= {"machine": machine(options.threads), "model": options.model, "prompt_tokens": options.tokens}
+        bench = SpeedBench(options)
+        for part in options.parts:
+            if options.resume and part in content:
+                continue
+            begin = time.perf_counter()
+            bench.until = begin + 60 * options.minutes * SHARES[part]
+            rows = PARTS[part](bench)
+            content[part] = joined(content.get(part, []), rows, options) if part == "peers" and options.ways else rows
+            content.setdefault("seconds", {})[part] = round(time.perf_counter() - begin)
+            record(options.out, STEM, options.model, content, markdown(content))
+            draw(content, options.out / f"{STEM}.png")
+        print(markdown(content))
+        wrong = [row for part in ("peers", "users") for row in content.get(part, []) if row.get("same") is False]
+        raise SystemExit(1 if wrong else 0)
 
 
-def parse() -> argparse.Namespace:
-    """Return the options; ``--quick`` lowers what was not given."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser() -> argparse.ArgumentParser:
+    """Return the command line's parser."""
+    made = new_parser(__doc__, "threads")
     parts = tuple(SHARES)
-    parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
-    parser.add_argument("--items", nargs="+", type=int, help=f"sizes of catalogs, {REAL} being the real one {ITEMS}")
-    parser.add_argument("--beams", nargs="+", type=int, help=f"of trie and search {BEAMS}")
-    parser.add_argument("--ways", nargs="+", choices=tuple(GENERATORS), help="of peers; others stay in the file")
-    parser.add_argument("--users", nargs="+", type=int, help=f"users at once {USERS}")
-    parser.add_argument("--model", default="smollm2-135m", help="as model.llm in domain.toml")
-    parser.add_argument("--tokens", type=int, default=150, help="tokens of the longest prompt")
-    parser.add_argument("--threads", type=int, default=2, help="of torch and BLAS, in each process")
-    parser.add_argument("--rounds", type=int, help="times that everything is asked, by turns [5; 2 with --quick]")
-    parser.add_argument("--seconds", type=float, help="limit of each call [90; 30 with --quick]")
-    parser.add_argument("--megabytes", type=float, default=4000, help="limit of each process's memory")
-    parser.add_argument("--minutes", type=float, default=25, help="for all parts together")
-    parser.add_argument("--resume", action="store_true", help="leave out parts that the file has")
-    parser.add_argument("--quick", action="store_true", help="small catalogs and few rounds")
-    parser.add_argument("--json", type=Path, default=Path("eval/results/decoding_speed.json"))
-    options = parser.parse_args()
+    made.add_argument("--parts", nargs="+", choices=parts, default=parts)
+    made.add_argument("--items", nargs="+", type=int, help=f"sizes of catalogs, {REAL} being the real one {ITEMS}")
+    made.add_argument("--beams", nargs="+", type=int, help=f"of trie and search {BEAMS}")
+    made.add_argument("--ways", nargs="+", choices=tuple(GENERATORS), help="of peers; others stay in the file")
+    made.add_argument("--users", nargs="+", type=int, help=f"users at once {USERS}")
+    made.add_argument("--model", default="smollm2-135m", help="as model.llm in domain.toml")
+    made.add_argument("--tokens", type=int, default=150, help="tokens of the longest prompt")
+    made.add_argument("--rounds", type=int, help="times that everything is asked, by turns [5; 2 with --quick]")
+    made.add_argument("--seconds", type=float, help="limit of each call [90; 30 with --quick]")
+    made.add_argument("--megabytes", type=float, default=4000, help="limit of each process's memory")
+    made.add_argument("--minutes", type=float, default=25, help="for all parts together")
+    made.add_argument("--resume", action="store_true", help="leave out parts that the file has")
+    made.add_argument("--quick", action="store_true", help="small catalogs and few rounds")
+    return made
+
+
+def settle(options: argparse.Namespace) -> None:
+    """Set what was not given."""
     quick = options.quick
     options.items = sorted(options.items or (ITEMS[1:3] if quick else ITEMS))
     options.beams = options.beams or ((1, 20) if quick else BEAMS)
     options.users = options.users or ((1, 4) if quick else USERS)
     options.rounds = options.rounds or (2 if quick else 5)
     options.seconds = options.seconds or (30 if quick else 90)
-    return options
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,7 @@ class Question:
         return self.process.call(self.method, *self.arguments[min(turn, len(self.arguments) - 1)])
 
 
-class Bench:
+class SpeedBench:
     """What all parts need: the catalogs, processes within limits, and turns.
 
     Attributes:
@@ -217,7 +222,7 @@ class Bench:
         return answers
 
 
-def measure_trie(bench: Bench) -> list[Row]:
+def measure_trie(bench: SpeedBench) -> list[Row]:
     """Build every store for every catalog, and time its steps."""
     rows: list[Row] = []
     rounds = 3 * bench.options.rounds
@@ -235,12 +240,12 @@ def measure_trie(bench: Bench) -> list[Row]:
     return rows
 
 
-def measure_search(bench: Bench) -> list[Row]:
+def measure_search(bench: SpeedBench) -> list[Row]:
     """Time requests against catalogs of every size, by turns, at the serving and at full depth."""
     return [row for layers in dict.fromkeys((bench.exit_layer, None)) for row in _search_at(bench, layers)]
 
 
-def _search_at(bench: Bench, layers: int | None) -> Iterator[Row]:
+def _search_at(bench: SpeedBench, layers: int | None) -> Iterator[Row]:
     rounds = bench.options.rounds
     with ExitStack() as stack:
         ours = {size: bench.start(stack, OursServing, file, bench.folder, layers) for size, file in bench.files.items()}
@@ -264,7 +269,7 @@ def _search_at(bench: Bench, layers: int | None) -> Iterator[Row]:
             say(f"search: {layers or 'all'} layers, {beams} beams")
 
 
-def measure_peers(bench: Bench) -> list[Row]:
+def measure_peers(bench: SpeedBench) -> list[Row]:
     """Time every way to generate on every catalog, by turns, and compare the answers."""
     rows: list[Row] = []
     smallest = bench.options.items[0]
@@ -285,7 +290,7 @@ def joined(old: Sequence[Row], new: Sequence[Row], options: argparse.Namespace) 
     return [row for row in old if row["name"] not in names or row["items"] not in options.items] + list(new)
 
 
-def _peers_at(bench: Bench, running: Mapping[str, Limited], size: int, beams: int) -> Iterator[Row]:
+def _peers_at(bench: SpeedBench, running: Mapping[str, Limited], size: int, beams: int) -> Iterator[Row]:
     rounds = 1 if beams == MANY_BEAMS else min(bench.options.rounds, PEER_ROUNDS)
     prompts = next(iter(running.values())).call("prompts", rounds, bench.options.tokens)
     failed: dict[str, str] = {}
@@ -299,7 +304,7 @@ def _peers_at(bench: Bench, running: Mapping[str, Limited], size: int, beams: in
         yield from (row | pair for pair in compared(found))
 
 
-def measure_users(bench: Bench) -> list[Row]:
+def measure_users(bench: SpeedBench) -> list[Row]:
     """Time many users, one at a time and together, for codes of four tokens and of one."""
     flat = bench.write("flat", np.arange(REAL, dtype=np.int32)[:, None])
     catalogs = {LENGTH: bench.files[bench.options.items[0]], 1: flat}
@@ -311,14 +316,14 @@ def measure_users(bench: Bench) -> list[Row]:
     ]
 
 
-def _users_of(bench: Bench, tokens: int, file: Path, quantization: str) -> Iterator[Row]:
+def _users_of(bench: SpeedBench, tokens: int, file: Path, quantization: str) -> Iterator[Row]:
     with ExitStack() as stack:
         ours = bench.start(stack, OursDefault, file, bench.folder, bench.exit_layer, quantization)
         for items in (FILMS, FEW):
             yield from _users_with(bench, ours, items, {"code_tokens": tokens, "quantization": quantization})
 
 
-def _users_with(bench: Bench, ours: Limited, items: int, row: Row) -> Iterator[Row]:
+def _users_with(bench: SpeedBench, ours: Limited, items: int, row: Row) -> Iterator[Row]:
     for users in bench.options.users:
         prompts = ours.call("prompts_of", users, items)
         questions = {way: Question(ours, "ask_many", [(prompts, PICKS, way)]) for way in (False, True)}
@@ -335,7 +340,7 @@ def _users_with(bench: Bench, ours: Limited, items: int, row: Row) -> Iterator[R
         say(f"users: {row}, histories of {items}, {users} users")
 
 
-def measure_default(bench: Bench) -> list[Row]:
+def measure_default(bench: SpeedBench) -> list[Row]:
     """Time the default configuration of ours and the usual one of the field, by turns."""
     flat = bench.write("flat", np.arange(REAL, dtype=np.int32)[:, None])
     makes: dict[str, tuple[Any, ...]] = {
@@ -433,11 +438,6 @@ def machine(threads: int) -> Row:
     found = examine_machine()
     versions = {"torch": torch.__version__, "transformers": transformers.__version__}
     return {"system": found.system, "cores": found.cores, "threads": threads, "flags": found.cpu_flags, **versions}
-
-
-def say(text: str) -> None:
-    """Tell the progress."""
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from eval.bench.results import record, table
 from eval.bench.script import new_parser, script
-from eval.decoding.generators import beam_options
+from eval.decoding.peers import beam_options
 from eval.decoding.stores import NestedDicts
 from genre_gen.data.interactions import Case, allowed_items
 from genre_gen.decoding.search import search

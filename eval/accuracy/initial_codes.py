@@ -59,7 +59,7 @@ def markdown(content: Mapping[str, Any]) -> str:
     rows = [(name, f"{row['N@10']:.4f}", f"{row['R@10']:.4f}") for name, row in content["figures"].items()]
     about = f"{content['users']:,} validation users."
     if "never_met" in content:  # recorded since it is counted
-        about += f" {content['never_met']:.1%} of the targets never occurred within ten steps of an item of the history."
+        about += f" {content['never_met']:.1%} of the targets never occurred near an item of the history."
     return f"{about}\n\n{table(['item vectors', 'N@10', 'R@10'], rows)}"
 
 

@@ -1,35 +1,21 @@
-"""Can data pose as instructions? Every control token in every slot of every template, and templates that misbehave.
+"""Attacks by data and by templates, and what must hold of them; see ``test_injection.py``.
 
-    python eval/injection.py [--parts texts templates] [--quick] [--out eval/results]
-
-*Texts.* For five kinds of tokenizer (and the default model's, where it has been fetched), catalogs are made whose
-titles, labels, texts and descriptions spell the tokenizer's special and added tokens and the names of item codes:
-plainly, in sentences, split by spaces and invisible characters, in look-alike letters, nested, escaped. They go through
-the templates of all tasks of all shipped domains. Each value in a prompt is a case. In the token ids of a prompt the
-control tokens and item codes must be exactly those of the same prompt with a harmless word in place of each value. The
-same prompts, put together as one string as chat templates usually are, show that the attacks have teeth.
-
-*Harmless texts* must come back from the ids as they went in.
-
-*Templates.* ``eval/attacks`` holds templates that try to leave the sandbox, and bombs. Each must be refused with a
-PromptError, within a second of the processor and 256 MB.
-
-Writes ``injection.json``, in which parts that were not asked for stay as they are; exit code 1 where anything got
-through.
+For five kinds of tokenizer, catalogs are made whose titles, labels, texts and descriptions spell the tokenizer's
+special and added tokens and the names of item codes: plainly, in sentences, split by spaces and invisible characters,
+in look-alike letters, nested, escaped. They go through the templates of all tasks. Each value in a prompt is a case. In
+the token ids of a prompt the control tokens and item codes must be exactly those of the same prompt with a harmless
+word in place of each value. The same prompts, put together as one string as chat templates usually are, show that the
+attacks have teeth.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
-import subprocess
-import sys
-import tempfile
 import time
 import tracemalloc
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,15 +37,9 @@ from genre_gen.llm.load import load_tokenizer
 from genre_gen.prompting.book import Prompt, PromptBook, Span, entries, entry
 from genre_gen.tasks import TASKS, TaskData
 
-HERE = Path(__file__).resolve().parent
-ATTACKS = HERE / "attacks"
-SECONDS, MEGABYTES = 1.0, 256
+ATTACKS = Path(__file__).parent / "prompting" / "attacks"
 HARMLESS = "plain"
 USERS, LENGTH = 120, 8  # of the made-up histories
-PARTS = ("texts", "templates")
-EXAMPLES = 400  # of each task, at most
-
-# --- five kinds of tokenizer ------------------------------------------------------------------------------------------
 
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
@@ -309,81 +289,3 @@ def render_hostile(folder: Path) -> dict[str, Any]:
         PromptBook(folder).render("rating", **values)
     used = tracemalloc.get_traced_memory()[1] / 2**20
     return {"ended": ended, "seconds": seconds, "megabytes": used}
-
-
-def attack_templates(kind: str) -> dict[str, Any]:
-    """Render each template in a process of its own."""
-    found = []
-    for template in templates(kind):
-        with tempfile.TemporaryDirectory() as name:
-            for role in ("system", "user"):
-                Path(name, f"rating.{role}.jinja").write_text("Rate it.")
-            Path(name, "rating.assistant.jinja").write_text(template)
-            command = [sys.executable, str(Path(__file__).resolve()), "--render", name]
-            try:
-                answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
-                found.append({"template": template[:120], **json.loads(answer.splitlines()[-1])})
-            except (subprocess.SubprocessError, ValueError, IndexError) as problem:
-                found.append({"template": template[:120], "ended": f"failed: {problem}", "seconds": 60, "megabytes": 0})
-    wrong = [one for one in found if not one["ended"].startswith("refused: ")]
-    costly = [one for one in found if one["seconds"] > SECONDS or one["megabytes"] > MEGABYTES]
-    return {
-        "templates": len(found),
-        "succeeded": wrong,
-        "past the limits": costly,
-        "slowest, s": max(one["seconds"] for one in found),
-        "most memory, MB": max(one["megabytes"] for one in found),
-    }
-
-
-def main() -> None:
-    """Attack, count, write."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
-    options.add_argument("--quick", action="store_true", help="one domain and few examples")
-    options.add_argument("--out", type=Path, default=Path("eval/results"))
-    options.add_argument("--render", type=Path, help=argparse.SUPPRESS)
-    given = options.parse_args()
-    if given.render:
-        print(json.dumps(render_hostile(given.render)))
-        return
-    file = given.out / "injection.json"
-    report: dict[str, Any] = {"texts": {}, "harmless": {}, "templates": {}}
-    if file.is_file():
-        report |= json.loads(file.read_text("utf-8"))
-    if "texts" in given.parts:
-        report |= through_all_tokenizers(quick=given.quick)
-    for kind in ("escapes", "bombs") if "templates" in given.parts else ():
-        report["templates"][kind] = attack_templates(kind)
-        print(f"{kind}: {report['templates'][kind]}", flush=True)
-    given.out.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    raise SystemExit(1 if got_through(report) else 0)
-
-
-def through_all_tokenizers(*, quick: bool) -> dict[str, Any]:
-    """Send attacks and harmless texts through every tokenizer."""
-    domains = [Domain.load(name) for name in (["news"] if quick else Domain.available())]
-    examples = 20 if quick else EXAMPLES
-    texts = [item.describe() + " " + item.text for one in domains for item in Catalog.load(one, one.catalog_folder)]
-    texts += [file.read_text("utf-8") for one in domains for file in sorted(one.prompts_folder.glob("*.jinja"))]
-    report: dict[str, Any] = {"texts": {}, "harmless": {}}
-    for name, tokenizer in tokenizers(texts).items():
-        report["texts"][name] = vars(attack_texts(tokenizer, domains, examples))
-        report["harmless"][name] = {"changed": 0, **changed_harmless(tokenizer, domains, examples)}
-        print(f"{name}: {report['texts'][name]}, harmless {report['harmless'][name]}", flush=True)
-    report["cases"] = sum(one["cases"] for one in report["texts"].values())
-    return report
-
-
-def got_through(report: Mapping[str, Any]) -> bool:
-    """Tell whether anything that must not happen did."""
-    return (
-        any(one["through"] for one in report["texts"].values())
-        or any(one["changed"] for one in report["harmless"].values())
-        or any(one["succeeded"] or one["past the limits"] for one in report["templates"].values())
-    )
-
-
-if __name__ == "__main__":
-    main()

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from genre_gen.collaborative import SequentialRules, TextKNN
 from genre_gen.collaborative.base import history_matrix
-from genre_gen.data.interactions import Case, History, allowed_items, sample_cases
+from genre_gen.data.interactions import History, allowed_items
+from genre_gen.data.splits import Case, sample_cases
 from genre_gen.domain import CodeSettings, Domain
 from genre_gen.downloads.models import ensure_model
 from genre_gen.llm.load import load_base

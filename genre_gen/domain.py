@@ -158,8 +158,8 @@ class Training(Settings):
     patience: Annotated[int, Field(ge=1)] = 3
     validations_per_epoch: Annotated[int, Field(ge=1)] = 1
     validation_users: Annotated[int, Field(ge=1)] = 500
-    refit: Literal["continue", "from_scratch"] = "continue"
-    refit_epochs: Annotated[int, Field(ge=0)] = 1
+    refit: Literal["continue", "from_scratch", "none"] = "continue"
+    refit_epochs: Annotated[int, Field(ge=1)] = 1
     refit_rate: Annotated[float, Field(gt=0, le=1)] = 0.3
     distillation: Share = 0.0
     drop: Share = 0.0

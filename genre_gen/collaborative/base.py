@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from typing_extensions import Self
 
-from genre_gen.data.interactions import Case, History, Interactions
+from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.splits import Case
 from genre_gen.errors import UsageError
 
 

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
+from genre_gen.blending.blend import blended
 from genre_gen.collaborative.base import CollaborativeModel
 from genre_gen.collaborative.rating_model import RatingModel
 from genre_gen.data.interactions import History, Interactions, allowed_items
 from genre_gen.errors import UsageError
-from genre_gen.ranking import blended
 
 TEMPERATURES = (0.02, 5.0)
 """Between these a temperature is looked for; blended scores are in standard deviations."""

@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from genre_gen.blending.blend import fit_blend
+from genre_gen.blending.weights import fit_blend
 from genre_gen.codes import make_codes
 from genre_gen.codes.base import CodeScheme
 from genre_gen.collaborative.base import CollaborativeModel, EpochModel
 from genre_gen.collaborative.embeddings import cooccurrence_embeddings
 from genre_gen.data.catalog import Catalog
-from genre_gen.data.interactions import Case, Interactions, allowed_items, sample_cases
+from genre_gen.data.interactions import Interactions, allowed_items
+from genre_gen.data.splits import Case, sample_cases
 from genre_gen.domain import CodeSettings, Domain, Training
 from genre_gen.downloads.models import ensure_model
 from genre_gen.llm.averaging import Trained, train_averaged

@@ -61,7 +61,7 @@ class Columns(Settings):
 
 
 class Policies(Settings):
-    """What to do with data that does not hold; whatever is dropped is counted and reported."""
+    """What to do with invalid records; what is dropped is counted and reported."""
 
     duplicates: Literal["keep_first", "keep_last", "keep", "error"] = "keep_last"
     unknown_items: Literal["drop", "error"] = "error"
@@ -73,7 +73,7 @@ class Policies(Settings):
 
 
 class DataSettings(Settings):
-    """Where the data lies and how to read it."""
+    """Where the data lies and how to read it; neither ``source`` nor ``path`` for data in memory."""
 
     source: str | None = None
     path: str | None = None
@@ -88,8 +88,8 @@ class DataSettings(Settings):
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
-        if (self.source is None) == (self.path is None):
-            raise ValueError('give either source (a name such as "ml-100k") or path (a folder or zip file)')
+        if self.source is not None and self.path is not None:
+            raise ValueError('give either source (a name such as "ml-100k") or path (a folder or zip file), not both')
         return self
 
 
@@ -209,18 +209,18 @@ class ExplainSettings(Settings):
 class RelationSettings(Settings):
     """One relation of ``[knowledge]``: its name in the triples, and what explanations call it.
 
-    ``items`` says that it leads from an item to an item: then ``one`` is what the first is to the second.
+    ``items`` says that it leads from an item to an item: then ``singular`` is what the first is to the second.
     """
 
     relation: Names
-    one: str | None = None
-    many: str | None = None
+    singular: str | None = None
+    plural: str | None = None
     items: bool = False
 
     def called(self, name: str) -> tuple[str, str]:
-        """Return what one and what several are called; ``name`` is the relation's key, which holds by default."""
-        one = self.one or name.replace("_", " ")
-        return one, self.many or one
+        """Return its singular and plural; by default both are ``name``, the relation's key."""
+        singular = self.singular or name.replace("_", " ")
+        return singular, self.plural or singular
 
 
 class KnowledgeSettings(Settings):
@@ -229,7 +229,7 @@ class KnowledgeSettings(Settings):
     triples: str | None = None
     links: str | None = None
     items: str | None = None
-    most: Annotated[float, Field(gt=0, le=1)] = 0.05
+    max_share: Annotated[float, Field(gt=0, le=1)] = 0.05
     relations: dict[str, RelationSettings] = {}
     head: Names = ("head_id", "head")
     relation: Names = ("relation_id", "relation")
@@ -326,7 +326,7 @@ class Domain(Settings):
     repeat: bool = False
     liked_from: float | None = None
     rating_scale: tuple[float, float] | None = None
-    data: DataSettings
+    data: DataSettings = DataSettings()
     fields: dict[str, FieldSettings] = {}
     tasks: dict[str, TaskSettings] = {"next_item": TaskSettings(weight=1.0, depth="exit")}
     codes: CodeSettings = CodeSettings()

@@ -319,7 +319,7 @@ class Evidence:
             counts[row] = 0
             at_least = np.cumsum(np.bincount(counts)[::-1])[::-1] / max(graph.n_items - 1, 1)  # share with so many
             common = at_least[counts]
-            worth = np.where((counts > 0) & (common <= self.domain.knowledge.most), 1 - np.sqrt(common), 0.0)
+            worth = np.where((counts > 0) & (common <= self.domain.knowledge.max_share), 1 - np.sqrt(common), 0.0)
             found.append((worth, partial(_sharing, row, name, counts)))
         return found
 

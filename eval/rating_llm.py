@@ -26,6 +26,7 @@ from rating_cv import Columns, Part, digest, load, of_folds, parts, read_llm, va
 
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import Interactions
+from genre_gen.data.readers import load_catalog
 from genre_gen.domain import Domain
 from genre_gen.llm.generator import ItemGenerator
 from genre_gen.metrics import rmse
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         changes = {"tasks": TASKS, "training.runs": 1, "training.distillation": 0.0, "training.seed": options.seed}
         changes |= {"training.max_minutes": options.minutes} | dict(assignment(text) for text in options.set)
         domain = Domain.load(options.domain).changed(changes)
-        catalog, interactions = Catalog.load(domain), load(options.domain)
+        catalog, interactions = load_catalog(domain)[0], load(options.domain)
         made_of = {"data": of_folds(interactions, options.folds, options.seed), "run": of_run(domain, catalog)}
         found = read_llm(options.file if options.file.exists() else None, **made_of)
         for part in parts(interactions, options.folds, options.seed):

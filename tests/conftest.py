@@ -14,6 +14,7 @@ from fakes import byte_tokenizer, tiny_llama
 from genre_gen import Catalog, Domain, Interactions, Recommender
 from genre_gen.blending.blend import Blend
 from genre_gen.collaborative import RatingBlend
+from genre_gen.data.readers import load_data
 
 ROOT = Path(__file__).parent.parent
 
@@ -51,8 +52,8 @@ def tiny_domain(tiny_settings: dict[str, object]) -> Domain:
 @pytest.fixture(scope="session")
 def sample(tiny_domain: Domain) -> tuple[Catalog, Interactions]:
     """Return the sample catalog and interactions."""
-    catalog = Catalog.load(tiny_domain)
-    return catalog, Interactions.load(tiny_domain, catalog=catalog)
+    data = load_data(tiny_domain)
+    return data.catalog, data.interactions
 
 
 @pytest.fixture(scope="session")

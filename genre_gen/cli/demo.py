@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genre_gen.data.catalog import Catalog
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.interactions import History
+from genre_gen.data.readers import load_data
 from genre_gen.evaluation.baselines import evaluate_recommender, report_text, write_report
 from genre_gen.recommender.recommender import Recommender
 from genre_gen.reporting.formatting import picks_text
@@ -33,8 +33,9 @@ def run(folder: Path, minutes: float, on_step: Callable[[FineTuner], None], tell
     """
     begin = time.monotonic()
     recommender = Recommender.from_domain(DOMAIN, settings={"training.max_minutes": minutes})
-    catalog = Catalog.load(recommender.domain)
-    interactions = Interactions.load(recommender.domain, catalog=catalog)
+    data = load_data(recommender.domain)
+    data.report.log()
+    catalog, interactions = data.catalog, data.interactions
     split = interactions.leave_one_out()
     recommender.fit(
         catalog,

@@ -126,8 +126,7 @@ def train(
     settings: Settings = None,
 ) -> None:
     """Train a recommender; a run that was killed goes on where it stopped."""
-    from genre_gen.data.catalog import Catalog
-    from genre_gen.data.interactions import Interactions
+    from genre_gen.data.readers import load_data
     from genre_gen.domain import Domain
     from genre_gen.recommender.recommender import Recommender
 
@@ -139,8 +138,9 @@ def train(
     folder = out or _folder(None, domain)
     _check_run(folder)
     choices = None if like is None else _choices(like, recommender.domain.name)
-    catalog = Catalog.load(recommender.domain, data)
-    interactions = Interactions.load(recommender.domain, data, catalog)
+    known = load_data(recommender.domain, data)
+    known.report.log()
+    catalog, interactions = known.catalog, known.interactions
     parts = None if split == "none" else interactions.split(split)
     with _resumable(), _Bar() as bar:
         how: dict[str, Any] = {"histories": interactions, "folder": folder, "on_step": bar.step}

@@ -11,6 +11,7 @@ import numpy as np
 from genre_gen.codes import atomic
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import Interactions
+from genre_gen.data.readers import load_data
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
 from genre_gen.explain import Explanation
@@ -138,8 +139,9 @@ def render_prompt(
     if not 1 <= phrasing <= (count := book.phrasings(task)):
         raise UsageError(f"--phrasing {phrasing}: give a number from 1 to {count}, which {task} has in {book.folder}")
     book = book.phrased(phrasing)
-    catalog = Catalog.load(domain, path)
-    interactions = Interactions.load(domain, path, catalog)
+    data = load_data(domain, path)
+    data.report.log()
+    catalog, interactions = data.catalog, data.interactions
     prompt = _prompt(task, TaskData(catalog, _only(interactions, user), domain), book, user)
     if as_json:
         return json.dumps(_spans(prompt), ensure_ascii=False, indent=2)

@@ -410,7 +410,7 @@ def _check_catalog(catalog: Catalog, *known: Interactions | None) -> None:
         if one is not None and one.n_items != len(catalog):
             raise UsageError(
                 f"the interactions are of a catalog of {one.n_items:,} items, and this one has {len(catalog):,}; load "
-                "both together, as with Interactions.load(..., catalog=catalog)"
+                "both together, as load_data does"
             )
 
 

@@ -303,7 +303,7 @@ def test_the_script_tells_a_graph_that_is_tied_to_the_right_items(monkeypatch, t
     )
     domain = domain.model_copy(update={"catalog_folder": tmp_path})
     monkeypatch.setattr(knowledge_links.Domain, "load", lambda _: domain)
-    monkeypatch.setattr(knowledge_links.Catalog, "load", lambda _: Catalog(items))
+    monkeypatch.setattr(knowledge_links, "load_catalog", lambda _: (Catalog(items), None))
     knowledge_links.main()
     (found,) = json.loads(file.read_text()).values()
     assert found["triples"] == found["items"] == 40

@@ -184,7 +184,7 @@ class Evidence:
         self._factors = (
             None if factors is None else factors / np.maximum(np.linalg.norm(factors, axis=1), 1e-9)[:, None]
         )
-        self._owners = np.repeat(np.arange(len(interactions.users)), np.diff(interactions.offsets))
+        self._owners = interactions.owners
         self._by_item = np.argsort(interactions.rows, kind="stable")
         self._item_starts = np.searchsorted(interactions.rows[self._by_item], np.arange(interactions.n_items + 1))
         pairs = np.unique(self._owners * interactions.n_items + interactions.rows)

@@ -159,7 +159,7 @@ def _prompt(task: str, data: TaskData, book: PromptBook, user: str) -> Prompt:
 
 
 def _only(interactions: Interactions, user: str) -> Interactions:
-    owner = np.repeat(np.arange(len(interactions.users)), np.diff(interactions.offsets))
+    owner = interactions.owners
     return interactions.keep(owner == interactions.user_row(user))
 
 

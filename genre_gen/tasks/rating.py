@@ -68,5 +68,4 @@ def rated(history: History) -> History:
     known = ~np.isnan(history.ratings)
     if known.all():
         return history
-    times = None if history.times is None else history.times[known]
-    return History(history.rows[known], history.ratings[known], times, history.user)
+    return history.take(known)

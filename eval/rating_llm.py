@@ -93,7 +93,9 @@ def predicted(domain: Domain, catalog: Catalog, part: Part) -> Columns:
 def rate(generator: ItemGenerator, known: Interactions, asked: Interactions) -> NDArray[np.float64]:
     """Return the predicted ratings of all interactions asked for, each after what is known of its user."""
     place = {user: number for number, user in enumerate(known.users)}
-    histories = [known.at(place[one.user]) if one.user in place else one.slice(0, 0) for one in asked.histories()]
+    histories = [
+        known.history_at(place[one.user]) if one.user in place else one.slice(0, 0) for one in asked.histories()
+    ]
     found = [
         generator.rate([history] * len(one), one.rows.tolist())
         for history, one in zip(histories, asked.histories(), strict=True)

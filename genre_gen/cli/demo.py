@@ -57,7 +57,7 @@ def run(folder: Path, minutes: float, on_step: Callable[[FineTuner], None], tell
 def _recommend(recommender: Recommender, tell: Callable[[str], None]) -> None:
     histories = recommender.histories
     lengths = np.diff(histories.offsets)
-    heavy, light = histories.at(int(lengths.argmax())), histories.at(int(lengths.argmin()))
+    heavy, light = histories.history_at(int(lengths.argmax())), histories.history_at(int(lengths.argmin()))
     for label, history in (("a heavy user", heavy), ("a light user", light)):
         picks = next(recommender.recommend_many([history], 5, explain=True))
         tell(f"\nUser {history.user}, {label} with {len(history)} movies, {_last(recommender, history)}:")

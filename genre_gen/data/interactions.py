@@ -254,18 +254,18 @@ class Interactions:
                 "give a history of titles instead"
             ) from None
 
-    def at(self, user_row: int) -> History:
+    def history_at(self, user_row: int) -> History:
         """Return the history in a user row."""
         everything = History(self.rows, self.ratings, self.times, self.users[user_row])
         return everything.slice(int(self.offsets[user_row]), int(self.offsets[user_row + 1]))
 
     def history(self, user: str) -> History:
         """Return a user's history, see ``user_row``; raises UnknownUserError."""
-        return self.at(self.user_row(user))
+        return self.history_at(self.user_row(user))
 
     def histories(self) -> list[History]:
         """Return all histories in user-row order."""
-        return [self.at(row) for row in range(len(self.users))]
+        return [self.history_at(row) for row in range(len(self.users))]
 
     def keep(self, chosen: NDArray[np.bool_]) -> Interactions:
         """Return the chosen interactions only (bool ``[n]``); users left without any disappear."""
@@ -301,7 +301,7 @@ class Interactions:
         chosen = (from_end > held_out) | ~np.repeat(held, lengths)
         cases: list[list[Case]] = [[], []]
         for user_row in np.flatnonzero(held):
-            history = self.at(int(user_row))
+            history = self.history_at(int(user_row))
             for part, back in enumerate((2, 1)):
                 cases[part].append(_case(history, len(history) - back))
         train_and_validation = self.keep((from_end > 1) | ~np.repeat(held, lengths))

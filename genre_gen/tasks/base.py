@@ -109,7 +109,7 @@ class TaskData:
     def shuffled(self, rng: np.random.Generator, at_least: int = 1) -> Iterator[History]:
         """Yield the histories of that many items or more, in random order."""
         for user_row in rng.permutation(len(self.interactions.users)):
-            history = self.interactions.at(int(user_row))
+            history = self.interactions.history_at(int(user_row))
             if len(history) >= at_least:
                 yield history
 

@@ -49,7 +49,7 @@ class NextItem:
         for part in rng.permutation(len(parts)):
             user_row, start, stop, context = parts[part]
             places, context = augmented(int(stop - start), int(context), data.domain.training, rng)
-            history = data.interactions.at(user_row).take(start + places)
+            history = data.interactions.history_at(user_row).take(start + places)
             origins = data.interactions.offsets[user_row] + start + places
             yield Example(self.name, self.prompt(data, book, history, open=False), "codes", context, origins=origins)
         made_up = round(data.domain.training.synthetic * len(parts))

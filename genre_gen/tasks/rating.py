@@ -27,7 +27,7 @@ class Rating:
         self, data: TaskData, book: PromptBook, rng: np.random.Generator, *, open: bool = False
     ) -> Iterator[Example]:
         """Yield each user's windows of rated items; as questions, each user's last rated item."""
-        histories = [rated(data.interactions.at(row)) for row in range(len(data.interactions.users))]
+        histories = [rated(data.interactions.history_at(row)) for row in range(len(data.interactions.users))]
         if open:
             for user_row in rng.permutation(len(histories)):
                 history = histories[user_row]

@@ -164,7 +164,8 @@ def _before(interactions: Interactions, places: NDArray[np.int64]) -> Sequence[H
     owners = np.searchsorted(interactions.offsets, places, side="right") - 1
     known = places - interactions.offsets[owners]
     return [
-        interactions.at(owner).slice(0, length) for owner, length in zip(owners.tolist(), known.tolist(), strict=True)
+        interactions.history_at(owner).slice(0, length)
+        for owner, length in zip(owners.tolist(), known.tolist(), strict=True)
     ]
 
 

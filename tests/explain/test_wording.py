@@ -276,7 +276,7 @@ def test_explanations_without_a_language_model_are_true_and_differ(domain):
     checker = Checker(CATALOG, data, domain, vocabulary(MOVIES))
     rows = list(range(len(CATALOG)))
     for user in range(5):
-        seen = data.at(user)
+        seen = data.history_at(user)
         found = explainer.explain_many(seen, rows, predicted=[4.4] * len(rows))
         for row, explanation in zip(rows, found, strict=True):
             assert explanation.method == "template"

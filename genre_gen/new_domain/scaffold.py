@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from genre_gen.data.printable import printable
 from genre_gen.data.readers import Data, load_data
 from genre_gen.domain import FILE, Domain, FieldSettings, tomllib
 from genre_gen.downloads.paths import assets_folder
@@ -72,7 +73,7 @@ class Started:
             f"wrote {self.catalog_folder / FILE} and {self.templates} templates in {self.prompts_folder}",
             f"next: genre-gen domains check {self.called} && genre-gen train {self.called}",
         ]
-        return "\n".join(map(_printable, lines))
+        return "\n".join(map(printable, lines))
 
     def to_json(self) -> str:
         """Return the same as JSON."""
@@ -87,11 +88,6 @@ class Started:
         }
         written = {"catalog": str(self.catalog_folder), "prompts": str(self.prompts_folder)}
         return json.dumps({"name": self.name, "choices": choices, **counts, **written}, ensure_ascii=False, indent=2)
-
-
-def _printable(line: str) -> str:
-    """Return a line as a terminal may have it: the name of a column shall not break, colour or clear it."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line)
 
 
 def start_domain(

@@ -11,6 +11,7 @@ import numpy as np
 from genre_gen.codes import atomic
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import Interactions
+from genre_gen.data.printable import printable
 from genre_gen.data.readers import load_data
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
@@ -39,7 +40,7 @@ def picks_text(picks: Recommendations) -> str:
             lines.append(f"     {pick.explanation}")
     if picks.understood is not None:
         lines.insert(0, f"understood: {picks.understood}")
-    return "\n".join(_one_line(line) for line in [*lines, *(f"note: {note}" for note in picks.notes)])
+    return "\n".join(printable(line) for line in [*lines, *(f"note: {note}" for note in picks.notes)])
 
 
 def picks_json(picks: Recommendations) -> str:
@@ -83,7 +84,7 @@ def reasons_text(
             for one in attribution.values
         ]
     lines += [f"note: {note}" for note in explanation.notes]
-    return "\n".join(map(_one_line, lines))
+    return "\n".join(map(printable, lines))
 
 
 def reasons_json(
@@ -103,11 +104,6 @@ def reasons_json(
         **{name: one.to_dict() for name, one in measured.items() if one is not None},
     }
     return json.dumps(content, ensure_ascii=False)
-
-
-def _one_line(text: str) -> str:
-    """Return a line as a terminal may have it: a title from anywhere shall not break it, colour it or clear it."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def shown(value: Any) -> str:

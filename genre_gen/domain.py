@@ -37,6 +37,9 @@ Names: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_as_names), Field(
 
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 
+Noun: TypeAlias = Annotated[str, Field(pattern=r"^[^\W\d_]+(?:[ '-][^\W\d_]+)*$")]
+"""A word or several, of letters only: it becomes part of the templates, which are trusted."""
+
 
 class Settings(BaseModel):
     """Base of all sections: frozen, unknown keys refused, numbers finite."""
@@ -313,16 +316,20 @@ class Domain(Settings):
 
     Attributes:
         name: the domain's name, which also names its prompts.
+        noun: what an item is called, such as movie.
+        nouns: the plural; None for the regular one.
         repeat: may an item be recommended that the user has had already.
         liked_from: rating from which an item counts as liked; None where the data has no ratings.
         rating_scale: lowest and highest possible rating; None where the data has no ratings.
         fields: attribute name -> its type and where the data has it, in the order items show them.
         tasks: task name -> weight and depth.
         catalog_folder: where ``domain.toml`` lies.
-        prompts_folder: where the domain's templates lie.
+        prompts_folder: where the domain's own templates lie; what is missing there is generic.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+    noun: Noun = "item"
+    nouns: Noun | None = None
     repeat: bool = False
     liked_from: float | None = None
     rating_scale: tuple[float, float] | None = None
@@ -379,6 +386,7 @@ class Domain(Settings):
         A name is looked for in ``./catalogs`` and then among the shipped domains; its prompts in ``./prompts`` and then
         among the shipped ones, so either can be changed alone. A folder (anything with a path separator, or a ``Path``)
         brings its prompts in ``prompts/`` or has them in ``../../prompts/<name>``, or else uses those of its name.
+        Templates that are missing there are those of the shipped domain of that name, or the generic ones.
 
         Raises:
             ConfigError: no such domain, or every problem of its ``domain.toml`` at once, each with its key.
@@ -463,7 +471,7 @@ def _find_folder(name: str | Path) -> Path:
 
 
 def _find_prompts(name: str, folder: Path) -> Path:
-    """Return the prompts folder of a domain; it may not exist, which the prompt book reports."""
+    """Return the prompts folder of a domain; it may not exist: all templates are generic then."""
     own, shipped = (root / name for root in _roots("prompts"))
     beside = folder.resolve().parent.parent / "prompts" / name  # where `domains new` puts them
     places = (folder / "prompts", beside, own)

@@ -18,7 +18,8 @@ from genre_gen.errors import UsageError
 from genre_gen.explain import Explanation
 from genre_gen.explain.attribution import Attribution
 from genre_gen.explain.comparison import Comparison, Counterfactual
-from genre_gen.prompting.book import Prompt, PromptBook, show
+from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.spans import Prompt, show
 from genre_gen.recommender.recommender import Recommendations
 from genre_gen.tasks import TASKS, TaskData
 from genre_gen.tasks.next_item import NextItem

@@ -26,7 +26,7 @@ from genre_gen.data.printable import printable
 from genre_gen.data.titles import article_first
 from genre_gen.downloads.paths import assets_folder
 from genre_gen.errors import UsageError
-from genre_gen.prompting.book import Prompt
+from genre_gen.prompting.spans import Prompt
 from genre_gen.recommender.recommender import Recommendation, Recommender
 from genre_gen.reporting.formatting import shown
 from genre_gen.tasks import TASKS

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from genre_gen.data.interactions import History
 from genre_gen.domain import Training
 from genre_gen.metrics import ndcg_at, recall_at
-from genre_gen.prompting.book import Prompt, PromptBook
+from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.spans import Prompt
 from genre_gen.ranking import Ranking
 from genre_gen.tasks.base import Depth, Example, TaskData, windows
 from genre_gen.tasks.synthetic import synthetic

@@ -9,7 +9,8 @@ import numpy as np
 
 from genre_gen.data.interactions import History
 from genre_gen.metrics import mae, rmse
-from genre_gen.prompting.book import Prompt, PromptBook
+from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.spans import Prompt
 from genre_gen.tasks.base import Depth, Example, TaskData, windows
 
 

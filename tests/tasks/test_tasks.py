@@ -12,7 +12,9 @@ from genre_gen.data.catalog import Catalog, Item
 from genre_gen.data.interactions import Interactions, Reviews
 from genre_gen.domain import Domain
 from genre_gen.llm.encode import NO_LABEL, Encoder
-from genre_gen.prompting.book import TASK_VARIABLES, PromptBook, show
+from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.spans import show
+from genre_gen.prompting.variables import TASK_VARIABLES
 from genre_gen.ranking import Ranking
 from genre_gen.tasks import TASKS, TaskData
 from genre_gen.tasks.base import windows

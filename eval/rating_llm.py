@@ -26,6 +26,7 @@ from rating_cv import Columns, Part, digest, load, of_folds, parts, read_llm, va
 
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import Interactions
+from genre_gen.data.readers import load_catalog
 from genre_gen.domain import Domain
 from genre_gen.llm.generator import ItemGenerator
 from genre_gen.metrics import rmse
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         changes = {"tasks": TASKS, "training.runs": 1, "training.distillation": 0.0, "training.seed": options.seed}
         changes |= {"training.max_minutes": options.minutes} | dict(assignment(text) for text in options.set)
         domain = Domain.load(options.domain).changed(changes)
-        catalog, interactions = Catalog.load(domain), load(options.domain)
+        catalog, interactions = load_catalog(domain)[0], load(options.domain)
         made_of = {"data": of_folds(interactions, options.folds, options.seed), "run": of_run(domain, catalog)}
         found = read_llm(options.file if options.file.exists() else None, **made_of)
         for part in parts(interactions, options.folds, options.seed):
@@ -92,7 +93,9 @@ def predicted(domain: Domain, catalog: Catalog, part: Part) -> Columns:
 def rate(generator: ItemGenerator, known: Interactions, asked: Interactions) -> NDArray[np.float64]:
     """Return the predicted ratings of all interactions asked for, each after what is known of its user."""
     place = {user: number for number, user in enumerate(known.users)}
-    histories = [known.at(place[one.user]) if one.user in place else one.slice(0, 0) for one in asked.histories()]
+    histories = [
+        known.history_at(place[one.user]) if one.user in place else one.slice(0, 0) for one in asked.histories()
+    ]
     found = [
         generator.rate([history] * len(one), one.rows.tolist())
         for history, one in zip(histories, asked.histories(), strict=True)

@@ -22,7 +22,8 @@ from genre_gen.explain.evidence import Evidence
 from genre_gen.explain.wording import sentences, vocabulary
 from genre_gen.metrics import case_ranks, recall_at
 from genre_gen.new_domain.validate import check
-from genre_gen.prompting.book import PromptBook, show
+from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.spans import show
 from genre_gen.tasks import TASKS, Task, TaskData
 
 ROOT = Path(__file__).parent.parent

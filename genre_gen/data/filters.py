@@ -11,9 +11,8 @@ from numbers import Integral
 import numpy as np
 from numpy.typing import NDArray
 
-from genre_gen.collaborative.base import check_rows
 from genre_gen.data.catalog import Catalog
-from genre_gen.data.interactions import History
+from genre_gen.data.interactions import History, check_rows
 from genre_gen.errors import UnknownItemError, UsageError
 
 

@@ -7,15 +7,13 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genre_gen.data.catalog import Catalog
-from genre_gen.domain import Domain
-from genre_gen.errors import DataError, UnknownUserError
+from genre_gen.errors import DataError, UnknownUserError, UsageError
 
 
 @dataclass(frozen=True)
@@ -34,9 +32,48 @@ class History:
     times: NDArray[np.int64] | None = None
     user: str | None = None
 
+    @classmethod
+    def from_events(
+        cls, rows: Sequence[int], ratings: Sequence[float] | None = None, times: Sequence[int] | None = None
+    ) -> History:
+        """Build a history by hand, of no user.
+
+        Args:
+            rows: catalog rows.
+            ratings: one for each row, NaN where not rated.
+            times: one for each row, in seconds since 1970; they decide the order (equal times keep theirs).
+
+        Raises:
+            UsageError: as many ratings or times as rows are needed.
+        """
+        for name, values in (("ratings", ratings), ("times", times)):
+            if values is not None and len(values) != len(rows):
+                raise UsageError(f"{len(rows)} items and {len(values)} {name}; give one for each item, or none at all")
+        stars = None if ratings is None else np.asarray(ratings, np.float32)
+        history = cls(
+            np.asarray(rows, np.int64),
+            None if stars is None or np.isnan(stars).all() else stars,
+            None if times is None else np.asarray(times, np.int64),
+        )
+        return history if history.times is None else history.take(np.argsort(history.times, kind="stable"))
+
     def __len__(self) -> int:
         """Return the number of interactions."""
         return len(self.rows)
+
+    @property
+    def rated(self) -> bool:
+        """Tell whether anything is rated; data may have ratings and still none here."""
+        return self.ratings is not None and not np.isnan(self.ratings).all()
+
+    def take(self, selection: slice | NDArray[Any]) -> History:
+        """Return some of the interactions, as numpy selects them: a slice, a bool mask or positions."""
+        return History(
+            self.rows[selection],
+            None if self.ratings is None else self.ratings[selection],
+            None if self.times is None else self.times[selection],
+            self.user,
+        )
 
     def last(self, n: int) -> History:
         """Return the ``n`` most recent interactions."""
@@ -44,23 +81,17 @@ class History:
 
     def slice(self, start: int, stop: int) -> History:
         """Return interactions ``start`` to ``stop`` (exclusive)."""
-        part = slice(start, stop)
-        return History(
-            self.rows[part],
-            None if self.ratings is None else self.ratings[part],
-            None if self.times is None else self.times[part],
-            self.user,
-        )
+        return self.take(slice(start, stop))
 
     def without(self, rows: Collection[int]) -> History:
         """Return the history with every interaction with some items left out."""
-        kept = ~np.isin(self.rows, np.fromiter(rows, np.int64))
-        return History(
-            self.rows[kept],
-            None if self.ratings is None else self.ratings[kept],
-            None if self.times is None else self.times[kept],
-            self.user,
-        )
+        return self.take(~np.isin(self.rows, np.fromiter(rows, np.int64)))
+
+    def until(self, moment: int) -> History:
+        """Return the interactions at or before a moment in seconds since 1970; raises UsageError without times."""
+        if self.times is None:
+            raise UsageError("this history has no times, so it cannot be cut at a moment; give times, or no moment")
+        return self.take(self.times <= moment)
 
 
 @dataclass(frozen=True)
@@ -111,26 +142,6 @@ class Interactions:
         self._row_of_user = {user: row for row, user in enumerate(self.users)}
 
     @classmethod
-    def load(
-        cls, domain: str | Path | Domain, path: str | Path | None = None, catalog: Catalog | None = None
-    ) -> Interactions:
-        """Load a domain's interactions; what was wrong with them is logged.
-
-        Args:
-            domain: a domain, its name or its folder.
-            path: a folder, zip file or interaction file, instead of the place that the domain names.
-            catalog: the items, where they are loaded already; by default those beside the interactions.
-
-        Raises:
-            ConfigError, DataError, SourceError: no such domain; files that do not hold; nothing to fetch from.
-        """
-        from genre_gen.data.readers import load_data
-
-        data = load_data(Domain.load(domain) if isinstance(domain, (str, Path)) else domain, path, catalog)
-        data.report.log()
-        return data.interactions
-
-    @classmethod
     def from_columns(
         cls,
         users: Sequence[str] | NDArray[np.str_],
@@ -179,6 +190,11 @@ class Interactions:
         """Tell whether anything is rated; data may have ratings and still none here."""
         return self.ratings is not None and not np.isnan(self.ratings).all()
 
+    @cached_property
+    def owners(self) -> NDArray[np.int64]:
+        """Return the user row of each interaction: int64 ``[n]``."""
+        return _frozen(np.repeat(np.arange(len(self.users)), np.diff(self.offsets)))
+
     def user_row(self, user: str) -> int:
         """Return the row of a user, whose id may also be given as the number it is in the data.
 
@@ -193,28 +209,22 @@ class Interactions:
                 "give a history of titles instead"
             ) from None
 
-    def at(self, user_row: int) -> History:
+    def history_at(self, user_row: int) -> History:
         """Return the history in a user row."""
-        part = slice(int(self.offsets[user_row]), int(self.offsets[user_row + 1]))
-        return History(
-            self.rows[part],
-            None if self.ratings is None else self.ratings[part],
-            None if self.times is None else self.times[part],
-            self.users[user_row],
-        )
+        everything = History(self.rows, self.ratings, self.times, self.users[user_row])
+        return everything.slice(int(self.offsets[user_row]), int(self.offsets[user_row + 1]))
 
     def history(self, user: str) -> History:
         """Return a user's history, see ``user_row``; raises UnknownUserError."""
-        return self.at(self.user_row(user))
+        return self.history_at(self.user_row(user))
 
     def histories(self) -> list[History]:
         """Return all histories in user-row order."""
-        return [self.at(row) for row in range(len(self.users))]
+        return [self.history_at(row) for row in range(len(self.users))]
 
     def keep(self, chosen: NDArray[np.bool_]) -> Interactions:
         """Return the chosen interactions only (bool ``[n]``); users left without any disappear."""
-        owner = np.repeat(np.arange(len(self.users)), np.diff(self.offsets))[chosen]
-        counts = np.bincount(owner, minlength=len(self.users))
+        counts = np.bincount(self.owners[chosen], minlength=len(self.users))
         present = np.flatnonzero(counts)
         return Interactions(
             [self.users[row] for row in present],
@@ -227,11 +237,11 @@ class Interactions:
             None if self.review_of is None else self.review_of[chosen],
         )
 
-    def review(self, place: int) -> tuple[str, str]:
+    def review(self, position: int) -> tuple[str, str]:
         """Return headline and text of the review that goes with an interaction; two empty texts where none does."""
         if self.reviews is None or self.review_of is None:
             return "", ""
-        written = int(self.review_of[place])
+        written = int(self.review_of[position])
         return self.reviews.summaries[written], self.reviews.texts[written]
 
     def arrays(self) -> dict[str, NDArray[Any]]:

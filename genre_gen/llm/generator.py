@@ -18,7 +18,8 @@ from genre_gen.decoding.trie import Trie
 from genre_gen.errors import DecodingError
 from genre_gen.llm.encode import Encoded, Encoder
 from genre_gen.llm.model import ITEMS, LLM, TEXT
-from genre_gen.prompting.book import Prompt, PromptBook
+from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.spans import Prompt
 from genre_gen.ranking import Ranking
 from genre_gen.tasks import TASKS, TaskData
 from genre_gen.tasks.base import Targets

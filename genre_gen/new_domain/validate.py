@@ -22,7 +22,8 @@ from genre_gen.explain import Explainer
 from genre_gen.explain.wording import template
 from genre_gen.llm.encode import Encoder
 from genre_gen.llm.load import load_tokenizer
-from genre_gen.prompting.book import PromptBook, show
+from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.spans import show
 from genre_gen.tasks import TASKS, Example, TaskData
 
 EXAMPLES = 200  # of each task: enough to meet missing values

@@ -12,12 +12,14 @@ from genre_gen.codes import atomic
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.dataset import Dataset
 from genre_gen.data.interactions import Interactions
+from genre_gen.data.printable import printable
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
 from genre_gen.explain import Explanation
 from genre_gen.explain.attribution import Attribution
 from genre_gen.explain.comparison import Comparison, Counterfactual
-from genre_gen.prompting.book import Prompt, PromptBook, show
+from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.spans import Prompt, show
 from genre_gen.recommender.requests import Recommendations
 from genre_gen.tasks import TASKS, TaskData
 from genre_gen.tasks.next_item import NextItem
@@ -39,7 +41,7 @@ def picks_text(picks: Recommendations) -> str:
             lines.append(f"     {pick.explanation}")
     if picks.parsed_query is not None:
         lines.insert(0, f"understood: {picks.parsed_query}")
-    return "\n".join(_one_line(line) for line in [*lines, *(f"note: {note}" for note in picks.notes)])
+    return "\n".join(printable(line) for line in [*lines, *(f"note: {note}" for note in picks.notes)])
 
 
 def picks_json(picks: Recommendations) -> str:
@@ -83,7 +85,7 @@ def reasons_text(
             for one in attribution.values
         ]
     lines += [f"note: {note}" for note in explanation.notes]
-    return "\n".join(map(_one_line, lines))
+    return "\n".join(map(printable, lines))
 
 
 def reasons_json(
@@ -103,11 +105,6 @@ def reasons_json(
         **{name: one.to_dict() for name, one in measured.items() if one is not None},
     }
     return json.dumps(content, ensure_ascii=False)
-
-
-def _one_line(text: str) -> str:
-    """Return a line as a terminal may have it: a title from anywhere shall not break it, colour it or clear it."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def shown(value: Any) -> str:
@@ -155,7 +152,7 @@ def _prompt(task: str, data: TaskData, book: PromptBook, user: str) -> Prompt:
 
 
 def _only(interactions: Interactions, user: str) -> Interactions:
-    owner = np.repeat(np.arange(len(interactions.users)), np.diff(interactions.offsets))
+    owner = interactions.owners
     return interactions.keep(owner == interactions.user_row(user))
 
 

@@ -22,10 +22,11 @@ import numpy as np
 
 from genre_gen.data.catalog import Item
 from genre_gen.data.filters import check_n
+from genre_gen.data.printable import printable
 from genre_gen.data.titles import article_first
 from genre_gen.downloads.paths import assets_folder
 from genre_gen.errors import UsageError
-from genre_gen.prompting.book import Prompt
+from genre_gen.prompting.spans import Prompt
 from genre_gen.recommender.recommender import Recommender
 from genre_gen.recommender.requests import Recommendation
 from genre_gen.reporting.formatting import shown
@@ -350,8 +351,4 @@ def _date(seconds: int) -> str:
 
 def _printable(value: Any) -> Any:
     """Return a value as a page may hold it: characters that no page can hold, or that turn its text around, shown."""
-    if type(value) is not str or value.isprintable():
-        return value
-    return "".join(
-        letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in value
-    )
+    return printable(value, keep="\n") if type(value) is str else value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -12,7 +11,8 @@ from numpy.typing import NDArray
 from genre_gen.data.interactions import History
 from genre_gen.domain import Training
 from genre_gen.metrics import ndcg_at, recall_at
-from genre_gen.prompting.book import Prompt, PromptBook
+from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.spans import Prompt
 from genre_gen.ranking import Ranking
 from genre_gen.tasks.base import Depth, Example, TaskData, windows
 from genre_gen.tasks.synthetic import synthetic
@@ -50,7 +50,7 @@ class NextItem:
         for part in rng.permutation(len(parts)):
             user_row, start, stop, context = parts[part]
             places, context = augmented(int(stop - start), int(context), data.domain.training, rng)
-            history = _taken(data.interactions.at(user_row), start + places)
+            history = data.interactions.history_at(user_row).take(start + places)
             origins = data.interactions.offsets[user_row] + start + places
             yield Example(self.name, self.prompt(data, book, history, open=False), "codes", context, origins=origins)
         made_up = round(data.domain.training.synthetic * len(parts))
@@ -94,13 +94,6 @@ def augmented(length: int, context: int, training: Training, rng: np.random.Gene
         first = first[rng.random(len(first)) < training.reorder]
         places[first], places[first + 1] = places[first + 1], places[first].copy()
     return places, context
-
-
-def _taken(history: History, places: NDArray[np.int64]) -> History:
-    """Return the interactions at these places of a history, in their order."""
-    ratings = None if history.ratings is None else history.ratings[places]
-    times = None if history.times is None else history.times[places]
-    return replace(history, rows=history.rows[places], ratings=ratings, times=times)
 
 
 def _rank(answer: Ranking, row: int) -> float:

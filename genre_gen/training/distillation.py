@@ -149,7 +149,7 @@ def fit_temperature(scores: NDArray[np.floating], targets: NDArray[np.integer]) 
 
 def _folds(interactions: Interactions, folds: int) -> Iterator[tuple[Interactions, NDArray[np.int64]]]:
     """Yield for each part of the users the others' interactions, and its places that have a history before them."""
-    owners = np.repeat(np.arange(len(interactions.users)), np.diff(interactions.offsets))
+    owners = interactions.owners
     later = np.arange(len(interactions)) > interactions.offsets[owners]
     fold_of = np.random.default_rng(0).permutation(len(interactions.users)) % folds
     for fold in range(folds):
@@ -164,7 +164,8 @@ def _before(interactions: Interactions, places: NDArray[np.int64]) -> Sequence[H
     owners = np.searchsorted(interactions.offsets, places, side="right") - 1
     known = places - interactions.offsets[owners]
     return [
-        interactions.at(owner).slice(0, length) for owner, length in zip(owners.tolist(), known.tolist(), strict=True)
+        interactions.history_at(owner).slice(0, length)
+        for owner, length in zip(owners.tolist(), known.tolist(), strict=True)
     ]
 
 

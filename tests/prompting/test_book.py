@@ -15,19 +15,11 @@ from hypothesis import strategies as st
 from genre_gen.data.catalog import Catalog, Item
 from genre_gen.data.interactions import History
 from genre_gen.errors import PromptError
-from genre_gen.prompting.book import (
-    ENTRY_FIELDS,
-    TASK_VARIABLES,
-    VARIABLES,
-    Message,
-    Prompt,
-    PromptBook,
-    Span,
-    entries,
-    entry,
-    show,
-)
-from genre_gen.prompting.sandbox import FILTERS, Budget, spending
+from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.budget import Budget, spending
+from genre_gen.prompting.filters import FILTERS
+from genre_gen.prompting.spans import Message, Prompt, Span, show
+from genre_gen.prompting.variables import ENTRY_FIELDS, TASK_VARIABLES, VARIABLES, entries, entry
 
 ROOT = Path(__file__).parents[2]
 CATALOG = Catalog(

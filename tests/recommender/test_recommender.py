@@ -95,7 +95,7 @@ def test_the_best_n_are_the_beginning_of_the_best_of_all(mixed):
 
 
 def test_the_ranking_is_that_of_the_weighted_parts(mixed):
-    history = mixed.histories.at(3)
+    history = mixed.histories.history_at(3)
     allowed = np.ones((1, 40), bool)
     allowed[0, history.rows] = False
     total = np.zeros(40)
@@ -269,7 +269,7 @@ def test_predicted_ratings_are_on_the_scale(mixed):
 
 
 def test_predicted_ratings_mix_svd_and_the_language_model(mixed):
-    history = mixed.histories.at(2)
+    history = mixed.histories.history_at(2)
     svd, ours = mixed.members["svd"].predict(history, [4])[0].rating, float(mixed.generator.rate([history], [4])[0])
     assert abs(svd - ours) > 1e-3
     for weight in (0.0, 0.25, 1.0):
@@ -326,7 +326,7 @@ def test_several_raters_are_fitted_saved_and_blended(tiny_domain, sample, tmp_pa
     recommender.save_pretrained(tmp_path / "x")
     again = Recommender.from_pretrained(tmp_path / "x")
     assert again.raters.blend == raters.blend
-    history = recommender.histories.at(2)
+    history = recommender.histories.history_at(2)
     said = {name: model.rate(history, [4])[0] for name, model in raters.models.items()}
     said["llm"] = float(recommender.generator.rate([history], [4])[0])
     expected = 0.1 + sum(raters.blend.weights[name] * value for name, value in said.items())
@@ -341,7 +341,7 @@ def test_several_raters_are_fitted_saved_and_blended(tiny_domain, sample, tmp_pa
 
 
 def test_re_ranked_lists_are_what_the_re_ranker_makes_of_the_scores(mixed):
-    history, labels = mixed.histories.at(3), mixed.labels
+    history, labels = mixed.histories.history_at(3), mixed.labels
     allowed = np.ones(40, bool)
     allowed[history.rows] = False
     plain = mixed.recommend(history.user, n=40)
@@ -617,7 +617,7 @@ def test_training_is_the_same_for_the_same_seed(tiny_domain, sample, tiny_recomm
 
 
 def test_scorers_and_mixtures_are_what_recommend_ranks_by(mixed):
-    history = mixed.histories.at(5)
+    history = mixed.histories.history_at(5)
     scorers, mixtures = mixed.scorers(), mixed.mixtures()
     assert set(scorers) == {LLM_ALONE, *mixed.members}
     assert set(mixtures) == {GENRE, WITHOUT_LLM}

@@ -12,7 +12,9 @@ from genre_gen.data.catalog import Catalog, Item
 from genre_gen.data.interactions import Interactions, Reviews
 from genre_gen.domain import Domain
 from genre_gen.llm.encode import NO_LABEL, Encoder
-from genre_gen.prompting.book import TASK_VARIABLES, PromptBook, show
+from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.spans import show
+from genre_gen.prompting.variables import TASK_VARIABLES
 from genre_gen.ranking import Ranking
 from genre_gen.tasks import TASKS, TaskData
 from genre_gen.tasks.base import windows
@@ -142,7 +144,7 @@ def test_without_ratings_all_that_was_had_counts_as_liked(book):
     data = make_data(ratings=False)
     assert not examples("rating", data, book)
     assert examples("fits", data, book)
-    assert data.liked(data.interactions.at(4)).tolist() == [0, 1, 2, 3, 4]
+    assert data.liked(data.interactions.history_at(4)).tolist() == [0, 1, 2, 3, 4]
 
 
 # --- windows -----------------------------------------------------------------------------------------------------
@@ -204,7 +206,7 @@ def test_fits_tells_liked_from_unseen(data, book):
         for example in examples("fits", data, book, seed):
             rows = [span.row for span in example.prompt.messages[-2].spans if span.kind == "code"]
             *known, item = rows
-            owner = data.interactions.at(known[0])  # user u's first item is row u
+            owner = data.interactions.history_at(known[0])  # user u's first item is row u
             assert known == owner.rows[: len(known)].tolist()
             if example.answer == "yes":
                 assert owner.rows[len(known)] == item
@@ -271,10 +273,10 @@ def test_reviews_belong_to_their_user_and_item_and_only_headlines_are_answers(da
             owner, step = next(
                 (user, place)
                 for user in range(12)
-                for place, row in enumerate(data.interactions.at(user).rows.tolist())
+                for place, row in enumerate(data.interactions.history_at(user).rows.tolist())
                 if example.answer == f"u{user} on step {place}" and row == item
             )
-            history = data.interactions.at(owner)
+            history = data.interactions.history_at(owner)
             before = history.rows[:step][history.ratings[:step] >= 4]
             assert liked == before[-5:].tolist()
             assert f"gave it {step % 5 + 1} stars" in asked(example)

@@ -19,7 +19,7 @@ from genre_gen.tasks.next_item import augmented
 from genre_gen.tasks.synthetic import synthetic
 
 TEXT = 259  # ids of the byte tokenizer
-CLOSED = {"rating", "fits", "alike", "intent"}  # tasks at exit depth that answer in words
+CLOSED = {"rating", "fits", "similar", "intent"}  # tasks at exit depth that answer in words
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_without_the_main_task_the_data_says_how_many(make):
 
 
 def test_the_same_seed_gives_the_same_batches(make):
-    settings = {"tasks.next_item.weight": 1, "tasks.alike.weight": 1, "tasks.description.weight": 1}
+    settings = {"tasks.next_item.weight": 1, "tasks.similar.weight": 1, "tasks.description.weight": 1}
     one, other = make(settings), make(settings)
     answers = one.answers()
     assert same(one.epoch(3, answers), other.epoch(3, answers))

@@ -362,7 +362,7 @@ class Fitted:
     @property
     def _reading(self) -> set[str]:
         """Return the members of blends that tell new items apart by their texts."""
-        found = {QUERY} | {name for name, model in self.members.items() if model.reads}
+        found = {QUERY} | {name for name, model in self.members.items() if model.content_based}
         codes = self.domain.codes
         placed = codes.text > 0 and codes.cold_start_scale > 0 and self.generator.trie.is_flat  # see place_new_items
         return found | {LLM_MEMBER} if placed else found

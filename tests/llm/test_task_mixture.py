@@ -277,7 +277,7 @@ def test_likeness_is_of_items_that_somebody_had(make, tiny_domain, sample):
 def test_in_a_made_up_history_one_item_stands_in_for_one_described_alike(make, tiny_domain, sample):
     catalog, train = sample[0], make.train
     data = TaskData(catalog, train, tiny_domain.changed({"training.window": 6}))
-    similar, found = data.likeness, list(synthetic(data, 200, np.random.default_rng(0)))
+    similar, found = data.text_similarity, list(synthetic(data, 200, np.random.default_rng(0)))
     assert len(found) > 100
     for history, context, origins in found:
         (place,) = np.flatnonzero(origins < 0)

@@ -124,7 +124,7 @@ class TaskSettings(Settings):
 class CodeSettings(Settings):
     """How items are named to the model."""
 
-    scheme: Literal["atomic", "semantic", "title", "numeric"] = "atomic"
+    scheme: Literal["atomic", "semantic", "title"] = "atomic"
     length: Annotated[int, Field(ge=1, le=16)] = 3
     width: Annotated[int, Field(ge=2, le=65536)] = 256
     text: Annotated[float, Field(ge=0)] = 1.0

@@ -22,7 +22,7 @@ class CollaborativeModel(ABC):
     """
 
     name: ClassVar[str]
-    reads: ClassVar[bool] = False
+    content_based: ClassVar[bool] = False
     """Whether it knows items by their texts, so that it can tell new ones apart."""
 
     @abstractmethod

@@ -258,7 +258,7 @@ def _fields(fields: Mapping[str, FieldSettings]) -> str:
     first = next((name for name, settings in fields.items() if settings.type == "list"), None)
     for name, settings in fields.items():
         comment = (
-            "its labels are what the tasks intent, alike and explanation are about"
+            "its labels are what the tasks intent, similar and explanation are about"
             if name == first
             else "text | number | list"
         )
@@ -281,7 +281,7 @@ def _tasks(proposal: Proposal, noun: str) -> str:
         exit_depth["rating"] = (0.15, "how the user rates it")
     exit_depth["fits"] = (0.05, "does it fit the user")
     if proposal.labels is not None:
-        exit_depth["alike"] = (0.05, "are two of them alike")
+        exit_depth["similar"] = (0.05, "are two of them alike")
         exit_depth["intent"] = (0.05, f"which {proposal.labels} the user wants next")
     full_depth = {}
     if "title" in proposal.columns:

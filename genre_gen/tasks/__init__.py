@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from genre_gen.tasks.alike import Alike
+from genre_gen.tasks.similar import Similar
 from genre_gen.tasks.base import Example, Task, TaskData
 from genre_gen.tasks.catalog_text import CatalogText
 from genre_gen.tasks.code import Code
@@ -19,7 +19,7 @@ _ALL: tuple[Task, ...] = (
     NextItem(),
     Rating(),
     Fits(),
-    Alike(),
+    Similar(),
     Intent(),
     Title(),
     Description(),

@@ -317,7 +317,7 @@ def place_new_items(generator: ItemGenerator) -> None:
 
     Training moves the vectors of the items it meets, and makes those long that many take; what an item's text alone
     said before training does not keep up. A new item's vector is the mean of those of the items that are described most
-    like it (``TaskData.likeness``), weighed by the square of how much, and made ``codes.cold_start_scale`` times as
+    like it (``TaskData.text_similarity``), weighed by the square of how much, and made ``codes.cold_start_scale`` times as
     long as theirs. It depends on trained items alone, so that doing it again changes nothing. Left as they are: items
     described
     like none, all items where the domain says that there are no texts, and codes of several tokens, which others share.
@@ -331,7 +331,7 @@ def place_new_items(generator: ItemGenerator) -> None:
     if settings.cold_start_scale == 0 or settings.text == 0 or not new.any():
         return
     rows = np.flatnonzero(new)
-    similar = data.alike(rows)
+    similar = data.similar_texts(rows)
     described = np.diff(similar.indptr) > 0
     rows, similar = rows[described], similar[described]
     vectors = llm.code_embedding.detach().float().cpu().numpy()[tokens]
@@ -363,7 +363,7 @@ def _unmet(codes: CodeScheme, data: TaskData) -> torch.Tensor:
     """Tell which code tokens no history trained on has: bool ``[code vocabulary]``."""
     met = np.bincount(data.interactions.rows, minlength=len(data.catalog)) > 0
     if data.domain.training.synthetic:
-        met |= np.diff(data.likeness.indptr) > 0
+        met |= np.diff(data.text_similarity.indptr) > 0
     tokens = codes.codes[met]
     unmet = torch.ones(codes.vocabulary, dtype=torch.bool)
     unmet[torch.from_numpy(tokens[tokens >= 0].astype(np.int64))] = False

@@ -19,7 +19,7 @@ from genre_gen.tasks.next_item import augmented
 from genre_gen.tasks.synthetic import synthetic
 
 TEXT = 259  # ids of the byte tokenizer
-CLOSED = {"rating", "fits", "alike", "intent"}  # tasks at exit depth that answer in words
+CLOSED = {"rating", "fits", "similar", "intent"}  # tasks at exit depth that answer in words
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_without_the_main_task_the_data_says_how_many(make):
 
 
 def test_the_same_seed_gives_the_same_batches(make):
-    settings = {"tasks.next_item.weight": 1, "tasks.alike.weight": 1, "tasks.description.weight": 1}
+    settings = {"tasks.next_item.weight": 1, "tasks.similar.weight": 1, "tasks.description.weight": 1}
     one, other = make(settings), make(settings)
     answers = one.answers()
     assert same(one.epoch(3, answers), other.epoch(3, answers))
@@ -277,7 +277,7 @@ def test_likeness_is_of_items_that_somebody_had(make, tiny_domain, sample):
 def test_in_a_made_up_history_one_item_stands_in_for_one_described_alike(make, tiny_domain, sample):
     catalog, train = sample[0], make.train
     data = TaskData(catalog, train, tiny_domain.changed({"training.window": 6}))
-    similar, found = data.likeness, list(synthetic(data, 200, np.random.default_rng(0)))
+    similar, found = data.text_similarity, list(synthetic(data, 200, np.random.default_rng(0)))
     assert len(found) > 100
     for history, context, origins in found:
         (place,) = np.flatnonzero(origins < 0)

@@ -56,11 +56,11 @@ def test_all_mistakes_at_once(folder, tiny_model):
 
 
 def test_templates_that_are_missing_or_fail_on_the_data(folder, tiny_model):
-    (folder / "prompts" / "alike.user.jinja").unlink()
+    (folder / "prompts" / "similar.user.jinja").unlink()
     change(folder / "prompts" / "code.user.jinja", "item.region|default", "item.regoin")
     change(folder / "prompts" / "explain.assistant.jinja", "went on to {{ it }}.", "went on to {{ item.nothing }}.")
     found = check(folder, llm=str(tiny_model))
-    assert any("alike.user.jinja: no such file" in problem for problem in found.problems)
+    assert any("similar.user.jinja: no such file" in problem for problem in found.problems)
     assert any("code.user.jinja:1: no 'regoin' here, did you mean 'region'?" in problem for problem in found.problems)
     assert {"fits", "next_item"} <= {task.task for task in found.tasks}  # the others are shown all the same
 

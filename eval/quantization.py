@@ -36,6 +36,9 @@ from numpy.typing import NDArray
 
 from genre_gen.data.interactions import History, allowed_items
 from genre_gen.data.splits import Case
+from genre_gen.data.splits import Case
+from genre_gen.data.interactions import History, allowed_items
+from genre_gen.decoding.snapshot import cache_argument
 from genre_gen.domain import ServingSettings
 from genre_gen.downloads.models import ensure_model
 from genre_gen.errors import UsageError
@@ -194,7 +197,7 @@ def write_words(generator: ItemGenerator) -> None:
     ids = torch.arange(100, 132)[None].to(llm.device)
     for _ in range(WORDS):
         output = llm.base.model(  # type: ignore[operator, union-attr]
-            inputs_embeds=llm.embed(ids), use_cache=True, **{generator.model.cache_argument: cache}
+            inputs_embeds=llm.embed(ids), use_cache=True, **{cache_argument(generator.model.backbone): cache}
         )
         ids = llm.text_logits(output.last_hidden_state[:, -1:]).argmax(-1)
 

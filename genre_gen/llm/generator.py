@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from genre_gen.data.interactions import History, allowed_items
 from genre_gen.decoding.prefix_cache import tensors_of
 from genre_gen.decoding.search import StepModel, score_items, search, search_many
+from genre_gen.decoding.snapshot import cache_argument
 from genre_gen.decoding.tree import TreeModel
 from genre_gen.decoding.trie import Trie
 from genre_gen.errors import DecodingError
@@ -83,7 +84,7 @@ class ItemGenerator:
         allowed: NDArray[np.bool_] | None = None,
         candidates: int = CANDIDATES,
         *,
-        alike: bool = False,
+        shared_prefix: bool = False,
     ) -> NDArray[np.float32]:
         """Return log-probabilities, float32 ``[len(histories), n_items]``.
 
@@ -95,13 +96,13 @@ class ItemGenerator:
             allowed: bool ``[len(histories), n_items]``; None allows all, but not the items of the history where the
                 domain does not repeat items.
             candidates: how many items a search over longer codes returns.
-            alike: the histories are variants of the first: what their prompts begin with is read once.
+            shared_prefix: the histories are variants of the first: what their prompts begin with is read once.
 
         Raises:
             DecodingError: the model's scores are not finite.
         """
         prompts = self._prompts(histories)
-        model = self.model.alike() if alike else self._model_of(histories)
+        model = self.model.shared_prefix() if shared_prefix else self._model_of(histories)
         if self.trie.is_flat:
             return score_items(model, prompts, self.trie)
         size = len(self.data.catalog)
@@ -126,7 +127,7 @@ class ItemGenerator:
 
     def forget(self) -> None:
         """Drop what was computed ahead; needed after a change of weights that goes through ``.data``."""
-        self.model.forget()
+        self.model.clear_cache()
         self.__dict__.pop("_rating_model", None)
 
     @property
@@ -150,7 +151,7 @@ class ItemGenerator:
             self._fitting(history.last(limit), "data", partial(task.prompt, self.data, self.book, row=row)).ids
             for history, row in zip(histories, rows, strict=True)
         ]
-        return self._ratings(ids, alike=all(history is histories[0] for history in histories))
+        return self._ratings(ids, shared_prefix=all(history is histories[0] for history in histories))
 
     def ratings_after(self, prompts: Sequence[Prompt]) -> NDArray[np.float32]:
         """Return the expected rating after each open prompt of the rating task, float32 ``[len(prompts)]``.
@@ -160,11 +161,11 @@ class ItemGenerator:
         """
         return self._ratings([self.encoder.encode(prompt, "data").ids for prompt in prompts])
 
-    def _ratings(self, ids: Sequence[NDArray[np.int32]], *, alike: bool = False) -> NDArray[np.float32]:
+    def _ratings(self, ids: Sequence[NDArray[np.int32]], *, shared_prefix: bool = False) -> NDArray[np.float32]:
         """Return the same after prompts that are encoded; what they begin with alike may be read once."""
         self.llm.use(ITEMS)
         _, values = self._rating_values
-        model = self._rating_model.alike() if alike else self._rating_model
+        model = self._rating_model.shared_prefix() if shared_prefix else self._rating_model
         chances = torch.softmax(model.prefill_many(ids).float(), dim=-1)
         if not bool(torch.isfinite(chances).all()):
             raise DecodingError("the language model's ratings are not finite; check that its weights are sound")
@@ -208,7 +209,7 @@ class ItemGenerator:
         ids = torch.tensor([self.encoder.encode(prompt).ids.tolist()], device=llm.device)
         cache, written = DynamicCache(), list[int]()
         for _ in range(max_tokens):
-            output = backbone(inputs_embeds=embed(ids), use_cache=True, **{self.model.cache_argument: cache})
+            output = backbone(inputs_embeds=embed(ids), use_cache=True, **{cache_argument(backbone): cache})
             state = output.last_hidden_state[0, -1]
             if answers is None:
                 tokens = [int(llm.text_logits(state).argmax())]
@@ -228,7 +229,7 @@ class ItemGenerator:
     def _model_of(self, histories: Sequence[History]) -> StepModel:
         """Return the model to ask; a known user's own, so that of a prompt read before only new events are read."""
         user = histories[0].user if len(histories) == 1 else None
-        return self.model if user is None else self.model.of(user)
+        return self.model if user is None else self.model.for_user(user)
 
     def _weights(self) -> list[torch.Tensor]:
         """Return all that keys and values depend on."""
@@ -238,6 +239,6 @@ class ItemGenerator:
         """Encode histories and have their common instruction read once."""
         self.llm.use(ITEMS)
         encoded = [self.encode(history) for history in histories]
-        if encoded and not self.model.keeps():
-            self.model.keep(encoded[0].ids[: encoded[0].start])
+        if encoded and not self.model.prefixes.shared:
+            self.model.cache_prefix(encoded[0].ids[: encoded[0].start])
         return [one.ids for one in encoded]

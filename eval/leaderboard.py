@@ -41,10 +41,8 @@ from peers import mean_ndcg
 
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import Interactions
-from genre_gen.data.splits import Case, Split, sample_cases
-from genre_gen.data.splits import Case, Split, sample_cases
-from genre_gen.data.interactions import Interactions
 from genre_gen.data.readers import load_catalog, load_data
+from genre_gen.data.splits import Case, Split, sample_cases
 from genre_gen.domain import Domain
 from genre_gen.errors import ConfigError, DataError, GenreGenError, UsageError
 from genre_gen.evaluation import Report, Result

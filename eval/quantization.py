@@ -36,8 +36,6 @@ from numpy.typing import NDArray
 
 from genre_gen.data.interactions import History, allowed_items
 from genre_gen.data.splits import Case
-from genre_gen.data.splits import Case
-from genre_gen.data.interactions import History, allowed_items
 from genre_gen.decoding.snapshot import cache_argument
 from genre_gen.domain import ServingSettings
 from genre_gen.downloads.models import ensure_model

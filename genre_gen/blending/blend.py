@@ -35,21 +35,25 @@ class Blended:
     shares: Mapping[str, NDArray[np.float64]]
     silent: Mapping[str, NDArray[np.bool_]]
 
-    def parts(self, history: int, rows: NDArray[np.integer]) -> dict[str, NDArray[np.float32]]:
-        """Return each member's part of one history's scores of some items: member -> float32 ``[k]``.
+    def parts(self, rows: NDArray[np.integer], history: int | None = None) -> dict[str, NDArray[np.float32]]:
+        """Return each member's part of the scores of some items.
 
         Where members have no opinion, their parts are 0, and what was expected of them is a part of its own,
         ``EXPECTED``, which is there only where it is not 0 for some of these items.
 
         Args:
-            history: position in the batch.
-            rows: ``[k]`` catalog rows. The parts of an allowed item sum to its total.
+            rows: catalog rows, ``[B, k]``; or ``[k]`` of one history. The parts of an allowed item sum to its total.
+            history: position in the batch of that one; None for all.
+
+        Returns:
+            Member -> float32 of the shape of ``rows``.
         """
-        parts, expected = {}, np.zeros(len(rows))
+        cells = (np.arange(len(rows))[:, None], rows) if history is None else (history, rows)
+        parts, expected = {}, np.zeros(rows.shape)
         for name, share in self.shares.items():
-            values = share[history, rows]
+            values = share[cells]
             if name in self.silent:
-                silent = self.silent[name][history, rows]
+                silent = self.silent[name][cells]
                 expected += np.where(silent, values, 0.0)
                 values = np.where(silent, 0.0, values)
             parts[name] = values.astype(np.float32)

@@ -276,3 +276,12 @@ def allowed_items(histories: Sequence[History], n_items: int, repeat: bool = Fal
         for row, history in enumerate(histories):
             allowed[row, history.rows] = False
     return allowed
+
+
+def check_rows(rows: NDArray[np.int64], n_items: int) -> None:
+    """Raise UsageError where histories hold a catalog row that a model has never been told of."""
+    if len(rows) and not 0 <= rows.min() <= rows.max() < n_items:
+        raise UsageError(
+            f"a history holds catalog row {rows.max() if rows.max() >= n_items else rows.min()}, but the model was "
+            f"fitted on {n_items} items; fit it again on the present catalog"
+        )

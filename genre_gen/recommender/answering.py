@@ -165,7 +165,7 @@ def _picks(state: RecommenderState, asked: _Asked, blended: Blended, row: int) -
     settings, mask, n = state.domain.rerank, asked.allowed.mask, asked.request.n
     labels = None if settings.method == "none" else state.labels
     ranking = rerank(settings, blended.total[row], mask, asked.history, n, labels)
-    parts = blended.parts(row, ranking.rows)
+    parts = blended.parts(ranking.rows, row)
     picks = [
         Recommendation(
             rank + 1,

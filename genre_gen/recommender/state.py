@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from genre_gen.llm.model import LLM
 
 LLM_MEMBER = "llm"
+TELLING = ("sequential_rules", "ease", "item_knn", "text_knn")
 QUERY_MEMBER = "query"
 """The part of a score that says how well an item matches a request in free text."""
 
@@ -162,7 +163,9 @@ class RecommenderState:
     @property
     def neighbour_models(self) -> dict[str, CollaborativeModel]:
         """Return the members that tell which items are close to one."""
-        return {name: model for name, model in self.members.items() if model.tells_neighbours}
+        return {
+            name: model for name, model in self.members.items() if getattr(model, "tells_neighbours", name in TELLING)
+        }
 
     def neighbours(self, row: int) -> NDArray[np.float64]:
         """Return how close each item is to one, by interactions and texts: float64 ``[n_items]``, 0 to 1."""

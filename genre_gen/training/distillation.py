@@ -119,7 +119,7 @@ def teach(
             histories = _before(interactions, part)
             allowed = allowed_items(histories, interactions.n_items, repeat)
             scores = blended({name: model.score(histories) for name, model in fitted.items()}, weights, allowed)
-            lessons.rows[part], lessons.shares[part] = _likeliest(scores, lessons.rows.shape[1], temperature)
+            lessons.rows[part], lessons.shares[part] = _likeliest(scores.total, lessons.rows.shape[1], temperature)
     return lessons
 
 

@@ -143,7 +143,7 @@ def choose_teacher(
     for begin in range(0, len(sample), _BATCH):
         histories = [case.history for case in sample[begin : begin + _BATCH]]
         own = {name: fitted[name].score(histories) for name in blend.members}
-        scores.append(blend.combine(own, allowed_items(histories, n_items, domain.repeat)))
+        scores.append(blend.combine(own, allowed_items(histories, n_items, domain.repeat)).total)
     temperature = fit_temperature(np.concatenate(scores), np.array([case.target for case in sample]))
     log.info("teacher: weights %s, temperature %.2f", dict(blend.weights), temperature)
     return Teacher(members, blend.weights, temperature, domain.repeat)

@@ -123,7 +123,7 @@ def _notes(state: RecommenderState, split: Split, part: Part) -> dict[str, Any]:
     return {
         "blend": dict(state.blend.weights),
         "seed": state.domain.training.seed,
-        "prompt": {"templates": state.book.fingerprint(NextItem.name)},
+        "prompt": state.book.fingerprint(NextItem.name),
         "quantization": state.domain.serving.quantization,
         "ratings": rating_errors(state, split, part),
         "rating_blend": None if state.raters.blend is None else state.raters.blend.settings(),

@@ -148,7 +148,7 @@ def variant(recommender: Recommender, name: str) -> ItemGenerator:
 def sizes(generator: ItemGenerator) -> Row:
     """Return bytes in memory: all, the pre-trained base, the layers of the tower."""
     llm = generator.llm
-    return {"all": weight_bytes(llm), "base": weight_bytes(llm.base), "tower": weight_bytes(llm.tower)}  # type: ignore[arg-type]
+    return {"all": weight_bytes(llm), "base": weight_bytes(llm.base), "tower": weight_bytes(llm.item_backbone)}  # type: ignore[arg-type]
 
 
 def disk_bytes(run: Path, llm: str) -> Row:

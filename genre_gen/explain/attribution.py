@@ -245,7 +245,7 @@ class Attributor:
         scores = {name: score(whole) for name, score in self.members.items()}
         llm = np.full((len(whole), len(rows)), np.nan)
         if not blend_only or self.name in self.blend.members:
-            scores[self.name] = self.language_model.score(seen, mask, alike=True)
+            scores[self.name] = self.language_model.score(seen, mask, shared_prefix=True)
         if not blend_only:
             llm = self._among(scores[self.name], seen, rows, permitted)
         every = np.broadcast_to(np.asarray(rows), (len(whole), len(rows)))

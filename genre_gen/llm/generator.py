@@ -48,7 +48,7 @@ class ItemGenerator:
         self.llm, self.book, self.data = llm.eval(), book, data
         self.encoder = Encoder(llm.tokenizer, llm.codes, llm.text_vocabulary)
         self.trie = Trie.build(llm.codes.codes, llm.codes.vocabulary)
-        self.model = TreeModel(llm.tower, llm.embed_items, llm.code_logits, llm.text_vocabulary, self._weights)
+        self.model = TreeModel(llm.item_backbone, llm.embed_items, llm.code_logits, llm.text_vocabulary, self._weights)
 
     def encode(self, history: History) -> Encoded:
         """Return the open next-item prompt of a history, cut to the ``max_history`` most recent items.
@@ -82,7 +82,7 @@ class ItemGenerator:
         allowed: NDArray[np.bool_] | None = None,
         candidates: int = CANDIDATES,
         *,
-        alike: bool = False,
+        shared_prefix: bool = False,
     ) -> NDArray[np.float32]:
         """Return log-probabilities, float32 ``[len(histories), n_items]``.
 
@@ -94,13 +94,13 @@ class ItemGenerator:
             allowed: bool ``[len(histories), n_items]``; None allows all, but not the items of the history where the
                 domain does not repeat items.
             candidates: how many items a search over longer codes returns.
-            alike: the histories are variants of the first: what their prompts begin with is read once.
+            shared_prefix: the histories are variants of the first: what their prompts begin with is read once.
 
         Raises:
             DecodingError: the model's scores are not finite.
         """
         prompts = self._prompts(histories)
-        model = self.model.alike() if alike else self._model_of(histories)
+        model = self.model.alike() if shared_prefix else self._model_of(histories)
         if self.trie.is_flat:
             return score_items(model, prompts, self.trie)
         size = len(self.data.catalog)
@@ -123,7 +123,7 @@ class ItemGenerator:
         self.llm.use(ITEMS)
         return search(self.model, self.encoder.encode(prompt, "codes").ids, self.trie, n, allowed)
 
-    def forget(self) -> None:
+    def clear_caches(self) -> None:
         """Drop what was computed ahead; needed after a change of weights that goes through ``.data``."""
         self.model.forget()
         self.__dict__.pop("_rating_model", None)
@@ -149,7 +149,7 @@ class ItemGenerator:
             self._fitting(history.last(limit), "data", partial(task.prompt, self.data, self.book, row=row)).ids
             for history, row in zip(histories, rows, strict=True)
         ]
-        return self._ratings(ids, alike=all(history is histories[0] for history in histories))
+        return self._ratings(ids, shared_prefix=all(history is histories[0] for history in histories))
 
     def ratings_after(self, prompts: Sequence[Prompt]) -> NDArray[np.float32]:
         """Return the expected rating after each open prompt of the rating task, float32 ``[len(prompts)]``.
@@ -159,11 +159,11 @@ class ItemGenerator:
         """
         return self._ratings([self.encoder.encode(prompt, "data").ids for prompt in prompts])
 
-    def _ratings(self, ids: Sequence[NDArray[np.int32]], *, alike: bool = False) -> NDArray[np.float32]:
+    def _ratings(self, ids: Sequence[NDArray[np.int32]], *, shared_prefix: bool = False) -> NDArray[np.float32]:
         """Return the same after prompts that are encoded; what they begin with alike may be read once."""
         self.llm.use(ITEMS)
         _, values = self._rating_values
-        model = self._rating_model.alike() if alike else self._rating_model
+        model = self._rating_model.alike() if shared_prefix else self._rating_model
         chances = torch.softmax(model.prefill_many(ids).float(), dim=-1)
         if not bool(torch.isfinite(chances).all()):
             raise DecodingError("the language model's ratings are not finite; check that its weights are sound")
@@ -178,7 +178,7 @@ class ItemGenerator:
         def ratings(hidden: torch.Tensor) -> torch.Tensor:
             return llm.answer_logits(hidden, "rating")[..., places]
 
-        return TreeModel(llm.tower, llm.embed_items, ratings, llm.text_vocabulary)
+        return TreeModel(llm.item_backbone, llm.embed_items, ratings, llm.text_vocabulary)
 
     @cached_property
     def _rating_values(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -203,7 +203,7 @@ class ItemGenerator:
 
         llm, answers = self.llm, self.llm.answers.get(prompt.task)
         llm.use(TEXT if answers is None else ITEMS)
-        backbone, embed = (llm.base.model, llm.embed) if answers is None else (llm.tower, llm.embed_items)
+        backbone, embed = (llm.base.model, llm.embed) if answers is None else (llm.item_backbone, llm.embed_items)
         ids = torch.tensor([self.encoder.encode(prompt).ids.tolist()], device=llm.device)
         cache, written = DynamicCache(), list[int]()
         for _ in range(max_tokens):
@@ -231,7 +231,7 @@ class ItemGenerator:
 
     def _weights(self) -> list[torch.Tensor]:
         """Return all that keys and values depend on."""
-        return [*tensors_of(self.llm.tower, self.llm.base.get_input_embeddings()), self.llm.code_embedding]
+        return [*tensors_of(self.llm.item_backbone, self.llm.base.get_input_embeddings()), self.llm.code_embedding]
 
     def _prompts(self, histories: Sequence[History]) -> list[NDArray[np.int32]]:
         """Encode histories and have their common instruction read once."""

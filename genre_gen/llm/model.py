@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from genre_gen.domain import ModelSettings
 
 log = logging.getLogger(__name__)
-ITEMS, TEXT = "tower", "text"  # names of the LoRA adapters
+ITEMS, TEXT = "item", "text"  # names of the LoRA adapters
 _OWN_LOGIT = 8.0
 _LAST = ("o_proj", "out_proj", "dense", "c_proj", "down_proj", "fc2")  # of a branch: what it adds comes out of these
 _NORMS_AFTER = (  # the branches; in Llama the first name stands for the norm before the feed-forward part
@@ -82,10 +82,12 @@ class LLM(nn.Module):
         self.code_embedding = nn.Parameter(torch.zeros(codes.vocabulary, hidden))
         self.answers: dict[str, Tensor] = {}
         self.answer_heads = nn.ParameterDict()
-        self.unmet = torch.zeros(codes.vocabulary, dtype=torch.bool)
+        self.cold_tokens = torch.zeros(codes.vocabulary, dtype=torch.bool)
         backbone: Any = base.model
         depth = _exit_layer(backbone, settings.exit_layer)
-        self.tower: Any = _own_tower(backbone, depth) if settings.adapter == "full" else _shared_tower(base, depth)
+        self.item_backbone: Any = (
+            _own_tower(backbone, depth) if settings.adapter == "full" else _shared_tower(base, depth)
+        )
         _add_lora(base, TEXT, len(backbone.layers))
         self.served = "none"
         self._active = ""
@@ -150,20 +152,20 @@ class LLM(nn.Module):
         """Quieten a tower of its own, so that training starts from a recommender and not from noise.
 
         The layers of a language model turn embeddings it has never met into states that say nothing about codes. Here
-        what each layer adds to the residual stream is scaled by ``model.residual_scale``: near 0 a state is all but the
+        what each layer adds to the residual stream is scaled by ``model.near_identity_scale``: near 0 a state is all but the
         embedding of the last item, so that, input and output embeddings being the same, the model ranks that item's
         neighbours; attention then learns from there what else to look at. The final norm is set so that an item's logit
         after itself is ``_OWN_LOGIT`` where the layers add nothing. Whether items come first after themselves is tried
         out, since decoders are built in many ways.
         """
-        scale = self.settings.residual_scale
+        scale = self.settings.near_identity_scale
         if self.settings.adapter != "full" or scale == 1 or self.codes.codes.shape[1] > 1:
             return  # the layers are shared with the text, or codes are longer than one token
         length, root = float(self.code_embedding.norm(dim=1).mean()), self.code_embedding.shape[1] ** 0.5
-        for layer in self.tower.layers:
+        for layer in self.item_backbone.layers:
             _quieten(layer, scale, length / root or 1.0)
         if length > 0:
-            norm = self.tower.norm
+            norm = self.item_backbone.norm
             norm.weight.fill_(_OWN_LOGIT / (length * root) - _offset(norm))
             if self._first_after_themselves() < 0.5:  # noqa: PLR2004 - half of them
                 log.warning(
@@ -179,7 +181,7 @@ class LLM(nn.Module):
         words = self.tokenizer("These came one after the other:", add_special_tokens=False)["input_ids"]
         text = torch.tensor(words, dtype=torch.int64, device=some.device).expand(len(some), -1)
         ids = torch.cat([text, some[:, None] + self.text_vocabulary], dim=1)
-        states = self.tower(inputs_embeds=self.embed_items(ids), use_cache=False).last_hidden_state
+        states = self.item_backbone(inputs_embeds=self.embed_items(ids), use_cache=False).last_hidden_state
         return float((self.code_logits(states[:, -1]).argmax(1) == some).float().mean())
 
     @property
@@ -189,7 +191,7 @@ class LLM(nn.Module):
 
     def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Iterate over what training changes, by name: code embeddings, heads of answers, tower, adapters."""
-        wanted = ("code_", "answer_", "tower." if self.settings.adapter == "full" else "tower.norm")
+        wanted = ("code_", "answer_", "item_backbone." if self.settings.adapter == "full" else "item_backbone.norm")
         seen: set[int] = set()
         for name, parameter in self.named_parameters():
             chosen = name.startswith(wanted) or ".lora_" in name
@@ -203,7 +205,7 @@ class LLM(nn.Module):
 
     def embed_items(self, ids: Tensor) -> Tensor:
         """Return what the tower reads: the same embeddings in the precision of the tower's layers."""
-        return self._embed(ids, _precision(self.tower))
+        return self._embed(ids, _precision(self.item_backbone))
 
     def _embed(self, ids: Tensor, dtype: torch.dtype) -> Tensor:
         is_code = ids >= self.text_vocabulary
@@ -214,12 +216,12 @@ class LLM(nn.Module):
     @property
     def context(self) -> int | None:
         """Return how many tokens the model was made to read at once; None where it does not say."""
-        return getattr(self.tower.config, "max_position_embeddings", None)
+        return getattr(self.item_backbone.config, "max_position_embeddings", None)
 
     @property
     def packs(self) -> bool:
         """Tell whether the tower reads rows of several examples: where every layer attends to all that it may see."""
-        config = self.tower.config
+        config = self.item_backbone.config
         kinds = set(getattr(config, "layer_types", None) or {"full_attention"})
         windowed = getattr(config, "sliding_window", None) and not getattr(config, "layer_types", None)
         return kinds == {"full_attention"} and not windowed and config._attn_implementation == "sdpa"
@@ -230,7 +232,7 @@ class LLM(nn.Module):
         Padding needs no attention mask: attention is causal and nothing reads the padded positions.
         """
         self.use(ITEMS if batch.depth == "exit" else TEXT)
-        backbone = self.tower if batch.depth == "exit" else self.base.model
+        backbone = self.item_backbone if batch.depth == "exit" else self.base.model
         embeddings = (self.embed_items if batch.depth == "exit" else self.embed)(batch.ids)
         options = {"attention_mask": batch.visible(), "position_ids": batch.positions()}
         return backbone(inputs_embeds=embeddings, use_cache=False, **options).last_hidden_state
@@ -261,22 +263,22 @@ class LLM(nn.Module):
             exclude_seen: leave items that occur earlier in the example out of the softmax, as serving does when items
                 do not repeat (one-token codes only).
         """
-        row, column = (batch.labels != -100).nonzero(as_tuple=True)  # noqa: PLR2004 - torch's ignore index
-        target = batch.labels[row, column]
+        row, column = (batch.target_ids != -100).nonzero(as_tuple=True)  # noqa: PLR2004 - torch's ignore index
+        target = batch.target_ids[row, column]
         states = self.hidden(batch)[row, batch.before()[row, column]]
         is_code = target >= self.text_vocabulary
         losses = []
         if is_code.any():
             logits = self.code_logits(states[is_code])
             local = target[is_code] - self.text_vocabulary
-            excluded = self.unmet.to(logits.device).expand(logits.shape)
+            excluded = self.cold_tokens.to(logits.device).expand(logits.shape)
             if exclude_seen:
                 excluded = excluded | self._seen(batch, row[is_code], column[is_code])
             logits = logits.masked_fill(excluded.scatter(1, local[:, None], False), float("-inf"))
-            if batch.taught_codes is None or batch.taught_shares is None:
+            if batch.soft_codes is None or batch.soft_shares is None:
                 losses.append(F.cross_entropy(logits.float(), local, reduction="sum"))
             else:
-                taught = batch.taught_codes[is_code], batch.taught_shares[is_code]
+                taught = batch.soft_codes[is_code], batch.soft_shares[is_code]
                 losses.append(_soft_cross_entropy(logits.float(), local, *taught))
         if not is_code.all():
             losses.append(self._text_loss(states[~is_code], target[~is_code], batch.task, batch.depth))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from genre_gen.llm.model import LLM
 
 Kernels: TypeAlias = Literal["torch", "bitsandbytes"]
-_TOWER, _TEXT = "tower", "text"  # as in model.py
+_ITEMS, _TEXT = "item", "text"  # as in model.py
 
 
 @torch.no_grad()
@@ -48,13 +48,13 @@ def quantize(llm: LLM, scheme: str, kernels: Kernels | None = None) -> None:
     if scheme == "int8" and kernels is None:
         kernels = "torch" if llm.device.type == "cpu" else "bitsandbytes"
     backbone: Any = llm.base.model
-    llm.tower.layers = _rounded(merged(copy.deepcopy(llm.tower.layers), _TOWER), scheme, kernels)
+    llm.item_backbone.layers = _rounded(merged(copy.deepcopy(llm.item_backbone.layers), _ITEMS), scheme, kernels)
     backbone.layers = _rounded(merged(backbone.layers, _TEXT), scheme, kernels)
     if scheme in ("bf16", "nf4"):
         for module in (llm.base.get_input_embeddings(), llm.base.get_output_embeddings()):
             module.to(torch.bfloat16)
     if scheme == "bf16":
-        llm.tower.to(torch.bfloat16)
+        llm.item_backbone.to(torch.bfloat16)
         backbone.to(torch.bfloat16)
     llm.served = scheme
 

@@ -34,7 +34,7 @@ def make(name):
     base = getattr(transformers, f"{name}ForCausalLM")(config(**SIZES, **options)).eval()
     llm = LLM(base, byte_tokenizer(), atomic(30), ModelSettings(adapter="full", exit_layer=2))
     with torch.no_grad():
-        for path, parameter in llm.tower.named_parameters():
+        for path, parameter in llm.item_backbone.named_parameters():
             if "norm" not in path:
                 parameter.normal_(std=0.06)
         llm.code_embedding.normal_(std=0.1)
@@ -44,7 +44,7 @@ def make(name):
 @torch.no_grad()
 def logits(llm):
     ids = torch.arange(30)[:, None] + llm.text_vocabulary
-    states = llm.tower(inputs_embeds=llm.embed_items(ids), use_cache=False).last_hidden_state
+    states = llm.item_backbone(inputs_embeds=llm.embed_items(ids), use_cache=False).last_hidden_state
     return llm.code_logits(states)[:, 0]
 
 
@@ -68,7 +68,7 @@ class Loud(nn.Module):
 
 def test_layers_that_cannot_be_quietened_are_told(caplog):
     llm = make("Llama")
-    for layer in llm.tower.layers:
+    for layer in llm.item_backbone.layers:
         layer.mlp = Loud()
     with caplog.at_level(logging.WARNING):
         llm.near_identity_init()

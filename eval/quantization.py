@@ -188,7 +188,6 @@ def write_words(generator: ItemGenerator) -> None:
     from transformers import DynamicCache
 
     llm, cache = generator.llm, DynamicCache()
-    llm.use("text")
     ids = torch.arange(100, 132)[None].to(llm.device)
     for _ in range(WORDS):
         output = llm.base.model(  # type: ignore[operator, union-attr]

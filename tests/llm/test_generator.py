@@ -11,7 +11,7 @@ from genre_gen.blending.blend import Blend
 from genre_gen.decoding.search import score_items
 from genre_gen.errors import DecodingError, PromptError
 from genre_gen.llm.generator import ItemGenerator
-from genre_gen.llm.model import ITEMS, LLM, TEXT
+from genre_gen.llm.model import LLM
 from genre_gen.ranking import Ranking
 from genre_gen.tasks import TASKS
 
@@ -49,7 +49,6 @@ def brute_force(generator, history):
     """Return the log-probability of every item by plain forward passes, one item at a time."""
     llm, prompt = generator.llm, torch.from_numpy(generator.encode(history).ids.astype(np.int64))
     scores = []
-    llm.use(ITEMS)
     for code in llm.codes.codes:
         tokens = torch.tensor([token for token in code if token >= 0])
         ids = torch.cat([prompt, tokens + llm.text_vocabulary])[None]
@@ -291,7 +290,6 @@ def test_shared_layers_read_items_and_text_by_their_own_adapters(adapted, histor
         assert words in {None, found}
         words = found
         np.testing.assert_array_equal(generator.rate(histories[:3], [0, 1, 2]), ratings)
-        generator.llm.use(TEXT)
         np.testing.assert_array_equal(generator.score(histories[:3]), scores)
 
 
@@ -305,7 +303,6 @@ def test_what_is_written_is_what_plain_greedy_decoding_writes(tiny_recommender):
     prompt = next(iter(examples)).prompt
     ids = generator.encoder.encode(prompt).ids.tolist()
     written = generator.write(prompt, max_tokens=6)
-    llm.use(TEXT)
     own = []
     for _ in range(6):
         with torch.no_grad():

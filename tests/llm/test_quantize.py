@@ -88,7 +88,6 @@ def _llm(domain, catalog, interactions):
 
 @torch.inference_mode()
 def _states(llm: LLM, depth, ids):
-    llm.use(depth)
     backbone, embed = (llm.item_backbone, llm.embed_items) if depth == "item" else (llm.base.model, llm.embed)
     return backbone(inputs_embeds=embed(ids), use_cache=False).last_hidden_state.clone()
 

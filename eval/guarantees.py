@@ -189,7 +189,7 @@ def spoil(recommender: Recommender) -> None:
     members = dict.fromkeys(recommender.members, 0.1)
     recommender.blend = Blend({LLM_MEMBER: 0.9, **members})
     recommender.generator.llm.code_embedding.data.fill_(float("nan"))
-    recommender.generator.forget()
+    recommender.generator.clear_caches()
 
 
 def table(found: Sequence[Counts]) -> str:

@@ -105,7 +105,7 @@ def at_length(recommender: Recommender, length: float, asked: Mapping[str, Seque
     domain = recommender.domain.changed({"codes.cold_start_scale": length})
     generator.data = replace(generator.data, domain=domain)
     place_new_items(generator)
-    generator.forget()
+    generator.clear_caches()
     return figures(generator.score, asked, len(recommender.catalog), domain.repeat)
 
 

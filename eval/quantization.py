@@ -151,7 +151,7 @@ def variant(recommender: Recommender, name: str) -> ItemGenerator:
 def sizes(generator: ItemGenerator) -> Row:
     """Return bytes in memory: all, the pre-trained base, the layers of the tower."""
     llm = generator.llm
-    return {"all": weight_bytes(llm), "base": weight_bytes(llm.base), "tower": weight_bytes(llm.tower)}  # type: ignore[arg-type]
+    return {"all": weight_bytes(llm), "base": weight_bytes(llm.base), "tower": weight_bytes(llm.item_backbone)}  # type: ignore[arg-type]
 
 
 def disk_bytes(run: Path, llm: str) -> Row:
@@ -191,7 +191,6 @@ def write_words(generator: ItemGenerator) -> None:
     from transformers import DynamicCache
 
     llm, cache = generator.llm, DynamicCache()
-    llm.use("text")
     ids = torch.arange(100, 132)[None].to(llm.device)
     for _ in range(WORDS):
         output = llm.base.model(  # type: ignore[operator, union-attr]

@@ -77,7 +77,7 @@ def every_start(bench: Bench, histories: Sequence[History]) -> Iterator[tuple[st
     only = item_vectors(base, tokenizer, catalog, train, CodeSettings(text=0.0, collaborative=1.0)).numpy()
     yield "co-occurrence alone", nearest(recent, only)
     for scale in SCALES:
-        yield f"untrained LLM, residual_scale {scale:g}", untrained(bench, bench.domain, scale, histories)
+        yield f"untrained LLM, near_identity_scale {scale:g}", untrained(bench, bench.domain, scale, histories)
 
 
 def nearest(recent: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -87,7 +87,7 @@ def nearest(recent: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArra
 
 def untrained(bench: Bench, domain: Domain, scale: float, histories: Sequence[History]) -> NDArray[np.float32]:
     """Return the scores of the language model before its first step."""
-    changed = domain.changed({"model.residual_scale": scale})
+    changed = domain.changed({"model.near_identity_scale": scale})
     generator = build_generator(changed, PromptBook.load(changed), bench.catalog, bench.split.train)
     parts = [generator.score(histories[begin : begin + _BATCH]) for begin in range(0, len(histories), _BATCH)]
     return np.concatenate(parts)

@@ -139,7 +139,7 @@ class ModelSettings(Settings):
     exit_layer: Annotated[int, Field(ge=1)] | None = None
     adapter: Literal["full", "lora"] = "full"
     quantization: Literal["none", "int8", "nf4"] = "none"
-    residual_scale: Annotated[float, Field(ge=0, le=1)] = 0.05
+    near_identity_scale: Annotated[float, Field(ge=0, le=1)] = 0.05
     max_history: Annotated[int, Field(ge=1)] = 200
 
 

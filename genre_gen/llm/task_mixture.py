@@ -14,7 +14,7 @@ from torch import Tensor
 from genre_gen.domain import TaskSettings
 from genre_gen.errors import ConfigError
 from genre_gen.llm.batch import Batch, pack, pad
-from genre_gen.llm.encode import NO_LABEL, Encoded, Encoder
+from genre_gen.llm.encode import NO_TARGET, Encoded, Encoder
 from genre_gen.prompting.book import PromptBook
 from genre_gen.tasks import TASKS, Example, TaskData
 
@@ -209,18 +209,18 @@ def _said(encoded: Encoded, text_vocabulary: int) -> Iterator[tuple[int, tuple[i
         for begin, end in encoded.answers:
             yield begin, tuple(encoded.ids[begin:end].tolist())
         return
-    for place in np.flatnonzero((encoded.labels != NO_LABEL) & (encoded.labels < text_vocabulary)).tolist():
-        yield place, (int(encoded.labels[place]),)
+    for place in np.flatnonzero((encoded.target_ids != NO_TARGET) & (encoded.target_ids < text_vocabulary)).tolist():
+        yield place, (int(encoded.target_ids[place]),)
 
 
 def _numbered(encoded: Encoded, numbers: Mapping[tuple[int, ...], int] | None, text_vocabulary: int) -> Encoded:
     """Label closed answers by their numbers; one that no example had when they were collected gets no label."""
     if numbers is None:
         return encoded
-    labels = np.where(encoded.labels >= text_vocabulary, encoded.labels, NO_LABEL).astype(np.int32)
+    target_ids = np.where(encoded.target_ids >= text_vocabulary, encoded.target_ids, NO_TARGET).astype(np.int32)
     for place, answer in _said(encoded, text_vocabulary):
-        labels[place] = numbers.get(answer, NO_LABEL)
-    return replace(encoded, labels=labels)
+        target_ids[place] = numbers.get(answer, NO_TARGET)
+    return replace(encoded, target_ids=target_ids)
 
 
 def _padded(answers: Iterable[tuple[int, ...]]) -> NDArray[np.int64]:

@@ -25,7 +25,7 @@ TEMPERATURES = (0.02, 5.0)
 
 
 @dataclass(frozen=True)
-class Lessons:
+class SoftTargets:
     """What the teacher expects in place of each training interaction, given the history before it.
 
     Attributes:
@@ -38,7 +38,7 @@ class Lessons:
     shares: NDArray[np.float16]
 
     @classmethod
-    def empty(cls, n: int, top: int) -> Lessons:
+    def empty(cls, n: int, top: int) -> SoftTargets:
         """Return lessons that say nothing."""
         return cls(np.zeros((n, top), np.int32), np.zeros((n, top), np.float16))
 
@@ -63,7 +63,7 @@ class Teacher:
     temperature: float
     repeat: bool = False
 
-    def __call__(self, interactions: Interactions) -> Lessons:
+    def __call__(self, interactions: Interactions) -> SoftTargets:
         """Return the lessons for all interactions, in their order."""
         return teach(self.members, self.weights, interactions, temperature=self.temperature, repeat=self.repeat)
 
@@ -78,7 +78,7 @@ def teach(
     temperature: float = 1.0,
     repeat: bool = False,
     batch: int = 512,
-) -> Lessons:
+) -> SoftTargets:
     """Ask a blend of collaborative models what comes next at every place of the training histories.
 
     Args:
@@ -92,7 +92,7 @@ def teach(
         batch: places scored at a time: memory is a few times ``batch * n_items * 8`` bytes.
 
     Returns:
-        Lessons for all interactions, in their order; the same for the same input.
+        SoftTargets for all interactions, in their order; the same for the same input.
 
     Raises:
         UsageError: no member has a weight, or a number that cannot be meant.
@@ -105,7 +105,7 @@ def teach(
             f"teacher: {folds} folds, top {top}, batch {batch}, temperature {temperature}; there must be two folds or "
             "more, and the others must be above 0"
         )
-    lessons = Lessons.empty(len(interactions), min(top, interactions.n_items))
+    lessons = SoftTargets.empty(len(interactions), min(top, interactions.n_items))
     for others, places in _folds(interactions, folds):
         models = {name: make() for name, make in used.items()}
         # A model of ratings says nothing to a fold of whose other users nobody has rated anything.

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from genre_gen.domain import Training
 from genre_gen.errors import CheckpointError, ConfigError
 from genre_gen.llm.batch import Batch
-from genre_gen.llm.encode import NO_LABEL
+from genre_gen.llm.encode import NO_TARGET
 from genre_gen.llm.hardware import computes_bfloat16
 from genre_gen.llm.model import LLM
 from genre_gen.llm.task_mixture import MAIN, TaskMixture
 from genre_gen.training.checkpoint import read_json, recover_folder, verify_folder, write_folder, write_json
-from genre_gen.training.distillation import Lessons
+from genre_gen.training.distillation import SoftTargets
 
 log = logging.getLogger(__name__)
 CHECKPOINT = "checkpoint"
@@ -72,7 +72,7 @@ class FineTuner:
         identity: str = "",
         start: str = "",
         checkpoint_seconds: float = 120.0,
-        teach: Callable[[], Lessons] | None = None,
+        teach: Callable[[], SoftTargets] | None = None,
     ) -> None:
         """Prepare the run; nothing is trained yet.
 
@@ -96,7 +96,7 @@ class FineTuner:
         from accelerate import Accelerator
 
         self._teach = _teacher(teach, llm, training)
-        self._lessons: Lessons | None = None
+        self._soft_targets: SoftTargets | None = None
         torch.manual_seed(training.seed)
         self.training, self.mix, self.validate, self.exclude_seen = training, mix, validate, exclude_seen
         self.folder, self.identity, self.start = folder, identity, start
@@ -126,8 +126,8 @@ class FineTuner:
         """
         self._resume()
         if self._teach is not None and not self.progress.finished:
-            self._lessons = self._teach()
-        with _residual_dropout(self.llm.tower, self.training.dropout):
+            self._soft_targets = self._teach()
+        with _residual_dropout(self.llm.item_backbone, self.training.dropout):
             while not self.progress.finished:
                 self._epoch(on_step)
         if on_step is not None:
@@ -191,7 +191,7 @@ class FineTuner:
         return {task: sum(values[-8:]) / len(values[-8:]) for task, values in sorted(self._losses.items()) if values}
 
     def _step(self, batch: Batch) -> None:
-        self.llm.tower.train()
+        self.llm.item_backbone.train()
         self._set_learning_rate()
         exclude = self.exclude_seen and batch.task == MAIN and self.llm.codes.codes.shape[1] == 1
         device = self.accelerator.device
@@ -205,13 +205,13 @@ class FineTuner:
 
     def _taught(self, batch: Batch) -> Batch:
         """Add to a batch of the main task what the teacher expects in place of each item."""
-        if self._lessons is None or batch.task != MAIN:
+        if self._soft_targets is None or batch.task != MAIN:
             return batch
-        places = batch.origins[batch.labels != NO_LABEL].numpy()
-        shares = self._lessons.shares[places].astype(np.float32) * self.training.distillation
+        places = batch.origins[batch.target_ids != NO_TARGET].numpy()
+        shares = self._soft_targets.shares[places].astype(np.float32) * self.training.distillation
         shares[places < 0] = 0.0
-        codes = self.llm.codes.codes[self._lessons.rows[places], 0].astype(np.int64)
-        return replace(batch, taught_codes=torch.from_numpy(codes), taught_shares=torch.from_numpy(shares))
+        codes = self.llm.codes.codes[self._soft_targets.rows[places], 0].astype(np.int64)
+        return replace(batch, soft_codes=torch.from_numpy(codes), soft_shares=torch.from_numpy(shares))
 
     def _set_learning_rate(self) -> None:
         """Rise linearly, then fall along a cosine; both follow the share of the run that is over."""
@@ -234,7 +234,7 @@ class FineTuner:
         }
         self._losses.clear()
         if self.validate is not None:
-            self.llm.tower.eval()
+            self.llm.item_backbone.eval()
             entry["ndcg@10"] = ndcg = self.validate()
             if epoch > 0:  # pre-training teaches no item after another, so it is told and not judged
                 self._judge(ndcg)
@@ -266,7 +266,7 @@ class FineTuner:
                 self._board.add_scalar(name, entry[name], entry["step"])
 
     def _keep_best(self) -> None:
-        self.llm.tower.eval()
+        self.llm.item_backbone.eval()
         with torch.no_grad():
             for name, value in self.best_weights.items():
                 self.parameters[name].copy_(value)
@@ -352,7 +352,7 @@ class FineTuner:
         self.optimizer.load_state_dict({**content, "state": dict(found)})
 
 
-def _teacher(teach: Callable[[], Lessons] | None, llm: LLM, training: Training) -> Callable[[], Lessons] | None:
+def _teacher(teach: Callable[[], SoftTargets] | None, llm: LLM, training: Training) -> Callable[[], SoftTargets] | None:
     """Return the teacher where there is something to distil; raises ConfigError where that cannot be."""
     weight = training.distillation
     if weight == 0:

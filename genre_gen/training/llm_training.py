@@ -31,7 +31,7 @@ from genre_gen.llm.task_mixture import TaskMixture
 from genre_gen.metrics import case_ranks, ndcg_at
 from genre_gen.prompting.book import PromptBook
 from genre_gen.tasks import TaskData
-from genre_gen.training.distillation import Lessons, Teacher, fit_temperature
+from genre_gen.training.distillation import SoftTargets, Teacher, fit_temperature
 from genre_gen.training.finetune import FineTuner
 from genre_gen.training.fingerprint import identity, start_of
 
@@ -154,7 +154,7 @@ def finetuner(
     validation: Sequence[Case],
     folder: Path | None,
     training: Training | None = None,
-    teacher: Callable[[Interactions], Lessons] | None = None,
+    teacher: Callable[[Interactions], SoftTargets] | None = None,
     start: str = "",
 ) -> FineTuner:
     """Prepare the fine-tuning of a generator's model, with early stopping on validation cases where there are any.
@@ -170,8 +170,8 @@ def finetuner(
     data, llm = generator.data, generator.llm
     if training is not None:
         data = replace(data, domain=data.domain.model_copy(update={"training": training}))
-    depth_share = len(llm.tower.layers) / len(llm.base.model.layers)
-    llm.unmet = _unmet(llm.codes, data)
+    depth_share = len(llm.item_backbone.layers) / len(llm.base.model.layers)
+    llm.cold_tokens = _cold_tokens(llm.codes, data)
     return FineTuner(
         llm,
         TaskMixture(data, generator.book, generator.encoder, depth_share, packs=llm.packs, context=llm.context),
@@ -219,15 +219,15 @@ def train(
 
     trained = train_averaged(generator.llm, training.runs, tuner, on_step)
     place_new_items(generator)
-    generator.forget()
+    generator.clear_caches()
     return trained
 
 
-def _once(teacher: Teacher) -> Callable[[Interactions], Lessons]:
+def _once(teacher: Teacher) -> Callable[[Interactions], SoftTargets]:
     """Return a teacher that is asked once and says the same again: all trainings learn from the same data."""
-    said: list[Lessons] = []
+    said: list[SoftTargets] = []
 
-    def teach(interactions: Interactions) -> Lessons:
+    def teach(interactions: Interactions) -> SoftTargets:
         if not said:
             said.append(teacher(interactions))
         return said[0]
@@ -327,7 +327,7 @@ def place_new_items(generator: ItemGenerator) -> None:
     """
     llm, data = generator.llm, generator.data
     settings, tokens = data.domain.codes, llm.codes.codes[:, 0]
-    new = llm.unmet.numpy()[tokens] if llm.codes.codes.shape[1] == 1 else np.zeros(len(tokens), bool)
+    new = llm.cold_tokens.numpy()[tokens] if llm.codes.codes.shape[1] == 1 else np.zeros(len(tokens), bool)
     if settings.cold_start_scale == 0 or settings.text == 0 or not new.any():
         return
     rows = np.flatnonzero(new)
@@ -359,7 +359,7 @@ def _slower(training: Training) -> Training:
     )
 
 
-def _unmet(codes: CodeScheme, data: TaskData) -> torch.Tensor:
+def _cold_tokens(codes: CodeScheme, data: TaskData) -> torch.Tensor:
     """Tell which code tokens no history trained on has: bool ``[code vocabulary]``."""
     met = np.bincount(data.interactions.rows, minlength=len(data.catalog)) > 0
     if data.domain.training.synthetic:
@@ -378,9 +378,9 @@ def _validation(generator: ItemGenerator, cases: Sequence[Case]) -> Callable[[],
     score = partial(generator.score, candidates=_LOOKED_AT)
 
     def ndcg() -> float:
-        generator.forget()
+        generator.clear_caches()
         found = case_ranks(score, cases, size, data.domain.repeat, _BATCH)
-        generator.forget()
+        generator.clear_caches()
         return float(ndcg_at(found, _LOOKED_AT).mean())
 
     return ndcg

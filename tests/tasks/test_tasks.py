@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from genre_gen.data.catalog import Catalog, Item
 from genre_gen.data.interactions import Interactions, Reviews
 from genre_gen.domain import Domain
-from genre_gen.llm.encode import NO_LABEL, Encoder
+from genre_gen.llm.encode import NO_TARGET, Encoder
 from genre_gen.prompting.book import PromptBook
 from genre_gen.prompting.spans import show
 from genre_gen.prompting.variables import TASK_VARIABLES
@@ -116,7 +116,7 @@ def test_every_example_has_a_target(task, data, book):
     scheme = SimpleNamespace(codes=np.arange(60)[:, None], vocabulary=60, names=())
     encoder = Encoder(byte_tokenizer(), scheme)
     for example in examples(task, data, book):
-        assert (encoder.encode(example.prompt, example.targets, example.first_target).labels != NO_LABEL).any()
+        assert (encoder.encode(example.prompt, example.targets, example.first_target).target_ids != NO_TARGET).any()
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genre_gen.blending.ratings import LLM
 from genre_gen.data.catalog import Item
@@ -60,6 +62,24 @@ class Fit:
         return self.probability
 
 
+@dataclass(frozen=True)
+class Intent:
+    """Which kind of item a user wants next.
+
+    Attributes:
+        field: the list field that the labels are of, such as ``genre``.
+        shares: label -> probability that the language model names it first, the likeliest first; they sum to 1.
+    """
+
+    field: str
+    shares: Mapping[str, float]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Return the labels, the likeliest first."""
+        return tuple(self.shares)
+
+
 def predict(state: RecommenderState, history: History, row: int) -> Prediction:
     """Predict a rating; see :meth:`genre_gen.Recommender.predict`."""
     ratings, columns = state.raters.rate(state.generator, [history], [row])
@@ -102,13 +122,49 @@ def similar(state: RecommenderState, row: int, n: int) -> list[Recommendation]:
     ]
 
 
-def _by_code(state: RecommenderState, row: int) -> np.ndarray:
+def _by_code(state: RecommenderState, row: int) -> NDArray[np.float64]:
     """Return the cosine between items' code embeddings, for recommenders without a model that tells neighbours."""
     llm = state.llm
     tokens = llm.codes.codes[:, 0].astype(np.int64)
     vectors = llm.code_embedding.detach().float().cpu().numpy()[tokens].astype(np.float64)
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     return np.clip(vectors @ vectors[row], 0.0, 1.0)
+
+
+def fits(state: RecommenderState, history: History, row: int) -> Fit:
+    """Return how probably an item fits; see :meth:`genre_gen.Recommender.fits`."""
+    data = state.generator.data
+    variables = {"history": _entries(state, history), "item": data.entry(row)}
+    yes_and_no = [_answer(state, "fits", answer, **variables) for answer in (True, False)]
+    return Fit(state.catalog[row], float(_probabilities(state, "fits", yes_and_no, **variables)[0]))
+
+
+def intent(state: RecommenderState, history: History) -> Intent:
+    """Return which labels are wanted next; see :meth:`genre_gen.Recommender.intent`."""
+    if state.labels is None:
+        raise UsageError("no item has labels, so there is no kind to want; give the domain a field of type list")
+    variables = {"history": _entries(state, history)}
+    answers = [_answer(state, "intent", (label,), **variables) for label in state.labels.names]
+    shares = _probabilities(state, "intent", answers, **variables)
+    best = np.argsort(-shares, kind="stable")
+    return Intent(state.labels.field, {state.labels.names[label]: float(shares[label]) for label in best})
+
+
+def _entries(state: RecommenderState, history: History) -> Any:
+    return state.generator.data.entries(history.last(state.domain.model.max_history))
+
+
+def _answer(state: RecommenderState, task: str, answer: Any, **variables: Any) -> str:
+    """Return the words of an answer, as the templates say it."""
+    check_task(state, task)
+    return state.book.render(task, answer=answer, domain=state.domain.name, **variables).messages[-1].text
+
+
+def _probabilities(
+    state: RecommenderState, task: str, answers: Sequence[str], **variables: Any
+) -> NDArray[np.float32]:
+    prompt = state.book.render(task, open=True, domain=state.domain.name, **variables)
+    return state.generator.answer_probabilities([prompt], answers)[0]
 
 
 def check_task(state: RecommenderState, task: str) -> None:

@@ -130,7 +130,7 @@ class TaskMixture:
 
     def _encoded(self, name: str, rng: np.random.Generator) -> Iterator[Encoded]:
         # Phrasings are drawn from numbers of their own: examples are the same however many there are.
-        book = self._book.varied(rng.spawn(1)[0]) if self._varies and self._book.phrasings(name) > 1 else self._book
+        book = self._book
         for example in TASKS[name].examples(self._data, book, rng):
             encoded = self._encode(example)
             if self._settings[name].depth != "exit":
@@ -155,7 +155,7 @@ class TaskMixture:
 
     def _batches(self, name: str, pool: list[Encoded], rng: np.random.Generator) -> list[Batch]:
         depth, tokens = self._settings[name].depth, self._tokens[name]
-        phrasings = self._book.phrasings(name) if self._varies else 1
+        phrasings = 1
         packs = self._packs and depth == "exit"
         shared = _shared_instructions(pool, phrasings) if packs else []
         if not shared:

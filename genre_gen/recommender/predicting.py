@@ -160,9 +160,7 @@ def _answer(state: RecommenderState, task: str, answer: Any, **variables: Any) -
     return state.book.render(task, answer=answer, domain=state.domain.name, **variables).messages[-1].text
 
 
-def _probabilities(
-    state: RecommenderState, task: str, answers: Sequence[str], **variables: Any
-) -> NDArray[np.float32]:
+def _probabilities(state: RecommenderState, task: str, answers: Sequence[str], **variables: Any) -> NDArray[np.float32]:
     prompt = state.book.render(task, open=True, domain=state.domain.name, **variables)
     return state.generator.answer_probabilities([prompt], answers)[0]
 

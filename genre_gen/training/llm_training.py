@@ -77,6 +77,10 @@ def build_generator(
     return ItemGenerator(llm.to(base.device), book, TaskData(catalog, interactions, domain))
 
 
+def build_llm(domain, catalog, interactions, codes=None):
+    return build_generator(domain, PromptBook.load(domain), catalog, interactions, codes).llm
+
+
 def item_vectors(
     base: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,

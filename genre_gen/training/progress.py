@@ -89,9 +89,12 @@ class ProgressBar:
     def __init__(self) -> None:
         """Draw nothing yet."""
         self._bar: Any = None
+        self._over = False
 
     def __call__(self, progress: Progress) -> None:
         """Draw where the run stands; at its end the bar stays as it is."""
+        if self._over:
+            return
         if self._bar is None:
             from tqdm.auto import tqdm
 
@@ -112,7 +115,7 @@ class ProgressBar:
         )
         if progress.share >= 1:
             bar.close()
-            self._bar = None
+            self._over = True
 
 
 def clock_time(seconds: float) -> str:

@@ -62,16 +62,10 @@ def evaluate(
     """
     check_trained_for(state.trained_on, split, part)
     cases, size = split.cases(part), len(state.catalog)
-    models = scorers(state)
-    fitted, seconds = dict(models), dict(state.seconds)
-    names = _baselines(state) if baselines else []
+    models, seconds = scorers(state), dict(state.seconds)
     stages = Stages({"baselines": 1.0, "ranking": 1.0}, progress)
     with stages.stage("baselines"):
-        for number, name in enumerate(names):
-            stages.update(number / len(names))
-            begin = time.perf_counter()
-            fitted[name] = _baseline(state, name, split).score
-            seconds[name] = time.perf_counter() - begin
+        models |= _fitted_baselines(state, split, stages, seconds) if baselines else {}
     seconds |= {LLM_ALONE: seconds.get(LLM_MEMBER, 0.0), GENRE: sum(state.seconds.values())}
     done = [0]
 
@@ -81,7 +75,7 @@ def evaluate(
 
     with stages.stage("ranking"):
         report = evaluate_scorers(
-            fitted,
+            models,
             cases,
             size,
             (k,) if isinstance(k, int) else tuple(k),
@@ -89,7 +83,7 @@ def evaluate(
             mixtures=mixtures(state),
             counts=np.bincount(state.trained_on.rows, minlength=size),
             labels=state.labels,
-            costs={name: {"train_seconds": seconds[name]} for name in (*fitted, GENRE) if name in seconds},
+            costs={name: {"train_seconds": seconds[name]} for name in (*models, GENRE) if name in seconds},
             data=state.domain.name,
             split=f"{split.name}, {part}",
             progress=ranked,
@@ -128,6 +122,19 @@ def _notes(state: RecommenderState, split: Split, part: Part) -> dict[str, Any]:
         "ratings": rating_errors(state, split, part),
         "rating_blend": None if state.raters.blend is None else state.raters.blend.settings(),
     }
+
+
+def _fitted_baselines(
+    state: RecommenderState, split: Split, stages: Stages, seconds: dict[str, float]
+) -> dict[str, Scorer]:
+    """Fit the baselines and return their scorers; what each took is added to ``seconds``."""
+    fitted: dict[str, Scorer] = {}
+    for number, name in enumerate(names := _baselines(state)):
+        stages.update(number / len(names))
+        begin = time.perf_counter()
+        fitted[name] = _baseline(state, name, split).score
+        seconds[name] = time.perf_counter() - begin
+    return fitted
 
 
 def _baselines(state: RecommenderState) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +18,7 @@ from genre_gen.blending.ratings import scale_of
 from genre_gen.collaborative import MEMBERS, SVD, CollaborativeModel, EpochModel
 from genre_gen.collaborative.tuning import STAGES, tune
 from genre_gen.data.splits import Part, Split
+from genre_gen.errors import MissingPackageError
 from genre_gen.evaluation.protocol import Mixture, Scorer, check_trained_for, evaluate_scorers
 from genre_gen.evaluation.report import Report
 from genre_gen.metrics import mae, rmse
@@ -25,6 +27,7 @@ from genre_gen.tasks.next_item import NextItem
 from genre_gen.training.progress import ProgressOption, Stages
 from genre_gen.training.recommender_training import new_member
 
+log = logging.getLogger(__name__)
 GENRE, LLM_ALONE, WITHOUT_LLM = "GENRE", "GENRE, LLM alone", "blend without LLM"
 RATER_NAMES = {
     "svd": "Surprise SVD, folded in",
@@ -173,12 +176,19 @@ def rating_errors(state: RecommenderState, split: Split, part: Part) -> dict[str
     return {name: {"rmse": rmse(values, truth), "mae": mae(values, truth)} for name, values in predicted.items()}
 
 
-def write_report(report: Report, folder: Path) -> tuple[Path, Path]:
-    """Write a report as ``evaluation.json`` and ``evaluation.png`` into a folder; return both paths."""
+def write_report(report: Report, folder: Path) -> tuple[Path, Path | None]:
+    """Write a report as ``evaluation.json`` and ``evaluation.png`` into a folder; return both paths.
+
+    Without the package that plots, there is no picture, and the log says how to install it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     text, picture = folder / "evaluation.json", folder / "evaluation.png"
     text.write_text(report.to_json() + "\n", encoding="utf-8")
-    report.plot(picture, ours=GENRE)
+    try:
+        report.plot(picture, ours=GENRE)
+    except MissingPackageError as problem:
+        log.warning("no picture: %s", problem)
+        return text, None
     return text, picture
 
 

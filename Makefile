@@ -11,7 +11,7 @@ demo: $(VENV)/.installed
 
 # Each worker computes with one thread, so that they do not wait for each other.
 test: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS)
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/pytest -n $(WORKERS)
 
 slow: $(VENV)/.installed-dev
 	$(BIN)/pytest -m slow

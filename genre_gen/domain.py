@@ -147,7 +147,6 @@ class Training(Settings):
     """How long and how fast the model learns."""
 
     epochs: Annotated[int, Field(ge=1)] = 10
-    runs: Annotated[int, Field(ge=1)] = 1
     pretraining_epochs: Annotated[int, Field(ge=0)] = 0
     max_minutes: Annotated[float, Field(gt=0)] | None = None
     learning_rate: Annotated[float, Field(gt=0)] = 3e-4
@@ -165,11 +164,8 @@ class Training(Settings):
     refit_epochs: Annotated[int, Field(ge=1)] = 1
     refit_rate: Annotated[float, Field(gt=0, le=1)] = 0.3
     distillation: Share = 0.0
-    drop: Share = 0.0
-    crop: Share = 0.0
-    reorder: Share = 0.0
     synthetic: Annotated[float, Field(ge=0)] = 0.0
-    phrasings: Literal["first", "all"] = "first"
+    tracker: Literal["auto", "none", "tensorboard", "wandb", "mlflow"] = "auto"
     seed: Annotated[int, Field(ge=0)] = 0
 
 

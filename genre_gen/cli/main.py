@@ -523,10 +523,10 @@ class _Bar:
 
     def step(self, tuner: FineTuner) -> None:
         """Show where training stands."""
-        self._bar.n = round(100 * tuner.overall_share(), 1)
+        self._bar.n = round(100 * tuner.share(), 1)
         best = {"NDCG@10": f"{tuner.progress.best:.4f}"} if tuner.progress.best >= 0 else {}
         self._bar.set_postfix({**best, **{task: f"{loss:.2f}" for task, loss in tuner.recent_losses().items()}})
-        if tuner.progress.finished and tuner.number + 1 == tuner.runs:
+        if tuner.progress.finished:
             self._bar.close()  # what comes next is printed below it
 
 

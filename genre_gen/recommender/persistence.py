@@ -67,8 +67,10 @@ def save(recommender: Recommender, folder: Path, metrics: Mapping[str, Any] | No
 
 def load(name: str | Path, quantization: str | None = None) -> Recommender:
     """Read a recommender; see :meth:`Recommender.from_pretrained`."""
+    from genre_gen.llm.generator import ItemGenerator
     from genre_gen.llm.quantize import quantize
-    from genre_gen.training.llm_training import build_generator
+    from genre_gen.tasks import TaskData
+    from genre_gen.training.llm_training import build_llm
 
     folder = _folder(name)
     if verify_folder(folder).get("kind") != KIND:
@@ -88,9 +90,9 @@ def load(name: str | Path, quantization: str | None = None) -> Recommender:
         recommender.knowledge = Knowledge.from_arrays(load_file(folder / KNOWLEDGE))
     _load_members(recommender, settings, folder / MEMBERS_FOLDER)
     codes = Codes.from_arrays(settings["codes"], load_file(folder / CODES))
-    recommender.generator = build_generator(
-        domain, recommender.book, recommender.catalog, recommender.trained_on, codes
-    )
+    llm = build_llm(domain, recommender.catalog, recommender.trained_on, codes)
+    data = TaskData(recommender.catalog, recommender.trained_on, domain)
+    recommender.generator = ItemGenerator(llm, recommender.book, data)
     _load_llm(recommender, settings, folder)
     quantize(recommender.generator.llm, domain.serving.quantization)
     recommender.take(TunedSettings.from_dict(settings["choices"]))

@@ -23,6 +23,7 @@ from genre_gen.data.knowledge import Knowledge
 from genre_gen.domain import Domain
 from genre_gen.errors import ConfigError, UsageError
 from genre_gen.prompting.book import PromptBook
+from genre_gen.tasks import TaskData
 from genre_gen.training.distillation import Teacher
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from genre_gen.evaluation.protocol import Scorer
     from genre_gen.llm.generator import ItemGenerator
+    from genre_gen.llm.model import LLM
     from genre_gen.training.finetune import FineTuner
 
 log = logging.getLogger(__name__)
@@ -153,7 +155,7 @@ class Fitted:
                 allows.
             ConfigError, DataError: as in ``fit``.
         """
-        from genre_gen.training.llm_training import train_anew
+        from genre_gen.training.llm_training import train_from_scratch
 
         known = histories or interactions
         _check_catalog(catalog, interactions, known)
@@ -165,16 +167,8 @@ class Fitted:
         self._fit_members(self.domain.blend.members)
         self._check_fitted()
         begin, folder = time.perf_counter(), None if folder is None else Path(folder)
-        self.generator = train_anew(
-            self.domain,
-            self.book,
-            catalog,
-            interactions,
-            folder,
-            on_step,
-            teacher=self._teacher,
-            epochs=self._epochs,
-        )
+        options: dict[str, Any] = {"teacher": self._teacher, "epochs": self._epochs, "on_step": on_step}
+        self._generate_with(train_from_scratch(self.book, self._task_data(), folder, **options))
         self.seconds[LLM_MEMBER] = time.perf_counter() - begin
         return self
 
@@ -261,14 +255,15 @@ class Fitted:
         self, final: Interactions, folder: Path | None, on_step: Callable[[FineTuner], None] | None
     ) -> None:
         """Learn from the validation items too, everything being chosen."""
-        from genre_gen.training.llm_training import final_generator
+        from genre_gen.training.llm_training import refit_llm
 
         self.trained_on = final
         self._forget()
         self._fit_members(list(self.members))
         self._check_fitted()
         begin = time.perf_counter()
-        self.generator = final_generator(self.generator, final, folder, on_step, self._teacher, self._epochs)
+        options: dict[str, Any] = {"teacher": self._teacher, "epochs": self._epochs, "on_step": on_step}
+        self._generate_with(refit_llm(self.generator.llm, self.book, self._task_data(), folder, **options))
         self.seconds[LLM_MEMBER] += time.perf_counter() - begin
 
     def _fit_members(self, names: Iterable[str], validation: Sequence[Case] | None = None) -> None:
@@ -309,18 +304,28 @@ class Fitted:
     def _fit_llm(
         self, validation: Sequence[Case], folder: Path | None, on_step: Callable[[FineTuner], None] | None
     ) -> None:
-        from genre_gen.training.llm_training import build_generator, choose_teacher, train
+        from genre_gen.training.llm_training import build_llm, choose_teacher, train_llm
 
         begin = time.perf_counter()
-        self.generator = build_generator(self.domain, self.book, self.catalog, self.trained_on)
+        llm = build_llm(self.domain, self.catalog, self.trained_on)
         self._teacher = choose_teacher(
             self.domain, self._new_members(self.members), self.members, validation, len(self.catalog)
         )
-        trained = train(self.generator, validation, folder, on_step, teacher=self._teacher)
+        data = self._task_data()
+        trained = train_llm(llm, self.book, data, validation, folder, teacher=self._teacher, on_step=on_step)
+        self._generate_with(llm)
         self.training_log = trained.log
         self._epochs = trained.epochs
         # Where it went on from a checkpoint, the time before that counts too.
         self.seconds[LLM_MEMBER] = max(time.perf_counter() - begin, trained.seconds)
+
+    def _task_data(self) -> TaskData:
+        return TaskData(self.catalog, self.trained_on, self.domain)
+
+    def _generate_with(self, llm: LLM) -> None:
+        from genre_gen.llm.generator import ItemGenerator
+
+        self.generator = ItemGenerator(llm, self.book, self._task_data())
 
     def _new_members(self, names: Iterable[str]) -> dict[str, Callable[[], CollaborativeModel]]:
         """Return functions that make members anew, not fitted."""
@@ -364,7 +369,7 @@ class Fitted:
         """Return the members of blends that tell new items apart by their texts."""
         found = {QUERY} | {name for name, model in self.members.items() if model.reads}
         codes = self.domain.codes
-        placed = codes.text > 0 and codes.cold_start_scale > 0 and self.generator.trie.is_flat  # see place_new_items
+        placed = codes.text > 0 and codes.cold_start_scale > 0 and self.generator.trie.is_flat  # see place_cold_items
         return found | {LLM_MEMBER} if placed else found
 
     def _rating_scale(self) -> tuple[float, float] | None:

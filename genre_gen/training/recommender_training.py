@@ -237,10 +237,8 @@ class RecommenderTraining:
         from genre_gen.training.llm_training import build_llm, choose_teacher, train_llm
 
         begin = time.perf_counter()
-        llm, data = (
-            build_llm(self.domain, split.catalog, split.train),
-            TaskData(split.catalog, split.train, self.domain),
-        )
+        llm = build_llm(self.domain, split.catalog, split.train)
+        data = TaskData(split.catalog, split.train, self.domain)
         makers = self._makers(split.catalog, fitted.models, fitted.options, scale)
         teacher = choose_teacher(self.domain, makers, fitted.models, split.validation, len(split.catalog))
         on_step = _follow(stages)

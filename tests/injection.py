@@ -34,7 +34,9 @@ from genre_gen.downloads.models import find_model
 from genre_gen.errors import PromptError
 from genre_gen.llm.encode import Encoder
 from genre_gen.llm.load import load_tokenizer
-from genre_gen.prompting.book import Prompt, PromptBook, Span, entries, entry
+from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.spans import Prompt, Span
+from genre_gen.prompting.variables import entries, entry
 from genre_gen.tasks import TASKS, TaskData
 
 ATTACKS = Path(__file__).parent / "prompting" / "attacks"

@@ -26,12 +26,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.bench.cases import ONE_STEP_BACK, Bench
-from eval.bench.jobs import GENRE, MEMORY, OURS, SCORE, TRAIN, Job, SeededResult, result_of, run_all
+from eval.bench.jobs import MEMORY, OUR_MODEL, SCORE, TRAIN, Job, SeededResult, result_of, run_all
 from eval.bench.plots import new_figure, save
 from eval.bench.results import record, table
 from eval.bench.script import assignments, new_parser, say, script
 from eval.bench.tuner import HEADLINE
 from genre_gen.errors import GenreGenError, UsageError
+from genre_gen.evaluation.baselines import GENRE, LLM_ALONE
 from genre_gen.evaluation.significance import holm, interval, paired_test
 
 if sys.version_info >= (3, 11):
@@ -41,7 +42,6 @@ else:
 
 STEM = "ablations"
 BASE = "unchanged"
-ALONE = f"{OURS}, LLM alone"
 NO_REFIT = {"training.refit": "continue", "training.refit_epochs": 0}
 FILE = Path(__file__).with_suffix(".toml")
 
@@ -118,7 +118,7 @@ def differing(bench: Bench, variants: Mapping[str, dict[str, Any]]) -> dict[str,
 def jobs(options: argparse.Namespace, name: str, changes: Mapping[str, Any]) -> list[Job]:
     """Return the runs of one variant."""
     label = f"{options.group} {name}"
-    return [Job(GENRE, seed, options.minutes, changes, label) for seed in range(options.seeds)]
+    return [Job(OUR_MODEL, seed, options.minutes, changes, label) for seed in range(options.seeds)]
 
 
 def read(bench: Bench, runs: Sequence[Job], name: str) -> Row | None:
@@ -135,7 +135,7 @@ def read(bench: Bench, runs: Sequence[Job], name: str) -> Row | None:
         ranks = np.stack([result["ranks"][f"test_{number}"].astype(np.float64) for result in results])
         values[row] = SeededResult(row, ranks).values(HEADLINE)
         per_seed[row] = [SeededResult(row, of_seed[None]).figure(HEADLINE) for of_seed in ranks]
-    number = results[0]["rows"].index(ALONE)
+    number = results[0]["rows"].index(LLM_ALONE)
     costs = {key: float(np.mean([each["costs"][number][key] for each in results])) for key in (TRAIN, SCORE, MEMORY)}
     return Row(name, values, costs, results[0]["notes"]["log"], per_seed)
 
@@ -145,7 +145,7 @@ def read(bench: Bench, runs: Sequence[Job], name: str) -> Row | None:
 
 def publish(rows: Sequence[Row], bench: Bench, options: argparse.Namespace) -> str:
     """Write JSON, table and picture; returns the table."""
-    compared = {column: compare(rows, column) for column in (ALONE, OURS)}
+    compared = {column: compare(rows, column) for column in (LLM_ALONE, GENRE)}
     seeds = {column: rows[0].per_seed[column] for column in compared}
     spread = {column: float(np.std(figures, ddof=1)) for column, figures in seeds.items() if len(figures) > 1}
     content = {
@@ -156,7 +156,7 @@ def publish(rows: Sequence[Row], bench: Bench, options: argparse.Namespace) -> s
         "minutes": options.minutes,
         "seeds": options.seeds,
         **({"sd_over_seeds": spread} if spread else {}),
-        "n_users": len(rows[0].values[OURS]),
+        "n_users": len(rows[0].values[GENRE]),
         "rows": [
             {"name": row.name, **row.costs, "log": list(row.log)}
             | {column: figures[number] for column, figures in compared.items()}
@@ -188,7 +188,7 @@ def markdown(content: Mapping[str, Any]) -> str:
     lines = []
     for row in content["rows"]:
         costs = (f"{row[TRAIN]:,.0f}", f"{1000 * row[SCORE] / content['n_users']:.2f}", f"{row[MEMORY]:,.0f}")
-        lines.append([row["name"], *cells(row[ALONE]), *cells(row[OURS]), *costs])
+        lines.append([row["name"], *cells(row[LLM_ALONE]), *cells(row[GENRE]), *costs])
     notes = f"Seeds of each: {content['seeds']}. Intervals by bootstrap over users, p by Holm; costs of the LLM alone."
     return f"{caption}\n\n{table(head, lines)}\n\n{notes} {seed_note(content)}"
 
@@ -197,7 +197,7 @@ def seed_note(content: Mapping[str, Any]) -> str:
     """Return what intervals and p-values leave out, and over several seeds how much that is."""
     if "sd_over_seeds" not in content:
         return "Intervals and p are over users alone: each training was run once and counts as exact."
-    alone, blend = (content["sd_over_seeds"][column] for column in (ALONE, OURS))
+    alone, blend = (content["sd_over_seeds"][column] for column in (LLM_ALONE, GENRE))
     return (
         "Intervals and p are over users alone: the mean over seeds counts as exact. The unchanged figure's standard "
         f"deviation over seeds is {alone:.4f} (LLM alone) and {blend:.4f} (blend)."
@@ -219,7 +219,7 @@ def draw(content: Mapping[str, Any], file: Path) -> None:
     """Draw the differences with their intervals."""
     rows = content["rows"][:0:-1]
     figure, axes = new_figure(8, 1.6 + 0.45 * len(rows))
-    for column, shift, colour, said in ((ALONE, 0.12, "C0", "LLM alone"), (OURS, -0.12, "C1", "blend")):
+    for column, shift, colour, said in ((LLM_ALONE, 0.12, "C0", "LLM alone"), (GENRE, -0.12, "C1", "blend")):
         middle = np.array([row[column]["difference"] for row in rows])
         ends = np.array([row[column]["interval"] for row in rows]).reshape(-1, 2).T
         heights = np.arange(len(rows)) + shift
@@ -227,7 +227,7 @@ def draw(content: Mapping[str, Any], file: Path) -> None:
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(np.arange(len(rows)), [row["name"] for row in rows])
     unchanged = content["rows"][0]
-    figures = f"{unchanged[ALONE][HEADLINE]:.4f} alone, {unchanged[OURS][HEADLINE]:.4f} blended"
+    figures = f"{unchanged[LLM_ALONE][HEADLINE]:.4f} alone, {unchanged[GENRE][HEADLINE]:.4f} blended"
     axes.set(xlabel=f"{HEADLINE} less that of the unchanged run ({figures})", title=content["data"])
     axes.grid(alpha=0.3, axis="x")
     axes.legend()

@@ -30,8 +30,8 @@ from typing import Any
 from eval.bench.results import record, table
 from eval.bench.script import new_parser, say, script
 from genre_gen.domain import Domain
+from genre_gen.evaluation.baselines import GENRE
 from genre_gen.evaluation.report import Report
-from genre_gen.recommender.recommender import OURS
 
 SAMPLES = ("ecommerce", "news", "ads", "travel")
 COMMANDS = ("train", "evaluate", "recommend", "explain")  # in this order
@@ -146,7 +146,7 @@ def outcome(model: Path) -> dict[str, Any]:
         }
         for result in report.results
     ]
-    tests = {test.peer: test.corrected for test in report.compare(OURS, METRICS[-1])}
+    tests = {test.peer: test.corrected for test in report.compare(GENRE, METRICS[-1])}
     return {
         "items": report.n_items,
         "cases": len(report.users),

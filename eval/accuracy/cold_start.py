@@ -33,12 +33,14 @@ from eval.bench.script import assignments, new_parser, say, script
 from genre_gen.collaborative import CollaborativeModel
 from genre_gen.collaborative.tuning import tune
 from genre_gen.data.catalog import Catalog
-from genre_gen.data.interactions import Case, Interactions, Split
+from genre_gen.data.interactions import Interactions
+from genre_gen.data.splits import Case, Split
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
 from genre_gen.evaluation import Report
+from genre_gen.evaluation.baselines import GENRE, LLM_ALONE, WITHOUT_LLM
 from genre_gen.evaluation.protocol import Mixture, Scorer, evaluate_scorers
-from genre_gen.recommender.recommender import OURS, OURS_ALONE, WITHOUT_LLM, Recommender
+from genre_gen.recommender.recommender import Recommender
 from genre_gen.training.recommender_training import new_member
 
 STEM = "cold_start"
@@ -179,9 +181,9 @@ def fitted(bench: Bench, known: Interactions, changes: Mapping[str, Any], folder
             make = partial(new_peer, name, domain, bench.catalog)
             options = tune(name, make, inner.train_and_validation, inner.test, repeat=domain.repeat)[1]
             scorers[name] = make(options).fit(known).score
-    texts = {OURS_ALONE, TEXT_PEER} | ({WITHOUT_LLM} if TEXT_PEER in recommender.blend_without_llm.members else set())
+    texts = {LLM_ALONE, TEXT_PEER} | ({WITHOUT_LLM} if TEXT_PEER in recommender.blend_without_llm.members else set())
     if {"llm", TEXT_PEER} & set(recommender.blend.members):
-        texts.add(OURS)
+        texts.add(GENRE)
     return Models(scorers, recommender.mixtures(), frozenset(texts), dict(recommender.blend.weights))
 
 
@@ -276,7 +278,7 @@ def by_model(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, 
     }
 
 
-COLOURS = {OURS: BLUE, OURS_ALONE: LIGHT_BLUE}
+COLOURS = {GENRE: BLUE, LLM_ALONE: LIGHT_BLUE}
 MARKERS = "osD^vPX<>*"
 
 

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from eval.bench.cases import FORMAT, ONE_STEP_BACK, TUNED_ON, Bench
-from eval.bench.jobs import GENRE, MEMORY, OURS, SCORE, TRAIN, TUNE, Job, SeededResult, current_results, run_all
+from eval.bench.jobs import MEMORY, OUR_MODEL, SCORE, TRAIN, TUNE, Job, SeededResult, current_results, run_all
 from eval.bench.peers import PEERS
 from eval.bench.results import p_text, record, table
 from eval.bench.script import assignments, at_least_one, new_parser, say, script
@@ -32,12 +32,12 @@ from eval.bench.tuner import HEADLINE
 from eval.bench.worker import CUTOFFS, rows_of
 from genre_gen.errors import DataError, UsageError
 from genre_gen.evaluation import Report, Result
+from genre_gen.evaluation.baselines import GENRE, WITHOUT_LLM
 from genre_gen.evaluation.report import Comparison
 from genre_gen.metrics import ndcg_at
 
 STEM = "leaderboard"
 COLUMNS = ("R@5", "R@10", "N@5", "N@10", "R@20", "N@20")
-OUR_PART = "blend without LLM"  # as in genre_gen.recommender.recommender
 LABEL = re.compile(r"[\w .,+-]+")
 
 
@@ -57,18 +57,20 @@ def parser() -> argparse.ArgumentParser:
     made = new_parser(__doc__, "data", "minutes", "set")
     made.add_argument("--split", default="leave-one-out", choices=["leave-one-out", "global-time", ONE_STEP_BACK])
     made.add_argument("--seeds", type=int, default=3, help="runs of each model that is random")
-    made.add_argument("--models", nargs="+", default=[*PEERS, GENRE], metavar="MODEL", help=", ".join([*PEERS, GENRE]))
+    made.add_argument(
+        "--models", nargs="+", default=[*PEERS, OUR_MODEL], metavar="MODEL", help=", ".join([*PEERS, OUR_MODEL])
+    )
     made.add_argument("--users", type=int, help=f"users validated and tested on; with --split {ONE_STEP_BACK} only")
     made.add_argument("--runs", type=Path, default=Path("runs/leaderboard"), help="folder of single results and logs")
-    made.add_argument("--label", default="", help="our rows are then named 'GENRE (LABEL)'")
+    made.add_argument("--label", default="", help="our rows are then named 'OUR_MODEL (LABEL)'")
     return made
 
 
 def jobs(bench: Bench, options: argparse.Namespace) -> list[Job]:
     """Return what is to be run; raises UsageError for an unknown model."""
-    unknown = [model for model in options.models if model not in PEERS and model != GENRE]
+    unknown = [model for model in options.models if model not in PEERS and model != OUR_MODEL]
     if unknown:
-        raise UsageError(f"no model {', '.join(unknown)}; there are: {', '.join([*PEERS, GENRE])}")
+        raise UsageError(f"no model {', '.join(unknown)}; there are: {', '.join([*PEERS, OUR_MODEL])}")
     at_least_one(options, "seeds")
     if options.label and not LABEL.fullmatch(options.label):
         raise UsageError(f"--label {options.label!r}; use letters, digits, spaces, dots, commas, plus and minus")
@@ -142,7 +144,7 @@ def detail(number: int, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def publish(report: Report, details: Mapping[str, Any], bench: Bench, out: Path) -> str:
     """Write JSON, table and picture; returns the table."""
-    ours = OURS if OURS in [result.name for result in report.results] else None
+    ours = GENRE if GENRE in [result.name for result in report.results] else None
     figures = summary(report, details, ours)
     text = markdown(figures)
     record(out, STEM, f"{bench.name}, {bench.split_name}", figures, text)
@@ -159,7 +161,7 @@ def compared(report: Report, ours: str | None) -> dict[str, Comparison]:
     comparisons: dict[str, Comparison] = {}
     if ours is not None:
         names = [result.name for result in report.results if result.name != ours]
-        parts = [name for name in names if name.startswith((OURS, OUR_PART))]
+        parts = [name for name in names if name.startswith((GENRE, WITHOUT_LLM))]
         for family in filter(None, ([name for name in names if name not in parts], parts)):
             comparisons |= {test.peer: test for test in rows_of(report, [ours, *family]).compare(ours)}
     return comparisons

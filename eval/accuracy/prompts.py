@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from eval.bench.results import record, table
 from eval.bench.script import new_parser, script
-from genre_gen.data.interactions import Split
+from genre_gen.data.splits import Split
 from genre_gen.evaluation.baselines import check_trained_for
 from genre_gen.evaluation.protocol import evaluate_scorers
 from genre_gen.llm.generator import ItemGenerator

@@ -20,11 +20,12 @@ from eval.bench.peers import PEERS
 from eval.bench.plots import new_figure, save
 from eval.bench.results import read, record, table
 from eval.bench.script import LOCAL, RESULTS, new_parser, script
-from genre_gen.data.interactions import sample_cases
+from genre_gen.data.splits import sample_cases
 from genre_gen.errors import DataError
+from genre_gen.evaluation.baselines import LLM_ALONE
 
 STEM = "training"
-OURS, PEER = "GENRE, LLM alone", "sasrec"
+PEER = "sasrec"
 
 Points = list[dict[str, float]]
 
@@ -33,7 +34,7 @@ def ours(rows: Sequence[Mapping[str, Any]]) -> dict[str, Points]:
     """Return name of a curve of ours -> its points, ``seconds`` and ``ndcg@10``."""
     curves: dict[str, Points] = {}
     for row in rows:
-        for seed, note in zip(row["seeds"], row["notes"], strict=True) if row["name"].startswith(OURS) else ():
+        for seed, note in zip(row["seeds"], row["notes"], strict=True) if row["name"].startswith(LLM_ALONE) else ():
             if note.get("log"):
                 curves[f"{row['name']}, seed {seed}"] = [timed(entry, "seconds") for entry in note["log"]]
     return curves

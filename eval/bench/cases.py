@@ -13,7 +13,9 @@ import numpy as np
 
 from eval.bench.script import ROOT
 from genre_gen.data.catalog import Catalog
-from genre_gen.data.interactions import Case, Interactions, Split, sample_cases
+from genre_gen.data.interactions import Interactions
+from genre_gen.data.readers import load_catalog, load_data
+from genre_gen.data.splits import Case, Split, sample_cases
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
 from genre_gen.prompting.book import PromptBook
@@ -74,12 +76,12 @@ class Bench:
     @cached_property
     def catalog(self) -> Catalog:
         """Return the items."""
-        return Catalog.load(self.domain)
+        return load_catalog(self.domain)[0]
 
     @cached_property
     def interactions(self) -> Interactions:
         """Return all interactions."""
-        return Interactions.load(self.domain, catalog=self.catalog)
+        return load_data(self.domain, catalog=self.catalog).interactions
 
     @cached_property
     def split(self) -> Split:

@@ -26,8 +26,7 @@ from eval.bench.script import ROOT, say
 from genre_gen.errors import GenreGenError, UsageError
 from genre_gen.evaluation import Report, Result
 
-GENRE = "genre"
-OURS = "GENRE"  # as in genre_gen.recommender.recommender, which would import much that the peers must not pay for
+OUR_MODEL = "genre"
 TUNE, TRAIN, SCORE, MEMORY = "tune s", "train s", "score s", "peak MB"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from eval.bench.cases import Bench
 from eval.bench.peers import Peer
-from genre_gen.data.interactions import Case
+from genre_gen.data.splits import Case
 from genre_gen.metrics import case_ranks, ndcg_at
 
 log = logging.getLogger(__name__)

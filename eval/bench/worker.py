@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eval.bench.cases import Bench
-from eval.bench.jobs import GENRE, MEMORY, OURS, SCORE, TRAIN, TUNE, Job, Outcome, write_result
+from eval.bench.jobs import MEMORY, OUR_MODEL, SCORE, TRAIN, TUNE, Job, Outcome, write_result
 from eval.bench.peers import PEERS, Peer
 from eval.bench.script import say
 from eval.bench.tuner import Tuner
 from genre_gen.errors import GenreGenError
 from genre_gen.evaluation import Report
+from genre_gen.evaluation.baselines import GENRE, LLM_ALONE, WITHOUT_LLM
 from genre_gen.evaluation.protocol import evaluate_scorers
 from genre_gen.metrics import case_ranks
 
@@ -45,7 +46,7 @@ def main() -> None:
 
 def work(bench: Bench, job: Job) -> None:
     """Tune, fit, rank and write."""
-    outcome = run_ours(bench, job) if job.model == GENRE else run_peer(bench, PEERS[job.model], job)
+    outcome = run_ours(bench, job) if job.model == OUR_MODEL else run_peer(bench, PEERS[job.model], job)
     write_result(bench, job, outcome)
 
 
@@ -76,17 +77,15 @@ def run_ours(bench: Bench, job: Job) -> Outcome:
     Where it is refit from scratch, later seeds train with the settings that the first one chose, as the peers do.
     Validation ranks are not kept: in the end the recommender has learned from the validation cases too.
     """
-    from genre_gen.recommender.recommender import OURS_ALONE, WITHOUT_LLM
-
     recommender, costs = train_ours(bench, job)
     report = rank_test(bench, recommender.scorers(), recommender.mixtures())
     scoring = {result.name: result.costs["score_seconds"] for result in report.results}
-    members = sum(scoring[name] for name in recommender.scorers() if name != OURS_ALONE)
+    members = sum(scoring[name] for name in recommender.scorers() if name != LLM_ALONE)
     costs = {name: {**spent, MEMORY: peak_megabytes()} for name, spent in costs.items()}
-    costs[OURS][SCORE] = scoring[OURS_ALONE] + members + scoring[OURS]
-    costs[OURS_ALONE][SCORE] = scoring[OURS_ALONE]
+    costs[GENRE][SCORE] = scoring[LLM_ALONE] + members + scoring[GENRE]
+    costs[LLM_ALONE][SCORE] = scoring[LLM_ALONE]
     costs[WITHOUT_LLM] = {TRAIN: costs[WITHOUT_LLM][TRAIN], SCORE: members + scoring[WITHOUT_LLM]}
-    weights = {OURS: dict(recommender.blend.weights), WITHOUT_LLM: dict(recommender.blend_without_llm.weights)}
+    weights = {GENRE: dict(recommender.blend.weights), WITHOUT_LLM: dict(recommender.blend_without_llm.weights)}
     notes = {"weights": weights, "log": recommender.training_log, "choices": recommender.choices.to_dict()}
     return Outcome(job.public_settings(), rows_of(report, list(costs)), {}, costs, notes)
 
@@ -94,7 +93,7 @@ def run_ours(bench: Bench, job: Job) -> Outcome:
 def train_ours(bench: Bench, job: Job) -> tuple[Recommender, dict[str, dict[str, float]]]:
     """Return our recommender, which has learned from all before the test cases, and by row what that took."""
     from genre_gen.blending.tuned import TunedSettings
-    from genre_gen.recommender.recommender import OURS_ALONE, WITHOUT_LLM, Recommender
+    from genre_gen.recommender.recommender import Recommender
 
     settings = {**job.settings(), "training.seed": job.seed}
     # A killed run goes on from its checkpoints, but never from those of other settings.
@@ -116,7 +115,7 @@ def train_ours(bench: Bench, job: Job) -> tuple[Recommender, dict[str, dict[str,
         recommender.training_log = log
     took = {TUNE: tuned - begin, TRAIN: time.perf_counter() - tuned}
     alone = sum(recommender.seconds.get(name, 0.0) for name in recommender.members)
-    return recommender, {OURS: took, OURS_ALONE: took, WITHOUT_LLM: {TRAIN: alone}}
+    return recommender, {GENRE: took, LLM_ALONE: took, WITHOUT_LLM: {TRAIN: alone}}
 
 
 def rank_test(bench: Bench, scorers: Mapping[str, Any], mixtures: Mapping[str, Any] | None = None) -> Report:

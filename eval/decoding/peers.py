@@ -79,10 +79,10 @@ class PrefixFunctionPacked(PrefixFunction):
     """The same over our packed layers: what they bring to anyone."""
 
     def build(self) -> None:
-        """Pack the layers, then insert code by code."""
-        from genre_gen.decoding.onednn import packed
+        """Prepack the layers, then insert code by code."""
+        from genre_gen.decoding.onednn import prepack
 
-        self.model.model = packed(self.model.model)
+        self.model.model = prepack(self.model.model)
         super().build()
 
 

@@ -43,7 +43,7 @@ from eval.decoding.generators import OursDefault, OursServing
 from eval.decoding.peers import GENERATORS, SAME_SCORES, USUAL
 from eval.decoding.report import Row, draw, markdown
 from eval.decoding.stores import STORES, Codes
-from genre_gen.data.catalog import Catalog
+from genre_gen.data.readers import load_catalog
 from genre_gen.domain import Domain
 from genre_gen.downloads.models import ensure_model
 from genre_gen.llm.hardware import examine_machine
@@ -395,7 +395,7 @@ def film_codes(domain: Domain) -> Codes:
 
     from genre_gen.codes.semantic import semantic
 
-    texts = [item.describe() for item in Catalog.load(domain)]
+    texts = [item.describe() for item in load_catalog(domain)[0]]
     vectors = TruncatedSVD(64, random_state=0).fit_transform(TfidfVectorizer().fit_transform(texts))
     return semantic(vectors, LENGTH, WIDTH // 4).codes.astype(np.int32)
 

@@ -23,9 +23,11 @@ from numpy.typing import NDArray
 
 from eval.bench.results import record, table
 from eval.bench.script import new_parser, script
+from eval.decoding.beam_search import beam_search
 from eval.decoding.peers import beam_options
 from eval.decoding.stores import NestedDicts
-from genre_gen.data.interactions import Case, allowed_items
+from genre_gen.data.interactions import allowed_items
+from genre_gen.data.splits import Case
 from genre_gen.decoding.search import search
 from genre_gen.llm.export import to_transformers
 from genre_gen.llm.hardware import examine_machine
@@ -98,7 +100,9 @@ def by_search(recommender: Recommender, beams: int | None) -> Ask:
 
     def ask(case: Case, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
         ids = generator.encode(case.history).ids
-        return search(generator.model, ids, generator.trie, beams or CUTOFF, mask, beams=beams).rows
+        if beams is not None:
+            return beam_search(generator.model, [ids], generator.trie, beams, mask)[0].rows
+        return search(generator.model, ids, generator.trie, CUTOFF, mask).rows
 
     return ask
 

@@ -27,11 +27,13 @@ from eval.bench.script import assignments, new_parser, say, script
 from eval.ratings.cross_validation import Columns, Part, load, of_folds, parts, read_llm, values_of
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import Interactions
+from genre_gen.data.readers import load_catalog
 from genre_gen.domain import Domain
 from genre_gen.llm.generator import ItemGenerator
 from genre_gen.metrics import rmse
 from genre_gen.prompting.book import PromptBook
-from genre_gen.training.llm_training import build_generator, train
+from genre_gen.tasks import TaskData
+from genre_gen.training.llm_training import build_llm, train_llm
 
 TASKS = {"next_item": {"weight": 1.0, "depth": "exit"}, "rating": {"weight": 1.0, "depth": "exit"}}
 
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         changes = {"tasks": TASKS, "training.distillation": 0.0, "training.seed": options.seed}
         changes |= {"training.max_minutes": options.minutes} | assignments(options.set)
         domain = Domain.load(options.domain).changed(changes)
-        catalog, interactions = Catalog.load(domain), load(options.domain)
+        catalog, interactions = load_catalog(domain)[0], load(options.domain)
         run = digest(training_inputs(domain, catalog))  # seed and minutes are settings
         made_of = {"data": of_folds(interactions, options.folds, options.seed), "run": run}
         predictions = read_llm(options.file if options.file.exists() else None, **made_of)
@@ -76,8 +78,10 @@ def asked_of(part: Part) -> dict[str, Interactions]:
 
 def predicted(domain: Domain, catalog: Catalog, part: Part) -> Columns:
     """Return what a model trained on ``inner_known`` predicts for the fold and for the inner part."""
-    generator = build_generator(domain, PromptBook.load(domain), catalog, part.inner_known)
-    train(generator, (), None)
+    book, data = PromptBook.load(domain), TaskData(catalog, part.inner_known, domain)
+    llm = build_llm(domain, catalog, part.inner_known)
+    train_llm(llm, book, data, (), None)
+    generator = ItemGenerator(llm, book, data)
     return {f"{name}{part.number}": rate(generator, part.inner_known, asked) for name, asked in asked_of(part).items()}
 
 
@@ -86,7 +90,7 @@ def rate(generator: ItemGenerator, known: Interactions, asked: Interactions) -> 
     row_of = {user: row for row, user in enumerate(known.users)}
     predictions = []
     for rated in asked.histories():
-        history = known.at(row_of[rated.user]) if rated.user in row_of else rated.slice(0, 0)
+        history = known.history_at(row_of[rated.user]) if rated.user in row_of else rated.slice(0, 0)
         predictions.append(generator.rate([history] * len(rated), rated.rows.tolist()))
     return np.concatenate(predictions).astype(np.float64)
 

@@ -23,6 +23,7 @@ from eval.bench.results import record, table
 from eval.bench.script import new_parser, script
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.labels import Labels
+from genre_gen.data.readers import load_catalog
 from genre_gen.domain import Domain
 from genre_gen.downloads.models import ensure_model
 from genre_gen.errors import UsageError
@@ -123,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("domain", help="name or folder of a domain with [query.words]")
     with script(parser, arguments) as options:
         domain = Domain.load(options.domain)
-        result = measured(domain, Catalog.load(domain))
+        result = measured(domain, load_catalog(domain)[0])
         text = markdown(result)
         record(options.out, "query_words", Path(options.domain).name, result, text)
         print(text)

@@ -15,7 +15,8 @@ from eval.bench.results import record, table
 from eval.bench.script import new_parser, script
 from genre_gen.blending.blend import Blend
 from genre_gen.evaluation.guarantees import BROKEN, FilterRequest, GuaranteeReport, check_guarantees, filter_requests
-from genre_gen.recommender.recommender import LLM_MEMBER, Recommender
+from genre_gen.recommender.recommender import Recommender
+from genre_gen.recommender.state import LLM_MEMBER
 
 COLUMNS = ("lists", "items", *BROKEN, "short", "seconds")
 
@@ -50,7 +51,7 @@ def break_language_model(recommender: Recommender) -> None:
     members = dict.fromkeys(recommender.members, 0.1)
     recommender.blend = Blend({LLM_MEMBER: 0.9, **members})
     recommender.generator.llm.code_embedding.data.fill_(float("nan"))
-    recommender.generator.forget()
+    recommender.generator.clear_caches()
 
 
 def markdown(content: Mapping[str, Any]) -> str:

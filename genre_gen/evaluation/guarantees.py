@@ -19,7 +19,8 @@ from genre_gen.data.interactions import History
 from genre_gen.errors import UsageError
 
 if TYPE_CHECKING:
-    from genre_gen.recommender.recommender import Recommendations, Recommender
+    from genre_gen.recommender.recommender import Recommender
+    from genre_gen.recommender.requests import Recommendations
 
 POPULAR = 100  # most interacted items, taken out by one of the requests
 FEW = 5  # items left by another

@@ -2,7 +2,7 @@
 
 Each round draws a catalog (codes of one to four tokens, of equal or different lengths, none the beginning of another;
 every third one changed since it was built: items taken out, others put in), 64 users with allowed items, seen items,
-prompts and a number of items, an exact search or one with beams, and a model whose scores are random, in two rounds of
+prompts and a number of items, and a model whose scores are random, in two rounds of
 three now and then NaN. Counted are items that the catalog lacks, items twice in a list, items that are not allowed,
 lists of another length than they must have, scores that are not finite and lists out of order: all must be 0. A round
 whose model says NaN must be refused as a whole, and every refusal must have such a reason.
@@ -94,7 +94,7 @@ def round_of(seed: int) -> Counter[str]:
     """Ask for one catalog; return the counts."""
     random, counts = np.random.default_rng(seed), Counter({"rounds": 1})
     trie, valid = catalog(random, changed=seed % 3 == 0)
-    n, beams_too = int(random.integers(1, 90)), seed % 2
+    n = int(random.integers(1, 90))
     allowed = random.random((USERS, trie.size)) < random.random((USERS, 1))
     allowed[random.random(USERS) < 0.05] = False
     seen = [random.choice(np.flatnonzero(valid), size=random.integers(0, 40)) for _ in range(USERS)]
@@ -104,7 +104,7 @@ def round_of(seed: int) -> Counter[str]:
     for user, rows in enumerate(seen):
         allowed[user, rows] = False
     try:
-        rankings = search_many(model, prompts, trie, n, subset, beams=n if beams_too else None)
+        rankings = search_many(model, prompts, trie, n, subset)
     except DecodingError:
         counts["refused"] += 1
         counts["refused_without_reason"] += not model.said_nan

@@ -4,7 +4,7 @@ import pytest
 from eval.accuracy import cold_start, cold_start_scale
 from eval.bench.cases import Bench
 from genre_gen.data.interactions import Interactions
-from genre_gen.recommender.recommender import OURS, OURS_ALONE, WITHOUT_LLM
+from genre_gen.evaluation.baselines import GENRE, LLM_ALONE, WITHOUT_LLM
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def test_both_tables_by_one_command(opened, tmp_path, run, entry, monkeypatch):
     content = entry(tmp_path / "cold_start.json")
     assert (tmp_path / "cold_start_sample.png").read_bytes().startswith(b"\x89PNG")
     assert content["settings"] == {"training.patience": 2, "training.seed": 1, "training.max_minutes": 5.0}
-    names = {OURS, OURS_ALONE, WITHOUT_LLM, "svd", *cold_start.PEERS}
+    names = {GENRE, LLM_ALONE, WITHOUT_LLM, "svd", *cold_start.PEERS}
     for part, lengths in (("new_items", ["all"]), ("new_users", ["1", "3", "5", "all"])):
         assert list(content[part]["histories"]) == lengths
         for rows in content[part]["histories"].values():
@@ -85,9 +85,9 @@ def check_scores_of_new_items(models, question):
         assert np.isfinite(scores).all(), name
         if name in ("sequential_rules", "item_knn", "ease", "popularity"):
             assert (scores == 0).all(), name
-    assert (models.scorers[OURS_ALONE](histories)[:, new] != 0).all()
+    assert (models.scorers[LLM_ALONE](histories)[:, new] != 0).all()
     assert (models.scorers["text_knn"](histories)[:, new] > 0).any()
-    assert {"text_knn", OURS_ALONE} <= models.texts
+    assert {"text_knn", LLM_ALONE} <= models.texts
     assert not {"ease", "popularity", WITHOUT_LLM} & models.texts
 
 
@@ -110,10 +110,10 @@ def test_items_are_held_out_twice_and_every_length_is_measured(opened, tmp_path,
     monkeypatch.setattr(
         cold_start_scale.Recommender, "fit", lambda self, *data: fitted.append(data[1]) or fit(self, *data)
     )
-    placed, place = [], cold_start_scale.place_new_items
+    placed, place = [], cold_start_scale.place_cold_items
     monkeypatch.setattr(
         cold_start_scale,
-        "place_new_items",
+        "place_cold_items",
         lambda one: placed.append(one.data.domain.codes.cold_start_scale) or place(one),
     )
     lengths = ["--lengths", "1", "0"]

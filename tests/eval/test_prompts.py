@@ -5,7 +5,7 @@ import pytest
 from eval.accuracy import prompts
 from genre_gen.errors import UsageError
 from genre_gen.evaluation.baselines import evaluate_recommender
-from genre_gen.recommender.recommender import OURS_ALONE
+from genre_gen.recommender.recommender import LLM_ALONE
 
 
 def test_each_way_to_ask_is_compared_with_the_one_that_serves(saved, tmp_path, run, entry):
@@ -33,7 +33,7 @@ def test_as_served_is_what_is_evaluated_elsewhere(mixed):
     split = mixed.histories.leave_one_out()
     rows = prompts.measured(mixed, split, "test", prompts.variants(mixed, [], []))["rows"]
     report = evaluate_recommender(mixed, split, "test", peers=False)
-    assert rows[0]["N@10"] == pytest.approx(report[OURS_ALONE].figure("N@10"))
+    assert rows[0]["N@10"] == pytest.approx(report[LLM_ALONE].figure("N@10"))
     mixed.trained_on = mixed.histories
     with pytest.raises(UsageError, match="evaluate with the split that it was trained for"):
         prompts.measured(mixed, split, "test", {})

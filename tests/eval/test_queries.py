@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from eval.requests import queries, query_words
-from genre_gen.data.catalog import Catalog
 
 
 def test_requests_fulfil_what_they_ask_for_and_break_nothing(saved, tmp_path, run, entry):
@@ -41,7 +40,7 @@ def test_the_control_is_another_users_request(tiny_recommender):
 
 
 def test_each_way_says_a_label_for_every_word(tiny_domain):
-    result = query_words.measured(tiny_domain, Catalog.load(tiny_domain))
+    result = query_words.measured(tiny_domain, load_catalog(tiny_domain)[0])
     *_, always = result["rows"]
     assert len(set(always["said"].values())) == 1
     for row in result["rows"]:

@@ -2,8 +2,7 @@ import pytest
 
 from eval.accuracy import trade_off
 from genre_gen.errors import UsageError
-from genre_gen.evaluation.baselines import evaluate_recommender
-from genre_gen.recommender.recommender import OURS
+from genre_gen.evaluation.baselines import GENRE, evaluate_recommender
 
 
 def test_figures_table_and_picture(saved, tmp_path, run, entry, monkeypatch):
@@ -30,7 +29,7 @@ def test_weight_0_is_what_is_evaluated_elsewhere(mixed, monkeypatch):
     split = mixed.histories.leave_one_out()
     lists = trade_off.measured(mixed, split, "validation")["rows"][0]
     report = evaluate_recommender(mixed, split, "validation", peers=False)
-    assert lists["N@10"] == pytest.approx(report[OURS].figure("N@10"))  # no ties, which lists cannot count half
+    assert lists["N@10"] == pytest.approx(report[GENRE].figure("N@10"))  # no ties, which lists cannot count half
 
 
 def test_the_part_that_was_not_learned_from_is_asked(mixed, capsys):

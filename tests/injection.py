@@ -175,7 +175,7 @@ def attacked(domain: Domain, texts: Sequence[str]) -> TaskData:
 def prompts(data: TaskData, book: PromptBook, examples: int) -> Iterator[Prompt]:
     """Yield the prompts of all tasks that the domain has templates for."""
     for name, task in TASKS.items():
-        if any(book.folder.glob(f"{name}.user.jinja")):
+        if book.has(name):
             for number, example in enumerate(task.examples(data, book, np.random.default_rng(0))):
                 if number == examples:
                     break

@@ -42,7 +42,7 @@ else:
 
 STEM = "ablations"
 BASE = "unchanged"
-NO_REFIT = {"training.refit": "continue", "training.refit_epochs": 0}
+NO_REFIT = {"training.refit": "none"}
 FILE = Path(__file__).with_suffix(".toml")
 
 

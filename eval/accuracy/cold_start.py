@@ -34,12 +34,12 @@ from genre_gen.collaborative import CollaborativeModel
 from genre_gen.collaborative.tuning import tune
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import Interactions
-from genre_gen.data.splits import Case, Split
+from genre_gen.data.splits import Case, Split, hold_out_last
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
-from genre_gen.evaluation import Report
-from genre_gen.evaluation.baselines import GENRE, LLM_ALONE, WITHOUT_LLM
+from genre_gen.evaluation.baselines import GENRE, LLM_ALONE, WITHOUT_LLM, mixtures, scorers
 from genre_gen.evaluation.protocol import Mixture, Scorer, evaluate_scorers
+from genre_gen.evaluation.report import Report
 from genre_gen.recommender.recommender import Recommender
 from genre_gen.training.recommender_training import new_member
 
@@ -172,19 +172,18 @@ def new_users(bench: Bench, seed: int) -> Question:
 
 def fitted(bench: Bench, known: Interactions, changes: Mapping[str, Any], folder: Path) -> Models:
     """Train ours and the peers; each chooses its settings on the last interactions, and then learns from those too."""
-    recommender = Recommender.from_domain(bench.domain, settings=changes)
-    inner, domain = known.leave_one_out(), recommender.domain
-    recommender.fit(bench.catalog, inner.train_and_validation, inner.test, final=known, folder=folder)
-    scorers = recommender.scorers()
+    split = hold_out_last(known, bench.catalog)
+    state = Recommender(bench.domain, settings=changes).fit(split, folder=folder).state
+    models, domain = scorers(state), state.domain
     for name in PEERS:
-        if name not in scorers:
+        if name not in models:
             make = partial(new_peer, name, domain, bench.catalog)
-            options = tune(name, make, inner.train_and_validation, inner.test, repeat=domain.repeat)[1]
-            scorers[name] = make(options).fit(known).score
-    texts = {LLM_ALONE, TEXT_PEER} | ({WITHOUT_LLM} if TEXT_PEER in recommender.blend_without_llm.members else set())
-    if {"llm", TEXT_PEER} & set(recommender.blend.members):
+            options = tune(name, make, split.train, split.validation, repeat=domain.repeat)[1]
+            models[name] = make(options).fit(known).score
+    texts = {LLM_ALONE, TEXT_PEER} | ({WITHOUT_LLM} if TEXT_PEER in state.tuned.blend_without_llm.members else set())
+    if {"llm", TEXT_PEER} & set(state.blend.members):
         texts.add(GENRE)
-    return Models(scorers, recommender.mixtures(), frozenset(texts), dict(recommender.blend.weights))
+    return Models(models, mixtures(state), frozenset(texts), dict(state.blend.weights))
 
 
 def new_peer(name: str, domain: Domain, catalog: Catalog, options: Mapping[str, Any]) -> CollaborativeModel:

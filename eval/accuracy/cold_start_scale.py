@@ -24,13 +24,13 @@ from eval.bench.results import record, table
 from eval.bench.script import new_parser, say, script
 from genre_gen.collaborative import TextKNN
 from genre_gen.data.interactions import History, allowed_items
-from genre_gen.data.splits import Case, sample_cases
-from genre_gen.evaluation.baselines import GENRE, LLM_ALONE
+from genre_gen.data.splits import Case, hold_out_last, leave_one_out, sample_cases
+from genre_gen.evaluation.baselines import GENRE, LLM_ALONE, mixtures, scorers
 from genre_gen.evaluation.protocol import Mixture, Scorer
 from genre_gen.evaluation.significance import interval
 from genre_gen.metrics import case_ranks, ndcg_at, recall_at
 from genre_gen.recommender.recommender import Recommender
-from genre_gen.recommender.state import LLM_MEMBER
+from genre_gen.recommender.state import LLM_MEMBER, RecommenderState
 from genre_gen.training.llm_training import place_cold_items
 
 CUTOFF = 10
@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
 
 def measured(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
     """Return the figures at every length, and those of TextKNN, as JSON values."""
-    split = new_items(bench, options.seed).known.leave_one_out()
+    split = leave_one_out(new_items(bench, options.seed).known, bench.catalog)
     question = without_items(split, bench.name, options.seed + 1)
     met = set(question.known.rows.tolist())
     asked = {
@@ -66,14 +66,14 @@ def measured(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
         "known": sample_cases([case for case in split.test if case.target in met], options.known),
     }
     say(f"{question.held} items held out, {len(asked['new'])} cases of them and {len(asked['known'])} of known items")
-    changes = {"training.max_minutes": options.minutes, "training.seed": options.seed, "codes.cold_start_scale": 0}
-    recommender = Recommender.from_domain(bench.domain, settings=changes)
-    inner = question.known.leave_one_out()
-    recommender.fit(bench.catalog, inner.train_and_validation, inner.test)
-    rows = {f"{length:g}": at_length(recommender, length, asked) for length in sorted(options.lengths)}
-    texts = TextKNN([item.describe() for item in bench.catalog], **recommender.member_options.get(TextKNN.name, {}))
-    score = texts.fit(inner.train_and_validation).score
-    at_length(recommender, bench.domain.codes.cold_start_scale, asked)
+    changes = {"training.max_minutes": options.minutes, "training.seed": options.seed}
+    changes |= {"codes.cold_start_scale": 0, "training.refit": "none"}
+    held_out = hold_out_last(question.known, bench.catalog)
+    state = Recommender(bench.domain, settings=changes).fit(held_out).state
+    rows = {f"{length:g}": at_length(state, length, asked) for length in sorted(options.lengths)}
+    texts = TextKNN([item.describe() for item in bench.catalog], **state.tuned.members.get(TextKNN.name, {}))
+    score = texts.fit(held_out.train).score
+    at_length(state, bench.domain.codes.cold_start_scale, asked)
     return {
         "data": bench.name,
         "seed": options.seed,
@@ -84,35 +84,34 @@ def measured(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
         "cases": {name: len(cases) for name, cases in asked.items()},
         "lengths": rows,
         "text_knn": figures(score, asked, len(bench.catalog), bench.domain.repeat),
-        "blend": dict(recommender.blend.weights),
+        "blend": dict(state.blend.weights),
         "blends": {
             name: figures(scorer, asked, len(bench.catalog), bench.domain.repeat)
-            for name, scorer in blends(recommender).items()
+            for name, scorer in blends(state).items()
         },
     }
 
 
-def at_length(recommender: Recommender, length: float, asked: Mapping[str, Sequence[Case]]) -> dict[str, Any]:
-    """Place the new items at a length (0, first of all, leaves them) and return the language model's figures."""
-    generator = recommender.generator
-    domain = recommender.domain.changed({"codes.cold_start_scale": length})
-    generator.data = replace(generator.data, domain=domain)
-    place_cold_items(generator.llm, generator.data)
+def at_length(state: RecommenderState, length: float, asked: Mapping[str, Sequence[Case]]) -> dict[str, Any]:
+    """Place the cold items at a length (0, first of all, leaves them) and return the language model's figures."""
+    generator = state.generator
+    domain = state.domain.changed({"codes.cold_start_scale": length})
+    place_cold_items(generator.llm, replace(generator.data, domain=domain))
     generator.clear_caches()
-    return figures(generator.score, asked, len(recommender.catalog), domain.repeat)
+    return figures(generator.score, asked, len(state.catalog), domain.repeat)
 
 
-def blends(recommender: Recommender) -> dict[str, Scorer]:
-    """Return the blend as it serves, and with the score of nothing for new items, as scorers."""
-    scorers, size, repeat = recommender.scorers(), len(recommender.catalog), recommender.domain.repeat
+def blends(state: RecommenderState) -> dict[str, Scorer]:
+    """Return the blend as it serves, and with the score 0 for cold items, as scorers."""
+    members, size, repeat = scorers(state), len(state.catalog), state.domain.repeat
 
     def scored(mixture: Mixture, histories: Sequence[History]) -> NDArray[np.float32]:
-        scores = {name: scorer(histories) for name, scorer in scorers.items()}
+        scores = {name: scorer(histories) for name, scorer in members.items()}
         return mixture({LLM_MEMBER: scores[LLM_ALONE], **scores}, allowed_items(histories, size, repeat))
 
     ways: dict[str, Mixture] = {
-        "the blend": recommender.mixtures()[GENRE],
-        "the blend, cold items at the score 0": recommender.blend.combine,
+        "the blend": mixtures(state)[GENRE],
+        "the blend, cold items at the score 0": lambda scores, allowed: state.blend.combine(scores, allowed).total,
     }
     return {name: partial(scored, mixture) for name, mixture in ways.items()}
 

@@ -31,9 +31,8 @@ from eval.bench.script import assignments, at_least_one, new_parser, say, script
 from eval.bench.tuner import HEADLINE
 from eval.bench.worker import CUTOFFS, rows_of
 from genre_gen.errors import DataError, UsageError
-from genre_gen.evaluation import Report, Result
 from genre_gen.evaluation.baselines import GENRE, WITHOUT_LLM
-from genre_gen.evaluation.report import Comparison
+from genre_gen.evaluation.report import Comparison, Report, Result
 from genre_gen.metrics import ndcg_at
 
 STEM = "leaderboard"
@@ -93,12 +92,12 @@ def collect(bench: Bench, wanted: Sequence[Job]) -> tuple[Report, dict[str, Any]
     Seeds with other settings than the first are left out.
     """
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for result in current_results(bench, wanted):
-        groups.setdefault((result["job"]["model"], result["job"]["label"]), []).append(result)
+    for run in current_results(bench, wanted):
+        groups.setdefault((run["job"]["model"], run["job"]["label"]), []).append(run)
     results, details = [], {}
     for (model, label), runs in groups.items():
-        runs.sort(key=lambda run: run["job"]["seed"])
-        same = [run for run in runs if run["settings"] == runs[0]["settings"] and run["rows"] == runs[0]["rows"]]
+        runs.sort(key=lambda each: each["job"]["seed"])
+        same = [each for each in runs if each["settings"] == runs[0]["settings"] and each["rows"] == runs[0]["rows"]]
         if len(same) < len(runs):
             say(f"{model}: seeds with other settings than seed {runs[0]['job']['seed']} are left out")
         for number, row in enumerate(runs[0]["rows"]):

@@ -16,24 +16,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from eval.bench.cases import named_split
 from eval.bench.results import record, table
 from eval.bench.script import new_parser, script
 from genre_gen.data.splits import Split
-from genre_gen.evaluation.baselines import check_trained_for
-from genre_gen.evaluation.protocol import evaluate_scorers
+from genre_gen.evaluation.protocol import check_trained_for, evaluate_scorers
 from genre_gen.llm.generator import ItemGenerator
 from genre_gen.prompting.book import PromptBook
 from genre_gen.recommender.recommender import Recommender
+from genre_gen.recommender.state import RecommenderState
 
 TASK = "next_item"
 AS_SERVED = "as served"
 METRICS = ("R@10", "N@10")
 
 
-def variants(recommender: Recommender, lengths: list[int], folders: list[Path]) -> dict[str, ItemGenerator]:
+def variants(state: RecommenderState, lengths: list[int], folders: list[Path]) -> dict[str, ItemGenerator]:
     """Return name -> generator that asks in its own way."""
-    generator = recommender.generator
-    longest = recommender.domain.model.max_history
+    generator = state.generator
+    longest = state.domain.model.max_history
 
     def asking(book: PromptBook, length: int = longest) -> ItemGenerator:
         domain = generator.data.domain
@@ -41,21 +42,24 @@ def variants(recommender: Recommender, lengths: list[int], folders: list[Path]) 
         data = replace(generator.data, domain=domain.model_copy(update={"model": model}))
         return ItemGenerator(generator.llm, book, data)
 
-    book = recommender.book
+    def own_templates(folder: Path) -> PromptBook:
+        return PromptBook.load(state.domain.model_copy(update={"prompts_folder": folder}))
+
+    book = state.book
     ways = {AS_SERVED: asking(book)}
     ways |= {f"last {length} items": asking(book, length) for length in lengths if length < longest}
-    return ways | {f"templates {folder.name}": asking(PromptBook(folder)) for folder in folders}
+    return ways | {f"templates {folder.name}": asking(own_templates(folder)) for folder in folders}
 
 
 def measured(
-    recommender: Recommender, split: Split, part: Literal["validation", "test"], ways: Mapping[str, ItemGenerator]
+    state: RecommenderState, split: Split, part: Literal["validation", "test"], ways: Mapping[str, ItemGenerator]
 ) -> dict[str, Any]:
     """Return the figures of each way to ask.
 
     Raises:
         UsageError: a recommender trained on other interactions.
     """
-    check_trained_for(recommender, split, part)
+    check_trained_for(state.trained_on, split, part)
     cases, seconds = split.cases(part), dict.fromkeys(ways, 0.0)
 
     def timed(name: str, generator: ItemGenerator) -> Callable[..., Any]:
@@ -68,7 +72,7 @@ def measured(
         return score
 
     scorers = {name: timed(name, generator) for name, generator in ways.items()}
-    report = evaluate_scorers(scorers, cases, len(recommender.catalog), (10,), repeat=recommender.domain.repeat)
+    report = evaluate_scorers(scorers, cases, len(state.catalog), (10,), repeat=state.domain.repeat)
     compared = {test.peer: test for test in report.compare(AS_SERVED)}
     rows = []
     for name in ways:
@@ -77,7 +81,7 @@ def measured(
         if name in compared:
             row |= {"difference": -compared[name].difference, "p_holm": compared[name].corrected}
         rows.append(row)
-    return {"data": recommender.domain.name, "part": part, "users": len(cases), "task": TASK, "rows": rows}
+    return {"data": state.domain.name, "part": part, "users": len(cases), "task": TASK, "rows": rows}
 
 
 def markdown(result: Mapping[str, Any]) -> str:
@@ -99,9 +103,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--lengths", type=int, nargs="*", default=[5, 20, 50], help="most recent items of a history")
     parser.add_argument("--templates", type=Path, nargs="*", default=[], help="folders of templates to compare")
     with script(parser, arguments) as options:
-        recommender = Recommender.from_pretrained(options.run)
-        ways = variants(recommender, options.lengths, options.templates)
-        result = measured(recommender, recommender.histories.split(options.split), options.part, ways)
+        state = Recommender.from_pretrained(options.run).state
+        ways = variants(state, options.lengths, options.templates)
+        result = measured(state, named_split(options.split, state.histories, state.catalog), options.part, ways)
         text = markdown(result)
         record(options.out, "prompts", options.run.name, result, text)
         print(text)

@@ -21,6 +21,7 @@ from eval.bench.results import record, table
 from eval.bench.script import new_parser, script
 from genre_gen.ranking import Ranking
 from genre_gen.recommender.recommender import Recommender
+from genre_gen.recommender.state import RecommenderState
 from genre_gen.tasks import TASKS, Example, TaskData
 
 CUTOFF = 10
@@ -31,9 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = new_parser(__doc__, "run")
     parser.add_argument("--questions", type=int, default=200, help="per task, at most")
     with script(parser, arguments) as options:
-        recommender = Recommender.from_pretrained(options.run)
-        weighted = [task for task, settings in recommender.domain.tasks.items() if settings.weight > 0]
-        result = {task: grade(recommender, task, options.questions) for task in weighted}
+        state = Recommender.from_pretrained(options.run).state
+        weighted = [task for task, settings in state.domain.tasks.items() if settings.weight > 0]
+        result = {task: grade(state, task, options.questions) for task in weighted}
         text = markdown(result)
         record(options.out, "tasks", options.run.name, result, text)
         print(text)
@@ -49,38 +50,38 @@ def markdown(result: Mapping[str, Any]) -> str:
     return table(("task", "figure", "questions", "model", "guess"), rows, words=2)
 
 
-def grade(recommender: Recommender, task: str, questions: int) -> dict[str, Any]:
+def grade(state: RecommenderState, task: str, questions: int) -> dict[str, Any]:
     """Ask one task's questions; return its grade beside that of a guess."""
-    data = TaskData(recommender.catalog, recommender.histories, recommender.domain)
-    examples = TASKS[task].examples(data, recommender.book, np.random.default_rng(0), open=True)
+    data = TaskData(state.catalog, state.histories, state.domain)
+    examples = TASKS[task].examples(data, state.book, np.random.default_rng(0), open=True)
     asked = list(islice(examples, questions))
     truths = [example.answer for example in asked]
     return {
         "questions": len(asked),
-        "grade": TASKS[task].grade([answer(recommender, example) for example in asked], truths),
-        "guess": TASKS[task].grade([guess(recommender, truths)] * len(asked), truths),
+        "grade": TASKS[task].grade([answer(state, example) for example in asked], truths),
+        "guess": TASKS[task].grade([guess(state, truths)] * len(asked), truths),
     }
 
 
-def answer(recommender: Recommender, example: Example) -> Any:
+def answer(state: RecommenderState, example: Example) -> Any:
     """Return the model's answer to an open example, in the form that its task grades."""
-    generator = recommender.generator
+    generator = state.generator
     if isinstance(example.answer, float):
         return float(generator.ratings_after([example.prompt])[0])
     if isinstance(example.answer, int):
         seen = [span.row for message in example.prompt.messages for span in message.spans if span.kind == "code"]
-        allowed = np.ones(len(recommender.catalog), bool)
-        allowed[seen] = recommender.domain.repeat
+        allowed = np.ones(len(state.catalog), bool)
+        allowed[seen] = state.domain.repeat
         return generator.answer(example.prompt, CUTOFF, allowed)
     return generator.write(example.prompt)
 
 
-def guess(recommender: Recommender, truths: list[Any]) -> Any:
+def guess(state: RecommenderState, truths: list[Any]) -> Any:
     """Return the one answer that does best without looking at the question."""
     if isinstance(truths[0], float):
         return float(np.mean(truths))
     if isinstance(truths[0], int):
-        counts = np.bincount(recommender.trained_on.rows, minlength=len(recommender.catalog))
+        counts = np.bincount(state.trained_on.rows, minlength=len(state.catalog))
         return Ranking.from_scores(counts.astype(np.float64), CUTOFF)
     return Counter(truths).most_common(1)[0][0]
 

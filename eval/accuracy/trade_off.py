@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.bench.cases import named_split
 from eval.bench.plots import BLUE, new_figure, save
 from eval.bench.results import record, table
 from eval.bench.script import new_parser, say, script
@@ -28,10 +29,11 @@ from genre_gen.data.labels import Labels
 from genre_gen.data.splits import Case, Split
 from genre_gen.domain import RerankSettings
 from genre_gen.errors import UsageError
-from genre_gen.evaluation.baselines import GENRE, check_trained_for
-from genre_gen.evaluation.protocol import evaluate_lists
+from genre_gen.evaluation.baselines import GENRE, mixtures, scorers
+from genre_gen.evaluation.protocol import check_trained_for, evaluate_lists
 from genre_gen.metrics import diversity
 from genre_gen.recommender.recommender import Recommender
+from genre_gen.recommender.state import RecommenderState
 
 CUTOFF = 10
 BATCH = 64
@@ -49,57 +51,57 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--part", choices=("validation", "test"), help="[validation; test if that has been learned from]"
     )
     with script(parser, arguments) as options:
-        recommender = Recommender.from_pretrained(options.run)
-        split = recommender.histories.split(options.split)
-        result = measured(recommender, split, options.part or fair_part(recommender, split))
+        state = Recommender.from_pretrained(options.run).state
+        split = named_split(options.split, state.histories, state.catalog)
+        result = measured(state, split, options.part or fair_part(state, split))
         text = markdown(result)
         record(options.out, "trade_off", options.run.name, result, text)
         draw(result, options.out / f"trade_off_{options.run.name}.png")
         print(text)
 
 
-def fair_part(recommender: Recommender, split: Split) -> Literal["validation", "test"]:
+def fair_part(state: RecommenderState, split: Split) -> Literal["validation", "test"]:
     """Return the validation part, or the test part where the recommender has learned from that one, and say so.
 
     Raises:
         UsageError: it was trained for another split, or on everything.
     """
     try:
-        check_trained_for(recommender, split, "validation")
+        check_trained_for(state.trained_on, split, "validation")
     except UsageError:
-        check_trained_for(recommender, split, "test")
+        check_trained_for(state.trained_on, split, "test")
         say("this recommender has learned from the validation items: the test part is asked; choose no weight by it")
         return "test"
     return "validation"
 
 
-def measured(recommender: Recommender, split: Split, part: Literal["validation", "test"]) -> dict[str, Any]:
+def measured(state: RecommenderState, split: Split, part: Literal["validation", "test"]) -> dict[str, Any]:
     """Return the figures of every method and weight, with what they were measured on.
 
     Raises:
         UsageError: a recommender trained on other interactions, no cases, or a catalog without labels.
     """
-    check_trained_for(recommender, split, part)
-    labels = Labels.of_domain(recommender.catalog, recommender.domain)
+    check_trained_for(state.trained_on, split, part)
+    labels = Labels.of_domain(state.catalog, state.domain)
     if labels is None:
-        raise UsageError(f"the domain {recommender.domain.name} has no list field with labels to re-rank by; add one")
+        raise UsageError(f"the domain {state.domain.name} has no list field with labels to re-rank by; add one")
     cases = split.cases(part)
     settings = [
         RerankSettings(method=method, weight=weight)  # type: ignore[arg-type]
         for method in METHODS
         for weight in WEIGHTS
     ]
-    lists, seconds = reranked(recommender, cases, settings, labels)
-    counts = np.bincount(recommender.trained_on.rows, minlength=len(recommender.catalog))
+    lists, seconds = reranked(state, cases, settings, labels)
+    counts = np.bincount(state.trained_on.rows, minlength=len(state.catalog))
     rows = []
     for number, setting in enumerate(settings):
         report = evaluate_lists(
             GENRE,
             lists[number],
             cases,
-            len(recommender.catalog),
+            len(state.catalog),
             (CUTOFF,),
-            repeat=recommender.domain.repeat,
+            repeat=state.domain.repeat,
             counts=counts,
             labels=labels,
         )
@@ -108,11 +110,11 @@ def measured(recommender: Recommender, split: Split, part: Literal["validation",
         low, high = report.interval(GENRE, ACCURACY[1])
         rows.append({**setting.model_dump(), **figures, "interval": [low, high], "ms_per_list": seconds[number] * 1e3})
     return {
-        "data": recommender.domain.name,
+        "data": state.domain.name,
         "split": split.name,
         "part": part,
         "users": len(cases),
-        "items": len(recommender.catalog),
+        "items": len(state.catalog),
         "labels": labels.field,
         "history_diversity": history_diversity(cases, labels),
         "rows": rows,
@@ -120,7 +122,7 @@ def measured(recommender: Recommender, split: Split, part: Literal["validation",
 
 
 def reranked(
-    recommender: Recommender, cases: Sequence[Case], settings: Sequence[RerankSettings], labels: Labels
+    state: RecommenderState, cases: Sequence[Case], settings: Sequence[RerankSettings], labels: Labels
 ) -> tuple[NDArray[np.int64], list[float]]:
     """Score each case once and re-rank it in each way.
 
@@ -130,7 +132,7 @@ def reranked(
     """
     lists = np.full((len(settings), len(cases), CUTOFF), -1, np.int64)
     seconds = [0.0] * len(settings)
-    for number, (case, scores, allowed) in enumerate(scored(recommender, cases)):
+    for number, (case, scores, allowed) in enumerate(scored(state, cases)):
         for way, setting in enumerate(settings):
             begin = time.perf_counter()
             rows = rerank(setting, scores, allowed, case.history, CUTOFF, labels).rows
@@ -140,15 +142,15 @@ def reranked(
 
 
 def scored(
-    recommender: Recommender, cases: Sequence[Case]
+    state: RecommenderState, cases: Sequence[Case]
 ) -> Iterator[tuple[Case, NDArray[np.float32], NDArray[np.bool_]]]:
     """Yield each case with the blend's scores and what is allowed, both ``[n_items]``."""
-    scorers, ours = recommender.scorers(), recommender.mixtures()[GENRE]
+    members, ours = scorers(state), mixtures(state)[GENRE]
     for begin in range(0, len(cases), BATCH):
         part = cases[begin : begin + BATCH]
         histories = [case.history for case in part]
-        allowed = allowed_items(histories, len(recommender.catalog), recommender.domain.repeat)
-        blended = ours({name: scorer(histories) for name, scorer in scorers.items()}, allowed)
+        allowed = allowed_items(histories, len(state.catalog), state.domain.repeat)
+        blended = ours({name: scorer(histories) for name, scorer in members.items()}, allowed)
         yield from zip(part, blended, allowed, strict=True)
 
 

@@ -15,7 +15,7 @@ from eval.bench.script import ROOT
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import Interactions
 from genre_gen.data.readers import load_catalog, load_data
-from genre_gen.data.splits import Case, Split, sample_cases
+from genre_gen.data.splits import SPLITS, Case, Split, leave_one_out, sample_cases
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
 from genre_gen.prompting.book import PromptBook
@@ -37,6 +37,13 @@ def training_inputs(domain: Domain, catalog: Catalog) -> list[Any]:
     book = PromptBook.load(domain)
     prompts = {name: book.fingerprint(name) for name, task in domain.tasks.items() if task.weight}
     return [settings, prompts, catalog.fingerprint()]
+
+
+def named_split(name: str, interactions: Interactions, catalog: Catalog) -> Split:
+    """Split by name; raises UsageError for another."""
+    if name not in SPLITS:
+        raise UsageError(f"no split {name!r}; choose {', '.join(SPLITS)}")
+    return SPLITS[name](interactions, catalog)
 
 
 @dataclass(frozen=True)
@@ -87,9 +94,10 @@ class Bench:
     def split(self) -> Split:
         """Return the split; raises UsageError where it leaves nothing to tune or to test on."""
         if self.split_name == ONE_STEP_BACK:
-            split = self.interactions.leave_one_out().train_and_validation.leave_one_out()
+            before = leave_one_out(self.interactions, self.catalog).train_and_validation
+            split = leave_one_out(before, self.catalog)
         else:
-            split = self.interactions.split(self.split_name)
+            split = named_split(self.split_name, self.interactions, self.catalog)
         if self.users is not None:
             validation, test = (tuple(sample_cases(cases, self.users)) for cases in (split.validation, split.test))
             split = replace(split, validation=validation, test=test)

@@ -24,7 +24,7 @@ from eval.bench.peers import PEERS
 from eval.bench.results import public, write_text
 from eval.bench.script import ROOT, say
 from genre_gen.errors import GenreGenError, UsageError
-from genre_gen.evaluation import Report, Result
+from genre_gen.evaluation.report import Report, Result
 
 OUR_MODEL = "genre"
 TUNE, TRAIN, SCORE, MEMORY = "tune s", "train s", "score s", "peak MB"
@@ -74,7 +74,7 @@ class Job:
             domain = bench.domain.changed(dict(self.changes))
             inputs: list[Any] = [self.minutes, dict(self.changes), training_inputs(domain, bench.catalog)]
             if self.seed and self.refits_from_scratch(bench):
-                inputs.append(self.first(bench)["notes"].get("choices"))
+                inputs.append(self.first(bench)["notes"].get("tuned"))
         else:
             inputs = [peer.grid(), self.minutes if peer.early else None]
             inputs.append(self.first(bench)["settings"] if self.seed else None)

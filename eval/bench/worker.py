@@ -21,13 +21,13 @@ from eval.bench.peers import PEERS, Peer
 from eval.bench.script import say
 from eval.bench.tuner import Tuner
 from genre_gen.errors import GenreGenError
-from genre_gen.evaluation import Report
-from genre_gen.evaluation.baselines import GENRE, LLM_ALONE, WITHOUT_LLM
+from genre_gen.evaluation.baselines import GENRE, LLM_ALONE, WITHOUT_LLM, mixtures, scorers
 from genre_gen.evaluation.protocol import evaluate_scorers
+from genre_gen.evaluation.report import Report
 from genre_gen.metrics import case_ranks
 
 if TYPE_CHECKING:
-    from genre_gen.recommender.recommender import Recommender
+    from genre_gen.recommender.state import RecommenderState
 
 CUTOFFS = (5, 10, 20)
 
@@ -77,45 +77,45 @@ def run_ours(bench: Bench, job: Job) -> Outcome:
     Where it is refit from scratch, later seeds train with the settings that the first one chose, as the peers do.
     Validation ranks are not kept: in the end the recommender has learned from the validation cases too.
     """
-    recommender, costs = train_ours(bench, job)
-    report = rank_test(bench, recommender.scorers(), recommender.mixtures())
+    state, costs = train_ours(bench, job)
+    members = scorers(state)
+    report = rank_test(bench, members, mixtures(state))
     scoring = {result.name: result.costs["score_seconds"] for result in report.results}
-    members = sum(scoring[name] for name in recommender.scorers() if name != LLM_ALONE)
+    without_llm = sum(scoring[name] for name in members if name != LLM_ALONE)
     costs = {name: {**spent, MEMORY: peak_megabytes()} for name, spent in costs.items()}
-    costs[GENRE][SCORE] = scoring[LLM_ALONE] + members + scoring[GENRE]
+    costs[GENRE][SCORE] = scoring[LLM_ALONE] + without_llm + scoring[GENRE]
     costs[LLM_ALONE][SCORE] = scoring[LLM_ALONE]
-    costs[WITHOUT_LLM] = {TRAIN: costs[WITHOUT_LLM][TRAIN], SCORE: members + scoring[WITHOUT_LLM]}
-    weights = {GENRE: dict(recommender.blend.weights), WITHOUT_LLM: dict(recommender.blend_without_llm.weights)}
-    notes = {"weights": weights, "log": recommender.training_log, "choices": recommender.choices.to_dict()}
+    costs[WITHOUT_LLM] = {TRAIN: costs[WITHOUT_LLM][TRAIN], SCORE: without_llm + scoring[WITHOUT_LLM]}
+    weights = {GENRE: dict(state.blend.weights), WITHOUT_LLM: dict(state.tuned.blend_without_llm.weights)}
+    notes = {"weights": weights, "log": list(state.training_log), "tuned": state.tuned.to_dict()}
     return Outcome(job.public_settings(), rows_of(report, list(costs)), {}, costs, notes)
 
 
-def train_ours(bench: Bench, job: Job) -> tuple[Recommender, dict[str, dict[str, float]]]:
+def train_ours(bench: Bench, job: Job) -> tuple[RecommenderState, dict[str, dict[str, float]]]:
     """Return our recommender, which has learned from all before the test cases, and by row what that took."""
     from genre_gen.blending.tuned import TunedSettings
     from genre_gen.recommender.recommender import Recommender
 
     settings = {**job.settings(), "training.seed": job.seed}
     # A killed run goes on from its checkpoints, but never from those of other settings.
-    split, folder = bench.split, job.folder(bench) / f"training-{job.fingerprint(bench)}"
-    recommender, begin, log = Recommender.from_domain(bench.domain, settings=settings), time.perf_counter(), []
+    folder, begin = job.folder(bench) / f"training-{job.fingerprint(bench)}", time.perf_counter()
     if not job.refits_from_scratch(bench):
-        recommender.fit(bench.catalog, split.train, split.validation, final=split.train_and_validation, folder=folder)
-        tuned = begin
+        tuned_at = begin
+        state = Recommender(bench.domain, settings=settings).fit(bench.split, folder=folder).state
     else:
+        log: Sequence[Mapping[str, Any]] = ()
         if job.seed:
-            choices = TunedSettings.from_dict(job.first(bench)["notes"]["choices"])
+            tuned = TunedSettings.from_dict(job.first(bench)["notes"]["tuned"])
         else:
-            choosing = recommender.fit(bench.catalog, split.train, split.validation, folder=folder)
-            choices, log = choosing.choices, choosing.training_log
-            recommender = Recommender.from_domain(bench.domain, settings=settings)
-            del choosing  # two models at once would count as its peak of memory
-        tuned = time.perf_counter()
-        recommender.refit(bench.catalog, split.train_and_validation, choices, folder=folder)
-        recommender.training_log = log
-    took = {TUNE: tuned - begin, TRAIN: time.perf_counter() - tuned}
-    alone = sum(recommender.seconds.get(name, 0.0) for name in recommender.members)
-    return recommender, {GENRE: took, LLM_ALONE: took, WITHOUT_LLM: {TRAIN: alone}}
+            choosing = Recommender(bench.domain, settings={**settings, "training.refit": "none"})
+            tuned, log = (state := choosing.fit(bench.split, folder=folder).state).tuned, state.training_log
+            del choosing, state  # two models at once would count as its peak of memory
+        tuned_at = time.perf_counter()
+        state = Recommender(bench.domain, settings=settings).fit(bench.split, folder=folder, tuned=tuned).state
+        state = replace(state, training_log=log)
+    took = {TUNE: tuned_at - begin, TRAIN: time.perf_counter() - tuned_at}
+    members = sum(state.seconds.get(name, 0.0) for name in state.members)
+    return state, {GENRE: took, LLM_ALONE: took, WITHOUT_LLM: {TRAIN: members}}
 
 
 def rank_test(bench: Bench, scorers: Mapping[str, Any], mixtures: Mapping[str, Any] | None = None) -> Report:

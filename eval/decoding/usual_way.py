@@ -27,12 +27,13 @@ from eval.decoding.beam_search import beam_search
 from eval.decoding.peers import beam_options
 from eval.decoding.stores import NestedDicts
 from genre_gen.data.interactions import allowed_items
-from genre_gen.data.splits import Case
+from genre_gen.data.splits import Case, leave_one_out
 from genre_gen.decoding.search import search
 from genre_gen.llm.export import to_transformers
 from genre_gen.llm.hardware import examine_machine
 from genre_gen.metrics import ndcg_at
 from genre_gen.recommender.recommender import Recommender
+from genre_gen.recommender.state import RecommenderState
 
 Row = dict[str, Any]
 Ask = Callable[[Case, NDArray[np.bool_]], NDArray[np.int64]]
@@ -58,10 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def compared(run: Path, users: int, beams: int) -> list[Row]:
     """Return a row for each way to ask a trained recommender."""
-    recommender = Recommender.from_pretrained(run, quantization="none")
-    cases = recommender.histories.leave_one_out().cases("test")[:users]
-    masks = allowed_items([case.history for case in cases], len(recommender.catalog), recommender.domain.repeat)
-    ways = {EXACT: by_search(recommender, None), BEAMS: by_search(recommender, beams), USUAL: usual(recommender, beams)}
+    state = Recommender.from_pretrained(run, quantization="none").state
+    cases = leave_one_out(state.histories, state.catalog).test[:users]
+    masks = allowed_items([case.history for case in cases], len(state.catalog), state.domain.repeat)
+    ways = {EXACT: by_search(state, None), BEAMS: by_search(state, beams), USUAL: usual(state, beams)}
     found: dict[str, list[NDArray[np.int64]]] = {name: [] for name in ways}
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for case, mask in zip(cases, masks, strict=True):
@@ -69,7 +70,7 @@ def compared(run: Path, users: int, beams: int) -> list[Row]:
             begin = time.perf_counter()
             found[name].append(ask(case, mask)[:CUTOFF])
             taken[name].append(1e3 * (time.perf_counter() - begin))
-    codes = recommender.generator.llm.codes.codes
+    codes = state.generator.llm.codes.codes
     return [
         {
             "code_tokens": int(codes.shape[1]),
@@ -94,9 +95,9 @@ def places(lists: list[NDArray[np.int64]], cases: Any) -> NDArray[np.float64]:
     return np.array(ranks)
 
 
-def by_search(recommender: Recommender, beams: int | None) -> Ask:
+def by_search(state: RecommenderState, beams: int | None) -> Ask:
     """Return our way: prompt, search, rows."""
-    generator = recommender.generator
+    generator = state.generator
 
     def ask(case: Case, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
         ids = generator.encode(case.history).ids
@@ -107,9 +108,9 @@ def by_search(recommender: Recommender, beams: int | None) -> Ask:
     return ask
 
 
-def usual(recommender: Recommender, beams: int) -> Ask:
+def usual(state: RecommenderState, beams: int) -> Ask:
     """Return the usual way: prompt, dicts without what was seen, ``generate``, rows."""
-    generator = recommender.generator
+    generator = state.generator
     model: Any = to_transformers(generator.llm)[0]
     codes, first = generator.llm.codes.codes.astype(np.int32), generator.llm.text_vocabulary
     rows = {tuple(code): row for row, code in enumerate((codes + first).tolist())}

@@ -27,12 +27,12 @@ from eval.bench.plots import BLUE, GREY, new_figure, save
 from eval.bench.results import finite, record, table
 from eval.bench.script import at_least_one, new_parser, script
 from eval.explanations.measures import User, allowed_of, changes_of, cited_items, rates, variety
-from eval.explanations.truth import STYLES, Said, measured
+from eval.explanations.truth import STYLES, Said, answers, load, measured
 from genre_gen.collaborative import SVD
 from genre_gen.data.interactions import History
 from genre_gen.evaluation.significance import interval
 from genre_gen.explain.attribution import RECENT, Attributor
-from genre_gen.recommender.recommender import Recommender
+from genre_gen.recommender.state import RecommenderState
 
 DRAWS = 4  # random sets of items, for each number of items
 SAMPLES = 2000
@@ -49,60 +49,57 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--know", help="domain whose [knowledge] is added to the run [as it was saved]")
     with script(parser, arguments) as options:
         at_least_one(options, "users", "scored", "n")
-        recommender = Recommender.from_pretrained(options.run)
-        if options.know:
-            recommender.know(options.know)
         changes = {"explain.style": options.style, "explain.attribution": options.attribution}
         changed = {key: value for key, value in changes.items() if value is not None}
-        recommender.domain = recommender.domain.changed(changed)
-        result = finite(evaluated(recommender, options.users, options.scored, options.n))
+        state = load(options.run, options.know, changed)
+        result = finite(evaluated(state, options.users, options.scored, options.n))
         text = markdown(result)
         record(options.out, "explanation_dependence", options.run.name, result, text)
         draw(result, options.out / f"explanation_dependence_{options.run.name}.png")
         print(text)
 
 
-def evaluated(recommender: Recommender, users: int, scored: int, n: int) -> dict[str, Any]:
+def evaluated(state: RecommenderState, users: int, scored: int, n: int) -> dict[str, Any]:
     """Return all figures of ``n`` picks each of ``users`` users; picks of ``scored`` of these are scored again."""
-    known = [history for history in recommender.histories.histories() if len(history) > 1]
+    known = [history for history in state.histories.histories() if len(history) > 1]
     chosen = known[:: max(1, len(known) // users)][:users]
-    said, speed = explained(recommender, chosen, n)
+    said, speed = explained(state, chosen, n)
     said = [one for one in said if one]
-    attributor, rng = recommender.attributor(), np.random.default_rng(0)
-    found = [measure(recommender, attributor, one, rng) for one in said[:: max(1, len(said) // scored)][:scored]]
+    attributor, rng = state.attributor, np.random.default_rng(0)
+    found = [measure(state, attributor, one, rng) for one in said[:: max(1, len(said) // scored)][:scored]]
     return {
-        "data": recommender.domain.name,
-        "items": len(recommender.catalog),
+        "data": state.domain.name,
+        "items": len(state.catalog),
         "users": len(said),
         "picks": sum(map(len, said)),
         "users_scored_again": len(found),
-        "style": recommender.domain.explain.style,
-        "attribution": recommender.domain.explain.attribution,
-        "blend": dict(recommender.blend.weights),
+        "style": state.domain.explain.style,
+        "attribution": state.domain.explain.attribution,
+        "blend": dict(state.blend.weights),
         "speed": speed,
-        "grounding": measured(recommender, [one for user in said for one in user]),
+        "grounding": measured(state, [one for user in said for one in user]),
         "dependence": dependence(found),
-        "measures": [*rates(recommender, found), *variety(recommender, said), *changes_of(recommender, found)],
+        "measures": [*rates(state, found), *variety(state, said), *changes_of(state, found)],
     }
 
 
 def explained(
-    recommender: Recommender, histories: Sequence[History], n: int
+    state: RecommenderState, histories: Sequence[History], n: int
 ) -> tuple[list[list[Said]], dict[str, float]]:
     """Return each user's explained picks, and how fast they were explained (picks alone are timed and taken off)."""
-    svd = recommender.members.get("svd")
-    next(recommender.recommend_many(histories[:1], n, explain=True))  # indexes are built once
+    svd = state.members.get("svd")
+    answers(state, histories[:1], n, explain=True)  # indexes are built once
     begin = time.perf_counter(), time.process_time()
-    bare = list(recommender.recommend_many(histories, n))
+    bare = answers(state, histories, n)
     middle = time.perf_counter(), time.process_time()
-    told = list(recommender.recommend_many(histories, n, explain=True))
+    explained_picks = answers(state, histories, n, explain=True)
     end = time.perf_counter(), time.process_time()
     wall, cpu = ((last - half) - (half - first) for first, half, last in zip(begin, middle, end, strict=True))
     count = sum(map(len, bare))
     speed = {"seconds": wall, "per_second": count / wall, "per_second_of_one_core": count / cpu}
     said = []
-    for history, picks in zip(histories, told, strict=True):
-        rows = [recommender.catalog.row(pick.item.id) for pick in picks]
+    for history, picks in zip(histories, explained_picks, strict=True):
+        rows = [state.catalog.row(pick.item.id) for pick in picks]
         rated = isinstance(svd, SVD) and history.ratings is not None
         expected = [one.rating for one in svd.predict(history, rows)] if rated else [None] * len(rows)  # type: ignore[union-attr]
         said.append(
@@ -115,10 +112,10 @@ def explained(
     return said, speed
 
 
-def measure(recommender: Recommender, attributor: Attributor, said: list[Said], rng: np.random.Generator) -> User:
+def measure(state: RecommenderState, attributor: Attributor, said: list[Said], rng: np.random.Generator) -> User:
     """Take items of a user's history away, and score the picks again."""
     history, rows = said[0].history, [one.row for one in said]
-    allowed = allowed_of(recommender, history)
+    allowed = allowed_of(state, history)
     recent = attributor.recent(history, RECENT)
     cited = [cited_items(one.explanation, history) for one in said]
     everything = sorted(set(history.last(attributor.window).rows.tolist()))

@@ -18,7 +18,7 @@ from genre_gen.evaluation.significance import interval
 from genre_gen.explain import Explanation
 from genre_gen.explain.check import Checker, Measured
 from genre_gen.explain.evidence import labels
-from genre_gen.recommender.recommender import Recommender
+from genre_gen.recommender.state import RecommenderState
 
 TOP = 3  # cited items shall be among so many of greatest effect
 Pairs: TypeAlias = frozenset[tuple[str, str]]
@@ -43,9 +43,9 @@ class User:
     lost: dict[str, NDArray[np.float64]]
 
 
-def allowed_of(recommender: Recommender, history: History) -> NDArray[np.bool_]:
+def allowed_of(state: RecommenderState, history: History) -> NDArray[np.bool_]:
     """Return what may be recommended."""
-    return Filters(recommender.catalog, repeat=recommender.domain.repeat).allowed(history).mask
+    return Filters(state.catalog, repeat=state.domain.repeat).allowed(history).mask
 
 
 def cited_items(explanation: Explanation, history: History) -> frozenset[int]:
@@ -84,9 +84,9 @@ def judged(
     return {**result, "controls": {control: means[control] for control in against}, "reported": holds}
 
 
-def rates(recommender: Recommender, users: Sequence[User]) -> list[dict[str, Any]]:
+def rates(state: RecommenderState, users: Sequence[User]) -> list[dict[str, Any]]:
     """Return grounding precision, and how far cited items are those of greatest effect."""
-    checker = checker_of(recommender)
+    checker = checker_of(state)
     figures: dict[str, dict[str, NDArray[np.float64] | float]] = {}
     for version, texts in controls([user.said for user in users]).items():
         grounded, precision, recall = [], ([], []), ([], [])  # type: ignore[var-annotated]
@@ -125,9 +125,9 @@ def _hits(user: User, place: int, told: Explanation, model: int) -> tuple[float,
     return precision, float(bool(best) and best[0] in cited)
 
 
-def variety(recommender: Recommender, users: Sequence[Sequence[Said]]) -> list[dict[str, Any]]:
+def variety(state: RecommenderState, users: Sequence[Sequence[Said]]) -> list[dict[str, Any]]:
     """Return FMR, FCR, DIV, USR and distinct-n of all explanations together."""
-    catalog = recommender.catalog
+    catalog = state.catalog
     own = [frozenset(pairs(labels(catalog[one.row]))) for user in users for one in user]
     every = frozenset(pair for item in catalog for pair in pairs(labels(item)))
     figures: dict[str, dict[str, NDArray[np.float64] | float]] = {}
@@ -172,14 +172,14 @@ def distinct(grams: Sequence[Sequence[Any]]) -> float:
     return len(set(flat)) / max(len(flat), 1)
 
 
-def changes_of(recommender: Recommender, users: Sequence[User]) -> list[dict[str, Any]]:
+def changes_of(state: RecommenderState, users: Sequence[User]) -> list[dict[str, Any]]:
     """Return how explanations of the same picks change with the history."""
     chance = random.Random(0)
-    attributor, most = recommender.attributor(), recommender.domain.explain.attribution
+    attributor, most = state.attributor, state.domain.explain.attribution
 
     def told(history: History, rows: Sequence[int]) -> list[Explanation]:
-        effects = attributor.effects(history, rows, allowed_of(recommender, history), most) if most else None
-        return recommender.explainer.explain_many(history, rows, None, None, effects)
+        effects = attributor.effects(history, rows, allowed_of(state, history), most) if most else None
+        return state.explainer.explain_many(history, rows, None, None, effects)
 
     same: dict[str, list[float]] = {"again": [], "cited": [], "swapped text": [], "swapped cited": []}
     for place, user in enumerate(users):
@@ -188,7 +188,7 @@ def changes_of(recommender: Recommender, users: Sequence[User]) -> list[dict[str
         own, swapped, more = (
             told(history, rows),
             told(other, rows),
-            told(_with_stranger(recommender, user, chance), rows),
+            told(_with_stranger(state, user, chance), rows),
         )
         again = told(history, rows[:1])  # alone, and not among the other picks
         texts, cited = ([one.text for one in own], [cited_items(one, history) for one in own])
@@ -208,9 +208,9 @@ def _share(one: Sequence[Any], other: Sequence[Any]) -> float:
     return float(np.mean([left == right for left, right in zip(one, other, strict=True)]))
 
 
-def _with_stranger(recommender: Recommender, user: User, chance: random.Random) -> History:
+def _with_stranger(state: RecommenderState, user: User, chance: random.Random) -> History:
     """Return a user's history with an item before all others that shares no attribute value with any of the picks."""
-    history, catalog = user.said[0].history, recommender.catalog
+    history, catalog = user.said[0].history, state.catalog
     taken = {pair for one in user.said for pair in pairs(labels(catalog[one.row]))}
     known = {*history.rows.tolist(), *(one.row for one in user.said)}
     strangers = [

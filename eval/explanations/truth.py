@@ -17,7 +17,8 @@ import random
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from eval.bench.results import record, table
@@ -29,7 +30,10 @@ from genre_gen.explain import Explanation
 from genre_gen.explain.check import Checker, Measured
 from genre_gen.explain.evidence import labels
 from genre_gen.explain.wording import LENGTH, plain, vocabulary
+from genre_gen.recommender.answering import answer_many
 from genre_gen.recommender.recommender import Recommender
+from genre_gen.recommender.requests import Recommendations, Request
+from genre_gen.recommender.state import RecommenderState
 
 SHOWN = 5  # untrue explanations in the table
 STYLES = ("template", "llm", "free")
@@ -53,41 +57,53 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--style", choices=STYLES, default="template", help="what chooses the words")
     parser.add_argument("--know", help="domain whose [knowledge] is added to the run [as it was saved]")
     with script(parser, arguments) as options:
-        recommender = Recommender.from_pretrained(options.run)
-        if options.know:
-            recommender.know(options.know)
-        said = list(explained(recommender, options.users, options.n, options.style))
-        result = {"style": options.style, **measured(recommender, said)}
+        state = load(options.run, options.know, {"explain.style": options.style})
+        said = list(explained(state, options.users, options.n))
+        result = {"style": options.style, **measured(state, said)}
         text = markdown(result)
         record(options.out, "explanation_truth", f"{options.run.name}, {options.style}", result, text)
         print(text)
 
 
-def explained(recommender: Recommender, users: int, n: int, style: str) -> Iterator[Said]:
+def load(run: Path, know: str | None, changes: Mapping[str, Any]) -> RecommenderState:
+    """Load a trained recommender, perhaps with another domain's knowledge, and change settings."""
+    recommender = Recommender.from_pretrained(run)
+    if know:
+        recommender.load_knowledge(know)
+    return replace(recommender.state, domain=recommender.domain.changed(dict(changes)))
+
+
+def answers(
+    state: RecommenderState, histories: Sequence[History], n: int, *, explain: bool = False
+) -> list[Recommendations]:
+    """Return the picks of all histories."""
+    return list(answer_many(state, (Request(history, n, explain=explain) for history in histories)))
+
+
+def explained(state: RecommenderState, users: int, n: int) -> Iterator[Said]:
     """Yield the explanations of ``n`` picks for ``users`` users."""
-    recommender.domain = recommender.domain.changed({"explain.style": style})
-    histories = recommender.histories.histories()
+    histories = state.histories.histories()
     chosen = histories[:: max(1, len(histories) // users)][:users]
-    svd = recommender.members.get("svd")
-    for history, picks in zip(chosen, recommender.recommend_many(chosen, n, explain=True), strict=True):
-        rows = [recommender.catalog.row(pick.item.id) for pick in picks]
+    svd = state.members.get("svd")
+    for history, picks in zip(chosen, answers(state, chosen, n, explain=True), strict=True):
+        rows = [state.catalog.row(pick.item.id) for pick in picks]
         expected = [one.rating for one in svd.predict(history, rows)] if isinstance(svd, SVD) else [None] * len(rows)
         for pick, row, rating in zip(picks, rows, expected, strict=True):
             if pick.explanation is not None:
                 yield Said(history, row, rating, pick.explanation)
 
 
-def checker_of(recommender: Recommender, *, free: bool = False) -> Checker:
+def checker_of(state: RecommenderState, *, free: bool = False) -> Checker:
     """Return what checks the recommender's explanations; in the free style more words may stand."""
-    if free or recommender.domain.explain.style == "free":
-        return recommender.explainer.checker
-    words, graph = vocabulary(recommender.book), recommender.knowledge
-    return Checker(recommender.catalog, recommender.trained_on, recommender.domain, words, graph)
+    if free or state.domain.explain.style == "free":
+        return state.explainer.checker
+    words, graph = vocabulary(state.book), state.knowledge
+    return Checker(state.catalog, state.trained_on, state.domain, words, graph)
 
 
-def measured(recommender: Recommender, said: list[Said]) -> dict[str, Any]:
+def measured(state: RecommenderState, said: list[Said]) -> dict[str, Any]:
     """Check explanations and their corrupted copies."""
-    checker = checker_of(recommender)
+    checker = checker_of(state)
     counts: Counter[str] = Counter()
     untrue, corrupted, noticed = [], Counter[str](), Counter[str]()
     chance = random.Random(0)
@@ -100,7 +116,7 @@ def measured(recommender: Recommender, said: list[Said]) -> dict[str, Any]:
         if not report.ok or not all(facts) or not facts:
             untrue.append({"user": one.history.user, "text": one.explanation.text, "problems": list(report.problems)})
         other = said[(place + chance.randrange(1, len(said))) % len(said)] if len(said) > 1 else one
-        for way, text in corrupt(recommender, one, other, chance):
+        for way, text in corrupt(state, one, other, chance):
             corrupted[way] += 1
             noticed[way] += not checker.check(text, *case).ok
     return {
@@ -110,17 +126,17 @@ def measured(recommender: Recommender, said: list[Said]) -> dict[str, Any]:
         "texts": len({one.explanation.text for one in said}),
         "methods": dict(Counter(one.explanation.method for one in said)),
         "seconds_each": round(sum(one.explanation.seconds for one in said) / max(len(said), 1), 4),
-        **free_style(recommender, said),
+        **free_style(state, said),
         "noticed": {way: [noticed[way], corrupted[way]] for way in corrupted},
         "untrue": untrue,
     }
 
 
-def free_style(recommender: Recommender, said: list[Said]) -> dict[str, Any]:
+def free_style(state: RecommenderState, said: list[Said]) -> dict[str, Any]:
     """Return how many sentences of the drafts are true, before and after the check; nothing for the other styles."""
     if not any(one.explanation.method == "free" for one in said):
         return {}
-    names = Checker(recommender.catalog, recommender.trained_on, recommender.domain, None, recommender.knowledge)
+    names = Checker(state.catalog, state.trained_on, state.domain, None, state.knowledge)
     counts: Counter[str] = Counter()
     for one in said:
         case = (one.history, one.row, one.predicted, Measured.of_effects(one.explanation.effects))
@@ -133,16 +149,16 @@ def free_style(recommender: Recommender, said: list[Said]) -> dict[str, Any]:
         counts["kept"] += one.explanation.kept
         final = names.sentences(one.explanation.text)
         counts["in the end"] += len(final)
-        counts["in the end, true"] += sum(checker_of(recommender, free=True).check(part, *case).ok for part in final)
+        counts["in the end, true"] += sum(checker_of(state, free=True).check(part, *case).ok for part in final)
     examples = [
         {"draft": one.explanation.draft, "text": one.explanation.text} for one in said[:: max(1, len(said) // 8)]
     ]
     return {"free_sentences": dict(counts), "examples": examples}
 
 
-def corrupt(recommender: Recommender, one: Said, other: Said, chance: random.Random) -> Iterator[tuple[str, str]]:
+def corrupt(state: RecommenderState, one: Said, other: Said, chance: random.Random) -> Iterator[tuple[str, str]]:
     """Yield untrue versions of an explanation."""
-    catalog, text = recommender.catalog, one.explanation.text
+    catalog, text = state.catalog, one.explanation.text
     known = {one.row, *one.history.rows.tolist()}
     named = {row for fact in one.explanation.facts for row in (fact.subject, fact.object)} - {None, one.row}
     strangers = [row for row in range(len(catalog)) if row not in known]
@@ -165,15 +181,15 @@ def corrupt(recommender: Recommender, one: Said, other: Said, chance: random.Ran
     for value in sorted({value for fact in one.explanation.facts for value in fact.values})[:1]:
         if wrong:
             yield "wrong attribute value", re.sub(re.escape(value), chance.choice(wrong), text, flags=re.IGNORECASE)
-    yield from _wrong_links(recommender, one)
+    yield from _wrong_links(state, one)
     if (other.history.user, other.row) != (one.history.user, one.row):
         yield "explanation of another pick", other.explanation.text
 
 
-def _wrong_links(recommender: Recommender, one: Said) -> Iterator[tuple[str, str]]:
+def _wrong_links(state: RecommenderState, one: Said) -> Iterator[tuple[str, str]]:
     """Yield an explanation that says that a relation ties the pick to the item which does not."""
-    graph = recommender.knowledge
-    called = {name: each.called(name) for name, each in recommender.domain.knowledge.relations.items()}
+    graph = state.knowledge
+    called = {name: each.called(name) for name, each in state.domain.knowledge.relations.items()}
     for fact in one.explanation.facts:
         if fact.relation != "linked" or graph is None or fact.object is None:
             continue

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eval.bench.cases import named_split
 from eval.bench.results import finite, p_text, record, table
 from eval.bench.script import new_parser, script
 from genre_gen.blending.blend import Blend
@@ -28,13 +29,14 @@ from genre_gen.data.interactions import allowed_items
 from genre_gen.data.labels import Labels
 from genre_gen.data.splits import Case
 from genre_gen.errors import UsageError
-from genre_gen.evaluation.baselines import LLM_ALONE, check_trained_for
+from genre_gen.evaluation.baselines import LLM_ALONE, scorers
+from genre_gen.evaluation.protocol import check_trained_for
 from genre_gen.evaluation.significance import interval, paired_test
 from genre_gen.metrics import ndcg_at, ranks, recall_at
 from genre_gen.query import ParsedQuery, QueryReader
 from genre_gen.ranking import Ranking
-from genre_gen.recommender.recommender import QUERY, Recommender
-from genre_gen.recommender.state import LLM_MEMBER
+from genre_gen.recommender.recommender import Recommender
+from genre_gen.recommender.state import LLM_MEMBER, QUERY_MEMBER, RecommenderState
 
 CUTOFF = 10
 BATCH = 64
@@ -82,15 +84,15 @@ class Counts:
 class Asker:
     """Makes requests about the items of a catalog."""
 
-    def __init__(self, recommender: Recommender) -> None:
+    def __init__(self, state: RecommenderState) -> None:
         """Find the labels and years; raises UsageError where no item has labels."""
-        self.catalog, self.reader = recommender.catalog, recommender.query_reader
-        labels = Labels.of_domain(recommender.catalog, recommender.domain)
+        self.catalog, self.reader = state.catalog, state.query_reader
+        labels = Labels.of_domain(state.catalog, state.domain)
         if labels is None:
             raise UsageError("the catalog has no labels to ask for; take one with a list field")
         self.labels = labels
         self.has: NDArray[np.bool_] = labels.matrix.toarray() > 0
-        numbers = QueryReader(self.catalog, recommender.domain.query).numbers
+        numbers = QueryReader(self.catalog, state.domain.query).numbers
         years = [column for column in numbers.values() if np.nanmin(column) >= YEARS]
         self.years: NDArray[np.float64] = years[0] if years else np.full(len(self.catalog), np.nan)
 
@@ -140,18 +142,18 @@ def requests(asker: Asker, cases: Sequence[Case], seed: int = 0) -> list[dict[st
     return asked
 
 
-def measured(recommender: Recommender, cases: Sequence[Case]) -> dict[tuple[str, float], Counts]:
+def measured(state: RecommenderState, cases: Sequence[Case]) -> dict[tuple[str, float], Counts]:
     """Rank every case without and with each of its requests, under each weight."""
-    asker, reader = Asker(recommender), recommender.query_reader
+    asker, reader = Asker(state), state.query_reader
     asked = requests(asker, cases)
     counts: dict[tuple[str, float], Counts] = defaultdict(Counts)
     parsed = {request.text: reader.understand(request.text) for of_case in asked for request in of_case.values()}
-    weights = sorted({*WEIGHTS, recommender.domain.query.weight})
+    weights = sorted({*WEIGHTS, state.domain.query.weight})
     for begin in range(0, len(cases), BATCH):
         part = cases[begin : begin + BATCH]
         histories = [case.history for case in part]
-        allowed = allowed_items(histories, len(recommender.catalog), recommender.domain.repeat)
-        scores = {name: scorer(histories) for name, scorer in recommender.scorers().items()}
+        allowed = allowed_items(histories, len(state.catalog), state.domain.repeat)
+        scores = {name: scorer(histories) for name, scorer in scorers(state).items()}
         scores[LLM_MEMBER] = scores.pop(LLM_ALONE)
         for number, case in enumerate(part):
             of_user = {name: values[[number]] for name, values in scores.items()}
@@ -159,7 +161,7 @@ def measured(recommender: Recommender, cases: Sequence[Case]) -> dict[tuple[str,
             for name, request in {WITHOUT: plain, **asked[begin + number]}.items():
                 query = parsed.get(request.text) or ParsedQuery()
                 for weight in weights:
-                    mask, blended = _ranked(recommender, of_user, allowed[number], query, weight)
+                    mask, blended = _ranked(state, of_user, allowed[number], query, weight)
                     rows = Ranking.from_scores(blended[0], CUTOFF, mask).rows
                     counted = counts[name, weight]
                     counted.ranks.append(_rank_of(case.target, mask, blended))
@@ -175,23 +177,23 @@ def _rank_of(target: int, mask: NDArray[np.bool_], blended: NDArray[np.float32])
 
 
 def _ranked(
-    recommender: Recommender,
+    state: RecommenderState,
     scores: Mapping[str, NDArray[np.float32]],
     allowed: NDArray[np.bool_],
     query: ParsedQuery,
     weight: float,
 ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
     """Return what may be recommended ``[n_items]`` and the blended scores ``[1, n_items]``, as serving does."""
-    mask = allowed if query.where is None else allowed & recommender.catalog.where(query.where)
+    mask = allowed if query.where is None else allowed & state.catalog.where(query.where)
     if query.items:
         mask = mask.copy()
-        mask[[recommender.catalog.find(title) for title in query.items]] = False
-    fulfilled = recommender.query_reader.score(query)
-    filled = recommender.with_gaps(scores, recommender.blend.members)
+        mask[[state.catalog.find(title) for title in query.items]] = False
+    fulfilled = state.query_reader.score(query)
+    filled = state.mask_cold_items(scores, state.blend.members)
     if fulfilled is None:
-        return mask, recommender.blend.combine(filled, mask[None])
-    blend = Blend({**recommender.blend.weights, QUERY: weight})
-    return mask, blend.combine({**filled, QUERY: fulfilled[None]}, mask[None])
+        return mask, state.blend.combine(filled, mask[None]).total
+    blend = Blend({**state.blend.weights, QUERY_MEMBER: weight})
+    return mask, blend.combine({**filled, QUERY_MEMBER: fulfilled[None]}, mask[None]).total
 
 
 def summary(counted: Mapping[tuple[str, float], Counts], weight: float) -> dict[str, Any]:
@@ -254,12 +256,12 @@ def markdown(result: Mapping[str, Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and write; exit code 1 where a hard preference was broken."""
     with script(new_parser(__doc__, "run", "split", "part"), arguments) as options:
-        recommender = Recommender.from_pretrained(options.run)
-        split = recommender.histories.split(options.split)
-        check_trained_for(recommender, split, options.part)
-        counts = measured(recommender, split.cases(options.part))
-        about = {"data": recommender.domain.name, "part": options.part, "seed": 0}
-        result = finite({**about, **summary(counts, recommender.domain.query.weight)})
+        state = Recommender.from_pretrained(options.run).state
+        split = named_split(options.split, state.histories, state.catalog)
+        check_trained_for(state.trained_on, split, options.part)
+        counts = measured(state, split.cases(options.part))
+        about = {"data": state.domain.name, "part": options.part, "seed": 0}
+        result = finite({**about, **summary(counts, state.domain.query.weight)})
         text = markdown(result)
         record(options.out, "queries", options.run.name, result, text)
         print(text)

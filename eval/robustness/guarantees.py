@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with script(parser, arguments) as options:
         recommender = Recommender.from_pretrained(options.run)
         report = checked(recommender, options.n, options.where)
-        users, items = len(recommender.histories.users), len(recommender.catalog)
+        users, items = len(recommender.state.histories.users), len(recommender.state.catalog)
         content = {"users": users, "items": items, **report.to_dict()}
         text = markdown(content)
         record(options.out, "guarantees", options.run.name, content, text)
@@ -41,17 +41,17 @@ def checked(recommender: Recommender, sizes: Sequence[int], where: str | None = 
     """Return the counts of every request, and of the recommender with a broken language model."""
     requests = filter_requests(recommender, where)
     report = check_guarantees(recommender, sizes, requests=requests)
-    break_language_model(recommender)
     broken = FilterRequest("none, and the language model broken", requests[0].allowed)
+    recommender = with_broken_llm(recommender)
     return GuaranteeReport(report.rows + check_guarantees(recommender, [min(sizes)], requests=[broken]).rows)
 
 
-def break_language_model(recommender: Recommender) -> None:
-    """Make the language model's scores NaN, and give it most of the weight."""
-    members = dict.fromkeys(recommender.members, 0.1)
-    recommender.blend = Blend({LLM_MEMBER: 0.9, **members})
-    recommender.generator.llm.code_embedding.data.fill_(float("nan"))
-    recommender.generator.clear_caches()
+def with_broken_llm(recommender: Recommender) -> Recommender:
+    """Make the language model's scores NaN, also in the recommender given, and give it most of the weight."""
+    state = recommender.state
+    state.llm.code_embedding.data.fill_(float("nan"))
+    state.generator.clear_caches()
+    return Recommender.from_state(state.with_blend(Blend({LLM_MEMBER: 0.9, **dict.fromkeys(state.members, 0.1)})))
 
 
 def markdown(content: Mapping[str, Any]) -> str:

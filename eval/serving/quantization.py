@@ -24,6 +24,7 @@ import copy
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -34,18 +35,20 @@ from numpy.typing import NDArray
 from eval.bench.plots import new_figure, save
 from eval.bench.results import read, record, table
 from eval.bench.script import new_parser, say, script
-from genre_gen.data.interactions import Case, History, allowed_items
+from genre_gen.data.interactions import History, allowed_items
+from genre_gen.data.splits import Case, leave_one_out
 from genre_gen.decoding.snapshot import cache_argument
 from genre_gen.domain import ServingSettings
 from genre_gen.downloads.models import ensure_model
 from genre_gen.errors import UsageError
-from genre_gen.evaluation.baselines import GENRE, LLM_ALONE
+from genre_gen.evaluation.baselines import GENRE, LLM_ALONE, mixtures, scorers
 from genre_gen.llm.generator import ItemGenerator
 from genre_gen.llm.hardware import examine_machine
 from genre_gen.llm.quantize import quantize, weight_bytes
 from genre_gen.metrics import ndcg_at, ranks
 from genre_gen.recommender.persistence import WEIGHTS
 from genre_gen.recommender.recommender import Recommender
+from genre_gen.recommender.state import RecommenderState
 
 EXACT, OTHER_INT8 = "none", "int8-bitsandbytes"
 SETTINGS = (*get_args(ServingSettings.model_fields["quantization"].annotation), OTHER_INT8)
@@ -64,10 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with script(parser(), arguments) as options:
         settle(options)
         torch.set_num_threads(options.threads)
-        recommender = Recommender.from_pretrained(options.run, quantization=EXACT)
-        content = begun(options, recommender.key())
-        content["disk"] = disk_bytes(options.run, recommender.domain.model.llm)
-        measure(content, recommender, options)
+        state = Recommender.from_pretrained(options.run, quantization=EXACT).state
+        content = begun(options, state.fingerprint())
+        content["disk"] = disk_bytes(options.run, state.domain.model.llm)
+        measure(content, state, options)
         print(markdown(content))
 
 
@@ -102,17 +105,17 @@ def measured_parts(content: Row) -> Iterator[tuple[str, str]]:
         yield from (("speed", name) for name in rows)
 
 
-def measure(content: Row, recommender: Recommender, options: argparse.Namespace) -> None:
+def measure(content: Row, state: RecommenderState, options: argparse.Namespace) -> None:
     """Measure what is asked for into the content, setting by setting, and write it after each part."""
-    served = {name: variant(recommender, name) for name in options.settings}
+    served = {name: quantized(state, name).generator for name in options.settings}
     for part in options.parts:
         if part == "size":
             content.setdefault("size", {}).update((name, sizes(generator)) for name, generator in served.items())
         elif part == "speed":
-            for kind, rows in speeds(recommender, served, options.users, options.rounds).items():
+            for kind, rows in speeds(state, served, options.users, options.rounds).items():
                 content.setdefault("speed", {}).setdefault(kind, {}).update(rows)
         else:
-            for name, row in qualities(recommender, served, options):
+            for name, row in qualities(state, served, options):
                 content.setdefault("quality", {})[name] = row
                 write(content, options)
         write(content, options)
@@ -138,14 +141,13 @@ def settle(options: argparse.Namespace) -> None:
     options.cases = options.cases or (64 if options.quick else None)
 
 
-def variant(recommender: Recommender, name: str) -> ItemGenerator:
-    """Return the recommender's generator with a copy of its model, in a setting."""
-    own = recommender.generator
-    llm = copy.deepcopy(own.llm)
+def quantized(state: RecommenderState, name: str) -> RecommenderState:
+    """Return the recommender with a copy of its language model, in a setting."""
+    llm = copy.deepcopy(state.llm)
     scheme, _, kernels = name.partition("-")
     quantize(llm, scheme, kernels or None)  # type: ignore[arg-type]
     say(f"{name}: ready")
-    return ItemGenerator(llm, own.book, own.data)
+    return replace(state, llm=llm)
 
 
 def sizes(generator: ItemGenerator) -> Row:
@@ -160,11 +162,11 @@ def disk_bytes(run: Path, llm: str) -> Row:
     return {"base": base, "recommender": (run / WEIGHTS).stat().st_size}
 
 
-def speeds(recommender: Recommender, served: dict[str, ItemGenerator], users: int, rounds: int) -> Row:
+def speeds(state: RecommenderState, served: dict[str, ItemGenerator], users: int, rounds: int) -> Row:
     """Return for each kind of work and each setting what one unit takes."""
     # Without a name nothing of a user's own is kept, so that each round does the same work.
-    histories = [History(one.rows, one.ratings) for one in recommender.histories.histories()[:users]]
-    masks = allowed_items(histories, len(recommender.catalog), recommender.domain.repeat)
+    histories = [History(one.rows, one.ratings) for one in state.histories.histories()[:users]]
+    masks = allowed_items(histories, len(state.catalog), state.domain.repeat)
     batches = range(0, len(histories), BATCH)
 
     def one(k: int) -> Callable[[ItemGenerator], Any]:
@@ -230,28 +232,28 @@ def by_turns(
 
 
 def qualities(
-    recommender: Recommender, served: dict[str, ItemGenerator], options: argparse.Namespace
+    state: RecommenderState, served: dict[str, ItemGenerator], options: argparse.Namespace
 ) -> Iterator[tuple[str, Row]]:
     """Yield each setting with its NDCG@10 on both sets of cases, against full precision on the same users."""
-    split = recommender.histories.leave_one_out()
+    split = leave_one_out(state.histories, state.catalog)
     known: dict[str, Any] = {}
     for name, generator in served.items():
         row: Row = {}
         for part in ("validation", "test"):
             cases = split.cases(part)[: options.cases]  # type: ignore[arg-type]
             until = time.monotonic() + 60 * options.minutes if name != EXACT else float("inf")
-            found = answers(recommender, generator, cases, until)
+            found = answers(state, generator, cases, until)
             row[part] = compared(found, known.setdefault(part, found))
             say(f"quality: {name}, {part}, {len(found[GENRE])} users")
         yield name, row
 
 
 def answers(
-    recommender: Recommender, generator: ItemGenerator, cases: Sequence[Case], until: float
+    state: RecommenderState, generator: ItemGenerator, cases: Sequence[Case], until: float
 ) -> dict[str, NDArray[Any]]:
     """Return the ranks of targets by the model alone and the blend, the model's scores, and its ten best."""
-    size, repeat = len(recommender.catalog), recommender.domain.repeat
-    members, mix = recommender.scorers(), recommender.mixtures()[GENRE]
+    size, repeat = len(state.catalog), state.domain.repeat
+    members, mix = scorers(state), mixtures(state)[GENRE]
     found: dict[str, list[NDArray[Any]]] = {LLM_ALONE: [], GENRE: [], "scores": [], "best": []}
     for begin in range(0, len(cases), BATCH):
         part = cases[begin : begin + BATCH]

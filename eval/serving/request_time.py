@@ -20,7 +20,6 @@ the rounds, by the clock and by the processor.
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -32,13 +31,14 @@ from torch import nn
 
 from eval.bench.results import record, table
 from eval.bench.script import new_parser, script
+from eval.serving.quantization import quantized
 from genre_gen.data.interactions import History
 from genre_gen.decoding.onednn import PrepackedLinear, is_faster, prepack
 from genre_gen.decoding.search import search
 from genre_gen.llm.generator import ItemGenerator
 from genre_gen.llm.hardware import examine_machine
-from genre_gen.llm.quantize import quantize
 from genre_gen.recommender.recommender import Recommender
+from genre_gen.recommender.state import RecommenderState
 
 Row = dict[str, Any]
 OPERATORS = {
@@ -62,12 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with script(parser, arguments) as options:
         torch.set_num_threads(options.threads)
         rounds = options.rounds or (3 if options.quick else 15)
-        recommender = Recommender.from_pretrained(options.run, quantization="none")
-        served = {name: variant(recommender, name) for name in options.settings}
+        state = Recommender.from_pretrained(options.run, quantization="none").state
+        served = {name: quantized(state, name) for name in options.settings}
         rows = [
             row | {"history": len(history)}
-            for history in chosen(recommender)
-            for row in measured(recommender, served, history, rounds)
+            for history in chosen(state)
+            for row in measured(state, served, history, rounds)
         ]
         machine = {"threads": options.threads, "torch": torch.__version__, "flags": examine_machine().cpu_flags}
         content = {"machine": machine, "rows": rows}
@@ -76,41 +76,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(text)
 
 
-def variant(recommender: Recommender, setting: str) -> ItemGenerator:
-    """Return the recommender's generator with a copy of its model, in a setting."""
-    own = recommender.generator
-    llm = copy.deepcopy(own.llm)
-    quantize(llm, setting)
-    return ItemGenerator(llm, own.book, own.data)
-
-
-def chosen(recommender: Recommender) -> list[History]:
+def chosen(state: RecommenderState) -> list[History]:
     """Return the shortest, the median and the longest history, without names, so that nothing of theirs is kept."""
-    known = sorted(recommender.histories.histories(), key=len)
+    known = sorted(state.histories.histories(), key=len)
     return [History(one.rows, one.ratings) for one in (known[0], known[len(known) // 2], known[-1])]
 
 
-def measured(recommender: Recommender, served: Mapping[str, ItemGenerator], history: History, rounds: int) -> list[Row]:
+def measured(
+    state: RecommenderState, served: Mapping[str, RecommenderState], history: History, rounds: int
+) -> list[Row]:
     """Return a row for each setting."""
-    size = len(recommender.catalog)
+    size = len(state.catalog)
     allowed = np.ones(size, bool)
-    if not recommender.domain.repeat:
+    if not state.domain.repeat:
         allowed[history.rows] = False
     work: dict[tuple[str, str], Callable[[], Any]] = {}
-    for name, generator in served.items():
+    for name, variant in served.items():
+        generator = variant.generator
         ids = generator.encode(history).ids
         work |= {
             (name, "bare pass"): bare_pass(generator, generator.llm.item_backbone, ids),
             (name, "same layers"): bare_pass(generator, prepack(generator.llm.item_backbone), ids),
             (name, "search"): partial(search, generator.model, ids, generator.trie, 10, allowed),
             (name, "language model"): partial(generator.generate, history, 10, allowed),
-            (name, "request"): partial(whole, recommender, generator, history),
+            (name, "request"): partial(Recommender.from_state(variant).recommend, history, 10),
             (name, "product"): product(generator, len(ids)),
         }
     work["", "copy"] = copy_memory()
     times = quickest(work, rounds)
     rows = []
-    for name, generator in served.items():
+    for name, variant in served.items():
+        generator = variant.generator
         encoded = generator.encode(history)
         row: Row = {"setting": name, "tokens": len(encoded), "kept": encoded.start}
         row["floor"] = floor(generator, len(encoded), encoded.start, times[name, "product"], times["", "copy"])
@@ -128,12 +124,6 @@ def bare_pass(generator: ItemGenerator, tower: Any, ids: Any) -> Callable[[], An
         tower(inputs_embeds=llm.embed_items(prompt), use_cache=False)
 
     return run
-
-
-def whole(recommender: Recommender, generator: ItemGenerator, history: History) -> None:
-    """Ask for ten items."""
-    recommender.generator = generator
-    next(recommender.recommend_many([history], 10))
 
 
 PRODUCT, COPIED = (1536, 576), 2**26

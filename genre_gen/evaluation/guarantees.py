@@ -9,12 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genre_gen.data.filters import Filters
+from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import History
 from genre_gen.errors import UsageError
 
@@ -46,9 +46,9 @@ class FilterRequest:
     exclude: Sequence[str] = ()
     include: Sequence[str] | None = None
 
-    def filters(self, recommender: Recommender) -> Filters:
-        """Return the filters that the recommender is given."""
-        return Filters(recommender.catalog, self.where, self.exclude, self.include, recommender.domain.repeat)
+    def options(self) -> dict[str, Any]:
+        """Return the filter as arguments of ``Recommender.recommend``."""
+        return {"where": self.where, "exclude": self.exclude, "include": self.include}
 
 
 @dataclass
@@ -147,8 +147,8 @@ def check_guarantees(
         requests: filters to check; None for those of :func:`filter_requests`.
         histories: of the users to check; None for all users of the recommender.
     """
-    histories = recommender.histories.histories() if histories is None else histories
-    lengths = sorted({min(n, len(recommender.catalog)) for n in sizes})
+    histories = recommender.state.histories.histories() if histories is None else histories
+    lengths = sorted({min(n, len(recommender.state.catalog)) for n in sizes})
     requests = filter_requests(recommender) if requests is None else requests
     return GuaranteeReport(
         tuple(count_promises(recommender, histories, request, n) for request in requests for n in lengths)
@@ -160,11 +160,10 @@ def count_promises(
 ) -> PromiseCounts:
     """Recommend n items to all histories under one request, and count."""
     counts, begin = PromiseCounts(request.name, n), time.perf_counter()
-    ids = [item.id for item in recommender.catalog]
+    ids = [item.id for item in recommender.state.catalog]
     catalog, allowed = set(ids), {ids[row] for row in np.flatnonzero(request.allowed)}
-    lists = recommender.recommend_many(histories, n, request.filters(recommender))
-    for history, picks in zip(histories, lists, strict=True):
-        seen = set() if recommender.domain.repeat else {ids[row] for row in history.rows}
+    for who, picks in recommender.recommend(users=histories, n=n, **request.options()):
+        seen = set() if recommender.domain.repeat else {ids[row] for row in cast("History", who).rows}
         counts.add(picks, catalog, seen, allowed)
     counts.seconds = round(time.perf_counter() - begin, 1)
     return counts
@@ -180,10 +179,10 @@ def filter_requests(recommender: Recommender, where: str | None = None) -> list[
     Raises:
         UsageError: an invalid expression, or none given for a catalog without words.
     """
-    catalog = recommender.catalog
+    catalog = recommender.state.catalog
     ids = np.array([item.id for item in catalog])
-    where = where or _without_the_most_common(recommender)
-    counts = np.bincount(recommender.histories.rows, minlength=len(catalog))
+    where = where or _without_the_most_common(catalog)
+    counts = np.bincount(recommender.state.histories.rows, minlength=len(catalog))
     by_count = np.argsort(-counts, kind="stable")
     unpopular = np.ones(len(catalog), bool)
     unpopular[by_count[: min(POPULAR, len(catalog) // 4)]] = False
@@ -202,10 +201,10 @@ def filter_requests(recommender: Recommender, where: str | None = None) -> list[
     ]
 
 
-def _without_the_most_common(recommender: Recommender) -> str:
+def _without_the_most_common(catalog: Catalog) -> str:
     """Return an expression that takes out the items with the most common word of the first field with words."""
-    for name in recommender.catalog.fields:
-        values = [item.attributes[name] for item in recommender.catalog]
+    for name in catalog.fields:
+        values = [item.attributes[name] for item in catalog]
         words = [word for value in values for word in (value if isinstance(value, tuple) else (value,))]
         texts = [word for word in words if isinstance(word, str) and "'" not in word]
         if texts:

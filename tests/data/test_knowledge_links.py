@@ -7,13 +7,13 @@ import pytest
 
 from genre_gen.data.catalog import Catalog, Item
 from genre_gen.data.knowledge import Knowledge
-from genre_gen.data.readers import find_beside
+from genre_gen.data.readers import find_near, load_catalog
 from genre_gen.domain import Domain
 from genre_gen.errors import GenreGenError
 
 
 def read(domain, catalog):
-    files = {name: find_beside(domain, name) for name in (domain.knowledge.triples, domain.knowledge.links) if name}
+    files = {name: find_near(domain, name) for name in (domain.knowledge.triples, domain.knowledge.links) if name}
     return Knowledge.read(domain.knowledge, catalog, files)
 
 
@@ -49,7 +49,7 @@ def test_right_links_are_told_from_wrong_ones(tmp_path):
 def test_the_links_of_the_films_are_right():
     domain = Domain.load("movies")
     try:
-        catalog = Catalog.load(domain)
+        catalog = load_catalog(domain)[0]
     except GenreGenError as problem:
         pytest.skip(str(problem))
     check(read(domain, catalog), catalog)

@@ -9,10 +9,11 @@ from eval.bench.cases import ONE_STEP_BACK, ROOT, Bench
 from eval.bench.jobs import Outcome, write_result
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
-from genre_gen.evaluation import Result
+from genre_gen.evaluation.baselines import GENRE, LLM_ALONE
+from genre_gen.evaluation.report import Result
 
 COSTS = {"train s": 60.0, "score s": 2.0, "peak MB": 1500.0}
-NAMES = (ablations.ALONE, ablations.OURS)
+NAMES = (LLM_ALONE, GENRE)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def in_(domain):
 def test_every_variant_is_a_domain_that_can_be_trained(movies, group):
     variants = ablations.differing(in_(movies), ablations.chosen(group, None, {}))
     assert len({str(movies.changed(changes).settings()) for changes in variants.values()}) == len(variants) > 3
-    assert all(movies.changed(changes).training.refit_epochs == 0 for changes in variants.values())
+    assert all(movies.changed(changes).training.refit == "none" for changes in variants.values())
 
 
 def test_what_changes_nothing_is_not_run(movies):
@@ -65,7 +66,7 @@ def test_a_result_of_other_settings_is_none(tmp_path, capsys):
     report = SimpleNamespace(results=results)
     write_result(bench, job, Outcome({}, report, {}, dict.fromkeys(NAMES, COSTS), {"log": []}))
     row = ablations.read(bench, [job], "lora")
-    assert (row.costs, row.per_seed[ablations.OURS]) == (COSTS, [1.0])
+    assert (row.costs, row.per_seed[GENRE]) == (COSTS, [1.0])
     (other,) = ablations.jobs(given("--minutes", "3"), "lora", {"model.adapter": "lora", "training.epochs": 1})
     assert ablations.read(bench, [other], "lora") is None
     assert "lora: left out, it has no result of these data and settings" in capsys.readouterr().err
@@ -85,7 +86,7 @@ def test_differences_are_paired_and_written(tmp_path, entry):
     values = {"unchanged": figures, "the same": figures, "worse": figures - 0.1 + 0.01 * rng.random(400)}
     rows = [ablations.Row(name, dict.fromkeys(NAMES, each), COSTS, [], once) for name, each in values.items()]
     content = published(rows, tmp_path, entry, seeds=1)
-    same, worse = content["rows"][1][ablations.ALONE], content["rows"][2][ablations.ALONE]
+    same, worse = content["rows"][1][LLM_ALONE], content["rows"][2][LLM_ALONE]
     assert (same["difference"], same["p_holm"]) == (0, 1)
     assert worse["difference"] == pytest.approx(-0.095, abs=0.001)
     assert worse["interval"][1] < -0.09
@@ -99,7 +100,7 @@ def test_differences_are_paired_and_written(tmp_path, entry):
 def test_several_seeds_say_how_far_they_are_apart(tmp_path, entry, monkeypatch):
     monkeypatch.setattr(ablations, "draw", lambda *_: None)
     values = dict.fromkeys(NAMES, np.full(9, 0.5))
-    per_seed = {ablations.ALONE: [0.4, 0.6], ablations.OURS: [0.5, 0.5]}
+    per_seed = {LLM_ALONE: [0.4, 0.6], GENRE: [0.5, 0.5]}
     content = published([ablations.Row("unchanged", values, COSTS, [], per_seed)], tmp_path, entry, seeds=2)
-    assert content["sd_over_seeds"] == pytest.approx({ablations.ALONE: 0.02**0.5, ablations.OURS: 0})
+    assert content["sd_over_seeds"] == pytest.approx({LLM_ALONE: 0.02**0.5, GENRE: 0})
     assert "deviation over seeds is 0.1414 (LLM alone) and 0.0000 (blend)" in content["table"]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from eval.accuracy import all_domains
-from genre_gen.evaluation import Report, Result
+from genre_gen.evaluation.report import Report, Result
 
 RANKS = {"GENRE": [1, 2, 3, 4] * 10, "popularity": [9, 30, 8, 50] * 10}
 RESULTS = tuple(Result(name, np.array(ranks, np.float64)) for name, ranks in RANKS.items())

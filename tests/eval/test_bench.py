@@ -11,6 +11,7 @@ from eval.bench.jobs import Job
 from eval.bench.peers import PACKAGE, Peer
 from eval.bench.tuner import Tuner
 from genre_gen.data.catalog import Catalog, Item
+from genre_gen.data.splits import leave_one_out
 from genre_gen.errors import ConfigError, DataError, UsageError
 from genre_gen.metrics import case_ranks, ndcg_at
 
@@ -72,7 +73,7 @@ def test_every_script_is_in_the_readme():
 
 def test_one_step_back_leaves_the_test_items_alone(tmp_path):
     bench = Bench.open(str(ROOT / "catalogs" / "news"), ONE_STEP_BACK, tmp_path)
-    whole, split = bench.interactions.leave_one_out(), bench.split
+    whole, split = leave_one_out(bench.interactions, bench.catalog), bench.split
     answers = {case.history.user: case.target for case in whole.validation}
     assert {case.history.user: case.target for case in split.test} == answers
     assert len(split.train_and_validation) == len(whole.train)
@@ -124,7 +125,7 @@ def test_what_no_score_depends_on_leaves_a_result_valid(bench):
 
 def test_a_task_is_graded_against_a_guess(tiny_recommender):
     for task in ("next_item", "rating"):
-        graded = tasks.grade(tiny_recommender, task, 3)
+        graded = tasks.grade(tiny_recommender.state, task, 3)
         assert graded["questions"] == 3
         assert graded["grade"].keys() == graded["guess"].keys()
         assert f"| {task} |" in tasks.markdown({task: graded})

@@ -3,6 +3,7 @@ import pytest
 
 from eval.accuracy import cold_start, cold_start_scale
 from eval.bench.cases import Bench
+from genre_gen.data.catalog import Catalog, Item
 from genre_gen.data.interactions import Interactions
 from genre_gen.evaluation.baselines import GENRE, LLM_ALONE, WITHOUT_LLM
 
@@ -32,6 +33,7 @@ def test_no_interaction_with_a_new_item_is_left(bench):
 def test_users_with_new_items_alone_are_no_cases(bench, monkeypatch):
     rows = np.array([0, 1, 0, 2, 2, 2, 0, 1, 2])
     monkeypatch.setattr(cold_start, "ITEM_SHARE", 0.6)  # one of the two that are last: 0 and 2
+    vars(bench)["catalog"] = Catalog(Item(f"i{row}", f"Item {row}") for row in range(3))
     vars(bench)["interactions"] = Interactions.from_columns(["a"] * 3 + ["b"] * 3 + ["c"] * 3, rows, 3)
     for seed in range(5):
         cases = cold_start.new_items(bench, seed).cases["all"]
@@ -108,13 +110,13 @@ def test_wrong_use_is_one_line(run, capsys, arguments, code, named):
 def test_items_are_held_out_twice_and_every_length_is_measured(opened, tmp_path, run, entry, monkeypatch):
     fitted, fit = [], cold_start_scale.Recommender.fit
     monkeypatch.setattr(
-        cold_start_scale.Recommender, "fit", lambda self, *data: fitted.append(data[1]) or fit(self, *data)
+        cold_start_scale.Recommender, "fit", lambda self, split: fitted.append(split.train) or fit(self, split)
     )
     placed, place = [], cold_start_scale.place_cold_items
     monkeypatch.setattr(
         cold_start_scale,
         "place_cold_items",
-        lambda one: placed.append(one.data.domain.codes.cold_start_scale) or place(one),
+        lambda llm, data: placed.append(data.domain.codes.cold_start_scale) or place(llm, data),
     )
     lengths = ["--lengths", "1", "0"]
     assert run(cold_start_scale, "--data", "sample", *lengths, "--known", 10, "--out", tmp_path) == 0
@@ -129,8 +131,8 @@ def test_items_are_held_out_twice_and_every_length_is_measured(opened, tmp_path,
     assert "| left at texts |" in content["table"]
 
 
-def test_figures_are_recall_and_ndcg(sample):
-    cases = sample[1].leave_one_out().test[:4]
+def test_figures_are_recall_and_ndcg(dataset):
+    cases = dataset.leave_one_out().test[:4]
 
     def score(histories):
         scores = np.zeros((len(histories), 40), np.float32)

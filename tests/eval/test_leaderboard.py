@@ -9,6 +9,7 @@ from eval.bench.cases import Bench
 from eval.bench.peers import PACKAGE, PEERS, Peer
 from eval.bench.results import read
 from genre_gen.errors import UsageError
+from genre_gen.evaluation.baselines import GENRE
 from genre_gen.metrics import ndcg_at
 
 
@@ -38,8 +39,8 @@ def ours(started, monkeypatch):
 
     def run_ours(bench, job):
         model = PEERS["popularity"].make({}).fit(bench.split.train_and_validation)
-        report = worker.rank_test(bench, {jobs.OURS: model.score})
-        return jobs.Outcome(job.public_settings(), report, {}, {jobs.OURS: {"train s": 1.0}}, {"choices": {}})
+        report = worker.rank_test(bench, {GENRE: model.score})
+        return jobs.Outcome(job.public_settings(), report, {}, {GENRE: {"train s": 1.0}}, {"tuned": {}})
 
     monkeypatch.setattr(worker, "run_ours", run_ours)
     return started

@@ -1,19 +1,17 @@
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 
 from eval.accuracy import prompts
 from genre_gen.errors import UsageError
-from genre_gen.evaluation.baselines import evaluate_recommender
-from genre_gen.recommender.recommender import LLM_ALONE
+from genre_gen.evaluation.baselines import LLM_ALONE
+from genre_gen.recommender.recommender import Recommender
 
 
 def test_each_way_to_ask_is_compared_with_the_one_that_serves(saved, tmp_path, run, entry):
-    shipped, words, other = Path(__file__).parents[2] / "prompts" / "movies", tmp_path / "words", tmp_path / "other"
+    words, other = tmp_path / "words", tmp_path / "other"
     for folder in (words, other):
-        folder.mkdir()
-        for file in shipped.glob("next_item.*.jinja"):
-            (folder / file.name).write_text(file.read_text())
+        Recommender.from_pretrained(saved).state.book.save(folder)
     (other / "next_item.system.jinja").write_text("Say what comes next.")
     arguments = ["--lengths", 2, 999, "--templates", words, other, "--out", tmp_path]
     assert run(prompts, saved, *arguments) == 0
@@ -29,11 +27,10 @@ def test_each_way_to_ask_is_compared_with_the_one_that_serves(saved, tmp_path, r
     assert len(content["table"].splitlines()) == 4 + len(rows)
 
 
-def test_as_served_is_what_is_evaluated_elsewhere(mixed):
-    split = mixed.histories.leave_one_out()
-    rows = prompts.measured(mixed, split, "test", prompts.variants(mixed, [], []))["rows"]
-    report = evaluate_recommender(mixed, split, "test", peers=False)
+def test_as_served_is_what_is_evaluated_elsewhere(mixed, dataset):
+    split, state = dataset.leave_one_out(), mixed.state
+    rows = prompts.measured(state, split, "test", prompts.variants(state, [], []))["rows"]
+    report = mixed.evaluate(split, baselines=False)
     assert rows[0]["N@10"] == pytest.approx(report[LLM_ALONE].figure("N@10"))
-    mixed.trained_on = mixed.histories
     with pytest.raises(UsageError, match="evaluate with the split that it was trained for"):
-        prompts.measured(mixed, split, "test", {})
+        prompts.measured(replace(state, trained_on=dataset.interactions), split, "test", {})

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from eval.requests import queries, query_words
+from genre_gen.data.readers import load_catalog
 
 
 def test_requests_fulfil_what_they_ask_for_and_break_nothing(saved, tmp_path, run, entry):
@@ -18,7 +19,7 @@ def test_requests_fulfil_what_they_ask_for_and_break_nothing(saved, tmp_path, ru
 
 
 def test_broken_preferences_are_counted(tiny_recommender):
-    asker = queries.Asker(tiny_recommender)
+    asker = queries.Asker(tiny_recommender.state)
     has = asker.has
     label = int(np.flatnonzero((has.sum(axis=0) > 1) & (has.sum(axis=0) < len(has)))[0])
     having, lacking = np.flatnonzero(has[:, label]), np.flatnonzero(~has[:, label])
@@ -31,9 +32,9 @@ def test_broken_preferences_are_counted(tiny_recommender):
     assert asker.fulfilled(queries.Request("", labels=(label,)), rows) == pytest.approx(2 / 3)
 
 
-def test_the_control_is_another_users_request(tiny_recommender):
-    cases = tiny_recommender.histories.leave_one_out().test
-    asked = queries.requests(queries.Asker(tiny_recommender), cases)
+def test_the_control_is_another_users_request(tiny_recommender, dataset):
+    cases = dataset.leave_one_out().test
+    asked = queries.requests(queries.Asker(tiny_recommender.state), cases)
     others = [each[queries.OTHER] for each in asked]
     assert sorted(each.text for each in others) == sorted(each[queries.ALL].text for each in asked)
     assert all(each[queries.ALL] is not other for each, other in zip(asked, others, strict=True))

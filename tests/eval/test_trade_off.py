@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 
 from eval.accuracy import trade_off
 from genre_gen.errors import UsageError
-from genre_gen.evaluation.baselines import GENRE, evaluate_recommender
+from genre_gen.evaluation.baselines import GENRE
+from genre_gen.recommender.recommender import Recommender
 
 
 def test_figures_table_and_picture(saved, tmp_path, run, entry, monkeypatch):
@@ -23,30 +26,31 @@ def test_figures_table_and_picture(saved, tmp_path, run, entry, monkeypatch):
     assert len(content["table"].splitlines()) == 4 + len(rows)
 
 
-def test_weight_0_is_what_is_evaluated_elsewhere(mixed, monkeypatch):
+def test_weight_0_is_what_is_evaluated_elsewhere(mixed, dataset, monkeypatch):
     monkeypatch.setattr(trade_off, "METHODS", ("mmr",))
     monkeypatch.setattr(trade_off, "WEIGHTS", (0.0,))
-    split = mixed.histories.leave_one_out()
-    lists = trade_off.measured(mixed, split, "validation")["rows"][0]
-    report = evaluate_recommender(mixed, split, "validation", peers=False)
+    split = dataset.leave_one_out()
+    lists = trade_off.measured(mixed.state, split, "validation")["rows"][0]
+    report = mixed.evaluate(split, part="validation", baselines=False)
     assert lists["N@10"] == pytest.approx(report[GENRE].figure("N@10"))  # no ties, which lists cannot count half
 
 
-def test_the_part_that_was_not_learned_from_is_asked(mixed, capsys):
-    split = mixed.histories.leave_one_out()
-    assert trade_off.fair_part(mixed, split) == "validation"
-    mixed.trained_on = split.train_and_validation
+def trained_on(recommender, interactions):
+    return Recommender.from_state(replace(recommender.state, trained_on=interactions))
+
+
+def test_the_part_that_was_not_learned_from_is_asked(mixed, dataset, capsys):
+    split = dataset.leave_one_out()
+    assert trade_off.fair_part(mixed.state, split) == "validation"
     assert not capsys.readouterr().err
-    assert trade_off.fair_part(mixed, split) == "test"
+    assert trade_off.fair_part(trained_on(mixed, split.train_and_validation).state, split) == "test"
     assert capsys.readouterr().err.count("\n") == 1
-    mixed.trained_on = mixed.histories
     with pytest.raises(UsageError, match="evaluate with the split that it was trained for"):
-        trade_off.measured(mixed, split, "test")
+        trade_off.measured(trained_on(mixed, dataset.interactions).state, split, "test")
 
 
-def test_wrong_use_is_one_line(saved, mixed, tmp_path, run, capsys):
-    mixed.trained_on = mixed.histories
-    mixed.save_pretrained(tmp_path / "all")
+def test_wrong_use_is_one_line(saved, mixed, dataset, tmp_path, run, capsys):
+    trained_on(mixed, dataset.interactions).save_pretrained(tmp_path / "all")
     for arguments, code in (([tmp_path / "none"], 1), ([saved, "--split", "by-colour"], 2), ([tmp_path / "all"], 2)):
         assert run(trade_off, *arguments, "--out", tmp_path / "out") == code
         error = capsys.readouterr().err

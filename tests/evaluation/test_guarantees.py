@@ -4,7 +4,8 @@ import pytest
 from genre_gen.data.filters import Filters
 from genre_gen.errors import UsageError
 from genre_gen.evaluation.guarantees import BROKEN, FilterRequest, check_guarantees, filter_requests
-from genre_gen.recommender.recommender import Recommendations, Recommender
+from genre_gen.recommender.recommender import Recommender
+from genre_gen.recommender.requests import Recommendations
 
 WHERE = "year >= 1980"
 
@@ -26,11 +27,12 @@ def test_a_sound_recommender_keeps_its_promises(tiny_recommender):
 def test_requests_allow_what_their_filters_allow(tiny_recommender):
     requests = filter_requests(tiny_recommender)
     assert len(requests) == 6
-    stranger = tiny_recommender.histories.histories()[0].slice(0, 0)
+    state = tiny_recommender.state
+    stranger = state.histories.histories()[0].slice(0, 0)
     for request in requests:
+        filters = Filters(state.catalog, request.where, request.exclude, request.include)
         assert request.allowed.sum() > 0
-        mask = request.filters(tiny_recommender).allowed(stranger).mask
-        np.testing.assert_array_equal(mask, request.allowed)
+        np.testing.assert_array_equal(filters.allowed(stranger).mask, request.allowed)
     with pytest.raises(UsageError, match="colour"):
         filter_requests(tiny_recommender, "colour = 3")
 
@@ -39,16 +41,16 @@ def replaced_first(picks, item):
     return Recommendations([type(picks[0])(1, item, picks[0].score), *picks[1:]], picks.notes)
 
 
-def a_seen_one(self, history, picks):
-    return replaced_first(picks, self.catalog[int(history.rows[0])])
+def a_seen_one(state, history, picks):
+    return replaced_first(picks, state.catalog[int(history.rows[0])])
 
 
-def a_filtered_one(self, history, picks):
-    row = next(row for row in np.flatnonzero(~self.catalog.where(WHERE)) if row not in history.rows)
-    return replaced_first(picks, self.catalog[int(row)])
+def a_filtered_one(state, history, picks):
+    row = next(row for row in np.flatnonzero(~state.catalog.where(WHERE)) if row not in history.rows)
+    return replaced_first(picks, state.catalog[int(row)])
 
 
-def an_invented_one(self, history, picks):
+def an_invented_one(state, history, picks):
     return replaced_first(picks, type(picks[0].item)("invented", "Invented"))
 
 
@@ -65,16 +67,15 @@ def an_invented_one(self, history, picks):
     ],
 )
 def test_every_broken_promise_is_counted(tiny_recommender, monkeypatch, change, kinds):
-    original = Recommender.recommend_many
+    original, state = Recommender.recommend, tiny_recommender.state
 
-    def recommend_many(self, histories, n=10, filters=None, **options):
-        for history, picks in zip(histories, original(self, histories, n, filters, **options), strict=True):
-            yield change(self, history, picks)
+    def recommend(self, *, users, **options):
+        for who, picks in original(self, users=users, **options):
+            yield who, change(state, who, picks)
 
-    monkeypatch.setattr(Recommender, "recommend_many", recommend_many)
-    request = FilterRequest("where", tiny_recommender.catalog.where(WHERE), WHERE)
-    assert isinstance(request.filters(tiny_recommender), Filters)
-    histories = tiny_recommender.histories.histories()[:6]
+    monkeypatch.setattr(Recommender, "recommend", recommend)
+    request = FilterRequest("where", state.catalog.where(WHERE), WHERE)
+    histories = state.histories.histories()[:6]
     report = check_guarantees(tiny_recommender, [4], requests=[request], histories=histories)
     broken = {kind for kind, count in report.broken.items() if count}
     assert broken - {"filtered"} == kinds - {"filtered"}  # a seen item may lie outside the filter too

@@ -3,9 +3,10 @@
 import injection
 import pytest
 
-from genre_gen.data.catalog import Catalog
+from genre_gen.data.readers import load_catalog
 from genre_gen.domain import Domain
 from genre_gen.llm.encode import Encoder
+from genre_gen.prompting.templates import find_templates, template_folders
 
 SECONDS, MEGABYTES = 1.0, 256  # that a hostile template may take
 
@@ -17,8 +18,9 @@ def news():
 
 def trained_on(domains):
     """Return a tokenizer of each kind, trained on the domains' samples and templates."""
-    texts = [item.describe() + " " + item.text for one in domains for item in Catalog.load(one, one.catalog_folder)]
-    texts += [file.read_text("utf-8") for one in domains for file in sorted(one.prompts_folder.glob("*.jinja"))]
+    texts = [item.describe() + " " + item.text for one in domains for item in load_catalog(one, one.catalog_folder)[0]]
+    for domain in domains:
+        texts += [file.read_text("utf-8") for file in find_templates(template_folders(domain)).values()]
     return injection.tokenizers(texts)
 
 

@@ -154,7 +154,7 @@ def new_users(bench: Bench, seed: int) -> Question:
     split = bench.split
     users = [case.history.user for case in split.test]
     chosen = np.random.default_rng(seed).choice(len(users), max(1, round(USER_SHARE * len(users))), replace=False)
-    held, before = {users[place] for place in chosen}, split.train_and_validation
+    held, before = {users[number] for number in chosen}, split.train_and_validation
     kept = np.array([user not in held for user in before.users])
     cases = [case for case in split.test if case.history.user in held]
     return Question(

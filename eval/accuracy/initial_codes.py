@@ -107,8 +107,8 @@ def measured(scores: NDArray[np.float32], cases: Sequence[Case]) -> dict[str, fl
     """Return NDCG@10 and recall@10 over all items but the seen ones."""
     targets = np.array([case.target for case in cases])
     allowed = allowed_items([case.history for case in cases], scores.shape[1])
-    found = ranks(scores, targets, allowed)
-    return {"N@10": float(ndcg_at(found, 10).mean()), "R@10": float(recall_at(found, 10).mean())}
+    target_ranks = ranks(scores, targets, allowed)
+    return {"N@10": float(ndcg_at(target_ranks, 10).mean()), "R@10": float(recall_at(target_ranks, 10).mean())}
 
 
 if __name__ == "__main__":

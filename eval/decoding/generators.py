@@ -268,4 +268,4 @@ def history_prompts(instruction: Sequence[int], text: int, codes: Codes, users: 
     most = max(1, (tokens - len(instruction)) // codes.shape[1])
     sizes = [most, *random.integers(max(1, most * 2 // 3), most + 1, size=users - 1)]
     rows = [random.integers(len(codes), size=size) for size in sizes]
-    return [[*instruction, *(codes[own].ravel() + text).tolist()] for own in rows]
+    return [[*instruction, *(codes[chosen].ravel() + text).tolist()] for chosen in rows]

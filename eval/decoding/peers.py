@@ -99,8 +99,8 @@ class RowProcessor(_ByGenerate):
 
         def process(ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
             barred = torch.full_like(scores, -torch.inf)
-            for row, own in enumerate(ids[:, length:].tolist()):
-                following = self.store.get(own)
+            for row, tokens in enumerate(ids[:, length:].tolist()):
+                following = self.store.get(tokens)
                 barred[row, following] = scores[row, following]
             return barred
 
@@ -132,9 +132,9 @@ class LLGuidance(_ByGenerate):
 
         def process(ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
             mask = bitmask.allocate_token_bitmask(len(ids), self.reader.vocab_size)
-            for row, own in enumerate(ids[:, length:].tolist()):
+            for row, tokens in enumerate(ids[:, length:].tolist()):
                 matcher = self.matcher.deep_copy()
-                matcher.consume_tokens(own)
+                matcher.consume_tokens(tokens)
                 bitmask.fill_next_token_bitmask(matcher, mask, row)
             bitmask.apply_token_bitmask_inplace(scores, mask)
             return scores
@@ -183,9 +183,9 @@ class _ByOutlines(Generator):
         """Generate texts."""
         text = self.tokenizer.decode(ids)
         beam = {"num_beams": beams, "num_return_sequences": beams, "length_penalty": 0.0} if beams > 1 else {}
-        found = self.generator(text, max_new_tokens=self.most, do_sample=False, **beam)
-        found = found if isinstance(found, list) else [found]
-        rows = [self.texts.get(text, -1) for text in found]
+        texts = self.generator(text, max_new_tokens=self.most, do_sample=False, **beam)
+        texts = texts if isinstance(texts, list) else [texts]
+        rows = [self.texts.get(text, -1) for text in texts]
         if -1 in rows or len(set(rows)) < len(rows):
             valid = len({row for row in rows if row >= 0})
             raise ValueError(f"only {valid} of {beams} answers are items of the catalog, each once")

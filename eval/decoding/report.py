@@ -132,12 +132,12 @@ def curves(axes: Any, rows: list[Row], key: str) -> None:
     rows = sorted((row for row in rows if key in row), key=lambda row: row["items"])  # runs append to the file
     names = dict.fromkeys(row["name"] for row in rows)
     for name, colour, marker in zip(names, itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=False):
-        own = [row for row in rows if row["name"] == name]
+        of_name = [row for row in rows if row["name"] == name]
         line = "-" if name.startswith("ours") else "--"
-        medians = [row[key]["median"] for row in own]
-        axes.plot([row["items"] for row in own], medians, line, color=colour, marker=marker, label=name)
+        medians = [row[key]["median"] for row in of_name]
+        axes.plot([row["items"] for row in of_name], medians, line, color=colour, marker=marker, label=name)
     axes.set(xscale="log", yscale="log", xlabel="items in the catalog")
     if rows:
         costs = {name: max(row[key]["median"] for row in rows if row["name"] == name) for name in names}
-        drawn = sorted(axes.get_lines(), key=lambda one: -costs[one.get_label()])
+        drawn = sorted(axes.get_lines(), key=lambda drawn_line: -costs[drawn_line.get_label()])
         axes.legend(handles=drawn, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)

@@ -232,9 +232,9 @@ def measure_trie(bench: SpeedBench) -> list[Row]:
             for beams in bench.options.beams:
                 given = [(beams, turn) for turn in range(rounds)]
                 questions = {name: Question(store, "step", given) for name, store in stores.items()}
-                found = bench.by_turns(questions, rounds)
-                agree({name: [tokens for _, tokens in answers] for name, answers in found.items()})
-                for name, answers in found.items():
+                answers_of = bench.by_turns(questions, rounds)
+                agree({name: [tokens for _, tokens in answers] for name, answers in answers_of.items()})
+                for name, answers in answers_of.items():
                     rows.append({"items": size, "beams": beams, "name": name, "us": spread([us for us, _ in answers])})
                 say(f"trie: {size:,} items, {beams} beams")
     return rows
@@ -253,7 +253,9 @@ def _search_at(bench: SpeedBench, layers: int | None) -> Iterator[Row]:
         reading = {size: Question(process, "read", [(prompts[size],)]) for size, process in ours.items()}
         bare = bench.by_turns(reading, rounds)
         for beams in bench.options.beams:
-            questions = {size: Question(own, "ask_parts", [(prompts[size], beams)]) for size, own in ours.items()}
+            questions = {
+                size: Question(process, "ask_parts", [(prompts[size], beams)]) for size, process in ours.items()
+            }
             for size, answers in bench.by_turns(questions, rounds).items():
                 yield {
                     "layers": layers,
@@ -294,14 +296,14 @@ def _peers_at(bench: SpeedBench, running: Mapping[str, Limited], size: int, beam
     rounds = 1 if beams == MANY_BEAMS else min(bench.options.rounds, PEER_ROUNDS)
     prompts = next(iter(running.values())).call("prompts", rounds, bench.options.tokens)
     failed: dict[str, str] = {}
-    questions = {name: Question(own, "ask", [(ids, beams) for ids in prompts]) for name, own in running.items()}
-    found = bench.by_turns(questions, rounds, failed, warm=beams != PEER_BEAMS[0])
+    questions = {name: Question(process, "ask", [(ids, beams) for ids in prompts]) for name, process in running.items()}
+    answers_of = bench.by_turns(questions, rounds, failed, warm=beams != PEER_BEAMS[0])
     row: Row = {"items": size, "beams": beams}
     yield from (row | {"name": name, "failure": why} for name, why in failed.items())
-    for name, answers in found.items():
+    for name, answers in answers_of.items():
         yield row | {"name": name, "ms": spread([1e3 * seconds for _, _, seconds in answers])}
     if beams > 1:  # ``generate`` tells no score where there is one beam
-        yield from (row | pair for pair in compared(found))
+        yield from (row | pair for pair in compared(answers_of))
 
 
 def measure_users(bench: SpeedBench) -> list[Row]:
@@ -327,11 +329,11 @@ def _users_with(bench: SpeedBench, ours: Limited, items: int, row: Row) -> Itera
     for users in bench.options.users:
         prompts = ours.call("prompts_of", users, items)
         questions = {way: Question(ours, "ask_many", [(prompts, PICKS, way)]) for way in (False, True)}
-        found = bench.by_turns(questions, bench.options.rounds)
-        alone, together = found[False][0][0], found[True][0][0]
+        answers_of = bench.by_turns(questions, bench.options.rounds)
+        alone, together = answers_of[False][0][0], answers_of[True][0][0]
         # In eight bits users who are read together share the scale that activations are rounded to.
         same = bool(np.allclose(alone, together, atol=TOLERANCE)) if row["quantization"] == "none" else None
-        for way, answers in found.items():
+        for way, answers in answers_of.items():
             rates = {
                 "users_per_second": spread([users / seconds for _, seconds, _ in answers]),
                 "users_per_processor_second": spread([users / seconds for _, _, seconds in answers]),
@@ -355,12 +357,12 @@ def measure_default(bench: SpeedBench) -> list[Row]:
             process = bench.start(stack, make, *arguments)
             prompts = process.call("prompts_of", rounds, FILMS)
             questions[name] = Question(process, "ask", [(ids, PICKS) for ids in prompts])
-        found = bench.by_turns(questions, rounds)
-    usual = [seconds for _, _, seconds in found.get(USUAL, [])]
+        answers_of = bench.by_turns(questions, rounds)
+    usual = [seconds for _, _, seconds in answers_of.get(USUAL, [])]
     rows = []
-    for name, answers in found.items():
+    for name, answers in answers_of.items():
         times = [seconds for _, _, seconds in answers]
-        row: Row = {"name": name, "ms": spread([1e3 * one for one in times])}
+        row: Row = {"name": name, "ms": spread([1e3 * seconds for seconds in times])}
         rows.append(
             row | {"times": statistics.median(a / b for a, b in zip(usual, times, strict=False))} if usual else row
         )
@@ -405,27 +407,28 @@ def spread(samples: Sequence[float]) -> dict[str, float]:
     return {"median": statistics.median(samples), "low": min(samples), "high": max(samples), "n": len(samples)}
 
 
-def agree(found: dict[str, list[int]]) -> None:
+def agree(counts_of: dict[str, list[int]]) -> None:
     """Raise unless all stores that exclude nothing found the same number of tokens at each step."""
-    numbers = {name: counts for name, counts in found.items() if not name.startswith("ours")}
+    numbers = {name: counts for name, counts in counts_of.items() if not name.startswith("ours")}
     for name, counts in numbers.items():
         if counts != next(iter(numbers.values())):
             raise RuntimeError(f"{name} finds other followers than the rest")
 
 
-def compared(found: dict[str, list[Any]]) -> Iterator[Row]:
+def compared(answers_of: dict[str, list[Any]]) -> Iterator[Row]:
     """Yield for each pair whether items and scores are the same, where no tie leaves the choice open."""
-    for one, other in SAME_SCORES:
-        if one in found and other in found:
-            pairs = list(zip(found[one], found[other], strict=False))  # who is slow answers fewer of the same prompts
+    for first, second in SAME_SCORES:
+        if first in answers_of and second in answers_of:
+            # A slow one answers fewer of the same prompts.
+            pairs = list(zip(answers_of[first], answers_of[second], strict=False))
             apart = max(float(np.abs(np.subtract(a[1], b[1])).max()) for a, b in pairs)
             same = apart < TOLERANCE and all(same_items(a, b) for a, b in pairs)
-            yield {"name": f"{one} = {other}", "same": same, "apart": apart}
+            yield {"name": f"{first} = {second}", "same": same, "apart": apart}
 
 
-def same_items(one: Any, other: Any) -> bool:
+def same_items(first: Any, second: Any) -> bool:
     """Tell whether two rankings hold the same items, but for those whose score is that of the last within rounding."""
-    (items, scores, _), (others, _, _) = one, other
+    (items, scores, _), (others, _, _) = first, second
     sure = {item for item, score in zip(items, scores, strict=True) if score > scores[-1] + TOLERANCE}
     return sure <= set(others) and len(set(items)) == len(set(others)) == len(items)
 
@@ -435,9 +438,15 @@ def machine(threads: int) -> Row:
     import torch
     import transformers
 
-    found = examine_machine()
+    examined = examine_machine()
     versions = {"torch": torch.__version__, "transformers": transformers.__version__}
-    return {"system": found.system, "cores": found.cores, "threads": threads, "flags": found.cpu_flags, **versions}
+    return {
+        "system": examined.system,
+        "cores": examined.cores,
+        "threads": threads,
+        "flags": examined.cpu_flags,
+        **versions,
+    }
 
 
 if __name__ == "__main__":

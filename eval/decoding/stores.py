@@ -75,13 +75,13 @@ class Store(ABC):
         """Return the microseconds of one step, and how many tokens were found: beginnings of random items."""
         random = np.random.default_rng(seed)
         items = self.codes[random.integers(len(self.codes), size=beams)]
-        seconds, found = 0.0, 0
+        seconds, tokens = 0.0, 0
         for steps in range(1, items.shape[1]):
             prepared = self.prepare(items[:, :steps])
             begin = time.perf_counter()
-            found += self.follow(prepared)
+            tokens += self.follow(prepared)
             seconds += time.perf_counter() - begin
-        return 1e6 * seconds / (items.shape[1] - 1), found
+        return 1e6 * seconds / (items.shape[1] - 1), tokens
 
 
 class SearchTrie(Store):
@@ -172,14 +172,14 @@ class SortedArray(Store):
 
     def follow(self, prepared: Any) -> int:
         """Bisect beginning by beginning, and collect the next tokens of the range."""
-        found = 0
+        tokens = 0
         for prefix in prepared:
             shift = self.width * (self.length - len(prefix))
             low = self._packed(np.array([prefix]))[0] << shift
             begin, end = np.searchsorted(self.keys, [low, low + (1 << shift)])
             following = self.keys[begin:end] >> (shift - self.width)
-            found += len(np.unique(following))
-        return found
+            tokens += len(np.unique(following))
+        return tokens
 
     def _packed(self, codes: NDArray[np.integer]) -> NDArray[np.int64]:
         packed = np.zeros(len(codes), dtype=np.int64)

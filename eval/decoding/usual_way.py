@@ -63,13 +63,13 @@ def compared(run: Path, users: int, beams: int) -> list[Row]:
     cases = leave_one_out(state.histories, state.catalog).test[:users]
     masks = allowed_items([case.history for case in cases], len(state.catalog), state.domain.repeat)
     ways = {EXACT: by_search(state, None), BEAMS: by_search(state, beams), USUAL: usual(state, beams)}
-    found: dict[str, list[NDArray[np.int64]]] = {name: [] for name in ways}
-    taken: dict[str, list[float]] = {name: [] for name in ways}
+    lists_of: dict[str, list[NDArray[np.int64]]] = {name: [] for name in ways}
+    ms_of: dict[str, list[float]] = {name: [] for name in ways}
     for case, mask in zip(cases, masks, strict=True):
         for name, ask in ways.items():
             begin = time.perf_counter()
-            found[name].append(ask(case, mask)[:CUTOFF])
-            taken[name].append(1e3 * (time.perf_counter() - begin))
+            lists_of[name].append(ask(case, mask)[:CUTOFF])
+            ms_of[name].append(1e3 * (time.perf_counter() - begin))
     codes = state.generator.llm.codes.codes
     return [
         {
@@ -77,21 +77,21 @@ def compared(run: Path, users: int, beams: int) -> list[Row]:
             "name": name,
             "ndcg@10": float(ndcg_at(places(lists, cases), CUTOFF).mean()),
             "alike@10": statistics.mean(
-                len(np.intersect1d(a, b)) for a, b in zip(lists, found[EXACT], strict=True)
+                len(np.intersect1d(a, b)) for a, b in zip(lists, lists_of[EXACT], strict=True)
             ),
-            "same_order": sum(np.array_equal(a, b) for a, b in zip(lists, found[EXACT], strict=True)),
-            "ms": statistics.median(taken[name]),
+            "same_order": sum(np.array_equal(a, b) for a, b in zip(lists, lists_of[EXACT], strict=True)),
+            "ms": statistics.median(ms_of[name]),
         }
-        for name, lists in found.items()
+        for name, lists in lists_of.items()
     ]  # fmt: skip
 
 
 def places(lists: list[NDArray[np.int64]], cases: Any) -> NDArray[np.float64]:
     """Return the place of each case's target in its list, from 1; infinite where it is not there."""
     ranks = []
-    for own, case in zip(lists, cases, strict=True):
-        at = np.flatnonzero(own == case.target)
-        ranks.append(at[0] + 1.0 if len(at) else np.inf)
+    for listed, case in zip(lists, cases, strict=True):
+        positions = np.flatnonzero(listed == case.target)
+        ranks.append(positions[0] + 1.0 if len(positions) else np.inf)
     return np.array(ranks)
 
 

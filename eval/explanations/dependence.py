@@ -61,25 +61,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def evaluated(state: RecommenderState, users: int, scored: int, n: int) -> dict[str, Any]:
     """Return all figures of ``n`` picks each of ``users`` users; picks of ``scored`` of these are scored again."""
-    known = [history for history in state.histories.histories() if len(history) > 1]
-    chosen = known[:: max(1, len(known) // users)][:users]
+    usable = [history for history in state.histories.histories() if len(history) > 1]
+    chosen = usable[:: max(1, len(usable) // users)][:users]
     said, speed = explained(state, chosen, n)
-    said = [one for one in said if one]
+    said = [picks for picks in said if picks]
     attributor, rng = state.attributor, np.random.default_rng(0)
-    found = [measure(state, attributor, one, rng) for one in said[:: max(1, len(said) // scored)][:scored]]
+    measures = [measure(state, attributor, picks, rng) for picks in said[:: max(1, len(said) // scored)][:scored]]
     return {
         "data": state.domain.name,
         "items": len(state.catalog),
         "users": len(said),
         "picks": sum(map(len, said)),
-        "users_scored_again": len(found),
+        "users_scored_again": len(measures),
         "style": state.domain.explain.style,
         "attribution": state.domain.explain.attribution,
         "blend": dict(state.blend.weights),
         "speed": speed,
-        "grounding": measured(state, [one for user in said for one in user]),
-        "dependence": dependence(found),
-        "measures": [*rates(state, found), *variety(state, said), *changes_of(state, found)],
+        "grounding": measured(state, [picks for user in said for picks in user]),
+        "dependence": dependence(measures),
+        "measures": [*rates(state, measures), *variety(state, said), *changes_of(state, measures)],
     }
 
 
@@ -100,8 +100,8 @@ def explained(
     said = []
     for history, picks in zip(histories, explained_picks, strict=True):
         rows = [state.catalog.row(pick.item.id) for pick in picks]
-        rated = isinstance(svd, SVD) and history.ratings is not None
-        expected = [one.rating for one in svd.predict(history, rows)] if rated else [None] * len(rows)  # type: ignore[union-attr]
+        predictions = svd.predict(history, rows) if isinstance(svd, SVD) and history.ratings is not None else None
+        expected = [None] * len(rows) if predictions is None else [each.rating for each in predictions]
         said.append(
             [
                 Said(history, row, rating, pick.explanation)
@@ -114,36 +114,37 @@ def explained(
 
 def measure(state: RecommenderState, attributor: Attributor, said: list[Said], rng: np.random.Generator) -> User:
     """Take items of a user's history away, and score the picks again."""
-    history, rows = said[0].history, [one.row for one in said]
+    history, rows = said[0].history, [each.row for each in said]
     allowed = allowed_of(state, history)
     recent = attributor.recent(history, RECENT)
-    cited = [cited_items(one.explanation, history) for one in said]
+    cited = [cited_items(each.explanation, history) for each in said]
     everything = sorted(set(history.last(attributor.window).rows.tolist()))
-    sizes = sorted({len(one) for one in cited if 0 < len(one) < len(everything)})
+    sizes = sorted({len(items) for items in cited if 0 < len(items) < len(everything)})
     pools = {"random": everything, "random_recent": recent[: max(10, *sizes, 0) if sizes else 10]}
     drawn = {
         (name, size): [frozenset(rng.choice(pool, min(size, len(pool)), replace=False).tolist()) for _ in range(DRAWS)]
         for name, pool in pools.items()
         for size in sizes
     }
-    sets = [*cited, *(one for every in drawn.values() for one in every)]
+    sets = [*cited, *(items for draws in drawn.values() for items in draws)]
     variants: list[frozenset[int]] = [frozenset([row]) for row in recent]
-    variants += [*sets, *(frozenset(everything) - one for one in sets)]
+    variants += [*sets, *(frozenset(everything) - items for items in sets)]
     scored = attributor.variants(history.last(attributor.window), variants, rows, allowed)
     gone = np.stack([scored.llm[0] - scored.llm[1:], scored.score[0] - scored.score[1:]])  # [2, variants, picks]
     single, removed, kept = np.split(gone, [len(recent), len(recent) + len(sets)], axis=1)
-    own = np.full((2, 2, len(said)), np.nan)  # removed or kept, model, pick
+    of_cited = np.full((2, 2, len(said)), np.nan)  # removed or kept, model, pick
     lost = {f"{what}_{name}": np.full((2, len(said)), np.nan) for what in ("removed", "kept") for name in pools}
     starts = dict(zip(drawn, range(len(cited), len(sets), DRAWS), strict=True))
-    for place, one in enumerate(cited):
-        if len(one) not in sizes:
+    for pick, items in enumerate(cited):
+        if len(items) not in sizes:
             continue
-        own[:, :, place] = removed[:, place, place], kept[:, place, place]
+        of_cited[:, :, pick] = removed[:, pick, pick], kept[:, pick, pick]
         for name in pools:
-            part = slice(starts[name, len(one)], starts[name, len(one)] + DRAWS)
-            lost[f"removed_{name}"][:, place] = removed[:, part, place].mean(axis=1)
-            lost[f"kept_{name}"][:, place] = kept[:, part, place].mean(axis=1)
-    return User(said, cited, single.transpose(0, 2, 1), recent, {"removed_cited": own[0], "kept_cited": own[1], **lost})
+            part = slice(starts[name, len(items)], starts[name, len(items)] + DRAWS)
+            lost[f"removed_{name}"][:, pick] = removed[:, part, pick].mean(axis=1)
+            lost[f"kept_{name}"][:, pick] = kept[:, part, pick].mean(axis=1)
+    lost |= {"removed_cited": of_cited[0], "kept_cited": of_cited[1]}
+    return User(said, cited, single.transpose(0, 2, 1), recent, lost)
 
 
 def dependence(users: Sequence[User]) -> dict[str, Any]:

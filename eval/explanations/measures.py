@@ -56,11 +56,11 @@ def cited_items(explanation: Explanation, history: History) -> frozenset[int]:
 
 def controls(users: Sequence[Sequence[Said]]) -> dict[str, list[list[Explanation]]]:
     """Return the users' explanations, and those that must score worse."""
-    own = [[one.explanation for one in user] for user in users]
-    shifted = [own[(place + 1 + len(own) // 2) % len(own)] for place in range(len(own))]
-    shuffled = [[other[k % len(other)] for k in range(len(mine))] for mine, other in zip(own, shifted, strict=True)]
-    generic = [[own[0][0]] * len(mine) for mine in own]
-    return {"own": own, "shuffled": shuffled, "generic": generic}
+    texts = [[said.explanation for said in user] for user in users]
+    shifted = [texts[(number + 1 + len(texts) // 2) % len(texts)] for number in range(len(texts))]
+    shuffled = [[other[k % len(other)] for k in range(len(mine))] for mine, other in zip(texts, shifted, strict=True)]
+    generic = [[texts[0][0]] * len(mine) for mine in texts]
+    return {"own": texts, "shuffled": shuffled, "generic": generic}
 
 
 def judged(
@@ -91,31 +91,37 @@ def rates(state: RecommenderState, users: Sequence[User]) -> list[dict[str, Any]
     for version, texts in controls([user.said for user in users]).items():
         grounded, precision, recall = [], ([], []), ([], [])  # type: ignore[var-annotated]
         for user, told in zip(users, texts, strict=True):
-            grounded.append(np.mean([_true(checker, one, text) for one, text in zip(user.said, told, strict=True)]))
+            grounded.append(np.mean([_true(checker, said, text) for said, text in zip(user.said, told, strict=True)]))
             for model in range(2):
-                shares = [_hits(user, place, text, model) for place, text in enumerate(told)]
-                precision[model].append(np.nanmean([one[0] for one in shares] or [np.nan]))
-                recall[model].append(np.mean([one[1] for one in shares]))
+                shares = [_hits(user, pick, text, model) for pick, text in enumerate(told)]
+                precision[model].append(_mean_of_known([share[0] for share in shares]))
+                recall[model].append(np.mean([share[1] for share in shares]))
         figures.setdefault("grounding precision", {})[version] = np.array(grounded)
         for model, unit in enumerate(("LLM", "blend")):
-            found = np.array(precision[model])
-            figures.setdefault(f"citation precision@{TOP}, {unit}", {})[version] = found[np.isfinite(found)]
+            values = np.array(precision[model])
+            figures.setdefault(f"citation precision@{TOP}, {unit}", {})[version] = values[np.isfinite(values)]
             figures.setdefault(f"citation recall@1, {unit}", {})[version] = np.array(recall[model])
     return [judged(name, values, ("shuffled", "generic")) for name, values in figures.items()]
 
 
-def _true(checker: Checker, one: Said, told: Explanation) -> bool:
-    measured_here = Measured.of_effects(one.explanation.effects)
-    return checker.check(told.text, one.history, one.row, one.predicted, measured_here).ok
+def _mean_of_known(values: Sequence[float]) -> float:
+    """Return the mean without NaN; NaN where nothing else is left."""
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")
 
 
-def _hits(user: User, place: int, told: Explanation, model: int) -> tuple[float, float]:
+def _true(checker: Checker, said: Said, told: Explanation) -> bool:
+    measured_here = Measured.of_effects(said.explanation.effects)
+    return checker.check(told.text, said.history, said.row, said.predicted, measured_here).ok
+
+
+def _hits(user: User, pick: int, told: Explanation, model: int) -> tuple[float, float]:
     """Return which share of the cited items is among the TOP of greatest effect, and whether the greatest is cited.
 
     What is cited is read from the explanation alone, so that one of another user cites items that are not there.
     """
-    row = user.said[place].row
-    order = [user.recent[k] for k in np.argsort(-user.effects[model, place], kind="stable")]
+    row = user.said[pick].row
+    order = [user.recent[k] for k in np.argsort(-user.effects[model, pick], kind="stable")]
     best = [other for other in order if other != row]
     anchors = {("rated", "had", "shares", "linked"): "object", ("weighed", "followed_by", "liked_too"): "subject"}
     cited = {
@@ -128,22 +134,23 @@ def _hits(user: User, place: int, told: Explanation, model: int) -> tuple[float,
 def variety(state: RecommenderState, users: Sequence[Sequence[Said]]) -> list[dict[str, Any]]:
     """Return FMR, FCR, DIV, USR and distinct-n of all explanations together."""
     catalog = state.catalog
-    own = [frozenset(pairs(labels(catalog[one.row]))) for user in users for one in user]
+    true_pairs = [frozenset(pairs(labels(catalog[said.row]))) for user in users for said in user]
     every = frozenset(pair for item in catalog for pair in pairs(labels(item)))
     figures: dict[str, dict[str, NDArray[np.float64] | float]] = {}
     for version, texts in controls(users).items():
-        told = [one for user in texts for one in user]
+        explanations = [explanation for user in texts for explanation in user]
         named: list[Pairs] = [
-            frozenset((fact.field, value) for fact in one.facts for value in fact.values) for one in told
+            frozenset((fact.field, value) for fact in explanation.facts for value in fact.values)
+            for explanation in explanations
         ]
-        words = [one.text.casefold().split() for one in told]
+        words = [explanation.text.casefold().split() for explanation in explanations]
         values = {
-            "FMR": float(np.mean([bool(said) and said <= true for said, true in zip(named, own, strict=True)])),
+            "FMR": float(np.mean([bool(told) and told <= true for told, true in zip(named, true_pairs, strict=True)])),
             "FCR": len(frozenset().union(*named)) / max(len(every), 1),
             "DIV": shared(named),
-            "USR": len({one.text for one in told}) / len(told),
-            "distinct-1": distinct([[(word,) for word in one] for one in words]),
-            "distinct-2": distinct([list(pairwise(one)) for one in words]),
+            "USR": len({explanation.text for explanation in explanations}) / len(explanations),
+            "distinct-1": distinct([[(word,) for word in text] for text in words]),
+            "distinct-2": distinct([list(pairwise(text)) for text in words]),
         }
         for name, value in values.items():
             figures.setdefault(name, {})[version] = value
@@ -155,20 +162,20 @@ def variety(state: RecommenderState, users: Sequence[Sequence[Said]]) -> list[di
 
 def pairs(values: dict[str, tuple[str, ...]]) -> list[tuple[str, str]]:
     """Return labels as pairs of field and value."""
-    return [(field, value) for field, found in values.items() for value in found]
+    return [(field, value) for field, named in values.items() for value in named]
 
 
 def shared(named: Sequence[Pairs]) -> float:
     """Return DIV: how many features two explanations share, mean over all pairs."""
     counts: dict[tuple[str, str], int] = {}
-    for pair in (pair for one in named for pair in one):
+    for pair in (pair for features in named for pair in features):
         counts[pair] = counts.get(pair, 0) + 1
     return sum(count * (count - 1) for count in counts.values()) / max(len(named) * (len(named) - 1), 1)
 
 
 def distinct(grams: Sequence[Sequence[Any]]) -> float:
     """Return the share of different n-grams among all."""
-    flat = [gram for one in grams for gram in one]
+    flat = [gram for of_text in grams for gram in of_text]
     return len(set(flat)) / max(len(flat), 1)
 
 
@@ -182,20 +189,20 @@ def changes_of(state: RecommenderState, users: Sequence[User]) -> list[dict[str,
         return state.explainer.explain_many(history, rows, None, None, effects)
 
     same: dict[str, list[float]] = {"again": [], "cited": [], "swapped text": [], "swapped cited": []}
-    for place, user in enumerate(users):
-        history, rows = user.said[0].history, [one.row for one in user.said]
-        other = users[(place + 1 + len(users) // 2) % len(users)].said[0].history
+    for number, user in enumerate(users):
+        history, rows = user.said[0].history, [said.row for said in user.said]
+        other = users[(number + 1 + len(users) // 2) % len(users)].said[0].history
         own, swapped, more = (
             told(history, rows),
             told(other, rows),
             told(_with_stranger(state, user, chance), rows),
         )
         again = told(history, rows[:1])  # alone, and not among the other picks
-        texts, cited = ([one.text for one in own], [cited_items(one, history) for one in own])
+        texts, cited = ([said.text for said in own], [cited_items(said, history) for said in own])
         same["again"].append(float(again[0].text == texts[0]))
-        same["swapped text"].append(_share(texts, [one.text for one in swapped]))
-        same["swapped cited"].append(_share(cited, [cited_items(one, other) for one in swapped]))
-        same["cited"].append(_share(cited, [cited_items(one, history) for one in more]))
+        same["swapped text"].append(_share(texts, [said.text for said in swapped]))
+        same["swapped cited"].append(_share(cited, [cited_items(said, other) for said in swapped]))
+        same["cited"].append(_share(cited, [cited_items(said, history) for said in more]))
     each = {name: np.array(values) for name, values in same.items()}
     return [
         judged("personalisation", {"own": 1 - each["swapped text"], "generic": 0.0}, ("generic",)),
@@ -204,18 +211,18 @@ def changes_of(state: RecommenderState, users: Sequence[User]) -> list[dict[str,
     ]
 
 
-def _share(one: Sequence[Any], other: Sequence[Any]) -> float:
-    return float(np.mean([left == right for left, right in zip(one, other, strict=True)]))
+def _share(texts: Sequence[Any], other: Sequence[Any]) -> float:
+    return float(np.mean([left == right for left, right in zip(texts, other, strict=True)]))
 
 
 def _with_stranger(state: RecommenderState, user: User, chance: random.Random) -> History:
     """Return a user's history with an item before all others that shares no attribute value with any of the picks."""
     history, catalog = user.said[0].history, state.catalog
-    taken = {pair for one in user.said for pair in pairs(labels(catalog[one.row]))}
-    known = {*history.rows.tolist(), *(one.row for one in user.said)}
+    taken = {pair for said in user.said for pair in pairs(labels(catalog[said.row]))}
+    excluded = {*history.rows.tolist(), *(said.row for said in user.said)}
     strangers = [
-        row for row in range(len(catalog)) if row not in known and taken.isdisjoint(pairs(labels(catalog[row])))
+        row for row in range(len(catalog)) if row not in excluded and taken.isdisjoint(pairs(labels(catalog[row])))
     ]
-    row = chance.choice(strangers or [row for row in range(len(catalog)) if row not in known])
+    row = chance.choice(strangers or [row for row in range(len(catalog)) if row not in excluded])
     ratings = None if history.ratings is None else np.concatenate([np.full(1, np.nan, np.float32), history.ratings])
     return History(np.concatenate([[row], history.rows]), ratings)

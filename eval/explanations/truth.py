@@ -87,7 +87,8 @@ def explained(state: RecommenderState, users: int, n: int) -> Iterator[Said]:
     svd = state.members.get("svd")
     for history, picks in zip(chosen, answers(state, chosen, n, explain=True), strict=True):
         rows = [state.catalog.row(pick.item.id) for pick in picks]
-        expected = [one.rating for one in svd.predict(history, rows)] if isinstance(svd, SVD) else [None] * len(rows)
+        predictions = svd.predict(history, rows) if isinstance(svd, SVD) else None
+        expected = [None] * len(rows) if predictions is None else [each.rating for each in predictions]
         for pick, row, rating in zip(picks, rows, expected, strict=True):
             if pick.explanation is not None:
                 yield Said(history, row, rating, pick.explanation)
@@ -107,25 +108,25 @@ def measured(state: RecommenderState, said: list[Said]) -> dict[str, Any]:
     counts: Counter[str] = Counter()
     untrue, corrupted, noticed = [], Counter[str](), Counter[str]()
     chance = random.Random(0)
-    for place, one in enumerate(said):
-        case = (one.history, one.row, one.predicted, Measured.of_effects(one.explanation.effects))
-        report = checker.check(one.explanation.text, *case)
+    for number, each in enumerate(said):
+        case = (each.history, each.row, each.predicted, Measured.of_effects(each.explanation.effects))
+        report = checker.check(each.explanation.text, *case)
         counts.update(items=report.items, values=report.values, numbers=report.numbers)
-        facts = [checker.holds(fact, *case) for fact in one.explanation.facts]
+        facts = [checker.holds(fact, *case) for fact in each.explanation.facts]
         counts.update(facts=len(facts), facts_untrue=facts.count(False))
         if not report.ok or not all(facts) or not facts:
-            untrue.append({"user": one.history.user, "text": one.explanation.text, "problems": list(report.problems)})
-        other = said[(place + chance.randrange(1, len(said))) % len(said)] if len(said) > 1 else one
-        for way, text in corrupt(state, one, other, chance):
+            untrue.append({"user": each.history.user, "text": each.explanation.text, "problems": list(report.problems)})
+        other = said[(number + chance.randrange(1, len(said))) % len(said)] if len(said) > 1 else each
+        for way, text in corrupt(state, each, other, chance):
             corrupted[way] += 1
             noticed[way] += not checker.check(text, *case).ok
     return {
         "explanations": len(said),
         "true": len(said) - len(untrue),
         "named": dict(counts),
-        "texts": len({one.explanation.text for one in said}),
-        "methods": dict(Counter(one.explanation.method for one in said)),
-        "seconds_each": round(sum(one.explanation.seconds for one in said) / max(len(said), 1), 4),
+        "texts": len({each.explanation.text for each in said}),
+        "methods": dict(Counter(each.explanation.method for each in said)),
+        "seconds_each": round(sum(each.explanation.seconds for each in said) / max(len(said), 1), 4),
         **free_style(state, said),
         "noticed": {way: [noticed[way], corrupted[way]] for way in corrupted},
         "untrue": untrue,
@@ -134,41 +135,41 @@ def measured(state: RecommenderState, said: list[Said]) -> dict[str, Any]:
 
 def free_style(state: RecommenderState, said: list[Said]) -> dict[str, Any]:
     """Return how many sentences of the drafts are true, before and after the check; nothing for the other styles."""
-    if not any(one.explanation.method == "free" for one in said):
+    if not any(each.explanation.method == "free" for each in said):
         return {}
     names = Checker(state.catalog, state.trained_on, state.domain, None, state.knowledge)
     counts: Counter[str] = Counter()
-    for one in said:
-        case = (one.history, one.row, one.predicted, Measured.of_effects(one.explanation.effects))
-        reports = [names.check(sentence, *case) for sentence in names.sentences(plain(one.explanation.draft))[:LENGTH]]
+    for each in said:
+        case = (each.history, each.row, each.predicted, Measured.of_effects(each.explanation.effects))
+        reports = [names.check(sentence, *case) for sentence in names.sentences(plain(each.explanation.draft))[:LENGTH]]
         counts["written"] += len(reports)
         counts["name nothing untrue"] += sum(report.ok for report in reports)
         counts["of these, name something"] += sum(
             report.ok and report.items + report.values + report.numbers > 0 for report in reports
         )
-        counts["kept"] += one.explanation.kept
-        final = names.sentences(one.explanation.text)
+        counts["kept"] += each.explanation.kept
+        final = names.sentences(each.explanation.text)
         counts["in the end"] += len(final)
         counts["in the end, true"] += sum(checker_of(state, free=True).check(part, *case).ok for part in final)
     examples = [
-        {"draft": one.explanation.draft, "text": one.explanation.text} for one in said[:: max(1, len(said) // 8)]
+        {"draft": each.explanation.draft, "text": each.explanation.text} for each in said[:: max(1, len(said) // 8)]
     ]
     return {"free_sentences": dict(counts), "examples": examples}
 
 
-def corrupt(state: RecommenderState, one: Said, other: Said, chance: random.Random) -> Iterator[tuple[str, str]]:
+def corrupt(state: RecommenderState, said: Said, other: Said, chance: random.Random) -> Iterator[tuple[str, str]]:
     """Yield untrue versions of an explanation."""
-    catalog, text = state.catalog, one.explanation.text
-    known = {one.row, *one.history.rows.tolist()}
-    named = {row for fact in one.explanation.facts for row in (fact.subject, fact.object)} - {None, one.row}
-    strangers = [row for row in range(len(catalog)) if row not in known]
+    catalog, text = state.catalog, said.explanation.text
+    seen = {said.row, *said.history.rows.tolist()}
+    named = {row for fact in said.explanation.facts for row in (fact.subject, fact.object)} - {None, said.row}
+    strangers = [row for row in range(len(catalog)) if row not in seen]
     for row in sorted(row for row in named if row is not None)[:1]:
         for title in (plain(article_first(catalog[row].title)), plain(catalog[row].title)):
             if title in text and strangers:
                 yield "another user's item", text.replace(title, plain(catalog[chance.choice(strangers)].title))
                 break
     bare = text
-    for row in known & {*named, one.row}:  # digits in titles are no numbers
+    for row in seen & {*named, said.row}:  # digits in titles are no numbers
         for title in (plain(article_first(catalog[row].title)), plain(catalog[row].title)):
             bare = bare.replace(title, "#" * len(title))
     numbers = list(re.finditer(r"\d+(\.\d+)?", bare))
@@ -176,29 +177,29 @@ def corrupt(state: RecommenderState, one: Said, other: Said, chance: random.Rand
         number = chance.choice(numbers)
         shown = f"{float(number[0]) + chance.choice([1, -1]):g}"
         yield "number off by one", text[: number.start()] + shown + text[number.end() :]
-    own = {value for values in labels(catalog[one.row]).values() for value in values}
-    wrong = sorted({value for item in catalog for values in labels(item).values() for value in values} - own)
-    for value in sorted({value for fact in one.explanation.facts for value in fact.values})[:1]:
+    right = {value for values in labels(catalog[said.row]).values() for value in values}
+    wrong = sorted({value for item in catalog for values in labels(item).values() for value in values} - right)
+    for value in sorted({value for fact in said.explanation.facts for value in fact.values})[:1]:
         if wrong:
             yield "wrong attribute value", re.sub(re.escape(value), chance.choice(wrong), text, flags=re.IGNORECASE)
-    yield from _wrong_links(state, one)
-    if (other.history.user, other.row) != (one.history.user, one.row):
+    yield from _wrong_links(state, said)
+    if (other.history.user, other.row) != (said.history.user, said.row):
         yield "explanation of another pick", other.explanation.text
 
 
-def _wrong_links(state: RecommenderState, one: Said) -> Iterator[tuple[str, str]]:
+def _wrong_links(state: RecommenderState, said: Said) -> Iterator[tuple[str, str]]:
     """Yield an explanation that says that a relation ties the pick to the item which does not."""
     graph = state.knowledge
     called = {name: each.called(name) for name, each in state.domain.knowledge.relations.items()}
-    for fact in one.explanation.facts:
+    for fact in said.explanation.facts:
         if fact.relation != "linked" or graph is None or fact.object is None:
             continue
         several = bool(fact.numbers) and fact.numbers[0] > 1
-        for place, name in enumerate(graph.relations):
-            tails = graph.tails(one.row, place)
-            ties = fact.object in tails if graph.to_items[place] else graph.shared(one.row, place)[fact.object] > 0
+        for column, name in enumerate(graph.relations):
+            tails = graph.tails(said.row, column)
+            ties = fact.object in tails if graph.to_items[column] else graph.shared(said.row, column)[fact.object] > 0
             if name != fact.field and not ties:
-                yield "wrong link", one.explanation.text.replace(called[fact.field][several], called[name][several])
+                yield "wrong link", said.explanation.text.replace(called[fact.field][several], called[name][several])
                 return
 
 

@@ -64,10 +64,10 @@ class BPR:
         """Return the products of user and item factors: float32 ``[len(histories), n_items]``."""
         users = np.zeros((len(histories), self.user_factors.shape[1]), dtype=np.float32)
         users[:, -1] = 1.0  # the last column of the items holds their bias
-        for place, history in enumerate(histories):
+        for number, history in enumerate(histories):
             row = self.row_of_user.get(history.user)
             if row is not None:
-                users[place] = self.user_factors[row]
+                users[number] = self.user_factors[row]
         return users @ self.item_factors.T
 
 

@@ -64,10 +64,10 @@ class SurpriseRanker(ABC):
     def score(self, histories: Sequence[History]) -> NDArray[np.float32]:
         """Return predicted ratings: float32 ``[len(histories), n_items]``."""
         scores = np.tile(self.mean + self.item_bias, (len(histories), 1))
-        for place, history in enumerate(histories):
+        for number, history in enumerate(histories):
             row = self.row_of_user.get(history.user)
             if row is not None:
-                scores[place] += self.user_bias[row] + self._taste(row)
+                scores[number] += self.user_bias[row] + self._taste(row)
         return scores.astype(np.float32)
 
 

@@ -98,14 +98,14 @@ class Asker:
 
     def asked(self, row: int, rng: np.random.Generator) -> dict[str, Request]:
         """Return the requests of a case whose item to find stands in this row."""
-        own = np.flatnonzero(self.has[row])
-        own = np.sort(rng.choice(own, min(2, len(own)), replace=False)) if len(own) else own
+        columns = np.flatnonzero(self.has[row])
+        columns = np.sort(rng.choice(columns, min(2, len(columns)), replace=False)) if len(columns) else columns
         lacked = int(rng.choice(np.flatnonzero(~self.has[row])))
-        names = [self.labels.names[column] for column in own]
+        names = [self.labels.names[column] for column in columns]
         text = f"something {' and '.join(names)}"
         year = self.years[row]
         decade = None if np.isnan(year) else int(year // 10 * 10)
-        wished = tuple(own.tolist())
+        wished = tuple(columns.tolist())
         near = self.reader.near(row).copy()
         near[row] = -1.0
         nearest = int(near.argmax())
@@ -232,8 +232,8 @@ def summary(counted: Mapping[tuple[str, float], Counts], weight: float) -> dict[
 
 
 def _mean(values: NDArray[np.float64]) -> float:
-    known = values[~np.isnan(values)]
-    return round(float(known.mean()), 4) if len(known) else float("nan")
+    numbers = values[~np.isnan(values)]
+    return round(float(numbers.mean()), 4) if len(numbers) else float("nan")
 
 
 def markdown(result: Mapping[str, Any]) -> str:

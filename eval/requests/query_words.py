@@ -34,9 +34,11 @@ NEUTRAL = "nice"  # a word that stands for no label
 
 def pairs(domain: Domain, labels: Labels) -> dict[str, set[str]]:
     """Return the domain's words that stand for labels, but for those that merely spell one."""
-    known = {name.casefold() for name in labels.names}
-    found = {word: {one for one in meanings if one in labels.names} for word, meanings in domain.query.words.items()}
-    return {word: right for word, right in found.items() if right and word.casefold() not in known}
+    spelt = {name.casefold() for name in labels.names}
+    labels_of = {
+        word: {label for label in meanings if label in labels.names} for word, meanings in domain.query.words.items()
+    }
+    return {word: right for word, right in labels_of.items() if right and word.casefold() not in spelt}
 
 
 class Model:
@@ -54,8 +56,8 @@ class Model:
 
     def ids(self, text: str) -> list[int]:
         """Return the tokens of a text in which control tokens are plain text."""
-        found: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-        return found
+        tokens: list[int] = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        return tokens
 
     def likeness(self, word: str) -> NDArray[np.float64]:
         """Return the cosine of the word's mean embedding to each label's."""
@@ -69,10 +71,14 @@ class Model:
         prompt = self.ids(self.question) + self.ids(word) + self.ids(self.answer)
         answers = [self.ids(name + "\n") for name in self.labels.names]
         longest = max(map(len, answers))
-        tokens = torch.tensor([prompt + one + [0] * (longest - len(one)) for one in answers], device=self.base.device)
+        tokens = torch.tensor(
+            [prompt + answer + [0] * (longest - len(answer)) for answer in answers], device=self.base.device
+        )
         logits = self.base(tokens).logits[:, len(prompt) - 1 : -1].float().log_softmax(-1)
         each = logits.gather(2, tokens[:, len(prompt) :, None])[:, :, 0]
-        counted = torch.tensor([[place < len(one) for place in range(longest)] for one in answers], device=each.device)
+        counted = torch.tensor(
+            [[position < len(answer) for position in range(longest)] for answer in answers], device=each.device
+        )
         return (each * counted).sum(1).double().cpu().numpy()
 
     def raised(self, word: str) -> NDArray[np.float64]:

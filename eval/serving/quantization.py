@@ -165,26 +165,26 @@ def disk_bytes(run: Path, llm: str) -> Row:
 def speeds(state: RecommenderState, served: dict[str, ItemGenerator], users: int, rounds: int) -> Row:
     """Return for each kind of work and each setting what one unit takes."""
     # Without a name nothing of a user's own is kept, so that each round does the same work.
-    histories = [History(one.rows, one.ratings) for one in state.histories.histories()[:users]]
+    histories = [History(history.rows, history.ratings) for history in state.histories.histories()[:users]]
     masks = allowed_items(histories, len(state.catalog), state.domain.repeat)
     batches = range(0, len(histories), BATCH)
 
-    def one(k: int) -> Callable[[ItemGenerator], Any]:
+    def history(k: int) -> Callable[[ItemGenerator], Any]:
         return lambda generator: generator.generate(histories[k], 10, masks[k])
 
     def several(b: int) -> Callable[[ItemGenerator], Any]:
         return lambda generator: generator.score(histories[b : b + BATCH])
 
     work: dict[str, tuple[Sequence[Callable[[ItemGenerator], Any]], int]] = {
-        "request": ([one(k) for k in range(len(histories))], 1),
+        "request": ([history(k) for k in range(len(histories))], 1),
         "batch": ([several(b) for b in batches], min(users, BATCH)),
         "text": ([write_words], WORDS),
     }
-    found: Row = {}
+    times: Row = {}
     for kind, (asked, units) in work.items():
-        found[kind] = by_turns(served, asked, rounds, units)
+        times[kind] = by_turns(served, asked, rounds, units)
         say(f"speed: {kind}")
-    return found
+    return times
 
 
 @torch.inference_mode()
@@ -213,22 +213,22 @@ def by_turns(
     clock = {name: np.full((rounds, len(asked)), np.inf) for name in served}
     processor = {name: np.full((rounds, len(asked)), np.inf) for name in served}
     for turn in range(-1, rounds):
-        for place, ask in enumerate(asked if turn >= 0 else asked[:1]):
+        for number, ask in enumerate(asked if turn >= 0 else asked[:1]):
             for name, generator in served.items():
                 begin = time.perf_counter(), time.process_time()
                 ask(generator)
                 end = time.perf_counter(), time.process_time()
                 if turn >= 0:
-                    clock[name][turn, place], processor[name][turn, place] = np.subtract(end, begin)
-    found = {}
+                    clock[name][turn, number], processor[name][turn, number] = np.subtract(end, begin)
+    rows = {}
     for name in served:
         row = {}
         for what, samples in (("ms", clock), ("processor_ms", processor)):
             best = {setting: values.min(0) for setting, values in samples.items()}
             row[what] = 1e3 * float(np.median(best[name])) / units
             row["times" if what == "ms" else "processor_times"] = float(np.median(best[EXACT] / best[name]))
-        found[name] = row
-    return found
+        rows[name] = row
+    return rows
 
 
 def qualities(
@@ -236,15 +236,15 @@ def qualities(
 ) -> Iterator[tuple[str, Row]]:
     """Yield each setting with its NDCG@10 on both sets of cases, against full precision on the same users."""
     split = leave_one_out(state.histories, state.catalog)
-    known: dict[str, Any] = {}
+    exact: dict[str, Any] = {}
     for name, generator in served.items():
         row: Row = {}
         for part in ("validation", "test"):
             cases = split.cases(part)[: options.cases]  # type: ignore[arg-type]
             until = time.monotonic() + 60 * options.minutes if name != EXACT else float("inf")
-            found = answers(state, generator, cases, until)
-            row[part] = compared(found, known.setdefault(part, found))
-            say(f"quality: {name}, {part}, {len(found[GENRE])} users")
+            answered = answers(state, generator, cases, until)
+            row[part] = compared(answered, exact.setdefault(part, answered))
+            say(f"quality: {name}, {part}, {len(answered[GENRE])} users")
         yield name, row
 
 
@@ -254,7 +254,7 @@ def answers(
     """Return the ranks of targets by the model alone and the blend, the model's scores, and its ten best."""
     size, repeat = len(state.catalog), state.domain.repeat
     members, mix = scorers(state), mixtures(state)[GENRE]
-    found: dict[str, list[NDArray[Any]]] = {LLM_ALONE: [], GENRE: [], "scores": [], "best": []}
+    answered: dict[str, list[NDArray[Any]]] = {LLM_ALONE: [], GENRE: [], "scores": [], "best": []}
     for begin in range(0, len(cases), BATCH):
         part = cases[begin : begin + BATCH]
         histories, targets = [case.history for case in part], np.array([case.target for case in part])
@@ -262,31 +262,35 @@ def answers(
         ranked = allowed.copy()
         ranked[np.arange(len(part)), targets] = True
         scores = {name: score(histories) for name, score in members.items() if name != LLM_ALONE}
-        scores[LLM_ALONE] = own = generator.score(histories)
-        found[LLM_ALONE].append(ranks(own, targets, ranked))
-        found[GENRE].append(ranks(mix(scores, ranked), targets, ranked))
-        found["scores"].append(own)
-        found["best"].append(np.argsort(-np.where(allowed, own, -np.inf), axis=1)[:, :10])
+        scores[LLM_ALONE] = alone = generator.score(histories)
+        answered[LLM_ALONE].append(ranks(alone, targets, ranked))
+        answered[GENRE].append(ranks(mix(scores, ranked), targets, ranked))
+        answered["scores"].append(alone)
+        answered["best"].append(np.argsort(-np.where(allowed, alone, -np.inf), axis=1)[:, :10])
         if time.monotonic() > until:
             break
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+    return {name: np.concatenate(parts) for name, parts in answered.items()}
 
 
-def compared(found: dict[str, NDArray[Any]], exact: dict[str, NDArray[Any]]) -> Row:
+def compared(answered: dict[str, NDArray[Any]], exact: dict[str, NDArray[Any]]) -> Row:
     """Return NDCG@10, its difference to full precision with 1.96 standard errors, and how far answers moved."""
-    count = len(found[GENRE])
+    count = len(answered[GENRE])
     row: Row = {"users": count}
     for name in (LLM_ALONE, GENRE):
-        own, other = ndcg_at(found[name], 10), ndcg_at(exact[name][:count], 10)
-        apart = own - other
+        ndcg, full = ndcg_at(answered[name], 10), ndcg_at(exact[name][:count], 10)
+        apart = ndcg - full
         row[name] = {
-            "ndcg@10": float(own.mean()),
+            "ndcg@10": float(ndcg.mean()),
             "difference": float(apart.mean()),
             "error": float(1.96 * apart.std() / count**0.5),
         }
-    moved = np.abs(found["scores"] - exact["scores"][:count])
-    alike = [len(np.intersect1d(a, b)) for a, b in zip(found["best"], exact["best"], strict=False)]
-    return row | {"furthest": float(moved.max()), "mean_moved": float(moved.mean()), "alike@10": statistics.mean(alike)}
+    moved = np.abs(answered["scores"] - exact["scores"][:count])
+    common = [len(np.intersect1d(a, b)) for a, b in zip(answered["best"], exact["best"], strict=False)]
+    return row | {
+        "furthest": float(moved.max()),
+        "mean_moved": float(moved.mean()),
+        "alike@10": statistics.mean(common),
+    }
 
 
 def markdown(content: Row) -> str:
@@ -295,8 +299,8 @@ def markdown(content: Row) -> str:
     for part in ("validation", "test"):
         names += [f"alone, {part}", f"blend, {part}", "users"]
     names += ["furthest score", "of ten alike"]
-    known = {name for _, name in measured_parts(content)}
-    rows = [cells_of(content, name) for name in SETTINGS if name in known]
+    names_measured = {name for _, name in measured_parts(content)}
+    rows = [cells_of(content, name) for name in SETTINGS if name in names_measured]
     return f"{content['machine']['threads']} threads.\n\n{table(names, rows)}"
 
 
@@ -305,14 +309,14 @@ def cells_of(content: Row, name: str) -> list[str]:
     size, quality = content.get("size", {}).get(name), content.get("quality", {}).get(name)
     cells = [name, *(f"{size[key] / 1e6:.1f}" if size else "" for key in ("all", "base", "tower"))]
     for kind in ("request", "batch", "text"):
-        one = content.get("speed", {}).get(kind, {}).get(name)
-        cells.append(f"{one['ms']:.1f} ({one['times']:.2f}x)" if one else "")
+        timed = content.get("speed", {}).get(kind, {}).get(name)
+        cells.append(f"{timed['ms']:.1f} ({timed['times']:.2f}x)" if timed else "")
     if not quality:
         return cells + [""] * 8
     for part in ("validation", "test"):
-        own = quality[part]
-        cells += [f"{own[key]['ndcg@10']:.4f} ({own[key]['difference']:+.4f})" for key in (LLM_ALONE, GENRE)]
-        cells.append(str(own["users"]))
+        figures = quality[part]
+        cells += [f"{figures[key]['ndcg@10']:.4f} ({figures[key]['difference']:+.4f})" for key in (LLM_ALONE, GENRE)]
+        cells.append(str(figures["users"]))
     return [*cells, f"{quality['test']['furthest']:.3f}", f"{quality['test']['alike@10']:.1f}"]
 
 

@@ -78,8 +78,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def chosen(state: RecommenderState) -> list[History]:
     """Return the shortest, the median and the longest history, without names, so that nothing of theirs is kept."""
-    known = sorted(state.histories.histories(), key=len)
-    return [History(one.rows, one.ratings) for one in (known[0], known[len(known) // 2], known[-1])]
+    by_length = sorted(state.histories.histories(), key=len)
+    return [
+        History(history.rows, history.ratings)
+        for history in (by_length[0], by_length[len(by_length) // 2], by_length[-1])
+    ]
 
 
 def measured(
@@ -155,7 +158,7 @@ def copy_memory() -> Callable[[], Any]:
     return lambda: target.copy_(source)
 
 
-def floor(generator: ItemGenerator, tokens: int, kept: int, one: Row, copied: Row) -> Row:
+def floor(generator: ItemGenerator, tokens: int, kept: int, multiplied: Row, copied: Row) -> Row:
     """Count what the layers must compute and read for the tokens that are not kept, and turn it into milliseconds."""
     llm = generator.llm
     config = llm.item_backbone.config
@@ -166,13 +169,13 @@ def floor(generator: ItemGenerator, tokens: int, kept: int, one: Row, copied: Ro
     layers, new = config.num_hidden_layers, tokens - kept
     last = config.hidden_size * (
         inner + 2 * keys
-    )  # of the last layer: queries, keys and values; the rest for one token
+    )  # of the last layer: queries, keys and values; the rest for multiplied token
     scores = sum(2 * 2 * inner * seen for seen in range(kept + 1, tokens + 1)) * layers
     operations = 2 * new * ((layers - 1) * layer + last) + 2 * (layer - last) + scores
     operations += 2 * llm.code_embedding.numel()
     bits = {"none": 4, "bf16": 2, "int8": 1, "nf4": 0.5}[llm.served]
     read = layers * layer * bits + llm.code_embedding.nbytes + 4 * config.hidden_size * new
-    speed = 2 * tokens * PRODUCT[0] * PRODUCT[1] / one["processor_ms"]  # operations per ms
+    speed = 2 * tokens * PRODUCT[0] * PRODUCT[1] / multiplied["processor_ms"]  # operations per ms
     return {
         "operations": operations,
         "bytes": int(read),
@@ -202,13 +205,13 @@ def shares(run: Callable[[], Any], times: int = 3) -> dict[str, float]:
     from torch.profiler import ProfilerActivity, profile
 
     run()
-    with profile(activities=[ProfilerActivity.CPU]) as found:
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
         for _ in range(times):
             run()
-    own = {one.key: one.self_cpu_time_total for one in found.key_averages()}
-    parts = {name: sum(own.get(key, 0.0) for key in keys) for name, keys in OPERATORS.items()}
-    parts["other operators"] = sum(own.values()) - sum(parts.values())
-    return {name: microseconds / sum(own.values()) for name, microseconds in parts.items()}
+    times_of = {event.key: event.self_cpu_time_total for event in profiled.key_averages()}
+    parts = {name: sum(times_of.get(key, 0.0) for key in keys) for name, keys in OPERATORS.items()}
+    parts["other operators"] = sum(times_of.values()) - sum(parts.values())
+    return {name: microseconds / sum(times_of.values()) for name, microseconds in parts.items()}
 
 
 def markdown(content: Row) -> str:

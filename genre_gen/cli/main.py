@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -336,16 +337,27 @@ def new_domain(
     as_json: AsJson = False,
 ) -> None:
     """Look at two tables, and write a domain for them that can be trained at once."""
-    from genre_gen.new_domain.column_types import Role
     from genre_gen.new_domain.scaffold import start_domain
 
-    named: dict[Role, str | None] = {
+    named = {
         "user": user, "item": item, "rating": rating, "time": time, "item_id": item_id, "title": title, "text": text,
     }  # fmt: skip
-    given = {role: column for role, column in named.items() if column is not None}
+    columns = {role: column for role, column in named.items() if column is not None}
     _check_writable(folder, "--folder")
-    started = start_domain(name, interactions, items, folder, given, noun)
+    try:
+        started = start_domain(name, interactions, items, folder, columns, noun)
+    except GenreGenError as problem:
+        raise type(problem)(_with_options(str(problem))) from None
     _print(started.to_json() if as_json else started.text())
+
+
+def _with_options(message: str) -> str:
+    """Return a message of the library that names columns by role with the options that name them here."""
+    return re.sub(
+        r'columns\["(\w+)"\](?:="([^"]*)")?',
+        lambda key: f"--{key[1].replace('_', '-')}" + (f" {key[2]}" if key[2] else ""),
+        message,
+    )
 
 
 @domains_app.command("check")

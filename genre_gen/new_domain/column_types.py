@@ -118,7 +118,7 @@ def names_kinds(column: str) -> bool:
 
 
 def field_name(column: str, taken: Collection[str]) -> str:
-    """Return a name for an attribute that templates and ``--where`` can use, and that none has yet."""
+    """Return a name for an attribute that templates and filters can use, and that none has yet."""
     plain = "".join(letter if f"_{letter}".isidentifier() else "_" for letter in column.lower())
     name = re.sub(r"_+", "_", plain).strip("_") or "field"
     if name[0].isdigit() or keyword.iskeyword(name) or name in {"id", *ENTRY_FIELDS}:

@@ -154,7 +154,7 @@ def _count(found: DomainCheck, domain: Domain, data: Data) -> None:
     if not (lengths > 1).any():
         found.problems.append("no user has two items, so nothing follows anything; are users the right column?")
     elif not (lengths > 2).any():  # noqa: PLR2004 - one to learn from, one each for validation and test
-        found.notes.append("no user has three items, so none are left to evaluate on; train with --split none")
+        found.notes.append("no user has three items, so none are left to evaluate on; train without a split")
 
 
 def _span(times: np.ndarray) -> str:

@@ -100,10 +100,11 @@ class Table:
             )
         return values
 
-    def column_if(self, names: Iterable[str] | None, usual: Iterable[str], meaning: str, key: str) -> str | None:
+    def column_if(self, names: tuple[str, ...] | None, usual: Iterable[str], meaning: str, key: str) -> str | None:
         """Return the column that must exist if ``names`` are given, else one of the usual names or None."""
-        if names is not None:
+        if names:
             return self.column(names, meaning, key)
+        usual = usual if names is None else ()
         return next((name for name in usual if name in self.frame.columns), None)
 
 

@@ -12,7 +12,7 @@ from genre_gen.data.readers.amounts import amounts
 from genre_gen.data.readers.files import Table
 from genre_gen.data.readers.report import LoadReport
 from genre_gen.data.readers.values import is_single, labels, text
-from genre_gen.domain import Domain
+from genre_gen.domain import USUAL_COLUMNS, Domain
 from genre_gen.errors import DataError
 
 _NUMBER_AT_END = re.compile(r"\((\d+)\)(?:\s*\([^()]*\))?$")  # "Alien (1979)" and "Alien (1979) (V)"
@@ -34,7 +34,7 @@ def to_catalog(table: Table, domain: Domain, separator: str, report: LoadReport)
     table, ids = _with_unique_ids(table, domain, report)
     titled = table.column(columns.title, "title", "data.columns.title")
     titles = text(table.values(titled, "data.columns.title")).to_list()
-    texts = table.column_if(columns.text, ("description", "text"), "description", "data.columns.text")
+    texts = table.column_if(columns.text, USUAL_COLUMNS["text"], "description", "data.columns.text")
     attributes = {name: _attribute(table, name, domain, separator, report) for name in domain.fields}
     for name, settings in domain.fields.items():
         if settings.in_title:

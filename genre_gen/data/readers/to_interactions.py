@@ -10,7 +10,7 @@ from genre_gen.data.interactions import Interactions, Reviews
 from genre_gen.data.readers.files import Table
 from genre_gen.data.readers.report import LoadReport
 from genre_gen.data.readers.values import numbers, seconds, text
-from genre_gen.domain import Domain
+from genre_gen.domain import USUAL_COLUMNS, Domain
 from genre_gen.errors import DataError
 
 _LAST_SECOND = 253_402_300_799  # of the year 9999; anything later is no count of seconds
@@ -87,8 +87,8 @@ def _columns(table: Table, domain: Domain) -> pl.DataFrame:
     columns = domain.data.columns
     user = table.column(columns.user, "user", "data.columns.user")
     item = table.column(columns.item, "item", "data.columns.item")
-    rating = table.column_if(columns.rating, ("rating",), "rating", "data.columns.rating")
-    time = table.column_if(columns.time, ("timestamp", "time"), "time", "data.columns.time")
+    rating = table.column_if(columns.rating, USUAL_COLUMNS["rating"], "rating", "data.columns.rating")
+    time = table.column_if(columns.time, USUAL_COLUMNS["time"], "time", "data.columns.time")
     users, items = table.values(user, "data.columns.user"), table.values(item, "data.columns.item")
     series = [text(users).alias("user"), text(items).alias("item")]
     if rating:

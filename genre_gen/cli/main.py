@@ -299,13 +299,12 @@ def render(
     task: Annotated[str, typer.Argument(help="Task, such as next_item.")],
     user: Annotated[str, typer.Option(help="User id of the data.")] = "",
     data: Annotated[Path | None, typer.Option(help="Folder or zip with the data, instead of the domain's.")] = None,
-    phrasing: Annotated[int, typer.Option(help="Which of the task's phrasings; 1 is what serving uses.")] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Show exactly what the model sees for a user: template text, item codes, and ⟦untrusted values⟧."""
     from genre_gen.reporting.formatting import render_prompt
 
-    shown = render_prompt(domain, task, user, data, phrasing=phrasing, as_json=as_json, color=sys.stdout.isatty())
+    shown = render_prompt(domain, task, user, data, as_json=as_json, color=sys.stdout.isatty())
     _print(shown)
 
 

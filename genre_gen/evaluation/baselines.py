@@ -84,10 +84,7 @@ def evaluate_recommender(recommender: Recommender, split: Split, part: Part, *, 
     notes = {
         "blend": dict(recommender.blend.weights),
         "seed": recommender.domain.training.seed,
-        "prompt": {
-            "phrasing": recommender.generator.book.phrasing,
-            "templates": recommender.generator.book.fingerprint(NextItem.name),
-        },
+        "prompt": recommender.generator.book.fingerprint(NextItem.name),
         "quantization": recommender.domain.serving.quantization,
         "ratings": rating_errors(recommender, split, part),
         "rating_blend": None if recommender.raters.blend is None else recommender.raters.blend.settings(),

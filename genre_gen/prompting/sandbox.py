@@ -1,8 +1,8 @@
 """Templates whose output knows where each word came from, and which always stop.
 
-*Trust.* A rendered template is a list of pieces, never one string. The code generator writes the template's own words as
-``environment.words('...')``; nothing else can make :class:`~genre_gen.prompting.pieces.Words`. Whatever an expression
-yields passes :meth:`TemplateEnvironment.output`, which returns a plain ``str`` (untrusted), a ``Code``, or a
+*Trust.* A rendered template is a list of pieces, never one string. The code generator writes the template's own words
+as ``environment.words('...')``; nothing else can make :class:`~genre_gen.prompting.pieces.Words`. Whatever an
+expression yields passes :meth:`TemplateEnvironment.output`, which returns a plain ``str`` (untrusted), a ``Code``, or a
 ``Fragment``: the list of pieces that ``{% set %}...{% endset %}``, a macro or a call block captured. A piece that is
 neither ``Words`` nor ``Code`` is untrusted, so there is no marker that a title could forge.
 

@@ -118,14 +118,13 @@ def render_prompt(
     user: str,
     path: Path | None = None,
     *,
-    phrasing: int = 1,
     as_json: bool = False,
     color: bool = False,
 ) -> str:
     """Return a user's prompt for a task as text, or its messages and spans as JSON.
 
     Raises:
-        UsageError: no such task or phrasing, no user given, or a user the task has no example of.
+        UsageError: no such task, no user given, or a user the task has no example of.
     """
     if task not in TASKS:
         raise UsageError(f"no task {task!r}; there are: {', '.join(TASKS)}")
@@ -133,9 +132,6 @@ def render_prompt(
         raise UsageError("--user is missing: whose prompt shall be shown?")
     domain = Domain.load(domain_name)
     book = PromptBook.load(domain)
-    if not 1 <= phrasing <= (count := book.phrasings(task)):
-        raise UsageError(f"--phrasing {phrasing}: give a number from 1 to {count}, which {task} has in {book.folder}")
-    book = book.phrased(phrasing)
     data = load_data(domain, path)
     data.report.log()
     catalog, interactions = data.catalog, data.interactions

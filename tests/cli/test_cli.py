@@ -472,7 +472,6 @@ def test_prompts_are_shown(genre):
     assert {span["kind"] for message in json.loads(out) for span in message["spans"]} == {"text", "data", "code"}
     refused(genre("prompts", "render", "movies", "next", "--user", "17", "--data", SAMPLE), 2, "no task 'next'")
     refused(genre("prompts", "render", "movies", "next_item", "--data", SAMPLE), 2, "--user is missing")
-    refused(genre("prompts", "render", "movies", "rating", "--user", "x", "--phrasing", 9), 2, "--phrasing 9: give")
     refused(genre("prompts", "render", "movies", "rating", "--user", "x", "--data", SAMPLE), 1, "no user 'x'")
 
 

@@ -30,7 +30,7 @@ def test_the_table_has_ours_its_parts_and_every_classic_model(report, tiny_recom
     assert report.n_items == 40
     assert report.users == tuple(case.history.user for case in split.test)
     assert report.notes["blend"] == dict(tiny_recommender.blend.weights)
-    assert report.notes["prompt"] == {"phrasing": 1, "templates": tiny_recommender.book.fingerprint("next_item")}
+    assert report.notes["prompt"] == tiny_recommender.book.fingerprint("next_item")
     assert report.caption().startswith("movies, leave-one-out, test, 30 users")
     figures = [result.figure("N@10") for result in report.results]
     assert figures == sorted(figures, reverse=True)

@@ -8,7 +8,7 @@ ROOT = Path(__file__).parent.parent / "genre_gen"
 # From bottom to top; a module may import its own layer and those below it, at any place in its file.
 LAYERS = [
     {"errors", "ranking", "downloads.paths", "data.titles", "llm.hardware"},
-    {"domain", "downloads.archives"},
+    {"domain", "downloads.archives", "downloads.transfer", "downloads.integrity"},
     {"data"},
     {"prompting", "codes", "metrics"},
     {"collaborative", "tasks", "downloads"},

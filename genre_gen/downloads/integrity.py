@@ -37,11 +37,11 @@ def sha256_of(path: Path) -> str:
 
 def check_sha256(path: Path, expected: str, name: str) -> None:
     """Delete ``path`` and raise SourceError if its SHA-256 is not the expected one."""
-    found = sha256_of(path)
-    if found != expected:
+    actual = sha256_of(path)
+    if actual != expected:
         path.unlink()
         raise SourceError(
-            f"Wrong checksum for {name}: SHA-256 is {found}, expected {expected}. It is not the file it should be"
+            f"Wrong checksum for {name}: SHA-256 is {actual}, expected {expected}. It is not the file it should be"
             " and was deleted; try another network or mirror."
         )
 

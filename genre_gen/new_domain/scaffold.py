@@ -1,4 +1,4 @@
-"""Starting a domain: from a proposal to ``catalogs/<name>/domain.toml`` and ``prompts/<name>/``, which work at once."""
+"""Scaffold of a new domain: ``catalogs/<name>/domain.toml`` and ``prompts/<name>/``, ready to train."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def test_polars_columns_become_what_files_have():
         "tags": [["x"], [], ["y"]],
     }  # fmt: skip
     assert columns(frame) == columns(frame.lazy()) == expected
-    assert read_tables(frame).interactions.place(0) == "row 1"
+    assert read_tables(frame).interactions.locate(0) == "row 1"
 
 
 def test_pandas_columns_become_what_files_have():

@@ -29,18 +29,18 @@ Folder: TypeAlias = Path | zipfile.Path
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What a reader did not make records of, because the format means something else by it.
+    """What a reader left out because it is no record, such as impressions without a click.
 
     Attributes:
         kind: what it is, such as ``shown and not clicked``.
         count: how often.
-        place: where the first one stands.
-        value: what stands there.
+        location: of the first one, such as ``line 7``.
+        value: that one's text.
     """
 
     kind: str
     count: int
-    place: str
+    location: str
     value: str
 
 
@@ -51,13 +51,13 @@ class Table:
     Attributes:
         frame: columns are text, except where the format itself has types (Parquet, JSON); no value is null.
         file: the file's name, for messages.
-        place: record number (from 0) -> where it stands, such as ``line 7``.
+        locate: record number (from 0) -> its location, such as ``line 7``.
         left_out: what was read and is no record; reported together with what the checks drop.
     """
 
     frame: pl.DataFrame
     file: str
-    place: Callable[[int], str]
+    locate: Callable[[int], str]
     left_out: tuple[LeftOut, ...] = ()
 
     def column(self, names: Iterable[str], meaning: str, key: str) -> str:
@@ -202,7 +202,7 @@ def json_lines(file: Folder, encoding: str, parse: Callable[[str], Any] = json.l
     """Yield each line's JSON object with the number of the line; blank lines are skipped.
 
     Args:
-        file: as it lies there, or packed as ``.gz``.
+        file: plain, or packed as ``.gz``.
         encoding: of its text.
         parse: from a line to its value; raises ValueError, or RecursionError for what is nested too deeply.
 
@@ -224,7 +224,7 @@ def json_lines(file: Folder, encoding: str, parse: Callable[[str], Any] = json.l
 
 
 def whole(content: Any, written: str) -> Any:
-    """Return what was parsed, each half of a character replaced: JSON may escape one alone, which is no text.
+    """Return what was parsed with each lone surrogate replaced: JSON may escape half a character, which is no text.
 
     Args:
         content: texts, numbers, lists and dicts of these.
@@ -279,7 +279,7 @@ def read_text(
         raise DataError(f"{file}, line 1: has line ends of two kinds; save the file with one of them")
     frame.columns = [name or f"unnamed {position}" for position, name in enumerate(header)]
     frame = frame.fill_null("").filter(pl.any_horizontal(pl.all() != ""))  # polars makes a blank line a record
-    return Table(frame.select(names), file, lines.place)
+    return Table(frame.select(names), file, lines.locate)
 
 
 def _unreadable(file: str, lines: _Lines, columns: int) -> DataError:
@@ -323,8 +323,8 @@ class _Lines:
                 yield begin - self.added, values
             begin = reader.line_num + 1
 
-    def place(self, record: int) -> str:
-        """Return where a record stands, such as ``line 7``."""
+    def locate(self, record: int) -> str:
+        """Return the location of a record, such as ``line 7``."""
         try:
             return f"line {next(itertools.islice(self, record + 1, None))[0]}"  # + 1: the header
         except csv.Error:  # a value beyond the csv module's limit of 128 KiB

@@ -43,7 +43,7 @@ class MovieLens:
             table = _headless(folder, settings, "u.item", "|", _FLAGGED_ITEMS)
             flags = [pl.when(pl.col(genre) == "1").then(pl.lit(genre)) for genre in GENRES]
             genres = pl.concat_list(flags).list.drop_nulls().alias("genres")
-            return Table(table.frame.select("item_id", "title", genres), table.file, table.place)
+            return Table(table.frame.select("item_id", "title", genres), table.file, table.locate)
         if layout == "ratings.dat":
             return _headless(folder, settings, "movies.dat", "::", _ITEMS)
         return _headed(folder, settings, "movies.csv", dict(zip(("movieId", "title", "genres"), _ITEMS, strict=True)))
@@ -93,4 +93,4 @@ def _headed(folder: Folder, settings: DataSettings, name: str, names: dict[str, 
     for column in names:
         if column not in table.frame.columns:
             raise DataError(f"{file}, line 1: no column {column!r}; a MovieLens {name} begins with {','.join(names)}")
-    return Table(table.frame.rename(names), table.file, table.place)
+    return Table(table.frame.rename(names), table.file, table.locate)

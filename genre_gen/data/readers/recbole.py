@@ -74,7 +74,7 @@ def _typed(table: Table, name: str, kind: str) -> pl.Series:
         wrong = values.list.eval(pl.element().is_null()).list.any()
     for record in wrong.arg_true():
         raise DataError(
-            f"{table.file}, {table.place(record)}: {name} {column[record]!r} is not {kind}; write numbers there"
+            f"{table.file}, {table.locate(record)}: {name} {column[record]!r} is not {kind}; write numbers there"
         )
     return values
 
@@ -93,4 +93,4 @@ def _read(file: Folder, encoding: str) -> tuple[Table, dict[str, str]]:
     for name in names:
         if names.count(name) > 1:
             raise DataError(f"{file}, line 1: column {name!r} has two types; rename one of the columns")
-    return Table(table.frame.rename(lambda column: column.rpartition(":")[0]), table.file, table.place), types
+    return Table(table.frame.rename(lambda column: column.rpartition(":")[0]), table.file, table.locate), types

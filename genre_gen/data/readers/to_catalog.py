@@ -70,7 +70,7 @@ def _with_unique_ids(table: Table, domain: Domain, report: LoadReport) -> tuple[
     ):
         report.check(table, wrong.arg_true(), ids.filter(wrong), kind=kind, policy=policy, key=key, instead=instead)
     kept = (~empty & first).arg_true()
-    unique = Table(table.frame[kept], table.file, lambda record: table.place(int(kept[record])))
+    unique = Table(table.frame[kept], table.file, lambda record: table.locate(int(kept[record])))
     return unique, ids[kept].to_list()
 
 
@@ -86,11 +86,11 @@ def _attribute(table: Table, name: str, domain: Domain, separator: str, report: 
         lists = labels(column, settings.separator or separator).to_list()
         return [tuple(label for label in part if label not in settings.unknown) for part in lists]
     words = text(column)
-    known_words = words.set(words.is_in(["", *settings.unknown]), None)
+    written = words.set(words.is_in(["", *settings.unknown]), None)
     if settings.type == "text":
-        return list(known_words)
-    values = amounts(known_words)
-    wrong = known_words.is_not_null() & ~values.is_finite().fill_null(False)
+        return list(written)
+    values = amounts(written)
+    wrong = written.is_not_null() & ~values.is_finite().fill_null(False)
     report.check(
         table,
         wrong.arg_true(),
@@ -123,10 +123,10 @@ def _agree(titles: Sequence[str], values: Sequence[Value]) -> tuple[list[str], l
     """Make titles end in their number, and take numbers that are not known from there."""
     agreed: list[tuple[str, Value]] = []
     for title, value in zip(titles, values, strict=True):
-        found = _NUMBER_AT_END.search(title)
+        number = _NUMBER_AT_END.search(title)
         if value is None:
-            agreed.append((title, int(found[1]) if found else None))
-        elif not title or (found and found[1] == str(value)):
+            agreed.append((title, int(number[1]) if number else None))
+        elif not title or (number and number[1] == str(value)):
             agreed.append((title, value))
         else:
             agreed.append((f"{title} ({value})", value))

@@ -71,11 +71,11 @@ class _Checked:
     def drop(self, wrong: pl.Expr, column: str, kind: str, *, policy: str, key: str, instead: str = "drop") -> None:
         """Report the records that are wrong, and drop them unless the policy keeps or refuses them."""
         mask = self.records.select(wrong.fill_null(False)).to_series()
-        found = self.records.filter(mask)
+        failed = self.records.filter(mask)
         self._report.check(
-            self._table, found["record"], found[column], kind=kind, policy=policy, key=key, instead=instead
+            self._table, failed["record"], failed[column], kind=kind, policy=policy, key=key, instead=instead
         )
-        if len(found) and policy != "keep":
+        if len(failed) and policy != "keep":
             self.records = self.records.filter(~mask)
 
 

@@ -16,7 +16,7 @@ from genre_gen.data.readers.files import Folder, Table, entries, open_folder
 from genre_gen.data.readers.mind import Mind
 from genre_gen.data.readers.movielens import MovieLens
 from genre_gen.data.readers.open_bandit import OpenBandit
-from genre_gen.data.readers.recbole import RecBole, read_atomic
+from genre_gen.data.readers.recbole import RecBole
 from genre_gen.data.readers.report import LoadReport, Problem
 from genre_gen.data.readers.table import PlainTable
 from genre_gen.data.readers.to_catalog import catalog_of_interactions, to_catalog
@@ -37,7 +37,6 @@ __all__ = [
     "find_near",
     "load_catalog",
     "load_data",
-    "read_atomic",
     "read_links",
     "read_triples",
 ]

@@ -150,7 +150,7 @@ def _ratings(file: Folder, encoding: str) -> Table:
         if "timestamp" in frame.columns:
             times = pl.col("timestamp").cast(pl.Int64, strict=False)
             frame = frame.with_columns(pl.when(times.abs() <= _LATEST).then(times).cast(pl.Datetime("ms")))
-        return Table(frame, table.file, table.locate)
+        return table.with_frame(frame)
     table = read_text(text, str(file), columns=("first", "second", "rating", "timestamp"))
     # 2014 has the user first, 2018 the item.
     short = [bool((table.frame[name].str.len_chars() == _ASIN).all()) for name in ("first", "second")]
@@ -160,7 +160,7 @@ def _ratings(file: Folder, encoding: str) -> Table:
             'write the header "user_id,item_id,rating,timestamp" and set data.reader = "table"'
         )
     item, user = ("first", "second") if short[0] else ("second", "first")
-    return Table(table.frame.rename({user: "user_id", item: "item_id"}), table.file, table.locate)
+    return table.with_frame(table.frame.rename({user: "user_id", item: "item_id"}))
 
 
 def _meta(file: Folder, encoding: str) -> Table:

@@ -12,7 +12,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -59,6 +59,10 @@ class Table:
     file: str
     locate: Callable[[int], str]
     left_out: tuple[LeftOut, ...] = ()
+
+    def with_frame(self, frame: pl.DataFrame) -> Table:
+        """Return the same records with other columns."""
+        return replace(self, frame=frame)
 
     def column(self, names: Iterable[str], meaning: str, key: str) -> str:
         """Return the first of some column names that the table has.
@@ -243,8 +247,18 @@ def _repaired(content: Any) -> Any:
     return content
 
 
+def read_delimited(file: Folder, encoding: str, separator: str = ",", **form: Any) -> Table:
+    """Read a file of delimited text; see ``read_text`` for its form."""
+    return read_text(decode(file, encoding), str(file), separator, **form)
+
+
 def read_text(
-    text: str, file: str, separator: str = ",", quote: str | None = '"', columns: Iterable[str] = ()
+    text: str,
+    file: str,
+    separator: str = ",",
+    quote: str | None = '"',
+    columns: Iterable[str] = (),
+    required: Iterable[str] = (),
 ) -> Table:
     """Parse delimited text; blank lines are skipped.
 
@@ -254,9 +268,10 @@ def read_text(
         separator: one character between values.
         quote: character around values that hold separators or line breaks; None where the format has none.
         columns: names, for a file without a header line.
+        required: columns that must be there.
 
     Raises:
-        DataError: an empty file, a column name twice, an unclosed quote or a line with too many values.
+        DataError: an empty file, a column name twice or missing, an unclosed quote or a line with too many values.
     """
     if "\n" not in text:
         text = text.replace("\r", "\n")  # line ends of old
@@ -270,6 +285,9 @@ def read_text(
         raise DataError(f"{file}: the file is empty; expected a header line and data")
     if len(set(names)) < len(names):
         raise DataError(f"{file}: a column name appears twice in {', '.join(names)}; rename one")
+    for name in required:
+        if name not in names:
+            raise DataError(f"{file}, line 1: no column {name!r}; the file should have {', '.join(required)}")
     content = io.BytesIO(lines.text.encode())
     try:
         frame = pl.read_csv(content, separator=separator, quote_char=quote, infer_schema=False)

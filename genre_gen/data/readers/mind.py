@@ -20,7 +20,7 @@ from typing import ClassVar
 
 import polars as pl
 
-from genre_gen.data.readers.files import Folder, LeftOut, Table, decode, named, read_text, whole
+from genre_gen.data.readers.files import Folder, LeftOut, Table, named, read_delimited, whole
 from genre_gen.domain import DataSettings
 from genre_gen.errors import DataError
 
@@ -56,7 +56,7 @@ class Mind:
             for record in range(len(table.frame))
         ]
         entities = pl.Series("entities", labels, pl.List(pl.String))
-        return Table(table.frame.drop(columns).with_columns(entities), table.file, table.locate)
+        return table.with_frame(table.frame.drop(columns).with_columns(entities))
 
     def interactions(self, folder: Folder, settings: DataSettings) -> Table:
         """Return one record per click: all histories, then the clicks of the impressions in file order."""
@@ -112,8 +112,7 @@ class _Shown:
 
 
 def _headless(file: Folder, settings: DataSettings, columns: tuple[str, ...]) -> Table:
-    """Read a file without header and quotes."""
-    return read_text(decode(file, settings.encoding), str(file), "\t", quote=None, columns=columns)
+    return read_delimited(file, settings.encoding, "\t", quote=None, columns=columns)
 
 
 def _entities(table: Table, column: str, record: int) -> list[str]:

@@ -21,7 +21,7 @@ from typing import ClassVar
 
 import polars as pl
 
-from genre_gen.data.readers.files import Folder, LeftOut, Table, decode, ending, named, read_text
+from genre_gen.data.readers.files import Folder, LeftOut, Table, ending, named, read_delimited
 from genre_gen.domain import DataSettings
 from genre_gen.errors import DataError
 
@@ -49,8 +49,7 @@ class OpenBandit:
             return None
         table = _read(named(folder if settings.items else policies[0], name), settings, ("item_id",))
         features = [column for column in table.frame.columns if column.startswith("item_feature_")]
-        frame = table.frame.select("item_id", pl.lit("").alias("title"), *features)
-        return Table(frame, table.file, table.locate)
+        return table.with_frame(table.frame.select("item_id", pl.lit("").alias("title"), *features))
 
     def interactions(self, folder: Folder, settings: DataSettings) -> Table:
         """Return one record per click, log after log."""
@@ -134,8 +133,4 @@ def _logs(folder: Folder, settings: DataSettings) -> Sequence[Table]:
 
 
 def _read(file: Folder, settings: DataSettings, columns: Sequence[str]) -> Table:
-    table = read_text(decode(file, settings.encoding), str(file), settings.delimiter or ",")
-    for column in columns:
-        if column not in table.frame.columns:
-            raise DataError(f"{file}, line 1: no column {column!r}; the file should have {', '.join(columns)}")
-    return table
+    return read_delimited(file, settings.encoding, settings.delimiter or ",", required=columns)

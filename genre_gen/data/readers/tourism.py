@@ -16,7 +16,6 @@ from typing import ClassVar
 
 from genre_gen.data.readers.files import Folder, Table, decode, named, read_text
 from genre_gen.domain import DataSettings
-from genre_gen.errors import DataError
 
 PLACES, RATINGS = "tourism_with_id.csv", "tourism_rating.csv"
 _PLACES = {
@@ -59,8 +58,5 @@ class Tourism:
 
 def _read(file: Folder, settings: DataSettings, names: dict[str, str]) -> Table:
     text = _BARE_COORDINATE.sub(r',"\1"', decode(file, settings.encoding))
-    table = read_text(text, str(file), settings.delimiter or ",")
-    for column in names:
-        if column not in table.frame.columns:
-            raise DataError(f"{file}, line 1: no column {column!r}; the file should have {', '.join(names)}")
-    return Table(table.frame.select(list(names)).rename(names), table.file, table.locate)
+    table = read_text(text, str(file), settings.delimiter or ",", required=names)
+    return table.with_frame(table.frame.select(list(names)).rename(names))

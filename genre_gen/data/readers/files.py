@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 import polars as pl
 
 from genre_gen.data.readers.values import is_single
+from genre_gen.domain import USUAL_COLUMNS, Columns
 from genre_gen.errors import DataError
 
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")  # an escape of half a character; two of them in a row are a whole one
@@ -86,30 +87,26 @@ class Table:
             f"{', '.join(existing) or 'none'}; {hint}set {key} in domain.toml"
         )
 
-    def values(self, column: str, key: str) -> pl.Series:
-        """Return a column with one text or number a record.
-
-        Args:
-            column: its name.
-            key: the setting of ``domain.toml`` that names it.
+    def series(self, names: Iterable[str], meaning: str, key: str) -> pl.Series:
+        """Return the first of some columns that the table has, see ``column``; it holds one text or number a record.
 
         Raises:
-            DataError: it holds lists, or bytes that are no text.
+            DataError: there is none, or it holds lists, or bytes that are no text.
         """
-        values = self.frame[column]
+        values = self.frame[self.column(names, meaning, key)]
         if not is_single(values):
             raise DataError(
-                f"{self.file}: column {column!r} holds {values.dtype}, not one text or number a record; name another "
-                f"as {key} in domain.toml"
+                f"{self.file}: column {values.name!r} holds {values.dtype}, not one text or number a record; name "
+                f"another as {key} in domain.toml"
             )
         return values
 
-    def column_if(self, names: tuple[str, ...] | None, usual: Iterable[str], meaning: str, key: str) -> str | None:
-        """Return the column that must exist if ``names`` are given, else one of the usual names or None."""
-        if names:
-            return self.column(names, meaning, key)
-        usual = usual if names is None else ()
-        return next((name for name in usual if name in self.frame.columns), None)
+    def optional(self, columns: Columns, role: str) -> pl.Series | None:
+        """Return the column of a role that the domain names, else one of a usual name; None without either."""
+        names = getattr(columns, role)
+        if names is None:
+            names = [name for name in USUAL_COLUMNS.get(role, ()) if name in self.frame.columns]
+        return self.series(names, role, f"data.columns.{role}") if names else None
 
 
 def open_folder(path: Path) -> Folder:

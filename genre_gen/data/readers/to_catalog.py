@@ -12,7 +12,7 @@ from genre_gen.data.readers.amounts import amounts
 from genre_gen.data.readers.files import Table
 from genre_gen.data.readers.report import LoadReport
 from genre_gen.data.readers.values import is_single, labels, text
-from genre_gen.domain import USUAL_COLUMNS, Domain
+from genre_gen.domain import Domain
 from genre_gen.errors import DataError
 
 _NUMBER_AT_END = re.compile(r"\((\d+)\)(?:\s*\([^()]*\))?$")  # "Alien (1979)" and "Alien (1979) (V)"
@@ -32,15 +32,14 @@ def to_catalog(table: Table, domain: Domain, separator: str, report: LoadReport)
     """
     columns = domain.data.columns
     table, ids = _with_unique_ids(table, domain, report)
-    titled = table.column(columns.title, "title", "data.columns.title")
-    titles = text(table.values(titled, "data.columns.title")).to_list()
-    texts = table.column_if(columns.text, USUAL_COLUMNS["text"], "description", "data.columns.text")
+    titles = text(table.series(columns.title, "title", "data.columns.title")).to_list()
+    texts = table.optional(columns, "text")
     attributes = {name: _attribute(table, name, domain, separator, report) for name in domain.fields}
     for name, settings in domain.fields.items():
         if settings.in_title:
             titles, attributes[name] = _agree(titles, attributes[name])
     rows = zip(*attributes.values(), strict=True) if attributes else [()] * len(titles)
-    descriptions = text(table.values(texts, "data.columns.text")).to_list() if texts else [""] * len(titles)
+    descriptions = [""] * len(titles) if texts is None else text(texts).to_list()
     return Catalog(
         (
             Item(item_id, title, dict(zip(attributes, values, strict=True)), description)
@@ -52,17 +51,15 @@ def to_catalog(table: Table, domain: Domain, separator: str, report: LoadReport)
 
 def catalog_of_interactions(table: Table, domain: Domain) -> Catalog:
     """Make a catalog of the items that interactions name, for data that says nothing about its items."""
-    column = table.column(domain.data.columns.item, "item", "data.columns.item")
-    ids = text(table.values(column, "data.columns.item"))
+    ids = text(table.series(domain.data.columns.item, "item", "data.columns.item"))
     unknown: dict[str, Value] = {name: () if field.type == "list" else None for name, field in domain.fields.items()}
     return Catalog((Item(item_id, "", unknown) for item_id in ids.unique(maintain_order=True) if item_id), domain.name)
 
 
 def _with_unique_ids(table: Table, domain: Domain, report: LoadReport) -> tuple[Table, list[str]]:
     """Return the records whose id is neither empty nor repeated, and the ids."""
-    column = table.column(domain.data.columns.item, "item id", "data.columns.item")
     policies = domain.data.policies
-    ids = text(table.values(column, "data.columns.item"))
+    ids = text(table.series(domain.data.columns.item, "item id", "data.columns.item"))
     empty, first = ids == "", ids.is_first_distinct()
     for wrong, kind, policy, key, instead in (
         (empty, "no item id", policies.missing_ids, "missing_ids", "drop"),

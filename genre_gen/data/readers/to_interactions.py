@@ -10,7 +10,7 @@ from genre_gen.data.interactions import Interactions, Reviews
 from genre_gen.data.readers.files import Table
 from genre_gen.data.readers.report import LoadReport
 from genre_gen.data.readers.values import numbers, seconds, text
-from genre_gen.domain import USUAL_COLUMNS, Domain
+from genre_gen.domain import Domain
 from genre_gen.errors import DataError
 
 _LAST_SECOND = 253_402_300_799  # of the year 9999; anything later is no count of seconds
@@ -85,21 +85,15 @@ def _columns(table: Table, domain: Domain) -> pl.DataFrame:
     ``rating`` and ``time`` are numbers, null where nothing can be read; ``*_written`` is what stands in the file.
     """
     columns = domain.data.columns
-    user = table.column(columns.user, "user", "data.columns.user")
-    item = table.column(columns.item, "item", "data.columns.item")
-    rating = table.column_if(columns.rating, USUAL_COLUMNS["rating"], "rating", "data.columns.rating")
-    time = table.column_if(columns.time, USUAL_COLUMNS["time"], "time", "data.columns.time")
-    users, items = table.values(user, "data.columns.user"), table.values(item, "data.columns.item")
+    users = table.series(columns.user, "user", "data.columns.user")
+    items = table.series(columns.item, "item", "data.columns.item")
     series = [text(users).alias("user"), text(items).alias("item")]
-    if rating:
-        written = table.values(rating, "data.columns.rating")
-        series += [text(written).alias("rating_written"), numbers(written).alias("rating")]
-    if time:
-        written = table.values(time, "data.columns.time")
-        series += [text(written).alias("time_written"), _seconds(table, written, domain.data.time_unit).alias("time")]
-    for name, wanted in (("summary", columns.summary), ("review", columns.review)):
-        if wanted is not None:
-            written = table.values(table.column(wanted, name, f"data.columns.{name}"), f"data.columns.{name}")
+    if (ratings := table.optional(columns, "rating")) is not None:
+        series += [text(ratings).alias("rating_written"), numbers(ratings).alias("rating")]
+    if (times := table.optional(columns, "time")) is not None:
+        series += [text(times).alias("time_written"), _seconds(table, times, domain.data.time_unit).alias("time")]
+    for name in ("summary", "review"):
+        if (written := table.optional(columns, name)) is not None:
             series.append(text(written).alias(name))
     return pl.DataFrame(series).with_row_index("record")
 

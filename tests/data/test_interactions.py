@@ -181,6 +181,37 @@ def test_slices_of_a_history():
     assert history.last(2).user == "a"
 
 
+def test_a_history_by_hand_is_in_time_order():
+    history = History.from_events([4, 5, 6, 7], [1, 2, float("nan"), 4], [30, 10, 30, 20])
+    assert (history.rows.tolist(), history.times.tolist()) == ([5, 7, 4, 6], [10, 20, 30, 30])
+    assert history.ratings[:3].tolist() == [2, 4, 1]
+    assert (history.rated, history.user, history.rows.dtype, history.times.dtype) == (True, None, np.int64, np.int64)
+    bare = History.from_events([4, 2], [float("nan")] * 2)
+    assert (bare.rows.tolist(), bare.ratings, bare.times, bare.rated) == ([4, 2], None, None, False)
+    assert len(History.from_events([])) == 0
+    for wrong in ({"ratings": [1]}, {"times": [1, 2, 3]}):
+        with pytest.raises(UsageError, match=r"2 items and \d (ratings|times); give one for each item"):
+            History.from_events([0, 1], **wrong)
+
+
+def test_a_history_is_cut_at_a_moment():
+    history = History(np.arange(4), None, np.array([10, 20, 20, 30]), "a")
+    assert [history.until(moment).rows.tolist() for moment in (9, 10, 20, 29, 30)] == [
+        [], [0], [0, 1, 2], [0, 1, 2], [0, 1, 2, 3],
+    ]  # fmt: skip
+    assert history.until(20).user == "a"
+    with pytest.raises(UsageError, match="has no times, so it cannot be cut at a moment; give times, or no moment"):
+        History(np.arange(4)).until(20)
+
+
+@given(LOGS)
+def test_owners_are_the_user_rows_of_all_interactions(log):
+    interactions = make(log)
+    assert interactions.owners.tolist() == [
+        user_row for user_row, history in enumerate(interactions.histories()) for _ in history.rows
+    ]
+
+
 def test_users_whose_ids_are_numbers_are_found_by_them():
     interactions = Interactions.from_columns([7, 7, 8], np.array([0, 1, 2]), 3)
     assert interactions.users == ("7", "8")

@@ -98,5 +98,6 @@ def test_names_that_cannot_be_used():
         infer_domain(LOG, name="a b")
     with pytest.raises(ConfigError, match="'movies' is the name of a domain that is shipped; give another, such as my"):
         infer_domain(LOG, name="movies")
-    with pytest.raises(UsageError, match="noun 'film 2': give a word or two in letters"):
-        infer_domain(LOG, noun="film 2")
+    for noun in ("{{ x }}", "a\nb", "", "film 2"):
+        with pytest.raises(UsageError, match="give a word or two in letters"):
+            infer_domain(LOG, noun=noun)

@@ -138,12 +138,6 @@ def test_what_stands_for_unknown_is_written_down(here):
     assert Domain.load("cinema").fields["price"].unknown == ("N/A",)
 
 
-@pytest.mark.parametrize("noun", ["{{ x }}", "a\nb", "", "film 2"])
-def test_nouns_are_words(here, noun):
-    with pytest.raises(UsageError, match="give a word or two in letters"):
-        start(noun=noun)
-
-
 def test_names_that_are_taken_or_cannot_be_used(here):
     for name in ("a b", "../x"):
         with pytest.raises(UsageError, match=f"'{name}' cannot name a domain"):

@@ -132,7 +132,7 @@ class TaskSettings(Settings):
 class CodeSettings(Settings):
     """How items are named to the model."""
 
-    scheme: Literal["atomic", "semantic", "title", "numeric"] = "atomic"
+    scheme: Literal["atomic", "semantic", "title"] = "atomic"
     length: Annotated[int, Field(ge=1, le=16)] = 3
     width: Annotated[int, Field(ge=2, le=65536)] = 256
     text: Annotated[float, Field(ge=0)] = 1.0
@@ -147,7 +147,7 @@ class ModelSettings(Settings):
     exit_layer: Annotated[int, Field(ge=1)] | None = None
     adapter: Literal["full", "lora"] = "full"
     quantization: Literal["none", "int8", "nf4"] = "none"
-    residual_scale: Annotated[float, Field(ge=0, le=1)] = 0.05
+    near_identity_scale: Annotated[float, Field(ge=0, le=1)] = 0.05
     max_history: Annotated[int, Field(ge=1)] = 200
 
 
@@ -155,7 +155,6 @@ class Training(Settings):
     """How long and how fast the model learns."""
 
     epochs: Annotated[int, Field(ge=1)] = 10
-    runs: Annotated[int, Field(ge=1)] = 1
     pretraining_epochs: Annotated[int, Field(ge=0)] = 0
     max_minutes: Annotated[float, Field(gt=0)] | None = None
     learning_rate: Annotated[float, Field(gt=0)] = 3e-4
@@ -169,15 +168,12 @@ class Training(Settings):
     patience: Annotated[int, Field(ge=1)] = 3
     validations_per_epoch: Annotated[int, Field(ge=1)] = 1
     validation_users: Annotated[int, Field(ge=1)] = 500
-    refit: Literal["continue", "from_scratch"] = "continue"
-    refit_epochs: Annotated[int, Field(ge=0)] = 1
+    refit: Literal["continue", "from_scratch", "none"] = "continue"
+    refit_epochs: Annotated[int, Field(ge=1)] = 1
     refit_rate: Annotated[float, Field(gt=0, le=1)] = 0.3
     distillation: Share = 0.0
-    drop: Share = 0.0
-    crop: Share = 0.0
-    reorder: Share = 0.0
     synthetic: Annotated[float, Field(ge=0)] = 0.0
-    phrasings: Literal["first", "all"] = "first"
+    tracker: Literal["auto", "none", "tensorboard", "wandb", "mlflow"] = "auto"
     seed: Annotated[int, Field(ge=0)] = 0
 
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from typing_extensions import Self
 
-from genre_gen.data.interactions import Case, History, Interactions, check_rows
+from genre_gen.data.interactions import History, Interactions, check_rows
+from genre_gen.data.splits import Case
 
 
 class CollaborativeModel(ABC):
@@ -21,7 +22,7 @@ class CollaborativeModel(ABC):
     """
 
     name: ClassVar[str]
-    reads: ClassVar[bool] = False
+    content_based: ClassVar[bool] = False
     """Whether it knows items by their texts, so that it can tell new ones apart."""
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Interactions and histories, and the two splits: leave-one-out and global time."""
+"""Interactions and histories."""
 
 from __future__ import annotations
 
@@ -8,18 +8,12 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen.errors import DataError, UnknownUserError, UsageError
-
-NO_CASES = (
-    "leave-one-out takes users with three interactions, global-time users on both sides of its moments; "
-    "split otherwise, or give more data"
-)
-"""What a split that leaves no cases needs, for messages."""
 
 
 @dataclass(frozen=True)
@@ -98,45 +92,6 @@ class History:
         if self.times is None:
             raise UsageError("this history has no times, so it cannot be cut at a moment; give times, or no moment")
         return self.take(self.times <= moment)
-
-
-@dataclass(frozen=True)
-class Case:
-    """One question of an evaluation: given this history, which item came next?
-
-    Attributes:
-        history: what a model may see.
-        target: catalog row of the item to find.
-        rating: the rating the user gave it; NaN if none.
-    """
-
-    history: History
-    target: int
-    rating: float = float("nan")
-
-
-@dataclass(frozen=True)
-class Split:
-    """Training interactions and the cases to tune and to report on.
-
-    Attributes:
-        train: what models learn from.
-        validation: cases to choose settings on.
-        test: cases to report on; their histories include the validation item.
-        name: ``leave-one-out`` or ``global-time``.
-        train_and_validation: the training interactions and those of the validation part: what models may learn from
-            once everything is chosen.
-    """
-
-    train: Interactions
-    validation: tuple[Case, ...]
-    test: tuple[Case, ...]
-    name: str
-    train_and_validation: Interactions
-
-    def cases(self, part: Literal["validation", "test"]) -> tuple[Case, ...]:
-        """Return the cases of one part."""
-        return self.validation if part == "validation" else self.test
 
 
 @dataclass(frozen=True)
@@ -289,62 +244,6 @@ class Interactions:
         written = int(self.review_of[position])
         return self.reviews.summaries[written], self.reviews.texts[written]
 
-    def leave_one_out(self) -> Split:
-        """Hold out each user's last item for test and the one before for validation.
-
-        Users with fewer than three interactions stay in train whole and make no case.
-        """
-        held_out = 2
-        lengths = np.diff(self.offsets)
-        held = lengths > held_out
-        from_end = np.repeat(self.offsets[1:], lengths) - np.arange(len(self.rows))
-        chosen = (from_end > held_out) | ~np.repeat(held, lengths)
-        cases: list[list[Case]] = [[], []]
-        for user_row in np.flatnonzero(held):
-            history = self.history_at(int(user_row))
-            for part, back in enumerate((2, 1)):
-                cases[part].append(_case(history, len(history) - back))
-        train_and_validation = self.keep((from_end > 1) | ~np.repeat(held, lengths))
-        return Split(self.keep(chosen), tuple(cases[0]), tuple(cases[1]), "leave-one-out", train_and_validation)
-
-    def split(self, name: str) -> Split:
-        """Split by a split's name, ``leave-one-out`` or ``global-time``; raises UsageError for another."""
-        splits = {"leave-one-out": self.leave_one_out, "global-time": self.global_time}
-        if name not in splits:
-            raise UsageError(f"no split {name!r}; choose {' or '.join(splits)}")
-        return splits[name]()
-
-    def global_time(self, validation: float = 0.1, test: float = 0.1) -> Split:
-        """Train on everything before one moment; each user's first item after it is a case.
-
-        Args:
-            validation: share of all interactions (by time) in the first later period.
-            test: share of them in the last period.
-
-        Users without an interaction before a period make no case in it: they are new, and the split is about the rest.
-
-        Raises:
-            DataError: the data has no times, or all of them are the same.
-            UsageError: shares that leave nothing to train on.
-        """
-        if self.times is None:
-            raise DataError("a global-time split needs times; this data has none, use leave_one_out()")
-        if not (validation > 0 and test > 0 and validation + test < 1):
-            raise UsageError(f"validation {validation} and test {test} must be positive and leave a share to train on")
-        begins = np.quantile(self.times, [1 - test - validation, 1 - test])
-        parts: tuple[list[Case], list[Case]] = ([], [])
-        for history in self.histories():
-            # Interactions before each moment; the first one after it is the case, if it lies before the next moment.
-            before = [*np.searchsorted(history.times, begins), len(history)]  # type: ignore[arg-type]
-            for part, first, until in zip(parts, before, before[1:], strict=False):
-                if 0 < first < until:
-                    part.append(_case(history, int(first)))
-        before_all = self.times < begins[0]
-        if not before_all.any():
-            raise DataError("no interaction lies before the others; use leave_one_out()")
-        train_and_validation = self.keep(self.times < begins[1])
-        return Split(self.keep(before_all), tuple(parts[0]), tuple(parts[1]), "global-time", train_and_validation)
-
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return everything as arrays, ready for safetensors; ``from_arrays`` restores it."""
         arrays = {"offsets": self.offsets, "rows": self.rows, "n_items": np.array([self.n_items])}
@@ -370,23 +269,6 @@ def _frozen(array: _Array) -> _Array:
     return view
 
 
-def sample_cases(cases: Sequence[Case], limit: int) -> Sequence[Case]:
-    """Return at most ``limit`` cases in their order: the same ones each time."""
-    if len(cases) <= limit:
-        return cases
-    chosen = np.random.default_rng(0).choice(len(cases), limit, replace=False)
-    return [cases[place] for place in sorted(chosen.tolist())]
-
-
-def check_rows(rows: NDArray[np.int64], n_items: int) -> None:
-    """Raise UsageError where histories hold a catalog row that a model has never been told of."""
-    if len(rows) and not 0 <= rows.min() <= rows.max() < n_items:
-        raise UsageError(
-            f"a history holds catalog row {rows.max() if rows.max() >= n_items else rows.min()}, but the model was "
-            f"fitted on {n_items} items; fit it again on the present catalog"
-        )
-
-
 def allowed_items(histories: Sequence[History], n_items: int, repeat: bool = False) -> NDArray[np.bool_]:
     """Return what may be recommended: bool ``[len(histories), n_items]``, all items, or all but the seen ones."""
     allowed = np.ones((len(histories), n_items), dtype=bool)
@@ -396,6 +278,10 @@ def allowed_items(histories: Sequence[History], n_items: int, repeat: bool = Fal
     return allowed
 
 
-def _case(history: History, position: int) -> Case:
-    rating = float("nan") if history.ratings is None else float(history.ratings[position])
-    return Case(history.slice(0, position), int(history.rows[position]), rating)
+def check_rows(rows: NDArray[np.int64], n_items: int) -> None:
+    """Raise UsageError where histories hold a catalog row that a model has never been told of."""
+    if len(rows) and not 0 <= rows.min() <= rows.max() < n_items:
+        raise UsageError(
+            f"a history holds catalog row {rows.max() if rows.max() >= n_items else rows.min()}, but the model was "
+            f"fitted on {n_items} items; fit it again on the present catalog"
+        )

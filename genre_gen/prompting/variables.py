@@ -42,7 +42,7 @@ TASK_VARIABLES: dict[str, tuple[str, ...]] = {
     "next_item": ("domain", "history"),
     "rating": ("domain", "history", "item", "scale"),
     "fits": ("domain", "history", "item", "answer"),
-    "alike": ("domain", "item", "other", "answer"),
+    "similar": ("domain", "item", "other", "answer"),
     "intent": ("domain", "history", "answer"),
     "title": ("domain", "item", "answer"),
     "description": ("domain", "item", "answer"),

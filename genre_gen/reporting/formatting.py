@@ -10,9 +10,9 @@ import numpy as np
 
 from genre_gen.codes import atomic
 from genre_gen.data.catalog import Catalog
+from genre_gen.data.dataset import Dataset
 from genre_gen.data.interactions import Interactions
 from genre_gen.data.printable import printable
-from genre_gen.data.readers import load_data
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
 from genre_gen.explain import Explanation
@@ -20,7 +20,7 @@ from genre_gen.explain.attribution import Attribution
 from genre_gen.explain.comparison import Comparison, Counterfactual
 from genre_gen.prompting.book import PromptBook
 from genre_gen.prompting.spans import Prompt, show
-from genre_gen.recommender.recommender import Recommendations
+from genre_gen.recommender.requests import Recommendations
 from genre_gen.tasks import TASKS, TaskData
 from genre_gen.tasks.next_item import NextItem
 
@@ -39,8 +39,8 @@ def picks_text(picks: Recommendations) -> str:
         lines.append(f"{pick.rank:>3}. {pick.item.title}{known}  score {pick.score:.2f} = {parts}")
         if pick.explanation is not None:
             lines.append(f"     {pick.explanation}")
-    if picks.understood is not None:
-        lines.insert(0, f"understood: {picks.understood}")
+    if picks.parsed_query is not None:
+        lines.insert(0, f"understood: {picks.parsed_query}")
     return "\n".join(printable(line) for line in [*lines, *(f"note: {note}" for note in picks.notes)])
 
 
@@ -60,7 +60,7 @@ def picks_json(picks: Recommendations) -> str:
                 for pick in picks
             ],
             "notes": list(picks.notes),
-            **({} if picks.understood is None else {"understood": picks.understood.to_dict()}),
+            **({} if picks.parsed_query is None else {"understood": picks.parsed_query.to_dict()}),
         },
         ensure_ascii=False,
         indent=2,
@@ -124,21 +124,17 @@ def render_prompt(
     """Return a user's prompt for a task as text, or its messages and spans as JSON.
 
     Raises:
-        UsageError: no such task, no user given, or a user the task has no example of.
+        UsageError: no such task, or a user the task has no example of.
     """
     if task not in TASKS:
         raise UsageError(f"no task {task!r}; there are: {', '.join(TASKS)}")
-    if not user:
-        raise UsageError("--user is missing: whose prompt shall be shown?")
     domain = Domain.load(domain_name)
     book = PromptBook.load(domain)
-    data = load_data(domain, path)
-    data.report.log()
-    catalog, interactions = data.catalog, data.interactions
-    prompt = _prompt(task, TaskData(catalog, _only(interactions, user), domain), book, user)
+    data = Dataset.load(domain, path)
+    prompt = _prompt(task, TaskData(data.catalog, _only(data.interactions, user), domain), book, user)
     if as_json:
         return json.dumps(_spans(prompt), ensure_ascii=False, indent=2)
-    return show(prompt, atomic(len(catalog)), color)
+    return show(prompt, atomic(len(data.catalog)), color)
 
 
 def _prompt(task: str, data: TaskData, book: PromptBook, user: str) -> Prompt:

@@ -29,7 +29,7 @@ def synthetic(data: TaskData, n: int, rng: np.random.Generator) -> Iterator[tupl
         stands in, which ordinary examples have as targets already); and which interaction each item comes from, int64
         ``[items]``, -1 for the one that stands in.
     """
-    similar, known = data.likeness, data.interactions
+    similar, known = data.text_similarity, data.interactions
     counts = np.bincount(known.rows, minlength=len(data.catalog))
     weights = (np.diff(similar.indptr) > 0) / (1.0 + counts)
     if not weights.any():

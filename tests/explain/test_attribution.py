@@ -41,7 +41,7 @@ class Language:
     def __init__(self, item, pick):
         self.item, self.pick, self.calls = item, pick, []
 
-    def score(self, histories, allowed=None, candidates=200, *, alike=False):
+    def score(self, histories, allowed=None, candidates=200, *, shared_prefix=False):
         self.calls.append([one.rows.tolist() for one in histories])
         scores = np.zeros((len(histories), len(CATALOG)), np.float32)
         for row, one in enumerate(histories):
@@ -191,7 +191,7 @@ def test_one_item_is_enough_of_a_history(mixed):
 
 def test_longer_codes_are_asked_about_by_themselves():
     class Searching(Language):
-        def score(self, histories, allowed=None, candidates=200, *, alike=False):
+        def score(self, histories, allowed=None, candidates=200, *, shared_prefix=False):
             scores = super().score(histories, allowed, candidates)
             return np.where(scores >= (candidates > 1), scores, -np.inf)  # a search leaves out what is unlikely
 

@@ -8,14 +8,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from genre_gen import Catalog, Domain, Interactions, Item, Recommender
-from genre_gen.blending.blend import Blend, Pool
+from genre_gen.blending.blend import Blend
 from genre_gen.blending.rerank import METHODS, rerank
 from genre_gen.blending.tuned import TunedSettings
+from genre_gen.blending.weights import Pool
 from genre_gen.collaborative import RATERS, RatingBlend
 from genre_gen.data.filters import Filters
 from genre_gen.data.interactions import History
 from genre_gen.errors import ConfigError, DecodingError, FilterError, UnknownItemError, UnknownUserError, UsageError
-from genre_gen.recommender.recommender import OURS, OURS_ALONE, WITHOUT_LLM
+from genre_gen.evaluation.baselines import GENRE, LLM_ALONE, WITHOUT_LLM
 
 
 def rows_of(recommender, picks):
@@ -139,7 +140,7 @@ def test_members_that_count_who_had_what_keep_silent_about_items_that_nobody_has
     assert told is None or "expected" not in told.text
     assert mixed.attribute(first.item.id, history=["Alien"]).score == pytest.approx(first.score, abs=1e-3)
     scorers = {name: score([mixed.history_of(None, ["Alien"])]) for name, score in mixed.scorers().items()}
-    blended = mixed.mixtures()[OURS](scorers, np.ones((1, 40), bool))
+    blended = mixed.mixtures()[GENRE](scorers, np.ones((1, 40), bool))
     assert np.isfinite(blended).all()
 
 
@@ -618,11 +619,11 @@ def test_training_is_the_same_for_the_same_seed(tiny_domain, sample, tiny_recomm
 def test_scorers_and_mixtures_are_what_recommend_ranks_by(mixed):
     history = mixed.histories.history_at(5)
     scorers, mixtures = mixed.scorers(), mixed.mixtures()
-    assert set(scorers) == {OURS_ALONE, *mixed.members}
-    assert set(mixtures) == {OURS, WITHOUT_LLM}
+    assert set(scorers) == {LLM_ALONE, *mixed.members}
+    assert set(mixtures) == {GENRE, WITHOUT_LLM}
     allowed = np.ones((1, 40), bool)
     allowed[0, history.rows] = False
-    blended = mixtures[OURS]({name: score([history]) for name, score in scorers.items()}, allowed)[0]
+    blended = mixtures[GENRE]({name: score([history]) for name, score in scorers.items()}, allowed)[0]
     picks = mixed.recommend(history.user, n=10)
     assert rows_of(mixed, picks) == np.argsort(-blended, kind="stable")[:10].tolist()
 
@@ -641,7 +642,6 @@ def test_training_again_with_what_was_chosen_is_the_last_part_of_training_anew(t
             "training.distillation": 0.3,
             "codes.scheme": "atomic",
             "training.epochs": 2,
-            "training.runs": 2,
             "blend.members": ["sequential_rules", "popularity", "sasrec"],
         }
     )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from genre_gen.data.catalog import Catalog, Item
 from genre_gen.data.interactions import Interactions, Reviews
 from genre_gen.domain import Domain
-from genre_gen.llm.encode import NO_LABEL, Encoder
+from genre_gen.llm.encode import NO_TARGET, Encoder
 from genre_gen.prompting.book import PromptBook
 from genre_gen.prompting.spans import show
 from genre_gen.prompting.variables import TASK_VARIABLES
@@ -25,7 +25,7 @@ CATALOG = Catalog(
     Item(f"m{row}", f"Film {row} ({1970 + row})", {"genre": GENRES[row % 5], "year": 1970 + row if row % 4 else None})
     for row in range(60)
 )
-IN_WORDS = ("fits", "alike", "intent", "title", "description", "explanation", "review")
+IN_WORDS = ("fits", "similar", "intent", "title", "description", "explanation", "review")
 
 
 def make_data(ratings=True, users=12, **changes) -> TaskData:
@@ -116,7 +116,7 @@ def test_every_example_has_a_target(task, data, book):
     scheme = SimpleNamespace(codes=np.arange(60)[:, None], vocabulary=60, names=())
     encoder = Encoder(byte_tokenizer(), scheme)
     for example in examples(task, data, book):
-        assert (encoder.encode(example.prompt, example.targets, example.first_target).labels != NO_LABEL).any()
+        assert (encoder.encode(example.prompt, example.targets, example.first_target).target_ids != NO_TARGET).any()
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -217,10 +217,10 @@ def test_fits_tells_liked_from_unseen(data, book):
     assert answers == {"yes", "no"}
 
 
-def test_alike_items_share_a_label_and_unlike_ones_do_not(data, book):
+def test_similar_items_share_a_label_and_others_do_not(data, book):
     answers = set()
     for seed in range(5):
-        for example in examples("alike", data, book, seed):
+        for example in examples("similar", data, book, seed):
             item, other = (span.row for span in example.prompt.messages[-2].spans if span.kind == "code")
             assert item != other
             first, second = set(data.labels(item)), set(data.labels(other))
@@ -319,7 +319,7 @@ def ranking(*rows: int) -> Ranking:
         ("code", [ranking(5, 7), ranking(1), ranking()], [7, 1, 2], {"hit@1": 1 / 3}),
         ("rating", [3.0, 5.0], [4.0, 2.0], {"rmse": np.sqrt(5), "mae": 2.0}),
         ("fits", ["Yes", "no", "perhaps"], ["yes", "yes", "no"], {"accuracy": 1 / 3}),
-        ("alike", ["no "], ["no"], {"accuracy": 1.0}),
+        ("similar", ["no "], ["no"], {"accuracy": 1.0}),
         ("intent", ["Drama, Comedy", "horror"], ["Comedy, Drama", "Horror, Drama"], {"label_f1": (1 + 2 / 3) / 2}),
         ("title", ["Film 1", "Film"], ["Film 1", "Film 2"], {"exact": 0.5, "token_f1": (1 + 2 / 3) / 2}),
         ("description", [""], ["Drama"], {"exact": 0.0, "token_f1": 0.0}),

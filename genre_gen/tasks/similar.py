@@ -1,4 +1,4 @@
-"""Are these two items alike?"""
+"""Are these two items similar?"""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ NEAR = 5  # liked items between two that count as near each other
 TRIES = 20
 
 
-class Alike:
+class Similar:
     """Tells pairs of items apart.
 
-    Alike are two items that a user liked shortly after each other and that share a label (such as a genre), if they
-    have any. Not alike is an item that the user never had and that shares none.
+    Similar are two items that a user liked shortly after each other and that share a label (such as a genre), if they
+    have any. Not similar is an item that the user never had and that shares none.
     """
 
-    name: ClassVar[str] = "alike"
+    name: ClassVar[str] = "similar"
     depth: ClassVar[Depth] = "exit"
 
     def examples(
         self, data: TaskData, book: PromptBook, rng: np.random.Generator, *, open: bool = False
     ) -> Iterator[Example]:
-        """Yield at most one example per user, alike or not with equal chance."""
+        """Yield at most one example per user, similar or not with equal chance."""
         for history in data.shuffled(rng, at_least=2):
             liked = data.liked(history)
             if not len(liked):

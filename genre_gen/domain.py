@@ -35,6 +35,12 @@ def _as_names(value: object) -> object:
 Names: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_as_names), Field(min_length=1)]
 """Column names, the first that the file has is taken. A single name may be written without brackets."""
 
+NamesOrNone: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_as_names)]
+"""Column names as above; an empty list says that there is no such column."""
+
+USUAL_COLUMNS = {"rating": ("rating",), "time": ("timestamp", "time"), "text": ("description", "text")}
+"""Names of optional columns that need not be named in ``[data.columns]``."""
+
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 
 Noun: TypeAlias = Annotated[str, Field(pattern=r"^[^\W\d_]+(?:[ '-][^\W\d_]+)*$")]
@@ -50,15 +56,17 @@ class Settings(BaseModel):
 class Columns(Settings):
     """Which column of the data holds what. All from rating on are optional; a column named here must exist.
 
+    None takes a usual name (``USUAL_COLUMNS``), where the data has it; an empty list takes no column.
+
     What users wrote of an item (``review``) and their headline (``summary``) are read only where they are named.
     """
 
     user: Names = ("user_id", "userId", "user")
     item: Names = ("item_id", "itemId", "item", "id")
     title: Names = ("title",)
-    rating: Names | None = None
-    time: Names | None = None
-    text: Names | None = None
+    rating: NamesOrNone | None = None
+    time: NamesOrNone | None = None
+    text: NamesOrNone | None = None
     review: Names | None = None
     summary: Names | None = None
 

@@ -234,10 +234,6 @@ def explain(
     if not item:
         raise UsageError("--item is missing: which item shall be explained?")
     recommender = _load(model, domain, quantization)
-    if not as_json and (what_if or instead_of is not None):
-        from genre_gen.explain.comparison import check_words
-
-        check_words(recommender.book)
     pairs = None if not history else [_entry(recommender, text) for text in history]
     explanation = recommender.explain(item, user, pairs)
     attribution = recommender.attribute(item, user, pairs) if why else None

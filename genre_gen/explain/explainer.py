@@ -1,18 +1,13 @@
-"""Explanations: why an item is recommended, in sentences of which each is true and can be checked.
-
-``evidence`` finds facts, ``wording`` turns them into all the sentences that may be said, ``writer`` lets the language
-model choose among them under an Outlines grammar, ``check`` reads the result back and compares it with the data, and
-``free`` does so with what the language model wrote without a grammar.
-"""
+"""Explainer: explains picks, in one of three styles."""
 
 from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,20 +16,20 @@ from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import History, Interactions
 from genre_gen.data.knowledge import Knowledge
 from genre_gen.domain import Domain
-from genre_gen.explain.evidence import Evidence, Fact, Reason
-from genre_gen.explain.wording import MEASURED, TASK, Sentences, grammar, sentences, template
+from genre_gen.explain.evidence import Evidence
+from genre_gen.explain.facts import Fact
+from genre_gen.explain.free import TEMPERATURE, correct, free_checker, free_prompt, pick_check
+from genre_gen.explain.wording import Sentences, grammar, sentences, template
 from genre_gen.prompting.book import PromptBook
 from genre_gen.prompting.spans import Prompt
 
 if TYPE_CHECKING:
     from genre_gen.explain.check import Checker
-    from genre_gen.explain.writer import FreeWriter, Writer
+    from genre_gen.explain.writer import FreeWriter, GrammarWriter
     from genre_gen.llm.encode import Encoder
     from genre_gen.llm.model import LLM
 
 Method: TypeAlias = Literal["llm", "template", "free"]
-
-__all__ = ["Evidence", "Explainer", "Explanation", "Fact", "Reason"]
 
 
 @dataclass(frozen=True)
@@ -50,13 +45,13 @@ class Explanation:
             deviations), where that was measured.
         draft: what the language model wrote in the free style, before it was checked.
         kept: how many sentences of the text are of that.
-        notes: what is to be known beside the reasons, such as that the item would not be recommended at all.
+        notes: what is to be known next to the reasons, such as that the item would not be recommended at all.
     """
 
     text: str
     facts: tuple[Fact, ...]
     method: Method
-    seconds: float
+    seconds: float = 0.0
     effects: Mapping[int, float] = field(default_factory=dict)
     draft: str = ""
     kept: int = 0
@@ -67,8 +62,17 @@ class Explanation:
         return self.text
 
 
+class _Pick(NamedTuple):
+    """A pick, and what is known of its score."""
+
+    row: int
+    parts: Mapping[str, float] | None
+    predicted: float | None
+    effects: Mapping[int, float] | None
+
+
 class Explainer:
-    """Explains picks. Build it once for a recommender."""
+    """Explains picks. Build it once for a recommender; several threads may use it."""
 
     def __init__(
         self,
@@ -93,19 +97,23 @@ class Explainer:
             language_model: chooses facts and words; without one the best facts are said in words taken in turn.
             temperature: how freely it chooses; 0 takes the likeliest words. A pick's explanation is the same each time.
             free: the language model writes as it likes, and what is not so is replaced.
-            knowledge: what a graph says of the items; it is cited where the templates have words for that.
+            knowledge: what a graph says of the items.
             factors: of the items in a model of ratings, see :class:`genre_gen.explain.evidence.Evidence`.
         """
-        kinds = book.mentions(TASK)
-        self.evidence = Evidence(
-            catalog,
-            interactions,
-            domain,
-            knowledge if "linked" in kinds else None,  # templates from before there was one
-            factors if "alike" in kinds else None,
-        )
-        self.book, self.language_model, self.temperature = book, language_model, temperature
-        self.free = free and language_model is not None
+        self.evidence = Evidence(catalog, interactions, domain, knowledge, factors)
+        self.book = book
+        self._encoder: Encoder | None = None
+        self._chooser: GrammarWriter | None = None
+        self._author: FreeWriter | None = None
+        if language_model is not None:
+            from genre_gen.explain.writer import FreeWriter, GrammarWriter
+            from genre_gen.llm.encode import Encoder
+
+            self._encoder = Encoder(language_model.tokenizer, language_model.codes, language_model.text_vocabulary)
+            if free:
+                self._author = FreeWriter(language_model, min(temperature, TEMPERATURE))
+            else:
+                self._chooser = GrammarWriter(language_model, temperature)
 
     def explain(
         self,
@@ -129,7 +137,7 @@ class Explainer:
         """Explain a user's picks, which is faster together than one by one.
 
         Args:
-            history: what the user had.
+            history: the user's.
             rows: catalog rows of the picks.
             parts: for each pick, blend member -> its share in the score; None where unknown.
             predicted: for each pick, the rating that is expected of this user; None where unknown.
@@ -144,54 +152,43 @@ class Explainer:
             return []
         start = time.perf_counter()
         nothing = [None] * len(rows)
-        known = list(zip(rows, parts or nothing, predicted or nothing, effects or nothing, strict=True))
-        said = [self.sentences(history, *of) for of in known]
-        if self.free:
-            return self._freely(history, said, known, start)
-        texts = template(said) if self._writer is None else self._written(self._writer, said)
+        picks = [
+            _Pick(*each) for each in zip(rows, parts or nothing, predicted or nothing, effects or nothing, strict=True)
+        ]
+        options = [self.sentences(history, *pick) for pick in picks]
+        if self._author is not None:
+            explanations = self._free(self._author, history, options, picks)
+        else:
+            explanations = self._chosen(options, picks)
         seconds = (time.perf_counter() - start) / len(rows)
-        method: Method = "template" if self._writer is None else "llm"
+        return [replace(explanation, seconds=seconds) for explanation in explanations]
+
+    def _chosen(self, options: Sequence[Sentences], picks: Sequence[_Pick]) -> list[Explanation]:
+        """Let the language model choose among the sentences; without one, take the best."""
+        method: Method = "template" if self._chooser is None else "llm"
+        if self._chooser is None:
+            texts = template(options)
+        else:
+            prompts = self._encode(each.prompt for each in options)
+            texts = self._chooser.write(prompts, [grammar(each) for each in options], _seeds(prompts))
         return [
-            Explanation(text, _facts(one, text), method, seconds, size or {})
-            for one, text, (*_, size) in zip(said, texts, known, strict=True)
+            Explanation(text, _facts(each, text), method, effects=pick.effects or {})
+            for each, text, pick in zip(options, texts, picks, strict=True)
         ]
 
-    def _freely(
-        self, history: History, said: Sequence[Sentences], known: Sequence[tuple[Any, ...]], start: float
+    def _free(
+        self, author: FreeWriter, history: History, options: Sequence[Sentences], picks: Sequence[_Pick]
     ) -> list[Explanation]:
-        """Let the language model write, and check it; the arguments are those of ``explain_many`` side by side."""
-        from genre_gen.explain.free import about, checked, free_prompt
-
-        asked = [
-            free_prompt(self.book, self.evidence, one, history, row) for one, (row, *_) in zip(said, known, strict=True)
-        ]
-        prompts = [self._encoder.encode(prompt).ids.tolist() for prompt in asked]
-        drafts = self._free_writer.write(prompts, _seeds(prompts))
-        found = [
-            checked(draft, one, self.checker, about(self.checker, history, row, predicted, effects))
-            for draft, one, (row, _, predicted, effects) in zip(drafts, said, known, strict=True)
-        ]
-        seconds = (time.perf_counter() - start) / len(known)
-        return [
-            Explanation(one.text, one.facts, "free", seconds, effects or {}, draft, one.kept)
-            for one, draft, (*_, effects) in zip(found, drafts, known, strict=True)
-        ]
-
-    @cached_property
-    def checker(self) -> Checker:
-        """Return what checks texts of the free style."""
-        from genre_gen.explain.free import free_checker
-
-        return free_checker(self.evidence, self.book)
-
-    @cached_property
-    def _free_writer(self) -> FreeWriter:
-        from genre_gen.explain.free import TEMPERATURE
-        from genre_gen.explain.writer import FreeWriter
-
-        if self.language_model is None:
-            raise RuntimeError("no language model to write with")
-        return FreeWriter(self.language_model, min(self.temperature, TEMPERATURE))
+        """Let the language model write, and correct it."""
+        asked = zip(options, picks, strict=True)
+        prompts = self._encode(free_prompt(self.book, self.evidence, each, history, pick.row) for each, pick in asked)
+        drafts = author.write(prompts, _seeds(prompts))
+        explanations = []
+        for draft, each, (row, _, predicted, effects) in zip(drafts, options, picks, strict=True):
+            check = pick_check(self.checker, history, row, predicted, effects)
+            text = correct(draft, each, self.checker, check)
+            explanations.append(Explanation(text.text, text.facts, "free", 0.0, effects or {}, draft, text.kept))
+        return explanations
 
     def sentences(
         self,
@@ -203,37 +200,23 @@ class Explainer:
     ) -> Sentences:
         """Return all that may be said of a pick; see :meth:`explain_many`."""
         reasons = self.evidence.reasons(history, row, predicted, parts, effects=effects)
-        if not self.book.has(MEASURED):  # templates from before there was one
-            reasons = [reason for reason in reasons if reason.kind != "weighed"]
         return sentences(self.book, self.evidence, history, row, reasons)
 
     def prompt(
         self, history: History, row: int, parts: Mapping[str, float] | None = None, predicted: float | None = None
     ) -> Prompt:
         """Return what the language model is asked about a pick; see :meth:`explain_many`."""
-        reasons = self.evidence.reasons(history, row, predicted, parts)
-        return sentences(self.book, self.evidence, history, row, reasons).prompt
-
-    def _written(self, writer: Writer, said: Sequence[Sentences]) -> list[str]:
-        prompts = [self._encoder.encode(one.prompt).ids.tolist() for one in said]
-        return writer.write(prompts, [grammar(one) for one in said], _seeds(prompts))
+        return self.sentences(history, row, parts, predicted).prompt
 
     @cached_property
-    def _writer(self) -> Writer | None:
-        if self.language_model is None:
-            return None
-        from genre_gen.explain.writer import Writer
+    def checker(self) -> Checker:
+        """Return what checks texts of the free style."""
+        return free_checker(self.evidence, self.book)
 
-        return Writer(self.language_model, self.temperature)
-
-    @cached_property
-    def _encoder(self) -> Encoder:
-        from genre_gen.llm.encode import Encoder
-
-        model = self.language_model
-        if model is None:
+    def _encode(self, prompts: Iterable[Prompt]) -> list[list[int]]:
+        if self._encoder is None:
             raise RuntimeError("no language model to encode for")
-        return Encoder(model.tokenizer, model.codes, model.text_vocabulary)
+        return [self._encoder.encode(prompt).ids.tolist() for prompt in prompts]
 
 
 def _seeds(prompts: Sequence[Sequence[int]]) -> list[int]:
@@ -241,6 +224,6 @@ def _seeds(prompts: Sequence[Sequence[int]]) -> list[int]:
     return [zlib.crc32(",".join(map(str, prompt)).encode()) for prompt in prompts]
 
 
-def _facts(said: Sentences, text: str) -> tuple[Fact, ...]:
+def _facts(options: Sentences, text: str) -> tuple[Fact, ...]:
     """Return the facts that a text made of these sentences says."""
-    return tuple(fact for number in said.said(text) or () for fact in said.reasons[number].facts)
+    return tuple(fact for number in options.reasons_in(text) or () for fact in options.reasons[number].facts)

@@ -20,8 +20,8 @@ VARIABLES: dict[str, str] = {
     "review": "what the user wrote of `item`, empty where the data has no more than a headline",
     "evidence": "what speaks for `item`: liked items of the history, each with .item (an entry) and .labels (such as "
     "genres) that both have",
-    "reason": "one reason why `item` is recommended; its fields stand in `ReasonView` (for `explain_measured` in "
-    "`MeasuredView`) of genre_gen/explain/wording.py",
+    "reason": "one reason why `item` is recommended; its fields stand in `ReasonView` (for `explain_scores` in "
+    "`ScoreView`) of genre_gen/explain/wording.py",
     "facts": "sentences that are so, of which the model may make use",
     "first": "whether the sentence opens the explanation",
 }
@@ -51,7 +51,7 @@ TASK_VARIABLES: dict[str, tuple[str, ...]] = {
     "explanation": ("domain", "history", "item", "evidence", "answer"),
     "review": ("domain", "history", "item", "review", "answer"),
     "explain": ("domain", "history", "item", "scale", "reason", "first"),
-    "explain_measured": ("domain", "item", "other", "reason", "first"),
+    "explain_scores": ("domain", "item", "other", "reason", "first"),
     "explain_free": ("domain", "history", "item", "facts"),
 }
 """Task -> the variables its templates are given."""

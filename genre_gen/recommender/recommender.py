@@ -25,14 +25,15 @@ from genre_gen.domain import Domain
 from genre_gen.errors import DecodingError, UsageError
 from genre_gen.explain.attribution import RECENT, Attribution, Attributor
 from genre_gen.prompting.book import PromptBook
-from genre_gen.query import ParsedQuery, QueryReader
+from genre_gen.query.parsed import ParsedQuery
+from genre_gen.query.parser import QueryParser
 from genre_gen.ranking import Ranking
 from genre_gen.training.recommender_training import BATCH, LLM_MEMBER, QUERY, Fitted
 
 if TYPE_CHECKING:
     from genre_gen.evaluation.protocol import Mixture, Scorer
-    from genre_gen.explain import Explainer, Explanation
     from genre_gen.explain.comparison import Comparison, Counterfactual
+    from genre_gen.explain.explainer import Explainer, Explanation
 
 log = logging.getLogger(__name__)
 TELLING = ("sequential_rules", "ease", "item_knn", "text_knn")  # models that tell what is near a single item
@@ -65,18 +66,18 @@ class Recommendations(tuple[Recommendation, ...]):
 
     Attributes:
         notes: why there are fewer than asked for, or that a part failed and others stood in.
-        understood: what was made of a request in free text; None where there was none.
+        parsed_query: what was made of a request in free text; None where there was none.
     """
 
     notes: tuple[str, ...]
-    understood: ParsedQuery | None
+    parsed_query: ParsedQuery | None
 
     def __new__(
-        cls, picks: Sequence[Recommendation], notes: Sequence[str] = (), understood: ParsedQuery | None = None
+        cls, picks: Sequence[Recommendation], notes: Sequence[str] = (), parsed_query: ParsedQuery | None = None
     ) -> Recommendations:
         """Hold picks, notes and what was understood."""
         self = super().__new__(cls, picks)
-        self.notes, self.understood = tuple(notes), understood
+        self.notes, self.parsed_query = tuple(notes), parsed_query
         return self
 
 
@@ -165,7 +166,7 @@ class Recommender(Fitted):
             user: an id of the data.
             history: titles or ids, oldest first; or pairs of one and a rating.
             n: how many; fewer come only where fewer are allowed, and ``notes`` says why.
-            query: what it should be like, in free text, see :mod:`genre_gen.query`; ``understood`` of the result says
+            query: what it should be like, in free text, see :mod:`genre_gen.query`; ``parsed_query`` of the result says
                 what was made of it. With a query neither user nor history is needed.
             where: filter on attributes, see :mod:`genre_gen.data.filter_expression`.
             exclude: titles or ids that shall not appear.
@@ -180,15 +181,15 @@ class Recommender(Fitted):
         self._check_trained()
         if query is not None and not isinstance(query, str):
             raise UsageError(f"query = {query!r}; give it as text")
-        understood = None if query is None else self.query_reader.understand(query)
+        parsed_query = None if query is None else self.query_parser.parse(query)
         stranger = query is not None and user is None and (history is None or not _pairs(history))
         who = History(np.zeros(0, np.int64)) if stranger else self.history_of(user, history)
         filters = Filters(self.catalog, where, exclude, include, self.domain.repeat)
-        if understood is not None and understood.where is not None:
-            filters.narrow(understood.where)
-        if understood is not None and understood.items:
-            filters.leave_out(understood.items, "named in the query")
-        return next(self.recommend_many([who], n, filters, explain=explain, understood=understood))
+        if parsed_query is not None and parsed_query.where is not None:
+            filters.narrow(parsed_query.where)
+        if parsed_query is not None and parsed_query.items:
+            filters.leave_out(parsed_query.items, "named in the query")
+        return next(self.recommend_many([who], n, filters, explain=explain, parsed_query=parsed_query))
 
     def recommend_many(
         self,
@@ -197,7 +198,7 @@ class Recommender(Fitted):
         filters: Filters | None = None,
         *,
         explain: bool = False,
-        understood: ParsedQuery | None = None,
+        parsed_query: ParsedQuery | None = None,
     ) -> Iterator[Recommendations]:
         """Recommend to many histories, in order; the same picks as one at a time, in batches.
 
@@ -206,7 +207,7 @@ class Recommender(Fitted):
             n: how many items each.
             filters: None leaves out only what each has seen, where the domain does not repeat items.
             explain: add an explanation to each pick.
-            understood: a request whose soft wishes join the blend; the hard ones are the filters' business.
+            parsed_query: a request whose soft wishes join the blend; the hard ones are the filters' business.
         """
         self._check_trained()
         check_n(n, len(self.catalog))
@@ -219,9 +220,9 @@ class Recommender(Fitted):
             allowed = [filters.allowed(history) for history in part]
             mask = np.stack([one.mask for one in allowed])
             blend, scores, notes = self._scores(part, mask, depth)
-            if understood is not None:
-                blend, scores = self._with_wishes(blend, scores, understood, mask)
-                notes = notes if understood else [*notes, "nothing of the query was understood; ranked as without it"]
+            if parsed_query is not None:
+                blend, scores = self._with_wishes(blend, scores, parsed_query, mask)
+                notes = notes if parsed_query else [*notes, "nothing of the query was understood; ranked as without it"]
             blended = blend.combine(scores, mask)
             for place, history in enumerate(part):
                 ranking = rerank(settings, blended[place], mask[place], history, n, labels)
@@ -231,25 +232,25 @@ class Recommender(Fitted):
                 picks = self._picks(ranking, {name: values[0] for name, values in shares.items()})
                 short = [f"{len(picks)} of {n} items: {allowed[place].reason}"] if len(picks) < n else []
                 picks = self._explained(history, ranking, picks, mask[place]) if explain else picks
-                yield Recommendations(picks, [*notes, *short], understood)
+                yield Recommendations(picks, [*notes, *short], parsed_query)
 
     def _with_wishes(
         self,
         blend: Blend,
         scores: dict[str, NDArray[np.float32]],
-        understood: ParsedQuery,
+        parsed_query: ParsedQuery,
         mask: NDArray[np.bool_],
     ) -> tuple[Blend, dict[str, NDArray[np.float32]]]:
         """Add a member to the blend: how far each item fulfils what was wished."""
-        fulfilled, weight = self.query_reader.score(understood), self.domain.query.weight
+        fulfilled, weight = self.query_parser.score(parsed_query), self.domain.query.weight
         if fulfilled is None or weight == 0:
             return blend, scores
         return Blend({**blend.weights, QUERY: weight}), {**scores, QUERY: np.broadcast_to(fulfilled, mask.shape)}
 
     @cached_property
-    def query_reader(self) -> QueryReader:
+    def query_parser(self) -> QueryParser:
         """Return what reads requests in free text, by the catalog's words and ``[query]`` of the domain."""
-        return QueryReader(self.catalog, self.domain.query, self._likeness if self._telling else None)
+        return QueryParser(self.catalog, self.domain.query, self._likeness if self._telling else None)
 
     @property
     def _telling(self) -> list[CollaborativeModel]:
@@ -327,7 +328,7 @@ class Recommender(Fitted):
     @cached_property
     def explainer(self) -> Explainer:
         """Return what explains picks, over the training data, worded as ``[explain]`` says."""
-        from genre_gen.explain import Explainer
+        from genre_gen.explain.explainer import Explainer
 
         style = self.domain.explain.style
         writer = None if style == "template" else self.generator.llm
@@ -404,13 +405,13 @@ class Recommender(Fitted):
         Raises:
             UsageError: an item compared with itself, and as in ``attribute``.
         """
-        from genre_gen.explain.comparison import compare, said
+        from genre_gen.explain.comparison import compare, describe
 
         who, row, beside = self.history_of(user, history), self.catalog.find(item), self.catalog.find(other)
         if row == beside:
             raise UsageError(f"{item!r} and {other!r} are the same item; compare it with another")
         found = compare(self.attributor(), who, row, beside, self._allowed(who), _most(most))
-        return replace(found, text=said(found, self.book, self.explainer.evidence))
+        return replace(found, text=describe(found, self.book, self.explainer.evidence))
 
     def what_if(
         self,
@@ -435,11 +436,11 @@ class Recommender(Fitted):
         Raises:
             UsageError: the item is not among the first ``n``, or all of the history, and as in ``attribute``.
         """
-        from genre_gen.explain.comparison import said, what_if
+        from genre_gen.explain.comparison import describe, what_if
 
         who, row = self.history_of(user, history), self.catalog.find(item)
         found = what_if(self.attributor(), who, row, self._allowed(who), n, _most(most))
-        return replace(found, text=said(found, self.book, self.explainer.evidence))
+        return replace(found, text=describe(found, self.book, self.explainer.evidence))
 
     def attributor(self) -> Attributor:
         """Return what measures dependence, over the blend as it is now."""

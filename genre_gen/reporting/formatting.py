@@ -13,9 +13,9 @@ from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import Interactions
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
-from genre_gen.explain import Explanation
 from genre_gen.explain.attribution import Attribution
 from genre_gen.explain.comparison import Comparison, Counterfactual
+from genre_gen.explain.explainer import Explanation
 from genre_gen.prompting.book import PromptBook
 from genre_gen.prompting.spans import Prompt, show
 from genre_gen.recommender.recommender import Recommendations
@@ -37,8 +37,8 @@ def picks_text(picks: Recommendations) -> str:
         lines.append(f"{pick.rank:>3}. {pick.item.title}{known}  score {pick.score:.2f} = {parts}")
         if pick.explanation is not None:
             lines.append(f"     {pick.explanation}")
-    if picks.understood is not None:
-        lines.insert(0, f"understood: {picks.understood}")
+    if picks.parsed_query is not None:
+        lines.insert(0, f"understood: {picks.parsed_query}")
     return "\n".join(_one_line(line) for line in [*lines, *(f"note: {note}" for note in picks.notes)])
 
 
@@ -58,7 +58,7 @@ def picks_json(picks: Recommendations) -> str:
                 for pick in picks
             ],
             "notes": list(picks.notes),
-            **({} if picks.understood is None else {"understood": picks.understood.to_dict()}),
+            **({} if picks.parsed_query is None else {"parsed_query": picks.parsed_query.to_dict()}),
         },
         ensure_ascii=False,
         indent=2,

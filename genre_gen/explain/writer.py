@@ -90,16 +90,16 @@ class _Writer:
 class FreeWriter(_Writer):
     """Writes texts as the model likes. What it says has to be checked, see :mod:`genre_gen.explain.free`."""
 
-    def __init__(self, model: TextModel, temperature: float = 0.0, max_tokens: int = MAX_TOKENS) -> None:
+    def __init__(self, model: TextModel, temperature: float = 0.0, max_tokens: int | None = None) -> None:
         """Hold the model.
 
         Args:
             model: the language model.
             temperature: 0 always takes the likeliest token; more takes others too, by seed.
-            max_tokens: of a text.
+            max_tokens: of a text; None for ``MAX_TOKENS``.
         """
         super().__init__(model)
-        self._temperature, self._max_tokens = temperature, max_tokens
+        self._temperature, self._max_tokens = temperature, max_tokens or MAX_TOKENS
         special = set(self._tokenizer.all_special_ids)
         self._banned = np.array(sorted(special - {self._end}), np.int64)
 

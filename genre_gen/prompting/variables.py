@@ -24,6 +24,7 @@ VARIABLES: dict[str, str] = {
     "`ScoreView`) of genre_gen/explain/wording.py",
     "facts": "sentences that are so, of which the model may make use",
     "first": "whether the sentence opens the explanation",
+    "profile": "what the data tells of a user; its fields stand in `Profile` of genre_gen/explain/profile.py",
 }
 """Every variable a template may use, and what it means."""
 
@@ -53,6 +54,7 @@ TASK_VARIABLES: dict[str, tuple[str, ...]] = {
     "explain": ("domain", "history", "item", "scale", "reason", "first"),
     "explain_scores": ("domain", "item", "other", "reason", "first"),
     "explain_free": ("domain", "history", "item", "facts"),
+    "profile": ("domain", "history", "profile"),
 }
 """Task -> the variables its templates are given."""
 

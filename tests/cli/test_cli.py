@@ -142,7 +142,7 @@ def test_a_request_needs_no_history_and_is_told(recommend):
     assert out.splitlines()[0] == "understood: only genre != 'Horror' and 1990 <= year < 2000; not understood: zzz"
     assert len(out.splitlines()) == 3
     code, out, _ = recommend("--user", "17", "--query", "horror", "-n", 1, "--json")
-    assert json.loads(out)["understood"] == {"where": None, "wishes": ["genre Horror"], "unknown": []}
+    assert json.loads(out)["parsed_query"] == {"where": None, "preferences": ["genre Horror"], "unknown": []}
     refused(recommend("--query", "x" * 501), 2, "501 characters; at most 500")
     refused(recommend("--users", "all", "--out", "x.jsonl", "--query", "horror"), 2, "--query")
 

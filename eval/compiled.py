@@ -58,7 +58,7 @@ class Tower:
 
     def __init__(self, run: Path, way: str) -> None:
         """Load and make; ``torch.compile`` compiles at the first pass."""
-        self.tower: Any = Recommender.from_pretrained(run, quantization="none").generator.llm.tower
+        self.tower: Any = Recommender.from_pretrained(run, quantization="none").generator.llm.item_backbone
         if way == PACKED:
             self.tower = prepack(self.tower)
         elif way != PLAIN:

@@ -27,7 +27,8 @@ from decoding_peers import NestedDicts, beam_options
 from leaderboard import told
 from numpy.typing import NDArray
 
-from genre_gen.data.interactions import Case, allowed_items
+from genre_gen.data.interactions import allowed_items
+from genre_gen.data.splits import Case
 from genre_gen.decoding.search import search
 from genre_gen.llm.export import to_transformers
 from genre_gen.llm.hardware import examine_machine

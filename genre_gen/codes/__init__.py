@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from genre_gen.codes.atomic import atomic
 from genre_gen.codes.base import Codes, CodeScheme
-from genre_gen.codes.numeric import numeric
 from genre_gen.codes.semantic import semantic
 from genre_gen.codes.title import title
 from genre_gen.errors import ConfigError
@@ -34,7 +33,6 @@ def _semantic(settings: CodeSettings, catalog: Catalog, embed: Embed) -> Codes:
 
 SCHEMES: dict[str, Callable[[CodeSettings, Catalog, Embed], Codes]] = {
     "atomic": lambda settings, catalog, embed: atomic(len(catalog)),
-    "numeric": lambda settings, catalog, embed: numeric(len(catalog), settings.width),
     "semantic": _semantic,
     "title": lambda settings, catalog, embed: title([item.title for item in catalog]),
 }

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from typing_extensions import Self
 
-from genre_gen.data.interactions import Case, History, Interactions
-from genre_gen.errors import UsageError
+from genre_gen.data.interactions import History, Interactions, check_rows
+from genre_gen.data.splits import Case
 
 
 class CollaborativeModel(ABC):
@@ -22,7 +22,7 @@ class CollaborativeModel(ABC):
     """
 
     name: ClassVar[str]
-    reads: ClassVar[bool] = False
+    content_based: ClassVar[bool] = False
     """Whether it knows items by their texts, so that it can tell new ones apart."""
 
     @abstractmethod
@@ -102,12 +102,3 @@ def history_matrix(
     return sparse.csr_matrix(
         (values.astype(np.float32), (owners[kept], columns[kept])), shape=(len(histories), n_items)
     )
-
-
-def check_rows(rows: NDArray[np.int64], n_items: int) -> None:
-    """Raise UsageError where histories hold a catalog row that a model has never been told of."""
-    if len(rows) and not 0 <= rows.min() <= rows.max() < n_items:
-        raise UsageError(
-            f"a history holds catalog row {rows.max() if rows.max() >= n_items else rows.min()}, but the model was "
-            f"fitted on {n_items} items; fit it again on the present catalog"
-        )

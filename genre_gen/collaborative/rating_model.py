@@ -134,7 +134,7 @@ class RatingModel(CollaborativeModel):
                 f"{self.name}: this data has no ratings to learn from; leave {self.name} out of the blend's members"
             )
         rated = ~np.isnan(interactions.ratings)
-        owners = np.repeat(np.arange(len(interactions.users)), np.diff(interactions.offsets))[rated]
+        owners = interactions.owners[rated]
         rows, values = interactions.rows[rated], interactions.ratings[rated]
         low, high = self._scale()
         bad = ~np.isfinite(values) | (values < low) | (values > high)

@@ -30,7 +30,7 @@ class TextKNN(ItemKNN):
     """
 
     name: ClassVar[str] = "text_knn"
-    reads: ClassVar[bool] = True
+    content_based: ClassVar[bool] = True
 
     def __init__(self, texts: Sequence[str] = (), neighbours: int = 200, recency: float = 1.0) -> None:
         """Set texts and hyper-parameters; raises ConfigError where one is out of range."""
@@ -46,7 +46,7 @@ class TextKNN(ItemKNN):
         if len(self.texts) != interactions.n_items:
             raise UsageError(f"text_knn: {len(self.texts)} texts for {interactions.n_items} items; give one for each")
         every = np.arange(len(self.texts))
-        self.similar = alike(self.texts, self.neighbours, every, every)
+        self.similar = similar_texts(self.texts, self.neighbours, every, every)
         return self
 
     def settings(self) -> dict[str, Any]:
@@ -54,7 +54,7 @@ class TextKNN(ItemKNN):
         return {"neighbours": self.neighbours, "recency": self.recency}
 
 
-def alike(texts: Sequence[str], n: int, rows: NDArray[np.int64], among: NDArray[np.int64]) -> sparse.csr_matrix:
+def similar_texts(texts: Sequence[str], n: int, rows: NDArray[np.int64], among: NDArray[np.int64]) -> sparse.csr_matrix:
     """Return which texts are most like some of them: cosines, ``[len(rows), len(texts)]``, sparse.
 
     Args:

@@ -249,11 +249,8 @@ class Attributor:
         if not blend_only:
             llm = self._among(scores[self.name], seen, rows, permitted)
         every = np.broadcast_to(np.asarray(rows), (len(whole), len(rows)))
-        return Variants(
-            llm,
-            self.blend.contributions(scores, mask, every),
-            self.blend.combine(scores, mask),
-        )
+        blended = self.blend.combine(scores, mask)
+        return Variants(llm, blended.parts(every), blended.total)
 
     def _among(
         self, scores: NDArray[np.float32], seen: Sequence[History], rows: Sequence[int], permitted: NDArray[np.bool_]

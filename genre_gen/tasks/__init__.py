@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from genre_gen.tasks.alike import Alike
 from genre_gen.tasks.base import Example, Task, TaskData
 from genre_gen.tasks.catalog_text import CatalogText
 from genre_gen.tasks.code import Code
@@ -13,13 +12,14 @@ from genre_gen.tasks.intent import Intent
 from genre_gen.tasks.next_item import NextItem
 from genre_gen.tasks.rating import Rating
 from genre_gen.tasks.review import Review
+from genre_gen.tasks.similar import Similar
 from genre_gen.tasks.title import Title
 
 _ALL: tuple[Task, ...] = (
     NextItem(),
     Rating(),
     Fits(),
-    Alike(),
+    Similar(),
     Intent(),
     Title(),
     Description(),

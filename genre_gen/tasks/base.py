@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from genre_gen.collaborative.text_knn import alike
+from genre_gen.collaborative.text_knn import similar_texts
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import History, Interactions
 from genre_gen.domain import Domain
-from genre_gen.prompting.book import Entry, Prompt, PromptBook, entry
+from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.spans import Prompt
+from genre_gen.prompting.variables import Entry, entry
 
 Targets: TypeAlias = Literal["assistant", "codes", "data"]
 Depth: TypeAlias = Literal["exit", "full"]
@@ -24,7 +26,7 @@ Depth: TypeAlias = Literal["exit", "full"]
 ENTRIES = 100_000
 """How many items, each with a rating, are kept as templates see them."""
 
-ALIKE = 20
+SIMILAR_TEXTS = 20
 """How many items described alike are kept of each item."""
 
 
@@ -94,22 +96,22 @@ class TaskData:
         return tuple(name for name, field in self.domain.fields.items() if field.type == "list")
 
     @cached_property
-    def likeness(self) -> sparse.csr_matrix:
+    def text_similarity(self) -> sparse.csr_matrix:
         """Return how alike the texts of items are: ``[n_items, n_items]``, sparse.
 
-        Of each row's item the columns are the ALIKE items described most like it, among those that somebody had.
+        Of each row's item the columns are the SIMILAR_TEXTS items described most like it, among those that somebody had.
         """
-        return self.alike(np.arange(len(self.catalog)))
+        return self.similar_texts(np.arange(len(self.catalog)))
 
-    def alike(self, rows: NDArray[np.int64]) -> sparse.csr_matrix:
+    def similar_texts(self, rows: NDArray[np.int64]) -> sparse.csr_matrix:
         """Return the same of some items alone, ``[len(rows), n_items]``, for much less work."""
         met = np.unique(self.interactions.rows).astype(np.int64)
-        return alike([item.describe() for item in self.catalog], ALIKE, rows, met)
+        return similar_texts([item.describe() for item in self.catalog], SIMILAR_TEXTS, rows, met)
 
     def shuffled(self, rng: np.random.Generator, at_least: int = 1) -> Iterator[History]:
         """Yield the histories of that many items or more, in random order."""
         for user_row in rng.permutation(len(self.interactions.users)):
-            history = self.interactions.at(int(user_row))
+            history = self.interactions.history_at(int(user_row))
             if len(history) >= at_least:
                 yield history
 

@@ -29,7 +29,7 @@ def synthetic(data: TaskData, n: int, rng: np.random.Generator) -> Iterator[tupl
         stands in, which ordinary examples have as targets already); and which interaction each item comes from, int64
         ``[items]``, -1 for the one that stands in.
     """
-    similar, known = data.likeness, data.interactions
+    similar, known = data.text_similarity, data.interactions
     counts = np.bincount(known.rows, minlength=len(data.catalog))
     weights = (np.diff(similar.indptr) > 0) / (1.0 + counts)
     if not weights.any():
@@ -54,4 +54,4 @@ def _around(data: TaskData, place: int) -> tuple[History, int, NDArray[np.int64]
     begin = max(int(known.offsets[user_row]), place - window // 2)
     end = min(int(known.offsets[user_row + 1]), begin + window)
     start = begin - int(known.offsets[user_row])
-    return known.at(user_row).slice(start, start + end - begin), place - begin, np.arange(begin, end)
+    return known.history_at(user_row).slice(start, start + end - begin), place - begin, np.arange(begin, end)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from genre_gen.blending.blend import Blend
 from genre_gen.data.filters import Filters
 from genre_gen.data.interactions import allowed_items
+from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
 from genre_gen.explain import Explainer
 from genre_gen.explain.attribution import Attributor
@@ -21,7 +20,7 @@ from tests.explain.test_evidence import ALIEN, ALIENS, ANNIE, CATALOG, DATA, DOM
 
 SEEN = history((HEAT, 4), (SOLARIS, 4), (ANNIE, 2), (ALIEN, 5))
 ALLOWED = allowed_items([SEEN], len(CATALOG))[0]
-MOVIES = PromptBook(Path(__file__).parents[2] / "prompts" / "movies")
+MOVIES = PromptBook.load(Domain.load("movies"))
 
 
 def member(item, pick):

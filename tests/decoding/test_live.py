@@ -110,7 +110,7 @@ def check_same(trie, present, size):
 
 
 @given(changes())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_any_changes_give_the_trie_of_what_is_there(drawn):
     first, steps, states = drawn
     trie = started(first)
@@ -123,7 +123,7 @@ def test_any_changes_give_the_trie_of_what_is_there(drawn):
 
 
 @given(changes(), st.integers(1, 9))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_the_search_is_that_of_a_trie_built_anew(drawn, n):
     first, steps, states = drawn
     trie = started(first)

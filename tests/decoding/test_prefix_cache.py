@@ -53,10 +53,10 @@ def test_requests_in_any_order_are_answered_as_alone(asked, room, flat):
     tree.cache_prefix(PREFIX)
     for user, prompt in asked:
         ids = [*PREFIX, *prompt]
-        found = search(tree.for_user(user), ids, trie, 5)
+        ranking = search(tree.for_user(user), ids, trie, 5)
         alone = search(uncached, ids, trie, 5)
-        np.testing.assert_allclose(found.scores, alone.scores, atol=1e-4)
-        assert found.rows.tolist() == alone.rows.tolist()
+        np.testing.assert_allclose(ranking.scores, alone.scores, atol=1e-4)
+        assert ranking.rows.tolist() == alone.rows.tolist()
         cached = sum(entry.nbytes for entry in tree.prefixes.by_user.values())
         assert cached == tree.prefixes.nbytes <= room
 
@@ -161,11 +161,11 @@ def test_a_batch_behind_a_cached_prefix_is_as_one_at_a_time(seed, users, n):
     tree, uncached = wrap(model), wrap(model)
     tree.cache_prefix(PREFIX)
     together = search_many(tree, prompts, trie, n, allowed, batch_tokens=60)
-    for user, found in enumerate(together):
+    for user, ranking in enumerate(together):
         alone = search(uncached, prompts[user], trie, n, allowed[user])
-        np.testing.assert_allclose(found.scores, alone.scores, atol=1e-4)
-        assert set(found.rows) <= set(np.flatnonzero(allowed[user]))
-        assert len(set(found.rows)) == len(alone)
+        np.testing.assert_allclose(ranking.scores, alone.scores, atol=1e-4)
+        assert set(ranking.rows) <= set(np.flatnonzero(allowed[user]))
+        assert len(set(ranking.rows)) == len(alone)
 
 
 @given(st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=12), min_size=1, max_size=6), st.booleans())
@@ -175,9 +175,9 @@ def test_variants_read_together_are_answered_as_alone(prompts, cached):
     if cached:
         tree.cache_prefix(PREFIX)
     variants = [[*PREFIX, *prompts[0], *prompt] for prompt in prompts] + [[*PREFIX, *prompts[0]], [7, 8]]
-    found = tree.shared_prefix().prefill_many(variants)
+    together = tree.shared_prefix().prefill_many(variants)
     alone = wrap(shared_model()).prefill_many(variants)
-    torch.testing.assert_close(found, alone, atol=1e-4, rtol=0)
+    torch.testing.assert_close(together, alone, atol=1e-4, rtol=0)
 
 
 def test_the_common_prefix_of_variants_is_read_once(model):

@@ -188,11 +188,11 @@ def test_what_is_excluded_is_as_if_it_were_not_allowed(catalog, n, users, alike)
         permitted[user, rows] = False
     prompts = [[user] for user in range(users)]
     model, subset = TableModel(trie.vocabulary), trie.subset(shared, exclude)
-    found = search_many(model, prompts, trie, n, subset)
+    rankings = search_many(model, prompts, trie, n, subset)
     twice = search_many(model, prompts, trie, n, trie.subset(trie.subset(subset, exclude), exclude))
     expected = search_many(model, prompts, trie, n, permitted)
-    for own, again, ranking in zip(found, twice, expected, strict=True):
-        assert own.rows.tolist() == again.rows.tolist() == ranking.rows.tolist()
+    for ranking, again, other in zip(rankings, twice, expected, strict=True):
+        assert ranking.rows.tolist() == again.rows.tolist() == other.rows.tolist()
 
 
 def test_many_users_share_passes():

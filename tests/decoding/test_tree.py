@@ -81,15 +81,15 @@ def random_tree(random, sizes, users=1):
     nodes: list[tuple[int, list[int]]] = []
     steps, present = [], np.arange(users)
     for size in sizes:
-        own = np.sort(random.choice(present, size=size))
-        present = np.unique(own)
+        step_users = np.sort(random.choice(present, size=size))
+        present = np.unique(step_users)
         new, parents = [], []
-        for user, token in zip(own.tolist(), random.integers(CODES, size=size).tolist(), strict=True):
+        for user, token in zip(step_users.tolist(), random.integers(CODES, size=size).tolist(), strict=True):
             parent = int(random.choice([-1, *(k for k, (other, _) in enumerate(nodes) if other == user)]))
             parents.append(parent)
             new.append((user, [*(nodes[parent][1] if parent >= 0 else []), token]))
         nodes += new
-        steps.append((torch.tensor([path[-1] for _, path in new]), torch.tensor(parents), torch.as_tensor(own)))
+        steps.append((torch.tensor([path[-1] for _, path in new]), torch.tensor(parents), torch.as_tensor(step_users)))
     return steps, nodes
 
 

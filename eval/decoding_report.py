@@ -10,10 +10,14 @@ from typing import Any
 Row = dict[str, Any]
 
 
-def write(content: Row, file: Path) -> None:
-    """Write JSON, and beside it the tables and the picture."""
+def save(content: Row, file: Path) -> None:
+    """Write the figures as JSON."""
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def report(content: Row, file: Path) -> None:
+    """Write the tables and the picture next to the JSON file."""
     file.with_suffix(".md").write_text(markdown(content), encoding="utf-8")
     draw(content, file.with_suffix(".png"))
 

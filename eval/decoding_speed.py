@@ -37,7 +37,7 @@ from typing import Any
 
 import numpy as np
 from decoding_peers import GENERATORS, SAME_SCORES, STORES, USUAL, Codes, OursDefault, OursServing
-from decoding_report import Row, markdown, write
+from decoding_report import Row, markdown, report, save
 from limited import GaveUpError, Limited
 
 from genre_gen.data.readers import load_catalog
@@ -77,7 +77,8 @@ def main() -> None:
         rows = PARTS[part](bench)
         content[part] = joined(content.get(part, []), rows, options) if part == "peers" and options.ways else rows
         content.setdefault("seconds", {})[part] = round(time.perf_counter() - begin)
-        write(content, options.json)
+        save(content, options.json)  # so that --resume can go on from here
+    report(content, options.json)
     print(markdown(content))
     wrong = [row for part in ("peers", "users") for row in content.get(part, []) if row.get("same") is False]
     raise SystemExit(1 if wrong else 0)

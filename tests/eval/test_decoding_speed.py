@@ -114,9 +114,33 @@ def test_who_is_slow_is_asked_less_often(monkeypatch):
     assert bench.by_turns(questions, 4) == {quick: [0], slow: [0]}
 
 
+class InThisProcess:
+    """What a limited process is to its caller, without a process that would have to load torch first."""
+
+    def __init__(self, make, *arguments, seconds, megabytes, threads):
+        assert seconds == 300
+        assert (megabytes, threads) == (4000, 1)
+        self.subject = self.tried(make, *arguments)
+
+    def tried(self, function, *arguments):
+        from limited import GaveUpError
+
+        try:
+            return function(*arguments)
+        except Exception as problem:
+            raise GaveUpError(str(problem)) from None
+
+    def call(self, method, *arguments):
+        return self.tried(getattr(self.subject, method), *arguments)
+
+    def close(self):
+        del self.subject
+
+
 def test_the_whole_run_on_a_tiny_model(tiny_model, tmp_path, monkeypatch, capsys):
     import decoding_speed
 
+    monkeypatch.setattr(decoding_speed, "Limited", InThisProcess)
     some = ["ours, whole vocabulary", "generate, per-row dict processor", "Outlines choice, xgrammar"]
     chosen = {name: decoding_speed.GENERATORS[name] for name in some}
     monkeypatch.setattr(decoding_speed, "USUAL", some[1])
@@ -148,7 +172,8 @@ def test_the_whole_run_on_a_tiny_model(tiny_model, tmp_path, monkeypatch, capsys
     assert file.with_suffix(".md").read_text() == printed.removesuffix("\n")
     assert "Same items and scores in 1 of 1 comparisons" in printed
     assert file.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
-    monkeypatch.setattr(decoding_speed, "PARTS", {})  # nothing is measured anew
+    monkeypatch.setattr(decoding_speed, "PARTS", {})  # nothing is measured again
+    monkeypatch.setattr(decoding_speed, "report", lambda *_: None)
     monkeypatch.setattr(sys, "argv", [*arguments, "--resume"])
     with pytest.raises(SystemExit):
         decoding_speed.main()

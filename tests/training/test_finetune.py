@@ -3,11 +3,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from genre_gen.llm.averaging import Trained
 
 from genre_gen.collaborative import Ease, SequentialRules
 from genre_gen.data.interactions import Interactions
 from genre_gen.errors import CheckpointError, ConfigError
-from genre_gen.llm.averaging import Trained
 from genre_gen.llm.batch import Batch
 from genre_gen.llm.encode import NO_TARGET
 from genre_gen.llm.load import load_base

@@ -15,9 +15,10 @@ from eval.explanations.truth import Said, checker_of
 from genre_gen.data.filters import Filters
 from genre_gen.data.interactions import History
 from genre_gen.evaluation.significance import interval
-from genre_gen.explain import Explanation
-from genre_gen.explain.check import Checker, Measured
-from genre_gen.explain.evidence import labels
+from genre_gen.explain.check import Checker
+from genre_gen.explain.claims import ScoreClaims
+from genre_gen.explain.explainer import Explanation
+from genre_gen.explain.facts import labels
 from genre_gen.recommender.state import RecommenderState
 
 TOP = 3  # cited items shall be among so many of greatest effect
@@ -111,7 +112,7 @@ def _mean_of_known(values: Sequence[float]) -> float:
 
 
 def _true(checker: Checker, said: Said, told: Explanation) -> bool:
-    measured_here = Measured.of_effects(said.explanation.effects)
+    measured_here = ScoreClaims.of_effects(said.explanation.effects)
     return checker.check(told.text, said.history, said.row, said.predicted, measured_here).ok
 
 

@@ -26,10 +26,12 @@ from eval.bench.script import new_parser, script
 from genre_gen.collaborative import SVD
 from genre_gen.data.interactions import History
 from genre_gen.data.titles import article_first
-from genre_gen.explain import Explanation
-from genre_gen.explain.check import Checker, Measured
-from genre_gen.explain.evidence import labels
-from genre_gen.explain.wording import LENGTH, plain, vocabulary
+from genre_gen.explain.check import Checker
+from genre_gen.explain.claims import ScoreClaims
+from genre_gen.explain.explainer import Explanation
+from genre_gen.explain.facts import labels
+from genre_gen.explain.text import plain
+from genre_gen.explain.wording import LENGTH, vocabulary
 from genre_gen.recommender.answering import answer_many
 from genre_gen.recommender.recommender import Recommender
 from genre_gen.recommender.requests import Recommendations, Request
@@ -109,7 +111,7 @@ def measured(state: RecommenderState, said: list[Said]) -> dict[str, Any]:
     untrue, corrupted, noticed = [], Counter[str](), Counter[str]()
     chance = random.Random(0)
     for number, each in enumerate(said):
-        case = (each.history, each.row, each.predicted, Measured.of_effects(each.explanation.effects))
+        case = (each.history, each.row, each.predicted, ScoreClaims.of_effects(each.explanation.effects))
         report = checker.check(each.explanation.text, *case)
         counts.update(items=report.items, values=report.values, numbers=report.numbers)
         facts = [checker.holds(fact, *case) for fact in each.explanation.facts]
@@ -140,7 +142,7 @@ def free_style(state: RecommenderState, said: list[Said]) -> dict[str, Any]:
     names = Checker(state.catalog, state.trained_on, state.domain, None, state.knowledge)
     counts: Counter[str] = Counter()
     for each in said:
-        case = (each.history, each.row, each.predicted, Measured.of_effects(each.explanation.effects))
+        case = (each.history, each.row, each.predicted, ScoreClaims.of_effects(each.explanation.effects))
         reports = [names.check(sentence, *case) for sentence in names.sentences(plain(each.explanation.draft))[:LENGTH]]
         counts["written"] += len(reports)
         counts["name nothing untrue"] += sum(report.ok for report in reports)

@@ -33,7 +33,8 @@ from genre_gen.evaluation.baselines import LLM_ALONE, scorers
 from genre_gen.evaluation.protocol import check_trained_for
 from genre_gen.evaluation.significance import interval, paired_test
 from genre_gen.metrics import ndcg_at, ranks, recall_at
-from genre_gen.query import ParsedQuery, QueryReader
+from genre_gen.query.parsed import ParsedQuery
+from genre_gen.query.parser import QueryParser
 from genre_gen.ranking import Ranking
 from genre_gen.recommender.recommender import Recommender
 from genre_gen.recommender.state import LLM_MEMBER, QUERY_MEMBER, RecommenderState
@@ -86,13 +87,13 @@ class Asker:
 
     def __init__(self, state: RecommenderState) -> None:
         """Find the labels and years; raises UsageError where no item has labels."""
-        self.catalog, self.reader = state.catalog, state.query_reader
+        self.catalog, self.reader = state.catalog, state.query_parser
         labels = Labels.of_domain(state.catalog, state.domain)
         if labels is None:
             raise UsageError("the catalog has no labels to ask for; take one with a list field")
         self.labels = labels
         self.has: NDArray[np.bool_] = labels.matrix.toarray() > 0
-        numbers = QueryReader(self.catalog, state.domain.query).numbers
+        numbers = QueryParser(self.catalog, state.domain.query).vocabulary.numbers
         years = [column for column in numbers.values() if np.nanmin(column) >= YEARS]
         self.years: NDArray[np.float64] = years[0] if years else np.full(len(self.catalog), np.nan)
 
@@ -144,10 +145,10 @@ def requests(asker: Asker, cases: Sequence[Case], seed: int = 0) -> list[dict[st
 
 def measured(state: RecommenderState, cases: Sequence[Case]) -> dict[tuple[str, float], Counts]:
     """Rank every case without and with each of its requests, under each weight."""
-    asker, reader = Asker(state), state.query_reader
+    asker, reader = Asker(state), state.query_parser
     asked = requests(asker, cases)
     counts: dict[tuple[str, float], Counts] = defaultdict(Counts)
-    parsed = {request.text: reader.understand(request.text) for of_case in asked for request in of_case.values()}
+    parsed = {request.text: reader.parse(request.text) for of_case in asked for request in of_case.values()}
     weights = sorted({*WEIGHTS, state.domain.query.weight})
     for begin in range(0, len(cases), BATCH):
         part = cases[begin : begin + BATCH]
@@ -188,7 +189,7 @@ def _ranked(
     if query.items:
         mask = mask.copy()
         mask[[state.catalog.find(title) for title in query.items]] = False
-    fulfilled = state.query_reader.score(query)
+    fulfilled = state.query_parser.score(query)
     filled = state.mask_cold_items(scores, state.blend.members)
     if fulfilled is None:
         return mask, state.blend.combine(filled, mask[None]).total

@@ -99,7 +99,7 @@ class TaskData:
     def text_similarity(self) -> sparse.csr_matrix:
         """Return how alike the texts of items are: ``[n_items, n_items]``, sparse.
 
-        Of each row's item the columns are the SIMILAR_TEXTS items described most like it, among those that somebody had.
+        Of each row's item the columns are the SIMILAR_TEXTS items described most like it, cold items left out.
         """
         return self.similar_texts(np.arange(len(self.catalog)))
 

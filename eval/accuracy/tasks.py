@@ -51,7 +51,7 @@ def markdown(result: Mapping[str, Any]) -> str:
 
 
 def grade(state: RecommenderState, task: str, questions: int) -> dict[str, Any]:
-    """Ask one task's questions; return its grade beside that of a guess."""
+    """Ask one task's questions; return its grade and that of a guess."""
     data = TaskData(state.catalog, state.histories, state.domain)
     examples = TASKS[task].examples(data, state.book, np.random.default_rng(0), open=True)
     asked = list(islice(examples, questions))

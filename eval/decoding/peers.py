@@ -108,7 +108,7 @@ class RowProcessor(_ByGenerate):
 
 
 class LLGuidance(_ByGenerate):
-    """A processor with an llguidance matcher for each row, made anew at each step so that beams may be reordered.
+    """A processor with an llguidance matcher for each row, made again at each step so that beams may be reordered.
 
     The grammar names tokens by their ids. A grammar of texts would admit code tokens spelt by other tokens.
     """

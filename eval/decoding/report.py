@@ -128,7 +128,7 @@ MARKERS = "osD^v<>Ph*Xpd8"  # not as many as colours, so that no two of the ways
 
 
 def curves(axes: Any, rows: list[Row], key: str) -> None:
-    """Draw one curve for each name over the sizes, ours solid; the legend beside it is in the order of the curves."""
+    """Draw one curve for each name over the sizes, ours solid; the legend next to it is in the order of the curves."""
     rows = sorted((row for row in rows if key in row), key=lambda row: row["items"])  # runs append to the file
     names = dict.fromkeys(row["name"] for row in rows)
     for name, colour, marker in zip(names, itertools.cycle(COLOURS), itertools.cycle(MARKERS), strict=False):

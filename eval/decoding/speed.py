@@ -39,19 +39,17 @@ import numpy as np
 from eval.bench.limited import GaveUpError, Limited
 from eval.bench.results import read, record
 from eval.bench.script import new_parser, say, script
+from eval.decoding.codes import LENGTH, REAL, make_codes
 from eval.decoding.generators import OursDefault, OursServing
 from eval.decoding.peers import GENERATORS, SAME_SCORES, USUAL
 from eval.decoding.report import Row, draw, markdown
 from eval.decoding.stores import STORES, Codes
-from genre_gen.data.readers import load_catalog
 from genre_gen.domain import Domain
 from genre_gen.downloads.models import ensure_model
 from genre_gen.llm.hardware import examine_machine
 
 STEM = "decoding_speed"
-REAL = 1682
 ITEMS = (REAL, 10_000, 100_000, 1_000_000, 10_000_000)
-LENGTH, WIDTH = 4, 256  # of synthetic codes
 BEAMS = (1, 5, 20, 50, 200)
 PEER_BEAMS = (1, 20)
 MANY_BEAMS = 200  # asked of peers once, and for the real catalog alone
@@ -378,30 +376,6 @@ PARTS = {
 }
 
 
-def make_codes(size: int, domain: Domain) -> Codes:
-    """Return codes int32 ``[size, LENGTH]``: of the films where ``size`` is theirs, otherwise random."""
-    if size == REAL:
-        return film_codes(domain)
-    random = np.random.default_rng(size)
-    numbers = np.unique(random.integers(WIDTH**LENGTH, size=size + size // 16 + 16))
-    numbers = random.permutation(numbers)[:size]
-    levels = np.arange(LENGTH - 1, -1, -1)
-    digits = numbers[:, None] // WIDTH**levels % WIDTH
-    return (digits + np.arange(LENGTH) * WIDTH).astype(np.int32)
-
-
-def film_codes(domain: Domain) -> Codes:
-    """Return semantic codes of the films, from TF-IDF of their texts."""
-    from sklearn.decomposition import TruncatedSVD
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    from genre_gen.codes.semantic import semantic
-
-    texts = [item.describe() for item in load_catalog(domain)[0]]
-    vectors = TruncatedSVD(64, random_state=0).fit_transform(TfidfVectorizer().fit_transform(texts))
-    return semantic(vectors, LENGTH, WIDTH // 4).codes.astype(np.int32)
-
-
 def spread(samples: Sequence[float]) -> dict[str, float]:
     """Return median, least and greatest."""
     return {"median": statistics.median(samples), "low": min(samples), "high": max(samples), "n": len(samples)}
@@ -434,7 +408,7 @@ def same_items(first: Any, second: Any) -> bool:
 
 
 def machine(threads: int) -> Row:
-    """Return what the figures depend on beside the code."""
+    """Return what the figures depend on, apart from the code."""
     import torch
     import transformers
 

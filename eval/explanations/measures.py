@@ -67,7 +67,7 @@ def controls(users: Sequence[Sequence[Said]]) -> dict[str, list[list[Explanation
 def judged(
     name: str, values: dict[str, NDArray[np.float64] | float], against: Sequence[str], *, less: bool = False
 ) -> dict[str, Any]:
-    """Return a measure beside its controls; its value is null where one of them does not score worse.
+    """Return a measure and its controls; its value is null where one of them does not score worse.
 
     Args:
         name: of the measure.

@@ -22,7 +22,7 @@ MAX_ITEMS = 20_000
 
 
 class SurpriseRanker(ABC):
-    """What the three have in common: the ratings, and who is who. Users and items nobody rated have a bias of 0."""
+    """What the three share: ratings, and rows of users and items. Unrated users and items have a bias of 0."""
 
     name: ClassVar[str]
 

@@ -76,7 +76,7 @@ BLENDS: dict[str, tuple[str, ...]] = {
 }
 NOT_BLENDED = ("svd", "svdpp")
 MADE_OF = {"data": "these ratings and folds", "run": "this seed, these minutes, settings, items and prompts"}
-"""The digests that a file of a language model's predictions holds beside them, and what they stand for."""
+"""The digests that a file of a language model's predictions also holds, and what they stand for."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 import time
 from itertools import product
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -81,22 +82,24 @@ def test_same_items_leaves_ties_at_the_end_open():
 
 
 def test_who_is_slow_is_asked_less_often(monkeypatch):
+    clock = SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)
+    monkeypatch.setattr(speed, "time", clock)
+
     class Process:
         def __init__(self, seconds):
             self.seconds, self.asked = seconds, []
 
         def call(self, method, number):
             self.asked.append(number)
-            time.sleep(self.seconds)
+            clock.now += self.seconds
             return number
 
-    monkeypatch.setattr(speed, "SLOW", 0.02)
     bench = speed.SpeedBench.__new__(speed.SpeedBench)
-    quick, slow = Process(0.0), Process(0.03)
+    quick, slow = Process(0.0), Process(2 * speed.SLOW)
     questions = {p: speed.Question(p, "", [(0,), (1,), (2,)]) for p in (quick, slow)}
     assert bench.by_turns(questions, 4) == {quick: [0, 1, 2, 2], slow: [0, 1]}
     assert quick.asked == [0, 0, 1, 2, 2]  # the first one warms it up
-    bench.until = 0.0
+    bench.until = 0.0  # the time is up
     assert bench.by_turns(questions, 4) == {quick: [0], slow: [0]}
 
 

@@ -177,7 +177,7 @@ def fitted(bench: Bench, known: Interactions, changes: Mapping[str, Any], folder
     for name in PEERS:
         if name not in scorers:
             make = partial(new_peer, name, domain, bench.catalog)
-            options = tune(name, make, inner.train_and_validation, inner.test, repeat=domain.repeat)[1]
+            options = tune(make, inner.train_and_validation, inner.test, repeat=domain.repeat)[1]
             scorers[name] = make(options).fit(known).score
     texts = {OURS_ALONE, TEXT_PEER} | ({WITHOUT_LLM} if TEXT_PEER in recommender.blend_without_llm.members else set())
     if {"llm", TEXT_PEER} & set(recommender.blend.members):

@@ -7,18 +7,27 @@ which values they take, and what they are when left out.
 from __future__ import annotations
 
 import copy
-import difflib
 import keyword
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from typing_extensions import Self
 
 from genre_gen.downloads.paths import assets_folder
-from genre_gen.errors import ConfigError
+from genre_gen.errors import ConfigError, did_you_mean
+from genre_gen.registry import CODE_SCHEMES, ENCODERS, MEMBERS, RATERS, READERS, TASKS, Registry
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -34,6 +43,18 @@ def _as_names(value: object) -> object:
 
 Names: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_as_names), Field(min_length=1)]
 """Column names, the first that the file has is taken. A single name may be written without brackets."""
+
+
+def _one_of(registry: Registry[Any]) -> AfterValidator:
+    """Return a check that a name is one of a registry's; nothing is imported for it."""
+
+    def check(name: str) -> str:
+        if problem := registry.problem(name):
+            raise ValueError(problem)
+        return name
+
+    return AfterValidator(check)
+
 
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 
@@ -77,7 +98,7 @@ class DataSettings(Settings):
 
     source: str | None = None
     path: str | None = None
-    reader: Literal["auto", "recbole", "movielens", "mind", "tourism", "open_bandit", "amazon", "table"] = "auto"
+    reader: Literal["auto"] | Annotated[str, _one_of(READERS)] = "auto"
     items: str | None = None
     interactions: str | None = None
     encoding: str = "utf-8"
@@ -121,7 +142,8 @@ class TaskSettings(Settings):
 class CodeSettings(Settings):
     """How items are named to the model."""
 
-    scheme: Literal["atomic", "semantic", "title"] = "atomic"
+    scheme: Annotated[str, _one_of(CODE_SCHEMES)] = "atomic"
+    encoder: Annotated[str, _one_of(ENCODERS)] = "llm"
     length: Annotated[int, Field(ge=1, le=16)] = 3
     width: Annotated[int, Field(ge=2, le=65536)] = 256
     text: Annotated[float, Field(ge=0)] = 1.0
@@ -173,7 +195,7 @@ class Training(Settings):
 class BlendSettings(Settings):
     """Which collaborative models are blended with the language model."""
 
-    members: tuple[str, ...] = ("sequential_rules", "ease", "popularity")
+    members: tuple[Annotated[str, _one_of(MEMBERS)], ...] = ("sequential_rules", "ease", "popularity")
     tune: bool = True
 
 
@@ -247,7 +269,7 @@ class ServingSettings(Settings):
 class RatingSettings(Settings):
     """Which models predict ratings, together with the language model."""
 
-    members: tuple[str, ...] = ("svd",)
+    members: tuple[Annotated[str, _one_of(RATERS)], ...] = ("svd",)
 
 
 Meanings: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_as_names)]
@@ -342,6 +364,13 @@ class Domain(Settings):
     catalog_folder: Path = Field(default=Path(), exclude=True)
     prompts_folder: Path = Field(default=Path(), exclude=True)
 
+    @field_validator("tasks")
+    @classmethod
+    def _known_tasks(cls, tasks: dict[str, TaskSettings]) -> dict[str, TaskSettings]:
+        if problems := [problem for name in tasks if (problem := TASKS.problem(name))]:
+            raise ValueError("; ".join(problems))
+        return tasks
+
     @field_validator("fields")
     @classmethod
     def _usable_field_names(cls, fields: dict[str, FieldSettings]) -> dict[str, FieldSettings]:
@@ -409,6 +438,15 @@ class Domain(Settings):
             raise ConfigError(f"{where}: " + "; ".join(problems))
         return domain
 
+    def components(self) -> tuple[tuple[Registry[Any], str], ...]:
+        """Return the components that the settings name, with the registry of each; see ``registry.check_allowed``."""
+        chosen: list[tuple[Registry[Any], str]] = [(CODE_SCHEMES, self.codes.scheme), (ENCODERS, self.codes.encoder)]
+        chosen += [(READERS, self.data.reader)] if self.data.reader != "auto" else []
+        chosen += [(TASKS, name) for name in self.tasks]
+        chosen += [(MEMBERS, name) for name in self.blend.members]
+        chosen += [(RATERS, name) for name in self.ratings.members]
+        return tuple(chosen)
+
     def settings(self) -> dict[str, Any]:
         """Return all settings as JSON values; ``from_settings`` restores them."""
         return self.model_dump(mode="json", exclude_none=True)
@@ -459,7 +497,7 @@ def _find_folder(name: str | Path) -> Path:
         if (root / name / FILE).is_file():
             return root / name
     names = Domain.available()
-    raise ConfigError(f"no domain {name!r}{_suggest(name, names)}; there are: {', '.join(names) or 'none'}")
+    raise ConfigError(f"no domain {name!r}{did_you_mean(name, names)}; there are: {', '.join(names) or 'none'}")
 
 
 def _find_prompts(name: str, folder: Path) -> Path:
@@ -475,12 +513,12 @@ def _describe(problem: Any) -> str:
     path = [str(part) for part in problem["loc"]]
     key = ".".join(path)
     if problem["type"] == "extra_forbidden":
-        return f"{key}: unknown key{_suggest(path[-1], _keys(path[:-1]))}"
+        return f"{key}: unknown key{did_you_mean(path[-1], _keys(path[:-1]))}"
     if problem["type"] == "missing":
         return f"{key}: missing"
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
     given = problem["input"]
-    shown = f" (it is {given!r})" if isinstance(given, (str, int, float, bool)) else ""
+    shown = f" (it is {given!r})" if isinstance(given, (str, int, float)) and repr(given) not in message else ""
     return f"{key}: {message}{shown}" if key else message
 
 
@@ -496,8 +534,3 @@ def _keys(path: list[str]) -> tuple[str, ...]:
             return ()
         section = annotation
     return tuple(name for name, field in section.model_fields.items() if not field.exclude)
-
-
-def _suggest(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f", did you mean {close[0]!r}?" if close else ""

@@ -7,7 +7,7 @@ ROOT = Path(__file__).parent.parent / "genre_gen"
 
 # From bottom to top; a module may import its own layer and those below it, at any place in its file.
 LAYERS = [
-    {"errors", "ranking", "downloads.paths", "data.titles", "llm.hardware"},
+    {"errors", "registry", "ranking", "downloads.paths", "data.titles", "llm.hardware"},
     {"domain", "downloads.archives"},
     {"data"},
     {"prompting", "codes", "metrics"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from genre_gen.collaborative import RATERS, RatingBlend, RatingModel
 from genre_gen.data.interactions import Case, History, Interactions
 from genre_gen.domain import Domain
-from genre_gen.errors import ConfigError, DecodingError, UsageError
+from genre_gen.errors import DecodingError, UsageError
 
 if TYPE_CHECKING:
     from genre_gen.llm.generator import ItemGenerator
@@ -56,16 +56,12 @@ class Raters:
         Raises:
             ConfigError: a model that does not exist.
         """
-        unknown = [name for name in domain.ratings.members if name not in RATERS]
-        if unknown:
-            raise ConfigError(f"ratings.members: no model {unknown[0]!r}; there are: {', '.join(RATERS)}")
         self.models, seconds = {}, {}
         if scale is None or not interactions.rated:
             return {}
         for name in domain.ratings.members:
             begin = time.perf_counter()
-            options: dict[str, Any] = {"rating_scale": scale, "duplicates": "last"}
-            self.models[name] = RATERS[name](**options).fit(interactions)
+            self.models[name] = RATERS[name](rating_scale=scale, duplicates="last").fit(interactions)
             seconds[name] = time.perf_counter() - begin
         return seconds
 

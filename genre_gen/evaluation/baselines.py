@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from genre_gen.collaborative import MEMBERS, SVD, CollaborativeModel, EpochModel
-from genre_gen.collaborative.tuning import STAGES, tune
+from genre_gen.collaborative import MEMBERS, CollaborativeModel, EpochModel
+from genre_gen.collaborative.tuning import tune
 from genre_gen.data.interactions import Split
 from genre_gen.data.labels import Labels
 from genre_gen.errors import UsageError
@@ -58,10 +58,10 @@ def evaluate_recommender(recommender: Recommender, split: Split, part: Part, *, 
     """
     check_trained_for(recommender, split, part)
     scorers, seconds = recommender.scorers(), dict(recommender.seconds)
-    for name, kind in MEMBERS.items() if peers else ():
+    for name, kind in MEMBERS.built_in().items() if peers else ():
         if name in scorers or issubclass(kind, EpochModel):
             continue
-        if kind is SVD and not recommender.trained_on.rated:
+        if kind.cannot_learn(recommender.trained_on):
             continue
         begin = time.perf_counter()
         scorers[name] = _peer(recommender, name, split).score
@@ -99,12 +99,12 @@ def evaluate_recommender(recommender: Recommender, split: Split, part: Part, *, 
 def _peer(recommender: Recommender, name: str, split: Split) -> CollaborativeModel:
     """Fit a model that is no member of the blend as if it were one."""
     options: Mapping[str, Any] = {}
-    if recommender.domain.blend.tune and name in STAGES:
+    if recommender.domain.blend.tune and MEMBERS[name].grid:
 
         def make(options: Mapping[str, Any]) -> CollaborativeModel:
             return recommender.new_member(name, **options)
 
-        _, options = tune(name, make, split.train, split.validation, repeat=recommender.domain.repeat)
+        _, options = tune(make, split.train, split.validation, repeat=recommender.domain.repeat)
     return recommender.new_member(name, **options).fit(recommender.trained_on)
 
 

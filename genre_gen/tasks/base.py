@@ -95,9 +95,9 @@ class TaskData:
 
     @cached_property
     def text_similarity(self) -> sparse.csr_matrix:
-        """Return how alike the texts of items are: ``[n_items, n_items]``, sparse.
+        """Return the similarity of items' texts: ``[n_items, n_items]``, sparse.
 
-        Of each row's item the columns are the SIMILAR_TEXTS items described most like it, among those that somebody had.
+        A row holds the SIMILAR_TEXTS items with interactions whose texts are most similar to its item's.
         """
         return self.similar_texts(np.arange(len(self.catalog)))
 

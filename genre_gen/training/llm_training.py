@@ -25,8 +25,9 @@ from genre_gen.downloads.models import ensure_model
 from genre_gen.llm.averaging import Trained, train_averaged
 from genre_gen.llm.generator import ItemGenerator
 from genre_gen.llm.load import load_base
-from genre_gen.llm.model import LLM, embed_texts
+from genre_gen.llm.model import LLM
 from genre_gen.llm.task_mixture import TaskMixture
+from genre_gen.llm.text_encoders import rotated, text_vectors
 from genre_gen.metrics import case_ranks, ndcg_at
 from genre_gen.prompting.book import PromptBook
 from genre_gen.tasks import TaskData
@@ -89,25 +90,24 @@ def item_vectors(
     to the texts, and given the same mean length. An item that nobody had keeps its text alone, made as long as others.
 
     Args:
-        base: its input embeddings make the texts' vectors.
+        base: its input embeddings are the space of the vectors.
         tokenizer: its own.
         catalog: the items.
         interactions: training interactions.
-        settings: ``text`` and ``collaborative`` weigh the two parts.
+        settings: ``text`` and ``collaborative`` weigh the two parts; ``encoder`` makes the vectors of the texts.
 
     Returns:
         float32 ``[n_items, hidden]``.
     """
-    texts = embed_texts(base, tokenizer, [item.describe() for item in catalog])
+    texts = text_vectors(base, tokenizer, [item.describe() for item in catalog], settings.encoder)
     hidden, length = texts.shape[1], texts.norm(dim=1).mean()
     found = torch.from_numpy(cooccurrence_embeddings(interactions, min(_COLLABORATIVE, hidden)))
     known = found.any(dim=1)
     vectors = settings.text * texts
     if settings.collaborative == 0 or not known.any():
         return vectors
-    noise = torch.randn(hidden, found.shape[1], generator=torch.Generator().manual_seed(0))
-    rotated = found @ torch.linalg.qr(noise).Q.T
-    vectors += settings.collaborative * rotated * (length / rotated[known].norm(dim=1).mean())
+    collaborative = rotated(found, hidden)
+    vectors += settings.collaborative * collaborative * (length / collaborative[known].norm(dim=1).mean())
     if settings.text > 0:  # with half a vector an item would lose to all others
         vectors[~known] *= (settings.text**2 + settings.collaborative**2) ** 0.5 / settings.text
     return vectors
@@ -316,10 +316,10 @@ def place_new_items(generator: ItemGenerator) -> None:
 
     Training moves the vectors of the items it meets, and makes those long that many take; what an item's text alone
     said before training does not keep up. A new item's vector is the mean of those of the items that are described most
-    like it (``TaskData.text_similarity``), weighed by the square of how much, and made ``codes.cold_start_scale`` times as
-    long as theirs. It depends on trained items alone, so that doing it again changes nothing. Left as they are: items
-    described
-    like none, all items where the domain says that there are no texts, and codes of several tokens, which others share.
+    like it (``TaskData.text_similarity``), weighed by the square of how much, and made ``codes.cold_start_scale`` times
+    as long as theirs. It depends on trained items alone, so that doing it again changes nothing. Left as they are:
+    items described like none, all items where the domain says that there are no texts, and codes of several tokens,
+    which others share.
 
     Args:
         generator: trained; its code embeddings are changed in place.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from genre_gen.blending.blend import Blend, fit_blends
 from genre_gen.blending.ratings import Raters, scale_of
 from genre_gen.blending.tuned import TunedSettings
-from genre_gen.collaborative import MEMBERS, SVD, CollaborativeModel, EpochModel, TextKNN
+from genre_gen.collaborative import MEMBERS, CollaborativeModel, EpochModel, ModelContext
 from genre_gen.collaborative.tuning import tune
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import NO_CASES, Case, Interactions
@@ -236,11 +236,12 @@ class Fitted:
     def _check_teachers(self, names: Iterable[str]) -> None:
         """Refuse to distil from nobody before anything is fitted; raises ConfigError."""
         weight = self.domain.training.distillation
-        epochs = {name for name, kind in MEMBERS.items() if issubclass(kind, EpochModel)}
-        if weight and not any(name not in epochs and self._left_out(name) is None for name in names):
+        teachers = [name for name in names if not issubclass(MEMBERS[name], EpochModel)]
+        if weight and all(MEMBERS[name].cannot_learn(self.trained_on) for name in teachers):
+            epochs = [name for name, kind in MEMBERS.built_in().items() if issubclass(kind, EpochModel)]
             raise ConfigError(
                 f"training.distillation = {weight:g} needs collaborative models to learn from; name some in "
-                f"blend.members ({', '.join(sorted(epochs))} teaches nobody), or set training.distillation = 0"
+                f"blend.members ({', '.join(epochs)} teaches nobody), or set training.distillation = 0"
             )
 
     def _check_fitted(self) -> None:
@@ -278,22 +279,13 @@ class Fitted:
             self.seconds[name] = self.seconds.get(name, 0.0) + seconds
         for name in names:
             begin = time.perf_counter()
-            if why := self._left_out(name):
+            if why := MEMBERS[name].cannot_learn(self.trained_on):
                 log.warning("%s is left out: %s", name, why)
-            elif name == SVD.name and name in self.raters.models:
+            elif name in self.raters.models:
                 self.members[name] = self.raters.models[name]  # fitted once, though it does two things
             else:
                 self.members[name] = self._fit_member(name, validation)
                 self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
-
-    def _left_out(self, name: str) -> str | None:
-        """Say why a member can learn nothing from the data; None where it can."""
-        if name == SVD.name and not self.trained_on.rated:
-            return "there are no ratings to learn from"
-        alone = np.diff(self.trained_on.offsets).max(initial=0) < 2  # noqa: PLR2004
-        if alone and issubclass(MEMBERS.get(name, CollaborativeModel), EpochModel):
-            return "no user has two interactions to learn from"
-        return None
 
     def _fit_member(self, name: str, validation: Sequence[Case] | None) -> CollaborativeModel:
         if not validation or not self.domain.blend.tune:
@@ -303,7 +295,7 @@ class Fitted:
             return self.new_member(name, **options)
 
         repeat = self.domain.repeat
-        model, self.member_options[name] = tune(name, make, self.trained_on, validation, repeat=repeat)
+        model, self.member_options[name] = tune(make, self.trained_on, validation, repeat=repeat)
         return model
 
     def _fit_llm(
@@ -393,15 +385,8 @@ def new_member(
     Raises:
         ConfigError: no such model.
     """
-    if name not in MEMBERS:
-        raise ConfigError(f"blend.members: no model {name!r}; there are: {', '.join(MEMBERS)}")
-    if name == SVD.name:
-        return SVD(rating_scale=scale or domain.rating_scale, duplicates="last", **options)
-    if name == TextKNN.name:
-        return TextKNN([item.describe() for item in catalog], **options)
-    if issubclass(MEMBERS[name], EpochModel):
-        options = {"seed": domain.training.seed, **options}
-    return MEMBERS[name](**options)
+    context = ModelContext(catalog, scale or domain.rating_scale, domain.training.seed)
+    return MEMBERS[name].for_data(context, **options)
 
 
 def _check_catalog(catalog: Catalog, *known: Interactions | None) -> None:

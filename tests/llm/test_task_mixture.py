@@ -191,7 +191,7 @@ def test_a_task_without_examples_has_no_batches(make):
 
 
 def test_what_cannot_be_learned_is_refused(make):
-    with pytest.raises(ConfigError, match="no task nextitem; there are: next_item"):
+    with pytest.raises(ConfigError, match="no task 'nextitem', did you mean 'next_item'"):
         make({"tasks.nextitem.weight": 1.0})
     with pytest.raises(ConfigError, match="nothing to learn"):
         make()
@@ -268,7 +268,7 @@ def test_likeness_is_of_items_that_somebody_had(make, tiny_domain, sample):
     catalog, _ = sample
     rare = int(make.train.rows[0])
     without = make.train.keep(make.train.rows != rare)
-    similar = TaskData(catalog, without, tiny_domain).likeness
+    similar = TaskData(catalog, without, tiny_domain).text_similarity
     assert similar[:, [rare]].nnz == 0
     assert similar[[rare]].nnz > 0
     assert similar.diagonal().sum() == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from genre_gen.blending.tuned import TunedSettings
 from genre_gen.codes.base import Codes
-from genre_gen.collaborative import MEMBERS, RATERS, CollaborativeModel
+from genre_gen.collaborative import MEMBERS, RATERS, RatingModel
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import Interactions
 from genre_gen.data.knowledge import Knowledge
@@ -20,6 +20,7 @@ from genre_gen.domain import Domain
 from genre_gen.errors import CheckpointError, SourceError, UsageError
 from genre_gen.prompting.book import PromptBook
 from genre_gen.recommender.recommender import Recommender
+from genre_gen.registry import TASKS, check_allowed
 from genre_gen.training import checkpoint
 from genre_gen.training.checkpoint import read_json, recover_folder, verify_folder, write_folder, write_json
 
@@ -65,7 +66,7 @@ def save(recommender: Recommender, folder: Path, metrics: Mapping[str, Any] | No
     write_folder(folder, fill, {"kind": KIND})
 
 
-def load(name: str | Path, quantization: str | None = None) -> Recommender:
+def load(name: str | Path, quantization: str | None = None, plugins: Collection[str] = ()) -> Recommender:
     """Read a recommender; see :meth:`Recommender.from_pretrained`."""
     from genre_gen.llm.quantize import quantize
     from genre_gen.training.llm_training import build_generator
@@ -78,15 +79,16 @@ def load(name: str | Path, quantization: str | None = None) -> Recommender:
         raise CheckpointError(f"{folder}: saved by an earlier version ({settings.get('version')}); train it again")
     domain = Domain.from_settings(settings["domain"], where=str(folder / SETTINGS))
     domain = domain.model_copy(update={"catalog_folder": folder, "prompts_folder": folder / PROMPTS})
+    check_allowed(domain.components(), plugins, where=str(folder))
     if quantization is not None:
         domain = domain.changed({"serving.quantization": quantization})
-    recommender = Recommender(domain, _book(folder, settings))
+    recommender = Recommender(domain, _book(folder, settings, domain))
     recommender.catalog = Catalog.from_file(folder / CATALOG, domain.name)
     recommender.histories = Interactions.from_arrays(load_file(folder / HISTORIES))
     recommender.trained_on = Interactions.from_arrays(load_file(folder / TRAINED_ON))
     if (folder / KNOWLEDGE).is_file():
         recommender.knowledge = Knowledge.from_arrays(load_file(folder / KNOWLEDGE))
-    _load_members(recommender, settings, folder / MEMBERS_FOLDER)
+    _load_members(recommender, settings, folder / MEMBERS_FOLDER, plugins)
     codes = Codes.from_arrays(settings["codes"], load_file(folder / CODES))
     recommender.generator = build_generator(
         domain, recommender.book, recommender.catalog, recommender.trained_on, codes
@@ -99,9 +101,9 @@ def load(name: str | Path, quantization: str | None = None) -> Recommender:
     return recommender
 
 
-def _book(folder: Path, settings: Mapping[str, Any]) -> PromptBook:
+def _book(folder: Path, settings: Mapping[str, Any], domain: Domain) -> PromptBook:
     """Read the templates; a model that is asked in other words than it was trained with answers something else."""
-    book = PromptBook(folder / PROMPTS)
+    book = PromptBook(folder / PROMPTS, TASKS.added(domain.tasks))
     changed = [task for task, fingerprint in settings["prompts"].items() if book.fingerprint(task) != fingerprint]
     if changed:
         raise CheckpointError(
@@ -135,19 +137,25 @@ def _save_arrays(arrays: Mapping[str, np.ndarray], file: Path) -> None:
 
 def _save_members(recommender: Recommender, folder: Path) -> None:
     folder.mkdir()
-    models: dict[str, CollaborativeModel] = {**recommender.members, **recommender.raters.models}  # some may be both
-    for name, model in models.items():
+    for name, model in recommender.members.items():
         _save_arrays(model.arrays(), folder / f"{name}.safetensors")
+    for name, rater in recommender.raters.models.items():
+        if recommender.members.get(name) is not rater:  # one model may do both
+            _save_arrays(rater.arrays(), folder / f"{name}.ratings.safetensors")
 
 
-def _load_members(recommender: Recommender, settings: Mapping[str, Any], folder: Path) -> None:
-    raters = recommender.raters
-    for name, options in settings["raters"].items():
-        raters.models[name] = RATERS[name].from_arrays(load_file(folder / f"{name}.safetensors"), options)
+def _load_members(
+    recommender: Recommender, settings: Mapping[str, Any], folder: Path, plugins: Collection[str]
+) -> None:
     for name, options in settings["members"].items():
-        recommender.members[name] = raters.models.get(name) or MEMBERS[name].from_arrays(
-            load_file(folder / f"{name}.safetensors"), options
-        )
+        arrays = load_file(folder / f"{name}.safetensors")
+        recommender.members[name] = MEMBERS.load(name, plugins).from_arrays(arrays, options)
+    for name, options in settings["raters"].items():
+        file, member = folder / f"{name}.ratings.safetensors", recommender.members.get(name)
+        if isinstance(member, RatingModel) and not file.is_file():
+            recommender.raters.models[name] = member
+        else:
+            recommender.raters.models[name] = RATERS.load(name, plugins).from_arrays(load_file(file), options)
 
 
 def _save_llm(recommender: Recommender, folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -119,22 +119,25 @@ class Recommender(Fitted):
         return cls(loaded, PromptBook.load(loaded))
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, quantization: str | None = None) -> Recommender:
+    def from_pretrained(
+        cls, name: str | Path, quantization: str | None = None, plugins: Collection[str] = ()
+    ) -> Recommender:
         """Load a trained recommender from a folder, or from the hub by id.
 
         Args:
             name: the folder; or an id on the hub, such as ``owner/name``, where no folder of that owner lies here.
             quantization: in how many bits it answers: ``none``, ``bf16``, ``int8`` or ``nf4``, instead of the saved
                 domain's ``serving.quantization``; for models trained in full precision.
+            plugins: other packages that it may import components from; see :mod:`genre_gen.registry`.
 
         Raises:
             ConfigError: no such quantization, or a model that was trained quantized.
-            CheckpointError: a folder that is incomplete or damaged.
+            CheckpointError: a folder that is incomplete or damaged, or has components of packages not in ``plugins``.
             SourceError: neither a folder nor an id that the hub answers for.
         """
         from genre_gen.recommender.persistence import load
 
-        return load(name, quantization)
+        return load(name, quantization, plugins)
 
     def save_pretrained(self, folder: str | Path, metrics: Mapping[str, Any] | None = None) -> None:
         """Save everything but the pre-trained model itself: safetensors, JSON and templates, a manifest last.

@@ -281,7 +281,7 @@ class Fitted:
             begin = time.perf_counter()
             if why := MEMBERS[name].cannot_learn(self.trained_on):
                 log.warning("%s is left out: %s", name, why)
-            elif name in self.raters.models:
+            elif isinstance(self.raters.models.get(name), MEMBERS[name]):
                 self.members[name] = self.raters.models[name]  # fitted once, though it does two things
             else:
                 self.members[name] = self._fit_member(name, validation)

@@ -44,6 +44,7 @@ class Registry(Mapping[str, T]):
         built_in: name -> import path, ``module:attribute``; where the attribute is a table, its entry of that name.
         needs: attributes that every component has.
         instances: whether components are objects of the classes that are imported, and not these classes themselves.
+        added_need: attributes that those of other packages have besides.
     """
 
     def __init__(
@@ -54,10 +55,12 @@ class Registry(Mapping[str, T]):
         needs: Collection[str] = (),
         *,
         instances: bool = False,
+        added_need: Collection[str] = (),
     ) -> None:
         """Keep the names; nothing is imported."""
         self.kind, self.group = kind, f"genre_gen.{group}"
         self._built_in, self._needs, self._instances = dict(built_in), tuple(needs), instances
+        self._added_need = tuple(added_need)
         self._loaded: dict[tuple[str, str], T] = {}
 
     def __iter__(self) -> Iterator[str]:
@@ -153,7 +156,8 @@ class Registry(Mapping[str, T]):
             raise ConfigError(
                 f"{what} does not load ({type(error).__name__}: {reason}); fix or uninstall it"
             ) from error
-        missing = sorted({part for part in self._needs if not hasattr(component, part)})
+        needs = self._needs if name in self._built_in else self._needs + self._added_need
+        missing = [part for part in needs if not hasattr(component, part)]
         missing += sorted(getattr(component, "__abstractmethods__", ()))
         if missing or not (self._instances or callable(component)):
             raise ConfigError(f"{what} lacks {', '.join(missing) or 'a call'}, which every {self.kind} has; fix it")
@@ -234,6 +238,7 @@ TASKS: Registry[Task] = Registry(
     ),
     ("name", "depth", "examples", "grade"),
     instances=True,
+    added_need=("variables", "templates"),
 )
 """What the language model is trained to do (the keys of ``[tasks]``)."""
 

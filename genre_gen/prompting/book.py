@@ -35,6 +35,7 @@ from genre_gen.prompting.sandbox import (
     refused,
     spending,
 )
+from genre_gen.registry import TASKS
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
 ROLES: tuple[Role, ...] = ("system", "user", "assistant")
@@ -177,17 +178,24 @@ class PromptBook:
     fingerprinted. See ``prompts/README.md`` for what a template may contain.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tasks: Mapping[str, Any] | None = None) -> None:
         """Read and check every ``*.jinja`` file of a folder.
+
+        Args:
+            folder: the templates.
+            tasks: those of other packages by name, which bring ``variables`` and ``templates``; where the folder has a
+                file of the same name, it is taken.
 
         Raises:
             PromptError: no templates there, or the first mistake in one, with file and line.
         """
-        self.folder = Path(folder)
+        self.folder, self._tasks = Path(folder), dict(tasks or {})
         files = sorted(self.folder.rglob("*.jinja"))
         if not files:
             raise PromptError(f"no templates (*.jinja) in {self.folder}")
-        self._files = {file.relative_to(self.folder).as_posix(): str(file) for file in files}
+        brought = (file for task in self._tasks.values() for file in sorted(Path(task.templates).glob("*.jinja")))
+        self._files = {file.name: str(file) for file in brought}
+        self._files |= {file.relative_to(self.folder).as_posix(): str(file) for file in files}
         self._sources = {name: _read(Path(file)) for name, file in self._files.items()}
         self._environment = TemplateEnvironment(self._sources, self._files)
         self._trees = {name: self._parse(name) for name in self._sources}
@@ -200,7 +208,7 @@ class PromptBook:
     @classmethod
     def load(cls, domain: Domain) -> PromptBook:
         """Return the templates of a domain; raises PromptError."""
-        return cls(domain.prompts_folder)
+        return cls(domain.prompts_folder, TASKS.added(domain.tasks))
 
     def save(self, folder: Path) -> None:
         """Write the templates as they were read, whatever became of their files since."""
@@ -211,6 +219,8 @@ class PromptBook:
 
     def variables(self, task: str) -> dict[str, str]:
         """Return the variables of a task's templates and what each means; raises PromptError."""
+        if task in self._tasks:
+            return dict(self._tasks[task].variables)
         try:
             return {name: VARIABLES[name] for name in TASK_VARIABLES[task]}
         except KeyError:

@@ -135,6 +135,9 @@ class TaskData:
 class Task(Protocol):
     """An instruction the model learns.
 
+    A task of another package brings two attributes more: ``variables``, what its templates are given (name -> meaning),
+    and ``templates``, the folder in which they lie.
+
     Attributes:
         name: also the name of its templates.
         depth: at which depth of the model its answers are read, unless ``domain.toml`` says otherwise.

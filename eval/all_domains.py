@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any
 
 from genre_gen.domain import Domain
+from genre_gen.evaluation.baselines import GENRE
 from genre_gen.evaluation.report import Report
-from genre_gen.recommender.recommender import OURS
 
 SAMPLES = ("ecommerce", "news", "ads", "travel")
 COMMANDS = ("train", "evaluate", "recommend", "explain")  # in this order: whoever is evaluated is recommended to
@@ -149,7 +149,7 @@ def outcome(model: Path) -> dict[str, Any]:
         }
         for result in report.results
     ]
-    tests = {test.peer: test.corrected for test in report.compare(OURS, METRICS[-1])}
+    tests = {test.peer: test.corrected for test in report.compare(GENRE, METRICS[-1])}
     return {
         "items": report.n_items,
         "cases": len(report.users),

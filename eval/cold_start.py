@@ -32,12 +32,14 @@ from leaderboard import Bench, assignment, digest, public, say, told, write_text
 from genre_gen.collaborative import CollaborativeModel
 from genre_gen.collaborative.tuning import tune
 from genre_gen.data.catalog import Catalog
-from genre_gen.data.interactions import Case, Interactions, Split
+from genre_gen.data.interactions import Interactions
+from genre_gen.data.splits import Case, Split
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
 from genre_gen.evaluation import Report
+from genre_gen.evaluation.baselines import GENRE, LLM_ALONE, WITHOUT_LLM
 from genre_gen.evaluation.protocol import Mixture, Scorer, evaluate_scorers
-from genre_gen.recommender.recommender import OURS, OURS_ALONE, WITHOUT_LLM, Recommender
+from genre_gen.recommender.recommender import Recommender
 from genre_gen.training.recommender_training import new_member
 
 PEERS = ("text_knn", "sequential_rules", "ease", "item_knn", "popularity")
@@ -179,9 +181,9 @@ def fitted(bench: Bench, known: Interactions, changes: Mapping[str, Any], folder
             make = partial(new_peer, name, domain, bench.catalog)
             options = tune(make, inner.train_and_validation, inner.test, repeat=domain.repeat)[1]
             scorers[name] = make(options).fit(known).score
-    texts = {OURS_ALONE, TEXT_PEER} | ({WITHOUT_LLM} if TEXT_PEER in recommender.blend_without_llm.members else set())
+    texts = {LLM_ALONE, TEXT_PEER} | ({WITHOUT_LLM} if TEXT_PEER in recommender.blend_without_llm.members else set())
     if {"llm", TEXT_PEER} & set(recommender.blend.members):
-        texts.add(OURS)
+        texts.add(GENRE)
     return Models(scorers, recommender.mixtures(), frozenset(texts), dict(recommender.blend.weights))
 
 
@@ -303,7 +305,7 @@ def by_model(histories: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, 
 
 
 OURS_COLOUR, OURS_ALONE_COLOUR, PEER_COLOUR, INK = "#0072B2", "#56B4E9", "#B8BEC4", "#222222"
-COLOURS = {OURS: OURS_COLOUR, OURS_ALONE: OURS_ALONE_COLOUR}
+COLOURS = {GENRE: OURS_COLOUR, LLM_ALONE: OURS_ALONE_COLOUR}
 MARKERS = "osD^vPX<>*"
 
 

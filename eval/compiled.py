@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from limited import Limited
 
-from genre_gen.decoding.onednn import packed
+from genre_gen.decoding.onednn import prepack
 from genre_gen.llm.hardware import examine_machine
 from genre_gen.recommender.recommender import Recommender
 
@@ -58,9 +58,9 @@ class Tower:
 
     def __init__(self, run: Path, way: str) -> None:
         """Load and make; ``torch.compile`` compiles at the first pass."""
-        self.tower: Any = Recommender.from_pretrained(run, quantization="none").generator.llm.tower
+        self.tower: Any = Recommender.from_pretrained(run, quantization="none").generator.llm.item_backbone
         if way == PACKED:
-            self.tower = packed(self.tower)
+            self.tower = prepack(self.tower)
         elif way != PLAIN:
             from torch._inductor import config
 

@@ -255,10 +255,10 @@ class Generator(ABC):
         """Return the seconds of one bare forward pass over a prompt: as the layers are, and with packed ones."""
         import torch
 
-        from genre_gen.decoding.onednn import packed
+        from genre_gen.decoding.onednn import prepack
 
         prompt, taken = torch.tensor([ids]), []
-        for decoder in (self.model.model, packed(self.model.model)):
+        for decoder in (self.model.model, prepack(self.model.model)):
             begin = time.perf_counter()
             with torch.inference_mode():
                 decoder(input_ids=prompt, use_cache=True)
@@ -275,33 +275,34 @@ class Ours(Generator):
 
         self.trie: CatalogTrie = Trie.build(self.codes, self.vocabulary)
         embed = self.model.get_input_embeddings()
-        self.tree = TreeModel(self.model.model, embed, self.head, self.text, pack=self.pack)
+        self.tree = TreeModel(self.model.model, embed, self.head, self.text, prepacked=self.prepacked)
 
     def head(self, hidden: Any) -> Any:
         """Return log-probabilities of code tokens, normalized over all tokens."""
         return self.model.lm_head(hidden).log_softmax(-1)[..., self.text :]
 
-    normalize = False
-    pack = True
+    normalized = True
+    prepacked = True
 
     def answer(self, ids: list[int], beams: int) -> tuple[Codes, list[float]]:
         """Search."""
-        from genre_gen.decoding.search import explore
+        from beam_search import Expander, NormalizedExpander, beam_search
 
-        found = explore(self.tree, ids, self.trie, beams, beams=beams, normalize=self.normalize).ranking
-        return self.codes[found.rows], found.scores.tolist()
+        expander = NormalizedExpander if self.normalized else Expander
+        (ranking,) = beam_search(self.tree, [ids], self.trie, beams, expander=expander)
+        return self.codes[ranking.rows], ranking.scores.tolist()
 
 
 class OursUnpacked(Ours):
     """The same with torch's own products, so that the search alone differs from ``generate``."""
 
-    pack = False
+    prepacked = False
 
 
 class OursRestricted(Ours):
     """The search with a head over the code tokens alone, as GENRE serves."""
 
-    normalize = True
+    normalized = False
 
     def head(self, hidden: Any) -> Any:
         """Return logits of code tokens."""
@@ -313,8 +314,8 @@ class OursPrefixKept(OursRestricted):
 
     def answer(self, ids: list[int], beams: int) -> tuple[Codes, list[float]]:
         """Search."""
-        if not self.tree.keeps():
-            self.tree.keep(ids[: self.instruction])
+        if not self.tree.prefixes.shared:
+            self.tree.cache_prefix(ids[: self.instruction])
         return super().answer(ids, beams)
 
     @property
@@ -328,28 +329,26 @@ class OursServing(OursPrefixKept):
 
     def ask_parts(self, ids: list[int], beams: int) -> tuple[float, float, float]:
         """Return the seconds of a request, those of them in the model, and those in the trie and what it allows."""
-        from genre_gen.decoding.search import search
+        from beam_search import beam_search
 
         model: Any = _Clocked(self.tree)
         trie: Any = _Clocked(self.trie)
         exclude = np.random.default_rng(len(ids)).integers(len(self.codes), size=30)
         begin = time.perf_counter()
-        search(model, ids, trie, beams, trie.subset(None, [exclude]), beams=beams)
+        beam_search(model, [ids], trie, beams, trie.subset(None, [exclude]))
         return time.perf_counter() - begin, model.seconds, trie.seconds
 
     def ask_many(self, prompts: list[list[int]], beams: int, together: bool) -> tuple[list[list[float]], float, float]:
         """Return the scores for each user, and the seconds for all of them, by the clock and by the processor."""
-        from genre_gen.decoding.search import search, search_many
+        from beam_search import beam_search
 
-        if not self.tree.keeps():
-            self.tree.keep(prompts[0][: self.instruction])
+        if not self.tree.prefixes.shared:
+            self.tree.cache_prefix(prompts[0][: self.instruction])
         begin = time.perf_counter(), time.process_time()
-        if together:
-            found = search_many(self.tree, prompts, self.trie, beams, beams=beams)
-        else:
-            found = [search(self.tree, ids, self.trie, beams, beams=beams) for ids in prompts]
+        batches = [prompts] if together else [[ids] for ids in prompts]
+        rankings = [ranking for batch in batches for ranking in beam_search(self.tree, batch, self.trie, beams)]
         taken = time.perf_counter() - begin[0], time.process_time() - begin[1]
-        return [ranking.scores.tolist() for ranking in found], *taken
+        return [ranking.scores.tolist() for ranking in rankings], *taken
 
 
 class _Clocked:
@@ -468,10 +467,10 @@ class PrefixFunctionPacked(PrefixFunction):
     """The same over our packed layers: what they bring to anyone."""
 
     def build(self) -> None:
-        """Pack the layers, then insert code by code."""
-        from genre_gen.decoding.onednn import packed
+        """Prepack the layers, then insert code by code."""
+        from genre_gen.decoding.onednn import prepack
 
-        self.model.model = packed(self.model.model)
+        self.model.model = prepack(self.model.model)
         super().build()
 
 

@@ -40,7 +40,7 @@ from decoding_peers import GENERATORS, SAME_SCORES, STORES, USUAL, Codes, OursDe
 from decoding_report import Row, markdown, write
 from limited import GaveUpError, Limited
 
-from genre_gen.data.catalog import Catalog
+from genre_gen.data.readers import load_catalog
 from genre_gen.domain import Domain
 from genre_gen.downloads.models import ensure_model
 from genre_gen.llm.hardware import examine_machine
@@ -390,7 +390,7 @@ def film_codes(domain: Domain) -> Codes:
 
     from genre_gen.codes.semantic import semantic
 
-    texts = [item.describe() for item in Catalog.load(domain)]
+    texts = [item.describe() for item in load_catalog(domain)[0]]
     vectors = TruncatedSVD(64, random_state=0).fit_transform(TfidfVectorizer().fit_transform(texts))
     return semantic(vectors, LENGTH, WIDTH // 4).codes.astype(np.int32)
 

@@ -25,7 +25,9 @@ from genre_gen.blending.blend import Blend
 from genre_gen.data.filters import Filters
 from genre_gen.data.interactions import History
 from genre_gen.errors import UsageError
-from genre_gen.recommender.recommender import LLM_MEMBER, Recommendations, Recommender
+from genre_gen.recommender.recommender import Recommender
+from genre_gen.recommender.requests import Recommendations
+from genre_gen.recommender.state import LLM_MEMBER
 
 POPULAR = 100  # most interacted items, taken out by one of the filters
 FEW = 5  # items left by another
@@ -187,7 +189,7 @@ def spoil(recommender: Recommender) -> None:
     members = dict.fromkeys(recommender.members, 0.1)
     recommender.blend = Blend({LLM_MEMBER: 0.9, **members})
     recommender.generator.llm.code_embedding.data.fill_(float("nan"))
-    recommender.generator.forget()
+    recommender.generator.clear_caches()
 
 
 def table(found: Sequence[Counts]) -> str:

@@ -42,13 +42,15 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from genre_gen.codes import atomic
 from genre_gen.data.catalog import Catalog, Item, Value
 from genre_gen.data.interactions import History, Interactions, Reviews
-from genre_gen.data.readers import load_data
+from genre_gen.data.readers import load_catalog, load_data
 from genre_gen.domain import Domain
 from genre_gen.downloads.models import find_model
 from genre_gen.errors import PromptError
 from genre_gen.llm.encode import Encoder
 from genre_gen.llm.load import load_tokenizer
-from genre_gen.prompting.book import Prompt, PromptBook, Span, entries, entry
+from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.spans import Prompt, Span
+from genre_gen.prompting.variables import entries, entry
 from genre_gen.tasks import TASKS, TaskData
 
 HERE = Path(__file__).resolve().parent
@@ -365,7 +367,7 @@ def through_all_tokenizers(*, quick: bool) -> dict[str, Any]:
     """Send attacks and harmless texts through every tokenizer."""
     domains = [Domain.load(name) for name in (["news"] if quick else Domain.available())]
     examples = 20 if quick else EXAMPLES
-    texts = [item.describe() + " " + item.text for one in domains for item in Catalog.load(one, one.catalog_folder)]
+    texts = [item.describe() + " " + item.text for one in domains for item in load_catalog(one, one.catalog_folder)[0]]
     texts += [file.read_text("utf-8") for one in domains for file in sorted(one.prompts_folder.glob("*.jinja"))]
     report: dict[str, Any] = {"texts": {}, "harmless": {}}
     for name, tokenizer in tokenizers(texts).items():

@@ -22,7 +22,7 @@ from leaderboard import told
 
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.knowledge import Knowledge
-from genre_gen.data.readers import find_beside
+from genre_gen.data.readers import find_near, load_catalog
 from genre_gen.domain import Domain
 
 
@@ -41,7 +41,7 @@ def main() -> None:
         relations = {name: {"relation": relation} for relation, name in (one.split("=") for one in options.relations)}
         settings = {"triples": options.triples, "links": options.links, "relations": relations}
         domain = domain.changed({"knowledge": {key: value for key, value in settings.items() if value}})
-    result = measured(domain, Catalog.load(domain))
+    result = measured(domain, load_catalog(domain)[0])
     print("\n".join(f"{key:24} {value}" for key, value in result.items()))
     known = json.loads(options.json.read_text(encoding="utf-8")) if options.json.exists() else {}
     known[f"{domain.name}, {domain.knowledge.triples}, {' '.join(options.relations) or 'as set'}"] = result
@@ -52,7 +52,7 @@ def main() -> None:
 def measured(domain: Domain, catalog: Catalog) -> dict[str, Any]:
     """Return how alike items are that share something, as they are tied and at random."""
     settings = domain.knowledge
-    files = {name: find_beside(domain, name) for name in (settings.triples, settings.links) if name}
+    files = {name: find_near(domain, name) for name in (settings.triples, settings.links) if name}
     if missing := [name for name, file in files.items() if file is None]:
         raise SystemExit(f"no {' and no '.join(missing) or 'triples'} beside the domain or among its data")
     graph = Knowledge.read(settings, catalog, {name: file for name, file in files.items() if file is not None})

@@ -40,7 +40,9 @@ from numpy.typing import NDArray
 from peers import mean_ndcg
 
 from genre_gen.data.catalog import Catalog
-from genre_gen.data.interactions import Case, Interactions, Split, sample_cases
+from genre_gen.data.interactions import Interactions
+from genre_gen.data.readers import load_catalog, load_data
+from genre_gen.data.splits import Case, Split, sample_cases
 from genre_gen.domain import Domain
 from genre_gen.errors import ConfigError, DataError, GenreGenError, UsageError
 from genre_gen.evaluation import Report, Result
@@ -191,12 +193,12 @@ class Bench:
     @cached_property
     def catalog(self) -> Catalog:
         """Return the items."""
-        return Catalog.load(self.domain)
+        return load_catalog(self.domain)[0]
 
     @cached_property
     def interactions(self) -> Interactions:
         """Return all interactions."""
-        return Interactions.load(self.domain, catalog=self.catalog)
+        return load_data(self.domain, catalog=self.catalog).interactions
 
     @cached_property
     def split(self) -> Split:
@@ -425,15 +427,15 @@ def run_ours(bench: Bench, job: Job) -> Outcome:
     Where ``training.refit`` is ``anew``, later seeds train anew with what the first one chose, as the peers do.
     Validation ranks are not kept: at the end the recommender has learned from the validation cases too.
     """
-    from genre_gen.recommender.recommender import OURS_ALONE, WITHOUT_LLM
+    from genre_gen.evaluation.baselines import LLM_ALONE, WITHOUT_LLM
 
     recommender, costs = train_ours(bench, job)
     report = rank_test(bench, recommender.scorers(), recommender.mixtures())
     scoring = {result.name: result.costs["score_seconds"] for result in report.results}
-    members = sum(scoring[name] for name in recommender.scorers() if name != OURS_ALONE)
+    members = sum(scoring[name] for name in recommender.scorers() if name != LLM_ALONE)
     costs = {name: {**spent, MEMORY: peak_megabytes()} for name, spent in costs.items()}
-    costs[OURS][SCORE] = scoring[OURS_ALONE] + members + scoring[OURS]
-    costs[OURS_ALONE][SCORE] = scoring[OURS_ALONE]
+    costs[OURS][SCORE] = scoring[LLM_ALONE] + members + scoring[OURS]
+    costs[LLM_ALONE][SCORE] = scoring[LLM_ALONE]
     costs[WITHOUT_LLM] = {TRAIN: costs[WITHOUT_LLM][TRAIN], SCORE: members + scoring[WITHOUT_LLM]}
     weights = {OURS: dict(recommender.blend.weights), WITHOUT_LLM: dict(recommender.blend_without_llm.weights)}
     notes = {"weights": weights, "log": recommender.training_log, "choices": recommender.choices.to_dict()}
@@ -443,7 +445,8 @@ def run_ours(bench: Bench, job: Job) -> Outcome:
 def train_ours(bench: Bench, job: Job) -> tuple[Recommender, dict[str, dict[str, float]]]:
     """Return our recommender, which has learned from all before the test cases, and by row what that took."""
     from genre_gen.blending.tuned import TunedSettings
-    from genre_gen.recommender.recommender import OURS_ALONE, WITHOUT_LLM, Recommender
+    from genre_gen.evaluation.baselines import LLM_ALONE, WITHOUT_LLM
+    from genre_gen.recommender.recommender import Recommender
 
     limit = {} if job.minutes is None else {"training.max_minutes": job.minutes}
     settings = {**limit, **job.changes, "training.seed": job.seed}
@@ -466,7 +469,7 @@ def train_ours(bench: Bench, job: Job) -> tuple[Recommender, dict[str, dict[str,
         recommender.training_log = log
     took = {TUNE: tuned - begin, TRAIN: time.perf_counter() - tuned}
     alone = sum(recommender.seconds.get(name, 0.0) for name in recommender.members)
-    return recommender, {OURS: took, OURS_ALONE: took, WITHOUT_LLM: {TRAIN: alone}}
+    return recommender, {OURS: took, LLM_ALONE: took, WITHOUT_LLM: {TRAIN: alone}}
 
 
 def changed(job: Job) -> dict[str, Any]:

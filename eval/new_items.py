@@ -24,12 +24,15 @@ from leaderboard import Bench, say, told, write_text
 from numpy.typing import NDArray
 
 from genre_gen.collaborative import TextKNN
-from genre_gen.data.interactions import Case, History, allowed_items, sample_cases
+from genre_gen.data.interactions import History, allowed_items
+from genre_gen.data.splits import Case, sample_cases
+from genre_gen.evaluation.baselines import GENRE, LLM_ALONE
 from genre_gen.evaluation.protocol import Mixture, Scorer
 from genre_gen.evaluation.significance import interval
 from genre_gen.metrics import case_ranks, ndcg_at, recall_at
-from genre_gen.recommender.recommender import LLM_MEMBER, OURS, OURS_ALONE, Recommender
-from genre_gen.training.llm_training import place_new_items
+from genre_gen.recommender.recommender import Recommender
+from genre_gen.recommender.state import LLM_MEMBER
+from genre_gen.training.llm_training import place_cold_items
 
 CUTOFFS = 10
 BATCH = 64
@@ -101,8 +104,8 @@ def at_length(recommender: Recommender, length: float, asked: Mapping[str, Seque
     generator = recommender.generator
     domain = recommender.domain.changed({"codes.cold_start_scale": length})
     generator.data = replace(generator.data, domain=domain)
-    place_new_items(generator)
-    generator.forget()
+    place_cold_items(generator.llm, generator.data)
+    generator.clear_caches()
     return figures(generator.score, asked, len(recommender.catalog), domain.repeat)
 
 
@@ -112,10 +115,10 @@ def blends(recommender: Recommender) -> dict[str, Scorer]:
 
     def scored(mixture: Mixture, histories: Sequence[History]) -> NDArray[np.float32]:
         scores = {name: scorer(histories) for name, scorer in scorers.items()}
-        return mixture({LLM_MEMBER: scores[OURS_ALONE], **scores}, allowed_items(histories, size, repeat))
+        return mixture({LLM_MEMBER: scores[LLM_ALONE], **scores}, allowed_items(histories, size, repeat))
 
     ways: dict[str, Mixture] = {
-        "the blend": recommender.mixtures()[OURS],
+        "the blend": recommender.mixtures()[GENRE],
         "the blend, new items at the score of nothing": recommender.blend.combine,
     }
     return {name: partial(scored, mixture) for name, mixture in ways.items()}

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 from leaderboard import told
 
-from genre_gen.data.interactions import Split
+from genre_gen.data.splits import Split
 from genre_gen.evaluation.baselines import check_trained_for
 from genre_gen.evaluation.protocol import evaluate_scorers
 from genre_gen.llm.generator import ItemGenerator

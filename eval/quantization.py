@@ -34,16 +34,19 @@ import torch
 from leaderboard import told
 from numpy.typing import NDArray
 
-from genre_gen.data.interactions import Case, History, allowed_items
+from genre_gen.data.interactions import History, allowed_items
+from genre_gen.data.splits import Case
+from genre_gen.decoding.snapshot import cache_argument
 from genre_gen.domain import ServingSettings
 from genre_gen.downloads.models import ensure_model
 from genre_gen.errors import UsageError
+from genre_gen.evaluation.baselines import GENRE, LLM_ALONE
 from genre_gen.llm.generator import ItemGenerator
 from genre_gen.llm.hardware import examine_machine
 from genre_gen.llm.quantize import quantize, weight_bytes
 from genre_gen.metrics import ndcg_at, ranks
 from genre_gen.recommender.persistence import WEIGHTS
-from genre_gen.recommender.recommender import OURS, OURS_ALONE, Recommender
+from genre_gen.recommender.recommender import Recommender
 
 EXACT, OTHER_INT8 = "none", "int8-bitsandbytes"
 SETTINGS = (*get_args(ServingSettings.model_fields["quantization"].annotation), OTHER_INT8)
@@ -148,7 +151,7 @@ def variant(recommender: Recommender, name: str) -> ItemGenerator:
 def sizes(generator: ItemGenerator) -> Row:
     """Return bytes in memory: all, the pre-trained base, the layers of the tower."""
     llm = generator.llm
-    return {"all": weight_bytes(llm), "base": weight_bytes(llm.base), "tower": weight_bytes(llm.tower)}  # type: ignore[arg-type]
+    return {"all": weight_bytes(llm), "base": weight_bytes(llm.base), "tower": weight_bytes(llm.item_backbone)}  # type: ignore[arg-type]
 
 
 def disk_bytes(run: Path, llm: str) -> Row:
@@ -188,11 +191,10 @@ def write_words(generator: ItemGenerator) -> None:
     from transformers import DynamicCache
 
     llm, cache = generator.llm, DynamicCache()
-    llm.use("text")
     ids = torch.arange(100, 132)[None].to(llm.device)
     for _ in range(WORDS):
         output = llm.base.model(  # type: ignore[operator, union-attr]
-            inputs_embeds=llm.embed(ids), use_cache=True, **{generator.model.cache_argument: cache}
+            inputs_embeds=llm.embed(ids), use_cache=True, **{cache_argument(generator.model.backbone): cache}
         )
         ids = llm.text_logits(output.last_hidden_state[:, -1:]).argmax(-1)
 
@@ -240,7 +242,7 @@ def qualities(
             until = time.monotonic() + 60 * options.minutes if name != EXACT else float("inf")
             found = answers(recommender, generator, cases, until)
             row[part] = compared(found, known.setdefault(part, found))
-            say(f"quality: {name}, {part}, {len(found[OURS])} users")
+            say(f"quality: {name}, {part}, {len(found[GENRE])} users")
         yield name, row
 
 
@@ -249,18 +251,18 @@ def answers(
 ) -> dict[str, NDArray[Any]]:
     """Return the ranks of targets by the model alone and the blend, the model's scores, and its ten best."""
     size, repeat = len(recommender.catalog), recommender.domain.repeat
-    members, mix = recommender.scorers(), recommender.mixtures()[OURS]
-    found: dict[str, list[NDArray[Any]]] = {OURS_ALONE: [], OURS: [], "scores": [], "best": []}
+    members, mix = recommender.scorers(), recommender.mixtures()[GENRE]
+    found: dict[str, list[NDArray[Any]]] = {LLM_ALONE: [], GENRE: [], "scores": [], "best": []}
     for begin in range(0, len(cases), BATCH):
         part = cases[begin : begin + BATCH]
         histories, targets = [case.history for case in part], np.array([case.target for case in part])
         allowed = allowed_items(histories, size, repeat)
         ranked = allowed.copy()
         ranked[np.arange(len(part)), targets] = True
-        scores = {name: score(histories) for name, score in members.items() if name != OURS_ALONE}
-        scores[OURS_ALONE] = own = generator.score(histories)
-        found[OURS_ALONE].append(ranks(own, targets, ranked))
-        found[OURS].append(ranks(mix(scores, ranked), targets, ranked))
+        scores = {name: score(histories) for name, score in members.items() if name != LLM_ALONE}
+        scores[LLM_ALONE] = own = generator.score(histories)
+        found[LLM_ALONE].append(ranks(own, targets, ranked))
+        found[GENRE].append(ranks(mix(scores, ranked), targets, ranked))
         found["scores"].append(own)
         found["best"].append(np.argsort(-np.where(allowed, own, -np.inf), axis=1)[:, :10])
         if time.monotonic() > until:
@@ -270,9 +272,9 @@ def answers(
 
 def compared(found: dict[str, NDArray[Any]], exact: dict[str, NDArray[Any]]) -> Row:
     """Return NDCG@10, its difference to full precision with 1.96 standard errors, and how far answers moved."""
-    count = len(found[OURS])
+    count = len(found[GENRE])
     row: Row = {"users": count}
-    for name in (OURS_ALONE, OURS):
+    for name in (LLM_ALONE, GENRE):
         own, other = ndcg_at(found[name], 10), ndcg_at(exact[name][:count], 10)
         apart = own - other
         row[name] = {
@@ -309,7 +311,7 @@ def cells_of(content: Row, name: str) -> list[str]:
         return cells + [""] * 8
     for part in ("validation", "test"):
         own = quality[part]
-        cells += [f"{own[key]['ndcg@10']:.4f} ({own[key]['difference']:+.4f})" for key in (OURS_ALONE, OURS)]
+        cells += [f"{own[key]['ndcg@10']:.4f} ({own[key]['difference']:+.4f})" for key in (LLM_ALONE, GENRE)]
         cells.append(str(own["users"]))
     return [*cells, f"{quality['test']['furthest']:.3f}", f"{quality['test']['alike@10']:.1f}"]
 
@@ -330,7 +332,7 @@ def draw(content: Row, file: Path) -> None:
     from matplotlib import pyplot
 
     request, quality = content.get("speed", {}).get("request", {}), content.get("quality", {})
-    blend = {name: row["test"][OURS] for name, row in quality.items()}
+    blend = {name: row["test"][GENRE] for name, row in quality.items()}
     panels: dict[str, dict[str, float]] = {
         "MB of weights": {name: row["all"] / 1e6 for name, row in content.get("size", {}).items()},
         "requests, times full precision": {name: row["times"] for name, row in request.items()},

@@ -26,15 +26,17 @@ from leaderboard import told
 from numpy.typing import NDArray
 
 from genre_gen.blending.blend import Blend
-from genre_gen.data.interactions import Case, allowed_items
+from genre_gen.data.interactions import allowed_items
 from genre_gen.data.labels import Labels
+from genre_gen.data.splits import Case
 from genre_gen.errors import UsageError
-from genre_gen.evaluation.baselines import check_trained_for
+from genre_gen.evaluation.baselines import LLM_ALONE, check_trained_for
 from genre_gen.evaluation.significance import interval, paired_test
 from genre_gen.metrics import ndcg_at, ranks, recall_at
 from genre_gen.query import ParsedQuery, QueryReader
 from genre_gen.ranking import Ranking
-from genre_gen.recommender.recommender import LLM_MEMBER, OURS_ALONE, QUERY, Recommender
+from genre_gen.recommender.recommender import QUERY, Recommender
+from genre_gen.recommender.state import LLM_MEMBER
 
 CUTOFF = 10
 BATCH = 64
@@ -152,7 +154,7 @@ def measured(recommender: Recommender, cases: Sequence[Case]) -> dict[tuple[str,
         histories = [case.history for case in part]
         allowed = allowed_items(histories, len(recommender.catalog), recommender.domain.repeat)
         scores = {name: scorer(histories) for name, scorer in recommender.scorers().items()}
-        scores[LLM_MEMBER] = scores.pop(OURS_ALONE)
+        scores[LLM_MEMBER] = scores.pop(LLM_ALONE)
         for place, case in enumerate(part):
             one = {name: values[[place]] for name, values in scores.items()}
             plain = Request("", asked[begin + place][ALL].labels)

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.labels import Labels
+from genre_gen.data.readers import load_catalog
 from genre_gen.domain import Domain
 from genre_gen.downloads.models import ensure_model
 from genre_gen.errors import UsageError
@@ -131,7 +132,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("eval/results"))
     options = parser.parse_args()
     domain = Domain.load(options.domain)
-    result = measured(domain, Catalog.load(domain))
+    result = measured(domain, load_catalog(domain)[0])
     print(table(result))
     options.out.mkdir(parents=True, exist_ok=True)
     file = options.out / f"query_words_{domain.name}.json"

@@ -4,8 +4,8 @@
 
 Each round draws a catalog (codes of one to four tokens, of equal or different lengths, none the beginning of another;
 every third one changed since it was built: items taken out, others put in), 64 users with lists of what they may get,
-what they have had, prompts and a number of items, an exact search or one with beams, and a model whose scores are
-random, in two rounds of three now and then NaN. Counted are items that the catalog lacks, items twice in a list, items
+what they have had, prompts and a number of items, and a model whose scores are random, in two rounds of three now and
+then NaN. Counted are items that the catalog lacks, items twice in a list, items
 that are not allowed, lists of another length than they must have, scores that are not finite and lists out of order:
 all must be 0. A round whose model says NaN must be refused as a whole, and every refusal must have such a reason.
 """
@@ -101,7 +101,7 @@ def round_of(seed: int) -> Counter[str]:
     """Ask for one catalog; return the counts."""
     random, found = np.random.default_rng(seed), Counter({"rounds": 1})
     trie, there = catalog(random, changed=seed % 3 == 0)
-    n, beams_too = int(random.integers(1, 90)), seed % 2
+    n = int(random.integers(1, 90))
     allowed = random.random((USERS, trie.size)) < random.random((USERS, 1))
     allowed[random.random(USERS) < 0.05] = False  # noqa: PLR2004 - some may get nothing
     had = [random.choice(np.flatnonzero(there), size=random.integers(0, 40)) for _ in range(USERS)]
@@ -111,7 +111,7 @@ def round_of(seed: int) -> Counter[str]:
     for user, rows in enumerate(had):
         allowed[user, rows] = False
     try:
-        rankings = search_many(model, prompts, trie, n, subset, beams=n if beams_too else None)
+        rankings = search_many(model, prompts, trie, n, subset)
     except DecodingError:
         found["refused"] += 1
         found["refused_without_reason"] += not model.said_nan

@@ -316,7 +316,7 @@ def surprise_predictions(part: Part, rating_scale: Span, seed: int) -> NDArray[n
     import surprise
 
     def triples(interactions: Interactions) -> list[tuple[str, int, float]]:
-        owners = np.repeat(np.arange(len(interactions.users)), np.diff(interactions.offsets))
+        owners = interactions.owners
         users = [interactions.users[row] for row in owners]
         return list(zip(users, interactions.rows.tolist(), values_of(interactions).tolist(), strict=True))
 

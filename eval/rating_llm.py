@@ -26,11 +26,13 @@ from rating_cv import Columns, Part, digest, load, of_folds, parts, read_llm, va
 
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import Interactions
+from genre_gen.data.readers import load_catalog
 from genre_gen.domain import Domain
 from genre_gen.llm.generator import ItemGenerator
 from genre_gen.metrics import rmse
 from genre_gen.prompting.book import PromptBook
-from genre_gen.training.llm_training import build_generator, train
+from genre_gen.tasks import TaskData
+from genre_gen.training.llm_training import build_llm, train_llm
 
 TASKS = {"next_item": {"weight": 1.0, "depth": "exit"}, "rating": {"weight": 1.0, "depth": "exit"}}
 
@@ -40,10 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     with told():
         # Distillation teaches what comes next, which nobody asks for here.
-        changes = {"tasks": TASKS, "training.runs": 1, "training.distillation": 0.0, "training.seed": options.seed}
+        changes = {"tasks": TASKS, "training.distillation": 0.0, "training.seed": options.seed}
         changes |= {"training.max_minutes": options.minutes} | dict(assignment(text) for text in options.set)
         domain = Domain.load(options.domain).changed(changes)
-        catalog, interactions = Catalog.load(domain), load(options.domain)
+        catalog, interactions = load_catalog(domain)[0], load(options.domain)
         made_of = {"data": of_folds(interactions, options.folds, options.seed), "run": of_run(domain, catalog)}
         found = read_llm(options.file if options.file.exists() else None, **made_of)
         for part in parts(interactions, options.folds, options.seed):
@@ -84,15 +86,19 @@ def asked_of(part: Part) -> dict[str, Interactions]:
 
 def predicted(domain: Domain, catalog: Catalog, part: Part) -> Columns:
     """Return what a model trained on ``inner_known`` predicts for the fold and for the inner part."""
-    generator = build_generator(domain, PromptBook.load(domain), catalog, part.inner_known)
-    train(generator, (), None)
+    book, data = PromptBook.load(domain), TaskData(catalog, part.inner_known, domain)
+    llm = build_llm(domain, catalog, part.inner_known)
+    train_llm(llm, book, data, (), None)
+    generator = ItemGenerator(llm, book, data)
     return {f"{name}{part.number}": rate(generator, part.inner_known, asked) for name, asked in asked_of(part).items()}
 
 
 def rate(generator: ItemGenerator, known: Interactions, asked: Interactions) -> NDArray[np.float64]:
     """Return the predicted ratings of all interactions asked for, each after what is known of its user."""
     place = {user: number for number, user in enumerate(known.users)}
-    histories = [known.at(place[one.user]) if one.user in place else one.slice(0, 0) for one in asked.histories()]
+    histories = [
+        known.history_at(place[one.user]) if one.user in place else one.slice(0, 0) for one in asked.histories()
+    ]
     found = [
         generator.rate([history] * len(one), one.rows.tolist())
         for history, one in zip(histories, asked.histories(), strict=True)

@@ -31,7 +31,8 @@ from numpy.typing import NDArray
 from peers.implicit_models import BPR
 
 from genre_gen.collaborative import Ease, ItemKNN, Popularity
-from genre_gen.data.interactions import History, Interactions, Split
+from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.splits import Split
 from genre_gen.errors import ConfigError, GenreGenError
 from genre_gen.evaluation.protocol import Scorer, evaluate_scorers
 

@@ -36,7 +36,7 @@ from leaderboard import told
 from torch import nn
 
 from genre_gen.data.interactions import History
-from genre_gen.decoding.onednn import PackedLinear, is_faster, packed
+from genre_gen.decoding.onednn import PrepackedLinear, is_faster, prepack
 from genre_gen.decoding.search import search
 from genre_gen.llm.generator import ItemGenerator
 from genre_gen.llm.hardware import examine_machine
@@ -109,8 +109,8 @@ def measured(recommender: Recommender, served: Mapping[str, ItemGenerator], hist
     for name, generator in served.items():
         ids = generator.encode(history).ids
         work |= {
-            (name, "bare pass"): bare_pass(generator, generator.llm.tower, ids),
-            (name, "same layers"): bare_pass(generator, packed(generator.llm.tower), ids),
+            (name, "bare pass"): bare_pass(generator, generator.llm.item_backbone, ids),
+            (name, "same layers"): bare_pass(generator, prepack(generator.llm.item_backbone), ids),
             (name, "search"): partial(search, generator.model, ids, generator.trie, 10, allowed),
             (name, "language model"): partial(generator.generate, history, 10, allowed),
             (name, "request"): partial(whole, recommender, generator, history),
@@ -159,7 +159,7 @@ def product(generator: ItemGenerator, tokens: int) -> Callable[[], Any]:
     if generator.llm.served == "bf16":
         layer, rows = layer.to(torch.bfloat16), rows.to(torch.bfloat16)
     if is_faster(rows.dtype) and generator.llm.served != "int8":
-        layer = PackedLinear(layer)  # type: ignore[arg-type]
+        layer = PrepackedLinear(layer)  # type: ignore[arg-type]
 
     @torch.inference_mode()
     def run() -> None:
@@ -177,7 +177,7 @@ def copy_memory() -> Callable[[], Any]:
 def floor(generator: ItemGenerator, tokens: int, kept: int, one: Row, copied: Row) -> Row:
     """Count what the layers must compute and read for the tokens that are not kept, and turn it into milliseconds."""
     llm = generator.llm
-    config = llm.tower.config
+    config = llm.item_backbone.config
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     inner, keys = config.num_attention_heads * head, config.num_key_value_heads * head
     attention = config.hidden_size * (2 * inner + 2 * keys)

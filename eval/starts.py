@@ -21,13 +21,16 @@ from numpy.typing import NDArray
 
 from genre_gen.collaborative import SequentialRules, TextKNN
 from genre_gen.collaborative.base import history_matrix
-from genre_gen.data.interactions import Case, History, allowed_items, sample_cases
+from genre_gen.data.interactions import History, allowed_items
+from genre_gen.data.splits import Case, sample_cases
 from genre_gen.domain import CodeSettings, Domain
 from genre_gen.downloads.models import ensure_model
+from genre_gen.llm.generator import ItemGenerator
 from genre_gen.llm.load import load_base
 from genre_gen.metrics import ndcg_at, ranks, recall_at
 from genre_gen.prompting.book import PromptBook
-from genre_gen.training.llm_training import build_generator, item_vectors
+from genre_gen.tasks import TaskData
+from genre_gen.training.llm_training import build_llm, item_vectors
 
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 SCALES = (1.0, 0.3, 0.1, 0.05, 0.02)
@@ -76,7 +79,7 @@ def every_start(bench: Bench, histories: Sequence[History]) -> Iterator[tuple[st
     only = item_vectors(base, tokenizer, catalog, train, CodeSettings(text=0.0, collaborative=1.0)).numpy()
     yield "co-occurrence alone", nearest(recent, only)
     for scale in SCALES:
-        yield f"untrained LLM, residual_scale {scale:g}", untrained(bench, bench.domain, scale, histories)
+        yield f"untrained LLM, near_identity_scale {scale:g}", untrained(bench, bench.domain, scale, histories)
 
 
 def nearest(recent: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -86,8 +89,10 @@ def nearest(recent: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArra
 
 def untrained(bench: Bench, domain: Domain, scale: float, histories: Sequence[History]) -> NDArray[np.float32]:
     """Return the scores of the language model before its first step."""
-    changed = domain.changed({"model.residual_scale": scale})
-    generator = build_generator(changed, PromptBook.load(changed), bench.catalog, bench.split.train)
+    changed = domain.changed({"model.near_identity_scale": scale})
+    data = TaskData(bench.catalog, bench.split.train, changed)
+    llm = build_llm(changed, data.catalog, data.interactions)
+    generator = ItemGenerator(llm, PromptBook.load(changed), data)
     parts = [generator.score(histories[begin : begin + _BATCH]) for begin in range(0, len(histories), _BATCH)]
     return np.concatenate(parts)
 

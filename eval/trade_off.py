@@ -23,13 +23,14 @@ from leaderboard import say, told
 from numpy.typing import NDArray
 
 from genre_gen.blending.rerank import METHODS, rerank
-from genre_gen.data.interactions import Case, Split, allowed_items
+from genre_gen.data.interactions import allowed_items
 from genre_gen.data.labels import Labels
+from genre_gen.data.splits import Case, Split
 from genre_gen.domain import RerankSettings
 from genre_gen.errors import UsageError
-from genre_gen.evaluation.baselines import check_trained_for
+from genre_gen.evaluation.baselines import GENRE, check_trained_for
 from genre_gen.evaluation.protocol import evaluate_lists
-from genre_gen.recommender.recommender import OURS, Recommender
+from genre_gen.recommender.recommender import Recommender
 
 CUTOFF = 10
 BATCH = 64
@@ -96,7 +97,7 @@ def measured(recommender: Recommender, split: Split, part: Literal["validation",
     rows = []
     for place, setting in enumerate(settings):
         report = evaluate_lists(
-            OURS,
+            GENRE,
             lists[place],
             cases,
             len(recommender.catalog),
@@ -105,9 +106,9 @@ def measured(recommender: Recommender, split: Split, part: Literal["validation",
             counts=counts,
             labels=labels,
         )
-        figures = {name: report[OURS].figure(name) for name in ACCURACY}
-        figures |= {name: report[OURS].lists[name] for name in LISTS if name in report[OURS].lists}
-        low, high = report.interval(OURS, ACCURACY[1])
+        figures = {name: report[GENRE].figure(name) for name in ACCURACY}
+        figures |= {name: report[GENRE].lists[name] for name in LISTS if name in report[GENRE].lists}
+        low, high = report.interval(GENRE, ACCURACY[1])
         rows.append({**setting.model_dump(), **figures, "interval": [low, high], "ms_per_list": seconds[place] * 1e3})
     return {
         "data": recommender.domain.name,
@@ -145,7 +146,7 @@ def scored(
     recommender: Recommender, cases: Sequence[Case]
 ) -> Iterator[tuple[Case, NDArray[np.float32], NDArray[np.bool_]]]:
     """Yield each case with the blend's scores and what is allowed, both ``[n_items]``."""
-    scorers, ours = recommender.scorers(), recommender.mixtures()[OURS]
+    scorers, ours = recommender.scorers(), recommender.mixtures()[GENRE]
     for begin in range(0, len(cases), BATCH):
         part = cases[begin : begin + BATCH]
         histories = [case.history for case in part]

@@ -20,7 +20,7 @@ from typing import Any
 
 from leaderboard import PEERS, Bench, told
 
-from genre_gen.data.interactions import sample_cases
+from genre_gen.data.splits import sample_cases
 from genre_gen.errors import DataError
 
 OURS, PEER = "GENRE, LLM alone", "sasrec"

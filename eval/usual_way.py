@@ -22,11 +22,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from beam_search import beam_search
 from decoding_peers import NestedDicts, beam_options
 from leaderboard import told
 from numpy.typing import NDArray
 
-from genre_gen.data.interactions import Case, allowed_items
+from genre_gen.data.interactions import allowed_items
+from genre_gen.data.splits import Case
 from genre_gen.decoding.search import search
 from genre_gen.llm.export import to_transformers
 from genre_gen.llm.hardware import examine_machine
@@ -103,7 +105,9 @@ def by_search(recommender: Recommender, beams: int | None) -> Ask:
 
     def ask(case: Case, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
         ids = generator.encode(case.history).ids
-        return search(generator.model, ids, generator.trie, beams or CUTOFFS, mask, beams=beams).rows
+        if beams is not None:
+            return beam_search(generator.model, [ids], generator.trie, beams, mask)[0].rows
+        return search(generator.model, ids, generator.trie, CUTOFFS, mask).rows
 
     return ask
 

@@ -27,7 +27,7 @@ from typing_extensions import Self
 
 from genre_gen.downloads.paths import assets_folder
 from genre_gen.errors import ConfigError, did_you_mean
-from genre_gen.registry import CODE_SCHEMES, ENCODERS, MEMBERS, RATERS, READERS, TASKS, Registry
+from genre_gen.registry import CODE_SCHEMES, ENCODERS, MEMBERS, RATERS, READERS, TASKS, TRACKERS, Registry
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -58,6 +58,9 @@ def _one_of(registry: Registry[Any]) -> AfterValidator:
 
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 
+Noun: TypeAlias = Annotated[str, Field(pattern=r"^[^\W\d_]+(?:[ '-][^\W\d_]+)*$")]
+"""A word or several, of letters only: it becomes part of the templates, which are trusted."""
+
 
 class Settings(BaseModel):
     """Base of all sections: frozen, unknown keys refused, numbers finite."""
@@ -82,7 +85,7 @@ class Columns(Settings):
 
 
 class Policies(Settings):
-    """What to do with data that does not hold; whatever is dropped is counted and reported."""
+    """What to do with invalid records; what is dropped is counted and reported."""
 
     duplicates: Literal["keep_first", "keep_last", "keep", "error"] = "keep_last"
     unknown_items: Literal["drop", "error"] = "error"
@@ -94,7 +97,7 @@ class Policies(Settings):
 
 
 class DataSettings(Settings):
-    """Where the data lies and how to read it."""
+    """Where the data lies and how to read it; neither ``source`` nor ``path`` for data in memory."""
 
     source: str | None = None
     path: str | None = None
@@ -109,8 +112,8 @@ class DataSettings(Settings):
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
-        if (self.source is None) == (self.path is None):
-            raise ValueError('give either source (a name such as "ml-100k") or path (a folder or zip file)')
+        if self.source is not None and self.path is not None:
+            raise ValueError('give either source (a name such as "ml-100k") or path (a folder or zip file), not both')
         return self
 
 
@@ -158,7 +161,7 @@ class ModelSettings(Settings):
     exit_layer: Annotated[int, Field(ge=1)] | None = None
     adapter: Literal["full", "lora"] = "full"
     quantization: Literal["none", "int8", "nf4"] = "none"
-    residual_scale: Annotated[float, Field(ge=0, le=1)] = 0.05
+    near_identity_scale: Annotated[float, Field(ge=0, le=1)] = 0.05
     max_history: Annotated[int, Field(ge=1)] = 200
 
 
@@ -166,7 +169,6 @@ class Training(Settings):
     """How long and how fast the model learns."""
 
     epochs: Annotated[int, Field(ge=1)] = 10
-    runs: Annotated[int, Field(ge=1)] = 1
     pretraining_epochs: Annotated[int, Field(ge=0)] = 0
     max_minutes: Annotated[float, Field(gt=0)] | None = None
     learning_rate: Annotated[float, Field(gt=0)] = 3e-4
@@ -180,15 +182,12 @@ class Training(Settings):
     patience: Annotated[int, Field(ge=1)] = 3
     validations_per_epoch: Annotated[int, Field(ge=1)] = 1
     validation_users: Annotated[int, Field(ge=1)] = 500
-    refit: Literal["continue", "from_scratch"] = "continue"
-    refit_epochs: Annotated[int, Field(ge=0)] = 1
+    refit: Literal["continue", "from_scratch", "none"] = "continue"
+    refit_epochs: Annotated[int, Field(ge=1)] = 1
     refit_rate: Annotated[float, Field(gt=0, le=1)] = 0.3
     distillation: Share = 0.0
-    drop: Share = 0.0
-    crop: Share = 0.0
-    reorder: Share = 0.0
     synthetic: Annotated[float, Field(ge=0)] = 0.0
-    phrasings: Literal["first", "all"] = "first"
+    tracker: Literal["auto"] | Annotated[str, _one_of(TRACKERS)] = "auto"
     seed: Annotated[int, Field(ge=0)] = 0
 
 
@@ -231,18 +230,18 @@ class ExplainSettings(Settings):
 class RelationSettings(Settings):
     """One relation of ``[knowledge]``: its name in the triples, and what explanations call it.
 
-    ``items`` says that it leads from an item to an item: then ``one`` is what the first is to the second.
+    ``items`` says that it leads from an item to an item: then ``singular`` is what the first is to the second.
     """
 
     relation: Names
-    one: str | None = None
-    many: str | None = None
+    singular: str | None = None
+    plural: str | None = None
     items: bool = False
 
     def called(self, name: str) -> tuple[str, str]:
-        """Return what one and what several are called; ``name`` is the relation's key, which holds by default."""
-        one = self.one or name.replace("_", " ")
-        return one, self.many or one
+        """Return its singular and plural; by default both are ``name``, the relation's key."""
+        singular = self.singular or name.replace("_", " ")
+        return singular, self.plural or singular
 
 
 class KnowledgeSettings(Settings):
@@ -251,7 +250,7 @@ class KnowledgeSettings(Settings):
     triples: str | None = None
     links: str | None = None
     items: str | None = None
-    most: Annotated[float, Field(gt=0, le=1)] = 0.05
+    max_share: Annotated[float, Field(gt=0, le=1)] = 0.05
     relations: dict[str, RelationSettings] = {}
     head: Names = ("head_id", "head")
     relation: Names = ("relation_id", "relation")
@@ -335,20 +334,24 @@ class Domain(Settings):
 
     Attributes:
         name: the domain's name, which also names its prompts.
+        noun: what an item is called, such as movie.
+        nouns: the plural; None for the regular one.
         repeat: may an item be recommended that the user has had already.
         liked_from: rating from which an item counts as liked; None where the data has no ratings.
         rating_scale: lowest and highest possible rating; None where the data has no ratings.
         fields: attribute name -> its type and where the data has it, in the order items show them.
         tasks: task name -> weight and depth.
         catalog_folder: where ``domain.toml`` lies.
-        prompts_folder: where the domain's templates lie.
+        prompts_folder: where the domain's own templates lie; what is missing there is generic.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+    noun: Noun = "item"
+    nouns: Noun | None = None
     repeat: bool = False
     liked_from: float | None = None
     rating_scale: tuple[float, float] | None = None
-    data: DataSettings
+    data: DataSettings = DataSettings()
     fields: dict[str, FieldSettings] = {}
     tasks: dict[str, TaskSettings] = {"next_item": TaskSettings(weight=1.0, depth="exit")}
     codes: CodeSettings = CodeSettings()
@@ -408,6 +411,7 @@ class Domain(Settings):
         A name is looked for in ``./catalogs`` and then among the shipped domains; its prompts in ``./prompts`` and then
         among the shipped ones, so either can be changed alone. A folder (anything with a path separator, or a ``Path``)
         brings its prompts in ``prompts/`` or has them in ``../../prompts/<name>``, or else uses those of its name.
+        Templates that are missing there are those of the shipped domain of that name, or the generic ones.
 
         Raises:
             ConfigError: no such domain, or every problem of its ``domain.toml`` at once, each with its key.
@@ -441,7 +445,8 @@ class Domain(Settings):
     def components(self) -> tuple[tuple[Registry[Any], str], ...]:
         """Return the components that the settings name, with the registry of each; see ``registry.check_allowed``."""
         chosen: list[tuple[Registry[Any], str]] = [(CODE_SCHEMES, self.codes.scheme), (ENCODERS, self.codes.encoder)]
-        chosen += [(READERS, self.data.reader)] if self.data.reader != "auto" else []
+        chosen += [(READERS, self.data.reader), (TRACKERS, self.training.tracker)]
+        chosen = [(registry, name) for registry, name in chosen if name != "auto"]
         chosen += [(TASKS, name) for name in self.tasks]
         chosen += [(MEMBERS, name) for name in self.blend.members]
         chosen += [(RATERS, name) for name in self.ratings.members]
@@ -501,7 +506,7 @@ def _find_folder(name: str | Path) -> Path:
 
 
 def _find_prompts(name: str, folder: Path) -> Path:
-    """Return the prompts folder of a domain; it may not exist, which the prompt book reports."""
+    """Return the prompts folder of a domain; it may not exist: all templates are generic then."""
     own, shipped = (root / name for root in _roots("prompts"))
     beside = folder.resolve().parent.parent / "prompts" / name  # where `domains new` puts them
     places = (folder / "prompts", beside, own)

@@ -23,7 +23,7 @@ class DataError(GenreGenError):
 
 
 class ConfigError(GenreGenError):
-    """A ``domain.toml`` or training setting that does not hold: unknown key, wrong type, missing file."""
+    """An invalid ``domain.toml`` or training setting: unknown key, wrong type, missing file."""
 
 
 class PromptError(GenreGenError):
@@ -60,6 +60,10 @@ class CheckpointError(GenreGenError):
 
 class OutputError(GenreGenError):
     """A place that results cannot be written to."""
+
+
+class MissingPackageError(GenreGenError, ImportError):
+    """An optional package that is not installed; the message has the command that installs it."""
 
 
 class DecodingError(GenreGenError):

@@ -83,9 +83,9 @@ class Registry(Mapping[str, T]):
         """Return the components that come with this package."""
         return {name: self.load(name) for name in self._built_in}
 
-    def added(self, names: Iterable[str]) -> dict[str, T]:
-        """Return those of some components that come from other packages."""
-        return {name: self.load(name) for name in names if name not in self._built_in}
+    def added(self, names: Iterable[str], allowed: Collection[str] | None = None) -> dict[str, T]:
+        """Return those of some components that come from other packages; raises what ``load`` raises."""
+        return {name: self.load(name, allowed) for name in names if name not in self._built_in}
 
     def load(self, name: str, allowed: Collection[str] | None = None) -> T:
         """Return a component, importing it if need be.

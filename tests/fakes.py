@@ -70,4 +70,4 @@ def break_language_model(recommender: Recommender) -> None:
     """Make everything that the language model says NaN."""
     for _, parameter in recommender.generator.llm.trainable():
         parameter.data.fill_(float("nan"))
-    recommender.generator.forget()
+    recommender.generator.clear_caches()

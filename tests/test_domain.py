@@ -74,7 +74,6 @@ def test_all_problems_at_once_each_with_its_key(tmp_path):
     ("text", "expected"),
     [
         ('name = "books"\nname = "again"\n', "not valid TOML"),
-        ('name = "books"\n[data]\n', "either source"),
         ('name = "books"\n[data]\nsource = "a"\npath = "b"\n', "either source"),
         ('name = "../books"\n[data]\npath = "."\n', "name"),
         (SMALL + 'reader = "cvs"\n', "'cvs'"),

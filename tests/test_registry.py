@@ -11,9 +11,11 @@ import pytest
 from genre_gen import Recommender
 from genre_gen.codes import make_codes
 from genre_gen.data.readers import load_data
+from genre_gen.data.splits import leave_one_out
 from genre_gen.domain import CodeSettings
 from genre_gen.errors import CheckpointError, ConfigError
-from genre_gen.prompting.book import PromptBook, entry
+from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.variables import entry
 from genre_gen.registry import CODE_SCHEMES, ENCODERS, MEMBERS, RATERS, READERS, TASKS, TRACKERS, check_allowed
 
 KINDS = {
@@ -249,26 +251,27 @@ def test_components_of_a_package_are_read_trained_saved_and_loaded_where_it_is_a
     codes = make_codes(CodeSettings(scheme="mine"), catalog)
     assert codes.codes[0, 0] == len(catalog) - 1
 
-    split = read.interactions.leave_one_out()
-    recommender = Recommender.from_domain(chosen).fit(catalog, split.train, split.validation)
-    assert set(recommender.members) == {"popularity", "mine"}
-    assert recommender.choices.members["mine"]["base"] in (1.0, 2.0)
-    assert set(recommender.raters.models) == {"mine"}
+    split = leave_one_out(read.interactions, catalog)
+    recommender = Recommender(chosen).fit(split)
+    state = recommender.state
+    assert set(state.members) == {"popularity", "mine"}
+    assert state.tuned.members["mine"]["base"] in (1.0, 2.0)
+    assert set(state.rating_models) == {"mine"}
     recommender.save_pretrained(tmp_path / "run")
     with pytest.raises(CheckpointError, match=r"run: the .* 'mine' is code of the package genre-mine"):
         Recommender.from_pretrained(tmp_path / "run")
-    again = Recommender.from_pretrained(tmp_path / "run", plugins=["genre-mine"])
-    histories = split.validation[0].history
+    again = Recommender.from_pretrained(tmp_path / "run", plugins=["genre-mine"]).state
+    histories = [split.validation[0].history]
     for name, model in again.members.items():
-        np.testing.assert_array_equal(model.score([histories]), recommender.members[name].score([histories]))
-    np.testing.assert_allclose(again.generator.score([histories]), recommender.generator.score([histories]), atol=1e-5)
-    assert again.book.fingerprint("mine") == recommender.book.fingerprint("mine")
+        np.testing.assert_array_equal(model.score(histories), state.members[name].score(histories))
+    np.testing.assert_allclose(again.generator.score(histories), state.generator.score(histories), atol=1e-5)
+    assert again.book.fingerprint("mine") == state.book.fingerprint("mine")
 
 
 def test_templates_of_a_domain_replace_those_of_a_package(chosen, sample, tmp_path):
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "mine.user.jinja").write_text("Which decade is {{ item.code }} of?")
-    book = PromptBook(tmp_path / "own", TASKS.added(chosen.tasks))
+    book = PromptBook(tmp_path / "own", tasks=TASKS.added(chosen.tasks))
     for templates, asked in ((PromptBook.load(chosen), "When was"), (book, "Which decade is")):
         prompt = templates.render("mine", item=entry(sample[0], 0), answer="1990s")
         assert prompt.messages[-2].text.startswith(asked)

@@ -184,7 +184,7 @@ def _trainset(interactions: Interactions) -> Any:
     if ratings is None or not np.isfinite(ratings).any():
         raise DataError("surprise: this data has no ratings to learn from; leave these models out")
     usable = np.isfinite(ratings)
-    owners = np.repeat(np.arange(len(interactions.users)), np.diff(interactions.offsets))[usable]
+    owners = interactions.owners[usable]
     values = ratings[usable].astype(float)
     low, high = float(values.min()), float(values.max())
     reader = surprise.Reader(rating_scale=(low, high if high > low else low + 1.0))

@@ -13,8 +13,8 @@ from scipy import sparse
 from typing_extensions import Self
 
 from genre_gen.data.catalog import Catalog
-from genre_gen.data.interactions import Case, History, Interactions
-from genre_gen.errors import UsageError
+from genre_gen.data.interactions import History, Interactions, check_rows
+from genre_gen.data.splits import Case
 
 Stage: TypeAlias = Mapping[str, Sequence[float]]
 CSR = ("data", "indices", "indptr")
@@ -175,12 +175,3 @@ def history_matrix(histories: Sequence[History], n_items: int, recency: float = 
 def rows_of(histories: Sequence[History]) -> NDArray[np.int64]:
     """Return the catalog rows of all histories, one after the other."""
     return np.concatenate([*(history.rows for history in histories), np.zeros(0, dtype=np.int64)])
-
-
-def check_rows(rows: NDArray[np.int64], n_items: int) -> None:
-    """Raise UsageError where histories hold a row outside the catalog that a model was fitted on."""
-    if len(rows) and not 0 <= rows.min() <= rows.max() < n_items:
-        raise UsageError(
-            f"a history holds catalog row {rows.max() if rows.max() >= n_items else rows.min()}, but the model was "
-            f"fitted on {n_items} items; fit it again on the present catalog"
-        )

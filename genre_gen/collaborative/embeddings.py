@@ -45,7 +45,7 @@ def cooccurrence_embeddings(interactions: Interactions, dimensions: int = 256, l
 
 def _cooccurrences(interactions: Interactions, lags: int) -> sparse.csr_array:
     """Return symmetric weighted counts ``[n_items, n_items]`` of items within ``lags`` steps of each other."""
-    owner = np.repeat(np.arange(len(interactions.users)), np.diff(interactions.offsets))
+    owner = interactions.owners
     shape = (interactions.n_items, interactions.n_items)
     total = sparse.csr_array(shape, dtype=np.float64)
     for lag in range(1, lags + 1):

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from genre_gen.collaborative.base import CollaborativeModel, check_rows, rows_of
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.collaborative.base import CollaborativeModel, rows_of
+from genre_gen.data.interactions import History, Interactions, check_rows
 from genre_gen.errors import ConfigError, DataError
 
 SECONDS_PER_DAY = 86_400

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from genre_gen.collaborative.base import CollaborativeModel, ModelContext, check_rows, rows_of
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.collaborative.base import CollaborativeModel, ModelContext, rows_of
+from genre_gen.data.interactions import History, Interactions, check_rows
 from genre_gen.errors import ConfigError, DataError, UsageError
 
 OLDEST_SURPRISE = (1, 1, 5)
@@ -148,7 +148,7 @@ class RatingModel(CollaborativeModel):
                 f"{self.name}: this data has no ratings to learn from; leave {self.name} out of the members"
             )
         rated = ~np.isnan(interactions.ratings)
-        owners = np.repeat(np.arange(len(interactions.users)), np.diff(interactions.offsets))[rated]
+        owners = interactions.owners[rated]
         rows, values = interactions.rows[rated], interactions.ratings[rated]
         low, high = self._scale()
         bad = ~np.isfinite(values) | (values < low) | (values > high)

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from genre_gen.collaborative.base import EpochModel, check_rows, rows_of
-from genre_gen.data.interactions import Case, History, Interactions
+from genre_gen.collaborative.base import EpochModel, rows_of
+from genre_gen.data.interactions import History, Interactions, check_rows
+from genre_gen.data.splits import Case
 from genre_gen.errors import ConfigError, UsageError
 from genre_gen.metrics import case_ranks, ndcg_at
 

@@ -65,7 +65,7 @@ class SequentialRules(CollaborativeModel):
     def fit(self, interactions: Interactions) -> Self:
         """Count and normalise the rules."""
         n_items = interactions.n_items
-        rows, owners = interactions.rows, np.repeat(np.arange(len(interactions.users)), np.diff(interactions.offsets))
+        rows, owners = interactions.rows, interactions.owners
         counts = sparse.csr_matrix((n_items, n_items), dtype=np.float64)
         for lag in range(1, self.lags + 1):
             before, after = rows[:-lag], rows[lag:]

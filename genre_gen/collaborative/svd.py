@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from genre_gen.collaborative.base import check_rows, rows_of
+from genre_gen.collaborative.base import rows_of
 from genre_gen.collaborative.rating_model import Duplicates, Prediction, RatingModel, SurpriseData, by_row, ridge
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.interactions import History, Interactions, check_rows
 from genre_gen.errors import ConfigError
 
 __all__ = ["SVD", "Prediction", "Taste"]

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from genre_gen.collaborative.base import CollaborativeModel, EpochModel, Stage
-from genre_gen.data.interactions import Case, Interactions, sample_cases
+from genre_gen.data.interactions import Interactions
+from genre_gen.data.splits import Case, sample_cases
 from genre_gen.metrics import case_ranks, ndcg_at
 
 CASES = 2000

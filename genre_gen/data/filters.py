@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,9 +11,8 @@ from numbers import Integral
 import numpy as np
 from numpy.typing import NDArray
 
-from genre_gen.collaborative.base import check_rows
 from genre_gen.data.catalog import Catalog
-from genre_gen.data.interactions import History
+from genre_gen.data.interactions import History, check_rows
 from genre_gen.errors import UnknownItemError, UsageError
 
 
@@ -66,6 +66,12 @@ class Filters:
         if exclude:
             self.leave_out(exclude, "excluded")
 
+    def copy(self) -> Filters:
+        """Return the same filters, which can be narrowed further without a change to these."""
+        other = copy.copy(self)
+        other._mask, other._reasons = self._mask.copy(), list(self._reasons)
+        return other
+
     def narrow(self, where: str) -> None:
         """Leave out what is outside one more expression; raises FilterError."""
         self._keep(self._catalog.where(where), f"outside {where!r}")
@@ -114,11 +120,9 @@ def rows_of(catalog: Catalog, names: Sequence[str]) -> list[int]:
     return rows
 
 
-def check_n(n: int, size: int) -> None:
-    """Refuse a number of items that cannot be meant; raises UsageError."""
-    if not isinstance(n, Integral):
+def check_n(n: int) -> None:
+    """Refuse a number of items that is not a whole number above 0; raises UsageError."""
+    if not isinstance(n, Integral) or isinstance(n, bool):
         raise UsageError(f"n = {n!r}; give a whole number")
     if n < 1:
         raise UsageError(f"n = {n}; ask for at least one item")
-    if n > size:
-        raise UsageError(f"n = {n:,}, but the catalog has {size:,} items; ask for fewer")

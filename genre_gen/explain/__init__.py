@@ -23,7 +23,8 @@ from genre_gen.data.knowledge import Knowledge
 from genre_gen.domain import Domain
 from genre_gen.explain.evidence import Evidence, Fact, Reason
 from genre_gen.explain.wording import MEASURED, TASK, Sentences, grammar, sentences, template
-from genre_gen.prompting.book import Prompt, PromptBook
+from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.spans import Prompt
 
 if TYPE_CHECKING:
     from genre_gen.explain.check import Checker

@@ -104,7 +104,7 @@ class LanguageScorer(Protocol):
         allowed: NDArray[np.bool_] | None = None,
         candidates: int = ...,
         *,
-        alike: bool = False,
+        shared_prefix: bool = False,
     ) -> NDArray[np.float32]:
         """Return log-probabilities ``[len(histories), n_items]``, ``-inf`` for what a search left out."""
         ...
@@ -245,15 +245,12 @@ class Attributor:
         scores = {name: score(whole) for name, score in self.members.items()}
         llm = np.full((len(whole), len(rows)), np.nan)
         if not blend_only or self.name in self.blend.members:
-            scores[self.name] = self.language_model.score(seen, mask, alike=True)
+            scores[self.name] = self.language_model.score(seen, mask, shared_prefix=True)
         if not blend_only:
             llm = self._among(scores[self.name], seen, rows, permitted)
         every = np.broadcast_to(np.asarray(rows), (len(whole), len(rows)))
-        return Variants(
-            llm,
-            self.blend.contributions(scores, mask, every),
-            self.blend.combine(scores, mask),
-        )
+        blended = self.blend.combine(scores, mask)
+        return Variants(llm, blended.parts(every), blended.total)
 
     def _among(
         self, scores: NDArray[np.float32], seen: Sequence[History], rows: Sequence[int], permitted: NDArray[np.bool_]

@@ -21,7 +21,8 @@ from genre_gen.explain.attribution import Attributor
 from genre_gen.explain.check import EXACT, HUNDREDTH, Measured, Ordered
 from genre_gen.explain.evidence import Evidence
 from genre_gen.explain.wording import MEASURED, MeasuredView, measured_lines
-from genre_gen.prompting.book import PromptBook, entry
+from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.variables import entry
 
 MOST_LEFT_OUT = 3
 """How many items are taken away together, at most, to see what would change a pick."""

@@ -184,7 +184,7 @@ class Evidence:
         self._factors = (
             None if factors is None else factors / np.maximum(np.linalg.norm(factors, axis=1), 1e-9)[:, None]
         )
-        self._owners = np.repeat(np.arange(len(interactions.users)), np.diff(interactions.offsets))
+        self._owners = interactions.owners
         self._by_item = np.argsort(interactions.rows, kind="stable")
         self._item_starts = np.searchsorted(interactions.rows[self._by_item], np.arange(interactions.n_items + 1))
         pairs = np.unique(self._owners * interactions.n_items + interactions.rows)
@@ -319,7 +319,7 @@ class Evidence:
             counts[row] = 0
             at_least = np.cumsum(np.bincount(counts)[::-1])[::-1] / max(graph.n_items - 1, 1)  # share with so many
             common = at_least[counts]
-            worth = np.where((counts > 0) & (common <= self.domain.knowledge.most), 1 - np.sqrt(common), 0.0)
+            worth = np.where((counts > 0) & (common <= self.domain.knowledge.max_share), 1 - np.sqrt(common), 0.0)
             found.append((worth, partial(_sharing, row, name, counts)))
         return found
 

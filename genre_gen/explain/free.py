@@ -20,7 +20,9 @@ from genre_gen.data.interactions import History
 from genre_gen.explain.check import Checker, CheckReport, Measured
 from genre_gen.explain.evidence import Evidence, Fact
 from genre_gen.explain.wording import FREE, LENGTH, MAX_HISTORY, TASK, Sentences, plain, vocabulary
-from genre_gen.prompting.book import Message, Prompt, PromptBook, entries, entry
+from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.spans import Message, Prompt
+from genre_gen.prompting.variables import entries, entry
 
 Check: TypeAlias = Callable[[str, Collection[str]], CheckReport]
 """Compares a sentence about a pick with the data, and its words with those that may stand."""

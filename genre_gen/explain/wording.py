@@ -18,13 +18,16 @@ from typing import TYPE_CHECKING, Any
 from genre_gen.data.interactions import History
 from genre_gen.errors import PromptError
 from genre_gen.explain.evidence import Evidence, Fact, Kind, Reason
-from genre_gen.prompting.book import Entry, Message, Prompt, PromptBook, entries, entry
+from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.spans import Message, Prompt
+from genre_gen.prompting.variables import Entry, entries, entry
 
 if TYPE_CHECKING:
     from outlines.types import CFG
 
 TASK = "explain"
 MEASURED = "explain_measured"  # the same for what was measured by scoring anew
+WORDS = "words.jinja"  # macros that other templates import
 FREE = "explain_free"  # how the language model is asked to write freely
 MAX_HISTORY = 50  # items that the prompt may show
 LENGTH = 2  # sentences of an explanation, where there are so many reasons
@@ -208,8 +211,11 @@ def vocabulary(book: PromptBook) -> frozenset[str]:
 
     Those that ask for the free style are no words of explanations.
     """
-    files = (file for file in sorted(book.folder.glob(f"{TASK}*.jinja")) if not file.name.startswith(f"{FREE}."))
-    sources = (file.read_text(encoding="utf-8") for file in files)
+    sources = (
+        source
+        for name, source in book.sources.items()
+        if name == WORDS or name.startswith((f"{TASK}.", f"{MEASURED}."))
+    )
     return frozenset(word.casefold() for source in sources for word in WORD.findall(COMMENT.sub(" ", source)))
 
 

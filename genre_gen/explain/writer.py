@@ -33,9 +33,6 @@ class TextModel(Protocol):
     base: Any
     tokenizer: Any
 
-    def use(self, adapter: str) -> None:
-        """Switch to the adapter for text."""
-
     def embed(self, ids: Tensor) -> Tensor:
         """Return input embeddings of ids."""
 
@@ -56,7 +53,6 @@ class _Reader:
         """Return how many tokens all prompts share, and a cache that has read them; copy it for each prompt."""
         from transformers import DynamicCache
 
-        self._model.use("text")
         cache: Any = DynamicCache(config=self._model.base.config)
         shared = _common(prompts) if prompts else 0
         if shared:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genre_gen.llm.encode import NO_LABEL, Encoded
+from genre_gen.llm.encode import NO_TARGET, Encoded
 from genre_gen.tasks.base import Depth
 
 SHARED = 0
@@ -27,29 +27,29 @@ class Batch:
         task: its name.
         depth: where its loss is taken.
         ids: int64 ``[rows, length]``.
-        labels: int64 ``[rows, length]``, what is predicted: the token itself or, in a task with closed answers, the
+        target_ids: int64 ``[rows, length]``, what is predicted: the token itself or, in a task with closed answers, the
             number of the answer; -100 where nothing is.
         origins: int64 ``[rows, length]``, which training interaction a token is the item of; -1 for other tokens.
         owners: int64 ``[rows, length]``, which example of its row a token belongs to, from 1 on; 0 for the instruction
             that all of them begin with, which stands once at the beginning of each row, and -1 for padding. None where
             each row is one example.
-        taught_codes: int64 ``[labels, top]``, code tokens that a teacher expects in place of each label; labels are
+        soft_codes: int64 ``[targets, top]``, code tokens that a teacher expects in place of each target; targets are
             counted row by row. None where there is no teacher.
-        taught_shares: float32 ``[labels, top]``, each one's share of the target; the label has the rest.
+        soft_shares: float32 ``[targets, top]``, the share that each of these has; the target itself has the rest.
     """
 
     task: str
     depth: Depth
     ids: Tensor
-    labels: Tensor
+    target_ids: Tensor
     origins: Tensor
     owners: Tensor | None = None
-    taught_codes: Tensor | None = None
-    taught_shares: Tensor | None = None
+    soft_codes: Tensor | None = None
+    soft_shares: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
-        names = ("ids", "labels", "origins", "owners", "taught_codes", "taught_shares")
+        names = ("ids", "target_ids", "origins", "owners", "soft_codes", "soft_shares")
         given = {name: getattr(self, name) for name in names}
         return replace(self, **{name: value.to(device) for name, value in given.items() if value is not None})
 
@@ -99,10 +99,10 @@ class Batch:
 
 def pad(task: str, depth: Depth, examples: Sequence[Encoded]) -> Batch:
     """Lay examples out one per row."""
-    ids, labels, origins = _empty(len(examples), max(map(len, examples)))
+    ids, target_ids, origins = _empty(len(examples), max(map(len, examples)))
     for row, encoded in enumerate(examples):
-        _put(row, 0, encoded, 0, (ids, labels, origins))
-    return Batch(task, depth, *map(torch.from_numpy, (ids, labels, origins)))
+        _put(row, 0, encoded, 0, (ids, target_ids, origins))
+    return Batch(task, depth, *map(torch.from_numpy, (ids, target_ids, origins)))
 
 
 def pack(task: str, depth: Depth, examples: Sequence[Encoded], shared: int, length: int) -> Batch:
@@ -130,25 +130,25 @@ def pack(task: str, depth: Depth, examples: Sequence[Encoded], shared: int, leng
         rows[row].append(place)
         left[row] -= own[place]
     width = shared + length - min(left)
-    ids, labels, origins = _empty(len(rows), width)
+    ids, target_ids, origins = _empty(len(rows), width)
     owners = np.full((len(rows), width), PADDING, np.int64)
     owners[:, :shared], ids[:, :shared] = SHARED, examples[0].ids[:shared]
     for row, places in enumerate(rows):
         begin = shared
         for number, place in enumerate(places, 1):
-            _put(row, begin, examples[place], shared, (ids, labels, origins))
+            _put(row, begin, examples[place], shared, (ids, target_ids, origins))
             owners[row, begin : begin + own[place]] = number
             begin += own[place]
-    return Batch(task, depth, *map(torch.from_numpy, (ids, labels, origins, owners)))
+    return Batch(task, depth, *map(torch.from_numpy, (ids, target_ids, origins, owners)))
 
 
 def _empty(rows: int, length: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     shape = (rows, length)
-    return np.zeros(shape, np.int64), np.full(shape, NO_LABEL, np.int64), np.full(shape, -1, np.int64)
+    return np.zeros(shape, np.int64), np.full(shape, NO_TARGET, np.int64), np.full(shape, -1, np.int64)
 
 
 def _put(row: int, begin: int, encoded: Encoded, shared: int, into: Sequence[NDArray[np.int64]]) -> None:
     """Write an example's tokens from ``shared`` on into a row, from column ``begin`` on."""
-    for array, values in zip(into, (encoded.ids, encoded.labels, encoded.origins), strict=True):
+    for array, values in zip(into, (encoded.ids, encoded.target_ids, encoded.origins), strict=True):
         if values is not None:
             array[row, begin : begin + len(encoded) - shared] = values[shared:]

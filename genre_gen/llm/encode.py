@@ -1,4 +1,4 @@
-"""Encoder: from a rendered prompt to token ids and labels.
+"""Encoder: from a rendered prompt to token ids, and which of them are to be predicted.
 
 Untrusted spans are encoded alone, as plain text, so that a title can never become a control token or an item's code.
 Only the tokenizer's own chat template, the words of the prompt templates, and item codes make special tokens.
@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from genre_gen.codes.base import CodeScheme
 from genre_gen.errors import PromptError
-from genre_gen.prompting.book import Message, Prompt, Role, Span
+from genre_gen.prompting.spans import Message, Prompt, Role, Span
 
-NO_LABEL = -100
+NO_TARGET = -100
 _CACHE_SIZE = 100_000
 _PLAIN = {"system": "", "user": "\nUser:\n", "assistant": "\nAssistant:\n"}  # for tokenizers without a chat template
 
@@ -32,14 +32,14 @@ class Encoded:
 
     Attributes:
         ids: int32 ``[n]``; ids from the text vocabulary's size on are code tokens.
-        labels: int32 ``[n]``; ``labels[t] == ids[t]`` where token ``t`` is to be predicted, else -100. Not shifted.
+        target_ids: int32 ``[n]``; equal to ``ids`` where a token is to be predicted, else NO_TARGET. Not shifted.
         start: position of the first token of the assistant's own message; what stands before is instruction.
         origins: int64 ``[n]``, which training interaction a token is the item of, -1 for none; None where nobody asks.
         answers: where each data span that is to be predicted begins and ends; () where other things are.
     """
 
     ids: NDArray[np.int32]
-    labels: NDArray[np.int32]
+    target_ids: NDArray[np.int32]
     start: int
     origins: NDArray[np.int64] | None = None
     answers: tuple[tuple[int, int], ...] = ()
@@ -91,9 +91,9 @@ class Encoder:
 
         Args:
             prompt: what to encode.
-            targets: what of the last message gets labels: all of it and the token that ends it, its item codes, or its
-                data spans.
-            first_target: how many codes (or data spans) of that message get no label.
+            targets: what of the last message is predicted: all of it and the token that ends it, its item codes, or
+                its data spans.
+            first_target: how many codes (or data spans) of that message are not predicted.
             limit: the most tokens allowed; None for any number.
 
         Raises:
@@ -108,7 +108,7 @@ class Encoder:
                 ids += part
         ids += frame.before[-1]
         start = len(ids)
-        labels = [NO_LABEL] * start
+        target_ids = [NO_TARGET] * start
         everything, kind = targets == "assistant", {"codes": "code", "data": "data"}.get(targets)
         met, answers = 0, []
         for span, part in self._parts(messages[-1].spans):
@@ -119,16 +119,16 @@ class Encoder:
                 if wanted and kind == "data":
                     answers.append((len(ids), len(ids) + len(part)))
             ids += part
-            labels += part if wanted else [NO_LABEL] * len(part)
+            target_ids += part if wanted else [NO_TARGET] * len(part)
         if not prompt.open:
             ids += frame.end
-            labels += frame.end if everything else [NO_LABEL] * len(frame.end)
+            target_ids += frame.end if everything else [NO_TARGET] * len(frame.end)
         if limit is not None and len(ids) > limit:
             raise PromptError(
                 f"the prompt of {prompt.task} has {len(ids)} tokens, more than the {limit} allowed; lower "
                 "model.max_history, or shorten the texts that the template prints"
             )
-        return Encoded(np.array(ids, np.int32), np.array(labels, np.int32), start, answers=tuple(answers))
+        return Encoded(np.array(ids, np.int32), np.array(target_ids, np.int32), start, answers=tuple(answers))
 
     def _parts(self, spans: Sequence[Span]) -> Iterator[tuple[Span, tuple[int, ...]]]:
         """Yield spans with their ids; untrusted ones are encoded in one batch."""

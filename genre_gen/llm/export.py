@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from genre_gen.errors import ConfigError
-from genre_gen.llm.model import ITEMS, LLM
+from genre_gen.llm.item_backbone import ITEM
+from genre_gen.llm.model import LLM
 from genre_gen.llm.quantize import merged
 
 if TYPE_CHECKING:
@@ -34,13 +35,13 @@ def to_transformers(llm: LLM) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]
         raise ConfigError(f"a model served in {llm.served} cannot be exported; load it with quantization = none")
     from transformers import AutoModelForCausalLM, GenerationConfig
 
-    config = copy.deepcopy(llm.tower.config)
+    config = copy.deepcopy(llm.item_backbone.config)
     config.vocab_size = llm.text_vocabulary + llm.codes.vocabulary
     config.tie_word_embeddings = False
     model: Any = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    layers = merged(copy.deepcopy(llm.tower.layers).float().cpu(), ITEMS)
+    layers = merged(copy.deepcopy(llm.item_backbone.layers).float().cpu(), ITEM)
     model.model.layers.load_state_dict(layers.state_dict())
-    model.model.norm.load_state_dict(llm.tower.norm.state_dict())
+    model.model.norm.load_state_dict(llm.item_backbone.norm.state_dict())
     text: Any = llm.base.get_input_embeddings()
     head: Any = llm.base.get_output_embeddings()
     code = llm.code_embedding

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
+from threading import Lock
 
 import numpy as np
 import torch
@@ -15,10 +16,11 @@ from genre_gen.decoding.prefix_cache import tensors_of
 from genre_gen.decoding.search import StepModel, score_items, search, search_many
 from genre_gen.decoding.tree import TreeModel
 from genre_gen.decoding.trie import Trie
-from genre_gen.errors import DecodingError
+from genre_gen.llm.closed_answers import answer_probabilities, continue_reading, finite
 from genre_gen.llm.encode import Encoded, Encoder
-from genre_gen.llm.model import ITEMS, LLM, TEXT
-from genre_gen.prompting.book import Prompt, PromptBook
+from genre_gen.llm.model import LLM
+from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.spans import Prompt
 from genre_gen.ranking import Ranking
 from genre_gen.tasks import TASKS, TaskData
 from genre_gen.tasks.base import Targets
@@ -38,7 +40,7 @@ class ItemGenerator:
     """Asks the language model, and reads its answers."""
 
     def __init__(self, llm: LLM, book: PromptBook, data: TaskData) -> None:
-        """Wire model, templates and catalog.
+        """Wire model, templates and catalog; several threads may ask it at the same time.
 
         Args:
             llm: tuned or not; put into evaluation mode here.
@@ -48,7 +50,11 @@ class ItemGenerator:
         self.llm, self.book, self.data = llm.eval(), book, data
         self.encoder = Encoder(llm.tokenizer, llm.codes, llm.text_vocabulary)
         self.trie = Trie.build(llm.codes.codes, llm.codes.vocabulary)
-        self.model = TreeModel(llm.tower, llm.embed_items, llm.code_logits, llm.text_vocabulary, self._weights)
+        backbone = llm.item_backbone, llm.embed_items
+        self.model = TreeModel(*backbone, llm.code_logits, llm.text_vocabulary, self._weights)
+        # Closed answers are read from the states themselves: each task has a head of its own.
+        self._state_model = TreeModel(*backbone, lambda states: states, llm.text_vocabulary, self._weights)
+        self._lock = Lock()
 
     def encode(self, history: History) -> Encoded:
         """Return the open next-item prompt of a history, cut to the ``max_history`` most recent items.
@@ -82,7 +88,7 @@ class ItemGenerator:
         allowed: NDArray[np.bool_] | None = None,
         candidates: int = CANDIDATES,
         *,
-        alike: bool = False,
+        shared_prefix: bool = False,
     ) -> NDArray[np.float32]:
         """Return log-probabilities, float32 ``[len(histories), n_items]``.
 
@@ -94,13 +100,13 @@ class ItemGenerator:
             allowed: bool ``[len(histories), n_items]``; None allows all, but not the items of the history where the
                 domain does not repeat items.
             candidates: how many items a search over longer codes returns.
-            alike: the histories are variants of the first: what their prompts begin with is read once.
+            shared_prefix: the histories are variants of the first: what their prompts begin with is read once.
 
         Raises:
             DecodingError: the model's scores are not finite.
         """
         prompts = self._prompts(histories)
-        model = self.model.alike() if alike else self._model_of(histories)
+        model = self.model.shared_prefix() if shared_prefix else self._model_of(histories)
         if self.trie.is_flat:
             return score_items(model, prompts, self.trie)
         size = len(self.data.catalog)
@@ -120,13 +126,13 @@ class ItemGenerator:
 
     def answer(self, prompt: Prompt, n: int, allowed: NDArray[np.bool_] | None = None) -> Ranking:
         """Return the ``n`` most probable allowed items after any open prompt that asks for an item's code."""
-        self.llm.use(ITEMS)
         return search(self.model, self.encoder.encode(prompt, "codes").ids, self.trie, n, allowed)
 
-    def forget(self) -> None:
+    def clear_caches(self) -> None:
         """Drop what was computed ahead; needed after a change of weights that goes through ``.data``."""
-        self.model.forget()
-        self.__dict__.pop("_rating_model", None)
+        self.model.clear_cache()
+        self._state_model.clear_cache()
+        self.__dict__.pop("_rating_values", None)
 
     @property
     def rates(self) -> bool:
@@ -149,7 +155,7 @@ class ItemGenerator:
             self._fitting(history.last(limit), "data", partial(task.prompt, self.data, self.book, row=row)).ids
             for history, row in zip(histories, rows, strict=True)
         ]
-        return self._ratings(ids, alike=all(history is histories[0] for history in histories))
+        return self._ratings(ids, shared_prefix=all(history is histories[0] for history in histories))
 
     def ratings_after(self, prompts: Sequence[Prompt]) -> NDArray[np.float32]:
         """Return the expected rating after each open prompt of the rating task, float32 ``[len(prompts)]``.
@@ -159,26 +165,15 @@ class ItemGenerator:
         """
         return self._ratings([self.encoder.encode(prompt, "data").ids for prompt in prompts])
 
-    def _ratings(self, ids: Sequence[NDArray[np.int32]], *, alike: bool = False) -> NDArray[np.float32]:
+    def _ratings(self, ids: Sequence[NDArray[np.int32]], *, shared_prefix: bool = False) -> NDArray[np.float32]:
         """Return the same after prompts that are encoded; what they begin with alike may be read once."""
-        self.llm.use(ITEMS)
-        _, values = self._rating_values
-        model = self._rating_model.alike() if alike else self._rating_model
-        chances = torch.softmax(model.prefill_many(ids).float(), dim=-1)
-        if not bool(torch.isfinite(chances).all()):
-            raise DecodingError("the language model's ratings are not finite; check that its weights are sound")
+        places, values = self._rating_values
+        model = self._state_model.shared_prefix() if shared_prefix else self._state_model
+        with torch.inference_mode():
+            logits = self.llm.answer_logits(model.prefill_many(ids), "rating")[..., places]
+        chances = finite(torch.softmax(logits.float(), dim=-1))
         low, high = self.data.domain.rating_scale or (-np.inf, np.inf)
         return (chances @ values).cpu().numpy().clip(low, high)
-
-    @cached_property
-    def _rating_model(self) -> TreeModel:
-        """Return the tower with a head over the ratings."""
-        llm, (places, _) = self.llm, self._rating_values
-
-        def ratings(hidden: torch.Tensor) -> torch.Tensor:
-            return llm.answer_logits(hidden, "rating")[..., places]
-
-        return TreeModel(llm.tower, llm.embed_items, ratings, llm.text_vocabulary)
 
     @cached_property
     def _rating_values(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -192,6 +187,23 @@ class ItemGenerator:
             torch.tensor([value for _, value in rated], dtype=torch.float32, device=device),
         )
 
+    def answer_probabilities(self, prompts: Sequence[Prompt], answers: Sequence[str]) -> NDArray[np.float32]:
+        """Return how likely some answers are, compared with each other: float32 ``[prompts, answers]``, rows sum to 1.
+
+        An answer stands for all that begins with it but not with a longer one of them: "Music, Drama" counts for
+        "Music", and "Musical" does not.
+
+        Args:
+            prompts: open prompts of one task whose closed answers are learned at exit depth (see ``llm.answers``).
+            answers: texts, such as ("yes", "no") or the labels of an ``intent``.
+
+        Raises:
+            UsageError: a task without closed answers, or none of these answers is made of words that it has learned.
+            DecodingError: the model's scores are not finite.
+        """
+        rows = [answer_probabilities(self.llm, self.encoder, prompt, answers) for prompt in prompts]
+        return np.array(rows, np.float32).reshape(len(prompts), len(answers))
+
     @torch.inference_mode()
     def write(self, prompt: Prompt, max_tokens: int = 48) -> str:
         """Return what the model answers to an open prompt, greedily, until it ends the message.
@@ -202,13 +214,11 @@ class ItemGenerator:
         from transformers import DynamicCache
 
         llm, answers = self.llm, self.llm.answers.get(prompt.task)
-        llm.use(TEXT if answers is None else ITEMS)
-        backbone, embed = (llm.base.model, llm.embed) if answers is None else (llm.tower, llm.embed_items)
+        backbone, embed = (llm.base.model, llm.embed) if answers is None else (llm.item_backbone, llm.embed_items)
         ids = torch.tensor([self.encoder.encode(prompt).ids.tolist()], device=llm.device)
         cache, written = DynamicCache(), list[int]()
         for _ in range(max_tokens):
-            output = backbone(inputs_embeds=embed(ids), use_cache=True, **{self.model.cache_argument: cache})
-            state = output.last_hidden_state[0, -1]
+            state = continue_reading(backbone, embed(ids), cache)[0, -1]
             if answers is None:
                 tokens = [int(llm.text_logits(state).argmax())]
             else:
@@ -227,16 +237,16 @@ class ItemGenerator:
     def _model_of(self, histories: Sequence[History]) -> StepModel:
         """Return the model to ask; a known user's own, so that of a prompt read before only new events are read."""
         user = histories[0].user if len(histories) == 1 else None
-        return self.model if user is None else self.model.of(user)
+        return self.model if user is None else self.model.for_user(user)
 
     def _weights(self) -> list[torch.Tensor]:
         """Return all that keys and values depend on."""
-        return [*tensors_of(self.llm.tower, self.llm.base.get_input_embeddings()), self.llm.code_embedding]
+        return [*tensors_of(self.llm.item_backbone, self.llm.base.get_input_embeddings()), self.llm.code_embedding]
 
     def _prompts(self, histories: Sequence[History]) -> list[NDArray[np.int32]]:
         """Encode histories and have their common instruction read once."""
-        self.llm.use(ITEMS)
         encoded = [self.encode(history) for history in histories]
-        if encoded and not self.model.keeps():
-            self.model.keep(encoded[0].ids[: encoded[0].start])
-        return [one.ids for one in encoded]
+        with self._lock:
+            if encoded and not self.model.prefixes.shared:
+                self.model.cache_prefix(encoded[0].ids[: encoded[0].start])
+        return [prompt.ids for prompt in encoded]

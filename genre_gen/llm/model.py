@@ -1,18 +1,16 @@
 """The language model of a recommender: one model, read at two depths.
 
-* **exit depth**: the *tower*, the first ``exit_layer`` layers, tuned to predict item codes and short closed answers;
+* **exit depth**: the *item backbone*, the first ``exit_layer`` layers, tuned to predict item codes and short closed
+  answers;
 * **full depth**: all layers, untouched but for a small LoRA adapter, for text such as titles and explanations.
 
-The tower is a copy of the layers (``adapter="full"``) or the same layers with a LoRA adapter that is switched off
-for text (``adapter="lora"``, which also works over an 8- or 4-bit base). Tuning the shared layers themselves for items
-would spoil the text that the upper layers make of them.
+Both have modules of their own (see :mod:`genre_gen.llm.item_backbone`): tuning the shared layers themselves for items
+would spoil the text that the upper layers make of them, and nothing has to be switched between items and text.
 """
 
 from __future__ import annotations
 
-import copy
 import logging
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +20,9 @@ from torch import Tensor, nn
 
 from genre_gen.errors import ConfigError
 from genre_gen.llm.batch import Batch
+from genre_gen.llm.encode import NO_TARGET
+from genre_gen.llm.item_backbone import TEXT, adapted_backbone, add_adapter, copied_backbone, exit_depth, precision
+from genre_gen.llm.near_identity import scale_branches
 from genre_gen.tasks.base import Depth
 
 if TYPE_CHECKING:
@@ -31,13 +32,6 @@ if TYPE_CHECKING:
     from genre_gen.domain import ModelSettings
 
 log = logging.getLogger(__name__)
-ITEMS, TEXT = "tower", "text"  # names of the LoRA adapters
-_OWN_LOGIT = 8.0
-_LAST = ("o_proj", "out_proj", "dense", "c_proj", "down_proj", "fc2")  # of a branch: what it adds comes out of these
-_NORMS_AFTER = (  # the branches; in Llama the first name stands for the norm before the feed-forward part
-    ("post_attention_layernorm", "post_feedforward_layernorm"),
-    ("post_self_attn_layernorm", "post_mlp_layernorm"),
-)
 _ANSWER_LOGIT = 16.0  # of a state that points where an answer's row does
 
 
@@ -49,20 +43,20 @@ class LLM(nn.Module):
 
     Attributes:
         base: the pre-trained model, with a LoRA adapter ``text``.
-        tower: the layers that items are read from (a backbone without a head).
+        item_backbone: the layers that items are read from, without a head.
         code_embedding: ``[code vocabulary, hidden]``.
         answers: task -> its closed answers as text ids, int64 ``[answers, longest]``, filled up with -1; at exit depth
             a task's softmax runs over these only. An answer is a whole value, or one token of those in words.
         answer_heads: task -> a row for each of these answers, ``[answers, hidden]``.
-        unmet: bool ``[code vocabulary]``, code tokens of items that no training interaction has. The training softmax
-            leaves them out, or each step would push them down, away from the texts that they start from.
+        cold_tokens: bool ``[code vocabulary]``, tokens of cold items: no training interaction has them. The training
+            softmax leaves them out, or each step would push them down, away from the texts that they start from.
         served: what :func:`genre_gen.llm.quantize.quantize` has made of it: ``none``, ``bf16``, ``int8`` or ``nf4``.
     """
 
     def __init__(
         self, base: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, codes: CodeScheme, settings: ModelSettings
     ) -> None:
-        """Add code tokens, tower and adapters to a loaded model.
+        """Add code tokens, item backbone and adapters to a loaded model.
 
         Raises:
             ConfigError: full fine-tuning of a quantized model, or an exit layer that the model does not have.
@@ -82,26 +76,12 @@ class LLM(nn.Module):
         self.code_embedding = nn.Parameter(torch.zeros(codes.vocabulary, hidden))
         self.answers: dict[str, Tensor] = {}
         self.answer_heads = nn.ParameterDict()
-        self.unmet = torch.zeros(codes.vocabulary, dtype=torch.bool)
-        backbone: Any = base.model
-        depth = _exit_layer(backbone, settings.exit_layer)
-        self.tower: Any = _own_tower(backbone, depth) if settings.adapter == "full" else _shared_tower(base, depth)
-        _add_lora(base, TEXT, len(backbone.layers))
+        self.cold_tokens = torch.zeros(codes.vocabulary, dtype=torch.bool)
+        depth = exit_depth(base.model, settings.exit_layer)
+        make = copied_backbone if settings.adapter == "full" else adapted_backbone
+        self.item_backbone: Any = make(base, depth)
+        add_adapter(base, TEXT)
         self.served = "none"
-        self._active = ""
-        self.use(TEXT)
-
-    def use(self, adapter: str) -> None:
-        """Switch the LoRA adapters of the base: ``text`` for full depth, ``tower`` for the exit depth."""
-        from peft.tuners.tuners_utils import BaseTunerLayer
-
-        if adapter == ITEMS and self.settings.adapter == "full":
-            return  # the tower has weights of its own
-        if adapter != self._active:
-            for module in self.base.modules():
-                if isinstance(module, BaseTunerLayer):
-                    module.set_adapter(adapter)
-            self._active = adapter
 
     def initialise_codes(self, vectors: Tensor) -> None:
         """Start each code token from text: the mean embedding of the items whose codes it is part of.
@@ -147,40 +127,31 @@ class LLM(nn.Module):
 
     @torch.no_grad()
     def near_identity_init(self) -> None:
-        """Quieten a tower of its own, so that training starts from a recommender and not from noise.
+        """Start training from a recommender and not from noise, see :mod:`genre_gen.llm.near_identity`.
 
-        The layers of a language model turn embeddings it has never met into states that say nothing about codes. Here
-        what each layer adds to the residual stream is scaled by ``model.residual_scale``: near 0 a state is all but the
-        embedding of the last item, so that, input and output embeddings being the same, the model ranks that item's
-        neighbours; attention then learns from there what else to look at. The final norm is set so that an item's logit
-        after itself is ``_OWN_LOGIT`` where the layers add nothing. Whether items come first after themselves is tried
-        out, since decoders are built in many ways.
+        Only an item backbone with weights of its own (``adapter="full"``) and codes of one token can start so. Whether
+        items come first after themselves is tried out, since decoders are built in many ways.
         """
-        scale = self.settings.residual_scale
+        scale = self.settings.near_identity_scale
         if self.settings.adapter != "full" or scale == 1 or self.codes.codes.shape[1] > 1:
-            return  # the layers are shared with the text, or codes are longer than one token
-        length, root = float(self.code_embedding.norm(dim=1).mean()), self.code_embedding.shape[1] ** 0.5
-        for layer in self.tower.layers:
-            _quieten(layer, scale, length / root or 1.0)
-        if length > 0:
-            norm = self.tower.norm
-            norm.weight.fill_(_OWN_LOGIT / (length * root) - _offset(norm))
-            if self._first_after_themselves() < 0.5:  # noqa: PLR2004 - half of them
-                log.warning(
-                    "the layers of %s could not be quietened: most items do not come first after themselves, so "
-                    "training starts from what the layers make of them and takes longer",
-                    type(self.base).__name__,
-                )
+            return
+        scale_branches(self.item_backbone, scale, float(self.code_embedding.norm(dim=1).mean()))
+        if self.code_embedding.any() and self._first_after_themselves() < 0.5:  # noqa: PLR2004 - half of them
+            log.warning(
+                "the layers of %s could not be initialised near the identity: most items do not come first after "
+                "themselves, so training starts from what the layers make of them and takes longer",
+                type(self.base).__name__,
+            )
 
     def _first_after_themselves(self) -> float:
         """Return the share of some code tokens that come first after a few words and themselves."""
-        some = self.code_embedding.norm(dim=1).nonzero().flatten()[:64]
+        tokens = self.code_embedding.norm(dim=1).nonzero().flatten()[:64]
         # Not alone: what stands first in a sequence is where attention rests, and its state is like no other.
         words = self.tokenizer("These came one after the other:", add_special_tokens=False)["input_ids"]
-        text = torch.tensor(words, dtype=torch.int64, device=some.device).expand(len(some), -1)
-        ids = torch.cat([text, some[:, None] + self.text_vocabulary], dim=1)
-        states = self.tower(inputs_embeds=self.embed_items(ids), use_cache=False).last_hidden_state
-        return float((self.code_logits(states[:, -1]).argmax(1) == some).float().mean())
+        text = torch.tensor(words, dtype=torch.int64, device=tokens.device).expand(len(tokens), -1)
+        ids = torch.cat([text, tokens[:, None] + self.text_vocabulary], dim=1)
+        states = self.item_backbone(inputs_embeds=self.embed_items(ids), use_cache=False).last_hidden_state
+        return float((self.code_logits(states[:, -1]).argmax(1) == tokens).float().mean())
 
     @property
     def device(self) -> torch.device:
@@ -188,8 +159,8 @@ class LLM(nn.Module):
         return self.code_embedding.device
 
     def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Iterate over what training changes, by name: code embeddings, heads of answers, tower, adapters."""
-        wanted = ("code_", "answer_", "tower." if self.settings.adapter == "full" else "tower.norm")
+        """Iterate over what training changes, by name: code embeddings, answer heads, item backbone, adapters."""
+        wanted = ("code_", "answer_", "item_backbone." if self.settings.adapter == "full" else "item_backbone.norm")
         seen: set[int] = set()
         for name, parameter in self.named_parameters():
             chosen = name.startswith(wanted) or ".lora_" in name
@@ -202,8 +173,8 @@ class LLM(nn.Module):
         return self._embed(ids, self.base.model.norm.weight.dtype)
 
     def embed_items(self, ids: Tensor) -> Tensor:
-        """Return what the tower reads: the same embeddings in the precision of the tower's layers."""
-        return self._embed(ids, _precision(self.tower))
+        """Return what the item backbone reads: the same embeddings in the precision of its layers."""
+        return self._embed(ids, precision(self.item_backbone))
 
     def _embed(self, ids: Tensor, dtype: torch.dtype) -> Tensor:
         is_code = ids >= self.text_vocabulary
@@ -214,12 +185,12 @@ class LLM(nn.Module):
     @property
     def context(self) -> int | None:
         """Return how many tokens the model was made to read at once; None where it does not say."""
-        return getattr(self.tower.config, "max_position_embeddings", None)
+        return getattr(self.item_backbone.config, "max_position_embeddings", None)
 
     @property
     def packs(self) -> bool:
-        """Tell whether the tower reads rows of several examples: where every layer attends to all that it may see."""
-        config = self.tower.config
+        """Tell whether rows of several examples can be read: where every layer attends to all that it may see."""
+        config = self.item_backbone.config
         kinds = set(getattr(config, "layer_types", None) or {"full_attention"})
         windowed = getattr(config, "sliding_window", None) and not getattr(config, "layer_types", None)
         return kinds == {"full_attention"} and not windowed and config._attn_implementation == "sdpa"
@@ -229,8 +200,7 @@ class LLM(nn.Module):
 
         Padding needs no attention mask: attention is causal and nothing reads the padded positions.
         """
-        self.use(ITEMS if batch.depth == "exit" else TEXT)
-        backbone = self.tower if batch.depth == "exit" else self.base.model
+        backbone = self.item_backbone if batch.depth == "exit" else self.base.model
         embeddings = (self.embed_items if batch.depth == "exit" else self.embed)(batch.ids)
         options = {"attention_mask": batch.visible(), "position_ids": batch.positions()}
         return backbone(inputs_embeds=embeddings, use_cache=False, **options).last_hidden_state
@@ -255,28 +225,27 @@ class LLM(nn.Module):
         """Return the mean cross-entropy of one task's batch.
 
         Args:
-            batch: its labels equal its ids where a token is to be predicted (from those before it), -100 elsewhere; in
-                tasks with closed answers they are the numbers of these.
-                Where it holds what a teacher expects, the target of an item is part label, part teacher.
+            batch: where it has soft targets, those of items are mixed: part the item itself, part what a teacher
+                expects in its place.
             exclude_seen: leave items that occur earlier in the example out of the softmax, as serving does when items
                 do not repeat (one-token codes only).
         """
-        row, column = (batch.labels != -100).nonzero(as_tuple=True)  # noqa: PLR2004 - torch's ignore index
-        target = batch.labels[row, column]
+        row, column = (batch.target_ids != NO_TARGET).nonzero(as_tuple=True)
+        target = batch.target_ids[row, column]
         states = self.hidden(batch)[row, batch.before()[row, column]]
         is_code = target >= self.text_vocabulary
         losses = []
         if is_code.any():
             logits = self.code_logits(states[is_code])
             local = target[is_code] - self.text_vocabulary
-            excluded = self.unmet.to(logits.device).expand(logits.shape)
+            excluded = self.cold_tokens.to(logits.device).expand(logits.shape)
             if exclude_seen:
                 excluded = excluded | self._seen(batch, row[is_code], column[is_code])
             logits = logits.masked_fill(excluded.scatter(1, local[:, None], False), float("-inf"))
-            if batch.taught_codes is None or batch.taught_shares is None:
+            if batch.soft_codes is None or batch.soft_shares is None:
                 losses.append(F.cross_entropy(logits.float(), local, reduction="sum"))
             else:
-                taught = batch.taught_codes[is_code], batch.taught_shares[is_code]
+                taught = batch.soft_codes[is_code], batch.soft_shares[is_code]
                 losses.append(_soft_cross_entropy(logits.float(), local, *taught))
         if not is_code.all():
             losses.append(self._text_loss(states[~is_code], target[~is_code], batch.task, batch.depth))
@@ -358,111 +327,3 @@ def _flattened(vectors: Tensor, known: Tensor, length: float) -> Tensor:
     flat = (centred @ directions[:, kept]) * values[kept] ** -0.25 @ directions[:, kept].T
     norms = flat.norm(dim=1)
     return flat * (length / norms[known].mean().clamp(min=1e-12))
-
-
-def _exit_layer(backbone: Any, exit_layer: int | None) -> int:
-    if not hasattr(backbone, "layers") or not hasattr(backbone, "norm"):
-        raise ConfigError(
-            f"{type(backbone).__name__} is not a decoder with layers and a final norm; choose another llm"
-        )
-    layers = len(backbone.layers)
-    if exit_layer is not None and exit_layer > layers:
-        raise ConfigError(f"model.exit_layer = {exit_layer}, but the model has {layers} layers")
-    return exit_layer or layers
-
-
-def _shell(backbone: Any, depth: int) -> Any:
-    """Return a second backbone over the first ``depth`` layers of the same modules, without text embeddings."""
-    shell = copy.copy(backbone)
-    shell._modules = dict(backbone._modules)
-    shell._modules.pop("embed_tokens", None)  # it is fed embeddings
-    shell.config = copy.deepcopy(backbone.config)
-    shell.config.num_hidden_layers = depth
-    if getattr(shell.config, "layer_types", None):
-        shell.config.layer_types = shell.config.layer_types[:depth]
-    shell.layers = nn.ModuleList(list(backbone.layers)[:depth])
-    shell.norm = copy.deepcopy(backbone.norm)
-    return shell
-
-
-def _quieten(layer: Any, scale: float, size: float) -> None:
-    """Scale what a layer adds to the residual stream, in place.
-
-    Where a norm follows a branch (Gemma 2 and 3, OLMo 2, GLM 4), that norm decides how much is added, whatever comes
-    in; its gain is scaled then, to no more than ``scale`` of what states are.
-
-    Args:
-        layer: of any decoder; what it is made of is told by the usual names.
-        scale: what is left.
-        size: root mean square of the states that it reads at first.
-    """
-    for names in _NORMS_AFTER:
-        if all(hasattr(layer, name) for name in names):
-            for norm in (getattr(layer, name) for name in names):
-                gain = norm.weight + _offset(norm)
-                excess = max(1.0, float(gain.abs().mean()) / size)
-                norm.weight.copy_(gain * (scale / excess) - _offset(norm))
-            return
-    for branch in (layer.self_attn, layer.mlp):
-        linear = [(path.rsplit(".", 1)[-1], module) for path, module in branch.named_modules() if _is_linear(module)]
-        last: list[Any] = [module for name, module in linear if name in _LAST] or [one for _, one in linear[-1:]]
-        for module in last:
-            module.weight.mul_(scale)
-            if module.bias is not None:
-                module.bias.mul_(scale)
-
-
-def _offset(norm: Any) -> float:
-    """Return 1 for a norm whose gain is one more than its weight (Gemma), else 0."""
-    weight = norm.weight.detach().clone()
-    norm.weight.fill_(0)
-    some = torch.linspace(-1, 1, len(weight), device=weight.device, dtype=weight.dtype)
-    passes = bool((norm(some) - norm(-some)).any())  # the difference leaves a bias out
-    norm.weight.copy_(weight)
-    return float(passes)
-
-
-def _own_tower(backbone: Any, depth: int) -> Any:
-    """Return a copy of the first layers, all of it trainable, hence in single precision whatever the base is in."""
-    tower = _shell(backbone, depth)
-    tower.layers = copy.deepcopy(tower.layers).float()
-    tower.norm.float()
-    for parameter in tower.parameters():
-        parameter.requires_grad_(True)
-    return tower
-
-
-def _shared_tower(base: PreTrainedModel, depth: int) -> Any:
-    """Return the base's own first layers with a LoRA adapter for items, and a trainable norm in single precision."""
-    _add_lora(base, ITEMS, depth)
-    tower = _shell(base.model, depth)
-    tower.norm.float()
-    for parameter in tower.norm.parameters():
-        parameter.requires_grad_(True)
-    return tower
-
-
-def _add_lora(base: PreTrainedModel, name: str, layers: int) -> None:
-    from peft import LoraConfig, inject_adapter_in_model
-
-    # Items are far from the model's pre-training and need rank; the text adapter only learns formats and item codes.
-    rank = 32 if name == ITEMS else 8
-    linear = {path.rsplit(".", 1)[-1] for path, module in base.model.layers.named_modules() if _is_linear(module)}
-    config = LoraConfig(
-        r=rank, lora_alpha=2 * rank, target_modules=sorted(linear), layers_to_transform=list(range(layers)), bias="none"
-    )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # two adapters are meant
-        inject_adapter_in_model(config, base, adapter_name=name)
-    for path, parameter in base.named_parameters():
-        if f".{name}." in path and ".lora_" in path:
-            parameter.data = parameter.data.float()  # steps of training are too small for bfloat16
-
-
-def _precision(tower: Any) -> torch.dtype:
-    """Return what a tower's layers compute in: the precision of their norms, which are never rounded to few bits."""
-    return next((one.dtype for path, one in tower.layers[0].named_parameters() if "norm" in path), torch.float32)
-
-
-def _is_linear(module: nn.Module) -> bool:
-    return isinstance(module, nn.Linear)  # the 8- and 4-bit layers of bitsandbytes are too

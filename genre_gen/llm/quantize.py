@@ -14,13 +14,13 @@ import torch
 from torch import nn
 
 from genre_gen.errors import ConfigError
-from genre_gen.llm.load import check_blocks
+from genre_gen.llm.item_backbone import ITEM, TEXT
+from genre_gen.llm.load import check_blocks, settle_int8
 
 if TYPE_CHECKING:
     from genre_gen.llm.model import LLM
 
 Kernels: TypeAlias = Literal["torch", "bitsandbytes"]
-_TOWER, _TEXT = "tower", "text"  # as in model.py
 
 
 @torch.no_grad()
@@ -48,13 +48,13 @@ def quantize(llm: LLM, scheme: str, kernels: Kernels | None = None) -> None:
     if scheme == "int8" and kernels is None:
         kernels = "torch" if llm.device.type == "cpu" else "bitsandbytes"
     backbone: Any = llm.base.model
-    llm.tower.layers = _rounded(merged(copy.deepcopy(llm.tower.layers), _TOWER), scheme, kernels)
-    backbone.layers = _rounded(merged(backbone.layers, _TEXT), scheme, kernels)
+    llm.item_backbone.layers = _rounded(merged(copy.deepcopy(llm.item_backbone.layers), ITEM), scheme, kernels)
+    backbone.layers = _rounded(merged(backbone.layers, TEXT), scheme, kernels)
     if scheme in ("bf16", "nf4"):
         for module in (llm.base.get_input_embeddings(), llm.base.get_output_embeddings()):
             module.to(torch.bfloat16)
     if scheme == "bf16":
-        llm.tower.to(torch.bfloat16)
+        llm.item_backbone.to(torch.bfloat16)
         backbone.to(torch.bfloat16)
     llm.served = scheme
 
@@ -77,7 +77,7 @@ def weight_bytes(llm: LLM) -> int:
     tensors = [*llm.parameters(), *llm.buffers()]
     for module in llm.modules():
         tensors += _packed(module)
-    return sum({(one.data_ptr(), one.nbytes): one.nbytes for one in tensors}.values())
+    return sum({(tensor.data_ptr(), tensor.nbytes): tensor.nbytes for tensor in tensors}.values())
 
 
 def _rounded(layers: nn.ModuleList, scheme: str, kernels: Kernels | None) -> nn.ModuleList:
@@ -112,16 +112,17 @@ def _bitsandbytes(linear: nn.Linear, scheme: str) -> nn.Module:
     layer.bias = linear.bias
     layer = layer.to(device)
     check_blocks(layer)
+    settle_int8(layer)
     return layer
 
 
 def _packed(module: Any) -> list[torch.Tensor]:
     """Return the weights of a module that are no parameters: torch's packed ones, bitsandbytes' scales."""
-    found: list[Any] = []
+    tensors: list[Any] = []
     if hasattr(module, "_packed_params") and hasattr(module, "weight"):  # int8 weights, a scale for each output
         weight = module.weight()
-        found += [weight.int_repr(), weight.q_per_channel_scales()]
+        tensors += [weight.int_repr(), weight.q_per_channel_scales()]
     state = getattr(getattr(module, "weight", None), "quant_state", None)
     if state is not None:
-        found += [state.absmax, state.code, getattr(state.state2, "absmax", None)]
-    return [one for one in found if one is not None]
+        tensors += [state.absmax, state.code, getattr(state.state2, "absmax", None)]
+    return [tensor for tensor in tensors if tensor is not None]

@@ -16,7 +16,7 @@ from genre_gen.data.readers.dates import read_dates
 from genre_gen.data.readers.values import is_single, labels, numbers, seconds, text
 from genre_gen.domain import FieldSettings
 from genre_gen.errors import DataError
-from genre_gen.prompting.book import ENTRY_FIELDS
+from genre_gen.prompting.variables import ENTRY_FIELDS
 
 Role: TypeAlias = Literal["user", "item", "rating", "time", "item_id", "title", "text"]
 Unit: TypeAlias = Literal["s", "ms"]

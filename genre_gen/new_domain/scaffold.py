@@ -10,15 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from genre_gen.data.printable import printable
 from genre_gen.data.readers import Data, load_data
 from genre_gen.domain import FILE, Domain, FieldSettings, tomllib
 from genre_gen.downloads.paths import assets_folder
 from genre_gen.errors import ConfigError, UsageError
 from genre_gen.new_domain.column_types import Role, liked_from
 from genre_gen.new_domain.schema_inference import Proposal, propose
-
-TEMPLATES = "generic"
-"""The folder of prompts that a new domain's are made from; its word for an item is "thing"."""
+from genre_gen.prompting.nouns import plural, with_article
 
 FACTS = "facts.jinja"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -35,8 +34,7 @@ class Started:
     Attributes:
         name: of the domain.
         catalog_folder: holds its ``domain.toml``.
-        prompts_folder: holds its templates.
-        templates: how many.
+        prompts_folder: holds those of its templates that are not generic.
         proposal: what the columns were taken for.
         data: what was loaded by it.
     """
@@ -44,7 +42,6 @@ class Started:
     name: str
     catalog_folder: Path
     prompts_folder: Path
-    templates: int
     proposal: Proposal
     data: Data
 
@@ -69,10 +66,10 @@ class Started:
         users = len(data.interactions.users)
         lines += [
             f"{len(data.catalog):,} items, {len(data.interactions):,} interactions of {users:,} users",
-            f"wrote {self.catalog_folder / FILE} and {self.templates} templates in {self.prompts_folder}",
+            f"wrote {self.catalog_folder / FILE} and {self.prompts_folder / FACTS}",
             f"next: genre-gen domains check {self.called} && genre-gen train {self.called}",
         ]
-        return "\n".join(map(_printable, lines))
+        return "\n".join(map(printable, lines))
 
     def to_json(self) -> str:
         """Return the same as JSON."""
@@ -87,11 +84,6 @@ class Started:
         }
         written = {"catalog": str(self.catalog_folder), "prompts": str(self.prompts_folder)}
         return json.dumps({"name": self.name, "choices": choices, **counts, **written}, ensure_ascii=False, indent=2)
-
-
-def _printable(line: str) -> str:
-    """Return a line as a terminal may have it: the name of a column shall not break, colour or clear it."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line)
 
 
 def start_domain(
@@ -129,8 +121,8 @@ def start_domain(
     settings = settings.replace(_SIZED, _sized(len(data.catalog), len(data.interactions), proposal))
     catalog_folder.mkdir(parents=True)
     (catalog_folder / FILE).write_text(settings, encoding="utf-8")
-    templates = _write_prompts(prompts_folder, proposal.fields, noun)
-    return Started(name, catalog_folder, prompts_folder, templates, proposal, data)
+    _write_prompts(prompts_folder, proposal.fields)
+    return Started(name, catalog_folder, prompts_folder, proposal, data)
 
 
 def _check_name(name: str, *folders: Path) -> None:
@@ -146,30 +138,10 @@ def _check_name(name: str, *folders: Path) -> None:
 # Prompts
 
 
-def _write_prompts(folder: Path, fields: Mapping[str, FieldSettings], noun: str) -> int:
-    """Write the generic templates with the domain's word for an item, and what is known of one field by field."""
+def _write_prompts(folder: Path, fields: Mapping[str, FieldSettings]) -> None:
+    """Write what is known of an item, field by field; all other templates are the generic ones."""
     folder.mkdir(parents=True)
-    sources = sorted((assets_folder() / "prompts" / TEMPLATES).glob("*.jinja"))
-    for source in sources:
-        words = source.read_text(encoding="utf-8") if source.name != FACTS else _facts(fields)
-        (folder / source.name).write_text(_worded(words, noun), encoding="utf-8")
-    return len(sources)
-
-
-def _worded(template: str, noun: str) -> str:
-    """Put a domain's word for "thing" into a template."""
-    template = re.sub(r"\b([Aa]) thing\b", lambda match: f"{_article(match[1], noun)} {noun}", template)
-    return re.sub(r"\bthings\b", _plural(noun), re.sub(r"\bthing\b", noun, template))
-
-
-def _article(a: str, noun: str) -> str:
-    return a + ("n" if noun[0].lower() in "aeiou" else "")
-
-
-def _plural(noun: str) -> str:
-    if re.search(r"(s|x|ch|sh)$", noun):
-        return noun + "es"
-    return noun[:-1] + "ies" if re.search(r"[^aeiou]y$", noun) else noun + "s"
+    (folder / FACTS).write_text(_facts(fields), encoding="utf-8")
 
 
 def _noun_of(stem: str) -> str | None:
@@ -177,11 +149,11 @@ def _noun_of(stem: str) -> str | None:
     if not re.fullmatch(r"[A-Za-z]{3,}s", stem) or stem.lower() in _VAGUE or stem.lower().endswith(("ss", "us")):
         return None
     word = stem.lower()
-    return next((one for one in (word[:-1], word[:-2], word[:-3] + "y") if _plural(one) == word), None)
+    return next((one for one in (word[:-1], word[:-2], word[:-3] + "y") if plural(one) == word), None)
 
 
 def _facts(fields: Mapping[str, FieldSettings]) -> str:
-    lines = ["{# What is known of a thing, field by field. #}", "{% macro facts(it) %}"]
+    lines = ["{# What is known of {{ a_noun }}, field by field. #}", "{% macro facts(it) %}"]
     for name, settings in fields.items():
         known = f"it.{name} is not none" if settings.type == "number" else f"it.{name}"
         value = f"it.{name}|join(', ')" if settings.type == "list" else f"it.{name}"
@@ -214,7 +186,8 @@ def _top(name: str, proposal: Proposal, noun: str) -> str:
     repeat = proposal.repeats > 0.2  # noqa: PLR2004 - where a fifth comes back, coming back is what people do
     lines = [
         _line("name", name, "also the folder of the prompts: prompts/" + name),
-        _line("repeat", repeat, f"may {_article('a', noun)} {noun} be recommended that the user has had already"),
+        _line("noun", noun, "what an item is called in prompts"),
+        _line("repeat", repeat, f"may {with_article(noun)} be recommended that the user has had already"),
     ]
     if proposal.rating_scale is not None:
         lines += [
@@ -222,7 +195,7 @@ def _top(name: str, proposal: Proposal, noun: str) -> str:
             _line(
                 "liked_from",
                 _plain(liked_from(proposal.rating_scale)),
-                f"from this rating on, {_article('a', noun)} {noun} counts as liked",
+                f"from this rating on, {with_article(noun)} counts as liked",
             ),
         ]
     return "".join(lines)
@@ -365,11 +338,6 @@ def _sized(n_items: int, n_interactions: int, proposal: Proposal) -> str:
                 "distillation",
                 0.3 if atomic else 0.0,
                 "share of each target that goes to what the models below expect there",
-            ),
-            _line(
-                "phrasings",
-                "all",
-                "training draws from next_item.user.jinja, next_item.user.2.jinja ...; first: the first",
             ),
             "\n[blend]                  # models beside the language model; those that do not help get no weight\n",
             f"members = {json.dumps([member for member in members if member])}\n",

@@ -22,7 +22,8 @@ from genre_gen.explain import Explainer
 from genre_gen.explain.wording import template
 from genre_gen.llm.encode import Encoder
 from genre_gen.llm.load import load_tokenizer
-from genre_gen.prompting.book import PromptBook, show
+from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.spans import show
 from genre_gen.tasks import TASKS, Example, TaskData
 
 EXAMPLES = 200  # of each task: enough to meet missing values
@@ -36,7 +37,6 @@ class TaskCheck:
 
     Attributes:
         task: its name.
-        phrasings: in how many ways it is asked.
         examples: how many were looked at.
         prompt: one of them, as :func:`genre_gen.prompting.book.show` shows it.
         tokens: of that one; None where the model's tokenizer is not there.
@@ -45,7 +45,6 @@ class TaskCheck:
     """
 
     task: str
-    phrasings: int
     examples: int
     prompt: str
     tokens: int | None
@@ -194,7 +193,6 @@ def _ask(found: DomainCheck, domain: Domain, book: PromptBook, data: Data, encod
             found.tasks.append(
                 TaskCheck(
                     name,
-                    book.phrasings(name),
                     len(examples),
                     show(examples[shown].prompt, atomic(len(data.catalog))),
                     tokens[shown] if tokens else None,
@@ -232,5 +230,4 @@ def _explain(found: DomainCheck, domain: Domain, book: PromptBook, data: Data) -
 
 def _task_lines(task: TaskCheck) -> list[str]:
     size = "" if task.tokens is None else f", {task.tokens} tokens (the longest of {task.examples}: {task.longest})"
-    ways = f", {task.phrasings} phrasings" if task.phrasings > 1 else ""
-    return [f"=== {task.task}{size}{ways}", task.prompt]
+    return [f"=== {task.task}{size}", task.prompt]

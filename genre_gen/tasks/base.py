@@ -16,7 +16,9 @@ from genre_gen.collaborative.text_knn import similar_texts
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import History, Interactions
 from genre_gen.domain import Domain
-from genre_gen.prompting.book import Entry, Prompt, PromptBook, entry
+from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.spans import Prompt
+from genre_gen.prompting.variables import Entry, entry
 
 Targets: TypeAlias = Literal["assistant", "codes", "data"]
 Depth: TypeAlias = Literal["exit", "full"]
@@ -109,7 +111,7 @@ class TaskData:
     def shuffled(self, rng: np.random.Generator, at_least: int = 1) -> Iterator[History]:
         """Yield the histories of that many items or more, in random order."""
         for user_row in rng.permutation(len(self.interactions.users)):
-            history = self.interactions.at(int(user_row))
+            history = self.interactions.history_at(int(user_row))
             if len(history) >= at_least:
                 yield history
 

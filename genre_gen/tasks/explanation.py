@@ -9,7 +9,8 @@ from typing import ClassVar
 import numpy as np
 
 from genre_gen.data.interactions import History
-from genre_gen.prompting.book import Entry, PromptBook
+from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.variables import Entry
 from genre_gen.tasks.answers import accuracy, token_f1
 from genre_gen.tasks.base import Depth, Example, TaskData, in_words
 

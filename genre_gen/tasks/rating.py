@@ -9,7 +9,8 @@ import numpy as np
 
 from genre_gen.data.interactions import History
 from genre_gen.metrics import mae, rmse
-from genre_gen.prompting.book import Prompt, PromptBook
+from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.spans import Prompt
 from genre_gen.tasks.base import Depth, Example, TaskData, windows
 
 
@@ -27,7 +28,7 @@ class Rating:
         self, data: TaskData, book: PromptBook, rng: np.random.Generator, *, open: bool = False
     ) -> Iterator[Example]:
         """Yield each user's windows of rated items; as questions, each user's last rated item."""
-        histories = [rated(data.interactions.at(row)) for row in range(len(data.interactions.users))]
+        histories = [rated(data.interactions.history_at(row)) for row in range(len(data.interactions.users))]
         if open:
             for user_row in rng.permutation(len(histories)):
                 history = histories[user_row]
@@ -68,5 +69,4 @@ def rated(history: History) -> History:
     known = ~np.isnan(history.ratings)
     if known.all():
         return history
-    times = None if history.times is None else history.times[known]
-    return History(history.rows[known], history.ratings[known], times, history.user)
+    return history.take(known)

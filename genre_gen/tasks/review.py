@@ -28,7 +28,7 @@ class Review:
         """Yield at most one example per user, about one of the items that he gave a headline to."""
         known = data.interactions
         for user_row in rng.permutation(len(known.users) if known.reviews is not None else 0).tolist():
-            history, begin = known.at(user_row), int(known.offsets[user_row])
+            history, begin = known.history_at(user_row), int(known.offsets[user_row])
             written = [place for place in range(len(history)) if known.review(begin + place)[0]]
             if not written:
                 continue

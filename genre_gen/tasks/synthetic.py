@@ -54,4 +54,4 @@ def _around(data: TaskData, place: int) -> tuple[History, int, NDArray[np.int64]
     begin = max(int(known.offsets[user_row]), place - window // 2)
     end = min(int(known.offsets[user_row + 1]), begin + window)
     start = begin - int(known.offsets[user_row])
-    return known.at(user_row).slice(start, start + end - begin), place - begin, np.arange(begin, end)
+    return known.history_at(user_row).slice(start, start + end - begin), place - begin, np.arange(begin, end)

@@ -78,7 +78,7 @@ class Questions:
         np.testing.assert_allclose(fitted.score(histories[::-1]), fitted.score(histories)[::-1], rtol=1e-5, atol=1e-6)
 
     def test_user_id_does_not_matter(self, fitted, data):
-        history = data.at(3)
+        history = data.history_at(3)
         stranger = History(history.rows, history.ratings, history.times, "nobody")
         np.testing.assert_array_equal(fitted.score([history]), fitted.score([stranger]))
 

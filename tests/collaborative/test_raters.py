@@ -58,10 +58,10 @@ class RaterQuestions(Questions):
 
     def test_reasons(self, fitted, data):
         nothing = History(np.zeros(0, dtype=np.int64))
-        assert "nobody rated this item" in fitted.predict(data.at(0), [N])[0].reason
+        assert "nobody rated this item" in fitted.predict(data.history_at(0), [N])[0].reason
         assert "nothing is known of this user" in fitted.predict(nothing, [0])[0].reason
         assert "neither user nor item" in fitted.predict(nothing, [N])[0].reason
-        assert fitted.predict(data.at(0), []) == []
+        assert fitted.predict(data.history_at(0), []) == []
 
     def test_a_rating_given_again_replaces_the_first(self, fitted):
         twice = History(np.array([0, 1, 0]), np.array([1, 3, 5], dtype=np.float32))
@@ -82,7 +82,7 @@ class RaterQuestions(Questions):
 
     def test_ratings_that_are_all_the_same_are_predicted(self):
         same = log([[0, 1, 2], [0, 1], [1, 2]], 3, [[3, 3, 3], [3, 3], [3, 3]])
-        np.testing.assert_allclose(self.model().fit(same).rate(same.at(1), np.arange(3)), 3, atol=0.2)
+        np.testing.assert_allclose(self.model().fit(same).rate(same.history_at(1), np.arange(3)), 3, atol=0.2)
 
     def test_unrated_interactions_are_left_out(self):
         with_gap = log([[0, 1, 2], [0, 1]], 3, [[5, 1, np.nan], [4, 2]])
@@ -169,7 +169,7 @@ class TestBayesianMF(RaterQuestions):
         data = log(histories, 50, [noisy[u, h] for u, h in enumerate(histories)])
         model = BayesianMF(factors=3, warm_up=30, samples=20, apart=2).fit(data)
         unseen = [np.setdiff1d(np.arange(50), history) for history in histories]
-        errors = [model.rate(data.at(u), rows) - truth[u, rows] for u, rows in enumerate(unseen)]
+        errors = [model.rate(data.history_at(u), rows) - truth[u, rows] for u, rows in enumerate(unseen)]
         assert np.sqrt(np.mean(np.concatenate(errors) ** 2)) < 0.2
         assert model.precisions.mean() == pytest.approx(1 / 0.2**2, rel=0.2)
 
@@ -270,7 +270,7 @@ class TestRatingBlend:
         data = random_log()
         model = SVD(factors=2, rating_scale=SCALE).fit(data)
         known = data.keep(np.arange(len(data)) >= data.offsets[1])  # of the first user nothing is known
-        expected = [model.rate(History(np.zeros(0, dtype=np.int64)), data.at(0).rows)]
+        expected = [model.rate(History(np.zeros(0, dtype=np.int64)), data.history_at(0).rows)]
         expected += [model.rate(history, history.rows) for history in data.histories()[1:]]
         np.testing.assert_array_equal(rate_all(model, known, data), np.concatenate(expected))
 

@@ -3,7 +3,9 @@ import pytest
 
 from genre_gen.collaborative import MEMBERS, Ease, ItemKNN, Popularity, SASRec, SequentialRules
 from genre_gen.collaborative.tuning import tune
+from genre_gen.data.catalog import Catalog, Item
 from genre_gen.data.interactions import Interactions, allowed_items
+from genre_gen.data.splits import leave_one_out
 from genre_gen.metrics import ndcg_at, ranks
 
 KINDS = {"sequential_rules": SequentialRules, "ease": Ease, "item_knn": ItemKNN}
@@ -18,8 +20,8 @@ def split():
         steps = np.cumsum(rng.integers(1, 3, 8)) + start
         users += [f"u{user}"] * 8
         rows += (steps % 12 + 12 * ring).tolist()
-    data = Interactions.from_columns(users, np.array(rows), 24)
-    return data.leave_one_out()
+    catalog = Catalog(Item(f"i{row}", f"Item {row}") for row in range(24))
+    return leave_one_out(Interactions.from_columns(users, np.array(rows), 24), catalog)
 
 
 def ndcg(model, cases):

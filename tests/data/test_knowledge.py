@@ -21,7 +21,7 @@ from genre_gen.prompting.book import PromptBook
 from tests.explain.test_evidence import ALIEN, ALIENS, CATALOG, DATA, DOMAIN, HEAT, SOLARIS, facts, history
 
 RELATIONS = {
-    "maker": {"relation": "made_by", "many": "makers"},
+    "maker": {"relation": "made_by", "plural": "makers"},
     "sequel": {"relation": "sequel_of", "items": True},
     "language": {"relation": "spoken"},
 }
@@ -94,7 +94,7 @@ def test_files_that_are_not_there_are_said_to_be_left_out(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         domain = GRAPHED.changed({"knowledge.links": "no.link"}).model_copy(update={"catalog_folder": tmp_path})
         assert Knowledge.of_domain(domain, CATALOG) is None
-    assert "no triples.csv, no.link beside" in caplog.text
+    assert "no triples.csv, no.link next to" in caplog.text
     assert Knowledge.of_domain(DOMAIN, CATALOG) is None
 
 
@@ -124,18 +124,19 @@ def test_wrong_links_are_left_out_with_a_warning(tmp_path, caplog):
     (tmp_path / "triples.csv").write_text(text)
     domain = GRAPHED.model_copy(update={"catalog_folder": tmp_path})
     assert Knowledge.of_domain(domain, shelves()) is None
-    assert "ties it to the wrong ones" in caplog.text
+    assert "to the wrong items" in caplog.text
 
 
 def test_what_both_share_and_sequels_are_cited(graph):
     shared = Fact(ALIENS, "linked", ALIEN, "maker", numbers=(1,))
     sequel = Fact(ALIENS, "linked", ALIEN, "sequel")
     seen = history((HEAT, 5), (ALIEN, 5))
-    found = Evidence(CATALOG, DATA, GRAPHED.changed({"knowledge.most": 1.0}), graph).reasons(seen, ALIENS, n=20)
+    found = Evidence(CATALOG, DATA, GRAPHED.changed({"knowledge.max_share": 1.0}), graph).reasons(seen, ALIENS, n=20)
     assert sequel in facts(found)
     assert {reason.kind for reason in found if reason.anchor == HEAT} <= {"linked"}  # the language, if anything
     # the other way round it is no sequel
-    back = Evidence(CATALOG, DATA, GRAPHED.changed({"knowledge.most": 1.0}), graph).reasons(history((ALIENS, 5)), ALIEN)
+    widely = GRAPHED.changed({"knowledge.max_share": 1.0})
+    back = Evidence(CATALOG, DATA, widely, graph).reasons(history((ALIENS, 5)), ALIEN)
     assert Fact(ALIEN, "linked", ALIENS, "maker", numbers=(1,)) in facts(back)
     assert sequel.text(CATALOG) == "Aliens (1986) | linked sequel | Alien (1979)"
     assert shared.text(CATALOG) == "Aliens (1986) | linked maker | Alien (1979) | 1"
@@ -302,7 +303,7 @@ def test_the_script_tells_a_graph_that_is_tied_to_the_right_items(monkeypatch, t
     )
     domain = domain.model_copy(update={"catalog_folder": tmp_path})
     monkeypatch.setattr(knowledge_links.Domain, "load", lambda _: domain)
-    monkeypatch.setattr(knowledge_links.Catalog, "load", lambda _: Catalog(items))
+    monkeypatch.setattr(knowledge_links, "load_catalog", lambda _: (Catalog(items), None))
     knowledge_links.main()
     (found,) = json.loads(file.read_text()).values()
     assert found["triples"] == found["items"] == 40

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from genre_gen.data.interactions import Interactions
-from genre_gen.recommender.recommender import OURS, OURS_ALONE, WITHOUT_LLM
+from genre_gen.evaluation.baselines import GENRE, LLM_ALONE, WITHOUT_LLM
 
 ROOT = Path(__file__).parents[2]
 
@@ -79,9 +79,9 @@ def test_new_items_have_finite_scores_by_their_texts_and_none_by_ids(cold, bench
         assert np.isfinite(scores).all(), name
         if name in ("sequential_rules", "item_knn", "ease", "popularity"):
             assert (scores == 0).all(), name
-    assert (models.scorers[OURS_ALONE](histories)[:, new] != 0).all()
+    assert (models.scorers[LLM_ALONE](histories)[:, new] != 0).all()
     assert (models.scorers["text_knn"](histories)[:, new] > 0).any()
-    assert {"text_knn", OURS_ALONE} <= models.texts
+    assert {"text_knn", LLM_ALONE} <= models.texts
     assert not {"ease", "popularity", WITHOUT_LLM} & models.texts
 
 
@@ -94,7 +94,7 @@ def test_both_tables_by_one_command(cold, bench, tmp_path, monkeypatch, capsys):
     assert (out / "cold_start_sample.png").read_bytes().startswith(b"\x89PNG")
     content = json.loads((out / "cold_start_sample.json").read_text())
     assert content["settings"] == {"training.patience": 2, "training.seed": 1, "training.max_minutes": 5.0}
-    names = {OURS, OURS_ALONE, WITHOUT_LLM, "svd", *cold.PEERS}
+    names = {GENRE, LLM_ALONE, WITHOUT_LLM, "svd", *cold.PEERS}
     for part, lengths in (("new_items", ["all"]), ("new_users", ["1", "3", "5", "all"])):
         assert list(content[part]["histories"]) == lengths
         for rows in content[part]["histories"].values():

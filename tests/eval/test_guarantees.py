@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from genre_gen.data.filters import Filters
-from genre_gen.recommender.recommender import Recommendations, Recommender
+from genre_gen.recommender.recommender import Recommender
+from genre_gen.recommender.requests import Recommendations
 
 ROOT = Path(__file__).parents[2]
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from genre_gen.data.catalog import Catalog
+from genre_gen.data.readers import load_catalog
 from genre_gen.domain import Domain
 from genre_gen.llm.encode import Encoder
 
@@ -23,7 +23,7 @@ def news():
 @pytest.fixture(scope="module")
 def made(script, news):
     """Return a tokenizer of each kind, trained on the sample and its templates."""
-    texts = [item.describe() + " " + item.text for item in Catalog.load(news, news.catalog_folder)]
+    texts = [item.describe() + " " + item.text for item in load_catalog(news, news.catalog_folder)[0]]
     texts += [file.read_text("utf-8") for file in sorted(news.prompts_folder.glob("*.jinja"))]
     return script.tokenizers(texts)
 

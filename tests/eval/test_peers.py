@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from genre_gen.data.catalog import Catalog, Item
-from genre_gen.data.interactions import Case, History, Interactions
+from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.splits import Case
 from genre_gen.errors import DataError, UsageError
 from genre_gen.metrics import case_ranks, ndcg_at
 

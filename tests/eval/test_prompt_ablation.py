@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from genre_gen.errors import UsageError
-from genre_gen.evaluation.baselines import evaluate_recommender
-from genre_gen.recommender.recommender import OURS_ALONE
+from genre_gen.evaluation.baselines import LLM_ALONE, evaluate_recommender
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,7 +41,7 @@ def test_as_served_is_what_is_evaluated_elsewhere(script, mixed):
     split = mixed.histories.leave_one_out()
     rows = script.measured(mixed, split, "test", script.variants(mixed, [], []))["rows"]
     report = evaluate_recommender(mixed, split, "test", peers=False)
-    assert rows[0]["N@10"] == pytest.approx(report[OURS_ALONE].figure("N@10"))
+    assert rows[0]["N@10"] == pytest.approx(report[LLM_ALONE].figure("N@10"))
 
 
 def test_a_recommender_that_has_seen_the_answers_is_refused(script, mixed):

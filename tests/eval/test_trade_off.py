@@ -6,8 +6,7 @@ import pytest
 
 from genre_gen.blending.rerank import METHODS
 from genre_gen.errors import UsageError
-from genre_gen.evaluation.baselines import evaluate_recommender
-from genre_gen.recommender.recommender import OURS
+from genre_gen.evaluation.baselines import GENRE, evaluate_recommender
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,7 +42,7 @@ def test_weight_0_is_what_is_evaluated_elsewhere(trade_off, mixed):
     split = mixed.histories.leave_one_out()
     lists = trade_off.measured(mixed, split, "validation")["rows"][0]
     report = evaluate_recommender(mixed, split, "validation", peers=False)
-    assert lists["N@10"] == pytest.approx(report[OURS].figure("N@10"))  # no ties, which lists cannot count half
+    assert lists["N@10"] == pytest.approx(report[GENRE].figure("N@10"))  # no ties, which lists cannot count half
 
 
 def test_a_recommender_that_has_seen_the_answers_is_refused(trade_off, mixed):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from genre_gen.blending.blend import Blend
 from genre_gen.data.filters import Filters
 from genre_gen.data.interactions import allowed_items
+from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
 from genre_gen.explain import Explainer
 from genre_gen.explain.attribution import Attributor
@@ -21,7 +20,7 @@ from tests.explain.test_evidence import ALIEN, ALIENS, ANNIE, CATALOG, DATA, DOM
 
 SEEN = history((HEAT, 4), (SOLARIS, 4), (ANNIE, 2), (ALIEN, 5))
 ALLOWED = allowed_items([SEEN], len(CATALOG))[0]
-MOVIES = PromptBook(Path(__file__).parents[2] / "prompts" / "movies")
+MOVIES = PromptBook.load(Domain.load("movies"))
 
 
 def member(item, pick):
@@ -42,7 +41,7 @@ class Language:
     def __init__(self, item, pick):
         self.item, self.pick, self.calls = item, pick, []
 
-    def score(self, histories, allowed=None, candidates=200, *, alike=False):
+    def score(self, histories, allowed=None, candidates=200, *, shared_prefix=False):
         self.calls.append([one.rows.tolist() for one in histories])
         scores = np.zeros((len(histories), len(CATALOG)), np.float32)
         for row, one in enumerate(histories):
@@ -192,7 +191,7 @@ def test_one_item_is_enough_of_a_history(mixed):
 
 def test_longer_codes_are_asked_about_by_themselves():
     class Searching(Language):
-        def score(self, histories, allowed=None, candidates=200, *, alike=False):
+        def score(self, histories, allowed=None, candidates=200, *, shared_prefix=False):
             scores = super().score(histories, allowed, candidates)
             return np.where(scores >= (candidates > 1), scores, -np.inf)  # a search leaves out what is unlikely
 

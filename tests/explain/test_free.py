@@ -138,7 +138,6 @@ def test_the_writer_is_repeatable_writes_one_line_and_no_control_token():
     assert texts != writer.write(prompts, [3, 4])
     assert writer.write(prompts[:1], [1]) == texts[:1]  # the shared beginning changes nothing
     assert all(len(text.splitlines()) <= 1 and "<|" not in text for text in texts)
-    assert model.adapter == "text"
 
 
 def test_explanations_of_a_model_that_babbles_are_true():

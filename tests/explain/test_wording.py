@@ -93,7 +93,7 @@ def test_the_movies_templates_say_every_number_value_and_title_of_every_kind(rea
     assert len(set(said.first[0])) == len(said.first[0])
 
 
-TIES = {"maker": {"relation": "made_by", "many": "makers"}, "sequel": {"relation": "sequel_of", "items": True}}
+TIES = {"maker": {"relation": "made_by", "plural": "makers"}, "sequel": {"relation": "sequel_of", "items": True}}
 GRAPHED = DOMAIN.changed({"knowledge.triples": "triples.csv", "knowledge.relations": TIES})
 GRAPH = Knowledge(6, ("maker", "sequel"), (False, True), ("a",), np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0]]))
 TRUE = [  # of each kind what is said differently; all is so of the pick, and of Aliens after SEEN
@@ -276,7 +276,7 @@ def test_explanations_without_a_language_model_are_true_and_differ(domain):
     checker = Checker(CATALOG, data, domain, vocabulary(MOVIES))
     rows = list(range(len(CATALOG)))
     for user in range(5):
-        seen = data.at(user)
+        seen = data.history_at(user)
         found = explainer.explain_many(seen, rows, predicted=[4.4] * len(rows))
         for row, explanation in zip(rows, found, strict=True):
             assert explanation.method == "template"

@@ -34,10 +34,7 @@ class TinyModel:
         self.tokenizer, self.base = byte_tokenizer(), tiny_llama(seed=seed)
         self.codes = SimpleNamespace(codes=np.zeros((len(CATALOG), 1), np.int64))
         self.text_vocabulary = len(self.tokenizer)
-        self.adapter, self.read = None, []
-
-    def use(self, adapter):
-        self.adapter = adapter
+        self.read = []
 
     def embed(self, ids):
         self.read.append(ids.shape)
@@ -137,7 +134,6 @@ def test_the_tokenizer_is_left_as_it_was(model):
     before = (model.tokenizer.padding_side, model.tokenizer("a <|im_end|>").input_ids)
     Writer(model).write([ids(model, "Why?")], [choice(*TEXTS)], [0])
     assert (model.tokenizer.padding_side, model.tokenizer("a <|im_end|>").input_ids) == before
-    assert model.adapter == "text"
 
 
 def test_a_language_models_explanations_are_true(model):

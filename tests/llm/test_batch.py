@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genre_gen.llm.batch import PADDING, SHARED, pack, pad
-from genre_gen.llm.encode import NO_LABEL, Encoded
+from genre_gen.llm.encode import NO_TARGET, Encoded
 from genre_gen.prompting.book import PromptBook
 from genre_gen.training.llm_training import build_generator
 
@@ -18,9 +18,9 @@ TEXT, INSTRUCTION = 259, (5, 6, 7)
 
 def example(codes, first=0, instruction=INSTRUCTION):
     ids = np.array([*instruction, *(TEXT + code for code in codes)], np.int32)
-    labels = np.where(np.arange(len(ids)) >= len(instruction) + first, ids, NO_LABEL).astype(np.int32)
+    target_ids = np.where(np.arange(len(ids)) >= len(instruction) + first, ids, NO_TARGET).astype(np.int32)
     origins = np.where(np.arange(len(ids)) >= len(instruction), 100 * codes[0] + np.arange(len(ids)), -1)
-    return Encoded(ids, labels, len(instruction), origins)
+    return Encoded(ids, target_ids, len(instruction), origins)
 
 
 histories = st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=12), min_size=1, max_size=20)
@@ -39,13 +39,13 @@ def test_a_packed_row_holds_each_example_whole_and_once(codes, length):
             own = (owners == number).nonzero().flatten()
             assert (own.diff() == 1).all()
             found.append((batch.ids[row, own] - TEXT).tolist())
-            assert torch.equal(batch.labels[row, own], batch.ids[row, own])
+            assert torch.equal(batch.target_ids[row, own], batch.ids[row, own])
             assert batch.positions()[row, own].tolist() == list(range(len(INSTRUCTION), len(INSTRUCTION) + len(own)))
             assert batch.before()[row, own[0]] == len(INSTRUCTION) - 1
             assert (batch.before()[row, own[1:]] == own[:-1]).all()
             assert (batch.origins[row, own] >= 0).all()
     assert sorted(found) == sorted(codes)
-    assert (batch.labels[batch.owners == PADDING] == NO_LABEL).all()
+    assert (batch.target_ids[batch.owners == PADDING] == NO_TARGET).all()
     assert batch.ids.shape[1] <= max(length, len(INSTRUCTION) + max(map(len, codes)))
 
 
@@ -60,7 +60,7 @@ def test_each_token_sees_the_instruction_and_its_own_example_only():
 def llm(tiny_domain, sample):
     catalog, interactions = sample
     llm = build_generator(tiny_domain, PromptBook.load(tiny_domain), catalog, interactions).llm
-    llm.tower.eval()
+    llm.item_backbone.eval()
     return llm
 
 
@@ -86,7 +86,7 @@ def test_packed_or_padded_the_loss_and_its_gradient_are_the_same(llm, exclude_se
 
 def test_seen_items_are_those_of_the_same_example(llm):
     batch = pack("next_item", "exit", [example([1, 2, 3]), example([4, 1])], len(INSTRUCTION), 100)
-    row, column = (batch.labels != NO_LABEL).nonzero(as_tuple=True)
+    row, column = (batch.target_ids != NO_TARGET).nonzero(as_tuple=True)
     seen = llm._seen(batch, row, column)
     held = {
         int(batch.ids[r, c]) - TEXT: set(seen[k].nonzero().flatten().tolist())
@@ -96,11 +96,11 @@ def test_seen_items_are_those_of_the_same_example(llm):
     assert held == {1: set(), 2: {1}, 3: {1, 2}}
 
 
-def with_lessons(batch):
+def with_soft_targets(batch):
     """Teach each label three items that follow from its interaction, whatever the layout."""
-    origins = batch.origins[batch.labels != NO_LABEL]
+    origins = batch.origins[batch.target_ids != NO_TARGET]
     codes = torch.stack([origins % 8, (origins + 3) % 8, (origins + 5) % 8], dim=1)
-    return replace(batch, taught_codes=codes, taught_shares=torch.tensor([[0.3, 0.2, 0.1]]).expand(len(codes), 3))
+    return replace(batch, soft_codes=codes, soft_shares=torch.tensor([[0.3, 0.2, 0.1]]).expand(len(codes), 3))
 
 
 @pytest.mark.parametrize("exclude_seen", [False, True])
@@ -109,7 +109,7 @@ def test_packed_or_padded_what_is_taught_is_the_same(llm, exclude_seen):
     padded = pad("next_item", "exit", examples)
     packed = pack("next_item", "exit", examples, len(INSTRUCTION), 10)
     with torch.no_grad():
-        losses = [llm(with_lessons(batch), exclude_seen).item() for batch in (padded, packed)]
+        losses = [llm(with_soft_targets(batch), exclude_seen).item() for batch in (padded, packed)]
         plain = llm(padded, exclude_seen).item()
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     assert losses[0] != pytest.approx(plain, rel=1e-5)
@@ -117,7 +117,7 @@ def test_packed_or_padded_what_is_taught_is_the_same(llm, exclude_seen):
 
 
 def test_what_is_taught_matters_to_the_gradient_and_leaves_it_finite(llm):
-    batch = with_lessons(pad("next_item", "exit", [example([1, 2, 3, 1])]))
+    batch = with_soft_targets(pad("next_item", "exit", [example([1, 2, 3, 1])]))
     llm.zero_grad()
     llm(batch, True).backward()
     gradient = llm.code_embedding.grad
@@ -128,15 +128,15 @@ def test_what_is_taught_matters_to_the_gradient_and_leaves_it_finite(llm):
 def test_nothing_but_the_given_tensors_moves():
     batch = pad("next_item", "exit", [example([1, 2])]).to(torch.device("cpu"))
     assert batch.owners is None
-    assert batch.taught_codes is None
-    moved = with_lessons(batch).to(torch.device("cpu"))
-    assert moved.taught_codes.shape == moved.taught_shares.shape == (2, 3)
+    assert batch.soft_codes is None
+    moved = with_soft_targets(batch).to(torch.device("cpu"))
+    assert moved.soft_codes.shape == moved.soft_shares.shape == (2, 3)
 
 
 def test_items_without_interactions_stay_where_their_texts_put_them(llm):
     batch = pad("next_item", "exit", [example([1, 2, 3])])
-    llm.unmet = torch.zeros(llm.codes.vocabulary, dtype=torch.bool)
-    llm.unmet[[3, 20]] = True  # 3 is a label all the same
+    llm.cold_tokens = torch.zeros(llm.codes.vocabulary, dtype=torch.bool)
+    llm.cold_tokens[[3, 20]] = True  # 3 is a label all the same
     try:
         llm.zero_grad()
         llm(batch, True).backward()
@@ -145,4 +145,4 @@ def test_items_without_interactions_stay_where_their_texts_put_them(llm):
         assert gradient[3].abs().sum() > 0
         assert gradient[21].abs().sum() > 0
     finally:
-        llm.unmet = torch.zeros(llm.codes.vocabulary, dtype=torch.bool)
+        llm.cold_tokens = torch.zeros(llm.codes.vocabulary, dtype=torch.bool)

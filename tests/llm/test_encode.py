@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genre_gen.errors import PromptError
-from genre_gen.llm.encode import NO_LABEL, Encoder
-from genre_gen.prompting.book import Message, Prompt, Span
+from genre_gen.llm.encode import NO_TARGET, Encoder
+from genre_gen.prompting.spans import Message, Prompt, Span
 
 CODES = SimpleNamespace(codes=np.array([[0, 1], [2, -1], [0, 3]]), vocabulary=4, names=("<a>", "<b>", "<c>", "<d>"))
 SPECIAL = {0, 1, 2}
@@ -44,7 +44,7 @@ def encoder(tokenizer):
 
 
 def targets(encoded) -> list[int]:
-    return encoded.labels[encoded.labels != NO_LABEL].tolist()
+    return encoded.target_ids[encoded.target_ids != NO_TARGET].tolist()
 
 
 def chat(tokenizer, *contents: str, roles=("system", "user", "assistant")) -> list[int]:
@@ -59,7 +59,7 @@ def test_a_harmless_prompt_reads_as_the_chat_template_writes_it(encoder, tokeniz
     encoded = encoder.encode(prompt([text("Yes "), data("sir")], [text("Do you like "), data("Alien"), text("?")]))
     expected = chat(tokenizer, "S", "Do you like Alien?", "Yes sir")
     assert encoded.ids.tolist() == expected[:-1]  # all but the line break after <|im_end|>
-    assert encoded.ids.dtype == encoded.labels.dtype == np.int32
+    assert encoded.ids.dtype == encoded.target_ids.dtype == np.int32
 
 
 def test_an_open_prompt_is_the_beginning_of_the_closed_one(encoder):
@@ -134,10 +134,10 @@ def test_a_space_before_a_value_is_read_with_it(encoder):
     assert len(targets(encoder.encode(prompt([text("Year:"), data("1995")]), "data"))) == 4
 
 
-# --- labels ------------------------------------------------------------------------------------------------------
+# --- target ids ------------------------------------------------------------------------------------------------------
 
 
-def test_labels_are_the_ids_where_there_is_a_target(encoder):
+def test_target_ids_are_the_ids_where_there_is_a_target(encoder):
     spans = [code(0), data("5"), text("!"), code(1), data("3"), code(2)]
     everything = encoder.encode(prompt(spans))
     ids = everything.ids.tolist()
@@ -154,14 +154,14 @@ def test_labels_are_the_ids_where_there_is_a_target(encoder):
         encoded = encoder.encode(prompt(spans), which, first)
         assert encoded.ids.tolist() == ids
         assert targets(encoded) == expected
-        chosen = encoded.labels != NO_LABEL
-        assert (encoded.labels[chosen] == encoded.ids[chosen]).all()
+        chosen = encoded.target_ids != NO_TARGET
+        assert (encoded.target_ids[chosen] == encoded.ids[chosen]).all()
         assert not chosen[:start].any()
 
 
 def test_the_end_of_the_answer_is_a_target_of_whole_answers_only(encoder):
-    assert encoder.encode(prompt([data("yes")])).labels[-1] == 2
-    assert encoder.encode(prompt([code(0)]), "codes").labels[-1] == NO_LABEL
+    assert encoder.encode(prompt([data("yes")])).target_ids[-1] == 2
+    assert encoder.encode(prompt([code(0)]), "codes").target_ids[-1] == NO_TARGET
     assert encoder.encode(prompt([data("yes")], open=True)).ids[-1] != 2
 
 

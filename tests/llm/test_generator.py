@@ -11,7 +11,7 @@ from genre_gen.blending.blend import Blend
 from genre_gen.decoding.search import score_items
 from genre_gen.errors import DecodingError, PromptError
 from genre_gen.llm.generator import ItemGenerator
-from genre_gen.llm.model import ITEMS, LLM, TEXT
+from genre_gen.llm.model import LLM
 from genre_gen.ranking import Ranking
 from genre_gen.tasks import TASKS
 
@@ -49,12 +49,11 @@ def brute_force(generator, history):
     """Return the log-probability of every item by plain forward passes, one item at a time."""
     llm, prompt = generator.llm, torch.from_numpy(generator.encode(history).ids.astype(np.int64))
     scores = []
-    llm.use(ITEMS)
     for code in llm.codes.codes:
         tokens = torch.tensor([token for token in code if token >= 0])
         ids = torch.cat([prompt, tokens + llm.text_vocabulary])[None]
         with torch.no_grad():
-            hidden = llm.tower(inputs_embeds=generator.model.embed(ids), use_cache=False).last_hidden_state
+            hidden = llm.item_backbone(inputs_embeds=generator.model.embed(ids), use_cache=False).last_hidden_state
             logits = llm.code_logits(hidden[0, len(prompt) - 1 : -1]).log_softmax(-1)
         scores.append(float(logits.gather(1, tokens[:, None]).sum()))
     return np.array(scores, np.float32)
@@ -209,7 +208,7 @@ def test_broken_weights_never_make_an_item(tiny_domain, sample, settings, histor
 
 def test_one_broken_item_is_noticed(mixed, histories):
     mixed.generator.llm.code_embedding.data[7, 0] = float("nan")
-    mixed.generator.forget()
+    mixed.generator.clear_caches()
     with pytest.raises(DecodingError):
         mixed.generator.score(histories[:2])
 
@@ -243,7 +242,7 @@ def test_a_rating_is_the_mean_of_the_scale_weighted_by_the_models_chances(tiny_r
     prompt = TASKS["rating"].prompt(generator.data, generator.book, history, 4)
     ids = torch.from_numpy(generator.encoder.encode(prompt, "data").ids.astype(np.int64))[None]
     with torch.no_grad():
-        state = llm.tower(inputs_embeds=generator.model.embed(ids), use_cache=False).last_hidden_state[0, -1]
+        state = llm.item_backbone(inputs_embeds=generator.model.embed(ids), use_cache=False).last_hidden_state[0, -1]
         words = llm.answers["rating"]
         chances = llm.answer_logits(state, "rating").softmax(-1)
     values = torch.tensor([float(llm.tokenizer.decode(word)) for word in words.tolist()])
@@ -291,7 +290,6 @@ def test_shared_layers_read_items_and_text_by_their_own_adapters(adapted, histor
         assert words in {None, found}
         words = found
         np.testing.assert_array_equal(generator.rate(histories[:3], [0, 1, 2]), ratings)
-        generator.llm.use(TEXT)
         np.testing.assert_array_equal(generator.score(histories[:3]), scores)
 
 
@@ -305,7 +303,6 @@ def test_what_is_written_is_what_plain_greedy_decoding_writes(tiny_recommender):
     prompt = next(iter(examples)).prompt
     ids = generator.encoder.encode(prompt).ids.tolist()
     written = generator.write(prompt, max_tokens=6)
-    llm.use(TEXT)
     own = []
     for _ in range(6):
         with torch.no_grad():
@@ -327,15 +324,15 @@ def test_closed_tasks_are_answered_in_their_words(tiny_recommender, histories):
 
 def test_the_instruction_is_read_once_and_forgotten_on_demand(tiny_recommender, histories):
     generator = tiny_recommender.generator
-    generator.forget()
+    generator.clear_caches()
     before = generator.score(histories[:2])
-    kept = [entry.ids.tolist() for entry in generator.model.kept.shared]
+    kept = [entry.ids.tolist() for entry in generator.model.prefixes.shared]
     assert len(kept) == 1
     start = generator.encode(histories[0]).start
     assert kept[0] == generator.encode(histories[1]).ids[:start].tolist()
     np.testing.assert_array_equal(generator.score(histories[:2]), before)
-    generator.forget()
-    assert not generator.model.kept.shared
+    generator.clear_caches()
+    assert not generator.model.prefixes.shared
 
 
 def test_a_known_user_s_prompt_is_read_on_from_the_last_event(mixed, histories):
@@ -343,17 +340,17 @@ def test_a_known_user_s_prompt_is_read_on_from_the_last_event(mixed, histories):
     history = next(own for own in histories if 3 <= len(own) <= generator.data.domain.model.max_history)
     earlier = history.slice(0, len(history) - 1)
     generator.generate(earlier, 5)
-    assert list(generator.model.kept.own) == [history.user]
-    before = generator.model.kept.own[history.user].ids
+    assert list(generator.model.prefixes.by_user) == [history.user]
+    before = generator.model.prefixes.by_user[history.user].ids
     found = generator.generate(history, 5)
-    after = generator.model.kept.own[history.user]
+    after = generator.model.prefixes.by_user[history.user]
     assert len(after.ids) == len(before) + 1
     stranger = replace(history, user=None)
     alone = generator.generate(stranger, 5)
     assert found.rows.tolist() == alone.rows.tolist()
     np.testing.assert_allclose(found.scores, alone.scores, atol=1e-4)
     generator.score(histories[:3])
-    assert list(generator.model.kept.own) == [history.user]  # strangers and batches leave nothing behind
+    assert list(generator.model.prefixes.by_user) == [history.user]  # strangers and batches leave nothing behind
 
 
 def test_training_makes_the_generator_forget(mixed, histories):
@@ -363,5 +360,5 @@ def test_training_makes_the_generator_forget(mixed, histories):
         generator.llm.code_embedding.mul_(1.5)
     after = generator.score(histories[:1])
     assert np.abs(after - before).max() > 0.01
-    generator.forget()
+    generator.clear_caches()
     np.testing.assert_allclose(generator.score(histories[:1]), after, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Where training starts: a tower of any decoder's layers passes an item's embedding on, so that its neighbours rank."""
+"""Near-identity initialisation: the layers of any decoder pass an item on, so that its neighbours rank."""
 
 import logging
 
@@ -34,7 +34,7 @@ def make(name):
     base = getattr(transformers, f"{name}ForCausalLM")(config(**SIZES, **options)).eval()
     llm = LLM(base, byte_tokenizer(), atomic(30), ModelSettings(adapter="full", exit_layer=2))
     with torch.no_grad():
-        for path, parameter in llm.tower.named_parameters():
+        for path, parameter in llm.item_backbone.named_parameters():
             if "norm" not in path:
                 parameter.normal_(std=0.06)
         llm.code_embedding.normal_(std=0.1)
@@ -44,7 +44,7 @@ def make(name):
 @torch.no_grad()
 def logits(llm):
     ids = torch.arange(30)[:, None] + llm.text_vocabulary
-    states = llm.tower(inputs_embeds=llm.embed_items(ids), use_cache=False).last_hidden_state
+    states = llm.item_backbone(inputs_embeds=llm.embed_items(ids), use_cache=False).last_hidden_state
     return llm.code_logits(states)[:, 0]
 
 
@@ -56,7 +56,7 @@ def test_an_items_logit_after_itself_is_eight(name, caplog):
     found = logits(llm)
     assert float(found.diagonal().mean()) == pytest.approx(8, rel=0.1)
     assert (found.argmax(1) == torch.arange(30)).all()
-    assert "could not be quietened" not in caplog.text
+    assert "could not be initialised" not in caplog.text
 
 
 class Loud(nn.Module):
@@ -66,10 +66,10 @@ class Loud(nn.Module):
         return states.roll(1, dims=-1) * 10
 
 
-def test_layers_that_cannot_be_quietened_are_told(caplog):
+def test_layers_that_cannot_be_scaled_are_told(caplog):
     llm = make("Llama")
-    for layer in llm.tower.layers:
+    for layer in llm.item_backbone.layers:
         layer.mlp = Loud()
     with caplog.at_level(logging.WARNING):
         llm.near_identity_init()
-    assert "the layers of LlamaForCausalLM could not be quietened" in caplog.text
+    assert "the layers of LlamaForCausalLM could not be initialised near the identity" in caplog.text

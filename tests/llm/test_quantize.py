@@ -46,7 +46,7 @@ def test_the_layers_are_rounded_and_the_code_embeddings_are_not(saved):
         sizes[scheme] = weight_bytes(llm)
         assert torch.equal(llm.code_embedding, exact.code_embedding)
         if scheme != "bf16":
-            for layers in (llm.tower.layers, llm.base.model.layers):
+            for layers in (llm.item_backbone.layers, llm.base.model.layers):
                 assert not any(type(module) is torch.nn.Linear for module in layers.modules())
     assert sizes["nf4"] < sizes["int8"] < sizes["none"]
     assert sizes["nf4"] < sizes["bf16"] < sizes["none"]
@@ -61,7 +61,7 @@ def test_bytes_are_those_of_the_tensors_each_once(tiny_recommender):
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("depth", ["tower", "text"])
+@pytest.mark.parametrize("depth", ["item", "text"])
 def test_adapters_are_merged_before(tiny_domain, sample, scheme, depth):
     """With LoRA over shared layers, items and texts each keep their own adapter."""
     catalog, interactions = sample
@@ -88,8 +88,7 @@ def _llm(domain, catalog, interactions):
 
 @torch.inference_mode()
 def _states(llm: LLM, depth, ids):
-    llm.use(depth)
-    backbone, embed = (llm.tower, llm.embed_items) if depth == "tower" else (llm.base.model, llm.embed)
+    backbone, embed = (llm.item_backbone, llm.embed_items) if depth == "item" else (llm.base.model, llm.embed)
     return backbone(inputs_embeds=embed(ids), use_cache=False).last_hidden_state.clone()
 
 

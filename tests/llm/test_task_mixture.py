@@ -11,7 +11,7 @@ from genre_gen.codes import atomic
 from genre_gen.data.interactions import Interactions
 from genre_gen.domain import Training
 from genre_gen.errors import ConfigError
-from genre_gen.llm.encode import NO_LABEL, Encoded, Encoder
+from genre_gen.llm.encode import NO_TARGET, Encoded, Encoder
 from genre_gen.llm.task_mixture import TaskMixture
 from genre_gen.prompting.book import PromptBook
 from genre_gen.tasks import TaskData
@@ -53,22 +53,25 @@ def counts(mix, epochs=1):
 
 def same(one, other):
     return len(one) == len(other) and all(
-        a.task == b.task and a.depth == b.depth and torch.equal(a.ids, b.ids) and torch.equal(a.labels, b.labels)
+        a.task == b.task
+        and a.depth == b.depth
+        and torch.equal(a.ids, b.ids)
+        and torch.equal(a.target_ids, b.target_ids)
         for a, b in zip(one, other, strict=True)
     )
 
 
 def test_an_epoch_sees_every_interaction_once(make):
     mix = make({"tasks.next_item.weight": 1})
-    labels = torch.cat([batch.labels.flatten() for batch in mix.epoch(0, {})])
-    targets = (labels[labels != NO_LABEL] - TEXT).tolist()
+    labels = torch.cat([batch.target_ids.flatten() for batch in mix.epoch(0, {})])
+    targets = (labels[labels != NO_TARGET] - TEXT).tolist()
     assert Counter(targets) == Counter(make.train.rows.tolist())
 
 
 def test_windows_of_long_histories_see_every_interaction_once_too(make):
     mix = make({"tasks.next_item.weight": 1, "training.window": 4})
-    labels = torch.cat([batch.labels.flatten() for batch in mix.epoch(0, {})])
-    targets = (labels[labels != NO_LABEL] - TEXT).tolist()
+    labels = torch.cat([batch.target_ids.flatten() for batch in mix.epoch(0, {})])
+    targets = (labels[labels != NO_TARGET] - TEXT).tolist()
     assert Counter(targets) == Counter(make.train.rows.tolist())
 
 
@@ -121,12 +124,12 @@ def test_batches_are_padded_on_the_right_and_stay_within_their_tokens(every, tin
     assert {batch.task for batch in batches} == set(tiny_domain.tasks)
     for batch in batches:
         assert batch.depth == tiny_domain.tasks[batch.task].depth
-        assert batch.ids.shape == batch.labels.shape
+        assert batch.ids.shape == batch.target_ids.shape
         limit = 512 if batch.depth == "exit" else 256
         assert len(batch.ids) == 1 or batch.ids.numel() <= limit
-        chosen = batch.labels != NO_LABEL
+        chosen = batch.target_ids != NO_TARGET
         if batch.task not in CLOSED:
-            assert torch.equal(batch.ids[chosen], batch.labels[chosen])
+            assert torch.equal(batch.ids[chosen], batch.target_ids[chosen])
         assert chosen.any(dim=1).all() or batch.task in CLOSED
         assert not chosen[:, 0].any()  # nothing stands before the first token to predict it from
         assert int(batch.ids.max()) < TEXT + 40
@@ -150,8 +153,8 @@ def test_answers_are_the_words_of_tasks_at_exit_depth(every):
         assert int(ids.max()) < TEXT
     for batch in every.epoch(1, answers):
         if batch.task in CLOSED:
-            chosen = batch.labels != NO_LABEL
-            assert torch.equal(answers[batch.task][batch.labels[chosen], 0], batch.ids[chosen])
+            chosen = batch.target_ids != NO_TARGET
+            assert torch.equal(answers[batch.task][batch.target_ids[chosen], 0], batch.ids[chosen])
 
 
 def test_a_rating_of_several_tokens_is_one_answer(make):
@@ -163,8 +166,8 @@ def test_a_rating_of_several_tokens_is_one_answer(make):
     assert sorted(map(float, said)) == [2.5, 5, 7.5, 10, 12.5]
     found = Counter()
     for batch in mix.epoch(0, answers):
-        for row, column in (batch.labels != NO_LABEL).nonzero().tolist():
-            word = said[int(batch.labels[row, column])]
+        for row, column in (batch.target_ids != NO_TARGET).nonzero().tolist():
+            word = said[int(batch.target_ids[row, column])]
             begin = batch.ids[row, column : column + len(word)].tolist()
             assert tokenizer.decode(begin) == word
             found[word] += 1
@@ -175,11 +178,11 @@ def test_a_word_that_is_no_answer_is_not_learned(every):
     without_five = {**every.answers(), "rating": every.answers()["rating"][:-1]}
     five, number = int(every.answers()["rating"][-1]), len(without_five["rating"])
     batches = [batch for batch in every.epoch(0, without_five) if batch.task == "rating"]
-    labels = torch.cat([batch.labels.flatten() for batch in batches])
+    labels = torch.cat([batch.target_ids.flatten() for batch in batches])
     ids = torch.cat([batch.ids.flatten() for batch in batches])
     assert five in ids
     assert number not in labels
-    assert (labels != NO_LABEL).any()
+    assert (labels != NO_TARGET).any()
 
 
 def test_a_task_without_examples_has_no_batches(make):
@@ -208,7 +211,7 @@ def test_whatever_the_lengths_a_batch_stays_within_its_tokens(make):
     mix, rng = make({"tasks.next_item.weight": 1, "training.batch_tokens": 64}), np.random.default_rng(0)
     for _ in range(50):
         lengths = rng.integers(1, 30, 40)
-        pool = [Encoded(np.full(length, 9, np.int32), np.full(length, NO_LABEL, np.int32), 0) for length in lengths]
+        pool = [Encoded(np.full(length, 9, np.int32), np.full(length, NO_TARGET, np.int32), 0) for length in lengths]
         batches = mix._batches("next_item", pool, rng)
         assert sum(int((batch.ids == 9).sum()) for batch in batches) == lengths.sum()
         assert all(batch.ids.numel() <= 64 for batch in batches)
@@ -258,7 +261,7 @@ def test_origins_follow_the_items_that_stay(make, setting):
     for batch in mix.epoch(0, {}):
         places = batch.origins >= 0
         assert (make.train.rows[batch.origins[places].numpy()] == batch.ids[places].numpy() - TEXT).all()
-        assert (batch.origins[batch.labels != NO_LABEL] >= 0).all()
+        assert (batch.origins[batch.target_ids != NO_TARGET] >= 0).all()
         found += batch.origins[places].tolist()
     assert len(set(found)) < len(make.train) or setting == "reorder"
     assert not same(mix.epoch(0, {}), mix.epoch(1, {}))
@@ -326,7 +329,7 @@ def test_phrasings_are_packed_each_behind_its_own_instruction(make):
     assert all(len(one) == 1 for one in batches)
     assert len(set.union(*batches)) == 3
     # The same histories are learned from, each once.
-    targets = [torch.cat([b.labels[b.labels != NO_LABEL] for b in mix.epoch(0, {})]) for mix in (first, every)]
+    targets = [torch.cat([b.target_ids[b.target_ids != NO_TARGET] for b in mix.epoch(0, {})]) for mix in (first, every)]
     assert torch.equal(*(each.sort().values for each in targets))
     assert same(every.epoch(0, {}), every.epoch(0, {}))
     assert not same(every.epoch(0, {}), every.epoch(1, {}))

@@ -7,9 +7,10 @@ import pytest
 from genre_gen.data.catalog import Catalog, Item
 from genre_gen.data.filters import Filters
 from genre_gen.errors import DataError, UsageError
-from genre_gen.evaluation.baselines import evaluate_picks, evaluate_recommender
-from genre_gen.recommender.batch import read_picks, write_picks
-from genre_gen.recommender.recommender import OURS, Recommender
+from genre_gen.evaluation.baselines import GENRE, evaluate_recommender
+from genre_gen.evaluation.picks import evaluate_picks, read_picks
+from genre_gen.recommender.batch import write_picks
+from genre_gen.recommender.recommender import Recommender
 
 COLUMNS = ["user", "rank", "item", "title", "score", "explanation", "note"]
 
@@ -271,7 +272,7 @@ def test_columns_of_another_kind_are_one_error(tmp_path, column, values, message
 def test_picks_of_a_split_give_the_figures_of_the_table(mixed, tmp_path, part, name):
     split = mixed.histories.leave_one_out()
     write(mixed, tmp_path / name, 20, split=part)
-    ours = evaluate_recommender(mixed, split, part, peers=False)[OURS]
+    ours = evaluate_recommender(mixed, split, part, peers=False)[GENRE]
     from_file = evaluate_picks(mixed, split, part, tmp_path / name).results[0]
     assert (ours.ranks < 10).any()
     for metric in ("R@5", "N@5", "R@10", "N@10", "R@20", "N@20", "MRR@20"):

@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 
 from genre_gen.data.catalog import Catalog, Item
 from genre_gen.data.interactions import Interactions, Reviews
+from genre_gen.data.splits import leave_one_out
 from genre_gen.domain import Domain
-from genre_gen.llm.encode import NO_LABEL, Encoder
-from genre_gen.prompting.book import TASK_VARIABLES, PromptBook, show
+from genre_gen.llm.encode import NO_TARGET, Encoder
+from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.spans import show
+from genre_gen.prompting.variables import TASK_VARIABLES
 from genre_gen.ranking import Ranking
 from genre_gen.tasks import TASKS, TaskData
 from genre_gen.tasks.base import windows
@@ -114,7 +117,7 @@ def test_every_example_has_a_target(task, data, book):
     scheme = SimpleNamespace(codes=np.arange(60)[:, None], vocabulary=60, names=())
     encoder = Encoder(byte_tokenizer(), scheme)
     for example in examples(task, data, book):
-        assert (encoder.encode(example.prompt, example.targets, example.first_target).labels != NO_LABEL).any()
+        assert (encoder.encode(example.prompt, example.targets, example.first_target).target_ids != NO_TARGET).any()
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -142,7 +145,7 @@ def test_without_ratings_all_that_was_had_counts_as_liked(book):
     data = make_data(ratings=False)
     assert not examples("rating", data, book)
     assert examples("fits", data, book)
-    assert data.liked(data.interactions.at(4)).tolist() == [0, 1, 2, 3, 4]
+    assert data.liked(data.interactions.history_at(4)).tolist() == [0, 1, 2, 3, 4]
 
 
 # --- windows -----------------------------------------------------------------------------------------------------
@@ -204,7 +207,7 @@ def test_fits_tells_liked_from_unseen(data, book):
         for example in examples("fits", data, book, seed):
             rows = [span.row for span in example.prompt.messages[-2].spans if span.kind == "code"]
             *known, item = rows
-            owner = data.interactions.at(known[0])  # user u's first item is row u
+            owner = data.interactions.history_at(known[0])  # user u's first item is row u
             assert known == owner.rows[: len(known)].tolist()
             if example.answer == "yes":
                 assert owner.rows[len(known)] == item
@@ -271,10 +274,10 @@ def test_reviews_belong_to_their_user_and_item_and_only_headlines_are_answers(da
             owner, step = next(
                 (user, place)
                 for user in range(12)
-                for place, row in enumerate(data.interactions.at(user).rows.tolist())
+                for place, row in enumerate(data.interactions.history_at(user).rows.tolist())
                 if example.answer == f"u{user} on step {place}" and row == item
             )
-            history = data.interactions.at(owner)
+            history = data.interactions.history_at(owner)
             before = history.rows[:step][history.ratings[:step] >= 4]
             assert liked == before[-5:].tolist()
             assert f"gave it {step % 5 + 1} stars" in asked(example)
@@ -286,7 +289,7 @@ def test_reviews_belong_to_their_user_and_item_and_only_headlines_are_answers(da
 
 
 def test_reviews_stay_with_their_interactions_when_some_are_left_out(data):
-    split = data.interactions.leave_one_out()
+    split = leave_one_out(data.interactions, CATALOG)
     for user_row, user in enumerate(split.train.users):
         for place in range(int(split.train.offsets[user_row]), int(split.train.offsets[user_row + 1])):
             step = place - int(split.train.offsets[user_row])

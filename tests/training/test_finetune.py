@@ -3,18 +3,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from genre_gen.llm.averaging import Trained
 
 from genre_gen.collaborative import Ease, SequentialRules
 from genre_gen.data.interactions import Interactions
 from genre_gen.errors import CheckpointError, ConfigError
-from genre_gen.llm.averaging import Trained
 from genre_gen.llm.batch import Batch
-from genre_gen.llm.encode import NO_LABEL
+from genre_gen.llm.encode import NO_TARGET
 from genre_gen.llm.load import load_base
 from genre_gen.llm.model import LLM, _soft_cross_entropy
 from genre_gen.prompting.book import PromptBook
 from genre_gen.training import llm_training as building
-from genre_gen.training.distillation import Lessons
+from genre_gen.training.distillation import SoftTargets
 from genre_gen.training.finetune import FineTuner
 from genre_gen.training.llm_training import build_generator, choose_teacher, final_generator, finetuner
 
@@ -153,7 +153,7 @@ def test_over_a_base_in_half_precision_what_is_trained_is_in_single(tiny_domain,
     assert {value.dtype for _, value in llm.trainable()} == {torch.float32}
     before = weights(tuner)
     tuner.run()
-    norm = weights(tuner)["tower.norm.weight"] != before["tower.norm.weight"]
+    norm = weights(tuner)["item_backbone.norm.weight"] != before["item_backbone.norm.weight"]
     assert norm.float().mean() > 0.9  # in half precision most steps would be rounded away
     codes = llm.embed_items(torch.arange(len(llm.code_embedding)) + llm.text_vocabulary)
     expected = llm.code_embedding if adapter == "full" else llm.code_embedding.bfloat16()
@@ -168,7 +168,7 @@ def test_training_leaves_the_pretrained_weights_alone(tiny_domain, sample):
     tuner.run()
     assert all(torch.equal(value, dict(tuner.llm.named_parameters())[name]) for name, value in before.items())
     moved = [name for name, value in weights(tuner).items() if not torch.equal(value, changed[name])]
-    assert any("tower" in name for name in moved)
+    assert any("item_backbone" in name for name in moved)
     assert "code_embedding" in moved
     assert any("lora_B.text" in name for name in moved)
 
@@ -251,9 +251,9 @@ def test_adapters_over_four_bits_learn_after_a_validation(tiny_domain, sample):
     tuner = make(domain, sample, epochs=1)
     tuner.run()  # it has validated
     batch = next(batch for batch in tuner.mix.epoch(0, tuner.llm.answers) if batch.depth == "exit")
-    adapters = (value for name, value in tuner.parameters.items() if "layers.0." in name and "lora_B.tower" in name)
+    adapters = (value for name, value in tuner.parameters.items() if "layers.0." in name and "lora_B.item" in name)
     first = next(adapters)
-    tuner.llm.tower.train()
+    tuner.llm.item_backbone.train()
     tuner.accelerator.backward(tuner.model(batch, True))
     assert first.grad is not None
     assert first.grad.abs().max() > 0
@@ -263,7 +263,7 @@ def test_adapters_over_four_bits_learn_after_a_validation(tiny_domain, sample):
 def test_products_are_in_the_precision_asked_for(tiny_domain, sample, precision):
     tuner = make(tiny_domain.changed({"training.precision": precision}), sample, epochs=2)
     seen = set()
-    tuner.llm.tower.layers[0].mlp.register_forward_hook(lambda _module, _inputs, output: seen.add(output.dtype))
+    tuner.llm.item_backbone.layers[0].mlp.register_forward_hook(lambda _module, _inputs, output: seen.add(output.dtype))
     log = tuner.run().log
     assert seen == {torch.float32} if precision == "fp32" else torch.bfloat16 in seen
     assert all(parameter.dtype == torch.float32 for parameter in tuner.parameters.values())
@@ -388,7 +388,7 @@ def test_without_distillation_nothing_is_taught(tiny_domain, sample):
 
 def test_a_teacher_that_knows_nothing_changes_next_to_nothing(tiny_domain, sample):
     def teacher(known):
-        return Lessons.empty(len(known), 5)
+        return SoftTargets.empty(len(known), 5)
 
     plain = make(tiny_domain, sample, epochs=1).run().log
     taught = make(tiny_domain, sample, epochs=1, distillation=0.5, teacher=teacher).run().log
@@ -400,24 +400,24 @@ def test_each_label_is_taught_what_belongs_to_its_interaction(tiny_domain, sampl
     interactions = sample[1].leave_one_out().train
     numbers = np.arange(len(interactions))
     rows = np.stack([numbers % interactions.n_items, (numbers + 1) % interactions.n_items], axis=1).astype(np.int32)
-    tuner._lessons = Lessons(rows, np.tile(np.float16([0.75, 0.25]), (len(numbers), 1)))
+    tuner._soft_targets = SoftTargets(rows, np.tile(np.float16([0.75, 0.25]), (len(numbers), 1)))
     for batch in tuner.mix.epoch(0, tuner.mix.answers()):
         taught = tuner._taught(batch)
         if batch.task != "next_item":
             assert taught is batch
             continue
-        origins = batch.origins[batch.labels != NO_LABEL].numpy()
-        labels = batch.labels[batch.labels != NO_LABEL].numpy() - tuner.llm.text_vocabulary
+        origins = batch.origins[batch.target_ids != NO_TARGET].numpy()
+        labels = batch.target_ids[batch.target_ids != NO_TARGET].numpy() - tuner.llm.text_vocabulary
         assert (interactions.rows[origins] == labels).all()
-        assert (taught.taught_codes.numpy() == rows[origins]).all()
-        assert taught.taught_shares[0].tolist() == pytest.approx([0.3, 0.1])
+        assert (taught.soft_codes.numpy() == rows[origins]).all()
+        assert taught.soft_shares[0].tolist() == pytest.approx([0.3, 0.1])
 
 
 def test_what_is_distilled_comes_closer_to_the_teacher(tiny_domain, sample):
     """With a teacher that always expects one item, that item becomes likelier than it would be."""
 
     def teacher(known):
-        return Lessons(np.full((len(known), 1), 7, np.int32), np.ones((len(known), 1), np.float16))
+        return SoftTargets(np.full((len(known), 1), 7, np.int32), np.ones((len(known), 1), np.float16))
 
     found = []
     for weight in (0.0, 0.5, 1.0):
@@ -455,7 +455,7 @@ def test_the_final_epochs_are_taught_on_their_own_data(tiny_domain, sample):
 
     def teacher(known):
         met.append(known)
-        return Lessons.empty(len(known), 3)
+        return SoftTargets.empty(len(known), 3)
 
     final_generator(generator, split.train_and_validation, None, teacher=teacher)
     assert met == [split.train_and_validation]

@@ -52,7 +52,7 @@ class Table:
         frame: columns are text, except where the format itself has types (Parquet, JSON); no value is null.
         file: the file's name, for messages.
         place: record number (from 0) -> where it stands, such as ``line 7``.
-        left_out: what was read and is no record; reported beside what the checks drop.
+        left_out: what was read and is no record; reported together with what the checks drop.
     """
 
     frame: pl.DataFrame
@@ -92,13 +92,13 @@ class Table:
         Raises:
             DataError: it holds lists, or bytes that are no text.
         """
-        found = self.frame[column]
-        if not is_single(found):
+        values = self.frame[column]
+        if not is_single(values):
             raise DataError(
-                f"{self.file}: column {column!r} holds {found.dtype}, not one text or number a record; name another as "
-                f"{key} in domain.toml"
+                f"{self.file}: column {column!r} holds {values.dtype}, not one text or number a record; name another "
+                f"as {key} in domain.toml"
             )
-        return found
+        return values
 
     def column_if(self, names: Iterable[str] | None, usual: Iterable[str], meaning: str, key: str) -> str | None:
         """Return the column that must exist if ``names`` are given, else one of the usual names or None."""
@@ -132,8 +132,12 @@ def named(folder: Folder, name: str) -> Folder:
     file = folder / name
     if file.is_file():
         return file
-    there = sorted(entry.name for entry in folder.iterdir())[:10]
-    raise DataError(f"{file}: no such file; the folder has {', '.join(there) or 'nothing'}")
+    raise DataError(f"{file}: no such file; the folder has {entries(folder)}")
+
+
+def entries(folder: Folder) -> str:
+    """Return the names of the first files and folders in a folder, for messages."""
+    return ", ".join(sorted(entry.name for entry in folder.iterdir())[:10]) or "nothing"
 
 
 def ending(folder: Folder, suffix: str) -> list[str]:
@@ -225,16 +229,16 @@ def whole(content: Any, written: str) -> Any:
         content: texts, numbers, lists and dicts of these.
         written: what it was parsed from.
     """
-    return _mended(content) if _HALF.search(written) else content
+    return _repaired(content) if _HALF.search(written) else content
 
 
-def _mended(content: Any) -> Any:
+def _repaired(content: Any) -> Any:
     if isinstance(content, str):
         return content.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(content, list):
-        return [_mended(part) for part in content]
+        return [_repaired(part) for part in content]
     if isinstance(content, dict):
-        return {_mended(key): _mended(value) for key, value in content.items()}
+        return {_repaired(key): _repaired(value) for key, value in content.items()}
     return content
 
 

@@ -1,0 +1,101 @@
+"""The item backbone: the first layers of the language model, read for items and short closed answers.
+
+It has module objects of its own, so that items and text can be read at the same time by several threads. With
+``adapter="full"`` they hold a trainable copy of the weights; with ``adapter="lora"`` they are built over the very same
+linear layers (8- and 4-bit ones too) as the base, and only the LoRA adapter and the final norm are extra memory.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from genre_gen.errors import ConfigError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+ITEM, TEXT = "item", "text"  # names of the LoRA adapters (torch allows no module called "items")
+_RANKS = {ITEM: 32, TEXT: 8}  # items are far from the pre-training; text adapters learn formats and item codes only
+
+
+def exit_depth(backbone: Any, exit_layer: int | None) -> int:
+    """Return how many layers the item backbone has; raises ConfigError where the model has fewer."""
+    if not hasattr(backbone, "layers") or not hasattr(backbone, "norm"):
+        raise ConfigError(
+            f"{type(backbone).__name__} is not a decoder with layers and a final norm; choose another llm"
+        )
+    layers = len(backbone.layers)
+    if exit_layer is not None and exit_layer > layers:
+        raise ConfigError(f"model.exit_layer = {exit_layer}, but the model has {layers} layers")
+    return exit_layer or layers
+
+
+def copied_backbone(base: PreTrainedModel, depth: int) -> Any:
+    """Return a copy of the first layers, all of it trainable, hence in single precision whatever the base is in."""
+    backbone = _shell(base.model, depth)
+    backbone._modules.pop("embed_tokens", None)  # it is fed embeddings
+    backbone.layers = copy.deepcopy(backbone.layers).float()
+    for parameter in backbone.parameters():
+        parameter.requires_grad_(True)
+    return backbone
+
+
+def adapted_backbone(base: PreTrainedModel, depth: int) -> Any:
+    """Return new modules over the weights of the first layers, with a LoRA adapter of their own.
+
+    Call it before another adapter is added to the base: what is shared are the plain linear layers.
+    """
+    backbone = _shell(base.model, depth)
+    shared: list[Any] = [*backbone.layers.parameters(), *backbone.layers.buffers()]
+    for module in backbone.layers.modules():
+        shared += [module] if is_linear(module) else []
+        shared += [module.config] if hasattr(module, "config") else []
+    backbone.layers = copy.deepcopy(backbone.layers, {id(part): part for part in shared})
+    holder = copy.copy(base)  # says to PEFT what kind of quantization the base has
+    holder._modules = {**base._modules, "model": backbone}
+    add_adapter(holder, ITEM)
+    backbone._modules.pop("embed_tokens", None)  # PEFT asked for it; the backbone is fed embeddings
+    for parameter in backbone.norm.parameters():
+        parameter.requires_grad_(True)
+    return backbone
+
+
+def add_adapter(base: PreTrainedModel, name: str) -> None:
+    """Put a LoRA adapter, in single precision, around every linear layer of a model's decoder."""
+    from peft import LoraConfig, inject_adapter_in_model
+
+    rank, decoder = _RANKS[name], base.model
+    linear = {path.rsplit(".", 1)[-1] for path, module in decoder.layers.named_modules() if is_linear(module)}
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=sorted(linear), bias="none")
+    inject_adapter_in_model(config, base, adapter_name=name)
+    for path, parameter in decoder.named_parameters():
+        if ".lora_" in path:
+            parameter.data = parameter.data.float()  # steps of training are too small for bfloat16
+
+
+def precision(backbone: Any) -> torch.dtype:
+    """Return what a backbone's layers compute in: the precision of their norms, which are never quantized."""
+    parameters = backbone.layers[0].named_parameters()
+    return next((parameter.dtype for path, parameter in parameters if "norm" in path), torch.float32)
+
+
+def is_linear(module: nn.Module) -> bool:
+    """Tell whether a module is a linear layer; the 8- and 4-bit layers of bitsandbytes are too."""
+    return isinstance(module, nn.Linear)
+
+
+def _shell(backbone: Any, depth: int) -> Any:
+    """Return a second backbone over the first ``depth`` layers, with a norm of its own."""
+    shell = copy.copy(backbone)
+    shell._modules = dict(backbone._modules)
+    shell.config = copy.deepcopy(backbone.config)
+    shell.config.num_hidden_layers = depth
+    if getattr(shell.config, "layer_types", None):
+        shell.config.layer_types = shell.config.layer_types[:depth]
+    shell.layers = nn.ModuleList(list(backbone.layers)[:depth])
+    shell.norm = copy.deepcopy(backbone.norm).float()
+    return shell

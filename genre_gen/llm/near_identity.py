@@ -1,0 +1,72 @@
+"""Near-identity initialisation: an item backbone starts as a recommender of what is near the last item.
+
+Fed embeddings that it has never seen, a pre-trained model outputs hidden states that carry no item information. So
+what each layer adds to the residual stream is scaled down: a state is then all but the embedding of the last item, and
+since input and output embeddings are the same, the model ranks that item's neighbours. Attention learns from there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from genre_gen.llm.item_backbone import is_linear
+
+_OWN_LOGIT = 8.0  # of an item after itself, where the layers add nothing
+_LAST = ("o_proj", "out_proj", "dense", "c_proj", "down_proj", "fc2")  # of a branch: what it adds comes out of these
+_NORMS_AFTER = (  # the branches; in Llama the first name stands for the norm before the feed-forward part
+    ("post_attention_layernorm", "post_feedforward_layernorm"),
+    ("post_self_attn_layernorm", "post_mlp_layernorm"),
+)
+
+
+@torch.no_grad()
+def scale_branches(backbone: Any, scale: float, length: float) -> None:
+    """Make a backbone add next to nothing to the embeddings that it reads, in place.
+
+    The final norm is set so that an item's logit after itself is ``_OWN_LOGIT`` where the layers add nothing.
+
+    Args:
+        backbone: a decoder of any family; branches and norms are told by the usual names.
+        scale: what is left of the layers' output, 0 to 1.
+        length: mean Euclidean length of the embeddings that it reads at first.
+    """
+    root = len(backbone.norm.weight) ** 0.5
+    for layer in backbone.layers:
+        _scale_layer(layer, scale, length / root or 1.0)
+    if length > 0:
+        norm = backbone.norm
+        norm.weight.fill_(_OWN_LOGIT / (length * root) - _offset(norm))
+
+
+def _scale_layer(layer: Any, scale: float, size: float) -> None:
+    """Scale what a layer adds to the residual stream; ``size`` is the root mean square of the states that it reads.
+
+    Where a norm follows a branch (Gemma 2 and 3, OLMo 2, GLM 4), that norm decides how much is added, whatever comes
+    in; its gain is scaled then, to no more than ``scale`` of what states are.
+    """
+    for names in _NORMS_AFTER:
+        if all(hasattr(layer, name) for name in names):
+            for norm in (getattr(layer, name) for name in names):
+                gain = norm.weight + _offset(norm)
+                excess = max(1.0, float(gain.abs().mean()) / size)
+                norm.weight.copy_(gain * (scale / excess) - _offset(norm))
+            return
+    for branch in (layer.self_attn, layer.mlp):
+        linear = [(path.rsplit(".", 1)[-1], module) for path, module in branch.named_modules() if is_linear(module)]
+        outputs: list[Any] = [module for name, module in linear if name in _LAST]
+        for module in outputs or [module for _, module in linear[-1:]]:
+            module.weight.mul_(scale)
+            if module.bias is not None:
+                module.bias.mul_(scale)
+
+
+def _offset(norm: Any) -> float:
+    """Return 1 for a norm whose gain is one more than its weight (Gemma), else 0."""
+    weight = norm.weight.detach().clone()
+    norm.weight.fill_(0)
+    states = torch.linspace(-1, 1, len(weight), device=weight.device, dtype=weight.dtype)
+    passes = bool((norm(states) - norm(-states)).any())  # the difference leaves a bias out
+    norm.weight.copy_(weight)
+    return float(passes)

@@ -1,4 +1,4 @@
-"""What every task offers: it builds its examples and grades its answers in one file, so that neither drifts."""
+"""Task: builds its examples and grades its answers in one file, so that the two cannot drift apart."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ENTRIES = 100_000
 """How many items, each with a rating, are kept as templates see them."""
 
 SIMILAR_TEXTS = 20
-"""How many items described alike are kept of each item."""
+"""How many of the items with the most similar texts are kept of each item."""
 
 
 @dataclass(frozen=True)
@@ -71,16 +71,16 @@ class TaskData:
         rows = history.rows.tolist()
         ratings: list[float | None] = [None] * len(rows)
         if history.ratings is not None:  # NaN would be no key
-            ratings = [None if math.isnan(one) else one for one in history.ratings.tolist()]
-        known, found = self._entries, []
+            ratings = [None if math.isnan(rating) else rating for rating in history.ratings.tolist()]
+        cache, entries = self._entries, []
         for key in zip(rows, ratings, strict=True):
-            one = known.get(key)
-            if one is None:
-                if len(known) >= ENTRIES:
-                    known.clear()
-                one = known[key] = entry(self.catalog, *key, self.domain.liked_from)
-            found.append(one)
-        return tuple(found)
+            cached = cache.get(key)
+            if cached is None:
+                if len(cache) >= ENTRIES:
+                    cache.clear()
+                cached = cache[key] = entry(self.catalog, *key, self.domain.liked_from)
+            entries.append(cached)
+        return tuple(entries)
 
     @cached_property
     def _entries(self) -> dict[tuple[int, float | None], Entry]:
@@ -108,6 +108,10 @@ class TaskData:
         met = np.unique(self.interactions.rows).astype(np.int64)
         return similar_texts([item.describe() for item in self.catalog], SIMILAR_TEXTS, rows, met)
 
+    def before(self, history: History, position: int) -> History:
+        """Return what a prompt shows of a history before a position: the latest ``model.max_history`` items."""
+        return history.slice(0, position).last(self.domain.model.max_history)
+
     def shuffled(self, rng: np.random.Generator, at_least: int = 1) -> Iterator[History]:
         """Yield the histories of that many items or more, in random order."""
         for user_row in rng.permutation(len(self.interactions.users)):
@@ -116,7 +120,7 @@ class TaskData:
                 yield history
 
     def unseen(self, history: History, rng: np.random.Generator, tries: int = 20) -> int | None:
-        """Return a random catalog row that is not in a history; None where none turned up."""
+        """Return a random catalog row that is not in a history; None where no try finds one."""
         seen = set(history.rows.tolist())
         return next((row for row in rng.integers(len(self.catalog), size=tries).tolist() if row not in seen), None)
 

@@ -46,10 +46,10 @@ class BayesianMF(RatingModel):
     """
 
     name: ClassVar[str] = "bayesian_mf"
-    hyperparameters: ClassVar[tuple[str, ...]] = (
+    hyperparameters = (
         "factors", "implicit_penalty", "warm_up", "samples", "apart", "seed", *RatingModel.SHARED,
     )  # fmt: skip
-    learned: ClassVar[tuple[str, ...]] = (
+    learned = (
         "items", "implicit", "user_means", "user_precisions", "precisions", "rated_items",
     )  # fmt: skip
 

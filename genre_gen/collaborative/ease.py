@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.linalg import lapack
 from typing_extensions import Self
 
-from genre_gen.collaborative.base import RECENCY, CollaborativeModel, Stage, history_matrix
+from genre_gen.collaborative.base import RECENCY, CollaborativeModel, history_matrix
 from genre_gen.data.interactions import History, Interactions
 from genre_gen.errors import ConfigError, DataError
 
@@ -31,11 +31,11 @@ class Ease(CollaborativeModel):
     """
 
     name: ClassVar[str] = "ease"
-    hyperparameters: ClassVar[tuple[str, ...]] = ("l2", "recency")
-    learned: ClassVar[tuple[str, ...]] = ("weights",)
-    tells_neighbours: ClassVar[bool] = True
-    relations: ClassVar[tuple[str, ...]] = ("followed_by",)
-    grid: ClassVar[tuple[Stage, ...]] = ({"recency": RECENCY}, {"l2": (50.0, 200.0, 500.0)})
+    hyperparameters = ("l2", "recency")
+    learned = ("weights",)
+    tells_neighbours = True
+    relations = ("followed_by",)
+    grid = ({"recency": RECENCY}, {"l2": (50.0, 200.0, 500.0)})
 
     def __init__(self, l2: float = 200.0, recency: float = 0.5) -> None:
         """Set the hyper-parameters; raises ConfigError where they are out of range."""

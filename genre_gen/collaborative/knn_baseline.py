@@ -37,10 +37,10 @@ class KNNBaseline(RatingModel):
     """
 
     name: ClassVar[str] = "knn_baseline"
-    hyperparameters: ClassVar[tuple[str, ...]] = (
+    hyperparameters = (
         "neighbours", "shrinkage", "user_penalty", "item_penalty", *RatingModel.SHARED,
     )  # fmt: skip
-    learned: ClassVar[tuple[str, ...]] = ("item_bias", "similar", "rated_items")
+    learned = ("item_bias", "similar", "rated_items")
 
     def __init__(
         self,

@@ -24,9 +24,9 @@ class Popularity(CollaborativeModel):
     """
 
     name: ClassVar[str] = "popularity"
-    hyperparameters: ClassVar[tuple[str, ...]] = ("half_life_days",)
-    learned: ClassVar[tuple[str, ...]] = ("log_counts",)
-    relations: ClassVar[tuple[str, ...]] = ("had_by",)
+    hyperparameters = ("half_life_days",)
+    learned = ("log_counts",)
+    relations = ("had_by",)
 
     def __init__(self, half_life_days: float | None = None) -> None:
         """Set the hyper-parameter; raises ConfigError where the half-life is not positive."""

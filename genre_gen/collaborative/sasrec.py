@@ -56,11 +56,11 @@ class SASRec(EpochModel):
     """
 
     name: ClassVar[str] = "sasrec"
-    hyperparameters: ClassVar[tuple[str, ...]] = (
+    hyperparameters = (
         "dim", "layers", "heads", "dropout", "learning_rate", "length", "batch_tokens", "weight_decay", "warmup_steps",
         "max_epochs", "patience", "seed",
     )  # fmt: skip
-    relations: ClassVar[tuple[str, ...]] = ("followed_by",)
+    relations = ("followed_by",)
 
     def __init__(
         self,

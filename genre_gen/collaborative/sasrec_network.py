@@ -110,9 +110,7 @@ class Windows:
             if last > begin:
                 windows.append((int(begin), last - int(begin), 0))
         if not windows:
-            raise UsageError(
-                "sasrec: no user has two interactions to learn from; leave sasrec out of the members"
-            )
+            raise UsageError("sasrec: no user has two interactions to learn from; leave sasrec out of the members")
         begins, lengths, firsts = np.array(windows, dtype=np.int64).T
         return cls(interactions.rows, begins, lengths, firsts)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from typing_extensions import Self
 
-from genre_gen.collaborative.base import RECENCY, CollaborativeModel, Stage, history_matrix
+from genre_gen.collaborative.base import RECENCY, CollaborativeModel, history_matrix
 from genre_gen.data.interactions import History, Interactions
 from genre_gen.errors import ConfigError
 
@@ -35,11 +35,11 @@ class SequentialRules(CollaborativeModel):
     """
 
     name: ClassVar[str] = "sequential_rules"
-    hyperparameters: ClassVar[tuple[str, ...]] = ("lags", "decay", "backward", "smoothing", "novelty", "recency")
-    learned: ClassVar[tuple[str, ...]] = ("rules",)
-    tells_neighbours: ClassVar[bool] = True
-    relations: ClassVar[tuple[str, ...]] = ("followed_by",)
-    grid: ClassVar[tuple[Stage, ...]] = (
+    hyperparameters = ("lags", "decay", "backward", "smoothing", "novelty", "recency")
+    learned = ("rules",)
+    tells_neighbours = True
+    relations = ("followed_by",)
+    grid = (
         {"smoothing": (10.0, 100.0, 1000.0), "novelty": (0.0, 0.2, 0.4, 0.6)},
         {"decay": (0.0, 0.3, 0.6, 1.0), "backward": (0.2, 0.5, 1.0)},
         {"recency": RECENCY},

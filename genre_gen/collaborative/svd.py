@@ -59,11 +59,11 @@ class SVD(RatingModel):
     """
 
     name: ClassVar[str] = "svd"
-    hyperparameters: ClassVar[tuple[str, ...]] = (
+    hyperparameters = (
         "factors", "epochs", "learning_rate", "regularisation", "fold_in_penalty", "seed", *RatingModel.SHARED,
     )  # fmt: skip
-    learned: ClassVar[tuple[str, ...]] = ("user_bias", "item_bias", "user_factors", "item_factors", "rated_items")
-    relations: ClassVar[tuple[str, ...]] = ("predicted", "liked_too")
+    learned = ("user_bias", "item_bias", "user_factors", "item_factors", "rated_items")
+    relations = ("predicted", "liked_too")
 
     def __init__(
         self,

@@ -35,7 +35,7 @@ class SVDpp(SVD):
     """
 
     name: ClassVar[str] = "svdpp"
-    learned: ClassVar[tuple[str, ...]] = (*SVD.learned, "implicit_factors")
+    learned = (*SVD.learned, "implicit_factors")
 
     def __init__(
         self,

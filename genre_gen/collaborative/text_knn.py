@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from typing_extensions import Self
 
-from genre_gen.collaborative.base import RECENCY, ModelContext, Stage
+from genre_gen.collaborative.base import RECENCY, ModelContext
 from genre_gen.collaborative.item_knn import ItemKNN, parts, strongest
 from genre_gen.data.interactions import Interactions
 from genre_gen.errors import UsageError
@@ -31,10 +31,10 @@ class TextKNN(ItemKNN):
     """
 
     name: ClassVar[str] = "text_knn"
-    hyperparameters: ClassVar[tuple[str, ...]] = ("neighbours", "recency")
-    content_based: ClassVar[bool] = True
-    relations: ClassVar[tuple[str, ...]] = ()
-    grid: ClassVar[tuple[Stage, ...]] = ({"recency": RECENCY},)
+    hyperparameters = ("neighbours", "recency")
+    content_based = True
+    relations = ()
+    grid = ({"recency": RECENCY},)
 
     def __init__(self, texts: Sequence[str] = (), neighbours: int = 200, recency: float = 1.0) -> None:
         """Set texts and hyper-parameters; raises ConfigError where one is out of range."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from typing_extensions import Self
 
-from genre_gen.collaborative.base import RECENCY, CollaborativeModel, history_matrix
+from genre_gen.collaborative.base import RECENCY, CollaborativeModel, Stage, history_matrix
 from genre_gen.data.interactions import History, Interactions
 from genre_gen.errors import ConfigError
 
@@ -31,11 +31,11 @@ class ItemKNN(CollaborativeModel):
     """
 
     name: ClassVar[str] = "item_knn"
-    hyperparameters = ("neighbours", "shrink", "recency")
+    hyperparameters: ClassVar[tuple[str, ...]] = ("neighbours", "shrink", "recency")
     learned = ("similar",)
     tells_neighbours = True
-    relations = ("followed_by",)
-    grid = ({"recency": RECENCY}, {"shrink": (0.0, 10.0, 50.0)})
+    relations: ClassVar[tuple[str, ...]] = ("followed_by",)
+    grid: ClassVar[tuple[Stage, ...]] = ({"recency": RECENCY}, {"shrink": (0.0, 10.0, 50.0)})
 
     def __init__(self, neighbours: int = 100, shrink: float = 10.0, recency: float = 1.0) -> None:
         """Set the hyper-parameters; raises ConfigError where one is out of range."""

@@ -62,7 +62,7 @@ class SVD(RatingModel):
     hyperparameters = (
         "factors", "epochs", "learning_rate", "regularisation", "fold_in_penalty", "seed", *RatingModel.SHARED,
     )  # fmt: skip
-    learned = ("user_bias", "item_bias", "user_factors", "item_factors", "rated_items")
+    learned: ClassVar[tuple[str, ...]] = ("user_bias", "item_bias", "user_factors", "item_factors", "rated_items")
     relations = ("predicted", "liked_too")
 
     def __init__(

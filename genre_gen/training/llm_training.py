@@ -19,6 +19,7 @@ from genre_gen.codes import make_codes
 from genre_gen.codes.base import CodeScheme
 from genre_gen.collaborative.base import CollaborativeModel, EpochModel
 from genre_gen.collaborative.embeddings import cooccurrence_embeddings
+from genre_gen.data.batches import batches
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import Interactions, allowed_items
 from genre_gen.data.splits import Case, sample_cases
@@ -156,8 +157,8 @@ def choose_teacher(
         return None
     blend = fit_blend({name: model.score for name, model in fitted.items()}, cases, n_items, repeat=domain.repeat)
     scores, sample = [], sample_cases(cases, domain.training.validation_users)
-    for begin in range(0, len(sample), _BATCH):
-        histories = [case.history for case in sample[begin : begin + _BATCH]]
+    for part in batches(sample, _BATCH):
+        histories = [case.history for case in part]
         by_member = {name: fitted[name].score(histories) for name in blend.members}
         scores.append(blend.combine(by_member, allowed_items(histories, n_items, domain.repeat)).total)
     temperature = fit_temperature(np.concatenate(scores), np.array([case.target for case in sample]))

@@ -35,10 +35,11 @@ from genre_gen.data.filters import Filters
 from genre_gen.data.interactions import History
 from genre_gen.errors import UsageError
 from genre_gen.evaluation.significance import interval
-from genre_gen.explain import Explanation
 from genre_gen.explain.attribution import RECENT, Attributor
-from genre_gen.explain.check import Checker, Measured
-from genre_gen.explain.evidence import labels
+from genre_gen.explain.check import Checker
+from genre_gen.explain.claims import ScoreClaims
+from genre_gen.explain.explainer import Explanation
+from genre_gen.explain.facts import labels
 from genre_gen.recommender.recommender import Recommender
 
 TOP = 3  # cited items shall be among so many of greatest effect
@@ -286,7 +287,7 @@ def rates(recommender: Recommender, users: Sequence[User]) -> list[dict[str, Any
 
 
 def _true(checker: Checker, one: Said, told: Explanation) -> bool:
-    measured_here = Measured.of_effects(one.explanation.effects)
+    measured_here = ScoreClaims.of_effects(one.explanation.effects)
     return checker.check(told.text, one.history, one.row, one.predicted, measured_here).ok
 
 

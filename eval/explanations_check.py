@@ -28,10 +28,12 @@ from leaderboard import told
 from genre_gen.collaborative import SVD
 from genre_gen.data.interactions import History
 from genre_gen.data.titles import article_first
-from genre_gen.explain import Explanation
-from genre_gen.explain.check import Checker, Measured
-from genre_gen.explain.evidence import labels
-from genre_gen.explain.wording import LENGTH, plain, vocabulary
+from genre_gen.explain.check import Checker
+from genre_gen.explain.claims import ScoreClaims
+from genre_gen.explain.explainer import Explanation
+from genre_gen.explain.facts import labels
+from genre_gen.explain.text import plain
+from genre_gen.explain.wording import LENGTH, vocabulary
 from genre_gen.recommender.recommender import Recommender
 
 SHOWN = 5  # untrue explanations printed
@@ -99,7 +101,7 @@ def measured(recommender: Recommender, said: list[Said]) -> dict[str, Any]:
     untrue, spoilt, noticed = [], Counter[str](), Counter[str]()
     chance = random.Random(0)
     for place, one in enumerate(said):
-        case = (one.history, one.row, one.predicted, Measured.of_effects(one.explanation.effects))
+        case = (one.history, one.row, one.predicted, ScoreClaims.of_effects(one.explanation.effects))
         report = checker.check(one.explanation.text, *case)
         counts.update(items=report.items, values=report.values, numbers=report.numbers)
         facts = [checker.holds(fact, *case) for fact in one.explanation.facts]
@@ -130,7 +132,7 @@ def free_style(recommender: Recommender, said: list[Said]) -> dict[str, Any]:
     names = Checker(recommender.catalog, recommender.trained_on, recommender.domain, None, recommender.knowledge)
     counts: Counter[str] = Counter()
     for one in said:
-        case = (one.history, one.row, one.predicted, Measured.of_effects(one.explanation.effects))
+        case = (one.history, one.row, one.predicted, ScoreClaims.of_effects(one.explanation.effects))
         reports = [names.check(sentence, *case) for sentence in names.sentences(plain(one.explanation.draft))[:LENGTH]]
         counts["written"] += len(reports)
         counts["name nothing that is not so"] += sum(report.ok for report in reports)

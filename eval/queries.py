@@ -33,7 +33,8 @@ from genre_gen.errors import UsageError
 from genre_gen.evaluation.baselines import LLM_ALONE, check_trained_for
 from genre_gen.evaluation.significance import interval, paired_test
 from genre_gen.metrics import ndcg_at, ranks, recall_at
-from genre_gen.query import ParsedQuery, QueryReader
+from genre_gen.query.parsed import ParsedQuery
+from genre_gen.query.parser import QueryParser
 from genre_gen.ranking import Ranking
 from genre_gen.recommender.recommender import QUERY, Recommender
 from genre_gen.recommender.state import LLM_MEMBER
@@ -87,13 +88,13 @@ class Asker:
 
     def __init__(self, recommender: Recommender) -> None:
         """Find the labels and years; raises UsageError where no item has labels."""
-        self.catalog, self.reader = recommender.catalog, recommender.query_reader
+        self.catalog, self.reader = recommender.catalog, recommender.query_parser
         labels = Labels.of_domain(recommender.catalog, recommender.domain)
         if labels is None:
             raise UsageError("the catalog has no labels to ask for; take one with a list field")
         self.labels = labels
         self.has: NDArray[np.bool_] = labels.matrix.toarray() > 0
-        numbers = QueryReader(self.catalog, recommender.domain.query).numbers
+        numbers = QueryParser(self.catalog, recommender.domain.query).vocabulary.numbers
         years = [column for column in numbers.values() if np.nanmin(column) >= YEARS]
         self.years: NDArray[np.float64] = years[0] if years else np.full(len(self.catalog), np.nan)
 
@@ -107,7 +108,7 @@ class Asker:
         year = self.years[row]
         decade = None if np.isnan(year) else int(year // 10 * 10)
         wished = tuple(own.tolist())
-        near = self.reader.near(row).copy()
+        near = self.reader.matcher.similar_to(row).copy()
         near[row] = -1.0
         beside = int(near.argmax())
         return {
@@ -145,10 +146,10 @@ def requests(asker: Asker, cases: Sequence[Case], seed: int = 0) -> list[dict[st
 
 def measured(recommender: Recommender, cases: Sequence[Case]) -> dict[tuple[str, float], Counts]:
     """Rank every case without and with each of its requests, under each weight."""
-    asker, reader = Asker(recommender), recommender.query_reader
+    asker, reader = Asker(recommender), recommender.query_parser
     asked = requests(asker, cases)
     found: dict[tuple[str, float], Counts] = defaultdict(Counts)
-    understood = {one.text: reader.understand(one.text) for each in asked for one in each.values()}
+    parsed = {one.text: reader.parse(one.text) for each in asked for one in each.values()}
     for begin in range(0, len(cases), BATCH):
         part = cases[begin : begin + BATCH]
         histories = [case.history for case in part]
@@ -161,7 +162,7 @@ def measured(recommender: Recommender, cases: Sequence[Case]) -> dict[tuple[str,
             for name, request in {WITHOUT: plain, **asked[begin + place]}.items():
                 for weight in sorted({*WEIGHTS, recommender.domain.query.weight}):
                     mask, blended = _ranked(
-                        recommender, one, allowed[place], understood.get(request.text) or ParsedQuery(), weight
+                        recommender, one, allowed[place], parsed.get(request.text) or ParsedQuery(), weight
                     )
                     counts = found[name, weight]
                     # A target that the request takes out is never found; with it gone the rest cannot tell.
@@ -180,15 +181,15 @@ def _ranked(
     recommender: Recommender,
     scores: Mapping[str, NDArray[np.float32]],
     allowed: NDArray[np.bool_],
-    understood: ParsedQuery,
+    parsed: ParsedQuery,
     weight: float,
 ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
     """Return what may be recommended ``[n_items]`` and the blended scores ``[1, n_items]``, as serving does."""
-    mask = allowed if understood.where is None else allowed & recommender.catalog.where(understood.where)
-    if understood.items:
+    mask = allowed if parsed.where is None else allowed & recommender.catalog.where(parsed.where)
+    if parsed.items:
         mask = mask.copy()
-        mask[[recommender.catalog.find(title) for title in understood.items]] = False
-    fulfilled = recommender.query_reader.score(understood)
+        mask[[recommender.catalog.find(title) for title in parsed.items]] = False
+    fulfilled = recommender.query_parser.score(parsed)
     known = recommender.with_gaps(scores, recommender.blend.members)
     if fulfilled is None:
         return mask, recommender.blend.combine(known, mask[None])

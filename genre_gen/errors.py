@@ -6,9 +6,6 @@ Every error the library raises on purpose derives from :class:`GenreGenError`; t
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
-
 
 class GenreGenError(Exception):
     """Base of all errors raised on purpose. The message is one line that ends with the remedy."""
@@ -68,9 +65,3 @@ class MissingPackageError(GenreGenError, ImportError):
 
 class DecodingError(GenreGenError):
     """The model's scores cannot be trusted (NaN or infinite), so nothing may be generated from them."""
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``, did you mean 'x'?`` for a misspelt word, or nothing."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f", did you mean {close[0]!r}?" if close else ""

@@ -20,7 +20,10 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from genre_gen.errors import CheckpointError, ConfigError, did_you_mean
+from pydantic import AfterValidator
+
+from genre_gen.errors import CheckpointError, ConfigError
+from genre_gen.settings import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,10 +32,13 @@ if TYPE_CHECKING:
     from genre_gen.collaborative.base import CollaborativeModel
     from genre_gen.collaborative.rating_model import RatingModel
     from genre_gen.data.readers.base import Reader
+    from genre_gen.domain import Domain
     from genre_gen.llm.text_encoders import TextEncoder
     from genre_gen.tasks.base import Task
 
 T = TypeVar("T")
+AUTO = "auto"
+"""What a setting may say instead of a name: by what there is."""
 
 
 class Registry(Mapping[str, T]):
@@ -133,7 +139,17 @@ class Registry(Mapping[str, T]):
             return f"the packages {' and '.join(packages)} both bring a {self.kind} {name!r}; uninstall one of them"
         if packages or name in self._built_in:
             return None
-        return f"no {self.kind} {name!r}{did_you_mean(name, self)}; there are: {', '.join(self)}"
+        return f"no {self.kind} {name!r}{suggestion(name, self)}; there are: {', '.join(self)}"
+
+    def name_check(self, *others: str) -> AfterValidator:
+        """Return a pydantic check that a setting names one of these components, or is one of ``others``."""
+
+        def check(name: str) -> str:
+            if name not in others and (problem := self.problem(name)):
+                raise ValueError(problem + "".join(f", {other}" for other in others))
+            return name
+
+        return AfterValidator(check)
 
     def _points(self, name: str | None = None) -> list[EntryPoint]:
         """Return the entry points of this group, of one name or of all."""
@@ -280,11 +296,11 @@ TRACKERS: Registry[Callable[..., Any]] = Registry(
 """Where the figures of a training are written (``training.tracker``)."""
 
 
-def check_allowed(components: Iterable[tuple[Registry[Any], str]], allowed: Collection[str], where: str) -> None:
+def check_allowed(domain: Domain, allowed: Collection[str], where: str) -> None:
     """Refuse settings from elsewhere that name components of packages which the caller did not name.
 
     Args:
-        components: what the settings name, see ``Domain.components``.
+        domain: the settings.
         allowed: packages whose code may be imported.
         where: names the settings in messages.
 
@@ -292,8 +308,19 @@ def check_allowed(components: Iterable[tuple[Registry[Any], str]], allowed: Coll
         ConfigError: no such component.
         CheckpointError: one of another package.
     """
-    for registry, name in components:
-        try:
-            registry.check(name, allowed)
-        except (ConfigError, CheckpointError) as problem:
-            raise type(problem)(f"{where}: {problem}") from None
+    chosen: list[tuple[Registry[Any], Iterable[str]]] = [
+        (CODE_SCHEMES, [domain.codes.scheme]),
+        (ENCODERS, [domain.codes.encoder]),
+        (READERS, [domain.data.reader]),
+        (TRACKERS, [domain.training.tracker]),
+        (TASKS, domain.tasks),
+        (MEMBERS, domain.blend.members),
+        (RATERS, domain.ratings.members),
+    ]
+    for registry, names in chosen:
+        for name in names:
+            try:
+                if name != AUTO:
+                    registry.check(name, allowed)
+            except (ConfigError, CheckpointError) as problem:
+                raise type(problem)(f"{where}: {problem}") from None

@@ -198,8 +198,8 @@ def test_names_are_listed_and_checked_without_an_import(install, tiny_domain):
     with pytest.raises(
         CheckpointError, match=r"^runs/x: the code scheme 'mine' .* package genre-mine.*plugins=\['genre-"
     ):
-        check_allowed(domain.components(), (), "runs/x")
-    check_allowed(domain.components(), ["Genre_Mine"], "runs/x")
+        check_allowed(domain, (), "runs/x")
+    check_allowed(domain, ["Genre_Mine"], "runs/x")
     with pytest.raises(CheckpointError):
         MEMBERS.load("mine", allowed=["another"])
     assert module not in sys.modules

@@ -19,13 +19,13 @@ from genre_gen.domain import Domain
 from genre_gen.errors import PromptError
 from genre_gen.prompting.budget import Budget, spending
 from genre_gen.prompting.nouns import Noun
-from genre_gen.prompting.pieces import closest
 from genre_gen.prompting.sandbox import TemplateEnvironment
 from genre_gen.prompting.spans import ROLES, Message, Prompt, Role, Span, merged, stripped
 from genre_gen.prompting.syntax import included, refused
 from genre_gen.prompting.templates import find_templates, read_template, template_folders
 from genre_gen.prompting.variables import TASK_VARIABLES, VARIABLES
 from genre_gen.registry import TASKS
+from genre_gen.settings import suggestion
 
 _NAME = re.compile(r"(?P<task>.+?)\.(?P<role>\w+)\.jinja")
 
@@ -93,7 +93,7 @@ class PromptBook:
             return {name: VARIABLES[name] for name in TASK_VARIABLES[task]}
         except KeyError:
             raise PromptError(
-                f"no task {task!r}{closest(task, TASK_VARIABLES)}; there are {', '.join(TASK_VARIABLES)}"
+                f"no task {task!r}{suggestion(task, TASK_VARIABLES)}; there are {', '.join(TASK_VARIABLES)}"
             ) from None
 
     @property
@@ -126,17 +126,9 @@ class PromptBook:
             messages = tuple(Message(role, self._spans(self._name(task, role), values)) for role in ROLES)
         return Prompt(task, tuple(m for m in messages if m.spans or m.role != "system"), open)
 
-    def has(self, task: str) -> bool:
-        """Tell whether there is a template of what the assistant says in a task."""
-        return f"{task}.assistant.jinja" in self._sources
-
-    def mentions(self, task: str) -> frozenset[str]:
-        """Return the texts that the template of what the assistant says in a task compares with, or prints."""
-        if not self.has(task):
-            return frozenset()
-        names = self._closure(f"{task}.assistant.jinja")
-        constants = (node.value for name in names for node in self._trees[name].find_all(nodes.Const))
-        return frozenset(value for value in constants if isinstance(value, str))
+    def file(self, task: str) -> str:
+        """Return the file of what the assistant says in a task; raises PromptError."""
+        return self._files[self._name(task, "assistant")]
 
     def say(self, task: str, **variables: Any) -> Message:
         """Render what the assistant says in a task, alone; see :meth:`render`."""
@@ -148,7 +140,9 @@ class PromptBook:
         known = self.variables(task)
         for name in variables:
             if name not in known:
-                raise PromptError(f"{task}: no variable {name!r}{closest(name, known)}; there are {', '.join(known)}")
+                raise PromptError(
+                    f"{task}: no variable {name!r}{suggestion(name, known)}; there are {', '.join(known)}"
+                )
         return {**dict.fromkeys(known), **variables}
 
     def _name(self, task: str, role: Role) -> str:
@@ -191,7 +185,7 @@ class PromptBook:
             return  # a file to include: checked with each template that includes it
         task, role = match["task"], match["role"]
         if role not in ROLES:
-            raise PromptError(f"{file}: no role {role!r}{closest(role, ROLES)}; there are {', '.join(ROLES)}")
+            raise PromptError(f"{file}: no role {role!r}{suggestion(role, ROLES)}; there are {', '.join(ROLES)}")
         try:
             known = self.variables(task)
         except PromptError as error:
@@ -204,7 +198,7 @@ class PromptBook:
             for wanted in sorted(meta.find_undeclared_variables(self._trees[part]) - set(known) - local):
                 line = _line_of(self._trees[part], wanted)
                 raise PromptError(
-                    f"{self._files[part]}:{line}: no variable {wanted!r}{closest(wanted, known)}; "
+                    f"{self._files[part]}:{line}: no variable {wanted!r}{suggestion(wanted, known)}; "
                     f"the task {task!r} has {', '.join(known)}"
                 )
 
@@ -218,7 +212,7 @@ class PromptBook:
         for line, part in included(self._trees[name]):
             where = f"{self._files[name]}:{line}"
             if part not in self._sources:
-                raise PromptError(f"{where}: no file {part!r} in {self.folder}{closest(part, self._sources)}")
+                raise PromptError(f"{where}: no file {part!r} in {self.folder}{suggestion(part, self._sources)}")
             if part in (name, *above):
                 raise PromptError(f"{where}: {part!r} includes itself")
             if part not in found:

@@ -10,6 +10,7 @@ from typing import Any
 
 MAX_DIGITS = 12
 CURRENCIES = "$€£¥"
+QUOTES = "\"'“”„‟‘’«»"
 
 _TOKEN = re.compile(
     rf"""(?P<decade>\d0|\d{{3}}0)(?:['’]?s)\b | (?P<number>\d+(?:[.,]\d+)*)

@@ -84,7 +84,7 @@ def load(name: str | Path, quantization: str | None = None, plugins: Collection[
         raise CheckpointError(f"{folder}: saved by an earlier version ({settings.get('version')}); train it again")
     domain = Domain.from_settings(settings["domain"], where=str(folder / SETTINGS))
     domain = domain.model_copy(update={"catalog_folder": folder, "prompts_folder": folder / PROMPTS})
-    check_allowed(domain.components(), plugins, where=str(folder))
+    check_allowed(domain, plugins, where=str(folder))
     if quantization is not None:
         domain = domain.changed({"serving.quantization": quantization})
     book = _book(folder, settings, domain, plugins)

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from genre_gen.data.interactions import History
     from genre_gen.data.splits import Part, Split
     from genre_gen.evaluation.report import Report
-    from genre_gen.explain import Explanation
     from genre_gen.explain.attribution import Attribution
     from genre_gen.explain.comparison import Comparison, Counterfactual
+    from genre_gen.explain.explainer import Explanation
     from genre_gen.explain.profile import Profile
     from genre_gen.recommender.predicting import Intent
     from genre_gen.recommender.state import RecommenderState
@@ -313,7 +313,7 @@ class Recommender:
 
     def profile(self, who: Who, *, at: Moment | None = None) -> Profile:
         """Return what a user's history says of their taste: labels with shares and lift, ratings, usual ranges."""
-        return predicting.profile(self.state, self._history(who, at))
+        return self.state.profiler.profile(self._history(who, at))
 
     def fits(self, who: Who, item: str, *, at: Moment | None = None) -> Fit:
         """Return how probably an item fits a user, by the language model's task ``fits``.

@@ -17,8 +17,8 @@ from genre_gen.data.moments import to_moment
 from genre_gen.errors import UnknownUserError, UsageError
 
 if TYPE_CHECKING:
-    from genre_gen.explain import Explanation
-    from genre_gen.query import ParsedQuery
+    from genre_gen.explain.explainer import Explanation
+    from genre_gen.query.parsed import ParsedQuery
 
 Event: TypeAlias = str | tuple[str, float | None] | tuple[str, float | None, Any]
 """One interaction given by hand: a title or id; with a rating; with a rating (or None) and a moment."""
@@ -175,14 +175,8 @@ def _by_hand(events: Any, catalog: Catalog, rating_scale: tuple[float, float] | 
         times.append(None if time is None else to_moment(time))
     if any(time is None for time in times) and any(time is not None for time in times):
         raise UsageError("some events of the history have times and some have none; give a time to each, or to none")
-    values, rows = np.array(ratings, np.float32), np.array(rows_of(catalog, names), np.int64)
-    moments = None if None in times or not times else np.array(times, np.int64)
-    order = np.arange(len(rows)) if moments is None else np.argsort(moments, kind="stable")
-    return History(
-        rows[order],
-        None if np.isnan(values).all() else values[order],
-        None if moments is None else moments[order],
-    )
+    moments = [time for time in times if time is not None]
+    return History.from_events(rows_of(catalog, names), ratings, moments or None)
 
 
 def _is_tuple(event: object) -> bool:

@@ -142,7 +142,7 @@ def test_a_request_needs_no_history_and_is_told(recommend):
     assert out.splitlines()[0] == "understood: only genre != 'Horror' and 1990 <= year < 2000; not understood: zzz"
     assert len(out.splitlines()) == 3
     code, out, _ = recommend("--user", "17", "--query", "horror", "-n", 1, "--json")
-    assert json.loads(out)["understood"] == {"where": None, "wishes": ["genre Horror"], "unknown": []}
+    assert json.loads(out)["parsed_query"] == {"where": None, "preferences": ["genre Horror"], "unknown": []}
     refused(recommend("--query", "x" * 501), 2, "501 characters; at most 500")
     refused(recommend("--users", "all", "--out", "x.jsonl", "--query", "horror"), 2, "--query")
 
@@ -532,7 +532,7 @@ def test_a_new_domain_asks_for_what_it_cannot_tell(genre, tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     Path("log.csv").write_text("someone,item\nu,1\nv,2\n")
     outcome = genre("domains", "new", "x", "--interactions", "log.csv")
-    refused(outcome, 1, "cannot tell which column is the user; name it with --user COLUMN, one of someone")
+    refused(outcome, 1, "cannot tell which column is the user; name it as --user, one of someone")
     assert genre("domains", "new", "x", "--interactions", "log.csv", "--user", "someone")[0] == 0
     refused(
         genre("domains", "new", "y", "--interactions", "log.csv", "--user", "smone"), 2, "--user smone: no such column"

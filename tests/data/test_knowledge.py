@@ -12,12 +12,13 @@ from genre_gen.data.catalog import Catalog, Item
 from genre_gen.data.interactions import Interactions
 from genre_gen.data.knowledge import Knowledge
 from genre_gen.domain import Domain
-from genre_gen.downloads.paths import assets_folder
-from genre_gen.explain import Explainer
 from genre_gen.explain.check import Checker
-from genre_gen.explain.evidence import Evidence, Fact, Reason
+from genre_gen.explain.evidence import Evidence
+from genre_gen.explain.explainer import Explainer
+from genre_gen.explain.facts import Fact, Reason
 from genre_gen.explain.wording import sentences, vocabulary
 from genre_gen.prompting.book import PromptBook
+from tests.explain.books import shipped_book
 from tests.explain.test_evidence import ALIEN, ALIENS, CATALOG, DATA, DOMAIN, HEAT, SOLARIS, facts, history
 
 RELATIONS = {
@@ -192,7 +193,7 @@ def test_the_check_reads_links(graph, text, ok):
 
 @pytest.mark.parametrize("name", ["movies", "generic", "ecommerce", "news", "ads", "travel"])
 def test_every_domain_has_words_for_links_and_they_are_true(graph, name):
-    book = PromptBook(assets_folder() / "prompts" / name)
+    book = shipped_book(name)
     evidence = Evidence(CATALOG, DATA, GRAPHED, graph)
     checker = Checker(CATALOG, DATA, GRAPHED, vocabulary(book), graph)
     seen = history((ALIEN, np.nan))
@@ -204,31 +205,20 @@ def test_every_domain_has_words_for_links_and_they_are_true(graph, name):
             assert field in text
 
 
-def test_templates_from_before_say_nothing_of_links(graph, tmp_path):
-    for file in MOVIES.folder.glob("explain*.jinja"):
-        text = file.read_text().replace("'linked'", "'unheard'").replace("'alike'", "'of'")
-        (tmp_path / file.name).write_text(text)
-    old = Explainer(CATALOG, DATA, GRAPHED, PromptBook(tmp_path), knowledge=graph, factors=np.ones((6, 2)))
-    assert "sequel" not in old.explain(history((ALIEN, 5)), ALIENS).text
-    assert (
-        "sequel" in Explainer(CATALOG, DATA, GRAPHED, MOVIES, knowledge=graph).explain(history((ALIEN, 5)), ALIENS).text
-    )
-
-
 def test_a_saved_recommender_carries_its_knowledge_and_old_folders_get_theirs(tiny_recommender, saved, tmp_path):
-    assert tiny_recommender.knowledge is not None
+    trained = tiny_recommender.state.knowledge
+    assert trained is not None
     loaded = Recommender.from_pretrained(saved)
-    assert loaded.knowledge is not None
-    assert (loaded.knowledge.triples == tiny_recommender.knowledge.triples).all()
-    assert "sequel of Alien (1979)" in loaded.explain("Aliens (1986)", history=[("Alien (1979)", 5)]).text
-    loaded.knowledge = None
-    loaded.save_pretrained(tmp_path / "old")
+    assert loaded.state.knowledge is not None
+    assert (loaded.state.knowledge.triples == trained.triples).all()
+    assert "sequel of Alien (1979)" in loaded.explain([("Alien (1979)", 5)], "Aliens (1986)").text
+    Recommender.from_state(replace(loaded.state, knowledge=None)).save_pretrained(tmp_path / "old")
     old = Recommender.from_pretrained(tmp_path / "old")
-    assert old.knowledge is None
-    assert old.explain("Aliens (1986)", history=[("Alien (1979)", 5)]).text
-    old.know("movies")
-    assert old.knowledge is not None
-    assert (old.knowledge.triples == tiny_recommender.knowledge.triples).all()
+    assert old.state.knowledge is None
+    assert old.explain([("Alien (1979)", 5)], "Aliens (1986)").text
+    old.load_knowledge("movies")
+    assert old.state.knowledge is not None
+    assert (old.state.knowledge.triples == trained.triples).all()
 
 
 # What is rated alike
@@ -278,12 +268,12 @@ def test_the_check_counts_who_liked_both():
 
 @pytest.mark.parametrize("name", ["movies", "generic", "ecommerce", "travel"])
 def test_domains_with_ratings_have_words_for_it(name):
-    book = PromptBook(assets_folder() / "prompts" / name)
+    book = shipped_book(name)
     explainer = Explainer(CATALOG, ALIKE, DOMAIN, book, factors=FACTORS)
     checker = Checker(CATALOG, ALIKE, DOMAIN, vocabulary(book))
     seen = history((ALIEN, 5))
     said = explainer.sentences(seen, ALIENS)
-    place = next(place for place, reason in enumerate(said.reasons) if reason.kind == "alike")
+    place = next(place for place, reason in enumerate(said.reasons) if reason.kind == "similar")
     for text in said.ways(place, first=True) + said.ways(place, first=False):
         assert checker.check(text, seen, ALIENS).problems == ()
         assert "6 of the 7" in text

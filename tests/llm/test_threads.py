@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from genre_gen.explain import Explainer
+from genre_gen.explain.explainer import Explainer
 from genre_gen.llm.generator import ItemGenerator
 from genre_gen.prompting.book import PromptBook
 from genre_gen.tasks import TASKS, TaskData

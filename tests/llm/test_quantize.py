@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from fakes import byte_tokenizer, tiny_llama
+from tiny_training import tiny_llm
 
 from genre_gen import Recommender
 from genre_gen.errors import ConfigError, UsageError
@@ -66,7 +67,7 @@ def test_adapters_are_merged_before(tiny_domain, sample, scheme, depth):
     """With LoRA over shared layers, items and texts each keep their own adapter."""
     catalog, interactions = sample
     domain = tiny_domain.changed({"model.adapter": "lora", "training.epochs": 1})
-    llm = _llm(domain, catalog, interactions)
+    llm = tiny_llm(domain, catalog, interactions)
     with torch.no_grad():
         for name, parameter in llm.named_parameters():
             if ".lora_B." in name:  # begins as zeros, which would change nothing
@@ -77,13 +78,6 @@ def test_adapters_are_merged_before(tiny_domain, sample, scheme, depth):
     assert not any("lora" in name for name, _ in llm.named_parameters())
     after = _states(llm, depth, ids).float()
     assert torch.corrcoef(torch.stack([before.flatten(), after.flatten()]))[0, 1] > ALIKE[scheme]
-
-
-def _llm(domain, catalog, interactions):
-    from genre_gen.prompting.book import PromptBook
-    from genre_gen.training.llm_training import build_generator
-
-    return build_generator(domain, PromptBook.load(domain), catalog, interactions).llm
 
 
 @torch.inference_mode()
@@ -113,7 +107,7 @@ def test_what_cannot_be_is_refused(saved, tmp_path):
 
 def test_a_model_trained_in_few_bits_stays_as_it_is(tiny_domain, sample):
     domain = tiny_domain.changed({"model.adapter": "lora", "model.quantization": "nf4"})
-    llm = _llm(domain, *sample)
+    llm = tiny_llm(domain, *sample)
     with pytest.raises(ConfigError, match=r"quantized already \(nf4\), so it cannot become int8"):
         quantize(llm, "int8")
     quantize(llm, "none")
@@ -126,6 +120,6 @@ def test_four_bits_need_whole_blocks(tiny_domain, sample, tmp_path):
     byte_tokenizer().save_pretrained(tmp_path)
     domain = tiny_domain.changed({"model.llm": str(tmp_path)})
     with pytest.raises(ConfigError, match=r"multiple of 64, and this model has one of 48; choose int8"):
-        quantize(_llm(domain, *sample), "nf4")
+        quantize(tiny_llm(domain, *sample), "nf4")
     with pytest.raises(ConfigError, match="multiple of 64"):
-        _llm(domain.changed({"model.adapter": "lora", "model.quantization": "nf4"}), *sample)
+        tiny_llm(domain.changed({"model.adapter": "lora", "model.quantization": "nf4"}), *sample)

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 from outlines.types import CFG
+from tiny_training import book_of, tiny_llm
 
 from genre_gen.explain.writer import FreeWriter, Writer
 from genre_gen.llm.generator import ItemGenerator
-from genre_gen.prompting.book import PromptBook
 from genre_gen.tasks import TASKS, TaskData
-from genre_gen.training.llm_training import build_llm, make_finetuner
+from genre_gen.training.llm_training import make_finetuner
 
 THREADS = 8
 
@@ -31,8 +31,8 @@ def generator(request, tiny_domain, sample):
     """Return a generator whose heads are there and whose adapters differ clearly from nothing."""
     adapter, quantization = request.param.split("-")
     domain = tiny_domain.changed({"model.adapter": adapter, "model.quantization": quantization})
-    book, data = PromptBook.load(domain), TaskData(*sample, domain)
-    llm = build_llm(domain, *sample)
+    book, data = book_of(domain), TaskData(*sample, domain)
+    llm = tiny_llm(domain, *sample)
     make_finetuner(llm, book, data, (), None)
     noise = torch.Generator().manual_seed(0)
     with torch.no_grad():

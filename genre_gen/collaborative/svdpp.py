@@ -25,7 +25,7 @@ class SVDpp(SVD):
     Args:
         factors: length of the factor vectors.
         epochs: of stochastic gradient descent; the defaults from here to ``fold_in_penalty`` were chosen on held-out
-            ratings of MovieLens-100K (``eval/rating_tuning.py``). Surprise's own are 20, .007 and .02.
+            ratings of MovieLens-100K (``eval.ratings.tuning``). Surprise's own are 20, .007 and .02.
         learning_rate: of all parameters.
         regularisation: of all parameters, per rating.
         fold_in_penalty: ridge penalty of a folded-in user's bias and factors.

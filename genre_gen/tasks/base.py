@@ -99,7 +99,7 @@ class TaskData:
     def text_similarity(self) -> sparse.csr_matrix:
         """Return the similarity of items' texts: ``[n_items, n_items]``, sparse.
 
-        A row holds the SIMILAR_TEXTS items with interactions whose texts are most similar to its item's.
+        A row holds the SIMILAR_TEXTS items whose texts are most similar to its item's, cold items left out.
         """
         return self.similar_texts(np.arange(len(self.catalog)))
 

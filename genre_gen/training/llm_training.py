@@ -313,12 +313,12 @@ def _refit_folder(folder: Path | None) -> Path | None:
 def place_cold_items(llm: LLM, data: TaskData) -> None:
     """Give cold items a place among the trained ones, near those with similar texts.
 
-    Training moves the vectors of warm items, and makes those long that many take; what an item's text alone said before
-    training does not keep up. A cold item's vector is the mean of those of the items with the most similar texts
-    (``TaskData.text_similarity``), weighed by the square of the similarity, and made ``codes.cold_start_scale`` times
-    as long as theirs. It depends on trained items alone, so that doing it again changes nothing. Left as they are:
-    items with texts like none, all items where the domain says that there are no texts, and codes of several
-    tokens, which others share.
+    Training moves the vectors of warm items, and makes those long that many take; what an item's text alone said
+    before training does not keep up. A cold item's vector is the mean of those of the items with the most similar
+    texts (``TaskData.text_similarity``), weighed by the square of the similarity, and made
+    ``codes.cold_start_scale`` times as long as theirs. It depends on trained items alone, so that doing it again
+    changes nothing. Left as they are: items with texts like none, all items where the domain says that there are no
+    texts, and codes of several tokens, which others share.
 
     Args:
         llm: trained; its code embeddings are changed in place.

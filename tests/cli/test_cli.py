@@ -13,7 +13,6 @@ from genre_gen.cli import main as cli
 from genre_gen.cli.main import app
 from genre_gen.evaluation.baselines import GENRE
 from genre_gen.evaluation.picks import read_picks
-from genre_gen.prompting.book import PromptBook
 from genre_gen.recommender.recommender import Recommender
 
 ROOT = Path(__file__).parents[2]
@@ -374,18 +373,6 @@ def test_explaining(genre, saved):
     refused(genre("explain", "--item", "alien", "--instead-of", "Alien", "--user", "17", "--model", saved), 2, "same")
     refused(genre("explain", "--user", "17", "--model", saved), 2, "--item is missing")
     refused(genre("explain", "--item", "Alein", "--user", "17", "--model", saved), 1, "did you mean 'Alien")
-
-
-def test_what_is_measured_is_not_left_unsaid_for_want_of_words(genre, mixed, tmp_path, monkeypatch):
-    folder = shutil.copytree(mixed.book.folder, tmp_path / "prompts")
-    (folder / "explain_measured.assistant.jinja").unlink()
-    mixed.book = PromptBook(folder)
-    monkeypatch.setattr(cli, "_load", lambda *_: mixed)
-    for more in (["--what-if"], ["--instead-of", "Up"]):
-        outcome = genre("explain", "--item", "alien", "--user", "17", *more)
-        refused(outcome, 1, f"{folder}/explain_measured.assistant.jinja: no such file")
-        numbers = json.loads(genre("explain", "--item", "alien", "--user", "17", *more, "--json")[1])
-        assert {"comparison", "what_if"} & set(numbers)
 
 
 def test_a_page_is_written(genre, saved, tmp_path):

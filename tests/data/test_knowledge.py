@@ -1,6 +1,5 @@
 """Triples about items: reading, links that tie them to the wrong items, what is cited of them, and its check."""
 
-import json
 import logging
 from dataclasses import replace
 
@@ -277,28 +276,3 @@ def test_domains_with_ratings_have_words_for_it(name):
     for text in said.ways(place, first=True) + said.ways(place, first=False):
         assert checker.check(text, seen, ALIENS).problems == ()
         assert "6 of the 7" in text
-
-
-def test_the_script_tells_a_graph_that_is_tied_to_the_right_items(monkeypatch, tmp_path, capsys):
-    import knowledge_links
-
-    file = tmp_path / "links.json"
-    monkeypatch.setattr("sys.argv", ["knowledge_links.py", "movies", "--json", str(file)])
-    kinds = np.random.default_rng(0).integers(3, size=40)
-    items = [Item(str(n), f"Film {n}", {"genre": (("Horror", "Comedy", "Drama")[kinds[n]],)}) for n in range(40)]
-    rows = [f"Film {n},directed_by,{('Poe', 'Wit', 'Sigh')[kinds[n]]} {n // 20}" for n in range(40)]
-    (tmp_path / "graph.csv").write_text("\n".join(["head,relation,tail", *rows]), encoding="utf-8")
-    domain = Domain.load("movies").changed(
-        {"knowledge": {"triples": "graph.csv", "relations": {"director": {"relation": "directed_by"}}}}
-    )
-    domain = domain.model_copy(update={"catalog_folder": tmp_path})
-    monkeypatch.setattr(knowledge_links.Domain, "load", lambda _: domain)
-    monkeypatch.setattr(knowledge_links, "load_catalog", lambda _: (Catalog(items), None))
-    knowledge_links.main()
-    (found,) = json.loads(file.read_text()).values()
-    assert found["triples"] == found["items"] == 40
-    assert found["likeness"] == 1.0  # who shares a director shares the genre
-    assert found["believed"] is True
-    assert found["likeness, dealt anew"][1] < 0.9
-    assert found["likeness, shifted by one"] < 0.9
-    assert "believed" in capsys.readouterr().out

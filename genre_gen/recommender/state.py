@@ -144,6 +144,7 @@ class RecommenderState:
             free=style == "free",
             knowledge=self.knowledge,
             factors=svd.item_factors if isinstance(svd, SVD) else None,
+            relations={name: model.relations for name, model in self.members.items()},
         )
 
     @computed_once

@@ -20,6 +20,7 @@ import genre_gen.query.english as query_words
 from genre_gen.downloads.paths import assets_folder
 from genre_gen.errors import ConfigError
 from genre_gen.explain.english import WORDS as EXPLANATION_WORDS
+from genre_gen.registry import AUTO, CODE_SCHEMES, ENCODERS, MEMBERS, RATERS, READERS, TASKS, TRACKERS
 from genre_gen.settings import Names, Noun, Share, as_names, suggestion, validation_problems
 
 if sys.version_info >= (3, 11):
@@ -78,7 +79,7 @@ class DataSettings(Settings):
 
     source: str | None = None
     path: str | None = None
-    reader: Literal["auto", "recbole", "movielens", "mind", "tourism", "open_bandit", "amazon", "table"] = "auto"
+    reader: Annotated[str, READERS.name_check(AUTO)] = AUTO
     items: str | None = None
     interactions: str | None = None
     encoding: str = "utf-8"
@@ -112,6 +113,9 @@ class FieldSettings(Settings):
         return self
 
 
+TaskName: TypeAlias = Annotated[str, TASKS.name_check()]
+
+
 class TaskSettings(Settings):
     """How much a task counts in training, and at which depth of the model its loss is taken."""
 
@@ -122,7 +126,8 @@ class TaskSettings(Settings):
 class CodeSettings(Settings):
     """How items are named to the model."""
 
-    scheme: Literal["atomic", "semantic", "title"] = "atomic"
+    scheme: Annotated[str, CODE_SCHEMES.name_check()] = "atomic"
+    encoder: Annotated[str, ENCODERS.name_check()] = "llm"
     length: Annotated[int, Field(ge=1, le=16)] = 3
     width: Annotated[int, Field(ge=2, le=65536)] = 256
     text: Annotated[float, Field(ge=0)] = 1.0
@@ -163,14 +168,14 @@ class Training(Settings):
     refit_rate: Annotated[float, Field(gt=0, le=1)] = 0.3
     distillation: Share = 0.0
     synthetic: Annotated[float, Field(ge=0)] = 0.0
-    tracker: Literal["auto", "none", "tensorboard", "wandb", "mlflow"] = "auto"
+    tracker: Annotated[str, TRACKERS.name_check(AUTO)] = AUTO
     seed: Annotated[int, Field(ge=0)] = 0
 
 
 class BlendSettings(Settings):
     """Which collaborative models are blended with the language model."""
 
-    members: tuple[str, ...] = ("sequential_rules", "ease", "popularity")
+    members: tuple[Annotated[str, MEMBERS.name_check()], ...] = ("sequential_rules", "ease", "popularity")
     tune: bool = True
 
 
@@ -235,7 +240,7 @@ class ServingSettings(Settings):
 class RatingSettings(Settings):
     """Which models predict ratings, together with the language model."""
 
-    members: tuple[str, ...] = ("svd",)
+    members: tuple[Annotated[str, RATERS.name_check()], ...] = ("svd",)
 
 
 Meanings: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(as_names)]
@@ -295,7 +300,7 @@ class Domain(Settings):
     rating_scale: tuple[float, float] | None = None
     data: DataSettings = DataSettings()
     fields: dict[str, FieldSettings] = {}
-    tasks: dict[str, TaskSettings] = {"next_item": TaskSettings(weight=1.0, depth="exit")}
+    tasks: dict[TaskName, TaskSettings] = {"next_item": TaskSettings(weight=1.0, depth="exit")}
     codes: CodeSettings = CodeSettings()
     model: ModelSettings = ModelSettings()
     training: Training = Training()

@@ -29,7 +29,7 @@ def validation_problems(error: ValidationError, settings: type[BaseModel]) -> li
 
 
 def _describe(problem: Any, settings: type[BaseModel]) -> str:
-    path = [str(part) for part in problem["loc"]]
+    path = [str(part) for part in problem["loc"] if part != "[key]"]
     key = ".".join(path)
     if problem["type"] == "extra_forbidden":
         return f"{key}: unknown key{suggestion(path[-1], _keys(path[:-1], settings))}"
@@ -37,7 +37,7 @@ def _describe(problem: Any, settings: type[BaseModel]) -> str:
         return f"{key}: missing"
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
     given = problem["input"]
-    shown = f" (it is {given!r})" if isinstance(given, (str, int, float, bool)) else ""
+    shown = f" (it is {given!r})" if isinstance(given, (str, int, float)) and repr(given) not in message else ""
     return f"{key}: {message}{shown}" if key else message
 
 

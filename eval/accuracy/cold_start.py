@@ -178,7 +178,7 @@ def fitted(bench: Bench, known: Interactions, changes: Mapping[str, Any], folder
     for name in PEERS:
         if name not in models:
             make = partial(new_peer, name, domain, bench.catalog)
-            options = tune(name, make, split.train, split.validation, repeat=domain.repeat)[1]
+            options = tune(make, split.train, split.validation, repeat=domain.repeat)[1]
             models[name] = make(options).fit(known).score
     texts = {LLM_ALONE, TEXT_PEER} | ({WITHOUT_LLM} if TEXT_PEER in state.tuned.blend_without_llm.members else set())
     if {"llm", TEXT_PEER} & set(state.blend.members):

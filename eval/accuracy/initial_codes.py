@@ -73,7 +73,7 @@ def every_start(bench: Bench, histories: Sequence[History]) -> Iterator[tuple[st
     yield "sequential_rules, for comparison", SequentialRules().fit(train).score(histories)
     yield "TF-IDF of words (text_knn), for comparison", TextKNN(texts).fit(train).score(histories)
     base, tokenizer = load_base(ensure_model(bench.domain.model.llm))
-    recent = history_matrix(histories, len(catalog), lambda age: 1.0 / (1.0 + age))
+    recent = history_matrix(histories, len(catalog), recency=1.0)
     embeddings = base.get_input_embeddings().weight.detach()  # type: ignore[operator, union-attr]
     ids = tokenizer(texts, add_special_tokens=False, split_special_tokens=True)["input_ids"]
     plain = torch.stack([embeddings[torch.tensor(row or [0])].float().mean(0) for row in ids]).numpy()

@@ -59,7 +59,7 @@ MODELS: dict[str, Callable[[Span, int], RatingModel]] = {
         20, epochs=20, learning_rate=0.007, regularisation=0.02, rating_scale=span, seed=seed
     ),
     "svd, tuned": lambda span, seed: SVD(
-        50, epochs=120, regularisation=0.12, fold_in=10.0, rating_scale=span, seed=seed
+        50, epochs=120, regularisation=0.12, fold_in_penalty=10.0, rating_scale=span, seed=seed
     ),
     "svdpp, tuned": lambda span, seed: SVDpp(rating_scale=span, seed=seed),
     "knn_baseline": lambda span, seed: KNNBaseline(rating_scale=span),
@@ -288,8 +288,7 @@ def llm_part(llm: Mapping[str, NDArray[np.float64]], part: str) -> NDArray[np.fl
 
 def settings_of(model: RatingModel) -> dict[str, Any]:
     """Return a model's hyper-parameters, without what all models share."""
-    shared = model.shared_settings()
-    return {name: value for name, value in model.settings().items() if name not in shared}
+    return {name: getattr(model, name) for name in model.hyperparameters if name not in model.SHARED}
 
 
 def scale(interactions: Interactions) -> Span:

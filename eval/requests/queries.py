@@ -107,7 +107,7 @@ class Asker:
         year = self.years[row]
         decade = None if np.isnan(year) else int(year // 10 * 10)
         wished = tuple(columns.tolist())
-        near = self.reader.near(row).copy()
+        near = self.reader.matcher.similar_to(row).copy()
         near[row] = -1.0
         nearest = int(near.argmax())
         return {

@@ -72,7 +72,8 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """Return it, ready for JSON."""
         contrasts = [
-            {**_named(one.item), "llm": one.llm, "blend": one.blend, "without": list(one.without)} for one in self.items
+            {**_named(each.item), "llm": each.llm, "blend": each.blend, "without": list(each.without)}
+            for each in self.items
         ]
         return {
             "item": _named(self.item),
@@ -86,7 +87,7 @@ class Comparison:
     def claims(self, catalog: Catalog) -> ScoreClaims:
         """Return what a sentence about it may say."""
         claims = {frozenset[int](): tuple(_near(pair) for pair in (self.scores, *self.parts.values()))}
-        claims |= {frozenset([catalog.row(one.item.id)]): (_near(one.without),) for one in self.items}
+        claims |= {frozenset([catalog.row(each.item.id)]): (_near(each.without),) for each in self.items}
         return ScoreClaims(claims, catalog.row(self.other.id))
 
 
@@ -117,7 +118,7 @@ class Counterfactual:
             "item": _named(self.item),
             "rank": self.rank,
             "new_rank": self.new_rank,
-            "left_out": [_named(one) for one in self.left_out],
+            "left_out": [_named(item) for item in self.left_out],
             "changed": self.changed,
             "first": _named(self.first),
             "text": self.text,
@@ -126,7 +127,7 @@ class Counterfactual:
     def claims(self, catalog: Catalog) -> ScoreClaims:
         """Return what a sentence about it may say."""
         ranks = Ordered([(self.new_rank, EXACT), (self.rank, EXACT)])
-        rows = frozenset(catalog.row(one.id) for one in self.left_out)
+        rows = frozenset(catalog.row(item.id) for item in self.left_out)
         return ScoreClaims({rows: (ranks if self.changed else Ordered(ranks[:1]),)})
 
 
@@ -153,7 +154,7 @@ def compare(
         attributor.catalog[other],
         _pair(variants.score[0]),
         {name: parts[name] for name in ordered},
-        tuple(sorted(items, key=lambda one: -one.blend)),
+        tuple(sorted(items, key=lambda contrast: -contrast.blend)),
     )
 
 
@@ -229,7 +230,7 @@ def _of_change(change: Counterfactual, evidence: Evidence) -> ScoreView:
 
 
 def _seen(items: Sequence[Item], evidence: Evidence) -> tuple[Any, ...]:
-    return tuple(entry(evidence.catalog, evidence.catalog.row(one.id)) for one in items)
+    return tuple(entry(evidence.catalog, evidence.catalog.row(item.id)) for item in items)
 
 
 def _pair(values: NDArray[np.floating]) -> Pair:

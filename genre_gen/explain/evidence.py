@@ -21,6 +21,7 @@ from genre_gen.errors import UsageError
 from genre_gen.explain.counts import InteractionCounts
 from genre_gen.explain.facts import Fact, Reason, labels
 from genre_gen.explain.selection import choose_diverse, drop_weak, weigh_by_effects, weigh_by_parts
+from genre_gen.registry import MEMBERS
 
 POPULAR = 0.25  # share of all users from which popularity is worth a word
 MIN_USERS = 5  # fewer users who went from one item to another prove nothing,
@@ -47,6 +48,7 @@ class Evidence:
         domain: Domain,
         knowledge: Knowledge | None = None,
         factors: NDArray[np.float64] | None = None,
+        relations: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         """Index the data.
 
@@ -56,6 +58,7 @@ class Evidence:
             domain: says which ratings count as liked.
             knowledge: what a graph says of the items, if anything.
             factors: float ``[n_items, factors]`` of a model of ratings, such as SVD's: near items are rated similarly.
+            relations: blend member -> the relations that tell best what it saw; None for the built-in members.
 
         Raises:
             UsageError: interactions of another catalog.
@@ -69,6 +72,9 @@ class Evidence:
         self._factors = (
             None if factors is None else factors / np.maximum(np.linalg.norm(factors, axis=1), 1e-9)[:, None]
         )
+        if relations is None:
+            relations = {name: model.relations for name, model in MEMBERS.built_in().items()}
+        self._boost = partial(weigh_by_parts, relations=relations)
         self.counts = InteractionCounts(interactions)
         self._labels = [labels(item) for item in catalog]
         self._rarity = _rarity(self._labels)
@@ -105,8 +111,8 @@ class Evidence:
             others.append(Reason("popular", (popularity,), 0.3))
         weighed = [] if effects is None else self._weighed(history, row, anchors, effects)
         if effects is None:  # what was measured need not be guessed from the parts of the blend
-            anchors = [weigh_by_parts(reason, parts) for reason in anchors]
-        return choose_diverse([*weighed, *anchors, *(weigh_by_parts(reason, parts) for reason in others)], n)
+            anchors = [self._boost(reason, parts) for reason in anchors]
+        return choose_diverse([*weighed, *anchors, *(self._boost(reason, parts) for reason in others)], n)
 
     def _anchors(self, history: History, row: int, effects: Mapping[int, float] | None) -> Iterator[Reason]:
         """Yield a reason for each liked item of the history that has something to do with the pick.

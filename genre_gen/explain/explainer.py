@@ -86,6 +86,7 @@ class Explainer:
         free: bool = False,
         knowledge: Knowledge | None = None,
         factors: NDArray[np.float64] | None = None,
+        relations: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         """Index the data.
 
@@ -99,8 +100,9 @@ class Explainer:
             free: the language model writes as it likes, and what is not so is replaced.
             knowledge: what a graph says of the items.
             factors: of the items in a model of ratings, see :class:`genre_gen.explain.evidence.Evidence`.
+            relations: of the blend's members, see there.
         """
-        self.evidence = Evidence(catalog, interactions, domain, knowledge, factors)
+        self.evidence = Evidence(catalog, interactions, domain, knowledge, factors, relations)
         self.book = book
         self._encoder: Encoder | None = None
         self._chooser: GrammarWriter | None = None

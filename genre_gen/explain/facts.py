@@ -8,19 +8,9 @@ from typing import Literal, TypeAlias
 from genre_gen.data.catalog import Catalog, Item
 
 Relation: TypeAlias = Literal[
-    "rated",
-    "had",
-    "shares",
-    "followed_by",
-    "linked",
-    "liked_too",
-    "weighed",
-    "liked",
-    "often",
-    "predicted",
-    "average",
+    "rated", "had", "shares", "followed_by", "linked", "liked_too", "weighed", "liked", "often", "predicted", "average",
     "had_by",
-]
+]  # fmt: skip
 Kind: TypeAlias = Literal["anchor", "linked", "similar", "weighed", "liked", "often", "predicted", "average", "popular"]
 
 

@@ -6,28 +6,24 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from genre_gen.explain.facts import Reason, Relation
+from genre_gen.explain.facts import Reason
 
 WEAKEST = 0.4  # share of the best anchor's weight below which another is not offered
 SECOND = 0.5  # share of the greatest effect below which another item is not cited
 REPEATED = 0.6  # what a reason is worth next to another that rests on the same attribute or is of the same kind
 
-MEMBER_RELATIONS: dict[str, tuple[Relation, ...]] = {
-    "sequential_rules": ("followed_by",),
-    "ease": ("followed_by",),
-    "item_knn": ("followed_by",),
-    "sasrec": ("followed_by",),
-    "svd": ("predicted", "liked_too"),
-    "popularity": ("had_by",),
-}
-"""Blend member -> the relations that tell best what the member saw."""
 
+def weigh_by_parts(reason: Reason, parts: Mapping[str, float] | None, relations: Mapping[str, Sequence[str]]) -> Reason:
+    """Raise a reason's weight by the share that the blend members it speaks for have in the pick's score.
 
-def weigh_by_parts(reason: Reason, parts: Mapping[str, float] | None) -> Reason:
-    """Raise a reason's weight by the share that the blend members it speaks for have in the pick's score."""
+    Args:
+        reason: the reason.
+        parts: blend member -> its part of the score.
+        relations: blend member -> the relations that tell best what it saw.
+    """
     positive = {member: part for member, part in (parts or {}).items() if part > 0}
-    relations = {fact.relation for fact in reason.facts}
-    share = sum(part for member, part in positive.items() if relations.intersection(MEMBER_RELATIONS.get(member, ())))
+    told = {fact.relation for fact in reason.facts}
+    share = sum(part for member, part in positive.items() if told.intersection(relations.get(member, ())))
     total = sum(positive.values())
     return replace(reason, weight=reason.weight * (1 + (share / total if total else 0)))
 

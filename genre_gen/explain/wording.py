@@ -175,8 +175,8 @@ def sentences(book: PromptBook, evidence: Evidence, history: History, row: int, 
     domain, item = evidence.domain, entry(evidence.catalog, row)
 
     def given(reason: Reason, first: bool, seen: tuple[Entry, ...] = ()) -> dict[str, Any]:
-        known = {"domain": domain.name, "history": seen, "item": item, "scale": domain.rating_scale}
-        return {**known, "reason": _view(reason, evidence), "first": first}
+        common = {"domain": domain.name, "history": seen, "item": item, "scale": domain.rating_scale}
+        return {**common, "reason": _view(reason, evidence), "first": first}
 
     def ways(reason: Reason, first: bool) -> tuple[str, ...]:
         if reason.kind == "weighed":

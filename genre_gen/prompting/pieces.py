@@ -99,9 +99,9 @@ def _field_names(value: object) -> tuple[str, ...]:
     if isinstance(value, Mapping):
         return tuple(value)
     if dataclasses.is_dataclass(value):
-        own = tuple(field.name for field in dataclasses.fields(value))
+        fields = tuple(field.name for field in dataclasses.fields(value))
         attributes = getattr(value, "attributes", {})
-        return own + tuple(name for name in attributes if name not in own)
+        return fields + tuple(name for name in attributes if name not in fields)
     return ()
 
 

@@ -21,13 +21,8 @@ SKIPPED = 3  # words such as "the film" between "like" and a title
 Relation: TypeAlias = Literal["<", "<=", ">", ">="]
 OPPOSITE: dict[Relation, Relation] = {"<": ">=", "<=": ">", ">": "<=", ">=": "<"}
 _RELATIONS: dict[str, Relation] = {"below": "<", "at_most": "<=", "above": ">", "at_least": ">="}
-_SILENT = {
-    "stop_words",
-    "conjunctions",
-    "disjunctions",
-    "between",
-    "prepositions",
-}  # may stand before a title or between two
+# Words that may stand before a title or between two.
+_SILENT = {"stop_words", "conjunctions", "disjunctions", "between", "prepositions"}
 
 
 class _Statement(NamedTuple):
@@ -133,9 +128,8 @@ class ParserState:
             comma = position < len(self.tokens) and self.tokens[position].text == ","
             position += comma
             kind = self.vocabulary.lookup(self._stems_from(position))[1]
-            last = kind == "disjunctions" or (
-                kind == "conjunctions" and False not in literals
-            )  # not: scary, funny and light
+            joins = kind == "conjunctions" and False not in literals  # "not scary, funny and light" asks for light
+            last = kind == "disjunctions" or joins
             if not (comma or last):
                 return False
             position += last

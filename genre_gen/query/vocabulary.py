@@ -127,8 +127,8 @@ class QueryVocabulary:
             stems_of(phrase): " ".join(words_of(phrase))
             for phrase in sorted((*labels, *self.numbers, *self.settings.words))
         }
-        known = {stems: words for stems, words in written.items() if stems in self._terms}
-        return {form: words for stems, words in known.items() for form in (words, " ".join(stems))}
+        taken = {stems: words for stems, words in written.items() if stems in self._terms}
+        return {form: words for stems, words in taken.items() for form in (words, " ".join(stems))}
 
     def _collect_terms(self) -> dict[tuple[str, ...], list[Term]]:
         """Return what phrases stand for: values of fields, number fields by their names, and the domain's words."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -95,19 +95,21 @@ class Recommender:
         return recommender
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, quantization: str | None = None, *, plugins: Iterable[str] = ()) -> Self:
+    def from_pretrained(
+        cls, name: str | Path, quantization: str | None = None, *, plugins: Collection[str] = ()
+    ) -> Self:
         """Load a trained recommender from a folder, or from the hub by id.
 
         Args:
             name: the folder; or an id on the hub, such as ``owner/name``, where no folder of that owner is here.
             quantization: in how many bits it answers: ``none``, ``bf16``, ``int8`` or ``nf4``, instead of the saved
                 domain's ``serving.quantization``; for models trained in full precision.
-            plugins: names of installed plug-ins (members, tasks, code schemes) that the folder may use. A folder alone
-                never makes code of another package run.
+            plugins: installed packages whose components (members, tasks, ...) the folder may use. A folder alone never
+                makes code of another package run.
 
         Raises:
-            ConfigError: no such quantization, a model that was trained quantized, or a plug-in that is not named.
-            CheckpointError: a folder that is incomplete or damaged.
+            ConfigError: no such quantization, or a model that was trained quantized.
+            CheckpointError: a folder that is incomplete or damaged, or uses a package that is not in ``plugins``.
             SourceError: neither a folder nor an id that the hub answers for.
         """
         return cls.from_state(persistence.load(name, quantization, plugins))

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from genre_gen.llm.model import LLM
 
 LLM_MEMBER = "llm"
-TELLING = ("sequential_rules", "ease", "item_knn", "text_knn")
 QUERY_MEMBER = "query"
 """The part of a score that says how well an item matches a request in free text."""
 
@@ -145,6 +144,7 @@ class RecommenderState:
             free=style == "free",
             knowledge=self.knowledge,
             factors=svd.item_factors if isinstance(svd, SVD) else None,
+            relations={name: model.relations for name, model in self.members.items()},
         )
 
     @computed_once
@@ -171,9 +171,7 @@ class RecommenderState:
     @property
     def neighbour_models(self) -> dict[str, CollaborativeModel]:
         """Return the members that tell which items are close to one."""
-        return {
-            name: model for name, model in self.members.items() if getattr(model, "tells_neighbours", name in TELLING)
-        }
+        return {name: model for name, model in self.members.items() if model.tells_neighbours}
 
     def neighbours(self, row: int) -> NDArray[np.float64]:
         """Return how close each item is to one, by interactions and texts: float64 ``[n_items]``, 0 to 1."""

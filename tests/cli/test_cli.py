@@ -13,7 +13,6 @@ from genre_gen.cli import main as cli
 from genre_gen.cli.main import app
 from genre_gen.evaluation.baselines import GENRE
 from genre_gen.evaluation.picks import read_picks
-from genre_gen.prompting.book import PromptBook
 from genre_gen.recommender.recommender import Recommender
 
 ROOT = Path(__file__).parents[2]
@@ -376,18 +375,6 @@ def test_explaining(genre, saved):
     refused(genre("explain", "--item", "Alein", "--user", "17", "--model", saved), 1, "did you mean 'Alien")
 
 
-def test_what_is_measured_is_not_left_unsaid_for_want_of_words(genre, mixed, tmp_path, monkeypatch):
-    folder = shutil.copytree(mixed.book.folder, tmp_path / "prompts")
-    (folder / "explain_measured.assistant.jinja").unlink()
-    mixed.book = PromptBook(folder)
-    monkeypatch.setattr(cli, "_load", lambda *_: mixed)
-    for more in (["--what-if"], ["--instead-of", "Up"]):
-        outcome = genre("explain", "--item", "alien", "--user", "17", *more)
-        refused(outcome, 1, f"{folder}/explain_measured.assistant.jinja: no such file")
-        numbers = json.loads(genre("explain", "--item", "alien", "--user", "17", *more, "--json")[1])
-        assert {"comparison", "what_if"} & set(numbers)
-
-
 def test_a_page_is_written(genre, saved, tmp_path):
     file = tmp_path / "page.html"
     code, out, _ = genre("report", saved, "--user", "17", "--user", "3", "-o", file, "-n", 2)
@@ -448,7 +435,7 @@ def test_training_from_the_command_line(genre, tmp_path, tiny_model, monkeypatch
         (["--data", "nowhere"], 1, ["nowhere"]),
         (["--data", SAMPLE, "--split", "random"], 2, ["no split 'random'"]),
         (["--data", SAMPLE, "--llm", "./nowhere"], 1, ["nowhere"]),
-        (["--data", SAMPLE, "--set", 'blend.members=["eaze"]'], 1, ["no model 'eaze'"]),
+        (["--data", SAMPLE, "--set", 'blend.members=["eaze"]'], 1, ["no member 'eaze'"]),
     ],
 )
 def test_a_mistake_in_training_is_one_line_before_it_begins(genre, tmp_path, monkeypatch, arguments, code, parts):

@@ -94,12 +94,14 @@ class RaterQuestions(Questions):
 
 class TestSVD(RaterQuestions):
     def model(self):
-        return SVD(factors=4, epochs=60, learning_rate=0.02, fold_in=1.0, rating_scale=SCALE)
+        return SVD(factors=4, epochs=60, learning_rate=0.02, fold_in_penalty=1.0, rating_scale=SCALE)
 
 
 class TestSVDpp(RaterQuestions):
     def model(self):
-        return SVDpp(factors=4, epochs=60, learning_rate=0.02, regularisation=0.02, fold_in=1.0, rating_scale=SCALE)
+        return SVDpp(
+            factors=4, epochs=60, learning_rate=0.02, regularisation=0.02, fold_in_penalty=1.0, rating_scale=SCALE
+        )
 
     def test_known_users_get_what_surprise_predicts(self):
         data = random_log()

@@ -223,7 +223,7 @@ entries = st.tuples(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     logs=st.lists(st.lists(entries, min_size=1, max_size=8), min_size=1, max_size=30),
     seen=st.lists(entries, max_size=6),

@@ -1,9 +1,12 @@
 """Eight threads get the explanations of one, in every style."""
 
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from fakes import byte_tokenizer
 
 from genre_gen.explain import writer
 from genre_gen.explain.explainer import Explainer
@@ -28,6 +31,30 @@ def one_thread_each():
     torch.set_num_threads(before)
 
 
+@pytest.fixture
+def exclusive(monkeypatch):
+    """Let a tokenizer fail that two threads use at once: its options are one thread's at a time."""
+    users = {}
+
+    def guarded(method):
+        def call(self, *arguments, **options):
+            mine = threading.get_ident()
+            nested = users.get(id(self)) == mine
+            assert users.setdefault(id(self), mine) == mine, "one tokenizer, two threads"
+            time.sleep(0.0005)
+            try:
+                return method(self, *arguments, **options)
+            finally:
+                if not nested:
+                    del users[id(self)]
+
+        return call
+
+    for name in ("__call__", "decode"):
+        owner = next(kind for kind in type(byte_tokenizer()).__mro__ if name in vars(kind))
+        monkeypatch.setattr(owner, name, guarded(getattr(owner, name)))
+
+
 def explainer(style):
     model = None if style == "template" else TinyModel()
     return Explainer(CATALOG, DATA, DOMAIN, shipped_book("movies"), language_model=model, free=style == "free")
@@ -39,7 +66,7 @@ def told(one, request):
 
 
 @pytest.mark.parametrize("style", ["template", "llm", "free"])
-def test_eight_threads_explain_as_one(style, monkeypatch):
+def test_eight_threads_explain_as_one(style, monkeypatch, exclusive):
     monkeypatch.setattr(writer, "MAX_TOKENS", 12)
     alone, shared = explainer(style), explainer(style)
     expected = [told(alone, request) for request in REQUESTS]

@@ -244,7 +244,7 @@ awkward = st.text(min_size=1, max_size=12) | st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(title=awkward)
 def test_any_title_can_be_written_and_only_itself(title):
     evidence = named("War and Peace", title)

@@ -389,7 +389,7 @@ def test_hostile_text_is_text(query):
         assert np.isfinite(PARSER.score(parsed)).all()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     st.lists(
         st.sampled_from(

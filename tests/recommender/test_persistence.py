@@ -93,7 +93,7 @@ def test_templates_that_are_not_those_of_the_training_are_refused(copy):
     (copy / "prompts" / "notes.jinja").write_text("no part of any task")
     assert Recommender.from_pretrained(copy)
     (copy / "prompts" / "next_item.user.jinja").write_text("Other words.")
-    with pytest.raises(CheckpointError, match="the templates of next_item are not those of the training"):
+    with pytest.raises(CheckpointError, match="differs from its checksum"):
         Recommender.from_pretrained(copy)
 
 

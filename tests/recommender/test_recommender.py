@@ -302,13 +302,6 @@ def test_svd_is_fitted_once_where_it_ranks_and_rates(tiny_recommender):
     assert tiny_recommender.raters.blend == RatingBlend({"svd": 1.0}, 0.0, (1, 5))  # too few cases to choose on
 
 
-def test_a_rater_that_does_not_exist_is_refused_before_training(tiny_domain, sample):
-    recommender = Recommender.from_domain(tiny_domain, settings={"ratings.members": ["svd", "svd++"]})
-    with pytest.raises(ConfigError, match=r"ratings.members: no model 'svd\+\+'; there are: svd, svdpp"):
-        recommender.fit(*sample)
-    assert not hasattr(recommender, "generator")
-
-
 def test_several_raters_are_fitted_saved_and_blended(tiny_domain, sample, tmp_path):
     catalog, interactions = sample
     split = interactions.leave_one_out()
@@ -451,13 +444,6 @@ def test_settings_change_the_domain(tiny_domain):
     assert tiny_domain.training.epochs != 7
     with pytest.raises(ConfigError, match=r"training.epoch: unknown key, did you mean 'epochs'"):
         Recommender.from_domain(tiny_domain, settings={"training.epoch": 7})
-
-
-def test_a_blend_member_that_does_not_exist_is_refused_before_training(tiny_domain, sample):
-    recommender = Recommender.from_domain(tiny_domain, settings={"blend.members": ["eaze"]})
-    with pytest.raises(ConfigError, match="no model 'eaze'"):
-        recommender.fit(*sample)
-    assert not hasattr(recommender, "generator")
 
 
 def test_too_little_data_is_refused_before_training(tiny_domain, sample):

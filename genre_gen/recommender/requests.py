@@ -112,10 +112,11 @@ def history_of(
         histories: where users are looked up.
         catalog: names the items.
         rating_scale: lowest and highest rating; None where the data has no ratings.
-        at: interactions after this moment are left out; those without a time are kept.
+        at: interactions after this moment are left out.
 
     Raises:
-        UsageError: an entry that is neither text nor a tuple, a rating off the scale, or a moment that cannot be read.
+        UsageError: an entry that is neither text nor a tuple, a rating off the scale, or a moment that cannot be read
+            or is asked of a history without times.
         UnknownItemError: an item that the catalog lacks.
     """
     notes: tuple[str, ...] = ()
@@ -132,7 +133,8 @@ def history_of(
     else:
         history = _by_hand(who, catalog, rating_scale)
     if at is not None:
-        history = history.until(to_moment(at))
+        moment = to_moment(at)
+        history = history.until(moment) if len(history) else history
     return history, notes if len(history) else (*notes, STRANGER)
 
 

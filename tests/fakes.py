@@ -11,7 +11,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 if TYPE_CHECKING:
-    from genre_gen import Recommendation, Recommender
+    from genre_gen import Recommendation, Recommendations, Recommender
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
@@ -98,3 +98,21 @@ def rows_of(recommender: Recommender, picks: Iterable[Recommendation]) -> list[i
 def scores_of(picks: Iterable[Recommendation]) -> list[float]:
     """Return the scores of picks."""
     return [pick.score for pick in picks]
+
+
+def assert_alike(picks: Recommendations, expected: Recommendations, tolerance: float = 1e-4) -> None:
+    """Check two lists for the same items, notes and reasons; rounding may change scores, and the order of near equals.
+
+    Batches of other sizes, or another number of threads, round differently.
+    """
+    assert picks.notes == expected.notes
+    assert len(picks) == len(expected)
+    by_item = {pick.item: pick for pick in expected}
+    for pick, other in zip(picks, expected, strict=True):
+        same = by_item.get(pick.item, other)  # another only where it ties with the last
+        assert abs(pick.score - same.score) <= tolerance
+        assert abs(pick.score - other.score) <= tolerance
+        if same.item == pick.item:
+            assert set(pick.parts) == set(same.parts)
+            assert all(abs(value - same.parts[name]) <= tolerance for name, value in pick.parts.items())
+            assert (pick.explanation and pick.explanation.text) == (same.explanation and same.explanation.text)

@@ -30,9 +30,10 @@ from genre_gen.evaluation.baselines import GENRE, LLM_ALONE
 from genre_gen.evaluation.protocol import Mixture, Scorer
 from genre_gen.evaluation.significance import interval
 from genre_gen.metrics import case_ranks, ndcg_at, recall_at
-from genre_gen.recommender.recommender import Recommender
 from genre_gen.recommender.state import LLM_MEMBER
-from genre_gen.training.llm_training import place_new_items
+from genre_gen.evaluation.baselines import GENRE, LLM_ALONE
+from genre_gen.recommender.recommender import Recommender
+from genre_gen.training.llm_training import place_cold_items
 
 CUTOFFS = 10
 BATCH = 64
@@ -104,7 +105,7 @@ def at_length(recommender: Recommender, length: float, asked: Mapping[str, Seque
     generator = recommender.generator
     domain = recommender.domain.changed({"codes.cold_start_scale": length})
     generator.data = replace(generator.data, domain=domain)
-    place_new_items(generator)
+    place_cold_items(generator.llm, generator.data)
     generator.clear_caches()
     return figures(generator.score, asked, len(recommender.catalog), domain.repeat)
 

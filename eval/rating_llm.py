@@ -31,7 +31,8 @@ from genre_gen.domain import Domain
 from genre_gen.llm.generator import ItemGenerator
 from genre_gen.metrics import rmse
 from genre_gen.prompting.book import PromptBook
-from genre_gen.training.llm_training import build_generator, train
+from genre_gen.tasks import TaskData
+from genre_gen.training.llm_training import build_llm, train_llm
 
 TASKS = {"next_item": {"weight": 1.0, "depth": "exit"}, "rating": {"weight": 1.0, "depth": "exit"}}
 
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     with told():
         # Distillation teaches what comes next, which nobody asks for here.
-        changes = {"tasks": TASKS, "training.runs": 1, "training.distillation": 0.0, "training.seed": options.seed}
+        changes = {"tasks": TASKS, "training.distillation": 0.0, "training.seed": options.seed}
         changes |= {"training.max_minutes": options.minutes} | dict(assignment(text) for text in options.set)
         domain = Domain.load(options.domain).changed(changes)
         catalog, interactions = load_catalog(domain)[0], load(options.domain)
@@ -85,8 +86,10 @@ def asked_of(part: Part) -> dict[str, Interactions]:
 
 def predicted(domain: Domain, catalog: Catalog, part: Part) -> Columns:
     """Return what a model trained on ``inner_known`` predicts for the fold and for the inner part."""
-    generator = build_generator(domain, PromptBook.load(domain), catalog, part.inner_known)
-    train(generator, (), None)
+    book, data = PromptBook.load(domain), TaskData(catalog, part.inner_known, domain)
+    llm = build_llm(domain, catalog, part.inner_known)
+    train_llm(llm, book, data, (), None)
+    generator = ItemGenerator(llm, book, data)
     return {f"{name}{part.number}": rate(generator, part.inner_known, asked) for name, asked in asked_of(part).items()}
 
 

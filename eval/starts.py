@@ -25,10 +25,12 @@ from genre_gen.data.interactions import History, allowed_items
 from genre_gen.data.splits import Case, sample_cases
 from genre_gen.domain import CodeSettings, Domain
 from genre_gen.downloads.models import ensure_model
+from genre_gen.llm.generator import ItemGenerator
 from genre_gen.llm.load import load_base
 from genre_gen.metrics import ndcg_at, ranks, recall_at
 from genre_gen.prompting.book import PromptBook
-from genre_gen.training.llm_training import build_generator, item_vectors
+from genre_gen.tasks import TaskData
+from genre_gen.training.llm_training import build_llm, item_vectors
 
 WEIGHTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 SCALES = (1.0, 0.3, 0.1, 0.05, 0.02)
@@ -88,7 +90,9 @@ def nearest(recent: NDArray[np.float32], vectors: NDArray[np.float32]) -> NDArra
 def untrained(bench: Bench, domain: Domain, scale: float, histories: Sequence[History]) -> NDArray[np.float32]:
     """Return the scores of the language model before its first step."""
     changed = domain.changed({"model.near_identity_scale": scale})
-    generator = build_generator(changed, PromptBook.load(changed), bench.catalog, bench.split.train)
+    data = TaskData(bench.catalog, bench.split.train, changed)
+    llm = build_llm(changed, data.catalog, data.interactions)
+    generator = ItemGenerator(llm, PromptBook.load(changed), data)
     parts = [generator.score(histories[begin : begin + _BATCH]) for begin in range(0, len(histories), _BATCH)]
     return np.concatenate(parts)
 

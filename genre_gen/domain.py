@@ -35,6 +35,12 @@ def _as_names(value: object) -> object:
 Names: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_as_names), Field(min_length=1)]
 """Column names, the first that the file has is taken. A single name may be written without brackets."""
 
+NamesOrNone: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_as_names)]
+"""Column names as above; an empty list says that there is no such column."""
+
+USUAL_COLUMNS = {"rating": ("rating",), "time": ("timestamp", "time"), "text": ("description", "text")}
+"""Names of optional columns that need not be named in ``[data.columns]``."""
+
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 
 Noun: TypeAlias = Annotated[str, Field(pattern=r"^[^\W\d_]+(?:[ '-][^\W\d_]+)*$")]
@@ -50,15 +56,17 @@ class Settings(BaseModel):
 class Columns(Settings):
     """Which column of the data holds what. All from rating on are optional; a column named here must exist.
 
+    None takes a usual name (``USUAL_COLUMNS``), where the data has it; an empty list takes no column.
+
     What users wrote of an item (``review``) and their headline (``summary``) are read only where they are named.
     """
 
     user: Names = ("user_id", "userId", "user")
     item: Names = ("item_id", "itemId", "item", "id")
     title: Names = ("title",)
-    rating: Names | None = None
-    time: Names | None = None
-    text: Names | None = None
+    rating: NamesOrNone | None = None
+    time: NamesOrNone | None = None
+    text: NamesOrNone | None = None
     review: Names | None = None
     summary: Names | None = None
 
@@ -147,7 +155,6 @@ class Training(Settings):
     """How long and how fast the model learns."""
 
     epochs: Annotated[int, Field(ge=1)] = 10
-    runs: Annotated[int, Field(ge=1)] = 1
     pretraining_epochs: Annotated[int, Field(ge=0)] = 0
     max_minutes: Annotated[float, Field(gt=0)] | None = None
     learning_rate: Annotated[float, Field(gt=0)] = 3e-4
@@ -165,11 +172,8 @@ class Training(Settings):
     refit_epochs: Annotated[int, Field(ge=1)] = 1
     refit_rate: Annotated[float, Field(gt=0, le=1)] = 0.3
     distillation: Share = 0.0
-    drop: Share = 0.0
-    crop: Share = 0.0
-    reorder: Share = 0.0
     synthetic: Annotated[float, Field(ge=0)] = 0.0
-    phrasings: Literal["first", "all"] = "first"
+    tracker: Literal["auto", "none", "tensorboard", "wandb", "mlflow"] = "auto"
     seed: Annotated[int, Field(ge=0)] = 0
 
 

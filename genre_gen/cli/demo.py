@@ -36,7 +36,8 @@ def run(folder: Path, minutes: float, tell: Callable[[str], None]) -> None:
     text, picture = write_report(report, folder)
     tell(f"\n{report_text(report)}\n")
     total = f"{(time.monotonic() - begin) / 60:.1f} minutes in all"
-    tell(f"model in {folder}, every user's rank in {text}, plot in {picture}; {total}")
+    plot = "" if picture is None else f", plot in {picture}"
+    tell(f"model in {folder}, every user's rank in {text}{plot}; {total}")
 
 
 def _recommend(recommender: Recommender, data: Dataset, tell: Callable[[str], None]) -> None:

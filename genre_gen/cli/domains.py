@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from genre_gen.cli.options import FAILED, AsJson, DataPlace, DomainName, check_writable, show
-
-if TYPE_CHECKING:
-    from genre_gen.new_domain.column_types import Role
+from genre_gen.errors import GenreGenError
 
 app = typer.Typer(
     help="List the domains that are found from here; start a new one, or check one.", rich_markup_mode=None
@@ -53,13 +52,25 @@ def new_domain(
     """Look at two tables, and write a domain for them that can be trained at once."""
     from genre_gen.new_domain.scaffold import start_domain
 
-    named: dict[Role, str | None] = {
+    named = {
         "user": user, "item": item, "rating": rating, "time": time, "item_id": item_id, "title": title, "text": text,
     }  # fmt: skip
-    given = {role: column for role, column in named.items() if column is not None}
+    columns = {role: column for role, column in named.items() if column is not None}
     check_writable(folder, "--folder")
-    started = start_domain(name, interactions, items, folder, given, noun)
+    try:
+        started = start_domain(name, interactions, items, folder, columns, noun)
+    except GenreGenError as problem:
+        raise type(problem)(_with_options(str(problem))) from None
     show(started.to_json() if as_json else started.text())
+
+
+def _with_options(message: str) -> str:
+    """Return a message of the library, which names columns by role, with the options that name them here."""
+    return re.sub(
+        r'columns\["(\w+)"\](?:="([^"]*)")?',
+        lambda key: f"--{key[1].replace('_', '-')}" + (f" {key[2]}" if key[2] else ""),
+        message,
+    )
 
 
 @app.command("check")

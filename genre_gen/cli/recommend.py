@@ -27,6 +27,7 @@ from genre_gen.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from genre_gen.recommender.recommender import Recommender
+    from genre_gen.recommender.requests import Request
 
 
 def recommend(
@@ -74,18 +75,9 @@ def recommend(
         n=n, query=query, where=where, exclude=exclude or (), include=include, at=at, explain=explain
     )  # fmt: skip
     if users is not None:
-        from genre_gen.recommender.batch import read_users, write_picks
-
         if out is None or user is not None or events or query is not None:
             raise UsageError("--users needs --out FILE, and goes without --user, --history and --query")
-        if split not in {None, "test", "validation"}:
-            raise UsageError(f"--split {split}: choose test or validation")
-        check_writable(out, file=True)
-        if users != "all" and not Path(users).exists():
-            raise DataError(f"--users {users}: no such file; write 'all', or a file with one user id a line")
-        names = None if users == "all" else read_users(Path(users))
-        with resumable():
-            count = write_picks(recommender.state, names, request, out, part=split)  # type: ignore[arg-type]
+        count = _recommend_to_all(recommender, users, request, out, split)
         show(json.dumps({"users": count, "file": str(out)}) if as_json else f"{count:,} users in {out}")
         return
     if split is not None or out is not None:
@@ -93,6 +85,20 @@ def recommend(
     who = who_asks(recommender, user, events)
     picks = recommender.answer_many([replace(request, who=who)])[0]
     show(picks_json(picks) if as_json else picks_text(picks))
+
+
+def _recommend_to_all(recommender: Recommender, users: str, request: Request, out: Path, split: str | None) -> int:
+    """Write the picks of many users into a file, and return how many there are."""
+    from genre_gen.recommender.batch import read_users, write_picks
+
+    if split not in {None, "test", "validation"}:
+        raise UsageError(f"--split {split}: choose test or validation")
+    check_writable(out, file=True)
+    if users != "all" and not Path(users).exists():
+        raise DataError(f"--users {users}: no such file; write 'all', or a file with one user id a line")
+    names = None if users == "all" else read_users(Path(users))
+    with resumable():
+        return write_picks(recommender.state, names, request, out, part=split)  # type: ignore[arg-type]
 
 
 def _reranking(recommender: Recommender, method: str | None, weight: float | None) -> Recommender:

@@ -1,4 +1,4 @@
-"""Item and Catalog: what can be recommended, and only that."""
+"""Item and Catalog: the things that can be recommended."""
 
 from __future__ import annotations
 
@@ -175,9 +175,9 @@ class Catalog(Sequence[Item]):
 
 
 def _plain(item: Item, name: str) -> Item:
-    """Return an item whose attributes are Values, as they are saved and filtered by: itself, where they are.
+    """Return an item whose attributes are Values: itself, where they are already.
 
-    Items made by hand bring what tables hold: NaN for what is not known, lists, numbers of numpy's.
+    Items made by hand may bring NaN for an unknown value, lists, and numbers of numpy.
     """
     values = {}
     for key, value in item.attributes.items():

@@ -11,10 +11,10 @@ Grammar::
 Fields are the catalog's attributes, and ``title`` and ``id``. Meaning:
 
 - Text is compared without regard to case; ``'star' in title`` looks for a part of it.
-- A list (genres) equals a label when it holds it: ``genre == 'Comedy'``, ``'Comedy' in genre``,
-  ``genre in ['Comedy', 'Drama']`` (any of them). ``genre != 'Horror'`` holds for an empty list too.
-- What is not known satisfies no comparison, not even ``!=`` or a negated one: neither ``year > 1980`` nor
-  ``not year > 1980`` holds for an item without a year.
+- A list (genres) equals each of its labels: ``genre == 'Comedy'``, ``'Comedy' in genre``,
+  ``genre in ['Comedy', 'Drama']`` (any of them). ``genre != 'Horror'`` is true of an empty list too.
+- An unknown value satisfies no comparison, not even ``!=`` or a negated one: neither ``year > 1980`` nor
+  ``not year > 1980`` is true of an item without a year.
 
 Expressions are parsed, never executed: whatever the grammar does not name is refused.
 """
@@ -140,7 +140,7 @@ class _Words:
             return equal if how is ast.Eq else _Truth(equal.no, equal.yes)
         if self._is_list:
             raise FilterError(f"{self._name} is a list; use ==, != or in, such as {self._name} == {literal!r}")
-        return self._having(lambda own: _COMPARE[how](own, word))
+        return self._having(lambda value: _COMPARE[how](value, word))
 
     def among(self, literals: Sequence[str | float]) -> _Truth:
         wanted = {self._word(literal): literal for literal in literals}
@@ -152,7 +152,7 @@ class _Words:
 
     def contains(self, literal: str | float) -> _Truth:
         part = self._word(literal)
-        return self.among([literal]) if self._is_list else self._having(lambda own: part in own)
+        return self.among([literal]) if self._is_list else self._having(lambda value: part in value)
 
     def _word(self, literal: str | float) -> str:
         if not isinstance(literal, str):

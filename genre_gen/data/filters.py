@@ -1,4 +1,4 @@
-"""What may be recommended: filters become one set of allowed items, which decoding works inside of."""
+"""Filters: from the conditions of a request to the set of allowed items that decoding is constrained to."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Filters:
             repeat: items of the history may appear again.
 
         Raises:
-            FilterError: an expression that does not hold.
+            FilterError: an expression that is invalid.
             UsageError: one text in place of a list, or names that are no texts.
             UnknownItemError: an excluded or included item that the catalog lacks.
         """
@@ -104,7 +104,7 @@ def rows_of(catalog: Catalog, names: Sequence[str]) -> list[int]:
     """Return the rows of titles or ids.
 
     Raises:
-        UnknownItemError: one that names every unknown one.
+        UnknownItemError: names every unknown item.
         UsageError: one text in place of a list, whose letters would be taken for ids, or names that are no texts.
     """
     if isinstance(names, str) or not isinstance(names, Iterable):

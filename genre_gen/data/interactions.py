@@ -88,10 +88,8 @@ class History:
         return self.take(~np.isin(self.rows, np.fromiter(rows, np.int64)))
 
     def until(self, moment: int) -> History:
-        """Return the interactions at or before a moment in seconds since 1970; raises UsageError without times."""
-        if self.times is None:
-            raise UsageError("this history has no times, so it cannot be cut at a moment; give times, or no moment")
-        return self.take(self.times <= moment)
+        """Return the interactions at or before a moment in seconds since 1970; all of them where there are no times."""
+        return self if self.times is None else self.take(self.times <= moment)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +18,7 @@ from genre_gen.blending.ratings import scale_of
 from genre_gen.collaborative import MEMBERS, SVD, CollaborativeModel, EpochModel
 from genre_gen.collaborative.tuning import STAGES, tune
 from genre_gen.data.splits import Part, Split
+from genre_gen.errors import MissingPackageError
 from genre_gen.evaluation.protocol import Mixture, Scorer, check_trained_for, evaluate_scorers
 from genre_gen.evaluation.report import Report
 from genre_gen.metrics import mae, rmse
@@ -25,6 +27,7 @@ from genre_gen.tasks.next_item import NextItem
 from genre_gen.training.progress import ProgressOption, Stages
 from genre_gen.training.recommender_training import new_member
 
+log = logging.getLogger(__name__)
 GENRE, LLM_ALONE, WITHOUT_LLM = "GENRE", "GENRE, LLM alone", "blend without LLM"
 RATER_NAMES = {
     "svd": "Surprise SVD, folded in",
@@ -62,16 +65,10 @@ def evaluate(
     """
     check_trained_for(state.trained_on, split, part)
     cases, size = split.cases(part), len(state.catalog)
-    models = scorers(state)
-    fitted, seconds = dict(models), dict(state.seconds)
-    names = _baselines(state) if baselines else []
+    models, seconds = scorers(state), dict(state.seconds)
     stages = Stages({"baselines": 1.0, "ranking": 1.0}, progress)
     with stages.stage("baselines"):
-        for number, name in enumerate(names):
-            stages.update(number / len(names))
-            begin = time.perf_counter()
-            fitted[name] = _baseline(state, name, split).score
-            seconds[name] = time.perf_counter() - begin
+        models |= _fitted_baselines(state, split, stages, seconds) if baselines else {}
     seconds |= {LLM_ALONE: seconds.get(LLM_MEMBER, 0.0), GENRE: sum(state.seconds.values())}
     done = [0]
 
@@ -81,7 +78,7 @@ def evaluate(
 
     with stages.stage("ranking"):
         report = evaluate_scorers(
-            fitted,
+            models,
             cases,
             size,
             (k,) if isinstance(k, int) else tuple(k),
@@ -89,7 +86,7 @@ def evaluate(
             mixtures=mixtures(state),
             counts=np.bincount(state.trained_on.rows, minlength=size),
             labels=state.labels,
-            costs={name: {"train_seconds": seconds[name]} for name in (*fitted, GENRE) if name in seconds},
+            costs={name: {"train_seconds": seconds[name]} for name in (*models, GENRE) if name in seconds},
             data=state.domain.name,
             split=f"{split.name}, {part}",
             progress=ranked,
@@ -130,6 +127,19 @@ def _notes(state: RecommenderState, split: Split, part: Part) -> dict[str, Any]:
     }
 
 
+def _fitted_baselines(
+    state: RecommenderState, split: Split, stages: Stages, seconds: dict[str, float]
+) -> dict[str, Scorer]:
+    """Fit the baselines and return their scorers; what each took is added to ``seconds``."""
+    fitted: dict[str, Scorer] = {}
+    for number, name in enumerate(names := _baselines(state)):
+        stages.update(number / len(names))
+        begin = time.perf_counter()
+        fitted[name] = _baseline(state, name, split).score
+        seconds[name] = time.perf_counter() - begin
+    return fitted
+
+
 def _baselines(state: RecommenderState) -> list[str]:
     """Return the models that are no members of the blend and learn from this data in seconds."""
     names = [name for name, kind in MEMBERS.items() if name not in state.members and not issubclass(kind, EpochModel)]
@@ -166,12 +176,19 @@ def rating_errors(state: RecommenderState, split: Split, part: Part) -> dict[str
     return {name: {"rmse": rmse(values, truth), "mae": mae(values, truth)} for name, values in predicted.items()}
 
 
-def write_report(report: Report, folder: Path) -> tuple[Path, Path]:
-    """Write a report as ``evaluation.json`` and ``evaluation.png`` into a folder; return both paths."""
+def write_report(report: Report, folder: Path) -> tuple[Path, Path | None]:
+    """Write a report as ``evaluation.json`` and ``evaluation.png`` into a folder; return both paths.
+
+    Without the package that plots, there is no picture, and the log says how to install it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     text, picture = folder / "evaluation.json", folder / "evaluation.png"
     text.write_text(report.to_json() + "\n", encoding="utf-8")
-    report.plot(picture, ours=GENRE)
+    try:
+        report.plot(picture, ours=GENRE)
+    except MissingPackageError as problem:
+        log.warning("no picture: %s", problem)
+        return text, None
     return text, picture
 
 

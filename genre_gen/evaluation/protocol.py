@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -67,35 +68,55 @@ def evaluate_scorers(
     if not cases:
         raise UsageError(f"no cases to evaluate: {NO_CASES}")
     mixtures, costs = mixtures or {}, costs or {}
-    names = [*scorers, *mixtures]
-    ranks: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
-    lists: dict[str, list[NDArray[np.int64]]] = {name: [] for name in names}
-    seconds = dict.fromkeys(names, 0.0)
+    tallies = {name: _Tally() for name in (*scorers, *mixtures)}
     for part in _batches(cases, batch):
-        histories, targets = [case.history for case in part], _targets(part)
-        allowed = allowed_items(histories, n_items, repeat)
-        ranked = allowed.copy()
-        ranked[np.arange(len(part)), targets] = True
-        scores: dict[str, NDArray[np.float32]] = {}
-        for name in names:
-            begin = time.perf_counter()
-            scores[name] = scorers[name](histories) if name in scorers else mixtures[name](scores, ranked)
-            seconds[name] += time.perf_counter() - begin
-            _check_shape(name, scores[name], (len(part), n_items))
-            ranks[name].append(metrics.ranks(scores[name], targets, ranked))
-            lists[name].append(_top(scores[name], allowed, max(k)))
+        _rank(part, scorers, mixtures, tallies, n_items, max(k), repeat)
         if progress is not None:
             progress(len(part))
+    histories = [case.history for case in cases]
     results = [
         Result(
             name,
-            np.concatenate(ranks[name]),
-            list_figures(np.concatenate(lists[name]), n_items, counts, [case.history for case in cases], labels),
-            {"score_seconds": seconds[name], **costs.get(name, {})},
+            np.concatenate(tally.ranks),
+            list_figures(np.concatenate(tally.lists), n_items, counts, histories, labels),
+            {"score_seconds": tally.seconds, **costs.get(name, {})},
         )
-        for name in names
+        for name, tally in tallies.items()
     ]
     return Report(tuple(results), tuple(k), n_items, _users(cases), _targets(cases), data, split, repeat)
+
+
+@dataclass
+class _Tally:
+    """What one model did, batch by batch: ranks of the targets, top lists, seconds of scoring."""
+
+    ranks: list[NDArray[np.float64]] = field(default_factory=list)
+    lists: list[NDArray[np.int64]] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def _rank(
+    cases: Sequence[Case],
+    scorers: Mapping[str, Scorer],
+    mixtures: Mapping[str, Mixture],
+    tallies: Mapping[str, _Tally],
+    n_items: int,
+    n: int,
+    repeat: bool,
+) -> None:
+    """Rank the targets of a batch by every model; the top lists have ``n`` items."""
+    histories, targets = [case.history for case in cases], _targets(cases)
+    allowed = allowed_items(histories, n_items, repeat)
+    ranked = allowed.copy()
+    ranked[np.arange(len(cases)), targets] = True
+    scores: dict[str, NDArray[np.float32]] = {}
+    for name, tally in tallies.items():
+        begin = time.perf_counter()
+        scores[name] = scorers[name](histories) if name in scorers else mixtures[name](scores, ranked)
+        tally.seconds += time.perf_counter() - begin
+        _check_shape(name, scores[name], (len(cases), n_items))
+        tally.ranks.append(metrics.ranks(scores[name], targets, ranked))
+        tally.lists.append(_top(scores[name], allowed, n))
 
 
 def evaluate_lists(

@@ -48,7 +48,15 @@ def load_base(folder: Path, quantization: str = "none") -> tuple[PreTrainedModel
             # through from then on: adapters would stop learning after the first validation.
             if hasattr(module, "support_avx512bf16_for_cpu"):
                 module.support_avx512bf16_for_cpu = False
+    for module in model.modules():
+        settle_int8(module)
     return model.eval(), tokenizer
+
+
+def settle_int8(module: Any) -> None:
+    """Have an 8-bit layer of bitsandbytes take over its weights now: several threads could not share its first call."""
+    if hasattr(module, "init_8bit_state") and getattr(module.weight, "CB", None) is not None:
+        module.init_8bit_state()
 
 
 def check_blocks(module: Any) -> None:

@@ -15,7 +15,7 @@ from torch import nn
 
 from genre_gen.errors import ConfigError
 from genre_gen.llm.item_backbone import ITEM, TEXT
-from genre_gen.llm.load import check_blocks
+from genre_gen.llm.load import check_blocks, settle_int8
 
 if TYPE_CHECKING:
     from genre_gen.llm.model import LLM
@@ -112,6 +112,7 @@ def _bitsandbytes(linear: nn.Linear, scheme: str) -> nn.Module:
     layer.bias = linear.bias
     layer = layer.to(device)
     check_blocks(layer)
+    settle_int8(layer)
     return layer
 
 

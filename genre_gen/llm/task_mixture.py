@@ -57,7 +57,6 @@ class TaskMixture:
         """
         self._context = sys.maxsize if context is None else context
         self._data, self._book, self._encoder, self._packs = data, book, encoder, packs
-        self._varies = data.domain.training.phrasings == "all"
         self._settings = {name: task for name, task in data.domain.tasks.items() if task.weight > 0}
         unknown = sorted(set(self._settings) - set(TASKS))
         if unknown:
@@ -82,7 +81,7 @@ class TaskMixture:
         Raises:
             ConfigError: more different values than can be told apart.
         """
-        found = {}
+        answers = {}
         for name, task in self._settings.items():
             if task.depth == "exit" and name != MAIN:
                 said: set[tuple[int, ...]] = set()
@@ -94,8 +93,8 @@ class TaskMixture:
                         f"round them, or set tasks.{name}.weight = 0"
                     )
                 if said:
-                    found[name] = torch.from_numpy(_padded(said))
-        return found
+                    answers[name] = torch.from_numpy(_padded(said))
+        return answers
 
     def epoch(self, number: int, answers: Mapping[str, Tensor]) -> list[Batch]:
         """Return the batches of one epoch in the order they are trained on; the first may be of pre-training."""
@@ -110,12 +109,12 @@ class TaskMixture:
                 share = task.weight / self._settings[MAIN].weight if main else task.weight
                 count = int(share * reference + rng.random())  # rounds at random, so that small weights count too
                 batches += self._drawn(name, count, rng, answers.get(name))
-        return [batches[place] for place in rng.permutation(len(batches))]
+        return [batches[index] for index in rng.permutation(len(batches))]
 
     def _drawn(self, name: str, count: int, rng: np.random.Generator, answers: Tensor | None) -> list[Batch]:
         """Return at most ``count`` batches of a task, from as many examples as fill them."""
         pool: list[Encoded] = []
-        numbers = None if answers is None else {_unpadded(row): place for place, row in enumerate(answers.tolist())}
+        numbers = None if answers is None else {_unpadded(row): number for number, row in enumerate(answers.tolist())}
         budget, used = count * self._tokens[name], 0
         while used < budget:
             before = used
@@ -129,9 +128,7 @@ class TaskMixture:
         return self._batches(name, pool, rng)[:count]
 
     def _encoded(self, name: str, rng: np.random.Generator) -> Iterator[Encoded]:
-        # Phrasings are drawn from numbers of their own: examples are the same however many there are.
-        book = self._book
-        for example in TASKS[name].examples(self._data, book, rng):
+        for example in TASKS[name].examples(self._data, self._book, rng):
             encoded = self._encode(example)
             if self._settings[name].depth != "exit":
                 if len(encoded) <= min(_TEXT_LIMIT, self._context):
@@ -155,46 +152,35 @@ class TaskMixture:
 
     def _batches(self, name: str, pool: list[Encoded], rng: np.random.Generator) -> list[Batch]:
         depth, tokens = self._settings[name].depth, self._tokens[name]
-        phrasings = 1
-        packs = self._packs and depth == "exit"
-        shared = _shared_instructions(pool, phrasings) if packs else []
-        if not shared:
-            groups = _alike(pool, tokens, rng)
-            return [pad(name, depth, groups[place]) for place in rng.permutation(len(groups))]
-        return [batch for part in shared for batch in self._packed(name, part, rng)]
+        if self._packs and depth == "exit" and _share_instruction(pool):
+            return self._packed(name, pool, rng)
+        groups = _of_like_length(pool, tokens, rng)
+        return [pad(name, depth, groups[index]) for index in rng.permutation(len(groups))]
 
     def _packed(self, name: str, pool: list[Encoded], rng: np.random.Generator) -> list[Batch]:
         """Return batches of examples that begin with the same instruction."""
         depth, tokens, shared = self._settings[name].depth, self._tokens[name], pool[0].start
-        order = [pool[place] for place in rng.permutation(len(pool))]
+        order = [pool[index] for index in rng.permutation(len(pool))]
         sizes = np.array([len(encoded) - shared for encoded in order])
         number = (np.cumsum(sizes) - 1) // max(1, tokens - shared * max(1, tokens // _ROW))
         return [
-            pack(name, depth, [order[place] for place in np.flatnonzero(number == one)], shared, _ROW)
-            for one in np.unique(number)
+            pack(name, depth, [order[index] for index in np.flatnonzero(number == batch)], shared, _ROW)
+            for batch in np.unique(number)
         ]
 
 
-def _shared_instructions(pool: Sequence[Encoded], most: int) -> list[list[Encoded]]:
-    """Return examples grouped by their whole instruction, if there are so many of these at most; else nothing.
-
-    One instruction is what a task has whose prompt tells nothing of the user before the answer; several are its
-    phrasings. A row holds examples of one.
-    """
-    groups: dict[bytes, list[Encoded]] = {}
-    for encoded in pool:
-        groups.setdefault(encoded.ids[: encoded.start].tobytes(), []).append(encoded)
-        if len(groups) > most or encoded.start == 0:
-            return []
-    return list(groups.values())
+def _share_instruction(pool: Sequence[Encoded]) -> bool:
+    """Tell whether all examples begin with the same instruction: one that says nothing of the user."""
+    instructions = {encoded.ids[: encoded.start].tobytes() for encoded in pool}
+    return len(instructions) == 1 and pool[0].start > 0
 
 
-def _alike(pool: Sequence[Encoded], tokens: int, rng: np.random.Generator) -> list[list[Encoded]]:
+def _of_like_length(pool: Sequence[Encoded], tokens: int, rng: np.random.Generator) -> list[list[Encoded]]:
     """Group examples of like length, so that little is padding."""
     order = np.argsort([len(encoded) + rng.uniform(0, 8) for encoded in pool], kind="stable")
     groups: list[list[Encoded]] = []
-    for place in order.tolist():
-        encoded = pool[place]
+    for index in order.tolist():
+        encoded = pool[index]
         longest = max(map(len, [encoded, *groups[-1]])) if groups else 0
         if groups and longest * (len(groups[-1]) + 1) <= tokens:
             groups[-1].append(encoded)
@@ -204,22 +190,22 @@ def _alike(pool: Sequence[Encoded], tokens: int, rng: np.random.Generator) -> li
 
 
 def _said(encoded: Encoded, text_vocabulary: int) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """Yield where each answer of an example begins, and its text ids: whole values, or single tokens of words."""
+    """Yield the position of each answer of an example, and its text ids: whole values, or single tokens of words."""
     if encoded.answers:
         for begin, end in encoded.answers:
             yield begin, tuple(encoded.ids[begin:end].tolist())
         return
-    for place in np.flatnonzero((encoded.target_ids != NO_TARGET) & (encoded.target_ids < text_vocabulary)).tolist():
-        yield place, (int(encoded.target_ids[place]),)
+    for position in np.flatnonzero((encoded.target_ids != NO_TARGET) & (encoded.target_ids < text_vocabulary)).tolist():
+        yield position, (int(encoded.target_ids[position]),)
 
 
 def _numbered(encoded: Encoded, numbers: Mapping[tuple[int, ...], int] | None, text_vocabulary: int) -> Encoded:
-    """Label closed answers by their numbers; one that no example had when they were collected gets no label."""
+    """Predict closed answers by their numbers; one that no example had when they were collected is not predicted."""
     if numbers is None:
         return encoded
     target_ids = np.where(encoded.target_ids >= text_vocabulary, encoded.target_ids, NO_TARGET).astype(np.int32)
-    for place, answer in _said(encoded, text_vocabulary):
-        target_ids[place] = numbers.get(answer, NO_TARGET)
+    for position, answer in _said(encoded, text_vocabulary):
+        target_ids[position] = numbers.get(answer, NO_TARGET)
     return replace(encoded, target_ids=target_ids)
 
 

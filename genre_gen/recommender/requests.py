@@ -112,11 +112,10 @@ def history_of(
         histories: where users are looked up.
         catalog: names the items.
         rating_scale: lowest and highest rating; None where the data has no ratings.
-        at: interactions after this moment are left out.
+        at: interactions after this moment are left out; those without a time are kept.
 
     Raises:
-        UsageError: an entry that is neither text nor a tuple, a rating off the scale, or a moment that cannot be read
-            or is asked of a history without times.
+        UsageError: an entry that is neither text nor a tuple, a rating off the scale, or a moment that cannot be read.
         UnknownItemError: an item that the catalog lacks.
     """
     notes: tuple[str, ...] = ()
@@ -133,8 +132,7 @@ def history_of(
     else:
         history = _by_hand(who, catalog, rating_scale)
     if at is not None:
-        moment = to_moment(at)
-        history = history.until(moment) if len(history) else history
+        history = history.until(to_moment(at))
     return history, notes if len(history) else (*notes, STRANGER)
 
 
@@ -177,14 +175,8 @@ def _by_hand(events: Any, catalog: Catalog, rating_scale: tuple[float, float] | 
         times.append(None if time is None else to_moment(time))
     if any(time is None for time in times) and any(time is not None for time in times):
         raise UsageError("some events of the history have times and some have none; give a time to each, or to none")
-    values, rows = np.array(ratings, np.float32), np.array(rows_of(catalog, names), np.int64)
-    moments = None if None in times or not times else np.array(times, np.int64)
-    order = np.arange(len(rows)) if moments is None else np.argsort(moments, kind="stable")
-    return History(
-        rows[order],
-        None if np.isnan(values).all() else values[order],
-        None if moments is None else moments[order],
-    )
+    moments = [time for time in times if time is not None]
+    return History.from_events(rows_of(catalog, names), ratings, moments or None)
 
 
 def _is_tuple(event: object) -> bool:

@@ -1,14 +1,15 @@
-"""Teacher: what the collaborative models say should come next, at every place of the training histories.
+"""Distillation: soft targets of a blend of collaborative models for every interaction of the training histories.
 
-A language model that learns from it learns not only which item came next, but also which others were as likely. A model
-that was fitted on a history is over-confident about it: each transition it is asked for is one that it has counted. So
-the teacher is cross-fitted: what it says about a user comes from models that never saw that user.
+A language model that is trained on them learns not only which item came next, but also which others were as likely. A
+model that was fitted on a history is over-confident about it: each transition it is asked for is one that it has
+counted. So the teacher is cross-fitted: its soft targets of a user come from models that never saw that user.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,18 +21,19 @@ from genre_gen.collaborative.rating_model import RatingModel
 from genre_gen.data.interactions import History, Interactions, allowed_items
 from genre_gen.errors import UsageError
 
+OnShare: TypeAlias = Callable[[float], None]
 TEMPERATURES = (0.02, 5.0)
 """Between these a temperature is looked for; blended scores are in standard deviations."""
 
 
 @dataclass(frozen=True)
 class SoftTargets:
-    """What the teacher expects in place of each training interaction, given the history before it.
+    """What a teacher expects in place of each training interaction, given the history before it.
 
     Attributes:
         rows: int32 ``[n, top]`` catalog rows of its likeliest items.
         shares: float16 ``[n, top]`` their probabilities. They sum to 1, or are all 0 where the teacher knows nothing:
-            for the first item of a history, and where all items are alike to it.
+            for the first item of a history, and where all items have the same score.
     """
 
     rows: NDArray[np.int32]
@@ -39,7 +41,7 @@ class SoftTargets:
 
     @classmethod
     def empty(cls, n: int, top: int) -> SoftTargets:
-        """Return lessons that say nothing."""
+        """Return soft targets without any share."""
         return cls(np.zeros((n, top), np.int32), np.zeros((n, top), np.float16))
 
     def __len__(self) -> int:
@@ -47,9 +49,17 @@ class SoftTargets:
         return len(self.rows)
 
 
+class SoftTargetSource(Protocol):
+    """Makes soft targets; a :class:`Teacher`, or a function with its arguments."""
+
+    def __call__(self, interactions: Interactions, on_share: OnShare, /) -> SoftTargets:
+        """Return the soft targets of all interactions, in their order; tell which share of them is done."""
+        ...
+
+
 @dataclass(frozen=True)
 class Teacher:
-    """A blend of collaborative models that teaches; called with interactions, it says what ``teach`` says of them.
+    """A blend of collaborative models; called with interactions, it makes their soft targets.
 
     Attributes:
         members: name -> function that returns a new model, not fitted.
@@ -63,12 +73,15 @@ class Teacher:
     temperature: float
     repeat: bool = False
 
-    def __call__(self, interactions: Interactions) -> SoftTargets:
-        """Return the lessons for all interactions, in their order."""
-        return teach(self.members, self.weights, interactions, temperature=self.temperature, repeat=self.repeat)
+    def __call__(self, interactions: Interactions, on_share: OnShare | None = None, /) -> SoftTargets:
+        """Return the soft targets of all interactions, in their order."""
+        temperature, repeat = self.temperature, self.repeat
+        return soft_targets(
+            self.members, self.weights, interactions, temperature=temperature, repeat=repeat, on_share=on_share
+        )
 
 
-def teach(
+def soft_targets(
     members: Mapping[str, Callable[[], CollaborativeModel]],
     weights: Mapping[str, float],
     interactions: Interactions,
@@ -78,21 +91,23 @@ def teach(
     temperature: float = 1.0,
     repeat: bool = False,
     batch: int = 512,
+    on_share: OnShare | None = None,
 ) -> SoftTargets:
-    """Ask a blend of collaborative models what comes next at every place of the training histories.
+    """Ask a blend of collaborative models what comes next at every position of the training histories.
 
     Args:
         members: name -> function that returns a new model, not fitted.
         weights: member -> weight in the blend; members without one, or at 0, are not fitted.
-        interactions: what is learned from and taught on.
-        folds: in how many parts the users are cut; each part is taught by models fitted on the others.
-        top: how many items a lesson names.
+        interactions: what the models are fitted on, and what soft targets are made of.
+        folds: in how many parts the users are cut; models fitted on the others are asked about each part.
+        top: how many items a soft target names.
         temperature: of the softmax over the blended scores, > 0; see ``fit_temperature``.
         repeat: whether items of the history may come again; else they are left out.
-        batch: places scored at a time: memory is a few times ``batch * n_items * 8`` bytes.
+        batch: positions scored at a time: memory is a few times ``batch * n_items * 8`` bytes.
+        on_share: told after each batch which share of the interactions is done, 0 to 1.
 
     Returns:
-        SoftTargets for all interactions, in their order; the same for the same input.
+        Soft targets of all interactions, in their order; the same for the same input.
 
     Raises:
         UsageError: no member has a weight, or a number that cannot be meant.
@@ -105,8 +120,9 @@ def teach(
             f"teacher: {folds} folds, top {top}, batch {batch}, temperature {temperature}; there must be two folds or "
             "more, and the others must be above 0"
         )
-    lessons = SoftTargets.empty(len(interactions), min(top, interactions.n_items))
-    for others, places in _folds(interactions, folds):
+    targets = SoftTargets.empty(len(interactions), min(top, interactions.n_items))
+    done = 0
+    for others, positions in _folds(interactions, folds):
         models = {name: make() for name, make in used.items()}
         # A model of ratings says nothing to a fold of whose other users nobody has rated anything.
         fitted = {
@@ -114,13 +130,16 @@ def teach(
             for name, model in models.items()
             if others.rated or not isinstance(model, RatingModel)
         }
-        for begin in range(0, len(places) if fitted else 0, batch):
-            part = places[begin : begin + batch]
+        for begin in range(0, len(positions) if fitted else 0, batch):
+            part = positions[begin : begin + batch]
             histories = _before(interactions, part)
             allowed = allowed_items(histories, interactions.n_items, repeat)
             scores = blended({name: model.score(histories) for name, model in fitted.items()}, weights, allowed)
-            lessons.rows[part], lessons.shares[part] = _likeliest(scores.total, lessons.rows.shape[1], temperature)
-    return lessons
+            targets.rows[part], targets.shares[part] = _likeliest(scores.total, targets.rows.shape[1], temperature)
+            done += len(part)
+            if on_share is not None:
+                on_share(done / len(interactions))
+    return targets
 
 
 def fit_temperature(scores: NDArray[np.floating], targets: NDArray[np.integer]) -> float:
@@ -133,14 +152,14 @@ def fit_temperature(scores: NDArray[np.floating], targets: NDArray[np.integer]) 
     Returns:
         A temperature within TEMPERATURES; 1 where there is nothing to go by.
     """
-    own = np.take_along_axis(scores, np.asarray(targets)[:, None], axis=1)
-    kept = np.isfinite(own[:, 0])
-    if not kept.any():
+    of_target = np.take_along_axis(scores, np.asarray(targets)[:, None], axis=1)
+    scored = np.isfinite(of_target[:, 0])
+    if not scored.any():
         return 1.0
-    beside = (scores[kept] - own[kept]).astype(np.float64)  # the target's own becomes 0
+    differences = (scores[scored] - of_target[scored]).astype(np.float64)  # the target's own becomes 0
 
     def loss(log_temperature: float) -> float:
-        scaled = beside / np.exp(log_temperature)
+        scaled = differences / np.exp(log_temperature)
         highest = scaled.max(axis=1)
         return float((highest + np.log(np.exp(scaled - highest[:, None]).sum(axis=1))).mean())
 
@@ -148,24 +167,24 @@ def fit_temperature(scores: NDArray[np.floating], targets: NDArray[np.integer]) 
 
 
 def _folds(interactions: Interactions, folds: int) -> Iterator[tuple[Interactions, NDArray[np.int64]]]:
-    """Yield for each part of the users the others' interactions, and its places that have a history before them."""
+    """Yield for each part of the users the others' interactions, and its positions with a history before them."""
     owners = interactions.owners
     later = np.arange(len(interactions)) > interactions.offsets[owners]
     fold_of = np.random.default_rng(0).permutation(len(interactions.users)) % folds
     for fold in range(folds):
-        ours = fold_of[owners] == fold
-        places = np.flatnonzero(ours & later)
-        if len(places) and not ours.all():
-            yield interactions.keep(~ours), places
+        of_fold = fold_of[owners] == fold
+        positions = np.flatnonzero(of_fold & later)
+        if len(positions) and not of_fold.all():
+            yield interactions.keep(~of_fold), positions
 
 
-def _before(interactions: Interactions, places: NDArray[np.int64]) -> Sequence[History]:
-    """Return the history before each place."""
-    owners = np.searchsorted(interactions.offsets, places, side="right") - 1
-    known = places - interactions.offsets[owners]
+def _before(interactions: Interactions, positions: NDArray[np.int64]) -> Sequence[History]:
+    """Return the history before each position."""
+    owners = np.searchsorted(interactions.offsets, positions, side="right") - 1
+    lengths = positions - interactions.offsets[owners]
     return [
         interactions.history_at(owner).slice(0, length)
-        for owner, length in zip(owners.tolist(), known.tolist(), strict=True)
+        for owner, length in zip(owners.tolist(), lengths.tolist(), strict=True)
     ]
 
 
@@ -178,6 +197,6 @@ def _likeliest(
     order = np.argsort(-best, axis=1, kind="stable")
     rows, best = np.take_along_axis(rows, order, axis=1), np.take_along_axis(best, order, axis=1)
     # Standardised scores that differ at all have a positive one among them.
-    known = np.isfinite(best[:, :1]) & (best[:, :1] > 0)
-    shares = np.exp(np.where(known, best - np.where(known, best[:, :1], 0.0), -np.inf) / temperature)
-    return rows, shares / np.where(known, shares.sum(axis=1, keepdims=True), 1.0)
+    telling = np.isfinite(best[:, :1]) & (best[:, :1] > 0)
+    shares = np.exp(np.where(telling, best - np.where(telling, best[:, :1], 0.0), -np.inf) / temperature)
+    return rows, shares / np.where(telling, shares.sum(axis=1, keepdims=True), 1.0)

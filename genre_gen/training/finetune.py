@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -24,9 +24,11 @@ from genre_gen.llm.hardware import computes_bfloat16
 from genre_gen.llm.model import LLM
 from genre_gen.llm.task_mixture import MAIN, TaskMixture
 from genre_gen.training.checkpoint import read_json, recover_folder, verify_folder, write_folder, write_json
-from genre_gen.training.distillation import SoftTargets
+from genre_gen.training.distillation import OnShare, SoftTargets
+from genre_gen.training.trackers import make_tracker
 
 log = logging.getLogger(__name__)
+Stage: TypeAlias = Literal["soft targets", "pre-training", "training", "refit"]
 CHECKPOINT = "checkpoint"
 _FLOOR = 0.02  # share of the peak learning rate that is left at the end
 
@@ -63,83 +65,110 @@ class FineTuner:
     def __init__(
         self,
         llm: LLM,
-        mix: TaskMixture,
+        mixture: TaskMixture,
         training: Training,
         *,
         validate: Callable[[], float] | None = None,
         exclude_seen: bool = True,
         folder: Path | None = None,
-        identity: str = "",
+        fingerprint: str = "",
         start: str = "",
         checkpoint_seconds: float = 120.0,
-        teach: Callable[[], SoftTargets] | None = None,
+        soft_targets: Callable[[OnShare], SoftTargets] | None = None,
+        refit: bool = False,
     ) -> None:
         """Prepare the run; nothing is trained yet.
 
         Args:
             llm: changed in place.
-            mix: gives the batches of each epoch.
+            mixture: gives the batches of each epoch.
             training: the domain's training settings.
             validate: returns NDCG@10 on validation cases; None trains to the end without early stopping.
             exclude_seen: items do not repeat in this domain.
             folder: where checkpoints and logs go; None keeps everything in memory.
-            identity: fingerprint of data, prompts and settings; a checkpoint of another one is refused.
+            fingerprint: of data, prompts and settings; a checkpoint of another one is refused.
             start: fingerprint of the weights that the run begins with; a checkpoint of a run that began with others is
                 given up. Empty where they follow from the rest.
             checkpoint_seconds: least time between checkpoints.
-            teach: returns what collaborative models say about the training interactions; called once, when a run
-                begins, and only where ``training.distillation`` is above 0.
+            soft_targets: makes those of the training interactions, and tells which share of them is done; called once,
+                when a run begins, and only where ``training.distillation`` is above 0.
+            refit: the run repeats or continues an earlier one, see ``stage``.
 
         Raises:
-            ConfigError: distillation without a teacher, or of items whose codes are longer than one token.
+            ConfigError: distillation without a teacher, or of items whose codes are longer than one token; a tracker
+                whose package is missing.
         """
         from accelerate import Accelerator
 
-        self._teach = _teacher(teach, llm, training)
+        self._make_soft_targets = _teacher(soft_targets, llm, training)
         self._soft_targets: SoftTargets | None = None
         torch.manual_seed(training.seed)
-        self.training, self.mix, self.validate, self.exclude_seen = training, mix, validate, exclude_seen
-        self.folder, self.identity, self.start = folder, identity, start
+        self.training, self.mixture, self.validate, self.exclude_seen = training, mixture, validate, exclude_seen
+        self.folder, self.fingerprint, self.start = folder, fingerprint, start
         self.checkpoint_seconds = checkpoint_seconds
         on_cpu = llm.device.type == "cpu"
         self.half = _computes_in_half(training.precision, on_cpu)
         self.accelerator = Accelerator(cpu=on_cpu)
         self.llm = llm.to(self.accelerator.device)
-        llm.add_answer_heads({task: ids.to(llm.device) for task, ids in mix.answers().items()})
+        llm.add_answer_heads({task: ids.to(llm.device) for task, ids in mixture.answers().items()})
         self.parameters = dict(llm.trainable())
         self.model, self.optimizer = self.accelerator.prepare(llm, _optimizer(self.parameters, training))
         self.progress = Progress()
-        self.number, self.runs = 0, 1  # which of how many trainings from one start this is, see averaging.py
+        self.steps = 0  # in all, as far as known
         self.best_weights: dict[str, Tensor] = {}
         self._losses: dict[str, list[float]] = defaultdict(list)
         self._saved = time.monotonic()
-        self._board: Any = None
+        self._tracker = make_tracker(training.tracker, folder)
+        self._refit = refit
+        self._soft_target_share: float | None = None  # of them that is made, while that is going on
+        self._begun = time.monotonic()
+
+    @property
+    def stage(self) -> Stage:
+        """Return what is going on: soft targets are made, the catalog's text is learned, or the tasks."""
+        if self._soft_target_share is not None:
+            return "soft targets"
+        if self.progress.epoch < self.training.pretraining_epochs:
+            return "pre-training"
+        return "refit" if self._refit else "training"
 
     def run(self, on_step: Callable[[FineTuner], None] | None = None) -> Progress:
         """Train until the epochs, the time or the patience are used up; resume from the folder's checkpoint if any.
 
         Args:
-            on_step: called after every step, for progress displays.
+            on_step: called after every step, and while soft targets are made, for progress displays.
 
         Raises:
             CheckpointError: the folder's checkpoint is damaged or belongs to other data or settings.
         """
         self._resume()
-        if self._teach is not None and not self.progress.finished:
-            self._soft_targets = self._teach()
+        self._ask_teacher(on_step)
         with _residual_dropout(self.llm.item_backbone, self.training.dropout):
             while not self.progress.finished:
                 self._epoch(on_step)
         if on_step is not None:
             on_step(self)
         self._keep_best()
-        if self._board is not None:
-            self._board.close()
+        self._tracker.close()
         return self.progress
+
+    def _ask_teacher(self, on_step: Callable[[FineTuner], None] | None) -> None:
+        if self._make_soft_targets is None or self.progress.finished:
+            return
+
+        def on_share(share: float) -> None:
+            self._soft_target_share = share
+            if on_step is not None:
+                on_step(self)
+
+        self._begun = time.monotonic()
+        on_share(0.0)
+        self._soft_targets = self._make_soft_targets(on_share)
+        self._soft_target_share = None
 
     def _epoch(self, on_step: Callable[[FineTuner], None] | None) -> None:
         progress = self.progress
-        batches = self.mix.epoch(progress.epoch, self.llm.answers)
+        batches = self.mixture.epoch(progress.epoch, self.llm.answers)
         epochs = self.training.pretraining_epochs + self.training.epochs
         # Epochs differ a little in length, those of pre-training much: the rest is reckoned from the present one.
         self.steps = progress.step - progress.done + len(batches) * (epochs - progress.epoch)
@@ -175,16 +204,27 @@ class FineTuner:
         return max(0.0, done - self.training.pretraining_epochs)
 
     def share(self) -> float:
-        """Return how much of the run is over, 0 to 1: by steps or by time, whichever is further."""
+        """Return how much is over, 0 to 1: of all epochs by steps or by time, whichever is further.
+
+        While soft targets are made, it is the share of these that there is.
+        """
+        if self._soft_target_share is not None:
+            return self._soft_target_share
         if self.progress.finished:
             return 1.0
         limit = self.training.max_minutes
         by_time = self.progress.seconds / (60 * limit) if limit else 0.0
-        return min(1.0, max(self.progress.step / self.steps, by_time))
+        by_steps = self.progress.step / self.steps if self.steps else 0.0
+        return min(1.0, max(by_steps, by_time))
 
-    def overall_share(self) -> float:
-        """Return how much of all trainings from one start is over, 0 to 1; of a single one, its own share."""
-        return (self.number + self.share()) / self.runs
+    def seconds_left(self) -> float | None:
+        """Estimate how long the rest of the soft targets, or of all epochs, takes at most; None before the first step.
+
+        Training may end earlier, when validations get no better.
+        """
+        share = self.share()
+        seconds = self.progress.seconds if self._soft_target_share is None else time.monotonic() - self._begun
+        return seconds * (1 - share) / share if share > 0 else None
 
     def recent_losses(self) -> dict[str, float]:
         """Return the mean loss of each task over its last few batches."""
@@ -196,21 +236,21 @@ class FineTuner:
         exclude = self.exclude_seen and batch.task == MAIN and self.llm.codes.codes.shape[1] == 1
         device = self.accelerator.device
         with torch.autocast(device.type, torch.bfloat16, enabled=self.half):  # accelerate fixes it for a whole process
-            loss = self.model(self._taught(batch).to(device), exclude)
+            loss = self.model(self._with_soft_targets(batch).to(device), exclude)
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(list(self.parameters.values()), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self._losses[batch.task].append(float(loss.detach()))
 
-    def _taught(self, batch: Batch) -> Batch:
+    def _with_soft_targets(self, batch: Batch) -> Batch:
         """Add to a batch of the main task what the teacher expects in place of each item."""
         if self._soft_targets is None or batch.task != MAIN:
             return batch
-        places = batch.origins[batch.target_ids != NO_TARGET].numpy()
-        shares = self._soft_targets.shares[places].astype(np.float32) * self.training.distillation
-        shares[places < 0] = 0.0
-        codes = self.llm.codes.codes[self._soft_targets.rows[places], 0].astype(np.int64)
+        origins = batch.origins[batch.target_ids != NO_TARGET].numpy()
+        shares = self._soft_targets.shares[origins].astype(np.float32) * self.training.distillation
+        shares[origins < 0] = 0.0
+        codes = self.llm.codes.codes[self._soft_targets.rows[origins], 0].astype(np.int64)
         return replace(batch, soft_codes=torch.from_numpy(codes), soft_shares=torch.from_numpy(shares))
 
     def _set_learning_rate(self) -> None:
@@ -239,7 +279,9 @@ class FineTuner:
             if epoch > 0:  # pre-training teaches no item after another, so it is told and not judged
                 self._judge(ndcg)
         progress.log.append(entry)
-        self._tell_board(entry)
+        figures = {name: entry[name] for name in ("learning_rate", "ndcg@10") if name in entry}
+        losses = {f"loss/{task}": loss for task, loss in entry["losses"].items()}
+        self._tracker.log({**losses, **figures}, progress.step)
 
     def _judge(self, ndcg: float) -> None:
         """Keep the weights if they are the best so far; end the training if none have been for long."""
@@ -251,20 +293,6 @@ class FineTuner:
             progress.since_best += 1
             progress.finished = progress.finished or progress.since_best >= self.training.patience
 
-    def _tell_board(self, entry: dict[str, Any]) -> None:
-        """Write the entry for TensorBoard."""
-        if self.folder is None:
-            return
-        if self._board is None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._board = SummaryWriter(str(self.folder / "tensorboard"))
-        for task, loss in entry["losses"].items():
-            self._board.add_scalar(f"loss/{task}", loss, entry["step"])
-        for name in ("learning_rate", "ndcg@10"):
-            if name in entry:
-                self._board.add_scalar(name, entry[name], entry["step"])
-
     def _keep_best(self) -> None:
         self.llm.item_backbone.eval()
         with torch.no_grad():
@@ -275,7 +303,7 @@ class FineTuner:
         """Write a checkpoint: weights, best weights, optimizer, random state, progress."""
         if self.folder is None or (due_only and time.monotonic() - self._saved < self.checkpoint_seconds):
             return
-        write_folder(self.folder / CHECKPOINT, self._fill, {"identity": self.identity, "start": self.start})
+        write_folder(self.folder / CHECKPOINT, self._fill, {"fingerprint": self.fingerprint, "start": self.start})
         self._saved = time.monotonic()
 
     def _fill(self, folder: Path) -> None:
@@ -313,10 +341,10 @@ class FineTuner:
         if not folder.exists():
             return
         manifest = verify_folder(folder)
-        if manifest.get("identity") != self.identity:
+        if manifest.get("fingerprint") != self.fingerprint:
             raise CheckpointError(
                 f"{folder}: begun with other data, prompts or settings, or by an earlier version; delete it to start "
-                "afresh, or restore those"
+                "again, or restore those"
             )
         if manifest.get("start") != self.start:
             log.info("%s: began with other weights than there are now; this part of the training starts again", folder)
@@ -340,20 +368,22 @@ class FineTuner:
         content = self.optimizer.state_dict()
         groups = zip(content["param_groups"], self.optimizer.param_groups, strict=True)
         number = {
-            parameter: place
+            parameter: index
             for listed, group in groups
-            for place, parameter in zip(listed["params"], group["params"], strict=True)
+            for index, parameter in zip(listed["params"], group["params"], strict=True)
         }
-        found: dict[int, dict[str, Tensor]] = defaultdict(dict)
+        by_parameter: dict[int, dict[str, Tensor]] = defaultdict(dict)
         for path, value in state.items():
             key, name = path.split("/", 1)
-            found[number[self.parameters[name]]][key] = value
+            by_parameter[number[self.parameters[name]]][key] = value
         # The optimizer knows best which of them lies where: a fused one counts steps on the device of the weights.
-        self.optimizer.load_state_dict({**content, "state": dict(found)})
+        self.optimizer.load_state_dict({**content, "state": dict(by_parameter)})
 
 
-def _teacher(teach: Callable[[], SoftTargets] | None, llm: LLM, training: Training) -> Callable[[], SoftTargets] | None:
-    """Return the teacher where there is something to distil; raises ConfigError where that cannot be."""
+def _teacher(
+    soft_targets: Callable[[OnShare], SoftTargets] | None, llm: LLM, training: Training
+) -> Callable[[OnShare], SoftTargets] | None:
+    """Return the teacher where something is distilled; raises ConfigError where that cannot be."""
     weight = training.distillation
     if weight == 0:
         return None
@@ -362,12 +392,12 @@ def _teacher(teach: Callable[[], SoftTargets] | None, llm: LLM, training: Traini
             f"training.distillation = {weight:g} needs item codes of one token; "
             'set codes.scheme = "atomic", or training.distillation = 0'
         )
-    if teach is None:
+    if soft_targets is None:
         raise ConfigError(
             f"training.distillation = {weight:g} needs collaborative models to learn from; "
             "name some in blend.members, or set training.distillation = 0"
         )
-    return teach
+    return soft_targets
 
 
 def _computes_in_half(precision: str, on_cpu: bool) -> bool:
@@ -396,11 +426,11 @@ def _marks(batches: int, validations: int) -> set[int]:
 
 
 class _residual_dropout:  # noqa: N801 - used like a function
-    """Within the block, drop parts of what attention and feed-forward add to the residual stream of a tower."""
+    """Within the block, drop parts of what attention and feed-forward add to the residual stream of a backbone."""
 
-    def __init__(self, tower: Any, share: float) -> None:
-        self._modules = [part for layer in tower.layers for part in (layer.self_attn, layer.mlp)] if share else []
-        self._share, self._tower = share, tower
+    def __init__(self, backbone: Any, share: float) -> None:
+        self._modules = [part for layer in backbone.layers for part in (layer.self_attn, layer.mlp)] if share else []
+        self._share, self._backbone = share, backbone
 
     def __enter__(self) -> None:
         self._hooks = [module.register_forward_hook(self._drop) for module in self._modules]
@@ -411,5 +441,5 @@ class _residual_dropout:  # noqa: N801 - used like a function
 
     def _drop(self, _module: nn.Module, _inputs: Any, output: Any) -> Any:
         first, *rest = output if isinstance(output, tuple) else (output,)
-        dropped = nn.functional.dropout(first, self._share, training=self._tower.training)
+        dropped = nn.functional.dropout(first, self._share, training=self._backbone.training)
         return (dropped, *rest) if isinstance(output, tuple) else dropped

@@ -1,4 +1,4 @@
-"""Fingerprints that say whether a checkpoint is of this training: of all that it depends on, and of where it began."""
+"""Fingerprints that tell whether a checkpoint is of this training: of its inputs, and of the weights it began with."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_SCHEME = 2  # of what a checkpoint of training holds; those of another are refused
+_SCHEME = 3  # of what a checkpoint of training holds; those of another are refused
 
 
-def identity(data: TaskData, book: PromptBook, validation: Sequence[Case] = ()) -> str:
-    """Return a fingerprint of everything that a run of training depends on, but for how long it may take.
+def training_fingerprint(data: TaskData, book: PromptBook, validation: Sequence[Case] = ()) -> str:
+    """Return a fingerprint of everything that a training depends on, but for its budget and its tracker.
 
     Args:
         data: catalog, training interactions and domain.
@@ -36,8 +36,8 @@ def identity(data: TaskData, book: PromptBook, validation: Sequence[Case] = ()) 
         validation: cases that choose the best weights, and the teacher.
     """
     settings = data.domain.settings()
-    for budget in ("max_minutes", "epochs", "runs"):
-        settings["training"].pop(budget, None)
+    for harmless in ("max_minutes", "epochs", "tracker"):
+        settings["training"].pop(harmless, None)
     settings["codes"].pop("cold_start_scale", None)  # their places are found after training
     # None of these has a part in training the language model.
     for part in ("rerank", "ratings", "query", "explain", "knowledge", "serving"):
@@ -47,10 +47,10 @@ def identity(data: TaskData, book: PromptBook, validation: Sequence[Case] = ()) 
     digest = hashlib.sha256(json.dumps([_SCHEME, settings], sort_keys=True).encode())
     digest.update(folder_fingerprint(data.domain.model.llm).encode())
     digest.update(data.catalog.fingerprint().encode())
-    known = data.interactions
-    _add(digest, known.offsets, known.rows, known.ratings, known.times)
+    interactions = data.interactions
+    _add(digest, interactions.offsets, interactions.rows, interactions.ratings, interactions.times)
     if Review.name in data.domain.tasks:
-        _add_reviews(digest, known)
+        _add_reviews(digest, interactions)
     _add_cases(digest, validation)
     pretraining = {PRETRAINING} if data.domain.training.pretraining_epochs else set()
     for task in sorted({*data.domain.tasks, *pretraining}):
@@ -58,7 +58,7 @@ def identity(data: TaskData, book: PromptBook, validation: Sequence[Case] = ()) 
     return digest.hexdigest()
 
 
-def start_of(llm: LLM) -> str:
+def weights_fingerprint(llm: LLM) -> str:
     """Return a fingerprint of the weights that a training begins with, of those that it changes."""
     digest = hashlib.sha256()
     for name, value in llm.trainable():
@@ -74,9 +74,9 @@ def _add(digest: _Hash, *arrays: NDArray | None) -> None:
             digest.update(np.ascontiguousarray(array).data)
 
 
-def _add_reviews(digest: _Hash, known: Interactions) -> None:
-    for place in range(len(known) if known.reviews is not None else 0):
-        digest.update(json.dumps(known.review(place)).encode())
+def _add_reviews(digest: _Hash, interactions: Interactions) -> None:
+    for position in range(len(interactions) if interactions.reviews is not None else 0):
+        digest.update(json.dumps(interactions.review(position)).encode())
 
 
 def _add_cases(digest: _Hash, cases: Sequence[Case]) -> None:

@@ -1,13 +1,14 @@
-"""Building the language model's part of a recommender: load, name the items, tune."""
+"""Building and training the language model of a recommender: load it, name the items to it, tune it."""
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -21,9 +22,10 @@ from genre_gen.collaborative.embeddings import cooccurrence_embeddings
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import Interactions, allowed_items
 from genre_gen.data.splits import Case, sample_cases
+from genre_gen.decoding.onednn import forget_prepacked
 from genre_gen.domain import CodeSettings, Domain, Training
 from genre_gen.downloads.models import ensure_model
-from genre_gen.llm.averaging import Trained, train_averaged
+from genre_gen.llm.encode import Encoder
 from genre_gen.llm.generator import ItemGenerator
 from genre_gen.llm.load import load_base
 from genre_gen.llm.model import LLM, embed_texts
@@ -31,54 +33,64 @@ from genre_gen.llm.task_mixture import TaskMixture
 from genre_gen.metrics import case_ranks, ndcg_at
 from genre_gen.prompting.book import PromptBook
 from genre_gen.tasks import TaskData
-from genre_gen.training.distillation import SoftTargets, Teacher, fit_temperature
-from genre_gen.training.finetune import FineTuner
-from genre_gen.training.fingerprint import identity, start_of
+from genre_gen.training.distillation import SoftTargetSource, Teacher, fit_temperature
+from genre_gen.training.finetune import FineTuner, Progress
+from genre_gen.training.fingerprint import training_fingerprint, weights_fingerprint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
+OnStep: TypeAlias = Callable[[FineTuner], None]
 _BATCH = 64
 _LOOKED_AT = 10  # ranks that training is validated by
 _COLLABORATIVE = 256  # dimensions
 
-_SEED_STRIDE = 7919  # between the seeds of trainings from one start, so that other seeds' do not meet them
-
-FINAL_TIME = 1 / 3
-"""Time for the final epochs, as a share of ``training.max_minutes``."""
+REFIT_TIME_SHARE = 1 / 3
+"""Time of a refit that continues, as a share of ``training.max_minutes``."""
 
 
-def build_generator(
-    domain: Domain,
-    book: PromptBook,
-    catalog: Catalog,
-    interactions: Interactions,
-    codes: CodeScheme | None = None,
-) -> ItemGenerator:
-    """Load the pre-trained model and teach it the names of the items.
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training was like.
+
+    Attributes:
+        log: its validations in order, see :class:`~genre_gen.training.finetune.Progress`.
+        seconds: time that it took, also before an interruption.
+        epochs: main epochs after which it was best, rounded up; None where none was validated.
+    """
+
+    log: list[dict[str, Any]]
+    seconds: float
+    epochs: int | None
+
+    @classmethod
+    def of(cls, progress: Progress) -> TrainingResult:
+        """Return the result of a training that is over."""
+        judged = [entry for entry in progress.log if "ndcg@10" in entry and entry["epoch"] > 0]
+        best = max(judged, key=lambda entry: entry["ndcg@10"])["epoch"] if judged else None
+        # Fractions of epochs do not add up exactly, and that alone shall cost no epoch.
+        return cls(progress.log, progress.seconds, None if best is None else max(1, math.ceil(round(best, 2))))
+
+
+def build_llm(domain: Domain, catalog: Catalog, interactions: Interactions, codes: CodeScheme | None = None) -> LLM:
+    """Load the pre-trained model and give it code tokens for the items.
 
     Args:
         domain: says which model, codes and adapters.
-        book: the templates.
         catalog: the items; each code starts from its item's own text.
-        interactions: what examples are made from.
+        interactions: what the model will learn from; codes start from them too.
         codes: ready ones (of a saved recommender, whose embeddings are loaded later); None makes them.
     """
     torch.manual_seed(domain.training.seed)  # adapters start from random numbers
     base, tokenizer = load_base(ensure_model(domain.model.llm), domain.model.quantization)
     if codes is not None:
-        llm = LLM(base, tokenizer, codes, domain.model)
-    else:
-        vectors = item_vectors(base, tokenizer, catalog, interactions, domain.codes)
-        llm = LLM(base, tokenizer, make_codes(domain.codes, catalog, vectors.numpy()), domain.model)
-        llm.initialise_codes(vectors)
-        llm.to(base.device).near_identity_init()
-    return ItemGenerator(llm.to(base.device), book, TaskData(catalog, interactions, domain))
-
-
-def build_llm(domain, catalog, interactions, codes=None):
-    return build_generator(domain, PromptBook.load(domain), catalog, interactions, codes).llm
+        return LLM(base, tokenizer, codes, domain.model).to(base.device).eval()
+    vectors = item_vectors(base, tokenizer, catalog, interactions, domain.codes)
+    llm = LLM(base, tokenizer, make_codes(domain.codes, catalog, vectors.numpy()), domain.model)
+    llm.initialise_codes(vectors)
+    llm.to(base.device).near_identity_init()
+    return llm.eval()
 
 
 def item_vectors(
@@ -88,10 +100,10 @@ def item_vectors(
     interactions: Interactions,
     settings: CodeSettings,
 ) -> torch.Tensor:
-    """Return what item codes start from: what texts say about items plus what the interactions say.
+    """Return what item codes start from: vectors of their texts plus co-occurrence embeddings.
 
     Co-occurrence embeddings are turned into the model's space by a random rotation, where they are all but orthogonal
-    to the texts, and given the same mean length. An item that nobody had keeps its text alone, made as long as others.
+    to the texts, and given the same mean length. A cold item keeps its text alone, made as long as others.
 
     Args:
         base: its input embeddings make the texts' vectors.
@@ -105,16 +117,16 @@ def item_vectors(
     """
     texts = embed_texts(base, tokenizer, [item.describe() for item in catalog])
     hidden, length = texts.shape[1], texts.norm(dim=1).mean()
-    found = torch.from_numpy(cooccurrence_embeddings(interactions, min(_COLLABORATIVE, hidden)))
-    known = found.any(dim=1)
+    cooccurrence = torch.from_numpy(cooccurrence_embeddings(interactions, min(_COLLABORATIVE, hidden)))
+    warm = cooccurrence.any(dim=1)
     vectors = settings.text * texts
-    if settings.collaborative == 0 or not known.any():
+    if settings.collaborative == 0 or not warm.any():
         return vectors
-    noise = torch.randn(hidden, found.shape[1], generator=torch.Generator().manual_seed(0))
-    rotated = found @ torch.linalg.qr(noise).Q.T
-    vectors += settings.collaborative * rotated * (length / rotated[known].norm(dim=1).mean())
+    noise = torch.randn(hidden, cooccurrence.shape[1], generator=torch.Generator().manual_seed(0))
+    rotated = cooccurrence @ torch.linalg.qr(noise).Q.T
+    vectors += settings.collaborative * rotated * (length / rotated[warm].norm(dim=1).mean())
     if settings.text > 0:  # with half a vector an item would lose to all others
-        vectors[~known] *= (settings.text**2 + settings.collaborative**2) ** 0.5 / settings.text
+        vectors[~warm] *= (settings.text**2 + settings.collaborative**2) ** 0.5 / settings.text
     return vectors
 
 
@@ -127,7 +139,7 @@ def choose_teacher(
 ) -> Teacher | None:
     """Choose on validation cases how collaborative models are blended into a teacher of the language model.
 
-    Models that are trained epoch by epoch take no part: a teacher is fitted anew for each fold of the users.
+    Models that are trained epoch by epoch take no part: a teacher is fitted again for each fold of the users.
 
     Args:
         domain: says whether anything is distilled.
@@ -146,195 +158,177 @@ def choose_teacher(
     scores, sample = [], sample_cases(cases, domain.training.validation_users)
     for begin in range(0, len(sample), _BATCH):
         histories = [case.history for case in sample[begin : begin + _BATCH]]
-        own = {name: fitted[name].score(histories) for name in blend.members}
-        scores.append(blend.combine(own, allowed_items(histories, n_items, domain.repeat)).total)
+        by_member = {name: fitted[name].score(histories) for name in blend.members}
+        scores.append(blend.combine(by_member, allowed_items(histories, n_items, domain.repeat)).total)
     temperature = fit_temperature(np.concatenate(scores), np.array([case.target for case in sample]))
     log.info("teacher: weights %s, temperature %.2f", dict(blend.weights), temperature)
     return Teacher(members, blend.weights, temperature, domain.repeat)
 
 
-def finetuner(
-    generator: ItemGenerator,
+def make_finetuner(
+    llm: LLM,
+    book: PromptBook,
+    data: TaskData,
     validation: Sequence[Case],
     folder: Path | None,
-    training: Training | None = None,
-    teacher: Callable[[Interactions], SoftTargets] | None = None,
+    *,
+    teacher: SoftTargetSource | None = None,
     start: str = "",
+    refit: bool = False,
 ) -> FineTuner:
-    """Prepare the fine-tuning of a generator's model, with early stopping on validation cases where there are any.
+    """Prepare a training, with early stopping on validation cases where there are any.
 
     Args:
-        generator: its model is changed in place, once the run begins.
+        llm: changed in place, once the run begins.
+        book: the templates.
+        data: catalog, interactions that are learned from, and domain.
         validation: cases for early stopping; may be empty.
         folder: of the run, for checkpoints.
-        training: settings that stand in for the domain's.
-        teacher: see ``choose_teacher``; used where ``training.distillation`` is above 0.
+        teacher: see ``choose_teacher``; asked where ``training.distillation`` is above 0.
         start: fingerprint of the weights that it begins with, where they do not follow from the rest.
+        refit: the run repeats or continues one that is over, with more data.
     """
-    data, llm = generator.data, generator.llm
-    if training is not None:
-        data = replace(data, domain=data.domain.model_copy(update={"training": training}))
     depth_share = len(llm.item_backbone.layers) / len(llm.base.model.layers)
     llm.cold_tokens = _cold_tokens(llm.codes, data)
+    encoder = Encoder(llm.tokenizer, llm.codes, llm.text_vocabulary)
     return FineTuner(
         llm,
-        TaskMixture(data, generator.book, generator.encoder, depth_share, packs=llm.packs, context=llm.context),
+        TaskMixture(data, book, encoder, depth_share, packs=llm.packs, context=llm.context),
         data.domain.training,
-        validate=_validation(generator, validation) if validation else None,
+        validate=_validation(ItemGenerator(llm, book, data), validation) if validation else None,
         exclude_seen=not data.domain.repeat,
         folder=folder,
-        identity=identity(data, generator.book, validation),
+        fingerprint=training_fingerprint(data, book, validation),
         start=start,
-        teach=None if teacher is None else partial(teacher, data.interactions),
+        soft_targets=None if teacher is None else partial(teacher, data.interactions),
+        refit=refit,
     )
 
 
-def train(
-    generator: ItemGenerator,
+def train_llm(
+    llm: LLM,
+    book: PromptBook,
+    data: TaskData,
     validation: Sequence[Case],
     folder: Path | None,
-    on_step: Callable[[FineTuner], None] | None = None,
     *,
-    training: Training | None = None,
-    teacher: Teacher | None = None,
-    start: str = "",
-) -> Trained:
-    """Tune a generator's model, ``training.runs`` times from the same start, and leave it with the mean of the weights.
+    teacher: SoftTargetSource | None = None,
+    on_step: OnStep | None = None,
+) -> TrainingResult:
+    """Tune a language model on its tasks, and leave it with its best weights.
 
     Args:
-        generator: its model is changed in place.
-        validation: as in ``finetuner``.
-        folder: of the run, for checkpoints; those of a second and third training lie in folders below it.
+        llm: from ``build_llm``; changed in place. A generator over it made before must clear its caches.
+        book: the templates.
+        data: catalog, interactions that are learned from, and domain.
+        validation: cases for early stopping; may be empty.
+        folder: of the run, for checkpoints and logs; a run that was killed goes on from there.
+        teacher: see ``choose_teacher``.
         on_step: called after each step.
-        training: as in ``finetuner``.
-        teacher: as in ``finetuner``; asked once for all runs.
-        start: as in ``finetuner``.
+
+    Raises:
+        ConfigError: settings that are invalid, or nobody to distil from.
+        CheckpointError: the folder's checkpoint is damaged or belongs to other data or settings.
     """
-    training, teach = training or generator.data.domain.training, None if teacher is None else _once(teacher)
-
-    def tuner(number: int) -> FineTuner:
-        limit = training.max_minutes
-        changes = {
-            "seed": training.seed + number * _SEED_STRIDE,
-            "max_minutes": None if limit is None else limit / training.runs,
-        }
-        below = None if folder is None else folder / f"run-{number + 1}" if number else folder
-        return finetuner(generator, validation, below, training.model_copy(update=changes), teach, start)
-
-    trained = train_averaged(generator.llm, training.runs, tuner, on_step)
-    place_new_items(generator)
-    generator.clear_caches()
-    return trained
+    return _run(make_finetuner(llm, book, data, validation, folder, teacher=teacher), data, on_step)
 
 
-def _once(teacher: Teacher) -> Callable[[Interactions], SoftTargets]:
-    """Return a teacher that is asked once and says the same again: all trainings learn from the same data."""
-    said: list[SoftTargets] = []
-
-    def teach(interactions: Interactions) -> SoftTargets:
-        if not said:
-            said.append(teacher(interactions))
-        return said[0]
-
-    return teach
-
-
-def final_generator(
-    generator: ItemGenerator,
-    interactions: Interactions,
+def refit_llm(
+    llm: LLM,
+    book: PromptBook,
+    data: TaskData,
     folder: Path | None,
-    on_step: Callable[[FineTuner], None] | None = None,
-    teacher: Teacher | None = None,
+    *,
+    teacher: SoftTargetSource | None = None,
     epochs: int | None = None,
-) -> ItemGenerator:
+    on_step: OnStep | None = None,
+) -> LLM:
     """Learn from interactions that were held out so far, everything being chosen.
 
     ``training.refit`` says how: a tuned model goes on ("continue") for ``refit_epochs`` at ``refit_rate``, within
-    FINAL_TIME of the time budget; or a new one learns everything from the beginning ("from_scratch"), within the
-    whole budget once more. Nothing is left to validate on. A checkpoint of a model that
-    went on from other weights, as when the
-    training before it was prolonged, is given up.
+    REFIT_TIME_SHARE of the time budget; or a new one learns everything from the beginning ("from_scratch"), within the
+    whole budget once more. Nothing is left to validate on. The checkpoint of a continued training whose first part has
+    changed, as when it was prolonged, is given up.
 
     Args:
-        generator: its model is changed in place, or given up for the new one.
-        interactions: all that may be learned from.
-        folder: of the run; checkpoints go into ``final`` below it.
-        on_step: called after each step.
+        llm: tuned; changed in place and returned, or given up for a new one.
+        book: the templates.
+        data: catalog, all interactions that may be learned from, and domain.
+        folder: of the run; checkpoints go into ``refit`` below it.
         teacher: see ``choose_teacher``.
         epochs: of a new model; those after which the tuned one was best. By default ``training.epochs``.
+        on_step: called after each step.
     """
-    data, training = generator.data, generator.data.domain.training
-    if training.refit_epochs == 0:
-        return ItemGenerator(generator.llm, generator.book, replace(data, interactions=interactions))
+    training = data.domain.training
     if training.refit == "from_scratch":
-        return train_anew(
-            data.domain, generator.book, data.catalog, interactions, folder, on_step, teacher=teacher, epochs=epochs
-        )
-    final = ItemGenerator(generator.llm, generator.book, replace(data, interactions=interactions))
-    start = "" if folder is None else start_of(generator.llm)
-    return _train_finally(final, _slower(training), folder, on_step, teacher, start)
+        return train_from_scratch(book, data, folder, teacher=teacher, epochs=epochs, on_step=on_step)
+    start = "" if folder is None else weights_fingerprint(llm)
+    data, below = _with_training(data, _continued(training)), _refit_folder(folder)
+    _run(make_finetuner(llm, book, data, (), below, teacher=teacher, start=start, refit=True), data, on_step)
+    return llm
 
 
-def train_anew(
-    domain: Domain,
+def train_from_scratch(
     book: PromptBook,
-    catalog: Catalog,
-    interactions: Interactions,
+    data: TaskData,
     folder: Path | None,
-    on_step: Callable[[FineTuner], None] | None = None,
     *,
-    teacher: Teacher | None = None,
+    teacher: SoftTargetSource | None = None,
     epochs: int | None = None,
-) -> ItemGenerator:
+    on_step: OnStep | None = None,
+) -> LLM:
     """Build a language model and train it on all that may be learned from; nothing is left to validate on.
 
     Args:
-        domain: says which model, codes, adapters and training.
         book: the templates.
-        catalog: the items.
-        interactions: all that may be learned from.
-        folder: of the run; checkpoints go into ``final`` below it.
-        on_step: called after each step.
+        data: catalog, interactions, and the domain, which says which model, codes, adapters and training.
+        folder: of the run; checkpoints go into ``refit`` below it.
         teacher: see ``choose_teacher``.
         epochs: how many; by default ``training.epochs``.
+        on_step: called after each step.
     """
-    settings = domain.training.model_copy(update={"epochs": epochs or domain.training.epochs})
-    final = build_generator(domain, book, catalog, interactions)
-    return _train_finally(final, settings, folder, on_step, teacher)
+    training = data.domain.training
+    llm = build_llm(data.domain, data.catalog, data.interactions)
+    data = _with_training(data, training.model_copy(update={"epochs": epochs or training.epochs}))
+    _run(make_finetuner(llm, book, data, (), _refit_folder(folder), teacher=teacher, refit=True), data, on_step)
+    return llm
 
 
-def _train_finally(
-    generator: ItemGenerator,
-    training: Training,
-    folder: Path | None,
-    on_step: Callable[[FineTuner], None] | None,
-    teacher: Teacher | None,
-    start: str = "",
-) -> ItemGenerator:
-    below = None if folder is None else folder / "final"
-    train(generator, (), below, on_step, training=training, teacher=teacher, start=start)
-    return generator
+def _run(tuner: FineTuner, data: TaskData, on_step: OnStep | None) -> TrainingResult:
+    progress = tuner.run(on_step)
+    place_cold_items(tuner.llm, data)
+    forget_prepacked(tuner.llm.item_backbone)  # fused optimizers change weights without counting it
+    return TrainingResult.of(progress)
 
 
-def place_new_items(generator: ItemGenerator) -> None:
-    """Give items that no training history has a place among the trained ones, next to those described alike.
+def _with_training(data: TaskData, training: Training) -> TaskData:
+    return replace(data, domain=data.domain.model_copy(update={"training": training}))
 
-    Training moves the vectors of the items it meets, and makes those long that many take; what an item's text alone
-    said before training does not keep up. A new item's vector is the mean of those of the items that are described most
-    like it (``TaskData.text_similarity``), weighed by the square of how much, and made ``codes.cold_start_scale`` times as
-    long as theirs. It depends on trained items alone, so that doing it again changes nothing. Left as they are: items
-    described
-    like none, all items where the domain says that there are no texts, and codes of several tokens, which others share.
+
+def _refit_folder(folder: Path | None) -> Path | None:
+    return None if folder is None else folder / "refit"
+
+
+def place_cold_items(llm: LLM, data: TaskData) -> None:
+    """Give cold items a place among the trained ones, near those with similar texts.
+
+    Training moves the vectors of warm items, and makes those long that many take; what an item's text alone said before
+    training does not keep up. A cold item's vector is the mean of those of the items with the most similar texts
+    (``TaskData.text_similarity``), weighed by the square of the similarity, and made ``codes.cold_start_scale`` times as long
+    as theirs. It depends on trained items alone, so that doing it again changes nothing. Left as they are: items with
+    texts like none, all items where the domain says that there are no texts, and codes of several tokens, which others
+    share.
 
     Args:
-        generator: trained; its code embeddings are changed in place.
+        llm: trained; its code embeddings are changed in place.
+        data: catalog, interactions that were learned from, and domain.
     """
-    llm, data = generator.llm, generator.data
     settings, tokens = data.domain.codes, llm.codes.codes[:, 0]
-    new = llm.cold_tokens.numpy()[tokens] if llm.codes.codes.shape[1] == 1 else np.zeros(len(tokens), bool)
-    if settings.cold_start_scale == 0 or settings.text == 0 or not new.any():
+    if settings.cold_start_scale == 0 or settings.text == 0 or llm.codes.codes.shape[1] > 1:
         return
-    rows = np.flatnonzero(new)
+    rows = np.flatnonzero(_cold_tokens(llm.codes, data).numpy()[tokens])
+    if not len(rows):
+        return
     similar = data.similar_texts(rows)
     described = np.diff(similar.indptr) > 0
     rows, similar = rows[described], similar[described]
@@ -345,17 +339,16 @@ def place_new_items(generator: ItemGenerator) -> None:
     scale = settings.cold_start_scale * lengths / np.linalg.norm(mean, axis=1).clip(min=1e-12)
     placed = torch.from_numpy(mean * scale[:, None]).to(llm.code_embedding)
     llm.code_embedding.data[torch.from_numpy(tokens[rows].astype(np.int64))] = placed
-    log.info("%d items that nobody has had were placed beside those described alike", len(rows))
+    log.info("%d cold items were placed near items with similar texts", len(rows))
 
 
-def _slower(training: Training) -> Training:
+def _continued(training: Training) -> Training:
     """Return the settings under which a tuned model goes on."""
     return training.model_copy(
         update={
             "epochs": training.refit_epochs,
-            "runs": 1,
             "pretraining_epochs": 0,
-            "max_minutes": None if training.max_minutes is None else training.max_minutes * FINAL_TIME,
+            "max_minutes": None if training.max_minutes is None else training.max_minutes * REFIT_TIME_SHARE,
             "learning_rate": training.learning_rate * training.refit_rate,
             "code_learning_rate": training.code_learning_rate * training.refit_rate,
             "seed": training.seed + 1,  # or the first epoch's batches would come in the same order again
@@ -364,14 +357,14 @@ def _slower(training: Training) -> Training:
 
 
 def _cold_tokens(codes: CodeScheme, data: TaskData) -> torch.Tensor:
-    """Tell which code tokens no history trained on has: bool ``[code vocabulary]``."""
-    met = np.bincount(data.interactions.rows, minlength=len(data.catalog)) > 0
+    """Tell which code tokens no training history has: bool ``[code vocabulary]``."""
+    warm = np.bincount(data.interactions.rows, minlength=len(data.catalog)) > 0
     if data.domain.training.synthetic:
-        met |= np.diff(data.text_similarity.indptr) > 0
-    tokens = codes.codes[met]
-    unmet = torch.ones(codes.vocabulary, dtype=torch.bool)
-    unmet[torch.from_numpy(tokens[tokens >= 0].astype(np.int64))] = False
-    return unmet
+        warm |= np.diff(data.text_similarity.indptr) > 0
+    tokens = codes.codes[warm]
+    cold = torch.ones(codes.vocabulary, dtype=torch.bool)
+    cold[torch.from_numpy(tokens[tokens >= 0].astype(np.int64))] = False
+    return cold
 
 
 def _validation(generator: ItemGenerator, cases: Sequence[Case]) -> Callable[[], float]:
@@ -383,8 +376,8 @@ def _validation(generator: ItemGenerator, cases: Sequence[Case]) -> Callable[[],
 
     def ndcg() -> float:
         generator.clear_caches()
-        found = case_ranks(score, cases, size, data.domain.repeat, _BATCH)
+        ranks = case_ranks(score, cases, size, data.domain.repeat, _BATCH)
         generator.clear_caches()
-        return float(ndcg_at(found, _LOOKED_AT).mean())
+        return float(ndcg_at(ranks, _LOOKED_AT).mean())
 
     return ndcg

@@ -61,19 +61,19 @@ class Stages:
         self.update(0.0)
         yield
         self._over += self.plan.get(name, 0.0)
-        self._stage = name
-        self._tell(0.0, {})
+        self._tell(0.0, {}, name)
 
-    def update(self, share: float, details: Mapping[str, float] | None = None) -> None:
-        """Tell how much of the present stage is over, 0 to 1, and its figures."""
-        self._tell(self.plan.get(self._stage, 0.0) * min(max(share, 0.0), 1.0), details or {})
+    def update(self, share: float, details: Mapping[str, float] | None = None, part: str | None = None) -> None:
+        """Tell how much of the present stage is over, 0 to 1, its figures, and which part of it is going on."""
+        name = self._stage if part in {None, self._stage} else f"{self._stage}, {part}"
+        self._tell(self.plan.get(self._stage, 0.0) * min(max(share, 0.0), 1.0), details or {}, name)
 
-    def _tell(self, of_stage: float, details: Mapping[str, float]) -> None:
+    def _tell(self, of_stage: float, details: Mapping[str, float], name: str) -> None:
         seconds = self._clock() - self._begin
         # A stage that begins again where an earlier run stopped may say less than it did; the bar never runs back.
         self._told = max(self._told, min(1.0, (self._over + of_stage) / (sum(self.plan.values()) or 1.0)))
         remaining = seconds * (1 / self._told - 1) if self._told >= KNOWN_FROM else None
-        self._listener(Progress(self._stage, self._told, seconds, remaining, details))
+        self._listener(Progress(name, self._told, seconds, remaining, details))
 
 
 def listener(option: ProgressOption) -> Listener:

@@ -26,18 +26,24 @@ from genre_gen.domain import Domain
 from genre_gen.errors import ConfigError, UsageError
 from genre_gen.prompting.book import PromptBook
 from genre_gen.recommender.state import LLM_MEMBER, RecommenderState, content_based, mask_cold_items
+from genre_gen.tasks import TaskData
 from genre_gen.training.distillation import Teacher
 from genre_gen.training.progress import ProgressOption, Stages
 
 if TYPE_CHECKING:
-    from genre_gen.llm.generator import ItemGenerator
+    from genre_gen.llm.model import LLM
     from genre_gen.training.finetune import FineTuner
+    from genre_gen.training.llm_training import TrainingResult
 
 log = logging.getLogger(__name__)
 BATCH = 64
 MEMBERS_STAGE, LLM_STAGE, BLEND_STAGE, REFIT_STAGE = (
     "collaborative models", "language model", "blend weights", "refit",
 )  # fmt: skip
+
+
+SOFT_TARGETS_SHARE = 0.2
+"""What making soft targets is expected to take of the language model's stage, where there are any."""
 
 
 @dataclass
@@ -91,9 +97,9 @@ class RecommenderTraining:
         with stages.stage(MEMBERS_STAGE):
             fitted = self._fit_members(split.catalog, split.train, scale, split.validation, stages=stages)
         with stages.stage(LLM_STAGE):
-            generator, teacher, trained = self._train_llm(split, fitted, scale, stages)
+            llm, teacher, trained = self._train_llm(split, fitted, scale, stages)
         with stages.stage(BLEND_STAGE):
-            tuned = self._tune_blends(split, fitted, generator, scale)
+            tuned = self._tune_blends(split, fitted, llm, scale)
         tuned = replace(
             tuned,
             epochs=trained.epochs,
@@ -101,15 +107,15 @@ class RecommenderTraining:
             teacher={} if teacher is None else dict(teacher.weights),
             temperature=1.0 if teacher is None else teacher.temperature,
         )
-        state = self._state(split.catalog, split.histories, split.train, generator, fitted, tuned, trained.log)
+        state = self._state(split.catalog, split.histories, split.train, llm, fitted, tuned, trained.log)
         if domain.training.refit == "none":
             return state
         with stages.stage(REFIT_STAGE):
-            return self._refit(state, generator, split.train_and_validation, scale, teacher, stages)
+            return self._refit(state, split.train_and_validation, scale, teacher, stages)
 
     def _train_again(self, split: Split, tuned: TunedSettings) -> RecommenderState:
         """Learn from all of ``train_and_validation`` with what an earlier training chose."""
-        from genre_gen.training.llm_training import train_anew
+        from genre_gen.training.llm_training import train_from_scratch
 
         interactions, scale = split.train_and_validation, scale_of(self.domain, split.histories)
         if extra := tuned.members.keys() - set(self.domain.blend.members):
@@ -125,12 +131,12 @@ class RecommenderTraining:
         teacher = Teacher(makers, tuned.teacher, tuned.temperature, self.domain.repeat) if tuned.teacher else None
         with stages.stage(LLM_STAGE):
             begin = time.perf_counter()
-            generator = train_anew(
-                self.domain, self.book, split.catalog, interactions, self.folder, _follow(stages),
-                teacher=teacher, epochs=tuned.epochs,
-            )  # fmt: skip
+            data = TaskData(split.catalog, interactions, self.domain)
+            llm = train_from_scratch(
+                self.book, data, self.folder, teacher=teacher, epochs=tuned.epochs, on_step=_follow(stages)
+            )
             fitted.took(LLM_MEMBER, begin)
-        return self._state(split.catalog, split.histories, interactions, generator, fitted, tuned)
+        return self._state(split.catalog, split.histories, interactions, llm, fitted, tuned)
 
     def _plan(self) -> dict[str, float]:
         """Return how long the stages are expected to take, in units of the language model's training."""
@@ -143,7 +149,7 @@ class RecommenderTraining:
         catalog: Catalog,
         histories: Interactions,
         trained_on: Interactions,
-        generator: ItemGenerator,
+        llm: LLM,
         fitted: Fitted,
         tuned: TunedSettings,
         training_log: Sequence[Mapping[str, Any]] = (),
@@ -154,7 +160,7 @@ class RecommenderTraining:
             catalog,
             histories,
             trained_on,
-            generator.llm,
+            llm,
             fitted.models,
             fitted.raters,
             tuned,
@@ -227,52 +233,57 @@ class RecommenderTraining:
 
     def _train_llm(
         self, split: Split, fitted: Fitted, scale: tuple[float, float] | None, stages: Stages
-    ) -> tuple[ItemGenerator, Teacher | None, Any]:
-        from genre_gen.training.llm_training import build_generator, choose_teacher, train
+    ) -> tuple[LLM, Teacher | None, TrainingResult]:
+        from genre_gen.training.llm_training import build_llm, choose_teacher, train_llm
 
         begin = time.perf_counter()
-        generator = build_generator(self.domain, self.book, split.catalog, split.train)
+        llm = build_llm(self.domain, split.catalog, split.train)
+        data = TaskData(split.catalog, split.train, self.domain)
         makers = self._makers(split.catalog, fitted.models, fitted.options, scale)
         teacher = choose_teacher(self.domain, makers, fitted.models, split.validation, len(split.catalog))
-        trained = train(generator, split.validation, self.folder, _follow(stages), teacher=teacher)
+        on_step = _follow(stages)
+        trained = train_llm(llm, self.book, data, split.validation, self.folder, teacher=teacher, on_step=on_step)
         # Where it went on from a checkpoint, the time before that counts too.
         fitted.seconds[LLM_MEMBER] = max(time.perf_counter() - begin, trained.seconds)
-        return generator, teacher, trained
+        return llm, teacher, trained
 
     def _refit(
         self,
         state: RecommenderState,
-        generator: ItemGenerator,
         interactions: Interactions,
         scale: tuple[float, float] | None,
         teacher: Teacher | None,
         stages: Stages,
     ) -> RecommenderState:
         """Learn from the validation items too, everything being chosen."""
-        from genre_gen.training.llm_training import final_generator
+        from genre_gen.training.llm_training import refit_llm
 
         fitted = self._fit_members(state.catalog, interactions, scale, options=state.tuned.members)
         _check_fitted(state.tuned, fitted)
         begin, tuned = time.perf_counter(), state.tuned
-        generator = final_generator(generator, interactions, self.folder, _follow(stages), teacher, tuned.epochs)
+        data = TaskData(state.catalog, interactions, self.domain)
+        llm = refit_llm(
+            state.llm, self.book, data, self.folder, teacher=teacher, epochs=tuned.epochs, on_step=_follow(stages)
+        )
         fitted.took(LLM_MEMBER, begin)
         for name, seconds in state.seconds.items():
             fitted.seconds[name] = fitted.seconds.get(name, 0.0) + seconds
         histories, log = state.histories, state.training_log
-        return self._state(state.catalog, histories, interactions, generator, fitted, tuned, log)
+        return self._state(state.catalog, histories, interactions, llm, fitted, tuned, log)
 
     # Blends
 
-    def _tune_blends(
-        self, split: Split, fitted: Fitted, generator: ItemGenerator, scale: tuple[float, float] | None
-    ) -> TunedSettings:
+    def _tune_blends(self, split: Split, fitted: Fitted, llm: LLM, scale: tuple[float, float] | None) -> TunedSettings:
+        from genre_gen.llm.generator import ItemGenerator
+
         members, size = fitted.models, len(split.catalog)
+        generator = ItemGenerator(llm, self.book, TaskData(split.catalog, split.train, self.domain))
         scorers: dict[str, Callable[[Sequence[History]], NDArray[np.floating]]] = {LLM_MEMBER: generator.score}
         scorers |= {name: model.score for name, model in members.items()}
         cold = ~np.isin(np.arange(size), split.train.rows)
         masked = partial(
             mask_cold_items, members=None, cold=cold,
-            content_based=content_based(self.domain, members, generator.llm),
+            content_based=content_based(self.domain, members, llm),
         )  # fmt: skip
         groups = [[LLM_MEMBER, *members], list(members) or [LLM_MEMBER]]
         blend, without_llm = fit_blends(
@@ -336,7 +347,11 @@ def _follow(stages: Stages) -> Callable[[FineTuner], None]:
     """Return what tells a stage how far the language model's training is."""
 
     def on_step(tuner: FineTuner) -> None:
+        if tuner.stage == "soft targets":
+            stages.update(SOFT_TARGETS_SHARE * tuner.share(), part=tuner.stage)
+            return
+        before = SOFT_TARGETS_SHARE if tuner.training.distillation else 0.0
         best = {"NDCG@10": tuner.progress.best} if tuner.progress.best >= 0 else {}
-        stages.update(tuner.overall_share(), {**best, **tuner.recent_losses()})
+        stages.update(before + (1 - before) * tuner.share(), {**best, **tuner.recent_losses()}, part=tuner.stage)
 
     return on_step

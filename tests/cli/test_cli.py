@@ -532,7 +532,7 @@ def test_a_new_domain_asks_for_what_it_cannot_tell(genre, tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     Path("log.csv").write_text("someone,item\nu,1\nv,2\n")
     outcome = genre("domains", "new", "x", "--interactions", "log.csv")
-    refused(outcome, 1, "cannot tell which column is the user; name it with --user COLUMN, one of someone")
+    refused(outcome, 1, "cannot tell which column is the user; name it as --user, one of someone")
     assert genre("domains", "new", "x", "--interactions", "log.csv", "--user", "someone")[0] == 0
     refused(
         genre("domains", "new", "y", "--interactions", "log.csv", "--user", "smone"), 2, "--user smone: no such column"

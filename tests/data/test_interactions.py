@@ -1,13 +1,32 @@
-"""Interactions: grouping and order."""
+"""Interactions and histories: grouping, order, selections."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from logs import LOGS, N_ITEMS, entries, make
 
 from genre_gen.data.interactions import History, Interactions
-from genre_gen.errors import DataError, UnknownUserError
+from genre_gen.errors import DataError, UnknownUserError, UsageError
+
+N_ITEMS = 6
+
+
+def make(log: list[tuple[str, int, int]], timed: bool = True) -> Interactions:
+    """Build from (user, item, time); the rating is the entry's position, which tells entries apart."""
+    users, rows, times = zip(*log, strict=True)
+    ratings = np.arange(len(log), dtype=np.float32)
+    stamps = np.array(times) if timed else None
+    return Interactions.from_columns(users, np.array(rows), N_ITEMS, ratings, stamps)
+
+
+LOGS = st.lists(
+    st.tuples(st.sampled_from("abcde"), st.integers(0, N_ITEMS - 1), st.integers(0, 4)), min_size=1, max_size=40
+)
+
+
+def entries(history: History) -> list[int]:
+    assert history.ratings is not None
+    return history.ratings.astype(int).tolist()
 
 
 @given(LOGS)
@@ -89,6 +108,36 @@ def test_slices_of_a_history():
     assert history.last(0).rows.tolist() == []
     assert history.slice(1, 3).times.tolist() == [10, 20]
     assert history.last(2).user == "a"
+
+
+def test_a_history_by_hand_is_in_time_order():
+    history = History.from_events([4, 5, 6, 7], [1, 2, float("nan"), 4], [30, 10, 30, 20])
+    assert (history.rows.tolist(), history.times.tolist()) == ([5, 7, 4, 6], [10, 20, 30, 30])
+    assert history.ratings[:3].tolist() == [2, 4, 1]
+    assert (history.rated, history.user, history.rows.dtype, history.times.dtype) == (True, None, np.int64, np.int64)
+    bare = History.from_events([4, 2], [float("nan")] * 2)
+    assert (bare.rows.tolist(), bare.ratings, bare.times, bare.rated) == ([4, 2], None, None, False)
+    assert len(History.from_events([])) == 0
+    for wrong in ({"ratings": [1]}, {"times": [1, 2, 3]}):
+        with pytest.raises(UsageError, match=r"2 items and \d (ratings|times); give one for each item"):
+            History.from_events([0, 1], **wrong)
+
+
+def test_a_history_is_cut_at_a_moment():
+    history = History(np.arange(4), None, np.array([10, 20, 20, 30]), "a")
+    assert [history.until(moment).rows.tolist() for moment in (9, 10, 20, 29, 30)] == [
+        [], [0], [0, 1, 2], [0, 1, 2], [0, 1, 2, 3],
+    ]  # fmt: skip
+    assert history.until(20).user == "a"
+    assert len(History(np.arange(4)).until(20)) == 4
+
+
+@given(LOGS)
+def test_owners_are_the_user_rows_of_all_interactions(log):
+    interactions = make(log)
+    assert interactions.owners.tolist() == [
+        user_row for user_row, history in enumerate(interactions.histories()) for _ in history.rows
+    ]
 
 
 def test_users_whose_ids_are_numbers_are_found_by_them():

@@ -216,19 +216,19 @@ def test_templates_from_before_say_nothing_of_links(graph, tmp_path):
 
 
 def test_a_saved_recommender_carries_its_knowledge_and_old_folders_get_theirs(tiny_recommender, saved, tmp_path):
-    assert tiny_recommender.knowledge is not None
+    trained = tiny_recommender.state.knowledge
+    assert trained is not None
     loaded = Recommender.from_pretrained(saved)
-    assert loaded.knowledge is not None
-    assert (loaded.knowledge.triples == tiny_recommender.knowledge.triples).all()
-    assert "sequel of Alien (1979)" in loaded.explain("Aliens (1986)", history=[("Alien (1979)", 5)]).text
-    loaded.knowledge = None
-    loaded.save_pretrained(tmp_path / "old")
+    assert loaded.state.knowledge is not None
+    assert (loaded.state.knowledge.triples == trained.triples).all()
+    assert "sequel of Alien (1979)" in loaded.explain([("Alien (1979)", 5)], "Aliens (1986)").text
+    Recommender.from_state(replace(loaded.state, knowledge=None)).save_pretrained(tmp_path / "old")
     old = Recommender.from_pretrained(tmp_path / "old")
-    assert old.knowledge is None
-    assert old.explain("Aliens (1986)", history=[("Alien (1979)", 5)]).text
-    old.know("movies")
-    assert old.knowledge is not None
-    assert (old.knowledge.triples == tiny_recommender.knowledge.triples).all()
+    assert old.state.knowledge is None
+    assert old.explain([("Alien (1979)", 5)], "Aliens (1986)").text
+    old.load_knowledge("movies")
+    assert old.state.knowledge is not None
+    assert (old.state.knowledge.triples == trained.triples).all()
 
 
 # What is rated alike

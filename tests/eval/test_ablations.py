@@ -80,13 +80,13 @@ def test_what_an_earlier_run_left_under_other_settings_is_no_result(script, tmp_
 
     news = Path(__file__).parents[2] / "catalogs" / "news"
     bench = leaderboard.Bench.open(str(news), leaderboard.ONE_STEP_BACK, tmp_path)
-    (job,) = script.jobs(given(script), "drop .2", {"training.drop": 0.2})
+    (job,) = script.jobs(given(script), "weight decay .1", {"training.weight_decay": 0.1})
     left(bench, job)
-    row = script.read(bench, [job], "drop .2")
+    row = script.read(bench, [job], "weight decay .1")
     assert (row.costs, row.per_seed[script.OURS]) == (costs, [1.0])
-    (other,) = script.jobs(given(script), "drop .2", {"training.drop": 0.2, "training.epochs": 1})
-    assert script.read(bench, [other], "drop .2") is None
-    assert "drop .2: left out, it has no result of these data and settings" in capsys.readouterr().err
+    (other,) = script.jobs(given(script), "weight decay .1", {"training.weight_decay": 0.1, "training.epochs": 1})
+    assert script.read(bench, [other], "weight decay .1") is None
+    assert "weight decay .1: left out, it has no result of these data and settings" in capsys.readouterr().err
     assert (job.folder(bench) / "result.json").is_file()
 
 

@@ -21,10 +21,13 @@ def test_items_are_held_out_twice_and_every_length_is_measured(script, tiny_doma
     fitted = []
     fit = script.Recommender.fit
     monkeypatch.setattr(script.Recommender, "fit", lambda self, *data: fitted.append(data[1]) or fit(self, *data))
-    placed, place = [], script.place_new_items
-    monkeypatch.setattr(
-        script, "place_new_items", lambda one: placed.append(one.data.domain.codes.cold_start_scale) or place(one)
-    )
+    placed, place = [], script.place_cold_items
+
+    def watched(llm, data):
+        placed.append(data.domain.codes.cold_start_scale)
+        place(llm, data)
+
+    monkeypatch.setattr(script, "place_cold_items", watched)
     script.main(["--data", "sample", "--lengths", "1", "0", "--known", "10", "--out", str(tmp_path)])
     content = json.loads((tmp_path / "new_items_sample.json").read_text())
     tested = {case.target for case in script.new_items(bench, 0).cases["all"]}

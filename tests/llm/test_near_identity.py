@@ -1,4 +1,4 @@
-"""Where training starts: an item backbone of any decoder's layers passes an item's embedding on, so that its neighbours rank."""
+"""Near-identity initialisation: the layers of any decoder pass an item on, so that its neighbours rank."""
 
 import logging
 

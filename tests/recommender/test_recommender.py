@@ -642,7 +642,6 @@ def test_training_again_with_what_was_chosen_is_the_last_part_of_training_anew(t
             "training.distillation": 0.3,
             "codes.scheme": "atomic",
             "training.epochs": 2,
-            "training.runs": 2,
             "blend.members": ["sequential_rules", "popularity", "sasrec"],
         }
     )

@@ -1,6 +1,6 @@
-"""Readers: data files of several formats, as Catalog and Interactions.
+"""Readers: from data files of several formats to Catalog and Interactions, see ``load_data``.
 
-``load_data`` is what most callers want. A new format is a new file here, and an entry in ``READERS``.
+A new format is a new file here and an entry in ``READERS``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from genre_gen.data.readers.files import Folder, Table, entries, open_folder
 from genre_gen.data.readers.mind import Mind
 from genre_gen.data.readers.movielens import MovieLens
 from genre_gen.data.readers.open_bandit import OpenBandit
-from genre_gen.data.readers.recbole import RecBole, read_atomic
+from genre_gen.data.readers.recbole import RecBole
 from genre_gen.data.readers.report import LoadReport, Problem
 from genre_gen.data.readers.table import PlainTable
 from genre_gen.data.readers.to_catalog import catalog_of_interactions, to_catalog
@@ -37,7 +37,6 @@ __all__ = [
     "find_near",
     "load_catalog",
     "load_data",
-    "read_atomic",
     "read_links",
     "read_triples",
 ]
@@ -49,7 +48,7 @@ READERS: dict[str, Reader] = {reader.name: reader for reader in _ALL}
 
 @dataclass(frozen=True)
 class Data:
-    """A domain's data, and what was wrong with it."""
+    """A domain's data and the problems found in it."""
 
     catalog: Catalog
     interactions: Interactions
@@ -65,7 +64,7 @@ def load_data(domain: Domain, path: str | Path | None = None, catalog: Catalog |
         catalog: the items, where they are loaded already; by default those next to the interactions.
 
     Raises:
-        DataError: files that are missing, cannot be read or hold what the domain's policies refuse.
+        DataError: files that are missing, cannot be read or break the domain's policies.
         SourceError: the domain's source cannot be fetched.
     """
     source = _open(domain, path, "interactions")
@@ -91,7 +90,7 @@ def build_data(
         catalog: the items, instead of a table of them.
 
     Raises:
-        DataError: what the domain's policies refuse.
+        DataError: records that the domain's policies refuse.
     """
     report = LoadReport()
     report.note(interactions)
@@ -112,10 +111,7 @@ def load_catalog(domain: Domain, path: str | Path | None = None) -> tuple[Catalo
 
 
 def find_near(domain: Domain, name: str) -> Path | None:
-    """Return a file or folder that lies next to a domain's ``domain.toml`` or among its data; None without one.
-
-    Nothing is fetched for it.
-    """
+    """Return a file or folder next to a domain's ``domain.toml`` or among its data, or None; nothing is fetched."""
     folders = [domain.catalog_folder]
     if domain.data.path is not None:
         folders.append(domain.catalog_folder / Path(domain.data.path).expanduser())
@@ -152,7 +148,7 @@ def _choose_reader(folder: Folder, settings: DataSettings) -> Reader:
         if name.endswith(reader.suffixes) if name else reader.recognises(folder):
             return reader
     raise DataError(
-        f"{folder}: no reader knows {name or f'these files ({entries(folder)})'}; set data.reader, data.items and "
+        f"{folder}: no reader reads {name or f'these files ({entries(folder)})'}; set data.reader, data.items and "
         "data.interactions in domain.toml"
     )
 

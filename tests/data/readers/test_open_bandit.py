@@ -40,7 +40,7 @@ def test_open_bandit_joins_the_clicks_of_all_policies(tmp_path):
     assert data.interactions.history("c d e f").times.tolist() == [1574553720, 1574553780]
     (left_out,) = data.report
     assert (left_out.kind, left_out.count, left_out.action) == ("shown and not clicked", 1, "left out")
-    assert left_out.place.endswith("men.csv, line 2")
+    assert left_out.location.endswith("men.csv, line 2")
     assert len(load_data(ads(), tmp_path / "random").interactions) == 2
 
 
@@ -70,5 +70,5 @@ def test_open_bandit_logs_that_do_not_hold(tmp_path, old, new, message):
 
 def test_open_bandit_needs_one_log_per_policy(tmp_path):
     (open_bandit(tmp_path) / "bts" / "all.csv").write_text("")
-    with pytest.raises(DataError, match=r"expected one log beside item_context\.csv, found all\.csv, men\.csv"):
+    with pytest.raises(DataError, match=r"expected one log next to item_context\.csv, not all\.csv, men\.csv"):
         load_data(ads(), tmp_path)

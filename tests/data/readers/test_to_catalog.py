@@ -58,7 +58,7 @@ def test_repeated_items_may_be_dropped(tmp_path):
     items = ITEMS + "1,C,X,2002\n3,D,X,x\n"
     data = load(tmp_path, HEADER + "1,1,5,10\n", items, data__policies__repeated_items="keep_first")
     assert [item.title for item in data.catalog] == ["A (2000)", "B (2001)", "D"]
-    assert [(problem.count, problem.place) for problem in data.report] == [(1, "line 4"), (1, "line 5")]
+    assert [(problem.count, problem.location) for problem in data.report] == [(1, "line 4"), (1, "line 5")]
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def test_what_is_dropped_is_counted_and_logged(tmp_path, caplog):
         data = load(
             tmp_path, HEADER + "\n".join(records), **{f"data__policies__{policy}": "drop" for policy in policies}
         )
-    found = [(problem.kind, problem.count, problem.place, problem.value) for problem in data.report]
+    found = [(problem.kind, problem.count, problem.location, problem.value) for problem in data.report]
     assert found == [
         ("no user", 1, "line 9", "''"),
         ("item not in the catalog", 2, "line 3", "'9'"),

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from genre_gen.blending.ratings import LLM
 from genre_gen.data.catalog import Item
+from genre_gen.data.filters import check_n
 from genre_gen.data.interactions import History
 from genre_gen.errors import UsageError
-from genre_gen.recommender.requests import Recommendation
+from genre_gen.recommender.requests import Recommendation, Recommendations
 from genre_gen.recommender.state import RecommenderState
 
 NAMES = {
@@ -96,22 +97,23 @@ def _reason(state: RecommenderState, history: History, row: int, parts: Mapping[
     ]
     rated = 0 if history.ratings is None else int((~np.isnan(history.ratings)).sum())
     of_item = int((state.trained_on.rows == row).sum())
-    sentences = ["; ".join(shown)] if shown else []
+    clauses = list(shown)
     if not rated:
-        sentences.append("no rating of this user is known, so it rests on the item and the mean")
+        clauses.append("no rating of this user is known, so it rests on the item and the mean")
     if not of_item:
-        sentences.append("the item is cold: no interaction with it was learned from")
-    return ". ".join(sentences)
+        clauses.append("the item is cold: no interaction with it was learned from")
+    return "; ".join(clauses)
 
 
-def similar(state: RecommenderState, row: int, n: int) -> list[Recommendation]:
+def similar(state: RecommenderState, row: int, n: int) -> Recommendations:
     """Return the items closest to one; see :meth:`genre_gen.Recommender.similar`."""
+    check_n(n)
     parts = state.neighbour_parts(row) or {LLM: _by_code(state, row)}
     scores = np.mean(list(parts.values()), axis=0)
     scores[row] = -np.inf
     best = np.argsort(-scores, kind="stable")[: min(n, len(scores) - 1)]
     share = 1 / len(parts)
-    return [
+    picks = [
         Recommendation(
             rank + 1,
             state.catalog[int(item)],
@@ -120,6 +122,8 @@ def similar(state: RecommenderState, row: int, n: int) -> list[Recommendation]:
         )
         for rank, item in enumerate(best)
     ]
+    short = [f"{len(picks)} of {n} items: {len(scores):,} in the catalog, less the item itself"]
+    return Recommendations(picks, short if len(picks) < n else [])
 
 
 def _by_code(state: RecommenderState, row: int) -> NDArray[np.float64]:

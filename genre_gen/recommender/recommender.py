@@ -307,9 +307,13 @@ class Recommender:
     def similar(self, item: str, n: int = 10) -> Recommendations:
         """Return the items closest to one, by interactions and texts: the mean of the members that tell neighbours.
 
-        Scores run from 0 to 1 for the closest of each member; raises UnknownItemError.
+        Scores run from 0 to 1 for the closest of each member; ``notes`` says why there are fewer than ``n``.
+
+        Raises:
+            UsageError: n below 1.
+            UnknownItemError: no such item.
         """
-        return Recommendations(predicting.similar(self.state, self.state.catalog.find(item), n))
+        return predicting.similar(self.state, self.state.catalog.find(item), n)
 
     def profile(self, who: Who, *, at: Moment | None = None) -> Profile:
         """Return what a user's history says of their taste: labels with shares and lift, ratings, usual ranges."""

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genre_gen.data.catalog import Catalog, Item
-from genre_gen.data.splits import global_time, hold_out_last, leave_one_out
+from genre_gen.data.splits import global_time, hold_out_last, leave_one_out, sample_cases
 from genre_gen.errors import DataError, UsageError
 from tests.data.test_interactions import LOGS, N_ITEMS, entries, make
 
@@ -100,3 +100,14 @@ def test_hold_out_last_keeps_nothing_from_the_final_fit(log):
 def test_interactions_of_another_catalog_are_refused():
     with pytest.raises(UsageError, match="of a catalog of 6 items, and this one has 5; load both together"):
         leave_one_out(make([("a", 0, 0)]), Catalog(CATALOG[:5]))
+
+
+def test_parts_are_named_and_sampled_the_same_each_time():
+    split = leave_one_out(make([(user, row, row) for user in "abcde" for row in range(4)]), CATALOG)
+    assert (split.cases("validation"), split.cases("test")) == (split.validation, split.test)
+    with pytest.raises(UsageError, match="part = 'train'; choose validation or test"):
+        split.cases("train")
+    assert sample_cases(split.test, 5) is split.test
+    drawn, again = ([case.history.user for case in sample_cases(split.test, 3)] for _ in range(2))
+    assert drawn == again == sorted(set(drawn))
+    assert len(drawn) == 3

@@ -15,9 +15,9 @@ from genre_gen.data.interactions import allowed_items
 from genre_gen.data.readers import Data, load_data
 from genre_gen.data.splits import leave_one_out
 from genre_gen.domain import Domain
-from genre_gen.explain import Explainer
 from genre_gen.explain.check import Checker
 from genre_gen.explain.evidence import Evidence
+from genre_gen.explain.explainer import Explainer
 from genre_gen.explain.wording import sentences, vocabulary
 from genre_gen.metrics import case_ranks, recall_at
 from genre_gen.new_domain.validate import check

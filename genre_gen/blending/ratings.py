@@ -15,7 +15,7 @@ from genre_gen.collaborative import RATERS, RatingBlend, RatingModel
 from genre_gen.data.interactions import History, Interactions
 from genre_gen.data.splits import Case
 from genre_gen.domain import Domain
-from genre_gen.errors import ConfigError, DecodingError, UsageError
+from genre_gen.errors import DecodingError, UsageError
 
 log = logging.getLogger(__name__)
 LLM = "llm"
@@ -117,9 +117,6 @@ def fit_raters(
     Raises:
         ConfigError: a model that does not exist.
     """
-    unknown = [name for name in domain.ratings.members if name not in RATERS]
-    if unknown:
-        raise ConfigError(f"ratings.members: no model {unknown[0]!r}; there are: {', '.join(RATERS)}")
     models: dict[str, RatingModel] = {}
     seconds = {}
     for name in domain.ratings.members if scale is not None and interactions.rated else ():

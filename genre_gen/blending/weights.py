@@ -11,6 +11,7 @@ from scipy import optimize
 from typing_extensions import Self
 
 from genre_gen.blending.blend import Blend, shares
+from genre_gen.data.batches import batches
 from genre_gen.data.interactions import History, allowed_items
 from genre_gen.data.splits import Case
 from genre_gen.errors import UsageError
@@ -65,8 +66,7 @@ def fit_blends(
     All else is as in ``fit_blend``; ``mask_cold_items`` is what is done to a group's scores before they are blended.
     """
     pools: list[list[Pool]] = [[] for _ in groups]
-    for begin in range(0, len(cases), batch):
-        part = cases[begin : begin + batch]
+    for part in batches(cases, batch):
         histories, targets = [case.history for case in part], np.array([case.target for case in part])
         allowed = allowed_items(histories, n_items, repeat)
         scores = {name: scorer(histories) for name, scorer in scorers.items()}

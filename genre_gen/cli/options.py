@@ -39,7 +39,7 @@ ServedIn = Annotated[
 ]
 Plugins = Annotated[
     list[str] | None,
-    typer.Option("--plugin", metavar="NAME", help="A plug-in that the trained recommender may use. Repeatable."),
+    typer.Option("--plugin", metavar="PACKAGE", help="A package whose components the recommender may use. Repeatable."),
 ]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of domain.toml. Repeatable.")

@@ -13,6 +13,18 @@ from genre_gen.errors import UsageError
 app = typer.Typer(help="Look at what the model is asked.", no_args_is_help=True, rich_markup_mode=None)
 
 
+@app.command("copy")
+def copy(
+    domain: DomainName,
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Tasks such as intent, or files of templates.")],
+) -> None:
+    """Copy generic templates into a domain's own folder, to be edited there; nothing is replaced."""
+    from genre_gen.domain import Domain
+    from genre_gen.prompting.templates import copy_templates
+
+    show("\n".join(f"wrote {file}" for file in copy_templates(Domain.load(domain), names)))
+
+
 @app.command("render")
 def render(
     domain: DomainName,

@@ -131,14 +131,11 @@ def explain(
     as_json: AsJson = False,
 ) -> None:
     """Say why an item would be recommended, and the facts behind it."""
-    from genre_gen.explain.comparison import check_words
     from genre_gen.reporting.formatting import reasons_json, reasons_text
 
     if not item:
         raise UsageError("--item is missing: which item shall be explained?")
     recommender = load(model, domain, quantization, plugins)
-    if not as_json and (what_if or instead_of is not None):
-        check_words(recommender.state.book)
     who = who_asks(recommender, user, events)
     if who is None:
         raise UsageError("give either --user or --history: to whom shall it be explained?")

@@ -13,6 +13,7 @@ from genre_gen.data.readers import Data, LoadReport, load_data
 from genre_gen.data.splits import SPLITS, Split, global_time, hold_out_last, leave_one_out
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
+from genre_gen.new_domain.inference import infer_domain
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,6 @@ class Dataset:
 
     @classmethod
     def _inferred(cls, interactions: Any, items: Any, **options: Any) -> Dataset:
-        from genre_gen.new_domain.inference import infer_domain
-
         inferred = infer_domain(interactions, items, **options)
         return cls._of(inferred.domain, inferred.data)
 

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from genre_gen.data.batches import batches
 from genre_gen.decoding.last_token import is_exact, with_last_token_parts
 from genre_gen.decoding.onednn import forget_prepacked, prepack
 from genre_gen.decoding.prefix_cache import NO_PREFIX, PrefixCache, WeightVersions, common_prefix_length, tensors_of
@@ -326,8 +327,7 @@ class SharedPrefixModel(_View):
         for group in groups.values():
             prefix = read.cut(min(shared[row] for row in group))
             size = max(1, model._batch_tokens // max(len(every[row]) - prefix.length for row in group))
-            for begin in range(0, len(group), size):
-                rows = group[begin : begin + size]
+            for rows in batches(group, size):
                 cache = new_cache(prefix, len(rows))
                 answers = snapshot.answer([every[row] for row in rows], prefix.length, cache)
                 for row, answer in zip(rows, answers, strict=True):

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from genre_gen.blending.blend import Blend
 from genre_gen.blending.ratings import scale_of
-from genre_gen.collaborative import MEMBERS, SVD, CollaborativeModel, EpochModel
-from genre_gen.collaborative.tuning import STAGES, tune
+from genre_gen.collaborative import MEMBERS, CollaborativeModel, EpochModel
+from genre_gen.collaborative.tuning import tune
 from genre_gen.data.splits import Part, Split
 from genre_gen.errors import MissingPackageError
 from genre_gen.evaluation.protocol import Mixture, Scorer, check_trained_for, evaluate_scorers
@@ -142,8 +142,13 @@ def _fitted_baselines(
 
 def _baselines(state: RecommenderState) -> list[str]:
     """Return the models that are no members of the blend and learn from this data in seconds."""
-    names = [name for name, kind in MEMBERS.items() if name not in state.members and not issubclass(kind, EpochModel)]
-    return names if state.trained_on.rated else [name for name in names if name != SVD.name]
+    return [
+        name
+        for name, model in MEMBERS.built_in().items()
+        if name not in state.members
+        and not issubclass(model, EpochModel)
+        and model.cannot_learn(state.trained_on) is None
+    ]
 
 
 def _baseline(state: RecommenderState, name: str, split: Split) -> CollaborativeModel:
@@ -154,8 +159,8 @@ def _baseline(state: RecommenderState, name: str, split: Split) -> Collaborative
         return new_member(name, state.domain, state.catalog, scale, **options)
 
     options: Mapping[str, Any] = {}
-    if state.domain.blend.tune and name in STAGES:
-        _, options = tune(name, make, split.train, split.validation, repeat=state.domain.repeat)
+    if state.domain.blend.tune and MEMBERS[name].grid:
+        _, options = tune(make, split.train, split.validation, repeat=state.domain.repeat)
     return make(options).fit(state.trained_on)
 
 

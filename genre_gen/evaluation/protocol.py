@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen import metrics
+from genre_gen.data.batches import batches
 from genre_gen.data.interactions import History, Interactions, allowed_items
 from genre_gen.data.labels import Labels
 from genre_gen.data.splits import NO_CASES, Case, Part, Split
@@ -69,7 +70,7 @@ def evaluate_scorers(
         raise UsageError(f"no cases to evaluate: {NO_CASES}")
     mixtures, costs = mixtures or {}, costs or {}
     tallies = {name: _Tally() for name in (*scorers, *mixtures)}
-    for part in _batches(cases, batch):
+    for part in batches(cases, batch):
         _rank(part, scorers, mixtures, tallies, n_items, max(k), repeat)
         if progress is not None:
             progress(len(part))
@@ -220,11 +221,6 @@ def check_trained_for(trained_on: Interactions, split: Split, part: Part) -> Non
 def _equal(first: Interactions, second: Interactions) -> bool:
     same_rows = np.array_equal(first.offsets, second.offsets) and np.array_equal(first.rows, second.rows)
     return same_rows and first.users == second.users
-
-
-def _batches(cases: Sequence[Case], size: int) -> Iterator[Sequence[Case]]:
-    for begin in range(0, len(cases), size):
-        yield cases[begin : begin + size]
 
 
 def _check_shape(name: str, scores: NDArray[np.float32], expected: tuple[int, int]) -> None:

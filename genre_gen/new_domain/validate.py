@@ -18,7 +18,7 @@ from genre_gen.data.readers import Data, load_data
 from genre_gen.domain import Domain
 from genre_gen.downloads.models import find_model
 from genre_gen.errors import GenreGenError
-from genre_gen.explain import Explainer
+from genre_gen.explain.explainer import Explainer
 from genre_gen.explain.wording import template
 from genre_gen.llm.encode import Encoder
 from genre_gen.llm.load import load_tokenizer

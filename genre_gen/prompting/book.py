@@ -19,12 +19,13 @@ from genre_gen.domain import Domain
 from genre_gen.errors import PromptError
 from genre_gen.prompting.budget import Budget, spending
 from genre_gen.prompting.nouns import Noun
-from genre_gen.prompting.pieces import closest
 from genre_gen.prompting.sandbox import TemplateEnvironment
 from genre_gen.prompting.spans import ROLES, Message, Prompt, Role, Span, merged, stripped
 from genre_gen.prompting.syntax import included, refused
 from genre_gen.prompting.templates import find_templates, read_template, template_folders
 from genre_gen.prompting.variables import TASK_VARIABLES, VARIABLES
+from genre_gen.registry import TASKS
+from genre_gen.settings import suggestion
 
 _NAME = re.compile(r"(?P<task>.+?)\.(?P<role>\w+)\.jinja")
 
@@ -36,19 +37,27 @@ class PromptBook:
     fingerprinted. See ``prompts/README.md`` for what a template may contain.
     """
 
-    def __init__(self, folder: Path, fallbacks: Sequence[Path] = (), noun: Noun | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        fallbacks: Sequence[Path] = (),
+        noun: Noun | None = None,
+        tasks: Mapping[str, Any] | None = None,
+    ) -> None:
         """Read and check every ``*.jinja`` file of a folder, and those of others that it lacks.
 
         Args:
             folder: the domain's own templates.
             fallbacks: where other templates are looked for, in this order.
             noun: what an item is called.
+            tasks: those of other packages by name; they bring ``variables``, and ``templates`` as a last fallback.
 
         Raises:
             PromptError: no templates there, or the first mistake in one, with file and line.
         """
-        self.folder = Path(folder)
-        files = find_templates((self.folder, *fallbacks))
+        self.folder, self._tasks = Path(folder), dict(tasks or {})
+        brought = (Path(task.templates) for task in self._tasks.values())
+        files = find_templates((self.folder, *fallbacks, *brought))
         if not files:
             raise PromptError(f"no templates (*.jinja) in {self.folder}")
         noun = noun or Noun()
@@ -62,7 +71,12 @@ class PromptBook:
     @classmethod
     def load(cls, domain: Domain) -> PromptBook:
         """Return the templates of a domain, the generic ones where it has none of its own; raises PromptError."""
-        return cls(domain.prompts_folder, template_folders(domain), Noun(domain.noun, domain.nouns or ""))
+        return cls(
+            domain.prompts_folder,
+            template_folders(domain),
+            Noun(domain.noun, domain.nouns or ""),
+            TASKS.added(domain.tasks),
+        )
 
     def save(self, folder: Path) -> None:
         """Write all templates as they were read, whatever became of their files since; they need no fallback."""
@@ -73,11 +87,13 @@ class PromptBook:
 
     def variables(self, task: str) -> dict[str, str]:
         """Return the variables of a task's templates and what each means; raises PromptError."""
+        if task in self._tasks:
+            return dict(self._tasks[task].variables)
         try:
             return {name: VARIABLES[name] for name in TASK_VARIABLES[task]}
         except KeyError:
             raise PromptError(
-                f"no task {task!r}{closest(task, TASK_VARIABLES)}; there are {', '.join(TASK_VARIABLES)}"
+                f"no task {task!r}{suggestion(task, TASK_VARIABLES)}; there are {', '.join(TASK_VARIABLES)}"
             ) from None
 
     @property
@@ -110,17 +126,9 @@ class PromptBook:
             messages = tuple(Message(role, self._spans(self._name(task, role), values)) for role in ROLES)
         return Prompt(task, tuple(m for m in messages if m.spans or m.role != "system"), open)
 
-    def has(self, task: str) -> bool:
-        """Tell whether there is a template of what the assistant says in a task."""
-        return f"{task}.assistant.jinja" in self._sources
-
-    def mentions(self, task: str) -> frozenset[str]:
-        """Return the texts that the template of what the assistant says in a task compares with, or prints."""
-        if not self.has(task):
-            return frozenset()
-        names = self._closure(f"{task}.assistant.jinja")
-        constants = (node.value for name in names for node in self._trees[name].find_all(nodes.Const))
-        return frozenset(value for value in constants if isinstance(value, str))
+    def file(self, task: str) -> str:
+        """Return the file of what the assistant says in a task; raises PromptError."""
+        return self._files[self._name(task, "assistant")]
 
     def say(self, task: str, **variables: Any) -> Message:
         """Render what the assistant says in a task, alone; see :meth:`render`."""
@@ -129,11 +137,13 @@ class PromptBook:
             return Message("assistant", self._spans(self._name(task, "assistant"), values))
 
     def _values(self, task: str, variables: Mapping[str, Any]) -> dict[str, Any]:
-        known = self.variables(task)
+        allowed = self.variables(task)
         for name in variables:
-            if name not in known:
-                raise PromptError(f"{task}: no variable {name!r}{closest(name, known)}; there are {', '.join(known)}")
-        return {**dict.fromkeys(known), **variables}
+            if name not in allowed:
+                raise PromptError(
+                    f"{task}: no variable {name!r}{suggestion(name, allowed)}; there are {', '.join(allowed)}"
+                )
+        return {**dict.fromkeys(allowed), **variables}
 
     def _name(self, task: str, role: Role) -> str:
         name = f"{task}.{role}.jinja"
@@ -148,7 +158,7 @@ class PromptBook:
         except RecursionError:
             raise PromptError(f"{self._files[name]}: macros call each other without end") from None
         except Exception as error:  # whatever a template does wrong surfaces here
-            where = _place(error) or self._files[name]
+            where = _position(error) or self._files[name]
             raise PromptError(f"{where}: {getattr(error, 'message', None) or error}") from error
 
     def _parse(self, name: str) -> nodes.Template:
@@ -175,9 +185,9 @@ class PromptBook:
             return  # a file to include: checked with each template that includes it
         task, role = match["task"], match["role"]
         if role not in ROLES:
-            raise PromptError(f"{file}: no role {role!r}{closest(role, ROLES)}; there are {', '.join(ROLES)}")
+            raise PromptError(f"{file}: no role {role!r}{suggestion(role, ROLES)}; there are {', '.join(ROLES)}")
         try:
-            known = self.variables(task)
+            allowed = self.variables(task)
         except PromptError as error:
             raise PromptError(f"{file}: {error}") from None
         for part in parts:
@@ -185,29 +195,29 @@ class PromptBook:
             if part != name:
                 # An included file also sees the loop variables and macros of the ones that include it.
                 local = local.union({"loop"}, *(_assigned(self._trees[other]) for other in parts))
-            for wanted in sorted(meta.find_undeclared_variables(self._trees[part]) - set(known) - local):
+            for wanted in sorted(meta.find_undeclared_variables(self._trees[part]) - set(allowed) - local):
                 line = _line_of(self._trees[part], wanted)
                 raise PromptError(
-                    f"{self._files[part]}:{line}: no variable {wanted!r}{closest(wanted, known)}; "
-                    f"the task {task!r} has {', '.join(known)}"
+                    f"{self._files[part]}:{line}: no variable {wanted!r}{suggestion(wanted, allowed)}; "
+                    f"the task {task!r} has {', '.join(allowed)}"
                 )
 
     def _closure(self, name: str) -> list[str]:
         """Return a file and all that it includes, each once."""
-        found: list[str] = []
-        self._collect(name, (), found)
-        return found
+        names: list[str] = []
+        self._collect(name, (), names)
+        return names
 
-    def _collect(self, name: str, above: tuple[str, ...], found: list[str]) -> None:
+    def _collect(self, name: str, above: tuple[str, ...], names: list[str]) -> None:
         for line, part in included(self._trees[name]):
             where = f"{self._files[name]}:{line}"
             if part not in self._sources:
-                raise PromptError(f"{where}: no file {part!r} in {self.folder}{closest(part, self._sources)}")
+                raise PromptError(f"{where}: no file {part!r} in {self.folder}{suggestion(part, self._sources)}")
             if part in (name, *above):
                 raise PromptError(f"{where}: {part!r} includes itself")
-            if part not in found:
-                self._collect(part, (*above, name), found)
-        found.append(name)
+            if part not in names:
+                self._collect(part, (*above, name), names)
+        names.append(name)
 
 
 def _set_somewhere(tree: nodes.Template) -> set[str]:
@@ -223,12 +233,12 @@ def _line_of(tree: nodes.Template, name: str) -> int:
     return next((node.lineno for node in tree.find_all(nodes.Name) if node.name == name), 1)
 
 
-def _place(error: BaseException) -> str:
+def _position(error: BaseException) -> str:
     """Return ``file:line`` of the innermost template that an error passed through."""
-    place, traceback = "", error.__traceback__
+    position, traceback = "", error.__traceback__
     while traceback is not None:
         template = traceback.tb_frame.f_globals.get("__jinja_template__")
         if isinstance(template, Template):
-            place = f"{template.filename}:{template.get_corresponding_lineno(traceback.tb_lineno)}"
+            position = f"{template.filename}:{template.get_corresponding_lineno(traceback.tb_lineno)}"
         traceback = traceback.tb_next
-    return place
+    return position

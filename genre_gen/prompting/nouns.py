@@ -28,17 +28,21 @@ class Noun:
     """What an item is called.
 
     Attributes:
-        one: the singular, ``movie``.
-        many: the plural; empty for the regular one.
+        singular: such as ``movie``.
+        plural: empty for the regular one.
     """
 
-    one: str = DEFAULT
-    many: str = ""
+    singular: str = DEFAULT
+    plural: str = ""
 
     def put_into(self, template: str) -> str:
         """Return the source of a template with its ``{{ noun }}``, ``{{ nouns }}`` and ``{{ a_noun }}`` filled in.
 
         They become the template's own words, which are trusted: printed by Jinja they would be data like a title.
         """
-        forms = {"noun": self.one, "nouns": self.many or plural(self.one), "a_noun": with_article(self.one)}
+        forms = {
+            "noun": self.singular,
+            "nouns": self.plural or plural(self.singular),
+            "a_noun": with_article(self.singular),
+        }
         return re.sub(r"{{ *(a_noun|nouns?) *}}", lambda match: forms[match[1]], template)

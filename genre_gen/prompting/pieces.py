@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NoReturn
 
@@ -12,6 +11,7 @@ from jinja2.utils import missing
 
 from genre_gen.errors import PromptError
 from genre_gen.prompting.budget import MAX_NUMBER
+from genre_gen.settings import suggestion
 
 
 class Words:
@@ -99,9 +99,9 @@ def _field_names(value: object) -> tuple[str, ...]:
     if isinstance(value, Mapping):
         return tuple(value)
     if dataclasses.is_dataclass(value):
-        own = tuple(field.name for field in dataclasses.fields(value))
+        fields = tuple(field.name for field in dataclasses.fields(value))
         attributes = getattr(value, "attributes", {})
-        return own + tuple(name for name in attributes if name not in own)
+        return fields + tuple(name for name in attributes if name not in fields)
     return ()
 
 
@@ -125,10 +125,4 @@ class Missing(StrictUndefined):
         if holder is None:
             return f"{name!r} was asked of a value that was not given (None); guard it with {{% if ... %}}"
         names = _field_names(holder)
-        return f"no {name!r} here{closest(str(name), names)}" + (f"; there are {', '.join(names)}" if names else "")
-
-
-def closest(word: str, known: Iterable[str]) -> str:
-    """Return ``, did you mean 'x'?`` for a misspelt word, or nothing."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f", did you mean {close[0]!r}?" if close else ""
+        return f"no {name!r} here{suggestion(str(name), names)}" + (f"; there are {', '.join(names)}" if names else "")

@@ -91,11 +91,11 @@ def stripped(spans: tuple[Span, ...]) -> tuple[Span, ...]:
     return _trim(spans, len(spans) - 1, str.rstrip)
 
 
-def _trim(spans: tuple[Span, ...], place: int, strip: Callable[[str], str]) -> tuple[Span, ...]:
-    if not spans or spans[place].kind != "text":
+def _trim(spans: tuple[Span, ...], index: int, strip: Callable[[str], str]) -> tuple[Span, ...]:
+    if not spans or spans[index].kind != "text":
         return spans
-    text = strip(spans[place].text)
-    return (*spans[:place], *([Span("text", text)] if text else []), *spans[place + 1 :])
+    text = strip(spans[index].text)
+    return (*spans[:index], *([Span("text", text)] if text else []), *spans[index + 1 :])
 
 
 def show(prompt: Prompt, codes: CodeScheme | None = None, color: bool = False) -> str:

@@ -9,7 +9,7 @@ from genre_gen.domain import Domain
 from genre_gen.downloads.paths import assets_folder
 from genre_gen.errors import PromptError, UsageError
 from genre_gen.prompting.budget import MAX_SOURCE
-from genre_gen.prompting.pieces import closest
+from genre_gen.settings import suggestion
 
 GENERIC = "generic"
 """The folder of templates that a domain has where it brings none of its own."""
@@ -63,7 +63,7 @@ def copy_templates(domain: Domain, names: Iterable[str]) -> list[Path]:
     for wanted in names:
         files = {name: file for name, file in available.items() if wanted in (name, name.split(".")[0])}
         if not files:
-            raise UsageError(f"no template {wanted!r}{closest(wanted, [*tasks, *available])}")
+            raise UsageError(f"no template {wanted!r}{suggestion(wanted, [*tasks, *available])}")
         new = {target / name: file for name, file in files.items() if not (target / name).exists()}
         if not new:
             raise UsageError(f"{wanted}: {target} has it already; edit it there")

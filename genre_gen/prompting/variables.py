@@ -20,10 +20,11 @@ VARIABLES: dict[str, str] = {
     "review": "what the user wrote of `item`, empty where the data has no more than a headline",
     "evidence": "what speaks for `item`: liked items of the history, each with .item (an entry) and .labels (such as "
     "genres) that both have",
-    "reason": "one reason why `item` is recommended; its fields stand in `ReasonView` (for `explain_measured` in "
-    "`MeasuredView`) of genre_gen/explain/wording.py",
+    "reason": "one reason why `item` is recommended; its fields stand in `ReasonView` (for `explain_scores` in "
+    "`ScoreView`) of genre_gen/explain/wording.py",
     "facts": "sentences that are so, of which the model may make use",
     "first": "whether the sentence opens the explanation",
+    "profile": "what the data tells of a user; its fields stand in `Profile` of genre_gen/explain/profile.py",
 }
 """Every variable a template may use, and what it means."""
 
@@ -51,8 +52,9 @@ TASK_VARIABLES: dict[str, tuple[str, ...]] = {
     "explanation": ("domain", "history", "item", "evidence", "answer"),
     "review": ("domain", "history", "item", "review", "answer"),
     "explain": ("domain", "history", "item", "scale", "reason", "first"),
-    "explain_measured": ("domain", "item", "other", "reason", "first"),
+    "explain_scores": ("domain", "item", "other", "reason", "first"),
     "explain_free": ("domain", "history", "item", "facts"),
+    "profile": ("domain", "history", "profile"),
 }
 """Task -> the variables its templates are given."""
 

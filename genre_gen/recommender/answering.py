@@ -16,7 +16,7 @@ from genre_gen.collaborative import SVD
 from genre_gen.data.filters import Allowed, Filters, check_n
 from genre_gen.data.interactions import History
 from genre_gen.errors import DecodingError, UsageError
-from genre_gen.query import ParsedQuery
+from genre_gen.query.parsed import ParsedQuery
 from genre_gen.ranking import Ranking
 from genre_gen.recommender.requests import Recommendation, Recommendations, Request, history_of
 from genre_gen.recommender.state import LLM_MEMBER, QUERY_MEMBER, RecommenderState
@@ -62,7 +62,7 @@ def _read(state: RecommenderState, request: Request, shared: dict[tuple[object, 
         return _Asked(request, history, filters.allowed(history), list(notes))
     if not isinstance(request.query, str):
         raise UsageError(f"query = {request.query!r}; give it as text")
-    parsed = state.query_reader.understand(request.query)
+    parsed = state.query_parser.parse(request.query)
     if parsed.where is not None or parsed.items:
         filters = filters.copy()
         if parsed.where is not None:
@@ -70,7 +70,7 @@ def _read(state: RecommenderState, request: Request, shared: dict[tuple[object, 
         if parsed.items:
             filters.leave_out(parsed.items, "named in the query")
     weighed = state.domain.query.weight > 0
-    wishes = state.query_reader.score(parsed) if weighed else None
+    wishes = state.query_parser.score(parsed) if weighed else None
     if not parsed:
         notes = (*notes, NOT_UNDERSTOOD)
     return _Asked(request, history, filters.allowed(history), list(notes), parsed, wishes)

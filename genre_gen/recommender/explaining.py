@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from genre_gen.data.filters import Filters
 from genre_gen.data.interactions import History
 from genre_gen.errors import UsageError
-from genre_gen.explain import Explanation
 from genre_gen.explain.attribution import Attribution
-from genre_gen.explain.comparison import Comparison, Counterfactual, said
+from genre_gen.explain.comparison import Comparison, Counterfactual, describe
 from genre_gen.explain.comparison import compare as compare_items
 from genre_gen.explain.comparison import what_if as find_what_if
+from genre_gen.explain.explainer import Explanation
 from genre_gen.ranking import Ranking
 from genre_gen.recommender.answering import explained
 from genre_gen.recommender.requests import Recommendation
@@ -45,13 +45,13 @@ def compare(state: RecommenderState, history: History, row: int, other: int, lim
         raise UsageError(f"{state.catalog[row].title!r} is compared with itself; name another item")
     allowed = allowed_for(state, history)
     comparison = compare_items(state.attributor, history, row, other, allowed, _checked(limit))
-    return replace(comparison, text=said(comparison, state.book, state.explainer.evidence))
+    return replace(comparison, text=describe(comparison, state.book, state.explainer.evidence))
 
 
 def what_if(state: RecommenderState, history: History, row: int, n: int | None, limit: int | None) -> Counterfactual:
     """Find items without which a pick loses its rank; see :meth:`genre_gen.Recommender.what_if`."""
     change = find_what_if(state.attributor, history, row, allowed_for(state, history), n, _checked(limit))
-    return replace(change, text=said(change, state.book, state.explainer.evidence))
+    return replace(change, text=describe(change, state.book, state.explainer.evidence))
 
 
 def allowed_for(state: RecommenderState, history: History) -> NDArray[np.bool_]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from genre_gen.domain import Domain
 from genre_gen.errors import CheckpointError, SourceError, UsageError
 from genre_gen.prompting.book import PromptBook
 from genre_gen.recommender.state import RecommenderState
+from genre_gen.registry import TASKS, check_allowed
 from genre_gen.training import checkpoint
 from genre_gen.training.checkpoint import read_json, recover_folder, verify_folder, write_folder, write_json
 
@@ -71,7 +72,7 @@ def save(state: RecommenderState, folder: Path, metrics: Mapping[str, Any] | Non
     write_folder(folder, fill, {"kind": KIND})
 
 
-def load(name: str | Path, quantization: str | None = None, plugins: Iterable[str] = ()) -> RecommenderState:
+def load(name: str | Path, quantization: str | None = None, plugins: Collection[str] = ()) -> RecommenderState:
     """Read a trained recommender; see :meth:`genre_gen.Recommender.from_pretrained`."""
     from genre_gen.llm.quantize import quantize
 
@@ -83,13 +84,14 @@ def load(name: str | Path, quantization: str | None = None, plugins: Iterable[st
         raise CheckpointError(f"{folder}: saved by an earlier version ({settings.get('version')}); train it again")
     domain = Domain.from_settings(settings["domain"], where=str(folder / SETTINGS))
     domain = domain.model_copy(update={"catalog_folder": folder, "prompts_folder": folder / PROMPTS})
+    check_allowed(domain, plugins, where=str(folder))
     if quantization is not None:
         domain = domain.changed({"serving.quantization": quantization})
-    book = _book(folder, settings)
+    book = _book(folder, settings, domain, plugins)
     catalog = Catalog.from_file(folder / CATALOG, domain.name)
     trained_on = Interactions.from_arrays(load_file(folder / TRAINED_ON))
     knowledge = folder / KNOWLEDGE
-    members, rating_models = _load_members(settings, folder / MEMBERS_FOLDER)
+    members, rating_models = _load_members(settings, folder / MEMBERS_FOLDER, plugins)
     llm = _load_llm(domain, catalog, trained_on, settings, folder)
     quantize(llm, domain.serving.quantization)
     return RecommenderState(
@@ -122,9 +124,9 @@ def with_knowledge(state: RecommenderState, domain: str | Path | Domain) -> Reco
     return replace(state, domain=changed, book=book, knowledge=knowledge)
 
 
-def _book(folder: Path, settings: Mapping[str, Any]) -> PromptBook:
+def _book(folder: Path, settings: Mapping[str, Any], domain: Domain, plugins: Collection[str]) -> PromptBook:
     """Read the templates; a model that is asked in other words than it was trained with answers something else."""
-    book = PromptBook(folder / PROMPTS)
+    book = PromptBook(folder / PROMPTS, tasks=TASKS.added(domain.tasks, plugins))
     changed = [task for task, fingerprint in settings["prompts"].items() if book.fingerprint(task) != fingerprint]
     if changed:
         raise CheckpointError(
@@ -158,22 +160,27 @@ def _save_arrays(arrays: Mapping[str, np.ndarray], file: Path) -> None:
 
 def _save_members(state: RecommenderState, folder: Path) -> None:
     folder.mkdir()
-    models: dict[str, CollaborativeModel] = {**state.members, **state.rating_models}  # some may be both
-    for name, model in models.items():
+    for name, model in state.members.items():
         _save_arrays(model.arrays(), folder / f"{name}.safetensors")
+    for name, rater in state.rating_models.items():
+        if state.members.get(name) is not rater:  # one model may do both
+            _save_arrays(rater.arrays(), folder / f"{name}.ratings.safetensors")
 
 
 def _load_members(
-    settings: Mapping[str, Any], folder: Path
+    settings: Mapping[str, Any], folder: Path, plugins: Collection[str]
 ) -> tuple[dict[str, CollaborativeModel], dict[str, RatingModel]]:
-    raters = {
-        name: RATERS[name].from_arrays(load_file(folder / f"{name}.safetensors"), options)
-        for name, options in settings["raters"].items()
-    }
-    members = {
-        name: raters.get(name) or MEMBERS[name].from_arrays(load_file(folder / f"{name}.safetensors"), options)
-        for name, options in settings["members"].items()
-    }
+    members: dict[str, CollaborativeModel] = {}
+    for name, options in settings["members"].items():
+        arrays = load_file(folder / f"{name}.safetensors")
+        members[name] = MEMBERS.load(name, plugins).from_arrays(arrays, options)
+    raters: dict[str, RatingModel] = {}
+    for name, options in settings["raters"].items():
+        file, member = folder / f"{name}.ratings.safetensors", members.get(name)
+        if isinstance(member, RatingModel) and not file.is_file():
+            raters[name] = member
+        else:
+            raters[name] = RATERS.load(name, plugins).from_arrays(load_file(file), options)
     return members, raters
 
 

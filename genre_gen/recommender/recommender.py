@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from genre_gen.data.interactions import History
     from genre_gen.data.splits import Part, Split
     from genre_gen.evaluation.report import Report
-    from genre_gen.explain import Explanation
     from genre_gen.explain.attribution import Attribution
     from genre_gen.explain.comparison import Comparison, Counterfactual
+    from genre_gen.explain.explainer import Explanation
     from genre_gen.explain.profile import Profile
     from genre_gen.recommender.predicting import Intent
     from genre_gen.recommender.state import RecommenderState
@@ -95,19 +95,21 @@ class Recommender:
         return recommender
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, quantization: str | None = None, *, plugins: Iterable[str] = ()) -> Self:
+    def from_pretrained(
+        cls, name: str | Path, quantization: str | None = None, *, plugins: Collection[str] = ()
+    ) -> Self:
         """Load a trained recommender from a folder, or from the hub by id.
 
         Args:
             name: the folder; or an id on the hub, such as ``owner/name``, where no folder of that owner is here.
             quantization: in how many bits it answers: ``none``, ``bf16``, ``int8`` or ``nf4``, instead of the saved
                 domain's ``serving.quantization``; for models trained in full precision.
-            plugins: names of installed plug-ins (members, tasks, code schemes) that the folder may use. A folder alone
-                never makes code of another package run.
+            plugins: installed packages whose components (members, tasks, ...) the folder may use. A folder alone never
+                makes code of another package run.
 
         Raises:
-            ConfigError: no such quantization, a model that was trained quantized, or a plug-in that is not named.
-            CheckpointError: a folder that is incomplete or damaged.
+            ConfigError: no such quantization, or a model that was trained quantized.
+            CheckpointError: a folder that is incomplete or damaged, or uses a package that is not in ``plugins``.
             SourceError: neither a folder nor an id that the hub answers for.
         """
         return cls.from_state(persistence.load(name, quantization, plugins))
@@ -315,7 +317,7 @@ class Recommender:
 
     def profile(self, who: Who, *, at: Moment | None = None) -> Profile:
         """Return what a user's history says of their taste: labels with shares and lift, ratings, usual ranges."""
-        return predicting.profile(self.state, self._history(who, at))
+        return self.state.profiler.profile(self._history(who, at))
 
     def fits(self, who: Who, item: str, *, at: Moment | None = None) -> Fit:
         """Return how probably an item fits a user, by the language model's task ``fits``.

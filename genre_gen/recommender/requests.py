@@ -17,8 +17,8 @@ from genre_gen.data.moments import to_moment
 from genre_gen.errors import UnknownUserError, UsageError
 
 if TYPE_CHECKING:
-    from genre_gen.explain import Explanation
-    from genre_gen.query import ParsedQuery
+    from genre_gen.explain.explainer import Explanation
+    from genre_gen.query.parsed import ParsedQuery
 
 Event: TypeAlias = str | tuple[str, float | None] | tuple[str, float | None, Any]
 """One interaction given by hand: a title or id; with a rating; with a rating (or None) and a moment."""

@@ -21,16 +21,16 @@ from genre_gen.data.knowledge import Knowledge
 from genre_gen.data.labels import Labels
 from genre_gen.domain import Domain
 from genre_gen.prompting.book import PromptBook
-from genre_gen.query import QueryReader
+from genre_gen.query.parser import QueryParser
 
 if TYPE_CHECKING:
-    from genre_gen.explain import Explainer
     from genre_gen.explain.attribution import Attributor
+    from genre_gen.explain.explainer import Explainer
+    from genre_gen.explain.profile import Profiler
     from genre_gen.llm.generator import ItemGenerator
     from genre_gen.llm.model import LLM
 
 LLM_MEMBER = "llm"
-TELLING = ("sequential_rules", "ease", "item_knn", "text_knn")
 QUERY_MEMBER = "query"
 """The part of a score that says how well an item matches a request in free text."""
 
@@ -124,14 +124,14 @@ class RecommenderState:
         return Labels.of_domain(self.catalog, self.domain)
 
     @computed_once
-    def query_reader(self) -> QueryReader:
+    def query_parser(self) -> QueryParser:
         """Return what reads requests in free text, by the catalog's words and ``[query]`` of the domain."""
-        return QueryReader(self.catalog, self.domain.query, self.neighbours if self.neighbour_models else None)
+        return QueryParser(self.catalog, self.domain.query, self.neighbours if self.neighbour_models else None)
 
     @computed_once
     def explainer(self) -> Explainer:
         """Return what explains picks, over the training data, worded as ``[explain]`` says."""
-        from genre_gen.explain import Explainer
+        from genre_gen.explain.explainer import Explainer
 
         style = self.domain.explain.style
         svd = self.members.get(SVD.name) or self.rating_models.get(SVD.name)
@@ -144,7 +144,15 @@ class RecommenderState:
             free=style == "free",
             knowledge=self.knowledge,
             factors=svd.item_factors if isinstance(svd, SVD) else None,
+            relations={name: model.relations for name, model in self.members.items()},
         )
+
+    @computed_once
+    def profiler(self) -> Profiler:
+        """Return what describes users by their histories."""
+        from genre_gen.explain.profile import Profiler
+
+        return Profiler(self.catalog, self.trained_on, self.domain, self.book)
 
     @computed_once
     def attributor(self) -> Attributor:
@@ -163,9 +171,7 @@ class RecommenderState:
     @property
     def neighbour_models(self) -> dict[str, CollaborativeModel]:
         """Return the members that tell which items are close to one."""
-        return {
-            name: model for name, model in self.members.items() if getattr(model, "tells_neighbours", name in TELLING)
-        }
+        return {name: model for name, model in self.members.items() if model.tells_neighbours}
 
     def neighbours(self, row: int) -> NDArray[np.float64]:
         """Return how close each item is to one, by interactions and texts: float64 ``[n_items]``, 0 to 1."""

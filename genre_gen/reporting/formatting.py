@@ -15,9 +15,9 @@ from genre_gen.data.interactions import Interactions
 from genre_gen.data.printable import printable
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
-from genre_gen.explain import Explanation
 from genre_gen.explain.attribution import Attribution
 from genre_gen.explain.comparison import Comparison, Counterfactual
+from genre_gen.explain.explainer import Explanation
 from genre_gen.prompting.book import PromptBook
 from genre_gen.prompting.spans import Prompt, show
 from genre_gen.recommender.requests import Recommendations
@@ -60,7 +60,7 @@ def picks_json(picks: Recommendations) -> str:
                 for pick in picks
             ],
             "notes": list(picks.notes),
-            **({} if picks.parsed_query is None else {"understood": picks.parsed_query.to_dict()}),
+            **({} if picks.parsed_query is None else {"parsed_query": picks.parsed_query.to_dict()}),
         },
         ensure_ascii=False,
         indent=2,

@@ -34,7 +34,8 @@ from genre_gen.tasks import TASKS
 from genre_gen.tasks.next_item import NextItem
 
 if TYPE_CHECKING:
-    from genre_gen.explain import Explanation, Fact
+    from genre_gen.explain.explainer import Explanation
+    from genre_gen.explain.facts import Fact
 
 FOLDER = "_report"  # in prompts/; no domain can have this name
 TEMPLATE, STYLE = "page.html.jinja", "page.css"

@@ -35,7 +35,7 @@ class NextItem:
         """
         if open:
             for history in data.shuffled(rng, at_least=2):
-                known = history.slice(0, len(history) - 1).last(data.domain.model.max_history)
+                known = data.before(history, len(history) - 1)
                 yield Example(self.name, self.prompt(data, book, known), "codes", answer=int(history.rows[-1]))
             return
         parts = [
@@ -64,5 +64,5 @@ class NextItem:
 
 
 def _rank(answer: Ranking, row: int) -> float:
-    found = np.flatnonzero(answer.rows == row)
-    return float(found[0] + 1) if len(found) else float("inf")
+    places = np.flatnonzero(answer.rows == row)
+    return float(places[0] + 1) if len(places) else float("inf")

@@ -33,7 +33,7 @@ class Rating:
             for user_row in rng.permutation(len(histories)):
                 history = histories[user_row]
                 if len(history):
-                    known = history.slice(0, len(history) - 1).last(data.domain.model.max_history)
+                    known = data.before(history, len(history) - 1)
                     prompt = self._render(data, book, known, int(history.rows[-1]))
                     yield Example(self.name, prompt, "data", answer=float(history.ratings[-1]))  # type: ignore[index]
             return
@@ -58,8 +58,8 @@ class Rating:
         """Return root mean squared and mean absolute error, in points of the rating scale."""
         if not answers:
             return {}
-        said, true = np.asarray(answers, np.float64), np.asarray(truths, np.float64)
-        return {"rmse": rmse(said, true), "mae": mae(said, true)}
+        predicted, true = np.asarray(answers, np.float64), np.asarray(truths, np.float64)
+        return {"rmse": rmse(predicted, true), "mae": mae(predicted, true)}
 
 
 def rated(history: History) -> History:

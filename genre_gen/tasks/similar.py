@@ -17,10 +17,10 @@ TRIES = 20
 
 
 class Similar:
-    """Tells pairs of items apart.
+    """Tells whether two items are similar.
 
-    Similar are two items that a user liked shortly after each other and that share a label (such as a genre), if they
-    have any. Not similar is an item that the user never had and that shares none.
+    Two items are similar that a user liked shortly after each other and that share a label (such as a genre), if they
+    have any. An item without an interaction of the user that shares no label is not.
     """
 
     name: ClassVar[str] = "similar"
@@ -35,14 +35,14 @@ class Similar:
             if not len(liked):
                 continue
             answer = bool(rng.integers(2))
-            place = int(rng.integers(len(liked)))
-            item = int(history.rows[liked[place]])
-            near = [int(row) for row in history.rows[liked[place + 1 : place + 1 + NEAR]]]
+            first = int(rng.integers(len(liked)))
+            item = int(history.rows[liked[first]])
+            near = [int(row) for row in history.rows[liked[first + 1 : first + 1 + NEAR]]]
             other = next(
                 (row for row in rng.permutation(near).tolist() if row != item and _share(data, item, row)), None
             )
             if not answer:
-                other = self._unlike(data, history, item, rng)
+                other = self._other(data, history, item, rng)
             if other is None:
                 continue
             yield in_words(
@@ -56,7 +56,7 @@ class Similar:
             )
 
     @staticmethod
-    def _unlike(data: TaskData, history: History, item: int, rng: np.random.Generator) -> int | None:
+    def _other(data: TaskData, history: History, item: int, rng: np.random.Generator) -> int | None:
         for _ in range(TRIES):
             row = data.unseen(history, rng)
             if row is not None and not (data.labels(item) and _share(data, item, row)):
@@ -69,6 +69,6 @@ class Similar:
 
 
 def _share(data: TaskData, item: int, other: int) -> bool:
-    """Tell whether two items share a label; also true where one of them has none to share."""
+    """Tell whether two items share a label; also true where one of them has none."""
     first, second = set(data.labels(item)), set(data.labels(other))
     return not first or not second or bool(first & second)

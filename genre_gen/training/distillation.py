@@ -18,6 +18,7 @@ from scipy import optimize
 from genre_gen.blending.blend import blended
 from genre_gen.collaborative.base import CollaborativeModel
 from genre_gen.collaborative.rating_model import RatingModel
+from genre_gen.data.batches import batches
 from genre_gen.data.interactions import History, Interactions, allowed_items
 from genre_gen.errors import UsageError
 
@@ -130,8 +131,7 @@ def soft_targets(
             for name, model in models.items()
             if others.rated or not isinstance(model, RatingModel)
         }
-        for begin in range(0, len(positions) if fitted else 0, batch):
-            part = positions[begin : begin + batch]
+        for part in batches(positions if fitted else positions[:0], batch):
             histories = _before(interactions, part)
             allowed = allowed_items(histories, interactions.n_items, repeat)
             scores = blended({name: model.score(histories) for name, model in fitted.items()}, weights, allowed)

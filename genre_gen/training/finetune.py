@@ -279,7 +279,7 @@ class FineTuner:
             if epoch > 0:  # pre-training teaches no item after another, so it is told and not judged
                 self._judge(ndcg)
         progress.log.append(entry)
-        figures = {name: entry[name] for name in ("learning_rate", "ndcg@10") if name in entry}
+        figures: dict[str, float] = {name: entry[name] for name in ("learning_rate", "ndcg@10") if name in entry}
         losses = {f"loss/{task}": loss for task, loss in entry["losses"].items()}
         self._tracker.log({**losses, **figures}, progress.step)
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from genre_gen.blending.ratings import fit_raters, scale_of, tune_rating_blend
 from genre_gen.blending.tuned import TunedSettings
 from genre_gen.blending.weights import fit_blends
-from genre_gen.collaborative import MEMBERS, SVD, CollaborativeModel, EpochModel, RatingModel, TextKNN
+from genre_gen.collaborative import MEMBERS, CollaborativeModel, EpochModel, ModelContext, RatingModel
 from genre_gen.collaborative.tuning import tune
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import History, Interactions
@@ -189,15 +189,15 @@ class RecommenderTraining:
             if stages is not None:
                 stages.update(number / len(names))
             begin = time.perf_counter()
-            if why := _left_out(name, interactions):
+            if why := MEMBERS[name].cannot_learn(interactions):
                 log.warning("%s is left out: %s", name, why)
-            elif name in fitted.raters:
+            elif isinstance(fitted.raters.get(name), MEMBERS[name]):
                 fitted.models[name] = fitted.raters[name]  # fitted once, though it does two things
             else:
                 make = partial(self._make, catalog, scale, name)
                 if validation and self.domain.blend.tune:
                     fitted.models[name], fitted.options[name] = tune(
-                        name, make, interactions, validation, repeat=self.domain.repeat
+                        make, interactions, validation, repeat=self.domain.repeat
                     )
                 else:
                     fitted.models[name] = make(fitted.options.get(name, {})).fit(interactions)
@@ -222,8 +222,9 @@ class RecommenderTraining:
     def _check_teachers(self, names: Iterable[str], interactions: Interactions) -> None:
         """Refuse to distil from no model before anything is fitted; raises ConfigError."""
         weight = self.domain.training.distillation
-        epochs = {name for name, kind in MEMBERS.items() if issubclass(kind, EpochModel)}
-        if weight and not any(name not in epochs and _left_out(name, interactions) is None for name in names):
+        teachers = [MEMBERS[name] for name in names if not issubclass(MEMBERS[name], EpochModel)]
+        if weight and all(model.cannot_learn(interactions) for model in teachers):
+            epochs = {name for name, model in MEMBERS.built_in().items() if issubclass(model, EpochModel)}
             raise ConfigError(
                 f"training.distillation = {weight:g} needs collaborative models to learn from; name some in "
                 f"blend.members ({', '.join(sorted(epochs))} cannot be a teacher), or set training.distillation = 0"
@@ -308,25 +309,8 @@ def new_member(
     Raises:
         ConfigError: no such model.
     """
-    if name not in MEMBERS:
-        raise ConfigError(f"blend.members: no model {name!r}; there are: {', '.join(MEMBERS)}")
-    if name == SVD.name:
-        return SVD(rating_scale=scale or domain.rating_scale, duplicates="last", **options)
-    if name == TextKNN.name:
-        return TextKNN([item.describe() for item in catalog], **options)
-    if issubclass(MEMBERS[name], EpochModel):
-        options = {"seed": domain.training.seed, **options}
-    return MEMBERS[name](**options)
-
-
-def _left_out(name: str, interactions: Interactions) -> str | None:
-    """Say why a member can learn nothing from the data; None where it can."""
-    if name == SVD.name and not interactions.rated:
-        return "there are no ratings to learn from"
-    longest = np.diff(interactions.offsets).max(initial=0)
-    if longest < 2 and issubclass(MEMBERS.get(name, CollaborativeModel), EpochModel):  # noqa: PLR2004
-        return "no user has two interactions to learn from"
-    return None
+    context = ModelContext(catalog, scale or domain.rating_scale, domain.training.seed)
+    return MEMBERS[name].for_data(context, **options)
 
 
 def _check_fitted(tuned: TunedSettings, fitted: Fitted) -> None:

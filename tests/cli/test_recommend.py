@@ -1,7 +1,6 @@
 """The commands that ask a trained recommender: recommend, explain, report."""
 
 import json
-import shutil
 from pathlib import Path
 
 import polars as pl
@@ -10,7 +9,6 @@ from fakes import altered
 
 from genre_gen import Catalog, Item
 from genre_gen.cli import options
-from genre_gen.prompting.book import PromptBook
 from tests.cli.outcomes import refused
 
 ROOT = Path(__file__).parents[2]
@@ -55,7 +53,7 @@ def test_a_request_needs_no_history_and_is_told(recommend):
     assert len(out.splitlines()) == 4
     assert out.splitlines()[-1].startswith("note: no history")
     code, out, _ = recommend("--user", "17", "--query", "horror", "-n", 1, "--json")
-    assert json.loads(out)["understood"] == {"where": None, "wishes": ["genre Horror"], "unknown": []}
+    assert json.loads(out)["parsed_query"] == {"where": None, "preferences": ["genre Horror"], "unknown": []}
     refused(recommend("--query", "x" * 501), 2, "501 characters; at most 500")
     refused(recommend("--users", "all", "--out", "x.jsonl", "--query", "horror"), 2, "--query")
 
@@ -197,18 +195,6 @@ def test_explaining(genre, saved):
     refused(genre("explain", "--item", "Alien", "--model", saved), 2, "give either --user or --history")
     refused(genre("explain", "--item", "Alien", "--user", "nobody", "--model", saved), 1, "no user 'nobody' among 30")
     refused(genre("explain", "--item", "Alein", "--user", "17", "--model", saved), 1, "did you mean 'Alien")
-
-
-def test_what_is_measured_is_not_left_unsaid_for_want_of_words(genre, mixed, tmp_path, monkeypatch):
-    folder = shutil.copytree(mixed.state.book.folder, tmp_path / "prompts")
-    (folder / "explain_measured.assistant.jinja").unlink()
-    mixed = altered(mixed, book=PromptBook(folder))
-    monkeypatch.setattr("genre_gen.cli.recommend.load", lambda *_: mixed)
-    for more in (["--what-if"], ["--instead-of", "Up"]):
-        outcome = genre("explain", "--item", "alien", "--user", "17", *more)
-        refused(outcome, 1, f"{folder}/explain_measured.assistant.jinja: no such file")
-        numbers = json.loads(genre("explain", "--item", "alien", "--user", "17", *more, "--json")[1])
-        assert {"comparison", "what_if"} & set(numbers)
 
 
 def test_a_page_is_written(genre, saved, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genre_gen.codes import SCHEMES, Codes, CodeScheme, make_codes
+from genre_gen.codes import CODE_SCHEMES, Codes, CodeScheme, make_codes
 from genre_gen.codes.semantic import semantic
 from genre_gen.codes.title import title
 from genre_gen.data.catalog import Catalog, Item
@@ -27,7 +27,7 @@ def wanted(scheme: str, length: int = 2, width: int = 3) -> SimpleNamespace:
     return SimpleNamespace(scheme=scheme, length=length, width=width)
 
 
-@pytest.mark.parametrize("scheme", sorted(SCHEMES))
+@pytest.mark.parametrize("scheme", sorted(CODE_SCHEMES))
 def test_every_scheme_names_every_item_once(scheme):
     embeddings = np.random.default_rng(0).normal(size=(len(TITLES), 5))
     codes = make_codes(wanted(scheme), catalog(), embeddings)
@@ -91,7 +91,7 @@ def test_what_cannot_be_meant_is_refused():
         make_codes(wanted("semantic"), catalog())
     with pytest.raises(ConfigError, match="7 item embeddings for 8 items"):
         make_codes(wanted("semantic"), catalog(), lambda: np.ones((7, 2)))
-    with pytest.raises(ConfigError, match="no scheme 'sematic'"):
+    with pytest.raises(ConfigError, match="no code scheme 'sematic', did you mean 'semantic'"):
         make_codes(wanted("sematic"), catalog())
 
 

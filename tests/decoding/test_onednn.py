@@ -46,13 +46,13 @@ def test_rows_of_any_shape_are_multiplied_alike():
 def test_a_prepacked_decoder_gives_the_same_logits_and_leaves_the_other_as_it_was(monkeypatch):
     model = tiny_llama(vocabulary=TEXT + CODES)
     tree = wrap(model)
-    found, decoder = answers(tree), tree._current().decoder
+    logits, decoder = answers(tree), tree._current().decoder
     assert len(prepacked_layers(decoder)) == 14
     assert not prepacked_layers(model.model)
     assert {id(weight) for weight in decoder.parameters()} == {id(weight) for weight in model.model.parameters()}
     monkeypatch.setattr(module, "is_faster", lambda precision: False)
     plain = wrap(model)
-    torch.testing.assert_close(found, answers(plain), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(logits, answers(plain), atol=1e-5, rtol=1e-5)
     assert not prepacked_layers(plain._current().decoder)
 
 
@@ -72,10 +72,10 @@ def test_weights_that_change_are_prepacked_again():
 
 def test_layers_are_prepacked_once_for_all_models():
     model = tiny_llama().model
-    one, other = prepack(model), prepack(model)
-    assert all(a._blocks is b._blocks for a, b in zip(prepacked_layers(one), prepacked_layers(other), strict=True))
+    first, second = prepack(model), prepack(model)
+    assert all(a._blocks is b._blocks for a, b in zip(prepacked_layers(first), prepacked_layers(second), strict=True))
     forget_prepacked(model)
-    assert prepacked_layers(prepack(model))[0]._blocks is not prepacked_layers(one)[0]._blocks
+    assert prepacked_layers(prepack(model))[0]._blocks is not prepacked_layers(first)[0]._blocks
 
 
 def test_adapters_and_other_precisions_stay_as_they_are():

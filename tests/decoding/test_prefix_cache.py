@@ -14,7 +14,7 @@ from genre_gen.decoding.search import search, search_many
 from genre_gen.decoding.tree import TreeModel
 from genre_gen.decoding.trie import Trie
 from genre_gen.errors import UsageError
-from tests.decoding.test_tree import CODES, TEXT, wrap
+from tests.decoding.test_tree import CODES, TEXT, shared_model, wrap
 
 PREFIX = [1, 2, 3, 4]
 
@@ -43,20 +43,20 @@ events = st.lists(
 
 
 @given(events, st.integers(0, 40_000), st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_requests_in_any_order_are_answered_as_alone(asked, room, flat):
-    model = tiny_llama(vocabulary=TEXT + CODES)
-    head = model.lm_head.weight[TEXT:]
+    model = shared_model()
+    head, uncached = model.lm_head.weight[TEXT:], wrap(model)
     tree = TreeModel(model.model, model.get_input_embeddings(), lambda hidden: hidden @ head.T, TEXT, cache_bytes=room)
     codes = np.arange(CODES)[:, None] if flat else np.stack(np.meshgrid(range(4), range(4)), -1).reshape(-1, 2)
     trie = Trie.build(codes, CODES)
     tree.cache_prefix(PREFIX)
     for user, prompt in asked:
         ids = [*PREFIX, *prompt]
-        found = search(tree.for_user(user), ids, trie, 5)
-        alone = search(wrap(model), ids, trie, 5)
-        np.testing.assert_allclose(found.scores, alone.scores, atol=1e-4)
-        assert found.rows.tolist() == alone.rows.tolist()
+        ranking = search(tree.for_user(user), ids, trie, 5)
+        alone = search(uncached, ids, trie, 5)
+        np.testing.assert_allclose(ranking.scores, alone.scores, atol=1e-4)
+        assert ranking.rows.tolist() == alone.rows.tolist()
         cached = sum(entry.nbytes for entry in tree.prefixes.by_user.values())
         assert cached == tree.prefixes.nbytes <= room
 
@@ -158,26 +158,26 @@ def test_a_batch_behind_a_cached_prefix_is_as_one_at_a_time(seed, users, n):
     trie = Trie.build(codes, CODES)
     prompts = [[*PREFIX, *random.integers(TEXT, size=random.integers(1, 30))] for _ in range(users)]
     allowed = random.random((users, len(codes))) < 0.7
-    tree = wrap(model)
+    tree, uncached = wrap(model), wrap(model)
     tree.cache_prefix(PREFIX)
     together = search_many(tree, prompts, trie, n, allowed, batch_tokens=60)
-    for user, found in enumerate(together):
-        alone = search(wrap(model), prompts[user], trie, n, allowed[user])
-        np.testing.assert_allclose(found.scores, alone.scores, atol=1e-4)
-        assert set(found.rows) <= set(np.flatnonzero(allowed[user]))
-        assert len(set(found.rows)) == len(alone)
+    for user, ranking in enumerate(together):
+        alone = search(uncached, prompts[user], trie, n, allowed[user])
+        np.testing.assert_allclose(ranking.scores, alone.scores, atol=1e-4)
+        assert set(ranking.rows) <= set(np.flatnonzero(allowed[user]))
+        assert len(set(ranking.rows)) == len(alone)
 
 
 @given(st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=12), min_size=1, max_size=6), st.booleans())
-@settings(max_examples=40, deadline=None)
-def test_variants_read_together_are_answered_as_alone(prompts, keeps):
-    tree = wrap(tiny_llama(vocabulary=TEXT + CODES))
-    if keeps:
+@settings(max_examples=25, deadline=None)
+def test_variants_read_together_are_answered_as_alone(prompts, cached):
+    tree = wrap(shared_model())
+    if cached:
         tree.cache_prefix(PREFIX)
     variants = [[*PREFIX, *prompts[0], *prompt] for prompt in prompts] + [[*PREFIX, *prompts[0]], [7, 8]]
-    found = tree.shared_prefix().prefill_many(variants)
-    alone = wrap(tiny_llama(vocabulary=TEXT + CODES)).prefill_many(variants)
-    torch.testing.assert_close(found, alone, atol=1e-4, rtol=0)
+    together = tree.shared_prefix().prefill_many(variants)
+    alone = wrap(shared_model()).prefill_many(variants)
+    torch.testing.assert_close(together, alone, atol=1e-4, rtol=0)
 
 
 def test_the_common_prefix_of_variants_is_read_once(model):

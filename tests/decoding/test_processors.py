@@ -34,8 +34,8 @@ def random_codes(random, n_items, length, cut=False):
 def assert_same(rows, scores, ranking):
     """The same scores at each rank, and the same items but where two scores differ by less than rounding."""
     np.testing.assert_allclose(scores, ranking.scores, atol=1e-4)
-    known = dict(zip(ranking.rows, ranking.scores, strict=True))
-    assert all(abs(known.get(row, ranking.scores[-1]) - score) < 1e-4 for row, score in zip(rows, scores, strict=True))
+    best = dict(zip(ranking.rows, ranking.scores, strict=True))
+    assert all(abs(best.get(row, ranking.scores[-1]) - score) < 1e-4 for row, score in zip(rows, scores, strict=True))
     assert len(set(rows)) == len(rows)
 
 
@@ -103,10 +103,10 @@ def test_batches_of_users_with_their_own_items(seed, length, sample, users):
         assert np.take_along_axis(allowed, rows, axis=1).all()
         return
     for user in range(users):
-        own = scores.reshape(users, 4)[user].numpy()
-        real = own > FAILED / 2
+        user_scores = scores.reshape(users, 4)[user].numpy()
+        real = user_scores > FAILED / 2
         (ours,) = beam_search(tree_model(model), [prompts[user]], trie, 4, allowed[user])
-        assert_same(rows[user][real], own[real], ours)
+        assert_same(rows[user][real], user_scores[real], ours)
 
 
 @given(st.integers(0, 10**6), st.integers(2, 6))
@@ -194,7 +194,7 @@ def test_scores_of_any_rows(seed):
     constraint = Constraint(trie, TEXT, EOS, allowed)
     items = [[TEXT + token for token in code if token >= 0] for code in codes.tolist()]
     given_rows = []
-    for _ in range(8):  # beginnings of items, complete items with the end token, and nonsense
+    for _ in range(8):  # prefixes of items, complete items with the end token, and nonsense
         row = [*items[random.integers(len(items))], EOS, EOS, EOS, EOS]
         row[random.integers(len(row))] = int(random.integers(TEXT + CODES + 2)) if random.random() < 0.3 else row[0]
         given_rows.append(row[:2] if random.random() < 0.5 else [*row[:1], EOS])
@@ -203,9 +203,9 @@ def test_scores_of_any_rows(seed):
     result = constraint.scores(torch.tensor(given_rows), logits)
     assert not torch.isnan(result).any()
     for k, (row, scores) in enumerate(zip(given_rows, result, strict=True)):
-        own = [item for item, fine in zip(items, allowed[k // 4], strict=True) if fine]
+        permitted = [item for item, fine in zip(items, allowed[k // 4], strict=True) if fine]
         done = any(row[: len(item)] == item for item in items)
-        nexts = {item[len(row)] for item in own if item[: len(row)] == row and len(item) > len(row)}
+        nexts = {item[len(row)] for item in permitted if item[: len(row)] == row and len(item) > len(row)}
         expected = {EOS} if done or k == 3 or not nexts else nexts
         assert set(torch.isfinite(scores).nonzero().flatten().tolist()) == expected
         if expected == {EOS}:
@@ -266,15 +266,15 @@ class TestOutlines:
             first_code=self.first,
         )
         allowed = np.arange(self.trie.n_items) % 2 == 0
-        found = self.generator(allowed)(
+        texts = self.generator(allowed)(
             "what next?", max_new_tokens=4, num_beams=6, num_return_sequences=6, length_penalty=0.0
         )
         (ours,) = beam_search(tree, [self.tokenizer("what next?")["input_ids"]], self.trie, 6, allowed)
-        assert found == [self.texts[row] for row in ours.rows]
+        assert texts == [self.texts[row] for row in ours.rows]
 
     def test_batches_and_samples_give_allowed_items(self):
         allowed = np.arange(self.trie.n_items) < 3
-        found = self.generator(allowed).batch(
+        texts = self.generator(allowed).batch(
             ["a", "a longer one"], max_new_tokens=4, do_sample=True, num_return_sequences=3
         )
-        assert {text for texts in found for text in texts} <= set(self.texts[:3])
+        assert {text for prompt_texts in texts for text in prompt_texts} <= set(self.texts[:3])

@@ -88,7 +88,7 @@ def check_valid(ranking, n, n_items, allowed):
 
 
 @given(catalogs(), st.integers(1, 70), st.integers(0, 5), st.sampled_from([0.0, 0.5, 5.0]))
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_exact_search_is_brute_force(catalog, n, seed, sharpness):
     codes, trie, allowed = catalog
     model = TableModel(trie.vocabulary, seed, sharpness)
@@ -104,7 +104,7 @@ def test_exact_search_is_brute_force(catalog, n, seed, sharpness):
 
 
 @given(catalogs(), st.integers(1, 20), st.integers(0, 5), st.integers(0, 40))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_a_limited_search_says_whether_it_is_exact(catalog, n, seed, limit):
     codes, trie, allowed = catalog
     model = TableModel(trie.vocabulary, seed, sharpness=0.3)
@@ -126,7 +126,7 @@ def test_the_limit_holds_once_there_are_enough_items():
 
 
 @given(catalogs(), st.integers(1, 20), st.sampled_from([np.nan, np.inf, -np.inf]), st.integers(0, 50))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_scores_that_are_not_finite_never_become_items(catalog, n, value, which):
     codes, trie, allowed = catalog
     code = [token for token in codes[which % len(codes)].tolist() if token >= 0]
@@ -161,7 +161,7 @@ def test_scores_that_overflow_raise():
 
 
 @given(catalogs(), st.integers(1, 20), st.integers(1, 5), st.integers(1, 12))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_many_at_once_are_as_one_at_a_time(catalog, n, users, batch_tokens):
     _, trie, allowed = catalog
     model = TableModel(trie.vocabulary)
@@ -188,11 +188,11 @@ def test_what_is_excluded_is_as_if_it_were_not_allowed(catalog, n, users, alike)
         permitted[user, rows] = False
     prompts = [[user] for user in range(users)]
     model, subset = TableModel(trie.vocabulary), trie.subset(shared, exclude)
-    found = search_many(model, prompts, trie, n, subset)
+    rankings = search_many(model, prompts, trie, n, subset)
     twice = search_many(model, prompts, trie, n, trie.subset(trie.subset(subset, exclude), exclude))
     expected = search_many(model, prompts, trie, n, permitted)
-    for own, again, ranking in zip(found, twice, expected, strict=True):
-        assert own.rows.tolist() == again.rows.tolist() == ranking.rows.tolist()
+    for ranking, again, other in zip(rankings, twice, expected, strict=True):
+        assert ranking.rows.tolist() == again.rows.tolist() == other.rows.tolist()
 
 
 def test_many_users_share_passes():

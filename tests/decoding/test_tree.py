@@ -1,6 +1,8 @@
-"""TreeModel: many continuations in one sequence give the logits of separate passes, for each kind of decoder."""
+"""TreeModel: many continuations in one sequence have the logits of separate passes, for each kind of decoder."""
 
 from __future__ import annotations
+
+from functools import cache
 
 import numpy as np
 import pytest
@@ -52,6 +54,12 @@ def family(name: str):
     return hf.AutoModelForCausalLM.from_config(made[name]()).eval()
 
 
+@cache
+def shared_model():
+    """Return a model that no test changes."""
+    return tiny_llama(vocabulary=TEXT + CODES)
+
+
 def wrap(model, first_code: int = TEXT) -> TreeModel:
     """Return the tree model of a causal LM whose head is restricted to the code tokens."""
     head = model.lm_head.weight[first_code:]
@@ -68,20 +76,20 @@ def alone(model, ids, first_code: int = TEXT):
 def random_tree(random, sizes, users=1):
     """Return for each step its tokens, parents and users, and the user and path of every node.
 
-    A user who has no node in a step has none from then on, as in a search.
+    A user without a node in a step has none in later steps either, as in a search.
     """
     nodes: list[tuple[int, list[int]]] = []
     steps, present = [], np.arange(users)
     for size in sizes:
-        own = np.sort(random.choice(present, size=size))
-        present = np.unique(own)
+        step_users = np.sort(random.choice(present, size=size))
+        present = np.unique(step_users)
         new, parents = [], []
-        for user, token in zip(own.tolist(), random.integers(CODES, size=size).tolist(), strict=True):
+        for user, token in zip(step_users.tolist(), random.integers(CODES, size=size).tolist(), strict=True):
             parent = int(random.choice([-1, *(k for k, (other, _) in enumerate(nodes) if other == user)]))
             parents.append(parent)
             new.append((user, [*(nodes[parent][1] if parent >= 0 else []), token]))
         nodes += new
-        steps.append((torch.tensor([path[-1] for _, path in new]), torch.tensor(parents), torch.as_tensor(own)))
+        steps.append((torch.tensor([path[-1] for _, path in new]), torch.tensor(parents), torch.as_tensor(step_users)))
     return steps, nodes
 
 
@@ -129,9 +137,9 @@ def test_every_node_is_as_if_it_were_alone(name, attention):
     sizes=st.lists(st.integers(1, 8), min_size=1, max_size=4),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_any_trees(lengths, sizes, seed):
-    model = tiny_llama(vocabulary=TEXT + CODES)
+    model = shared_model()
     check(model, [np.random.default_rng(k).integers(TEXT, size=k).tolist() for k in lengths], sizes, seed=seed)
 
 

@@ -44,9 +44,10 @@ def test_the_table_has_ours_its_parts_and_every_classic_model(report, tiny_recom
 def test_baselines_have_their_settings_chosen_as_members_have(mixed, split, monkeypatch, tuned):
     asked, made = [], []
 
-    def tune(name, make, interactions, cases, *, repeat):
-        asked.append((name, interactions, cases, repeat))
-        return make({}), {"shrink": 7.0} if name == "item_knn" else {}
+    def tune(make, interactions, cases, *, repeat):
+        model = make({})
+        asked.append((model.name, interactions, cases, repeat))
+        return model, {"shrink": 7.0} if model.name == "item_knn" else {}
 
     def note(name, *arguments, **options):
         made.append((name, options))

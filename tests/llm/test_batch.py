@@ -7,11 +7,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_training import tiny_llm
 
 from genre_gen.llm.batch import PADDING, SHARED, pack, pad
 from genre_gen.llm.encode import NO_TARGET, Encoded
-from genre_gen.prompting.book import PromptBook
-from genre_gen.training.llm_training import build_generator
 
 TEXT, INSTRUCTION = 259, (5, 6, 7)
 
@@ -59,9 +58,7 @@ def test_each_token_sees_the_instruction_and_its_own_example_only():
 @pytest.fixture(scope="module")
 def llm(tiny_domain, sample):
     catalog, interactions = sample
-    llm = build_generator(tiny_domain, PromptBook.load(tiny_domain), catalog, interactions).llm
-    llm.item_backbone.eval()
-    return llm
+    return tiny_llm(tiny_domain, catalog, interactions)
 
 
 @pytest.mark.parametrize("exclude_seen", [False, True])

@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from tiny_training import book_of, tiny_llm
 from transformers import LogitsProcessorList
 
 from genre_gen.decoding.processors import CatalogLogitsProcessor, Constraint
 from genre_gen.llm.export import to_transformers
-from genre_gen.prompting.book import PromptBook
-from genre_gen.training.llm_training import build_generator
+from genre_gen.llm.generator import ItemGenerator
+from genre_gen.tasks import TaskData
 
 
 @pytest.mark.parametrize("changes", [{}, {"codes.scheme": "semantic", "codes.length": 2, "codes.width": 8}])
@@ -14,8 +15,8 @@ from genre_gen.training.llm_training import build_generator
 def test_generate_finds_what_our_search_finds(tiny_domain, sample, adapter, changes):
     catalog, interactions = sample
     domain = tiny_domain.changed({"model.adapter": adapter, **changes})
-    generator = build_generator(domain, PromptBook.load(domain), catalog, interactions)
-    llm = generator.llm
+    llm = tiny_llm(domain, catalog, interactions)
+    generator = ItemGenerator(llm, book_of(domain), TaskData(catalog, interactions, domain))
     with torch.no_grad():  # adapters that do something
         for name, value in llm.trainable():
             if "lora" in name:

@@ -9,7 +9,7 @@ from fakes import break_language_model
 from genre_gen import Recommender
 from genre_gen.blending.blend import Blend
 from genre_gen.decoding.search import score_items
-from genre_gen.errors import DecodingError, PromptError
+from genre_gen.errors import DecodingError, PromptError, UsageError
 from genre_gen.llm.generator import ItemGenerator
 from genre_gen.llm.model import LLM
 from genre_gen.ranking import Ranking
@@ -27,12 +27,6 @@ def semantic(tiny_domain, sample):
     recommender.fit(catalog, split.train, split.validation, histories=interactions)
     recommender.blend = Blend({"llm": 0.8, "ease": 0.2})
     return recommender
-
-
-@pytest.fixture(scope="module")
-def adapted(tiny_domain, sample):
-    """Return a recommender whose layers serve items and text, each by an adapter."""
-    return Recommender.from_domain(tiny_domain, settings={"model.adapter": "lora", "training.epochs": 1}).fit(*sample)
 
 
 @pytest.fixture(params=["atomic", "semantic"])
@@ -280,19 +274,6 @@ def test_ratings_that_begin_alike_are_told_apart(mixed, histories, said):
     assert ((mixed.generator.rate(histories[:2], [0, 1]) - low) * (high - low) > 0).all()
 
 
-def test_shared_layers_read_items_and_text_by_their_own_adapters(adapted, histories):
-    generator = adapted.generator
-    prompt = TASKS["title"].examples(generator.data, generator.book, np.random.default_rng(0), open=True)
-    question = next(iter(prompt)).prompt
-    ratings, scores, words = generator.rate(histories[:3], [0, 1, 2]), generator.score(histories[:3]), None
-    for _ in range(2):  # in any order
-        found = generator.write(question)
-        assert words in {None, found}
-        words = found
-        np.testing.assert_array_equal(generator.rate(histories[:3], [0, 1, 2]), ratings)
-        np.testing.assert_array_equal(generator.score(histories[:3]), scores)
-
-
 # Words
 
 
@@ -320,6 +301,54 @@ def test_closed_tasks_are_answered_in_their_words(tiny_recommender, histories):
     alphabet = set(generator.llm.tokenizer.decode(generator.llm.answers["fits"].flatten().tolist()))
     for _, example in zip(range(5), examples, strict=False):
         assert set(generator.write(example.prompt, max_tokens=8)) <= alphabet
+
+
+def first_question(generator, task):
+    """Return the open prompt of a task's first example."""
+    return next(TASKS[task].examples(generator.data, generator.book, np.random.default_rng(0), open=True)).prompt
+
+
+def chance_of(generator, prompt, answer):
+    """Return the probability that the answer begins so, by one plain forward pass."""
+    llm = generator.llm
+    asked, said = (
+        generator.encoder.encode(prompt).ids.tolist(),
+        llm.tokenizer(answer, add_special_tokens=False).input_ids,
+    )
+    numbers = {row[0]: number for number, row in enumerate(llm.answers[prompt.task].tolist())}
+    with torch.no_grad():
+        embeddings = llm.embed_items(torch.tensor([asked + said]))
+        states = llm.item_backbone(inputs_embeds=embeddings, use_cache=False).last_hidden_state[0, len(asked) - 1 :]
+        chances = llm.answer_logits(states, prompt.task).softmax(-1)
+    return float(np.prod([chances[place, numbers[token]] for place, token in enumerate(said)]))
+
+
+@pytest.mark.parametrize("task", ["fits", "intent"])
+def test_probabilities_of_answers_are_those_of_plain_forward_passes(tiny_recommender, task):
+    generator = tiny_recommender.generator
+    answers = {"fits": ["yes", "no"], "intent": ["Drama", "Comedy", "Sci-Fi"]}[task]
+    prompt = first_question(generator, task)
+    expected = np.array([chance_of(generator, prompt, answer) for answer in answers])
+    found = generator.answer_probabilities([prompt, prompt], answers)
+    assert found.shape == (2, len(answers))
+    np.testing.assert_allclose(found, [expected / expected.sum()] * 2, rtol=1e-4)
+
+
+def test_an_answer_does_not_count_for_another_that_it_begins_with(tiny_recommender):
+    generator = tiny_recommender.generator
+    prompt = first_question(generator, "intent")
+    short, long, other = (chance_of(generator, prompt, answer) for answer in ("Com", "Comedy", "Drama"))
+    found = generator.answer_probabilities([prompt], ["Com", "Comedy", "Drama"])[0]
+    expected = np.array([short - long, long, other])
+    np.testing.assert_allclose(found, expected / expected.sum(), rtol=1e-3)
+
+
+def test_answers_that_were_not_learned_cannot_be_compared(tiny_recommender):
+    generator = tiny_recommender.generator
+    with pytest.raises(UsageError, match=r"title has no closed answers to compare; tasks that do: .*fits"):
+        generator.answer_probabilities([first_question(generator, "title")], ["yes"])
+    with pytest.raises(UsageError, match="fits has learned none of the answers '€'"):
+        generator.answer_probabilities([first_question(generator, "fits")], ["€"])
 
 
 def test_the_instruction_is_read_once_and_forgotten_on_demand(tiny_recommender, histories):

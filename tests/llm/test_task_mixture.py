@@ -4,18 +4,14 @@ import numpy as np
 import pytest
 import torch
 from fakes import byte_tokenizer
-from hypothesis import given
-from hypothesis import strategies as st
+from tiny_training import book_of
 
 from genre_gen.codes import atomic
 from genre_gen.data.interactions import Interactions
-from genre_gen.domain import Training
 from genre_gen.errors import ConfigError
 from genre_gen.llm.encode import NO_TARGET, Encoded, Encoder
 from genre_gen.llm.task_mixture import TaskMixture
-from genre_gen.prompting.book import PromptBook
 from genre_gen.tasks import TaskData
-from genre_gen.tasks.next_item import augmented
 from genre_gen.tasks.synthetic import synthetic
 
 TEXT = 259  # ids of the byte tokenizer
@@ -24,7 +20,7 @@ CLOSED = {"rating", "fits", "similar", "intent"}  # tasks at exit depth that ans
 
 @pytest.fixture(scope="module")
 def make(tiny_domain, sample):
-    """Return a function that makes a mix over the sample's training data, with some settings changed."""
+    """Return a function that makes a mixture over the sample's training data, with some settings changed."""
     catalog, interactions = sample
     train = interactions.leave_one_out().train
 
@@ -32,9 +28,7 @@ def make(tiny_domain, sample):
         weights = {f"tasks.{name}.weight": 0 for name in tiny_domain.tasks}
         domain = tiny_domain.changed({"training.batch_tokens": 512, **weights, **(changes or {})})
         encoder = Encoder(byte_tokenizer(), atomic(len(catalog)), TEXT)
-        return TaskMixture(
-            TaskData(catalog, data, domain), PromptBook.load(domain), encoder, depth_share, context=context
-        )
+        return TaskMixture(TaskData(catalog, data, domain), book_of(domain), encoder, depth_share, context=context)
 
     mix.train = train
     return mix
@@ -42,7 +36,7 @@ def make(tiny_domain, sample):
 
 @pytest.fixture(scope="module")
 def every(make, tiny_domain):
-    """Return a mix of all tasks, equally weighted."""
+    """Return a mixture of all tasks, equally weighted."""
     return make({f"tasks.{name}.weight": 1 for name in tiny_domain.tasks})
 
 
@@ -194,7 +188,7 @@ def test_a_task_without_examples_has_no_batches(make):
 
 
 def test_what_cannot_be_learned_is_refused(make):
-    with pytest.raises(ConfigError, match="no task nextitem; there are: next_item"):
+    with pytest.raises(ConfigError, match="no task 'nextitem', did you mean 'next_item'"):
         make({"tasks.nextitem.weight": 1.0})
     with pytest.raises(ConfigError, match="nothing to learn"):
         make()
@@ -217,67 +211,29 @@ def test_whatever_the_lengths_a_batch_stays_within_its_tokens(make):
         assert all(batch.ids.numel() <= 64 for batch in batches)
 
 
-shares = st.floats(0, 1)
-
-
-@given(st.integers(2, 30), st.data(), shares, shares, shares, st.integers(0, 1000))
-def test_an_augmented_window_keeps_two_places_and_a_target(length, data, drop, crop, reorder, seed):
-    context = data.draw(st.integers(0, length - 1))
-    training = Training(drop=drop, crop=crop, reorder=reorder)
-    places, known = augmented(length, context, training, np.random.default_rng(seed))
-    assert 2 <= len(places) <= length
-    assert len(set(places.tolist())) == len(places)
-    assert places.min() >= 0
-    assert places.max() == length - 1 or drop > 0
-    assert known == (places < context).sum() < len(places)
-    ranks = np.argsort(np.argsort(places))
-    assert np.abs(ranks - np.arange(len(places))).max() <= (1 if reorder else 0)  # neighbours change places, no others
-
-
-def test_without_augmentation_no_random_number_is_drawn():
-    rng = np.random.default_rng(0)
-    places, context = augmented(9, 4, Training(), rng)
-    assert places.tolist() == list(range(9))
-    assert context == 4
-    assert rng.random() == np.random.default_rng(0).random()
-
-
-def test_augmentation_happens_as_often_as_asked_for():
-    rng, runs, length = np.random.default_rng(0), 2000, 20
-    dropped = [len(augmented(length, 0, Training(drop=0.3), rng)[0]) for _ in range(runs)]
-    assert np.mean(dropped) == pytest.approx(0.7 * length, rel=0.02)
-    cropped = [augmented(length, 0, Training(crop=0.3), rng)[0] for _ in range(runs)]
-    assert np.mean([len(places) < length for places in cropped]) == pytest.approx(0.3, abs=0.03)
-    assert all(places.tolist() == list(range(places[0], length)) for places in cropped)
-    swapped = [augmented(length, 0, Training(reorder=0.3), rng)[0] for _ in range(runs)]
-    pairs = np.mean([(places != np.arange(length)).sum() / 2 for places in swapped])
-    assert pairs == pytest.approx(0.3 * (10 + 9) / 2, rel=0.05)  # ten disjoint pairs, or nine, by where they begin
-
-
-@pytest.mark.parametrize("setting", ["drop", "crop", "reorder"])
-def test_origins_follow_the_items_that_stay(make, setting):
-    mix = make({"tasks.next_item.weight": 1, "training.window": 6, f"training.{setting}": 0.5})
+def test_origins_are_the_interactions_that_items_stand_for(make):
+    mix = make({"tasks.next_item.weight": 1, "training.window": 6})
     found = []
     for batch in mix.epoch(0, {}):
         places = batch.origins >= 0
         assert (make.train.rows[batch.origins[places].numpy()] == batch.ids[places].numpy() - TEXT).all()
         assert (batch.origins[batch.target_ids != NO_TARGET] >= 0).all()
         found += batch.origins[places].tolist()
-    assert len(set(found)) < len(make.train) or setting == "reorder"
+    assert len(set(found)) == len(make.train)  # every user of the sample has two items or more
     assert not same(mix.epoch(0, {}), mix.epoch(1, {}))
 
 
-def test_likeness_is_of_items_that_somebody_had(make, tiny_domain, sample):
+def test_likeness_is_of_warm_items(make, tiny_domain, sample):
     catalog, _ = sample
     rare = int(make.train.rows[0])
     without = make.train.keep(make.train.rows != rare)
-    similar = TaskData(catalog, without, tiny_domain).likeness
+    similar = TaskData(catalog, without, tiny_domain).text_similarity
     assert similar[:, [rare]].nnz == 0
     assert similar[[rare]].nnz > 0
     assert similar.diagonal().sum() == 0
 
 
-def test_in_a_made_up_history_one_item_stands_in_for_one_described_alike(make, tiny_domain, sample):
+def test_in_a_synthetic_history_one_item_stands_in_for_a_similar_one(make, tiny_domain, sample):
     catalog, train = sample[0], make.train
     data = TaskData(catalog, train, tiny_domain.changed({"training.window": 6}))
     similar, found = data.text_similarity, list(synthetic(data, 200, np.random.default_rng(0)))
@@ -302,7 +258,7 @@ def test_rare_items_stand_in_most_often(make, tiny_domain, sample):
     assert drawn.most_common(1)[0][0] == rare
 
 
-def test_made_up_histories_join_the_real_ones_as_often_as_asked_for(make):
+def test_synthetic_histories_join_the_real_ones_as_often_as_asked_for(make):
     without, half = (make({"tasks.next_item.weight": 1, "training.synthetic": share}) for share in (0, 0.5))
     made_up = [
         int(((batch.origins < 0) & (batch.ids >= TEXT)).sum()) for mix in (without, half) for batch in mix.epoch(0, {})
@@ -312,29 +268,11 @@ def test_made_up_histories_join_the_real_ones_as_often_as_asked_for(make):
     assert not any((batch.origins[batch.ids >= TEXT] < 0).any() for batch in without.epoch(0, {}))
 
 
-def instructions(mix) -> list[set[bytes]]:
-    """Return the instructions of each batch of an epoch: one per batch, if rows share them."""
-    found = []
-    for batch in mix.epoch(0, {}):
-        assert batch.owners is not None
-        found.append({ids[owners == 0].numpy().tobytes() for ids, owners in zip(batch.ids, batch.owners, strict=True)})
-    return found
-
-
-def test_phrasings_are_packed_each_behind_its_own_instruction(make):
-    first = make({"tasks.next_item.weight": 1})
-    every = make({"tasks.next_item.weight": 1, "training.phrasings": "all"})
-    assert len(set.union(*instructions(first))) == 1
-    batches = instructions(every)
-    assert all(len(one) == 1 for one in batches)
-    assert len(set.union(*batches)) == 3
-    # The same histories are learned from, each once.
-    targets = [torch.cat([b.target_ids[b.target_ids != NO_TARGET] for b in mix.epoch(0, {})]) for mix in (first, every)]
-    assert torch.equal(*(each.sort().values for each in targets))
-    assert same(every.epoch(0, {}), every.epoch(0, {}))
-    assert not same(every.epoch(0, {}), every.epoch(1, {}))
-
-
-def test_phrasings_of_a_task_that_tells_of_the_user_are_not_packed(make):
-    mix = make({"tasks.fits.weight": 1, "training.phrasings": "all"})
-    assert all(batch.owners is None for batch in mix.epoch(0, mix.answers()))
+def test_examples_are_packed_behind_an_instruction_that_says_nothing_of_the_user(make):
+    mix = make({"tasks.next_item.weight": 1, "tasks.fits.weight": 1})
+    shared = set()
+    for batch in mix.epoch(0, mix.answers()):
+        assert (batch.owners is None) == (batch.task == "fits")
+        if batch.owners is not None:
+            shared |= {tuple(ids[owners == 0].tolist()) for ids, owners in zip(batch.ids, batch.owners, strict=True)}
+    assert len(shared) == 1

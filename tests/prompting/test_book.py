@@ -105,7 +105,7 @@ def every_way(tmp_path_factory):
     return book_of(tmp_path_factory.mktemp("ways"), "\x02".join(ways)), len(ways)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.text(max_size=40))
 def test_no_value_becomes_trusted(every_way, value):
     book, ways = every_way
@@ -114,7 +114,7 @@ def test_no_value_becomes_trusted(every_way, value):
     assert all(span.kind in ("text", "data") for span in spans)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.text(st.characters(), max_size=40))
 def test_values_are_plain_text_and_otherwise_unchanged(every_way, value):
     book, _ = every_way

@@ -4,7 +4,7 @@ import pytest
 
 from genre_gen.data.catalog import Item
 from genre_gen.errors import UnknownUserError, UsageError
-from genre_gen.explain import Explanation
+from genre_gen.explain.explainer import Explanation
 from genre_gen.recommender.requests import Recommendation, Recommendations
 from genre_gen.reporting.formatting import picks_json, picks_text, reasons_json, reasons_text, render_prompt
 from genre_gen.tasks import TASKS

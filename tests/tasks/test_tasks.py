@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from genre_gen.data.catalog import Catalog, Item
 from genre_gen.data.interactions import Interactions, Reviews
+from genre_gen.data.splits import leave_one_out
 from genre_gen.domain import Domain
 from genre_gen.llm.encode import NO_TARGET, Encoder
 from genre_gen.prompting.book import PromptBook
@@ -288,7 +289,7 @@ def test_reviews_belong_to_their_user_and_item_and_only_headlines_are_answers(da
 
 
 def test_reviews_stay_with_their_interactions_when_some_are_left_out(data):
-    split = data.interactions.leave_one_out()
+    split = leave_one_out(data.interactions, CATALOG)
     for user_row, user in enumerate(split.train.users):
         for place in range(int(split.train.offsets[user_row]), int(split.train.offsets[user_row + 1])):
             step = place - int(split.train.offsets[user_row])

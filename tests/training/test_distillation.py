@@ -11,7 +11,7 @@ from genre_gen.collaborative.base import CollaborativeModel
 from genre_gen.data.interactions import Interactions
 from genre_gen.domain import Domain
 from genre_gen.errors import ConfigError, UsageError
-from genre_gen.training.distillation import fit_temperature, teach
+from genre_gen.training.distillation import fit_temperature, soft_targets
 from genre_gen.training.llm_training import choose_teacher
 
 WEIGHTS = {"ease": 0.5, "sequential_rules": 0.5}
@@ -55,30 +55,32 @@ class Fixed(CollaborativeModel):
         raise NotImplementedError
 
 
-def test_a_lesson_is_the_softmax_of_what_is_left():
+def test_a_soft_target_is_the_softmax_of_what_is_left():
     scores, temperature = np.array([3.0, 2.0, 1.0, 0.0, -1.0]), 0.5
     known = interactions_of([[0, 2, 1], [4, 3]], 5)
-    lessons = teach({"fixed": lambda: Fixed(scores)}, {"fixed": 1.0}, known, folds=2, top=2, temperature=temperature)
-    assert (lessons.shares[[0, 3]] == 0).all()  # the first item of each history
+    targets = soft_targets(
+        {"fixed": lambda: Fixed(scores)}, {"fixed": 1.0}, known, folds=2, top=2, temperature=temperature
+    )
+    assert (targets.shares[[0, 3]] == 0).all()  # the first item of each history
     for place, allowed, best in ((1, [1, 2, 3, 4], [1, 2]), (2, [1, 3, 4], [1, 3]), (4, [0, 1, 2, 3], [0, 1])):
         own = scores[allowed]
         likely = np.exp((scores[best] - own.mean()) / own.std() / temperature)
-        assert lessons.rows[place].tolist() == best
-        assert lessons.shares[place] == pytest.approx(likely / likely.sum(), rel=2e-3)
+        assert targets.rows[place].tolist() == best
+        assert targets.shares[place] == pytest.approx(likely / likely.sum(), rel=2e-3)
 
 
 def test_members_are_blended_by_their_weights():
     known = interactions_of([[0, 1], [0, 1]], 4)
     makers = {"one": lambda: Fixed([0, 0, 3, 1]), "two": lambda: Fixed([0, 0, 10, 30]), "none": lambda: 1 / 0}
-    first = teach(makers, {"one": 0.9, "two": 0.1, "none": 0.0}, known, folds=2, top=1)
-    second = teach(makers, {"one": 0.1, "two": 0.9}, known, folds=2, top=1)
+    first = soft_targets(makers, {"one": 0.9, "two": 0.1, "none": 0.0}, known, folds=2, top=1)
+    second = soft_targets(makers, {"one": 0.1, "two": 0.9}, known, folds=2, top=1)
     assert first.rows[1, 0] == 2
     assert second.rows[1, 0] == 3
 
 
-def test_who_is_taught_was_not_learned_from():
+def test_a_user_s_soft_targets_come_from_models_of_others():
     known, log = random_interactions(), []
-    teach({"fixed": lambda: Fixed(np.arange(12), log)}, {"fixed": 1.0}, known, folds=4)
+    soft_targets({"fixed": lambda: Fixed(np.arange(12), log)}, {"fixed": 1.0}, known, folds=4)
     assert all(user not in users for user, _, users in log)
     assert {frozenset(users) for *_, users in log} != {frozenset(known.users)}
     asked = sorted((user, length) for user, length, _ in log)
@@ -86,57 +88,57 @@ def test_who_is_taught_was_not_learned_from():
     assert asked == sorted((user, place) for user in known.users for place in range(1, lengths[user]))
 
 
-def test_a_transition_that_one_user_alone_made_is_not_taught_to_that_user():
+def test_a_transition_that_one_user_alone_made_is_no_target_of_that_user():
     histories = [[0, 1, 2, 3]] * 6 + [[4, 5]]
     known = interactions_of(histories, 6)
-    lessons = teach({"sequential_rules": SequentialRules}, {"sequential_rules": 1.0}, known, folds=3, top=1)
-    taught = lessons.rows[:, 0][lessons.shares[:, 0] > 0]
-    assert 5 not in taught.tolist()
-    assert (lessons.shares[-1] == 0).all()  # nobody else had item 4: nothing is known
-    assert (lessons.rows[[1, 2, 3], 0] == [1, 2, 3]).all()
+    targets = soft_targets({"sequential_rules": SequentialRules}, {"sequential_rules": 1.0}, known, folds=3, top=1)
+    likeliest = targets.rows[:, 0][targets.shares[:, 0] > 0]
+    assert 5 not in likeliest.tolist()
+    assert (targets.shares[-1] == 0).all()  # nobody else had item 4: nothing is known
+    assert (targets.rows[[1, 2, 3], 0] == [1, 2, 3]).all()
 
 
 @given(st.integers(0, 1000), st.integers(2, 6), st.integers(1, 20), st.booleans())
 @settings(max_examples=30, deadline=None)
 def test_shares_sum_to_1_and_seen_items_are_left_out(seed, folds, top, repeat):
     known = random_interactions(seed)
-    lessons = teach(MEMBERS, WEIGHTS, known, folds=folds, top=top, repeat=repeat)
-    assert lessons.rows.shape == lessons.shares.shape == (len(known), min(top, 12))
-    assert (lessons.rows.dtype, lessons.shares.dtype) == (np.int32, np.float16)
-    sums = lessons.shares.astype(np.float64).sum(axis=1)
+    targets = soft_targets(MEMBERS, WEIGHTS, known, folds=folds, top=top, repeat=repeat)
+    assert targets.rows.shape == targets.shares.shape == (len(known), min(top, 12))
+    assert (targets.rows.dtype, targets.shares.dtype) == (np.int32, np.float16)
+    sums = targets.shares.astype(np.float64).sum(axis=1)
     assert np.where(sums > 0, sums, 1.0) == pytest.approx(np.ones(len(known)), abs=3e-3)
     assert (sums[known.offsets[:-1]] == 0).all()
-    assert (np.diff(lessons.shares.astype(np.float64), axis=1) <= 0).all()
+    assert (np.diff(targets.shares.astype(np.float64), axis=1) <= 0).all()
     for user in range(len(known.users)):
         begin, end = known.offsets[user : user + 2]
         for place in range(begin, end):
-            assert sums[place] == 0 or len(set(lessons.rows[place].tolist())) == lessons.rows.shape[1]
-            named = lessons.rows[place][lessons.shares[place] > 0]
+            assert sums[place] == 0 or len(set(targets.rows[place].tolist())) == targets.rows.shape[1]
+            named = targets.rows[place][targets.shares[place] > 0]
             assert repeat or not np.isin(named, known.rows[begin:place]).any()
 
 
 def test_batches_change_nothing():
     known = random_interactions()
-    one, other = (teach(MEMBERS, WEIGHTS, known, batch=batch) for batch in (1, 1000))
+    one, other = (soft_targets(MEMBERS, WEIGHTS, known, batch=batch) for batch in (1, 1000))
     assert one.shares == pytest.approx(other.shares, abs=1e-3)
     same = one.shares[:, 0] > one.shares[:, 1]  # where nothing ties
     assert (one.rows[same, 0] == other.rows[same, 0]).all()
 
 
-def test_nobody_is_taught_where_there_is_nobody_else():
-    lessons = teach(MEMBERS, WEIGHTS, interactions_of([[0, 1, 2]], 4))
-    assert (lessons.shares == 0).all()
+def test_there_are_no_soft_targets_where_there_is_nobody_else():
+    targets = soft_targets(MEMBERS, WEIGHTS, interactions_of([[0, 1, 2]], 4))
+    assert (targets.shares == 0).all()
 
 
 @pytest.mark.parametrize("wrong", [{"folds": 1}, {"top": 0}, {"temperature": 0.0}, {"batch": 0}])
 def test_numbers_that_cannot_be_meant_are_refused(wrong):
     with pytest.raises(UsageError, match="two folds or more"):
-        teach(MEMBERS, WEIGHTS, random_interactions(), **wrong)
+        soft_targets(MEMBERS, WEIGHTS, random_interactions(), **wrong)
 
 
 def test_a_teacher_without_weights_is_refused():
     with pytest.raises(UsageError, match="none of the members ease, sequential_rules has a weight"):
-        teach(MEMBERS, {"ease": 0.0, "llm": 1.0}, random_interactions())
+        soft_targets(MEMBERS, {"ease": 0.0, "llm": 1.0}, random_interactions())
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.0])
@@ -159,9 +161,9 @@ def test_a_teacher_is_chosen_on_validation_cases():
     makers = {**MEMBERS, "popularity": Popularity}
     fitted = {name: make().fit(split.train) for name, make in makers.items()}
     teacher = choose_teacher(domain, makers, fitted, split.validation, 12)
-    lessons = teacher(split.train)
-    assert len(lessons) == len(split.train)
-    assert (lessons.shares.sum(axis=1) > 0).any()
+    targets = teacher(split.train)
+    assert len(targets) == len(split.train)
+    assert (targets.shares.sum(axis=1) > 0).any()
     assert choose_teacher(domain, {}, {}, split.validation, 12) is None
     assert choose_teacher(domain.changed({"training.distillation": 0}), makers, fitted, split.validation, 12) is None
 
@@ -170,10 +172,10 @@ def test_a_recommender_learns_from_its_members(tiny_domain, sample):
     catalog, interactions = sample
     split = interactions.leave_one_out()
     domain = tiny_domain.changed({"training.distillation": 0.5, "training.epochs": 1, "training.refit_epochs": 1})
-    taught = Recommender.from_domain(domain).fit(
+    recommender = Recommender.from_domain(domain).fit(
         catalog, split.train, split.validation, final=split.train_and_validation
     )
-    assert len(taught.recommend(history=[catalog[0].title], n=5)) == 5
+    assert len(recommender.recommend(history=[catalog[0].title], n=5)) == 5
     alone = domain.changed({"blend.members": []})
     with pytest.raises(ConfigError, match=r"name some in blend\.members"):
         Recommender.from_domain(alone).fit(catalog, split.train, split.validation)

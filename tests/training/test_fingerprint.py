@@ -6,41 +6,45 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tiny_training import book_of, tiny_llm
 
 from genre_gen.data.interactions import History, Interactions, Reviews
-from genre_gen.prompting.book import PromptBook
 from genre_gen.tasks import TaskData
-from genre_gen.training.fingerprint import identity, start_of
-from genre_gen.training.llm_training import build_generator
+from genre_gen.training.fingerprint import training_fingerprint, weights_fingerprint
 
 
 @pytest.fixture
-def identity_of(tiny_domain, sample):
-    """Return a function that gives the identity of a training on the sample, with changes."""
+def fingerprint_of(tiny_domain, sample):
+    """Return a function that gives the fingerprint of a training on the sample, with changes."""
     catalog, interactions = sample
     split = interactions.leave_one_out()
 
     def of(known=split.train, validation=split.validation, **changes):
         domain = tiny_domain.changed({name.replace("__", "."): value for name, value in changes.items()})
-        return identity(TaskData(catalog, known, domain), PromptBook.load(domain), validation)
+        return training_fingerprint(TaskData(catalog, known, domain), book_of(domain), validation)
 
     return of
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"training__epochs": 99}, {"training__max_minutes": 99.0}, {"training__runs": 3}, {"codes__cold_start_scale": 0}],
+    [
+        {"training__epochs": 99},
+        {"training__max_minutes": 99.0},
+        {"training__tracker": "none"},
+        {"codes__cold_start_scale": 0},
+    ],
 )
-def test_a_larger_budget_and_what_is_done_after_training_change_nothing(identity_of, changes):
-    assert identity_of(**changes) == identity_of()
+def test_a_larger_budget_and_what_is_done_after_training_change_nothing(fingerprint_of, changes):
+    assert fingerprint_of(**changes) == fingerprint_of()
 
 
 @pytest.mark.parametrize("changes", [{"training__seed": 99}, {"training__patience": 99}, {"model__max_history": 99}])
-def test_settings_count(identity_of, changes):
-    assert identity_of(**changes) != identity_of()
+def test_settings_count(fingerprint_of, changes):
+    assert fingerprint_of(**changes) != fingerprint_of()
 
 
-def test_validation_cases_count(identity_of, sample):
+def test_validation_cases_count(fingerprint_of, sample):
     cases = sample[1].leave_one_out().validation
     first = cases[0]
     rows, ratings = first.history.rows, np.ones(len(first.history), np.float32)
@@ -52,12 +56,12 @@ def test_validation_cases_count(identity_of, sample):
         (replace(first, history=History(rows[::-1], first.history.ratings)), *cases[1:]),
         (replace(first, history=History(rows, ratings)), *cases[1:]),
     ]
-    found = [identity_of(validation=each) for each in (cases, *others)]
+    found = [fingerprint_of(validation=each) for each in (cases, *others)]
     assert len(set(found)) == len(found)
-    assert identity_of(validation=list(cases)) == found[0]
+    assert fingerprint_of(validation=list(cases)) == found[0]
 
 
-def test_reviews_count_where_they_are_learned_from(identity_of, sample):
+def test_reviews_count_where_they_are_learned_from(fingerprint_of, sample):
     known = sample[1].leave_one_out().train
 
     def reviewed(headline="Good"):
@@ -66,30 +70,28 @@ def test_reviews_count_where_they_are_learned_from(identity_of, sample):
         return Interactions(known.users, known.offsets, known.rows, known.n_items, known.ratings, None, reviews, of)
 
     task = {"tasks": {"next_item": {"weight": 1.0, "depth": "exit"}, "review": {"weight": 0.1, "depth": "full"}}}
-    assert identity_of(reviewed()) == identity_of(reviewed("Bad"))
-    assert identity_of(reviewed(), **task) != identity_of(reviewed("Bad"), **task)
-    assert identity_of(reviewed(), **task) == identity_of(reviewed(), **task)
+    assert fingerprint_of(reviewed()) == fingerprint_of(reviewed("Bad"))
+    assert fingerprint_of(reviewed(), **task) != fingerprint_of(reviewed("Bad"), **task)
+    assert fingerprint_of(reviewed(), **task) == fingerprint_of(reviewed(), **task)
 
 
-def test_what_is_in_the_folder_of_a_pretrained_model_counts(identity_of, tiny_model, tmp_path):
+def test_what_is_in_the_folder_of_a_pretrained_model_counts(fingerprint_of, tiny_model, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(tiny_model, folder)
-    before = identity_of(model__llm=str(folder))
+    before = fingerprint_of(model__llm=str(folder))
     (folder / "notes.txt").write_text("of no account")
-    assert identity_of(model__llm=str(folder)) == before
+    assert fingerprint_of(model__llm=str(folder)) == before
     weights = folder / "model.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    assert identity_of(model__llm=str(folder)) != before
+    assert fingerprint_of(model__llm=str(folder)) != before
 
 
 def test_the_start_of_a_training_is_its_weights(tiny_domain, sample):
     catalog, interactions = sample
-    first, second = (
-        build_generator(tiny_domain, PromptBook.load(tiny_domain), catalog, interactions).llm for _ in range(2)
-    )
-    assert start_of(first) == start_of(second)
+    first, second = (tiny_llm(tiny_domain, catalog, interactions) for _ in range(2))
+    assert weights_fingerprint(first) == weights_fingerprint(second)
     with torch.no_grad():
         second.code_embedding[-1, -1] += 1e-3
-    assert start_of(first) != start_of(second)
+    assert weights_fingerprint(first) != weights_fingerprint(second)

@@ -1,62 +1,60 @@
-"""Items that nobody has had are placed beside those that are described alike."""
+"""Cold items are placed near items with similar texts."""
 
 import numpy as np
 import pytest
 import torch
+from tiny_training import tiny_llm
 
 from genre_gen import Catalog, Interactions, Recommender
 from genre_gen.data.catalog import Item
-from genre_gen.prompting.book import PromptBook
 from genre_gen.tasks import TaskData
-from genre_gen.training.llm_training import build_generator, finetuner, place_new_items
+from genre_gen.training.llm_training import place_cold_items
 
-NEW = (3, 17)
+COLD = (3, 17)
 
 
 @pytest.fixture
 def known(sample):
     _, interactions = sample
-    return interactions.keep(~np.isin(interactions.rows, NEW))
+    return interactions.keep(~np.isin(interactions.rows, COLD))
 
 
 @pytest.fixture
 def trained(tiny_domain, sample, known):
-    """Return a function that makes a generator whose training is over, as far as placing goes; met codes are random."""
+    """Return a function that makes a model with random code vectors, as if trained, and the data for it."""
 
     def make(**changes):
         domain = tiny_domain.changed(changes)
-        generator = build_generator(domain, PromptBook.load(domain), sample[0], known)
-        finetuner(generator, (), None)
-        noise = torch.randn(generator.llm.code_embedding.shape, generator=torch.Generator().manual_seed(0))
-        generator.llm.code_embedding.data.copy_(noise)
-        return generator
+        llm = tiny_llm(domain, sample[0], known)
+        llm.code_embedding.data.copy_(torch.randn(llm.code_embedding.shape, generator=torch.Generator().manual_seed(0)))
+        return llm, TaskData(sample[0], known, domain)
 
     return make
 
 
-def vectors(generator):
-    tokens = torch.as_tensor(generator.llm.codes.codes[:, 0].astype(np.int64))
-    return generator.llm.code_embedding.detach()[tokens].numpy()
+def vectors(llm):
+    tokens = torch.as_tensor(llm.codes.codes[:, 0].astype(np.int64))
+    return llm.code_embedding.detach()[tokens].numpy()
 
 
-def test_a_new_item_lies_at_the_mean_of_those_described_alike(trained):
-    generator = trained(**{"codes.cold_start_scale": 0.8})
-    before = vectors(generator).copy()
-    place_new_items(generator)
-    after = vectors(generator)
-    others = np.setdiff1d(np.arange(len(before)), NEW)
+def test_a_cold_item_lies_at_the_mean_of_those_with_similar_texts(trained):
+    llm, data = trained(**{"codes.cold_start_scale": 0.8})
+    before = vectors(llm).copy()
+    place_cold_items(llm, data)
+    after = vectors(llm)
+    others = np.setdiff1d(np.arange(len(before)), COLD)
     assert (after[others] == before[others]).all()
-    similar = generator.data.text_similarity.toarray()
-    for row in NEW:
+    similar = data.text_similarity.toarray()
+    for row in COLD:
         shares = similar[row] ** 2 / (similar[row] ** 2).sum()
         mean, length = shares @ before, shares @ np.linalg.norm(before, axis=1)
         assert after[row] == pytest.approx(0.8 * length * mean / np.linalg.norm(mean), abs=1e-5)
-        assert not shares[list(NEW)].any()
-    place_new_items(generator)
-    assert vectors(generator) == pytest.approx(after, abs=1e-6)  # nothing new the second time
+        assert not shares[list(COLD)].any()
+    place_cold_items(llm, data)
+    assert vectors(llm) == pytest.approx(after, abs=1e-6)  # nothing new the second time
 
 
-def test_a_new_item_among_many_new_ones_is_compared_with_those_that_somebody_had(tiny_domain):
+def test_a_cold_item_among_many_is_compared_with_warm_ones(tiny_domain):
     items = [Item(f"n{k}", f"space documentary part {k}", text="planets and stars") for k in range(25)]
     items += [Item(f"o{k}", f"space adventure {k}", text="stars and rockets") for k in range(5)]
     catalog = Catalog(items)
@@ -76,11 +74,11 @@ def test_a_new_item_among_many_new_ones_is_compared_with_those_that_somebody_had
         {"codes.scheme": "semantic", "codes.length": 2, "codes.width": 8},
     ],
 )
-def test_new_items_are_left_where_nothing_can_be_said_of_them(trained, changes):
-    generator = trained(**changes)
-    before = generator.llm.code_embedding.detach().clone()
-    place_new_items(generator)
-    assert torch.equal(generator.llm.code_embedding, before)
+def test_cold_items_are_left_where_nothing_can_be_said_of_them(trained, changes):
+    llm, data = trained(**changes)
+    before = llm.code_embedding.detach().clone()
+    place_cold_items(llm, data)
+    assert torch.equal(llm.code_embedding, before)
 
 
 def test_training_places_them_both_times(tiny_domain, sample, known):
@@ -89,6 +87,7 @@ def test_training_places_them_both_times(tiny_domain, sample, known):
     recommender = Recommender.from_domain(domain)
     for final in (None, split.train_and_validation):
         recommender.fit(sample[0], split.train, split.validation, final=final)
-        placed = vectors(recommender.generator)
-        place_new_items(recommender.generator)
-        assert vectors(recommender.generator) == pytest.approx(placed, abs=1e-6)
+        llm, data = recommender.generator.llm, recommender.generator.data
+        placed = vectors(llm).copy()
+        place_cold_items(llm, data)
+        assert vectors(llm) == pytest.approx(placed, abs=1e-6)

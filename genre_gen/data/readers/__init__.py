@@ -1,6 +1,6 @@
 """Readers: from data files of several formats to Catalog and Interactions, see ``load_data``.
 
-A new format is a new file here and an entry in ``READERS``.
+A new format is a new file here, and its name in the registry ``READERS``.
 """
 
 from __future__ import annotations
@@ -10,22 +10,17 @@ from pathlib import Path
 
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import Interactions
-from genre_gen.data.readers.amazon import Amazon
 from genre_gen.data.readers.base import Reader
 from genre_gen.data.readers.files import Folder, Table, entries, open_folder
-from genre_gen.data.readers.mind import Mind
-from genre_gen.data.readers.movielens import MovieLens
-from genre_gen.data.readers.open_bandit import OpenBandit
-from genre_gen.data.readers.recbole import RecBole
 from genre_gen.data.readers.report import LoadReport, Problem
 from genre_gen.data.readers.table import PlainTable
 from genre_gen.data.readers.to_catalog import catalog_of_interactions, to_catalog
 from genre_gen.data.readers.to_interactions import to_interactions
-from genre_gen.data.readers.tourism import Tourism
 from genre_gen.data.readers.triples import read_links, read_triples
 from genre_gen.domain import DataSettings, Domain
 from genre_gen.downloads.archives import ensure_data, find_data
 from genre_gen.errors import DataError
+from genre_gen.registry import READERS
 
 __all__ = [
     "READERS",
@@ -40,10 +35,6 @@ __all__ = [
     "read_links",
     "read_triples",
 ]
-
-_ALL: tuple[Reader, ...] = (RecBole(), MovieLens(), Mind(), Tourism(), OpenBandit(), Amazon(), PlainTable())
-READERS: dict[str, Reader] = {reader.name: reader for reader in _ALL}
-"""Readers by name, in the order in which ``auto`` asks them."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +135,7 @@ def _choose_reader(folder: Folder, settings: DataSettings) -> Reader:
     if settings.reader != "auto":
         return READERS[settings.reader]
     name = settings.interactions or settings.items
-    for reader in READERS.values():
+    for reader in READERS.built_in().values():
         if name.endswith(reader.suffixes) if name else reader.recognises(folder):
             return reader
     raise DataError(

@@ -1,0 +1,38 @@
+"""Tiny language models for tests of training: built once for each kind, and copied."""
+
+import copy
+import json
+
+from genre_gen.prompting.book import PromptBook
+from genre_gen.tasks import TaskData
+from genre_gen.training.llm_training import build_llm, make_finetuner
+
+_built, _books = {}, {}
+
+
+def book_of(domain):
+    """Return a domain's templates, read once."""
+    return _books.setdefault(domain.prompts_folder, PromptBook.load(domain))
+
+
+def tiny_llm(domain, catalog, interactions):
+    """Return what ``build_llm`` returns, a copy each time."""
+    settings = domain.settings()
+    parts = [settings["model"], settings["codes"], settings["training"]["seed"], interactions.rows.tolist()]
+    key = json.dumps(parts)
+    if key not in _built:
+        _built[key] = build_llm(domain, catalog, interactions)
+    return copy.deepcopy(_built[key])
+
+
+def tiny_tuner(domain, sample, folder=None, *, teacher=None, validation=None, **changes):
+    """Return a fine-tuner of a new tiny model on the sample's training part; ``changes`` are of ``[training]``."""
+    catalog, interactions = sample
+    split = interactions.leave_one_out()
+    changes = {"batch_tokens": 160, **changes}  # small batches, so that there are some to be killed between
+    domain = domain.changed({f"training.{key}": value for key, value in changes.items()})
+    llm, data = tiny_llm(domain, catalog, split.train), TaskData(catalog, split.train, domain)
+    validation = split.validation if validation is None else validation
+    tuner = make_finetuner(llm, book_of(domain), data, validation, folder, teacher=teacher)
+    tuner.checkpoint_seconds = 0
+    return tuner

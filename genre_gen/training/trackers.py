@@ -73,7 +73,8 @@ class WandB:
     def __init__(self, folder: Path) -> None:
         """Raises ConfigError where wandb is not installed."""
         self._wandb = _require("wandb", "wandb")
-        self._folder, self._run = folder, None
+        self._folder = folder
+        self._run: Any = None
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Log figures."""

@@ -104,7 +104,7 @@ class LanguageScorer(Protocol):
         allowed: NDArray[np.bool_] | None = None,
         candidates: int = ...,
         *,
-        alike: bool = False,
+        shared_prefix: bool = False,
     ) -> NDArray[np.float32]:
         """Return log-probabilities ``[len(histories), n_items]``, ``-inf`` for what a search left out."""
         ...

@@ -1,6 +1,7 @@
 # Two targets matter: `make demo` and `make test`. Each sets up its own virtual environment first.
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3.10 || command -v python3)
 VENV   ?= .venv
+WORKERS ?= 2
 BIN    := $(VENV)/bin
 
 .PHONY: demo test slow lint clean
@@ -8,8 +9,9 @@ BIN    := $(VENV)/bin
 demo: $(VENV)/.installed
 	$(BIN)/genre-gen demo --out runs/movies
 
+# Each worker computes with one thread, so that they do not wait for each other.
 test: $(VENV)/.installed-dev
-	$(BIN)/pytest
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/pytest -n $(WORKERS)
 
 slow: $(VENV)/.installed-dev
 	$(BIN)/pytest -m slow
@@ -21,7 +23,7 @@ lint: $(VENV)/.installed-dev
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[plots,track]'
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

@@ -9,43 +9,68 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from genre_gen.blending.tuned import TunedSettings
     from genre_gen.data.catalog import Catalog, Item
+    from genre_gen.data.dataset import Dataset
     from genre_gen.data.interactions import History, Interactions
+    from genre_gen.data.splits import Case, Split
     from genre_gen.domain import Domain
     from genre_gen.errors import GenreGenError
-    from genre_gen.evaluation import evaluate
+    from genre_gen.evaluation.report import Report
     from genre_gen.prompting.book import PromptBook
     from genre_gen.ranking import Ranking
-    from genre_gen.recommender.recommender import Recommendation, Recommender
+    from genre_gen.recommender.predicting import Prediction
+    from genre_gen.recommender.recommender import Recommender
+    from genre_gen.recommender.requests import Recommendation, Recommendations, Request
+    from genre_gen.recommender.state import RecommenderState
+    from genre_gen.training.progress import Progress
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Case": "data.splits",
     "Catalog": "data.catalog",
+    "Dataset": "data.dataset",
     "Domain": "domain",
     "GenreGenError": "errors",
     "History": "data.interactions",
     "Interactions": "data.interactions",
     "Item": "data.catalog",
+    "Prediction": "recommender.predicting",
+    "Progress": "training.progress",
     "PromptBook": "prompting.book",
     "Ranking": "ranking",
-    "Recommendation": "recommender.recommender",
+    "Recommendation": "recommender.requests",
+    "Recommendations": "recommender.requests",
     "Recommender": "recommender.recommender",
-    "evaluate": "evaluation",
+    "RecommenderState": "recommender.state",
+    "Report": "evaluation.report",
+    "Request": "recommender.requests",
+    "Split": "data.splits",
+    "TunedSettings": "blending.tuned",
 }
 
 __all__ = [
+    "Case",
     "Catalog",
+    "Dataset",
     "Domain",
     "GenreGenError",
     "History",
     "Interactions",
     "Item",
+    "Prediction",
+    "Progress",
     "PromptBook",
     "Ranking",
     "Recommendation",
+    "Recommendations",
     "Recommender",
-    "evaluate",
+    "RecommenderState",
+    "Report",
+    "Request",
+    "Split",
+    "TunedSettings",
 ]
 
 

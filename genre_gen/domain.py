@@ -7,18 +7,21 @@ which values they take, and what they are when left out.
 from __future__ import annotations
 
 import copy
-import difflib
 import keyword
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from typing_extensions import Self
 
+import genre_gen.query.english as query_words
 from genre_gen.downloads.paths import assets_folder
 from genre_gen.errors import ConfigError
+from genre_gen.explain.english import WORDS as EXPLANATION_WORDS
+from genre_gen.registry import AUTO, CODE_SCHEMES, ENCODERS, MEMBERS, RATERS, READERS, TASKS, TRACKERS
+from genre_gen.settings import Names, Noun, Share, as_names, suggestion, validation_problems
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -28,14 +31,11 @@ else:  # pragma: no cover
 FILE = "domain.toml"
 
 
-def _as_names(value: object) -> object:
-    return [value] if isinstance(value, str) else value
+NamesOrNone: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(as_names)]
+"""Column names; an empty list says that there is no such column."""
 
-
-Names: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_as_names), Field(min_length=1)]
-"""Column names, the first that the file has is taken. A single name may be written without brackets."""
-
-Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+USUAL_COLUMNS = {"rating": ("rating",), "time": ("timestamp", "time"), "text": ("description", "text")}
+"""Names of optional columns that need not be named in ``[data.columns]``."""
 
 
 class Settings(BaseModel):
@@ -47,21 +47,23 @@ class Settings(BaseModel):
 class Columns(Settings):
     """Which column of the data holds what. All from rating on are optional; a column named here must exist.
 
+    None takes a usual name (``USUAL_COLUMNS``), where the data has it; an empty list takes no column.
+
     What users wrote of an item (``review``) and their headline (``summary``) are read only where they are named.
     """
 
     user: Names = ("user_id", "userId", "user")
     item: Names = ("item_id", "itemId", "item", "id")
     title: Names = ("title",)
-    rating: Names | None = None
-    time: Names | None = None
-    text: Names | None = None
+    rating: NamesOrNone | None = None
+    time: NamesOrNone | None = None
+    text: NamesOrNone | None = None
     review: Names | None = None
     summary: Names | None = None
 
 
 class Policies(Settings):
-    """What to do with data that does not hold; whatever is dropped is counted and reported."""
+    """What to do with invalid records; what is dropped is counted and reported."""
 
     duplicates: Literal["keep_first", "keep_last", "keep", "error"] = "keep_last"
     unknown_items: Literal["drop", "error"] = "error"
@@ -73,11 +75,11 @@ class Policies(Settings):
 
 
 class DataSettings(Settings):
-    """Where the data lies and how to read it."""
+    """Where the data lies and how to read it; neither ``source`` nor ``path`` for data in memory."""
 
     source: str | None = None
     path: str | None = None
-    reader: Literal["auto", "recbole", "movielens", "mind", "tourism", "open_bandit", "amazon", "table"] = "auto"
+    reader: Annotated[str, READERS.name_check(AUTO)] = AUTO
     items: str | None = None
     interactions: str | None = None
     encoding: str = "utf-8"
@@ -88,8 +90,8 @@ class DataSettings(Settings):
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
-        if (self.source is None) == (self.path is None):
-            raise ValueError('give either source (a name such as "ml-100k") or path (a folder or zip file)')
+        if self.source is not None and self.path is not None:
+            raise ValueError('give either source (a name such as "ml-100k") or path (a folder or zip file), not both')
         return self
 
 
@@ -111,6 +113,9 @@ class FieldSettings(Settings):
         return self
 
 
+TaskName: TypeAlias = Annotated[str, TASKS.name_check()]
+
+
 class TaskSettings(Settings):
     """How much a task counts in training, and at which depth of the model its loss is taken."""
 
@@ -121,7 +126,8 @@ class TaskSettings(Settings):
 class CodeSettings(Settings):
     """How items are named to the model."""
 
-    scheme: Literal["atomic", "semantic", "title", "numeric"] = "atomic"
+    scheme: Annotated[str, CODE_SCHEMES.name_check()] = "atomic"
+    encoder: Annotated[str, ENCODERS.name_check()] = "llm"
     length: Annotated[int, Field(ge=1, le=16)] = 3
     width: Annotated[int, Field(ge=2, le=65536)] = 256
     text: Annotated[float, Field(ge=0)] = 1.0
@@ -157,19 +163,19 @@ class Training(Settings):
     patience: Annotated[int, Field(ge=1)] = 3
     validations_per_epoch: Annotated[int, Field(ge=1)] = 1
     validation_users: Annotated[int, Field(ge=1)] = 500
-    refit: Literal["continue", "from_scratch"] = "continue"
-    refit_epochs: Annotated[int, Field(ge=0)] = 1
+    refit: Literal["continue", "from_scratch", "none"] = "continue"
+    refit_epochs: Annotated[int, Field(ge=1)] = 1
     refit_rate: Annotated[float, Field(gt=0, le=1)] = 0.3
     distillation: Share = 0.0
     synthetic: Annotated[float, Field(ge=0)] = 0.0
-    tracker: Literal["auto", "none", "tensorboard", "wandb", "mlflow"] = "auto"
+    tracker: Annotated[str, TRACKERS.name_check(AUTO)] = AUTO
     seed: Annotated[int, Field(ge=0)] = 0
 
 
 class BlendSettings(Settings):
     """Which collaborative models are blended with the language model."""
 
-    members: tuple[str, ...] = ("sequential_rules", "ease", "popularity")
+    members: tuple[Annotated[str, MEMBERS.name_check()], ...] = ("sequential_rules", "ease", "popularity")
     tune: bool = True
 
 
@@ -190,33 +196,24 @@ class ExplainSettings(Settings):
 
     style: Literal["template", "llm", "free"] = "template"
     attribution: Annotated[int, Field(ge=0)] = 10
-    # fmt: off
-    words: tuple[str, ...] = (
-        "a", "an", "the", "this", "that", "it", "its", "it's", "is", "are", "was", "be", "i", "i'm", "me", "my", "we",
-        "you", "your", "you'll", "you're", "and", "or", "of", "in", "on", "at", "to", "for", "by", "as", "so", "with",
-        "will", "would", "can", "may", "think", "believe", "sure", "hope", "recommend", "suggest", "recommendation",
-        "because", "since", "like", "love", "enjoy", "enjoyed", "liked", "loved", "appreciate", "great", "good",
-        "choice", "perfect", "one", "too", "also", "another", "watch", "try", "if", "then", "based", "taste", "fan",
-        "just",
-    )
-    # fmt: on
+    words: tuple[str, ...] = EXPLANATION_WORDS
 
 
 class RelationSettings(Settings):
     """One relation of ``[knowledge]``: its name in the triples, and what explanations call it.
 
-    ``items`` says that it leads from an item to an item: then ``one`` is what the first is to the second.
+    ``items`` says that it leads from an item to an item: then ``singular`` is what the first is to the second.
     """
 
     relation: Names
-    one: str | None = None
-    many: str | None = None
+    singular: str | None = None
+    plural: str | None = None
     items: bool = False
 
     def called(self, name: str) -> tuple[str, str]:
-        """Return what one and what several are called; ``name`` is the relation's key, which holds by default."""
-        one = self.one or name.replace("_", " ")
-        return one, self.many or one
+        """Return its singular and plural; by default both are ``name``, the relation's key."""
+        singular = self.singular or name.replace("_", " ")
+        return singular, self.plural or singular
 
 
 class KnowledgeSettings(Settings):
@@ -225,7 +222,7 @@ class KnowledgeSettings(Settings):
     triples: str | None = None
     links: str | None = None
     items: str | None = None
-    most: Annotated[float, Field(gt=0, le=1)] = 0.05
+    max_share: Annotated[float, Field(gt=0, le=1)] = 0.05
     relations: dict[str, RelationSettings] = {}
     head: Names = ("head_id", "head")
     relation: Names = ("relation_id", "relation")
@@ -243,10 +240,10 @@ class ServingSettings(Settings):
 class RatingSettings(Settings):
     """Which models predict ratings, together with the language model."""
 
-    members: tuple[str, ...] = ("svd",)
+    members: tuple[Annotated[str, RATERS.name_check()], ...] = ("svd",)
 
 
-Meanings: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_as_names)]
+Meanings: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(as_names)]
 
 
 class QuerySettings(Settings):
@@ -259,49 +256,24 @@ class QuerySettings(Settings):
 
     weight: Annotated[float, Field(ge=0)] = 2.0
     words: dict[str, Meanings] = {}
-    # fmt: off
-    no: tuple[str, ...] = (
-        "no", "not", "nor", "nothing", "none", "never", "non", "neither", "don't", "dont", "doesn't", "isn't", "aren't",
-        "can't", "cannot", "shouldn't", "avoid", "exclude", "i hate", "i dislike", "instead of", "rather than",
-        "tired of", "sick of", "enough of", "not in the mood for", "don't care for", "no need for", "not up for",
-    )
-    without: tuple[str, ...] = ("without",)
-    besides: tuple[str, ...] = (
-        "except", "except for", "excluding", "other than", "apart from", "aside from", "anything but", "everything but",
-        "all but",
-    )
-    not_too: tuple[str, ...] = (
-        "not too", "not very", "not so", "not that", "not overly", "nothing too", "nothing very", "never too",
-        "isn't too", "isn't very",
-    )
-    less: tuple[str, ...] = ("less", "fewer")
-    only: tuple[str, ...] = ("only", "just", "must be", "nothing but", "none but")
-    but: tuple[str, ...] = (
-        "but", "instead", "rather", "with", "please", "something", "for", "more", "some", "want", "need",
-        "give", "show", "prefer", "preferably", "ideally", "maybe", "perhaps", "though", "yet", "and is", "and are",
-        "and has", "and have", "and that",
-    )
-    # fmt: on
-    both: tuple[str, ...] = ("and", "as well as")
-    either: tuple[str, ...] = ("or",)
-    below: tuple[str, ...] = ("under", "below", "before", "less than", "fewer than", "earlier than")
-    at_most: tuple[str, ...] = ("at most", "up to", "until", "no more than", "not more than", "maximum", "max")
-    above: tuple[str, ...] = ("over", "above", "after", "more than", "later than")
-    at_least: tuple[str, ...] = ("at least", "since", "no less than", "not less than", "minimum", "min")
-    between: tuple[str, ...] = ("between", "from")
-    leads: tuple[str, ...] = ("about", "around", "in", "on", "at", "by")
-    than: tuple[str, ...] = ("than",)
-    like: tuple[str, ...] = ("like", "similar to", "in the style of", "in the vein of", "reminiscent of")
-    # fmt: off
-    ignored: tuple[str, ...] = (
-        "a", "an", "the", "this", "that", "these", "those", "it", "its", "is", "are", "be", "was", "were", "s", "t",
-        "i", "me", "my", "mine", "we", "us", "our", "you", "your", "he", "she", "his", "her", "they", "them", "their",
-        "of", "to", "as", "if", "so", "all", "any", "anything", "most", "very", "too", "really", "quite", "much", "bit",
-        "little", "kind", "sort", "would", "would love", "find", "recommend", "suggest", "look", "can", "could",
-        "should", "do", "does", "have", "has", "get", "one", "ones", "thing", "things", "looking", "not only",
-        "not just", "not necessarily", "don't mind", "why not",
-    )
-    # fmt: on
+    negations: tuple[str, ...] = query_words.NEGATIONS
+    without: tuple[str, ...] = query_words.WITHOUT
+    exceptions: tuple[str, ...] = query_words.EXCEPTIONS
+    not_too: tuple[str, ...] = query_words.NOT_TOO
+    less: tuple[str, ...] = query_words.LESS
+    only: tuple[str, ...] = query_words.ONLY
+    scope_ends: tuple[str, ...] = query_words.SCOPE_ENDS
+    conjunctions: tuple[str, ...] = query_words.CONJUNCTIONS
+    disjunctions: tuple[str, ...] = query_words.DISJUNCTIONS
+    below: tuple[str, ...] = query_words.BELOW
+    at_most: tuple[str, ...] = query_words.AT_MOST
+    above: tuple[str, ...] = query_words.ABOVE
+    at_least: tuple[str, ...] = query_words.AT_LEAST
+    between: tuple[str, ...] = query_words.BETWEEN
+    prepositions: tuple[str, ...] = query_words.PREPOSITIONS
+    than: tuple[str, ...] = query_words.THAN
+    similar: tuple[str, ...] = query_words.SIMILAR
+    stop_words: tuple[str, ...] = query_words.STOP_WORDS
 
 
 class Domain(Settings):
@@ -309,22 +281,26 @@ class Domain(Settings):
 
     Attributes:
         name: the domain's name, which also names its prompts.
+        noun: what an item is called, such as movie.
+        nouns: the plural; None for the regular one.
         repeat: may an item be recommended that the user has had already.
         liked_from: rating from which an item counts as liked; None where the data has no ratings.
         rating_scale: lowest and highest possible rating; None where the data has no ratings.
         fields: attribute name -> its type and where the data has it, in the order items show them.
         tasks: task name -> weight and depth.
         catalog_folder: where ``domain.toml`` lies.
-        prompts_folder: where the domain's templates lie.
+        prompts_folder: where the domain's own templates lie; what is missing there is generic.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+    noun: Noun = "item"
+    nouns: Noun | None = None
     repeat: bool = False
     liked_from: float | None = None
     rating_scale: tuple[float, float] | None = None
-    data: DataSettings
+    data: DataSettings = DataSettings()
     fields: dict[str, FieldSettings] = {}
-    tasks: dict[str, TaskSettings] = {"next_item": TaskSettings(weight=1.0, depth="exit")}
+    tasks: dict[TaskName, TaskSettings] = {"next_item": TaskSettings(weight=1.0, depth="exit")}
     codes: CodeSettings = CodeSettings()
     model: ModelSettings = ModelSettings()
     training: Training = Training()
@@ -375,6 +351,7 @@ class Domain(Settings):
         A name is looked for in ``./catalogs`` and then among the shipped domains; its prompts in ``./prompts`` and then
         among the shipped ones, so either can be changed alone. A folder (anything with a path separator, or a ``Path``)
         brings its prompts in ``prompts/`` or has them in ``../../prompts/<name>``, or else uses those of its name.
+        Templates that are missing there are those of the shipped domain of that name, or the generic ones.
 
         Raises:
             ConfigError: no such domain, or every problem of its ``domain.toml`` at once, each with its key.
@@ -400,7 +377,7 @@ class Domain(Settings):
         try:
             domain = cls.model_validate(settings)
         except ValidationError as error:
-            problems += [_describe(problem) for problem in error.errors()]
+            problems += validation_problems(error, cls)
         if problems:
             raise ConfigError(f"{where}: " + "; ".join(problems))
         return domain
@@ -455,45 +432,12 @@ def _find_folder(name: str | Path) -> Path:
         if (root / name / FILE).is_file():
             return root / name
     names = Domain.available()
-    raise ConfigError(f"no domain {name!r}{_suggest(name, names)}; there are: {', '.join(names) or 'none'}")
+    raise ConfigError(f"no domain {name!r}{suggestion(name, names)}; there are: {', '.join(names) or 'none'}")
 
 
 def _find_prompts(name: str, folder: Path) -> Path:
-    """Return the prompts folder of a domain; it may not exist, which the prompt book reports."""
+    """Return the prompts folder of a domain; it may not exist: all templates are generic then."""
     own, shipped = (root / name for root in _roots("prompts"))
     beside = folder.resolve().parent.parent / "prompts" / name  # where `domains new` puts them
     places = (folder / "prompts", beside, own)
     return next((place for place in places if place.is_dir() and place != shipped.resolve()), shipped)
-
-
-def _describe(problem: Any) -> str:
-    """Turn one pydantic problem into ``key: what is wrong``, with the closest key for a misspelt one."""
-    path = [str(part) for part in problem["loc"]]
-    key = ".".join(path)
-    if problem["type"] == "extra_forbidden":
-        return f"{key}: unknown key{_suggest(path[-1], _keys(path[:-1]))}"
-    if problem["type"] == "missing":
-        return f"{key}: missing"
-    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    given = problem["input"]
-    shown = f" (it is {given!r})" if isinstance(given, (str, int, float, bool)) else ""
-    return f"{key}: {message}{shown}" if key else message
-
-
-def _keys(path: list[str]) -> tuple[str, ...]:
-    """Return the keys of the section at a path."""
-    section: type[BaseModel] = Domain
-    tables: dict[str, type[BaseModel]] = {"fields": FieldSettings, "tasks": TaskSettings}
-    for depth, name in enumerate(path):
-        if depth == 0 and name in tables:
-            return tuple(tables[name].model_fields)
-        annotation = section.model_fields[name].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
-            return ()
-        section = annotation
-    return tuple(name for name, field in section.model_fields.items() if not field.exclude)
-
-
-def _suggest(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f", did you mean {close[0]!r}?" if close else ""

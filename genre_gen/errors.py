@@ -20,7 +20,7 @@ class DataError(GenreGenError):
 
 
 class ConfigError(GenreGenError):
-    """A ``domain.toml`` or training setting that does not hold: unknown key, wrong type, missing file."""
+    """An invalid ``domain.toml`` or training setting: unknown key, wrong type, missing file."""
 
 
 class PromptError(GenreGenError):
@@ -57,6 +57,10 @@ class CheckpointError(GenreGenError):
 
 class OutputError(GenreGenError):
     """A place that results cannot be written to."""
+
+
+class MissingPackageError(GenreGenError, ImportError):
+    """An optional package that is not installed; the message has the command that installs it."""
 
 
 class DecodingError(GenreGenError):

@@ -14,7 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from scipy.special import rel_entr
 
-from genre_gen.data.interactions import Case, History, allowed_items
+from genre_gen.data.batches import batches
+from genre_gen.data.interactions import History, allowed_items
+from genre_gen.data.splits import Case
 from genre_gen.errors import UsageError
 
 SMOOTHING = 0.01
@@ -68,12 +70,11 @@ def case_ranks(
     Returns:
         float64 ``[len(cases)]``, 1 for the best; ties count half.
     """
-    found = [np.zeros(0)]
-    for begin in range(0, len(cases), batch):
-        part = cases[begin : begin + batch]
+    parts = [np.zeros(0)]
+    for part in batches(cases, batch):
         histories, targets = [case.history for case in part], np.array([case.target for case in part], dtype=np.int64)
-        found.append(ranks(score(histories), targets, allowed_items(histories, n_items, repeat)))
-    return np.concatenate(found)
+        parts.append(ranks(score(histories), targets, allowed_items(histories, n_items, repeat)))
+    return np.concatenate(parts)
 
 
 def ranks_in_lists(lists: NDArray[np.integer], targets: NDArray[np.integer]) -> NDArray[np.float64]:

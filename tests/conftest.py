@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 os.environ.pop("HF_HUB_OFFLINE", None)
 from fakes import byte_tokenizer, tiny_llama
 
-from genre_gen import Catalog, Domain, Interactions, Recommender
+from genre_gen import Catalog, Dataset, Domain, Interactions, Recommender
 from genre_gen.blending.blend import Blend
 from genre_gen.collaborative import RatingBlend
 
@@ -38,6 +39,7 @@ def tiny_settings(tiny_model: Path) -> dict[str, object]:
         "training.epochs": 2,
         "training.max_minutes": None,
         "training.batch_tokens": 1024,
+        "training.refit": "none",
         "training.distillation": 0.0,  # it needs codes of one token and members; tests that want it say so
     }
 
@@ -49,18 +51,21 @@ def tiny_domain(tiny_settings: dict[str, object]) -> Domain:
 
 
 @pytest.fixture(scope="session")
-def sample(tiny_domain: Domain) -> tuple[Catalog, Interactions]:
-    """Return the sample catalog and interactions."""
-    catalog = Catalog.load(tiny_domain)
-    return catalog, Interactions.load(tiny_domain, catalog=catalog)
+def dataset(tiny_domain: Domain) -> Dataset:
+    """Return the sample data."""
+    return Dataset.load(tiny_domain)
 
 
 @pytest.fixture(scope="session")
-def tiny_recommender(tiny_domain: Domain, sample: tuple[Catalog, Interactions]) -> Recommender:
+def sample(dataset: Dataset) -> tuple[Catalog, Interactions]:
+    """Return the sample catalog and interactions."""
+    return dataset.catalog, dataset.interactions
+
+
+@pytest.fixture(scope="session")
+def tiny_recommender(tiny_domain: Domain, dataset: Dataset) -> Recommender:
     """Return a recommender trained on the sample; do not change it."""
-    catalog, interactions = sample
-    split = interactions.leave_one_out()
-    return Recommender.from_domain(tiny_domain).fit(catalog, split.train, split.validation, histories=interactions)
+    return Recommender(tiny_domain).fit(dataset.leave_one_out())
 
 
 @pytest.fixture(scope="session")
@@ -73,8 +78,8 @@ def saved(tiny_recommender: Recommender, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture
 def mixed(saved: Path) -> Recommender:
-    """Return a copy of that recommender in which the language model has the main say; change it as you like."""
-    recommender = Recommender.from_pretrained(saved)
-    recommender.blend = Blend({"llm": 0.6, "ease": 0.2, "popularity": 0.1, "svd": 0.1, "sequential_rules": 0.0})
-    recommender.raters.blend = RatingBlend({"svd": 0.5, "llm": 0.5}, 0.0, (1, 5))
-    return recommender
+    """Return a copy of that recommender in which the language model has the largest weight."""
+    state = Recommender.from_pretrained(saved).state
+    weights = {"llm": 0.6, "ease": 0.2, "popularity": 0.1, "svd": 0.1, "sequential_rules": 0.0}
+    tuned = replace(state.tuned, blend=Blend(weights), ratings=RatingBlend({"svd": 0.5, "llm": 0.5}, 0.0, (1, 5)))
+    return Recommender.from_state(replace(state, tuned=tuned))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 if TYPE_CHECKING:
-    from genre_gen import Recommender
+    from genre_gen import Recommendation, Recommendations, Recommender
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
@@ -66,8 +68,51 @@ def tiny_llama(vocabulary: int = 259, layers: int = 2, hidden: int = 32, seed: i
     return LlamaForCausalLM(config).eval()
 
 
+def altered(
+    recommender: Recommender,
+    settings: Mapping[str, Any] | None = None,
+    tuned: Mapping[str, Any] | None = None,
+    **parts: Any,
+) -> Recommender:
+    """Return the recommender with other settings, tuned settings (such as ``blend``) or parts of its state."""
+    state = recommender.state
+    if settings:
+        parts["domain"] = state.domain.changed(settings)
+    if tuned:
+        parts["tuned"] = replace(state.tuned, **tuned)
+    return type(recommender).from_state(replace(state, **parts))
+
+
 def break_language_model(recommender: Recommender) -> None:
     """Make everything that the language model says NaN."""
-    for _, parameter in recommender.generator.llm.trainable():
+    for _, parameter in recommender.state.llm.trainable():
         parameter.data.fill_(float("nan"))
-    recommender.generator.clear_caches()
+    recommender.state.generator.clear_caches()
+
+
+def rows_of(recommender: Recommender, picks: Iterable[Recommendation]) -> list[int]:
+    """Return the catalog rows of picks."""
+    return [recommender.state.catalog.row(pick.item.id) for pick in picks]
+
+
+def scores_of(picks: Iterable[Recommendation]) -> list[float]:
+    """Return the scores of picks."""
+    return [pick.score for pick in picks]
+
+
+def assert_alike(picks: Recommendations, expected: Recommendations, tolerance: float = 1e-4) -> None:
+    """Check two lists for the same items, notes and reasons; rounding may change scores, and the order of near equals.
+
+    Batches of other sizes, or another number of threads, round differently.
+    """
+    assert picks.notes == expected.notes
+    assert len(picks) == len(expected)
+    by_item = {pick.item: pick for pick in expected}
+    for pick, other in zip(picks, expected, strict=True):
+        same = by_item.get(pick.item, other)  # another only where it ties with the last
+        assert abs(pick.score - same.score) <= tolerance
+        assert abs(pick.score - other.score) <= tolerance
+        if same.item == pick.item:
+            assert set(pick.parts) == set(same.parts)
+            assert all(abs(value - same.parts[name]) <= tolerance for name, value in pick.parts.items())
+            assert (pick.explanation and pick.explanation.text) == (same.explanation and same.explanation.text)

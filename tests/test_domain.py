@@ -41,6 +41,18 @@ def test_every_setting_is_documented_in_the_shipped_file():
     assert not missing
 
 
+@pytest.mark.parametrize(
+    ("section", "model"),
+    [("codes", module.CodeSettings), ("model", module.ModelSettings), ("training", module.Training),
+     ("data.columns", module.Columns), ("data.policies", module.Policies)],
+)  # fmt: skip
+def test_the_tables_of_the_guide_hold_every_key_and_no_other(section, model):
+    guide = (Path(__file__).parents[1] / "catalogs" / "README.md").read_text(encoding="utf-8")
+    table = guide.partition(f"\n## `[{section}]`")[2].partition("\n## ")[0]
+    keys = [key for row in re.findall(r"^\| (`[^|]+) \|", table, re.MULTILINE) for key in re.findall(r"`(\w+)`", row)]
+    assert sorted(keys) == sorted(model.model_fields)
+
+
 def test_a_small_file_is_enough_and_the_rest_has_defaults(tmp_path):
     books = Domain.load(write(tmp_path / "books", SMALL))
     assert books.fields == {}
@@ -74,7 +86,6 @@ def test_all_problems_at_once_each_with_its_key(tmp_path):
     ("text", "expected"),
     [
         ('name = "books"\nname = "again"\n', "not valid TOML"),
-        ('name = "books"\n[data]\n', "either source"),
         ('name = "books"\n[data]\nsource = "a"\npath = "b"\n', "either source"),
         ('name = "../books"\n[data]\npath = "."\n', "name"),
         (SMALL + 'reader = "cvs"\n', "'cvs'"),

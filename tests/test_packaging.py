@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SHIPPED = ["catalogs/movies/domain.toml", "catalogs/movies/items.csv", "prompts/movies/next_item.user.jinja"]
+SHIPPED = ["catalogs/movies/domain.toml", "catalogs/movies/items.csv", "prompts/generic/next_item.user.jinja"]
 
 
 def source(folder):

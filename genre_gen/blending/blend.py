@@ -1,34 +1,63 @@
-"""Blend: several models' scores for the same items joined into one, with weights chosen on validation cases."""
+"""Blend: several models' scores for the same items joined into one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize
 from typing_extensions import Self
 
-from genre_gen.data.interactions import Case, History, allowed_items
 from genre_gen.errors import ConfigError, UsageError
-from genre_gen.metrics import ndcg_at
-from genre_gen.ranking import blended, shares
 
-STEPS = 20
-"""Weights are multiples of 1 / STEPS: finer ones would only fit the noise of the validation cases."""
-
-POOL = 100
-"""Each member's best items take part in the choice of weights: what no member ranks so high, no blend shows."""
-
-RIDGE = 100.0
-"""Penalty on squared weights, in cases: shares the weight of members that say nearly the same, instead of giving it all
-to the one that had the luck of the validation cases; the more so the fewer these are. Chosen one step back, log 27."""
+Scores = Mapping[str, NDArray[np.floating]]
+"""Member -> ``[B, n_items]``, higher is better: ``-inf`` counts as the member's lowest score, NaN as no opinion."""
 
 EXPECTED = "expected"
-"""The part of a score that stands for members which know nothing of an item."""
+"""The part of a score that stands for members without an opinion on an item."""
+
+
+@dataclass(frozen=True)
+class Blended:
+    """Blended scores and what they consist of, computed once.
+
+    Attributes:
+        total: float32 ``[B, n_items]``; ``-inf`` where an item is not allowed or no member has a score for it.
+        shares: member -> float64 ``[B, n_items]``; over the members they sum to ``total``.
+        silent: member -> bool ``[B, n_items]``, True where it has no opinion and its share is what was expected of it;
+            members with an opinion on everything are left out.
+    """
+
+    total: NDArray[np.float32]
+    shares: Mapping[str, NDArray[np.float64]]
+    silent: Mapping[str, NDArray[np.bool_]]
+
+    def parts(self, rows: NDArray[np.integer], history: int | None = None) -> dict[str, NDArray[np.float32]]:
+        """Return each member's part of the scores of some items.
+
+        Where members have no opinion, their parts are 0, and what was expected of them is a part of its own,
+        ``EXPECTED``, which is there only where it is not 0 for some of these items.
+
+        Args:
+            rows: catalog rows, ``[B, k]``; or ``[k]`` of one history. The parts of an allowed item sum to its total.
+            history: position in the batch of that one; None for all.
+
+        Returns:
+            Member -> float32 of the shape of ``rows``.
+        """
+        cells = (np.arange(len(rows))[:, None], rows) if history is None else (history, rows)
+        parts, expected = {}, np.zeros(rows.shape)
+        for name, share in self.shares.items():
+            values = share[cells]
+            if name in self.silent:
+                silent = self.silent[name][cells]
+                expected += np.where(silent, values, 0.0)
+                values = np.where(silent, 0.0, values)
+            parts[name] = values.astype(np.float32)
+        return parts | {EXPECTED: expected.astype(np.float32)} if expected.any() else parts
 
 
 @dataclass(frozen=True)
@@ -45,7 +74,7 @@ class Blend:
     weights: Mapping[str, float]
 
     def __post_init__(self) -> None:
-        """Freeze the weights; raises ConfigError where they cannot be meant."""
+        """Freeze the weights; raises ConfigError where one is invalid."""
         values = np.array(list(self.weights.values()), dtype=np.float64)
         if not (np.isfinite(values).all() and (values >= 0).all() and values.sum() > 0):
             raise ConfigError(f"blend: weights {dict(self.weights)}; each must be >= 0 and one at least > 0")
@@ -53,47 +82,25 @@ class Blend:
 
     @property
     def members(self) -> tuple[str, ...]:
-        """Return the members that have a say."""
+        """Return the members with a weight above 0."""
         return tuple(name for name, weight in self.weights.items() if weight > 0)
 
-    def combine(self, scores: Mapping[str, NDArray[np.floating]], allowed: NDArray[np.bool_]) -> NDArray[np.float32]:
+    def combine(self, scores: Scores, allowed: NDArray[np.bool_]) -> Blended:
         """Blend the members' scores.
 
         Args:
-            scores: member -> ``[B, n_items]``, higher is better; ``-inf`` counts as a member's lowest, and NaN, for an
-                item that it knows nothing of, as what the others let expect (:func:`genre_gen.ranking.shares`).
-                Others than the blend's members are ignored.
+            scores: of the blend's members; others are ignored.
             allowed: bool ``[B, n_items]``.
-
-        Returns:
-            float32 ``[B, n_items]``; ``-inf`` where an item is not allowed or no member has a score for it.
 
         Raises:
             UsageError: a member's scores are missing or of another shape than ``allowed``.
         """
-        return blended({name: self._of(name, scores, allowed) for name in self.members}, self.weights, allowed)
-
-    def contributions(
-        self, scores: Mapping[str, NDArray[np.floating]], allowed: NDArray[np.bool_], rows: NDArray[np.integer]
-    ) -> dict[str, NDArray[np.float32]]:
-        """Return each member's part of the blended score of some items: member -> float32 ``[B, k]``.
-
-        Where members know nothing of an item, their parts are 0, and what was expected of them instead is a part of its
-        own, ``EXPECTED``, which is there only where it is not 0 for some of these items.
-
-        Args:
-            scores: as given to ``combine``.
-            allowed: as given to ``combine``.
-            rows: ``[B, k]`` catalog rows. The parts of an allowed item sum to its blended score.
-        """
-        own = {name: self._of(name, scores, allowed) for name in self.members}
-        found, expected = {}, np.zeros(rows.shape)
-        for name, part in shares(own, self.weights, allowed).items():
-            values = np.take_along_axis(part, rows, axis=1)
-            silent = np.isnan(np.take_along_axis(own[name], rows, axis=1))
-            expected += np.where(silent, values, 0.0)
-            found[name] = np.where(silent, 0.0, values).astype(np.float32)
-        return found if not expected.any() else found | {EXPECTED: expected.astype(np.float32)}
+        for name in self.members:
+            if name not in scores:
+                raise UsageError(f"blend: no scores of member {name!r}, only of {', '.join(scores) or 'none'}")
+            if scores[name].shape != allowed.shape:
+                raise UsageError(f"blend: {name} has scores of shape {scores[name].shape}, allowed is {allowed.shape}")
+        return blended({name: scores[name] for name in self.members}, self.weights, allowed)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the blend, ready for JSON."""
@@ -104,195 +111,64 @@ class Blend:
         """Restore a blend."""
         return cls(content["weights"])
 
-    @staticmethod
-    def _of(name: str, scores: Mapping[str, NDArray[np.floating]], allowed: NDArray[np.bool_]) -> NDArray[np.floating]:
-        if name not in scores:
-            raise UsageError(f"blend: no scores of member {name!r}, only of {', '.join(scores) or 'none'}")
-        if scores[name].shape != allowed.shape:
-            raise UsageError(f"blend: {name} has scores of shape {scores[name].shape}, allowed is {allowed.shape}")
-        return scores[name]
+
+def blended(scores: Scores, weights: Mapping[str, float], allowed: NDArray[np.bool_]) -> Blended:
+    """Return the weighted sum of the members' standardised scores, see :func:`shares`."""
+    scored = np.zeros(allowed.shape, dtype=bool)
+    for values in scores.values():
+        scored |= np.isfinite(values)
+    parts = shares(scores, weights, allowed)
+    total = sum(parts.values(), np.zeros(allowed.shape))
+    silent = {name: missing for name, values in scores.items() if (missing := np.isnan(values)).any()}
+    return Blended(np.where(scored & allowed, total, -np.inf).astype(np.float32), parts, silent)
 
 
-def fit_blend(
-    scorers: Mapping[str, Callable[[Sequence[History]], NDArray[np.floating]]],
-    cases: Sequence[Case],
-    n_items: int,
-    k: int = 10,
-    *,
-    repeat: bool = False,
-    batch: int = 256,
-) -> Blend:
-    """Choose weights as ``choose_weights`` does, scoring validation cases batch by batch.
+def standardised(scores: NDArray[np.floating], allowed: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return scores in standard deviations from the mean of each user's allowed items: float64 ``[B, n_items]``.
+
+    An allowed item that scores ``-inf`` takes the lowest finite score. NaN stays out of the mean and becomes 0, as do
+    all items that are not allowed, and scores that do not differ.
+    """
+    scored = allowed & ~np.isnan(scores)
+    finite = scored & np.isfinite(scores)
+    lowest = np.where(finite, scores, np.inf).min(axis=1, keepdims=True)
+    filled = np.where(finite, scores, np.where(np.isfinite(lowest), lowest, 0.0)).astype(np.float64)
+    count = np.maximum(scored.sum(axis=1, keepdims=True), 1)
+    centred = np.where(scored, filled - np.where(scored, filled, 0.0).sum(axis=1, keepdims=True) / count, 0.0)
+    spread = np.sqrt((centred**2).sum(axis=1, keepdims=True) / count)
+    # Equal scores leave rounding errors, which must not be blown up to standard deviations.
+    noise = 1e-9 * np.abs(filled).max(axis=1, keepdims=True, initial=0.0)
+    return np.where(spread > noise, centred / np.where(spread > noise, spread, 1.0), 0.0)
+
+
+def shares(scores: Scores, weights: Mapping[str, float], allowed: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
+    """Return each member's share of the blended scores: member -> float64 ``[B, n_items]``.
+
+    A share is the weight times the standardised score. A member that has NaN for an item has no opinion (the item is
+    cold, and the member counts interactions); its share is then what the members with an opinion on all items let
+    expect: the regression of its shares on theirs, over the allowed items it scores. Counted as 0 instead, a cold item
+    would lose to all others; left to the others alone, it would beat them.
 
     Args:
-        scorers: member -> scorer of histories, ``[B, n_items]``.
-        cases: validation cases; at least one.
-        n_items: size of the catalog.
-        k: cut of the NDCG that the blend must not worsen.
-        repeat: whether items of the history may be recommended again.
-        batch: histories scored at a time; only the pools of a batch are kept.
-    """
-    return fit_blends(scorers, [list(scorers)], cases, n_items, k, repeat=repeat, batch=batch)[0]
-
-
-def fit_blends(
-    scorers: Mapping[str, Callable[[Sequence[History]], NDArray[np.floating]]],
-    groups: Sequence[Collection[str]],
-    cases: Sequence[Case],
-    n_items: int,
-    k: int = 10,
-    *,
-    repeat: bool = False,
-    batch: int = 256,
-    gaps: Callable[[Mapping[str, NDArray[np.floating]]], Mapping[str, NDArray[np.floating]]] = dict,
-) -> list[Blend]:
-    """Return a blend for each group of members, named by their names; each member scores each case once.
-
-    All else is as in ``fit_blend``; ``gaps`` is what is done to a group's scores, as it will be when they are blended.
-    """
-    pools: list[list[Pool]] = [[] for _ in groups]
-    for begin in range(0, len(cases), batch):
-        part = cases[begin : begin + batch]
-        histories, targets = [case.history for case in part], np.array([case.target for case in part])
-        allowed = allowed_items(histories, n_items, repeat)
-        scores = {name: scorer(histories) for name, scorer in scorers.items()}
-        for found, group in zip(pools, groups, strict=True):
-            found.append(Pool.gather(gaps({name: scores[name] for name in scores if name in group}), targets, allowed))
-    return [_choose(found, k) for found in pools]
-
-
-def choose_weights(
-    scores: Mapping[str, NDArray[np.floating]],
-    targets: NDArray[np.integer],
-    allowed: NDArray[np.bool_],
-    k: int = 10,
-) -> Blend:
-    """Choose weights on validation cases: those under which the targets are most likely among the members' best items.
-
-    Weights maximise ``sum log softmax(sum_m weight_m z_m)[target]`` (McFadden's conditional logit), which is smooth
-    and has one optimum. Climbing NDCG@10 itself was measured to fit the noise: on users that took no part in the choice
-    its weights were worse. NDCG has the last word only where it is sure: the blend gives way to its best member where
-    that is better by more than a standard error, or no worse for anybody. To give way to any lead at all was measured
-    to fit the noise too: the member that had the luck of the validation cases lost by it on others.
-
-    Args:
-        scores: member -> ``[B, n_items]``.
-        targets: ``[B]`` catalog rows.
+        scores: of all that take part.
+        weights: member -> weight.
         allowed: bool ``[B, n_items]``.
-        k: cut of the NDCG.
-
-    Returns:
-        Weights in steps of 1 / STEPS, many of them 0; the same for the same input.
-
-    Raises:
-        UsageError: no members or no cases.
     """
-    return _choose([Pool.gather(scores, np.asarray(targets), allowed)], k)
+    parts = {name: weights[name] * standardised(values, allowed) for name, values in scores.items()}
+    gaps = {name: gap for name, values in scores.items() if (gap := np.isnan(values)).any()}
+    others = sum((part for name, part in parts.items() if name not in gaps), np.zeros(allowed.shape))
+    for name, gap in gaps.items():
+        parts[name] = np.where(gap & allowed, _expected(parts[name], others, allowed & ~gap), parts[name])
+    return parts
 
 
-def _choose(pools: Sequence[Pool], k: int) -> Blend:
-    if not pools or not pools[0].members or not sum(len(pool.targets) for pool in pools):
-        raise UsageError("blend: weights are chosen on validation cases, and there are no cases or no members")
-    pool = Pool.join(pools)
-    joint = _most_likely(pool)
-    alone = max(np.eye(len(pool.members)), key=lambda weights: float(pool.ndcg(weights, k).mean()))
-    lead = pool.ndcg(alone, k) - pool.ndcg(joint, k)
-    sure = (lead >= 0).all() or lead.mean() > lead.std() / len(lead) ** 0.5
-    best = alone if sure else joint
-    return Blend({name: float(weight) for name, weight in zip(pool.members, best, strict=True)})
-
-
-def _most_likely(pool: Pool) -> NDArray[np.float64]:
-    """Return the weights of greatest likelihood, as shares in steps of 1 / STEPS: float64 ``[members]``."""
-    # A target that no member has in its pool would be the one item that got in for being the answer: left out.
-    rivals, targets = pool.rivals[pool.found].astype(np.float64), pool.targets[pool.found].astype(np.float64)
-    padding = np.where(pool.present[pool.found], 0.0, -np.inf)
-    if len(targets) == 0:
-        return np.eye(len(pool.members))[0]
-
-    ridge = RIDGE / len(targets)
-
-    def loss(weights: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        beside = rivals @ weights + padding - (targets @ weights)[:, None]  # the target's own utility becomes 0
-        top = np.maximum(beside.max(axis=1, initial=0.0), 0.0)[:, None]
-        shares = np.exp(beside - top)
-        total = shares.sum(axis=1, keepdims=True) + np.exp(-top)
-        shares /= total
-        expected = np.einsum("bp,bpm->bm", shares, rivals) + (np.exp(-top) / total) * targets
-        value = (np.log(total) + top).mean() + ridge * weights @ weights
-        return float(value), (expected - targets).mean(axis=0) + 2 * ridge * weights
-
-    start, bounds = np.zeros(len(pool.members)), [(0.0, None)] * len(pool.members)
-    found = optimize.minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B").x
-    if found.sum() <= 0:
-        return np.eye(len(pool.members))[0]
-    return np.round(found / found.sum() * STEPS) / STEPS
-
-
-@dataclass(frozen=True)
-class Pool:
-    """What the choice of weights needs to know of validation cases: the members' best items and the targets.
-
-    Attributes:
-        members: their names.
-        rivals: float32 ``[B, P, members]`` standardised scores of the items that can outrank the target.
-        present: bool ``[B, P]``, False for padding.
-        targets: float32 ``[B, members]`` standardised scores of the targets.
-        found: bool ``[B]``, whether any member has the target among its best.
-    """
-
-    members: tuple[str, ...]
-    rivals: NDArray[np.float32]
-    present: NDArray[np.bool_]
-    targets: NDArray[np.float32]
-    found: NDArray[np.bool_]
-
-    @classmethod
-    def gather(
-        cls, scores: Mapping[str, NDArray[np.floating]], targets: NDArray[np.integer], allowed: NDArray[np.bool_]
-    ) -> Self:
-        """Take each member's POOL best allowed items, and the target (which always takes part), of each case.
-
-        NaN becomes what the others let expect, as in a blend in which all weigh the same.
-        """
-        if not scores:
-            raise UsageError("blend: no members to choose weights for")
-        own = targets[:, None]
-        allowed = allowed.copy()
-        np.put_along_axis(allowed, own, values=True, axis=1)
-        depth = min(POOL, allowed.shape[1])
-        even = shares(scores, dict.fromkeys(scores, 1.0), allowed)
-        comparable = [values.astype(np.float32) for values in even.values()]
-        best = [
-            np.argpartition(np.where(allowed, -values, np.inf), depth - 1, axis=1)[:, :depth] for values in comparable
-        ]
-        rows = np.sort(np.concatenate(best, axis=1), axis=1)
-        present = np.take_along_axis(allowed, rows, axis=1) & (rows != own)
-        present[:, 1:] &= rows[:, 1:] != rows[:, :-1]
-        return cls(
-            tuple(scores),
-            np.stack([np.take_along_axis(values, rows, axis=1) for values in comparable], axis=2),
-            present,
-            np.concatenate([np.take_along_axis(values, own, axis=1) for values in comparable], axis=1),
-            (rows == own).any(axis=1),
-        )
-
-    @classmethod
-    def join(cls, pools: Sequence[Self]) -> Self:
-        """Put the cases of several batches (of the same members and catalog) together."""
-        return cls(
-            pools[0].members,
-            np.concatenate([pool.rivals for pool in pools]),
-            np.concatenate([pool.present for pool in pools]),
-            np.concatenate([pool.targets for pool in pools]),
-            np.concatenate([pool.found for pool in pools]),
-        )
-
-    def ndcg(self, weights: NDArray[np.floating], k: int) -> NDArray[np.float64]:
-        """Return each case's NDCG under weights ``[members]``: float64 ``[B]``; ties count half."""
-        used = np.flatnonzero(weights)
-        values = weights[used].astype(np.float32)
-        rivals, own = self.rivals[:, :, used] @ values, (self.targets[:, used] @ values)[:, None]
-        above = ((rivals > own) & self.present).sum(axis=1)
-        tied = ((rivals == own) & self.present).sum(axis=1)
-        return ndcg_at(1.0 + above + tied / 2, k)
+def _expected(
+    share: NDArray[np.float64], others: NDArray[np.float64], scored: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return the linear regression of a share on the others over what is ``scored``, at all items: ``[B, n_items]``."""
+    count = np.maximum(scored.sum(axis=1, keepdims=True), 1)
+    share_mean, others_mean = (np.where(scored, x, 0.0).sum(axis=1, keepdims=True) / count for x in (share, others))
+    deviation = np.where(scored, others - others_mean, 0.0)
+    spread = (deviation**2).sum(axis=1, keepdims=True)
+    slope = (deviation * (share - share_mean)).sum(axis=1, keepdims=True) / np.where(spread > 0, spread, 1.0)
+    return share_mean + slope * (others - others_mean)

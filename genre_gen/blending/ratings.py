@@ -4,135 +4,153 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen.collaborative import RATERS, RatingBlend, RatingModel
-from genre_gen.data.interactions import Case, History, Interactions
+from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.splits import Case
 from genre_gen.domain import Domain
-from genre_gen.errors import ConfigError, DecodingError, UsageError
-
-if TYPE_CHECKING:
-    from genre_gen.llm.generator import ItemGenerator
+from genre_gen.errors import DecodingError, UsageError
 
 log = logging.getLogger(__name__)
 LLM = "llm"
 Columns = dict[str, NDArray[np.float64]]
 
 FEW = 50
-"""So few rated validation cases would give weights that fit their noise; the models then count alike."""
+"""So few rated validation cases would give weights that fit their noise; the models then count equally."""
 
 MANY = 2000
 """Of more rated validation cases a fixed sample is used: the language model reads a history for each."""
 
 
+class LanguageRater(Protocol):
+    """What is asked of the language model; :class:`genre_gen.llm.generator.ItemGenerator` is one."""
+
+    @property
+    def rates(self) -> bool:
+        """Tell whether the model has learned to rate."""
+
+    def rate(self, histories: Sequence[History], rows: Sequence[int]) -> NDArray[np.float32]:
+        """Return the expected rating of one item for each history, float32 ``[len(histories)]``."""
+
+
+@dataclass(frozen=True)
 class Raters:
     """Predicts ratings.
 
     Attributes:
         models: fitted models of ratings, by name.
-        blend: of them and the language model; None where nothing predicts ratings.
+        blend: of them and the language model (``llm``); None where nothing predicts ratings.
     """
 
-    def __init__(self) -> None:
-        """Begin without any; see ``fit`` and ``choose``."""
-        self.models: dict[str, RatingModel] = {}
-        self.blend: RatingBlend | None = None
+    models: Mapping[str, RatingModel] = field(default_factory=dict)
+    blend: RatingBlend | None = None
 
-    def fit(self, domain: Domain, interactions: Interactions, scale: tuple[float, float] | None) -> dict[str, float]:
-        """Fit the domain's models of ratings; there are none where the data has no ratings.
-
-        Args:
-            domain: names them.
-            interactions: what is learned from.
-            scale: lowest and highest rating, see ``scale_of``.
-
-        Returns:
-            The seconds that each took.
-
-        Raises:
-            ConfigError: a model that does not exist.
-        """
-        unknown = [name for name in domain.ratings.members if name not in RATERS]
-        if unknown:
-            raise ConfigError(f"ratings.members: no model {unknown[0]!r}; there are: {', '.join(RATERS)}")
-        self.models, seconds = {}, {}
-        if scale is None or not interactions.rated:
-            return {}
-        for name in domain.ratings.members:
-            begin = time.perf_counter()
-            options: dict[str, Any] = {"rating_scale": scale, "duplicates": "last"}
-            self.models[name] = RATERS[name](**options).fit(interactions)
-            seconds[name] = time.perf_counter() - begin
-        return seconds
-
-    def choose(self, generator: ItemGenerator, cases: Sequence[Case], scale: tuple[float, float] | None) -> None:
-        """Choose the blend of least squared error on the rated ones among validation cases."""
-        self.blend = None
-        if scale is None or not (self.models or generator.rates):
-            return
-        rated = [case for case in cases if not np.isnan(case.rating)]
-        if len(rated) < FEW:
-            equal = list(self.models) or [LLM]
-            self.blend = RatingBlend({name: 1 / len(equal) for name in equal}, 0.0, scale)
-            return
-        if len(rated) > MANY:
-            rated = [rated[place] for place in np.random.default_rng(0).choice(len(rated), MANY, replace=False)]
-        columns = self.columns(generator, [case.history for case in rated], [case.target for case in rated])
-        self.blend = RatingBlend.learn(columns, np.array([case.rating for case in rated]), scale)
-
-    def columns(self, generator: ItemGenerator, histories: Sequence[History], rows: Sequence[int]) -> Columns:
+    def columns(self, language_model: LanguageRater, histories: Sequence[History], rows: Sequence[int]) -> Columns:
         """Return what each way to predict says of one item for each history: name -> ``[len(histories)]``.
 
         Raises:
             DecodingError: the language model's ratings are not finite.
         """
-        columns = self._by_models(histories, rows)
-        if generator.rates:
-            columns[LLM] = generator.rate(histories, rows).astype(np.float64)
+        columns = self._of_models(histories, rows)
+        if language_model.rates:
+            columns[LLM] = language_model.rate(histories, rows).astype(np.float64)
         return columns
 
-    def rate(self, generator: ItemGenerator, histories: Sequence[History], rows: Sequence[int]) -> NDArray[np.float64]:
-        """Return the blended rating of one item for each history, ``[len(histories)]``.
+    def rate(
+        self, language_model: LanguageRater, histories: Sequence[History], rows: Sequence[int]
+    ) -> tuple[NDArray[np.float64], Columns]:
+        """Return the blended rating of one item for each history, ``[len(histories)]``, and the columns it is made of.
 
-        The language model is asked only where it has a say. Where it fails, the others stand in for it.
+        The language model is asked only where it has a weight. Where it fails, the others stand in for it.
 
         Raises:
             UsageError: nothing predicts ratings.
             DecodingError: the language model failed, and it alone predicts ratings.
         """
         if self.blend is None:
-            raise UsageError("nothing predicts ratings here: the data has none, or ratings.members is empty")
-        columns, weight = self._by_models(histories, rows), self.blend.weights.get(LLM)
+            raise UsageError(
+                "nothing predicts ratings: the data has none, or ratings.members is empty and the task rating is not "
+                "trained; give data with ratings"
+            )
+        columns, weight = self._of_models(histories, rows), self.blend.weights.get(LLM)
         if weight is not None and (weight > 0 or not columns):
-            try:
-                if not generator.rates:
-                    raise DecodingError("it has learned no words that are ratings")
-                columns[LLM] = generator.rate(histories, rows).astype(np.float64)
-            except DecodingError as problem:
-                if not columns:
-                    raise
-                log.warning("the language model failed, so %s rates alone: %s", ", ".join(columns), problem)
-                # Leaving it out would lack its share of the weight; their mean is on the same scale.
-                columns[LLM] = np.mean(list(columns.values()), axis=0)
-        return self.blend.combine(columns)
+            columns[LLM] = self._by_language_model(language_model, histories, rows, columns)
+        return self.blend.combine(columns), columns
 
-    def _by_models(self, histories: Sequence[History], rows: Sequence[int]) -> Columns:
+    def _by_language_model(
+        self, language_model: LanguageRater, histories: Sequence[History], rows: Sequence[int], others: Columns
+    ) -> NDArray[np.float64]:
+        try:
+            if not language_model.rates:
+                raise DecodingError("the language model has learned no words that are ratings; train it again")
+            return language_model.rate(histories, rows).astype(np.float64)
+        except DecodingError as problem:
+            if not others:
+                raise
+            log.warning("the language model failed, so %s rates alone: %s", ", ".join(others), problem)
+            # Leaving it out would lack its share of the weight; the others' mean is on the same scale.
+            return np.mean(list(others.values()), axis=0)
+
+    def _of_models(self, histories: Sequence[History], rows: Sequence[int]) -> Columns:
         return {
             name: np.array([model.rate(history, [row])[0] for history, row in zip(histories, rows, strict=True)])
             for name, model in self.models.items()
         }
 
 
-def scale_of(domain: Domain, *known: Interactions) -> tuple[float, float] | None:
+def fit_raters(
+    domain: Domain, interactions: Interactions, scale: tuple[float, float] | None
+) -> tuple[dict[str, RatingModel], dict[str, float]]:
+    """Fit the domain's models of ratings, and return them with the seconds that each took.
+
+    Args:
+        domain: names them.
+        interactions: what is learned from; without ratings there are no models.
+        scale: lowest and highest rating, see ``scale_of``.
+
+    Raises:
+        ConfigError: a model that does not exist.
+    """
+    models: dict[str, RatingModel] = {}
+    seconds = {}
+    for name in domain.ratings.members if scale is not None and interactions.rated else ():
+        begin = time.perf_counter()
+        models[name] = RATERS[name](rating_scale=scale, duplicates="last").fit(interactions)
+        seconds[name] = time.perf_counter() - begin
+    return models, seconds
+
+
+def tune_rating_blend(
+    models: Mapping[str, RatingModel],
+    language_model: LanguageRater,
+    cases: Sequence[Case],
+    scale: tuple[float, float] | None,
+) -> RatingBlend | None:
+    """Return the blend of least squared error on the rated ones among validation cases; None without raters."""
+    if scale is None or not (models or language_model.rates):
+        return None
+    rated = [case for case in cases if not np.isnan(case.rating)]
+    if len(rated) < FEW:
+        names = list(models) or [LLM]
+        return RatingBlend({name: 1 / len(names) for name in names}, 0.0, scale)
+    if len(rated) > MANY:
+        rated = [rated[position] for position in np.random.default_rng(0).choice(len(rated), MANY, replace=False)]
+    columns = Raters(models).columns(language_model, [case.history for case in rated], [case.target for case in rated])
+    return RatingBlend.learn(columns, np.array([case.rating for case in rated]), scale)
+
+
+def scale_of(domain: Domain, *logs: Interactions) -> tuple[float, float] | None:
     """Return the lowest and highest rating: the domain's, or those of the data; None where nothing is rated."""
     if domain.rating_scale is not None:
         return domain.rating_scale
-    rated = [one.ratings for one in known if one.ratings is not None and one.rated]
+    rated = [log.ratings for log in logs if log.ratings is not None and log.rated]
     if not rated:
         return None
-    low, high = (float(one) for one in (min(map(np.nanmin, rated)), max(map(np.nanmax, rated))))
+    low, high = float(min(map(np.nanmin, rated))), float(max(map(np.nanmax, rated)))
     return (low, high) if low < high else (low - 0.5, high + 0.5)  # as the models take it

@@ -4,7 +4,7 @@ Off by default; ``[rerank]`` in ``domain.toml`` turns it on. Both pick from the 
 and weigh score against the list so far. They decide which items make the list; within it the order stays by score. So
 scores keep their unit and their parts, and the best guess still comes first: showing a calibrated list in the order of
 picking was measured to cost far more NDCG for the same mix of labels. The trade-off that a weight buys is measured by
-``eval/trade_off.py``.
+``eval.accuracy.trade_off``.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from genre_gen.collaborative import RatingBlend
 
 @dataclass(frozen=True)
 class TunedSettings:
-    """What :meth:`genre_gen.recommender.recommender.Recommender.fit` chose.
+    """What :meth:`genre_gen.Recommender.fit` chose.
 
     Attributes:
         blend: weights of the language model and the collaborative models.

@@ -5,71 +5,48 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genre_gen.data.catalog import Catalog
-from genre_gen.data.interactions import History, Interactions
-from genre_gen.evaluation.baselines import evaluate_recommender, report_text, write_report
+from genre_gen.data.dataset import Dataset
+from genre_gen.evaluation.baselines import report_text, write_report
 from genre_gen.recommender.recommender import Recommender
 from genre_gen.reporting.formatting import picks_text
 
-if TYPE_CHECKING:
-    from genre_gen.training.finetune import FineTuner
-
 DOMAIN = "movies"
 THREE_TITLES = ("Toy Story (1995)", "Lion King, The (1994)", "Babe (1995)")
+CUT_OFFS = (5, 10, 20)
 
 
-def run(folder: Path, minutes: float, on_step: Callable[[FineTuner], None], tell: Callable[[str], None]) -> None:
+def run(folder: Path, minutes: float, tell: Callable[[str], None]) -> None:
     """Run the demo.
 
     Args:
         folder: for the trained recommender and its evaluation.
         minutes: time for the language model's training.
-        on_step: called after each training step.
         tell: prints a result.
     """
     begin = time.monotonic()
-    recommender = Recommender.from_domain(DOMAIN, settings={"training.max_minutes": minutes})
-    catalog = Catalog.load(recommender.domain)
-    interactions = Interactions.load(recommender.domain, catalog=catalog)
-    split = interactions.leave_one_out()
-    recommender.fit(
-        catalog,
-        split.train,
-        split.validation,
-        final=split.train_and_validation,
-        histories=interactions,
-        folder=folder,
-        on_step=on_step,
-    )
+    data = Dataset.load(DOMAIN)
+    split = data.leave_one_out()
+    recommender = Recommender(data.domain, max_minutes=minutes).fit(split, folder=folder, progress=True)
     recommender.save_pretrained(folder)
-    _recommend(recommender, tell)
-    report = evaluate_recommender(recommender, split, "test")
+    _recommend(recommender, data, tell)
+    report = recommender.evaluate(split, CUT_OFFS, progress=True)
     text, picture = write_report(report, folder)
     tell(f"\n{report_text(report)}\n")
-    tell(f"model in {folder}, every user's rank in {text}, plot in {picture}; {_minutes(begin)} in all")
+    total = f"{(time.monotonic() - begin) / 60:.1f} minutes in all"
+    plot = "" if picture is None else f", plot in {picture}"
+    tell(f"model in {folder}, every user's rank in {text}{plot}; {total}")
 
 
-def _recommend(recommender: Recommender, tell: Callable[[str], None]) -> None:
-    histories = recommender.histories
-    lengths = np.diff(histories.offsets)
-    heavy, light = histories.at(int(lengths.argmax())), histories.at(int(lengths.argmin()))
-    for label, history in (("a heavy user", heavy), ("a light user", light)):
-        picks = next(recommender.recommend_many([history], 5, explain=True))
-        tell(f"\nUser {history.user}, {label} with {len(history)} movies, {_last(recommender, history)}:")
-        tell(picks_text(picks))
-    picks = recommender.recommend(history=THREE_TITLES, n=5, explain=True)
+def _recommend(recommender: Recommender, data: Dataset, tell: Callable[[str], None]) -> None:
+    lengths = np.diff(data.interactions.offsets)
+    for label, row in (("a heavy user", int(lengths.argmax())), ("a light user", int(lengths.argmin()))):
+        user = data.interactions.users[row]
+        history = data.interactions.history(user)
+        last = ", ".join(data.catalog[int(item)].title for item in history.rows[-3:])
+        tell(f"\nUser {user}, {label} with {len(history)} movies, the last {last}:")
+        tell(picks_text(recommender.recommend(user, n=5, explain=True)))
     tell(f"\nSomeone of whom only three titles are known, {', '.join(THREE_TITLES)}:")
-    tell(picks_text(picks))
-
-
-def _last(recommender: Recommender, history: History) -> str:
-    titles = [recommender.catalog[int(row)].title for row in history.rows[-3:]]
-    return f"the last {', '.join(titles)}"
-
-
-def _minutes(begin: float) -> str:
-    return f"{(time.monotonic() - begin) / 60:.1f} minutes"
+    tell(picks_text(recommender.recommend(THREE_TITLES, n=5, explain=True)))

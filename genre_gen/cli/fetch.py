@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from genre_gen.domain import Domain, ModelSettings
-from genre_gen.downloads.archives import MANIFEST, Origin, ensure_data, read_manifest
+from genre_gen.downloads.archives import Origin, ensure_data
+from genre_gen.downloads.integrity import MANIFEST, read_manifest
 from genre_gen.downloads.models import ensure_model
 
 MEGABYTE = 1e6

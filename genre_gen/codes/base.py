@@ -51,7 +51,7 @@ class CodeScheme(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Codes:
-    """The codes that a scheme's function made: all schemes end in this one class, so all are saved alike."""
+    """The codes that a scheme's function made; all schemes return this class, so all are saved the same way."""
 
     name: str
     codes: NDArray[np.int64]

@@ -3,27 +3,75 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from typing_extensions import Self
 
-from genre_gen.data.interactions import Case, History, Interactions
-from genre_gen.errors import UsageError
+from genre_gen.data.catalog import Catalog
+from genre_gen.data.interactions import History, Interactions, check_rows
+from genre_gen.data.splits import Case
+
+Stage: TypeAlias = Mapping[str, Sequence[float]]
+CSR = ("data", "indices", "indptr")
+RECENCY = (0.0, 0.5, 1.0, 1.5, 2.0)
+"""What is tried for ``recency``, the weight of a history's items by age."""
+
+
+@dataclass(frozen=True)
+class ModelContext:
+    """What a model may know of the data before it is fitted.
+
+    Attributes:
+        catalog: the items.
+        rating_scale: lowest and highest rating; None where the data has no ratings.
+        seed: of everything random.
+    """
+
+    catalog: Catalog
+    rating_scale: tuple[float, float] | None = None
+    seed: int = 0
 
 
 class CollaborativeModel(ABC):
-    """A recommender that learns from interactions alone.
+    """A recommender that learns from interactions.
 
-    Users are given as histories, never as ids: a user known from training and one met today are treated alike.
+    Users are given as histories, never as ids: a user of the training data and a new one are treated alike. A new model
+    writes ``fit`` and ``score``, and names what is saved of it in ``hyperparameters`` and ``learned``.
+
+    Attributes:
+        name: in ``domain.toml``.
+        hyperparameters: arguments of the constructor that are kept under their own names.
+        learned: attributes that ``fit`` sets: arrays, or sparse matrices ``[n_items, n_items]``.
+        content_based: whether it knows items by their texts, so that it can tell cold items apart.
+        tells_neighbours: whether its scores of a history of one item say which items are near that one.
+        relations: the relations of explanations that tell best what the model saw.
+        grid: hyper-parameters to try on validation cases, see :func:`genre_gen.collaborative.tuning.tune`.
+        scoring_only: hyper-parameters that only ``score`` uses: trying them needs no new fit.
     """
 
     name: ClassVar[str]
-    reads: ClassVar[bool] = False
-    """Whether it knows items by their texts, so that it can tell new ones apart."""
+    hyperparameters: ClassVar[tuple[str, ...]] = ()
+    learned: ClassVar[tuple[str, ...]] = ()
+    content_based: ClassVar[bool] = False
+    tells_neighbours: ClassVar[bool] = False
+    relations: ClassVar[tuple[str, ...]] = ()
+    grid: ClassVar[tuple[Stage, ...]] = ()
+    scoring_only: ClassVar[frozenset[str]] = frozenset({"recency"})
+
+    @classmethod
+    def for_data(cls, context: ModelContext, **options: Any) -> Self:
+        """Return an untrained model that is set up for the data; ``options`` are hyper-parameters."""
+        return cls(**options)
+
+    @classmethod
+    def cannot_learn(cls, interactions: Interactions) -> str | None:
+        """Say why the model can learn nothing from the interactions; None where it can."""
+        return None
 
     @abstractmethod
     def fit(self, interactions: Interactions) -> Self:
@@ -33,31 +81,57 @@ class CollaborativeModel(ABC):
     def score(self, histories: Sequence[History]) -> NDArray[np.float32]:
         """Score every catalog row for each history: float32 ``[len(histories), n_items]``, finite, higher is better."""
 
-    @abstractmethod
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return what was learned, ready for safetensors."""
-
-    @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """Return the hyper-parameters and sizes, ready for JSON."""
+        """Return the hyper-parameters, ready for JSON."""
+        return {name: getattr(self, name) for name in self.hyperparameters}
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return what was learned, ready for safetensors; a sparse matrix as its three CSR arrays."""
+        arrays = {}
+        for name in self.learned:
+            value = getattr(self, name)
+            parts = (
+                {f"{name}.{part}": getattr(value, part) for part in CSR} if sparse.issparse(value) else {name: value}
+            )
+            arrays.update(parts)
+        return arrays
 
     @classmethod
-    @abstractmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
         """Restore a fitted model."""
+        model = cls(**settings)
+        for name in cls.learned:
+            if name in arrays:
+                setattr(model, name, arrays[name])
+            else:
+                data, indices, indptr = (arrays[f"{name}.{part}"] for part in CSR)
+                shape = (len(indptr) - 1, len(indptr) - 1)
+                setattr(model, name, sparse.csr_matrix((data, indices, indptr), shape=shape))
+        return model
 
 
 class EpochModel(CollaborativeModel):
-    """A model that is trained epoch by epoch: how many are best is what validation cases tell.
+    """A model that is trained epoch by epoch; validation cases tell how many epochs are best.
 
-    It takes part in a blend as any other does, but teaches nobody: a teacher is fitted once per fold of the users, and
-    such a model takes minutes. Its constructor takes ``seed`` and ``max_epochs``.
+    It takes part in a blend as any other does, but is no teacher in distillation: a teacher is fitted once per fold of
+    the users, and such a model takes minutes. Its constructor takes ``seed`` and ``max_epochs``.
 
     Attributes:
-        best_epoch: the epoch whose weights are kept, from 1; ``max_epochs`` of a model that is to learn from all.
+        best_epoch: the epoch whose weights are kept, from 1; ``max_epochs`` of a model that learns from all the data.
     """
 
     best_epoch: int
+
+    @classmethod
+    def for_data(cls, context: ModelContext, **options: Any) -> Self:
+        """Return an untrained model with the seed of the data; ``options`` are hyper-parameters."""
+        return cls(**{"seed": context.seed, **options})
+
+    @classmethod
+    def cannot_learn(cls, interactions: Interactions) -> str | None:
+        """Say that there is no next item to learn from where no user has two interactions."""
+        one_each = np.diff(interactions.offsets).max(initial=0) < 2  # noqa: PLR2004
+        return "no user has two interactions to learn from" if one_each else None
 
     @abstractmethod
     def fit(
@@ -68,28 +142,24 @@ class EpochModel(CollaborativeModel):
         Args:
             interactions: what is learned from.
             validation: cases that say when to stop.
-            repeat: whether these rank the items of the history too.
+            repeat: whether the items of the history are ranked too.
         """
 
 
-def history_matrix(
-    histories: Sequence[History],
-    n_items: int,
-    weigh: Callable[[NDArray[np.int64]], NDArray[np.floating]] | None = None,
-) -> sparse.csr_matrix:
+def history_matrix(histories: Sequence[History], n_items: int, recency: float = 0.0) -> sparse.csr_matrix:
     """Lay histories out as a sparse matrix ``[len(histories), n_items]``, float32.
 
     Args:
-        histories: may be empty ones; their rows are all zero.
+        histories: may be empty; their rows are all zero.
         n_items: size of the catalog.
-        weigh: turns ages (int64, 0 = most recent interaction) into weights; an item that occurs twice gets the
-            larger one. None gives 1 to each item.
+        recency: an interaction weighs ``(1 + age) ** -recency``, age 0 being the most recent; of an item that occurs
+            twice the most recent one counts.
 
     Raises:
-        UsageError: a history holds a row that the model has never been told of.
+        UsageError: a history holds a row outside the catalog.
     """
     lengths = np.fromiter((len(history) for history in histories), dtype=np.int64, count=len(histories))
-    columns = np.concatenate([history.rows for history in histories] + [np.zeros(0, dtype=np.int64)])
+    columns = rows_of(histories)
     check_rows(columns, n_items)
     owners = np.repeat(np.arange(len(histories)), lengths)
     ages = np.repeat(np.cumsum(lengths), lengths) - 1 - np.arange(len(columns))
@@ -98,16 +168,10 @@ def history_matrix(
     pairs = owners[order] * n_items + columns[order]
     _, first = np.unique(pairs, return_index=True)
     kept = order[first]
-    values = np.ones(len(kept)) if weigh is None else weigh(ages[kept])
-    return sparse.csr_matrix(
-        (values.astype(np.float32), (owners[kept], columns[kept])), shape=(len(histories), n_items)
-    )
+    weights = ((1.0 + ages[kept]) ** -recency).astype(np.float32)
+    return sparse.csr_matrix((weights, (owners[kept], columns[kept])), shape=(len(histories), n_items))
 
 
-def check_rows(rows: NDArray[np.int64], n_items: int) -> None:
-    """Raise UsageError where histories hold a catalog row that a model has never been told of."""
-    if len(rows) and not 0 <= rows.min() <= rows.max() < n_items:
-        raise UsageError(
-            f"a history holds catalog row {rows.max() if rows.max() >= n_items else rows.min()}, but the model was "
-            f"fitted on {n_items} items; fit it again on the present catalog"
-        )
+def rows_of(histories: Sequence[History]) -> NDArray[np.int64]:
+    """Return the catalog rows of all histories, one after the other."""
+    return np.concatenate([*(history.rows for history in histories), np.zeros(0, dtype=np.int64)])

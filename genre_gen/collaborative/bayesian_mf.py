@@ -2,15 +2,14 @@
 
 ``rating(u, i) = mean + b_u + b_i + q_i . p_u + noise``, sampled by Gibbs (Salakhutdinov and Mnih, ICML 2008, with the
 biases as one more dimension). A user's factors and bias are drawn around ``prior + |N(u)|^-1/2 sum of y_j``, which
-hears what the user rated at all, as SVD++ does (``y`` sampled as in Macau, Simm et al., 2015). No learning rate and no
-number of epochs are to be tuned: how far factors spread, and how noisy ratings are, is sampled too.
+uses which items the user rated at all, as SVD++ does (``y`` sampled as in Macau, Simm et al., 2015). There is no
+learning rate and no number of epochs to tune: the spread of factors and the noise of ratings are sampled too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +17,9 @@ from scipy import sparse
 from scipy.linalg import cho_solve
 from typing_extensions import Self
 
-from genre_gen.collaborative.rating_model import Duplicates, RatingModel, options_of
+from genre_gen.collaborative.rating_model import Duplicates, RatingModel, check_dense
 from genre_gen.data.interactions import History, Interactions
-from genre_gen.errors import ConfigError, DataError
+from genre_gen.errors import ConfigError
 
 Matrix = NDArray[np.float64]
 PRIOR_STRENGTH = 2.0
@@ -32,21 +31,27 @@ MAX_ITEMS = 10_000
 class BayesianMF(RatingModel):
     """Predict ratings by the mean over samples of a Bayesian matrix factorisation.
 
-    A user is what a history says: under each kept sample of the items the user's factors have a mean in closed form,
-    which takes the place of a sample of theirs. So a user met today is treated as one known from training.
+    A user is known by a history alone: under each kept sample of the items the user's factors have a mean in closed
+    form, which takes the place of a sample of them. So a new user is treated as one of the training data.
 
     Args:
-        factors: length of the factor vectors; more do no harm but cost time.
-        implicit_penalty: holds the implicit factors ``y`` back, > 0; the larger, the less it matters what was rated.
+        factors: length of the factor vectors; more do not harm but cost time.
+        implicit_penalty: regularises the implicit factors ``y``, > 0.
         warm_up: sweeps before the first kept sample.
         samples: of the items' factors that are kept.
-        apart: sweeps from one kept sample to the next; neighbours are too alike to be worth their memory.
+        apart: sweeps from one kept sample to the next; consecutive ones are too similar to be worth their memory.
         rating_scale: lowest and highest rating; None takes them from the data.
         duplicates: a user who rated an item twice is ``refused``, or the ``last`` rating counts.
         seed: of the sampling.
     """
 
     name: ClassVar[str] = "bayesian_mf"
+    hyperparameters = (
+        "factors", "implicit_penalty", "warm_up", "samples", "apart", "seed", *RatingModel.SHARED,
+    )  # fmt: skip
+    learned = (
+        "items", "implicit", "user_means", "user_precisions", "precisions", "rated_items",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -80,27 +85,22 @@ class BayesianMF(RatingModel):
         Raises:
             DataError: more than MAX_ITEMS items; no ratings, or infinite, out-of-scale or repeated ones.
         """
-        if interactions.n_items > MAX_ITEMS:
-            raise DataError(
-                f"{self.name}: {interactions.n_items} items need dense matrices of "
-                f"{2 * 8 * interactions.n_items**2 / 1e9:.0f} GB (at most {MAX_ITEMS} items are taken); "
-                "svd is the rating model for more"
-            )
+        check_dense(self.name, interactions.n_items, MAX_ITEMS, matrices=2)
         ratings = self.checked(interactions)
         rng = np.random.default_rng(self.seed)
         shape = (len(interactions.users), interactions.n_items)
         above = sparse.csr_matrix((ratings.values - self.mean, (ratings.owners, ratings.rows)), shape=shape)
         by_user, by_item = Side(above), Side(above.T.tocsr())
-        hearing = Implicit(by_user.given, self.implicit_penalty)
+        influence = Implicit(by_user.given, self.implicit_penalty)
         users, items = (rng.normal(0, 0.1, (n, self.factors + 1)) for n in shape)
-        heard, precision = np.zeros_like(users), 1.0 / max(float(ratings.values.var()), 1e-3)
+        expected, precision = np.zeros_like(users), 1.0 / max(float(ratings.values.var()), 1e-3)
         self.items = np.zeros((self.samples, shape[1], self.factors + 1), dtype=np.float32)
         self.implicit = np.zeros_like(self.items)
         for sweep in range(1, self.warm_up + self.samples * self.apart + 1):
-            prior = sample_prior(users - heard, rng)
-            implicit = hearing.sample(users, prior, rng)
-            heard = hearing.shares @ implicit
-            users = by_user.sample(items, prior.mean + heard, prior.precision, precision, rng)
+            prior = sample_prior(users - expected, rng)
+            implicit = influence.sample(users, prior, rng)
+            expected = influence.shares @ implicit
+            users = by_user.sample(items, prior.mean + expected, prior.precision, precision, rng)
             items_prior = sample_prior(items, rng)
             items = by_item.sample(users, items_prior.mean, items_prior.precision, precision, rng)
             precision = sample_noise(ratings.values - self.mean, users[ratings.owners], items[ratings.rows], rng)
@@ -112,54 +112,22 @@ class BayesianMF(RatingModel):
         return self
 
     def estimate(self, history: History, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], bool]:
-        """Return expected ratings, not clipped, and whether the user has rated anything that was met in training.
+        """Return expected ratings, not clipped, and whether the user has an item with training ratings.
 
         An interaction without a rating counts as implicit evidence.
         """
-        met = np.unique(history.rows[self.rated_items[history.rows]])
-        means = self.user_means + self.implicit[:, met].sum(axis=1, dtype=np.float64) / np.sqrt(max(len(met), 1))
+        rows_met = np.unique(history.rows[self.rated_items[history.rows]])
+        implicit = self.implicit[:, rows_met].sum(axis=1, dtype=np.float64) / np.sqrt(max(len(rows_met), 1))
+        means = self.user_means + implicit
         rated, ratings = self.usable(history)
         seen = self.items[:, rated].astype(np.float64)  # [samples, n, width]
-        design, left = with_ones(seen), ratings - self.mean - seen[..., -1]
-        weighed = self.precisions[:, None, None] * design.transpose(0, 2, 1)
-        known = self.user_precisions @ means[..., None] + weighed @ left[..., None]
-        taste = np.linalg.solve(self.user_precisions + weighed @ design, known)  # [samples, width, 1]
-        asked = self.items[:, rows].astype(np.float64)
-        each = (with_ones(asked) @ taste)[..., 0] + asked[..., -1]  # [samples, rows]
-        return self.mean + each.mean(axis=0), len(met) > 0
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the kept samples of items and implicit factors (float32), the users' prior, the noise's precision."""
-        return {
-            "items": self.items,
-            "implicit": self.implicit,
-            "user_means": self.user_means,
-            "user_precisions": self.user_precisions,
-            "precisions": self.precisions,
-            "rated_items": self.rated_items,
-        }
-
-    def settings(self) -> dict[str, Any]:
-        """Return the hyper-parameters and the mean rating."""
-        return {
-            "factors": self.factors,
-            "implicit_penalty": self.implicit_penalty,
-            "warm_up": self.warm_up,
-            "samples": self.samples,
-            "apart": self.apart,
-            "seed": self.seed,
-            **self.shared_settings(),
-        }
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
-        """Restore a fitted model."""
-        options, mean = options_of(settings)
-        model = cls(**options)
-        model.mean, model.rated_items = mean, arrays["rated_items"]
-        model.items, model.implicit, model.precisions = arrays["items"], arrays["implicit"], arrays["precisions"]
-        model.user_means, model.user_precisions = arrays["user_means"], arrays["user_precisions"]
-        return model
+        design, residuals = with_ones(seen), ratings - self.mean - seen[..., -1]
+        weighted = self.precisions[:, None, None] * design.transpose(0, 2, 1)
+        target = self.user_precisions @ means[..., None] + weighted @ residuals[..., None]
+        user = np.linalg.solve(self.user_precisions + weighted @ design, target)  # [samples, width, 1]
+        items = self.items[:, rows].astype(np.float64)
+        estimates = (with_ones(items) @ user)[..., 0] + items[..., -1]  # [samples, rows]
+        return self.mean + estimates.mean(axis=0), len(rows_met) > 0
 
 
 @dataclass(frozen=True)
@@ -203,16 +171,16 @@ class Side:
         width = design.shape[1]
         squares = (design[:, :, None] * design[:, None, :]).reshape(len(design), -1)
         exact = prior_precision + precision * np.asarray(self.given @ squares).reshape(-1, width, width)
-        left = self.above @ design - self.given @ (design * others[:, -1:])
-        known = prior_mean @ prior_precision + precision * left
+        residuals = self.above @ design - self.given @ (design * others[:, -1:])
+        target = prior_mean @ prior_precision + precision * residuals
         lower = np.linalg.cholesky(exact)
-        # The mean is exact^-1 known; exact^-1/2 times normal noise gives the spread. Both share the last solve.
-        half = np.linalg.solve(lower, known[..., None]) + rng.normal(size=(*known.shape, 1))
+        # The mean is exact^-1 target; exact^-1/2 times normal noise gives the spread. Both share the last solve.
+        half = np.linalg.solve(lower, target[..., None]) + rng.normal(size=(*target.shape, 1))
         return np.asarray(np.linalg.solve(lower.transpose(0, 2, 1), half)[..., 0])
 
 
 class Implicit:
-    """What a user rated at all, as a linear influence on where the user's factors and bias are expected.
+    """Which items a user rated, as a linear influence on the expected factors and bias of the user.
 
     Args:
         given: 1 for each rating, ``[users, items]``, sparse.
@@ -236,7 +204,7 @@ class Implicit:
 
 
 def with_ones(side: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return factors as the other side's design matrix: the bias (last) gives way to the 1 of the other's bias."""
+    """Return factors as the other side's design matrix: the bias (last) is replaced by the 1 of the other's bias."""
     design = side.copy()
     design[..., -1] = 1.0
     return design
@@ -256,6 +224,6 @@ def sample_prior(side: Matrix, rng: np.random.Generator) -> Prior:
 
 
 def sample_noise(above: Matrix, users: Matrix, items: Matrix, rng: np.random.Generator) -> float:
-    """Draw one over the variance of the noise, given what the factors leave; the arrays have one row per rating."""
-    left = above - (users[:, :-1] * items[:, :-1]).sum(axis=1) - users[:, -1] - items[:, -1]
-    return float(rng.gamma(1 + len(left) / 2, 1 / (1 + (left**2).sum() / 2)))
+    """Draw the precision of the noise, given the residuals over the factors; the arrays have one row per rating."""
+    residuals = above - (users[:, :-1] * items[:, :-1]).sum(axis=1) - users[:, -1] - items[:, -1]
+    return float(rng.gamma(1 + len(residuals) / 2, 1 / (1 + (residuals**2).sum() / 2)))

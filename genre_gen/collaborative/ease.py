@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 from typing_extensions import Self
 
-from genre_gen.collaborative.base import CollaborativeModel, history_matrix
+from genre_gen.collaborative.base import RECENCY, CollaborativeModel, history_matrix
 from genre_gen.data.interactions import History, Interactions
 from genre_gen.errors import ConfigError, DataError
 
@@ -27,10 +27,15 @@ class Ease(CollaborativeModel):
     Args:
         l2: strength of the regularisation, > 0; choose it on validation cases.
         recency: weight of an interaction when scoring is ``(1 + age) ** -recency``, age 0 being the most recent;
-            0 weighs the whole history alike, as the paper does.
+            0 weighs the whole history equally, as the paper does.
     """
 
     name: ClassVar[str] = "ease"
+    hyperparameters = ("l2", "recency")
+    learned = ("weights",)
+    tells_neighbours = True
+    relations = ("followed_by",)
+    grid = ({"recency": RECENCY}, {"l2": (50.0, 200.0, 500.0)})
 
     def __init__(self, l2: float = 200.0, recency: float = 0.5) -> None:
         """Set the hyper-parameters; raises ConfigError where they are out of range."""
@@ -71,21 +76,5 @@ class Ease(CollaborativeModel):
 
     def score(self, histories: Sequence[History]) -> NDArray[np.float32]:
         """Return the weighted history times the learned weights: float32 ``[len(histories), n_items]``."""
-        recency = self.recency
-        seen = history_matrix(histories, len(self.weights), (lambda age: (1.0 + age) ** -recency) if recency else None)
-        return np.asarray(seen @ self.weights, dtype=np.float32)
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return ``weights``, float32 ``[n_items, n_items]`` (from, to)."""
-        return {"weights": self.weights}
-
-    def settings(self) -> dict[str, Any]:
-        """Return the hyper-parameters."""
-        return {"l2": self.l2, "recency": self.recency}
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
-        """Restore a fitted model."""
-        model = cls(**settings)
-        model.weights = np.asarray(arrays["weights"], dtype=np.float32)
-        return model
+        weighted = history_matrix(histories, len(self.weights), self.recency)
+        return np.asarray(weighted @ self.weights, dtype=np.float32)

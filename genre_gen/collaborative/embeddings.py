@@ -1,4 +1,4 @@
-"""Item embeddings from interactions: which items people have close together in time."""
+"""Item embeddings from interactions: which items co-occur closely in time."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def cooccurrence_embeddings(interactions: Interactions, dimensions: int = 256, l
 
     What word2vec does to words in sentences, done to items in histories, in closed form: truncated SVD of the PPMI
     matrix, vectors scaled by the square root of the singular values (Levy and Goldberg 2014). An item's vector as a
-    word and as a context are added, so that items are alike that are had together, not only those that are had with the
-    same others.
+    word and as a context are added, so that items are near that occur together, not only those that occur with the same
+    others.
 
     Args:
         interactions: histories in time order.
@@ -26,7 +26,7 @@ def cooccurrence_embeddings(interactions: Interactions, dimensions: int = 256, l
         lags: two items count as together up to this many steps apart, with weight 1 / steps.
 
     Returns:
-        float32 ``[n_items, dimensions]``; zeros for an item that nobody had.
+        float32 ``[n_items, dimensions]``; zeros for a cold item.
     """
     counts = _cooccurrences(interactions, lags)
     rows = np.asarray(counts.sum(axis=1)).ravel()
@@ -45,7 +45,7 @@ def cooccurrence_embeddings(interactions: Interactions, dimensions: int = 256, l
 
 def _cooccurrences(interactions: Interactions, lags: int) -> sparse.csr_array:
     """Return symmetric weighted counts ``[n_items, n_items]`` of items within ``lags`` steps of each other."""
-    owner = np.repeat(np.arange(len(interactions.users)), np.diff(interactions.offsets))
+    owner = interactions.owners
     shape = (interactions.n_items, interactions.n_items)
     total = sparse.csr_array(shape, dtype=np.float64)
     for lag in range(1, lags + 1):

@@ -1,8 +1,8 @@
-"""ItemKNN: items liked by the same users (Sarwar et al., WWW 2001), sparse, for catalogs that EASE cannot hold."""
+"""ItemKNN: items of the same users (Sarwar et al., WWW 2001), sparse, for catalogs that EASE cannot hold."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from typing_extensions import Self
 
-from genre_gen.collaborative.base import CollaborativeModel, history_matrix
+from genre_gen.collaborative.base import RECENCY, CollaborativeModel, Stage, history_matrix
 from genre_gen.data.interactions import History, Interactions
 from genre_gen.errors import ConfigError
 
@@ -31,6 +31,11 @@ class ItemKNN(CollaborativeModel):
     """
 
     name: ClassVar[str] = "item_knn"
+    hyperparameters: ClassVar[tuple[str, ...]] = ("neighbours", "shrink", "recency")
+    learned = ("similar",)
+    tells_neighbours = True
+    relations: ClassVar[tuple[str, ...]] = ("followed_by",)
+    grid: ClassVar[tuple[Stage, ...]] = ({"recency": RECENCY}, {"shrink": (0.0, 10.0, 50.0)})
 
     def __init__(self, neighbours: int = 100, shrink: float = 10.0, recency: float = 1.0) -> None:
         """Set the hyper-parameters; raises ConfigError where one is out of range."""
@@ -59,53 +64,36 @@ class ItemKNN(CollaborativeModel):
 
     def score(self, histories: Sequence[History]) -> NDArray[np.float32]:
         """Return the summed similarity to each history: float32 ``[len(histories), n_items]``."""
-        seen = history_matrix(histories, self.similar.shape[0], lambda age: (1.0 + age) ** -self.recency)
-        return np.asarray((seen @ self.similar).toarray(), dtype=np.float32)
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the similarities (from, to) in CSR form: ``data``, ``indices``, ``indptr``."""
-        return {"data": self.similar.data, "indices": self.similar.indices, "indptr": self.similar.indptr}
-
-    def settings(self) -> dict[str, Any]:
-        """Return the hyper-parameters."""
-        return {"neighbours": self.neighbours, "shrink": self.shrink, "recency": self.recency}
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
-        """Restore a fitted model."""
-        model = cls(**settings)
-        n_items = len(arrays["indptr"]) - 1
-        parts = (arrays["data"], arrays["indices"], arrays["indptr"])
-        model.similar = sparse.csr_matrix(parts, shape=(n_items, n_items), dtype=np.float32)
-        return model
+        weighted = history_matrix(histories, self.similar.shape[0], self.recency)
+        return np.asarray((weighted @ self.similar).toarray(), dtype=np.float32)
 
 
 def parts(left: sparse.csr_matrix, right: sparse.csr_matrix) -> Iterator[slice]:
     """Cut the rows of a product of two matrices into parts of about ``CELLS`` entries at most, or of single rows."""
     pattern = sparse.csr_matrix((np.ones(len(left.indices)), left.indices, left.indptr), left.shape)
-    most = np.minimum(pattern @ np.diff(right.indptr), right.shape[1])
-    begins = np.flatnonzero(np.diff(np.cumsum(most) // CELLS, prepend=-1.0))
-    for begin, end in pairwise([*begins.tolist(), len(most)]):
+    entries = np.minimum(pattern @ np.diff(right.indptr), right.shape[1])  # of each row, at most
+    begins = np.flatnonzero(np.diff(np.cumsum(entries) // CELLS, prepend=-1.0))
+    for begin, end in pairwise([*begins.tolist(), len(entries)]):
         yield slice(begin, end)
 
 
 def strongest(matrix: sparse.csr_matrix, n: int) -> sparse.csr_matrix:
-    """Keep the ``n`` largest positive entries of each row; equal ones by column, so that the result is certain."""
+    """Keep the ``n`` largest positive entries of each row; of equal ones those of lower columns."""
     kept = [
         begin + _largest(matrix.data[begin:end], matrix.indices[begin:end], n)
         for begin, end in pairwise(matrix.indptr.tolist())
     ]
-    rows = np.repeat(np.arange(len(kept)), [len(one) for one in kept])
-    places = np.concatenate([*kept, np.zeros(0, np.int64)])
-    return sparse.csr_matrix((matrix.data[places], (rows, matrix.indices[places])), shape=matrix.shape)
+    rows = np.repeat(np.arange(len(kept)), [len(cells) for cells in kept])
+    cells = np.concatenate([*kept, np.zeros(0, np.int64)])
+    return sparse.csr_matrix((matrix.data[cells], (rows, matrix.indices[cells])), shape=matrix.shape)
 
 
 def _largest(values: NDArray[Any], columns: NDArray[Any], n: int) -> NDArray[np.int64]:
-    """Return the places of the ``n`` largest positive values, without sorting what is not kept."""
+    """Return the positions of the ``n`` largest positive values, without sorting the others."""
     positive = np.flatnonzero(values > 0)
     if len(positive) <= n:
         return positive
     least = np.partition(values[positive], len(positive) - n)[len(positive) - n]
     above, equal = np.flatnonzero(values > least), np.flatnonzero(values == least)
-    room = n - len(above)
-    return np.concatenate([above, equal[np.argpartition(columns[equal], room - 1)[:room]]])
+    left = n - len(above)
+    return np.concatenate([above, equal[np.argpartition(columns[equal], left - 1)[:left]]])

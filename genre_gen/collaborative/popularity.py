@@ -1,16 +1,16 @@
-"""Popularity: what everybody takes, whoever asks."""
+"""Popularity: the same items for everybody, those with most interactions first."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from genre_gen.collaborative.base import CollaborativeModel, history_matrix
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.collaborative.base import CollaborativeModel, rows_of
+from genre_gen.data.interactions import History, Interactions, check_rows
 from genre_gen.errors import ConfigError, DataError
 
 SECONDS_PER_DAY = 86_400
@@ -20,10 +20,13 @@ class Popularity(CollaborativeModel):
     """Score an item by the logarithm of its number of interactions, the same for every history.
 
     Args:
-        half_life_days: an interaction this much older than the newest one counts half; None counts all alike.
+        half_life_days: an interaction this much older than the newest one counts half; None counts all the same.
     """
 
     name: ClassVar[str] = "popularity"
+    hyperparameters = ("half_life_days",)
+    learned = ("log_counts",)
+    relations = ("had_by",)
 
     def __init__(self, half_life_days: float | None = None) -> None:
         """Set the hyper-parameter; raises ConfigError where the half-life is not positive."""
@@ -46,20 +49,5 @@ class Popularity(CollaborativeModel):
 
     def score(self, histories: Sequence[History]) -> NDArray[np.float32]:
         """Repeat the popularity for each history: float32 ``[len(histories), n_items]``."""
-        history_matrix(histories, len(self.log_counts))  # refuses rows of another catalog, as every model does
+        check_rows(rows_of(histories), len(self.log_counts))
         return np.tile(self.log_counts, (len(histories), 1))
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return ``log_counts``, float32 ``[n_items]``."""
-        return {"log_counts": self.log_counts}
-
-    def settings(self) -> dict[str, Any]:
-        """Return the half-life."""
-        return {"half_life_days": self.half_life_days}
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
-        """Restore a fitted model."""
-        model = cls(**settings)
-        model.log_counts = np.asarray(arrays["log_counts"], dtype=np.float32)
-        return model

@@ -1,4 +1,4 @@
-"""RatingBlend: several models' predicted ratings, weighed by how they did on ratings that none had seen."""
+"""RatingBlend: several models' predicted ratings, weighed by their errors on held-out ratings."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class RatingBlend:
 
         Args:
             predictions: of each member by its name, ``[n]``; any model's, the language model's too. They must be of
-                ratings that the member was not trained on, or the member that learned most by heart gets all weight.
+                ratings that the member was not trained on, or the member that overfits most gets all weight.
             actual: the ratings themselves, ``[n]``.
             rating_scale: lowest and highest rating.
 

@@ -1,4 +1,4 @@
-"""What the rating models share: checked ratings, the import of Surprise, and predictions that say what they lack."""
+"""RatingModel: what all models of ratings share: checked ratings, Surprise, predictions that say what they lack."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import Self
 
-from genre_gen.collaborative.base import CollaborativeModel, history_matrix
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.collaborative.base import CollaborativeModel, ModelContext, rows_of
+from genre_gen.data.interactions import History, Interactions, check_rows
 from genre_gen.errors import ConfigError, DataError, UsageError
 
 OLDEST_SURPRISE = (1, 1, 5)
@@ -52,7 +53,7 @@ class Ratings:
 
 @dataclass(frozen=True)
 class SurpriseData:
-    """Ratings as Surprise takes them, and where its numbers lead: it numbers users and items by first appearance.
+    """Ratings as Surprise takes them. It numbers users and items by first appearance.
 
     Attributes:
         surprise: the module ``surprise``.
@@ -68,21 +69,34 @@ class SurpriseData:
 
 
 class RatingModel(CollaborativeModel):
-    """A model that predicts ratings. A new one writes ``fit`` and ``estimate``; the ceremony around them is here.
+    """A model that predicts ratings. A new one writes ``fit`` and ``estimate``; the checks around them are here.
 
     Args:
         rating_scale: lowest and highest rating; None takes them from the data.
         duplicates: a user who rated an item twice is ``refused``, or the ``last`` rating counts.
     """
 
+    SHARED: ClassVar[tuple[str, ...]] = ("rating_scale", "duplicates")
+    """The hyper-parameters of all rating models."""
+
     def __init__(self, rating_scale: tuple[float, float] | None, duplicates: Duplicates) -> None:
-        """Set what all rating models have; raises ConfigError for a scale that is none."""
+        """Set what all rating models have; raises ConfigError for an empty scale."""
         if rating_scale is not None and not rating_scale[0] < rating_scale[1]:
             raise ConfigError(f"{self.name}: rating_scale is {rating_scale}; give the lowest and the highest rating")
         self.rating_scale = None if rating_scale is None else (float(rating_scale[0]), float(rating_scale[1]))
         self.duplicates = duplicates
         self.mean = 0.0
         self.rated_items = np.zeros(0, dtype=bool)
+
+    @classmethod
+    def for_data(cls, context: ModelContext, **options: Any) -> Self:
+        """Return an untrained model on the data's scale, of whose duplicates the last counts."""
+        return cls(**{"rating_scale": context.rating_scale, "duplicates": "last", **options})
+
+    @classmethod
+    def cannot_learn(cls, interactions: Interactions) -> str | None:
+        """Say so where the data has no ratings."""
+        return None if interactions.rated else "there are no ratings to learn from"
 
     @abstractmethod
     def estimate(self, history: History, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], bool]:
@@ -111,9 +125,9 @@ class RatingModel(CollaborativeModel):
         return self._clipped(self.estimate(history, np.asarray(rows, dtype=np.int64))[0])
 
     def score(self, histories: Sequence[History]) -> NDArray[np.float32]:
-        """Return expected ratings, float32 ``[len(histories), n_items]``, not clipped: good items shall not tie."""
+        """Return expected ratings, float32 ``[len(histories), n_items]``, not clipped: good items must not tie."""
         n_items = len(self.rated_items)
-        history_matrix(histories, n_items)  # refuses rows of another catalog, as every model does
+        check_rows(rows_of(histories), n_items)
         rows = np.arange(n_items)
         scores = np.empty((len(histories), n_items), dtype=np.float32)
         for position, history in enumerate(histories):
@@ -131,10 +145,10 @@ class RatingModel(CollaborativeModel):
         """
         if interactions.ratings is None or not interactions.rated:
             raise DataError(
-                f"{self.name}: this data has no ratings to learn from; leave {self.name} out of the blend's members"
+                f"{self.name}: this data has no ratings to learn from; leave {self.name} out of the members"
             )
         rated = ~np.isnan(interactions.ratings)
-        owners = np.repeat(np.arange(len(interactions.users)), np.diff(interactions.offsets))[rated]
+        owners = interactions.owners[rated]
         rows, values = interactions.rows[rated], interactions.ratings[rated]
         low, high = self._scale()
         bad = ~np.isfinite(values) | (values < low) | (values > high)
@@ -143,7 +157,7 @@ class RatingModel(CollaborativeModel):
             raise DataError(
                 f"{self.name}: {int(bad.sum())} ratings are not on the scale {low:g} to {high:g}, such as "
                 f"{values[first]:g} by user {interactions.users[owners[first]]!r} of catalog row {rows[first]}; "
-                "mend the data or scale"
+                "fix the data or the scale"
             )
         kept = _last(owners * interactions.n_items + rows)
         if len(kept) < len(rows) and self.duplicates == "refused":
@@ -194,18 +208,23 @@ class RatingModel(CollaborativeModel):
         if len(outside):
             raise UsageError(
                 f"a history rates an item {outside[0]:g}; the scale is {low:g} to {high:g}; "
-                "mend the rating, or the domain's rating_scale"
+                "fix the rating, or the domain's rating_scale"
             )
         last = _last(rows)
         return rows[last], ratings[last].astype(np.float64)
 
-    def shared_settings(self) -> dict[str, Any]:
-        """Return the settings that all rating models have, ready for JSON."""
-        return {
-            "rating_scale": None if self.rating_scale is None else list(self.rating_scale),
-            "duplicates": self.duplicates,
-            "mean": self.mean,
-        }
+    def settings(self) -> dict[str, Any]:
+        """Return the hyper-parameters and the mean rating, ready for JSON."""
+        return {**super().settings(), "mean": self.mean}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
+        """Restore a fitted model; Surprise is not needed."""
+        options = dict(settings)
+        mean = float(options.pop("mean"))
+        model = super().from_arrays(arrays, options)
+        model.mean = mean
+        return model
 
     def _scale(self) -> tuple[float, float]:
         return self.rating_scale or (-np.inf, np.inf)
@@ -221,11 +240,20 @@ class RatingModel(CollaborativeModel):
         ]
 
 
-def options_of(settings: Mapping[str, Any]) -> tuple[dict[str, Any], float]:
-    """Return a saved model's settings as constructor arguments, and its mean rating."""
-    options = dict(settings)
-    scale, mean = options.pop("rating_scale"), float(options.pop("mean"))
-    return options | {"rating_scale": None if scale is None else (scale[0], scale[1])}, mean
+def by_row(learned: NDArray[np.float64], data: SurpriseData, n_items: int) -> NDArray[np.float64]:
+    """Return an array per item of Surprise's as one per catalog row; items without ratings get zeros."""
+    whole = np.zeros((n_items, *learned.shape[1:]))
+    whole[data.rows] = learned
+    return whole
+
+
+def check_dense(name: str, n_items: int, limit: int, matrices: int) -> None:
+    """Refuse catalogs whose dense matrices ``[n_items, n_items]`` do not fit into memory; raises DataError."""
+    if n_items > limit:
+        raise DataError(
+            f"{name}: {n_items} items need dense matrices of {matrices * 8 * n_items**2 / 1e9:.0f} GB (at most {limit} "
+            "items are taken); svd is the rating model for more"
+        )
 
 
 def ridge(design: NDArray[np.float64], target: NDArray[np.float64], penalty: float) -> NDArray[np.float64]:

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from genre_gen.collaborative.base import EpochModel, check_rows
-from genre_gen.data.interactions import Case, History, Interactions
+from genre_gen.collaborative.base import EpochModel, rows_of
+from genre_gen.data.interactions import History, Interactions, check_rows
+from genre_gen.data.splits import Case
 from genre_gen.errors import ConfigError, UsageError
 from genre_gen.metrics import case_ranks, ndcg_at
 
@@ -43,8 +44,8 @@ class SASRec(EpochModel):
         weight_decay: of the matrices that are not embeddings.
         warmup_steps: steps in which the learning rate rises; it is constant afterwards.
         max_epochs: at most, where validation cases can stop earlier, else exactly; None for MOST_EPOCHS and EPOCHS.
-        max_minutes: stop when the next epoch would end later; heeded only where there are validation cases. What counts
-            is the time that the training thread has computed, so that other work on the machine takes none away.
+        max_minutes: stop when the next epoch would end later; used only with validation cases. What counts is the time
+            that the training thread has computed, so that other work on the machine takes none away.
         patience: epochs without a better NDCG@10 before training stops.
         seed: of weights, order and dropout.
 
@@ -55,6 +56,11 @@ class SASRec(EpochModel):
     """
 
     name: ClassVar[str] = "sasrec"
+    hyperparameters = (
+        "dim", "layers", "heads", "dropout", "learning_rate", "length", "batch_tokens", "weight_decay", "warmup_steps",
+        "max_epochs", "patience", "seed",
+    )  # fmt: skip
+    relations = ("followed_by",)
 
     def __init__(
         self,
@@ -73,7 +79,7 @@ class SASRec(EpochModel):
         patience: int = 10,
         seed: int = 0,
     ) -> None:
-        """Set the hyper-parameters; raises ConfigError where they cannot be meant."""
+        """Set the hyper-parameters; raises ConfigError where one is out of range."""
         if min(dim, layers, heads, length, batch_tokens, max_epochs or 1, patience) < 1 or dim % heads:
             raise ConfigError(f"sasrec: dim {dim}, {heads} heads; all sizes must be >= 1 and heads must divide dim")
         if not (0 <= dropout < 1 and learning_rate > 0 and weight_decay >= 0 and warmup_steps >= 0):
@@ -159,18 +165,18 @@ class SASRec(EpochModel):
 
         scores = np.zeros((len(histories), self.n_items), dtype=np.float32)
         recent = [history.rows[-self.length :] for history in histories]
-        check_rows(np.concatenate([*recent, np.zeros(0, np.int64)]), self.n_items)
+        check_rows(rows_of(histories), self.n_items)
         lengths = np.array([len(rows) for rows in recent], dtype=np.int64)
         order = np.argsort(lengths, kind="stable")
         order = order[lengths[order] > 0]
         with torch.inference_mode():
             for group in grouped(lengths[order], SCORED_TOKENS) if len(order) else []:
-                chosen = order[group]
-                padded = np.zeros((len(chosen), int(lengths[chosen].max())), dtype=np.int64)
-                for place, one in enumerate(chosen):
-                    padded[place, : lengths[one]] = recent[one]
-                ends = torch.arange(len(chosen)), torch.from_numpy(lengths[chosen] - 1)
-                scores[chosen] = self.network.logits(self.network(torch.from_numpy(padded))[ends]).numpy()
+                batch = order[group]
+                padded = np.zeros((len(batch), int(lengths[batch].max())), dtype=np.int64)
+                for position, row in enumerate(batch):
+                    padded[position, : lengths[row]] = recent[row]
+                ends = torch.arange(len(batch)), torch.from_numpy(lengths[batch] - 1)
+                scores[batch] = self.network.logits(self.network(torch.from_numpy(padded))[ends]).numpy()
         return scores
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -178,11 +184,6 @@ class SASRec(EpochModel):
         if self.network is None:
             raise UsageError("sasrec is not fitted; call fit first")
         return {name: values.numpy() for name, values in self.network.state_dict().items()}
-
-    def settings(self) -> dict[str, Any]:
-        """Return the hyper-parameters."""
-        names = "dim layers heads dropout learning_rate length batch_tokens weight_decay warmup_steps max_epochs"
-        return {name: getattr(self, name) for name in [*names.split(), "patience", "seed"]}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:

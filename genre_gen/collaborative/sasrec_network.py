@@ -85,7 +85,7 @@ class Windows:
 
     Attributes:
         rows: int64 ``[n]`` catalog rows of all histories.
-        begins: int64 ``[windows]``, place of the first input in ``rows``.
+        begins: int64 ``[windows]``, position of the first input in ``rows``.
         lengths: int64 ``[windows]`` inputs; the target of each is the item after it.
         firsts: int64 ``[windows]``, the first input whose target counts; those before give context only.
     """
@@ -101,17 +101,17 @@ class Windows:
 
         So a target of a long history has at least half a window of context.
         """
-        stride, found = max(1, length // 2), []
+        stride, windows = max(1, length // 2), []
         for begin, end in zip(interactions.offsets[:-1], interactions.offsets[1:], strict=True):
             last = int(end) - 1  # inputs are begin ... last - 1
             while last - begin > length:
-                found.append((last - length, length, length - stride))
+                windows.append((last - length, length, length - stride))
                 last -= stride
             if last > begin:
-                found.append((int(begin), last - int(begin), 0))
-        if not found:
-            raise UsageError("sasrec: no user has two interactions, so nothing follows anything")
-        begins, lengths, firsts = np.array(found, dtype=np.int64).T
+                windows.append((int(begin), last - int(begin), 0))
+        if not windows:
+            raise UsageError("sasrec: no user has two interactions to learn from; leave sasrec out of the members")
+        begins, lengths, firsts = np.array(windows, dtype=np.int64).T
         return cls(interactions.rows, begins, lengths, firsts)
 
     def batches(self, tokens: int, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
@@ -119,8 +119,8 @@ class Windows:
         order = rng.permutation(len(self.begins))
         order = order[np.argsort(self.lengths[order], kind="stable")]
         groups = grouped(self.lengths[order], tokens)
-        for place in rng.permutation(len(groups)):
-            yield self._batch(order[groups[place]])
+        for group in rng.permutation(len(groups)):
+            yield self._batch(order[groups[group]])
 
     def _batch(self, chosen: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
         steps = np.arange(self.lengths[chosen].max())
@@ -134,10 +134,10 @@ class Windows:
 def grouped(lengths: NDArray[np.int64], tokens: int) -> list[slice]:
     """Cut ascending lengths into runs that, padded to their longest, hold at most ``tokens`` (but one at least)."""
     groups, begin = [], 0
-    for place, length in enumerate(lengths.tolist()):
-        if place > begin and (place + 1 - begin) * length > tokens:
-            groups.append(slice(begin, place))
-            begin = place
+    for position, length in enumerate(lengths.tolist()):
+        if position > begin and (position + 1 - begin) * length > tokens:
+            groups.append(slice(begin, position))
+            begin = position
     return [*groups, slice(begin, len(lengths))]
 
 
@@ -169,7 +169,7 @@ class Trainer:
         self.network, self.windows, self.batch_tokens = network, windows, batch_tokens
         matrices = [module.weight for module in network.modules() if isinstance(module, nn.Linear)]
         ids = {id(matrix) for matrix in matrices}
-        others = [one for one in network.parameters() if id(one) not in ids]
+        others = [parameter for parameter in network.parameters() if id(parameter) not in ids]
         groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=learning_rate)
         rise = max(1, warmup_steps)

@@ -1,7 +1,7 @@
-"""SVD: Surprise's biased matrix factorisation, for ratings; with fold-in of users it has never met.
+"""SVD: Surprise's biased matrix factorisation of ratings, with fold-in of new users.
 
 ``rating(u, i) = mean + b_u + b_i + q_i . p_u`` (Koren, Bell, Volinsky, 2009), learned by Surprise's SGD. What is kept
-are the arrays of that formula: no pickle, and no Surprise needed to predict.
+are the arrays of that formula: there is no pickle, and predicting needs no Surprise.
 """
 
 from __future__ import annotations
@@ -16,16 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from genre_gen.collaborative.base import history_matrix
-from genre_gen.collaborative.rating_model import (
-    Duplicates,
-    Prediction,
-    RatingModel,
-    SurpriseData,
-    options_of,
-    ridge,
-)
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.collaborative.base import rows_of
+from genre_gen.collaborative.rating_model import Duplicates, Prediction, RatingModel, SurpriseData, by_row, ridge
+from genre_gen.data.interactions import History, Interactions, check_rows
 from genre_gen.errors import ConfigError
 
 __all__ = ["SVD", "Prediction", "Taste"]
@@ -38,7 +31,7 @@ class Taste:
     Attributes:
         bias: how far above the mean the user rates.
         factors: float64 ``[factors]``.
-        known: False where there was no rating to learn from, so that both are zero.
+        known: False where there was no rating to learn from; then both are zero.
     """
 
     bias: float
@@ -49,23 +42,28 @@ class Taste:
 class SVD(RatingModel):
     """Predict ratings with Surprise's SVD.
 
-    Histories are always *folded in*: the user's bias and factors are solved for from the history's own ratings, items
-    held fixed. A history may hold ratings made since training (in leave-one-out the test histories hold the validation
-    item), and a history given by hand must be worth as much as a stored one. The factors that Surprise learned for its
-    training users are used where a user is named by id: then ``predict`` equals Surprise's own.
+    Histories are always *folded in*: the user's bias and factors are solved for from the history's own ratings, with
+    the items held fixed. So a history may hold ratings made since training, and one given by hand is worth as much as a
+    stored one. The factors that Surprise learned for its training users serve where a user is named by id: then
+    ``predict`` equals Surprise's own.
 
     Args:
         factors: length of the factor vectors.
         epochs: of stochastic gradient descent.
         learning_rate: of all parameters.
         regularisation: of all parameters, per rating.
-        fold_in: ridge penalty of a folded-in user's bias and factors.
+        fold_in_penalty: ridge penalty of a folded-in user's bias and factors.
         rating_scale: lowest and highest rating; None takes them from the data.
         duplicates: a user who rated an item twice is ``refused``, or the ``last`` rating counts.
         seed: of the initial factors.
     """
 
     name: ClassVar[str] = "svd"
+    hyperparameters = (
+        "factors", "epochs", "learning_rate", "regularisation", "fold_in_penalty", "seed", *RatingModel.SHARED,
+    )  # fmt: skip
+    learned: ClassVar[tuple[str, ...]] = ("user_bias", "item_bias", "user_factors", "item_factors", "rated_items")
+    relations = ("predicted", "liked_too")
 
     def __init__(
         self,
@@ -74,20 +72,20 @@ class SVD(RatingModel):
         epochs: int = 20,
         learning_rate: float = 0.005,
         regularisation: float = 0.02,
-        fold_in: float = 20.0,
+        fold_in_penalty: float = 20.0,
         rating_scale: tuple[float, float] | None = None,
         duplicates: Duplicates = "refused",
         seed: int = 0,
     ) -> None:
         """Set the hyper-parameters; raises ConfigError where one is out of range."""
-        if factors < 1 or epochs < 1 or learning_rate <= 0 or regularisation < 0 or fold_in <= 0:
+        if factors < 1 or epochs < 1 or learning_rate <= 0 or regularisation < 0 or fold_in_penalty <= 0:
             raise ConfigError(
                 f"{self.name}: factors {factors}, epochs {epochs}, learning_rate {learning_rate}, regularisation "
-                f"{regularisation}, fold_in {fold_in}; all must be > 0 (regularisation may be 0)"
+                f"{regularisation}, fold_in_penalty {fold_in_penalty}; all must be > 0 (regularisation may be 0)"
             )
         super().__init__(rating_scale, duplicates)
         self.factors, self.epochs, self.learning_rate = factors, epochs, learning_rate
-        self.regularisation, self.fold_in_penalty, self.seed = regularisation, fold_in, seed
+        self.regularisation, self.fold_in_penalty, self.seed = regularisation, fold_in_penalty, seed
         self.users: tuple[str, ...] = ()
         self.user_bias, self.item_bias = np.zeros(0), np.zeros(0)
         self.user_factors, self.item_factors = np.zeros((0, factors)), np.zeros((0, factors))
@@ -107,8 +105,8 @@ class SVD(RatingModel):
         return self
 
     def score(self, histories: Sequence[History]) -> NDArray[np.float32]:
-        """Return expected ratings, float32 ``[len(histories), n_items]``, not clipped: good items shall not tie."""
-        history_matrix(histories, len(self.item_bias))  # refuses rows of another catalog, as every model does
+        """Return expected ratings, float32 ``[len(histories), n_items]``, not clipped: good items must not tie."""
+        check_rows(rows_of(histories), len(self.item_bias))
         tastes = [self.fold_in(history) for history in histories]
         factors = np.array([taste.factors for taste in tastes]).reshape(len(tastes), self.factors)
         bias = np.array([taste.bias for taste in tastes])
@@ -117,8 +115,8 @@ class SVD(RatingModel):
     def fold_in(self, history: History) -> Taste:
         """Solve for a user's bias and factors from the ratings in a history, items held fixed.
 
-        Minimises ``sum (rating - mean - b_i - b_u - q_i . p_u)^2 + fold_in (b_u^2 + |p_u|^2)``. Interactions without a
-        rating, and items that nobody rated in training, say nothing.
+        Minimises ``sum (rating - mean - b_i - b_u - q_i . p_u)^2 + penalty (b_u^2 + |p_u|^2)``. Left out are
+        interactions without a rating, and items without ratings in training.
 
         Raises:
             UsageError: a rating that is not on the scale.
@@ -161,36 +159,12 @@ class SVD(RatingModel):
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the parameters (float64) and the user ids (JSON in UTF-8 bytes)."""
-        return {
-            "user_bias": self.user_bias,
-            "item_bias": self.item_bias,
-            "user_factors": self.user_factors,
-            "item_factors": self.item_factors,
-            "rated_items": self.rated_items,
-            "users": np.frombuffer(json.dumps(self.users).encode(), dtype=np.uint8),
-        }
-
-    def settings(self) -> dict[str, Any]:
-        """Return the hyper-parameters and the mean rating."""
-        return {
-            "factors": self.factors,
-            "epochs": self.epochs,
-            "learning_rate": self.learning_rate,
-            "regularisation": self.regularisation,
-            "fold_in": self.fold_in_penalty,
-            "seed": self.seed,
-            **self.shared_settings(),
-        }
+        return super().arrays() | {"users": np.frombuffer(json.dumps(self.users).encode(), dtype=np.uint8)}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
         """Restore a fitted model; Surprise is not needed."""
-        options, mean = options_of(settings)
-        model = cls(**options)
-        model.mean = mean
-        model.user_bias, model.item_bias = arrays["user_bias"], arrays["item_bias"]
-        model.user_factors, model.item_factors = arrays["user_factors"], arrays["item_factors"]
-        model.rated_items = arrays["rated_items"]
+        model = super().from_arrays(arrays, settings)
         model.users = tuple(json.loads(arrays["users"].tobytes()))
         model._row_of_user = {user: row for row, user in enumerate(model.users)}
         return model
@@ -206,22 +180,16 @@ class SVD(RatingModel):
         )
 
     def _keep(self, algorithm: Any, data: SurpriseData) -> None:
-        """Take what was learned from Surprise's trained algorithm, by our rows."""
+        """Take over what Surprise's algorithm learned, by our rows."""
+        n_items = len(self.rated_items)
         self.user_bias, self.user_factors = np.array(algorithm.bu), np.array(algorithm.pu)
-        self.item_bias, self.item_factors = (by_row(part, self, data) for part in (algorithm.bi, algorithm.qi))
+        self.item_bias, self.item_factors = (by_row(part, data, n_items) for part in (algorithm.bi, algorithm.qi))
 
-    def _solve(self, rows: NDArray[np.int64], left: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        """Return the bias and factors that explain what mean and items leave of a user's ratings."""
+    def _solve(self, rows: NDArray[np.int64], residuals: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        """Return the bias and factors that fit the residuals of a user's ratings over mean and items."""
         design = np.column_stack([np.ones(len(rows)), self.item_factors[rows]])  # [n, 1 + factors]
-        solution = ridge(design, left, self.fold_in_penalty)
+        solution = ridge(design, residuals, self.fold_in_penalty)
         return float(solution[0]), solution[1:]
 
     def _unknown(self) -> Taste:
         return Taste(0.0, np.zeros(self.factors), known=False)
-
-
-def by_row(learned: NDArray[np.float64], model: RatingModel, data: SurpriseData) -> NDArray[np.float64]:
-    """Return an array per item of Surprise's as one per catalog row; items that nobody rated get zeros."""
-    whole = np.zeros((len(model.rated_items), *learned.shape[1:]))
-    whole[data.rows] = learned
-    return whole

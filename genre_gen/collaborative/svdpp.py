@@ -1,4 +1,4 @@
-"""SVD++: SVD that also hears which items a user rated at all, not only how; Surprise's, with fold-in.
+"""SVD++: Surprise's SVD that also uses which items a user rated at all, with fold-in of new users.
 
 ``rating(u, i) = mean + b_u + b_i + q_i . (p_u + |N(u)|^-1/2 sum of y_j over j in N(u))`` (Koren, KDD 2008), ``N(u)``
 being the user's items.
@@ -6,38 +6,36 @@ being the user's items.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
-from typing_extensions import Self
 
-from genre_gen.collaborative.rating_model import Duplicates, SurpriseData
-from genre_gen.collaborative.svd import SVD, Taste, by_row
+from genre_gen.collaborative.rating_model import Duplicates, SurpriseData, by_row
+from genre_gen.collaborative.svd import SVD, Taste
 from genre_gen.data.interactions import History
 
 
 class SVDpp(SVD):
     """Predict ratings with Surprise's SVD++.
 
-    Used as ``SVD`` is. A user's factors are ``p_u`` and the implicit part together, so that predicting is the same
-    formula. Folded in, an interaction without a rating still counts as implicit: that it happened says something.
+    Used as ``SVD`` is: a user's factors are ``p_u`` plus the implicit part, so predicting is the same formula. When a
+    history is folded in, an interaction without a rating counts in the implicit part.
 
     Args:
         factors: length of the factor vectors.
-        epochs: of stochastic gradient descent; the defaults from here to ``fold_in`` were chosen on held-out ratings
-            of MovieLens-100K (``eval/rating_tuning.py``). Surprise's own are 20, .007 and .02.
+        epochs: of stochastic gradient descent; the defaults from here to ``fold_in_penalty`` were chosen on held-out
+            ratings of MovieLens-100K (``eval.ratings.tuning``). Surprise's own are 20, .007 and .02.
         learning_rate: of all parameters.
         regularisation: of all parameters, per rating.
-        fold_in: ridge penalty of a folded-in user's bias and factors.
+        fold_in_penalty: ridge penalty of a folded-in user's bias and factors.
         rating_scale: lowest and highest rating; None takes them from the data.
         duplicates: a user who rated an item twice is ``refused``, or the ``last`` rating counts.
         seed: of the initial factors.
     """
 
     name: ClassVar[str] = "svdpp"
+    learned = (*SVD.learned, "implicit_factors")
 
     def __init__(
         self,
@@ -46,7 +44,7 @@ class SVDpp(SVD):
         epochs: int = 80,
         learning_rate: float = 0.005,
         regularisation: float = 0.1,
-        fold_in: float = 10.0,
+        fold_in_penalty: float = 10.0,
         rating_scale: tuple[float, float] | None = None,
         duplicates: Duplicates = "refused",
         seed: int = 0,
@@ -57,7 +55,7 @@ class SVDpp(SVD):
             epochs=epochs,
             learning_rate=learning_rate,
             regularisation=regularisation,
-            fold_in=fold_in,
+            fold_in_penalty=fold_in_penalty,
             rating_scale=rating_scale,
             duplicates=duplicates,
             seed=seed,
@@ -70,25 +68,14 @@ class SVDpp(SVD):
         Raises:
             UsageError: a rating that is not on the scale.
         """
-        met = np.unique(history.rows[self.rated_items[history.rows]])
-        if len(met) == 0:
+        implicit_rows = np.unique(history.rows[self.rated_items[history.rows]])
+        if len(implicit_rows) == 0:
             return self._unknown()
-        implicit = self.implicit_factors[met].sum(axis=0) / np.sqrt(len(met))
+        implicit = self.implicit_factors[implicit_rows].sum(axis=0) / np.sqrt(len(implicit_rows))
         rows, ratings = self.usable(history)
-        left = ratings - self.mean - self.item_bias[rows] - self.item_factors[rows] @ implicit
-        bias, explicit = self._solve(rows, left)
+        residuals = ratings - self.mean - self.item_bias[rows] - self.item_factors[rows] @ implicit
+        bias, explicit = self._solve(rows, residuals)
         return Taste(bias, explicit + implicit)
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the parameters (float64) and the user ids (JSON in UTF-8 bytes)."""
-        return super().arrays() | {"implicit_factors": self.implicit_factors}
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
-        """Restore a fitted model; Surprise is not needed."""
-        model = super().from_arrays(arrays, settings)
-        model.implicit_factors = arrays["implicit_factors"]
-        return model
 
     def _algorithm(self, library: ModuleType) -> Any:
         return library.SVDpp(
@@ -102,7 +89,7 @@ class SVDpp(SVD):
 
     def _keep(self, algorithm: Any, data: SurpriseData) -> None:
         super()._keep(algorithm, data)
-        self.implicit_factors = by_row(algorithm.yj, self, data)
+        self.implicit_factors = by_row(algorithm.yj, data, len(self.rated_items))
         for user, rated in data.trainset.ur.items():
             items = [item for item, _ in rated]
             self.user_factors[user] += np.asarray(algorithm.yj)[items].sum(axis=0) / np.sqrt(len(items))

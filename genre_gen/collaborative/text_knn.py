@@ -1,6 +1,6 @@
-"""TextKNN: items described in the same words. No collaborative model, but the peer and partner that each needs.
+"""TextKNN: items described in the same words.
 
-It is the baseline that a recommender reading texts has to beat, and it ranks items that nobody has had yet.
+Not collaborative: the baseline that any recommender which reads texts has to beat, and one that ranks cold items.
 """
 
 from __future__ import annotations
@@ -13,29 +13,38 @@ from numpy.typing import NDArray
 from scipy import sparse
 from typing_extensions import Self
 
+from genre_gen.collaborative.base import RECENCY, ModelContext
 from genre_gen.collaborative.item_knn import ItemKNN, parts, strongest
 from genre_gen.data.interactions import Interactions
 from genre_gen.errors import UsageError
 
 
 class TextKNN(ItemKNN):
-    """Score an item by the likeness of its text to the texts of the history's items.
+    """Score an item by the similarity of its text to the texts of the history's items.
 
-    Likeness is the cosine of TF-IDF vectors of words (sublinear counts), of each item the ``neighbours`` largest.
+    Similarity is the cosine of TF-IDF vectors of words (sublinear counts); of each item the ``neighbours`` largest.
 
     Args:
-        texts: one per catalog row, such as title and attributes; () for a model that is going to be restored.
+        texts: one per catalog row, such as title and attributes; () for a model to be restored.
         neighbours: kept per item, >= 1.
         recency: how fast the weight of a history's items falls with their age, >= 0.
     """
 
     name: ClassVar[str] = "text_knn"
-    reads: ClassVar[bool] = True
+    hyperparameters = ("neighbours", "recency")
+    content_based = True
+    relations = ()
+    grid = ({"recency": RECENCY},)
 
     def __init__(self, texts: Sequence[str] = (), neighbours: int = 200, recency: float = 1.0) -> None:
         """Set texts and hyper-parameters; raises ConfigError where one is out of range."""
         super().__init__(neighbours, 0.0, recency)
         self.texts = texts
+
+    @classmethod
+    def for_data(cls, context: ModelContext, **options: Any) -> Self:
+        """Return an untrained model of the catalog's texts; ``options`` are hyper-parameters."""
+        return cls([item.describe() for item in context.catalog], **options)
 
     def fit(self, interactions: Interactions) -> Self:
         """Compare the texts; the interactions are not read.
@@ -45,23 +54,19 @@ class TextKNN(ItemKNN):
         """
         if len(self.texts) != interactions.n_items:
             raise UsageError(f"text_knn: {len(self.texts)} texts for {interactions.n_items} items; give one for each")
-        every = np.arange(len(self.texts))
-        self.similar = alike(self.texts, self.neighbours, every, every)
+        rows = np.arange(len(self.texts))
+        self.similar = similar_texts(self.texts, self.neighbours, rows, rows)
         return self
 
-    def settings(self) -> dict[str, Any]:
-        """Return the hyper-parameters."""
-        return {"neighbours": self.neighbours, "recency": self.recency}
 
-
-def alike(texts: Sequence[str], n: int, rows: NDArray[np.int64], among: NDArray[np.int64]) -> sparse.csr_matrix:
-    """Return which texts are most like some of them: cosines, ``[len(rows), len(texts)]``, sparse.
+def similar_texts(texts: Sequence[str], n: int, rows: NDArray[np.int64], among: NDArray[np.int64]) -> sparse.csr_matrix:
+    """Return the texts most similar to some of them: cosines, ``[len(rows), len(texts)]``, sparse.
 
     Args:
-        texts: all that there are; how rare a word is counts over all.
-        n: how many are kept of each of ``rows``.
-        rows: those asked about.
-        among: those that are compared with them, ascending; a text is not compared with itself.
+        texts: all of them; the rarity of a word is counted over all.
+        n: how many are kept for each of ``rows``.
+        rows: whose neighbours are wanted.
+        among: what they are compared with, ascending; a text is not compared with itself.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -69,12 +74,12 @@ def alike(texts: Sequence[str], n: int, rows: NDArray[np.int64], among: NDArray[
         vectors = TfidfVectorizer(sublinear_tf=True).fit_transform(texts).astype(np.float32)
     except ValueError:  # no text has a word
         vectors = sparse.csr_matrix((len(texts), 1), dtype=np.float32)
-    asked, others = vectors[rows], sparse.csr_matrix(vectors[among].T)
+    wanted, others = vectors[rows], sparse.csr_matrix(vectors[among].T)
     blocks = [sparse.csr_matrix((0, len(among)), dtype=np.float32)]
-    for part in parts(asked, others):
-        block = sparse.csr_matrix(asked[part] @ others)
+    for part in parts(wanted, others):
+        block = sparse.csr_matrix(wanted[part] @ others)
         block.data[np.repeat(rows[part], np.diff(block.indptr)) == among[block.indices]] = 0.0
         blocks.append(strongest(block, n))
-    found = sparse.csr_matrix(sparse.vstack(blocks))
-    cells = (found.data, among[found.indices], found.indptr)
+    nearest = sparse.csr_matrix(sparse.vstack(blocks))
+    cells = (nearest.data, among[nearest.indices], nearest.indptr)
     return sparse.csr_matrix(cells, (len(rows), len(texts)), dtype=np.float32)

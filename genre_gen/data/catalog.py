@@ -1,4 +1,4 @@
-"""Item and Catalog: what can be recommended, and only that."""
+"""Item and Catalog: the things that can be recommended."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any, TypeAlias, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from genre_gen.data.filter_expression import evaluate
 from genre_gen.data.titles import TitleIndex
-from genre_gen.domain import Domain
 from genre_gen.errors import DataError, UnknownItemError, UsageError
 
 Value: TypeAlias = str | int | float | tuple[str, ...] | None
@@ -64,23 +64,6 @@ class Catalog(Sequence[Item]):
         self._items = _settle_titles(tuple(_plain(item, name) for item in items), name)
         self._row_of_id = {item.id: row for row, item in enumerate(self._items)}
         self._titles = TitleIndex([item.title for item in self._items])
-
-    @classmethod
-    def load(cls, domain: str | Path | Domain, path: str | Path | None = None) -> Catalog:
-        """Load a domain's items; what was wrong with them is logged.
-
-        Args:
-            domain: a domain, its name or its folder.
-            path: a folder, zip file or item file, instead of the place that the domain names.
-
-        Raises:
-            ConfigError, DataError, SourceError: no such domain; files that do not hold; nothing to fetch from.
-        """
-        from genre_gen.data.readers import load_catalog
-
-        catalog, report = load_catalog(Domain.load(domain) if isinstance(domain, (str, Path)) else domain, path)
-        report.log()
-        return catalog
 
     def __len__(self) -> int:
         """Return the number of items."""
@@ -148,11 +131,9 @@ class Catalog(Sequence[Item]):
         Example: ``genre != 'Horror' and year >= 1980``. See :mod:`genre_gen.data.filter_expression` for the grammar.
 
         Raises:
-            FilterError: an expression that does not hold.
+            FilterError: an expression that is invalid.
             UsageError: something else than a text.
         """
-        from genre_gen.data.filter_expression import evaluate
-
         if not isinstance(expression, str):
             raise UsageError(f"where = {expression!r}; give an expression as text, such as 'year >= 1980'")
         return evaluate(expression, self)
@@ -194,9 +175,9 @@ class Catalog(Sequence[Item]):
 
 
 def _plain(item: Item, name: str) -> Item:
-    """Return an item whose attributes are Values, as they are saved and filtered by: itself, where they are.
+    """Return an item whose attributes are Values: itself, where they are already.
 
-    Items made by hand bring what tables hold: NaN for what is not known, lists, numbers of numpy's.
+    Items made by hand may bring NaN for an unknown value, lists, and numbers of numpy.
     """
     values = {}
     for key, value in item.attributes.items():

@@ -11,10 +11,10 @@ Grammar::
 Fields are the catalog's attributes, and ``title`` and ``id``. Meaning:
 
 - Text is compared without regard to case; ``'star' in title`` looks for a part of it.
-- A list (genres) equals a label when it holds it: ``genre == 'Comedy'``, ``'Comedy' in genre``,
-  ``genre in ['Comedy', 'Drama']`` (any of them). ``genre != 'Horror'`` holds for an empty list too.
-- What is not known satisfies no comparison, not even ``!=`` or a negated one: neither ``year > 1980`` nor
-  ``not year > 1980`` holds for an item without a year.
+- A list (genres) equals each of its labels: ``genre == 'Comedy'``, ``'Comedy' in genre``,
+  ``genre in ['Comedy', 'Drama']`` (any of them). ``genre != 'Horror'`` is true of an empty list too.
+- An unknown value satisfies no comparison, not even ``!=`` or a negated one: neither ``year > 1980`` nor
+  ``not year > 1980`` is true of an item without a year.
 
 Expressions are parsed, never executed: whatever the grammar does not name is refused.
 """
@@ -28,18 +28,15 @@ import logging
 import operator
 import sys
 import tokenize
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen.errors import FilterError
-
-if TYPE_CHECKING:
-    from genre_gen.data.catalog import Catalog
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +59,20 @@ _COMPARE: dict[Operator, Callable[[Any, Any], Any]] = {
 _MIRRORED: dict[Operator, Operator] = {ast.Lt: ast.Gt, ast.LtE: ast.GtE, ast.Gt: ast.Lt, ast.GtE: ast.LtE}
 
 
-def evaluate(expression: str, catalog: Catalog) -> Mask:
+class Items(Protocol):
+    """What expressions are evaluated on: items with ``id``, ``title`` and ``attributes``, such as a catalog's."""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Return the attribute names."""
+        ...
+
+    def __iter__(self) -> Iterator[Any]:
+        """Iterate over items in row order."""
+        ...
+
+
+def evaluate(expression: str, catalog: Items) -> Mask:
     """Return which items satisfy an expression, bool ``[n_items]``.
 
     Raises:
@@ -130,7 +140,7 @@ class _Words:
             return equal if how is ast.Eq else _Truth(equal.no, equal.yes)
         if self._is_list:
             raise FilterError(f"{self._name} is a list; use ==, != or in, such as {self._name} == {literal!r}")
-        return self._having(lambda own: _COMPARE[how](own, word))
+        return self._having(lambda value: _COMPARE[how](value, word))
 
     def among(self, literals: Sequence[str | float]) -> _Truth:
         wanted = {self._word(literal): literal for literal in literals}
@@ -142,7 +152,7 @@ class _Words:
 
     def contains(self, literal: str | float) -> _Truth:
         part = self._word(literal)
-        return self.among([literal]) if self._is_list else self._having(lambda own: part in own)
+        return self.among([literal]) if self._is_list else self._having(lambda value: part in value)
 
     def _word(self, literal: str | float) -> str:
         if not isinstance(literal, str):
@@ -158,10 +168,10 @@ class _Words:
 
 
 _Column: TypeAlias = _Numbers | _Words
-_COLUMNS: WeakKeyDictionary[Catalog, dict[str, _Column]] = WeakKeyDictionary()
+_COLUMNS: WeakKeyDictionary[Items, dict[str, _Column]] = WeakKeyDictionary()
 
 
-def _column(catalog: Catalog, name: str) -> _Column:
+def _column(catalog: Items, name: str) -> _Column:
     """Return a field of a catalog, made once per catalog."""
     columns = _COLUMNS.setdefault(catalog, {})
     if name not in columns:
@@ -169,7 +179,7 @@ def _column(catalog: Catalog, name: str) -> _Column:
     return columns[name]
 
 
-def _make_column(catalog: Catalog, name: str) -> _Column:
+def _make_column(catalog: Items, name: str) -> _Column:
     if name == "id":
         return _Words(name, [item.id for item in catalog], False, str)
     if name == "title":
@@ -187,7 +197,7 @@ def _make_column(catalog: Catalog, name: str) -> _Column:
     raise FilterError(f"{name} mixes {', '.join(sorted(kind.__name__ for kind in kinds))}; make it one type")
 
 
-def _truth(node: ast.AST, catalog: Catalog) -> _Truth:
+def _truth(node: ast.AST, catalog: Items) -> _Truth:
     """Evaluate a node that says something of each item."""
     if isinstance(node, ast.BoolOp):
         parts = [_truth(value, catalog) for value in node.values]
@@ -207,7 +217,7 @@ def _truth(node: ast.AST, catalog: Catalog) -> _Truth:
     raise FilterError(f"{ast.unparse(node)} is not a comparison; write one such as {EXAMPLE}")
 
 
-def _comparison(left: ast.expr, how: ast.cmpop, right: ast.expr, catalog: Catalog) -> _Truth:
+def _comparison(left: ast.expr, how: ast.cmpop, right: ast.expr, catalog: Items) -> _Truth:
     """Evaluate one operator between a field and a literal."""
     if isinstance(how, (ast.In, ast.NotIn)):
         truth = _membership(left, right, catalog)
@@ -222,7 +232,7 @@ def _comparison(left: ast.expr, how: ast.cmpop, right: ast.expr, catalog: Catalo
     return _column(catalog, left.id).compare(kind, _literal(right))
 
 
-def _membership(left: ast.expr, right: ast.expr, catalog: Catalog) -> _Truth:
+def _membership(left: ast.expr, right: ast.expr, catalog: Items) -> _Truth:
     """Evaluate ``field in [literals]`` or ``'text' in field``."""
     if isinstance(right, ast.Name):
         return _column(catalog, right.id).contains(_literal(left))

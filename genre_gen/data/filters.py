@@ -1,7 +1,8 @@
-"""What may be recommended: filters become one set of allowed items, which decoding works inside of."""
+"""Filters: from the conditions of a request to the set of allowed items that decoding is constrained to."""
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,9 +11,8 @@ from numbers import Integral
 import numpy as np
 from numpy.typing import NDArray
 
-from genre_gen.collaborative.base import check_rows
 from genre_gen.data.catalog import Catalog
-from genre_gen.data.interactions import History
+from genre_gen.data.interactions import History, check_rows
 from genre_gen.errors import UnknownItemError, UsageError
 
 
@@ -50,7 +50,7 @@ class Filters:
             repeat: items of the history may appear again.
 
         Raises:
-            FilterError: an expression that does not hold.
+            FilterError: an expression that is invalid.
             UsageError: one text in place of a list, or names that are no texts.
             UnknownItemError: an excluded or included item that the catalog lacks.
         """
@@ -65,6 +65,12 @@ class Filters:
             self._keep(chosen, "not on the list to include")
         if exclude:
             self.leave_out(exclude, "excluded")
+
+    def copy(self) -> Filters:
+        """Return the same filters, which can be narrowed further without a change to these."""
+        other = copy.copy(self)
+        other._mask, other._reasons = self._mask.copy(), list(self._reasons)
+        return other
 
     def narrow(self, where: str) -> None:
         """Leave out what is outside one more expression; raises FilterError."""
@@ -98,7 +104,7 @@ def rows_of(catalog: Catalog, names: Sequence[str]) -> list[int]:
     """Return the rows of titles or ids.
 
     Raises:
-        UnknownItemError: one that names every unknown one.
+        UnknownItemError: names every unknown item.
         UsageError: one text in place of a list, whose letters would be taken for ids, or names that are no texts.
     """
     if isinstance(names, str) or not isinstance(names, Iterable):
@@ -114,11 +120,9 @@ def rows_of(catalog: Catalog, names: Sequence[str]) -> list[int]:
     return rows
 
 
-def check_n(n: int, size: int) -> None:
-    """Refuse a number of items that cannot be meant; raises UsageError."""
-    if not isinstance(n, Integral):
+def check_n(n: int) -> None:
+    """Refuse a number of items that is not a whole number above 0; raises UsageError."""
+    if not isinstance(n, Integral) or isinstance(n, bool):
         raise UsageError(f"n = {n!r}; give a whole number")
     if n < 1:
         raise UsageError(f"n = {n}; ask for at least one item")
-    if n > size:
-        raise UsageError(f"n = {n:,}, but the catalog has {size:,} items; ask for fewer")

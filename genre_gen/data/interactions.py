@@ -1,4 +1,4 @@
-"""Interactions and histories, and the two splits: leave-one-out and global time."""
+"""Interactions and histories."""
 
 from __future__ import annotations
 
@@ -7,21 +7,13 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, TypeVar
+from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genre_gen.data.catalog import Catalog
-from genre_gen.domain import Domain
 from genre_gen.errors import DataError, UnknownUserError, UsageError
-
-NO_CASES = (
-    "leave-one-out takes users with three interactions, global-time users on both sides of its moments; "
-    "split otherwise, or give more data"
-)
-"""What a split that leaves no cases needs, for messages."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +32,48 @@ class History:
     times: NDArray[np.int64] | None = None
     user: str | None = None
 
+    @classmethod
+    def from_events(
+        cls, rows: Sequence[int], ratings: Sequence[float] | None = None, times: Sequence[int] | None = None
+    ) -> History:
+        """Build a history by hand, of no user.
+
+        Args:
+            rows: catalog rows.
+            ratings: one for each row, NaN where not rated.
+            times: one for each row, in seconds since 1970; they decide the order (equal times keep theirs).
+
+        Raises:
+            UsageError: as many ratings or times as rows are needed.
+        """
+        for name, values in (("ratings", ratings), ("times", times)):
+            if values is not None and len(values) != len(rows):
+                raise UsageError(f"{len(rows)} items and {len(values)} {name}; give one for each item, or none at all")
+        stars = None if ratings is None else np.asarray(ratings, np.float32)
+        history = cls(
+            np.asarray(rows, np.int64),
+            None if stars is None or np.isnan(stars).all() else stars,
+            None if times is None else np.asarray(times, np.int64),
+        )
+        return history if history.times is None else history.take(np.argsort(history.times, kind="stable"))
+
     def __len__(self) -> int:
         """Return the number of interactions."""
         return len(self.rows)
+
+    @property
+    def rated(self) -> bool:
+        """Tell whether anything is rated; data may have ratings and still none here."""
+        return self.ratings is not None and not np.isnan(self.ratings).all()
+
+    def take(self, selection: slice | NDArray[Any]) -> History:
+        """Return some of the interactions, as numpy selects them: a slice, a bool mask or positions."""
+        return History(
+            self.rows[selection],
+            None if self.ratings is None else self.ratings[selection],
+            None if self.times is None else self.times[selection],
+            self.user,
+        )
 
     def last(self, n: int) -> History:
         """Return the ``n`` most recent interactions."""
@@ -50,62 +81,15 @@ class History:
 
     def slice(self, start: int, stop: int) -> History:
         """Return interactions ``start`` to ``stop`` (exclusive)."""
-        part = slice(start, stop)
-        return History(
-            self.rows[part],
-            None if self.ratings is None else self.ratings[part],
-            None if self.times is None else self.times[part],
-            self.user,
-        )
+        return self.take(slice(start, stop))
 
     def without(self, rows: Collection[int]) -> History:
         """Return the history with every interaction with some items left out."""
-        kept = ~np.isin(self.rows, np.fromiter(rows, np.int64))
-        return History(
-            self.rows[kept],
-            None if self.ratings is None else self.ratings[kept],
-            None if self.times is None else self.times[kept],
-            self.user,
-        )
+        return self.take(~np.isin(self.rows, np.fromiter(rows, np.int64)))
 
-
-@dataclass(frozen=True)
-class Case:
-    """One question of an evaluation: given this history, which item came next?
-
-    Attributes:
-        history: what a model may see.
-        target: catalog row of the item to find.
-        rating: the rating the user gave it; NaN if none.
-    """
-
-    history: History
-    target: int
-    rating: float = float("nan")
-
-
-@dataclass(frozen=True)
-class Split:
-    """Training interactions and the cases to tune and to report on.
-
-    Attributes:
-        train: what models learn from.
-        validation: cases to choose settings on.
-        test: cases to report on; their histories include the validation item.
-        name: ``leave-one-out`` or ``global-time``.
-        train_and_validation: the training interactions and those of the validation part: what models may learn from
-            once everything is chosen.
-    """
-
-    train: Interactions
-    validation: tuple[Case, ...]
-    test: tuple[Case, ...]
-    name: str
-    train_and_validation: Interactions
-
-    def cases(self, part: Literal["validation", "test"]) -> tuple[Case, ...]:
-        """Return the cases of one part."""
-        return self.validation if part == "validation" else self.test
+    def until(self, moment: int) -> History:
+        """Return the interactions at or before a moment in seconds since 1970; all of them where there are no times."""
+        return self if self.times is None else self.take(self.times <= moment)
 
 
 @dataclass(frozen=True)
@@ -156,26 +140,6 @@ class Interactions:
         self._row_of_user = {user: row for row, user in enumerate(self.users)}
 
     @classmethod
-    def load(
-        cls, domain: str | Path | Domain, path: str | Path | None = None, catalog: Catalog | None = None
-    ) -> Interactions:
-        """Load a domain's interactions; what was wrong with them is logged.
-
-        Args:
-            domain: a domain, its name or its folder.
-            path: a folder, zip file or interaction file, instead of the place that the domain names.
-            catalog: the items, where they are loaded already; by default those beside the interactions.
-
-        Raises:
-            ConfigError, DataError, SourceError: no such domain; files that do not hold; nothing to fetch from.
-        """
-        from genre_gen.data.readers import load_data
-
-        data = load_data(Domain.load(domain) if isinstance(domain, (str, Path)) else domain, path, catalog)
-        data.report.log()
-        return data.interactions
-
-    @classmethod
     def from_columns(
         cls,
         users: Sequence[str] | NDArray[np.str_],
@@ -224,6 +188,11 @@ class Interactions:
         """Tell whether anything is rated; data may have ratings and still none here."""
         return self.ratings is not None and not np.isnan(self.ratings).all()
 
+    @cached_property
+    def owners(self) -> NDArray[np.int64]:
+        """Return the user row of each interaction: int64 ``[n]``."""
+        return _frozen(np.repeat(np.arange(len(self.users)), np.diff(self.offsets)))
+
     def user_row(self, user: str) -> int:
         """Return the row of a user, whose id may also be given as the number it is in the data.
 
@@ -238,28 +207,22 @@ class Interactions:
                 "give a history of titles instead"
             ) from None
 
-    def at(self, user_row: int) -> History:
+    def history_at(self, user_row: int) -> History:
         """Return the history in a user row."""
-        part = slice(int(self.offsets[user_row]), int(self.offsets[user_row + 1]))
-        return History(
-            self.rows[part],
-            None if self.ratings is None else self.ratings[part],
-            None if self.times is None else self.times[part],
-            self.users[user_row],
-        )
+        everything = History(self.rows, self.ratings, self.times, self.users[user_row])
+        return everything.slice(int(self.offsets[user_row]), int(self.offsets[user_row + 1]))
 
     def history(self, user: str) -> History:
         """Return a user's history, see ``user_row``; raises UnknownUserError."""
-        return self.at(self.user_row(user))
+        return self.history_at(self.user_row(user))
 
     def histories(self) -> list[History]:
         """Return all histories in user-row order."""
-        return [self.at(row) for row in range(len(self.users))]
+        return [self.history_at(row) for row in range(len(self.users))]
 
     def keep(self, chosen: NDArray[np.bool_]) -> Interactions:
         """Return the chosen interactions only (bool ``[n]``); users left without any disappear."""
-        owner = np.repeat(np.arange(len(self.users)), np.diff(self.offsets))[chosen]
-        counts = np.bincount(owner, minlength=len(self.users))
+        counts = np.bincount(self.owners[chosen], minlength=len(self.users))
         present = np.flatnonzero(counts)
         return Interactions(
             [self.users[row] for row in present],
@@ -272,68 +235,12 @@ class Interactions:
             None if self.review_of is None else self.review_of[chosen],
         )
 
-    def review(self, place: int) -> tuple[str, str]:
+    def review(self, position: int) -> tuple[str, str]:
         """Return headline and text of the review that goes with an interaction; two empty texts where none does."""
         if self.reviews is None or self.review_of is None:
             return "", ""
-        written = int(self.review_of[place])
+        written = int(self.review_of[position])
         return self.reviews.summaries[written], self.reviews.texts[written]
-
-    def leave_one_out(self) -> Split:
-        """Hold out each user's last item for test and the one before for validation.
-
-        Users with fewer than three interactions stay in train whole and make no case.
-        """
-        held_out = 2
-        lengths = np.diff(self.offsets)
-        held = lengths > held_out
-        from_end = np.repeat(self.offsets[1:], lengths) - np.arange(len(self.rows))
-        chosen = (from_end > held_out) | ~np.repeat(held, lengths)
-        cases: list[list[Case]] = [[], []]
-        for user_row in np.flatnonzero(held):
-            history = self.at(int(user_row))
-            for part, back in enumerate((2, 1)):
-                cases[part].append(_case(history, len(history) - back))
-        train_and_validation = self.keep((from_end > 1) | ~np.repeat(held, lengths))
-        return Split(self.keep(chosen), tuple(cases[0]), tuple(cases[1]), "leave-one-out", train_and_validation)
-
-    def split(self, name: str) -> Split:
-        """Split by a split's name, ``leave-one-out`` or ``global-time``; raises UsageError for another."""
-        splits = {"leave-one-out": self.leave_one_out, "global-time": self.global_time}
-        if name not in splits:
-            raise UsageError(f"no split {name!r}; choose {' or '.join(splits)}")
-        return splits[name]()
-
-    def global_time(self, validation: float = 0.1, test: float = 0.1) -> Split:
-        """Train on everything before one moment; each user's first item after it is a case.
-
-        Args:
-            validation: share of all interactions (by time) in the first later period.
-            test: share of them in the last period.
-
-        Users without an interaction before a period make no case in it: they are new, and the split is about the rest.
-
-        Raises:
-            DataError: the data has no times, or all of them are the same.
-            UsageError: shares that leave nothing to train on.
-        """
-        if self.times is None:
-            raise DataError("a global-time split needs times; this data has none, use leave_one_out()")
-        if not (validation > 0 and test > 0 and validation + test < 1):
-            raise UsageError(f"validation {validation} and test {test} must be positive and leave a share to train on")
-        begins = np.quantile(self.times, [1 - test - validation, 1 - test])
-        parts: tuple[list[Case], list[Case]] = ([], [])
-        for history in self.histories():
-            # Interactions before each moment; the first one after it is the case, if it lies before the next moment.
-            before = [*np.searchsorted(history.times, begins), len(history)]  # type: ignore[arg-type]
-            for part, first, until in zip(parts, before, before[1:], strict=False):
-                if 0 < first < until:
-                    part.append(_case(history, int(first)))
-        before_all = self.times < begins[0]
-        if not before_all.any():
-            raise DataError("no interaction lies before the others; use leave_one_out()")
-        train_and_validation = self.keep(self.times < begins[1])
-        return Split(self.keep(before_all), tuple(parts[0]), tuple(parts[1]), "global-time", train_and_validation)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return everything as arrays, ready for safetensors; ``from_arrays`` restores it."""
@@ -360,14 +267,6 @@ def _frozen(array: _Array) -> _Array:
     return view
 
 
-def sample_cases(cases: Sequence[Case], limit: int) -> Sequence[Case]:
-    """Return at most ``limit`` cases in their order: the same ones each time."""
-    if len(cases) <= limit:
-        return cases
-    chosen = np.random.default_rng(0).choice(len(cases), limit, replace=False)
-    return [cases[place] for place in sorted(chosen.tolist())]
-
-
 def allowed_items(histories: Sequence[History], n_items: int, repeat: bool = False) -> NDArray[np.bool_]:
     """Return what may be recommended: bool ``[len(histories), n_items]``, all items, or all but the seen ones."""
     allowed = np.ones((len(histories), n_items), dtype=bool)
@@ -377,6 +276,10 @@ def allowed_items(histories: Sequence[History], n_items: int, repeat: bool = Fal
     return allowed
 
 
-def _case(history: History, position: int) -> Case:
-    rating = float("nan") if history.ratings is None else float(history.ratings[position])
-    return Case(history.slice(0, position), int(history.rows[position]), rating)
+def check_rows(rows: NDArray[np.int64], n_items: int) -> None:
+    """Raise UsageError where histories hold a catalog row that a model has never been told of."""
+    if len(rows) and not 0 <= rows.min() <= rows.max() < n_items:
+        raise UsageError(
+            f"a history holds catalog row {rows.max() if rows.max() >= n_items else rows.min()}, but the model was "
+            f"fitted on {n_items} items; fit it again on the present catalog"
+        )

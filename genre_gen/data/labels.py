@@ -41,15 +41,15 @@ class Labels:
             UsageError: no such field, or no item has a label in it.
         """
         values = [item.attributes.get(field) for item in catalog]
-        found = [sorted(set(value)) if isinstance(value, tuple) else [] for value in values]
-        names = tuple(sorted({name for labels in found for name in labels}))
+        labels = [sorted(set(value)) if isinstance(value, tuple) else [] for value in values]
+        names = tuple(sorted({name for each in labels for name in each}))
         if not names:
             raise UsageError(
                 f"no item of {catalog.name} has labels in {field!r}; name a list field, of {', '.join(catalog.fields)}"
             )
-        column = {name: place for place, name in enumerate(names)}
-        columns = np.array([column[name] for labels in found for name in labels], np.int64)
-        offsets = np.concatenate([[0], np.cumsum([len(labels) for labels in found])]).astype(np.int64)
+        column = {name: position for position, name in enumerate(names)}
+        columns = np.array([column[name] for each in labels for name in each], np.int64)
+        offsets = np.concatenate([[0], np.cumsum([len(each) for each in labels])]).astype(np.int64)
         return cls(
             field, names, sparse.csr_array((np.ones(len(columns)), columns, offsets), shape=(len(catalog), len(names)))
         )

@@ -64,7 +64,7 @@ class TitleIndex:
         for row, title in enumerate(self._titles):
             for name in set(_names(title)):
                 rows[name].append(row)
-        return {name: tuple(found) for name, found in rows.items()}
+        return {name: tuple(named) for name, named in rows.items()}
 
     @cached_property
     def _with_trigram(self) -> dict[str, list[int]]:
@@ -78,10 +78,10 @@ class TitleIndex:
 
 def article_first(title: str) -> str:
     """Return a title as one says it: ``Godfather, The (1972)`` as ``The Godfather (1972)``, in brackets too."""
-    found = _BRACKETS.search(title)
-    if found is None:
+    brackets = _BRACKETS.search(title)
+    if brackets is None:
         return _article_in_front(title)
-    return f"{article_first(title[: found.start()])} ({_article_in_front(found[1])})"
+    return f"{article_first(title[: brackets.start()])} ({_article_in_front(brackets[1])})"
 
 
 def _fold(text: str) -> str:
@@ -95,9 +95,9 @@ def _names(title: str, whole: bool = False) -> Iterator[str]:
     title = _fold(title)
     yield title
     brackets: list[str] = []
-    while found := _BRACKETS.search(title):
-        brackets.insert(0, found[1])
-        title = title[: found.start()]
+    while match := _BRACKETS.search(title):
+        brackets.insert(0, match[1])
+        title = title[: match.start()]
     years = [part for part in brackets if _YEAR.fullmatch(part)]
     others = [part for part in brackets if part not in years]
     year = f" ({years[0]})" if years else ""
@@ -114,10 +114,10 @@ def _names(title: str, whole: bool = False) -> Iterator[str]:
 
 
 def _article_in_front(name: str) -> str:
-    found = _ARTICLE_BEHIND.search(name)
-    if not found:
+    parts = _ARTICLE_BEHIND.search(name)
+    if not parts:
         return name
-    return found[2] + ("" if found[2].endswith("'") else " ") + found[1]
+    return parts[2] + ("" if parts[2].endswith("'") else " ") + parts[1]
 
 
 def _trigrams(text: str) -> set[str]:

@@ -1,7 +1,7 @@
 """CatalogTrie: what a search needs of a prefix tree of item codes, and Subset: what a request allows of it.
 
-An item's *position* is its place among the sorted items; the items below a node are a range of positions, or two. So a
-request's filters are counts over ranges, and a node without an allowed item below is never opened.
+An item's *position* is its number among the sorted items; the items below a node are a range of positions, or two. So a
+request's filters are counts over ranges, and a node without an allowed item below is never expanded.
 """
 
 from __future__ import annotations
@@ -31,45 +31,45 @@ class Subset:
 
     Attributes:
         trie: whose positions these are.
-        before: int32 ``[users, n_positions + 1]``, how many of the first ``k`` positions are allowed; one row serves
-            all users alike; None allows every item of the trie.
-        gone: int64, sorted: positions that have left the catalog; ``before`` does not count them either.
-        without: int64, sorted: ``user * (n_positions + 1) + position`` of what single users may not get on top of
+        cumulative: int32 ``[users, n_positions + 1]``, how many of the first ``k`` positions are allowed; one row
+            serves all users alike; None allows every item of the trie.
+        removed: int64, sorted: positions that have left the catalog; ``cumulative`` does not count them either.
+        excluded: int64, sorted: ``user * (n_positions + 1) + position`` of what single users may not get on top of
             that, such as the items of their history.
         users: number of users; 1 serves any number alike.
     """
 
     trie: CatalogTrie
-    before: NDArray[np.int32] | None
-    gone: NDArray[np.int64]
-    without: NDArray[np.int64]
+    cumulative: NDArray[np.int32] | None
+    removed: NDArray[np.int64]
+    excluded: NDArray[np.int64]
     users: int = 1
 
     def count(self, begin: Ints, end: Ints, users: Ints | int = 0) -> NDArray[np.int64]:
         """Return how many allowed items each range of positions ``begin .. end - 1`` holds for its user."""
         users = users if self.users > 1 else 0
-        if self.before is None:
-            counts = end.astype(np.int64) - begin
-            if len(self.gone):
-                counts -= np.searchsorted(self.gone, end) - np.searchsorted(self.gone, begin)
+        if self.cumulative is None:
+            counts = end.astype(np.int64) - begin - _between(self.removed, begin, end)
         else:
-            own = users if len(self.before) > 1 else 0
-            counts = self.before[own, end].astype(np.int64) - self.before[own, begin]
-        if len(self.without):
+            rows = users if len(self.cumulative) > 1 else 0
+            counts = self.cumulative[rows, end].astype(np.int64) - self.cumulative[rows, begin]
+        if len(self.excluded):
             offset = np.asarray(users) * self._stride
-            counts -= np.searchsorted(self.without, offset + end) - np.searchsorted(self.without, offset + begin)
+            counts -= _between(self.excluded, offset + begin, offset + end)
         return counts
 
-    def of(self, users: NDArray[np.int64]) -> Subset:
-        """Return the subset of some users, who are numbered anew in the order given."""
+    def select(self, users: NDArray[np.int64]) -> Subset:
+        """Return the subset of some users, who are numbered in the order given."""
         if self.users == 1:
             return self
-        before = self.before if self.before is None or len(self.before) == 1 else self.before[users]
-        starts = np.searchsorted(self.without, users * self._stride)
-        sizes = np.searchsorted(self.without, (users + 1) * self._stride) - starts
-        owners, at = ranges(starts, sizes)
-        without = self.without[at] + (owners - users[owners]) * self._stride
-        return replace(self, before=before, without=without, users=len(users))
+        cumulative = self.cumulative
+        if cumulative is not None and len(cumulative) > 1:
+            cumulative = cumulative[users]
+        starts = np.searchsorted(self.excluded, users * self._stride)
+        sizes = np.searchsorted(self.excluded, (users + 1) * self._stride) - starts
+        owners, numbers = ranges(starts, sizes)
+        excluded = self.excluded[numbers] + (owners - users[owners]) * self._stride
+        return replace(self, cumulative=cumulative, excluded=excluded, users=len(users))
 
     def check(self, users: int) -> Subset:
         """Return itself; raise UsageError unless it serves so many users."""
@@ -78,10 +78,10 @@ class Subset:
         return self
 
     def repeated(self, users: int) -> NDArray[np.int64]:
-        """Return ``without`` for so many users, where one served all alike."""
+        """Return ``excluded`` for so many users, where one served all alike."""
         if users == self.users:
-            return self.without
-        return (np.arange(users)[:, None] * self._stride + self.without).ravel()
+            return self.excluded
+        return (np.arange(users)[:, None] * self._stride + self.excluded).ravel()
 
     @property
     def _stride(self) -> int:
@@ -89,13 +89,13 @@ class Subset:
 
 
 Allowed: TypeAlias = "NDArray[np.bool_] | Subset | None"
-"""What a request permits: a boolean per catalog row, a subset made of such before, or None for all."""
+"""What a request permits: a boolean per catalog row, a subset made of them, or None for all."""
 
 
 class CatalogTrie(ABC):
     """What a search needs of a prefix tree of item codes; node 0 is the root, a leaf is an item.
 
-    Nodes, tokens and positions come and go as arrays. Implemented by :class:`Trie`, and by
+    Methods take and return arrays of nodes, tokens and positions. Implemented by :class:`Trie`, and by
     :class:`~genre_gen.decoding.live.LiveTrie` for catalogs that change.
 
     Attributes:
@@ -138,8 +138,8 @@ class CatalogTrie(ABC):
         """Return all children of some nodes.
 
         Returns:
-            ``owners``, which of ``nodes`` (by position) each child belongs to, and ``children``, in the order of
-            ``nodes`` and then of their tokens.
+            ``owners``, the index into ``nodes`` of each child's parent, and ``children``, in the order of ``nodes``
+            and then of their tokens.
         """
 
     @abstractmethod
@@ -159,14 +159,14 @@ class CatalogTrie(ABC):
         """Return the catalog row at each position, ``[n_positions]``."""
 
     @property
-    def gone(self) -> NDArray[np.int64]:
+    def removed_positions(self) -> NDArray[np.int64]:
         """Return the positions whose items have left the catalog, sorted."""
         return np.empty(0, dtype=np.int64)
 
     @property
     def n_items(self) -> int:
         """Return the number of items."""
-        return self.n_positions - len(self.gone)
+        return self.n_positions - len(self.removed_positions)
 
     def walk(self, tokens: Ints) -> NDArray[np.int64]:
         """Return the node that each row of tokens ``[batch, steps]`` leads to from the root, -1 where none does.
@@ -183,21 +183,21 @@ class CatalogTrie(ABC):
         """Return what a request allows, ready to be counted below any node.
 
         A boolean per row costs a pass over the catalog: where many requests share one (what is in stock), make its
-        subset once. ``exclude`` costs as much as it holds, so that a history needs no pass over the catalog.
+        subset once. The cost of ``exclude`` depends on its own length only.
 
         Args:
             allowed: bool ``[size]`` for all users alike, or ``[users, size]``; None allows all. A subset of this trie
                 stays as it is.
             exclude: catalog rows that each user may not get, one array for each user; rows without an item are
-                passed over.
+                ignored.
 
         Raises:
             UsageError: ``allowed`` or ``exclude`` of another catalog.
         """
         subset = allowed if isinstance(allowed, Subset) else self._counted(allowed)
         if subset.trie is not self:
-            raise UsageError("allowed is a subset of another state of the catalog; make it anew from this trie")
-        return self._without(subset, exclude) if len(exclude) else subset
+            raise UsageError("allowed is a subset of another state of the catalog; make it from this trie")
+        return self._excluding(subset, exclude) if len(exclude) else subset
 
     def counts(self, allowed: Allowed = None) -> NDArray[np.int64]:
         """Return how many allowed items are below every node, ``[n_nodes]``."""
@@ -205,26 +205,26 @@ class CatalogTrie(ABC):
 
     def _counted(self, allowed: NDArray[np.bool_] | None) -> Subset:
         if allowed is None:
-            return Subset(self, None, self.gone, np.empty(0, dtype=np.int64))
+            return Subset(self, None, self.removed_positions, np.empty(0, dtype=np.int64))
         if allowed.ndim not in {1, 2} or allowed.shape[-1] != self.size or allowed.dtype != np.bool_:
             raise UsageError(f"allowed is {allowed.dtype}{list(allowed.shape)}; bool[{self.size}] is needed")
-        at = np.atleast_2d(allowed)[:, self.order()]
-        at[:, self.gone] = False
-        before = np.zeros((len(at), self.n_positions + 1), dtype=np.int32)
-        np.cumsum(at, axis=1, out=before[:, 1:])
-        return Subset(self, before, self.gone, np.empty(0, dtype=np.int64), len(at))
+        by_position = np.atleast_2d(allowed)[:, self.order()]
+        by_position[:, self.removed_positions] = False
+        cumulative = np.zeros((len(by_position), self.n_positions + 1), dtype=np.int32)
+        np.cumsum(by_position, axis=1, out=cumulative[:, 1:])
+        return Subset(self, cumulative, self.removed_positions, np.empty(0, dtype=np.int64), len(by_position))
 
-    def _without(self, subset: Subset, exclude: Sequence[Ints]) -> Subset:
-        rows = np.concatenate([np.asarray(own, dtype=np.int64) for own in exclude])
+    def _excluding(self, subset: Subset, exclude: Sequence[Ints]) -> Subset:
+        rows = np.concatenate([np.asarray(user_rows, dtype=np.int64) for user_rows in exclude])
         subset.check(len(exclude))
-        users = np.repeat(np.arange(len(exclude)), [len(own) for own in exclude])
-        at = self.position(self._known(rows))
-        users, at = users[at >= 0], at[at >= 0]
-        still = subset.count(at, at + 1, users) > 0  # each item is taken out once
-        keys = users[still] * (self.n_positions + 1) + at[still]
-        return replace(subset, without=np.union1d(subset.repeated(len(exclude)), keys), users=len(exclude))
+        users = np.repeat(np.arange(len(exclude)), [len(user_rows) for user_rows in exclude])
+        positions = self.position(self._check_rows(rows))
+        users, positions = users[positions >= 0], positions[positions >= 0]
+        still = subset.count(positions, positions + 1, users) > 0  # each item is excluded once
+        keys = users[still] * (self.n_positions + 1) + positions[still]
+        return replace(subset, excluded=np.union1d(subset.repeated(len(exclude)), keys), users=len(exclude))
 
-    def _known(self, rows: Ints) -> Ints:
+    def _check_rows(self, rows: Ints) -> Ints:
         if len(rows) and (rows.min() < 0 or rows.max() >= self.size):
             raise UsageError(f"rows {rows.min()} to {rows.max()} are named; the catalog has 0 to {self.size - 1}")
         return rows
@@ -233,5 +233,10 @@ class CatalogTrie(ABC):
 def ranges(starts: Ints, sizes: Ints) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return for ranges of numbers, one after the other, which range each number is of, and the numbers."""
     owners = np.repeat(np.arange(len(starts)), sizes)
-    before = np.cumsum(sizes) - sizes
-    return owners, np.arange(len(owners)) + (starts - before)[owners]
+    preceding = np.cumsum(sizes) - sizes
+    return owners, np.arange(len(owners)) + (starts - preceding)[owners]
+
+
+def _between(numbers: NDArray[np.int64], begin: Ints, end: Ints) -> NDArray[np.int64]:
+    """Return how many of some sorted numbers lie in each range ``begin .. end - 1``."""
+    return np.searchsorted(numbers, end) - np.searchsorted(numbers, begin)

@@ -1,97 +1,109 @@
-"""LastLayer: a decoder's last layer, computed where it is read.
+"""A decoder whose last layer is computed for one token per row, where only that token's state is read.
 
-Of a prompt one state is read, that of its last token. In all layers but the last every position counts, since later
-ones attend to it. In the last, what follows attention (its output projection and the feed-forward part, five sixths of
-the layer) concerns one position at a time and is added to what came in. So these parts are given the wanted positions
-alone, and what they make of them, ``[rows, 1, hidden]``, is added to every position: right where it is wanted, and
-elsewhere never read. Keys and values are those of a whole pass.
+In all layers but the last every position counts, since later layers attend to it. In the last, what follows attention
+(its output projection and the feed-forward part, five sixths of the layer) concerns one position at a time and is added
+to what came in. So these parts are given the wanted positions alone, and what they return, ``[rows, 1, hidden]``, is
+added to every position: right where it is wanted, and elsewhere never read. Keys and values are those of a whole pass.
 
-Nothing is known of the decoder's own code: the parts are found by the names that most decoders give them, and tried out
-once against a whole pass. A decoder that is built otherwise is read as it is.
+The parts are found by the names that most decoders give them, in a copy of the decoder that shares all weights, and
+tried once against a whole pass. A decoder that is built otherwise is used as it is.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-_PARTS = ("self_attn.o_proj", "mlp")
-_LIKE = 0.3  # of what the parts add; rounding to eight bits moves it by some hundredths, a wrong position by all of it
-
-_WANTED: ContextVar[Tensor | None] = ContextVar("wanted", default=None)  # of this thread: others read in full meanwhile
+_TOLERANCE = 0.3  # of what the parts add; rounding to 8 bits moves it by some hundredths, a wrong position by all of it
 
 
-class LastLayer:
-    """The last layer of one decoder."""
+class _Request(NamedTuple):
+    positions: Tensor  # int64 [rows]
+    silent: bool  # whether the parts are to add nothing
 
-    def __init__(self, backbone: nn.Module) -> None:
-        """Hold the decoder, whose layers may still be replaced."""
-        self._backbone: Any = backbone
-        self._tried: bool | None = None
 
-    def follow(self, backbone: Any) -> None:
-        """Go over to a decoder that is built alike."""
-        self._backbone = backbone
+# Of this thread alone: passes of other threads through the same decoder are not concerned.
+_REQUEST: ContextVar[_Request | None] = ContextVar("last_token", default=None)
 
-    @contextmanager
-    def at(self, positions: Tensor) -> Iterator[None]:
-        """Compute the layer's parts for one position per row, int64 ``[rows]``, in passes within the block."""
+Module = TypeVar("Module", bound=nn.Module)
 
-        def cut(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
-            if _WANTED.get() is not positions or not inputs:
-                return None
-            rows = torch.arange(len(positions), device=positions.device)
-            return inputs[0][rows, positions][:, None], *inputs[1:]
 
-        token, handles = _WANTED.set(positions), [part.register_forward_pre_hook(cut) for part in self._parts()]
-        try:
-            yield
-        finally:
-            _WANTED.reset(token)
-            for handle in handles:
-                handle.remove()
+class _LastTokenPart(nn.Module):
+    """A part of the last layer that computes the requested positions only."""
 
-    def cuts(self, read: Callable[[], Tensor]) -> bool:
-        """Tell whether :meth:`at` may be used; tried out once.
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = part
 
-        Args:
-            read: returns the last states ``[1, length, hidden]`` of any prompt of some tokens.
-        """
-        if self._tried is None:
-            whole = read()
-            if not bool(torch.isfinite(whole).all()):
-                return False  # nothing can be told from it; weights may change
-            self._tried = bool(self._parts()) and self._same(read, whole)
-        return self._tried
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        request = _REQUEST.get()
+        if request is None or not inputs:
+            return self.part(*inputs, **named)
+        rows = torch.arange(len(request.positions), device=request.positions.device)
+        added = self.part(inputs[0][rows, request.positions][:, None], *inputs[1:], **named)
+        return added * 0 if request.silent else added
 
-    def _same(self, read: Callable[[], Tensor], whole: Tensor) -> bool:
-        """Compare a pass that is cut with a whole one, measured by a pass in which the parts add nothing."""
+
+def with_last_token_parts(backbone: Any) -> Any:
+    """Return a decoder over the same weights that obeys :func:`last_token_only`; None where its parts are unknown."""
+    try:
+        layers = shallow_copy(backbone.layers)
+        layer = layers[-1] = shallow_copy(layers[-1])
+        layer.self_attn = shallow_copy(layer.self_attn)
+        layer.self_attn.o_proj = _LastTokenPart(layer.self_attn.o_proj)
+        layer.mlp = _LastTokenPart(layer.mlp)
+    except AttributeError:
+        return None
+    result = shallow_copy(backbone)
+    result.layers = layers
+    return result
+
+
+@contextmanager
+def last_token_only(positions: Tensor, *, silent: bool = False) -> Iterator[None]:
+    """Compute the last layer for one position per row, int64 ``[rows]``, in this thread's passes within the block."""
+    token = _REQUEST.set(_Request(positions, silent))
+    try:
+        yield
+    finally:
+        _REQUEST.reset(token)
+
+
+def is_exact(read: Callable[[], Tensor]) -> bool | None:
+    """Tell whether a decoder gives the same state with :func:`last_token_only`, as tried now.
+
+    The difference is measured by a pass in which the parts add nothing.
+
+    Args:
+        read: returns the decoder's last states ``[1, length, hidden]`` of any prompt of some tokens.
+
+    Returns:
+        None where the states are not finite: nothing can be told from them.
+    """
+    try:
+        whole = read()
+        if not bool(torch.isfinite(whole).all()):
+            return None
         last = torch.tensor([whole.shape[1] - 1], device=whole.device)
+        with last_token_only(last):
+            alone = read()[:, -1]
+        with last_token_only(last, silent=True):
+            without = read()[:, -1]
+        difference = (alone - whole[:, -1]).norm()
+        return bool(difference <= _TOLERANCE * (without - whole[:, -1]).norm())
+    except (RuntimeError, IndexError, TypeError, ValueError, AttributeError):
+        return False
 
-        def nothing(_: nn.Module, __: Any, added: Any) -> Any:
-            return added * 0 if _WANTED.get() is last else None
 
-        try:
-            with self.at(last):
-                cut = read()[:, -1]
-                handles = [part.register_forward_hook(nothing) for part in self._parts()]
-                try:
-                    without = read()[:, -1]
-                finally:
-                    for handle in handles:
-                        handle.remove()
-        except (RuntimeError, IndexError, TypeError, ValueError):
-            return False
-        return bool((cut - whole[:, -1]).norm() <= _LIKE * (without - whole[:, -1]).norm())
-
-    def _parts(self) -> list[nn.Module]:
-        """Return the parts, none where the decoder calls them otherwise."""
-        try:
-            return [self._backbone.layers[-1].get_submodule(name) for name in _PARTS]
-        except AttributeError:
-            return []
+def shallow_copy(module: Module) -> Module:
+    """Return a copy for inference that shares weights and parts; parts may be replaced in the copy alone."""
+    result = copy.copy(module)
+    result._modules = dict(module._modules)
+    result.training = False
+    return result

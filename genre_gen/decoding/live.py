@@ -1,12 +1,12 @@
 """LiveTrie: the trie of a catalog that changes while it serves.
 
-Items that have come since the trie was built lie in a small second trie, the *delta*; items that have left are
-positions that nobody may get. Both are read as one prefix tree: a node that the two share is one node, so that a search
-asks the model about each beginning once and finds exactly what it would find in a trie built anew.
+Items added since the trie was built lie in a small second trie, the *delta*; removed items are positions that nobody
+may get. Both are read as one prefix tree: a node that the two share is one node, so that a search asks the model about
+each code prefix once and finds exactly what it would find in a trie built from the present items.
 
 A change gives a new LiveTrie, which shares the large arrays with the old one: requests under way go on with theirs, and
-no lock is needed. It costs as much as the delta holds, until the delta is an eighth of the whole and both become one
-trie; a service may choose a quiet moment for that instead (:meth:`LiveTrie.compact`).
+no lock is needed. Its cost grows with the delta, until the delta is an eighth of the whole and both become one trie; a
+service may choose a quiet moment for that instead (:meth:`LiveTrie.compact`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SHARE = 8
 
 @dataclass(frozen=True, eq=False)
 class LiveTrie(CatalogTrie):
-    """A trie, the items that came since, and the positions of those that left.
+    """A trie, the items added since, and the positions of removed ones.
 
     Nodes of the base keep their numbers; nodes that only the delta has follow, in its order. Positions likewise.
 
@@ -35,8 +35,8 @@ class LiveTrie(CatalogTrie):
         base: the large trie; may be memory-mapped.
         size: number of catalog rows, removed ones included.
         vocabulary: number of code tokens; new items may bring new ones.
-        delta: the trie of the items that came later, None where there are none.
-        removed: int64, sorted: positions of the base whose items have left.
+        delta: the trie of the items added later, None where there are none.
+        removed: int64, sorted: positions of the base whose items were removed.
     """
 
     base: Trie
@@ -47,7 +47,7 @@ class LiveTrie(CatalogTrie):
 
     @classmethod
     def of(cls, base: Trie) -> LiveTrie:
-        """Return a trie that can change, as it is now."""
+        """Return a trie that can change, over the items of ``base``."""
         return cls(base, base.size, base.vocabulary)
 
     # Changes
@@ -61,7 +61,7 @@ class LiveTrie(CatalogTrie):
             vocabulary: number of code tokens from now on; None for no new tokens.
 
         Raises:
-            DataError: codes that are no codes, equal one of the catalog's, begin one, or are begun by one.
+            DataError: invalid codes, or one that equals a code of the catalog, begins one, or is begun by one.
             UsageError: a row that has an item, or is given twice.
         """
         vocabulary = max(self.vocabulary, vocabulary or 0)
@@ -83,21 +83,20 @@ class LiveTrie(CatalogTrie):
         Raises:
             UsageError: a row without an item.
         """
-        rows = self._known(np.unique(rows))
-        at = self.position(rows)
-        if (at < 0).any():
-            raise UsageError(f"row {rows[at < 0][0]} has no item that could be removed")
-        removed = np.union1d(self.removed, at[at < self.base.n_positions])
-        delta, late = self.delta, at[at >= self.base.n_positions] - self.base.n_positions
-        if delta is not None and len(late):
-            stay = np.ones(delta.n_items, dtype=bool)
-            stay[late] = False
-            codes, own = delta.codes()[stay], delta.rows[stay]
-            delta = Trie.build(codes, self.vocabulary, own, self.size) if len(codes) else None
+        rows = self._check_rows(np.unique(rows))
+        positions = self.position(rows)
+        if (positions < 0).any():
+            raise UsageError(f"row {rows[positions < 0][0]} has no item that could be removed")
+        in_base = positions < self.base.n_positions
+        removed = np.union1d(self.removed, positions[in_base])
+        delta = self.delta
+        if delta is not None and not in_base.all():
+            codes, kept_rows = _kept(delta, positions[~in_base] - self.base.n_positions)
+            delta = Trie.build(codes, self.vocabulary, kept_rows, self.size) if len(codes) else None
         return replace(self, delta=delta, removed=removed)
 
     def compact(self) -> LiveTrie:
-        """Return the same catalog as one trie, built anew without the removed items."""
+        """Return the same catalog as one trie, built without the removed items."""
         if self.delta is None:
             return self._rebuilt(np.empty((0, 1), np.int32), np.empty(0, np.int32), self.size, self.vocabulary)
         return self._rebuilt(self.delta.codes(), self.delta.rows, self.size, self.vocabulary)
@@ -115,7 +114,7 @@ class LiveTrie(CatalogTrie):
         return self.base.n_positions + (0 if self.delta is None else self.delta.n_positions)
 
     @property
-    def gone(self) -> NDArray[np.int64]:
+    def removed_positions(self) -> NDArray[np.int64]:
         """Return the positions whose items have left the catalog, sorted."""
         return self.removed
 
@@ -128,65 +127,66 @@ class LiveTrie(CatalogTrie):
         """Tell which nodes are items."""
         if self.delta is None:
             return self.base.is_leaf(nodes)
-        inside, own = self._inside(nodes), self._own(nodes)
-        return np.where(inside, self.base.is_leaf(nodes * inside), self.delta.is_leaf(own))
+        in_base = self._in_base(nodes)
+        return np.where(in_base, self.base.is_leaf(nodes * in_base), self.delta.is_leaf(self._in_delta(nodes)))
 
     def row(self, leaves: Ints) -> NDArray[np.int64]:
         """Return the catalog row of each leaf."""
         if self.delta is None:
             return self.base.row(leaves)
-        inside, own = self._inside(leaves), self._own(leaves)
-        return np.where(inside, self.base.row(leaves * inside), self.delta.row(own))
+        in_base = self._in_base(leaves)
+        return np.where(in_base, self.base.row(leaves * in_base), self.delta.row(self._in_delta(leaves)))
 
     def token(self, nodes: Ints) -> NDArray[np.int64]:
         """Return the code token that leads to each node, -1 for the root."""
         if self.delta is None:
             return self.base.token(nodes)
-        inside, own = self._inside(nodes), self._own(nodes)
-        return np.where(inside, self.base.token(nodes * inside), self.delta.token(own))
+        in_base = self._in_base(nodes)
+        return np.where(in_base, self.base.token(nodes * in_base), self.delta.token(self._in_delta(nodes)))
 
     def expand(self, nodes: Ints) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return all children of some nodes; see :meth:`CatalogTrie.expand`."""
         if self.delta is None:
             return self.base.expand(nodes)
-        inside = np.flatnonzero(self._inside(nodes))
-        owners, children = self.base.expand(nodes[inside])
-        late = self._late(nodes)
-        has = np.flatnonzero(late >= 0)
-        late_owners, late_children = self.delta.expand(late[has])
-        new = self._twins[late_children] < 0  # the others are children in the base already
-        owners = np.concatenate([inside[owners], has[late_owners[new]]])
-        children = np.concatenate([children, late_children[new] + self.base.n_nodes])
+        in_base = np.flatnonzero(self._in_base(nodes))
+        owners, children = self.base.expand(nodes[in_base])
+        delta_nodes = self._delta_nodes(nodes)
+        in_delta = np.flatnonzero(delta_nodes >= 0)
+        delta_owners, delta_children = self.delta.expand(delta_nodes[in_delta])
+        new = self._base_nodes[delta_children] < 0  # the others are children in the base already
+        owners = np.concatenate([in_base[owners], in_delta[delta_owners[new]]])
+        children = np.concatenate([children, delta_children[new] + self.base.n_nodes])
         order = np.lexsort((self.token(children), owners))
         return owners[order], children[order]
 
     def find(self, nodes: Ints, tokens: Ints) -> NDArray[np.int64]:
         """Return the child that each token leads to from each node, -1 where there is none (or from -1)."""
-        found = self.base.find(np.where(self._inside(nodes), nodes, NOWHERE), tokens)
+        children = self.base.find(np.where(self._in_base(nodes), nodes, NOWHERE), tokens)
         if self.delta is None:
-            return found
-        late = self.delta.find(self._late(nodes), tokens)
-        return np.where((found < 0) & (late >= 0), late + self.base.n_nodes, found)
+            return children
+        delta_children = self.delta.find(self._delta_nodes(nodes), tokens)
+        return np.where((children < 0) & (delta_children >= 0), delta_children + self.base.n_nodes, children)
 
     def count(self, nodes: Ints, subset: Subset, users: Ints | int = 0) -> NDArray[np.int64]:
         """Return how many items below each node its user may get."""
         if self.delta is None:
             return self.base.count(nodes, subset, users)
-        inside, late, after = self._inside(nodes), self._late(nodes), self.base.n_positions
-        counts = self.base.count(nodes * inside, subset, users) * inside
-        has, late = late >= 0, np.maximum(late, ROOT)
-        return counts + subset.count(self.delta.begin[late] + after, self.delta.end[late] + after, users) * has
+        in_base, delta_nodes = self._in_base(nodes), self._delta_nodes(nodes)
+        counts = self.base.count(nodes * in_base, subset, users) * in_base
+        in_delta, delta_nodes = delta_nodes >= 0, np.maximum(delta_nodes, ROOT)
+        begin, end = (ends[delta_nodes] + self.base.n_positions for ends in (self.delta.begin, self.delta.end))
+        return counts + subset.count(begin, end, users) * in_delta
 
     def position(self, rows: Ints) -> NDArray[np.int64]:
         """Return the position of each catalog row's item, -1 where the trie has none."""
         rows = np.asarray(rows, dtype=np.int64)
         old = rows < self.base.size
-        at = np.where(old, self.base.position(rows * old), NOWHERE)
-        at[np.isin(at, self.removed)] = NOWHERE
+        positions = np.where(old, self.base.position(rows * old), NOWHERE)
+        positions[np.isin(positions, self.removed)] = NOWHERE
         if self.delta is not None:
-            late = self.delta.position(rows)
-            at = np.where(late >= 0, late + self.base.n_positions, at)
-        return at
+            in_delta = self.delta.position(rows)
+            positions = np.where(in_delta >= 0, in_delta + self.base.n_positions, positions)
+        return positions
 
     def order(self) -> NDArray[np.int32]:
         """Return the catalog row at each position, ``[n_positions]``."""
@@ -195,37 +195,37 @@ class LiveTrie(CatalogTrie):
     # The two tries as one
 
     @cached_property
-    def _twins(self) -> NDArray[np.int64]:
+    def _base_nodes(self) -> NDArray[np.int64]:
         """The base's node of each node of the delta, -1 where only the delta has it."""
         assert self.delta is not None  # noqa: S101 - asked for only where there is one
-        twins = np.full(self.delta.n_nodes, NOWHERE)
-        twins[ROOT] = ROOT
+        base_nodes = np.full(self.delta.n_nodes, NOWHERE)
+        base_nodes[ROOT] = ROOT
         level = np.array([ROOT])
         while len(level):
             owners, children = self.delta.expand(level)
-            twins[children] = self.base.find(twins[level[owners]], self.delta.token(children))
+            base_nodes[children] = self.base.find(base_nodes[level[owners]], self.delta.token(children))
             level = children
-        return twins
+        return base_nodes
 
     @cached_property
     def _shared(self) -> NDArray[np.int64]:
-        """The delta's nodes that the base has too; both tries number alike, so their twins increase."""
-        return np.flatnonzero(self._twins >= 0)
+        """The delta's nodes that the base has too; both tries number alike, so the base's numbers increase."""
+        return np.flatnonzero(self._base_nodes >= 0)
 
-    def _inside(self, nodes: Ints) -> NDArray[np.bool_]:
+    def _in_base(self, nodes: Ints) -> NDArray[np.bool_]:
         """Tell which nodes are nodes of the base."""
         return nodes < self.base.n_nodes
 
-    def _own(self, nodes: Ints) -> NDArray[np.integer]:
+    def _in_delta(self, nodes: Ints) -> NDArray[np.integer]:
         """Return the delta's numbers of nodes that only it has, the root for others."""
         return np.maximum(nodes - self.base.n_nodes, ROOT)
 
-    def _late(self, nodes: Ints) -> NDArray[np.int64]:
+    def _delta_nodes(self, nodes: Ints) -> NDArray[np.int64]:
         """Return the delta's number of each node, -1 where it has none."""
-        twins = self._twins[self._shared]
-        at = np.minimum(np.searchsorted(twins, nodes), len(twins) - 1)
-        shared = np.where(twins[at] == nodes, self._shared[at], NOWHERE)
-        return np.where(self._inside(nodes), shared, nodes - self.base.n_nodes)
+        base_nodes = self._base_nodes[self._shared]
+        nearest = np.minimum(np.searchsorted(base_nodes, nodes), len(base_nodes) - 1)
+        shared = np.where(base_nodes[nearest] == nodes, self._shared[nearest], NOWHERE)
+        return np.where(self._in_base(nodes), shared, nodes - self.base.n_nodes)
 
     # Keeping the catalog sound
 
@@ -244,13 +244,12 @@ class LiveTrie(CatalogTrie):
             DataError: the same of a code that is in use.
         """
         assert self.delta is not None  # noqa: S101 - asked for only where there is one
-        late = self._shared
-        twins = self._twins[late]
-        clash = self.delta.is_leaf(late) | self.base.is_leaf(twins)
-        used = self.base.count(twins, Subset(self, None, self.removed, np.empty(0, np.int64))) > 0
+        base_nodes = self._base_nodes[self._shared]
+        clash = self.delta.is_leaf(self._shared) | self.base.is_leaf(base_nodes)
+        used = self.base.count(base_nodes, Subset(self, None, self.removed, np.empty(0, np.int64))) > 0
         if (clash & used).any():
-            node = late[clash & used][0]
-            row, old = self.delta.rows[self.delta.begin[node]], self._used_below(self._twins[node])
+            node = self._shared[clash & used][0]
+            row, old = self.delta.rows[self.delta.begin[node]], self._used_below(self._base_nodes[node])
             raise DataError(
                 f"the code of new row {row} equals or begins the code of row {old}, or is begun by it; "
                 "codes must be unique and none may begin another"
@@ -263,17 +262,17 @@ class LiveTrie(CatalogTrie):
 
     def _rebuilt(self, codes: NDArray[np.integer], rows: Ints, size: int, vocabulary: int) -> LiveTrie:
         """Return one trie of the base's present items and some more."""
-        stay = np.ones(self.base.n_positions, dtype=bool)
-        stay[self.removed] = False
-        codes, rows = _joined((self.base.codes()[stay], self.base.rows[stay]), (codes, rows))
+        codes, rows = _joined(_kept(self.base, self.removed), (codes, rows))
         return LiveTrie.of(Trie.build(codes, vocabulary, rows, size)) if len(codes) else self
+
+
+def _kept(trie: Trie, removed: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Return codes and rows of a trie's items without those at some positions."""
+    return np.delete(trie.codes(), removed, axis=0), np.delete(trie.rows, removed)
 
 
 def _joined(*parts: tuple[NDArray[np.integer], Ints]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Return codes of different lengths in one array, and their rows."""
-    codes = np.full((sum(len(own) for own, _ in parts), max(own.shape[1] for own, _ in parts)), NOWHERE, np.int32)
-    begin = 0
-    for own, _ in parts:
-        codes[begin : begin + len(own), : own.shape[1]] = own
-        begin += len(own)
-    return codes, np.concatenate([rows for _, rows in parts]).astype(np.int32)
+    length = max(codes.shape[1] for codes, _ in parts)
+    padded = [np.pad(codes, ((0, 0), (0, length - codes.shape[1])), constant_values=NOWHERE) for codes, _ in parts]
+    return np.concatenate(padded).astype(np.int32), np.concatenate([rows for _, rows in parts]).astype(np.int32)

@@ -1,11 +1,11 @@
-"""Packed: a decoder whose linear layers hold their weights in the order in which this processor reads them fastest.
+"""Prepacking: a decoder whose linear layers hold their weights in the order in which this processor reads them fastest.
 
 torch leaves products in single precision to MKL, which keeps to AVX2 on processors that are not Intel's. oneDNN, which
 is in torch too, uses what there is, and is given the weights in blocks of its own. Which of the two is faster is
-measured, once in a process and for each precision; where it is not oneDNN by a clear margin, nothing is packed. The
+measured, once in a process and for each precision; where it is not oneDNN by a clear margin, nothing is prepacked. The
 results differ in rounding only: sums are added up in another order.
 
-What is packed is a second copy of the layers' weights, in memory alone. It only answers; training and saving see the
+Prepacked weights are a second copy of the layers', in memory alone. They only answer; training and saving see the
 decoder itself.
 """
 
@@ -15,6 +15,7 @@ import copy
 import time
 from collections.abc import Callable
 from functools import cache
+from threading import Lock
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -22,58 +23,63 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's habit
 from torch import Tensor, nn
 
+from genre_gen.decoding.last_token import shallow_copy
+
 _MARGIN = 1.2  # times as fast, or the second copy is not worth its memory
 _ROWS, _INNER, _OUTER, _TIMES = 16, 576, 768, 5  # of the product that decides, and how often it is taken
 _PRECISIONS = (torch.float32, torch.bfloat16)
 
-_KNOWN: WeakKeyDictionary[nn.Linear, tuple[Any, Tensor]] = WeakKeyDictionary()
+_BLOCKS: WeakKeyDictionary[nn.Linear, tuple[Any, Tensor]] = WeakKeyDictionary()
+_LOCK = Lock()  # of the blocks; one thread measures and packs, others wait for what it finds
 
 
-class PackedLinear(nn.Module):
-    """A linear layer that multiplies with packed weights; only for inference."""
+class PrepackedLinear(nn.Module):
+    """A linear layer that multiplies with prepacked weights; only for inference."""
 
     def __init__(self, linear: nn.Linear) -> None:
-        """Pack a layer's weights; several that wrap the same layer share them."""
+        """Prepack a layer's weights; several that wrap the same layer share them."""
         super().__init__()
         self.linear = linear
-        self._packed = _packed(linear)
+        self._blocks = _blocks_of(linear)
 
     def forward(self, rows: Tensor) -> Tensor:
         """Return ``rows [..., inner]`` times the weights, ``[..., outer]``."""
         if rows.dtype == torch.float32 and rows.numel() == rows.shape[-1]:
             return self.linear(rows)  # for a single row MKL has the shorter way
-        return _multiply(rows, self._packed, self.linear.bias)
+        return _multiply(rows, self._blocks, self.linear.bias)
 
 
-def packed(backbone: Any) -> Any:
-    """Return a decoder that answers as this one does, with packed layers; itself where that is not faster.
+def prepack(backbone: Any) -> Any:
+    """Return a decoder that answers as this one does, with prepacked layers; itself where that is not faster.
 
     Weights that change later are not noticed. Decoders on other devices than the CPU, and adapters that can be
     switched, stay as they are.
     """
-    linears = [module for module in backbone.layers.modules() if type(module) is nn.Linear]
-    switched = any(hasattr(module, "set_adapter") for module in backbone.layers.modules())
-    if switched or not any(_gains(linear.weight) for linear in linears):
-        return backbone
-    # All but the linear layers is shared: hidden in what deepcopy takes for copied already.
-    known: dict[int, Any] = {id(one): one for one in [*backbone.layers.parameters(), *backbone.layers.buffers()]}
-    known |= {id(module.config): module.config for module in backbone.layers.modules() if hasattr(module, "config")}
-    known |= {id(linear): PackedLinear(linear) if _gains(linear.weight) else linear for linear in linears}
-    result = copy.copy(backbone)
-    result._modules = dict(backbone._modules)
-    result.layers = copy.deepcopy(backbone.layers, known)
-    return result
+    with _LOCK:
+        linears = [module for module in backbone.layers.modules() if type(module) is nn.Linear]
+        switched = any(hasattr(module, "set_adapter") for module in backbone.layers.modules())
+        if switched or not any(_gains(linear.weight) for linear in linears):
+            return backbone
+        # All but the linear layers is shared: hidden in what deepcopy takes for copied already.
+        shared: list[Any] = [*backbone.layers.parameters(), *backbone.layers.buffers()]
+        shared += [module.config for module in backbone.layers.modules() if hasattr(module, "config")]
+        copied: dict[int, Any] = {id(part): part for part in shared}
+        copied |= {id(linear): PrepackedLinear(linear) if _gains(linear.weight) else linear for linear in linears}
+        result = shallow_copy(backbone)
+        result.layers = copy.deepcopy(backbone.layers, copied)
+        return result
 
 
-def unpack(backbone: Any) -> None:
-    """Forget what was packed of a decoder's layers, whose weights have changed in a way that torch does not count."""
-    for module in backbone.layers.modules():
-        _KNOWN.pop(module, None)
+def forget_prepacked(backbone: Any) -> None:
+    """Drop the prepacked weights of a decoder, which have changed in a way that torch does not count."""
+    with _LOCK:
+        for module in backbone.layers.modules():
+            _BLOCKS.pop(module, None)
 
 
 @cache
 def is_faster(precision: torch.dtype) -> bool:
-    """Tell whether packed products of a precision are clearly faster on this processor, as measured now."""
+    """Tell whether prepacked products of a precision are clearly faster on this processor, as measured now."""
     if precision not in _PRECISIONS or not _available():
         return False
     weight = torch.ones(_OUTER, _INNER, dtype=precision)
@@ -96,15 +102,15 @@ def _multiply(rows: Tensor, blocks: Tensor, bias: Tensor | None) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(rows, blocks, bias, "none", [], "")
 
 
-def _packed(linear: nn.Linear) -> Tensor:
+def _blocks_of(linear: nn.Linear) -> Tensor:
     weight = linear.weight.detach()
     version = 0 if linear.weight.is_inference() else linear.weight._version
     state = (weight.data_ptr(), version, weight.dtype)
-    known = _KNOWN.get(linear)
-    if known is None or known[0] != state:
+    entry = _BLOCKS.get(linear)
+    if entry is None or entry[0] != state:
         with torch.inference_mode():
-            known = _KNOWN[linear] = (state, torch.ops.mkldnn._reorder_linear_weight(weight))
-    return known[1]
+            entry = _BLOCKS[linear] = (state, torch.ops.mkldnn._reorder_linear_weight(weight))
+    return entry[1]
 
 
 def _seconds(run: Callable[[], Any]) -> float:

@@ -1,18 +1,19 @@
 """The trie as a logits processor, for ``generate`` of transformers and for ``outlines.Generator``.
 
 Both are adapters for other people's loops; :mod:`genre_gen.decoding.search` is faster and exact. They keep no state per
-row: each step reads anew what every row has generated since the prompt, so beams may be reordered, sampled or batched
-at will.
+row: each step reads all that every row has generated since the prompt, so beams may be reordered, sampled or batched at
+will, by several threads.
 
 What they return for a row that may go on are log-probabilities over the code vocabulary, as the search counts them:
-beam search with ``length_penalty=0`` gives the scores of ``search(beams=...)``. After a complete code only the end
-token is left, at no cost. A row that cannot go on (its tokens are no beginning of a code, nothing is allowed, or its
+beam search with ``length_penalty=0`` gives an item the score that the search gives it. After a complete code only the
+end token is left, at no cost. A row that cannot go on (its tokens are no prefix of a code, nothing is allowed, or its
 scores are NaN or infinite) is ended with its code incomplete, so that it never becomes an item, and at a score that
 keeps it behind all others.
 """
 
 from __future__ import annotations
 
+from threading import local
 from typing import Any
 
 import numpy as np
@@ -138,14 +139,13 @@ class CatalogOutlinesProcessor(OutlinesLogitsProcessor):
         """Constrain what follows the prompt, whose length the first call of each generation shows."""
         super().__init__("torch")
         self.constraint = constraint
-        self._prompt_length: int | None = None
+        self._generation = local()  # of this thread
 
     def reset(self) -> None:
         """Forget the prompt's length; Outlines calls this before each generation."""
-        self._prompt_length = None
+        self._generation.__dict__.clear()
 
     def process_logits(self, input_ids: Any, logits: Any) -> Any:
         """Return the scores of the next token; see :meth:`Constraint.scores`."""
-        if self._prompt_length is None:
-            self._prompt_length = input_ids.shape[1]
-        return self.constraint.scores(input_ids[:, self._prompt_length :], logits)
+        prompt_length = self._generation.__dict__.setdefault("prompt_length", input_ids.shape[1])
+        return self.constraint.scores(input_ids[:, prompt_length:], logits)

@@ -1,17 +1,16 @@
-"""Search: the best items of a catalog under the model, and only items, each once.
+"""Best-first search: the best items of a catalog under the model, and only items, each once.
 
 The score of an item is its log-probability: the sum, over the tokens of its code, of the log-softmax over the *whole*
 code vocabulary. It is not renormalised over the tokens that the trie and the allowed set leave, so an item's score does
-not depend on what else is allowed, scores of different requests compare, and the ranking is that of beam search in
-transformers with a constraint and ``length_penalty=0``. The end of a code costs nothing, because codes are prefix-free.
-A token that is the only choice still costs its log-probability, hence its forward pass.
+not depend on what else is allowed, and scores of different requests compare. The end of a code costs nothing, because
+codes are prefix-free. A token that is the only choice still costs its log-probability, hence its forward pass.
 
 Log-probabilities are negative, so a node of the trie bounds all items below it from above. The search follows the best
-nodes down to ``n`` complete items and then opens every other node that still beats the ``n``-th of them: what it
+nodes down to ``n`` complete items and then expands every other node that still beats the ``n``-th of them: what it
 returns is the top ``n`` of all items, not of a beam. Where every code is one token, the prompt's own forward pass
 already scores all items and nothing more is computed.
 
-Several users are searched together: their prompts are read in one batch, and each forward pass opens nodes of all of
+Several users are searched together: their prompts are read in one batch, and each forward pass expands nodes of all of
 them. The work between two passes is a number of NumPy calls that depends neither on users nor on nodes.
 """
 
@@ -34,14 +33,14 @@ Ids: TypeAlias = Sequence[int] | NDArray[np.integer] | Tensor
 """The token ids of one prompt."""
 
 PROMPT = -1  # as a parent: the prompt itself
-_WIDTH = 32  # nodes that one forward pass opens at least, where so many are promising
-_LIMIT = 4096
+MAX_NODES = 4096
+_WIDTH = 32  # nodes that one forward pass expands at least, where so many are promising
 BATCH_TOKENS = 4096
 """Most prompt tokens that are read together, padding included."""
 
 
 class StepModel(Protocol):
-    """A language model to ask for the next code token, after prompts and any number of beginnings of codes."""
+    """A language model to ask for the next code token, after prompts and any number of code prefixes."""
 
     def prefill(self, prompts: Sequence[Ids]) -> tuple[Any, Tensor]:
         """Read prompts of any lengths, one per user.
@@ -69,13 +68,13 @@ class StepModel(Protocol):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SearchResult:
     """What a search found for one user, and what it took.
 
     Attributes:
         ranking: at most ``n`` items.
         exact: whether these are certainly the best of all allowed items.
-        nodes: trie nodes that the model was asked about, beside the prompt.
+        nodes: trie nodes that the model was asked about, the prompt not counted.
         passes: forward passes, the prompt's included.
     """
 
@@ -85,17 +84,9 @@ class Outcome:
     passes: int
 
 
-def search(
-    model: StepModel,
-    prompt_ids: Ids,
-    trie: CatalogTrie,
-    n: int,
-    allowed: Allowed = None,
-    *,
-    beams: int | None = None,
-) -> Ranking:
-    """Return the ``n`` best allowed items after a prompt; see :func:`explore`."""
-    return explore(model, prompt_ids, trie, n, allowed, beams=beams).ranking
+def search(model: StepModel, prompt_ids: Ids, trie: CatalogTrie, n: int, allowed: Allowed = None) -> Ranking:
+    """Return the ``n`` best allowed items after a prompt; see :func:`best_first_search`."""
+    return best_first_search(model, prompt_ids, trie, n, allowed).ranking
 
 
 def search_many(
@@ -105,7 +96,6 @@ def search_many(
     n: int,
     allowed: Allowed = None,
     *,
-    beams: int | None = None,
     batch_tokens: int = BATCH_TOKENS,
 ) -> list[Ranking]:
     """Return for each prompt what :func:`search` returns, asking the model about many users at once.
@@ -116,36 +106,32 @@ def search_many(
         trie: of the catalog's item codes.
         n: items per prompt.
         allowed: bool ``[n_items]`` for all alike or ``[users, n_items]``, a subset of the trie, or None for all.
-        beams: as in :func:`explore`.
         batch_tokens: most prompt tokens in one batch, padding included.
 
     Raises:
         DecodingError: the scores of any prompt are not finite; ask one by one to learn whose.
     """
-    _check_sizes(n, beams)
+    _check_size(n)
     subset = trie.subset(allowed).check(len(prompts))
     if trie.is_flat and len(prompts):
         return _rank_flat(model, prompts, trie, n, subset)
     rankings: list[Ranking] = [Ranking(np.empty(0, np.int64), np.empty(0, np.float32))] * len(prompts)
     for group in length_groups([len(ids) for ids in prompts], batch_tokens):
-        own = subset.of(np.array(group))
-        found = _explore(model, [prompts[user] for user in group], trie, n, own, beams, _LIMIT, True)
-        for user, outcome in zip(group, found, strict=True):
-            rankings[user] = outcome.ranking
+        results = _search_group(model, [prompts[user] for user in group], trie, n, subset.select(np.array(group)))
+        for user, result in zip(group, results, strict=True):
+            rankings[user] = result.ranking
     return rankings
 
 
-def explore(
+def best_first_search(
     model: StepModel,
     prompt_ids: Ids,
     trie: CatalogTrie,
     n: int,
     allowed: Allowed = None,
     *,
-    beams: int | None = None,
-    limit: int = _LIMIT,
-    normalize: bool = True,
-) -> Outcome:
+    max_nodes: int = MAX_NODES,
+) -> SearchResult:
     """Find the ``n`` best allowed items after a prompt.
 
     Args:
@@ -154,27 +140,22 @@ def explore(
         trie: of the catalog's item codes.
         n: how many items, at least 1.
         allowed: bool ``[n_items]`` by catalog row, a subset of the trie, or None for all.
-        beams: None searches exactly. A number, at least ``n``, makes it the plain beam search of transformers instead,
-            which keeps that many beginnings of codes at each level and may miss an item whose beginning is unlikely.
-        limit: an exact search that has asked about so many nodes, and has ``n`` items, returns the best found so far
-            and says that it is not exact.
-        normalize: False where the model's answers are log-probabilities already (over a larger vocabulary).
+        max_nodes: a search that has asked about so many nodes, and has ``n`` items, returns the best so far and says
+            that it is not exact.
 
     Returns:
         ``n`` items, or all that are allowed where these are fewer; never an item twice, never one not allowed. Equal
         scores are ordered by catalog row.
 
     Raises:
-        UsageError: ``n`` or ``beams`` too small, or ``allowed`` of another catalog.
+        UsageError: ``n`` too small, or ``allowed`` of another catalog.
         DecodingError: a score is NaN or infinite; nothing may be recommended from such scores.
     """
-    _check_sizes(n, beams)
-    return _explore(model, [prompt_ids], trie, n, trie.subset(allowed).check(1), beams, limit, normalize)[0]
+    _check_size(n)
+    return _search_group(model, [prompt_ids], trie, n, trie.subset(allowed).check(1), max_nodes)[0]
 
 
-def score_items(
-    model: StepModel, prompts: Sequence[Ids], trie: CatalogTrie, *, normalize: bool = True
-) -> NDArray[np.float32]:
+def score_items(model: StepModel, prompts: Sequence[Ids], trie: CatalogTrie) -> NDArray[np.float32]:
     """Return the log-probability of every item after every prompt, float32 ``[users, catalog rows]``.
 
     One-token codes cost one pass over the prompts. Longer codes cost a pass over the whole trie for each prompt: meant
@@ -186,15 +167,15 @@ def score_items(
     scores = np.full((len(prompts), trie.size), -np.inf, dtype=np.float32)
     if trie.is_flat and len(prompts):
         tokens, rows = _flat_items(trie)
-        scores[:, rows] = _log_probabilities(model.prefill_many(prompts), normalize)[:, tokens]
+        scores[:, rows] = log_probabilities(model.prefill_many(prompts))[:, tokens]
         return scores
     for user, ids in enumerate(prompts):
-        tree = _Tree(model, trie, trie.subset(), normalize)
-        opened = tree.plant([ids])
-        while len(opened.nodes):
-            leaf = trie.is_leaf(opened.nodes)
-            scores[user, trie.row(opened.nodes[leaf])] = opened.scores[leaf]
-            opened = tree.open(opened.take(~leaf))
+        expander = Expander(model, trie, trie.subset())
+        reached = expander.prefill([ids])
+        while len(reached.nodes):
+            leaf = trie.is_leaf(reached.nodes)
+            scores[user, trie.row(reached.nodes[leaf])] = reached.scores[leaf]
+            reached = expander.expand(reached.take(~leaf))
     return scores
 
 
@@ -209,35 +190,7 @@ def length_groups(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
     return groups
 
 
-def _explore(
-    model: StepModel,
-    prompts: Sequence[Ids],
-    trie: CatalogTrie,
-    n: int,
-    subset: Subset,
-    beams: int | None,
-    limit: int,
-    normalize: bool,
-) -> list[Outcome]:
-    """Search for several users together; ``subset`` numbers them as ``prompts`` do."""
-    tree = _Tree(model, trie, subset, normalize)
-    everyone = np.arange(len(prompts))
-    some = trie.count(np.full(len(prompts), ROOT), subset, everyone) > 0
-    if not some.any():
-        return [Outcome(_ranking(trie, _Nodes.none(), n), exact=True, nodes=0, passes=0) for _ in prompts]
-    items, exact = (
-        _exact(tree, tree.plant(prompts), n, limit)
-        if beams is None
-        else (_beam(tree, tree.plant(prompts), beams), np.full(len(prompts), trie.is_flat))
-    )
-    owned = [items.take(items.users == user) for user in everyone]
-    return [
-        Outcome(_ranking(trie, own, n), bool(exact[user]), int(tree.nodes[user]), int(tree.passes[user]))
-        for user, own in enumerate(owned)
-    ]
-
-
-class _Nodes(NamedTuple):
+class Reached(NamedTuple):
     """Nodes of the trie that a search has reached: parallel arrays."""
 
     nodes: NDArray[np.int64]
@@ -247,72 +200,100 @@ class _Nodes(NamedTuple):
     users: NDArray[np.int64]
 
     @classmethod
-    def none(cls) -> _Nodes:
+    def none(cls) -> Reached:
+        """Return no nodes."""
         empty = np.empty(0, dtype=np.int64)
         return cls(empty, np.empty(0), empty, empty, empty)
 
-    def take(self, which: NDArray[Any]) -> _Nodes:
-        return _Nodes(*(array[which] for array in self))
+    def take(self, which: NDArray[Any]) -> Reached:
+        """Return some of the nodes, by a mask or by numbers."""
+        return Reached(*(array[which] for array in self))
 
-    def join(self, other: _Nodes) -> _Nodes:
-        return _Nodes(*(np.concatenate(pair) for pair in zip(self, other, strict=True)))
+    def join(self, other: Reached) -> Reached:
+        """Return these nodes and then others."""
+        return Reached(*(np.concatenate(pair) for pair in zip(self, other, strict=True)))
 
 
-class _Tree:
-    """The parts of the trie that the users of one request have asked the model about."""
+class Expander:
+    """Asks the model about nodes of the trie, for the users of one request; keeps count of nodes and passes."""
 
-    def __init__(self, model: StepModel, trie: CatalogTrie, subset: Subset, normalize: bool) -> None:
-        self.model, self.trie, self.subset, self.normalize = model, trie, subset, normalize
-        self.asked = 0
+    def __init__(self, model: StepModel, trie: CatalogTrie, subset: Subset) -> None:
+        """Prepare a request that may get the items of ``subset``."""
+        self.model, self.trie, self.subset = model, trie, subset
+        self._asked = 0
 
-    def plant(self, prompts: Sequence[Ids]) -> _Nodes:
+    def prefill(self, prompts: Sequence[Ids]) -> Reached:
         """Read the prompts; return the root's children, once for each user."""
         n_users = len(prompts)
         self.nodes, self.passes = np.zeros(n_users, dtype=np.int64), np.ones(n_users, dtype=np.int64)
         if self.trie.is_flat:
             logits = self.model.prefill_many(prompts)
         else:
-            self.state, logits = self.model.prefill(prompts)
+            self._state, logits = self.model.prefill(prompts)
         start = np.full(n_users, PROMPT)
-        roots = _Nodes(np.full(n_users, ROOT), np.zeros(n_users), start, start * 0, np.arange(n_users))
+        roots = Reached(np.full(n_users, ROOT), np.zeros(n_users), start, start * 0, np.arange(n_users))
         return self._children(roots, start, logits)
 
-    def open(self, chosen: _Nodes) -> _Nodes:
+    def expand(self, chosen: Reached) -> Reached:
         """Ask the model about inner nodes, in one forward pass; return their children. ``chosen`` is by user."""
         if not len(chosen.nodes):
             return chosen
         tokens = torch.from_numpy(self.trie.token(chosen.nodes))
         parents, users = torch.from_numpy(chosen.parents), torch.from_numpy(chosen.users)
-        logits = self.model.step(self.state, tokens, parents, users)
-        numbers = np.arange(self.asked, self.asked + len(tokens))
-        self.asked += len(tokens)
+        logits = self.model.step(self._state, tokens, parents, users)
+        numbers = np.arange(self._asked, self._asked + len(tokens))
+        self._asked += len(tokens)
         asked = np.bincount(chosen.users, minlength=len(self.nodes))
         self.nodes += asked
         self.passes += asked > 0
         return self._children(chosen, numbers, logits)
 
-    def _children(self, opened: _Nodes, numbers: NDArray[np.int64], logits: Tensor) -> _Nodes:
-        """Return the children that lead to allowed items; ``numbers`` are the model's numbers of the opened nodes."""
-        log_probabilities = _log_probabilities(logits, self.normalize)
-        owners, children = self.trie.expand(opened.nodes)
-        alive = self.trie.count(children, self.subset, opened.users[owners]) > 0
+    def _children(self, expanded: Reached, numbers: NDArray[np.int64], logits: Tensor) -> Reached:
+        """Return the children that lead to allowed items; ``numbers`` are the model's of the expanded nodes."""
+        values = self.log_probabilities(logits)
+        owners, children = self.trie.expand(expanded.nodes)
+        alive = self.trie.count(children, self.subset, expanded.users[owners]) > 0
         owners, children = owners[alive], children[alive]
-        scores = opened.scores[owners] + log_probabilities[owners, self.trie.token(children)]
-        return _Nodes(children, scores, numbers[owners], opened.depths[owners] + 1, opened.users[owners])
+        scores = expanded.scores[owners] + values[owners, self.trie.token(children)]
+        return Reached(children, scores, numbers[owners], expanded.depths[owners] + 1, expanded.users[owners])
+
+    def log_probabilities(self, logits: Tensor) -> NDArray[np.float32]:
+        """Return the scores of the next tokens; see the function of that name."""
+        return log_probabilities(logits)
 
 
-def _exact(tree: _Tree, opened: _Nodes, n: int, limit: int) -> tuple[_Nodes, NDArray[np.bool_]]:
-    """Return at least the ``n`` best items of each user, and of whom the limit left them exact."""
-    items = frontier = _Nodes.none()
-    n_users, width = len(tree.nodes), max(n, _WIDTH)
+def _search_group(
+    model: StepModel, prompts: Sequence[Ids], trie: CatalogTrie, n: int, subset: Subset, max_nodes: int = MAX_NODES
+) -> list[SearchResult]:
+    """Search for some users together, whose prompts are read in one batch."""
+    users = np.arange(len(prompts))
+    if not trie.count(np.full(len(prompts), ROOT), subset, users).any():
+        return [SearchResult(to_ranking(trie, Reached.none(), n), exact=True, nodes=0, passes=0) for _ in prompts]
+    expander = Expander(model, trie, subset)
+    items, exact = _best_items(expander, expander.prefill(prompts), n, max_nodes)
+    return [
+        SearchResult(
+            to_ranking(trie, items.take(items.users == user), n),
+            bool(exact[user]),
+            int(expander.nodes[user]),
+            int(expander.passes[user]),
+        )
+        for user in users
+    ]
+
+
+def _best_items(expander: Expander, reached: Reached, n: int, max_nodes: int) -> tuple[Reached, NDArray[np.bool_]]:
+    """Return at least the ``n`` best items of each user, and of whom ``max_nodes`` left them exact."""
+    items = frontier = Reached.none()
+    n_users, width = len(expander.nodes), max(n, _WIDTH)
     exact = np.ones(n_users, dtype=bool)
     while True:
-        leaf = tree.trie.is_leaf(opened.nodes)
-        items, frontier = items.join(opened.take(leaf)), frontier.join(opened.take(~leaf))
+        leaf = expander.trie.is_leaf(reached.nodes)
+        items, frontier = items.join(reached.take(leaf)), frontier.join(reached.take(~leaf))
         bound = _nth_best(items, n, n_users)
         items = items.take(items.scores >= bound[items.users])
         frontier = frontier.take(frontier.scores > bound[frontier.users])
-        stopped = (tree.nodes >= limit) & np.isfinite(bound)
+        stopped = (expander.nodes >= max_nodes) & np.isfinite(bound)
         exact[frontier.users[stopped[frontier.users]]] = False
         frontier = frontier.take(~stopped[frontier.users])
         if not len(frontier.nodes):
@@ -320,44 +301,20 @@ def _exact(tree: _Tree, opened: _Nodes, n: int, limit: int) -> tuple[_Nodes, NDA
         # Until a user has a bound, the deepest nodes first: the shortest way to n items.
         haste = np.where(np.isfinite(bound[frontier.users]), 0, -frontier.depths)
         frontier = frontier.take(np.lexsort((-frontier.scores, haste, frontier.users)))
-        chosen = _place(frontier.users) < width
-        opened, frontier = tree.open(frontier.take(chosen)), frontier.take(~chosen)
+        chosen = rank_by_user(frontier.users) < width
+        reached, frontier = expander.expand(frontier.take(chosen)), frontier.take(~chosen)
 
 
-def _beam(tree: _Tree, opened: _Nodes, beams: int) -> _Nodes:
-    """Return what beam search in transformers finishes.
-
-    There, a complete code still needs its end token, which comes a level later and only if the code is then among the
-    best ``beams``. So complete codes stay in the beam for one more level here.
-    """
-    finished = complete = _Nodes.none()
-    while len(opened.nodes) or len(complete.nodes):
-        if len(complete.nodes):
-            both = complete.join(opened)
-            best = _best(both, beams)
-            finished = finished.join(both.take(best[best < len(complete.nodes)]))
-        running = opened.take(_best(opened, beams))
-        leaf = tree.trie.is_leaf(running.nodes)
-        complete, opened = running.take(leaf), tree.open(running.take(~leaf))
-    return finished
-
-
-def _best(nodes: _Nodes, k: int) -> NDArray[np.int64]:
-    """Return where each user's ``k`` best nodes are, by user and best first; equal scores as they stand."""
-    order = np.lexsort((-nodes.scores, nodes.users))
-    return order[_place(nodes.users[order]) < k]
-
-
-def _place(users: Ints) -> NDArray[np.int64]:
-    """Return each element's place among those of its user, from 0; ``users`` is non-decreasing."""
+def rank_by_user(users: Ints) -> NDArray[np.int64]:
+    """Return each element's number among those of its user, from 0; ``users`` is non-decreasing."""
     return np.arange(len(users)) - np.searchsorted(users, users)
 
 
-def _nth_best(items: _Nodes, n: int, n_users: int) -> NDArray[np.float64]:
+def _nth_best(items: Reached, n: int, n_users: int) -> NDArray[np.float64]:
     """Return each user's ``n``-th best score, ``-inf`` where there are fewer items."""
     bound = np.full(n_users, -np.inf)
     order = np.lexsort((-items.scores, items.users))
-    nth = order[_place(items.users[order]) == n - 1]
+    nth = order[rank_by_user(items.users[order]) == n - 1]
     bound[items.users[nth]] = items.scores[nth]
     return bound
 
@@ -374,23 +331,28 @@ def _rank_flat(model: StepModel, prompts: Sequence[Ids], trie: CatalogTrie, n: i
     scores = score_items(model, prompts, trie)
     _, leaves = trie.expand(np.array([ROOT]))
     rows, rankings = trie.row(leaves), []
-    for user, own in enumerate(scores):
+    for user, user_scores in enumerate(scores):
         alive = rows[trie.count(leaves, subset, user) > 0]
-        best = Ranking.from_scores(own[alive], n)
+        best = Ranking.from_scores(user_scores[alive], n)
         rankings.append(Ranking(alive[best.rows], best.scores))
     return rankings
 
 
-def _ranking(trie: CatalogTrie, items: _Nodes, n: int) -> Ranking:
+def to_ranking(trie: CatalogTrie, items: Reached, n: int) -> Ranking:
+    """Return the ``n`` best of one user's items; equal scores are ordered by catalog row."""
     rows, scores = trie.row(items.nodes), items.scores.astype(np.float32)
     order = np.lexsort((rows, -scores))[:n]
     return Ranking(rows[order], scores[order])
 
 
-def _log_probabilities(logits: Tensor, normalize: bool) -> NDArray[np.float32]:
-    """Return log-probabilities over the last axis; raise DecodingError unless all are finite."""
-    logits = logits.detach().float()
-    values = (torch.log_softmax(logits, dim=-1) if normalize else logits).cpu().numpy()
+def log_probabilities(logits: Tensor) -> NDArray[np.float32]:
+    """Return log-probabilities over the last axis; see :func:`finite` for errors."""
+    return finite(torch.log_softmax(logits.detach().float(), dim=-1))
+
+
+def finite(scores: Tensor) -> NDArray[np.float32]:
+    """Return a model's scores as an array; raise DecodingError unless all are finite."""
+    values = scores.detach().float().cpu().numpy()
     if not np.isfinite(values).all():
         raise DecodingError(
             "the language model's scores are not finite, so nothing can be recommended from them; "
@@ -399,8 +361,6 @@ def _log_probabilities(logits: Tensor, normalize: bool) -> NDArray[np.float32]:
     return values
 
 
-def _check_sizes(n: int, beams: int | None) -> None:
+def _check_size(n: int) -> None:
     if n < 1:
         raise UsageError(f"n = {n}; ask for at least one item")
-    if beams is not None and beams < n:
-        raise UsageError(f"beams = {beams} cannot hold n = {n} items; use beams >= n, or none for the exact search")

@@ -1,30 +1,35 @@
 """TreeModel: a decoder of transformers that continues each prompt in many ways at once.
 
-A prompt is read once. All beginnings of item codes that the search wants to look at form a tree below it; each forward
-pass appends nodes of that tree as if they were further tokens of the one sequence, each at the position *prompt length
-+ depth*, and a 4-D attention mask lets each see the prompt and its own ancestors only. The cache of keys and values is
-appended to and never reordered or copied for beams. Several users are rows of one batch: prompts are padded on the
-right, trees where users have fewer nodes than others, and the mask hides padding.
+A prompt is read once. All code prefixes that the search asks about form a tree below it; each forward pass appends
+nodes of that tree as if they were further tokens of the one sequence, each at the position *prompt length + depth*, and
+a 4-D attention mask lets each see the prompt and its own ancestors only. The cache of keys and values is appended to
+and never reordered or copied for beams. Several users are rows of one batch: prompts are padded on the right, trees
+where users have fewer nodes than others, and the mask hides padding.
+
+A model may be asked from several threads. What is made for one state of the weights (prepacked layers, cached prefixes)
+forms a snapshot, which is replaced as a whole; a request keeps to the one that it began with, and has a state of its
+own.
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from threading import Lock
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from genre_gen.decoding.last_token import LastLayer
-from genre_gen.decoding.onednn import packed, unpack
-from genre_gen.decoding.prefix_cache import Kept, KeysValues, common, tensors_of
+from genre_gen.data.batches import batches
+from genre_gen.decoding.last_token import is_exact, with_last_token_parts
+from genre_gen.decoding.onednn import forget_prepacked, prepack
+from genre_gen.decoding.prefix_cache import NO_PREFIX, PrefixCache, WeightVersions, common_prefix_length, tensors_of
 from genre_gen.decoding.search import BATCH_TOKENS, Ids, length_groups
+from genre_gen.decoding.snapshot import Snapshot, new_cache, prefix_of
 from genre_gen.errors import ConfigError, UsageError
 
-KEPT_BYTES = 2**28
+CACHE_BYTES = 2**28
 CPU_TOKENS = 512
 """Most tokens in one forward pass on a CPU: what layers hand on of more falls out of its caches."""
 _TRIED = 6  # tokens
@@ -35,20 +40,20 @@ class TreeState:
     """Prompts of some users and the nodes appended to them; a *slot* is a place in a user's row of the cache.
 
     Attributes:
+        snapshot: whose decoder reads the nodes.
         cache: keys and values of prompts and nodes, in the order they came (a ``DynamicCache``).
         users: int64 ``[rows]``, increasing, whose row of the cache each is.
         prompts: int64 ``[rows]``, tokens of each prompt.
         positions: int64 ``[rows, slots]``, of every slot.
-        width: slots that prompts take, padding included.
         depths: int64 ``[nodes]``, 0 for a node that follows a prompt itself.
         paths: int64 ``[nodes, levels]``, the slots of each node's ancestors and its own; short ones repeat their last.
     """
 
+    snapshot: Snapshot
     cache: Any
     users: Tensor
     prompts: Tensor
     positions: Tensor
-    width: int
     depths: Tensor
     paths: Tensor
 
@@ -63,8 +68,8 @@ class TreeModel:
         head: Callable[[Tensor], Tensor],
         first_code: int,
         weights: Callable[[], Iterable[Tensor]] | None = None,
-        kept_bytes: int = KEPT_BYTES,
-        pack: bool = True,
+        cache_bytes: int = CACHE_BYTES,
+        prepacked: bool = True,
     ) -> None:
         """Wrap a decoder; its weights stay where they are and are expected in evaluation mode.
 
@@ -76,8 +81,8 @@ class TreeModel:
             first_code: the id of code token 0.
             weights: the tensors that answers depend on, to notice when they change; by default those of the backbone,
                 which must then hold the embeddings and the head's too.
-            kept_bytes: most memory for users' kept prompts (see :meth:`of`).
-            pack: hold a second copy of the layers' weights where the processor multiplies faster with it (see
+            cache_bytes: most memory for users' cached prompts (see :meth:`for_user`).
+            prepacked: hold a second copy of the layers' weights where the processor multiplies faster with it (see
                 :mod:`genre_gen.decoding.onednn`).
 
         Raises:
@@ -85,11 +90,10 @@ class TreeModel:
         """
         self.backbone, self.embed, self.head, self.first_code = backbone, embed, head, first_code
         self.weights = weights or (lambda: tensors_of(backbone))
-        # transformers renamed the argument in 5.x.
-        arguments = inspect.signature(backbone.forward).parameters
-        self.cache_argument = "cache" if "cache" in arguments else "past_key_values"
-        self.kept = Kept(kept_bytes)
-        self._pack, self._reader, self._last_layer = pack, backbone, LastLayer(backbone)
+        self._cache_bytes, self._prepacked = cache_bytes, prepacked
+        self._snapshot: Snapshot | None = None
+        self._last_token: bool | None = None  # whether the decoder can compute one token alone; None before it is tried
+        self._lock = Lock()
         self._config: Any = backbone.config
         self._layer_types: set[str] = set(getattr(self._config, "layer_types", None) or ())
         self._window: int | None = getattr(self._config, "sliding_window", None)
@@ -104,36 +108,35 @@ class TreeModel:
         """Return the device of the decoder."""
         return next(tensors_of(self.backbone)).device
 
+    @property
+    def prefixes(self) -> PrefixCache:
+        """Return the cached prefixes of the present weights."""
+        return self._current().prefixes
+
     @torch.inference_mode()
-    def keep(self, prefix: Ids) -> None:
-        """Read a beginning that many prompts share, such as the instruction, once for all of them.
+    def cache_prefix(self, prefix: Ids) -> None:
+        """Read a prefix that many prompts share, such as the instruction, once for all of them.
 
-        Its keys and values stay in memory until :meth:`forget`, or until the weights change.
+        Its keys and values stay in memory until :meth:`clear_cache`, or until the weights change.
         """
-        ids = self._ids(prefix)
-        self._check()
-        cache = self._cache((), 1)
-        self._read(ids[None], cache)
-        self.kept.share(ids, _layers(cache))
+        ids, snapshot = self._ids(prefix), self._current()
+        cache = new_cache(NO_PREFIX, 1)
+        snapshot.read(ids[None], cache)
+        snapshot.prefixes.put_shared(prefix_of(ids, cache))
 
-    def keeps(self) -> bool:
-        """Tell whether a shared beginning is kept for the present weights."""
-        self._check()
-        return bool(self.kept.shared)
+    def clear_cache(self) -> None:
+        """Drop all that was computed ahead; needed after a change of weights through ``.data``, and to free memory."""
+        with self._lock:
+            self._snapshot = None
+        forget_prepacked(self.backbone)
 
-    def forget(self) -> None:
-        """Drop all that was kept; needed only after a change of weights through ``.data``, and to free memory."""
-        self.kept.clear()
-        unpack(self.backbone)
-        self._take()
-
-    def of(self, user: Hashable) -> UserModel:
-        """Return this model for one user's requests, whose last prompt is kept: only what is new is read next time."""
+    def for_user(self, user: Hashable) -> UserModel:
+        """Return this model for one user's requests: the last prompt is cached, and only what is new is read."""
         return UserModel(self, user)
 
-    def alike(self) -> AlikeModel:
-        """Return this model for prompts that begin alike, such as one and its variants."""
-        return AlikeModel(self)
+    def shared_prefix(self) -> SharedPrefixModel:
+        """Return this model for variants of one prompt, whose common prefix is read once."""
+        return SharedPrefixModel(self)
 
     def prefill(self, prompts: Sequence[Ids]) -> tuple[TreeState, Tensor]:
         """Read prompts, one per user; return their state and the logits ``[users, code vocabulary]`` after each."""
@@ -150,16 +153,15 @@ class TreeModel:
             batch_tokens: most tokens that are read in one forward pass, padding included (a longer prompt goes alone);
                 None for what suits the device.
         """
-        every = [self._ids(ids) for ids in prompts]
-        self._check()
+        every, snapshot = [self._ids(ids) for ids in prompts], self._current()
         logits: list[Tensor] = [torch.empty(0)] * len(every)
-        begun = self.kept.find(every).length
-        for group in length_groups([len(ids) - begun for ids in every], batch_tokens or self._batch_tokens):
-            own = [every[k] for k in group]
-            kept = self.kept.find(own)
-            cache = self._cache(kept.layers, len(own)) if kept.length else None
-            for place, answer in zip(group, self._answer(own, kept.length, cache), strict=True):
-                logits[place] = answer
+        start = snapshot.prefixes.find(every).length
+        for group in length_groups([len(ids) - start for ids in every], batch_tokens or self._batch_tokens):
+            batch = [every[row] for row in group]
+            prefix = snapshot.prefixes.find(batch)
+            cache = new_cache(prefix, len(batch)) if prefix.length else None
+            for row, answer in zip(group, snapshot.answer(batch, prefix.length, cache), strict=True):
+                logits[row] = answer
         return torch.stack(logits)
 
     @torch.inference_mode()
@@ -186,63 +188,50 @@ class TreeModel:
         state.positions = torch.cat([state.positions, positions], dim=1)
         embeddings = self.embed(ids)
         mask = self._mask(state, rows, columns, paths, new, embeddings.dtype)
-        return self.head(self._forward(embeddings, positions, state.cache, mask)[rows, columns])
+        hidden = state.snapshot.forward(embeddings, positions, state.cache, mask)
+        return self.head(hidden[rows, columns])
 
     @torch.inference_mode()
     def _prefill(self, prompts: Sequence[Ids], user: Hashable | None = None) -> tuple[TreeState, Tensor]:
-        """Read prompts; a ``user``'s own last prompt may serve, and the new one is kept."""
-        every = [self._ids(ids) for ids in prompts]
-        self._check()
-        kept = self.kept.find(every, user)
-        cache = self._cache(kept.layers, len(every))
-        logits = self._answer(every, kept.length, cache) if kept.logits is None else kept.logits
-        if user is not None and kept.logits is None:
-            self.kept.put(user, every[0], _layers(cache), logits)
+        """Read prompts; a ``user``'s own last prompt may serve, and the new one is cached."""
+        every, snapshot = [self._ids(ids) for ids in prompts], self._current()
+        prefix = snapshot.prefixes.find(every, user)
+        cache, logits = new_cache(prefix, len(every)), prefix.logits
+        if logits is None:
+            logits = snapshot.answer(every, prefix.length, cache)
+            if user is not None:
+                snapshot.prefixes.put(user, prefix_of(every[0], cache, logits))
         lengths = torch.tensor([len(ids) for ids in every], device=self.device)
-        width = int(lengths.max())
-        positions = torch.arange(width, device=self.device).expand(len(every), -1)
+        positions = torch.arange(int(lengths.max()), device=self.device).expand(len(every), -1)
         nothing = lengths.new_zeros(0)
         users = torch.arange(len(every), device=self.device)
-        return TreeState(cache, users, lengths, positions, width, nothing, nothing[:, None]), logits
+        return TreeState(snapshot, cache, users, lengths, positions, nothing, nothing[:, None]), logits
 
     @property
     def _batch_tokens(self) -> int:
         return CPU_TOKENS if self.device.type == "cpu" else BATCH_TOKENS
 
-    def _check(self) -> None:
-        """Drop what was made for other weights than the present ones, and have the layers packed where that pays."""
-        if not self.kept.check(self.weights()):
-            self._take()
+    def _current(self) -> Snapshot:
+        """Return the snapshot of the present weights; threads wait for the one that makes it."""
+        weights = list(self.weights())
+        with self._lock:
+            if self._snapshot is None or not self._snapshot.weights.match(weights):
+                self._snapshot = self._take(WeightVersions(weights))
+            return self._snapshot
 
-    def _take(self) -> None:
-        """Read with the layers as they are now."""
-        self._reader = packed(self.backbone) if self._pack else self.backbone
-        self._last_layer.follow(self._reader)
-
-    def _answer(self, prompts: Sequence[Tensor], begun: int, cache: Any) -> Tensor:
-        """Return the logits after prompts whose first ``begun`` tokens the cache holds."""
-        rest = [ids[begun:] for ids in prompts]
-        padded = nn.utils.rnn.pad_sequence(rest, batch_first=True)
-        last = torch.tensor([len(ids) - 1 for ids in rest], device=padded.device)
-        cuts = self._last_layer.cuts(lambda: self._read(torch.arange(_TRIED, device=padded.device)[None], None))
-        with self._last_layer.at(last) if cuts else nullcontext():
-            hidden = self._read(padded, cache)
-        return self.head(hidden[torch.arange(len(rest), device=hidden.device), last])
-
-    def _read(self, ids: Tensor, cache: Any) -> Tensor:
-        """Return hidden states of ids ``[batch, length]`` that follow what the cache holds."""
-        past = cache.get_seq_length() if cache is not None else 0
-        positions = torch.arange(past, past + ids.shape[1], device=ids.device)[None]
-        return self._forward(self.embed(ids), positions, cache, None)
-
-    def _forward(self, embeddings: Tensor, positions: Tensor, cache: Any, mask: Any) -> Tensor:
-        return self._reader(
-            inputs_embeds=embeddings,
-            position_ids=positions,
-            attention_mask=mask,
-            use_cache=cache is not None,
-            **{self.cache_argument: cache},
-        ).last_hidden_state
+    @torch.inference_mode()
+    def _take(self, weights: WeightVersions) -> Snapshot:
+        """Return a snapshot, whose decoder computes the last token alone where that is exact, as tried once."""
+        decoder = prepack(self.backbone) if self._prepacked else self.backbone
+        plain = Snapshot(weights, decoder, self.embed, self.head, PrefixCache(self._cache_bytes))
+        parted = None if self._last_token is False else with_last_token_parts(decoder)
+        if parted is None:
+            return plain
+        quick = replace(plain, decoder=parted, last_token=True)
+        if self._last_token is None:
+            ids = torch.arange(_TRIED, device=self.device)[None]
+            self._last_token = is_exact(lambda: quick.read(ids, None))
+        return quick if self._last_token else plain
 
     def _mask(
         self, state: TreeState, rows: Tensor, columns: Tensor, paths: Tensor, new: int, dtype: torch.dtype
@@ -274,27 +263,34 @@ class TreeModel:
         hidden = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
         return hidden.masked_fill(~visible, torch.finfo(dtype).min)[:, None]
 
-    def _cache(self, layers: KeysValues, batch: int) -> Any:
-        """Return a cache that begins with kept keys and values. Without a config it never drops old tokens."""
-        from transformers import DynamicCache
-
-        cache = DynamicCache()
-        for layer, (keys, values) in enumerate(layers):
-            cache.update(keys.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1), layer)
-        return cache
-
     def _ids(self, ids: Ids) -> Tensor:
         if not len(ids):
             raise UsageError("an empty prompt; there must be at least one token to continue from")
         return torch.as_tensor(ids, dtype=torch.int64, device=self.device)
 
 
-class UserModel:
-    """A :class:`TreeModel` for one user: a :class:`~genre_gen.decoding.search.StepModel` that reads one prompt."""
+class _View:
+    """A :class:`~genre_gen.decoding.search.StepModel` that asks a :class:`TreeModel` in a way of its own."""
+
+    def __init__(self, model: TreeModel) -> None:
+        self.model = model
+
+    def prefill(self, prompts: Sequence[Ids]) -> tuple[TreeState, Tensor]:
+        """Read prompts; see :meth:`TreeModel.prefill`."""
+        return self.model.prefill(prompts)
+
+    def step(self, state: TreeState, tokens: Tensor, parents: Tensor, users: Tensor) -> Tensor:
+        """Append nodes to the trees; see :meth:`TreeModel.step`."""
+        return self.model.step(state, tokens, parents, users)
+
+
+class UserModel(_View):
+    """A :class:`TreeModel` for one user, whose last prompt is cached."""
 
     def __init__(self, model: TreeModel, user: Hashable) -> None:
         """Wrap a model; ``user`` must name the user among all that the model serves."""
-        self.model, self.user = model, user
+        super().__init__(model)
+        self.user = user
 
     def prefill(self, prompts: Sequence[Ids]) -> tuple[TreeState, Tensor]:
         """Read the user's prompt from where it differs from the last one; see :meth:`TreeModel.prefill`."""
@@ -306,59 +302,37 @@ class UserModel:
         """Return the logits after the user's prompt, ``[1, code vocabulary]``."""
         return self.prefill(prompts)[1]
 
-    def step(self, state: TreeState, tokens: Tensor, parents: Tensor, users: Tensor) -> Tensor:
-        """Append nodes to the user's tree; see :meth:`TreeModel.step`."""
-        return self.model.step(state, tokens, parents, users)
 
-
-class AlikeModel:
-    """A :class:`TreeModel` for variants of one prompt: what a variant and the first prompt begin with is read once."""
-
-    def __init__(self, model: TreeModel) -> None:
-        """Wrap a model."""
-        self.model = model
-
-    def prefill(self, prompts: Sequence[Ids]) -> tuple[TreeState, Tensor]:
-        """Read prompts; see :meth:`TreeModel.prefill`."""
-        return self.model.prefill(prompts)
+class SharedPrefixModel(_View):
+    """A :class:`TreeModel` for variants of one prompt: what a variant shares with the first prompt is read once."""
 
     @torch.inference_mode()
     def prefill_many(self, prompts: Sequence[Ids]) -> Tensor:
         """Return the logits after each prompt, ``[prompts, code vocabulary]``.
 
-        Variants of which about as much is left to read are read together, so that one that differs early does not make
-        all others start there.
+        Variants with about as much left to read are read together, so that one that differs early does not make all
+        others start there.
         """
         model = self.model
-        every = [model._ids(ids) for ids in prompts]
-        model._check()
-        kept = model.kept.find(every[:1])
-        cache = model._cache(kept.layers, 1)
-        first = model._answer(every[:1], kept.length, cache)[0]
-        begun, layers = [common(every[0], ids) for ids in every], _layers(cache)
-        logits = [first] * len(every)
+        every, snapshot = [model._ids(ids) for ids in prompts], model._current()
+        first = every[0]
+        prefix = snapshot.prefixes.find([first])
+        cache = new_cache(prefix, 1)
+        logits = [snapshot.answer([first], prefix.length, cache)[0]] * len(every)
+        read = prefix_of(first, cache)
+        shared = [common_prefix_length(first, ids) for ids in every]
         groups: dict[int, list[int]] = {}
-        for place in range(1, len(every)):
-            groups.setdefault((len(every[place]) - begun[place]).bit_length(), []).append(place)
+        for row in range(1, len(every)):
+            groups.setdefault((len(every[row]) - shared[row]).bit_length(), []).append(row)
         for group in groups.values():
-            shared = min(begun[place] for place in group)
-            known = [(keys[:, :, :shared], values[:, :, :shared]) for keys, values in layers]
-            size = max(1, model._batch_tokens // max(len(every[place]) - shared for place in group))
-            for begin in range(0, len(group), size):
-                own = group[begin : begin + size]
-                answers = model._answer([every[place] for place in own], shared, model._cache(known, len(own)))
-                for place, answer in zip(own, answers, strict=True):
-                    logits[place] = answer
+            prefix = read.cut(min(shared[row] for row in group))
+            size = max(1, model._batch_tokens // max(len(every[row]) - prefix.length for row in group))
+            for rows in batches(group, size):
+                cache = new_cache(prefix, len(rows))
+                answers = snapshot.answer([every[row] for row in rows], prefix.length, cache)
+                for row, answer in zip(rows, answers, strict=True):
+                    logits[row] = answer
         return torch.stack(logits)
-
-    def step(self, state: TreeState, tokens: Tensor, parents: Tensor, users: Tensor) -> Tensor:
-        """Append nodes to the trees; see :meth:`TreeModel.step`."""
-        return self.model.step(state, tokens, parents, users)
-
-
-def _layers(cache: Any) -> KeysValues:
-    """Return what a cache holds now; appending makes new tensors, so these stay as they are."""
-    return [(layer.keys, layer.values) for layer in cache.layers]
 
 
 def _append(state: TreeState, parents: Tensor, slots: Tensor) -> tuple[Tensor, Tensor]:

@@ -88,9 +88,9 @@ class Trie(CatalogTrie):
     @property
     def nbytes(self) -> int:
         """Return the bytes that the arrays take, those included that are made when first needed."""
-        kept = [self.first, self.tokens, self.begin, self.end, self.rows]
-        kept += [self.__dict__[name] for name in ("_keys", "_positions") if name in self.__dict__]
-        return sum(array.nbytes for array in kept)
+        arrays = [self.first, self.tokens, self.begin, self.end, self.rows]
+        arrays += [self.__dict__[name] for name in ("_keys", "_positions") if name in self.__dict__]
+        return sum(array.nbytes for array in arrays)
 
     def is_leaf(self, nodes: Ints) -> NDArray[np.bool_]:
         """Tell which nodes are items."""
@@ -111,10 +111,10 @@ class Trie(CatalogTrie):
 
     def find(self, nodes: Ints, tokens: Ints) -> NDArray[np.int64]:
         """Return the child that each token leads to from each node, -1 where there is none (or from -1)."""
-        wanted = nodes.astype(np.int64) * self.vocabulary + tokens
-        at = np.minimum(np.searchsorted(self._keys, wanted), len(self._keys) - 1)
+        keys = nodes.astype(np.int64) * self.vocabulary + tokens
+        nearest = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
         valid = (nodes >= 0) & (tokens >= 0) & (tokens < self.vocabulary)
-        return np.where(valid & (self._keys[at] == wanted), at + 1, NOWHERE)
+        return np.where(valid & (self._keys[nearest] == keys), nearest + 1, NOWHERE)
 
     def count(self, nodes: Ints, subset: Subset, users: Ints | int = 0) -> NDArray[np.int64]:
         """Return how many items below each node its user may get."""
@@ -133,9 +133,9 @@ class Trie(CatalogTrie):
         columns = []
         nodes = slice(1, int(self.first[1]))
         while nodes.start < nodes.stop:
-            _, at = ranges(self.begin[nodes].astype(np.int64), self.end[nodes] - self.begin[nodes])
+            sizes = self.end[nodes] - self.begin[nodes]
             column = np.full(self.n_items, NOWHERE, dtype=np.int32)
-            column[at] = np.repeat(self.tokens[nodes], self.end[nodes] - self.begin[nodes])
+            column[ranges(self.begin[nodes].astype(np.int64), sizes)[1]] = np.repeat(self.tokens[nodes], sizes)
             columns.append(column)
             nodes = slice(nodes.stop, int(self.first[nodes.stop]))
         return np.stack(columns, axis=1)
@@ -196,8 +196,8 @@ class Trie(CatalogTrie):
             return False
         nodes = np.arange(n_nodes, dtype=np.int32)
         rising = bool((np.diff(self.first) >= 0).all() and (self.first[:-1] > nodes).all())  # no node is its own child
-        known = bool(((self.tokens[1:] >= 0) & (self.tokens[1:] < self.vocabulary)).all())
-        if not (rising and known and (self.first[0], self.first[-1]) == (1, n_nodes)):
+        in_range = bool(((self.tokens[1:] >= 0) & (self.tokens[1:] < self.vocabulary)).all())
+        if not (rising and in_range and (self.first[0], self.first[-1]) == (1, n_nodes)):
             return False
         leaf = self.first[:-1] == self.first[1:]
         inner = nodes[~leaf]
@@ -258,7 +258,7 @@ def _levels(
     total = 1
     differs = np.zeros(n_items, dtype=bool)  # from the item before it, in the tokens up to this level
     differs[0] = True
-    parent_at = np.zeros(n_items, dtype=np.int32)  # the node of the level above that holds each sorted item
+    parent_of = np.zeros(n_items, dtype=np.int32)  # the node of the level above that holds each sorted item
     for level in range(length):
         differs[1:] |= codes[1:, level] != codes[:-1, level]
         bounds = np.append(np.flatnonzero(differs), n_items)
@@ -268,14 +268,14 @@ def _levels(
         if not len(starts):
             break
         # Every node of the level above gets its number of children: their running sum is the next level's `first`.
-        children = np.bincount(parent_at[starts], minlength=len(tokens[-1]))
+        children = np.bincount(parent_of[starts], minlength=len(tokens[-1]))
         first.append(total + np.cumsum(children))
         total += len(starts)
         tokens.append(codes[starts, level])
         begin.append(starts)
         end.append(stops)
-        parent_at[starts] = np.arange(len(starts))
-        parent_at = np.repeat(parent_at[bounds[:-1]], np.diff(bounds))
+        parent_of[starts] = np.arange(len(starts))
+        parent_of = np.repeat(parent_of[bounds[:-1]], np.diff(bounds))
     first.append(np.full(len(tokens[-1]), total))
     return _flat(first), _flat(tokens), _flat(begin), _flat(end)
 
@@ -304,11 +304,11 @@ def _check_prefix_free(codes: NDArray[np.integer], rows: Ints) -> None:
     """Check sorted codes: one that begins another begins its neighbour too, since padding sorts first."""
     begins = ((codes[:-1] == codes[1:]) | (codes[:-1] == NOWHERE)).all(axis=1)
     if begins.any():
-        at = int(np.flatnonzero(begins)[0])
-        short, long = _show(codes[at]), _show(codes[at + 1])
+        first = int(np.flatnonzero(begins)[0])
+        short, long = _show(codes[first]), _show(codes[first + 1])
         what = "is also" if short == long else "begins"
         raise DataError(
-            f"the code of row {rows[at]}, {short}, {what} the code of row {rows[at + 1]}, {long}; "
+            f"the code of row {rows[first]}, {short}, {what} the code of row {rows[first + 1]}, {long}; "
             "codes must be unique and none may begin another"
         )
 

@@ -19,12 +19,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genre_gen.downloads.archives import (
-    Package,
+from genre_gen.downloads.archives import Package, ensure_folder, extract
+from genre_gen.downloads.integrity import (
     check_room,
     check_sha256,
-    ensure_folder,
-    extract,
     is_whole,
     locked,
     readable_os_errors,
@@ -79,9 +77,8 @@ def ensure_model(name_or_path: str | Path, *, verify: bool = False) -> Path:
             with the remedy.
     """
     name = str(name_or_path)
-    found = find_model(name, verify=verify)
-    if found:
-        return found
+    if folder := find_model(name, verify=verify):
+        return folder
     if name in WHEELS:
         return ensure_folder(model_folder(name), WHEELS[name], convert)
     return _ensure_from_hub(name, model_folder(name))

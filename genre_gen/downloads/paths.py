@@ -13,7 +13,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 def genre_home() -> Path:
     """Return the folder for fetched data and models: ``GENRE_HOME``, by default ``~/.cache/genre_gen``.
 
-    The folder need not exist yet; whoever writes into it creates it.
+    The folder need not exist: it is created when something is written.
     """
     return Path(os.environ.get("GENRE_HOME") or "~/.cache/genre_gen").expanduser()
 
@@ -21,7 +21,7 @@ def genre_home() -> Path:
 def assets_folder() -> Path:
     """Return the folder that holds the shipped ``catalogs/`` and ``prompts/``.
 
-    An installed wheel carries them inside the package, a source checkout beside it.
+    An installed wheel carries them inside the package, a source checkout next to it.
 
     Raises:
         ConfigError: neither is there, so the installation is incomplete.

@@ -1,36 +1,34 @@
-"""Evaluating a trained recommender beside classic peers, or a file of picks."""
+"""Evaluating a trained recommender, its parts, and classic models next to it."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from genre_gen.collaborative import MEMBERS, SVD, CollaborativeModel, EpochModel
-from genre_gen.collaborative.tuning import STAGES, tune
-from genre_gen.data.interactions import Split
-from genre_gen.data.labels import Labels
-from genre_gen.errors import UsageError
-from genre_gen.evaluation.protocol import (
-    Part,
-    check_trained_for,
-    evaluate_lists,
-    evaluate_scorers,
-    lists_from_picks,
-)
+from genre_gen.blending.blend import Blend
+from genre_gen.blending.ratings import scale_of
+from genre_gen.collaborative import MEMBERS, CollaborativeModel, EpochModel
+from genre_gen.collaborative.tuning import tune
+from genre_gen.data.splits import Part, Split
+from genre_gen.errors import MissingPackageError
+from genre_gen.evaluation.protocol import Mixture, Scorer, check_trained_for, evaluate_scorers
 from genre_gen.evaluation.report import Report
 from genre_gen.metrics import mae, rmse
-from genre_gen.recommender.batch import read_picks
-from genre_gen.recommender.recommender import LLM_MEMBER, OURS, OURS_ALONE, Recommender
+from genre_gen.recommender.state import LLM_MEMBER, RecommenderState
 from genre_gen.tasks.next_item import NextItem
+from genre_gen.training.progress import ProgressOption, Stages
+from genre_gen.training.recommender_training import new_member
 
 log = logging.getLogger(__name__)
-CUTOFFS = (5, 10, 20)
+GENRE, LLM_ALONE, WITHOUT_LLM = "GENRE", "GENRE, LLM alone", "blend without LLM"
 RATER_NAMES = {
     "svd": "Surprise SVD, folded in",
     "svdpp": "Surprise SVD++, folded in",
@@ -40,144 +38,173 @@ RATER_NAMES = {
 """What predicts ratings, in the words of a table."""
 
 
-def evaluate_recommender(recommender: Recommender, split: Split, part: Part, *, peers: bool = True) -> Report:
-    """Rank every case's target by the recommender, its parts, and every other classic model the library has.
+def evaluate(
+    state: RecommenderState,
+    split: Split,
+    k: int | Sequence[int] = 10,
+    part: Part = "test",
+    *,
+    baselines: bool = True,
+    progress: ProgressOption = False,
+) -> Report:
+    """Rank every case's target by a recommender, its parts, and every other classic model the library has.
 
-    All models have learned from the same interactions, those that the recommender was trained on, with
-    hyper-parameters chosen on the same validation cases.
+    All models learn from the interactions that the recommender was trained on, with hyper-parameters chosen on the same
+    validation cases. Models that take many epochs are no baselines here, unless they are members of the blend.
 
     Args:
-        recommender: trained on ``split.train``.
-        split: of the same interactions.
+        state: a trained recommender's.
+        split: the one that it was trained on.
+        k: cut-off of the metrics, or several.
         part: which cases.
-        peers: also fit and rank with the classic models that are no members of the blend, but for those that take many
-            epochs.
+        baselines: also fit and rank with the classic models that are no members of the blend.
+        progress: see :data:`genre_gen.training.progress.ProgressOption`.
 
     Raises:
         UsageError: it was trained on other interactions, of which the split holds some out.
     """
-    check_trained_for(recommender, split, part)
-    scorers, seconds = recommender.scorers(), dict(recommender.seconds)
-    for name, kind in MEMBERS.items() if peers else ():
-        if name in scorers or issubclass(kind, EpochModel):
-            continue
-        if kind is SVD and not recommender.trained_on.rated:
-            continue
-        begin = time.perf_counter()
-        scorers[name] = _peer(recommender, name, split).score
-        seconds[name] = time.perf_counter() - begin
-    seconds[OURS_ALONE] = seconds.get(LLM_MEMBER, 0.0)
-    seconds[OURS] = sum(recommender.seconds.values())
-    report = evaluate_scorers(
-        scorers,
-        split.cases(part),
-        len(recommender.catalog),
-        CUTOFFS,
-        repeat=recommender.domain.repeat,
-        mixtures=recommender.mixtures(),
-        counts=np.bincount(recommender.trained_on.rows, minlength=len(recommender.catalog)),
-        labels=Labels.of_domain(recommender.catalog, recommender.domain),
-        costs={name: {"train_seconds": seconds[name]} for name in (*scorers, OURS) if name in seconds},
-        data=recommender.domain.name,
-        split=f"{split.name}, {part}",
-    )
-    notes = {
-        "blend": dict(recommender.blend.weights),
-        "seed": recommender.domain.training.seed,
-        "prompt": {
-            "phrasing": recommender.generator.book.phrasing,
-            "templates": recommender.generator.book.fingerprint(NextItem.name),
-        },
-        "quantization": recommender.domain.serving.quantization,
-        "ratings": rating_errors(recommender, split, part),
-        "rating_blend": None if recommender.raters.blend is None else recommender.raters.blend.settings(),
-    }
-    results = sorted(report.results, key=lambda result: -result.figure("N@10"))
-    return replace(report, results=tuple(results), notes=notes)
+    check_trained_for(state.trained_on, split, part)
+    cases, size = split.cases(part), len(state.catalog)
+    models, seconds = scorers(state), dict(state.seconds)
+    stages = Stages({"baselines": 1.0, "ranking": 1.0}, progress)
+    with stages.stage("baselines"):
+        models |= _fitted_baselines(state, split, stages, seconds) if baselines else {}
+    seconds |= {LLM_ALONE: seconds.get(LLM_MEMBER, 0.0), GENRE: sum(state.seconds.values())}
+    done = [0]
 
+    def ranked(count: int) -> None:
+        done[0] += count
+        stages.update(done[0] / len(cases))
 
-def _peer(recommender: Recommender, name: str, split: Split) -> CollaborativeModel:
-    """Fit a model that is no member of the blend as if it were one."""
-    options: Mapping[str, Any] = {}
-    if recommender.domain.blend.tune and name in STAGES:
-
-        def make(options: Mapping[str, Any]) -> CollaborativeModel:
-            return recommender.new_member(name, **options)
-
-        _, options = tune(name, make, split.train, split.validation, repeat=recommender.domain.repeat)
-    return recommender.new_member(name, **options).fit(recommender.trained_on)
-
-
-def evaluate_picks(recommender: Recommender, split: Split, part: Part, file: Path) -> Report:
-    """Evaluate the picks of a file by the same protocol; a target outside a user's picks is a miss.
-
-    Raises:
-        DataError: no file of picks.
-        UsageError: ranks that are repeated or impossible, or lists that break the rules of the protocol.
-        UnknownItemError: an item that the catalog lacks.
-    """
-    table, size = read_picks(file), len(recommender.catalog)
-    ranks = table["rank"].to_numpy()
-    if (ranks > size).any():
-        raise UsageError(f"{file}: a rank of {ranks.max():,}, but the catalog has {size:,} items")
-    rows = np.array([recommender.catalog.row(item) for item in table["item"].to_list()], np.int64)
-    lists = lists_from_picks(table["user"].to_list(), ranks, rows, split.cases(part))
-    report = evaluate_lists(
-        file.name,
-        lists,
-        split.cases(part),
-        size,
-        tuple(cut for cut in CUTOFFS if cut <= lists.shape[1]) or (lists.shape[1],),
-        repeat=recommender.domain.repeat,
-        counts=np.bincount(recommender.trained_on.rows, minlength=size),
-        labels=Labels.of_domain(recommender.catalog, recommender.domain),
-        data=recommender.domain.name,
-        split=f"{split.name}, {part}",
-    )
-    if not np.isfinite(report.results[0].ranks).any():
-        log.warning(
-            "none of the %s items is among these picks: were they made from whole histories? recommend --split %s cuts "
-            "them where the evaluation does",
-            part,
-            part,
+    with stages.stage("ranking"):
+        report = evaluate_scorers(
+            models,
+            cases,
+            size,
+            (k,) if isinstance(k, int) else tuple(k),
+            repeat=state.domain.repeat,
+            mixtures=mixtures(state),
+            counts=np.bincount(state.trained_on.rows, minlength=size),
+            labels=state.labels,
+            costs={name: {"train_seconds": seconds[name]} for name in (*models, GENRE) if name in seconds},
+            data=state.domain.name,
+            split=f"{split.name}, {part}",
+            progress=ranked,
         )
-    return report
+    results = sorted(report.results, key=lambda result: -result.figure(report.headline))
+    return replace(report, results=tuple(results), notes=_notes(state, split, part))
 
 
-def write_report(report: Report, folder: Path) -> tuple[Path, Path]:
-    """Write a report as ``evaluation.json`` and ``evaluation.png`` into a folder; return both paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    text, picture = folder / "evaluation.json", folder / "evaluation.png"
-    text.write_text(report.to_json() + "\n", encoding="utf-8")
-    report.plot(picture, ours=OURS)
-    return text, picture
+def scorers(state: RecommenderState) -> dict[str, Scorer]:
+    """Return the language model and the members as scorers, by their names in a table."""
+    return {LLM_ALONE: state.generator.score, **{name: model.score for name, model in state.members.items()}}
 
 
-def rating_errors(recommender: Recommender, split: Split, part: Part) -> dict[str, dict[str, float]]:
+def mixtures(state: RecommenderState) -> dict[str, Mixture]:
+    """Return the blends as mixtures of the scorers; only one where there are no collaborative members."""
+
+    def mixed(
+        blend: Blend, scores: Mapping[str, NDArray[np.float32]], allowed: NDArray[np.bool_]
+    ) -> NDArray[np.float32]:
+        named = {**scores, LLM_MEMBER: scores[LLM_ALONE]}
+        return blend.combine(state.mask_cold_items({name: named[name] for name in blend.members}), allowed).total
+
+    without_llm = state.tuned.blend_without_llm
+    if LLM_MEMBER in without_llm.members:  # there is nothing else to blend
+        return {GENRE: partial(mixed, state.blend)}
+    return {GENRE: partial(mixed, state.blend), WITHOUT_LLM: partial(mixed, without_llm)}
+
+
+def _notes(state: RecommenderState, split: Split, part: Part) -> dict[str, Any]:
+    """Return what a report says of how its figures came about."""
+    return {
+        "blend": dict(state.blend.weights),
+        "seed": state.domain.training.seed,
+        "prompt": state.book.fingerprint(NextItem.name),
+        "quantization": state.domain.serving.quantization,
+        "ratings": rating_errors(state, split, part),
+        "rating_blend": None if state.raters.blend is None else state.raters.blend.settings(),
+    }
+
+
+def _fitted_baselines(
+    state: RecommenderState, split: Split, stages: Stages, seconds: dict[str, float]
+) -> dict[str, Scorer]:
+    """Fit the baselines and return their scorers; what each took is added to ``seconds``."""
+    fitted: dict[str, Scorer] = {}
+    for number, name in enumerate(names := _baselines(state)):
+        stages.update(number / len(names))
+        begin = time.perf_counter()
+        fitted[name] = _baseline(state, name, split).score
+        seconds[name] = time.perf_counter() - begin
+    return fitted
+
+
+def _baselines(state: RecommenderState) -> list[str]:
+    """Return the models that are no members of the blend and learn from this data in seconds."""
+    return [
+        name
+        for name, model in MEMBERS.built_in().items()
+        if name not in state.members
+        and not issubclass(model, EpochModel)
+        and model.cannot_learn(state.trained_on) is None
+    ]
+
+
+def _baseline(state: RecommenderState, name: str, split: Split) -> CollaborativeModel:
+    """Fit a model that is no member of the blend as if it were one."""
+    scale = scale_of(state.domain, state.histories, state.trained_on)
+
+    def make(options: Mapping[str, Any]) -> CollaborativeModel:
+        return new_member(name, state.domain, state.catalog, scale, **options)
+
+    options: Mapping[str, Any] = {}
+    if state.domain.blend.tune and MEMBERS[name].grid:
+        _, options = tune(make, split.train, split.validation, repeat=state.domain.repeat)
+    return make(options).fit(state.trained_on)
+
+
+def rating_errors(state: RecommenderState, split: Split, part: Part) -> dict[str, dict[str, float]]:
     """Return RMSE and MAE of each way to predict the rating of a case's target; {} where nothing predicts ratings.
 
     The history, with its ratings, is what the models see; the target's own rating is not in the training data.
     """
     cases = [case for case in split.cases(part) if not np.isnan(case.rating)]
-    raters, known = recommender.raters, recommender.trained_on.ratings
-    if not cases or known is None or raters.blend is None:
+    raters, ratings = state.raters, state.trained_on.ratings
+    if not cases or ratings is None or raters.blend is None:
         return {}
     truth = np.array([case.rating for case in cases])
-    columns = raters.columns(recommender.generator, [case.history for case in cases], [case.target for case in cases])
-    said = {"mean of the training ratings": np.full(len(cases), np.nanmean(known, dtype=np.float64))}
-    said |= {RATER_NAMES.get(name, name): values for name, values in columns.items()}
-    said["all of these, blended"] = raters.blend.combine(columns)
-    return {name: {"rmse": rmse(values, truth), "mae": mae(values, truth)} for name, values in said.items()}
+    columns = raters.columns(state.generator, [case.history for case in cases], [case.target for case in cases])
+    predicted = {"mean of the training ratings": np.full(len(cases), np.nanmean(ratings, dtype=np.float64))}
+    predicted |= {RATER_NAMES.get(name, name): values for name, values in columns.items()}
+    predicted["all of these, blended"] = raters.blend.combine(columns)
+    return {name: {"rmse": rmse(values, truth), "mae": mae(values, truth)} for name, values in predicted.items()}
+
+
+def write_report(report: Report, folder: Path) -> tuple[Path, Path | None]:
+    """Write a report as ``evaluation.json`` and ``evaluation.png`` into a folder; return both paths.
+
+    Without the package that plots, there is no picture, and the log says how to install it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    text, picture = folder / "evaluation.json", folder / "evaluation.png"
+    text.write_text(report.to_json() + "\n", encoding="utf-8")
+    try:
+        report.plot(picture, ours=GENRE)
+    except MissingPackageError as problem:
+        log.warning("no picture: %s", problem)
+        return text, None
+    return text, picture
 
 
 def report_text(report: Report) -> str:
-    """Return a report as a person wants to read it: accuracy with tests against ours, then the errors of ratings."""
-    ours = OURS if any(result.name == OURS for result in report.results) else None
+    """Return a report for people: accuracy with tests against GENRE, then the errors of ratings."""
+    ours = GENRE if any(result.name == GENRE for result in report.results) else None
     metrics = [f"{letter}@{cut}" for letter in ("R", "N") for cut in report.k]
     text = report.table("text", metrics, ours)
     errors: Mapping[str, Mapping[str, float]] = report.notes.get("ratings") or {}
     if not errors:
         return text
     width = max(map(len, errors))
-    lines = [f"{name:{width}}  {one['rmse']:.3f}  {one['mae']:.3f}" for name, one in errors.items()]
+    lines = [f"{name:{width}}  {error['rmse']:.3f}  {error['mae']:.3f}" for name, error in errors.items()]
     return "\n".join([text, "", f"{'ratings of the same items':{width}}   RMSE    MAE", *lines])

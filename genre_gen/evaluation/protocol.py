@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen import metrics
-from genre_gen.data.interactions import NO_CASES, Case, History, Interactions, Split, allowed_items
+from genre_gen.data.batches import batches
+from genre_gen.data.interactions import History, Interactions, allowed_items
 from genre_gen.data.labels import Labels
+from genre_gen.data.splits import NO_CASES, Case, Part, Split
 from genre_gen.errors import UsageError
 from genre_gen.evaluation.report import Report, Result
 from genre_gen.ranking import Ranking
@@ -20,28 +23,7 @@ Scorer: TypeAlias = Callable[[Sequence[History]], NDArray[np.float32]]
 """Scores histories: float32 ``[len(histories), n_items]``, higher is better."""
 
 Mixture: TypeAlias = Callable[[Mapping[str, NDArray[np.float32]], NDArray[np.bool_]], NDArray[np.float32]]
-"""Scores made from the scorers' scores and what is allowed, such as ``Blend.combine``."""
-
-
-Part: TypeAlias = Literal["validation", "test"]
-
-
-@runtime_checkable
-class Scored(Protocol):
-    """Anything that offers its parts as scorers by name.
-
-    It may also offer ``mixtures()`` of them, a ``domain`` that says whether items ``repeat``, and be ``Trained``.
-    """
-
-    def scorers(self) -> dict[str, Scorer]:
-        """Return the scorers by the names they shall have in a table."""
-
-
-@runtime_checkable
-class Trained(Protocol):
-    """Anything that tells which interactions it learned from."""
-
-    trained_on: Interactions
+"""Scores made from the scorers' scores and what is allowed, such as a blend's."""
 
 
 def evaluate_scorers(
@@ -87,35 +69,55 @@ def evaluate_scorers(
     if not cases:
         raise UsageError(f"no cases to evaluate: {NO_CASES}")
     mixtures, costs = mixtures or {}, costs or {}
-    names = [*scorers, *mixtures]
-    ranks: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
-    lists: dict[str, list[NDArray[np.int64]]] = {name: [] for name in names}
-    seconds = dict.fromkeys(names, 0.0)
-    for part in _batches(cases, batch):
-        histories, targets = [case.history for case in part], _targets(part)
-        allowed = allowed_items(histories, n_items, repeat)
-        ranked = allowed.copy()
-        ranked[np.arange(len(part)), targets] = True
-        scores: dict[str, NDArray[np.float32]] = {}
-        for name in names:
-            begin = time.perf_counter()
-            scores[name] = scorers[name](histories) if name in scorers else mixtures[name](scores, ranked)
-            seconds[name] += time.perf_counter() - begin
-            _check_shape(name, scores[name], (len(part), n_items))
-            ranks[name].append(metrics.ranks(scores[name], targets, ranked))
-            lists[name].append(_top(scores[name], allowed, max(k)))
+    tallies = {name: _Tally() for name in (*scorers, *mixtures)}
+    for part in batches(cases, batch):
+        _rank(part, scorers, mixtures, tallies, n_items, max(k), repeat)
         if progress is not None:
             progress(len(part))
+    histories = [case.history for case in cases]
     results = [
         Result(
             name,
-            np.concatenate(ranks[name]),
-            list_figures(np.concatenate(lists[name]), n_items, counts, [case.history for case in cases], labels),
-            {"score_seconds": seconds[name], **costs.get(name, {})},
+            np.concatenate(tally.ranks),
+            list_figures(np.concatenate(tally.lists), n_items, counts, histories, labels),
+            {"score_seconds": tally.seconds, **costs.get(name, {})},
         )
-        for name in names
+        for name, tally in tallies.items()
     ]
     return Report(tuple(results), tuple(k), n_items, _users(cases), _targets(cases), data, split, repeat)
+
+
+@dataclass
+class _Tally:
+    """What one model did, batch by batch: ranks of the targets, top lists, seconds of scoring."""
+
+    ranks: list[NDArray[np.float64]] = field(default_factory=list)
+    lists: list[NDArray[np.int64]] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def _rank(
+    cases: Sequence[Case],
+    scorers: Mapping[str, Scorer],
+    mixtures: Mapping[str, Mixture],
+    tallies: Mapping[str, _Tally],
+    n_items: int,
+    n: int,
+    repeat: bool,
+) -> None:
+    """Rank the targets of a batch by every model; the top lists have ``n`` items."""
+    histories, targets = [case.history for case in cases], _targets(cases)
+    allowed = allowed_items(histories, n_items, repeat)
+    ranked = allowed.copy()
+    ranked[np.arange(len(cases)), targets] = True
+    scores: dict[str, NDArray[np.float32]] = {}
+    for name, tally in tallies.items():
+        begin = time.perf_counter()
+        scores[name] = scorers[name](histories) if name in scorers else mixtures[name](scores, ranked)
+        tally.seconds += time.perf_counter() - begin
+        _check_shape(name, scores[name], (len(cases), n_items))
+        tally.ranks.append(metrics.ranks(scores[name], targets, ranked))
+        tally.lists.append(_top(scores[name], allowed, n))
 
 
 def evaluate_lists(
@@ -199,70 +201,26 @@ def lists_from_picks(
     return lists
 
 
-def evaluate(
-    recommender: Scored,
-    split: Split,
-    k: int | Sequence[int] = 10,
-    *,
-    part: Part = "test",
-    repeat: bool | None = None,
-    labels: Labels | None = None,
-    data: str = "",
-) -> Report:
-    """Evaluate every scorer that a recommender offers (and its mixtures) on one part of a split.
+def check_trained_for(trained_on: Interactions, split: Split, part: Part) -> None:
+    """Refuse a model that may have seen the answers; raises UsageError where it learned from anything else.
 
     Args:
-        recommender: trained on ``split.train``; for the test part, it may have learned ``split.train_and_validation``.
-        split: its cases are ranked.
-        k: cuts of the metrics.
-        part: which cases.
-        repeat: whether items of the history may be recommended again; None for what the recommender's domain says.
-        labels: the items' labels, see ``evaluate_scorers``.
-        data: name of the data, for the report.
-
-    Raises:
-        UsageError: no cases, or it learned from other interactions than the split leaves for that.
+        trained_on: what it learned from.
+        split: for the test part, it may have learned ``train_and_validation``.
+        part: which cases are asked.
     """
-    if isinstance(recommender, Trained):
-        check_trained_for(recommender, split, part)
-    if repeat is None:
-        repeat = bool(getattr(getattr(recommender, "domain", None), "repeat", False))
-    mixtures = getattr(recommender, "mixtures", dict)
-    return evaluate_scorers(
-        recommender.scorers(),
-        split.cases(part),
-        split.train.n_items,
-        (k,) if isinstance(k, int) else k,
-        repeat=repeat,
-        mixtures=mixtures(),
-        counts=np.bincount(split.train.rows, minlength=split.train.n_items),
-        labels=labels,
-        data=data,
-        split=f"{split.name}, {part}",
-    )
-
-
-def check_trained_for(recommender: Trained, split: Split, part: Part) -> None:
-    """Refuse a recommender that may have seen the answers; raises UsageError where it learned from anything else."""
-    known = recommender.trained_on
     fair = [split.train, split.train_and_validation] if part == "test" else [split.train]
-    if not any(_alike(known, one) for one in fair):
+    if not any(_equal(trained_on, interactions) for interactions in fair):
         raise UsageError(
-            f"this recommender learned from {len(known):,} interactions, but the {split.name} split "
+            f"this recommender learned from {len(trained_on):,} interactions, but the {split.name} split "
             f"leaves {len(fair[-1]):,} to learn from before its {part} part; evaluate with the split that it was "
             "trained for" + (", on the test part" if part == "validation" else "")
         )
 
 
-def _alike(one: Interactions, other: Interactions) -> bool:
-    return (
-        one.users == other.users and np.array_equal(one.offsets, other.offsets) and np.array_equal(one.rows, other.rows)
-    )
-
-
-def _batches(cases: Sequence[Case], size: int) -> Iterator[Sequence[Case]]:
-    for begin in range(0, len(cases), size):
-        yield cases[begin : begin + size]
+def _equal(first: Interactions, second: Interactions) -> bool:
+    same_rows = np.array_equal(first.offsets, second.offsets) and np.array_equal(first.rows, second.rows)
+    return same_rows and first.users == second.users
 
 
 def _check_shape(name: str, scores: NDArray[np.float32], expected: tuple[int, int]) -> None:

@@ -18,6 +18,7 @@ from typing_extensions import Self
 from genre_gen import metrics
 from genre_gen.errors import DataError, UsageError
 from genre_gen.evaluation.significance import holm, interval, paired_test
+from genre_gen.extras import require
 
 PER_USER = {"R": metrics.recall_at, "N": metrics.ndcg_at, "MRR": metrics.mrr_at}
 """Metrics by the letters that a table uses: recall (= hit rate), NDCG, mean reciprocal rank."""
@@ -293,14 +294,13 @@ def plot_reports(
     reports: Sequence[Report], path: str | Path, metric: str | None = None, ours: str | None = None
 ) -> None:
     """Draw one panel per report (say, per data set): bars sorted by the metric, 95 % intervals, values at the bars."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     if not reports:
         raise UsageError("no report to draw")
+    backend = require("matplotlib.backends.backend_agg", "plots", "plots")
+    figures = require("matplotlib.figure", "plots", "plots")
     heights = [len(report.results) for report in reports]
-    figure = Figure(figsize=(8, 1.2 * len(reports) + 0.42 * sum(heights)), layout="constrained")
-    FigureCanvasAgg(figure)  # no display needed, and no global state of pyplot touched
+    figure = figures.Figure(figsize=(8, 1.2 * len(reports) + 0.42 * sum(heights)), layout="constrained")
+    backend.FigureCanvasAgg(figure)  # no display needed, and no global state of pyplot touched
     panels = figure.subplots(len(reports), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
     for panel, report in zip(panels, reports, strict=True):
         _draw(panel, report, metric or report.headline, ours)

@@ -18,10 +18,10 @@ from scipy.special import logsumexp
 from genre_gen.blending.blend import Blend
 from genre_gen.data.catalog import Catalog, Item
 from genre_gen.data.interactions import History
-from genre_gen.explain.evidence import labels
+from genre_gen.explain.facts import labels
 
 RECENT = 50
-"""How many items of a history are left out one by one, unless somebody asks for more."""
+"""How many items of a history are left out one by one by default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +88,10 @@ class Attribution:
             "title": self.item.title,
             "score": self.score,
             "log_probability": self.log_probability,
-            "items": [{"id": one.item.id, "title": one.item.title, **sizes(one)} for one in self.items],
+            "items": [{"id": effect.item.id, "title": effect.item.title, **sizes(effect)} for effect in self.items],
             "values": [
-                {"field": one.field, "value": one.value, "items": one.items, **sizes(one)} for one in self.values
+                {"field": effect.field, "value": effect.value, "items": effect.items, **sizes(effect)}
+                for effect in self.values
             ],
         }
 
@@ -129,13 +130,14 @@ class Variants:
         """Return the blended scores of the picks: float64 ``[variants, picks]``."""
         return np.sum([part.astype(np.float64) for part in self.parts.values()], axis=0)
 
-    def lost(self, place: int) -> list[dict[str, Any]]:
-        """Return what the pick at a place loses in each variant, as :class:`Effect` names it."""
-        llm = self.llm[0, place] - self.llm[1:, place]
-        parts = {name: part[0, place] - part[1:, place] for name, part in self.parts.items()}
-        each = [{name: float(part[at]) for name, part in parts.items()} for at in range(len(llm))]
+    def lost(self, pick: int) -> list[dict[str, Any]]:
+        """Return what a pick, by its index, loses in each variant, as :class:`Effect` names it."""
+        llm = self.llm[0, pick] - self.llm[1:, pick]
+        lost = {name: part[0, pick] - part[1:, pick] for name, part in self.parts.items()}
+        parts = [{name: float(sizes[variant]) for name, sizes in lost.items()} for variant in range(len(llm))]
         return [
-            {"llm": float(size), "blend": sum(own.values()), "parts": own} for size, own in zip(llm, each, strict=True)
+            {"llm": float(size), "blend": sum(each.values()), "parts": each}
+            for size, each in zip(llm, parts, strict=True)
         ]
 
 
@@ -167,55 +169,57 @@ class Attributor:
         )  # fmt: skip
         self.members = {member: score for member, score in members.items() if member in blend.members}
 
-    def recent(self, history: History, most: int | None = RECENT) -> list[int]:
-        """Return the catalog rows of the last ``most`` different items that are read, the most recent first."""
+    def recent(self, history: History, max_items: int | None = RECENT) -> list[int]:
+        """Return the catalog rows of the last ``max_items`` different items that are read, the most recent first."""
         rows = list(dict.fromkeys(history.last(self.window).rows[::-1].tolist()))
-        return rows if most is None else rows[:most]
+        return rows if max_items is None else rows[:max_items]
 
     def attribute(
-        self, history: History, rows: Sequence[int], allowed: NDArray[np.bool_], most: int | None = RECENT
+        self, history: History, rows: Sequence[int], allowed: NDArray[np.bool_], max_items: int | None = RECENT
     ) -> list[Attribution]:
         """Return what each pick depends on; several picks cost as much as one.
 
         Args:
-            history: what the user had.
+            history: the user's.
             rows: catalog rows of the picks.
             allowed: bool ``[n_items]``, what may be recommended to the whole history; the picks count as allowed.
-            most: how many of the most recent items are left out one by one; None for all that the model reads.
+            max_items: how many of the most recent items are left out one by one; None for all that the model reads.
 
         Raises:
             DecodingError: the language model's scores are not finite.
         """
-        single, values = self.recent(history, most), self._values(history, rows)
+        single, values = self.recent(history, max_items), self._values(history, rows)
         left_out: list[Collection[int]] = [*([row] for row in single), *values.values()]
-        found = self.variants(history, left_out, rows, allowed)
+        variants = self.variants(history, left_out, rows, allowed)
 
-        def of_pick(place: int, row: int) -> Attribution:
-            own, lost = labels(self.catalog[row]), found.lost(place)
-            items = [Effect(self.catalog[other], **lost[at]) for at, other in enumerate(single) if other != row]
+        def of_pick(index: int, row: int) -> Attribution:
+            of_item, lost = labels(self.catalog[row]), variants.lost(index)
+            items = [
+                Effect(self.catalog[other], **size) for other, size in zip(single, lost, strict=False) if other != row
+            ]
             groups = [
-                ValueEffect(*pair, len(having), **lost[len(single) + at])
-                for at, (pair, having) in enumerate(values.items())
-                if pair[1] in own.get(pair[0], ())
+                ValueEffect(*pair, len(having), **size)
+                for (pair, having), size in zip(values.items(), lost[len(single) :], strict=True)
+                if pair[1] in of_item.get(pair[0], ())
             ]
             return Attribution(
                 self.catalog[row],
-                float(found.score[0, place]),
-                float(found.llm[0, place]),
+                float(variants.score[0, index]),
+                float(variants.llm[0, index]),
                 tuple(sorted(items, key=lambda effect: -effect.blend)),  # equals stay in order: the latest first
                 tuple(sorted(groups, key=lambda effect: -effect.blend)),
             )
 
-        return [of_pick(place, row) for place, row in enumerate(rows)]
+        return [of_pick(index, row) for index, row in enumerate(rows)]
 
     def effects(
-        self, history: History, rows: Sequence[int], allowed: NDArray[np.bool_], most: int | None = RECENT
+        self, history: History, rows: Sequence[int], allowed: NDArray[np.bool_], max_items: int | None = RECENT
     ) -> list[dict[int, float]]:
         """Return for each pick the ``blend`` effect of each recent item, by catalog row; see :meth:`attribute`.
 
         Where items repeat, the pick may be among them: it is not cited for itself, but may have done more than others.
         """
-        single = self.recent(history, most)
+        single = self.recent(history, max_items)
         score = self.variants(history, [[row] for row in single], rows, allowed, blend_only=True).score
         return [dict(zip(single, sizes, strict=True)) for sizes in (score[0] - score[1:]).T.tolist()]
 
@@ -238,7 +242,7 @@ class Attributor:
             blend_only: leave ``llm`` NaN, and do not ask a language model that has no say in the blend.
         """
         read = history.last(self.window)
-        whole, seen = ([one, *map(one.without, left_out)] for one in (history, read))
+        whole, seen = ([given, *map(given.without, left_out)] for given in (history, read))
         permitted = allowed.copy()
         permitted[list(rows)] = True
         mask = np.broadcast_to(permitted, (len(whole), len(permitted)))
@@ -249,11 +253,8 @@ class Attributor:
         if not blend_only:
             llm = self._among(scores[self.name], seen, rows, permitted)
         every = np.broadcast_to(np.asarray(rows), (len(whole), len(rows)))
-        return Variants(
-            llm,
-            self.blend.contributions(scores, mask, every),
-            self.blend.combine(scores, mask),
-        )
+        blended = self.blend.combine(scores, mask)
+        return Variants(llm, blended.parts(every), blended.total)
 
     def _among(
         self, scores: NDArray[np.float32], seen: Sequence[History], rows: Sequence[int], permitted: NDArray[np.bool_]
@@ -274,10 +275,10 @@ class Attributor:
         """Return the picks' attribute values that several items of the history have, but not all, with these items."""
         seen = {row: labels(self.catalog[row]) for row in dict.fromkeys(history.rows.tolist())}
         pairs = {
-            (field, value) for row in rows for field, found in labels(self.catalog[row]).items() for value in found
+            (field, value) for row in rows for field, values in labels(self.catalog[row]).items() for value in values
         }
         having = {
-            (field, value): [row for row, own in seen.items() if value in own.get(field, ())]
+            (field, value): [row for row, of_item in seen.items() if value in of_item.get(field, ())]
             for field, value in sorted(pairs)
         }
-        return {pair: found for pair, found in having.items() if 1 < len(found) < len(seen)}
+        return {pair: rows for pair, rows in having.items() if 1 < len(rows) < len(seen)}

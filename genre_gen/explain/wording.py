@@ -1,6 +1,6 @@
 """Wording: from reasons to sentences, in the words of ``prompts/<domain>/explain.*`` alone.
 
-``explain.assistant.jinja`` is rendered once for each reason and place in the text (first sentence or a later one);
+``explain.assistant.jinja`` is rendered once for each reason and position in the text (first sentence or a later one);
 every line that is not blank is one way to say it. Those lines are all that an explanation may consist of:
 :func:`grammar` turns them into an Outlines grammar for the language model, :func:`template` picks without one.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -17,25 +16,27 @@ from typing import TYPE_CHECKING, Any
 
 from genre_gen.data.interactions import History
 from genre_gen.errors import PromptError
-from genre_gen.explain.evidence import Evidence, Fact, Kind, Reason
-from genre_gen.prompting.book import Entry, Message, Prompt, PromptBook, entries, entry
+from genre_gen.explain.evidence import Evidence
+from genre_gen.explain.facts import Fact, Kind, Reason
+from genre_gen.explain.text import WORD, plain
+from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.spans import Message, Prompt
+from genre_gen.prompting.variables import Entry, entries, entry
 
 if TYPE_CHECKING:
     from outlines.types import CFG
 
-TASK = "explain"
-MEASURED = "explain_measured"  # the same for what was measured by scoring anew
+EXPLAIN = "explain"
+SCORES = "explain_scores"  # the same for scores: what was measured by scoring again
+WORDS = "words.jinja"  # macros that other templates import
 FREE = "explain_free"  # how the language model is asked to write freely
 MAX_HISTORY = 50  # items that the prompt may show
 LENGTH = 2  # sentences of an explanation, where there are so many reasons
 OPENINGS: tuple[tuple[Kind, ...], ...] = (
-    ("anchor", "linked", "alike", "weighed"),
+    ("anchor", "linked", "similar", "weighed"),
     ("liked", "often"),
 )  # of what a text begins with, where it can
-UNSPACED = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff"  # Thai, Japanese, Chinese: each letter counts as a word
-WORD = re.compile(rf"[{UNSPACED}]|[^\W\d_{UNSPACED}]+(?:['’-][^\W\d_{UNSPACED}]+)*")
 COMMENT = re.compile(r"{#.*?#}", re.DOTALL)
-JOINERS = "\u200c\u200d"  # format characters that belong into words and emoji
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,8 @@ class ReasonView:
 
     Attributes:
         kind: ``anchor`` (a history item that the pick has something to do with), ``linked`` (a graph ties the pick to a
-            history item), ``alike`` (who likes a history item likes the pick), ``liked`` and ``often`` (attributes),
-            ``predicted``, ``average``, ``popular``.
+            history item), ``similar`` (users who like a history item like the pick), ``liked`` and ``often``
+            (attributes), ``predicted``, ``average``, ``popular``.
         anchor: the history item, an entry with ``.title`` and ``.rating``.
         field: name of the attribute that ``shared`` are values of; of the relation, where a graph is cited.
         link: what ``[knowledge.relations]`` calls what both have, in the plural for several (``count`` says how many);
@@ -71,8 +72,8 @@ class ReasonView:
 
 
 @dataclass(frozen=True, slots=True)
-class MeasuredView:
-    """What was measured by scoring anew, as ``explain_measured.assistant.jinja`` sees it.
+class ScoreView:
+    """What was measured by scoring again, as ``explain_scores.assistant.jinja`` sees it.
 
     Attributes:
         kind: ``weighed`` (of the last ``total`` items, ``seen`` did most for the pick), ``ahead`` (scores of pick and
@@ -93,7 +94,7 @@ class MeasuredView:
     ranks: tuple[int, int] | None = None
 
     @classmethod
-    def weighed(cls, reason: Reason, evidence: Evidence) -> MeasuredView:
+    def weighed(cls, reason: Reason, evidence: Evidence) -> ScoreView:
         """Lay out a reason of the kind ``weighed``."""
         anchor = () if reason.anchor is None else (entry(evidence.catalog, reason.anchor),)
         return cls("weighed", anchor, total=int(reason.facts[0].numbers[0]))
@@ -145,7 +146,7 @@ class Sentences:
         choices = ([n for n, kind in enumerate(kinds) if kind in some and n not in used] for some in [*wanted, kinds])
         return next((choice for choice in choices if choice), [])
 
-    def said(self, text: str) -> tuple[int, ...] | None:
+    def reasons_in(self, text: str) -> tuple[int, ...] | None:
         """Return which reasons a text says, in order; None if it is not made of these sentences."""
         return next(self._parse(text, ()), None)
 
@@ -158,22 +159,11 @@ class Sentences:
                     yield from self._parse(text[len(way) + 1 :], (*used, number))
 
 
-def plain(text: str) -> str:
-    """Return text on one line without invisible characters (control, direction override, halves of surrogates)."""
-    return " ".join("".join(_visible(letter) for letter in text).split())
-
-
-def _visible(letter: str) -> str:
-    if letter.isprintable() or letter in JOINERS:
-        return letter
-    return "" if unicodedata.category(letter) == "Cf" else " "
-
-
 def sentences(book: PromptBook, evidence: Evidence, history: History, row: int, reasons: Sequence[Reason]) -> Sentences:
     """Return every way to say each reason, and the prompt.
 
     Args:
-        book: holds ``explain.*.jinja``, and ``explain_measured.assistant.jinja`` for what was measured.
+        book: holds ``explain.*.jinja``, and ``explain_scores.assistant.jinja`` for what was measured.
         evidence: where the reasons are from.
         history: what the user had; the prompt shows the most recent items.
         row: catalog row of the pick.
@@ -184,85 +174,84 @@ def sentences(book: PromptBook, evidence: Evidence, history: History, row: int, 
     """
     domain, item = evidence.domain, entry(evidence.catalog, row)
 
-    def render(reason: Reason, first: bool, seen: tuple[Entry, ...] = ()) -> Prompt:
-        given: dict[str, Any] = {"domain": domain.name, "history": seen, "item": item, "scale": domain.rating_scale}
-        return book.render(TASK, open=True, reason=_view(reason, evidence), first=first, **given)
+    def given(reason: Reason, first: bool, seen: tuple[Entry, ...] = ()) -> dict[str, Any]:
+        common = {"domain": domain.name, "history": seen, "item": item, "scale": domain.rating_scale}
+        return {**common, "reason": _view(reason, evidence), "first": first}
 
     def ways(reason: Reason, first: bool) -> tuple[str, ...]:
         if reason.kind == "weighed":
-            return measured_lines(book, evidence, MeasuredView.weighed(reason, evidence), row, first=first)
-        where = f"{book.folder / TASK}.assistant.jinja"
-        return _lines(render(reason, first).messages[-1], where, reason.kind, first)
+            return score_lines(book, evidence, ScoreView.weighed(reason, evidence), row, first=first)
+        return _lines(book.say(EXPLAIN, **given(reason, first)), book.file(EXPLAIN), reason.kind, first)
 
     def prompt() -> Prompt:
         shown = entries(evidence.catalog, history.last(MAX_HISTORY), domain.liked_from)
-        known = next((reason for reason in reasons if reason.kind != "weighed"), reasons[0])
-        asked = render(known, True, shown)
-        return Prompt(TASK, (*asked.messages[:-1], Message("assistant", ())), open=True)
+        worded = next((reason for reason in reasons if reason.kind != "weighed"), reasons[0])
+        return unanswered(book.render(EXPLAIN, open=True, **given(worded, True, shown)))
 
     return Sentences(reasons, ways, prompt)
 
 
 def vocabulary(book: PromptBook) -> frozenset[str]:
-    """Return the words (lower case) of a domain's ``explain*.jinja`` files: all that explanations say beside data.
-
-    Those that ask for the free style are no words of explanations.
-    """
-    files = (file for file in sorted(book.folder.glob(f"{TASK}*.jinja")) if not file.name.startswith(f"{FREE}."))
-    sources = (file.read_text(encoding="utf-8") for file in files)
+    """Return the words (lower case) of the templates that explanations are made of: all that they say next to data."""
+    sources = (
+        source
+        for name, source in book.sources.items()
+        if name == WORDS or name.startswith((f"{EXPLAIN}.", f"{SCORES}."))
+    )
     return frozenset(word.casefold() for source in sources for word in WORD.findall(COMMENT.sub(" ", source)))
 
 
 def template(parts: Sequence[Sentences]) -> list[str]:
     """Say each pick's best reasons without a language model, in words that differ from pick to pick."""
     texts = []
-    for place, said in enumerate(parts):
+    for index, options in enumerate(parts):
         used: list[int] = []
         text = []
-        while len(used) < min(LENGTH, len(said.reasons)):
-            number = said.following(used)[0]
-            ways = said.ways(number, first=not used)
-            text.append(ways[(place + len(used)) % len(ways)])
+        while len(used) < min(LENGTH, len(options.reasons)):
+            number = options.following(used)[0]
+            ways = options.ways(number, first=not used)
+            text.append(ways[(index + len(used)) % len(ways)])
             used.append(number)
         texts.append(" ".join(text))
     return texts
 
 
-def grammar(said: Sentences) -> CFG:
+def grammar(options: Sentences) -> CFG:
     """Return the language of all texts that :class:`Sentences` allows: ``LENGTH`` sentences, no reason twice.
 
     It can be given to ``outlines.Generator`` as it is.
     """
     from outlines.types import CFG
 
-    length = min(LENGTH, len(said.reasons))
+    length = min(LENGTH, len(options.reasons))
     rules: dict[str, str] = {}
 
     def rule(used: tuple[int, ...]) -> str:
         """Name the rule for what follows once some reasons are said."""
         name = "_".join(["after", *map(str, sorted(used))]) if used else "start"
         if name not in rules:
-            place = "later" if used else "first"
+            position = "later" if used else "first"
             ends = len(used) + 1 == length
             rules[name] = " | ".join(
-                f"{place}_{number}" + ("" if ends else f" {rule((*used, number))}") for number in said.following(used)
+                f"{position}_{number}" + ("" if ends else f" {rule((*used, number))}")
+                for number in options.following(used)
             )
         return name
 
     rule(())
-    for number in range(len(said.reasons)):
-        rules[f"first_{number}"] = " | ".join(map(_literal, said.first[number]))
-        rules[f"later_{number}"] = " | ".join(_literal(" " + way) for way in said.later[number])
+    for number in range(len(options.reasons)):
+        rules[f"first_{number}"] = " | ".join(map(_literal, options.first[number]))
+        rules[f"later_{number}"] = " | ".join(_literal(" " + way) for way in options.later[number])
     return CFG("\n".join(f"{name}: {body}" for name, body in rules.items()))
 
 
-def measured_lines(
-    book: PromptBook, evidence: Evidence, view: MeasuredView, row: int, other: int | None = None, *, first: bool = True
+def score_lines(
+    book: PromptBook, evidence: Evidence, view: ScoreView, row: int, other: int | None = None, *, first: bool = True
 ) -> tuple[str, ...]:
     """Return the ways to say something that was measured about the pick in ``row``.
 
     Args:
-        book: holds ``explain_measured.assistant.jinja``.
+        book: holds ``explain_scores.assistant.jinja``.
         evidence: catalog and domain.
         view: what was measured.
         row: catalog row of the pick.
@@ -272,9 +261,9 @@ def measured_lines(
     Raises:
         PromptError: a template that fails, or that has no words for it.
     """
-    item, beside = entry(evidence.catalog, row), None if other is None else entry(evidence.catalog, other)
-    message = book.say(MEASURED, domain=evidence.domain.name, item=item, other=beside, reason=view, first=first)
-    return _lines(message, f"{book.folder / MEASURED}.assistant.jinja", view.kind, first)
+    item, second = entry(evidence.catalog, row), None if other is None else entry(evidence.catalog, other)
+    message = book.say(SCORES, domain=evidence.domain.name, item=item, other=second, reason=view, first=first)
+    return _lines(message, book.file(SCORES), view.kind, first)
 
 
 def _literal(text: str) -> str:
@@ -312,6 +301,11 @@ def _link(linked: Fact, evidence: Evidence) -> str:
     """Return what a relation of the graph is called, for as many as are shared."""
     settings = evidence.domain.knowledge.relations[linked.field]
     return settings.called(linked.field)[(_shared(linked) or 1) > 1]
+
+
+def unanswered(asked: Prompt) -> Prompt:
+    """Return a prompt whose answer is left to the model."""
+    return Prompt(EXPLAIN, (*asked.messages[:-1], Message("assistant", ())), open=True)
 
 
 def _lines(message: Message, where: str, kind: str, first: bool) -> tuple[str, ...]:

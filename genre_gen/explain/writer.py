@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from llguidance import LLMatcher
     from outlines.types import CFG
 
-MOST = 80  # tokens of a text that is written freely
+MAX_TOKENS = 80  # of a text that is written freely
 
 
 class TextModel(Protocol):
@@ -40,12 +41,13 @@ class TextModel(Protocol):
         """Return logits over the text vocabulary."""
 
 
-class _Reader:
-    """Reads prompts, what they begin with once."""
+class _Writer:
+    """Reads prompts, what they begin with once. Several threads may use one writer: a text has state of its own."""
 
     def __init__(self, model: TextModel) -> None:
-        """Hold the model."""
-        self._model = model
+        """Hold the model, and a tokenizer of its own: tokenizers hold options that others may be changing."""
+        self._model, self._tokenizer = model, copy.deepcopy(model.tokenizer)
+        self._lock = threading.Lock()  # a tokenizer serves one thread at a time
         arguments = inspect.signature(model.base.model.forward).parameters
         self._cache_argument = "cache" if "cache" in arguments else "past_key_values"  # renamed in transformers 5.x
 
@@ -66,22 +68,36 @@ class _Reader:
         hidden = self._model.base.model(inputs_embeds=self._model.embed(new), **memory).last_hidden_state
         return np.asarray(self._model.text_logits(hidden[0, -1]).float().cpu())
 
+    @property
+    def _end(self) -> int:
+        """Return the token that ends a text."""
+        return int(self._tokenizer.eos_token_id)
 
-class FreeWriter(_Reader):
+    def _encode(self, text: str) -> list[int]:
+        """Return the tokens of plain text; none is special."""
+        with self._lock:
+            return list(self._tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids)
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        with self._lock:
+            return str(self._tokenizer.decode(ids))
+
+
+class FreeWriter(_Writer):
     """Writes texts as the model likes. What it says has to be checked, see :mod:`genre_gen.explain.free`."""
 
-    def __init__(self, model: TextModel, temperature: float = 0.0, most: int = MOST) -> None:
+    def __init__(self, model: TextModel, temperature: float = 0.0, max_tokens: int | None = None) -> None:
         """Hold the model.
 
         Args:
             model: the language model.
             temperature: 0 always takes the likeliest token; more takes others too, by seed.
-            most: tokens of a text.
+            max_tokens: of a text; None for ``MAX_TOKENS``.
         """
         super().__init__(model)
-        self._temperature, self._most = temperature, most
-        special = set(model.tokenizer.all_special_ids)
-        self._banned = np.array(sorted(special - {model.tokenizer.eos_token_id}), np.int64)
+        self._temperature, self._max_tokens = temperature, max_tokens or MAX_TOKENS
+        special = set(self._tokenizer.all_special_ids)
+        self._banned = np.array(sorted(special - {self._end}), np.int64)
 
     @torch.inference_mode()
     def write(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int]) -> list[str]:
@@ -93,24 +109,24 @@ class FreeWriter(_Reader):
         ]
 
     def _text(self, prompt: Sequence[int], cache: Any, rng: np.random.Generator) -> str:
-        tokenizer, ids, new = self._model.tokenizer, list[int](), list(prompt)
-        while len(ids) < self._most:
+        ids, new = list[int](), list(prompt)
+        while len(ids) < self._max_tokens:
             logits = self._read(new, cache).astype(np.float64)
             logits[self._banned[self._banned < len(logits)]] = -np.inf  # a control token has no place in a text
             if self._temperature:
                 logits = logits / self._temperature + rng.gumbel(size=len(logits))
             token = int(np.argmax(logits))
-            if token == tokenizer.eos_token_id:
+            if token == self._end:
                 break
             ids.append(token)
             new = [token]
-            if "\n" in tokenizer.decode(ids).lstrip():
+            if "\n" in self._decode(ids).lstrip():
                 break
-        lines: list[str] = str(tokenizer.decode(ids)).strip().splitlines()
+        lines = self._decode(ids).strip().splitlines()
         return lines[0] if lines else ""
 
 
-class Writer(_Reader):
+class GrammarWriter(_Writer):
     """Writes texts under grammars. Build it once for a model: it prepares the tokenizer's vocabulary (about 0.5 s)."""
 
     def __init__(self, model: TextModel, temperature: float = 0.0) -> None:
@@ -126,7 +142,7 @@ class Writer(_Reader):
         super().__init__(model)
         self._temperature = temperature
         # Outlines sets padding on the tokenizer that it is given, so it gets one of its own.
-        self._backend: Any = LLGuidanceBackend(outlines.from_transformers(model.base, copy.deepcopy(model.tokenizer)))
+        self._backend: Any = LLGuidanceBackend(outlines.from_transformers(model.base, copy.deepcopy(self._tokenizer)))
 
     @torch.inference_mode()
     def write(self, prompts: Sequence[Sequence[int]], grammars: Sequence[CFG], seeds: Sequence[int]) -> list[str]:
@@ -142,8 +158,10 @@ class Writer(_Reader):
         """
         shared, cache = self._begun(prompts)
         return [
-            self._text(prompt[shared:], copy.deepcopy(cache), _Text(self._matcher(one), self._model.tokenizer, seed))
-            for prompt, one, seed in zip(prompts, grammars, seeds, strict=True)
+            self._text(
+                prompt[shared:], copy.deepcopy(cache), _Text(self._matcher(grammar), self._encode, self._end, seed)
+            )
+            for prompt, grammar, seed in zip(prompts, grammars, seeds, strict=True)
         ]
 
     def _text(self, prompt: Sequence[int], cache: Any, text: _Text) -> str:
@@ -152,10 +170,10 @@ class Writer(_Reader):
             new = text.choose(self._read(new, cache), self._temperature)
         return str(self._backend.llg_tokenizer.decode_str(text.ids))
 
-    def _matcher(self, one: CFG) -> LLMatcher:
+    def _matcher(self, grammar: CFG) -> LLMatcher:
         from llguidance import LLMatcher
 
-        processor = self._backend.get_cfg_logits_processor(one.definition)
+        processor = self._backend.get_cfg_logits_processor(grammar.definition)
         matcher = LLMatcher(self._backend.llg_tokenizer, processor.grammar)
         if matcher.is_error():
             raise PromptError(f"the grammar of an explanation does not compile: {matcher.get_error()}")
@@ -170,8 +188,8 @@ class _Text:
         done: nothing can follow.
     """
 
-    def __init__(self, matcher: LLMatcher, tokenizer: Any, seed: int) -> None:
-        self._matcher, self._tokenizer, self._rng = matcher, tokenizer, np.random.default_rng(seed)
+    def __init__(self, matcher: LLMatcher, encode: Callable[[str], list[int]], end: int, seed: int) -> None:
+        self._matcher, self._encode, self._end, self._rng = matcher, encode, end, np.random.default_rng(seed)
         self.ids: list[int] = []
         self.done = False
 
@@ -183,7 +201,7 @@ class _Text:
         there depends on how the text goes on.
         """
         text = self._matcher.compute_ff_bytes().decode("utf-8", errors="ignore")
-        ids = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids if text else []
+        ids = self._encode(text) if text else []
         taken = ids[: self._matcher.validate_tokens(ids)]
         if taken and not self._ends_with(taken):
             taken = taken[:-1]
@@ -199,7 +217,7 @@ class _Text:
         if temperature:  # Gumbel's trick: the highest of the scores so disturbed is a sample
             scores = scores / temperature + self._rng.gumbel(size=len(scores))
         token = int(allowed[np.argmax(scores)])
-        if token == self._tokenizer.eos_token_id:
+        if token == self._end:
             self.done = True
             return []
         return self._take([token]) + self.forced()
@@ -218,7 +236,7 @@ class _Text:
 def _common(prompts: Sequence[Sequence[int]]) -> int:
     """Return how many tokens all prompts begin with, leaving at least one of each."""
     shortest = min(map(len, prompts))
-    for place in range(shortest - 1):
-        if len({prompt[place] for prompt in prompts}) > 1:
-            return place
+    for position in range(shortest - 1):
+        if len({prompt[position] for prompt in prompts}) > 1:
+            return position
     return shortest - 1

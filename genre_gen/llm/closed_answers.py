@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from genre_gen.decoding.snapshot import cache_argument
 from genre_gen.errors import DecodingError, UsageError
 from genre_gen.llm.encode import Encoder
 from genre_gen.llm.model import LLM
-from genre_gen.prompting.book import Prompt, Span
+from genre_gen.prompting.spans import Prompt, Span
 
 
 def finite(chances: Tensor) -> Tensor:
@@ -27,9 +27,7 @@ def finite(chances: Tensor) -> Tensor:
 
 def continue_reading(backbone: Any, embeddings: Tensor, cache: Any) -> Tensor:
     """Return hidden states of what follows the tokens that a ``DynamicCache`` holds, and add it to the cache."""
-    # transformers renamed the argument in 5.x.
-    argument = "cache" if "cache" in inspect.signature(backbone.forward).parameters else "past_key_values"
-    return backbone(inputs_embeds=embeddings, use_cache=True, **{argument: cache}).last_hidden_state
+    return backbone(inputs_embeds=embeddings, use_cache=True, **{cache_argument(backbone): cache}).last_hidden_state
 
 
 @torch.inference_mode()

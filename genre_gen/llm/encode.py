@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from genre_gen.codes.base import CodeScheme
 from genre_gen.errors import PromptError
-from genre_gen.prompting.book import Message, Prompt, Role, Span
+from genre_gen.prompting.spans import Message, Prompt, Role, Span
 
 NO_TARGET = -100
 _CACHE_SIZE = 100_000

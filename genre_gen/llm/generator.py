@@ -19,7 +19,8 @@ from genre_gen.decoding.trie import Trie
 from genre_gen.llm.closed_answers import answer_probabilities, continue_reading, finite
 from genre_gen.llm.encode import Encoded, Encoder
 from genre_gen.llm.model import LLM
-from genre_gen.prompting.book import Prompt, PromptBook
+from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.spans import Prompt
 from genre_gen.ranking import Ranking
 from genre_gen.tasks import TASKS, TaskData
 from genre_gen.tasks.base import Targets
@@ -105,7 +106,7 @@ class ItemGenerator:
             DecodingError: the model's scores are not finite.
         """
         prompts = self._prompts(histories)
-        model = self.model.alike() if shared_prefix else self._model_of(histories)
+        model = self.model.shared_prefix() if shared_prefix else self._model_of(histories)
         if self.trie.is_flat:
             return score_items(model, prompts, self.trie)
         size = len(self.data.catalog)
@@ -128,9 +129,9 @@ class ItemGenerator:
         return search(self.model, self.encoder.encode(prompt, "codes").ids, self.trie, n, allowed)
 
     def clear_caches(self) -> None:
-        """Drop what was computed ahead; needed after a change of weights through ``.data``, and frees memory."""
-        self.model.forget()
-        self._state_model.forget()
+        """Drop what was computed ahead; needed after a change of weights that goes through ``.data``."""
+        self.model.clear_cache()
+        self._state_model.clear_cache()
         self.__dict__.pop("_rating_values", None)
 
     @property
@@ -167,7 +168,7 @@ class ItemGenerator:
     def _ratings(self, ids: Sequence[NDArray[np.int32]], *, shared_prefix: bool = False) -> NDArray[np.float32]:
         """Return the same after encoded prompts; with ``shared_prefix``, what they all begin with is read once."""
         places, values = self._rating_values
-        model = self._state_model.alike() if shared_prefix else self._state_model
+        model = self._state_model.shared_prefix() if shared_prefix else self._state_model
         with torch.inference_mode():
             logits = self.llm.answer_logits(model.prefill_many(ids), "rating")[..., places]
         chances = finite(torch.softmax(logits.float(), dim=-1))
@@ -236,7 +237,7 @@ class ItemGenerator:
     def _model_of(self, histories: Sequence[History]) -> StepModel:
         """Return the model to ask; a known user's own, so that of a prompt read before only new events are read."""
         user = histories[0].user if len(histories) == 1 else None
-        return self.model if user is None else self.model.of(user)
+        return self.model if user is None else self.model.for_user(user)
 
     def _weights(self) -> list[torch.Tensor]:
         """Return all that keys and values depend on."""
@@ -246,6 +247,6 @@ class ItemGenerator:
         """Encode histories and have their common instruction read once."""
         encoded = [self.encode(history) for history in histories]
         with self._lock:
-            if encoded and not self.model.keeps():
-                self.model.keep(encoded[0].ids[: encoded[0].start])
+            if encoded and not self.model.prefixes.shared:
+                self.model.cache_prefix(encoded[0].ids[: encoded[0].start])
         return [prompt.ids for prompt in encoded]

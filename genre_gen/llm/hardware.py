@@ -113,8 +113,8 @@ def advise(machine: Machine, parameters: int) -> Advice:
     """Choose the most exact settings for a model of ``parameters`` weights that fit the machine's memory.
 
     Training in few bits saves memory, not time, so it is not advised without need; bfloat16 is slower than float32 on
-    a CPU unless it has units for it. Serving is another matter, see ``eval/quantization.py``: eight bits are fastest on
-    a processor with AVX2, units for bfloat16 or not. An Apple GPU is not used.
+    a CPU unless it has units for it. Serving is another matter (``eval.serving.quantization``): eight bits are fastest
+    on a processor with AVX2, units for bfloat16 or not. An Apple GPU is not used.
     """
     device: Literal["cpu", "cuda"] = "cuda" if machine.gpus else "cpu"
     room = max(gpu.memory for gpu in machine.gpus) if machine.gpus else machine.free_memory

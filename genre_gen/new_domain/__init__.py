@@ -1,1 +1,1 @@
-"""New domains: a proposal from two tables, its folder, and a check before training."""
+"""New domains: inferred from two tables, written to a folder, and validated before training."""

@@ -1,4 +1,4 @@
-"""What a column of an unknown table may hold, judged by its name and by its values."""
+"""Column types: what a column of an unknown table may hold, judged by its name and its values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from genre_gen.data.readers.dates import read_dates
 from genre_gen.data.readers.values import is_single, labels, numbers, seconds, text
 from genre_gen.domain import FieldSettings
 from genre_gen.errors import DataError
-from genre_gen.prompting.book import ENTRY_FIELDS
+from genre_gen.prompting.variables import ENTRY_FIELDS
 
 Role: TypeAlias = Literal["user", "item", "rating", "time", "item_id", "title", "text"]
 Unit: TypeAlias = Literal["s", "ms"]
@@ -94,7 +94,7 @@ def words_of(name: str) -> list[str]:
 
 
 def named(column: str, role: Role, stem: str = "") -> float:
-    """Return how plainly a name says what a column holds: 1, 0.7 with other words beside it, or 0.
+    """Return how plainly a name says what a column holds: 1, 0.7 with other words next to it, or 0.
 
     Args:
         column: its name.
@@ -103,12 +103,12 @@ def named(column: str, role: Role, stem: str = "") -> float:
     """
     words = words_of(column)
     bare = [word for word in words if word not in _ID_WORDS]
-    known = {*WORDS.get(role, ()), *(form for word in words_of(stem) for form in (word, word.rstrip("s")))}
+    meant = {*WORDS.get(role, ()), *(form for word in words_of(stem) for form in (word, word.rstrip("s")))}
     if not bare:
         return 0.5 if role == "item" and words else 0.0
     if role == "title" and len(bare) < len(words):
         return 0.0
-    hits = sum(word in known for word in bare)
+    hits = sum(word in meant for word in bare)
     return 0.0 if not hits else 1.0 if hits == len(bare) else 0.7
 
 
@@ -118,7 +118,7 @@ def names_kinds(column: str) -> bool:
 
 
 def field_name(column: str, taken: Collection[str]) -> str:
-    """Return a name for an attribute that templates and ``--where`` can use, and that none has yet."""
+    """Return a name for an attribute that templates and filters can use, and that none has yet."""
     plain = "".join(letter if f"_{letter}".isidentifier() else "_" for letter in column.lower())
     name = re.sub(r"_+", "_", plain).strip("_") or "field"
     if name[0].isdigit() or keyword.iskeyword(name) or name in {"id", *ENTRY_FIELDS}:
@@ -242,29 +242,28 @@ def as_field(column: pl.Series, name: str) -> tuple[FieldSettings | None, str]:
 
 def _single_field(column: pl.Series, name: str) -> tuple[FieldSettings | None, str]:
     written = text(column)
-    unknown, known = _known(written, _ABSENT | _NONE)
-    read = amounts(known)
-    numeric = len(known) > 0 and int(read.is_not_null().sum()) >= MOSTLY * len(known)
+    unknown, values = _known(written, _ABSENT | _NONE)
+    read = amounts(values)
+    numeric = len(values) > 0 and int(read.is_not_null().sum()) >= MOSTLY * len(values)
     if not numeric:
-        unknown, known = _known(written, _ABSENT)
-    useless = _useless(known, name)
+        unknown, values = _known(written, _ABSENT)
+    useless = _useless(values, name)
     if useless:
         return None, useless
     absent = f"; not known: {', '.join(map(repr, unknown))}" if unknown else ""
     if numeric:
-        wrong, signed = int(read.is_null().sum()), known.filter(read.is_not_null() & numbers(known).is_null())
+        wrong, signed = int(read.is_null().sum()), values.filter(read.is_not_null() & numbers(values).is_null())
         why = f"amounts, such as {signed[0]!r}" if len(signed) else "numbers"
         why += (f", but for {wrong}" if wrong else "") + absent
         return FieldSettings(type="number", columns=(name,), unknown=unknown), why
     for separator in SEPARATORS:
-        found = _labels_between(known, separator)
-        if found:
-            return FieldSettings(type="list", columns=(name,), separator=separator, unknown=unknown), found + absent
-    if mean_length(known) >= LONG:
+        if evidence := _labels_between(values, separator):
+            return FieldSettings(type="list", columns=(name,), separator=separator, unknown=unknown), evidence + absent
+    if mean_length(values) >= LONG:
         return None, "is a second long text"
-    why = f"{known.n_unique()} different words or names{absent}"
-    if share(seem_amounts(known)) >= MOSTLY:
-        why = f"looks like amounts, such as {known[0]!r}, but is read as text{absent}; write plain numbers: 1234.50"
+    why = f"{values.n_unique()} different words or names{absent}"
+    if share(seem_amounts(values)) >= MOSTLY:
+        why = f"looks like amounts, such as {values[0]!r}, but is read as text{absent}; write plain numbers: 1234.50"
     return FieldSettings(type="text", columns=(name,), unknown=unknown), why
 
 
@@ -274,27 +273,27 @@ def _known(written: pl.Series, absent: Collection[str]) -> tuple[tuple[str, ...]
     return unknown, written.filter(~written.is_in(["", *unknown]))
 
 
-def _useless(known: pl.Series, name: str) -> str:
+def _useless(values: pl.Series, name: str) -> str:
     """Return why a column tells nothing of items; "" where it may."""
-    if not len(known):
+    if not len(values):
         return "is empty"
-    if known.n_unique() == 1 and len(known) > 1:
-        return f"always says {known[0]!r:.40}"
-    if share(known.str.contains(_MARKUP.pattern)) > 1 / 2:
-        return f"holds addresses or markup, such as {known[0]!r:.40}"
-    if any(word in _ID_WORDS for word in words_of(name)) and known.n_unique() > MOSTLY * len(known):
+    if values.n_unique() == 1 and len(values) > 1:
+        return f"always says {values[0]!r:.40}"
+    if share(values.str.contains(_MARKUP.pattern)) > 1 / 2:
+        return f"holds addresses or markup, such as {values[0]!r:.40}"
+    if any(word in _ID_WORDS for word in words_of(name)) and values.n_unique() > MOSTLY * len(values):
         return "is another id"
     return ""
 
 
-def _labels_between(known: pl.Series, separator: str) -> str:
+def _labels_between(values: pl.Series, separator: str) -> str:
     """Return what speaks for a list of labels between separators; "" where nothing does.
 
     Labels are short and come back, alone or in company. A comma or slash also stands in sentences and names, so it has
     to part labels that come back more often.
     """
-    parts = labels(known, separator).explode().drop_nulls()
-    if share(known.str.contains(separator, literal=True)) < _PARTED or not len(parts):
+    parts = labels(values, separator).explode().drop_nulls()
+    if share(values.str.contains(separator, literal=True)) < _PARTED or not len(parts):
         return ""
     again = len(parts) / parts.n_unique()
     if again < (1.5 if separator in "|;" else 2.5) or mean_length(parts) > _LABEL:

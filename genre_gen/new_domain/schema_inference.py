@@ -1,4 +1,4 @@
-"""Proposing what the columns of two unknown tables mean, from their names and their values.
+"""Schema inference: what the columns of two unknown tables mean, by their names and their values.
 
 Names are compared word by word ("customer_id" is a user), values by what they can be (dates, numbers, ids of the item
 table, labels between separators). What cannot be told is asked for: a wrong guess costs more than a question.
@@ -6,7 +6,7 @@ table, labels between separators). What cannot be told is asked for: a wrong gue
 
 from __future__ import annotations
 
-import re
+import difflib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +15,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from genre_gen.data.readers.files import Table, decode, read_parquet, read_text
-from genre_gen.data.readers.table import PlainTable
+from genre_gen.data.readers.files import Table
 from genre_gen.data.readers.values import is_single, text
 from genre_gen.domain import FieldSettings
 from genre_gen.errors import DataError, UsageError
@@ -45,19 +44,9 @@ from genre_gen.new_domain.column_types import (
 NONE = "none"
 """What stands for "there is no such column"."""
 
-OPTIONS: dict[Role, str] = {
-    "user": "--user",
-    "item": "--item",
-    "rating": "--rating",
-    "time": "--time",
-    "item_id": "--item-id",
-    "title": "--title",
-    "text": "--text",
-}
-"""Role -> the option of the command line that names its column."""
-
-_OF_LOG: tuple[Role, ...] = ("user", "item", "rating", "time")  # what the interactions hold
-_DELIMITERS = (",", ";", "\t", "|")
+_OF_INTERACTIONS: tuple[Role, ...] = ("user", "item", "rating", "time")
+_OF_ITEMS: tuple[Role, ...] = ("item_id", "title", "text")
+_OPTIONAL: tuple[Role, ...] = ("rating", "time", "text")
 _FIELDS = 8  # fields that are proposed: more make every description long
 _CATEGORIES = 200  # different values up to which a column sorts items into kinds
 _CLOSE = 0.25  # difference of two candidates' worth below which nothing is decided
@@ -92,8 +81,6 @@ class Proposal:
         repeats: share of the interactions that name an item the user had before.
         unknown_items: interactions with an item that the item table lacks.
         time_unit: what numeric times count.
-        encoding: of both files.
-        delimiter: of both files; None for what their names promise.
     """
 
     columns: Mapping[Role, str]
@@ -104,8 +91,6 @@ class Proposal:
     repeats: float
     unknown_items: int
     time_unit: Literal["s", "ms"]
-    encoding: str
-    delimiter: str | None
 
     @property
     def labels(self) -> str | None:
@@ -113,34 +98,44 @@ class Proposal:
         return next((name for name, settings in self.fields.items() if settings.type == "list"), None)
 
 
-def propose(log_file: Path, items_file: Path | None, given: Mapping[Role, str] | None = None) -> Proposal:
+def propose(interactions: Table, items: Table | None, given: Mapping[str, str | None] | None = None) -> Proposal:
     """Look at a table of interactions and one of items, and say what their columns are.
 
     Args:
-        log_file: CSV, TSV or Parquet, one interaction a line.
-        items_file: the same, one item a line; None where nothing is known of them.
-        given: columns that the user has named himself, ``NONE`` for "there is none".
+        interactions: one record per interaction.
+        items: one record per item; None where nothing is known of them.
+        given: role -> column, where a guess would be wrong; ``NONE`` (or None) for "there is no such column".
 
     Raises:
-        DataError: a file that cannot be read, or a column that cannot be told; says which option names it.
-        UsageError: a column that was named and does not exist.
+        DataError: a column that cannot be told; names the role to give.
+        UsageError: a role or a column that does not exist.
     """
-    files = [file for file in (log_file, items_file) if file is not None]
-    encoding, delimiter = _encoding(files), _common_delimiter(files)
-    log = _read(log_file, encoding, delimiter)
-    items = None if items_file is None else _read(items_file, encoding, delimiter)
-    return _Proposing(log, items, dict(given or {}), encoding, delimiter).proposal()
+    return _Inference(interactions, items, _roles(given or {})).proposal()
+
+
+def _roles(given: Mapping[str, str | None]) -> dict[Role, str]:
+    """Return named columns by role; raises UsageError for a role that does not exist."""
+    roles: dict[str, Role] = {role: role for role in (*_OF_INTERACTIONS, *_OF_ITEMS)}
+    for name in given:
+        if name not in roles:
+            close = difflib.get_close_matches(name, roles, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(roles)}"
+            raise UsageError(f"columns: no role {name!r}; {hint}")
+    return {roles[name]: NONE if column is None else column for name, column in given.items()}
+
+
+def role_key(role: Role, column: str | None = None) -> str:
+    """Return how a role's column is named, for messages: ``columns["user"]``, or with ``="reader"`` behind it."""
+    return f'columns["{role}"]' + (f'="{column}"' if column is not None else "")
 
 
 @dataclass
-class _Proposing:
+class _Inference:
     """The decisions so far."""
 
     log: Table
     items: Table | None
     given: dict[Role, str]
-    encoding: str
-    delimiter: str | None
     columns: dict[Role, str] = field(default_factory=dict)
     choices: list[Choice] = field(default_factory=list)
     left_out: list[Choice] = field(default_factory=list)
@@ -157,8 +152,7 @@ class _Proposing:
                 self.left_out.append(Choice("", column, self._why_not(column)))
         fields = {} if self.items is None else self._item_fields(self.items)
         pairs = pl.DataFrame({"user": text(self._of("user")), "item": text(self._of("item"))})
-        known = None if self.items is None else text(self.items.frame[self.columns["item_id"]])
-        unknown = 0 if known is None else int((~pairs["item"].is_in(known.implode())).sum())
+        ids = pairs["item"] if self.items is None else text(self.items.frame[self.columns["item_id"]])
         return Proposal(
             self.columns,
             fields,
@@ -166,10 +160,8 @@ class _Proposing:
             tuple(self.left_out),
             scale,
             1 - pairs.n_unique() / max(1, len(pairs)),
-            unknown,
+            int((~pairs["item"].is_in(ids.implode())).sum()),
             self.time_unit,
-            self.encoding,
-            self.delimiter,
         )
 
     def _of(self, role: Role) -> pl.Series:
@@ -181,22 +173,21 @@ class _Proposing:
 
     def _check_given(self) -> None:
         for role, column in self.given.items():
-            table = self.log if role in _OF_LOG else self.items
-            if column == NONE and role in ("rating", "time", "text"):
+            table = self.log if role in _OF_INTERACTIONS else self.items
+            if column == NONE and role in _OPTIONAL:
                 continue
+            key = role_key(role, column)
             if table is None:
-                raise UsageError(f"{OPTIONS[role]} {column}: names a column of the item file; give --items too")
-            if table is self.log and [*self._given_of_log()].count(column) > 1:
-                both = " and ".join(OPTIONS[one] for one in _OF_LOG if self.given.get(one) == column)
-                raise UsageError(f"{both} {column}: one column cannot be both; name another for one of them")
+                raise UsageError(f"{key}: names a column of the items; give a table of items too")
+            if table is self.log and self._given_of_log().count(column) > 1:
+                both = " and ".join(role_key(other) for other in _OF_INTERACTIONS if self.given.get(other) == column)
+                raise UsageError(f'{both} are both "{column}"; name another column for one of them')
             if column not in table.frame.columns:
-                raise UsageError(
-                    f"{OPTIONS[role]} {column}: no such column in {table.file}; it has {', '.join(table.frame.columns)}"
-                )
+                raise UsageError(f"{key}: no such column in {table.file}; it has {', '.join(table.frame.columns)}")
             if not is_single(table.frame[column]):
                 raise UsageError(
-                    f"{OPTIONS[role]} {column}: holds {table.frame[column].dtype}, not one text or number a record; "
-                    f"name another column of {table.file}"
+                    f"{key}: holds {table.frame[column].dtype}, not one text or number a record; name another column "
+                    f"of {table.file}"
                 )
 
     # Users, items, times and ratings
@@ -224,20 +215,20 @@ class _Proposing:
         ids = {name: values for name, values in ids.items() if values.n_unique() >= MOSTLY * len(values)}
         taken = {self.columns.get("user"), self.given.get("rating"), self.given.get("time")}
         candidates = [self.given["item"]] if "item" in self.given else [c for c in _flat(self.log) if c not in taken]
-        found: list[tuple[float, float, str, str]] = []
+        matches: list[tuple[float, float, str, str]] = []
         for column in candidates:
             values = text(self.log.frame[column]).unique()
-            for name, known in ids.items():
-                shared = int(values.is_in(known.implode()).sum())
+            for name, keys in ids.items():
+                shared = int(values.is_in(keys.implode()).sum())
                 called = named(column, "item", Path(items.file).stem) + 0.5 * (column == name)
-                covered = shared / max(1, known.n_unique())  # ratings from 1 to 5 may be ids too, but of few items
-                found.append((2 * called + shared / len(values) + covered, shared / len(values), column, name))
-        worth, overlap, column, name = max(found, default=(0.0, 0.0, "", ""))
-        rivals = {one[2] for one in found if one[0] > worth - _CLOSE and one[1] > 0}
+                covered = shared / max(1, keys.n_unique())  # ratings from 1 to 5 may be ids too, but of few items
+                matches.append((2 * called + shared / len(values) + covered, shared / len(values), column, name))
+        worth, overlap, column, name = max(matches, default=(0.0, 0.0, "", ""))
+        rivals = {rival for value, shared, rival, _ in matches if value > worth - _CLOSE and shared > 0}
         if overlap == 0:
             raise DataError(
                 f"{self.log.file}: no column has values that are ids in {items.file}; {self._zeros(candidates, ids)}"
-                "name the columns with --item and --item-id, or correct the ids"
+                f"name the columns as {role_key('item')} and {role_key('item_id')}, or correct the ids"
             )
         if len(rivals) > 1:
             raise self._unclear("item", self.log, sorted(rivals))
@@ -250,22 +241,22 @@ class _Proposing:
             written = text(self.log.frame[column])
             bare = written.str.strip_chars_start("0")
             for name, values in ids.items():
-                known = values.str.strip_chars_start("0")
-                same = bare.is_in(known.implode()) & (bare != "")
+                keys = values.str.strip_chars_start("0")
+                same = bare.is_in(keys.implode()) & (bare != "")
                 if same.any():
-                    here, there = written.filter(same)[0], values.filter(known == bare.filter(same)[0])[0]
+                    ours, theirs = written.filter(same)[0], values.filter(keys == bare.filter(same)[0])[0]
                     return (
-                        f"but for leading zeros {here!r} in {column!r} is {there!r} in {name!r}: write both alike or "
+                        f"but for leading zeros {ours!r} in {column!r} is {theirs!r} in {name!r}: write both alike or "
                     )
         return ""
 
     def _given_of_log(self) -> list[str]:
-        return [column for role, column in self.given.items() if role in _OF_LOG and column != NONE]
+        return [column for role, column in self.given.items() if role in _OF_INTERACTIONS and column != NONE]
 
     def _user_of_the_rest(self) -> None:
         """Take the one column that may name users: values that come back, and are neither times nor measured."""
         candidates = []
-        for column in (one for one in self._others() if one not in self._given_of_log()):
+        for column in (name for name in self._others() if name not in self._given_of_log()):
             values = self.log.frame[column]
             other = any(named(column, role) for role in ("rating", "time")) or time_unit(values) is not None
             if 1 < text(values).n_unique() < len(values) and is_plain(values) and not other:
@@ -278,11 +269,11 @@ class _Proposing:
         column = self.given.get("time")
         if column == NONE:
             return
-        found = {name: unit for name in self._others() if (unit := time_unit(self.log.frame[name])) is not None}
+        units = {name: unit for name in self._others() if (unit := time_unit(self.log.frame[name])) is not None}
         if column is None:
             scores = {name: named(name, "time") for name in self._others()}
-            column = max((name for name in found if scores[name]), key=lambda name: scores[name], default=None)
-            column = column or next((name for name in found if surely_times(self.log.frame[name])), None)
+            column = max((name for name in units if scores[name]), key=lambda name: scores[name], default=None)
+            column = column or next((name for name in units if surely_times(self.log.frame[name])), None)
             for name, score in scores.items() if column is None else ():
                 if score == 1 or (score > 0 and seems_times(self.log.frame[name])):
                     raise self._unread(name)
@@ -294,10 +285,12 @@ class _Proposing:
             few = len(unread_times(values)) <= (1 - MOSTLY) * len(written)
             order = first_of_date(values)
         except DataError as problem:
-            raise DataError(f"{self.log.file}: {column!r}: {problem}, or go without: --time {NONE}") from None
+            raise DataError(
+                f"{self.log.file}: {column!r}: {problem}, or go without: {role_key('time', NONE)}"
+            ) from None
         if not few:
             raise self._unread(column)
-        self.time_unit = found.get(column, "s")
+        self.time_unit = units.get(column, "s")
         why = _why_given("time", self.given) + (f", such as {written[0]!r}" if len(written) else "")
         self._take("time", column, why + (f", read with the {order} first" if order else ""))
 
@@ -308,7 +301,7 @@ class _Proposing:
         example = (wrong if len(wrong) else text(values))[0]
         return DataError(
             f"{self.log.file}: {column!r} seems to be the time, but {example!r} cannot be read; write ISO dates "
-            f"(2024-12-31) or seconds since 1970, or go without: --time {NONE}"
+            f"(2024-12-31) or seconds since 1970, or go without: {role_key('time', NONE)}"
         )
 
     def _rating(self) -> tuple[float, float] | None:
@@ -318,7 +311,9 @@ class _Proposing:
         values, written = known_numbers(self.log.frame[column]), text(self.log.frame[column])
         if len(values) < MOSTLY * int((written != "").sum()) or len(np.unique(values)) == 1:
             if "rating" in self.given:
-                raise DataError(f"{self.log.file}: --rating {column}: not numbers, or all of them equal; name another")
+                raise DataError(
+                    f"{self.log.file}: {role_key('rating', column)}: not numbers, or all of them equal; name another"
+                )
             self.left_out.append(Choice("", column, "no rating: not numbers, or all of them equal"))
             return None
         low, high = float(values.min()), float(values.max())
@@ -379,7 +374,7 @@ class _Proposing:
 
     def _sorting_field(self, items: Table, fields: dict[str, FieldSettings]) -> str | None:
         """Turn the text field that sorts items into kinds into a list of one label; None where there is none."""
-        columns = {name: one.columns[0] for name, one in fields.items() if one.type == "text" and one.columns}
+        columns = {name: each.columns[0] for name, each in fields.items() if each.type == "text" and each.columns}
         kinds = {name: text(items.frame[column]).n_unique() for name, column in columns.items()}
         most = min(_CATEGORIES, len(items.frame) // 2)
         sorting = [
@@ -389,11 +384,12 @@ class _Proposing:
         if best is None:
             return None
         values = text(items.frame[columns[best]])
-        absent = (one for one in SEPARATORS if not values.str.contains(one, literal=True).any())
+        absent = (mark for mark in SEPARATORS if not values.str.contains(mark, literal=True).any())
         fields[best] = fields[best].model_copy(update={"type": "list", "separator": next(absent, "\t")})
         why = f"sorts the items into {kinds[best]} kinds, so it is read as a list of one label"
         self.choices = [
-            one if one.role != f"field {best}" else Choice(one.role, one.column, why) for one in self.choices
+            choice if choice.role != f"field {best}" else Choice(choice.role, choice.column, why)
+            for choice in self.choices
         ]
         return best
 
@@ -410,11 +406,11 @@ class _Proposing:
         if named(column, "time") and not {"time"} & {*self.columns, *self.given}:
             empty = int((text(values) == "").sum())
             wrong = f"empty in {empty:,} of {len(values):,} lines" if empty else "neither dates nor seconds since 1970"
-            return f"is named like times, but {wrong}; {OPTIONS['time']} {column} takes what can be read"
+            return f"is named like times, but {wrong}; {role_key('time', column)} takes what can be read"
         return "is of the interaction, not of the item"
 
     def _others(self) -> list[str]:
-        used = {column for role, column in self.columns.items() if role in _OF_LOG}
+        used = {column for role, column in self.columns.items() if role in _OF_INTERACTIONS}
         return [column for column in _flat(self.log) if column not in used]
 
     def _by_name(self, table: Table, role: Role, used: Iterable[str]) -> str | None:
@@ -426,8 +422,8 @@ class _Proposing:
 
     def _unclear(self, role: Role, table: Table, candidates: Collection[str]) -> DataError:
         return DataError(
-            f"{table.file}: cannot tell which column is the {role.replace('_', ' ')}; name it with {OPTIONS[role]} "
-            f"COLUMN, one of {', '.join(candidates) or 'none that is left'}"
+            f"{table.file}: cannot tell which column is the {role.replace('_', ' ')}; name it as "
+            f"{role_key(role)}, one of {', '.join(candidates) or 'none that is left'}"
         )
 
 
@@ -437,63 +433,4 @@ def _flat(table: Table) -> list[str]:
 
 
 def _why_given(role: Role, given: Mapping[Role, str]) -> str:
-    return f"named by {OPTIONS[role]}" if role in given else "by its name"
-
-
-# Files
-
-
-def _read(file: Path, encoding: str, delimiter: str | None) -> Table:
-    """Read a table with a header line."""
-    if file.name.endswith(".parquet"):
-        return read_parquet(file)
-    table = read_text(decode(file, encoding), str(file), delimiter or _usual(file))
-    if any(_looks_like_data(name) for name in table.frame.columns):
-        raise DataError(
-            f"{file}, line 1: looks like data ({', '.join(table.frame.columns)[:60]}), not like names of columns; put "
-            "a line such as user_id,item_id,rating,timestamp before it"
-        )
-    if table.frame.is_empty():
-        raise DataError(f"{file}: nothing below the line of names; check the file")
-    return table
-
-
-def _looks_like_data(name: str) -> bool:
-    return bool(re.fullmatch(r"[-+]?\d+([.,]\d+)?|\d{4}-\d\d-\d\d.*", name))
-
-
-def _usual(file: Path) -> str:
-    return "\t" if file.name.endswith(".tsv") else ","
-
-
-def _encoding(files: Iterable[Path]) -> str:
-    """Return an encoding that reads all files, and refuse what is no table."""
-    for file in files:
-        if not file.is_file():
-            raise DataError(f"{file}: no such file; correct the path")
-        if not file.name.endswith(PlainTable.suffixes):
-            raise DataError(
-                f"{file}: not a table; give {', '.join(PlainTable.suffixes)}, or write domain.toml by hand (other "
-                "formats: catalogs/README.md)"
-            )
-        if not file.name.endswith(".parquet"):
-            try:
-                file.read_bytes().decode("utf-8")
-            except UnicodeDecodeError:
-                return "latin-1"
-    return "utf-8"
-
-
-def _common_delimiter(files: Iterable[Path]) -> str | None:
-    """Return what stands between values, where it is not what the names promise; it has to be the same in all files."""
-    found: dict[str, str] = {}
-    for file in files:
-        if not file.name.endswith(".parquet"):
-            header = file.read_bytes().partition(b"\n")[0].decode("latin-1")
-            found[file.name] = max(_DELIMITERS, key=lambda one: (header.count(one), one == _usual(file)))
-    if all(one == _usual(Path(name)) for name, one in found.items()):
-        return None
-    if len(set(found.values())) > 1:
-        shown = ", ".join(f"{name} by {one!r}" for name, one in found.items())
-        raise DataError(f"values are separated in two ways: {shown}; save both files with commas")
-    return next(iter(found.values()))
+    return "as named" if role in given else "by its name"

@@ -1,4 +1,4 @@
-"""Checking a domain before it is trained: settings, data, templates, and how each prompt reads and how long it is."""
+"""Validation of a domain before training: settings, data, templates, and each prompt with its length."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from genre_gen.data.readers import Data, load_data
 from genre_gen.domain import Domain
 from genre_gen.downloads.models import find_model
 from genre_gen.errors import GenreGenError
-from genre_gen.explain import Explainer
+from genre_gen.explain.explainer import Explainer
 from genre_gen.explain.wording import template
 from genre_gen.llm.encode import Encoder
 from genre_gen.llm.load import load_tokenizer
-from genre_gen.prompting.book import PromptBook, show
+from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.spans import show
 from genre_gen.tasks import TASKS, Example, TaskData
 
 EXAMPLES = 200  # of each task: enough to meet missing values
@@ -36,7 +37,6 @@ class TaskCheck:
 
     Attributes:
         task: its name.
-        phrasings: in how many ways it is asked.
         examples: how many were looked at.
         prompt: one of them, as :func:`genre_gen.prompting.book.show` shows it.
         tokens: of that one; None where the model's tokenizer is not there.
@@ -45,7 +45,6 @@ class TaskCheck:
     """
 
     task: str
-    phrasings: int
     examples: int
     prompt: str
     tokens: int | None
@@ -55,12 +54,12 @@ class TaskCheck:
 
 @dataclass
 class DomainCheck:
-    """What was found.
+    """The result of a check.
 
     Attributes:
         name: of the domain.
         counts: what there is, by name.
-        problems: what has to be mended before training.
+        problems: what has to be fixed before training.
         notes: what is worth knowing.
         tasks: each task's prompt.
         explanation: one, without a language model; empty where the domain has no words for it.
@@ -111,49 +110,49 @@ def check(name: str | Path, path: Path | None = None, llm: str | None = None) ->
         ConfigError: no such domain.
     """
     domain = Domain.load(name)
-    found = DomainCheck(str(name))
+    result = DomainCheck(str(name))
     book, data = None, None
-    with found.noting():
+    with result.noting():
         book = PromptBook.load(domain)
-    with found.noting():
+    with result.noting():
         data = load_data(domain, path)
-        _count(found, domain, data)
+        _count(result, domain, data)
     for task in domain.tasks:
-        with found.noting():
+        with result.noting():
             if task not in TASKS:
-                found.problems.append(f"tasks: no task {task}; there are: {', '.join(TASKS)}")
+                result.problems.append(f"tasks: no task {task}; there are: {', '.join(TASKS)}")
             elif book is not None:
                 book.fingerprint(task)  # all its files are there
     if book is not None and data is not None:
-        _ask(found, domain, book, data, _encoder(found, domain, data, llm))
-        _explain(found, domain, book, data)
-    return found
+        _ask(result, domain, book, data, _encoder(result, domain, data, llm))
+        _explain(result, domain, book, data)
+    return result
 
 
-def _count(found: DomainCheck, domain: Domain, data: Data) -> None:
+def _count(result: DomainCheck, domain: Domain, data: Data) -> None:
     catalog, interactions = data.catalog, data.interactions
     lengths = np.diff(interactions.offsets)
     had = np.bincount(interactions.rows, minlength=len(catalog))
-    found.counts |= {
+    result.counts |= {
         "items": f"{len(catalog):,}, {int((had == 0).sum()):,} of them without interactions",
         "users": f"{len(lengths):,}, {int((lengths < 2).sum()):,} of them with less than two items",  # noqa: PLR2004
         "interactions": f"{len(interactions):,}, {np.median(lengths):g} a user (median), {lengths.max()} at most",
         "times": "none: the file's order counts" if interactions.times is None else _span(interactions.times),
     }
     if interactions.ratings is not None:
-        known = interactions.ratings[~np.isnan(interactions.ratings)]
-        found.counts["ratings"] = f"{len(known):,}, {known.mean():.2f} on average"
+        given = interactions.ratings[~np.isnan(interactions.ratings)]
+        result.counts["ratings"] = f"{len(given):,}, {given.mean():.2f} on average"
     for name in domain.fields:
         values = [item.attributes[name] for item in catalog]
-        known_values = sum(value not in (None, ()) for value in values)
-        found.counts[f"field {name}"] = f"known of {known_values / len(values):.0%}"
+        present = sum(value not in (None, ()) for value in values)
+        result.counts[f"field {name}"] = f"known of {present / len(values):.0%}"
     if any(item.text for item in catalog):
-        found.counts["descriptions"] = f"known of {sum(bool(item.text) for item in catalog) / len(catalog):.0%}"
-    found.notes += [str(problem) for problem in data.report]
+        result.counts["descriptions"] = f"known of {sum(bool(item.text) for item in catalog) / len(catalog):.0%}"
+    result.notes += [str(problem) for problem in data.report]
     if not (lengths > 1).any():
-        found.problems.append("no user has two items, so nothing follows anything; are users the right column?")
+        result.problems.append("no user has two items, so nothing follows anything; are users the right column?")
     elif not (lengths > 2).any():  # noqa: PLR2004 - one to learn from, one each for validation and test
-        found.notes.append("no user has three items, so none are left to evaluate on; train with --split none")
+        result.notes.append("no user has three items, so none are left to evaluate on; train without a split")
 
 
 def _span(times: np.ndarray) -> str:
@@ -163,38 +162,37 @@ def _span(times: np.ndarray) -> str:
     return f"{first} to {last}"
 
 
-def _encoder(found: DomainCheck, domain: Domain, data: Data, llm: str | None) -> Encoder | None:
+def _encoder(result: DomainCheck, domain: Domain, data: Data, llm: str | None) -> Encoder | None:
     """Return an encoder whose item codes are one token each; None where the model has not been fetched."""
-    with found.noting():
+    with result.noting():
         folder = find_model(llm or domain.model.llm)
         if folder is None:
-            name = shlex.quote(found.name)
-            found.notes.append(f"tokens are not counted, the model is not here: genre-gen fetch {name}")
+            name = shlex.quote(result.name)
+            result.notes.append(f"tokens are not counted, the model is not here: genre-gen fetch {name}")
             return None
         if domain.codes.scheme != "atomic":
-            found.notes.append(f"item codes count as one token each here; {domain.codes.scheme} ones are longer")
+            result.notes.append(f"item codes count as one token each here; {domain.codes.scheme} ones are longer")
         return Encoder(load_tokenizer(folder), atomic(len(data.catalog)))
     return None
 
 
-def _ask(found: DomainCheck, domain: Domain, book: PromptBook, data: Data, encoder: Encoder | None) -> None:
+def _ask(result: DomainCheck, domain: Domain, book: PromptBook, data: Data, encoder: Encoder | None) -> None:
     """Render examples of each task."""
     asked = TaskData(data.catalog, data.interactions, domain)
     for name in domain.tasks:
-        with found.noting():
+        with result.noting():
             if name not in TASKS:
                 continue
             examples = list(islice(TASKS[name].examples(asked, book, np.random.default_rng(0)), EXAMPLES))
             if not examples:
-                found.notes.append(f"the task {name} has no examples in this data; leave it out of [tasks]")
+                result.notes.append(f"the task {name} has no examples in this data; leave it out of [tasks]")
                 continue
             tokens = [_tokens(encoder, example) for example in examples] if encoder else None
             sizes = tokens or [len(example.prompt.messages[-1].spans) for example in examples]
             shown = int(np.argsort(sizes, kind="stable")[len(sizes) // 2])  # of middling length
-            found.tasks.append(
+            result.tasks.append(
                 TaskCheck(
                     name,
-                    book.phrasings(name),
                     len(examples),
                     show(examples[shown].prompt, atomic(len(data.catalog))),
                     tokens[shown] if tokens else None,
@@ -204,7 +202,7 @@ def _ask(found: DomainCheck, domain: Domain, book: PromptBook, data: Data, encod
             )
             long = sum(size > LONG for size in tokens or ()) if domain.tasks[name].depth == "full" else 0
             if long:
-                found.notes.append(
+                result.notes.append(
                     f"{long} of {len(examples)} examples of {name} are longer than {LONG} tokens: left out"
                 )
 
@@ -213,24 +211,23 @@ def _tokens(encoder: Encoder, example: Example) -> int:
     return len(encoder.encode(example.prompt, example.targets, example.first_target))
 
 
-def _explain(found: DomainCheck, domain: Domain, book: PromptBook, data: Data) -> None:
+def _explain(result: DomainCheck, domain: Domain, book: PromptBook, data: Data) -> None:
     """Explain something to some users, so that a template that fails shows here."""
     if not any(book.folder.glob("explain.*.jinja")):
-        found.notes.append(f"no explain.*.jinja in {book.folder}: recommendations come without explanations")
+        result.notes.append(f"no explain.*.jinja in {book.folder}: recommendations come without explanations")
         return
     explainer = Explainer(data.catalog, data.interactions, domain, book)
     popular = np.argsort(-np.bincount(data.interactions.rows, minlength=len(data.catalog)), kind="stable")
-    with found.noting():
+    with result.noting():
         for history in islice(data.interactions.histories(), EXPLAINED):
             allowed = allowed_items([history], len(data.catalog), domain.repeat)[0]
             row = next((int(row) for row in popular if allowed[row]), None)
             if row is not None:
-                said = explainer.sentences(history, row)
-                _ = said.first, said.later  # every way to say it, so that what fails shows
-                found.explanation = template([said])[0]
+                sentences = explainer.sentences(history, row)
+                _ = sentences.first, sentences.later  # every way to say it, so that what fails shows
+                result.explanation = template([sentences])[0]
 
 
 def _task_lines(task: TaskCheck) -> list[str]:
     size = "" if task.tokens is None else f", {task.tokens} tokens (the longest of {task.examples}: {task.longest})"
-    ways = f", {task.phrasings} phrasings" if task.phrasings > 1 else ""
-    return [f"=== {task.task}{size}{ways}", task.prompt]
+    return [f"=== {task.task}{size}", task.prompt]

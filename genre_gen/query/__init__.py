@@ -4,11 +4,11 @@ A request is read by the catalog's own words, without a model, so that the same 
 
 - **Values of fields** are found by their words, in any number (comedies, Sci-Fi, sci fi); ``[query] words`` of
   ``domain.toml`` says what other words stand for (scary: Horror, cheap: a low price, euros: the unit of price).
-- **Hard wishes** become a filter in the language of ``filter_expression``: values, ranges, numbers with a unit and
+- **Hard conditions** become a filter in the language of ``filter_expression``: values, ranges, numbers with a unit and
   ends of numbers that are denied (no horror, no 80s, not too long); numbers that are compared or ranged (under 20
   euros, before 1980, the 90s); values behind ``only``. Comparisons of one field that "or" joins are alternatives, and
   so are its ranges; all else holds together.
-- **Soft wishes** become a score: how far an item fulfils each, from 0 to 1, on average; what is denied counts against
+- **Preferences** become a score: how far an item fulfils each, from 0 to 1, on average; what is denied counts against
   it. A value is fulfilled or not; a low or high number by its rank in the catalog; any other word by its TF-IDF in
   title, attributes and description, as a share of the best item's. Soft are also other words and titles that are
   denied (no alien, nothing like Alien), values that there shall be less of (less horror), and ends behind ``only``
@@ -19,17 +19,13 @@ A request is read by the catalog's own words, without a model, so that the same 
   or sad). What is led and not joined narrows the denial (no horror before 1980: other horror may come); behind
   ``without`` it is asked for (films without horror from the 90s). ``not too`` and ``less`` deny one thing, and what
   "or" adds to it.
-- **Titles** behind ``like`` and its kin, or in quotes, are wishes for what is near that item: by the texts, and by what
-  people have beside it where a recommender lends its models. The item itself is what is known already.
+- **Titles** behind ``like`` and its kin, or in quotes, ask for what is similar to that item: by the texts, and by what
+  people have with it where a recommender lends its models. The item itself is known already.
 - **What is left** is said to be unknown.
 
 A request is data: it is cut into words, looked up, and rendered nowhere.
 
-``words`` cuts a request into words, ``reader`` says what they stand for in a catalog, ``reading`` follows the request
-from left to right, ``conditions`` writes down what is hard, and ``understood`` is what comes out.
+``words`` cuts a request into words, ``vocabulary`` says what they stand for in a catalog, ``state`` follows the request
+from left to right, ``conditions`` writes down what is hard, ``parsed`` is what comes out, ``matching`` says how well
+items match it, and ``parser`` puts these together. ``english`` holds the default words.
 """
-
-from genre_gen.query.reader import MAX_LENGTH, QueryReader
-from genre_gen.query.understood import Meaning, ParsedQuery, Wish
-
-__all__ = ["MAX_LENGTH", "Meaning", "ParsedQuery", "QueryReader", "Wish"]

@@ -1,4 +1,4 @@
-"""Hard wishes as expressions of :mod:`genre_gen.data.filter_expression`."""
+"""Hard conditions as expressions of :mod:`genre_gen.data.filter_expression`."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Literal
 
-from genre_gen.query.understood import Meaning
+from genre_gen.query.parsed import Term
 
 
-def by_field(labels: Iterable[Meaning]) -> dict[str, list[str]]:
+def by_field(labels: Iterable[Term]) -> dict[str, list[str]]:
     """Return values by field, each once."""
-    found: dict[str, dict[str, None]] = {}
-    for one in labels:
-        found.setdefault(one.field, {})[str(one.value)] = None
-    return {name: list(values) for name, values in found.items()}
+    values: dict[str, dict[str, None]] = {}
+    for term in labels:
+        values.setdefault(term.field, {})[str(term.value)] = None
+    return {name: list(each) for name, each in values.items()}
 
 
-def together(phrases: Iterable[tuple[Meaning, ...]]) -> list[list[Meaning]]:
+def merge_by_field(phrases: Iterable[tuple[Term, ...]]) -> list[list[Term]]:
     """Return the labels of phrases, those that have a field in common as one list: "only comedies or war"."""
-    groups: list[list[Meaning]] = []
+    groups: list[list[Term]] = []
     for labels in phrases:
-        names = {one.field for one in labels}
-        joined = [group for group in groups if names & {one.field for one in group}]
+        names = {term.field for term in labels}
+        joined = [group for group in groups if names & {term.field for term in group}]
         groups = [group for group in groups if group not in joined] + [[*chain(*joined), *labels]]
     return groups
 
 
-def any_of(labels: Iterable[Meaning]) -> str:
+def any_of(labels: Iterable[Term]) -> str:
     """Return the condition that an item has any of the labels."""
     return either([among(name, "in", values) for name, values in by_field(labels).items()])
 

@@ -10,6 +10,7 @@ from typing import Any
 
 MAX_DIGITS = 12
 CURRENCIES = "$€£¥"
+QUOTES = "\"'“”„‟‘’«»"
 
 _TOKEN = re.compile(
     rf"""(?P<decade>\d0|\d{{3}}0)(?:['’]?s)\b | (?P<number>\d+(?:[.,]\d+)*)
@@ -82,8 +83,8 @@ def stem_of(word: str) -> str:
 
 def phrases(pairs: Iterable[tuple[str, Any]]) -> dict[tuple[str, ...], list[Any]]:
     """Return phrases by the stems of their words; those without a word are left out."""
-    found: dict[tuple[str, ...], list[Any]] = {}
+    by_stems: dict[tuple[str, ...], list[Any]] = {}
     for phrase, meaning in pairs:
         if key := stems_of(phrase):
-            found.setdefault(key, []).append(meaning)
-    return found
+            by_stems.setdefault(key, []).append(meaning)
+    return by_stems

@@ -2,78 +2,105 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import sys
+import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from genre_gen.data.filters import Filters, check_n
-from genre_gen.data.interactions import Case, History
+from genre_gen.data.interactions import History
+from genre_gen.data.splits import Part, leave_one_out
 from genre_gen.errors import DataError, UsageError
-from genre_gen.recommender.recommender import BATCH, Recommendations, Recommender
+from genre_gen.recommender.answering import answer_many
+from genre_gen.recommender.requests import Recommendations, Request
+from genre_gen.recommender.state import RecommenderState
+
+log = logging.getLogger(__name__)
+SCHEMA = {
+    "user": pl.String,
+    "rank": pl.Int32,
+    "item": pl.String,
+    "title": pl.String,
+    "score": pl.Float32,
+    "explanation": pl.String,
+    "note": pl.String,
+}
 
 
 def write_picks(
-    recommender: Recommender,
-    users: str,
-    n: int,
+    state: RecommenderState,
+    users: Sequence[str] | None,
+    request: Request,
     out: Path,
-    filters: Filters,
     *,
-    split: str | None = None,
-    explain: bool = False,
+    part: Part | None = None,
+    progress: bool = True,
 ) -> int:
     """Recommend to many users into a ``.parquet`` or ``.jsonl`` file, one row per pick.
 
-    Finished users are kept beside the file as they come, so the same command goes on after an interruption. Columns:
-    user, rank, item, title, score, explanation (null where not asked for), note. A user whom nothing can be
-    recommended to has one row, with nothing but the note that says why.
+    Finished users are kept next to the file as they come, so the same call goes on after an interruption. Columns:
+    user, rank, item, title, score, explanation (null where not asked for), note. A user to whom nothing can be
+    recommended has one row, with nothing but the note that says why.
 
     Args:
-        recommender: trained.
-        users: ``all``, or the path of a file with one user id a line.
-        n: items per user.
+        state: a trained recommender's.
+        users: their ids; None for all.
+        request: number of items, filters and explanations, the same for all.
         out: the file to write; replaced when the last user is done.
-        filters: for all users.
-        split: ``test`` cuts each history where the evaluation does, ``validation`` one item earlier; None cuts none.
-        explain: add explanations.
+        part: ``test`` cuts each history where the evaluation does, ``validation`` one item earlier; None cuts none.
+        progress: show a bar on stderr.
 
     Returns:
         The number of users in the file.
 
     Raises:
-        UsageError: n out of range, no such split, or a name of another kind of file.
-        DataError: a file of users that cannot be read, or names one that the data does not have.
+        UsageError: n below 1, no such part, or a name of another kind of file.
+        DataError: a user that the data does not have.
     """
     from tqdm import tqdm
 
     if out.suffix not in {".parquet", ".jsonl"}:
-        raise UsageError(f"--out {out}: end the name in .parquet or .jsonl")
-    check_n(n, len(recommender.catalog))
-    histories = _histories(recommender, users, split)
-    request = {"n": n, "split": split, "explain": explain, "filters": filters.key(), "model": recommender.key()}
-    part = out.with_name(out.name + ".part")
-    done = _resume(part, request)
-    left = [history for history in histories if history.user not in done]
+        raise UsageError(f"{out}: end the name in .parquet or .jsonl")
+    check_n(request.n)
+    histories = _histories(state, users, part)
+    unfinished = out.with_name(out.name + ".part")
+    header = {"request": _fingerprint(state, request), "part": part, "model": state.fingerprint()}
+    done = _resume(unfinished, header)
+    remaining = [history for history in histories if history.user not in done]
     out.parent.mkdir(parents=True, exist_ok=True)
-    with part.open("a", encoding="utf-8", newline="\n") as file, tqdm(total=len(histories), unit="user") as bar:
-        bar.update(len(histories) - len(left))
+    bar = tqdm(total=len(histories), initial=len(histories) - len(remaining), unit="user", disable=not progress)
+    with unfinished.open("a", encoding="utf-8", newline="\n") as file, bar:
         if not file.tell():
-            file.write(json.dumps(request) + "\n")
-        for begin in range(0, len(left), BATCH):
-            batch = left[begin : begin + BATCH]
-            for history, picks in zip(
-                batch, recommender.recommend_many(batch, n, filters, explain=explain), strict=True
-            ):
-                line = {"user": history.user, "picks": _rows(picks)}
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
-                bar.update()
+            file.write(json.dumps(header) + "\n")
+        answers = answer_many(state, (replace(request, who=history) for history in remaining))
+        for history, picks in zip(remaining, answers, strict=True):
+            file.write(json.dumps({"user": history.user, "picks": _rows(picks)}, ensure_ascii=False) + "\n")
             file.flush()
-    _finish(part, out, [history.user for history in histories])
+            bar.update()
+    _finish(unfinished, out, [history.user for history in histories])
     return len(histories)
+
+
+def read_users(file: Path) -> list[str]:
+    """Read a file with one user id a line; raises DataError."""
+    try:
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as problem:
+        raise DataError(f"{file}: not UTF-8 text ({problem}); save it as UTF-8") from None
+    except OSError as problem:
+        raise DataError(f"{file}: cannot be read ({problem}); give a file with one user id a line") from None
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _fingerprint(state: RecommenderState, request: Request) -> str:
+    filters = Filters(state.catalog, request.where, request.exclude, request.include, state.domain.repeat)
+    asked = [request.n, request.query, filters.key(), str(request.at), request.explain]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
 
 
 def _rows(picks: Recommendations) -> list[dict[str, Any]]:
@@ -93,97 +120,45 @@ def _rows(picks: Recommendations) -> list[dict[str, Any]]:
     ]
 
 
-def _histories(recommender: Recommender, users: str, split: str | None) -> list[History]:
-    if split is None:
-        known: Mapping[str | None, History] = {one.user: one for one in recommender.histories.histories()}
-    elif split in {"test", "validation"}:
-        cases: Sequence[Case] = recommender.histories.leave_one_out().cases(split)  # type: ignore[arg-type]
-        known = {case.history.user: case.history for case in cases}
-    else:
-        raise UsageError(f"--split {split}: choose test or validation")
-    if users == "all":
-        return list(known.values())
-    try:
-        lines = Path(users).read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as problem:
-        raise DataError(f"--users {users}: not UTF-8 text ({problem}); save it as UTF-8") from None
-    except OSError as problem:
-        raise DataError(f"--users {users}: write 'all', or a file with one user id a line ({problem})") from None
-    names = [line.strip() for line in lines if line.strip()]
-    unknown = [name for name in names if name not in known]
+def _histories(state: RecommenderState, users: Sequence[str] | None, part: Part | None) -> list[History]:
+    histories = state.histories.histories()
+    if part is not None:
+        histories = [case.history for case in leave_one_out(state.histories, state.catalog).cases(part)]
+    if users is None:
+        return histories
+    by_user = {history.user: history for history in histories}
+    unknown = [user for user in users if user not in by_user]
     if unknown:
-        raise DataError(f"{users}: {len(unknown)} unknown users, the first is {unknown[0]!r}")
-    return [known[name] for name in dict.fromkeys(names)]
+        raise DataError(f"{len(unknown)} unknown users, the first is {unknown[0]!r}; give ids of the data")
+    return [by_user[user] for user in dict.fromkeys(users)]
 
 
-def _resume(part: Path, request: Mapping[str, Any]) -> set[str]:
+def _resume(unfinished: Path, header: Mapping[str, Any]) -> set[str]:
     """Return the users that an interrupted run of the same request has finished; drop a half-written last line."""
-    if not part.exists():
+    if not unfinished.exists():
         return set()
-    whole = _whole_lines(part)
-    if not whole or whole[0] != json.dumps(request).encode():
-        part.unlink()
+    lines = _whole_lines(unfinished)
+    if not lines or lines[0] != json.dumps(header).encode():
+        unfinished.unlink()
         return set()
-    part.write_bytes(b"".join(line + b"\n" for line in whole))
-    sys.stderr.write(f"going on after {len(whole) - 1:,} users\n")
-    return {json.loads(line)["user"] for line in whole[1:]}
+    unfinished.write_bytes(b"".join(line + b"\n" for line in lines))
+    log.warning("going on after %s users", f"{len(lines) - 1:,}")
+    return {json.loads(line)["user"] for line in lines[1:]}
 
 
-def _whole_lines(part: Path) -> list[bytes]:
-    """Return the lines that were written to their end. A title may hold what ``str.splitlines`` takes for one."""
-    return part.read_bytes().split(b"\n")[:-1]
+def _whole_lines(unfinished: Path) -> list[bytes]:
+    """Return the lines that were written to their end; a title may hold what ``str.splitlines`` takes for one."""
+    return unfinished.read_bytes().split(b"\n")[:-1]
 
 
-def _finish(part: Path, out: Path, order: Iterable[str | None]) -> None:
+def _finish(unfinished: Path, out: Path, order: Iterable[str | None]) -> None:
     """Turn the finished lines into the file that was asked for, users in the order of the data."""
-    found = {one["user"]: one["picks"] for one in map(json.loads, _whole_lines(part)[1:])}
-    rows = [{"user": user, **pick} for user in order for pick in found[user]]
-    schema = {
-        "user": pl.String,
-        "rank": pl.Int32,
-        "item": pl.String,
-        "title": pl.String,
-        "score": pl.Float32,
-        "explanation": pl.String,
-        "note": pl.String,
-    }
-    table = pl.DataFrame(rows, schema=schema)
-    unfinished = out.with_name(out.name + ".new")
+    picks = {entry["user"]: entry["picks"] for entry in map(json.loads, _whole_lines(unfinished)[1:])}
+    table = pl.DataFrame([{"user": user, **pick} for user in order for pick in picks[user]], schema=SCHEMA)
+    whole = out.with_name(out.name + ".new")
     if out.suffix == ".parquet":
-        table.write_parquet(unfinished)
+        table.write_parquet(whole)
     else:
-        table.write_ndjson(unfinished)
-    unfinished.replace(out)
-    part.unlink()
-
-
-def read_picks(file: Path) -> pl.DataFrame:
-    """Read a picks file of either kind, one row per pick, with ids as text and ranks as int64.
-
-    Raises:
-        DataError: no file of picks, a column that is missing, or values that are no ids or ranks.
-    """
-    try:
-        # Beyond the first lines of JSON a column may cease to be empty, so all are looked at for its type.
-        table = pl.read_parquet(file) if file.suffix == ".parquet" else pl.read_ndjson(file, infer_schema_length=None)
-    except (OSError, pl.exceptions.PolarsError) as problem:
-        raise DataError(
-            f"{file}: not a file of picks ({_first_line(problem)}); write one with recommend --users all --out"
-        ) from None
-    missing = {"user", "rank", "item"} - set(table.columns)
-    if missing:
-        raise DataError(f"{file}: no column {sorted(missing)[0]!r}; it has {', '.join(table.columns)}")
-    if table.schema["rank"].is_float():
-        table = table.with_columns(pl.col("rank").fill_nan(None))  # some tools write so that there is none
-        if (table["rank"] % 1 > 0).any():
-            raise DataError(f"{file}: a rank that is no whole number; ranks count from 1, the best")
-    try:
-        return table.filter(pl.col("rank").is_not_null()).cast({"user": pl.String, "item": pl.String, "rank": pl.Int64})
-    except pl.exceptions.PolarsError as problem:
-        raise DataError(
-            f"{file}: users and items must be ids, and ranks whole numbers from 1 on ({_first_line(problem)})"
-        ) from None
-
-
-def _first_line(problem: Exception) -> str:
-    return str(problem).strip().split("\n")[0]
+        table.write_ndjson(whole)
+    whole.replace(out)
+    unfinished.unlink()

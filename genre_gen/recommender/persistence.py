@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from genre_gen.blending.tuned import TunedSettings
 from genre_gen.codes.base import Codes
-from genre_gen.collaborative import MEMBERS, RATERS, CollaborativeModel
+from genre_gen.collaborative import MEMBERS, RATERS, CollaborativeModel, RatingModel
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import Interactions
 from genre_gen.data.knowledge import Knowledge
 from genre_gen.domain import Domain
 from genre_gen.errors import CheckpointError, SourceError, UsageError
 from genre_gen.prompting.book import PromptBook
-from genre_gen.recommender.recommender import Recommender
+from genre_gen.recommender.state import RecommenderState
+from genre_gen.registry import TASKS, check_allowed
 from genre_gen.training import checkpoint
 from genre_gen.training.checkpoint import read_json, recover_folder, verify_folder, write_folder, write_json
 
+if TYPE_CHECKING:
+    from genre_gen.llm.model import LLM
+
+log = logging.getLogger(__name__)
 KIND = "recommender"
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 RUNS = Path("runs")  # where the command line keeps recommenders; nobody's name on the hub
@@ -43,67 +50,83 @@ def check_place(folder: Path) -> None:
     checkpoint.check_place(folder, (*NAMES, checkpoint.MANIFEST))
 
 
-def save(recommender: Recommender, folder: Path, metrics: Mapping[str, Any] | None = None) -> None:
-    """Write a recommender; see :meth:`Recommender.save_pretrained`."""
-    if (served := recommender.generator.llm.served) != "none":
+def save(state: RecommenderState, folder: Path, metrics: Mapping[str, Any] | None = None) -> None:
+    """Write a trained recommender; see :meth:`genre_gen.Recommender.save_pretrained`."""
+    if state.llm.served != "none":
         raise UsageError(
-            f"this recommender was loaded in {served}, and its full weights are gone; load it with "
+            f"this recommender was loaded in {state.llm.served}, and its full weights are gone; load it with "
             'quantization = "none" to save it, or set serving.quantization before it is trained'
         )
 
     def fill(target: Path) -> None:
-        recommender.catalog.save(target / CATALOG)
-        _save_arrays(recommender.histories.arrays(), target / HISTORIES)
-        _save_arrays(recommender.trained_on.arrays(), target / TRAINED_ON)
-        if recommender.knowledge is not None:
-            _save_arrays(recommender.knowledge.arrays(), target / KNOWLEDGE)
-        _save_llm(recommender, target)
-        _save_members(recommender, target / MEMBERS_FOLDER)
-        recommender.book.save(target / PROMPTS)
-        write_json(target / SETTINGS, _settings(recommender, metrics))
+        state.catalog.save(target / CATALOG)
+        _save_arrays(state.histories.arrays(), target / HISTORIES)
+        _save_arrays(state.trained_on.arrays(), target / TRAINED_ON)
+        if state.knowledge is not None:
+            _save_arrays(state.knowledge.arrays(), target / KNOWLEDGE)
+        _save_llm(state.llm, target)
+        _save_members(state, target / MEMBERS_FOLDER)
+        state.book.save(target / PROMPTS)
+        write_json(target / SETTINGS, _settings(state, metrics))
 
     write_folder(folder, fill, {"kind": KIND})
 
 
-def load(name: str | Path, quantization: str | None = None) -> Recommender:
-    """Read a recommender; see :meth:`Recommender.from_pretrained`."""
-    from genre_gen.llm.generator import ItemGenerator
+def load(name: str | Path, quantization: str | None = None, plugins: Collection[str] = ()) -> RecommenderState:
+    """Read a trained recommender; see :meth:`genre_gen.Recommender.from_pretrained`."""
     from genre_gen.llm.quantize import quantize
-    from genre_gen.tasks import TaskData
-    from genre_gen.training.llm_training import build_llm
 
     folder = _folder(name)
     if verify_folder(folder).get("kind") != KIND:
         raise CheckpointError(f"{folder}: no saved recommender; give the folder that train wrote, not one inside it")
     settings = read_json(folder / SETTINGS)
-    if "choices" not in settings:
+    if "tuned" not in settings:
         raise CheckpointError(f"{folder}: saved by an earlier version ({settings.get('version')}); train it again")
     domain = Domain.from_settings(settings["domain"], where=str(folder / SETTINGS))
     domain = domain.model_copy(update={"catalog_folder": folder, "prompts_folder": folder / PROMPTS})
+    check_allowed(domain, plugins, where=str(folder))
     if quantization is not None:
         domain = domain.changed({"serving.quantization": quantization})
-    recommender = Recommender(domain, _book(folder, settings))
-    recommender.catalog = Catalog.from_file(folder / CATALOG, domain.name)
-    recommender.histories = Interactions.from_arrays(load_file(folder / HISTORIES))
-    recommender.trained_on = Interactions.from_arrays(load_file(folder / TRAINED_ON))
-    if (folder / KNOWLEDGE).is_file():
-        recommender.knowledge = Knowledge.from_arrays(load_file(folder / KNOWLEDGE))
-    _load_members(recommender, settings, folder / MEMBERS_FOLDER)
-    codes = Codes.from_arrays(settings["codes"], load_file(folder / CODES))
-    llm = build_llm(domain, recommender.catalog, recommender.trained_on, codes)
-    data = TaskData(recommender.catalog, recommender.trained_on, domain)
-    recommender.generator = ItemGenerator(llm, recommender.book, data)
-    _load_llm(recommender, settings, folder)
-    quantize(recommender.generator.llm, domain.serving.quantization)
-    recommender.take(TunedSettings.from_dict(settings["choices"]))
-    recommender.seconds = settings["seconds"]
-    recommender.training_log = settings["training_log"]
-    return recommender
+    book = _book(folder, settings, domain, plugins)
+    catalog = Catalog.from_file(folder / CATALOG, domain.name)
+    trained_on = Interactions.from_arrays(load_file(folder / TRAINED_ON))
+    knowledge = folder / KNOWLEDGE
+    members, rating_models = _load_members(settings, folder / MEMBERS_FOLDER, plugins)
+    llm = _load_llm(domain, catalog, trained_on, settings, folder)
+    quantize(llm, domain.serving.quantization)
+    return RecommenderState(
+        domain,
+        book,
+        catalog,
+        Interactions.from_arrays(load_file(folder / HISTORIES)),
+        trained_on,
+        llm,
+        members,
+        rating_models,
+        TunedSettings.from_dict(settings["tuned"]),
+        Knowledge.from_arrays(load_file(knowledge)) if knowledge.is_file() else None,
+        settings["seconds"],
+        settings["training_log"],
+    )
 
 
-def _book(folder: Path, settings: Mapping[str, Any]) -> PromptBook:
+def with_knowledge(state: RecommenderState, domain: str | Path | Domain) -> RecommenderState:
+    """Return a state with a domain's knowledge; see :meth:`genre_gen.Recommender.load_knowledge`."""
+    given = domain if isinstance(domain, Domain) else Domain.load(domain)
+    knowledge, book = Knowledge.of_domain(given, state.catalog), state.book
+    if given.prompts_folder != book.folder:
+        newer = PromptBook.load(given)
+        if all(newer.fingerprint(task) == book.fingerprint(task) for task in state.domain.tasks):
+            book = newer
+        else:
+            log.warning("the words for explanations stay as they were: %s was changed since training", newer.folder)
+    changed = state.domain.changed({"knowledge": given.settings()["knowledge"]})
+    return replace(state, domain=changed, book=book, knowledge=knowledge)
+
+
+def _book(folder: Path, settings: Mapping[str, Any], domain: Domain, plugins: Collection[str]) -> PromptBook:
     """Read the templates; a model that is asked in other words than it was trained with answers something else."""
-    book = PromptBook(folder / PROMPTS)
+    book = PromptBook(folder / PROMPTS, tasks=TASKS.added(domain.tasks, plugins))
     changed = [task for task, fingerprint in settings["prompts"].items() if book.fingerprint(task) != fingerprint]
     if changed:
         raise CheckpointError(
@@ -113,20 +136,20 @@ def _book(folder: Path, settings: Mapping[str, Any]) -> PromptBook:
     return book
 
 
-def _settings(recommender: Recommender, metrics: Mapping[str, Any] | None) -> dict[str, Any]:
+def _settings(state: RecommenderState, metrics: Mapping[str, Any] | None) -> dict[str, Any]:
     from genre_gen import __version__
 
     return {
         "version": __version__,
-        "domain": recommender.domain.settings(),
-        "codes": recommender.generator.llm.codes.name,
-        "answers": {task: ids.tolist() for task, ids in recommender.generator.llm.answers.items()},
-        "members": {name: model.settings() for name, model in recommender.members.items()},
-        "choices": recommender.choices.to_dict(),
-        "raters": {name: model.settings() for name, model in recommender.raters.models.items()},
-        "seconds": recommender.seconds,
-        "training_log": recommender.training_log,
-        "prompts": {task: recommender.book.fingerprint(task) for task in sorted(recommender.domain.tasks)},
+        "domain": state.domain.settings(),
+        "codes": state.llm.codes.name,
+        "answers": {task: ids.tolist() for task, ids in state.llm.answers.items()},
+        "members": {name: model.settings() for name, model in state.members.items()},
+        "tuned": state.tuned.to_dict(),
+        "raters": {name: model.settings() for name, model in state.rating_models.items()},
+        "seconds": dict(state.seconds),
+        "training_log": list(state.training_log),
+        "prompts": {task: state.book.fingerprint(task) for task in sorted(state.domain.tasks)},
         "metrics": dict(metrics or {}),
     }
 
@@ -135,53 +158,68 @@ def _save_arrays(arrays: Mapping[str, np.ndarray], file: Path) -> None:
     save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, file)
 
 
-def _save_members(recommender: Recommender, folder: Path) -> None:
+def _save_members(state: RecommenderState, folder: Path) -> None:
     folder.mkdir()
-    models: dict[str, CollaborativeModel] = {**recommender.members, **recommender.raters.models}  # some may be both
-    for name, model in models.items():
+    for name, model in state.members.items():
         _save_arrays(model.arrays(), folder / f"{name}.safetensors")
+    for name, rater in state.rating_models.items():
+        if state.members.get(name) is not rater:  # one model may do both
+            _save_arrays(rater.arrays(), folder / f"{name}.ratings.safetensors")
 
 
-def _load_members(recommender: Recommender, settings: Mapping[str, Any], folder: Path) -> None:
-    raters = recommender.raters
-    for name, options in settings["raters"].items():
-        raters.models[name] = RATERS[name].from_arrays(load_file(folder / f"{name}.safetensors"), options)
+def _load_members(
+    settings: Mapping[str, Any], folder: Path, plugins: Collection[str]
+) -> tuple[dict[str, CollaborativeModel], dict[str, RatingModel]]:
+    members: dict[str, CollaborativeModel] = {}
     for name, options in settings["members"].items():
-        recommender.members[name] = raters.models.get(name) or MEMBERS[name].from_arrays(
-            load_file(folder / f"{name}.safetensors"), options
-        )
+        arrays = load_file(folder / f"{name}.safetensors")
+        members[name] = MEMBERS.load(name, plugins).from_arrays(arrays, options)
+    raters: dict[str, RatingModel] = {}
+    for name, options in settings["raters"].items():
+        file, member = folder / f"{name}.ratings.safetensors", members.get(name)
+        if isinstance(member, RatingModel) and not file.is_file():
+            raters[name] = member
+        else:
+            raters[name] = RATERS.load(name, plugins).from_arrays(load_file(file), options)
+    return members, raters
 
 
-def _save_llm(recommender: Recommender, folder: Path) -> None:
+def _save_llm(llm: LLM, folder: Path) -> None:
     import safetensors.torch
 
-    llm = recommender.generator.llm
     weights = {name: value.detach().cpu().contiguous() for name, value in llm.trainable()}
     safetensors.torch.save_file(weights, folder / WEIGHTS)
     _save_arrays(llm.codes.arrays(), folder / CODES)
 
 
-def _load_llm(recommender: Recommender, settings: Mapping[str, Any], folder: Path) -> None:
+def _load_llm(
+    domain: Domain, catalog: Catalog, trained_on: Interactions, settings: Mapping[str, Any], folder: Path
+) -> LLM:
     import safetensors.torch
     import torch
 
-    llm = recommender.generator.llm
-    llm.add_answer_heads(
-        {task: torch.tensor(ids, dtype=torch.int64, device=llm.device) for task, ids in settings["answers"].items()}
-    )
+    from genre_gen.training.llm_training import build_llm
+
+    codes = Codes.from_arrays(settings["codes"], load_file(folder / CODES))
+    llm = build_llm(domain, catalog, trained_on, codes)
+    answers = {
+        task: torch.tensor(ids, dtype=torch.int64, device=llm.device) for task, ids in settings["answers"].items()
+    }
+    llm.add_answer_heads(answers)
     parameters = dict(llm.trainable())
     saved = safetensors.torch.load_file(folder / WEIGHTS)
-    odd = sorted(parameters.keys() ^ saved.keys()) or [
+    different = sorted(parameters.keys() ^ saved.keys()) or [
         name for name, value in saved.items() if value.shape != parameters[name].shape
     ]
-    if odd:
+    if different:
         raise CheckpointError(
-            f"{folder}: its weights are not those of {recommender.domain.model.llm} as set here (first: {odd[0]}); "
+            f"{folder}: its weights are not those of {domain.model.llm} as set here (first: {different[0]}); "
             "it was trained over another pre-trained model"
         )
     with torch.no_grad():
         for name, value in saved.items():
             parameters[name].copy_(value)
+    return llm
 
 
 def _folder(name: str | Path) -> Path:
@@ -195,7 +233,7 @@ def _folder(name: str | Path) -> Path:
         return folder
     elsewhere = isinstance(name, str) and HUB_ID.fullmatch(name) and not folder.parent.is_dir()
     if not elsewhere or folder.parent == RUNS:
-        raise CheckpointError(f"{folder}: no such folder; train first: genre-gen train DOMAIN --out {folder}")
+        raise CheckpointError(f"{folder}: no such folder; train a recommender and save it there first")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 

@@ -10,14 +10,17 @@ import numpy as np
 
 from genre_gen.codes import atomic
 from genre_gen.data.catalog import Catalog
+from genre_gen.data.dataset import Dataset
 from genre_gen.data.interactions import Interactions
+from genre_gen.data.printable import printable
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
-from genre_gen.explain import Explanation
 from genre_gen.explain.attribution import Attribution
 from genre_gen.explain.comparison import Comparison, Counterfactual
-from genre_gen.prompting.book import Prompt, PromptBook, show
-from genre_gen.recommender.recommender import Recommendations
+from genre_gen.explain.explainer import Explanation
+from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.spans import Prompt, show
+from genre_gen.recommender.requests import Recommendations
 from genre_gen.tasks import TASKS, TaskData
 from genre_gen.tasks.next_item import NextItem
 
@@ -36,9 +39,9 @@ def picks_text(picks: Recommendations) -> str:
         lines.append(f"{pick.rank:>3}. {pick.item.title}{known}  score {pick.score:.2f} = {parts}")
         if pick.explanation is not None:
             lines.append(f"     {pick.explanation}")
-    if picks.understood is not None:
-        lines.insert(0, f"understood: {picks.understood}")
-    return "\n".join(_one_line(line) for line in [*lines, *(f"note: {note}" for note in picks.notes)])
+    if picks.parsed_query is not None:
+        lines.insert(0, f"understood: {picks.parsed_query}")
+    return "\n".join(printable(line) for line in [*lines, *(f"note: {note}" for note in picks.notes)])
 
 
 def picks_json(picks: Recommendations) -> str:
@@ -57,7 +60,7 @@ def picks_json(picks: Recommendations) -> str:
                 for pick in picks
             ],
             "notes": list(picks.notes),
-            **({} if picks.understood is None else {"understood": picks.understood.to_dict()}),
+            **({} if picks.parsed_query is None else {"parsed_query": picks.parsed_query.to_dict()}),
         },
         ensure_ascii=False,
         indent=2,
@@ -82,7 +85,7 @@ def reasons_text(
             for one in attribution.values
         ]
     lines += [f"note: {note}" for note in explanation.notes]
-    return "\n".join(map(_one_line, lines))
+    return "\n".join(map(printable, lines))
 
 
 def reasons_json(
@@ -104,11 +107,6 @@ def reasons_json(
     return json.dumps(content, ensure_ascii=False)
 
 
-def _one_line(text: str) -> str:
-    """Return a line as a terminal may have it: a title from anywhere shall not break it, colour it or clear it."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-
-
 def shown(value: Any) -> str:
     """Return an attribute's value for people."""
     return ", ".join(value) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else str(value)
@@ -120,30 +118,23 @@ def render_prompt(
     user: str,
     path: Path | None = None,
     *,
-    phrasing: int = 1,
     as_json: bool = False,
     color: bool = False,
 ) -> str:
     """Return a user's prompt for a task as text, or its messages and spans as JSON.
 
     Raises:
-        UsageError: no such task or phrasing, no user given, or a user the task has no example of.
+        UsageError: no such task, or a user the task has no example of.
     """
     if task not in TASKS:
         raise UsageError(f"no task {task!r}; there are: {', '.join(TASKS)}")
-    if not user:
-        raise UsageError("--user is missing: whose prompt shall be shown?")
     domain = Domain.load(domain_name)
     book = PromptBook.load(domain)
-    if not 1 <= phrasing <= (count := book.phrasings(task)):
-        raise UsageError(f"--phrasing {phrasing}: give a number from 1 to {count}, which {task} has in {book.folder}")
-    book = book.phrased(phrasing)
-    catalog = Catalog.load(domain, path)
-    interactions = Interactions.load(domain, path, catalog)
-    prompt = _prompt(task, TaskData(catalog, _only(interactions, user), domain), book, user)
+    data = Dataset.load(domain, path)
+    prompt = _prompt(task, TaskData(data.catalog, _only(data.interactions, user), domain), book, user)
     if as_json:
         return json.dumps(_spans(prompt), ensure_ascii=False, indent=2)
-    return show(prompt, atomic(len(catalog)), color)
+    return show(prompt, atomic(len(data.catalog)), color)
 
 
 def _prompt(task: str, data: TaskData, book: PromptBook, user: str) -> Prompt:
@@ -157,7 +148,7 @@ def _prompt(task: str, data: TaskData, book: PromptBook, user: str) -> Prompt:
 
 
 def _only(interactions: Interactions, user: str) -> Interactions:
-    owner = np.repeat(np.arange(len(interactions.users)), np.diff(interactions.offsets))
+    owner = interactions.owners
     return interactions.keep(owner == interactions.user_row(user))
 
 

@@ -22,17 +22,20 @@ import numpy as np
 
 from genre_gen.data.catalog import Item
 from genre_gen.data.filters import check_n
+from genre_gen.data.printable import printable
 from genre_gen.data.titles import article_first
 from genre_gen.downloads.paths import assets_folder
 from genre_gen.errors import UsageError
-from genre_gen.prompting.book import Prompt
-from genre_gen.recommender.recommender import Recommendation, Recommender
+from genre_gen.prompting.spans import Prompt
+from genre_gen.recommender.recommender import Recommender
+from genre_gen.recommender.requests import Recommendation
 from genre_gen.reporting.formatting import shown
 from genre_gen.tasks import TASKS
 from genre_gen.tasks.next_item import NextItem
 
 if TYPE_CHECKING:
-    from genre_gen.explain import Explanation, Fact
+    from genre_gen.explain.explainer import Explanation
+    from genre_gen.explain.facts import Fact
 
 FOLDER = "_report"  # in prompts/; no domain can have this name
 TEMPLATE, STYLE = "page.html.jinja", "page.css"
@@ -147,8 +150,8 @@ def page(recommender: Recommender, users: Sequence[str], n: int = 5) -> str:
     from markupsafe import Markup
 
     if not users:
-        raise UsageError("--user is missing: whose page shall be written?")
-    check_n(n, len(recommender.catalog))
+        raise UsageError("no users: whose page shall be written? Give at least one user id")
+    check_n(n)
     folder = assets_folder() / "prompts" / FOLDER
     environment = Environment(
         loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, finalize=_printable,
@@ -156,22 +159,22 @@ def page(recommender: Recommender, users: Sequence[str], n: int = 5) -> str:
     )  # fmt: skip
     style = (folder / STYLE).read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    members = [name for name, weight in recommender.blend.weights.items() if weight > 0]
+    members = [name for name, weight in recommender.state.blend.weights.items() if weight > 0]
     return environment.get_template(TEMPLATE).render(
         style=Markup(style),  # noqa: S704 - a file of the project, which no data reaches
         style_hash=f"sha256-{digest}",
         domain=recommender.domain,
-        catalog=recommender.catalog,
-        weights=[(name, recommender.blend.weights[name]) for name in members],
-        trained_on=len(recommender.trained_on),
-        people=len(recommender.histories.users),
+        catalog=recommender.state.catalog,
+        weights=[(name, recommender.state.blend.weights[name]) for name in members],
+        trained_on=len(recommender.state.trained_on),
+        people=len(recommender.state.histories.users),
         users=[_portrait(recommender, user, n, members) for user in dict.fromkeys(users)],
     )
 
 
 def _portrait(recommender: Recommender, user: str, n: int, members: Sequence[str]) -> Portrait:
     """Gather what there is to say about a user."""
-    history = recommender.histories.history(user)
+    history = recommender.state.histories.history(user)
     picks = recommender.recommend(user, n=n, explain=True)
     rows = history.rows.tolist()
     ratings = [None] * len(rows) if history.ratings is None else [_known(one) for one in history.ratings.tolist()]
@@ -181,8 +184,8 @@ def _portrait(recommender: Recommender, user: str, n: int, members: Sequence[str
     cited = _cited(picks)
     seen = [
         Seen(
-            article_first(recommender.catalog[row].title),
-            _about(recommender.catalog[row]),
+            article_first(recommender.state.catalog[row].title),
+            _about(recommender.state.catalog[row]),
             rating,
             rating is not None and liked_from is not None and rating >= liked_from,
             date,
@@ -209,12 +212,11 @@ def _portrait(recommender: Recommender, user: str, n: int, members: Sequence[str
 def _picks(
     recommender: Recommender, user: str, picks: Sequence[Recommendation], members: Sequence[str]
 ) -> Iterator[Pick]:
-    attribute = getattr(recommender, "attribute", None)
     above = max((sum(max(part, 0) for part in pick.parts.values()) for pick in picks), default=0.0)
     below = max((sum(max(-part, 0) for part in pick.parts.values()) for pick in picks), default=0.0)
     unit = 100 / ((above + below) or 1.0)
     for pick in picks:
-        effects = () if attribute is None else attribute(pick.item.id, user=user).items
+        effects = recommender.attribute(user, pick.item.id).items
         yield Pick(
             pick.rank,
             article_first(pick.item.title),
@@ -223,8 +225,10 @@ def _picks(
             tuple(_stacked(pick.parts, members, below * unit, unit)),
             below * unit,
             tuple(_highlighted(recommender, pick.explanation)),
-            () if pick.explanation is None else tuple(one.text(recommender.catalog) for one in pick.explanation.facts),
-            tuple(_effects(effects, {recommender.catalog[row].id for row in _named(pick.explanation)})),
+            ()
+            if pick.explanation is None
+            else tuple(one.text(recommender.state.catalog) for one in pick.explanation.facts),
+            tuple(_effects(effects, {recommender.state.catalog[row].id for row in _named(pick.explanation)})),
         )
 
 
@@ -281,7 +285,7 @@ def _highlighted(recommender: Recommender, explanation: Explanation | None) -> I
 def _evidence(recommender: Recommender, fact: Fact) -> Iterator[tuple[str, Literal["item", "value", "number"]]]:
     for row in (fact.subject, fact.object):
         if row is not None:
-            title = recommender.catalog[row].title
+            title = recommender.state.catalog[row].title
             yield title, "item"
             yield article_first(title), "item"
     for value in fact.values:
@@ -294,7 +298,7 @@ def _evidence(recommender: Recommender, fact: Fact) -> Iterator[tuple[str, Liter
 
 
 def _labels(recommender: Recommender, rows: Sequence[int]) -> tuple[tuple[str, int, float], ...]:
-    labels = recommender.labels
+    labels = recommender.state.labels
     if labels is None:
         return ()
     counts = Counter({name: int(one) for name, one in zip(labels.names, labels.matrix[rows].sum(axis=0), strict=True)})
@@ -306,26 +310,26 @@ def _prompts(
     recommender: Recommender, user: str, picks: Sequence[Recommendation]
 ) -> tuple[tuple[str, tuple[tuple[str, tuple[Piece, ...]], ...]], ...]:
     """Return the prompts behind the page: what asked for items, and what asked for the first pick's explanation."""
-    history = recommender.histories.history(user)
+    history = recommender.state.histories.history(user)
     recent = history.last(recommender.domain.model.max_history)
     task = TASKS["next_item"]
     assert isinstance(task, NextItem)  # noqa: S101 - a fact for the type checker
-    found = {task.name: task.prompt(recommender.generator.data, recommender.book, recent)}
+    found = {task.name: task.prompt(recommender.state.generator.data, recommender.state.book, recent)}
     if picks:
-        row = recommender.catalog.row(picks[0].item.id)
-        found["explain"] = recommender.explainer.prompt(history, row, picks[0].parts)
+        row = recommender.state.catalog.row(picks[0].item.id)
+        found["explain"] = recommender.state.explainer.prompt(history, row, picks[0].parts)
     draw = partial(_messages, recommender)
     return tuple((name, tuple(draw(prompt))) for name, prompt in found.items())
 
 
 def _messages(recommender: Recommender, prompt: Prompt) -> Iterator[tuple[str, tuple[Piece, ...]]]:
-    codes = recommender.generator.llm.codes
+    codes = recommender.state.generator.llm.codes
     for message in prompt.messages:
         pieces = []
         for span in message.spans:
             if span.kind == "code":
                 name = "".join(codes.names[token] for token in codes.codes[span.row] if token >= 0)
-                pieces.append(Piece(name, "code", recommender.catalog[span.row].title))
+                pieces.append(Piece(name, "code", recommender.state.catalog[span.row].title))
             else:
                 pieces.append(Piece(span.text, span.kind))
         yield message.role, tuple(pieces)
@@ -348,8 +352,4 @@ def _date(seconds: int) -> str:
 
 def _printable(value: Any) -> Any:
     """Return a value as a page may hold it: characters that no page can hold, or that turn its text around, shown."""
-    if type(value) is not str or value.isprintable():
-        return value
-    return "".join(
-        letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in value
-    )
+    return printable(value, keep="\n") if type(value) is str else value

@@ -1,4 +1,4 @@
-"""How answers in words are compared with the truth."""
+"""Metrics of answers in words."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ def label_f1(answers: Sequence[str], truths: Sequence[str]) -> float:
     return _mean(lambda answer, truth: _f1(_labels(answer), _labels(truth)), answers, truths)
 
 
+def exact_and_f1(answers: Sequence[str], truths: Sequence[str]) -> dict[str, float]:
+    """Return the share of exact answers, and the mean F1 of their words; {} for no answers."""
+    return {"exact": accuracy(answers, truths), "token_f1": token_f1(answers, truths)} if answers else {}
+
+
 def _mean(compare: Callable[[str, str], float], answers: Sequence[str], truths: Sequence[str]) -> float:
     values = [compare(answer, truth) for answer, truth in zip(answers, truths, strict=True)]
     return sum(values) / len(values)
@@ -36,7 +41,7 @@ def _labels(text: str) -> set[str]:
 
 
 def _f1(answer: Iterable[str], truth: Iterable[str]) -> float:
-    said, true = Counter(answer), Counter(truth)
-    common = (said & true).total()
-    total = said.total() + true.total()
+    given, true = Counter(answer), Counter(truth)
+    common = (given & true).total()
+    total = given.total() + true.total()
     return 2 * common / total if total else 1.0

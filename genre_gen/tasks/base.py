@@ -1,4 +1,4 @@
-"""What every task offers: it builds its examples and grades its answers in one file, so that neither drifts."""
+"""Task: builds its examples and grades its answers in one file, so that the two cannot drift apart."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from genre_gen.collaborative.text_knn import alike
+from genre_gen.collaborative.text_knn import similar_texts
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import History, Interactions
 from genre_gen.domain import Domain
-from genre_gen.prompting.book import Entry, Prompt, PromptBook, entry
+from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.spans import Prompt
+from genre_gen.prompting.variables import Entry, entry
 
 Targets: TypeAlias = Literal["assistant", "codes", "data"]
 Depth: TypeAlias = Literal["exit", "full"]
@@ -24,8 +26,8 @@ Depth: TypeAlias = Literal["exit", "full"]
 ENTRIES = 100_000
 """How many items, each with a rating, are kept as templates see them."""
 
-ALIKE = 20
-"""How many items described alike are kept of each item."""
+SIMILAR_TEXTS = 20
+"""How many of the items with the most similar texts are kept of each item."""
 
 
 @dataclass(frozen=True)
@@ -69,16 +71,16 @@ class TaskData:
         rows = history.rows.tolist()
         ratings: list[float | None] = [None] * len(rows)
         if history.ratings is not None:  # NaN would be no key
-            ratings = [None if math.isnan(one) else one for one in history.ratings.tolist()]
-        known, found = self._entries, []
+            ratings = [None if math.isnan(rating) else rating for rating in history.ratings.tolist()]
+        cache, entries = self._entries, []
         for key in zip(rows, ratings, strict=True):
-            one = known.get(key)
-            if one is None:
-                if len(known) >= ENTRIES:
-                    known.clear()
-                one = known[key] = entry(self.catalog, *key, self.domain.liked_from)
-            found.append(one)
-        return tuple(found)
+            cached = cache.get(key)
+            if cached is None:
+                if len(cache) >= ENTRIES:
+                    cache.clear()
+                cached = cache[key] = entry(self.catalog, *key, self.domain.liked_from)
+            entries.append(cached)
+        return tuple(entries)
 
     @cached_property
     def _entries(self) -> dict[tuple[int, float | None], Entry]:
@@ -94,27 +96,31 @@ class TaskData:
         return tuple(name for name, field in self.domain.fields.items() if field.type == "list")
 
     @cached_property
-    def likeness(self) -> sparse.csr_matrix:
-        """Return how alike the texts of items are: ``[n_items, n_items]``, sparse.
+    def text_similarity(self) -> sparse.csr_matrix:
+        """Return the similarity of items' texts: ``[n_items, n_items]``, sparse.
 
-        Of each row's item the columns are the ALIKE items described most like it, among those that somebody had.
+        A row holds the SIMILAR_TEXTS items whose texts are most similar to its item's, cold items left out.
         """
-        return self.alike(np.arange(len(self.catalog)))
+        return self.similar_texts(np.arange(len(self.catalog)))
 
-    def alike(self, rows: NDArray[np.int64]) -> sparse.csr_matrix:
+    def similar_texts(self, rows: NDArray[np.int64]) -> sparse.csr_matrix:
         """Return the same of some items alone, ``[len(rows), n_items]``, for much less work."""
         met = np.unique(self.interactions.rows).astype(np.int64)
-        return alike([item.describe() for item in self.catalog], ALIKE, rows, met)
+        return similar_texts([item.describe() for item in self.catalog], SIMILAR_TEXTS, rows, met)
+
+    def before(self, history: History, position: int) -> History:
+        """Return what a prompt shows of a history before a position: the latest ``model.max_history`` items."""
+        return history.slice(0, position).last(self.domain.model.max_history)
 
     def shuffled(self, rng: np.random.Generator, at_least: int = 1) -> Iterator[History]:
         """Yield the histories of that many items or more, in random order."""
         for user_row in rng.permutation(len(self.interactions.users)):
-            history = self.interactions.at(int(user_row))
+            history = self.interactions.history_at(int(user_row))
             if len(history) >= at_least:
                 yield history
 
     def unseen(self, history: History, rng: np.random.Generator, tries: int = 20) -> int | None:
-        """Return a random catalog row that is not in a history; None where none turned up."""
+        """Return a random catalog row that is not in a history; None where no try finds one."""
         seen = set(history.rows.tolist())
         return next((row for row in rng.integers(len(self.catalog), size=tries).tolist() if row not in seen), None)
 
@@ -134,6 +140,9 @@ class TaskData:
 
 class Task(Protocol):
     """An instruction the model learns.
+
+    A task of another package brings two attributes more: ``variables``, what its templates are given (name -> meaning),
+    and ``templates``, the folder in which they lie.
 
     Attributes:
         name: also the name of its templates.

@@ -1,4 +1,4 @@
-"""The catalog's own text, for a first stage of continued pre-training: an item's code, and all that is known of it."""
+"""The catalog's own text, for continued pre-training: an item's code, and all that the catalog says of it."""
 
 from __future__ import annotations
 

@@ -9,11 +9,12 @@ from typing import ClassVar
 import numpy as np
 
 from genre_gen.data.interactions import History
-from genre_gen.prompting.book import Entry, PromptBook
-from genre_gen.tasks.answers import accuracy, token_f1
+from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.variables import Entry
+from genre_gen.tasks.answers import exact_and_f1
 from genre_gen.tasks.base import Depth, Example, TaskData, in_words
 
-MOST_FACTS = 3
+MAX_FACTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +39,8 @@ class Explanation:
             liked = data.liked(history)
             if len(liked) < 2:  # noqa: PLR2004 - one to explain, one to explain it by
                 continue
-            place = int(rng.integers(1, len(liked)))
-            row = int(history.rows[liked[place]])
-            known = history.slice(0, int(liked[place])).last(data.domain.model.max_history)
+            position = int(rng.choice(liked[1:]))
+            row, known = int(history.rows[position]), data.before(history, position)
             facts = shared(data, known, row)
             if facts:
                 yield in_words(
@@ -56,11 +56,11 @@ class Explanation:
 
     def grade(self, answers: Sequence[str], truths: Sequence[str]) -> dict[str, float]:
         """Return the share of exact answers, and the mean F1 of their words."""
-        return {"exact": accuracy(answers, truths), "token_f1": token_f1(answers, truths)} if answers else {}
+        return exact_and_f1(answers, truths)
 
 
 def shared(data: TaskData, history: History, row: int) -> tuple[Shared, ...]:
-    """Return the liked items that share most labels with an item, the same labels each; of equals the latest first."""
+    """Return the liked items that share most labels with an item, the same labels each, the latest first."""
     labels = set(data.labels(row))
     seen = data.entries(history)
     facts = []
@@ -70,4 +70,4 @@ def shared(data: TaskData, history: History, row: int) -> tuple[Shared, ...]:
         if common and other != row:
             facts.append(Shared(seen[position], common))
     facts.sort(key=lambda fact: -len(fact.labels))
-    return tuple(fact for fact in facts[:MOST_FACTS] if set(fact.labels) == set(facts[0].labels))
+    return tuple(fact for fact in facts[:MAX_FACTS] if set(fact.labels) == set(facts[0].labels))

@@ -13,7 +13,7 @@ from genre_gen.tasks.base import Depth, Example, TaskData, in_words
 
 
 class Fits:
-    """Tells an item that the user liked next from one that the user never had."""
+    """Tells an item that the user liked next from one without an interaction of the user."""
 
     name: ClassVar[str] = "fits"
     depth: ClassVar[Depth] = "exit"
@@ -32,7 +32,7 @@ class Fits:
             row = int(history.rows[position]) if answer else data.unseen(history, rng)
             if row is None:
                 continue
-            known = history.slice(0, position).last(data.domain.model.max_history)
+            known = data.before(history, position)
             yield in_words(
                 book,
                 self.name,

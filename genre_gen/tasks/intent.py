@@ -26,7 +26,7 @@ class Intent:
             position = int(rng.integers(1, len(history)))
             labels = data.labels(int(history.rows[position]))
             if labels:
-                known = history.slice(0, position).last(data.domain.model.max_history)
+                known = data.before(history, position)
                 yield in_words(
                     book,
                     self.name,

@@ -9,7 +9,8 @@ import numpy as np
 
 from genre_gen.data.interactions import History
 from genre_gen.metrics import ndcg_at, recall_at
-from genre_gen.prompting.book import Prompt, PromptBook
+from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.spans import Prompt
 from genre_gen.ranking import Ranking
 from genre_gen.tasks.base import Depth, Example, TaskData, windows
 from genre_gen.tasks.synthetic import synthetic
@@ -34,7 +35,7 @@ class NextItem:
         """
         if open:
             for history in data.shuffled(rng, at_least=2):
-                known = history.slice(0, len(history) - 1).last(data.domain.model.max_history)
+                known = data.before(history, len(history) - 1)
                 yield Example(self.name, self.prompt(data, book, known), "codes", answer=int(history.rows[-1]))
             return
         parts = [
@@ -45,7 +46,7 @@ class NextItem:
         ]
         for part in rng.permutation(len(parts)):
             user_row, start, stop, context = parts[part]
-            history = data.interactions.at(user_row).slice(int(start), int(stop))
+            history = data.interactions.history_at(user_row).slice(int(start), int(stop))
             origins = data.interactions.offsets[user_row] + np.arange(start, stop)
             yield Example(
                 self.name, self.prompt(data, book, history, open=False), "codes", int(context), origins=origins
@@ -63,5 +64,5 @@ class NextItem:
 
 
 def _rank(answer: Ranking, row: int) -> float:
-    found = np.flatnonzero(answer.rows == row)
-    return float(found[0] + 1) if len(found) else float("inf")
+    places = np.flatnonzero(answer.rows == row)
+    return float(places[0] + 1) if len(places) else float("inf")

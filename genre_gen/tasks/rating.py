@@ -9,7 +9,8 @@ import numpy as np
 
 from genre_gen.data.interactions import History
 from genre_gen.metrics import mae, rmse
-from genre_gen.prompting.book import Prompt, PromptBook
+from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.spans import Prompt
 from genre_gen.tasks.base import Depth, Example, TaskData, windows
 
 
@@ -27,12 +28,12 @@ class Rating:
         self, data: TaskData, book: PromptBook, rng: np.random.Generator, *, open: bool = False
     ) -> Iterator[Example]:
         """Yield each user's windows of rated items; as questions, each user's last rated item."""
-        histories = [rated(data.interactions.at(row)) for row in range(len(data.interactions.users))]
+        histories = [rated(data.interactions.history_at(row)) for row in range(len(data.interactions.users))]
         if open:
             for user_row in rng.permutation(len(histories)):
                 history = histories[user_row]
                 if len(history):
-                    known = history.slice(0, len(history) - 1).last(data.domain.model.max_history)
+                    known = data.before(history, len(history) - 1)
                     prompt = self._render(data, book, known, int(history.rows[-1]))
                     yield Example(self.name, prompt, "data", answer=float(history.ratings[-1]))  # type: ignore[index]
             return
@@ -57,8 +58,8 @@ class Rating:
         """Return root mean squared and mean absolute error, in points of the rating scale."""
         if not answers:
             return {}
-        said, true = np.asarray(answers, np.float64), np.asarray(truths, np.float64)
-        return {"rmse": rmse(said, true), "mae": mae(said, true)}
+        predicted, true = np.asarray(answers, np.float64), np.asarray(truths, np.float64)
+        return {"rmse": rmse(predicted, true), "mae": mae(predicted, true)}
 
 
 def rated(history: History) -> History:
@@ -68,5 +69,4 @@ def rated(history: History) -> History:
     known = ~np.isnan(history.ratings)
     if known.all():
         return history
-    times = None if history.times is None else history.times[known]
-    return History(history.rows[known], history.ratings[known], times, history.user)
+    return history.take(known)

@@ -1,7 +1,7 @@
-"""Synthetic histories: real ones in which an item stands in for another that is described alike.
+"""Synthetic histories: real ones in which an item replaces one with a similar text.
 
-Items that few or none have had yet are learned from too little; what is described like them tells whose histories they
-might stand in. Rare items stand in most often.
+Rare and cold items are learned from too few interactions; the items with similar texts tell in whose histories they
+might be. Rare items are put in most often.
 """
 
 from __future__ import annotations
@@ -17,41 +17,41 @@ from genre_gen.tasks.base import TaskData
 
 
 def synthetic(data: TaskData, n: int, rng: np.random.Generator) -> Iterator[tuple[History, int, NDArray[np.int64]]]:
-    """Yield made-up histories.
+    """Yield synthetic histories.
 
     Args:
         data: catalog, interactions and the size of a training window.
-        n: how many are tried; those are left out whose history holds the item already, or nothing else.
+        n: how many are tried; left out are those whose history has the item already, or nothing else.
         rng: decides.
 
     Yields:
-        The history, at most a window long; how many of its first items only give context (those before the item that
-        stands in, which ordinary examples have as targets already); and which interaction each item comes from, int64
-        ``[items]``, -1 for the one that stands in.
+        The history, at most a window long; how many of its first items only give context (those before the new item,
+        which ordinary examples have as targets already); and which interaction each item comes from, int64 ``[items]``,
+        -1 for the new one.
     """
-    similar, known = data.likeness, data.interactions
-    counts = np.bincount(known.rows, minlength=len(data.catalog))
+    similar, interactions = data.text_similarity, data.interactions
+    counts = np.bincount(interactions.rows, minlength=len(data.catalog))
     weights = (np.diff(similar.indptr) > 0) / (1.0 + counts)
     if not weights.any():
         return
-    by_item = np.argsort(known.rows, kind="stable")  # the interactions of an item stand together
+    by_item = np.argsort(interactions.rows, kind="stable")  # the interactions of an item are together
     first = np.concatenate([[0], np.cumsum(counts)])
     for row in rng.choice(len(weights), size=n, p=weights / weights.sum()).tolist():
         cells = slice(similar.indptr[row], similar.indptr[row + 1])
-        alike = similar.data[cells] / similar.data[cells].sum(dtype=np.float64)
-        other = int(rng.choice(similar.indices[cells], p=alike))
-        history, place, origins = _around(data, int(by_item[rng.integers(first[other], first[other + 1])]))
+        shares = similar.data[cells] / similar.data[cells].sum(dtype=np.float64)
+        other = int(rng.choice(similar.indices[cells], p=shares))
+        history, position, origins = _around(data, int(by_item[rng.integers(first[other], first[other + 1])]))
         if len(history) > 1 and row not in history.rows:
             rows = history.rows.copy()
-            rows[place], origins[place] = row, -1
-            yield replace(history, rows=rows), place, origins
+            rows[position], origins[position] = row, -1
+            yield replace(history, rows=rows), position, origins
 
 
-def _around(data: TaskData, place: int) -> tuple[History, int, NDArray[np.int64]]:
+def _around(data: TaskData, index: int) -> tuple[History, int, NDArray[np.int64]]:
     """Return the window around an interaction, where that is in it, and which interactions it consists of."""
-    known, window = data.interactions, data.domain.training.window
-    user_row = int(np.searchsorted(known.offsets, place, side="right")) - 1
-    begin = max(int(known.offsets[user_row]), place - window // 2)
-    end = min(int(known.offsets[user_row + 1]), begin + window)
-    start = begin - int(known.offsets[user_row])
-    return known.at(user_row).slice(start, start + end - begin), place - begin, np.arange(begin, end)
+    interactions, window = data.interactions, data.domain.training.window
+    user_row = int(np.searchsorted(interactions.offsets, index, side="right")) - 1
+    begin = max(int(interactions.offsets[user_row]), index - window // 2)
+    end = min(int(interactions.offsets[user_row + 1]), begin + window)
+    start = begin - int(interactions.offsets[user_row])
+    return interactions.history_at(user_row).slice(start, start + end - begin), index - begin, np.arange(begin, end)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from genre_gen.prompting.book import PromptBook
-from genre_gen.tasks.answers import accuracy, token_f1
+from genre_gen.tasks.answers import exact_and_f1
 from genre_gen.tasks.base import Depth, Example, TaskData, in_words
 
 
@@ -28,4 +28,4 @@ class Title:
 
     def grade(self, answers: Sequence[str], truths: Sequence[str]) -> dict[str, float]:
         """Return the share of exact answers, and the mean F1 of their words."""
-        return {"exact": accuracy(answers, truths), "token_f1": token_f1(answers, truths)} if answers else {}
+        return exact_and_f1(answers, truths)

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
+from genre_gen.blending.blend import blended
 from genre_gen.collaborative.base import CollaborativeModel
 from genre_gen.collaborative.rating_model import RatingModel
+from genre_gen.data.batches import batches
 from genre_gen.data.interactions import History, Interactions, allowed_items
 from genre_gen.errors import UsageError
-from genre_gen.ranking import blended
 
 OnShare: TypeAlias = Callable[[float], None]
 TEMPERATURES = (0.02, 5.0)
@@ -130,12 +131,11 @@ def soft_targets(
             for name, model in models.items()
             if others.rated or not isinstance(model, RatingModel)
         }
-        for begin in range(0, len(positions) if fitted else 0, batch):
-            part = positions[begin : begin + batch]
+        for part in batches(positions if fitted else positions[:0], batch):
             histories = _before(interactions, part)
             allowed = allowed_items(histories, interactions.n_items, repeat)
             scores = blended({name: model.score(histories) for name, model in fitted.items()}, weights, allowed)
-            targets.rows[part], targets.shares[part] = _likeliest(scores, targets.rows.shape[1], temperature)
+            targets.rows[part], targets.shares[part] = _likeliest(scores.total, targets.rows.shape[1], temperature)
             done += len(part)
             if on_share is not None:
                 on_share(done / len(interactions))
@@ -168,7 +168,7 @@ def fit_temperature(scores: NDArray[np.floating], targets: NDArray[np.integer]) 
 
 def _folds(interactions: Interactions, folds: int) -> Iterator[tuple[Interactions, NDArray[np.int64]]]:
     """Yield for each part of the users the others' interactions, and its positions with a history before them."""
-    owners = np.repeat(np.arange(len(interactions.users)), np.diff(interactions.offsets))
+    owners = interactions.owners
     later = np.arange(len(interactions)) > interactions.offsets[owners]
     fold_of = np.random.default_rng(0).permutation(len(interactions.users)) % folds
     for fold in range(folds):
@@ -183,7 +183,8 @@ def _before(interactions: Interactions, positions: NDArray[np.int64]) -> Sequenc
     owners = np.searchsorted(interactions.offsets, positions, side="right") - 1
     lengths = positions - interactions.offsets[owners]
     return [
-        interactions.at(owner).slice(0, length) for owner, length in zip(owners.tolist(), lengths.tolist(), strict=True)
+        interactions.history_at(owner).slice(0, length)
+        for owner, length in zip(owners.tolist(), lengths.tolist(), strict=True)
     ]
 
 

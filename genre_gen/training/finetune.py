@@ -281,9 +281,9 @@ class FineTuner:
             if epoch > 0:  # pre-training teaches no item after another, so it is told and not judged
                 self._judge(ndcg)
         progress.log.append(entry)
-        figures: dict[str, float] = {f"loss/{task}": loss for task, loss in entry["losses"].items()}
-        figures |= {name: entry[name] for name in ("learning_rate", "ndcg@10") if name in entry}
-        self._tracker.log(figures, progress.step)
+        figures: dict[str, float] = {name: entry[name] for name in ("learning_rate", "ndcg@10") if name in entry}
+        losses = {f"loss/{task}": loss for task, loss in entry["losses"].items()}
+        self._tracker.log({**losses, **figures}, progress.step)
 
     def _judge(self, ndcg: float) -> None:
         """Keep the weights if they are the best so far; end the training if none have been for long."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from genre_gen.data.interactions import Case, Interactions
+from genre_gen.data.interactions import Interactions
+from genre_gen.data.splits import Case
 from genre_gen.downloads.models import folder_fingerprint
 from genre_gen.llm.model import LLM
 from genre_gen.llm.task_mixture import PRETRAINING

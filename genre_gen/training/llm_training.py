@@ -14,20 +14,24 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from genre_gen.blending.blend import fit_blend
+from genre_gen.blending.weights import fit_blend
 from genre_gen.codes import make_codes
 from genre_gen.codes.base import CodeScheme
 from genre_gen.collaborative.base import CollaborativeModel, EpochModel
 from genre_gen.collaborative.embeddings import cooccurrence_embeddings
+from genre_gen.data.batches import batches
 from genre_gen.data.catalog import Catalog
-from genre_gen.data.interactions import Case, Interactions, allowed_items, sample_cases
+from genre_gen.data.interactions import Interactions, allowed_items
+from genre_gen.data.splits import Case, sample_cases
+from genre_gen.decoding.onednn import forget_prepacked
 from genre_gen.domain import CodeSettings, Domain, Training
 from genre_gen.downloads.models import ensure_model
 from genre_gen.llm.encode import Encoder
 from genre_gen.llm.generator import ItemGenerator
 from genre_gen.llm.load import load_base
-from genre_gen.llm.model import LLM, embed_texts
+from genre_gen.llm.model import LLM
 from genre_gen.llm.task_mixture import TaskMixture
+from genre_gen.llm.text_encoders import rotated, text_vectors
 from genre_gen.metrics import case_ranks, ndcg_at
 from genre_gen.prompting.book import PromptBook
 from genre_gen.tasks import TaskData
@@ -108,21 +112,20 @@ def item_vectors(
         tokenizer: its own.
         catalog: the items.
         interactions: training interactions.
-        settings: ``text`` and ``collaborative`` weigh the two parts.
+        settings: ``text`` and ``collaborative`` weigh the two parts; ``encoder`` makes the vectors of the texts.
 
     Returns:
         float32 ``[n_items, hidden]``.
     """
-    texts = embed_texts(base, tokenizer, [item.describe() for item in catalog])
+    texts = text_vectors(base, tokenizer, [item.describe() for item in catalog], settings.encoder)
     hidden, length = texts.shape[1], texts.norm(dim=1).mean()
     cooccurrence = torch.from_numpy(cooccurrence_embeddings(interactions, min(_COLLABORATIVE, hidden)))
     warm = cooccurrence.any(dim=1)
     vectors = settings.text * texts
     if settings.collaborative == 0 or not warm.any():
         return vectors
-    noise = torch.randn(hidden, cooccurrence.shape[1], generator=torch.Generator().manual_seed(0))
-    rotated = cooccurrence @ torch.linalg.qr(noise).Q.T
-    vectors += settings.collaborative * rotated * (length / rotated[warm].norm(dim=1).mean())
+    collaborative = rotated(cooccurrence, hidden)
+    vectors += settings.collaborative * collaborative * (length / collaborative[warm].norm(dim=1).mean())
     if settings.text > 0:  # with half a vector an item would lose to all others
         vectors[~warm] *= (settings.text**2 + settings.collaborative**2) ** 0.5 / settings.text
     return vectors
@@ -154,10 +157,10 @@ def choose_teacher(
         return None
     blend = fit_blend({name: model.score for name, model in fitted.items()}, cases, n_items, repeat=domain.repeat)
     scores, sample = [], sample_cases(cases, domain.training.validation_users)
-    for begin in range(0, len(sample), _BATCH):
-        histories = [case.history for case in sample[begin : begin + _BATCH]]
+    for part in batches(sample, _BATCH):
+        histories = [case.history for case in part]
         by_member = {name: fitted[name].score(histories) for name in blend.members}
-        scores.append(blend.combine(by_member, allowed_items(histories, n_items, domain.repeat)))
+        scores.append(blend.combine(by_member, allowed_items(histories, n_items, domain.repeat)).total)
     temperature = fit_temperature(np.concatenate(scores), np.array([case.target for case in sample]))
     log.info("teacher: weights %s, temperature %.2f", dict(blend.weights), temperature)
     return Teacher(members, blend.weights, temperature, domain.repeat)
@@ -258,13 +261,11 @@ def refit_llm(
         on_step: called after each step.
     """
     training = data.domain.training
-    if training.refit == "from_scratch" and training.refit_epochs:
+    if training.refit == "from_scratch":
         return train_from_scratch(book, data, folder, teacher=teacher, epochs=epochs, on_step=on_step)
-    if training.refit_epochs:
-        start = "" if folder is None else weights_fingerprint(llm)
-        data = _with_training(data, _continued(training))
-        below = _refit_folder(folder)
-        _run(make_finetuner(llm, book, data, (), below, teacher=teacher, start=start, refit=True), data, on_step)
+    start = "" if folder is None else weights_fingerprint(llm)
+    data, below = _with_training(data, _continued(training)), _refit_folder(folder)
+    _run(make_finetuner(llm, book, data, (), below, teacher=teacher, start=start, refit=True), data, on_step)
     return llm
 
 
@@ -297,6 +298,7 @@ def train_from_scratch(
 def _run(tuner: FineTuner, data: TaskData, on_step: OnStep | None) -> TrainingResult:
     progress = tuner.run(on_step)
     place_cold_items(tuner.llm, data)
+    forget_prepacked(tuner.llm.item_backbone)  # fused optimizers change weights without counting it
     return TrainingResult.of(progress)
 
 
@@ -311,12 +313,12 @@ def _refit_folder(folder: Path | None) -> Path | None:
 def place_cold_items(llm: LLM, data: TaskData) -> None:
     """Give cold items a place among the trained ones, near those with similar texts.
 
-    Training moves the vectors of warm items, and makes those long that many take; what an item's text alone said before
-    training does not keep up. A cold item's vector is the mean of those of the items with the most similar texts
-    (``TaskData.likeness``), weighed by the square of the similarity, and made ``codes.cold_start_scale`` times as long
-    as theirs. It depends on trained items alone, so that doing it again changes nothing. Left as they are: items with
-    texts like none, all items where the domain says that there are no texts, and codes of several tokens, which others
-    share.
+    Training moves the vectors of warm items, and makes those long that many take; what an item's text alone said
+    before training does not keep up. A cold item's vector is the mean of those of the items with the most similar
+    texts (``TaskData.text_similarity``), weighed by the square of the similarity, and made
+    ``codes.cold_start_scale`` times as long as theirs. It depends on trained items alone, so that doing it again
+    changes nothing. Left as they are: items with texts like none, all items where the domain says that there are no
+    texts, and codes of several tokens, which others share.
 
     Args:
         llm: trained; its code embeddings are changed in place.
@@ -328,7 +330,7 @@ def place_cold_items(llm: LLM, data: TaskData) -> None:
     rows = np.flatnonzero(_cold_tokens(llm.codes, data).numpy()[tokens])
     if not len(rows):
         return
-    similar = data.alike(rows)
+    similar = data.similar_texts(rows)
     described = np.diff(similar.indptr) > 0
     rows, similar = rows[described], similar[described]
     vectors = llm.code_embedding.detach().float().cpu().numpy()[tokens]
@@ -360,7 +362,7 @@ def _cold_tokens(codes: CodeScheme, data: TaskData) -> torch.Tensor:
     """Tell which code tokens no training history has: bool ``[code vocabulary]``."""
     warm = np.bincount(data.interactions.rows, minlength=len(data.catalog)) > 0
     if data.domain.training.synthetic:
-        warm |= np.diff(data.likeness.indptr) > 0
+        warm |= np.diff(data.text_similarity.indptr) > 0
     tokens = codes.codes[warm]
     cold = torch.ones(codes.vocabulary, dtype=torch.bool)
     cold[torch.from_numpy(tokens[tokens >= 0].astype(np.int64))] = False

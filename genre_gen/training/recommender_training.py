@@ -1,386 +1,297 @@
-"""What a recommender learns: its collaborative models, its language model, and how they are blended."""
+"""Training a recommender: collaborative models, the language model, and how they are blended."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property, partial
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genre_gen.blending.blend import Blend, fit_blends
-from genre_gen.blending.ratings import Raters, scale_of
+from genre_gen.blending.ratings import fit_raters, scale_of, tune_rating_blend
 from genre_gen.blending.tuned import TunedSettings
-from genre_gen.collaborative import MEMBERS, SVD, CollaborativeModel, EpochModel, TextKNN
+from genre_gen.blending.weights import fit_blends
+from genre_gen.collaborative import MEMBERS, CollaborativeModel, EpochModel, ModelContext, RatingModel
 from genre_gen.collaborative.tuning import tune
 from genre_gen.data.catalog import Catalog
-from genre_gen.data.interactions import NO_CASES, Case, Interactions
+from genre_gen.data.interactions import History, Interactions
 from genre_gen.data.knowledge import Knowledge
+from genre_gen.data.splits import NO_CASES, Case, Split
 from genre_gen.domain import Domain
 from genre_gen.errors import ConfigError, UsageError
 from genre_gen.prompting.book import PromptBook
+from genre_gen.recommender.state import LLM_MEMBER, RecommenderState, content_based, mask_cold_items
 from genre_gen.tasks import TaskData
 from genre_gen.training.distillation import Teacher
+from genre_gen.training.progress import ProgressOption, Stages
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
-    from genre_gen.evaluation.protocol import Scorer
-    from genre_gen.llm.generator import ItemGenerator
     from genre_gen.llm.model import LLM
     from genre_gen.training.finetune import FineTuner
+    from genre_gen.training.llm_training import TrainingResult
 
 log = logging.getLogger(__name__)
-LLM_MEMBER = "llm"
-QUERY = "query"  # the part of a score that says how far an item fulfils a request in free text
 BATCH = 64
+MEMBERS_STAGE, LLM_STAGE, BLEND_STAGE, REFIT_STAGE = (
+    "collaborative models", "language model", "blend weights", "refit",
+)  # fmt: skip
 
 
+SOFT_TARGETS_SHARE = 0.2
+"""What making soft targets is expected to take of the language model's stage, where there are any."""
+
+
+@dataclass
 class Fitted:
-    """The parts of a recommender, and how they are fitted to data.
+    """The collaborative models of one training.
 
     Attributes:
-        domain: settings.
-        book: the templates.
-        catalog: the items.
-        histories: whose histories ``user=`` finds.
-        members: the collaborative models, by name.
-        blend: weights of the language model (``llm``) and the members.
-        blend_without_llm: weights that stand in where the language model fails, and a peer in evaluations.
-        raters: what predicts ratings.
-        knowledge: what a graph says of the items, for explanations; see ``know``.
-        seconds: what training took, by part.
+        models: the fitted members of the blend, by name.
+        options: the hyper-parameters that were chosen for each.
+        raters: the fitted models of ratings, by name.
+        seconds: what each took.
     """
 
-    catalog: Catalog
-    histories: Interactions
-    trained_on: Interactions
-    generator: ItemGenerator
-    blend: Blend
-    blend_without_llm: Blend
+    models: dict[str, CollaborativeModel] = field(default_factory=dict)
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    raters: dict[str, RatingModel] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
 
-    def __init__(self, domain: Domain, book: PromptBook) -> None:
-        """Hold the settings; see ``from_domain``."""
-        self.domain, self.book = domain, book
-        self.members: dict[str, CollaborativeModel] = {}
-        self.member_options: dict[str, dict[str, Any]] = {}
-        self.raters = Raters()
-        self.knowledge: Knowledge | None = None
-        self._teacher: Teacher | None = None
-        self._epochs: int | None = None
-        self.seconds: dict[str, float] = {}
-        self.training_log: list[dict[str, Any]] = []
+    def took(self, name: str, begin: float) -> None:
+        """Add the seconds since a moment to a part's."""
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
 
-    def fit(
-        self,
-        catalog: Catalog,
-        interactions: Interactions,
-        validation: Sequence[Case] | None = None,
-        *,
-        final: Interactions | None = None,
-        histories: Interactions | None = None,
-        folder: str | Path | None = None,
-        on_step: Callable[[FineTuner], None] | None = None,
-    ) -> Self:
-        """Train the collaborative models and the language model, and choose the weights of the blend.
+
+class RecommenderTraining:
+    """Fits the parts of a recommender of one domain to a split."""
+
+    def __init__(self, domain: Domain, *, folder: Path | None = None, progress: ProgressOption = False) -> None:
+        """Hold the settings and read the templates.
 
         Args:
-            catalog: the items.
-            interactions: what is learned from.
-            validation: cases for early stopping and for the weights; None holds each user's last interaction out.
-            final: what is learned from once everything is chosen, such as ``split.train_and_validation``; None leaves
-                it at ``interactions``, or at all of them where ``validation`` was held out of them.
-            histories: where ``user=`` looks users up; by default ``interactions`` (and the held-out ones).
+            domain: settings.
             folder: for checkpoints and logs; a run that was killed goes on from there.
-            on_step: called after each training step.
-
-        Returns:
-            The recommender itself.
+            progress: see :data:`genre_gen.training.progress.ProgressOption`.
 
         Raises:
-            UsageError: interactions of another catalog, or none to validate on.
-            ConfigError: settings that do not hold, such as a model that does not exist, or nobody to distil from.
-            DataError: data that a model cannot learn from.
+            PromptError: invalid templates.
         """
-        known = histories or interactions
-        _check_catalog(catalog, interactions, final, known)
-        if validation is None:
-            final = interactions if final is None else final
-            interactions, validation = _hold_out(interactions)
-        if not validation:
+        self.domain, self.book, self.folder, self.progress = domain, PromptBook.load(domain), folder, progress
+
+    def fit(self, split: Split, tuned: TunedSettings | None = None) -> RecommenderState:
+        """Train everything; see :meth:`genre_gen.Recommender.fit` for arguments and errors."""
+        return self._choose(split) if tuned is None else self._train_again(split, tuned)
+
+    def _choose(self, split: Split) -> RecommenderState:
+        """Learn from ``train``, choose on ``validation``, then learn from both."""
+        if not split.validation:
             raise UsageError(f"no validation cases, and training needs some: {NO_CASES}")
-        self._begin(catalog, interactions, known)
-        self.member_options = {}
-        self._check_teachers(self.domain.blend.members)
-        folder = None if folder is None else Path(folder)
-        self._fit_members(self.domain.blend.members, validation)
-        self._fit_llm(validation, folder, on_step)
-        self._fit_blends(validation)
-        if final is not None:
-            self._fit_finally(final, folder, on_step)
-        return self
+        domain, scale = self.domain, scale_of(self.domain, split.histories, split.train)
+        self._check_teachers(domain.blend.members, split.train)
+        stages = Stages(self._plan(), self.progress)
+        with stages.stage(MEMBERS_STAGE):
+            fitted = self._fit_members(split.catalog, split.train, scale, split.validation, stages=stages)
+        with stages.stage(LLM_STAGE):
+            llm, teacher, trained = self._train_llm(split, fitted, scale, stages)
+        with stages.stage(BLEND_STAGE):
+            tuned = self._tune_blends(split, fitted, llm, scale)
+        tuned = replace(
+            tuned,
+            epochs=trained.epochs,
+            members=fitted.options,
+            teacher={} if teacher is None else dict(teacher.weights),
+            temperature=1.0 if teacher is None else teacher.temperature,
+        )
+        state = self._state(split.catalog, split.histories, split.train, llm, fitted, tuned, trained.log)
+        if domain.training.refit == "none":
+            return state
+        with stages.stage(REFIT_STAGE):
+            return self._refit(state, split.train_and_validation, scale, teacher, stages)
 
-    def refit(
-        self,
-        catalog: Catalog,
-        interactions: Interactions,
-        choices: TunedSettings,
-        *,
-        histories: Interactions | None = None,
-        folder: str | Path | None = None,
-        on_step: Callable[[FineTuner], None] | None = None,
-    ) -> Self:
-        """Train everything anew with what an earlier ``fit`` chose: for newer data, or for another seed.
-
-        Nothing is held out and nothing chosen, so it takes about half as long as a ``fit`` with ``training.refit`` at
-        ``anew``, and gives the same as its last part.
-
-        Args:
-            catalog: the items; others than before may be among them.
-            interactions: what is learned from, all of it.
-            choices: of a trained recommender, see ``choices``.
-            histories: where ``user=`` looks users up; by default ``interactions``.
-            folder: for checkpoints and logs; a run that was killed goes on from there.
-            on_step: called after each training step.
-
-        Returns:
-            The recommender itself.
-
-        Raises:
-            UsageError: interactions of another catalog, or choices for other models than the domain has or the data
-                allows.
-            ConfigError, DataError: as in ``fit``.
-        """
+    def _train_again(self, split: Split, tuned: TunedSettings) -> RecommenderState:
+        """Learn from all of ``train_and_validation`` with what an earlier training chose."""
         from genre_gen.training.llm_training import train_from_scratch
 
-        known = histories or interactions
-        _check_catalog(catalog, interactions, known)
-        if extra := choices.members.keys() - set(self.domain.blend.members):
-            raise UsageError(f"the choices speak of {', '.join(sorted(extra))}, which blend.members does not have")
-        self._begin(catalog, interactions, known)
-        self._check_teachers(choices.teacher)
-        self.take(choices)
-        self._fit_members(self.domain.blend.members)
-        self._check_fitted()
-        begin, folder = time.perf_counter(), None if folder is None else Path(folder)
-        options: dict[str, Any] = {"teacher": self._teacher, "epochs": self._epochs, "on_step": on_step}
-        self._generate_with(train_from_scratch(self.book, self._task_data(), folder, **options))
-        self.seconds[LLM_MEMBER] = time.perf_counter() - begin
-        return self
+        interactions, scale = split.train_and_validation, scale_of(self.domain, split.histories)
+        if extra := tuned.members.keys() - set(self.domain.blend.members):
+            raise UsageError(
+                f"the tuned settings name {', '.join(sorted(extra))}, which blend.members does not have; add them there"
+            )
+        self._check_teachers(tuned.teacher, interactions)
+        stages = Stages({MEMBERS_STAGE: 0.1, LLM_STAGE: 1.0}, self.progress)
+        with stages.stage(MEMBERS_STAGE):
+            fitted = self._fit_members(split.catalog, interactions, scale, options=tuned.members, stages=stages)
+        _check_fitted(tuned, fitted)
+        makers = self._makers(split.catalog, tuned.teacher, tuned.members, scale)
+        teacher = Teacher(makers, tuned.teacher, tuned.temperature, self.domain.repeat) if tuned.teacher else None
+        with stages.stage(LLM_STAGE):
+            begin = time.perf_counter()
+            data = TaskData(split.catalog, interactions, self.domain)
+            llm = train_from_scratch(
+                self.book, data, self.folder, teacher=teacher, epochs=tuned.epochs, on_step=_follow(stages)
+            )
+            fitted.took(LLM_MEMBER, begin)
+        return self._state(split.catalog, split.histories, interactions, llm, fitted, tuned)
 
-    def know(self, domain: str | Path | Domain) -> None:
-        """Take over a domain's ``[knowledge]`` and read its triples, for explanations; ``fit`` does so with its own.
+    def _plan(self) -> dict[str, float]:
+        """Return how long the stages are expected to take, in units of the language model's training."""
+        refit = {"continue": 1 / 3, "from_scratch": 1.0}.get(self.domain.training.refit)
+        plan = {MEMBERS_STAGE: 0.1, LLM_STAGE: 1.0, BLEND_STAGE: 0.05}
+        return plan if refit is None else {**plan, REFIT_STAGE: refit}
 
-        For a trained recommender it may be called at any time, and nothing has to be trained again. Where the domain's
-        templates are those that it was trained with, its words for explanations, which may be newer, come with it.
+    def _state(
+        self,
+        catalog: Catalog,
+        histories: Interactions,
+        trained_on: Interactions,
+        llm: LLM,
+        fitted: Fitted,
+        tuned: TunedSettings,
+        training_log: Sequence[Mapping[str, Any]] = (),
+    ) -> RecommenderState:
+        return RecommenderState(
+            self.domain,
+            self.book,
+            catalog,
+            histories,
+            trained_on,
+            llm,
+            fitted.models,
+            fitted.raters,
+            tuned,
+            Knowledge.of_domain(self.domain, catalog),
+            fitted.seconds,
+            training_log,
+        )
 
-        Raises:
-            DataError: files that cannot be read.
-            PromptError: templates that do not hold.
-        """
-        given = Domain.load(domain) if isinstance(domain, (str, Path)) else domain
-        self.knowledge = Knowledge.of_domain(given, self.catalog)
-        changed = self.domain.changed({"knowledge": given.settings()["knowledge"]})
-        if given.prompts_folder != self.book.folder:
-            book = PromptBook.load(given)
-            if all(book.fingerprint(task) == self.book.fingerprint(task) for task in self.domain.tasks):
-                self.book = book
+    # Collaborative models
+
+    def _fit_members(
+        self,
+        catalog: Catalog,
+        interactions: Interactions,
+        scale: tuple[float, float] | None,
+        validation: Sequence[Case] = (),
+        *,
+        options: Mapping[str, Mapping[str, Any]] | None = None,
+        stages: Stages | None = None,
+    ) -> Fitted:
+        """Fit the collaborative models; on validation cases, their hyper-parameters are chosen."""
+        fitted = Fitted(options={name: dict(chosen) for name, chosen in (options or {}).items()})
+        fitted.raters, fitted.seconds = fit_raters(self.domain, interactions, scale)
+        names = self.domain.blend.members
+        for number, name in enumerate(names):
+            if stages is not None:
+                stages.update(number / len(names))
+            begin = time.perf_counter()
+            if why := MEMBERS[name].cannot_learn(interactions):
+                log.warning("%s is left out: %s", name, why)
+            elif isinstance(fitted.raters.get(name), MEMBERS[name]):
+                fitted.models[name] = fitted.raters[name]  # fitted once, though it does two things
             else:
-                log.warning("the words for explanations stay as they were: %s was changed since training", book.folder)
-        self.domain = changed
-        self._forget()
+                make = partial(self._make, catalog, scale, name)
+                if validation and self.domain.blend.tune:
+                    fitted.models[name], fitted.options[name] = tune(
+                        make, interactions, validation, repeat=self.domain.repeat
+                    )
+                else:
+                    fitted.models[name] = make(fitted.options.get(name, {})).fit(interactions)
+                fitted.took(name, begin)
+        return fitted
 
-    def take(self, choices: TunedSettings) -> None:
-        """Take over what was chosen; all but the blends' weights matters to the next training only."""
-        self.member_options = {name: dict(options) for name, options in choices.members.items()}
-        self._epochs, self.blend, self.blend_without_llm = choices.epochs, choices.blend, choices.blend_without_llm
-        self.raters.blend = choices.ratings
-        members = self._new_members(choices.teacher)
-        repeat = self.domain.repeat
-        self._teacher = Teacher(members, choices.teacher, choices.temperature, repeat) if choices.teacher else None
+    def _make(
+        self, catalog: Catalog, scale: tuple[float, float] | None, name: str, options: Mapping[str, Any]
+    ) -> CollaborativeModel:
+        return new_member(name, self.domain, catalog, scale, **options)
 
-    @property
-    def choices(self) -> TunedSettings:
-        """Return what was chosen on validation cases."""
-        self._check_trained()
-        taught = {} if self._teacher is None else dict(self._teacher.weights)
-        temperature = 1.0 if self._teacher is None else self._teacher.temperature
-        blends = (self.blend, self.blend_without_llm)
-        return TunedSettings(*blends, self._epochs, self.member_options, taught, temperature, self.raters.blend)
+    def _makers(
+        self,
+        catalog: Catalog,
+        names: Iterable[str],
+        options: Mapping[str, Mapping[str, Any]],
+        scale: tuple[float, float] | None,
+    ) -> dict[str, Callable[[], CollaborativeModel]]:
+        """Return functions that make members, not fitted."""
+        return {name: partial(self._make, catalog, scale, name, options.get(name, {})) for name in names}
 
-    def _begin(self, catalog: Catalog, interactions: Interactions, histories: Interactions) -> None:
-        """Take the data of a training, and forget all of an earlier one's."""
-        self.catalog, self.trained_on, self.histories = catalog, interactions, histories
-        self.members, self.seconds, self.training_log = {}, {}, []
-        for part in ("blend", "blend_without_llm", "generator"):
-            self.__dict__.pop(part, None)
-        self._forget()
-        self.knowledge = Knowledge.of_domain(self.domain, catalog)
-
-    def _forget(self) -> None:
-        """Drop what was derived from the parts and kept: all cached properties."""
-        for name in list(self.__dict__):
-            if isinstance(getattr(type(self), name, None), cached_property):
-                del self.__dict__[name]
-
-    def _check_teachers(self, names: Iterable[str]) -> None:
-        """Refuse to distil from nobody before anything is fitted; raises ConfigError."""
+    def _check_teachers(self, names: Iterable[str], interactions: Interactions) -> None:
+        """Refuse to distil from no model before anything is fitted; raises ConfigError."""
         weight = self.domain.training.distillation
-        epochs = {name for name, kind in MEMBERS.items() if issubclass(kind, EpochModel)}
-        if weight and not any(name not in epochs and self._left_out(name) is None for name in names):
+        teachers = [MEMBERS[name] for name in names if not issubclass(MEMBERS[name], EpochModel)]
+        if weight and all(model.cannot_learn(interactions) for model in teachers):
+            epochs = {name for name, model in MEMBERS.built_in().items() if issubclass(model, EpochModel)}
             raise ConfigError(
                 f"training.distillation = {weight:g} needs collaborative models to learn from; name some in "
-                f"blend.members ({', '.join(sorted(epochs))} teaches nobody), or set training.distillation = 0"
+                f"blend.members ({', '.join(sorted(epochs))} cannot be a teacher), or set training.distillation = 0"
             )
 
-    def _check_fitted(self) -> None:
-        """Refuse choices that count on models which are not there; raises UsageError."""
-        taught = {} if self._teacher is None else self._teacher.weights
-        rated = {} if self.raters.blend is None else self.raters.blend.weights
-        weights = (self.blend.weights, self.blend_without_llm.weights, taught)
-        wanted = {name for one in weights for name, weight in one.items() if weight > 0} - self.members.keys()
-        wanted |= {name for name, weight in rated.items() if weight > 0} - self.raters.models.keys()
-        if missing := wanted - {LLM_MEMBER}:
-            raise UsageError(
-                f"the choices give {', '.join(sorted(missing))} a weight, which this training does not have: name them "
-                "in blend.members and ratings.members and give data that they can learn from, or choose anew (fit, or "
-                "train without --like)"
-            )
+    # The language model
 
-    def _fit_finally(
-        self, final: Interactions, folder: Path | None, on_step: Callable[[FineTuner], None] | None
-    ) -> None:
-        """Learn from the validation items too, everything being chosen."""
-        from genre_gen.training.llm_training import refit_llm
-
-        self.trained_on = final
-        self._forget()
-        self._fit_members(list(self.members))
-        self._check_fitted()
-        begin = time.perf_counter()
-        options: dict[str, Any] = {"teacher": self._teacher, "epochs": self._epochs, "on_step": on_step}
-        self._generate_with(refit_llm(self.generator.llm, self.book, self._task_data(), folder, **options))
-        self.seconds[LLM_MEMBER] += time.perf_counter() - begin
-
-    def _fit_members(self, names: Iterable[str], validation: Sequence[Case] | None = None) -> None:
-        """Fit the collaborative models; on validation cases, their hyper-parameters are chosen anew."""
-        self.members = {}
-        for name, seconds in self.raters.fit(self.domain, self.trained_on, self._rating_scale()).items():
-            self.seconds[name] = self.seconds.get(name, 0.0) + seconds
-        for name in names:
-            begin = time.perf_counter()
-            if why := self._left_out(name):
-                log.warning("%s is left out: %s", name, why)
-            elif name == SVD.name and name in self.raters.models:
-                self.members[name] = self.raters.models[name]  # fitted once, though it does two things
-            else:
-                self.members[name] = self._fit_member(name, validation)
-                self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
-
-    def _left_out(self, name: str) -> str | None:
-        """Say why a member can learn nothing from the data; None where it can."""
-        if name == SVD.name and not self.trained_on.rated:
-            return "there are no ratings to learn from"
-        alone = np.diff(self.trained_on.offsets).max(initial=0) < 2  # noqa: PLR2004
-        if alone and issubclass(MEMBERS.get(name, CollaborativeModel), EpochModel):
-            return "no user has two interactions to learn from"
-        return None
-
-    def _fit_member(self, name: str, validation: Sequence[Case] | None) -> CollaborativeModel:
-        if not validation or not self.domain.blend.tune:
-            return self.new_member(name, **self.member_options.get(name, {})).fit(self.trained_on)
-
-        def make(options: Mapping[str, Any]) -> CollaborativeModel:
-            return self.new_member(name, **options)
-
-        repeat = self.domain.repeat
-        model, self.member_options[name] = tune(name, make, self.trained_on, validation, repeat=repeat)
-        return model
-
-    def _fit_llm(
-        self, validation: Sequence[Case], folder: Path | None, on_step: Callable[[FineTuner], None] | None
-    ) -> None:
+    def _train_llm(
+        self, split: Split, fitted: Fitted, scale: tuple[float, float] | None, stages: Stages
+    ) -> tuple[LLM, Teacher | None, TrainingResult]:
         from genre_gen.training.llm_training import build_llm, choose_teacher, train_llm
 
         begin = time.perf_counter()
-        llm = build_llm(self.domain, self.catalog, self.trained_on)
-        self._teacher = choose_teacher(
-            self.domain, self._new_members(self.members), self.members, validation, len(self.catalog)
-        )
-        data = self._task_data()
-        trained = train_llm(llm, self.book, data, validation, folder, teacher=self._teacher, on_step=on_step)
-        self._generate_with(llm)
-        self.training_log = trained.log
-        self._epochs = trained.epochs
+        llm = build_llm(self.domain, split.catalog, split.train)
+        data = TaskData(split.catalog, split.train, self.domain)
+        makers = self._makers(split.catalog, fitted.models, fitted.options, scale)
+        teacher = choose_teacher(self.domain, makers, fitted.models, split.validation, len(split.catalog))
+        on_step = _follow(stages)
+        trained = train_llm(llm, self.book, data, split.validation, self.folder, teacher=teacher, on_step=on_step)
         # Where it went on from a checkpoint, the time before that counts too.
-        self.seconds[LLM_MEMBER] = max(time.perf_counter() - begin, trained.seconds)
+        fitted.seconds[LLM_MEMBER] = max(time.perf_counter() - begin, trained.seconds)
+        return llm, teacher, trained
 
-    def _task_data(self) -> TaskData:
-        return TaskData(self.catalog, self.trained_on, self.domain)
+    def _refit(
+        self,
+        state: RecommenderState,
+        interactions: Interactions,
+        scale: tuple[float, float] | None,
+        teacher: Teacher | None,
+        stages: Stages,
+    ) -> RecommenderState:
+        """Learn from the validation items too, everything being chosen."""
+        from genre_gen.training.llm_training import refit_llm
 
-    def _generate_with(self, llm: LLM) -> None:
+        fitted = self._fit_members(state.catalog, interactions, scale, options=state.tuned.members)
+        _check_fitted(state.tuned, fitted)
+        begin, tuned = time.perf_counter(), state.tuned
+        data = TaskData(state.catalog, interactions, self.domain)
+        llm = refit_llm(
+            state.llm, self.book, data, self.folder, teacher=teacher, epochs=tuned.epochs, on_step=_follow(stages)
+        )
+        fitted.took(LLM_MEMBER, begin)
+        for name, seconds in state.seconds.items():
+            fitted.seconds[name] = fitted.seconds.get(name, 0.0) + seconds
+        histories, log = state.histories, state.training_log
+        return self._state(state.catalog, histories, interactions, llm, fitted, tuned, log)
+
+    # Blends
+
+    def _tune_blends(self, split: Split, fitted: Fitted, llm: LLM, scale: tuple[float, float] | None) -> TunedSettings:
         from genre_gen.llm.generator import ItemGenerator
 
-        self.generator = ItemGenerator(llm, self.book, self._task_data())
-
-    def _new_members(self, names: Iterable[str]) -> dict[str, Callable[[], CollaborativeModel]]:
-        """Return functions that make members anew, not fitted."""
-        return {name: partial(self.new_member, name, **self.member_options.get(name, {})) for name in names}
-
-    def new_member(self, name: str, **options: Any) -> CollaborativeModel:
-        """Return an untrained collaborative model by its name, set up for the data; raises ConfigError."""
-        return new_member(name, self.domain, self.catalog, self._rating_scale(), **options)
-
-    def _fit_blends(self, validation: Sequence[Case]) -> None:
-        groups = [[LLM_MEMBER, *self.members], list(self.members) or [LLM_MEMBER]]
-        size, repeat = len(self.catalog), self.domain.repeat
-        self.blend, self.blend_without_llm = fit_blends(
-            self._members_scorers(), groups, validation, size, repeat=repeat, batch=BATCH, gaps=self.with_gaps
+        members, size = fitted.models, len(split.catalog)
+        generator = ItemGenerator(llm, self.book, TaskData(split.catalog, split.train, self.domain))
+        scorers: dict[str, Callable[[Sequence[History]], NDArray[np.floating]]] = {LLM_MEMBER: generator.score}
+        scorers |= {name: model.score for name, model in members.items()}
+        cold = ~np.isin(np.arange(size), split.train.rows)
+        masked = partial(
+            mask_cold_items, members=None, cold=cold,
+            content_based=content_based(self.domain, members, llm),
+        )  # fmt: skip
+        groups = [[LLM_MEMBER, *members], list(members) or [LLM_MEMBER]]
+        blend, without_llm = fit_blends(
+            scorers, groups, split.validation, size, repeat=self.domain.repeat, batch=BATCH, mask_cold_items=masked
         )
-        self.raters.choose(self.generator, validation, self._rating_scale())
-
-    def with_gaps(
-        self, scores: Mapping[str, NDArray[np.floating]], members: Iterable[str] | None = None
-    ) -> dict[str, NDArray[np.floating]]:
-        """Have members that count who had what say nothing (NaN) of items that nobody has had.
-
-        What they would say of these is not that they are bad; see :func:`genre_gen.ranking.shares`. Where no member of
-        the blend (``members``, or all that have scores) reads texts, all is left as it is.
-        """
-        reading = self._reading.intersection(scores if members is None else members)
-        if not reading or not self.unmet.any():
-            return dict(scores)
-        return {
-            name: values if name in {*reading, LLM_MEMBER} else np.where(self.unmet, np.float32(np.nan), values)
-            for name, values in scores.items()
-        }
-
-    @cached_property
-    def unmet(self) -> NDArray[np.bool_]:
-        """Return which items nobody has had in what was learned from: bool ``[n_items]``."""
-        return ~np.isin(np.arange(len(self.catalog)), self.trained_on.rows)
-
-    @property
-    def _reading(self) -> set[str]:
-        """Return the members of blends that tell new items apart by their texts."""
-        found = {QUERY} | {name for name, model in self.members.items() if model.reads}
-        codes = self.domain.codes
-        placed = codes.text > 0 and codes.cold_start_scale > 0 and self.generator.trie.is_flat  # see place_cold_items
-        return found | {LLM_MEMBER} if placed else found
-
-    def _rating_scale(self) -> tuple[float, float] | None:
-        return scale_of(self.domain, self.histories, self.trained_on)
-
-    def _check_trained(self) -> None:
-        if not hasattr(self, "blend") or not hasattr(self, "generator"):
-            raise UsageError("this recommender is not trained; call fit, or load one with Recommender.from_pretrained")
-
-    def _members_scorers(self) -> dict[str, Scorer]:
-        return {LLM_MEMBER: self.generator.score, **{name: model.score for name, model in self.members.items()}}
+        ratings = tune_rating_blend(fitted.raters, generator, split.validation, scale)
+        return TunedSettings(blend, without_llm, ratings=ratings)
 
 
 def new_member(
@@ -398,36 +309,33 @@ def new_member(
     Raises:
         ConfigError: no such model.
     """
-    if name not in MEMBERS:
-        raise ConfigError(f"blend.members: no model {name!r}; there are: {', '.join(MEMBERS)}")
-    if name == SVD.name:
-        return SVD(rating_scale=scale or domain.rating_scale, duplicates="last", **options)
-    if name == TextKNN.name:
-        return TextKNN([item.describe() for item in catalog], **options)
-    if issubclass(MEMBERS[name], EpochModel):
-        options = {"seed": domain.training.seed, **options}
-    return MEMBERS[name](**options)
+    context = ModelContext(catalog, scale or domain.rating_scale, domain.training.seed)
+    return MEMBERS[name].for_data(context, **options)
 
 
-def _check_catalog(catalog: Catalog, *known: Interactions | None) -> None:
-    """Refuse interactions whose rows are not those of a catalog; raises UsageError."""
-    for one in known:
-        if one is not None and one.n_items != len(catalog):
-            raise UsageError(
-                f"the interactions are of a catalog of {one.n_items:,} items, and this one has {len(catalog):,}; load "
-                "both together, as with Interactions.load(..., catalog=catalog)"
-            )
+def _check_fitted(tuned: TunedSettings, fitted: Fitted) -> None:
+    """Refuse tuned settings that weigh models which are not there; raises UsageError."""
+    blends = (tuned.blend.weights, tuned.blend_without_llm.weights, tuned.teacher)
+    wanted = {name for weights in blends for name, weight in weights.items() if weight > 0} - fitted.models.keys()
+    rated = {} if tuned.ratings is None else tuned.ratings.weights
+    wanted |= {name for name, weight in rated.items() if weight > 0} - fitted.raters.keys()
+    if missing := wanted - {LLM_MEMBER}:
+        raise UsageError(
+            f"the tuned settings give {', '.join(sorted(missing))} a weight, which this training does not have: name "
+            "them in blend.members and ratings.members and give data that they can learn from, or fit without tuned "
+            "settings"
+        )
 
 
-def _hold_out(interactions: Interactions) -> tuple[Interactions, tuple[Case, ...]]:
-    """Take each user's last interaction out as a validation case (users with three or more).
+def _follow(stages: Stages) -> Callable[[FineTuner], None]:
+    """Return what tells a stage how far the language model's training is."""
 
-    Raises:
-        UsageError: there are no such users.
-    """
-    lengths = np.diff(interactions.offsets)
-    if lengths.max(initial=0) < 3:  # noqa: PLR2004 - as leave_one_out does
-        raise UsageError("no user has three interactions, and training needs some to validate on; give more data")
-    last = np.zeros(len(interactions), bool)
-    last[interactions.offsets[1:][lengths >= 3] - 1] = True  # noqa: PLR2004 - as leave_one_out does
-    return interactions.keep(~last), interactions.leave_one_out().test
+    def on_step(tuner: FineTuner) -> None:
+        if tuner.stage == "soft targets":
+            stages.update(SOFT_TARGETS_SHARE * tuner.share(), part=tuner.stage)
+            return
+        before = SOFT_TARGETS_SHARE if tuner.training.distillation else 0.0
+        best = {"NDCG@10": tuner.progress.best} if tuner.progress.best >= 0 else {}
+        stages.update(before + (1 - before) * tuner.share(), {**best, **tuner.recent_losses()}, part=tuner.stage)
+
+    return on_step

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from genre_gen import registry
 from genre_gen.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -133,7 +134,7 @@ def make_tracker(name: str, folder: Path | None) -> Tracker:
     """Return the tracker of a run.
 
     Args:
-        name: one of TRACKERS, or ``auto``: TensorBoard where it is installed, else none.
+        name: of the registry, or ``auto``: TensorBoard where it is installed, else none.
         folder: of the run; None writes nothing.
 
     Raises:
@@ -143,9 +144,7 @@ def make_tracker(name: str, folder: Path | None) -> Tracker:
         name = "tensorboard" if importlib.util.find_spec("tensorboard") else "none"
         if name == "none" and folder is not None:
             log.info("training curves are not written; for TensorBoard: pip install 'genre-gen[track]'")
-    if name not in TRACKERS:
-        raise ConfigError(f"training.tracker: no tracker {name!r}; there are: auto, {', '.join(TRACKERS)}")
-    return NoTracker() if folder is None else TRACKERS[name](folder)
+    return NoTracker() if folder is None else registry.TRACKERS[name](folder)
 
 
 def _require(module: str, package: str) -> Any:

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from genre_gen import metrics
 from genre_gen.blending import blend as hybrid
-from genre_gen.blending.blend import EXPECTED, Blend, Pool, choose_weights, fit_blend, fit_blends
-from genre_gen.data.interactions import Case, History
+from genre_gen.blending.blend import EXPECTED, Blend, shares, standardised
+from genre_gen.blending.weights import Pool, choose_weights, fit_blend, fit_blends
+from genre_gen.data.interactions import History
+from genre_gen.data.splits import Case
 from genre_gen.errors import ConfigError, UsageError
-from genre_gen.ranking import shares, standardised
 
 seeds = st.integers(0, 10_000)
 

@@ -5,7 +5,8 @@ import pytest
 
 from genre_gen.blending.ratings import FEW, LLM, Raters, scale_of
 from genre_gen.collaborative import SVD, RatingBlend
-from genre_gen.data.interactions import Case, History, Interactions
+from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.splits import Case
 from genre_gen.errors import DecodingError, UsageError
 
 SCALE = (1.0, 5.0)

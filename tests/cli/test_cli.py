@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 from genre_gen.cli import main as cli
 from genre_gen.cli.main import app
-from genre_gen.prompting.book import PromptBook
-from genre_gen.recommender.batch import read_picks
-from genre_gen.recommender.recommender import OURS, Recommender
+from genre_gen.evaluation.baselines import GENRE
+from genre_gen.evaluation.picks import read_picks
+from genre_gen.recommender.recommender import Recommender
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = str(ROOT / "catalogs" / "movies")
@@ -141,7 +141,7 @@ def test_a_request_needs_no_history_and_is_told(recommend):
     assert out.splitlines()[0] == "understood: only genre != 'Horror' and 1990 <= year < 2000; not understood: zzz"
     assert len(out.splitlines()) == 3
     code, out, _ = recommend("--user", "17", "--query", "horror", "-n", 1, "--json")
-    assert json.loads(out)["understood"] == {"where": None, "wishes": ["genre Horror"], "unknown": []}
+    assert json.loads(out)["parsed_query"] == {"where": None, "preferences": ["genre Horror"], "unknown": []}
     refused(recommend("--query", "x" * 501), 2, "501 characters; at most 500")
     refused(recommend("--users", "all", "--out", "x.jsonl", "--query", "horror"), 2, "--query")
 
@@ -293,7 +293,7 @@ def test_all_users_go_into_a_file_that_gives_the_tables_figures(recommend, genre
     assert code == 0
     code, ours, _ = genre("evaluate", "movies", "--model", saved, "--picks", out, "--json", "--out", tmp_path / "picks")
     assert code == 0
-    whole = next(one for one in json.loads(table)["results"] if one["name"] == OURS)
+    whole = next(one for one in json.loads(table)["results"] if one["name"] == GENRE)
     from_file = json.loads(ours)["results"][0]
     for metric in ("R@5", "R@10", "R@20", "N@5", "N@10", "N@20"):
         assert from_file["figures"][metric] == whole["figures"][metric] > 0
@@ -375,18 +375,6 @@ def test_explaining(genre, saved):
     refused(genre("explain", "--item", "Alein", "--user", "17", "--model", saved), 1, "did you mean 'Alien")
 
 
-def test_what_is_measured_is_not_left_unsaid_for_want_of_words(genre, mixed, tmp_path, monkeypatch):
-    folder = shutil.copytree(mixed.book.folder, tmp_path / "prompts")
-    (folder / "explain_measured.assistant.jinja").unlink()
-    mixed.book = PromptBook(folder)
-    monkeypatch.setattr(cli, "_load", lambda *_: mixed)
-    for more in (["--what-if"], ["--instead-of", "Up"]):
-        outcome = genre("explain", "--item", "alien", "--user", "17", *more)
-        refused(outcome, 1, f"{folder}/explain_measured.assistant.jinja: no such file")
-        numbers = json.loads(genre("explain", "--item", "alien", "--user", "17", *more, "--json")[1])
-        assert {"comparison", "what_if"} & set(numbers)
-
-
 def test_a_page_is_written(genre, saved, tmp_path):
     file = tmp_path / "page.html"
     code, out, _ = genre("report", saved, "--user", "17", "--user", "3", "-o", file, "-n", 2)
@@ -399,7 +387,7 @@ def test_evaluating_prints_a_table(genre, saved, tmp_path):
     code, out, _ = genre("evaluate", "movies", "--model", saved, "--out", tmp_path)
     assert code == 0
     assert out.splitlines()[0].startswith("movies, leave-one-out, test, 30 users")
-    assert OURS in out
+    assert GENRE in out
     content = json.loads((tmp_path / "evaluation.json").read_text())
     assert content["split"] == "leave-one-out, test"
     refused(genre("evaluate", "--model", saved, "--split", "random"), 2, "no split 'random'")
@@ -447,7 +435,7 @@ def test_training_from_the_command_line(genre, tmp_path, tiny_model, monkeypatch
         (["--data", "nowhere"], 1, ["nowhere"]),
         (["--data", SAMPLE, "--split", "random"], 2, ["no split 'random'"]),
         (["--data", SAMPLE, "--llm", "./nowhere"], 1, ["nowhere"]),
-        (["--data", SAMPLE, "--set", 'blend.members=["eaze"]'], 1, ["no model 'eaze'"]),
+        (["--data", SAMPLE, "--set", 'blend.members=["eaze"]'], 1, ["no member 'eaze'"]),
     ],
 )
 def test_a_mistake_in_training_is_one_line_before_it_begins(genre, tmp_path, monkeypatch, arguments, code, parts):
@@ -472,7 +460,6 @@ def test_prompts_are_shown(genre):
     assert {span["kind"] for message in json.loads(out) for span in message["spans"]} == {"text", "data", "code"}
     refused(genre("prompts", "render", "movies", "next", "--user", "17", "--data", SAMPLE), 2, "no task 'next'")
     refused(genre("prompts", "render", "movies", "next_item", "--data", SAMPLE), 2, "--user is missing")
-    refused(genre("prompts", "render", "movies", "rating", "--user", "x", "--phrasing", 9), 2, "--phrasing 9: give")
     refused(genre("prompts", "render", "movies", "rating", "--user", "x", "--data", SAMPLE), 1, "no user 'x'")
 
 
@@ -532,7 +519,7 @@ def test_a_new_domain_asks_for_what_it_cannot_tell(genre, tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     Path("log.csv").write_text("someone,item\nu,1\nv,2\n")
     outcome = genre("domains", "new", "x", "--interactions", "log.csv")
-    refused(outcome, 1, "cannot tell which column is the user; name it with --user COLUMN, one of someone")
+    refused(outcome, 1, "cannot tell which column is the user; name it as --user, one of someone")
     assert genre("domains", "new", "x", "--interactions", "log.csv", "--user", "someone")[0] == 0
     refused(
         genre("domains", "new", "y", "--interactions", "log.csv", "--user", "smone"), 2, "--user smone: no such column"
@@ -589,7 +576,7 @@ def test_the_demo_runs_and_tells(genre, own_domain, tiny_settings, tmp_path, mon
     assert out.count("score") >= 15
     assert "a heavy user" in out
     assert "only three titles are known, Toy Story, Alien, Heat" in out
-    assert OURS in out
+    assert GENRE in out
     assert (tmp_path / "run" / "evaluation.png").exists()
     assert genre("recommend", "--user", "17", "--model", tmp_path / "run")[0] == 0
     refused(genre("demo", "--max-minutes", "0"), 2, "--max-minutes 0: give a number above 0")

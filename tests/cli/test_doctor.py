@@ -12,7 +12,7 @@ from local_server import LocalServer
 from genre_gen.cli import doctor
 from genre_gen.cli.doctor import count_parameters, examine, hub_answers
 from genre_gen.domain import Domain
-from genre_gen.downloads.archives import whole_folder
+from genre_gen.downloads.integrity import whole_folder
 from genre_gen.errors import SourceError
 from genre_gen.llm.hardware import Machine
 

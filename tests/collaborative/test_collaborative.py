@@ -78,7 +78,7 @@ class Questions:
         np.testing.assert_allclose(fitted.score(histories[::-1]), fitted.score(histories)[::-1], rtol=1e-5, atol=1e-6)
 
     def test_user_id_does_not_matter(self, fitted, data):
-        history = data.at(3)
+        history = data.history_at(3)
         stranger = History(history.rows, history.ratings, history.times, "nobody")
         np.testing.assert_array_equal(fitted.score([history]), fitted.score([stranger]))
 
@@ -143,7 +143,7 @@ class TestPopularity(Questions):
             Popularity(half_life_days=0)
 
 
-class TestTransitions(Questions):
+class TestSequentialRules(Questions):
     def model(self):
         return SequentialRules()
 
@@ -152,17 +152,17 @@ class TestTransitions(Questions):
             log([[0, 1, 2], [0, 2]], 3)
         )
         # From 0: item 1 once at lag 1 (1), item 2 at lag 2 (.5) and at lag 1 (1): 2.5 in all.
-        np.testing.assert_allclose(model.follows.toarray(), [[0, 0.4, 0.6], [0, 0, 1], [0, 0, 0]], rtol=1e-6)
+        np.testing.assert_allclose(model.rules.toarray(), [[0, 0.4, 0.6], [0, 0, 1], [0, 0, 0]], rtol=1e-6)
 
     def test_backward(self):
         model = SequentialRules(lags=1, backward=0.5, smoothing=0.0, novelty=0.0).fit(log([[0, 1]], 2))
-        np.testing.assert_allclose(model.follows.toarray(), [[0, 1], [1, 0]])  # .5 of .5, after normalising
+        np.testing.assert_allclose(model.rules.toarray(), [[0, 1], [1, 0]])  # .5 of .5, after normalising
         one_way = SequentialRules(lags=1, backward=0.0, smoothing=0.0, novelty=0.0).fit(log([[0, 1]], 2))
-        assert one_way.follows[1, 0] == 0
+        assert one_way.rules[1, 0] == 0
 
     def test_users_do_not_run_into_each_other(self):
         model = SequentialRules(lags=3, backward=0.0).fit(log([[0, 1], [2, 3]], 4))
-        assert model.follows[1, 2] == model.follows[0, 2] == model.follows[1, 3] == 0
+        assert model.rules[1, 2] == model.rules[0, 2] == model.rules[1, 3] == 0
 
     def test_recent_items_weigh_more(self):
         model = SequentialRules(lags=1, backward=0.0).fit(log([[0, 1], [2, 3]], 4))
@@ -178,7 +178,7 @@ class TestTransitions(Questions):
         assert novel[1] < novel[5]
 
     def test_lags_beyond_every_history(self):
-        assert np.isfinite(SequentialRules(lags=50).fit(log([[0, 1]], 2)).follows.data).all()
+        assert np.isfinite(SequentialRules(lags=50).fit(log([[0, 1]], 2)).rules.data).all()
 
     def test_settings_out_of_range(self):
         with pytest.raises(ConfigError, match="lags must be >= 1"):
@@ -297,7 +297,7 @@ class TestSVD(Questions):
     rated = True
 
     def model(self):
-        return SVD(factors=4, epochs=60, learning_rate=0.02, fold_in=1.0, rating_scale=(1, 5))
+        return SVD(factors=4, epochs=60, learning_rate=0.02, fold_in_penalty=1.0, rating_scale=(1, 5))
 
     def test_known_users_get_what_surprise_predicts(self):
         surprise = pytest.importorskip("surprise")
@@ -425,6 +425,6 @@ class TestSVD(Questions):
 
 def test_history_matrix_weighs_the_most_recent_occurrence():
     histories = [History(np.array([3, 1, 3])), History(np.zeros(0, dtype=np.int64)), History(np.array([0]))]
-    ages = history_matrix(histories, 4, lambda age: 1.0 / (1 + age)).toarray()
+    ages = history_matrix(histories, 4, recency=1.0).toarray()
     np.testing.assert_allclose(ages, [[0, 0.5, 0, 1], [0, 0, 0, 0], [1, 0, 0, 0]])
     assert history_matrix(histories, 4).toarray().sum() == 3

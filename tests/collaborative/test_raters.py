@@ -58,10 +58,10 @@ class RaterQuestions(Questions):
 
     def test_reasons(self, fitted, data):
         nothing = History(np.zeros(0, dtype=np.int64))
-        assert "nobody rated this item" in fitted.predict(data.at(0), [N])[0].reason
+        assert "nobody rated this item" in fitted.predict(data.history_at(0), [N])[0].reason
         assert "nothing is known of this user" in fitted.predict(nothing, [0])[0].reason
         assert "neither user nor item" in fitted.predict(nothing, [N])[0].reason
-        assert fitted.predict(data.at(0), []) == []
+        assert fitted.predict(data.history_at(0), []) == []
 
     def test_a_rating_given_again_replaces_the_first(self, fitted):
         twice = History(np.array([0, 1, 0]), np.array([1, 3, 5], dtype=np.float32))
@@ -82,7 +82,7 @@ class RaterQuestions(Questions):
 
     def test_ratings_that_are_all_the_same_are_predicted(self):
         same = log([[0, 1, 2], [0, 1], [1, 2]], 3, [[3, 3, 3], [3, 3], [3, 3]])
-        np.testing.assert_allclose(self.model().fit(same).rate(same.at(1), np.arange(3)), 3, atol=0.2)
+        np.testing.assert_allclose(self.model().fit(same).rate(same.history_at(1), np.arange(3)), 3, atol=0.2)
 
     def test_unrated_interactions_are_left_out(self):
         with_gap = log([[0, 1, 2], [0, 1]], 3, [[5, 1, np.nan], [4, 2]])
@@ -94,12 +94,14 @@ class RaterQuestions(Questions):
 
 class TestSVD(RaterQuestions):
     def model(self):
-        return SVD(factors=4, epochs=60, learning_rate=0.02, fold_in=1.0, rating_scale=SCALE)
+        return SVD(factors=4, epochs=60, learning_rate=0.02, fold_in_penalty=1.0, rating_scale=SCALE)
 
 
 class TestSVDpp(RaterQuestions):
     def model(self):
-        return SVDpp(factors=4, epochs=60, learning_rate=0.02, regularisation=0.02, fold_in=1.0, rating_scale=SCALE)
+        return SVDpp(
+            factors=4, epochs=60, learning_rate=0.02, regularisation=0.02, fold_in_penalty=1.0, rating_scale=SCALE
+        )
 
     def test_known_users_get_what_surprise_predicts(self):
         data = random_log()
@@ -167,7 +169,7 @@ class TestBayesianMF(RaterQuestions):
         data = log(histories, 50, [noisy[u, h] for u, h in enumerate(histories)])
         model = BayesianMF(factors=3, warm_up=30, samples=20, apart=2).fit(data)
         unseen = [np.setdiff1d(np.arange(50), history) for history in histories]
-        errors = [model.rate(data.at(u), rows) - truth[u, rows] for u, rows in enumerate(unseen)]
+        errors = [model.rate(data.history_at(u), rows) - truth[u, rows] for u, rows in enumerate(unseen)]
         assert np.sqrt(np.mean(np.concatenate(errors) ** 2)) < 0.2
         assert model.precisions.mean() == pytest.approx(1 / 0.2**2, rel=0.2)
 
@@ -268,156 +270,10 @@ class TestRatingBlend:
         data = random_log()
         model = SVD(factors=2, rating_scale=SCALE).fit(data)
         known = data.keep(np.arange(len(data)) >= data.offsets[1])  # of the first user nothing is known
-        expected = [model.rate(History(np.zeros(0, dtype=np.int64)), data.at(0).rows)]
+        expected = [model.rate(History(np.zeros(0, dtype=np.int64)), data.history_at(0).rows)]
         expected += [model.rate(history, history.rows) for history in data.histories()[1:]]
         np.testing.assert_array_equal(rate_all(model, known, data), np.concatenate(expected))
 
 
 def test_raters_are_no_peers_of_rankers():
     assert set(RATERS) & set(MEMBERS) == {"svd"}
-
-
-class TestRatingCV:
-    """eval/rating_cv.py on a small log."""
-
-    MODELS = {  # noqa: RUF012  # "svd" as Surprise sets it, the others small
-        "svd": lambda span, seed: SVD(rating_scale=span, seed=seed),
-        "svd, tuned": lambda span, seed: SVD(2, epochs=3, rating_scale=span, seed=seed),
-        "svdpp, tuned": lambda span, seed: SVDpp(2, epochs=3, rating_scale=span, seed=seed),
-        "knn_baseline": lambda span, seed: KNNBaseline(rating_scale=span),
-        "bayesian_mf": lambda span, seed: BayesianMF(2, warm_up=1, samples=2, rating_scale=span, seed=seed),
-    }
-
-    @pytest.fixture
-    def rating_cv(self, monkeypatch):
-        pytest.importorskip("surprise")
-        import rating_cv
-
-        return rating_cv
-
-    def test_parts_deal_every_rating_once(self, rating_cv):
-        data = random_log()
-        parts = list(rating_cv.parts(data, 5, 0))
-        asked = [pair for part in parts for history in part.asked.histories() for pair in pairs(history)]
-        assert sorted(asked) == sorted(pair for history in data.histories() for pair in pairs(history))
-        for part in parts:
-            known = {pair for history in part.known.histories() for pair in pairs(history)}
-            inner = [
-                pair
-                for half in (part.inner_known, part.inner_asked)
-                for history in half.histories()
-                for pair in pairs(history)
-            ]
-            assert known.isdisjoint(pair for history in part.asked.histories() for pair in pairs(history))
-            assert sorted(inner) == sorted(known)
-
-    def test_a_second_run_goes_on_from_the_first(self, rating_cv, tmp_path, monkeypatch):
-        data = random_log()
-        first = rating_cv.cross_validate(data, 2, models=self.MODELS, runs=tmp_path)
-        monkeypatch.setattr(SVDpp, "fit", lambda *_: pytest.fail("fitted again"))
-        assert rating_cv.cross_validate(data, 2, models=self.MODELS, runs=tmp_path) == first
-        assert first["equal_to_surprise"]
-        assert "blend of all, folded in" in first["rmse"]
-        assert "blend of all and llm, folded in" not in first["rmse"]
-
-    def test_perfect_llm_gets_all_weight(self, rating_cv, tmp_path):
-        data = random_log()
-        llm = {}
-        for part in rating_cv.parts(data, 2, 0):
-            llm[f"fold{part.number}"], llm[f"inner{part.number}"] = part.asked.ratings, part.inner_asked.ratings
-        np.savez(tmp_path / "llm.npz", **llm)
-        result = rating_cv.cross_validate(data, 2, models=self.MODELS, llm=rating_cv.read_llm(tmp_path / "llm.npz"))
-        assert result["rmse"]["blend of all and llm, folded in"] == pytest.approx(0, abs=2e-3)
-        assert "| blend of all and llm, folded in | 0.00" in rating_cv.table(result)
-        rating_cv.plot(result, tmp_path / "new" / "rating_cv.png")
-        assert (tmp_path / "new" / "rating_cv.png").stat().st_size > 1000
-        del llm["inner0"]
-        with pytest.raises(DataError, match=r"no array 'inner0'; it has fold0, fold1, inner1"):
-            rating_cv.cross_validate(data, 2, models=self.MODELS, llm=llm)
-
-    def test_the_language_model_is_asked_for_each_fold(self, rating_cv, tiny_domain, sample, tmp_path):
-        import rating_llm
-
-        catalog, interactions = sample
-        domain = tiny_domain.changed({"tasks": rating_llm.TASKS, "training.epochs": 1})
-        part = next(rating_cv.parts(interactions, 5, 0))
-        found = rating_llm.predicted(domain, catalog, part)
-        rating_llm.keep(tmp_path / "llm.npz", found, {"data": "one", "run": "two"})
-        again = rating_cv.read_llm(tmp_path / "llm.npz", data="one", run="two")
-        for name, asked in rating_llm.asked_of(part).items():
-            values = again[f"{name}0"]
-            assert values.shape == (len(asked),)
-            assert ((values >= 1) & (values <= 5)).all()
-            assert np.unique(values).size > 1
-
-    @pytest.fixture
-    def answered(self, rating_cv, tmp_path, monkeypatch):
-        """Run eval/rating_llm.py on a rated table, with threes for a model; returns how, and the folds asked for."""
-        import rating_llm
-
-        folder = tmp_path / "rated"
-        folder.mkdir()
-        rated = [(f"u{user}", f"i{row}", (user * row) % 5 + 1) for user in range(6) for row in range(5)]
-        lines = ["user_id,item_id,rating", *(",".join(map(str, one)) for one in rated)]
-        (folder / "interactions.csv").write_text("\n".join(lines) + "\n")
-        settings = 'name = "movies"\nrating_scale = [1, 5]\n[data]\npath = "."\nreader = "table"\n'
-        (folder / "domain.toml").write_text(settings + '[data.columns]\nrating = "rating"\n')
-        asked = []
-
-        def predicted(domain, catalog, part):
-            asked.append(part.number)
-            return {f"{name}{part.number}": np.full(len(some), 3.0) for name, some in rating_llm.asked_of(part).items()}
-
-        monkeypatch.setattr(rating_llm, "predicted", predicted)
-
-        def run(*more):
-            rating_llm.main([str(tmp_path / "llm.npz"), "--domain", str(folder), "--folds", "2", *more])
-
-        return run, asked
-
-    def test_a_file_goes_on_under_what_it_was_made_with_alone(self, answered, tmp_path, capsys):
-        run, asked = answered
-        run()
-        run()
-        assert asked == [0, 1]
-        before = (tmp_path / "llm.npz").read_bytes()
-        capsys.readouterr()
-        for more, what in ((["--seed", "1"], "these ratings"), (["--minutes", "7"], "this seed")):
-            with pytest.raises(SystemExit) as end:
-                run(*more)
-            assert end.value.code == 1
-            told = capsys.readouterr().err
-            assert told.startswith(f"error: llm.npz: not of {what}")
-            assert told.count("\n") == 1
-        with pytest.raises(SystemExit):
-            run("--set", "training.epochs=1")
-        with (tmp_path / "rated" / "interactions.csv").open("a") as file:
-            file.write("u9,i0,5\n")
-        with pytest.raises(SystemExit):
-            run()
-        assert (tmp_path / "llm.npz").read_bytes() == before
-        assert asked == [0, 1]
-
-    def test_a_file_of_other_folds_or_ratings_is_refused(self, rating_cv, answered, tmp_path, monkeypatch, capsys):
-        run, _ = answered
-        run()
-        data = rating_cv.load(str(tmp_path / "rated"))
-        file = tmp_path / "llm.npz"
-        own = rating_cv.read_llm(file, data=rating_cv.of_folds(data, 2, 0))
-        assert sorted(own) == ["fold0", "fold1", "inner0", "inner1"]
-        fewer = data.keep(np.arange(len(data)) > 0)
-        for other in (rating_cv.of_folds(data, 2, 1), rating_cv.of_folds(data, 3, 0), rating_cv.of_folds(fewer, 2, 0)):
-            with pytest.raises(DataError, match=r"llm.npz: not of these ratings and folds"):
-                rating_cv.read_llm(file, data=other)
-        np.savez(file, fold0=np.ones(3))  # as it was written before it said so
-        line = ["rating_cv.py", "--domain", str(tmp_path / "rated"), "--llm-predictions", str(file)]
-        monkeypatch.setattr("sys.argv", line)
-        capsys.readouterr()
-        with pytest.raises(SystemExit):
-            rating_cv.main()
-        told = capsys.readouterr().err
-        assert told == "error: llm.npz: not of these ratings and folds, or it does not say so; name another file\n"
-
-
-def pairs(history):
-    return [(history.user, int(row)) for row in history.rows]

@@ -12,10 +12,13 @@ from genre_gen.collaborative import SASRec
 from genre_gen.collaborative import sasrec as module
 from genre_gen.collaborative.sasrec import EPOCHS
 from genre_gen.collaborative.sasrec_network import NO_TARGET, Windows
+from genre_gen.data.catalog import Catalog, Item
 from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.splits import leave_one_out
 from genre_gen.errors import ConfigError, UsageError
 
 ITEMS = 12
+CATALOG = Catalog(Item(f"i{row}", f"Item {row}") for row in range(ITEMS))
 
 
 def cycles(users=30, length=8):
@@ -63,7 +66,7 @@ def test_sasrec_is_the_same_for_the_same_seed_and_leaves_others_chance_alone():
 
 
 def test_sasrec_keeps_the_best_epoch_and_can_be_fitted_again():
-    data = cycles().leave_one_out()
+    data = leave_one_out(cycles(), CATALOG)
     model = sasrec(patience=3, max_epochs=60).fit(data.train, data.validation)
     figures = [entry["ndcg@10"] for entry in model.log]
     assert figures[model.best_epoch - 1] == max(figures)
@@ -78,7 +81,7 @@ def test_sasrec_logs_the_clock_beside_the_time_that_limits_it(monkeypatch):
     ticks = {"thread_time": 1.0, "monotonic": 50.0}  # a machine that gives the thread little
     clocks = {name: partial(next, count(0.0, step)) for name, step in ticks.items()}
     monkeypatch.setattr(module, "time", SimpleNamespace(**clocks))
-    data = cycles().leave_one_out()
+    data = leave_one_out(cycles(), CATALOG)
     model = sasrec(max_epochs=3, max_minutes=1).fit(data.train, data.validation)
     assert len(model.log) == 3  # 150 s by the clock, which does not count
     assert [entry["wall_seconds"] for entry in model.log] == [50.0, 100.0, 150.0]

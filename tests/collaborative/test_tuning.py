@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 
-from genre_gen.collaborative import Ease, ItemKNN, Popularity, SASRec, SequentialRules, TextKNN
-from genre_gen.collaborative.tuning import STAGES, tune
+from genre_gen.collaborative import MEMBERS, Ease, ItemKNN, Popularity, SASRec, SequentialRules
+from genre_gen.collaborative.tuning import tune
+from genre_gen.data.catalog import Catalog, Item
 from genre_gen.data.interactions import Interactions, allowed_items
+from genre_gen.data.splits import leave_one_out
 from genre_gen.metrics import ndcg_at, ranks
 
 KINDS = {"sequential_rules": SequentialRules, "ease": Ease, "item_knn": ItemKNN}
@@ -18,8 +20,8 @@ def split():
         steps = np.cumsum(rng.integers(1, 3, 8)) + start
         users += [f"u{user}"] * 8
         rows += (steps % 12 + 12 * ring).tolist()
-    data = Interactions.from_columns(users, np.array(rows), 24)
-    return data.leave_one_out()
+    catalog = Catalog(Item(f"i{row}", f"Item {row}") for row in range(24))
+    return leave_one_out(Interactions.from_columns(users, np.array(rows), 24), catalog)
 
 
 def ndcg(model, cases):
@@ -32,7 +34,7 @@ def ndcg(model, cases):
 @pytest.mark.parametrize("name", KINDS)
 def test_the_choice_is_no_worse_than_the_defaults_and_is_what_was_fitted(name, split):
     kind = KINDS[name]
-    model, options = tune(name, lambda chosen: kind(**chosen), split.train, split.validation)
+    model, options = tune(lambda chosen: kind(**chosen), split.train, split.validation)
     assert ndcg(model, split.validation) >= ndcg(kind().fit(split.train), split.validation)
     again = kind(**options).fit(split.train)
     assert ndcg(again, split.validation) == pytest.approx(ndcg(model, split.validation))
@@ -40,7 +42,7 @@ def test_the_choice_is_no_worse_than_the_defaults_and_is_what_was_fitted(name, s
 
 
 def test_a_model_without_stages_is_only_fitted(split):
-    model, options = tune("popularity", lambda chosen: Popularity(**chosen), split.train, split.validation)
+    model, options = tune(lambda chosen: Popularity(**chosen), split.train, split.validation)
     assert options == {}
     np.testing.assert_array_equal(model.score([]), Popularity().fit(split.train).score([]))
 
@@ -49,7 +51,7 @@ def test_of_a_model_with_epochs_their_number_is_chosen(split):
     def make(options):
         return SASRec(dim=8, learning_rate=0.01, patience=2, **options)
 
-    model, options = tune("sasrec", make, split.train, split.validation)
+    model, options = tune(make, split.train, split.validation)
     assert options == {"max_epochs": model.best_epoch}
     assert len(model.log) == model.best_epoch + 2
     again = make(options).fit(split.train)
@@ -57,12 +59,12 @@ def test_of_a_model_with_epochs_their_number_is_chosen(split):
 
 
 def test_without_cases_the_defaults_hold(split):
-    model, options = tune("ease", lambda chosen: Ease(**chosen), split.train, [])
+    model, options = tune(lambda chosen: Ease(**chosen), split.train, [])
     assert options == {}
     assert model.settings() == Ease().settings()
 
 
-def test_every_stage_names_settings_of_its_model():
-    for name, stages in STAGES.items():
-        kind = KINDS.get(name) or TextKNN
-        assert {key for stage in stages for key in stage} <= set(kind().settings())
+def test_every_grid_names_hyperparameters_of_its_model():
+    for model in MEMBERS.built_in().values():
+        assert {key for stage in model.grid for key in stage} <= set(model.hyperparameters)
+    assert all(KINDS[name].grid for name in KINDS)

@@ -87,17 +87,14 @@ def test_the_key_tells_requests_apart_by_what_they_allow():
 
 
 def test_n_must_be_possible():
-    check_n(1, 1)
-    check_n(5, 5)
+    check_n(1)
+    check_n(np.int64(3))
     for n in (0, -1):
         with pytest.raises(UsageError, match="at least one"):
-            check_n(n, 5)
-    with pytest.raises(UsageError, match="n = 6, but the catalog has 5"):
-        check_n(6, 5)
-    check_n(np.int64(3), 5)
-    for n in (2.5, "3", None):
+            check_n(n)
+    for n in (2.5, "3", None, True):
         with pytest.raises(UsageError, match="give a whole number"):
-            check_n(n, 5)
+            check_n(n)
 
 
 def test_a_history_of_another_catalog_is_refused():

@@ -1,8 +1,8 @@
-"""Interactions: grouping, order, and splits that leak nothing."""
+"""Interactions and histories: grouping, order, selections."""
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from genre_gen.data.interactions import History, Interactions
@@ -47,77 +47,6 @@ def test_without_times_the_file_is_the_order(log):
     for history in make(log, timed=False).histories():
         assert entries(history) == [entry for entry, (user, _, _) in enumerate(log) if user == history.user]
         assert history.times is None
-
-
-@given(LOGS)
-def test_leave_one_out_holds_out_the_last_two_and_leaks_nothing(log):
-    interactions = make(log)
-    split = interactions.leave_one_out()
-    long = [history for history in interactions.histories() if len(history) >= 3]
-    assert len(split.validation) == len(split.test) == len(long)
-    for history, validation, test in zip(long, split.validation, split.test, strict=True):
-        everything = entries(history)
-        assert entries(split.train.history(history.user)) == everything[:-2] == entries(validation.history)
-        assert entries(test.history) == everything[:-1]
-        assert (validation.rating, test.rating) == (everything[-2], everything[-1])
-        assert (validation.target, test.target) == (history.rows[-2], history.rows[-1])
-        assert validation.history.user == test.history.user == history.user
-    held_out = {entry for case in (*split.validation, *split.test) for entry in [int(case.rating)]}
-    trained = {entry for history in split.train.histories() for entry in entries(history)}
-    assert trained | held_out == set(range(len(log)))
-    assert not trained & held_out
-
-
-@settings(max_examples=200)
-@given(LOGS, st.floats(0.05, 0.45), st.floats(0.05, 0.45))
-def test_global_time_trains_on_nothing_later_than_any_case(log, validation, test):
-    interactions = make(log)
-    if len({time for _, _, time in log}) == 1:
-        with pytest.raises(DataError):
-            interactions.global_time(validation, test)
-        return
-    try:
-        split = interactions.global_time(validation, test)
-    except DataError:  # a first moment that most of the log shares
-        return
-    end_of_train = max(split.train.times)
-    time_of = [time for _, _, time in log]
-    for cases in (split.validation, split.test):
-        assert len({case.history.user for case in cases}) == len(cases)
-        for case in cases:
-            target = int(case.rating)
-            assert time_of[target] > end_of_train
-            whole = entries(interactions.history(case.history.user))
-            assert entries(case.history) == whole[: whole.index(target)] != []
-            assert all(time_of[entry] < time_of[target] for entry in entries(case.history))
-    both = [[int(case.rating) for case in cases] for cases in (split.validation, split.test)]
-    assert not set(both[0]) & set(both[1])
-    if all(both):
-        assert max(time_of[entry] for entry in both[0]) < min(time_of[entry] for entry in both[1])
-
-
-def test_global_time_by_hand():
-    log = [("a", time % 6, time) for time in range(8)] + [
-        ("a", 3, 8),
-        ("a", 2, 9),
-        ("b", 3, 0),
-        ("b", 4, 9),
-        ("c", 5, 9),
-    ]
-    split = make(log).global_time(validation=0.2, test=0.2)
-    # 13 entries; quantile .6 of their times is 6.2 and .8 is 8.6; c has no past.
-    assert [(case.history.user, case.target) for case in split.validation] == [("a", 1)]
-    assert [(case.history.user, case.target) for case in split.test] == [("a", 2), ("b", 4)]
-    assert len(split.test[0].history) == 9
-    assert len(split.train) == 8
-
-
-def test_global_time_refuses_what_makes_no_split():
-    with pytest.raises(DataError, match="needs times"):
-        make([("a", 0, 0)], timed=False).global_time()
-    for shares in ((0.5, 0.5), (0, 0.1), (0.1, -0.1), (float("nan"), 0.1)):
-        with pytest.raises(UsageError, match="leave a share to train on"):
-            make([("a", 0, 0), ("a", 1, 1)]).global_time(*shares)
 
 
 def test_users_are_found_by_id():
@@ -179,6 +108,36 @@ def test_slices_of_a_history():
     assert history.last(0).rows.tolist() == []
     assert history.slice(1, 3).times.tolist() == [10, 20]
     assert history.last(2).user == "a"
+
+
+def test_a_history_by_hand_is_in_time_order():
+    history = History.from_events([4, 5, 6, 7], [1, 2, float("nan"), 4], [30, 10, 30, 20])
+    assert (history.rows.tolist(), history.times.tolist()) == ([5, 7, 4, 6], [10, 20, 30, 30])
+    assert history.ratings[:3].tolist() == [2, 4, 1]
+    assert (history.rated, history.user, history.rows.dtype, history.times.dtype) == (True, None, np.int64, np.int64)
+    bare = History.from_events([4, 2], [float("nan")] * 2)
+    assert (bare.rows.tolist(), bare.ratings, bare.times, bare.rated) == ([4, 2], None, None, False)
+    assert len(History.from_events([])) == 0
+    for wrong in ({"ratings": [1]}, {"times": [1, 2, 3]}):
+        with pytest.raises(UsageError, match=r"2 items and \d (ratings|times); give one for each item"):
+            History.from_events([0, 1], **wrong)
+
+
+def test_a_history_is_cut_at_a_moment():
+    history = History(np.arange(4), None, np.array([10, 20, 20, 30]), "a")
+    assert [history.until(moment).rows.tolist() for moment in (9, 10, 20, 29, 30)] == [
+        [], [0], [0, 1, 2], [0, 1, 2], [0, 1, 2, 3],
+    ]  # fmt: skip
+    assert history.until(20).user == "a"
+    assert len(History(np.arange(4)).until(20)) == 4
+
+
+@given(LOGS)
+def test_owners_are_the_user_rows_of_all_interactions(log):
+    interactions = make(log)
+    assert interactions.owners.tolist() == [
+        user_row for user_row, history in enumerate(interactions.histories()) for _ in history.rows
+    ]
 
 
 def test_users_whose_ids_are_numbers_are_found_by_them():

@@ -1,6 +1,5 @@
 """Triples about items: reading, links that tie them to the wrong items, what is cited of them, and its check."""
 
-import json
 import logging
 from dataclasses import replace
 
@@ -12,16 +11,17 @@ from genre_gen.data.catalog import Catalog, Item
 from genre_gen.data.interactions import Interactions
 from genre_gen.data.knowledge import Knowledge
 from genre_gen.domain import Domain
-from genre_gen.downloads.paths import assets_folder
-from genre_gen.explain import Explainer
 from genre_gen.explain.check import Checker
-from genre_gen.explain.evidence import Evidence, Fact, Reason
+from genre_gen.explain.evidence import Evidence
+from genre_gen.explain.explainer import Explainer
+from genre_gen.explain.facts import Fact, Reason
 from genre_gen.explain.wording import sentences, vocabulary
 from genre_gen.prompting.book import PromptBook
+from tests.explain.books import shipped_book
 from tests.explain.test_evidence import ALIEN, ALIENS, CATALOG, DATA, DOMAIN, HEAT, SOLARIS, facts, history
 
 RELATIONS = {
-    "maker": {"relation": "made_by", "many": "makers"},
+    "maker": {"relation": "made_by", "plural": "makers"},
     "sequel": {"relation": "sequel_of", "items": True},
     "language": {"relation": "spoken"},
 }
@@ -94,7 +94,7 @@ def test_files_that_are_not_there_are_said_to_be_left_out(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         domain = GRAPHED.changed({"knowledge.links": "no.link"}).model_copy(update={"catalog_folder": tmp_path})
         assert Knowledge.of_domain(domain, CATALOG) is None
-    assert "no triples.csv, no.link beside" in caplog.text
+    assert "no triples.csv, no.link next to" in caplog.text
     assert Knowledge.of_domain(DOMAIN, CATALOG) is None
 
 
@@ -124,18 +124,19 @@ def test_wrong_links_are_left_out_with_a_warning(tmp_path, caplog):
     (tmp_path / "triples.csv").write_text(text)
     domain = GRAPHED.model_copy(update={"catalog_folder": tmp_path})
     assert Knowledge.of_domain(domain, shelves()) is None
-    assert "ties it to the wrong ones" in caplog.text
+    assert "to the wrong items" in caplog.text
 
 
 def test_what_both_share_and_sequels_are_cited(graph):
     shared = Fact(ALIENS, "linked", ALIEN, "maker", numbers=(1,))
     sequel = Fact(ALIENS, "linked", ALIEN, "sequel")
     seen = history((HEAT, 5), (ALIEN, 5))
-    found = Evidence(CATALOG, DATA, GRAPHED.changed({"knowledge.most": 1.0}), graph).reasons(seen, ALIENS, n=20)
+    found = Evidence(CATALOG, DATA, GRAPHED.changed({"knowledge.max_share": 1.0}), graph).reasons(seen, ALIENS, n=20)
     assert sequel in facts(found)
     assert {reason.kind for reason in found if reason.anchor == HEAT} <= {"linked"}  # the language, if anything
     # the other way round it is no sequel
-    back = Evidence(CATALOG, DATA, GRAPHED.changed({"knowledge.most": 1.0}), graph).reasons(history((ALIENS, 5)), ALIEN)
+    widely = GRAPHED.changed({"knowledge.max_share": 1.0})
+    back = Evidence(CATALOG, DATA, widely, graph).reasons(history((ALIENS, 5)), ALIEN)
     assert Fact(ALIEN, "linked", ALIENS, "maker", numbers=(1,)) in facts(back)
     assert sequel.text(CATALOG) == "Aliens (1986) | linked sequel | Alien (1979)"
     assert shared.text(CATALOG) == "Aliens (1986) | linked maker | Alien (1979) | 1"
@@ -191,7 +192,7 @@ def test_the_check_reads_links(graph, text, ok):
 
 @pytest.mark.parametrize("name", ["movies", "generic", "ecommerce", "news", "ads", "travel"])
 def test_every_domain_has_words_for_links_and_they_are_true(graph, name):
-    book = PromptBook(assets_folder() / "prompts" / name)
+    book = shipped_book(name)
     evidence = Evidence(CATALOG, DATA, GRAPHED, graph)
     checker = Checker(CATALOG, DATA, GRAPHED, vocabulary(book), graph)
     seen = history((ALIEN, np.nan))
@@ -203,31 +204,20 @@ def test_every_domain_has_words_for_links_and_they_are_true(graph, name):
             assert field in text
 
 
-def test_templates_from_before_say_nothing_of_links(graph, tmp_path):
-    for file in MOVIES.folder.glob("explain*.jinja"):
-        text = file.read_text().replace("'linked'", "'unheard'").replace("'alike'", "'of'")
-        (tmp_path / file.name).write_text(text)
-    old = Explainer(CATALOG, DATA, GRAPHED, PromptBook(tmp_path), knowledge=graph, factors=np.ones((6, 2)))
-    assert "sequel" not in old.explain(history((ALIEN, 5)), ALIENS).text
-    assert (
-        "sequel" in Explainer(CATALOG, DATA, GRAPHED, MOVIES, knowledge=graph).explain(history((ALIEN, 5)), ALIENS).text
-    )
-
-
 def test_a_saved_recommender_carries_its_knowledge_and_old_folders_get_theirs(tiny_recommender, saved, tmp_path):
-    assert tiny_recommender.knowledge is not None
+    trained = tiny_recommender.state.knowledge
+    assert trained is not None
     loaded = Recommender.from_pretrained(saved)
-    assert loaded.knowledge is not None
-    assert (loaded.knowledge.triples == tiny_recommender.knowledge.triples).all()
-    assert "sequel of Alien (1979)" in loaded.explain("Aliens (1986)", history=[("Alien (1979)", 5)]).text
-    loaded.knowledge = None
-    loaded.save_pretrained(tmp_path / "old")
+    assert loaded.state.knowledge is not None
+    assert (loaded.state.knowledge.triples == trained.triples).all()
+    assert "sequel of Alien (1979)" in loaded.explain([("Alien (1979)", 5)], "Aliens (1986)").text
+    Recommender.from_state(replace(loaded.state, knowledge=None)).save_pretrained(tmp_path / "old")
     old = Recommender.from_pretrained(tmp_path / "old")
-    assert old.knowledge is None
-    assert old.explain("Aliens (1986)", history=[("Alien (1979)", 5)]).text
-    old.know("movies")
-    assert old.knowledge is not None
-    assert (old.knowledge.triples == tiny_recommender.knowledge.triples).all()
+    assert old.state.knowledge is None
+    assert old.explain([("Alien (1979)", 5)], "Aliens (1986)").text
+    old.load_knowledge("movies")
+    assert old.state.knowledge is not None
+    assert (old.state.knowledge.triples == trained.triples).all()
 
 
 # What is rated alike
@@ -277,37 +267,12 @@ def test_the_check_counts_who_liked_both():
 
 @pytest.mark.parametrize("name", ["movies", "generic", "ecommerce", "travel"])
 def test_domains_with_ratings_have_words_for_it(name):
-    book = PromptBook(assets_folder() / "prompts" / name)
+    book = shipped_book(name)
     explainer = Explainer(CATALOG, ALIKE, DOMAIN, book, factors=FACTORS)
     checker = Checker(CATALOG, ALIKE, DOMAIN, vocabulary(book))
     seen = history((ALIEN, 5))
     said = explainer.sentences(seen, ALIENS)
-    place = next(place for place, reason in enumerate(said.reasons) if reason.kind == "alike")
+    place = next(place for place, reason in enumerate(said.reasons) if reason.kind == "similar")
     for text in said.ways(place, first=True) + said.ways(place, first=False):
         assert checker.check(text, seen, ALIENS).problems == ()
         assert "6 of the 7" in text
-
-
-def test_the_script_tells_a_graph_that_is_tied_to_the_right_items(monkeypatch, tmp_path, capsys):
-    import knowledge_links
-
-    file = tmp_path / "links.json"
-    monkeypatch.setattr("sys.argv", ["knowledge_links.py", "movies", "--json", str(file)])
-    kinds = np.random.default_rng(0).integers(3, size=40)
-    items = [Item(str(n), f"Film {n}", {"genre": (("Horror", "Comedy", "Drama")[kinds[n]],)}) for n in range(40)]
-    rows = [f"Film {n},directed_by,{('Poe', 'Wit', 'Sigh')[kinds[n]]} {n // 20}" for n in range(40)]
-    (tmp_path / "graph.csv").write_text("\n".join(["head,relation,tail", *rows]), encoding="utf-8")
-    domain = Domain.load("movies").changed(
-        {"knowledge": {"triples": "graph.csv", "relations": {"director": {"relation": "directed_by"}}}}
-    )
-    domain = domain.model_copy(update={"catalog_folder": tmp_path})
-    monkeypatch.setattr(knowledge_links.Domain, "load", lambda _: domain)
-    monkeypatch.setattr(knowledge_links.Catalog, "load", lambda _: Catalog(items))
-    knowledge_links.main()
-    (found,) = json.loads(file.read_text()).values()
-    assert found["triples"] == found["items"] == 40
-    assert found["likeness"] == 1.0  # who shares a director shares the genre
-    assert found["believed"] is True
-    assert found["likeness, dealt anew"][1] < 0.9
-    assert found["likeness, shifted by one"] < 0.9
-    assert "believed" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""LastLayer: computed for the last position alone, exactly, and only where a decoder is built for it."""
+"""The last layer for one token: exact, only where a decoder is built for it, and only in the thread that asks."""
 
 import threading
 
@@ -7,7 +7,7 @@ import torch
 from fakes import tiny_llama
 from torch import nn
 
-from genre_gen.decoding.last_token import LastLayer
+from genre_gen.decoding.last_token import is_exact, last_token_only, with_last_token_parts
 
 
 def states(backbone, ids):
@@ -17,32 +17,30 @@ def states(backbone, ids):
 
 def test_the_wanted_positions_are_those_of_a_whole_pass_and_less_is_computed():
     backbone = tiny_llama(layers=3).model
-    last = LastLayer(backbone)
+    parted = with_last_token_parts(backbone)
     ids = torch.randint(259, (4, 9))
-    whole, at = states(backbone, ids), torch.tensor([8, 3, 0, 5])
+    whole, positions = states(backbone, ids), torch.tensor([8, 3, 0, 5])
     seen = []
-    handles = [
+    for layer in backbone.layers:
         layer.mlp.register_forward_hook(lambda _, given, __: seen.append(given[0].shape[1]))
-        for layer in backbone.layers
-    ]
-    with last.at(at):
-        cut = states(backbone, ids)
+    with last_token_only(positions):
+        cut = states(parted, ids)
+        assert seen == [9, 9, 1]
+        assert torch.equal(states(backbone, ids), whole)  # the decoder itself is as it was
     rows = torch.arange(4)
-    torch.testing.assert_close(cut[rows, at], whole[rows, at], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(cut[rows, positions], whole[rows, positions], atol=1e-5, rtol=1e-5)
     assert (cut[0, 0] - whole[0, 0]).abs().max() > 1e-3  # nobody reads it
-    assert seen == [9, 9, 1]
-    for handle in handles:
-        handle.remove()
-    assert torch.equal(states(backbone, ids), whole)  # nothing is left behind
-    assert last.cuts(lambda: states(backbone, ids[:1]))
+    assert torch.equal(states(parted, ids), whole)
+    assert is_exact(lambda: states(parted, ids[:1]))
+    assert {id(weight) for weight in parted.parameters()} == {id(weight) for weight in backbone.parameters()}
 
 
 def test_another_thread_reads_in_full_meanwhile():
-    backbone = tiny_llama().model
+    parted = with_last_token_parts(tiny_llama().model)
     ids, answers = torch.randint(259, (1, 7)), []
-    whole = states(backbone, ids)
-    with LastLayer(backbone).at(torch.tensor([2])):
-        other = threading.Thread(target=lambda: answers.append(states(backbone, ids)))
+    whole = states(parted, ids)
+    with last_token_only(torch.tensor([2])):
+        other = threading.Thread(target=lambda: answers.append(states(parted, ids)))
         other.start()
         other.join()
     assert torch.equal(answers[0], whole)
@@ -67,30 +65,27 @@ class Shaped(Mixing):
 
 
 @pytest.mark.parametrize("part", [Mixing, Shaped])
-def test_other_decoders_are_read_as_they_are(part):
+def test_parts_that_mix_positions_are_found_out(part):
     backbone = tiny_llama().model
     backbone.layers[-1].mlp = part(backbone.layers[-1].mlp)
     ids = torch.arange(6)[None]
-    whole = states(backbone, ids)
-    assert not LastLayer(backbone).cuts(lambda: states(backbone, ids))
-    assert torch.equal(states(backbone, ids), whole)
+    parted = with_last_token_parts(backbone)
+    assert is_exact(lambda: states(parted, ids)) is False
 
 
-def test_other_names_are_read_as_they_are():
+def test_parts_that_are_not_there_are_not_replaced():
     backbone = tiny_llama().model
-    layer = backbone.layers[-1]
-    assert LastLayer(backbone).cuts(lambda: states(backbone, [[1, 2, 3]]))
-    layer.self_attn.dense = layer.self_attn.o_proj
-    del layer.self_attn.o_proj
-    last = LastLayer(backbone)
-    assert not last.cuts(lambda: torch.ones(1, 3, 4))
+    attention = backbone.layers[-1].self_attn
+    attention.dense = attention.o_proj
+    del attention.o_proj
+    assert with_last_token_parts(backbone) is None
 
 
 def test_nothing_is_decided_by_broken_weights():
     backbone = tiny_llama().model
-    last, ids = LastLayer(backbone), torch.arange(5)[None]
+    parted, ids = with_last_token_parts(backbone), torch.arange(5)[None]
     good = backbone.norm.weight.data.clone()
     backbone.norm.weight.data.fill_(float("nan"))
-    assert not last.cuts(lambda: states(backbone, ids))
+    assert is_exact(lambda: states(parted, ids)) is None
     backbone.norm.weight.data.copy_(good)
-    assert last.cuts(lambda: states(backbone, ids))
+    assert is_exact(lambda: states(parted, ids))

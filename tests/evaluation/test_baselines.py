@@ -7,9 +7,18 @@ from genre_gen.collaborative import MEMBERS, EpochModel
 from genre_gen.data.interactions import Interactions
 from genre_gen.errors import UnknownItemError, UsageError
 from genre_gen.evaluation import evaluate
-from genre_gen.evaluation.baselines import CUTOFFS, evaluate_picks, evaluate_recommender, rating_errors, write_report
+from genre_gen.evaluation.baselines import (
+    CUTOFFS,
+    GENRE,
+    LLM_ALONE,
+    WITHOUT_LLM,
+    evaluate_recommender,
+    rating_errors,
+    write_report,
+)
+from genre_gen.evaluation.picks import evaluate_picks
 from genre_gen.evaluation.report import Report
-from genre_gen.recommender.recommender import OURS, OURS_ALONE, WITHOUT_LLM, Recommender
+from genre_gen.recommender.recommender import Recommender
 
 
 @pytest.fixture(scope="module")
@@ -25,12 +34,12 @@ def report(tiny_recommender, split):
 def test_the_table_has_ours_its_parts_and_every_classic_model(report, tiny_recommender, split):
     quick = {name for name, kind in MEMBERS.items() if not issubclass(kind, EpochModel)}
     assert quick == MEMBERS.keys() - {"sasrec"}
-    assert {result.name for result in report.results} == {OURS, OURS_ALONE, WITHOUT_LLM, *quick}
+    assert {result.name for result in report.results} == {GENRE, LLM_ALONE, WITHOUT_LLM, *quick}
     assert report.k == CUTOFFS
     assert report.n_items == 40
     assert report.users == tuple(case.history.user for case in split.test)
     assert report.notes["blend"] == dict(tiny_recommender.blend.weights)
-    assert report.notes["prompt"] == {"phrasing": 1, "templates": tiny_recommender.book.fingerprint("next_item")}
+    assert report.notes["prompt"] == tiny_recommender.book.fingerprint("next_item")
     assert report.caption().startswith("movies, leave-one-out, test, 30 users")
     figures = [result.figure("N@10") for result in report.results]
     assert figures == sorted(figures, reverse=True)
@@ -40,9 +49,10 @@ def test_the_table_has_ours_its_parts_and_every_classic_model(report, tiny_recom
 def test_peers_have_their_settings_chosen_as_members_have(mixed, split, monkeypatch, tuned):
     asked = []
 
-    def tune(name, make, interactions, cases, *, repeat):
-        asked.append((name, interactions, cases, repeat))
-        return make({}), {"shrink": 7.0} if name == "item_knn" else {}
+    def tune(make, interactions, cases, *, repeat):
+        model = make({})
+        asked.append((model.name, interactions, cases, repeat))
+        return model, {"shrink": 7.0} if model.name == "item_knn" else {}
 
     made = []
     new_member = type(mixed).new_member
@@ -61,7 +71,7 @@ def test_peers_have_their_settings_chosen_as_members_have(mixed, split, monkeypa
 def test_ranks_are_the_places_in_what_is_recommended(mixed, split):
     report = evaluate_recommender(mixed, split, "test", peers=False)
     assert set(mixed.members) < {result.name for result in report.results}
-    for case, rank in zip(split.test, report[OURS].ranks, strict=True):
+    for case, rank in zip(split.test, report[GENRE].ranks, strict=True):
         picks = next(mixed.recommend_many([case.history], 40))
         assert mixed.catalog.row(picks[int(rank) - 1].item.id) == case.target
 
@@ -76,14 +86,14 @@ def test_beyond_accuracy(report):
     names = ("coverage", "gini", "novelty", "popularity", "popularity_lift", "diversity", "calibration")
     for result in json.loads(report.to_json())["results"]:
         assert tuple(result["lists"]) == names
-    assert 0 < report[OURS].figure("diversity") < 1
+    assert 0 < report[GENRE].figure("diversity") < 1
     assert report["popularity"].figure("popularity_lift") > 0
     assert report.table(metrics=["N@10", "diversity", "calibration"]).startswith("| model | N@10 | diversity | calibr")
 
 
 def test_training_time_is_told_of_all_and_only_once_of_ours(report, tiny_recommender):
-    assert report[OURS].costs["train_seconds"] == pytest.approx(sum(tiny_recommender.seconds.values()))
-    assert report[OURS_ALONE].costs["train_seconds"] == tiny_recommender.seconds["llm"]
+    assert report[GENRE].costs["train_seconds"] == pytest.approx(sum(tiny_recommender.seconds.values()))
+    assert report[LLM_ALONE].costs["train_seconds"] == tiny_recommender.seconds["llm"]
     assert report["item_knn"].costs["train_seconds"] > 0
 
 
@@ -192,8 +202,8 @@ def test_both_ways_to_evaluate_give_the_same_where_items_repeat(mixed, split):
     whole, ours = evaluate_recommender(mixed, split, "test", peers=False), evaluate(mixed, split, k=CUTOFFS)
     assert whole.repeat
     assert ours.repeat
-    assert ours[OURS].ranks.tolist() == whole[OURS].ranks.tolist()
-    assert evaluate(mixed, split, repeat=False)[OURS].ranks.tolist() != ours[OURS].ranks.tolist()
+    assert ours[GENRE].ranks.tolist() == whole[GENRE].ranks.tolist()
+    assert evaluate(mixed, split, repeat=False)[GENRE].ranks.tolist() != ours[GENRE].ranks.tolist()
 
 
 def test_without_members_the_language_model_is_all_there_is_to_evaluate(tiny_domain, sample):
@@ -201,8 +211,8 @@ def test_without_members_the_language_model_is_all_there_is_to_evaluate(tiny_dom
     settings = {"training.epochs": 1, "blend.members": []}
     alone = Recommender.from_domain(tiny_domain, settings=settings).fit(sample[0], split.train, split.validation)
     report = evaluate_recommender(alone, split, "test", peers=False)
-    assert {result.name for result in report.results} == {OURS, OURS_ALONE}
-    assert np.array_equal(report[OURS].ranks, report[OURS_ALONE].ranks)
+    assert {result.name for result in report.results} == {GENRE, LLM_ALONE}
+    assert np.array_equal(report[GENRE].ranks, report[LLM_ALONE].ranks)
 
 
 def rated_as(known, rate, rows=None):

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from genre_gen.data.interactions import Case, History, Interactions
+from genre_gen.data.interactions import History, Interactions
 from genre_gen.data.labels import Labels
+from genre_gen.data.splits import Case
 from genre_gen.errors import UsageError
 from genre_gen.evaluation import evaluate, evaluate_lists, evaluate_scorers, lists_from_picks
 from genre_gen.ranking import Ranking

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -11,17 +9,19 @@ from genre_gen.blending.blend import Blend
 from genre_gen.data.filters import Filters
 from genre_gen.data.interactions import allowed_items
 from genre_gen.errors import UsageError
-from genre_gen.explain import Explainer
 from genre_gen.explain.attribution import Attributor
-from genre_gen.explain.check import Checker, Measured
-from genre_gen.explain.evidence import Evidence, Fact
+from genre_gen.explain.check import Checker
+from genre_gen.explain.claims import ScoreClaims
+from genre_gen.explain.evidence import Evidence
+from genre_gen.explain.explainer import Explainer
+from genre_gen.explain.facts import Fact
 from genre_gen.explain.wording import vocabulary
-from genre_gen.prompting.book import PromptBook
+from tests.explain.books import shipped_book
 from tests.explain.test_evidence import ALIEN, ALIENS, ANNIE, CATALOG, DATA, DOMAIN, HEAT, NEW, SOLARIS, history
 
 SEEN = history((HEAT, 4), (SOLARIS, 4), (ANNIE, 2), (ALIEN, 5))
 ALLOWED = allowed_items([SEEN], len(CATALOG))[0]
-MOVIES = PromptBook(Path(__file__).parents[2] / "prompts" / "movies")
+MOVIES = shipped_book("movies")
 
 
 def member(item, pick):
@@ -82,7 +82,7 @@ def test_all_items_with_a_value_are_left_out_together():
 
 def test_the_variants_are_scored_in_one_call():
     both, language = attributor()
-    both.attribute(SEEN, [ALIENS, NEW], ALLOWED, most=2)
+    both.attribute(SEEN, [ALIENS, NEW], ALLOWED, max_items=2)
     assert len(language.calls) == 1
     assert language.calls[0][:3] == [SEEN.rows.tolist(), [HEAT, SOLARIS, ANNIE], [HEAT, SOLARIS, ALIEN]]
     assert both.effects(SEEN, [ALIENS], ALLOWED)[0].keys() == {HEAT, SOLARIS, ANNIE, ALIEN}
@@ -113,9 +113,9 @@ def test_no_other_item_did_most_where_the_pick_itself_did():
     assert "weighed" not in {reason.kind for reason in evidence.reasons(seen, ALIENS, effects=effects)}
     said = "Of the last 2 films you watched, Heat (1995) did most to bring up Aliens (1986)."
     checker = Checker(CATALOG, DATA, DOMAIN, vocabulary(MOVIES))
-    assert checker.check(said, seen, ALIENS, measured=Measured.of_effects(without)).ok
+    assert checker.check(said, seen, ALIENS, scores=ScoreClaims.of_effects(without)).ok
     for text in (said, said.replace("2", "3")):
-        assert not checker.check(text, seen, ALIENS, measured=Measured.of_effects(effects)).ok
+        assert not checker.check(text, seen, ALIENS, scores=ScoreClaims.of_effects(effects)).ok
 
 
 def test_a_disliked_item_is_not_cited_and_no_other_said_to_have_done_most():
@@ -149,20 +149,13 @@ def test_that_an_item_weighed_most_is_said_and_checked():
     told = Explainer(CATALOG, DATA, DOMAIN, MOVIES).explain(SEEN, ALIENS, effects=effects)
     assert told.text.startswith("Of the last 3 films you watched, Heat (1995) did most to bring up Aliens (1986).")
     assert told.effects == effects
-    checker, measured = Checker(CATALOG, DATA, DOMAIN, vocabulary(MOVIES)), Measured.of_effects(effects)
-    assert checker.check(told.text, SEEN, ALIENS, measured=measured).problems == ()
-    assert all(checker.holds(fact, SEEN, ALIENS, measured=measured) for fact in told.facts)
+    checker, claims = Checker(CATALOG, DATA, DOMAIN, vocabulary(MOVIES)), ScoreClaims.of_effects(effects)
+    assert checker.check(told.text, SEEN, ALIENS, scores=claims).problems == ()
+    assert all(checker.holds(fact, SEEN, ALIENS, scores=claims) for fact in told.facts)
     assert not checker.check(told.text, SEEN, ALIENS).ok
     for wrong in (told.text.replace("Heat (1995)", "Solaris (1972)"), told.text.replace("last 3", "last 5")):
-        assert not checker.check(wrong, SEEN, ALIENS, measured=measured).ok
-    assert not checker.holds(Fact(SOLARIS, "weighed", ALIENS, numbers=(3,)), SEEN, ALIENS, measured=measured)
-
-
-def test_templates_from_before_know_no_such_words(tmp_path):
-    for role, text in (("system", ""), ("user", "Why?"), ("assistant", "Because of {{ item.title }}.")):
-        (tmp_path / f"explain.{role}.jinja").write_text(text)
-    told = Explainer(CATALOG, DATA, DOMAIN, PromptBook(tmp_path)).explain(SEEN, ALIENS, effects={HEAT: 0.9, ANNIE: 0})
-    assert told.text.startswith("Because of Aliens (1986).")
+        assert not checker.check(wrong, SEEN, ALIENS, scores=claims).ok
+    assert not checker.holds(Fact(SOLARIS, "weighed", ALIENS, numbers=(3,)), SEEN, ALIENS, scores=claims)
 
 
 def test_a_recommender_attributes_its_picks(mixed):

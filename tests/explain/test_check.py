@@ -6,7 +6,7 @@ import pytest
 from genre_gen.data.catalog import Catalog, Item
 from genre_gen.data.interactions import History, Interactions
 from genre_gen.explain.check import Checker
-from genre_gen.explain.evidence import Fact
+from genre_gen.explain.facts import Fact
 from tests.explain.test_evidence import ALIEN, ALIENS, ANNIE, CATALOG, DATA, DOMAIN, HEAT, SOLARIS, history
 
 WORDS = frozenset(

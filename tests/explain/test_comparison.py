@@ -7,14 +7,13 @@ import pytest
 
 from genre_gen.blending.blend import Blend
 from genre_gen.data.interactions import History
-from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
 from genre_gen.explain.attribution import Attributor
 from genre_gen.explain.check import Checker
-from genre_gen.explain.comparison import compare, said, what_if
+from genre_gen.explain.comparison import compare, describe, what_if
 from genre_gen.explain.evidence import Evidence
 from genre_gen.explain.wording import vocabulary
-from genre_gen.prompting.book import PromptBook
+from tests.explain.books import SHIPPED, shipped_book
 from tests.explain.test_attribution import ALLOWED, MOVIES, SEEN, Language
 from tests.explain.test_evidence import ALIEN, ALIENS, ANNIE, CATALOG, DATA, DOMAIN, HEAT, NEW, SOLARIS
 
@@ -41,11 +40,11 @@ def test_one_item_without_which_the_pick_is_second():
     assert (found.rank, found.new_rank, found.changed) == (1, 2, True)
     assert found.left_out == (CATALOG[HEAT],)
     assert found.first is CATALOG[NEW]
-    text = said(found, MOVIES, EVIDENCE)
+    text = describe(found, MOVIES, EVIDENCE)
     assert text == "Without Heat (1995), Aliens (1986) would be number 2, and not number 1."
-    assert CHECKER.check(text, SEEN, ALIENS, measured=found.measured(CATALOG)).problems == ()
+    assert CHECKER.check(text, SEEN, ALIENS, scores=found.claims(CATALOG)).problems == ()
     for wrong in (text.replace("2,", "3,"), text.replace("Heat (1995)", "Solaris (1972)"), text + " It has 7 stars."):
-        assert not CHECKER.check(wrong, SEEN, ALIENS, measured=found.measured(CATALOG)).ok
+        assert not CHECKER.check(wrong, SEEN, ALIENS, scores=found.claims(CATALOG)).ok
 
 
 def test_two_items_that_stand_in_for_each_other_go_together():
@@ -58,9 +57,9 @@ def test_four_items_are_too_many_to_find():
     found = what_if(attributor(HEAT, ANNIE, SOLARIS, ALIEN), SEEN, ALIENS, ALLOWED, 1, None)
     assert not found.changed
     assert len(found.left_out) == 3
-    text = said(found, MOVIES, EVIDENCE)
+    text = describe(found, MOVIES, EVIDENCE)
     assert text.endswith("Aliens (1986) would be number 1.")
-    assert CHECKER.check(text, SEEN, ALIENS, measured=found.measured(CATALOG)).problems == ()
+    assert CHECKER.check(text, SEEN, ALIENS, scores=found.claims(CATALOG)).problems == ()
 
 
 def test_what_is_not_among_the_first_cannot_leave_them():
@@ -80,11 +79,11 @@ def test_a_comparison_names_what_speaks_for_one_and_against_the_other():
     assert found.items[0].item is CATALOG[HEAT]
     assert found.items[0].blend == pytest.approx(3.6)
     assert found.items[0].without == pytest.approx((-0.8, 0.8))
-    text = said(found, MOVIES, EVIDENCE)
+    text = describe(found, MOVIES, EVIDENCE)
     assert text.startswith("Aliens (1986) scores 1 for you, and New (1998) -1.")
     assert "Without Heat (1995), Aliens (1986) would score -0.8, and New (1998) 0.8." in text
-    measured = found.measured(CATALOG)
-    assert CHECKER.check(text, SEEN, ALIENS, measured=measured).problems == ()
+    claims = found.claims(CATALOG)
+    assert CHECKER.check(text, SEEN, ALIENS, scores=claims).problems == ()
     first = text.split(". ")[0] + "."
     for wrong in (
         "Aliens (1986) scores 1 for you, and New (1998) 1.",
@@ -93,14 +92,13 @@ def test_a_comparison_names_what_speaks_for_one_and_against_the_other():
         first.replace("New (1998)", "Annie Hall (1977)"),
         text.replace("Without Heat (1995)", "Without Solaris (1972)"),
     ):
-        assert not CHECKER.check(wrong, SEEN, ALIENS, measured=measured).ok, wrong
+        assert not CHECKER.check(wrong, SEEN, ALIENS, scores=claims).ok, wrong
     assert not CHECKER.check(text, SEEN, ALIENS).ok
 
 
-@pytest.mark.parametrize("name", ["movies", "ecommerce", "news", "ads", "travel", "generic"])
+@pytest.mark.parametrize("name", SHIPPED)
 def test_every_domain_has_words_for_all_that_is_measured(name):
-    folder = Domain.load("movies").prompts_folder.parent / name
-    book = PromptBook(folder)
+    book = shipped_book(name)
     checker = Checker(CATALOG, DATA, DOMAIN, vocabulary(book))
     both = [
         compare(attributor(HEAT), SEEN, ALIENS, NEW, ALLOWED, None),
@@ -108,9 +106,9 @@ def test_every_domain_has_words_for_all_that_is_measured(name):
         what_if(attributor(HEAT, ANNIE, SOLARIS, ALIEN), SEEN, ALIENS, ALLOWED, 1, None),
     ]
     for found in both:
-        text = said(found, book, EVIDENCE)
+        text = describe(found, book, EVIDENCE)
         assert text
-        assert checker.check(text, SEEN, ALIENS, measured=found.measured(CATALOG)).problems == ()
+        assert checker.check(text, SEEN, ALIENS, scores=found.claims(CATALOG)).problems == ()
 
 
 def test_a_recommender_compares_and_says_what_would_change(mixed):
@@ -121,11 +119,11 @@ def test_a_recommender_compares_and_says_what_would_change(mixed):
     checker = Checker(mixed.catalog, mixed.trained_on, mixed.domain, vocabulary(mixed.book))
     seen, row = mixed.histories.history("17"), mixed.catalog.row(first.item.id)
     assert found.to_dict()["text"] == found.text
-    assert checker.check(found.text, seen, row, measured=found.measured(mixed.catalog)).problems == ()
+    assert checker.check(found.text, seen, row, scores=found.claims(mixed.catalog)).problems == ()
     change = mixed.what_if(first.item.title, "17")
     assert change.rank == 1
     assert change.to_dict()["new_rank"] == change.new_rank
-    assert checker.check(change.text, seen, row, measured=change.measured(mixed.catalog)).problems == ()
+    assert checker.check(change.text, seen, row, scores=change.claims(mixed.catalog)).problems == ()
     if change.changed:
         again = seen.without([mixed.catalog.row(item.id) for item in change.left_out])
         exclude = [mixed.catalog[row].id for row in seen.rows.tolist()]

@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 
 from genre_gen import Recommender
-from genre_gen.explain import Explainer
 from genre_gen.explain.check import Checker
-from genre_gen.explain.evidence import Fact
-from genre_gen.explain.free import about, checked, free_prompt
+from genre_gen.explain.explainer import Explainer
+from genre_gen.explain.facts import Fact
+from genre_gen.explain.free import correct, free_prompt, pick_check
 from genre_gen.explain.wording import vocabulary
 from genre_gen.explain.writer import FreeWriter
-from genre_gen.prompting.book import PromptBook
 from tests.explain.test_evidence import ALIEN, ALIENS, CATALOG, DATA, DOMAIN, HEAT, SOLARIS, history, interactions
 from tests.explain.test_wording import MOVIES
 from tests.explain.test_writer import TinyModel
@@ -25,7 +24,7 @@ def explainer() -> Explainer:
 
 def corrected(explainer, draft):
     said = explainer.sentences(SEEN, ALIENS)
-    return checked(draft, said, explainer.checker, about(explainer.checker, SEEN, ALIENS, None, None))
+    return correct(draft, said, explainer.checker, pick_check(explainer.checker, SEEN, ALIENS, None, None))
 
 
 TRUE = (
@@ -114,15 +113,12 @@ def test_a_fact_is_said_where_all_it_is_about_is_named(explainer):
     assert not checker.says(Fact(ALIENS, "shares", ALIEN, "genre", ("Action",)), TRUE[0])
 
 
-def test_the_model_is_shown_facts_and_where_templates_lack_asked_as_before(explainer, tmp_path):
+def test_the_model_is_shown_facts(explainer):
     said = explainer.sentences(SEEN, ALIENS)
     prompt = free_prompt(MOVIES, explainer.evidence, said, SEEN, ALIENS)
     assert said.first[0][0] in prompt.messages[1].text
     assert prompt.open
     assert prompt.messages[-1].spans == ()
-    for file in MOVIES.folder.glob("explain.*.jinja"):
-        (tmp_path / file.name).write_text(file.read_text())
-    assert free_prompt(PromptBook(tmp_path), explainer.evidence, said, SEEN, ALIENS) == said.prompt
 
 
 def test_its_prompt_lends_no_words_to_explanations():
@@ -131,7 +127,7 @@ def test_its_prompt_lends_no_words_to_explanations():
 
 def test_the_writer_is_repeatable_writes_one_line_and_no_control_token():
     model = TinyModel()
-    writer = FreeWriter(model, temperature=1.0, most=40)
+    writer = FreeWriter(model, temperature=1.0, max_tokens=40)
     prompts = [model.tokenizer(text).input_ids for text in ("why this one?", "why that one?")]
     texts = writer.write(prompts, [1, 2])
     assert texts == writer.write(prompts, [1, 2])

@@ -19,12 +19,15 @@ from genre_gen.data.knowledge import Knowledge
 from genre_gen.domain import Domain
 from genre_gen.downloads.paths import assets_folder
 from genre_gen.errors import PromptError
-from genre_gen.explain import Explainer
 from genre_gen.explain.check import Checker
-from genre_gen.explain.evidence import Evidence, Fact, Kind, Reason
-from genre_gen.explain.wording import grammar, plain, sentences, template, vocabulary
+from genre_gen.explain.evidence import Evidence
+from genre_gen.explain.explainer import Explainer
+from genre_gen.explain.facts import Fact, Kind, Reason
+from genre_gen.explain.text import plain
+from genre_gen.explain.wording import grammar, sentences, template, vocabulary
 from genre_gen.new_domain.scaffold import start_domain
 from genre_gen.prompting.book import PromptBook
+from tests.explain.books import SHIPPED, shipped_book
 from tests.explain.test_evidence import (
     ALIEN,
     ALIENS,
@@ -40,7 +43,7 @@ from tests.explain.test_evidence import (
     interactions,
 )
 
-MOVIES = PromptBook.load(Domain.load("movies"))
+MOVIES = shipped_book("movies")
 EVIDENCE = Evidence(CATALOG, DATA, DOMAIN)
 ONE = History(np.array([0]))
 SEEN = history((HEAT, 4), (SOLARIS, 4), (ANNIE, 2), (ALIEN, 5))
@@ -93,14 +96,14 @@ def test_the_movies_templates_say_every_number_value_and_title_of_every_kind(rea
     assert len(set(said.first[0])) == len(said.first[0])
 
 
-TIES = {"maker": {"relation": "made_by", "many": "makers"}, "sequel": {"relation": "sequel_of", "items": True}}
+TIES = {"maker": {"relation": "made_by", "plural": "makers"}, "sequel": {"relation": "sequel_of", "items": True}}
 GRAPHED = DOMAIN.changed({"knowledge.triples": "triples.csv", "knowledge.relations": TIES})
 GRAPH = Knowledge(6, ("maker", "sequel"), (False, True), ("a",), np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0]]))
 TRUE = [  # of each kind what is said differently; all is so of the pick, and of Aliens after SEEN
     *EVERY_KIND[:3],
     Reason("linked", (RATED, Fact(ALIENS, "linked", ALIEN, "maker", numbers=(1,))), 1.0, ALIEN),
     Reason("linked", (RATED, Fact(ALIENS, "linked", ALIEN, "sequel")), 1.0, ALIEN),
-    Reason("alike", (RATED, Fact(ALIEN, "liked_too", ALIENS, numbers=(8, 8))), 1.0, ALIEN),
+    Reason("similar", (RATED, Fact(ALIEN, "liked_too", ALIENS, numbers=(8, 8))), 1.0, ALIEN),
     Reason("liked", (Fact(None, "liked", None, "genre", ("Sci-Fi",), (2, 2)),), 1.0),
     Reason("often", (Fact(None, "often", None, "genre", ("Sci-Fi",), (2, 4)),), 1.0),
     Reason("predicted", (Fact(None, "predicted", ALIENS, numbers=(4.6, 3.8)),), 1.0),
@@ -108,18 +111,17 @@ TRUE = [  # of each kind what is said differently; all is so of the pick, and of
     Reason("popular", (Fact(ALIENS, "had_by", numbers=(9, 30)),), 1.0),
     Reason("popular", (Fact(NEW, "had_by", numbers=(0, 30)),), 1.0),
 ]
-SHIPPED = sorted(file.parent.name for file in (assets_folder() / "prompts").glob("*/explain.assistant.jinja"))
 
 
 @pytest.fixture(scope="module", params=[*SHIPPED, "new"])
 def any_book(request, tmp_path_factory) -> PromptBook:
     """Return the templates of each domain that is shipped, and of a new one."""
     if request.param != "new":
-        return PromptBook(assets_folder() / "prompts" / request.param)
+        return shipped_book(request.param)
     sample = assets_folder() / "catalogs" / "travel"
     tables = (sample / "interactions.csv", sample / "items.csv")
     started = start_domain("new", *tables, tmp_path_factory.mktemp("new"))
-    return PromptBook(started.prompts_folder)
+    return PromptBook.load(Domain.load(started.catalog_folder))
 
 
 def test_every_domain_has_true_words_for_every_kind_of_reason(any_book):
@@ -208,10 +210,10 @@ def test_a_text_begins_with_the_user_and_goes_on_with_something_else():
 
 def test_a_text_tells_which_reasons_it_says():
     said = sentences(MOVIES, EVIDENCE, SEEN, ALIENS, [EVERY_KIND[11], EVERY_KIND[6], EVERY_KIND[0]])
-    assert said.said(f"{said.first[2][1]} {said.later[0][0]}") == (2, 0)
-    assert said.said(said.first[2][1] + " Buy now!") is None
-    assert said.said(said.later[0][0]) is None
-    assert {said.said(text) for text in all_texts(said)} == {(2, 0), (2, 1)}
+    assert said.reasons_in(f"{said.first[2][1]} {said.later[0][0]}") == (2, 0)
+    assert said.reasons_in(said.first[2][1] + " Buy now!") is None
+    assert said.reasons_in(said.later[0][0]) is None
+    assert {said.reasons_in(text) for text in all_texts(said)} == {(2, 0), (2, 1)}
 
 
 def matcher_of(definition):
@@ -242,7 +244,7 @@ awkward = st.text(min_size=1, max_size=12) | st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(title=awkward)
 def test_any_title_can_be_written_and_only_itself(title):
     evidence = named("War and Peace", title)
@@ -276,7 +278,7 @@ def test_explanations_without_a_language_model_are_true_and_differ(domain):
     checker = Checker(CATALOG, data, domain, vocabulary(MOVIES))
     rows = list(range(len(CATALOG)))
     for user in range(5):
-        seen = data.at(user)
+        seen = data.history_at(user)
         found = explainer.explain_many(seen, rows, predicted=[4.4] * len(rows))
         for row, explanation in zip(rows, found, strict=True):
             assert explanation.method == "template"

@@ -9,10 +9,11 @@ from fakes import byte_tokenizer, tiny_llama
 from outlines.types import CFG
 
 from genre_gen.errors import PromptError
-from genre_gen.explain import Explainer, writer
+from genre_gen.explain import writer
 from genre_gen.explain.check import Checker
+from genre_gen.explain.explainer import Explainer
 from genre_gen.explain.wording import grammar, sentences, vocabulary
-from genre_gen.explain.writer import Writer
+from genre_gen.explain.writer import GrammarWriter
 from tests.explain.test_evidence import ALIENS, CATALOG, DATA, DOMAIN, NEW
 from tests.explain.test_wording import MOVIES, ONE, SEEN, named
 
@@ -64,7 +65,7 @@ def test_it_writes_what_outlines_own_generator_writes(model):
     generator = outlines.Generator(outlines.from_transformers(model.base, byte_tokenizer(None)), choice(*TEXTS))
     for prompt in ("Why?", "Tell me: ", "Reason one"):
         expected = generator(prompt, max_new_tokens=100, do_sample=False)
-        assert Writer(model).write([ids(model, prompt)], [choice(*TEXTS)], [0]) == [expected]
+        assert GrammarWriter(model).write([ids(model, prompt)], [choice(*TEXTS)], [0]) == [expected]
 
 
 def test_the_likeliest_token_is_taken_at_each_choice(model):
@@ -72,35 +73,36 @@ def test_the_likeliest_token_is_taken_at_each_choice(model):
     with torch.no_grad():
         logits = model.base(torch.tensor([prompt])).logits[0, -1]
     letters = {letter: float(logits[ids(model, letter)[0]]) for letter in "QXZ"}
-    written = Writer(model).write([prompt], [choice(*(f"{letter}-rest" for letter in letters))], [0])
+    written = GrammarWriter(model).write([prompt], [choice(*(f"{letter}-rest" for letter in letters))], [0])
     assert written == [max(letters, key=letters.__getitem__) + "-rest"]
 
 
 def test_texts_written_together_are_those_written_alone(model):
     prompts = [ids(model, text) for text in ("Why Alien?", "Why Aliens?", "Tell me.", "Why")]
     grammars = [choice(*TEXTS), choice(*TEXTS[2:]), choice(*TEXTS), choice("Only this.")]
-    together = Writer(model, 1.0).write(prompts, grammars, [1, 2, 3, 4])
+    together = GrammarWriter(model, 1.0).write(prompts, grammars, [1, 2, 3, 4])
     alone = [
-        Writer(model, 1.0).write([p], [g], [s])[0] for p, g, s in zip(prompts, grammars, [1, 2, 3, 4], strict=True)
+        GrammarWriter(model, 1.0).write([p], [g], [s])[0]
+        for p, g, s in zip(prompts, grammars, [1, 2, 3, 4], strict=True)
     ]
     assert together == alone
     assert together[3] == "Only this."
 
 
 def test_temperature_varies_texts_by_seed_and_a_seed_repeats_its_text(model):
-    free, prompt = Writer(model, 5.0), ids(model, "Why?")
+    free, prompt = GrammarWriter(model, 5.0), ids(model, "Why?")
     texts = [free.write([prompt], [choice(*TEXTS)], [seed])[0] for seed in range(20)]
     assert set(texts) <= set(TEXTS)
     assert len(set(texts)) > 1
     assert texts == [free.write([prompt], [choice(*TEXTS)], [seed])[0] for seed in range(20)]
-    greedy = Writer(model)
+    greedy = GrammarWriter(model)
     assert len({greedy.write([prompt], [choice(*TEXTS)], [seed])[0] for seed in range(5)}) == 1
 
 
 def test_forced_text_is_read_in_one_piece(model):
     prompt, long = ids(model, "Why?"), "x" * 200
     model.read.clear()
-    Writer(model).write([prompt], [choice(long + "a" + long, long + "b" + long)], [0])
+    GrammarWriter(model).write([prompt], [choice(long + "a" + long, long + "b" + long)], [0])
     widths = [shape[1] for shape in model.read]
     assert len(widths) <= 4  # all but the prompt's last token; what is forced before the choice; the choice
     assert sum(widths) < 250  # what is forced after the last choice is never read
@@ -112,27 +114,28 @@ def test_awkward_titles_are_written_letter_by_letter(model, title, monkeypatch):
     said = sentences(MOVIES, evidence, ONE, 1, evidence.reasons(ONE, 1))
     taken, take = [], writer._Text._take
     monkeypatch.setattr(writer._Text, "_take", lambda self, new: taken.extend(new) or take(self, new))
-    text = Writer(model).write([ids(model, "Why?")], [grammar(said)], [0])[0]
+    text = GrammarWriter(model).write([ids(model, "Why?")], [grammar(said)], [0])[0]
     assert title in text
-    assert said.said(text)
+    assert said.reasons_in(text)
     assert not set(taken) & set(model.tokenizer.all_special_ids)
 
 
 def test_a_text_may_end_where_another_goes_on(model):
     texts = {
-        Writer(model, 8.0).write([ids(model, "Why?")], [choice("So.", "So. Yes.")], [seed])[0] for seed in range(30)
+        GrammarWriter(model, 8.0).write([ids(model, "Why?")], [choice("So.", "So. Yes.")], [seed])[0]
+        for seed in range(30)
     }
     assert texts == {"So.", "So. Yes."}
 
 
 def test_a_broken_grammar_is_an_error(model):
     with pytest.raises(PromptError, match="does not compile"):
-        Writer(model).write([ids(model, "Why?")], [CFG('start: nowhere "x"')], [0])
+        GrammarWriter(model).write([ids(model, "Why?")], [CFG('start: nowhere "x"')], [0])
 
 
 def test_the_tokenizer_is_left_as_it_was(model):
     before = (model.tokenizer.padding_side, model.tokenizer("a <|im_end|>").input_ids)
-    Writer(model).write([ids(model, "Why?")], [choice(*TEXTS)], [0])
+    GrammarWriter(model).write([ids(model, "Why?")], [choice(*TEXTS)], [0])
     assert (model.tokenizer.padding_side, model.tokenizer("a <|im_end|>").input_ids) == before
 
 

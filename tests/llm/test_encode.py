@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from genre_gen.errors import PromptError
 from genre_gen.llm.encode import NO_TARGET, Encoder
-from genre_gen.prompting.book import Message, Prompt, Span
+from genre_gen.prompting.spans import Message, Prompt, Span
 
 CODES = SimpleNamespace(codes=np.array([[0, 1], [2, -1], [0, 3]]), vocabulary=4, names=("<a>", "<b>", "<c>", "<d>"))
 SPECIAL = {0, 1, 2}

@@ -22,7 +22,7 @@ def test_generate_finds_what_our_search_finds(tiny_domain, sample, adapter, chan
             if "lora" in name:
                 value.normal_(std=0.1)
     model, tokenizer = to_transformers(llm)
-    history = interactions.at(0)
+    history = interactions.history_at(0)
     allowed = np.ones(len(catalog), bool)
     allowed[history.rows] = False
     constraint = Constraint(generator.trie, llm.text_vocabulary, tokenizer.eos_token_id, allowed)

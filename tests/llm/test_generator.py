@@ -355,13 +355,13 @@ def test_the_instruction_is_read_once_and_forgotten_on_demand(tiny_recommender, 
     generator = tiny_recommender.generator
     generator.clear_caches()
     before = generator.score(histories[:2])
-    kept = [entry.ids.tolist() for entry in generator.model.kept.shared]
+    kept = [entry.ids.tolist() for entry in generator.model.prefixes.shared]
     assert len(kept) == 1
     start = generator.encode(histories[0]).start
     assert kept[0] == generator.encode(histories[1]).ids[:start].tolist()
     np.testing.assert_array_equal(generator.score(histories[:2]), before)
     generator.clear_caches()
-    assert not generator.model.kept.shared
+    assert not generator.model.prefixes.shared
 
 
 def test_a_known_user_s_prompt_is_read_on_from_the_last_event(mixed, histories):
@@ -369,17 +369,17 @@ def test_a_known_user_s_prompt_is_read_on_from_the_last_event(mixed, histories):
     history = next(own for own in histories if 3 <= len(own) <= generator.data.domain.model.max_history)
     earlier = history.slice(0, len(history) - 1)
     generator.generate(earlier, 5)
-    assert list(generator.model.kept.own) == [history.user]
-    before = generator.model.kept.own[history.user].ids
+    assert list(generator.model.prefixes.by_user) == [history.user]
+    before = generator.model.prefixes.by_user[history.user].ids
     found = generator.generate(history, 5)
-    after = generator.model.kept.own[history.user]
+    after = generator.model.prefixes.by_user[history.user]
     assert len(after.ids) == len(before) + 1
     stranger = replace(history, user=None)
     alone = generator.generate(stranger, 5)
     assert found.rows.tolist() == alone.rows.tolist()
     np.testing.assert_allclose(found.scores, alone.scores, atol=1e-4)
     generator.score(histories[:3])
-    assert list(generator.model.kept.own) == [history.user]  # strangers and batches leave nothing behind
+    assert list(generator.model.prefixes.by_user) == [history.user]  # strangers and batches leave nothing behind
 
 
 def test_training_makes_the_generator_forget(mixed, histories):

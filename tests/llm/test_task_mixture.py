@@ -15,7 +15,7 @@ from genre_gen.tasks import TaskData
 from genre_gen.tasks.synthetic import synthetic
 
 TEXT = 259  # ids of the byte tokenizer
-CLOSED = {"rating", "fits", "alike", "intent"}  # tasks at exit depth that answer in words
+CLOSED = {"rating", "fits", "similar", "intent"}  # tasks at exit depth that answer in words
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_without_the_main_task_the_data_says_how_many(make):
 
 
 def test_the_same_seed_gives_the_same_batches(make):
-    settings = {"tasks.next_item.weight": 1, "tasks.alike.weight": 1, "tasks.description.weight": 1}
+    settings = {"tasks.next_item.weight": 1, "tasks.similar.weight": 1, "tasks.description.weight": 1}
     one, other = make(settings), make(settings)
     answers = one.answers()
     assert same(one.epoch(3, answers), other.epoch(3, answers))
@@ -188,7 +188,7 @@ def test_a_task_without_examples_has_no_batches(make):
 
 
 def test_what_cannot_be_learned_is_refused(make):
-    with pytest.raises(ConfigError, match="no task nextitem; there are: next_item"):
+    with pytest.raises(ConfigError, match="no task 'nextitem', did you mean 'next_item'"):
         make({"tasks.nextitem.weight": 1.0})
     with pytest.raises(ConfigError, match="nothing to learn"):
         make()
@@ -227,7 +227,7 @@ def test_likeness_is_of_warm_items(make, tiny_domain, sample):
     catalog, _ = sample
     rare = int(make.train.rows[0])
     without = make.train.keep(make.train.rows != rare)
-    similar = TaskData(catalog, without, tiny_domain).likeness
+    similar = TaskData(catalog, without, tiny_domain).text_similarity
     assert similar[:, [rare]].nnz == 0
     assert similar[[rare]].nnz > 0
     assert similar.diagonal().sum() == 0
@@ -236,7 +236,7 @@ def test_likeness_is_of_warm_items(make, tiny_domain, sample):
 def test_in_a_synthetic_history_one_item_stands_in_for_a_similar_one(make, tiny_domain, sample):
     catalog, train = sample[0], make.train
     data = TaskData(catalog, train, tiny_domain.changed({"training.window": 6}))
-    similar, found = data.likeness, list(synthetic(data, 200, np.random.default_rng(0)))
+    similar, found = data.text_similarity, list(synthetic(data, 200, np.random.default_rng(0)))
     assert len(found) > 100
     for history, context, origins in found:
         (place,) = np.flatnonzero(origins < 0)

@@ -33,10 +33,10 @@ def test_a_whole_domain(folder, tiny_model):
     assert found.counts["items"] == "56, 0 of them without interactions"
     assert found.counts["field kind"] == "known of 100%"
     next_item = next(task for task in found.tasks if task.task == "next_item")
-    assert (next_item.phrasings, next_item.examples) == (3, 120)
+    assert next_item.examples == 120
     assert 0 < next_item.tokens <= next_item.longest
     text = found.text()
-    assert f"=== next_item, {next_item.tokens} tokens (the longest of 120: {next_item.longest}), 3 phrasings" in text
+    assert f"=== next_item, {next_item.tokens} tokens (the longest of 120: {next_item.longest})" in text
     assert "--- assistant\n<item_" in text
     assert text.endswith(f"{folder} can be trained: genre-gen train {folder}")
     assert len(json.loads(found.to_json())["tasks"]) == len(found.tasks) == 10
@@ -55,12 +55,10 @@ def test_all_mistakes_at_once(folder, tiny_model):
     assert "can be trained" not in found.text()
 
 
-def test_templates_that_are_missing_or_fail_on_the_data(folder, tiny_model):
-    (folder / "prompts" / "alike.user.jinja").unlink()
+def test_templates_that_fail_on_the_data(folder, tiny_model):
     change(folder / "prompts" / "code.user.jinja", "item.region|default", "item.regoin")
     change(folder / "prompts" / "explain.assistant.jinja", "went on to {{ it }}.", "went on to {{ item.nothing }}.")
     found = check(folder, llm=str(tiny_model))
-    assert any("alike.user.jinja: no such file" in problem for problem in found.problems)
     assert any("code.user.jinja:1: no 'regoin' here, did you mean 'region'?" in problem for problem in found.problems)
     assert {"fits", "next_item"} <= {task.task for task in found.tasks}  # the others are shown all the same
 
@@ -92,7 +90,7 @@ def test_tokens_wait_for_the_model(folder, tmp_path, monkeypatch):
     assert found.problems == []
     assert found.notes == [f"tokens are not counted, the model is not here: genre-gen fetch {folder}"]
     assert all(task.tokens is None for task in found.tasks)
-    assert "=== next_item, 3 phrasings" in found.text()
+    assert "=== next_item" in found.text()
 
 
 def test_no_such_domain():

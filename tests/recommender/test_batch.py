@@ -3,13 +3,15 @@ import json
 import numpy as np
 import polars as pl
 import pytest
+from fakes import altered
 
-from genre_gen.data.catalog import Catalog, Item
-from genre_gen.data.filters import Filters
+from genre_gen import Catalog, Item, Request
+from genre_gen.data.splits import leave_one_out
 from genre_gen.errors import DataError, UsageError
-from genre_gen.evaluation.baselines import evaluate_picks, evaluate_recommender
-from genre_gen.recommender.batch import read_picks, write_picks
-from genre_gen.recommender.recommender import OURS, Recommender
+from genre_gen.evaluation.baselines import GENRE
+from genre_gen.evaluation.picks import evaluate_picks, read_picks
+from genre_gen.recommender.answering import answer_many
+from genre_gen.recommender.batch import read_users, write_picks
 
 COLUMNS = ["user", "rank", "item", "title", "score", "explanation", "note"]
 
@@ -18,8 +20,8 @@ class Killed(BaseException):
     """Stands for a kill signal."""
 
 
-def write(recommender, out, n=5, users="all", filters=None, **options):
-    return write_picks(recommender, users, n, out, filters or Filters(recommender.catalog), **options)
+def write(recommender, out, n=5, users=None, part=None, **options):
+    return write_picks(recommender.state, users, Request(n=n, **options), out, part=part)
 
 
 def lists(table):
@@ -30,11 +32,11 @@ def lists(table):
 @pytest.mark.parametrize("where", [None, "genre == 'Horror' or year > 2000"])
 def test_the_file_holds_what_is_recommended_one_at_a_time(mixed, tmp_path, n, where):
     out = tmp_path / "picks.parquet"
-    assert write(mixed, out, n, filters=Filters(mixed.catalog, where)) == 30
+    assert write(mixed, out, n, where=where) == 30
     table = pl.read_parquet(out)
     assert table.columns == COLUMNS
-    assert table["user"].unique(maintain_order=True).to_list() == list(mixed.histories.users)
-    for user in mixed.histories.users:
+    assert table["user"].unique(maintain_order=True).to_list() == list(mixed.state.histories.users)
+    for user in mixed.state.histories.users:
         expected = mixed.recommend(user, n=n, where=where)
         rows = table.filter(pl.col("user") == user)
         assert rows["item"].to_list() == [pick.item.id for pick in expected]
@@ -46,9 +48,8 @@ def test_the_file_holds_what_is_recommended_one_at_a_time(mixed, tmp_path, n, wh
 
 
 def test_both_kinds_of_file_read_alike(mixed, tmp_path):
-    (tmp_path / "users").write_text("17\n4\n")
     for name in ("a.parquet", "a.jsonl"):
-        write(mixed, tmp_path / name, users=str(tmp_path / "users"), explain=True)
+        write(mixed, tmp_path / name, 2, ["17", "4"], explain=True)
     one, other = read_picks(tmp_path / "a.parquet"), read_picks(tmp_path / "a.jsonl")
     assert one.columns == other.columns == COLUMNS
     assert one.drop("score").rows() == other.drop("score").rows()
@@ -71,39 +72,34 @@ def test_numbers_for_ids_are_read_as_ids(tmp_path, mixed):
 
 def test_who_gets_nothing_is_in_the_file_with_the_reason(mixed, tmp_path):
     out = tmp_path / "a.jsonl"
-    history = mixed.histories.history("17")
-    seen = [mixed.catalog[int(row)].id for row in history.rows]
-    assert write(mixed, out, filters=Filters(mixed.catalog, include=seen)) == 30
-    line = next(one for one in map(json.loads, out.read_text().splitlines()) if one["user"] == "17")
+    history = mixed.state.histories.history("17")
+    seen = [mixed.state.catalog[int(row)].id for row in history.rows]
+    assert write(mixed, out, include=seen) == 30
+    line = next(line for line in map(json.loads, out.read_text().splitlines()) if line["user"] == "17")
     assert line["item"] is None
     assert line["rank"] is None
     assert line["note"].startswith("0 of 5 items: 40 in the catalog, less")
     assert "17" not in set(read_picks(out)["user"])
 
 
-def kill_in_batch(monkeypatch, number, size=7):
-    """Make batches small, and the recommender die in one of them after one user."""
-    calls = []
-    recommend_many = Recommender.recommend_many
+def kill_after(monkeypatch, finished):
+    """Make the recommender die after so many users."""
 
-    def mortal(self, *arguments, **options):
-        calls.append(1)
-        for place, picks in enumerate(recommend_many(self, *arguments, **options)):
-            if len(calls) == number and place == 1:
+    def mortal(state, requests):
+        for number, picks in enumerate(answer_many(state, requests)):
+            if number == finished:
                 raise Killed
             yield picks
 
-    monkeypatch.setattr("genre_gen.recommender.batch.BATCH", size)
-    monkeypatch.setattr(Recommender, "recommend_many", mortal)
+    monkeypatch.setattr("genre_gen.recommender.batch.answer_many", mortal)
 
 
-@pytest.mark.parametrize("batch", [1, 2, 5])
-@pytest.mark.parametrize("name", ["picks.parquet", "picks.jsonl"])
-def test_an_interrupted_run_goes_on(mixed, tmp_path, monkeypatch, capsys, batch, name):
+@pytest.mark.parametrize(("name", "finished"), [("picks.parquet", 0), ("picks.parquet", 8), ("picks.jsonl", 29)])
+def test_an_interrupted_run_goes_on(mixed, tmp_path, monkeypatch, caplog, finished, name):
     whole, out = tmp_path / f"whole-{name}", tmp_path / name
     write(mixed, whole)
     with monkeypatch.context() as patch:
-        kill_in_batch(patch, batch)
+        kill_after(patch, finished)
         with pytest.raises(Killed):
             write(mixed, out)
     assert not out.exists()
@@ -112,34 +108,20 @@ def test_an_interrupted_run_goes_on(mixed, tmp_path, monkeypatch, capsys, batch,
         file.write('{"user": "half a li')  # what the disk got of the line that was being written
     asked = []
     with monkeypatch.context() as patch:
-        recommend_many = Recommender.recommend_many
 
-        def note(self, histories, *arguments, **options):
-            asked.extend(history.user for history in histories)
-            return recommend_many(self, histories, *arguments, **options)
+        def note(state, requests):
+            requests = list(requests)
+            asked.extend(request.who.user for request in requests)
+            return answer_many(state, requests)
 
-        patch.setattr(Recommender, "recommend_many", note)
+        patch.setattr("genre_gen.recommender.batch.answer_many", note)
         assert write(mixed, out) == 30
-    finished = 7 * (batch - 1) + 1
-    assert asked == list(mixed.histories.users[finished:])
-    assert f"going on after {finished} users" in capsys.readouterr().err
+    assert asked == list(mixed.state.histories.users[finished:])
+    assert f"going on after {finished} users" in caplog.text
     assert not part.exists()
-    one, other = read_picks(out), read_picks(whole)
-    assert one.drop("score").rows() == other.drop("score").rows()
-    np.testing.assert_allclose(one["score"], other["score"], atol=1e-4)  # batches of other sizes
-
-
-def test_killed_before_the_first_user_it_goes_on_too(mixed, tmp_path, monkeypatch):
-    def die(*_, **__):
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Recommender, "recommend_many", die)
-        for _ in range(2):
-            with pytest.raises(Killed):
-                write(mixed, tmp_path / "a.jsonl")
-    assert write(mixed, tmp_path / "a.jsonl") == 30
-    assert len(read_picks(tmp_path / "a.jsonl")) == 150
+    table, expected = read_picks(out), read_picks(whole)
+    assert table.drop("score").rows() == expected.drop("score").rows()
+    np.testing.assert_allclose(table["score"], expected["score"], atol=1e-4)  # batches of other sizes
 
 
 @pytest.mark.parametrize("content", ["", "\n", "not JSON\n", "[]\n", '{"n": 5}\n', "half"])
@@ -151,22 +133,19 @@ def test_what_another_request_left_is_not_mixed_in(mixed, tmp_path, content):
 
 @pytest.mark.parametrize(
     "change",
-    [{"n": 6}, {"filters": "year > 1980"}, {"explain": True}, {"split": "test"}, {"model": True}],
+    [{"n": 6}, {"where": "year > 1980"}, {"explain": True}, {"part": "test"}, {"at": 1_800_000_000}, {"model": True}],
 )
-def test_another_request_begins_anew(mixed, tmp_path, monkeypatch, capsys, change):
-    (tmp_path / "users").write_text("\n".join(mixed.histories.users[:10]))
-    users = str(tmp_path / "users")
+def test_another_request_begins_again(mixed, tmp_path, monkeypatch, caplog, change):
+    users = mixed.state.histories.users[:5]
     with monkeypatch.context() as patch:
-        kill_in_batch(patch, 2)
+        kill_after(patch, 2)
         with pytest.raises(Killed):
             write(mixed, tmp_path / "a.jsonl", users=users)
     options = dict(change)
     if options.pop("model", False):
-        mixed.generator.llm.code_embedding.data += 1
-    if "filters" in options:
-        options["filters"] = Filters(mixed.catalog, options["filters"])
+        mixed.state.llm.code_embedding.data += 1
     write(mixed, tmp_path / "a.jsonl", users=users, **options)
-    assert "going on" not in capsys.readouterr().err
+    assert "going on" not in caplog.text
 
 
 def test_an_old_file_stays_until_the_new_one_is_whole(mixed, tmp_path, monkeypatch):
@@ -174,7 +153,7 @@ def test_an_old_file_stays_until_the_new_one_is_whole(mixed, tmp_path, monkeypat
     write(mixed, out, 3)
     before = out.read_bytes()
     with monkeypatch.context() as patch:
-        kill_in_batch(patch, 2)
+        kill_after(patch, 5)
         with pytest.raises(Killed):
             write(mixed, out, 4)
     assert out.read_bytes() == before
@@ -184,48 +163,44 @@ def test_an_old_file_stays_until_the_new_one_is_whole(mixed, tmp_path, monkeypat
 
 def test_users_come_from_a_file_in_its_order(mixed, tmp_path):
     file = tmp_path / "users.txt"
-    file.write_text("17\n\n 4 \n17\n", encoding="utf-8")
-    assert write(mixed, tmp_path / "a.jsonl", users=str(file)) == 2
-    assert read_picks(tmp_path / "a.jsonl")["user"].unique(maintain_order=True).to_list() == ["17", "4"]
-
-
-def test_a_file_of_users_may_begin_with_a_mark_and_must_be_utf_8(mixed, tmp_path):
-    file = tmp_path / "users.txt"
-    file.write_bytes(b"\xef\xbb\xbf17\r\n4\r\n")
-    assert write(mixed, tmp_path / "a.jsonl", users=str(file)) == 2
+    for content in (b"17\n\n 4 \n17\n", b"\xef\xbb\xbf17\r\n4\r\n17"):  # which may begin with a mark
+        file.write_bytes(content)
+        users = read_users(file)
+        assert users == ["17", "4", "17"]
+        assert write(mixed, tmp_path / "a.jsonl", users=users) == 2
+        assert read_picks(tmp_path / "a.jsonl")["user"].unique(maintain_order=True).to_list() == ["17", "4"]
     file.write_bytes("17\nzo\xe9\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"not UTF-8 text .*; save it as UTF-8"):
-        write(mixed, tmp_path / "a.jsonl", users=str(file))
+        read_users(file)
+    with pytest.raises(DataError, match="cannot be read"):
+        read_users(tmp_path / "none.txt")
 
 
 @pytest.mark.parametrize("name", ["a.parquet", "a.jsonl"])
 def test_titles_may_hold_any_separator_of_lines(mixed, tmp_path, monkeypatch, name):
-    items = [Item(one.id, f"{one.title}\u2028\u2029\x85{one.id}", one.attributes) for one in mixed.catalog]
-    mixed.catalog = Catalog(items, "movies")
+    items = [Item(item.id, f"{item.title}\u2028\u2029\x85{item.id}", item.attributes) for item in mixed.state.catalog]
+    mixed = altered(mixed, catalog=Catalog(items, "movies"))
     with monkeypatch.context() as patch:
-        kill_in_batch(patch, 2)
+        kill_after(patch, 5)
         with pytest.raises(Killed):
             write(mixed, tmp_path / name)
     part = tmp_path / f"{name}.part"
     part.write_bytes(part.read_bytes() + b'{"user": "half a letter \xe2')
     assert write(mixed, tmp_path / name) == 30
-    titles = {item.title for item in mixed.catalog}
+    titles = {item.title for item in mixed.state.catalog}
     assert set(read_picks(tmp_path / name)["title"]) <= titles
 
 
 def test_what_cannot_be_meant_is_refused(mixed, tmp_path):
-    (tmp_path / "users.txt").write_text("17\nnobody\nno one\n")
     for arguments, error, message in [
         ({"out": tmp_path / "a.csv"}, UsageError, "end the name in .parquet or .jsonl"),
-        ({"users": "some"}, DataError, "write 'all', or a file"),
-        ({"users": str(tmp_path / "users.txt")}, DataError, "2 unknown users, the first is 'nobody'"),
-        ({"split": "train"}, UsageError, "choose test or validation"),
-        ({"n": 41}, UsageError, "n = 41"),
+        ({"users": ["17", "nobody", "no one"]}, DataError, "2 unknown users, the first is 'nobody'"),
+        ({"part": "train"}, UsageError, "choose validation or test"),
         ({"n": 0}, UsageError, "n = 0"),
     ]:
         with pytest.raises(error, match=message):
             write(mixed, **{"out": tmp_path / "a.jsonl", **arguments})
-    assert [path.name for path in tmp_path.iterdir()] == ["users.txt"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_no_file_of_picks_is_refused(tmp_path):
@@ -266,13 +241,12 @@ def test_columns_of_another_kind_are_one_error(tmp_path, column, values, message
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("part", ["test", "validation"])
-@pytest.mark.parametrize("name", ["picks.parquet", "picks.jsonl"])
+@pytest.mark.parametrize(("part", "name"), [("test", "picks.parquet"), ("validation", "picks.jsonl")])
 def test_picks_of_a_split_give_the_figures_of_the_table(mixed, tmp_path, part, name):
-    split = mixed.histories.leave_one_out()
-    write(mixed, tmp_path / name, 20, split=part)
-    ours = evaluate_recommender(mixed, split, part, peers=False)[OURS]
-    from_file = evaluate_picks(mixed, split, part, tmp_path / name).results[0]
+    split = leave_one_out(mixed.state.histories, mixed.state.catalog)
+    write(mixed, tmp_path / name, 20, part=part)
+    ours = mixed.evaluate(split, part=part, baselines=False)[GENRE]
+    from_file = evaluate_picks(mixed.state, split, part, tmp_path / name).results[0]
     assert (ours.ranks < 10).any()
     for metric in ("R@5", "N@5", "R@10", "N@10", "R@20", "N@20", "MRR@20"):
         assert from_file.figure(metric) == ours.figure(metric) > 0
@@ -280,16 +254,16 @@ def test_picks_of_a_split_give_the_figures_of_the_table(mixed, tmp_path, part, n
     picked = lists(read_picks(tmp_path / name))
     found = []
     for case in split.cases(part):
-        row = mixed.catalog[case.target].id
+        row = mixed.state.catalog[case.target].id
         place = picked[case.history.user].index(row) if row in picked[case.history.user] else np.inf
         found.append(1 / np.log2(place + 2) if place < 10 else 0)
     assert np.mean(found) == pytest.approx(ours.figure("N@10"))
 
 
 def test_histories_are_cut_where_the_protocol_cuts_them(mixed, tmp_path):
-    write(mixed, tmp_path / "a.jsonl", 40, split="test")
+    write(mixed, tmp_path / "a.jsonl", 40, part="test")
     picked = lists(read_picks(tmp_path / "a.jsonl"))
-    for case in mixed.histories.leave_one_out().test:
-        ids = {mixed.catalog[int(row)].id for row in case.history.rows}
+    for case in leave_one_out(mixed.state.histories, mixed.state.catalog).test:
+        ids = {mixed.state.catalog[int(row)].id for row in case.history.rows}
         assert not ids & set(picked[case.history.user])
-        assert mixed.catalog[case.target].id in picked[case.history.user]
+        assert mixed.state.catalog[case.target].id in picked[case.history.user]

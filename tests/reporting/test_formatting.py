@@ -4,8 +4,8 @@ import pytest
 
 from genre_gen.data.catalog import Item
 from genre_gen.errors import UnknownUserError, UsageError
-from genre_gen.explain import Explanation
-from genre_gen.recommender.recommender import Recommendation, Recommendations
+from genre_gen.explain.explainer import Explanation
+from genre_gen.recommender.requests import Recommendation, Recommendations
 from genre_gen.reporting.formatting import picks_json, picks_text, reasons_json, reasons_text, render_prompt
 from genre_gen.tasks import TASKS
 
@@ -129,11 +129,3 @@ def test_what_cannot_be_shown_is_refused(domain, here):
 def test_it_needs_no_model(domain, here, monkeypatch):
     monkeypatch.setattr("genre_gen.downloads.models.ensure_model", None)
     assert "<item_" in render_prompt(domain, "next_item", "17", here)
-
-
-def test_each_phrasing_can_be_looked_at():
-    first, second = (render_prompt("news", "next_item", "u059", phrasing=number) for number in (1, 2))
-    assert first != second
-    assert first.splitlines()[-1] == second.splitlines()[-1]  # the same history
-    with pytest.raises(UsageError, match=r"--phrasing 9: give a number from 1 to 3, which next_item has"):
-        render_prompt("news", "next_item", "u059", phrasing=9)

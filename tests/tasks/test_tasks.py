@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 
 from genre_gen.data.catalog import Catalog, Item
 from genre_gen.data.interactions import Interactions, Reviews
+from genre_gen.data.splits import leave_one_out
 from genre_gen.domain import Domain
 from genre_gen.llm.encode import NO_TARGET, Encoder
-from genre_gen.prompting.book import TASK_VARIABLES, PromptBook, show
+from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.spans import show
+from genre_gen.prompting.variables import TASK_VARIABLES
 from genre_gen.ranking import Ranking
 from genre_gen.tasks import TASKS, TaskData
 from genre_gen.tasks.base import windows
@@ -23,7 +26,7 @@ CATALOG = Catalog(
     Item(f"m{row}", f"Film {row} ({1970 + row})", {"genre": GENRES[row % 5], "year": 1970 + row if row % 4 else None})
     for row in range(60)
 )
-IN_WORDS = ("fits", "alike", "intent", "title", "description", "explanation", "review")
+IN_WORDS = ("fits", "similar", "intent", "title", "description", "explanation", "review")
 
 
 def make_data(ratings=True, users=12, **changes) -> TaskData:
@@ -142,7 +145,7 @@ def test_without_ratings_all_that_was_had_counts_as_liked(book):
     data = make_data(ratings=False)
     assert not examples("rating", data, book)
     assert examples("fits", data, book)
-    assert data.liked(data.interactions.at(4)).tolist() == [0, 1, 2, 3, 4]
+    assert data.liked(data.interactions.history_at(4)).tolist() == [0, 1, 2, 3, 4]
 
 
 # --- windows -----------------------------------------------------------------------------------------------------
@@ -204,7 +207,7 @@ def test_fits_tells_liked_from_unseen(data, book):
         for example in examples("fits", data, book, seed):
             rows = [span.row for span in example.prompt.messages[-2].spans if span.kind == "code"]
             *known, item = rows
-            owner = data.interactions.at(known[0])  # user u's first item is row u
+            owner = data.interactions.history_at(known[0])  # user u's first item is row u
             assert known == owner.rows[: len(known)].tolist()
             if example.answer == "yes":
                 assert owner.rows[len(known)] == item
@@ -215,10 +218,10 @@ def test_fits_tells_liked_from_unseen(data, book):
     assert answers == {"yes", "no"}
 
 
-def test_alike_items_share_a_label_and_unlike_ones_do_not(data, book):
+def test_similar_items_share_a_label_and_others_do_not(data, book):
     answers = set()
     for seed in range(5):
-        for example in examples("alike", data, book, seed):
+        for example in examples("similar", data, book, seed):
             item, other = (span.row for span in example.prompt.messages[-2].spans if span.kind == "code")
             assert item != other
             first, second = set(data.labels(item)), set(data.labels(other))
@@ -271,10 +274,10 @@ def test_reviews_belong_to_their_user_and_item_and_only_headlines_are_answers(da
             owner, step = next(
                 (user, place)
                 for user in range(12)
-                for place, row in enumerate(data.interactions.at(user).rows.tolist())
+                for place, row in enumerate(data.interactions.history_at(user).rows.tolist())
                 if example.answer == f"u{user} on step {place}" and row == item
             )
-            history = data.interactions.at(owner)
+            history = data.interactions.history_at(owner)
             before = history.rows[:step][history.ratings[:step] >= 4]
             assert liked == before[-5:].tolist()
             assert f"gave it {step % 5 + 1} stars" in asked(example)
@@ -286,7 +289,7 @@ def test_reviews_belong_to_their_user_and_item_and_only_headlines_are_answers(da
 
 
 def test_reviews_stay_with_their_interactions_when_some_are_left_out(data):
-    split = data.interactions.leave_one_out()
+    split = leave_one_out(data.interactions, CATALOG)
     for user_row, user in enumerate(split.train.users):
         for place in range(int(split.train.offsets[user_row]), int(split.train.offsets[user_row + 1])):
             step = place - int(split.train.offsets[user_row])
@@ -317,7 +320,7 @@ def ranking(*rows: int) -> Ranking:
         ("code", [ranking(5, 7), ranking(1), ranking()], [7, 1, 2], {"hit@1": 1 / 3}),
         ("rating", [3.0, 5.0], [4.0, 2.0], {"rmse": np.sqrt(5), "mae": 2.0}),
         ("fits", ["Yes", "no", "perhaps"], ["yes", "yes", "no"], {"accuracy": 1 / 3}),
-        ("alike", ["no "], ["no"], {"accuracy": 1.0}),
+        ("similar", ["no "], ["no"], {"accuracy": 1.0}),
         ("intent", ["Drama, Comedy", "horror"], ["Comedy, Drama", "Horror, Drama"], {"label_f1": (1 + 2 / 3) / 2}),
         ("title", ["Film 1", "Film"], ["Film 1", "Film 2"], {"exact": 0.5, "token_f1": (1 + 2 / 3) / 2}),
         ("description", [""], ["Drama"], {"exact": 0.0, "token_f1": 0.0}),

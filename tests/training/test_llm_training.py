@@ -45,7 +45,7 @@ def test_a_cold_item_lies_at_the_mean_of_those_with_similar_texts(trained):
     after = vectors(llm)
     others = np.setdiff1d(np.arange(len(before)), COLD)
     assert (after[others] == before[others]).all()
-    similar = data.likeness.toarray()
+    similar = data.text_similarity.toarray()
     for row in COLD:
         shares = similar[row] ** 2 / (similar[row] ** 2).sum()
         mean, length = shares @ before, shares @ np.linalg.norm(before, axis=1)
@@ -61,8 +61,10 @@ def test_a_cold_item_among_many_is_compared_with_warm_ones(tiny_domain):
     catalog = Catalog(items)
     log = Interactions.from_columns(["u"] * 5, np.arange(25, 30), len(catalog))
     data = TaskData(catalog, log, tiny_domain)
-    assert np.diff(data.likeness.indptr)[:25].tolist() == [5] * 25  # though the 20 most alike are new themselves
-    np.testing.assert_array_equal(data.alike(np.array([3, 26])).toarray(), data.likeness[[3, 26]].toarray())
+    assert np.diff(data.text_similarity.indptr)[:25].tolist() == [5] * 25  # though the 20 most alike are new themselves
+    np.testing.assert_array_equal(
+        data.similar_texts(np.array([3, 26])).toarray(), data.text_similarity[[3, 26]].toarray()
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""Readers: data files of several formats, as Catalog and Interactions.
+"""Readers: from data files of several formats to Catalog and Interactions, see ``load_data``.
 
-``load_data`` is what most callers want. A new format is a new file here, and an entry in ``READERS``.
+A new format is a new file here, and its name in the registry ``READERS``.
 """
 
 from __future__ import annotations
@@ -10,21 +10,17 @@ from pathlib import Path
 
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import Interactions
-from genre_gen.data.readers.amazon import Amazon
 from genre_gen.data.readers.base import Reader
-from genre_gen.data.readers.files import Folder, open_folder
-from genre_gen.data.readers.mind import Mind
-from genre_gen.data.readers.movielens import MovieLens
-from genre_gen.data.readers.open_bandit import OpenBandit
-from genre_gen.data.readers.recbole import RecBole, read_atomic
+from genre_gen.data.readers.files import Folder, Table, entries, open_folder
 from genre_gen.data.readers.report import LoadReport, Problem
 from genre_gen.data.readers.table import PlainTable
 from genre_gen.data.readers.to_catalog import catalog_of_interactions, to_catalog
 from genre_gen.data.readers.to_interactions import to_interactions
-from genre_gen.data.readers.tourism import Tourism
 from genre_gen.data.readers.triples import read_links, read_triples
 from genre_gen.domain import DataSettings, Domain
+from genre_gen.downloads.archives import ensure_data, find_data
 from genre_gen.errors import DataError
+from genre_gen.registry import READERS
 
 __all__ = [
     "READERS",
@@ -32,22 +28,18 @@ __all__ = [
     "LoadReport",
     "Problem",
     "Reader",
-    "find_beside",
+    "build_data",
+    "find_near",
     "load_catalog",
     "load_data",
-    "read_atomic",
     "read_links",
     "read_triples",
 ]
 
-_ALL: tuple[Reader, ...] = (RecBole(), MovieLens(), Mind(), Tourism(), OpenBandit(), Amazon(), PlainTable())
-READERS: dict[str, Reader] = {reader.name: reader for reader in _ALL}
-"""Readers by name, in the order in which ``auto`` asks them."""
-
 
 @dataclass(frozen=True)
 class Data:
-    """A domain's data, and what was wrong with it."""
+    """A domain's data and the problems found in it."""
 
     catalog: Catalog
     interactions: Interactions
@@ -60,23 +52,43 @@ def load_data(domain: Domain, path: str | Path | None = None, catalog: Catalog |
     Args:
         domain: says what the data should look like.
         path: a folder, zip file or interaction file, instead of the place that the domain names.
-        catalog: the items, where they are loaded already; by default those that lie beside the interactions.
+        catalog: the items, where they are loaded already; by default those next to the interactions.
 
     Raises:
-        DataError: files that are missing, cannot be read or hold what the domain's policies refuse.
+        DataError: files that are missing, cannot be read or break the domain's policies.
         SourceError: the domain's source cannot be fetched.
     """
     source = _open(domain, path, "interactions")
+    interactions = source.reader.interactions(source.folder, source.settings)
+    items = source.reader.items(source.folder, source.settings) if catalog is None else None
+    return build_data(domain, interactions, items, source.reader.separator, catalog)
+
+
+def build_data(
+    domain: Domain,
+    interactions: Table,
+    items: Table | None,
+    separator: str = PlainTable.separator,
+    catalog: Catalog | None = None,
+) -> Data:
+    """Check tables that are read already, and build the catalog and the interactions of them.
+
+    Args:
+        domain: its columns, fields and policies.
+        interactions: one record per interaction.
+        items: one record per item; None where the interactions name all that is known of items.
+        separator: between the labels of a list, where a field names no other.
+        catalog: the items, instead of a table of them.
+
+    Raises:
+        DataError: records that the domain's policies refuse.
+    """
     report = LoadReport()
-    table = source.reader.interactions(source.folder, source.settings)
-    report.note(table)
-    if catalog is None:
-        items = source.reader.items(source.folder, source.settings)
-        if items is None:
-            catalog = catalog_of_interactions(table, domain)
-        else:
-            catalog = to_catalog(items, domain, source.reader.separator, report)
-    return Data(catalog, to_interactions(table, catalog, domain, report), report)
+    report.note(interactions)
+    if catalog is None and items is not None:
+        catalog = to_catalog(items, domain, separator, report)
+    catalog = catalog or catalog_of_interactions(interactions, domain)
+    return Data(catalog, to_interactions(interactions, catalog, domain, report), report)
 
 
 def load_catalog(domain: Domain, path: str | Path | None = None) -> tuple[Catalog, LoadReport]:
@@ -89,20 +101,15 @@ def load_catalog(domain: Domain, path: str | Path | None = None) -> tuple[Catalo
     return catalog_of_interactions(source.reader.interactions(source.folder, source.settings), domain), report
 
 
-def find_beside(domain: Domain, name: str) -> Path | None:
-    """Return a file or folder that a domain names, beside its ``domain.toml`` or among its data; None where it is not.
-
-    Nothing is fetched for it.
-    """
-    from genre_gen.downloads.archives import find_data
-
-    folders: list[Path | None] = [domain.catalog_folder]
+def find_near(domain: Domain, name: str) -> Path | None:
+    """Return a file or folder next to a domain's ``domain.toml`` or among its data, or None; nothing is fetched."""
+    folders = [domain.catalog_folder]
     if domain.data.path is not None:
         folders.append(domain.catalog_folder / Path(domain.data.path).expanduser())
-    else:
-        folders.append(find_data(domain.data.source or ""))
-    places = (folder / Path(name).expanduser() for folder in folders if folder is not None)
-    return next((place for place in places if place.exists()), None)
+    elif domain.data.source is not None and (fetched := find_data(domain.data.source)) is not None:
+        folders.append(fetched)
+    paths = (folder / Path(name).expanduser() for folder in folders)
+    return next((path for path in paths if path.exists()), None)
 
 
 @dataclass(frozen=True)
@@ -115,41 +122,48 @@ class _Source:
 def _open(domain: Domain, path: str | Path | None, part: str) -> _Source:
     """Find the files, and the reader for them. ``part`` is what a path to a single file holds."""
     settings = domain.data
-    place = _place(domain) if path is None else Path(path).expanduser()
-    if place.is_file() and place.suffix != ".zip":
-        settings = settings.model_copy(update={part: place.name})
-        place = place.parent
-    folder = open_folder(place)
+    location = _location(domain) if path is None else Path(path).expanduser()
+    if location.is_file() and location.suffix != ".zip":
+        settings = settings.model_copy(update={part: location.name})
+        location = location.parent
+    folder = open_folder(location)
     return _Source(folder, _choose_reader(folder, settings), settings)
 
 
 def _choose_reader(folder: Folder, settings: DataSettings) -> Reader:
-    """Return the reader that the settings name, or the one for the file they name, or for the files found."""
+    """Return the reader that the settings name, or the one for the file they name, or for the files in the folder."""
     if settings.reader != "auto":
         return READERS[settings.reader]
     name = settings.interactions or settings.items
-    for reader in READERS.values():
+    for reader in READERS.built_in().values():
         if name.endswith(reader.suffixes) if name else reader.recognises(folder):
             return reader
-    there = ", ".join(sorted(entry.name for entry in folder.iterdir())[:10]) or "nothing"
     raise DataError(
-        f"{folder}: no reader knows {name or f'these files ({there})'}; set data.reader, data.items and "
+        f"{folder}: no reader reads {name or f'these files ({entries(folder)})'}; set data.reader, data.items and "
         "data.interactions in domain.toml"
     )
 
 
-def _tidy(place: Path) -> Path:
-    """Return a place without its "..", and from the present folder where it lies below, as people will read it."""
-    if ".." not in place.parts:
-        return place
-    place = place.resolve()
-    return place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place
+def _location(domain: Domain) -> Path:
+    """Return where the domain's data lies, fetching it where it comes from a named source.
 
-
-def _place(domain: Domain) -> Path:
-    """Return where the domain's data lies, fetching it where it comes from a named source."""
+    Raises:
+        DataError: the domain names no data.
+        SourceError: it cannot be fetched.
+    """
     if domain.data.path is not None:
         return _tidy(domain.catalog_folder / Path(domain.data.path).expanduser())
-    from genre_gen.downloads.archives import ensure_data
+    if domain.data.source is not None:
+        return ensure_data(domain.data.source)
+    raise DataError(
+        f"the domain {domain.name} names no data, since it was made for data in memory; give a path, or set data.path "
+        "in domain.toml"
+    )
 
-    return ensure_data(domain.data.source or "")
+
+def _tidy(path: Path) -> Path:
+    """Return a path without its "..", and from the present folder where it lies below, as people will read it."""
+    if ".." not in path.parts:
+        return path
+    path = path.resolve()
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

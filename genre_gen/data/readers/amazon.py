@@ -60,7 +60,7 @@ class Amazon:
         if ending(folder, _PAIR):
             return True
         if any((folder / f"interactions{suffix}").is_file() for suffix in PlainTable.suffixes):
-            return False  # somebody's own table, whatever JSON lies beside it
+            return False  # a plain table, whatever JSON lies next to it
         if any(name.startswith(_META) for name in _names(folder, _LINES)):
             return True
         if any(name.startswith(_RATINGS_2014) for name in _names(folder, _RATINGS)):
@@ -71,7 +71,7 @@ class Amazon:
         """Return the items' attributes; lists stay lists, others become text."""
         name = settings.items or only(folder, _PAIR_ITEMS, "data.items")
         if name is None:
-            name = _one(folder, [name for name in _names(folder, _LINES) if name.startswith(_META)], "data.items")
+            name = _only(folder, [name for name in _names(folder, _LINES) if name.startswith(_META)], "data.items")
         if name is None:
             return None
         file = named(folder, name)
@@ -80,8 +80,8 @@ class Amazon:
     def interactions(self, folder: Folder, settings: DataSettings) -> Table:
         """Return one record per user and item, in file order."""
         name = settings.interactions or only(folder, _PAIR, "data.interactions")
-        name = name or _one(folder, _reviews(folder), "data.interactions")
-        name = name or _one(folder, _names(folder, _RATINGS), "data.interactions")
+        name = name or _only(folder, _reviews(folder), "data.interactions")
+        name = name or _only(folder, _names(folder, _RATINGS), "data.interactions")
         file = named(folder, name or f"*{_PAIR}")
         if file.name.endswith(_PAIR):
             return _pair_interactions(file, settings.encoding)
@@ -99,7 +99,7 @@ def _reviews(folder: Folder) -> list[str]:
     return [name for name in _names(folder, _LINES) if not name.startswith(_META)]
 
 
-def _one(folder: Folder, names: list[str], key: str) -> str | None:
+def _only(folder: Folder, names: list[str], key: str) -> str | None:
     if len(names) > 1:
         raise DataError(f"{folder}: several files may be meant ({', '.join(names)}); name one as {key} in domain.toml")
     return names[0] if names else None
@@ -150,7 +150,7 @@ def _ratings(file: Folder, encoding: str) -> Table:
         if "timestamp" in frame.columns:
             times = pl.col("timestamp").cast(pl.Int64, strict=False)
             frame = frame.with_columns(pl.when(times.abs() <= _LATEST).then(times).cast(pl.Datetime("ms")))
-        return Table(frame, table.file, table.place)
+        return table.with_frame(frame)
     table = read_text(text, str(file), columns=("first", "second", "rating", "timestamp"))
     # 2014 has the user first, 2018 the item.
     short = [bool((table.frame[name].str.len_chars() == _ASIN).all()) for name in ("first", "second")]
@@ -160,7 +160,7 @@ def _ratings(file: Folder, encoding: str) -> Table:
             'write the header "user_id,item_id,rating,timestamp" and set data.reader = "table"'
         )
     item, user = ("first", "second") if short[0] else ("second", "first")
-    return Table(table.frame.rename({user: "user_id", item: "item_id"}), table.file, table.place)
+    return table.with_frame(table.frame.rename({user: "user_id", item: "item_id"}))
 
 
 def _meta(file: Folder, encoding: str) -> Table:

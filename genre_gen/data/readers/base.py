@@ -9,7 +9,7 @@ from genre_gen.domain import DataSettings
 
 
 class Reader(Protocol):
-    """One data format. A reader finds files and columns; checking values is the same for all, in ``assemble``.
+    """One data format. A reader finds files and columns; ``to_catalog`` and ``to_interactions`` check the values.
 
     Attributes:
         name: its name in ``domain.toml``.

@@ -12,13 +12,14 @@ import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import polars as pl
 
 from genre_gen.data.readers.values import is_single
+from genre_gen.domain import USUAL_COLUMNS, Columns
 from genre_gen.errors import DataError
 
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")  # an escape of half a character; two of them in a row are a whole one
@@ -29,18 +30,18 @@ Folder: TypeAlias = Path | zipfile.Path
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What a reader did not make records of, because the format means something else by it.
+    """What a reader left out because it is no record, such as impressions without a click.
 
     Attributes:
         kind: what it is, such as ``shown and not clicked``.
         count: how often.
-        place: where the first one stands.
-        value: what stands there.
+        location: of the first one, such as ``line 7``.
+        value: that one's text.
     """
 
     kind: str
     count: int
-    place: str
+    location: str
     value: str
 
 
@@ -51,14 +52,18 @@ class Table:
     Attributes:
         frame: columns are text, except where the format itself has types (Parquet, JSON); no value is null.
         file: the file's name, for messages.
-        place: record number (from 0) -> where it stands, such as ``line 7``.
-        left_out: what was read and is no record; reported beside what the checks drop.
+        locate: record number (from 0) -> its location, such as ``line 7``.
+        left_out: what was read and is no record; reported together with what the checks drop.
     """
 
     frame: pl.DataFrame
     file: str
-    place: Callable[[int], str]
+    locate: Callable[[int], str]
     left_out: tuple[LeftOut, ...] = ()
+
+    def with_frame(self, frame: pl.DataFrame) -> Table:
+        """Return the same records with other columns."""
+        return replace(self, frame=frame)
 
     def column(self, names: Iterable[str], meaning: str, key: str) -> str:
         """Return the first of some column names that the table has.
@@ -82,29 +87,26 @@ class Table:
             f"{', '.join(existing) or 'none'}; {hint}set {key} in domain.toml"
         )
 
-    def values(self, column: str, key: str) -> pl.Series:
-        """Return a column with one text or number a record.
-
-        Args:
-            column: its name.
-            key: the setting of ``domain.toml`` that names it.
+    def series(self, names: Iterable[str], meaning: str, key: str) -> pl.Series:
+        """Return the first of some columns that the table has, see ``column``; it holds one text or number a record.
 
         Raises:
-            DataError: it holds lists, or bytes that are no text.
+            DataError: there is none, or it holds lists, or bytes that are no text.
         """
-        found = self.frame[column]
-        if not is_single(found):
+        values = self.frame[self.column(names, meaning, key)]
+        if not is_single(values):
             raise DataError(
-                f"{self.file}: column {column!r} holds {found.dtype}, not one text or number a record; name another as "
-                f"{key} in domain.toml"
+                f"{self.file}: column {values.name!r} holds {values.dtype}, not one text or number a record; name "
+                f"another as {key} in domain.toml"
             )
-        return found
+        return values
 
-    def column_if(self, names: Iterable[str] | None, usual: Iterable[str], meaning: str, key: str) -> str | None:
-        """Return the column that must exist if ``names`` are given, else one of the usual names or None."""
-        if names is not None:
-            return self.column(names, meaning, key)
-        return next((name for name in usual if name in self.frame.columns), None)
+    def optional(self, columns: Columns, role: str) -> pl.Series | None:
+        """Return the column of a role that the domain names, else one of a usual name; None without either."""
+        names = getattr(columns, role)
+        if names is None:
+            names = [name for name in USUAL_COLUMNS.get(role, ()) if name in self.frame.columns]
+        return self.series(names, role, f"data.columns.{role}") if names else None
 
 
 def open_folder(path: Path) -> Folder:
@@ -132,8 +134,12 @@ def named(folder: Folder, name: str) -> Folder:
     file = folder / name
     if file.is_file():
         return file
-    there = sorted(entry.name for entry in folder.iterdir())[:10]
-    raise DataError(f"{file}: no such file; the folder has {', '.join(there) or 'nothing'}")
+    raise DataError(f"{file}: no such file; the folder has {entries(folder)}")
+
+
+def entries(folder: Folder) -> str:
+    """Return the names of the first files and folders in a folder, for messages."""
+    return ", ".join(sorted(entry.name for entry in folder.iterdir())[:10]) or "nothing"
 
 
 def ending(folder: Folder, suffix: str) -> list[str]:
@@ -197,7 +203,7 @@ def json_lines(file: Folder, encoding: str, parse: Callable[[str], Any] = json.l
     """Yield each line's JSON object with the number of the line; blank lines are skipped.
 
     Args:
-        file: as it lies there, or packed as ``.gz``.
+        file: plain, or packed as ``.gz``.
         encoding: of its text.
         parse: from a line to its value; raises ValueError, or RecursionError for what is nested too deeply.
 
@@ -219,27 +225,37 @@ def json_lines(file: Folder, encoding: str, parse: Callable[[str], Any] = json.l
 
 
 def whole(content: Any, written: str) -> Any:
-    """Return what was parsed, each half of a character replaced: JSON may escape one alone, which is no text.
+    """Return what was parsed with each lone surrogate replaced: JSON may escape half a character, which is no text.
 
     Args:
         content: texts, numbers, lists and dicts of these.
         written: what it was parsed from.
     """
-    return _mended(content) if _HALF.search(written) else content
+    return _repaired(content) if _HALF.search(written) else content
 
 
-def _mended(content: Any) -> Any:
+def _repaired(content: Any) -> Any:
     if isinstance(content, str):
         return content.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(content, list):
-        return [_mended(part) for part in content]
+        return [_repaired(part) for part in content]
     if isinstance(content, dict):
-        return {_mended(key): _mended(value) for key, value in content.items()}
+        return {_repaired(key): _repaired(value) for key, value in content.items()}
     return content
 
 
+def read_delimited(file: Folder, encoding: str, separator: str = ",", **form: Any) -> Table:
+    """Read a file of delimited text; see ``read_text`` for its form."""
+    return read_text(decode(file, encoding), str(file), separator, **form)
+
+
 def read_text(
-    text: str, file: str, separator: str = ",", quote: str | None = '"', columns: Iterable[str] = ()
+    text: str,
+    file: str,
+    separator: str = ",",
+    quote: str | None = '"',
+    columns: Iterable[str] = (),
+    required: Iterable[str] = (),
 ) -> Table:
     """Parse delimited text; blank lines are skipped.
 
@@ -249,9 +265,10 @@ def read_text(
         separator: one character between values.
         quote: character around values that hold separators or line breaks; None where the format has none.
         columns: names, for a file without a header line.
+        required: columns that must be there.
 
     Raises:
-        DataError: an empty file, a column name twice, an unclosed quote or a line with too many values.
+        DataError: an empty file, a column name twice or missing, an unclosed quote or a line with too many values.
     """
     if "\n" not in text:
         text = text.replace("\r", "\n")  # line ends of old
@@ -265,6 +282,9 @@ def read_text(
         raise DataError(f"{file}: the file is empty; expected a header line and data")
     if len(set(names)) < len(names):
         raise DataError(f"{file}: a column name appears twice in {', '.join(names)}; rename one")
+    for name in required:
+        if name not in names:
+            raise DataError(f"{file}, line 1: no column {name!r}; the file should have {', '.join(required)}")
     content = io.BytesIO(lines.text.encode())
     try:
         frame = pl.read_csv(content, separator=separator, quote_char=quote, infer_schema=False)
@@ -274,7 +294,7 @@ def read_text(
         raise DataError(f"{file}, line 1: has line ends of two kinds; save the file with one of them")
     frame.columns = [name or f"unnamed {position}" for position, name in enumerate(header)]
     frame = frame.fill_null("").filter(pl.any_horizontal(pl.all() != ""))  # polars makes a blank line a record
-    return Table(frame.select(names), file, lines.place)
+    return Table(frame.select(names), file, lines.locate)
 
 
 def _unreadable(file: str, lines: _Lines, columns: int) -> DataError:
@@ -318,8 +338,8 @@ class _Lines:
                 yield begin - self.added, values
             begin = reader.line_num + 1
 
-    def place(self, record: int) -> str:
-        """Return where a record stands, such as ``line 7``."""
+    def locate(self, record: int) -> str:
+        """Return the location of a record, such as ``line 7``."""
         try:
             return f"line {next(itertools.islice(self, record + 1, None))[0]}"  # + 1: the header
         except csv.Error:  # a value beyond the csv module's limit of 128 KiB

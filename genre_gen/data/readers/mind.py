@@ -1,17 +1,16 @@
-"""MIND, Microsoft's news data: ``behaviors.tsv`` (what was shown to whom, and clicked) and ``news.tsv``.
+"""MIND, Microsoft's news data: ``behaviors.tsv`` (impressions and clicks) and ``news.tsv``.
 
 Format: https://github.com/msnews/msnews.github.io/blob/master/assets/doc/introduction.md
 
-A user's record has two kinds of clicks. The *history* is what the user had clicked before the log began, oldest first
-and without times; each *impression* is a list of articles shown at one moment, those clicked marked ``-1``. Both are
-interactions: the history first, then the clicks in time order. What was shown and not clicked is none; it is counted
-and left out.
+A user's record has two kinds of clicks. The *history* lists the articles clicked before the log began, oldest first and
+without times; an *impression* lists the articles shown at one moment, the clicked ones marked ``-1``. Interactions are
+the history first, then the clicks in time order. Impressions without a click are counted and left out.
 
 - A user's lines repeat the same history. It is taken once, from the user's first impression: a later one could only
   add clicks that the impressions in between have too.
-- History clicks get the earliest time in the file. All that is known is that they are not later, and so a split by
-  time has them on the side of training, where they belong. Ties keep the history's order.
-- Several clicks of one impression have one time, and keep the file's order, which MIND says nothing about.
+- Clicks of the history get the earliest time in the file. They are not later, so a split by time leaves them in the
+  training part. Ties keep the history's order.
+- Several clicks of one impression share a time and keep the file's order; MIND does not define one.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from typing import ClassVar
 
 import polars as pl
 
-from genre_gen.data.readers.files import Folder, LeftOut, Table, decode, named, read_text, whole
+from genre_gen.data.readers.files import Folder, LeftOut, Table, named, read_delimited, whole
 from genre_gen.domain import DataSettings
 from genre_gen.errors import DataError
 
@@ -52,12 +51,12 @@ class Mind:
             return None
         table = _headless(named(folder, name), settings, _NEWS)
         columns = ("title_entities", "abstract_entities")
-        found = [
+        labels = [
             list(dict.fromkeys(label for column in columns for label in _entities(table, column, record)))
             for record in range(len(table.frame))
         ]
-        entities = pl.Series("entities", found, pl.List(pl.String))
-        return Table(table.frame.drop(columns).with_columns(entities), table.file, table.place)
+        entities = pl.Series("entities", labels, pl.List(pl.String))
+        return table.with_frame(table.frame.drop(columns).with_columns(entities))
 
     def interactions(self, folder: Folder, settings: DataSettings) -> Table:
         """Return one record per click: all histories, then the clicks of the impressions in file order."""
@@ -82,7 +81,7 @@ class Mind:
         columns = ["line", "user_id", "item_id", "timestamp"]
         records = pl.concat([history.select(columns), clicks.select(columns)])
         lines = records["line"].to_list()
-        return Table(records.drop("line"), table.file, lambda record: table.place(lines[record]), shown.left_out())
+        return Table(records.drop("line"), table.file, lambda record: table.locate(lines[record]), shown.left_out())
 
 
 class _Shown:
@@ -98,23 +97,22 @@ class _Shown:
         wrong = column.str.count_matches(r"\S+") != self._others + self.clicked.list.len()
         for record in wrong.arg_true():
             raise DataError(
-                f"{table.file}, {table.place(record)}: impressions {column[record]!r:.60} should read like N1-0 N2-1; "
-                "MIND's test part has no clicks: use the one for training or validation"
+                f"{table.file}, {table.locate(record)}: impressions {column[record]!r:.60} should read like N1-0 N2-1; "
+                "MIND's test part has no clicks; use the part for training or validation"
             )
 
     def left_out(self) -> tuple[LeftOut, ...]:
-        """Return how many articles were shown in vain."""
+        """Return the articles that were shown and not clicked."""
         count = int(self._others.sum())
         if not count:
             return ()
         record = int((self._others > 0).arg_true()[0])
         word = next(word for word in self._table.frame["impressions"][record].split() if word.endswith("-0"))
-        return (LeftOut("shown and not clicked", count, self._table.place(record), word),)
+        return (LeftOut("shown and not clicked", count, self._table.locate(record), word),)
 
 
 def _headless(file: Folder, settings: DataSettings, columns: tuple[str, ...]) -> Table:
-    """Read a file without header and quotes."""
-    return read_text(decode(file, settings.encoding), str(file), "\t", quote=None, columns=columns)
+    return read_delimited(file, settings.encoding, "\t", quote=None, columns=columns)
 
 
 def _entities(table: Table, column: str, record: int) -> list[str]:
@@ -126,6 +124,6 @@ def _entities(table: Table, column: str, record: int) -> list[str]:
         return [str(entity["Label"]) for entity in whole(json.loads(written), written)]
     except (ValueError, TypeError, KeyError, RecursionError):
         raise DataError(
-            f"{table.file}, {table.place(record)}: {column} {written!r:.60} is no list of entities with a Label; "
+            f"{table.file}, {table.locate(record)}: {column} {written!r:.60} is no list of entities with a Label; "
             "correct the line, or leave the value empty"
         ) from None

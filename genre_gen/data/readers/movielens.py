@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import polars as pl
 
-from genre_gen.data.readers.files import Folder, Table, decode, named, read_text
+from genre_gen.data.readers.files import Folder, Table, decode, named, read_delimited, read_text
 from genre_gen.domain import DataSettings
 from genre_gen.errors import DataError
 
@@ -43,7 +43,7 @@ class MovieLens:
             table = _headless(folder, settings, "u.item", "|", _FLAGGED_ITEMS)
             flags = [pl.when(pl.col(genre) == "1").then(pl.lit(genre)) for genre in GENRES]
             genres = pl.concat_list(flags).list.drop_nulls().alias("genres")
-            return Table(table.frame.select("item_id", "title", genres), table.file, table.place)
+            return table.with_frame(table.frame.select("item_id", "title", genres))
         if layout == "ratings.dat":
             return _headless(folder, settings, "movies.dat", "::", _ITEMS)
         return _headed(folder, settings, "movies.csv", dict(zip(("movieId", "title", "genres"), _ITEMS, strict=True)))
@@ -88,9 +88,5 @@ def _text(file: Folder, encoding: str) -> str:
 
 def _headed(folder: Folder, settings: DataSettings, name: str, names: dict[str, str]) -> Table:
     """Read a file of the newer layout, CSV."""
-    file = named(folder, name)
-    table = read_text(decode(file, settings.encoding), str(file))
-    for column in names:
-        if column not in table.frame.columns:
-            raise DataError(f"{file}, line 1: no column {column!r}; a MovieLens {name} begins with {','.join(names)}")
-    return Table(table.frame.rename(names), table.file, table.place)
+    table = read_delimited(named(folder, name), settings.encoding, required=names)
+    return table.with_frame(table.frame.rename(names))

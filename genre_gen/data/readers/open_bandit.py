@@ -4,13 +4,13 @@ A log (``men.csv``) and the features of its items (``item_context.csv``) lie in 
 ``bts``. Either that folder or the one above it can be read; above it, the logs of all policies are joined.
 Format: https://research.zozo.com/data.html and the repository st-tech/zr-obp
 
-- *Only clicks are interactions.* That an item was shown says what the policy preferred, not what a person did. What was
-  shown in vain is counted and left out; :func:`read_log` gives all of it, with propensities, for evaluating policies.
-- *Users are groups.* The log names no one; it has four features of the person, hashed. People who share all four are
-  taken for one user. Their clicks are one history, in which an item may stand several times: set ``repeat = true``
-  and ``data.policies.duplicates = "keep"``.
-- *Items have no words.* They are called by their numbers; three of four features are hashes, good for telling which
-  items are alike. The hashes differ from policy to policy, so those of the first folder are taken for all.
+- *Only clicks are interactions.* Impressions are not: they show what the policy preferred. They are counted and left
+  out; :func:`read_log` returns all of them, with propensities, for off-policy evaluation.
+- *Users are groups.* The log has no user ids, only four hashed features of the person. People who share all four count
+  as one user. Their clicks are one history, in which an item may occur several times: set ``repeat = true`` and
+  ``data.policies.duplicates = "keep"``.
+- *Items have no text.* Their titles are their numbers; three of four features are hashes, which only tell items that
+  share a value. The hashes differ from policy to policy, so those of the first folder are used for all.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import ClassVar
 
 import polars as pl
 
-from genre_gen.data.readers.files import Folder, LeftOut, Table, decode, ending, named, read_text
+from genre_gen.data.readers.files import Folder, LeftOut, Table, ending, named, read_delimited
 from genre_gen.domain import DataSettings
 from genre_gen.errors import DataError
 
@@ -43,14 +43,13 @@ class OpenBandit:
 
     def items(self, folder: Folder, settings: DataSettings) -> Table | None:
         """Return the items' features; their titles are empty."""
-        places = _policies(folder)
-        name = settings.items or (ITEMS if places else None)
+        policies = _policies(folder)
+        name = settings.items or (ITEMS if policies else None)
         if name is None:
             return None
-        table = _read(named(folder if settings.items else places[0], name), settings, ("item_id",))
+        table = _read(named(folder if settings.items else policies[0], name), settings, ("item_id",))
         features = [column for column in table.frame.columns if column.startswith("item_feature_")]
-        frame = table.frame.select("item_id", pl.lit("").alias("title"), *features)
-        return Table(frame, table.file, table.place)
+        return table.with_frame(table.frame.select("item_id", pl.lit("").alias("title"), *features))
 
     def interactions(self, folder: Folder, settings: DataSettings) -> Table:
         """Return one record per click, log after log."""
@@ -58,25 +57,25 @@ class OpenBandit:
         frame = pl.concat([log.frame.select(*_LOG) for log in logs])
         ends = pl.Series([len(log.frame) for log in logs]).cum_sum()
 
-        def place(record: int) -> str:
+        def locate(record: int) -> str:
             number = int((ends <= record).sum())
-            where = logs[number].place(record - (int(ends[number - 1]) if number else 0))
+            where = logs[number].locate(record - (int(ends[number - 1]) if number else 0))
             return where if len(logs) == 1 else f"{logs[number].file}, {where}"
 
         file = logs[0].file if len(logs) == 1 else str(folder)
         click = frame["click"].str.strip_chars()
         for record in (~click.is_in(["0", "1"])).arg_true():
-            raise DataError(f"{file}, {place(record)}: click {click[record]!r} is neither 0 nor 1; correct the file")
+            raise DataError(f"{file}, {locate(record)}: click {click[record]!r} is neither 0 nor 1; correct the file")
         vain = (click == "0").arg_true()
         left_out = (
-            (LeftOut("shown and not clicked", len(vain), place(vain[0]), frame["item_id"][vain[0]]),)
+            (LeftOut("shown and not clicked", len(vain), locate(vain[0]), frame["item_id"][vain[0]]),)
             if len(vain)
             else ()
         )
         clicked = (click == "1").arg_true()
         person = pl.concat_str(_PERSON, separator=" ").alias("user_id")
         frame = frame[clicked].select(person, "item_id", "timestamp", "position", "propensity_score")
-        return Table(frame, file, lambda record: place(int(clicked[record])), left_out)
+        return Table(frame, file, lambda record: locate(int(clicked[record])), left_out)
 
 
 def read_log(folder: Path) -> pl.DataFrame:
@@ -102,7 +101,9 @@ def read_log(folder: Path) -> pl.DataFrame:
         for name in (*types, "timestamp"):
             for record in frame[name].is_null().arg_true():
                 written = log.frame[name][record]
-                raise DataError(f"{log.file}, {log.place(record)}: {name} {written!r} cannot be read; correct the file")
+                raise DataError(
+                    f"{log.file}, {log.locate(record)}: {name} {written!r} cannot be read; correct the file"
+                )
         logs.append(frame)
     return pl.concat(logs)
 
@@ -120,20 +121,16 @@ def _logs(folder: Folder, settings: DataSettings) -> Sequence[Table]:
     if settings.interactions is not None:
         return [_read(named(folder, settings.interactions), settings, _LOG)]
     logs = []
-    for place in _policies(folder):
-        names = [name for name in ending(place, ".csv") if name != ITEMS]
+    for policy in _policies(folder):
+        names = [name for name in ending(policy, ".csv") if name != ITEMS]
         if len(names) != 1:
-            found = ", ".join(names) or "none"
-            raise DataError(f"{place}: expected one log beside {ITEMS}, found {found}; name it as data.interactions")
-        logs.append(_read(place / names[0], settings, _LOG))
+            present = ", ".join(names) or "none"
+            raise DataError(f"{policy}: expected one log next to {ITEMS}, not {present}; name it as data.interactions")
+        logs.append(_read(policy / names[0], settings, _LOG))
     if not logs:
         raise DataError(f"{folder}: no {ITEMS} here or in a folder below; correct data.path")
     return logs
 
 
 def _read(file: Folder, settings: DataSettings, columns: Sequence[str]) -> Table:
-    table = read_text(decode(file, settings.encoding), str(file), settings.delimiter or ",")
-    for column in columns:
-        if column not in table.frame.columns:
-            raise DataError(f"{file}, line 1: no column {column!r}; the file should have {', '.join(columns)}")
-    return table
+    return read_delimited(file, settings.encoding, settings.delimiter or ",", required=columns)

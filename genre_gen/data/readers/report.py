@@ -1,4 +1,4 @@
-"""LoadReport: what was wrong with the data, how often, where first, and what was done about it."""
+"""LoadReport: the problems of the data, how often each occurs, where first, and what was done about it."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ class Problem:
         file: where it is.
         kind: what is wrong, such as ``rating outside 1 to 5``.
         count: how many records have it.
-        place: where the first one stands, such as ``line 7``.
-        value: what stands there.
+        location: of the first one, such as ``line 7``.
+        value: that one's text.
         action: what was done: ``dropped``, ``kept``, ``taken as unknown`` or ``left out``.
     """
 
     file: str
     kind: str
     count: int
-    place: str
+    location: str
     value: str
     action: str
 
     def __str__(self) -> str:
         """Return one line for the log."""
-        return f"{self.file}: {self.kind}: {self.count} {self.action}, the first in {self.place} ({self.value})"
+        return f"{self.file}: {self.kind}: {self.count} {self.action}, the first in {self.location} ({self.value})"
 
 
 @dataclass
@@ -61,9 +61,11 @@ class LoadReport:
             logger.warning("%s", problem)
 
     def note(self, table: Table) -> None:
-        """Note what a reader left out of a table, since its format means something else by it."""
+        """Note what a reader left out of a table because it is no record, such as impressions."""
         for part in table.left_out:
-            self.problems.append(Problem(table.file, part.kind, part.count, part.place, repr(part.value), "left out"))
+            self.problems.append(
+                Problem(table.file, part.kind, part.count, part.location, repr(part.value), "left out")
+            )
 
     def check(
         self, table: Table, records: pl.Series, values: pl.Series, *, kind: str, policy: str, key: str, instead: str
@@ -85,11 +87,11 @@ class LoadReport:
         count = len(records)
         if not count:
             return
-        place, value = table.place(int(records[0])), repr(values[0])
+        location, value = table.locate(int(records[0])), repr(values[0])
         if policy == "error":
             more = f" (the first of {count})" if count > 1 else ""
             raise DataError(
-                f"{table.file}, {place}: {kind}: {value}{more}; "
+                f"{table.file}, {location}: {kind}: {value}{more}; "
                 f'correct the file, or set data.policies.{key} = "{instead}" in domain.toml'
             )
-        self.problems.append(Problem(table.file, kind, count, place, value, _ACTIONS.get(policy, "dropped")))
+        self.problems.append(Problem(table.file, kind, count, location, value, _ACTIONS.get(policy, "dropped")))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from genre_gen.data.readers.files import Folder, Table, decode, named, read_parquet, read_text
+from genre_gen.data.readers.files import Folder, Table, named, read_delimited, read_parquet
 from genre_gen.domain import DataSettings
 from genre_gen.errors import DataError
 
@@ -42,4 +42,4 @@ def read_table(file: Folder, settings: DataSettings) -> Table:
     if not file.name.endswith(PlainTable.suffixes):
         raise DataError(f"{file}: not a table that can be read; use {', '.join(PlainTable.suffixes)}")
     separator = settings.delimiter or ("\t" if file.name.endswith(".tsv") else ",")
-    return read_text(decode(file, settings.encoding), str(file), separator)
+    return read_delimited(file, settings.encoding, separator)

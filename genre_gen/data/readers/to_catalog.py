@@ -32,15 +32,14 @@ def to_catalog(table: Table, domain: Domain, separator: str, report: LoadReport)
     """
     columns = domain.data.columns
     table, ids = _with_unique_ids(table, domain, report)
-    titled = table.column(columns.title, "title", "data.columns.title")
-    titles = text(table.values(titled, "data.columns.title")).to_list()
-    texts = table.column_if(columns.text, ("description", "text"), "description", "data.columns.text")
+    titles = text(table.series(columns.title, "title", "data.columns.title")).to_list()
+    texts = table.optional(columns, "text")
     attributes = {name: _attribute(table, name, domain, separator, report) for name in domain.fields}
     for name, settings in domain.fields.items():
         if settings.in_title:
             titles, attributes[name] = _agree(titles, attributes[name])
     rows = zip(*attributes.values(), strict=True) if attributes else [()] * len(titles)
-    descriptions = text(table.values(texts, "data.columns.text")).to_list() if texts else [""] * len(titles)
+    descriptions = [""] * len(titles) if texts is None else text(texts).to_list()
     return Catalog(
         (
             Item(item_id, title, dict(zip(attributes, values, strict=True)), description)
@@ -52,17 +51,15 @@ def to_catalog(table: Table, domain: Domain, separator: str, report: LoadReport)
 
 def catalog_of_interactions(table: Table, domain: Domain) -> Catalog:
     """Make a catalog of the items that interactions name, for data that says nothing about its items."""
-    column = table.column(domain.data.columns.item, "item", "data.columns.item")
-    ids = text(table.values(column, "data.columns.item"))
+    ids = text(table.series(domain.data.columns.item, "item", "data.columns.item"))
     unknown: dict[str, Value] = {name: () if field.type == "list" else None for name, field in domain.fields.items()}
     return Catalog((Item(item_id, "", unknown) for item_id in ids.unique(maintain_order=True) if item_id), domain.name)
 
 
 def _with_unique_ids(table: Table, domain: Domain, report: LoadReport) -> tuple[Table, list[str]]:
     """Return the records whose id is neither empty nor repeated, and the ids."""
-    column = table.column(domain.data.columns.item, "item id", "data.columns.item")
     policies = domain.data.policies
-    ids = text(table.values(column, "data.columns.item"))
+    ids = text(table.series(domain.data.columns.item, "item id", "data.columns.item"))
     empty, first = ids == "", ids.is_first_distinct()
     for wrong, kind, policy, key, instead in (
         (empty, "no item id", policies.missing_ids, "missing_ids", "drop"),
@@ -70,7 +67,7 @@ def _with_unique_ids(table: Table, domain: Domain, report: LoadReport) -> tuple[
     ):
         report.check(table, wrong.arg_true(), ids.filter(wrong), kind=kind, policy=policy, key=key, instead=instead)
     kept = (~empty & first).arg_true()
-    unique = Table(table.frame[kept], table.file, lambda record: table.place(int(kept[record])))
+    unique = Table(table.frame[kept], table.file, lambda record: table.locate(int(kept[record])))
     return unique, ids[kept].to_list()
 
 
@@ -86,11 +83,11 @@ def _attribute(table: Table, name: str, domain: Domain, separator: str, report: 
         lists = labels(column, settings.separator or separator).to_list()
         return [tuple(label for label in part if label not in settings.unknown) for part in lists]
     words = text(column)
-    known_words = words.set(words.is_in(["", *settings.unknown]), None)
+    written = words.set(words.is_in(["", *settings.unknown]), None)
     if settings.type == "text":
-        return list(known_words)
-    values = amounts(known_words)
-    wrong = known_words.is_not_null() & ~values.is_finite().fill_null(False)
+        return list(written)
+    values = amounts(written)
+    wrong = written.is_not_null() & ~values.is_finite().fill_null(False)
     report.check(
         table,
         wrong.arg_true(),
@@ -123,10 +120,10 @@ def _agree(titles: Sequence[str], values: Sequence[Value]) -> tuple[list[str], l
     """Make titles end in their number, and take numbers that are not known from there."""
     agreed: list[tuple[str, Value]] = []
     for title, value in zip(titles, values, strict=True):
-        found = _NUMBER_AT_END.search(title)
+        number = _NUMBER_AT_END.search(title)
         if value is None:
-            agreed.append((title, int(found[1]) if found else None))
-        elif not title or (found and found[1] == str(value)):
+            agreed.append((title, int(number[1]) if number else None))
+        elif not title or (number and number[1] == str(value)):
             agreed.append((title, value))
         else:
             agreed.append((f"{title} ({value})", value))

@@ -71,11 +71,11 @@ class _Checked:
     def drop(self, wrong: pl.Expr, column: str, kind: str, *, policy: str, key: str, instead: str = "drop") -> None:
         """Report the records that are wrong, and drop them unless the policy keeps or refuses them."""
         mask = self.records.select(wrong.fill_null(False)).to_series()
-        found = self.records.filter(mask)
+        failed = self.records.filter(mask)
         self._report.check(
-            self._table, found["record"], found[column], kind=kind, policy=policy, key=key, instead=instead
+            self._table, failed["record"], failed[column], kind=kind, policy=policy, key=key, instead=instead
         )
-        if len(found) and policy != "keep":
+        if len(failed) and policy != "keep":
             self.records = self.records.filter(~mask)
 
 
@@ -85,21 +85,15 @@ def _columns(table: Table, domain: Domain) -> pl.DataFrame:
     ``rating`` and ``time`` are numbers, null where nothing can be read; ``*_written`` is what stands in the file.
     """
     columns = domain.data.columns
-    user = table.column(columns.user, "user", "data.columns.user")
-    item = table.column(columns.item, "item", "data.columns.item")
-    rating = table.column_if(columns.rating, ("rating",), "rating", "data.columns.rating")
-    time = table.column_if(columns.time, ("timestamp", "time"), "time", "data.columns.time")
-    users, items = table.values(user, "data.columns.user"), table.values(item, "data.columns.item")
+    users = table.series(columns.user, "user", "data.columns.user")
+    items = table.series(columns.item, "item", "data.columns.item")
     series = [text(users).alias("user"), text(items).alias("item")]
-    if rating:
-        written = table.values(rating, "data.columns.rating")
-        series += [text(written).alias("rating_written"), numbers(written).alias("rating")]
-    if time:
-        written = table.values(time, "data.columns.time")
-        series += [text(written).alias("time_written"), _seconds(table, written, domain.data.time_unit).alias("time")]
-    for name, wanted in (("summary", columns.summary), ("review", columns.review)):
-        if wanted is not None:
-            written = table.values(table.column(wanted, name, f"data.columns.{name}"), f"data.columns.{name}")
+    if (ratings := table.optional(columns, "rating")) is not None:
+        series += [text(ratings).alias("rating_written"), numbers(ratings).alias("rating")]
+    if (times := table.optional(columns, "time")) is not None:
+        series += [text(times).alias("time_written"), _seconds(table, times, domain.data.time_unit).alias("time")]
+    for name in ("summary", "review"):
+        if (written := table.optional(columns, name)) is not None:
             series.append(text(written).alias(name))
     return pl.DataFrame(series).with_row_index("record")
 

@@ -3,10 +3,10 @@
 ``tourism_with_id.csv`` holds the places, ``tourism_rating.csv`` user, place and rating from 1 to 5.
 Format: https://www.kaggle.com/datasets/aprabowo/indonesia-tourism-destination
 
-There are no times, so the file's order counts as the order of visits, though nothing says that it is: what depends on
-order (the split, the model of sequential_rules) means little here. A user often rated a place twice, which
-``data.policies.duplicates`` settles. ``user.csv`` (home town and age) is not read: recommendations rest on what a user
-had, and so they are the same for a user who is not in that file.
+There are no times, so the file's order counts as the order of visits, though nothing says that it is: whatever depends
+on order (the split, sequential rules) means little here. A user often rated a place twice, which
+``data.policies.duplicates`` settles. ``user.csv`` (home town and age) is not read: recommendations use interactions
+only.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import ClassVar
 
 from genre_gen.data.readers.files import Folder, Table, decode, named, read_text
 from genre_gen.domain import DataSettings
-from genre_gen.errors import DataError
 
 PLACES, RATINGS = "tourism_with_id.csv", "tourism_rating.csv"
 _PLACES = {
@@ -59,8 +58,5 @@ class Tourism:
 
 def _read(file: Folder, settings: DataSettings, names: dict[str, str]) -> Table:
     text = _BARE_COORDINATE.sub(r',"\1"', decode(file, settings.encoding))
-    table = read_text(text, str(file), settings.delimiter or ",")
-    for column in names:
-        if column not in table.frame.columns:
-            raise DataError(f"{file}, line 1: no column {column!r}; the file should have {', '.join(names)}")
-    return Table(table.frame.select(list(names)).rename(names), table.file, table.place)
+    table = read_text(text, str(file), settings.delimiter or ",", required=names)
+    return table.with_frame(table.frame.select(list(names)).rename(names))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from genre_gen.data.readers.files import Table
-from genre_gen.data.readers.recbole import read_untyped
+from genre_gen.data.readers.recbole import read_atomic
 from genre_gen.data.readers.table import read_table
 from genre_gen.domain import DataSettings, KnowledgeSettings
 
@@ -25,6 +25,6 @@ def read_links(file: Path, settings: KnowledgeSettings) -> Iterator[tuple[str, .
 
 
 def _columns(file: Path, *wanted: tuple[Iterable[str], str]) -> Iterator[tuple[str, ...]]:
-    table: Table = read_untyped(file) if file.name.endswith(ATOMIC) else read_table(file, _USUAL)
+    table: Table = read_atomic(file) if file.name.endswith(ATOMIC) else read_table(file, _USUAL)
     names = [table.column(names, key, f"knowledge.{key}") for names, key in wanted]
     return iter(zip(*(table.frame[name].cast(str).to_list() for name in names), strict=True))

@@ -1,0 +1,1 @@
+"""Scripts that measure GENRE, one a question; ``eval/README.md`` lists them."""

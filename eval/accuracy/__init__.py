@@ -1,0 +1,1 @@
+"""How good are recommendations, and what makes them so?"""

@@ -1,0 +1,1 @@
+"""What does it cost to keep a language model to a catalog?"""

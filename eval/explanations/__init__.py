@@ -1,0 +1,1 @@
+"""Are explanations true, and do they say what picks depend on?"""

@@ -1,0 +1,1 @@
+"""Peers of the leaderboard that the package itself does not ship."""

@@ -1,0 +1,1 @@
+"""What is a request in free text worth, and is it obeyed?"""

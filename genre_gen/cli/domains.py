@@ -1,0 +1,104 @@
+"""The commands about domains and the machine."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from genre_gen.cli.options import FAILED, AsJson, DataPlace, DomainName, check_writable, show
+from genre_gen.errors import GenreGenError
+
+app = typer.Typer(
+    help="List the domains that are found from here; start a new one, or check one.", rich_markup_mode=None
+)
+
+
+def _column(of: str) -> typer.models.OptionInfo:
+    return typer.Option(metavar="COLUMN", help=f"Column of the {of} [guessed].")  # type: ignore[no-any-return]
+
+
+@app.callback(invoke_without_command=True)
+def domains(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the domains that are found from here; start a new one, or check one."""
+    from genre_gen.domain import Domain
+
+    if context.invoked_subcommand is not None:
+        return
+    names = Domain.available()
+    show(json.dumps(names) if as_json else "\n".join(f"{name}  {Domain.load(name).catalog_folder}" for name in names))
+
+
+@app.command("new")
+def new_domain(
+    name: Annotated[str, typer.Argument(help="What to call the domain.")],
+    interactions: Annotated[Path, typer.Option(help="Table of interactions: CSV, TSV or Parquet.")],
+    items: Annotated[Path | None, typer.Option(help="Table of the items; without it only their ids are known.")] = None,
+    folder: Annotated[Path, typer.Option(help="Gets catalogs/NAME and prompts/NAME.")] = Path(),
+    noun: Annotated[str | None, typer.Option(help="What one item is called [after the item file].")] = None,
+    user: Annotated[str | None, _column("interactions")] = None,
+    item: Annotated[str | None, _column("interactions")] = None,
+    rating: Annotated[str | None, _column("interactions, or none")] = None,
+    time: Annotated[str | None, _column("interactions, or none")] = None,
+    item_id: Annotated[str | None, _column("items")] = None,
+    title: Annotated[str | None, _column("items")] = None,
+    text: Annotated[str | None, _column("items, or none")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look at two tables, and write a domain for them that can be trained at once."""
+    from genre_gen.new_domain.scaffold import start_domain
+
+    named = {
+        "user": user, "item": item, "rating": rating, "time": time, "item_id": item_id, "title": title, "text": text,
+    }  # fmt: skip
+    columns = {role: column for role, column in named.items() if column is not None}
+    check_writable(folder, "--folder")
+    try:
+        started = start_domain(name, interactions, items, folder, columns, noun)
+    except GenreGenError as problem:
+        raise type(problem)(_with_options(str(problem))) from None
+    show(started.to_json() if as_json else started.text())
+
+
+def _with_options(message: str) -> str:
+    """Return a message of the library, which names columns by role, with the options that name them here."""
+    return re.sub(
+        r'columns\["(\w+)"\](?:="([^"]*)")?',
+        lambda key: f"--{key[1].replace('_', '-')}" + (f" {key[2]}" if key[2] else ""),
+        message,
+    )
+
+
+@app.command("check")
+def check_domain(
+    domain: DomainName,
+    data: DataPlace = None,
+    llm: Annotated[str | None, typer.Option(help="Model whose tokens are counted [the domain's].")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check settings, data and templates, and show a prompt of each task; exit code 1 where something is wrong."""
+    from genre_gen.new_domain.validate import check
+
+    found = check(domain, data, llm)
+    show(found.to_json() if as_json else found.text(color=sys.stdout.isatty()))
+    if found.problems:
+        raise typer.Exit(FAILED)
+
+
+def doctor(
+    domain: DomainName = "movies",
+    online: Annotated[bool, typer.Option("--online", help="Also ask whether the model hub answers.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what this machine has and what will be used; exit code 1 where something is missing."""
+    from genre_gen.cli.doctor import examine
+    from genre_gen.domain import Domain
+
+    found = examine(Domain.load(domain), online=online)
+    show(found.to_json() if as_json else found.table())
+    if not found.healthy:
+        raise typer.Exit(FAILED)

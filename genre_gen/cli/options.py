@@ -1,0 +1,184 @@
+"""What the commands share: options, the checks of what is given, loading, and printing."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from genre_gen.errors import ConfigError, OutputError, UnknownItemError, UsageError
+
+if TYPE_CHECKING:
+    from genre_gen.domain import Domain
+    from genre_gen.recommender.recommender import Recommender
+
+FAILED, MISUSED = 1, 2
+DEFAULT_DOMAIN = "movies"
+
+DomainName = Annotated[str, typer.Argument(metavar="DOMAIN", help="A domain's name, or the folder of its domain.toml.")]
+TrainedDomain = Annotated[
+    str | None,
+    typer.Argument(metavar="DOMAIN", help="A domain's name or the folder of its domain.toml [--model's, else movies]."),
+]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="Folder of a trained recommender, or its id on the hub [runs/DOMAIN]."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ServedIn = Annotated[
+    Literal["none", "bf16", "int8", "nf4"] | None,
+    typer.Option("--quantization", help="In how many bits it answers [the trained domain's]."),
+]
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option("--plugin", metavar="PACKAGE", help="A package whose components the recommender may use. Repeatable."),
+]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of domain.toml. Repeatable.")
+]
+DataPlace = Annotated[Path | None, typer.Option("--data", help="Folder or zip with the data, instead of the domain's.")]
+User = Annotated[str | None, typer.Option(help="User id of the data.")]
+Events = Annotated[
+    list[str] | None,
+    typer.Option("--history", help="Title or id, oldest first; 'TITLE=4' adds a rating. Repeatable."),
+]
+
+
+def show(text: str) -> None:
+    """Print a result to stdout."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()  # so that a closed pipe is noticed here, and not when Python ends
+
+
+def tell(text: str) -> None:
+    """Print a message to stderr."""
+    sys.stderr.write(text + "\n")
+
+
+def load(
+    model: str | None, domain: str | None, quantization: str | None = None, plugins: Sequence[str] | None = None
+) -> Recommender:
+    """Load the recommender of ``--model``, or of the domain's own folder, and refuse one of another domain."""
+    from genre_gen.domain import Domain
+    from genre_gen.recommender.recommender import Recommender
+
+    folder = run_folder(None, domain)
+    if model is None and not folder.exists():
+        Domain.load(domain or DEFAULT_DOMAIN)  # a domain that does not exist is the likelier mistake
+        raise UsageError(f"{folder}: no such folder; train first: genre-gen train {domain or DEFAULT_DOMAIN}")
+    recommender = Recommender.from_pretrained(model or folder, quantization, plugins=plugins or ())
+    if domain not in {None, recommender.domain.name}:  # the domain itself need not be there
+        check_domain(recommender, Domain.load(domain).name, f"--model {model}" if model else str(folder))
+    return recommender
+
+
+def run_folder(model: str | None, domain: str | None) -> Path:
+    """Return where a trained recommender is kept by default."""
+    return Path(model or f"runs/{os.path.basename(os.path.abspath(domain or DEFAULT_DOMAIN))}")
+
+
+def check_domain(recommender: Recommender, name: str, where: str) -> None:
+    """Refuse a recommender of another domain; folders may be called anything, so names in ``domain.toml`` count."""
+    trained = recommender.domain.name
+    if trained != name:
+        raise UsageError(f"{where} was trained for the domain {trained}, not {name}; give {trained}, or another folder")
+
+
+def who_asks(recommender: Recommender, user: str | None, events: Sequence[str] | None) -> str | list[Any] | None:
+    """Return the user id, or the history that the events describe; raises UsageError where both are given."""
+    if user is not None and events:
+        raise UsageError("give either --user or --history")
+    return [read_event(recommender, text) for text in events] if events else user
+
+
+def read_event(recommender: Recommender, text: str) -> str | tuple[str, float]:
+    """Read a title, or 'TITLE=RATING' where no item is called all of that.
+
+    Raises:
+        UsageError: a title and something that is no rating.
+    """
+    title, equals, rating = text.rpartition("=")
+    if not equals or _is_item(recommender, text):
+        return text
+    with suppress(ValueError):
+        if math.isfinite(number := float(rating)):
+            return title, number
+    if _is_item(recommender, title):
+        raise UsageError(f"--history {text!r}: {rating!r} is no rating of {title!r}; give a number")
+    return text
+
+
+def _is_item(recommender: Recommender, name: str) -> bool:
+    with suppress(UnknownItemError):
+        recommender.state.catalog.find(name)
+        return True
+    return False
+
+
+def check_writable(path: Path, option: str = "--out", *, file: bool = False) -> None:
+    """Refuse a folder (of a file) that cannot be written into, before any work is done; nothing is left there."""
+    folder, created = path.parent if file else path, list[Path]()
+    try:
+        created += [parent for parent in (folder, *folder.parents) if not parent.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as problem:
+        raise OutputError(f"{option} {path}: cannot be written there ({problem.strerror}); give another") from None
+    finally:
+        for parent in created:
+            with suppress(OSError):
+                parent.rmdir()
+    if file and path.is_dir():
+        raise OutputError(f"{option} {path}: is a folder; give a file")
+
+
+def check_run(folder: Path) -> None:
+    """Refuse before training a folder that a recommender could not be saved in."""
+    from genre_gen.recommender.persistence import check_place
+
+    check_writable(folder)
+    check_place(folder)
+
+
+def check_minutes(minutes: float) -> float:
+    """Refuse a time budget that is none; raises UsageError."""
+    if not 0 < minutes < math.inf:
+        raise UsageError(f"--max-minutes {minutes:g}: give a number above 0")
+    return minutes
+
+
+def read_settings(domain: Domain, pairs: Sequence[str]) -> dict[str, Any]:
+    """Read KEY=VALUE pairs, which must suit the domain; a value is JSON where it can be, else text."""
+    changes: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise UsageError(f"--set {pair}: write KEY=VALUE, such as training.epochs=3")
+        try:
+            changes[key] = json.loads(value)
+        except json.JSONDecodeError:
+            changes[key] = value
+    try:
+        domain.changed(changes, where=" ".join(f"--set {pair}" for pair in pairs))
+    except ConfigError as problem:
+        raise UsageError(str(problem)) from None
+    return changes
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Say of what is interrupted inside that nothing is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        tell("stopped; it goes on where it was when the same command is given again")
+        raise

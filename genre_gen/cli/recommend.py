@@ -1,0 +1,165 @@
+"""The commands that ask a trained recommender: recommend, explain, report."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from genre_gen.cli.options import (
+    AsJson,
+    Events,
+    Model,
+    Plugins,
+    ServedIn,
+    TrainedDomain,
+    User,
+    check_writable,
+    load,
+    resumable,
+    show,
+    who_asks,
+)
+from genre_gen.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from genre_gen.recommender.recommender import Recommender
+    from genre_gen.recommender.requests import Request
+
+
+def recommend(
+    domain: TrainedDomain = None,
+    user: User = None,
+    users: Annotated[str | None, typer.Option(help="'all', or a file with one user id a line; needs --out.")] = None,
+    events: Events = None,
+    n: Annotated[int, typer.Option("-n", help="How many items.")] = 10,
+    query: Annotated[
+        str | None, typer.Option(help='What it should be like, such as "for kids, no horror, from the 90s".')
+    ] = None,
+    where: Annotated[str | None, typer.Option(help="Filter, such as \"genre != 'Horror' and year >= 1980\".")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Title or id that shall not appear. Repeatable.")] = None,
+    include: Annotated[list[str] | None, typer.Option(help="Only these titles or ids may appear. Repeatable.")] = None,
+    at: Annotated[
+        str | None, typer.Option(help="Moment of the request; later interactions are not seen. ISO text or seconds.")
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Add a reason to each pick.")] = False,
+    rerank: Annotated[
+        Literal["none", "mmr", "calibration"] | None,
+        typer.Option(help="Trade score for variety or the user's mix of labels [the domain's]."),
+    ] = None,
+    rerank_weight: Annotated[
+        float | None, typer.Option(help="0 keeps the ranking, 1 forgets the scores [the domain's].")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="'test' cuts histories where the evaluation does (with --users).")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="File for --users: .parquet or .jsonl.")] = None,
+    model: Model = None,
+    quantization: ServedIn = None,
+    plugins: Plugins = None,
+    as_json: AsJson = False,
+) -> None:
+    """Recommend to a user of the data, to a history, or to all users into a file."""
+    from genre_gen.data.filters import check_n
+    from genre_gen.recommender.requests import Request
+    from genre_gen.reporting.formatting import picks_json, picks_text
+
+    check_n(n)
+    recommender = load(model, domain, quantization, plugins)
+    if rerank is not None or rerank_weight is not None:
+        recommender = _reranking(recommender, rerank, rerank_weight)
+    request = Request(
+        n=n, query=query, where=where, exclude=exclude or (), include=include, at=at, explain=explain
+    )  # fmt: skip
+    if users is not None:
+        if out is None or user is not None or events or query is not None:
+            raise UsageError("--users needs --out FILE, and goes without --user, --history and --query")
+        count = _recommend_to_all(recommender, users, request, out, split)
+        show(json.dumps({"users": count, "file": str(out)}) if as_json else f"{count:,} users in {out}")
+        return
+    if split is not None or out is not None:
+        raise UsageError("--split and --out go with --users")
+    who = who_asks(recommender, user, events)
+    picks = recommender.answer_many([replace(request, who=who)])[0]
+    show(picks_json(picks) if as_json else picks_text(picks))
+
+
+def _recommend_to_all(recommender: Recommender, users: str, request: Request, out: Path, split: str | None) -> int:
+    """Write the picks of many users into a file, and return how many there are."""
+    from genre_gen.recommender.batch import read_users, write_picks
+
+    if split not in {None, "test", "validation"}:
+        raise UsageError(f"--split {split}: choose test or validation")
+    check_writable(out, file=True)
+    if users != "all" and not Path(users).exists():
+        raise DataError(f"--users {users}: no such file; write 'all', or a file with one user id a line")
+    names = None if users == "all" else read_users(Path(users))
+    with resumable():
+        return write_picks(recommender.state, names, request, out, part=split)  # type: ignore[arg-type]
+
+
+def _reranking(recommender: Recommender, method: str | None, weight: float | None) -> Recommender:
+    """Return a recommender that re-ranks otherwise; None leaves the domain's setting."""
+    from genre_gen.recommender.recommender import Recommender
+
+    if weight is not None and not 0 <= weight <= 1:
+        raise UsageError(f"--rerank-weight {weight:g}: give a number from 0 to 1")
+    given = {"rerank.method": method, "rerank.weight": weight}
+    state = recommender.state
+    domain = state.domain.changed({key: value for key, value in given.items() if value is not None})
+    if weight is not None and domain.rerank.method == "none":
+        raise UsageError(f"--rerank-weight {weight:g} weighs nothing here; give --rerank mmr or calibration too")
+    return Recommender.from_state(replace(state, domain=domain))
+
+
+def explain(
+    domain: TrainedDomain = None,
+    item: Annotated[str, typer.Option(help="Title or id of the item to explain.")] = "",
+    user: User = None,
+    events: Events = None,
+    why: Annotated[bool, typer.Option("--why", help="Show what each recent item of the history did for it.")] = False,
+    instead_of: Annotated[str | None, typer.Option(help="Say why it and not this title or id.")] = None,
+    what_if: Annotated[
+        bool, typer.Option("--what-if", help="Say without which items of the history it would lose its rank.")
+    ] = False,
+    model: Model = None,
+    quantization: ServedIn = None,
+    plugins: Plugins = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say why an item would be recommended, and the facts behind it."""
+    from genre_gen.reporting.formatting import reasons_json, reasons_text
+
+    if not item:
+        raise UsageError("--item is missing: which item shall be explained?")
+    recommender = load(model, domain, quantization, plugins)
+    who = who_asks(recommender, user, events)
+    if who is None:
+        raise UsageError("give either --user or --history: to whom shall it be explained?")
+    explanation = recommender.explain(who, item)
+    attribution = recommender.attribute(who, item) if why else None
+    comparison = None if instead_of is None else recommender.compare(who, item, instead_of)
+    change = recommender.what_if(who, item) if what_if else None
+    printed = reasons_json if as_json else reasons_text
+    show(printed(recommender.state.catalog, explanation, attribution, comparison, change))
+
+
+def report(
+    run: Annotated[str, typer.Argument(help="Folder of a trained recommender, or a domain's name for runs/DOMAIN.")],
+    user: Annotated[list[str] | None, typer.Option(help="User id of the data. Repeatable.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The page.")] = Path("report.html"),
+    n: Annotated[int, typer.Option("-n", help="How many items each.")] = 5,
+    plugins: Plugins = None,
+) -> None:
+    """Write a page to look at: histories, picks, why, and what the model saw; one HTML file that needs nothing else."""
+    from genre_gen.reporting.html_report import write_page
+
+    if not user:
+        raise UsageError("--user is missing: whose page shall be written?")
+    check_writable(out, file=True)
+    is_folder = Path(run).is_dir()
+    recommender = load(run if is_folder else None, None if is_folder else run, plugins=plugins)
+    show(f"wrote {write_page(recommender, user, out, n)}")

@@ -1,0 +1,121 @@
+"""Dataset: a domain with its catalog and interactions, from where splits are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from genre_gen.data.catalog import Catalog
+from genre_gen.data.interactions import Interactions
+from genre_gen.data.readers import Data, LoadReport, load_data
+from genre_gen.data.splits import SPLITS, Split, global_time, hold_out_last, leave_one_out
+from genre_gen.domain import Domain
+from genre_gen.errors import UsageError
+from genre_gen.new_domain.inference import infer_domain
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A domain's items and interactions.
+
+    Example:
+        >>> data = Dataset.load("movies")
+        >>> split = data.leave_one_out()
+        >>> recommender = Recommender(data.domain).fit(split)
+
+    Attributes:
+        domain: name, settings and prompts.
+        catalog: the items.
+        interactions: of all users.
+        report: what was wrong with the data, and what became of it.
+    """
+
+    domain: Domain
+    catalog: Catalog
+    interactions: Interactions
+    report: LoadReport = field(default_factory=LoadReport)
+
+    @classmethod
+    def load(cls, domain: str | Path | Domain, path: str | Path | None = None) -> Dataset:
+        """Load a domain's data; what was wrong with it is logged, and counted in ``report``.
+
+        Args:
+            domain: a domain, its name (``movies``) or its folder.
+            path: a folder, zip file or interaction file, instead of the place that the domain names.
+
+        Raises:
+            ConfigError: no such domain.
+            DataError: files that are missing or invalid.
+            SourceError: data that cannot be fetched.
+        """
+        loaded = domain if isinstance(domain, Domain) else Domain.load(domain)
+        return cls._of(loaded, load_data(loaded, path))
+
+    @classmethod
+    def from_tables(
+        cls,
+        items: str | Path | None,
+        interactions: str | Path,
+        *,
+        name: str | None = None,
+        noun: str | None = None,
+        columns: Mapping[str, str] | None = None,
+    ) -> Dataset:
+        """Infer a domain from two files with headers (CSV, TSV or Parquet), as a new domain does; nothing is written.
+
+        Args:
+            items: the items' file; None where the interactions name all that is known of items.
+            interactions: the file with a user, an item and perhaps a rating and a time in each row.
+            name: of the domain; by default the item file's.
+            noun: what an item is called in prompts, such as ``book``; by default told from the name.
+            columns: role -> column, such as ``{"user": "reader"}``, where a guess would be wrong.
+
+        Raises:
+            DataError: files that cannot be read, or columns that cannot be told apart.
+            UsageError: a column that does not exist.
+        """
+        tables = Path(interactions), None if items is None else Path(items)
+        return cls._inferred(*tables, name=name, noun=noun, columns=columns)
+
+    @classmethod
+    def from_frames(
+        cls,
+        items: Any,
+        interactions: Any,
+        *,
+        name: str | None = None,
+        noun: str | None = None,
+        columns: Mapping[str, str] | None = None,
+    ) -> Dataset:
+        """Infer a domain from two data frames of polars or pandas; see ``from_tables``."""
+        return cls._inferred(interactions, items, name=name, noun=noun, columns=columns)
+
+    @classmethod
+    def _inferred(cls, interactions: Any, items: Any, **options: Any) -> Dataset:
+        inferred = infer_domain(interactions, items, **options)
+        return cls._of(inferred.domain, inferred.data)
+
+    @classmethod
+    def _of(cls, domain: Domain, data: Data) -> Dataset:
+        data.report.log()
+        return cls(domain, data.catalog, data.interactions, data.report)
+
+    def leave_one_out(self) -> Split:
+        """Hold out each user's last item for test and the one before for validation."""
+        return leave_one_out(self.interactions, self.catalog)
+
+    def global_time(self, validation: float = 0.1, test: float = 0.1) -> Split:
+        """Hold out what came after two moments; see :func:`genre_gen.data.splits.global_time`."""
+        return global_time(self.interactions, self.catalog, validation, test)
+
+    def hold_out_last(self) -> Split:
+        """Hold out each user's last item for validation and nothing for a test; all is learned from in the end."""
+        return hold_out_last(self.interactions, self.catalog)
+
+    def split(self, name: str) -> Split:
+        """Split by name: ``leave-one-out``, ``global-time`` or ``all``; raises UsageError for another."""
+        if name not in SPLITS:
+            raise UsageError(f"no split {name!r}; choose {', '.join(SPLITS)}")
+        return SPLITS[name](self.interactions, self.catalog)

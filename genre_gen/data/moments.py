@@ -1,0 +1,48 @@
+"""Moments: what a person gives as a time, as int seconds since 1970."""
+
+from __future__ import annotations
+
+import math
+from datetime import date, datetime, timezone
+from numbers import Real
+
+import numpy as np
+import polars as pl
+
+from genre_gen.data.readers.dates import read_dates
+from genre_gen.errors import UsageError
+
+LATEST = 253_402_300_799
+"""The last second of the year 9999; a larger number counts something else, such as milliseconds."""
+
+
+def to_moment(value: object) -> int:
+    """Return a moment in whole seconds since 1970, rounded down.
+
+    Args:
+        value: seconds since 1970, a ``datetime`` or ``date``, or ISO text such as ``2024-12-31`` or
+            ``2024-12-31T18:05:00+01:00``. What names no zone is in UTC.
+
+    Raises:
+        UsageError: anything else, or a moment beyond the year 9999.
+    """
+    seconds = _seconds(value)
+    if seconds is None or not abs(seconds) <= LATEST:
+        raise UsageError(
+            f"{value!r:.80} is not a moment; give seconds since 1970, a datetime, or ISO text such as "
+            "2024-12-31T18:05:00Z"
+        )
+    return math.floor(seconds)
+
+
+def _seconds(value: object) -> float | None:
+    """Return seconds since 1970; None where the value is no moment."""
+    if isinstance(value, np.generic):
+        value = value.astype("datetime64[s]").item() if value.dtype.kind == "M" else value.item()
+    if isinstance(value, date):
+        moment = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+    if isinstance(value, str):
+        written = value.strip()
+        return read_dates(pl.Series([written])).seconds[0] if written[:4].isdigit() else None
+    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else None

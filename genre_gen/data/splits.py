@@ -1,0 +1,179 @@
+"""Splits: what a recommender learns from, and the cases that it is tuned and judged on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genre_gen.data.catalog import Catalog
+from genre_gen.data.interactions import History, Interactions
+from genre_gen.errors import DataError, UsageError
+
+Part: TypeAlias = Literal["validation", "test"]
+
+NO_CASES = (
+    "leave-one-out takes users with three interactions, global-time users on both sides of its moments; "
+    "split otherwise, or give more data"
+)
+"""What a split without cases needs, for messages."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One question of an evaluation: given this history, which item came next?
+
+    Attributes:
+        history: what a model may see.
+        target: catalog row of the item to find.
+        rating: the rating the user gave it; NaN if none.
+    """
+
+    history: History
+    target: int
+    rating: float = float("nan")
+
+
+@dataclass(frozen=True)
+class Split:
+    """One way to hold interactions out. Make one with ``Dataset.leave_one_out`` or ``Dataset.global_time``.
+
+    Attributes:
+        name: ``leave-one-out``, ``global-time`` or ``all`` (nothing is held out for a test).
+        catalog: the items.
+        histories: all interactions, held-out ones included: where a user's history is looked up.
+        train: what models learn from while settings are chosen.
+        validation: cases to choose settings on.
+        test: cases to report on; their histories include the validation item.
+        train_and_validation: what models learn from once everything is chosen.
+    """
+
+    name: str
+    catalog: Catalog
+    histories: Interactions
+    train: Interactions
+    validation: tuple[Case, ...]
+    test: tuple[Case, ...]
+    train_and_validation: Interactions
+
+    def __post_init__(self) -> None:
+        """Refuse interactions whose rows are not those of the catalog; raises UsageError."""
+        for interactions in (self.histories, self.train, self.train_and_validation):
+            if interactions.n_items != len(self.catalog):
+                raise UsageError(
+                    f"the interactions are of a catalog of {interactions.n_items:,} items, and this one has "
+                    f"{len(self.catalog):,}; load both together with Dataset.load"
+                )
+
+    def cases(self, part: Part) -> tuple[Case, ...]:
+        """Return the cases of one part; raises UsageError for another name."""
+        if part not in {"validation", "test"}:
+            raise UsageError(f"part = {part!r}; choose validation or test")
+        return self.validation if part == "validation" else self.test
+
+
+def leave_one_out(interactions: Interactions, catalog: Catalog) -> Split:
+    """Hold out each user's last item for test and the one before for validation.
+
+    Users with fewer than three interactions stay in train whole and make no case.
+    """
+    from_end, in_cases = _from_end(interactions, held_out=2)
+    cases: tuple[list[Case], list[Case]] = ([], [])
+    for history in _long(interactions, held_out=2):
+        for part, back in zip(cases, (2, 1), strict=True):
+            part.append(_case(history, len(history) - back))
+    return Split(
+        "leave-one-out",
+        catalog,
+        interactions,
+        interactions.keep((from_end > 2) | ~in_cases),  # noqa: PLR2004 - two are held out
+        tuple(cases[0]),
+        tuple(cases[1]),
+        interactions.keep((from_end > 1) | ~in_cases),
+    )
+
+
+def hold_out_last(interactions: Interactions, catalog: Catalog) -> Split:
+    """Hold out each user's last item for validation, and nothing for a test: for a recommender that goes to work.
+
+    Raises:
+        UsageError: no user has three interactions.
+    """
+    from_end, in_cases = _from_end(interactions, held_out=2)
+    if not in_cases.any():
+        raise UsageError("no user has three interactions, and training needs some to validate on; give more data")
+    cases = tuple(_case(history, len(history) - 1) for history in _long(interactions, held_out=2))
+    train = interactions.keep((from_end > 1) | ~in_cases)
+    return Split("all", catalog, interactions, train, cases, (), interactions)
+
+
+def global_time(interactions: Interactions, catalog: Catalog, validation: float = 0.1, test: float = 0.1) -> Split:
+    """Train on everything before one moment; each user's first item after it is a case.
+
+    Args:
+        interactions: with times.
+        catalog: the items.
+        validation: share of all interactions (by time) in the first later period.
+        test: share of them in the last period.
+
+    Users without an interaction before a period make no case in it: they are new, and the split is about the rest.
+
+    Raises:
+        DataError: the data has no times, or all of them are the same.
+        UsageError: shares that leave nothing to train on.
+    """
+    if interactions.times is None:
+        raise DataError("a global-time split needs times, and this data has none; split by leave-one-out")
+    if not (validation > 0 and test > 0 and validation + test < 1):
+        raise UsageError(f"validation {validation} and test {test} must be positive and leave a share to train on")
+    begins = np.quantile(interactions.times, [1 - test - validation, 1 - test])
+    parts: tuple[list[Case], list[Case]] = ([], [])
+    for history in interactions.histories():
+        # Interactions before each moment; the first one after it is the case, if it lies before the next moment.
+        before = [*np.searchsorted(history.times, begins), len(history)]  # type: ignore[arg-type]
+        for part, first, until in zip(parts, before, before[1:], strict=False):
+            if 0 < first < until:
+                part.append(_case(history, int(first)))
+    first_period = interactions.times < begins[0]
+    if not first_period.any():
+        raise DataError("no interaction lies before the others; split by leave-one-out")
+    return Split(
+        "global-time",
+        catalog,
+        interactions,
+        interactions.keep(first_period),
+        tuple(parts[0]),
+        tuple(parts[1]),
+        interactions.keep(interactions.times < begins[1]),
+    )
+
+
+SPLITS = {"leave-one-out": leave_one_out, "global-time": global_time, "all": hold_out_last}
+"""The splits by name."""
+
+
+def sample_cases(cases: Sequence[Case], limit: int) -> Sequence[Case]:
+    """Return at most ``limit`` cases in their order: the same ones each time."""
+    if len(cases) <= limit:
+        return cases
+    chosen = np.random.default_rng(0).choice(len(cases), limit, replace=False)
+    return [cases[position] for position in sorted(chosen.tolist())]
+
+
+def _from_end(interactions: Interactions, held_out: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return how far each interaction is from its history's end (1 = last), and whether its user makes cases."""
+    lengths = np.diff(interactions.offsets)
+    from_end = np.repeat(interactions.offsets[1:], lengths) - np.arange(len(interactions))
+    return from_end, np.repeat(lengths > held_out, lengths)
+
+
+def _long(interactions: Interactions, held_out: int) -> list[History]:
+    return [history for history in interactions.histories() if len(history) > held_out]
+
+
+def _case(history: History, position: int) -> Case:
+    rating = float("nan") if history.ratings is None else float(history.ratings[position])
+    return Case(history.slice(0, position), int(history.rows[position]), rating)

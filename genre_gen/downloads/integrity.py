@@ -1,0 +1,189 @@
+"""Whole files and folders: checksums, manifests, locks and room on the disk.
+
+Interrupted work leaves nothing under a final name: a file is renamed into place when its checksum is right, a folder
+when its ``manifest.json`` is written.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from genre_gen.errors import SourceError
+
+MANIFEST = "manifest.json"
+ENTRY = {"sha256", "bytes", "modified"}  # what the manifest says of a file; time in seconds
+CHUNK = 1 << 20  # bytes read at a time
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, as hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as opened:
+        while chunk := opened.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def check_sha256(path: Path, expected: str, name: str) -> None:
+    """Delete ``path`` and raise SourceError if its SHA-256 is not the expected one."""
+    actual = sha256_of(path)
+    if actual != expected:
+        path.unlink()
+        raise SourceError(
+            f"Wrong checksum for {name}: SHA-256 is {actual}, expected {expected}. It is not the file it should be"
+            " and was deleted; try another network or mirror."
+        )
+
+
+def check_room(folder: Path, needed: int) -> None:
+    """Raise SourceError if the disk below ``folder`` has fewer than ``needed`` bytes free."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise SourceError(
+            f"{folder.parent} has {megabytes(free)} free, {megabytes(needed)} are needed: free some space, or set"
+            " GENRE_HOME to a folder on another disk."
+        )
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Make ``path``'s folder and hold ``path``'s lock: who else wants the same waits, and then finds it done."""
+    from filelock import FileLock, Timeout
+
+    with readable_os_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path.with_name(f".{path.name}.lock"))
+        try:
+            lock.acquire(timeout=1)
+        except Timeout:
+            say(f"Waiting for another process that is fetching {path.name}")
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def whole_folder(folder: Path, origin: Mapping[str, Any]) -> Iterator[Path]:
+    """Yield a new folder to fill. Then it gets its manifest and takes ``folder``'s place, or, on an error, vanishes.
+
+    The caller holds ``locked(folder)``.
+    """
+    new = folder.with_name(f".{folder.name}.new")
+    with readable_os_errors(folder):
+        shutil.rmtree(new, ignore_errors=True)  # left by a process that was killed
+        new.mkdir()
+        try:
+            yield new
+            write_manifest(new, origin)
+            if folder.exists():
+                shutil.rmtree(folder)
+            os.replace(new, folder)
+            _sync(folder.parent)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+
+
+def write_manifest(folder: Path, origin: Mapping[str, Any]) -> None:
+    """Write ``manifest.json``, last of all: the origin, and SHA-256, bytes and time of every file in the folder."""
+    files = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST):
+        _sync(path)
+        state = path.stat()
+        entry = {"sha256": sha256_of(path), "bytes": state.st_size, "modified": int(state.st_mtime)}
+        files[path.relative_to(folder).as_posix()] = entry
+    text = json.dumps({"origin": dict(origin), "files": files}, indent=2) + "\n"
+    (folder / MANIFEST).write_text(text, encoding="utf-8")
+    _sync(folder / MANIFEST)
+    _sync(folder)
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """Return the folder's manifest (``origin`` and ``files``), or None where there is none that can be read."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("origin"), dict):
+        return None
+    files = manifest.get("files")
+    if not isinstance(files, dict):
+        return None
+    return manifest if all(isinstance(file, dict) and file.keys() >= ENTRY for file in files.values()) else None
+
+
+def is_whole(folder: Path, *, verify: bool = False) -> bool:
+    """Whether every file of the folder's manifest is there as it was written.
+
+    A file with the manifest's size and time counts as unchanged unless ``verify``; any other is hashed.
+    """
+    manifest = read_manifest(folder)
+    if not manifest or not manifest["files"]:
+        return False
+    return all(_is_same(folder / name, entry, verify) for name, entry in manifest["files"].items())
+
+
+def _is_same(path: Path, entry: Mapping[str, Any], verify: bool) -> bool:
+    try:
+        state = path.stat()
+        if state.st_size != entry["bytes"]:
+            return False
+        return (not verify and int(state.st_mtime) == entry["modified"]) or sha256_of(path) == entry["sha256"]
+    except OSError:
+        return False
+
+
+@contextmanager
+def readable_os_errors(path: Path) -> Iterator[None]:
+    """Turn "disk full", "read-only" and "not allowed" into one line that says where, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            remedy = "Free some space, or set GENRE_HOME to a folder on another disk."
+        elif error.errno in NOT_ALLOWED:
+            remedy = "Set GENRE_HOME to a folder that you may write to."
+        else:
+            raise
+        raise SourceError(f"Cannot write {error.filename or path}: {os.strerror(error.errno)}. {remedy}") from error
+
+
+def put_in_place(path: Path, target: Path) -> None:
+    """Give a complete file its own name, so that no crash can leave half of it there."""
+    _sync(path)
+    os.replace(path, target)
+    _sync(target.parent)
+
+
+def _sync(path: Path) -> None:
+    """Force a file, or a folder's list of names, onto the disk."""
+    if os.name == "nt" and path.is_dir():
+        return  # Windows cannot open folders
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def megabytes(count: int) -> str:
+    """Return a number of bytes for people."""
+    return f"{count / 1e6:,.1f} MB"
+
+
+def say(text: str) -> None:
+    """Tell the user on stderr; stdout is for results."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()

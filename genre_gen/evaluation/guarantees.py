@@ -1,0 +1,212 @@
+"""Guarantees: does a recommender keep its promises? Lists are checked against the data, apart from what made them.
+
+Promised are lists of items of the catalog, each once, none that the user has had or that a filter takes out, as long as
+asked for or as all that is allowed, with a note where they are shorter than asked for, ranked by descending score.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genre_gen.data.catalog import Catalog
+from genre_gen.data.interactions import History
+from genre_gen.errors import UsageError
+
+if TYPE_CHECKING:
+    from genre_gen.recommender.recommender import Recommender
+    from genre_gen.recommender.requests import Recommendations
+
+POPULAR = 100  # most interacted items, taken out by one of the requests
+FEW = 5  # items left by another
+BROKEN = ("invalid", "duplicate", "seen", "filtered", "wrong_length", "no_reason", "disordered")
+"""Kinds of broken promises, as :class:`PromiseCounts` counts them."""
+
+
+@dataclass(frozen=True)
+class FilterRequest:
+    """A filter, in a user's words and as the rows that it allows.
+
+    Attributes:
+        name: for tables.
+        allowed: bool ``[n_items]``.
+        where: filter expression.
+        exclude: ids of excluded items.
+        include: ids of the only items allowed; None for all.
+    """
+
+    name: str
+    allowed: NDArray[np.bool_]
+    where: str | None = None
+    exclude: Sequence[str] = ()
+    include: Sequence[str] | None = None
+
+    def options(self) -> dict[str, Any]:
+        """Return the filter as arguments of ``Recommender.recommend``."""
+        return {"where": self.where, "exclude": self.exclude, "include": self.include}
+
+
+@dataclass
+class PromiseCounts:
+    """Counts of one request and list length.
+
+    Attributes:
+        request: its name.
+        n: items asked for.
+        lists: checked.
+        items: in them.
+        invalid: items that the catalog lacks.
+        duplicate: items twice in a list.
+        seen: items that the user has had.
+        filtered: items that the filter takes out.
+        wrong_length: lists of another length than n, or all that is allowed.
+        short: lists of fewer than n items, which are no broken promise.
+        no_reason: short lists without a note.
+        disordered: lists whose scores or ranks are out of order.
+        seconds: for all lists.
+    """
+
+    request: str
+    n: int
+    lists: int = 0
+    items: int = 0
+    invalid: int = 0
+    duplicate: int = 0
+    seen: int = 0
+    filtered: int = 0
+    wrong_length: int = 0
+    short: int = 0
+    no_reason: int = 0
+    disordered: int = 0
+    seconds: float = field(default=0.0)
+
+    @property
+    def broken(self) -> int:
+        """Return the number of broken promises."""
+        return sum(getattr(self, kind) for kind in BROKEN)
+
+    def add(self, picks: Recommendations, catalog: set[str], seen: set[str], allowed: set[str]) -> None:
+        """Check one list; the sets hold ids, ``allowed`` those that the filter leaves, seen or not."""
+        ids = [pick.item.id for pick in picks]
+        self.lists += 1
+        self.items += len(ids)
+        self.invalid += sum(item not in catalog for item in ids)
+        self.duplicate += len(ids) - len(set(ids))
+        self.seen += sum(item in seen for item in ids)
+        self.filtered += sum(item not in allowed for item in ids)
+        self.wrong_length += len(ids) != min(self.n, len(allowed - seen))
+        self.short += len(ids) < self.n
+        self.no_reason += len(ids) < self.n and not any("items" in note for note in picks.notes)
+        scores, ranks = [pick.score for pick in picks], [pick.rank for pick in picks]
+        self.disordered += scores != sorted(scores, reverse=True) or ranks != list(range(1, len(ids) + 1))
+
+
+@dataclass(frozen=True)
+class GuaranteeReport:
+    """What :func:`check_guarantees` counted: a row for each request and list length."""
+
+    rows: tuple[PromiseCounts, ...]
+
+    @property
+    def lists(self) -> int:
+        """Return the number of lists checked."""
+        return sum(row.lists for row in self.rows)
+
+    @property
+    def broken(self) -> dict[str, int]:
+        """Return the number of broken promises of each kind."""
+        return {kind: sum(getattr(row, kind) for row in self.rows) for kind in BROKEN}
+
+    @property
+    def kept(self) -> bool:
+        """Tell whether no promise was broken."""
+        return not any(self.broken.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all counts as JSON values."""
+        return {"lists": self.lists, "broken": sum(self.broken.values()), "rows": [asdict(row) for row in self.rows]}
+
+
+def check_guarantees(
+    recommender: Recommender,
+    sizes: Iterable[int] = (10,),
+    *,
+    requests: Sequence[FilterRequest] | None = None,
+    histories: Sequence[History] | None = None,
+) -> GuaranteeReport:
+    """Recommend under each request with each list length, and count broken promises.
+
+    Args:
+        recommender: a fitted one; it is not changed.
+        sizes: items per list; more than the catalog has stands for all.
+        requests: filters to check; None for those of :func:`filter_requests`.
+        histories: of the users to check; None for all users of the recommender.
+    """
+    histories = recommender.state.histories.histories() if histories is None else histories
+    lengths = sorted({min(n, len(recommender.state.catalog)) for n in sizes})
+    requests = filter_requests(recommender) if requests is None else requests
+    return GuaranteeReport(
+        tuple(count_promises(recommender, histories, request, n) for request in requests for n in lengths)
+    )
+
+
+def count_promises(
+    recommender: Recommender, histories: Sequence[History], request: FilterRequest, n: int
+) -> PromiseCounts:
+    """Recommend n items to all histories under one request, and count."""
+    counts, begin = PromiseCounts(request.name, n), time.perf_counter()
+    ids = [item.id for item in recommender.state.catalog]
+    catalog, allowed = set(ids), {ids[row] for row in np.flatnonzero(request.allowed)}
+    for who, picks in recommender.recommend(users=histories, n=n, **request.options()):
+        seen = set() if recommender.domain.repeat else {ids[row] for row in cast("History", who).rows}
+        counts.add(picks, catalog, seen, allowed)
+    counts.seconds = round(time.perf_counter() - begin, 1)
+    return counts
+
+
+def filter_requests(recommender: Recommender, where: str | None = None) -> list[FilterRequest]:
+    """Return filters of every kind: none, by attributes, lists of items to exclude or include, and all at once.
+
+    Args:
+        recommender: whose catalog is filtered.
+        where: filter expression; None for one made from the catalog's first field with words.
+
+    Raises:
+        UsageError: an invalid expression, or none given for a catalog without words.
+    """
+    catalog = recommender.state.catalog
+    ids = np.array([item.id for item in catalog])
+    where = where or _without_the_most_common(catalog)
+    counts = np.bincount(recommender.state.histories.rows, minlength=len(catalog))
+    by_count = np.argsort(-counts, kind="stable")
+    unpopular = np.ones(len(catalog), bool)
+    unpopular[by_count[: min(POPULAR, len(catalog) // 4)]] = False
+    stock = np.random.default_rng(0).random(len(catalog)) < 0.5  # noqa: PLR2004 - half of them
+    few = np.zeros(len(catalog), bool)
+    few[by_count[:FEW]] = True
+    matching = catalog.where(where)
+    excluded, included, few_ids = ids[~unpopular].tolist(), ids[stock].tolist(), ids[few].tolist()
+    return [
+        FilterRequest("none", np.ones(len(catalog), bool)),
+        FilterRequest(f"where {where}", matching, where),
+        FilterRequest(f"without the {len(excluded)} most popular", unpopular, exclude=excluded),
+        FilterRequest("half of the catalog in stock", stock, include=included),
+        FilterRequest("these three together", matching & unpopular & stock, where, excluded, included),
+        FilterRequest(f"{FEW} popular items only", few, include=few_ids),
+    ]
+
+
+def _without_the_most_common(catalog: Catalog) -> str:
+    """Return an expression that takes out the items with the most common word of the first field with words."""
+    for name in catalog.fields:
+        values = [item.attributes[name] for item in catalog]
+        words = [word for value in values for word in (value if isinstance(value, tuple) else (value,))]
+        texts = [word for word in words if isinstance(word, str) and "'" not in word]
+        if texts:
+            return f"{name} != '{max(sorted(set(texts)), key=texts.count)}'"
+    raise UsageError("the catalog has no field with words; give a filter expression")

@@ -1,0 +1,149 @@
+"""Profile: what the data alone tells of a user."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from genre_gen.data.catalog import Catalog
+from genre_gen.data.interactions import History, Interactions
+from genre_gen.domain import Domain
+from genre_gen.explain.facts import labels
+from genre_gen.explain.text import plain
+from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.variables import entries
+
+PROFILE = "profile"
+MAX_LABELS = 3  # of a field
+MIN_COUNT = 2  # interactions that a label must have, to be told
+MAX_LIKED = 5  # titles
+
+
+@dataclass(frozen=True, slots=True)
+class LabelShare:
+    """How often a user had items with a label.
+
+    Attributes:
+        value: the label.
+        count: interactions of the user with items that have it.
+        share: ``count`` over all interactions of the user.
+        lift: ``share`` over the same share of all users' interactions; infinite where nobody else had one.
+    """
+
+    value: str
+    count: int
+    share: float
+    lift: float
+
+
+@dataclass(frozen=True, slots=True)
+class UsualRange:
+    """The middle half of a user's items by a number field.
+
+    Attributes:
+        low, median, high: the quartiles, each a value that an item has.
+    """
+
+    low: float
+    median: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What the data tells of a user.
+
+    Attributes:
+        interactions: how many there are.
+        labels: field -> its most frequent labels, by ``count``; fields without one are left out.
+        ranges: number field -> usual range; fields of which nothing is known are left out.
+        mean_rating: of all ratings; None where there are none.
+        liked: titles of liked items (rated at least ``liked_from``, or not rated at all), the most recent first.
+        text: the same in words, by the template ``profile``.
+    """
+
+    interactions: int
+    labels: Mapping[str, tuple[LabelShare, ...]]
+    ranges: Mapping[str, UsualRange]
+    mean_rating: float | None
+    liked: tuple[str, ...]
+    text: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it, ready for JSON; an infinite lift is None."""
+        shown = asdict(self)
+        for shares in shown["labels"].values():
+            for share in shares:
+                share["lift"] = share["lift"] if np.isfinite(share["lift"]) else None
+        return shown
+
+
+class Profiler:
+    """Profiles users against all interactions. Build it once for a recommender; several threads may use it."""
+
+    def __init__(self, catalog: Catalog, interactions: Interactions, domain: Domain, book: PromptBook) -> None:
+        """Count the labels of all interactions."""
+        self.catalog, self.domain, self.book = catalog, domain, book
+        self._pairs = [tuple(_pairs(labels(item))) for item in catalog]
+        counts = np.bincount(interactions.rows, minlength=len(catalog))
+        self._total, self._usual = int(counts.sum()), Counter[tuple[str, str]]()
+        for pairs, count in zip(self._pairs, counts.tolist(), strict=True):
+            self._usual.update(dict.fromkeys(pairs, count))
+
+    def profile(self, history: History) -> Profile:
+        """Return the profile of the user with a history; repeated items count each time. Raises PromptError."""
+        rows, total = history.rows.tolist(), len(history)
+        counts = Counter(pair for row in rows for pair in self._pairs[row])
+        ratings = None if history.ratings is None else history.ratings[~np.isnan(history.ratings)]
+        profile = Profile(
+            total,
+            self._labels(counts, total),
+            dict(self._ranges(rows)),
+            None if ratings is None or not len(ratings) else round(float(ratings.mean(dtype=np.float64)), 2),
+            self._liked(history),
+        )
+        seen = entries(self.catalog, history, self.domain.liked_from)
+        message = self.book.say(PROFILE, domain=self.domain.name, history=seen, profile=profile)
+        text = " ".join(plain(line) for line in message.text.split("\n") if line.strip())
+        return replace(profile, text=text)
+
+    def _labels(self, counts: Counter[tuple[str, str]], total: int) -> dict[str, tuple[LabelShare, ...]]:
+        shares: dict[str, list[LabelShare]] = {}
+        for (field, value), count in counts.items():
+            if count >= MIN_COUNT:
+                usual = self._usual[field, value] / max(self._total, 1)
+                share = count / total
+                shares.setdefault(field, []).append(
+                    LabelShare(value, count, share, share / usual if usual else float("inf"))
+                )
+        return {
+            field: tuple(sorted(shares[field], key=lambda share: (-share.count, -share.lift, share.value))[:MAX_LABELS])
+            for field in self.catalog.fields
+            if field in shares
+        }
+
+    def _ranges(self, rows: list[int]) -> Iterator[tuple[str, UsualRange]]:
+        for field in self.catalog.fields:
+            values = [self.catalog[row].attributes[field] for row in rows]
+            numbers = [value for value in values if isinstance(value, (int, float))]
+            if numbers:
+                yield field, UsualRange(*np.quantile(numbers, [0.25, 0.5, 0.75], method="nearest").tolist())
+
+    def _liked(self, history: History) -> tuple[str, ...]:
+        ratings = np.full(len(history), np.nan) if history.ratings is None else history.ratings
+        least = self.domain.liked_from
+        rows = [
+            row
+            for row, rating in zip(history.rows.tolist(), ratings.tolist(), strict=True)
+            if least is None or np.isnan(rating) or rating >= least
+        ]
+        return tuple(self.catalog[row].title for row in dict.fromkeys(reversed(rows)))[:MAX_LIKED]
+
+
+def _pairs(values: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, str]]:
+    for field, each in values.items():
+        yield from ((field, value) for value in each)

@@ -1,0 +1,127 @@
+"""Reading of explanations: which titles, attribute values, links and numbers each sentence of a text names.
+
+It does not depend on the language.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from genre_gen.data.catalog import Catalog
+from genre_gen.data.knowledge import Knowledge
+from genre_gen.data.titles import article_first
+from genre_gen.domain import Domain
+from genre_gen.explain.facts import labels
+from genre_gen.explain.phrases import PhraseIndex
+from genre_gen.explain.text import WORD, plain
+
+NUMBER = re.compile(r"(?:(?<!\w)-)?\d+(?:\.\d+)?")
+NUMBER_BEFORE = re.compile(r"\d\s+$")
+END = re.compile(r"[.!?](?=\s|$)|[。！？]")
+
+Pair: TypeAlias = tuple[str, str]
+"""Attribute and value."""
+Link: TypeAlias = tuple[str, bool]
+"""Relation of ``[knowledge]``, and whether it is spoken of in the plural."""
+
+
+@dataclass
+class Sentence:
+    """What one sentence names.
+
+    Attributes:
+        text: the sentence.
+        rows: catalog rows of titles, in order.
+        values: attribute values as written, and the pairs that each may be.
+        links: links as written, what each may be, and the number before it.
+        numbers: all others.
+        words: the rest.
+    """
+
+    text: str = ""
+    rows: list[int] = field(default_factory=list)
+    values: list[tuple[str, frozenset[Pair]]] = field(default_factory=list)
+    links: list[tuple[str, frozenset[Link], float | None]] = field(default_factory=list)
+    numbers: list[float] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+
+
+class ExplanationReader:
+    """Reads explanations about one catalog.
+
+    Attributes:
+        pairs: of each item, its attribute values.
+    """
+
+    def __init__(self, catalog: Catalog, domain: Domain, knowledge: Knowledge | None) -> None:
+        """Index titles, values and links."""
+        spoken = {plain(article_first(item.title)): row for row, item in enumerate(catalog)}
+        written = {plain(item.title): row for row, item in enumerate(catalog)}
+        self._titles = PhraseIndex({**spoken, **written}, exact=True)
+        self.pairs = [
+            frozenset((name, value) for name, values in labels(item).items() for value in values) for item in catalog
+        ]
+        every = frozenset().union(*self.pairs)
+        meanings: dict[str, set[Pair]] = defaultdict(set)  # values that differ in case alone are written alike
+        for pair in every:
+            meanings[plain(pair[1]).casefold()].add(pair)
+        values = {plain(value) for _, value in every}
+        self._values = PhraseIndex({value: frozenset(meanings[value.casefold()]) for value in values}, exact=False)
+        called: dict[str, set[Link]] = defaultdict(set)
+        for name in knowledge.relations if knowledge else ():
+            singular, plural = domain.knowledge.relations[name].called(name)
+            called[singular].add((name, False))
+            called[plural].add((name, True))
+        self._links = PhraseIndex({phrase: frozenset(links) for phrase, links in called.items()}, exact=False)
+
+    def read(self, text: str, *, titles_first: bool, words: Collection[str] | None = None) -> Iterator[Sentence]:
+        """Yield the sentences of a text, as what they name.
+
+        Args:
+            text: the explanation.
+            titles_first: titles and values that consist of ``words`` are titles and values, and not words.
+            words: everyday words; None where there are none.
+        """
+        sentence, position, begin = Sentence(), 0, 0
+        while position < len(text):
+            end = END.match(text, position)
+            length = self._take(sentence, text, position, None if titles_first else words)
+            position += length or 1
+            if end and not length:
+                sentence.text, begin = text[begin:position].strip(), position
+                yield sentence
+                sentence = Sentence()
+        sentence.text = text[begin:].strip()
+        yield sentence
+
+    def _take(self, sentence: Sentence, text: str, position: int, words: Collection[str] | None) -> int:
+        """Note what stands at a position of the text; return its length, 0 where nothing does."""
+        title, value = self._titles.at(text, position), self._values.at(text, position)
+        if title and not _everyday(title[0], words):
+            sentence.rows.append(title[1])
+            return len(title[0])
+        if value and not _everyday(value[0], words):
+            sentence.values.append(value)
+            return len(value[0])
+        if link := self._links.at(text, position):
+            counted = NUMBER_BEFORE.search(text, 0, position)
+            sentence.links.append((*link, sentence.numbers.pop() if counted and sentence.numbers else None))
+            return len(link[0])
+        if number := NUMBER.match(text, position):
+            sentence.numbers.append(float(number[0]))
+            return len(number[0])
+        if word := WORD.match(text, position):
+            sentence.words.append(word[0])
+            return len(word[0])
+        return 0
+
+
+def _everyday(phrase: str, words: Collection[str] | None) -> bool:
+    """Tell whether a phrase may as well be the explanation's own words."""
+    parts = WORD.findall(phrase)
+    bare = not NUMBER.search(phrase)
+    return bool(parts) and bare and words is not None and all(part.casefold() in words for part in parts)

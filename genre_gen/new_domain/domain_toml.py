@@ -1,0 +1,218 @@
+"""``domain.toml`` of a new domain, every line with a comment."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from genre_gen.domain import USUAL_COLUMNS
+from genre_gen.new_domain.column_types import Role, liked_from
+from genre_gen.new_domain.schema_inference import Proposal
+from genre_gen.new_domain.tables import Tables
+from genre_gen.prompting.nouns import with_article
+
+_REPEATS = 0.2  # share of the interactions that name an item again, from which items may be recommended again
+_SMALL, _LARGE, _HUGE = 5_000, 200_000, 50_000  # interactions; interactions; items
+_EASE = 20_000  # items that EASE takes at most
+_OPTIONAL: tuple[tuple[Role, str, str], ...] = (
+    ("title", "items", "what it is called"),
+    ("text", "items", "a longer description"),
+    ("rating", "interactions", "empty: not rated"),
+    ("time", "interactions", "when"),
+)
+
+
+def described_settings(name: str, noun: str, tables: Tables, proposal: Proposal, home: str | None) -> str:
+    """Return the settings that describe the data; ``sized_settings`` are the others.
+
+    Args:
+        name: of the domain.
+        noun: what an item is called.
+        tables: for the files' names, encoding and delimiter.
+        proposal: what their columns are.
+        home: the folder of the files, as ``data.path`` shall name it; None where they are in memory.
+    """
+    head = (
+        f"# The {name} domain, proposed by `genre-gen domains new`. Change what is wrong; keys that are not given\n"
+        "# have the defaults that catalogs/README.md lists. A misspelt key or a value that does not fit is refused.\n"
+    )
+    data = _data(tables, home, proposal) + _columns(tables, proposal) + _policies(proposal)
+    return "\n".join([head, _top(name, proposal, noun), data, _fields(proposal), _tasks(proposal, noun)])
+
+
+def _top(name: str, proposal: Proposal, noun: str) -> str:
+    repeat, scale = proposal.repeats > _REPEATS, proposal.rating_scale
+    return _lines(
+        ("name", name, f"also the folder of the prompts: prompts/{name}"),
+        ("noun", noun, "what an item is called in prompts"),
+        ("repeat", repeat, f"may {with_article(noun)} be recommended that the user has had already"),
+        scale and ("rating_scale", [_plain(end) for end in scale], "lowest and highest rating"),
+        scale and ("liked_from", _plain(liked_from(scale)), "from this rating on, an item counts as liked"),
+    )
+
+
+def _data(tables: Tables, home: str | None, proposal: Proposal) -> str:
+    log, items = tables.paths
+    if log is None:
+        return "[data]                   # the tables are in memory\n" + _times(proposal)
+    return (
+        "[data]\n"
+        + _lines(
+            ("path", home, "where the tables lie, relative to this folder"),
+            ("reader", "table", "CSV, TSV or Parquet with a line of names"),
+            items and ("items", relative(items.resolve(), log.resolve().parent), "one item a line"),
+            ("interactions", log.name, "one interaction a line"),
+            tables.encoding != "utf-8" and ("encoding", tables.encoding, "the files are not UTF-8"),
+            tables.delimiter is not None and ("delimiter", tables.delimiter, "between values"),
+        )
+        + _times(proposal)
+    )
+
+
+def _times(proposal: Proposal) -> str:
+    unit = proposal.time_unit
+    return _lines(unit != "s" and ("time_unit", unit, "what times count, since 1970"))
+
+
+def _columns(tables: Tables, proposal: Proposal) -> str:
+    columns, rows = proposal.columns, list[tuple[Role, object, str]]()
+    ids = list(dict.fromkeys([columns["item"], columns.get("item_id", columns["item"])]))
+    for role, table, comment in _OPTIONAL:
+        frame = tables.items if table == "items" else tables.interactions
+        if role in columns:
+            rows.append((role, columns[role], comment))
+        elif frame is not None and {*USUAL_COLUMNS.get(role, ())} & {*frame.frame.columns}:
+            rows.append((role, [], "none, whatever the columns are called"))
+    return "\n[data.columns]           # which column holds what\n" + _lines(
+        ("user", columns["user"], "who"),
+        ("item", ids if len(ids) > 1 else ids[0], "which item, in both files"),
+        *rows,
+    )
+
+
+def _policies(proposal: Proposal) -> str:
+    drop, kept = "drop: counted and told | error: refused", "keep" if proposal.repeats > _REPEATS else "keep_last"
+    unknown = proposal.unknown_items
+    return "\n[data.policies]          # what to do with invalid records\n" + _lines(
+        ("duplicates", kept, "the same user and item twice: keep_first | keep_last (in time) | keep | error"),
+        unknown and ("unknown_items", "drop", f"of items that the item file lacks, {unknown:,} here"),
+        ("missing_ids", "drop", drop),
+        *((f"{role}s", "drop", drop) for role in ("rating", "time") if role in proposal.columns),
+        "item_id" in proposal.columns
+        and ("repeated_items", "keep_first", "an id twice in the item file: keep_first | error"),
+    )
+
+
+def _fields(proposal: Proposal) -> str:
+    if not proposal.fields:
+        return "# [fields.subject]       # what is known of an item; there is nothing here\n"
+    sections = []
+    for name, field in proposal.fields.items():
+        labels = name == proposal.labels
+        key, columns = name if name.isascii() else json.dumps(name, ensure_ascii=False), field.columns or (name,)
+        sections.append(
+            f"[fields.{key}]\n"
+            + _lines(
+                ("type", field.type, "the labels of several tasks" if labels else "text | number | list"),
+                columns != (name,) and ("columns", columns[0], "its column"),
+                field.separator is not None and ("separator", field.separator, "between labels"),
+                bool(field.unknown) and ("unknown", list(field.unknown), "how the data says that it is not known"),
+            )
+        )
+    comment = "# What is known of an item, in the order in which it is shown. Names are what prompts and filters use.\n"
+    return comment + "\n".join(sections)
+
+
+def _tasks(proposal: Proposal, noun: str) -> str:
+    """Choose tasks that the data has examples of; those at full depth cost most, and are there to be turned on."""
+    labels, title, described = (
+        proposal.labels,
+        "title" in proposal.columns,
+        proposal.fields or "text" in proposal.columns,
+    )
+    tasks = [
+        (True, "next_item", 1.0, f"which {noun} comes next"),
+        ("rating" in proposal.columns, "rating", 0.15, "how the user rates it"),
+        (True, "fits", 0.05, "does it fit the user"),
+        (labels, "similar", 0.05, "are two of them alike"),
+        (labels, "intent", 0.05, f"which {labels} the user wants next"),
+        (title, "code", 0.05, "from the title to the code"),
+        (title, "title", 0, "from the code to the title"),
+        (described, "description", 0, "from the code to what is known of it"),
+        (labels, "explanation", 0, "why it is recommended"),
+    ]
+    lines = [
+        (f'{task} = {{ weight = {weight}, depth = "{"exit" if weight else "full"}" }}', comment)
+        for wanted, task, weight, comment in tasks
+        if wanted
+    ]
+    return (
+        "# What the model learns. weight: its share in the loss (0 leaves the task out). depth: the loss is taken\n"
+        '# after model.exit_layer ("exit") or after the last layer ("full"), which takes longer.\n[tasks]\n'
+    ) + "".join(f"{line:<50} # {comment}\n" for line, comment in lines)
+
+
+def sized_settings(n_items: int, n_interactions: int, proposal: Proposal) -> str:
+    """Return the settings that depend on how much there is."""
+    layers, epochs, tokens, minutes = 3, 4, 1024, 5
+    if n_interactions < _SMALL:
+        layers, epochs, tokens, minutes = 2, 8, 512, 2
+    elif n_interactions > _LARGE:
+        epochs, tokens, minutes = 2, 2048, 10
+    atomic = n_items <= _HUGE
+    worded = any(settings.type != "number" for settings in proposal.fields.values()) or "text" in proposal.columns
+    chosen = {
+        "sequential_rules": True,
+        "ease": n_items <= _EASE,
+        "item_knn": True,
+        "text_knn": worded,
+        "popularity": True,
+    }
+    sections = {
+        "[codes]": _lines(
+            (
+                "scheme",
+                "atomic" if atomic else "semantic",
+                "atomic: one token per item | semantic: several, for large catalogs",
+            ),
+            ("collaborative", 1.0, "a code starts from its item's text, plus this much of what co-occurs with it"),
+        ),
+        "[model]": _lines(("exit_layer", layers, "items are ranked after this layer; more are slower")),
+        "[training]": _lines(
+            ("epochs", epochs, "at most"),
+            ("max_minutes", minutes, "stop after this time"),
+            ("learning_rate", 1e-3, "of the language model"),
+            ("batch_tokens", tokens, "tokens per step"),
+            ("distillation", 0.3 if atomic else 0.0, "share of each target that goes to what the models below expect"),
+        ),
+        "[blend]                  # collaborative models; those that do not help get no weight": (
+            f"members = {json.dumps([member for member, wanted in chosen.items() if wanted])}\n"
+        ),
+    }
+    return "\n".join(f"{header}\n{lines}" for header, lines in sections.items())
+
+
+def _lines(*settings: Any) -> str:
+    """Return settings (key, value, comment), one a line, without those that are false.
+
+    JSON's texts, numbers and lists are TOML's too, but for one control character.
+    """
+    lines = (
+        (f"{key} = {json.dumps(value, ensure_ascii=False)}".replace("\x7f", "\\u007f"), comment)
+        for key, value, comment in filter(None, settings)
+    )
+    return "".join(f"{line:<24} # {comment}\n" for line, comment in lines)
+
+
+def _plain(number: float) -> float | int:
+    return int(number) if number.is_integer() else number
+
+
+def relative(path: Path, to: Path) -> str:
+    """Return a path as seen from a folder; absolute where there is no way between them (two drives of Windows)."""
+    try:
+        return Path(os.path.relpath(path, to)).as_posix()
+    except ValueError:
+        return path.as_posix()

@@ -1,0 +1,118 @@
+"""A domain and its data from two tables that nothing else is known of; nothing is written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genre_gen.data.readers import Data, build_data
+from genre_gen.domain import Domain, tomllib
+from genre_gen.downloads.paths import assets_folder
+from genre_gen.errors import ConfigError, UsageError
+from genre_gen.new_domain.domain_toml import described_settings, sized_settings
+from genre_gen.new_domain.schema_inference import Proposal, propose
+from genre_gen.new_domain.tables import Tables, read_tables
+from genre_gen.prompting.nouns import DEFAULT, PATTERN, plural
+from genre_gen.prompting.templates import GENERIC
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_VAGUE = ("items", "data", "catalog", "table", "tables", "meta", "objects", "lists")  # names that name nothing
+
+
+@dataclass(frozen=True)
+class InferredDomain:
+    """What two tables were taken for.
+
+    Attributes:
+        domain: settings that fit the tables; its prompts are the generic ones.
+        data: catalog and interactions, and what was wrong with the tables.
+        proposal: what each column was taken for, and why.
+        toml: the settings as a commented ``domain.toml``.
+    """
+
+    domain: Domain
+    data: Data
+    proposal: Proposal
+    toml: str
+
+
+def infer_domain(
+    interactions: Any,
+    items: Any = None,
+    *,
+    name: str | None = None,
+    noun: str | None = None,
+    columns: Mapping[str, str | None] | None = None,
+) -> InferredDomain:
+    """Infer a domain from two tables, in files or in memory; nothing is written.
+
+    Args:
+        interactions: one interaction a row, with a user, an item and perhaps a rating and a time: the path of a file
+            with a header (CSV, TSV or Parquet), or a data frame of polars or pandas (an index of ids counts as a
+            column).
+        items: one item a row, as a path or a data frame too; None where the interactions name all that is known.
+        name: of the domain; by default the item file's, or ``dataset`` for data frames.
+        noun: what an item is called in prompts, such as ``book``; by default told from the file's or domain's name.
+        columns: role (``user``, ``item``, ``rating``, ``time``, ``item_id``, ``title``, ``text``) -> column, where a
+            guess would be wrong; None for "there is no such column".
+
+    Raises:
+        DataError: a table that cannot be read, or a column that cannot be told.
+        UsageError: a name or noun that cannot be used, a role or column that does not exist.
+        ConfigError: the name of a shipped domain.
+    """
+    tables = read_tables(interactions, items)
+    home = None if tables.paths[0] is None else tables.paths[0].resolve().parent.as_posix()
+    if name is not None:
+        check_name(name)
+    return infer_from(tables, name or _usual_name(tables), noun, columns, home)
+
+
+def infer_from(
+    tables: Tables, name: str, noun: str | None, columns: Mapping[str, str | None] | None, home: str | None
+) -> InferredDomain:
+    """Infer a domain from tables that are read; see ``infer_domain``. ``home`` is what ``data.path`` shall be."""
+    if noun is not None and not re.fullmatch(PATTERN, noun):
+        raise UsageError(f"noun {noun!r}: give a word or two in letters, such as book")
+    proposal = propose(tables.interactions, tables.items, columns)
+    items = tables.paths[1]
+    noun = noun or (None if items is None else _noun_of(items.stem)) or _noun_of(name) or DEFAULT
+    described = described_settings(name, noun, tables, proposal, home)
+    data = build_data(_domain(name, described), tables.interactions, tables.items)
+    toml = f"{described}\n{sized_settings(len(data.catalog), len(data.interactions), proposal)}"
+    return InferredDomain(_domain(name, toml), data, proposal, toml)
+
+
+def check_name(name: str) -> None:
+    """Refuse what cannot name a new domain: UsageError for other characters, ConfigError for a shipped name."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{name!r} cannot name a domain; use letters, digits, - and _")
+    if _is_shipped(name):
+        raise ConfigError(f"{name!r} is the name of a domain that is shipped; give another, such as my-{name}")
+
+
+def _is_shipped(name: str) -> bool:
+    return any((assets_folder() / kind / name).is_dir() for kind in ("catalogs", "prompts"))
+
+
+def _domain(name: str, toml: str) -> Domain:
+    domain = Domain.from_settings(tomllib.loads(toml), where=f"the proposal for {name}")
+    return domain.model_copy(update={"prompts_folder": assets_folder() / "prompts" / GENERIC})
+
+
+def _usual_name(tables: Tables) -> str:
+    """Return a name for a domain that is given none: after the item file, or after the other one."""
+    path = next((path for path in reversed(tables.paths) if path is not None), Path("dataset"))
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", path.name.partition(".")[0]).strip("-_") or "dataset"
+    return f"my-{name}" if _is_shipped(name) else name
+
+
+def _noun_of(name: str) -> str | None:
+    """Return the word for one item that a name gives away: ``books`` is of books; None where it gives none."""
+    if not re.fullmatch(r"[A-Za-z]{3,}s", name) or name.lower() in _VAGUE or name.lower().endswith(("ss", "us")):
+        return None
+    word = name.lower()
+    return next((noun for noun in (word[:-1], word[:-2], word[:-3] + "y") if plural(noun) == word), None)

@@ -1,0 +1,184 @@
+"""Two unknown tables, of interactions and of items, from files or from data frames of polars or pandas."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from genre_gen.data.readers.files import Table, decode, read_parquet, read_text
+from genre_gen.data.readers.table import PlainTable
+from genre_gen.errors import DataError, UsageError
+
+_DELIMITERS = (",", ";", "\t", "|")
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What a domain is inferred from.
+
+    Attributes:
+        interactions: one record per interaction.
+        items: one record per item; None where only their ids are known.
+        paths: of the two files, None for each that is missing or in memory.
+        encoding: of both files.
+        delimiter: of both files; None for the one that their names promise.
+    """
+
+    interactions: Table
+    items: Table | None
+    paths: tuple[Path | None, Path | None] = (None, None)
+    encoding: str = "utf-8"
+    delimiter: str | None = None
+
+
+def read_tables(interactions: Any, items: Any = None) -> Tables:
+    """Read two tables.
+
+    Args:
+        interactions: a path (CSV, TSV or Parquet with a header) or a data frame.
+        items: the same kind of thing as ``interactions``, or None.
+
+    Raises:
+        DataError: a file that cannot be read, or a table without rows.
+        UsageError: neither a path nor a data frame, or one of each.
+    """
+    given = [table for table in (interactions, items) if table is not None]
+    if all(isinstance(table, (str, Path)) for table in given):
+        paths = Path(interactions), None if items is None else Path(items)
+        files = [path for path in paths if path is not None]
+        encoding, delimiter = _encoding(files), _common_delimiter(files)
+        tables = [_read_file(file, encoding, delimiter) for file in files]
+        return Tables(tables[0], tables[1] if items is not None else None, paths, encoding, delimiter)
+    if any(isinstance(table, (str, Path)) for table in given):
+        raise UsageError("interactions and items are a path and a data frame; give two paths, or two data frames")
+    return Tables(_from_frame(interactions, "interactions"), None if items is None else _from_frame(items, "items"))
+
+
+# Files
+
+
+def _read_file(file: Path, encoding: str, delimiter: str | None) -> Table:
+    """Read a table with a header line."""
+    if file.name.endswith(".parquet"):
+        table = read_parquet(file)
+    else:
+        table = read_text(decode(file, encoding), str(file), delimiter or _usual_delimiter(file))
+    if any(_looks_like_data(name) for name in table.frame.columns):
+        raise DataError(
+            f"{file}, line 1: looks like data ({', '.join(table.frame.columns)[:60]}), not like names of columns; put "
+            "a line such as user_id,item_id,rating,timestamp before it"
+        )
+    if table.frame.is_empty():
+        raise DataError(f"{file}: nothing below the line of names; check the file")
+    return table
+
+
+def _looks_like_data(name: str) -> bool:
+    return bool(re.fullmatch(r"[-+]?\d+([.,]\d+)?|\d{4}-\d\d-\d\d.*", name))
+
+
+def _usual_delimiter(file: Path) -> str:
+    return "\t" if file.name.endswith(".tsv") else ","
+
+
+def _encoding(files: Iterable[Path]) -> str:
+    """Return an encoding that reads all files, and refuse what is no table."""
+    for file in files:
+        if not file.is_file():
+            raise DataError(f"{file}: no such file; correct the path")
+        if not file.name.endswith(PlainTable.suffixes):
+            raise DataError(
+                f"{file}: not a table; give {', '.join(PlainTable.suffixes)}, or write domain.toml by hand (other "
+                "formats: catalogs/README.md)"
+            )
+        if not file.name.endswith(".parquet"):
+            try:
+                file.read_bytes().decode("utf-8")
+            except UnicodeDecodeError:
+                return "latin-1"
+    return "utf-8"
+
+
+def _common_delimiter(files: Iterable[Path]) -> str | None:
+    """Return the delimiter, where it is not what the names promise; it has to be the same in all files."""
+    delimiters: dict[Path, str] = {}
+    for file in files:
+        if not file.name.endswith(".parquet"):
+            header = file.read_bytes().partition(b"\n")[0].decode("latin-1")
+            usual = _usual_delimiter(file)
+            delimiters[file] = max(_DELIMITERS, key=lambda each: (header.count(each), each == usual))
+    if all(delimiter == _usual_delimiter(file) for file, delimiter in delimiters.items()):
+        return None
+    if len(set(delimiters.values())) > 1:
+        shown = ", ".join(f"{file.name} by {delimiter!r}" for file, delimiter in delimiters.items())
+        raise DataError(f"values are separated in two ways: {shown}; save both files with commas")
+    return next(iter(delimiters.values()))
+
+
+# Data frames
+
+
+def _from_frame(frame: Any, name: str) -> Table:
+    """Return a data frame as a table; ``name`` stands for the file's in messages."""
+    if isinstance(frame, pl.LazyFrame):
+        frame = frame.collect()
+    if not isinstance(frame, pl.DataFrame):
+        if not hasattr(frame, "iloc") or not hasattr(frame, "columns"):
+            raise UsageError(
+                f"{name} is of type {type(frame).__name__}; give a path or a data frame of polars or pandas"
+            )
+        frame = _from_pandas(frame, name)
+    if frame.is_empty():
+        raise DataError(f"{name}: the data frame has no rows or no columns; check how it was made")
+    return Table(frame.select(map(_plain, frame)), name, lambda record: f"row {record + 1}")
+
+
+def _plain(column: pl.Series) -> pl.Series:
+    """Return a column of a type that files have too: no categories, and whole numbers as integers.
+
+    Pandas makes floats of integers where one is missing, and the id 1.0 is not the id 1.
+    """
+    if column.dtype in (pl.Categorical, pl.Enum, pl.Boolean):
+        return column.cast(pl.String).fill_null("")
+    if column.dtype == pl.String:
+        return column.fill_null("")
+    if column.dtype.is_float():
+        column = column.fill_nan(None)
+        whole = column.cast(pl.Int64, strict=False)
+        return whole if column.eq_missing(whole.cast(column.dtype)).all() else column
+    return column
+
+
+def _from_pandas(frame: Any, name: str) -> pl.DataFrame:
+    """Return a data frame of pandas, which is not imported, as one of polars; an index that holds ids is a column."""
+    levels = [frame.index.get_level_values(level) for level in range(frame.index.nlevels)]
+    index = [
+        (str(level.name if level.name is not None else "index"), level.to_series())
+        for level in levels
+        if level.name is not None or level.dtype.kind not in "iuf"  # else rows are only numbered
+    ]
+    columns = [(str(label), frame.iloc[:, position]) for position, label in enumerate(frame.columns)]
+    names = [label for label, _ in columns]
+    if len(set(names)) < len(names):
+        raise DataError(f"{name}: a column name appears twice in {', '.join(names)}; rename one")
+    columns = [*((label, column) for label, column in index if label not in names), *columns]
+    return pl.DataFrame([_from_pandas_column(label, column) for label, column in columns])
+
+
+def _from_pandas_column(name: str, column: Any) -> pl.Series:
+    if column.dtype.kind == "M":
+        return pl.Series(name, column.to_numpy("datetime64[ms]"))  # in UTC; without a time: null
+    missing = column.isna().tolist()
+    values = [None if absent else value for value, absent in zip(column.tolist(), missing, strict=True)]
+    try:
+        series = pl.Series(name, values, strict=True)
+    except (TypeError, pl.exceptions.PolarsError):  # values of several types
+        series = pl.Series(name, values, pl.Object)
+    if series.dtype != pl.Object:
+        return series
+    return pl.Series(name, [None if value is None else str(value) for value in values], pl.String)

@@ -1,0 +1,48 @@
+"""Nouns: a domain's word for an item, in the forms that templates print."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+PATTERN = r"^[^\W\d_]+(?:[ '-][^\W\d_]+)*$"
+"""A word or several, of letters only: it becomes part of the templates, which are trusted."""
+
+DEFAULT = "item"
+
+
+def plural(noun: str) -> str:
+    """Return the regular English plural of a noun."""
+    if re.search(r"(s|x|ch|sh)$", noun):
+        return noun + "es"
+    return noun[:-1] + "ies" if re.search(r"[^aeiou]y$", noun) else noun + "s"
+
+
+def with_article(noun: str) -> str:
+    """Return a noun behind ``a`` or ``an``, by its first letter."""
+    return f"{'an' if noun[0].lower() in 'aeiou' else 'a'} {noun}"
+
+
+@dataclass(frozen=True)
+class Noun:
+    """What an item is called.
+
+    Attributes:
+        singular: such as ``movie``.
+        plural: empty for the regular one.
+    """
+
+    singular: str = DEFAULT
+    plural: str = ""
+
+    def put_into(self, template: str) -> str:
+        """Return the source of a template with its ``{{ noun }}``, ``{{ nouns }}`` and ``{{ a_noun }}`` filled in.
+
+        They become the template's own words, which are trusted: printed by Jinja they would be data like a title.
+        """
+        forms = {
+            "noun": self.singular,
+            "nouns": self.plural or plural(self.singular),
+            "a_noun": with_article(self.singular),
+        }
+        return re.sub(r"{{ *(a_noun|nouns?) *}}", lambda match: forms[match[1]], template)

@@ -1,0 +1,92 @@
+"""Variables: what templates are given, task by task, and items as they see them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from genre_gen.data.catalog import Catalog, Value
+from genre_gen.data.interactions import History
+from genre_gen.prompting.pieces import Code
+
+VARIABLES: dict[str, str] = {
+    "domain": "the domain's name, such as movies",
+    "history": "the user's items, oldest first; each an entry (see below) with .rating and .liked",
+    "item": "the item the question is about: an entry; None where there is none",
+    "other": "a second item, to compare with `item`: an entry",
+    "answer": "what the model should say; None when the model is asked",
+    "scale": "(lowest, highest) possible rating, or None where the data has no ratings",
+    "review": "what the user wrote of `item`, empty where the data has no more than a headline",
+    "evidence": "what speaks for `item`: liked items of the history, each with .item (an entry) and .labels (such as "
+    "genres) that both have",
+    "reason": "one reason why `item` is recommended; its fields stand in `ReasonView` (for `explain_scores` in "
+    "`ScoreView`) of genre_gen/explain/wording.py",
+    "facts": "sentences that are so, of which the model may make use",
+    "first": "whether the sentence opens the explanation",
+    "profile": "what the data tells of a user; its fields stand in `Profile` of genre_gen/explain/profile.py",
+}
+"""Every variable a template may use, and what it means."""
+
+
+ENTRY_FIELDS: dict[str, str] = {
+    "code": "the item's code, the token(s) that name it to the model; print it on its own",
+    "title": "the item's title",
+    "text": "the item's description, empty where there is none",
+    "attributes": "field name -> value; `entry.year` is short for `entry.attributes.year`",
+    "rating": "the user's rating, None where there is none",
+    "liked": "whether the user liked it: rated at least the domain's liked_from, or not rated at all",
+}
+"""What `history`, `item` and `other` hold."""
+
+TASK_VARIABLES: dict[str, tuple[str, ...]] = {
+    "next_item": ("domain", "history"),
+    "rating": ("domain", "history", "item", "scale"),
+    "fits": ("domain", "history", "item", "answer"),
+    "similar": ("domain", "item", "other", "answer"),
+    "intent": ("domain", "history", "answer"),
+    "title": ("domain", "item", "answer"),
+    "description": ("domain", "item", "answer"),
+    "code": ("domain", "item", "answer"),
+    "catalog_text": ("domain", "answer"),
+    "explanation": ("domain", "history", "item", "evidence", "answer"),
+    "review": ("domain", "history", "item", "review", "answer"),
+    "explain": ("domain", "history", "item", "scale", "reason", "first"),
+    "explain_scores": ("domain", "item", "other", "reason", "first"),
+    "explain_free": ("domain", "history", "item", "facts"),
+    "profile": ("domain", "history", "profile"),
+}
+"""Task -> the variables its templates are given."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entry:
+    """An item as templates see it; ``ENTRY_FIELDS`` documents the fields."""
+
+    code: Code
+    title: str
+    text: str
+    attributes: Mapping[str, Value]
+    rating: float | None = None
+    liked: bool = True
+
+    def __getitem__(self, name: str) -> Value:
+        """Return an attribute, so that templates can write ``entry.year``."""
+        return self.attributes[name]
+
+
+def entry(catalog: Catalog, row: int, rating: float | None = None, liked_from: float | None = None) -> Entry:
+    """Return the item in a catalog row as templates see it; a NaN rating is none."""
+    item = catalog[row]
+    if rating is None or math.isnan(rating):
+        return Entry(Code(row), item.title, item.text, item.attributes)
+    liked = liked_from is None or rating >= liked_from
+    return Entry(Code(row), item.title, item.text, item.attributes, round(float(rating), 3), liked)
+
+
+def entries(catalog: Catalog, history: History, liked_from: float | None = None) -> tuple[Entry, ...]:
+    """Return a history as templates see it, oldest first."""
+    if history.ratings is None:
+        return tuple(entry(catalog, row) for row in history.rows.tolist())
+    pairs = zip(history.rows.tolist(), history.ratings.tolist(), strict=True)
+    return tuple(entry(catalog, row, rating, liked_from) for row, rating in pairs)

@@ -1,0 +1,99 @@
+"""What a request was parsed to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+Sense: TypeAlias = Literal["is", "low", "high", "near", "word", "item"]
+
+
+@dataclass(frozen=True)
+class Term:
+    """What a word stands for.
+
+    Attributes:
+        sense: the field ``is`` the value (or holds it), its number is ``low``, ``high`` or ``near`` the value; or a
+            ``word`` to look for in the item's text; or it is similar to the ``item``.
+        value: label, number, word or title.
+        field: empty for a word and an item.
+    """
+
+    sense: Sense
+    value: str | float = ""
+    field: str = ""
+
+    def __str__(self) -> str:
+        """Return it for people."""
+        value = f"{self.value:g}" if isinstance(self.value, float) else self.value
+        if self.sense == "item":
+            return f"like {value}"
+        return " ".join(part for part in (self.field, self.sense if self.sense != "is" else "", value) if part)
+
+
+@dataclass(frozen=True)
+class Preference:
+    """Something soft: items that match it score higher.
+
+    Attributes:
+        words: the request's own words.
+        terms: an item matches any of them.
+        denied: items that match score lower instead.
+    """
+
+    words: str
+    terms: tuple[Term, ...]
+    denied: bool = False
+
+    def __str__(self) -> str:
+        """Return it for people."""
+        words = [str(term.value) for term in self.terms if term.sense == "word"]
+        shown = [str(term) for term in self.terms if term.sense != "word"]
+        shown += [f"the word{'s' * (len(words) > 1)} {', '.join(words)}"] if words else []
+        text = " or ".join(shown)
+        text = text if self.words.casefold() in text.casefold() else f"{text} ({self.words})"
+        return f"not {text}" if self.denied else text
+
+
+@dataclass(frozen=True)
+class ParsedQuery:
+    """What a request was parsed to.
+
+    Attributes:
+        where: hard conditions, an expression of :mod:`genre_gen.data.filter_expression`; None where there are none.
+        preferences: soft ones, in order.
+        unknown: words that mean nothing here, with the closest known one.
+    """
+
+    where: str | None = None
+    preferences: tuple[Preference, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def items(self) -> tuple[str, ...]:
+        """Return the titles of the items that were named, which are known to the user and so not asked for."""
+        titles = [
+            str(term.value) for preference in self.preferences for term in preference.terms if term.sense == "item"
+        ]
+        return tuple(dict.fromkeys(titles))
+
+    def __bool__(self) -> bool:
+        """Tell whether anything was understood."""
+        return self.where is not None or bool(self.preferences)
+
+    def __str__(self) -> str:
+        """Return it for people, in one line."""
+        parts = [
+            f"only {self.where}" if self.where else "",
+            f"rather {', '.join(map(str, self.preferences))}" if self.preferences else "",
+            f"not understood: {', '.join(self.unknown)}" if self.unknown else "",
+        ]
+        return "; ".join(part for part in parts if part) or "nothing"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it, ready for JSON."""
+        return {
+            "where": self.where,
+            "preferences": [str(preference) for preference in self.preferences],
+            "unknown": list(self.unknown),
+        }

@@ -1,0 +1,185 @@
+"""What the words of a catalog and of its domain stand for."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genre_gen.data.catalog import Catalog
+from genre_gen.data.filter_expression import MAX_COMPARED
+from genre_gen.domain import QuerySettings
+from genre_gen.query.parsed import Term
+from genre_gen.query.words import QUOTES, phrases, stem_of, stems_of, words_of
+
+CLOSE = 0.8  # similarity from which a known word is offered for an unknown one
+DENIALS = ("negations", "without", "exceptions", "not_too", "less")
+# The keys of [query] that are lists of words; a word of several kinds is of the first.
+GRAMMAR = (
+    "similar", "scope_ends", "only", *DENIALS, "conjunctions", "disjunctions", "below", "at_most", "above", "at_least",
+    "between", "prepositions", "than", "stop_words",
+)  # fmt: skip
+
+# word endings of comparatives and superlatives, and what the plain word has instead
+_DEGREES = (("ier", "y"), ("iest", "y"), ("er", ""), ("est", ""), ("er", "e"), ("est", "e"))
+
+
+class QueryVocabulary:
+    """The words that requests about one catalog may use. What is costly is computed once.
+
+    Attributes:
+        catalog: the items.
+        settings: ``[query]`` of the domain.
+        numbers: number field -> its values ``[n_items]``, NaN where not known.
+        longest: words of the longest known phrase.
+    """
+
+    def __init__(self, catalog: Catalog, settings: QuerySettings) -> None:
+        """Collect the words."""
+        self.catalog, self.settings = catalog, settings
+        self.numbers = {name: column for name in catalog.fields if (column := _numbers(catalog, name)) is not None}
+        declared = phrases((phrase, None) for phrase in settings.words)
+        grammar = phrases((phrase, kind) for kind in GRAMMAR for phrase in getattr(settings, kind))
+        self._grammar = {phrase: kinds[0] for phrase, kinds in grammar.items() if phrase not in declared}
+        self._terms = self._collect_terms()
+        self.longest = max(map(len, (*self._grammar, *self._terms)), default=1)
+
+    def __contains__(self, stems: tuple[str, ...]) -> bool:
+        """Tell whether a phrase, by its stems, stands for something."""
+        return stems in self._terms
+
+    def named(self, words: Sequence[str], title: str, *, quoted: bool) -> tuple[int, ...]:
+        """Return the rows that a title means; none where its words mean something else and it is not quoted."""
+        stems = tuple(map(stem_of, words))
+        taken = stems in self._terms or all((stem,) in self._grammar for stem in stems)
+        if taken and not quoted:
+            return ()
+        return self.catalog.named(title.strip(QUOTES + " ")) or self.catalog.named(title)  # it may begin with a mark
+
+    def positive(self, word: str) -> str | None:
+        """Return what a word is the comparative or superlative of, where that means something: funnier, funny."""
+        for ending, instead in _DEGREES:
+            stem = word.casefold().removesuffix(ending) + instead
+            if word.casefold().endswith(ending) and (stem,) in self._terms:
+                return stem
+        return None
+
+    def in_texts(self, word: str) -> bool:
+        """Tell whether a word stands in any item's text."""
+        return stem_of(word) in self.texts[0].vocabulary_
+
+    def closest(self, word: str) -> str:
+        """Return the closest phrase that stands for something, in brackets; empty where none is close."""
+        written = self._written if len(self._terms) <= MAX_COMPARED else {}
+        close = difflib.get_close_matches(stem_of(word), written, n=1, cutoff=CLOSE)
+        return f" ({written[close[0]]}?)" if close else ""
+
+    def lookup(self, words: Sequence[str]) -> tuple[int, str, tuple[Term, ...] | None]:
+        """Return the longest phrase that words begin with: its length, its grammatical kind or "", its terms.
+
+        No phrase: (1, "", None).
+        """
+        for length in range(min(self.longest, len(words)), 0, -1):
+            phrase = tuple(words[:length])
+            if phrase in self._grammar:
+                return length, self._grammar[phrase], None
+            if phrase in self._terms:
+                return length, "", tuple(self._terms[phrase])
+        return 1, "", None
+
+    def field_of(self, low: float, high: float) -> str | None:
+        """Return the number field that numbers without a unit are of; None where that is not clear.
+
+        Args:
+            low: of what is asked for.
+            high: of what is asked for; the same for one number.
+        """
+        held = {name: int(((column >= low) & (column <= high)).sum()) for name, column in self.numbers.items()}
+        spans = [
+            name for name, column in self.numbers.items() if low <= np.nanmax(column) and high >= np.nanmin(column)
+        ]
+        if len(spans) > 1 and low < high:
+            spans = [max(spans, key=held.__getitem__)]
+        return spans[0] if len(spans) == 1 else None
+
+    @cached_property
+    def texts(self) -> tuple[Any, Any]:
+        """Return a fitted vectorizer and the items' TF-IDF vectors."""
+        from scipy import sparse
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        vectorizer = TfidfVectorizer(analyzer=stems_of, sublinear_tf=True)
+        try:
+            return vectorizer, vectorizer.fit_transform([_text(self.catalog, row) for row in range(len(self.catalog))])
+        except ValueError:  # no text has a word
+            vectorizer.vocabulary_ = {}
+            return vectorizer, sparse.csr_matrix((len(self.catalog), 0))
+
+    @cached_property
+    def _written(self) -> dict[str, str]:
+        """Return what stands for something as people write it, by that and by its stems."""
+        labels = (value for name in self.catalog.fields for value in _labels(self.catalog, name))
+        written = {
+            stems_of(phrase): " ".join(words_of(phrase))
+            for phrase in sorted((*labels, *self.numbers, *self.settings.words))
+        }
+        taken = {stems: words for stems, words in written.items() if stems in self._terms}
+        return {form: words for stems, words in taken.items() for form in (words, " ".join(stems))}
+
+    def _collect_terms(self) -> dict[tuple[str, ...], list[Term]]:
+        """Return what phrases stand for: values of fields, number fields by their names, and the domain's words."""
+        labels = phrases(
+            (value, Term("is", value, name))
+            for name in self.catalog.fields
+            for value in sorted(_labels(self.catalog, name))
+        )
+        terms = {key: list(each) for key, each in labels.items()}
+        for name in self.numbers:
+            terms.setdefault(stems_of(name), []).append(Term("near", "", name))
+        for phrase, meanings in self.settings.words.items():
+            declared = [term for text in meanings for term in self._declared(text, labels)]
+            if declared or not meanings:  # what stands for nothing that this catalog has is not understood
+                terms[stems_of(phrase)] = declared
+        terms.pop((), None)
+        return terms
+
+    def _declared(self, text: str, labels: Mapping[tuple[str, ...], list[Term]]) -> Iterator[Term]:
+        """Yield what the domain declares a word to be: a field's end, a unit, a value, or words that texts hold."""
+        if text[1:] in self.numbers and text[0] in "+-":
+            yield Term("high" if text[0] == "+" else "low", "", text[1:])
+        elif text in self.numbers:
+            yield Term("near", "", text)
+        elif stems_of(text) in labels:
+            yield from labels[stems_of(text)]
+        else:
+            yield from (Term("word", word) for word in words_of(text) if self.in_texts(word))
+
+
+def _numbers(catalog: Catalog, name: str) -> NDArray[np.float64] | None:
+    """Return a field's numbers ``[n_items]``, NaN where not known; None where it holds others or none at all."""
+    values = [item.attributes[name] for item in catalog]
+    if any(value is not None and not isinstance(value, (int, float)) for value in values):
+        return None
+    column = np.array([np.nan if value is None else value for value in values], np.float64)
+    return None if np.isnan(column).all() else column
+
+
+def _labels(catalog: Catalog, name: str) -> set[str]:
+    values = (item.attributes[name] for item in catalog)
+    return {
+        label
+        for value in values
+        for label in (value if isinstance(value, tuple) else (value,))
+        if isinstance(label, str)
+    }
+
+
+def _text(catalog: Catalog, row: int) -> str:
+    """Return all that is known of an item, without the names of the fields, which all items share."""
+    item = catalog[row]
+    values = [", ".join(value) if isinstance(value, tuple) else value for value in item.attributes.values()]
+    return " | ".join(map(str, (item.title, *(value for value in values if value is not None), item.text)))

@@ -1,0 +1,216 @@
+"""Answering requests: scores of the members, blended, filtered, re-ranked and explained, batch by batch."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genre_gen.blending.blend import EXPECTED, Blend, Blended
+from genre_gen.blending.rerank import rerank
+from genre_gen.collaborative import SVD
+from genre_gen.data.filters import Allowed, Filters, check_n
+from genre_gen.data.interactions import History
+from genre_gen.errors import DecodingError, UsageError
+from genre_gen.query.parsed import ParsedQuery
+from genre_gen.ranking import Ranking
+from genre_gen.recommender.requests import Recommendation, Recommendations, Request, history_of
+from genre_gen.recommender.state import LLM_MEMBER, QUERY_MEMBER, RecommenderState
+
+log = logging.getLogger(__name__)
+BATCH = 64
+"""Requests that are scored together."""
+
+NOT_UNDERSTOOD = "nothing of the query was understood; ranked as without it"
+WITHOUT_LLM = "the language model failed; ranked by the collaborative models"
+
+
+@dataclass
+class _Asked:
+    """A request that was read: whose history, what is allowed, and what to say about it."""
+
+    request: Request
+    history: History
+    allowed: Allowed
+    notes: list[str]
+    parsed_query: ParsedQuery | None = None
+    wishes: NDArray[np.float32] | None = None
+
+
+def answer_many(state: RecommenderState, requests: Iterable[Request]) -> Iterator[Recommendations]:
+    """Answer requests in order, in batches; each as it would be alone.
+
+    Raises:
+        UsageError, UnknownItemError, FilterError: a request that is invalid.
+        DecodingError: the language model's scores are not finite, and there are no collaborative models.
+    """
+    filters: dict[tuple[object, ...], Filters] = {}
+    remaining = iter(requests)
+    while asked := [_read(state, request, filters) for request in itertools.islice(remaining, BATCH)]:
+        yield from _answers(state, asked)
+
+
+def _read(state: RecommenderState, request: Request, shared: dict[tuple[object, ...], Filters]) -> _Asked:
+    check_n(request.n)
+    history, notes = history_of(request.who, state.histories, state.catalog, state.domain.rating_scale, request.at)
+    filters = _filters(state, request, shared)
+    if request.query is None:
+        return _Asked(request, history, filters.allowed(history), list(notes))
+    if not isinstance(request.query, str):
+        raise UsageError(f"query = {request.query!r}; give it as text")
+    parsed = state.query_parser.parse(request.query)
+    if parsed.where is not None or parsed.items:
+        filters = filters.copy()
+        if parsed.where is not None:
+            filters.narrow(parsed.where)
+        if parsed.items:
+            filters.leave_out(parsed.items, "named in the query")
+    weighed = state.domain.query.weight > 0
+    wishes = state.query_parser.score(parsed) if weighed else None
+    if not parsed:
+        notes = (*notes, NOT_UNDERSTOOD)
+    return _Asked(request, history, filters.allowed(history), list(notes), parsed, wishes)
+
+
+def _filters(state: RecommenderState, request: Request, shared: dict[tuple[object, ...], Filters]) -> Filters:
+    """Return a request's filters; requests that filter alike share them, since the costly part is done once."""
+
+    def build() -> Filters:
+        return Filters(state.catalog, request.where, request.exclude, request.include, state.domain.repeat)
+
+    try:
+        key = (request.where, tuple(request.exclude), None if request.include is None else tuple(request.include))
+        hash(key)
+    except TypeError:
+        return build()  # which says what is wrong
+    if isinstance(request.exclude, str) or isinstance(request.include, str):
+        return build()
+    if key not in shared:
+        shared[key] = build()
+    return shared[key]
+
+
+def _answers(state: RecommenderState, asked: Sequence[_Asked]) -> Iterator[Recommendations]:
+    """Answer a batch. Requests with wishes, or which the language model failed, have blends of their own."""
+    mask = np.stack([one.allowed.mask for one in asked])
+    depths = [_depth(state, one.request.n) for one in asked]
+    scores, failed = _scores(state, [one.history for one in asked], mask, depths)
+    answers: list[Recommendations | None] = [None] * len(asked)
+    groups: dict[tuple[bool, bool], list[int]] = {}
+    for position, one in enumerate(asked):
+        groups.setdefault((bool(failed[position]), one.wishes is not None), []).append(position)
+    for (without_llm, wishing), positions in groups.items():
+        wishes = [asked[position].wishes for position in positions]
+        blend = state.tuned.blend_without_llm if without_llm else state.blend
+        of_group = {name: scores[name][positions] for name in blend.members}
+        if wishing:
+            blend = Blend({**blend.weights, QUERY_MEMBER: state.domain.query.weight})
+            of_group[QUERY_MEMBER] = np.stack([wish for wish in wishes if wish is not None])
+        blended = blend.combine(state.mask_cold_items(of_group, [*of_group]), mask[positions])
+        for row, position in enumerate(positions):
+            if without_llm:
+                asked[position].notes.insert(0, WITHOUT_LLM)
+            answers[position] = _picks(state, asked[position], blended, row)
+    yield from answers  # type: ignore[misc]
+
+
+def _depth(state: RecommenderState, n: int) -> int:
+    settings = state.domain.rerank
+    return n if settings.method == "none" else max(n, settings.candidates)
+
+
+def _scores(
+    state: RecommenderState, histories: Sequence[History], mask: NDArray[np.bool_], depths: Sequence[int]
+) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.bool_]]:
+    """Return each member's scores, and for which histories the language model failed."""
+    failed = np.zeros(len(histories), bool)
+    scores: dict[str, NDArray[np.float32]] = {}
+    if LLM_MEMBER in state.blend.members:
+        scores[LLM_MEMBER], failed = _language_model_scores(state, histories, mask, depths)
+        if failed.any() and not state.members:
+            raise DecodingError("the language model's scores are not finite, and there is nothing else to rank by")
+    wanted = {*state.blend.members, *(state.tuned.blend_without_llm.members if failed.any() else ())} - {LLM_MEMBER}
+    return scores | {name: state.members[name].score(histories) for name in sorted(wanted)}, failed
+
+
+def _language_model_scores(
+    state: RecommenderState, histories: Sequence[History], mask: NDArray[np.bool_], depths: Sequence[int]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return the language model's scores; where a batch fails, each history is tried alone, so only it suffers."""
+    from genre_gen.llm.generator import CANDIDATES
+
+    scores, failed = np.full(mask.shape, -np.inf, np.float32), np.zeros(len(histories), bool)
+    searched = np.maximum(depths, CANDIDATES)  # how far a search over codes of several tokens goes
+    for depth in np.unique(searched).tolist():
+        positions = np.flatnonzero(searched == depth).tolist()
+        try:
+            scores[positions] = state.generator.score(
+                [histories[position] for position in positions], mask[positions], depth
+            )
+        except DecodingError as problem:
+            log.warning("the language model failed: %s", problem)
+            for position in positions:
+                try:
+                    scores[position] = state.generator.score([histories[position]], mask[[position]], depth)[0]
+                except DecodingError:
+                    failed[position] = True
+    return scores, failed
+
+
+def _picks(state: RecommenderState, asked: _Asked, blended: Blended, row: int) -> Recommendations:
+    settings, mask, n = state.domain.rerank, asked.allowed.mask, asked.request.n
+    labels = None if settings.method == "none" else state.labels
+    ranking = rerank(settings, blended.total[row], mask, asked.history, n, labels)
+    parts = blended.parts(ranking.rows, row)
+    picks = [
+        Recommendation(
+            rank + 1,
+            state.catalog[int(item)],
+            float(score),
+            {name: float(part[rank]) for name, part in parts.items() if name != EXPECTED or part[rank]},
+        )
+        for rank, (item, score) in enumerate(zip(ranking.rows, ranking.scores, strict=True))
+    ]
+    if asked.request.explain:
+        picks = explained(state, asked.history, ranking, picks, mask)
+    short = [f"{len(picks)} of {n} items: {asked.allowed.reason}"] if len(picks) < n else []
+    return Recommendations(picks, [*asked.notes, *short], asked.parsed_query)
+
+
+def explained(
+    state: RecommenderState,
+    history: History,
+    ranking: Ranking,
+    picks: Sequence[Recommendation],
+    allowed: NDArray[np.bool_],
+) -> list[Recommendation]:
+    """Return picks with their explanations.
+
+    Args:
+        state: the recommender.
+        history: of the request.
+        ranking: the picks' rows and scores.
+        picks: in the same order.
+        allowed: bool ``[n_items]``.
+    """
+    rows = ranking.rows.tolist()
+    svd = state.members.get(SVD.name)
+    expected = [one.rating for one in svd.predict(history, rows)] if isinstance(svd, SVD) and history.rated else None
+    parts, effects = [pick.parts for pick in picks], _effects(state, history, rows, allowed)
+    explanations = state.explainer.explain_many(history, rows, parts, expected, effects)
+    return [replace(pick, explanation=text) for pick, text in zip(picks, explanations, strict=True)]
+
+
+def _effects(
+    state: RecommenderState, history: History, rows: Sequence[int], allowed: NDArray[np.bool_]
+) -> Sequence[Mapping[int, float]] | None:
+    """Return what recent items did for each pick; None where that is not asked for, or cannot be measured."""
+    limit = state.domain.explain.attribution
+    try:
+        return state.attributor.effects(history, rows, allowed, limit) if limit and rows and len(history) else None
+    except DecodingError:
+        return None  # the picks came without the language model, and their notes say so

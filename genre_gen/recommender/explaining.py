@@ -1,0 +1,65 @@
+"""The verbs that explain: why a pick, what it owes to each item, why not another, and what would change it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genre_gen.data.filters import Filters
+from genre_gen.data.interactions import History
+from genre_gen.errors import UsageError
+from genre_gen.explain.attribution import Attribution
+from genre_gen.explain.comparison import Comparison, Counterfactual, describe
+from genre_gen.explain.comparison import compare as compare_items
+from genre_gen.explain.comparison import what_if as find_what_if
+from genre_gen.explain.explainer import Explanation
+from genre_gen.ranking import Ranking
+from genre_gen.recommender.answering import explained
+from genre_gen.recommender.requests import Recommendation
+from genre_gen.recommender.state import RecommenderState
+
+
+def explain(state: RecommenderState, history: History, row: int) -> Explanation:
+    """Say why an item would be recommended; see :meth:`genre_gen.Recommender.explain`."""
+    allowed, title = allowed_for(state, history), state.catalog[row].title
+    pick = Recommendation(1, state.catalog[row], 0.0)
+    explanation = explained(state, history, Ranking(np.array([row]), np.zeros(1, np.float32)), [pick], allowed)[0]
+    if explanation.explanation is None:
+        raise UsageError(f"nothing is known about {title!r}")
+    if allowed[row]:
+        return explanation.explanation
+    note = f"{title} is in the history already, and would not be recommended again"
+    return replace(explanation.explanation, notes=(note,))
+
+
+def attribute(state: RecommenderState, history: History, row: int, limit: int | None) -> Attribution:
+    """Measure what an item's score owes to each item; see :meth:`genre_gen.Recommender.attribute`."""
+    return state.attributor.attribute(history, [row], allowed_for(state, history), _checked(limit))[0]
+
+
+def compare(state: RecommenderState, history: History, row: int, other: int, limit: int | None) -> Comparison:
+    """Say why one item and not another; see :meth:`genre_gen.Recommender.compare`."""
+    if row == other:
+        raise UsageError(f"{state.catalog[row].title!r} is compared with itself; name another item")
+    allowed = allowed_for(state, history)
+    comparison = compare_items(state.attributor, history, row, other, allowed, _checked(limit))
+    return replace(comparison, text=describe(comparison, state.book, state.explainer.evidence))
+
+
+def what_if(state: RecommenderState, history: History, row: int, n: int | None, limit: int | None) -> Counterfactual:
+    """Find items without which a pick loses its rank; see :meth:`genre_gen.Recommender.what_if`."""
+    change = find_what_if(state.attributor, history, row, allowed_for(state, history), n, _checked(limit))
+    return replace(change, text=describe(change, state.book, state.explainer.evidence))
+
+
+def allowed_for(state: RecommenderState, history: History) -> NDArray[np.bool_]:
+    """Return what may be recommended to a history without filters: bool ``[n_items]``."""
+    return Filters(state.catalog, repeat=state.domain.repeat).allowed(history).mask
+
+
+def _checked(limit: int | None) -> int | None:
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit = {limit}; ask for at least one item of the history")
+    return limit

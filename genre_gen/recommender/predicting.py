@@ -1,0 +1,178 @@
+"""The verbs that predict about one user and one item: a rating, whether it fits, what is wanted next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genre_gen.blending.ratings import LLM
+from genre_gen.data.catalog import Item
+from genre_gen.data.filters import check_n
+from genre_gen.data.interactions import History
+from genre_gen.errors import UsageError
+from genre_gen.recommender.requests import Recommendation, Recommendations
+from genre_gen.recommender.state import RecommenderState
+
+NAMES = {
+    "svd": "Surprise SVD",
+    "svdpp": "Surprise SVD++",
+    "knn_baseline": "Surprise KNNBaseline",
+    LLM: "language model",
+}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A predicted rating, and where it comes from (as Surprise's ``Prediction``).
+
+    Attributes:
+        item: what is rated.
+        rating: on the data's scale.
+        parts: rater -> what it says alone.
+        reason: in words: what was blended, and what little is known where little is known.
+    """
+
+    item: Item
+    rating: float
+    parts: Mapping[str, float] = field(default_factory=dict)
+    reason: str = ""
+
+    def __float__(self) -> float:
+        """Return the rating."""
+        return self.rating
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Whether an item fits a user.
+
+    Attributes:
+        item: what is asked about.
+        probability: of yes, by the language model's task ``fits``.
+    """
+
+    item: Item
+    probability: float
+
+    def __float__(self) -> float:
+        """Return the probability."""
+        return self.probability
+
+
+@dataclass(frozen=True)
+class Intent:
+    """Which kind of item a user wants next.
+
+    Attributes:
+        field: the list field that the labels are of, such as ``genre``.
+        shares: label -> probability that the language model names it first, the likeliest first; they sum to 1.
+    """
+
+    field: str
+    shares: Mapping[str, float]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Return the labels, the likeliest first."""
+        return tuple(self.shares)
+
+
+def predict(state: RecommenderState, history: History, row: int) -> Prediction:
+    """Predict a rating; see :meth:`genre_gen.Recommender.predict`."""
+    ratings, columns = state.raters.rate(state.generator, [history], [row])
+    parts = {name: float(values[0]) for name, values in columns.items()}
+    return Prediction(state.catalog[row], float(ratings[0]), parts, _reason(state, history, row, parts))
+
+
+def _reason(state: RecommenderState, history: History, row: int, parts: Mapping[str, float]) -> str:
+    weights = {} if state.raters.blend is None else state.raters.blend.weights
+    shown = [
+        f"{NAMES.get(name, name)} {value:.2f} (weight {weights[name]:.2f})"
+        for name, value in parts.items()
+        if weights.get(name, 0.0) > 0
+    ]
+    rated = 0 if history.ratings is None else int((~np.isnan(history.ratings)).sum())
+    of_item = int((state.trained_on.rows == row).sum())
+    clauses = list(shown)
+    if not rated:
+        clauses.append("no rating of this user is known, so it rests on the item and the mean")
+    if not of_item:
+        clauses.append("the item is cold: no interaction with it was learned from")
+    return "; ".join(clauses)
+
+
+def similar(state: RecommenderState, row: int, n: int) -> Recommendations:
+    """Return the items closest to one; see :meth:`genre_gen.Recommender.similar`."""
+    check_n(n)
+    parts = state.neighbour_parts(row) or {LLM: _by_code(state, row)}
+    scores = np.mean(list(parts.values()), axis=0)
+    scores[row] = -np.inf
+    best = np.argsort(-scores, kind="stable")[: min(n, len(scores) - 1)]
+    share = 1 / len(parts)
+    picks = [
+        Recommendation(
+            rank + 1,
+            state.catalog[int(item)],
+            float(scores[item]),
+            {name: float(values[item] * share) for name, values in parts.items()},
+        )
+        for rank, item in enumerate(best)
+    ]
+    short = [f"{len(picks)} of {n} items: {len(scores):,} in the catalog, less the item itself"]
+    return Recommendations(picks, short if len(picks) < n else [])
+
+
+def _by_code(state: RecommenderState, row: int) -> NDArray[np.float64]:
+    """Return the cosine between items' code embeddings, for recommenders without a model that tells neighbours."""
+    llm = state.llm
+    tokens = llm.codes.codes[:, 0].astype(np.int64)
+    vectors = llm.code_embedding.detach().float().cpu().numpy()[tokens].astype(np.float64)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return np.clip(vectors @ vectors[row], 0.0, 1.0)
+
+
+def fits(state: RecommenderState, history: History, row: int) -> Fit:
+    """Return how probably an item fits; see :meth:`genre_gen.Recommender.fits`."""
+    data = state.generator.data
+    variables = {"history": _entries(state, history), "item": data.entry(row)}
+    yes_and_no = [_answer(state, "fits", answer, **variables) for answer in (True, False)]
+    return Fit(state.catalog[row], float(_probabilities(state, "fits", yes_and_no, **variables)[0]))
+
+
+def intent(state: RecommenderState, history: History) -> Intent:
+    """Return which labels are wanted next; see :meth:`genre_gen.Recommender.intent`."""
+    if state.labels is None:
+        raise UsageError("no item has labels, so there is no kind to want; give the domain a field of type list")
+    variables = {"history": _entries(state, history)}
+    answers = [_answer(state, "intent", (label,), **variables) for label in state.labels.names]
+    shares = _probabilities(state, "intent", answers, **variables)
+    best = np.argsort(-shares, kind="stable")
+    return Intent(state.labels.field, {state.labels.names[label]: float(shares[label]) for label in best})
+
+
+def _entries(state: RecommenderState, history: History) -> Any:
+    return state.generator.data.entries(history.last(state.domain.model.max_history))
+
+
+def _answer(state: RecommenderState, task: str, answer: Any, **variables: Any) -> str:
+    """Return the words of an answer, as the templates say it."""
+    check_task(state, task)
+    return state.book.render(task, answer=answer, domain=state.domain.name, **variables).messages[-1].text
+
+
+def _probabilities(state: RecommenderState, task: str, answers: Sequence[str], **variables: Any) -> NDArray[np.float32]:
+    prompt = state.book.render(task, open=True, domain=state.domain.name, **variables)
+    return state.generator.answer_probabilities([prompt], answers)[0]
+
+
+def check_task(state: RecommenderState, task: str) -> None:
+    """Refuse a task that the recommender has not learned; raises UsageError."""
+    if task not in state.domain.tasks or task not in state.llm.answers:
+        raise UsageError(
+            f"this recommender has not learned the task {task}; give it a weight under [tasks] of domain.toml, with "
+            'depth = "exit", and train again'
+        )

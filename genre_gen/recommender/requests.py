@@ -1,0 +1,196 @@
+"""Requests and their answers: who asks, for what, and the picks with what there is to say about them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from genre_gen.data.catalog import Catalog, Item
+from genre_gen.data.filters import rows_of
+from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.moments import to_moment
+from genre_gen.errors import UnknownUserError, UsageError
+
+if TYPE_CHECKING:
+    from genre_gen.explain.explainer import Explanation
+    from genre_gen.query.parsed import ParsedQuery
+
+Event: TypeAlias = str | tuple[str, float | None] | tuple[str, float | None, Any]
+"""One interaction given by hand: a title or id; with a rating; with a rating (or None) and a moment."""
+
+Who: TypeAlias = str | int | Sequence[Event] | History | None
+"""Who asks: a user id of the data, or a history, oldest first; None is somebody of whom nothing is known."""
+
+Moment: TypeAlias = int | float | str | datetime
+"""A moment: seconds since 1970, a datetime, or ISO text such as ``2024-05-01T12:00``."""
+
+STRANGER = "no history: ranked as for somebody of whom nothing is known"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request of ``answer_many``.
+
+    Attributes:
+        who: see :data:`Who`.
+        n: how many items.
+        query: what it should be like, in free text, see :mod:`genre_gen.query`.
+        where: filter on attributes, see :mod:`genre_gen.data.filter_expression`.
+        exclude: titles or ids that shall not appear.
+        include: the only titles or ids that may appear; None for all.
+        at: the moment of the request; interactions after it are not seen. None sees all.
+        explain: add an explanation to each pick.
+    """
+
+    who: Who = None
+    n: int = 10
+    query: str | None = None
+    where: str | None = None
+    exclude: Sequence[str] = ()
+    include: Sequence[str] | None = None
+    at: Moment | None = None
+    explain: bool = False
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One pick.
+
+    Attributes:
+        rank: 1 for the best.
+        item: what is recommended.
+        score: the blend's score, in standard deviations above the user's mean over the allowed items; re-ranking
+            chooses among items and leaves it as it is.
+        parts: each blend member's share of the score; they sum to it. For a cold item, ``expected`` stands for the
+            members without an opinion on it.
+        explanation: why, where it was asked for.
+    """
+
+    rank: int
+    item: Item
+    score: float
+    parts: Mapping[str, float] = field(default_factory=dict)
+    explanation: Explanation | None = None
+
+
+class Recommendations(tuple[Recommendation, ...]):
+    """The picks of one request, best first, with what there is to say about them.
+
+    Attributes:
+        notes: why there are fewer than asked for, or that a part failed and others stood in.
+        parsed_query: what was made of a request in free text; None where there was none.
+    """
+
+    notes: tuple[str, ...]
+    parsed_query: ParsedQuery | None
+
+    def __new__(
+        cls, picks: Iterable[Recommendation], notes: Sequence[str] = (), parsed_query: ParsedQuery | None = None
+    ) -> Recommendations:
+        """Hold picks, notes and the query."""
+        self = super().__new__(cls, picks)
+        self.notes, self.parsed_query = tuple(notes), parsed_query
+        return self
+
+
+def history_of(
+    who: Who,
+    histories: Interactions,
+    catalog: Catalog,
+    rating_scale: tuple[float, float] | None,
+    at: Moment | None = None,
+) -> tuple[History, tuple[str, ...]]:
+    """Return the history of a request, and notes on it.
+
+    Args:
+        who: a user id, a history, or None. A user without interactions has an empty history.
+        histories: where users are looked up.
+        catalog: names the items.
+        rating_scale: lowest and highest rating; None where the data has no ratings.
+        at: interactions after this moment are left out; those without a time are kept.
+
+    Raises:
+        UsageError: an entry that is neither text nor a tuple, a rating off the scale, or a moment that cannot be read.
+        UnknownItemError: an item that the catalog lacks.
+    """
+    notes: tuple[str, ...] = ()
+    if who is None:
+        history = History(np.zeros(0, np.int64))
+    elif isinstance(who, History):
+        history = who
+    elif isinstance(who, (str, int, np.integer)):
+        try:
+            history = histories.history(str(who))
+        except UnknownUserError:
+            history = History(np.zeros(0, np.int64))
+            notes = (f"no user {str(who)!r} among {len(histories.users):,} users",)
+    else:
+        history = _by_hand(who, catalog, rating_scale)
+    if at is not None:
+        history = history.until(to_moment(at))
+    return history, notes if len(history) else (*notes, STRANGER)
+
+
+def known_history(
+    who: Who,
+    histories: Interactions,
+    catalog: Catalog,
+    rating_scale: tuple[float, float] | None,
+    at: Moment | None = None,
+) -> History:
+    """Return the history of a request that makes no sense without one, such as what it owes a pick to.
+
+    Raises:
+        UsageError: as in ``history_of``, and a history that is empty.
+        UnknownUserError: no such user.
+    """
+    if isinstance(who, (str, int, np.integer)):
+        histories.user_row(str(who))  # raises
+    history, _ = history_of(who, histories, catalog, rating_scale, at)
+    if not len(history):
+        raise UsageError("the history is empty; give a user of the data, or at least one title")
+    return history
+
+
+def _by_hand(events: Any, catalog: Catalog, rating_scale: tuple[float, float] | None) -> History:
+    """Return the history that titles or ids (with ratings, with times) describe."""
+    if isinstance(events, Mapping) or not isinstance(events, Iterable):
+        raise UsageError(
+            f"the history is {events!r}; give a user id, or a list of titles or ids, each with a rating if any"
+        )
+    names: list[str] = []
+    ratings: list[float] = []
+    times: list[int | None] = []
+    for event in events:
+        name, rating, time = (*event, None, None)[:3] if _is_tuple(event) else (event, None, None)
+        if not isinstance(name, str):
+            raise UsageError(f"the history holds {event!r}; give titles or ids as text, or tuples of one and a rating")
+        names.append(name)
+        ratings.append(_rating(rating, name, rating_scale))
+        times.append(None if time is None else to_moment(time))
+    if any(time is None for time in times) and any(time is not None for time in times):
+        raise UsageError("some events of the history have times and some have none; give a time to each, or to none")
+    moments = [time for time in times if time is not None]
+    return History.from_events(rows_of(catalog, names), ratings, moments or None)
+
+
+def _is_tuple(event: object) -> bool:
+    return isinstance(event, (tuple, list)) and len(event) in (2, 3)
+
+
+def _rating(rating: Any, name: str, scale: tuple[float, float] | None) -> float:
+    try:
+        number = math.nan if rating is None else float(rating)
+    except (TypeError, ValueError):
+        raise UsageError(f"the rating {rating!r} of {name!r} is no number") from None
+    if math.isinf(number):
+        raise UsageError(f"the rating {rating!r} of {name!r} is not finite")
+    low, high = scale or (-math.inf, math.inf)
+    if number < low or number > high:
+        raise UsageError(f"the rating {number:g} of {name!r} is off the scale, which runs from {low:g} to {high:g}")
+    return number

@@ -1,0 +1,242 @@
+"""RecommenderState: all that a trained recommender is, frozen; training returns it, a folder holds it."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genre_gen.blending.blend import Blend
+from genre_gen.blending.ratings import Raters
+from genre_gen.blending.tuned import TunedSettings
+from genre_gen.collaborative import SVD, CollaborativeModel, RatingModel
+from genre_gen.data.catalog import Catalog
+from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.knowledge import Knowledge
+from genre_gen.data.labels import Labels
+from genre_gen.domain import Domain
+from genre_gen.prompting.book import PromptBook
+from genre_gen.query.parser import QueryParser
+
+if TYPE_CHECKING:
+    from genre_gen.explain.attribution import Attributor
+    from genre_gen.explain.explainer import Explainer
+    from genre_gen.explain.profile import Profiler
+    from genre_gen.llm.generator import ItemGenerator
+    from genre_gen.llm.model import LLM
+
+LLM_MEMBER = "llm"
+QUERY_MEMBER = "query"
+"""The part of a score that says how well an item matches a request in free text."""
+
+Value = TypeVar("Value")
+
+
+class computed_once(Generic[Value]):  # noqa: N801 - a decorator, as functools.cached_property is
+    """A property that is computed when it is first asked for, once, whatever the number of threads that ask."""
+
+    def __init__(self, compute: Callable[[Any], Value]) -> None:
+        """Decorate a method without arguments."""
+        self._compute, self._lock, self.__doc__ = compute, threading.RLock(), compute.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        """Learn the property's name, under which the instance keeps the value."""
+        self._name = name
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> computed_once[Value]: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> Value: ...
+    def __get__(self, instance: object | None, owner: type) -> computed_once[Value] | Value:
+        """Compute the value; once it is there, Python finds it in the instance and does not ask again."""
+        if instance is None:
+            return self
+        with self._lock:
+            values = instance.__dict__
+            if self._name not in values:
+                values[self._name] = self._compute(instance)
+            return values[self._name]  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, eq=False)
+class RecommenderState:
+    """A trained recommender's parts. Nothing in it changes; ``dataclasses.replace`` gives another with one part new.
+
+    Attributes:
+        domain: settings.
+        book: the templates.
+        catalog: the items.
+        histories: where a user's history is looked up.
+        trained_on: what was learned from.
+        llm: the tuned language model.
+        members: the fitted collaborative models of the blend, by name.
+        rating_models: the fitted models of ratings, by name.
+        tuned: what was chosen on validation cases, the blends' weights among it.
+        knowledge: what a graph says of the items, for explanations.
+        seconds: what training took, by part.
+        training_log: what was logged while the language model learned.
+    """
+
+    domain: Domain
+    book: PromptBook
+    catalog: Catalog
+    histories: Interactions
+    trained_on: Interactions
+    llm: LLM
+    members: Mapping[str, CollaborativeModel]
+    rating_models: Mapping[str, RatingModel]
+    tuned: TunedSettings
+    knowledge: Knowledge | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    training_log: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def blend(self) -> Blend:
+        """Return the weights of the language model (``llm``) and the members."""
+        return self.tuned.blend
+
+    @property
+    def raters(self) -> Raters:
+        """Return what predicts ratings."""
+        return Raters(self.rating_models, self.tuned.ratings)
+
+    def with_blend(self, blend: Blend, without_llm: Blend | None = None) -> RecommenderState:
+        """Return the same recommender with other weights."""
+        tuned = replace(self.tuned, blend=blend, blend_without_llm=without_llm or self.tuned.blend_without_llm)
+        return replace(self, tuned=tuned)
+
+    @computed_once
+    def generator(self) -> ItemGenerator:
+        """Return what asks the language model."""
+        from genre_gen.llm.generator import ItemGenerator
+        from genre_gen.tasks import TaskData
+
+        return ItemGenerator(self.llm, self.book, TaskData(self.catalog, self.trained_on, self.domain))
+
+    @computed_once
+    def labels(self) -> Labels | None:
+        """Return the labels that re-ranking goes by; None where no item has any."""
+        return Labels.of_domain(self.catalog, self.domain)
+
+    @computed_once
+    def query_parser(self) -> QueryParser:
+        """Return what reads requests in free text, by the catalog's words and ``[query]`` of the domain."""
+        return QueryParser(self.catalog, self.domain.query, self.neighbours if self.neighbour_models else None)
+
+    @computed_once
+    def explainer(self) -> Explainer:
+        """Return what explains picks, over the training data, worded as ``[explain]`` says."""
+        from genre_gen.explain.explainer import Explainer
+
+        style = self.domain.explain.style
+        svd = self.members.get(SVD.name) or self.rating_models.get(SVD.name)
+        return Explainer(
+            self.catalog,
+            self.trained_on,
+            self.domain,
+            self.book,
+            language_model=None if style == "template" else self.llm,
+            free=style == "free",
+            knowledge=self.knowledge,
+            factors=svd.item_factors if isinstance(svd, SVD) else None,
+            relations={name: model.relations for name, model in self.members.items()},
+        )
+
+    @computed_once
+    def profiler(self) -> Profiler:
+        """Return what describes users by their histories."""
+        from genre_gen.explain.profile import Profiler
+
+        return Profiler(self.catalog, self.trained_on, self.domain, self.book)
+
+    @computed_once
+    def attributor(self) -> Attributor:
+        """Return what measures the influence of a history's items on picks."""
+        from genre_gen.explain.attribution import Attributor
+
+        def scorer(name: str) -> Callable[[Sequence[History]], NDArray[np.float32]]:
+            return lambda histories: self.mask_cold_items(
+                {name: self.members[name].score(histories)}, self.blend.members
+            )[name]  # type: ignore[return-value]
+
+        window = self.domain.model.max_history
+        scorers = {name: scorer(name) for name in self.members}
+        return Attributor(self.catalog, self.blend, scorers, self.generator, name=LLM_MEMBER, window=window)
+
+    @property
+    def neighbour_models(self) -> dict[str, CollaborativeModel]:
+        """Return the members that tell which items are close to one."""
+        return {name: model for name, model in self.members.items() if model.tells_neighbours}
+
+    def neighbours(self, row: int) -> NDArray[np.float64]:
+        """Return how close each item is to one, by interactions and texts: float64 ``[n_items]``, 0 to 1."""
+        parts = self.neighbour_parts(row)
+        return np.mean(list(parts.values()), axis=0) if parts else np.zeros(len(self.catalog))
+
+    def neighbour_parts(self, row: int) -> dict[str, NDArray[np.float64]]:
+        """Return the same model by model: each model's scores after that item alone, as shares of the largest."""
+        parts = {}
+        for name, model in self.neighbour_models.items():
+            scores = np.maximum(model.score([History(np.array([row]))])[0].astype(np.float64), 0.0)
+            scores[row] = 0.0
+            parts[name] = scores / max(float(scores.max()), 1e-12)
+        return parts
+
+    @computed_once
+    def cold_items(self) -> NDArray[np.bool_]:
+        """Return which items have no interaction in what was learned from: bool ``[n_items]``."""
+        return ~np.isin(np.arange(len(self.catalog)), self.trained_on.rows)
+
+    def mask_cold_items(
+        self, scores: Mapping[str, NDArray[np.floating]], members: Iterable[str] | None = None
+    ) -> dict[str, NDArray[np.floating]]:
+        """Give members that count interactions no opinion (NaN) on cold items, see ``blending.blend.shares``.
+
+        What they would say is not that these items are bad. Where no member of the blend is content-based, all is left
+        as it is.
+
+        Args:
+            scores: member -> ``[B, n_items]``.
+            members: of the blend; all that have scores by default.
+        """
+        return mask_cold_items(scores, members, self.cold_items, content_based(self.domain, self.members, self.llm))
+
+    def fingerprint(self) -> str:
+        """Return a hash of what picks depend on, to tell whether two runs would recommend the same."""
+        digest = hashlib.sha256(repr([sorted(self.blend.weights.items()), self.domain.settings()]).encode())
+        digest.update(self.catalog.fingerprint().encode())
+        digest.update(self.llm.code_embedding.detach().cpu().numpy().tobytes())
+        for interactions in (self.histories, self.trained_on):
+            digest.update(interactions.offsets.tobytes() + interactions.rows.tobytes())
+        return digest.hexdigest()[:16]
+
+
+def content_based(domain: Domain, members: Mapping[str, CollaborativeModel], llm: LLM) -> set[str]:
+    """Return the members of blends that tell cold items apart by their texts.
+
+    The language model is one where cold items get places among the trained ones (``codes.cold_start_scale``).
+    """
+    names = {QUERY_MEMBER} | {name for name, model in members.items() if model.content_based}
+    codes = domain.codes
+    placed = codes.text > 0 and codes.cold_start_scale > 0 and llm.codes.codes.shape[1] == 1
+    return names | {LLM_MEMBER} if placed else names
+
+
+def mask_cold_items(
+    scores: Mapping[str, NDArray[np.floating]],
+    members: Iterable[str] | None,
+    cold: NDArray[np.bool_],
+    content_based: set[str],
+) -> dict[str, NDArray[np.floating]]:
+    """See :meth:`RecommenderState.mask_cold_items`; ``cold`` is bool ``[n_items]``, ``content_based`` names members."""
+    if not content_based.intersection(scores if members is None else members) or not cold.any():
+        return dict(scores)
+    return {
+        name: values if name in content_based or name == LLM_MEMBER else np.where(cold, np.float32(np.nan), values)
+        for name, values in scores.items()
+    }

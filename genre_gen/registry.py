@@ -1,0 +1,326 @@
+"""Registries: the components of each kind by name, built in or brought by an installed package.
+
+A package brings one by an entry point. For a member of the blend its ``pyproject.toml`` says::
+
+    [project.entry-points."genre_gen.members"]
+    my_member = "my_package.models:MyMember"
+
+and ``domain.toml`` chooses it: ``blend.members = ["my_member"]``. A component is imported when it is first asked for;
+to list and to check names imports nothing. Whoever reads settings that came from elsewhere, as those of a saved folder,
+says which packages may be imported (``allowed``).
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import AfterValidator
+
+from genre_gen.errors import CheckpointError, ConfigError
+from genre_gen.settings import suggestion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from genre_gen.codes.schemes import SchemeFunction
+    from genre_gen.collaborative.base import CollaborativeModel
+    from genre_gen.collaborative.rating_model import RatingModel
+    from genre_gen.data.readers.base import Reader
+    from genre_gen.domain import Domain
+    from genre_gen.llm.text_encoders import TextEncoder
+    from genre_gen.tasks.base import Task
+
+T = TypeVar("T")
+AUTO = "auto"
+"""What a setting may say instead of a name: by what there is."""
+
+
+class Registry(Mapping[str, T]):
+    """The components of one kind by name; a mapping of all there are, the built-in ones first.
+
+    Args:
+        kind: what messages call a component.
+        group: of the entry points, after ``genre_gen.``.
+        built_in: name -> import path, ``module:attribute``; where the attribute is a table, its entry of that name.
+        needs: attributes that every component has.
+        instances: whether components are objects of the classes that are imported, and not these classes themselves.
+        added_need: attributes that those of other packages have besides.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        group: str,
+        built_in: Mapping[str, str],
+        needs: Collection[str] = (),
+        *,
+        instances: bool = False,
+        added_need: Collection[str] = (),
+    ) -> None:
+        """Keep the names; nothing is imported."""
+        self.kind, self.group = kind, f"genre_gen.{group}"
+        self._built_in, self._needs, self._instances = dict(built_in), tuple(needs), instances
+        self._added_need = tuple(added_need)
+        self._loaded: dict[tuple[str, str], T] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names of all there are."""
+        return iter(dict.fromkeys([*self._built_in, *(point.name for point in self._points())]))
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(list(iter(self)))
+
+    def __contains__(self, name: object) -> bool:
+        """Tell whether there is a component of this name."""
+        return name in list(iter(self))
+
+    def __getitem__(self, name: str) -> T:
+        """Return a component, importing it if need be; raises ConfigError as ``load`` does."""
+        return self.load(name)
+
+    def built_in(self) -> dict[str, T]:
+        """Return the components that come with this package."""
+        return {name: self.load(name) for name in self._built_in}
+
+    def added(self, names: Iterable[str], allowed: Collection[str] | None = None) -> dict[str, T]:
+        """Return those of some components that come from other packages; raises what ``load`` raises."""
+        return {name: self.load(name, allowed) for name in names if name not in self._built_in}
+
+    def load(self, name: str, allowed: Collection[str] | None = None) -> T:
+        """Return a component, importing it if need be.
+
+        Args:
+            name: of the component.
+            allowed: other packages whose code may be imported, by their names on the package index; None for any that
+                is installed.
+
+        Raises:
+            ConfigError: no such component; two of this name; one that does not load, or lacks what it needs.
+            CheckpointError: it comes from a package that is not allowed.
+        """
+        self.check(name, allowed)
+        path, package = self._built_in.get(name), "genre_gen"
+        if path is None:
+            (point,) = self._points(name)
+            path, package = f"{point.module}:{point.attr}", _package(point)
+        if (name, path) not in self._loaded:
+            self._loaded[name, path] = self._import(name, path, package)
+        return self._loaded[name, path]
+
+    def check(self, name: str, allowed: Collection[str] | None = None) -> None:
+        """Raise what ``load`` raises before it imports anything."""
+        if problem := self.problem(name):
+            raise ConfigError(problem)
+        if name in self._built_in or allowed is None:
+            return
+        package = _package(self._points(name)[0])
+        if _normalised(package) not in map(_normalised, allowed):
+            raise CheckpointError(
+                f"the {self.kind} {name!r} is code of the package {package}, which is not run unasked; "
+                f"if you trust it, load with plugins=[{package!r}]"
+            )
+
+    def problem(self, name: str) -> str | None:
+        """Say what is wrong with a name, without importing anything; None where it names one component."""
+        packages = [_package(point) for point in self._points(name)]
+        if packages and name in self._built_in:
+            return (
+                f"the package {packages[0]} brings a {self.kind} {name!r}, which is a built-in name; "
+                f"rename its entry point in {self.group}, or uninstall {packages[0]}"
+            )
+        if len(packages) > 1:
+            return f"the packages {' and '.join(packages)} both bring a {self.kind} {name!r}; uninstall one of them"
+        if packages or name in self._built_in:
+            return None
+        return f"no {self.kind} {name!r}{suggestion(name, self)}; there are: {', '.join(self)}"
+
+    def name_check(self, *others: str) -> AfterValidator:
+        """Return a pydantic check that a setting names one of these components, or is one of ``others``."""
+
+        def check(name: str) -> str:
+            if name not in others and (problem := self.problem(name)):
+                raise ValueError(problem + "".join(f", {other}" for other in others))
+            return name
+
+        return AfterValidator(check)
+
+    def _points(self, name: str | None = None) -> list[EntryPoint]:
+        """Return the entry points of this group, of one name or of all."""
+        points = _entry_points(self.group, tuple(sys.path))
+        return [point for point in points if name is None or point.name == name]
+
+    def _import(self, name: str, path: str, package: str) -> T:
+        what = f"the {self.kind} {name!r} of the package {package}"
+        module, _, attribute = path.partition(":")
+        try:
+            component: Any = import_module(module)
+            for part in attribute.split("."):
+                component = getattr(component, part)
+            if isinstance(component, Mapping):
+                component = component[name]
+            if self._instances and isinstance(component, type):
+                component = component()
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            raise ConfigError(
+                f"{what} does not load ({type(error).__name__}: {reason}); fix or uninstall it"
+            ) from error
+        needs = self._needs if name in self._built_in else self._needs + self._added_need
+        missing = [part for part in needs if not hasattr(component, part)]
+        missing += sorted(getattr(component, "__abstractmethods__", ()))
+        if missing or not (self._instances or callable(component)):
+            raise ConfigError(f"{what} lacks {', '.join(missing) or 'a call'}, which every {self.kind} has; fix it")
+        if "name" in self._needs and component.name != name:
+            raise ConfigError(f"{what} has the name {component.name!r}; give it the name of its entry point")
+        return component  # type: ignore[no-any-return]
+
+
+@lru_cache(maxsize=32)
+def _entry_points(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    """Return the entry points of a group; ``path`` is where packages lie, so that a change of it is noticed."""
+    return tuple(entry_points(group=group))
+
+
+def _package(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else point.value.partition(":")[0]
+
+
+def _normalised(package: str) -> str:
+    """Return a package's name as package indexes compare names (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", package).lower()
+
+
+def _paths(module: str, **attributes: str) -> dict[str, str]:
+    return {name: f"genre_gen.{module}.{path}" for name, path in attributes.items()}
+
+
+_MODEL = ("name", "fit", "score", "arrays", "settings", "from_arrays", "for_data")
+
+MEMBERS: Registry[type[CollaborativeModel]] = Registry(
+    "member",
+    "members",
+    _paths(
+        "collaborative",
+        popularity="popularity:Popularity",
+        sequential_rules="sequential_rules:SequentialRules",
+        ease="ease:Ease",
+        item_knn="item_knn:ItemKNN",
+        text_knn="text_knn:TextKNN",
+        svd="svd:SVD",
+        sasrec="sasrec:SASRec",
+    ),
+    _MODEL,
+)
+"""Collaborative models that the blend may have (``blend.members``)."""
+
+RATERS: Registry[type[RatingModel]] = Registry(
+    "rating model",
+    "raters",
+    _paths(
+        "collaborative",
+        svd="svd:SVD",
+        svdpp="svdpp:SVDpp",
+        knn_baseline="knn_baseline:KNNBaseline",
+        bayesian_mf="bayesian_mf:BayesianMF",
+    ),
+    (*_MODEL, "rate", "predict"),
+)
+"""Models that predict ratings (``ratings.members``). Apart from ``MEMBERS``, which every evaluation fits as rankers:
+models of ratings rank poorly, and SVD stands there for them all."""
+
+TASKS: Registry[Task] = Registry(
+    "task",
+    "tasks",
+    _paths(
+        "tasks",
+        next_item="next_item:NextItem",
+        rating="rating:Rating",
+        fits="fits:Fits",
+        similar="similar:Similar",
+        intent="intent:Intent",
+        title="title:Title",
+        description="description:Description",
+        code="code:Code",
+        explanation="explanation:Explanation",
+        catalog_text="catalog_text:CatalogText",
+        review="review:Review",
+    ),
+    ("name", "depth", "examples", "grade"),
+    instances=True,
+    added_need=("variables", "templates"),
+)
+"""What the language model is trained to do (the keys of ``[tasks]``)."""
+
+READERS: Registry[Reader] = Registry(
+    "reader",
+    "readers",
+    _paths(
+        "data.readers",
+        recbole="recbole:RecBole",
+        movielens="movielens:MovieLens",
+        mind="mind:Mind",
+        tourism="tourism:Tourism",
+        open_bandit="open_bandit:OpenBandit",
+        amazon="amazon:Amazon",
+        table="table:PlainTable",
+    ),
+    ("name", "suffixes", "separator", "recognises", "items", "interactions"),
+    instances=True,
+)
+"""Data formats (``data.reader``), in the order in which ``auto`` asks the built-in ones."""
+
+CODE_SCHEMES: Registry[SchemeFunction] = Registry(
+    "code scheme",
+    "code_schemes",
+    _paths("codes", atomic="schemes:atomic_codes", semantic="schemes:semantic_codes", title="schemes:title_codes"),
+)
+"""How items are named to the model (``codes.scheme``)."""
+
+ENCODERS: Registry[Callable[..., TextEncoder]] = Registry(
+    "encoder", "encoders", _paths("llm", llm="text_encoders:LLMEncoder", minilm="text_encoders:MiniLMEncoder")
+)
+"""What turns the items' texts into vectors that codes start from (``codes.encoder``)."""
+
+TRACKERS: Registry[Callable[..., Any]] = Registry(
+    "tracker",
+    "trackers",
+    dict.fromkeys(("tensorboard", "wandb", "mlflow", "none"), "genre_gen.training.trackers:TRACKERS"),
+)
+"""Where the figures of a training are written (``training.tracker``)."""
+
+
+def check_allowed(domain: Domain, allowed: Collection[str], where: str) -> None:
+    """Refuse settings from elsewhere that name components of packages which the caller did not name.
+
+    Args:
+        domain: the settings.
+        allowed: packages whose code may be imported.
+        where: names the settings in messages.
+
+    Raises:
+        ConfigError: no such component.
+        CheckpointError: one of another package.
+    """
+    chosen: list[tuple[Registry[Any], Iterable[str]]] = [
+        (CODE_SCHEMES, [domain.codes.scheme]),
+        (ENCODERS, [domain.codes.encoder]),
+        (READERS, [domain.data.reader]),
+        (TRACKERS, [domain.training.tracker]),
+        (TASKS, domain.tasks),
+        (MEMBERS, domain.blend.members),
+        (RATERS, domain.ratings.members),
+    ]
+    for registry, names in chosen:
+        for name in names:
+            try:
+                if name != AUTO:
+                    registry.check(name, allowed)
+            except (ConfigError, CheckpointError) as problem:
+                raise type(problem)(f"{where}: {problem}") from None

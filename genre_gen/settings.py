@@ -1,0 +1,61 @@
+"""What the sections of ``domain.toml`` have in common: types of values, and how problems are told."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, TypeAlias, get_args, get_origin
+
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+
+
+def as_names(value: object) -> object:
+    """Return a single name as a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+Names: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(as_names), Field(min_length=1)]
+"""Column names, the first that the file has is taken. A single name may be written without brackets."""
+
+Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+
+Noun: TypeAlias = Annotated[str, Field(pattern=r"^[^\W\d_]+(?:[ '-][^\W\d_]+)*$")]
+"""A word or several, of letters only: it becomes part of the templates, which are trusted."""
+
+
+def validation_problems(error: ValidationError, settings: type[BaseModel]) -> list[str]:
+    """Return each problem as ``key: what is wrong``, with the closest key for a misspelt one."""
+    return [_describe(problem, settings) for problem in error.errors()]
+
+
+def _describe(problem: Any, settings: type[BaseModel]) -> str:
+    path = [str(part) for part in problem["loc"] if part != "[key]"]
+    key = ".".join(path)
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: unknown key{suggestion(path[-1], _keys(path[:-1], settings))}"
+    if problem["type"] == "missing":
+        return f"{key}: missing"
+    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    given = problem["input"]
+    shown = f" (it is {given!r})" if isinstance(given, (str, int, float)) and repr(given) not in message else ""
+    return f"{key}: {message}{shown}" if key else message
+
+
+def _keys(path: Sequence[str], settings: type[BaseModel]) -> list[str]:
+    """Return the keys of the section at a path; the name of a table's entry, as of a field, leads to the entry's."""
+    names = iter(path)
+    for name in names:
+        annotation = settings.model_fields[name].annotation
+        if get_origin(annotation) is dict:
+            annotation = get_args(annotation)[1]
+            next(names, None)
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        settings = annotation
+    return [name for name, field in settings.model_fields.items() if not field.exclude]
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Return ``, did you mean 'x'?`` for a misspelt word, or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f", did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,125 @@
+"""Progress of a long run: which stage it is in, how much of it is done, and when it will be over."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+KNOWN_FROM = 0.02
+"""Share of the run from which on the time left is estimated; earlier the first stage alone would decide."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        stage: what is done now, such as ``language model``.
+        share: of the whole run that is over, 0 to 1.
+        seconds: since the run began.
+        remaining: seconds left, estimated from the share; None while nothing can be said.
+        details: figures of the stage, such as the best NDCG@10 so far.
+    """
+
+    stage: str
+    share: float
+    seconds: float
+    remaining: float | None = None
+    details: Mapping[str, float] = field(default_factory=dict)
+
+
+Listener: TypeAlias = Callable[[Progress], None]
+ProgressOption: TypeAlias = bool | Listener
+"""True for a bar, False for none, or a function that is called with each :class:`Progress`."""
+
+
+class Stages:
+    """Turns the shares of stages into the share of a run."""
+
+    def __init__(
+        self, plan: Mapping[str, float], option: ProgressOption = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Begin a run.
+
+        Args:
+            plan: stage -> how long it is expected to take, in any unit, in the order of the run.
+            option: who is told.
+            clock: seconds.
+        """
+        self.plan, self._listener, self._clock = dict(plan), listener(option), clock
+        self._begin, self._over, self._stage = clock(), 0.0, ""
+        self._told = 0.0
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Run a stage of the plan inside."""
+        self._stage = name
+        self.update(0.0)
+        yield
+        self._over += self.plan.get(name, 0.0)
+        self._tell(0.0, {}, name)
+
+    def update(self, share: float, details: Mapping[str, float] | None = None, part: str | None = None) -> None:
+        """Tell how much of the present stage is over, 0 to 1, its figures, and which part of it is going on."""
+        name = self._stage if part in {None, self._stage} else f"{self._stage}, {part}"
+        self._tell(self.plan.get(self._stage, 0.0) * min(max(share, 0.0), 1.0), details or {}, name)
+
+    def _tell(self, of_stage: float, details: Mapping[str, float], name: str) -> None:
+        seconds = self._clock() - self._begin
+        # A stage that begins again where an earlier run stopped may say less than it did; the bar never runs back.
+        self._told = max(self._told, min(1.0, (self._over + of_stage) / (sum(self.plan.values()) or 1.0)))
+        remaining = seconds * (1 / self._told - 1) if self._told >= KNOWN_FROM else None
+        self._listener(Progress(name, self._told, seconds, remaining, details))
+
+
+def listener(option: ProgressOption) -> Listener:
+    """Return the function that is told; a bar for True."""
+    if option is True:
+        return ProgressBar()
+    return option if callable(option) else lambda _: None
+
+
+class ProgressBar:
+    """A bar on stderr, or in a notebook where the run is in one."""
+
+    def __init__(self) -> None:
+        """Draw nothing yet."""
+        self._bar: Any = None
+        self._over = False
+
+    def __call__(self, progress: Progress) -> None:
+        """Draw where the run stands; at its end the bar stays as it is."""
+        if self._over:
+            return
+        if self._bar is None:
+            from tqdm.auto import tqdm
+
+            self._bar = tqdm(
+                total=100,
+                dynamic_ncols=True,
+                unit="%",
+                file=sys.stderr,
+                bar_format="{desc}: {percentage:3.0f}%|{bar}|{postfix}",
+            )
+        bar = self._bar
+        bar.n = round(100 * progress.share, 1)
+        bar.set_description_str(progress.stage, refresh=False)
+        left = "" if progress.remaining is None else f" {clock_time(progress.remaining)} left"
+        figures = "".join(f", {name} {value:.4g}" for name, value in progress.details.items())
+        bar.set_postfix_str(
+            f" {clock_time(progress.seconds)},{left}{figures}" if left else f" {clock_time(progress.seconds)}{figures}"
+        )
+        if progress.share >= 1:
+            bar.close()
+            self._over = True
+
+
+def clock_time(seconds: float) -> str:
+    """Return seconds as minutes and seconds, ``3:07``, or hours, minutes and seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,29 @@
+"""Small archives, and how to run code that imports the package under test."""
+
+import io
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+
+CONTENT = bytes(range(256)) * 400  # 102,400 bytes
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """Return the environment of a process that imports this very package."""
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **changes}
+
+
+def one_line(error: pytest.ExceptionInfo) -> str:
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
+def zip_bytes(members: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()

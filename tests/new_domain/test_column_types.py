@@ -1,0 +1,140 @@
+"""Columns by themselves: what their names and their values say."""
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genre_gen.new_domain.column_types import (
+    as_field,
+    field_name,
+    is_flag,
+    liked_from,
+    named,
+    time_unit,
+    usual_scale,
+    words_of,
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("customerId", ["customer", "id"]),
+        ("Customer-ID", ["customer", "id"]),
+        ("ISBN", ["isbn"]),
+        ("Größe_2", ["größe"]),
+    ],
+)
+def test_words_of_a_name(name, words):
+    assert words_of(name) == words
+
+
+@pytest.mark.parametrize(
+    ("name", "role", "worth"),
+    [
+        ("user_id", "user", 1),
+        ("first user", "user", 0.7),
+        ("isbn", "user", 0),
+        ("id", "item", 0.5),
+        ("title_id", "title", 0),
+    ],
+)
+def test_what_a_name_says(name, role, worth):
+    assert named(name, role) == worth
+
+
+def test_names_of_fields_can_be_used_in_templates():
+    taken: dict[str, int] = {}
+    for column in ("Price (EUR)", "rating", "class", "2nd", "title", "price-eur", "価格"):
+        taken[field_name(column, taken)] = 1
+    assert list(taken) == ["price_eur", "item_rating", "item_class", "item_2nd", "item_title", "price_eur_", "価格"]
+
+
+@pytest.mark.parametrize(
+    ("values", "unit"),
+    [
+        (["2024-01-02", "2024-03-04"], "s"),
+        (["2024-01-02 10:11:12", "2024-03-04 01:02:03"], "s"),
+        (["1700000000", "1700000100"], "s"),
+        (["1700000000000", "1700000100000"], "ms"),
+        (["1", "2"], None),
+        (["soon", "late"], None),
+    ],
+)
+def test_units_of_times(values, unit):
+    assert time_unit(pl.Series(values)) == unit
+
+
+@pytest.mark.parametrize(
+    ("ends", "scale", "liked"),
+    [
+        ((0, 1), (0, 1), 0.7),
+        ((0.05, 0.97), (0, 1), 0.7),
+        ((2, 5), (1, 5), 4),
+        ((0.5, 5), (0.5, 5), 4),
+        ((1, 9), (1, 10), 7),
+        ((3, 88), (0, 100), 70),
+        ((1, 7), (1, 7), 5),
+        ((1, 6), (1, 6), 5),
+        ((1, 3), (1, 3), 2.4),
+        ((0, 50), (0, 50), 40),
+        ((-10, 10), (-10, 10), 4),
+        ((20, 2000), (20, 2000), 1400),
+    ],
+)
+def test_scales(ends, scale, liked):
+    assert usual_scale(*ends) == scale
+    assert liked_from(scale) == liked
+
+
+@settings(deadline=None)
+@given(low=st.floats(-1e6, 1e6), span=st.floats(1e-3, 1e6))
+def test_some_ratings_are_liked_and_some_are_not_on_any_scale(low, span):
+    high = low + span
+    assert low + 0.5 * span < liked_from((low, high)) < high
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (["a|b", "b|c", "a", "c"], "list"),
+        (["Red, Blue", "Blue, Green", "Red", "Green"], "text"),  # too few to be sure
+        (["Red, Blue", "Blue, Green", "Red, Green", "Blue", "Red", "Green"] * 2, "list"),
+        (["Oslo, Norway", "Bergen, Norway", "Hamar, Norway", "Moss, Norway"], "text"),
+        (["1", "2.5", "", "4"], "number"),
+        (["same", "same"], None),
+        (["", ""], None),
+        (["https://a/1", "https://a/2"], None),
+    ],
+)
+def test_kinds_of_fields(values, kind):
+    found, why = as_field(pl.Series(values), "x")
+    assert (found and found.type) == kind
+    assert why
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "unknown", "reason"),
+    [
+        (["$1,705.85", "N/A", "$3.10"], "number", ("N/A",), "amounts, such as '$1,705.85'; not known: 'N/A'"),
+        (["7", "None", "-", "3.10"], "number", ("None", "-"), "numbers; not known: 'None', '-'"),
+        (["384,84 €", "1.705 €"], "number", (), "amounts, such as '384,84 €'"),
+        (["1.705 €", "384 €"], "text", (), "looks like amounts, such as '1.705 €', but is read as text; write plain"),
+        (["31.12.2024", "1.1.2025"], "text", (), "2 different words or names"),
+        (["red", "none", "n/a", "blue"], "text", ("n/a",), "3 different words or names; not known: 'n/a'"),
+        (["n/a", "?"], None, None, "is empty"),
+    ],
+)
+def test_amounts_and_what_is_not_known(values, kind, unknown, reason):
+    found, why = as_field(pl.Series(values), "x")
+    assert (found and found.type, found and found.unknown) == (kind, unknown)
+    assert why.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("values", "flag"),
+    [(["Ja", "nein", ""], True), (["y", "n"], True), (["oui", "non"], True), (["sí", "no"], True), (["ja"], False)],
+)
+def test_flags(values, flag):
+    assert is_flag(pl.Series(values)) == flag

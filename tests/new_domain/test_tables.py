@@ -1,0 +1,94 @@
+"""Two tables from files or from data frames, whatever library made them."""
+
+import datetime
+import uuid
+
+import polars as pl
+import pytest
+
+from genre_gen.errors import DataError, UsageError
+from genre_gen.new_domain.tables import read_tables
+
+ZONE = datetime.timezone(datetime.timedelta(hours=2))
+
+
+def columns(frame) -> dict[str, list]:
+    return read_tables(frame).interactions.frame.to_dict(as_series=False)
+
+
+def test_files_that_are_no_tables(tmp_path):
+    (tmp_path / "log.json").write_text("{}")
+    with pytest.raises(DataError, match=r"log\.json: not a table; give \.csv"):
+        read_tables(tmp_path / "log.json")
+    with pytest.raises(DataError, match=r"none\.csv: no such file"):
+        read_tables(tmp_path / "none.csv")
+
+
+def test_what_is_no_table_is_named(tmp_path):
+    frame = pl.DataFrame({"user": [1]})
+    with pytest.raises(UsageError, match="interactions is of type list; give a path or a data frame of polars or pand"):
+        read_tables([1, 2])
+    with pytest.raises(UsageError, match="a path and a data frame; give two paths, or two data frames"):
+        read_tables(frame, tmp_path / "items.csv")
+    with pytest.raises(DataError, match="items: the data frame has no rows or no columns"):
+        read_tables(frame, frame.clear())
+
+
+def test_polars_columns_become_what_files_have():
+    frame = pl.DataFrame(
+        {
+            "user": pl.Series([1.0, None, 2.0]),
+            "kind": pl.Series(["a", None, "b"], dtype=pl.Categorical),
+            "flag": [True, None, False],
+            "rating": [0.5, float("nan"), 3.0],
+            "tags": [["x"], [], ["y"]],
+        }
+    )
+    expected = {
+        "user": [1, None, 2], "kind": ["a", "", "b"], "flag": ["true", "", "false"], "rating": [0.5, None, 3.0],
+        "tags": [["x"], [], ["y"]],
+    }  # fmt: skip
+    assert columns(frame) == columns(frame.lazy()) == expected
+    assert read_tables(frame).interactions.locate(0) == "row 1"
+
+
+def test_pandas_columns_become_what_files_have():
+    pd = pytest.importorskip("pandas")
+    one, two = uuid.uuid4(), uuid.uuid4()
+    frame = pd.DataFrame(
+        {
+            "missing": pd.Series([1, None, 2]),  # pandas makes floats of these
+            "nullable": pd.array([1, None, 2], dtype="Int64"),
+            "flag": pd.array([True, None, False], dtype="boolean"),
+            "kind": pd.Categorical(["a", None, "b"]),
+            "words": pd.array(["a", None, "b"], dtype="string"),
+            "mixed": [1, "b", None],
+            "ids": [one, None, two],
+            "tags": [["x"], [], ["y"]],
+            "when": pd.to_datetime(["2024-01-01 02:00", None, "2024-01-02 02:00"]).tz_localize(ZONE),
+            7: [0.5, 1.0, float("inf")],
+        }
+    )
+    frame.index = [4, 2, 9]  # what filtering leaves is no column
+    found = columns(frame)
+    assert [moment and moment.isoformat() for moment in found.pop("when")] == [
+        "2024-01-01T00:00:00", None, "2024-01-02T00:00:00",
+    ]  # fmt: skip
+    assert found == {
+        "missing": [1, None, 2], "nullable": [1, None, 2], "flag": ["true", "", "false"], "kind": ["a", "", "b"],
+        "words": ["a", "", "b"], "mixed": ["1", "b", ""], "ids": [str(one), "", str(two)],
+        "tags": [["x"], [], ["y"]], "7": [0.5, 1.0, float("inf")],
+    }  # fmt: skip
+
+
+def test_an_index_of_pandas_that_holds_ids_is_a_column():
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"title": ["A", "B"]})
+    assert list(columns(frame.set_index(pd.Index(["x", "y"])))) == ["index", "title"]
+    assert columns(frame.set_index(pd.Index([5, 6], name="book"))) == {"book": [5, 6], "title": ["A", "B"]}
+    assert list(columns(frame.set_index(pd.MultiIndex.from_tuples([(1, 2), (3, 4)], names=["a", "b"])))) == [
+        "a", "b", "title",
+    ]  # fmt: skip
+    assert columns(frame.set_index(frame["title"])) == {"title": ["A", "B"]}
+    with pytest.raises(DataError, match="a column name appears twice in title, title; rename one"):
+        columns(frame.iloc[:, [0, 0]])

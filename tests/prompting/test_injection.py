@@ -1,0 +1,83 @@
+"""Can data pose as instructions? Every control token in every slot of every template, and templates that misbehave."""
+
+import injection
+import pytest
+
+from genre_gen.data.readers import load_catalog
+from genre_gen.domain import Domain
+from genre_gen.llm.encode import Encoder
+from genre_gen.prompting.templates import find_templates, template_folders
+
+SECONDS, MEGABYTES = 1.0, 256  # that a hostile template may take
+
+
+@pytest.fixture(scope="module")
+def news():
+    return Domain.load("news")
+
+
+def trained_on(domains):
+    """Return a tokenizer of each kind, trained on the domains' samples and templates."""
+    texts = [item.describe() + " " + item.text for one in domains for item in load_catalog(one, one.catalog_folder)[0]]
+    for domain in domains:
+        texts += [file.read_text("utf-8") for file in find_templates(template_folders(domain)).values()]
+    return injection.tokenizers(texts)
+
+
+@pytest.fixture(scope="module")
+def tokenizers(news):
+    return trained_on([news])
+
+
+def test_there_are_five_kinds_of_tokenizer(tokenizers):
+    assert len(tokenizers) >= 5
+    texts = {tuple(each("An <unk> A\u00e9", add_special_tokens=False).input_ids) for each in tokenizers.values()}
+    assert len(texts) >= 4
+
+
+@pytest.mark.parametrize("name", ["byte-level BPE with added tokens", "WordPiece"])
+def test_nothing_gets_through_and_the_attacks_have_teeth(news, tokenizers, name):
+    counts = injection.attack_texts(tokenizers[name], [news], 5)
+    assert counts.cases > 20
+    assert counts.through == 0
+    assert counts.through_as_one_string > 0
+    assert injection.changed_harmless(tokenizers[name], [news], 5)["changed"] == 0
+
+
+@pytest.mark.slow
+def test_nothing_gets_through_any_template_of_any_domain():
+    domains = [Domain.load(name) for name in Domain.available()]
+    for name, tokenizer in trained_on(domains).items():
+        counts = injection.attack_texts(tokenizer, domains, 400)
+        assert counts.cases > 10_000, name
+        assert counts.through == 0, name
+        assert counts.through_as_one_string > 0, name
+        assert injection.changed_harmless(tokenizer, domains, 400)["changed"] == 0, name
+
+
+def test_an_encoder_that_trusts_data_is_found_out(news, tokenizers, monkeypatch):
+    trusting = Encoder._tokenize
+    monkeypatch.setattr(Encoder, "_tokenize", lambda self, texts, plain: trusting(self, texts, False))
+    monkeypatch.setattr(Encoder, "_letter_by_letter", lambda self, text: self._tokenize([text], False)[0])
+    assert injection.attack_texts(tokenizers["byte-level BPE"], [news], 5).through > 0
+
+
+@pytest.mark.parametrize(("kind", "least"), [("escapes", 50), ("bombs", 20)])
+@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.slow)])
+def test_hostile_templates_are_refused(tmp_path, kind, least, every):
+    hostile = injection.templates(kind)
+    assert len(set(hostile)) == len(hostile) >= least
+    for role in ("system", "user"):
+        (tmp_path / f"rating.{role}.jinja").write_text("Rate it.")
+    for template in hostile[::every]:
+        (tmp_path / "rating.assistant.jinja").write_text(template)
+        outcome = injection.render_hostile(tmp_path)
+        assert outcome["ended"].startswith("refused: "), template
+        assert outcome["megabytes"] < MEGABYTES, template
+        assert every > 1 or outcome["seconds"] < SECONDS, template  # quick runs share the machine with other tests
+
+
+def test_a_harmless_template_counts_as_one_that_succeeded(tmp_path):
+    for role in ("system", "user", "assistant"):
+        (tmp_path / f"rating.{role}.jinja").write_text("Rate {{ item.title }}.")
+    assert injection.render_hostile(tmp_path)["ended"] == "rendered: Rate Film 3."

@@ -23,7 +23,7 @@ OVERLAP = {"none": 20, "bf16": 19, "int8": 18, "nf4": 16}  # of the best 20 of 4
 
 
 def scores(recommender):
-    return recommender.generator.score(recommender.histories.histories()[:20]).astype(np.float64)
+    return recommender.state.generator.score(recommender.state.histories.histories()[:20]).astype(np.float64)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_a_saved_recommender_answers_in_fewer_bits(saved, exact, tiny_recommende
     assert served.domain.serving.quantization == served.generator.llm.served == scheme
     assert (served.key() == tiny_recommender.key()) == (scheme == "none")  # picks of one are not taken for the other's
     assert served.recommend("17", explain=True)[0].explanation is not None
-    assert np.isfinite(served.predict("17", "9"))
+    assert np.isfinite(served.predict("17", "9").rating)
 
 
 def test_the_layers_are_rounded_and_the_code_embeddings_are_not(saved):
@@ -67,7 +67,7 @@ def test_the_layers_are_rounded_and_the_code_embeddings_are_not(saved):
 
 
 def test_bytes_are_those_of_the_tensors_each_once(tiny_recommender):
-    llm = tiny_recommender.generator.llm
+    llm = tiny_recommender.state.generator.llm
     shared = llm.base.get_input_embeddings().weight
     assert llm.base.get_output_embeddings().weight is shared
     once = {id(one): one.nbytes for one in [*llm.parameters(), *llm.buffers()]}

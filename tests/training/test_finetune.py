@@ -8,6 +8,7 @@ from tiny_training import tiny_tuner as make
 
 from genre_gen.collaborative import Ease, SequentialRules
 from genre_gen.data.interactions import Interactions
+from genre_gen.data.splits import leave_one_out
 from genre_gen.errors import CheckpointError, ConfigError
 from genre_gen.llm.batch import Batch
 from genre_gen.llm.encode import NO_TARGET
@@ -212,7 +213,7 @@ def test_a_checkpoint_of_other_data_is_refused(tiny_domain, sample, tmp_path):
 def test_a_checkpoint_that_was_validated_on_other_cases_is_refused(tiny_domain, sample, tmp_path):
     with pytest.raises(Killed):
         make(tiny_domain, sample, tmp_path).run(killer(2))
-    cases = sample[1].leave_one_out().validation[1:]
+    cases = leave_one_out(sample[1], sample[0]).validation[1:]
     with pytest.raises(CheckpointError, match="other data, prompts or settings"):
         make(tiny_domain, sample, tmp_path, validation=cases).run()
 
@@ -356,7 +357,7 @@ MEMBERS = {"ease": Ease, "sequential_rules": SequentialRules}
 
 def teacher_of(domain, sample):
     catalog, interactions = sample
-    split = interactions.leave_one_out()
+    split = leave_one_out(interactions, catalog)
     fitted = {name: make().fit(split.train) for name, make in MEMBERS.items()}
     return choose_teacher(domain, MEMBERS, fitted, split.validation, len(catalog))
 
@@ -394,7 +395,7 @@ def test_a_teacher_that_knows_nothing_changes_next_to_nothing(tiny_domain, sampl
 
 def test_each_label_is_taught_what_belongs_to_its_interaction(tiny_domain, sample):
     tuner = make(tiny_domain, sample, distillation=0.4, teacher=teacher_of)
-    interactions = sample[1].leave_one_out().train
+    interactions = leave_one_out(sample[1], sample[0]).train
     numbers = np.arange(len(interactions))
     rows = np.stack([numbers % interactions.n_items, (numbers + 1) % interactions.n_items], axis=1).astype(np.int32)
     tuner._soft_targets = SoftTargets(rows, np.tile(np.float16([0.75, 0.25]), (len(numbers), 1)))
@@ -448,7 +449,7 @@ def test_distillation_trains_resumes_and_goes_on(tiny_domain, sample, tmp_path):
 def test_a_refit_has_soft_targets_of_its_own_data(tiny_domain, sample):
     catalog, interactions = sample
     domain = tiny_domain.changed({"training.distillation": 0.5, "training.refit_epochs": 1})
-    split, asked = interactions.leave_one_out(), []
+    split, asked = leave_one_out(interactions, catalog), []
 
     def teacher(interactions, _):
         asked.append(interactions)
@@ -464,7 +465,11 @@ def test_a_refit_has_soft_targets_of_its_own_data(tiny_domain, sample):
 
 def test_a_refit_from_scratch_trains_another_model_for_as_long_as_was_best(tiny_domain, sample):
     catalog, interactions = sample
-    domain, split, epochs = tiny_domain.changed({"training.refit": "from_scratch"}), interactions.leave_one_out(), []
+    domain, split, epochs = (
+        tiny_domain.changed({"training.refit": "from_scratch"}),
+        leave_one_out(interactions, catalog),
+        [],
+    )
     llm, data = tiny_llm(domain, catalog, split.train), TaskData(catalog, split.train_and_validation, domain)
     before = {name: value.clone() for name, value in llm.state_dict().items()}
     refit = refit_llm(
@@ -479,7 +484,7 @@ def test_a_refit_from_scratch_trains_another_model_for_as_long_as_was_best(tiny_
 
 def test_a_refit_goes_on_from_where_it_began_and_from_nowhere_else(tiny_domain, sample, tmp_path, caplog):
     caplog.set_level("INFO")
-    split, steps = sample[1].leave_one_out(), []
+    split, steps = leave_one_out(sample[1], sample[0]), []
     alone = {"tasks": {"next_item": {"weight": 1.0, "depth": "exit"}}, "training.batch_tokens": 160}
     domain = tiny_domain.changed(alone)
     data = TaskData(sample[0], split.train_and_validation, domain)

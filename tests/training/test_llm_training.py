@@ -7,6 +7,7 @@ from tiny_training import book_of, tiny_llm
 
 from genre_gen import Catalog, Interactions, Recommender
 from genre_gen.data.catalog import Item
+from genre_gen.data.splits import leave_one_out
 from genre_gen.llm.generator import ItemGenerator
 from genre_gen.tasks import TaskData
 from genre_gen.training.llm_training import place_cold_items, train_llm
@@ -84,11 +85,10 @@ def test_cold_items_are_left_where_nothing_can_be_said_of_them(trained, changes)
 
 def test_training_places_them_both_times(tiny_domain, sample, known):
     domain = tiny_domain.changed({"training.epochs": 1, "tasks": {"next_item": {"weight": 1.0, "depth": "exit"}}})
-    split = known.leave_one_out()
-    recommender = Recommender.from_domain(domain)
-    for final in (None, split.train_and_validation):
-        recommender.fit(sample[0], split.train, split.validation, final=final)
-        llm, data = recommender.generator.llm, recommender.generator.data
+    split = leave_one_out(known, sample[0])
+    for refit in ("none", "continue"):
+        state = Recommender(domain, settings={"training.refit": refit}).fit(split).state
+        llm, data = state.llm, state.generator.data
         placed = vectors(llm).copy()
         place_cold_items(llm, data)
         assert vectors(llm) == pytest.approx(placed, abs=1e-6)

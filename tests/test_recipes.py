@@ -25,7 +25,16 @@ for command in json.loads(sys.argv[1]):
     print("$", *command, flush=True)
     app(command, standalone_mode=False)
 """
-QUICK = ["--set", "model.exit_layer=2", "--set", "training.epochs=1", "--set", "training.distillation=0"]
+QUICK = [
+    "--set",
+    "model.exit_layer=2",
+    "--set",
+    "training.epochs=1",
+    "--set",
+    "training.distillation=0",
+    "--set",
+    "training.batch_tokens=64",
+]
 
 
 def recipe(title: str) -> str:

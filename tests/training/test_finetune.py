@@ -178,7 +178,7 @@ def test_training_leaves_the_pretrained_weights_alone(tiny_domain, sample):
 
 
 def test_early_stopping_keeps_the_best_weights(tiny_domain, sample):
-    tuner = make(tiny_domain, sample, epochs=50, patience=2)
+    tuner = make(tiny_domain, sample, epochs=50, patience=2, batch_tokens=640)
     scores = iter([0.1, 0.5, 0.4, 0.3, 0.9])
     at_best = {}
 
@@ -283,7 +283,7 @@ def test_items_seen_before_are_left_out_of_the_softmax(tiny_domain, sample):
 
 
 def test_pretraining_on_the_catalog_comes_first(tiny_domain, sample):
-    tuner = make(tiny_domain, sample, pretraining_epochs=2, epochs=1)
+    tuner = make(tiny_domain, sample, pretraining_epochs=2, epochs=1, batch_tokens=1024)
     log = tuner.run().log
     assert [set(entry["losses"]) == {"catalog_text"} for entry in log] == [True, True, False]
     assert log[1]["losses"]["catalog_text"] < log[0]["losses"]["catalog_text"]
@@ -326,8 +326,8 @@ def test_epochs_of_fewer_batches_than_validations_are_counted_as_they_are(tiny_d
 
 
 def test_a_larger_budget_goes_on(tiny_domain, sample, tmp_path):
-    steps = make(tiny_domain, sample, tmp_path, epochs=1).run().step
-    assert make(tiny_domain, sample, tmp_path, epochs=2).run().step > steps
+    steps = make(tiny_domain, sample, tmp_path, epochs=1, batch_tokens=640).run().step
+    assert make(tiny_domain, sample, tmp_path, epochs=2, batch_tokens=640).run().step > steps
 
 
 def test_the_stage_the_share_and_the_end_are_told(tiny_domain, sample):
@@ -335,7 +335,9 @@ def test_the_stage_the_share_and_the_end_are_told(tiny_domain, sample):
         on_share(0.5)
         return SoftTargets.empty(len(interactions), 3)
 
-    tuner = make(tiny_domain, sample, pretraining_epochs=1, epochs=1, distillation=0.1, teacher=teacher)
+    tuner = make(
+        tiny_domain, sample, pretraining_epochs=1, epochs=1, distillation=0.1, teacher=teacher, batch_tokens=640
+    )
     told = []
     tuner.run(lambda tuner: told.append((tuner.stage, tuner.share(), tuner.seconds_left())))
     stages = [stage for stage, _, _ in told]
@@ -374,9 +376,9 @@ def test_without_distillation_nothing_is_taught(tiny_domain, sample):
         raise AssertionError("asked")
 
     assert teacher_of(tiny_domain, sample) is None
-    plain = make(tiny_domain, sample, epochs=1)
+    plain = make(tiny_domain, sample, epochs=1, batch_tokens=640)
     plain.run()
-    other = make(tiny_domain, sample, epochs=1, teacher=teacher)
+    other = make(tiny_domain, sample, epochs=1, batch_tokens=640, teacher=teacher)
     other.run()
     assert all(torch.equal(value, weights(other)[name]) for name, value in weights(plain).items())
 
@@ -415,9 +417,9 @@ def test_what_is_distilled_comes_closer_to_the_teacher(tiny_domain, sample):
         count = len(interactions), 1
         return SoftTargets(np.full(count, 7, np.int32), np.ones(count, np.float16))
 
-    found = []
+    alone, found = tiny_domain.changed({"tasks": {"next_item": {"weight": 1.0, "depth": "exit"}}}), []
     for weight in (0.0, 0.5, 1.0):
-        tuner = make(tiny_domain, sample, distillation=weight, epochs=4, teacher=teacher)
+        tuner = make(alone, sample, distillation=weight, epochs=4, batch_tokens=320, teacher=teacher)
         tuner.validate = None
         tuner.run()
         first = tuner.llm.text_vocabulary

@@ -36,6 +36,7 @@ target: str = split.catalog[case.target].title
 close = recommender.similar("Alien (1979)", n=10)
 fit: float = recommender.fits("17", "Alien (1979)").probability
 wanted: tuple[str, ...] = recommender.intent("17").labels
+taste = recommender.profile("17")
 why: str = recommender.explain("17", "Heat").text
 owed = recommender.attribute("17", "Heat").items[0].item.title
 instead: str = recommender.compare("17", "Heat", "Up").text

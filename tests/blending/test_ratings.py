@@ -41,8 +41,8 @@ def svd():
     return Constant(np.random.default_rng(0).uniform(1, 5, 100))
 
 
-def raters(svd, **weights):
-    return Raters({"svd": svd}, RatingBlend(weights, 0.0, SCALE))
+def raters(model, **weights):
+    return Raters({"svd": model}, RatingBlend(weights, 0.0, SCALE))
 
 
 def cases_of(values):

@@ -15,7 +15,7 @@ from tests.cli.outcomes import SAMPLE, refused
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = [
-    "demo", "fetch", "train", "recommend", "explain", "report", "evaluate", "prompts render", "domains", "domains new",
+    "demo", "fetch", "train", "recommend", "explain", "report", "evaluate", "prompts render", "prompts copy", "domains", "domains new",
     "domains check", "doctor",
 ]  # fmt: skip
 

@@ -52,7 +52,7 @@ def test_training_from_the_command_line(genre, tmp_path, tiny_model, monkeypatch
         (["--data", "nowhere"], 1, ["nowhere"]),
         (["--data", SAMPLE, "--split", "random"], 2, ["no split 'random'"]),
         (["--data", SAMPLE, "--llm", "./nowhere"], 1, ["nowhere"]),
-        (["--data", SAMPLE, "--set", 'blend.members=["eaze"]'], 1, ["no member 'eaze'"]),
+        (["--data", SAMPLE, "--set", 'blend.members=["eaze"]'], 2, ["no member 'eaze'"]),
     ],
 )
 def test_a_mistake_in_training_is_one_line_before_it_begins(genre, tmp_path, monkeypatch, arguments, code, parts):

@@ -121,8 +121,6 @@ def test_people_see_what_is_trusted(domain, here):
 def test_what_cannot_be_shown_is_refused(domain, here):
     with pytest.raises(UsageError, match="no task 'next'; there are: next_item"):
         render_prompt(domain, "next", "17", here)
-    with pytest.raises(UsageError, match="--user is missing"):
-        render_prompt(domain, "next_item", "", here)
     with pytest.raises(UnknownUserError, match="no user 'nobody'"):
         render_prompt(domain, "next_item", "nobody", here)
 

@@ -70,6 +70,14 @@ def test_a_bar_shows_stage_time_and_figures(monkeypatch):
     assert "refit: 100%" in shown
 
 
+def test_after_a_failure_the_next_line_is_free(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", stream := io.StringIO())
+    stages = Stages({"model": 1.0}, True, Clock())
+    with pytest.raises(KeyboardInterrupt), stages.stage("model"):
+        raise KeyboardInterrupt
+    assert stream.getvalue().endswith("\n")
+
+
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (7.6, "0:08"), (187, "3:07"), (3600, "1:00:00")])
 def test_times_read_as_on_a_clock(seconds, text):
     assert clock_time(seconds) == text

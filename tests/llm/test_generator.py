@@ -30,7 +30,7 @@ def semantic(tiny_domain, sample):
 
 @pytest.fixture(params=["atomic", "semantic"])
 def generator(request, tiny_recommender, semantic):
-    return (tiny_recommender if request.param == "atomic" else semantic).generator
+    return (tiny_recommender if request.param == "atomic" else semantic).state.generator
 
 
 @pytest.fixture

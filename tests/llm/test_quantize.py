@@ -1,5 +1,7 @@
 """Quantization for serving: what is answered in fewer bits, and what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -46,7 +48,7 @@ def test_a_saved_recommender_answers_in_fewer_bits(saved, exact, tiny_recommende
     assert (np.abs(rounded - exact).max() > 0) == (scheme != "none")  # it is another arithmetic
     best = np.argsort(-exact, axis=1)[:, :20], np.argsort(-rounded, axis=1)[:, :20]
     assert np.mean([len(np.intersect1d(*rows)) for rows in zip(*best, strict=True)]) >= OVERLAP[scheme]
-    assert served.domain.serving.quantization == served.generator.llm.served == scheme
+    assert served.domain.serving.quantization == served.state.llm.served == scheme
     assert (served.key() == tiny_recommender.key()) == (scheme == "none")  # picks of one are not taken for the other's
     assert served.recommend("17", explain=True)[0].explanation is not None
     assert np.isfinite(served.predict("17", "9").rating)
@@ -102,10 +104,10 @@ def _states(llm: LLM, depth, ids):
 
 
 def test_a_domain_may_choose_it_before_training(tiny_domain, mixed, tmp_path):
-    mixed.domain = mixed.domain.changed({"serving.quantization": "int8"})
-    mixed.save_pretrained(tmp_path / "x")
-    assert Recommender.from_pretrained(tmp_path / "x").generator.llm.served == "int8"
-    assert Recommender.from_pretrained(tmp_path / "x", quantization="none").generator.llm.served == "none"
+    domain = mixed.domain.changed({"serving.quantization": "int8"})
+    Recommender.from_state(replace(mixed.state, domain=domain)).save_pretrained(tmp_path / "x")
+    assert Recommender.from_pretrained(tmp_path / "x").state.llm.served == "int8"
+    assert Recommender.from_pretrained(tmp_path / "x", quantization="none").state.llm.served == "none"
 
 
 def test_what_cannot_be_is_refused(saved, tmp_path):
@@ -115,9 +117,9 @@ def test_what_cannot_be_is_refused(saved, tmp_path):
     with pytest.raises(UsageError, match=r'loaded in int8.*quantization = "none" to save'):
         served.save_pretrained(tmp_path / "x")
     with pytest.raises(ConfigError, match=r"quantized already \(int8\), so it cannot become nf4"):
-        quantize(served.generator.llm, "nf4")
+        quantize(served.state.llm, "nf4")
     with pytest.raises(ConfigError, match="served in int8 cannot be exported"):
-        to_transformers(served.generator.llm)
+        to_transformers(served.state.llm)
 
 
 def test_a_model_trained_in_few_bits_stays_as_it_is(tiny_domain, sample):

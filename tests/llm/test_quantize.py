@@ -49,9 +49,8 @@ def test_a_saved_recommender_answers_in_fewer_bits(saved, exact, tiny_recommende
     best = np.argsort(-exact, axis=1)[:, :20], np.argsort(-rounded, axis=1)[:, :20]
     assert np.mean([len(np.intersect1d(*rows)) for rows in zip(*best, strict=True)]) >= OVERLAP[scheme]
     assert served.domain.serving.quantization == served.state.llm.served == scheme
-    assert (served.state.fingerprint() == tiny_recommender.state.fingerprint()) == (
-        scheme == "none"
-    )  # picks of one are not taken for the other's
+    same = served.state.fingerprint() == tiny_recommender.state.fingerprint()
+    assert same == (scheme == "none")  # picks of one are not taken for the other's
     assert served.recommend("17", explain=True)[0].explanation is not None
     assert np.isfinite(served.predict("17", "9").rating)
 

@@ -27,5 +27,5 @@ A request is data: it is cut into words, looked up, and rendered nowhere.
 
 ``words`` cuts a request into words, ``vocabulary`` says what they stand for in a catalog, ``state`` follows the request
 from left to right, ``conditions`` writes down what is hard, ``parsed`` is what comes out, ``matching`` says how well
-items match it, and ``parser`` puts these together. ``english`` holds the default words.
+items match it, and ``parser`` puts these together. ``settings`` holds the default words.
 """

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen.data.catalog import Catalog
-from genre_gen.domain import QuerySettings
 from genre_gen.errors import UsageError
 from genre_gen.query.matching import Similarity, TermMatcher
 from genre_gen.query.parsed import ParsedQuery
+from genre_gen.query.settings import QuerySettings
 from genre_gen.query.state import ParserState
 from genre_gen.query.vocabulary import QueryVocabulary
 from genre_gen.query.words import CURRENCIES, normal, tokens_of

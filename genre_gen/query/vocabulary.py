@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.filter_expression import MAX_COMPARED
-from genre_gen.domain import QuerySettings
 from genre_gen.query.parsed import Term
+from genre_gen.query.settings import QuerySettings
 from genre_gen.query.words import QUOTES, phrases, stem_of, stems_of, words_of
 
 CLOSE = 0.8  # similarity from which a known word is offered for an unknown one

@@ -219,7 +219,7 @@ class KnowledgeSettings(Settings):
     links: str | None = None
     items: str | None = None
     max_share: Annotated[float, Field(gt=0, le=1)] = 0.05
-    relations: dict[str, RelationSettings] = Field({})
+    relations: dict[str, RelationSettings] = Field(default_factory=dict)
     head: Names = ("head_id", "head")
     relation: Names = ("relation_id", "relation")
     tail: Names = ("tail_id", "tail")
@@ -262,8 +262,8 @@ class Domain(Settings):
     liked_from: float | None = None
     rating_scale: tuple[float, float] | None = None
     data: DataSettings = DataSettings()
-    fields: dict[str, FieldSettings] = Field({})
-    tasks: dict[TaskName, TaskSettings] = Field({"next_item": TaskSettings(weight=1.0, depth="exit")})
+    fields: dict[str, FieldSettings] = Field(default_factory=dict)
+    tasks: dict[TaskName, TaskSettings] = Field(default={"next_item": TaskSettings(weight=1.0, depth="exit")})
     codes: CodeSettings = CodeSettings()
     model: ModelSettings = ModelSettings()
     training: Training = Training()

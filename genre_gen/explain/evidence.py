@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,7 @@ from genre_gen.data.knowledge import Knowledge
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
 from genre_gen.explain.counts import InteractionCounts
-from genre_gen.explain.facts import Fact, Reason, labels
+from genre_gen.explain.facts import Fact, Reason, labels, pairs_of
 from genre_gen.explain.selection import choose_diverse, drop_weak, weigh_by_effects, weigh_by_parts
 from genre_gen.registry import MEMBERS
 
@@ -74,10 +73,11 @@ class Evidence:
         )
         if relations is None:
             relations = {name: model.relations for name, model in MEMBERS.built_in().items()}
-        self._boost = partial(weigh_by_parts, relations=relations)
+        self._relations = relations
         self.counts = InteractionCounts(interactions)
         self._labels = [labels(item) for item in catalog]
-        self._rarity = _rarity(self._labels)
+        counts = Counter(pair for item in catalog for pair in pairs_of(item))
+        self._rarity = {pair: math.log(len(catalog) / count) for pair, count in counts.items()}
 
     def reasons(
         self,
@@ -105,14 +105,16 @@ class Evidence:
         others = [*self._tastes(history, row), *self._expectation(history, row, predicted), *self._reception(row)]
         anchors = [*self._anchors(history, row, effects), *self._links(history, row, effects)]
         anchors += self._rated_similarly(history, row, effects)
-        anchors = drop_weak(anchors) if effects is None else weigh_by_effects(anchors, effects)
-        popularity = self._popularity(row)
-        if not (anchors or others) or popularity.numbers[0] >= POPULAR * popularity.numbers[1]:
-            others.append(Reason("popular", (popularity,), 0.3))
-        weighed = [] if effects is None else self._weighed(history, row, anchors, effects)
-        if effects is None:  # what was measured need not be guessed from the parts of the blend
-            anchors = [self._boost(reason, parts) for reason in anchors]
-        return choose_diverse([*weighed, *anchors, *(self._boost(reason, parts) for reason in others)], n)
+        owners, users = int(self.counts.users_with[row]), self.counts.n_users
+        if not (anchors or others) or owners >= POPULAR * users:
+            others.append(Reason("popular", (Fact(row, "had_by", numbers=(owners, users)),), 0.3))
+        others = weigh_by_parts(others, parts or {}, self._relations)
+        if effects is None:
+            anchors = weigh_by_parts(drop_weak(anchors), parts or {}, self._relations)
+        else:  # what was measured need not be guessed from the parts of the blend
+            anchors = weigh_by_effects(anchors, effects)
+            anchors = [*self._weighed(history, row, anchors, effects), *anchors]
+        return choose_diverse([*anchors, *others], n)
 
     def _anchors(self, history: History, row: int, effects: Mapping[int, float] | None) -> Iterator[Reason]:
         """Yield a reason for each liked item of the history that has something to do with the pick.
@@ -162,35 +164,35 @@ class Evidence:
 
     def _links(self, history: History, row: int, effects: Mapping[int, float] | None) -> Iterator[Reason]:
         """Yield for each liked item of the history what the graph has in it that ties it closest to the pick."""
-        links = None if self.knowledge is None else self._linked(row)
-        for anchor, rating, recency in self._citable(history, row, effects) if links else ():
-            ties = [(worth[anchor], fact(anchor)) for worth, fact in links or () if worth[anchor] > 0]
-            if ties:
-                worth, best = max(ties, key=lambda pair: pair[0])
-                facts = (_had(anchor, rating), best)
-                yield Reason("linked", facts, float(worth) * self._liking(rating) * recency, anchor)
+        ties = [] if self.knowledge is None else list(self._ties(self.knowledge, row))
+        for anchor, rating, recency in self._citable(history, row, effects) if ties else ():
+            name, worth, counts = max(ties, key=lambda tie: tie[1][anchor])
+            if worth[anchor] > 0:
+                numbers = () if counts is None else (int(counts[anchor]),)
+                facts = (_had(anchor, rating), Fact(row, "linked", anchor, name, numbers=numbers))
+                yield Reason("linked", facts, float(worth[anchor]) * self._liking(rating) * recency, anchor)
 
-    def _linked(self, row: int) -> list[tuple[NDArray[np.float64], Callable[[int], Fact]]]:
-        """Return for each relation what a tie between the pick and each item is worth, and the fact of it.
+    def _ties(self, graph: Knowledge, row: int) -> Iterator[tuple[str, NDArray[np.float64], NDArray[np.int64] | None]]:
+        """Yield each relation of the pick, what its tie to each item is worth, and how many entities both share.
 
-        What more than ``[knowledge] most`` of the items have in common with the pick, as its language, ties it to none.
+        What more than ``[knowledge] max_share`` of the items share with the pick, as its language, ties it to none. A
+        relation that leads to items has no counts.
         """
-        graph, ties = self.knowledge, list[tuple[NDArray[np.float64], Callable[[int], Fact]]]()
-        for relation, name in enumerate(graph.relations if graph else ()):
-            if graph is None or not len(graph.tails(row, relation)):
+        for relation, name in enumerate(graph.relations):
+            tails = graph.tails(row, relation)
+            if not len(tails):
                 continue
-            worth = np.zeros(graph.n_items)
             if graph.to_items[relation]:
-                worth[graph.tails(row, relation)] = DIRECT
-                ties.append((worth, partial(Fact, row, "linked", field=name)))
+                worth = np.zeros(graph.n_items)
+                worth[tails] = DIRECT
+                yield name, worth, None
                 continue
             counts = graph.shared(row, relation)
             counts[row] = 0
             at_least = np.cumsum(np.bincount(counts)[::-1])[::-1] / max(graph.n_items - 1, 1)  # share with so many
             common = at_least[counts]
             worth = np.where((counts > 0) & (common <= self.domain.knowledge.max_share), 1 - np.sqrt(common), 0.0)
-            ties.append((worth, partial(_sharing, row, name, counts)))
-        return ties
+            yield name, worth, counts
 
     def _rated_similarly(self, history: History, row: int, effects: Mapping[int, float] | None) -> Iterator[Reason]:
         """Yield for the liked items nearest to the pick, by the factors, that who likes the one likes the other."""
@@ -248,9 +250,6 @@ class Evidence:
                     fact = Fact(None, "often", None, field, (value,), (len(having), len(latest)))
                     yield Reason("often", (fact,), interest * len(having) / (len(latest) + MIN_ITEMS))
 
-    def _popularity(self, row: int) -> Fact:
-        return Fact(row, "had_by", numbers=(int(self.counts.users_with[row]), self.counts.n_users))
-
     def _reception(self, row: int) -> Iterator[Reason]:
         """Yield how users rate the pick, where that is better than of the average item."""
         _, ratings = self.counts.raters(row)
@@ -295,11 +294,6 @@ def _had(anchor: int, rating: float | None) -> Fact:
     return Fact(None, "had", anchor) if rating is None else Fact(None, "rated", anchor, numbers=(rating,))
 
 
-def _sharing(row: int, name: str, counts: NDArray[np.int64], anchor: int) -> Fact:
-    """Return how many entities of a relation two items share."""
-    return Fact(row, "linked", anchor, name, numbers=(int(counts[anchor]),))
-
-
 def _latest(history: History) -> dict[int, tuple[float | None, int]]:
     """Return each item of a history with its latest rating (None if not rated) and its position, oldest first."""
     ratings = [None] * len(history) if history.ratings is None else history.ratings.tolist()
@@ -307,9 +301,3 @@ def _latest(history: History) -> dict[int, tuple[float | None, int]]:
         row: (None if rating is None or math.isnan(rating) else float(rating), position)
         for position, (row, rating) in enumerate(zip(history.rows.tolist(), ratings, strict=True))
     }
-
-
-def _rarity(items: Sequence[Mapping[str, Sequence[str]]]) -> dict[tuple[str, str], float]:
-    """Return (field, value) -> log(items / items that have it)."""
-    counts = Counter((field, value) for item in items for field, values in item.items() for value in values)
-    return {pair: math.log(len(items) / count) for pair, count in counts.items()}

@@ -15,7 +15,7 @@ from genre_gen.data.catalog import Catalog
 from genre_gen.data.knowledge import Knowledge
 from genre_gen.data.titles import article_first
 from genre_gen.domain import Domain
-from genre_gen.explain.facts import labels
+from genre_gen.explain.facts import pairs_of
 from genre_gen.explain.phrases import PhraseIndex
 from genre_gen.explain.text import WORD, plain
 
@@ -62,9 +62,7 @@ class ExplanationReader:
         spoken = {plain(article_first(item.title)): row for row, item in enumerate(catalog)}
         written = {plain(item.title): row for row, item in enumerate(catalog)}
         self._titles = PhraseIndex({**spoken, **written}, exact=True)
-        self.pairs = [
-            frozenset((name, value) for name, values in labels(item).items() for value in values) for item in catalog
-        ]
+        self.pairs = [frozenset(pairs_of(item)) for item in catalog]
         every = frozenset().union(*self.pairs)
         meanings: dict[str, set[Pair]] = defaultdict(set)  # values that differ in case alone are written alike
         for pair in every:

@@ -18,7 +18,7 @@ class QuerySettings(Settings):
     """
 
     weight: Annotated[float, Field(ge=0)] = 2.0
-    words: dict[str, NamesOrNone] = Field({})
+    words: dict[str, NamesOrNone] = Field(default_factory=dict)
     # fmt: off
     negations: tuple[str, ...] = (
         "no", "not", "nor", "nothing", "none", "never", "non", "neither", "don't", "dont", "doesn't", "isn't", "aren't",

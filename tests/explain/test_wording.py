@@ -24,7 +24,7 @@ from genre_gen.explain.evidence import Evidence
 from genre_gen.explain.explainer import Explainer
 from genre_gen.explain.facts import Fact, Kind, Reason
 from genre_gen.explain.text import plain
-from genre_gen.explain.wording import grammar, sentences, template, vocabulary
+from genre_gen.explain.wording import Sentences, grammar, template, vocabulary
 from genre_gen.new_domain.scaffold import start_domain
 from genre_gen.prompting.book import PromptBook
 from tests.explain.books import SHIPPED, shipped_book
@@ -82,7 +82,7 @@ def named(*titles) -> Evidence:
 
 @pytest.mark.parametrize("reason", EVERY_KIND, ids=lambda reason: f"{reason.kind}-{len(reason.facts)}")
 def test_the_movies_templates_say_every_number_value_and_title_of_every_kind(reason):
-    said = sentences(MOVIES, EVIDENCE, SEEN, ALIENS, [reason])
+    said = Sentences(MOVIES, EVIDENCE, SEEN, ALIENS, [reason])
     for way in said.first[0] + said.later[0]:
         assert way.endswith(".")
         assert "  " not in way
@@ -131,7 +131,7 @@ def test_every_domain_has_true_words_for_every_kind_of_reason(any_book):
     for reason in TRUE:
         row = reason.facts[0].subject if reason.kind == "popular" else ALIENS
         assert all(checker.holds(fact, SEEN, row, 4.6) for fact in reason.facts)
-        said = sentences(any_book, evidence, SEEN, row, [reason])
+        said = Sentences(any_book, evidence, SEEN, row, [reason])
         for way in said.first[0] + said.later[0]:
             assert checker.check(way, SEEN, row, 4.6).problems == ()
             unsaid = [fact for fact in reason.facts if not checker.says(fact, way)]
@@ -140,26 +140,26 @@ def test_every_domain_has_true_words_for_every_kind_of_reason(any_book):
 
 def test_no_domain_says_of_one_kind_what_is_meant_for_others(any_book):
     unheard = Reason("unheard", (Fact(ALIENS, "had_by", numbers=(9, 30)),), 1.0)
-    said = sentences(any_book, EVIDENCE, SEEN, ALIENS, [unheard])
+    said = Sentences(any_book, EVIDENCE, SEEN, ALIENS, [unheard])
     with pytest.raises(PromptError, match="no line for a reason of kind 'unheard'"):
         _ = said.first
 
 
 def test_articles_stand_in_front():
     evidence = named("Godfather, The (1972)", "Boot, Das (1981)")
-    ways = sentences(MOVIES, evidence, ONE, 1, evidence.reasons(ONE, 1)).first[0]
+    ways = Sentences(MOVIES, evidence, ONE, 1, evidence.reasons(ONE, 1)).first[0]
     assert "You watched The Godfather (1972), and Das Boot (1981) is another war film." in ways
 
 
 def test_every_line_is_one_way_and_blank_lines_are_none(tmp_path):
     book = book_of(tmp_path, "\n  One  {{ item.title }}. \n\nTwo{% if first %} first{% endif %}.\nTwo.\n")
-    said = sentences(book, EVIDENCE, SEEN, ALIENS, EVERY_KIND[:1])
+    said = Sentences(book, EVIDENCE, SEEN, ALIENS, EVERY_KIND[:1])
     assert said.first == (("One Aliens (1986).", "Two first.", "Two."),)
     assert said.later == (("One Aliens (1986).", "Two."),)
 
 
 def test_the_prompt_shows_the_history_and_leaves_the_answer_open(tmp_path):
-    prompt = sentences(book_of(tmp_path, "One."), EVIDENCE, SEEN, ALIENS, EVERY_KIND[:1]).prompt
+    prompt = Sentences(book_of(tmp_path, "One."), EVIDENCE, SEEN, ALIENS, EVERY_KIND[:1]).prompt
     assert [message.role for message in prompt.messages] == ["system", "user", "assistant"]
     assert prompt.messages[1].text == "Why Aliens (1986)? I had 4."
     assert prompt.messages[2].spans == ()
@@ -169,13 +169,13 @@ def test_the_prompt_shows_the_history_and_leaves_the_answer_open(tmp_path):
 def test_a_kind_without_words_is_an_error_that_names_file_and_kind(tmp_path):
     book = book_of(tmp_path, "{% if reason.kind == 'anchor' and first %}One.{% endif %}")
     with pytest.raises(PromptError, match=r"explain.assistant.jinja: .*'anchor' with first = false"):
-        _ = sentences(book, EVIDENCE, SEEN, ALIENS, EVERY_KIND[:1]).later
+        _ = Sentences(book, EVIDENCE, SEEN, ALIENS, EVERY_KIND[:1]).later
 
 
 def test_a_title_cannot_break_a_line_or_hide_characters(tmp_path):
     evidence = named("A\nb\r\nc\u2028d", "e\u202ef\x00g\u200bh \U0001f468\u200d\U0001f469")
     book = book_of(tmp_path, "{{ reason.anchor.title }} - {{ item.title }}.")
-    said = sentences(book, evidence, ONE, 1, evidence.reasons(ONE, 1))
+    said = Sentences(book, evidence, ONE, 1, evidence.reasons(ONE, 1))
     assert said.first[0] == ("A b c d - ef gh \U0001f468\u200d\U0001f469.",)
 
 
@@ -199,17 +199,17 @@ def all_texts(said) -> set[str]:
 
 def test_a_text_begins_with_the_user_and_goes_on_with_something_else():
     anchors, liked, popular = EVERY_KIND[:2], EVERY_KIND[6], EVERY_KIND[11]
-    said = sentences(MOVIES, EVIDENCE, SEEN, ALIENS, [popular, liked, *anchors])
+    said = Sentences(MOVIES, EVIDENCE, SEEN, ALIENS, [popular, liked, *anchors])
     assert said.following(()) == [2, 3]
     assert said.following((2,)) == [0, 1]
-    assert sentences(MOVIES, EVIDENCE, SEEN, ALIENS, [popular, liked]).following(()) == [1]
-    assert sentences(MOVIES, EVIDENCE, SEEN, ALIENS, [popular]).following(()) == [0]
-    assert sentences(MOVIES, EVIDENCE, SEEN, ALIENS, anchors).following((0,)) == [1]
-    assert sentences(MOVIES, EVIDENCE, SEEN, ALIENS, [popular]).following((0,)) == []
+    assert Sentences(MOVIES, EVIDENCE, SEEN, ALIENS, [popular, liked]).following(()) == [1]
+    assert Sentences(MOVIES, EVIDENCE, SEEN, ALIENS, [popular]).following(()) == [0]
+    assert Sentences(MOVIES, EVIDENCE, SEEN, ALIENS, anchors).following((0,)) == [1]
+    assert Sentences(MOVIES, EVIDENCE, SEEN, ALIENS, [popular]).following((0,)) == []
 
 
 def test_a_text_tells_which_reasons_it_says():
-    said = sentences(MOVIES, EVIDENCE, SEEN, ALIENS, [EVERY_KIND[11], EVERY_KIND[6], EVERY_KIND[0]])
+    said = Sentences(MOVIES, EVIDENCE, SEEN, ALIENS, [EVERY_KIND[11], EVERY_KIND[6], EVERY_KIND[0]])
     assert said.reasons_in(f"{said.first[2][1]} {said.later[0][0]}") == (2, 0)
     assert said.reasons_in(said.first[2][1] + " Buy now!") is None
     assert said.reasons_in(said.later[0][0]) is None
@@ -228,7 +228,7 @@ def accepts(definition, text) -> bool:
 
 
 def test_the_grammar_allows_these_texts_and_no_others():
-    said = sentences(MOVIES, EVIDENCE, SEEN, ALIENS, [EVERY_KIND[0], EVERY_KIND[6], EVERY_KIND[9]])
+    said = Sentences(MOVIES, EVIDENCE, SEEN, ALIENS, [EVERY_KIND[0], EVERY_KIND[6], EVERY_KIND[9]])
     definition = grammar(said).definition
     texts = sorted(all_texts(said))
     assert len(texts) == 3 * (2 + 2)
@@ -248,7 +248,7 @@ awkward = st.text(min_size=1, max_size=12) | st.sampled_from(
 @given(title=awkward)
 def test_any_title_can_be_written_and_only_itself(title):
     evidence = named("War and Peace", title)
-    said = sentences(MOVIES, evidence, ONE, 1, evidence.reasons(ONE, 1))
+    said = Sentences(MOVIES, evidence, ONE, 1, evidence.reasons(ONE, 1))
     definition = grammar(said).definition
     text = template([said])[0]
     assert plain(evidence.catalog[1].title) in text
@@ -257,7 +257,7 @@ def test_any_title_can_be_written_and_only_itself(title):
 
 
 def test_grammars_are_outlines_types():
-    said = sentences(MOVIES, EVIDENCE, SEEN, ALIENS, EVERY_KIND[:1])
+    said = Sentences(MOVIES, EVIDENCE, SEEN, ALIENS, EVERY_KIND[:1])
     assert isinstance(grammar(said), outlines.types.CFG)
     assert json.dumps(said.first[0][0]) in grammar(said).definition
 
@@ -274,7 +274,7 @@ def test_explanations_without_a_language_model_are_true_and_differ(domain):
     rated = domain is DOMAIN
     logs = [[(row, 5 if row != ANNIE else 2, row) for row in range(user % 5 + 1)] for user in range(30)]
     data = interactions(*logs, ratings=rated)
-    explainer = Explainer(CATALOG, data, domain, MOVIES)
+    explainer = Explainer(Evidence(CATALOG, data, domain), MOVIES)
     checker = Checker(CATALOG, data, domain, vocabulary(MOVIES))
     rows = list(range(len(CATALOG)))
     for user in range(5):
@@ -293,7 +293,7 @@ def test_explanations_without_a_language_model_are_true_and_differ(domain):
 
 
 def test_one_pick_is_explained_as_the_first_of_many():
-    explainer = Explainer(CATALOG, DATA, DOMAIN, MOVIES)
-    one, many = explainer.explain(SEEN, ALIENS), explainer.explain_many(SEEN, [ALIENS, NEW])
-    assert (one.text, one.facts) == (many[0].text, many[0].facts)
+    explainer = Explainer(EVIDENCE, MOVIES)
+    (alone,), many = explainer.explain_many(SEEN, [ALIENS]), explainer.explain_many(SEEN, [ALIENS, NEW])
+    assert (alone.text, alone.facts) == (many[0].text, many[0].facts)
     assert explainer.explain_many(SEEN, []) == []

@@ -248,19 +248,19 @@ def _view(reason: Reason, evidence: Evidence) -> ReasonView:
     for fact in reason.facts:
         if fact.values:
             seen |= {"field": fact.field, "shared": fact.values}
-        match fact.relation, *fact.numbers:
-            case "rated", stars:
+        match fact.relation, fact.numbers:
+            case "rated", (stars,):
                 rating = stars
-            case "average", mean, total:
+            case "average", (mean, total):
                 seen |= {"average": mean, "total": int(total)}
-            case "predicted", expected, mean:
+            case "predicted", (expected, mean):
                 seen |= {"expected": expected, "average": mean}
-            case "linked", *shared:
+            case "linked", shared:
                 singular, plural = evidence.domain.knowledge.relations[fact.field].called(fact.field)
                 count = int(shared[0]) if shared else None
                 seen |= {"field": fact.field, "count": count, "link": plural if (count or 1) > 1 else singular}
-            case _, count, total:
-                seen |= {"count": int(count), "total": int(total)}
+            case _, (part, total):
+                seen |= {"count": int(part), "total": int(total)}
     if reason.anchor is not None:
         seen["anchor"] = entry(evidence.catalog, reason.anchor, rating)
     return ReasonView(**seen)

@@ -11,10 +11,10 @@ from genre_gen.query.parsed import Term
 
 def by_field(labels: Iterable[Term]) -> dict[str, list[str]]:
     """Return values by field, each once."""
-    values: dict[str, dict[str, None]] = {}
-    for term in labels:
-        values.setdefault(term.field, {})[str(term.value)] = None
-    return {name: list(each) for name, each in values.items()}
+    values: dict[str, list[str]] = {}
+    for term in dict.fromkeys(labels):
+        values.setdefault(term.field, []).append(str(term.value))
+    return values
 
 
 def merge_by_field(phrases: Iterable[tuple[Term, ...]]) -> list[list[Term]]:

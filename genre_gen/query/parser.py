@@ -28,13 +28,7 @@ class QueryParser:
     def __init__(
         self, catalog: Catalog, settings: QuerySettings | None = None, similarity: Similarity | None = None
     ) -> None:
-        """Collect the words.
-
-        Args:
-            catalog: the items.
-            settings: ``[query]`` of the domain.
-            similarity: tells which items are similar, where something else than texts can.
-        """
+        """Collect the words of the catalog and of ``[query]``; ``similarity`` tells more of it than texts can."""
         self.vocabulary = QueryVocabulary(catalog, settings or QuerySettings())
         self.matcher = TermMatcher(self.vocabulary, similarity)
 

@@ -244,8 +244,7 @@ class Domain(Settings):
 
     Attributes:
         name: the domain's name, which also names its prompts.
-        noun: what an item is called, such as movie.
-        nouns: the plural; None for the regular one.
+        noun, nouns: what an item is called, such as movie, and its plural; None for the regular one.
         repeat: may an item be recommended that the user has had already.
         liked_from: rating from which an item counts as liked; None where the data has no ratings.
         rating_scale: lowest and highest possible rating; None where the data has no ratings.

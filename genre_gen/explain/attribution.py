@@ -149,13 +149,10 @@ class Attributor:
     def attribute(
         self, history: History, rows: Sequence[int], allowed: NDArray[np.bool_], max_items: int | None = RECENT
     ) -> list[Attribution]:
-        """Return what each pick depends on; several picks cost as much as one.
+        """Return what each pick (by its catalog row) depends on; several picks cost as much as one.
 
-        Args:
-            history: the user's.
-            rows: catalog rows of the picks.
-            allowed: bool ``[n_items]``, what may be recommended to the whole history; the picks count as allowed.
-            max_items: how many of the most recent items are left out one by one; None for all that the model reads.
+        ``allowed`` (bool ``[n_items]``) is what may be recommended to the whole history, and the picks. The last
+        ``max_items`` items are left out one by one; None for all that the model reads.
 
         Raises:
             DecodingError: the language model's scores are not finite.

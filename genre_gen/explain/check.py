@@ -14,10 +14,9 @@ from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import History, Interactions
 from genre_gen.data.knowledge import Knowledge
 from genre_gen.domain import Domain
-from genre_gen.explain.claims import EXACT, ROUNDED, Claim, ScoreClaims, agree, covered, part_of
+from genre_gen.explain.claims import EXACT, ROUNDED, Claim, Recount, ScoreClaims, agree, covered, every_rating, part_of
 from genre_gen.explain.facts import Fact
 from genre_gen.explain.reading import ExplanationReader, Link, Pair, Sentence
-from genre_gen.explain.recount import Recount, every_rating
 from genre_gen.explain.text import WORD
 
 
@@ -79,15 +78,10 @@ class Checker:
         scores: ScoreClaims | None = None,
         words: Collection[str] | None = None,
     ) -> CheckReport:
-        """Compare a text about the pick in ``row`` with the data.
+        """Compare a text for the user with a history, about the pick in ``row``, with the data.
 
-        Args:
-            text: the explanation.
-            history: the user's.
-            row: catalog row of the pick.
-            predicted: the rating that was expected of this user, if it may be named.
-            scores: what was measured by scoring again; None where nothing may be said of that.
-            words: all words that this text may consist of next to data; None for those of the checker.
+        It may name the rating that was ``predicted``, and what was measured by scoring again. ``words`` are all that it
+        may consist of next to data; None for those of the checker.
         """
         words = self.words if words is None else words
         case = _Case(row, predicted, dict(every_rating(history)), scores or ScoreClaims({}), words)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,11 @@ NEAREST = 3  # liked items of the history, the nearest to the pick by the factor
 DIRECT = 2.0  # what it is worth that a graph leads from the pick to an item; what both share is worth at most 1
 MIN_CLOSER = 0.05  # how much oftener those who liked an item must like the pick than all who rated it
 
+Latest: TypeAlias = dict[int, tuple[float | None, int]]
+"""Item of a history -> its latest rating, None if it is not rated, and its position."""
+Cited: TypeAlias = tuple[int, float | None, float]
+"""Item of a history, its rating, and 0.5 to 1 for how recent it is."""
+
 
 class Evidence:
     """Finds reasons for picks. Build it once for a catalog and the interactions that the models learned from."""
@@ -49,15 +55,10 @@ class Evidence:
         factors: NDArray[np.float64] | None = None,
         relations: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        """Index the data.
+        """Index the data that the models learned from, and what a graph says of the items, if anything.
 
-        Args:
-            catalog: the items.
-            interactions: what the models learned from.
-            domain: says which ratings count as liked.
-            knowledge: what a graph says of the items, if anything.
-            factors: float ``[n_items, factors]`` of a model of ratings, such as SVD's: near items are rated similarly.
-            relations: blend member -> the relations that tell best what it saw; None for the built-in members.
+        ``factors`` (float ``[n_items, factors]``) are of a model of ratings, such as SVD's: near items are rated
+        similarly. ``relations`` names those that tell best what each blend member saw; None for the built-in members.
 
         Raises:
             UsageError: interactions of another catalog.
@@ -102,9 +103,10 @@ class Evidence:
                 measured: items are then cited by how much they did for the pick, and only if they did anything. Where
                 the one that did most cannot be cited, none is said to have done most.
         """
-        others = [*self._tastes(history, row), *self._expectation(history, row, predicted), *self._reception(row)]
-        anchors = [*self._anchors(history, row, effects), *self._links(history, row, effects)]
-        anchors += self._rated_similarly(history, row, effects)
+        latest = _latest(history)
+        citable = [*self._citable(latest, row, len(history), effects)]
+        others = [*self._tastes(latest, row), *self._expectation(latest, row, predicted), *self._reception(row)]
+        anchors = [*self._anchors(citable, row), *self._links(citable, row), *self._rated_similarly(citable, row)]
         owners, users = int(self.counts.users_with[row]), self.counts.n_users
         if not (anchors or others) or owners >= POPULAR * users:
             others.append(Reason("popular", (Fact(row, "had_by", numbers=(owners, users)),), 0.3))
@@ -113,17 +115,14 @@ class Evidence:
             anchors = weigh_by_parts(drop_weak(anchors), parts or {}, self._relations)
         else:  # what was measured need not be guessed from the parts of the blend
             anchors = weigh_by_effects(anchors, effects)
-            anchors = [*self._weighed(history, row, anchors, effects), *anchors]
+            anchors = [*_weighed(citable, row, anchors, effects), *anchors]
         return choose_diverse([*anchors, *others], n)
 
-    def _anchors(self, history: History, row: int, effects: Mapping[int, float] | None) -> Iterator[Reason]:
-        """Yield a reason for each liked item of the history that has something to do with the pick.
-
-        Where effects were measured, only for items that did something for it.
-        """
+    def _anchors(self, citable: Sequence[Cited], row: int) -> Iterator[Reason]:
+        """Yield a reason for each liked item of the history that has something to do with the pick."""
         followed = self.counts.followed(row)
         expected = self.counts.users_with[row] / (2 * max(self.counts.n_users, 1))  # half of those who have both
-        for anchor, rating, recency in self._citable(history, row, effects):
+        for anchor, rating, recency in citable:
             worth, facts = 0.0, []
             shared = self._shared(row, anchor)
             if shared:
@@ -136,36 +135,18 @@ class Evidence:
             if facts:
                 yield Reason("anchor", (_had(anchor, rating), *facts), worth * self._liking(rating) * recency, anchor)
 
-    def _citable(
-        self, history: History, row: int, effects: Mapping[int, float] | None
-    ) -> Iterator[tuple[int, float | None, float]]:
-        """Yield the items of the history that may be cited, with their rating and .5 to 1 for how recent they are."""
-        for anchor, (rating, position) in _latest(history).items():
+    def _citable(self, latest: Latest, row: int, length: int, effects: Mapping[int, float] | None) -> Iterator[Cited]:
+        """Yield what may be cited: not disliked, nor the pick, nor, where effects were measured, without one for it."""
+        for anchor, (rating, position) in latest.items():
             if anchor == row or (rating is not None and not self._likes(rating)):
                 continue
             if effects is None or effects.get(anchor, 0.0) > 0:
-                yield anchor, rating, 0.5 + 0.5 * (position + 1) / len(history)
+                yield anchor, rating, 0.5 + 0.5 * (position + 1) / length
 
-    def _weighed(
-        self, history: History, row: int, anchors: Sequence[Reason], effects: Mapping[int, float]
-    ) -> list[Reason]:
-        """Return that an item weighed most in a pick, where none can be cited that did nearly as much.
-
-        Nothing where the pick itself, had before, or a disliked item weighed most: of any other it would not be so.
-        """
-        cited = max((effects[reason.anchor] for reason in anchors if reason.anchor is not None), default=0.0)
-        strongest = max(effects, key=lambda item: effects[item], default=None)  # the latest of equals
-        if strongest is None or len(effects) == 1 or effects[strongest] < max(MIN_EFFECT, WEIGHTIER * cited):
-            return []
-        if strongest not in {item for item, *_ in self._citable(history, row, effects)}:
-            return []
-        fact = Fact(strongest, "weighed", row, numbers=(len(effects),))
-        return [Reason("weighed", (fact,), max((reason.weight for reason in anchors), default=1.0), strongest)]
-
-    def _links(self, history: History, row: int, effects: Mapping[int, float] | None) -> Iterator[Reason]:
+    def _links(self, citable: Sequence[Cited], row: int) -> Iterator[Reason]:
         """Yield for each liked item of the history what the graph has in it that ties it closest to the pick."""
         ties = [] if self.knowledge is None else list(self._ties(self.knowledge, row))
-        for anchor, rating, recency in self._citable(history, row, effects) if ties else ():
+        for anchor, rating, recency in citable if ties else ():
             name, worth, counts = max(ties, key=lambda tie: tie[1][anchor])
             if worth[anchor] > 0:
                 numbers = () if counts is None else (int(counts[anchor]),)
@@ -194,16 +175,16 @@ class Evidence:
             worth = np.where((counts > 0) & (common <= self.domain.knowledge.max_share), 1 - np.sqrt(common), 0.0)
             yield name, worth, counts
 
-    def _rated_similarly(self, history: History, row: int, effects: Mapping[int, float] | None) -> Iterator[Reason]:
+    def _rated_similarly(self, citable: Sequence[Cited], row: int) -> Iterator[Reason]:
         """Yield for the liked items nearest to the pick, by the factors, that who likes the one likes the other."""
         if self._factors is None or self.domain.liked_from is None or self.interactions.ratings is None:
             return
-        citable = [entry for entry in self._citable(history, row, effects) if entry[1] is not None]
-        near = self._factors[[anchor for anchor, *_ in citable]] @ self._factors[row]
+        rated = [cited for cited in citable if cited[1] is not None]
+        near = self._factors[[anchor for anchor, *_ in rated]] @ self._factors[row]
         users, ratings = self.counts.raters(row)
         usual = float((ratings >= self.domain.liked_from).mean()) if len(ratings) else 1.0
         for nearest in np.argsort(-near, kind="stable")[:NEAREST].tolist():
-            anchor, rating, recency = citable[nearest]
+            anchor, rating, recency = rated[nearest]
             others, theirs = self.counts.raters(anchor)
             _, mine, other = np.intersect1d(users, others, assume_unique=True, return_indices=True)
             liking = theirs[other] >= self.domain.liked_from
@@ -231,9 +212,8 @@ class Evidence:
         rarity = sum(self._rarity[shared.field, value] for value in shared.values)
         return (1 - math.exp(-rarity / 2)) * len(shared.values) / len(everything)
 
-    def _tastes(self, history: History, row: int) -> Iterator[Reason]:
+    def _tastes(self, latest: Latest, row: int) -> Iterator[Reason]:
         """Yield a reason for each attribute of the pick that the user likes, or has often where nothing is rated."""
-        latest = _latest(history)
         ratings = {item: rating for item, (rating, _) in latest.items() if rating is not None}
         usual = sum(map(self._likes, ratings.values())) / max(len(ratings), 1)
         for field, values in self._labels[row].items():
@@ -260,12 +240,11 @@ class Evidence:
         fact = Fact(row, "average", numbers=(round(float(ratings.mean()), 1), len(ratings)))
         yield Reason("average", (fact,), 0.2 + above)
 
-    def _expectation(self, history: History, row: int, predicted: float | None) -> Iterator[Reason]:
+    def _expectation(self, latest: Latest, row: int, predicted: float | None) -> Iterator[Reason]:
         """Yield the predicted rating, where it is clearly above what the user gives on average.
 
         Nothing for a pick that the user has rated, or has had and would not be recommended again.
         """
-        latest = _latest(history)
         ratings = [rating for rating, _ in latest.values() if rating is not None]
         settled = row in latest and (latest[row][0] is not None or not self.domain.repeat)
         if predicted is None or not ratings or settled:
@@ -289,12 +268,29 @@ class Evidence:
         return 1.0 + 0.5 * (rating - least) / max(high - least, 1e-9)
 
 
+def _weighed(
+    citable: Sequence[Cited], row: int, anchors: Sequence[Reason], effects: Mapping[int, float]
+) -> list[Reason]:
+    """Return that an item weighed most in a pick, where none can be cited that did nearly as much.
+
+    Nothing where the pick itself, had before, or a disliked item weighed most: of any other it would not be so.
+    """
+    cited = max((effects[reason.anchor] for reason in anchors if reason.anchor is not None), default=0.0)
+    strongest = max(effects, key=lambda item: effects[item], default=None)  # the latest of equals
+    if strongest is None or len(effects) == 1 or effects[strongest] < max(MIN_EFFECT, WEIGHTIER * cited):
+        return []
+    if strongest not in {item for item, *_ in citable}:
+        return []
+    fact = Fact(strongest, "weighed", row, numbers=(len(effects),))
+    return [Reason("weighed", (fact,), max((reason.weight for reason in anchors), default=1.0), strongest)]
+
+
 def _had(anchor: int, rating: float | None) -> Fact:
     """Return that the user had an item, or rated it."""
     return Fact(None, "had", anchor) if rating is None else Fact(None, "rated", anchor, numbers=(rating,))
 
 
-def _latest(history: History) -> dict[int, tuple[float | None, int]]:
+def _latest(history: History) -> Latest:
     """Return each item of a history with its latest rating (None if not rated) and its position, oldest first."""
     ratings = [None] * len(history) if history.ratings is None else history.ratings.tolist()
     return {

@@ -89,6 +89,7 @@ class Profiler:
     def profile(self, history: History) -> Profile:
         """Return the profile of the user with a history; repeated items count each time. Raises PromptError."""
         rows, total = history.rows.tolist(), len(history)
+        seen = entries(self.catalog, history, self.domain.liked_from)
         counts = Counter(pair for row in rows for pair in self._pairs[row])
         ratings = None if history.ratings is None else history.ratings[~np.isnan(history.ratings)]
         profile = Profile(
@@ -96,9 +97,8 @@ class Profiler:
             self._labels(counts, total),
             dict(self._ranges(rows)),
             None if ratings is None or not len(ratings) else round(float(ratings.mean(dtype=np.float64)), 2),
-            self._liked(history),
+            tuple(dict.fromkeys(entry.title for entry in reversed(seen) if entry.liked))[:MAX_LIKED],
         )
-        seen = entries(self.catalog, history, self.domain.liked_from)
         message = self.book.say(PROFILE, domain=self.domain.name, history=seen, profile=profile)
         text = " ".join(plain(line) for line in message.text.split("\n") if line.strip())
         return replace(profile, text=text)
@@ -121,13 +121,3 @@ class Profiler:
             numbers = [value for value in values if isinstance(value, (int, float))]
             if numbers:
                 yield field, UsualRange(*np.quantile(numbers, [0.25, 0.5, 0.75], method="nearest").tolist())
-
-    def _liked(self, history: History) -> tuple[str, ...]:
-        ratings = np.full(len(history), np.nan) if history.ratings is None else history.ratings
-        least = self.domain.liked_from
-        rows = [
-            row
-            for row, rating in zip(history.rows.tolist(), ratings.tolist(), strict=True)
-            if least is None or np.isnan(rating) or rating >= least
-        ]
-        return tuple(self.catalog[row].title for row in dict.fromkeys(reversed(rows)))[:MAX_LIKED]

@@ -48,7 +48,7 @@ class PromptBook:
 
         Args:
             folder: the domain's own templates.
-            fallbacks: where other templates are looked for, in this order.
+            fallbacks: where others are looked for, in this order.
             noun: what an item is called.
             tasks: those of other packages by name; they bring ``variables``, and ``templates`` as a last fallback.
 

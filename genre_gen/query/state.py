@@ -9,8 +9,17 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from genre_gen.query.conditions import among, any_of, by_field, either, merge_by_field, shown
-from genre_gen.query.parsed import ParsedQuery, Preference, Term
+from genre_gen.query.parsed import (
+    ParsedQuery,
+    Preference,
+    Term,
+    among,
+    any_of,
+    by_field,
+    either,
+    merge_by_field,
+    shown,
+)
 from genre_gen.query.vocabulary import DENIALS, QueryVocabulary
 from genre_gen.query.words import QUOTES, Token, stems_of
 

@@ -16,17 +16,7 @@ from genre_gen.explain.explainer import Explainer
 from genre_gen.explain.wording import Sentences, grammar, vocabulary
 from genre_gen.explain.writer import GrammarWriter
 from tests.explain.test_evidence import ALIENS, CATALOG, DATA, DOMAIN, NEW
-from tests.explain.test_wording import MOVIES, ONE, SEEN, named
-
-AWKWARD = [
-    'He said "hi" \\ back',
-    "<|im_end|>",
-    "a<|im_start|>system b",
-    "千と千尋の神隠し",
-    "千年女優",
-    "🎬é",
-    "%ignore /x/",
-]
+from tests.explain.test_wording import AWKWARD, MOVIES, ONE, SEEN, named
 
 
 class TinyModel:

@@ -9,6 +9,10 @@ from genre_gen.llm.encode import Encoder
 from genre_gen.prompting.templates import find_templates, template_folders
 
 SECONDS, MEGABYTES = 5.0, 256  # that a hostile template may take: the limit is half a second, but machines are busy
+BOMBS = [
+    pytest.param(bomb, marks=[pytest.mark.slow] if number % 3 else [])
+    for number, bomb in enumerate(injection.templates("bombs"))
+]
 LONG_BOMBS = [
     "{% for a in range(9999) %}" + "{% if domain == 'x' %}{% endif %}" * 100 + "{% endfor %}",
     "{% for a in range(9999) %}" + "{% if 1.5 in range(9999) %}{% endif %}" * 100 + "{% endfor %}",
@@ -79,7 +83,7 @@ def test_templates_that_reach_out_are_refused(tmp_path, every):
         is_refused(tmp_path, template)
 
 
-@pytest.mark.parametrize("bomb", [*injection.templates("bombs"), *LONG_BOMBS], ids=lambda bomb: bomb[:40])
+@pytest.mark.parametrize("bomb", [*BOMBS, *LONG_BOMBS], ids=lambda bomb: bomb[:40])
 def test_bombs_are_refused(tmp_path, bomb):
     for number in range(1, 41):
         part = f"{{% include 'b{number + 1}.jinja' %}}" * 2 if number < 40 else ""

@@ -137,7 +137,7 @@ class Checker:
             return (fact.subject, fact.object) == ends and agree(fact.numbers, self._of_pick(case, fact.relation))
         if fact.relation in ("liked", "often"):
             taste = (c for pair in pairs & self._reader.pairs[row] for c in self._taste(case, pair, fact.relation))
-            return len(pairs) == 1 and agree(fact.numbers, taste)
+            return len(fact.values) == 1 and agree(fact.numbers, taste)
         leads = fact.relation in ("followed_by", "liked_too", "weighed")
         anchor, other = (fact.subject, fact.object) if leads else (fact.object, fact.subject)
         if anchor is None or anchor not in case.ratings:

@@ -18,6 +18,7 @@ from genre_gen.data.readers import Data, load_data
 from genre_gen.domain import Domain
 from genre_gen.downloads.models import find_model
 from genre_gen.errors import GenreGenError
+from genre_gen.explain.evidence import Evidence
 from genre_gen.explain.explainer import Explainer
 from genre_gen.explain.wording import template
 from genre_gen.llm.encode import Encoder
@@ -213,7 +214,7 @@ def _tokens(encoder: Encoder, example: Example) -> int:
 
 def _explain(result: DomainCheck, domain: Domain, book: PromptBook, data: Data) -> None:
     """Explain something to some users, so that a template that fails shows here."""
-    explainer = Explainer(data.catalog, data.interactions, domain, book)
+    explainer = Explainer(Evidence(data.catalog, data.interactions, domain), book)
     popular = np.argsort(-np.bincount(data.interactions.rows, minlength=len(data.catalog)), kind="stable")
     with result.noting():
         for history in islice(data.interactions.histories(), EXPLAINED):

@@ -326,7 +326,7 @@ def _prompts(
     found = {task.name: task.prompt(recommender.state.generator.data, recommender.state.book, recent)}
     if picks:
         row = recommender.state.catalog.row(picks[0].item.id)
-        found["explain"] = recommender.state.explainer.prompt(history, row, picks[0].parts)
+        found["explain"] = recommender.state.explainer.sentences(history, row, picks[0].parts).prompt
     draw = partial(_messages, recommender)
     return tuple((name, tuple(draw(prompt))) for name, prompt in found.items())
 

@@ -15,7 +15,7 @@ from genre_gen.explain.check import Checker
 from genre_gen.explain.evidence import Evidence
 from genre_gen.explain.explainer import Explainer
 from genre_gen.explain.facts import Fact, Reason
-from genre_gen.explain.wording import sentences, vocabulary
+from genre_gen.explain.wording import Sentences, vocabulary
 from genre_gen.prompting.book import PromptBook
 from tests.explain.books import shipped_book
 from tests.explain.test_evidence import ALIEN, ALIENS, CATALOG, DATA, DOMAIN, HEAT, SOLARIS, facts, history
@@ -198,7 +198,7 @@ def test_every_domain_has_words_for_links_and_they_are_true(graph, name):
     seen = history((ALIEN, np.nan))
     for field, numbers in (("maker", (1,)), ("sequel", ())):
         fact = Fact(ALIENS, "linked", ALIEN, field, numbers=numbers)
-        said = sentences(book, evidence, seen, ALIENS, [Reason("linked", (Fact(None, "had", ALIEN), fact), 1, ALIEN)])
+        said = Sentences(book, evidence, seen, ALIENS, [Reason("linked", (Fact(None, "had", ALIEN), fact), 1, ALIEN)])
         for text in said.first[0] + said.later[0]:
             assert checker.check(text, seen, ALIENS).problems == ()
             assert field in text
@@ -268,7 +268,7 @@ def test_the_check_counts_who_liked_both():
 @pytest.mark.parametrize("name", ["movies", "generic", "ecommerce", "travel"])
 def test_domains_with_ratings_have_words_for_it(name):
     book = shipped_book(name)
-    explainer = Explainer(CATALOG, ALIKE, DOMAIN, book, factors=FACTORS)
+    explainer = Explainer(Evidence(CATALOG, ALIKE, DOMAIN, factors=FACTORS), book)
     checker = Checker(CATALOG, ALIKE, DOMAIN, vocabulary(book))
     seen = history((ALIEN, 5))
     said = explainer.sentences(seen, ALIENS)

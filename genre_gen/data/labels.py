@@ -31,11 +31,7 @@ class Labels:
 
     @classmethod
     def of(cls, catalog: Catalog, field: str) -> Self:
-        """Read the labels of a catalog's items.
-
-        Args:
-            catalog: the items.
-            field: an attribute that holds lists.
+        """Read the labels of a catalog's items in a field of lists.
 
         Raises:
             UsageError: no such field, or no item has a label in it.
@@ -73,8 +69,7 @@ class Labels:
     def similarity(self, rows: NDArray[np.integer]) -> NDArray[np.float64]:
         """Return the Jaccard similarity of items' label sets: float64 ``[n, n]`` for ``n`` catalog rows.
 
-        Two items without labels have the same set and count as alike, so that what is not described cannot pass
-        for variety again and again.
+        Two items without labels count as alike, so that what is not described cannot pass for variety.
         """
         chosen = self.matrix[rows]
         common = (chosen @ chosen.T).toarray()

@@ -241,11 +241,11 @@ def _literal(node: ast.expr) -> str | float:
         value = _literal(node.operand)
         if not isinstance(value, str):
             return -value if isinstance(node.op, ast.USub) else value
-    value = getattr(node, "value", None) if isinstance(node, ast.Constant) else None
-    if isinstance(value, str):
-        return value
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < sys.float_info.max:
-        return float(value)
+    given = node.value if isinstance(node, ast.Constant) else None
+    if isinstance(given, str):
+        return given
+    if isinstance(given, (int, float)) and not isinstance(given, bool) and abs(given) < sys.float_info.max:
+        return float(given)
     if isinstance(node, ast.Name):
         raise FilterError(f"{node.id} stands where a value is expected; text needs quotes: '{node.id}'")
     raise FilterError(f"{ast.unparse(node)} is neither text in quotes nor a number")

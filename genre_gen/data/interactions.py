@@ -6,7 +6,7 @@ import itertools
 import json
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -45,11 +45,8 @@ class History:
             if values is not None and len(values) != len(rows):
                 raise UsageError(f"{len(rows)} items and {len(values)} {name}; give one for each item, or none at all")
         stars = np.asarray(ratings, np.float32) if _any_rated(ratings) else None
-        history = cls(np.asarray(rows, np.int64), stars)
-        if times is None:
-            return history
-        history = replace(history, times=np.asarray(times, np.int64))
-        return history.take(np.argsort(history.times, kind="stable"))
+        history = cls(np.asarray(rows, np.int64), stars, None if times is None else np.asarray(times, np.int64))
+        return history if history.times is None else history.take(np.argsort(history.times, kind="stable"))
 
     def __len__(self) -> int:
         """Return the number of interactions."""
@@ -253,7 +250,7 @@ def _frozen(array: _Array) -> _Array:
 
 
 def _selected(array: _Array, selection: slice | NDArray[Any]) -> _Array:
-    return array if array is None else array[selection]
+    return None if array is None else array[selection]  # type: ignore[return-value]
 
 
 def _any_rated(ratings: Sequence[float] | NDArray[np.float32] | None) -> bool:

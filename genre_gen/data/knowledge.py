@@ -22,8 +22,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from genre_gen.data.catalog import Catalog, Item
-from genre_gen.data.readers import find_near, load_catalog, read_links, read_triples
-from genre_gen.domain import Domain, KnowledgeSettings
+from genre_gen.data.readers import find_near, load_catalog
+from genre_gen.data.readers.recbole import read_atomic
+from genre_gen.data.readers.table import read_table
+from genre_gen.domain import DataSettings, Domain, KnowledgeSettings
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +101,7 @@ class Knowledge:
         index_of = {key: index for index, key in enumerate(settings.relations)}
         entities: dict[str, int] = {}
         kept = set()
-        for head, name, tail in read_triples(files[settings.triples or ""], settings):
+        for head, name, tail in _records(files[settings.triples or ""], settings, "head", "relation", "tail"):
             key, row = key_of.get(name), row_of(head)
             if key is None or row is None:
                 continue
@@ -218,7 +220,14 @@ def _row_finder(
 
     if settings.links is None:
         return row_of
-    return {entity: row_of(item) for item, entity in read_links(files[settings.links], settings)}.get
+    return {entity: row_of(item) for item, entity in _records(files[settings.links], settings, "item", "entity")}.get
+
+
+def _records(file: Path, settings: KnowledgeSettings, *roles: str) -> Iterator[tuple[str, ...]]:
+    """Return the texts of each record in the columns that the settings name for some roles; raises DataError."""
+    table = read_atomic(file) if file.name.endswith((".kg", ".link")) else read_table(file, DataSettings(path="."))
+    names = [table.column(getattr(settings, role), role, f"knowledge.{role}") for role in roles]
+    return iter(zip(*(table.frame[name].cast(str).to_list() for name in names), strict=True))
 
 
 def _label_matrix(catalog: Catalog) -> Any:

@@ -9,7 +9,7 @@ from numbers import Real
 import numpy as np
 import polars as pl
 
-from genre_gen.data.readers.dates import read_dates
+from genre_gen.data.readers.values import read_dates
 from genre_gen.errors import UsageError
 
 LATEST = 253_402_300_799

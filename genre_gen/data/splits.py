@@ -125,8 +125,8 @@ def global_time(interactions: Interactions, catalog: Catalog, validation: float 
     if not (interactions.times < begins[0]).any():
         raise DataError("no interaction lies before the others; split by leave-one-out")
     train, train_and_validation = (interactions.keep(interactions.times < begin) for begin in begins)
-    cases = tuple(map(tuple, parts))
-    return Split("global-time", catalog, interactions, train, *cases, train_and_validation)
+    validation_cases, test_cases = tuple(parts[0]), tuple(parts[1])
+    return Split("global-time", catalog, interactions, train, validation_cases, test_cases, train_and_validation)
 
 
 SPLITS = {"leave-one-out": leave_one_out, "global-time": global_time, "all": hold_out_last}

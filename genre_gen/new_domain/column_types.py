@@ -11,9 +11,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import polars as pl
 
-from genre_gen.data.readers.amounts import amounts, seem_amounts
-from genre_gen.data.readers.dates import read_dates
-from genre_gen.data.readers.values import is_single, labels, numbers, seconds, text
+from genre_gen.data.readers.values import amounts, is_single, labels, numbers, read_dates, seconds, seem_amounts, text
 from genre_gen.domain import FieldSettings
 from genre_gen.errors import DataError
 from genre_gen.prompting.variables import ENTRY_FIELDS

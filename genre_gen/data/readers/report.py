@@ -8,37 +8,12 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from genre_gen.data.readers.files import Table
+from genre_gen.data.readers.files import Problem, Table
 from genre_gen.errors import DataError
 
 logger = logging.getLogger("genre_gen.data.readers")
 
 _ACTIONS = {"keep": "kept", "unknown": "taken as unknown"}
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One kind of trouble in one file.
-
-    Attributes:
-        file: where it is.
-        kind: what is wrong, such as ``rating outside 1 to 5``.
-        count: how many records have it.
-        location: of the first one, such as ``line 7``.
-        value: that one's text.
-        action: what was done: ``dropped``, ``kept``, ``taken as unknown`` or ``left out``.
-    """
-
-    file: str
-    kind: str
-    count: int
-    location: str
-    value: str
-    action: str
-
-    def __str__(self) -> str:
-        """Return one line for the log."""
-        return f"{self.file}: {self.kind}: {self.count} {self.action}, the first in {self.location} ({self.value})"
 
 
 @dataclass
@@ -59,13 +34,6 @@ class LoadReport:
         """Log each problem as one warning."""
         for problem in self.problems:
             logger.warning("%s", problem)
-
-    def note(self, table: Table) -> None:
-        """Note what a reader left out of a table because it is no record, such as impressions."""
-        for part in table.left_out:
-            self.problems.append(
-                Problem(table.file, part.kind, part.count, part.location, repr(part.value), "left out")
-            )
 
     def check(
         self, table: Table, records: pl.Series, values: pl.Series, *, kind: str, policy: str, key: str, instead: str

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 import polars as pl
 
 from genre_gen.data.catalog import Catalog, Item, Value
-from genre_gen.data.readers.amounts import amounts
 from genre_gen.data.readers.files import Table
 from genre_gen.data.readers.report import LoadReport
-from genre_gen.data.readers.values import is_single, labels, text
+from genre_gen.data.readers.values import amounts, is_single, labels, text
 from genre_gen.domain import Domain
 from genre_gen.errors import DataError
 
@@ -19,13 +18,7 @@ _NUMBER_AT_END = re.compile(r"\((\d+)\)(?:\s*\([^()]*\))?$")  # "Alien (1979)" a
 
 
 def to_catalog(table: Table, domain: Domain, separator: str, report: LoadReport) -> Catalog:
-    """Make the catalog of an item table.
-
-    Args:
-        table: one record per item.
-        domain: its fields, column names and policies.
-        separator: the format's own separator of labels.
-        report: takes the problems found.
+    """Make the catalog of an item table; ``separator`` is the format's own, and ``report`` takes the problems.
 
     Raises:
         DataError: a missing column, or a problem that the domain's policies refuse.

@@ -19,12 +19,6 @@ _LAST_SECOND = 253_402_300_799  # of the year 9999; anything later is no count o
 def to_interactions(table: Table, catalog: Catalog, domain: Domain, report: LoadReport) -> Interactions:
     """Make the histories of an interaction table, in time order where it has times, else in file order.
 
-    Args:
-        table: one record per interaction.
-        catalog: the items it may name.
-        domain: its column names, rating scale and policies.
-        report: takes the problems found.
-
     Raises:
         DataError: a missing column, a problem that the domain's policies refuse, or nothing left.
     """

@@ -117,7 +117,7 @@ def test_without_item_file_the_catalog_is_what_interactions_name(tmp_path):
 def test_several_files_of_one_kind_need_a_name(tmp_path):
     folder = recbole(tmp_path / "set")
     (folder / "other.inter").write_bytes((folder / "ml.inter").read_bytes())
-    with pytest.raises(DataError, match=r"several \.inter files .*data\.interactions"):
+    with pytest.raises(DataError, match=r"several files may be meant .*data\.interactions"):
         load_data(MOVIES, folder)
     assert len(load_data(MOVIES.changed({"data.interactions": "other.inter"}), folder).interactions) == len(RATINGS)
 

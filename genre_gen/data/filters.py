@@ -18,15 +18,10 @@ from genre_gen.errors import UnknownItemError, UsageError
 
 @dataclass(frozen=True)
 class Allowed:
-    """The items that one history may be answered with.
+    """The items that one history may be answered with."""
 
-    Attributes:
-        mask: bool ``[n_items]``.
-        reason: what the filters took away, for a request that asks for more than is left.
-    """
-
-    mask: NDArray[np.bool_]
-    reason: str
+    mask: NDArray[np.bool_]  # bool ``[n_items]``
+    reason: str  # what the filters took away, for a request that asks for more than is left
 
 
 class Filters:

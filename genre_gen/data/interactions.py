@@ -81,15 +81,10 @@ class History:
 
 @dataclass(frozen=True)
 class Reviews:
-    """What users wrote of items.
+    """What users wrote of items."""
 
-    Attributes:
-        summaries: the headline of each review, "" where there is none.
-        texts: the review itself, "" where there is none.
-    """
-
-    summaries: Sequence[str]
-    texts: Sequence[str]
+    summaries: Sequence[str]  # the headline of each review, "" where there is none
+    texts: Sequence[str]  # the review itself, "" where there is none
 
 
 class Interactions:

@@ -35,21 +35,14 @@ MIN_PAIRS = 100  # pairs of items that share an entity; fewer cannot tell whethe
 
 @dataclass(frozen=True)
 class Knowledge:
-    """What a graph says of the items of a catalog.
+    """What a graph says of the items of a catalog."""
 
-    Attributes:
-        n_items: of the catalog.
-        relations: names, as ``[knowledge.relations]`` has them.
-        to_items: of each relation, whether its tails are items.
-        entities: ids of the other tails.
-        triples: int64 ``[n, 3]``, each once: catalog row, index of the relation, and index of the entity or row of
-            the other item.
-    """
-
-    n_items: int
-    relations: tuple[str, ...]
-    to_items: tuple[bool, ...]
-    entities: tuple[str, ...]
+    n_items: int  # of the catalog
+    relations: tuple[str, ...]  # names, as ``[knowledge.relations]`` has them
+    to_items: tuple[bool, ...]  # of each relation, whether its tails are items
+    entities: tuple[str, ...]  # ids of the other tails
+    # int64 ``[n, 3]``, each once: catalog row, index of the relation, and index of the entity or row of the
+    # other item
     triples: NDArray[np.int64]
 
     @classmethod

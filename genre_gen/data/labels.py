@@ -17,17 +17,11 @@ from genre_gen.errors import UsageError
 
 @dataclass(frozen=True)
 class Labels:
-    """The items' labels in one field of lists.
+    """The items' labels in one field of lists."""
 
-    Attributes:
-        field: its name, such as ``genre``.
-        names: the labels, sorted; a label's position is its column.
-        matrix: float64 ``[n_items, n_labels]``, 1 where the item has the label. An item may have none.
-    """
-
-    field: str
-    names: tuple[str, ...]
-    matrix: sparse.csr_array
+    field: str  # its name, such as ``genre``
+    names: tuple[str, ...]  # the labels, sorted; a label's position is its column
+    matrix: sparse.csr_array  # float64 ``[n_items, n_labels]``, 1 where the item has the label. An item may have none
 
     @classmethod
     def of(cls, catalog: Catalog, field: str) -> Self:

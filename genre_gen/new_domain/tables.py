@@ -19,29 +19,18 @@ _DELIMITERS = (",", ";", "\t", "|")
 
 @dataclass(frozen=True)
 class Tables:
-    """What a domain is inferred from.
+    """What a domain is inferred from."""
 
-    Attributes:
-        interactions: one record per interaction.
-        items: one record per item; None where only their ids are known.
-        paths: of the two files, None for each that is missing or in memory.
-        encoding: of both files.
-        delimiter: of both files; None for the one that their names promise.
-    """
-
-    interactions: Table
-    items: Table | None
+    interactions: Table  # one record per interaction
+    items: Table | None  # one record per item; None where only their ids are known
+    # of the two files, None for each that is missing or in memory
     paths: tuple[Path | None, Path | None] = (None, None)
-    encoding: str = "utf-8"
-    delimiter: str | None = None
+    encoding: str = "utf-8"  # of both files
+    delimiter: str | None = None  # of both files; None for the one that their names promise
 
 
 def read_tables(interactions: Any, items: Any = None) -> Tables:
-    """Read two tables.
-
-    Args:
-        interactions: a path (CSV, TSV or Parquet with a header) or a data frame.
-        items: the same kind of thing as ``interactions``, or None.
+    """Read two tables: two paths (CSV, TSV or Parquet with a header), or two data frames; ``items`` may be None.
 
     Raises:
         DataError: a file that cannot be read, or a table without rows.
@@ -57,9 +46,6 @@ def read_tables(interactions: Any, items: Any = None) -> Tables:
     if any(isinstance(table, (str, Path)) for table in given):
         raise UsageError("interactions and items are a path and a data frame; give two paths, or two data frames")
     return Tables(_from_frame(interactions, "interactions"), None if items is None else _from_frame(items, "items"))
-
-
-# Files
 
 
 def _read_file(file: Path, encoding: str, delimiter: str | None) -> Table:
@@ -118,9 +104,6 @@ def _common_delimiter(files: Iterable[Path]) -> str | None:
         shown = ", ".join(f"{file.name} by {delimiter!r}" for file, delimiter in delimiters.items())
         raise DataError(f"values are separated in two ways: {shown}; save both files with commas")
     return next(iter(delimiters.values()))
-
-
-# Data frames
 
 
 def _from_frame(frame: Any, name: str) -> Table:

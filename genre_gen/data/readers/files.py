@@ -33,23 +33,14 @@ Folder: TypeAlias = Path | zipfile.Path
 
 @dataclass(frozen=True)
 class Problem:
-    """One kind of trouble in one file.
+    """One kind of trouble in one file."""
 
-    Attributes:
-        file: where it is.
-        kind: what is wrong, such as ``rating outside 1 to 5``.
-        count: how many records have it.
-        location: of the first one, such as ``line 7``.
-        value: that one's text, in quotes.
-        action: what was done: ``dropped``, ``kept``, ``taken as unknown`` or ``left out``.
-    """
-
-    file: str
-    kind: str
-    count: int
-    location: str
-    value: str
-    action: str
+    file: str  # where it is
+    kind: str  # what is wrong, such as ``rating outside 1 to 5``
+    count: int  # how many records have it
+    location: str  # of the first one, such as ``line 7``
+    value: str  # that one's text, in quotes
+    action: str  # what was done: ``dropped``, ``kept``, ``taken as unknown`` or ``left out``
 
     def __str__(self) -> str:
         """Return one line for the log."""
@@ -58,19 +49,12 @@ class Problem:
 
 @dataclass(frozen=True)
 class Table:
-    """Records of one file.
+    """Records of one file."""
 
-    Attributes:
-        frame: columns are text, except where the format itself has types (Parquet, JSON); no value is null.
-        file: the file's name, for messages.
-        locate: record number (from 0) -> its location, such as ``line 7``.
-        left_out: what was read and is no record, such as impressions without a click.
-    """
-
-    frame: pl.DataFrame
-    file: str
-    locate: Callable[[int], str]
-    left_out: tuple[Problem, ...] = ()
+    frame: pl.DataFrame  # columns are text, except where the format itself has types (Parquet, JSON); no value is null
+    file: str  # the file's name, for messages
+    locate: Callable[[int], str]  # record number (from 0) -> its location, such as ``line 7``
+    left_out: tuple[Problem, ...] = ()  # what was read and is no record, such as impressions without a click
 
     def with_frame(self, frame: pl.DataFrame) -> Table:
         """Return the same records with other columns."""

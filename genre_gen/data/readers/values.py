@@ -121,15 +121,10 @@ def amounts(written: pl.Series) -> pl.Series:
 
 
 class Dates(NamedTuple):
-    """What dates were read as.
+    """What dates were read as."""
 
-    Attributes:
-        seconds: int64 since 1970; null where nothing can be read.
-        order: ``day`` or ``month`` where something but the form itself had to tell which comes first, else "".
-    """
-
-    seconds: pl.Series
-    order: str
+    seconds: pl.Series  # int64 since 1970; null where nothing can be read
+    order: str  # ``day`` or ``month`` where something but the form itself had to tell which comes first, else ""
 
 
 def read_dates(written: pl.Series) -> Dates:

@@ -31,29 +31,16 @@ def entries(history: History) -> list[int]:
 
 @given(LOGS)
 def test_histories_are_the_log_in_time_order_with_ties_in_file_order(log):
-    interactions = make(log)
+    interactions, untimed = make(log), make(log, timed=False)
     assert interactions.users == tuple(dict.fromkeys(user for user, _, _ in log))
     assert len(interactions) == len(log)
-    for history in interactions.histories():
+    for history, as_filed in zip(interactions.histories(), untimed.histories(), strict=True):
         own = [entry for entry, (user, _, _) in enumerate(log) if user == history.user]
+        assert (entries(as_filed), as_filed.times) == (own, None)
         expected = sorted(own, key=lambda entry: log[entry][2])  # Python's sort is stable too
         assert entries(history) == expected
         assert history.rows.tolist() == [log[entry][1] for entry in expected]
         assert history.times.tolist() == [log[entry][2] for entry in expected]
-
-
-@given(LOGS)
-def test_without_times_the_file_is_the_order(log):
-    for history in make(log, timed=False).histories():
-        assert entries(history) == [entry for entry, (user, _, _) in enumerate(log) if user == history.user]
-        assert history.times is None
-
-
-def test_users_are_found_by_id():
-    interactions = make([("a", 0, 0), ("b", 1, 0)])
-    assert interactions.user_row("b") == 1
-    with pytest.raises(UnknownUserError, match=r"no user 'z' among 2 users \(such as a, b\); give a history"):
-        interactions.history("z")
 
 
 @pytest.mark.parametrize(
@@ -145,5 +132,6 @@ def test_users_whose_ids_are_numbers_are_found_by_them():
     assert interactions.users == ("7", "8")
     for user in (7, np.int64(7), "7"):
         assert interactions.history(user).rows.tolist() == [0, 1]
-    with pytest.raises(UnknownUserError, match="no user 9 among 2 users"):
+    assert interactions.user_row("8") == 1
+    with pytest.raises(UnknownUserError, match=r"no user 9 among 2 users \(such as 7, 8\); give a history"):
         interactions.history(9)

@@ -93,11 +93,14 @@ def test_columns_may_be_named():
     assert infer_domain(renamed, columns={"user": "someone"}).data.interactions.users[0] == str(log["user_id"][0])
 
 
-def test_names_that_cannot_be_used():
-    with pytest.raises(UsageError, match="'a b' cannot name a domain"):
-        infer_domain(LOG, name="a b")
-    with pytest.raises(ConfigError, match="'movies' is the name of a domain that is shipped; give another, such as my"):
-        infer_domain(LOG, name="movies")
-    for noun in ("{{ x }}", "a\nb", "", "film 2"):
-        with pytest.raises(UsageError, match="give a word or two in letters"):
-            infer_domain(LOG, noun=noun)
+@pytest.mark.parametrize(
+    ("names", "error", "message"),
+    [
+        ({"name": "a b"}, UsageError, "'a b' cannot name a domain"),
+        ({"name": "movies"}, ConfigError, "'movies' is the name of a domain that is shipped; give another, such as my"),
+        *(({"noun": noun}, UsageError, "give a word or two in") for noun in ("{{ x }}", "a\nb", "", "film 2")),
+    ],
+)
+def test_names_that_cannot_be_used(names, error, message):
+    with pytest.raises(error, match=message):
+        infer_domain(LOG, **names)

@@ -36,11 +36,7 @@ class History:
     def from_events(
         cls, rows: Sequence[int], ratings: Sequence[float] | None = None, times: Sequence[int] | None = None
     ) -> History:
-        """Build a history by hand, of no user; times decide the order, and equal ones keep theirs.
-
-        Raises:
-            UsageError: not as many ratings or times as rows.
-        """
+        """Build a history by hand, of no user, in the order of times; raises UsageError where lengths differ."""
         for name, values in (("ratings", ratings), ("times", times)):
             if values is not None and len(values) != len(rows):
                 raise UsageError(f"{len(rows)} items and {len(values)} {name}; give one for each item, or none at all")

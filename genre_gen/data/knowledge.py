@@ -81,13 +81,9 @@ class Knowledge:
     def read(
         cls, settings: KnowledgeSettings, catalog: Catalog, files: Mapping[str, Path], others: Catalog | None = None
     ) -> Knowledge:
-        """Read triples and links of ``files``, name in the settings -> the file.
+        """Read triples and links of ``files`` (name in the settings -> the file); raises DataError.
 
-        ``others`` are the items under the ids of the links, where those are not the catalog's; they are matched by
-        title.
-
-        Raises:
-            DataError: a file that cannot be read, or that lacks a column.
+        ``others`` are the items under the ids of the links, where those are not the catalog's, matched by title.
         """
         row_of = _row_finder(settings, catalog, files, others)
         key_of = {name: key for key, relation in settings.relations.items() for name in relation.relation}

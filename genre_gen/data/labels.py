@@ -25,11 +25,7 @@ class Labels:
 
     @classmethod
     def of(cls, catalog: Catalog, field: str) -> Self:
-        """Read the labels of a catalog's items in a field of lists.
-
-        Raises:
-            UsageError: no such field, or no item has a label in it.
-        """
+        """Read the labels of a catalog's items in a field of lists; raises UsageError where no item has any."""
         values = [item.attributes.get(field) for item in catalog]
         labels = [sorted(set(value)) if isinstance(value, tuple) else [] for value in values]
         names = tuple(sorted({name for each in labels for name in each}))

@@ -88,11 +88,7 @@ def leave_one_out(interactions: Interactions, catalog: Catalog) -> Split:
 
 
 def hold_out_last(interactions: Interactions, catalog: Catalog) -> Split:
-    """Hold out each user's last item for validation, and nothing for a test: for a recommender that goes to work.
-
-    Raises:
-        UsageError: no user has three interactions.
-    """
+    """Hold out each user's last item for validation, and nothing for a test; raises UsageError where none has three."""
     from_end, in_cases = _from_end(interactions)
     if not in_cases.any():
         raise UsageError("no user has three interactions, and training needs some to validate on; give more data")

@@ -15,6 +15,7 @@ from genre_gen.data.readers.table import PlainTable
 from genre_gen.errors import DataError, UsageError
 
 _DELIMITERS = (",", ";", "\t", "|")
+_DATA = re.compile(r"[-+]?\d+([.,]\d+)?|\d{4}-\d\d-\d\d.*")  # what names no column
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def _read_file(file: Path, encoding: str, delimiter: str | None) -> Table:
         table = read_parquet(file)
     else:
         table = read_text(decode(file, encoding), str(file), delimiter or _usual_delimiter(file))
-    if any(_looks_like_data(name) for name in table.frame.columns):
+    if any(_DATA.fullmatch(name) for name in table.frame.columns):
         raise DataError(
             f"{file}, line 1: looks like data ({', '.join(table.frame.columns)[:60]}), not like names of columns; put "
             "a line such as user_id,item_id,rating,timestamp before it"
@@ -62,10 +63,6 @@ def _read_file(file: Path, encoding: str, delimiter: str | None) -> Table:
     if table.frame.is_empty():
         raise DataError(f"{file}: nothing below the line of names; check the file")
     return table
-
-
-def _looks_like_data(name: str) -> bool:
-    return bool(re.fullmatch(r"[-+]?\d+([.,]\d+)?|\d{4}-\d\d-\d\d.*", name))
 
 
 def _usual_delimiter(file: Path) -> str:

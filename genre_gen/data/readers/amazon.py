@@ -32,6 +32,7 @@ import polars as pl
 from genre_gen.data.readers.base import Reader
 from genre_gen.data.readers.files import Folder, Table, decode, ending, json_lines, named, only, read_text, whole
 from genre_gen.data.readers.table import PlainTable
+from genre_gen.data.readers.values import LAST_SECOND
 from genre_gen.domain import DataSettings
 from genre_gen.errors import DataError
 
@@ -48,7 +49,7 @@ _REVIEW = {
     "review": ("reviewText", "text"),
 }
 _ASIN = 10  # characters of an item id; ids of users are longer
-_LATEST = 253_402_300_799_999  # milliseconds, in the year 9999: anything later is no time
+_LATEST = 1000 * LAST_SECOND + 999  # milliseconds: anything later is no time
 _FIRST_LINE = 1 << 20  # bytes in which the first line of a file must end to be recognised
 
 

@@ -178,11 +178,7 @@ def decode(file: Folder, encoding: str) -> str:
 
 
 def json_lines(file: Folder, encoding: str, parse: Callable[[str], Any] = json.loads) -> Iterator[tuple[int, Any]]:
-    """Yield each line's JSON object with the number of the line; blank lines are skipped.
-
-    Raises:
-        DataError: a line that is no JSON object, or that ``parse`` refuses with a ValueError.
-    """
+    """Yield each line's JSON object with the number of the line, but for blank lines; raises DataError."""
     for number, line in enumerate(decode(file, encoding).split("\n"), 1):
         if not line.strip():
             continue

@@ -36,11 +36,7 @@ class RecBole(Reader):
 
 
 def read_atomic(file: Folder, encoding: str = "utf-8") -> Table:
-    """Read any atomic file (``.inter``, ``.item``, ``.kg``, ``.link``) as text, without the types in the names.
-
-    Raises:
-        DataError: a column without a known type, or with two.
-    """
+    """Read any atomic file (``.inter``, ``.kg``, ...) as text, without the types in the names; raises DataError."""
     table = read_delimited(file, encoding, "\t", quote=None)
     names = []
     for column in table.frame.columns:

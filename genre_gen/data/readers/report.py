@@ -14,6 +14,7 @@ from genre_gen.errors import DataError
 logger = logging.getLogger("genre_gen.data.readers")
 
 _ACTIONS = {"keep": "kept", "unknown": "taken as unknown"}
+_INSTEAD = {"repeated_items": "keep_first", "attributes": "unknown", "duplicates": "keep_last"}  # of others: "drop"
 
 
 @dataclass
@@ -35,22 +36,16 @@ class LoadReport:
         for problem in self.problems:
             logger.warning("%s", problem)
 
-    def check(
-        self, table: Table, records: pl.Series, values: pl.Series, *, kind: str, policy: str, key: str, instead: str
-    ) -> None:
-        """Note the records that have a problem; refuse them where the policy says so.
+    def check(self, table: Table, records: pl.Series, values: pl.Series, kind: str, key: str, policy: str) -> None:
+        """Note the records that have a problem; raises DataError where the policy is to refuse them.
 
         Args:
             table: where the records come from.
             records: numbers of the records concerned, in file order.
             values: what stands in them.
             kind: what is wrong.
-            policy: the domain's choice.
-            key: the setting under ``data.policies`` that holds it.
-            instead: the choice to propose when the policy is ``error``.
-
-        Raises:
-            DataError: there are such records and the policy is ``error``.
+            key: the setting under ``data.policies`` that says what to do.
+            policy: what it says.
         """
         count = len(records)
         if not count:
@@ -60,6 +55,6 @@ class LoadReport:
             more = f" (the first of {count})" if count > 1 else ""
             raise DataError(
                 f"{table.file}, {location}: {kind}: {value}{more}; "
-                f'correct the file, or set data.policies.{key} = "{instead}" in domain.toml'
+                f'correct the file, or set data.policies.{key} = "{_INSTEAD.get(key, "drop")}" in domain.toml'
             )
         self.problems.append(Problem(table.file, kind, count, location, value, _ACTIONS.get(policy, "dropped")))

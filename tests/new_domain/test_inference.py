@@ -42,6 +42,8 @@ def test_files_frames_and_a_new_domain_are_the_same(tmp_path):
     framed = infer_domain(pl.read_csv(LOG), pl.read_csv(FILMS), noun="film")
     assert settings_of(framed.domain) == settings_of(inferred.domain)
     assert_same(framed.data, inferred.data)
+    book = PromptBook.load(framed.domain)
+    assert book.render("next_item", history=()).messages[0].text == "You recommend films."
 
 
 def test_pandas_gives_the_same_domain():
@@ -63,11 +65,6 @@ def test_data_in_memory_has_no_place(tmp_path):
         load_data(domain)
     assert len(load_data(domain, LOG).interactions) == 335
     assert Domain.from_settings(domain.settings()).data == domain.data
-
-
-def test_prompts_are_the_generic_ones_with_the_noun():
-    book = PromptBook.load(infer_domain(pl.read_csv(LOG), pl.read_csv(FILMS), name="films").domain)
-    assert book.render("next_item", history=()).messages[0].text == "You recommend films."
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """CatalogTrie: what a search needs of a prefix tree of item codes, and Subset: what a request allows of it.
 
 An item's *position* is its number among the sorted items; the items below a node are a range of positions, or two. So a
-request's filters are counts over ranges, and a node without an allowed item below is never expanded.
+request's filters are counts over ranges.
 """
 
 from __future__ import annotations
@@ -77,12 +77,6 @@ class Subset:
             raise UsageError(f"allowed is for {self.users} users, but {users} are asked about")
         return self
 
-    def repeated(self, users: int) -> NDArray[np.int64]:
-        """Return ``excluded`` for so many users, where one served all alike."""
-        if users == self.users:
-            return self.excluded
-        return (np.arange(users)[:, None] * self._stride + self.excluded).ravel()
-
     @property
     def _stride(self) -> int:
         return self.trie.n_positions + 1
@@ -135,12 +129,7 @@ class CatalogTrie(ABC):
 
     @abstractmethod
     def expand(self, nodes: Ints) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return all children of some nodes.
-
-        Returns:
-            ``owners``, the index into ``nodes`` of each child's parent, and ``children``, in the order of ``nodes``
-            and then of their tokens.
-        """
+        """Return for all children, ordered by ``nodes`` and token, the index of the parent, and the child."""
 
     @abstractmethod
     def find(self, nodes: Ints, tokens: Ints) -> NDArray[np.int64]:
@@ -221,8 +210,11 @@ class CatalogTrie(ABC):
         positions = self.position(self._check_rows(rows))
         users, positions = users[positions >= 0], positions[positions >= 0]
         still = subset.count(positions, positions + 1, users) > 0  # each item is excluded once
-        keys = users[still] * (self.n_positions + 1) + positions[still]
-        return replace(subset, excluded=np.union1d(subset.repeated(len(exclude)), keys), users=len(exclude))
+        stride = self.n_positions + 1
+        shared = subset.excluded + (np.arange(len(exclude))[:, None] * stride if subset.users == 1 else 0)
+        return replace(
+            subset, excluded=np.union1d(shared, users[still] * stride + positions[still]), users=len(exclude)
+        )
 
     def _check_rows(self, rows: Ints) -> Ints:
         if len(rows) and (rows.min() < 0 or rows.max() >= self.size):

@@ -1,7 +1,7 @@
 """Snapshot: a decoder at one state of its weights, and what was computed ahead for that state.
 
-A snapshot never changes but for its prefix cache, which locks itself. So threads that share one get the same answers as
-one thread, and a request that began before the weights changed leaves nothing behind for the requests after.
+Only its prefix cache changes, which locks itself. So threads that share one get the answers of one thread, and a
+request that began before the weights changed leaves nothing behind for the requests after.
 """
 
 from __future__ import annotations

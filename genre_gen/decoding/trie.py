@@ -8,7 +8,7 @@ with the node, so that a child is found by binary search.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from genre_gen.decoding.base import NOWHERE, ROOT, CatalogTrie, Ints, Subset, ranges
 from genre_gen.errors import CheckpointError, DataError
 
+_ARRAYS = ("first", "tokens", "begin", "end", "rows")
 _KEY_BITS = 63
 
 
@@ -66,9 +67,7 @@ class Trie(CatalogTrie):
         order = _sorted(codes, vocabulary)
         codes, rows = codes[order], rows[order]
         _check_prefix_free(codes, rows)
-        first, tokens, begin, end = _levels(codes)
-        size = len(codes) if size is None else size
-        return cls(first, tokens, begin, end, rows.astype(np.int32), vocabulary, size)
+        return cls(*_levels(codes), rows.astype(np.int32), vocabulary, len(codes) if size is None else size)
 
     @property
     def n_nodes(self) -> int:
@@ -88,9 +87,7 @@ class Trie(CatalogTrie):
     @property
     def nbytes(self) -> int:
         """Return the bytes that the arrays take, those included that are made when first needed."""
-        arrays = [self.first, self.tokens, self.begin, self.end, self.rows]
-        arrays += [self.__dict__[name] for name in ("_keys", "_positions") if name in self.__dict__]
-        return sum(array.nbytes for array in arrays)
+        return sum(vars(self)[name].nbytes for name in (*_ARRAYS, "_keys", "_positions") if name in vars(self))
 
     def is_leaf(self, nodes: Ints) -> NDArray[np.bool_]:
         """Tell which nodes are items."""
@@ -142,14 +139,8 @@ class Trie(CatalogTrie):
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return what must be saved, ready for safetensors."""
-        return {
-            "first": self.first,
-            "tokens": self.tokens,
-            "begin": self.begin,
-            "end": self.end,
-            "rows": self.rows,
-            "sizes": np.array([self.vocabulary, self.size], dtype=np.int64),
-        }
+        sizes = np.array([self.vocabulary, self.size], dtype=np.int64)
+        return {name: getattr(self, name) for name in _ARRAYS} | {"sizes": sizes}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Trie:
@@ -159,9 +150,7 @@ class Trie(CatalogTrie):
             CheckpointError: arrays that are missing or do not form a trie.
         """
         try:
-            vocabulary, size = map(int, arrays["sizes"])
-            nodes = arrays["first"], arrays["tokens"], arrays["begin"], arrays["end"]
-            trie = cls(*nodes, arrays["rows"], vocabulary, size)
+            trie = cls(*(arrays[name] for name in _ARRAYS), *map(int, arrays["sizes"]))
         except KeyError as missing:
             raise CheckpointError(f"the saved trie lacks {missing}; build it again from the item codes") from None
         if not trie._is_sound():
@@ -248,9 +237,7 @@ def _sorted(codes: NDArray[np.integer], vocabulary: int) -> NDArray[np.int64]:
     return np.argsort(keys[0], kind="stable") if len(keys) == 1 else np.lexsort(keys[::-1])
 
 
-def _levels(
-    codes: NDArray[np.integer],
-) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+def _levels(codes: NDArray[np.integer]) -> Iterator[NDArray[np.int32]]:
     """Return ``first``, ``tokens``, ``begin`` and ``end`` of the trie of sorted codes, built level by level."""
     n_items, length = codes.shape
     first, tokens = [np.array([1])], [np.array([NOWHERE])]
@@ -277,11 +264,7 @@ def _levels(
         parent_of[starts] = np.arange(len(starts))
         parent_of = np.repeat(parent_of[bounds[:-1]], np.diff(bounds))
     first.append(np.full(len(tokens[-1]), total))
-    return _flat(first), _flat(tokens), _flat(begin), _flat(end)
-
-
-def _flat(parts: list[NDArray[np.integer]]) -> NDArray[np.int32]:
-    return np.concatenate(parts, dtype=np.int32, casting="same_kind")
+    return (np.concatenate(parts, dtype=np.int32, casting="same_kind") for parts in (first, tokens, begin, end))
 
 
 def _check_tokens(codes: NDArray[np.integer], vocabulary: int) -> None:

@@ -25,9 +25,7 @@ NOWHERE = -1
 
 @dataclass(frozen=True, eq=False)
 class Subset:
-    """What each user of a request may get: tells how many allowed items lie in any range of positions.
-
-    Made by :meth:`CatalogTrie.subset`, and good for that trie alone.
+    """What each user of a request may get, by positions of one trie; made by :meth:`CatalogTrie.subset`.
 
     Attributes:
         trie: whose positions these are.
@@ -88,9 +86,6 @@ Allowed: TypeAlias = "NDArray[np.bool_] | Subset | None"
 
 class CatalogTrie(ABC):
     """What a search needs of a prefix tree of item codes; node 0 is the root, a leaf is an item.
-
-    Methods take and return arrays of nodes, tokens and positions. Implemented by :class:`Trie`, and by
-    :class:`~genre_gen.decoding.live.LiveTrie` for catalogs that change.
 
     Attributes:
         vocabulary: number of code tokens.
@@ -175,10 +170,8 @@ class CatalogTrie(ABC):
         subset once. The cost of ``exclude`` depends on its own length only.
 
         Args:
-            allowed: bool ``[size]`` for all users alike, or ``[users, size]``; None allows all. A subset of this trie
-                stays as it is.
-            exclude: catalog rows that each user may not get, one array for each user; rows without an item are
-                ignored.
+            allowed: bool ``[size]`` for all users alike, or ``[users, size]``; or a subset of this trie.
+            exclude: catalog rows that each user may not get; rows without an item are ignored.
 
         Raises:
             UsageError: ``allowed`` or ``exclude`` of another catalog.

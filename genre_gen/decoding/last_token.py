@@ -1,9 +1,9 @@
 """A decoder whose last layer is computed for one token per row, where only that token's state is read.
 
-In all layers but the last every position counts, since later layers attend to it. In the last, what follows attention
-(its output projection and the feed-forward part, five sixths of the layer) concerns one position at a time and is added
-to what came in. So these parts are given the wanted positions alone, and what they return, ``[rows, 1, hidden]``, is
-added to every position: right where it is wanted, and elsewhere never read. Keys and values are those of a whole pass.
+What follows attention in a layer (its output projection and the feed-forward part, five sixths of the layer) concerns
+one position at a time and is added to what came in. In the last layer these parts are given the wanted positions alone,
+and what they return, ``[rows, 1, hidden]``, is added to every position: right where it is wanted, and elsewhere never
+read. Keys and values are those of a whole pass.
 
 The parts are found by the names that most decoders give them, in a copy of the decoder that shares all weights, and
 tried once against a whole pass. A decoder that is built otherwise is used as it is.

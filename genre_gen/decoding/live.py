@@ -1,12 +1,11 @@
 """LiveTrie: the trie of a catalog that changes while it serves.
 
 Items added since the trie was built lie in a small second trie, the *delta*; removed items are positions that nobody
-may get. Both are read as one prefix tree: a node that the two share is one node, so that a search asks the model about
-each code prefix once and finds exactly what it would find in a trie built from the present items.
+may get. Both are read as one prefix tree: a node that the two share is one node, so that a search finds exactly what it
+would find in a trie built from the present items.
 
 A change gives a new LiveTrie, which shares the large arrays with the old one: requests under way go on with theirs, and
-no lock is needed. Its cost grows with the delta, until the delta is an eighth of the whole and both become one trie; a
-service may choose a quiet moment for that instead (:meth:`LiveTrie.compact`).
+no lock is needed. When the delta is an eighth of the whole, both become one trie.
 """
 
 from __future__ import annotations
@@ -34,9 +33,9 @@ class LiveTrie(CatalogTrie):
     Nodes of the base keep their numbers; nodes that only the delta has follow, in its order. Positions likewise.
 
     Attributes:
-        base: the large trie; may be memory-mapped.
+        base: the large trie.
         size: number of catalog rows, removed ones included.
-        vocabulary: number of code tokens; new items may bring new ones.
+        vocabulary: number of code tokens.
         delta: the trie of the items added later, None where there are none.
         removed: int64, sorted: positions of the base whose items were removed.
     """

@@ -36,7 +36,7 @@ class Constraint:
 
         Args:
             trie: of the catalog's item codes.
-            first_code: the model's id of code token 0; the other code tokens follow.
+            first_code: the model's id of code token 0.
             eos_token_id: the model's end token.
             allowed: bool ``[n_items]`` for all rows alike, or ``[users, n_items]``, where each user has the same number
                 of consecutive rows (beams or samples); or a subset of the trie; None allows all.
@@ -53,9 +53,8 @@ class Constraint:
     def scores(self, generated: Tensor, scores: Tensor) -> Tensor:
         """Return the scores of the next token, float32 ``[rows, model's vocabulary]``.
 
-        Args:
-            generated: int64 ``[rows, steps]``, what each row has generated so far.
-            scores: ``[rows, model's vocabulary]``, logits or log-probabilities.
+        ``generated``, int64 ``[rows, steps]``, is what each row has generated; ``scores`` are its logits or
+        log-probabilities.
         """
         span = slice(self.first_code, self.first_code + self.trie.vocabulary)
         if scores.shape[1] < span.stop:
@@ -81,10 +80,8 @@ class Constraint:
     def rows(self, generated: Tensor) -> NDArray[np.int64]:
         """Return the catalog row that each generated sequence names, int64 ``[rows]``; -1 where it is no allowed item.
 
-        Beam search with more beams than allowed items repeats items, at scores below ``FAILED``: drop those too.
-
-        Args:
-            generated: int64 ``[rows, steps]``, without the prompt; what follows a complete code is not read.
+        Of ``generated``, int64 ``[rows, steps]``, what follows a complete code is not read. Beam search with more beams
+        than allowed items repeats items, at scores below ``FAILED``: drop those too.
         """
         nodes = self.trie.walk(self._local(generated))
         item = (nodes >= 0) & self.trie.is_leaf(nodes)

@@ -64,19 +64,12 @@ class StepModel(Protocol):
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found for one user, and what it took.
-
-    Attributes:
-        ranking: at most ``n`` items.
-        exact: whether these are certainly the best of all allowed items.
-        nodes: trie nodes that the model was asked about, the prompt not counted.
-        passes: forward passes, the prompt's included.
-    """
+    """What a search found for one user, and what it took."""
 
     ranking: Ranking
-    exact: bool
-    nodes: int
-    passes: int
+    exact: bool  # whether these are certainly the best of all allowed items
+    nodes: int  # that the model was asked about, the prompt not counted
+    passes: int  # forward passes, the prompt's included
 
 
 def search(model: StepModel, prompt_ids: Ids, trie: CatalogTrie, n: int, allowed: Allowed = None) -> Ranking:
@@ -95,13 +88,8 @@ def search_many(
 ) -> list[Ranking]:
     """Return for each prompt what :func:`search` returns, asking the model about many users at once.
 
-    Args:
-        model: the language model.
-        prompts: token ids of each user's prompt; those of like length are read together.
-        trie: of the catalog's item codes.
-        n: items per prompt.
-        allowed: bool ``[n_items]`` for all alike or ``[users, n_items]``, a subset of the trie, or None for all.
-        batch_tokens: most prompt tokens in one batch, padding included.
+    Prompts of like length are read together, at most ``batch_tokens`` in one batch, padding included; ``allowed`` may
+    be bool ``[users, n_items]``.
 
     Raises:
         DecodingError: the scores of any prompt are not finite; ask one by one to learn whose.
@@ -135,8 +123,7 @@ def best_first_search(
         trie: of the catalog's item codes.
         n: how many items, at least 1.
         allowed: bool ``[n_items]`` by catalog row, a subset of the trie, or None for all.
-        max_nodes: a search that has asked about so many nodes, and has ``n`` items, returns the best so far and says
-            that it is not exact.
+        max_nodes: a search that has asked about so many nodes, and has ``n`` items, returns the best so far.
 
     Raises:
         UsageError: ``n`` too small, or ``allowed`` of another catalog.

@@ -72,16 +72,14 @@ class TreeModel:
         """Wrap a decoder; its weights stay where they are and are expected in evaluation mode.
 
         Args:
-            backbone: what ``AutoModel`` gives: takes ``inputs_embeds``, returns ``last_hidden_state``. With attention
-                "sdpa" or "eager" (nothing else takes the tree's mask).
+            backbone: what ``AutoModel`` gives, with attention "sdpa" or "eager" (nothing else takes the tree's mask).
             embed: input embeddings ``[..., hidden]`` of ids ``[...]``, text and code alike.
             head: logits ``[..., code vocabulary]`` of hidden states ``[..., hidden]``.
             first_code: the id of code token 0.
             weights: the tensors that answers depend on, to notice when they change; by default those of the backbone,
                 which must then hold the embeddings and the head's too.
-            cache_bytes: most memory for users' cached prompts (see :meth:`for_user`).
-            prepacked: hold a second copy of the layers' weights where the processor multiplies faster with it (see
-                :mod:`genre_gen.decoding.onednn`).
+            cache_bytes: most memory for users' cached prompts.
+            prepacked: whether layers may be prepacked, see :mod:`genre_gen.decoding.onednn`.
 
         Raises:
             ConfigError: a decoder with layers that are not attention over all or the last tokens.

@@ -6,11 +6,11 @@ import numpy as np
 import outlines
 import pytest
 import torch
+from beam_search import beam_search
 from fakes import byte_tokenizer, tiny_llama
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.decoding.beam_search import beam_search
 from genre_gen.codes.base import Codes
 from genre_gen.decoding.live import LiveTrie
 from genre_gen.decoding.processors import FAILED, CatalogLogitsProcessor, CatalogOutlinesProcessor, Constraint

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from beam_search import beam_search
 from fakes import tiny_llama
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.decoding.beam_search import beam_search
 from genre_gen.decoding.search import best_first_search, score_items, search, search_many
 from genre_gen.decoding.tree import TreeModel
 from genre_gen.decoding.trie import Trie

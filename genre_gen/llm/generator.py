@@ -102,8 +102,8 @@ class ItemGenerator:
         size = len(self.data.catalog)
         allowed = allowed_items(histories, size, self.data.domain.repeat) if allowed is None else allowed
         scores = np.full((len(histories), size), -np.inf, np.float32)
-        for row, found in enumerate(search_many(model, prompts, self.trie, candidates, allowed)):
-            scores[row, found.rows] = found.scores
+        for row, ranking in enumerate(search_many(model, prompts, self.trie, candidates, allowed)):
+            scores[row, ranking.rows] = ranking.scores
         return scores
 
     def generate(self, history: History, n: int, allowed: NDArray[np.bool_] | None = None) -> Ranking:
@@ -164,9 +164,9 @@ class ItemGenerator:
 
     @cached_property
     def _rating_values(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return which answers are numbers, by their places, and the ratings they mean."""
+        """Return the indices of the answers that are numbers, and the ratings that they mean."""
         words = [str(self.llm.tokenizer.decode(row[row >= 0])).strip() for row in self.llm.answers["rating"]]
-        rated = {place: float(word) for place, word in enumerate(words) if _NUMBER.fullmatch(word)}
+        rated = {index: float(word) for index, word in enumerate(words) if _NUMBER.fullmatch(word)}
         device = self.llm.device
         return torch.tensor([*rated], dtype=torch.int64, device=device), torch.tensor([*rated.values()], device=device)
 

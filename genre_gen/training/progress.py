@@ -53,7 +53,12 @@ class Stages:
         """Run a stage of the plan inside."""
         self._stage = name
         self.update(0.0)
-        yield
+        try:
+            yield
+        except BaseException:
+            if isinstance(self._listener, ProgressBar):
+                self._listener.close()  # so that what went wrong is told on a line of its own
+            raise
         self._over += self.plan.get(name, 0.0)
         self._tell(0.0, {}, name)
 
@@ -101,8 +106,13 @@ class ProgressBar:
         figures = "".join(f", {name} {value:.4g}" for name, value in progress.details.items())
         bar.set_postfix_str(f" {clock_time(progress.seconds)}{left}{figures}")
         if progress.share >= 1:
-            bar.close()
-            self._over = True
+            self.close()
+
+    def close(self) -> None:
+        """Leave the bar as it is, and draw no more."""
+        if self._bar is not None:
+            self._bar.close()
+        self._over = True
 
 
 def clock_time(seconds: float) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,20 +16,23 @@ VOCABULARY = 5
 
 
 def pad(codes):
-    length = max(map(len, codes))
-    return np.array([[*code, *[-1] * (length - len(code))] for code in codes])
+    """Return codes of any lengths in one array, padded with -1."""
+    return np.array(list(zip_longest(*codes, fillvalue=-1))).T
+
+
+def clash(code, other):
+    """Tell whether one of two codes begins the other."""
+    return all(token == another for token, another in zip(code, other, strict=False))
 
 
 @st.composite
 def code_lists(draw, max_items=40):
     """Random prefix-free codes of any lengths, in random order."""
-    codes = draw(
-        st.lists(st.lists(st.integers(0, VOCABULARY - 1), min_size=1, max_size=4), min_size=1, max_size=max_items)
-    )
+    code = st.lists(st.integers(0, VOCABULARY - 1), min_size=1, max_size=4).map(tuple)
     prefix_free: list[tuple[int, ...]] = []
-    for code in map(tuple, codes):
-        if not any(code[: len(other)] == other or other[: len(code)] == code for other in prefix_free):
-            prefix_free.append(code)
+    for drawn in draw(st.lists(code, min_size=1, max_size=max_items)):
+        if not any(clash(drawn, other) for other in prefix_free):
+            prefix_free.append(drawn)
     return prefix_free
 
 
@@ -81,12 +86,14 @@ def test_walk_of_anything(codes, walks):
 
 @given(code_lists())
 @settings(max_examples=50, deadline=None)
-def test_expand_many_nodes_at_once_and_in_any_order(codes):
+def test_nodes_are_expanded_in_any_order_and_codes_can_be_read_back(codes):
     trie = Trie.build(pad(codes), VOCABULARY)
     nodes = np.random.default_rng(0).integers(trie.n_nodes, size=10)
     owners, children = trie.expand(nodes)
     one_by_one = [(k, child) for k, node in enumerate(nodes) for child in trie.expand(np.array([node]))[1]]
     assert list(zip(owners, children, strict=True)) == one_by_one
+    assert trie.codes().tolist() == pad(codes)[trie.rows].tolist()
+    assert trie.position(trie.rows).tolist() == list(range(len(codes)))
 
 
 @pytest.mark.parametrize(
@@ -113,14 +120,6 @@ def test_allowed_of_another_catalog_is_refused():
         trie.counts(np.ones(3, dtype=bool))
     with pytest.raises(UsageError, match="int64"):
         trie.counts(np.ones(2, dtype=np.int64))
-
-
-@given(code_lists())
-@settings(max_examples=50, deadline=None)
-def test_codes_can_be_read_back(codes):
-    trie = Trie.build(pad(codes), VOCABULARY)
-    assert trie.codes().tolist() == pad(codes)[trie.rows].tolist()
-    assert trie.position(trie.rows).tolist() == list(range(len(codes)))
 
 
 @pytest.mark.parametrize("vocabulary", [2, 255, 2**21 - 1, 2**31 - 1])

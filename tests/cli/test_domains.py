@@ -80,6 +80,20 @@ def test_prompts_are_shown(genre):
     refused(genre("prompts", "render", "movies", "rating", "--user", "x", "--data", SAMPLE), 1, "no user 'x'")
 
 
+def test_templates_are_copied_to_be_edited(genre, tmp_path, monkeypatch):
+    shutil.copytree(SAMPLE, tmp_path / "catalogs" / "films")
+    toml = tmp_path / "catalogs" / "films" / "domain.toml"
+    toml.write_text(toml.read_text().replace('name = "movies"', 'name = "films"'))
+    monkeypatch.chdir(tmp_path)
+    code, out, err = genre("prompts", "copy", "films", "next_item.user.jinja")
+    assert (code, err) == (0, "")
+    (file,) = (tmp_path / "prompts" / "films").iterdir()
+    assert out == f"wrote {file}\n"
+    file.write_text("What next?\n")
+    shown = genre("prompts", "render", "films", "next_item", "--user", "17", "--data", SAMPLE)[1]
+    assert "What next?" in shown
+
+
 @pytest.mark.parametrize(
     ("text", "line", "part"),
     [

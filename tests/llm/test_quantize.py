@@ -49,16 +49,17 @@ def test_a_saved_recommender_answers_in_fewer_bits(saved, exact, tiny_recommende
     best = np.argsort(-exact, axis=1)[:, :20], np.argsort(-rounded, axis=1)[:, :20]
     assert np.mean([len(np.intersect1d(*rows)) for rows in zip(*best, strict=True)]) >= OVERLAP[scheme]
     assert served.domain.serving.quantization == served.state.llm.served == scheme
-    assert (served.key() == tiny_recommender.key()) == (scheme == "none")  # picks of one are not taken for the other's
+    same = served.state.fingerprint() == tiny_recommender.state.fingerprint()
+    assert same == (scheme == "none")  # picks of one are not taken for the other's
     assert served.recommend("17", explain=True)[0].explanation is not None
     assert np.isfinite(served.predict("17", "9").rating)
 
 
 def test_the_layers_are_rounded_and_the_code_embeddings_are_not(saved):
-    exact = Recommender.from_pretrained(saved).generator.llm
+    exact = Recommender.from_pretrained(saved).state.llm
     sizes = {"none": weight_bytes(exact)}
     for scheme in SCHEMES:
-        llm = Recommender.from_pretrained(saved, quantization=scheme).generator.llm
+        llm = Recommender.from_pretrained(saved, quantization=scheme).state.llm
         sizes[scheme] = weight_bytes(llm)
         assert torch.equal(llm.code_embedding, exact.code_embedding)
         if scheme != "bf16":

@@ -214,6 +214,7 @@ def test_the_weights_are_chosen_on_scores_as_they_are_served(mixed, split, monke
 def test_training_again_with_tuned_settings_is_the_last_part_of_training_from_scratch(tiny_domain, split, tmp_path):
     domain = tiny_domain.changed(
         {
+            **ONE_TASK,
             "training.refit": "from_scratch",
             "training.distillation": 0.3,
             "blend.members": ["sequential_rules", "popularity", "sasrec"],

@@ -50,9 +50,8 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
-        return replace(
-            self, **{name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
-        )
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **dict[str, Any]({name: value.to(device) for name, value in tensors.items()}))
 
     def visible(self) -> Tensor | None:
         """Return what attends to what, bool ``[rows, 1, length, length]``; None where that is all before in the row."""

@@ -1,7 +1,7 @@
 """CatalogTrie: what a search needs of a prefix tree of item codes, and Subset: what a request allows of it.
 
 An item's *position* is its number among the sorted items; the items below a node are a range of positions, or two. So a
-request's filters are counts over ranges, and a node without an allowed item below is never expanded.
+request's filters are counts over ranges.
 """
 
 from __future__ import annotations
@@ -25,9 +25,7 @@ NOWHERE = -1
 
 @dataclass(frozen=True, eq=False)
 class Subset:
-    """What each user of a request may get: tells how many allowed items lie in any range of positions.
-
-    Made by :meth:`CatalogTrie.subset`, and good for that trie alone.
+    """What each user of a request may get, by positions of one trie; made by :meth:`CatalogTrie.subset`.
 
     Attributes:
         trie: whose positions these are.
@@ -77,12 +75,6 @@ class Subset:
             raise UsageError(f"allowed is for {self.users} users, but {users} are asked about")
         return self
 
-    def repeated(self, users: int) -> NDArray[np.int64]:
-        """Return ``excluded`` for so many users, where one served all alike."""
-        if users == self.users:
-            return self.excluded
-        return (np.arange(users)[:, None] * self._stride + self.excluded).ravel()
-
     @property
     def _stride(self) -> int:
         return self.trie.n_positions + 1
@@ -94,9 +86,6 @@ Allowed: TypeAlias = "NDArray[np.bool_] | Subset | None"
 
 class CatalogTrie(ABC):
     """What a search needs of a prefix tree of item codes; node 0 is the root, a leaf is an item.
-
-    Methods take and return arrays of nodes, tokens and positions. Implemented by :class:`Trie`, and by
-    :class:`~genre_gen.decoding.live.LiveTrie` for catalogs that change.
 
     Attributes:
         vocabulary: number of code tokens.
@@ -135,12 +124,7 @@ class CatalogTrie(ABC):
 
     @abstractmethod
     def expand(self, nodes: Ints) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return all children of some nodes.
-
-        Returns:
-            ``owners``, the index into ``nodes`` of each child's parent, and ``children``, in the order of ``nodes``
-            and then of their tokens.
-        """
+        """Return for all children, ordered by ``nodes`` and token, the index of the parent, and the child."""
 
     @abstractmethod
     def find(self, nodes: Ints, tokens: Ints) -> NDArray[np.int64]:
@@ -186,10 +170,8 @@ class CatalogTrie(ABC):
         subset once. The cost of ``exclude`` depends on its own length only.
 
         Args:
-            allowed: bool ``[size]`` for all users alike, or ``[users, size]``; None allows all. A subset of this trie
-                stays as it is.
-            exclude: catalog rows that each user may not get, one array for each user; rows without an item are
-                ignored.
+            allowed: bool ``[size]`` for all users alike, or ``[users, size]``; or a subset of this trie.
+            exclude: catalog rows that each user may not get; rows without an item are ignored.
 
         Raises:
             UsageError: ``allowed`` or ``exclude`` of another catalog.
@@ -221,8 +203,11 @@ class CatalogTrie(ABC):
         positions = self.position(self._check_rows(rows))
         users, positions = users[positions >= 0], positions[positions >= 0]
         still = subset.count(positions, positions + 1, users) > 0  # each item is excluded once
-        keys = users[still] * (self.n_positions + 1) + positions[still]
-        return replace(subset, excluded=np.union1d(subset.repeated(len(exclude)), keys), users=len(exclude))
+        stride = self.n_positions + 1
+        shared = subset.excluded + (np.arange(len(exclude))[:, None] * stride if subset.users == 1 else 0)
+        return replace(
+            subset, excluded=np.union1d(shared, users[still] * stride + positions[still]), users=len(exclude)
+        )
 
     def _check_rows(self, rows: Ints) -> Ints:
         if len(rows) and (rows.min() < 0 or rows.max() >= self.size):

@@ -1,9 +1,9 @@
 """A decoder whose last layer is computed for one token per row, where only that token's state is read.
 
-In all layers but the last every position counts, since later layers attend to it. In the last, what follows attention
-(its output projection and the feed-forward part, five sixths of the layer) concerns one position at a time and is added
-to what came in. So these parts are given the wanted positions alone, and what they return, ``[rows, 1, hidden]``, is
-added to every position: right where it is wanted, and elsewhere never read. Keys and values are those of a whole pass.
+What follows attention in a layer (its output projection and the feed-forward part, five sixths of the layer) concerns
+one position at a time and is added to what came in. In the last layer these parts are given the wanted positions alone,
+and what they return, ``[rows, 1, hidden]``, is added to every position: right where it is wanted, and elsewhere never
+read. Keys and values are those of a whole pass.
 
 The parts are found by the names that most decoders give them, in a copy of the decoder that shares all weights, and
 tried once against a whole pass. A decoder that is built otherwise is used as it is.
@@ -15,7 +15,7 @@ import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,13 +23,8 @@ from torch import Tensor, nn
 _TOLERANCE = 0.3  # of what the parts add; rounding to 8 bits moves it by some hundredths, a wrong position by all of it
 
 
-class _Request(NamedTuple):
-    positions: Tensor  # int64 [rows]
-    silent: bool  # whether the parts are to add nothing
-
-
-# Of this thread alone: passes of other threads through the same decoder are not concerned.
-_REQUEST: ContextVar[_Request | None] = ContextVar("last_token", default=None)
+# The positions, int64 [rows], and whether the parts are to add nothing; of this thread's passes alone.
+_REQUEST: ContextVar[tuple[Tensor, bool] | None] = ContextVar("last_token", default=None)
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -45,9 +40,10 @@ class _LastTokenPart(nn.Module):
         request = _REQUEST.get()
         if request is None or not inputs:
             return self.part(*inputs, **named)
-        rows = torch.arange(len(request.positions), device=request.positions.device)
-        added = self.part(inputs[0][rows, request.positions][:, None], *inputs[1:], **named)
-        return added * 0 if request.silent else added
+        positions, silent = request
+        rows = torch.arange(len(positions), device=positions.device)
+        added = self.part(inputs[0][rows, positions][:, None], *inputs[1:], **named)
+        return added * 0 if silent else added
 
 
 def with_last_token_parts(backbone: Any) -> Any:
@@ -68,7 +64,7 @@ def with_last_token_parts(backbone: Any) -> Any:
 @contextmanager
 def last_token_only(positions: Tensor, *, silent: bool = False) -> Iterator[None]:
     """Compute the last layer for one position per row, int64 ``[rows]``, in this thread's passes within the block."""
-    token = _REQUEST.set(_Request(positions, silent))
+    token = _REQUEST.set((positions, silent))
     try:
         yield
     finally:
@@ -76,15 +72,10 @@ def last_token_only(positions: Tensor, *, silent: bool = False) -> Iterator[None
 
 
 def is_exact(read: Callable[[], Tensor]) -> bool | None:
-    """Tell whether a decoder gives the same state with :func:`last_token_only`, as tried now.
+    """Tell whether a decoder gives the same state with :func:`last_token_only`; None where states are not finite.
 
-    The difference is measured by a pass in which the parts add nothing.
-
-    Args:
-        read: returns the decoder's last states ``[1, length, hidden]`` of any prompt of some tokens.
-
-    Returns:
-        None where the states are not finite: nothing can be told from them.
+    The difference is measured by a pass in which the parts add nothing. ``read`` returns the decoder's last states
+    ``[1, length, hidden]`` of a prompt.
     """
     try:
         whole = read()

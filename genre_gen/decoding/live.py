@@ -1,18 +1,19 @@
 """LiveTrie: the trie of a catalog that changes while it serves.
 
 Items added since the trie was built lie in a small second trie, the *delta*; removed items are positions that nobody
-may get. Both are read as one prefix tree: a node that the two share is one node, so that a search asks the model about
-each code prefix once and finds exactly what it would find in a trie built from the present items.
+may get. Both are read as one prefix tree: a node that the two share is one node, so that a search finds exactly what it
+would find in a trie built from the present items.
 
 A change gives a new LiveTrie, which shares the large arrays with the old one: requests under way go on with theirs, and
-no lock is needed. Its cost grows with the delta, until the delta is an eighth of the whole and both become one trie; a
-service may choose a quiet moment for that instead (:meth:`LiveTrie.compact`).
+no lock is needed. When the delta is an eighth of the whole, both become one trie.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,9 +33,9 @@ class LiveTrie(CatalogTrie):
     Nodes of the base keep their numbers; nodes that only the delta has follow, in its order. Positions likewise.
 
     Attributes:
-        base: the large trie; may be memory-mapped.
+        base: the large trie.
         size: number of catalog rows, removed ones included.
-        vocabulary: number of code tokens; new items may bring new ones.
+        vocabulary: number of code tokens.
         delta: the trie of the items added later, None where there are none.
         removed: int64, sorted: positions of the base whose items were removed.
     """
@@ -49,8 +50,6 @@ class LiveTrie(CatalogTrie):
     def of(cls, base: Trie) -> LiveTrie:
         """Return a trie that can change, over the items of ``base``."""
         return cls(base, base.size, base.vocabulary)
-
-    # Changes
 
     def insert(self, codes: NDArray[np.integer], rows: Ints | None = None, vocabulary: int | None = None) -> LiveTrie:
         """Return the trie with more items.
@@ -74,7 +73,7 @@ class LiveTrie(CatalogTrie):
             new = Trie.build(codes, vocabulary, rows, size)
         changed = replace(self, size=size, vocabulary=vocabulary, delta=new)
         if changed._conflicts():  # with a removed item's code: then that has to go for good
-            return self._rebuilt(codes, rows, size, vocabulary)
+            return self._rebuilt([(codes, rows)], size, vocabulary)
         return changed.compact() if new.n_items > max(_SMALL, self.base.n_items // _SHARE) else changed
 
     def remove(self, rows: Ints) -> LiveTrie:
@@ -97,15 +96,12 @@ class LiveTrie(CatalogTrie):
 
     def compact(self) -> LiveTrie:
         """Return the same catalog as one trie, built without the removed items."""
-        if self.delta is None:
-            return self._rebuilt(np.empty((0, 1), np.int32), np.empty(0, np.int32), self.size, self.vocabulary)
-        return self._rebuilt(self.delta.codes(), self.delta.rows, self.size, self.vocabulary)
-
-    # What a search needs
+        added = [] if self.delta is None else [(self.delta.codes(), self.delta.rows)]
+        return self._rebuilt(added, self.size, self.vocabulary)
 
     @property
     def n_nodes(self) -> int:
-        """Return one more than the greatest node number; nodes that the two tries share are not counted twice."""
+        """Return one more than the greatest node number."""
         return self.base.n_nodes + (0 if self.delta is None else self.delta.n_nodes)
 
     @property
@@ -125,24 +121,15 @@ class LiveTrie(CatalogTrie):
 
     def is_leaf(self, nodes: Ints) -> NDArray[np.bool_]:
         """Tell which nodes are items."""
-        if self.delta is None:
-            return self.base.is_leaf(nodes)
-        in_base = self._in_base(nodes)
-        return np.where(in_base, self.base.is_leaf(nodes * in_base), self.delta.is_leaf(self._in_delta(nodes)))
+        return self._ask(Trie.is_leaf, nodes)
 
     def row(self, leaves: Ints) -> NDArray[np.int64]:
         """Return the catalog row of each leaf."""
-        if self.delta is None:
-            return self.base.row(leaves)
-        in_base = self._in_base(leaves)
-        return np.where(in_base, self.base.row(leaves * in_base), self.delta.row(self._in_delta(leaves)))
+        return self._ask(Trie.row, leaves)
 
     def token(self, nodes: Ints) -> NDArray[np.int64]:
         """Return the code token that leads to each node, -1 for the root."""
-        if self.delta is None:
-            return self.base.token(nodes)
-        in_base = self._in_base(nodes)
-        return np.where(in_base, self.base.token(nodes * in_base), self.delta.token(self._in_delta(nodes)))
+        return self._ask(Trie.token, nodes)
 
     def expand(self, nodes: Ints) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return all children of some nodes; see :meth:`CatalogTrie.expand`."""
@@ -192,8 +179,6 @@ class LiveTrie(CatalogTrie):
         """Return the catalog row at each position, ``[n_positions]``."""
         return self.base.rows if self.delta is None else np.concatenate([self.base.rows, self.delta.rows])
 
-    # The two tries as one
-
     @cached_property
     def _base_nodes(self) -> NDArray[np.int64]:
         """The base's node of each node of the delta, -1 where only the delta has it."""
@@ -216,9 +201,12 @@ class LiveTrie(CatalogTrie):
         """Tell which nodes are nodes of the base."""
         return nodes < self.base.n_nodes
 
-    def _in_delta(self, nodes: Ints) -> NDArray[np.integer]:
-        """Return the delta's numbers of nodes that only it has, the root for others."""
-        return np.maximum(nodes - self.base.n_nodes, ROOT)
+    def _ask(self, question: Callable[[Trie, Ints], NDArray[Any]], nodes: Ints) -> NDArray[Any]:
+        """Ask about each node the trie that it is numbered by."""
+        if self.delta is None:
+            return question(self.base, nodes)
+        in_base, in_delta = self._in_base(nodes), np.maximum(nodes - self.base.n_nodes, ROOT)
+        return np.where(in_base, question(self.base, nodes * in_base), question(self.delta, in_delta))
 
     def _delta_nodes(self, nodes: Ints) -> NDArray[np.int64]:
         """Return the delta's number of each node, -1 where it has none."""
@@ -226,8 +214,6 @@ class LiveTrie(CatalogTrie):
         nearest = np.minimum(np.searchsorted(base_nodes, nodes), len(base_nodes) - 1)
         shared = np.where(base_nodes[nearest] == nodes, self._shared[nearest], NOWHERE)
         return np.where(self._in_base(nodes), shared, nodes - self.base.n_nodes)
-
-    # Keeping the catalog sound
 
     def _check_free(self, rows: Ints, n_codes: int) -> None:
         if rows.shape != (n_codes,) or len(np.unique(rows)) != n_codes or rows.min(initial=0) < 0:
@@ -249,20 +235,17 @@ class LiveTrie(CatalogTrie):
         used = self.base.count(base_nodes, Subset(self, None, self.removed, np.empty(0, np.int64))) > 0
         if (clash & used).any():
             node = self._shared[clash & used][0]
-            row, old = self.delta.rows[self.delta.begin[node]], self._used_below(self._base_nodes[node])
+            below = self._base_nodes[node]
+            present = np.setdiff1d(np.arange(self.base.begin[below], self.base.end[below]), self.removed)
             raise DataError(
-                f"the code of new row {row} equals or begins the code of row {old}, or is begun by it; "
-                "codes must be unique and none may begin another"
+                f"the code of new row {self.delta.rows[self.delta.begin[node]]} equals or begins the code of row "
+                f"{self.base.rows[present[0]]}, or is begun by it; codes must be unique and none may begin another"
             )
         return bool(clash.any())
 
-    def _used_below(self, node: int) -> int:
-        positions = np.arange(self.base.begin[node], self.base.end[node])
-        return int(self.base.rows[positions[~np.isin(positions, self.removed)][0]])
-
-    def _rebuilt(self, codes: NDArray[np.integer], rows: Ints, size: int, vocabulary: int) -> LiveTrie:
+    def _rebuilt(self, added: Sequence[tuple[NDArray[np.integer], Ints]], size: int, vocabulary: int) -> LiveTrie:
         """Return one trie of the base's present items and some more."""
-        codes, rows = _joined(_kept(self.base, self.removed), (codes, rows))
+        codes, rows = _joined(_kept(self.base, self.removed), *added)
         return LiveTrie.of(Trie.build(codes, vocabulary, rows, size)) if len(codes) else self
 
 

@@ -1,18 +1,16 @@
 """Prepacking: a decoder whose linear layers hold their weights in the order in which this processor reads them fastest.
 
 torch leaves products in single precision to MKL, which keeps to AVX2 on processors that are not Intel's. oneDNN, which
-is in torch too, uses what there is, and is given the weights in blocks of its own. Which of the two is faster is
-measured, once in a process and for each precision; where it is not oneDNN by a clear margin, nothing is prepacked. The
-results differ in rounding only: sums are added up in another order.
+is in torch too, uses what there is. Which is faster is measured once for each precision; where it is not oneDNN by a
+clear margin, nothing is prepacked. The results differ in rounding only.
 
-Prepacked weights are a second copy of the layers', in memory alone. They only answer; training and saving see the
-decoder itself.
+Prepacked weights are a second copy of the layers', in memory alone; training and saving see the decoder itself.
 """
 
 from __future__ import annotations
 
 import copy
-import time
+import timeit
 from collections.abc import Callable
 from functools import cache
 from threading import Lock
@@ -56,17 +54,17 @@ def prepack(backbone: Any) -> Any:
     switched, stay as they are.
     """
     with _LOCK:
-        linears = [module for module in backbone.layers.modules() if type(module) is nn.Linear]
-        switched = any(hasattr(module, "set_adapter") for module in backbone.layers.modules())
+        layers, modules = backbone.layers, list(backbone.layers.modules())
+        linears = [module for module in modules if type(module) is nn.Linear]
+        switched = any(hasattr(module, "set_adapter") for module in modules)
         if switched or not any(_gains(linear.weight) for linear in linears):
             return backbone
         # All but the linear layers is shared: hidden in what deepcopy takes for copied already.
-        shared: list[Any] = [*backbone.layers.parameters(), *backbone.layers.buffers()]
-        shared += [module.config for module in backbone.layers.modules() if hasattr(module, "config")]
-        copied: dict[int, Any] = {id(part): part for part in shared}
+        configs = (module.config for module in modules if hasattr(module, "config"))
+        copied: dict[int, Any] = {id(part): part for part in (*layers.parameters(), *layers.buffers(), *configs)}
         copied |= {id(linear): PrepackedLinear(linear) if _gains(linear.weight) else linear for linear in linears}
         result = shallow_copy(backbone)
-        result.layers = copy.deepcopy(backbone.layers, copied)
+        result.layers = copy.deepcopy(layers, copied)
         return result
 
 
@@ -94,7 +92,7 @@ def _gains(weight: Tensor) -> bool:
 
 
 def _available() -> bool:
-    names = ("_reorder_linear_weight", "_linear_pointwise")  # inner parts of torch, which may go without notice
+    names = ("_reorder_linear_weight", "_linear_pointwise")  # private to torch, which may remove them
     return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in names)
 
 
@@ -115,9 +113,4 @@ def _blocks_of(linear: nn.Linear) -> Tensor:
 
 def _seconds(run: Callable[[], Any]) -> float:
     """Return the least time that it takes."""
-    best = float("inf")
-    for _ in range(_TIMES + 1):
-        begin = time.perf_counter()
-        run()
-        best = min(best, time.perf_counter() - begin)
-    return best
+    return min(timeit.repeat(run, repeat=_TIMES + 1, number=1))

@@ -1,8 +1,7 @@
 """PrefixCache: keys and values of prompt prefixes, so that no prefix is computed twice.
 
-Two kinds of prefix are cached: those that all users share, such as the instruction, and each user's last prompt. A
-lookup compares token ids, and takes the user's own entry or a shared one, so a request gets nothing but what it would
-have computed itself. Keys and values depend on ids and weights alone; a cache serves one state of the weights
+Cached are prefixes that all users share, such as the instruction, and each user's last prompt. A lookup compares token
+ids, so a request gets nothing but what it would have computed itself. A cache serves one state of the weights
 (:class:`WeightVersions` notices another).
 
 Cached tensors are never written to: a lookup returns views, and a cache of transformers copies what it appends to.
@@ -66,8 +65,7 @@ class PrefixCache:
         self.max_bytes = max_bytes
         self.shared: tuple[CachedPrefix, ...] = ()  # longest first; replaced as a whole
         self.by_user: OrderedDict[Hashable, CachedPrefix] = OrderedDict()
-        self.nbytes = 0
-        """Bytes of the users' prompts."""
+        self.nbytes = 0  # of the users' prompts
         self._lock = Lock()
 
     def put_shared(self, prefix: CachedPrefix) -> None:
@@ -88,18 +86,14 @@ class PrefixCache:
     def find(self, prompts: Sequence[Tensor], user: Hashable | None = None) -> CachedPrefix:
         """Return the longest cached prefix of all prompts that leaves a token of each to read, or ``NO_PREFIX``.
 
-        A user who asks the same again gets the whole prompt with its logits.
-
-        Args:
-            prompts: ids of each.
-            user: whose own last prompt may be used as well (for one prompt); None for nobody's.
+        With a ``user``, for one prompt, the user's own last prompt may serve as well; asked the same again, it is
+        returned whole, with its logits.
         """
-        shared = (
-            entry
-            for entry in self.shared
-            if all(common_prefix_length(entry.ids, ids) == entry.length for ids in prompts)
-        )
-        best = next(shared, NO_PREFIX)
+        best = NO_PREFIX
+        for entry in self.shared:
+            if all(common_prefix_length(entry.ids, ids) == entry.length for ids in prompts):
+                best = entry
+                break
         with self._lock:
             if user is None or user not in self.by_user:
                 return best

@@ -1,14 +1,12 @@
 """The trie as a logits processor, for ``generate`` of transformers and for ``outlines.Generator``.
 
 Both are adapters for other people's loops; :mod:`genre_gen.decoding.search` is faster and exact. They keep no state per
-row: each step reads all that every row has generated since the prompt, so beams may be reordered, sampled or batched at
-will, by several threads.
+row, so beams may be reordered, sampled or batched at will, by several threads.
 
-What they return for a row that may go on are log-probabilities over the code vocabulary, as the search counts them:
-beam search with ``length_penalty=0`` gives an item the score that the search gives it. After a complete code only the
-end token is left, at no cost. A row that cannot go on (its tokens are no prefix of a code, nothing is allowed, or its
-scores are NaN or infinite) is ended with its code incomplete, so that it never becomes an item, and at a score that
-keeps it behind all others.
+A row that may go on gets log-probabilities over the code vocabulary: beam search with ``length_penalty=0`` gives an
+item the score that the search gives it. After a complete code only the end token is left, at no cost. A row that cannot
+go on (its tokens are no prefix of a code, nothing is allowed, or its scores are NaN or infinite) is ended with its code
+incomplete, so that it never becomes an item, and at a score that keeps it behind all others.
 """
 
 from __future__ import annotations
@@ -38,11 +36,10 @@ class Constraint:
 
         Args:
             trie: of the catalog's item codes.
-            first_code: the model's id of code token 0; the other code tokens follow.
+            first_code: the model's id of code token 0.
             eos_token_id: the model's end token.
             allowed: bool ``[n_items]`` for all rows alike, or ``[users, n_items]``, where each user has the same number
-                of consecutive rows (beams or samples); or a subset of the trie, whose users have the same; None allows
-                all.
+                of consecutive rows (beams or samples); or a subset of the trie; None allows all.
 
         Raises:
             UsageError: an end token among the code tokens, or ``allowed`` of another catalog.
@@ -56,9 +53,8 @@ class Constraint:
     def scores(self, generated: Tensor, scores: Tensor) -> Tensor:
         """Return the scores of the next token, float32 ``[rows, model's vocabulary]``.
 
-        Args:
-            generated: int64 ``[rows, steps]``, what each row has generated so far.
-            scores: ``[rows, model's vocabulary]``, logits or log-probabilities.
+        ``generated``, int64 ``[rows, steps]``, is what each row has generated; ``scores`` are its logits or
+        log-probabilities.
         """
         span = slice(self.first_code, self.first_code + self.trie.vocabulary)
         if scores.shape[1] < span.stop:
@@ -84,10 +80,8 @@ class Constraint:
     def rows(self, generated: Tensor) -> NDArray[np.int64]:
         """Return the catalog row that each generated sequence names, int64 ``[rows]``; -1 where it is no allowed item.
 
-        Beam search with more beams than allowed items repeats items, at scores below ``FAILED``: drop those too.
-
-        Args:
-            generated: int64 ``[rows, steps]``, without the prompt; what follows a complete code is not read.
+        Of ``generated``, int64 ``[rows, steps]``, what follows a complete code is not read. Beam search with more beams
+        than allowed items repeats items, at scores below ``FAILED``: drop those too.
         """
         nodes = self.trie.walk(self._local(generated))
         item = (nodes >= 0) & self.trie.is_leaf(nodes)

@@ -1,14 +1,13 @@
 """Best-first search: the best items of a catalog under the model, and only items, each once.
 
 The score of an item is its log-probability: the sum, over the tokens of its code, of the log-softmax over the *whole*
-code vocabulary. It is not renormalised over the tokens that the trie and the allowed set leave, so an item's score does
-not depend on what else is allowed, and scores of different requests compare. The end of a code costs nothing, because
-codes are prefix-free. A token that is the only choice still costs its log-probability, hence its forward pass.
+code vocabulary. It does not depend on what else is allowed, so scores of different requests compare. The end of a code
+costs nothing, because codes are prefix-free.
 
 Log-probabilities are negative, so a node of the trie bounds all items below it from above. The search follows the best
 nodes down to ``n`` complete items and then expands every other node that still beats the ``n``-th of them: what it
 returns is the top ``n`` of all items, not of a beam. Where every code is one token, the prompt's own forward pass
-already scores all items and nothing more is computed.
+already scores all items.
 
 Several users are searched together: their prompts are read in one batch, and each forward pass expands nodes of all of
 them. The work between two passes is a number of NumPy calls that depends neither on users nor on nodes.
@@ -43,11 +42,7 @@ class StepModel(Protocol):
     """A language model to ask for the next code token, after prompts and any number of code prefixes."""
 
     def prefill(self, prompts: Sequence[Ids]) -> tuple[Any, Tensor]:
-        """Read prompts of any lengths, one per user.
-
-        Returns:
-            A state for :meth:`step`, and the logits of the first code token of each, ``[users, vocabulary]``.
-        """
+        """Read prompts, one per user; return a state for :meth:`step`, and logits ``[users, vocabulary]``."""
         ...
 
     def prefill_many(self, prompts: Sequence[Ids]) -> Tensor:
@@ -61,27 +56,20 @@ class StepModel(Protocol):
             state: of the prompts; changed.
             tokens: int64 ``[nodes]``, code tokens.
             parents: int64 ``[nodes]``, which node (in the order they were appended) each follows, -1 for the prompt.
-            users: int64 ``[nodes]``, non-decreasing, whose tree each belongs to. A user without a node is finished
-                and is not asked about again.
+            users: int64 ``[nodes]``, non-decreasing, whose tree each belongs to, by the order of the prompts. A user
+                without a node is finished and is not asked about again.
         """
         ...
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found for one user, and what it took.
-
-    Attributes:
-        ranking: at most ``n`` items.
-        exact: whether these are certainly the best of all allowed items.
-        nodes: trie nodes that the model was asked about, the prompt not counted.
-        passes: forward passes, the prompt's included.
-    """
+    """What a search found for one user, and what it took."""
 
     ranking: Ranking
-    exact: bool
-    nodes: int
-    passes: int
+    exact: bool  # whether these are certainly the best of all allowed items
+    nodes: int  # that the model was asked about, the prompt not counted
+    passes: int  # forward passes, the prompt's included
 
 
 def search(model: StepModel, prompt_ids: Ids, trie: CatalogTrie, n: int, allowed: Allowed = None) -> Ranking:
@@ -100,13 +88,8 @@ def search_many(
 ) -> list[Ranking]:
     """Return for each prompt what :func:`search` returns, asking the model about many users at once.
 
-    Args:
-        model: the language model.
-        prompts: token ids of each user's prompt, of any lengths; those of like length are read together.
-        trie: of the catalog's item codes.
-        n: items per prompt.
-        allowed: bool ``[n_items]`` for all alike or ``[users, n_items]``, a subset of the trie, or None for all.
-        batch_tokens: most prompt tokens in one batch, padding included.
+    Prompts of like length are read together, at most ``batch_tokens`` in one batch, padding included; ``allowed`` may
+    be bool ``[users, n_items]``.
 
     Raises:
         DecodingError: the scores of any prompt are not finite; ask one by one to learn whose.
@@ -132,7 +115,7 @@ def best_first_search(
     *,
     max_nodes: int = MAX_NODES,
 ) -> SearchResult:
-    """Find the ``n`` best allowed items after a prompt.
+    """Find the ``n`` best allowed items after a prompt, or all where these are fewer; equal scores by catalog row.
 
     Args:
         model: the language model.
@@ -140,12 +123,7 @@ def best_first_search(
         trie: of the catalog's item codes.
         n: how many items, at least 1.
         allowed: bool ``[n_items]`` by catalog row, a subset of the trie, or None for all.
-        max_nodes: a search that has asked about so many nodes, and has ``n`` items, returns the best so far and says
-            that it is not exact.
-
-    Returns:
-        ``n`` items, or all that are allowed where these are fewer; never an item twice, never one not allowed. Equal
-        scores are ordered by catalog row.
+        max_nodes: a search that has asked about so many nodes, and has ``n`` items, returns the best so far.
 
     Raises:
         UsageError: ``n`` too small, or ``allowed`` of another catalog.
@@ -166,8 +144,9 @@ def score_items(model: StepModel, prompts: Sequence[Ids], trie: CatalogTrie) -> 
     """
     scores = np.full((len(prompts), trie.size), -np.inf, dtype=np.float32)
     if trie.is_flat and len(prompts):
-        tokens, rows = _flat_items(trie)
-        scores[:, rows] = log_probabilities(model.prefill_many(prompts))[:, tokens]
+        leaves = trie.expand(np.array([ROOT]))[1]
+        leaves = leaves[trie.count(leaves, trie.subset()) > 0]
+        scores[:, trie.row(leaves)] = log_probabilities(model.prefill_many(prompts))[:, trie.token(leaves)]
         return scores
     for user, ids in enumerate(prompts):
         expander = Expander(model, trie, trie.subset())
@@ -182,7 +161,7 @@ def score_items(model: StepModel, prompts: Sequence[Ids], trie: CatalogTrie) -> 
 def length_groups(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
     """Group prompts, shortest first, so that no group exceeds ``batch_tokens`` once padded to its longest."""
     groups: list[list[int]] = []
-    for k in sorted(range(len(lengths)), key=lengths.__getitem__):
+    for k in np.argsort(lengths, kind="stable").tolist():
         if groups and (len(groups[-1]) + 1) * lengths[k] <= batch_tokens:
             groups[-1].append(k)
         else:
@@ -271,15 +250,8 @@ def _search_group(
         return [SearchResult(to_ranking(trie, Reached.none(), n), exact=True, nodes=0, passes=0) for _ in prompts]
     expander = Expander(model, trie, subset)
     items, exact = _best_items(expander, expander.prefill(prompts), n, max_nodes)
-    return [
-        SearchResult(
-            to_ranking(trie, items.take(items.users == user), n),
-            bool(exact[user]),
-            int(expander.nodes[user]),
-            int(expander.passes[user]),
-        )
-        for user in users
-    ]
+    figures = zip(users, exact.tolist(), expander.nodes.tolist(), expander.passes.tolist(), strict=True)
+    return [SearchResult(to_ranking(trie, items.take(items.users == user), n), *each) for user, *each in figures]
 
 
 def _best_items(expander: Expander, reached: Reached, n: int, max_nodes: int) -> tuple[Reached, NDArray[np.bool_]]:
@@ -317,13 +289,6 @@ def _nth_best(items: Reached, n: int, n_users: int) -> NDArray[np.float64]:
     nth = order[rank_by_user(items.users[order]) == n - 1]
     bound[items.users[nth]] = items.scores[nth]
     return bound
-
-
-def _flat_items(trie: CatalogTrie) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the token and the catalog row of each item of one-token codes."""
-    _, leaves = trie.expand(np.array([ROOT]))
-    leaves = leaves[trie.count(leaves, trie.subset()) > 0]
-    return trie.token(leaves), trie.row(leaves)
 
 
 def _rank_flat(model: StepModel, prompts: Sequence[Ids], trie: CatalogTrie, n: int, subset: Subset) -> list[Ranking]:

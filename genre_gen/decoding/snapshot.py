@@ -1,7 +1,7 @@
 """Snapshot: a decoder at one state of its weights, and what was computed ahead for that state.
 
-A snapshot never changes but for its prefix cache, which locks itself. So threads that share one get the same answers as
-one thread, and a request that began before the weights changed leaves nothing behind for the requests after.
+Only its prefix cache changes, which locks itself. So threads that share one get the answers of one thread, and a
+request that began before the weights changed leaves nothing behind for the requests after.
 """
 
 from __future__ import annotations
@@ -21,23 +21,14 @@ from genre_gen.decoding.prefix_cache import CachedPrefix, PrefixCache, WeightVer
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """Reads tokens with one state of the weights.
-
-    Attributes:
-        weights: that state.
-        decoder: over the model's weights or a prepacked copy of them.
-        embed: input embeddings ``[..., hidden]`` of ids ``[...]``.
-        head: logits ``[..., vocabulary]`` of hidden states ``[..., hidden]``.
-        prefixes: computed by this decoder.
-        last_token: whether it can compute its last layer for one token per row.
-    """
+    """Reads tokens with one state of the weights; ``embed`` and ``head`` as of :class:`TreeModel`."""
 
     weights: WeightVersions
-    decoder: Any
+    decoder: Any  # over the model's weights or a prepacked copy of them
     embed: Callable[[Tensor], Tensor]
     head: Callable[[Tensor], Tensor]
-    prefixes: PrefixCache
-    last_token: bool = False
+    prefixes: PrefixCache  # computed by this decoder
+    last_token: bool = False  # whether it can compute its last layer for one token per row
 
     def answer(self, prompts: Sequence[Tensor], start: int, cache: Any) -> Tensor:
         """Return the logits after prompts whose first ``start`` tokens the cache holds, ``[prompts, vocabulary]``."""

@@ -2,13 +2,11 @@
 
 A prompt is read once. All code prefixes that the search asks about form a tree below it; each forward pass appends
 nodes of that tree as if they were further tokens of the one sequence, each at the position *prompt length + depth*, and
-a 4-D attention mask lets each see the prompt and its own ancestors only. The cache of keys and values is appended to
-and never reordered or copied for beams. Several users are rows of one batch: prompts are padded on the right, trees
-where users have fewer nodes than others, and the mask hides padding.
+a 4-D attention mask lets each see the prompt and its own ancestors only. The cache of keys and values is never
+reordered or copied for beams. Several users are rows of one batch, and the mask hides padding.
 
-A model may be asked from several threads. What is made for one state of the weights (prepacked layers, cached prefixes)
-forms a snapshot, which is replaced as a whole; a request keeps to the one that it began with, and has a state of its
-own.
+A model may be asked from several threads. What is made for one state of the weights forms a snapshot, which is replaced
+as a whole; a request keeps to the one that it began with.
 """
 
 from __future__ import annotations
@@ -74,16 +72,14 @@ class TreeModel:
         """Wrap a decoder; its weights stay where they are and are expected in evaluation mode.
 
         Args:
-            backbone: what ``AutoModel`` gives: takes ``inputs_embeds``, returns ``last_hidden_state``. With attention
-                "sdpa" or "eager" (nothing else takes the tree's mask).
+            backbone: what ``AutoModel`` gives, with attention "sdpa" or "eager" (nothing else takes the tree's mask).
             embed: input embeddings ``[..., hidden]`` of ids ``[...]``, text and code alike.
             head: logits ``[..., code vocabulary]`` of hidden states ``[..., hidden]``.
             first_code: the id of code token 0.
             weights: the tensors that answers depend on, to notice when they change; by default those of the backbone,
                 which must then hold the embeddings and the head's too.
-            cache_bytes: most memory for users' cached prompts (see :meth:`for_user`).
-            prepacked: hold a second copy of the layers' weights where the processor multiplies faster with it (see
-                :mod:`genre_gen.decoding.onednn`).
+            cache_bytes: most memory for users' cached prompts.
+            prepacked: whether layers may be prepacked, see :mod:`genre_gen.decoding.onednn`.
 
         Raises:
             ConfigError: a decoder with layers that are not attention over all or the last tokens.
@@ -96,7 +92,6 @@ class TreeModel:
         self._lock = Lock()
         self._config: Any = backbone.config
         self._layer_types: set[str] = set(getattr(self._config, "layer_types", None) or ())
-        self._window: int | None = getattr(self._config, "sliding_window", None)
         if other := self._layer_types - {"full_attention", "sliding_attention"}:
             raise ConfigError(
                 f"{type(backbone).__name__} has {', '.join(sorted(other))} layers, which cannot continue a prompt in "
@@ -131,32 +126,26 @@ class TreeModel:
         forget_prepacked(self.backbone)
 
     def for_user(self, user: Hashable) -> UserModel:
-        """Return this model for one user's requests: the last prompt is cached, and only what is new is read."""
+        """Return this model for one user's requests: the last prompt is cached, and only what is new is read.
+
+        ``user`` must name the user among all that the model serves.
+        """
         return UserModel(self, user)
 
     def shared_prefix(self) -> SharedPrefixModel:
         """Return this model for variants of one prompt, whose common prefix is read once."""
         return SharedPrefixModel(self)
 
-    def prefill(self, prompts: Sequence[Ids]) -> tuple[TreeState, Tensor]:
-        """Read prompts, one per user; return their state and the logits ``[users, code vocabulary]`` after each."""
-        return self._prefill(prompts)
-
     @torch.inference_mode()
-    def prefill_many(self, prompts: Sequence[Ids], batch_tokens: int | None = None) -> Tensor:
+    def prefill_many(self, prompts: Sequence[Ids]) -> Tensor:
         """Return the logits of the first code token after each prompt, ``[users, code vocabulary]``.
 
         Prompts of like length are read together, padded on the right: attention is causal, so padding changes nothing.
-
-        Args:
-            prompts: at least one, of any lengths.
-            batch_tokens: most tokens that are read in one forward pass, padding included (a longer prompt goes alone);
-                None for what suits the device.
         """
         every, snapshot = [self._ids(ids) for ids in prompts], self._current()
         logits: list[Tensor] = [torch.empty(0)] * len(every)
         start = snapshot.prefixes.find(every).length
-        for group in length_groups([len(ids) - start for ids in every], batch_tokens or self._batch_tokens):
+        for group in length_groups([len(ids) - start for ids in every], self._batch_tokens):
             batch = [every[row] for row in group]
             prefix = snapshot.prefixes.find(batch)
             cache = new_cache(prefix, len(batch)) if prefix.length else None
@@ -166,14 +155,7 @@ class TreeModel:
 
     @torch.inference_mode()
     def step(self, state: TreeState, tokens: Tensor, parents: Tensor, users: Tensor) -> Tensor:
-        """Append nodes to the users' trees; return the logits after each, ``[nodes, code vocabulary]``.
-
-        Args:
-            state: from :meth:`prefill`; changed. Rows of users without a node leave it.
-            tokens: int64 ``[nodes]``, code tokens.
-            parents: int64 ``[nodes]``, the node each follows, by order of appending; -1 for the prompt.
-            users: int64 ``[nodes]``, non-decreasing, whose tree each belongs to, by the order of the prompts.
-        """
+        """Append nodes to the users' trees; see :meth:`~genre_gen.decoding.search.StepModel.step`."""
         tokens, parents = tokens.to(self.device), parents.to(self.device)
         present, rows, sizes = torch.unique_consecutive(users.to(self.device), return_inverse=True, return_counts=True)
         if len(present) < len(state.users):
@@ -192,8 +174,13 @@ class TreeModel:
         return self.head(hidden[rows, columns])
 
     @torch.inference_mode()
-    def _prefill(self, prompts: Sequence[Ids], user: Hashable | None = None) -> tuple[TreeState, Tensor]:
-        """Read prompts; a ``user``'s own last prompt may serve, and the new one is cached."""
+    def prefill(self, prompts: Sequence[Ids], user: Hashable | None = None) -> tuple[TreeState, Tensor]:
+        """Read prompts, one per user; return their state and the logits ``[users, code vocabulary]`` after each.
+
+        With a ``user``, for one prompt, the user's own last prompt may serve, and the new one is cached.
+        """
+        if user is not None and len(prompts) != 1:
+            raise UsageError(f"{len(prompts)} prompts for one user; ask the TreeModel itself")
         every, snapshot = [self._ids(ids) for ids in prompts], self._current()
         prefix = snapshot.prefixes.find(every, user)
         cache, logits = new_cache(prefix, len(every)), prefix.logits
@@ -246,9 +233,10 @@ class TreeModel:
         visible[rows[:, None], columns[:, None], paths] = True
         visible[:, :, n_slots - new :] |= torch.eye(new, dtype=torch.bool, device=self.device)
         full = self._as_mask(visible, dtype)
-        if self._window is None or self._layer_types == {"full_attention"}:
+        window: int | None = getattr(self._config, "sliding_window", None)
+        if window is None or self._layer_types == {"full_attention"}:
             return full
-        near = state.positions[:, -new:, None] - state.positions[:, None] < self._window
+        near = state.positions[:, -new:, None] - state.positions[:, None] < window
         sliding = self._as_mask(visible & near, dtype)
         # A decoder without layer types slides in every layer.
         return {"full_attention": full, "sliding_attention": sliding} if self._layer_types else sliding
@@ -269,15 +257,16 @@ class TreeModel:
         return torch.as_tensor(ids, dtype=torch.int64, device=self.device)
 
 
+@dataclass(frozen=True)
 class _View:
     """A :class:`~genre_gen.decoding.search.StepModel` that asks a :class:`TreeModel` in a way of its own."""
 
-    def __init__(self, model: TreeModel) -> None:
-        self.model = model
+    model: TreeModel
+    user: Hashable = None
 
     def prefill(self, prompts: Sequence[Ids]) -> tuple[TreeState, Tensor]:
         """Read prompts; see :meth:`TreeModel.prefill`."""
-        return self.model.prefill(prompts)
+        return self.model.prefill(prompts, self.user)
 
     def step(self, state: TreeState, tokens: Tensor, parents: Tensor, users: Tensor) -> Tensor:
         """Append nodes to the trees; see :meth:`TreeModel.step`."""
@@ -286,17 +275,6 @@ class _View:
 
 class UserModel(_View):
     """A :class:`TreeModel` for one user, whose last prompt is cached."""
-
-    def __init__(self, model: TreeModel, user: Hashable) -> None:
-        """Wrap a model; ``user`` must name the user among all that the model serves."""
-        super().__init__(model)
-        self.user = user
-
-    def prefill(self, prompts: Sequence[Ids]) -> tuple[TreeState, Tensor]:
-        """Read the user's prompt from where it differs from the last one; see :meth:`TreeModel.prefill`."""
-        if len(prompts) != 1:
-            raise UsageError(f"{len(prompts)} prompts for one user; ask the TreeModel itself")
-        return self.model._prefill(prompts, self.user)
 
     def prefill_many(self, prompts: Sequence[Ids]) -> Tensor:
         """Return the logits after the user's prompt, ``[1, code vocabulary]``."""

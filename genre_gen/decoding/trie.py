@@ -8,17 +8,14 @@ with the node, so that a child is found by binary search.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genre_gen.decoding.base import NOWHERE, ROOT, CatalogTrie, Ints, Subset, ranges
-from genre_gen.errors import CheckpointError, DataError
+from genre_gen.decoding.base import NOWHERE, CatalogTrie, Ints, Subset, ranges
+from genre_gen.errors import DataError
 
 _KEY_BITS = 63
 
@@ -88,9 +85,7 @@ class Trie(CatalogTrie):
     @property
     def nbytes(self) -> int:
         """Return the bytes that the arrays take, those included that are made when first needed."""
-        arrays = [self.first, self.tokens, self.begin, self.end, self.rows]
-        arrays += [self.__dict__[name] for name in ("_keys", "_positions") if name in self.__dict__]
-        return sum(array.nbytes for array in arrays)
+        return sum(array.nbytes for array in vars(self).values() if isinstance(array, np.ndarray))
 
     def is_leaf(self, nodes: Ints) -> NDArray[np.bool_]:
         """Tell which nodes are items."""
@@ -140,84 +135,6 @@ class Trie(CatalogTrie):
             nodes = slice(nodes.stop, int(self.first[nodes.stop]))
         return np.stack(columns, axis=1)
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return what must be saved, ready for safetensors."""
-        return {
-            "first": self.first,
-            "tokens": self.tokens,
-            "begin": self.begin,
-            "end": self.end,
-            "rows": self.rows,
-            "sizes": np.array([self.vocabulary, self.size], dtype=np.int64),
-        }
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Trie:
-        """Restore what :meth:`arrays` returned; the arrays are used as they are, memory-mapped ones too.
-
-        Raises:
-            CheckpointError: arrays that are missing or do not form a trie.
-        """
-        try:
-            vocabulary, size = map(int, arrays["sizes"])
-            nodes = arrays["first"], arrays["tokens"], arrays["begin"], arrays["end"]
-            trie = cls(*nodes, arrays["rows"], vocabulary, size)
-        except KeyError as missing:
-            raise CheckpointError(f"the saved trie lacks {missing}; build it again from the item codes") from None
-        if not trie._is_sound():
-            raise CheckpointError("the saved trie is damaged; build it again from the item codes")
-        return trie
-
-    def save(self, file: Path) -> None:
-        """Write the trie to a safetensors file."""
-        from safetensors.numpy import save_file
-
-        save_file(self.arrays(), file)
-
-    @classmethod
-    def load(cls, file: Path) -> Trie:
-        """Open a saved trie; its arrays stay in the file, so that processes share them.
-
-        Raises:
-            CheckpointError: a file that is missing or holds no sound trie.
-        """
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(file, "pt") as content:  # torch's reader maps the file, NumPy's would copy it
-                return cls.from_arrays({name: content.get_tensor(name).numpy() for name in content.keys()})  # noqa: SIM118
-        except (OSError, SafetensorError) as problem:
-            raise CheckpointError(f"{file}: no trie can be read ({problem}); build it again") from None
-
-    def _is_sound(self) -> bool:
-        """Check that the arrays form a trie whose every leaf is one item, so that a damaged one cannot mislead."""
-        n_nodes, n_items = self.n_nodes, self.n_items
-        if not (len(self.first) == n_nodes + 1 and len(self.begin) == len(self.end) == n_nodes > 1):
-            return False
-        nodes = np.arange(n_nodes, dtype=np.int32)
-        rising = bool((np.diff(self.first) >= 0).all() and (self.first[:-1] > nodes).all())  # no node is its own child
-        in_range = bool(((self.tokens[1:] >= 0) & (self.tokens[1:] < self.vocabulary)).all())
-        if not (rising and in_range and (self.first[0], self.first[-1]) == (1, n_nodes)):
-            return False
-        leaf = self.first[:-1] == self.first[1:]
-        inner = nodes[~leaf]
-        siblings = np.ones(n_nodes - 1, dtype=bool)  # whether node k + 1 has the parent of node k
-        siblings[self.first[inner] - 1] = False
-        siblings = siblings[1:]
-        rows = np.zeros(max(self.size, 0), dtype=bool)
-        if not (n_items and self.rows.min() >= 0 and self.rows.max() < self.size):
-            return False
-        rows[self.rows] = True
-        return (
-            int(rows.sum()) == n_items
-            and bool((self.tokens[2:] > self.tokens[1:-1])[siblings].all())
-            and (self.begin[ROOT], self.end[ROOT]) == (0, n_items)
-            and np.array_equal(self.end[leaf], self.begin[leaf] + 1)
-            and np.array_equal(self.begin[inner], self.begin[self.first[inner]])
-            and np.array_equal(self.end[inner], self.end[self.first[inner + 1] - 1])
-            and np.array_equal(self.end[1:-1][siblings], self.begin[2:][siblings])
-        )
-
     @cached_property
     def _keys(self) -> NDArray[np.int64]:
         """``parent * vocabulary + token`` of nodes ``1 .. n_nodes - 1``, increasing; only :meth:`find` needs them."""
@@ -248,9 +165,7 @@ def _sorted(codes: NDArray[np.integer], vocabulary: int) -> NDArray[np.int64]:
     return np.argsort(keys[0], kind="stable") if len(keys) == 1 else np.lexsort(keys[::-1])
 
 
-def _levels(
-    codes: NDArray[np.integer],
-) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+def _levels(codes: NDArray[np.integer]) -> list[NDArray[np.int32]]:
     """Return ``first``, ``tokens``, ``begin`` and ``end`` of the trie of sorted codes, built level by level."""
     n_items, length = codes.shape
     first, tokens = [np.array([1])], [np.array([NOWHERE])]
@@ -277,11 +192,7 @@ def _levels(
         parent_of[starts] = np.arange(len(starts))
         parent_of = np.repeat(parent_of[bounds[:-1]], np.diff(bounds))
     first.append(np.full(len(tokens[-1]), total))
-    return _flat(first), _flat(tokens), _flat(begin), _flat(end)
-
-
-def _flat(parts: list[NDArray[np.integer]]) -> NDArray[np.int32]:
-    return np.concatenate(parts, dtype=np.int32, casting="same_kind")
+    return [np.concatenate(parts, dtype=np.int32, casting="same_kind") for parts in (first, tokens, begin, end)]
 
 
 def _check_tokens(codes: NDArray[np.integer], vocabulary: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,15 +50,11 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
-        names = ("ids", "target_ids", "origins", "owners", "soft_codes", "soft_shares")
-        given = {name: getattr(self, name) for name in names}
-        return replace(self, **{name: value.to(device) for name, value in given.items() if value is not None})
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **dict[str, Any]({name: value.to(device) for name, value in tensors.items()}))
 
     def visible(self) -> Tensor | None:
-        """Return what attends to what, bool ``[rows, 1, length, length]``: each token to its example's earlier ones.
-
-        None where that is simply all that stands before it in its row.
-        """
+        """Return what attends to what, bool ``[rows, 1, length, length]``; None where that is all before in the row."""
         if self.owners is None:
             return None
         mine, theirs = self.owners[:, None, :, None], self.owners[:, None, None, :]
@@ -106,10 +103,7 @@ def pad(task: str, depth: Depth, examples: Sequence[Encoded]) -> Batch:
 
 
 def pack(task: str, depth: Depth, examples: Sequence[Encoded], shared: int, length: int) -> Batch:
-    """Lay examples out many per row, behind the instruction that they share.
-
-    The instruction is read once per row and not once per example, and next to nothing is padding: for short histories
-    that is most of the work.
+    """Lay examples out many per row, behind the instruction that they share, which is read once per row.
 
     Args:
         task: its name.
@@ -118,27 +112,28 @@ def pack(task: str, depth: Depth, examples: Sequence[Encoded], shared: int, leng
         shared: how many tokens these are; at least one.
         length: tokens of a row, if no example needs more.
     """
-    sizes = [len(encoded) - shared for encoded in examples]
-    length = max([length - shared, *sizes])
-    rows: list[list[int]] = []
+    length = max([length - shared, *(len(encoded) - shared for encoded in examples)])
+    rows: list[list[Encoded]] = []
     left: list[int] = []
-    for index in sorted(range(len(examples)), key=lambda index: -sizes[index]):  # first fit, longest first
-        row = next((row for row, room in enumerate(left) if room >= sizes[index]), len(rows))
+    for encoded in sorted(examples, key=len, reverse=True):  # first fit, longest first
+        size = len(encoded) - shared
+        row = next((row for row, room in enumerate(left) if room >= size), len(rows))
         if row == len(rows):
             rows.append([])
             left.append(length)
-        rows[row].append(index)
-        left[row] -= sizes[index]
+        rows[row].append(encoded)
+        left[row] -= size
     width = shared + length - min(left)
     ids, target_ids, origins = _empty(len(rows), width)
     owners = np.full((len(rows), width), PADDING, np.int64)
     owners[:, :shared], ids[:, :shared] = SHARED, examples[0].ids[:shared]
-    for row, indices in enumerate(rows):
+    for row, packed in enumerate(rows):
         begin = shared
-        for number, index in enumerate(indices, 1):
-            _put(row, begin, examples[index], shared, (ids, target_ids, origins))
-            owners[row, begin : begin + sizes[index]] = number
-            begin += sizes[index]
+        for number, encoded in enumerate(packed, 1):
+            _put(row, begin, encoded, shared, (ids, target_ids, origins))
+            end = begin + len(encoded) - shared
+            owners[row, begin:end] = number
+            begin = end
     return Batch(task, depth, *map(torch.from_numpy, (ids, target_ids, origins, owners)))
 
 

@@ -32,7 +32,7 @@ def continue_reading(backbone: Any, embeddings: Tensor, cache: Any) -> Tensor:
 
 @torch.inference_mode()
 def answer_probabilities(llm: LLM, encoder: Encoder, prompt: Prompt, answers: Sequence[str]) -> NDArray[np.float64]:
-    """Return how likely some answers are, see :meth:`genre_gen.llm.generator.ItemGenerator.answer_probabilities`."""
+    """See :meth:`genre_gen.llm.generator.ItemGenerator.answer_probabilities`."""
     if prompt.task not in llm.answers:
         raise UsageError(
             f"{prompt.task} has no closed answers to compare; tasks that do: {', '.join(llm.answers) or 'none'}"
@@ -41,7 +41,7 @@ def answer_probabilities(llm: LLM, encoder: Encoder, prompt: Prompt, answers: Se
     chances = finite(llm.answer_logits(_states(llm, ids, texts), prompt.task).double().softmax(-1)).cpu().numpy()
     number = {tuple(row[row >= 0].tolist()): place for place, row in enumerate(llm.answers[prompt.task])}
     shares = np.array([_product(rows, text, number) for rows, text in zip(chances, texts, strict=True)])
-    shares = _exclusive(shares, texts)
+    _make_exclusive(shares, texts)
     if not shares.any():
         raise UsageError(f"{prompt.task} has learned none of the answers {', '.join(map(repr, answers))}")
     return shares / shares.sum()
@@ -78,11 +78,9 @@ def _product(chances: NDArray[np.float64], text: list[int], number: dict[tuple[i
     return float(np.prod([chances[place, number[s]] if s in number else 0.0 for place, s in enumerate(steps)]))
 
 
-def _exclusive(shares: NDArray[np.float64], texts: Sequence[list[int]]) -> NDArray[np.float64]:
-    """Take from the probability of each answer that of the longer ones which begin with it."""
-    shares = shares.copy()
+def _make_exclusive(shares: NDArray[np.float64], texts: Sequence[list[int]]) -> None:
+    """Take from the probability of each answer, in place, that of the longer ones which begin with it."""
     for row in sorted(range(len(texts)), key=lambda row: -len(texts[row])):
         length = len(texts[row])
         longer = [k for k, text in enumerate(texts) if len(text) > length and text[:length] == texts[row]]
         shares[row] = max(0.0, shares[row] - shares[longer].sum())
-    return shares

@@ -10,7 +10,7 @@ import copy
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -49,25 +49,11 @@ class Encoded:
         return len(self.ids)
 
 
-@dataclass(frozen=True)
-class _Frame:
-    """What the chat template puts before each message, and after the last one, as ids."""
-
-    before: tuple[tuple[int, ...], ...]
-    end: tuple[int, ...]
-
-
 class Encoder:
     """Encodes prompts with a tokenizer and a code scheme, neither of which it changes."""
 
     def __init__(self, tokenizer: Any, codes: CodeScheme, text_vocabulary: int | None = None) -> None:
-        """Hold a copy of the tokenizer.
-
-        Args:
-            tokenizer: a Hugging Face tokenizer, without the code tokens.
-            codes: names the items.
-            text_vocabulary: id of the first code token; by default the tokenizer's length.
-        """
+        """Hold a copy of a Hugging Face tokenizer without code tokens; these begin at id ``text_vocabulary``."""
         self._tokenizer = copy.deepcopy(tokenizer)
         self._lock = threading.Lock()  # whether special tokens are split is a state of the tokenizer
         self._codes = codes
@@ -75,7 +61,7 @@ class Encoder:
         self._added = frozenset(tokenizer.get_added_vocab().values()) | frozenset(tokenizer.all_special_ids)
         self._has_chat = bool(getattr(tokenizer, "chat_template", None))
         self._takes_system = not self._has_chat or self._around(("system", "user", "assistant")) is not None
-        self._frames: dict[tuple[Role, ...], _Frame] = {}
+        self._frames: dict[tuple[Role, ...], list[tuple[int, ...]]] = {}
         self._text_ids: dict[str, tuple[int, ...]] = {}
         self._data_ids: dict[str, tuple[int, ...]] = {}
         self._code_ids: dict[int, tuple[int, ...]] = {}
@@ -94,35 +80,32 @@ class Encoder:
             targets: what of the last message is predicted: all of it and the token that ends it, its item codes, or
                 its data spans.
             first_target: how many codes (or data spans) of that message are not predicted.
-            limit: the most tokens allowed; None for any number.
+            limit: the most tokens allowed.
 
         Raises:
             PromptError: longer than the limit, or the code of a row that the code scheme lacks.
         """
         messages = prompt.messages if self._takes_system else _without_system(prompt.messages)
-        frame = self._frame(tuple(message.role for message in messages))
+        *before, last, end = self._frame(tuple(message.role for message in messages))
         ids: list[int] = []
-        for message, before in zip(messages[:-1], frame.before, strict=False):
-            ids += before
+        for message, opening in zip(messages[:-1], before, strict=True):
+            ids += opening
             for _, part in self._parts(message.spans):
                 ids += part
-        ids += frame.before[-1]
+        ids += last
         start = len(ids)
         target_ids = [NO_TARGET] * start
         everything, kind = targets == "assistant", {"codes": "code", "data": "data"}.get(targets)
-        met, answers = 0, []
+        number, answers = count(), []
         for span, part in self._parts(messages[-1].spans):
-            wanted = everything
-            if span.kind == kind:
-                wanted = met >= first_target
-                met += 1
-                if wanted and kind == "data":
-                    answers.append((len(ids), len(ids) + len(part)))
+            wanted = everything or (span.kind == kind and next(number) >= first_target)
+            if wanted and kind == "data":
+                answers.append((len(ids), len(ids) + len(part)))
             ids += part
             target_ids += part if wanted else [NO_TARGET] * len(part)
         if not prompt.open:
-            ids += frame.end
-            target_ids += frame.end if everything else [NO_TARGET] * len(frame.end)
+            ids += end
+            target_ids += end if everything else [NO_TARGET] * len(end)
         if limit is not None and len(ids) > limit:
             raise PromptError(
                 f"the prompt of {prompt.task} has {len(ids)} tokens, more than the {limit} allowed; lower "
@@ -179,13 +162,18 @@ class Encoder:
             known = _remember(self._code_ids, row, (code[code >= 0] + self.text_vocabulary).tolist())
         return known
 
-    def _frame(self, roles: tuple[Role, ...]) -> _Frame:
-        """Return what stands around messages of these roles."""
+    def _frame(self, roles: tuple[Role, ...]) -> list[tuple[int, ...]]:
+        """Return the ids before each message of these roles, and after the last."""
         if roles not in self._frames:
-            *before, after = self._around(self._spoken(roles)) or self._refuse(roles)
+            around = self._around(self._spoken(roles))
+            if around is None:
+                raise PromptError(
+                    f"the tokenizer's chat template does not render {', then '.join(roles)}; use another model"
+                )
+            *before, after = around
             if self._has_chat and len(before) > len(roles):  # an empty system message goes with the first header
                 before[:2] = [before[0] + before[1]]
-            self._frames[roles] = _Frame(tuple(self._text(part) for part in before), self._end(self._text(after)))
+            self._frames[roles] = [*map(self._text, before), self._end(self._text(after))]
         return self._frames[roles]
 
     def _spoken(self, roles: tuple[Role, ...]) -> tuple[Role, ...]:
@@ -215,16 +203,11 @@ class Encoder:
             parts.append(part)
         return [*parts, rest]
 
-    def _refuse(self, roles: tuple[Role, ...]) -> list[str]:
-        raise PromptError(f"the tokenizer's chat template does not render {', then '.join(roles)}; use another model")
-
     def _end(self, after: tuple[int, ...]) -> tuple[int, ...]:
         """Cut what follows the last message after the token that ends it."""
-        for position, token in enumerate(after):
-            if token in self._added:
-                return after[: position + 1]
+        end = next((position for position, token in enumerate(after, 1) if token in self._added), None)
         eos = self._tokenizer.eos_token_id
-        return after if eos is None else (*after, eos)
+        return after[:end] if end is not None or eos is None else (*after, eos)
 
 
 def _remember(cache: dict[Any, tuple[int, ...]], key: Any, ids: Iterable[int]) -> tuple[int, ...]:

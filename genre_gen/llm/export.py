@@ -22,11 +22,9 @@ def to_transformers(llm: LLM) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]
     """Return a causal model of the exit depth whose vocabulary holds the code tokens, and its tokenizer.
 
     With :class:`~genre_gen.decoding.processors.CatalogLogitsProcessor` it generates the items that
-    :func:`~genre_gen.decoding.search.search` finds. Code tokens are added as ordinary tokens, since special ones would
-    be left out when text is decoded. The generation settings that came with the pre-trained model are replaced:
-    sampling would make beams return items out of order, or none.
-
-    The result shares no weights with ``llm``. LoRA adapters are merged into it.
+    :func:`~genre_gen.decoding.search.search` finds. Code tokens are ordinary tokens, since special ones would be left
+    out when text is decoded. The pre-trained model's generation settings are replaced: sampling would make beams return
+    items out of order. The result shares no weights with ``llm``; LoRA adapters are merged into it.
 
     Raises:
         ConfigError: a model quantized for serving, whose full weights are gone.

@@ -22,7 +22,7 @@ from genre_gen.llm.model import LLM
 from genre_gen.prompting.book import PromptBook
 from genre_gen.prompting.spans import Prompt
 from genre_gen.ranking import Ranking
-from genre_gen.tasks import TASKS, TaskData
+from genre_gen.tasks import TaskData
 from genre_gen.tasks.base import Targets
 from genre_gen.tasks.next_item import NextItem
 from genre_gen.tasks.rating import Rating
@@ -40,13 +40,7 @@ class ItemGenerator:
     """Asks the language model, and reads its answers."""
 
     def __init__(self, llm: LLM, book: PromptBook, data: TaskData) -> None:
-        """Wire model, templates and catalog; several threads may ask it at the same time.
-
-        Args:
-            llm: tuned or not; put into evaluation mode here.
-            book: the domain's templates.
-            data: catalog and domain (its interactions are not read).
-        """
+        """Wire model, which is put into evaluation mode, templates and catalog; several threads may ask it at once."""
         self.llm, self.book, self.data = llm.eval(), book, data
         self.encoder = Encoder(llm.tokenizer, llm.codes, llm.text_vocabulary)
         self.trie = Trie.build(llm.codes.codes, llm.codes.vocabulary)
@@ -57,17 +51,13 @@ class ItemGenerator:
         self._lock = Lock()
 
     def encode(self, history: History) -> Encoded:
-        """Return the open next-item prompt of a history, cut to the ``max_history`` most recent items.
-
-        It is cut further where the model could not read all of that at once.
+        """Return the open next-item prompt of a history, cut to ``max_history`` items, or to what the model can read.
 
         Raises:
             PromptError: the model could not even read the instruction.
         """
-        task = TASKS["next_item"]
-        assert isinstance(task, NextItem)  # noqa: S101 - a fact for the type checker
         recent = history.last(self.data.domain.model.max_history)
-        return self._fitting(recent, "codes", lambda part: task.prompt(self.data, self.book, part))
+        return self._fitting(recent, "codes", partial(NextItem().prompt, self.data, self.book))
 
     def _fitting(self, history: History, targets: Targets, prompt: Callable[[History], Prompt]) -> Encoded:
         """Encode the prompt of a history without as many of its oldest items as would not fit into the context."""
@@ -100,7 +90,7 @@ class ItemGenerator:
             allowed: bool ``[len(histories), n_items]``; None allows all, but not the items of the history where the
                 domain does not repeat items.
             candidates: how many items a search over longer codes returns.
-            shared_prefix: the histories are variants of the first: what their prompts begin with is read once.
+            shared_prefix: the histories are variants of the first.
 
         Raises:
             DecodingError: the model's scores are not finite.
@@ -143,16 +133,14 @@ class ItemGenerator:
         """Return the expected rating of one item for each history, float32 ``[len(histories)]``.
 
         The mean of the scale's values, weighted by the probability that the model gives to each, of those it has met.
-        Asked about many items after one and the same history (the same object), it reads that once.
+        One and the same history (the same object) is read once.
 
         Raises:
             DecodingError: the model's scores are not finite.
         """
-        task = TASKS["rating"]
-        assert isinstance(task, Rating)  # noqa: S101 - a fact for the type checker
         limit = min(RATED, self.data.domain.model.max_history)
         ids = [
-            self._fitting(history.last(limit), "data", partial(task.prompt, self.data, self.book, row=row)).ids
+            self._fitting(history.last(limit), "data", partial(Rating().prompt, self.data, self.book, row=row)).ids
             for history, row in zip(histories, rows, strict=True)
         ]
         return self._ratings(ids, shared_prefix=all(history is histories[0] for history in histories))
@@ -166,7 +154,6 @@ class ItemGenerator:
         return self._ratings([self.encoder.encode(prompt, "data").ids for prompt in prompts])
 
     def _ratings(self, ids: Sequence[NDArray[np.int32]], *, shared_prefix: bool = False) -> NDArray[np.float32]:
-        """Return the same after encoded prompts; with ``shared_prefix``, what they all begin with is read once."""
         places, values = self._rating_values
         model = self._state_model.shared_prefix() if shared_prefix else self._state_model
         with torch.inference_mode():
@@ -178,24 +165,16 @@ class ItemGenerator:
     @cached_property
     def _rating_values(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the indices of the answers that are numbers, and the ratings that they mean."""
-        tokens = [[token for token in row if token >= 0] for row in self.llm.answers["rating"].tolist()]
-        words = [str(self.llm.tokenizer.decode(row)).strip() for row in tokens]
-        rated = [(index, float(word)) for index, word in enumerate(words) if _NUMBER.fullmatch(word)]
+        words = [str(self.llm.tokenizer.decode(row[row >= 0])).strip() for row in self.llm.answers["rating"]]
+        rated = {index: float(word) for index, word in enumerate(words) if _NUMBER.fullmatch(word)}
         device = self.llm.device
-        return (
-            torch.tensor([index for index, _ in rated], dtype=torch.int64, device=device),
-            torch.tensor([value for _, value in rated], dtype=torch.float32, device=device),
-        )
+        return torch.tensor([*rated], dtype=torch.int64, device=device), torch.tensor([*rated.values()], device=device)
 
     def answer_probabilities(self, prompts: Sequence[Prompt], answers: Sequence[str]) -> NDArray[np.float32]:
         """Return how likely some answers are, compared with each other: float32 ``[prompts, answers]``, rows sum to 1.
 
         An answer stands for all that begins with it but not with a longer one of them: "Music, Drama" counts for
-        "Music", and "Musical" does not.
-
-        Args:
-            prompts: open prompts of one task whose closed answers are learned at exit depth (see ``llm.answers``).
-            answers: texts, such as ("yes", "no") or the labels of an ``intent``.
+        "Music", and "Musical" does not. The prompts are open ones of one task in ``llm.answers``.
 
         Raises:
             UsageError: a task without closed answers, or none of these answers is made of words that it has learned.
@@ -215,8 +194,8 @@ class ItemGenerator:
 
         llm, answers = self.llm, self.llm.answers.get(prompt.task)
         backbone, embed = (llm.base.model, llm.embed) if answers is None else (llm.item_backbone, llm.embed_items)
-        ids = torch.tensor([self.encoder.encode(prompt).ids.tolist()], device=llm.device)
-        cache, written = DynamicCache(), list[int]()
+        ids = torch.as_tensor(self.encoder.encode(prompt).ids, dtype=torch.int64, device=llm.device)[None]
+        cache, written, ends = DynamicCache(), list[int](), set(llm.tokenizer.all_special_ids)
         for _ in range(max_tokens):
             state = continue_reading(backbone, embed(ids), cache)[0, -1]
             if answers is None:
@@ -224,18 +203,14 @@ class ItemGenerator:
             else:
                 answer = answers[llm.answer_logits(state, prompt.task).argmax()]
                 tokens = answer[answer >= 0].tolist()
-            if not self._ends.isdisjoint(tokens):
+            if not ends.isdisjoint(tokens):
                 break
             written += tokens
             ids = torch.tensor([tokens], device=llm.device)
         return str(llm.tokenizer.decode(written, skip_special_tokens=True)).strip()
 
-    @cached_property
-    def _ends(self) -> set[int]:
-        return set(self.llm.tokenizer.all_special_ids)
-
     def _model_of(self, histories: Sequence[History]) -> StepModel:
-        """Return the model to ask; a known user's own, so that of a prompt read before only new events are read."""
+        """Return the model to ask; a known user's own, which reads new events only."""
         user = histories[0].user if len(histories) == 1 else None
         return self.model if user is None else self.model.for_user(user)
 

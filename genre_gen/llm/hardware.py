@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 GIGABYTE = 1e9
 CONTAINER = Path("/sys/fs/cgroup")  # where Linux keeps a container's limits
@@ -20,6 +20,7 @@ CPU_FLAGS = (  # what makes arithmetic fast, by the names that Linux has for it
 
 
 BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})  # without such units it is slower than float32
+Scheme: TypeAlias = Literal["none", "bf16", "int8"]
 
 
 @dataclass(frozen=True)
@@ -32,15 +33,11 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Machine:
-    """What a process may use of this machine.
+    """What a process may use of this machine; ``cores`` and ``memory`` (bytes) as far as a container's limits go.
 
     Attributes:
         system: operating system and architecture.
-        python: version.
-        cores: cores, as far as a container's quota goes.
         threads: threads that torch uses.
-        memory: bytes, as far as a container's limit goes.
-        free_memory: bytes of it that are free now.
         cpu_flags: those of :data:`CPU_FLAGS` that the processor has; elsewhere than on Linux what torch says.
         gpus: CUDA (or ROCm) devices.
         gpu_bfloat16: whether they all compute in bfloat16.
@@ -73,9 +70,7 @@ class Advice:
         dtype: in which precision it is trained.
         quantization: ``model.quantization``, of the pre-trained base in training.
         adapter: ``model.adapter``.
-        reason: why these.
         serving: ``serving.quantization``, of the trained model.
-        serving_reason: why this.
     """
 
     device: Literal["cpu", "cuda"]
@@ -83,7 +78,7 @@ class Advice:
     quantization: Literal["none", "int8", "nf4"]
     adapter: Literal["full", "lora"]
     reason: str
-    serving: Literal["none", "bf16", "int8"]
+    serving: Scheme
     serving_reason: str
 
 
@@ -116,8 +111,7 @@ def advise(machine: Machine, parameters: int) -> Advice:
     a CPU unless it has units for it. Serving is another matter (``eval.serving.quantization``): eight bits are fastest
     on a processor with AVX2, units for bfloat16 or not. An Apple GPU is not used.
     """
-    device: Literal["cpu", "cuda"] = "cuda" if machine.gpus else "cpu"
-    room = max(gpu.memory for gpu in machine.gpus) if machine.gpus else machine.free_memory
+    room = max((gpu.memory for gpu in machine.gpus), default=machine.free_memory)
     place = "GPU memory" if machine.gpus else "free memory"
     choices: tuple[tuple[Literal["full", "lora"], Literal["none", "int8", "nf4"], float], ...] = (
         ("full", "none", 16.0),  # bytes per weight: itself, its gradient and two moments, 4 each
@@ -125,16 +119,22 @@ def advise(machine: Machine, parameters: int) -> Advice:
         ("lora", "int8", 1.2),  # embeddings and norms stay as they are
         ("lora", "nf4", 0.7),
     )
-    needs = [parameters * each + WORKING_MEMORY for _, _, each in choices]
-    chosen = next((index for index, need in enumerate(needs) if need <= room), len(needs) - 1)
-    (adapter, quantization, _), need = choices[chosen], needs[chosen]
+    fitting = (choice for choice in choices if parameters * choice[2] + WORKING_MEMORY <= room)
+    adapter, quantization, each = next(fitting, choices[-1])
+    need = parameters * each + WORKING_MEMORY
     fits = "fits into" if need <= room else "is more than"
     reason = f"needs about {need / GIGABYTE:.1f} GB, which {fits} {room / GIGABYTE:.1f} GB of {place}"
-    serving = _serving(machine, quantization)
-    return Advice(device, "bfloat16" if machine.bfloat16 else "float32", quantization, adapter, reason, *serving)
+    return Advice(
+        "cuda" if machine.gpus else "cpu",
+        "bfloat16" if machine.bfloat16 else "float32",
+        quantization,
+        adapter,
+        reason,
+        *_serving(machine, quantization),
+    )
 
 
-def _serving(machine: Machine, quantization: str) -> tuple[Literal["none", "bf16", "int8"], str]:
+def _serving(machine: Machine, quantization: str) -> tuple[Scheme, str]:
     """Return the quantization to answer in, and why."""
     if quantization != "none":
         return "none", f"trained over a base in {quantization}, it answers so"

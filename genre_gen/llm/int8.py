@@ -13,25 +13,25 @@ from typing import Any
 import torch
 from torch import nn
 
+from genre_gen.decoding.last_token import shallow_copy
 from genre_gen.errors import ConfigError
 
 
 def to_int8(backbone: Any) -> Any:
-    """Return a copy of a decoder on the CPU whose linear layers compute in eight bits; norms stay in single precision.
+    """Return a copy of a decoder whose layers compute in eight bits; see :func:`int8_layers`."""
+    result = shallow_copy(backbone)
+    result.layers = int8_layers(copy.deepcopy(backbone.layers)).eval()
+    return result
+
+
+def int8_layers(layers: nn.ModuleList) -> nn.ModuleList:
+    """Quantize the linear layers in place, and return the layers; norms stay in single precision.
 
     LoRA adapters must be merged before; :mod:`genre_gen.llm.quantize` does both for a whole recommender.
 
     Raises:
-        ConfigError: a decoder on another device, or a torch that no longer has these kernels.
+        ConfigError: layers on another device than the CPU, or a torch that no longer has these kernels.
     """
-    result = copy.copy(backbone)
-    result._modules = dict(backbone._modules)
-    result.layers = int8_layers(copy.deepcopy(backbone.layers))
-    return result.eval()
-
-
-def int8_layers(layers: nn.ModuleList) -> nn.ModuleList:
-    """Quantize layers in place, and return them; see :func:`to_int8`."""
     if any(parameter.device.type != "cpu" for parameter in layers.parameters()):
         raise ConfigError("torch's int8 layers run on a CPU only; move the model there, or use bitsandbytes' int8")
     # torch plans to take this out in favour of torchao, which has no faster int8 for processors without matrix units.

@@ -1,8 +1,8 @@
 """The item backbone: the first layers of the language model, read for items and short closed answers.
 
 It has module objects of its own, so that items and text can be read at the same time by several threads. With
-``adapter="full"`` they hold a trainable copy of the weights; with ``adapter="lora"`` they are built over the very same
-linear layers (8- and 4-bit ones too) as the base, and only the LoRA adapter and the final norm are extra memory.
+``adapter="full"`` they hold a trainable copy of the weights; with ``adapter="lora"`` they are built over the same
+linear layers as the base, and only the LoRA adapter and the final norm are extra memory.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def adapted_backbone(base: PreTrainedModel, depth: int) -> Any:
     backbone = _shell(base.model, depth)
     shared: list[Any] = [*backbone.layers.parameters(), *backbone.layers.buffers()]
     for module in backbone.layers.modules():
-        shared += [module] if is_linear(module) else []
+        shared += [module] if isinstance(module, nn.Linear) else []
         shared += [module.config] if hasattr(module, "config") else []
     backbone.layers = copy.deepcopy(backbone.layers, {id(part): part for part in shared})
     holder = copy.copy(base)  # says to PEFT what kind of quantization the base has
@@ -69,7 +69,8 @@ def add_adapter(base: PreTrainedModel, name: str) -> None:
     from peft import LoraConfig, inject_adapter_in_model
 
     rank, decoder = _RANKS[name], base.model
-    linear = {path.rsplit(".", 1)[-1] for path, module in decoder.layers.named_modules() if is_linear(module)}
+    # The 8- and 4-bit layers of bitsandbytes are linear layers too.
+    linear = {path.rsplit(".", 1)[-1] for path, part in decoder.layers.named_modules() if isinstance(part, nn.Linear)}
     config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=sorted(linear), bias="none")
     inject_adapter_in_model(config, base, adapter_name=name)
     for path, parameter in decoder.named_parameters():
@@ -81,11 +82,6 @@ def precision(backbone: Any) -> torch.dtype:
     """Return what a backbone's layers compute in: the precision of their norms, which are never quantized."""
     parameters = backbone.layers[0].named_parameters()
     return next((parameter.dtype for path, parameter in parameters if "norm" in path), torch.float32)
-
-
-def is_linear(module: nn.Module) -> bool:
-    """Tell whether a module is a linear layer; the 8- and 4-bit layers of bitsandbytes are too."""
-    return isinstance(module, nn.Linear)
 
 
 def _shell(backbone: Any, depth: int) -> Any:

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 def load_base(folder: Path, quantization: str = "none") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load model and tokenizer from a folder, in evaluation mode, on the GPU where there is one.
 
-    Args:
-        folder: what :func:`genre_gen.downloads.models.ensure_model` returns.
-        quantization: ``none``; ``int8`` or ``nf4`` (bitsandbytes, text embeddings stay as they are).
+    ``quantization`` is ``none``, or ``int8`` or ``nf4`` of bitsandbytes; text embeddings stay as they are.
 
     Raises:
         SourceError: the folder holds no causal language model that transformers knows.
@@ -29,7 +27,7 @@ def load_base(folder: Path, quantization: str = "none") -> tuple[PreTrainedModel
 
     quiet_bitsandbytes()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    # Half precision is slower than single on CPUs without matrix units, and the exact one is what results are told in.
+    # Half precision is slower than single on CPUs without matrix units.
     dtype = torch.bfloat16 if device == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
     options: dict[str, Any] = {"dtype": dtype, "attn_implementation": "sdpa", "device_map": {"": device}}
     if quantization != "none":
@@ -40,15 +38,13 @@ def load_base(folder: Path, quantization: str = "none") -> tuple[PreTrainedModel
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError) as problem:
         raise SourceError(f"{folder}: not a causal language model that can be loaded: {problem}") from problem
-    if quantization == "nf4":
-        module: Any
-        for module in model.modules():
-            check_blocks(module)
-            # On AVX512-BF16 a 4-bit layer would pack its weights anew when it first answers, and let no gradient
-            # through from then on: adapters would stop learning after the first validation.
-            if hasattr(module, "support_avx512bf16_for_cpu"):
-                module.support_avx512bf16_for_cpu = False
+    module: Any
     for module in model.modules():
+        check_blocks(module)
+        # On AVX512-BF16 a 4-bit layer would pack its weights again when it first answers, and let no gradient
+        # through from then on: adapters would stop learning after the first validation.
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
         settle_int8(module)
     return model.eval(), tokenizer
 
@@ -60,11 +56,7 @@ def settle_int8(module: Any) -> None:
 
 
 def check_blocks(module: Any) -> None:
-    """Refuse a 4-bit layer whose rows are no whole number of blocks: on AVX512 it would be read wrongly, in silence.
-
-    Raises:
-        ConfigError: says which width.
-    """
+    """Raise ConfigError for a 4-bit layer whose rows are no whole number of blocks: AVX512 would read it wrongly."""
     state = getattr(getattr(module, "weight", None), "quant_state", None)
     if state is not None and state.shape[-1] % state.blocksize:
         raise ConfigError(

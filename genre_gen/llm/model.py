@@ -4,8 +4,7 @@
   answers;
 * **full depth**: all layers, untouched but for a small LoRA adapter, for text such as titles and explanations.
 
-Both have modules of their own (see :mod:`genre_gen.llm.item_backbone`): tuning the shared layers themselves for items
-would spoil the text that the upper layers make of them, and nothing has to be switched between items and text.
+Both have modules of their own: tuning the shared layers for items would spoil the text of the upper ones.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ from genre_gen.llm.batch import Batch
 from genre_gen.llm.encode import NO_TARGET
 from genre_gen.llm.item_backbone import TEXT, adapted_backbone, add_adapter, copied_backbone, exit_depth, precision
 from genre_gen.llm.near_identity import scale_branches
-from genre_gen.tasks.base import Depth
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -43,13 +41,13 @@ class LLM(nn.Module):
 
     Attributes:
         base: the pre-trained model, with a LoRA adapter ``text``.
-        item_backbone: the layers that items are read from, without a head.
+        item_backbone: the layers that items are read from.
         code_embedding: ``[code vocabulary, hidden]``.
         answers: task -> its closed answers as text ids, int64 ``[answers, longest]``, filled up with -1; at exit depth
             a task's softmax runs over these only. An answer is a whole value, or one token of those in words.
         answer_heads: task -> a row for each of these answers, ``[answers, hidden]``.
-        cold_tokens: bool ``[code vocabulary]``, tokens of cold items: no training interaction has them. The training
-            softmax leaves them out, or each step would push them down, away from the texts that they start from.
+        cold_tokens: bool ``[code vocabulary]``, tokens without a training interaction. The training softmax leaves them
+            out, or each step would push them down, away from the texts that they start from.
         served: what :func:`genre_gen.llm.quantize.quantize` has made of it: ``none``, ``bf16``, ``int8`` or ``nf4``.
     """
 
@@ -84,11 +82,7 @@ class LLM(nn.Module):
         self.served = "none"
 
     def initialise_codes(self, vectors: Tensor) -> None:
-        """Start each code token from text: the mean embedding of the items whose codes it is part of.
-
-        Args:
-            vectors: ``[n_items, hidden]``, from :func:`embed_texts`, or better ones.
-        """
+        """Start each code token from the mean of ``vectors [n_items, hidden]`` of the items whose codes have it."""
         codes = torch.as_tensor(self.codes.codes.copy())
         total = torch.zeros(self.code_embedding.shape)
         count = torch.zeros(len(total), 1)
@@ -97,8 +91,7 @@ class LLM(nn.Module):
             total.index_add_(0, level[present], vectors[present])
             count.index_add_(0, level[present], torch.ones(int(present.sum()), 1))
         used = count.squeeze(1) > 0
-        mean = (total[used] / count[used]).to(self.code_embedding)
-        self.code_embedding.data[used] = mean
+        self.code_embedding.data[used] = (total[used] / count[used]).to(self.code_embedding)
 
     @torch.no_grad()
     def add_answer_heads(self, answers: Mapping[str, Tensor]) -> None:
@@ -106,11 +99,7 @@ class LLM(nn.Module):
 
         A row starts as the direction in which its word differs from the task's others: what they have in common says
         nothing about which of them it is. Of several tokens each counts half of the one before, so that 12 is not 21.
-        The base's own rows would have to stay as they are, and so hardly anything could be learned from a state of the
-        exit layer, which does not point at words.
-
-        Args:
-            answers: as in the attribute of that name.
+        The base's own rows cannot be tuned, and a state of the exit layer does not point at words.
         """
         words: Any = self.base.get_output_embeddings().weight
         heads = {}
@@ -129,8 +118,7 @@ class LLM(nn.Module):
     def near_identity_init(self) -> None:
         """Start training from a recommender and not from noise, see :mod:`genre_gen.llm.near_identity`.
 
-        Only an item backbone with weights of its own (``adapter="full"``) and codes of one token can start so. Whether
-        items come first after themselves is tried out, since decoders are built in many ways.
+        Only with ``adapter="full"`` and codes of one token. Warns where most items do not come first after themselves.
         """
         scale = self.settings.near_identity_scale
         if self.settings.adapter != "full" or scale == 1 or self.codes.codes.shape[1] > 1:
@@ -168,15 +156,13 @@ class LLM(nn.Module):
                 seen.add(id(parameter))
                 yield name, parameter
 
-    def embed(self, ids: Tensor) -> Tensor:
-        """Return what the base reads: input embeddings ``[..., hidden]`` of text and code ids (int64, any shape)."""
-        return self._embed(ids, self.base.model.norm.weight.dtype)
-
     def embed_items(self, ids: Tensor) -> Tensor:
-        """Return what the item backbone reads: the same embeddings in the precision of its layers."""
-        return self._embed(ids, precision(self.item_backbone))
+        """Return what the item backbone reads: the same as ``embed`` in the precision of its layers."""
+        return self.embed(ids, precision(self.item_backbone))
 
-    def _embed(self, ids: Tensor, dtype: torch.dtype) -> Tensor:
+    def embed(self, ids: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Return input embeddings ``[..., hidden]`` of text and code ids (int64, any shape), by default the base's."""
+        dtype = dtype or self.base.model.norm.weight.dtype
         is_code = ids >= self.text_vocabulary
         text = self.base.get_input_embeddings()(ids.masked_fill(is_code, 0)).to(dtype)
         code = F.embedding((ids - self.text_vocabulary).clamp(min=0), self.code_embedding).to(dtype)
@@ -222,13 +208,10 @@ class LLM(nn.Module):
         return F.linear(F.normalize(hidden.float(), dim=-1), self.answer_heads[task]) * _ANSWER_LOGIT
 
     def forward(self, batch: Batch, exclude_seen: bool) -> Tensor:
-        """Return the mean cross-entropy of one task's batch.
+        """Return the mean cross-entropy of one task's batch, mixed with its soft targets where it has any.
 
-        Args:
-            batch: where it has soft targets, those of items are mixed: part the item itself, part what a teacher
-                expects in its place.
-            exclude_seen: leave items that occur earlier in the example out of the softmax, as serving does when items
-                do not repeat (one-token codes only).
+        With ``exclude_seen``, items that occur earlier in the example are left out of the softmax, as serving does when
+        items do not repeat (one-token codes only).
         """
         row, column = (batch.target_ids != NO_TARGET).nonzero(as_tuple=True)
         target = batch.target_ids[row, column]
@@ -248,7 +231,10 @@ class LLM(nn.Module):
                 taught = batch.soft_codes[is_code], batch.soft_shares[is_code]
                 losses.append(_soft_cross_entropy(logits.float(), local, *taught))
         if not is_code.all():
-            losses.append(self._text_loss(states[~is_code], target[~is_code], batch.task, batch.depth))
+            closed = batch.depth == "exit" and batch.task in self.answers
+            text = states[~is_code]
+            logits = self.answer_logits(text, batch.task) if closed else self.text_logits(text)
+            losses.append(F.cross_entropy(logits.float(), target[~is_code], reduction="sum"))
         return torch.stack(losses).sum() / max(len(target), 1)
 
     def _seen(self, batch: Batch, row: Tensor, column: Tensor) -> Tensor:
@@ -261,11 +247,6 @@ class LLM(nn.Module):
         first = torch.full((int(examples.max() + 1) * size,), length, device=batch.ids.device)
         first.scatter_reduce_(0, (examples * size + local).flatten(), columns.flatten(), "amin")
         return first.view(-1, size)[examples[row, column], :-1] < column[:, None]
-
-    def _text_loss(self, states: Tensor, target: Tensor, task: str, depth: Depth) -> Tensor:
-        if depth != "exit" or task not in self.answers:
-            return F.cross_entropy(self.text_logits(states).float(), target, reduction="sum")
-        return F.cross_entropy(self.answer_logits(states, task).float(), target, reduction="sum")
 
 
 def _tokens(answer: Tensor) -> tuple[int, ...]:
@@ -294,13 +275,9 @@ def embed_texts(base: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts
     common is taken out, and the spectrum is flattened to its square root, so that the few directions in which most
     tokens differ (Mu and Viswanath 2018, https://arxiv.org/abs/1702.01417) do not drown what a text is about.
 
-    Args:
-        base: gives the embeddings.
-        tokenizer: cuts the texts; special tokens in them are plain text.
-        texts: one per item; an empty one becomes the zero vector.
-
     Returns:
-        float32 ``[len(texts), hidden]`` in the CPU's memory, as long on average as plain means of embeddings.
+        float32 ``[len(texts), hidden]`` in the CPU's memory, as long on average as plain means of embeddings; an empty
+        text becomes the zero vector.
     """
     weight: Any = base.get_input_embeddings().weight
     ids = tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"]

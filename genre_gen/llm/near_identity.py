@@ -10,8 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-
-from genre_gen.llm.item_backbone import is_linear
+from torch import nn
 
 _OWN_LOGIT = 8.0  # of an item after itself, where the layers add nothing
 _LAST = ("o_proj", "out_proj", "dense", "c_proj", "down_proj", "fc2")  # of a branch: what it adds comes out of these
@@ -32,11 +31,11 @@ def scale_branches(backbone: Any, scale: float, length: float) -> None:
         scale: what is left of the layers' output, 0 to 1.
         length: mean Euclidean length of the embeddings that it reads at first.
     """
-    root = len(backbone.norm.weight) ** 0.5
+    norm = backbone.norm
+    root = len(norm.weight) ** 0.5
     for layer in backbone.layers:
         _scale_layer(layer, scale, length / root or 1.0)
     if length > 0:
-        norm = backbone.norm
         norm.weight.fill_(_OWN_LOGIT / (length * root) - _offset(norm))
 
 
@@ -54,9 +53,9 @@ def _scale_layer(layer: Any, scale: float, size: float) -> None:
                 norm.weight.copy_(gain * (scale / excess) - _offset(norm))
             return
     for branch in (layer.self_attn, layer.mlp):
-        linear = [(path.rsplit(".", 1)[-1], module) for path, module in branch.named_modules() if is_linear(module)]
-        outputs: list[Any] = [module for name, module in linear if name in _LAST]
-        for module in outputs or [module for _, module in linear[-1:]]:
+        linear = {path: part for path, part in branch.named_modules() if isinstance(part, nn.Linear)}
+        outputs = [part for path, part in linear.items() if path.rsplit(".", 1)[-1] in _LAST]
+        for module in outputs or [*linear.values()][-1:]:
             module.weight.mul_(scale)
             if module.bias is not None:
                 module.bias.mul_(scale)

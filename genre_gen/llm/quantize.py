@@ -1,8 +1,7 @@
 """Quantization of a trained model for serving: smaller, on a CPU faster, and from then on it only answers.
 
-Training is another matter: there ``model.quantization`` loads the base in few bits and tunes adapters over it. Here
-every weight has been tuned in full precision, adapters are merged into the layers that they belong to, and what is left
-is rounded. The item codes' embeddings, which are input and output of every ranking, are never rounded.
+For training, ``model.quantization`` loads the base in few bits. Here every weight has been tuned in full precision,
+adapters are merged into their layers, and these are rounded. The item codes' embeddings are never rounded.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import torch
 from torch import nn
 
 from genre_gen.errors import ConfigError
+from genre_gen.llm.int8 import int8_layers
 from genre_gen.llm.item_backbone import ITEM, TEXT
 from genre_gen.llm.load import check_blocks, settle_int8
 
@@ -28,7 +28,7 @@ def quantize(llm: LLM, scheme: str, kernels: Kernels | None = None) -> None:
     """Turn a trained model, in place, into one that answers in fewer bits. Nothing of it can be trained or saved then.
 
     Args:
-        llm: of full precision (``model.quantization`` none), with either kind of adapter.
+        llm: of full precision, with either kind of adapter.
         scheme: ``none`` leaves all as it is; ``bf16`` halves every weight; ``int8`` rounds the layers to eight bits;
             ``nf4`` to four, and the text embeddings to bfloat16.
         kernels: for int8; by default torch's own on a CPU, where they are fast, and bitsandbytes' on a GPU.
@@ -39,8 +39,8 @@ def quantize(llm: LLM, scheme: str, kernels: Kernels | None = None) -> None:
     """
     if scheme == "none":
         return
-    if llm.served != "none" or llm.settings.quantization != "none":
-        present = llm.served if llm.served != "none" else llm.settings.quantization
+    present = llm.served if llm.served != "none" else llm.settings.quantization
+    if present != "none":
         raise ConfigError(
             f"the model is quantized already ({present}), so it cannot become {scheme}; "
             "quantization for serving is for models trained with model.quantization = none"
@@ -50,12 +50,10 @@ def quantize(llm: LLM, scheme: str, kernels: Kernels | None = None) -> None:
     backbone: Any = llm.base.model
     llm.item_backbone.layers = _rounded(merged(copy.deepcopy(llm.item_backbone.layers), ITEM), scheme, kernels)
     backbone.layers = _rounded(merged(backbone.layers, TEXT), scheme, kernels)
-    if scheme in ("bf16", "nf4"):
-        for module in (llm.base.get_input_embeddings(), llm.base.get_output_embeddings()):
-            module.to(torch.bfloat16)
-    if scheme == "bf16":
-        llm.item_backbone.to(torch.bfloat16)
-        backbone.to(torch.bfloat16)
+    embeddings = [llm.base.get_input_embeddings(), llm.base.get_output_embeddings()]
+    halved = {"bf16": [*embeddings, llm.item_backbone, backbone], "nf4": embeddings}
+    for module in halved.get(scheme, ()):
+        module.to(torch.bfloat16)
     llm.served = scheme
 
 
@@ -67,8 +65,7 @@ def merged(layers: nn.ModuleList, adapter: str) -> nn.ModuleList:
         if isinstance(module, LoraLayer):
             if adapter in module.lora_A:
                 module.merge(adapter_names=[adapter])
-            parent, _, name = path.rpartition(".")
-            setattr(layers.get_submodule(parent), name, module.get_base_layer())
+            layers.set_submodule(path, module.get_base_layer())
     return layers
 
 
@@ -82,14 +79,11 @@ def weight_bytes(llm: LLM) -> int:
 
 def _rounded(layers: nn.ModuleList, scheme: str, kernels: Kernels | None) -> nn.ModuleList:
     if scheme == "int8" and kernels == "torch":
-        from genre_gen.llm.int8 import int8_layers
-
         return int8_layers(layers)
     if scheme in ("int8", "nf4"):
         for path, module in list(layers.named_modules()):
             if isinstance(module, nn.Linear):
-                parent, _, name = path.rpartition(".")
-                setattr(layers.get_submodule(parent), name, _bitsandbytes(module, scheme))
+                layers.set_submodule(path, _bitsandbytes(module, scheme))
     return layers
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from genre_gen.domain import TaskSettings
 from genre_gen.errors import ConfigError
@@ -46,9 +46,9 @@ class TaskMixture:
         Args:
             data: catalog, training interactions and domain.
             book: the templates.
-            encoder: turns prompts into ids.
+            encoder: of prompts.
             depth_share: exit layers / all layers; batches at full depth are smaller by it, so that a step costs alike.
-            packs: put many examples that share their instruction into one row; needs a model that reads such rows.
+            packs: put many examples that share their instruction into one row.
             context: the most tokens that the model reads at once; None for any number.
 
         Raises:
@@ -81,19 +81,20 @@ class TaskMixture:
         Raises:
             ConfigError: more different values than can be told apart.
         """
-        answers = {}
+        answers, vocabulary = {}, self._encoder.text_vocabulary
         for name, task in self._settings.items():
-            if task.depth == "exit" and name != MAIN:
-                said: set[tuple[int, ...]] = set()
-                for encoded in self._encoded(name, np.random.default_rng(0)):
-                    said.update(answer for _, answer in _said(encoded, self._encoder.text_vocabulary))
-                if len(said) > self._encoder.text_vocabulary:
-                    raise ConfigError(
-                        f"tasks.{name}: {len(said):,} different answers are too many to choose among; "
-                        f"round them, or set tasks.{name}.weight = 0"
-                    )
-                if said:
-                    answers[name] = torch.from_numpy(_padded(said))
+            if task.depth != "exit" or name == MAIN:
+                continue
+            examples = self._encoded(name, np.random.default_rng(0))
+            said = sorted({answer for encoded in examples for _, answer in _said(encoded, vocabulary)})
+            if len(said) > vocabulary:
+                raise ConfigError(
+                    f"tasks.{name}: {len(said):,} different answers are too many to choose among; "
+                    f"round them, or set tasks.{name}.weight = 0"
+                )
+            if said:
+                rows = [torch.tensor(answer) for answer in said]
+                answers[name] = pad_sequence(rows, batch_first=True, padding_value=-1)
         return answers
 
     def epoch(self, number: int, answers: Mapping[str, Tensor]) -> list[Batch]:
@@ -114,7 +115,8 @@ class TaskMixture:
     def _drawn(self, name: str, count: int, rng: np.random.Generator, answers: Tensor | None) -> list[Batch]:
         """Return at most ``count`` batches of a task, from as many examples as fill them."""
         pool: list[Encoded] = []
-        numbers = None if answers is None else {_unpadded(row): number for number, row in enumerate(answers.tolist())}
+        rows = [] if answers is None else [tuple(row[row >= 0].tolist()) for row in answers]
+        numbers = None if answers is None else {row: number for number, row in enumerate(rows)}
         budget, used = count * self._tokens[name], 0
         while used < budget:
             before = used
@@ -152,14 +154,11 @@ class TaskMixture:
 
     def _batches(self, name: str, pool: list[Encoded], rng: np.random.Generator) -> list[Batch]:
         depth, tokens = self._settings[name].depth, self._tokens[name]
-        if self._packs and depth == "exit" and _share_instruction(pool):
-            return self._packed(name, pool, rng)
-        groups = _of_like_length(pool, tokens, rng)
-        return [pad(name, depth, groups[index]) for index in rng.permutation(len(groups))]
-
-    def _packed(self, name: str, pool: list[Encoded], rng: np.random.Generator) -> list[Batch]:
-        """Return batches of examples that begin with the same instruction."""
-        depth, tokens, shared = self._settings[name].depth, self._tokens[name], pool[0].start
+        instructions = {encoded.ids[: encoded.start].tobytes() for encoded in pool}
+        shared = pool[0].start if len(instructions) == 1 else 0  # where it says nothing of the user
+        if not (self._packs and depth == "exit" and shared):
+            groups = _of_like_length(pool, tokens, rng)
+            return [pad(name, depth, groups[index]) for index in rng.permutation(len(groups))]
         order = [pool[index] for index in rng.permutation(len(pool))]
         sizes = np.array([len(encoded) - shared for encoded in order])
         number = (np.cumsum(sizes) - 1) // max(1, tokens - shared * max(1, tokens // _ROW))
@@ -169,23 +168,16 @@ class TaskMixture:
         ]
 
 
-def _share_instruction(pool: Sequence[Encoded]) -> bool:
-    """Tell whether all examples begin with the same instruction: one that says nothing of the user."""
-    instructions = {encoded.ids[: encoded.start].tobytes() for encoded in pool}
-    return len(instructions) == 1 and pool[0].start > 0
-
-
 def _of_like_length(pool: Sequence[Encoded], tokens: int, rng: np.random.Generator) -> list[list[Encoded]]:
     """Group examples of like length, so that little is padding."""
     order = np.argsort([len(encoded) + rng.uniform(0, 8) for encoded in pool], kind="stable")
     groups: list[list[Encoded]] = []
     for index in order.tolist():
-        encoded = pool[index]
-        longest = max(map(len, [encoded, *groups[-1]])) if groups else 0
-        if groups and longest * (len(groups[-1]) + 1) <= tokens:
-            groups[-1].append(encoded)
+        group = [*groups[-1], pool[index]] if groups else []
+        if group and max(map(len, group)) * len(group) <= tokens:
+            groups[-1] = group
         else:
-            groups.append([encoded])
+            groups.append([pool[index]])
     return groups
 
 
@@ -207,14 +199,3 @@ def _numbered(encoded: Encoded, numbers: Mapping[tuple[int, ...], int] | None, t
     for position, answer in _said(encoded, text_vocabulary):
         target_ids[position] = numbers.get(answer, NO_TARGET)
     return replace(encoded, target_ids=target_ids)
-
-
-def _padded(answers: Iterable[tuple[int, ...]]) -> NDArray[np.int64]:
-    """Lay answers out as sorted rows of one length, filled up with -1."""
-    rows = sorted(answers)
-    longest = max(map(len, rows))
-    return np.array([[*row, *[-1] * (longest - len(row))] for row in rows], np.int64)
-
-
-def _unpadded(row: Sequence[int]) -> tuple[int, ...]:
-    return tuple(token for token in row if token >= 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -33,16 +34,16 @@ class TextEncoder(Protocol):
         ...
 
 
+@dataclass
 class LLMEncoder:
     """The language model's own input embeddings, see :func:`genre_gen.llm.model.embed_texts`."""
 
-    def __init__(self, base: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Keep the model."""
-        self._base, self._tokenizer = base, tokenizer
+    base: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return float32 ``[len(texts), hidden]``."""
-        return embed_texts(self._base, self._tokenizer, texts).numpy()
+        return embed_texts(self.base, self.tokenizer, texts).numpy()
 
 
 class MiniLMEncoder:
@@ -81,12 +82,6 @@ def text_vectors(
 
     Those of another encoder are centred, rotated into that space at random, and made as long on average as the model's
     own; a text without words gets the zero vector.
-
-    Args:
-        base: gives the space.
-        tokenizer: its own.
-        texts: one per item.
-        encoder: name of the encoder.
 
     Returns:
         float32 ``[len(texts), hidden]`` in the CPU's memory.

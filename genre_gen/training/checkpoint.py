@@ -30,7 +30,7 @@ def write_folder(folder: Path, fill: Callable[[Path], None], about: Mapping[str,
     Args:
         folder: where it shall stand.
         fill: writes the files into the folder it is given.
-        about: put into the manifest beside the checksums.
+        about: put into the manifest next to the checksums.
 
     Raises:
         CheckpointError: the place cannot be written, or holds something else under a name that is needed.
@@ -53,8 +53,12 @@ def write_folder(folder: Path, fill: Callable[[Path], None], about: Mapping[str,
         check_place(place, [path.name for path in aside.iterdir()])
         _check_files(aside, place)
         for file in (*files.values(), aside / MANIFEST):
-            _flush(file)
-        _swap(aside, place)
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
+        if place.exists():  # nothing replaces a folder in one step, so the old one moves out of the way first
+            os.replace(place, _old(place))
+        os.replace(aside, place)
+        recover_folder(place)
     except OSError as problem:
         raise CheckpointError(f"{folder}: cannot be written: {problem}; choose another place or free some") from problem
     finally:
@@ -62,11 +66,7 @@ def write_folder(folder: Path, fill: Callable[[Path], None], about: Mapping[str,
 
 
 def check_place(folder: Path, names: Iterable[str] = ()) -> None:
-    """Refuse a place where ``write_folder`` would have to replace what others put there.
-
-    Args:
-        folder: where a folder shall be written.
-        names: of the files and folders in it.
+    """Refuse a place where ``write_folder``, writing files and folders of these names, would replace other people's.
 
     Raises:
         CheckpointError: a file, or a folder that nothing was saved to and that has one of these names.
@@ -107,7 +107,7 @@ def verify_folder(folder: Path) -> dict[str, Any]:
 
 def write_json(file: Path, content: Any) -> None:
     """Write JSON, readable."""
-    file.write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=True) + "\n", encoding="utf-8")
+    file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_json(file: Path) -> Any:
@@ -131,14 +131,6 @@ def recover_folder(folder: Path) -> None:
         os.replace(old, place)
 
 
-def _swap(aside: Path, place: Path) -> None:
-    """Put the new folder in the old one's place; that takes two steps, so the old one moves aside first."""
-    if place.exists():
-        os.replace(place, _old(place))
-    os.replace(aside, place)
-    recover_folder(place)
-
-
 def _old(place: Path) -> Path:
     return place.with_name(f".{place.name}.old")
 
@@ -157,14 +149,10 @@ def _check_files(new: Path, old: Path) -> None:
     ours = {*(_listed(old) or ()), MANIFEST}
     for path in sorted(new.rglob("*")):
         name = path.relative_to(new).as_posix()
-        if name not in ours and os.path.lexists(old / name) and not _same(path, old / name):
+        if name in ours or not os.path.lexists(old / name) or (path.is_dir() and (old / name).is_dir()):
+            continue
+        if not (path.is_file() and (old / name).is_file() and filecmp.cmp(path, old / name, shallow=False)):
             raise _in_the_way(old / name)
-
-
-def _same(one: Path, other: Path) -> bool:
-    if one.is_dir():
-        return other.is_dir()
-    return other.is_file() and filecmp.cmp(one, other, shallow=False)
 
 
 def _in_the_way(path: Path) -> CheckpointError:
@@ -189,8 +177,3 @@ def _sha256(file: Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-def _flush(file: Path) -> None:
-    with file.open("rb") as stream:
-        os.fsync(stream.fileno())

@@ -1,19 +1,19 @@
 """Distillation: soft targets of a blend of collaborative models for every interaction of the training histories.
 
 A language model that is trained on them learns not only which item came next, but also which others were as likely. A
-model that was fitted on a history is over-confident about it: each transition it is asked for is one that it has
-counted. So the teacher is cross-fitted: its soft targets of a user come from models that never saw that user.
+model is over-confident about a history that it was fitted on. So the teacher is cross-fitted: its soft targets of a
+user come from models that never saw that user.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize
+from scipy import optimize, special
 
 from genre_gen.blending.blend import blended
 from genre_gen.collaborative.base import CollaborativeModel
@@ -50,12 +50,8 @@ class SoftTargets:
         return len(self.rows)
 
 
-class SoftTargetSource(Protocol):
-    """Makes soft targets; a :class:`Teacher`, or a function with its arguments."""
-
-    def __call__(self, interactions: Interactions, on_share: OnShare, /) -> SoftTargets:
-        """Return the soft targets of all interactions, in their order; tell which share of them is done."""
-        ...
+SoftTargetSource: TypeAlias = Callable[[Interactions, OnShare], SoftTargets]
+"""Makes the soft targets of all interactions, in their order; tells which share of them is done, 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -64,93 +60,68 @@ class Teacher:
 
     Attributes:
         members: name -> function that returns a new model, not fitted.
-        weights: member -> weight in the blend.
-        temperature: of the softmax over blended scores.
-        repeat: whether items of the history may come again.
+        weights: member -> weight in the blend; members without one, or at 0, are not fitted.
+        temperature: of the softmax over blended scores, > 0; see ``fit_temperature``.
+        repeat: whether items of the history may come again; else they are left out.
+        folds: in how many parts the users are cut; models fitted on the others are asked about each part.
+        top: how many items a soft target names.
+        batch: positions scored at a time: memory is a few times ``batch * n_items * 8`` bytes.
     """
 
     members: Mapping[str, Callable[[], CollaborativeModel]]
     weights: Mapping[str, float]
-    temperature: float
+    temperature: float = 1.0
     repeat: bool = False
+    folds: int = 4
+    top: int = 50
+    batch: int = 512
 
-    def __call__(self, interactions: Interactions, on_share: OnShare | None = None, /) -> SoftTargets:
-        """Return the soft targets of all interactions, in their order."""
-        temperature, repeat = self.temperature, self.repeat
-        return soft_targets(
-            self.members, self.weights, interactions, temperature=temperature, repeat=repeat, on_share=on_share
-        )
+    def __call__(self, interactions: Interactions, on_share: OnShare = lambda _: None, /) -> SoftTargets:
+        """Return the soft targets of all interactions, in their order; the same for the same input.
 
-
-def soft_targets(
-    members: Mapping[str, Callable[[], CollaborativeModel]],
-    weights: Mapping[str, float],
-    interactions: Interactions,
-    *,
-    folds: int = 4,
-    top: int = 50,
-    temperature: float = 1.0,
-    repeat: bool = False,
-    batch: int = 512,
-    on_share: OnShare | None = None,
-) -> SoftTargets:
-    """Ask a blend of collaborative models what comes next at every position of the training histories.
-
-    Args:
-        members: name -> function that returns a new model, not fitted.
-        weights: member -> weight in the blend; members without one, or at 0, are not fitted.
-        interactions: what the models are fitted on, and what soft targets are made of.
-        folds: in how many parts the users are cut; models fitted on the others are asked about each part.
-        top: how many items a soft target names.
-        temperature: of the softmax over the blended scores, > 0; see ``fit_temperature``.
-        repeat: whether items of the history may come again; else they are left out.
-        batch: positions scored at a time: memory is a few times ``batch * n_items * 8`` bytes.
-        on_share: told after each batch which share of the interactions is done, 0 to 1.
-
-    Returns:
-        Soft targets of all interactions, in their order; the same for the same input.
-
-    Raises:
-        UsageError: no member has a weight, or a number that cannot be meant.
-    """
-    used = {name: make for name, make in members.items() if weights.get(name, 0.0) > 0}
-    if not used:
-        raise UsageError(f"teacher: none of the members {', '.join(members) or '(none)'} has a weight above 0")
-    if folds < 2 or top < 1 or batch < 1 or not temperature > 0:  # noqa: PLR2004 - one fold would teach itself
-        raise UsageError(
-            f"teacher: {folds} folds, top {top}, batch {batch}, temperature {temperature}; there must be two folds or "
-            "more, and the others must be above 0"
-        )
-    targets = SoftTargets.empty(len(interactions), min(top, interactions.n_items))
-    done = 0
-    for others, positions in _folds(interactions, folds):
-        models = {name: make() for name, make in used.items()}
-        # A model of ratings says nothing to a fold of whose other users nobody has rated anything.
-        fitted = {
-            name: model.fit(others)
-            for name, model in models.items()
-            if others.rated or not isinstance(model, RatingModel)
-        }
-        for part in batches(positions if fitted else positions[:0], batch):
-            histories = _before(interactions, part)
-            allowed = allowed_items(histories, interactions.n_items, repeat)
-            scores = blended({name: model.score(histories) for name, model in fitted.items()}, weights, allowed)
-            targets.rows[part], targets.shares[part] = _likeliest(scores.total, targets.rows.shape[1], temperature)
-            done += len(part)
-            if on_share is not None:
+        Raises:
+            UsageError: no member has a weight, or a number that cannot be meant.
+        """
+        used = self._used()
+        targets = SoftTargets.empty(len(interactions), min(self.top, interactions.n_items))
+        done = 0
+        for others, positions in _folds(interactions, self.folds):
+            models = {name: make() for name, make in used.items()}
+            # A model of ratings says nothing to a fold of whose other users nobody has rated anything.
+            fitted = {
+                name: model.fit(others)
+                for name, model in models.items()
+                if others.rated or not isinstance(model, RatingModel)
+            }
+            for part in batches(positions if fitted else positions[:0], self.batch):
+                histories = _before(interactions, part)
+                allowed = allowed_items(histories, interactions.n_items, self.repeat)
+                by_member = {name: model.score(histories) for name, model in fitted.items()}
+                scores = blended(by_member, self.weights, allowed).total
+                targets.rows[part], targets.shares[part] = _likeliest(scores, targets.rows.shape[1], self.temperature)
+                done += len(part)
                 on_share(done / len(interactions))
-    return targets
+        return targets
+
+    def _used(self) -> dict[str, Callable[[], CollaborativeModel]]:
+        """Return the members with a weight; raises UsageError."""
+        used = {name: make for name, make in self.members.items() if self.weights.get(name, 0.0) > 0}
+        if not used:
+            raise UsageError(f"teacher: none of the members {', '.join(self.members) or '(none)'} has a weight above 0")
+        if self.folds < 2 or min(self.top, self.batch) < 1 or not self.temperature > 0:  # noqa: PLR2004 - one teaches itself
+            raise UsageError(
+                f"teacher: {self.folds} folds, top {self.top}, batch {self.batch}, temperature {self.temperature}; "
+                "there must be two folds or more, and the others must be above 0"
+            )
+        return used
 
 
 def fit_temperature(scores: NDArray[np.floating], targets: NDArray[np.integer]) -> float:
-    """Return the temperature under which the targets of validation cases are most likely.
+    """Return the temperature, within TEMPERATURES, under which the targets of validation cases are most likely.
 
     Args:
         scores: blended scores ``[B, n_items]``, ``-inf`` where an item is not allowed.
-        targets: ``[B]`` catalog rows; a case whose target has no score is left out.
-
-    Returns:
-        A temperature within TEMPERATURES; 1 where there is nothing to go by.
+        targets: ``[B]`` catalog rows; a case whose target has no score is left out. 1 is returned where all are.
     """
     of_target = np.take_along_axis(scores, np.asarray(targets)[:, None], axis=1)
     scored = np.isfinite(of_target[:, 0])
@@ -159,9 +130,7 @@ def fit_temperature(scores: NDArray[np.floating], targets: NDArray[np.integer]) 
     differences = (scores[scored] - of_target[scored]).astype(np.float64)  # the target's own becomes 0
 
     def loss(log_temperature: float) -> float:
-        scaled = differences / np.exp(log_temperature)
-        highest = scaled.max(axis=1)
-        return float((highest + np.log(np.exp(scaled - highest[:, None]).sum(axis=1))).mean())
+        return float(special.logsumexp(differences / np.exp(log_temperature), axis=1).mean())
 
     return float(np.exp(optimize.minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded").x))
 
@@ -182,10 +151,8 @@ def _before(interactions: Interactions, positions: NDArray[np.int64]) -> Sequenc
     """Return the history before each position."""
     owners = np.searchsorted(interactions.offsets, positions, side="right") - 1
     lengths = positions - interactions.offsets[owners]
-    return [
-        interactions.history_at(owner).slice(0, length)
-        for owner, length in zip(owners.tolist(), lengths.tolist(), strict=True)
-    ]
+    pairs = zip(owners.tolist(), lengths.tolist(), strict=True)
+    return [interactions.history_at(owner).slice(0, length) for owner, length in pairs]
 
 
 def _likeliest(

@@ -6,7 +6,8 @@ import logging
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -90,8 +91,8 @@ class FineTuner:
             start: fingerprint of the weights that the run begins with; a checkpoint of a run that began with others is
                 given up. Empty where they follow from the rest.
             checkpoint_seconds: least time between checkpoints.
-            soft_targets: makes those of the training interactions, and tells which share of them is done; called once,
-                when a run begins, and only where ``training.distillation`` is above 0.
+            soft_targets: makes those of the training interactions; called once, when a run begins, and only where
+                ``training.distillation`` is above 0.
             refit: the run repeats or continues an earlier one, see ``stage``.
 
         Raises:
@@ -104,7 +105,7 @@ class FineTuner:
         self._soft_targets: SoftTargets | None = None
         torch.manual_seed(training.seed)
         self.training, self.mixture, self.validate, self.exclude_seen = training, mixture, validate, exclude_seen
-        self.folder, self.fingerprint, self.start = folder, fingerprint, start
+        self.folder, self.fingerprint, self.start, self.refit = folder, fingerprint, start, refit
         self.checkpoint_seconds = checkpoint_seconds
         on_cpu = llm.device.type == "cpu"
         self.half = _computes_in_half(training.precision, on_cpu)
@@ -119,9 +120,7 @@ class FineTuner:
         self._losses: dict[str, list[float]] = defaultdict(list)
         self._saved = time.monotonic()
         self._tracker = make_tracker(training.tracker, folder)
-        self._refit = refit
         self._soft_target_share: float | None = None  # of them that is made, while that is going on
-        self._begun = time.monotonic()
 
     @property
     def stage(self) -> Stage:
@@ -130,7 +129,7 @@ class FineTuner:
             return "soft targets"
         if self.progress.epoch < self.training.pretraining_epochs:
             return "pre-training"
-        return "refit" if self._refit else "training"
+        return "refit" if self.refit else "training"
 
     def run(self, on_step: Callable[[FineTuner], None] | None = None) -> Progress:
         """Train until the epochs, the time or the patience are used up; resume from the folder's checkpoint if any.
@@ -161,7 +160,6 @@ class FineTuner:
             if on_step is not None:
                 on_step(self)
 
-        self._begun = time.monotonic()
         on_share(0.0)
         self._soft_targets = self._make_soft_targets(on_share)
         self._soft_target_share = None
@@ -204,10 +202,7 @@ class FineTuner:
         return max(0.0, done - self.training.pretraining_epochs)
 
     def share(self) -> float:
-        """Return how much is over, 0 to 1: of all epochs by steps or by time, whichever is further.
-
-        While soft targets are made, it is the share of these that there is.
-        """
+        """Return how much is over, 0 to 1: of the soft targets, or of all epochs by steps or time, what is further."""
         if self._soft_target_share is not None:
             return self._soft_target_share
         if self.progress.finished:
@@ -216,15 +211,6 @@ class FineTuner:
         by_time = self.progress.seconds / (60 * limit) if limit else 0.0
         by_steps = self.progress.step / self.steps if self.steps else 0.0
         return min(1.0, max(by_steps, by_time))
-
-    def seconds_left(self) -> float | None:
-        """Estimate how long the rest of the soft targets, or of all epochs, takes at most; None before the first step.
-
-        Training may end earlier, when validations get no better.
-        """
-        share = self.share()
-        seconds = self.progress.seconds if self._soft_target_share is None else time.monotonic() - self._begun
-        return seconds * (1 - share) / share if share > 0 else None
 
     def recent_losses(self) -> dict[str, float]:
         """Return the mean loss of each task over its last few batches."""
@@ -367,19 +353,14 @@ class FineTuner:
         torch.set_rng_state(state.pop("random"))
         if "random.cuda" in state:
             torch.cuda.set_rng_state(state.pop("random.cuda"))
-        content = self.optimizer.state_dict()
-        groups = zip(content["param_groups"], self.optimizer.param_groups, strict=True)
-        number = {
-            parameter: index
-            for listed, group in groups
-            for index, parameter in zip(listed["params"], group["params"], strict=True)
-        }
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        number = {parameter: index for index, parameter in enumerate(parameters)}  # as state_dict counts them
         by_parameter: dict[int, dict[str, Tensor]] = defaultdict(dict)
         for path, value in state.items():
             key, name = path.split("/", 1)
             by_parameter[number[self.parameters[name]]][key] = value
         # The optimizer knows best which of them lies where: a fused one counts steps on the device of the weights.
-        self.optimizer.load_state_dict({**content, "state": dict(by_parameter)})
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": dict(by_parameter)})
 
 
 def _teacher(
@@ -412,8 +393,9 @@ def _computes_in_half(precision: str, on_cpu: bool) -> bool:
 def _optimizer(parameters: dict[str, nn.Parameter], training: Training) -> torch.optim.Optimizer:
     named = ("code_", "answer_")
     codes = [value for name, value in parameters.items() if name.startswith(named)]
-    matrices = [value for name, value in parameters.items() if not name.startswith(named) and value.ndim > 1]
-    vectors = [value for name, value in parameters.items() if not name.startswith(named) and value.ndim <= 1]
+    others = [value for name, value in parameters.items() if not name.startswith(named)]
+    matrices = [value for value in others if value.ndim > 1]
+    vectors = [value for value in others if value.ndim <= 1]
     groups = [
         {"params": matrices, "peak": training.learning_rate, "weight_decay": training.weight_decay},
         {"params": vectors, "peak": training.learning_rate, "weight_decay": 0.0},
@@ -427,21 +409,19 @@ def _marks(batches: int, validations: int) -> set[int]:
     return {round(batches * part / validations) for part in range(1, validations + 1)}
 
 
-class _residual_dropout:  # noqa: N801 - used like a function
+@contextmanager
+def _residual_dropout(backbone: Any, share: float) -> Iterator[None]:
     """Within the block, drop parts of what attention and feed-forward add to the residual stream of a backbone."""
 
-    def __init__(self, backbone: Any, share: float) -> None:
-        self._modules = [part for layer in backbone.layers for part in (layer.self_attn, layer.mlp)] if share else []
-        self._share, self._backbone = share, backbone
-
-    def __enter__(self) -> None:
-        self._hooks = [module.register_forward_hook(self._drop) for module in self._modules]
-
-    def __exit__(self, *_: object) -> None:
-        for hook in self._hooks:
-            hook.remove()
-
-    def _drop(self, _module: nn.Module, _inputs: Any, output: Any) -> Any:
+    def drop(_module: nn.Module, _inputs: Any, output: Any) -> Any:
         first, *rest = output if isinstance(output, tuple) else (output,)
-        dropped = nn.functional.dropout(first, self._share, training=self._backbone.training)
+        dropped = nn.functional.dropout(first, share, training=backbone.training)
         return (dropped, *rest) if isinstance(output, tuple) else dropped
+
+    parts = [part for layer in backbone.layers for part in (layer.self_attn, layer.mlp)] if share else []
+    hooks = [part.register_forward_hook(drop) for part in parts]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from genre_gen.data.interactions import Interactions
 from genre_gen.data.splits import Case
 from genre_gen.downloads.models import folder_fingerprint
 from genre_gen.llm.model import LLM
@@ -30,10 +29,7 @@ _SCHEME = 3  # of what a checkpoint of training holds; those of another are refu
 def training_fingerprint(data: TaskData, book: PromptBook, validation: Sequence[Case] = ()) -> str:
     """Return a fingerprint of everything that a training depends on, but for its budget and its tracker.
 
-    Args:
-        data: catalog, training interactions and domain.
-        book: the templates.
-        validation: cases that choose the best weights, and the teacher.
+    The ``validation`` cases count, since they choose the best weights and the teacher.
     """
     settings = data.domain.settings()
     for harmless in ("max_minutes", "epochs", "tracker"):
@@ -49,9 +45,13 @@ def training_fingerprint(data: TaskData, book: PromptBook, validation: Sequence[
     digest.update(data.catalog.fingerprint().encode())
     interactions = data.interactions
     _add(digest, interactions.offsets, interactions.rows, interactions.ratings, interactions.times)
-    if Review.name in data.domain.tasks:
-        _add_reviews(digest, interactions)
-    _add_cases(digest, validation)
+    if Review.name in data.domain.tasks and interactions.reviews is not None:
+        for position in range(len(interactions)):
+            digest.update(json.dumps(interactions.review(position)).encode())
+    digest.update(f"{len(validation)}:".encode())
+    for case in validation:
+        digest.update(f"{case.target}:".encode())
+        _add(digest, case.history.rows, case.history.ratings)
     pretraining = {PRETRAINING} if data.domain.training.pretraining_epochs else set()
     for task in sorted({*data.domain.tasks, *pretraining}):
         digest.update(book.fingerprint(task).encode())
@@ -72,15 +72,3 @@ def _add(digest: _Hash, *arrays: NDArray | None) -> None:
         digest.update(f"{-1 if array is None else array.size}:".encode())  # or values could change sides unnoticed
         if array is not None:
             digest.update(np.ascontiguousarray(array).data)
-
-
-def _add_reviews(digest: _Hash, interactions: Interactions) -> None:
-    for position in range(len(interactions) if interactions.reviews is not None else 0):
-        digest.update(json.dumps(interactions.review(position)).encode())
-
-
-def _add_cases(digest: _Hash, cases: Sequence[Case]) -> None:
-    digest.update(f"{len(cases)}:".encode())
-    for case in cases:
-        digest.update(f"{case.target}:".encode())
-        _add(digest, case.history.rows, case.history.ratings)

@@ -24,7 +24,7 @@ from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import Interactions, allowed_items
 from genre_gen.data.splits import Case, sample_cases
 from genre_gen.decoding.onednn import forget_prepacked
-from genre_gen.domain import CodeSettings, Domain, Training
+from genre_gen.domain import CodeSettings, Domain
 from genre_gen.downloads.models import ensure_model
 from genre_gen.llm.encode import Encoder
 from genre_gen.llm.generator import ItemGenerator
@@ -54,12 +54,9 @@ REFIT_TIME_SHARE = 1 / 3
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a training was like.
+    """The validations of a training in order, the seconds that it took, also before an interruption, and its best.
 
-    Attributes:
-        log: its validations in order, see :class:`~genre_gen.training.finetune.Progress`.
-        seconds: time that it took, also before an interruption.
-        epochs: main epochs after which it was best, rounded up; None where none was validated.
+    ``epochs`` are the main epochs after which it was best, rounded up; None where none was validated.
     """
 
     log: list[dict[str, Any]]
@@ -78,11 +75,8 @@ class TrainingResult:
 def build_llm(domain: Domain, catalog: Catalog, interactions: Interactions, codes: CodeScheme | None = None) -> LLM:
     """Load the pre-trained model and give it code tokens for the items.
 
-    Args:
-        domain: says which model, codes and adapters.
-        catalog: the items; each code starts from its item's own text.
-        interactions: what the model will learn from; codes start from them too.
-        codes: ready ones (of a saved recommender, whose embeddings are loaded later); None makes them.
+    Codes are made from the items' texts and the interactions, unless ready ones are given (those of a saved
+    recommender, whose embeddings are loaded later).
     """
     torch.manual_seed(domain.training.seed)  # adapters start from random numbers
     base, tokenizer = load_base(ensure_model(domain.model.llm), domain.model.quantization)
@@ -105,14 +99,8 @@ def item_vectors(
     """Return what item codes start from: vectors of their texts plus co-occurrence embeddings.
 
     Co-occurrence embeddings are turned into the model's space by a random rotation, where they are all but orthogonal
-    to the texts, and given the same mean length. A cold item keeps its text alone, made as long as others.
-
-    Args:
-        base: its input embeddings make the texts' vectors.
-        tokenizer: its own.
-        catalog: the items.
-        interactions: training interactions.
-        settings: ``text`` and ``collaborative`` weigh the two parts; ``encoder`` makes the vectors of the texts.
+    to the texts, and given the same mean length. A cold item keeps its text alone, made as long as others. The settings
+    ``text`` and ``collaborative`` weigh the two parts; ``encoder`` makes the vectors of the texts.
 
     Returns:
         float32 ``[n_items, hidden]``.
@@ -177,18 +165,7 @@ def make_finetuner(
     start: str = "",
     refit: bool = False,
 ) -> FineTuner:
-    """Prepare a training, with early stopping on validation cases where there are any.
-
-    Args:
-        llm: changed in place, once the run begins.
-        book: the templates.
-        data: catalog, interactions that are learned from, and domain.
-        validation: cases for early stopping; may be empty.
-        folder: of the run, for checkpoints.
-        teacher: see ``choose_teacher``; asked where ``training.distillation`` is above 0.
-        start: fingerprint of the weights that it begins with, where they do not follow from the rest.
-        refit: the run repeats or continues one that is over, with more data.
-    """
+    """Prepare a training; see :func:`train_llm`, and :class:`FineTuner` for ``start`` and ``refit``."""
     depth_share = len(llm.item_backbone.layers) / len(llm.base.model.layers)
     llm.cold_tokens = _cold_tokens(llm.codes, data)
     encoder = Encoder(llm.tokenizer, llm.codes, llm.text_vocabulary)
@@ -224,7 +201,7 @@ def train_llm(
         data: catalog, interactions that are learned from, and domain.
         validation: cases for early stopping; may be empty.
         folder: of the run, for checkpoints and logs; a run that was killed goes on from there.
-        teacher: see ``choose_teacher``.
+        teacher: from ``choose_teacher``; asked where ``training.distillation`` is above 0.
         on_step: called after each step.
 
     Raises:
@@ -248,25 +225,26 @@ def refit_llm(
 
     ``training.refit`` says how: a tuned model goes on ("continue") for ``refit_epochs`` at ``refit_rate``, within
     REFIT_TIME_SHARE of the time budget; or a new one learns everything from the beginning ("from_scratch"), within the
-    whole budget once more. Nothing is left to validate on. The checkpoint of a continued training whose first part has
-    changed, as when it was prolonged, is given up.
+    whole budget once more, for ``epochs``. Nothing is left to validate on. Checkpoints go into ``refit`` below the
+    folder; that of a continued training whose first part has changed is given up. Other arguments as of
+    :func:`train_llm`.
 
-    Args:
-        llm: tuned; changed in place and returned, or given up for a new one.
-        book: the templates.
-        data: catalog, all interactions that may be learned from, and domain.
-        folder: of the run; checkpoints go into ``refit`` below it.
-        teacher: see ``choose_teacher``.
-        epochs: of a new model; those after which the tuned one was best. By default ``training.epochs``.
-        on_step: called after each step.
+    Returns:
+        The same model, changed in place, or the new one.
     """
     training = data.domain.training
     if training.refit == "from_scratch":
         return train_from_scratch(book, data, folder, teacher=teacher, epochs=epochs, on_step=on_step)
     start = "" if folder is None else weights_fingerprint(llm)
-    data, below = _with_training(data, _continued(training)), _refit_folder(folder)
-    _run(make_finetuner(llm, book, data, (), below, teacher=teacher, start=start, refit=True), data, on_step)
-    return llm
+    continued = {
+        "epochs": training.refit_epochs,
+        "pretraining_epochs": 0,
+        "max_minutes": None if training.max_minutes is None else training.max_minutes * REFIT_TIME_SHARE,
+        "learning_rate": training.learning_rate * training.refit_rate,
+        "code_learning_rate": training.code_learning_rate * training.refit_rate,
+        "seed": training.seed + 1,  # or the first epoch's batches would come in the same order again
+    }
+    return _run_refit(llm, book, data, folder, continued, teacher, on_step, start)
 
 
 def train_from_scratch(
@@ -280,18 +258,27 @@ def train_from_scratch(
 ) -> LLM:
     """Build a language model and train it on all that may be learned from; nothing is left to validate on.
 
-    Args:
-        book: the templates.
-        data: catalog, interactions, and the domain, which says which model, codes, adapters and training.
-        folder: of the run; checkpoints go into ``refit`` below it.
-        teacher: see ``choose_teacher``.
-        epochs: how many; by default ``training.epochs``.
-        on_step: called after each step.
+    See :func:`refit_llm`; ``epochs`` are by default those of the domain.
     """
-    training = data.domain.training
     llm = build_llm(data.domain, data.catalog, data.interactions)
-    data = _with_training(data, training.model_copy(update={"epochs": epochs or training.epochs}))
-    _run(make_finetuner(llm, book, data, (), _refit_folder(folder), teacher=teacher, refit=True), data, on_step)
+    changes = {"epochs": epochs} if epochs else {}
+    return _run_refit(llm, book, data, folder, changes, teacher, on_step)
+
+
+def _run_refit(
+    llm: LLM,
+    book: PromptBook,
+    data: TaskData,
+    folder: Path | None,
+    changes: Mapping[str, Any],
+    teacher: SoftTargetSource | None,
+    on_step: OnStep | None,
+    start: str = "",
+) -> LLM:
+    """Train, with some settings of ``[training]`` changed, on all that may be learned from; return the model."""
+    domain = data.domain.model_copy(update={"training": data.domain.training.model_copy(update=changes)})
+    data, folder = replace(data, domain=domain), None if folder is None else folder / "refit"
+    _run(make_finetuner(llm, book, data, (), folder, teacher=teacher, start=start, refit=True), data, on_step)
     return llm
 
 
@@ -300,14 +287,6 @@ def _run(tuner: FineTuner, data: TaskData, on_step: OnStep | None) -> TrainingRe
     place_cold_items(tuner.llm, data)
     forget_prepacked(tuner.llm.item_backbone)  # fused optimizers change weights without counting it
     return TrainingResult.of(progress)
-
-
-def _with_training(data: TaskData, training: Training) -> TaskData:
-    return replace(data, domain=data.domain.model_copy(update={"training": training}))
-
-
-def _refit_folder(folder: Path | None) -> Path | None:
-    return None if folder is None else folder / "refit"
 
 
 def place_cold_items(llm: LLM, data: TaskData) -> None:
@@ -319,10 +298,6 @@ def place_cold_items(llm: LLM, data: TaskData) -> None:
     ``codes.cold_start_scale`` times as long as theirs. It depends on trained items alone, so that doing it again
     changes nothing. Left as they are: items with texts like none, all items where the domain says that there are no
     texts, and codes of several tokens, which others share.
-
-    Args:
-        llm: trained; its code embeddings are changed in place.
-        data: catalog, interactions that were learned from, and domain.
     """
     settings, tokens = data.domain.codes, llm.codes.codes[:, 0]
     if settings.cold_start_scale == 0 or settings.text == 0 or llm.codes.codes.shape[1] > 1:
@@ -342,20 +317,6 @@ def place_cold_items(llm: LLM, data: TaskData) -> None:
     with torch.no_grad():
         llm.code_embedding[torch.from_numpy(tokens[rows].astype(np.int64))] = placed
     log.info("%d cold items were placed near items with similar texts", len(rows))
-
-
-def _continued(training: Training) -> Training:
-    """Return the settings under which a tuned model goes on."""
-    return training.model_copy(
-        update={
-            "epochs": training.refit_epochs,
-            "pretraining_epochs": 0,
-            "max_minutes": None if training.max_minutes is None else training.max_minutes * REFIT_TIME_SHARE,
-            "learning_rate": training.learning_rate * training.refit_rate,
-            "code_learning_rate": training.code_learning_rate * training.refit_rate,
-            "seed": training.seed + 1,  # or the first epoch's batches would come in the same order again
-        }
-    )
 
 
 def _cold_tokens(codes: CodeScheme, data: TaskData) -> torch.Tensor:

@@ -21,7 +21,7 @@ class Progress:
         stage: what is done now, such as ``language model``.
         share: of the whole run that is over, 0 to 1.
         seconds: since the run began.
-        remaining: seconds left, estimated from the share; None while nothing can be said.
+        remaining: seconds left, estimated; None while nothing can be said.
         details: figures of the stage, such as the best NDCG@10 so far.
     """
 
@@ -43,13 +43,7 @@ class Stages:
     def __init__(
         self, plan: Mapping[str, float], option: ProgressOption = False, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Begin a run.
-
-        Args:
-            plan: stage -> how long it is expected to take, in any unit, in the order of the run.
-            option: who is told.
-            clock: seconds.
-        """
+        """Begin a run; ``plan`` says how long each stage is expected to take, in any unit, in the order of the run."""
         self.plan, self._listener, self._clock = dict(plan), listener(option), clock
         self._begin, self._over, self._stage = clock(), 0.0, ""
         self._told = 0.0
@@ -103,21 +97,14 @@ class ProgressBar:
         if self._bar is None:
             from tqdm.auto import tqdm
 
-            self._bar = tqdm(
-                total=100,
-                dynamic_ncols=True,
-                unit="%",
-                file=sys.stderr,
-                bar_format="{desc}: {percentage:3.0f}%|{bar}|{postfix}",
-            )
+            bar_format = "{desc}: {percentage:3.0f}%|{bar}|{postfix}"
+            self._bar = tqdm(total=100, dynamic_ncols=True, file=sys.stderr, bar_format=bar_format)
         bar = self._bar
         bar.n = round(100 * progress.share, 1)
         bar.set_description_str(progress.stage, refresh=False)
-        left = "" if progress.remaining is None else f" {clock_time(progress.remaining)} left"
+        left = "" if progress.remaining is None else f", {clock_time(progress.remaining)} left"
         figures = "".join(f", {name} {value:.4g}" for name, value in progress.details.items())
-        bar.set_postfix_str(
-            f" {clock_time(progress.seconds)},{left}{figures}" if left else f" {clock_time(progress.seconds)}{figures}"
-        )
+        bar.set_postfix_str(f" {clock_time(progress.seconds)}{left}{figures}")
         if progress.share >= 1:
             self.close()
 

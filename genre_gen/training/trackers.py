@@ -131,11 +131,7 @@ TRACKERS: dict[str, Callable[[Path], Tracker]] = {
 
 
 def make_tracker(name: str, folder: Path | None) -> Tracker:
-    """Return the tracker of a run.
-
-    Args:
-        name: of the registry, or ``auto``: TensorBoard where it is installed, else none.
-        folder: of the run; None writes nothing.
+    """Return the tracker of a run; ``auto`` is TensorBoard where it is installed; without a folder nothing is written.
 
     Raises:
         ConfigError: no such tracker, or its package is missing.

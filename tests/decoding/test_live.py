@@ -13,18 +13,9 @@ from genre_gen.decoding.search import best_first_search, score_items, search_man
 from genre_gen.decoding.trie import Trie
 from genre_gen.errors import DataError, UsageError
 from tests.decoding.test_search import TableModel, check_valid
+from tests.decoding.test_trie import clash, pad
 
 VOCABULARY = 4
-
-
-def padded(codes):
-    length = max(map(len, codes))
-    return np.array([[*code, *[-1] * (length - len(code))] for code in codes])
-
-
-def clash(code, other):
-    short = min(len(code), len(other))
-    return code[:short] == other[:short]
 
 
 @st.composite
@@ -66,14 +57,14 @@ def changes(draw, flat=False):
 def started(first, flat=False):
     rows = np.array(list(first))
     vocabulary = VOCABULARY * (5 if flat else 1)
-    return LiveTrie.of(Trie.build(padded(list(first.values())), vocabulary, rows, int(rows.max()) + 1))
+    return LiveTrie.of(Trie.build(pad(first.values()), vocabulary, rows, int(rows.max()) + 1))
 
 
 def changed(trie, step):
     kind, what = step
     if kind == "go":
         return trie.remove(np.array(what))
-    return trie.insert(padded(list(what.values())), np.array(list(what))) if what else trie
+    return trie.insert(pad(what.values()), np.array(list(what))) if what else trie
 
 
 @pytest.fixture(params=[1, 10**6], ids=["rebuilt often", "never rebuilt"], autouse=True)
@@ -136,7 +127,7 @@ def test_the_search_is_that_of_a_trie_built_again(drawn, n):
     check_valid(result.ranking, n, n_rows, left)
     if not present:
         return
-    rebuilt = Trie.build(padded(list(present.values())), VOCABULARY, np.array(list(present)), n_rows)
+    rebuilt = Trie.build(pad(present.values()), VOCABULARY, np.array(list(present)), n_rows)
     expected = best_first_search(TableModel(VOCABULARY), [1], rebuilt, n, allowed)
     assert result.ranking.rows.tolist() == expected.ranking.rows.tolist()
     np.testing.assert_allclose(result.ranking.scores, expected.ranking.scores)
@@ -160,39 +151,41 @@ def test_one_token_codes_come_and_go_too(drawn, n):
         check_valid(ranking, n, n_rows, np.isin(np.arange(n_rows), list(present)) & allowed[user])
 
 
-def test_a_removed_code_may_be_given_to_another_item():
-    trie = LiveTrie.of(Trie.build(np.array([[0, 1], [0, 2], [3, -1]]), VOCABULARY))
-    trie = trie.remove(np.array([0, 2])).insert(np.array([[0, 1], [3, 3]]))
+@pytest.fixture
+def three():
+    return LiveTrie.of(Trie.build(np.array([[0, 1], [0, 2], [3, -1]]), VOCABULARY))
+
+
+def test_a_removed_code_may_be_given_to_another_item(three):
+    trie = three.remove(np.array([0, 2])).insert(np.array([[0, 1], [3, 3]]))
     check_same(trie, {1: (0, 2), 3: (0, 1), 4: (3, 3)}, 5)
 
 
 def test_new_items_may_bring_new_tokens():
-    trie = LiveTrie.of(Trie.build(np.array([[0], [1]]), 2)).insert(np.array([[2]]), vocabulary=3)
-    assert search_many(TableModel(3), [[1]], trie, 3)[0].rows.shape == (3,)
+    two = LiveTrie.of(Trie.build(np.array([[0], [1]]), 2))
+    assert search_many(TableModel(3), [[1]], two.insert(np.array([[2]]), vocabulary=3), 3)[0].rows.shape == (3,)
     with pytest.raises(DataError, match="tokens must be 0 to 1"):
-        LiveTrie.of(Trie.build(np.array([[0], [1]]), 2)).insert(np.array([[2]]))
+        two.insert(np.array([[2]]))
 
 
-def test_what_would_break_the_catalog_is_refused():
-    trie = LiveTrie.of(Trie.build(np.array([[0, 1], [0, 2], [3, -1]]), VOCABULARY))
+def test_what_would_break_the_catalog_is_refused(three):
     for code in ([0, 1], [3, 1], [0, -1]):
         with pytest.raises(DataError, match="new row 3 equals or begins the code of row"):
-            trie.insert(np.array([code]))
+            three.insert(np.array([code]))
     with pytest.raises(DataError, match="is also the code"):
-        trie.insert(np.array([[1, 1], [1, 1]]))
+        three.insert(np.array([[1, 1], [1, 1]]))
     with pytest.raises(UsageError, match="row 1 has an item"):
-        trie.insert(np.array([[1, 1]]), np.array([1]))
+        three.insert(np.array([[1, 1]]), np.array([1]))
     with pytest.raises(UsageError, match="as many different rows"):
-        trie.insert(np.array([[1, 1], [2, 2]]), np.array([5, 5]))
+        three.insert(np.array([[1, 1], [2, 2]]), np.array([5, 5]))
     with pytest.raises(UsageError, match="row 1 has no item"):
-        trie.remove(np.array([1])).remove(np.array([1, 2]))
+        three.remove(np.array([1])).remove(np.array([1, 2]))
     with pytest.raises(UsageError, match="has 0 to 2"):
-        trie.remove(np.array([3]))
+        three.remove(np.array([3]))
 
 
-def test_a_subset_of_an_older_state_is_refused():
-    trie = LiveTrie.of(Trie.build(np.array([[0, 1], [0, 2], [3, -1]]), VOCABULARY))
-    subset = trie.subset(np.array([True, False, True]))
-    later = trie.insert(np.array([[1, 1]])).remove(np.array([0]))
+def test_a_subset_of_an_older_state_is_refused(three):
+    subset = three.subset(np.array([True, False, True]))
+    later = three.insert(np.array([[1, 1]])).remove(np.array([0]))
     with pytest.raises(UsageError, match="another state of the catalog"):
         best_first_search(TableModel(VOCABULARY), [1], later, 2, subset)

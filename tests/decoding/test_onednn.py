@@ -8,20 +8,14 @@ from fakes import tiny_llama
 
 from genre_gen.decoding import onednn as module
 from genre_gen.decoding.onednn import PrepackedLinear, forget_prepacked, is_faster, prepack
-from genre_gen.decoding.tree import TreeModel
+from tests.decoding.test_tree import CODES, TEXT, wrap
 
-TEXT, CODES = 40, 12
 PROMPT = list(range(3, 25))
 
 
 @pytest.fixture(autouse=True)
 def pays(monkeypatch):
     monkeypatch.setattr(module, "is_faster", lambda precision: precision == torch.float32)
-
-
-def wrap(model):
-    head = model.lm_head.weight[TEXT:]
-    return TreeModel(model.model, model.get_input_embeddings(), lambda hidden: hidden @ head.T, TEXT)
 
 
 def answers(tree):

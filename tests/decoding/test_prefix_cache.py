@@ -11,28 +11,17 @@ from hypothesis import strategies as st
 
 from genre_gen.decoding.prefix_cache import CachedPrefix, PrefixCache
 from genre_gen.decoding.search import search, search_many
-from genre_gen.decoding.tree import TreeModel
 from genre_gen.decoding.trie import Trie
 from genre_gen.errors import UsageError
-from tests.decoding.test_tree import CODES, TEXT, shared_model, wrap
+from tests.decoding.test_tree import CODES, TEXT, counted, shared_model, wrap
 
 PREFIX = [1, 2, 3, 4]
+PAIRS = np.stack(np.meshgrid(range(4), range(4)), -1).reshape(-1, 2)
 
 
 @pytest.fixture
 def model():
     return tiny_llama(vocabulary=TEXT + CODES)
-
-
-def counted(model):
-    """Return the lengths of what the decoder reads from now on."""
-    read: list[int] = []
-
-    def hook(module, args, given, output):
-        read.append(given["inputs_embeds"].shape[1])
-
-    model.model.register_forward_hook(hook, with_kwargs=True)
-    return read
 
 
 events = st.lists(
@@ -45,11 +34,8 @@ events = st.lists(
 @given(events, st.integers(0, 40_000), st.booleans())
 @settings(max_examples=25, deadline=None)
 def test_requests_in_any_order_are_answered_as_alone(asked, room, flat):
-    model = shared_model()
-    head, uncached = model.lm_head.weight[TEXT:], wrap(model)
-    tree = TreeModel(model.model, model.get_input_embeddings(), lambda hidden: hidden @ head.T, TEXT, cache_bytes=room)
-    codes = np.arange(CODES)[:, None] if flat else np.stack(np.meshgrid(range(4), range(4)), -1).reshape(-1, 2)
-    trie = Trie.build(codes, CODES)
+    uncached, tree = wrap(shared_model()), wrap(shared_model(), cache_bytes=room)
+    trie = Trie.build(np.arange(CODES)[:, None] if flat else PAIRS, CODES)
     tree.cache_prefix(PREFIX)
     for user, prompt in asked:
         ids = [*PREFIX, *prompt]
@@ -76,7 +62,7 @@ def test_only_new_events_are_read(model):
 
 def test_the_same_request_gets_the_same_bits(model):
     tree = wrap(model)
-    trie = Trie.build(np.stack(np.meshgrid(range(4), range(4)), -1).reshape(-1, 2), CODES)
+    trie = Trie.build(PAIRS, CODES)
     for prompt in ([5, 6], [5, 6, 7]):
         first, again, other = (search(tree.for_user("ann"), prompt, trie, 6) for _ in range(3))
         assert first.rows.tolist() == again.rows.tolist() == other.rows.tolist()

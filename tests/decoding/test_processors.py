@@ -6,29 +6,20 @@ import numpy as np
 import outlines
 import pytest
 import torch
-from beam_search import beam_search
 from fakes import byte_tokenizer, tiny_llama
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eval.decoding.beam_search import beam_search
 from genre_gen.codes.base import Codes
 from genre_gen.decoding.live import LiveTrie
 from genre_gen.decoding.processors import FAILED, CatalogLogitsProcessor, CatalogOutlinesProcessor, Constraint
-from genre_gen.decoding.tree import TreeModel
 from genre_gen.decoding.trie import Trie
 from genre_gen.errors import UsageError
+from tests.decoding.test_search import random_codes
+from tests.decoding.test_tree import wrap
 
 TEXT, CODES, EOS = 40, 12, 2
-
-
-def random_codes(random, n_items, length, cut=False):
-    codes = np.unique(random.integers(CODES, size=(n_items, length)), axis=0)
-    for row in range(len(codes)) if cut else ():
-        others = np.delete(codes, row, axis=0)
-        keep = random.integers(1, length + 1)
-        if not (others[:, :keep] == codes[row, :keep]).all(axis=1).any():
-            codes[row, keep:] = -1
-    return random.permutation(codes)
 
 
 def assert_same(rows, scores, ranking):
@@ -37,12 +28,6 @@ def assert_same(rows, scores, ranking):
     best = dict(zip(ranking.rows, ranking.scores, strict=True))
     assert all(abs(best.get(row, ranking.scores[-1]) - score) < 1e-4 for row, score in zip(rows, scores, strict=True))
     assert len(set(rows)) == len(rows)
-
-
-def tree_model(model):
-    return TreeModel(
-        model.model, model.get_input_embeddings(), lambda hidden: model.lm_head(hidden)[..., TEXT:], first_code=TEXT
-    )
 
 
 def generate(model, constraint, prompts, length, **options):
@@ -63,21 +48,23 @@ def generate(model, constraint, prompts, length, **options):
     return output.sequences[:, width:], output.get("sequences_scores")
 
 
+def generate_beams(model, constraint, prompts, length, beams):
+    return generate(model, constraint, prompts, length, num_beams=beams, num_return_sequences=beams, do_sample=False)
+
+
 @given(st.integers(0, 10**6), st.integers(1, 3), st.integers(2, 8), st.booleans(), st.booleans())
 @settings(max_examples=25, deadline=None)
 def test_generate_gives_what_beam_search_over_the_trie_gives(seed, length, beams, cut, filtered):
     random = np.random.default_rng(seed)
-    codes = random_codes(random, 40, length, cut)
+    codes = random_codes(random, CODES, 40, length, cut)
     trie = Trie.build(codes, CODES)
     allowed = random.random(len(codes)) < 0.6 if filtered else None
     model = tiny_llama(vocabulary=TEXT + CODES, seed=seed)
     prompt = random.integers(3, TEXT, size=9).tolist()
     constraint = Constraint(trie, TEXT, EOS, allowed)
-    generated, scores = generate(
-        model, constraint, [prompt], length, num_beams=beams, num_return_sequences=beams, do_sample=False
-    )
+    generated, scores = generate_beams(model, constraint, [prompt], length, beams)
     rows = constraint.rows(generated)
-    (ours,) = beam_search(tree_model(model), [prompt], trie, beams, allowed)
+    (ours,) = beam_search(wrap(model, TEXT), [prompt], trie, beams, allowed)
     real = scores.numpy() > FAILED / 2  # with fewer items than beams, the rest repeat items or are incomplete
     assert (rows[real] >= 0).all()
     assert_same(rows[real], scores.numpy()[real], ours)
@@ -87,7 +74,7 @@ def test_generate_gives_what_beam_search_over_the_trie_gives(seed, length, beams
 @settings(max_examples=15, deadline=None)
 def test_batches_of_users_with_their_own_items(seed, length, sample, users):
     random = np.random.default_rng(seed)
-    codes = random_codes(random, 30, length, cut=True)
+    codes = random_codes(random, CODES, 30, length, cut=True)
     trie = Trie.build(codes, CODES)
     allowed = random.random((users, len(codes))) < 0.4
     allowed[:, 0] = True
@@ -105,7 +92,7 @@ def test_batches_of_users_with_their_own_items(seed, length, sample, users):
     for user in range(users):
         user_scores = scores.reshape(users, 4)[user].numpy()
         real = user_scores > FAILED / 2
-        (ours,) = beam_search(tree_model(model), [prompts[user]], trie, 4, allowed[user])
+        (ours,) = beam_search(wrap(model, TEXT), [prompts[user]], trie, 4, allowed[user])
         assert_same(rows[user][real], user_scores[real], ours)
 
 
@@ -114,18 +101,16 @@ def test_batches_of_users_with_their_own_items(seed, length, sample, users):
 def test_changed_catalogs_and_excluded_items(seed, beams):
     """Added items are generated, removed and excluded ones are not."""
     random = np.random.default_rng(seed)
-    codes = random_codes(random, 40, 2)
+    codes = random_codes(random, CODES, 40, 2)
     half = len(codes) // 2
     trie = LiveTrie.of(Trie.build(codes[:half], CODES)).insert(codes[half:]).remove(np.array([0, half]))
     model = tiny_llama(vocabulary=TEXT + CODES, seed=seed)
     prompts = [random.integers(3, TEXT, size=size).tolist() for size in (7, 4)]
     subset = trie.subset(None, [random.integers(len(codes), size=5) for _ in prompts])
     constraint = Constraint(trie, TEXT, EOS, subset)
-    generated, scores = generate(
-        model, constraint, prompts, 2, num_beams=beams, num_return_sequences=beams, do_sample=False
-    )
+    generated, scores = generate_beams(model, constraint, prompts, 2, beams)
     rows, scores = constraint.rows(generated).reshape(2, beams), scores.reshape(2, beams).numpy()
-    ours = beam_search(tree_model(model), prompts, trie, beams, subset)
+    ours = beam_search(wrap(model, TEXT), prompts, trie, beams, subset)
     for user in range(2):
         assert not np.isin([0, half], rows[user]).any()
         assert_same(rows[user], scores[user], ours[user])
@@ -133,11 +118,11 @@ def test_changed_catalogs_and_excluded_items(seed, beams):
 
 def test_greedy_takes_the_best_token_at_each_level():
     random = np.random.default_rng(5)
-    trie = Trie.build(random_codes(random, 40, 3), CODES)
+    trie = Trie.build(random_codes(random, CODES, 40, 3), CODES)
     model = tiny_llama(vocabulary=TEXT + CODES)
     constraint = Constraint(trie, TEXT, EOS)
     generated, _ = generate(model, constraint, [[5, 6, 7]], 3, do_sample=False)
-    (greedy,) = beam_search(tree_model(model), [[5, 6, 7]], trie, 1)
+    (greedy,) = beam_search(wrap(model, TEXT), [[5, 6, 7]], trie, 1)
     assert constraint.rows(generated).tolist() == greedy.rows.tolist()
 
 
@@ -158,7 +143,7 @@ def broken_at(model, step, value, share):
 @pytest.mark.parametrize("step", [0, 1, 2])
 @pytest.mark.parametrize("options", [{"num_beams": 4}, {"do_sample": True}, {}])
 def test_broken_scores_never_become_items(value, step, options):
-    codes = random_codes(np.random.default_rng(step), 40, 3)
+    codes = random_codes(np.random.default_rng(step), CODES, 40, 3)
     constraint = Constraint(Trie.build(codes, CODES), TEXT, EOS)
     model = tiny_llama(vocabulary=TEXT + CODES)
     with broken_at(model, step, value, share=1 / 2):  # all rows of the first of two users
@@ -170,13 +155,11 @@ def test_broken_scores_never_become_items(value, step, options):
 
 @pytest.mark.parametrize("step", [1, 2])
 def test_sound_beams_win_over_broken_ones(step):
-    codes = random_codes(np.random.default_rng(step), 40, 3)
+    codes = random_codes(np.random.default_rng(step), CODES, 40, 3)
     constraint = Constraint(Trie.build(codes, CODES), TEXT, EOS)
     model = tiny_llama(vocabulary=TEXT + CODES)
     with broken_at(model, step, float("nan"), share=1 / 4):  # the best of four beams
-        generated, scores = generate(
-            model, constraint, [[5, 6, 7]], 3, num_beams=4, num_return_sequences=4, do_sample=False
-        )
+        generated, scores = generate_beams(model, constraint, [[5, 6, 7]], 3, 4)
     rows = constraint.rows(generated)
     assert rows[0] >= 0
     assert (rows[scores.numpy() > FAILED / 2] >= 0).all()
@@ -188,7 +171,7 @@ def test_scores_of_any_rows(seed):
     """Whatever a row holds: the only finite scores are those of tokens that lead to an allowed item, or the end's."""
     random = np.random.default_rng(seed)
     length = int(random.integers(1, 4))
-    codes = random_codes(random, 25, length, cut=True)
+    codes = random_codes(random, CODES, 25, length, cut=True)
     trie = Trie.build(codes, CODES)
     allowed = random.random((2, len(codes))) < random.choice([0.0, 0.3, 1.0])
     constraint = Constraint(trie, TEXT, EOS, allowed)
@@ -239,7 +222,9 @@ def test_what_does_not_fit_is_refused():
 class TestOutlines:
     """The same constraint in ``outlines.Generator``, over a tokenizer that knows the code tokens as ordinary ones."""
 
-    codes = Codes("test", random_codes(np.random.default_rng(2), 30, 3), tuple(f"<code_{k}>" for k in range(CODES)))
+    codes = Codes(
+        "test", random_codes(np.random.default_rng(2), CODES, 30, 3), tuple(f"<code_{k}>" for k in range(CODES))
+    )
 
     def setup_method(self):
         self.tokenizer = byte_tokenizer(chat_template=None, added=self.codes.names)
@@ -259,12 +244,7 @@ class TestOutlines:
             assert generator(prompt, max_new_tokens=4) in self.texts
 
     def test_beams_give_the_search_s_ranking(self):
-        tree = TreeModel(
-            self.model.model,
-            self.model.get_input_embeddings(),
-            lambda hidden: self.model.lm_head(hidden)[..., self.first :],
-            first_code=self.first,
-        )
+        tree = wrap(self.model, self.first)
         allowed = np.arange(self.trie.n_items) % 2 == 0
         texts = self.generator(allowed)(
             "what next?", max_new_tokens=4, num_beams=6, num_return_sequences=6, length_penalty=0.0

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from beam_search import beam_search
 from fakes import tiny_llama
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eval.decoding.beam_search import beam_search
 from genre_gen.decoding.search import best_first_search, score_items, search, search_many
-from genre_gen.decoding.tree import TreeModel
 from genre_gen.decoding.trie import Trie
 from genre_gen.errors import DecodingError, UsageError
+from tests.decoding.test_tree import wrap
 
 
 class TableModel:
@@ -61,19 +61,28 @@ def brute_force(model, prompt, codes):
     return np.array(scores)
 
 
+def random_codes(random, vocabulary, n_items, length, cut=False):
+    """Return at most so many codes in random order; ``cut`` short where no other shares the shorter prefix."""
+    codes = np.unique(random.integers(vocabulary, size=(n_items, length)), axis=0)
+    for row in random.permutation(len(codes)) if cut else ():
+        keep = random.integers(1, length + 1)
+        others = np.delete(codes, row, axis=0)
+        if not (others[:, :keep] == codes[row, :keep]).all(axis=1).any():
+            codes[row, keep:] = -1
+    return random.permutation(codes)
+
+
+def grid(size, length=2):
+    """Return the codes of so many tokens, each of ``size``."""
+    return np.stack(np.meshgrid(*[np.arange(size)] * length), -1).reshape(-1, length)
+
+
 @st.composite
 def catalogs(draw, max_items=60):
     """Draw codes (flat, of equal length, or of any lengths), their trie, and which items are allowed."""
     random = np.random.default_rng(draw(st.integers(0, 2**31)))
     vocabulary, length = draw(st.integers(2, 9)), draw(st.integers(1, 4))
-    codes = np.unique(random.integers(vocabulary, size=(draw(st.integers(1, max_items)), length)), axis=0)
-    if draw(st.booleans()):  # cut codes short where no other shares the shorter prefix
-        for row in random.permutation(len(codes)):
-            keep = random.integers(1, length + 1)
-            others = np.delete(codes, row, axis=0)
-            if not (others[:, :keep] == codes[row, :keep]).all(axis=1).any():
-                codes[row, keep:] = -1
-    codes = random.permutation(codes)
+    codes = random_codes(random, vocabulary, draw(st.integers(1, max_items)), length, draw(st.booleans()))
     allowed = None if draw(st.booleans()) else random.random(len(codes)) < draw(st.sampled_from([0.0, 0.2, 0.8]))
     return codes, Trie.build(codes, vocabulary), allowed
 
@@ -120,8 +129,7 @@ def test_a_limited_search_says_whether_it_is_exact(catalog, n, seed, limit):
 
 
 def test_the_limit_holds_once_there_are_enough_items():
-    codes = np.stack(np.meshgrid(np.arange(40), np.arange(40)), -1).reshape(-1, 2)
-    outcome = best_first_search(TableModel(40, sharpness=0.01), [1], Trie.build(codes, 40), 5, max_nodes=32)
+    outcome = best_first_search(TableModel(40, sharpness=0.01), [1], Trie.build(grid(40), 40), 5, max_nodes=32)
     assert (outcome.exact, outcome.nodes, len(outcome.ranking)) == (False, 32, 5)
 
 
@@ -141,23 +149,18 @@ def test_scores_that_are_not_finite_never_become_items(catalog, n, value, which)
     assert ranking.rows.tolist() == expected.rows.tolist()
 
 
-def test_broken_prompts_raise():
+class Huge(TableModel):
+    def logits(self, prompt, path):
+        return torch.tensor([3e38, -3e38, 0.0, 0.0, 0.0])
+
+
+@pytest.mark.parametrize("model", [Huge(5), *(TableModel(5, broken=(), value=v) for v in (np.nan, np.inf, -np.inf))])
+def test_broken_prompts_and_scores_that_overflow_raise(model):
     trie = Trie.build(np.arange(5)[:, None], 5)
-    for value in (np.nan, np.inf, -np.inf):
-        model = TableModel(5, broken=(), value=value)
-        with pytest.raises(DecodingError, match="not finite"):
-            search(model, [1], trie, 2)
-        with pytest.raises(DecodingError, match="not finite"):
-            search_many(model, [[1], [2]], trie, 2)
-
-
-def test_scores_that_overflow_raise():
-    class Huge(TableModel):
-        def logits(self, prompt, path):
-            return torch.tensor([3e38, -3e38, 0.0])
-
-    with pytest.raises(DecodingError):
-        search(Huge(3), [1], Trie.build(np.arange(3)[:, None], 3), 2)
+    with pytest.raises(DecodingError, match="not finite"):
+        search(model, [1], trie, 2)
+    with pytest.raises(DecodingError, match="not finite"):
+        search_many(model, [[1], [2]], trie, 2)
 
 
 @given(catalogs(), st.integers(1, 20), st.integers(1, 5), st.integers(1, 12))
@@ -196,8 +199,7 @@ def test_what_is_excluded_is_as_if_it_were_not_allowed(catalog, n, users, alike)
 
 
 def test_many_users_share_passes():
-    codes = np.stack(np.meshgrid(np.arange(9), np.arange(9), np.arange(9)), -1).reshape(-1, 3)
-    trie, model = Trie.build(codes, 9), TableModel(9, sharpness=20.0)
+    trie, model = Trie.build(grid(9, 3), 9), TableModel(9, sharpness=20.0)
     prompts = [[user] for user in range(8)]
     alone = [best_first_search(model, prompt, trie, 5).passes for prompt in prompts]
     model.passes = 0
@@ -229,7 +231,7 @@ def test_only_what_can_still_win_is_expanded():
         def logits(self, prompt, path):
             return torch.tensor([30.0, *[0.0] * 39]) if not path else torch.zeros(40)
 
-    codes = np.stack(np.meshgrid(np.arange(40), np.arange(40)), -1).reshape(-1, 2)
+    codes = grid(40)
     outcome = best_first_search(Peaked(40), [1], Trie.build(codes, 40), 32)
     assert outcome.exact
     assert outcome.passes == 2
@@ -278,9 +280,7 @@ def test_a_real_decoder_is_searched_exactly(seed, n):
     codes = np.unique(random.integers(vocabulary, size=(60, 3)), axis=0)
     trie = Trie.build(codes, vocabulary)
     model = tiny_llama(vocabulary=text + vocabulary, seed=seed)
-    tree = TreeModel(
-        model.model, model.get_input_embeddings(), lambda hidden: model.lm_head(hidden)[..., text:], first_code=text
-    )
+    tree = wrap(model, text)
     prompt = random.integers(text, size=random.integers(1, 30)).tolist()
     allowed = random.random(len(codes)) < 0.7
     ids = torch.as_tensor(np.concatenate([np.tile(prompt, (len(codes), 1)), codes + text], axis=1))

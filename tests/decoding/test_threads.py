@@ -56,9 +56,7 @@ class Service:
     """Answers requests as a recommender does; a cache of so many bytes evicts all but two users."""
 
     def __init__(self, model, cache_bytes):
-        head = model.lm_head.weight[TEXT:]
-        embed = model.get_input_embeddings()
-        self.model = TreeModel(model.model, embed, lambda hidden: hidden @ head.T, TEXT, cache_bytes=cache_bytes)
+        self.model = wrap(model, cache_bytes=cache_bytes)
         self.trie = Trie.build(ITEMS, CODES)
 
     def ask(self, request):

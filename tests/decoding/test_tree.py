@@ -19,6 +19,7 @@ TEXT, CODES = 60, 12  # ids 0-59 are text, 60-71 code tokens
 WINDOW = 7
 SHARED = {
     "vocab_size": TEXT + CODES,
+    "num_hidden_layers": 2,
     "hidden_size": 32,
     "intermediate_size": 64,
     "num_attention_heads": 4,
@@ -34,24 +35,19 @@ def family(name: str):
     """Return a random tiny model of a family and its configuration's peculiarities."""
     import transformers as hf
 
-    made = {
-        "llama": lambda: hf.LlamaConfig(**SHARED, num_hidden_layers=2),
-        "qwen2": lambda: hf.Qwen2Config(**SHARED, num_hidden_layers=2),
-        "qwen2-sliding": lambda: hf.Qwen2Config(
-            **SHARED, num_hidden_layers=2, use_sliding_window=True, sliding_window=WINDOW, layer_types=ALTERNATING
-        ),
-        "mistral-sliding": lambda: hf.MistralConfig(**SHARED, num_hidden_layers=2, sliding_window=WINDOW),
-        "qwen3": lambda: hf.Qwen3Config(**SHARED, num_hidden_layers=2, head_dim=8),
-        "gemma": lambda: hf.GemmaConfig(**SHARED, num_hidden_layers=2, head_dim=8),
-        "gemma2": lambda: hf.Gemma2Config(
-            **SHARED, num_hidden_layers=2, head_dim=8, sliding_window=WINDOW, attn_implementation="eager"
-        ),
-        "gemma3": lambda: hf.Gemma3TextConfig(
-            **SHARED, num_hidden_layers=2, head_dim=8, sliding_window=WINDOW, layer_types=ALTERNATING
-        ),
-    }
+    sliding, size = {"sliding_window": WINDOW}, {"head_dim": 8}
+    kind, options = {
+        "llama": (hf.LlamaConfig, {}),
+        "qwen2": (hf.Qwen2Config, {}),
+        "qwen2-sliding": (hf.Qwen2Config, {**sliding, "use_sliding_window": True, "layer_types": ALTERNATING}),
+        "mistral-sliding": (hf.MistralConfig, sliding),
+        "qwen3": (hf.Qwen3Config, size),
+        "gemma": (hf.GemmaConfig, size),
+        "gemma2": (hf.Gemma2Config, {**size, **sliding, "attn_implementation": "eager"}),
+        "gemma3": (hf.Gemma3TextConfig, {**size, **sliding, "layer_types": ALTERNATING}),
+    }[name]
     torch.manual_seed(0)
-    return hf.AutoModelForCausalLM.from_config(made[name]()).eval()
+    return hf.AutoModelForCausalLM.from_config(kind(**SHARED, **options)).eval()
 
 
 @cache
@@ -60,17 +56,26 @@ def shared_model():
     return tiny_llama(vocabulary=TEXT + CODES)
 
 
-def wrap(model, first_code: int = TEXT) -> TreeModel:
+def wrap(model, first_code: int = TEXT, **options) -> TreeModel:
     """Return the tree model of a causal LM whose head is restricted to the code tokens."""
     head = model.lm_head.weight[first_code:]
-    return TreeModel(model.model, model.get_input_embeddings(), lambda hidden: hidden @ head.T, first_code)
+    return TreeModel(model.model, model.get_input_embeddings(), lambda hidden: hidden @ head.T, first_code, **options)
+
+
+def counted(model):
+    """Return the lengths of what the decoder reads from now on."""
+    read: list[int] = []
+    model.model.register_forward_hook(
+        lambda module, args, given, output: read.append(given["inputs_embeds"].shape[1]), with_kwargs=True
+    )
+    return read
 
 
 @torch.inference_mode()
-def alone(model, ids, first_code: int = TEXT):
+def alone(model, ids):
     """Return the logits over code tokens after a sequence, by an ordinary forward pass."""
     hidden = model.model(input_ids=torch.as_tensor(ids)[None], use_cache=False).last_hidden_state[0, -1]
-    return hidden @ model.lm_head.weight[first_code:].T
+    return hidden @ model.lm_head.weight[TEXT:].T
 
 
 def random_tree(random, sizes, users=1):
@@ -160,10 +165,7 @@ def test_cached_prefixes_are_used_until_cleared():
     model = tiny_llama(vocabulary=TEXT + CODES)
     tree = wrap(model)
     tree.prefill([[1]])  # the decoder is tried out once
-    read = []
-    model.model.register_forward_hook(
-        lambda module, args, given, output: read.append(given["inputs_embeds"].shape[1]), with_kwargs=True
-    )
+    read = counted(model)
     tree.cache_prefix([1, 2, 3, 4])
     tree.prefill([[1, 2, 3, 4, 5]])
     tree.prefill_many([[1, 2, 3, 4, 5], [1, 2, 3, 4, 5, 6]])

@@ -61,24 +61,34 @@ def llm(tiny_domain, sample):
     return tiny_llm(tiny_domain, catalog, interactions)
 
 
+def with_soft_targets(batch):
+    """Teach each label three items that follow from its interaction, whatever the layout."""
+    origins = batch.origins[batch.target_ids != NO_TARGET]
+    codes = torch.stack([origins % 8, (origins + 3) % 8, (origins + 5) % 8], dim=1)
+    return replace(batch, soft_codes=codes, soft_shares=torch.tensor([[0.3, 0.2, 0.1]]).expand(len(codes), 3))
+
+
 @pytest.mark.parametrize("exclude_seen", [False, True])
-def test_packed_or_padded_the_loss_and_its_gradient_are_the_same(llm, exclude_seen):
+@pytest.mark.parametrize("prepared", [lambda batch: batch, with_soft_targets])
+def test_packed_or_padded_the_loss_and_its_gradient_are_the_same(llm, exclude_seen, prepared):
     examples = [example(one, first) for one, first in (([1, 2, 3, 1], 0), ([4], 0), ([2, 5, 6], 1), ([7, 1], 0))]
     assert llm.packs
     losses, gradients = [], []
-    for batch in (
-        pad("next_item", "exit", examples),
-        pack("next_item", "exit", examples, len(INSTRUCTION), 10),
-        pack("next_item", "exit", examples, len(INSTRUCTION), 100),
-    ):
+    padded = pad("next_item", "exit", examples)
+    for batch in (padded, *(pack("next_item", "exit", examples, len(INSTRUCTION), length) for length in (10, 100))):
         llm.zero_grad()
-        loss = llm(batch, exclude_seen)
+        loss = llm(prepared(batch), exclude_seen)
         loss.backward()
         losses.append(loss.item())
         gradients.append(llm.code_embedding.grad.clone())
     assert losses[1:] == pytest.approx([losses[0]] * 2, rel=1e-5)
     for gradient in gradients[1:]:
         torch.testing.assert_close(gradient, gradients[0], rtol=1e-3, atol=1e-6)
+    assert gradients[0].isfinite().all()
+    assert gradients[0].abs().sum() > 0
+    with torch.no_grad():
+        same = llm(padded, exclude_seen).item() == pytest.approx(losses[0], rel=1e-5)
+    assert same == (prepared is not with_soft_targets)
 
 
 def test_seen_items_are_those_of_the_same_example(llm):
@@ -91,35 +101,6 @@ def test_seen_items_are_those_of_the_same_example(llm):
         if batch.owners[r, c] == 1
     }
     assert held == {1: set(), 2: {1}, 3: {1, 2}}
-
-
-def with_soft_targets(batch):
-    """Teach each label three items that follow from its interaction, whatever the layout."""
-    origins = batch.origins[batch.target_ids != NO_TARGET]
-    codes = torch.stack([origins % 8, (origins + 3) % 8, (origins + 5) % 8], dim=1)
-    return replace(batch, soft_codes=codes, soft_shares=torch.tensor([[0.3, 0.2, 0.1]]).expand(len(codes), 3))
-
-
-@pytest.mark.parametrize("exclude_seen", [False, True])
-def test_packed_or_padded_what_is_taught_is_the_same(llm, exclude_seen):
-    examples = [example(one, first) for one, first in (([1, 2, 3, 1], 0), ([4], 0), ([2, 5, 6], 1), ([7, 1], 0))]
-    padded = pad("next_item", "exit", examples)
-    packed = pack("next_item", "exit", examples, len(INSTRUCTION), 10)
-    with torch.no_grad():
-        losses = [llm(with_soft_targets(batch), exclude_seen).item() for batch in (padded, packed)]
-        plain = llm(padded, exclude_seen).item()
-    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
-    assert losses[0] != pytest.approx(plain, rel=1e-5)
-    assert np.isfinite(losses).all()
-
-
-def test_what_is_taught_matters_to_the_gradient_and_leaves_it_finite(llm):
-    batch = with_soft_targets(pad("next_item", "exit", [example([1, 2, 3, 1])]))
-    llm.zero_grad()
-    llm(batch, True).backward()
-    gradient = llm.code_embedding.grad
-    assert gradient.isfinite().all()
-    assert gradient.abs().sum() > 0
 
 
 def test_nothing_but_the_given_tensors_moves():

@@ -34,6 +34,11 @@ def generator(request, tiny_recommender, semantic):
 
 
 @pytest.fixture
+def atomic(tiny_recommender):
+    return tiny_recommender.state.generator
+
+
+@pytest.fixture
 def histories(sample):
     return sample[1].histories()
 
@@ -78,10 +83,6 @@ def test_many_are_scored_as_one_by_one(generator, histories):
         best = Ranking.from_scores(found, 5, own)
         assert best.rows.tolist() == alone.rows.tolist()
         np.testing.assert_allclose(best.scores, alone.scores, atol=1e-4)
-
-
-def test_nothing_allowed_generates_nothing(generator, histories):
-    assert len(generator.generate(histories[0], 5, np.zeros(40, bool))) == 0
 
 
 def test_scores_of_longer_codes_are_the_best_candidates_only(semantic, histories):
@@ -206,23 +207,21 @@ def test_one_broken_item_is_noticed(mixed, histories):
 # Ratings
 
 
-def test_ratings_are_on_the_scale_and_depend_on_who_and_what(tiny_recommender, histories):
-    generator = tiny_recommender.state.generator
-    assert generator.rates
-    ratings = generator.rate(histories, [4] * len(histories))
+def test_ratings_are_on_the_scale_and_depend_on_who_and_what(atomic, histories):
+    assert atomic.rates
+    ratings = atomic.rate(histories, [4] * len(histories))
     assert ratings.shape == (len(histories),)
     assert ((ratings >= 1) & (ratings <= 5)).all()
     assert len(set(np.round(ratings, 4))) > 1
-    assert len(set(np.round(generator.rate(histories[:1] * 10, list(range(10))), 4))) > 1
+    assert len(set(np.round(atomic.rate(histories[:1] * 10, list(range(10))), 4))) > 1
 
 
-def test_ratings_together_are_those_one_by_one(tiny_recommender, histories):
-    generator = tiny_recommender.state.generator
-    together = generator.rate(histories, list(range(len(histories))))
-    alone = [generator.rate([history], [row])[0] for row, history in enumerate(histories)]
+def test_ratings_together_are_those_one_by_one(atomic, histories):
+    together = atomic.rate(histories, list(range(len(histories))))
+    alone = [atomic.rate([history], [row])[0] for row, history in enumerate(histories)]
     np.testing.assert_allclose(together, alone, atol=1e-4)
-    after_one = generator.rate(histories[:1] * 10, list(range(10)))  # which is read once
-    apart = generator.rate([copy.copy(histories[0]) for _ in range(10)], list(range(10)))
+    after_one = atomic.rate(histories[:1] * 10, list(range(10)))  # which is read once
+    apart = atomic.rate([copy.copy(histories[0]) for _ in range(10)], list(range(10)))
     np.testing.assert_allclose(after_one, apart, atol=1e-4)
 
 
@@ -277,13 +276,12 @@ def test_ratings_that_begin_alike_are_told_apart(mixed, histories, said):
 # Words
 
 
-def test_what_is_written_is_what_plain_greedy_decoding_writes(tiny_recommender):
-    generator = tiny_recommender.state.generator
-    llm = generator.llm
-    examples = TASKS["title"].examples(generator.data, generator.book, np.random.default_rng(0), open=True)
+def test_what_is_written_is_what_plain_greedy_decoding_writes(atomic):
+    llm = atomic.llm
+    examples = TASKS["title"].examples(atomic.data, atomic.book, np.random.default_rng(0), open=True)
     prompt = next(iter(examples)).prompt
-    ids = generator.encoder.encode(prompt).ids.tolist()
-    written = generator.write(prompt, max_tokens=6)
+    ids = atomic.encoder.encode(prompt).ids.tolist()
+    written = atomic.write(prompt, max_tokens=6)
     own = []
     for _ in range(6):
         with torch.no_grad():
@@ -295,12 +293,11 @@ def test_what_is_written_is_what_plain_greedy_decoding_writes(tiny_recommender):
     assert written == llm.tokenizer.decode(own, skip_special_tokens=True).strip()
 
 
-def test_closed_tasks_are_answered_in_their_words(tiny_recommender, histories):
-    generator = tiny_recommender.state.generator
-    examples = TASKS["fits"].examples(generator.data, generator.book, np.random.default_rng(0), open=True)
-    alphabet = set(generator.llm.tokenizer.decode(generator.llm.answers["fits"].flatten().tolist()))
+def test_closed_tasks_are_answered_in_their_words(atomic, histories):
+    examples = TASKS["fits"].examples(atomic.data, atomic.book, np.random.default_rng(0), open=True)
+    alphabet = set(atomic.llm.tokenizer.decode(atomic.llm.answers["fits"].flatten().tolist()))
     for _, example in zip(range(5), examples, strict=False):
-        assert set(generator.write(example.prompt, max_tokens=8)) <= alphabet
+        assert set(atomic.write(example.prompt, max_tokens=8)) <= alphabet
 
 
 def first_question(generator, task):
@@ -324,44 +321,40 @@ def chance_of(generator, prompt, answer):
 
 
 @pytest.mark.parametrize("task", ["fits", "intent"])
-def test_probabilities_of_answers_are_those_of_plain_forward_passes(tiny_recommender, task):
-    generator = tiny_recommender.state.generator
+def test_probabilities_of_answers_are_those_of_plain_forward_passes(atomic, task):
     answers = {"fits": ["yes", "no"], "intent": ["Drama", "Comedy", "Sci-Fi"]}[task]
-    prompt = first_question(generator, task)
-    expected = np.array([chance_of(generator, prompt, answer) for answer in answers])
-    found = generator.answer_probabilities([prompt, prompt], answers)
+    prompt = first_question(atomic, task)
+    expected = np.array([chance_of(atomic, prompt, answer) for answer in answers])
+    found = atomic.answer_probabilities([prompt, prompt], answers)
     assert found.shape == (2, len(answers))
     np.testing.assert_allclose(found, [expected / expected.sum()] * 2, rtol=1e-4)
 
 
-def test_an_answer_does_not_count_for_another_that_it_begins_with(tiny_recommender):
-    generator = tiny_recommender.state.generator
-    prompt = first_question(generator, "intent")
-    short, long, other = (chance_of(generator, prompt, answer) for answer in ("Com", "Comedy", "Drama"))
-    found = generator.answer_probabilities([prompt], ["Com", "Comedy", "Drama"])[0]
+def test_an_answer_does_not_count_for_another_that_it_begins_with(atomic):
+    prompt = first_question(atomic, "intent")
+    short, long, other = (chance_of(atomic, prompt, answer) for answer in ("Com", "Comedy", "Drama"))
+    found = atomic.answer_probabilities([prompt], ["Com", "Comedy", "Drama"])[0]
     expected = np.array([short - long, long, other])
     np.testing.assert_allclose(found, expected / expected.sum(), rtol=1e-3)
 
 
-def test_answers_that_were_not_learned_cannot_be_compared(tiny_recommender):
-    generator = tiny_recommender.state.generator
+def test_answers_that_were_not_learned_cannot_be_compared(atomic):
     with pytest.raises(UsageError, match=r"title has no closed answers to compare; tasks that do: .*fits"):
-        generator.answer_probabilities([first_question(generator, "title")], ["yes"])
+        atomic.answer_probabilities([first_question(atomic, "title")], ["yes"])
     with pytest.raises(UsageError, match="fits has learned none of the answers '€'"):
-        generator.answer_probabilities([first_question(generator, "fits")], ["€"])
+        atomic.answer_probabilities([first_question(atomic, "fits")], ["€"])
 
 
-def test_the_instruction_is_read_once_and_forgotten_on_demand(tiny_recommender, histories):
-    generator = tiny_recommender.state.generator
-    generator.clear_caches()
-    before = generator.score(histories[:2])
-    kept = [entry.ids.tolist() for entry in generator.model.prefixes.shared]
+def test_the_instruction_is_read_once_and_forgotten_on_demand(atomic, histories):
+    atomic.clear_caches()
+    before = atomic.score(histories[:2])
+    kept = [entry.ids.tolist() for entry in atomic.model.prefixes.shared]
     assert len(kept) == 1
-    start = generator.encode(histories[0]).start
-    assert kept[0] == generator.encode(histories[1]).ids[:start].tolist()
-    np.testing.assert_array_equal(generator.score(histories[:2]), before)
-    generator.clear_caches()
-    assert not generator.model.prefixes.shared
+    start = atomic.encode(histories[0]).start
+    assert kept[0] == atomic.encode(histories[1]).ids[:start].tolist()
+    np.testing.assert_array_equal(atomic.score(histories[:2]), before)
+    atomic.clear_caches()
+    assert not atomic.model.prefixes.shared
 
 
 def test_a_known_user_s_prompt_is_read_on_from_the_last_event(mixed, histories):

@@ -46,11 +46,9 @@ class TestAdvice:
         assert (advice.device, advice.dtype) == ("cpu", "float32")
         assert (advice.adapter, advice.quantization) == (adapter, quantization)
         assert "fits into 12.0 GB of free memory" in advice.reason
-
-    def test_what_never_fits_is_said(self):
-        advice = advise(MACHINE, 100 * BILLION)
-        assert advice.quantization == "nf4"
-        assert "72.0 GB, which is more than 12.0 GB" in advice.reason
+        never = advise(MACHINE, 100 * BILLION)
+        assert never.quantization == "nf4"
+        assert "72.0 GB, which is more than 12.0 GB" in never.reason
 
     def test_a_gpu_is_used_and_its_memory_counts(self):
         machine = dataclasses.replace(MACHINE, gpus=(Gpu("A", 80 * BILLION),), gpu_bfloat16=True)
@@ -65,9 +63,7 @@ class TestAdvice:
         machine = dataclasses.replace(MACHINE, cpu_flags=("avx2", "avx512_bf16"))
         assert advise(machine, BILLION).dtype == "bfloat16"
         assert not dataclasses.replace(machine, gpus=(Gpu("T", 8 * BILLION),)).bfloat16
-
-    def test_an_apple_gpu_is_not_used(self):
-        assert advise(dataclasses.replace(MACHINE, mps=True), BILLION).device == "cpu"
+        assert advise(dataclasses.replace(machine, mps=True), BILLION).device == "cpu"  # an Apple GPU is not used
 
     @pytest.mark.parametrize(
         ("change", "parameters", "serving", "reason"),

@@ -26,6 +26,13 @@ def siblings(folder):
     return sorted(path.name for path in folder.parent.iterdir())
 
 
+@pytest.fixture
+def folder(tmp_path):
+    """Return a folder that was written."""
+    write_folder(tmp_path / "x", fill("one"))
+    return tmp_path / "x"
+
+
 def test_what_was_written_verifies_and_says_what_it_is(tmp_path):
     folder = tmp_path / "deep" / "er" / "x"
     write_folder(folder, fill("one"), {"identity": "me"})
@@ -35,9 +42,7 @@ def test_what_was_written_verifies_and_says_what_it_is(tmp_path):
     assert siblings(folder) == ["x"]
 
 
-def test_a_second_write_replaces_the_first(tmp_path):
-    folder = tmp_path / "x"
-    write_folder(folder, fill("one"))
+def test_a_second_write_replaces_the_first(folder):
     write_folder(folder, lambda aside: (aside / "c.txt").write_text("two"))
     verify_folder(folder)
     assert sorted(path.name for path in folder.iterdir()) == ["c.txt", MANIFEST]
@@ -59,9 +64,7 @@ def test_what_others_put_into_the_folder_stays(tmp_path):
         assert (folder / "checkpoint" / "w").read_text() == "beside it"
 
 
-def test_what_others_put_into_a_saved_folder_stays_file_by_file(tmp_path):
-    folder = tmp_path / "x"
-    write_folder(folder, fill("one"))
+def test_what_others_put_into_a_saved_folder_stays_file_by_file(folder):
     own = ["inner/own.txt", "inner/deep/own.txt", "inner/same.txt"]
     (folder / "inner" / "deep").mkdir()
     for name in own:
@@ -90,9 +93,7 @@ def test_a_folder_of_others_that_has_a_name_that_is_needed_is_refused_untouched(
 
 
 @pytest.mark.parametrize("name", ["inner/c.txt", "c.txt", "inner/c.txt/own.txt"])
-def test_a_file_of_others_in_a_saved_folder_is_not_replaced(tmp_path, name):
-    folder = tmp_path / "x"
-    write_folder(folder, fill("one"))
+def test_a_file_of_others_in_a_saved_folder_is_not_replaced(folder, name):
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_text("mine")
 
@@ -117,9 +118,7 @@ def test_a_file_in_place_of_the_folder_is_refused_untouched(tmp_path):
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"x": "mine", ".y.old": "mine too"}
 
 
-def test_a_failing_write_leaves_the_old_folder_and_nothing_else(tmp_path):
-    folder = tmp_path / "x"
-    write_folder(folder, fill("one"))
+def test_a_failing_write_leaves_the_old_folder_and_nothing_else(folder):
     (folder / "mine.txt").write_text("mine")
 
     def broken(aside):
@@ -201,17 +200,14 @@ def test_a_kill_at_any_moment_leaves_the_old_or_the_new_and_what_lay_beside(tmp_
     assert set(found) == {"one", "two"}
 
 
-def test_nothing_to_recover_changes_nothing(tmp_path):
+def test_nothing_to_recover_changes_nothing(tmp_path, folder):
     recover_folder(tmp_path / "none")
-    assert not (tmp_path / "none").exists()
-    write_folder(tmp_path / "x", fill("one"))
-    recover_folder(tmp_path / "x")
-    assert content(tmp_path / "x") == "one"
+    recover_folder(folder)
+    assert siblings(folder) == ["x"]
+    assert content(folder) == "one"
 
 
-def test_damage_is_noticed_in_every_file(tmp_path):
-    folder = tmp_path / "x"
-    write_folder(folder, fill("one"))
+def test_damage_is_noticed_in_every_file(folder):
     for file in (folder / "a.txt", folder / "inner" / "b.txt"):
         whole = file.read_bytes()
         for spoilt in (whole[:-1], whole + b" ", whole[:-1] + bytes([whole[-1] ^ 1]), b""):
@@ -228,13 +224,10 @@ def test_damage_is_noticed_in_every_file(tmp_path):
 @pytest.mark.parametrize(
     ("manifest", "message"),
     [
-        ("", "not JSON"),
         ("{", "not JSON"),
         ("[]", "is damaged"),
-        ("{}", "is damaged"),
         ('{"format": 3}', "is damaged"),
         ('{"format": 3, "files": []}', "is damaged"),
-        ('{"format": 3, "files": {"a.txt": {}}}', "is damaged"),
         ('{"format": 3, "files": {"a.txt": null}}', "is damaged"),
         ('{"format": 2, "files": {}}', "format 2, this version reads 3"),
     ],
@@ -245,17 +238,11 @@ def test_a_manifest_that_is_none_is_refused(tmp_path, manifest, message):
         verify_folder(tmp_path)
 
 
-def test_a_folder_without_a_manifest_is_refused(tmp_path):
-    for folder in (tmp_path, tmp_path / "none"):
+def test_what_is_no_folder_with_a_manifest_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path, tmp_path / "none", tmp_path / "file"):
         with pytest.raises(CheckpointError, match=f"no {MANIFEST} there"):
-            verify_folder(folder)
-    (tmp_path / "file").write_text("")
-    with pytest.raises(CheckpointError, match="no manifest"):
-        verify_folder(tmp_path / "file")
-
-
-def test_a_place_that_cannot_be_written_is_one_error(tmp_path):
-    (tmp_path / "file").write_text("")
+            verify_folder(place)
     with pytest.raises(CheckpointError, match="cannot be written"):
         write_folder(tmp_path / "file" / "x", fill("one"))
 

@@ -12,7 +12,7 @@ from genre_gen.data.interactions import Interactions
 from genre_gen.data.splits import leave_one_out
 from genre_gen.domain import Domain
 from genre_gen.errors import ConfigError, UsageError
-from genre_gen.training.distillation import fit_temperature, soft_targets
+from genre_gen.training.distillation import Teacher, fit_temperature
 from genre_gen.training.llm_training import choose_teacher
 
 WEIGHTS = {"ease": 0.5, "sequential_rules": 0.5}
@@ -59,9 +59,7 @@ class Fixed(CollaborativeModel):
 def test_a_soft_target_is_the_softmax_of_what_is_left():
     scores, temperature = np.array([3.0, 2.0, 1.0, 0.0, -1.0]), 0.5
     known = interactions_of([[0, 2, 1], [4, 3]], 5)
-    targets = soft_targets(
-        {"fixed": lambda: Fixed(scores)}, {"fixed": 1.0}, known, folds=2, top=2, temperature=temperature
-    )
+    targets = Teacher({"fixed": lambda: Fixed(scores)}, {"fixed": 1.0}, temperature, folds=2, top=2)(known)
     assert (targets.shares[[0, 3]] == 0).all()  # the first item of each history
     for place, allowed, best in ((1, [1, 2, 3, 4], [1, 2]), (2, [1, 3, 4], [1, 3]), (4, [0, 1, 2, 3], [0, 1])):
         own = scores[allowed]
@@ -73,15 +71,15 @@ def test_a_soft_target_is_the_softmax_of_what_is_left():
 def test_members_are_blended_by_their_weights():
     known = interactions_of([[0, 1], [0, 1]], 4)
     makers = {"one": lambda: Fixed([0, 0, 3, 1]), "two": lambda: Fixed([0, 0, 10, 30]), "none": lambda: 1 / 0}
-    first = soft_targets(makers, {"one": 0.9, "two": 0.1, "none": 0.0}, known, folds=2, top=1)
-    second = soft_targets(makers, {"one": 0.1, "two": 0.9}, known, folds=2, top=1)
+    first = Teacher(makers, {"one": 0.9, "two": 0.1, "none": 0.0}, folds=2, top=1)(known)
+    second = Teacher(makers, {"one": 0.1, "two": 0.9}, folds=2, top=1)(known)
     assert first.rows[1, 0] == 2
     assert second.rows[1, 0] == 3
 
 
 def test_a_user_s_soft_targets_come_from_models_of_others():
     known, log = random_interactions(), []
-    soft_targets({"fixed": lambda: Fixed(np.arange(12), log)}, {"fixed": 1.0}, known, folds=4)
+    Teacher({"fixed": lambda: Fixed(np.arange(12), log)}, {"fixed": 1.0}, folds=4)(known)
     assert all(user not in users for user, _, users in log)
     assert {frozenset(users) for *_, users in log} != {frozenset(known.users)}
     asked = sorted((user, length) for user, length, _ in log)
@@ -92,7 +90,7 @@ def test_a_user_s_soft_targets_come_from_models_of_others():
 def test_a_transition_that_one_user_alone_made_is_no_target_of_that_user():
     histories = [[0, 1, 2, 3]] * 6 + [[4, 5]]
     known = interactions_of(histories, 6)
-    targets = soft_targets({"sequential_rules": SequentialRules}, {"sequential_rules": 1.0}, known, folds=3, top=1)
+    targets = Teacher({"sequential_rules": SequentialRules}, {"sequential_rules": 1.0}, folds=3, top=1)(known)
     likeliest = targets.rows[:, 0][targets.shares[:, 0] > 0]
     assert 5 not in likeliest.tolist()
     assert (targets.shares[-1] == 0).all()  # nobody else had item 4: nothing is known
@@ -103,7 +101,7 @@ def test_a_transition_that_one_user_alone_made_is_no_target_of_that_user():
 @settings(max_examples=30, deadline=None)
 def test_shares_sum_to_1_and_seen_items_are_left_out(seed, folds, top, repeat):
     known = random_interactions(seed)
-    targets = soft_targets(MEMBERS, WEIGHTS, known, folds=folds, top=top, repeat=repeat)
+    targets = Teacher(MEMBERS, WEIGHTS, folds=folds, top=top, repeat=repeat)(known)
     assert targets.rows.shape == targets.shares.shape == (len(known), min(top, 12))
     assert (targets.rows.dtype, targets.shares.dtype) == (np.int32, np.float16)
     sums = targets.shares.astype(np.float64).sum(axis=1)
@@ -120,26 +118,26 @@ def test_shares_sum_to_1_and_seen_items_are_left_out(seed, folds, top, repeat):
 
 def test_batches_change_nothing():
     known = random_interactions()
-    one, other = (soft_targets(MEMBERS, WEIGHTS, known, batch=batch) for batch in (1, 1000))
+    one, other = (Teacher(MEMBERS, WEIGHTS, batch=batch)(known) for batch in (1, 1000))
     assert one.shares == pytest.approx(other.shares, abs=1e-3)
     same = one.shares[:, 0] > one.shares[:, 1]  # where nothing ties
     assert (one.rows[same, 0] == other.rows[same, 0]).all()
 
 
 def test_there_are_no_soft_targets_where_there_is_nobody_else():
-    targets = soft_targets(MEMBERS, WEIGHTS, interactions_of([[0, 1, 2]], 4))
+    targets = Teacher(MEMBERS, WEIGHTS)(interactions_of([[0, 1, 2]], 4))
     assert (targets.shares == 0).all()
 
 
 @pytest.mark.parametrize("wrong", [{"folds": 1}, {"top": 0}, {"temperature": 0.0}, {"batch": 0}])
 def test_numbers_that_cannot_be_meant_are_refused(wrong):
     with pytest.raises(UsageError, match="two folds or more"):
-        soft_targets(MEMBERS, WEIGHTS, random_interactions(), **wrong)
+        Teacher(MEMBERS, WEIGHTS, **wrong)(random_interactions())
 
 
 def test_a_teacher_without_weights_is_refused():
     with pytest.raises(UsageError, match="none of the members ease, sequential_rules has a weight"):
-        soft_targets(MEMBERS, {"ease": 0.0, "llm": 1.0}, random_interactions())
+        Teacher(MEMBERS, {"ease": 0.0, "llm": 1.0})(random_interactions())
 
 
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.0])

@@ -29,12 +29,27 @@ def weights(tuner):
     return {name: value.detach().clone() for name, value in tuner.llm.trainable()}
 
 
-def killer(at):
+def kill(tuner, at):
+    """Run a tuner, and kill it after a step and before its checkpoint."""
+
     def on_step(tuner):
         if tuner.progress.step == at:
             raise Killed
 
-    return on_step
+    with pytest.raises(Killed):
+        tuner.run(on_step)
+
+
+def alike(one, other):
+    """Tell whether what two tuners have trained is the same."""
+    found = weights(other)
+    return all(torch.equal(value, found[name]) for name, value in weights(one).items())
+
+
+def check_learned(log, task="next_item", to=1.0):
+    """Check that the loss of a task falls to a share of what it was."""
+    losses = [entry["losses"][task] for entry in log]
+    assert losses[-1] < to * losses[0]
 
 
 @pytest.fixture(scope="module")
@@ -47,16 +62,12 @@ def whole(tiny_domain, sample):
 
 @pytest.mark.parametrize("at", [1, 7])
 def test_killed_and_resumed_gives_the_same_weights(tiny_domain, sample, tmp_path, whole, at):
-    first = make(tiny_domain, sample, tmp_path)
-    # A kill after the step and before its checkpoint: the step is done again.
-    with pytest.raises(Killed):
-        first.run(killer(at))
+    kill(make(tiny_domain, sample, tmp_path), at)  # the step is done again
     second = make(tiny_domain, sample, tmp_path)
     second.run()
     assert second.progress.step == whole.progress.step > at
     assert [entry["losses"] for entry in second.progress.log] == [entry["losses"] for entry in whole.progress.log]
-    expected, found = weights(whole), weights(second)
-    assert all(torch.equal(expected[name], found[name]) for name in expected)
+    assert alike(whole, second)
     steps = []
     make(tiny_domain, sample, tmp_path).run(lambda tuner: steps.append(tuner.progress.step))
     assert steps == [whole.progress.step]  # nothing is left to do
@@ -91,11 +102,10 @@ def test_lora_resumes_exactly_too(tiny_domain, sample, tmp_path):
     once = {"epochs": 1}
     whole = make(domain, sample, **once)
     whole.run()
-    with pytest.raises(Killed):
-        make(domain, sample, tmp_path, **once).run(killer(4))
+    kill(make(domain, sample, tmp_path, **once), 4)
     resumed = make(domain, sample, tmp_path, **once)
     resumed.run()
-    assert all(torch.equal(value, weights(resumed)[name]) for name, value in weights(whole).items())
+    assert alike(whole, resumed)
 
 
 def test_every_task_is_learned_and_logged(tiny_domain, sample):
@@ -104,28 +114,19 @@ def test_every_task_is_learned_and_logged(tiny_domain, sample):
     log = tuner.run().log
     logged = {task for entry in log for task in entry["losses"]}
     assert logged == set(tiny_domain.tasks)
-    assert log[-1]["losses"]["next_item"] < log[0]["losses"]["next_item"]
+    check_learned(log)
 
 
-def test_what_an_item_is_rated_is_learned(tiny_domain, sample):
+@pytest.mark.parametrize(("scale", "epochs"), [([1, 2, 3, 4, 5], 6), ([1, 10, 1.5, 10.5], 8)])
+def test_what_an_item_is_rated_is_learned(tiny_domain, sample, scale, epochs):
+    """Ratings of several tokens are learned too."""
     catalog, log = sample
-    stars = np.random.default_rng(0).integers(1, 6, len(catalog)).astype(np.float32)
+    stars = np.random.default_rng(0).choice(scale, len(catalog)).astype(np.float32)
     rated = Interactions(log.users, log.offsets, log.rows, log.n_items, stars[log.rows], log.times)
-    alone = tiny_domain.changed({"tasks": {"rating": {"weight": 1.0, "depth": "exit"}}})
-    tuner = make(alone, (catalog, rated), epochs=6)
-    losses = [entry["losses"]["rating"] for entry in tuner.run().log]
-    assert losses[-1] < 0.7 * losses[0]
-
-
-def test_ratings_of_several_tokens_are_learned(tiny_domain, sample):
-    catalog, log = sample
-    stars = np.random.default_rng(0).choice([1, 10, 1.5, 10.5], len(catalog)).astype(np.float32)
-    rated = Interactions(log.users, log.offsets, log.rows, log.n_items, stars[log.rows], log.times)
-    settings = {"tasks": {"rating": {"weight": 1.0, "depth": "exit"}}, "rating_scale": [1, 10.5]}
-    tuner = make(tiny_domain.changed(settings), (catalog, rated), epochs=8, patience=100)
-    assert len(tuner.llm.answers["rating"]) == 4
-    losses = [entry["losses"]["rating"] for entry in tuner.run().log]
-    assert losses[-1] < 0.7 * losses[0]
+    settings = {"tasks": {"rating": {"weight": 1.0, "depth": "exit"}}, "rating_scale": [1, max(scale)]}
+    tuner = make(tiny_domain.changed(settings), (catalog, rated), epochs=epochs, patience=100)
+    assert len(tuner.llm.answers["rating"]) == len(scale)
+    check_learned(tuner.run().log, "rating", to=0.7)
 
 
 def test_heads_of_answers_keep_the_words_they_know(tiny_domain, sample):
@@ -156,8 +157,7 @@ def test_over_a_base_in_half_precision_what_is_trained_is_in_single(tiny_domain,
     assert llm.base.get_input_embeddings().weight.dtype == torch.bfloat16
     assert {value.dtype for _, value in llm.trainable()} == {torch.float32}
     before = weights(tuner)
-    log = tuner.run().log
-    assert log[-1]["losses"]["next_item"] < log[0]["losses"]["next_item"]
+    check_learned(tuner.run().log)
     norm = weights(tuner)["item_backbone.norm.weight"] != before["item_backbone.norm.weight"]
     assert norm.float().mean() > 0.9  # in half precision most steps would be rounded away
     codes = llm.embed_items(torch.arange(len(llm.code_embedding)) + llm.text_vocabulary)
@@ -200,27 +200,15 @@ def test_the_time_budget_ends_the_run(tiny_domain, sample):
     tuner.validate = None
     progress = tuner.run()
     assert 1 < progress.seconds < 30
-    assert progress.log[-1]["learning_rate"] < 0.1 * tuner.training.learning_rate
+    assert progress.log[-1]["learning_rate"] < 0.5 * tuner.training.learning_rate
 
 
-def test_a_checkpoint_of_other_data_is_refused(tiny_domain, sample, tmp_path):
-    with pytest.raises(Killed):
-        make(tiny_domain, sample, tmp_path).run(killer(2))
-    with pytest.raises(CheckpointError, match="other data, prompts or settings"):
-        make(tiny_domain, sample, tmp_path, seed=1).run()
-
-
-def test_a_checkpoint_that_was_validated_on_other_cases_is_refused(tiny_domain, sample, tmp_path):
-    with pytest.raises(Killed):
-        make(tiny_domain, sample, tmp_path).run(killer(2))
+def test_a_checkpoint_of_other_data_or_damaged_is_refused(tiny_domain, sample, tmp_path):
+    kill(make(tiny_domain, sample, tmp_path), 2)
     cases = leave_one_out(sample[1], sample[0]).validation[1:]
-    with pytest.raises(CheckpointError, match="other data, prompts or settings"):
-        make(tiny_domain, sample, tmp_path, validation=cases).run()
-
-
-def test_a_damaged_checkpoint_is_refused(tiny_domain, sample, tmp_path):
-    with pytest.raises(Killed):
-        make(tiny_domain, sample, tmp_path).run(killer(2))
+    for changes in ({"seed": 1}, {"validation": cases}):
+        with pytest.raises(CheckpointError, match="other data, prompts or settings"):
+            make(tiny_domain, sample, tmp_path, **changes).run()
     file = tmp_path / "checkpoint" / "optimizer.safetensors"
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
@@ -242,20 +230,13 @@ def test_an_exit_layer_beyond_the_model_is_refused(tiny_domain, sample):
 
 @pytest.mark.parametrize("quantization", ["int8", "nf4"])
 def test_a_quantized_model_learns_by_adapters(tiny_domain, sample, quantization):
+    """Also after a validation: a 4-bit layer that packs itself when it answers would let no gradient through."""
     domain = tiny_domain.changed({"model.adapter": "lora", "model.quantization": quantization})
     tuner = make(domain, sample, epochs=2)
-    log = tuner.run().log
-    assert log[-1]["losses"]["next_item"] < log[0]["losses"]["next_item"]
-
-
-def test_adapters_over_four_bits_learn_after_a_validation(tiny_domain, sample):
-    """A 4-bit layer that has packed itself when it answered would let no gradient through."""
-    domain = tiny_domain.changed({"model.adapter": "lora", "model.quantization": "nf4"})
-    tuner = make(domain, sample, epochs=1)
-    tuner.run()  # it has validated
+    check_learned(tuner.run().log)  # it has validated
     batch = next(batch for batch in tuner.mixture.epoch(0, tuner.llm.answers) if batch.depth == "exit")
-    adapters = (value for name, value in tuner.parameters.items() if "layers.0." in name and "lora_B.item" in name)
-    first = next(adapters)
+    names = (name for name in tuner.parameters if "layers.0." in name and "lora_B.item" in name)
+    first = tuner.parameters[next(names)]
     tuner.llm.item_backbone.train()
     tuner.accelerator.backward(tuner.model(batch, True))
     assert first.grad is not None
@@ -270,17 +251,7 @@ def test_products_are_in_the_precision_asked_for(tiny_domain, sample, precision)
     log = tuner.run().log
     assert seen == {torch.float32} if precision == "fp32" else torch.bfloat16 in seen
     assert all(parameter.dtype == torch.float32 for parameter in tuner.parameters.values())
-    assert log[-1]["losses"]["next_item"] < log[0]["losses"]["next_item"]
-
-
-def test_items_seen_before_are_left_out_of_the_softmax(tiny_domain, sample):
-    tuner = make(tiny_domain, sample)
-    llm, first = tuner.llm, tuner.llm.text_vocabulary
-    ids = torch.tensor([[first, first + 1, first + 2, 5, first + 1]])
-    batch = Batch("next_item", "exit", ids, ids, torch.full_like(ids, -1))
-    seen = llm._seen(batch, torch.tensor([0, 0]), torch.tensor([2, 4]))
-    assert seen[0].nonzero().flatten().tolist() == [0, 1]
-    assert seen[1].nonzero().flatten().tolist() == [0, 1, 2]
+    check_learned(log)
 
 
 def test_pretraining_on_the_catalog_comes_first(tiny_domain, sample):
@@ -331,7 +302,7 @@ def test_a_larger_budget_goes_on(tiny_domain, sample, tmp_path):
     assert make(tiny_domain, sample, tmp_path, epochs=2, batch_tokens=640).run().step > steps
 
 
-def test_the_stage_the_share_and_the_end_are_told(tiny_domain, sample):
+def test_the_stage_and_the_share_are_told(tiny_domain, sample):
     def teacher(interactions, on_share):
         on_share(0.5)
         return SoftTargets.empty(len(interactions), 3)
@@ -340,16 +311,12 @@ def test_the_stage_the_share_and_the_end_are_told(tiny_domain, sample):
         tiny_domain, sample, pretraining_epochs=1, epochs=1, distillation=0.1, teacher=teacher, batch_tokens=640
     )
     told = []
-    tuner.run(lambda tuner: told.append((tuner.stage, tuner.share(), tuner.seconds_left())))
-    stages = [stage for stage, _, _ in told]
-    assert list(dict.fromkeys(stages)) == ["soft targets", "pre-training", "training"]
-    assert [share for stage, share, _ in told if stage == "soft targets"] == [0, 0.5]
-    shares = [share for stage, share, _ in told if stage != "soft targets"]
+    tuner.run(lambda tuner: told.append((tuner.stage, tuner.share())))
+    assert list(dict.fromkeys(stage for stage, _ in told)) == ["soft targets", "pre-training", "training"]
+    assert [share for stage, share in told if stage == "soft targets"] == [0, 0.5]
+    shares = [share for stage, share in told if stage != "soft targets"]
     assert shares == sorted(shares)
     assert 0 < shares[0] < shares[-1] == 1
-    assert told[0][2] is None
-    assert told[-1][2] == 0
-    assert all(left > 0 for _, share, left in told if 0 < share < 1)
 
 
 MEMBERS = {"ease": Ease, "sequential_rules": SequentialRules}
@@ -381,7 +348,7 @@ def test_without_distillation_nothing_is_taught(tiny_domain, sample):
     plain.run()
     other = make(tiny_domain, sample, epochs=1, batch_tokens=640, teacher=teacher)
     other.run()
-    assert all(torch.equal(value, weights(other)[name]) for name, value in weights(plain).items())
+    assert alike(plain, other)
 
 
 def test_a_teacher_that_knows_nothing_changes_next_to_nothing(tiny_domain, sample):
@@ -435,15 +402,13 @@ def test_distillation_trains_resumes_and_goes_on(tiny_domain, sample, tmp_path):
     domain = tiny_domain.changed({"training.distillation": 0.5})
     teacher = teacher_of(domain, sample)
     whole = make(domain, sample, teacher=teacher)
-    log = whole.run().log
-    assert log[-1]["losses"]["next_item"] < log[0]["losses"]["next_item"]
-    with pytest.raises(Killed):
-        make(domain, sample, tmp_path, teacher=teacher).run(killer(4))
+    check_learned(whole.run().log)
+    kill(make(domain, sample, tmp_path, teacher=teacher), 4)
     with pytest.raises(CheckpointError, match="other data, prompts or settings"):
         make(tiny_domain, sample, tmp_path).run()
     resumed = make(domain, sample, tmp_path, teacher=teacher)
     resumed.run()
-    assert all(torch.equal(value, weights(resumed)[name]) for name, value in weights(whole).items())
+    assert alike(whole, resumed)
 
 
 def test_a_refit_has_soft_targets_of_its_own_data(tiny_domain, sample):

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
-import types
 
 import numpy as np
 import pytest
 from scipy import sparse
 
-from genre_gen.collaborative import MEMBERS, SVD, Ease, ItemKNN, Popularity, SASRec, SequentialRules, item_knn
+from genre_gen.collaborative import MEMBERS, Ease, ItemKNN, Popularity, SASRec, SequentialRules, item_knn
 from genre_gen.collaborative.base import history_matrix
 from genre_gen.collaborative.item_knn import CELLS, parts, strongest
 from genre_gen.data.interactions import History, Interactions
@@ -291,136 +289,6 @@ class TestItemKNN(Questions):
         for row, best in enumerate(order[:, :n]):
             expected[row, best] = full[row, best].clip(min=0)
         np.testing.assert_array_equal(strongest(matrix, n).toarray(), expected)
-
-
-class TestSVD(Questions):
-    rated = True
-
-    def model(self):
-        return SVD(factors=4, epochs=60, learning_rate=0.02, fold_in_penalty=1.0, rating_scale=(1, 5))
-
-    def test_known_users_get_what_surprise_predicts(self):
-        surprise = pytest.importorskip("surprise")
-        rng = np.random.default_rng(2)
-        histories = [rng.permutation(40)[: rng.integers(3, 30)] for _ in range(25)]
-        ratings = [rng.integers(1, 6, len(history)).astype(np.float32) for history in histories]
-        ours = SVD(factors=8, epochs=5, rating_scale=(1, 5), seed=7).fit(log(histories, 41, ratings))
-        raw = [
-            (f"u{u}", i, r, None) for u, h in enumerate(histories) for i, r in zip(h, ratings[u].tolist(), strict=True)
-        ]
-        trainset = surprise.Dataset(surprise.Reader(rating_scale=(1, 5))).construct_trainset(raw)
-        theirs = surprise.SVD(n_factors=8, n_epochs=5, random_state=7).fit(trainset)
-        for user in range(25):
-            for prediction in ours.predict(f"u{user}", np.arange(41)):
-                assert abs(prediction.rating - theirs.predict(f"u{user}", prediction.row).est) < 1e-6
-
-    def test_reasons(self, fitted):
-        assert fitted.predict("u0", [0])[0].reason is None
-        unknown_item = fitted.predict("u0", [N])[0]
-        assert "nobody rated this item" in unknown_item.reason
-        assert unknown_item.rating == pytest.approx(fitted.mean + fitted.user_bias[0])
-        unknown_user = fitted.predict("nobody", [0])[0]
-        assert "nothing is known of this user" in unknown_user.reason
-        assert unknown_user.rating == pytest.approx(fitted.mean + fitted.item_bias[0])
-        assert fitted.predict("nobody", [N])[0].rating == pytest.approx(fitted.mean)
-
-    def test_predictions_stay_on_the_scale(self, fitted):
-        ratings = [p.rating for user in range(N) for p in fitted.predict(f"u{user}", np.arange(N))]
-        assert 1 <= min(ratings) <= max(ratings) <= 5
-
-    @pytest.mark.parametrize("length", [2, 19])  # fewer and more ratings than unknowns: both normal equations
-    def test_fold_in_solves_the_ridge_problem(self, fitted, length):
-        rng = np.random.default_rng(0)
-        rows, ratings = rng.permutation(N)[:length], rng.uniform(1, 5, length).astype(np.float32)
-        taste = fitted.fold_in(History(rows, ratings))
-        errors = ratings - fitted.mean - fitted.item_bias[rows] - taste.bias - fitted.item_factors[rows] @ taste.factors
-        np.testing.assert_allclose(errors.sum(), fitted.fold_in_penalty * taste.bias, atol=1e-6)
-        np.testing.assert_allclose(
-            fitted.item_factors[rows].T @ errors, fitted.fold_in_penalty * taste.factors, atol=1e-6
-        )
-
-    def test_unseen_user_is_folded_in(self, fitted):
-        likes_even = History(np.array([0, 2, 1, 3]), np.array([5, 5, 1, 1], dtype=np.float32))
-        even, odd = fitted.predict(likes_even, [10, 11])
-        assert even.rating > odd.rating + 1
-        assert even.reason is None
-
-    def test_history_without_ratings_says_nothing(self, fitted):
-        taste = fitted.fold_in(History(np.array([0, 2])))
-        unrated = fitted.fold_in(History(np.array([0, 2]), np.full(2, np.nan, dtype=np.float32)))
-        assert not taste.known
-        assert not unrated.known
-        assert taste.bias == unrated.bias == 0
-
-    def test_history_off_the_scale(self, fitted):
-        with pytest.raises(UsageError, match=r"rates an item 10; the scale is 1 to 5"):
-            fitted.fold_in(History(np.array([0]), np.array([10], dtype=np.float32)))
-
-    def test_unrated_interactions_are_left_out(self):
-        with_gap = log([[0, 1, 2], [0, 1]], 3, [[5, 1, np.nan], [4, 2]])
-        without = log([[0, 1], [0, 1]], 3, [[5, 1], [4, 2]])
-        ours, expected = (SVD(factors=2, rating_scale=(1, 5)).fit(data) for data in (with_gap, without))
-        np.testing.assert_array_equal(ours.item_factors, expected.item_factors)
-        assert not ours.rated_items[2]
-        assert np.isfinite(ours.user_factors).all()
-
-    @pytest.mark.parametrize(("bad", "shown"), [(np.inf, "inf"), (-np.inf, "-inf"), (6.0, "6"), (1e30, "1e\\+30")])
-    def test_bad_ratings_are_refused(self, bad, shown):
-        with pytest.raises(
-            DataError, match=f"1 ratings are not on the scale 1 to 5, such as {shown} by user 'u1' of catalog row 1"
-        ):
-            SVD(rating_scale=(1, 5)).fit(log([[0, 1], [0, 1]], 2, [[3, 4], [2, bad]]))
-
-    def test_infinite_rating_without_a_scale(self):
-        with pytest.raises(DataError, match="such as inf"):
-            SVD().fit(log([[0, 1]], 2, [[3, np.inf]]))
-
-    def test_duplicates(self):
-        data = log([[0, 1, 0], [1]], 2, [[1, 3, 5], [4]])
-        with pytest.raises(DataError, match="1 ratings repeat"):
-            SVD(rating_scale=(1, 5)).fit(data)
-        last = SVD(factors=2, rating_scale=(1, 5), duplicates="last").fit(data)
-        assert last.mean == pytest.approx((3 + 5 + 4) / 3)
-
-    @pytest.mark.parametrize("ratings", [None, [[np.nan, np.nan]]])
-    def test_no_ratings(self, ratings):
-        with pytest.raises(DataError, match="no ratings to learn from; leave svd out"):
-            SVD().fit(log([[0, 1]], 2, ratings))
-
-    def test_all_ratings_equal(self):
-        model = SVD(factors=2).fit(log([[0, 1], [0]], 2, [[3, 3], [3]]))
-        assert model.predict("u1", [1])[0].rating == pytest.approx(3, abs=0.3)
-
-    def test_seed(self):
-        first, second = (SVD(factors=2, rating_scale=(1, 5), seed=s).fit(checkerboard(rated=True)) for s in (0, 1))
-        assert not np.array_equal(first.item_factors, second.item_factors)
-
-    def test_another_package_named_surprise(self, monkeypatch):
-        impostor = types.ModuleType("surprise")
-        impostor.__file__ = "site-packages/surprise.py"
-        monkeypatch.setitem(sys.modules, "surprise", impostor)
-        with pytest.raises(ConfigError, match=r"another package.*pip install 'scikit-surprise>=1.1.5'"):
-            SVD().fit(checkerboard(rated=True))
-
-    def test_old_surprise(self, monkeypatch):
-        old = types.ModuleType("surprise")
-        old.SVD, old.__version__ = object, "1.1.4"
-        monkeypatch.setitem(sys.modules, "surprise", old)
-        with pytest.raises(ConfigError, match=r"1\.1\.4 breaks on NumPy 2"):
-            SVD().fit(checkerboard(rated=True))
-
-    def test_missing_surprise(self, monkeypatch, fitted):
-        monkeypatch.setitem(sys.modules, "surprise", None)
-        with pytest.raises(ConfigError, match="needs Surprise"):
-            SVD().fit(checkerboard(rated=True))
-        restored = SVD.from_arrays(fitted.arrays(), fitted.settings())  # predicting needs no Surprise
-        assert restored.predict("u0", [2])[0].rating > 3
-
-    def test_settings_out_of_range(self):
-        with pytest.raises(ConfigError, match="factors 0"):
-            SVD(factors=0)
-        with pytest.raises(ConfigError, match="rating_scale"):
-            SVD(rating_scale=(5, 1))
 
 
 def test_history_matrix_weighs_the_most_recent_occurrence():

@@ -64,7 +64,7 @@ class KNNBaseline(RatingModel):
         self.item_bias, self.similar = np.zeros(0), np.zeros((0, 0))
 
     def fit(self, interactions: Interactions) -> Self:
-        """Learn biases and similarities; raises DataError for more than MAX_ITEMS items, and as ``surprise_data`` does."""
+        """Learn biases and similarities; raises DataError for more than MAX_ITEMS items, else as ``surprise_data``."""
         check_dense(self.name, interactions.n_items, MAX_ITEMS, matrices=5)
         data = self.surprise_data(interactions)
         algorithm = data.surprise.KNNBaseline(

@@ -28,7 +28,7 @@ from genre_gen.tasks.base import Depth
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from genre_gen.codes.base import CodeScheme
+    from genre_gen.codes.base import Codes
     from genre_gen.domain import ModelSettings
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class LLM(nn.Module):
     """
 
     def __init__(
-        self, base: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, codes: CodeScheme, settings: ModelSettings
+        self, base: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, codes: Codes, settings: ModelSettings
     ) -> None:
         """Add code tokens, item backbone and adapters to a loaded model.
 

@@ -39,7 +39,7 @@ def by_surprise(data, make):
 
 
 def folded_in(model, length):
-    """A taste that is folded in, the rows it was learned from and what is left of their ratings; its bias is checked."""
+    """Return a folded-in taste, the rows it comes from, and what is left of their ratings; the bias is checked."""
     rng = np.random.default_rng(0)
     rows, ratings = rng.permutation(N)[:length], rng.uniform(1, 5, length).astype(np.float32)
     taste = model.fold_in(History(rows, ratings))

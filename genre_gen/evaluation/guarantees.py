@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -30,15 +30,7 @@ BROKEN = ("invalid", "duplicate", "seen", "filtered", "wrong_length", "no_reason
 
 @dataclass(frozen=True)
 class FilterRequest:
-    """A filter, in a user's words and as the rows that it allows.
-
-    Attributes:
-        name: for tables.
-        allowed: bool ``[n_items]``.
-        where: filter expression.
-        exclude: ids of excluded items.
-        include: ids of the only items allowed; None for all.
-    """
+    """A filter, in a user's words (an expression, ids) and as what it allows, bool ``[n_items]``; named for tables."""
 
     name: str
     allowed: NDArray[np.bool_]
@@ -83,7 +75,7 @@ class PromiseCounts:
     short: int = 0
     no_reason: int = 0
     disordered: int = 0
-    seconds: float = field(default=0.0)
+    seconds: float = 0.0
 
     @property
     def broken(self) -> int:

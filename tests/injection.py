@@ -175,7 +175,7 @@ def attacked(domain: Domain, texts: Sequence[str]) -> TaskData:
 def prompts(data: TaskData, book: PromptBook, examples: int) -> Iterator[Prompt]:
     """Yield the prompts of all tasks that the domain has templates for."""
     for name, task in TASKS.items():
-        if book.has(name):
+        if f"{name}.user.jinja" in book.sources:
             for number, example in enumerate(task.examples(data, book, np.random.default_rng(0))):
                 if number == examples:
                     break

@@ -55,6 +55,7 @@ def test_the_wheel_carries_code_prompts_and_catalogs(wheel):
         assert packed == shipped
     code = {file.relative_to(ROOT).as_posix() for file in (ROOT / "genre_gen").rglob("*.py")}
     assert {name for name in names if name.endswith(".py")} == code
+    assert "genre_gen/py.typed" in names
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"genre_gen"}
     assert all(f"genre_gen/_assets/{name}" in names for name in SHIPPED)
 

@@ -13,6 +13,7 @@ from genre_gen.collaborative.sequential_rules import SequentialRules
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import allowed_items
 from genre_gen.data.readers import Data, load_data
+from genre_gen.data.splits import leave_one_out
 from genre_gen.domain import Domain
 from genre_gen.explain.check import Checker
 from genre_gen.explain.evidence import Evidence
@@ -61,7 +62,7 @@ def test_the_check_finds_nothing_wrong(sample, tiny_model):
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_prompts_read_as_in_their_golden_files(name):
-    """Set UPDATE_GOLDEN=1 to write the files anew after a change that is meant."""
+    """Set UPDATE_GOLDEN=1 to write the files again after a change that is meant."""
     domain = Domain.load(ROOT / "catalogs" / name)
     data = load_data(domain)
     book, asked = PromptBook.load(domain), TaskData(data.catalog, data.interactions, domain)
@@ -122,7 +123,7 @@ def test_every_sentence_of_an_explanation_is_true(sample):
 def test_what_follows_what_can_be_learned(sample):
     """Counting which item follows which finds the next one far more often than popularity does."""
     _, data = sample
-    split = data.interactions.leave_one_out()
+    split = leave_one_out(data.interactions, data.catalog)
     found = {}
     for model in (SequentialRules(), Popularity()):
         model.fit(split.train_and_validation)

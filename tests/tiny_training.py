@@ -3,6 +3,7 @@
 import copy
 import json
 
+from genre_gen.data.splits import leave_one_out
 from genre_gen.prompting.book import PromptBook
 from genre_gen.tasks import TaskData
 from genre_gen.training.llm_training import build_llm, make_finetuner
@@ -28,7 +29,7 @@ def tiny_llm(domain, catalog, interactions):
 def tiny_tuner(domain, sample, folder=None, *, teacher=None, validation=None, **changes):
     """Return a fine-tuner of a new tiny model on the sample's training part; ``changes`` are of ``[training]``."""
     catalog, interactions = sample
-    split = interactions.leave_one_out()
+    split = leave_one_out(interactions, catalog)
     changes = {"batch_tokens": 160, **changes}  # small batches, so that there are some to be killed between
     domain = domain.changed({f"training.{key}": value for key, value in changes.items()})
     llm, data = tiny_llm(domain, catalog, split.train), TaskData(catalog, split.train, domain)

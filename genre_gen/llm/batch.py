@@ -118,27 +118,27 @@ def pack(task: str, depth: Depth, examples: Sequence[Encoded], shared: int, leng
         shared: how many tokens these are; at least one.
         length: tokens of a row, if no example needs more.
     """
-    own = [len(encoded) - shared for encoded in examples]
-    length = max([length - shared, *own])
+    sizes = [len(encoded) - shared for encoded in examples]
+    length = max([length - shared, *sizes])
     rows: list[list[int]] = []
     left: list[int] = []
-    for place in sorted(range(len(examples)), key=lambda place: -own[place]):  # first fit, longest first
-        row = next((row for row, room in enumerate(left) if room >= own[place]), len(rows))
+    for index in sorted(range(len(examples)), key=lambda index: -sizes[index]):  # first fit, longest first
+        row = next((row for row, room in enumerate(left) if room >= sizes[index]), len(rows))
         if row == len(rows):
             rows.append([])
             left.append(length)
-        rows[row].append(place)
-        left[row] -= own[place]
+        rows[row].append(index)
+        left[row] -= sizes[index]
     width = shared + length - min(left)
     ids, target_ids, origins = _empty(len(rows), width)
     owners = np.full((len(rows), width), PADDING, np.int64)
     owners[:, :shared], ids[:, :shared] = SHARED, examples[0].ids[:shared]
-    for row, places in enumerate(rows):
+    for row, indices in enumerate(rows):
         begin = shared
-        for number, place in enumerate(places, 1):
-            _put(row, begin, examples[place], shared, (ids, target_ids, origins))
-            owners[row, begin : begin + own[place]] = number
-            begin += own[place]
+        for number, index in enumerate(indices, 1):
+            _put(row, begin, examples[index], shared, (ids, target_ids, origins))
+            owners[row, begin : begin + sizes[index]] = number
+            begin += sizes[index]
     return Batch(task, depth, *map(torch.from_numpy, (ids, target_ids, origins, owners)))
 
 

@@ -112,8 +112,8 @@ class ItemGenerator:
         size = len(self.data.catalog)
         allowed = allowed_items(histories, size, self.data.domain.repeat) if allowed is None else allowed
         scores = np.full((len(histories), size), -np.inf, np.float32)
-        for row, found in enumerate(search_many(model, prompts, self.trie, candidates, allowed)):
-            scores[row, found.rows] = found.scores
+        for row, ranking in enumerate(search_many(model, prompts, self.trie, candidates, allowed)):
+            scores[row, ranking.rows] = ranking.scores
         return scores
 
     def generate(self, history: History, n: int, allowed: NDArray[np.bool_] | None = None) -> Ranking:
@@ -166,7 +166,7 @@ class ItemGenerator:
         return self._ratings([self.encoder.encode(prompt, "data").ids for prompt in prompts])
 
     def _ratings(self, ids: Sequence[NDArray[np.int32]], *, shared_prefix: bool = False) -> NDArray[np.float32]:
-        """Return the same after prompts that are encoded; what they begin with alike may be read once."""
+        """Return the same after encoded prompts; with ``shared_prefix``, what they all begin with is read once."""
         places, values = self._rating_values
         model = self._state_model.shared_prefix() if shared_prefix else self._state_model
         with torch.inference_mode():
@@ -177,13 +177,13 @@ class ItemGenerator:
 
     @cached_property
     def _rating_values(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return which answers are numbers, by their places, and the ratings they mean."""
+        """Return the indices of the answers that are numbers, and the ratings that they mean."""
         tokens = [[token for token in row if token >= 0] for row in self.llm.answers["rating"].tolist()]
         words = [str(self.llm.tokenizer.decode(row)).strip() for row in tokens]
-        rated = [(place, float(word)) for place, word in enumerate(words) if _NUMBER.fullmatch(word)]
+        rated = [(index, float(word)) for index, word in enumerate(words) if _NUMBER.fullmatch(word)]
         device = self.llm.device
         return (
-            torch.tensor([place for place, _ in rated], dtype=torch.int64, device=device),
+            torch.tensor([index for index, _ in rated], dtype=torch.int64, device=device),
             torch.tensor([value for _, value in rated], dtype=torch.float32, device=device),
         )
 

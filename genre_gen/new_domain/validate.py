@@ -213,9 +213,6 @@ def _tokens(encoder: Encoder, example: Example) -> int:
 
 def _explain(result: DomainCheck, domain: Domain, book: PromptBook, data: Data) -> None:
     """Explain something to some users, so that a template that fails shows here."""
-    if not any(book.folder.glob("explain.*.jinja")):
-        result.notes.append(f"no explain.*.jinja in {book.folder}: recommendations come without explanations")
-        return
     explainer = Explainer(data.catalog, data.interactions, domain, book)
     popular = np.argsort(-np.bincount(data.interactions.rows, minlength=len(data.catalog)), kind="stable")
     with result.noting():

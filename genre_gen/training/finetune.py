@@ -240,6 +240,8 @@ class FineTuner:
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(list(self.parameters.values()), 1.0)
         self.optimizer.step()
+        # A fused optimizer does not count its changes, by which what was computed ahead from the weights is dropped.
+        torch.autograd.graph.increment_version(list(self.parameters.values()))
         self.optimizer.zero_grad(set_to_none=True)
         self._losses[batch.task].append(float(loss.detach()))
 

@@ -219,7 +219,7 @@ def train_llm(
     """Tune a language model on its tasks, and leave it with its best weights.
 
     Args:
-        llm: from ``build_llm``; changed in place. A generator over it made before must clear its caches.
+        llm: from ``build_llm``; changed in place.
         book: the templates.
         data: catalog, interactions that are learned from, and domain.
         validation: cases for early stopping; may be empty.
@@ -339,7 +339,8 @@ def place_cold_items(llm: LLM, data: TaskData) -> None:
     mean, lengths = shares @ vectors, shares @ np.linalg.norm(vectors, axis=1)
     scale = settings.cold_start_scale * lengths / np.linalg.norm(mean, axis=1).clip(min=1e-12)
     placed = torch.from_numpy(mean * scale[:, None]).to(llm.code_embedding)
-    llm.code_embedding.data[torch.from_numpy(tokens[rows].astype(np.int64))] = placed
+    with torch.no_grad():
+        llm.code_embedding[torch.from_numpy(tokens[rows].astype(np.int64))] = placed
     log.info("%d cold items were placed near items with similar texts", len(rows))
 
 
@@ -376,7 +377,6 @@ def _validation(generator: ItemGenerator, cases: Sequence[Case]) -> Callable[[],
     score = partial(generator.score, candidates=_LOOKED_AT)
 
     def ndcg() -> float:
-        generator.clear_caches()
         ranks = case_ranks(score, cases, size, data.domain.repeat, _BATCH)
         generator.clear_caches()
         return float(ndcg_at(ranks, _LOOKED_AT).mean())

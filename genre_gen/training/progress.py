@@ -59,7 +59,12 @@ class Stages:
         """Run a stage of the plan inside."""
         self._stage = name
         self.update(0.0)
-        yield
+        try:
+            yield
+        except BaseException:
+            if isinstance(self._listener, ProgressBar):
+                self._listener.close()  # so that what went wrong is told on a line of its own
+            raise
         self._over += self.plan.get(name, 0.0)
         self._tell(0.0, {}, name)
 
@@ -114,8 +119,13 @@ class ProgressBar:
             f" {clock_time(progress.seconds)},{left}{figures}" if left else f" {clock_time(progress.seconds)}{figures}"
         )
         if progress.share >= 1:
-            bar.close()
-            self._over = True
+            self.close()
+
+    def close(self) -> None:
+        """Leave the bar as it is, and draw no more."""
+        if self._bar is not None:
+            self._bar.close()
+        self._over = True
 
 
 def clock_time(seconds: float) -> str:

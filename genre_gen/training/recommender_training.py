@@ -164,13 +164,14 @@ class RecommenderTraining:
         interactions: Interactions,
         validation: Sequence[Case] = (),
         *,
+        names: Iterable[str] | None = None,
         options: Mapping[str, Mapping[str, Any]] | None = None,
         stages: Stages | None = None,
     ) -> Fitted:
-        """Fit the collaborative models; on validation cases, their hyper-parameters are chosen."""
+        """Fit the domain's collaborative models or some; on validation cases, their hyper-parameters are chosen."""
         fitted = Fitted(options={name: dict(chosen) for name, chosen in (options or {}).items()})
         fitted.raters, fitted.seconds = fit_raters(self.domain, interactions, context.rating_scale)
-        names = self.domain.blend.members
+        names = self.domain.blend.members if names is None else tuple(names)
         for number, name in enumerate(names):
             if stages is not None:
                 stages.update(number / len(names))
@@ -230,7 +231,7 @@ class RecommenderTraining:
         """Learn from the validation items too, everything being chosen."""
         from genre_gen.training.llm_training import refit_llm
 
-        fitted = self._fit_members(context, interactions, options=state.tuned.members)
+        fitted = self._fit_members(context, interactions, names=state.members, options=state.tuned.members)
         _check_fitted(state.tuned, fitted)
         begin, tuned = time.perf_counter(), state.tuned
         data = TaskData(state.catalog, interactions, self.domain)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genre_gen import metrics
-from genre_gen.blending import blend as hybrid
+from genre_gen.blending import weights as weights_module
 from genre_gen.blending.blend import EXPECTED, Blend, shares, standardised
 from genre_gen.blending.weights import Pool, choose_weights, fit_blend, fit_blends
 from genre_gen.data.interactions import History
@@ -36,7 +36,7 @@ def signal(users=400, items=60, seed=0, **strengths):
 
 
 def ndcg(blend, scores, targets, allowed):
-    return metrics.ndcg_at(metrics.ranks(blend.combine(scores, allowed), targets, allowed), 10).mean()
+    return metrics.ndcg_at(metrics.ranks(blend.combine(scores, allowed).total, targets, allowed), 10).mean()
 
 
 @given(seeds)
@@ -76,13 +76,13 @@ def test_units_of_a_member_do_not_matter(seed, factor, shift):
     scores, allowed = random_scores(seed)
     blend = Blend({"a": 0.5, "b": 0.5})
     other = {"a": scores["a"] * factor + shift, "b": scores["b"]}
-    np.testing.assert_allclose(blend.combine(other, allowed), blend.combine(scores, allowed), atol=1e-4)
+    np.testing.assert_allclose(blend.combine(other, allowed).total, blend.combine(scores, allowed).total, atol=1e-4)
 
 
 @given(seeds)
 def test_combine_is_restricted_to_allowed_items(seed):
     scores, allowed = random_scores(seed)
-    combined = Blend({"a": 0.3, "b": 0.7}).combine(scores, allowed)
+    combined = Blend({"a": 0.3, "b": 0.7}).combine(scores, allowed).total
     assert combined.dtype == np.float32
     assert (np.isneginf(combined) == ~allowed).all()
 
@@ -90,7 +90,7 @@ def test_combine_is_restricted_to_allowed_items(seed):
 @given(seeds)
 def test_one_member_alone_keeps_its_order(seed):
     scores, allowed = random_scores(seed)
-    combined = Blend({"a": 1.0, "b": 0.0}).combine({"a": scores["a"]}, allowed)  # b has no say: not needed
+    combined = Blend({"a": 1.0, "b": 0.0}).combine({"a": scores["a"]}, allowed).total  # b has no say: not needed
     for row, flags, before in zip(combined, allowed, scores["a"], strict=True):
         np.testing.assert_array_equal(np.argsort(row[flags]), np.argsort(before[flags]))
 
@@ -98,15 +98,15 @@ def test_one_member_alone_keeps_its_order(seed):
 def test_batch_equals_single():
     scores, allowed = random_scores(0)
     blend = Blend({"a": 0.25, "b": 0.75})
-    together = blend.combine(scores, allowed)
+    together = blend.combine(scores, allowed).total
     for row in range(len(allowed)):
-        alone = blend.combine({name: values[[row]] for name, values in scores.items()}, allowed[[row]])
+        alone = blend.combine({name: values[[row]] for name, values in scores.items()}, allowed[[row]]).total
         np.testing.assert_array_equal(alone[0], together[row])
 
 
 def test_items_no_member_has_a_score_for_are_not_ranked():
     scores = {"a": np.array([[1.0, -np.inf, np.nan]]), "b": np.array([[np.nan, 2.0, -np.inf]])}
-    combined = Blend({"a": 0.5, "b": 0.5}).combine(scores, np.ones((1, 3), dtype=bool))
+    combined = Blend({"a": 0.5, "b": 0.5}).combine(scores, np.ones((1, 3), dtype=bool)).total
     assert np.isfinite(combined[0, :2]).all()
     assert np.isneginf(combined[0, 2])
 
@@ -117,9 +117,9 @@ def test_contributions_sum_to_the_score(seed):
     allowed[:, :2] = True
     blend = Blend({"a": 0.4, "b": 0.6})
     rows = np.tile([0, 1], (len(allowed), 1))
-    parts = blend.contributions(scores, allowed, rows)
+    parts = blend.combine(scores, allowed).parts(rows)
     assert set(parts) == {"a", "b"}
-    np.testing.assert_allclose(sum(parts.values()), blend.combine(scores, allowed)[:, :2], atol=1e-5)
+    np.testing.assert_allclose(sum(parts.values()), blend.combine(scores, allowed).total[:, :2], atol=1e-5)
 
 
 @given(seeds, st.floats(-3, 3), st.floats(-2, 2))
@@ -135,7 +135,7 @@ def test_a_gap_is_filled_with_what_the_other_members_let_expect(seed, slope, shi
         known = allowed[row] & (np.arange(30) < 20)
         line = np.polyfit(found["reads"][row, known], found["counts"][row, known], 1)
         np.testing.assert_allclose(found["counts"][row, 20:], np.polyval(line, found["reads"][row, 20:]), atol=1e-9)
-    combined = Blend({"reads": 0.5, "counts": 0.5}).combine({"reads": reads, "counts": counts}, allowed)
+    combined = Blend({"reads": 0.5, "counts": 0.5}).combine({"reads": reads, "counts": counts}, allowed).total
     assert (np.isfinite(combined) == allowed).all()
 
 
@@ -144,12 +144,12 @@ def test_what_is_expected_of_a_silent_member_is_a_part_of_its_own():
     allowed[:] = True
     scores["b"][:, 4] = np.nan
     blend = Blend({"a": 0.4, "b": 0.6})
-    parts = blend.contributions(scores, allowed, np.tile([3, 4], (len(allowed), 1)))
+    parts = blend.combine(scores, allowed).parts(np.tile([3, 4], (len(allowed), 1)))
     assert set(parts) == {"a", "b", EXPECTED}
     assert (parts["b"][:, 1] == 0).all()
     assert (parts[EXPECTED][:, 0] == 0).all()
     assert (parts[EXPECTED][:, 1] != 0).all()
-    np.testing.assert_allclose(sum(parts.values()), blend.combine(scores, allowed)[:, 3:5], atol=1e-5)
+    np.testing.assert_allclose(sum(parts.values()), blend.combine(scores, allowed).total[:, 3:5], atol=1e-5)
 
 
 def test_a_new_item_neither_loses_nor_wins_for_being_new():
@@ -158,13 +158,13 @@ def test_a_new_item_neither_loses_nor_wins_for_being_new():
     scores = {"reads": taste + rng.normal(size=taste.shape), "counts": taste + rng.normal(size=taste.shape)}
     new = np.arange(100) >= 80
     scores["counts"][:, new] = np.nan
-    combined = Blend({"reads": 0.5, "counts": 0.5}).combine(scores, np.ones(taste.shape, bool))
+    combined = Blend({"reads": 0.5, "counts": 0.5}).combine(scores, np.ones(taste.shape, bool)).total
     best = np.argsort(-combined, axis=1)[:, :10]
     wanted = np.argsort(-taste, axis=1)[:, :10]
     assert 0.05 < new[best].mean() < new[wanted].mean() + 0.05  # less is known of them, so fewer are among the first
     as_nothing = {**scores, "counts": np.where(new, -np.inf, scores["counts"])}
     assert (
-        new[np.argsort(-Blend({"reads": 0.5, "counts": 0.5}).combine(as_nothing, np.ones(taste.shape, bool)))][
+        new[np.argsort(-Blend({"reads": 0.5, "counts": 0.5}).combine(as_nothing, np.ones(taste.shape, bool)).total)][
             :, :10
         ].mean()
         < new[best].mean()
@@ -240,10 +240,10 @@ def test_a_member_that_had_the_luck_of_few_cases_does_not_take_all():
 def test_a_member_that_is_surely_better_takes_all(monkeypatch):
     """Whatever likelihood has said: weights that waste what the better member knows give way to it."""
     scores, targets, allowed = signal(users=400, a=3.0, b=0.0)
-    monkeypatch.setattr(hybrid, "_most_likely", lambda pool: np.array([0.05, 0.95]))
+    monkeypatch.setattr(weights_module, "_most_likely", lambda pool: np.array([0.05, 0.95]))
     assert choose_weights(scores, targets, allowed).members == ("a",)
     scores, targets, allowed = signal(users=400, a=2.0, b=2.0)
-    monkeypatch.setattr(hybrid, "_most_likely", lambda pool: np.array([0.95, 0.05]))
+    monkeypatch.setattr(weights_module, "_most_likely", lambda pool: np.array([0.95, 0.05]))
     assert choose_weights(scores, targets, allowed).members == ("a", "b")
 
 
@@ -276,7 +276,7 @@ def test_pool_ranks_as_the_full_catalog_does(seed):
     np.put_along_axis(allowed, targets[:, None], values=True, axis=1)
     pool = Pool.gather(scores, targets, allowed)
     for weights in ([1, 0], [0, 1], [0.5, 0.5]):
-        combined = Blend(dict(zip("ab", weights, strict=True))).combine(scores, allowed)
+        combined = Blend(dict(zip("ab", weights, strict=True))).combine(scores, allowed).total
         expected = metrics.ndcg_at(metrics.ranks(combined, targets, allowed), 10)
         np.testing.assert_allclose(pool.ndcg(np.array(weights), 10), expected, atol=1e-6)
 
@@ -285,7 +285,7 @@ def test_pool_of_a_large_catalog():
     scores, targets, allowed = signal(users=50, items=1000, a=6.0, b=6.0)
     pool = Pool.gather(scores, targets, allowed)
     assert pool.rivals.shape == (50, 200, 2)
-    assert pool.found.all()
+    assert pool.reachable.all()
     blend = Blend({"a": 0.5, "b": 0.5})
     assert pool.ndcg(np.array([0.5, 0.5]), 10).mean() == pytest.approx(ndcg(blend, scores, targets, allowed))
 
@@ -344,5 +344,5 @@ def test_a_gap_is_filled_as_in_a_blend_of_equal_weights():
     scores["b"][:, 5:] = np.nan
     allowed, targets = np.ones((3, 12), bool), np.array([1, 6, 11])
     pool = Pool.gather(scores, targets, allowed)
-    ranked = metrics.ranks(Blend({"a": 1.0, "b": 1.0}).combine(scores, allowed), targets, allowed)
+    ranked = metrics.ranks(Blend({"a": 1.0, "b": 1.0}).combine(scores, allowed).total, targets, allowed)
     assert pool.ndcg(np.array([0.5, 0.5]), 10) == pytest.approx(metrics.ndcg_at(ranked, 10))

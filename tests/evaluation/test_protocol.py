@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from scipy import sparse
 
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.interactions import History
 from genre_gen.data.labels import Labels
 from genre_gen.data.splits import Case
 from genre_gen.errors import UsageError
-from genre_gen.evaluation import evaluate, evaluate_lists, evaluate_scorers, lists_from_picks
+from genre_gen.evaluation.protocol import evaluate_lists, evaluate_scorers, lists_from_picks
 from genre_gen.ranking import Ranking
 
 ITEMS = 30
@@ -187,17 +185,3 @@ def test_lists_that_cheat_or_break(lists, message):
 def test_lists_may_be_short_and_may_repeat_where_the_domain_does():
     assert evaluate_lists("m", np.array([[3, -1, -1]]), [case([0], 3)], 4, k=(3,))["m"].ranks == [1]
     assert evaluate_lists("m", np.array([[0, 3]]), [case([0], 3)], 4, k=(2,), repeat=True)["m"].ranks == [2]
-
-
-def test_evaluate_asks_a_recommender_for_its_parts():
-    users = np.repeat(["a", "b"], 4)
-    split = Interactions.from_columns(users, np.array([0, 1, 2, 3, 3, 2, 1, 0]), 5).leave_one_out()
-    parts = SimpleNamespace(scorers=lambda: {"m": constant([3, 1, 2, 3, 0])})
-    report = evaluate(parts, split)
-    assert report.k == (10,)
-    assert report.split == "leave-one-out, test"
-    np.testing.assert_array_equal(report.targets, [3, 0])
-    np.testing.assert_array_equal(report["m"].ranks, [1, 1])
-    assert "novelty" in report["m"].lists
-    parts.mixtures = lambda: {"mix": lambda scores, allowed: -scores["m"]}
-    np.testing.assert_array_equal(evaluate(parts, split, k=(1, 2), part="validation")["mix"].ranks, [2, 2])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from genre_gen.errors import DataError, UsageError
-from genre_gen.evaluation import Report, Result, plot_reports
+from genre_gen.evaluation.report import Report, Result, plot_reports
 from genre_gen.evaluation.significance import interval, paired_test
 
 

@@ -44,7 +44,7 @@ def test_generate_finds_what_our_search_finds(tiny_domain, sample, adapter, chan
 
 
 def test_code_tokens_survive_decoding(tiny_recommender):
-    llm = tiny_recommender.generator.llm
+    llm = tiny_recommender.state.generator.llm
     _, tokenizer = to_transformers(llm)
     ids = [llm.text_vocabulary, llm.text_vocabulary + 3]
     assert tokenizer.decode(ids, skip_special_tokens=True).replace(" ", "") == "".join(

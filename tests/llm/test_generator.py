@@ -8,6 +8,7 @@ from fakes import break_language_model
 
 from genre_gen import Recommender
 from genre_gen.blending.blend import Blend
+from genre_gen.data.splits import leave_one_out
 from genre_gen.decoding.search import score_items
 from genre_gen.errors import DecodingError, PromptError, UsageError
 from genre_gen.llm.generator import ItemGenerator
@@ -22,16 +23,14 @@ SEMANTIC = {"codes.scheme": "semantic", "codes.length": 2, "codes.width": 8}
 def semantic(tiny_domain, sample):
     """Return a recommender that names items by two tokens each; the language model has the main say."""
     catalog, interactions = sample
-    split = interactions.leave_one_out()
-    recommender = Recommender.from_domain(tiny_domain, settings=SEMANTIC)
-    recommender.fit(catalog, split.train, split.validation, histories=interactions)
-    recommender.blend = Blend({"llm": 0.8, "ease": 0.2})
-    return recommender
+    split = leave_one_out(interactions, catalog)
+    recommender = Recommender(tiny_domain, settings=SEMANTIC).fit(split)
+    return Recommender.from_state(recommender.state.with_blend(Blend({"llm": 0.8, "ease": 0.2})))
 
 
 @pytest.fixture(params=["atomic", "semantic"])
 def generator(request, tiny_recommender, semantic):
-    return (tiny_recommender if request.param == "atomic" else semantic).generator
+    return (tiny_recommender if request.param == "atomic" else semantic).state.generator
 
 
 @pytest.fixture
@@ -86,7 +85,7 @@ def test_nothing_allowed_generates_nothing(generator, histories):
 
 
 def test_scores_of_longer_codes_are_the_best_candidates_only(semantic, histories):
-    generator = semantic.generator
+    generator = semantic.state.generator
     few = generator.score(histories[:4], candidates=5)
     allowed = np.ones((4, 40), bool)
     for row, history in enumerate(histories[:4]):
@@ -99,7 +98,7 @@ def test_scores_of_longer_codes_are_the_best_candidates_only(semantic, histories
 
 
 def test_a_history_is_cut_to_its_most_recent_items(tiny_recommender, histories):
-    ours = tiny_recommender.generator
+    ours = tiny_recommender.state.generator
     short = replace(ours.data, domain=ours.data.domain.changed({"model.max_history": 3}))
     limited = ItemGenerator(ours.llm, ours.book, short)
     long = histories[0]
@@ -110,7 +109,7 @@ def test_a_history_is_cut_to_its_most_recent_items(tiny_recommender, histories):
 
 @pytest.mark.parametrize("items", [0, 1, 4])
 def test_a_history_is_cut_to_what_the_model_reads_at_once(mixed, histories, monkeypatch, items):
-    generator, long = mixed.generator, histories[0]
+    generator, long = mixed.state.generator, histories[0]
     whole = [len(generator.encode(long.last(n))) for n in range(len(long) + 1)]
     assert whole == sorted(set(whole))
     assert len(long) > 4
@@ -125,7 +124,7 @@ def test_a_history_is_cut_to_what_the_model_reads_at_once(mixed, histories, monk
 
 
 def test_ratings_are_read_from_what_the_model_reads_at_once(mixed, histories, monkeypatch):
-    generator, long = mixed.generator, histories[0]
+    generator, long = mixed.state.generator, histories[0]
     prompt = TASKS["rating"].prompt(generator.data, generator.book, long.last(2), 3)
     expected = generator.rate([long.last(2)], [3])
     assert generator.rate([long], [3]) != expected
@@ -137,11 +136,11 @@ def test_ratings_are_read_from_what_the_model_reads_at_once(mixed, histories, mo
 
 
 def test_several_tokens_per_item_recommend_within_all_filters(semantic):
-    assert semantic.generator.llm.codes.codes.shape == (40, 2)
-    assert not semantic.generator.trie.is_flat
-    catalog, where = semantic.catalog, "genre != 'Comedy' and year >= 1970"
+    assert semantic.state.generator.llm.codes.codes.shape == (40, 2)
+    assert not semantic.state.generator.trie.is_flat
+    catalog, where = semantic.state.catalog, "genre != 'Comedy' and year >= 1970"
     matching = set(np.flatnonzero(catalog.where(where)))
-    for history in semantic.histories.histories():
+    for history in semantic.state.histories.histories():
         for n in (1, 5, 40):
             for filtered in (False, True):
                 picks = semantic.recommend(
@@ -158,22 +157,18 @@ def test_several_tokens_per_item_recommend_within_all_filters(semantic):
 def test_several_tokens_per_item_explain_predict_and_learn(semantic):
     picks = semantic.recommend("17", n=2, explain=True)
     assert all(pick.item.title in str(pick.explanation) for pick in picks)
-    assert 1 <= semantic.predict("17", "Alien") <= 5
-    losses = [entry["losses"]["next_item"] for entry in semantic.training_log]
+    assert 1 <= semantic.predict("17", "Alien").rating <= 5
+    losses = [entry["losses"]["next_item"] for entry in semantic.state.training_log]
     assert losses[-1] < losses[0]
 
 
 def test_the_language_model_alone_ranks_as_it_generates(semantic):
-    history = semantic.histories.history("17")
+    history = semantic.state.histories.history("17")
     allowed = np.ones(40, bool)
     allowed[history.rows] = False
-    generated = semantic.generator.generate(history, 10, allowed)
-    blend, semantic.blend = semantic.blend, Blend({"llm": 1.0})
-    try:
-        picks = semantic.recommend("17", n=10)
-    finally:
-        semantic.blend = blend
-    assert [semantic.catalog.row(pick.item.id) for pick in picks] == generated.rows.tolist()
+    generated = semantic.state.generator.generate(history, 10, allowed)
+    picks = Recommender.from_state(semantic.state.with_blend(Blend({"llm": 1.0}))).recommend("17", n=10)
+    assert [semantic.state.catalog.row(pick.item.id) for pick in picks] == generated.rows.tolist()
 
 
 # Weights that are not finite
@@ -181,37 +176,38 @@ def test_the_language_model_alone_ranks_as_it_generates(semantic):
 
 @pytest.mark.parametrize("settings", [{}, SEMANTIC])
 def test_broken_weights_never_make_an_item(tiny_domain, sample, settings, histories):
-    recommender = Recommender.from_domain(tiny_domain, settings={"training.epochs": 1, **settings}).fit(*sample)
-    recommender.blend, recommender.blend_without_llm = Blend({"llm": 1.0}), Blend({"ease": 1.0})
+    recommender = Recommender(tiny_domain, settings={"training.epochs": 1, **settings})
+    state = recommender.fit(leave_one_out(sample[1], sample[0])).state
+    recommender = Recommender.from_state(state.with_blend(Blend({"llm": 1.0}), Blend({"ease": 1.0})))
     break_language_model(recommender)
     for ask in (
-        lambda: recommender.generator.generate(histories[0], 5),
-        lambda: recommender.generator.score(histories),
-        lambda: recommender.generator.rate(histories[:1], [0]),
+        lambda: recommender.state.generator.generate(histories[0], 5),
+        lambda: recommender.state.generator.score(histories),
+        lambda: recommender.state.generator.rate(histories[:1], [0]),
     ):
         with pytest.raises(DecodingError, match="not finite"):
             ask()
     picks = recommender.recommend("17", n=5)
     assert picks.notes == ("the language model failed; ranked by the collaborative models",)
-    history = recommender.histories.history("17")
+    history = recommender.state.histories.history("17")
     allowed = np.ones(40, bool)
     allowed[history.rows] = False
-    expected = Ranking.from_scores(recommender.members["ease"].score([history])[0], 5, allowed)
-    assert [recommender.catalog.row(pick.item.id) for pick in picks] == expected.rows.tolist()
+    expected = Ranking.from_scores(recommender.state.members["ease"].score([history])[0], 5, allowed)
+    assert [recommender.state.catalog.row(pick.item.id) for pick in picks] == expected.rows.tolist()
 
 
 def test_one_broken_item_is_noticed(mixed, histories):
-    mixed.generator.llm.code_embedding.data[7, 0] = float("nan")
-    mixed.generator.clear_caches()
+    mixed.state.generator.llm.code_embedding.data[7, 0] = float("nan")
+    mixed.state.generator.clear_caches()
     with pytest.raises(DecodingError):
-        mixed.generator.score(histories[:2])
+        mixed.state.generator.score(histories[:2])
 
 
 # Ratings
 
 
 def test_ratings_are_on_the_scale_and_depend_on_who_and_what(tiny_recommender, histories):
-    generator = tiny_recommender.generator
+    generator = tiny_recommender.state.generator
     assert generator.rates
     ratings = generator.rate(histories, [4] * len(histories))
     assert ratings.shape == (len(histories),)
@@ -221,7 +217,7 @@ def test_ratings_are_on_the_scale_and_depend_on_who_and_what(tiny_recommender, h
 
 
 def test_ratings_together_are_those_one_by_one(tiny_recommender, histories):
-    generator = tiny_recommender.generator
+    generator = tiny_recommender.state.generator
     together = generator.rate(histories, list(range(len(histories))))
     alone = [generator.rate([history], [row])[0] for row, history in enumerate(histories)]
     np.testing.assert_allclose(together, alone, atol=1e-4)
@@ -231,7 +227,7 @@ def test_ratings_together_are_those_one_by_one(tiny_recommender, histories):
 
 
 def test_a_rating_is_the_mean_of_the_scale_weighted_by_the_models_chances(tiny_recommender, histories):
-    generator, history = tiny_recommender.generator, histories[0]
+    generator, history = tiny_recommender.state.generator, histories[0]
     llm = generator.llm
     prompt = TASKS["rating"].prompt(generator.data, generator.book, history, 4)
     ids = torch.from_numpy(generator.encoder.encode(prompt, "data").ids.astype(np.int64))[None]
@@ -245,40 +241,44 @@ def test_a_rating_is_the_mean_of_the_scale_weighted_by_the_models_chances(tiny_r
 
 
 def test_a_model_that_has_learned_no_numbers_does_not_rate(mixed):
-    llm = mixed.generator.llm
+    llm = mixed.state.generator.llm
     word = llm.tokenizer.encode("x", add_special_tokens=False)
     llm.add_answer_heads({"rating": torch.tensor([word])})
-    assert not mixed.generator.rates
-    svd = np.array([mixed.members["svd"].predict(mixed.histories.history("17"), [4])[0].rating])
-    assert mixed.predict("17", "5") == pytest.approx(float(mixed.raters.blend.combine({"svd": svd, "llm": svd})[0]))
+    assert not mixed.state.generator.rates
+    svd = np.array([mixed.state.members["svd"].predict(mixed.state.histories.history("17"), [4])[0].rating])
+    assert mixed.predict("17", "5").rating == pytest.approx(
+        float(mixed.state.raters.blend.combine({"svd": svd, "llm": svd})[0])
+    )
 
 
 def test_numbers_off_the_scale_do_not_leave_it(mixed, histories):
-    llm = mixed.generator.llm
+    llm = mixed.state.generator.llm
     nine = llm.tokenizer.encode("9", add_special_tokens=False)
     llm.add_answer_heads({"rating": torch.tensor([nine])})
-    assert mixed.generator.rate(histories[:2], [0, 1]).tolist() == [5, 5]
+    assert mixed.state.generator.rate(histories[:2], [0, 1]).tolist() == [5, 5]
 
 
 @pytest.mark.parametrize("said", [("1", "10"), (".5", "0.25"), ("-1", "-2.5"), ("4", "4.5")])
 def test_ratings_that_begin_alike_are_told_apart(mixed, histories, said):
-    llm = mixed.generator.llm
+    llm = mixed.state.generator.llm
     rows = [llm.tokenizer.encode(word, add_special_tokens=False) for word in said]
     longest = max(map(len, rows))
     llm.add_answer_heads({"rating": torch.tensor([row + [-1] * (longest - len(row)) for row in rows])})
-    places, values = mixed.generator._rating_values
+    places, values = mixed.state.generator._rating_values
     assert places.tolist() == [0, 1]
     assert values.tolist() == [float(word) for word in said]
     low, high = sorted(float(word) for word in said)
-    mixed.generator.data = replace(mixed.generator.data, domain=mixed.domain.changed({"rating_scale": (-100, 100)}))
-    assert ((mixed.generator.rate(histories[:2], [0, 1]) - low) * (high - low) > 0).all()
+    mixed.state.generator.data = replace(
+        mixed.state.generator.data, domain=mixed.domain.changed({"rating_scale": (-100, 100)})
+    )
+    assert ((mixed.state.generator.rate(histories[:2], [0, 1]) - low) * (high - low) > 0).all()
 
 
 # Words
 
 
 def test_what_is_written_is_what_plain_greedy_decoding_writes(tiny_recommender):
-    generator = tiny_recommender.generator
+    generator = tiny_recommender.state.generator
     llm = generator.llm
     examples = TASKS["title"].examples(generator.data, generator.book, np.random.default_rng(0), open=True)
     prompt = next(iter(examples)).prompt
@@ -296,7 +296,7 @@ def test_what_is_written_is_what_plain_greedy_decoding_writes(tiny_recommender):
 
 
 def test_closed_tasks_are_answered_in_their_words(tiny_recommender, histories):
-    generator = tiny_recommender.generator
+    generator = tiny_recommender.state.generator
     examples = TASKS["fits"].examples(generator.data, generator.book, np.random.default_rng(0), open=True)
     alphabet = set(generator.llm.tokenizer.decode(generator.llm.answers["fits"].flatten().tolist()))
     for _, example in zip(range(5), examples, strict=False):
@@ -325,7 +325,7 @@ def chance_of(generator, prompt, answer):
 
 @pytest.mark.parametrize("task", ["fits", "intent"])
 def test_probabilities_of_answers_are_those_of_plain_forward_passes(tiny_recommender, task):
-    generator = tiny_recommender.generator
+    generator = tiny_recommender.state.generator
     answers = {"fits": ["yes", "no"], "intent": ["Drama", "Comedy", "Sci-Fi"]}[task]
     prompt = first_question(generator, task)
     expected = np.array([chance_of(generator, prompt, answer) for answer in answers])
@@ -335,7 +335,7 @@ def test_probabilities_of_answers_are_those_of_plain_forward_passes(tiny_recomme
 
 
 def test_an_answer_does_not_count_for_another_that_it_begins_with(tiny_recommender):
-    generator = tiny_recommender.generator
+    generator = tiny_recommender.state.generator
     prompt = first_question(generator, "intent")
     short, long, other = (chance_of(generator, prompt, answer) for answer in ("Com", "Comedy", "Drama"))
     found = generator.answer_probabilities([prompt], ["Com", "Comedy", "Drama"])[0]
@@ -344,7 +344,7 @@ def test_an_answer_does_not_count_for_another_that_it_begins_with(tiny_recommend
 
 
 def test_answers_that_were_not_learned_cannot_be_compared(tiny_recommender):
-    generator = tiny_recommender.generator
+    generator = tiny_recommender.state.generator
     with pytest.raises(UsageError, match=r"title has no closed answers to compare; tasks that do: .*fits"):
         generator.answer_probabilities([first_question(generator, "title")], ["yes"])
     with pytest.raises(UsageError, match="fits has learned none of the answers '€'"):
@@ -352,7 +352,7 @@ def test_answers_that_were_not_learned_cannot_be_compared(tiny_recommender):
 
 
 def test_the_instruction_is_read_once_and_forgotten_on_demand(tiny_recommender, histories):
-    generator = tiny_recommender.generator
+    generator = tiny_recommender.state.generator
     generator.clear_caches()
     before = generator.score(histories[:2])
     kept = [entry.ids.tolist() for entry in generator.model.prefixes.shared]
@@ -365,7 +365,7 @@ def test_the_instruction_is_read_once_and_forgotten_on_demand(tiny_recommender, 
 
 
 def test_a_known_user_s_prompt_is_read_on_from_the_last_event(mixed, histories):
-    generator = mixed.generator
+    generator = mixed.state.generator
     history = next(own for own in histories if 3 <= len(own) <= generator.data.domain.model.max_history)
     earlier = history.slice(0, len(history) - 1)
     generator.generate(earlier, 5)
@@ -383,7 +383,7 @@ def test_a_known_user_s_prompt_is_read_on_from_the_last_event(mixed, histories):
 
 
 def test_training_makes_the_generator_forget(mixed, histories):
-    generator = mixed.generator
+    generator = mixed.state.generator
     before = generator.score(histories[:1])
     with torch.no_grad():
         generator.llm.code_embedding.mul_(1.5)

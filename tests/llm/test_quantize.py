@@ -1,5 +1,7 @@
 """Quantization for serving: what is answered in fewer bits, and what is refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -23,7 +25,7 @@ OVERLAP = {"none": 20, "bf16": 19, "int8": 18, "nf4": 16}  # of the best 20 of 4
 
 
 def scores(recommender):
-    return recommender.generator.score(recommender.histories.histories()[:20]).astype(np.float64)
+    return recommender.state.generator.score(recommender.state.histories.histories()[:20]).astype(np.float64)
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +48,10 @@ def test_a_saved_recommender_answers_in_fewer_bits(saved, exact, tiny_recommende
     assert (np.abs(rounded - exact).max() > 0) == (scheme != "none")  # it is another arithmetic
     best = np.argsort(-exact, axis=1)[:, :20], np.argsort(-rounded, axis=1)[:, :20]
     assert np.mean([len(np.intersect1d(*rows)) for rows in zip(*best, strict=True)]) >= OVERLAP[scheme]
-    assert served.domain.serving.quantization == served.generator.llm.served == scheme
+    assert served.domain.serving.quantization == served.state.llm.served == scheme
     assert (served.key() == tiny_recommender.key()) == (scheme == "none")  # picks of one are not taken for the other's
     assert served.recommend("17", explain=True)[0].explanation is not None
-    assert np.isfinite(served.predict("17", "9"))
+    assert np.isfinite(served.predict("17", "9").rating)
 
 
 def test_the_layers_are_rounded_and_the_code_embeddings_are_not(saved):
@@ -67,7 +69,7 @@ def test_the_layers_are_rounded_and_the_code_embeddings_are_not(saved):
 
 
 def test_bytes_are_those_of_the_tensors_each_once(tiny_recommender):
-    llm = tiny_recommender.generator.llm
+    llm = tiny_recommender.state.generator.llm
     shared = llm.base.get_input_embeddings().weight
     assert llm.base.get_output_embeddings().weight is shared
     once = {id(one): one.nbytes for one in [*llm.parameters(), *llm.buffers()]}
@@ -102,10 +104,10 @@ def _states(llm: LLM, depth, ids):
 
 
 def test_a_domain_may_choose_it_before_training(tiny_domain, mixed, tmp_path):
-    mixed.domain = mixed.domain.changed({"serving.quantization": "int8"})
-    mixed.save_pretrained(tmp_path / "x")
-    assert Recommender.from_pretrained(tmp_path / "x").generator.llm.served == "int8"
-    assert Recommender.from_pretrained(tmp_path / "x", quantization="none").generator.llm.served == "none"
+    domain = mixed.domain.changed({"serving.quantization": "int8"})
+    Recommender.from_state(replace(mixed.state, domain=domain)).save_pretrained(tmp_path / "x")
+    assert Recommender.from_pretrained(tmp_path / "x").state.llm.served == "int8"
+    assert Recommender.from_pretrained(tmp_path / "x", quantization="none").state.llm.served == "none"
 
 
 def test_what_cannot_be_is_refused(saved, tmp_path):
@@ -115,9 +117,9 @@ def test_what_cannot_be_is_refused(saved, tmp_path):
     with pytest.raises(UsageError, match=r'loaded in int8.*quantization = "none" to save'):
         served.save_pretrained(tmp_path / "x")
     with pytest.raises(ConfigError, match=r"quantized already \(int8\), so it cannot become nf4"):
-        quantize(served.generator.llm, "nf4")
+        quantize(served.state.llm, "nf4")
     with pytest.raises(ConfigError, match="served in int8 cannot be exported"):
-        to_transformers(served.generator.llm)
+        to_transformers(served.state.llm)
 
 
 def test_a_model_trained_in_few_bits_stays_as_it_is(tiny_domain, sample):

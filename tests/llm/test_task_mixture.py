@@ -8,6 +8,7 @@ from tiny_training import book_of
 
 from genre_gen.codes import atomic
 from genre_gen.data.interactions import Interactions
+from genre_gen.data.splits import leave_one_out
 from genre_gen.errors import ConfigError
 from genre_gen.llm.encode import NO_TARGET, Encoded, Encoder
 from genre_gen.llm.task_mixture import TaskMixture
@@ -22,7 +23,7 @@ CLOSED = {"rating", "fits", "similar", "intent"}  # tasks at exit depth that ans
 def make(tiny_domain, sample):
     """Return a function that makes a mixture over the sample's training data, with some settings changed."""
     catalog, interactions = sample
-    train = interactions.leave_one_out().train
+    train = leave_one_out(interactions, catalog).train
 
     def mix(changes=None, depth_share=0.5, data=train, context=None):
         weights = {f"tasks.{name}.weight": 0 for name in tiny_domain.tasks}

@@ -9,7 +9,7 @@ import torch
 from outlines.types import CFG
 from tiny_training import book_of, tiny_llm
 
-from genre_gen.explain.writer import FreeWriter, Writer
+from genre_gen.explain.writer import FreeWriter, GrammarWriter
 from genre_gen.llm.generator import ItemGenerator
 from genre_gen.tasks import TASKS, TaskData
 from genre_gen.training.llm_training import make_finetuner
@@ -50,7 +50,7 @@ def requests(generator) -> dict[str, Callable[[], object]]:
         for task in ("title", "fits")
     }
     ids = generator.encoder.encode(prompts["title"]).ids.tolist()
-    chosen, free = Writer(generator.llm), FreeWriter(generator.llm, most=4)
+    chosen, free = GrammarWriter(generator.llm), FreeWriter(generator.llm, max_tokens=4)
     grammar = CFG('start: "Alien" | "Heat" | "Fargo"')
     asked: dict[str, Callable[[], object]] = {
         "title": lambda: generator.write(prompts["title"], max_tokens=4),

@@ -6,9 +6,11 @@ import pytest
 from genre_gen.data.readers import load_catalog
 from genre_gen.domain import Domain
 from genre_gen.llm.encode import Encoder
+from genre_gen.prompting.budget import MAX_SECONDS
 from genre_gen.prompting.templates import find_templates, template_folders
 
-SECONDS, MEGABYTES = 1.0, 256  # that a hostile template may take
+MEGABYTES = 256  # that a hostile template may take
+SECONDS = 4 * MAX_SECONDS  # of the processor: the sandbox gives up after MAX_SECONDS; the rest is for a busy core
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +76,7 @@ def test_hostile_templates_are_refused(tmp_path, kind, least, every):
         outcome = injection.render_hostile(tmp_path)
         assert outcome["ended"].startswith("refused: "), template
         assert outcome["megabytes"] < MEGABYTES, template
-        assert every > 1 or outcome["seconds"] < SECONDS, template  # quick runs share the machine with other tests
+        assert outcome["seconds"] < SECONDS, template
 
 
 def test_a_harmless_template_counts_as_one_that_succeeded(tmp_path):

@@ -134,3 +134,14 @@ def test_a_task_that_was_not_learned_is_refused(mixed, task):
 def test_without_labels_there_is_no_kind_to_want(mixed):
     with pytest.raises(UsageError, match="no item has labels"):
         altered(mixed, {"fields": {}, "query.words": {}}).intent("17")
+
+
+# The profile
+
+
+def test_a_profile_tells_of_the_history_up_to_the_moment(mixed):
+    history = mixed.state.histories.history("17")
+    assert mixed.profile("17") == mixed.profile(history)
+    at = int(history.times[3])
+    assert mixed.profile("17", at=at) == mixed.profile(history.until(at)) != mixed.profile("17")
+    assert mixed.profile(None) == mixed.profile("nobody")

@@ -55,8 +55,8 @@ def test_reasons_stand_below_their_picks(tiny_recommender):
 
 def test_notes_stand_below_an_explanation(tiny_recommender):
     explanation = Explanation("Because.", (), "template", 0.0, notes=("had already",))
-    assert reasons_text(tiny_recommender.catalog, explanation) == "Because.\nnote: had already"
-    assert json.loads(reasons_json(tiny_recommender.catalog, explanation))["notes"] == ["had already"]
+    assert reasons_text(tiny_recommender.state.catalog, explanation) == "Because.\nnote: had already"
+    assert json.loads(reasons_json(tiny_recommender.state.catalog, explanation))["notes"] == ["had already"]
 
 
 def test_no_picks_read_as_the_reason():
@@ -86,11 +86,12 @@ def test_json_holds_all_of_it(tiny_recommender):
 
 def test_the_prompt_shown_is_the_prompt_asked(tiny_recommender, domain, here):
     shown = json.loads(render_prompt(domain, "next_item", "17", here, as_json=True))
-    history = tiny_recommender.histories.history("17")
+    state = tiny_recommender.state
+    history = state.histories.history("17")
     assert [message["role"] for message in shown] == ["system", "user", "assistant"]
     codes = [span["row"] for message in shown for span in message["spans"] if span["kind"] == "code"]
     assert codes == history.rows.tolist()
-    served = TASKS["next_item"].prompt(tiny_recommender.generator.data, tiny_recommender.book, history)
+    served = TASKS["next_item"].prompt(state.generator.data, state.book, history)
     texts = [[span.text for span in message.spans if span.kind == "text"] for message in served.messages]
     assert [[span["text"] for span in message["spans"] if span["kind"] == "text"] for message in shown] == texts
 
@@ -120,8 +121,6 @@ def test_people_see_what_is_trusted(domain, here):
 def test_what_cannot_be_shown_is_refused(domain, here):
     with pytest.raises(UsageError, match="no task 'next'; there are: next_item"):
         render_prompt(domain, "next", "17", here)
-    with pytest.raises(UsageError, match="--user is missing"):
-        render_prompt(domain, "next_item", "", here)
     with pytest.raises(UnknownUserError, match="no user 'nobody'"):
         render_prompt(domain, "next_item", "nobody", here)
 

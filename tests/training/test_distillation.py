@@ -9,6 +9,7 @@ from genre_gen import Recommender
 from genre_gen.collaborative import Ease, Popularity, SequentialRules
 from genre_gen.collaborative.base import CollaborativeModel
 from genre_gen.data.interactions import Interactions
+from genre_gen.data.splits import leave_one_out
 from genre_gen.domain import Domain
 from genre_gen.errors import ConfigError, UsageError
 from genre_gen.training.distillation import fit_temperature, soft_targets
@@ -156,7 +157,7 @@ def test_without_a_case_to_go_by_the_temperature_is_1():
 
 def test_a_teacher_is_chosen_on_validation_cases():
     known = random_interactions(users=60)
-    split = known.leave_one_out()
+    split = leave_one_out(known, [None] * 12)
     domain = Domain.load("movies").changed({"training.distillation": 0.5})
     makers = {**MEMBERS, "popularity": Popularity}
     fitted = {name: make().fit(split.train) for name, make in makers.items()}
@@ -170,12 +171,10 @@ def test_a_teacher_is_chosen_on_validation_cases():
 
 def test_a_recommender_learns_from_its_members(tiny_domain, sample):
     catalog, interactions = sample
-    split = interactions.leave_one_out()
+    split = leave_one_out(interactions, catalog)
     domain = tiny_domain.changed({"training.distillation": 0.5, "training.epochs": 1, "training.refit_epochs": 1})
-    recommender = Recommender.from_domain(domain).fit(
-        catalog, split.train, split.validation, final=split.train_and_validation
-    )
-    assert len(recommender.recommend(history=[catalog[0].title], n=5)) == 5
+    recommender = Recommender(domain, settings={"training.refit": "continue"}).fit(split)
+    assert len(recommender.recommend([catalog[0].title], n=5)) == 5
     alone = domain.changed({"blend.members": []})
     with pytest.raises(ConfigError, match=r"name some in blend\.members"):
-        Recommender.from_domain(alone).fit(catalog, split.train, split.validation)
+        Recommender(alone).fit(split)

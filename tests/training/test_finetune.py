@@ -8,6 +8,7 @@ from tiny_training import tiny_tuner as make
 
 from genre_gen.collaborative import Ease, SequentialRules
 from genre_gen.data.interactions import Interactions
+from genre_gen.data.splits import leave_one_out
 from genre_gen.errors import CheckpointError, ConfigError
 from genre_gen.llm.batch import Batch
 from genre_gen.llm.encode import NO_TARGET
@@ -178,7 +179,7 @@ def test_training_leaves_the_pretrained_weights_alone(tiny_domain, sample):
 
 
 def test_early_stopping_keeps_the_best_weights(tiny_domain, sample):
-    tuner = make(tiny_domain, sample, epochs=50, patience=2)
+    tuner = make(tiny_domain, sample, epochs=50, patience=2, batch_tokens=640)
     scores = iter([0.1, 0.5, 0.4, 0.3, 0.9])
     at_best = {}
 
@@ -212,7 +213,7 @@ def test_a_checkpoint_of_other_data_is_refused(tiny_domain, sample, tmp_path):
 def test_a_checkpoint_that_was_validated_on_other_cases_is_refused(tiny_domain, sample, tmp_path):
     with pytest.raises(Killed):
         make(tiny_domain, sample, tmp_path).run(killer(2))
-    cases = sample[1].leave_one_out().validation[1:]
+    cases = leave_one_out(sample[1], sample[0]).validation[1:]
     with pytest.raises(CheckpointError, match="other data, prompts or settings"):
         make(tiny_domain, sample, tmp_path, validation=cases).run()
 
@@ -283,7 +284,7 @@ def test_items_seen_before_are_left_out_of_the_softmax(tiny_domain, sample):
 
 
 def test_pretraining_on_the_catalog_comes_first(tiny_domain, sample):
-    tuner = make(tiny_domain, sample, pretraining_epochs=2, epochs=1)
+    tuner = make(tiny_domain, sample, pretraining_epochs=2, epochs=1, batch_tokens=1024)
     log = tuner.run().log
     assert [set(entry["losses"]) == {"catalog_text"} for entry in log] == [True, True, False]
     assert log[1]["losses"]["catalog_text"] < log[0]["losses"]["catalog_text"]
@@ -326,8 +327,8 @@ def test_epochs_of_fewer_batches_than_validations_are_counted_as_they_are(tiny_d
 
 
 def test_a_larger_budget_goes_on(tiny_domain, sample, tmp_path):
-    steps = make(tiny_domain, sample, tmp_path, epochs=1).run().step
-    assert make(tiny_domain, sample, tmp_path, epochs=2).run().step > steps
+    steps = make(tiny_domain, sample, tmp_path, epochs=1, batch_tokens=640).run().step
+    assert make(tiny_domain, sample, tmp_path, epochs=2, batch_tokens=640).run().step > steps
 
 
 def test_the_stage_the_share_and_the_end_are_told(tiny_domain, sample):
@@ -335,7 +336,9 @@ def test_the_stage_the_share_and_the_end_are_told(tiny_domain, sample):
         on_share(0.5)
         return SoftTargets.empty(len(interactions), 3)
 
-    tuner = make(tiny_domain, sample, pretraining_epochs=1, epochs=1, distillation=0.1, teacher=teacher)
+    tuner = make(
+        tiny_domain, sample, pretraining_epochs=1, epochs=1, distillation=0.1, teacher=teacher, batch_tokens=640
+    )
     told = []
     tuner.run(lambda tuner: told.append((tuner.stage, tuner.share(), tuner.seconds_left())))
     stages = [stage for stage, _, _ in told]
@@ -354,7 +357,7 @@ MEMBERS = {"ease": Ease, "sequential_rules": SequentialRules}
 
 def teacher_of(domain, sample):
     catalog, interactions = sample
-    split = interactions.leave_one_out()
+    split = leave_one_out(interactions, catalog)
     fitted = {name: make().fit(split.train) for name, make in MEMBERS.items()}
     return choose_teacher(domain, MEMBERS, fitted, split.validation, len(catalog))
 
@@ -374,9 +377,9 @@ def test_without_distillation_nothing_is_taught(tiny_domain, sample):
         raise AssertionError("asked")
 
     assert teacher_of(tiny_domain, sample) is None
-    plain = make(tiny_domain, sample, epochs=1)
+    plain = make(tiny_domain, sample, epochs=1, batch_tokens=640)
     plain.run()
-    other = make(tiny_domain, sample, epochs=1, teacher=teacher)
+    other = make(tiny_domain, sample, epochs=1, batch_tokens=640, teacher=teacher)
     other.run()
     assert all(torch.equal(value, weights(other)[name]) for name, value in weights(plain).items())
 
@@ -392,7 +395,7 @@ def test_a_teacher_that_knows_nothing_changes_next_to_nothing(tiny_domain, sampl
 
 def test_each_label_is_taught_what_belongs_to_its_interaction(tiny_domain, sample):
     tuner = make(tiny_domain, sample, distillation=0.4, teacher=teacher_of)
-    interactions = sample[1].leave_one_out().train
+    interactions = leave_one_out(sample[1], sample[0]).train
     numbers = np.arange(len(interactions))
     rows = np.stack([numbers % interactions.n_items, (numbers + 1) % interactions.n_items], axis=1).astype(np.int32)
     tuner._soft_targets = SoftTargets(rows, np.tile(np.float16([0.75, 0.25]), (len(numbers), 1)))
@@ -415,9 +418,9 @@ def test_what_is_distilled_comes_closer_to_the_teacher(tiny_domain, sample):
         count = len(interactions), 1
         return SoftTargets(np.full(count, 7, np.int32), np.ones(count, np.float16))
 
-    found = []
+    alone, found = tiny_domain.changed({"tasks": {"next_item": {"weight": 1.0, "depth": "exit"}}}), []
     for weight in (0.0, 0.5, 1.0):
-        tuner = make(tiny_domain, sample, distillation=weight, epochs=4, teacher=teacher)
+        tuner = make(alone, sample, distillation=weight, epochs=4, batch_tokens=320, teacher=teacher)
         tuner.validate = None
         tuner.run()
         first = tuner.llm.text_vocabulary
@@ -446,7 +449,7 @@ def test_distillation_trains_resumes_and_goes_on(tiny_domain, sample, tmp_path):
 def test_a_refit_has_soft_targets_of_its_own_data(tiny_domain, sample):
     catalog, interactions = sample
     domain = tiny_domain.changed({"training.distillation": 0.5, "training.refit_epochs": 1})
-    split, asked = interactions.leave_one_out(), []
+    split, asked = leave_one_out(interactions, catalog), []
 
     def teacher(interactions, _):
         asked.append(interactions)
@@ -462,7 +465,11 @@ def test_a_refit_has_soft_targets_of_its_own_data(tiny_domain, sample):
 
 def test_a_refit_from_scratch_trains_another_model_for_as_long_as_was_best(tiny_domain, sample):
     catalog, interactions = sample
-    domain, split, epochs = tiny_domain.changed({"training.refit": "from_scratch"}), interactions.leave_one_out(), []
+    domain, split, epochs = (
+        tiny_domain.changed({"training.refit": "from_scratch"}),
+        leave_one_out(interactions, catalog),
+        [],
+    )
     llm, data = tiny_llm(domain, catalog, split.train), TaskData(catalog, split.train_and_validation, domain)
     before = {name: value.clone() for name, value in llm.state_dict().items()}
     refit = refit_llm(
@@ -477,7 +484,7 @@ def test_a_refit_from_scratch_trains_another_model_for_as_long_as_was_best(tiny_
 
 def test_a_refit_goes_on_from_where_it_began_and_from_nowhere_else(tiny_domain, sample, tmp_path, caplog):
     caplog.set_level("INFO")
-    split, steps = sample[1].leave_one_out(), []
+    split, steps = leave_one_out(sample[1], sample[0]), []
     alone = {"tasks": {"next_item": {"weight": 1.0, "depth": "exit"}}, "training.batch_tokens": 160}
     domain = tiny_domain.changed(alone)
     data = TaskData(sample[0], split.train_and_validation, domain)

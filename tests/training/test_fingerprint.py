@@ -9,6 +9,7 @@ import torch
 from tiny_training import book_of, tiny_llm
 
 from genre_gen.data.interactions import History, Interactions, Reviews
+from genre_gen.data.splits import leave_one_out
 from genre_gen.tasks import TaskData
 from genre_gen.training.fingerprint import training_fingerprint, weights_fingerprint
 
@@ -17,7 +18,7 @@ from genre_gen.training.fingerprint import training_fingerprint, weights_fingerp
 def fingerprint_of(tiny_domain, sample):
     """Return a function that gives the fingerprint of a training on the sample, with changes."""
     catalog, interactions = sample
-    split = interactions.leave_one_out()
+    split = leave_one_out(interactions, catalog)
 
     def of(known=split.train, validation=split.validation, **changes):
         domain = tiny_domain.changed({name.replace("__", "."): value for name, value in changes.items()})
@@ -45,7 +46,7 @@ def test_settings_count(fingerprint_of, changes):
 
 
 def test_validation_cases_count(fingerprint_of, sample):
-    cases = sample[1].leave_one_out().validation
+    cases = leave_one_out(sample[1], sample[0]).validation
     first = cases[0]
     rows, ratings = first.history.rows, np.ones(len(first.history), np.float32)
     others = [
@@ -62,7 +63,7 @@ def test_validation_cases_count(fingerprint_of, sample):
 
 
 def test_reviews_count_where_they_are_learned_from(fingerprint_of, sample):
-    known = sample[1].leave_one_out().train
+    known = leave_one_out(sample[1], sample[0]).train
 
     def reviewed(headline="Good"):
         reviews = Reviews([headline, ""], ["I liked it", ""])

@@ -297,16 +297,11 @@ TRACKERS: Registry[Callable[..., Any]] = Registry(
 
 
 def check_allowed(domain: Domain, allowed: Collection[str], where: str) -> None:
-    """Refuse settings from elsewhere that name components of packages which the caller did not name.
-
-    Args:
-        domain: the settings.
-        allowed: packages whose code may be imported.
-        where: names the settings in messages.
+    """Refuse settings from elsewhere that name components of packages which are not ``allowed``.
 
     Raises:
         ConfigError: no such component.
-        CheckpointError: one of another package.
+        CheckpointError: one of another package; messages begin with ``where`` the settings are.
     """
     chosen: list[tuple[Registry[Any], Iterable[str]]] = [
         (CODE_SCHEMES, [domain.codes.scheme]),

@@ -41,12 +41,7 @@ class LanguageRater(Protocol):
 
 @dataclass(frozen=True)
 class Raters:
-    """Predicts ratings.
-
-    Attributes:
-        models: fitted models of ratings, by name.
-        blend: of them and the language model (``llm``); None where nothing predicts ratings.
-    """
+    """Fitted models of ratings by name, and the blend of them and the language model; None where nothing predicts."""
 
     models: Mapping[str, RatingModel] = field(default_factory=dict)
     blend: RatingBlend | None = None
@@ -107,16 +102,7 @@ class Raters:
 def fit_raters(
     domain: Domain, interactions: Interactions, scale: tuple[float, float] | None
 ) -> tuple[dict[str, RatingModel], dict[str, float]]:
-    """Fit the domain's models of ratings, and return them with the seconds that each took.
-
-    Args:
-        domain: names them.
-        interactions: what is learned from; without ratings there are no models.
-        scale: lowest and highest rating, see ``scale_of``.
-
-    Raises:
-        ConfigError: a model that does not exist.
-    """
+    """Fit the domain's models of ratings, and return them with the seconds that each took; none without ratings."""
     models: dict[str, RatingModel] = {}
     seconds = {}
     for name in domain.ratings.members if scale is not None and interactions.rated else ():

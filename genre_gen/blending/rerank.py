@@ -25,7 +25,7 @@ from genre_gen.ranking import Ranking
 
 
 class Reranker(Protocol):
-    """A way to order one user's candidates anew."""
+    """A way to re-rank one user's candidates."""
 
     def __call__(self, candidates: Ranking, history: History, labels: Labels, weight: float, n: int) -> Ranking:
         """Return ``n`` of the candidates (all where there are fewer) by score; weight 0 takes the first ones."""
@@ -119,9 +119,8 @@ def calibrated(
 def relative(scores: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return scores moved and scaled to 0 (the last candidate) to 1 (the first): float64 of the same shape.
 
-    Similarity and divergence have fixed ranges, while scores spread more for one user than for another and have
-    another unit for another model. On one range, a weight buys everyone the same trade. Scores that do not differ
-    become 0.
+    Similarity and divergence have fixed ranges, while scores differ in spread and unit; on one range, a weight buys
+    everyone the same trade. Scores that do not differ become 0.
     """
     values = np.asarray(scores, dtype=np.float64)
     if len(values) == 0 or np.ptp(values) == 0:
@@ -141,12 +140,9 @@ def cosine(vectors: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def _greedy(candidates: Ranking, n: int, worth: Callable[[list[int]], NDArray[np.float64]]) -> Ranking:
-    """Pick ``n`` candidates one by one, and return them by score.
+    """Pick ``n`` candidates one by one, the better scored of equals first, and return them by score.
 
-    Args:
-        candidates: best first, so that the better scored of equals is picked first.
-        n: how many.
-        worth: from the places picked so far to the worth of each candidate, float64 ``[n_candidates]``.
+    ``worth`` says, from the places picked so far, what each candidate is worth: float64 ``[n_candidates]``.
     """
     picked: list[int] = []
     for _ in range(min(n, len(candidates))):

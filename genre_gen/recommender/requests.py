@@ -165,22 +165,18 @@ def _by_hand(events: Any, catalog: Catalog, rating_scale: tuple[float, float] | 
         )
     names: list[str] = []
     ratings: list[float] = []
-    times: list[int | None] = []
+    times: list[int] = []
     for event in events:
-        name, rating, time = (*event, None, None)[:3] if _is_tuple(event) else (event, None, None)
+        is_tuple = isinstance(event, (tuple, list)) and len(event) in (2, 3)
+        name, rating, time = (*event, None, None)[:3] if is_tuple else (event, None, None)
         if not isinstance(name, str):
             raise UsageError(f"the history holds {event!r}; give titles or ids as text, or tuples of one and a rating")
         names.append(name)
         ratings.append(_rating(rating, name, rating_scale))
-        times.append(None if time is None else to_moment(time))
-    if any(time is None for time in times) and any(time is not None for time in times):
+        times += [] if time is None else [to_moment(time)]
+    if len(times) not in {0, len(names)}:
         raise UsageError("some events of the history have times and some have none; give a time to each, or to none")
-    moments = [time for time in times if time is not None]
-    return History.from_events(rows_of(catalog, names), ratings, moments or None)
-
-
-def _is_tuple(event: object) -> bool:
-    return isinstance(event, (tuple, list)) and len(event) in (2, 3)
+    return History.from_events(rows_of(catalog, names), ratings, times or None)
 
 
 def _rating(rating: Any, name: str, scale: tuple[float, float] | None) -> float:

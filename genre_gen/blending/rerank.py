@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import MappingProxyType
-from typing import Protocol
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +23,8 @@ from genre_gen.errors import ConfigError
 from genre_gen.metrics import SMOOTHING, divergence, label_shares
 from genre_gen.ranking import Ranking
 
-
-class Reranker(Protocol):
-    """A way to re-rank one user's candidates."""
-
-    def __call__(self, candidates: Ranking, history: History, labels: Labels, weight: float, n: int) -> Ranking:
-        """Return ``n`` of the candidates (all where there are fewer) by score; weight 0 takes the first ones."""
+Reranker: TypeAlias = Callable[[Ranking, History, Labels, float, int], Ranking]
+"""From candidates, history, labels, weight and n: ``n`` of the candidates by score; weight 0 takes the first ones."""
 
 
 def rerank(

@@ -31,7 +31,7 @@ def tune(
         make: returns a new model with the given hyper-parameters, the others being its defaults.
         interactions: what is learned from.
         cases: validation cases; of more than CASES a fixed sample is used.
-        repeat: whether items of the history may be recommended again.
+        repeat: whether items of the history are ranked too.
 
     Returns:
         The fitted model, and the hyper-parameters that were chosen.

@@ -45,13 +45,9 @@ class FilterRequest:
 
 @dataclass
 class PromiseCounts:
-    """Counts of one request and list length.
+    """Counts of one request (by its name) and list length ``n``: lists, items in them, and broken promises.
 
     Attributes:
-        request: its name.
-        n: items asked for.
-        lists: checked.
-        items: in them.
         invalid: items that the catalog lacks.
         duplicate: items twice in a list.
         seen: items that the user has had.
@@ -60,7 +56,6 @@ class PromiseCounts:
         short: lists of fewer than n items, which are no broken promise.
         no_reason: short lists without a note.
         disordered: lists whose scores or ranks are out of order.
-        seconds: for all lists.
     """
 
     request: str
@@ -164,12 +159,7 @@ def count_promises(
 def filter_requests(recommender: Recommender, where: str | None = None) -> list[FilterRequest]:
     """Return filters of every kind: none, by attributes, lists of items to exclude or include, and all at once.
 
-    Args:
-        recommender: whose catalog is filtered.
-        where: filter expression; None for one made from the catalog's first field with words.
-
-    Raises:
-        UsageError: an invalid expression, or none given for a catalog without words.
+    Without an expression, one is made from the catalog's first field with words; raises UsageError where none has any.
     """
     catalog = recommender.state.catalog
     ids = np.array([item.id for item in catalog])

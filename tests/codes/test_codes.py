@@ -57,12 +57,6 @@ def test_semantic_codes_share_a_beginning_when_items_are_alike():
     assert codes.names[first.max() + 1] == "<b_0>"
 
 
-def test_last_level_prefers_the_nearest_centroid():
-    # Two tight groups of two on a line: with one level there is a cluster for each item and no collision to settle.
-    points = np.array([[0.0, 1.0], [0.0, -1.0], [1.0, 0.0], [-1.0, 0.0]])
-    assert sorted(semantic(points, length=1, width=4).codes[:, 0]) == [0, 1, 2, 3]
-
-
 @given(
     n=st.integers(1, 60),
     length=st.integers(1, 4),

@@ -89,8 +89,9 @@ class RaterQuestions(Questions):
             self.model().fit(log([[0, 1], [0, 1]], 2, [[3, 4], [2, 6]]))
         with pytest.raises(DataError, match="1 ratings repeat a user and an item"):
             self.model().fit(log([[0, 1, 0], [1]], 2, [[1, 3, 5], [4]]))
-        with pytest.raises(DataError, match="no ratings to learn from"):
-            self.model().fit(log([[0, 1]], 2))
+        for ratings in (None, [[np.nan, np.nan]]):
+            with pytest.raises(DataError, match=f"no ratings to learn from; leave {self.model().name} out"):
+                self.model().fit(log([[0, 1]], 2, ratings))
 
     def test_ratings_that_are_all_the_same_are_predicted(self):
         same = log([[0, 1, 2], [0, 1], [1, 2]], 3, [[3, 3, 3], [3, 3], [3, 3]])
@@ -107,13 +108,6 @@ class RaterQuestions(Questions):
 class TestSVD(RaterQuestions):
     def model(self):
         return SVD(factors=4, epochs=60, learning_rate=0.02, fold_in_penalty=1.0, rating_scale=SCALE)
-
-    def test_known_users_get_what_surprise_predicts(self):
-        data = random_log()
-        model = SVD(factors=8, epochs=5, rating_scale=SCALE, seed=7).fit(data)
-        ours = np.array([model.rate(user, np.arange(ITEMS + 1)) for user in data.users])
-        theirs = by_surprise(data, lambda s: s.SVD(n_factors=8, n_epochs=5, random_state=7))
-        np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
     def test_of_an_unknown_user_or_item_what_is_left_is_predicted(self, fitted):
         assert fitted.predict("u0", [0])[0].reason is None
@@ -148,10 +142,6 @@ class TestSVD(RaterQuestions):
         last = SVD(factors=2, rating_scale=SCALE, duplicates="last").fit(data)
         assert last.mean == pytest.approx((3 + 5 + 4) / 3)
 
-    def test_no_ratings(self):
-        with pytest.raises(DataError, match="no ratings to learn from; leave svd out"):
-            SVD().fit(log([[0, 1]], 2, [[np.nan, np.nan]]))
-
     def test_seed(self):
         first, second = (SVD(factors=2, rating_scale=SCALE, seed=s).fit(checkerboard(rated=True)) for s in (0, 1))
         assert not np.array_equal(first.item_factors, second.item_factors)
@@ -171,28 +161,12 @@ class TestSVD(RaterQuestions):
         restored = SVD.from_arrays(fitted.arrays(), fitted.settings())  # predicting needs no Surprise
         assert restored.predict("u0", [2])[0].rating > 3
 
-    @pytest.mark.parametrize(
-        ("setting", "told"), [({"factors": 0}, "factors 0"), ({"rating_scale": (5, 1)}, "rating_scale")]
-    )
-    def test_settings_out_of_range(self, setting, told):
-        with pytest.raises(ConfigError, match=told):
-            SVD(**setting)
-
 
 class TestSVDpp(RaterQuestions):
     def model(self):
         return SVDpp(
             factors=4, epochs=60, learning_rate=0.02, regularisation=0.02, fold_in_penalty=1.0, rating_scale=SCALE
         )
-
-    def test_known_users_get_what_surprise_predicts(self):
-        data = random_log()
-        model = SVDpp(factors=8, epochs=5, rating_scale=SCALE, seed=7).fit(data)
-        ours = np.array([model.rate(user, np.arange(ITEMS + 1)) for user in data.users])
-        theirs = by_surprise(
-            data, lambda s: s.SVDpp(n_factors=8, n_epochs=5, lr_all=0.005, reg_all=0.1, random_state=7)
-        )
-        np.testing.assert_allclose(ours, theirs, atol=1e-9)
 
     @pytest.mark.parametrize("length", [2, 19])
     def test_fold_in_solves_the_ridge_problem(self, fitted, length):
@@ -205,10 +179,6 @@ class TestSVDpp(RaterQuestions):
         np.testing.assert_allclose(taste.factors, fitted.implicit_factors[[0, 2]].sum(axis=0) / np.sqrt(2))
         assert taste.known
         assert taste.bias == 0
-
-    def test_settings_out_of_range(self):
-        with pytest.raises(ConfigError, match="svdpp: factors 0"):
-            SVDpp(factors=0)
 
 
 class TestKNNBaseline(RaterQuestions):
@@ -223,14 +193,6 @@ class TestKNNBaseline(RaterQuestions):
         options = {"name": "pearson_baseline", "user_based": False, "shrinkage": 10}
         theirs = by_surprise(data, lambda s: s.KNNBaseline(k=neighbours, sim_options=options, verbose=False))
         np.testing.assert_allclose(ours, theirs, atol=1e-9)
-
-    def test_too_many_items(self):
-        with pytest.raises(DataError, match=r"30000 items need.*svd is the rating model for more"):
-            KNNBaseline().fit(log([[0, 1]], 30_000, [[1, 2]]))
-
-    def test_settings_out_of_range(self):
-        with pytest.raises(ConfigError, match="neighbours 0"):
-            KNNBaseline(neighbours=0)
 
 
 class TestBayesianMF(RaterQuestions):
@@ -270,15 +232,36 @@ class TestBayesianMF(RaterQuestions):
         assert (known, unknown) == (True, False)
         assert not np.allclose(estimate, nothing)
 
-    def test_too_many_items(self):
-        with pytest.raises(DataError, match=r"30000 items need.*svd is the rating model for more"):
-            BayesianMF().fit(log([[0, 1]], 30_000, [[1, 2]]))
 
-    def test_settings_out_of_range(self):
-        with pytest.raises(ConfigError, match="samples 0"):
-            BayesianMF(samples=0)
-        with pytest.raises(ConfigError, match="implicit_penalty 0"):
-            BayesianMF(implicit_penalty=0)
+@pytest.mark.parametrize("model", [SVD, SVDpp])
+def test_known_users_get_what_surprise_predicts(model):
+    data, options = random_log(), {"n_factors": 8, "n_epochs": 5, "lr_all": 0.005, "reg_all": 0.1, "random_state": 7}
+    ours = model(factors=8, epochs=5, learning_rate=0.005, regularisation=0.1, rating_scale=SCALE, seed=7).fit(data)
+    theirs = by_surprise(data, lambda surprise: getattr(surprise, model.__name__)(**options))
+    predicted = [ours.rate(user, np.arange(ITEMS + 1)) for user in data.users]
+    np.testing.assert_allclose(predicted, theirs, atol=1e-9)
+
+
+@pytest.mark.parametrize("model", [KNNBaseline, BayesianMF])
+def test_too_many_items(model):
+    with pytest.raises(DataError, match=r"30000 items need.*svd is the rating model for more"):
+        model().fit(log([[0, 1]], 30_000, [[1, 2]]))
+
+
+@pytest.mark.parametrize(
+    ("model", "setting", "told"),
+    [
+        (SVD, {"factors": 0}, "svd: factors 0"),
+        (SVD, {"rating_scale": (5, 1)}, "rating_scale"),
+        (SVDpp, {"factors": 0}, "svdpp: factors 0"),
+        (KNNBaseline, {"neighbours": 0}, "neighbours 0"),
+        (BayesianMF, {"samples": 0}, "samples 0"),
+        (BayesianMF, {"implicit_penalty": 0}, "implicit_penalty 0"),
+    ],
+)
+def test_settings_out_of_range(model, setting, told):
+    with pytest.raises(ConfigError, match=told):
+        model(**setting)
 
 
 class TestRatingBlend:

@@ -1,5 +1,8 @@
 """Metrics of ranking, rating and lists. They see ranks, ratings and lists, and know no model.
 
+Lists are int ``[B, n]`` catalog rows, best first, -1 where a list is shorter; ``counts`` are the training interactions
+of each item, ``[n_items]``.
+
 A rank is 1 for the best; items that tie with the target count half, so a rank may end in .5 and no order of the
 catalog can flatter a model. ``recall_at`` and its relatives return one value per user: their mean is the figure of a
 table, and the intervals and tests of :mod:`genre_gen.evaluation.significance` need the single values.
@@ -58,17 +61,10 @@ def case_ranks(
     repeat: bool = False,
     batch: int = 256,
 ) -> NDArray[np.float64]:
-    """Return the rank of each case's target among all items but those of its history.
+    """Return the rank of each case's target among all items, but those of its history unless ``repeat``.
 
-    Args:
-        score: float32 ``[len(histories), n_items]`` for histories.
-        cases: histories and targets.
-        n_items: size of the catalog.
-        repeat: whether items of the history take part.
-        batch: histories scored at a time.
-
-    Returns:
-        float64 ``[len(cases)]``, 1 for the best; ties count half.
+    ``score`` returns ``[len(histories), n_items]`` and is given a ``batch`` of histories at a time; the ranks are
+    float64 ``[len(cases)]``.
     """
     parts = [np.zeros(0)]
     for part in batches(cases, batch):
@@ -78,31 +74,23 @@ def case_ranks(
 
 
 def ranks_in_lists(lists: NDArray[np.integer], targets: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Return the rank of each target in a ready list of recommendations.
-
-    Args:
-        lists: int ``[B, n]`` catalog rows, best first; -1 where a list is shorter.
-        targets: ``[B]`` catalog rows.
-
-    Returns:
-        float64 ``[B]``; infinite (a miss at every cut) where the list lacks the target.
-    """
+    """Return the rank of each target ``[B]`` in its list: float64 ``[B]``, infinite where the list lacks the target."""
     found = np.asarray(lists) == np.asarray(targets)[:, None]
     return np.where(found.any(axis=1), 1.0 + found.argmax(axis=1), np.inf)
 
 
 def recall_at(ranks: NDArray[np.float64], k: int) -> NDArray[np.float64]:
-    """Return 1 for each target within the first ``at``, else 0 (with one target per user also the hit rate)."""
+    """Return 1 for each target within the first ``k``, else 0 (with one target per user also the hit rate)."""
     return (ranks <= k).astype(np.float64)
 
 
 def ndcg_at(ranks: NDArray[np.float64], k: int) -> NDArray[np.float64]:
-    """Return ``1 / log2(1 + rank)`` for each target within the first ``at``, else 0; one target, so the ideal is 1."""
+    """Return ``1 / log2(1 + rank)`` for each target within the first ``k``, else 0; one target, so the ideal is 1."""
     return np.where(ranks <= k, 1.0 / np.log2(1.0 + ranks), 0.0)
 
 
 def mrr_at(ranks: NDArray[np.float64], k: int) -> NDArray[np.float64]:
-    """Return ``1 / rank`` for each target within the first ``at``, else 0."""
+    """Return ``1 / rank`` for each target within the first ``k``, else 0."""
     return np.where(ranks <= k, 1.0 / ranks, 0.0)
 
 
@@ -126,19 +114,14 @@ def _errors(predicted: ArrayLike, actual: ArrayLike) -> NDArray[np.float64]:
 
 
 def coverage(lists: NDArray[np.integer], n_items: int) -> float:
-    """Return the share of the catalog that appears in anybody's list (int ``[B, n]``, -1 = no item)."""
+    """Return the share of the catalog that appears in anybody's list."""
     return len(np.unique(lists[lists >= 0])) / n_items
 
 
 def novelty(lists: NDArray[np.integer], counts: NDArray[np.integer]) -> float:
     """Return the mean self-information of the recommended items in bits: ``-log2(share of interactions)``.
 
-    Args:
-        lists: int ``[B, n]`` catalog rows, -1 = no item.
-        counts: ``[n_items]`` training interactions; 1 is added, so that an item never seen stays finite.
-
-    Returns:
-        Higher is more novel; nan for empty lists.
+    1 is added to the counts, so that an item never seen stays finite. Higher is more novel; nan for empty lists.
     """
     shown = lists[lists >= 0]
     if len(shown) == 0:
@@ -156,13 +139,8 @@ def mean_popularity(lists: NDArray[np.integer], counts: NDArray[np.integer]) -> 
 def gini(lists: NDArray[np.integer], n_items: int) -> float:
     """Return the Gini index of how often each item of the catalog is recommended (Fleder and Hosanagar 2009).
 
-    Args:
-        lists: int ``[B, n]`` catalog rows, -1 = no item.
-        n_items: size of the catalog; items that nobody is shown count with 0.
-
-    Returns:
-        0 where all items are shown equally often, ``1 - 1 / n_items`` where all lists show one and the same item; nan
-        for empty lists.
+    0 where all items are shown equally often, ``1 - 1 / n_items`` where all lists show one and the same item; nan for
+    empty lists.
     """
     shown = lists[lists >= 0]
     if len(shown) == 0:
@@ -174,34 +152,22 @@ def gini(lists: NDArray[np.integer], n_items: int) -> float:
 def popularity_lift(lists: NDArray[np.integer], histories: Sequence[History], counts: NDArray[np.integer]) -> float:
     """Return how much more popular the recommended items are than those of the histories (Abdollahpouri et al. 2020).
 
-    Popularity is averaged over each list, and then over users; so it is for the histories.
-
-    Args:
-        lists: int ``[B, n]`` catalog rows, -1 = no item.
-        histories: ``B`` users' histories.
-        counts: ``[n_items]`` training interactions.
-
-    Returns:
-        ``popularity of the lists / popularity of the histories - 1``: 0 is as popular as what users have had, 1 twice
-        as popular. Users with an empty history or list are left out; nan where nobody is left.
+    ``popularity of the lists / popularity of the histories - 1``, both averaged over each user's items and then over
+    users: 0 is as popular as what users have had, 1 twice as popular. Users with an empty history or list are left out;
+    nan where nobody is left.
     """
     popularity = np.asarray(counts, dtype=np.float64)
     ours, theirs = _members(lists, len(popularity)), _histories(histories, len(popularity))
     both = (ours.sum(axis=1) > 0) & (theirs.sum(axis=1) > 0)
-    means = [((one @ popularity)[both] / one.sum(axis=1)[both]).sum() for one in (ours, theirs)]
+    means = [((items @ popularity)[both] / items.sum(axis=1)[both]).sum() for items in (ours, theirs)]
     return float(means[0] / means[1] - 1.0) if both.any() and means[1] > 0 else float("nan")
 
 
 def diversity(lists: NDArray[np.integer], labels: sparse.csr_array) -> NDArray[np.float64]:
     """Return each list's mean distance between two of its items, by their labels (intra-list, Ziegler et al. 2005).
 
-    Args:
-        lists: int ``[B, n]`` catalog rows, -1 = no item.
-        labels: ``[n_items, n_labels]``, 1 where an item has a label.
-
-    Returns:
-        float64 ``[B]`` of 0 (all items have the same labels) to 1 (no two share one): the mean of ``1 - Jaccard``. Two
-        items without labels have the same. nan for a list of fewer than two items.
+    Labels are ``[n_items, n_labels]``, 1 where an item has a label. The mean of ``1 - Jaccard`` is float64 ``[B]`` of 0
+    (all items have the same labels, or none) to 1 (no two share one); nan for a list of fewer than two items.
     """
     sizes = np.diff(labels.indptr)
     first, second = np.triu_indices(lists.shape[1], 1)
@@ -224,16 +190,15 @@ def calibration(
 ) -> NDArray[np.float64]:
     """Return how far each list's labels are from those of the user's history (Steck 2018).
 
-    Args:
-        lists: int ``[B, n]`` catalog rows, -1 = no item.
-        histories: ``B`` users' histories.
-        shares: ``[n_items, n_labels]``, each item's label distribution; zeros for an item without labels.
-        smoothing: see :data:`SMOOTHING`.
+    The KL divergence of the list's from the history's mean label distribution, float64 ``[B]`` in nats: 0 is the same
+    mix of labels, ``log(1 / smoothing)`` (4.6) none in common; nan where no item of the history has a label.
 
-    Returns:
-        float64 ``[B]`` in nats: the KL divergence of the list's from the history's mean distribution. 0 is the same mix
-        of labels, ``log(1 / smoothing)`` (4.6) none in common; nan where no item of the history has a label. Items
-        without labels are left out of both.
+    Args:
+        lists: ``B`` lists.
+        histories: ``B`` users' histories.
+        shares: ``[n_items, n_labels]``, each item's label distribution; zeros for an item without labels, which is left
+            out.
+        smoothing: see :data:`SMOOTHING`.
     """
     values = [np.zeros(0)]
     for part in _chunks(len(lists)):

@@ -242,15 +242,15 @@ TASKS: Registry[Task] = Registry(
         "tasks",
         next_item="next_item:NextItem",
         rating="rating:Rating",
-        fits="fits:Fits",
-        similar="similar:Similar",
-        intent="intent:Intent",
-        title="title:Title",
-        description="description:Description",
-        code="code:Code",
-        explanation="explanation:Explanation",
-        catalog_text="catalog_text:CatalogText",
-        review="review:Review",
+        fits="users:Fits",
+        similar="users:Similar",
+        intent="users:Intent",
+        title="items:Title",
+        description="items:Description",
+        code="items:Code",
+        explanation="users:Explanation",
+        catalog_text="items:CatalogText",
+        review="users:Review",
     ),
     ("name", "depth", "examples", "grade"),
     instances=True,
@@ -297,16 +297,11 @@ TRACKERS: Registry[Callable[..., Any]] = Registry(
 
 
 def check_allowed(domain: Domain, allowed: Collection[str], where: str) -> None:
-    """Refuse settings from elsewhere that name components of packages which the caller did not name.
-
-    Args:
-        domain: the settings.
-        allowed: packages whose code may be imported.
-        where: names the settings in messages.
+    """Refuse settings from elsewhere that name components of packages which are not ``allowed``.
 
     Raises:
         ConfigError: no such component.
-        CheckpointError: one of another package.
+        CheckpointError: one of another package; messages begin with ``where`` the settings are.
     """
     chosen: list[tuple[Registry[Any], Iterable[str]]] = [
         (CODE_SCHEMES, [domain.codes.scheme]),

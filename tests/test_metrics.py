@@ -40,15 +40,9 @@ def slow_rank(scores, target, allowed):
 @given(questions())
 def test_ranks_equal_the_slow_way(question):
     scores, targets, allowed = question
+    kept, flags = scores.copy(), allowed.copy()
     expected = [slow_rank(scores[u], targets[u], allowed[u]) for u in range(len(scores))]
     np.testing.assert_array_equal(metrics.ranks(scores, targets, allowed), expected)
-
-
-@given(questions())
-def test_ranks_do_not_change_their_input(question):
-    scores, targets, allowed = question
-    kept, flags = scores.copy(), allowed.copy()
-    metrics.ranks(scores, targets, allowed)
     np.testing.assert_array_equal(scores, kept)
     np.testing.assert_array_equal(allowed, flags)
 
@@ -60,11 +54,6 @@ def test_ranks_by_hand():
     forbidden = np.array([[False, True, True, True]])
     assert metrics.ranks(scores, np.array([1]), forbidden) == 2.5
     assert metrics.ranks(scores, np.array([0]), forbidden) == 1  # the target takes part even if it is not allowed
-
-
-def test_equal_scores_are_worth_what_chance_is():
-    scores = np.zeros((11, 11))
-    assert (metrics.ranks(scores, np.arange(11)) == 6).all()
 
 
 @pytest.mark.parametrize("k", [1, 3, 5, 10])
@@ -80,15 +69,6 @@ def test_metrics_by_hand():
     np.testing.assert_array_equal(metrics.recall_at(ranks, 10), [1, 1, 1, 0, 0])
     np.testing.assert_allclose(metrics.ndcg_at(ranks, 10), [1, 1 / np.log2(3), 1 / np.log2(11), 0, 0])
     np.testing.assert_allclose(metrics.mrr_at(ranks, 10), [1, 0.5, 0.1, 0, 0])
-
-
-@given(questions(), st.integers(1, 9))
-def test_a_deeper_cut_is_never_worse(question, at):
-    ranks = metrics.ranks(*question)
-    for metric in (metrics.recall_at, metrics.ndcg_at, metrics.mrr_at):
-        values = metric(ranks, at)
-        assert ((values >= 0) & (values <= 1)).all()
-        assert (metric(ranks, at + 1) >= values).all()
 
 
 def test_ranks_in_lists():

@@ -172,11 +172,7 @@ def test_every_built_in_name_is_that_of_its_component():
 @pytest.mark.parametrize(
     ("key", "value", "told"),
     [
-        (
-            "blend.members",
-            ["eaze"],
-            r"no member 'eaze', did you mean 'ease'\?; there are: popularity, sequential_rules",
-        ),
+        ("blend.members", ["eaze"], r"no member 'eaze', did you mean 'ease'\?; there are: popularity, seq"),
         ("ratings.members", ["svd++"], r"no rating model 'svd\+\+', did you mean 'svd'\?; there are: svd, svdpp"),
         ("tasks.rateing", {"weight": 1}, "no task 'rateing', did you mean 'rating'"),
         ("data.reader", "movielense", "no reader 'movielense', did you mean 'movielens'"),

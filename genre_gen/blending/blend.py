@@ -36,17 +36,14 @@ class Blended:
     silent: Mapping[str, NDArray[np.bool_]]
 
     def parts(self, rows: NDArray[np.integer], history: int | None = None) -> dict[str, NDArray[np.float32]]:
-        """Return each member's part of the scores of some items.
+        """Return each member's part of the scores of some items: member -> float32 of the shape of ``rows``.
 
-        Where members have no opinion, their parts are 0, and what was expected of them is a part of its own,
-        ``EXPECTED``, which is there only where it is not 0 for some of these items.
+        The parts of an allowed item sum to its total. Where members have no opinion, their parts are 0, and what was
+        expected of them is a part of its own, ``EXPECTED``, which is there only where it is not 0 for some item.
 
         Args:
-            rows: catalog rows, ``[B, k]``; or ``[k]`` of one history. The parts of an allowed item sum to its total.
+            rows: catalog rows, ``[B, k]``; or ``[k]`` of one history.
             history: position in the batch of that one; None for all.
-
-        Returns:
-            Member -> float32 of the shape of ``rows``.
         """
         cells = (np.arange(len(rows))[:, None], rows) if history is None else (history, rows)
         parts, expected = {}, np.zeros(rows.shape)
@@ -148,11 +145,6 @@ def shares(scores: Scores, weights: Mapping[str, float], allowed: NDArray[np.boo
     cold, and the member counts interactions); its share is then what the members with an opinion on all items let
     expect: the regression of its shares on theirs, over the allowed items it scores. Counted as 0 instead, a cold item
     would lose to all others; left to the others alone, it would beat them.
-
-    Args:
-        scores: of all that take part.
-        weights: member -> weight.
-        allowed: bool ``[B, n_items]``.
     """
     parts = {name: weights[name] * standardised(values, allowed) for name, values in scores.items()}
     gaps = {name: gap for name, values in scores.items() if (gap := np.isnan(values)).any()}

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from genre_gen.data.interactions import History, Interactions
 from genre_gen.data.splits import Case
 from genre_gen.domain import Domain
 from genre_gen.errors import DecodingError, UsageError
+
+if TYPE_CHECKING:
+    from genre_gen.llm.generator import ItemGenerator
 
 log = logging.getLogger(__name__)
 LLM = "llm"
@@ -28,30 +31,14 @@ MANY = 2000
 """Of more rated validation cases a fixed sample is used: the language model reads a history for each."""
 
 
-class LanguageRater(Protocol):
-    """What is asked of the language model; :class:`genre_gen.llm.generator.ItemGenerator` is one."""
-
-    @property
-    def rates(self) -> bool:
-        """Tell whether the model has learned to rate."""
-
-    def rate(self, histories: Sequence[History], rows: Sequence[int]) -> NDArray[np.float32]:
-        """Return the expected rating of one item for each history, float32 ``[len(histories)]``."""
-
-
 @dataclass(frozen=True)
 class Raters:
-    """Predicts ratings.
-
-    Attributes:
-        models: fitted models of ratings, by name.
-        blend: of them and the language model (``llm``); None where nothing predicts ratings.
-    """
+    """Fitted models of ratings by name, and the blend of them and the language model; None where nothing predicts."""
 
     models: Mapping[str, RatingModel] = field(default_factory=dict)
     blend: RatingBlend | None = None
 
-    def columns(self, language_model: LanguageRater, histories: Sequence[History], rows: Sequence[int]) -> Columns:
+    def columns(self, language_model: ItemGenerator, histories: Sequence[History], rows: Sequence[int]) -> Columns:
         """Return what each way to predict says of one item for each history: name -> ``[len(histories)]``.
 
         Raises:
@@ -63,7 +50,7 @@ class Raters:
         return columns
 
     def rate(
-        self, language_model: LanguageRater, histories: Sequence[History], rows: Sequence[int]
+        self, language_model: ItemGenerator, histories: Sequence[History], rows: Sequence[int]
     ) -> tuple[NDArray[np.float64], Columns]:
         """Return the blended rating of one item for each history, ``[len(histories)]``, and the columns it is made of.
 
@@ -84,7 +71,7 @@ class Raters:
         return self.blend.combine(columns), columns
 
     def _by_language_model(
-        self, language_model: LanguageRater, histories: Sequence[History], rows: Sequence[int], others: Columns
+        self, language_model: ItemGenerator, histories: Sequence[History], rows: Sequence[int], others: Columns
     ) -> NDArray[np.float64]:
         try:
             if not language_model.rates:
@@ -107,16 +94,7 @@ class Raters:
 def fit_raters(
     domain: Domain, interactions: Interactions, scale: tuple[float, float] | None
 ) -> tuple[dict[str, RatingModel], dict[str, float]]:
-    """Fit the domain's models of ratings, and return them with the seconds that each took.
-
-    Args:
-        domain: names them.
-        interactions: what is learned from; without ratings there are no models.
-        scale: lowest and highest rating, see ``scale_of``.
-
-    Raises:
-        ConfigError: a model that does not exist.
-    """
+    """Fit the domain's models of ratings, and return them with the seconds that each took; none without ratings."""
     models: dict[str, RatingModel] = {}
     seconds = {}
     for name in domain.ratings.members if scale is not None and interactions.rated else ():
@@ -128,7 +106,7 @@ def fit_raters(
 
 def tune_rating_blend(
     models: Mapping[str, RatingModel],
-    language_model: LanguageRater,
+    language_model: ItemGenerator,
     cases: Sequence[Case],
     scale: tuple[float, float] | None,
 ) -> RatingBlend | None:

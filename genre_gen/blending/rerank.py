@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import MappingProxyType
-from typing import Protocol
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +23,8 @@ from genre_gen.errors import ConfigError
 from genre_gen.metrics import SMOOTHING, divergence, label_shares
 from genre_gen.ranking import Ranking
 
-
-class Reranker(Protocol):
-    """A way to order one user's candidates anew."""
-
-    def __call__(self, candidates: Ranking, history: History, labels: Labels, weight: float, n: int) -> Ranking:
-        """Return ``n`` of the candidates (all where there are fewer) by score; weight 0 takes the first ones."""
+Reranker: TypeAlias = Callable[[Ranking, History, Labels, float, int], Ranking]
+"""From candidates, history, labels, weight and n: ``n`` of the candidates by score; weight 0 takes the first ones."""
 
 
 def rerank(
@@ -119,9 +115,8 @@ def calibrated(
 def relative(scores: NDArray[np.floating]) -> NDArray[np.float64]:
     """Return scores moved and scaled to 0 (the last candidate) to 1 (the first): float64 of the same shape.
 
-    Similarity and divergence have fixed ranges, while scores spread more for one user than for another and have
-    another unit for another model. On one range, a weight buys everyone the same trade. Scores that do not differ
-    become 0.
+    Similarity and divergence have fixed ranges, while scores differ in spread and unit; on one range, a weight buys
+    everyone the same trade. Scores that do not differ become 0.
     """
     values = np.asarray(scores, dtype=np.float64)
     if len(values) == 0 or np.ptp(values) == 0:
@@ -141,12 +136,9 @@ def cosine(vectors: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def _greedy(candidates: Ranking, n: int, worth: Callable[[list[int]], NDArray[np.float64]]) -> Ranking:
-    """Pick ``n`` candidates one by one, and return them by score.
+    """Pick ``n`` candidates one by one, the better scored of equals first, and return them by score.
 
-    Args:
-        candidates: best first, so that the better scored of equals is picked first.
-        n: how many.
-        worth: from the places picked so far to the worth of each candidate, float64 ``[n_candidates]``.
+    ``worth`` says, from the places picked so far, what each candidate is worth: float64 ``[n_candidates]``.
     """
     picked: list[int] = []
     for _ in range(min(n, len(candidates))):

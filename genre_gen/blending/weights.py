@@ -43,7 +43,7 @@ def fit_blend(
         scorers: member -> scorer of histories, ``[B, n_items]``.
         cases: validation cases; at least one.
         n_items: size of the catalog.
-        k: cut of the NDCG that the blend must not worsen.
+        k: cut of the NDCG.
         repeat: whether items of the history may be recommended again.
         batch: histories scored at a time; only the pools of a batch are kept.
     """
@@ -195,13 +195,8 @@ class Pool:
     @classmethod
     def join(cls, pools: Sequence[Self]) -> Self:
         """Put the cases of several batches (of the same members and catalog) together."""
-        return cls(
-            pools[0].members,
-            np.concatenate([pool.rivals for pool in pools]),
-            np.concatenate([pool.present for pool in pools]),
-            np.concatenate([pool.targets for pool in pools]),
-            np.concatenate([pool.reachable for pool in pools]),
-        )
+        names = ("rivals", "present", "targets", "reachable")
+        return cls(pools[0].members, *(np.concatenate([getattr(pool, name) for pool in pools]) for name in names))
 
     def ndcg(self, weights: NDArray[np.floating], k: int) -> NDArray[np.float64]:
         """Return each case's NDCG under weights ``[members]``: float64 ``[B]``; ties count half."""

@@ -8,6 +8,7 @@ import os
 import shutil
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
@@ -50,15 +51,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What :func:`examine` found.
-
-    Attributes:
-        home: the folder for fetched data and models.
-        free_disk: bytes free there.
-        parameters: weights of the model; None while it is not here.
-        hub: whether the model hub answers; None where it was not asked.
-        problems: what is wrong, each with its remedy.
-    """
+    """What :func:`examine` found: sizes in bytes, ``parameters`` None without the model, ``hub`` None if not asked."""
 
     machine: Machine
     packages: tuple[Installed, ...]
@@ -112,22 +105,14 @@ def examine(domain: Domain | None = None, llm: str | None = None, *, online: boo
     hub = hub_answers() if online else None
     problems = [
         *_package_problems(packages),
-        *_machine_problems(machine),
-        *_home_problems(disk, free_disk, data, model),
-        *_hub_problems(hub, model),
+        *_machine_problems(machine, disk, free_disk, [place for place in (data, model) if place and not place.ready]),
     ]
-    return Diagnosis(
-        machine=machine,
-        packages=packages,
-        home=home,
-        free_disk=free_disk,
-        data=data,
-        model=model,
-        parameters=parameters,
-        advice=advise(machine, parameters or USUAL_SIZE),
-        hub=hub,
-        problems=tuple(problems),
-    )
+    if hub is False and not model.ready and model.name not in {*WHEELS, *ON_HUB}:
+        problems.append(
+            f"The hub does not answer, and {model.name} is not here: check the network, or name another model."
+        )
+    advice = advise(machine, parameters or USUAL_SIZE)
+    return Diagnosis(machine, packages, home, free_disk, data, model, parameters, advice, hub, tuple(problems))
 
 
 def count_parameters(folder: Path) -> int:
@@ -195,45 +180,32 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _package_problems(packages: tuple[Installed, ...]) -> list[str]:
-    problems = [f"{name} {trouble}" for name, trouble in UNWANTED.items() if _version(name)]
+def _package_problems(packages: tuple[Installed, ...]) -> Iterator[str]:
+    yield from (f"{name} {trouble}" for name, trouble in UNWANTED.items() if _version(name))
     if not _version(DISTRIBUTION):
-        problems.append(f"{DISTRIBUTION} is not installed, so few of its packages are checked: run `pip install -e .`.")
+        yield f"{DISTRIBUTION} is not installed, so few of its packages are checked: run `pip install -e .`."
     for package in packages:
         if not package.good:
             have = f"is {package.version}, wanted is {package.wanted}" if package.version else "is missing"
-            problems.append(f"{package.name} {have}: run `pip install '{package.name}{package.wanted}'`.")
-    return problems
+            yield f"{package.name} {have}: run `pip install '{package.name}{package.wanted}'`."
 
 
-def _machine_problems(machine: Machine) -> list[str]:
+def _machine_problems(machine: Machine, disk: Path, free_disk: int, missing: list[Place]) -> Iterator[str]:
+    """Yield what is wrong with the threads, and with ``disk``, which must hold what is still to be fetched."""
     if machine.threads > machine.cores:
-        return [
+        yield (
             f"torch uses {machine.threads} threads on {machine.cores} cores, which slows all of them:"
             f" set OMP_NUM_THREADS={machine.cores}."
-        ]
-    return []
-
-
-def _home_problems(disk: Path, free_disk: int, data: Place | None, model: Place) -> list[str]:
-    """Whether what is still to be fetched can be put into ``GENRE_HOME``; ``disk`` is the part of it that exists."""
-    missing = [place.name for place in (data, model) if place and not place.ready]
-    problems = []
+        )
+    names = ", ".join(place.name for place in missing)
     if missing and not (disk.is_dir() and os.access(disk, os.W_OK)):
-        problems.append(f"{', '.join(missing)} cannot be fetched into {disk}: set GENRE_HOME to a folder of yours.")
-    needed = sum(WHEELS[name].size + WHEELS[name].room for name in missing if name in WHEELS)
+        yield f"{names} cannot be fetched into {disk}: set GENRE_HOME to a folder of yours."
+    needed = sum(WHEELS[place.name].size + WHEELS[place.name].room for place in missing if place.name in WHEELS)
     if needed > free_disk:
-        problems.append(
-            f"{disk} has {free_disk / GIGABYTE:.1f} GB free and {', '.join(missing)} needs {needed / GIGABYTE:.1f} GB:"
+        yield (
+            f"{disk} has {free_disk / GIGABYTE:.1f} GB free and {names} needs {needed / GIGABYTE:.1f} GB:"
             " free some, or set GENRE_HOME to a folder on another disk."
         )
-    return problems
-
-
-def _hub_problems(hub: bool | None, model: Place) -> list[str]:
-    if hub is False and not model.ready and model.name not in {*WHEELS, *ON_HUB}:
-        return [f"The hub does not answer, and {model.name} is not here: check the network, or name another model."]
-    return []
 
 
 def _machine_rows(machine: Machine) -> list[tuple[str, str]]:

@@ -30,14 +30,10 @@ class Fetched:
     """A data set or a model that is ready for use.
 
     Attributes:
-        kind: ``data`` or ``model``.
         name: the name or path it was asked for by.
-        folder: where its files lie.
-        origin: where it came from.
         sha256: checksum of the archive it came in; empty where it did not come in one.
         terms: what its licence asks of the user; empty where that is not known.
         seconds: how long it took to fetch or to check.
-        files: its files.
     """
 
     kind: Literal["data", "model"]

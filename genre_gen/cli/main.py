@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from genre_gen.cli import domains, evaluate, prompts, recommend, train
+from genre_gen.cli import domains, prompts, recommend, train
 from genre_gen.cli.options import FAILED, MISUSED, tell
 from genre_gen.errors import GenreGenError, UsageError
 
@@ -19,7 +19,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for command in (
-    train.demo, train.fetch, train.train, recommend.recommend, recommend.explain, recommend.report, evaluate.evaluate,
+    train.demo, train.fetch, train.train, recommend.recommend, recommend.explain, recommend.report, recommend.evaluate,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(prompts.app, name="prompts")

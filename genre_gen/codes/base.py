@@ -1,11 +1,11 @@
-"""CodeScheme: how an item of the catalog is named to the model."""
+"""Codes: how the items of a catalog are named to the model."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,45 +13,16 @@ from numpy.typing import NDArray
 from genre_gen.errors import CheckpointError
 
 
-@runtime_checkable
-class CodeScheme(Protocol):
+@dataclass(frozen=True, eq=False)
+class Codes:
     """A unique, prefix-free token sequence for each item, over a code vocabulary of its own.
 
     Attributes:
         name: the scheme's name in ``domain.toml``.
-        codes: int64 ``[n_items, length]``, code tokens ``0 .. vocabulary - 1``; shorter codes are padded with -1.
-        vocabulary: number of code tokens. In the model's input, code token ``k`` has the id
-            ``text vocabulary size + k``.
+        codes: int64 ``[n_items, length]``, code tokens ``0 .. vocabulary - 1``; shorter codes are padded with -1. In
+            the model's input, code token ``k`` has the id ``text vocabulary size + k``.
+        names: the text form of each code token, such as ``<item_12>``.
     """
-
-    @property
-    def name(self) -> str:
-        """Return the scheme's name."""
-        ...
-
-    @property
-    def codes(self) -> NDArray[np.int64]:
-        """Return the code of each item, ``[n_items, length]``."""
-        ...
-
-    @property
-    def vocabulary(self) -> int:
-        """Return the number of code tokens."""
-        ...
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Return the text form of each code token, such as ``<item_12>`` (length ``vocabulary``)."""
-        ...
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return what must be saved, ready for safetensors."""
-        ...
-
-
-@dataclass(frozen=True, eq=False)
-class Codes:
-    """The codes that a scheme's function made; all schemes return this class, so all are saved the same way."""
 
     name: str
     codes: NDArray[np.int64]

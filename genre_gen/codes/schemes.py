@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from genre_gen.codes.atomic import atomic
 from genre_gen.codes.base import Codes
 from genre_gen.codes.semantic import semantic
-from genre_gen.codes.title import title
 from genre_gen.data.catalog import Catalog
 from genre_gen.domain import CodeSettings
 from genre_gen.errors import ConfigError
@@ -22,6 +21,32 @@ Embed: TypeAlias = Callable[[], NDArray[np.floating]]
 
 SchemeFunction: TypeAlias = Callable[[CodeSettings, Catalog, Embed], Codes]
 """Makes the codes of a catalog: unique, and none the beginning of another."""
+
+END = "<end>"
+_PIECES = re.compile(r" ?\w+|\W")
+
+
+def atomic(n_items: int) -> Codes:
+    """Give the item in row ``k`` the one code token ``k``: the only scheme that one forward pass decodes exactly."""
+    return Codes("atomic", np.arange(n_items, dtype=np.int64)[:, None], tuple(f"<item_{k}>" for k in range(n_items)))
+
+
+def title(titles: Sequence[str]) -> Codes:
+    """Split each title into words and signs, in lower case, and close it with ``<end>`` so that no code begins another.
+
+    The code can be read (GENRE of De Cao et al., 2021). Each distinct word is a code token of its own, which admits
+    exactly one token sequence per title; text tokens would admit many.
+
+    Args:
+        titles: unique even in lower case, as a ``Catalog`` guarantees; so are the codes, since their pieces joined are
+            the title.
+    """
+    pieces = [[*_PIECES.findall(text.casefold()), END] for text in titles]
+    tokens = {piece: token for token, piece in enumerate(sorted({piece for line in pieces for piece in line}))}
+    codes = np.full((len(pieces), max(map(len, pieces))), -1, dtype=np.int64)
+    for row, line in enumerate(pieces):
+        codes[row, : len(line)] = [tokens[piece] for piece in line]
+    return Codes("title", codes, tuple(piece if piece == END else f"<word_{piece}>" for piece in tokens))
 
 
 def atomic_codes(settings: CodeSettings, catalog: Catalog, embed: Embed) -> Codes:

@@ -24,13 +24,7 @@ RECENCY = (0.0, 0.5, 1.0, 1.5, 2.0)
 
 @dataclass(frozen=True)
 class ModelContext:
-    """What a model may know of the data before it is fitted.
-
-    Attributes:
-        catalog: the items.
-        rating_scale: lowest and highest rating; None where the data has no ratings.
-        seed: of everything random.
-    """
+    """What a model may know of the data before it is fitted; ``rating_scale`` is None where there are no ratings."""
 
     catalog: Catalog
     rating_scale: tuple[float, float] | None = None
@@ -90,10 +84,10 @@ class CollaborativeModel(ABC):
         arrays = {}
         for name in self.learned:
             value = getattr(self, name)
-            parts = (
-                {f"{name}.{part}": getattr(value, part) for part in CSR} if sparse.issparse(value) else {name: value}
-            )
-            arrays.update(parts)
+            if sparse.issparse(value):
+                arrays.update({f"{name}.{part}": getattr(value, part) for part in CSR})
+            else:
+                arrays[name] = value
         return arrays
 
     @classmethod
@@ -124,7 +118,7 @@ class EpochModel(CollaborativeModel):
 
     @classmethod
     def for_data(cls, context: ModelContext, **options: Any) -> Self:
-        """Return an untrained model with the seed of the data; ``options`` are hyper-parameters."""
+        """Return an untrained model with the seed of the context."""
         return cls(**{"seed": context.seed, **options})
 
     @classmethod
@@ -139,10 +133,7 @@ class EpochModel(CollaborativeModel):
     ) -> Self:
         """Learn from the training interactions; with validation cases, until they are ranked no better.
 
-        Args:
-            interactions: what is learned from.
-            validation: cases that say when to stop.
-            repeat: whether the items of the history are ranked too.
+        With ``repeat``, the items of a case's history are ranked too.
         """
 
 

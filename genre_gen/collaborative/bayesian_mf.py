@@ -40,8 +40,8 @@ class BayesianMF(RatingModel):
         warm_up: sweeps before the first kept sample.
         samples: of the items' factors that are kept.
         apart: sweeps from one kept sample to the next; consecutive ones are too similar to be worth their memory.
-        rating_scale: lowest and highest rating; None takes them from the data.
-        duplicates: a user who rated an item twice is ``refused``, or the ``last`` rating counts.
+        rating_scale: as of every rating model, see ``RatingModel``.
+        duplicates: the same.
         seed: of the sampling.
     """
 
@@ -80,11 +80,7 @@ class BayesianMF(RatingModel):
         self.precisions = np.zeros(samples)
 
     def fit(self, interactions: Interactions) -> Self:
-        """Sample; interactions without a rating (NaN) are left out.
-
-        Raises:
-            DataError: more than MAX_ITEMS items; no ratings, or infinite, out-of-scale or repeated ones.
-        """
+        """Sample; raises DataError for more than MAX_ITEMS items, and as ``checked`` does."""
         check_dense(self.name, interactions.n_items, MAX_ITEMS, matrices=2)
         ratings = self.checked(interactions)
         rng = np.random.default_rng(self.seed)
@@ -158,14 +154,9 @@ class Side:
     def sample(
         self, others: Matrix, prior_mean: Matrix, prior_precision: Matrix, precision: float, rng: np.random.Generator
     ) -> Matrix:
-        """Draw all factors and biases of this side, given the other side's: ``[n, factors + 1]``, the bias last.
+        """Draw all factors and biases of this side, given the others': ``[n, factors + 1]``, the bias last.
 
-        Args:
-            others: the other side's factors and biases.
-            prior_mean: ``[factors + 1]``, or one for each, ``[n, factors + 1]``.
-            prior_precision: ``[factors + 1, factors + 1]``.
-            precision: of the noise.
-            rng: source of randomness.
+        The prior's mean is ``[factors + 1]``, or one for each, ``[n, factors + 1]``; ``precision`` is the noise's.
         """
         design = with_ones(others)
         width = design.shape[1]

@@ -32,8 +32,8 @@ class KNNBaseline(RatingModel):
         shrinkage: of a similarity, in users who rated both items, >= 0.
         user_penalty: ratings' worth of shrinkage of ``b_u`` towards 0, >= 0.
         item_penalty: the same of ``b_i``.
-        rating_scale: lowest and highest rating; None takes them from the data.
-        duplicates: a user who rated an item twice is ``refused``, or the ``last`` rating counts.
+        rating_scale: as of every rating model, see ``RatingModel``.
+        duplicates: the same.
     """
 
     name: ClassVar[str] = "knn_baseline"
@@ -64,12 +64,7 @@ class KNNBaseline(RatingModel):
         self.item_bias, self.similar = np.zeros(0), np.zeros((0, 0))
 
     def fit(self, interactions: Interactions) -> Self:
-        """Learn the items' biases and similarities; interactions without a rating (NaN) are left out.
-
-        Raises:
-            DataError: more than MAX_ITEMS items; no ratings, or infinite, out-of-scale or repeated ones.
-            ConfigError: Surprise is missing, too old, or another package of that name.
-        """
+        """Learn biases and similarities; raises DataError for more than MAX_ITEMS items, else as ``surprise_data``."""
         check_dense(self.name, interactions.n_items, MAX_ITEMS, matrices=5)
         data = self.surprise_data(interactions)
         algorithm = data.surprise.KNNBaseline(
@@ -101,12 +96,7 @@ class KNNBaseline(RatingModel):
         return estimates, len(rated) > 0
 
     def _neighbours_mean(self, similar: NDArray[np.float64], residuals: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the weighted mean of the nearest neighbours' residuals over the baseline; 0 where there are none.
-
-        Args:
-            similar: ``[rows, rated]``.
-            residuals: ``[rated]``.
-        """
+        """Return the weighted mean of the nearest neighbours' residuals ``[rated]`` over the baseline, else 0."""
         if similar.shape[1] > self.neighbours:
             # Stable, so that of equally similar items the earlier ones count, as in Surprise.
             nearest = np.argsort(-similar, axis=1, kind="stable")[:, : self.neighbours]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,11 +78,7 @@ class RatingBlend:
 
     def settings(self) -> dict[str, Any]:
         """Return the blend, ready for JSON; ``RatingBlend.restore`` takes it back."""
-        return {
-            "weights": dict(self.weights),
-            "intercept": self.intercept,
-            "rating_scale": list(self.rating_scale),
-        }
+        return {"weights": dict(self.weights), "intercept": self.intercept, "rating_scale": list(self.rating_scale)}
 
     @classmethod
     def restore(cls, settings: Mapping[str, Any]) -> Self:
@@ -99,40 +95,6 @@ def rate_all(model: RatingModel, known: Interactions, asked: Interactions) -> Ra
         model.rate(known.history(user) if user in users else stranger, asked.history(user).rows) for user in asked.users
     ]
     return np.concatenate([np.zeros(0), *parts])
-
-
-def learn_blend(
-    models: Mapping[str, Callable[[], RatingModel]],
-    interactions: Interactions,
-    rating_scale: tuple[float, float],
-    *,
-    share: float = 0.2,
-    seed: int = 0,
-) -> tuple[RatingBlend, dict[str, RatingModel]]:
-    """Learn the weights on a held-out share of the ratings, then fit every member on all of them.
-
-    Args:
-        models: makes an untrained member, by its name.
-        interactions: rated ones; those without a rating are left out.
-        rating_scale: lowest and highest rating.
-        share: of the ratings that the weights are learned on, between 0 and 1.
-        seed: of the draw.
-
-    Raises:
-        UsageError: a share that leaves nothing on one side.
-        DataError: no ratings, or bad ones.
-    """
-    if interactions.ratings is None:
-        raise DataError("a blend of rating models needs ratings; this data has none")
-    rated = interactions.keep(~np.isnan(interactions.ratings))
-    held = np.random.default_rng(seed).random(len(rated)) < share
-    if held.all() or not held.any():
-        raise UsageError(f"share {share} of {len(rated)} ratings leaves none to learn or to weigh; try .2")
-    inner, asked = rated.keep(~held), rated.keep(held)
-    predictions = {name: rate_all(make().fit(inner), inner, asked) for name, make in models.items()}
-    actual = np.asarray(asked.ratings, dtype=np.float64)
-    blend = RatingBlend.learn(predictions, actual, rating_scale)
-    return blend, {name: make().fit(rated) for name, make in models.items()}
 
 
 def _table(predictions: Mapping[str, Ratings]) -> Ratings:

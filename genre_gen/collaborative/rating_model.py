@@ -40,10 +40,7 @@ class Prediction:
 class Ratings:
     """Checked ratings, one entry per rating, each user's in time order.
 
-    Attributes:
-        owners: int64, user rows.
-        rows: int64, catalog rows.
-        values: float64, on the scale.
+    ``owners`` are user rows, ``rows`` catalog rows.
     """
 
     owners: NDArray[np.int64]
@@ -107,15 +104,9 @@ class RatingModel(CollaborativeModel):
         """
 
     def predict(self, history: History, rows: Sequence[int] | NDArray[np.integer]) -> list[Prediction]:
-        """Predict one user's ratings of items.
+        """Predict one user's ratings of catalog rows.
 
-        Args:
-            history: what the user has rated.
-            rows: catalog rows.
-
-        Returns:
-            One prediction per row. Where the user or the item is unknown the prediction is made from what is left
-            and says so in ``reason``: neither an error nor a silent guess.
+        Where the user or the item is unknown, a prediction is made from what is left and says so in ``reason``.
         """
         wanted = np.asarray(rows, dtype=np.int64)
         return self._worded(wanted, *self.estimate(history, wanted))
@@ -128,11 +119,8 @@ class RatingModel(CollaborativeModel):
         """Return expected ratings, float32 ``[len(histories), n_items]``, not clipped: good items must not tie."""
         n_items = len(self.rated_items)
         check_rows(rows_of(histories), n_items)
-        rows = np.arange(n_items)
-        scores = np.empty((len(histories), n_items), dtype=np.float32)
-        for position, history in enumerate(histories):
-            scores[position] = self.estimate(history, rows)[0]
-        return scores
+        scores = [self.estimate(history, np.arange(n_items))[0] for history in histories]
+        return np.array(scores, dtype=np.float32).reshape(len(histories), n_items)
 
     def checked(self, interactions: Interactions) -> Ratings:
         """Return the ratings, or say what is wrong with them; interactions without one (NaN) are left out.
@@ -172,23 +160,15 @@ class RatingModel(CollaborativeModel):
         return ratings
 
     def surprise_data(self, interactions: Interactions) -> SurpriseData:
-        """Return the checked ratings as Surprise takes them.
-
-        Raises:
-            DataError: see ``checked``.
-            ConfigError: Surprise is missing, too old, or another package of that name.
-        """
+        """Return the ``checked`` ratings as Surprise takes them; raises ConfigError where Surprise is no good."""
         library = _surprise(self.name)
         ratings = self.checked(interactions)
         columns = (ratings.owners.tolist(), ratings.rows.tolist(), ratings.values.tolist())
         log = [(user, item, value, None) for user, item, value in zip(*columns, strict=True)]
         trainset = library.Dataset(library.Reader(rating_scale=self.rating_scale)).construct_trainset(log)
-        return SurpriseData(
-            library,
-            trainset,
-            [trainset.to_raw_uid(inner) for inner in range(trainset.n_users)],
-            [trainset.to_raw_iid(inner) for inner in range(trainset.n_items)],
-        )
+        users = [trainset.to_raw_uid(inner) for inner in range(trainset.n_users)]
+        rows = [trainset.to_raw_iid(inner) for inner in range(trainset.n_items)]
+        return SurpriseData(library, trainset, users, rows)
 
     def usable(self, history: History) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return the rows and ratings of a history that say something: rated, and of items met in training.

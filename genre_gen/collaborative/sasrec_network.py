@@ -84,10 +84,10 @@ class Windows:
     """The pieces of all histories that are trained on; together they hold each target once.
 
     Attributes:
-        rows: int64 ``[n]`` catalog rows of all histories.
-        begins: int64 ``[windows]``, position of the first input in ``rows``.
-        lengths: int64 ``[windows]`` inputs; the target of each is the item after it.
-        firsts: int64 ``[windows]``, the first input whose target counts; those before give context only.
+        rows: ``[n]`` catalog rows of all histories.
+        begins: ``[windows]``, position of the first input in ``rows``.
+        lengths: ``[windows]`` inputs; the target of each is the item after it.
+        firsts: ``[windows]``, the first input whose target counts; those before give context only.
     """
 
     rows: NDArray[np.int64]
@@ -142,16 +142,9 @@ def grouped(lengths: NDArray[np.int64], tokens: int) -> list[slice]:
 
 
 class Trainer:
-    """Trains a network on windows, epoch by epoch, with AdamW and a learning rate that rises and then stays.
+    """Trains a network in place, epoch by epoch, with AdamW and a learning rate that rises and then stays.
 
-    Args:
-        network: changed in place.
-        windows: what it learns from.
-        learning_rate: after the warm-up.
-        weight_decay: of the matrices that are not embeddings.
-        warmup_steps: steps in which the learning rate rises.
-        batch_tokens: items per step, padding included.
-        seed: of the order.
+    Keywords are the hyper-parameters of :class:`genre_gen.collaborative.SASRec`.
     """
 
     def __init__(

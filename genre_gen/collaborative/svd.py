@@ -53,8 +53,8 @@ class SVD(RatingModel):
         learning_rate: of all parameters.
         regularisation: of all parameters, per rating.
         fold_in_penalty: ridge penalty of a folded-in user's bias and factors.
-        rating_scale: lowest and highest rating; None takes them from the data.
-        duplicates: a user who rated an item twice is ``refused``, or the ``last`` rating counts.
+        rating_scale: as of every rating model, see ``RatingModel``.
+        duplicates: the same.
         seed: of the initial factors.
     """
 
@@ -92,12 +92,7 @@ class SVD(RatingModel):
         self._row_of_user: dict[str, int] = {}
 
     def fit(self, interactions: Interactions) -> Self:
-        """Learn from the ratings; interactions without one (NaN) are left out.
-
-        Raises:
-            DataError: no ratings, or infinite, out-of-scale or (unless allowed) repeated ones.
-            ConfigError: Surprise is missing, too old, or another package of that name.
-        """
+        """Learn from the ratings; raises what ``surprise_data`` raises."""
         data = self.surprise_data(interactions)
         self.users = tuple(interactions.users[row] for row in data.user_rows)
         self._row_of_user = {user: row for row, user in enumerate(self.users)}
@@ -122,7 +117,7 @@ class SVD(RatingModel):
             UsageError: a rating that is not on the scale.
         """
         rows, ratings = self.usable(history)
-        if len(rows) == 0:
+        if not len(rows):
             return self._unknown()
         bias, factors = self._solve(rows, ratings - self.mean - self.item_bias[rows])
         return Taste(bias, factors)
@@ -140,16 +135,7 @@ class SVD(RatingModel):
         return self.mean + taste.bias + self.item_bias[rows] + self.item_factors[rows] @ taste.factors, taste.known
 
     def predict(self, who: str | History, rows: Sequence[int] | NDArray[np.integer]) -> list[Prediction]:
-        """Predict one user's ratings of items.
-
-        Args:
-            who: a user id of the training data, or a history with ratings.
-            rows: catalog rows.
-
-        Returns:
-            One prediction per row. Where the user or the item is unknown the prediction is made from what is left
-            (mean and the other's bias) and says so in ``reason``: neither an error nor a silent guess.
-        """
+        """Predict as ``RatingModel`` does; ``who`` may also be a user id of the training data."""
         wanted = np.asarray(rows, dtype=np.int64)
         return self._worded(wanted, *self.estimate(who, wanted))
 
@@ -171,13 +157,16 @@ class SVD(RatingModel):
 
     def _algorithm(self, library: ModuleType) -> Any:
         """Return Surprise's untrained algorithm."""
-        return library.SVD(
-            n_factors=self.factors,
-            n_epochs=self.epochs,
-            lr_all=self.learning_rate,
-            reg_all=self.regularisation,
-            random_state=self.seed,
-        )
+        return library.SVD(**self._surprise_options())
+
+    def _surprise_options(self) -> dict[str, Any]:
+        return {
+            "n_factors": self.factors,
+            "n_epochs": self.epochs,
+            "lr_all": self.learning_rate,
+            "reg_all": self.regularisation,
+            "random_state": self.seed,
+        }
 
     def _keep(self, algorithm: Any, data: SurpriseData) -> None:
         """Take over what Surprise's algorithm learned, by our rows."""

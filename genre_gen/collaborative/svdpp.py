@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from genre_gen.collaborative.rating_model import Duplicates, SurpriseData, by_row
+from genre_gen.collaborative.rating_model import SurpriseData, by_row
 from genre_gen.collaborative.svd import SVD, Taste
 from genre_gen.data.interactions import History
 
@@ -29,9 +29,7 @@ class SVDpp(SVD):
         learning_rate: of all parameters.
         regularisation: of all parameters, per rating.
         fold_in_penalty: ridge penalty of a folded-in user's bias and factors.
-        rating_scale: lowest and highest rating; None takes them from the data.
-        duplicates: a user who rated an item twice is ``refused``, or the ``last`` rating counts.
-        seed: of the initial factors.
+        options: ``rating_scale``, ``duplicates`` and ``seed``, as of ``SVD``.
     """
 
     name: ClassVar[str] = "svdpp"
@@ -45,9 +43,7 @@ class SVDpp(SVD):
         learning_rate: float = 0.005,
         regularisation: float = 0.1,
         fold_in_penalty: float = 10.0,
-        rating_scale: tuple[float, float] | None = None,
-        duplicates: Duplicates = "refused",
-        seed: int = 0,
+        **options: Any,
     ) -> None:
         """Set the hyper-parameters; raises ConfigError where one is out of range."""
         super().__init__(
@@ -56,9 +52,7 @@ class SVDpp(SVD):
             learning_rate=learning_rate,
             regularisation=regularisation,
             fold_in_penalty=fold_in_penalty,
-            rating_scale=rating_scale,
-            duplicates=duplicates,
-            seed=seed,
+            **options,
         )
         self.implicit_factors = np.zeros((0, factors))
 
@@ -69,7 +63,7 @@ class SVDpp(SVD):
             UsageError: a rating that is not on the scale.
         """
         implicit_rows = np.unique(history.rows[self.rated_items[history.rows]])
-        if len(implicit_rows) == 0:
+        if not len(implicit_rows):
             return self._unknown()
         implicit = self.implicit_factors[implicit_rows].sum(axis=0) / np.sqrt(len(implicit_rows))
         rows, ratings = self.usable(history)
@@ -78,14 +72,7 @@ class SVDpp(SVD):
         return Taste(bias, explicit + implicit)
 
     def _algorithm(self, library: ModuleType) -> Any:
-        return library.SVDpp(
-            n_factors=self.factors,
-            n_epochs=self.epochs,
-            lr_all=self.learning_rate,
-            reg_all=self.regularisation,
-            random_state=self.seed,
-            cache_ratings=True,  # four times as fast, for a copy of the ratings
-        )
+        return library.SVDpp(**self._surprise_options(), cache_ratings=True)  # four times as fast, for a copy
 
     def _keep(self, algorithm: Any, data: SurpriseData) -> None:
         super()._keep(algorithm, data)

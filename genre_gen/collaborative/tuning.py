@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from genre_gen.collaborative.base import CollaborativeModel, EpochModel, Stage
+from genre_gen.collaborative.base import CollaborativeModel, EpochModel
 from genre_gen.data.interactions import Interactions
 from genre_gen.data.splits import Case, sample_cases
 from genre_gen.metrics import case_ranks, ndcg_at
@@ -31,7 +31,7 @@ def tune(
         make: returns a new model with the given hyper-parameters, the others being its defaults.
         interactions: what is learned from.
         cases: validation cases; of more than CASES a fixed sample is used.
-        repeat: whether items of the history may be recommended again.
+        repeat: whether items of the history are ranked too.
 
     Returns:
         The fitted model, and the hyper-parameters that were chosen.
@@ -45,7 +45,9 @@ def tune(
     best, top = model, -1.0
     chosen: dict[str, Any] = {}
     for stage in model.grid if cases else ():
-        for options in _combinations(stage, dict(chosen)):
+        start = chosen
+        for values in itertools.product(*stage.values()):
+            options = {**start, **dict(zip(stage, values, strict=True))}
             if set(stage) <= model.scoring_only:
                 candidate = best.from_arrays(best.arrays(), {**best.settings(), **options})
             else:
@@ -54,8 +56,3 @@ def tune(
             if ndcg > top:
                 best, chosen, top = candidate, options, ndcg
     return best, chosen
-
-
-def _combinations(stage: Stage, start: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for values in itertools.product(*stage.values()):
-        yield {**start, **dict(zip(stage, values, strict=True))}

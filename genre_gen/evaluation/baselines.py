@@ -51,17 +51,7 @@ def evaluate(
 
     All models learn from the interactions that the recommender was trained on, with hyper-parameters chosen on the same
     validation cases. Models that take many epochs are no baselines here, unless they are members of the blend.
-
-    Args:
-        state: a trained recommender's.
-        split: the one that it was trained on.
-        k: cut-off of the metrics, or several.
-        part: which cases.
-        baselines: also fit and rank with the classic models that are no members of the blend.
-        progress: see :data:`genre_gen.training.progress.ProgressOption`.
-
-    Raises:
-        UsageError: it was trained on other interactions, of which the split holds some out.
+    The arguments and errors are those of :meth:`genre_gen.Recommender.evaluate`.
     """
     check_trained_for(state.trained_on, split, part)
     cases, size = split.cases(part), len(state.catalog)
@@ -70,11 +60,12 @@ def evaluate(
     with stages.stage("baselines"):
         models |= _fitted_baselines(state, split, stages, seconds) if baselines else {}
     seconds |= {LLM_ALONE: seconds.get(LLM_MEMBER, 0.0), GENRE: sum(state.seconds.values())}
-    done = [0]
+    done = 0
 
     def ranked(count: int) -> None:
-        done[0] += count
-        stages.update(done[0] / len(cases))
+        nonlocal done
+        done += count
+        stages.update(done / len(cases))
 
     with stages.stage("ranking"):
         report = evaluate_scorers(
@@ -109,10 +100,10 @@ def mixtures(state: RecommenderState) -> dict[str, Mixture]:
         named = {**scores, LLM_MEMBER: scores[LLM_ALONE]}
         return blend.combine(state.mask_cold_items({name: named[name] for name in blend.members}), allowed).total
 
-    without_llm = state.tuned.blend_without_llm
-    if LLM_MEMBER in without_llm.members:  # there is nothing else to blend
-        return {GENRE: partial(mixed, state.blend)}
-    return {GENRE: partial(mixed, state.blend), WITHOUT_LLM: partial(mixed, without_llm)}
+    blends = {GENRE: state.blend}
+    if LLM_MEMBER not in state.tuned.blend_without_llm.members:  # else there is nothing else to blend
+        blends[WITHOUT_LLM] = state.tuned.blend_without_llm
+    return {name: partial(mixed, blend) for name, blend in blends.items()}
 
 
 def _notes(state: RecommenderState, split: Split, part: Part) -> dict[str, Any]:
@@ -130,25 +121,19 @@ def _notes(state: RecommenderState, split: Split, part: Part) -> dict[str, Any]:
 def _fitted_baselines(
     state: RecommenderState, split: Split, stages: Stages, seconds: dict[str, float]
 ) -> dict[str, Scorer]:
-    """Fit the baselines and return their scorers; what each took is added to ``seconds``."""
+    """Fit the models that are no members of the blend and learn in seconds; adds what each took to ``seconds``."""
+    names = [
+        name
+        for name, model in MEMBERS.built_in().items()
+        if not (name in state.members or issubclass(model, EpochModel) or model.cannot_learn(state.trained_on))
+    ]
     fitted: dict[str, Scorer] = {}
-    for number, name in enumerate(names := _baselines(state)):
+    for number, name in enumerate(names):
         stages.update(number / len(names))
         begin = time.perf_counter()
         fitted[name] = _baseline(state, name, split).score
         seconds[name] = time.perf_counter() - begin
     return fitted
-
-
-def _baselines(state: RecommenderState) -> list[str]:
-    """Return the models that are no members of the blend and learn from this data in seconds."""
-    return [
-        name
-        for name, model in MEMBERS.built_in().items()
-        if name not in state.members
-        and not issubclass(model, EpochModel)
-        and model.cannot_learn(state.trained_on) is None
-    ]
 
 
 def _baseline(state: RecommenderState, name: str, split: Split) -> CollaborativeModel:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -30,15 +30,7 @@ BROKEN = ("invalid", "duplicate", "seen", "filtered", "wrong_length", "no_reason
 
 @dataclass(frozen=True)
 class FilterRequest:
-    """A filter, in a user's words and as the rows that it allows.
-
-    Attributes:
-        name: for tables.
-        allowed: bool ``[n_items]``.
-        where: filter expression.
-        exclude: ids of excluded items.
-        include: ids of the only items allowed; None for all.
-    """
+    """A filter, in a user's words (an expression, ids) and as what it allows, bool ``[n_items]``; named for tables."""
 
     name: str
     allowed: NDArray[np.bool_]
@@ -53,13 +45,9 @@ class FilterRequest:
 
 @dataclass
 class PromiseCounts:
-    """Counts of one request and list length.
+    """Counts of one request (by its name) and list length ``n``: lists, items in them, and broken promises.
 
     Attributes:
-        request: its name.
-        n: items asked for.
-        lists: checked.
-        items: in them.
         invalid: items that the catalog lacks.
         duplicate: items twice in a list.
         seen: items that the user has had.
@@ -68,7 +56,6 @@ class PromiseCounts:
         short: lists of fewer than n items, which are no broken promise.
         no_reason: short lists without a note.
         disordered: lists whose scores or ranks are out of order.
-        seconds: for all lists.
     """
 
     request: str
@@ -83,7 +70,7 @@ class PromiseCounts:
     short: int = 0
     no_reason: int = 0
     disordered: int = 0
-    seconds: float = field(default=0.0)
+    seconds: float = 0.0
 
     @property
     def broken(self) -> int:
@@ -172,12 +159,7 @@ def count_promises(
 def filter_requests(recommender: Recommender, where: str | None = None) -> list[FilterRequest]:
     """Return filters of every kind: none, by attributes, lists of items to exclude or include, and all at once.
 
-    Args:
-        recommender: whose catalog is filtered.
-        where: filter expression; None for one made from the catalog's first field with words.
-
-    Raises:
-        UsageError: an invalid expression, or none given for a catalog without words.
+    Without an expression, one is made from the catalog's first field with words; raises UsageError where none has any.
     """
     catalog = recommender.state.catalog
     ids = np.array([item.id for item in catalog])

@@ -19,13 +19,7 @@ CUT_OFFS = (5, 10, 20)
 
 
 def evaluate_picks(state: RecommenderState, split: Split, part: Part, file: Path) -> Report:
-    """Evaluate the picks of a file; a target outside a user's picks is a miss.
-
-    Args:
-        state: a trained recommender's: catalog and training interactions.
-        split: whose cases are asked.
-        part: which cases.
-        file: written by ``write_picks``, or any table of user, rank and item.
+    """Evaluate a file of ``write_picks``, or any table of user, rank and item; a target outside the picks is a miss.
 
     Raises:
         DataError: no file of picks.
@@ -52,11 +46,9 @@ def evaluate_picks(state: RecommenderState, split: Split, part: Part, file: Path
     )
     if not np.isfinite(report.results[0].ranks).any():
         log.warning(
-            "none of the %s items is among these picks: were they made from whole histories? Cut histories at the "
-            "split's %s part",
-            part,
-            part,
-        )
+            "none of the %(part)s items is among these picks: were they made from whole histories? Cut histories at "
+            "the split's %(part)s part", {"part": part},
+        )  # fmt: skip
     return report
 
 

@@ -115,7 +115,9 @@ def _rank(
         begin = time.perf_counter()
         scores[name] = scorers[name](histories) if name in scorers else mixtures[name](scores, ranked)
         tally.seconds += time.perf_counter() - begin
-        _check_shape(name, scores[name], (len(cases), n_items))
+        if scores[name].shape != ranked.shape:
+            shapes = f"shape {scores[name].shape}, expected {ranked.shape}"
+            raise UsageError(f"{name} returned scores of {shapes} (histories, items)")
         tally.ranks.append(metrics.ranks(scores[name], targets, ranked))
         tally.lists.append(_top(scores[name], allowed, n))
 
@@ -142,11 +144,10 @@ def evaluate_lists(
         n_items: size of the catalog.
         k: cuts of the metrics; no larger than ``n``, since beyond the list everything would be a miss.
         repeat: whether the lists may hold items of the history.
-        counts: ``[n_items]`` training interactions per item; adds novelty, popularity and its lift of the top
-            ``max(k)``.
-        labels: the items' labels; adds diversity and calibration of the top ``max(k)``.
-        data: name of the data, for the report.
-        split: name of the split and its part, for the report.
+        counts: and what follows: as in ``evaluate_scorers``.
+        labels: as there.
+        data: as there.
+        split: as there.
 
     Raises:
         UsageError: shapes or cuts that do not fit, a row outside the catalog, an item twice in one list, or a seen one.
@@ -204,10 +205,7 @@ def lists_from_picks(
 def check_trained_for(trained_on: Interactions, split: Split, part: Part) -> None:
     """Refuse a model that may have seen the answers; raises UsageError where it learned from anything else.
 
-    Args:
-        trained_on: what it learned from.
-        split: for the test part, it may have learned ``train_and_validation``.
-        part: which cases are asked.
+    For the test part, it may have learned from ``train_and_validation``.
     """
     fair = [split.train, split.train_and_validation] if part == "test" else [split.train]
     if not any(_equal(trained_on, interactions) for interactions in fair):
@@ -221,11 +219,6 @@ def check_trained_for(trained_on: Interactions, split: Split, part: Part) -> Non
 def _equal(first: Interactions, second: Interactions) -> bool:
     same_rows = np.array_equal(first.offsets, second.offsets) and np.array_equal(first.rows, second.rows)
     return same_rows and first.users == second.users
-
-
-def _check_shape(name: str, scores: NDArray[np.float32], expected: tuple[int, int]) -> None:
-    if scores.shape != expected:
-        raise UsageError(f"{name} returned scores of shape {scores.shape}, expected {expected} (histories, items)")
 
 
 def _top(scores: NDArray[np.float32], allowed: NDArray[np.bool_], n: int) -> NDArray[np.int64]:
@@ -249,11 +242,9 @@ def list_figures(
     Args:
         lists: int ``[B, n]`` catalog rows, -1 = no item.
         n_items: size of the catalog.
-        counts: ``[n_items]`` training interactions; adds ``novelty``, ``popularity`` and, with histories,
-            ``popularity_lift``.
-        histories: ``B`` users' histories, which the lists are compared with.
-        labels: the items' labels; adds ``diversity`` and, with histories, ``calibration`` (smaller is better), both
-            means over users.
+        counts: ``[n_items]`` training interactions; adds ``novelty``, ``popularity`` and ``popularity_lift``.
+        histories: ``B`` users' histories; without them, figures that compare the lists with them are left out.
+        labels: adds ``diversity`` and ``calibration`` (smaller is better), both means over users.
     """
     figures = {"coverage": metrics.coverage(lists, n_items), "gini": metrics.gini(lists, n_items)}
     if counts is not None:

@@ -6,8 +6,10 @@ import json
 import math
 import platform
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib import metadata
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -146,12 +148,9 @@ class Report:
         Raises:
             UsageError: the reports asked different questions, or two models share a name.
         """
+        question = attrgetter("data", "split", "repeat", "n_items", "users")
         for other in others:
-            same = (
-                (self.data, self.split, self.repeat, self.n_items, self.users)
-                == (other.data, other.split, other.repeat, other.n_items, other.users)
-            ) and np.array_equal(self.targets, other.targets)
-            if not same:
+            if question(self) != question(other) or not np.array_equal(self.targets, other.targets):
                 raise UsageError(
                     f"these reports ask different questions: {self.caption()!r} and {other.caption()!r}; "
                     "only models that ranked the same items for the same users can share a table"
@@ -280,13 +279,7 @@ class Report:
             raise DataError(f"this is no report of genre-gen ({error!r}); write one with Report.to_json") from error
 
     def plot(self, path: str | Path, metric: str | None = None, ours: str | None = None) -> None:
-        """Draw the models' figures with their intervals as a PNG (or whatever the suffix says).
-
-        Args:
-            path: of the picture.
-            metric: such as ``R@10``; None takes the headline.
-            ours: the model to stand out; None takes none.
-        """
+        """Draw the models' figures with their intervals into a PNG (or what the suffix says); ``ours`` stands out."""
         plot_reports([self], path, metric, ours)
 
 
@@ -343,10 +336,8 @@ def _p_text(p: float) -> str:
 
 
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for package in VERSIONED:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+        with suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    return versions

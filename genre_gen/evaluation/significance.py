@@ -23,13 +23,10 @@ def interval(
     """Return the percentile bootstrap interval of a mean over users.
 
     Args:
-        values: ``[n_users]``, one figure per user.
+        values: ``[n_users]``, one figure per user; without users, both ends are nan.
         level: share of the resampled means that the interval holds, between 0 and 1.
         samples: resamplings.
         seed: of the resampling.
-
-    Returns:
-        Lower and upper end; both nan without users.
     """
     if len(values) == 0:
         return float("nan"), float("nan")

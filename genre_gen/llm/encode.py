@@ -17,7 +17,7 @@ import numpy as np
 from jinja2 import TemplateError
 from numpy.typing import NDArray
 
-from genre_gen.codes.base import CodeScheme
+from genre_gen.codes.base import Codes
 from genre_gen.errors import PromptError
 from genre_gen.prompting.spans import Message, Prompt, Role, Span
 
@@ -52,7 +52,7 @@ class Encoded:
 class Encoder:
     """Encodes prompts with a tokenizer and a code scheme, neither of which it changes."""
 
-    def __init__(self, tokenizer: Any, codes: CodeScheme, text_vocabulary: int | None = None) -> None:
+    def __init__(self, tokenizer: Any, codes: Codes, text_vocabulary: int | None = None) -> None:
         """Hold a copy of a Hugging Face tokenizer without code tokens; these begin at id ``text_vocabulary``."""
         self._tokenizer = copy.deepcopy(tokenizer)
         self._lock = threading.Lock()  # whether special tokens are split is a state of the tokenizer

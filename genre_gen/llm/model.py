@@ -26,7 +26,7 @@ from genre_gen.llm.near_identity import scale_branches
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from genre_gen.codes.base import CodeScheme
+    from genre_gen.codes.base import Codes
     from genre_gen.domain import ModelSettings
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class LLM(nn.Module):
     """
 
     def __init__(
-        self, base: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, codes: CodeScheme, settings: ModelSettings
+        self, base: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, codes: Codes, settings: ModelSettings
     ) -> None:
         """Add code tokens, item backbone and adapters to a loaded model.
 

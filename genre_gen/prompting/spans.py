@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from genre_gen.codes.base import CodeScheme
+from genre_gen.codes.base import Codes
 from genre_gen.prompting.pieces import Code, Words
 
 Role: TypeAlias = Literal["system", "user", "assistant"]
@@ -98,7 +98,7 @@ def _trim(spans: tuple[Span, ...], index: int, strip: Callable[[str], str]) -> t
     return (*spans[:index], *([Span("text", text)] if text else []), *spans[index + 1 :])
 
 
-def show(prompt: Prompt, codes: CodeScheme | None = None, color: bool = False) -> str:
+def show(prompt: Prompt, codes: Codes | None = None, color: bool = False) -> str:
     """Return a prompt for people: untrusted values in ``⟦ ⟧`` (or yellow), item codes by their names (or cyan).
 
     Without ``codes``, items read ``<item 12>`` by catalog row; ``color`` marks by ANSI colours, for a terminal.
@@ -110,7 +110,7 @@ def show(prompt: Prompt, codes: CodeScheme | None = None, color: bool = False) -
     return "\n".join(lines)
 
 
-def _shown(span: Span, codes: CodeScheme | None, color: bool) -> str:
+def _shown(span: Span, codes: Codes | None, color: bool) -> str:
     if span.kind == "data":
         return f"\x1b[33m{span.text}\x1b[0m" if color else "⟦" + re.sub(r"([\\⟦⟧])", r"\\\1", span.text) + "⟧"
     if span.kind == "code":

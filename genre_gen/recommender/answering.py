@@ -97,7 +97,8 @@ def _filters(state: RecommenderState, request: Request, shared: dict[tuple[objec
 def _answers(state: RecommenderState, asked: Sequence[_Asked]) -> Iterator[Recommendations]:
     """Answer a batch. Requests with wishes, or which the language model failed, have blends of their own."""
     mask = np.stack([one.allowed.mask for one in asked])
-    depths = [_depth(state, one.request.n) for one in asked]
+    candidates = 0 if state.domain.rerank.method == "none" else state.domain.rerank.candidates
+    depths = [max(one.request.n, candidates) for one in asked]
     scores, failed = _scores(state, [one.history for one in asked], mask, depths)
     answers: list[Recommendations | None] = [None] * len(asked)
     groups: dict[tuple[bool, bool], list[int]] = {}
@@ -116,11 +117,6 @@ def _answers(state: RecommenderState, asked: Sequence[_Asked]) -> Iterator[Recom
                 asked[position].notes.insert(0, WITHOUT_LLM)
             answers[position] = _picks(state, asked[position], blended, row)
     yield from answers  # type: ignore[misc]
-
-
-def _depth(state: RecommenderState, n: int) -> int:
-    settings = state.domain.rerank
-    return n if settings.method == "none" else max(n, settings.candidates)
 
 
 def _scores(
@@ -188,18 +184,10 @@ def explained(
     picks: Sequence[Recommendation],
     allowed: NDArray[np.bool_],
 ) -> list[Recommendation]:
-    """Return picks with their explanations.
-
-    Args:
-        state: the recommender.
-        history: of the request.
-        ranking: the picks' rows and scores.
-        picks: in the same order.
-        allowed: bool ``[n_items]``.
-    """
+    """Return picks, whose rows the ranking has, with their explanations; ``allowed`` is bool ``[n_items]``."""
     rows = ranking.rows.tolist()
     svd = state.members.get(SVD.name)
-    expected = [one.rating for one in svd.predict(history, rows)] if isinstance(svd, SVD) and history.rated else None
+    expected = svd.rate(history, rows).tolist() if isinstance(svd, SVD) and history.rated else None
     parts, effects = [pick.parts for pick in picks], _effects(state, history, rows, allowed)
     explanations = state.explainer.explain_many(history, rows, parts, expected, effects)
     return [replace(pick, explanation=text) for pick, text in zip(picks, explanations, strict=True)]

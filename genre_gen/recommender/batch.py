@@ -50,7 +50,7 @@ def write_picks(
     Args:
         state: a trained recommender's.
         users: their ids; None for all.
-        request: number of items, filters and explanations, the same for all.
+        request: the same for all.
         out: the file to write; replaced when the last user is done.
         part: ``test`` cuts each history where the evaluation does, ``validation`` one item earlier; None cuts none.
         progress: show a bar on stderr.

@@ -35,13 +35,8 @@ HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 RUNS = Path("runs")  # where the command line keeps recommenders; nobody's name on the hub
 CATALOG, HISTORIES, TRAINED_ON = "catalog.jsonl", "histories.safetensors", "trained_on.safetensors"
 KNOWLEDGE = "knowledge.safetensors"  # only where there is any
-WEIGHTS, CODES, SETTINGS, PROMPTS, MEMBERS_FOLDER = (
-    "llm.safetensors",
-    "codes.safetensors",
-    "recommender.json",
-    "prompts",
-    "members",
-)
+WEIGHTS, CODES = "llm.safetensors", "codes.safetensors"
+SETTINGS, PROMPTS, MEMBERS_FOLDER = "recommender.json", "prompts", "members"
 NAMES = (CATALOG, HISTORIES, TRAINED_ON, KNOWLEDGE, WEIGHTS, CODES, SETTINGS, PROMPTS, MEMBERS_FOLDER)
 
 
@@ -202,10 +197,9 @@ def _load_llm(
 
     codes = Codes.from_arrays(settings["codes"], load_file(folder / CODES))
     llm = build_llm(domain, catalog, trained_on, codes)
-    answers = {
-        task: torch.tensor(ids, dtype=torch.int64, device=llm.device) for task, ids in settings["answers"].items()
-    }
-    llm.add_answer_heads(answers)
+    llm.add_answer_heads(
+        {task: torch.tensor(ids, dtype=torch.int64, device=llm.device) for task, ids in settings["answers"].items()}
+    )
     parameters = dict(llm.trainable())
     saved = safetensors.torch.load_file(folder / WEIGHTS)
     different = sorted(parameters.keys() ^ saved.keys()) or [

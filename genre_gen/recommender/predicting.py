@@ -48,12 +48,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Fit:
-    """Whether an item fits a user.
-
-    Attributes:
-        item: what is asked about.
-        probability: of yes, by the language model's task ``fits``.
-    """
+    """How probably an item fits a user, by the language model's task ``fits``."""
 
     item: Item
     probability: float
@@ -90,17 +85,14 @@ def predict(state: RecommenderState, history: History, row: int) -> Prediction:
 
 def _reason(state: RecommenderState, history: History, row: int, parts: Mapping[str, float]) -> str:
     weights = {} if state.raters.blend is None else state.raters.blend.weights
-    shown = [
+    clauses = [
         f"{NAMES.get(name, name)} {value:.2f} (weight {weights[name]:.2f})"
         for name, value in parts.items()
         if weights.get(name, 0.0) > 0
     ]
-    rated = 0 if history.ratings is None else int((~np.isnan(history.ratings)).sum())
-    of_item = int((state.trained_on.rows == row).sum())
-    clauses = list(shown)
-    if not rated:
+    if not history.rated:
         clauses.append("no rating of this user is known, so it rests on the item and the mean")
-    if not of_item:
+    if state.cold_items[row]:
         clauses.append("the item is cold: no interaction with it was learned from")
     return "; ".join(clauses)
 
@@ -159,20 +151,15 @@ def _entries(state: RecommenderState, history: History) -> Any:
 
 
 def _answer(state: RecommenderState, task: str, answer: Any, **variables: Any) -> str:
-    """Return the words of an answer, as the templates say it."""
-    check_task(state, task)
+    """Return the words of an answer, as the templates say it; raises UsageError for a task that was not learned."""
+    if task not in state.domain.tasks or task not in state.llm.answers:
+        raise UsageError(
+            f"this recommender has not learned the task {task}; give it a weight under [tasks] of domain.toml, with "
+            'depth = "exit", and train again'
+        )
     return state.book.render(task, answer=answer, domain=state.domain.name, **variables).messages[-1].text
 
 
 def _probabilities(state: RecommenderState, task: str, answers: Sequence[str], **variables: Any) -> NDArray[np.float32]:
     prompt = state.book.render(task, open=True, domain=state.domain.name, **variables)
     return state.generator.answer_probabilities([prompt], answers)[0]
-
-
-def check_task(state: RecommenderState, task: str) -> None:
-    """Refuse a task that the recommender has not learned; raises UsageError."""
-    if task not in state.domain.tasks or task not in state.llm.answers:
-        raise UsageError(
-            f"this recommender has not learned the task {task}; give it a weight under [tasks] of domain.toml, with "
-            'depth = "exit", and train again'
-        )

@@ -12,14 +12,7 @@ from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
 from genre_gen.recommender import answering, explaining, persistence, predicting
 from genre_gen.recommender.predicting import Fit, Prediction
-from genre_gen.recommender.requests import (
-    Moment,
-    Recommendations,
-    Request,
-    Who,
-    history_of,
-    known_history,
-)
+from genre_gen.recommender.requests import Moment, Recommendations, Request, Who, history_of, known_history
 
 if TYPE_CHECKING:
     from genre_gen.blending.tuned import TunedSettings
@@ -199,9 +192,6 @@ class Recommender:
             baselines: also fit and rank with the classic models that are no members of the blend.
             progress: as in ``fit``.
 
-        Returns:
-            The figures of every model with each user's rank, as a table, JSON and a plot.
-
         Raises:
             UsageError: it learned from interactions that the split holds out.
         """
@@ -281,9 +271,7 @@ class Recommender:
             raise UsageError("give either who or users")
         if isinstance(users, str):
             raise UsageError(f"users = {users!r}; give a list of user ids or histories, even of one")
-        return self._recommend_to(list(users), options)
-
-    def _recommend_to(self, users: Sequence[Who], options: Mapping[str, Any]) -> Iterator[tuple[Who, Recommendations]]:
+        users = list(users)
         answers = answering.answer_many(self.state, (Request(user, **options) for user in users))
         return zip(users, answers, strict=True)
 
@@ -348,11 +336,7 @@ class Recommender:
     def attribute(self, who: Who, item: str, *, limit: int | None = RECENT, at: Moment | None = None) -> Attribution:
         """Measure what of a user's history an item owes its score to, by leaving items out.
 
-        Args:
-            who: as in ``explain``.
-            item: what is, or would be, recommended.
-            limit: how many of the most recent items are left out one by one; None for all that are read.
-            at: the moment of the request.
+        The ``limit`` most recent items are left out one by one; None takes all that are read.
 
         Raises:
             UsageError: ``limit`` below 1, or an empty history.
@@ -371,24 +355,12 @@ class Recommender:
         return explaining.compare(self.state, self._known(who, at), find(item), find(other), limit)
 
     def what_if(
-        self,
-        who: Who,
-        item: str,
-        *,
-        n: int | None = None,
-        limit: int | None = RECENT,
-        at: Moment | None = None,
+        self, who: Who, item: str, *, n: int | None = None, limit: int | None = RECENT, at: Moment | None = None
     ) -> Counterfactual:
         """Find at most three items of a user's history without which an item is no longer among the first ``n``.
 
-        They are found one by one, each time the one that does most harm, so a smaller set may exist.
-
-        Args:
-            who: as in ``attribute``.
-            item: the pick.
-            n: ranks that it shall lose; None for its present rank.
-            limit: as in ``attribute``.
-            at: as in ``attribute``.
+        They are found one by one, each time the one that does most harm, so a smaller set may exist. Without ``n``, the
+        item shall lose its present rank; the other arguments are those of ``attribute``.
 
         Raises:
             UsageError: the item is not among the first ``n``, or all of the history, and as in ``attribute``.

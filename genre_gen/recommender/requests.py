@@ -34,18 +34,7 @@ STRANGER = "no history: ranked as for somebody of whom nothing is known"
 
 @dataclass(frozen=True)
 class Request:
-    """One request of ``answer_many``.
-
-    Attributes:
-        who: see :data:`Who`.
-        n: how many items.
-        query: what it should be like, in free text, see :mod:`genre_gen.query`.
-        where: filter on attributes, see :mod:`genre_gen.data.filter_expression`.
-        exclude: titles or ids that shall not appear.
-        include: the only titles or ids that may appear; None for all.
-        at: the moment of the request; interactions after it are not seen. None sees all.
-        explain: add an explanation to each pick.
-    """
+    """One request of ``answer_many``; its parts are the arguments of :meth:`genre_gen.Recommender.recommend`."""
 
     who: Who = None
     n: int = 10
@@ -105,14 +94,9 @@ def history_of(
     rating_scale: tuple[float, float] | None,
     at: Moment | None = None,
 ) -> tuple[History, tuple[str, ...]]:
-    """Return the history of a request, and notes on it.
+    """Return the history of a request, and notes on it; a user without interactions has an empty history.
 
-    Args:
-        who: a user id, a history, or None. A user without interactions has an empty history.
-        histories: where users are looked up.
-        catalog: names the items.
-        rating_scale: lowest and highest rating; None where the data has no ratings.
-        at: interactions after this moment are left out; those without a time are kept.
+    Interactions after the moment ``at`` are left out; those without a time are kept.
 
     Raises:
         UsageError: an entry that is neither text nor a tuple, a rating off the scale, or a moment that cannot be read.
@@ -165,22 +149,18 @@ def _by_hand(events: Any, catalog: Catalog, rating_scale: tuple[float, float] | 
         )
     names: list[str] = []
     ratings: list[float] = []
-    times: list[int | None] = []
+    times: list[int] = []
     for event in events:
-        name, rating, time = (*event, None, None)[:3] if _is_tuple(event) else (event, None, None)
+        is_tuple = isinstance(event, (tuple, list)) and len(event) in (2, 3)
+        name, rating, time = (*event, None, None)[:3] if is_tuple else (event, None, None)
         if not isinstance(name, str):
             raise UsageError(f"the history holds {event!r}; give titles or ids as text, or tuples of one and a rating")
         names.append(name)
         ratings.append(_rating(rating, name, rating_scale))
-        times.append(None if time is None else to_moment(time))
-    if any(time is None for time in times) and any(time is not None for time in times):
+        times += [] if time is None else [to_moment(time)]
+    if len(times) not in {0, len(names)}:
         raise UsageError("some events of the history have times and some have none; give a time to each, or to none")
-    moments = [time for time in times if time is not None]
-    return History.from_events(rows_of(catalog, names), ratings, moments or None)
-
-
-def _is_tuple(event: object) -> bool:
-    return isinstance(event, (tuple, list)) and len(event) in (2, 3)
+    return History.from_events(rows_of(catalog, names), ratings, times or None)
 
 
 def _rating(rating: Any, name: str, scale: tuple[float, float] | None) -> float:

@@ -192,12 +192,8 @@ class RecommenderState:
     ) -> dict[str, NDArray[np.floating]]:
         """Give members that count interactions no opinion (NaN) on cold items, see ``blending.blend.shares``.
 
-        What they would say is not that these items are bad. Where no member of the blend is content-based, all is left
-        as it is.
-
-        Args:
-            scores: member -> ``[B, n_items]``.
-            members: of the blend; all that have scores by default.
+        What they would say is not that these items are bad. Where no member of the blend (all that have scores by
+        default) is content-based, all is left as it is. Scores are ``[B, n_items]``.
         """
         return mask_cold_items(scores, members, self.cold_items, content_based(self.domain, self.members, self.llm))
 

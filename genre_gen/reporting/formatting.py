@@ -11,7 +11,6 @@ import numpy as np
 from genre_gen.codes import atomic
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.dataset import Dataset
-from genre_gen.data.interactions import Interactions
 from genre_gen.data.printable import printable
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
@@ -131,7 +130,8 @@ def render_prompt(
     domain = Domain.load(domain_name)
     book = PromptBook.load(domain)
     data = Dataset.load(domain, path)
-    prompt = _prompt(task, TaskData(data.catalog, _only(data.interactions, user), domain), book, user)
+    interactions = data.interactions.keep(data.interactions.owners == data.interactions.user_row(user))
+    prompt = _prompt(task, TaskData(data.catalog, interactions, domain), book, user)
     if as_json:
         return json.dumps(_spans(prompt), ensure_ascii=False, indent=2)
     return show(prompt, atomic(len(data.catalog)), color)
@@ -145,11 +145,6 @@ def _prompt(task: str, data: TaskData, book: PromptBook, user: str) -> Prompt:
     if example is None:
         raise UsageError(f"the task {task} has no example of user {user!r} (too short a history, or nothing rated)")
     return example.prompt
-
-
-def _only(interactions: Interactions, user: str) -> Interactions:
-    owner = interactions.owners
-    return interactions.keep(owner == interactions.user_row(user))
 
 
 def _spans(prompt: Prompt) -> list[dict[str, object]]:

@@ -46,15 +46,7 @@ EFFECTS = 6  # history items whose say in a pick is drawn
 
 @dataclass(frozen=True)
 class Bar:
-    """A part of a bar, in hundredths of its whole length.
-
-    Attributes:
-        name: what the part is.
-        value: what it stands for.
-        place: number of its colour.
-        x: where it begins.
-        width: how long it is.
-    """
+    """A part of a bar: what it stands for, the number of its colour, begin and width in hundredths of the whole."""
 
     name: str
     value: float
@@ -136,12 +128,7 @@ def write_page(recommender: Recommender, users: Sequence[str], path: str | Path,
 
 
 def page(recommender: Recommender, users: Sequence[str], n: int = 5) -> str:
-    """Return the page of some users as HTML.
-
-    Args:
-        recommender: trained.
-        users: ids of the data, in the order of the page; at least one.
-        n: picks for each.
+    """Return the page of some users, each with ``n`` picks, as HTML.
 
     Raises:
         UsageError: no users, or n out of range.
@@ -177,7 +164,7 @@ def _portrait(recommender: Recommender, user: str, n: int, members: Sequence[str
     """Gather what there is to say about a user."""
     history = recommender.state.histories.history(user)
     picks = recommender.recommend(user, n=n, explain=True)
-    rows = history.rows.tolist()
+    catalog, rows = recommender.state.catalog, history.rows.tolist()
     ratings = [None] * len(rows) if history.ratings is None else [_known(one) for one in history.ratings.tolist()]
     dates = [""] * len(rows) if history.times is None else [_date(one) for one in history.times.tolist()]
     rated = [one for one in ratings if one is not None]
@@ -185,8 +172,8 @@ def _portrait(recommender: Recommender, user: str, n: int, members: Sequence[str
     cited = _cited(picks)
     seen = [
         Seen(
-            article_first(recommender.state.catalog[row].title),
-            _about(recommender.state.catalog[row]),
+            article_first(catalog[row].title),
+            _about(catalog[row]),
             rating,
             rating is not None and liked_from is not None and rating >= liked_from,
             date,
@@ -216,8 +203,10 @@ def _picks(
     above = max((sum(max(part, 0) for part in pick.parts.values()) for pick in picks), default=0.0)
     below = max((sum(max(-part, 0) for part in pick.parts.values()) for pick in picks), default=0.0)
     unit = 100 / ((above + below) or 1.0)
+    catalog = recommender.state.catalog
     for pick in picks:
         effects = _measured(recommender, user, pick)
+        facts = () if pick.explanation is None else pick.explanation.facts
         yield Pick(
             pick.rank,
             article_first(pick.item.title),
@@ -226,10 +215,8 @@ def _picks(
             tuple(_stacked(pick.parts, members, below * unit, unit)),
             below * unit,
             tuple(_highlighted(recommender, pick.explanation)),
-            ()
-            if pick.explanation is None
-            else tuple(one.text(recommender.state.catalog) for one in pick.explanation.facts),
-            tuple(_effects(effects, {recommender.state.catalog[row].id for row in _named(pick.explanation)})),
+            tuple(fact.text(catalog) for fact in facts),
+            tuple(_effects(effects, {catalog[row].id for row in _named(pick.explanation)})),
         )
 
 
@@ -292,18 +279,10 @@ def _highlighted(recommender: Recommender, explanation: Explanation | None) -> I
 
 
 def _evidence(recommender: Recommender, fact: Fact) -> Iterator[tuple[str, Literal["item", "value", "number"]]]:
-    for row in (fact.subject, fact.object):
-        if row is not None:
-            title = recommender.state.catalog[row].title
-            yield title, "item"
-            yield article_first(title), "item"
-    for value in fact.values:
-        yield value, "value"
-        yield value.casefold(), "value"
-    for number in fact.numbers:
-        yield f"{number:g}", "number"
-        yield f"{number:.1f}", "number"
-        yield f"{number:,.0f}", "number"
+    titles = [recommender.state.catalog[row].title for row in (fact.subject, fact.object) if row is not None]
+    yield from ((form, "item") for title in titles for form in (title, article_first(title)))
+    yield from ((form, "value") for value in fact.values for form in (value, value.casefold()))
+    yield from ((format(number, form), "number") for number in fact.numbers for form in ("g", ".1f", ",.0f"))
 
 
 def _labels(recommender: Recommender, rows: Sequence[int]) -> tuple[tuple[str, int, float], ...]:

@@ -1,4 +1,4 @@
-"""The tasks that the language model learns, a file for each, by name in the registry ``TASKS``."""
+"""The tasks that the language model learns, by name in the registry ``TASKS``."""
 
 from __future__ import annotations
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
+
+Metric: TypeAlias = Callable[[Sequence[str], Sequence[str]], float]
+"""Compares answers with the true ones; both have the same length, at least 1."""
 
 
 def accuracy(answers: Sequence[str], truths: Sequence[str]) -> float:
@@ -20,11 +24,6 @@ def token_f1(answers: Sequence[str], truths: Sequence[str]) -> float:
 def label_f1(answers: Sequence[str], truths: Sequence[str]) -> float:
     """Return the mean F1 of the labels, separated by commas or line breaks, that answer and truth share."""
     return _mean(lambda answer, truth: _f1(_labels(answer), _labels(truth)), answers, truths)
-
-
-def exact_and_f1(answers: Sequence[str], truths: Sequence[str]) -> dict[str, float]:
-    """Return the share of exact answers, and the mean F1 of their words; {} for no answers."""
-    return {"exact": accuracy(answers, truths), "token_f1": token_f1(answers, truths)} if answers else {}
 
 
 def _mean(compare: Callable[[str, str], float], answers: Sequence[str], truths: Sequence[str]) -> float:

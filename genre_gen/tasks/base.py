@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
@@ -19,6 +20,7 @@ from genre_gen.domain import Domain
 from genre_gen.prompting.book import PromptBook
 from genre_gen.prompting.spans import Prompt
 from genre_gen.prompting.variables import Entry, entry
+from genre_gen.tasks.answers import Metric, accuracy, token_f1
 
 Targets: TypeAlias = Literal["assistant", "codes", "data"]
 Depth: TypeAlias = Literal["exit", "full"]
@@ -139,7 +141,7 @@ class TaskData:
 
 
 class Task(Protocol):
-    """An instruction the model learns.
+    """An instruction that the model learns.
 
     A task of another package brings two attributes more: ``variables``, what its templates are given (name -> meaning),
     and ``templates``, the folder in which they lie.
@@ -161,6 +163,29 @@ class Task(Protocol):
     def grade(self, answers: Sequence[Any], truths: Sequence[Any]) -> dict[str, float]:
         """Compare the model's answers with the examples' ``answer``; {} for no answers."""
         ...
+
+
+class WordTask(ABC):
+    """A task whose answers are words; a new one names its metrics and writes ``cases``."""
+
+    name: ClassVar[str]
+    depth: ClassVar[Depth] = "full"
+    metrics: ClassVar[Mapping[str, Metric]] = {"exact": accuracy, "token_f1": token_f1}
+
+    @abstractmethod
+    def cases(self, data: TaskData, rng: np.random.Generator) -> Iterator[dict[str, Any]]:
+        """Yield what the templates are given for each example, ``answer`` included, in random order."""
+
+    def examples(
+        self, data: TaskData, book: PromptBook, rng: np.random.Generator, *, open: bool = False
+    ) -> Iterator[Example]:
+        """Yield one epoch of examples in random order; ``open`` ones are questions, their answer left out."""
+        for variables in self.cases(data, rng):
+            yield in_words(book, self.name, open=open, domain=data.domain.name, **variables)
+
+    def grade(self, answers: Sequence[str], truths: Sequence[str]) -> dict[str, float]:
+        """Return the task's metrics; {} for no answers."""
+        return {name: metric(answers, truths) for name, metric in self.metrics.items()} if answers else {}
 
 
 def in_words(book: PromptBook, task: str, *, answer: Any, open: bool, **variables: Any) -> Example:

@@ -20,9 +20,16 @@ class Rating:
     name: ClassVar[str] = "rating"
     depth: ClassVar[Depth] = "exit"
 
-    def prompt(self, data: TaskData, book: PromptBook, history: History, row: int) -> Prompt:
-        """Return the prompt after which the model rates an item."""
-        return self._render(data, book, history, row)
+    def prompt(self, data: TaskData, book: PromptBook, history: History, row: int | None = None) -> Prompt:
+        """Return the prompt after which the model rates an item; without one, the rated history to learn from."""
+        return book.render(
+            self.name,
+            open=row is not None,
+            domain=data.domain.name,
+            scale=data.domain.rating_scale,
+            history=data.entries(rated(history)),
+            item=None if row is None else data.entry(row),
+        )
 
     def examples(
         self, data: TaskData, book: PromptBook, rng: np.random.Generator, *, open: bool = False
@@ -34,7 +41,7 @@ class Rating:
                 history = histories[user_row]
                 if len(history):
                     known = data.before(history, len(history) - 1)
-                    prompt = self._render(data, book, known, int(history.rows[-1]))
+                    prompt = self.prompt(data, book, known, int(history.rows[-1]))
                     yield Example(self.name, prompt, "data", answer=float(history.ratings[-1]))  # type: ignore[index]
             return
         parts = [
@@ -42,24 +49,11 @@ class Rating:
         ]
         for part in rng.permutation(len(parts)):
             history, start, stop, context = parts[part]
-            yield Example(self.name, self._render(data, book, history.slice(start, stop)), "data", context)
-
-    def _render(self, data: TaskData, book: PromptBook, history: History, row: int | None = None) -> Prompt:
-        return book.render(
-            self.name,
-            open=row is not None,
-            domain=data.domain.name,
-            scale=data.domain.rating_scale,
-            history=data.entries(rated(history)),
-            item=None if row is None else data.entry(row),
-        )
+            yield Example(self.name, self.prompt(data, book, history.slice(start, stop)), "data", context)
 
     def grade(self, answers: Sequence[float], truths: Sequence[float]) -> dict[str, float]:
         """Return root mean squared and mean absolute error, in points of the rating scale."""
-        if not answers:
-            return {}
-        predicted, true = np.asarray(answers, np.float64), np.asarray(truths, np.float64)
-        return {"rmse": rmse(predicted, true), "mae": mae(predicted, true)}
+        return {"rmse": rmse(answers, truths), "mae": mae(answers, truths)} if answers else {}
 
 
 def rated(history: History) -> History:
@@ -67,6 +61,4 @@ def rated(history: History) -> History:
     if history.ratings is None:
         return history.slice(0, 0)
     known = ~np.isnan(history.ratings)
-    if known.all():
-        return history
-    return history.take(known)
+    return history if known.all() else history.take(known)

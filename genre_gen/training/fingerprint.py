@@ -16,7 +16,7 @@ from genre_gen.llm.model import LLM
 from genre_gen.llm.task_mixture import PRETRAINING
 from genre_gen.prompting.book import PromptBook
 from genre_gen.tasks import TaskData
-from genre_gen.tasks.review import Review
+from genre_gen.tasks.users import Review
 
 if TYPE_CHECKING:
     from hashlib import _Hash

@@ -16,7 +16,7 @@ from scipy import sparse
 
 from genre_gen.blending.weights import fit_blend
 from genre_gen.codes import make_codes
-from genre_gen.codes.base import CodeScheme
+from genre_gen.codes.base import Codes
 from genre_gen.collaborative.base import CollaborativeModel, EpochModel
 from genre_gen.collaborative.embeddings import cooccurrence_embeddings
 from genre_gen.data.batches import batches
@@ -72,7 +72,7 @@ class TrainingResult:
         return cls(progress.log, progress.seconds, None if best is None else max(1, math.ceil(round(best, 2))))
 
 
-def build_llm(domain: Domain, catalog: Catalog, interactions: Interactions, codes: CodeScheme | None = None) -> LLM:
+def build_llm(domain: Domain, catalog: Catalog, interactions: Interactions, codes: Codes | None = None) -> LLM:
     """Load the pre-trained model and give it code tokens for the items.
 
     Codes are made from the items' texts and the interactions, unless ready ones are given (those of a saved
@@ -319,7 +319,7 @@ def place_cold_items(llm: LLM, data: TaskData) -> None:
     log.info("%d cold items were placed near items with similar texts", len(rows))
 
 
-def _cold_tokens(codes: CodeScheme, data: TaskData) -> torch.Tensor:
+def _cold_tokens(codes: Codes, data: TaskData) -> torch.Tensor:
     """Tell which code tokens no training history has: bool ``[code vocabulary]``."""
     warm = np.bincount(data.interactions.rows, minlength=len(data.catalog)) > 0
     if data.domain.training.synthetic:

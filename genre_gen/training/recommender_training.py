@@ -48,14 +48,7 @@ SOFT_TARGETS_SHARE = 0.2
 
 @dataclass
 class Fitted:
-    """The collaborative models of one training.
-
-    Attributes:
-        models: the fitted members of the blend, by name.
-        options: the hyper-parameters that were chosen for each.
-        raters: the fitted models of ratings, by name.
-        seconds: what each took.
-    """
+    """The collaborative models of one training by name: members of the blend with their chosen options, and raters."""
 
     models: dict[str, CollaborativeModel] = field(default_factory=dict)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -71,16 +64,7 @@ class RecommenderTraining:
     """Fits the parts of a recommender of one domain to a split."""
 
     def __init__(self, domain: Domain, *, folder: Path | None = None, progress: ProgressOption = False) -> None:
-        """Hold the settings and read the templates.
-
-        Args:
-            domain: settings.
-            folder: for checkpoints and logs; a run that was killed goes on from there.
-            progress: see :data:`genre_gen.training.progress.ProgressOption`.
-
-        Raises:
-            PromptError: invalid templates.
-        """
+        """Read the templates, or raise PromptError; the arguments are those of :meth:`genre_gen.Recommender.fit`."""
         self.domain, self.book, self.folder, self.progress = domain, PromptBook.load(domain), folder, progress
 
     def fit(self, split: Split, tuned: TunedSettings | None = None) -> RecommenderState:
@@ -91,15 +75,15 @@ class RecommenderTraining:
         """Learn from ``train``, choose on ``validation``, then learn from both."""
         if not split.validation:
             raise UsageError(f"no validation cases, and training needs some: {NO_CASES}")
-        domain, scale = self.domain, scale_of(self.domain, split.histories, split.train)
-        self._check_teachers(domain.blend.members, split.train)
+        context = self._context(split, split.train)
+        self._check_teachers(self.domain.blend.members, split.train)
         stages = Stages(self._plan(), self.progress)
         with stages.stage(MEMBERS_STAGE):
-            fitted = self._fit_members(split.catalog, split.train, scale, split.validation, stages=stages)
+            fitted = self._fit_members(context, split.train, split.validation, stages=stages)
         with stages.stage(LLM_STAGE):
-            llm, teacher, trained = self._train_llm(split, fitted, scale, stages)
+            llm, teacher, trained = self._train_llm(split, fitted, context, stages)
         with stages.stage(BLEND_STAGE):
-            tuned = self._tune_blends(split, fitted, llm, scale)
+            tuned = self._tune_blends(split, fitted, llm, context.rating_scale)
         tuned = replace(
             tuned,
             epochs=trained.epochs,
@@ -108,16 +92,16 @@ class RecommenderTraining:
             temperature=1.0 if teacher is None else teacher.temperature,
         )
         state = self._state(split.catalog, split.histories, split.train, llm, fitted, tuned, trained.log)
-        if domain.training.refit == "none":
+        if self.domain.training.refit == "none":
             return state
         with stages.stage(REFIT_STAGE):
-            return self._refit(state, split.train_and_validation, scale, teacher, stages)
+            return self._refit(state, split.train_and_validation, context, teacher, stages)
 
     def _train_again(self, split: Split, tuned: TunedSettings) -> RecommenderState:
         """Learn from all of ``train_and_validation`` with what an earlier training chose."""
         from genre_gen.training.llm_training import train_from_scratch
 
-        interactions, scale = split.train_and_validation, scale_of(self.domain, split.histories)
+        interactions, context = split.train_and_validation, self._context(split)
         if extra := tuned.members.keys() - set(self.domain.blend.members):
             raise UsageError(
                 f"the tuned settings name {', '.join(sorted(extra))}, which blend.members does not have; add them there"
@@ -125,9 +109,9 @@ class RecommenderTraining:
         self._check_teachers(tuned.teacher, interactions)
         stages = Stages({MEMBERS_STAGE: 0.1, LLM_STAGE: 1.0}, self.progress)
         with stages.stage(MEMBERS_STAGE):
-            fitted = self._fit_members(split.catalog, interactions, scale, options=tuned.members, stages=stages)
+            fitted = self._fit_members(context, interactions, options=tuned.members, stages=stages)
         _check_fitted(tuned, fitted)
-        makers = self._makers(split.catalog, tuned.teacher, tuned.members, scale)
+        makers = _makers(context, tuned.teacher, tuned.members)
         teacher = Teacher(makers, tuned.teacher, tuned.temperature, self.domain.repeat) if tuned.teacher else None
         with stages.stage(LLM_STAGE):
             begin = time.perf_counter()
@@ -137,6 +121,9 @@ class RecommenderTraining:
             )
             fitted.took(LLM_MEMBER, begin)
         return self._state(split.catalog, split.histories, interactions, llm, fitted, tuned)
+
+    def _context(self, split: Split, *logs: Interactions) -> ModelContext:
+        return ModelContext(split.catalog, scale_of(self.domain, split.histories, *logs), self.domain.training.seed)
 
     def _plan(self) -> dict[str, float]:
         """Return how long the stages are expected to take, in units of the language model's training."""
@@ -173,9 +160,8 @@ class RecommenderTraining:
 
     def _fit_members(
         self,
-        catalog: Catalog,
+        context: ModelContext,
         interactions: Interactions,
-        scale: tuple[float, float] | None,
         validation: Sequence[Case] = (),
         *,
         names: Iterable[str] | None = None,
@@ -184,7 +170,7 @@ class RecommenderTraining:
     ) -> Fitted:
         """Fit the domain's collaborative models or some; on validation cases, their hyper-parameters are chosen."""
         fitted = Fitted(options={name: dict(chosen) for name, chosen in (options or {}).items()})
-        fitted.raters, fitted.seconds = fit_raters(self.domain, interactions, scale)
+        fitted.raters, fitted.seconds = fit_raters(self.domain, interactions, context.rating_scale)
         names = self.domain.blend.members if names is None else tuple(names)
         for number, name in enumerate(names):
             if stages is not None:
@@ -195,7 +181,7 @@ class RecommenderTraining:
             elif isinstance(fitted.raters.get(name), MEMBERS[name]):
                 fitted.models[name] = fitted.raters[name]  # fitted once, though it does two things
             else:
-                make = partial(self._make, catalog, scale, name)
+                make = partial(_make, name, context)
                 if validation and self.domain.blend.tune:
                     fitted.models[name], fitted.options[name] = tune(
                         make, interactions, validation, repeat=self.domain.repeat
@@ -204,21 +190,6 @@ class RecommenderTraining:
                     fitted.models[name] = make(fitted.options.get(name, {})).fit(interactions)
                 fitted.took(name, begin)
         return fitted
-
-    def _make(
-        self, catalog: Catalog, scale: tuple[float, float] | None, name: str, options: Mapping[str, Any]
-    ) -> CollaborativeModel:
-        return new_member(name, self.domain, catalog, scale, **options)
-
-    def _makers(
-        self,
-        catalog: Catalog,
-        names: Iterable[str],
-        options: Mapping[str, Mapping[str, Any]],
-        scale: tuple[float, float] | None,
-    ) -> dict[str, Callable[[], CollaborativeModel]]:
-        """Return functions that make members, not fitted."""
-        return {name: partial(self._make, catalog, scale, name, options.get(name, {})) for name in names}
 
     def _check_teachers(self, names: Iterable[str], interactions: Interactions) -> None:
         """Refuse to distil from no model before anything is fitted; raises ConfigError."""
@@ -234,14 +205,14 @@ class RecommenderTraining:
     # The language model
 
     def _train_llm(
-        self, split: Split, fitted: Fitted, scale: tuple[float, float] | None, stages: Stages
+        self, split: Split, fitted: Fitted, context: ModelContext, stages: Stages
     ) -> tuple[LLM, Teacher | None, TrainingResult]:
         from genre_gen.training.llm_training import build_llm, choose_teacher, train_llm
 
         begin = time.perf_counter()
         llm = build_llm(self.domain, split.catalog, split.train)
         data = TaskData(split.catalog, split.train, self.domain)
-        makers = self._makers(split.catalog, fitted.models, fitted.options, scale)
+        makers = _makers(context, fitted.models, fitted.options)
         teacher = choose_teacher(self.domain, makers, fitted.models, split.validation, len(split.catalog))
         on_step = _follow(stages)
         trained = train_llm(llm, self.book, data, split.validation, self.folder, teacher=teacher, on_step=on_step)
@@ -253,14 +224,14 @@ class RecommenderTraining:
         self,
         state: RecommenderState,
         interactions: Interactions,
-        scale: tuple[float, float] | None,
+        context: ModelContext,
         teacher: Teacher | None,
         stages: Stages,
     ) -> RecommenderState:
         """Learn from the validation items too, everything being chosen."""
         from genre_gen.training.llm_training import refit_llm
 
-        fitted = self._fit_members(state.catalog, interactions, scale, names=state.members, options=state.tuned.members)
+        fitted = self._fit_members(context, interactions, names=state.members, options=state.tuned.members)
         _check_fitted(state.tuned, fitted)
         begin, tuned = time.perf_counter(), state.tuned
         data = TaskData(state.catalog, interactions, self.domain)
@@ -270,8 +241,7 @@ class RecommenderTraining:
         fitted.took(LLM_MEMBER, begin)
         for name, seconds in state.seconds.items():
             fitted.seconds[name] = fitted.seconds.get(name, 0.0) + seconds
-        histories, log = state.histories, state.training_log
-        return self._state(state.catalog, histories, interactions, llm, fitted, tuned, log)
+        return self._state(state.catalog, state.histories, interactions, llm, fitted, tuned, state.training_log)
 
     # Blends
 
@@ -298,20 +268,22 @@ class RecommenderTraining:
 def new_member(
     name: str, domain: Domain, catalog: Catalog, scale: tuple[float, float] | None = None, **options: Any
 ) -> CollaborativeModel:
-    """Return an untrained member of the blend.
+    """Return an untrained member of the blend; raises ConfigError where there is no such model.
 
-    Args:
-        name: as in ``domain.toml``.
-        domain: its settings.
-        catalog: the items.
-        scale: lowest and highest rating, see :func:`genre_gen.blending.ratings.scale_of`; None for the domain's.
-        options: hyper-parameters.
-
-    Raises:
-        ConfigError: no such model.
+    ``scale`` is the lowest and highest rating, None for the domain's; ``options`` are hyper-parameters.
     """
-    context = ModelContext(catalog, scale or domain.rating_scale, domain.training.seed)
+    return _make(name, ModelContext(catalog, scale or domain.rating_scale, domain.training.seed), options)
+
+
+def _make(name: str, context: ModelContext, options: Mapping[str, Any]) -> CollaborativeModel:
     return MEMBERS[name].for_data(context, **options)
+
+
+def _makers(
+    context: ModelContext, names: Iterable[str], options: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Callable[[], CollaborativeModel]]:
+    """Return functions that make members, not fitted."""
+    return {name: partial(_make, name, context, options.get(name, {})) for name in names}
 
 
 def _check_fitted(tuned: TunedSettings, fitted: Fitted) -> None:

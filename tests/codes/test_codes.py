@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genre_gen.codes import CODE_SCHEMES, Codes, CodeScheme, make_codes
+from genre_gen.codes import CODE_SCHEMES, Codes, make_codes
+from genre_gen.codes.schemes import title
 from genre_gen.codes.semantic import semantic
-from genre_gen.codes.title import title
 from genre_gen.data.catalog import Catalog, Item
 from genre_gen.decoding.trie import Trie
 from genre_gen.errors import CheckpointError, ConfigError, DataError, UsageError
@@ -31,7 +31,6 @@ def wanted(scheme: str, length: int = 2, width: int = 3) -> SimpleNamespace:
 def test_every_scheme_names_every_item_once(scheme):
     embeddings = np.random.default_rng(0).normal(size=(len(TITLES), 5))
     codes = make_codes(wanted(scheme), catalog(), embeddings)
-    assert isinstance(codes, CodeScheme)
     trie = Trie.build(codes.codes, codes.vocabulary)  # refuses codes that are not unique and prefix-free
     assert trie.n_items == len(TITLES)
     assert len(set(codes.names)) == codes.vocabulary
@@ -56,12 +55,6 @@ def test_semantic_codes_share_a_beginning_when_items_are_alike():
     assert len(set(first)) == 4
     assert codes.names[0] == "<a_0>"
     assert codes.names[first.max() + 1] == "<b_0>"
-
-
-def test_last_level_prefers_the_nearest_centroid():
-    # Two tight groups of two on a line: with one level there is a cluster for each item and no collision to settle.
-    points = np.array([[0.0, 1.0], [0.0, -1.0], [1.0, 0.0], [-1.0, 0.0]])
-    assert sorted(semantic(points, length=1, width=4).codes[:, 0]) == [0, 1, 2, 3]
 
 
 @given(

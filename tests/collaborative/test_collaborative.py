@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
-import types
 
 import numpy as np
 import pytest
 from scipy import sparse
 
-from genre_gen.collaborative import MEMBERS, SVD, Ease, ItemKNN, Popularity, SASRec, SequentialRules, item_knn
+from genre_gen.collaborative import MEMBERS, Ease, ItemKNN, Popularity, SASRec, SequentialRules, TextKNN, item_knn
 from genre_gen.collaborative.base import history_matrix
 from genre_gen.collaborative.item_knn import CELLS, parts, strongest
 from genre_gen.data.interactions import History, Interactions
@@ -73,10 +71,6 @@ class Questions:
         alone = np.concatenate([fitted.score([history]) for history in histories])
         np.testing.assert_allclose(together, alone, rtol=1e-5, atol=1e-6)
 
-    def test_order_of_the_batch_does_not_matter(self, fitted, data):
-        histories = data.histories()
-        np.testing.assert_allclose(fitted.score(histories[::-1]), fitted.score(histories)[::-1], rtol=1e-5, atol=1e-6)
-
     def test_user_id_does_not_matter(self, fitted, data):
         history = data.history_at(3)
         stranger = History(history.rows, history.ratings, history.times, "nobody")
@@ -138,10 +132,6 @@ class TestPopularity(Questions):
         with pytest.raises(DataError, match="needs times"):
             Popularity(half_life_days=10).fit(log([[0]], 1))
 
-    def test_settings_out_of_range(self):
-        with pytest.raises(ConfigError, match="half_life_days is 0"):
-            Popularity(half_life_days=0)
-
 
 class TestSequentialRules(Questions):
     def model(self):
@@ -180,33 +170,20 @@ class TestSequentialRules(Questions):
     def test_lags_beyond_every_history(self):
         assert np.isfinite(SequentialRules(lags=50).fit(log([[0, 1]], 2)).rules.data).all()
 
-    def test_settings_out_of_range(self):
-        with pytest.raises(ConfigError, match="lags must be >= 1"):
-            SequentialRules(lags=0)
-
 
 class TestEase(Questions):
     def model(self):
         return Ease(l2=1.0)
 
-    def test_equals_the_formula_of_the_paper(self):
-        rng = np.random.default_rng(0)
-        x = (rng.random((30, 8)) < 0.3).astype(float)
-        x[:, 0] = 1  # nobody without a history
-        model = Ease(l2=2.5).fit(log([np.flatnonzero(row) for row in x], 8))
-        inverse = np.linalg.inv(x.T @ x + 2.5 * np.eye(8))
-        expected = np.eye(8) - inverse / np.diag(inverse)
-        np.testing.assert_allclose(model.weights, expected, atol=1e-5)
-        assert (np.diag(model.weights) == 0).all()
-
-    def test_large_counts_keep_their_precision(self):
+    @pytest.mark.parametrize(("users", "share", "l2"), [(30, 0.3, 2.5), (3000, 0.99, 1e-3)])
+    def test_equals_the_formula_of_the_paper(self, users, share, l2):
         """Items that all users share make the matrix nearly singular: float32 inversion would lose the answer."""
-        rng = np.random.default_rng(0)
-        x = np.ones((3000, 6))
-        x[rng.random(x.shape) < 0.01] = 0
-        model = Ease(l2=1e-3).fit(log([np.flatnonzero(row) for row in x], 6))
-        inverse = np.linalg.inv(x.T @ x + 1e-3 * np.eye(6))
-        np.testing.assert_allclose(model.weights, np.eye(6) - inverse / np.diag(inverse), atol=1e-5)
+        x = (np.random.default_rng(0).random((users, 8)) < share).astype(float)
+        x[:, 0] = 1  # nobody without a history
+        model = Ease(l2=l2).fit(log([np.flatnonzero(row) for row in x], 8))
+        inverse = np.linalg.inv(x.T @ x + l2 * np.eye(8))
+        np.testing.assert_allclose(model.weights, np.eye(8) - inverse / np.diag(inverse), atol=1e-5)
+        assert (np.diag(model.weights) == 0).all()
 
     def test_recency(self):
         data = log([[0, 1], [0, 1], [2, 3], [2, 3]], 4)
@@ -223,10 +200,6 @@ class TestEase(Questions):
     def test_too_many_items(self):
         with pytest.raises(DataError, match=r"30000 items.*item_knn"):
             Ease().fit(log([[0, 1]], 30_000))
-
-    def test_settings_out_of_range(self):
-        with pytest.raises(ConfigError, match="l2 is 0"):
-            Ease(l2=0)
 
 
 class TestSASRec(Questions):
@@ -255,17 +228,6 @@ class TestItemKNN(Questions):
         assert ((kept > 0).sum(axis=1)[:N] == 3).all()
         np.testing.assert_allclose(np.sort(kept, axis=1)[:, -3:], np.sort(full, axis=1)[:, -3:])
 
-    def test_more_items_than_a_block(self):
-        data = log([[0, 1500], [1500, 2999]], 3000)
-        similar = ItemKNN(shrink=0.0).fit(data).similar
-        assert similar.shape == (3000, 3000)
-        assert similar[1500, 0] == similar[0, 1500] > 0
-        assert similar[1500, 2999] > 0
-
-    def test_settings_out_of_range(self):
-        with pytest.raises(ConfigError, match="neighbours 0"):
-            ItemKNN(neighbours=0)
-
     @pytest.mark.parametrize("cells", [1, 40, CELLS])
     def test_parts_make_no_difference(self, cells, monkeypatch):
         whole = ItemKNN(neighbours=3).fit(checkerboard()).similar
@@ -293,134 +255,30 @@ class TestItemKNN(Questions):
         np.testing.assert_array_equal(strongest(matrix, n).toarray(), expected)
 
 
-class TestSVD(Questions):
-    rated = True
+class TestTextKNN(Questions):
+    personal = False
+    texts = ("red steel hammer", "red steel saw", "blue cotton shirt", "blue cotton trousers", "")
 
     def model(self):
-        return SVD(factors=4, epochs=60, learning_rate=0.02, fold_in_penalty=1.0, rating_scale=(1, 5))
+        return TextKNN([self.texts[row % 5] for row in range(N + 1)])
 
-    def test_known_users_get_what_surprise_predicts(self):
-        surprise = pytest.importorskip("surprise")
-        rng = np.random.default_rng(2)
-        histories = [rng.permutation(40)[: rng.integers(3, 30)] for _ in range(25)]
-        ratings = [rng.integers(1, 6, len(history)).astype(np.float32) for history in histories]
-        ours = SVD(factors=8, epochs=5, rating_scale=(1, 5), seed=7).fit(log(histories, 41, ratings))
-        raw = [
-            (f"u{u}", i, r, None) for u, h in enumerate(histories) for i, r in zip(h, ratings[u].tolist(), strict=True)
-        ]
-        trainset = surprise.Dataset(surprise.Reader(rating_scale=(1, 5))).construct_trainset(raw)
-        theirs = surprise.SVD(n_factors=8, n_epochs=5, random_state=7).fit(trainset)
-        for user in range(25):
-            for prediction in ours.predict(f"u{user}", np.arange(41)):
-                assert abs(prediction.rating - theirs.predict(f"u{user}", prediction.row).est) < 1e-6
+    def test_items_of_like_words_come_first_and_none_is_like_itself(self):
+        model = TextKNN(self.texts, recency=2.0).fit(log([[0, 2]], 5))
+        scores = model.score([History(np.array(rows)) for rows in ([0], [2], [2, 0], [0, 2])])
+        assert scores.argmax(axis=1).tolist() == [1, 3, 1, 3]  # what came last counts most
+        assert scores[0, 0] == 0
+        assert not scores[:, 4].any()
 
-    def test_reasons(self, fitted):
-        assert fitted.predict("u0", [0])[0].reason is None
-        unknown_item = fitted.predict("u0", [N])[0]
-        assert "nobody rated this item" in unknown_item.reason
-        assert unknown_item.rating == pytest.approx(fitted.mean + fitted.user_bias[0])
-        unknown_user = fitted.predict("nobody", [0])[0]
-        assert "nothing is known of this user" in unknown_user.reason
-        assert unknown_user.rating == pytest.approx(fitted.mean + fitted.item_bias[0])
-        assert fitted.predict("nobody", [N])[0].rating == pytest.approx(fitted.mean)
+    def test_the_interactions_make_no_difference(self):
+        one, two = (TextKNN(self.texts).fit(log(rows, 5)).similar.toarray() for rows in ([[0, 2]], [[4, 3, 1]]))
+        np.testing.assert_array_equal(one, two)
 
-    def test_predictions_stay_on_the_scale(self, fitted):
-        ratings = [p.rating for user in range(N) for p in fitted.predict(f"u{user}", np.arange(N))]
-        assert 1 <= min(ratings) <= max(ratings) <= 5
+    def test_texts_without_words(self):
+        assert not TextKNN(["", "!", "?"]).fit(log([[0, 2]], 3)).score([History(np.array([0]))]).any()
 
-    @pytest.mark.parametrize("length", [2, 19])  # fewer and more ratings than unknowns: both normal equations
-    def test_fold_in_solves_the_ridge_problem(self, fitted, length):
-        rng = np.random.default_rng(0)
-        rows, ratings = rng.permutation(N)[:length], rng.uniform(1, 5, length).astype(np.float32)
-        taste = fitted.fold_in(History(rows, ratings))
-        errors = ratings - fitted.mean - fitted.item_bias[rows] - taste.bias - fitted.item_factors[rows] @ taste.factors
-        np.testing.assert_allclose(errors.sum(), fitted.fold_in_penalty * taste.bias, atol=1e-6)
-        np.testing.assert_allclose(
-            fitted.item_factors[rows].T @ errors, fitted.fold_in_penalty * taste.factors, atol=1e-6
-        )
-
-    def test_unseen_user_is_folded_in(self, fitted):
-        likes_even = History(np.array([0, 2, 1, 3]), np.array([5, 5, 1, 1], dtype=np.float32))
-        even, odd = fitted.predict(likes_even, [10, 11])
-        assert even.rating > odd.rating + 1
-        assert even.reason is None
-
-    def test_history_without_ratings_says_nothing(self, fitted):
-        taste = fitted.fold_in(History(np.array([0, 2])))
-        unrated = fitted.fold_in(History(np.array([0, 2]), np.full(2, np.nan, dtype=np.float32)))
-        assert not taste.known
-        assert not unrated.known
-        assert taste.bias == unrated.bias == 0
-
-    def test_history_off_the_scale(self, fitted):
-        with pytest.raises(UsageError, match=r"rates an item 10; the scale is 1 to 5"):
-            fitted.fold_in(History(np.array([0]), np.array([10], dtype=np.float32)))
-
-    def test_unrated_interactions_are_left_out(self):
-        with_gap = log([[0, 1, 2], [0, 1]], 3, [[5, 1, np.nan], [4, 2]])
-        without = log([[0, 1], [0, 1]], 3, [[5, 1], [4, 2]])
-        ours, expected = (SVD(factors=2, rating_scale=(1, 5)).fit(data) for data in (with_gap, without))
-        np.testing.assert_array_equal(ours.item_factors, expected.item_factors)
-        assert not ours.rated_items[2]
-        assert np.isfinite(ours.user_factors).all()
-
-    @pytest.mark.parametrize(("bad", "shown"), [(np.inf, "inf"), (-np.inf, "-inf"), (6.0, "6"), (1e30, "1e\\+30")])
-    def test_bad_ratings_are_refused(self, bad, shown):
-        with pytest.raises(
-            DataError, match=f"1 ratings are not on the scale 1 to 5, such as {shown} by user 'u1' of catalog row 1"
-        ):
-            SVD(rating_scale=(1, 5)).fit(log([[0, 1], [0, 1]], 2, [[3, 4], [2, bad]]))
-
-    def test_infinite_rating_without_a_scale(self):
-        with pytest.raises(DataError, match="such as inf"):
-            SVD().fit(log([[0, 1]], 2, [[3, np.inf]]))
-
-    def test_duplicates(self):
-        data = log([[0, 1, 0], [1]], 2, [[1, 3, 5], [4]])
-        with pytest.raises(DataError, match="1 ratings repeat"):
-            SVD(rating_scale=(1, 5)).fit(data)
-        last = SVD(factors=2, rating_scale=(1, 5), duplicates="last").fit(data)
-        assert last.mean == pytest.approx((3 + 5 + 4) / 3)
-
-    @pytest.mark.parametrize("ratings", [None, [[np.nan, np.nan]]])
-    def test_no_ratings(self, ratings):
-        with pytest.raises(DataError, match="no ratings to learn from; leave svd out"):
-            SVD().fit(log([[0, 1]], 2, ratings))
-
-    def test_all_ratings_equal(self):
-        model = SVD(factors=2).fit(log([[0, 1], [0]], 2, [[3, 3], [3]]))
-        assert model.predict("u1", [1])[0].rating == pytest.approx(3, abs=0.3)
-
-    def test_seed(self):
-        first, second = (SVD(factors=2, rating_scale=(1, 5), seed=s).fit(checkerboard(rated=True)) for s in (0, 1))
-        assert not np.array_equal(first.item_factors, second.item_factors)
-
-    def test_another_package_named_surprise(self, monkeypatch):
-        impostor = types.ModuleType("surprise")
-        impostor.__file__ = "site-packages/surprise.py"
-        monkeypatch.setitem(sys.modules, "surprise", impostor)
-        with pytest.raises(ConfigError, match=r"another package.*pip install 'scikit-surprise>=1.1.5'"):
-            SVD().fit(checkerboard(rated=True))
-
-    def test_old_surprise(self, monkeypatch):
-        old = types.ModuleType("surprise")
-        old.SVD, old.__version__ = object, "1.1.4"
-        monkeypatch.setitem(sys.modules, "surprise", old)
-        with pytest.raises(ConfigError, match=r"1\.1\.4 breaks on NumPy 2"):
-            SVD().fit(checkerboard(rated=True))
-
-    def test_missing_surprise(self, monkeypatch, fitted):
-        monkeypatch.setitem(sys.modules, "surprise", None)
-        with pytest.raises(ConfigError, match="needs Surprise"):
-            SVD().fit(checkerboard(rated=True))
-        restored = SVD.from_arrays(fitted.arrays(), fitted.settings())  # predicting needs no Surprise
-        assert restored.predict("u0", [2])[0].rating > 3
-
-    def test_settings_out_of_range(self):
-        with pytest.raises(ConfigError, match="factors 0"):
-            SVD(factors=0)
-        with pytest.raises(ConfigError, match="rating_scale"):
-            SVD(rating_scale=(5, 1))
+    def test_one_text_for_each_item(self):
+        with pytest.raises(UsageError, match="2 texts for 5 items"):
+            TextKNN(["a", "b"]).fit(log([[0, 2]], 5))
 
 
 def test_history_matrix_weighs_the_most_recent_occurrence():
@@ -428,3 +286,17 @@ def test_history_matrix_weighs_the_most_recent_occurrence():
     ages = history_matrix(histories, 4, recency=1.0).toarray()
     np.testing.assert_allclose(ages, [[0, 0.5, 0, 1], [0, 0, 0, 0], [1, 0, 0, 0]])
     assert history_matrix(histories, 4).toarray().sum() == 3
+
+
+@pytest.mark.parametrize(
+    ("model", "setting", "told"),
+    [
+        (Popularity, "half_life_days", "half_life_days is 0"),
+        (SequentialRules, "lags", "lags must be >= 1"),
+        (Ease, "l2", "l2 is 0"),
+        (ItemKNN, "neighbours", "neighbours 0"),
+    ],
+)
+def test_settings_out_of_range(model, setting, told):
+    with pytest.raises(ConfigError, match=told):
+        model(**{setting: 0})

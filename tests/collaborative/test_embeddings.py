@@ -1,13 +1,7 @@
 import numpy as np
 
 from genre_gen.collaborative.embeddings import cooccurrence_embeddings
-from genre_gen.data.interactions import Interactions
-
-
-def log(histories, n_items):
-    users = [f"u{k}" for k, rows in enumerate(histories) for _ in rows]
-    rows = np.array([row for rows in histories for row in rows])
-    return Interactions.from_columns(users, rows, n_items)
+from tests.collaborative.test_collaborative import log
 
 
 def cosine(vectors, a, b):

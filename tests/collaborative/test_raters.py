@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from genre_gen.collaborative import MEMBERS, RATERS, SVD, BayesianMF, KNNBaseline, RatingBlend, SVDpp
-from genre_gen.collaborative.rating_blend import learn_blend, rate_all
+from genre_gen.collaborative import RATERS, SVD, BayesianMF, KNNBaseline, RatingBlend, SVDpp
+from genre_gen.collaborative.rating_blend import rate_all
 from genre_gen.data.interactions import History
 from genre_gen.errors import ConfigError, DataError, UsageError
 from tests.collaborative.test_collaborative import N, Questions, checkerboard, log
@@ -34,6 +36,16 @@ def by_surprise(data, make):
     ]
     algorithm = make(surprise).fit(surprise.Dataset(surprise.Reader(rating_scale=SCALE)).construct_trainset(raw))
     return np.array([[algorithm.predict(user, row).est for row in range(ITEMS + 1)] for user in data.users])
+
+
+def folded_in(model, length):
+    """Return a folded-in taste, the rows it comes from, and what is left of their ratings; the bias is checked."""
+    rng = np.random.default_rng(0)
+    rows, ratings = rng.permutation(N)[:length], rng.uniform(1, 5, length).astype(np.float32)
+    taste = model.fold_in(History(rows, ratings))
+    errors = ratings - model.mean - model.item_bias[rows] - taste.bias - model.item_factors[rows] @ taste.factors
+    np.testing.assert_allclose(errors.sum(), model.fold_in_penalty * taste.bias, atol=1e-6)
+    return taste, rows, errors
 
 
 class RaterQuestions(Questions):
@@ -77,8 +89,9 @@ class RaterQuestions(Questions):
             self.model().fit(log([[0, 1], [0, 1]], 2, [[3, 4], [2, 6]]))
         with pytest.raises(DataError, match="1 ratings repeat a user and an item"):
             self.model().fit(log([[0, 1, 0], [1]], 2, [[1, 3, 5], [4]]))
-        with pytest.raises(DataError, match="no ratings to learn from"):
-            self.model().fit(log([[0, 1]], 2))
+        for ratings in (None, [[np.nan, np.nan]]):
+            with pytest.raises(DataError, match=f"no ratings to learn from; leave {self.model().name} out"):
+                self.model().fit(log([[0, 1]], 2, ratings))
 
     def test_ratings_that_are_all_the_same_are_predicted(self):
         same = log([[0, 1, 2], [0, 1], [1, 2]], 3, [[3, 3, 3], [3, 3], [3, 3]])
@@ -96,6 +109,58 @@ class TestSVD(RaterQuestions):
     def model(self):
         return SVD(factors=4, epochs=60, learning_rate=0.02, fold_in_penalty=1.0, rating_scale=SCALE)
 
+    def test_of_an_unknown_user_or_item_what_is_left_is_predicted(self, fitted):
+        assert fitted.predict("u0", [0])[0].reason is None
+        assert fitted.predict("u0", [N])[0].rating == pytest.approx(fitted.mean + fitted.user_bias[0])
+        assert fitted.predict("nobody", [0])[0].rating == pytest.approx(fitted.mean + fitted.item_bias[0])
+        assert fitted.predict("nobody", [N])[0].rating == pytest.approx(fitted.mean)
+
+    @pytest.mark.parametrize("length", [2, 19])  # fewer and more ratings than unknowns: both normal equations
+    def test_fold_in_solves_the_ridge_problem(self, fitted, length):
+        taste, rows, errors = folded_in(fitted, length)
+        np.testing.assert_allclose(
+            fitted.item_factors[rows].T @ errors, fitted.fold_in_penalty * taste.factors, atol=1e-6
+        )
+
+    def test_history_without_ratings_says_nothing(self, fitted):
+        for ratings in (None, np.full(2, np.nan, dtype=np.float32)):
+            taste = fitted.fold_in(History(np.array([0, 2]), ratings))
+            assert not taste.known
+            assert taste.bias == 0
+
+    @pytest.mark.parametrize(("bad", "shown"), [(np.inf, "inf"), (-np.inf, "-inf"), (1e30, "1e\\+30")])
+    def test_ratings_off_the_scale_are_refused(self, bad, shown):
+        data = log([[0, 1], [0, 1]], 2, [[3, 4], [2, bad]])
+        with pytest.raises(DataError, match=f"the scale 1 to 5, such as {shown} by user 'u1' of catalog row 1"):
+            SVD(rating_scale=SCALE).fit(data)
+        if np.isinf(bad):
+            with pytest.raises(DataError, match=f"such as {shown}"):
+                SVD().fit(data)
+
+    def test_of_duplicates_the_last_may_count(self):
+        data = log([[0, 1, 0], [1]], 2, [[1, 3, 5], [4]])
+        last = SVD(factors=2, rating_scale=SCALE, duplicates="last").fit(data)
+        assert last.mean == pytest.approx((3 + 5 + 4) / 3)
+
+    def test_seed(self):
+        first, second = (SVD(factors=2, rating_scale=SCALE, seed=s).fit(checkerboard(rated=True)) for s in (0, 1))
+        assert not np.array_equal(first.item_factors, second.item_factors)
+
+    @pytest.mark.parametrize(
+        ("module", "told"),
+        [
+            ({"__file__": "site-packages/surprise.py"}, r"another package.*pip install 'scikit-surprise>=1.1.5'"),
+            ({"SVD": object, "__version__": "1.1.4"}, r"1\.1\.4 breaks on NumPy 2"),
+            (None, "needs Surprise"),
+        ],
+    )
+    def test_surprise_that_is_no_good(self, monkeypatch, fitted, module, told):
+        monkeypatch.setitem(sys.modules, "surprise", None if module is None else SimpleNamespace(**module))
+        with pytest.raises(ConfigError, match=told):
+            SVD().fit(checkerboard(rated=True))
+        restored = SVD.from_arrays(fitted.arrays(), fitted.settings())  # predicting needs no Surprise
+        assert restored.predict("u0", [2])[0].rating > 3
+
 
 class TestSVDpp(RaterQuestions):
     def model(self):
@@ -103,23 +168,10 @@ class TestSVDpp(RaterQuestions):
             factors=4, epochs=60, learning_rate=0.02, regularisation=0.02, fold_in_penalty=1.0, rating_scale=SCALE
         )
 
-    def test_known_users_get_what_surprise_predicts(self):
-        data = random_log()
-        model = SVDpp(factors=8, epochs=5, rating_scale=SCALE, seed=7).fit(data)
-        ours = np.array([model.rate(user, np.arange(ITEMS + 1)) for user in data.users])
-        theirs = by_surprise(
-            data, lambda s: s.SVDpp(n_factors=8, n_epochs=5, lr_all=0.005, reg_all=0.1, random_state=7)
-        )
-        np.testing.assert_allclose(ours, theirs, atol=1e-9)
-
     @pytest.mark.parametrize("length", [2, 19])
     def test_fold_in_solves_the_ridge_problem(self, fitted, length):
-        rng = np.random.default_rng(0)
-        rows, ratings = rng.permutation(N)[:length], rng.uniform(1, 5, length).astype(np.float32)
-        taste = fitted.fold_in(History(rows, ratings))
+        taste, rows, errors = folded_in(fitted, length)
         explicit = taste.factors - fitted.implicit_factors[rows].sum(axis=0) / np.sqrt(length)
-        errors = ratings - fitted.mean - fitted.item_bias[rows] - taste.bias - fitted.item_factors[rows] @ taste.factors
-        np.testing.assert_allclose(errors.sum(), fitted.fold_in_penalty * taste.bias, atol=1e-6)
         np.testing.assert_allclose(fitted.item_factors[rows].T @ errors, fitted.fold_in_penalty * explicit, atol=1e-6)
 
     def test_unrated_history_is_implicit_evidence(self, fitted):
@@ -127,10 +179,6 @@ class TestSVDpp(RaterQuestions):
         np.testing.assert_allclose(taste.factors, fitted.implicit_factors[[0, 2]].sum(axis=0) / np.sqrt(2))
         assert taste.known
         assert taste.bias == 0
-
-    def test_settings_out_of_range(self):
-        with pytest.raises(ConfigError, match="svdpp: factors 0"):
-            SVDpp(factors=0)
 
 
 class TestKNNBaseline(RaterQuestions):
@@ -145,14 +193,6 @@ class TestKNNBaseline(RaterQuestions):
         options = {"name": "pearson_baseline", "user_based": False, "shrinkage": 10}
         theirs = by_surprise(data, lambda s: s.KNNBaseline(k=neighbours, sim_options=options, verbose=False))
         np.testing.assert_allclose(ours, theirs, atol=1e-9)
-
-    def test_too_many_items(self):
-        with pytest.raises(DataError, match=r"30000 items need.*svd is the rating model for more"):
-            KNNBaseline().fit(log([[0, 1]], 30_000, [[1, 2]]))
-
-    def test_settings_out_of_range(self):
-        with pytest.raises(ConfigError, match="neighbours 0"):
-            KNNBaseline(neighbours=0)
 
 
 class TestBayesianMF(RaterQuestions):
@@ -192,15 +232,36 @@ class TestBayesianMF(RaterQuestions):
         assert (known, unknown) == (True, False)
         assert not np.allclose(estimate, nothing)
 
-    def test_too_many_items(self):
-        with pytest.raises(DataError, match=r"30000 items need.*svd is the rating model for more"):
-            BayesianMF().fit(log([[0, 1]], 30_000, [[1, 2]]))
 
-    def test_settings_out_of_range(self):
-        with pytest.raises(ConfigError, match="samples 0"):
-            BayesianMF(samples=0)
-        with pytest.raises(ConfigError, match="implicit_penalty 0"):
-            BayesianMF(implicit_penalty=0)
+@pytest.mark.parametrize("model", [SVD, SVDpp])
+def test_known_users_get_what_surprise_predicts(model):
+    data, options = random_log(), {"n_factors": 8, "n_epochs": 5, "lr_all": 0.005, "reg_all": 0.1, "random_state": 7}
+    ours = model(factors=8, epochs=5, learning_rate=0.005, regularisation=0.1, rating_scale=SCALE, seed=7).fit(data)
+    theirs = by_surprise(data, lambda surprise: getattr(surprise, model.__name__)(**options))
+    predicted = [ours.rate(user, np.arange(ITEMS + 1)) for user in data.users]
+    np.testing.assert_allclose(predicted, theirs, atol=1e-9)
+
+
+@pytest.mark.parametrize("model", [KNNBaseline, BayesianMF])
+def test_too_many_items(model):
+    with pytest.raises(DataError, match=r"30000 items need.*svd is the rating model for more"):
+        model().fit(log([[0, 1]], 30_000, [[1, 2]]))
+
+
+@pytest.mark.parametrize(
+    ("model", "setting", "told"),
+    [
+        (SVD, {"factors": 0}, "svd: factors 0"),
+        (SVD, {"rating_scale": (5, 1)}, "rating_scale"),
+        (SVDpp, {"factors": 0}, "svdpp: factors 0"),
+        (KNNBaseline, {"neighbours": 0}, "neighbours 0"),
+        (BayesianMF, {"samples": 0}, "samples 0"),
+        (BayesianMF, {"implicit_penalty": 0}, "implicit_penalty 0"),
+    ],
+)
+def test_settings_out_of_range(model, setting, told):
+    with pytest.raises(ConfigError, match=told):
+        model(**setting)
 
 
 class TestRatingBlend:
@@ -253,19 +314,6 @@ class TestRatingBlend:
         with pytest.raises(UsageError, match="at least one member"):
             RatingBlend.learn({}, three, SCALE)
 
-    def test_learn_blend(self):
-        data = checkerboard(rated=True)
-        models = {
-            "knn": lambda: KNNBaseline(shrinkage=1.0, rating_scale=SCALE),
-            "few": lambda: SVD(factors=1, epochs=1, rating_scale=SCALE),
-        }
-        blend, fitted = learn_blend(models, data, SCALE)
-        assert blend.weights["knn"] > blend.weights["few"]
-        ratings = blend.combine({name: rate_all(model, data, data) for name, model in fitted.items()})
-        assert np.sqrt(np.mean((ratings - data.ratings) ** 2)) < 1
-        with pytest.raises(UsageError, match=r"share 0 of 360 ratings"):
-            learn_blend(models, data, SCALE, share=0)
-
     def test_rate_all_follows_the_order_of_what_is_asked(self):
         data = random_log()
         model = SVD(factors=2, rating_scale=SCALE).fit(data)
@@ -273,7 +321,3 @@ class TestRatingBlend:
         expected = [model.rate(History(np.zeros(0, dtype=np.int64)), data.history_at(0).rows)]
         expected += [model.rate(history, history.rows) for history in data.histories()[1:]]
         np.testing.assert_array_equal(rate_all(model, known, data), np.concatenate(expected))
-
-
-def test_raters_are_no_peers_of_rankers():
-    assert set(RATERS) & set(MEMBERS) == {"svd"}

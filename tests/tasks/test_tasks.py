@@ -1,6 +1,5 @@
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +7,7 @@ from fakes import byte_tokenizer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genre_gen.codes import atomic
 from genre_gen.data.catalog import Catalog, Item
 from genre_gen.data.interactions import Interactions, Reviews
 from genre_gen.data.splits import leave_one_out
@@ -66,12 +66,21 @@ def data() -> TaskData:
     return make_data()
 
 
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    return Encoder(byte_tokenizer(), atomic(60))
+
+
 def examples(task, data, book, seed=0, open=False):
     return list(TASKS[task].examples(data, book, np.random.default_rng(seed), open=open))
 
 
-def codes(example) -> list[int]:
-    return [span.row for span in example.prompt.messages[-1].spans if span.kind == "code"]
+def five_epochs(task, data, book):
+    return [example for seed in range(5) for example in examples(task, data, book, seed)]
+
+
+def codes(example, message=-1) -> list[int]:
+    return [span.row for span in example.prompt.messages[message].spans if span.kind == "code"]
 
 
 def asked(example) -> str:
@@ -93,16 +102,14 @@ def test_the_registry_is_complete(book):
 @pytest.mark.parametrize("task", TASKS)
 def test_examples_follow_the_generator_and_come_in_another_order_next_time(task, data, book):
     first, again, other = (examples(task, data, book, seed) for seed in (1, 1, 2))
-    assert [example.prompt for example in first] == [example.prompt for example in again]
-    assert [example.prompt for example in first] != [example.prompt for example in other]
+    prompts = [[example.prompt for example in made] for made in (first, again, other)]
+    assert prompts[0] == prompts[1] != prompts[2]
     assert all(example.task == task and not example.prompt.open for example in first)
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_question_is_the_beginning_of_its_example(task, data, book):
+def test_a_question_is_the_beginning_of_its_example(task, data, book, encoder):
     """What serving asks is, token for token, what training saw before the answer."""
-    scheme = SimpleNamespace(codes=np.arange(60)[:, None], vocabulary=60, names=tuple(f"<{row}>" for row in range(60)))
-    encoder = Encoder(byte_tokenizer(), scheme)
     told = [encoder.encode(e.prompt, e.targets, e.first_target).ids.tolist() for e in examples(task, data, book)]
     questions = examples(task, data, book, open=True)
     assert questions
@@ -113,9 +120,7 @@ def test_a_question_is_the_beginning_of_its_example(task, data, book):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_every_example_has_a_target(task, data, book):
-    scheme = SimpleNamespace(codes=np.arange(60)[:, None], vocabulary=60, names=())
-    encoder = Encoder(byte_tokenizer(), scheme)
+def test_every_example_has_a_target(task, data, book, encoder):
     for example in examples(task, data, book):
         assert (encoder.encode(example.prompt, example.targets, example.first_target).target_ids != NO_TARGET).any()
 
@@ -203,37 +208,34 @@ def test_rating_asks_for_the_last_rating_and_leaves_out_what_is_not_rated(book):
 
 def test_fits_tells_liked_from_unseen(data, book):
     answers = set()
-    for seed in range(5):
-        for example in examples("fits", data, book, seed):
-            rows = [span.row for span in example.prompt.messages[-2].spans if span.kind == "code"]
-            *known, item = rows
-            owner = data.interactions.history_at(known[0])  # user u's first item is row u
-            assert known == owner.rows[: len(known)].tolist()
-            if example.answer == "yes":
-                assert owner.rows[len(known)] == item
-                assert owner.ratings[len(known)] >= 4
-            else:
-                assert item not in owner.rows
-            answers.add(example.answer)
+    for example in five_epochs("fits", data, book):
+        *known, item = codes(example, -2)
+        owner = data.interactions.history_at(known[0])  # user u's first item is row u
+        assert known == owner.rows[: len(known)].tolist()
+        if example.answer == "yes":
+            assert owner.rows[len(known)] == item
+            assert owner.ratings[len(known)] >= 4
+        else:
+            assert item not in owner.rows
+        answers.add(example.answer)
     assert answers == {"yes", "no"}
 
 
 def test_similar_items_share_a_label_and_others_do_not(data, book):
     answers = set()
-    for seed in range(5):
-        for example in examples("similar", data, book, seed):
-            item, other = (span.row for span in example.prompt.messages[-2].spans if span.kind == "code")
-            assert item != other
-            first, second = set(data.labels(item)), set(data.labels(other))
-            if first and second:
-                assert bool(first & second) == (example.answer == "yes")
-            answers.add(example.answer)
+    for example in five_epochs("similar", data, book):
+        item, other = codes(example, -2)
+        assert item != other
+        first, second = set(data.labels(item)), set(data.labels(other))
+        if first and second:
+            assert bool(first & second) == (example.answer == "yes")
+        answers.add(example.answer)
     assert answers == {"yes", "no"}
 
 
 def test_intent_names_the_labels_of_the_next_item(data, book):
     for example in examples("intent", data, book):
-        known = [span.row for span in example.prompt.messages[-2].spans if span.kind == "code"]
+        known = codes(example, -2)
         assert example.answer == ", ".join(GENRES[(known[-1] + 3) % 5])
 
 
@@ -255,8 +257,7 @@ def test_alignment_covers_every_item_once(task, data, book):
 
 def test_explanations_say_only_what_is_so(data, book):
     for example in examples("explanation", data, book):
-        rows = [span.row for span in example.prompt.messages[-2].spans if span.kind == "code"]
-        *liked, item = rows
+        *liked, item = codes(example, -2)
         named = [span.text for span in example.prompt.messages[-1].spans if span.kind == "data"]
         *titles, about, labels = named
         titles = [title for title in titles if title not in (", ", " and ")]
@@ -268,22 +269,21 @@ def test_explanations_say_only_what_is_so(data, book):
 
 def test_reviews_belong_to_their_user_and_item_and_only_headlines_are_answers(data, book):
     with_text = []
-    for seed in range(5):
-        for example in examples("review", data, book, seed):
-            *liked, item = (span.row for span in example.prompt.messages[-2].spans if span.kind == "code")
-            owner, step = next(
-                (user, place)
-                for user in range(12)
-                for place, row in enumerate(data.interactions.history_at(user).rows.tolist())
-                if example.answer == f"u{user} on step {place}" and row == item
-            )
-            history = data.interactions.history_at(owner)
-            before = history.rows[:step][history.ratings[:step] >= 4]
-            assert liked == before[-5:].tolist()
-            assert f"gave it {step % 5 + 1} stars" in asked(example)
-            assert example.answer not in asked(example)
-            assert (f"At length, u{owner} says of step {step}" in asked(example)) == (step % 8 != 0)
-            with_text.append("At length" in asked(example))
+    for example in five_epochs("review", data, book):
+        *liked, item = codes(example, -2)
+        owner, step = next(
+            (user, place)
+            for user in range(12)
+            for place, row in enumerate(data.interactions.history_at(user).rows.tolist())
+            if example.answer == f"u{user} on step {place}" and row == item
+        )
+        history = data.interactions.history_at(owner)
+        before = history.rows[:step][history.ratings[:step] >= 4]
+        assert liked == before[-5:].tolist()
+        assert f"gave it {step % 5 + 1} stars" in asked(example)
+        assert example.answer not in asked(example)
+        assert (f"At length, u{owner} says of step {step}" in asked(example)) == (step % 8 != 0)
+        with_text.append("At length" in asked(example))
     assert any(with_text)
     assert not all(with_text)
 

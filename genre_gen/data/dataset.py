@@ -39,11 +39,9 @@ class Dataset:
 
     @classmethod
     def load(cls, domain: str | Path | Domain, path: str | Path | None = None) -> Dataset:
-        """Load a domain's data; what was wrong with it is logged, and counted in ``report``.
+        """Load the data of a domain, also given by name or folder; what was wrong is logged, and kept in ``report``.
 
-        Args:
-            domain: a domain, its name (``movies``) or its folder.
-            path: a folder, zip file or interaction file, instead of the place that the domain names.
+        ``path`` may be a folder, zip file or interaction file, instead of the place that the domain names.
 
         Raises:
             ConfigError: no such domain.

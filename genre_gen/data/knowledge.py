@@ -59,23 +59,22 @@ class Knowledge:
             return None
         names = [name for name in (settings.triples, settings.links, settings.items) if name]
         files = {name: file for name in names if (file := find_near(domain, name)) is not None}
-        if missing := [name for name in names if name not in files]:
-            log.warning("knowledge is left out: there is no %s next to the domain or its data", ", ".join(missing))
+        if missing := ", ".join(name for name in names if name not in files):
+            log.warning("knowledge is left out: there is no %s next to the domain or its data", missing)
             return None
         others = None if settings.items is None else load_catalog(domain, files[settings.items])[0]
         knowledge = cls.read(settings, catalog, files, others)
         if not len(knowledge.triples):
-            log.warning("knowledge is left out: %s says nothing about items of this catalog", settings.triples)
-            return None
-        if not knowledge.agrees(catalog):
-            log.warning(
-                "knowledge is left out: random links would agree as well with the catalog's labels, so "
-                "knowledge.links (%s) ties %s to the wrong items",
-                settings.links or "the ids of its heads",
-                settings.triples,
+            problem = f"{settings.triples} says nothing about items of this catalog"
+        elif not knowledge.agrees(catalog):
+            problem = (
+                "random links would agree as well with the catalog's labels, so knowledge.links "
+                f"({settings.links or 'the ids of its heads'}) ties {settings.triples} to the wrong items"
             )
-            return None
-        return knowledge
+        else:
+            return knowledge
+        log.warning("knowledge is left out: %s", problem)
+        return None
 
     @classmethod
     def read(

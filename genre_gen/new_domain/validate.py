@@ -159,27 +159,19 @@ def _encoder(result: DomainCheck, domain: Domain, data: Data, llm: str | None) -
 def _ask(result: DomainCheck, domain: Domain, book: PromptBook, data: Data, encoder: Encoder | None) -> None:
     """Render examples of each task."""
     asked = TaskData(data.catalog, data.interactions, domain)
-    for name in domain.tasks:
+    for name in filter(TASKS.__contains__, domain.tasks):
         with result.noting():
-            if name not in TASKS:
-                continue
             examples = list(islice(TASKS[name].examples(asked, book, np.random.default_rng(0)), EXAMPLES))
             if not examples:
                 result.notes.append(f"the task {name} has no examples in this data; leave it out of [tasks]")
                 continue
             tokens = [_tokens(encoder, example) for example in examples] if encoder else None
             sizes = tokens or [len(example.prompt.messages[-1].spans) for example in examples]
-            shown = int(np.argsort(sizes, kind="stable")[len(sizes) // 2])  # of middling length
-            result.tasks.append(
-                TaskCheck(
-                    name,
-                    len(examples),
-                    show(examples[shown].prompt, atomic(len(data.catalog))),
-                    tokens[shown] if tokens else None,
-                    max(tokens) if tokens else None,
-                    examples[shown].prompt.messages[-1].text,
-                )
-            )
+            middle = int(np.argsort(sizes, kind="stable")[len(sizes) // 2])
+            prompt = examples[middle].prompt
+            shown, answer = show(prompt, atomic(len(data.catalog))), prompt.messages[-1].text
+            count, longest = (tokens[middle], max(tokens)) if tokens else (None, None)
+            result.tasks.append(TaskCheck(name, len(examples), shown, count, longest, answer))
             long = sum(size > LONG for size in tokens or ()) if domain.tasks[name].depth == "full" else 0
             if long:
                 result.notes.append(

@@ -96,7 +96,10 @@ def test_slices_of_a_history():
     assert history.last(9).rows.tolist() == [0, 1, 2, 3, 4]
     assert history.last(0).rows.tolist() == []
     assert history.slice(1, 3).times.tolist() == [10, 20]
-    assert history.last(2).user == "a"
+    assert history.last(2).user == history.until(20).user == "a"
+    cut = [history.until(moment).rows.tolist() for moment in (-1, 10, 19, 40)]
+    assert cut == [[], [0, 1], [0, 1], [0, 1, 2, 3, 4]]
+    assert len(History(np.arange(4)).until(20)) == 4
 
 
 def test_a_history_by_hand_is_in_time_order():
@@ -110,15 +113,6 @@ def test_a_history_by_hand_is_in_time_order():
     for wrong in ({"ratings": [1]}, {"times": [1, 2, 3]}):
         with pytest.raises(UsageError, match=r"2 items and \d (ratings|times); give one for each item"):
             History.from_events([0, 1], **wrong)
-
-
-def test_a_history_is_cut_at_a_moment():
-    history = History(np.arange(4), None, np.array([10, 20, 20, 30]), "a")
-    assert [history.until(moment).rows.tolist() for moment in (9, 10, 20, 29, 30)] == [
-        [], [0], [0, 1, 2], [0, 1, 2], [0, 1, 2, 3],
-    ]  # fmt: skip
-    assert history.until(20).user == "a"
-    assert len(History(np.arange(4)).until(20)) == 4
 
 
 def test_users_whose_ids_are_numbers_are_found_by_them():

@@ -66,7 +66,5 @@ def test_close_titles_come_closest_first():
     assert INDEX.close("xyzzy") == []
     assert INDEX.close("") == []
 
-
-def test_close_titles_among_many():
     index = TitleIndex([f"Film number {number}" for number in range(20_000)] + ["A Lonely Place"])
     assert index.close("A Lonly Place") == [20_000]

@@ -97,11 +97,12 @@ class TestEnsureData:
         (no_index / "tiny-1.0-py3-none-any.whl").unlink()  # nothing is needed again
         assert ensure_data("tiny") == ensure_data("tiny", verify=True) == find_data("tiny") == folder
 
-    def test_a_damaged_folder_is_made_again_without_a_download(self, wheel_by_hand, no_index):
+    def test_an_archive_put_there_by_hand_is_taken_also_for_a_damaged_folder(self, wheel_by_hand, no_index, server):
         folder = ensure_data("tiny")
         (folder / "data.txt").write_bytes(b"damaged")
         assert find_data("tiny") is None
         assert (ensure_data("tiny", "wheel") / "data.txt").read_bytes() == b"from the wheel"
+        assert server.requests == []
 
     def test_without_the_wheel_the_zip_is_taken(self, tiny, no_index, home):
         folder = ensure_data("tiny")
@@ -136,10 +137,6 @@ class TestEnsureData:
         with pytest.raises(SourceError, match="pip could not download"):
             ensure_data("tiny", "wheel")
         assert not marker.exists()
-
-    def test_an_archive_put_there_by_hand_is_taken(self, wheel_by_hand, server):
-        assert ensure_data("tiny").name == "wheel"
-        assert server.requests == []
 
     def test_without_pip_another_one_at_hand_is_taken_or_the_remedy_named(self, tiny, monkeypatch):
         monkeypatch.setattr(transfer.importlib.util, "find_spec", lambda name: None)

@@ -124,9 +124,6 @@ def test_amounts_and_what_is_not_known(values, kind, unknown, reason):
     assert why.startswith(reason)
 
 
-@pytest.mark.parametrize(
-    ("values", "flag"),
-    [(["Ja", "nein", ""], True), (["y", "n"], True), (["oui", "non"], True), (["sí", "no"], True), (["ja"], False)],
-)
-def test_flags(values, flag):
-    assert is_flag(pl.Series(values)) == flag
+def test_flags():
+    assert all(is_flag(pl.Series(values)) for values in (["Ja", "nein", ""], ["y", "n"], ["oui", "non"], ["sí", "no"]))
+    assert not is_flag(pl.Series(["ja"]))

@@ -49,7 +49,7 @@ def load_data(domain: Domain, path: str | Path | None = None, catalog: Catalog |
     Args:
         domain: says what the data should look like.
         path: a folder, zip file or interaction file, instead of the place that the domain names.
-        catalog: the items, where they are loaded already; by default those next to the interactions.
+        catalog: the items, where they are loaded already.
 
     Raises:
         DataError: files that are missing, cannot be read or break the domain's policies.

@@ -1,6 +1,7 @@
-"""Finding the reader and the files: every format gives the same data, and what cannot be read is named."""
+"""Readers: every format gives the same data, what cannot be read is named, and what is odd in some formats."""
 
 import os
+import re
 import zipfile
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from genre_gen.data.catalog import Item
 from genre_gen.data.readers import load_catalog, load_data
+from genre_gen.data.readers.recbole import read_atomic
 from genre_gen.domain import Domain
 from genre_gen.errors import DataError
 from tests.data.readers.reader_files import (
@@ -15,6 +17,7 @@ from tests.data.readers.reader_files import (
     ITEMS,
     MOVIES,
     RATINGS,
+    load,
     ml_1m,
     ml_10m,
     ml_100k,
@@ -134,6 +137,75 @@ def test_a_table_with_some_json_beside_it_stays_a_table(tmp_path):
     folder = table(tmp_path / "set")
     (folder / "meta_notes.json").write_text("{}")
     assert len(load_data(MOVIES, folder).interactions) == len(RATINGS)
+
+
+# Delimited text
+
+
+def test_line_ends_of_old(tmp_path):
+    data = load(tmp_path, (HEADER + "1,1,5,10\n1,2,4,20\n").replace("\n", "\r"), ITEMS.replace("\n", "\r"))
+    assert data.interactions.rows.tolist() == [0, 1]
+    with pytest.raises(DataError, match="line 2: no item"):
+        load(tmp_path, (HEADER + "1,,5,10\n").replace("\n", "\r"))
+
+
+def test_odd_but_valid_files(tmp_path):
+    items = '\ufeffitem_id;title;genre;year;;\r\n1;"Two\nlines; one title";X|Y;2000;;a\r\n\r\n2;"Say ""hi""";;;\r\n'
+    data = load(tmp_path, HEADER.replace(",", ";") + "1;1;5;10\n\n1;2;4;20", items, data__delimiter=";")
+    assert [item.title for item in data.catalog] == ["Two\nlines; one title (2000)", 'Say "hi"']
+    assert data.interactions.rows.tolist() == [0, 1]
+    latin = ITEMS.replace("A", "Ä").encode("latin-1")
+    assert load(tmp_path, HEADER + "1,1,5,10\n", latin, data__encoding="latin-1").catalog[0].title == "Ä (2000)"
+    with pytest.raises(DataError, match="'utf-9' is not known"):
+        load(tmp_path, HEADER, data__encoding="utf-9")
+
+
+# MovieLens
+
+
+def test_movielens_is_read_in_the_encoding_that_is_set(tmp_path):
+    folder = ml_1m(tmp_path)
+    known = folder / "movies.dat"
+    known.write_bytes(known.read_bytes().decode("latin-1").replace("é", "š").encode("cp1250"))
+    assert load_data(MOVIES.changed({"data.encoding": "cp1250"}), folder).catalog[0].title == "Misšrables, Les (1995)"
+    known.write_bytes("1::Misérables, Les (1995)::Drama\n".encode("latin-1"))
+    with pytest.raises(DataError, match="line 1: byte 0xe9 is not ascii"):
+        load_data(MOVIES.changed({"data.encoding": "ascii"}), folder)
+
+
+@pytest.mark.parametrize(("make", "file"), [(ml_100k, "u.data"), (ml_1m, "ratings.dat")])
+def test_lines_of_files_without_a_header_count_from_one(tmp_path, make, file):
+    folder = make(tmp_path / "set")
+    log = (folder / file).read_text().splitlines()
+    log[2] = log[2].replace("4", "five", 1)
+    (folder / file).write_text("\n".join(log))
+    with pytest.raises(DataError, match=re.escape(f"{file}, line 3: rating is not a number: 'five'")):
+        load_data(MOVIES, folder)
+
+
+# RecBole
+
+
+def test_atomic_files_lose_the_types_of_their_names(tmp_path):
+    write(tmp_path, x__kg="head_id:token\ttags:token_seq\nm.1\ta b\nm.2\t\n")
+    assert read_atomic(tmp_path / "x.kg").frame.to_dict(as_series=False) == {
+        "head_id": ["m.1", "m.2"],
+        "tags": ["a b", ""],
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("user_id\titem_id:token\n", "line 1: column 'user_id' has no type"),
+        ("user_id:text\n", "column 'user_id' has no type"),
+        ("user_id:token\titem_id:token\titem_id:float\n", "line 1: column 'item_id' has two types; rename one"),
+    ],
+)
+def test_atomic_files_that_do_not_hold(tmp_path, content, message):
+    write(tmp_path, x__user=content)
+    with pytest.raises(DataError, match=re.escape(message)):
+        read_atomic(tmp_path / "x.user")
 
 
 # Real data, where it lies next to the project

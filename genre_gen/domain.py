@@ -13,15 +13,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from typing_extensions import Self
 
-import genre_gen.query.english as query_words
 from genre_gen.downloads.paths import assets_folder
 from genre_gen.errors import ConfigError
-from genre_gen.explain.english import WORDS as EXPLANATION_WORDS
+from genre_gen.query.settings import QuerySettings
 from genre_gen.registry import AUTO, CODE_SCHEMES, ENCODERS, MEMBERS, RATERS, READERS, TASKS, TRACKERS
-from genre_gen.settings import Names, Noun, Share, as_names, suggestion, validation_problems
+from genre_gen.settings import Names, NamesOrNone, Noun, Settings, Share, suggestion, validation_problems
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -30,18 +29,8 @@ else:  # pragma: no cover
 
 FILE = "domain.toml"
 
-
-NamesOrNone: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(as_names)]
-"""Column names; an empty list says that there is no such column."""
-
 USUAL_COLUMNS = {"rating": ("rating",), "time": ("timestamp", "time"), "text": ("description", "text")}
 """Names of optional columns that need not be named in ``[data.columns]``."""
-
-
-class Settings(BaseModel):
-    """Base of all sections: frozen, unknown keys refused, numbers finite."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Columns(Settings):
@@ -196,7 +185,14 @@ class ExplainSettings(Settings):
 
     style: Literal["template", "llm", "free"] = "template"
     attribution: Annotated[int, Field(ge=0)] = 10
-    words: tuple[str, ...] = EXPLANATION_WORDS
+    words: tuple[str, ...] = (
+        "a", "an", "the", "this", "that", "it", "its", "it's", "is", "are", "was", "be", "i", "i'm", "me", "my", "we",
+        "you", "your", "you'll", "you're", "and", "or", "of", "in", "on", "at", "to", "for", "by", "as", "so", "with",
+        "will", "would", "can", "may", "think", "believe", "sure", "hope", "recommend", "suggest", "recommendation",
+        "because", "since", "like", "love", "enjoy", "enjoyed", "liked", "loved", "appreciate", "great", "good",
+        "choice", "perfect", "one", "too", "also", "another", "watch", "try", "if", "then", "based", "taste", "fan",
+        "just",
+    )  # fmt: skip
 
 
 class RelationSettings(Settings):
@@ -223,7 +219,7 @@ class KnowledgeSettings(Settings):
     links: str | None = None
     items: str | None = None
     max_share: Annotated[float, Field(gt=0, le=1)] = 0.05
-    relations: dict[str, RelationSettings] = {}
+    relations: dict[str, RelationSettings] = Field(default_factory=dict)
     head: Names = ("head_id", "head")
     relation: Names = ("relation_id", "relation")
     tail: Names = ("tail_id", "tail")
@@ -243,46 +239,12 @@ class RatingSettings(Settings):
     members: tuple[Annotated[str, RATERS.name_check()], ...] = ("svd",)
 
 
-Meanings: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(as_names)]
-
-
-class QuerySettings(Settings):
-    """What the words of a request in free text mean, see :mod:`genre_gen.query`; the defaults are English.
-
-    ``words`` says what a word or phrase stands for: a value of a field, a number field (a unit: ``euros = "price"``),
-    the low or high end of one (``cheap = "-price"``), other words, or nothing (``[]``). The other lists are the words
-    that hold a request together.
-    """
-
-    weight: Annotated[float, Field(ge=0)] = 2.0
-    words: dict[str, Meanings] = {}
-    negations: tuple[str, ...] = query_words.NEGATIONS
-    without: tuple[str, ...] = query_words.WITHOUT
-    exceptions: tuple[str, ...] = query_words.EXCEPTIONS
-    not_too: tuple[str, ...] = query_words.NOT_TOO
-    less: tuple[str, ...] = query_words.LESS
-    only: tuple[str, ...] = query_words.ONLY
-    scope_ends: tuple[str, ...] = query_words.SCOPE_ENDS
-    conjunctions: tuple[str, ...] = query_words.CONJUNCTIONS
-    disjunctions: tuple[str, ...] = query_words.DISJUNCTIONS
-    below: tuple[str, ...] = query_words.BELOW
-    at_most: tuple[str, ...] = query_words.AT_MOST
-    above: tuple[str, ...] = query_words.ABOVE
-    at_least: tuple[str, ...] = query_words.AT_LEAST
-    between: tuple[str, ...] = query_words.BETWEEN
-    prepositions: tuple[str, ...] = query_words.PREPOSITIONS
-    than: tuple[str, ...] = query_words.THAN
-    similar: tuple[str, ...] = query_words.SIMILAR
-    stop_words: tuple[str, ...] = query_words.STOP_WORDS
-
-
 class Domain(Settings):
     """Everything a domain decides. Build one with :meth:`load`.
 
     Attributes:
         name: the domain's name, which also names its prompts.
-        noun: what an item is called, such as movie.
-        nouns: the plural; None for the regular one.
+        noun, nouns: what an item is called, such as movie, and its plural; None for the regular one.
         repeat: may an item be recommended that the user has had already.
         liked_from: rating from which an item counts as liked; None where the data has no ratings.
         rating_scale: lowest and highest possible rating; None where the data has no ratings.
@@ -299,8 +261,8 @@ class Domain(Settings):
     liked_from: float | None = None
     rating_scale: tuple[float, float] | None = None
     data: DataSettings = DataSettings()
-    fields: dict[str, FieldSettings] = {}
-    tasks: dict[TaskName, TaskSettings] = {"next_item": TaskSettings(weight=1.0, depth="exit")}
+    fields: dict[str, FieldSettings] = Field(default_factory=dict)
+    tasks: dict[TaskName, TaskSettings] = Field(default={"next_item": TaskSettings(weight=1.0, depth="exit")})
     codes: CodeSettings = CodeSettings()
     model: ModelSettings = ModelSettings()
     training: Training = Training()

@@ -1,4 +1,4 @@
-"""What the sections of ``domain.toml`` have in common: types of values, and how problems are told."""
+"""What the sections of ``domain.toml`` have in common: their base, types of values, and how problems are told."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, TypeAlias, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from genre_gen.prompting.nouns import PATTERN
+
+
+class Settings(BaseModel):
+    """Base of all sections: frozen, unknown keys refused, numbers finite."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def as_names(value: object) -> object:
@@ -17,10 +25,12 @@ def as_names(value: object) -> object:
 Names: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(as_names), Field(min_length=1)]
 """Column names, the first that the file has is taken. A single name may be written without brackets."""
 
+NamesOrNone: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(as_names)]
+"""The same, where an empty list stands for none."""
+
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 
-Noun: TypeAlias = Annotated[str, Field(pattern=r"^[^\W\d_]+(?:[ '-][^\W\d_]+)*$")]
-"""A word or several, of letters only: it becomes part of the templates, which are trusted."""
+Noun: TypeAlias = Annotated[str, Field(pattern=PATTERN)]
 
 
 def validation_problems(error: ValidationError, settings: type[BaseModel]) -> list[str]:

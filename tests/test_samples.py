@@ -18,7 +18,7 @@ from genre_gen.domain import Domain
 from genre_gen.explain.check import Checker
 from genre_gen.explain.evidence import Evidence
 from genre_gen.explain.explainer import Explainer
-from genre_gen.explain.wording import sentences, vocabulary
+from genre_gen.explain.wording import Sentences, vocabulary
 from genre_gen.metrics import case_ranks, recall_at
 from genre_gen.new_domain.validate import check
 from genre_gen.prompting.book import PromptBook
@@ -88,7 +88,7 @@ def _explained(domain: Domain, data: Data, book: PromptBook) -> str:
     history = max(data.interactions.histories(), key=len)
     rows = np.flatnonzero(allowed_items([history], len(data.catalog))[0])[:3].tolist()
     predicted = None if history.ratings is None else 4.7
-    said = [sentences(book, evidence, history, row, evidence.reasons(history, row, predicted, None)) for row in rows]
+    said = [Sentences(book, evidence, history, row, evidence.reasons(history, row, predicted, None)) for row in rows]
     ways = [way for one in said for group in (*one.first, *one.later) for way in group]
     return "\n".join([show(said[0].prompt), *dict.fromkeys(ways), ""])
 
@@ -105,7 +105,7 @@ def test_the_words_are_the_trades_own():
 def test_every_sentence_of_an_explanation_is_true(sample):
     domain, data = sample
     book = PromptBook.load(domain)
-    explainer = Explainer(data.catalog, data.interactions, domain, book)
+    explainer = Explainer(Evidence(data.catalog, data.interactions, domain), book)
     checker = Checker(data.catalog, data.interactions, domain, vocabulary(book))
     rng = np.random.default_rng(0)
     checked = 0

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Protocol, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
+from numpy.typing import NDArray
 
-class _Sliceable(Protocol):
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, part: slice, /) -> Any: ...
-
-
-Part = TypeVar("Part", bound=_Sliceable)
+Part = TypeVar("Part", bound="Sequence[Any] | NDArray[Any]")
 
 
 def batches(sequence: Part, size: int) -> Iterator[Part]:
     """Yield a sequence in order, in parts of ``size`` and a last one of what is left."""
     for begin in range(0, len(sequence), size):
-        yield sequence[begin : begin + size]
+        yield sequence[begin : begin + size]  # type: ignore[misc]

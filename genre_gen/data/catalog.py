@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias, overload
 
@@ -39,23 +39,16 @@ class Item:
 
     def describe(self) -> str:
         """Return title and known attributes as one line, the text that code embeddings start from."""
-        parts = [self.title]
-        for name, value in self.attributes.items():
-            if value is None or value == ():
-                continue
-            parts.append(f"{name}: {', '.join(value) if isinstance(value, tuple) else value}")
-        return " | ".join(parts)
+        known = {name: value for name, value in self.attributes.items() if value not in (None, ())}
+        facts = (f"{name}: {', '.join(v) if isinstance(v, tuple) else v}" for name, v in known.items())
+        return " | ".join([self.title, *facts])
 
 
 class Catalog(Sequence[Item]):
     """A frozen list of items. A *row* is an item's position here; all arrays are indexed by row."""
 
     def __init__(self, items: Iterable[Item], name: str = "catalog") -> None:
-        """Settle titles and index the items.
-
-        Args:
-            items: in the order that defines their rows.
-            name: for messages.
+        """Settle titles and index the items, whose order defines their rows; ``name`` is for messages.
 
         Raises:
             DataError: no items, an empty or repeated id, items with different fields, or an attribute that is no Value.
@@ -77,10 +70,6 @@ class Catalog(Sequence[Item]):
         """Return the item in a row, or a tuple of items for a slice."""
         return self._items[row]
 
-    def __iter__(self) -> Iterator[Item]:
-        """Iterate over items in row order."""
-        return iter(self._items)
-
     def __contains__(self, item_id: object) -> bool:
         """Tell whether an item id is in the catalog."""
         return item_id in self._row_of_id
@@ -98,10 +87,7 @@ class Catalog(Sequence[Item]):
             raise UnknownItemError(f"no item with id {item_id!r} in {self.name} ({len(self)} items)") from None
 
     def find(self, text: str) -> int:
-        """Return the row of an item named by title or id.
-
-        A title may be written in any case, with its article in front, and without its year or second name where
-        that is not ambiguous (see :class:`genre_gen.data.titles.TitleIndex`).
+        """Return the row of an item named by id, or by a title as :class:`genre_gen.data.titles.TitleIndex` reads it.
 
         Raises:
             UnknownItemError: naming the closest titles, or those among which the text does not decide.
@@ -157,11 +143,7 @@ class Catalog(Sequence[Item]):
 
     @classmethod
     def from_file(cls, path: str | Path, name: str = "catalog") -> Catalog:
-        """Read what ``save`` wrote.
-
-        Raises:
-            DataError: naming the line that is not an item.
-        """
+        """Read what ``save`` wrote; raises DataError naming the line that is not an item."""
         items = []
         with Path(path).open(encoding="utf-8") as file:
             for number, line in enumerate(file, start=1):
@@ -179,20 +161,12 @@ def _plain(item: Item, name: str) -> Item:
 
     Items made by hand may bring NaN for an unknown value, lists, and numbers of numpy.
     """
-    values = {}
-    for key, value in item.attributes.items():
-        try:
-            values[key] = _value(value)
-        except TypeError:
-            raise DataError(
-                f"{name}: item {item.id!r} has {key} = {value!r}; give text, a finite number, a list of texts, or None"
-            ) from None
-    if all(values[key] is value for key, value in item.attributes.items()):
-        return item
-    return Item(item.id, item.title, values, item.text)
+    values = {key: _value(value, key, item, name) for key, value in item.attributes.items()}
+    changed = any(values[key] is not value for key, value in item.attributes.items())
+    return replace(item, attributes=values) if changed else item
 
 
-def _value(value: Any) -> Value:
+def _value(value: Any, key: str, item: Item, name: str) -> Value:
     if isinstance(value, (np.generic, np.ndarray)):
         value = value.tolist()
     if isinstance(value, float) and math.isnan(value):
@@ -201,7 +175,9 @@ def _value(value: Any) -> Value:
         return tuple(value)
     if value is None or isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value)):
         return value
-    raise TypeError
+    raise DataError(
+        f"{name}: item {item.id!r} has {key} = {value!r}; give text, a finite number, a list of texts, or None"
+    )
 
 
 def _settle_titles(items: tuple[Item, ...], name: str) -> tuple[Item, ...]:
@@ -222,5 +198,5 @@ def _settle_titles(items: tuple[Item, ...], name: str) -> tuple[Item, ...]:
             title = f"{title} [{item.id}]"
         ids.add(item.id)
         titles.add(title.casefold())
-        settled.append(item if title == item.title else Item(item.id, title, item.attributes, item.text))
+        settled.append(item if title == item.title else replace(item, title=title))
     return tuple(settled)

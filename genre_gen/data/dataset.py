@@ -63,21 +63,11 @@ class Dataset:
         noun: str | None = None,
         columns: Mapping[str, str] | None = None,
     ) -> Dataset:
-        """Infer a domain from two files with headers (CSV, TSV or Parquet), as a new domain does; nothing is written.
+        """Infer a domain from two files with headers (CSV, TSV or Parquet); nothing is written.
 
-        Args:
-            items: the items' file; None where the interactions name all that is known of items.
-            interactions: the file with a user, an item and perhaps a rating and a time in each row.
-            name: of the domain; by default the item file's.
-            noun: what an item is called in prompts, such as ``book``; by default told from the name.
-            columns: role -> column, such as ``{"user": "reader"}``, where a guess would be wrong.
-
-        Raises:
-            DataError: files that cannot be read, or columns that cannot be told apart.
-            UsageError: a column that does not exist.
+        See :func:`genre_gen.new_domain.inference.infer_domain` for the arguments and errors.
         """
-        tables = Path(interactions), None if items is None else Path(items)
-        return cls._inferred(*tables, name=name, noun=noun, columns=columns)
+        return cls._inferred(interactions, items, name=name, noun=noun, columns=columns)
 
     @classmethod
     def from_frames(

@@ -28,15 +28,19 @@ import logging
 import operator
 import sys
 import tokenize
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from functools import reduce
+from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen.errors import FilterError
+
+if TYPE_CHECKING:
+    from genre_gen.data.catalog import Catalog
 
 logger = logging.getLogger(__name__)
 
@@ -59,20 +63,7 @@ _COMPARE: dict[Operator, Callable[[Any, Any], Any]] = {
 _MIRRORED: dict[Operator, Operator] = {ast.Lt: ast.Gt, ast.LtE: ast.GtE, ast.Gt: ast.Lt, ast.GtE: ast.LtE}
 
 
-class Items(Protocol):
-    """What expressions are evaluated on: items with ``id``, ``title`` and ``attributes``, such as a catalog's."""
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """Return the attribute names."""
-        ...
-
-    def __iter__(self) -> Iterator[Any]:
-        """Iterate over items in row order."""
-        ...
-
-
-def evaluate(expression: str, catalog: Items) -> Mask:
+def evaluate(expression: str, catalog: Catalog) -> Mask:
     """Return which items satisfy an expression, bool ``[n_items]``.
 
     Raises:
@@ -92,6 +83,15 @@ class _Truth:
 
     yes: Mask
     no: Mask
+
+    def __invert__(self) -> _Truth:
+        return _Truth(self.no, self.yes)
+
+    def __and__(self, other: _Truth) -> _Truth:
+        return _Truth(self.yes & other.yes, self.no | other.no)
+
+    def __or__(self, other: _Truth) -> _Truth:
+        return ~(~self & ~other)
 
 
 class _Numbers:
@@ -137,7 +137,7 @@ class _Words:
         word = self._word(literal)
         if how in (ast.Eq, ast.NotEq):
             equal = self.among([literal])
-            return equal if how is ast.Eq else _Truth(equal.no, equal.yes)
+            return equal if how is ast.Eq else ~equal
         if self._is_list:
             raise FilterError(f"{self._name} is a list; use ==, != or in, such as {self._name} == {literal!r}")
         return self._having(lambda value: _COMPARE[how](value, word))
@@ -168,10 +168,10 @@ class _Words:
 
 
 _Column: TypeAlias = _Numbers | _Words
-_COLUMNS: WeakKeyDictionary[Items, dict[str, _Column]] = WeakKeyDictionary()
+_COLUMNS: WeakKeyDictionary[Catalog, dict[str, _Column]] = WeakKeyDictionary()
 
 
-def _column(catalog: Items, name: str) -> _Column:
+def _column(catalog: Catalog, name: str) -> _Column:
     """Return a field of a catalog, made once per catalog."""
     columns = _COLUMNS.setdefault(catalog, {})
     if name not in columns:
@@ -179,7 +179,7 @@ def _column(catalog: Items, name: str) -> _Column:
     return columns[name]
 
 
-def _make_column(catalog: Items, name: str) -> _Column:
+def _make_column(catalog: Catalog, name: str) -> _Column:
     if name == "id":
         return _Words(name, [item.id for item in catalog], False, str)
     if name == "title":
@@ -197,31 +197,25 @@ def _make_column(catalog: Items, name: str) -> _Column:
     raise FilterError(f"{name} mixes {', '.join(sorted(kind.__name__ for kind in kinds))}; make it one type")
 
 
-def _truth(node: ast.AST, catalog: Items) -> _Truth:
+def _truth(node: ast.AST, catalog: Catalog) -> _Truth:
     """Evaluate a node that says something of each item."""
     if isinstance(node, ast.BoolOp):
-        parts = [_truth(value, catalog) for value in node.values]
-        both, either = np.logical_and.reduce, np.logical_or.reduce
-        if isinstance(node.op, ast.And):
-            return _Truth(both([part.yes for part in parts]), either([part.no for part in parts]))
-        return _Truth(either([part.yes for part in parts]), both([part.no for part in parts]))
+        join = operator.and_ if isinstance(node.op, ast.And) else operator.or_
+        return reduce(join, [_truth(value, catalog) for value in node.values])
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-        inner = _truth(node.operand, catalog)
-        return _Truth(inner.no, inner.yes)
+        return ~_truth(node.operand, catalog)
     if isinstance(node, ast.Compare):
         sides = [node.left, *node.comparators]
-        links = [_comparison(*link, catalog) for link in zip(sides, node.ops, sides[1:], strict=False)]
-        return _Truth(
-            np.logical_and.reduce([link.yes for link in links]), np.logical_or.reduce([link.no for link in links])
-        )
+        links = zip(sides, node.ops, sides[1:], strict=False)
+        return reduce(operator.and_, [_comparison(*link, catalog) for link in links])
     raise FilterError(f"{ast.unparse(node)} is not a comparison; write one such as {EXAMPLE}")
 
 
-def _comparison(left: ast.expr, how: ast.cmpop, right: ast.expr, catalog: Items) -> _Truth:
+def _comparison(left: ast.expr, how: ast.cmpop, right: ast.expr, catalog: Catalog) -> _Truth:
     """Evaluate one operator between a field and a literal."""
     if isinstance(how, (ast.In, ast.NotIn)):
         truth = _membership(left, right, catalog)
-        return truth if isinstance(how, ast.In) else _Truth(truth.no, truth.yes)
+        return truth if isinstance(how, ast.In) else ~truth
     kind = type(how)
     if kind not in _COMPARE:
         raise FilterError("is and is not are not known here; use == and !=")
@@ -232,7 +226,7 @@ def _comparison(left: ast.expr, how: ast.cmpop, right: ast.expr, catalog: Items)
     return _column(catalog, left.id).compare(kind, _literal(right))
 
 
-def _membership(left: ast.expr, right: ast.expr, catalog: Items) -> _Truth:
+def _membership(left: ast.expr, right: ast.expr, catalog: Catalog) -> _Truth:
     """Evaluate ``field in [literals]`` or ``'text' in field``."""
     if isinstance(right, ast.Name):
         return _column(catalog, right.id).contains(_literal(left))
@@ -247,15 +241,11 @@ def _literal(node: ast.expr) -> str | float:
         value = _literal(node.operand)
         if not isinstance(value, str):
             return -value if isinstance(node.op, ast.USub) else value
-    if isinstance(node, ast.Constant):
-        if isinstance(node.value, str):
-            return node.value
-        if (
-            isinstance(node.value, (int, float))
-            and not isinstance(node.value, bool)
-            and abs(node.value) < sys.float_info.max
-        ):
-            return float(node.value)
+    given = node.value if isinstance(node, ast.Constant) else None
+    if isinstance(given, str):
+        return given
+    if isinstance(given, (int, float)) and not isinstance(given, bool) and abs(given) < sys.float_info.max:
+        return float(given)
     if isinstance(node, ast.Name):
         raise FilterError(f"{node.id} stands where a value is expected; text needs quotes: '{node.id}'")
     raise FilterError(f"{ast.unparse(node)} is neither text in quotes nor a number")

@@ -18,15 +18,10 @@ from genre_gen.errors import UnknownItemError, UsageError
 
 @dataclass(frozen=True)
 class Allowed:
-    """The items that one history may be answered with.
+    """The items that one history may be answered with."""
 
-    Attributes:
-        mask: bool ``[n_items]``.
-        reason: what the filters took away, for a request that asks for more than is left.
-    """
-
-    mask: NDArray[np.bool_]
-    reason: str
+    mask: NDArray[np.bool_]  # bool ``[n_items]``
+    reason: str  # what the filters took away, for a request that asks for more than is left
 
 
 class Filters:
@@ -46,7 +41,7 @@ class Filters:
             catalog: the items.
             where: an expression over attributes, see :mod:`genre_gen.data.filter_expression`.
             exclude: titles or ids that shall not appear.
-            include: the only titles or ids that may appear (what is in stock, say); None for all.
+            include: the only titles or ids that may appear (such as what is in stock); None for all.
             repeat: items of the history may appear again.
 
         Raises:
@@ -104,7 +99,7 @@ def rows_of(catalog: Catalog, names: Sequence[str]) -> list[int]:
     """Return the rows of titles or ids.
 
     Raises:
-        UnknownItemError: names every unknown item.
+        UnknownItemError: items that the catalog lacks; names them all.
         UsageError: one text in place of a list, whose letters would be taken for ids, or names that are no texts.
     """
     if isinstance(names, str) or not isinstance(names, Iterable):

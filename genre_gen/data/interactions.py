@@ -36,25 +36,12 @@ class History:
     def from_events(
         cls, rows: Sequence[int], ratings: Sequence[float] | None = None, times: Sequence[int] | None = None
     ) -> History:
-        """Build a history by hand, of no user.
-
-        Args:
-            rows: catalog rows.
-            ratings: one for each row, NaN where not rated.
-            times: one for each row, in seconds since 1970; they decide the order (equal times keep theirs).
-
-        Raises:
-            UsageError: as many ratings or times as rows are needed.
-        """
+        """Build a history by hand, of no user, in the order of times; raises UsageError where lengths differ."""
         for name, values in (("ratings", ratings), ("times", times)):
             if values is not None and len(values) != len(rows):
                 raise UsageError(f"{len(rows)} items and {len(values)} {name}; give one for each item, or none at all")
-        stars = None if ratings is None else np.asarray(ratings, np.float32)
-        history = cls(
-            np.asarray(rows, np.int64),
-            None if stars is None or np.isnan(stars).all() else stars,
-            None if times is None else np.asarray(times, np.int64),
-        )
+        stars = np.asarray(ratings, np.float32) if _any_rated(ratings) else None
+        history = cls(np.asarray(rows, np.int64), stars, None if times is None else np.asarray(times, np.int64))
         return history if history.times is None else history.take(np.argsort(history.times, kind="stable"))
 
     def __len__(self) -> int:
@@ -64,16 +51,12 @@ class History:
     @property
     def rated(self) -> bool:
         """Tell whether anything is rated; data may have ratings and still none here."""
-        return self.ratings is not None and not np.isnan(self.ratings).all()
+        return _any_rated(self.ratings)
 
     def take(self, selection: slice | NDArray[Any]) -> History:
         """Return some of the interactions, as numpy selects them: a slice, a bool mask or positions."""
-        return History(
-            self.rows[selection],
-            None if self.ratings is None else self.ratings[selection],
-            None if self.times is None else self.times[selection],
-            self.user,
-        )
+        ratings, times = _selected(self.ratings, selection), _selected(self.times, selection)
+        return History(self.rows[selection], ratings, times, self.user)
 
     def last(self, n: int) -> History:
         """Return the ``n`` most recent interactions."""
@@ -85,7 +68,7 @@ class History:
 
     def without(self, rows: Collection[int]) -> History:
         """Return the history with every interaction with some items left out."""
-        return self.take(~np.isin(self.rows, np.fromiter(rows, np.int64)))
+        return self.take(~np.isin(self.rows, list(rows)))
 
     def until(self, moment: int) -> History:
         """Return the interactions at or before a moment in seconds since 1970; all of them where there are no times."""
@@ -94,15 +77,10 @@ class History:
 
 @dataclass(frozen=True)
 class Reviews:
-    """What users wrote of items.
+    """What users wrote of items."""
 
-    Attributes:
-        summaries: the headline of each review, "" where there is none.
-        texts: the review itself, "" where there is none.
-    """
-
-    summaries: Sequence[str]
-    texts: Sequence[str]
+    summaries: Sequence[str]  # the headline of each review, "" where there is none
+    texts: Sequence[str]  # the review itself, "" where there is none
 
 
 class Interactions:
@@ -131,12 +109,9 @@ class Interactions:
         review_of: NDArray[np.int64] | None = None,
     ) -> None:
         """Hold arrays that already follow the layout above; build from a table with ``from_columns``."""
-        self.reviews = reviews
-        self.review_of = None if review_of is None else _frozen(review_of)
-        self.users, self.n_items = tuple(map(str, users)), n_items
-        self.offsets, self.rows = _frozen(offsets), _frozen(rows)
-        self.ratings = None if ratings is None else _frozen(ratings)
-        self.times = None if times is None else _frozen(times)
+        self.users, self.n_items, self.reviews = tuple(map(str, users)), n_items, reviews
+        self.offsets, self.rows, self.ratings = _frozen(offsets), _frozen(rows), _frozen(ratings)
+        self.times, self.review_of = _frozen(times), _frozen(review_of)
         self._row_of_user = {user: row for row, user in enumerate(self.users)}
 
     @classmethod
@@ -186,7 +161,7 @@ class Interactions:
     @property
     def rated(self) -> bool:
         """Tell whether anything is rated; data may have ratings and still none here."""
-        return self.ratings is not None and not np.isnan(self.ratings).all()
+        return _any_rated(self.ratings)
 
     @cached_property
     def owners(self) -> NDArray[np.int64]:
@@ -194,11 +169,7 @@ class Interactions:
         return _frozen(np.repeat(np.arange(len(self.users)), np.diff(self.offsets)))
 
     def user_row(self, user: str) -> int:
-        """Return the row of a user, whose id may also be given as the number it is in the data.
-
-        Raises:
-            UnknownUserError: no such user.
-        """
+        """Return the row of a user, whose id may also be a number; raises UnknownUserError."""
         try:
             return self._row_of_user[str(user)]
         except KeyError:
@@ -229,10 +200,10 @@ class Interactions:
             np.concatenate([[0], np.cumsum(counts[present])]).astype(np.int64),
             self.rows[chosen],
             self.n_items,
-            None if self.ratings is None else self.ratings[chosen],
-            None if self.times is None else self.times[chosen],
+            _selected(self.ratings, chosen),
+            _selected(self.times, chosen),
             self.reviews,
-            None if self.review_of is None else self.review_of[chosen],
+            _selected(self.review_of, chosen),
         )
 
     def review(self, position: int) -> tuple[str, str]:
@@ -257,14 +228,24 @@ class Interactions:
         return cls(users, arrays["offsets"], arrays["rows"], n_items, arrays.get("ratings"), arrays.get("times"))
 
 
-_Array = TypeVar("_Array", bound="NDArray[Any]")
+_Array = TypeVar("_Array", bound="NDArray[Any] | None")
 
 
 def _frozen(array: _Array) -> _Array:
-    """Return a view that cannot be written through."""
+    """Return a view that cannot be written through; None of None."""
+    if array is None:
+        return array
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def _selected(array: _Array, selection: slice | NDArray[Any]) -> _Array:
+    return None if array is None else array[selection]  # type: ignore[return-value]
+
+
+def _any_rated(ratings: Sequence[float] | NDArray[np.float32] | None) -> bool:
+    return ratings is not None and not np.isnan(ratings).all()
 
 
 def allowed_items(histories: Sequence[History], n_items: int, repeat: bool = False) -> NDArray[np.bool_]:

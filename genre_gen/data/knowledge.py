@@ -2,11 +2,8 @@
 
 Triples (head, relation, tail) come from any table with three such columns: RecBole's ``.kg``, CSV, TSV or Parquet.
 Their heads are items by id or title, or entities of a graph that another table, RecBole's ``.link``, ties to items.
-Only the relations that ``[knowledge]`` of ``domain.toml`` names are kept. Names of entities are not needed, since
-explanations only say that two items *share* one.
-
-Links to the wrong items would make every such sentence false, and no check against the graph can notice. So links are
-tested against the catalog's own labels, see :meth:`Knowledge.agrees`.
+Only the relations that ``[knowledge]`` of ``domain.toml`` names are kept. Links to the wrong items would make every
+explanation false, so they are tested against the catalog's own labels, see :meth:`Knowledge.agrees`.
 """
 
 from __future__ import annotations
@@ -14,9 +11,9 @@ from __future__ import annotations
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from genre_gen.data.catalog import Catalog
-from genre_gen.data.readers import find_near, load_catalog, read_links, read_triples
-from genre_gen.domain import Domain, KnowledgeSettings
+from genre_gen.data.catalog import Catalog, Item
+from genre_gen.data.readers import find_near, load_catalog
+from genre_gen.data.readers.recbole import read_atomic
+from genre_gen.data.readers.table import read_table
+from genre_gen.domain import DataSettings, Domain, KnowledgeSettings
 
 log = logging.getLogger(__name__)
 
@@ -36,21 +35,14 @@ MIN_PAIRS = 100  # pairs of items that share an entity; fewer cannot tell whethe
 
 @dataclass(frozen=True)
 class Knowledge:
-    """What a graph says of the items of a catalog.
+    """What a graph says of the items of a catalog."""
 
-    Attributes:
-        n_items: of the catalog.
-        relations: names, as ``[knowledge.relations]`` has them.
-        to_items: of each relation, whether its tails are items.
-        entities: ids of the other tails.
-        triples: int64 ``[n, 3]``, each once: catalog row, index of the relation, and index of the entity or row of
-            the other item.
-    """
-
-    n_items: int
-    relations: tuple[str, ...]
-    to_items: tuple[bool, ...]
-    entities: tuple[str, ...]
+    n_items: int  # of the catalog
+    relations: tuple[str, ...]  # names, as ``[knowledge.relations]`` has them
+    to_items: tuple[bool, ...]  # of each relation, whether its tails are items
+    entities: tuple[str, ...]  # ids of the other tails
+    # int64 ``[n, 3]``, each once: catalog row, index of the relation, and index of the entity or row of the
+    # other item
     triples: NDArray[np.int64]
 
     @classmethod
@@ -89,29 +81,22 @@ class Knowledge:
     def read(
         cls, settings: KnowledgeSettings, catalog: Catalog, files: Mapping[str, Path], others: Catalog | None = None
     ) -> Knowledge:
-        """Read triples and links.
+        """Read triples and links of ``files`` (name in the settings -> the file); raises DataError.
 
-        Args:
-            settings: which files, columns and relations.
-            catalog: the items.
-            files: name in the settings -> the file.
-            others: items under the ids of the links, where those are not the catalog's; items are matched by title.
-
-        Raises:
-            DataError: a file that cannot be read, or that lacks a column.
+        ``others`` are the items under the ids of the links, where those are not the catalog's, matched by title.
         """
-        rows = _Rows(settings, catalog, files, others)
+        row_of = _row_finder(settings, catalog, files, others)
         key_of = {name: key for key, relation in settings.relations.items() for name in relation.relation}
         index_of = {key: index for index, key in enumerate(settings.relations)}
         entities: dict[str, int] = {}
         kept = set()
-        for head, name, tail in read_triples(files[settings.triples or ""], settings):
-            key, row = key_of.get(name), rows(head)
+        for head, name, tail in _records(files[settings.triples or ""], settings, "head", "relation", "tail"):
+            key, row = key_of.get(name), row_of(head)
             if key is None or row is None:
                 continue
             if not settings.relations[key].items:
                 kept.add((row, index_of[key], entities.setdefault(tail, len(entities))))
-            elif (other := rows(tail)) is not None and other != row:
+            elif (other := row_of(tail)) is not None and other != row:
                 kept.add((row, index_of[key], other))
         triples = np.array(sorted(kept), np.int64).reshape(-1, 3)
         to_items = tuple(relation.items for relation in settings.relations.values())
@@ -205,35 +190,33 @@ def _grouped(triples: Iterable[tuple[int, int, int]]) -> dict[tuple[int, int], N
     return {key: np.array(values, np.int64) for key, values in groups.items()}
 
 
-class _Rows:
-    """Finds the catalog row that a name in the triples stands for; None where it stands for none."""
+def _row_finder(
+    settings: KnowledgeSettings, catalog: Catalog, files: Mapping[str, Path], others: Catalog | None
+) -> Callable[[str], int | None]:
+    """Return what finds the catalog row that a name in the triples stands for; None where it stands for none."""
 
-    def __init__(
-        self, settings: KnowledgeSettings, catalog: Catalog, files: Mapping[str, Path], others: Catalog | None
-    ) -> None:
-        """Read the links, where there are any; see :meth:`Knowledge.read`."""
-        self._catalog, self._others = catalog, others
-        self._row_of_name: dict[str, int | None] = {}
-        self._linked = settings.links is not None
-        for item, entity in read_links(files[settings.links], settings) if settings.links else ():
-            self._row_of_name[entity] = self._row(item)
-
-    def __call__(self, name: str) -> int | None:
-        """Return the row."""
-        if name not in self._row_of_name and not self._linked:
-            self._row_of_name[name] = self._row(name)
-        return self._row_of_name.get(name)
-
-    def _row(self, name: str) -> int | None:
+    @cache
+    def row_of(name: str) -> int | None:
         """Return the row of an id or title; an id of the other items stands for its title there."""
-        if self._others is not None:
-            if name not in self._others:
+        if others is not None:
+            if name not in others:
                 return None
-            name = self._others[self._others.row(name)].title
-        elif name in self._catalog:
-            return self._catalog.row(name)
-        rows = self._catalog.named(name)
+            name = others[others.row(name)].title
+        elif name in catalog:
+            return catalog.row(name)
+        rows = catalog.named(name)
         return rows[0] if len(rows) == 1 else None
+
+    if settings.links is None:
+        return row_of
+    return {entity: row_of(item) for item, entity in _records(files[settings.links], settings, "item", "entity")}.get
+
+
+def _records(file: Path, settings: KnowledgeSettings, *roles: str) -> Iterator[tuple[str, ...]]:
+    """Return the texts of each record in the columns that the settings name for some roles; raises DataError."""
+    table = read_atomic(file) if file.name.endswith((".kg", ".link")) else read_table(file, DataSettings(path="."))
+    names = [table.column(getattr(settings, role), role, f"knowledge.{role}") for role in roles]
+    return iter(zip(*(table.frame[name].cast(str).to_list() for name in names), strict=True))
 
 
 def _label_matrix(catalog: Catalog) -> Any:
@@ -241,22 +224,16 @@ def _label_matrix(catalog: Catalog) -> Any:
 
     A label is divided by the square root of its number of items, since rare labels say more.
     """
-    names: dict[tuple[str, str], int] = {}
-    rows, columns = [], []
-    for row, (field, value) in _labels(catalog):
-        rows.append(row)
-        columns.append(names.setdefault((field, value), len(names)))
-    if not names:
+    from sklearn.preprocessing import MultiLabelBinarizer, normalize
+
+    labels = [[*_labels(item)] for item in catalog]
+    if not any(labels):
         return None
-    counts = np.bincount(columns)
-    values = 1 / np.sqrt(counts[columns])
-    matrix = sparse.csr_matrix((values, (rows, columns)), shape=(len(catalog), len(names)))
-    length = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1)).ravel())
-    return sparse.diags(1 / np.where(length > 0, length, 1)) @ matrix
+    matrix = MultiLabelBinarizer(sparse_output=True).fit_transform(labels).tocsr()
+    return normalize(matrix @ sparse.diags(1 / np.sqrt(np.asarray(matrix.sum(axis=0)).ravel())))
 
 
-def _labels(catalog: Catalog) -> Iterator[tuple[int, tuple[str, str]]]:
-    for row, item in enumerate(catalog):
-        for field, value in item.attributes.items():
-            for label in {value} if isinstance(value, str) else set(value) if isinstance(value, tuple) else ():
-                yield row, (field, label)
+def _labels(item: Item) -> Iterator[tuple[str, str]]:
+    for field, value in item.attributes.items():
+        for label in (value,) if isinstance(value, str) else value if isinstance(value, tuple) else ():
+            yield field, label

@@ -17,29 +17,15 @@ from genre_gen.errors import UsageError
 
 @dataclass(frozen=True)
 class Labels:
-    """The items' labels in one field of lists.
+    """The items' labels in one field of lists."""
 
-    Attributes:
-        field: its name, such as ``genre``.
-        names: the labels, sorted; a label's position is its column.
-        matrix: float64 ``[n_items, n_labels]``, 1 where the item has the label. An item may have none.
-    """
-
-    field: str
-    names: tuple[str, ...]
-    matrix: sparse.csr_array
+    field: str  # its name, such as ``genre``
+    names: tuple[str, ...]  # the labels, sorted; a label's position is its column
+    matrix: sparse.csr_array  # float64 ``[n_items, n_labels]``, 1 where the item has the label. An item may have none
 
     @classmethod
     def of(cls, catalog: Catalog, field: str) -> Self:
-        """Read the labels of a catalog's items.
-
-        Args:
-            catalog: the items.
-            field: an attribute that holds lists.
-
-        Raises:
-            UsageError: no such field, or no item has a label in it.
-        """
+        """Read the labels of a catalog's items in a field of lists; raises UsageError where no item has any."""
         values = [item.attributes.get(field) for item in catalog]
         labels = [sorted(set(value)) if isinstance(value, tuple) else [] for value in values]
         names = tuple(sorted({name for each in labels for name in each}))
@@ -73,8 +59,7 @@ class Labels:
     def similarity(self, rows: NDArray[np.integer]) -> NDArray[np.float64]:
         """Return the Jaccard similarity of items' label sets: float64 ``[n, n]`` for ``n`` catalog rows.
 
-        Two items without labels have the same set and count as alike, so that what is not described cannot pass
-        for variety again and again.
+        Two items without labels count as alike, so that what is not described cannot pass for variety.
         """
         chosen = self.matrix[rows]
         common = (chosen @ chosen.T).toarray()

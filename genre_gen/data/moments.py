@@ -9,11 +9,8 @@ from numbers import Real
 import numpy as np
 import polars as pl
 
-from genre_gen.data.readers.dates import read_dates
+from genre_gen.data.readers.values import LAST_SECOND, read_dates
 from genre_gen.errors import UsageError
-
-LATEST = 253_402_300_799
-"""The last second of the year 9999; a larger number counts something else, such as milliseconds."""
 
 
 def to_moment(value: object) -> int:
@@ -27,7 +24,7 @@ def to_moment(value: object) -> int:
         UsageError: anything else, or a moment beyond the year 9999.
     """
     seconds = _seconds(value)
-    if seconds is None or not abs(seconds) <= LATEST:
+    if seconds is None or not abs(seconds) <= LAST_SECOND:
         raise UsageError(
             f"{value!r:.80} is not a moment; give seconds since 1970, a datetime, or ISO text such as "
             "2024-12-31T18:05:00Z"

@@ -15,6 +15,7 @@ from genre_gen.errors import DataError, UsageError
 
 Part: TypeAlias = Literal["validation", "test"]
 
+_HELD_OUT = 2  # interactions of each user, but for users who have no more
 NO_CASES = (
     "leave-one-out takes users with three interactions, global-time users on both sides of its moments; "
     "split otherwise, or give more data"
@@ -80,46 +81,26 @@ def leave_one_out(interactions: Interactions, catalog: Catalog) -> Split:
 
     Users with fewer than three interactions stay in train whole and make no case.
     """
-    from_end, in_cases = _from_end(interactions, held_out=2)
-    cases: tuple[list[Case], list[Case]] = ([], [])
-    for history in _long(interactions, held_out=2):
-        for part, back in zip(cases, (2, 1), strict=True):
-            part.append(_case(history, len(history) - back))
-    return Split(
-        "leave-one-out",
-        catalog,
-        interactions,
-        interactions.keep((from_end > 2) | ~in_cases),  # noqa: PLR2004 - two are held out
-        tuple(cases[0]),
-        tuple(cases[1]),
-        interactions.keep((from_end > 1) | ~in_cases),
-    )
+    from_end, in_cases = _from_end(interactions)
+    train, train_and_validation = (interactions.keep((from_end > held_out) | ~in_cases) for held_out in (2, 1))
+    validation, test = _last_cases(interactions, 2), _last_cases(interactions, 1)
+    return Split("leave-one-out", catalog, interactions, train, validation, test, train_and_validation)
 
 
 def hold_out_last(interactions: Interactions, catalog: Catalog) -> Split:
-    """Hold out each user's last item for validation, and nothing for a test: for a recommender that goes to work.
-
-    Raises:
-        UsageError: no user has three interactions.
-    """
-    from_end, in_cases = _from_end(interactions, held_out=2)
+    """Hold out each user's last item for validation, and nothing for a test; raises UsageError where none has three."""
+    from_end, in_cases = _from_end(interactions)
     if not in_cases.any():
         raise UsageError("no user has three interactions, and training needs some to validate on; give more data")
-    cases = tuple(_case(history, len(history) - 1) for history in _long(interactions, held_out=2))
     train = interactions.keep((from_end > 1) | ~in_cases)
-    return Split("all", catalog, interactions, train, cases, (), interactions)
+    return Split("all", catalog, interactions, train, _last_cases(interactions, 1), (), interactions)
 
 
 def global_time(interactions: Interactions, catalog: Catalog, validation: float = 0.1, test: float = 0.1) -> Split:
     """Train on everything before one moment; each user's first item after it is a case.
 
-    Args:
-        interactions: with times.
-        catalog: the items.
-        validation: share of all interactions (by time) in the first later period.
-        test: share of them in the last period.
-
-    Users without an interaction before a period make no case in it: they are new, and the split is about the rest.
+    ``test`` is the share of all interactions (by time) in the last period, ``validation`` that in the one before. Users
+    without an interaction before a period make no case in it: they are new, and the split is about the rest.
 
     Raises:
         DataError: the data has no times, or all of them are the same.
@@ -137,18 +118,11 @@ def global_time(interactions: Interactions, catalog: Catalog, validation: float 
         for part, first, until in zip(parts, before, before[1:], strict=False):
             if 0 < first < until:
                 part.append(_case(history, int(first)))
-    first_period = interactions.times < begins[0]
-    if not first_period.any():
+    if not (interactions.times < begins[0]).any():
         raise DataError("no interaction lies before the others; split by leave-one-out")
-    return Split(
-        "global-time",
-        catalog,
-        interactions,
-        interactions.keep(first_period),
-        tuple(parts[0]),
-        tuple(parts[1]),
-        interactions.keep(interactions.times < begins[1]),
-    )
+    train, train_and_validation = (interactions.keep(interactions.times < begin) for begin in begins)
+    validation_cases, test_cases = tuple(parts[0]), tuple(parts[1])
+    return Split("global-time", catalog, interactions, train, validation_cases, test_cases, train_and_validation)
 
 
 SPLITS = {"leave-one-out": leave_one_out, "global-time": global_time, "all": hold_out_last}
@@ -163,15 +137,17 @@ def sample_cases(cases: Sequence[Case], limit: int) -> Sequence[Case]:
     return [cases[position] for position in sorted(chosen.tolist())]
 
 
-def _from_end(interactions: Interactions, held_out: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def _from_end(interactions: Interactions) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return how far each interaction is from its history's end (1 = last), and whether its user makes cases."""
     lengths = np.diff(interactions.offsets)
     from_end = np.repeat(interactions.offsets[1:], lengths) - np.arange(len(interactions))
-    return from_end, np.repeat(lengths > held_out, lengths)
+    return from_end, np.repeat(lengths > _HELD_OUT, lengths)
 
 
-def _long(interactions: Interactions, held_out: int) -> list[History]:
-    return [history for history in interactions.histories() if len(history) > held_out]
+def _last_cases(interactions: Interactions, from_end: int) -> tuple[Case, ...]:
+    """Return the case of each user who makes one, whose target is so far from the end (1 = last)."""
+    histories = interactions.histories()
+    return tuple(_case(history, len(history) - from_end) for history in histories if len(history) > _HELD_OUT)
 
 
 def _case(history: History, position: int) -> Case:

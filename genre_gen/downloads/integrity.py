@@ -113,15 +113,11 @@ def write_manifest(folder: Path, origin: Mapping[str, Any]) -> None:
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """Return the folder's manifest (``origin`` and ``files``), or None where there is none that can be read."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        sound = all(file.keys() >= ENTRY for file in manifest["files"].values())
+        return manifest if sound and isinstance(manifest["origin"], dict) else None
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("origin"), dict):
-        return None
-    files = manifest.get("files")
-    if not isinstance(files, dict):
-        return None
-    return manifest if all(isinstance(file, dict) and file.keys() >= ENTRY for file in files.values()) else None
 
 
 def is_whole(folder: Path, *, verify: bool = False) -> bool:
@@ -184,6 +180,6 @@ def megabytes(count: int) -> str:
 
 
 def say(text: str) -> None:
-    """Tell the user on stderr; stdout is for results."""
+    """Tell the user on stderr, since stdout is for results."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()

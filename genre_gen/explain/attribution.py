@@ -8,8 +8,8 @@ compete with the pick and change its probability on that account alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,10 @@ from scipy.special import logsumexp
 from genre_gen.blending.blend import Blend
 from genre_gen.data.catalog import Catalog, Item
 from genre_gen.data.interactions import History
-from genre_gen.explain.facts import labels
+from genre_gen.explain.facts import named, pairs_of
+
+if TYPE_CHECKING:
+    from genre_gen.llm.generator import ItemGenerator
 
 RECENT = 50
 """How many items of a history are left out one by one by default."""
@@ -43,12 +46,9 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class ValueEffect:
-    """What all items of a history that have an attribute value of the pick did for it, left out together.
+    """What the ``items`` items of a history that have an attribute value of the pick did for it, left out together.
 
-    Attributes:
-        field, value: the attribute value.
-        items: how many items have it.
-        llm, blend, parts: as in :class:`Effect`.
+    ``llm``, ``blend`` and ``parts`` are as in :class:`Effect`.
     """
 
     field: str
@@ -79,36 +79,17 @@ class Attribution:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it, ready for JSON."""
-
-        def sizes(effect: Effect | ValueEffect) -> dict[str, Any]:
-            return {"llm": effect.llm, "blend": effect.blend, "parts": dict(effect.parts)}
-
+        items = [
+            {**named(effect.item), "llm": effect.llm, "blend": effect.blend, "parts": dict(effect.parts)}
+            for effect in self.items
+        ]
         return {
-            "id": self.item.id,
-            "title": self.item.title,
+            **named(self.item),
             "score": self.score,
             "log_probability": self.log_probability,
-            "items": [{"id": effect.item.id, "title": effect.item.title, **sizes(effect)} for effect in self.items],
-            "values": [
-                {"field": effect.field, "value": effect.value, "items": effect.items, **sizes(effect)}
-                for effect in self.values
-            ],
+            "items": items,
+            "values": [asdict(effect) for effect in self.values],
         }
-
-
-class LanguageScorer(Protocol):
-    """What is asked of the language model; :class:`genre_gen.llm.generator.ItemGenerator` is one."""
-
-    def score(
-        self,
-        histories: Sequence[History],
-        allowed: NDArray[np.bool_] | None = None,
-        candidates: int = ...,
-        *,
-        shared_prefix: bool = False,
-    ) -> NDArray[np.float32]:
-        """Return log-probabilities ``[len(histories), n_items]``, ``-inf`` for what a search left out."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -132,13 +113,10 @@ class Variants:
 
     def lost(self, pick: int) -> list[dict[str, Any]]:
         """Return what a pick, by its index, loses in each variant, as :class:`Effect` names it."""
-        llm = self.llm[0, pick] - self.llm[1:, pick]
-        lost = {name: part[0, pick] - part[1:, pick] for name, part in self.parts.items()}
-        parts = [{name: float(sizes[variant]) for name, sizes in lost.items()} for variant in range(len(llm))]
-        return [
-            {"llm": float(size), "blend": sum(each.values()), "parts": each}
-            for size, each in zip(llm, parts, strict=True)
-        ]
+        llm = (self.llm[0, pick] - self.llm[1:, pick]).tolist()
+        parts = {name: (part[0, pick] - part[1:, pick]).tolist() for name, part in self.parts.items()}
+        each = [dict(zip(parts, sizes, strict=True)) for sizes in zip(*parts.values(), strict=True)]
+        return [{"llm": size, "blend": sum(own.values()), "parts": own} for size, own in zip(llm, each, strict=True)]
 
 
 class Attributor:
@@ -149,20 +127,14 @@ class Attributor:
         catalog: Catalog,
         blend: Blend,
         members: Mapping[str, Callable[[Sequence[History]], NDArray[np.float32]]],
-        language_model: LanguageScorer,
+        language_model: ItemGenerator,
         *,
         name: str,
         window: int,
     ) -> None:
-        """Hold what scores.
+        """Hold what scores: collaborative members (those without a weight are not asked) and the language model.
 
-        Args:
-            catalog: the items.
-            blend: weights of all that has a say.
-            members: collaborative member -> scorer of histories; those without a weight are not asked.
-            language_model: the language model.
-            name: what the blend calls the language model.
-            window: how many of the most recent items the language model reads.
+        The blend calls the latter ``name``; it reads the ``window`` most recent items of a history.
         """
         self.catalog, self.blend, self.language_model, self.name, self.window = (
             catalog, blend, language_model, name, window,
@@ -177,13 +149,10 @@ class Attributor:
     def attribute(
         self, history: History, rows: Sequence[int], allowed: NDArray[np.bool_], max_items: int | None = RECENT
     ) -> list[Attribution]:
-        """Return what each pick depends on; several picks cost as much as one.
+        """Return what each pick (by its catalog row) depends on; several picks cost as much as one.
 
-        Args:
-            history: the user's.
-            rows: catalog rows of the picks.
-            allowed: bool ``[n_items]``, what may be recommended to the whole history; the picks count as allowed.
-            max_items: how many of the most recent items are left out one by one; None for all that the model reads.
+        ``allowed`` (bool ``[n_items]``) is what may be recommended to the whole history, and the picks. The last
+        ``max_items`` items are left out one by one; None for all that the model reads.
 
         Raises:
             DecodingError: the language model's scores are not finite.
@@ -193,14 +162,14 @@ class Attributor:
         variants = self.variants(history, left_out, rows, allowed)
 
         def of_pick(index: int, row: int) -> Attribution:
-            of_item, lost = labels(self.catalog[row]), variants.lost(index)
+            pairs, lost = pairs_of(self.catalog[row]), variants.lost(index)
             items = [
                 Effect(self.catalog[other], **size) for other, size in zip(single, lost, strict=False) if other != row
             ]
             groups = [
                 ValueEffect(*pair, len(having), **size)
                 for (pair, having), size in zip(values.items(), lost[len(single) :], strict=True)
-                if pair[1] in of_item.get(pair[0], ())
+                if pair in pairs
             ]
             return Attribution(
                 self.catalog[row],
@@ -217,7 +186,7 @@ class Attributor:
     ) -> list[dict[int, float]]:
         """Return for each pick the ``blend`` effect of each recent item, by catalog row; see :meth:`attribute`.
 
-        Where items repeat, the pick may be among them: it is not cited for itself, but may have done more than others.
+        Where items repeat, the pick may be among them.
         """
         single = self.recent(history, max_items)
         score = self.variants(history, [[row] for row in single], rows, allowed, blend_only=True).score
@@ -273,12 +242,7 @@ class Attributor:
 
     def _values(self, history: History, rows: Sequence[int]) -> dict[tuple[str, str], list[int]]:
         """Return the picks' attribute values that several items of the history have, but not all, with these items."""
-        seen = {row: labels(self.catalog[row]) for row in dict.fromkeys(history.rows.tolist())}
-        pairs = {
-            (field, value) for row in rows for field, values in labels(self.catalog[row]).items() for value in values
-        }
-        having = {
-            (field, value): [row for row, of_item in seen.items() if value in of_item.get(field, ())]
-            for field, value in sorted(pairs)
-        }
+        seen = {row: pairs_of(self.catalog[row]) for row in dict.fromkeys(history.rows.tolist())}
+        wanted = sorted({pair for row in rows for pair in pairs_of(self.catalog[row])})
+        having = {pair: [row for row, pairs in seen.items() if pair in pairs] for pair in wanted}
         return {pair: rows for pair, rows in having.items() if 1 < len(rows) < len(seen)}

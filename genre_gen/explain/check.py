@@ -7,32 +7,24 @@ values that the sentence names.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import History, Interactions
 from genre_gen.data.knowledge import Knowledge
 from genre_gen.domain import Domain
-from genre_gen.explain.claims import EXACT, ROUNDED, Claim, ScoreClaims, agree, covered, part_of
+from genre_gen.explain.claims import EXACT, ROUNDED, Claim, Recount, ScoreClaims, agree, covered, every_rating, part_of
 from genre_gen.explain.facts import Fact
 from genre_gen.explain.reading import ExplanationReader, Link, Pair, Sentence
-from genre_gen.explain.recount import Recount, every_rating
 from genre_gen.explain.text import WORD
-
-Latest: TypeAlias = dict[int, float | None]
 
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What an explanation names, and what of it is not so.
+    """How many titles, attribute values and numbers an explanation names, and what of it is not so.
 
-    Attributes:
-        problems: one line for each thing that the data does not bear out.
-        items: titles named.
-        values: attribute values named.
-        numbers: numbers named.
+    ``problems`` has one line for each thing that the data does not bear out.
     """
 
     problems: tuple[str, ...]
@@ -52,7 +44,7 @@ class _Case:
 
     row: int
     predicted: float | None
-    ratings: Latest  # of each history item, the latest; None where there is none
+    ratings: Mapping[int, float | None]  # of each history item, the latest; None where there is none
     scores: ScoreClaims
     words: Collection[str] | None = None
 
@@ -68,15 +60,10 @@ class Checker:
         words: Collection[str] | None = None,
         knowledge: Knowledge | None = None,
     ) -> None:
-        """Index the catalog.
+        """Index the catalog, the training data and the triples that may be cited.
 
-        Args:
-            catalog: the items.
-            interactions: the training data.
-            domain: says which ratings count as liked.
-            words: all words an explanation may consist of next to data (see ``wording.vocabulary``), so that an
-                invented title or attribute is noticed; None allows any.
-            knowledge: the triples that may be cited.
+        ``words`` are all that an explanation may consist of next to data (see ``wording.vocabulary``), so that an
+        invented title or attribute is noticed; None allows any.
         """
         self.catalog, self.domain, self.words = catalog, domain, words
         self._reader = ExplanationReader(catalog, domain, knowledge)
@@ -91,22 +78,19 @@ class Checker:
         scores: ScoreClaims | None = None,
         words: Collection[str] | None = None,
     ) -> CheckReport:
-        """Compare a text about the pick in ``row`` with the data.
+        """Compare a text for the user with a history, about the pick in ``row``, with the data.
 
-        Args:
-            text: the explanation.
-            history: the user's.
-            row: catalog row of the pick.
-            predicted: the rating that was expected of this user, if it may be named.
-            scores: what was measured by scoring again; None where nothing may be said of that.
-            words: all words that this text may consist of next to data; None for those of the checker.
+        It may name the rating that was ``predicted``, and what was measured by scoring again. ``words`` are all that it
+        may consist of next to data; None for those of the checker.
         """
         words = self.words if words is None else words
         case = _Case(row, predicted, dict(every_rating(history)), scores or ScoreClaims({}), words)
         # A title may consist of everyday words ("It"): read it as words, and as a title if that does not work out.
-        reports = (self._report(text, case, titles_first) for titles_first in (False, True))
-        first = next(reports)
-        return first if first.ok else next((report for report in reports if report.ok), first)
+        as_words = self._report(text, case, titles_first=False)
+        if as_words.ok:
+            return as_words
+        as_titles = self._report(text, case, titles_first=True)
+        return as_titles if as_titles.ok else as_words
 
     def sentences(self, text: str) -> list[str]:
         """Cut a text into sentences; the points of titles end none."""
@@ -147,34 +131,33 @@ class Checker:
     ) -> bool:
         """Tell whether a fact about the pick in ``row`` is true; see :meth:`check`."""
         case = _Case(row, predicted, dict(every_rating(history)), scores or ScoreClaims({}))
-        if fact.relation == "weighed":
-            claims = case.scores.claims.get(frozenset([] if fact.subject is None else [fact.subject]), ())
-            return fact.object == row and fact.subject in case.ratings and agree(fact.numbers, claims)
-        if fact.relation in ("rated", "had", "shares", "followed_by", "linked", "liked_too"):
-            return self._holds_of_anchor(fact, case)
+        pairs = {(fact.field, value) for value in fact.values}
+        if fact.relation in ("predicted", "average", "had_by"):
+            ends = (None, row) if fact.relation == "predicted" else (row, None)
+            return (fact.subject, fact.object) == ends and agree(fact.numbers, self._of_pick(case, fact.relation))
         if fact.relation in ("liked", "often"):
-            pairs = {(fact.field, value) for value in fact.values} & self._reader.pairs[row]
-            taste = (claim for pair in pairs for claim in self._taste(case, pair, fact.relation))
+            taste = (c for pair in pairs & self._reader.pairs[row] for c in self._taste(case, pair, fact.relation))
             return len(fact.values) == 1 and agree(fact.numbers, taste)
-        ends = (None, row) if fact.relation == "predicted" else (row, None)
-        return (fact.subject, fact.object) == ends and agree(fact.numbers, self._of_pick(case, fact.relation))
-
-    def _holds_of_anchor(self, fact: Fact, case: _Case) -> bool:
-        leads = fact.relation in ("followed_by", "liked_too")
+        leads = fact.relation in ("followed_by", "liked_too", "weighed")
         anchor, other = (fact.subject, fact.object) if leads else (fact.object, fact.subject)
         if anchor is None or anchor not in case.ratings:
             return False
-        if fact.relation in ("rated", "had"):
-            rating = case.ratings[anchor]
-            return other is None and fact.numbers == (() if rating is None else (rating,))
+        if other != (None if fact.relation in ("rated", "had") else row):
+            return False
         if fact.relation == "shares":
-            pairs = {(fact.field, value) for value in fact.values}
-            both = self._reader.pairs[case.row] & self._reader.pairs[anchor]
-            return other == case.row and bool(pairs) and pairs <= both
-        if fact.relation == "linked":
-            return other == case.row and agree(fact.numbers, self._recount.linked(fact.field, case.row, anchor))
-        claims = self._recount.liked_too if fact.relation == "liked_too" else self._recount.followed
-        return other == case.row and agree(fact.numbers, claims(anchor, case.row))
+            return bool(pairs) and pairs <= self._reader.pairs[row] & self._reader.pairs[anchor]
+        return agree(fact.numbers, self._of_anchor(case, fact.relation, anchor, fact.field))
+
+    def _of_anchor(self, case: _Case, relation: str, anchor: int, name: str) -> Iterable[Claim]:
+        """Return what numbers are true of an item of the history, or of it and the pick."""
+        if relation in ("rated", "had"):
+            rating = case.ratings[anchor]
+            return [() if rating is None else ((rating, EXACT),)]
+        if relation == "weighed":
+            return case.scores.claims.get(frozenset([anchor]), ())
+        if relation == "linked":
+            return self._recount.linked(name, case.row, anchor)
+        return (self._recount.liked_too if relation == "liked_too" else self._recount.followed)(anchor, case.row)
 
     def _report(self, text: str, case: _Case, titles_first: bool) -> CheckReport:
         sentences = list(self._reader.read(text, titles_first=titles_first, words=case.words))

@@ -6,7 +6,7 @@ sentences with.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from genre_gen.errors import UsageError
 from genre_gen.explain.attribution import Attributor
 from genre_gen.explain.claims import EXACT, HUNDREDTH, Ordered, ScoreClaims
 from genre_gen.explain.evidence import Evidence
+from genre_gen.explain.facts import named
 from genre_gen.explain.wording import ScoreView, score_lines
 from genre_gen.prompting.book import PromptBook
 from genre_gen.prompting.variables import entry
@@ -72,17 +73,9 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """Return it, ready for JSON."""
         contrasts = [
-            {**_named(each.item), "llm": each.llm, "blend": each.blend, "without": list(each.without)}
-            for each in self.items
+            {**named(each.item), "llm": each.llm, "blend": each.blend, "without": each.without} for each in self.items
         ]
-        return {
-            "item": _named(self.item),
-            "other": _named(self.other),
-            "scores": list(self.scores),
-            "parts": {name: list(pair) for name, pair in self.parts.items()},
-            "items": contrasts,
-            "text": self.text,
-        }
+        return {**vars(self), "item": named(self.item), "other": named(self.other), "items": contrasts}
 
     def claims(self, catalog: Catalog) -> ScoreClaims:
         """Return what a sentence about it may say."""
@@ -114,15 +107,8 @@ class Counterfactual:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it, ready for JSON."""
-        return {
-            "item": _named(self.item),
-            "rank": self.rank,
-            "new_rank": self.new_rank,
-            "left_out": [_named(item) for item in self.left_out],
-            "changed": self.changed,
-            "first": _named(self.first),
-            "text": self.text,
-        }
+        items = {"item": named(self.item), "left_out": [*map(named, self.left_out)], "first": named(self.first)}
+        return {**vars(self), **items}
 
     def claims(self, catalog: Catalog) -> ScoreClaims:
         """Return what a sentence about it may say."""
@@ -137,23 +123,15 @@ def compare(
     """Compare two items for a user; see :meth:`genre_gen.recommender.recommender.Recommender.compare`."""
     recent = [seen for seen in attributor.recent(history, max_items) if seen not in (row, other)]
     variants = attributor.variants(history, [[seen] for seen in recent], [row, other], allowed)
-    llm, score = (part[0] - part[1:] for part in (variants.llm, variants.score))
-    items = [
-        Contrast(
-            attributor.catalog[seen],
-            float(llm[index, 0] - llm[index, 1]),
-            float(score[index, 0] - score[index, 1]),
-            _pair(variants.score[index + 1]),
-        )
-        for index, seen in enumerate(recent)
-    ]
+    llm, score = (-np.diff(part[0] - part[1:])[:, 0] for part in (variants.llm, variants.score))
+    contrasts = zip(recent, llm.tolist(), score.tolist(), map(_pair, variants.score[1:]), strict=True)
+    items = [Contrast(attributor.catalog[seen], *measured) for seen, *measured in contrasts]
     parts = {name: _pair(part[0]) for name, part in variants.parts.items()}
-    ordered = sorted(parts, key=lambda name: -abs(parts[name][0] - parts[name][1]))
     return Comparison(
         attributor.catalog[row],
         attributor.catalog[other],
         _pair(variants.score[0]),
-        {name: parts[name] for name in ordered},
+        dict(sorted(parts.items(), key=lambda part: -abs(part[1][0] - part[1][1]))),
         tuple(sorted(items, key=lambda contrast: -contrast.blend)),
     )
 
@@ -164,49 +142,42 @@ def what_if(
     """Find items without which a pick ranks lower; see ``Recommender.what_if``."""
     catalog = attributor.catalog
 
-    def ranked(sets: Sequence[Collection[int]]) -> tuple[list[int], list[int]]:
-        """Return the pick's rank and the first item, of the whole history and without each set."""
-        blended = attributor.variants(history, sets, [row], allowed, blend_only=True).blended
+    def worst(sets: list[list[int]]) -> tuple[int, int, list[int]]:
+        """Return the pick's lowest rank without one of the sets, what is first then, and the set."""
+        blended = attributor.variants(history, sets, [row], allowed, blend_only=True).blended[1:]
         score = blended[:, [row]]
         above = (blended > score).sum(axis=1) + (blended == score)[:, :row].sum(axis=1)  # equals rank by row
-        return (above + 1).tolist(), blended.argmax(axis=1).tolist()
+        ranked = zip((above + 1).tolist(), blended.argmax(axis=1).tolist(), sets, strict=True)
+        return max(ranked, key=lambda each: each[0])
 
-    ranks, firsts = ranked([])
-    before = rank = ranks[0]
-    first, n = firsts[0], before if n is None else n
+    rank, first, left = worst([[]])
+    before, n = rank, rank if n is None else n
     if before > n:
         raise UsageError(f"{catalog[row].title!r} is number {before}, not among the first {n}; ask with a larger n")
-    left: list[int] = []
     while rank <= n and len(left) < MAX_LEFT_OUT:
         sets = [[*left, seen] for seen in attributor.recent(history, max_items) if seen not in (row, *left)]
         if not sets:
             break
-        left, rank, first = _worst(sets, *ranked(sets))
+        rank, first, left = worst(sets)
     while rank > n and len(left) > 1:  # drop items that later ones made needless
-        sets = [[seen for seen in left if seen != dropped] for dropped in left]
-        fewer, its_rank, its_first = _worst(sets, *ranked(sets))
-        if its_rank <= n:
+        fewer = worst([[seen for seen in left if seen != dropped] for dropped in left])
+        if fewer[0] <= n:
             break
-        left, rank, first = fewer, its_rank, its_first
+        rank, first, left = fewer
     if not left:
         raise UsageError(f"{catalog[row].title!r} is all that the history holds; there is nothing else to leave out")
     items = tuple(catalog[seen] for seen in left)
     return Counterfactual(catalog[row], before, rank, items, rank > n, catalog[first])
 
 
-def _worst(sets: Sequence[list[int]], ranks: Sequence[int], firsts: Sequence[int]) -> tuple[list[int], int, int]:
-    """Return the set without which the pick ranks lowest, its rank, and what is first then."""
-    worst = max(range(len(sets)), key=lambda index: ranks[index + 1])
-    return list(sets[worst]), ranks[worst + 1], firsts[worst + 1]
-
-
 def describe(measured: Comparison | Counterfactual, book: PromptBook, evidence: Evidence) -> str:
     """Return what was measured in words; raises PromptError."""
-    row = evidence.catalog.row(measured.item.id)
+    row, other = evidence.catalog.row(measured.item.id), None
     if isinstance(measured, Comparison):
         other, views = evidence.catalog.row(measured.other.id), _of_comparison(measured, evidence)
     else:
-        other, views = None, [_of_change(measured, evidence)]
+        kind = "change" if measured.changed else "steady"
+        views = [ScoreView(kind, _seen(measured.left_out, evidence), ranks=(measured.rank, measured.new_rank))]
     return " ".join(score_lines(book, evidence, view, row, other)[0] for view in views)
 
 
@@ -216,17 +187,9 @@ def _of_comparison(comparison: Comparison, evidence: Evidence) -> list[ScoreView
     if len(comparison.parts) > 1:
         parts = [(name, pair) for name, pair in comparison.parts.items() if name != EXPECTED][:MAX_MEMBERS]
         views += [ScoreView("member", member=name, scores=_rounded(pair)) for name, pair in parts]
-    ends = [contrast for contrast in comparison.items[:1] if contrast.blend > 0] + [
-        contrast for contrast in comparison.items[1:][-1:] if contrast.blend < 0
-    ]
-    return views + [
-        ScoreView("without", _seen([contrast.item], evidence), scores=_rounded(contrast.without)) for contrast in ends
-    ]
-
-
-def _of_change(change: Counterfactual, evidence: Evidence) -> ScoreView:
-    kind = "change" if change.changed else "steady"
-    return ScoreView(kind, _seen(change.left_out, evidence), ranks=(change.rank, change.new_rank))
+    best, worst = comparison.items[:1], comparison.items[1:][-1:]
+    ends = [each for each in best if each.blend > 0] + [each for each in worst if each.blend < 0]
+    return views + [ScoreView("without", _seen([each.item], evidence), scores=_rounded(each.without)) for each in ends]
 
 
 def _seen(items: Sequence[Item], evidence: Evidence) -> tuple[Any, ...]:
@@ -243,7 +206,3 @@ def _rounded(pair: Pair) -> Pair:
 
 def _near(pair: Pair) -> Ordered:
     return Ordered((value, HUNDREDTH) for value in pair)
-
-
-def _named(item: Item) -> dict[str, str]:
-    return {"id": item.id, "title": item.title}

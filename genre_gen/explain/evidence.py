@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from genre_gen.data.knowledge import Knowledge
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
 from genre_gen.explain.counts import InteractionCounts
-from genre_gen.explain.facts import Fact, Reason, labels
+from genre_gen.explain.facts import Fact, Reason, labels, pairs_of
 from genre_gen.explain.selection import choose_diverse, drop_weak, weigh_by_effects, weigh_by_parts
 from genre_gen.registry import MEMBERS
 
@@ -37,6 +37,11 @@ NEAREST = 3  # liked items of the history, the nearest to the pick by the factor
 DIRECT = 2.0  # what it is worth that a graph leads from the pick to an item; what both share is worth at most 1
 MIN_CLOSER = 0.05  # how much oftener those who liked an item must like the pick than all who rated it
 
+Latest: TypeAlias = dict[int, tuple[float | None, int]]
+"""Item of a history -> its latest rating, None if it is not rated, and its position."""
+Cited: TypeAlias = tuple[int, float | None, float]
+"""Item of a history, its rating, and 0.5 to 1 for how recent it is."""
+
 
 class Evidence:
     """Finds reasons for picks. Build it once for a catalog and the interactions that the models learned from."""
@@ -50,15 +55,10 @@ class Evidence:
         factors: NDArray[np.float64] | None = None,
         relations: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        """Index the data.
+        """Index the data that the models learned from, and what a graph says of the items, if anything.
 
-        Args:
-            catalog: the items.
-            interactions: what the models learned from.
-            domain: says which ratings count as liked.
-            knowledge: what a graph says of the items, if anything.
-            factors: float ``[n_items, factors]`` of a model of ratings, such as SVD's: near items are rated similarly.
-            relations: blend member -> the relations that tell best what it saw; None for the built-in members.
+        ``factors`` (float ``[n_items, factors]``) are of a model of ratings, such as SVD's: near items are rated
+        similarly. ``relations`` names those that tell best what each blend member saw; None for the built-in members.
 
         Raises:
             UsageError: interactions of another catalog.
@@ -74,10 +74,11 @@ class Evidence:
         )
         if relations is None:
             relations = {name: model.relations for name, model in MEMBERS.built_in().items()}
-        self._boost = partial(weigh_by_parts, relations=relations)
+        self._relations = relations
         self.counts = InteractionCounts(interactions)
         self._labels = [labels(item) for item in catalog]
-        self._rarity = _rarity(self._labels)
+        counts = Counter(pair for item in catalog for pair in pairs_of(item))
+        self._rarity = {pair: math.log(len(catalog) / count) for pair, count in counts.items()}
 
     def reasons(
         self,
@@ -102,26 +103,26 @@ class Evidence:
                 measured: items are then cited by how much they did for the pick, and only if they did anything. Where
                 the one that did most cannot be cited, none is said to have done most.
         """
-        others = [*self._tastes(history, row), *self._expectation(history, row, predicted), *self._reception(row)]
-        anchors = [*self._anchors(history, row, effects), *self._links(history, row, effects)]
-        anchors += self._rated_similarly(history, row, effects)
-        anchors = drop_weak(anchors) if effects is None else weigh_by_effects(anchors, effects)
-        popularity = self._popularity(row)
-        if not (anchors or others) or popularity.numbers[0] >= POPULAR * popularity.numbers[1]:
-            others.append(Reason("popular", (popularity,), 0.3))
-        weighed = [] if effects is None else self._weighed(history, row, anchors, effects)
-        if effects is None:  # what was measured need not be guessed from the parts of the blend
-            anchors = [self._boost(reason, parts) for reason in anchors]
-        return choose_diverse([*weighed, *anchors, *(self._boost(reason, parts) for reason in others)], n)
+        latest = _latest(history)
+        citable = [*self._citable(latest, row, len(history), effects)]
+        others = [*self._tastes(latest, row), *self._expectation(latest, row, predicted), *self._reception(row)]
+        anchors = [*self._anchors(citable, row), *self._links(citable, row), *self._rated_similarly(citable, row)]
+        owners, users = int(self.counts.users_with[row]), self.counts.n_users
+        if not (anchors or others) or owners >= POPULAR * users:
+            others.append(Reason("popular", (Fact(row, "had_by", numbers=(owners, users)),), 0.3))
+        others = weigh_by_parts(others, parts or {}, self._relations)
+        if effects is None:
+            anchors = weigh_by_parts(drop_weak(anchors), parts or {}, self._relations)
+        else:  # what was measured need not be guessed from the parts of the blend
+            anchors = weigh_by_effects(anchors, effects)
+            anchors = [*_weighed(citable, row, anchors, effects), *anchors]
+        return choose_diverse([*anchors, *others], n)
 
-    def _anchors(self, history: History, row: int, effects: Mapping[int, float] | None) -> Iterator[Reason]:
-        """Yield a reason for each liked item of the history that has something to do with the pick.
-
-        Where effects were measured, only for items that did something for it.
-        """
+    def _anchors(self, citable: Sequence[Cited], row: int) -> Iterator[Reason]:
+        """Yield a reason for each liked item of the history that has something to do with the pick."""
         followed = self.counts.followed(row)
         expected = self.counts.users_with[row] / (2 * max(self.counts.n_users, 1))  # half of those who have both
-        for anchor, rating, recency in self._citable(history, row, effects):
+        for anchor, rating, recency in citable:
             worth, facts = 0.0, []
             shared = self._shared(row, anchor)
             if shared:
@@ -134,74 +135,56 @@ class Evidence:
             if facts:
                 yield Reason("anchor", (_had(anchor, rating), *facts), worth * self._liking(rating) * recency, anchor)
 
-    def _citable(
-        self, history: History, row: int, effects: Mapping[int, float] | None
-    ) -> Iterator[tuple[int, float | None, float]]:
-        """Yield the items of the history that may be cited, with their rating and .5 to 1 for how recent they are."""
-        for anchor, (rating, position) in _latest(history).items():
+    def _citable(self, latest: Latest, row: int, length: int, effects: Mapping[int, float] | None) -> Iterator[Cited]:
+        """Yield what may be cited: not disliked, nor the pick, nor, where effects were measured, without one for it."""
+        for anchor, (rating, position) in latest.items():
             if anchor == row or (rating is not None and not self._likes(rating)):
                 continue
             if effects is None or effects.get(anchor, 0.0) > 0:
-                yield anchor, rating, 0.5 + 0.5 * (position + 1) / len(history)
+                yield anchor, rating, 0.5 + 0.5 * (position + 1) / length
 
-    def _weighed(
-        self, history: History, row: int, anchors: Sequence[Reason], effects: Mapping[int, float]
-    ) -> list[Reason]:
-        """Return that an item weighed most in a pick, where none can be cited that did nearly as much.
-
-        Nothing where the pick itself, had before, or a disliked item weighed most: of any other it would not be so.
-        """
-        cited = max((effects[reason.anchor] for reason in anchors if reason.anchor is not None), default=0.0)
-        strongest = max(effects, key=lambda item: effects[item], default=None)  # the latest of equals
-        if strongest is None or len(effects) == 1 or effects[strongest] < max(MIN_EFFECT, WEIGHTIER * cited):
-            return []
-        if strongest not in {item for item, *_ in self._citable(history, row, effects)}:
-            return []
-        fact = Fact(strongest, "weighed", row, numbers=(len(effects),))
-        return [Reason("weighed", (fact,), max((reason.weight for reason in anchors), default=1.0), strongest)]
-
-    def _links(self, history: History, row: int, effects: Mapping[int, float] | None) -> Iterator[Reason]:
+    def _links(self, citable: Sequence[Cited], row: int) -> Iterator[Reason]:
         """Yield for each liked item of the history what the graph has in it that ties it closest to the pick."""
-        links = None if self.knowledge is None else self._linked(row)
-        for anchor, rating, recency in self._citable(history, row, effects) if links else ():
-            ties = [(worth[anchor], fact(anchor)) for worth, fact in links or () if worth[anchor] > 0]
-            if ties:
-                worth, best = max(ties, key=lambda pair: pair[0])
-                facts = (_had(anchor, rating), best)
-                yield Reason("linked", facts, float(worth) * self._liking(rating) * recency, anchor)
+        ties = [] if self.knowledge is None else list(self._ties(self.knowledge, row))
+        for anchor, rating, recency in citable if ties else ():
+            name, worth, counts = max(ties, key=lambda tie: tie[1][anchor])
+            if worth[anchor] > 0:
+                numbers = () if counts is None else (int(counts[anchor]),)
+                facts = (_had(anchor, rating), Fact(row, "linked", anchor, name, numbers=numbers))
+                yield Reason("linked", facts, float(worth[anchor]) * self._liking(rating) * recency, anchor)
 
-    def _linked(self, row: int) -> list[tuple[NDArray[np.float64], Callable[[int], Fact]]]:
-        """Return for each relation what a tie between the pick and each item is worth, and the fact of it.
+    def _ties(self, graph: Knowledge, row: int) -> Iterator[tuple[str, NDArray[np.float64], NDArray[np.int64] | None]]:
+        """Yield each relation of the pick, what its tie to each item is worth, and how many entities both share.
 
-        What more than ``[knowledge] most`` of the items have in common with the pick, as its language, ties it to none.
+        What more than ``[knowledge] max_share`` of the items share with the pick, as its language, ties it to none. A
+        relation that leads to items has no counts.
         """
-        graph, ties = self.knowledge, list[tuple[NDArray[np.float64], Callable[[int], Fact]]]()
-        for relation, name in enumerate(graph.relations if graph else ()):
-            if graph is None or not len(graph.tails(row, relation)):
+        for relation, name in enumerate(graph.relations):
+            tails = graph.tails(row, relation)
+            if not len(tails):
                 continue
-            worth = np.zeros(graph.n_items)
             if graph.to_items[relation]:
-                worth[graph.tails(row, relation)] = DIRECT
-                ties.append((worth, partial(Fact, row, "linked", field=name)))
+                worth = np.zeros(graph.n_items)
+                worth[tails] = DIRECT
+                yield name, worth, None
                 continue
             counts = graph.shared(row, relation)
             counts[row] = 0
             at_least = np.cumsum(np.bincount(counts)[::-1])[::-1] / max(graph.n_items - 1, 1)  # share with so many
             common = at_least[counts]
             worth = np.where((counts > 0) & (common <= self.domain.knowledge.max_share), 1 - np.sqrt(common), 0.0)
-            ties.append((worth, partial(_sharing, row, name, counts)))
-        return ties
+            yield name, worth, counts
 
-    def _rated_similarly(self, history: History, row: int, effects: Mapping[int, float] | None) -> Iterator[Reason]:
+    def _rated_similarly(self, citable: Sequence[Cited], row: int) -> Iterator[Reason]:
         """Yield for the liked items nearest to the pick, by the factors, that who likes the one likes the other."""
         if self._factors is None or self.domain.liked_from is None or self.interactions.ratings is None:
             return
-        citable = [entry for entry in self._citable(history, row, effects) if entry[1] is not None]
-        near = self._factors[[anchor for anchor, *_ in citable]] @ self._factors[row]
+        rated = [cited for cited in citable if cited[1] is not None]
+        near = self._factors[[anchor for anchor, *_ in rated]] @ self._factors[row]
         users, ratings = self.counts.raters(row)
         usual = float((ratings >= self.domain.liked_from).mean()) if len(ratings) else 1.0
         for nearest in np.argsort(-near, kind="stable")[:NEAREST].tolist():
-            anchor, rating, recency = citable[nearest]
+            anchor, rating, recency = rated[nearest]
             others, theirs = self.counts.raters(anchor)
             _, mine, other = np.intersect1d(users, others, assume_unique=True, return_indices=True)
             liking = theirs[other] >= self.domain.liked_from
@@ -229,9 +212,8 @@ class Evidence:
         rarity = sum(self._rarity[shared.field, value] for value in shared.values)
         return (1 - math.exp(-rarity / 2)) * len(shared.values) / len(everything)
 
-    def _tastes(self, history: History, row: int) -> Iterator[Reason]:
+    def _tastes(self, latest: Latest, row: int) -> Iterator[Reason]:
         """Yield a reason for each attribute of the pick that the user likes, or has often where nothing is rated."""
-        latest = _latest(history)
         ratings = {item: rating for item, (rating, _) in latest.items() if rating is not None}
         usual = sum(map(self._likes, ratings.values())) / max(len(ratings), 1)
         for field, values in self._labels[row].items():
@@ -248,9 +230,6 @@ class Evidence:
                     fact = Fact(None, "often", None, field, (value,), (len(having), len(latest)))
                     yield Reason("often", (fact,), interest * len(having) / (len(latest) + MIN_ITEMS))
 
-    def _popularity(self, row: int) -> Fact:
-        return Fact(row, "had_by", numbers=(int(self.counts.users_with[row]), self.counts.n_users))
-
     def _reception(self, row: int) -> Iterator[Reason]:
         """Yield how users rate the pick, where that is better than of the average item."""
         _, ratings = self.counts.raters(row)
@@ -261,12 +240,11 @@ class Evidence:
         fact = Fact(row, "average", numbers=(round(float(ratings.mean()), 1), len(ratings)))
         yield Reason("average", (fact,), 0.2 + above)
 
-    def _expectation(self, history: History, row: int, predicted: float | None) -> Iterator[Reason]:
+    def _expectation(self, latest: Latest, row: int, predicted: float | None) -> Iterator[Reason]:
         """Yield the predicted rating, where it is clearly above what the user gives on average.
 
         Nothing for a pick that the user has rated, or has had and would not be recommended again.
         """
-        latest = _latest(history)
         ratings = [rating for rating, _ in latest.values() if rating is not None]
         settled = row in latest and (latest[row][0] is not None or not self.domain.repeat)
         if predicted is None or not ratings or settled:
@@ -290,26 +268,32 @@ class Evidence:
         return 1.0 + 0.5 * (rating - least) / max(high - least, 1e-9)
 
 
+def _weighed(
+    citable: Sequence[Cited], row: int, anchors: Sequence[Reason], effects: Mapping[int, float]
+) -> list[Reason]:
+    """Return that an item weighed most in a pick, where none can be cited that did nearly as much.
+
+    Nothing where the pick itself, had before, or a disliked item weighed most: of any other it would not be so.
+    """
+    cited = max((effects[reason.anchor] for reason in anchors if reason.anchor is not None), default=0.0)
+    strongest = max(effects, key=lambda item: effects[item], default=None)  # the latest of equals
+    if strongest is None or len(effects) == 1 or effects[strongest] < max(MIN_EFFECT, WEIGHTIER * cited):
+        return []
+    if strongest not in {item for item, *_ in citable}:
+        return []
+    fact = Fact(strongest, "weighed", row, numbers=(len(effects),))
+    return [Reason("weighed", (fact,), max((reason.weight for reason in anchors), default=1.0), strongest)]
+
+
 def _had(anchor: int, rating: float | None) -> Fact:
     """Return that the user had an item, or rated it."""
     return Fact(None, "had", anchor) if rating is None else Fact(None, "rated", anchor, numbers=(rating,))
 
 
-def _sharing(row: int, name: str, counts: NDArray[np.int64], anchor: int) -> Fact:
-    """Return how many entities of a relation two items share."""
-    return Fact(row, "linked", anchor, name, numbers=(int(counts[anchor]),))
-
-
-def _latest(history: History) -> dict[int, tuple[float | None, int]]:
+def _latest(history: History) -> Latest:
     """Return each item of a history with its latest rating (None if not rated) and its position, oldest first."""
     ratings = [None] * len(history) if history.ratings is None else history.ratings.tolist()
     return {
         row: (None if rating is None or math.isnan(rating) else float(rating), position)
         for position, (row, rating) in enumerate(zip(history.rows.tolist(), ratings, strict=True))
     }
-
-
-def _rarity(items: Sequence[Mapping[str, Sequence[str]]]) -> dict[tuple[str, str], float]:
-    """Return (field, value) -> log(items / items that have it)."""
-    counts = Counter((field, value) for item in items for field, values in item.items() for value in values)
-    return {pair: math.log(len(items) / count) for pair, count in counts.items()}

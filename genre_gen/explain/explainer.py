@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
-from genre_gen.data.catalog import Catalog
-from genre_gen.data.interactions import History, Interactions
-from genre_gen.data.knowledge import Knowledge
-from genre_gen.domain import Domain
+from genre_gen.data.interactions import History
+from genre_gen.explain.claims import ScoreClaims
 from genre_gen.explain.evidence import Evidence
 from genre_gen.explain.facts import Fact
-from genre_gen.explain.free import TEMPERATURE, correct, free_checker, free_prompt, pick_check
-from genre_gen.explain.wording import Sentences, grammar, sentences, template
+from genre_gen.explain.free import TEMPERATURE, correct, free_checker, free_prompt
+from genre_gen.explain.wording import Sentences, grammar, template
 from genre_gen.prompting.book import PromptBook
 from genre_gen.prompting.spans import Prompt
 
@@ -62,48 +57,28 @@ class Explanation:
         return self.text
 
 
-class _Pick(NamedTuple):
-    """A pick, and what is known of its score."""
-
-    row: int
-    parts: Mapping[str, float] | None
-    predicted: float | None
-    effects: Mapping[int, float] | None
-
-
 class Explainer:
     """Explains picks. Build it once for a recommender; several threads may use it."""
 
     def __init__(
         self,
-        catalog: Catalog,
-        interactions: Interactions,
-        domain: Domain,
+        evidence: Evidence,
         book: PromptBook,
         *,
         language_model: LLM | None = None,
         temperature: float = 1.0,
         free: bool = False,
-        knowledge: Knowledge | None = None,
-        factors: NDArray[np.float64] | None = None,
-        relations: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        """Index the data.
+        """Prepare what words the explanations.
 
         Args:
-            catalog: the items.
-            interactions: what the models learned from; counts in explanations are of these.
-            domain: says which ratings count as liked.
+            evidence: finds reasons; counts in explanations are of its interactions.
             book: the wording, in ``explain.*.jinja``.
             language_model: chooses facts and words; without one the best facts are said in words taken in turn.
             temperature: how freely it chooses; 0 takes the likeliest words. A pick's explanation is the same each time.
             free: the language model writes as it likes, and what is not so is replaced.
-            knowledge: what a graph says of the items.
-            factors: of the items in a model of ratings, see :class:`genre_gen.explain.evidence.Evidence`.
-            relations: of the blend's members, see there.
         """
-        self.evidence = Evidence(catalog, interactions, domain, knowledge, factors, relations)
-        self.book = book
+        self.evidence, self.book = evidence, book
         self._encoder: Encoder | None = None
         self._chooser: GrammarWriter | None = None
         self._author: FreeWriter | None = None
@@ -116,17 +91,6 @@ class Explainer:
                 self._author = FreeWriter(language_model, min(temperature, TEMPERATURE))
             else:
                 self._chooser = GrammarWriter(language_model, temperature)
-
-    def explain(
-        self,
-        history: History,
-        row: int,
-        parts: Mapping[str, float] | None = None,
-        predicted: float | None = None,
-        effects: Mapping[int, float] | None = None,
-    ) -> Explanation:
-        """Explain one pick; see :meth:`explain_many`."""
-        return self.explain_many(history, [row], [parts], [predicted], [effects])[0]
 
     def explain_many(
         self,
@@ -154,43 +118,43 @@ class Explainer:
             return []
         start = time.perf_counter()
         nothing = [None] * len(rows)
-        picks = [
-            _Pick(*each) for each in zip(rows, parts or nothing, predicted or nothing, effects or nothing, strict=True)
-        ]
+        predicted, effects = predicted or nothing, effects or nothing
+        picks = zip(rows, parts or nothing, predicted, effects, strict=True)
         options = [self.sentences(history, *pick) for pick in picks]
         if self._author is not None:
-            explanations = self._free(self._author, history, options, picks)
+            explanations = [*self._free(self._author, history, rows, predicted, effects, options)]
         else:
-            explanations = self._chosen(options, picks)
+            method: Method = "template" if self._chooser is None else "llm"
+            pairs = zip(options, self._chosen(options), strict=True)
+            explanations = [Explanation(text, each.facts_in(text), method) for each, text in pairs]
         seconds = (time.perf_counter() - start) / len(rows)
-        return [replace(explanation, seconds=seconds) for explanation in explanations]
+        measured = zip(explanations, effects, strict=True)
+        return [replace(explanation, seconds=seconds, effects=own or {}) for explanation, own in measured]
 
-    def _chosen(self, options: Sequence[Sentences], picks: Sequence[_Pick]) -> list[Explanation]:
+    def _chosen(self, options: Sequence[Sentences]) -> list[str]:
         """Let the language model choose among the sentences; without one, take the best."""
-        method: Method = "template" if self._chooser is None else "llm"
         if self._chooser is None:
-            texts = template(options)
-        else:
-            prompts = self._encode(each.prompt for each in options)
-            texts = self._chooser.write(prompts, [grammar(each) for each in options], _seeds(prompts))
-        return [
-            Explanation(text, _facts(each, text), method, effects=pick.effects or {})
-            for each, text, pick in zip(options, texts, picks, strict=True)
-        ]
+            return template(options)
+        prompts = self._encode(each.prompt for each in options)
+        return self._chooser.write(prompts, [grammar(each) for each in options], _seeds(prompts))
 
     def _free(
-        self, author: FreeWriter, history: History, options: Sequence[Sentences], picks: Sequence[_Pick]
-    ) -> list[Explanation]:
+        self,
+        author: FreeWriter,
+        history: History,
+        rows: Sequence[int],
+        predicted: Sequence[float | None],
+        effects: Sequence[Mapping[int, float] | None],
+        options: Sequence[Sentences],
+    ) -> Iterator[Explanation]:
         """Let the language model write, and correct it."""
-        asked = zip(options, picks, strict=True)
-        prompts = self._encode(free_prompt(self.book, self.evidence, each, history, pick.row) for each, pick in asked)
+        prompts = self._encode(map(free_prompt, options))
         drafts = author.write(prompts, _seeds(prompts))
-        explanations = []
-        for draft, each, (row, _, predicted, effects) in zip(drafts, options, picks, strict=True):
-            check = pick_check(self.checker, history, row, predicted, effects)
-            text = correct(draft, each, self.checker, check)
-            explanations.append(Explanation(text.text, text.facts, "free", 0.0, effects or {}, draft, text.kept))
-        return explanations
+        for draft, each, row, rating, own in zip(drafts, options, rows, predicted, effects, strict=True):
+            scores = ScoreClaims.of_effects(own or {})
+            check = partial(self.checker.check, history=history, row=row, predicted=rating, scores=scores)
+            text, facts, kept = correct(draft, each, self.checker, check)
+            yield Explanation(text, facts, "free", draft=draft, kept=kept)
 
     def sentences(
         self,
@@ -202,13 +166,7 @@ class Explainer:
     ) -> Sentences:
         """Return all that may be said of a pick; see :meth:`explain_many`."""
         reasons = self.evidence.reasons(history, row, predicted, parts, effects=effects)
-        return sentences(self.book, self.evidence, history, row, reasons)
-
-    def prompt(
-        self, history: History, row: int, parts: Mapping[str, float] | None = None, predicted: float | None = None
-    ) -> Prompt:
-        """Return what the language model is asked about a pick; see :meth:`explain_many`."""
-        return self.sentences(history, row, parts, predicted).prompt
+        return Sentences(self.book, self.evidence, history, row, reasons)
 
     @cached_property
     def checker(self) -> Checker:
@@ -224,8 +182,3 @@ class Explainer:
 def _seeds(prompts: Sequence[Sequence[int]]) -> list[int]:
     """Return a seed for each prompt, the same each time."""
     return [zlib.crc32(",".join(map(str, prompt)).encode()) for prompt in prompts]
-
-
-def _facts(options: Sentences, text: str) -> tuple[Fact, ...]:
-    """Return the facts that a text made of these sentences says."""
-    return tuple(fact for number in options.reasons_in(text) or () for fact in options.reasons[number].facts)

@@ -95,3 +95,13 @@ def labels(item: Item) -> dict[str, tuple[str, ...]]:
         for field, value in attributes.items()
         if isinstance(value, tuple) and any(value)
     }
+
+
+def pairs_of(item: Item) -> tuple[tuple[str, str], ...]:
+    """Return an item's (field, label) pairs."""
+    return tuple((field, value) for field, values in labels(item).items() for value in values)
+
+
+def named(item: Item) -> dict[str, str]:
+    """Return what an item is called, ready for JSON."""
+    return {"id": item.id, "title": item.title}

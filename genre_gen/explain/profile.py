@@ -12,7 +12,7 @@ import numpy as np
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import History, Interactions
 from genre_gen.domain import Domain
-from genre_gen.explain.facts import labels
+from genre_gen.explain.facts import pairs_of
 from genre_gen.explain.text import plain
 from genre_gen.prompting.book import PromptBook
 from genre_gen.prompting.variables import entries
@@ -25,13 +25,9 @@ MAX_LIKED = 5  # titles
 
 @dataclass(frozen=True, slots=True)
 class LabelShare:
-    """How often a user had items with a label.
+    """How often a user had items with a label: ``share`` of the user's interactions have it, ``count`` in number.
 
-    Attributes:
-        value: the label.
-        count: interactions of the user with items that have it.
-        share: ``count`` over all interactions of the user.
-        lift: ``share`` over the same share of all users' interactions; infinite where nobody else had one.
+    ``lift`` is that share over the same share of all users' interactions; infinite where nobody else had one.
     """
 
     value: str
@@ -42,11 +38,7 @@ class LabelShare:
 
 @dataclass(frozen=True, slots=True)
 class UsualRange:
-    """The middle half of a user's items by a number field.
-
-    Attributes:
-        low, median, high: the quartiles, each a value that an item has.
-    """
+    """The quartiles of a user's items by a number field, each a value that an item has."""
 
     low: float
     median: float
@@ -88,7 +80,7 @@ class Profiler:
     def __init__(self, catalog: Catalog, interactions: Interactions, domain: Domain, book: PromptBook) -> None:
         """Count the labels of all interactions."""
         self.catalog, self.domain, self.book = catalog, domain, book
-        self._pairs = [tuple(_pairs(labels(item))) for item in catalog]
+        self._pairs = [pairs_of(item) for item in catalog]
         counts = np.bincount(interactions.rows, minlength=len(catalog))
         self._total, self._usual = int(counts.sum()), Counter[tuple[str, str]]()
         for pairs, count in zip(self._pairs, counts.tolist(), strict=True):
@@ -97,6 +89,7 @@ class Profiler:
     def profile(self, history: History) -> Profile:
         """Return the profile of the user with a history; repeated items count each time. Raises PromptError."""
         rows, total = history.rows.tolist(), len(history)
+        seen = entries(self.catalog, history, self.domain.liked_from)
         counts = Counter(pair for row in rows for pair in self._pairs[row])
         ratings = None if history.ratings is None else history.ratings[~np.isnan(history.ratings)]
         profile = Profile(
@@ -104,26 +97,22 @@ class Profiler:
             self._labels(counts, total),
             dict(self._ranges(rows)),
             None if ratings is None or not len(ratings) else round(float(ratings.mean(dtype=np.float64)), 2),
-            self._liked(history),
+            tuple(dict.fromkeys(entry.title for entry in reversed(seen) if entry.liked))[:MAX_LIKED],
         )
-        seen = entries(self.catalog, history, self.domain.liked_from)
         message = self.book.say(PROFILE, domain=self.domain.name, history=seen, profile=profile)
         text = " ".join(plain(line) for line in message.text.split("\n") if line.strip())
         return replace(profile, text=text)
 
     def _labels(self, counts: Counter[tuple[str, str]], total: int) -> dict[str, tuple[LabelShare, ...]]:
-        shares: dict[str, list[LabelShare]] = {}
+        shares: dict[str, list[LabelShare]] = {field: [] for field in self.catalog.fields}
         for (field, value), count in counts.items():
             if count >= MIN_COUNT:
-                usual = self._usual[field, value] / max(self._total, 1)
-                share = count / total
-                shares.setdefault(field, []).append(
-                    LabelShare(value, count, share, share / usual if usual else float("inf"))
-                )
+                usual, share = self._usual[field, value] / max(self._total, 1), count / total
+                shares[field].append(LabelShare(value, count, share, share / usual if usual else float("inf")))
         return {
-            field: tuple(sorted(shares[field], key=lambda share: (-share.count, -share.lift, share.value))[:MAX_LABELS])
-            for field in self.catalog.fields
-            if field in shares
+            field: tuple(sorted(each, key=lambda share: (-share.count, -share.lift, share.value))[:MAX_LABELS])
+            for field, each in shares.items()
+            if each
         }
 
     def _ranges(self, rows: list[int]) -> Iterator[tuple[str, UsualRange]]:
@@ -132,18 +121,3 @@ class Profiler:
             numbers = [value for value in values if isinstance(value, (int, float))]
             if numbers:
                 yield field, UsualRange(*np.quantile(numbers, [0.25, 0.5, 0.75], method="nearest").tolist())
-
-    def _liked(self, history: History) -> tuple[str, ...]:
-        ratings = np.full(len(history), np.nan) if history.ratings is None else history.ratings
-        least = self.domain.liked_from
-        rows = [
-            row
-            for row, rating in zip(history.rows.tolist(), ratings.tolist(), strict=True)
-            if least is None or np.isnan(rating) or rating >= least
-        ]
-        return tuple(self.catalog[row].title for row in dict.fromkeys(reversed(rows)))[:MAX_LIKED]
-
-
-def _pairs(values: Mapping[str, tuple[str, ...]]) -> Iterator[tuple[str, str]]:
-    for field, each in values.items():
-        yield from ((field, value) for value in each)

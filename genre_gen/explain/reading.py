@@ -1,28 +1,26 @@
-"""Reading of explanations: which titles, attribute values, links and numbers each sentence of a text names.
-
-It does not depend on the language.
-"""
+"""Reading of explanations, in any language: which titles, values, links and numbers each sentence of a text names."""
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Generic, TypeAlias, TypeVar
 
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.knowledge import Knowledge
 from genre_gen.data.titles import article_first
 from genre_gen.domain import Domain
-from genre_gen.explain.facts import labels
-from genre_gen.explain.phrases import PhraseIndex
+from genre_gen.explain.facts import pairs_of
 from genre_gen.explain.text import WORD, plain
 
 NUMBER = re.compile(r"(?:(?<!\w)-)?\d+(?:\.\d+)?")
 NUMBER_BEFORE = re.compile(r"\d\s+$")
+KEY = 3  # characters by which phrases are looked up
 END = re.compile(r"[.!?](?=\s|$)|[。！？]")
 
+Meaning = TypeVar("Meaning")
 Pair: TypeAlias = tuple[str, str]
 """Attribute and value."""
 Link: TypeAlias = tuple[str, bool]
@@ -62,9 +60,7 @@ class ExplanationReader:
         spoken = {plain(article_first(item.title)): row for row, item in enumerate(catalog)}
         written = {plain(item.title): row for row, item in enumerate(catalog)}
         self._titles = PhraseIndex({**spoken, **written}, exact=True)
-        self.pairs = [
-            frozenset((name, value) for name, values in labels(item).items() for value in values) for item in catalog
-        ]
+        self.pairs = [frozenset(pairs_of(item)) for item in catalog]
         every = frozenset().union(*self.pairs)
         meanings: dict[str, set[Pair]] = defaultdict(set)  # values that differ in case alone are written alike
         for pair in every:
@@ -125,3 +121,33 @@ def _everyday(phrase: str, words: Collection[str] | None) -> bool:
     parts = WORD.findall(phrase)
     bare = not NUMBER.search(phrase)
     return bool(parts) and bare and words is not None and all(part.casefold() in words for part in parts)
+
+
+class PhraseIndex(Generic[Meaning]):
+    """Finds the longest of many phrases at a position in a text."""
+
+    def __init__(self, phrases: Mapping[str, Meaning], *, exact: bool) -> None:
+        """Index phrases by how they begin; ``exact`` tells upper from lower case."""
+        self._fold: Callable[[str], str] = str if exact else str.casefold
+        self._by_start: dict[str, list[tuple[int, str, Meaning]]] = {}
+        for phrase in sorted(filter(None, phrases), key=len, reverse=True):
+            entry = len(phrase), self._fold(phrase), phrases[phrase]
+            self._by_start.setdefault(self._fold(phrase[:KEY]), []).append(entry)
+
+    def at(self, text: str, position: int) -> tuple[str, Meaning] | None:
+        """Return the longest phrase that stands here between word boundaries, as written, and what it means."""
+        for length in range(KEY, 0, -1) if _boundary(text, position) else ():
+            for size, folded, meaning in self._by_start.get(self._fold(text[position : position + length]), ()):
+                end = position + size
+                if self._fold(text[position:end]) == folded and _boundary(text, end):
+                    return text[position:end], meaning
+        return None
+
+
+def _boundary(text: str, position: int) -> bool:
+    """Tell whether no word goes on across a position; scripts without case are written without spaces."""
+    return not (0 < position < len(text) and _in_word(text[position - 1]) and _in_word(text[position]))
+
+
+def _in_word(letter: str) -> bool:
+    return letter.isdigit() or letter.lower() != letter.upper()

@@ -13,19 +13,24 @@ SECOND = 0.5  # share of the greatest effect below which another item is not cit
 REPEATED = 0.6  # what a reason is worth next to another that rests on the same attribute or is of the same kind
 
 
-def weigh_by_parts(reason: Reason, parts: Mapping[str, float] | None, relations: Mapping[str, Sequence[str]]) -> Reason:
-    """Raise a reason's weight by the share that the blend members it speaks for have in the pick's score.
+def weigh_by_parts(
+    reasons: Sequence[Reason], parts: Mapping[str, float], relations: Mapping[str, Sequence[str]]
+) -> list[Reason]:
+    """Raise the weights of reasons by the share that the blend members they speak for have in the pick's score.
 
     Args:
-        reason: the reason.
+        reasons: the reasons.
         parts: blend member -> its part of the score.
         relations: blend member -> the relations that tell best what it saw.
     """
-    positive = {member: part for member, part in (parts or {}).items() if part > 0}
-    told = {fact.relation for fact in reason.facts}
-    share = sum(part for member, part in positive.items() if told.intersection(relations.get(member, ())))
-    total = sum(positive.values())
-    return replace(reason, weight=reason.weight * (1 + (share / total if total else 0)))
+    positive = {member: part for member, part in parts.items() if part > 0}
+    total = sum(positive.values()) or 1.0
+
+    def share(reason: Reason) -> float:
+        told = {fact.relation for fact in reason.facts}
+        return sum(part for member, part in positive.items() if told.intersection(relations.get(member, ()))) / total
+
+    return [replace(reason, weight=reason.weight * (1 + share(reason))) for reason in reasons]
 
 
 def drop_weak(reasons: Sequence[Reason]) -> list[Reason]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
@@ -93,34 +93,46 @@ class ScoreView:
     scores: tuple[float, float] | None = None
     ranks: tuple[int, int] | None = None
 
-    @classmethod
-    def weighed(cls, reason: Reason, evidence: Evidence) -> ScoreView:
-        """Lay out a reason of the kind ``weighed``."""
-        anchor = () if reason.anchor is None else (entry(evidence.catalog, reason.anchor),)
-        return cls("weighed", anchor, total=int(reason.facts[0].numbers[0]))
-
 
 class Sentences:
-    """All ways to say one pick's reasons; rendered when asked for, since a text says few of them.
+    """All ways to say the reasons for one pick; rendered when asked for, since a text says few of them.
 
     Attributes:
         reasons: what can be said.
     """
 
     def __init__(
-        self,
-        reasons: Sequence[Reason],
-        ways: Callable[[Reason, bool], tuple[str, ...]],
-        prompt: Callable[[], Prompt],
+        self, book: PromptBook, evidence: Evidence, history: History, row: int, reasons: Sequence[Reason]
     ) -> None:
-        """Hold the reasons, and what renders a reason (at the start of the text or not) and the prompt."""
+        """Hold at least one reason for the pick in a catalog row, found by ``evidence``, and the templates."""
+        self._book, self._evidence, self._history, self._row = book, evidence, history, row
+        self._about = {"domain": evidence.domain.name, "item": entry(evidence.catalog, row)}
         self.reasons = tuple(reasons)
-        self._render, self._prompt = cache(ways), prompt
+        self._ways = cache(self._render)
 
     @cached_property
     def prompt(self) -> Prompt:
         """Return what a language model is asked; its answer is open."""
-        return self._prompt()
+        worded = next((reason for reason in self.reasons if reason.kind != "weighed"), self.reasons[0])
+        return self.unanswered(EXPLAIN, **self._given(worded, first=True))
+
+    def unanswered(self, task: str, **given: Any) -> Prompt:
+        """Return a prompt about the pick that shows the latest items of the history and leaves the answer open."""
+        shown = entries(self._evidence.catalog, self._history.last(MAX_HISTORY), self._evidence.domain.liked_from)
+        asked = self._book.render(task, open=True, history=shown, **self._about, **given)
+        return Prompt(EXPLAIN, (*asked.messages[:-1], Message("assistant", ())), open=True)
+
+    def _given(self, reason: Reason, *, first: bool) -> dict[str, Any]:
+        return {"scale": self._evidence.domain.rating_scale, "reason": _view(reason, self._evidence), "first": first}
+
+    def _render(self, number: int, first: bool) -> tuple[str, ...]:
+        reason = self.reasons[number]
+        if reason.kind == "weighed" and reason.anchor is not None:
+            seen = (entry(self._evidence.catalog, reason.anchor),)
+            view = ScoreView("weighed", seen, total=int(reason.facts[0].numbers[0]))
+            return score_lines(self._book, self._evidence, view, self._row, first=first)
+        message = self._book.say(EXPLAIN, history=(), **self._about, **self._given(reason, first=first))
+        return _lines(message, self._book.file(EXPLAIN), reason.kind, first)
 
     @property
     def first(self) -> tuple[tuple[str, ...], ...]:
@@ -133,8 +145,12 @@ class Sentences:
         return tuple(self.ways(number, first=False) for number in range(len(self.reasons)))
 
     def ways(self, number: int, *, first: bool) -> tuple[str, ...]:
-        """Return the ways to say one reason; raises PromptError."""
-        return self._render(self.reasons[number], first)
+        """Return the ways to say one reason.
+
+        Raises:
+            PromptError: a template that fails, or that has no words for the reason.
+        """
+        return self._ways(number, first)
 
     def following(self, used: Collection[int]) -> list[int]:
         """Return which reasons may be said once some are said, the most useful first.
@@ -150,6 +166,10 @@ class Sentences:
         """Return which reasons a text says, in order; None if it is not made of these sentences."""
         return next(self._parse(text, ()), None)
 
+    def facts_in(self, text: str) -> tuple[Fact, ...]:
+        """Return the facts that a text made of these sentences says, in order."""
+        return tuple(fact for number in self.reasons_in(text) or () for fact in self.reasons[number].facts)
+
     def _parse(self, text: str, used: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
         for number in self.following(used):
             for way in self.ways(number, first=not used):
@@ -159,46 +179,11 @@ class Sentences:
                     yield from self._parse(text[len(way) + 1 :], (*used, number))
 
 
-def sentences(book: PromptBook, evidence: Evidence, history: History, row: int, reasons: Sequence[Reason]) -> Sentences:
-    """Return every way to say each reason, and the prompt.
-
-    Args:
-        book: holds ``explain.*.jinja``, and ``explain_scores.assistant.jinja`` for what was measured.
-        evidence: where the reasons are from.
-        history: what the user had; the prompt shows the most recent items.
-        row: catalog row of the pick.
-        reasons: at least one.
-
-    Raises:
-        PromptError: a template that fails, or that has no words for one of the reasons; also when sentences are read.
-    """
-    domain, item = evidence.domain, entry(evidence.catalog, row)
-
-    def given(reason: Reason, first: bool, seen: tuple[Entry, ...] = ()) -> dict[str, Any]:
-        common = {"domain": domain.name, "history": seen, "item": item, "scale": domain.rating_scale}
-        return {**common, "reason": _view(reason, evidence), "first": first}
-
-    def ways(reason: Reason, first: bool) -> tuple[str, ...]:
-        if reason.kind == "weighed":
-            return score_lines(book, evidence, ScoreView.weighed(reason, evidence), row, first=first)
-        return _lines(book.say(EXPLAIN, **given(reason, first)), book.file(EXPLAIN), reason.kind, first)
-
-    def prompt() -> Prompt:
-        shown = entries(evidence.catalog, history.last(MAX_HISTORY), domain.liked_from)
-        worded = next((reason for reason in reasons if reason.kind != "weighed"), reasons[0])
-        return unanswered(book.render(EXPLAIN, open=True, **given(worded, True, shown)))
-
-    return Sentences(reasons, ways, prompt)
-
-
 def vocabulary(book: PromptBook) -> frozenset[str]:
     """Return the words (lower case) of the templates that explanations are made of: all that they say next to data."""
-    sources = (
-        source
-        for name, source in book.sources.items()
-        if name == WORDS or name.startswith((f"{EXPLAIN}.", f"{SCORES}."))
-    )
-    return frozenset(word.casefold() for source in sources for word in WORD.findall(COMMENT.sub(" ", source)))
+    names = (name for name in book.sources if name == WORDS or name.startswith((f"{EXPLAIN}.", f"{SCORES}.")))
+    sources = (COMMENT.sub(" ", book.sources[name]) for name in names)
+    return frozenset(word.casefold() for source in sources for word in WORD.findall(source))
 
 
 def template(parts: Sequence[Sentences]) -> list[str]:
@@ -217,10 +202,7 @@ def template(parts: Sequence[Sentences]) -> list[str]:
 
 
 def grammar(options: Sentences) -> CFG:
-    """Return the language of all texts that :class:`Sentences` allows: ``LENGTH`` sentences, no reason twice.
-
-    It can be given to ``outlines.Generator`` as it is.
-    """
+    """Return the language of all texts that :class:`Sentences` allows: ``LENGTH`` sentences, no reason twice."""
     from outlines.types import CFG
 
     length = min(LENGTH, len(options.reasons))
@@ -240,23 +222,16 @@ def grammar(options: Sentences) -> CFG:
 
     rule(())
     for number in range(len(options.reasons)):
-        rules[f"first_{number}"] = " | ".join(map(_literal, options.first[number]))
-        rules[f"later_{number}"] = " | ".join(_literal(" " + way) for way in options.later[number])
+        # JSON's escapes are Lark's, and keep every character out of the grammar's syntax.
+        rules[f"first_{number}"] = " | ".join(map(json.dumps, options.first[number]))
+        rules[f"later_{number}"] = " | ".join(json.dumps(" " + way) for way in options.later[number])
     return CFG("\n".join(f"{name}: {body}" for name, body in rules.items()))
 
 
 def score_lines(
     book: PromptBook, evidence: Evidence, view: ScoreView, row: int, other: int | None = None, *, first: bool = True
 ) -> tuple[str, ...]:
-    """Return the ways to say something that was measured about the pick in ``row``.
-
-    Args:
-        book: holds ``explain_scores.assistant.jinja``.
-        evidence: catalog and domain.
-        view: what was measured.
-        row: catalog row of the pick.
-        other: catalog row of the item that it is compared with.
-        first: whether the sentence opens the text.
+    """Return the ways to say something that was measured about the pick in ``row``, compared with ``other``.
 
     Raises:
         PromptError: a template that fails, or that has no words for it.
@@ -266,46 +241,29 @@ def score_lines(
     return _lines(message, book.file(SCORES), view.kind, first)
 
 
-def _literal(text: str) -> str:
-    """Quote text for a grammar; JSON's escapes are Lark's, and keep every character out of the grammar's syntax."""
-    return json.dumps(text)
-
-
 def _view(reason: Reason, evidence: Evidence) -> ReasonView:
     """Lay out a reason's facts as the template names them."""
-    counted = reason.fact("followed_by", "liked_too", "liked", "often", "had_by")
-    linked = reason.fact("linked")
-    rated, average, predicted = reason.fact("rated"), reason.fact("average"), reason.fact("predicted")
-    words = next((fact for fact in reason.facts if fact.values), None)
-    rating = rated.numbers[0] if rated else None
-    mean = average.numbers[0] if average else predicted.numbers[1] if predicted else None
-    return ReasonView(
-        kind=reason.kind,
-        anchor=None if reason.anchor is None else entry(evidence.catalog, reason.anchor, rating),
-        field=words.field if words else linked.field if linked else None,
-        link=_link(linked, evidence) if linked else None,
-        shared=words.values if words else None,
-        count=int(counted.numbers[0]) if counted else _shared(linked),
-        total=int(counted.numbers[1]) if counted else int(average.numbers[1]) if average else None,
-        average=mean,
-        expected=predicted.numbers[0] if predicted else None,
-        liked_from=evidence.domain.liked_from,
-    )
-
-
-def _shared(linked: Fact | None) -> int | None:
-    return int(linked.numbers[0]) if linked and linked.numbers else None
-
-
-def _link(linked: Fact, evidence: Evidence) -> str:
-    """Return what a relation of the graph is called, for as many as are shared."""
-    settings = evidence.domain.knowledge.relations[linked.field]
-    return settings.called(linked.field)[(_shared(linked) or 1) > 1]
-
-
-def unanswered(asked: Prompt) -> Prompt:
-    """Return a prompt whose answer is left to the model."""
-    return Prompt(EXPLAIN, (*asked.messages[:-1], Message("assistant", ())), open=True)
+    seen: dict[str, Any] = {"kind": reason.kind, "liked_from": evidence.domain.liked_from}
+    rating = None
+    for fact in reason.facts:
+        if fact.values:
+            seen |= {"field": fact.field, "shared": fact.values}
+        match fact.relation, fact.numbers:
+            case "rated", (stars,):
+                rating = stars
+            case "average", (mean, total):
+                seen |= {"average": mean, "total": int(total)}
+            case "predicted", (expected, mean):
+                seen |= {"expected": expected, "average": mean}
+            case "linked", shared:
+                singular, plural = evidence.domain.knowledge.relations[fact.field].called(fact.field)
+                count = int(shared[0]) if shared else None
+                seen |= {"field": fact.field, "count": count, "link": plural if (count or 1) > 1 else singular}
+            case _, (part, total):
+                seen |= {"count": int(part), "total": int(total)}
+    if reason.anchor is not None:
+        seen["anchor"] = entry(evidence.catalog, reason.anchor, rating)
+    return ReasonView(**seen)
 
 
 def _lines(message: Message, where: str, kind: str, first: bool) -> tuple[str, ...]:

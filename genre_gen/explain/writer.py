@@ -11,13 +11,12 @@ from __future__ import annotations
 import copy
 import inspect
 import threading
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from genre_gen.errors import PromptError
 
@@ -25,41 +24,35 @@ if TYPE_CHECKING:
     from llguidance import LLMatcher
     from outlines.types import CFG
 
+    from genre_gen.llm.model import LLM
+
 MAX_TOKENS = 80  # of a text that is written freely
-
-
-class TextModel(Protocol):
-    """What the writer asks of a language model; :class:`genre_gen.llm.model.LLM` is one."""
-
-    base: Any
-    tokenizer: Any
-
-    def embed(self, ids: Tensor) -> Tensor:
-        """Return input embeddings of ids."""
-
-    def text_logits(self, hidden: Tensor) -> Tensor:
-        """Return logits over the text vocabulary."""
 
 
 class _Writer:
     """Reads prompts, what they begin with once. Several threads may use one writer: a text has state of its own."""
 
-    def __init__(self, model: TextModel) -> None:
-        """Hold the model, and a tokenizer of its own: tokenizers hold options that others may be changing."""
-        self._model, self._tokenizer = model, copy.deepcopy(model.tokenizer)
+    def __init__(self, model: LLM, temperature: float) -> None:
+        """Hold the model, and a tokenizer of its own: tokenizers hold options that others may be changing.
+
+        A temperature of 0 always takes the likeliest token; more takes others too, by seed.
+        """
+        self._model, self._temperature = model, temperature
+        self._tokenizer: Any = copy.deepcopy(model.tokenizer)
         self._lock = threading.Lock()  # a tokenizer serves one thread at a time
         arguments = inspect.signature(model.base.model.forward).parameters
         self._cache_argument = "cache" if "cache" in arguments else "past_key_values"  # renamed in transformers 5.x
 
-    def _begun(self, prompts: Sequence[Sequence[int]]) -> tuple[int, Any]:
-        """Return how many tokens all prompts share, and a cache that has read them; copy it for each prompt."""
+    def _begun(self, prompts: Sequence[Sequence[int]]) -> Iterator[tuple[Sequence[int], Any]]:
+        """Yield of each prompt what is left to read, and a cache that has read what all prompts begin with."""
         from transformers import DynamicCache
 
         cache: Any = DynamicCache(config=self._model.base.config)
         shared = _common(prompts) if prompts else 0
         if shared:
             self._read(prompts[0][:shared], cache)
-        return shared, cache
+        for prompt in prompts:
+            yield prompt[shared:], copy.deepcopy(cache)
 
     def _read(self, ids: Sequence[int], cache: Any) -> NDArray[np.float32]:
         """Append ids to what the model has read; return its logits for what comes next: float32 ``[vocabulary]``."""
@@ -82,30 +75,29 @@ class _Writer:
         with self._lock:
             return str(self._tokenizer.decode(ids))
 
+    def _choose(self, logits: NDArray[np.float64], rng: np.random.Generator) -> int:
+        """Return the index of the likeliest token, or of a sample by Gumbel's trick."""
+        if self._temperature:
+            logits = logits / self._temperature + rng.gumbel(size=len(logits))
+        return int(np.argmax(logits))
+
 
 class FreeWriter(_Writer):
     """Writes texts as the model likes. What it says has to be checked, see :mod:`genre_gen.explain.free`."""
 
-    def __init__(self, model: TextModel, temperature: float = 0.0, max_tokens: int | None = None) -> None:
-        """Hold the model.
-
-        Args:
-            model: the language model.
-            temperature: 0 always takes the likeliest token; more takes others too, by seed.
-            max_tokens: of a text; None for ``MAX_TOKENS``.
-        """
-        super().__init__(model)
-        self._temperature, self._max_tokens = temperature, max_tokens or MAX_TOKENS
+    def __init__(self, model: LLM, temperature: float = 0.0, max_tokens: int | None = None) -> None:
+        """Hold the model; a text has at most ``max_tokens``, by default ``MAX_TOKENS``."""
+        super().__init__(model, temperature)
+        self._max_tokens = max_tokens or MAX_TOKENS
         special = set(self._tokenizer.all_special_ids)
         self._banned = np.array(sorted(special - {self._end}), np.int64)
 
     @torch.inference_mode()
     def write(self, prompts: Sequence[Sequence[int]], seeds: Sequence[int]) -> list[str]:
         """Write one text for each prompt, of one line; the same prompt and seed give the same text."""
-        shared, cache = self._begun(prompts)
         return [
-            self._text(prompt[shared:], copy.deepcopy(cache), np.random.default_rng(seed))
-            for prompt, seed in zip(prompts, seeds, strict=True)
+            self._text(prompt, cache, np.random.default_rng(seed))
+            for (prompt, cache), seed in zip(self._begun(prompts), seeds, strict=True)
         ]
 
     def _text(self, prompt: Sequence[int], cache: Any, rng: np.random.Generator) -> str:
@@ -113,9 +105,7 @@ class FreeWriter(_Writer):
         while len(ids) < self._max_tokens:
             logits = self._read(new, cache).astype(np.float64)
             logits[self._banned[self._banned < len(logits)]] = -np.inf  # a control token has no place in a text
-            if self._temperature:
-                logits = logits / self._temperature + rng.gumbel(size=len(logits))
-            token = int(np.argmax(logits))
+            token = self._choose(logits, rng)
             if token == self._end:
                 break
             ids.append(token)
@@ -129,45 +119,38 @@ class FreeWriter(_Writer):
 class GrammarWriter(_Writer):
     """Writes texts under grammars. Build it once for a model: it prepares the tokenizer's vocabulary (about 0.5 s)."""
 
-    def __init__(self, model: TextModel, temperature: float = 0.0) -> None:
-        """Hold the model.
-
-        Args:
-            model: the language model.
-            temperature: 0 always takes the likeliest of the allowed tokens; more takes others too, by seed.
-        """
+    def __init__(self, model: LLM, temperature: float = 0.0) -> None:
+        """Hold the model."""
         import outlines
         from outlines.backends import LLGuidanceBackend
 
-        super().__init__(model)
-        self._temperature = temperature
+        super().__init__(model, temperature)
         # Outlines sets padding on the tokenizer that it is given, so it gets one of its own.
         self._backend: Any = LLGuidanceBackend(outlines.from_transformers(model.base, copy.deepcopy(self._tokenizer)))
 
     @torch.inference_mode()
     def write(self, prompts: Sequence[Sequence[int]], grammars: Sequence[CFG], seeds: Sequence[int]) -> list[str]:
-        """Write one text for each prompt.
+        """Write one text for each prompt (token ids), under its finite grammar.
 
-        Args:
-            prompts: token ids, one prompt per text.
-            grammars: one finite grammar per text.
-            seeds: one per text; the same prompt, grammar and seed give the same text.
+        The same prompt, grammar and seed give the same text.
 
         Raises:
             PromptError: a grammar that does not compile or cannot be written with the model's vocabulary.
         """
-        shared, cache = self._begun(prompts)
         return [
-            self._text(
-                prompt[shared:], copy.deepcopy(cache), _Text(self._matcher(grammar), self._encode, self._end, seed)
-            )
-            for prompt, grammar, seed in zip(prompts, grammars, seeds, strict=True)
+            self._text(prompt, cache, _Text(self._matcher(grammar), self._encode), np.random.default_rng(seed))
+            for (prompt, cache), grammar, seed in zip(self._begun(prompts), grammars, seeds, strict=True)
         ]
 
-    def _text(self, prompt: Sequence[int], cache: Any, text: _Text) -> str:
+    def _text(self, prompt: Sequence[int], cache: Any, text: _Text, rng: np.random.Generator) -> str:
         new = [*prompt, *text.forced()]
         while not text.done:
-            new = text.choose(self._read(new, cache), self._temperature)
+            logits = self._read(new, cache)
+            allowed = text.allowed(len(logits))
+            token = int(allowed[self._choose(logits[allowed].astype(np.float64), rng)])
+            if token == self._end:
+                break
+            new = [*text.take([token]), *text.forced()]
         return str(self._backend.llg_tokenizer.decode_str(text.ids))
 
     def _matcher(self, grammar: CFG) -> LLMatcher:
@@ -181,15 +164,10 @@ class GrammarWriter(_Writer):
 
 
 class _Text:
-    """A text that is being written.
+    """A text that is being written: its tokens so far, and whether nothing can follow."""
 
-    Attributes:
-        ids: its tokens so far.
-        done: nothing can follow.
-    """
-
-    def __init__(self, matcher: LLMatcher, encode: Callable[[str], list[int]], end: int, seed: int) -> None:
-        self._matcher, self._encode, self._end, self._rng = matcher, encode, end, np.random.default_rng(seed)
+    def __init__(self, matcher: LLMatcher, encode: Callable[[str], list[int]]) -> None:
+        self._matcher, self._encode = matcher, encode
         self.ids: list[int] = []
         self.done = False
 
@@ -205,28 +183,22 @@ class _Text:
         taken = ids[: self._matcher.validate_tokens(ids)]
         if taken and not self._ends_with(taken):
             taken = taken[:-1]
-        return self._take(taken)
+        return self.take(taken)
 
-    def choose(self, logits: NDArray[np.float32], temperature: float) -> list[int]:
-        """Choose among the allowed tokens by the model's logits ``[vocabulary]``; return what is to be read next."""
+    def allowed(self, n_tokens: int) -> NDArray[np.intp]:
+        """Return which of the first ``n_tokens`` of the vocabulary may come next."""
         bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
-        allowed = np.flatnonzero(np.unpackbits(bits, bitorder="little")[: len(logits)])
+        allowed = np.flatnonzero(np.unpackbits(bits, bitorder="little")[:n_tokens])
         if len(allowed) == 0:
             raise PromptError(f"an explanation cannot be written with this model's tokens: {self._matcher.get_error()}")
-        scores = logits[allowed].astype(np.float64)
-        if temperature:  # Gumbel's trick: the highest of the scores so disturbed is a sample
-            scores = scores / temperature + self._rng.gumbel(size=len(scores))
-        token = int(allowed[np.argmax(scores)])
-        if token == self._end:
-            self.done = True
-            return []
-        return self._take([token]) + self.forced()
+        return allowed
 
     def _ends_with(self, ids: list[int]) -> bool:
         ahead = self._matcher.deep_copy()
         return bool(ahead.consume_tokens(ids) and ahead.is_stopped())
 
-    def _take(self, ids: list[int]) -> list[int]:
+    def take(self, ids: list[int]) -> list[int]:
+        """Append tokens, and return them."""
         self._matcher.consume_tokens(ids)
         self.done = self._matcher.is_stopped()
         self.ids += ids

@@ -11,9 +11,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import polars as pl
 
-from genre_gen.data.readers.amounts import amounts, seem_amounts
-from genre_gen.data.readers.dates import read_dates
-from genre_gen.data.readers.values import is_single, labels, numbers, seconds, text
+from genre_gen.data.readers.values import amounts, is_single, labels, numbers, seconds, seem_amounts, text
 from genre_gen.domain import FieldSettings
 from genre_gen.errors import DataError
 from genre_gen.prompting.variables import ENTRY_FIELDS
@@ -51,12 +49,8 @@ WORDS: dict[Role, tuple[str, ...]] = {
 }  # fmt: skip
 """Words of a column's name that say what it holds, apart from ``id`` and the like."""
 
-MOSTLY = 0.95
-"""Share of the values that must fit, where a few may be wrong."""
-
-LONG = 100
-"""Characters from which a text is a description."""
-
+MOSTLY = 0.95  # share of the values that must fit, where a few may be wrong
+LONG = 100  # characters from which a text is a description
 _ID_WORDS = {"id", "ids", "no", "nr", "num", "number", "key", "code", "uuid", "guid"}
 _KINDS = {
     "category", "categories", "genre", "genres", "kind", "type", "topic", "topics", "tag", "tags", "subject", "section",
@@ -72,19 +66,12 @@ _YES_NO = (
 )  # fmt: skip
 _ABSENT = {"n/a", "#n/a", "n.a.", "nan", "null", "unknown", "-", "--", "?"}  # what says that something is not known
 _NONE = {"na", "none"}  # the same among numbers; among words these may be names and values
-SEPARATORS = ("|", ";", ",", "/")
-"""What may stand between the labels of a list; a comma or slash stands in names too, and is asked last."""
-
-NEAR_TOP = 0.75
-"""How far up a scale the highest rating has to come."""
-
+SEPARATORS = ("|", ";", ",", "/")  # between the labels of a list; a comma or slash stands in names too, so it is last
+_NEAR_TOP = 0.75  # how far up a scale the highest rating has to come
 _EPOCH = (5e8, 4.2e9)  # seconds from 1985 to 2103: what numbers must lie between to be times
 _LABEL = 30  # characters of a label, on average and at most
 _PARTED = 0.05  # share of the values with a separator, below which it is there by chance
 _MARKUP = re.compile(r"^(https?://|www\.|[\[{<])")
-
-
-# Names
 
 
 def words_of(name: str) -> list[str]:
@@ -96,10 +83,7 @@ def words_of(name: str) -> list[str]:
 def named(column: str, role: Role, stem: str = "") -> float:
     """Return how plainly a name says what a column holds: 1, 0.7 with other words next to it, or 0.
 
-    Args:
-        column: its name.
-        role: what it may hold.
-        stem: name of the item file, whose words name items too (``books``).
+    Words of ``stem``, the item file's name, name items too (``books``).
     """
     words = words_of(column)
     bare = [word for word in words if word not in _ID_WORDS]
@@ -128,9 +112,6 @@ def field_name(column: str, taken: Collection[str]) -> str:
     return name
 
 
-# Values
-
-
 def time_unit(column: pl.Series) -> Unit | None:
     """Return what a column's times count; None where they are no times."""
     units: tuple[Unit, ...] = ("s", "ms")
@@ -156,21 +137,6 @@ def unread_times(column: pl.Series) -> pl.Series:
     return written.filter(seconds(column, "s").is_null() & (written != ""))
 
 
-def first_of_date(column: pl.Series) -> str:
-    """Return what comes first in a column's dates, ``day`` or ``month``, where the column had to tell; else ""."""
-    return "" if is_numeric(column) or column.dtype.is_temporal() else read_dates(text(column)).order
-
-
-def seems_times(column: pl.Series) -> bool:
-    """Tell whether values look like times though they cannot be read: no numbers, but digits in nearly all."""
-    return not is_numeric(column) and share(text(column).str.contains(r"\d")) >= MOSTLY
-
-
-def surely_times(column: pl.Series) -> bool:
-    """Tell whether times are so even without a name that says it: dates, or numbers that are almost all different."""
-    return not is_numeric(column) or text(column).n_unique() > len(column) // 10
-
-
 def is_numeric(column: pl.Series) -> bool:
     """Tell whether nearly all that stands in a column are numbers."""
     written = text(column)
@@ -187,12 +153,6 @@ def is_wordy(column: pl.Series) -> bool:
 def is_flag(column: pl.Series) -> bool:
     """Tell whether a column says yes or no, in one of the languages whose names of columns are known."""
     return {*text(column).str.to_lowercase().unique()} - {""} in _YES_NO
-
-
-def is_plain(column: pl.Series) -> bool:
-    """Tell whether none of a column's values is a number with a point."""
-    values = known_numbers(column)
-    return bool((values == np.round(values)).all())
 
 
 def known_numbers(column: pl.Series) -> np.ndarray:
@@ -219,7 +179,7 @@ def usual_scale(low: float, high: float) -> tuple[float, float]:
     if low >= 0 and high <= 1:
         return 0.0, 1.0
     for least, most in ((1.0, 5.0), (0.5, 5.0), (0.0, 5.0), (1.0, 10.0), (0.0, 10.0), (0.0, 100.0)):
-        if least <= low and least + NEAR_TOP * (most - least) <= high <= most:
+        if least <= low and least + _NEAR_TOP * (most - least) <= high <= most:
             return least, most
     return low, high
 

@@ -27,12 +27,7 @@ _OPTIONAL: tuple[tuple[Role, str, str], ...] = (
 def described_settings(name: str, noun: str, tables: Tables, proposal: Proposal, home: str | None) -> str:
     """Return the settings that describe the data; ``sized_settings`` are the others.
 
-    Args:
-        name: of the domain.
-        noun: what an item is called.
-        tables: for the files' names, encoding and delimiter.
-        proposal: what their columns are.
-        home: the folder of the files, as ``data.path`` shall name it; None where they are in memory.
+    ``home`` is the folder of the files, as ``data.path`` shall name it; None where they are in memory.
     """
     head = (
         f"# The {name} domain, proposed by `genre-gen domains new`. Change what is wrong; keys that are not given\n"
@@ -127,11 +122,8 @@ def _fields(proposal: Proposal) -> str:
 
 def _tasks(proposal: Proposal, noun: str) -> str:
     """Choose tasks that the data has examples of; those at full depth cost most, and are there to be turned on."""
-    labels, title, described = (
-        proposal.labels,
-        "title" in proposal.columns,
-        proposal.fields or "text" in proposal.columns,
-    )
+    labels, title = proposal.labels, "title" in proposal.columns
+    described = proposal.fields or "text" in proposal.columns
     tasks = [
         (True, "next_item", 1.0, f"which {noun} comes next"),
         ("rating" in proposal.columns, "rating", 0.15, "how the user rates it"),
@@ -163,35 +155,27 @@ def sized_settings(n_items: int, n_interactions: int, proposal: Proposal) -> str
         epochs, tokens, minutes = 2, 2048, 10
     atomic = n_items <= _HUGE
     worded = any(settings.type != "number" for settings in proposal.fields.values()) or "text" in proposal.columns
-    chosen = {
-        "sequential_rules": True,
-        "ease": n_items <= _EASE,
-        "item_knn": True,
-        "text_knn": worded,
-        "popularity": True,
-    }
-    sections = {
-        "[codes]": _lines(
-            (
-                "scheme",
-                "atomic" if atomic else "semantic",
-                "atomic: one token per item | semantic: several, for large catalogs",
-            ),
-            ("collaborative", 1.0, "a code starts from its item's text, plus this much of what co-occurs with it"),
-        ),
-        "[model]": _lines(("exit_layer", layers, "items are ranked after this layer; more are slower")),
-        "[training]": _lines(
-            ("epochs", epochs, "at most"),
-            ("max_minutes", minutes, "stop after this time"),
-            ("learning_rate", 1e-3, "of the language model"),
-            ("batch_tokens", tokens, "tokens per step"),
-            ("distillation", 0.3 if atomic else 0.0, "share of each target that goes to what the models below expect"),
-        ),
-        "[blend]                  # collaborative models; those that do not help get no weight": (
-            f"members = {json.dumps([member for member, wanted in chosen.items() if wanted])}\n"
-        ),
-    }
-    return "\n".join(f"{header}\n{lines}" for header, lines in sections.items())
+    useless = {"ease": n_items > _EASE, "text_knn": not worded}
+    members = ("sequential_rules", "ease", "item_knn", "text_knn", "popularity")
+    scheme = "atomic" if atomic else "semantic"
+    codes = _lines(
+        ("scheme", scheme, "atomic: one token per item | semantic: several, for large catalogs"),
+        ("collaborative", 1.0, "a code starts from its item's text, plus this much of what co-occurs with it"),
+    )
+    training = _lines(
+        ("epochs", epochs, "at most"),
+        ("max_minutes", minutes, "stop after this time"),
+        ("learning_rate", 1e-3, "of the language model"),
+        ("batch_tokens", tokens, "tokens per step"),
+        ("distillation", 0.3 if atomic else 0.0, "share of each target that goes to what the models below expect"),
+    )
+    return (
+        f"[codes]\n{codes}\n"
+        f"[model]\n{_lines(('exit_layer', layers, 'items are ranked after this layer; more are slower'))}\n"
+        f"[training]\n{training}\n"
+        "[blend]                  # collaborative models; those that do not help get no weight\n"
+        f"members = {json.dumps([member for member in members if not useless.get(member)])}\n"
+    )
 
 
 def _lines(*settings: Any) -> str:

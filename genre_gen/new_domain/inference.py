@@ -24,19 +24,12 @@ _VAGUE = ("items", "data", "catalog", "table", "tables", "meta", "objects", "lis
 
 @dataclass(frozen=True)
 class InferredDomain:
-    """What two tables were taken for.
+    """What two tables were taken for."""
 
-    Attributes:
-        domain: settings that fit the tables; its prompts are the generic ones.
-        data: catalog and interactions, and what was wrong with the tables.
-        proposal: what each column was taken for, and why.
-        toml: the settings as a commented ``domain.toml``.
-    """
-
-    domain: Domain
-    data: Data
-    proposal: Proposal
-    toml: str
+    domain: Domain  # settings that fit the tables; its prompts are the generic ones
+    data: Data  # catalog and interactions, and what was wrong with the tables
+    proposal: Proposal  # what each column was taken for, and why
+    toml: str  # the settings as a commented ``domain.toml``
 
 
 def infer_domain(
@@ -51,8 +44,7 @@ def infer_domain(
 
     Args:
         interactions: one interaction a row, with a user, an item and perhaps a rating and a time: the path of a file
-            with a header (CSV, TSV or Parquet), or a data frame of polars or pandas (an index of ids counts as a
-            column).
+            with a header (CSV, TSV or Parquet), or a data frame of polars or pandas (an index of ids is a column).
         items: one item a row, as a path or a data frame too; None where the interactions name all that is known.
         name: of the domain; by default the item file's, or ``dataset`` for data frames.
         noun: what an item is called in prompts, such as ``book``; by default told from the file's or domain's name.
@@ -66,9 +58,8 @@ def infer_domain(
     """
     tables = read_tables(interactions, items)
     home = None if tables.paths[0] is None else tables.paths[0].resolve().parent.as_posix()
-    if name is not None:
-        check_name(name)
-    return infer_from(tables, name or _usual_name(tables), noun, columns, home)
+    name = _usual_name(tables) if name is None else check_name(name)
+    return infer_from(tables, name, noun, columns, home)
 
 
 def infer_from(
@@ -86,12 +77,13 @@ def infer_from(
     return InferredDomain(_domain(name, toml), data, proposal, toml)
 
 
-def check_name(name: str) -> None:
-    """Refuse what cannot name a new domain: UsageError for other characters, ConfigError for a shipped name."""
+def check_name(name: str) -> str:
+    """Return what can name a new domain; raises UsageError for other characters, ConfigError for a shipped name."""
     if not _NAME.fullmatch(name):
         raise UsageError(f"{name!r} cannot name a domain; use letters, digits, - and _")
     if _is_shipped(name):
         raise ConfigError(f"{name!r} is the name of a domain that is shipped; give another, such as my-{name}")
+    return name
 
 
 def _is_shipped(name: str) -> bool:

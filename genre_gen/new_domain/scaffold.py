@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from genre_gen.data.printable import printable
@@ -22,21 +22,13 @@ FACTS = "facts.jinja"
 
 @dataclass(frozen=True)
 class Started:
-    """A new domain.
+    """A new domain."""
 
-    Attributes:
-        name: of the domain.
-        catalog_folder: holds its ``domain.toml``.
-        prompts_folder: holds those of its templates that are not generic.
-        proposal: what the columns were taken for.
-        data: what was loaded by it.
-    """
-
-    name: str
-    catalog_folder: Path
-    prompts_folder: Path
-    proposal: Proposal
-    data: Data
+    name: str  # of the domain
+    catalog_folder: Path  # holds its ``domain.toml``
+    prompts_folder: Path  # holds those of its templates that are not generic
+    proposal: Proposal  # what the columns were taken for
+    data: Data  # what was loaded by it
 
     @property
     def called(self) -> str:
@@ -46,19 +38,16 @@ class Started:
 
     def text(self) -> str:
         """Return what was decided and why, what was written, and what comes next."""
-        width = max(len(choice.role) for choice in self.proposal.choices)
-        columns = max(len(choice.column) for choice in self.proposal.choices)
-        data = self.data
-        lines = [f"{choice.role:{width}}  {choice.column:{columns}}  {choice.why}" for choice in self.proposal.choices]
-        lines += [
-            f"{'-':{width}}  {choice.column:{columns}}  not used: {choice.why}" for choice in self.proposal.left_out
-        ]
+        choices, data = self.proposal.choices, self.data
+        rows = [(choice.role, choice.column, choice.why) for choice in choices]
+        rows += [("-", choice.column, f"not used: {choice.why}") for choice in self.proposal.left_out]
+        role, name = (max(len(getattr(choice, part)) for choice in choices) for part in ("role", "column"))
+        lines = [f"{taken_for:{role}}  {column:{name}}  {why}" for taken_for, column, why in rows]
         if "time" not in self.proposal.columns:
             lines += ["note: no column of times, so the file's order counts as the order in time"]
         lines += [f"note: {problem}" for problem in data.report]
-        users = len(data.interactions.users)
         lines += [
-            f"{len(data.catalog):,} items, {len(data.interactions):,} interactions of {users:,} users",
+            "{items:,} items, {interactions:,} interactions of {users:,} users".format_map(self._counts()),
             f"wrote {self.catalog_folder / FILE} and {self.prompts_folder / FACTS}",
             f"next: genre-gen domains check {self.called} && genre-gen train {self.called}",
         ]
@@ -66,17 +55,14 @@ class Started:
 
     def to_json(self) -> str:
         """Return the same as JSON."""
-        choices = [
-            {"role": choice.role, "column": choice.column, "why": choice.why}
-            for choice in (*self.proposal.choices, *self.proposal.left_out)
-        ]
-        counts = {
-            "items": len(self.data.catalog),
-            "interactions": len(self.data.interactions),
-            "users": len(self.data.interactions.users),
-        }
+        choices = [asdict(choice) for choice in (*self.proposal.choices, *self.proposal.left_out)]
         written = {"catalog": str(self.catalog_folder), "prompts": str(self.prompts_folder)}
-        return json.dumps({"name": self.name, "choices": choices, **counts, **written}, ensure_ascii=False, indent=2)
+        content = {"name": self.name, "choices": choices, **self._counts(), **written}
+        return json.dumps(content, ensure_ascii=False, indent=2)
+
+    def _counts(self) -> dict[str, int]:
+        interactions = self.data.interactions
+        return {"items": len(self.data.catalog), "interactions": len(interactions), "users": len(interactions.users)}
 
 
 def start_domain(
@@ -89,13 +75,8 @@ def start_domain(
 ) -> Started:
     """Write a new domain for two tables; the tables stay where they are.
 
-    Args:
-        name: of the domain.
-        interactions: see :func:`genre_gen.new_domain.inference.infer_domain`.
-        items: the same.
-        folder: gets ``catalogs/<name>`` and ``prompts/<name>``.
-        columns: role -> column, where a guess would be wrong.
-        noun: what an item is called, such as ``book``; by default told from the item file's name, else "item".
+    ``folder`` gets ``catalogs/<name>`` and ``prompts/<name>``; see
+    :func:`genre_gen.new_domain.inference.infer_domain` for the other arguments.
 
     Raises:
         ConfigError: a name that is taken.
@@ -109,22 +90,17 @@ def start_domain(
             raise ConfigError(f"{taken} is there already; give another name, or delete it first")
     home = relative(interactions.resolve().parent, catalog_folder.resolve())
     inferred = infer_from(read_tables(interactions, items), name, noun, columns, home)
-    catalog_folder.mkdir(parents=True)
-    (catalog_folder / FILE).write_text(inferred.toml, encoding="utf-8")
-    _write_prompts(prompts_folder, inferred.proposal.fields)
+    for path, content in (
+        (catalog_folder / FILE, inferred.toml),
+        (prompts_folder / FACTS, _facts(inferred.proposal.fields)),
+    ):
+        path.parent.mkdir(parents=True)
+        path.write_text(content, encoding="utf-8")
     return Started(name, catalog_folder, prompts_folder, inferred.proposal, inferred.data)
 
 
-# Prompts
-
-
-def _write_prompts(folder: Path, fields: Mapping[str, FieldSettings]) -> None:
-    """Write what is known of an item, field by field; all other templates are the generic ones."""
-    folder.mkdir(parents=True)
-    (folder / FACTS).write_text(_facts(fields), encoding="utf-8")
-
-
 def _facts(fields: Mapping[str, FieldSettings]) -> str:
+    """Return the template of what is known of an item, field by field; all others are the generic ones."""
     lines = ["{# What is known of {{ a_noun }}, field by field. #}", "{% macro facts(it) %}"]
     for name, settings in fields.items():
         known = f"it.{name} is not none" if settings.type == "number" else f"it.{name}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from genre_gen.data.readers.files import Table
-from genre_gen.data.readers.values import is_single, text
+from genre_gen.data.readers.values import is_single, read_dates, text
 from genre_gen.domain import FieldSettings
 from genre_gen.errors import DataError, UsageError
 from genre_gen.new_domain.column_types import (
@@ -26,24 +26,20 @@ from genre_gen.new_domain.column_types import (
     Role,
     as_field,
     field_name,
-    first_of_date,
     is_flag,
-    is_plain,
+    is_numeric,
     is_wordy,
     known_numbers,
     mean_length,
     named,
     names_kinds,
-    seems_times,
-    surely_times,
+    share,
     time_unit,
     unread_times,
     usual_scale,
 )
 
-NONE = "none"
-"""What stands for "there is no such column"."""
-
+NONE = "none"  # stands for "there is no such column"
 _OF_INTERACTIONS: tuple[Role, ...] = ("user", "item", "rating", "time")
 _OF_ITEMS: tuple[Role, ...] = ("item_id", "title", "text")
 _OPTIONAL: tuple[Role, ...] = ("rating", "time", "text")
@@ -55,13 +51,7 @@ _DIFFERENT = 0.8  # share of different values from which words may be titles
 
 @dataclass(frozen=True)
 class Choice:
-    """One decision, for people.
-
-    Attributes:
-        role: what the column is taken for.
-        column: its name.
-        why: what speaks for it.
-    """
+    """One decision, for people: what a column is taken for, and what speaks for it."""
 
     role: str
     column: str
@@ -70,27 +60,16 @@ class Choice:
 
 @dataclass(frozen=True)
 class Proposal:
-    """What two tables seem to hold.
+    """What two tables seem to hold."""
 
-    Attributes:
-        columns: role -> column.
-        fields: name of an attribute -> its settings, the columns included.
-        choices: every decision with its reason, in the order of the files.
-        left_out: columns that are not used, with the reason.
-        rating_scale: lowest and highest possible rating; None without ratings.
-        repeats: share of the interactions that name an item the user had before.
-        unknown_items: interactions with an item that the item table lacks.
-        time_unit: what numeric times count.
-    """
-
-    columns: Mapping[Role, str]
-    fields: Mapping[str, FieldSettings]
-    choices: tuple[Choice, ...]
-    left_out: tuple[Choice, ...]
-    rating_scale: tuple[float, float] | None
-    repeats: float
-    unknown_items: int
-    time_unit: Literal["s", "ms"]
+    columns: Mapping[Role, str]  # role -> column
+    fields: Mapping[str, FieldSettings]  # name of an attribute -> its settings, the columns included
+    choices: tuple[Choice, ...]  # every decision with its reason, in the order of the files
+    left_out: tuple[Choice, ...]  # columns that are not used, with the reason
+    rating_scale: tuple[float, float] | None  # lowest and highest possible rating; None without ratings
+    repeats: float  # share of the interactions that name an item the user had before
+    unknown_items: int  # interactions with an item that the item table lacks
+    time_unit: Literal["s", "ms"]  # what numeric times count
 
     @property
     def labels(self) -> str | None:
@@ -99,12 +78,9 @@ class Proposal:
 
 
 def propose(interactions: Table, items: Table | None, given: Mapping[str, str | None] | None = None) -> Proposal:
-    """Look at a table of interactions and one of items, and say what their columns are.
+    """Look at a table of interactions and perhaps one of items, and say what their columns are.
 
-    Args:
-        interactions: one record per interaction.
-        items: one record per item; None where nothing is known of them.
-        given: role -> column, where a guess would be wrong; ``NONE`` (or None) for "there is no such column".
+    ``given`` is role -> column, where a guess would be wrong; ``NONE`` (or None) for "there is no such column".
 
     Raises:
         DataError: a column that cannot be told; names the role to give.
@@ -259,7 +235,8 @@ class _Inference:
         for column in (name for name in self._others() if name not in self._given_of_log()):
             values = self.log.frame[column]
             other = any(named(column, role) for role in ("rating", "time")) or time_unit(values) is not None
-            if 1 < text(values).n_unique() < len(values) and is_plain(values) and not other:
+            whole = bool((known_numbers(values) % 1 == 0).all())
+            if 1 < text(values).n_unique() < len(values) and whole and not other:
                 candidates.append(column)
         if len(candidates) != 1:
             raise self._unclear("user", self.log, candidates or self._others())
@@ -272,10 +249,10 @@ class _Inference:
         units = {name: unit for name in self._others() if (unit := time_unit(self.log.frame[name])) is not None}
         if column is None:
             scores = {name: named(name, "time") for name in self._others()}
-            column = max((name for name in units if scores[name]), key=lambda name: scores[name], default=None)
-            column = column or next((name for name in units if surely_times(self.log.frame[name])), None)
+            column = max((name for name in units if scores[name]), key=scores.__getitem__, default=None)
+            column = column or next((name for name in units if self._surely_times(name)), None)
             for name, score in scores.items() if column is None else ():
-                if score == 1 or (score > 0 and seems_times(self.log.frame[name])):
+                if score == 1 or (score > 0 and self._nearly_times(name)):
                     raise self._unread(name)
         if column is None:
             return
@@ -283,7 +260,7 @@ class _Inference:
         written = text(values).filter(text(values) != "")
         try:
             few = len(unread_times(values)) <= (1 - MOSTLY) * len(written)
-            order = first_of_date(values)
+            order = "" if is_numeric(values) or values.dtype.is_temporal() else read_dates(text(values)).order
         except DataError as problem:
             raise DataError(
                 f"{self.log.file}: {column!r}: {problem}, or go without: {role_key('time', NONE)}"
@@ -293,6 +270,16 @@ class _Inference:
         self.time_unit = units.get(column, "s")
         why = _why_given("time", self.given) + (f", such as {written[0]!r}" if len(written) else "")
         self._take("time", column, why + (f", read with the {order} first" if order else ""))
+
+    def _surely_times(self, column: str) -> bool:
+        """Tell whether times are so even without a name that says it: dates, or numbers almost all different."""
+        values = self.log.frame[column]
+        return not is_numeric(values) or text(values).n_unique() > len(values) // 10
+
+    def _nearly_times(self, column: str) -> bool:
+        """Tell whether values look like times though they cannot be read: no numbers, but digits in nearly all."""
+        values = self.log.frame[column]
+        return not is_numeric(values) and share(text(values).str.contains(r"\d")) >= MOSTLY
 
     def _unread(self, column: str) -> DataError:
         """Return the error for a column that should be the time and cannot be read."""
@@ -339,7 +326,10 @@ class _Inference:
                 continue
             fields[name] = settings
             self.choices.append(Choice(f"field {name}", column, why))
-        return self._with_labels(items, fields)
+        # Some field shall hold labels, where one can: what it sorts items into; it comes first.
+        lists = [name for name, settings in fields.items() if settings.type == "list"]
+        best = max(lists, key=names_kinds, default=None) or self._sorting_field(items, fields)
+        return fields if best is None else {best: fields[best], **fields}
 
     def _titles(self, items: Table) -> None:
         others = [column for column in _flat(items) if column != self.columns["item_id"]]
@@ -347,8 +337,8 @@ class _Inference:
         if column is not None:
             self._take("title", column, _why_given("title", self.given))
             return
-        share = {name: text(items.frame[name]).n_unique() / len(items.frame) for name in others}
-        likely = [name for name in others if share[name] > _DIFFERENT and is_wordy(items.frame[name])]
+        different = (name for name in others if text(items.frame[name]).n_unique() > _DIFFERENT * len(items.frame))
+        likely = [name for name in different if is_wordy(items.frame[name])]
         if len(likely) != 1:
             raise self._unclear("title", items, likely or others)
         self._take("title", likely[0], "the only column of words in which items differ")
@@ -358,19 +348,11 @@ class _Inference:
         column = self.given.get("text")
         if column is None:
             lengths = {name: mean_length(items.frame[name]) for name in _flat(items) if name not in used}
-            long = max(lengths, key=lambda name: lengths[name], default=None)
-            column = self._by_name(items, "text", used)
-            if column is None and long is not None and lengths[long] >= LONG:
-                column = long
+            long = (name for name, length in lengths.items() if length >= LONG)
+            column = self._by_name(items, "text", used) or max(long, key=lengths.__getitem__, default=None)
         if column is not None and column != NONE:
             told = "text" in self.given or named(column, "text")
             self._take("text", column, _why_given("text", self.given) if told else "long texts")
-
-    def _with_labels(self, items: Table, fields: dict[str, FieldSettings]) -> dict[str, FieldSettings]:
-        """Make sure that some field holds labels, where one can: what it sorts items into; it comes first."""
-        lists = [name for name, settings in fields.items() if settings.type == "list"]
-        best = max(lists, key=names_kinds, default=None) or self._sorting_field(items, fields)
-        return fields if best is None else {best: fields[best], **fields}
 
     def _sorting_field(self, items: Table, fields: dict[str, FieldSettings]) -> str | None:
         """Turn the text field that sorts items into kinds into a list of one label; None where there is none."""
@@ -388,12 +370,9 @@ class _Inference:
         fields[best] = fields[best].model_copy(update={"type": "list", "separator": next(absent, "\t")})
         why = f"sorts the items into {kinds[best]} kinds, so it is read as a list of one label"
         self.choices = [
-            choice if choice.role != f"field {best}" else Choice(choice.role, choice.column, why)
-            for choice in self.choices
+            replace(choice, why=why) if choice.role == f"field {best}" else choice for choice in self.choices
         ]
         return best
-
-    # Helpers
 
     def _why_not(self, column: str) -> str:
         """Return why a column of the interactions is not used."""
@@ -417,8 +396,7 @@ class _Inference:
         """Return the column whose name says most plainly that it is this; None where none says so."""
         taken = set(used)
         scores = {name: named(name, role) for name in _flat(table) if name not in taken}
-        best = max(scores, key=lambda name: scores[name], default=None)
-        return best if best is not None and scores[best] > 0 else None
+        return max((name for name in scores if scores[name] > 0), key=scores.__getitem__, default=None)
 
     def _unclear(self, role: Role, table: Table, candidates: Collection[str]) -> DataError:
         return DataError(

@@ -15,33 +15,23 @@ from genre_gen.data.readers.table import PlainTable
 from genre_gen.errors import DataError, UsageError
 
 _DELIMITERS = (",", ";", "\t", "|")
+_DATA = re.compile(r"[-+]?\d+([.,]\d+)?|\d{4}-\d\d-\d\d.*")  # what names no column
 
 
 @dataclass(frozen=True)
 class Tables:
-    """What a domain is inferred from.
+    """What a domain is inferred from."""
 
-    Attributes:
-        interactions: one record per interaction.
-        items: one record per item; None where only their ids are known.
-        paths: of the two files, None for each that is missing or in memory.
-        encoding: of both files.
-        delimiter: of both files; None for the one that their names promise.
-    """
-
-    interactions: Table
-    items: Table | None
+    interactions: Table  # one record per interaction
+    items: Table | None  # one record per item; None where only their ids are known
+    # of the two files, None for each that is missing or in memory
     paths: tuple[Path | None, Path | None] = (None, None)
-    encoding: str = "utf-8"
-    delimiter: str | None = None
+    encoding: str = "utf-8"  # of both files
+    delimiter: str | None = None  # of both files; None for the one that their names promise
 
 
 def read_tables(interactions: Any, items: Any = None) -> Tables:
-    """Read two tables.
-
-    Args:
-        interactions: a path (CSV, TSV or Parquet with a header) or a data frame.
-        items: the same kind of thing as ``interactions``, or None.
+    """Read two tables: two paths (CSV, TSV or Parquet with a header), or two data frames; ``items`` may be None.
 
     Raises:
         DataError: a file that cannot be read, or a table without rows.
@@ -59,16 +49,13 @@ def read_tables(interactions: Any, items: Any = None) -> Tables:
     return Tables(_from_frame(interactions, "interactions"), None if items is None else _from_frame(items, "items"))
 
 
-# Files
-
-
 def _read_file(file: Path, encoding: str, delimiter: str | None) -> Table:
     """Read a table with a header line."""
     if file.name.endswith(".parquet"):
         table = read_parquet(file)
     else:
         table = read_text(decode(file, encoding), str(file), delimiter or _usual_delimiter(file))
-    if any(_looks_like_data(name) for name in table.frame.columns):
+    if any(_DATA.fullmatch(name) for name in table.frame.columns):
         raise DataError(
             f"{file}, line 1: looks like data ({', '.join(table.frame.columns)[:60]}), not like names of columns; put "
             "a line such as user_id,item_id,rating,timestamp before it"
@@ -76,10 +63,6 @@ def _read_file(file: Path, encoding: str, delimiter: str | None) -> Table:
     if table.frame.is_empty():
         raise DataError(f"{file}: nothing below the line of names; check the file")
     return table
-
-
-def _looks_like_data(name: str) -> bool:
-    return bool(re.fullmatch(r"[-+]?\d+([.,]\d+)?|\d{4}-\d\d-\d\d.*", name))
 
 
 def _usual_delimiter(file: Path) -> str:
@@ -118,9 +101,6 @@ def _common_delimiter(files: Iterable[Path]) -> str | None:
         shown = ", ".join(f"{file.name} by {delimiter!r}" for file, delimiter in delimiters.items())
         raise DataError(f"values are separated in two ways: {shown}; save both files with commas")
     return next(iter(delimiters.values()))
-
-
-# Data frames
 
 
 def _from_frame(frame: Any, name: str) -> Table:

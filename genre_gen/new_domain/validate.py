@@ -18,6 +18,7 @@ from genre_gen.data.readers import Data, load_data
 from genre_gen.domain import Domain
 from genre_gen.downloads.models import find_model
 from genre_gen.errors import GenreGenError
+from genre_gen.explain.evidence import Evidence
 from genre_gen.explain.explainer import Explainer
 from genre_gen.explain.wording import template
 from genre_gen.llm.encode import Encoder
@@ -33,15 +34,9 @@ LONG = 1024  # tokens from which training leaves examples of text tasks out
 
 @dataclass(frozen=True)
 class TaskCheck:
-    """What one task asks.
+    """What one task asks: how many examples were looked at, and one of them with the answer to it.
 
-    Attributes:
-        task: its name.
-        examples: how many were looked at.
-        prompt: one of them, as :func:`genre_gen.prompting.book.show` shows it.
-        tokens: of that one; None where the model's tokenizer is not there.
-        longest: tokens of the longest one looked at.
-        answer: what it should say.
+    ``tokens`` are of that one and ``longest`` those of the longest; None where the model's tokenizer is not there.
     """
 
     task: str
@@ -54,23 +49,14 @@ class TaskCheck:
 
 @dataclass
 class DomainCheck:
-    """The result of a check.
+    """The result of a check."""
 
-    Attributes:
-        name: of the domain.
-        counts: what there is, by name.
-        problems: what has to be fixed before training.
-        notes: what is worth knowing.
-        tasks: each task's prompt.
-        explanation: one, without a language model; empty where the domain has no words for it.
-    """
-
-    name: str
-    counts: dict[str, str] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    tasks: list[TaskCheck] = field(default_factory=list)
-    explanation: str = ""
+    name: str  # of the domain
+    counts: dict[str, str] = field(default_factory=dict)  # what there is, by name
+    problems: list[str] = field(default_factory=list)  # what has to be fixed before training
+    notes: list[str] = field(default_factory=list)  # what is worth knowing
+    tasks: list[TaskCheck] = field(default_factory=list)  # each task's prompt
+    explanation: str = ""  # one, without a language model; empty where the domain has no words for it
 
     def text(self, color: bool = False) -> str:
         """Return the findings for people: prompts, counts, notes, problems last."""
@@ -99,15 +85,12 @@ class DomainCheck:
 
 
 def check(name: str | Path, path: Path | None = None, llm: str | None = None) -> DomainCheck:
-    """Check a domain by name or folder.
+    """Check a domain by name or folder; raises ConfigError where there is none.
 
     Args:
         name: of the domain, or its folder.
         path: where its data lies, instead of the place that it names.
         llm: the model whose tokens are counted; by default the domain's. It is not fetched.
-
-    Raises:
-        ConfigError: no such domain.
     """
     domain = Domain.load(name)
     result = DomainCheck(str(name))
@@ -143,11 +126,10 @@ def _count(result: DomainCheck, domain: Domain, data: Data) -> None:
         given = interactions.ratings[~np.isnan(interactions.ratings)]
         result.counts["ratings"] = f"{len(given):,}, {given.mean():.2f} on average"
     for name in domain.fields:
-        values = [item.attributes[name] for item in catalog]
-        present = sum(value not in (None, ()) for value in values)
-        result.counts[f"field {name}"] = f"known of {present / len(values):.0%}"
-    if any(item.text for item in catalog):
-        result.counts["descriptions"] = f"known of {sum(bool(item.text) for item in catalog) / len(catalog):.0%}"
+        present = sum(item.attributes[name] not in (None, ()) for item in catalog)
+        result.counts[f"field {name}"] = f"known of {present / len(catalog):.0%}"
+    if described := sum(bool(item.text) for item in catalog):
+        result.counts["descriptions"] = f"known of {described / len(catalog):.0%}"
     result.notes += [str(problem) for problem in data.report]
     if not (lengths > 1).any():
         result.problems.append("no user has two items, so nothing follows anything; are users the right column?")
@@ -156,10 +138,8 @@ def _count(result: DomainCheck, domain: Domain, data: Data) -> None:
 
 
 def _span(times: np.ndarray) -> str:
-    first, last = (
-        np.datetime_as_string(np.datetime64(int(time), "s"), unit="D") for time in (times.min(), times.max())
-    )
-    return f"{first} to {last}"
+    days = times.astype("datetime64[s]").astype("datetime64[D]")
+    return f"{days.min()} to {days.max()}"
 
 
 def _encoder(result: DomainCheck, domain: Domain, data: Data, llm: str | None) -> Encoder | None:
@@ -213,7 +193,7 @@ def _tokens(encoder: Encoder, example: Example) -> int:
 
 def _explain(result: DomainCheck, domain: Domain, book: PromptBook, data: Data) -> None:
     """Explain something to some users, so that a template that fails shows here."""
-    explainer = Explainer(data.catalog, data.interactions, domain, book)
+    explainer = Explainer(Evidence(data.catalog, data.interactions, domain), book)
     popular = np.argsort(-np.bincount(data.interactions.rows, minlength=len(data.catalog)), kind="stable")
     with result.noting():
         for history in islice(data.interactions.histories(), EXPLAINED):

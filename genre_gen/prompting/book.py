@@ -17,7 +17,7 @@ from jinja2.environment import Template
 
 from genre_gen.domain import Domain
 from genre_gen.errors import PromptError
-from genre_gen.prompting.budget import Budget, spending
+from genre_gen.prompting.budget import spending
 from genre_gen.prompting.nouns import Noun
 from genre_gen.prompting.sandbox import TemplateEnvironment
 from genre_gen.prompting.spans import ROLES, Message, Prompt, Role, Span, merged, stripped
@@ -48,7 +48,7 @@ class PromptBook:
 
         Args:
             folder: the domain's own templates.
-            fallbacks: where other templates are looked for, in this order.
+            fallbacks: where others are looked for, in this order.
             noun: what an item is called.
             tasks: those of other packages by name; they bring ``variables``, and ``templates`` as a last fallback.
 
@@ -71,12 +71,8 @@ class PromptBook:
     @classmethod
     def load(cls, domain: Domain) -> PromptBook:
         """Return the templates of a domain, the generic ones where it has none of its own; raises PromptError."""
-        return cls(
-            domain.prompts_folder,
-            template_folders(domain),
-            Noun(domain.noun, domain.nouns or ""),
-            TASKS.added(domain.tasks),
-        )
+        noun = Noun(domain.noun, domain.nouns or "")
+        return cls(domain.prompts_folder, template_folders(domain), noun, TASKS.added(domain.tasks))
 
     def save(self, folder: Path) -> None:
         """Write all templates as they were read, whatever became of their files since; they need no fallback."""
@@ -92,9 +88,8 @@ class PromptBook:
         try:
             return {name: VARIABLES[name] for name in TASK_VARIABLES[task]}
         except KeyError:
-            raise PromptError(
-                f"no task {task!r}{suggestion(task, TASK_VARIABLES)}; there are {', '.join(TASK_VARIABLES)}"
-            ) from None
+            known = ", ".join(TASK_VARIABLES)
+            raise PromptError(f"no task {task!r}{suggestion(task, TASK_VARIABLES)}; there are {known}") from None
 
     @property
     def sources(self) -> Mapping[str, str]:
@@ -121,9 +116,7 @@ class PromptBook:
             PromptError: a missing file, an unknown variable or field, or a template that exceeds its limits; names the
                 file and the line.
         """
-        values = self._values(task, variables)
-        with spending(Budget()):
-            messages = tuple(Message(role, self._spans(self._name(task, role), values)) for role in ROLES)
+        messages = self._messages(task, ROLES, variables)
         return Prompt(task, tuple(m for m in messages if m.spans or m.role != "system"), open)
 
     def file(self, task: str) -> str:
@@ -132,18 +125,18 @@ class PromptBook:
 
     def say(self, task: str, **variables: Any) -> Message:
         """Render what the assistant says in a task, alone; see :meth:`render`."""
-        values = self._values(task, variables)
-        with spending(Budget()):
-            return Message("assistant", self._spans(self._name(task, "assistant"), values))
+        return self._messages(task, ("assistant",), variables)[0]
 
-    def _values(self, task: str, variables: Mapping[str, Any]) -> dict[str, Any]:
+    def _messages(self, task: str, roles: Sequence[Role], variables: Mapping[str, Any]) -> tuple[Message, ...]:
         allowed = self.variables(task)
         for name in variables:
             if name not in allowed:
                 raise PromptError(
                     f"{task}: no variable {name!r}{suggestion(name, allowed)}; there are {', '.join(allowed)}"
                 )
-        return {**dict.fromkeys(allowed), **variables}
+        values = {**dict.fromkeys(allowed), **variables}
+        with spending():
+            return tuple(Message(role, self._spans(self._name(task, role), values)) for role in roles)
 
     def _name(self, task: str, role: Role) -> str:
         name = f"{task}.{role}.jinja"

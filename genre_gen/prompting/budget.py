@@ -24,14 +24,13 @@ CHARACTERS_PER_UNIT = 16
 class Budget:
     """What one rendering may still spend."""
 
-    def __init__(self, work: int = MAX_WORK, seconds: float = MAX_SECONDS) -> None:
+    def __init__(self) -> None:
         """Start the clock."""
-        self._work, self._seconds = work, seconds
-        self._little = work - LITTLE_WORK
+        self._work, self._little = MAX_WORK, MAX_WORK - LITTLE_WORK
         self._start()
 
     def _start(self) -> None:
-        self._until, self._not_before = time.thread_time() + self._seconds, time.monotonic() + self._seconds
+        self._until, self._not_before = time.thread_time() + MAX_SECONDS, time.monotonic() + MAX_SECONDS
 
     def charge(self, units: int) -> None:
         """Pay for work without looking at the clock."""
@@ -55,9 +54,9 @@ BUDGET: ContextVar[Budget] = ContextVar("budget")
 
 
 @contextmanager
-def spending(budget: Budget) -> Iterator[None]:
-    """Let templates pay from a budget within a ``with`` block."""
-    token = BUDGET.set(budget)
+def spending() -> Iterator[None]:
+    """Let templates pay from a new budget within a ``with`` block."""
+    token = BUDGET.set(Budget())
     # A collection of all that a large process holds can take half a second, which no template has spent.
     collects = gc.isenabled()
     gc.disable()

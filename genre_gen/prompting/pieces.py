@@ -57,10 +57,7 @@ class Fragment:
 def flatten(pieces: Iterable[object]) -> Iterator[object]:
     """Yield pieces with fragments replaced by what they hold."""
     for piece in pieces:
-        if isinstance(piece, Fragment):
-            yield from piece.pieces
-        else:
-            yield piece
+        yield from piece.pieces if isinstance(piece, Fragment) else (piece,)
 
 
 def length_of(piece: object) -> int:

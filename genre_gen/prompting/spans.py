@@ -101,10 +101,7 @@ def _trim(spans: tuple[Span, ...], index: int, strip: Callable[[str], str]) -> t
 def show(prompt: Prompt, codes: CodeScheme | None = None, color: bool = False) -> str:
     """Return a prompt for people: untrusted values in ``⟦ ⟧`` (or yellow), item codes by their names (or cyan).
 
-    Args:
-        prompt: what to show.
-        codes: names the item codes; without it they read ``<item 12>`` by catalog row.
-        color: mark by ANSI colours, for a terminal.
+    Without ``codes``, items read ``<item 12>`` by catalog row; ``color`` marks by ANSI colours, for a terminal.
     """
     lines = []
     for message in prompt.messages:
@@ -117,8 +114,7 @@ def _shown(span: Span, codes: CodeScheme | None, color: bool) -> str:
     if span.kind == "data":
         return f"\x1b[33m{span.text}\x1b[0m" if color else "⟦" + re.sub(r"([\\⟦⟧])", r"\\\1", span.text) + "⟧"
     if span.kind == "code":
-        name = (
-            span.text if codes is None else "".join(codes.names[token] for token in codes.codes[span.row] if token >= 0)
-        )
+        tokens = [] if codes is None else codes.codes[span.row]
+        name = "".join(codes.names[token] for token in tokens if token >= 0) if codes else span.text
         return f"\x1b[36m{name}\x1b[0m" if color else name
     return span.text

@@ -45,12 +45,8 @@ def read_template(file: Path) -> str:
 def copy_templates(domain: Domain, names: Iterable[str]) -> list[Path]:
     """Copy templates that a domain has from elsewhere into its own folder, to be edited there; return the copies.
 
-    The folder is the domain's own; of a shipped domain, ``prompts/<name>`` in the working directory, which
-    ``Domain.load`` looks in first.
-
-    Args:
-        domain: the domain.
-        names: tasks (all roles) or file names, such as ``next_item`` and ``facts.jinja``.
+    Names are those of tasks (all roles) or files, such as ``next_item`` and ``facts.jinja``. The folder is the domain's
+    own; of a shipped domain, ``prompts/<name>`` in the working directory, which ``Domain.load`` looks in first.
 
     Raises:
         UsageError: a name of no template, or a template that is in the folder already. Nothing has been copied then.

@@ -26,6 +26,6 @@ A request is read by the catalog's own words, without a model, so that the same 
 A request is data: it is cut into words, looked up, and rendered nowhere.
 
 ``words`` cuts a request into words, ``vocabulary`` says what they stand for in a catalog, ``state`` follows the request
-from left to right, ``conditions`` writes down what is hard, ``parsed`` is what comes out, ``matching`` says how well
-items match it, and ``parser`` puts these together. ``english`` holds the default words.
+from left to right, ``parsed`` is what comes out, and ``parser`` puts these together and says how well items match.
+``settings`` holds the default words.
 """

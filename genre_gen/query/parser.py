@@ -1,20 +1,26 @@
-"""The parser of requests about one catalog."""
+"""The parser of requests about one catalog, and how well items match what they ask for."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen.data.catalog import Catalog
-from genre_gen.domain import QuerySettings
 from genre_gen.errors import UsageError
-from genre_gen.query.matching import Similarity, TermMatcher
-from genre_gen.query.parsed import ParsedQuery
+from genre_gen.query.parsed import ParsedQuery, Term
+from genre_gen.query.settings import QuerySettings
 from genre_gen.query.state import ParserState
 from genre_gen.query.vocabulary import QueryVocabulary
-from genre_gen.query.words import CURRENCIES, normal, tokens_of
+from genre_gen.query.words import CURRENCIES, normal, stem_of, tokens_of
 
 MAX_LENGTH = 500
+
+Similarity = Callable[[int], NDArray[np.floating[Any]]]
+"""From a catalog row to how similar every item is to that one: ``[n_items]``, 0 to 1."""
 
 
 class QueryParser:
@@ -28,13 +34,7 @@ class QueryParser:
     def __init__(
         self, catalog: Catalog, settings: QuerySettings | None = None, similarity: Similarity | None = None
     ) -> None:
-        """Collect the words.
-
-        Args:
-            catalog: the items.
-            settings: ``[query]`` of the domain.
-            similarity: tells which items are similar, where something else than texts can.
-        """
+        """Collect the words of the catalog and of ``[query]``; ``similarity`` tells more of it than texts can."""
         self.vocabulary = QueryVocabulary(catalog, settings or QuerySettings())
         self.matcher = TermMatcher(self.vocabulary, similarity)
 
@@ -57,3 +57,72 @@ class QueryParser:
     def score(self, parsed: ParsedQuery) -> NDArray[np.float32] | None:
         """Return how well items match the preferences; see :meth:`TermMatcher.score`."""
         return self.matcher.score(parsed)
+
+
+class TermMatcher:
+    """Matches items with terms."""
+
+    def __init__(self, vocabulary: QueryVocabulary, similarity: Similarity | None = None) -> None:
+        """Hold the vocabulary and, where something else than texts can tell, what tells which items are similar."""
+        self._vocabulary, self._catalog, self._similarity = vocabulary, vocabulary.catalog, similarity
+        self.similar_to = lru_cache(64)(self._compute_similar)
+
+    def score(self, parsed: ParsedQuery) -> NDArray[np.float32] | None:
+        """Return how well items match the preferences, float32 ``[n_items]`` up to 1; None where there are none."""
+        if not parsed.preferences:
+            return None
+        total = np.zeros(len(self._catalog))
+        for preference in parsed.preferences:
+            matches = np.max([self.match(term) for term in preference.terms], axis=0)
+            total += -matches if preference.denied else matches
+        return (total / len(parsed.preferences)).astype(np.float32)
+
+    def match(self, term: Term) -> NDArray[np.float64]:
+        """Return how well each item matches a term: ``[n_items]``, 0 to 1; 0 where that is not known."""
+        if term.sense == "word":
+            vectorizer, vectors = self._vocabulary.texts
+            column = vectors[:, [vectorizer.vocabulary_[stem_of(str(term.value))]]].toarray().ravel()
+            return column / column.max()
+        if term.sense == "item":
+            return self.similar_to(self._catalog.named(str(term.value))[0])
+        if term.sense == "is":
+            return self._catalog.where(f"{term.field} == {term.value!r}").astype(np.float64)
+        values = self._vocabulary.numbers[term.field]
+        ascending = np.sort(values[~np.isnan(values)])
+        rank = _rank(ascending, values)
+        if term.sense == "near":
+            matches = 1 - np.abs(rank - _rank(ascending, np.array([float(term.value)])))
+        else:
+            matches = rank if term.sense == "high" else 1 - rank
+        return np.where(np.isnan(values), 0.0, matches)
+
+    def _compute_similar(self, row: int) -> NDArray[np.float64]:
+        """Return how similar items are to the one in ``row``: ``[n_items]``, 1 for the most similar and for itself."""
+        vectors = self._word_vectors
+        parts = [np.asarray((vectors @ vectors[[row]].T).todense(), np.float64).ravel()]
+        if self._similarity is not None:
+            parts.append(np.asarray(self._similarity(row), np.float64))
+        total = np.zeros(len(self._catalog))
+        for part in parts:
+            others = np.delete(part, row)
+            total += part / max(float(others.max(initial=0.0)), 1e-12)
+        total[row] = 0.0
+        total /= max(float(total.max()), 1e-12)
+        total[row] = 1.0
+        return total
+
+    @cached_property
+    def _word_vectors(self) -> Any:
+        """Return the TF-IDF vectors without numbers: two items of one year are not more similar for that."""
+        from sklearn.preprocessing import normalize
+
+        vectorizer, vectors = self._vocabulary.texts
+        columns = [column for word, column in vectorizer.vocabulary_.items() if not word.isdigit()]
+        of_words = vectors[:, sorted(columns)]
+        return normalize(of_words) if columns else of_words  # scikit-learn refuses a matrix without columns
+
+
+def _rank(ascending: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return which share of the sorted numbers is smaller, those equal counting half."""
+    left, right = (np.searchsorted(ascending, values, side) for side in ("left", "right"))  # type: ignore[call-overload]
+    return (left + right) / (2 * len(ascending))

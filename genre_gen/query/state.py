@@ -9,8 +9,17 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from genre_gen.query.conditions import among, any_of, by_field, either, merge_by_field, shown
-from genre_gen.query.parsed import ParsedQuery, Preference, Term
+from genre_gen.query.parsed import (
+    ParsedQuery,
+    Preference,
+    Term,
+    among,
+    any_of,
+    by_field,
+    either,
+    merge_by_field,
+    shown,
+)
 from genre_gen.query.vocabulary import DENIALS, QueryVocabulary
 from genre_gen.query.words import QUOTES, Token, stems_of
 
@@ -173,10 +182,8 @@ class ParserState:
             self.only = kind == "only" or (kind == "exceptions" and twice)  # "no films except comedies"
             lifted = kind == "without" and twice  # "not without humour"
             self.denial = "" if self.only or lifted else kind
-        elif (
-            kind == "scope_ends" and self.spoken and self.joint != "disjunctions"
-        ):  # "no horror or anything scary" goes on
-            self._release()
+        elif kind == "scope_ends" and self.spoken and self.joint != "disjunctions":
+            self._release()  # but "no horror or anything scary" goes on
         elif kind in {"conjunctions", "disjunctions"}:
             self.joint = kind
         elif kind == "similar":
@@ -272,9 +279,8 @@ class ParserState:
         """Tell whether what is denied now only narrows what was denied just before: "no horror before 1980"."""
         if not self.denied_labels or self.denial not in {"negations", "exceptions"}:
             return False
-        further = (
-            self.denied_labels not in self.without[-1:] and name == self.last.field
-        )  # "no horror from the 80s or 90s"
+        # "no horror from the 80s or 90s"
+        further = self.denied_labels not in self.without[-1:] and name == self.last.field
         return further or (self.led != "" and not self.joint)
 
     def _narrow(self, condition: str) -> None:
@@ -353,10 +359,8 @@ class ParserState:
             return year, year + 10
 
         def held(first: float) -> int:
-            return max(
-                (int(((column >= first) & (column < first + 10)).sum()) for column in self.vocabulary.numbers.values()),
-                default=0,
-            )
+            columns = self.vocabulary.numbers.values()
+            return max((int(((column >= first) & (column < first + 10)).sum()) for column in columns), default=0)
 
         first = max((1900 + year, 2000 + year, 1800 + year), key=held)
         return first, first + 10

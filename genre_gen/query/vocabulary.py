@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.filter_expression import MAX_COMPARED
-from genre_gen.domain import QuerySettings
 from genre_gen.query.parsed import Term
+from genre_gen.query.settings import QuerySettings
 from genre_gen.query.words import QUOTES, phrases, stem_of, stems_of, words_of
 
 CLOSE = 0.8  # similarity from which a known word is offered for an unknown one
@@ -92,18 +93,13 @@ class QueryVocabulary:
         return 1, "", None
 
     def field_of(self, low: float, high: float) -> str | None:
-        """Return the number field that numbers without a unit are of; None where that is not clear.
-
-        Args:
-            low: of what is asked for.
-            high: of what is asked for; the same for one number.
-        """
-        held = {name: int(((column >= low) & (column <= high)).sum()) for name, column in self.numbers.items()}
+        """Return the number field of a range (or of one number, twice) without a unit; None where that is not clear."""
         spans = [
             name for name, column in self.numbers.items() if low <= np.nanmax(column) and high >= np.nanmin(column)
         ]
         if len(spans) > 1 and low < high:
-            spans = [max(spans, key=held.__getitem__)]
+            held = {name: ((self.numbers[name] >= low) & (self.numbers[name] <= high)).sum() for name in spans}
+            return max(spans, key=held.__getitem__)
         return spans[0] if len(spans) == 1 else None
 
     @cached_property
@@ -124,10 +120,9 @@ class QueryVocabulary:
         """Return what stands for something as people write it, by that and by its stems."""
         labels = (value for name in self.catalog.fields for value in _labels(self.catalog, name))
         written = {
-            stems_of(phrase): " ".join(words_of(phrase))
-            for phrase in sorted((*labels, *self.numbers, *self.settings.words))
+            stems_of(phrase): words_of(phrase) for phrase in sorted((*labels, *self.numbers, *self.settings.words))
         }
-        taken = {stems: words for stems, words in written.items() if stems in self._terms}
+        taken = {stems: " ".join(words) for stems, words in written.items() if stems in self._terms}
         return {form: words for stems, words in taken.items() for form in (words, " ".join(stems))}
 
     def _collect_terms(self) -> dict[tuple[str, ...], list[Term]]:
@@ -170,12 +165,8 @@ def _numbers(catalog: Catalog, name: str) -> NDArray[np.float64] | None:
 
 def _labels(catalog: Catalog, name: str) -> set[str]:
     values = (item.attributes[name] for item in catalog)
-    return {
-        label
-        for value in values
-        for label in (value if isinstance(value, tuple) else (value,))
-        if isinstance(label, str)
-    }
+    labels = (value if isinstance(value, tuple) else (value,) for value in values)
+    return {label for label in chain.from_iterable(labels) if isinstance(label, str)}
 
 
 def _text(catalog: Catalog, row: int) -> str:

@@ -45,15 +45,12 @@ def normal(query: str) -> str:
 def tokens_of(text: str) -> Iterator[Token]:
     """Cut a request into words, numbers and ends of clauses; drop everything else."""
     for match in _TOKEN.finditer(text):
-        kind, said = str(match.lastgroup), match[0]
-        if kind == "word":
-            yield Token(kind, said, *match.span())
-        elif kind in {"number", "decade"}:
+        kind, number = str(match.lastgroup), float("nan")
+        if kind in {"number", "decade"}:
             digits = re.sub(r",(?=\d{3}\b)", "", match[kind]).replace(",", ".")
-            readable = len(digits) <= MAX_DIGITS and digits.count(".") <= 1 and digits.isascii()
-            yield Token(kind, said, *match.span(), float(digits) if readable else float("nan"))
-        else:
-            yield Token(kind, said, *match.span())
+            if len(digits) <= MAX_DIGITS and digits.count(".") <= 1 and digits.isascii():
+                number = float(digits)
+        yield Token(kind, match[0], *match.span(), number)
 
 
 def words_of(text: str) -> list[str]:

@@ -131,21 +131,16 @@ class RecommenderState:
     @computed_once
     def explainer(self) -> Explainer:
         """Return what explains picks, over the training data, worded as ``[explain]`` says."""
+        from genre_gen.explain.evidence import Evidence
         from genre_gen.explain.explainer import Explainer
 
         style = self.domain.explain.style
         svd = self.members.get(SVD.name) or self.rating_models.get(SVD.name)
-        return Explainer(
-            self.catalog,
-            self.trained_on,
-            self.domain,
-            self.book,
-            language_model=None if style == "template" else self.llm,
-            free=style == "free",
-            knowledge=self.knowledge,
-            factors=svd.item_factors if isinstance(svd, SVD) else None,
-            relations={name: model.relations for name, model in self.members.items()},
-        )
+        factors = svd.item_factors if isinstance(svd, SVD) else None
+        relations = {name: model.relations for name, model in self.members.items()}
+        evidence = Evidence(self.catalog, self.trained_on, self.domain, self.knowledge, factors, relations)
+        language_model = None if style == "template" else self.llm
+        return Explainer(evidence, self.book, language_model=language_model, free=style == "free")
 
     @computed_once
     def profiler(self) -> Profiler:

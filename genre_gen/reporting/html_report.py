@@ -25,7 +25,7 @@ from genre_gen.data.filters import check_n
 from genre_gen.data.printable import printable
 from genre_gen.data.titles import article_first
 from genre_gen.downloads.paths import assets_folder
-from genre_gen.errors import UsageError
+from genre_gen.errors import DecodingError, UsageError
 from genre_gen.prompting.spans import Prompt
 from genre_gen.recommender.recommender import Recommender
 from genre_gen.recommender.requests import Recommendation
@@ -34,6 +34,7 @@ from genre_gen.tasks import TASKS
 from genre_gen.tasks.next_item import NextItem
 
 if TYPE_CHECKING:
+    from genre_gen.explain import attribution
     from genre_gen.explain.explainer import Explanation
     from genre_gen.explain.facts import Fact
 
@@ -216,7 +217,7 @@ def _picks(
     below = max((sum(max(-part, 0) for part in pick.parts.values()) for pick in picks), default=0.0)
     unit = 100 / ((above + below) or 1.0)
     for pick in picks:
-        effects = recommender.attribute(user, pick.item.id).items
+        effects = _measured(recommender, user, pick)
         yield Pick(
             pick.rank,
             article_first(pick.item.title),
@@ -230,6 +231,14 @@ def _picks(
             else tuple(one.text(recommender.state.catalog) for one in pick.explanation.facts),
             tuple(_effects(effects, {recommender.state.catalog[row].id for row in _named(pick.explanation)})),
         )
+
+
+def _measured(recommender: Recommender, user: str, pick: Recommendation) -> Sequence[attribution.Effect]:
+    """Return what items of the history did for a pick; nothing where the language model fails, as the notes say."""
+    try:
+        return recommender.attribute(user, pick.item.id).items
+    except DecodingError:
+        return ()
 
 
 def _stacked(parts: Mapping[str, float], members: Sequence[str], zero: float, unit: float) -> Iterator[Bar]:
@@ -317,7 +326,7 @@ def _prompts(
     found = {task.name: task.prompt(recommender.state.generator.data, recommender.state.book, recent)}
     if picks:
         row = recommender.state.catalog.row(picks[0].item.id)
-        found["explain"] = recommender.state.explainer.prompt(history, row, picks[0].parts)
+        found["explain"] = recommender.state.explainer.sentences(history, row, picks[0].parts).prompt
     draw = partial(_messages, recommender)
     return tuple((name, tuple(draw(prompt))) for name, prompt in found.items())
 

@@ -24,16 +24,13 @@ def test_a_domain_is_loaded_by_name_by_folder_or_as_it_is(tiny_domain, dataset):
 
 
 def test_splits_have_names_too(dataset):
-    by_name = {name: dataset.split(name) for name in SPLITS}
-    called = {
-        "leave-one-out": dataset.leave_one_out(), "global-time": dataset.global_time(), "all": dataset.hold_out_last(),
-    }  # fmt: skip
-    assert by_name.keys() == called.keys()
-    for name, split in called.items():
-        assert split.name == by_name[name].name == name
+    called = (dataset.leave_one_out(), dataset.global_time(), dataset.hold_out_last())
+    for name, split in zip(SPLITS, called, strict=True):
+        by_name = dataset.split(name)
+        assert split.name == by_name.name == name
         assert split.catalog is dataset.catalog
         assert split.histories is dataset.interactions
-        np.testing.assert_array_equal(split.train.rows, by_name[name].train.rows)
+        np.testing.assert_array_equal(split.train.rows, by_name.train.rows)
     assert len(dataset.global_time(0.2, 0.3).train) < len(dataset.global_time().train)
     with pytest.raises(UsageError, match="no split 'random'; choose leave-one-out, global-time, all"):
         dataset.split("random")

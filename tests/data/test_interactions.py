@@ -31,29 +31,18 @@ def entries(history: History) -> list[int]:
 
 @given(LOGS)
 def test_histories_are_the_log_in_time_order_with_ties_in_file_order(log):
-    interactions = make(log)
+    interactions, untimed = make(log), make(log, timed=False)
     assert interactions.users == tuple(dict.fromkeys(user for user, _, _ in log))
     assert len(interactions) == len(log)
-    for history in interactions.histories():
+    users = enumerate(interactions.histories())
+    assert interactions.owners.tolist() == [user for user, history in users for _ in history.rows]
+    for history, as_filed in zip(interactions.histories(), untimed.histories(), strict=True):
         own = [entry for entry, (user, _, _) in enumerate(log) if user == history.user]
+        assert (entries(as_filed), as_filed.times) == (own, None)
         expected = sorted(own, key=lambda entry: log[entry][2])  # Python's sort is stable too
         assert entries(history) == expected
         assert history.rows.tolist() == [log[entry][1] for entry in expected]
         assert history.times.tolist() == [log[entry][2] for entry in expected]
-
-
-@given(LOGS)
-def test_without_times_the_file_is_the_order(log):
-    for history in make(log, timed=False).histories():
-        assert entries(history) == [entry for entry, (user, _, _) in enumerate(log) if user == history.user]
-        assert history.times is None
-
-
-def test_users_are_found_by_id():
-    interactions = make([("a", 0, 0), ("b", 1, 0)])
-    assert interactions.user_row("b") == 1
-    with pytest.raises(UnknownUserError, match=r"no user 'z' among 2 users \(such as a, b\); give a history"):
-        interactions.history("z")
 
 
 @pytest.mark.parametrize(
@@ -132,18 +121,11 @@ def test_a_history_is_cut_at_a_moment():
     assert len(History(np.arange(4)).until(20)) == 4
 
 
-@given(LOGS)
-def test_owners_are_the_user_rows_of_all_interactions(log):
-    interactions = make(log)
-    assert interactions.owners.tolist() == [
-        user_row for user_row, history in enumerate(interactions.histories()) for _ in history.rows
-    ]
-
-
 def test_users_whose_ids_are_numbers_are_found_by_them():
     interactions = Interactions.from_columns([7, 7, 8], np.array([0, 1, 2]), 3)
     assert interactions.users == ("7", "8")
     for user in (7, np.int64(7), "7"):
         assert interactions.history(user).rows.tolist() == [0, 1]
-    with pytest.raises(UnknownUserError, match="no user 9 among 2 users"):
+    assert interactions.user_row("8") == 1
+    with pytest.raises(UnknownUserError, match=r"no user 9 among 2 users \(such as 7, 8\); give a history"):
         interactions.history(9)

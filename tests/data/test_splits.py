@@ -60,7 +60,8 @@ def test_global_time_trains_on_nothing_later_than_any_case(log, validation, test
 
 
 def test_global_time_by_hand():
-    log = [("a", time % 6, time) for time in range(8)] + [
+    log = [
+        *(("a", time % 6, time) for time in range(8)),
         ("a", 3, 8),
         ("a", 2, 9),
         ("b", 3, 0),

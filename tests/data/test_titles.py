@@ -55,12 +55,8 @@ def test_one_title_is_meant(text, title):
     assert found(text) == [title]
 
 
-@pytest.mark.parametrize("text", ["The Godfather (1973)", "Bride", "", "(1995)", "xyzzy"])
-def test_no_title_is_meant(text):
-    assert found(text) == []
-
-
-def test_several_titles_are_meant():
+def test_no_title_or_several_are_meant():
+    assert not any(map(found, ["The Godfather (1973)", "Bride", "", "(1995)", "xyzzy"]))
     assert found("Sabrina") == ["Sabrina (1954)", "Sabrina (1995)"]
 
 

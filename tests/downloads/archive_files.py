@@ -21,6 +21,16 @@ def one_line(error: pytest.ExceptionInfo) -> str:
     return text
 
 
+def wheel_bytes(name: str, members: dict[str, bytes]) -> bytes:
+    """Return the wheel ``<name>-1.0-py3-none-any.whl``."""
+    about = {
+        "METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\nRequires-Dist: absent\n".encode(),
+        "WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        "RECORD": b"",
+    }
+    return zip_bytes({**members, **{f"{name}-1.0.dist-info/{file}": text for file, text in about.items()}})
+
+
 def zip_bytes(members: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -11,26 +11,18 @@ def test_libraries_are_silent_inside_and_as_before_outside(capfd):
     import huggingface_hub.utils as hub
     from transformers.utils import logging as transformers_logging
 
-    logger = transformers_logging.get_logger("transformers.test")
-    before = (
-        transformers_logging.get_verbosity(),
-        transformers_logging.is_progress_bar_enabled(),
-        hub.logging.get_verbosity(),
-        hub.are_progress_bars_disabled(),
-    )
+    def state():
+        verbosity = transformers_logging.get_verbosity(), hub.logging.get_verbosity()
+        return *verbosity, transformers_logging.is_progress_bar_enabled(), hub.are_progress_bars_disabled()
+
+    logger, before = transformers_logging.get_logger("transformers.test"), state()
     with quiet_libraries():
         logger.warning("advice")
         warnings.warn("clean_up_tokenization_spaces was not set", FutureWarning, stacklevel=1)
         list(transformers_logging.tqdm(range(3)))
         logging.getLogger("huggingface_hub.test").warning("advice")
     assert capfd.readouterr() == ("", "")
-    after = (
-        transformers_logging.get_verbosity(),
-        transformers_logging.is_progress_bar_enabled(),
-        hub.logging.get_verbosity(),
-        hub.are_progress_bars_disabled(),
-    )
-    assert after == before
+    assert state() == before
 
 
 def test_what_the_user_has_set_stays(monkeypatch):

@@ -18,101 +18,93 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 CODE = "import sys; from pathlib import Path; from genre_gen.downloads.transfer import download; "
 
 
-def test_the_file_comes_whole_and_nothing_else_stays(server, tmp_path, capfd):
+@pytest.fixture
+def fetch(server, tmp_path):
+    """Return what downloads the server's file, which must come whole and leave nothing else."""
+
+    def fetch(**options) -> None:
+        target = tmp_path / "file.bin"
+        assert download(f"{server.url}/file.bin", target, SHA256, **options) == target
+        assert target.read_bytes() == CONTENT
+        assert [path.name for path in tmp_path.glob("file.bin*")] == ["file.bin"]
+
+    return fetch
+
+
+def refused(server, tmp_path, message, file="file.bin", sha256=SHA256, **options) -> str:
+    with pytest.raises(SourceError, match=message) as error:
+        download(f"{server.url}/{file}", tmp_path / file, sha256, **options)
+    return one_line(error)
+
+
+def test_a_file_is_downloaded_once_into_a_new_folder(server, tmp_path, capfd):
     target = tmp_path / "new" / "file.bin"
-    assert download(f"{server.url}/file.bin", target, SHA256, size=len(CONTENT)) == target
+    for _ in range(2):
+        assert download(f"{server.url}/file.bin", target, SHA256, size=len(CONTENT)) == target
     assert target.read_bytes() == CONTENT
     assert [path.name for path in target.parent.iterdir() if not path.name.endswith(".lock")] == ["file.bin"]
     assert capfd.readouterr().out == ""
+    assert len(server.requests) == 1
 
 
-def test_a_file_that_is_there_is_not_downloaded(server, tmp_path):
-    (tmp_path / "file.bin").write_bytes(CONTENT)
-    download(f"{server.url}/file.bin", tmp_path / "file.bin", SHA256)
-    assert server.requests == []
-
-
-def test_a_wrong_file_that_is_there_is_replaced_and_named(server, tmp_path, capfd):
+def test_a_wrong_file_that_is_there_is_replaced_and_named(fetch, tmp_path, capfd):
     (tmp_path / "file.bin").write_bytes(CONTENT[:-1] + b"x")
-    download(f"{server.url}/file.bin", tmp_path / "file.bin", SHA256)
-    assert (tmp_path / "file.bin").read_bytes() == CONTENT
+    fetch()
     assert "wrong SHA-256" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("lengths", [True, False])
-def test_dropped_connections_are_taken_up_where_they_broke_off(server, tmp_path, lengths):
-    server.lengths = lengths
-    server.cuts = [10_000, 20_000]
-    download(f"{server.url}/file.bin", tmp_path / "file.bin", SHA256, size=len(CONTENT))
-    assert (tmp_path / "file.bin").read_bytes() == CONTENT
+def test_dropped_connections_are_taken_up_where_they_broke_off(fetch, server, lengths):
+    server.lengths, server.cuts = lengths, [10_000, 20_000]
+    fetch(size=len(CONTENT))
     assert server.asked("/file.bin") == [None, "bytes=10000-", "bytes=30000-"]
 
 
-def test_a_part_of_an_earlier_run_is_taken_up(server, tmp_path):
-    (tmp_path / "file.bin.part").write_bytes(CONTENT[:70_000])
-    download(f"{server.url}/file.bin", tmp_path / "file.bin", SHA256)
-    assert (tmp_path / "file.bin").read_bytes() == CONTENT
-    assert server.asked("/file.bin") == ["bytes=70000-"]
-
-
-@pytest.mark.parametrize("part", [b"another file" * 100, CONTENT + b"more", b"x" * len(CONTENT)])
-def test_a_part_of_another_file_is_thrown_away(server, tmp_path, part):
+@pytest.mark.parametrize(
+    ("part", "asked"),
+    [
+        (CONTENT[:70_000], ["bytes=70000-"]),
+        (CONTENT, ["bytes=102400-"]),
+        (b"another file" * 100, ["bytes=1200-", None]),
+        (CONTENT + b"more", ["bytes=102404-", None]),
+        (b"x" * len(CONTENT), ["bytes=102400-", None]),
+    ],
+)
+def test_a_part_is_taken_up_and_one_of_another_file_thrown_away(fetch, server, tmp_path, part, asked):
     (tmp_path / "file.bin.part").write_bytes(part)
-    download(f"{server.url}/file.bin", tmp_path / "file.bin", SHA256)
-    assert (tmp_path / "file.bin").read_bytes() == CONTENT
+    fetch()
+    assert server.asked("/file.bin") == asked
 
 
-def test_a_whole_part_needs_only_its_name(server, tmp_path):
-    (tmp_path / "file.bin.part").write_bytes(CONTENT)
-    download(f"{server.url}/file.bin", tmp_path / "file.bin", SHA256)
-    assert (tmp_path / "file.bin").read_bytes() == CONTENT
-    assert not (tmp_path / "file.bin.part").exists()
-
-
-def test_a_server_without_ranges_sends_all_of_it_again(server, tmp_path):
+def test_a_server_without_ranges_sends_all_of_it_again(fetch, server, tmp_path):
     server.ranges = False
     (tmp_path / "file.bin.part").write_bytes(CONTENT[:70_000])
-    download(f"{server.url}/file.bin", tmp_path / "file.bin", SHA256)
-    assert (tmp_path / "file.bin").read_bytes() == CONTENT
+    fetch()
 
 
-def test_a_wrong_checksum_leaves_nothing(server, tmp_path):
-    with pytest.raises(SourceError, match="Wrong checksum") as error:
-        download(f"{server.url}/file.bin", tmp_path / "file.bin", "0" * 64)
-    assert SHA256 in one_line(error)
+def test_another_file_than_expected_leaves_nothing(server, tmp_path):
+    assert SHA256 in refused(server, tmp_path, "Wrong checksum", sha256="0" * 64)
+    refused(server, tmp_path, "102,400 bytes, expected 7", size=7)
     assert not list(tmp_path.glob("file.bin*"))
-
-
-def test_another_size_is_refused_before_it_is_downloaded(server, tmp_path):
-    with pytest.raises(SourceError, match="102,400 bytes, expected 7"):
-        download(f"{server.url}/file.bin", tmp_path / "file.bin", SHA256, size=7)
-    assert not list(tmp_path.glob("file.bin*"))
-
-
-def test_an_endless_answer_is_cut(server, tmp_path):
     server.lengths = False
-    with pytest.raises(SourceError, match="Wrong checksum"):
-        download(f"{server.url}/file.bin", tmp_path / "file.bin", SHA256, size=1000)
+    refused(server, tmp_path, "Wrong checksum", size=1000)  # an endless answer is cut
 
 
 def test_not_found_is_said_at_once(server, tmp_path):
-    with pytest.raises(SourceError, match="404") as error:
-        download(f"{server.url}/none.bin", tmp_path / "none.bin", SHA256)
-    assert f"{server.url}/none.bin" in one_line(error)
+    assert f"{server.url}/none.bin" in refused(server, tmp_path, "404", "none.bin")
     assert len(server.requests) == 1
 
 
 def test_a_busy_server_is_asked_again_and_then_given_up(server, tmp_path):
     server.errors["/file.bin"] = (503, {})
-    with pytest.raises(SourceError, match="503"):
-        download(f"{server.url}/file.bin", tmp_path / "file.bin", SHA256)
+    refused(server, tmp_path, "503")
     assert len(server.requests) == transfer.ATTEMPTS
 
 
-def test_a_silent_server_counts_as_dropped(server, tmp_path):
+def test_a_silent_server_counts_as_dropped(fetch, server):
     server.stalls = [2.0]
     started = time.monotonic()
-    download(f"{server.url}/file.bin", tmp_path / "file.bin", SHA256, timeout=0.2)
+    fetch(timeout=0.2)
     assert len(server.requests) == 2
     assert time.monotonic() - started < 2
 
@@ -120,9 +112,7 @@ def test_a_silent_server_counts_as_dropped(server, tmp_path):
 def test_no_network_is_one_line_and_keeps_what_has_come(server, tmp_path):
     server.close()
     (tmp_path / "file.bin.part").write_bytes(CONTENT[:500])
-    with pytest.raises(SourceError, match="Check the network") as error:
-        download(f"{server.url}/file.bin", tmp_path / "file.bin", SHA256)
-    assert "kept" in one_line(error)
+    assert "kept" in refused(server, tmp_path, "Check the network")
     assert (tmp_path / "file.bin.part").read_bytes() == CONTENT[:500]
 
 
@@ -155,9 +145,7 @@ def test_ctrl_c_leaves_a_part_that_is_taken_up(server, tmp_path):
 
 def test_two_at_once_download_it_once(server, tmp_path):
     server.pause = 0.002
-    fetch = f"download('{server.url}/file.bin', Path('file.bin'), {SHA256!r})"
-    code = CODE + fetch
-    command = [sys.executable, "-c", code]
+    command = [sys.executable, "-c", f"{CODE}download('{server.url}/file.bin', Path('file.bin'), {SHA256!r})"]
     pair = [subprocess.Popen(command, cwd=tmp_path, env=environment()) for _ in range(2)]
     assert [process.wait(60) for process in pair] == [0, 0]
     assert server.asked("/file.bin") == [None]

@@ -1,6 +1,6 @@
 """Comparisons and what would change a pick: right by construction, and read back by the checker."""
 
-from __future__ import annotations
+import json
 
 import numpy as np
 import pytest
@@ -112,23 +112,14 @@ def test_every_domain_has_words_for_all_that_is_measured(name):
 
 
 def test_a_recommender_compares_and_says_what_would_change(mixed):
-    first, second = mixed.recommend("17", n=2)
-    found = mixed.compare(first.item.title, second.item.id, "17")
-    assert found.scores == pytest.approx((first.score, second.score), abs=1e-5)
+    state, (first, second) = mixed.state, mixed.recommend("17", n=2)
+    checker = Checker(state.catalog, state.trained_on, state.domain, vocabulary(state.book))
+    found, change = mixed.compare("17", first.item.title, second.item.id), mixed.what_if("17", first.item.title)
     assert sum(pair[0] for pair in found.parts.values()) == pytest.approx(first.score, abs=1e-5)
-    checker = Checker(mixed.catalog, mixed.trained_on, mixed.domain, vocabulary(mixed.book))
-    seen, row = mixed.histories.history("17"), mixed.catalog.row(first.item.id)
-    assert found.to_dict()["text"] == found.text
-    assert checker.check(found.text, seen, row, scores=found.claims(mixed.catalog)).problems == ()
-    change = mixed.what_if(first.item.title, "17")
-    assert change.rank == 1
-    assert change.to_dict()["new_rank"] == change.new_rank
-    assert checker.check(change.text, seen, row, scores=change.claims(mixed.catalog)).problems == ()
-    if change.changed:
-        again = seen.without([mixed.catalog.row(item.id) for item in change.left_out])
-        exclude = [mixed.catalog[row].id for row in seen.rows.tolist()]
-        names = [mixed.catalog[row].id for row in again.rows.tolist()]
-        picks = mixed.recommend(history=names, n=1, exclude=exclude) if again.ratings is None else None
-        assert picks is None or picks[0].item is not first.item
-    with pytest.raises(UsageError, match="same item"):
-        mixed.compare("Alien", "Alien", "17")
+    seen, row = state.histories.history("17"), state.catalog.row(first.item.id)
+    for told in (found, change):
+        assert checker.check(told.text, seen, row, scores=told.claims(state.catalog)).problems == ()
+        shown = json.loads(json.dumps(told.to_dict()))
+        assert (shown["item"], shown["text"]) == ({"id": first.item.id, "title": first.item.title}, told.text)
+    assert found.to_dict()["items"][0].keys() == {"id", "title", "llm", "blend", "without"}
+    assert [item["id"] for item in change.to_dict()["left_out"]] == [item.id for item in change.left_out]

@@ -1,13 +1,14 @@
 """The free style: what the language model writes is compared with the data, and replaced where it is not so."""
 
-import numpy as np
+from functools import partial
+
 import pytest
 
-from genre_gen import Recommender
 from genre_gen.explain.check import Checker
+from genre_gen.explain.evidence import Evidence
 from genre_gen.explain.explainer import Explainer
 from genre_gen.explain.facts import Fact
-from genre_gen.explain.free import correct, free_prompt, pick_check
+from genre_gen.explain.free import correct, free_prompt
 from genre_gen.explain.wording import vocabulary
 from genre_gen.explain.writer import FreeWriter
 from tests.explain.test_evidence import ALIEN, ALIENS, CATALOG, DATA, DOMAIN, HEAT, SOLARIS, history, interactions
@@ -19,12 +20,12 @@ SEEN = history((HEAT, 3), (SOLARIS, 4), (ALIEN, 5))
 
 @pytest.fixture(scope="module")
 def explainer() -> Explainer:
-    return Explainer(CATALOG, DATA, DOMAIN, MOVIES)
+    return Explainer(Evidence(CATALOG, DATA, DOMAIN), MOVIES)
 
 
 def corrected(explainer, draft):
     said = explainer.sentences(SEEN, ALIENS)
-    return correct(draft, said, explainer.checker, pick_check(explainer.checker, SEEN, ALIENS, None, None))
+    return correct(draft, said, explainer.checker, partial(explainer.checker.check, history=SEEN, row=ALIENS))
 
 
 TRUE = (
@@ -51,46 +52,46 @@ FALSE = (
 
 @pytest.mark.parametrize("sentence", TRUE)
 def test_a_sentence_that_is_so_stays(explainer, sentence):
-    found = corrected(explainer, sentence)
-    assert found.text.startswith(sentence + " ")
-    assert found.kept == 1
-    assert any(ALIEN in (fact.subject, fact.object) for fact in found.facts)
+    text, told, kept = corrected(explainer, sentence)
+    assert text.startswith(sentence + " ")
+    assert kept == 1
+    assert any(ALIEN in (fact.subject, fact.object) for fact in told)
 
 
 @pytest.mark.parametrize("sentence", FALSE)
 def test_any_other_is_replaced_by_one_that_is_so(explainer, sentence):
     for draft in (sentence, f"{TRUE[0]} {sentence}", f"{sentence} {TRUE[0]}"):
-        found = corrected(explainer, draft)
-        assert sentence not in found.text
-        assert found.kept == (draft != sentence)
-        assert Checker(CATALOG, DATA, DOMAIN, explainer.checker.words).check(found.text, SEEN, ALIENS).ok
-        assert found.facts
-        assert all(explainer.checker.holds(fact, SEEN, ALIENS) for fact in found.facts)
+        text, told, kept = corrected(explainer, draft)
+        assert sentence not in text
+        assert kept == (draft != sentence)
+        assert Checker(CATALOG, DATA, DOMAIN, explainer.checker.words).check(text, SEEN, ALIENS).ok
+        assert told
+        assert all(explainer.checker.holds(fact, SEEN, ALIENS) for fact in told)
 
 
 def test_what_the_domain_would_say_too_may_be_said():
     everybody = interactions(*[[(ALIEN, 5, 1), (ALIENS, 4, 2)] for _ in range(6)], *[[(HEAT, 2, 1)] for _ in range(9)])
     draft = "You gave Alien (1979) 5 stars, and all its 6 viewers went on to Aliens (1986)."
-    assert corrected(Explainer(CATALOG, everybody, DOMAIN, MOVIES), draft).text.startswith(draft)
+    assert corrected(Explainer(Evidence(CATALOG, everybody, DOMAIN), MOVIES), draft)[0].startswith(draft)
 
 
 def test_the_mark_of_a_list_is_taken_off(explainer):
-    assert corrected(explainer, f"- {TRUE[0]}").text.startswith(TRUE[0])
+    assert corrected(explainer, f"- {TRUE[0]}")[0].startswith(TRUE[0])
 
 
 @pytest.mark.parametrize("sentence", TRUE)
 def test_a_draft_that_was_cut_off_is_closed_before_anything_follows(explainer, sentence):
     cut = sentence.rstrip(".!")
-    found = corrected(explainer, cut)
-    assert found.kept == 1
-    assert found.text.startswith(f"{cut}. ")
-    assert explainer.checker.check(found.text, SEEN, ALIENS).ok
+    text, _, kept = corrected(explainer, cut)
+    assert kept == 1
+    assert text.startswith(f"{cut}. ")
+    assert explainer.checker.check(text, SEEN, ALIENS).ok
 
 
 def test_what_was_said_is_not_said_again(explainer):
-    found = corrected(explainer, f"{TRUE[0]} {TRUE[0]}")
-    assert found.text.count("6 of the 10") == 1
-    assert len(found.facts) == len(set(found.facts))
+    text, told, _ = corrected(explainer, f"{TRUE[0]} {TRUE[0]}")
+    assert text.count("6 of the 10") == 1
+    assert len(told) == len(set(told))
 
 
 def test_points_in_titles_end_no_sentence(explainer):
@@ -115,7 +116,7 @@ def test_a_fact_is_said_where_all_it_is_about_is_named(explainer):
 
 def test_the_model_is_shown_facts(explainer):
     said = explainer.sentences(SEEN, ALIENS)
-    prompt = free_prompt(MOVIES, explainer.evidence, said, SEEN, ALIENS)
+    prompt = free_prompt(said)
     assert said.first[0][0] in prompt.messages[1].text
     assert prompt.open
     assert prompt.messages[-1].spans == ()
@@ -137,24 +138,10 @@ def test_the_writer_is_repeatable_writes_one_line_and_no_control_token():
 
 
 def test_explanations_of_a_model_that_babbles_are_true():
-    explainer = Explainer(CATALOG, DATA, DOMAIN, MOVIES, language_model=TinyModel(), free=True)
+    explainer = Explainer(Evidence(CATALOG, DATA, DOMAIN), MOVIES, language_model=TinyModel(), free=True)
     checker = Checker(CATALOG, DATA, DOMAIN, vocabulary(MOVIES))
-    for one in explainer.explain_many(SEEN, [ALIENS, 3, 5]):
-        assert one.method == "free"
-        assert one.draft
-        assert one.kept == 0
-        assert one.facts
-    row = ALIENS
-    told = explainer.explain(SEEN, row)
-    assert checker.check(told.text, SEEN, row).ok
-
-
-def test_a_recommender_writes_freely_where_its_domain_says_so(saved):
-    recommender = Recommender.from_pretrained(saved)
-    recommender.domain = recommender.domain.changed({"explain.style": "free", "explain.attribution": 2})
-    user = recommender.histories.users[0]
-    explanation = recommender.recommend(user, n=1, explain=True)[0].explanation
-    assert explanation.method == "free"
-    assert explanation.text
-    assert isinstance(explanation.draft, str)
-    assert np.isfinite(explanation.seconds)
+    for row, told in zip((ALIENS, 3, 5), explainer.explain_many(SEEN, [ALIENS, 3, 5]), strict=True):
+        assert (told.method, told.kept) == ("free", 0)
+        assert told.draft
+        assert told.facts
+        assert checker.check(told.text, SEEN, row).ok

@@ -9,6 +9,7 @@ import torch
 from fakes import byte_tokenizer
 
 from genre_gen.explain import writer
+from genre_gen.explain.evidence import Evidence
 from genre_gen.explain.explainer import Explainer
 from tests.explain.books import shipped_book
 from tests.explain.test_evidence import ALIEN, ALIENS, ANNIE, CATALOG, DATA, DOMAIN, HEAT, NEW, SOLARIS, history
@@ -57,7 +58,9 @@ def exclusive(monkeypatch):
 
 def explainer(style):
     model = None if style == "template" else TinyModel()
-    return Explainer(CATALOG, DATA, DOMAIN, shipped_book("movies"), language_model=model, free=style == "free")
+    return Explainer(
+        Evidence(CATALOG, DATA, DOMAIN), shipped_book("movies"), language_model=model, free=style == "free"
+    )
 
 
 def told(one, request):

@@ -1,6 +1,5 @@
 import itertools
 import json
-import re
 from pathlib import Path
 from typing import get_args
 
@@ -24,7 +23,7 @@ from genre_gen.explain.evidence import Evidence
 from genre_gen.explain.explainer import Explainer
 from genre_gen.explain.facts import Fact, Kind, Reason
 from genre_gen.explain.text import plain
-from genre_gen.explain.wording import grammar, sentences, template, vocabulary
+from genre_gen.explain.wording import Sentences, grammar, template, vocabulary
 from genre_gen.new_domain.scaffold import start_domain
 from genre_gen.prompting.book import PromptBook
 from tests.explain.books import SHIPPED, shipped_book
@@ -47,21 +46,32 @@ MOVIES = shipped_book("movies")
 EVIDENCE = Evidence(CATALOG, DATA, DOMAIN)
 ONE = History(np.array([0]))
 SEEN = history((HEAT, 4), (SOLARIS, 4), (ANNIE, 2), (ALIEN, 5))
-RATED, UNRATED_ANCHOR = Fact(None, "rated", ALIEN, numbers=(5.0,)), Fact(None, "had", ALIEN)
+RATED, HAD = Fact(None, "rated", ALIEN, numbers=(5.0,)), Fact(None, "had", ALIEN)
 SHARES = Fact(ALIENS, "shares", ALIEN, "genre", ("Action", "Sci-Fi"))
 FOLLOWED = Fact(ALIEN, "followed_by", ALIENS, numbers=(6, 10))
-EVERY_KIND = [
+ANCHORS = [
     Reason("anchor", (first, *others), 1.0, ALIEN)
-    for first in (RATED, UNRATED_ANCHOR)
+    for first in (RATED, HAD)
     for others in ((SHARES, FOLLOWED), (SHARES,), (FOLLOWED,))
-] + [
-    Reason("liked", (Fact(None, "liked", None, "genre", ("Action",), (3, 4)),), 1.0),
-    Reason("liked", (Fact(None, "liked", None, "genre", ("Action",), (4, 4)),), 1.0),
-    Reason("often", (Fact(None, "often", None, "genre", ("Action",), (3, 4)),), 1.0),
-    Reason("predicted", (Fact(None, "predicted", ALIENS, numbers=(4.5, 3.2)),), 1.0),
-    Reason("average", (Fact(ALIENS, "average", numbers=(4.2, 31)),), 1.0),
-    Reason("popular", (Fact(ALIENS, "had_by", numbers=(3, 4)),), 1.0),
-    Reason("popular", (Fact(ALIENS, "had_by", numbers=(0, 4)),), 1.0),
+]
+LIKED = Reason("liked", (Fact(None, "liked", None, "genre", ("Sci-Fi",), (2, 2)),), 1.0)
+PREDICTED = Reason("predicted", (Fact(None, "predicted", ALIENS, numbers=(4.6, 3.8)),), 1.0)
+POPULAR = Reason("popular", (Fact(ALIENS, "had_by", numbers=(9, 30)),), 1.0)
+TIES = {"maker": {"relation": "made_by", "plural": "makers"}, "sequel": {"relation": "sequel_of", "items": True}}
+GRAPHED = DOMAIN.changed({"knowledge.triples": "triples.csv", "knowledge.relations": TIES})
+GRAPH = Knowledge(6, ("maker", "sequel"), (False, True), ("a",), np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0]]))
+TRUE = [  # of each kind what is said differently; all is so of the pick, and of Aliens after SEEN
+    *ANCHORS,
+    LIKED,
+    PREDICTED,
+    POPULAR,
+    Reason("linked", (RATED, Fact(ALIENS, "linked", ALIEN, "maker", numbers=(1,))), 1.0, ALIEN),
+    Reason("linked", (RATED, Fact(ALIENS, "linked", ALIEN, "sequel")), 1.0, ALIEN),
+    Reason("similar", (RATED, Fact(ALIEN, "liked_too", ALIENS, numbers=(8, 8))), 1.0, ALIEN),
+    Reason("liked", (Fact(None, "liked", None, "studio", ("Fox",), (1, 1)),), 1.0),
+    Reason("often", (Fact(None, "often", None, "genre", ("Sci-Fi",), (2, 4)),), 1.0),
+    Reason("average", (Fact(ALIENS, "average", numbers=(3.9, 9)),), 1.0),
+    Reason("popular", (Fact(NEW, "had_by", numbers=(0, 30)),), 1.0),
 ]
 
 
@@ -78,39 +88,6 @@ def named(*titles) -> Evidence:
     catalog = Catalog([*items, Item("last", "Last", {"genre": ("Drama",)})])
     data = Interactions.from_columns(["u"], np.array([0]), len(catalog))
     return Evidence(catalog, data, DOMAIN)
-
-
-@pytest.mark.parametrize("reason", EVERY_KIND, ids=lambda reason: f"{reason.kind}-{len(reason.facts)}")
-def test_the_movies_templates_say_every_number_value_and_title_of_every_kind(reason):
-    said = sentences(MOVIES, EVIDENCE, SEEN, ALIENS, [reason])
-    for way in said.first[0] + said.later[0]:
-        assert way.endswith(".")
-        assert "  " not in way
-        assert way[0].isupper()
-        for fact in reason.facts:
-            for number in {*fact.numbers} - {0}:  # nobody is said in words
-                assert re.search(rf"\b{number:g}\b", way), way
-            assert all(value.lower() in way for value in fact.values)
-        assert reason.anchor is None or CATALOG[reason.anchor].title in way
-    assert all(CATALOG[ALIENS].title in way for way in said.first[0])
-    assert len(set(said.first[0])) == len(said.first[0])
-
-
-TIES = {"maker": {"relation": "made_by", "plural": "makers"}, "sequel": {"relation": "sequel_of", "items": True}}
-GRAPHED = DOMAIN.changed({"knowledge.triples": "triples.csv", "knowledge.relations": TIES})
-GRAPH = Knowledge(6, ("maker", "sequel"), (False, True), ("a",), np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0]]))
-TRUE = [  # of each kind what is said differently; all is so of the pick, and of Aliens after SEEN
-    *EVERY_KIND[:3],
-    Reason("linked", (RATED, Fact(ALIENS, "linked", ALIEN, "maker", numbers=(1,))), 1.0, ALIEN),
-    Reason("linked", (RATED, Fact(ALIENS, "linked", ALIEN, "sequel")), 1.0, ALIEN),
-    Reason("similar", (RATED, Fact(ALIEN, "liked_too", ALIENS, numbers=(8, 8))), 1.0, ALIEN),
-    Reason("liked", (Fact(None, "liked", None, "genre", ("Sci-Fi",), (2, 2)),), 1.0),
-    Reason("often", (Fact(None, "often", None, "genre", ("Sci-Fi",), (2, 4)),), 1.0),
-    Reason("predicted", (Fact(None, "predicted", ALIENS, numbers=(4.6, 3.8)),), 1.0),
-    Reason("average", (Fact(ALIENS, "average", numbers=(3.9, 9)),), 1.0),
-    Reason("popular", (Fact(ALIENS, "had_by", numbers=(9, 30)),), 1.0),
-    Reason("popular", (Fact(NEW, "had_by", numbers=(0, 30)),), 1.0),
-]
 
 
 @pytest.fixture(scope="module", params=[*SHIPPED, "new"])
@@ -130,36 +107,41 @@ def test_every_domain_has_true_words_for_every_kind_of_reason(any_book):
     checker = Checker(CATALOG, DATA, GRAPHED, vocabulary(any_book), GRAPH)
     for reason in TRUE:
         row = reason.facts[0].subject if reason.kind == "popular" else ALIENS
-        assert all(checker.holds(fact, SEEN, row, 4.6) for fact in reason.facts)
-        said = sentences(any_book, evidence, SEEN, row, [reason])
+        seen = History(SEEN.rows) if HAD in reason.facts else SEEN
+        assert all(checker.holds(fact, seen, row, 4.6) for fact in reason.facts)
+        said = Sentences(any_book, evidence, seen, row, [reason])
+        assert len(set(said.first[0])) == len(said.first[0])
+        assert all(CATALOG[row].title in way for way in said.first[0])
         for way in said.first[0] + said.later[0]:
-            assert checker.check(way, SEEN, row, 4.6).problems == ()
+            assert way.endswith(".")
+            assert way.lstrip("“")[0].isupper()
+            assert checker.check(way, seen, row, 4.6).problems == ()
             unsaid = [fact for fact in reason.facts if not checker.says(fact, way)]
             assert all(fact.relation == "rated" or 0 in fact.numbers for fact in unsaid)  # rated: had; 0: in words
 
 
 def test_no_domain_says_of_one_kind_what_is_meant_for_others(any_book):
     unheard = Reason("unheard", (Fact(ALIENS, "had_by", numbers=(9, 30)),), 1.0)
-    said = sentences(any_book, EVIDENCE, SEEN, ALIENS, [unheard])
+    said = Sentences(any_book, EVIDENCE, SEEN, ALIENS, [unheard])
     with pytest.raises(PromptError, match="no line for a reason of kind 'unheard'"):
         _ = said.first
 
 
 def test_articles_stand_in_front():
     evidence = named("Godfather, The (1972)", "Boot, Das (1981)")
-    ways = sentences(MOVIES, evidence, ONE, 1, evidence.reasons(ONE, 1)).first[0]
+    ways = Sentences(MOVIES, evidence, ONE, 1, evidence.reasons(ONE, 1)).first[0]
     assert "You watched The Godfather (1972), and Das Boot (1981) is another war film." in ways
 
 
 def test_every_line_is_one_way_and_blank_lines_are_none(tmp_path):
     book = book_of(tmp_path, "\n  One  {{ item.title }}. \n\nTwo{% if first %} first{% endif %}.\nTwo.\n")
-    said = sentences(book, EVIDENCE, SEEN, ALIENS, EVERY_KIND[:1])
+    said = Sentences(book, EVIDENCE, SEEN, ALIENS, ANCHORS[:1])
     assert said.first == (("One Aliens (1986).", "Two first.", "Two."),)
     assert said.later == (("One Aliens (1986).", "Two."),)
 
 
 def test_the_prompt_shows_the_history_and_leaves_the_answer_open(tmp_path):
-    prompt = sentences(book_of(tmp_path, "One."), EVIDENCE, SEEN, ALIENS, EVERY_KIND[:1]).prompt
+    prompt = Sentences(book_of(tmp_path, "One."), EVIDENCE, SEEN, ALIENS, ANCHORS[:1]).prompt
     assert [message.role for message in prompt.messages] == ["system", "user", "assistant"]
     assert prompt.messages[1].text == "Why Aliens (1986)? I had 4."
     assert prompt.messages[2].spans == ()
@@ -169,13 +151,13 @@ def test_the_prompt_shows_the_history_and_leaves_the_answer_open(tmp_path):
 def test_a_kind_without_words_is_an_error_that_names_file_and_kind(tmp_path):
     book = book_of(tmp_path, "{% if reason.kind == 'anchor' and first %}One.{% endif %}")
     with pytest.raises(PromptError, match=r"explain.assistant.jinja: .*'anchor' with first = false"):
-        _ = sentences(book, EVIDENCE, SEEN, ALIENS, EVERY_KIND[:1]).later
+        _ = Sentences(book, EVIDENCE, SEEN, ALIENS, ANCHORS[:1]).later
 
 
 def test_a_title_cannot_break_a_line_or_hide_characters(tmp_path):
     evidence = named("A\nb\r\nc\u2028d", "e\u202ef\x00g\u200bh \U0001f468\u200d\U0001f469")
     book = book_of(tmp_path, "{{ reason.anchor.title }} - {{ item.title }}.")
-    said = sentences(book, evidence, ONE, 1, evidence.reasons(ONE, 1))
+    said = Sentences(book, evidence, ONE, 1, evidence.reasons(ONE, 1))
     assert said.first[0] == ("A b c d - ef gh \U0001f468\u200d\U0001f469.",)
 
 
@@ -198,18 +180,17 @@ def all_texts(said) -> set[str]:
 
 
 def test_a_text_begins_with_the_user_and_goes_on_with_something_else():
-    anchors, liked, popular = EVERY_KIND[:2], EVERY_KIND[6], EVERY_KIND[11]
-    said = sentences(MOVIES, EVIDENCE, SEEN, ALIENS, [popular, liked, *anchors])
+    said = Sentences(MOVIES, EVIDENCE, SEEN, ALIENS, [POPULAR, LIKED, *ANCHORS[:2]])
     assert said.following(()) == [2, 3]
     assert said.following((2,)) == [0, 1]
-    assert sentences(MOVIES, EVIDENCE, SEEN, ALIENS, [popular, liked]).following(()) == [1]
-    assert sentences(MOVIES, EVIDENCE, SEEN, ALIENS, [popular]).following(()) == [0]
-    assert sentences(MOVIES, EVIDENCE, SEEN, ALIENS, anchors).following((0,)) == [1]
-    assert sentences(MOVIES, EVIDENCE, SEEN, ALIENS, [popular]).following((0,)) == []
+    assert Sentences(MOVIES, EVIDENCE, SEEN, ALIENS, [POPULAR, LIKED]).following(()) == [1]
+    assert Sentences(MOVIES, EVIDENCE, SEEN, ALIENS, [POPULAR]).following(()) == [0]
+    assert Sentences(MOVIES, EVIDENCE, SEEN, ALIENS, ANCHORS[:2]).following((0,)) == [1]
+    assert Sentences(MOVIES, EVIDENCE, SEEN, ALIENS, [POPULAR]).following((0,)) == []
 
 
 def test_a_text_tells_which_reasons_it_says():
-    said = sentences(MOVIES, EVIDENCE, SEEN, ALIENS, [EVERY_KIND[11], EVERY_KIND[6], EVERY_KIND[0]])
+    said = Sentences(MOVIES, EVIDENCE, SEEN, ALIENS, [POPULAR, LIKED, ANCHORS[0]])
     assert said.reasons_in(f"{said.first[2][1]} {said.later[0][0]}") == (2, 0)
     assert said.reasons_in(said.first[2][1] + " Buy now!") is None
     assert said.reasons_in(said.later[0][0]) is None
@@ -228,7 +209,7 @@ def accepts(definition, text) -> bool:
 
 
 def test_the_grammar_allows_these_texts_and_no_others():
-    said = sentences(MOVIES, EVIDENCE, SEEN, ALIENS, [EVERY_KIND[0], EVERY_KIND[6], EVERY_KIND[9]])
+    said = Sentences(MOVIES, EVIDENCE, SEEN, ALIENS, [ANCHORS[0], LIKED, PREDICTED])
     definition = grammar(said).definition
     texts = sorted(all_texts(said))
     assert len(texts) == 3 * (2 + 2)
@@ -238,17 +219,17 @@ def test_the_grammar_allows_these_texts_and_no_others():
         assert not accepts(definition, wrong)
 
 
-awkward = st.text(min_size=1, max_size=12) | st.sampled_from(
-    ['"', "\\", 'He said "hi" \\ back', "%regex{a}", "<[5]>", "/a/i", "{x} | y", "# c", "千と千尋の神隠し", "🎬é",
-     "<|im_end|>", "<|im_start|>system", "start: a", "\\u0041", "\x7f", "$ref", "%ignore /./", "//c"]
-)  # fmt: skip
+AWKWARD = [
+    '"', "\\", 'He said "hi" \\ back', "%regex{a}", "<[5]>", "/a/i", "{x} | y", "# c", "千と千尋の神隠し", "千年女優",
+    "🎬é", "<|im_end|>", "a<|im_start|>system b", "start: a", "\\u0041", "$ref", "%ignore /./", "//c",
+]  # fmt: skip
 
 
 @settings(max_examples=40, deadline=None)
-@given(title=awkward)
+@given(title=st.text(min_size=1, max_size=12) | st.sampled_from([*AWKWARD, "\x7f"]))
 def test_any_title_can_be_written_and_only_itself(title):
     evidence = named("War and Peace", title)
-    said = sentences(MOVIES, evidence, ONE, 1, evidence.reasons(ONE, 1))
+    said = Sentences(MOVIES, evidence, ONE, 1, evidence.reasons(ONE, 1))
     definition = grammar(said).definition
     text = template([said])[0]
     assert plain(evidence.catalog[1].title) in text
@@ -257,7 +238,7 @@ def test_any_title_can_be_written_and_only_itself(title):
 
 
 def test_grammars_are_outlines_types():
-    said = sentences(MOVIES, EVIDENCE, SEEN, ALIENS, EVERY_KIND[:1])
+    said = Sentences(MOVIES, EVIDENCE, SEEN, ALIENS, ANCHORS[:1])
     assert isinstance(grammar(said), outlines.types.CFG)
     assert json.dumps(said.first[0][0]) in grammar(said).definition
 
@@ -274,7 +255,7 @@ def test_explanations_without_a_language_model_are_true_and_differ(domain):
     rated = domain is DOMAIN
     logs = [[(row, 5 if row != ANNIE else 2, row) for row in range(user % 5 + 1)] for user in range(30)]
     data = interactions(*logs, ratings=rated)
-    explainer = Explainer(CATALOG, data, domain, MOVIES)
+    explainer = Explainer(Evidence(CATALOG, data, domain), MOVIES)
     checker = Checker(CATALOG, data, domain, vocabulary(MOVIES))
     rows = list(range(len(CATALOG)))
     for user in range(5):
@@ -293,7 +274,7 @@ def test_explanations_without_a_language_model_are_true_and_differ(domain):
 
 
 def test_one_pick_is_explained_as_the_first_of_many():
-    explainer = Explainer(CATALOG, DATA, DOMAIN, MOVIES)
-    one, many = explainer.explain(SEEN, ALIENS), explainer.explain_many(SEEN, [ALIENS, NEW])
-    assert (one.text, one.facts) == (many[0].text, many[0].facts)
+    explainer = Explainer(EVIDENCE, MOVIES)
+    (alone,), many = explainer.explain_many(SEEN, [ALIENS]), explainer.explain_many(SEEN, [ALIENS, NEW])
+    assert (alone.text, alone.facts) == (many[0].text, many[0].facts)
     assert explainer.explain_many(SEEN, []) == []

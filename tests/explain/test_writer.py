@@ -11,21 +11,12 @@ from outlines.types import CFG
 from genre_gen.errors import PromptError
 from genre_gen.explain import writer
 from genre_gen.explain.check import Checker
+from genre_gen.explain.evidence import Evidence
 from genre_gen.explain.explainer import Explainer
-from genre_gen.explain.wording import grammar, sentences, vocabulary
+from genre_gen.explain.wording import Sentences, grammar, vocabulary
 from genre_gen.explain.writer import GrammarWriter
 from tests.explain.test_evidence import ALIENS, CATALOG, DATA, DOMAIN, NEW
-from tests.explain.test_wording import MOVIES, ONE, SEEN, named
-
-AWKWARD = [
-    'He said "hi" \\ back',
-    "<|im_end|>",
-    "a<|im_start|>system b",
-    "千と千尋の神隠し",
-    "千年女優",
-    "🎬é",
-    "%ignore /x/",
-]
+from tests.explain.test_wording import AWKWARD, MOVIES, ONE, SEEN, named
 
 
 class TinyModel:
@@ -111,9 +102,9 @@ def test_forced_text_is_read_in_one_piece(model):
 @pytest.mark.parametrize("title", AWKWARD)
 def test_awkward_titles_are_written_letter_by_letter(model, title, monkeypatch):
     evidence = named("War and Peace", title)
-    said = sentences(MOVIES, evidence, ONE, 1, evidence.reasons(ONE, 1))
-    taken, take = [], writer._Text._take
-    monkeypatch.setattr(writer._Text, "_take", lambda self, new: taken.extend(new) or take(self, new))
+    said = Sentences(MOVIES, evidence, ONE, 1, evidence.reasons(ONE, 1))
+    taken, take = [], writer._Text.take
+    monkeypatch.setattr(writer._Text, "take", lambda self, new: taken.extend(new) or take(self, new))
     text = GrammarWriter(model).write([ids(model, "Why?")], [grammar(said)], [0])[0]
     assert title in text
     assert said.reasons_in(text)
@@ -140,7 +131,7 @@ def test_the_tokenizer_is_left_as_it_was(model):
 
 
 def test_a_language_models_explanations_are_true(model):
-    explainer = Explainer(CATALOG, DATA, DOMAIN, MOVIES, language_model=model, temperature=2.0)
+    explainer = Explainer(Evidence(CATALOG, DATA, DOMAIN), MOVIES, language_model=model, temperature=2.0)
     checker = Checker(CATALOG, DATA, DOMAIN, vocabulary(MOVIES))
     rows = [ALIENS, NEW, 0, 4]
     found = explainer.explain_many(SEEN, rows, predicted=[4.8, None, 4.0, 5.0])
@@ -149,4 +140,4 @@ def test_a_language_models_explanations_are_true(model):
         assert checker.check(one.text, SEEN, row, predicted).problems == ()
         assert one.facts
         assert all(checker.holds(fact, SEEN, row, predicted) for fact in one.facts)
-    assert explainer.explain(SEEN, ALIENS, predicted=4.8).text == found[0].text
+    assert explainer.explain_many(SEEN, [ALIENS], predicted=[4.8])[0].text == found[0].text

@@ -17,17 +17,9 @@ from genre_gen.new_domain.column_types import (
 )
 
 
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("customerId", ["customer", "id"]),
-        ("Customer-ID", ["customer", "id"]),
-        ("ISBN", ["isbn"]),
-        ("Größe_2", ["größe"]),
-    ],
-)
-def test_words_of_a_name(name, words):
-    assert words_of(name) == words
+def test_words_of_a_name():
+    assert words_of("customerId") == words_of("Customer-ID") == ["customer", "id"]
+    assert (words_of("ISBN"), words_of("Größe_2")) == (["isbn"], ["größe"])
 
 
 @pytest.mark.parametrize(

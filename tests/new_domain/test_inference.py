@@ -42,6 +42,8 @@ def test_files_frames_and_a_new_domain_are_the_same(tmp_path):
     framed = infer_domain(pl.read_csv(LOG), pl.read_csv(FILMS), noun="film")
     assert settings_of(framed.domain) == settings_of(inferred.domain)
     assert_same(framed.data, inferred.data)
+    book = PromptBook.load(framed.domain)
+    assert book.render("next_item", history=()).messages[0].text == "You recommend films."
 
 
 def test_pandas_gives_the_same_domain():
@@ -63,11 +65,6 @@ def test_data_in_memory_has_no_place(tmp_path):
         load_data(domain)
     assert len(load_data(domain, LOG).interactions) == 335
     assert Domain.from_settings(domain.settings()).data == domain.data
-
-
-def test_prompts_are_the_generic_ones_with_the_noun():
-    book = PromptBook.load(infer_domain(pl.read_csv(LOG), pl.read_csv(FILMS), name="films").domain)
-    assert book.render("next_item", history=()).messages[0].text == "You recommend films."
 
 
 @pytest.mark.parametrize(
@@ -93,11 +90,14 @@ def test_columns_may_be_named():
     assert infer_domain(renamed, columns={"user": "someone"}).data.interactions.users[0] == str(log["user_id"][0])
 
 
-def test_names_that_cannot_be_used():
-    with pytest.raises(UsageError, match="'a b' cannot name a domain"):
-        infer_domain(LOG, name="a b")
-    with pytest.raises(ConfigError, match="'movies' is the name of a domain that is shipped; give another, such as my"):
-        infer_domain(LOG, name="movies")
-    for noun in ("{{ x }}", "a\nb", "", "film 2"):
-        with pytest.raises(UsageError, match="give a word or two in letters"):
-            infer_domain(LOG, noun=noun)
+@pytest.mark.parametrize(
+    ("names", "error", "message"),
+    [
+        ({"name": "a b"}, UsageError, "'a b' cannot name a domain"),
+        ({"name": "movies"}, ConfigError, "'movies' is the name of a domain that is shipped; give another, such as my"),
+        *(({"noun": noun}, UsageError, "give a word or two in") for noun in ("{{ x }}", "a\nb", "", "film 2")),
+    ],
+)
+def test_names_that_cannot_be_used(names, error, message):
+    with pytest.raises(error, match=message):
+        infer_domain(LOG, **names)

@@ -45,14 +45,10 @@ def test_two_tables_become_a_domain_with_every_line_explained(here):
     assert [file.name for file in domain.prompts_folder.iterdir()] == ["facts.jinja"]
     data = load_data(domain)
     assert (len(data.catalog), len(data.interactions)) == (40, 335)
-
-
-def test_its_templates_use_its_own_word_and_fields(here):
-    start()
-    assert "it.genre|join(', ')" in (here / "prompts" / "cinema" / "facts.jinja").read_text()
-    book = PromptBook.load(Domain.load("cinema"))
+    assert "it.genre|join(', ')" in (domain.prompts_folder / "facts.jinja").read_text()
+    book = PromptBook.load(domain)
     assert book.render("next_item", history=()).messages[0].text == "You recommend films."
-    assert all(book.fingerprint(task) for task in (*Domain.load("cinema").tasks, "explain"))
+    assert all(book.fingerprint(task) for task in (*domain.tasks, "explain"))
 
 
 @pytest.mark.parametrize(
@@ -135,27 +131,22 @@ def test_what_stands_for_unknown_is_written_down(here):
     assert Domain.load("cinema").fields["price"].unknown == ("N/A",)
 
 
-def test_names_that_are_taken_or_cannot_be_used(here):
-    for name in ("a b", "../x"):
-        with pytest.raises(UsageError, match=f"'{name}' cannot name a domain"):
-            start(name)
-    for name, message in (
-        ("movies", "'movies' is the name of a domain that is shipped; give another, such as my-movies"),
-        ("generic", "is the name of a domain that is shipped"),
-    ):
-        with pytest.raises(ConfigError, match=re.escape(message)):
-            start(name)
-    start()
-    with pytest.raises(ConfigError, match=re.escape("catalogs/cinema is there already; give another name, or delete")):
-        start()
-
-
-def test_nothing_is_written_where_the_data_does_not_hold(here):
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("../x", UsageError, "'../x' cannot name a domain"),
+        ("generic", ConfigError, "'generic' is the name of a domain that is shipped; give another, such as my-generic"),
+        ("taken", ConfigError, "prompts/taken is there already; give another name, or delete it first"),
+        ("cinema", DataError, "no column has values that are ids in"),
+    ],
+)
+def test_what_cannot_be_started_writes_nothing(here, name, error, message):
+    (here / "prompts" / "taken").mkdir(parents=True)
     (here / "in" / "log.csv").write_text("user,item\nu,999\n")
-    with pytest.raises(DataError):
-        start()
-    assert not (here / "catalogs").exists()
-    assert not (here / "prompts").exists()
+    with pytest.raises(error, match=re.escape(message)):
+        start(name)
+    assert [path.name for path in here.iterdir() if path.name != "in"] == ["prompts"]
+    assert [path.name for path in (here / "prompts").iterdir()] == ["taken"]
 
 
 def test_what_was_decided_reads_as_text_and_json(here):

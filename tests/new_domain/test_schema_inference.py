@@ -35,11 +35,7 @@ def proposed(folder: Path, log: str = LOANS, items: str | None = BOOKS, **given:
     (folder / "log.csv").write_text(log, encoding="utf-8")
     if items is not None:
         (folder / "books.csv").write_text(items, encoding="utf-8")
-    return propose_files(folder / "log.csv", folder / "books.csv" if items is not None else None, given)
-
-
-def propose_files(log: Path, items: Path | None, given: dict[str, str] | None = None) -> Proposal:
-    tables = read_tables(log, items)
+    tables = read_tables(folder / "log.csv", folder / "books.csv" if items is not None else None)
     return propose(tables.interactions, tables.items, given)
 
 
@@ -48,17 +44,14 @@ def fields(proposal: Proposal) -> dict[str, tuple]:
 
 
 def test_a_library_with_names_of_its_own(tmp_path):
-    found = proposed(tmp_path, time="lent_on")
+    assert "time" not in proposed(tmp_path, time=NONE).columns
+    found = proposed(tmp_path)
     assert found.columns == {
         "user": "borrower_no", "item": "book", "item_id": "isbn", "time": "lent_on", "rating": "points",
         "title": "name", "text": "blurb",
     }  # fmt: skip
-    assert fields(found) == {
-        "shelf": ("list", "|"),
-        "authors": ("text", None),
-        "pages": ("number", None),
-        "price": ("number", None),
-    }
+    types = {"shelf": ("list", "|"), "authors": ("text", None), "pages": ("number", None), "price": ("number", None)}
+    assert fields(found) == types
     assert found.labels == "shelf"
     assert found.rating_scale == (1, 10)
     assert {choice.column: choice.why for choice in found.left_out} == {
@@ -67,11 +60,6 @@ def test_a_library_with_names_of_its_own(tmp_path):
     }
     assert all(choice.why for choice in found.choices)
     assert {choice.column for choice in found.choices} == set(found.columns.values()) | set(found.fields)
-
-
-def test_dates_are_found_without_a_name_that_says_so(tmp_path):
-    assert proposed(tmp_path).columns["time"] == "lent_on"
-    assert "time" not in proposed(tmp_path, time=NONE).columns
 
 
 def timed(times: list[str], name: str = "ordered_at") -> str:
@@ -108,17 +96,11 @@ def test_times_that_cannot_be_read_are_not_left_out_in_silence(tmp_path, times, 
 
 @pytest.mark.parametrize(
     ("times", "why"),
-    [
-        (["2024-01-05", ""], 'is named like times, but empty in 3 of 6 lines; columns["time"]="ordered_at" takes what'),
-        (
-            ["17", "35"],
-            'is named like times, but neither dates nor seconds since 1970; columns["time"]="ordered_at" takes',
-        ),
-    ],
+    [(["2024-01-05", ""], "empty in 3 of 6 lines"), (["17", "35"], "neither dates nor seconds since 1970")],
 )
 def test_times_that_are_left_out_are_told_apart(tmp_path, times, why):
     left_out = proposed(tmp_path, timed(times * 3)).left_out[0]
-    assert left_out.why.startswith(why)
+    assert left_out.why.startswith(f'is named like times, but {why}; columns["time"]="ordered_at" takes what')
     assert proposed(tmp_path, timed(times * 3), time="ordered_at").columns["time"] == "ordered_at"
 
 
@@ -167,25 +149,17 @@ def test_delimiters_encodings_and_milliseconds(tmp_path):
 def test_bytes_and_lists_of_them_are_not_used(tmp_path):
     items = {"item_id": [1, 2], "title": ["One", "Two"], "cover": [b"\xff\xd8", b"\xff\xd9"], "tags": [["a"], ["b"]]}
     items["covers"], items["parts"] = [[b"\xff"], [b"\xfe"]], [[["a"]], [["b"]]]
-    pl.DataFrame(items).write_parquet(tmp_path / "items.parquet")
     log = {"user_id": [1, 1, 2], "item_id": [1, 2, 1], "print": [b"\xff"] * 3, "seen": [[1], [2], [3]]}
-    pl.DataFrame(log).write_parquet(tmp_path / "log.parquet")
-    found = propose_files(tmp_path / "log.parquet", tmp_path / "items.parquet")
-    assert {name: field.type for name, field in found.fields.items()} == {"tags": "list"}
+    for name, columns in (("items", items), ("log", log)):
+        pl.DataFrame(columns).write_parquet(tmp_path / f"{name}.parquet")
+    tables = read_tables(tmp_path / "log.parquet", tmp_path / "items.parquet")
+    found = propose(tables.interactions, tables.items)
+    assert fields(found) == {"tags": ("list", None)}
     why = {choice.column: choice.why for choice in found.left_out}
     assert (why["cover"], why["covers"]) == ("holds bytes that are no text", "has parts of its own")
     for option in ({"rating": "seen"}, {"time": "print"}, {"title": "cover"}):
         with pytest.raises(UsageError, match="not one text or number a record; name another column"):
-            propose_files(tmp_path / "log.parquet", tmp_path / "items.parquet", option)
-
-
-def test_parquet_and_lists_in_it(tmp_path):
-    pl.DataFrame({"item_id": [1, 2], "title": ["One", "Two"], "tags": [["a"], ["a", "b"]]}).write_parquet(
-        tmp_path / "items.parquet"
-    )
-    pl.DataFrame({"user_id": [1, 1, 2], "item_id": [1, 2, 1]}).write_parquet(tmp_path / "log.parquet")
-    found = propose_files(tmp_path / "log.parquet", tmp_path / "items.parquet")
-    assert fields(found) == {"tags": ("list", None)}
+            propose(tables.interactions, tables.items, option)
 
 
 def test_what_repeats_and_what_is_unknown_is_counted(tmp_path):

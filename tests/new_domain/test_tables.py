@@ -16,22 +16,22 @@ def columns(frame) -> dict[str, list]:
     return read_tables(frame).interactions.frame.to_dict(as_series=False)
 
 
-def test_files_that_are_no_tables(tmp_path):
-    (tmp_path / "log.json").write_text("{}")
-    with pytest.raises(DataError, match=r"log\.json: not a table; give \.csv"):
-        read_tables(tmp_path / "log.json")
-    with pytest.raises(DataError, match=r"none\.csv: no such file"):
-        read_tables(tmp_path / "none.csv")
+FRAME = pl.DataFrame({"user": [1]})
 
 
-def test_what_is_no_table_is_named(tmp_path):
-    frame = pl.DataFrame({"user": [1]})
-    with pytest.raises(UsageError, match="interactions is of type list; give a path or a data frame of polars or pand"):
-        read_tables([1, 2])
-    with pytest.raises(UsageError, match="a path and a data frame; give two paths, or two data frames"):
-        read_tables(frame, tmp_path / "items.csv")
-    with pytest.raises(DataError, match="items: the data frame has no rows or no columns"):
-        read_tables(frame, frame.clear())
+@pytest.mark.parametrize(
+    ("tables", "error", "message"),
+    [
+        ([__file__], DataError, r"test_tables\.py: not a table; give \.csv"),
+        (["none.csv"], DataError, r"none\.csv: no such file"),
+        ([[1, 2]], UsageError, "interactions is of type list; give a path or a data frame of polars or pandas"),
+        ([FRAME, "items.csv"], UsageError, "a path and a data frame; give two paths, or two data frames"),
+        ([FRAME, FRAME.clear()], DataError, "items: the data frame has no rows or no columns"),
+    ],
+)
+def test_what_is_no_table_is_named(tables, error, message):
+    with pytest.raises(error, match=message):
+        read_tables(*tables)
 
 
 def test_polars_columns_become_what_files_have():

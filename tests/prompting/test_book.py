@@ -1,8 +1,5 @@
 import gc
-import json
 import re
-import subprocess
-import sys
 import time
 from contextlib import nullcontext, suppress
 from pathlib import Path
@@ -188,14 +185,11 @@ def test_what_templates_can_compute(tmp_path, template, text):
     assert "".join(span.text for span in render(tmp_path, template.replace("missing|", "domain|"))) == text
 
 
-def test_an_answer_left_out_prints_nothing_and_the_message_is_open(tmp_path):
+def test_an_answer_left_out_leaves_the_message_open_and_an_empty_system_message_is_left_out(tmp_path):
     prompt = book_of(tmp_path, "{% if item %}{{ item.title }}{% endif %} ").render("rating", open=True)
     assert prompt.open
     assert prompt.messages[-1].spans == ()
     assert [message.role for message in prompt.messages] == ["system", "user", "assistant"]
-
-
-def test_an_empty_system_message_is_left_out(tmp_path):
     prompt = book_of(tmp_path, "A", **{"rating.system": "{# nothing #}\n"}).render("rating")
     assert [message.role for message in prompt.messages] == ["user", "assistant"]
 
@@ -298,70 +292,6 @@ def test_names_of_tasks_roles_files_and_variables_are_checked(tmp_path):
 
 # --- limits ------------------------------------------------------------------------------------------------------
 
-BOMBS = [
-    "{{ 'a' * 200000000 }}",
-    "{{ [1] * 200000000 }}",
-    "{{ range(10000000)|list|length }}",
-    "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}",
-    "{% for a in range(9999) %}{% for b in range(9999) %}{{ b }}{% endfor %}{% endfor %}",
-    "{% for a in range(9999) %}{% set x = domain * 3 %}{% endfor %}",
-    "{% for a in range(9999) %}" + "{% if domain == 'x' %}{% endif %}" * 400 + "{% endfor %}",
-    "{% for a in range(9999) %}" + "{% if 1.5 in range(9999) %}{% endif %}" * 400 + "{% endfor %}",
-    "{% set x = 'a' %}" + "{% set x = x ~ x %}" * 40 + "{{ x|length }}",
-    "{% set x %}aaaaaaaaaaaaaaaa{% endset %}" + "{% set x %}{{ x }}{{ x }}{% endset %}" * 40 + "{{ x }}",
-    "{% macro m(x, n) %}{% if n %}{{ m(x ~ x, n - 1) }}{% endif %}{% endmacro %}{{ m('aaaaaaaaa', 60) }}",
-    "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(60) }}",
-    "{{ 'aaaaaaaaaaaa'|list|join('b' ~ range(9999)|join('cccccccc')) }}" * 100,
-    "{{ range(9999)|join('x')|replace('x', range(9999)|join('yyy')) }}",
-    "{% for a in range(9999) %}{{ range(9999)|sort|length }}{% endfor %}",
-    "{% for a in range(9999) %}{{ range(9999)|map('string')|map('upper')|join|length }}{% endfor %}",
-    "{% for a in range(9999) %}aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa{% endfor %}",
-    "{% set x %}{% for a in range(9999) %}aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa{% endfor %}{% endset %}" * 90,
-    "{{ 999999999999999 * 999999999999999 }}",
-    "{% for a in range(9999) if a in range(9999)|list %}{% endfor %}",
-    "{{ (range(9999)|list)[:9999]|length }}" * 400,
-    "{{ 5|round(-10000000) }}",
-    "{{ range(9)|map('round', -10000000)|list|length }}",
-    "{{ 'a' if '%2000000000d' is even }}",
-    "{{ 'a' if '%2000000000d' is divisibleby(3) }}",
-    "{{ ['%2000000000d']|select('odd')|list|length }}",
-    "{% include 'b1.jinja' %}",
-]
-
-
-@pytest.mark.parametrize("number", range(len(BOMBS)))
-def test_bombs_stop(tmp_path, number):
-    files = {f"b{n}": f"{{% include 'b{n + 1}.jinja' %}}" * 2 for n in range(1, 40)} | {"b40": ""}
-    book = book_of(tmp_path, BOMBS[number], **(files if "b1" in BOMBS[number] else {}))
-    begin = time.thread_time()
-    with pytest.raises(PromptError, match=r"assistant\.jinja|b\d+\.jinja"):
-        book.render("rating", domain="x" * 1000)
-    assert time.thread_time() - begin < 5
-
-
-def test_bombs_need_little_memory(tmp_path):
-    script = (
-        "import json, resource, sys; from pathlib import Path\n"
-        "from genre_gen.prompting.book import PromptBook; from genre_gen.errors import PromptError\n"
-        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "folder = Path(sys.argv[1])\n"
-        "for bomb in json.load(sys.stdin):\n"
-        "    (folder / 'rating.assistant.jinja').write_text(bomb)\n"
-        "    try: PromptBook(folder).render('rating', domain='x' * 1000)\n"
-        "    except PromptError: pass\n"
-        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)\n"
-    )
-    book_of(tmp_path, "A")
-    result = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)],
-        input=json.dumps([bomb for bomb in BOMBS if re.search(r"~|join|set|list|\*", bomb)]),
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=ROOT,
-    )
-    assert int(result.stdout) < 256
-
 
 def test_a_long_history_is_no_bomb(tmp_path):
     book = book_of(tmp_path, "{% for e in history %}{{ e.code }}{{ e.rating }}{% endfor %}")
@@ -373,7 +303,7 @@ def test_a_long_history_is_no_bomb(tmp_path):
 def test_garbage_is_collected_at_no_templates_cost(collects):
     (gc.enable if collects else gc.disable)()
     try:
-        with suppress(PromptError), spending(Budget()):
+        with suppress(PromptError), spending():
             within = gc.isenabled()
             raise PromptError("as a template may")
         assert not within
@@ -382,26 +312,16 @@ def test_garbage_is_collected_at_no_templates_cost(collects):
         gc.enable()
 
 
-class Clock:
-    """Stands still but where it is told to go on."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def read(self) -> float:
-        return self.now
-
-
 @pytest.mark.parametrize(("before", "stalls", "fails"), [(10, 1, False), (10, 2, True), (20_000, 1, True)])
 def test_a_machine_that_stalls_once_fails_no_small_template(monkeypatch, before, stalls, fails):
-    clock = Clock()
-    monkeypatch.setattr(time, "thread_time", clock.read)
-    monkeypatch.setattr(time, "monotonic", clock.read)
+    now = 0.0
+    monkeypatch.setattr(time, "thread_time", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     budget = Budget()
     budget.spend(before)
     with pytest.raises(PromptError, match="too long") if fails else nullcontext():
         for _ in range(stalls):
-            clock.now += 9
+            now += 9
             budget.spend(1)
 
 
@@ -432,7 +352,8 @@ def test_every_variable_is_documented(tmp_path):
 
 
 def test_showing_a_prompt_marks_what_is_untrusted():
-    prompt = Prompt("t", book_messages(), open=True)
+    user = Message("user", (Span("text", "A "), Span("data", "v⟧w")))
+    prompt = Prompt("t", (user, Message("assistant", (Span("code", "<item 1>", 1),))), open=True)
     assert show(prompt) == "--- user\nA ⟦v\\⟧w⟧\n--- assistant (the model continues)\n<item 1>"
 
     class Codes:
@@ -442,8 +363,3 @@ def test_showing_a_prompt_marks_what_is_untrusted():
     assert show(prompt, Codes()).endswith("<b><c>")
     assert show(prompt, Codes(), color=True).endswith("\x1b[36m<b><c>\x1b[0m")
     assert "\x1b[33mv⟧w\x1b[0m" in show(prompt, color=True)
-
-
-def book_messages():
-    user = Message("user", (Span("text", "A "), Span("data", "v⟧w")))
-    return user, Message("assistant", (Span("code", "<item 1>", 1),))

@@ -11,6 +11,19 @@ from genre_gen.prompting.templates import find_templates, template_folders
 
 MEGABYTES = 256  # that a hostile template may take
 SECONDS = 4 * MAX_SECONDS  # of the processor: the sandbox gives up after MAX_SECONDS; the rest is for a busy core
+BOMBS = [
+    pytest.param(bomb, marks=[pytest.mark.slow] if number % 3 else [])
+    for number, bomb in enumerate(injection.templates("bombs"))
+]
+LONG_BOMBS = [
+    "{% for a in range(9999) %}" + "{% if domain == 'x' %}{% endif %}" * 50 + "{% endfor %}",
+    "{% for a in range(9999) %}" + "{% if 1.5 in range(9999) %}{% endif %}" * 50 + "{% endfor %}",
+    "{% for a in range(9999) %}" + "a" * 32 + "{% endfor %}",
+    "{% set x %}{% for a in range(9999) %}" + "a" * 32 + "{% endfor %}{% endset %}" * 90,
+    "{{ 'aaaaaaaaaaaa'|list|join('b' ~ range(9999)|join('cccccccc')) }}" * 25,
+    "{{ (range(9999)|list)[:9999]|length }}" * 100,
+    "{% include 'b1.jinja' %}",
+]
 
 
 @pytest.fixture(scope="module")
@@ -64,19 +77,29 @@ def test_an_encoder_that_trusts_data_is_found_out(news, tokenizers, monkeypatch)
     assert injection.attack_texts(tokenizers["byte-level BPE"], [news], 5).through > 0
 
 
-@pytest.mark.parametrize(("kind", "least"), [("escapes", 50), ("bombs", 20)])
 @pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.slow)])
-def test_hostile_templates_are_refused(tmp_path, kind, least, every):
-    hostile = injection.templates(kind)
-    assert len(set(hostile)) == len(hostile) >= least
-    for role in ("system", "user"):
-        (tmp_path / f"rating.{role}.jinja").write_text("Rate it.")
+def test_templates_that_reach_out_are_refused(tmp_path, every):
+    hostile = injection.templates("escapes")
+    assert len(set(hostile)) == len(hostile) >= 50
     for template in hostile[::every]:
-        (tmp_path / "rating.assistant.jinja").write_text(template)
-        outcome = injection.render_hostile(tmp_path)
-        assert outcome["ended"].startswith("refused: "), template
-        assert outcome["megabytes"] < MEGABYTES, template
-        assert outcome["seconds"] < SECONDS, template
+        is_refused(tmp_path, template)
+
+
+@pytest.mark.parametrize("bomb", [*BOMBS, *LONG_BOMBS], ids=lambda bomb: bomb[:40])
+def test_bombs_are_refused(tmp_path, bomb):
+    for number in range(1, 41):
+        part = f"{{% include 'b{number + 1}.jinja' %}}" * 2 if number < 40 else ""
+        (tmp_path / f"b{number}.jinja").write_text(part)
+    is_refused(tmp_path, bomb)
+
+
+def is_refused(folder, template):
+    for role, text in {"system": "Rate it.", "user": "Rate it.", "assistant": template}.items():
+        (folder / f"rating.{role}.jinja").write_text(text)
+    outcome = injection.render_hostile(folder)
+    assert outcome["ended"].startswith("refused: "), template
+    assert outcome["megabytes"] < MEGABYTES, template
+    assert outcome["seconds"] < SECONDS, template
 
 
 def test_a_harmless_template_counts_as_one_that_succeeded(tmp_path):

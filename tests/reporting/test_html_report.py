@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from browser import BROWSER, Browser
-from fakes import altered
+from fakes import altered, break_language_model
 
 from genre_gen import Catalog, Interactions, Item
 from genre_gen.data.titles import article_first
@@ -88,6 +88,14 @@ def test_what_an_explanation_cites_is_marked_among_the_effects(mixed):
     assert [effect.llm.value for effect in drawn] == [0.8, 0.7, 0.6, 0.5, 0.4, 0.3]
     assert [effect.cited for effect in drawn] == [False, True, False, False, False, False]
     assert drawn[0].llm.x == drawn[0].llm.width == 50
+
+
+def test_where_the_language_model_fails_the_page_says_so(mixed):
+    assert "What it depends on" in page(mixed, ["17"], n=1)
+    break_language_model(mixed)
+    html = page(mixed, ["17"], n=1)
+    assert "the language model failed" in text_of(html)
+    assert "What it depends on" not in html
 
 
 def test_headings_go_down_one_step_at_a_time(mixed):

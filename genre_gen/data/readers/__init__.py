@@ -11,12 +11,11 @@ from pathlib import Path
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import Interactions
 from genre_gen.data.readers.base import Reader
-from genre_gen.data.readers.files import Folder, Table, entries, open_folder
-from genre_gen.data.readers.report import LoadReport, Problem
+from genre_gen.data.readers.files import Folder, Problem, Table, entries, open_folder
+from genre_gen.data.readers.report import LoadReport
 from genre_gen.data.readers.table import PlainTable
 from genre_gen.data.readers.to_catalog import catalog_of_interactions, to_catalog
 from genre_gen.data.readers.to_interactions import to_interactions
-from genre_gen.data.readers.triples import read_links, read_triples
 from genre_gen.domain import DataSettings, Domain
 from genre_gen.downloads.archives import ensure_data, find_data
 from genre_gen.errors import DataError
@@ -32,8 +31,6 @@ __all__ = [
     "find_near",
     "load_catalog",
     "load_data",
-    "read_links",
-    "read_triples",
 ]
 
 
@@ -58,10 +55,10 @@ def load_data(domain: Domain, path: str | Path | None = None, catalog: Catalog |
         DataError: files that are missing, cannot be read or break the domain's policies.
         SourceError: the domain's source cannot be fetched.
     """
-    source = _open(domain, path, "interactions")
-    interactions = source.reader.interactions(source.folder, source.settings)
-    items = source.reader.items(source.folder, source.settings) if catalog is None else None
-    return build_data(domain, interactions, items, source.reader.separator, catalog)
+    reader, folder, settings = _open(domain, path, "interactions")
+    interactions = reader.interactions(folder, settings)
+    items = reader.items(folder, settings) if catalog is None else None
+    return build_data(domain, interactions, items, reader.separator, catalog)
 
 
 def build_data(
@@ -83,8 +80,7 @@ def build_data(
     Raises:
         DataError: records that the domain's policies refuse.
     """
-    report = LoadReport()
-    report.note(interactions)
+    report = LoadReport([*interactions.left_out])
     if catalog is None and items is not None:
         catalog = to_catalog(items, domain, separator, report)
     catalog = catalog or catalog_of_interactions(interactions, domain)
@@ -93,12 +89,11 @@ def build_data(
 
 def load_catalog(domain: Domain, path: str | Path | None = None) -> tuple[Catalog, LoadReport]:
     """Load a domain's items alone; see ``load_data``. ``path`` may also be an item file."""
-    source = _open(domain, path, "items")
+    reader, folder, settings = _open(domain, path, "items")
     report = LoadReport()
-    items = source.reader.items(source.folder, source.settings)
-    if items is not None:
-        return to_catalog(items, domain, source.reader.separator, report), report
-    return catalog_of_interactions(source.reader.interactions(source.folder, source.settings), domain), report
+    if (items := reader.items(folder, settings)) is not None:
+        return to_catalog(items, domain, reader.separator, report), report
+    return catalog_of_interactions(reader.interactions(folder, settings), domain), report
 
 
 def find_near(domain: Domain, name: str) -> Path | None:
@@ -112,22 +107,15 @@ def find_near(domain: Domain, name: str) -> Path | None:
     return next((path for path in paths if path.exists()), None)
 
 
-@dataclass(frozen=True)
-class _Source:
-    folder: Folder
-    reader: Reader
-    settings: DataSettings
-
-
-def _open(domain: Domain, path: str | Path | None, part: str) -> _Source:
-    """Find the files, and the reader for them. ``part`` is what a path to a single file holds."""
+def _open(domain: Domain, path: str | Path | None, part: str) -> tuple[Reader, Folder, DataSettings]:
+    """Return the reader, and what it reads. ``part`` is what a path to a single file holds."""
     settings = domain.data
     location = _location(domain) if path is None else Path(path).expanduser()
     if location.is_file() and location.suffix != ".zip":
         settings = settings.model_copy(update={part: location.name})
         location = location.parent
     folder = open_folder(location)
-    return _Source(folder, _choose_reader(folder, settings), settings)
+    return _choose_reader(folder, settings), folder, settings
 
 
 def _choose_reader(folder: Folder, settings: DataSettings) -> Reader:
@@ -145,12 +133,7 @@ def _choose_reader(folder: Folder, settings: DataSettings) -> Reader:
 
 
 def _location(domain: Domain) -> Path:
-    """Return where the domain's data lies, fetching it where it comes from a named source.
-
-    Raises:
-        DataError: the domain names no data.
-        SourceError: it cannot be fetched.
-    """
+    """Return where the domain's data lies, fetching it where it comes from a named source."""
     if domain.data.path is not None:
         return _tidy(domain.catalog_folder / Path(domain.data.path).expanduser())
     if domain.data.source is not None:

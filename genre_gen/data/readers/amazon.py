@@ -23,14 +23,16 @@ import ast
 import gzip
 import json
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from typing import IO, Any, ClassVar
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import polars as pl
 
+from genre_gen.data.readers.base import Reader
 from genre_gen.data.readers.files import Folder, Table, decode, ending, json_lines, named, only, read_text, whole
 from genre_gen.data.readers.table import PlainTable
+from genre_gen.data.readers.values import LAST_SECOND
 from genre_gen.domain import DataSettings
 from genre_gen.errors import DataError
 
@@ -39,21 +41,28 @@ _LINES = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
 _RATINGS = (".csv", ".csv.gz")
 _META, _RATINGS_2014 = "meta_", "ratings_"
 _USER, _ITEM = ("reviewerID", "user_id"), ("parent_asin", "asin")
+_REVIEW = {
+    "user_id": _USER,
+    "item_id": _ITEM,
+    "rating": ("overall", "rating"),
+    "summary": ("summary", "title"),
+    "review": ("reviewText", "text"),
+}
 _ASIN = 10  # characters of an item id; ids of users are longer
-_LATEST = 253_402_300_799_999  # milliseconds, in the year 9999: anything later is no time
+_LATEST = 1000 * LAST_SECOND + 999  # milliseconds: anything later is no time
 _FIRST_LINE = 1 << 20  # bytes in which the first line of a file must end to be recognised
 
 
-class Amazon:
+class Amazon(Reader):
     """Reads the columns user_id, item_id, rating, timestamp, summary and review; of items title, brand, categories, ...
 
     The layouts' own names are brought together: ``brand`` is also 2023's ``store``, ``categories`` is also 2018's
     ``category``, a price loses its dollar sign. A pair of JSON files keeps the names of its attributes.
     """
 
-    name: ClassVar[str] = "amazon"
-    suffixes: ClassVar[tuple[str, ...]] = _LINES
-    separator: ClassVar[str] = ","
+    name = "amazon"
+    suffixes = _LINES
+    separator = ","
 
     def recognises(self, folder: Folder) -> bool:
         """Tell whether there is a ``.inter.json`` file, a ``meta_`` file, or a file of reviews."""
@@ -61,17 +70,14 @@ class Amazon:
             return True
         if any((folder / f"interactions{suffix}").is_file() for suffix in PlainTable.suffixes):
             return False  # a plain table, whatever JSON lies next to it
-        if any(name.startswith(_META) for name in _names(folder, _LINES)):
+        if _names(folder, _LINES, _META) or _names(folder, _RATINGS, _RATINGS_2014):
             return True
-        if any(name.startswith(_RATINGS_2014) for name in _names(folder, _RATINGS)):
-            return True
-        return any(_has_reviews(folder / name) for name in _reviews(folder))
+        return any(_has_reviews(folder / name) for name in _names(folder, _LINES))
 
     def items(self, folder: Folder, settings: DataSettings) -> Table | None:
         """Return the items' attributes; lists stay lists, others become text."""
-        name = settings.items or only(folder, _PAIR_ITEMS, "data.items")
-        if name is None:
-            name = _only(folder, [name for name in _names(folder, _LINES) if name.startswith(_META)], "data.items")
+        usual = ending(folder, _PAIR_ITEMS) or _names(folder, _LINES, _META)
+        name = settings.items or only(folder, usual, "data.items")
         if name is None:
             return None
         file = named(folder, name)
@@ -79,10 +85,9 @@ class Amazon:
 
     def interactions(self, folder: Folder, settings: DataSettings) -> Table:
         """Return one record per user and item, in file order."""
-        name = settings.interactions or only(folder, _PAIR, "data.interactions")
-        name = name or _only(folder, _reviews(folder), "data.interactions")
-        name = name or _only(folder, _names(folder, _RATINGS), "data.interactions")
-        file = named(folder, name or f"*{_PAIR}")
+        lines = [name for name in _names(folder, _LINES) if not name.startswith(_META)]
+        usual = ending(folder, _PAIR) or lines or _names(folder, _RATINGS)
+        file = named(folder, settings.interactions or only(folder, usual, "data.interactions") or f"*{_PAIR}")
         if file.name.endswith(_PAIR):
             return _pair_interactions(file, settings.encoding)
         if file.name.endswith(_RATINGS):
@@ -90,31 +95,20 @@ class Amazon:
         return _review_lines(file, settings.encoding)
 
 
-def _names(folder: Folder, suffixes: tuple[str, ...]) -> list[str]:
-    pairs = (_PAIR, _PAIR_ITEMS)
-    return sorted({name for suffix in suffixes for name in ending(folder, suffix) if not name.endswith(pairs)})
-
-
-def _reviews(folder: Folder) -> list[str]:
-    return [name for name in _names(folder, _LINES) if not name.startswith(_META)]
-
-
-def _only(folder: Folder, names: list[str], key: str) -> str | None:
-    if len(names) > 1:
-        raise DataError(f"{folder}: several files may be meant ({', '.join(names)}); name one as {key} in domain.toml")
-    return names[0] if names else None
-
-
-def _unpacked(content: IO[bytes], name: str) -> AbstractContextManager[Any]:
-    return gzip.GzipFile(fileobj=content) if name.endswith(".gz") else nullcontext(content)
+def _names(folder: Folder, suffixes: tuple[str, ...], prefix: str = "") -> list[str]:
+    return [
+        name
+        for name in ending(folder, *suffixes)
+        if name.startswith(prefix) and not name.endswith((_PAIR, _PAIR_ITEMS))
+    ]
 
 
 def _has_reviews(file: Folder) -> bool:
     """Tell whether a file's first line is a review."""
     try:
-        with file.open("rb") as packed, _unpacked(packed, file.name) as content:
-            line = content.readline(_FIRST_LINE)
-        first = json.loads(line)
+        with file.open("rb") as packed:
+            content = gzip.GzipFile(fileobj=packed) if file.name.endswith(".gz") else packed
+            first = json.loads(content.readline(_FIRST_LINE))
     except (ValueError, RecursionError, OSError, EOFError, zlib.error):
         return False
     return isinstance(first, dict) and any(key in first for key in _USER) and any(key in first for key in _ITEM)
@@ -125,19 +119,18 @@ def _has_reviews(file: Folder) -> bool:
 
 def _review_lines(file: Folder, encoding: str) -> Table:
     """Read reviews, one JSON object a line."""
-    lines: list[int] = []
-    columns: dict[str, list[Any]] = {name: [] for name in ("user_id", "item_id", "rating", "summary", "review", "time")}
-    for line, review in json_lines(file, encoding):
-        lines.append(line)
-        columns["user_id"].append(_first(review, _USER))
-        columns["item_id"].append(_first(review, _ITEM))
-        columns["rating"].append(_first(review, ("overall", "rating")))
-        columns["summary"].append(_first(review, ("summary", "title")))
-        columns["review"].append(_first(review, ("reviewText", "text")))
-        columns["time"].append(_milliseconds(review))
-    times = pl.Series("timestamp", columns.pop("time"), pl.Int64).cast(pl.Datetime("ms"))
-    frame = pl.DataFrame([pl.Series(name, values, pl.String) for name, values in columns.items()] + [times])
-    return Table(frame, str(file), lambda record: f"line {lines[record]}")
+    records = (
+        (line, *(_first(review, keys) for keys in _REVIEW.values()), _milliseconds(review))
+        for line, review in json_lines(file, encoding)
+    )
+    return _table(file, records, {**dict.fromkeys(_REVIEW, pl.String()), "timestamp": pl.Datetime("ms")})
+
+
+def _table(file: Folder, records: Iterable[tuple[Any, ...]], types: dict[str, pl.DataType]) -> Table:
+    """Return records, each with its line in front, as a table."""
+    frame = pl.DataFrame(list(records), {"line": pl.Int64(), **types}, orient="row")
+    lines = frame["line"]
+    return Table(frame.drop("line"), str(file), lambda record: f"line {lines[record]}")
 
 
 def _ratings(file: Folder, encoding: str) -> Table:
@@ -165,24 +158,23 @@ def _ratings(file: Folder, encoding: str) -> Table:
 
 def _meta(file: Folder, encoding: str) -> Table:
     """Read items, one object a line."""
-    lines: list[int] = []
-    texts: dict[str, list[str]] = {
-        name: [] for name in ("item_id", "title", "brand", "price", "description", "main_category")
-    }
-    lists: dict[str, list[list[str]]] = {name: [] for name in ("categories", "features")}
-    for line, item in json_lines(file, encoding, _loose):
-        lines.append(line)
-        texts["item_id"].append(_first(item, _ITEM))
-        texts["title"].append(_first(item, ("title",)))
-        texts["brand"].append(_first(item, ("brand", "store")))
-        texts["price"].append(_price(item.get("price")))
-        texts["description"].append(" ".join(_flat(item.get("description"))))
-        texts["main_category"].append(_first(item, ("main_cat", "main_category")))
-        lists["categories"].append(list(dict.fromkeys(_flat(item.get("categories") or item.get("category")))))
-        lists["features"].append(list(_flat(item.get("features") or item.get("feature"))))
-    series = [pl.Series(name, values, pl.String) for name, values in texts.items()]
-    series += [pl.Series(name, values, pl.List(pl.String)) for name, values in lists.items()]
-    return Table(pl.DataFrame(series), str(file), lambda record: f"line {lines[record]}")
+    records = (
+        (
+            line,
+            _first(item, _ITEM),
+            _first(item, ("title",)),
+            _first(item, ("brand", "store")),
+            _price(item.get("price")),
+            " ".join(_flat(item.get("description"))),
+            _first(item, ("main_cat", "main_category")),
+            list(dict.fromkeys(_flat(item.get("categories") or item.get("category")))),
+            list(_flat(item.get("features") or item.get("feature"))),
+        )
+        for line, item in json_lines(file, encoding, _loose)
+    )
+    texts = ("item_id", "title", "brand", "price", "description", "main_category")
+    lists = dict.fromkeys(("categories", "features"), pl.List(pl.String))
+    return _table(file, records, {**dict.fromkeys(texts, pl.String()), **lists})
 
 
 def _loose(line: str) -> Any:
@@ -257,8 +249,7 @@ def _read_object(file: Folder, encoding: str) -> dict[str, Any]:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         content = dict(pairs)
         if len(content) < len(pairs):
-            seen: set[str] = set()
-            twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+            (twice, _), *_ = Counter(key for key, _ in pairs).most_common()
             raise DataError(f"{file}: {twice!r} appears twice in one object; merge the two")
         return content
 

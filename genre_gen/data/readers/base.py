@@ -18,8 +18,8 @@ class Reader(Protocol):
     """
 
     name: ClassVar[str]
-    suffixes: ClassVar[tuple[str, ...]]
-    separator: ClassVar[str]
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    separator: ClassVar[str] = "|"
 
     def recognises(self, folder: Folder) -> bool:
         """Tell whether the folder's files are in this format."""

@@ -11,7 +11,7 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -24,42 +24,37 @@ from genre_gen.errors import DataError
 
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")  # an escape of half a character; two of them in a row are a whole one
 
+SHOWN = "shown and not clicked"
+"""The kind of impressions that are no interactions."""
+
 Folder: TypeAlias = Path | zipfile.Path
 """A folder on disk or inside a zip file."""
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """What a reader left out because it is no record, such as impressions without a click.
+class Problem:
+    """One kind of trouble in one file."""
 
-    Attributes:
-        kind: what it is, such as ``shown and not clicked``.
-        count: how often.
-        location: of the first one, such as ``line 7``.
-        value: that one's text.
-    """
+    file: str  # where it is
+    kind: str  # what is wrong, such as ``rating outside 1 to 5``
+    count: int  # how many records have it
+    location: str  # of the first one, such as ``line 7``
+    value: str  # that one's text, in quotes
+    action: str  # what was done: ``dropped``, ``kept``, ``taken as unknown`` or ``left out``
 
-    kind: str
-    count: int
-    location: str
-    value: str
+    def __str__(self) -> str:
+        """Return one line for the log."""
+        return f"{self.file}: {self.kind}: {self.count} {self.action}, the first in {self.location} ({self.value})"
 
 
 @dataclass(frozen=True)
 class Table:
-    """Records of one file.
+    """Records of one file."""
 
-    Attributes:
-        frame: columns are text, except where the format itself has types (Parquet, JSON); no value is null.
-        file: the file's name, for messages.
-        locate: record number (from 0) -> its location, such as ``line 7``.
-        left_out: what was read and is no record; reported together with what the checks drop.
-    """
-
-    frame: pl.DataFrame
-    file: str
-    locate: Callable[[int], str]
-    left_out: tuple[LeftOut, ...] = ()
+    frame: pl.DataFrame  # columns are text, except where the format itself has types (Parquet, JSON); no value is null
+    file: str  # the file's name, for messages
+    locate: Callable[[int], str]  # record number (from 0) -> its location, such as ``line 7``
+    left_out: tuple[Problem, ...] = ()  # what was read and is no record, such as impressions without a click
 
     def with_frame(self, frame: pl.DataFrame) -> Table:
         """Return the same records with other columns."""
@@ -68,18 +63,14 @@ class Table:
     def column(self, names: Iterable[str], meaning: str, key: str) -> str:
         """Return the first of some column names that the table has.
 
-        Args:
-            names: acceptable names.
-            meaning: what the column should hold, for the message.
-            key: the setting of ``domain.toml`` that names it.
+        ``meaning``, what the column should hold, and ``key``, the setting that names it, are for the message.
 
         Raises:
             DataError: there is none; names the columns that exist, and the closest one.
         """
         names, existing = tuple(names), self.frame.columns
-        for name in names:
-            if name in existing:
-                return name
+        if name := next((name for name in names if name in existing), None):
+            return name
         close = [match for name in names for match in difflib.get_close_matches(name, existing, n=1)]
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise DataError(
@@ -110,11 +101,7 @@ class Table:
 
 
 def open_folder(path: Path) -> Folder:
-    """Open a folder or zip file; a zip that holds a single folder is entered.
-
-    Raises:
-        DataError: there is nothing there, or it is not a zip file.
-    """
+    """Open a folder or zip file; a zip that holds a single folder is entered. Raises DataError for anything else."""
     if path.is_dir():
         return path
     if not path.exists():
@@ -142,20 +129,15 @@ def entries(folder: Folder) -> str:
     return ", ".join(sorted(entry.name for entry in folder.iterdir())[:10]) or "nothing"
 
 
-def ending(folder: Folder, suffix: str) -> list[str]:
-    """Return the names of a folder's files that end in a suffix, sorted."""
-    return sorted(entry.name for entry in folder.iterdir() if entry.is_file() and entry.name.endswith(suffix))
+def ending(folder: Folder, *suffixes: str) -> list[str]:
+    """Return the names of a folder's files that end in one of some suffixes, sorted."""
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_file() and entry.name.endswith(suffixes))
 
 
-def only(folder: Folder, suffix: str, key: str) -> str | None:
-    """Return the name of the one file with a suffix; None where there is none.
-
-    Raises:
-        DataError: there are several; ``key`` is the setting that names one.
-    """
-    names = ending(folder, suffix)
+def only(folder: Folder, names: Sequence[str], key: str) -> str | None:
+    """Return the one name, None of none; raises DataError for several, of which the setting ``key`` may name one."""
     if len(names) > 1:
-        raise DataError(f"{folder}: several {suffix} files ({', '.join(names)}); name one as {key} in domain.toml")
+        raise DataError(f"{folder}: several files may be meant ({', '.join(names)}); name one as {key} in domain.toml")
     return names[0] if names else None
 
 
@@ -181,11 +163,7 @@ def read_bytes(file: Folder) -> bytes:
 
 
 def decode(file: Folder, encoding: str) -> str:
-    """Return a file's text, unpacked where its name ends in ``.gz``.
-
-    Raises:
-        DataError: naming the line and the byte that the encoding does not know.
-    """
+    """Return a file's text, unpacked where its name ends in ``.gz``; raises DataError naming a line that is invalid."""
     data = read_bytes(file)
     try:
         return data.decode("utf-8-sig" if encoding.lower().replace("_", "-") == "utf-8" else encoding)
@@ -200,16 +178,7 @@ def decode(file: Folder, encoding: str) -> str:
 
 
 def json_lines(file: Folder, encoding: str, parse: Callable[[str], Any] = json.loads) -> Iterator[tuple[int, Any]]:
-    """Yield each line's JSON object with the number of the line; blank lines are skipped.
-
-    Args:
-        file: plain, or packed as ``.gz``.
-        encoding: of its text.
-        parse: from a line to its value; raises ValueError, or RecursionError for what is nested too deeply.
-
-    Raises:
-        DataError: a line that is no JSON object.
-    """
+    """Yield each line's JSON object with the number of the line, but for blank lines; raises DataError."""
     for number, line in enumerate(decode(file, encoding).split("\n"), 1):
         if not line.strip():
             continue
@@ -225,12 +194,7 @@ def json_lines(file: Folder, encoding: str, parse: Callable[[str], Any] = json.l
 
 
 def whole(content: Any, written: str) -> Any:
-    """Return what was parsed with each lone surrogate replaced: JSON may escape half a character, which is no text.
-
-    Args:
-        content: texts, numbers, lists and dicts of these.
-        written: what it was parsed from.
-    """
+    """Return what was parsed with each lone surrogate replaced: JSON may escape half a character, which is no text."""
     return _repaired(content) if _HALF.search(written) else content
 
 
@@ -263,7 +227,7 @@ def read_text(
         text: the file's content.
         file: its name, for messages.
         separator: one character between values.
-        quote: character around values that hold separators or line breaks; None where the format has none.
+        quote: character around values; None where the format has none.
         columns: names, for a file without a header line.
         required: columns that must be there.
 
@@ -314,19 +278,12 @@ def _unreadable(file: str, lines: _Lines, columns: int) -> DataError:
 
 @dataclass(frozen=True)
 class _Lines:
-    """Where the records of a delimited text begin; slow, and so asked only when a message needs it.
-
-    Attributes:
-        text: header and records.
-        separator: one character between values.
-        quote: character around values, or None.
-        added: lines at the beginning that are not in the file.
-    """
+    """Where the records of a delimited text begin; slow, and so asked only when a message needs it."""
 
     text: str
     separator: str
     quote: str | None
-    added: int
+    added: int  # lines at the beginning that are not in the file
 
     def __iter__(self) -> Iterator[tuple[int, list[str]]]:
         """Yield each record that is not blank, the header first, with the line of the file it begins on."""

@@ -16,11 +16,11 @@ the history first, then the clicks in time order. Impressions without a click ar
 from __future__ import annotations
 
 import json
-from typing import ClassVar
 
 import polars as pl
 
-from genre_gen.data.readers.files import Folder, LeftOut, Table, named, read_delimited, whole
+from genre_gen.data.readers.base import Reader
+from genre_gen.data.readers.files import SHOWN, Folder, Problem, Table, named, read_delimited, whole
 from genre_gen.domain import DataSettings
 from genre_gen.errors import DataError
 
@@ -33,12 +33,11 @@ _TIME = "%m/%d/%Y %I:%M:%S %p"  # 11/15/2019 8:55:22 AM
 _ISO = "%Y-%m-%dT%H:%M:%S"
 
 
-class Mind:
+class Mind(Reader):
     """Reads the columns user_id, item_id and timestamp; of articles their columns and ``entities``, a list of names."""
 
-    name: ClassVar[str] = "mind"
-    suffixes: ClassVar[tuple[str, ...]] = (BEHAVIORS,)
-    separator: ClassVar[str] = "|"
+    name = "mind"
+    suffixes = (BEHAVIORS,)
 
     def recognises(self, folder: Folder) -> bool:
         """Tell whether there is a ``behaviors.tsv``."""
@@ -46,10 +45,9 @@ class Mind:
 
     def items(self, folder: Folder, settings: DataSettings) -> Table | None:
         """Return the articles; the abstract is called description. None where there is no ``news.tsv``."""
-        name = settings.items or NEWS
         if settings.items is None and not (folder / NEWS).is_file():
             return None
-        table = _headless(named(folder, name), settings, _NEWS)
+        table = _headless(named(folder, settings.items or NEWS), settings, _NEWS)
         columns = ("title_entities", "abstract_entities")
         labels = [
             list(dict.fromkeys(label for column in columns for label in _entities(table, column, record)))
@@ -65,50 +63,38 @@ class Mind:
         # A time that cannot be read stays as it is written, for the check of times to find.
         log = table.frame.with_row_index("line").with_columns(when=when)
         log = log.with_columns(timestamp=pl.coalesce(pl.col("when").dt.strftime(_ISO), "time"))
-        shown = _Shown(table)
-        clicks = log.with_columns(item_id=shown.clicked).explode("item_id").drop_nulls("item_id")
+        clicked, left_out = _impressions(table)
+        clicks = log.with_columns(item_id=clicked)
         first = log.sort("when", nulls_last=True, maintain_order=True).unique(
             "user_id", keep="first", maintain_order=True
         )
         begin = log["when"].min()
         earliest = pl.lit(begin).dt.strftime(_ISO) if begin is not None else pl.col("timestamp")
-        history = (
-            first.sort("line")
-            .with_columns(timestamp=earliest, item_id=pl.col("history").str.extract_all(r"\S+"))
-            .explode("item_id")
-            .drop_nulls("item_id")
-        )
-        columns = ["line", "user_id", "item_id", "timestamp"]
-        records = pl.concat([history.select(columns), clicks.select(columns)])
+        history = first.sort("line").with_columns(timestamp=earliest, item_id=pl.col("history").str.extract_all(r"\S+"))
+        parts = [part.select("line", "user_id", "item_id", "timestamp") for part in (history, clicks)]
+        records = pl.concat(parts).explode("item_id").drop_nulls("item_id")
         lines = records["line"].to_list()
-        return Table(records.drop("line"), table.file, lambda record: table.locate(lines[record]), shown.left_out())
+        return Table(records.drop("line"), table.file, lambda record: table.locate(lines[record]), left_out)
 
 
-class _Shown:
-    """The impressions of a log: words that each read ``article-1`` (clicked) or ``article-0``."""
+def _impressions(table: Table) -> tuple[pl.Series, tuple[Problem, ...]]:
+    """Return the clicked articles of each line, and those that were shown and not clicked.
 
-    def __init__(self, table: Table) -> None:
-        """Check the words; raises DataError for the first line that has another kind of word."""
-        self._table, column = table, table.frame["impressions"]
-        self.clicked = column.str.extract_all(r"\S+-1(?:\s|$)").list.eval(
-            pl.element().str.strip_chars().str.strip_suffix("-1")
+    Each word of the impressions reads ``article-1`` (clicked) or ``article-0``; raises DataError for any other.
+    """
+    column = table.frame["impressions"]
+    clicked = column.str.extract_all(r"\S+-1(?:\s|$)").list.eval(pl.element().str.strip_chars().str.strip_suffix("-1"))
+    others = column.str.count_matches(r"\S-0(?:\s|$)")
+    for record in (column.str.count_matches(r"\S+") != others + clicked.list.len()).arg_true():
+        raise DataError(
+            f"{table.file}, {table.locate(record)}: impressions {column[record]!r:.60} should read like N1-0 N2-1; "
+            "MIND's test part has no clicks; use the part for training or validation"
         )
-        self._others = column.str.count_matches(r"\S-0(?:\s|$)")
-        wrong = column.str.count_matches(r"\S+") != self._others + self.clicked.list.len()
-        for record in wrong.arg_true():
-            raise DataError(
-                f"{table.file}, {table.locate(record)}: impressions {column[record]!r:.60} should read like N1-0 N2-1; "
-                "MIND's test part has no clicks; use the part for training or validation"
-            )
-
-    def left_out(self) -> tuple[LeftOut, ...]:
-        """Return the articles that were shown and not clicked."""
-        count = int(self._others.sum())
-        if not count:
-            return ()
-        record = int((self._others > 0).arg_true()[0])
-        word = next(word for word in self._table.frame["impressions"][record].split() if word.endswith("-0"))
-        return (LeftOut("shown and not clicked", count, self._table.locate(record), word),)
+    for record in (others > 0).arg_true():
+        word = next(word for word in column[record].split() if word.endswith("-0"))
+        location = table.locate(record)
+        return clicked, (Problem(table.file, SHOWN, int(others.sum()), location, repr(word), "left out"),)
+    return clicked, ()
 
 
 def _headless(file: Folder, settings: DataSettings, columns: tuple[str, ...]) -> Table:

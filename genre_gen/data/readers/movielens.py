@@ -5,10 +5,9 @@ Format: the README of each set at https://grouplens.org/datasets/movielens
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import polars as pl
 
+from genre_gen.data.readers.base import Reader
 from genre_gen.data.readers.files import Folder, Table, decode, named, read_delimited, read_text
 from genre_gen.domain import DataSettings
 from genre_gen.errors import DataError
@@ -25,12 +24,10 @@ _FLAGGED_ITEMS = ("item_id", "title", "release_date", "video_release_date", "url
 _NO_CHARACTER = "\x1f"  # stands for "::", since separators are single characters
 
 
-class MovieLens:
+class MovieLens(Reader):
     """Reads all three layouts into the columns user_id, item_id, rating, timestamp, title and genres."""
 
-    name: ClassVar[str] = "movielens"
-    suffixes: ClassVar[tuple[str, ...]] = ()
-    separator: ClassVar[str] = "|"
+    name = "movielens"
 
     def recognises(self, folder: Folder) -> bool:
         """Tell whether one of the layouts' pairs of files is there."""

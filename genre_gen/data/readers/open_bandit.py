@@ -17,25 +17,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
 
 import polars as pl
 
-from genre_gen.data.readers.files import Folder, LeftOut, Table, ending, named, read_delimited
+from genre_gen.data.readers.base import Reader
+from genre_gen.data.readers.files import SHOWN, Folder, Problem, Table, ending, named, read_delimited
 from genre_gen.domain import DataSettings
 from genre_gen.errors import DataError
 
 ITEMS = "item_context.csv"
 _PERSON = tuple(f"user_feature_{number}" for number in range(4))
 _LOG = ("timestamp", "item_id", "position", "click", "propensity_score", *_PERSON)
+_USER = pl.concat_str(_PERSON, separator=" ").alias("user_id")
 
 
-class OpenBandit:
+class OpenBandit(Reader):
     """Reads clicks into the columns user_id, item_id, timestamp, position and propensity_score."""
 
-    name: ClassVar[str] = "open_bandit"
-    suffixes: ClassVar[tuple[str, ...]] = ()
-    separator: ClassVar[str] = "|"
+    name = "open_bandit"
 
     def recognises(self, folder: Folder) -> bool:
         """Tell whether an ``item_context.csv`` lies in the folder or one below it."""
@@ -44,10 +43,10 @@ class OpenBandit:
     def items(self, folder: Folder, settings: DataSettings) -> Table | None:
         """Return the items' features; their titles are empty."""
         policies = _policies(folder)
-        name = settings.items or (ITEMS if policies else None)
-        if name is None:
+        if settings.items is None and not policies:
             return None
-        table = _read(named(folder if settings.items else policies[0], name), settings, ("item_id",))
+        file = named(folder, settings.items) if settings.items else policies[0] / ITEMS
+        table = _read(file, settings, ("item_id",))
         features = [column for column in table.frame.columns if column.startswith("item_feature_")]
         return table.with_frame(table.frame.select("item_id", pl.lit("").alias("title"), *features))
 
@@ -66,15 +65,12 @@ class OpenBandit:
         click = frame["click"].str.strip_chars()
         for record in (~click.is_in(["0", "1"])).arg_true():
             raise DataError(f"{file}, {locate(record)}: click {click[record]!r} is neither 0 nor 1; correct the file")
-        vain = (click == "0").arg_true()
-        left_out = (
-            (LeftOut("shown and not clicked", len(vain), locate(vain[0]), frame["item_id"][vain[0]]),)
-            if len(vain)
-            else ()
+        shown, clicked = (click == "0").arg_true(), (click == "1").arg_true()
+        left_out = tuple(
+            Problem(file, SHOWN, len(shown), locate(record), repr(frame["item_id"][record]), "left out")
+            for record in shown[:1]
         )
-        clicked = (click == "1").arg_true()
-        person = pl.concat_str(_PERSON, separator=" ").alias("user_id")
-        frame = frame[clicked].select(person, "item_id", "timestamp", "position", "propensity_score")
+        frame = frame[clicked].select(_USER, "item_id", "timestamp", "position", "propensity_score")
         return Table(frame, file, lambda record: locate(int(clicked[record])), left_out)
 
 
@@ -93,7 +89,7 @@ def read_log(folder: Path) -> pl.DataFrame:
     logs = []
     for log in _logs(folder, settings):
         frame = log.frame.select(
-            pl.concat_str(_PERSON, separator=" ").alias("user_id"),
+            _USER,
             "item_id",
             pl.col("timestamp").str.to_datetime(time_unit="us", time_zone="UTC", strict=False),
             *(pl.col(name).cast(kind, strict=False) for name, kind in types.items()),

@@ -5,8 +5,7 @@ Format: https://recbole.io/docs/user_guide/data/atomic_files.html
 
 from __future__ import annotations
 
-from typing import ClassVar
-
+from genre_gen.data.readers.base import Reader
 from genre_gen.data.readers.files import Folder, Table, ending, named, only, read_delimited
 from genre_gen.domain import DataSettings
 from genre_gen.errors import DataError
@@ -14,12 +13,12 @@ from genre_gen.errors import DataError
 TYPES = ("token", "token_seq", "float", "float_seq")
 
 
-class RecBole:
+class RecBole(Reader):
     """Reads ``*.inter`` and, where there is one, ``*.item``."""
 
-    name: ClassVar[str] = "recbole"
-    suffixes: ClassVar[tuple[str, ...]] = (".inter", ".item")
-    separator: ClassVar[str] = " "
+    name = "recbole"
+    suffixes = (".inter", ".item")
+    separator = " "
 
     def recognises(self, folder: Folder) -> bool:
         """Tell whether there is a ``.inter`` file."""
@@ -27,21 +26,17 @@ class RecBole:
 
     def items(self, folder: Folder, settings: DataSettings) -> Table | None:
         """Return the item file's columns without their types."""
-        name = settings.items or only(folder, ".item", "data.items")
+        name = settings.items or only(folder, ending(folder, ".item"), "data.items")
         return None if name is None else read_atomic(named(folder, name), settings.encoding)
 
     def interactions(self, folder: Folder, settings: DataSettings) -> Table:
         """Return the interaction file's columns without their types."""
-        name = settings.interactions or only(folder, ".inter", "data.interactions")
+        name = settings.interactions or only(folder, ending(folder, ".inter"), "data.interactions")
         return read_atomic(named(folder, name or "*.inter"), settings.encoding)
 
 
 def read_atomic(file: Folder, encoding: str = "utf-8") -> Table:
-    """Read any atomic file (``.inter``, ``.item``, ``.kg``, ``.link``) as text, without the types in the names.
-
-    Raises:
-        DataError: a column without a known type, or with two.
-    """
+    """Read any atomic file (``.inter``, ``.kg``, ...) as text, without the types in the names; raises DataError."""
     table = read_delimited(file, encoding, "\t", quote=None)
     names = []
     for column in table.frame.columns:

@@ -8,37 +8,13 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from genre_gen.data.readers.files import Table
+from genre_gen.data.readers.files import Problem, Table
 from genre_gen.errors import DataError
 
 logger = logging.getLogger("genre_gen.data.readers")
 
 _ACTIONS = {"keep": "kept", "unknown": "taken as unknown"}
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One kind of trouble in one file.
-
-    Attributes:
-        file: where it is.
-        kind: what is wrong, such as ``rating outside 1 to 5``.
-        count: how many records have it.
-        location: of the first one, such as ``line 7``.
-        value: that one's text.
-        action: what was done: ``dropped``, ``kept``, ``taken as unknown`` or ``left out``.
-    """
-
-    file: str
-    kind: str
-    count: int
-    location: str
-    value: str
-    action: str
-
-    def __str__(self) -> str:
-        """Return one line for the log."""
-        return f"{self.file}: {self.kind}: {self.count} {self.action}, the first in {self.location} ({self.value})"
+_INSTEAD = {"repeated_items": "keep_first", "attributes": "unknown", "duplicates": "keep_last"}  # of others: "drop"
 
 
 @dataclass
@@ -60,29 +36,16 @@ class LoadReport:
         for problem in self.problems:
             logger.warning("%s", problem)
 
-    def note(self, table: Table) -> None:
-        """Note what a reader left out of a table because it is no record, such as impressions."""
-        for part in table.left_out:
-            self.problems.append(
-                Problem(table.file, part.kind, part.count, part.location, repr(part.value), "left out")
-            )
-
-    def check(
-        self, table: Table, records: pl.Series, values: pl.Series, *, kind: str, policy: str, key: str, instead: str
-    ) -> None:
-        """Note the records that have a problem; refuse them where the policy says so.
+    def check(self, table: Table, records: pl.Series, values: pl.Series, kind: str, key: str, policy: str) -> None:
+        """Note the records that have a problem; raises DataError where the policy is to refuse them.
 
         Args:
             table: where the records come from.
             records: numbers of the records concerned, in file order.
             values: what stands in them.
             kind: what is wrong.
-            policy: the domain's choice.
-            key: the setting under ``data.policies`` that holds it.
-            instead: the choice to propose when the policy is ``error``.
-
-        Raises:
-            DataError: there are such records and the policy is ``error``.
+            key: the setting under ``data.policies`` that says what to do.
+            policy: what it says.
         """
         count = len(records)
         if not count:
@@ -92,6 +55,6 @@ class LoadReport:
             more = f" (the first of {count})" if count > 1 else ""
             raise DataError(
                 f"{table.file}, {location}: {kind}: {value}{more}; "
-                f'correct the file, or set data.policies.{key} = "{instead}" in domain.toml'
+                f'correct the file, or set data.policies.{key} = "{_INSTEAD.get(key, "drop")}" in domain.toml'
             )
         self.problems.append(Problem(table.file, kind, count, location, value, _ACTIONS.get(policy, "dropped")))

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
+from genre_gen.data.readers.base import Reader
 from genre_gen.data.readers.files import Folder, Table, named, read_delimited, read_parquet
 from genre_gen.domain import DataSettings
 from genre_gen.errors import DataError
 
 
-class PlainTable:
+class PlainTable(Reader):
     """Reads ``interactions`` and ``items`` files, by these names or as ``domain.toml`` names them."""
 
-    name: ClassVar[str] = "table"
-    suffixes: ClassVar[tuple[str, ...]] = (".csv", ".tsv", ".txt", ".parquet")
-    separator: ClassVar[str] = "|"
+    name = "table"
+    suffixes = (".csv", ".tsv", ".txt", ".parquet")
 
     def recognises(self, folder: Folder) -> bool:
         """Tell whether there is an ``interactions`` table."""

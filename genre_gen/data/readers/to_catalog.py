@@ -8,10 +8,9 @@ from collections.abc import Sequence
 import polars as pl
 
 from genre_gen.data.catalog import Catalog, Item, Value
-from genre_gen.data.readers.amounts import amounts
 from genre_gen.data.readers.files import Table
 from genre_gen.data.readers.report import LoadReport
-from genre_gen.data.readers.values import is_single, labels, text
+from genre_gen.data.readers.values import amounts, is_single, labels, text
 from genre_gen.domain import Domain
 from genre_gen.errors import DataError
 
@@ -19,17 +18,7 @@ _NUMBER_AT_END = re.compile(r"\((\d+)\)(?:\s*\([^()]*\))?$")  # "Alien (1979)" a
 
 
 def to_catalog(table: Table, domain: Domain, separator: str, report: LoadReport) -> Catalog:
-    """Make the catalog of an item table.
-
-    Args:
-        table: one record per item.
-        domain: its fields, column names and policies.
-        separator: the format's own separator of labels.
-        report: takes the problems found.
-
-    Raises:
-        DataError: a missing column, or a problem that the domain's policies refuse.
-    """
+    """Make the catalog of an item table; raises DataError for a missing column, or what the policies refuse."""
     columns = domain.data.columns
     table, ids = _with_unique_ids(table, domain, report)
     titles = text(table.series(columns.title, "title", "data.columns.title")).to_list()
@@ -61,14 +50,13 @@ def _with_unique_ids(table: Table, domain: Domain, report: LoadReport) -> tuple[
     policies = domain.data.policies
     ids = text(table.series(domain.data.columns.item, "item id", "data.columns.item"))
     empty, first = ids == "", ids.is_first_distinct()
-    for wrong, kind, policy, key, instead in (
-        (empty, "no item id", policies.missing_ids, "missing_ids", "drop"),
-        (~empty & ~first, "item id repeated", policies.repeated_items, "repeated_items", "keep_first"),
+    for wrong, kind, key, policy in (
+        (empty, "no item id", "missing_ids", policies.missing_ids),
+        (~empty & ~first, "item id repeated", "repeated_items", policies.repeated_items),
     ):
-        report.check(table, wrong.arg_true(), ids.filter(wrong), kind=kind, policy=policy, key=key, instead=instead)
+        report.check(table, wrong.arg_true(), ids.filter(wrong), kind, key, policy)
     kept = (~empty & first).arg_true()
-    unique = Table(table.frame[kept], table.file, lambda record: table.locate(int(kept[record])))
-    return unique, ids[kept].to_list()
+    return Table(table.frame[kept], table.file, lambda row: table.locate(int(kept[row]))), ids[kept].to_list()
 
 
 def _attribute(table: Table, name: str, domain: Domain, separator: str, report: LoadReport) -> list[Value]:
@@ -88,15 +76,8 @@ def _attribute(table: Table, name: str, domain: Domain, separator: str, report: 
         return list(written)
     values = amounts(written)
     wrong = written.is_not_null() & ~values.is_finite().fill_null(False)
-    report.check(
-        table,
-        wrong.arg_true(),
-        words.filter(wrong),
-        kind=f"{name} is not a number",
-        policy=domain.data.policies.attributes,
-        key="attributes",
-        instead="unknown",
-    )
+    kind, policy = f"{name} is not a number", domain.data.policies.attributes
+    report.check(table, wrong.arg_true(), words.filter(wrong), kind, "attributes", policy)
     return [_plain(value) for value in values.set(wrong, None)]
 
 

@@ -9,37 +9,25 @@ from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import Interactions, Reviews
 from genre_gen.data.readers.files import Table
 from genre_gen.data.readers.report import LoadReport
-from genre_gen.data.readers.values import numbers, seconds, text
-from genre_gen.domain import Domain
+from genre_gen.data.readers.values import LAST_SECOND, numbers, seconds, text
+from genre_gen.domain import Domain, Policies
 from genre_gen.errors import DataError
-
-_LAST_SECOND = 253_402_300_799  # of the year 9999; anything later is no count of seconds
 
 
 def to_interactions(table: Table, catalog: Catalog, domain: Domain, report: LoadReport) -> Interactions:
     """Make the histories of an interaction table, in time order where it has times, else in file order.
 
-    Args:
-        table: one record per interaction.
-        catalog: the items it may name.
-        domain: its column names, rating scale and policies.
-        report: takes the problems found.
-
-    Raises:
-        DataError: a missing column, a problem that the domain's policies refuse, or nothing left.
+    Raises DataError for a missing column, what the policies refuse, or where nothing is left.
     """
-    frame = _Checked(_columns(table, domain), table, report)
-    policies = domain.data.policies
+    frame = _Checked(_columns(table, domain), table, report, domain.data.policies)
     for name in ("user", "item"):
-        frame.drop(pl.col(name) == "", name, f"no {name}", policy=policies.missing_ids, key="missing_ids")
+        frame.drop(pl.col(name) == "", name, f"no {name}", "missing_ids")
     rows = pl.DataFrame({"item": [item.id for item in catalog], "row": np.arange(len(catalog))})
     frame.records = frame.records.join(rows, on="item", how="left", maintain_order="left")
-    frame.drop(
-        pl.col("row").is_null(), "item", "item not in the catalog", policy=policies.unknown_items, key="unknown_items"
-    )
+    frame.drop(pl.col("row").is_null(), "item", "item not in the catalog", "unknown_items")
     _check_ratings(frame, domain)
-    _check_times(frame, domain)
-    _settle_duplicates(frame, policies.duplicates)
+    _check_times(frame)
+    _settle_duplicates(frame, domain.data.policies.duplicates)
     records = frame.records
     if records.is_empty():
         raise DataError(f"{table.file}: no interactions{' left' if len(report) else ' in it'}; check the file")
@@ -64,17 +52,16 @@ def _reviews(records: pl.DataFrame) -> Reviews | None:
 class _Checked:
     """The records of a table that have passed the checks so far."""
 
-    def __init__(self, records: pl.DataFrame, table: Table, report: LoadReport) -> None:
+    def __init__(self, records: pl.DataFrame, table: Table, report: LoadReport, policies: Policies) -> None:
         """Start with all records."""
-        self.records, self._table, self._report = records, table, report
+        self.records, self._table, self._report, self._policies = records, table, report, policies
 
-    def drop(self, wrong: pl.Expr, column: str, kind: str, *, policy: str, key: str, instead: str = "drop") -> None:
-        """Report the records that are wrong, and drop them unless the policy keeps or refuses them."""
+    def drop(self, wrong: pl.Expr, column: str, kind: str, key: str, policy: str | None = None) -> None:
+        """Report the records that are wrong, and drop them unless the policy (by default the key's) keeps them."""
+        policy = policy or getattr(self._policies, key)
         mask = self.records.select(wrong.fill_null(False)).to_series()
         failed = self.records.filter(mask)
-        self._report.check(
-            self._table, failed["record"], failed[column], kind=kind, policy=policy, key=key, instead=instead
-        )
+        self._report.check(self._table, failed["record"], failed[column], kind, key, policy)
         if len(failed) and policy != "keep":
             self.records = self.records.filter(~mask)
 
@@ -109,30 +96,25 @@ def _check_ratings(frame: _Checked, domain: Domain) -> None:
     """Check that ratings are numbers, finite and on the domain's scale; an empty one means "not rated"."""
     if "rating" not in frame.records.columns:
         return
-    rating, policy = pl.col("rating"), domain.data.policies.ratings
-    unreadable = rating.is_null() & (pl.col("rating_written") != "")
-    frame.drop(unreadable, "rating_written", "rating is not a number", policy=policy, key="ratings")
-    frame.drop(~rating.is_finite(), "rating_written", "rating is not finite", policy=policy, key="ratings")
+    rating, written = pl.col("rating"), "rating_written"
+    frame.drop(rating.is_null() & (pl.col(written) != ""), written, "rating is not a number", "ratings")
+    frame.drop(~rating.is_finite(), written, "rating is not finite", "ratings")
     if domain.rating_scale is not None:
         low, high = domain.rating_scale
-        kind = f"rating outside {low:g} to {high:g}"
-        frame.drop(~rating.is_between(low, high), "rating_written", kind, policy=policy, key="ratings")
+        frame.drop(~rating.is_between(low, high), written, f"rating outside {low:g} to {high:g}", "ratings")
     if frame.records["rating"].null_count() == len(frame.records):
         frame.records = frame.records.drop("rating")  # a column that is empty throughout
     else:
-        frame.drop(rating.is_null(), "rating_written", "no rating", policy="keep", key="ratings")
+        frame.drop(rating.is_null(), written, "no rating", "ratings", policy="keep")
 
 
-def _check_times(frame: _Checked, domain: Domain) -> None:
+def _check_times(frame: _Checked) -> None:
     """Check that every record has a time that can be read and lies before the year 10000."""
     if "time" not in frame.records.columns:
         return
-    time, policy = pl.col("time"), domain.data.policies.times
-    frame.drop(time.is_null(), "time_written", "time cannot be read", policy=policy, key="times")
-    late = time.abs() > _LAST_SECOND
-    frame.drop(
-        late, "time_written", 'time is beyond the year 9999 (data.time_unit = "ms"?)', policy=policy, key="times"
-    )
+    time, beyond = pl.col("time"), 'time is beyond the year 9999 (data.time_unit = "ms"?)'
+    frame.drop(time.is_null(), "time_written", "time cannot be read", "times")
+    frame.drop(time.abs() > LAST_SECOND, "time_written", beyond, "times")
 
 
 def _settle_duplicates(frame: _Checked, policy: str) -> None:
@@ -144,5 +126,4 @@ def _settle_duplicates(frame: _Checked, policy: str) -> None:
         records = records.sort("time", maintain_order=True)
     kept = pl.col("pair").is_last_distinct() if policy == "keep_last" else pl.col("pair").is_first_distinct()
     frame.records = records.with_columns(again=~kept).sort("record")
-    kind = "item more than once for one user"
-    frame.drop(pl.col("again"), "item", kind, policy=policy, key="duplicates", instead="keep_last")
+    frame.drop(pl.col("again"), "item", "item more than once for one user", "duplicates")

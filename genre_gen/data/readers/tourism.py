@@ -12,8 +12,8 @@ only.
 from __future__ import annotations
 
 import re
-from typing import ClassVar
 
+from genre_gen.data.readers.base import Reader
 from genre_gen.data.readers.files import Folder, Table, decode, named, read_text
 from genre_gen.domain import DataSettings
 
@@ -34,12 +34,12 @@ _BARE_COORDINATE = re.compile(r",(\{'lat':[^{}\"\n]*\})")  # the last places of 
 _RATINGS = {"User_Id": "user_id", "Place_Id": "item_id", "Place_Ratings": "rating"}
 
 
-class Tourism:
+class Tourism(Reader):
     """Reads the two files under the names item_id, title, description, category, city, price, ... and rating."""
 
-    name: ClassVar[str] = "tourism"
-    suffixes: ClassVar[tuple[str, ...]] = (RATINGS,)
-    separator: ClassVar[str] = ","
+    name = "tourism"
+    suffixes = (RATINGS,)
+    separator = ","
 
     def recognises(self, folder: Folder) -> bool:
         """Tell whether there is a ``tourism_rating.csv``."""

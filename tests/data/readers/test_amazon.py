@@ -49,38 +49,35 @@ def test_amazon_files_that_do_not_hold(tmp_path, content, message):
 # Reviews as published
 
 
+REVIEWS = [
+    {"reviewerID": "A1RSDE90N6RSZF", "asin": "B00000000A", "overall": 5.0, "summary": "Good", "reviewText": "Fits.",
+     "unixReviewTime": 1252800000},
+    {"reviewerID": "A1RSDE90N6RSZF", "asin": "0000000001", "overall": 2.0, "unixReviewTime": 1252800100},
+    {"reviewerID": "A3AF8FFZAZYNE5", "asin": "B00000000A", "overall": 4.0, "unixReviewTime": 1252800050},
+]  # fmt: skip
+
+
 def reviews_2014(folder: Path) -> Path:
     """Loose items, as Python writes them, and an item id that is a book's number."""
-    reviews = [
-        {"reviewerID": "A1RSDE90N6RSZF", "asin": "B00000000A", "overall": 5.0, "summary": "Good", "reviewText": "Fits.",
-         "unixReviewTime": 1252800000},
-        {"reviewerID": "A1RSDE90N6RSZF", "asin": "0000000001", "overall": 2.0, "unixReviewTime": 1252800100},
-        {"reviewerID": "A3AF8FFZAZYNE5", "asin": "B00000000A", "overall": 4.0, "unixReviewTime": 1252800050},
-    ]  # fmt: skip
     items = [
         {"asin": "B00000000A", "title": "Bolt", "brand": "Ironly", "price": 1.5, "description": "Steel.",
          "categories": [["Tools", "Bolts"], ["Tools", "Small"]]},
         {"asin": "0000000001", "title": "Bolt's Guide", "categories": [["Books"]]},
     ]  # fmt: skip
-    lines = "".join(json.dumps(review) + "\n" for review in reviews)
+    lines = "".join(json.dumps(review) + "\n" for review in REVIEWS)
     return write(folder, reviews_T_5__json=lines, meta_T__json="".join(f"{item!r}\n" for item in items))
 
 
 def reviews_2018(folder: Path) -> Path:
+    """Packed, with the reviews of 2014."""
     folder.mkdir()
-    reviews = [
-        {"overall": 5.0, "verified": True, "reviewerID": "A1RSDE90N6RSZF", "asin": "B00000000A", "summary": "Good",
-         "reviewText": "Fits.", "unixReviewTime": 1252800000},
-        {"overall": 2.0, "reviewerID": "A1RSDE90N6RSZF", "asin": "0000000001", "unixReviewTime": 1252800100},
-        {"overall": 4.0, "reviewerID": "A3AF8FFZAZYNE5", "asin": "B00000000A", "unixReviewTime": 1252800050},
-    ]  # fmt: skip
     items = [
         {"category": ["Tools", "Bolts", "Small"], "description": ["Steel."], "title": "Bolt", "brand": "Ironly",
          "price": "$1.50", "asin": "B00000000A", "also_buy": []},
         {"category": ["Books"], "description": [], "title": "Bolt's Guide", "brand": "", "price": "",
          "asin": "0000000001"},
     ]  # fmt: skip
-    for name, records in (("Tools_5.json.gz", reviews), ("meta_Tools.json.gz", items)):
+    for name, records in (("Tools_5.json.gz", REVIEWS), ("meta_Tools.json.gz", items)):
         packed = gzip.compress("".join(json.dumps(record) + "\n" for record in records).encode())
         (folder / name).write_bytes(packed)
     return folder
@@ -111,11 +108,11 @@ REVIEWED = shop(rating_scale=[1, 5], fields__price={"type": "number"})
 
 @pytest.mark.parametrize("make", [reviews_2014, reviews_2018, reviews_2023])
 def test_reviews_of_all_years_give_the_same_data(tmp_path, make):
-    data = load_data(REVIEWED, make(tmp_path / "set"))
+    folder = make(tmp_path / "set")
+    data = load_data(REVIEWED, folder)
+    bolt = {"brand": "Ironly", "categories": ("Tools", "Bolts", "Small"), "price": 1.5}
     assert list(data.catalog) == [
-        Item(
-            "B00000000A", "Bolt", {"brand": "Ironly", "categories": ("Tools", "Bolts", "Small"), "price": 1.5}, "Steel."
-        ),
+        Item("B00000000A", "Bolt", bolt, "Steel."),
         Item("0000000001", "Bolt's Guide", {"brand": None, "categories": ("Books",), "price": None}),
     ]
     interactions = data.interactions
@@ -124,14 +121,7 @@ def test_reviews_of_all_years_give_the_same_data(tmp_path, make):
     assert interactions.ratings.tolist() == [5, 2, 4]
     assert interactions.times.tolist() == [1252800000, 1252800100, 1252800050]
     assert len(data.report) == 0
-
-
-@pytest.mark.parametrize("make", [reviews_2014, reviews_2018, reviews_2023])
-def test_what_reviews_say_is_read_where_it_is_asked_for(tmp_path, make):
-    folder = make(tmp_path / "set")
-    interactions = load_data(REVIEWED, folder).interactions
-    assert interactions.reviews is None
-    assert interactions.review(0) == ("", "")
+    assert (interactions.reviews, interactions.review(0)) == (None, ("", ""))  # read where they are asked for
     named = REVIEWED.changed({"data.columns.summary": "summary", "data.columns.review": "review"})
     interactions = load_data(named, folder).interactions
     assert [interactions.review(place) for place in range(3)] == [("Good", "Fits."), ("", ""), ("", "")]
@@ -183,12 +173,6 @@ def test_ratings_alone_of_all_years(tmp_path, name, content):
     assert interactions.times.tolist() == [1252800000, 1252800100]
 
 
-def test_reviews_without_items_and_without_a_name_that_tells(tmp_path):
-    folder = reviews_2018(tmp_path / "set")
-    (folder / "meta_Tools.json.gz").unlink()
-    assert [item.id for item in load_data(shop(), folder).catalog] == ["B00000000A", "0000000001"]
-
-
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
@@ -216,8 +200,10 @@ def test_reviews_that_do_not_hold(tmp_path, file, content, message):
     assert "\n" not in str(caught.value)
 
 
-def test_a_gzip_file_that_is_cut_off(tmp_path):
+def test_gzip_files_without_items_and_cut_off(tmp_path):
     folder = reviews_2018(tmp_path / "set")
+    (folder / "meta_Tools.json.gz").unlink()  # no name tells what the other file is
+    assert [item.id for item in load_data(shop(), folder).catalog] == ["B00000000A", "0000000001"]
     (folder / "Tools_5.json.gz").write_bytes((folder / "Tools_5.json.gz").read_bytes()[:-20])
     with pytest.raises(DataError, match=r"Tools_5\.json\.gz: not a whole gzip file .*; download it again"):
         load_data(REVIEWED.changed({"data.reader": "amazon"}), folder)

@@ -72,7 +72,6 @@ def test_mind_files_that_do_not_hold(tmp_path, behaviors, message):
 
 
 def test_mind_entities_that_do_not_hold(tmp_path):
-    folder = mind(tmp_path)
-    (folder / "news.tsv").write_text('N1\tnews\tworld\tSun\t\thttp://x\t[{"Name": "x"}]\t[]\n')
+    folder = write(mind(tmp_path), news__tsv='N1\tnews\tworld\tSun\t\thttp://x\t[{"Name": "x"}]\t[]\n')
     with pytest.raises(DataError, match=r"news\.tsv, line 1: title_entities .* is no list of entities with a Label"):
         load_data(news(), folder)

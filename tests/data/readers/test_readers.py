@@ -76,27 +76,6 @@ def test_a_damaged_zip_file_is_named(tmp_path, begin, length, message):
         load_data(MOVIES, archive)
 
 
-def test_the_sample_of_the_movies_domain():
-    data = load_data(MOVIES, MOVIES.catalog_folder)
-    assert (len(data.catalog), len(data.interactions.users), len(data.report)) == (40, 30, 0)
-    assert data.catalog[data.catalog.find("star wars")].title == "Star Wars (1977)"
-
-
-def test_path_in_domain_toml_is_relative_to_its_folder(tmp_path):
-    table(tmp_path / "books" / "files")
-    write(tmp_path / "books", domain__toml='name = "books"\n[data]\npath = "files"\n')
-    data = load_data(Domain.load(tmp_path / "books"))
-    assert [item.title for item in data.catalog] == ["Misérables, Les", "Alien (1979) (V)", "unknown"]
-    assert len(data.interactions) == len(RATINGS)
-
-
-def test_a_domain_without_a_place_for_its_data_needs_one_given(tmp_path):
-    domain = Domain.from_settings({"name": "books"})
-    with pytest.raises(DataError, match=r"the domain books names no data, .*; give a path, or set data\.path"):
-        load_data(domain)
-    assert len(load_data(domain, table(tmp_path / "set")).interactions) == len(RATINGS)
-
-
 def test_single_files_and_a_catalog_given(tmp_path):
     folder = table(tmp_path / "set")
     (folder / "interactions.csv").rename(folder / "log.csv")
@@ -117,24 +96,27 @@ def test_without_item_file_the_catalog_is_what_interactions_name(tmp_path):
 def test_several_files_of_one_kind_need_a_name(tmp_path):
     folder = recbole(tmp_path / "set")
     (folder / "other.inter").write_bytes((folder / "ml.inter").read_bytes())
-    with pytest.raises(DataError, match=r"several \.inter files .*data\.interactions"):
+    with pytest.raises(DataError, match=r"several files may be meant .*data\.interactions"):
         load_data(MOVIES, folder)
     assert len(load_data(MOVIES.changed({"data.interactions": "other.inter"}), folder).interactions) == len(RATINGS)
 
 
-def test_files_that_no_reader_knows(tmp_path):
-    with pytest.raises(DataError, match=r"no reader reads these files \(readme\)"):
-        load_data(MOVIES, write(tmp_path / "set", readme="x"))
-    with pytest.raises(DataError, match="no such file or folder"):
-        load_data(MOVIES, tmp_path / "nothing")
-    with pytest.raises(DataError, match="neither a folder nor a zip file"):
-        load_data(MOVIES, write(tmp_path / "set", broken__zip="x") / "broken.zip")
-    with pytest.raises(DataError, match=r"no reader reads log\.xlsx"):
-        load_data(MOVIES, write(tmp_path / "set", log__xlsx="x") / "log.xlsx")
-    with pytest.raises(DataError, match=r"no such file; the folder has .*readme"):
-        load_data(MOVIES.changed({"data.reader": "table"}), tmp_path / "set")
-    with pytest.raises(DataError, match="not a readable Parquet file"):
-        load_data(MOVIES, write(tmp_path / "two", interactions__parquet="x"))
+@pytest.mark.parametrize(
+    ("file", "path", "message"),
+    [
+        ("readme", "", r"no reader reads these files \(readme\)"),
+        ("readme", "nothing", "no such file or folder"),
+        ("broken.zip", "broken.zip", "neither a folder nor a zip file"),
+        ("log.xlsx", "log.xlsx", r"no reader reads log\.xlsx"),
+        ("interactions.parquet", "", "not a readable Parquet file"),
+    ],
+)
+def test_files_that_no_reader_knows(tmp_path, file, path, message):
+    write(tmp_path, **{file: "x"})
+    with pytest.raises(DataError, match=message):
+        load_data(MOVIES, tmp_path / path)
+    with pytest.raises(DataError, match=rf"interactions\.tsv: no such file; the folder has {file}"):
+        load_data(MOVIES.changed({"data.interactions": "interactions.tsv"}), tmp_path)
 
 
 def test_files_are_named_as_they_are_found_from_here(tmp_path, monkeypatch):

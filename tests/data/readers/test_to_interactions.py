@@ -45,22 +45,10 @@ def test_interactions_refused(tmp_path, interactions, message):
 
 
 def test_what_is_dropped_is_counted_and_logged(tmp_path, caplog):
-    records = [
-        "1,1,5,10",
-        "1,9,5,11",
-        "2,8,5,12",
-        "1,2,x,13",
-        "2,2,inf,14",
-        "3,1,7,15",
-        "3,2,4,",
-        ",1,5,16",
-        "4,2,3,17",
-    ]
-    policies = ("unknown_items", "ratings", "times", "missing_ids")
+    records = "1,1,5,10 1,9,5,11 2,8,5,12 1,2,x,13 2,2,inf,14 3,1,7,15 3,2,4, ,1,5,16 4,2,3,17".replace(" ", "\n")
+    policies = dict.fromkeys(("unknown_items", "ratings", "times", "missing_ids"), "drop")
     with caplog.at_level(logging.WARNING):
-        data = load(
-            tmp_path, HEADER + "\n".join(records), **{f"data__policies__{policy}": "drop" for policy in policies}
-        )
+        data = load(tmp_path, HEADER + records, data__policies=policies)
     found = [(problem.kind, problem.count, problem.location, problem.value) for problem in data.report]
     assert found == [
         ("no user", 1, "line 9", "''"),
@@ -76,23 +64,18 @@ def test_what_is_dropped_is_counted_and_logged(tmp_path, caplog):
     assert "unknown" not in str(data.report.problems[0])
     assert str(data.report.problems[1]).endswith("item not in the catalog: 2 dropped, the first in line 3 ('9')")
 
-
-def test_nothing_left_after_dropping(tmp_path):
     with pytest.raises(DataError, match="no interactions left"):
-        load(tmp_path, HEADER + "1,9,5,10\n", data__policies__unknown_items="drop")
+        load(tmp_path, HEADER + "1,9,5,10\n", data__policies=policies)
 
 
-@pytest.mark.parametrize(
-    ("policy", "ratings", "reported"),
-    [("keep_first", [1], 2), ("keep_last", [3], 2), ("keep", [1, 2, 3], 2)],
-)
-def test_duplicates_are_settled_in_time_order(tmp_path, policy, ratings, reported):
+@pytest.mark.parametrize(("policy", "ratings"), [("keep_first", [1]), ("keep_last", [3]), ("keep", [1, 2, 3])])
+def test_duplicates_are_settled_in_time_order(tmp_path, policy, ratings):
     interactions = HEADER + "1,1,3,30\n1,1,1,10\n2,1,5,5\n1,1,2,20\n"
     data = load(tmp_path, interactions, data__policies__duplicates=policy)
     assert data.interactions.history("1").ratings.tolist() == ratings
     assert data.interactions.history("2").ratings.tolist() == [5]
     (problem,) = data.report
-    assert (problem.count, problem.action) == (reported, "kept" if policy == "keep" else "dropped")
+    assert (problem.count, problem.action) == (2, "kept" if policy == "keep" else "dropped")
 
 
 def test_duplicates_without_times_go_by_the_file(tmp_path):
@@ -119,10 +102,7 @@ def test_ratings_may_be_missing_here_and_there_or_altogether(tmp_path):
     [
         ("86400.9", 86400, "s"),
         ("86400000", 86400, "ms"),
-        ("1970-01-02", 86400, "s"),
-        ("1970-01-02T00:00:01", 86401, "s"),
-        ("1970-01-02 00:00:01", 86401, "s"),
-        ("1970-01-02T01:00:00+01:00", 86400, "s"),
+        ("1970-01-02T01:00:01+01:00", 86401, "s"),
     ],
 )
 def test_times_are_seconds_whatever_they_were(tmp_path, time, expected, unit):

@@ -30,13 +30,9 @@ def travel() -> Domain:
 
 def test_tourism(tmp_path):
     data = load_data(travel(), tourism(tmp_path))
+    park = {"category": ("Taman Hiburan",), "city": "Jakarta", "price": 20000}
     assert list(data.catalog) == [
-        Item(
-            "1",
-            "Taman Awan",
-            {"category": ("Taman Hiburan",), "city": "Jakarta", "price": 20000},
-            "Taman di atas bukit,\nsejuk.",
-        ),
+        Item("1", "Taman Awan", park, "Taman di atas bukit,\nsejuk."),
         Item("2", "Pantai Biru", {"category": ("Bahari",), "city": "Yogyakarta", "price": 0}, "Pantai."),
     ]
     assert data.interactions.history("1").rows.tolist() == [0, 1]

@@ -55,7 +55,7 @@ class LiveTrie(CatalogTrie):
         """Return the trie with more items.
 
         Args:
-            codes: ``[n, length]``, padded with -1 at the end; of any length.
+            codes: ``[n, length]``, padded with -1 at the end.
             rows: ``[n]``, their catalog rows: new ones, or rows whose item was removed; None appends to the catalog.
             vocabulary: number of code tokens from now on; None for no new tokens.
 

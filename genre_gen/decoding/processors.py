@@ -34,12 +34,9 @@ class Constraint:
     def __init__(self, trie: CatalogTrie, first_code: int, eos_token_id: int, allowed: Allowed = None) -> None:
         """Prepare the constraint of one request or of a batch.
 
-        Args:
-            trie: of the catalog's item codes.
-            first_code: the model's id of code token 0.
-            eos_token_id: the model's end token.
-            allowed: bool ``[n_items]`` for all rows alike, or ``[users, n_items]``, where each user has the same number
-                of consecutive rows (beams or samples); or a subset of the trie; None allows all.
+        ``first_code`` is the model's id of code token 0. ``allowed`` is bool ``[n_items]`` for all rows alike, or
+        ``[users, n_items]``, where each user has the same number of consecutive rows (beams or samples); or a subset of
+        the trie.
 
         Raises:
             UsageError: an end token among the code tokens, or ``allowed`` of another catalog.

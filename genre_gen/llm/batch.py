@@ -103,14 +103,9 @@ def pad(task: str, depth: Depth, examples: Sequence[Encoded]) -> Batch:
 
 
 def pack(task: str, depth: Depth, examples: Sequence[Encoded], shared: int, length: int) -> Batch:
-    """Lay examples out many per row, behind the instruction that they share, which is read once per row.
+    """Lay examples out many per row of ``length``, or as long as one needs, behind the instruction that they share.
 
-    Args:
-        task: its name.
-        depth: where its loss is taken.
-        examples: all of them begin with the same ``shared`` tokens, of which none is predicted.
-        shared: how many tokens these are; at least one.
-        length: tokens of a row, if no example needs more.
+    All of them begin with the same ``shared`` tokens, at least one, of which none is predicted.
     """
     length = max([length - shared, *(len(encoded) - shared for encoded in examples)])
     rows: list[list[Encoded]] = []

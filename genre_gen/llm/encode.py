@@ -73,14 +73,10 @@ class Encoder:
         first_target: int = 0,
         limit: int | None = None,
     ) -> Encoded:
-        """Encode a prompt.
+        """Encode a prompt of at most ``limit`` tokens.
 
-        Args:
-            prompt: what to encode.
-            targets: what of the last message is predicted: all of it and the token that ends it, its item codes, or
-                its data spans.
-            first_target: how many codes (or data spans) of that message are not predicted.
-            limit: the most tokens allowed.
+        Of the last message, ``targets`` are predicted: all of it and the token that ends it, its item codes, or its
+        data spans, but for the first ``first_target`` of these.
 
         Raises:
             PromptError: longer than the limit, or the code of a row that the code scheme lacks.

@@ -83,14 +83,8 @@ class ItemGenerator:
         """Return log-probabilities, float32 ``[len(histories), n_items]``.
 
         With one-token codes all items are scored; with longer ones the best ``candidates`` of those allowed are, and
-        the others get ``-inf``.
-
-        Args:
-            histories: oldest item first.
-            allowed: bool ``[len(histories), n_items]``; None allows all, but not the items of the history where the
-                domain does not repeat items.
-            candidates: how many items a search over longer codes returns.
-            shared_prefix: the histories are variants of the first.
+        the others get ``-inf``. ``allowed`` is bool of the same shape; None allows all, but not the items of the
+        history where the domain does not repeat items. With ``shared_prefix`` the histories are variants of the first.
 
         Raises:
             DecodingError: the model's scores are not finite.

@@ -24,12 +24,8 @@ _NORMS_AFTER = (  # the branches; in Llama the first name stands for the norm be
 def scale_branches(backbone: Any, scale: float, length: float) -> None:
     """Make a backbone add next to nothing to the embeddings that it reads, in place.
 
-    The final norm is set so that an item's logit after itself is ``_OWN_LOGIT`` where the layers add nothing.
-
-    Args:
-        backbone: a decoder of any family; branches and norms are told by the usual names.
-        scale: what is left of the layers' output, 0 to 1.
-        length: mean Euclidean length of the embeddings that it reads at first.
+    ``scale`` of the layers' output is left, 0 to 1. The final norm is set so that an item's logit after itself is
+    ``_OWN_LOGIT`` for embeddings of this mean ``length``. Branches and norms are told by the usual names.
     """
     norm = backbone.norm
     root = len(norm.weight) ** 0.5

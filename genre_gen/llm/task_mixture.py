@@ -43,13 +43,9 @@ class TaskMixture:
     ) -> None:
         """Keep what batches are made from.
 
-        Args:
-            data: catalog, training interactions and domain.
-            book: the templates.
-            encoder: of prompts.
-            depth_share: exit layers / all layers; batches at full depth are smaller by it, so that a step costs alike.
-            packs: put many examples that share their instruction into one row.
-            context: the most tokens that the model reads at once; None for any number.
+        Batches at full depth are smaller by ``depth_share`` (exit layers / all layers), so that a step costs alike.
+        ``packs`` puts many examples that share their instruction into one row; ``context`` is the most tokens that the
+        model reads at once.
 
         Raises:
             ConfigError: a task that does not exist, or none with a weight. Drawing batches or answers raises it too,

@@ -25,12 +25,8 @@ def write_folder(folder: Path, fill: Callable[[Path], None], about: Mapping[str,
     """Write a folder so that a crash at any moment leaves the old one or the new one, never a mixture.
 
     A folder that was so written is replaced. What others put into it, which its manifest does not list, moves into the
-    new one, file by file. Nothing of theirs is ever replaced: what would stand in the way is refused.
-
-    Args:
-        folder: where it shall stand.
-        fill: writes the files into the folder it is given.
-        about: put into the manifest next to the checksums.
+    new one, file by file. Nothing of theirs is ever replaced: what would stand in the way is refused. ``fill`` writes
+    the files into the folder it is given; ``about`` goes into the manifest.
 
     Raises:
         CheckpointError: the place cannot be written, or holds something else under a name that is needed.

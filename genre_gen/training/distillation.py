@@ -117,11 +117,10 @@ class Teacher:
 
 
 def fit_temperature(scores: NDArray[np.floating], targets: NDArray[np.integer]) -> float:
-    """Return the temperature, within TEMPERATURES, under which the targets of validation cases are most likely.
+    """Return the temperature, within TEMPERATURES, under which the targets ``[B]`` of cases are most likely.
 
-    Args:
-        scores: blended scores ``[B, n_items]``, ``-inf`` where an item is not allowed.
-        targets: ``[B]`` catalog rows; a case whose target has no score is left out. 1 is returned where all are.
+    ``scores`` are blended, ``[B, n_items]``, ``-inf`` where an item is not allowed. A case whose target has no score is
+    left out; 1 is returned where all are.
     """
     of_target = np.take_along_axis(scores, np.asarray(targets)[:, None], axis=1)
     scored = np.isfinite(of_target[:, 0])

@@ -82,8 +82,8 @@ class FineTuner:
 
         Args:
             llm: changed in place.
-            mixture: gives the batches of each epoch.
-            training: the domain's training settings.
+            mixture: gives the batches.
+            training: settings.
             validate: returns NDCG@10 on validation cases; None trains to the end without early stopping.
             exclude_seen: items do not repeat in this domain.
             folder: where checkpoints and logs go; None keeps everything in memory.
@@ -134,8 +134,7 @@ class FineTuner:
     def run(self, on_step: Callable[[FineTuner], None] | None = None) -> Progress:
         """Train until the epochs, the time or the patience are used up; resume from the folder's checkpoint if any.
 
-        Args:
-            on_step: called after every step, and while soft targets are made, for progress displays.
+        ``on_step`` is called after every step, and while soft targets are made.
 
         Raises:
             CheckpointError: the folder's checkpoint is damaged or belongs to other data or settings.

@@ -128,14 +128,8 @@ def choose_teacher(
 ) -> Teacher | None:
     """Choose on validation cases how collaborative models are blended into a teacher of the language model.
 
-    Models that are trained epoch by epoch take no part: a teacher is fitted again for each fold of the users.
-
-    Args:
-        domain: says whether anything is distilled.
-        members: name -> function that returns a new model, not fitted.
-        fitted: the same models, fitted on what came before the cases.
-        cases: validation cases.
-        n_items: size of the catalog.
+    ``members`` make new models, ``fitted`` are the same ones fitted on what came before the cases. Models that are
+    trained epoch by epoch take no part: a teacher is fitted again for each fold of the users.
 
     Returns:
         The teacher; None where nothing is distilled or there are no members.
@@ -193,16 +187,10 @@ def train_llm(
     teacher: SoftTargetSource | None = None,
     on_step: OnStep | None = None,
 ) -> TrainingResult:
-    """Tune a language model on its tasks, and leave it with its best weights.
+    """Tune a language model on its tasks, in place, and leave it with its best weights.
 
-    Args:
-        llm: from ``build_llm``; changed in place.
-        book: the templates.
-        data: catalog, interactions that are learned from, and domain.
-        validation: cases for early stopping; may be empty.
-        folder: of the run, for checkpoints and logs; a run that was killed goes on from there.
-        teacher: from ``choose_teacher``; asked where ``training.distillation`` is above 0.
-        on_step: called after each step.
+    Validation cases, where there are any, stop it early. A run that was killed goes on from its checkpoint in the
+    folder.
 
     Raises:
         ConfigError: settings that are invalid, or nobody to distil from.

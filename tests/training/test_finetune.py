@@ -117,14 +117,16 @@ def test_every_task_is_learned_and_logged(tiny_domain, sample):
     check_learned(log)
 
 
-@pytest.mark.parametrize(("scale", "epochs"), [([1, 2, 3, 4, 5], 6), ([1, 10, 1.5, 10.5], 8)])
-def test_what_an_item_is_rated_is_learned(tiny_domain, sample, scale, epochs):
+@pytest.mark.parametrize(
+    ("scale", "changes"), [([1, 2, 3, 4, 5], {"epochs": 6}), ([1, 10, 1.5, 10.5], {"epochs": 8, "patience": 100})]
+)
+def test_what_an_item_is_rated_is_learned(tiny_domain, sample, scale, changes):
     """Ratings of several tokens are learned too."""
     catalog, log = sample
-    stars = np.random.default_rng(0).choice(scale, len(catalog)).astype(np.float32)
+    stars = np.float32(scale)[np.random.default_rng(0).integers(len(scale), size=len(catalog))]
     rated = Interactions(log.users, log.offsets, log.rows, log.n_items, stars[log.rows], log.times)
     settings = {"tasks": {"rating": {"weight": 1.0, "depth": "exit"}}, "rating_scale": [1, max(scale)]}
-    tuner = make(tiny_domain.changed(settings), (catalog, rated), epochs=epochs, patience=100)
+    tuner = make(tiny_domain.changed(settings), (catalog, rated), **changes)
     assert len(tuner.llm.answers["rating"]) == len(scale)
     check_learned(tuner.run().log, "rating", to=0.7)
 

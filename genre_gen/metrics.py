@@ -220,13 +220,8 @@ def divergence(
 ) -> NDArray[np.float64]:
     """Return ``KL(wanted || (1 - smoothing) shown + smoothing wanted)`` in nats, over the last axis; shapes broadcast.
 
-    Args:
-        wanted: distributions ``[..., n_labels]``.
-        shown: distributions, or zeros where nothing shown has a label, which is as far away as can be.
-        smoothing: see :data:`SMOOTHING`.
-
-    Returns:
-        0 to ``log(1 / smoothing)``.
+    Distributions are ``[..., n_labels]``; zeros, where nothing shown has a label, are as far away as can be:
+    ``log(1 / smoothing)``.
     """
     # Rounding must not make the distance of equal distributions negative.
     return np.maximum(rel_entr(wanted, (1.0 - smoothing) * shown + smoothing * wanted).sum(axis=-1), 0.0)

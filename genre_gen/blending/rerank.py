@@ -42,13 +42,9 @@ def rerank(
             best-scored items are picked from. A list that is as long has no choice left; longer ones go on by score.
         scores: float32 ``[n_items]``, higher is better; an item whose score is not finite is never ranked.
         allowed: bool ``[n_items]``.
-        history: what the user has had.
-        n: how many items.
+        history: the user's.
+        n: how many items; fewer are returned only where fewer are allowed and scored.
         labels: of the catalog's items; needed by any method but ``none``.
-
-    Returns:
-        ``n`` items with their scores, fewer only where fewer are allowed and scored. With method ``none`` or weight 0
-        this is ``Ranking.from_scores``.
 
     Raises:
         ConfigError: a method that needs labels, without any.
@@ -71,12 +67,8 @@ def mmr(candidates: Ranking, similarity: NDArray[np.floating], weight: float, n:
 
     Each step takes the candidate of greatest ``(1 - weight) * score - weight * similarity to the closest pick``.
 
-    Args:
-        candidates: one user's.
-        similarity: ``[n_candidates, n_candidates]`` of 0 to 1, in the candidates' order (``Labels.similarity``,
-            ``cosine``).
-        weight: of variety, 0 to 1; the paper's lambda is 1 less this.
-        n: how many to pick.
+    ``similarity`` is ``[n_candidates, n_candidates]`` of 0 to 1 (``Labels.similarity``, ``cosine``); the paper's lambda
+    is 1 less ``weight``.
     """
     relevance = relative(candidates.scores)
 
@@ -93,12 +85,8 @@ def calibrated(
 
     Each step takes the candidate of greatest ``(1 - weight) * score - weight * KL(wanted || list with it)``.
 
-    Args:
-        candidates: one user's.
-        shares: ``[n_candidates, n_labels]``, each candidate's label distribution, zeros where it has no labels.
-        wanted: ``[n_labels]``, that of the history; all zeros (no labels known) take the best scored.
-        weight: of calibration, 0 to 1; the paper's lambda.
-        n: how many to pick.
+    ``shares`` are the candidates' label distributions ``[n_candidates, n_labels]``, zeros without labels; ``wanted`` is
+    that of the history, ``[n_labels]``, and all zeros take the best scored. ``weight`` is the paper's lambda.
     """
     relevance, labelled = relative(candidates.scores), shares.sum(axis=1)  # 1 with labels, 0 without
     asked = np.flatnonzero(wanted)  # other labels add nothing to the sum, they only take their share of the list

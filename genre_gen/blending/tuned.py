@@ -17,7 +17,6 @@ class TunedSettings:
     """What :meth:`genre_gen.Recommender.fit` chose.
 
     Attributes:
-        blend: weights of the language model and the collaborative models.
         blend_without_llm: weights that stand in where the language model fails.
         epochs: after how many, those of pre-training aside, the language model was best; None where that was not asked
             or never measured.

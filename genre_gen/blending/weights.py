@@ -90,14 +90,8 @@ def choose_weights(
     that is better by more than a standard error, or no worse for anybody. To give way to any lead at all was measured
     to fit the noise too: the member that had the luck of the validation cases lost by it on others.
 
-    Args:
-        scores: member -> ``[B, n_items]``.
-        targets: ``[B]`` catalog rows.
-        allowed: bool ``[B, n_items]``.
-        k: cut of the NDCG.
-
-    Returns:
-        Weights in steps of 1 / STEPS, many of them 0; the same for the same input.
+    Scores are ``[B, n_items]``, targets ``[B]`` catalog rows, ``allowed`` is bool ``[B, n_items]``, ``k`` the cut of
+    the NDCG. The weights come in steps of 1 / STEPS, many of them 0.
 
     Raises:
         UsageError: no members or no cases.

@@ -1,4 +1,4 @@
-"""The commands about domains and the machine."""
+"""The commands about domains, their prompts, and the machine."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from typing import Annotated
 import typer
 
 from genre_gen.cli.options import FAILED, AsJson, DataPlace, DomainName, check_writable, show
-from genre_gen.errors import GenreGenError
+from genre_gen.errors import GenreGenError, UsageError
 
 app = typer.Typer(
     help="List the domains that are found from here; start a new one, or check one.", rich_markup_mode=None
 )
+prompts = typer.Typer(help="Look at what the model is asked.", no_args_is_help=True, rich_markup_mode=None)
 
 
 def _column(of: str) -> typer.models.OptionInfo:
@@ -102,3 +103,31 @@ def doctor(
     show(found.to_json() if as_json else found.table())
     if not found.healthy:
         raise typer.Exit(FAILED)
+
+
+@prompts.command("copy")
+def copy(
+    domain: DomainName,
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Tasks such as intent, or files of templates.")],
+) -> None:
+    """Copy generic templates into a domain's own folder, to be edited there; nothing is replaced."""
+    from genre_gen.domain import Domain
+    from genre_gen.prompting.templates import copy_templates
+
+    show("\n".join(f"wrote {file}" for file in copy_templates(Domain.load(domain), names)))
+
+
+@prompts.command("render")
+def render(
+    domain: DomainName,
+    task: Annotated[str, typer.Argument(help="Task, such as next_item.")],
+    user: Annotated[str, typer.Option(help="User id of the data.")] = "",
+    data: DataPlace = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show exactly what the model sees for a user: template text, item codes, and ⟦untrusted values⟧."""
+    from genre_gen.reporting.formatting import render_prompt
+
+    if not user:
+        raise UsageError("--user is missing: whose prompt shall be shown?")
+    show(render_prompt(domain, task, user, data, as_json=as_json, color=sys.stdout.isatty()))

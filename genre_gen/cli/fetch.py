@@ -72,9 +72,9 @@ def fetch(
     """Make sure that the data of a domain and a language model are there and whole.
 
     Args:
-        domain: whose data to fetch; one that names a path of its own needs none. None: the model only.
-        llm: which model: a name, a folder or an id on the hub; by default the domain's.
-        origin: where data is taken from: ``wheel``, ``zip`` or ``auto``.
+        domain: whose data to fetch; None for the model only.
+        llm: a name, a folder or an id on the hub; by default the domain's.
+        origin: of the data.
         verify: hash all files, also of what has been there before.
 
     Raises:

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from genre_gen.cli import domains, prompts, recommend, train
+from genre_gen.cli import domains, recommend, train
 from genre_gen.cli.options import FAILED, MISUSED, tell
 from genre_gen.errors import GenreGenError, UsageError
 
@@ -22,7 +22,7 @@ for command in (
     train.demo, train.fetch, train.train, recommend.recommend, recommend.explain, recommend.report, recommend.evaluate,
 ):  # fmt: skip
     app.command()(command)
-app.add_typer(prompts.app, name="prompts")
+app.add_typer(domains.prompts, name="prompts")
 app.add_typer(domains.app, name="domains")
 app.command()(domains.doctor)
 

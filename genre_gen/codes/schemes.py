@@ -70,10 +70,7 @@ def title_codes(settings: CodeSettings, catalog: Catalog, embed: Embed) -> Codes
 def make_codes(settings: CodeSettings, catalog: Catalog, embeddings: NDArray[Any] | Embed | None = None) -> Codes:
     """Make the item codes that a domain asks for.
 
-    Args:
-        settings: the domain's ``codes``: scheme, length and width.
-        catalog: the items; their rows index the codes.
-        embeddings: ``[n_items, dimensions]``, or a function that computes them when the scheme needs them.
+    Item embeddings are ``[n_items, dimensions]``, or a function that computes them when the scheme needs them.
 
     Raises:
         ConfigError: an unknown scheme; embeddings that are needed and missing, or of another catalog; a scheme that

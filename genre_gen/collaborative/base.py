@@ -140,11 +140,8 @@ class EpochModel(CollaborativeModel):
 def history_matrix(histories: Sequence[History], n_items: int, recency: float = 0.0) -> sparse.csr_matrix:
     """Lay histories out as a sparse matrix ``[len(histories), n_items]``, float32.
 
-    Args:
-        histories: may be empty; their rows are all zero.
-        n_items: size of the catalog.
-        recency: an interaction weighs ``(1 + age) ** -recency``, age 0 being the most recent; of an item that occurs
-            twice the most recent one counts.
+    An interaction weighs ``(1 + age) ** -recency``, age 0 being the most recent; of an item that occurs twice the most
+    recent one counts.
 
     Raises:
         UsageError: a history holds a row outside the catalog.

@@ -18,15 +18,10 @@ def cooccurrence_embeddings(interactions: Interactions, dimensions: int = 256, l
     What word2vec does to words in sentences, done to items in histories, in closed form: truncated SVD of the PPMI
     matrix, vectors scaled by the square root of the singular values (Levy and Goldberg 2014). An item's vector as a
     word and as a context are added, so that items are near that occur together, not only those that occur with the same
-    others.
-
-    Args:
-        interactions: histories in time order.
-        dimensions: at most; fewer where the catalog is smaller.
-        lags: two items count as together up to this many steps apart, with weight 1 / steps.
+    others. Two items count as together up to ``lags`` steps apart, with weight 1 / steps.
 
     Returns:
-        float32 ``[n_items, dimensions]``; zeros for a cold item.
+        float32 ``[n_items, dimensions]``; zeros for a cold item, and in columns beyond the size of the catalog.
     """
     counts = _cooccurrences(interactions, lags)
     rows = np.asarray(counts.sum(axis=1)).ravel()

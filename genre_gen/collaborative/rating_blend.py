@@ -38,11 +38,8 @@ class RatingBlend:
     def learn(cls, predictions: Mapping[str, Ratings], actual: Ratings, rating_scale: tuple[float, float]) -> Self:
         """Choose the weights of least squared error and RIDGE, none of them negative.
 
-        Args:
-            predictions: of each member by its name, ``[n]``; any model's, the language model's too. They must be of
-                ratings that the member was not trained on, or the member that overfits most gets all weight.
-            actual: the ratings themselves, ``[n]``.
-            rating_scale: lowest and highest rating.
+        Each member's predictions ``[n]`` must be of ratings that it was not trained on, or the member that overfits
+        most gets all weight.
 
         Raises:
             UsageError: no members.

@@ -137,17 +137,8 @@ def evaluate_lists(
 ) -> Report:
     """Evaluate ready lists of picks with the same metrics; a target outside its list is a miss.
 
-    Args:
-        name: of the model that made the lists.
-        lists: int ``[len(cases), n]`` catalog rows, best first, -1 where a list is shorter (``lists_from_picks``).
-        cases: the questions that the lists answer, in the same order.
-        n_items: size of the catalog.
-        k: cuts of the metrics; no larger than ``n``, since beyond the list everything would be a miss.
-        repeat: whether the lists may hold items of the history.
-        counts: and what follows: as in ``evaluate_scorers``.
-        labels: as there.
-        data: as there.
-        split: as there.
+    The lists are int ``[len(cases), n]`` catalog rows, best first, -1 where a list is shorter (``lists_from_picks``),
+    in the order of the cases; no cut is larger than ``n``. The other arguments are those of ``evaluate_scorers``.
 
     Raises:
         UsageError: shapes or cuts that do not fit, a row outside the catalog, an item twice in one list, or a seen one.
@@ -173,16 +164,10 @@ def evaluate_lists(
 def lists_from_picks(
     users: Sequence[str], places: NDArray[np.integer], rows: NDArray[np.integer], cases: Sequence[Case]
 ) -> NDArray[np.int64]:
-    """Lay a table of picks (one entry per user and pick) out as lists in the order of the cases.
+    """Lay a table of picks out as lists in the order of the cases: int64 ``[len(cases), largest place]``, -1 = none.
 
-    Args:
-        users: user ids, as in the cases' histories; users without a case are left out.
-        places: ``[n_picks]``, 1 for a user's best.
-        rows: ``[n_picks]`` catalog rows.
-        cases: which users, in which order; a user without picks gets an empty list.
-
-    Returns:
-        int64 ``[len(cases), largest place]``, -1 where there is no pick.
+    The table has a user id, a place (1 for the best) and a catalog row per pick. Users without a case are left out; one
+    without picks gets an empty list.
 
     Raises:
         UsageError: no picks, a place below 1, or two picks in a user's same place.

@@ -48,11 +48,7 @@ def paired_test(
     Under the null hypothesis the two models' figures of one user may be swapped. Users without a difference change
     nothing and are left out.
 
-    Args:
-        ours: ``[n_users]`` figures of one model.
-        theirs: ``[n_users]`` figures of another, the same users in the same order.
-        samples: random sign patterns; the smallest p-value is ``1 / (samples + 1)``.
-        seed: of the sign patterns.
+    The figures are ``[n_users]``, of the same users in the same order; the smallest p-value is ``1 / (samples + 1)``.
 
     Raises:
         UsageError: different numbers of users.

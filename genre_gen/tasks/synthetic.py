@@ -17,12 +17,7 @@ from genre_gen.tasks.base import TaskData
 
 
 def synthetic(data: TaskData, n: int, rng: np.random.Generator) -> Iterator[tuple[History, int, NDArray[np.int64]]]:
-    """Yield synthetic histories.
-
-    Args:
-        data: catalog, interactions and the size of a training window.
-        n: how many are tried; left out are those whose history has the item already, or nothing else.
-        rng: decides.
+    """Try ``n`` synthetic histories; left out are those that have the item already, or nothing else.
 
     Yields:
         The history, at most a window long; how many of its first items only give context (those before the new item,

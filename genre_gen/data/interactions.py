@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from genre_gen.errors import DataError, UnknownUserError, UsageError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class History:
     """One user's items in time order, oldest first.
 

@@ -23,7 +23,7 @@ NO_CASES = (
 """What a split without cases needs, for messages."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """One question of an evaluation: given this history, which item came next?
 

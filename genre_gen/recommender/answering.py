@@ -115,8 +115,17 @@ def _answers(state: RecommenderState, asked: Sequence[_Asked]) -> Iterator[Recom
         for row, position in enumerate(positions):
             if without_llm:
                 asked[position].notes.insert(0, WITHOUT_LLM)
-            answers[position] = _picks(state, asked[position], blended, row)
+            answers[position] = _picks(state, asked[position], *_opinion(state, asked[position], blended, row))
     yield from answers  # type: ignore[misc]
+
+
+def _opinion(state: RecommenderState, asked: _Asked, blended: Blended, row: int) -> tuple[Blended, int]:
+    """Return scores and their row; popularity for a stranger of whom all members say the same of every item."""
+    mask = asked.allowed.mask
+    if len(asked.history) or not mask.any() or np.ptp(blended.total[row][mask]) > 0:
+        return blended, row
+    popularity = {"popularity": state.popularity[None]}
+    return Blend({"popularity": 1.0}).combine(popularity, mask[None]), 0
 
 
 def _scores(

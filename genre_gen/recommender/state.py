@@ -183,6 +183,12 @@ class RecommenderState:
         return parts
 
     @computed_once
+    def popularity(self) -> NDArray[np.float32]:
+        """Return the logarithm of each item's interactions: float32 ``[n_items]``; what strangers get at the least."""
+        counts = np.bincount(self.trained_on.rows, minlength=len(self.catalog))
+        return np.log1p(counts).astype(np.float32)
+
+    @computed_once
     def cold_items(self) -> NDArray[np.bool_]:
         """Return which items have no interaction in what was learned from: bool ``[n_items]``."""
         return ~np.isin(np.arange(len(self.catalog)), self.trained_on.rows)

@@ -7,6 +7,7 @@ import pytest
 from fakes import altered, assert_alike, rows_of, scores_of
 
 from genre_gen import Interactions, Recommender, Request
+from genre_gen.blending.blend import Blend
 from genre_gen.data.interactions import History
 from genre_gen.errors import FilterError, UnknownItemError, UnknownUserError, UsageError
 from genre_gen.recommender.requests import STRANGER, history_of
@@ -196,3 +197,13 @@ def test_untrained_it_says_so(tiny_domain):
     ):
         with pytest.raises(UsageError, match="not trained; call fit, or load one"):
             ask()
+
+
+def test_a_stranger_gets_what_is_popular_where_the_members_say_nothing(tiny_recommender):
+    state = tiny_recommender.state
+    silent = Recommender.from_state(state.with_blend(Blend({"sequential_rules": 1.0})))
+    picks = silent.recommend(None, n=5)
+    counts = np.bincount(state.trained_on.rows, minlength=len(state.catalog))
+    assert [counts[state.catalog.row(pick.item.id)] for pick in picks] == sorted(counts, reverse=True)[:5]
+    assert [set(pick.parts) for pick in picks] == [{"popularity"}] * 5
+    assert STRANGER in picks.notes

@@ -179,7 +179,7 @@ class RerankSettings(Settings):
 class ExplainSettings(Settings):
     """Who words explanations, and of how many recent items it is measured what they did for a pick (0: of none).
 
-    ``words`` are what a sentence of the ``free`` style may hold beside data and the words in which the templates say
+    ``words`` are what a sentence of the ``free`` style may hold next to data and the words in which the templates say
     the same: words that say nothing which the data would have to bear out.
     """
 
@@ -400,6 +400,6 @@ def _find_folder(name: str | Path) -> Path:
 def _find_prompts(name: str, folder: Path) -> Path:
     """Return the prompts folder of a domain; it may not exist: all templates are generic then."""
     own, shipped = (root / name for root in _roots("prompts"))
-    beside = folder.resolve().parent.parent / "prompts" / name  # where `domains new` puts them
-    places = (folder / "prompts", beside, own)
+    near = folder.resolve().parent.parent / "prompts" / name  # where `domains new` puts them
+    places = (folder / "prompts", near, own)
     return next((place for place in places if place.is_dir() and place != shipped.resolve()), shipped)

@@ -28,7 +28,7 @@ class PromptError(GenreGenError):
 
 
 class UnknownItemError(GenreGenError, KeyError):
-    """An item id or title that the catalog does not hold; carries the closest titles."""
+    """An item id or title that the catalog lacks; carries the closest titles."""
 
     def __str__(self) -> str:
         """Return the message itself (``KeyError`` would quote it)."""

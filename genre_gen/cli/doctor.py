@@ -21,7 +21,7 @@ from genre_gen.llm.hardware import GIGABYTE, Advice, Machine, advise, examine_ma
 
 DISTRIBUTION = "genre-gen"
 MAIN_PACKAGES = ("torch", "transformers", "outlines", "peft", "bitsandbytes", "scikit-surprise", "polars", "numpy")
-UNWANTED = {  # installed by mistake, or harmful beside what we use
+UNWANTED = {  # installed by mistake, or harmful next to what we use
     "surprise": "is not Surprise, which is called scikit-surprise, and hides it: run `pip uninstall surprise`.",
     "kernels": "makes bitsandbytes look for code on the hub: run `pip uninstall kernels`.",
 }

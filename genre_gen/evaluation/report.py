@@ -250,7 +250,7 @@ class Report:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Restore a report, to join or test it anew; raises DataError where the text is none."""
+        """Restore a report, to join or test it again; raises DataError where the text is none."""
         try:
             content = json.loads(text)
             if content["format"] != FORMAT:

@@ -96,14 +96,14 @@ def _filters(state: RecommenderState, request: Request, shared: dict[tuple[objec
 
 def _answers(state: RecommenderState, asked: Sequence[_Asked]) -> Iterator[Recommendations]:
     """Answer a batch. Requests with wishes, or which the language model failed, have blends of their own."""
-    mask = np.stack([one.allowed.mask for one in asked])
+    mask = np.stack([each.allowed.mask for each in asked])
     candidates = 0 if state.domain.rerank.method == "none" else state.domain.rerank.candidates
-    depths = [max(one.request.n, candidates) for one in asked]
-    scores, failed = _scores(state, [one.history for one in asked], mask, depths)
+    depths = [max(each.request.n, candidates) for each in asked]
+    scores, failed = _scores(state, [each.history for each in asked], mask, depths)
     answers: list[Recommendations | None] = [None] * len(asked)
     groups: dict[tuple[bool, bool], list[int]] = {}
-    for position, one in enumerate(asked):
-        groups.setdefault((bool(failed[position]), one.wishes is not None), []).append(position)
+    for position, each in enumerate(asked):
+        groups.setdefault((bool(failed[position]), each.wishes is not None), []).append(position)
     for (without_llm, wishing), positions in groups.items():
         wishes = [asked[position].wishes for position in positions]
         blend = state.tuned.blend_without_llm if without_llm else state.blend

@@ -141,7 +141,7 @@ def _listed(folder: Path) -> set[str] | None:
 
 
 def _check_files(new: Path, old: Path) -> None:
-    """Refuse to replace a file that others put beside what was saved; raises CheckpointError."""
+    """Refuse to replace a file that others put next to what was saved; raises CheckpointError."""
     ours = {*(_listed(old) or ()), MANIFEST}
     for path in sorted(new.rglob("*")):
         name = path.relative_to(new).as_posix()

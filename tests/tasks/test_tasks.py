@@ -128,7 +128,7 @@ def test_every_example_has_a_target(task, data, book, encoder):
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("open", [False, True])
 def test_prompts_read_as_in_their_golden_files(task, open, data, book):
-    """Set UPDATE_GOLDEN=1 to write the files anew after a change that is meant."""
+    """Set UPDATE_GOLDEN=1 to write the files again after a change that is meant."""
     richest = max(examples(task, data, book, open=open), key=lambda e: len(f"{show(e.prompt)}{e.answer}"))
     shown = f"{show(richest.prompt)}\n=== answer: {richest.answer!r}\n"
     file = GOLDEN / f"{task}{'.open' if open else ''}.txt"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import keyword
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -17,9 +17,9 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from typing_extensions import Self
 
 from genre_gen.downloads.paths import assets_folder
-from genre_gen.errors import ConfigError
+from genre_gen.errors import CheckpointError, ConfigError
 from genre_gen.query.settings import QuerySettings
-from genre_gen.registry import AUTO, CODE_SCHEMES, ENCODERS, MEMBERS, RATERS, READERS, TASKS, TRACKERS
+from genre_gen.registry import AUTO, CODE_SCHEMES, ENCODERS, MEMBERS, RATERS, READERS, TASKS, TRACKERS, Registry
 from genre_gen.settings import Names, NamesOrNone, Noun, Settings, Share, suggestion, validation_problems
 
 if sys.version_info >= (3, 11):
@@ -371,6 +371,30 @@ class Domain(Settings):
                 section[key] = copy.deepcopy(value)  # a later path may lead into it
         changed = self.from_settings(settings, where)
         return changed.model_copy(update={"catalog_folder": self.catalog_folder, "prompts_folder": self.prompts_folder})
+
+    def check_components(self, allowed: Collection[str], where: str) -> None:
+        """Refuse settings from elsewhere that name components of packages which are not ``allowed``.
+
+        Raises:
+            ConfigError: no such component.
+            CheckpointError: one of another package; messages begin with ``where`` the settings are.
+        """
+        chosen: list[tuple[Registry[Any], Iterable[str]]] = [
+            (CODE_SCHEMES, [self.codes.scheme]),
+            (ENCODERS, [self.codes.encoder]),
+            (READERS, [self.data.reader]),
+            (TRACKERS, [self.training.tracker]),
+            (TASKS, self.tasks),
+            (MEMBERS, self.blend.members),
+            (RATERS, self.ratings.members),
+        ]
+        for registry, names in chosen:
+            for name in names:
+                try:
+                    if name != AUTO:
+                        registry.check(name, allowed)
+                except (ConfigError, CheckpointError) as problem:
+                    raise type(problem)(f"{where}: {problem}") from None
 
     @staticmethod
     def available() -> tuple[str, ...]:

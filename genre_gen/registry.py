@@ -18,23 +18,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import AfterValidator
 
 from genre_gen.errors import CheckpointError, ConfigError
 from genre_gen.settings import suggestion
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from genre_gen.codes.schemes import SchemeFunction
-    from genre_gen.collaborative.base import CollaborativeModel
-    from genre_gen.collaborative.rating_model import RatingModel
-    from genre_gen.data.readers.base import Reader
-    from genre_gen.domain import Domain
-    from genre_gen.llm.text_encoders import TextEncoder
-    from genre_gen.tasks.base import Task
 
 T = TypeVar("T")
 AUTO = "auto"
@@ -203,7 +192,7 @@ def _paths(module: str, **attributes: str) -> dict[str, str]:
 
 _MODEL = ("name", "fit", "score", "arrays", "settings", "from_arrays", "for_data")
 
-MEMBERS: Registry[type[CollaborativeModel]] = Registry(
+MEMBERS: Registry[Any] = Registry(
     "member",
     "members",
     _paths(
@@ -220,7 +209,7 @@ MEMBERS: Registry[type[CollaborativeModel]] = Registry(
 )
 """Collaborative models that the blend may have (``blend.members``)."""
 
-RATERS: Registry[type[RatingModel]] = Registry(
+RATERS: Registry[Any] = Registry(
     "rating model",
     "raters",
     _paths(
@@ -235,7 +224,7 @@ RATERS: Registry[type[RatingModel]] = Registry(
 """Models that predict ratings (``ratings.members``). Apart from ``MEMBERS``, which every evaluation fits as rankers:
 models of ratings rank poorly, and SVD stands there for them all."""
 
-TASKS: Registry[Task] = Registry(
+TASKS: Registry[Any] = Registry(
     "task",
     "tasks",
     _paths(
@@ -258,7 +247,7 @@ TASKS: Registry[Task] = Registry(
 )
 """What the language model is trained to do (the keys of ``[tasks]``)."""
 
-READERS: Registry[Reader] = Registry(
+READERS: Registry[Any] = Registry(
     "reader",
     "readers",
     _paths(
@@ -276,46 +265,21 @@ READERS: Registry[Reader] = Registry(
 )
 """Data formats (``data.reader``), in the order in which ``auto`` asks the built-in ones."""
 
-CODE_SCHEMES: Registry[SchemeFunction] = Registry(
+CODE_SCHEMES: Registry[Any] = Registry(
     "code scheme",
     "code_schemes",
     _paths("codes", atomic="schemes:atomic_codes", semantic="schemes:semantic_codes", title="schemes:title_codes"),
 )
 """How items are named to the model (``codes.scheme``)."""
 
-ENCODERS: Registry[Callable[..., TextEncoder]] = Registry(
+ENCODERS: Registry[Any] = Registry(
     "encoder", "encoders", _paths("llm", llm="text_encoders:LLMEncoder", minilm="text_encoders:MiniLMEncoder")
 )
 """What turns the items' texts into vectors that codes start from (``codes.encoder``)."""
 
-TRACKERS: Registry[Callable[..., Any]] = Registry(
+TRACKERS: Registry[Any] = Registry(
     "tracker",
     "trackers",
     dict.fromkeys(("tensorboard", "wandb", "mlflow", "none"), "genre_gen.training.trackers:TRACKERS"),
 )
 """Where the figures of a training are written (``training.tracker``)."""
-
-
-def check_allowed(domain: Domain, allowed: Collection[str], where: str) -> None:
-    """Refuse settings from elsewhere that name components of packages which are not ``allowed``.
-
-    Raises:
-        ConfigError: no such component.
-        CheckpointError: one of another package; messages begin with ``where`` the settings are.
-    """
-    chosen: list[tuple[Registry[Any], Iterable[str]]] = [
-        (CODE_SCHEMES, [domain.codes.scheme]),
-        (ENCODERS, [domain.codes.encoder]),
-        (READERS, [domain.data.reader]),
-        (TRACKERS, [domain.training.tracker]),
-        (TASKS, domain.tasks),
-        (MEMBERS, domain.blend.members),
-        (RATERS, domain.ratings.members),
-    ]
-    for registry, names in chosen:
-        for name in names:
-            try:
-                if name != AUTO:
-                    registry.check(name, allowed)
-            except (ConfigError, CheckpointError) as problem:
-                raise type(problem)(f"{where}: {problem}") from None

@@ -35,13 +35,13 @@ def modules() -> dict[str, Path]:
     return {name.removesuffix(".__init__"): file for name, file in names.items() if name != "__init__"}
 
 
-def imports(file: Path, names: set[str]) -> set[str]:
-    """Return the modules of the package that a file imports anywhere, but for the sake of annotations alone."""
+def imports(file: Path, names: set[str], typed: bool) -> set[str]:
+    """Return the modules of the package that a file imports anywhere; ``typed``: for annotations too."""
     tree = ast.parse(file.read_text())
     annotations = {
         id(inner)
         for node in ast.walk(tree)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        if not typed and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
         for inner in ast.walk(node)
     }
     found = set()
@@ -68,14 +68,14 @@ def floor(module: str) -> int:
     return max(best)[1]
 
 
-def graph() -> dict[str, set[str]]:
+def graph(typed: bool = False) -> dict[str, set[str]]:
     files = modules()
-    return {name: imports(file, set(files)) for name, file in files.items()}
+    return {name: imports(file, set(files), typed) for name, file in files.items()}
 
 
 def test_there_is_no_circle():
     try:
-        TopologicalSorter(graph()).prepare()
+        TopologicalSorter(graph(typed=True)).prepare()
     except CycleError as circle:
         raise AssertionError(f"imports form a circle: {' <- '.join(circle.args[1])}") from None
 

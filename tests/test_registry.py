@@ -16,7 +16,7 @@ from genre_gen.domain import CodeSettings
 from genre_gen.errors import CheckpointError, ConfigError
 from genre_gen.prompting.book import PromptBook
 from genre_gen.prompting.variables import entry
-from genre_gen.registry import CODE_SCHEMES, ENCODERS, MEMBERS, RATERS, READERS, TASKS, TRACKERS, check_allowed
+from genre_gen.registry import CODE_SCHEMES, ENCODERS, MEMBERS, RATERS, READERS, TASKS, TRACKERS
 
 KINDS = {
     "members": (MEMBERS, "Rarest"),
@@ -194,8 +194,8 @@ def test_names_are_listed_and_checked_without_an_import(install, tiny_domain):
     with pytest.raises(
         CheckpointError, match=r"^runs/x: the code scheme 'mine' .* package genre-mine.*plugins=\['genre-"
     ):
-        check_allowed(domain, (), "runs/x")
-    check_allowed(domain, ["Genre_Mine"], "runs/x")
+        domain.check_components((), "runs/x")
+    domain.check_components(["Genre_Mine"], "runs/x")
     with pytest.raises(CheckpointError):
         MEMBERS.load("mine", allowed=["another"])
     assert module not in sys.modules

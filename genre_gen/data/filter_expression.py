@@ -28,19 +28,16 @@ import logging
 import operator
 import sys
 import tokenize
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen.errors import FilterError
-
-if TYPE_CHECKING:
-    from genre_gen.data.catalog import Catalog
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +60,18 @@ _COMPARE: dict[Operator, Callable[[Any, Any], Any]] = {
 _MIRRORED: dict[Operator, Operator] = {ast.Lt: ast.Gt, ast.LtE: ast.GtE, ast.Gt: ast.Lt, ast.GtE: ast.LtE}
 
 
-def evaluate(expression: str, catalog: Catalog) -> Mask:
+class Items(Protocol):
+    """What is filtered: a catalog, whose items have an id, a title and attributes."""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Return the names of the attributes."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the items in row order."""
+
+
+def evaluate(expression: str, catalog: Items) -> Mask:
     """Return which items satisfy an expression, bool ``[n_items]``.
 
     Raises:
@@ -168,10 +176,10 @@ class _Words:
 
 
 _Column: TypeAlias = _Numbers | _Words
-_COLUMNS: WeakKeyDictionary[Catalog, dict[str, _Column]] = WeakKeyDictionary()
+_COLUMNS: WeakKeyDictionary[Items, dict[str, _Column]] = WeakKeyDictionary()
 
 
-def _column(catalog: Catalog, name: str) -> _Column:
+def _column(catalog: Items, name: str) -> _Column:
     """Return a field of a catalog, made once per catalog."""
     columns = _COLUMNS.setdefault(catalog, {})
     if name not in columns:
@@ -179,7 +187,7 @@ def _column(catalog: Catalog, name: str) -> _Column:
     return columns[name]
 
 
-def _make_column(catalog: Catalog, name: str) -> _Column:
+def _make_column(catalog: Items, name: str) -> _Column:
     if name == "id":
         return _Words(name, [item.id for item in catalog], False, str)
     if name == "title":
@@ -197,7 +205,7 @@ def _make_column(catalog: Catalog, name: str) -> _Column:
     raise FilterError(f"{name} mixes {', '.join(sorted(kind.__name__ for kind in kinds))}; make it one type")
 
 
-def _truth(node: ast.AST, catalog: Catalog) -> _Truth:
+def _truth(node: ast.AST, catalog: Items) -> _Truth:
     """Evaluate a node that says something of each item."""
     if isinstance(node, ast.BoolOp):
         join = operator.and_ if isinstance(node.op, ast.And) else operator.or_
@@ -211,7 +219,7 @@ def _truth(node: ast.AST, catalog: Catalog) -> _Truth:
     raise FilterError(f"{ast.unparse(node)} is not a comparison; write one such as {EXAMPLE}")
 
 
-def _comparison(left: ast.expr, how: ast.cmpop, right: ast.expr, catalog: Catalog) -> _Truth:
+def _comparison(left: ast.expr, how: ast.cmpop, right: ast.expr, catalog: Items) -> _Truth:
     """Evaluate one operator between a field and a literal."""
     if isinstance(how, (ast.In, ast.NotIn)):
         truth = _membership(left, right, catalog)
@@ -226,7 +234,7 @@ def _comparison(left: ast.expr, how: ast.cmpop, right: ast.expr, catalog: Catalo
     return _column(catalog, left.id).compare(kind, _literal(right))
 
 
-def _membership(left: ast.expr, right: ast.expr, catalog: Catalog) -> _Truth:
+def _membership(left: ast.expr, right: ast.expr, catalog: Items) -> _Truth:
     """Evaluate ``field in [literals]`` or ``'text' in field``."""
     if isinstance(right, ast.Name):
         return _column(catalog, right.id).contains(_literal(left))

@@ -22,7 +22,7 @@ from genre_gen.domain import Domain
 from genre_gen.errors import CheckpointError, SourceError, UsageError
 from genre_gen.prompting.book import PromptBook
 from genre_gen.recommender.state import RecommenderState
-from genre_gen.registry import TASKS, check_allowed
+from genre_gen.registry import TASKS
 from genre_gen.training import checkpoint
 from genre_gen.training.checkpoint import read_json, recover_folder, verify_folder, write_folder, write_json
 
@@ -79,7 +79,7 @@ def load(name: str | Path, quantization: str | None = None, plugins: Collection[
         raise CheckpointError(f"{folder}: saved by an earlier version ({settings.get('version')}); train it again")
     domain = Domain.from_settings(settings["domain"], where=str(folder / SETTINGS))
     domain = domain.model_copy(update={"catalog_folder": folder, "prompts_folder": folder / PROMPTS})
-    check_allowed(domain, plugins, where=str(folder))
+    domain.check_components(plugins, where=str(folder))
     if quantization is not None:
         domain = domain.changed({"serving.quantization": quantization})
     book = _book(folder, settings, domain, plugins)

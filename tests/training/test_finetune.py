@@ -118,7 +118,8 @@ def test_every_task_is_learned_and_logged(tiny_domain, sample):
 
 
 @pytest.mark.parametrize(
-    ("scale", "changes"), [([1, 2, 3, 4, 5], {"epochs": 6}), ([1, 10, 1.5, 10.5], {"epochs": 8, "patience": 100})]
+    ("scale", "changes"),
+    [([1, 2, 3, 4, 5], {"epochs": 10, "patience": 100}), ([1, 10, 1.5, 10.5], {"epochs": 8, "patience": 100})],
 )
 def test_what_an_item_is_rated_is_learned(tiny_domain, sample, scale, changes):
     """Ratings of several tokens are learned too."""

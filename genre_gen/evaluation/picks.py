@@ -63,7 +63,8 @@ def read_picks(file: Path) -> pl.DataFrame:
         table = pl.read_parquet(file) if file.suffix == ".parquet" else pl.read_ndjson(file, infer_schema_length=None)
     except (OSError, pl.exceptions.PolarsError) as problem:
         raise DataError(
-            f"{file}: not a file of picks ({_first_line(problem)}); write one with recommend --users all --out"
+            f"{file}: not a file of picks ({_first_line(problem)}); give what write_picks wrote, or any table of user, "
+            "rank and item"
         ) from None
     missing = {"user", "rank", "item"} - set(table.columns)
     if missing:

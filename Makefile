@@ -4,7 +4,7 @@ VENV   ?= .venv
 WORKERS ?= 2
 BIN    := $(VENV)/bin
 
-.PHONY: demo test slow lint clean
+.PHONY: demo test slow lint counts clean
 
 demo: $(VENV)/.installed
 	$(BIN)/genre-gen demo --out runs/movies
@@ -20,6 +20,13 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --strict --config-file= --follow-imports=silent tests/interface.py  # as a user who checks strictly
+
+# How much there is: files and lines of each part, templates, result files.
+counts:
+	@for part in genre_gen tests eval; do echo "$$part: $$(git ls-files "$$part/*.py" | wc -l) files, $$(git ls-files -z "$$part/*.py" | xargs -0 cat | wc -l) lines"; done
+	@echo "Markdown: $$(git ls-files '*.md' | grep -v -e results/ -e CHANGELOG | xargs cat | wc -l) lines"
+	@echo "templates: $$(git ls-files 'prompts/*.jinja' | wc -l), result files: $$(git ls-files 'eval/results/*' | wc -l)"
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

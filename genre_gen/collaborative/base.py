@@ -34,7 +34,7 @@ class ModelContext:
 class CollaborativeModel(ABC):
     """A recommender that learns from interactions.
 
-    Users are given as histories, never as ids: a user of the training data and a new one are treated alike. A new model
+    Users are given as histories, never as ids: users of the training data and new ones get the same. A new model
     writes ``fit`` and ``score``, and names what is saved of it in ``hyperparameters`` and ``learned``.
 
     Attributes:

@@ -78,7 +78,7 @@ class Filters:
         self._keep(chosen, why)
 
     def key(self) -> str:
-        """Return a fingerprint, to tell whether two requests filter alike."""
+        """Return a fingerprint, to tell whether two requests filter the same."""
         return hashlib.sha256(self._mask.tobytes() + bytes([self._repeat])).hexdigest()[:16]
 
     def _keep(self, chosen: NDArray[np.bool_], why: str) -> None:

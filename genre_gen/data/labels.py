@@ -59,7 +59,7 @@ class Labels:
     def similarity(self, rows: NDArray[np.integer]) -> NDArray[np.float64]:
         """Return the Jaccard similarity of items' label sets: float64 ``[n, n]`` for ``n`` catalog rows.
 
-        Two items without labels count as alike, so that what is not described cannot pass for variety.
+        Two items without labels count as the same, so that what is not described cannot pass for variety.
         """
         chosen = self.matrix[rows]
         common = (chosen @ chosen.T).toarray()

@@ -30,11 +30,11 @@ class Subset:
     Attributes:
         trie: whose positions these are.
         cumulative: int32 ``[users, n_positions + 1]``, how many of the first ``k`` positions are allowed; one row
-            serves all users alike; None allows every item of the trie.
+            serves every user; None allows every item of the trie.
         removed: int64, sorted: positions that have left the catalog; ``cumulative`` does not count them either.
         excluded: int64, sorted: ``user * (n_positions + 1) + position`` of what single users may not get on top of
             that, such as the items of their history.
-        users: number of users; 1 serves any number alike.
+        users: number of users; 1 serves any number.
     """
 
     trie: CatalogTrie
@@ -170,7 +170,7 @@ class CatalogTrie(ABC):
         subset once. The cost of ``exclude`` depends on its own length only.
 
         Args:
-            allowed: bool ``[size]`` for all users alike, or ``[users, size]``; or a subset of this trie.
+            allowed: bool ``[size]`` for all users, or ``[users, size]``; or a subset of this trie.
             exclude: catalog rows that each user may not get; rows without an item are ignored.
 
         Raises:

@@ -34,7 +34,7 @@ class Constraint:
     def __init__(self, trie: CatalogTrie, first_code: int, eos_token_id: int, allowed: Allowed = None) -> None:
         """Prepare the constraint of one request or of a batch.
 
-        ``first_code`` is the model's id of code token 0. ``allowed`` is bool ``[n_items]`` for all rows alike, or
+        ``first_code`` is the model's id of code token 0. ``allowed`` is bool ``[n_items]`` for all rows, or
         ``[users, n_items]``, where each user has the same number of consecutive rows (beams or samples); or a subset of
         the trie.
 

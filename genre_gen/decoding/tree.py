@@ -73,7 +73,7 @@ class TreeModel:
 
         Args:
             backbone: what ``AutoModel`` gives, with attention "sdpa" or "eager" (nothing else takes the tree's mask).
-            embed: input embeddings ``[..., hidden]`` of ids ``[...]``, text and code alike.
+            embed: input embeddings ``[..., hidden]`` of ids ``[...]``, text and code.
             head: logits ``[..., code vocabulary]`` of hidden states ``[..., hidden]``.
             first_code: the id of code token 0.
             weights: the tensors that answers depend on, to notice when they change; by default those of the backbone,

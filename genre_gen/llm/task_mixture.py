@@ -43,7 +43,7 @@ class TaskMixture:
     ) -> None:
         """Keep what batches are made from.
 
-        Batches at full depth are smaller by ``depth_share`` (exit layers / all layers), so that a step costs alike.
+        Batches at full depth are smaller by ``depth_share`` (exit layers / all layers), so that steps cost the same.
         ``packs`` puts many examples that share their instruction into one row; ``context`` is the most tokens that the
         model reads at once.
 

@@ -128,7 +128,7 @@ def _tasks(proposal: Proposal, noun: str) -> str:
         (True, "next_item", 1.0, f"which {noun} comes next"),
         ("rating" in proposal.columns, "rating", 0.15, "how the user rates it"),
         (True, "fits", 0.05, "does it fit the user"),
-        (labels, "similar", 0.05, "are two of them alike"),
+        (labels, "similar", 0.05, "are two of them similar"),
         (labels, "intent", 0.05, f"which {labels} the user wants next"),
         (title, "code", 0.05, "from the title to the code"),
         (title, "title", 0, "from the code to the title"),

@@ -77,7 +77,7 @@ def _read(state: RecommenderState, request: Request, shared: dict[tuple[object, 
 
 
 def _filters(state: RecommenderState, request: Request, shared: dict[tuple[object, ...], Filters]) -> Filters:
-    """Return a request's filters; requests that filter alike share them, since the costly part is done once."""
+    """Return a request's filters; requests with the same filters share them, since the costly part is done once."""
 
     def build() -> Filters:
         return Filters(state.catalog, request.where, request.exclude, request.include, state.domain.repeat)

@@ -1,5 +1,5 @@
 # Two targets matter: `make demo` and `make test`. Each sets up its own virtual environment first.
-PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3.10 || command -v python3)
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV   ?= .venv
 WORKERS ?= 2
 BIN    := $(VENV)/bin

@@ -8,24 +8,18 @@ from __future__ import annotations
 
 import copy
 import keyword
-import sys
+import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import Field, ValidationError, field_validator, model_validator
-from typing_extensions import Self
 
 from genre_gen.downloads.paths import assets_folder
 from genre_gen.errors import CheckpointError, ConfigError
 from genre_gen.query.settings import QuerySettings
 from genre_gen.registry import AUTO, CODE_SCHEMES, ENCODERS, MEMBERS, RATERS, READERS, TASKS, TRACKERS, Registry
 from genre_gen.settings import Names, NamesOrNone, Noun, Settings, Share, suggestion, validation_problems
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:  # pragma: no cover
-    import tomli as tomllib
 
 FILE = "domain.toml"
 

@@ -16,7 +16,7 @@ unchanged run's standard deviation over them is told.
 from __future__ import annotations
 
 import argparse
-import sys
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,11 +34,6 @@ from eval.bench.tuner import HEADLINE
 from genre_gen.errors import GenreGenError, UsageError
 from genre_gen.evaluation.baselines import GENRE, LLM_ALONE
 from genre_gen.evaluation.significance import holm, interval, paired_test
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 STEM = "ablations"
 BASE = "unchanged"

@@ -11,12 +11,11 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import psutil
 from numpy.typing import NDArray
-from typing_extensions import Self
 
 from genre_gen.decoding.trie import Trie
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
-from typing_extensions import Self
 
 from genre_gen.blending.blend import Blend, shares
 from genre_gen.data.batches import batches

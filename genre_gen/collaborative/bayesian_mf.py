@@ -9,13 +9,12 @@ learning rate and no number of epochs to tune: the spread of factors and the noi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.linalg import cho_solve
-from typing_extensions import Self
 
 from genre_gen.collaborative.rating_model import Duplicates, RatingModel, check_dense
 from genre_gen.data.interactions import History, Interactions

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from typing_extensions import Self
 
 from genre_gen.collaborative.base import RECENCY, CollaborativeModel, Stage, history_matrix
 from genre_gen.data.interactions import History, Interactions

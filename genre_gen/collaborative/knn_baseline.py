@@ -7,11 +7,10 @@ towards 0 where few users rated both (Koren, 2010).
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import Self
 
 from genre_gen.collaborative.rating_model import Duplicates, RatingModel, by_row, check_dense
 from genre_gen.data.interactions import History, Interactions

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import Self
 
 from genre_gen.collaborative.base import CollaborativeModel, rows_of
 from genre_gen.data.interactions import History, Interactions, check_rows

@@ -6,11 +6,10 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import Self
 
 from genre_gen.collaborative.base import CollaborativeModel, ModelContext, rows_of
 from genre_gen.data.interactions import History, Interactions, check_rows

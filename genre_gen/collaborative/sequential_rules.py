@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from typing_extensions import Self
 
 from genre_gen.collaborative.base import RECENCY, CollaborativeModel, history_matrix
 from genre_gen.data.interactions import History, Interactions

@@ -10,11 +10,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import Self
 
 from genre_gen.collaborative.base import rows_of
 from genre_gen.collaborative.rating_model import Duplicates, Prediction, RatingModel, SurpriseData, by_row, ridge

@@ -6,12 +6,11 @@ Not collaborative: the baseline that any recommender which reads texts has to be
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from typing_extensions import Self
 
 from genre_gen.collaborative.base import RECENCY, ModelContext
 from genre_gen.collaborative.item_knn import ItemKNN, parts, strongest

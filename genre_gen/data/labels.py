@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from typing_extensions import Self
 
 from genre_gen.data.catalog import Catalog
 from genre_gen.domain import Domain

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from numbers import Real
 
 import numpy as np
@@ -38,7 +38,7 @@ def _seconds(value: object) -> float | None:
         value = value.astype("datetime64[s]").item() if value.dtype.kind == "M" else value.item()
     if isinstance(value, date):
         moment = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     if isinstance(value, str):
         written = value.strip()
         return read_dates(pl.Series([written])).seconds[0] if written[:4].isdigit() else None

@@ -11,11 +11,10 @@ from dataclasses import dataclass, field, replace
 from importlib import metadata
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import Self
 
 from genre_gen import metrics
 from genre_gen.errors import DataError, UsageError

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
-
-from typing_extensions import Self
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError

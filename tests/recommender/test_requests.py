@@ -1,6 +1,6 @@
 """Who asks: users, histories by hand, strangers, and moments; what cannot be meant is refused."""
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def test_a_history_is_found_by_title_id_and_rating(tiny_recommender):
 
 
 def test_events_with_times_are_put_in_order(tiny_recommender):
-    later, earlier = datetime(2024, 5, 2, tzinfo=timezone.utc), "2024-05-01"
+    later, earlier = datetime(2024, 5, 2, tzinfo=UTC), "2024-05-01"
     history = read(tiny_recommender, [("Alien", 4, later), ("Toy Story", None, earlier)])
     assert history.rows.tolist() == [0, 8]
     assert history.times.tolist() == [1714521600, 1714608000]
@@ -100,8 +100,8 @@ def test_what_comes_after_the_moment_is_not_seen(mixed, moment):
     for form in (
         at,
         float(at),
-        datetime.fromtimestamp(at, timezone.utc),
-        f"{datetime.fromtimestamp(at, timezone.utc)}",
+        datetime.fromtimestamp(at, UTC),
+        f"{datetime.fromtimestamp(at, UTC)}",
     ):
         assert read(mixed, "17", form).rows.tolist() == before.rows.tolist()
     assert read(mixed, "17", at - 1).rows.tolist() == before.rows[before.times < at].tolist()

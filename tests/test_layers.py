@@ -11,6 +11,7 @@ TOP_LEVEL_MODULES = 8
 # From bottom to top; a module may import its own floor and those below it.
 FLOORS = [
     {"errors", "extras", "ranking"},
+    {"folders"},
     {"settings", "downloads.paths", "data.titles", "llm.hardware", "query.settings", "prompting.nouns", "registry"},
     {"domain", "downloads"},
     {"data"},

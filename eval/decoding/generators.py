@@ -232,8 +232,10 @@ def extended_model(folder: Path, layers: int | None, size: int) -> tuple[Any, An
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="sdpa", trust_remote_code=False
+    )
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     tokenizer.add_tokens(code_names(size))
     text = len(tokenizer) - size
     embedding = model.get_input_embeddings().weight.detach()[:text]

@@ -55,6 +55,7 @@ ON_HUB: dict[str, str] = {"HuggingFaceTB/SmolLM2-135M-Instruct": "smollm2-135m"}
 HUB_ID = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*(@\w[\w./-]*)?")
 WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors")
 INDEX = "model.safetensors.index.json"
+SHARD = re.compile(r"[\w.-]+\.safetensors")
 TOKENIZER = ("tokenizer.json", "tokenizer.model", "vocab.json", "spiece.model")
 HUB_FILES = (
     *("config.json", "generation_config.json", *WEIGHTS, INDEX, *TOKENIZER, "tokenizer_config.json"),
@@ -135,6 +136,11 @@ def check_model(folder: Path) -> Path:
     if not (folder / "config.json").is_file():
         kind = "an adapter without its model" if (folder / "adapter_config.json").is_file() else "no config.json"
         raise SourceError(f"{folder} holds {kind}: give a folder that `save_pretrained` of transformers has written.")
+    if (folder / "adapter_config.json").exists():
+        raise SourceError(
+            f"{folder} holds an adapter next to its model: merge the two (merge_and_unload of peft), and save the"
+            " result."
+        )
     missing = [name for name in _shards(folder) if not (folder / name).is_file()]
     if missing:
         raise SourceError(f"{folder} lacks {', '.join(missing)}: copy it again, or fetch the model again.")
@@ -153,12 +159,18 @@ def check_model(folder: Path) -> Path:
 def _shards(folder: Path) -> list[str]:
     """File names that the index of sharded weights lists; none where there is no index."""
     try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-        return sorted(set(index["weight_map"].values()))
+        names = set(json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"].values())
     except FileNotFoundError:
         return []
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SourceError(f"{folder / INDEX} cannot be read ({error}): fetch the model again.") from error
+    for name in names:
+        if not isinstance(name, str) or not SHARD.fullmatch(name):
+            raise SourceError(
+                f"{folder / INDEX} names {str(name)[:80]!r}, which is no safetensors file in the folder: fetch the"
+                " model from its publisher."
+            )
+    return sorted(names)
 
 
 def _matching(names: list[str], patterns: tuple[str, ...]) -> list[str]:
@@ -185,7 +197,7 @@ def gguf_to_safetensors(gguf: Path, folder: Path) -> None:
     import torch
     import transformers
 
-    options: dict[str, Any] = {"gguf_file": gguf.name, "dtype": torch.float32}
+    options: dict[str, Any] = {"gguf_file": gguf.name, "dtype": torch.float32, "trust_remote_code": False}
     if hasattr(transformers, "GgufConfig"):  # earlier versions always unpack the weights
         options["quantization_config"] = transformers.GgufConfig(dequantize=True)
     try:

@@ -14,11 +14,11 @@ from itertools import count, pairwise
 from typing import Any, Literal
 
 import numpy as np
-from jinja2 import TemplateError
 from numpy.typing import NDArray
 
 from genre_gen.codes.base import Codes
 from genre_gen.errors import PromptError
+from genre_gen.prompting.chat_template import render_chat
 from genre_gen.prompting.spans import Message, Prompt, Role, Span
 
 NO_TARGET = -100
@@ -187,9 +187,8 @@ class Encoder:
             return [(self._tokenizer.bos_token or "") + parts[0], *parts[1:], self._tokenizer.eos_token or ""]
         marks = [f"GENRE-MESSAGE-{number}-HERE" for number in range(len(roles))]
         messages = [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)]
-        try:
-            rest = self._tokenizer.apply_chat_template(messages, tokenize=False)
-        except TemplateError:
+        rest = render_chat(self._tokenizer.get_chat_template(), messages, self._tokenizer.special_tokens_map)
+        if rest is None:
             return None
         parts = []
         for mark in marks:

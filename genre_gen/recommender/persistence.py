@@ -20,11 +20,13 @@ from genre_gen.data.interactions import Interactions
 from genre_gen.data.knowledge import Knowledge
 from genre_gen.domain import Domain
 from genre_gen.errors import CheckpointError, SourceError, UsageError
+from genre_gen.folders import writing
+from genre_gen.folders.manifest import MANIFEST, parse_json
+from genre_gen.folders.reading import verify_folder
+from genre_gen.folders.writing import recover_folder, write_folder, write_json
 from genre_gen.prompting.book import PromptBook
 from genre_gen.recommender.state import RecommenderState
 from genre_gen.registry import TASKS
-from genre_gen.training import checkpoint
-from genre_gen.training.checkpoint import read_json, recover_folder, verify_folder, write_folder, write_json
 
 if TYPE_CHECKING:
     from genre_gen.llm.model import LLM
@@ -42,7 +44,7 @@ NAMES = (CATALOG, HISTORIES, TRAINED_ON, KNOWLEDGE, WEIGHTS, CODES, SETTINGS, PR
 
 def check_place(folder: Path) -> None:
     """Refuse a folder that ``save`` would refuse, before hours of training; raises CheckpointError."""
-    checkpoint.check_place(folder, (*NAMES, checkpoint.MANIFEST))
+    writing.check_place(folder, (*NAMES, MANIFEST))
 
 
 def save(state: RecommenderState, folder: Path, metrics: Mapping[str, Any] | None = None) -> None:
@@ -64,7 +66,7 @@ def save(state: RecommenderState, folder: Path, metrics: Mapping[str, Any] | Non
         state.book.save(target / PROMPTS)
         write_json(target / SETTINGS, _settings(state, metrics))
 
-    write_folder(folder, fill, {"kind": KIND})
+    write_folder(folder, fill, KIND)
 
 
 def load(name: str | Path, quantization: str | None = None, plugins: Collection[str] = ()) -> RecommenderState:
@@ -72,9 +74,8 @@ def load(name: str | Path, quantization: str | None = None, plugins: Collection[
     from genre_gen.llm.quantize import quantize
 
     folder = _folder(name)
-    if verify_folder(folder).get("kind") != KIND:
-        raise CheckpointError(f"{folder}: no saved recommender; give the folder that train wrote, not one inside it")
-    settings = read_json(folder / SETTINGS)
+    verify_folder(folder, KIND)
+    settings = parse_json((folder / SETTINGS).read_bytes(), folder / SETTINGS)
     if "tuned" not in settings:
         raise CheckpointError(f"{folder}: saved by an earlier version ({settings.get('version')}); train it again")
     domain = Domain.from_settings(settings["domain"], where=str(folder / SETTINGS))

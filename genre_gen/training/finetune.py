@@ -14,17 +14,18 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from genre_gen.domain import Training
 from genre_gen.errors import CheckpointError, ConfigError
+from genre_gen.folders.reading import SavedFolder, open_folder
+from genre_gen.folders.writing import recover_folder, write_folder, write_json
 from genre_gen.llm.batch import Batch
 from genre_gen.llm.encode import NO_TARGET
 from genre_gen.llm.hardware import computes_bfloat16
 from genre_gen.llm.model import LLM
 from genre_gen.llm.task_mixture import MAIN, TaskMixture
-from genre_gen.training.checkpoint import read_json, recover_folder, verify_folder, write_folder, write_json
 from genre_gen.training.distillation import OnShare, SoftTargets
 from genre_gen.training.trackers import make_tracker
 
@@ -290,7 +291,8 @@ class FineTuner:
         """Write a checkpoint: weights, best weights, optimizer, random state, progress."""
         if self.folder is None or (due_only and time.monotonic() - self._saved < self.checkpoint_seconds):
             return
-        write_folder(self.folder / CHECKPOINT, self._fill, {"fingerprint": self.fingerprint, "start": self.start})
+        about = {"fingerprint": self.fingerprint, "start": self.start}
+        write_folder(self.folder / CHECKPOINT, self._fill, "checkpoint", about)
         self._saved = time.monotonic()
 
     def _fill(self, folder: Path) -> None:
@@ -327,22 +329,29 @@ class FineTuner:
         recover_folder(folder)
         if not folder.exists():
             return
-        manifest = verify_folder(folder)
-        if manifest.get("fingerprint") != self.fingerprint:
+        with open_folder(folder, "checkpoint") as saved:
+            self._take(saved)
+
+    def _take(self, saved: SavedFolder) -> None:
+        """Go on from a checkpoint, unless it belongs to a training that began with other weights."""
+        about = saved.manifest.about
+        if about.get("fingerprint") != self.fingerprint:
             raise CheckpointError(
-                f"{folder}: begun with other data, prompts or settings, or by an earlier version; delete it to start "
-                "again, or restore those"
+                f"{saved.path}: begun with other data, prompts or settings, or by an earlier version; delete it to "
+                "start again, or restore those"
             )
-        if manifest.get("start") != self.start:
-            log.info("%s: began with other weights than there are now; this part of the training starts again", folder)
+        if about.get("start") != self.start:
+            log.info(
+                "%s: began with other weights than there are now; this part of the training starts again", saved.path
+            )
             return  # the next checkpoint replaces it
         device = self.accelerator.device
         with torch.no_grad():
-            for name, value in load_file(folder / "weights.safetensors").items():
+            for name, value in saved.tensors("weights.safetensors").items():
                 self.parameters[name].copy_(value)
-        self.best_weights = {name: value.to(device) for name, value in load_file(folder / "best.safetensors").items()}
-        self._restore_optimizer(load_file(folder / "optimizer.safetensors"))
-        content = read_json(folder / "progress.json")
+        self.best_weights = {name: value.to(device) for name, value in saved.tensors("best.safetensors").items()}
+        self._restore_optimizer(saved.tensors("optimizer.safetensors"))
+        content = saved.json("progress.json")
         for task, values in content.pop("losses").items():
             self._losses[task] = list(values)
         self.progress = Progress(**content)

@@ -11,7 +11,7 @@ from genre_gen.errors import CheckpointError, SourceError, UsageError
 from genre_gen.prompting.book import PromptBook
 from genre_gen.recommender import persistence
 from genre_gen.recommender.persistence import MEMBERS_FOLDER, NAMES, SETTINGS, WEIGHTS
-from genre_gen.training.checkpoint import read_json, verify_folder
+from genre_gen.folders.reading import verify_folder
 
 
 def picks_of(recommender, n=10):

@@ -13,11 +13,11 @@ from genre_gen.prompting.pieces import Code
 VARIABLES: dict[str, str] = {
     "domain": "the domain's name, such as movies",
     "history": "the user's items, oldest first; each an entry (see below) with .rating and .liked",
-    "item": "the item the question is about: an entry; None where there is none",
+    "item": "the item the question is about: an entry; None if there is none",
     "other": "a second item, to compare with `item`: an entry",
     "answer": "what the model should say; None when the model is asked",
-    "scale": "(lowest, highest) possible rating, or None where the data has no ratings",
-    "review": "what the user wrote of `item`, empty where the data has no more than a headline",
+    "scale": "(lowest, highest) possible rating, or None if the data has no ratings",
+    "review": "what the user wrote of `item`, empty if the data has no more than a headline",
     "evidence": "what speaks for `item`: liked items of the history, each with .item (an entry) and .labels (such as "
     "genres) that both have",
     "reason": "one reason why `item` is recommended; its fields stand in `ReasonView` (for `explain_scores` in "
@@ -32,9 +32,9 @@ VARIABLES: dict[str, str] = {
 ENTRY_FIELDS: dict[str, str] = {
     "code": "the item's code, the token(s) that name it to the model; print it on its own",
     "title": "the item's title",
-    "text": "the item's description, empty where there is none",
+    "text": "the item's description, empty if there is none",
     "attributes": "field name -> value; `entry.year` is short for `entry.attributes.year`",
-    "rating": "the user's rating, None where there is none",
+    "rating": "the user's rating, None if there is none",
     "liked": "whether the user liked it: rated at least the domain's liked_from, or not rated at all",
 }
 """What `history`, `item` and `other` hold."""

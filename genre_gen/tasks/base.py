@@ -43,7 +43,7 @@ class Example:
         first_target: how many codes (or data spans) of the assistant's message only give context.
         answer: what :meth:`Task.grade` compares with: a catalog row, a rating, or the assistant's words.
         origins: int64 ``[codes]``, which training interaction each item code of the assistant's message stands for;
-            None where it does not matter.
+            None if it does not matter.
     """
 
     task: str
@@ -122,12 +122,12 @@ class TaskData:
                 yield history
 
     def unseen(self, history: History, rng: np.random.Generator, tries: int = 20) -> int | None:
-        """Return a random catalog row that is not in a history; None where no try finds one."""
+        """Return a random catalog row that is not in a history; None if no try finds one."""
         seen = set(history.rows.tolist())
         return next((row for row in rng.integers(len(self.catalog), size=tries).tolist() if row not in seen), None)
 
     def labels(self, row: int) -> tuple[str, ...]:
-        """Return the labels of an item in the domain's first list field, () where there are none."""
+        """Return the labels of an item in the domain's first list field, () if there are none."""
         if not self.list_fields:
             return ()
         value = self.catalog[row].attributes.get(self.list_fields[0])

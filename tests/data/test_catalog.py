@@ -51,7 +51,7 @@ def test_find_by_title_or_id():
         catalog.find("Sabrina")
     with pytest.raises(UnknownItemError, match=r"no item 'Alein \(1979\)' in films; did you mean 'Alien \(1979\)'"):
         catalog.find("Alein (1979)")
-    with pytest.raises(UnknownItemError, match="nothing close"):
+    with pytest.raises(UnknownItemError, match="no title is close"):
         catalog.find("xyzzy")
     with pytest.raises(UsageError, match="items are named by title or id, as text, and 1 is none"):
         catalog.find(1)

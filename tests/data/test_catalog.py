@@ -53,7 +53,7 @@ def test_find_by_title_or_id():
         catalog.find("Alein (1979)")
     with pytest.raises(UnknownItemError, match="no title is close"):
         catalog.find("xyzzy")
-    with pytest.raises(UsageError, match="items are named by title or id, as text, and 1 is none"):
+    with pytest.raises(UsageError, match="1 is not a string; name an item by title or id"):
         catalog.find(1)
     assert Catalog([Item("x", "187 (1997)"), Item("187", "Other")]).find("187") == 1  # an id before a shortened title
 

@@ -107,7 +107,7 @@ def write_json(file: Path, content: Any) -> None:
 
 
 def read_json(file: Path) -> Any:
-    """Read JSON; raises CheckpointError where it is not."""
+    """Read JSON; raises CheckpointError if it is not."""
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as problem:
@@ -132,7 +132,7 @@ def _old(place: Path) -> Path:
 
 
 def _listed(folder: Path) -> set[str] | None:
-    """Return the files that a folder's manifest lists; None where nothing was saved there."""
+    """Return the files that a folder's manifest lists; None if nothing was saved there."""
     try:
         content = read_json(folder / MANIFEST)
         return set(content["files"]) if content["format"] else None

@@ -240,8 +240,8 @@ class Domain(Settings):
         name: the domain's name, which also names its prompts.
         noun, nouns: what an item is called, such as movie, and its plural; None for the regular one.
         repeat: may an item be recommended that the user has had already.
-        liked_from: rating from which an item counts as liked; None where the data has no ratings.
-        rating_scale: lowest and highest possible rating; None where the data has no ratings.
+        liked_from: rating from which an item counts as liked; None if the data has no ratings.
+        rating_scale: lowest and highest possible rating; None if the data has no ratings.
         fields: attribute name -> its type and where the data has it, in the order items show them.
         tasks: task name -> weight and depth.
         catalog_folder: where ``domain.toml`` lies.

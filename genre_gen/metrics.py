@@ -1,6 +1,6 @@
 """Metrics of ranking, rating and lists. They see ranks, ratings and lists, and know no model.
 
-Lists are int ``[B, n]`` catalog rows, best first, -1 where a list is shorter; ``counts`` are the training interactions
+Lists are int ``[B, n]`` catalog rows, best first, -1 if a list is shorter; ``counts`` are the training interactions
 of each item, ``[n_items]``.
 
 A rank is 1 for the best; items that tie with the target count half, so a rank may end in .5 and no order of the
@@ -41,7 +41,7 @@ def ranks(
         allowed: bool ``[B, n_items]``; None allows all.
 
     Returns:
-        float64 ``[B]``: ``1 + items above + tied items / 2``; infinite where the target's own score is not finite.
+        float64 ``[B]``: ``1 + items above + tied items / 2``; infinite if the target's own score is not finite.
     """
     targets = np.asarray(targets)
     own = np.take_along_axis(scores, targets[:, None], axis=1)  # [B, 1]
@@ -74,7 +74,7 @@ def case_ranks(
 
 
 def ranks_in_lists(lists: NDArray[np.integer], targets: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Return the rank of each target ``[B]`` in its list: float64 ``[B]``, infinite where the list lacks the target."""
+    """Return the rank of each target ``[B]`` in its list: float64 ``[B]``, infinite if the list lacks the target."""
     found = np.asarray(lists) == np.asarray(targets)[:, None]
     return np.where(found.any(axis=1), 1.0 + found.argmax(axis=1), np.inf)
 
@@ -95,12 +95,12 @@ def mrr_at(ranks: NDArray[np.float64], k: int) -> NDArray[np.float64]:
 
 
 def rmse(predicted: ArrayLike, actual: ArrayLike) -> float:
-    """Return the root of the mean squared error of predicted ratings; raises UsageError where it is undefined."""
+    """Return the root of the mean squared error of predicted ratings; raises UsageError if it is undefined."""
     return float(np.sqrt(np.mean(_errors(predicted, actual) ** 2)))
 
 
 def mae(predicted: ArrayLike, actual: ArrayLike) -> float:
-    """Return the mean absolute error of predicted ratings; raises UsageError where it is undefined."""
+    """Return the mean absolute error of predicted ratings; raises UsageError if it is undefined."""
     return float(np.mean(np.abs(_errors(predicted, actual))))
 
 
@@ -154,7 +154,7 @@ def popularity_lift(lists: NDArray[np.integer], histories: Sequence[History], co
 
     ``popularity of the lists / popularity of the histories - 1``, both averaged over each user's items and then over
     users: 0 is as popular as what users have had, 1 twice as popular. Users with an empty history or list are left out;
-    nan where nobody is left.
+    nan if nobody is left.
     """
     popularity = np.asarray(counts, dtype=np.float64)
     ours, theirs = _members(lists, len(popularity)), _histories(histories, len(popularity))
@@ -191,7 +191,7 @@ def calibration(
     """Return how far each list's labels are from those of the user's history (Steck 2018).
 
     The KL divergence of the list's from the history's mean label distribution, float64 ``[B]`` in nats: 0 is the same
-    mix of labels, ``log(1 / smoothing)`` (4.6) none in common; nan where no item of the history has a label.
+    mix of labels, ``log(1 / smoothing)`` (4.6) none in common; nan if no item of the history has a label.
 
     Args:
         lists: ``B`` lists.

@@ -117,7 +117,7 @@ class Registry(Mapping[str, T]):
             )
 
     def problem(self, name: str) -> str | None:
-        """Say what is wrong with a name, without importing anything; None where it names one component."""
+        """Say what is wrong with a name, without importing anything; None if it names one component."""
         packages = [_package(point) for point in self._points(name)]
         if packages and name in self._built_in:
             return (

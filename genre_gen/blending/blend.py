@@ -24,9 +24,9 @@ class Blended:
     """Blended scores and what they consist of, computed once.
 
     Attributes:
-        total: float32 ``[B, n_items]``; ``-inf`` where an item is not allowed or no member has a score for it.
+        total: float32 ``[B, n_items]``; ``-inf`` if an item is not allowed or no member has a score for it.
         shares: member -> float64 ``[B, n_items]``; over the members they sum to ``total``.
-        silent: member -> bool ``[B, n_items]``, True where it has no opinion and its share is what was expected of it;
+        silent: member -> bool ``[B, n_items]``, True if it has no opinion and its share is what was expected of it;
             members with an opinion on everything are left out.
     """
 
@@ -70,7 +70,7 @@ class Blend:
     weights: Mapping[str, float]
 
     def __post_init__(self) -> None:
-        """Freeze the weights; raises ConfigError where one is invalid."""
+        """Freeze the weights; raises ConfigError if one is invalid."""
         values = np.array(list(self.weights.values()), dtype=np.float64)
         if not (np.isfinite(values).all() and (values >= 0).all() and values.sum() > 0):
             raise ConfigError(f"blend: weights {dict(self.weights)}; each must be >= 0 and one at least > 0")

@@ -33,7 +33,7 @@ MANY = 2000
 
 @dataclass(frozen=True)
 class Raters:
-    """Fitted models of ratings by name, and the blend of them and the language model; None where nothing predicts."""
+    """Fitted models of ratings by name, and the blend of them and the language model; None if nothing predicts."""
 
     models: Mapping[str, RatingModel] = field(default_factory=dict)
     blend: RatingBlend | None = None
@@ -124,7 +124,7 @@ def tune_rating_blend(
 
 
 def scale_of(domain: Domain, *logs: Interactions) -> tuple[float, float] | None:
-    """Return the lowest and highest rating: the domain's, or those of the data; None where nothing is rated."""
+    """Return the lowest and highest rating: the domain's, or those of the data; None if nothing is rated."""
     if domain.rating_scale is not None:
         return domain.rating_scale
     rated = [log.ratings for log in logs if log.ratings is not None and log.rated]

@@ -16,12 +16,12 @@ class TunedSettings:
 
     Attributes:
         blend_without_llm: weights that stand in where the language model fails.
-        epochs: after how many, those of pre-training aside, the language model was best; None where that was not asked
+        epochs: after how many, those of pre-training aside, the language model was best; None if that was not asked
             or never measured.
         members: hyper-parameters of each collaborative model.
-        teacher: weights of the blend that teaches the language model; empty where nothing is distilled.
+        teacher: weights of the blend that teaches the language model; empty if nothing is distilled.
         temperature: of that blend's softmax.
-        ratings: how models of ratings are blended; None where nothing predicts ratings.
+        ratings: how models of ratings are blended; None if nothing predicts ratings.
     """
 
     blend: Blend

@@ -23,7 +23,7 @@ RECENCY = (0.0, 0.5, 1.0, 1.5, 2.0)
 
 @dataclass(frozen=True)
 class ModelContext:
-    """What a model may know of the data before it is fitted; ``rating_scale`` is None where there are no ratings."""
+    """What a model may know of the data before it is fitted; ``rating_scale`` is None if there are no ratings."""
 
     catalog: Catalog
     rating_scale: tuple[float, float] | None = None
@@ -63,7 +63,7 @@ class CollaborativeModel(ABC):
 
     @classmethod
     def cannot_learn(cls, interactions: Interactions) -> str | None:
-        """Say why the model can learn nothing from the interactions; None where it can."""
+        """Say why the model can learn nothing from the interactions; None if it can."""
         return None
 
     @abstractmethod

@@ -64,7 +64,7 @@ class BayesianMF(RatingModel):
         duplicates: Duplicates = "refused",
         seed: int = 0,
     ) -> None:
-        """Set the hyper-parameters; raises ConfigError where one is out of range."""
+        """Set the hyper-parameters; raises ConfigError if one is out of range."""
         if min(factors, samples, apart) < 1 or warm_up < 0 or not implicit_penalty > 0:
             raise ConfigError(
                 f"{self.name}: factors {factors}, implicit_penalty {implicit_penalty}, warm_up {warm_up}, samples "

@@ -37,7 +37,7 @@ class Ease(CollaborativeModel):
     grid = ({"recency": RECENCY}, {"l2": (50.0, 200.0, 500.0)})
 
     def __init__(self, l2: float = 200.0, recency: float = 0.5) -> None:
-        """Set the hyper-parameters; raises ConfigError where they are out of range."""
+        """Set the hyper-parameters; raises ConfigError if they are out of range."""
         if not l2 > 0:
             raise ConfigError(f"ease: l2 is {l2}; it must be > 0, or the matrix cannot be inverted (try 200)")
         if recency < 0:

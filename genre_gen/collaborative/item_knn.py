@@ -37,7 +37,7 @@ class ItemKNN(CollaborativeModel):
     grid: ClassVar[tuple[Stage, ...]] = ({"recency": RECENCY}, {"shrink": (0.0, 10.0, 50.0)})
 
     def __init__(self, neighbours: int = 100, shrink: float = 10.0, recency: float = 1.0) -> None:
-        """Set the hyper-parameters; raises ConfigError where one is out of range."""
+        """Set the hyper-parameters; raises ConfigError if one is out of range."""
         if neighbours < 1 or shrink < 0 or recency < 0:
             raise ConfigError(
                 f"item_knn: neighbours {neighbours}, shrink {shrink}, recency {recency}; neighbours must be >= 1 and "

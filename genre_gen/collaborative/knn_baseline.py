@@ -51,7 +51,7 @@ class KNNBaseline(RatingModel):
         rating_scale: tuple[float, float] | None = None,
         duplicates: Duplicates = "refused",
     ) -> None:
-        """Set the hyper-parameters; raises ConfigError where one is out of range."""
+        """Set the hyper-parameters; raises ConfigError if one is out of range."""
         if neighbours < 1 or min(shrinkage, user_penalty, item_penalty) < 0:
             raise ConfigError(
                 f"{self.name}: neighbours {neighbours}, shrinkage {shrinkage}, user_penalty {user_penalty}, "

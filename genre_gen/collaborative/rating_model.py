@@ -27,7 +27,7 @@ class Prediction:
     Attributes:
         row: catalog row of the item.
         rating: on the data's scale, clipped to it.
-        reason: what the model could not take into account; None where it knew both user and item.
+        reason: what the model could not take into account; None if it knew both user and item.
     """
 
     row: int
@@ -159,7 +159,7 @@ class RatingModel(CollaborativeModel):
         return ratings
 
     def surprise_data(self, interactions: Interactions) -> SurpriseData:
-        """Return the ``checked`` ratings as Surprise takes them; raises ConfigError where Surprise is no good."""
+        """Return the ``checked`` ratings as Surprise takes them; raises ConfigError if Surprise is no good."""
         library = _surprise(self.name)
         ratings = self.checked(interactions)
         columns = (ratings.owners.tolist(), ratings.rows.tolist(), ratings.values.tolist())

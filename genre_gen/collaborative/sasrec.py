@@ -78,7 +78,7 @@ class SASRec(EpochModel):
         patience: int = 10,
         seed: int = 0,
     ) -> None:
-        """Set the hyper-parameters; raises ConfigError where one is out of range."""
+        """Set the hyper-parameters; raises ConfigError if one is out of range."""
         if min(dim, layers, heads, length, batch_tokens, max_epochs or 1, patience) < 1 or dim % heads:
             raise ConfigError(f"sasrec: dim {dim}, {heads} heads; all sizes must be >= 1 and heads must divide dim")
         if not (0 <= dropout < 1 and learning_rate > 0 and weight_decay >= 0 and warmup_steps >= 0):

@@ -54,7 +54,7 @@ class SequentialRules(CollaborativeModel):
         novelty: float = 0.4,
         recency: float = 1.0,
     ) -> None:
-        """Set the hyper-parameters; raises ConfigError where one is out of range."""
+        """Set the hyper-parameters; raises ConfigError if one is out of range."""
         self.lags, self.decay, self.backward = lags, decay, backward
         self.smoothing, self.novelty, self.recency = smoothing, novelty, recency
         if lags < 1 or min(decay, backward, smoothing, novelty, recency) < 0:

@@ -30,7 +30,7 @@ class Taste:
     Attributes:
         bias: how far above the mean the user rates.
         factors: float64 ``[factors]``.
-        known: False where there was no rating to learn from; then both are zero.
+        known: False if there was no rating to learn from; then both are zero.
     """
 
     bias: float
@@ -76,7 +76,7 @@ class SVD(RatingModel):
         duplicates: Duplicates = "refused",
         seed: int = 0,
     ) -> None:
-        """Set the hyper-parameters; raises ConfigError where one is out of range."""
+        """Set the hyper-parameters; raises ConfigError if one is out of range."""
         if factors < 1 or epochs < 1 or learning_rate <= 0 or regularisation < 0 or fold_in_penalty <= 0:
             raise ConfigError(
                 f"{self.name}: factors {factors}, epochs {epochs}, learning_rate {learning_rate}, regularisation "

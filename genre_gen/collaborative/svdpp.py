@@ -45,7 +45,7 @@ class SVDpp(SVD):
         fold_in_penalty: float = 10.0,
         **options: Any,
     ) -> None:
-        """Set the hyper-parameters; raises ConfigError where one is out of range."""
+        """Set the hyper-parameters; raises ConfigError if one is out of range."""
         super().__init__(
             factors,
             epochs=epochs,

@@ -36,7 +36,7 @@ class TextKNN(ItemKNN):
     grid = ({"recency": RECENCY},)
 
     def __init__(self, texts: Sequence[str] = (), neighbours: int = 200, recency: float = 1.0) -> None:
-        """Set texts and hyper-parameters; raises ConfigError where one is out of range."""
+        """Set texts and hyper-parameters; raises ConfigError if one is out of range."""
         super().__init__(neighbours, 0.0, recency)
         self.texts = texts
 

@@ -128,7 +128,7 @@ class CatalogTrie(ABC):
 
     @abstractmethod
     def find(self, nodes: Ints, tokens: Ints) -> NDArray[np.int64]:
-        """Return the child that each token leads to from each node, -1 where there is none (or from -1)."""
+        """Return the child that each token leads to from each node, -1 if there is none (or from -1)."""
 
     @abstractmethod
     def count(self, nodes: Ints, subset: Subset, users: Ints | int = 0) -> NDArray[np.int64]:
@@ -136,7 +136,7 @@ class CatalogTrie(ABC):
 
     @abstractmethod
     def position(self, rows: Ints) -> NDArray[np.int64]:
-        """Return the position of each catalog row's item, -1 where the trie has none."""
+        """Return the position of each catalog row's item, -1 if the trie has none."""
 
     @abstractmethod
     def order(self) -> NDArray[np.integer]:
@@ -153,7 +153,7 @@ class CatalogTrie(ABC):
         return self.n_positions - len(self.removed_positions)
 
     def walk(self, tokens: Ints) -> NDArray[np.int64]:
-        """Return the node that each row of tokens ``[batch, steps]`` leads to from the root, -1 where none does.
+        """Return the node that each row of tokens ``[batch, steps]`` leads to from the root, -1 if none does.
 
         What follows a complete code is not read: a row stays at its leaf.
         """

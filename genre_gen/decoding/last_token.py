@@ -47,7 +47,7 @@ class _LastTokenPart(nn.Module):
 
 
 def with_last_token_parts(backbone: Any) -> Any:
-    """Return a decoder over the same weights that obeys :func:`last_token_only`; None where its parts are unknown."""
+    """Return a decoder over the same weights that obeys :func:`last_token_only`; None if its parts are unknown."""
     try:
         layers = shallow_copy(backbone.layers)
         layer = layers[-1] = shallow_copy(layers[-1])
@@ -72,7 +72,7 @@ def last_token_only(positions: Tensor, *, silent: bool = False) -> Iterator[None
 
 
 def is_exact(read: Callable[[], Tensor]) -> bool | None:
-    """Tell whether a decoder gives the same state with :func:`last_token_only`; None where states are not finite.
+    """Tell whether a decoder gives the same state with :func:`last_token_only`; None if states are not finite.
 
     The difference is measured by a pass in which the parts add nothing. ``read`` returns the decoder's last states
     ``[1, length, hidden]`` of a prompt.

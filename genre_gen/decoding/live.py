@@ -36,7 +36,7 @@ class LiveTrie(CatalogTrie):
         base: the large trie.
         size: number of catalog rows, removed ones included.
         vocabulary: number of code tokens.
-        delta: the trie of the items added later, None where there are none.
+        delta: the trie of the items added later, None if there are none.
         removed: int64, sorted: positions of the base whose items were removed.
     """
 
@@ -147,7 +147,7 @@ class LiveTrie(CatalogTrie):
         return owners[order], children[order]
 
     def find(self, nodes: Ints, tokens: Ints) -> NDArray[np.int64]:
-        """Return the child that each token leads to from each node, -1 where there is none (or from -1)."""
+        """Return the child that each token leads to from each node, -1 if there is none (or from -1)."""
         children = self.base.find(np.where(self._in_base(nodes), nodes, NOWHERE), tokens)
         if self.delta is None:
             return children
@@ -165,7 +165,7 @@ class LiveTrie(CatalogTrie):
         return counts + subset.count(begin, end, users) * in_delta
 
     def position(self, rows: Ints) -> NDArray[np.int64]:
-        """Return the position of each catalog row's item, -1 where the trie has none."""
+        """Return the position of each catalog row's item, -1 if the trie has none."""
         rows = np.asarray(rows, dtype=np.int64)
         old = rows < self.base.size
         positions = np.where(old, self.base.position(rows * old), NOWHERE)
@@ -181,7 +181,7 @@ class LiveTrie(CatalogTrie):
 
     @cached_property
     def _base_nodes(self) -> NDArray[np.int64]:
-        """The base's node of each node of the delta, -1 where only the delta has it."""
+        """The base's node of each node of the delta, -1 if only the delta has it."""
         assert self.delta is not None  # noqa: S101 - asked for only where there is one
         base_nodes = np.full(self.delta.n_nodes, NOWHERE)
         base_nodes[ROOT] = ROOT
@@ -209,7 +209,7 @@ class LiveTrie(CatalogTrie):
         return np.where(in_base, question(self.base, nodes * in_base), question(self.delta, in_delta))
 
     def _delta_nodes(self, nodes: Ints) -> NDArray[np.int64]:
-        """Return the delta's number of each node, -1 where it has none."""
+        """Return the delta's number of each node, -1 if it has none."""
         base_nodes = self._base_nodes[self._shared]
         nearest = np.minimum(np.searchsorted(base_nodes, nodes), len(base_nodes) - 1)
         shared = np.where(base_nodes[nearest] == nodes, self._shared[nearest], NOWHERE)

@@ -30,7 +30,7 @@ class CachedPrefix:
     Attributes:
         ids: int64 ``[length]``.
         layers: keys and values.
-        logits: the answer after the last token; None where it is not known.
+        logits: the answer after the last token; None if it is not known.
     """
 
     ids: Tensor

@@ -75,7 +75,7 @@ class Constraint:
         return result
 
     def rows(self, generated: Tensor) -> NDArray[np.int64]:
-        """Return the catalog row that each generated sequence names, int64 ``[rows]``; -1 where it is no allowed item.
+        """Return the catalog row that each generated sequence names, int64 ``[rows]``; -1 if it is no allowed item.
 
         Of ``generated``, int64 ``[rows, steps]``, what follows a complete code is not read. Beam search with more beams
         than allowed items repeats items, at scores below ``FAILED``: drop those too.

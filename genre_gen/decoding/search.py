@@ -283,7 +283,7 @@ def rank_by_user(users: Ints) -> NDArray[np.int64]:
 
 
 def _nth_best(items: Reached, n: int, n_users: int) -> NDArray[np.float64]:
-    """Return each user's ``n``-th best score, ``-inf`` where there are fewer items."""
+    """Return each user's ``n``-th best score, ``-inf`` if there are fewer items."""
     bound = np.full(n_users, -np.inf)
     order = np.lexsort((-items.scores, items.users))
     nth = order[rank_by_user(items.users[order]) == n - 1]

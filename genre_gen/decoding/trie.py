@@ -105,7 +105,7 @@ class Trie(CatalogTrie):
         return ranges(starts, self.first[nodes + 1] - starts)
 
     def find(self, nodes: Ints, tokens: Ints) -> NDArray[np.int64]:
-        """Return the child that each token leads to from each node, -1 where there is none (or from -1)."""
+        """Return the child that each token leads to from each node, -1 if there is none (or from -1)."""
         keys = nodes.astype(np.int64) * self.vocabulary + tokens
         nearest = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
         valid = (nodes >= 0) & (tokens >= 0) & (tokens < self.vocabulary)
@@ -116,7 +116,7 @@ class Trie(CatalogTrie):
         return subset.count(self.begin[nodes], self.end[nodes], users)
 
     def position(self, rows: Ints) -> NDArray[np.int64]:
-        """Return the position of each catalog row's item, -1 where the trie has none."""
+        """Return the position of each catalog row's item, -1 if the trie has none."""
         return self._positions[rows].astype(np.int64)
 
     def order(self) -> NDArray[np.int32]:

@@ -111,7 +111,7 @@ def write_manifest(folder: Path, origin: Mapping[str, Any]) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """Return the folder's manifest (``origin`` and ``files``), or None where there is none that can be read."""
+    """Return the folder's manifest (``origin`` and ``files``), or None if there is none that can be read."""
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         sound = all(file.keys() >= ENTRY for file in manifest["files"].values())

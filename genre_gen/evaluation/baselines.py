@@ -150,7 +150,7 @@ def _baseline(state: RecommenderState, name: str, split: Split) -> Collaborative
 
 
 def rating_errors(state: RecommenderState, split: Split, part: Part) -> dict[str, dict[str, float]]:
-    """Return RMSE and MAE of each way to predict the rating of a case's target; {} where nothing predicts ratings.
+    """Return RMSE and MAE of each way to predict the rating of a case's target; {} if nothing predicts ratings.
 
     The history, with its ratings, is what the models see; the target's own rating is not in the training data.
     """

@@ -159,7 +159,7 @@ def count_promises(
 def filter_requests(recommender: Recommender, where: str | None = None) -> list[FilterRequest]:
     """Return filters of every kind: none, by attributes, lists of items to exclude or include, and all at once.
 
-    Without an expression, one is made from the catalog's first field with words; raises UsageError where none has any.
+    Without an expression, one is made from the catalog's first field with words; raises UsageError if none has any.
     """
     catalog = recommender.state.catalog
     ids = np.array([item.id for item in catalog])

@@ -137,7 +137,7 @@ def evaluate_lists(
 ) -> Report:
     """Evaluate ready lists of picks with the same metrics; a target outside its list is a miss.
 
-    The lists are int ``[len(cases), n]`` catalog rows, best first, -1 where a list is shorter (``lists_from_picks``),
+    The lists are int ``[len(cases), n]`` catalog rows, best first, -1 if a list is shorter (``lists_from_picks``),
     in the order of the cases; no cut is larger than ``n``. The other arguments are those of ``evaluate_scorers``.
 
     Raises:
@@ -188,7 +188,7 @@ def lists_from_picks(
 
 
 def check_trained_for(trained_on: Interactions, split: Split, part: Part) -> None:
-    """Refuse a model that may have seen the answers; raises UsageError where it learned from anything else.
+    """Refuse a model that may have seen the answers; raises UsageError if it learned from anything else.
 
     For the test part, it may have learned from ``train_and_validation``.
     """
@@ -207,7 +207,7 @@ def _equal(first: Interactions, second: Interactions) -> bool:
 
 
 def _top(scores: NDArray[np.float32], allowed: NDArray[np.bool_], n: int) -> NDArray[np.int64]:
-    """Return the ``n`` best allowed rows per history: int64 ``[B, n]``, -1 where fewer can be ranked."""
+    """Return the ``n`` best allowed rows per history: int64 ``[B, n]``, -1 if fewer can be ranked."""
     top = np.full((len(scores), n), -1, dtype=np.int64)
     for row in range(len(scores)):
         best = Ranking.from_scores(scores[row], n, allowed[row]).rows
@@ -245,7 +245,7 @@ def list_figures(
 
 
 def _mean(values: NDArray[np.float64]) -> float:
-    """Return the mean over the users for whom a figure is defined; nan where there is none."""
+    """Return the mean over the users for whom a figure is defined; nan if there is none."""
     defined = values[np.isfinite(values)]
     return float(defined.mean()) if len(defined) else float("nan")
 

@@ -34,7 +34,7 @@ class Result:
 
     Attributes:
         name: of the model.
-        ranks: float64 ``[n_users]``, infinite where the target was not ranked.
+        ranks: float64 ``[n_users]``, infinite if the target was not ranked.
         lists: figures of the recommended lists, over all users, as ``list_figures`` names them: ``coverage``, ``gini``,
             ``novelty``, ``popularity``, ``popularity_lift``, ``diversity``, ``calibration``.
         costs: such as ``score_seconds``, ``train_seconds``, ``peak_megabytes``.
@@ -249,7 +249,7 @@ class Report:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Restore a report, to join or test it again; raises DataError where the text is none."""
+        """Restore a report, to join or test it again; raises DataError if the text is none."""
         try:
             content = json.loads(text)
             if content["format"] != FORMAT:

@@ -35,7 +35,7 @@ class Batch:
             that all of them begin with, which stands once at the beginning of each row, and -1 for padding. None where
             each row is one example.
         soft_codes: int64 ``[targets, top]``, code tokens that a teacher expects in place of each target; targets are
-            counted row by row. None where there is no teacher.
+            counted row by row. None if there is no teacher.
         soft_shares: float32 ``[targets, top]``, the share that each of these has; the target itself has the rest.
     """
 
@@ -54,7 +54,7 @@ class Batch:
         return replace(self, **dict[str, Any]({name: value.to(device) for name, value in tensors.items()}))
 
     def visible(self) -> Tensor | None:
-        """Return what attends to what, bool ``[rows, 1, length, length]``; None where that is all before in the row."""
+        """Return what attends to what, bool ``[rows, 1, length, length]``; None if that is all before in the row."""
         if self.owners is None:
             return None
         mine, theirs = self.owners[:, None, :, None], self.owners[:, None, None, :]
@@ -63,7 +63,7 @@ class Batch:
         return causal & ((mine == theirs) | (theirs == SHARED))
 
     def positions(self) -> Tensor | None:
-        """Return each token's position in its own example, int64 ``[rows, length]``; None where that is its column."""
+        """Return each token's position in its own example, int64 ``[rows, length]``; None if that is its column."""
         if self.owners is None:
             return None
         columns = torch.arange(self.owners.shape[1], device=self.owners.device).expand_as(self.owners)

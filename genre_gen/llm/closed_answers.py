@@ -19,7 +19,7 @@ from genre_gen.prompting.spans import Prompt, Span
 
 
 def finite(chances: Tensor) -> Tensor:
-    """Return probabilities as they are; raises DecodingError where they are none."""
+    """Return probabilities as they are; raises DecodingError if they are none."""
     if not bool(torch.isfinite(chances).all()):
         raise DecodingError("the language model's answers are not finite; check that its weights are sound")
     return chances

@@ -34,8 +34,8 @@ class Encoded:
         ids: int32 ``[n]``; ids from the text vocabulary's size on are code tokens.
         target_ids: int32 ``[n]``; equal to ``ids`` where a token is to be predicted, else NO_TARGET. Not shifted.
         start: position of the first token of the assistant's own message; what stands before is instruction.
-        origins: int64 ``[n]``, which training interaction a token is the item of, -1 for none; None where nobody asks.
-        answers: where each data span that is to be predicted begins and ends; () where other things are.
+        origins: int64 ``[n]``, which training interaction a token is the item of, -1 for none; None if nobody asks.
+        answers: where each data span that is to be predicted begins and ends; () if other things are.
     """
 
     ids: NDArray[np.int32]
@@ -181,7 +181,7 @@ class Encoder:
         return roles if full is None or full[1].endswith(opening) else ("system", *roles)
 
     def _around(self, roles: tuple[Role, ...]) -> list[str] | None:
-        """Return the chat template's text before each message and after the last; None where it cannot render them."""
+        """Return the chat template's text before each message and after the last; None if it cannot render them."""
         if not self._has_chat:
             parts = [_PLAIN[role] for role in roles]
             return [(self._tokenizer.bos_token or "") + parts[0], *parts[1:], self._tokenizer.eos_token or ""]

@@ -177,7 +177,7 @@ def _cpu_flags() -> tuple[str, ...]:
 
 
 def _container_memory(root: Path = CONTAINER) -> float:
-    """Bytes that a container may use; infinite where there is no limit."""
+    """Bytes that a container may use; infinite if there is no limit."""
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
         try:
             return float(int((root / name).read_text(encoding="ascii")))

@@ -23,7 +23,7 @@ _RANKS = {ITEM: 32, TEXT: 8}  # items are far from the pre-training; text adapte
 
 
 def exit_depth(backbone: Any, exit_layer: int | None) -> int:
-    """Return how many layers the item backbone has; raises ConfigError where the model has fewer."""
+    """Return how many layers the item backbone has; raises ConfigError if the model has fewer."""
     if not hasattr(backbone, "layers") or not hasattr(backbone, "norm"):
         raise ConfigError(
             f"{type(backbone).__name__} is not a decoder with layers and a final norm; choose another llm"

@@ -170,7 +170,7 @@ class LLM(nn.Module):
 
     @property
     def context(self) -> int | None:
-        """Return how many tokens the model was made to read at once; None where it does not say."""
+        """Return how many tokens the model was made to read at once; None if it does not say."""
         return getattr(self.item_backbone.config, "max_position_embeddings", None)
 
     @property

@@ -53,7 +53,7 @@ class MiniLMEncoder:
     """
 
     def __init__(self, base: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Load the model; raises ConfigError where the package is missing."""
+        """Load the model; raises ConfigError if the package is missing."""
         from transformers import AutoModel, AutoTokenizer
 
         package = find_spec(MINILM)

@@ -113,7 +113,7 @@ def field_name(column: str, taken: Collection[str]) -> str:
 
 
 def time_unit(column: pl.Series) -> Unit | None:
-    """Return what a column's times count; None where they are no times."""
+    """Return what a column's times count; None if they are no times."""
     units: tuple[Unit, ...] = ("s", "ms")
     if column.dtype == pl.Time:
         return None
@@ -234,7 +234,7 @@ def _known(written: pl.Series, absent: Collection[str]) -> tuple[tuple[str, ...]
 
 
 def _useless(values: pl.Series, name: str) -> str:
-    """Return why a column tells nothing of items; "" where it may."""
+    """Return why a column tells nothing of items; "" if it may."""
     if not len(values):
         return "is empty"
     if values.n_unique() == 1 and len(values) > 1:
@@ -247,7 +247,7 @@ def _useless(values: pl.Series, name: str) -> str:
 
 
 def _labels_between(values: pl.Series, separator: str) -> str:
-    """Return what speaks for a list of labels between separators; "" where nothing does.
+    """Return what speaks for a list of labels between separators; "" if nothing does.
 
     Labels are short and come back, alone or in company. A comma or slash also stands in sentences and names, so it has
     to part labels that come back more often.

@@ -27,7 +27,7 @@ _OPTIONAL: tuple[tuple[Role, str, str], ...] = (
 def described_settings(name: str, noun: str, tables: Tables, proposal: Proposal, home: str | None) -> str:
     """Return the settings that describe the data; ``sized_settings`` are the others.
 
-    ``home`` is the folder of the files, as ``data.path`` shall name it; None where they are in memory.
+    ``home`` is the folder of the files, as ``data.path`` shall name it; None if they are in memory.
     """
     head = (
         f"# The {name} domain, proposed by `genre-gen domains new`. Change what is wrong; keys that are not given\n"

@@ -45,7 +45,7 @@ def infer_domain(
     Args:
         interactions: one interaction a row, with a user, an item and perhaps a rating and a time: the path of a file
             with a header (CSV, TSV or Parquet), or a data frame of polars or pandas (an index of ids is a column).
-        items: one item a row, as a path or a data frame too; None where the interactions name all that is known.
+        items: one item a row, as a path or a data frame too; None if the interactions name all that is known.
         name: of the domain; by default the item file's, or ``dataset`` for data frames.
         noun: what an item is called in prompts, such as ``book``; by default told from the file's or domain's name.
         columns: role (``user``, ``item``, ``rating``, ``time``, ``item_id``, ``title``, ``text``) -> column, where a
@@ -103,7 +103,7 @@ def _usual_name(tables: Tables) -> str:
 
 
 def _noun_of(name: str) -> str | None:
-    """Return the word for one item that a name gives away: ``books`` is of books; None where it gives none."""
+    """Return the word for one item that a name gives away: ``books`` is of books; None if it gives none."""
     if not re.fullmatch(r"[A-Za-z]{3,}s", name) or name.lower() in _VAGUE or name.lower().endswith(("ss", "us")):
         return None
     word = name.lower()

@@ -73,7 +73,7 @@ class Proposal:
 
     @property
     def labels(self) -> str | None:
-        """Return the first list field, whose labels several tasks are about; None where there is none."""
+        """Return the first list field, whose labels several tasks are about; None if there is none."""
         return next((name for name, settings in self.fields.items() if settings.type == "list"), None)
 
 
@@ -355,7 +355,7 @@ class _Inference:
             self._take("text", column, _why_given("text", self.given) if told else "long texts")
 
     def _sorting_field(self, items: Table, fields: dict[str, FieldSettings]) -> str | None:
-        """Turn the text field that sorts items into kinds into a list of one label; None where there is none."""
+        """Turn the text field that sorts items into kinds into a list of one label; None if there is none."""
         columns = {name: each.columns[0] for name, each in fields.items() if each.type == "text" and each.columns}
         kinds = {name: text(items.frame[column]).n_unique() for name, column in columns.items()}
         most = min(_CATEGORIES, len(items.frame) // 2)
@@ -393,7 +393,7 @@ class _Inference:
         return [column for column in _flat(self.log) if column not in used]
 
     def _by_name(self, table: Table, role: Role, used: Iterable[str]) -> str | None:
-        """Return the column whose name says most plainly that it is this; None where none says so."""
+        """Return the column whose name says most plainly that it is this; None if none says so."""
         taken = set(used)
         scores = {name: named(name, role) for name in _flat(table) if name not in taken}
         return max((name for name in scores if scores[name] > 0), key=scores.__getitem__, default=None)

@@ -23,7 +23,7 @@ class Tables:
     """What a domain is inferred from."""
 
     interactions: Table  # one record per interaction
-    items: Table | None  # one record per item; None where only their ids are known
+    items: Table | None  # one record per item; None if only their ids are known
     # of the two files, None for each that is missing or in memory
     paths: tuple[Path | None, Path | None] = (None, None)
     encoding: str = "utf-8"  # of both files

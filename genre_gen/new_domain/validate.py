@@ -36,7 +36,7 @@ LONG = 1024  # tokens from which training leaves examples of text tasks out
 class TaskCheck:
     """What one task asks: how many examples were looked at, and one of them with the answer to it.
 
-    ``tokens`` are of that one and ``longest`` those of the longest; None where the model's tokenizer is not there.
+    ``tokens`` are of that one and ``longest`` those of the longest; None if the model's tokenizer is not there.
     """
 
     task: str
@@ -56,7 +56,7 @@ class DomainCheck:
     problems: list[str] = field(default_factory=list)  # what has to be fixed before training
     notes: list[str] = field(default_factory=list)  # what is worth knowing
     tasks: list[TaskCheck] = field(default_factory=list)  # each task's prompt
-    explanation: str = ""  # one, without a language model; empty where the domain has no words for it
+    explanation: str = ""  # one, without a language model; empty if the domain has no words for it
 
     def text(self, color: bool = False) -> str:
         """Return the findings for people: prompts, counts, notes, problems last."""
@@ -85,7 +85,7 @@ class DomainCheck:
 
 
 def check(name: str | Path, path: Path | None = None, llm: str | None = None) -> DomainCheck:
-    """Check a domain by name or folder; raises ConfigError where there is none.
+    """Check a domain by name or folder; raises ConfigError if there is none.
 
     Args:
         name: of the domain, or its folder.
@@ -143,7 +143,7 @@ def _span(times: np.ndarray) -> str:
 
 
 def _encoder(result: DomainCheck, domain: Domain, data: Data, llm: str | None) -> Encoder | None:
-    """Return an encoder whose item codes are one token each; None where the model has not been fetched."""
+    """Return an encoder whose item codes are one token each; None if the model has not been fetched."""
     with result.noting():
         folder = find_model(llm or domain.model.llm)
         if folder is None:

@@ -119,7 +119,7 @@ class Teacher:
 def fit_temperature(scores: NDArray[np.floating], targets: NDArray[np.integer]) -> float:
     """Return the temperature, within TEMPERATURES, under which the targets ``[B]`` of cases are most likely.
 
-    ``scores`` are blended, ``[B, n_items]``, ``-inf`` where an item is not allowed. A case whose target has no score is
+    ``scores`` are blended, ``[B, n_items]``, ``-inf`` if an item is not allowed. A case whose target has no score is
     left out; 1 is returned where all are.
     """
     of_target = np.take_along_axis(scores, np.asarray(targets)[:, None], axis=1)

@@ -374,7 +374,7 @@ class FineTuner:
 def _teacher(
     soft_targets: Callable[[OnShare], SoftTargets] | None, llm: LLM, training: Training
 ) -> Callable[[OnShare], SoftTargets] | None:
-    """Return the teacher where something is distilled; raises ConfigError where that cannot be."""
+    """Return the teacher where something is distilled; raises ConfigError if that cannot be."""
     weight = training.distillation
     if weight == 0:
         return None

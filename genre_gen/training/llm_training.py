@@ -56,7 +56,7 @@ REFIT_TIME_SHARE = 1 / 3
 class TrainingResult:
     """The validations of a training in order, the seconds that it took, also before an interruption, and its best.
 
-    ``epochs`` are the main epochs after which it was best, rounded up; None where none was validated.
+    ``epochs`` are the main epochs after which it was best, rounded up; None if none was validated.
     """
 
     log: list[dict[str, Any]]
@@ -132,7 +132,7 @@ def choose_teacher(
     trained epoch by epoch take no part: a teacher is fitted again for each fold of the users.
 
     Returns:
-        The teacher; None where nothing is distilled or there are no members.
+        The teacher; None if nothing is distilled or there are no members.
     """
     fitted = {name: model for name, model in fitted.items() if not isinstance(model, EpochModel)}
     if domain.training.distillation == 0 or not fitted:

@@ -268,7 +268,7 @@ class RecommenderTraining:
 def new_member(
     name: str, domain: Domain, catalog: Catalog, scale: tuple[float, float] | None = None, **options: Any
 ) -> CollaborativeModel:
-    """Return an untrained member of the blend; raises ConfigError where there is no such model.
+    """Return an untrained member of the blend; raises ConfigError if there is no such model.
 
     ``scale`` is the lowest and highest rating, None for the domain's; ``options`` are hyper-parameters.
     """

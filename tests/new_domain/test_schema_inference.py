@@ -85,7 +85,7 @@ def test_the_order_in_which_dates_are_read_is_told(tmp_path, times, shown):
     [
         (["16 Apr 2024", "17 Apr 2024"], "'ordered_at' seems to be the time, but '16 Apr 2024' cannot be read; write"),
         (["4/16/2024", "13/13/2024"], "'ordered_at' seems to be the time, but '13/13/2024' cannot be read; write ISO"),
-        (["02/07/2024", "03/08/2024"], "'02/07/2024' may have the day or the month first, and so may the others"),
+        (["02/07/2024", "03/08/2024"], "'02/07/2024' and the other dates may have the day or the month first"),
     ],
 )
 def test_times_that_cannot_be_read_are_not_left_out_in_silence(tmp_path, times, message, given):

@@ -14,6 +14,7 @@ from scipy import sparse
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import History, Interactions, check_rows
 from genre_gen.data.splits import Case
+from genre_gen.folders.arrays import expect
 
 Stage: TypeAlias = Mapping[str, Sequence[float]]
 CSR = ("data", "indices", "indptr")
@@ -91,16 +92,34 @@ class CollaborativeModel(ABC):
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
-        """Restore a fitted model."""
+        """Restore a fitted model; raises ValueError for arrays that cannot be one's, and TypeError for settings."""
         model = cls(**settings)
         for name in cls.learned:
             if name in arrays:
-                setattr(model, name, arrays[name])
+                setattr(model, name, expect(arrays, name, "ifb", (None,) * arrays[name].ndim))
             else:
-                data, indices, indptr = (arrays[f"{name}.{part}"] for part in CSR)
-                shape = (len(indptr) - 1, len(indptr) - 1)
-                setattr(model, name, sparse.csr_matrix((data, indices, indptr), shape=shape))
+                setattr(model, name, _matrix(arrays, name))
         return model
+
+
+def check_fitted(model: CollaborativeModel, n_items: int) -> None:
+    """Check that a model scores every item of a catalog, as one that was loaded may not; raises ValueError."""
+    nobody, somebody = History(np.zeros(0, np.int64)), History(np.zeros(1, np.int64))
+    with np.errstate(all="ignore"):
+        scores = model.score([nobody, somebody])
+    if scores.shape != (2, n_items):
+        raise ValueError(f"{model.name} scores {scores.shape[-1]} items, and the catalog has {n_items}")
+    if not np.isfinite(scores).all():
+        raise ValueError(f"{model.name} has scores that are not finite")
+
+
+def _matrix(arrays: Mapping[str, NDArray[Any]], name: str) -> sparse.csr_matrix:
+    """Return a square sparse matrix from its three CSR arrays; raises ValueError where they are none."""
+    data = expect(arrays, f"{name}.data", "if", (None,))
+    indices, indptr = (expect(arrays, f"{name}.{part}", "i", (None,), (0, 2**40)) for part in CSR[1:])
+    matrix = sparse.csr_matrix((data, indices, indptr), shape=(len(indptr) - 1, len(indptr) - 1))
+    matrix.check_format(full_check=True)
+    return matrix
 
 
 class EpochModel(CollaborativeModel):

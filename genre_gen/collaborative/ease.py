@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from scipy.linalg import lapack
 from genre_gen.collaborative.base import RECENCY, CollaborativeModel, history_matrix
 from genre_gen.data.interactions import History, Interactions
 from genre_gen.errors import ConfigError, DataError
+from genre_gen.folders.arrays import expect
 
 MAX_ITEMS = 20_000
 """Fitting holds a dense float64 ``[n_items, n_items]``: 3.2 GB here, and minutes of work."""
@@ -72,6 +73,13 @@ class Ease(CollaborativeModel):
         np.fill_diagonal(weights, 0.0)
         self.weights = np.ascontiguousarray(weights)
         return self
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
+        """Restore a fitted model; raises ValueError for weights that are not square."""
+        n_items = len(arrays["weights"])
+        expect(arrays, "weights", "f", (n_items, n_items))
+        return super().from_arrays(arrays, settings)
 
     def score(self, histories: Sequence[History]) -> NDArray[np.float32]:
         """Return the weighted history times the learned weights: float32 ``[len(histories), n_items]``."""

@@ -18,6 +18,7 @@ from genre_gen.collaborative.base import EpochModel, rows_of
 from genre_gen.data.interactions import History, Interactions, check_rows
 from genre_gen.data.splits import Case
 from genre_gen.errors import ConfigError, UsageError
+from genre_gen.folders.arrays import expect
 from genre_gen.metrics import case_ranks, ndcg_at
 
 if TYPE_CHECKING:
@@ -192,6 +193,7 @@ class SASRec(EpochModel):
         from genre_gen.collaborative.sasrec_network import Network
 
         model = cls(**settings)
+        arrays = {name: expect(arrays, name, "f", arrays[name].shape) for name in arrays}
         model.n_items = len(arrays["items.weight"])
         model.network = Network(model.n_items, model.dim, model.layers, model.heads, model.dropout, model.length)
         model.network.load_state_dict({name: torch.from_numpy(np.array(values)) for name, values in arrays.items()})

@@ -19,6 +19,7 @@ from genre_gen.collaborative.base import rows_of
 from genre_gen.collaborative.rating_model import Duplicates, Prediction, RatingModel, SurpriseData, by_row, ridge
 from genre_gen.data.interactions import History, Interactions, check_rows
 from genre_gen.errors import ConfigError
+from genre_gen.folders.arrays import json_in, texts
 
 __all__ = ["SVD", "Prediction", "Taste"]
 
@@ -150,7 +151,7 @@ class SVD(RatingModel):
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
         """Restore a fitted model; Surprise is not needed."""
         model = super().from_arrays(arrays, settings)
-        model.users = tuple(json.loads(arrays["users"].tobytes()))
+        model.users = texts(json_in(arrays, "users"), "users")
         model._row_of_user = {user: row for row, user in enumerate(model.users)}
         return model
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen.errors import DataError, UnknownUserError, UsageError
+from genre_gen.folders.arrays import count_in, expect, json_in, texts
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,10 +223,20 @@ class Interactions:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Interactions:
-        """Build interactions from the output of ``arrays``."""
-        users = json.loads(np.asarray(arrays["users"]).tobytes())
-        n_items = int(arrays["n_items"][0])
-        return cls(users, arrays["offsets"], arrays["rows"], n_items, arrays.get("ratings"), arrays.get("times"))
+        """Build interactions from the output of ``arrays``; raises ValueError where it cannot be that."""
+        users, n_items = texts(json_in(arrays, "users"), "users"), count_in(arrays, "n_items")
+        offsets = expect(arrays, "offsets", "i", (len(users) + 1,), (0, 2**48))
+        rows = expect(arrays, "rows", "i", (None,), (0, n_items - 1))
+        if len(set(users)) < len(users):
+            raise ValueError("users holds a user twice")
+        if offsets[0] != 0 or offsets[-1] != len(rows) or (np.diff(offsets.astype(np.int64)) < 0).any():
+            raise ValueError(f"offsets do not cut {len(rows)} rows into histories")
+        optional: dict[str, NDArray[Any]] = {}
+        if "ratings" in arrays:
+            optional["ratings"] = expect(arrays, "ratings", "f", (len(rows),), missing=True).astype(np.float32)
+        if "times" in arrays:
+            optional["times"] = expect(arrays, "times", "i", (len(rows),), (-(2**62), 2**62)).astype(np.int64)
+        return cls(users, offsets.astype(np.int64), rows.astype(np.int64), n_items, **optional)
 
 
 _Array = TypeVar("_Array", bound="NDArray[Any] | None")

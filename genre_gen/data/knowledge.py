@@ -26,6 +26,7 @@ from genre_gen.data.readers import find_near, load_catalog
 from genre_gen.data.readers.recbole import read_atomic
 from genre_gen.data.readers.table import read_table
 from genre_gen.domain import DataSettings, Domain, KnowledgeSettings
+from genre_gen.folders.arrays import count_in, expect, json_in, texts
 
 log = logging.getLogger(__name__)
 
@@ -152,11 +153,19 @@ class Knowledge:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Knowledge:
-        """Build knowledge from the output of ``arrays``."""
-        names = json.loads(np.asarray(arrays["names"]).tobytes())
-        relations, to_items, entities = (tuple(names[key]) for key in ("relations", "to_items", "entities"))
-        triples = np.asarray(arrays["triples"], np.int64)
-        return cls(int(arrays["n_items"][0]), relations, to_items, entities, triples)
+        """Build knowledge from the output of ``arrays``; raises ValueError where it cannot be that."""
+        names, n_items = json_in(arrays, "names"), count_in(arrays, "n_items")
+        relations, entities = (texts(names[key], key) for key in ("relations", "entities"))
+        to_items = tuple(names["to_items"])
+        if len(to_items) != len(relations) or not all(isinstance(flag, bool) for flag in to_items):
+            raise ValueError("to_items does not say of each relation whether it leads to items")
+        triples = expect(arrays, "triples", "i", (None, 3), (0, 2**31)).astype(np.int64)
+        heads, kinds, tails = triples.T
+        if len(triples) and (heads.max() >= n_items or kinds.max() >= len(relations)):
+            raise ValueError("triples name items or relations that are not there")
+        if (tails >= np.where(np.array([*to_items, False])[kinds], n_items, len(entities))).any():
+            raise ValueError("triples name entities that are not there")
+        return cls(n_items, relations, to_items, entities, triples)
 
     @cached_property
     def _by_row(self) -> dict[tuple[int, int], NDArray[np.int64]]:

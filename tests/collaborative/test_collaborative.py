@@ -9,10 +9,11 @@ import pytest
 from scipy import sparse
 
 from genre_gen.collaborative import MEMBERS, Ease, ItemKNN, Popularity, SASRec, SequentialRules, TextKNN, item_knn
-from genre_gen.collaborative.base import history_matrix
+from genre_gen.collaborative.base import check_fitted, history_matrix
 from genre_gen.collaborative.item_knn import CELLS, parts, strongest
 from genre_gen.data.interactions import History, Interactions
-from genre_gen.errors import ConfigError, DataError, UsageError
+from genre_gen.errors import CheckpointError, ConfigError, DataError, UsageError
+from genre_gen.folders.arrays import contents_of
 
 N = 20  # users and items that take part; item N is in the catalog, but nobody ever met it
 
@@ -36,6 +37,19 @@ def checkerboard(rated=False):
         histories.append(order + other)
         ratings.append([5.0] * len(order) + [1.0] * len(other))
     return log(histories, N + 1, ratings if rated else None)
+
+
+def damages(array):
+    """Yield what an array must not be read as: not finite, too large, of another kind, of another length."""
+    if array.dtype.kind == "f" and array.size:
+        for value in (np.nan, np.inf, -np.inf, 1e38 if array.dtype.itemsize == 4 else 1e308):
+            yield np.full_like(array, value)
+    if array.dtype.kind in "iu" and array.size and array.dtype != np.uint8:
+        yield np.full_like(array, np.iinfo(array.dtype).max)
+        yield np.full_like(array, -1) if array.dtype.kind == "i" else array[::-1]
+    if array.dtype.kind in "fb":
+        yield np.full(array.shape, b"x"[0], np.uint8)[..., None]
+        yield np.concatenate([array, array])[: len(array) + 1]
 
 
 class Questions:
@@ -82,6 +96,31 @@ class Questions:
         restored = type(fitted).from_arrays(arrays, settings)
         np.testing.assert_array_equal(restored.score(data.histories()), fitted.score(data.histories()))
         assert restored.settings() == fitted.settings()
+
+    def test_damaged_arrays_are_refused_in_one_line(self, fitted, tmp_path):
+        arrays = {name: np.array(array) for name, array in fitted.arrays().items()}
+        settings = fitted.settings()
+        for name, array in arrays.items():
+            for damaged in damages(array):
+                with pytest.raises(CheckpointError, match="is invalid") as refused, contents_of(tmp_path / "x"):
+                    check_fitted(type(fitted).from_arrays({**arrays, name: damaged}, settings), N + 1)
+                assert "\n" not in str(refused.value)
+            if name != "users":
+                rest = {other: value for other, value in arrays.items() if other != name}
+                with pytest.raises(CheckpointError), contents_of(tmp_path / "x"):
+                    check_fitted(type(fitted).from_arrays(rest, settings), N + 1)
+        check_fitted(type(fitted).from_arrays(arrays, settings), N + 1)
+
+    @pytest.mark.parametrize("value", ["1", None, [1], float("nan"), {}])
+    def test_settings_of_another_kind_are_refused_in_one_line(self, fitted, tmp_path, value):
+        arrays, settings = fitted.arrays(), fitted.settings()
+        for name in settings:
+            try:
+                with contents_of(tmp_path / "x"):
+                    check_fitted(type(fitted).from_arrays(arrays, {**settings, name: value}), N + 1)
+            except CheckpointError as refused:
+                message = str(refused)
+                assert "\n" not in message
 
     def test_fit_is_deterministic(self, fitted, data):
         again = self.model().fit(data).arrays()

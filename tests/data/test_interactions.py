@@ -123,3 +123,39 @@ def test_users_whose_ids_are_numbers_are_found_by_them():
     assert interactions.user_row("8") == 1
     with pytest.raises(UnknownUserError, match=r"no user 9 among 2 users \(such as 7, 8\); give a history"):
         interactions.history(9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"offsets": np.array([0, 3, 2])}, "do not cut"),
+        ({"offsets": np.array([1, 2, 3])}, "do not cut"),
+        ({"offsets": np.array([0, 2])}, "has the shape"),
+        ({"offsets": np.array([0.0, 2.0, 3.0])}, "holds float64"),
+        ({"rows": np.array([0, 1, 9])}, "rows holds 9, outside 0 to 2"),
+        ({"rows": np.array([0, -1, 1])}, "rows holds -1"),
+        ({"n_items": np.array([10**12])}, "n_items holds 1000000000000"),
+        ({"n_items": np.array([0])}, "n_items holds 0"),
+        ({"n_items": np.zeros(0, int)}, "has the shape"),
+        ({"ratings": np.array([1, np.inf, 2], np.float32)}, "ratings holds inf"),
+        ({"ratings": np.array([1, 2], np.float32)}, "has the shape"),
+        ({"times": np.array([1, 2, 2**63 - 1])}, "times holds"),
+        ({"times": np.array([1.0, 2.0, 3.0])}, "holds float64"),
+        ({"users": np.frombuffer(b'["u", "u"]', np.uint8)}, "a user twice"),
+        ({"users": np.frombuffer(b'["u", 3]', np.uint8)}, "no list of texts"),
+        ({"users": np.frombuffer(b"{", np.uint8)}, "Expecting"),
+        ({"rows": None}, "rows is missing"),
+    ],
+)
+def test_arrays_that_are_no_interactions_are_refused(changes, message):
+    arrays = {
+        "users": np.frombuffer(b'["u", "v"]', np.uint8),
+        "offsets": np.array([0, 2, 3]),
+        "rows": np.array([0, 1, 2]),
+        "n_items": np.array([3]),
+        "ratings": np.array([1, np.nan, 2], np.float32),
+        "times": np.array([1, 2, 3]),
+    }
+    assert Interactions.from_arrays(arrays).history("u").rows.tolist() == [0, 1]
+    with pytest.raises(ValueError, match=message):
+        Interactions.from_arrays({name: value for name, value in {**arrays, **changes}.items() if value is not None})

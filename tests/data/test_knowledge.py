@@ -1,5 +1,6 @@
 """Triples about items: reading, links that tie them to the wrong items, what is cited of them, and its check."""
 
+import json
 import logging
 from dataclasses import replace
 
@@ -290,3 +291,36 @@ def test_domains_with_ratings_have_words_for_it(name):
     for text in said.ways(place, first=True) + said.ways(place, first=False):
         assert checker.check(text, seen, ALIENS).problems == ()
         assert "6 of the 7" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"triples": [[2, 0, 0]]}, "name items or relations"),
+        ({"triples": [[0, 2, 0]]}, "name items or relations"),
+        ({"triples": [[0, 0, 3]]}, "name entities that are not there"),
+        ({"triples": [[0, 1, 2]]}, "name entities that are not there"),
+        ({"triples": [[0, 0, -1]]}, "triples holds -1"),
+        ({"triples": [[0, 0]]}, "has the shape"),
+        ({"to_items": [False]}, "to_items does not say"),
+        ({"to_items": [0, 1]}, "to_items does not say"),
+        ({"entities": "abc"}, "no list of texts"),
+        ({"n_items": 10**12}, "n_items holds"),
+    ],
+)
+def test_arrays_that_are_no_graph_are_refused(changes, message):
+    content = {"relations": ["by", "sequel"], "to_items": [False, True], "entities": ["x", "y", "z"]}
+    content |= {"triples": [[0, 0, 2], [1, 1, 0]], "n_items": 2}
+
+    def arrays(content):
+        names = json.dumps({key: content[key] for key in ("relations", "to_items", "entities")})
+        triples = np.array(content["triples"])
+        return {
+            "names": np.frombuffer(names.encode(), np.uint8),
+            "triples": triples,
+            "n_items": np.array([content["n_items"]]),
+        }
+
+    assert Knowledge.from_arrays(arrays(content)).tails(0, 0).tolist() == [2]
+    with pytest.raises(ValueError, match=message):
+        Knowledge.from_arrays(arrays(content | changes))

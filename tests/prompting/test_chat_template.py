@@ -78,7 +78,6 @@ def outcome(source):
         return str(problem)
 
 
-# fmt: off
 @pytest.mark.parametrize(
     "source",
     [
@@ -114,7 +113,6 @@ def outcome(source):
         "{% set x = dict() %}",
     ],
 )
-# fmt: on
 def test_a_hostile_template_is_one_line_at_once(source):
     begin = time.process_time()
     message = outcome(source)

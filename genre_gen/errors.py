@@ -6,9 +6,26 @@ Every error the library raises on purpose derives from :class:`GenreGenError`; t
 
 from __future__ import annotations
 
+LONGEST = 2000
+"""Characters of a message; of a longer one the middle is left out, since remedies come last."""
+
 
 class GenreGenError(Exception):
-    """Base of all errors raised on purpose. The message is one line that ends with the remedy."""
+    """Base of all errors raised on purpose. The message is one line that ends with the remedy.
+
+    Values from data are quoted in messages, so control characters are replaced here, and long messages are cut.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        """Hold a message that is safe to print."""
+        if len(message) > LONGEST:
+            message = f"{message[: LONGEST * 2 // 3]} … {message[-LONGEST // 3 :]}"
+        if not message.isprintable():
+            letters = (
+                letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in message
+            )
+            message = "".join(letters)
+        super().__init__(message)
 
 
 class UsageError(GenreGenError, ValueError):

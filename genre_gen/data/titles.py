@@ -9,7 +9,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
-_BRACKETS = re.compile(r"\s*\(([^()]*)\)$")
 _YEAR = re.compile(r"\d{4}")
 _ARTICLE_BEHIND = re.compile(
     r"^(.+), (the|an?|l[aeo]s?|l'|un|une|els?|il|gli|i|die|der|das|dem|den|eine?|de|det|het|een|as|os?)$", re.IGNORECASE
@@ -19,6 +18,8 @@ _ACCENTS = re.compile("[\u0300-\u036f]")
 _QUOTES = str.maketrans("\u2018\u2019\u201c\u201d", "''\"\"")
 _CANDIDATES = 50  # titles that are compared by difflib: those with the most trigrams in common
 _CLOSE = 0.5  # titles with at least this ratio of difflib are proposed
+_MOST_BRACKETS = 8  # at the end of a title that are read; further ones stay part of the name
+_COMPARED = 200  # characters of a title that are compared, which takes time in their square
 
 
 class TitleIndex:
@@ -45,11 +46,11 @@ class TitleIndex:
 
     def close(self, text: str, n: int = 3) -> list[int]:
         """Return the rows of at most ``n`` titles similar to a text, the closest first."""
-        wanted = _fold(text)
+        wanted = _fold(text[:_COMPARED])
         shared = Counter(row for trigram in _trigrams(wanted) for row in self._with_trigram.get(trigram, ()))
         scored = []
         for row, _ in shared.most_common(_CANDIDATES):
-            title = _fold(self._titles[row])
+            title = _fold(self._titles[row][:_COMPARED])
             names = {title, *_names(title)}  # without this, a missing year would count against a short title
             ratio = max(difflib.SequenceMatcher(None, wanted, name).ratio() for name in names)
             inside = bool(wanted) and wanted in title
@@ -71,17 +72,27 @@ class TitleIndex:
         """Return, for each trigram, the rows of the titles that contain it."""
         rows: dict[str, list[int]] = defaultdict(list)
         for row, title in enumerate(self._titles):
-            for trigram in _trigrams(_fold(title)):
+            for trigram in _trigrams(_fold(title[:_COMPARED])):
                 rows[trigram].append(row)
         return rows
 
 
 def article_first(title: str) -> str:
     """Move the article to the front: ``Godfather, The (1972)`` -> ``The Godfather (1972)``, also in brackets."""
-    brackets = _BRACKETS.search(title)
-    if brackets is None:
-        return _article_in_front(title)
-    return f"{article_first(title[: brackets.start()])} ({_article_in_front(brackets[1])})"
+    name, brackets = _without_brackets(title)
+    return " ".join([_article_in_front(name), *(f"({_article_in_front(inside)})" for inside in brackets)])
+
+
+def _without_brackets(title: str) -> tuple[str, list[str]]:
+    """Return a title without the brackets at its end, and what is in them."""
+    brackets: list[str] = []
+    while title.endswith(")") and len(brackets) < _MOST_BRACKETS:
+        before, opening, inside = title.rpartition("(")
+        if not opening or ")" in inside[:-1]:
+            break
+        brackets.insert(0, inside[:-1])
+        title = before.rstrip()
+    return title, brackets
 
 
 def _fold(text: str) -> str:
@@ -94,10 +105,7 @@ def _names(title: str, whole: bool = False) -> Iterator[str]:
     """Yield the folded names of a title; if ``whole``, only names that leave nothing out."""
     title = _fold(title)
     yield title
-    brackets: list[str] = []
-    while match := _BRACKETS.search(title):
-        brackets.insert(0, match[1])
-        title = title[: match.start()]
+    title, brackets = _without_brackets(title)
     years = [part for part in brackets if _YEAR.fullmatch(part)]
     others = [part for part in brackets if part not in years]
     year = f" ({years[0]})" if years else ""

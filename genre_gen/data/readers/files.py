@@ -27,6 +27,8 @@ _HALF = re.compile(r"\\u[dD][89a-fA-F]")  # an escaped surrogate; two in a row e
 SHOWN = "shown and not clicked"
 """The kind of problem under which impressions without a click are counted."""
 
+_MAX_RATIO, _SMALL = 100, 64 << 20  # of unpacked to packed bytes; and bytes that are always allowed
+
 Folder: TypeAlias = Path | zipfile.Path
 """A folder on disk or inside a zip file."""
 
@@ -142,13 +144,20 @@ def only(folder: Folder, names: Sequence[str], key: str) -> str | None:
 
 
 def _content(file: Folder) -> bytes:
-    """Return a file's bytes; raises DataError if it cannot be extracted from its zip file."""
-    try:
+    """Return a file's bytes; raises DataError if it cannot be extracted from its zip file, or is a bomb."""
+    if isinstance(file, Path):
         return file.read_bytes()
+    try:
+        limit = _unpacked_limit(file.root.getinfo(file.at).compress_size)
+        with file.open("rb") as stream:
+            data = stream.read(limit + 1)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as problem:
         raise DataError(f"{file}: damaged in its zip file ({problem}); download or pack it again") from None
     except RuntimeError as problem:  # a password
         raise DataError(f"{file}: cannot be unpacked ({problem}); unpack the zip file and name the folder") from None
+    if len(data) > limit:
+        raise _bomb(file, limit)
+    return data
 
 
 def read_bytes(file: Folder) -> bytes:
@@ -156,10 +165,27 @@ def read_bytes(file: Folder) -> bytes:
     data = _content(file)
     if not file.name.endswith(".gz"):
         return data
+    limit = _unpacked_limit(len(data))
     try:
-        return gzip.decompress(data)
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
+            unpacked = stream.read(limit + 1)
     except (OSError, EOFError, zlib.error) as problem:
         raise DataError(f"{file}: the gzip file is incomplete ({problem}); download it again") from None
+    if len(unpacked) > limit:
+        raise _bomb(file, limit)
+    return unpacked
+
+
+def _unpacked_limit(packed: int) -> int:
+    """Return how many bytes a packed file may become; logs become 5 to 20 times as large."""
+    return _MAX_RATIO * packed + _SMALL
+
+
+def _bomb(file: Folder, limit: int) -> DataError:
+    return DataError(
+        f"{file}: becomes more than {limit / 1e6:,.0f} MB when unpacked, {_MAX_RATIO} times its size; if that is "
+        "right, unpack it and name the unpacked file"
+    )
 
 
 def decode(file: Folder, encoding: str) -> str:
@@ -305,8 +331,13 @@ class _Lines:
 
 def read_parquet(file: Folder) -> Table:
     """Read a Parquet file; raises DataError if it cannot be read."""
+    data = _content(file)
     try:
-        frame = pl.read_parquet(io.BytesIO(_content(file)))
-    except (pl.exceptions.PolarsError, OSError) as problem:
+        rows = pl.scan_parquet(io.BytesIO(data)).select(pl.len()).collect().item()
+        columns = len(pl.read_parquet_schema(io.BytesIO(data)))
+        if 8 * rows * columns > _unpacked_limit(len(data)):
+            raise DataError(f"{file}: {rows:,} rows in {len(data):,} bytes; if that is right, save it as CSV")
+        frame = pl.read_parquet(io.BytesIO(data))
+    except (pl.exceptions.PolarsError, OSError, pl.exceptions.PanicException) as problem:
         raise DataError(f"{file}: not a readable Parquet file: {str(problem).splitlines()[0]}") from None
     return Table(frame.with_columns(pl.col(pl.String).fill_null("")), str(file), lambda record: f"row {record + 1}")

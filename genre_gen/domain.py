@@ -152,7 +152,7 @@ class Training(Settings):
     distillation: Share = 0.0
     synthetic: Annotated[float, Field(ge=0)] = 0.0
     tracker: Annotated[str, TRACKERS.name_check(AUTO)] = AUTO
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
 
 class BlendSettings(Settings):

@@ -28,6 +28,14 @@ class GenreGenError(Exception):
         super().__init__(message)
 
 
+def quoted(value: object, length: int = 80) -> str:
+    """Return what a message quotes of a value: its ``repr``, cut; Python refuses to write very large numbers."""
+    try:
+        return f"{value!r:.{length}}"
+    except Exception:  # what stands behind repr may be anybody's
+        return f"<{type(value).__name__}>"
+
+
 class UsageError(GenreGenError, ValueError):
     """An argument that cannot be meant: n = 0, an empty history, two ways of naming the user at once."""
 

@@ -6,15 +6,25 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, TypeAlias, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from genre_gen.prompting.nouns import PATTERN
 
+LARGEST = 2**53
+"""No whole number of a setting is larger: beyond it not every number has a float of its own."""
+
 
 class Settings(BaseModel):
-    """Base of all sections: frozen, unknown keys refused, numbers finite."""
+    """Base of all sections: frozen, unknown keys refused, numbers finite and bounded."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _whole_numbers_are_small(cls, value: Any) -> Any:
+        if isinstance(value, int) and abs(value) > LARGEST:
+            raise ValueError(f"should be at most {LARGEST:,}")
+        return value
 
 
 def as_names(value: object) -> object:
@@ -47,7 +57,9 @@ def _describe(problem: Any, settings: type[BaseModel]) -> str:
         return f"{key}: missing"
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
     given = problem["input"]
-    shown = f" (it is {given!r})" if isinstance(given, (str, int, float)) and repr(given) not in message else ""
+    if isinstance(given, int) and abs(given) > LARGEST:
+        given = "a larger number"  # Python refuses to write a very large one
+    shown = f" (it is {given!r:.200})" if isinstance(given, (str, int, float)) and repr(given) not in message else ""
     return f"{key}: {message}{shown}" if key else message
 
 

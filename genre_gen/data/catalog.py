@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +17,12 @@ from numpy.typing import NDArray
 
 from genre_gen.data.filter_expression import evaluate
 from genre_gen.data.titles import TitleIndex
-from genre_gen.errors import DataError, UnknownItemError, UsageError
+from genre_gen.errors import DataError, UnknownItemError, UsageError, quoted
+
+log = logging.getLogger(__name__)
+MAX_TITLE, MAX_LABEL = 500, 200
+"""Characters of a title and of a label; longer ones are cut. A prompt shows many titles, and a page as well."""
+_LONGEST_INTEGER = 2**63
 
 Value: TypeAlias = str | int | float | tuple[str, ...] | None
 """An attribute: text, a number, a tuple of labels (genres, categories), or None if unknown."""
@@ -54,7 +61,11 @@ class Catalog(Sequence[Item]):
             DataError: no items, an empty or repeated id, items with different fields, or an attribute of another type.
         """
         self.name = name
-        self._items = _settle_titles(tuple(_plain(item, name) for item in items), name)
+        plain = tuple(_plain(item, name) for item in items)
+        self._items = _settle_titles(tuple(map(_cut, plain)), name)
+        if long := [item for item in plain if len(item.title) > MAX_TITLE]:
+            log.warning("%s: %d titles of more than %d characters are cut, the first is that of item %s",
+                        name, len(long), MAX_TITLE, quoted(long[0].id))  # fmt: skip
         self._row_of_id = {item.id: row for row, item in enumerate(self._items)}
         self._titles = TitleIndex([item.title for item in self._items])
 
@@ -94,8 +105,8 @@ class Catalog(Sequence[Item]):
             UsageError: the argument is not a string.
         """
         if not isinstance(text, str):
-            raise UsageError(f"{text!r} is not a string; name an item by title or id")
-        if not self._titles.exact(text) and text.strip() in self._row_of_id:
+            raise UsageError(f"{quoted(text)} is not a string; name an item by title or id")
+        if not self._titles.exact(_cut_text(text, MAX_TITLE)) and text.strip() in self._row_of_id:
             return self._row_of_id[text.strip()]
         rows = self.named(text)
         if len(rows) == 1:
@@ -109,7 +120,7 @@ class Catalog(Sequence[Item]):
 
     def named(self, text: str) -> tuple[int, ...]:
         """Return the rows that match a title as ``find`` matches it: none, one, or several if it is ambiguous."""
-        return self._titles.exact(text) or self._titles.named(text)
+        return self._titles.exact(_cut_text(text, MAX_TITLE)) or self._titles.named(_cut_text(text, MAX_TITLE))
 
     def where(self, expression: str) -> NDArray[np.bool_]:
         """Return the items that satisfy an expression over attributes, bool ``[n_items]``.
@@ -121,7 +132,7 @@ class Catalog(Sequence[Item]):
             UsageError: the expression is not a string.
         """
         if not isinstance(expression, str):
-            raise UsageError(f"where = {expression!r}; give an expression as text, such as 'year >= 1980'")
+            raise UsageError(f"where = {quoted(expression)}; give an expression as text, such as 'year >= 1980'")
         return evaluate(expression, self)
 
     def fingerprint(self) -> str:
@@ -157,13 +168,43 @@ class Catalog(Sequence[Item]):
 
 
 def _plain(item: Item, name: str) -> Item:
-    """Return an item whose attributes are of type Value; the same object if they already are.
+    """Return an item whose attributes are of type Value and whose texts are valid; the same object if it is one.
 
-    Items built in Python may have NaN for an unknown value, lists, and NumPy numbers.
+    Items built in Python may have NaN for an unknown value, lists, NumPy numbers, and surrogates without a pair.
     """
+    if not all(isinstance(part, str) for part in (item.id, item.title, item.text)):
+        raise DataError(f"{name}: item {quoted(item.id)} has an id, a title or a text that is not text; make it text")
+    if len(item.id) > MAX_TITLE or item.id != whole_text(item.id):
+        raise DataError(f"{name}: item id {quoted(item.id)} is too long, or not valid text; give another")
     values = {key: _value(value, key, item, name) for key, value in item.attributes.items()}
     changed = any(values[key] is not value for key, value in item.attributes.items())
-    return replace(item, attributes=values) if changed else item
+    item = replace(item, attributes=values) if changed else item
+    title, text = whole_text(item.title), whole_text(item.text)
+    return item if title is item.title and text is item.text else replace(item, title=title, text=text)
+
+
+def whole_text(text: str) -> str:
+    """Return text with surrogates that lack their pair replaced: they are no characters, and no file can hold them."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def _cut(item: Item) -> Item:
+    """Return an item without what is too long to be shown."""
+    values = {
+        key: tuple(_cut_text(label, MAX_LABEL) for label in value) if isinstance(value, tuple) else value
+        for key, value in item.attributes.items()
+    }
+    if len(item.title) <= MAX_TITLE and values == item.attributes:
+        return item
+    return replace(item, title=_cut_text(item.title, MAX_TITLE), attributes=values)
+
+
+def _cut_text(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def _value(value: Any, key: str, item: Item, name: str) -> Value:
@@ -172,11 +213,16 @@ def _value(value: Any, key: str, item: Item, name: str) -> Value:
     if isinstance(value, float) and math.isnan(value):
         return None
     if isinstance(value, (list, tuple)) and all(isinstance(label, str) for label in value):
-        return tuple(value)
-    if value is None or isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value)):
+        labels = tuple(map(whole_text, value))
+        return value if isinstance(value, tuple) and all(map(operator.is_, labels, value)) else labels
+    if isinstance(value, str):
+        return whole_text(value)
+    if value is None or (isinstance(value, int) and abs(value) < _LONGEST_INTEGER):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
         return value
     raise DataError(
-        f"{name}: item {item.id!r} has {key} = {value!r}; give text, a finite number, a list of texts, or None"
+        f"{name}: item {item.id!r} has {key} = {quoted(value)}; give text, a finite number, a list of texts, or None"
     )
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import History, check_rows
-from genre_gen.errors import UnknownItemError, UsageError
+from genre_gen.errors import UnknownItemError, UsageError, quoted
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def rows_of(catalog: Catalog, names: Sequence[str]) -> list[int]:
         UsageError: one string instead of a list (its letters would be taken for ids), or names that are not strings.
     """
     if isinstance(names, str) or not isinstance(names, Iterable):
-        raise UsageError(f"{names!r} is not a list; give a list of titles or ids, even for a single item")
+        raise UsageError(f"{quoted(names)} is not a list; give a list of titles or ids, even for a single item")
     rows, problems = [], []
     for name in names:
         try:
@@ -115,9 +115,15 @@ def rows_of(catalog: Catalog, names: Sequence[str]) -> list[int]:
     return rows
 
 
+LARGEST = 2**53
+"""How many items may be asked for: every list has such a length, whatever the catalog's size."""
+
+
 def check_n(n: int) -> None:
     """Raise UsageError if a number of items is not a whole number above 0."""
     if not isinstance(n, Integral) or isinstance(n, bool):
-        raise UsageError(f"n = {n!r}; give a whole number")
+        raise UsageError(f"n = {quoted(n)}; give a whole number")
+    if not -LARGEST <= n <= LARGEST:
+        raise UsageError(f"n is beyond {LARGEST:,}; ask for fewer items")
     if n < 1:
         raise UsageError(f"n = {n}; ask for at least one item")

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from genre_gen.data.readers.values import LAST_SECOND, read_dates
-from genre_gen.errors import UsageError
+from genre_gen.errors import UsageError, quoted
 
 
 def to_moment(value: object) -> int:
@@ -26,7 +26,7 @@ def to_moment(value: object) -> int:
     seconds = _seconds(value)
     if seconds is None or not abs(seconds) <= LAST_SECOND:
         raise UsageError(
-            f"{value!r:.80} is not a moment; give seconds since 1970, a datetime, or ISO text such as "
+            f"{quoted(value)} is not a moment; give seconds since 1970, a datetime, or ISO text such as "
             "2024-12-31T18:05:00Z"
         )
     return math.floor(seconds)
@@ -42,4 +42,9 @@ def _seconds(value: object) -> float | None:
     if isinstance(value, str):
         written = value.strip()
         return read_dates(pl.Series([written])).seconds[0] if written[:4].isdigit() else None
-    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else None
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None

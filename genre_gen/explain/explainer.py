@@ -46,7 +46,7 @@ class Explanation:
     text: str
     facts: tuple[Fact, ...]
     method: Method
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, compare=False)
     effects: Mapping[int, float] = field(default_factory=dict)
     draft: str = ""
     kept: int = 0

@@ -15,7 +15,7 @@ from genre_gen.blending.rerank import rerank
 from genre_gen.collaborative import SVD
 from genre_gen.data.filters import Allowed, Filters, check_n
 from genre_gen.data.interactions import History
-from genre_gen.errors import DecodingError, UsageError
+from genre_gen.errors import DecodingError, UsageError, quoted
 from genre_gen.query.parsed import ParsedQuery
 from genre_gen.ranking import Ranking
 from genre_gen.recommender.requests import Recommendation, Recommendations, Request, history_of
@@ -61,7 +61,7 @@ def _read(state: RecommenderState, request: Request, shared: dict[tuple[object, 
     if request.query is None:
         return _Asked(request, history, filters.allowed(history), list(notes))
     if not isinstance(request.query, str):
-        raise UsageError(f"query = {request.query!r}; give it as text")
+        raise UsageError(f"query = {quoted(request.query)}; give it as text")
     parsed = state.query_parser.parse(request.query)
     if parsed.where is not None or parsed.items:
         filters = filters.copy()

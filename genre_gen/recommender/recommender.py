@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, NoReturn, Self, overload
 
 from genre_gen.domain import Domain
-from genre_gen.errors import UsageError
+from genre_gen.errors import UsageError, quoted
 from genre_gen.recommender import answering, explaining, persistence, predicting
 from genre_gen.recommender.predicting import Fit, Prediction
 from genre_gen.recommender.requests import Moment, Recommendations, Request, Who, history_of, known_history
@@ -112,6 +112,20 @@ class Recommender:
             CheckpointError: the folder cannot be written, or something that was not saved there would be replaced.
         """
         persistence.save(self.state, Path(folder), metrics)
+
+    def __copy__(self) -> Self:
+        """Return another recommender of the same state, in which nothing changes."""
+        copied = type(self)(self.domain)
+        copied._state = self._state
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return the same as a copy."""
+        return self.__copy__()
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse pickling: reading a pickle can run code, and a model in it would be one that nobody verified."""
+        raise UsageError(f"a {type(self).__name__} is not pickled; use save_pretrained and from_pretrained")
 
     @property
     def domain(self) -> Domain:
@@ -268,7 +282,7 @@ class Recommender:
         if who is not None:
             raise UsageError("give either who or users")
         if isinstance(users, str):
-            raise UsageError(f"users = {users!r}; give a list of user ids or histories, even of one")
+            raise UsageError(f"users = {quoted(users)}; give a list of user ids or histories, even of one")
         users = list(users)
         answers = answering.answer_many(self.state, (Request(user, **options) for user in users))
         return zip(users, answers, strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -14,7 +14,7 @@ from genre_gen.data.catalog import Catalog, Item
 from genre_gen.data.filters import rows_of
 from genre_gen.data.interactions import History, Interactions
 from genre_gen.data.moments import to_moment
-from genre_gen.errors import UnknownUserError, UsageError
+from genre_gen.errors import UnknownUserError, UsageError, quoted
 
 if TYPE_CHECKING:
     from genre_gen.explain.explainer import Explanation
@@ -108,11 +108,12 @@ def history_of(
     elif isinstance(who, History):
         history = who
     elif isinstance(who, (str, int, np.integer)):
+        user = _user_id(who)
         try:
-            history = histories.history(str(who))
+            history = histories.history(user)
         except UnknownUserError:
             history = History(np.zeros(0, np.int64))
-            notes = (f"no user {str(who)!r} among {len(histories.users):,} users",)
+            notes = (f"no user {user!r:.80} among {len(histories.users):,} users",)
     else:
         history = _by_hand(who, catalog, rating_scale)
     if at is not None:
@@ -134,18 +135,27 @@ def known_history(
         UnknownUserError: no such user.
     """
     if isinstance(who, (str, int, np.integer)):
-        histories.user_row(str(who))  # raises
+        histories.user_row(_user_id(who))  # raises
     history, _ = history_of(who, histories, catalog, rating_scale, at)
     if not len(history):
         raise UsageError("the history is empty; give a user of the data, or at least one title")
     return history
 
 
+def _user_id(who: str | int | np.integer) -> str:
+    """Return a user id as the data has it, which is text; raises UsageError for what cannot be one."""
+    if isinstance(who, bool) or (not isinstance(who, str) and not -(2**64) < who < 2**64):
+        kind = "a truth value" if isinstance(who, bool) else "too large a number"
+        raise UsageError(f"who is {kind}; give a user id, or a list of titles or ids")
+    return str(who)
+
+
 def _by_hand(events: Any, catalog: Catalog, rating_scale: tuple[float, float] | None) -> History:
-    """Return the history that titles or ids (with ratings, with times) describe."""
-    if isinstance(events, Mapping) or not isinstance(events, Iterable):
+    """Return the history that titles or ids (with ratings, with times) describe; a set has no order, so it is none."""
+    if isinstance(events, (Mapping, Set)) or not isinstance(events, Iterable):
         raise UsageError(
-            f"the history is {events!r}; give a user id, or a list of titles or ids, each with a rating if any"
+            f"the history is {quoted(events, 200)}; give a user id, or a list of titles or ids, each with a rating or "
+            "none"
         )
     names: list[str] = []
     ratings: list[float] = []
@@ -154,7 +164,9 @@ def _by_hand(events: Any, catalog: Catalog, rating_scale: tuple[float, float] | 
         is_tuple = isinstance(event, (tuple, list)) and len(event) in (2, 3)
         name, rating, time = (*event, None, None)[:3] if is_tuple else (event, None, None)
         if not isinstance(name, str):
-            raise UsageError(f"the history holds {event!r}; give titles or ids as text, or tuples of one and a rating")
+            raise UsageError(
+                f"the history holds {quoted(event, 200)}; give titles or ids as text, or tuples of one and a rating"
+            )
         names.append(name)
         ratings.append(_rating(rating, name, rating_scale))
         times += [] if time is None else [to_moment(time)]
@@ -165,9 +177,13 @@ def _by_hand(events: Any, catalog: Catalog, rating_scale: tuple[float, float] | 
 
 def _rating(rating: Any, name: str, scale: tuple[float, float] | None) -> float:
     try:
+        if isinstance(rating, bool):
+            raise TypeError
         number = math.nan if rating is None else float(rating)
     except (TypeError, ValueError):
-        raise UsageError(f"the rating {rating!r} of {name!r} is no number") from None
+        raise UsageError(f"the rating {quoted(rating)} of {name!r:.80} is no number") from None
+    except OverflowError:  # so large that Python does not even write it
+        raise UsageError(f"the rating of {name!r:.80} is too large a number") from None
     if math.isinf(number):
         raise UsageError(f"the rating {rating!r} of {name!r} is not finite")
     low, high = scale or (-math.inf, math.inf)

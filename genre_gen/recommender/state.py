@@ -6,7 +6,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from genre_gen.data.interactions import History, Interactions
 from genre_gen.data.knowledge import Knowledge
 from genre_gen.data.labels import Labels
 from genre_gen.domain import Domain
+from genre_gen.errors import UsageError
 from genre_gen.prompting.book import PromptBook
 from genre_gen.query.parser import QueryParser
 
@@ -94,6 +95,18 @@ class RecommenderState:
     knowledge: Knowledge | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     training_log: Sequence[Mapping[str, Any]] = ()
+
+    def __copy__(self) -> RecommenderState:
+        """Return the state itself, in which nothing changes."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> RecommenderState:
+        """Return the same as a copy."""
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse pickling, see :class:`genre_gen.Recommender`."""
+        raise UsageError("a RecommenderState is not pickled; use save_pretrained and from_pretrained of a Recommender")
 
     @property
     def blend(self) -> Blend:

@@ -74,8 +74,8 @@ def test_close_titles_come_closest_first():
 
 @pytest.mark.parametrize(
     "text",
-    ["(" * 80_000, "()" * 40_000, "a (b)" * 16_000, " (b)" * 20_000, " " * 80_000 + "x", "x" + " " * 80_000 + ")", "a, the" * 13_000,
-     "((" * 20_000 + "))" * 20_000, ")" * 80_000, "ﷺ" * 20_000],
+    ["(" * 80_000, "()" * 40_000, "a (b)" * 16_000, " (b)" * 20_000, " " * 80_000 + "x", "x" + " " * 80_000 + ")",
+     "a, the" * 13_000, "((" * 20_000 + "))" * 20_000, ")" * 80_000, "ﷺ" * 20_000],
 )  # fmt: skip
 def test_long_names_take_time_in_proportion(text):
     index = TitleIndex(["Toy Story (1995)", text[:-1] + "y", "Alien (1979)"])

@@ -8,10 +8,10 @@ from fakes import altered, byte_tokenizer, tiny_llama
 
 from genre_gen import Recommender
 from genre_gen.errors import CheckpointError, SourceError, UsageError
+from genre_gen.folders.reading import verify_folder
 from genre_gen.prompting.book import PromptBook
 from genre_gen.recommender import persistence
 from genre_gen.recommender.persistence import MEMBERS_FOLDER, NAMES, SETTINGS, WEIGHTS
-from genre_gen.folders.reading import verify_folder
 
 
 def picks_of(recommender, n=10):

@@ -57,7 +57,7 @@ class LiveTrie(CatalogTrie):
         Args:
             codes: ``[n, length]``, padded with -1 at the end.
             rows: ``[n]``, their catalog rows: new ones, or rows whose item was removed; None appends to the catalog.
-            vocabulary: number of code tokens from now on; None for no new tokens.
+            vocabulary: the new number of code tokens; None without new tokens.
 
         Raises:
             DataError: a code is invalid, equals a code of the catalog, or one is a prefix of the other.
@@ -182,7 +182,7 @@ class LiveTrie(CatalogTrie):
     @cached_property
     def _base_nodes(self) -> NDArray[np.int64]:
         """The base's node for each node of the delta; -1 if only the delta has it."""
-        assert self.delta is not None  # noqa: S101 - asked for only where there is one
+        assert self.delta is not None  # noqa: S101 - callers check that it exists
         base_nodes = np.full(self.delta.n_nodes, NOWHERE)
         base_nodes[ROOT] = ROOT
         level = np.array([ROOT])
@@ -229,7 +229,7 @@ class LiveTrie(CatalogTrie):
         Raises:
             DataError: the same is true of a code in use.
         """
-        assert self.delta is not None  # noqa: S101 - asked for only where there is one
+        assert self.delta is not None  # noqa: S101 - callers check that it exists
         base_nodes = self._base_nodes[self._shared]
         clash = self.delta.is_leaf(self._shared) | self.base.is_leaf(base_nodes)
         used = self.base.count(base_nodes, Subset(self, None, self.removed, np.empty(0, np.int64))) > 0

@@ -222,7 +222,10 @@ class _Inference:
                 same = bare.is_in(keys.implode()) & (bare != "")
                 if same.any():
                     ours, theirs = written.filter(same)[0], values.filter(keys == bare.filter(same)[0])[0]
-                    return f"{ours!r} in {column!r} and {theirs!r} in {name!r} differ in leading zeros: write both alike or "  # noqa
+                    return (
+                        f"{ours!r} in {column!r} and {theirs!r} in {name!r} differ in leading zeros: "
+                        "write both alike or "
+                    )
         return ""
 
     def _given_of_log(self) -> list[str]:

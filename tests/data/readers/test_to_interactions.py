@@ -155,7 +155,9 @@ def test_times_of_day_are_no_times(tmp_path):
 def test_columns_that_hold_no_single_values_are_named(tmp_path, column, values):
     wrong = {column: values}
     made = typed(tmp_path, items=wrong) if column == "title" else typed(tmp_path, log=wrong)
-    with pytest.raises(DataError, match=rf"column '{column}' has type .*, not one string or number a record; name another"):
+    with pytest.raises(
+        DataError, match=rf"column '{column}' has type .*, not one string or number a record; name another"
+    ):
         load_data(MOVIES, made)
 
 

@@ -1,0 +1,79 @@
+"""A working folder for the pages of the documentation, with a trained recommender, made once and copied for each."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from genre_gen.downloads.integrity import write_manifest
+from tests.docs.pages import ROOT, genre_gen
+
+CHANGES = (  # of the shipped movies domain, for a training of seconds on its sample
+    ("exit_layer = 3", "exit_layer = 2"),
+    ("epochs = 3 ", "epochs = 1 "),
+    ("distillation = ", "distillation = 0.0  # "),
+)
+
+
+def write_books(folder: Path) -> None:
+    """Write two tables as a reader of the guides could have: 40 books, and 270 loans of 30 readers."""
+    genres = ("Fantasy|Travel", "Crime", "Travel|Novel")
+    names = ("The Long Way", "Harbour Lights", "A Map of Rain", "The Glass Orchard")
+    books = [
+        f"b{row + 1},{names[row % 4]}{f' {row // 4 + 1}' if row > 3 else ''},{genres[row % 3]},{1990 + row % 30}"
+        for row in range(40)
+    ]
+    readers = ["anna", "ben", *(f"reader{number}" for number in range(3, 31))]
+    dates = [f"2024-0{month}" for month in range(1, 10)]
+    loans = [  # item, rating and date follow from the numbers of reader and loan
+        f"{reader},b{(number + 3 * step) % 40 + 1},{2 + (7 * number + 5 * step) % 4},{dates[step]}-{number % 28 + 1:02}"
+        for number, reader in enumerate(readers)
+        for step in range(9)
+    ]
+    (folder / "books.csv").write_text("\n".join(["id,title,genre,year", *books]) + "\n")
+    (folder / "loans.csv").write_text("\n".join(["reader,book,rating,date", *loans]) + "\n")
+
+
+@pytest.fixture(scope="session")
+def genre_home(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a GENRE_HOME in which the default model is a tiny one, and MovieLens-100K the sample."""
+    home = tmp_path_factory.mktemp("home")
+    model, data = home / "models" / "smollm2-135m", home / "data" / "ml-100k" / "wheel"
+    shutil.copytree(tiny_model, model)
+    data.mkdir(parents=True)
+    for name in ("items.csv", "interactions.csv"):
+        shutil.copy(ROOT / "catalogs" / "movies" / name, data)
+    for folder in (model, data):
+        write_manifest(folder, {"from": "the tests"})
+    return home
+
+
+@pytest.fixture(scope="session")
+def template(genre_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a small movies domain, two tables of books, and a recommender in ``runs/movies``."""
+    folder = tmp_path_factory.mktemp("template")
+    shutil.copytree(ROOT / "catalogs" / "movies", folder / "catalogs" / "movies")
+    settings = folder / "catalogs" / "movies" / "domain.toml"
+    text = settings.read_text()
+    for old, new in CHANGES:
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    settings.write_text(text)
+    write_books(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENRE_HOME", str(genre_home))
+        patch.chdir(folder)
+        code, _, told = genre_gen(["train", "movies"])
+        assert code == 0, told
+    return folder
+
+
+@pytest.fixture
+def workplace(template: Path, genre_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a copy of that folder."""
+    folder = Path(shutil.copytree(template, tmp_path / "work"))
+    monkeypatch.setenv("GENRE_HOME", str(genre_home))
+    monkeypatch.chdir(folder)
+    return folder

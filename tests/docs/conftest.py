@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from genre_gen.downloads.integrity import write_manifest
@@ -18,20 +19,20 @@ CHANGES = (  # of the shipped movies domain, for a training of seconds on its sa
 
 
 def write_books(folder: Path) -> None:
-    """Write two tables as a reader of the guides could have: 40 books, and 270 loans of 30 readers."""
+    """Write two tables as a reader of the guides could have: 40 books, and 270 loans of 30 readers with tastes."""
+    rng = np.random.default_rng(0)
     genres = ("Fantasy|Travel", "Crime", "Travel|Novel")
     names = ("The Long Way", "Harbour Lights", "A Map of Rain", "The Glass Orchard")
     books = [
         f"b{row + 1},{names[row % 4]}{f' {row // 4 + 1}' if row > 3 else ''},{genres[row % 3]},{1990 + row % 30}"
         for row in range(40)
     ]
-    readers = ["anna", "ben", *(f"reader{number}" for number in range(3, 31))]
-    dates = [f"2024-0{month}" for month in range(1, 10)]
-    loans = [  # item, rating and date follow from the numbers of reader and loan
-        f"{reader},b{(number + 3 * step) % 40 + 1},{2 + (7 * number + 5 * step) % 4},{dates[step]}-{number % 28 + 1:02}"
-        for number, reader in enumerate(readers)
-        for step in range(9)
-    ]
+    loans = []
+    for number, reader in enumerate(["anna", "ben", *(f"reader{number}" for number in range(3, 31))]):
+        taste = np.where(np.arange(40) % 3 == number % 3, 6.0, 1.0)
+        for step, row in enumerate(rng.choice(40, 9, replace=False, p=taste / taste.sum())):
+            stars = int(min(taste[row], 3)) + rng.integers(0, 3)
+            loans.append(f"{reader},b{row + 1},{stars},2024-0{step + 1}-{number % 28 + 1:02}")
     (folder / "books.csv").write_text("\n".join(["id,title,genre,year", *books]) + "\n")
     (folder / "loans.csv").write_text("\n".join(["reader,book,rating,date", *loans]) + "\n")
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from genre_gen.downloads.integrity import write_manifest
+from genre_gen.registry import MEMBERS, TASKS
 from tests.docs.pages import ROOT, genre_gen
 
 CHANGES = (  # of the shipped movies domain, for a training of seconds on its sample
@@ -72,9 +75,17 @@ def template(genre_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture
-def workplace(template: Path, genre_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Work in a copy of that folder."""
+def workplace(template: Path, genre_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Work in a copy of that folder, where ``pip install`` of the pages puts packages into ``site-packages``."""
     folder = Path(shutil.copytree(template, tmp_path / "work"))
     monkeypatch.setenv("GENRE_HOME", str(genre_home))
     monkeypatch.chdir(folder)
-    return folder
+    (folder / "site-packages").mkdir()
+    monkeypatch.syspath_prepend(str(folder / "site-packages"))
+    before = set(sys.modules)
+    yield folder
+    for name in set(sys.modules) - before:
+        if str(folder) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+    for registry in (MEMBERS, TASKS):
+        registry._loaded.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import json
 import os
@@ -18,6 +19,7 @@ from pathlib import Path
 import jinja2
 import pytest
 
+from genre_gen import registry
 from genre_gen.cli import main as cli
 from genre_gen.domain import Domain
 
@@ -113,6 +115,16 @@ def genre_gen(arguments: list[str]) -> tuple[int, str, str]:
     return code, out.getvalue(), err.getvalue()
 
 
+def pip(arguments: list[str]) -> tuple[int, str, str]:
+    """Install what lies in the working folder into ``site-packages`` there, without any other package."""
+    offline = ["--quiet", "--disable-pip-version-check", "--no-index", "--no-deps", "--no-build-isolation"]
+    command = [sys.executable, "-m", "pip", *arguments, *offline, "--target", "site-packages"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    importlib.invalidate_caches()
+    registry._entry_points.cache_clear()  # a user's next command is a new process
+    return done.returncode, done.stdout, done.stderr
+
+
 def commands(text: str) -> Iterator[tuple[str, str]]:
     """Yield the commands of a console block, and what it shows of the output of each."""
     for part in re.split(r"^\$ ", text, flags=re.M)[1:]:
@@ -126,6 +138,8 @@ def run_command(command: str, where: str) -> str:
     program, *arguments = shlex.split(command, comments=True)
     if program == "genre-gen" and not {"|", ">", "&&"} & set(arguments):
         code, out, err = genre_gen(arguments)
+    elif program == "pip":
+        code, out, err = pip(arguments)
     else:
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT)}

@@ -1,4 +1,4 @@
-"""Popularity: the same items for everybody, those with most interactions first."""
+"""Popularity: the same items for all users, those with most interactions first."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Popularity(CollaborativeModel):
     """Score an item by the logarithm of its number of interactions, the same for every history.
 
     Args:
-        half_life_days: an interaction this much older than the newest one counts half; None counts all the same.
+        half_life_days: an interaction this much older than the newest one counts half; None gives all equal weight.
     """
 
     name: ClassVar[str] = "popularity"

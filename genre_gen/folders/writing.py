@@ -181,7 +181,7 @@ def _check_files(new: Path, old: Path, ours: Collection[str]) -> None:
 
 
 def _in_the_way(path: Path) -> CheckpointError:
-    return CheckpointError(f"{path}: was not saved there by GENRE and would be replaced; move it, or save elsewhere")
+    return CheckpointError(f"{path}: was not saved by GENRE and would be replaced; move it, or save elsewhere")
 
 
 def _discard(old: Path, new: Path, ours: Collection[str]) -> None:

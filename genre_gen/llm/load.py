@@ -1,4 +1,4 @@
-"""Loading the pre-trained model, quantized where asked."""
+"""Load the pre-trained model, optionally quantized."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LOADING = frozenset((
 
 
 def load_base(folder: Path, quantization: str = "none") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load model and tokenizer from a folder, in evaluation mode, on the GPU where there is one.
+    """Load model and tokenizer from a folder, in evaluation mode, on the GPU if there is one.
 
     Args:
         folder: of safetensors, a tokenizer and ``config.json``, of which only what describes the model is taken.
@@ -66,8 +66,8 @@ def load_base(folder: Path, quantization: str = "none") -> tuple[PreTrainedModel
     module: Any
     for module in model.modules():
         check_blocks(module)
-        # On AVX512-BF16 a 4-bit layer would pack its weights again when it first answers, and let no gradient
-        # through from then on: adapters would stop learning after the first validation.
+        # On AVX512-BF16 a 4-bit layer would pack its weights again at the first inference, and then pass no
+        # gradients: adapters would stop learning after the first validation.
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
         settle_int8(module)
@@ -156,13 +156,13 @@ def _plain(value: Any) -> Any:
 
 
 def settle_int8(module: Any) -> None:
-    """Have an 8-bit layer of bitsandbytes take over its weights now: several threads could not share its first call."""
+    """Make an 8-bit layer of bitsandbytes convert its weights now, since its first call is not thread-safe."""
     if hasattr(module, "init_8bit_state") and getattr(module.weight, "CB", None) is not None:
         module.init_8bit_state()
 
 
 def check_blocks(module: Any) -> None:
-    """Raise ConfigError for a 4-bit layer whose rows are no whole number of blocks: AVX512 would read it wrongly."""
+    """Raise ConfigError for a 4-bit layer whose rows are not a whole number of blocks: AVX512 would misread it."""
     state = getattr(getattr(module, "weight", None), "quant_state", None)
     if state is not None and state.shape[-1] % state.blocksize:
         raise ConfigError(

@@ -94,7 +94,7 @@ def test_a_folder_of_others_that_has_a_name_that_is_needed_is_refused_untouched(
     own = tmp_path / "x" / name
     own.parent.mkdir(parents=True, exist_ok=True)
     own.write_text("mine")
-    with pytest.raises(CheckpointError, match="was not saved there by GENRE and would be replaced"):
+    with pytest.raises(CheckpointError, match="was not saved by GENRE and would be replaced"):
         write_folder(tmp_path / "x", fill("one"), "checkpoint")
     assert own.read_text() == "mine"
     assert [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"] == [own]
@@ -110,7 +110,7 @@ def test_a_file_of_others_in_a_saved_folder_is_not_replaced(folder, name):
         (aside / "c.txt").write_text("new")
         (aside / "inner" / "c.txt").write_text("new")
 
-    with pytest.raises(CheckpointError, match="was not saved there by GENRE and would be replaced"):
+    with pytest.raises(CheckpointError, match="was not saved by GENRE and would be replaced"):
         write_folder(folder, more, "checkpoint")
     assert (folder / name).read_text() == "mine"
     assert content(folder) == "one"
@@ -281,7 +281,7 @@ def test_a_foreign_manifest_gives_nothing_of_theirs_away(tmp_path, manifest):
 def test_a_saved_file_that_was_edited_is_theirs(folder):
     whole = (folder / "inner" / "b.txt").read_text()
     (folder / "inner" / "b.txt").write_text("own")  # as long as it was
-    with pytest.raises(CheckpointError, match=r"b\.txt: was not saved there by GENRE and would be replaced"):
+    with pytest.raises(CheckpointError, match=r"b\.txt: was not saved by GENRE and would be replaced"):
         write_folder(folder, fill("two"), "checkpoint")
     assert content(folder) == "own"
     write_folder(folder, lambda aside: (aside / "c.txt").write_text("without it"), "checkpoint")

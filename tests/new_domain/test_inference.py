@@ -94,8 +94,8 @@ def test_columns_may_be_named():
     ("names", "error", "message"),
     [
         ({"name": "a b"}, UsageError, "'a b' cannot name a domain"),
-        ({"name": "movies"}, ConfigError, "'movies' is the name of a domain that is shipped; give another, such as my"),
-        *(({"noun": noun}, UsageError, "give a word or two in") for noun in ("{{ x }}", "a\nb", "", "film 2")),
+        ({"name": "movies"}, ConfigError, "'movies' is the name of a shipped domain; give another, such as my"),
+        *(({"noun": noun}, UsageError, "give one or two words of") for noun in ("{{ x }}", "a\nb", "", "film 2")),
     ],
 )
 def test_names_that_cannot_be_used(names, error, message):

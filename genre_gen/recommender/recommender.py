@@ -281,7 +281,7 @@ class Recommender:
             return next(answering.answer_many(self.state, [Request(who, **options)]))
         if who is not None:
             raise UsageError("give either who or users")
-        if isinstance(users, str):
+        if isinstance(users, str) or not isinstance(users, Iterable):
             raise UsageError(f"users = {quoted(users)}; give a list of user ids or histories, even of one")
         users = list(users)
         answers = answering.answer_many(self.state, (Request(user, **options) for user in users))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from genre_gen.explain.profile import Profile
     from genre_gen.recommender.predicting import Intent
     from genre_gen.recommender.state import RecommenderState
+    from genre_gen.rules.settings import Rules
     from genre_gen.training.progress import ProgressOption
 
 RECENT = 10
@@ -210,6 +211,7 @@ class Recommender:
         include: Sequence[str] | None = None,
         at: Moment | None = None,
         explain: bool = False,
+        rules: Rules | None = None,
     ) -> Recommendations: ...
     @overload
     def recommend(
@@ -224,6 +226,7 @@ class Recommender:
         include: Sequence[str] | None = None,
         at: Moment | None = None,
         explain: bool = False,
+        rules: Rules | None = None,
     ) -> Iterator[tuple[Who, Recommendations]]: ...
     def recommend(
         self,
@@ -237,6 +240,7 @@ class Recommender:
         include: Sequence[str] | None = None,
         at: Moment | None = None,
         explain: bool = False,
+        rules: Rules | None = None,
     ) -> Recommendations | Iterator[tuple[Who, Recommendations]]:
         """Recommend items to a known user, to a history, or to many.
 
@@ -251,6 +255,7 @@ class Recommender:
             include: the only titles or ids that may appear; None for all.
             at: the moment of the request; interactions after it are not seen.
             explain: add an explanation to each pick.
+            rules: boosts, pins and quotas, instead of the domain's ``[rules]``; ``Rules()`` for none.
 
         Returns:
             The picks, best first; with ``users``, pairs of a user and the picks, in their order.
@@ -261,7 +266,7 @@ class Recommender:
         """
         options: dict[str, Any] = {
             "n": n, "query": query, "where": where, "exclude": exclude, "include": include, "at": at,
-            "explain": explain,
+            "explain": explain, "rules": rules,
         }  # fmt: skip
         if users is None:
             return next(answering.answer_many(self.state, [Request(who, **options)]))
@@ -274,7 +279,7 @@ class Recommender:
         return zip(users, answers, strict=True)
 
     def answer_many(self, requests: Iterable[Request]) -> list[Recommendations]:
-        """Answer requests in one go, each with its own n, filters, query, moment and explanations.
+        """Answer requests in one go, each with its own n, filters, query, moment, rules and explanations.
 
         Raises:
             UsageError, UnknownItemError, FilterError: as in ``recommend``, for the first request that is invalid.

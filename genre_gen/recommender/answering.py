@@ -19,7 +19,7 @@ from genre_gen.data.interactions import History
 from genre_gen.errors import DecodingError, UsageError
 from genre_gen.query.parsed import ParsedQuery
 from genre_gen.ranking import Ranking
-from genre_gen.recommender.requests import Recommendation, Recommendations, Request, history_of
+from genre_gen.recommender.requests import BOOST, Recommendation, Recommendations, Request, history_of
 from genre_gen.recommender.state import LLM_MEMBER, QUERY_MEMBER, RecommenderState
 from genre_gen.rules.compiled import CompiledRules
 from genre_gen.rules.selection import Selection, select
@@ -29,9 +29,6 @@ BATCH = 64
 """Requests that are scored together."""
 
 NOT_UNDERSTOOD = "nothing of the query was understood; ranked as without it"
-BOOST = "boost"
-"""The part of a score that rules added."""
-
 WITHOUT_LLM = "the language model failed; ranked by the collaborative models"
 
 
@@ -193,6 +190,8 @@ def _picks(state: RecommenderState, asked: _Asked, blended: Blended, row: int) -
     if asked.request.explain:
         picks = explained(state, asked.history, picks, asked.allowed.mask)
     short = [f"{len(picks)} of {n} items: {asked.allowed.reason}"] if len(picks) < n else []
+    if short and asked.rules is not None and (over := int(asked.allowed.mask.sum()) - len(picks)):
+        short[0] += f"; {over:,} more would break at_most"
     return Recommendations(picks, [*asked.notes, *selection.notes, *short], asked.parsed_query)
 
 
@@ -205,7 +204,7 @@ def _selection(
     if asked.rules is None:
         ranking = rerank(settings, scores, mask, asked.history, n, labels)
         return scores, Selection(ranking.rows, np.zeros(len(ranking), bool))
-    if (unscored := mask & ~np.isfinite(scores)).any():  # beyond what a search offers: the last
+    if (unscored := mask & ~np.isfinite(scores)).any():  # a search offers the best; the others count as its last
         lowest = sum((share[row] for share in blended.shares.values()), np.zeros(len(mask)))
         scores = np.where(unscored, lowest, scores).astype(np.float32)
     if asked.rules.boost is not None:
@@ -221,7 +220,7 @@ def _selection(
 def explained(
     state: RecommenderState, history: History, picks: Sequence[Recommendation], allowed: NDArray[np.bool_]
 ) -> list[Recommendation]:
-    """Return picks with their explanations; ``allowed`` is bool ``[n_items]``. Of a pinned one it is said that it is."""
+    """Return picks with their explanations, a pinned one with that it is pinned; ``allowed`` is bool ``[n_items]``."""
     chosen = [pick for pick in picks if not pick.pinned]  # a reason of the user's own would not be why a pin is there
     rows = [state.catalog.row(pick.item.id) for pick in chosen]
     svd = state.members.get(SVD.name)

@@ -30,6 +30,9 @@ Who: TypeAlias = str | int | Sequence[Event] | History | None
 Moment: TypeAlias = int | float | str | datetime
 """A moment: seconds since 1970, a datetime, or ISO text such as ``2024-05-01T12:00``."""
 
+BOOST = "boost"
+"""The part of a score that rules added."""
+
 STRANGER = "no history: ranked as for somebody of whom nothing is known"
 
 

@@ -41,7 +41,8 @@ class Groups:
     def from_pairs(cls, rows: NDArray[np.integer], groups: NDArray[np.integer]) -> Self:
         """Index pairs of an item and a group, ``[pairs]``; a pair may be there twice and counts once."""
         n_groups = int(groups.max(initial=-1)) + 1
-        pairs = np.unique(rows.astype(np.int64) * n_groups + groups.astype(np.int64))
+        pairs = np.sort(rows.astype(np.int64) * n_groups + groups.astype(np.int64))
+        pairs = pairs[np.diff(pairs, prepend=-1) > 0]
         sorted_rows, its_groups = np.divmod(pairs, max(n_groups, 1))
         by_group = np.argsort(its_groups, kind="stable")
         starts = np.searchsorted(its_groups[by_group], np.arange(n_groups + 1))

@@ -184,6 +184,8 @@ class Recommender:
     ) -> Report:
         """Rank every case's target among the catalog, next to classic models on the same cases.
 
+        Rules of the domain have no part in it; a file of picks, which they made, is evaluated by ``evaluate_picks``.
+
         Args:
             split: the one that it was trained on.
             k: cut-off of the metrics, or several.
@@ -328,7 +330,9 @@ class Recommender:
         return predicting.intent(self.state, self._history(who, at))
 
     def explain(self, who: Who, item: str, *, at: Moment | None = None) -> Explanation:
-        """Explain why an item would be recommended; where it would not be, ``notes`` says so.
+        """Explain why an item would be recommended; where it would not be, or is pinned by a rule, ``notes`` says so.
+
+        This and what follows measures the models' scores and the ranks by them; rules have no part in it.
 
         Raises:
             UsageError: an empty history, or an item of which nothing is known.

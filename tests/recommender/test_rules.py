@@ -265,7 +265,7 @@ def test_all_problems_of_rules_are_said_at_once(mixed):
 
 def test_rules_are_checked_before_training(tiny_domain, dataset):
     domain = tiny_domain.changed({"rules.boosts": {"yeer > 1980": 1.0}})
-    with pytest.raises(ConfigError, match="domain movies: rules.boosts: where 'yeer > 1980': no field yeer"):
+    with pytest.raises(ConfigError, match=r"domain movies: rules\.boosts: where 'yeer > 1980': no field yeer"):
         Recommender(domain).fit(dataset.leave_one_out())
 
 
@@ -281,3 +281,13 @@ def test_rules_are_compiled_once(mixed, monkeypatch):
         mixed.recommend("17", rules=Rules(boosts={"year > 1980": 1}))
         mixed.answer_many([Request(user, rules=Rules(boosts={"year > 1980": 1})) for user in ("17", "3", "5")])
     assert asked == ["year > 1980"]
+
+
+def test_the_models_are_evaluated_and_compared_without_rules(mixed, dataset):
+    ruled, split = altered(mixed, {"rules": {"pins": ["Casablanca"], "at_most": {"genre": 1}}}), dataset.leave_one_out()
+    plain, other = (each.evaluate(split, 5, baselines=False) for each in (mixed, ruled))
+    for one, same in zip(other.results, plain.results, strict=True):
+        assert one.ranks.tolist() == same.ranks.tolist()
+    last = ruled.recommend("17", n=40, rules=Rules())[-1]
+    assert ruled.what_if("17", last.item.id).rank == last.rank
+    assert ruled.attribute("17", last.item.id).score == pytest.approx(last.score, abs=1e-5)

@@ -63,7 +63,7 @@ class Recommendation:
         parts: each blend member's share of the score; they sum to it. For a cold item, ``expected`` stands for the
             members without an opinion on it; ``boost`` is what rules added.
         explanation: why, where it was asked for.
-        pinned: whether a rule put it at this rank; its score says what it would be worth without.
+        pinned: whether a rule put it at this rank; its score is the one it has without the pin.
     """
 
     rank: int

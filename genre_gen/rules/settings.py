@@ -11,10 +11,10 @@ from genre_gen.errors import UsageError
 from genre_gen.settings import Settings, suggestion, validation_problems
 
 FIRST = "first"
-"""What a pin may say instead of a rank: the best one that no other pin has."""
+"""Stands for a rank in pins: the first one that no other pin has."""
 
 MAX_AMOUNT = 100.0
-"""The largest boost, in standard deviations; more would drown the scores in rounding errors."""
+"""The largest boost, in standard deviations; single precision would lose the scores in larger ones."""
 
 MAX_RULES = 100
 """How many rules of each kind there may be."""
@@ -24,8 +24,8 @@ def _numbered(pins: object) -> object:
     """Return pins as a mapping from items to ranks, each ``first`` replaced by a rank."""
     if isinstance(pins, str):
         pins = [pins]
-    if isinstance(pins, Sequence):
-        if len(set(map(str, pins))) < len(pins):
+    if isinstance(pins, Sequence) and all(isinstance(item, str) for item in pins):
+        if len(set(pins)) < len(pins):
             raise ValueError(f"the same item twice in {[*pins]!r}; name each once")
         pins = dict.fromkeys(pins, FIRST)
     if not isinstance(pins, Mapping):
@@ -42,17 +42,17 @@ Count: TypeAlias = Annotated[int, Field(strict=True, ge=1)]
 class Rules(Settings):
     """Rules for lists of recommendations; without arguments there are none.
 
-    Rules choose among what a request allows and never widen it: an item that a filter leaves out, or that the user has
-    seen, is neither boosted nor pinned into the list. Expressions are those of
+    Rules choose among the items that a request allows: an item that is excluded by a filter or in the user's history
+    cannot be boosted or pinned into the list. Expressions are those of
     :mod:`genre_gen.data.filter_expression`.
 
     Attributes:
-        boosts: expression -> what its items' scores gain, in standard deviations as scores are; negative amounts push
-            items down. An item that several expressions hold for gains all their amounts.
+        boosts: expression -> amount added to the scores of its items, in standard deviations, the unit of scores;
+            negative amounts lower them. The amounts of several expressions add up.
         pins: title or id -> rank from 1 on, or ``"first"``; a list of items pins them in this order.
-        at_most: field or expression -> how many items of a list may have the same value of the field, or satisfy the
-            expression. Each label of a list field counts by itself; an unknown value does not count.
-        at_least: expression -> how many items of a list shall satisfy it.
+        at_most: field or expression -> maximum number of items in a list with the same value of the field, or that
+            satisfy the expression. Each label of a list field counts; an unknown value does not.
+        at_least: expression -> minimum number of items in a list that satisfy it.
 
     Raises:
         UsageError: every problem at once, each with its key.
@@ -100,7 +100,7 @@ class Rules(Settings):
         return bool(self.boosts or self.pins or self.at_most or self.at_least)
 
     def __or__(self, other: Rules) -> Rules:
-        """Return these rules and others, which win where both speak of the same: expression, field, item or rank."""
+        """Return these rules and others; the others win for the same expression, field, item or rank."""
         pins = {
             item: rank for item, rank in self.pins.items() if item not in other.pins and rank not in other.pins.values()
         }

@@ -57,6 +57,7 @@ def test_rules_join_and_the_later_ones_win():
         ({"pins": {"x": 2, "y": 2}}, "rules.pins.y: rank 2 is that of 'x'; give each pin a rank of its own"),
         ({"pins": ["x", "x"]}, "rules.pins: the same item twice in ['x', 'x']; name each once"),
         ({"pins": 3}, "rules.pins: should be a valid dictionary"),
+        ({"pins": [["x"]]}, "rules.pins: should be a valid dictionary"),
         ({"at_most": {"genre": 0}}, "rules.at_most.genre: should be greater than or equal to 1 (it is 0)"),
         ({"at_most": {"genre": 2.0}}, "rules.at_most.genre: should be a valid integer"),
         ({"at_most": {"genre": True}}, "rules.at_most.genre: should be a valid integer"),

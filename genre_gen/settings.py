@@ -57,6 +57,8 @@ def _describe(problem: Any, settings: type[BaseModel]) -> str:
         return f"{key}: missing"
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
     given = problem["input"]
+    if message.startswith(f"{key}."):  # a section that checks itself says which of its keys it means
+        return message
     if isinstance(given, int) and abs(given) > LARGEST:
         given = "a larger number"  # Python refuses to write a very large one
     shown = f" (it is {given!r:.200})" if isinstance(given, (str, int, float)) and repr(given) not in message else ""

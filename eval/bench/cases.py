@@ -23,7 +23,7 @@ from genre_gen.prompting.book import PromptBook
 ONE_STEP_BACK = "one-step-back"
 TUNED_ON = 5000  # validation users that settings are chosen on, at most: the same sample for all models
 FORMAT = 1
-NOT_SCORED = ("rerank", "query", "explain", "serving")  # parts of a domain that no score depends on
+NOT_SCORED = ("rerank", "rules", "query", "explain", "serving")  # parts of a domain that no score depends on
 
 
 def digest(values: Any) -> str:

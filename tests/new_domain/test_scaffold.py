@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from genre_gen import Dataset, Recommender
+from genre_gen import Dataset, Recommender, Rules
 from genre_gen.data.readers import load_data
 from genre_gen.domain import Domain
 from genre_gen.errors import ConfigError, DataError, UsageError
@@ -49,6 +49,17 @@ def test_two_tables_become_a_domain_with_every_line_explained(here):
     book = PromptBook.load(domain)
     assert book.render("next_item", history=()).messages[0].text == "You recommend films."
     assert all(book.fingerprint(task) for task in (*domain.tasks, "explain"))
+
+
+def test_the_rules_of_a_new_domain_only_have_to_be_uncommented(here):
+    start()
+    file = here / "catalogs" / "cinema" / "domain.toml"
+    assert not Domain.load("cinema").rules
+    head, _, rules = file.read_text().partition("# [rules]")
+    file.write_text(head + "[rules]" + rules.replace("\n# ", "\n"))
+    assert Domain.load("cinema").rules == Rules(
+        at_most={"genre": 2}, pins={"a title or id": 1}, boosts={"id == 'an id'": 0.5}, at_least={"id == 'an id'": 1}
+    )
 
 
 @pytest.mark.parametrize(

@@ -199,9 +199,7 @@ def test_names_are_listed_and_checked_without_an_import(install, tiny_domain):
     with pytest.raises(CheckpointError):
         MEMBERS.load("mine", allowed=["another"])
     assert module not in sys.modules
-    with pytest.raises(
-        ConfigError, match=r"member 'mine' of the package genre-mine cannot be imported \(RuntimeError"
-    ):
+    with pytest.raises(ConfigError, match=r"member 'mine' of the package genre-mine cannot be imported \(RuntimeError"):
         MEMBERS["mine"]
 
 

@@ -247,7 +247,7 @@ def test_a_member_that_is_surely_better_takes_all(monkeypatch):
     assert choose_weights(scores, targets, allowed).members == ("a", "b")
 
 
-def test_members_that_say_nothing():
+def test_members_without_scores():
     scores = {"a": np.zeros((5, 10)), "b": np.zeros((5, 10))}
     blend = choose_weights(scores, np.arange(5), np.ones((5, 10), dtype=bool))
     assert blend.members == ("a",)

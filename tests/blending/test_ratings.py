@@ -86,7 +86,7 @@ def test_few_cases_choose_nothing(svd):
 
 
 @pytest.mark.parametrize("broken", [generator([np.nan]), generator(None, rates=False)])
-def test_where_the_language_model_fails_the_others_stand_in_for_it(svd, caplog, broken):
+def test_other_raters_replace_a_language_model_that_fails(svd, caplog, broken):
     ratings, columns = raters(svd, svd=0.3, llm=0.7).rate(broken, [HISTORY], [5])
     assert ratings == columns[LLM] == pytest.approx(svd.values[[5]])
     assert "svd rates alone" in caplog.text

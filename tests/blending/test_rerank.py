@@ -162,7 +162,7 @@ def test_a_history_without_labels_gets_the_best_scored():
         assert found.rows.tolist() == [3, 2]
 
 
-def test_lists_longer_than_the_candidates_go_on_by_score():
+def test_lists_longer_than_the_candidates_continue_by_score():
     scores, labels = np.arange(6, dtype=np.float32), labels_of(np.eye(6))
     found = rerank(
         RerankSettings(method="mmr", weight=0.5, candidates=2), scores, np.ones(6, bool), history(), 4, labels

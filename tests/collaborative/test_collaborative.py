@@ -98,7 +98,7 @@ class Questions:
     def test_no_histories(self, fitted):
         assert fitted.score([]).shape == (0, N + 1)
 
-    def test_item_nobody_met(self, fitted):
+    def test_an_item_without_interactions(self, fitted):
         scores = fitted.score([History(np.array([N]), np.array([5.0], dtype=np.float32))])
         assert np.isfinite(scores).all()
 

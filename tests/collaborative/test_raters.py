@@ -109,7 +109,7 @@ class TestSVD(RaterQuestions):
     def model(self):
         return SVD(factors=4, epochs=60, learning_rate=0.02, fold_in_penalty=1.0, rating_scale=SCALE)
 
-    def test_of_an_unknown_user_or_item_what_is_left_is_predicted(self, fitted):
+    def test_unknown_users_and_items_are_predicted_from_the_rest(self, fitted):
         assert fitted.predict("u0", [0])[0].reason is None
         assert fitted.predict("u0", [N])[0].rating == pytest.approx(fitted.mean + fitted.user_bias[0])
         assert fitted.predict("nobody", [0])[0].rating == pytest.approx(fitted.mean + fitted.item_bias[0])
@@ -122,7 +122,7 @@ class TestSVD(RaterQuestions):
             fitted.item_factors[rows].T @ errors, fitted.fold_in_penalty * taste.factors, atol=1e-6
         )
 
-    def test_history_without_ratings_says_nothing(self, fitted):
+    def test_a_history_without_ratings_has_no_effect(self, fitted):
         for ratings in (None, np.full(2, np.nan, dtype=np.float32)):
             taste = fitted.fold_in(History(np.array([0, 2]), ratings))
             assert not taste.known
@@ -154,7 +154,7 @@ class TestSVD(RaterQuestions):
             (None, "needs Surprise"),
         ],
     )
-    def test_surprise_that_is_no_good(self, monkeypatch, fitted, module, told):
+    def test_an_unusable_surprise_package(self, monkeypatch, fitted, module, told):
         monkeypatch.setitem(sys.modules, "surprise", None if module is None else SimpleNamespace(**module))
         with pytest.raises(ConfigError, match=told):
             SVD().fit(checkerboard(rated=True))

@@ -77,7 +77,7 @@ def test_sasrec_keeps_the_best_epoch_and_can_be_fitted_again():
     np.testing.assert_allclose(again.score(cases), model.score(cases), atol=1e-5)  # validation changed nothing
 
 
-def test_sasrec_logs_the_clock_beside_the_time_that_limits_it(monkeypatch):
+def test_sasrec_logs_wall_clock_and_processor_time(monkeypatch):
     ticks = {"thread_time": 1.0, "monotonic": 50.0}  # a machine that gives the thread little
     clocks = {name: partial(next, count(0.0, step)) for name, step in ticks.items()}
     monkeypatch.setattr(module, "time", SimpleNamespace(**clocks))

@@ -50,7 +50,7 @@ def test_histories_are_the_log_in_time_order_with_ties_in_file_order(log):
     [([], [], "no interactions"), (["a"], [6], "from 0 to 5, not from 6 to 6"), (["a"], [-1], "not from -1"),
      (["a", "b"], [1], "2 and 1 entries")],
 )  # fmt: skip
-def test_columns_that_do_not_hold(users, rows, message):
+def test_invalid_columns(users, rows, message):
     with pytest.raises(DataError, match=message):
         Interactions.from_columns(users, np.array(rows, dtype=np.int64), N_ITEMS)
 

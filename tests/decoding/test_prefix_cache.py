@@ -69,7 +69,7 @@ def test_the_same_request_gets_the_same_bits(model):
         assert first.scores.tolist() == again.scores.tolist() == other.scores.tolist()
 
 
-def test_nobody_meets_another_user_s_prompt(model):
+def test_users_never_get_another_users_prompt(model):
     tree = wrap(model)
     tree.prefill([PREFIX])  # as above
     read = counted(model)

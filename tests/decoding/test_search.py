@@ -262,7 +262,7 @@ def test_invalid_requests_are_refused():
     for subset in (np.ones((2, 5), dtype=bool), trie.subset(None, [[1], [2]])):
         with pytest.raises(UsageError, match="for 2 users, but there are 3"):
             search_many(model, [[1]] * 3, trie, 3, subset)
-        with pytest.raises(UsageError, match="for 2 users, but 1"):
+        with pytest.raises(UsageError, match="for 2 users, but there are 1"):
             search(model, [1], trie, 3, subset)
     with pytest.raises(UsageError, match="for 2 users, but there are 3"):
         trie.subset(np.ones((2, 5), dtype=bool), [[1], [2], [3]])

@@ -138,7 +138,7 @@ class TestEnsureData:
             ensure_data("tiny", "wheel")
         assert not marker.exists()
 
-    def test_without_pip_another_one_at_hand_is_taken_or_the_remedy_named(self, tiny, monkeypatch):
+    def test_without_pip_another_one_is_used_or_the_error_has_a_remedy(self, tiny, monkeypatch):
         monkeypatch.setattr(transfer.importlib.util, "find_spec", lambda name: None)
         monkeypatch.setattr(transfer.shutil, "which", lambda name: None)
         with pytest.raises(SourceError, match="ensurepip"):

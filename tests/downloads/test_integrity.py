@@ -74,7 +74,7 @@ def test_a_copied_folder_is_whole_and_a_cut_one_is_not(tmp_path):
     "text",
     ["", "{", "[]", "{}", '{"files": {}}', '{"origin": {}, "files": {}}', '{"origin": {}, "files": {"a": "sha"}}'],
 )
-def test_a_manifest_that_says_nothing_is_none(tmp_path, text):
+def test_an_empty_manifest_counts_as_missing(tmp_path, text):
     (tmp_path / "a").write_bytes(b"")
     (tmp_path / MANIFEST).write_text(text)
     assert not is_whole(tmp_path)

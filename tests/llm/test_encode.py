@@ -161,7 +161,7 @@ def test_the_end_of_the_answer_is_a_target_of_whole_answers_only(encoder):
     assert encoder.encode(prompt([data("yes")], open=True)).ids[-1] != 2
 
 
-def test_codes_and_values_of_the_question_are_no_targets(encoder):
+def test_codes_and_values_of_the_question_are_not_targets(encoder):
     asked = [text("q"), code(0), data("v")]
     assert targets(encoder.encode(prompt([code(1)], asked), "codes")) == [261]
     assert len(targets(encoder.encode(prompt([data("x")], asked), "data"))) == 1

@@ -159,7 +159,7 @@ def test_a_rating_of_several_tokens_is_one_answer(make):
     assert {"10", "12.5"} <= set(found)  # some ratings are rare
 
 
-def test_a_word_that_is_no_answer_is_not_learned(every):
+def test_a_word_that_is_not_an_answer_is_not_learned(every):
     without_five = {**every.answers(), "rating": every.answers()["rating"][:-1]}
     five, number = int(every.answers()["rating"][-1]), len(without_five["rating"])
     batches = [batch for batch in every.epoch(0, without_five) if batch.task == "rating"]
@@ -214,7 +214,7 @@ def test_origins_are_the_interactions_that_items_stand_for(make):
     assert not same(mix.epoch(0, {}), mix.epoch(1, {}))
 
 
-def test_likeness_is_of_warm_items(make, tiny_domain, sample):
+def test_similar_texts_are_of_warm_items(make, tiny_domain, sample):
     catalog, _ = sample
     rare = int(make.train.rows[0])
     without = make.train.keep(make.train.rows != rare)
@@ -224,7 +224,7 @@ def test_likeness_is_of_warm_items(make, tiny_domain, sample):
     assert similar.diagonal().sum() == 0
 
 
-def test_in_a_synthetic_history_one_item_stands_in_for_a_similar_one(make, tiny_domain, sample):
+def test_in_a_synthetic_history_one_item_replaces_a_similar_one(make, tiny_domain, sample):
     catalog, train = sample[0], make.train
     data = TaskData(catalog, train, tiny_domain.changed({"training.window": 6}))
     similar, found = data.text_similarity, list(synthetic(data, 200, np.random.default_rng(0)))
@@ -240,7 +240,7 @@ def test_in_a_synthetic_history_one_item_stands_in_for_a_similar_one(make, tiny_
         assert len(set(history.rows.tolist())) == len(history)
 
 
-def test_rare_items_stand_in_most_often(make, tiny_domain, sample):
+def test_rare_items_are_inserted_most_often(make, tiny_domain, sample):
     catalog, rare = sample[0], int(make.train.rows[0])
     data = TaskData(catalog, make.train.keep(make.train.rows != rare), tiny_domain)
     drawn = Counter(
@@ -259,7 +259,7 @@ def test_synthetic_histories_join_the_real_ones_as_often_as_asked_for(make):
     assert not any((batch.origins[batch.ids >= TEXT] < 0).any() for batch in without.epoch(0, {}))
 
 
-def test_examples_are_packed_behind_an_instruction_that_says_nothing_of_the_user(make):
+def test_examples_are_packed_if_the_instruction_is_independent_of_the_user(make):
     mix = make({"tasks.next_item.weight": 1, "tasks.fits.weight": 1})
     shared = set()
     for batch in mix.epoch(0, mix.answers()):

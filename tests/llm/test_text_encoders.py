@@ -59,7 +59,7 @@ def test_an_encoder_that_returns_something_else_is_refused(model, monkeypatch, w
         text_vectors(*model, TEXTS, "mine")
 
 
-def test_texts_without_words_say_nothing(model, monkeypatch):
+def test_texts_without_words_get_the_zero_vector(model, monkeypatch):
     encoder_of(np.ones((2, 3)), monkeypatch)
     assert not text_vectors(*model, ["", ""], "mine").any()
 

@@ -123,7 +123,7 @@ def test_names_from_anywhere_do_no_harm(here):
     assert not any("49" in task.prompt for task in found.tasks)
 
 
-def test_what_stands_for_unknown_is_written_down(here):
+def test_values_that_mean_unknown_are_written_to_the_file(here):
     (here / "in" / "films.csv").write_text("item_id,title,price\n1,A,$1.50\n2,B,N/A\n3,C,$2.25\n")
     (here / "in" / "log.csv").write_text("user,item\nu,1\nu,2\nu,3\n")
     start()

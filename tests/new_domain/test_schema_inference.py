@@ -88,7 +88,7 @@ def test_the_order_in_which_dates_are_read_is_told(tmp_path, times, shown):
         (["02/07/2024", "03/08/2024"], "'02/07/2024' and the other dates may have the day or the month first"),
     ],
 )
-def test_times_that_cannot_be_read_are_not_left_out_in_silence(tmp_path, times, message, given):
+def test_invalid_times_are_reported(tmp_path, times, message, given):
     with pytest.raises(DataError, match=rf'{re.escape(message)}.*or go without: columns\["time"\]="none"'):
         proposed(tmp_path, timed(times * 3), **given)
     assert "time" not in proposed(tmp_path, timed(times * 3), time=NONE).columns
@@ -104,7 +104,7 @@ def test_times_that_are_left_out_are_told_apart(tmp_path, times, why):
     assert proposed(tmp_path, timed(times * 3), time="ordered_at").columns["time"] == "ordered_at"
 
 
-def test_numbers_from_one_to_five_are_no_ids_though_they_could_be(tmp_path):
+def test_numbers_from_one_to_five_are_not_taken_as_ids(tmp_path):
     items = "id,title\n" + "".join(f"{n},Thing number {n}\n" for n in range(1, 41))
     log = "who,what,stars\n" + "".join(
         f"{u},{(7 * u + 3 * n) % 40 + 1},{n % 5 + 1}\n" for u in range(1, 13) for n in range(6)

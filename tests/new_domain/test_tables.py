@@ -29,7 +29,7 @@ FRAME = pl.DataFrame({"user": [1]})
         ([FRAME, FRAME.clear()], DataError, "items: the data frame has no rows or no columns"),
     ],
 )
-def test_what_is_no_table_is_named(tables, error, message):
+def test_the_error_names_a_file_that_is_not_a_table(tables, error, message):
     with pytest.raises(error, match=message):
         read_tables(*tables)
 

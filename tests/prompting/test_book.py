@@ -293,7 +293,7 @@ def test_names_of_tasks_roles_files_and_variables_are_checked(tmp_path):
 # --- limits ------------------------------------------------------------------------------------------------------
 
 
-def test_a_long_history_is_no_bomb(tmp_path):
+def test_a_long_history_is_rendered_fast(tmp_path):
     book = book_of(tmp_path, "{% for e in history %}{{ e.code }}{{ e.rating }}{% endfor %}")
     history = entries(CATALOG, History(np.zeros(10_000, np.int64), np.full(10_000, 4, np.float32)))
     assert len(book.render("rating", history=history).messages[-1].spans) == 20_000

@@ -139,7 +139,7 @@ def test_prompts_read_as_in_their_golden_files(task, open, data, book):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_data_without_ratings_labels_or_long_histories_is_no_error(task, book):
+def test_data_without_ratings_labels_or_long_histories_is_accepted(task, book):
     bare = Catalog(Item(str(row), f"Film {row}", {"genre": (), "year": None}) for row in range(60))
     short = make_data(ratings=False, users=1)
     made = examples(task, TaskData(bare, short.interactions, short.domain), book)

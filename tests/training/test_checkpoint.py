@@ -109,7 +109,7 @@ def test_a_file_of_others_in_a_saved_folder_is_not_replaced(folder, name):
     assert siblings(folder) == ["x"]
 
 
-def test_a_file_in_place_of_the_folder_is_refused_untouched(tmp_path):
+def test_a_file_instead_of_the_folder_is_refused_and_unchanged(tmp_path):
     (tmp_path / "x").write_text("mine")
     (tmp_path / ".y.old").write_text("mine too")
     with pytest.raises(CheckpointError, match="x: is a file; choose a folder"):
@@ -175,7 +175,7 @@ checkpoint.write_folder(Path(sys.argv[1]), fill)
 """
 
 
-def test_a_kill_at_any_moment_leaves_the_old_or_the_new_and_what_lay_beside(tmp_path):
+def test_a_kill_at_any_moment_leaves_the_old_or_the_new_folder_and_other_files(tmp_path):
     found, finished = [], False
     for moment in range(20):
         folder = tmp_path / str(moment) / "x"
@@ -232,13 +232,13 @@ def test_damage_is_noticed_in_every_file(folder):
         ('{"format": 2, "files": {}}', "format 2, expected 3"),
     ],
 )
-def test_a_manifest_that_is_none_is_refused(tmp_path, manifest, message):
+def test_an_invalid_manifest_is_refused(tmp_path, manifest, message):
     (tmp_path / MANIFEST).write_text(manifest)
     with pytest.raises(CheckpointError, match=message):
         verify_folder(tmp_path)
 
 
-def test_what_is_no_folder_with_a_manifest_is_refused(tmp_path):
+def test_a_folder_without_a_manifest_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     for place in (tmp_path, tmp_path / "none", tmp_path / "file"):
         with pytest.raises(CheckpointError, match=f"no {MANIFEST} there"):

@@ -300,7 +300,7 @@ def test_epochs_of_fewer_batches_than_validations_are_counted_as_they_are(tiny_d
     assert TrainingResult.of(progress).epochs == 2  # the best was 1 + 1 / lengths[1]
 
 
-def test_a_larger_budget_goes_on(tiny_domain, sample, tmp_path):
+def test_a_larger_budget_resumes_training(tiny_domain, sample, tmp_path):
     steps = make(tiny_domain, sample, tmp_path, epochs=1, batch_tokens=640).run().step
     assert make(tiny_domain, sample, tmp_path, epochs=2, batch_tokens=640).run().step > steps
 
@@ -354,7 +354,7 @@ def test_without_distillation_nothing_is_taught(tiny_domain, sample):
     assert alike(plain, other)
 
 
-def test_a_teacher_that_knows_nothing_changes_next_to_nothing(tiny_domain, sample):
+def test_a_teacher_without_soft_targets_hardly_changes_training(tiny_domain, sample):
     def teacher(interactions, _):
         return SoftTargets.empty(len(interactions), 5)
 
@@ -401,7 +401,7 @@ def test_what_is_distilled_comes_closer_to_the_teacher(tiny_domain, sample):
     assert found[2] > 3 * found[0]
 
 
-def test_distillation_trains_resumes_and_goes_on(tiny_domain, sample, tmp_path):
+def test_distillation_trains_and_resumes(tiny_domain, sample, tmp_path):
     domain = tiny_domain.changed({"training.distillation": 0.5})
     teacher = teacher_of(domain, sample)
     whole = make(domain, sample, teacher=teacher)
@@ -450,7 +450,7 @@ def test_a_refit_from_scratch_trains_another_model_for_as_long_as_was_best(tiny_
     assert any(not torch.equal(value, start[name]) for name, value in refit.state_dict().items())
 
 
-def test_a_refit_goes_on_from_where_it_began_and_from_nowhere_else(tiny_domain, sample, tmp_path, caplog):
+def test_a_refit_resumes_only_from_the_weights_it_began_with(tiny_domain, sample, tmp_path, caplog):
     caplog.set_level("INFO")
     split, steps = leave_one_out(sample[1], sample[0]), []
     alone = {"tasks": {"next_item": {"weight": 1.0, "depth": "exit"}}, "training.batch_tokens": 160}

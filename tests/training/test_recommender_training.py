@@ -171,7 +171,7 @@ def test_several_raters_are_fitted_saved_and_blended(tiny_domain, dataset, split
     assert float(again.predict(events, "5")) == pytest.approx(min(max(expected, 1), 5))
 
 
-def test_an_epoch_model_without_two_interactions_of_anybody_is_left_out(tiny_domain, dataset, caplog):
+def test_an_epoch_model_is_left_out_if_no_user_has_two_interactions(tiny_domain, dataset, caplog):
     lengths = np.diff(dataset.interactions.offsets)
     three = dataset.interactions.keep(np.concatenate([np.arange(length) < 3 for length in lengths]))
     settings = {**ONE_TASK, "blend.members": ["sasrec", "ease"], "training.refit": "continue"}

@@ -40,7 +40,7 @@ def test_amazon_pair(tmp_path):
         ("{}", "no items"),
     ],
 )
-def test_amazon_files_that_do_not_hold(tmp_path, content, message):
+def test_invalid_amazon_files(tmp_path, content, message):
     write(tmp_path, B__inter__json=content)
     with pytest.raises(DataError, match=re.escape(message)):
         load_data(shop(), tmp_path)
@@ -191,7 +191,7 @@ def test_ratings_alone_of_all_years(tmp_path, name, content):
         ("more.jsonl", "{}", "several files match (Tools.jsonl, more.jsonl); name one as data.interactions"),
     ],
 )
-def test_reviews_that_do_not_hold(tmp_path, file, content, message):
+def test_invalid_reviews(tmp_path, file, content, message):
     folder = reviews_2023(tmp_path / "set")
     (folder / file).write_text(content)
     with pytest.raises(DataError, match=re.escape(message)) as caught:

@@ -133,7 +133,7 @@ def test_files_are_named_as_they_are_found_from_here(tmp_path, monkeypatch):
     assert str(problem).startswith(f"{tmp_path}/data/interactions.csv")
 
 
-def test_a_table_with_some_json_beside_it_stays_a_table(tmp_path):
+def test_a_table_next_to_json_files_is_read_as_a_table(tmp_path):
     folder = table(tmp_path / "set")
     (folder / "meta_notes.json").write_text("{}")
     assert len(load_data(MOVIES, folder).interactions) == len(RATINGS)
@@ -202,7 +202,7 @@ def test_atomic_files_lose_the_types_of_their_names(tmp_path):
         ("user_id:token\titem_id:token\titem_id:float\n", "line 1: column 'item_id' has two types; rename one"),
     ],
 )
-def test_atomic_files_that_do_not_hold(tmp_path, content, message):
+def test_invalid_atomic_files(tmp_path, content, message):
     write(tmp_path, x__user=content)
     with pytest.raises(DataError, match=re.escape(message)):
         read_atomic(tmp_path / "x.user")

@@ -145,7 +145,7 @@ def test_dates_that_cannot_be_told_are_refused(tmp_path, times, message):
         load(tmp_path, log)
 
 
-def test_times_of_day_are_no_times(tmp_path):
+def test_times_of_day_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"column 'timestamp': it has times of day without a date; write dates"):
         load_data(MOVIES, typed(tmp_path, log={"timestamp": [datetime.time(1), datetime.time(2)]}))
 

@@ -80,7 +80,7 @@ def test_keep_is_the_log_without_the_others(log, random):
 
 
 @pytest.mark.parametrize("timed", [True, False])
-def test_arrays_restore_everything(timed):
+def test_arrays_restore_all_fields(timed):
     interactions = make([("ä\n", 0, 5), ("b", 1, 3), ("ä\n", 2, 1)], timed)
     arrays = interactions.arrays()
     assert all(isinstance(array, np.ndarray) for array in arrays.values())
@@ -115,7 +115,7 @@ def test_a_history_by_hand_is_in_time_order():
             History.from_events([0, 1], **wrong)
 
 
-def test_users_whose_ids_are_numbers_are_found_by_them():
+def test_users_with_numeric_ids_are_found_by_number():
     interactions = Interactions.from_columns([7, 7, 8], np.array([0, 1, 2]), 3)
     assert interactions.users == ("7", "8")
     for user in (7, np.int64(7), "7"):

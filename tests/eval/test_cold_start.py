@@ -100,7 +100,7 @@ def check_scores_of_new_items(models, question):
         (["--data", "ml-100k", "--seed", "-1"], 2, "--seed -1; give 0 or more"),
     ],
 )
-def test_wrong_use_is_one_line(run, capsys, arguments, code, named):
+def test_wrong_use_gives_a_short_error(run, capsys, arguments, code, named):
     assert run(cold_start, *arguments) == code
     error = capsys.readouterr().err
     assert named in error

@@ -64,7 +64,7 @@ def test_an_epoch_sees_every_interaction_once(make, windows):
     assert Counter(targets) == Counter(make.train.rows.tolist())
 
 
-def test_what_does_not_fit_into_the_models_context_is_refused_before_training(make):
+def test_examples_longer_than_the_context_are_refused_before_training(make):
     longest = max(batch.ids.shape[1] for batch in make({"tasks.next_item.weight": 1}).epoch(0, {}))
     make({"tasks.next_item.weight": 1}, context=longest).epoch(0, {})
     with pytest.raises(ConfigError, match=r"next_item: an example has \d+ tokens, .* lower training.window"):
@@ -178,21 +178,21 @@ def test_a_task_without_examples_has_no_batches(make):
     assert mix.answers() == {}
 
 
-def test_what_cannot_be_learned_is_refused(make):
+def test_unlearnable_settings_are_refused(make):
     with pytest.raises(ConfigError, match="no task 'nextitem', did you mean 'next_item'"):
         make({"tasks.nextitem.weight": 1.0})
     with pytest.raises(ConfigError, match="nothing to learn"):
         make()
 
 
-def test_an_example_longer_than_a_batch_goes_alone(make):
+def test_an_example_longer_than_a_batch_is_a_batch(make):
     mix = make({"tasks.next_item.weight": 1, "training.batch_tokens": 8})
     batches = mix.epoch(0, {})
     assert all(len(batch.ids) == 1 for batch in batches)
     assert len(batches) == int((np.diff(make.train.offsets) > 1).sum())
 
 
-def test_whatever_the_lengths_a_batch_stays_within_its_tokens(make):
+def test_batches_of_any_lengths_stay_within_their_tokens(make):
     mix, rng = make({"tasks.next_item.weight": 1, "training.batch_tokens": 64}), np.random.default_rng(0)
     for _ in range(50):
         lengths = rng.integers(1, 30, 40)

@@ -32,7 +32,7 @@ def test_words_of_a_name():
         ("title_id", "title", 0),
     ],
 )
-def test_what_a_name_says(name, role, worth):
+def test_names_of_columns_indicate_roles(name, role, worth):
     assert named(name, role) == worth
 
 
@@ -118,7 +118,7 @@ def test_kinds_of_fields(values, kind):
         (["n/a", "?"], None, None, "is empty"),
     ],
 )
-def test_amounts_and_what_is_not_known(values, kind, unknown, reason):
+def test_amounts_and_unknown_values(values, kind, unknown, reason):
     found, why = as_field(pl.Series(values), "x")
     assert (found and found.type, found and found.unknown) == (kind, unknown)
     assert why.startswith(reason)

@@ -116,7 +116,7 @@ def test_shares_sum_to_1_and_seen_items_are_left_out(seed, folds, top, repeat):
             assert repeat or not np.isin(named, known.rows[begin:place]).any()
 
 
-def test_batches_change_nothing():
+def test_batch_sizes_do_not_change_results():
     known = random_interactions()
     one, other = (Teacher(MEMBERS, WEIGHTS, batch=batch)(known) for batch in (1, 1000))
     assert one.shares == pytest.approx(other.shares, abs=1e-3)

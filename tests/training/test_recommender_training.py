@@ -137,7 +137,7 @@ def test_training_is_the_same_for_the_same_seed(tiny_domain, split, tiny_recomme
     assert again.fingerprint() == tiny_recommender.state.fingerprint()
 
 
-def test_svd_is_fitted_once_where_it_ranks_and_rates(tiny_recommender):
+def test_svd_is_fitted_once_for_ranking_and_rating(tiny_recommender):
     state = tiny_recommender.state
     assert state.rating_models["svd"] is state.members["svd"]
     assert state.tuned.ratings == RatingBlend({"svd": 1.0}, 0.0, (1, 5))  # too few cases to choose on
@@ -274,7 +274,7 @@ def test_odd_titles_are_recommended_and_explained(odd, tmp_path):
     assert again.recommend(titles[:2], n=5) == odd.recommend(titles[:2], n=5)
 
 
-def test_without_ratings_svd_is_left_out_and_nothing_predicts_them(odd):
+def test_without_ratings_svd_and_raters_are_left_out(odd):
     assert "svd" not in odd.state.members
     assert not odd.state.generator.rates
     assert odd.state.rating_models == {}

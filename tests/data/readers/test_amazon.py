@@ -163,7 +163,7 @@ def test_ratings_without_times_keep_the_order_of_the_file(tmp_path):
          "A3AF8FFZAZYNE5,0000000001,2.0,1252800100000\n"),
     ],
 )  # fmt: skip
-def test_ratings_alone_of_all_years(tmp_path, name, content):
+def test_ratings_without_reviews_of_all_years(tmp_path, name, content):
     folder = reviews_2023(tmp_path / "set")
     (folder / "Tools.jsonl").unlink()
     (folder / name).write_bytes(gzip.compress(content.encode()) if name.endswith(".gz") else content.encode())

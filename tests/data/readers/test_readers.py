@@ -88,7 +88,7 @@ def test_single_files_and_a_catalog_given(tmp_path):
     assert len(load_data(MOVIES, folder / "log.csv", catalog).interactions) == len(RATINGS)
 
 
-def test_without_item_file_the_catalog_is_what_interactions_name(tmp_path):
+def test_without_an_item_file_the_catalog_consists_of_the_items_in_interactions(tmp_path):
     write(tmp_path, B__inter__json='{"u": [5, 3], "v": [3, 8]}')
     data = load_data(shop(), tmp_path)
     assert [item.id for item in data.catalog] == ["5", "3", "8"]

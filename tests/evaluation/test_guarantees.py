@@ -27,7 +27,7 @@ def test_a_sound_recommender_keeps_its_promises(tiny_recommender):
     assert (content["lists"], content["broken"], len(content["rows"])) == (180, 0, 6)
 
 
-def test_requests_allow_what_their_filters_allow(tiny_recommender):
+def test_requests_allow_the_items_of_their_filters(tiny_recommender):
     requests = filter_requests(tiny_recommender)
     assert len(requests) == 6
     state = tiny_recommender.state

@@ -71,7 +71,7 @@ def test_templates_that_fail_on_the_data(folder, tiny_model):
     assert {"fits", "next_item"} <= {task.task for task in found.tasks}  # the others are shown all the same
 
 
-def test_rows_that_are_dropped_are_told(folder, tiny_model):
+def test_dropped_rows_are_reported(folder, tiny_model):
     with (folder / "interactions.csv").open("a") as log:
         log.write("u001,T999,5,1736000000\n")
     found = check(folder, llm=str(tiny_model))

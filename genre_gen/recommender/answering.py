@@ -30,6 +30,8 @@ BATCH = 64
 
 NOT_UNDERSTOOD = "nothing of the query was understood; ranked as without it"
 WITHOUT_LLM = "the language model failed; ranked by the collaborative models"
+WITHOUT = "the scores of {} are not finite; ranked without"
+NOTHING = "the scores of {} are not finite, and there is nothing else to rank by; train again"
 
 
 @dataclass
@@ -106,20 +108,19 @@ def _answers(state: RecommenderState, asked: Sequence[_Asked]) -> Iterator[Recom
     depths = [max(each.request.n, candidates) for each in asked]
     scores, failed = _scores(state, [each.history for each in asked], mask, depths)
     answers: list[Recommendations | None] = [None] * len(asked)
-    groups: dict[tuple[bool, bool], list[int]] = {}
+    groups: dict[tuple[frozenset[str], bool], list[int]] = {}
     for position, each in enumerate(asked):
-        groups.setdefault((bool(failed[position]), each.wishes is not None), []).append(position)
-    for (without_llm, wishing), positions in groups.items():
+        groups.setdefault((failed[position], each.wishes is not None), []).append(position)
+    for (broken, wishing), positions in groups.items():
         wishes = [asked[position].wishes for position in positions]
-        blend = state.tuned.blend_without_llm if without_llm else state.blend
+        blend = _blend_without(state, broken)
         of_group = {name: scores[name][positions] for name in blend.members}
         if wishing:
             blend = Blend({**blend.weights, QUERY_MEMBER: state.domain.query.weight})
             of_group[QUERY_MEMBER] = np.stack([wish for wish in wishes if wish is not None])
         blended = blend.combine(state.mask_cold_items(of_group, [*of_group]), mask[positions])
         for row, position in enumerate(positions):
-            if without_llm:
-                asked[position].notes.insert(0, WITHOUT_LLM)
+            asked[position].notes[:0] = _notes_on(broken)
             answers[position] = _picks(state, asked[position], *_opinion(state, asked[position], blended, row))
     yield from answers  # type: ignore[misc]
 
@@ -135,16 +136,40 @@ def _opinion(state: RecommenderState, asked: _Asked, blended: Blended, row: int)
 
 def _scores(
     state: RecommenderState, histories: Sequence[History], mask: NDArray[np.bool_], depths: Sequence[int]
-) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.bool_]]:
-    """Return each member's scores, and for which histories the language model failed."""
-    failed = np.zeros(len(histories), bool)
+) -> tuple[dict[str, NDArray[np.float32]], list[frozenset[str]]]:
+    """Return each member's scores, and for each history the members that failed."""
+    failed: list[set[str]] = [set() for _ in histories]
     scores: dict[str, NDArray[np.float32]] = {}
     if LLM_MEMBER in state.blend.members:
-        scores[LLM_MEMBER], failed = _language_model_scores(state, histories, mask, depths)
-        if failed.any() and not state.members:
-            raise DecodingError("the language model's scores are not finite, and there is nothing else to rank by")
-    wanted = {*state.blend.members, *(state.tuned.blend_without_llm.members if failed.any() else ())} - {LLM_MEMBER}
-    return scores | {name: state.members[name].score(histories) for name in sorted(wanted)}, failed
+        scores[LLM_MEMBER], without = _language_model_scores(state, histories, mask, depths)
+        for position in np.flatnonzero(without).tolist():
+            failed[position].add(LLM_MEMBER)
+    wanted = {*state.blend.members, *(state.tuned.blend_without_llm.members if any(failed) else ())} - {LLM_MEMBER}
+    for name in sorted(wanted):
+        scores[name] = state.members[name].score(histories)
+        for position in np.flatnonzero(~np.isfinite(scores[name]).all(axis=1)).tolist():
+            failed[position].add(name)
+    return scores, [frozenset(names) for names in failed]
+
+
+def _blend_without(state: RecommenderState, failed: frozenset[str]) -> Blend:
+    """Return the weights of the members that did not fail.
+
+    Raises:
+        DecodingError: there are none.
+    """
+    blend = state.tuned.blend_without_llm if LLM_MEMBER in failed else state.blend
+    if failed <= {LLM_MEMBER} and (LLM_MEMBER not in failed or state.members):
+        return blend
+    weights = {name: weight for name, weight in blend.weights.items() if weight > 0 and name not in failed}
+    if not weights:
+        raise DecodingError(NOTHING.format(" and ".join(sorted(failed))))
+    return Blend(weights)
+
+
+def _notes_on(failed: frozenset[str]) -> list[str]:
+    members = " and ".join(sorted(failed - {LLM_MEMBER}))
+    return [WITHOUT_LLM] * (LLM_MEMBER in failed) + [WITHOUT.format(members)] * bool(members)
 
 
 def _language_model_scores(

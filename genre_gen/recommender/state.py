@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ from genre_gen.data.interactions import History, Interactions
 from genre_gen.data.knowledge import Knowledge
 from genre_gen.data.labels import Labels
 from genre_gen.domain import Domain
-from genre_gen.errors import UsageError
+from genre_gen.errors import DecodingError, UsageError
 from genre_gen.prompting.book import PromptBook
 from genre_gen.query.parser import QueryParser
 from genre_gen.rules.compiled import RuleBook
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from genre_gen.llm.generator import ItemGenerator
     from genre_gen.llm.model import LLM
 
+log = logging.getLogger(__name__)
 LLM_MEMBER = "llm"
 QUERY_MEMBER = "query"
 """The part of a score that says how well an item matches a request in free text."""
@@ -169,9 +171,13 @@ class RecommenderState:
         from genre_gen.explain.attribution import Attributor
 
         def scorer(name: str) -> Callable[[Sequence[History]], NDArray[np.float32]]:
-            return lambda histories: self.mask_cold_items(
-                {name: self.members[name].score(histories)}, self.blend.members
-            )[name]  # type: ignore[return-value]
+            def score(histories: Sequence[History]) -> NDArray[np.float32]:
+                scores = self.members[name].score(histories)
+                if not np.isfinite(scores).all():
+                    raise DecodingError(f"the scores of {name} are not finite, so its say cannot be measured")
+                return self.mask_cold_items({name: scores}, self.blend.members)[name]  # type: ignore[return-value]
+
+            return score
 
         window = self.domain.model.max_history
         scorers = {name: scorer(name) for name in self.members}
@@ -196,7 +202,11 @@ class RecommenderState:
         """Return the same model by model: each model's scores after that item alone, as shares of the largest."""
         parts = {}
         for name, model in self.neighbour_models.items():
-            scores = np.maximum(model.score([History(np.array([row]))])[0].astype(np.float64), 0.0)
+            scores = model.score([History(np.array([row]))])[0].astype(np.float64)
+            if not np.isfinite(scores).all():
+                log.warning("the scores of %s are not finite; the other models tell which items are close", name)
+                continue
+            scores = np.maximum(scores, 0.0)
             scores[row] = 0.0
             parts[name] = scores / max(float(scores.max()), 1e-12)
         return parts

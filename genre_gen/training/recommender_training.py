@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from genre_gen.data.knowledge import Knowledge
 from genre_gen.data.splits import NO_CASES, Case, Split
 from genre_gen.domain import Domain
 from genre_gen.errors import ConfigError, UsageError
+from genre_gen.folders.locks import TRAINING, hold
 from genre_gen.prompting.book import PromptBook
 from genre_gen.recommender.state import LLM_MEMBER, RecommenderState, content_based, mask_cold_items
 from genre_gen.rules.compiled import compile_rules
@@ -74,7 +76,9 @@ class RecommenderTraining:
             compile_rules(self.domain.rules, split.catalog)
         except UsageError as problem:  # said now, and not by the first list after hours of training
             raise ConfigError(f"domain {self.domain.name}: {problem}") from None
-        return self._choose(split) if tuned is None else self._train_again(split, tuned)
+        # Two trainings that wrote checkpoints into one folder would spoil each other's.
+        with nullcontext() if self.folder is None else hold(self.folder, TRAINING, wait=0):
+            return self._choose(split) if tuned is None else self._train_again(split, tuned)
 
     def _choose(self, split: Split) -> RecommenderState:
         """Learn from ``train``, choose settings on ``validation``, then refit on both."""

@@ -1,6 +1,7 @@
 """Training a recommender: what is refused, what is learned from what, and training again with what was chosen."""
 
 import json
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -13,8 +14,9 @@ from genre_gen.blending.tuned import TunedSettings
 from genre_gen.blending.weights import Pool
 from genre_gen.collaborative import RATERS, RatingBlend
 from genre_gen.data.splits import hold_out_last, leave_one_out
-from genre_gen.errors import ConfigError, UsageError
-from genre_gen.training.recommender_training import Fitted, RecommenderTraining
+from genre_gen.errors import CheckpointError, ConfigError, UsageError
+from genre_gen.folders.locks import TRAINING, hold
+from genre_gen.training.recommender_training import REFIT_STAGE, Fitted, RecommenderTraining
 
 ONE_TASK = {"training.epochs": 1, "tasks": {"next_item": {"weight": 1.0, "depth": "exit"}}}
 
@@ -281,3 +283,39 @@ def test_without_ratings_svd_and_raters_are_left_out(odd):
     assert odd.state.tuned.ratings is None
     with pytest.raises(UsageError, match="ratings cannot be predicted"):
         odd.predict("user 1", "Same")
+
+
+def test_two_trainings_do_not_share_a_folder(tiny_domain, dataset, tmp_path):
+    with hold(tmp_path / "run", TRAINING):
+        refused = []
+
+        def other():
+            try:
+                Recommender(tiny_domain).fit(dataset.leave_one_out(), folder=tmp_path / "run")
+            except CheckpointError as problem:
+                refused.append(str(problem))
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+    (message,) = refused
+    assert message.endswith("training there; wait until it is done, or choose another folder")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_interrupted_final_stage_is_no_training(tiny_domain, dataset, tmp_path):
+    def interrupt(progress):
+        if progress.stage == REFIT_STAGE:
+            raise KeyboardInterrupt
+
+    recommender = Recommender(tiny_domain, settings={"training.refit": "continue", "training.epochs": 1})
+    with pytest.raises(KeyboardInterrupt):
+        recommender.fit(dataset.leave_one_out(), folder=tmp_path / "run", progress=interrupt)
+    with pytest.raises(UsageError, match="this recommender is not trained"):
+        recommender.recommend("17")
+    with pytest.raises(UsageError, match="this recommender is not trained"):
+        recommender.save_pretrained(tmp_path / "run")
+    with pytest.raises(CheckpointError, match="nothing that was saved whole"):
+        Recommender.from_pretrained(tmp_path / "run")
+    recommender.fit(dataset.leave_one_out(), folder=tmp_path / "run")  # goes on
+    assert recommender.recommend("17")

@@ -58,10 +58,16 @@ class Policies(Settings):
 
 
 class DataSettings(Settings):
-    """Where the data lies and how to read it; neither ``source`` nor ``path`` for data in memory."""
+    """Where the data lies and how to read it; neither ``source`` nor ``path`` for data in memory.
+
+    ``origin`` (who made it), ``license`` and ``license_url`` are for the model card; those of a ``source`` are known.
+    """
 
     source: str | None = None
     path: str | None = None
+    origin: str | None = None
+    license: str | None = None
+    license_url: Annotated[str, Field(pattern=r"^https?://\S+$")] | None = None
     reader: Annotated[str, READERS.name_check(AUTO)] = AUTO
     items: str | None = None
     interactions: str | None = None

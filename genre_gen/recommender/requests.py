@@ -30,6 +30,7 @@ Moment: TypeAlias = int | float | str | datetime
 """A moment: seconds since 1970, a datetime, or ISO text such as ``2024-05-01T12:00``."""
 
 STRANGER = "no history: ranked as for somebody of whom nothing is known"
+NO_HISTORIES = "this recommender came without histories of users: give a history of titles to get picks for it"
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,9 @@ def history_of(
             history = histories.history(str(who))
         except UnknownUserError:
             history = History(np.zeros(0, np.int64))
-            notes = (f"no user {str(who)!r} among {len(histories.users):,} users",)
+            notes = (
+                (f"no user {str(who)!r} among {len(histories.users):,} users",) if histories.users else (NO_HISTORIES,)
+            )
     else:
         history = _by_hand(who, catalog, rating_scale)
     if at is not None:
@@ -134,6 +137,8 @@ def known_history(
         UnknownUserError: no such user.
     """
     if isinstance(who, (str, int, np.integer)):
+        if not histories.users:
+            raise UnknownUserError(f"no user {str(who)!r}: this recommender came without histories; give one of titles")
         histories.user_row(str(who))  # raises
     history, _ = history_of(who, histories, catalog, rating_scale, at)
     if not len(history):

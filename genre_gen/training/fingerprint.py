@@ -27,13 +27,15 @@ _SCHEME = 3  # of what a checkpoint of training holds; those of another are refu
 
 
 def training_fingerprint(data: TaskData, book: PromptBook, validation: Sequence[Case] = ()) -> str:
-    """Return a fingerprint of everything that a training depends on, but for its budget and its tracker.
+    """Return a fingerprint of everything that a training depends on, but for its budget, its tracker and the card.
 
     The ``validation`` cases count, since they choose the best weights and the teacher.
     """
     settings = data.domain.settings()
     for harmless in ("max_minutes", "epochs", "tracker"):
         settings["training"].pop(harmless, None)
+    for told in ("origin", "license", "license_url"):
+        settings["data"].pop(told, None)
     settings["codes"].pop("cold_start_scale", None)  # their places are found after training
     # None of these has a part in training the language model.
     for part in ("rerank", "ratings", "query", "explain", "knowledge", "serving"):

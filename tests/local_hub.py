@@ -11,9 +11,14 @@ import hashlib
 import json
 import re
 import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import yaml
 from local_server import Handler, LocalServer
 
@@ -278,22 +283,43 @@ def card_problems(card: str) -> list[str]:
     content = yaml.safe_load(rest.partition("\n---\n")[0]) if found and not begin else None
     if not isinstance(content, dict):
         return ["no metadata"]
-    problems = []
-    if content.get("license") not in LICENCES:
-        problems.append(f'"license" must be one of {sorted(LICENCES)}')
-    if content.get("license") == "other" and not re.fullmatch(r"[a-z0-9-.]+", content.get("license_name") or ""):
-        problems.append('"license_name" must be a lower-case slug')
-    if content.get("pipeline_tag") not in TASKS:
-        problems.append('"pipeline_tag" is no task of the hub')
-    for key in ("tags", "metrics", "datasets"):
-        if not all(isinstance(value, str) for value in content.get(key, [])):
-            problems.append(f'"{key}" must be an array of texts')
-    if "base_model" in content and not SLUG.fullmatch(content["base_model"]):
-        problems.append('"base_model" must be an id of a model')
-    for model in content.get("model-index", []):
-        for result in model["results"]:
-            if not SLUG.fullmatch(result["dataset"]["type"]):
-                problems.append('"model-index[0].results[0].dataset.type" fails to match the required pattern')
-            if not all(isinstance(metric["type"], str) and "value" in metric for metric in result["metrics"]):
-                problems.append('"metrics" lacks a type or a value')
-    return problems
+    named = content.get("license") != "other" or re.fullmatch(r"[a-z0-9-.]+", content.get("license_name") or "")
+    texts = [value for key in ("tags", "metrics", "datasets") for value in content.get(key, [])]
+    results = [result for model in content.get("model-index", []) for result in model["results"]]
+    metrics = [metric for result in results for metric in result["metrics"]]
+    rules = {
+        f'"license" must be one of {sorted(LICENCES)}': content.get("license") in LICENCES,
+        '"license_name" must be a lower-case slug': named,
+        '"pipeline_tag" is no task of the hub': content.get("pipeline_tag") in TASKS,
+        '"tags", "metrics" and "datasets" must be arrays of texts': all(isinstance(text, str) for text in texts),
+        '"base_model" must be an id of a model': SLUG.fullmatch(content.get("base_model", "owner/name")),
+        '"dataset.type" fails to match the required pattern': all(SLUG.fullmatch(r["dataset"]["type"]) for r in results),
+        '"metrics" lack a type or a value': all({"type", "value"} <= metric.keys() for metric in metrics),
+    }
+    return [problem for problem, kept in rules.items() if not kept]
+
+
+@contextmanager
+def local_hub(monkeypatch: pytest.MonkeyPatch, folder: Path, model: Path) -> Iterator[LocalHub]:
+    """Run a hub that huggingface_hub takes for its own, with the tiny model on it as ``lab/tiny``.
+
+    ``good`` is a token that may write to ``lab``, ``poor`` one that may write to ``else``. Everything is kept below
+    ``folder``.
+    """
+    from huggingface_hub import constants
+    from huggingface_hub.utils import _http
+
+    hub = LocalHub()
+    hub.tokens |= {"good": {"lab"}, "poor": {"else"}}
+    files = {path.name: path.read_bytes() for path in model.iterdir()}
+    hub.repositories["lab/tiny"] = Repository(branches={"main": [files]})
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.url + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder / "hub"))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(folder / "token"))
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # its chunks go to a server of another kind
+    monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=lambda seconds: None))  # between tries
+    monkeypatch.setenv("GENRE_HOME", str(folder / "home"))
+    monkeypatch.setenv("HF_TOKEN", "good")
+    yield hub
+    hub.close()

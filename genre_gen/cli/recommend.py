@@ -186,7 +186,8 @@ def evaluate(
     from genre_gen.recommender.persistence import record_metrics
 
     recommender = load(model, domain, quantization, plugins)
-    folder = None if picks is not None and out is None else out or run_folder(model, domain)
+    run = run_folder(model, domain)
+    folder = out or (run if picks is None and run.is_dir() else None)  # there is none of what came from the hub
     if folder is not None:
         check_writable(folder)
     state = recommender.state
@@ -200,6 +201,6 @@ def evaluate(
         report = recommender.evaluate(parts, CUT_OFFS, part=part, progress=True)
     if folder is not None:
         write_report(report, folder)
-        if picks is None and quantization is None and out is None and folder.is_dir():
-            record_metrics(state, folder, report.summary())
+        if folder == run and picks is None and quantization is None:
+            record_metrics(state, run, report.summary())
     show(report.to_json() if as_json else report_text(report))

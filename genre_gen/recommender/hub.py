@@ -44,25 +44,24 @@ def push(
     if metrics is not None:
         state = replace(state, metrics=dict(metrics))
     api = HfApi(token=token)
-    with tempfile.TemporaryDirectory(prefix="genre-gen-") as scratch, _told(repo_id, api):
+    with tempfile.TemporaryDirectory(prefix="genre-gen-") as scratch:
         folder = Path(scratch) / "recommender"
         persistence.save(state, folder, histories=histories, name=repo_id)
-        api.create_repo(repo_id, private=private, exist_ok=True)
-        if private and not api.repo_info(repo_id).private:
-            raise UsageError(
-                f"{repo_id} exists already and is public; make it private on the hub, or take another name"
+        with _told(repo_id, api):
+            api.create_repo(repo_id, private=private, exist_ok=True)
+            if private and not api.repo_info(repo_id).private:
+                raise UsageError(f"{repo_id} exists and is public; make it private on the hub, or take another name")
+            if revision is not None:
+                api.create_branch(repo_id, branch=revision, exist_ok=True)
+            return api.upload_folder(
+                repo_id=repo_id,
+                folder_path=folder,
+                commit_message=commit_message,
+                commit_description=commit_description,
+                revision=revision,
+                create_pr=create_pr,
+                delete_patterns=REPLACED,
             )
-        if revision is not None:
-            api.create_branch(repo_id, branch=revision, exist_ok=True)
-        return api.upload_folder(
-            repo_id=repo_id,
-            folder_path=folder,
-            commit_message=commit_message,
-            commit_description=commit_description,
-            revision=revision,
-            create_pr=create_pr,
-            delete_patterns=REPLACED,
-        )
 
 
 @contextmanager
@@ -94,7 +93,7 @@ def _told(repo_id: str, api: HfApi) -> Iterator[None]:
         raise OutputError(f"{repo_id}: {reason}") from None
     except Exception as problem:  # the HTTP library's, the system's and the hub's errors share no base
         raise OutputError(
-            f"{repo_id}: the hub cannot be reached, or broke off ({_first_line(problem, api)}); {unharmed}, so push again"
+            f"{repo_id}: the hub cannot be reached, or broke off ({_first_line(problem, api)}); {unharmed}; push again"
         ) from None
 
 

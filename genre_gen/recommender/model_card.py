@@ -1,7 +1,7 @@
 """The model card: README.md of a saved recommender, with the hub's metadata in front.
 
-What it says stands in ``prompts/_card/README.md.jinja``. Everything that comes from data or settings is escaped, so that
-a title or a name is text and neither Markdown nor HTML; the metadata is written by huggingface_hub. The same recommender
+What it says stands in ``prompts/_card/README.md.jinja``. Everything that comes from data or settings is escaped, so a
+title or a name is text and neither Markdown nor HTML; the metadata is written by huggingface_hub. The same recommender
 gives the same bytes.
 """
 
@@ -45,7 +45,7 @@ HUB_LICENCES = frozenset((
 """Licences that the hub knows by these ids; any other is told by name."""
 
 _ACTIVE = re.compile(r"([\\`*_{}\[\]<>#!|~&:@$]|(?<=www)\.)")
-"""What Markdown, HTML or the hub makes more of than a mark, within a line; a template's line begins with its own words."""
+"""Marks that Markdown, HTML or the hub interpret within a line; each line of the template begins with its own words."""
 
 
 class Markup(str):

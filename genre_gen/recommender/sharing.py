@@ -64,8 +64,8 @@ def with_base_model(state: RecommenderState, base_model: str | None) -> Recommen
         return replace(state, domain=state.domain.changed({"model.llm": base_model}))
     if hub_id(state.domain.model.llm) is None:
         raise UsageError(
-            "the pre-trained model is a folder of this machine, which nobody else can load; push it to the hub and give "
-            "its id there as base_model"
+            "the pre-trained model is a folder of this machine, which nobody else can load; push it to the hub and "
+            "give its id there as base_model"
         )
     return state
 

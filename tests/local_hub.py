@@ -195,7 +195,7 @@ class HubHandler(Handler):
             self.json(200, {"files": answers})
 
     def batch(self, repo_id: str) -> None:
-        if self.may_write(repo_id):
+        if self.repository(repo_id) and self.token in self.local.tokens:  # also for a pull request
             objects = [
                 asked
                 if asked["oid"] in self.local.large
@@ -293,7 +293,9 @@ def card_problems(card: str) -> list[str]:
         '"pipeline_tag" is no task of the hub': content.get("pipeline_tag") in TASKS,
         '"tags", "metrics" and "datasets" must be arrays of texts': all(isinstance(text, str) for text in texts),
         '"base_model" must be an id of a model': SLUG.fullmatch(content.get("base_model", "owner/name")),
-        '"dataset.type" fails to match the required pattern': all(SLUG.fullmatch(r["dataset"]["type"]) for r in results),
+        '"dataset.type" fails to match the required pattern': all(
+            SLUG.fullmatch(r["dataset"]["type"]) for r in results
+        ),
         '"metrics" lack a type or a value': all({"type", "value"} <= metric.keys() for metric in metrics),
     }
     return [problem for problem, kept in rules.items() if not kept]

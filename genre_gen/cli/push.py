@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from genre_gen.cli.options import AsJson, Plugins, folder_or_domain, load, show
+from genre_gen.errors import OutputError, UsageError
 
 
 def push(
@@ -30,15 +31,22 @@ def push(
 
     The token is the one of `hf auth login`, or HF_TOKEN; none is taken on the command line, where others could read it.
     """
+    from genre_gen.recommender.hub import check_repository
+
+    check_repository(repository)  # before minutes of loading
     recommender = load(*folder_or_domain(run), plugins=plugins)
-    commit = recommender.push_to_hub(
-        repository,
-        private=private or None,
-        histories=with_histories,
-        revision=revision,
-        create_pr=create_pr,
-        commit_message=message,
-        base_model=base_model,
-    )
+    try:
+        commit = recommender.push_to_hub(
+            repository,
+            private=private or None,
+            histories=with_histories,
+            revision=revision,
+            create_pr=create_pr,
+            commit_message=message,
+            base_model=base_model,
+        )
+    except (UsageError, OutputError) as problem:
+        told = str(problem).replace("as base_model", "as --base-model").replace("(create_pr)", "(--create-pr)")
+        raise type(problem)(told) from None
     pushed = {"repository": repository, "commit": commit.commit_url, "histories": with_histories}
     show(json.dumps(pushed) if as_json else f"pushed to {commit.pr_url or commit.commit_url}")

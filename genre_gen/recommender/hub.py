@@ -22,6 +22,12 @@ REPLACED = [name if "." in name else f"{name}/*" for name in (*persistence.NAMES
 """Files of an earlier push that this one has no more, such as histories, are taken out with it."""
 
 
+def check_repository(repo_id: str) -> None:
+    """Raise UsageError for what can be no id of a repository."""
+    if not persistence.HUB_ID.fullmatch(repo_id):
+        raise UsageError(f"{repo_id!r} is no repository of the hub; write the owner and a name, such as owner/movies")
+
+
 def push(
     state: RecommenderState,
     repo_id: str,
@@ -38,8 +44,7 @@ def push(
     """Push a recommender; see :meth:`genre_gen.Recommender.push_to_hub`."""
     from huggingface_hub import HfApi
 
-    if not persistence.HUB_ID.fullmatch(repo_id):
-        raise UsageError(f"repo_id = {repo_id!r}; write the owner and a name, such as owner/movies")
+    check_repository(repo_id)
     state = without_paths(with_base_model(state, base_model))
     if metrics is not None:
         state = replace(state, metrics=dict(metrics))

@@ -85,8 +85,9 @@ def metadata(state: RecommenderState) -> Any:
         )
         for metric, value in (figures.get("GENRE") or {}).items()
     ]
+    licence: Any = _licence(state)
     return ModelCardData(
-        **_licence(state),
+        **licence,
         library_name=LIBRARY,
         pipeline_tag=TASK,
         tags=[*TAGS],

@@ -26,10 +26,10 @@ def without_histories(state: RecommenderState) -> RecommenderState:
         return state
     nobody = Interactions.none(len(state.catalog))
     members = {name: model.without_users() for name, model in state.members.items()}
-    raters = {
-        name: members[name] if rater is state.members.get(name) else rater.without_users()
-        for name, rater in state.rating_models.items()
-    }
+    raters = {name: rater.without_users() for name, rater in state.rating_models.items()}
+    for name, rater in raters.items():
+        if state.rating_models[name] is state.members.get(name):  # one model may do both
+            members[name] = rater
     models = [*state.members.values(), *state.rating_models.values()]
     counts = SharedCounts.of(
         state.trained_on, state.domain.liked_from, liked_too=any(isinstance(model, SVD) for model in models)

@@ -1,5 +1,6 @@
 """The card of a saved recommender: metadata that the hub takes, text that says what is there, and no injection."""
 
+import ast
 import re
 
 import pytest
@@ -22,12 +23,15 @@ def report(tiny_recommender, dataset):
     return tiny_recommender.evaluate(dataset.leave_one_out(), (5, 10), baselines=False)
 
 
-def named(recommender, **item):
-    """Return the recommender with a first item of another kind, the most popular one among the titles shown."""
-    catalog = recommender.state.catalog
-    changed = [Item(each.id, item.get("title", each.title) if row == 0 else each.title, each.attributes, each.text)
-               for row, each in enumerate(catalog)]  # fmt: skip
-    return altered(recommender, catalog=Catalog(changed, catalog.name))
+def titled(recommender, title):
+    """Return the recommender with another title for the most popular item, which the card takes as its example."""
+    catalog, top = recommender.state.catalog, int(recommender.state.item_counts.argmax())
+    items = [Item(each.id, title if row == top else each.title, each.attributes) for row, each in enumerate(catalog)]
+    return altered(recommender, catalog=Catalog(items, catalog.name))
+
+
+def example(card):
+    return re.search(r"```python\n(.*?)^```$", card, re.DOTALL | re.MULTILINE)[1]
 
 
 def test_the_same_recommender_gives_the_same_bytes(tiny_recommender, saved):
@@ -92,9 +96,8 @@ def test_no_path_of_the_machine_stands_in_it(saved, tiny_model):
 
 
 def test_the_example_runs_as_it_stands(saved, monkeypatch, capsys):
-    block = re.search(r"```python\n(.*?)```", (saved / "README.md").read_text(encoding="utf-8"), re.DOTALL)[1]
     monkeypatch.chdir(saved)
-    exec(compile(block, "README.md", "exec"), {})
+    exec(example((saved / "README.md").read_text(encoding="utf-8")), {})
     assert [line[0] for line in capsys.readouterr().out.splitlines() if line[:1].isdigit()] == list("12345")
 
 
@@ -115,10 +118,22 @@ def test_figures_cannot_break_the_card(tiny_recommender, report):
 
 
 def test_a_title_cannot_break_the_card(tiny_recommender):
-    for title in ("```\n# end", EVIL, 'a"b\\', "\u202eright to left", "two\u2028lines"):
-        card = model_card(named(tiny_recommender, title=title).state)
-        assert_harmless(card, model_card(tiny_recommender.state))
-        compile(re.search(r"```python\n(.*?)```", card, re.DOTALL)[1], "README.md", "exec")
+    before = model_card(tiny_recommender.state)
+    for title in (
+        "``` # end",
+        EVIL,
+        'a"b\\',
+        '"]); print("',
+        "\u202eright to left",
+        "two\u2028lines",
+        "caf\u00e9 \U0001f600",
+    ):
+        card = model_card(titled(tiny_recommender, title).state)
+        assert_harmless(card, before)
+        if title.isprintable():
+            assert title in [
+                node.value for node in ast.walk(ast.parse(example(card))) if isinstance(node, ast.Constant)
+            ]
 
 
 def assert_harmless(card, before):
@@ -127,7 +142,7 @@ def assert_harmless(card, before):
     for mark in (r"^#+ ", r"^---$", r"^\|", r"^```"):
         assert len(re.findall(mark, card, re.MULTILINE)) == len(re.findall(mark, before, re.MULTILINE)), mark
     text = re.sub(r"(?s)^---\n.*?\n---\n", "", card)
-    text = re.sub(r"(?s)```.*?```", "", text)
+    text = re.sub(r"(?ms)^```.*?^```$", "", text)
     assert not re.search(r"(?<!\\)<(script|b>)|(?<!\\)\[a|(?<!\\)\*\*d|(?<!\\)@all|https://evil", text)
 
 

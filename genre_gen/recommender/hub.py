@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,8 @@ from genre_gen.recommender.state import RecommenderState
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo, HfApi
+
+    from genre_gen.evaluation.report import Report
 
 REPLACED = [name if "." in name else f"{name}/*" for name in (*persistence.NAMES, "manifest.json")]
 """Files of an earlier push that this one has no more, such as histories, are taken out with it."""
@@ -33,7 +34,7 @@ def push(
     repo_id: str,
     private: bool | None = None,
     histories: bool = False,
-    metrics: Mapping[str, Any] | None = None,
+    metrics: Report | Mapping[str, Any] | None = None,
     base_model: str | None = None,
     token: str | bool | None = None,
     revision: str | None = None,
@@ -46,12 +47,10 @@ def push(
 
     check_repository(repo_id)
     state = without_paths(with_base_model(state, base_model))
-    if metrics is not None:
-        state = replace(state, metrics=dict(metrics))
     api = HfApi(token=token)
     with tempfile.TemporaryDirectory(prefix="genre-gen-") as scratch:
         folder = Path(scratch) / "recommender"
-        persistence.save(state, folder, histories=histories, name=repo_id)
+        persistence.save(state, folder, metrics, histories=histories, name=repo_id)
         with _told(repo_id, api):
             api.create_repo(repo_id, private=private, exist_ok=True)
             if private and not api.repo_info(repo_id).private:

@@ -34,6 +34,7 @@ from genre_gen.training import checkpoint
 from genre_gen.training.checkpoint import read_json, recover_folder, verify_folder, write_folder, write_json
 
 if TYPE_CHECKING:
+    from genre_gen.evaluation.report import Report
     from genre_gen.llm.model import LLM
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ def check_place(folder: Path) -> None:
 def save(
     state: RecommenderState,
     folder: Path,
-    metrics: Mapping[str, Any] | None = None,
+    metrics: Report | Mapping[str, Any] | None = None,
     *,
     histories: bool = True,
     name: str | None = None,
@@ -79,7 +80,7 @@ def save(
     if not histories:
         state = without_histories(without_paths(state))
     if metrics is not None:
-        state = replace(state, metrics=dict(metrics))
+        state = replace(state, metrics=dict(metrics if isinstance(metrics, Mapping) else metrics.summary()))
 
     def fill(target: Path) -> None:
         state.catalog.save(target / CATALOG)

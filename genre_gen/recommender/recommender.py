@@ -25,15 +25,11 @@ if TYPE_CHECKING:
     from genre_gen.explain.profile import Profile
     from genre_gen.recommender.predicting import Intent
     from genre_gen.recommender.state import RecommenderState
+    from genre_gen.rules.settings import Rules
     from genre_gen.training.progress import ProgressOption
 
 RECENT = 10
 """How many of a history's most recent items are left out one by one, to measure what a pick owes to each."""
-
-
-def _figures(metrics: Report | Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """Return the figures of a report, or those given, as they are saved."""
-    return metrics if metrics is None or isinstance(metrics, Mapping) else metrics.summary()
 
 
 class Recommender:
@@ -136,7 +132,7 @@ class Recommender:
         Example:
             >>> recommender.save_pretrained("to_share", recommender.evaluate(split), histories=False)
         """
-        persistence.save(self.state, Path(folder), _figures(metrics), histories=histories)
+        persistence.save(self.state, Path(folder), metrics, histories=histories)
 
     def push_to_hub(
         self,
@@ -157,7 +153,7 @@ class Recommender:
         Args:
             repo_id: ``owner/name``; made unless it is there. Files of an earlier push are replaced.
             private: of a new repository; None takes the owner's default.
-            histories: push the histories of users too, which everybody can then read who can read the repository.
+            histories: push the histories of users too; all who can read the repository can read them.
             metrics: as in ``save_pretrained``.
             token: of the hub, with the right to write; None takes the one that is set for this machine.
             revision: branch to push to, made unless it is there; None for ``main``.
@@ -167,19 +163,19 @@ class Recommender:
             base_model: id on the hub of the pre-trained model, where that was a folder of this machine.
 
         Returns:
-            About the commit, its address as ``commit_url`` among it.
+            The commit; ``commit_url`` is its address.
 
         Raises:
-            UsageError: no id of a repository, one that exists and is public where ``private`` was asked for, or a
-                pre-trained model that nobody else has.
+            UsageError: an invalid id, a public repository where ``private`` was asked for, or a pre-trained model that
+                nobody else has.
             OutputError: no token, or one without the right, or the hub cannot be reached.
 
         Example:
             >>> recommender.push_to_hub("owner/movies", private=True).commit_url
         """
         about = commit_message, commit_description
-        figures, place = _figures(metrics), (token, revision, create_pr)
-        return hub.push(self.state, repo_id, private, histories, figures, base_model, *place, *about)
+        place = token, revision, create_pr
+        return hub.push(self.state, repo_id, private, histories, metrics, base_model, *place, *about)
 
     @property
     def domain(self) -> Domain:
@@ -251,6 +247,8 @@ class Recommender:
     ) -> Report:
         """Rank every case's target among the catalog, next to classic models on the same cases.
 
+        Rules of the domain have no part in it; a file of picks, which they made, is evaluated by ``evaluate_picks``.
+
         Args:
             split: the one that it was trained on.
             k: cut-off of the metrics, or several.
@@ -278,6 +276,7 @@ class Recommender:
         include: Sequence[str] | None = None,
         at: Moment | None = None,
         explain: bool = False,
+        rules: Rules | None = None,
     ) -> Recommendations: ...
     @overload
     def recommend(
@@ -292,6 +291,7 @@ class Recommender:
         include: Sequence[str] | None = None,
         at: Moment | None = None,
         explain: bool = False,
+        rules: Rules | None = None,
     ) -> Iterator[tuple[Who, Recommendations]]: ...
     def recommend(
         self,
@@ -305,6 +305,7 @@ class Recommender:
         include: Sequence[str] | None = None,
         at: Moment | None = None,
         explain: bool = False,
+        rules: Rules | None = None,
     ) -> Recommendations | Iterator[tuple[Who, Recommendations]]:
         """Recommend items to a known user, to a history, or to many.
 
@@ -319,6 +320,7 @@ class Recommender:
             include: the only titles or ids that may appear; None for all.
             at: the moment of the request; interactions after it are not seen.
             explain: add an explanation to each pick.
+            rules: boosts, pins and quotas, instead of the domain's ``[rules]``; ``Rules()`` for none.
 
         Returns:
             The picks, best first; with ``users``, pairs of a user and the picks, in their order.
@@ -329,7 +331,7 @@ class Recommender:
         """
         options: dict[str, Any] = {
             "n": n, "query": query, "where": where, "exclude": exclude, "include": include, "at": at,
-            "explain": explain,
+            "explain": explain, "rules": rules,
         }  # fmt: skip
         if users is None:
             return next(answering.answer_many(self.state, [Request(who, **options)]))
@@ -342,7 +344,7 @@ class Recommender:
         return zip(users, answers, strict=True)
 
     def answer_many(self, requests: Iterable[Request]) -> list[Recommendations]:
-        """Answer requests in one go, each with its own n, filters, query, moment and explanations.
+        """Answer requests in one go, each with its own n, filters, query, moment, rules and explanations.
 
         Raises:
             UsageError, UnknownItemError, FilterError: as in ``recommend``, for the first request that is invalid.
@@ -391,7 +393,9 @@ class Recommender:
         return predicting.intent(self.state, self._history(who, at))
 
     def explain(self, who: Who, item: str, *, at: Moment | None = None) -> Explanation:
-        """Explain why an item would be recommended; where it would not be, ``notes`` says so.
+        """Explain why an item would be recommended; where it would not be, or is pinned by a rule, ``notes`` says so.
+
+        This and what follows measures the models' scores and the ranks by them; rules have no part in it.
 
         Raises:
             UsageError: an empty history, or an item of which nothing is known.

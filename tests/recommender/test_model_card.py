@@ -200,7 +200,7 @@ def test_a_readme_of_somebody_else_is_not_replaced(saved, tiny_recommender, tmp_
     monkeypatch.undo()
     (folder / "README.md").write_text("mine")
     for write in (check_place, tiny_recommender.save_pretrained):  # before training, and after it
-        with pytest.raises(CheckpointError, match=r"README\.md: was not saved there by GENRE and would be replaced"):
+        with pytest.raises(CheckpointError, match=r"README\.md: was not saved .*by GENRE and would be replaced"):
             write(folder)
     assert (folder / "README.md").read_text() == "mine"
 

@@ -155,15 +155,19 @@ class Catalog(Sequence[Item]):
     @classmethod
     def from_file(cls, path: str | Path, name: str = "catalog") -> Catalog:
         """Read a file that ``save`` wrote; raises DataError that names the first invalid line."""
+        return cls.from_text(Path(path).read_text(encoding="utf-8"), name, str(path))
+
+    @classmethod
+    def from_text(cls, text: str, name: str = "catalog", where: str = "catalog") -> Catalog:
+        """Read the content of a file that ``save`` wrote; ``where`` it is, for messages; raises DataError."""
         items = []
-        with Path(path).open(encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                try:
-                    record = json.loads(line)
-                    values = {key: tuple(v) if isinstance(v, list) else v for key, v in record["attributes"].items()}
-                    items.append(Item(record["id"], record["title"], values, record["text"]))
-                except (ValueError, KeyError, TypeError, AttributeError):
-                    raise DataError(f"{path}, line {number}: not an item as Catalog.save writes it") from None
+        for number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
+            try:
+                record = json.loads(line)
+                values = {key: tuple(v) if isinstance(v, list) else v for key, v in record["attributes"].items()}
+                items.append(Item(record["id"], record["title"], values, record["text"]))
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                raise DataError(f"{where}, line {number}: not an item as Catalog.save writes it") from None
         return cls(items, name)
 
 

@@ -42,9 +42,9 @@ class SavedFolder:
         manifest: what it says of itself.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open every file that the manifest lists."""
-        self.path = path
+    def __init__(self, path: Path, *, links: bool = False) -> None:
+        """Open every file that the manifest lists; with ``links``, files may be links, as in the hub's own cache."""
+        self.path, self._links = path, links
         self._files: dict[str, int] = {}
         self._unread: set[str] = set()
         self._directory = os.open(path, _DIRECTORY) if _BY_DESCRIPTOR else -1
@@ -168,7 +168,7 @@ class SavedFolder:
         """Open a file without following a link, not even one of a folder on the way to it."""
         if not _BY_DESCRIPTOR:
             path = self.path / name
-            if any(part.is_symlink() for part in (path, *path.parents[: name.count("/")])):
+            if not self._links and any(part.is_symlink() for part in (path, *path.parents[: name.count("/")])):
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
             return os.open(path, _FLAGS | getattr(os, "O_BINARY", 0))
         *folders, last = PurePosixPath(name).parts
@@ -176,7 +176,7 @@ class SavedFolder:
         try:
             for part in folders:
                 opened.append(os.open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=opened[-1]))
-            return os.open(last, _FLAGS, dir_fd=opened[-1])
+            return os.open(last, _FLAGS & ~os.O_NOFOLLOW if self._links else _FLAGS, dir_fd=opened[-1])
         finally:
             for descriptor in opened[1:]:
                 os.close(descriptor)
@@ -199,7 +199,7 @@ class SavedFolder:
 
 
 @contextmanager
-def open_folder(folder: Path, kind: str | None = None) -> Iterator[SavedFolder]:
+def open_folder(folder: Path, kind: str | None = None, *, links: bool = False) -> Iterator[SavedFolder]:
     """Open a saved folder; a write that a crash interrupted is finished first.
 
     On leaving the block without an error, the files that were not read are verified too.
@@ -207,11 +207,12 @@ def open_folder(folder: Path, kind: str | None = None) -> Iterator[SavedFolder]:
     Args:
         folder: of :func:`genre_gen.folders.writing.write_folder`.
         kind: what it must be; None for any.
+        links: whether its files may be links; folders in it may not.
 
     Raises:
         CheckpointError: no such folder, another kind or format, or a file that is missing, differs, or is not regular.
     """
-    saved = _opened(folder)
+    saved = _opened(folder, links)
     try:
         if kind not in {None, saved.manifest.kind}:
             raise CheckpointError(f"{folder}: holds a {saved.manifest.kind}, no {kind}; give another folder")
@@ -227,12 +228,12 @@ def verify_folder(folder: Path, kind: str | None = None) -> Manifest:
         return saved.manifest
 
 
-def _opened(folder: Path) -> SavedFolder:
+def _opened(folder: Path, links: bool) -> SavedFolder:
     for _ in range(_ATTEMPTS):
         with suppress(CheckpointError):  # where nothing can be written, nobody was interrupted while saving
             recover_folder(folder)
         try:
-            return SavedFolder(folder)
+            return SavedFolder(folder, links=links)
         except (FileNotFoundError, _ReplacedError):
             if not folder.parent.is_dir():
                 break

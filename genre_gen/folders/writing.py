@@ -62,9 +62,7 @@ def write_folder(folder: Path, fill: Callable[[Path], None], kind: str, about: M
             }
         except (OSError, SafetensorError) as problem:
             reason = " ".join(str(problem).split())
-            raise CheckpointError(
-                f"{folder}: cannot be written: {reason}; choose another place or free some"
-            ) from problem
+            raise CheckpointError(f"{folder}: cannot be written: {reason}; choose another or free space") from problem
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 
@@ -86,6 +84,18 @@ def check_place(folder: Path, names: Iterable[str] = ()) -> None:
         for name in sorted(names):
             if os.path.lexists(folder / name):
                 raise _in_the_way(folder / name)
+
+
+def check_own(folder: Path, names: Iterable[str]) -> None:
+    """Refuse a folder in which a file of one of these names stands next to what was saved, and is no part of it.
+
+    Raises:
+        CheckpointError: such a file, which saving would have to replace.
+    """
+    manifest = _manifest(folder)
+    for name in sorted(names):
+        if (manifest is None or name not in manifest.files) and (folder / name).is_file():
+            raise _in_the_way(folder / name)
 
 
 def recover_folder(folder: Path) -> None:
@@ -181,7 +191,7 @@ def _check_files(new: Path, old: Path, ours: Collection[str]) -> None:
 
 
 def _in_the_way(path: Path) -> CheckpointError:
-    return CheckpointError(f"{path}: was not saved by GENRE and would be replaced; move it, or save elsewhere")
+    return CheckpointError(f"{path}: was not saved by GENRE and would be replaced; move it, or save to another folder")
 
 
 def _discard(old: Path, new: Path, ours: Collection[str]) -> None:

@@ -22,7 +22,7 @@ from genre_gen.prompting.nouns import Noun
 from genre_gen.prompting.sandbox import TemplateEnvironment
 from genre_gen.prompting.spans import ROLES, Message, Prompt, Role, Span, merged, stripped
 from genre_gen.prompting.syntax import included, refused
-from genre_gen.prompting.templates import find_templates, read_template, template_folders
+from genre_gen.prompting.templates import check_size, find_templates, read_template, template_folders
 from genre_gen.prompting.variables import TASK_VARIABLES, VARIABLES
 from genre_gen.registry import TASKS
 from genre_gen.settings import suggestion
@@ -55,14 +55,32 @@ class PromptBook:
         Raises:
             PromptError: the folder has no templates, or one has a mistake; the message names file and line.
         """
-        self.folder, self._tasks = Path(folder), dict(tasks or {})
-        brought = (Path(task.templates) for task in self._tasks.values())
-        files = find_templates((self.folder, *fallbacks, *brought))
-        if not files:
-            raise PromptError(f"no templates (*.jinja) in {self.folder}")
+        brought = (Path(task.templates) for task in (tasks or {}).values())
+        files = find_templates((Path(folder), *fallbacks, *brought))
         noun = noun or Noun()
-        self._files = {name: str(file) for name, file in files.items()}
-        self._sources = {name: noun.put_into(read_template(file)) for name, file in files.items()}
+        sources = {name: noun.put_into(read_template(file)) for name, file in files.items()}
+        self._take(Path(folder), sources, {name: str(file) for name, file in files.items()}, tasks or {})
+
+    @classmethod
+    def from_sources(
+        cls, folder: Path, sources: Mapping[str, str], tasks: Mapping[str, Any] | None = None
+    ) -> PromptBook:
+        """Return a book of templates that were read before; ``folder`` is where messages say that they are.
+
+        Raises:
+            PromptError: as for those that are read from a folder.
+        """
+        book = cls.__new__(cls)
+        for name, source in sources.items():
+            check_size(len(source.encode()), str(folder / name))
+        book._take(folder, dict(sources), {name: str(folder / name) for name in sources}, tasks or {})
+        return book
+
+    def _take(self, folder: Path, sources: dict[str, str], files: dict[str, str], tasks: Mapping[str, Any]) -> None:
+        """Parse and check templates."""
+        if not sources:
+            raise PromptError(f"no templates (*.jinja) in {folder}")
+        self.folder, self._tasks, self._files, self._sources = folder, dict(tasks), files, sources
         self._environment = TemplateEnvironment(self._sources, self._files)
         self._trees = {name: self._parse(name) for name in self._sources}
         for name in self._sources:

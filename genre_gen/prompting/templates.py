@@ -33,13 +33,18 @@ def find_templates(folders: Iterable[Path]) -> dict[str, Path]:
 def read_template(file: Path) -> str:
     """Return the source of a template; raises PromptError."""
     try:
-        if file.stat().st_size > MAX_SOURCE:
-            raise PromptError(f"{file}: larger than {MAX_SOURCE} bytes; shorten it")
+        check_size(file.stat().st_size, str(file))
         return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise PromptError(f"{file}: not UTF-8 text ({error})") from None
     except OSError as error:
         raise PromptError(f"{file}: {error.strerror}") from None
+
+
+def check_size(size: int, file: str) -> None:
+    """Raise PromptError for a template of too many bytes."""
+    if size > MAX_SOURCE:
+        raise PromptError(f"{file}: larger than {MAX_SOURCE} bytes; shorten it")
 
 
 def copy_templates(domain: Domain, names: Iterable[str]) -> list[Path]:

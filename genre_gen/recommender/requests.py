@@ -34,6 +34,7 @@ BOOST = "boost"
 """The part of a score that rules added."""
 
 STRANGER = "no history: ranked as for somebody of whom nothing is known"
+NO_HISTORIES = "this recommender came without histories of users: give a history of titles to get picks for it"
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,8 @@ def history_of(
             history = histories.history(user)
         except UnknownUserError:
             history = History(np.zeros(0, np.int64))
-            notes = (f"no user {user!r:.80} among {len(histories.users):,} users",)
+            known = f"no user {user!r:.80} among {len(histories.users):,} users"
+            notes = (known if histories.users else NO_HISTORIES,)
     else:
         history = _by_hand(who, catalog, rating_scale)
     if at is not None:
@@ -142,7 +144,10 @@ def known_history(
         UnknownUserError: no such user.
     """
     if isinstance(who, (str, int, np.integer)):
-        histories.user_row(_user_id(who))  # raises
+        user = _user_id(who)
+        if not histories.users:
+            raise UnknownUserError(f"no user {user!r:.80}: this recommender came without histories; give one of titles")
+        histories.user_row(user)  # raises
     history, _ = history_of(who, histories, catalog, rating_scale, at)
     if not len(history):
         raise UsageError("the history is empty; give a user of the data, or at least one title")

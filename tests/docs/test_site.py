@@ -19,7 +19,7 @@ import yaml
 from browser import BROWSER, Browser
 
 import genre_gen
-from tests.docs.pages import DOCS, ROOT
+from tests.docs.pages import DOCS, PAGES, ROOT
 
 LOADS = {  # elements that make a browser fetch something, and the attributes that say what
     ("script", "src"), ("img", "src"), ("img", "srcset"), ("iframe", "src"), ("source", "src"), ("source", "srcset"),
@@ -121,6 +121,14 @@ def test_every_link_and_anchor_leads_somewhere(built, site):
                 broken.append(f"{name}: {link}")
     assert not broken
     assert sum(len(page.links) for page in site.values()) > 1000
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
+def test_links_lead_somewhere_on_a_code_host_too(page):
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.S)
+    links = [urlsplit(link) for link in re.findall(r"\]\(([^)\s]+)\)", text)]
+    missing = [link.path for link in links if not link.scheme and link.path and not (page.parent / link.path).exists()]
+    assert not missing
 
 
 class _Nav(yaml.SafeLoader):

@@ -10,6 +10,7 @@ import numpy as np
 
 from genre_gen.data.dataset import Dataset
 from genre_gen.evaluation.baselines import report_text, write_report
+from genre_gen.recommender.persistence import record_metrics
 from genre_gen.recommender.recommender import Recommender
 from genre_gen.reporting.formatting import picks_text
 
@@ -34,6 +35,7 @@ def run(folder: Path, minutes: float, tell: Callable[[str], None]) -> None:
     _recommend(recommender, data, tell)
     report = recommender.evaluate(split, CUT_OFFS, progress=True)
     text, picture = write_report(report, folder)
+    record_metrics(recommender.state, folder, report.summary())
     tell(f"\n{report_text(report)}\n")
     total = f"{(time.monotonic() - begin) / 60:.1f} minutes in all"
     plot = "" if picture is None else f", plot in {picture}"

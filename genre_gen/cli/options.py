@@ -85,6 +85,11 @@ def run_folder(model: str | None, domain: str | None) -> Path:
     return Path(model or f"runs/{os.path.basename(os.path.abspath(domain or DEFAULT_DOMAIN))}")
 
 
+def folder_or_domain(run: str) -> tuple[str | None, str | None]:
+    """Return what ``load`` takes for a folder of a trained recommender, or for a domain whose folder is runs/DOMAIN."""
+    return (run, None) if Path(run).is_dir() else (None, run)
+
+
 def check_domain(recommender: Recommender, name: str, where: str) -> None:
     """Refuse a recommender of another domain; folders may be called anything, so names in ``domain.toml`` count."""
     trained = recommender.domain.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 from collections import defaultdict
@@ -115,6 +116,11 @@ class Interactions:
         self._row_of_user = {user: row for row, user in enumerate(self.users)}
 
     @classmethod
+    def none(cls, n_items: int) -> Interactions:
+        """Return the interactions of nobody with a catalog of ``n_items``."""
+        return cls((), np.zeros(1, np.int64), np.zeros(0, np.int64), n_items)
+
+    @classmethod
     def from_columns(
         cls,
         users: Sequence[str] | NDArray[np.str_],
@@ -173,9 +179,9 @@ class Interactions:
         try:
             return self._row_of_user[str(user)]
         except KeyError:
+            such = f" (such as {', '.join(self.users[:3])})" if self.users else ""
             raise UnknownUserError(
-                f"no user {user!r} among {len(self.users)} users (such as {', '.join(self.users[:3])}); "
-                "give a history of titles instead"
+                f"no user {user!r} among {len(self.users)} users{such}; give a history of titles instead"
             ) from None
 
     def history_at(self, user_row: int) -> History:
@@ -212,6 +218,12 @@ class Interactions:
             return "", ""
         written = int(self.review_of[position])
         return self.reviews.summaries[written], self.reviews.texts[written]
+
+    def fingerprint(self) -> str:
+        """Return a hash of who had which items in which order, to tell whether two logs are the same."""
+        digest = hashlib.sha256(json.dumps(self.users).encode())
+        digest.update(self.offsets.tobytes() + self.rows.tobytes())
+        return digest.hexdigest()
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return everything as arrays, ready for safetensors; ``from_arrays`` restores it."""

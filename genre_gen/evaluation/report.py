@@ -210,6 +210,21 @@ class Report:
             rows.append(row + ([p_values.get(result.name, "")] if ours else []))
         return header, rows
 
+    def summary(self) -> dict[str, Any]:
+        """Return the figures of each model without anything by user, JSON values only, for a model card."""
+        wanted = [f"{letters}@{cut}" for letters in PER_USER for cut in self.k]
+        return {
+            "split": self.split,
+            "k": list(self.k),
+            "users": len(self.targets),
+            "items": self.n_items,
+            "headline": self.headline,
+            "figures": {
+                result.name: {metric: round(result.figure(metric), 6) for metric in wanted} for result in self.results
+            },
+            "ratings": self.notes.get("ratings") or {},
+        }
+
     def to_json(self) -> str:
         """Return the report as JSON: figures with intervals, users' ranks (null = not ranked), protocol, versions."""
         metrics_here = [f"{letters}@{cut}" for letters in PER_USER for cut in self.k]

@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genre_gen.data.catalog import Catalog
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.interactions import History
 from genre_gen.domain import Domain
 from genre_gen.explain.facts import pairs_of
 from genre_gen.explain.text import plain
@@ -77,11 +78,10 @@ class Profile:
 class Profiler:
     """Profiles users against all interactions. Build it once for a recommender; several threads may use it."""
 
-    def __init__(self, catalog: Catalog, interactions: Interactions, domain: Domain, book: PromptBook) -> None:
-        """Count the labels of all interactions."""
+    def __init__(self, catalog: Catalog, counts: NDArray[np.integer], domain: Domain, book: PromptBook) -> None:
+        """Count the labels of all interactions, of which ``counts`` says how many each item has, ``[n_items]``."""
         self.catalog, self.domain, self.book = catalog, domain, book
         self._pairs = [pairs_of(item) for item in catalog]
-        counts = np.bincount(interactions.rows, minlength=len(catalog))
         self._total, self._usual = int(counts.sum()), Counter[tuple[str, str]]()
         for pairs, count in zip(self._pairs, counts.tolist(), strict=True):
             self._usual.update(dict.fromkeys(pairs, count))

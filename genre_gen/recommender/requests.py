@@ -34,6 +34,7 @@ BOOST = "boost"
 """The part of a score that rules added."""
 
 STRANGER = "no history: ranked as for somebody of whom nothing is known"
+NO_HISTORIES = "this recommender came without histories of users: give a history of titles to get picks for it"
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,9 @@ def history_of(
             history = histories.history(str(who))
         except UnknownUserError:
             history = History(np.zeros(0, np.int64))
-            notes = (f"no user {str(who)!r} among {len(histories.users):,} users",)
+            notes = (
+                (f"no user {str(who)!r} among {len(histories.users):,} users",) if histories.users else (NO_HISTORIES,)
+            )
     else:
         history = _by_hand(who, catalog, rating_scale)
     if at is not None:
@@ -141,6 +144,8 @@ def known_history(
         UnknownUserError: no such user.
     """
     if isinstance(who, (str, int, np.integer)):
+        if not histories.users:
+            raise UnknownUserError(f"no user {str(who)!r}: this recommender came without histories; give one of titles")
         histories.user_row(str(who))  # raises
     history, _ = history_of(who, histories, catalog, rating_scale, at)
     if not len(history):

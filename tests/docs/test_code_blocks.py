@@ -23,7 +23,7 @@ from tests.docs.pages import (
     commands,
 )
 
-RUN_ELSEWHERE = {DOCS / "guides" / "own-models.md"}  # test_own_models.py
+RUN_ELSEWHERE = {DOCS / "guides" / name for name in ("own-models.md", "sharing.md")}  # test_own_models, test_sharing
 RUNNABLE = [
     page
     for page in PAGES

@@ -6,6 +6,7 @@ Public names are imported when first used, so that ``import genre_gen`` and ``ge
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from genre_gen.training.progress import Progress
 
 __version__ = "0.1.0"
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # who uses the library decides what is shown
 
 _HOMES = {
     "Case": "data.splits",

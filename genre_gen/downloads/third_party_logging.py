@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
@@ -30,6 +31,7 @@ def quiet_libraries() -> Iterator[None]:
 
     Bars of downloads stay where stderr is a terminal.
     """
+    quiet_tqdm()
     import huggingface_hub.utils as hub
     from transformers.utils import logging as transformers_logging
 
@@ -45,6 +47,13 @@ def quiet_libraries() -> Iterator[None]:
             undo.callback(hub.enable_progress_bars)
             hub.disable_progress_bars()
         yield
+
+
+def quiet_tqdm() -> None:
+    """Import what the libraries draw bars with, without its advice on packages for notebooks."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        importlib.import_module("tqdm.auto")
 
 
 def quiet_bitsandbytes() -> None:

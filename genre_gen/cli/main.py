@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 
 import typer
 
-from genre_gen.cli import domains, recommend, train
+from genre_gen.cli import domains, recommend, train, verbosity
 from genre_gen.cli.options import FAILED, MISUSED, tell
 from genre_gen.errors import GenreGenError, UsageError
 
@@ -25,6 +24,7 @@ for command in (
 app.add_typer(domains.prompts, name="prompts")
 app.add_typer(domains.app, name="domains")
 app.command()(domains.doctor)
+verbosity.add_options(app)
 
 
 def main() -> None:
@@ -32,8 +32,8 @@ def main() -> None:
     from genre_gen.downloads.third_party_logging import quiet_environment
 
     quiet_environment()
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
+        verbosity.set_up()
         app()
     except UsageError as problem:
         _fail(problem, MISUSED)

@@ -65,6 +65,7 @@ def save(state: RecommenderState, folder: Path, metrics: Mapping[str, Any] | Non
         write_json(target / SETTINGS, _settings(state, metrics))
 
     write_folder(folder, fill, {"kind": KIND})
+    log.info("saved in %s", folder)
 
 
 def load(name: str | Path, quantization: str | None = None, plugins: Collection[str] = ()) -> RecommenderState:
@@ -89,6 +90,7 @@ def load(name: str | Path, quantization: str | None = None, plugins: Collection[
     members, rating_models = _load_members(settings, folder / MEMBERS_FOLDER, plugins)
     llm = _load_llm(domain, catalog, trained_on, settings, folder)
     quantize(llm, domain.serving.quantization)
+    log.info("read %s, trained for %s by version %s", folder, domain.name, settings["version"])
     return RecommenderState(
         domain,
         book,

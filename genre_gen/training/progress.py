@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +12,7 @@ from typing import Any, TypeAlias
 
 from genre_gen.data.html_table import escaped, html_bar, html_block
 
+log = logging.getLogger(__name__)
 REDRAWN_AFTER = 0.25
 """Seconds between two drawings of a bar in a notebook."""
 
@@ -56,7 +58,7 @@ class Stages:
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Run a stage of the plan inside."""
-        self._stage = name
+        self._stage, begin = name, self._clock()
         self.update(0.0)
         try:
             yield
@@ -66,6 +68,7 @@ class Stages:
             raise
         self._over += self.plan.get(name, 0.0)
         self._tell(0.0, {}, name)
+        log.info("%s took %s", name, clock_time(self._clock() - begin))
 
     def update(self, share: float, details: Mapping[str, float] | None = None, part: str | None = None) -> None:
         """Tell how much of the present stage is over, 0 to 1, its figures, and which part of it is going on."""

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from genre_gen.cli import domains, recommend, train, verbosity
+from genre_gen.cli import compare, domains, recommend, train, verbosity
 from genre_gen.cli.options import FAILED, MISUSED, tell
 from genre_gen.errors import GenreGenError, UsageError
 
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 for command in (
     train.demo, train.fetch, train.train, recommend.recommend, recommend.explain, recommend.report, recommend.evaluate,
+    compare.compare,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(domains.prompts, name="prompts")

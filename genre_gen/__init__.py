@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from genre_gen.domain import Domain
     from genre_gen.errors import GenreGenError
     from genre_gen.evaluation.report import Report
+    from genre_gen.evaluation.run_comparison import RunComparison, compare_runs
     from genre_gen.prompting.book import PromptBook
     from genre_gen.ranking import Ranking
     from genre_gen.recommender.predicting import Prediction
@@ -48,8 +49,10 @@ _HOMES = {
     "RecommenderState": "recommender.state",
     "Report": "evaluation.report",
     "Request": "recommender.requests",
+    "RunComparison": "evaluation.run_comparison",
     "Split": "data.splits",
     "TunedSettings": "blending.tuned",
+    "compare_runs": "evaluation.run_comparison",
 }
 
 __all__ = [
@@ -71,8 +74,10 @@ __all__ = [
     "RecommenderState",
     "Report",
     "Request",
+    "RunComparison",
     "Split",
     "TunedSettings",
+    "compare_runs",
 ]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from genre_gen.data.interactions import Interactions
-from genre_gen.errors import GenreGenError
+from genre_gen.errors import CheckpointError, ConfigError, DecodingError, MissingPackageError, SourceError
 from genre_gen.evaluation.saved_run import SavedRun
 from genre_gen.metrics import overlap, rank_biased_overlap
 from genre_gen.recommender import persistence
@@ -99,7 +99,7 @@ def lists_of_runs(
 ) -> tuple[tuple[ListComparison, ...], tuple[str, ...]]:
     """Compare the lists of runs with those of the first; return that, and notes on what was not compared or differs.
 
-    See :func:`genre_gen.evaluation.run_comparison.compare_runs` for the arguments. Raises UnknownUserError.
+    See :func:`genre_gen.evaluation.run_comparison.compare_runs` for arguments and errors.
     """
     asked: dict[str, Who] = {f"history {number}": who for number, who in enumerate(histories, 1)}
     notes: list[str] = []
@@ -117,7 +117,7 @@ def lists_of_runs(
         return (), ()
     try:
         made = [make_lists(run.folder, asked, n, plugins) for run in runs]
-    except GenreGenError as problem:
+    except (CheckpointError, ConfigError, DecodingError, MissingPackageError, SourceError) as problem:
         return (), (f"lists are not compared: {problem}",)
     compared = [compare_lists(run.name, made[0], lists, n) for run, lists in zip(runs[1:], made[1:], strict=True)]
     return tuple(compared), tuple(notes)

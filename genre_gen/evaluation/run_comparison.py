@@ -156,6 +156,7 @@ def compare_runs(
     Raises:
         UsageError: fewer than two folders.
         CheckpointError: a folder that is incomplete or damaged.
+        UnknownUserError, UnknownItemError: a user or title that a run does not have.
 
     Example:
         >>> comparison = compare_runs(["runs/movies", "runs/longer"])
@@ -185,13 +186,18 @@ def _data(runs: Sequence[SavedRun]) -> Section:
             return {}
         times = [] if log.times is None or not len(log) else [log.times.min(), log.times.max()]
         span = dict(zip(("from", "until"), map(_date, times), strict=False))
-        return {"users": len(log.users), "interactions": len(log), "interactions' hash": _hash(log), **span}
+        return {
+            "users": len(log.users),
+            "interactions": len(log),
+            "interactions fingerprint": _fingerprint(log),
+            **span,
+        }
 
     rows = [
         {
             "domain": run.settings["domain"]["name"],
             "items": len(run.catalog),
-            "catalog's hash": run.catalog.fingerprint()[:12],
+            "catalog fingerprint": run.catalog.fingerprint()[:12],
             **of_log(run),
         }
         for run in runs
@@ -304,7 +310,7 @@ def _question(report: Report) -> str:
 # Values
 
 
-def _hash(log: Interactions) -> str:
+def _fingerprint(log: Interactions) -> str:
     digest = hashlib.sha256(json.dumps(log.users).encode())
     for array in (log.offsets, log.rows, log.ratings, log.times):
         digest.update(b"-" if array is None else array.tobytes())
@@ -352,8 +358,12 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _test_text(test: MetricTest) -> str:
-    corrected = "" if test.corrected == test.p else f", {test.corrected:.4f} after Holm's correction"
-    return f"{test.run}: {test.metric} {test.difference:+.4f} on {test.users:,} users, p = {test.p:.4f}{corrected}"
+    corrected = "" if test.corrected == test.p else f", {_p_text(test.corrected)} after Holm's correction"
+    return f"{test.run}: {test.metric} {test.difference:+.4f} on {test.users:,} users, {_p_text(test.p)}{corrected}"
+
+
+def _p_text(p: float) -> str:
+    return f"p = {p:.4f}" if p >= 1e-4 else "p < 0.0001"  # noqa: PLR2004 the digits shown
 
 
 def _list_lines(lists: ListComparison, first: str) -> Iterator[str]:

@@ -53,9 +53,11 @@ class SavedRun:
             )
         settings = read_json(folder / persistence.SETTINGS)
         catalog = Catalog.from_file(folder / persistence.CATALOG, settings["domain"]["name"])
-        logs = [_interactions(folder / file) for file in (persistence.TRAINED_ON, persistence.HISTORIES)]
+        trained_on, histories = (
+            _interactions(folder / file) for file in (persistence.TRAINED_ON, persistence.HISTORIES)
+        )
         report, problems = _report(folder, settings, name)
-        return cls(name, folder, settings, catalog, *logs, report, problems)
+        return cls(name, folder, settings, catalog, trained_on, histories, report, problems)
 
     @property
     def weights(self) -> Mapping[str, float]:

@@ -10,7 +10,7 @@ import pytest
 from fakes import altered
 
 from genre_gen.blending.blend import Blend
-from genre_gen.errors import CheckpointError, UnknownUserError, UsageError
+from genre_gen.errors import CheckpointError, SourceError, UnknownItemError, UnknownUserError, UsageError
 from genre_gen.evaluation.baselines import GENRE
 from genre_gen.evaluation.report import Report, Result
 from genre_gen.evaluation.run_comparison import compare_runs
@@ -188,3 +188,17 @@ def test_runs_of_one_name_are_told_apart_and_mistakes_refused(runs, tmp_path):
         compare_runs([runs[0], tmp_path / "none"])
     with pytest.raises(UnknownUserError, match="no user 'nobody'"):
         compare_runs(runs, users=["nobody"])
+    with pytest.raises(UnknownItemError, match="Aliem"):
+        compare_runs(runs, histories=[["Aliem"]])
+
+
+def test_what_cannot_be_loaded_is_compared_without_its_lists(runs, monkeypatch):
+    def gone(name):
+        raise SourceError(f"{name} is not here")
+
+    monkeypatch.setattr("genre_gen.training.llm_training.ensure_model", gone)
+    found = compare_runs(runs)
+    assert found["settings"].rows
+    assert found.lists == ()
+    assert found.notes[0].startswith("lists are not compared: ")
+    assert found.notes[0].endswith("is not here")

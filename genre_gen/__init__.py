@@ -1,6 +1,6 @@
 """GENRE: a language model that generates recommendations from a catalog, and only from that catalog.
 
-Public names are imported when first used, so that ``import genre_gen`` and ``genre-gen --help`` answer at once.
+Public names are imported on first use, so that ``import genre_gen`` and ``genre-gen --help`` are fast.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from genre_gen.recommender.recommender import Recommender
     from genre_gen.recommender.requests import Recommendation, Recommendations, Request
     from genre_gen.recommender.state import RecommenderState
+    from genre_gen.rules.settings import Rules
     from genre_gen.training.progress import Progress
 
 __version__ = "0.1.0"
@@ -50,6 +51,7 @@ _HOMES = {
     "Report": "evaluation.report",
     "Request": "recommender.requests",
     "RunComparison": "evaluation.run_comparison",
+    "Rules": "rules.settings",
     "Split": "data.splits",
     "TunedSettings": "blending.tuned",
     "compare_runs": "evaluation.run_comparison",
@@ -74,6 +76,7 @@ __all__ = [
     "RecommenderState",
     "Report",
     "Request",
+    "Rules",
     "RunComparison",
     "Split",
     "TunedSettings",

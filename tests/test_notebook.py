@@ -102,7 +102,7 @@ def test_progress_is_one_output_that_was_updated_and_ends_full(cells):
     assert "GENRE" in Page(page(cells[9])[-1]).text
 
 
-def test_a_run_that_fails_says_so_in_its_bar(cells):
+def test_the_bar_of_a_failed_run_is_marked_as_stopped(cells):
     *shown, error = cells[-1].outputs
     assert error["output_type"] == "error"
     assert "stopped: x: 0%" in shown[0]["data"]["text/plain"]

@@ -1,7 +1,7 @@
-"""How much the command line tells on stderr: ``--quiet``, ``--verbose``, and ``GENRE_LOG``.
+"""How much the command line prints on stderr: ``--quiet``, ``--verbose``, and ``GENRE_LOG``.
 
-All commands have both options, and so has the program itself, before the command. What is told is what the library
-logs below ``genre_gen``; results, on stdout, are the same at every level.
+Every command has both options, and so has the program itself, before the command. They set the level of the logger
+``genre_gen``; results, on stdout, are the same at every level.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ VARIABLE = "GENRE_LOG"
 LEVELS = {"error": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO, "debug": logging.DEBUG}
 LOGGER = logging.getLogger("genre_gen")
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Tell nothing but results and errors: no progress.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Tell on stderr what is done, with times.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print results and errors only, no progress.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log each step with its time on stderr.")]
 
 
 class Stderr(logging.Handler):
-    """Writes to what stderr is at the time, above progress bars."""
+    """Writes to the present stderr, above progress bars."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line."""
@@ -42,7 +42,7 @@ class Stderr(logging.Handler):
 
 
 def set_up() -> None:
-    """Tell warnings and errors, or what ``GENRE_LOG`` says; raises UsageError where that is no level."""
+    """Log warnings and errors, or from the level in ``GENRE_LOG`` up; raises UsageError for an unknown level."""
     if not logging.getLogger().handlers:
         logging.getLogger().addHandler(Stderr())
     name = os.environ.get(VARIABLE, "warning").strip().lower()
@@ -52,7 +52,7 @@ def set_up() -> None:
 
 
 def tell_from(level: int) -> None:
-    """Tell what has at least this level; of other packages, warnings at most."""
+    """Log records of this level and above; of other packages, warnings and errors at most."""
     LOGGER.setLevel(level if level != logging.WARNING else logging.NOTSET)
     logging.getLogger().setLevel(max(level, logging.WARNING))
     if level > logging.WARNING:
@@ -64,12 +64,12 @@ def tell_from(level: int) -> None:
 
 
 def shows_progress() -> bool:
-    """Tell whether progress and notes are shown."""
+    """Return whether progress and notes are shown."""
     return LOGGER.isEnabledFor(logging.WARNING)
 
 
 def choose(quiet: Quiet = False, verbose: Verbose = False) -> None:
-    """Set the level that the options ask for; raises UsageError where both are given."""
+    """Set the level that the options ask for; raises UsageError if both are given."""
     if quiet and verbose:
         raise UsageError("give either --quiet or --verbose")
     if quiet or verbose:

@@ -1,4 +1,4 @@
-"""Tables for notebooks: HTML without scripts, colours or anything from elsewhere; everything in it is escaped.
+"""Tables for notebooks: HTML without scripts, text colours or external resources; all values are escaped.
 
 Colours come from the notebook, so that a light and a dark one are both readable.
 """
@@ -43,7 +43,7 @@ def html_table(
         header: names of the columns.
         rows: cells, in text or as what ``str`` makes of them.
         numbers: columns that are aligned to the right.
-        caption: what stands above it.
+        caption: the line above it.
     """
     right = set(numbers)
     sides = [RIGHT if column in right else LEFT for column in range(len(header))]

@@ -1,4 +1,4 @@
-"""Text from data on a terminal or a page: a title or column name shall not break, colour or clear it."""
+"""Make text from data safe to print: a title or column name must not break, colour or clear the terminal or page."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Return text with a replacement character for each unprintable one, such as controls, apart from ``keep``."""
+    """Return text with each unprintable character (such as a control character) replaced, apart from ``keep``."""
     if text.isprintable():
         return text
     return "".join(letter if letter.isprintable() or letter in keep else "\N{REPLACEMENT CHARACTER}" for letter in text)
@@ -19,7 +19,7 @@ def shown(value: Any) -> str:
 
 
 def about(attributes: Mapping[str, Any]) -> str:
-    """Return known attributes in one line; numbers come with their field, since 0 alone says nothing."""
+    """Return known attributes in one line; numbers come with their field, since a bare 0 has no meaning."""
     return "; ".join(
         f"{name} {shown(value)}" if isinstance(value, (int, float)) else shown(value)
         for name, value in attributes.items()

@@ -33,7 +33,7 @@ WIDEST = 48  # characters of a value in a table of text
 
 @dataclass(frozen=True)
 class Section:
-    """One table of a comparison: name -> a value for each run, None where a run has none."""
+    """One table of a comparison: name -> a value for each run, None if a run has none."""
 
     title: str
     rows: Mapping[str, tuple[Any, ...]]
@@ -143,8 +143,8 @@ def compare_runs(
 ) -> RunComparison:
     """Say what differs between trained recommenders, each against the first.
 
-    Metrics come from the ``evaluation.json`` in each folder. They are tested pairwise only where both evaluations
-    ranked the same catalog and asked for the same items; else a note says what differs.
+    Metrics come from the ``evaluation.json`` in each folder. A pair is tested only if both evaluations ranked the same
+    catalog and have the same items to find; otherwise a note explains what differs.
 
     Args:
         folders: of saved recommenders, two or more.

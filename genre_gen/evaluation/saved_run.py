@@ -29,9 +29,9 @@ class SavedRun:
         folder: where it is.
         settings: of its JSON.
         catalog: the items.
-        trained_on: what it learned from; None where that was not saved.
-        histories: of its users; None where they were not saved.
-        report: the evaluation in the folder; None where there is none that can be compared.
+        trained_on: what it learned from; None if that was not saved.
+        histories: of its users; None if they were not saved.
+        report: the evaluation in the folder; None if it is missing or cannot be compared.
         problems: what is wrong with that evaluation, in words.
     """
 
@@ -46,7 +46,7 @@ class SavedRun:
 
     @classmethod
     def read(cls, folder: Path, name: str) -> Self:
-        """Read a folder; raises CheckpointError where it is incomplete or damaged, or no saved recommender."""
+        """Read a folder; raises CheckpointError if it is incomplete, damaged, or not a saved recommender."""
         if verify_folder(folder).get("kind") != persistence.KIND:
             raise CheckpointError(
                 f"{folder}: no saved recommender; give the folder that train wrote, not one inside it"

@@ -30,7 +30,8 @@ def picks_text(picks: Recommendations) -> str:
         facts = about(pick.item.attributes)
         parts = ", ".join(f"{name} {share:+.2f}" for name, share in pick.parts.items())
         known = f"  [{facts}]" if facts else ""
-        lines.append(f"{pick.rank:>3}. {pick.item.title}{known}  score {pick.score:.2f} = {parts}")
+        pinned = "  pinned" if pick.pinned else ""
+        lines.append(f"{pick.rank:>3}. {pick.item.title}{known}  score {pick.score:.2f} = {parts}{pinned}")
         if pick.explanation is not None:
             lines.append(f"     {pick.explanation}")
     if picks.parsed_query is not None:
@@ -49,6 +50,7 @@ def picks_json(picks: Recommendations) -> str:
                     "title": pick.item.title,
                     "score": pick.score,
                     "parts": dict(pick.parts),
+                    "pinned": pick.pinned,
                     "explanation": None if pick.explanation is None else pick.explanation.text,
                 }
                 for pick in picks

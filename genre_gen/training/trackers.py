@@ -26,14 +26,14 @@ Status: TypeAlias = Literal["finished", "failed", "killed"]
 
 @dataclass(frozen=True)
 class TrackedRun:
-    """What a tracker is told when a run begins, or goes on.
+    """What a tracker is told when a run begins or continues.
 
     Attributes:
-        id: the same whenever the run goes on; text that a file's name may hold.
+        id: the same when the run continues; usable as a file name.
         name: for people, the name of the folder.
         settings: all of the domain's, by key: ``training.epochs``.
         tags: such as ``domain`` and ``version``.
-        step: the last step that was written; 0 where the run begins.
+        step: the last step that was written; 0 if the run begins.
     """
 
     id: str
@@ -58,13 +58,13 @@ class Tracker(Protocol):
     """
 
     def start(self, run: TrackedRun) -> None:
-        """Begin the run, or go on with it; called once, before the rest."""
+        """Begin the run, or continue it; called once, before the other methods."""
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Write figures by name, such as ``loss/next_item``, after so many steps; steps only rise."""
 
     def finish(self, status: Status, metrics: Mapping[str, float]) -> None:
-        """End the run; ``metrics`` are its results, empty where it did not finish."""
+        """End the run; ``metrics`` are its results, empty if it did not finish."""
 
 
 class NoTracker:
@@ -87,7 +87,7 @@ class TensorBoard:
     """Writes event files into ``tensorboard/ID`` below the folder."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises MissingPackageError where TensorBoard is not installed."""
+        """Raises MissingPackageError if TensorBoard is not installed."""
         _require("tensorboard", "track")
         self._folder = folder / "tensorboard"
         self._writer: Any = None
@@ -125,14 +125,14 @@ class WandB:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Raises MissingPackageError where wandb is not installed."""
+        """Raises MissingPackageError if wandb is not installed."""
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # read when it is imported
         self._wandb = _require("wandb", "wandb")
         self._folder = folder
         self._run: Any = None
 
     def start(self, run: TrackedRun) -> None:
-        """Begin the run, or go on with the one of this id."""
+        """Begin the run, or continue the one with this id."""
         self._folder.mkdir(parents=True, exist_ok=True)
         private = {name: True for name in _WANDB_PRIVATE if name in self._wandb.Settings.model_fields}
         self._run = self._wandb.init(
@@ -168,14 +168,14 @@ class MLflow:
     """
 
     def __init__(self, folder: Path) -> None:
-        """Raises MissingPackageError where mlflow is not installed."""
+        """Raises MissingPackageError if mlflow is not installed."""
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when it is imported
         _require("mlflow", "mlflow")
         self._folder = folder
         self._client: Any = None
 
     def start(self, run: TrackedRun) -> None:
-        """Begin the run, or go on with the one that has this id as a tag."""
+        """Begin the run, or continue the one with this id as a tag."""
         from mlflow import MlflowClient
 
         for name in ("mlflow", "alembic"):
@@ -203,7 +203,7 @@ class MLflow:
         return str(self._client.create_experiment(name, (self._folder / "mlruns").resolve().as_uri() if own else None))
 
     def _write_settings(self, settings: Mapping[str, Any], before: Mapping[str, str]) -> None:
-        """Write parameters, which MLflow never changes: one that is another when a run goes on becomes a tag."""
+        """Write parameters. MLflow never changes one, so a value that differs when a run continues becomes a tag."""
         from mlflow.entities import Param
 
         values = {name: str(_plain(value))[:_MLFLOW_LENGTH] for name, value in settings.items()}

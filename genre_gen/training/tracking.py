@@ -1,4 +1,4 @@
-"""Tracking: one run of a tracker for one training of a recommender, however many parts and interruptions it has."""
+"""Tracking: one run of a tracker for one training of a recommender, over its parts and interruptions."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ FILE = "tracking.json"
 
 
 class Tracking:
-    """Tells a tracker of a training; a context, whose end says how the training ended.
+    """Writes one training to a tracker; a context manager, which also writes how the training ended.
 
-    A training that goes on from a checkpoint goes on in the same run, and a step is written once. A tracker that fails,
-    as one whose server is away, stops with a warning; the training goes on.
+    A training that continues from a checkpoint continues the same run, and each step is written once. A tracker that
+    fails, for instance because its server is unreachable, is dropped with a warning; the training continues.
 
     Example:
         >>> with Tracking(domain, folder) as tracking:
@@ -37,7 +37,7 @@ class Tracking:
     """
 
     def __init__(self, domain: Domain, folder: Path | None) -> None:
-        """Prepare; nothing is written before there is something to tell.
+        """Prepare; nothing is written before the language model's training begins.
 
         Raises:
             ConfigError: no such tracker.
@@ -56,7 +56,7 @@ class Tracking:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Say how it ended."""
+        """Write how it ended."""
         if self._run is None:
             return
         status: Status = "finished" if error is None else "failed" if isinstance(error, Exception) else "killed"
@@ -112,7 +112,7 @@ class Tracking:
             method(*arguments)
         except Exception as problem:  # it is another package's, maybe with a server behind it
             reason = " ".join(str(problem).split()) or type(problem).__name__
-            log.warning("training goes on without %s: %s", type(self._tracker).__name__, reason)
+            log.warning("training continues without %s: %s", type(self._tracker).__name__, reason)
             self._tracker = NoTracker()
 
 

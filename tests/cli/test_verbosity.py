@@ -67,7 +67,7 @@ def test_the_variable_sets_the_level(genre, monkeypatch):
     refused(genre("domains"), 2, "GENRE_LOG=loud: choose error, warning, info, debug")
 
 
-def test_training_shows_no_progress_where_it_shall_be_quiet(run, tiny_model, tmp_path):
+def test_quiet_training_shows_no_progress(run, tiny_model, tmp_path):
     settings = ["model.exit_layer=2", "training.epochs=1", "training.max_minutes=null", "training.refit=none"]
     settings += ["training.distillation=0", 'training.tracker="none"']
     arguments = ["train", ROOT / "catalogs" / "movies", "--llm", tiny_model, "--data", SAMPLE]

@@ -37,7 +37,7 @@ class Page(HTMLParser):
         html_block(html_bar(0.5)),
     ],
 )
-def test_nothing_but_tables_and_text_comes_out(text):
+def test_only_tables_and_text_come_out(text):
     page = Page(text)
     assert page.tags <= {"div", "p", "table", "caption", "thead", "tbody", "tr", "th", "td", "span"}
     assert page.attributes <= {"style", "class"}

@@ -162,7 +162,7 @@ def test_evaluations_that_are_missing_damaged_or_old_are_named(runs):
     (runs[0] / "evaluation.json").write_text("{}")
     evaluated(runs[1], np.ones(40), notes={"blend": {"ease": 1.0}})
     broken, old = compare_runs(runs, users=0)["metrics"].notes
-    assert broken.startswith("ease: evaluation.json cannot be compared: this is no report")
+    assert broken.startswith("ease: evaluation.json cannot be compared: this is not a report")
     assert old == "popular: evaluation.json is of a blend with other weights; evaluate it again"
     evaluated(runs[0], np.ones(40), name="picks.parquet")
     assert "no model 'GENRE'" in compare_runs(runs, users=0)["metrics"].notes[0]

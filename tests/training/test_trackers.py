@@ -77,7 +77,7 @@ def test_a_run_has_curves_settings_tags_and_results(name, tmp_path):
 
 
 @pytest.mark.parametrize("status", ["failed", "killed"])
-def test_a_run_that_fails_is_marked_and_goes_on_as_the_same_one(name, status, tmp_path, monkeypatch, database):
+def test_a_run_that_fails_is_marked_and_continues_as_the_same_one(name, status, tmp_path, monkeypatch, database):
     if name == "mlflow":
         monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
         monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", status)

@@ -87,7 +87,7 @@ def test_one_training_is_one_run_of_rising_steps_with_its_settings_and_results(t
 
 
 @pytest.mark.parametrize("stage", ["language model", "refit"])
-def test_an_interrupted_training_goes_on_in_its_run_and_repeats_no_step(
+def test_an_interrupted_training_continues_its_run_and_repeats_no_step(
     told, untrained, dataset, tmp_path, monkeypatch, stage
 ):
     save = FineTuner._save
@@ -128,14 +128,16 @@ def test_a_failure_is_marked(told, untrained, dataset, tmp_path, monkeypatch):
     assert told[-1] == ("finish", "failed", {})
 
 
-def test_a_tracker_that_fails_stops_and_the_training_goes_on(told, untrained, dataset, tmp_path, monkeypatch, caplog):
+def test_a_tracker_that_fails_is_dropped_and_the_training_continues(
+    told, untrained, dataset, tmp_path, monkeypatch, caplog
+):
     def unreachable(self, values, step):
         raise ConnectionError("no answer\nfrom the server")
 
     monkeypatch.setattr(Kept, "log", unreachable)
     recommender = untrained("wandb").fit(dataset.leave_one_out(), folder=tmp_path)
     assert recommender.state.blend.weights
-    assert caplog.messages.count("training goes on without Kept: no answer from the server") == 1
+    assert caplog.messages.count("training continues without Kept: no answer from the server") == 1
     assert [entry[0] for entry in told] == ["start"]
 
 

@@ -98,6 +98,7 @@ def save(
         _write_card(state, target, name)
 
     write_folder(folder, fill, {"kind": KIND})
+    log.info("saved in %s", folder)
 
 
 def record_metrics(state: RecommenderState, folder: Path, metrics: Mapping[str, Any]) -> None:
@@ -154,6 +155,7 @@ def load(
     members, rating_models = _load_members(settings, folder / MEMBERS_FOLDER, plugins)
     llm = _load_llm(domain, catalog, trained_on, settings, folder)
     quantize(llm, domain.serving.quantization)
+    log.info("read %s, trained for %s by version %s", folder, domain.name, settings["version"])
     return RecommenderState(
         domain,
         book,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from genre_gen.cli.verbosity import shows_progress
 from genre_gen.errors import ConfigError, OutputError, UnknownItemError, UsageError
 
 if TYPE_CHECKING:
@@ -186,5 +187,6 @@ def resumable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        tell("stopped; it goes on where it was when the same command is given again")
+        if shows_progress():
+            tell("stopped; it goes on where it was when the same command is given again")
         raise

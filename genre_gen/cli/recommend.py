@@ -26,6 +26,7 @@ from genre_gen.cli.options import (
     who_asks,
 )
 from genre_gen.cli.rules import AtLeast, AtMost, Boost, NoRules, Pin, Rerank, RerankWeight, read_rules
+from genre_gen.cli.verbosity import shows_progress
 from genre_gen.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _recommend_to_all(recommender: Recommender, users: str, request: Request, ou
         raise DataError(f"--users {users}: no such file; write 'all', or a file with one user id a line")
     names = None if users == "all" else read_users(Path(users))
     with resumable():
-        return write_picks(recommender.state, names, request, out, part=split)  # type: ignore[arg-type]
+        return write_picks(recommender.state, names, request, out, part=split, progress=shows_progress())  # type: ignore[arg-type]
 
 
 def _reranking(recommender: Recommender, method: str | None, weight: float | None) -> Recommender:
@@ -200,7 +201,7 @@ def evaluate(
     if picks is not None:
         report = evaluate_picks(state, parts, part, picks)
     else:
-        report = recommender.evaluate(parts, CUT_OFFS, part=part, progress=True)
+        report = recommender.evaluate(parts, CUT_OFFS, part=part, progress=shows_progress())
     if folder is not None:
         write_report(report, folder)
         if folder == run and picks is None and quantization is None:

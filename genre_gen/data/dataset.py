@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from genre_gen.data.splits import SPLITS, Split, global_time, hold_out_last, lea
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
 from genre_gen.new_domain.inference import infer_domain
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,8 @@ class Dataset:
     @classmethod
     def _of(cls, domain: Domain, data: Data) -> Dataset:
         data.report.log()
+        counts = (len(data.catalog), len(data.interactions.users), len(data.interactions))
+        log.info("%s: %d items, %d users, %d interactions", domain.name, *counts)
         return cls(domain, data.catalog, data.interactions, data.report)
 
     def leave_one_out(self) -> Split:

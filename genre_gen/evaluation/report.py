@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen import metrics
+from genre_gen.data.html_table import html_block, html_table
 from genre_gen.errors import DataError, UsageError
 from genre_gen.evaluation.significance import holm, interval, paired_test
 from genre_gen.extras import require
@@ -111,6 +112,17 @@ class Report:
     def __str__(self) -> str:
         """Return the table as text."""
         return self.table("text")
+
+    def _repr_html_(self) -> str:
+        """Return accuracy, and the errors of predicted ratings, as a notebook shows them; ``table`` has the rest."""
+        header, rows = self._cells(None, None)
+        columns = header.index(f"95 % of {self.headline}") + 1
+        header, rows = header[:columns], [row[:columns] for row in rows]
+        parts = [html_table(header, rows, numbers=range(1, len(header)), caption=self.caption())]
+        if errors := self.notes.get("ratings"):
+            figures = [[name, f"{error['rmse']:.3f}", f"{error['mae']:.3f}"] for name, error in errors.items()]
+            parts.append(html_table(["ratings of the same items", "RMSE", "MAE"], figures, numbers=(1, 2)))
+        return html_block(*parts)
 
     @property
     def headline(self) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen.data.catalog import Catalog
+from genre_gen.data.html_table import html_block, html_table, html_text
 from genre_gen.data.interactions import History
 from genre_gen.domain import Domain
 from genre_gen.explain.facts import pairs_of
@@ -73,6 +74,20 @@ class Profile:
             for share in shares:
                 share["lift"] = share["lift"] if np.isfinite(share["lift"]) else None
         return shown
+
+    def _repr_html_(self) -> str:
+        """Return it as a notebook shows it."""
+        labels = [
+            [field, label.value, label.count, f"{label.share:.0%}", f"{label.lift:.1f}"]
+            for field, shares in self.labels.items()
+            for label in shares
+        ]
+        ranges = [[field, f"{each.low:g}", f"{each.median:g}", f"{each.high:g}"] for field, each in self.ranges.items()]
+        return html_block(
+            html_text(self.text),
+            html_table(["field", "label", "count", "share", "lift"], labels, numbers=(2, 3, 4)) if labels else "",
+            html_table(["field", "25 %", "median", "75 %"], ranges, numbers=(1, 2, 3)) if ranges else "",
+        )
 
 
 class Profiler:

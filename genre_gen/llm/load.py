@@ -39,12 +39,13 @@ def load_base(folder: Path, quantization: str = "none") -> tuple[PreTrainedModel
         SourceError: the folder holds no causal language model that transformers knows, or not all of its weights.
         ConfigError: nf4 of a model whose widths do not fit its blocks.
     """
+    from genre_gen.downloads.third_party_logging import quiet_bitsandbytes, quiet_tqdm
+
+    quiet_bitsandbytes()
+    quiet_tqdm()
     import torch
     from transformers import AutoModelForCausalLM
 
-    from genre_gen.downloads.third_party_logging import quiet_bitsandbytes
-
-    quiet_bitsandbytes()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     # Half precision is slower than single on CPUs without matrix units.
     dtype = torch.bfloat16 if device == "cuda" and torch.cuda.is_bf16_supported() else torch.float32

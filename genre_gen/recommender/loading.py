@@ -116,6 +116,7 @@ def load(
         knowledge = _knowledge(saved, len(catalog)) if KNOWLEDGE in saved else None
         llm = _language_model(saved, settings, domain, catalog, trained_on)
     quantize(llm, domain.serving.quantization)
+    log.info("read %s, trained for %s by version %s", folder, domain.name, settings.version)
     return RecommenderState(
         domain,
         book,

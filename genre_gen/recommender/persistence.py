@@ -86,6 +86,7 @@ def save(
         _write_card(state, target, name)
 
     write_folder(folder, fill, KIND)
+    log.info("saved in %s", folder)
 
 
 def record_metrics(state: RecommenderState, folder: Path, metrics: Mapping[str, Any]) -> None:

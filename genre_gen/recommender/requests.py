@@ -12,8 +12,10 @@ import numpy as np
 
 from genre_gen.data.catalog import Catalog, Item
 from genre_gen.data.filters import rows_of
+from genre_gen.data.html_table import html_block, html_table, html_text
 from genre_gen.data.interactions import History, Interactions
 from genre_gen.data.moments import to_moment
+from genre_gen.data.printable import about
 from genre_gen.errors import UnknownUserError, UsageError, quoted
 
 if TYPE_CHECKING:
@@ -74,6 +76,10 @@ class Recommendation:
     explanation: Explanation | None = None
     pinned: bool = False
 
+    def _repr_html_(self) -> str:
+        """Return it as a notebook shows it."""
+        return html_block(_picks_table([self]))
+
 
 class Recommendations(tuple[Recommendation, ...]):
     """The picks of one request, best first, with what there is to say about them.
@@ -93,6 +99,30 @@ class Recommendations(tuple[Recommendation, ...]):
         self = super().__new__(cls, picks)
         self.notes, self.parsed_query = tuple(notes), parsed_query
         return self
+
+    def _repr_html_(self) -> str:
+        """Return the picks as a notebook shows them."""
+        said = [] if self.parsed_query is None else [html_text(f"understood: {self.parsed_query}")]
+        notes = [html_text(f"note: {note}", small=True) for note in self.notes]
+        return html_block(*said, _picks_table(self), *notes)
+
+
+def _picks_table(picks: Sequence[Recommendation]) -> str:
+    reasons = any(pick.explanation is not None for pick in picks)
+    header = ["", "title", "about", "score", "parts of the score", *(["why"] if reasons else [])]
+    rows = [
+        [
+            pick.rank,
+            pick.item.title,
+            about(pick.item.attributes),
+            f"{pick.score:.2f}",
+            ", ".join(f"{name} {share:+.2f}" for name, share in pick.parts.items())
+            + (", pinned" if pick.pinned else ""),
+            *([pick.explanation or ""] if reasons else []),
+        ]
+        for pick in picks
+    ]
+    return html_table(header, rows, numbers=(0, 3))
 
 
 def history_of(

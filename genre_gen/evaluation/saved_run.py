@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from safetensors.numpy import load_file
-
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import Interactions
-from genre_gen.errors import CheckpointError, DataError, UsageError
+from genre_gen.errors import DataError, UsageError
 from genre_gen.evaluation.baselines import GENRE
 from genre_gen.evaluation.report import Report
+from genre_gen.folders.arrays import contents_of
+from genre_gen.folders.reading import SavedFolder, open_folder
 from genre_gen.recommender import persistence
-from genre_gen.training.checkpoint import read_json, verify_folder
+from genre_gen.recommender.loading import read_settings
 
 EVALUATION = "evaluation.json"
 
@@ -47,15 +47,13 @@ class SavedRun:
     @classmethod
     def read(cls, folder: Path, name: str) -> Self:
         """Read a folder; raises CheckpointError if it is incomplete, damaged, or not a saved recommender."""
-        if verify_folder(folder).get("kind") != persistence.KIND:
-            raise CheckpointError(
-                f"{folder}: no saved recommender; give the folder that train wrote, not one inside it"
+        with open_folder(folder, persistence.KIND) as saved:
+            settings = read_settings(saved).model_dump()
+            with contents_of(folder / persistence.CATALOG):
+                catalog = Catalog.from_text(saved.text(persistence.CATALOG), settings["domain"]["name"])
+            trained_on, histories = (
+                _interactions(saved, file) for file in (persistence.TRAINED_ON, persistence.HISTORIES)
             )
-        settings = read_json(folder / persistence.SETTINGS)
-        catalog = Catalog.from_file(folder / persistence.CATALOG, settings["domain"]["name"])
-        trained_on, histories = (
-            _interactions(folder / file) for file in (persistence.TRAINED_ON, persistence.HISTORIES)
-        )
         report, problems = _report(folder, settings, name)
         return cls(name, folder, settings, catalog, trained_on, histories, report, problems)
 
@@ -65,8 +63,9 @@ class SavedRun:
         return self.settings["tuned"]["blend"]["weights"]  # type: ignore[no-any-return]
 
 
-def _interactions(file: Path) -> Interactions | None:
-    return Interactions.from_arrays(load_file(file)) if file.is_file() else None
+def _interactions(saved: SavedFolder, file: str) -> Interactions | None:
+    with contents_of(saved.path / file):
+        return Interactions.from_arrays(saved.arrays(file)) if file in saved else None
 
 
 def _report(folder: Path, settings: Mapping[str, Any], name: str) -> tuple[Report | None, tuple[str, ...]]:

@@ -94,7 +94,7 @@ def load(
 
     folder, owner = _folder(name, revision, token)
     with open_folder(folder, KIND, links=owner is not None) as saved:
-        settings = _settings(saved)
+        settings = read_settings(saved)
         domain = Domain.from_settings(settings.domain, where=str(folder / SETTINGS))
         domain = domain.model_copy(update={"catalog_folder": folder, "prompts_folder": folder / PROMPTS})
         domain.check_components(plugins, where=str(folder))
@@ -135,7 +135,8 @@ def load(
     )
 
 
-def _settings(saved: SavedFolder) -> SavedSettings:
+def read_settings(saved: SavedFolder) -> SavedSettings:
+    """Return the content of ``recommender.json``; raises CheckpointError."""
     content, file = saved.json(SETTINGS), saved.path / SETTINGS
     if isinstance(content, dict) and "tuned" not in content:
         raise CheckpointError(

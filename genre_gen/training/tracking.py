@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import secrets
 import time
@@ -12,8 +13,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from genre_gen.domain import Domain
+from genre_gen.folders.writing import write_json
 from genre_gen.recommender.state import RecommenderState
-from genre_gen.training.checkpoint import read_json, write_json
 from genre_gen.training.trackers import NoTracker, Status, TrackedRun, Tracker, make_tracker, tracker_name
 
 if TYPE_CHECKING:
@@ -86,8 +87,12 @@ class Tracking:
         kept: Mapping[str, Any] = {}
         if resumed:
             with suppress(OSError, ValueError):
-                kept = read_json(folder / FILE)
-        if kept.get("tracker") != tracker_name(self._domain.training.tracker):
+                kept = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        if (
+            not isinstance(kept, dict)
+            or not isinstance(kept.get("step"), int)
+            or kept.get("tracker") != tracker_name(self._domain.training.tracker)
+        ):
             kept = {"run": f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}", "step": 0}
         self._step = kept["step"]
         name = folder.resolve().name

@@ -32,7 +32,10 @@ RATINGS = [3, 4, 5, 6, 7]  # the words "1" to "5"
 TASKS = {"recommend": 8, "rate": 9, "describe": 10, "intent": 11, "alike": 12}  # the word that asks for each task
 YES, NO, FIRST_WORD = 13, 14, 15
 RECENT = 20  # films of a history that the model reads
-EPOCHS = {False: {"text": 5, "tasks": 5, "hybrid": 20}, True: {"text": 5, "tasks": 1, "hybrid": 2}}  # MovieLens or not
+EPOCHS = {
+    False: {"text": 30, "tasks": 15, "hybrid": 20},
+    True: {"text": 5, "tasks": 1, "hybrid": 2},
+}  # MovieLens or not
 TASK_WEIGHTS = {"recommend": 1.0, "rate": 0.5, "describe": 0.2, "intent": 0.2, "alike": 0.2}
 
 

@@ -1,6 +1,6 @@
 """GENRE: a language model that generates recommendations from a catalog, and only from that catalog.
 
-Public names are imported when first used, so that ``import genre_gen`` and ``genre-gen --help`` answer at once.
+Public names are imported on first use, so that ``import genre_gen`` and ``genre-gen --help`` are fast.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from genre_gen.recommender.recommender import Recommender
     from genre_gen.recommender.requests import Recommendation, Recommendations, Request
     from genre_gen.recommender.state import RecommenderState
+    from genre_gen.rules.settings import Rules
     from genre_gen.training.progress import Progress
 
 __version__ = "0.1.0"
@@ -46,6 +47,7 @@ _HOMES = {
     "RecommenderState": "recommender.state",
     "Report": "evaluation.report",
     "Request": "recommender.requests",
+    "Rules": "rules.settings",
     "Split": "data.splits",
     "TunedSettings": "blending.tuned",
 }
@@ -69,6 +71,7 @@ __all__ = [
     "RecommenderState",
     "Report",
     "Request",
+    "Rules",
     "Split",
     "TunedSettings",
 ]

@@ -27,6 +27,7 @@ SCHEMA = {
     "item": pl.String,
     "title": pl.String,
     "score": pl.Float32,
+    "pinned": pl.Boolean,
     "explanation": pl.String,
     "note": pl.String,
 }
@@ -44,7 +45,7 @@ def write_picks(
     """Recommend to many users into a ``.parquet`` or ``.jsonl`` file, one row per pick.
 
     Finished users are kept next to the file as they come, so the same call goes on after an interruption. Columns:
-    user, rank, item, title, score, explanation (null where not asked for), note. A user to whom nothing can be
+    user, rank, item, title, score, pinned, explanation (null where not asked for), note. A user to whom nothing can be
     recommended has one row, with nothing but the note that says why.
 
     Args:
@@ -99,7 +100,8 @@ def read_users(file: Path) -> list[str]:
 
 def _fingerprint(state: RecommenderState, request: Request) -> str:
     filters = Filters(state.catalog, request.where, request.exclude, request.include, state.domain.repeat)
-    asked = [request.n, request.query, filters.key(), str(request.at), request.explain]
+    rules = state.domain.rules if request.rules is None else request.rules
+    asked = [request.n, request.query, filters.key(), str(request.at), request.explain, rules.model_dump()]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
 
 
@@ -113,6 +115,7 @@ def _rows(picks: Recommendations) -> list[dict[str, Any]]:
             "item": pick.item.id,
             "title": pick.item.title,
             "score": pick.score,
+            "pinned": pick.pinned,
             "explanation": None if pick.explanation is None else pick.explanation.text,
             "note": note,
         }

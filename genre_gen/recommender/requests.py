@@ -19,6 +19,7 @@ from genre_gen.errors import UnknownUserError, UsageError
 if TYPE_CHECKING:
     from genre_gen.explain.explainer import Explanation
     from genre_gen.query.parsed import ParsedQuery
+    from genre_gen.rules.settings import Rules
 
 Event: TypeAlias = str | tuple[str, float | None] | tuple[str, float | None, Any]
 """One interaction given by hand: a title or id; with a rating; with a rating (or None) and a moment."""
@@ -28,6 +29,9 @@ Who: TypeAlias = str | int | Sequence[Event] | History | None
 
 Moment: TypeAlias = int | float | str | datetime
 """A moment: seconds since 1970, a datetime, or ISO text such as ``2024-05-01T12:00``."""
+
+BOOST = "boost"
+"""The part of a score that rules added."""
 
 STRANGER = "no history: ranked as for somebody of whom nothing is known"
 
@@ -44,6 +48,7 @@ class Request:
     include: Sequence[str] | None = None
     at: Moment | None = None
     explain: bool = False
+    rules: Rules | None = None
 
 
 @dataclass(frozen=True)
@@ -56,8 +61,9 @@ class Recommendation:
         score: the blend's score, in standard deviations above the user's mean over the allowed items; re-ranking
             chooses among items and leaves it as it is.
         parts: each blend member's share of the score; they sum to it. For a cold item, ``expected`` stands for the
-            members without an opinion on it.
+            members without an opinion on it; ``boost`` is what rules added.
         explanation: why, where it was asked for.
+        pinned: whether a rule put it at this rank; its score is the one it has without the pin.
     """
 
     rank: int
@@ -65,6 +71,7 @@ class Recommendation:
     score: float
     parts: Mapping[str, float] = field(default_factory=dict)
     explanation: Explanation | None = None
+    pinned: bool = False
 
 
 class Recommendations(tuple[Recommendation, ...]):

@@ -34,7 +34,7 @@ def test_an_item_cannot_be_changed_and_can_be_hashed():
     assert {item, Item("1", "A", {"year": 1990})} == {item}
 
 
-def test_describe_leaves_out_what_is_not_known():
+def test_describe_leaves_out_unknown_attributes():
     item = Item("1", "A", {"genre": ("X", "Y"), "year": None, "tags": (), "length": 90})
     assert item.describe() == "A | genre: X, Y | length: 90"
 
@@ -51,9 +51,9 @@ def test_find_by_title_or_id():
         catalog.find("Sabrina")
     with pytest.raises(UnknownItemError, match=r"no item 'Alein \(1979\)' in films; did you mean 'Alien \(1979\)'"):
         catalog.find("Alein (1979)")
-    with pytest.raises(UnknownItemError, match="nothing close"):
+    with pytest.raises(UnknownItemError, match="no title is close"):
         catalog.find("xyzzy")
-    with pytest.raises(UsageError, match="items are named by title or id, as text, and 1 is none"):
+    with pytest.raises(UsageError, match="1 is not a string; name an item by title or id"):
         catalog.find(1)
     assert Catalog([Item("x", "187 (1997)"), Item("187", "Other")]).find("187") == 1  # an id before a shortened title
 
@@ -106,7 +106,7 @@ def test_attributes_of_tables_become_plain_values(tmp_path):
     assert Catalog([plain])[0] is plain
 
 
-def test_saving_keeps_everything(tmp_path):
+def test_saving_keeps_all_items(tmp_path):
     catalog = Catalog(
         [
             Item("1", "Amélie\n", {"genre": ("A", "B"), "year": 2001, "score": 1.5, "place": "Paris"}, "Text.\u2028x"),

@@ -81,6 +81,11 @@ class RecommenderState:
         knowledge: what a graph says of the items, for explanations.
         seconds: what training took, by part.
         training_log: what was logged while the language model learned.
+
+    Example:
+        >>> state = recommender.state
+        >>> len(state.catalog), sorted(state.members)
+        (40, ['ease', 'popularity', 'sequential_rules', 'svd'])
     """
 
     domain: Domain

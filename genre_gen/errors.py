@@ -14,6 +14,13 @@ class GenreGenError(Exception):
     """Base of all errors raised on purpose. The message is one line that ends with the remedy.
 
     Values from data are quoted in messages, so control characters are replaced here, and long messages are cut.
+
+    Example:
+        >>> try:
+        ...     Dataset.load("moovies")
+        ... except GenreGenError as error:
+        ...     print(error)
+        no domain 'moovies', did you mean 'movies'?; there are: …
     """
 
     def __init__(self, message: str = "") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import typer
@@ -43,7 +44,10 @@ def main() -> None:
 
 
 def _fail(problem: Exception, code: int) -> None:
-    tell(f"genre-gen: {' '.join(str(problem).split())}")
+    text = " ".join(str(problem).split())
+    for argument, option in (("plugins=\\['(.+?)'\\]", "--plugin"), ("allow_model='(.+?)'", "--allow-model")):
+        text = re.sub(f"load with {argument}", rf"give {option} \1", text)
+    tell(f"genre-gen: {text}")
     sys.exit(code)
 
 

@@ -33,6 +33,10 @@ Model = Annotated[
     str | None,
     typer.Option("--model", "-m", help="Folder of a trained recommender, or its id on the hub [runs/DOMAIN]."),
 ]
+AllowModel = Annotated[
+    str | None,
+    typer.Option(metavar="MODEL", help="The pre-trained model that the recommender names may be this one of others."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ServedIn = Annotated[
     Literal["none", "bf16", "int8", "nf4"] | None,
@@ -65,7 +69,11 @@ def tell(text: str) -> None:
 
 
 def load(
-    model: str | None, domain: str | None, quantization: str | None = None, plugins: Sequence[str] | None = None
+    model: str | None,
+    domain: str | None,
+    quantization: str | None = None,
+    plugins: Sequence[str] | None = None,
+    allow_model: str | None = None,
 ) -> Recommender:
     """Load the recommender of ``--model``, or of the domain's own folder, and refuse one of another domain."""
     from genre_gen.domain import Domain
@@ -75,7 +83,9 @@ def load(
     if model is None and not folder.exists():
         Domain.load(domain or DEFAULT_DOMAIN)  # a domain that does not exist is the likelier mistake
         raise UsageError(f"{folder}: no such folder; train first: genre-gen train {domain or DEFAULT_DOMAIN}")
-    recommender = Recommender.from_pretrained(model or folder, quantization, plugins=plugins or ())
+    recommender = Recommender.from_pretrained(
+        model or folder, quantization, plugins=plugins or (), allow_model=allow_model
+    )
     if domain not in {None, recommender.domain.name}:  # the domain itself need not be there
         check_domain(recommender, Domain.load(domain).name, f"--model {model}" if model else str(folder))
     return recommender

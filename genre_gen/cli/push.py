@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from genre_gen.cli.options import AsJson, Plugins, folder_or_domain, load, show
+from genre_gen.cli.options import AllowModel, AsJson, Plugins, folder_or_domain, load, show
 from genre_gen.errors import OutputError, UsageError
 
 
@@ -25,6 +25,7 @@ def push(
         str | None, typer.Option(help="Id on the hub of the pre-trained model, if that is a folder here.")
     ] = None,
     plugins: Plugins = None,
+    allow_model: AllowModel = None,
     as_json: AsJson = False,
 ) -> None:
     """Push a trained recommender and its card to the model hub, without the histories of users.
@@ -34,7 +35,7 @@ def push(
     from genre_gen.recommender.hub import check_repository
 
     check_repository(repository)  # before minutes of loading
-    recommender = load(*folder_or_domain(run), plugins=plugins)
+    recommender = load(*folder_or_domain(run), plugins=plugins, allow_model=allow_model)
     try:
         commit = recommender.push_to_hub(
             repository,

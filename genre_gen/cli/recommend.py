@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from genre_gen.cli.options import (
+    AllowModel,
     AsJson,
     Events,
     Model,
@@ -64,6 +65,7 @@ def recommend(
     model: Model = None,
     quantization: ServedIn = None,
     plugins: Plugins = None,
+    allow_model: AllowModel = None,
     as_json: AsJson = False,
 ) -> None:
     """Recommend to a user of the data, to a history, or to all users into a file."""
@@ -72,7 +74,7 @@ def recommend(
     from genre_gen.reporting.formatting import picks_json, picks_text
 
     check_n(n)
-    recommender = load(model, domain, quantization, plugins)
+    recommender = load(model, domain, quantization, plugins, allow_model)
     if rerank is not None or rerank_weight is not None:
         recommender = _reranking(recommender, rerank, rerank_weight)
     rules = read_rules(recommender, boost, pin, at_most, at_least, without=no_rules)
@@ -133,6 +135,7 @@ def explain(
     model: Model = None,
     quantization: ServedIn = None,
     plugins: Plugins = None,
+    allow_model: AllowModel = None,
     as_json: AsJson = False,
 ) -> None:
     """Say why an item would be recommended, and the facts behind it."""
@@ -140,7 +143,7 @@ def explain(
 
     if not item:
         raise UsageError("--item is missing: which item shall be explained?")
-    recommender = load(model, domain, quantization, plugins)
+    recommender = load(model, domain, quantization, plugins, allow_model)
     who = who_asks(recommender, user, events)
     if who is None:
         raise UsageError("give either --user or --history: to whom shall it be explained?")
@@ -158,6 +161,7 @@ def report(
     out: Annotated[Path, typer.Option("--out", "-o", help="The page.")] = Path("report.html"),
     n: Annotated[int, typer.Option("-n", help="How many items each.")] = 5,
     plugins: Plugins = None,
+    allow_model: AllowModel = None,
 ) -> None:
     """Write a page to look at: histories, picks, why, and what the model saw; one HTML file that needs nothing else."""
     from genre_gen.reporting.html_report import write_page
@@ -165,7 +169,7 @@ def report(
     if not user:
         raise UsageError("--user is missing: whose page shall be written?")
     check_writable(out, file=True)
-    recommender = load(*folder_or_domain(run), plugins=plugins)
+    recommender = load(*folder_or_domain(run), plugins=plugins, allow_model=allow_model)
     show(f"wrote {write_page(recommender, user, out, n)}")
 
 
@@ -180,6 +184,7 @@ def evaluate(
     model: Model = None,
     quantization: ServedIn = None,
     plugins: Plugins = None,
+    allow_model: AllowModel = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate against classic recommenders on the same cases; print the table, write JSON and a plot."""
@@ -188,7 +193,7 @@ def evaluate(
     from genre_gen.evaluation.picks import CUT_OFFS, evaluate_picks
     from genre_gen.recommender.persistence import record_metrics
 
-    recommender = load(model, domain, quantization, plugins)
+    recommender = load(model, domain, quantization, plugins, allow_model)
     run = run_folder(model, domain)
     folder = out or (run if picks is None and run.is_dir() else None)  # there is none of what came from the hub
     if folder is not None:

@@ -138,7 +138,7 @@ class SavedFolder:
             if isinstance(problem, FileNotFoundError) and not self._is_current():
                 raise _ReplacedError from None
             raise CheckpointError(
-                f"{self.path}: no {MANIFEST} there, so nothing that was saved whole; check the path, or train first"
+                f"{self.path}: no {MANIFEST}, so no complete saved folder; check the path, or train first"
             ) from None
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode) or os.fstat(descriptor).st_size > MAX_BYTES:
@@ -215,7 +215,9 @@ def open_folder(folder: Path, kind: str | None = None, *, links: bool = False) -
     saved = _opened(folder, links)
     try:
         if kind not in {None, saved.manifest.kind}:
-            raise CheckpointError(f"{folder}: holds a {saved.manifest.kind}, no {kind}; give another folder")
+            raise CheckpointError(
+                f"{folder}: is a saved {saved.manifest.kind}, not a {kind}; give the folder that train wrote"
+            )
         yield saved
         saved.check_rest()
     finally:
@@ -242,9 +244,7 @@ def _opened(folder: Path, links: bool) -> SavedFolder:
             break
         if not folder.exists() and not _is_being_replaced(folder):
             break
-    raise CheckpointError(
-        f"{folder}: no {MANIFEST} there, so nothing that was saved whole; check the path, or train first"
-    )
+    raise CheckpointError(f"{folder}: no {MANIFEST}, so no complete saved folder; check the path, or train first")
 
 
 def _is_being_replaced(folder: Path) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from fakes import altered
 from local_hub import local_hub
 
+from genre_gen.downloads.models import ensure_model
 from genre_gen.folders.reading import verify_folder
 from tests.cli.outcomes import refused
 
@@ -21,9 +22,10 @@ def hub(monkeypatch, tmp_path, tiny_model):
 
 
 @pytest.fixture
-def run(tiny_recommender, tmp_path, monkeypatch):
-    """Return the folder of a recommender of a domain whose data the working directory has."""
+def run(hub, tiny_recommender, tmp_path, monkeypatch):
+    """Return the folder of a recommender of a domain whose data the working directory has, over a model of the hub."""
     monkeypatch.chdir(tmp_path)
+    ensure_model("lab/tiny")  # as training does
     altered(tiny_recommender, {"model.llm": "lab/tiny"}).save_pretrained("runs/movies")
     return tmp_path / "runs" / "movies"
 

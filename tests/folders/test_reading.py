@@ -90,7 +90,9 @@ def test_what_is_not_listed_is_not_read(folder):
 
 
 def test_another_kind_is_refused(folder):
-    with pytest.raises(CheckpointError, match="x: holds a recommender, no checkpoint; give another folder"):
+    with pytest.raises(
+        CheckpointError, match="x: is a saved recommender, not a checkpoint; give the folder that train wrote"
+    ):
         verify_folder(folder, "checkpoint")
 
 

@@ -315,7 +315,7 @@ def test_an_interrupted_final_stage_is_no_training(tiny_domain, dataset, tmp_pat
         recommender.recommend("17")
     with pytest.raises(UsageError, match="this recommender is not trained"):
         recommender.save_pretrained(tmp_path / "run")
-    with pytest.raises(CheckpointError, match="nothing that was saved whole"):
+    with pytest.raises(CheckpointError, match="no complete saved folder"):
         Recommender.from_pretrained(tmp_path / "run")
     recommender.fit(dataset.leave_one_out(), folder=tmp_path / "run")  # goes on
     assert recommender.recommend("17")

@@ -200,7 +200,7 @@ def _train(domain: Any, state: Any, folder: Path) -> None:
     """Train and save, with a checkpoint after each step."""
     from genre_gen.training.finetune import FineTuner
 
-    FineTuner.__init__.__kwdefaults__["checkpoint_seconds"] = 0.0
+    (FineTuner.__init__.__kwdefaults__ or {})["checkpoint_seconds"] = 0.0
     recommender = Recommender(domain)
     recommender.fit(leave_one_out(state.histories, state.catalog), folder=folder)
     recommender.save_pretrained(folder)

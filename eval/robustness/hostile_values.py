@@ -163,7 +163,8 @@ def scalar(rng: random.Random) -> Any:
     """Return a value of any kind."""
     return rng.choice(
         (None, True, False, 0, -1, 3, 10**400, -(10**5000), 2**63, 0.5, float("nan"), float("inf"), -1e308, b"x", [],
-         {}, set(), 1j, np.int64(3), np.float32(2), rng.choice(PIECES), changed(rng, "Toy Story (1995)"), "17", "Alien (1979)")
+         {}, set(), 1j, np.int64(3), np.float32(2), rng.choice(PIECES), changed(rng, "Toy Story (1995)"), "17",
+         "Alien (1979)")
     )  # fmt: skip
 
 

@@ -253,7 +253,7 @@ class Interactions:
             raise ValueError("users holds a user twice")
         if offsets[0] != 0 or offsets[-1] != len(rows) or (np.diff(offsets.astype(np.int64)) < 0).any():
             raise ValueError(f"offsets do not cut {len(rows)} rows into histories")
-        optional: dict[str, NDArray[Any]] = {}
+        optional: dict[str, Any] = {}
         if "ratings" in arrays:
             optional["ratings"] = expect(arrays, "ratings", "f", (len(rows),), missing=True).astype(np.float32)
         if "times" in arrays:

@@ -13,7 +13,7 @@ from genre_gen.data.interactions import Interactions
 from genre_gen.errors import CheckpointError, ConfigError, DecodingError, MissingPackageError, SourceError
 from genre_gen.evaluation.saved_run import SavedRun
 from genre_gen.metrics import overlap, rank_biased_overlap
-from genre_gen.recommender import persistence
+from genre_gen.recommender import loading
 from genre_gen.recommender.answering import answer_many
 from genre_gen.recommender.requests import Request, Who
 
@@ -63,7 +63,7 @@ Lists = Mapping[str, Sequence[tuple[str, str]]]
 
 def make_lists(folder: Path, asked: Mapping[str, Who], n: int, plugins: Collection[str] = ()) -> Lists:
     """Load a trained recommender and return its ``n`` best items for each who asks; raises what loading raises."""
-    state = persistence.load(folder, plugins=plugins)
+    state = loading.load(folder, plugins=plugins)
     answers = answer_many(state, [Request(who, n=n) for who in asked.values()])
     return {
         name: [(pick.item.id, pick.item.title) for pick in picks] for name, picks in zip(asked, answers, strict=True)

@@ -264,7 +264,12 @@ class Report:
         return header, rows
 
     def summary(self) -> dict[str, Any]:
-        """Return the figures of each model without anything by user, JSON values only, for a model card."""
+        """Return the figures of each model without anything by user, JSON values only, for a model card.
+
+        Example:
+            >>> report.summary()["split"], report.summary()["users"]
+            ('leave-one-out', 30)
+        """
         wanted = [f"{letters}@{cut}" for letters in PER_USER for cut in self.k]
         return {
             "split": self.split,

@@ -75,6 +75,13 @@ class RunComparison:
         tests: of the metrics.
         lists: agreement of the lists.
         notes: what could not be compared, and why.
+
+    Example:
+        >>> recommender.save_pretrained("runs/a")
+        >>> recommender.save_pretrained("runs/b")
+        >>> comparison = compare_runs(["runs/a", "runs/b"], users=2)
+        >>> [lists.users for lists in comparison.lists]
+        [2]
     """
 
     runs: tuple[str, ...]

@@ -53,7 +53,7 @@ def load_base(folder: Path, quantization: str = "none") -> tuple[PreTrainedModel
     if quantization != "none":
         options["quantization_config"] = _bitsandbytes(quantization, dtype)
     with _readable(folder, "a causal language model"):
-        model, about = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             config=model_config(folder),
             local_files_only=True,
@@ -62,6 +62,7 @@ def load_base(folder: Path, quantization: str = "none") -> tuple[PreTrainedModel
             output_loading_info=True,
             **options,
         )
+    model, about = loaded
     if missing := sorted(about["missing_keys"]):
         raise SourceError(f"{folder}: lacks {len(missing)} weights, the first is {missing[0]}; copy it again")
     module: Any

@@ -75,6 +75,11 @@ class PromptBook:
 
         Raises:
             PromptError: as for those that are read from a folder.
+
+        Example:
+            >>> book = recommender.state.book
+            >>> PromptBook.from_sources(book.folder, book.sources).fingerprint("intent") == book.fingerprint("intent")
+            True
         """
         book = cls.__new__(cls)
         for name, source in sources.items():

@@ -61,9 +61,11 @@ class _ChatEnvironment(TemplateEnvironment):
         self.undefined = jinja2.Undefined
         self.add_extension(LoopControlExtension)
         self.add_extension(_Generation)
-        self.filters = {name: paid(jinja2.defaults.DEFAULT_FILTERS[name]) for name in _FILTERS}
+        filters: dict[str, Any] = {**jinja2.defaults.DEFAULT_FILTERS}
+        self.filters = {name: paid(filters[name]) for name in _FILTERS}
         self.filters |= {"tojson": paid(_to_json), "steps": _steps, "compared": _compared, "replace": _replace}
-        self.tests = {name: paid(test) for name, test in jinja2.defaults.DEFAULT_TESTS.items()}
+        tests: dict[str, Any] = {**jinja2.defaults.DEFAULT_TESTS}
+        self.tests = {name: paid(test) for name, test in tests.items()}
         self.globals = {"range": limited_range, "namespace": Namespace, "raise_exception": _refuse}
 
     def output(self, value: object) -> Any:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Self, overload
+from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError, quoted
 from genre_gen.recommender import answering, explaining, hub, loading, persistence, predicting
 from genre_gen.recommender.predicting import Fit, Prediction
-from genre_gen.recommender.requests import Moment, Recommendations, Request, Who, history_of, known_history
+from genre_gen.recommender.requests import (
+    Moment,
+    Recommendations,
+    Request,
+    RequestOptions,
+    Who,
+    history_of,
+    known_history,
+)  # fmt: skip
+from genre_gen.recommender.state import NotPickled
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo
@@ -32,7 +41,7 @@ RECENT = 10
 """How many of a history's most recent items are left out one by one, to measure what a pick owes to each."""
 
 
-class Recommender:
+class Recommender(NotPickled):
     """Generates items of one catalog for users known or new.
 
     In every method, who comes first and then what. ``who`` is a user id of the data, or a history: titles or ids,
@@ -201,14 +210,6 @@ class Recommender:
         copied._state = self._state
         return copied
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """Return the same as a copy."""
-        return self.__copy__()
-
-    def __reduce__(self) -> NoReturn:
-        """Refuse pickling: reading a pickle can run code, and a model in it would be one that nobody verified."""
-        raise UsageError(f"a {type(self).__name__} is not pickled; use save_pretrained and from_pretrained")
-
     @property
     def domain(self) -> Domain:
         """Return the settings.
@@ -322,33 +323,11 @@ class Recommender:
 
     @overload
     def recommend(
-        self,
-        who: Who = None,
-        n: int = 10,
-        *,
-        users: None = None,
-        query: str | None = None,
-        where: str | None = None,
-        exclude: Sequence[str] = (),
-        include: Sequence[str] | None = None,
-        at: Moment | None = None,
-        explain: bool = False,
-        rules: Rules | None = None,
+        self, who: Who = None, n: int = 10, *, users: None = None, **options: Unpack[RequestOptions]
     ) -> Recommendations: ...
     @overload
     def recommend(
-        self,
-        who: None = None,
-        n: int = 10,
-        *,
-        users: Iterable[Who],
-        query: str | None = None,
-        where: str | None = None,
-        exclude: Sequence[str] = (),
-        include: Sequence[str] | None = None,
-        at: Moment | None = None,
-        explain: bool = False,
-        rules: Rules | None = None,
+        self, who: None = None, n: int = 10, *, users: Iterable[Who], **options: Unpack[RequestOptions]
     ) -> Iterator[tuple[Who, Recommendations]]: ...
     def recommend(
         self,

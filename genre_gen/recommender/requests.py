@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 import numpy as np
 
@@ -37,6 +37,18 @@ BOOST = "boost"
 
 STRANGER = "no history: ranked as for somebody of whom nothing is known"
 NO_HISTORIES = "this recommender came without histories of users: give a history of titles to get picks for it"
+
+
+class RequestOptions(TypedDict, total=False):
+    """The options of :meth:`genre_gen.Recommender.recommend`, for those who check types."""
+
+    query: str | None
+    where: str | None
+    exclude: Sequence[str]
+    include: Sequence[str] | None
+    at: Moment | None
+    explain: bool
+    rules: Rules | None
 
 
 @dataclass(frozen=True)

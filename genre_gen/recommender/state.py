@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,8 +85,20 @@ class SharedData:
     trained_on: str
 
 
+class NotPickled:
+    """Refuses pickling: reading a pickle can run code, and a model in it would be one that nobody verified."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return what a copy is: nothing in a trained state changes."""
+        return copy.copy(self)
+
+    def __reduce__(self) -> NoReturn:
+        """Say what to do instead."""
+        raise UsageError(f"a {type(self).__name__} is not pickled; use save_pretrained and from_pretrained")
+
+
 @dataclass(frozen=True, eq=False)
-class RecommenderState:
+class RecommenderState(NotPickled):
     """A trained recommender's parts. Nothing in it changes; ``dataclasses.replace`` gives another with one part new.
 
     Attributes:
@@ -129,14 +142,6 @@ class RecommenderState:
     def __copy__(self) -> RecommenderState:
         """Return the state itself, in which nothing changes."""
         return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> RecommenderState:
-        """Return the same as a copy."""
-        return self
-
-    def __reduce__(self) -> NoReturn:
-        """Refuse pickling, see :class:`genre_gen.Recommender`."""
-        raise UsageError("a RecommenderState is not pickled; use save_pretrained and from_pretrained of a Recommender")
 
     @property
     def blend(self) -> Blend:

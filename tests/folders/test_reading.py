@@ -90,9 +90,7 @@ def test_what_is_not_listed_is_not_read(folder):
 
 
 def test_another_kind_is_refused(folder):
-    with pytest.raises(
-        CheckpointError, match="x: is a saved recommender, not a checkpoint; give the folder that train wrote"
-    ):
+    with pytest.raises(CheckpointError, match="x: is a saved recommender, not a checkpoint; give the folder"):
         verify_folder(folder, "checkpoint")
 
 

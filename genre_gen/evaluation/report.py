@@ -268,7 +268,7 @@ class Report:
 
         Example:
             >>> report.summary()["split"], report.summary()["users"]
-            ('leave-one-out', 30)
+            ('leave-one-out, test', 30)
         """
         wanted = [f"{letters}@{cut}" for letters in PER_USER for cut in self.k]
         return {

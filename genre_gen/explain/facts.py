@@ -24,7 +24,7 @@ class Fact:
     | user ``had`` | history item | (not rated) |
     | pick ``shares`` | history item | the values of ``field`` that both have |
     | item ``followed_by`` | pick | people who had the pick after the item, people who had the item |
-    | pick ``linked`` | history item | entities of the relation ``field`` that both have; none for a sequel or the like |
+    | pick ``linked`` | history item | entities of the relation ``field`` that both have; none for a sequel |
     | item ``liked_too`` | pick | people who liked both, people who liked the item and rated the pick |
     | item ``weighed`` | pick | of how many items that were left out this changed the score most |
     | user ``liked`` | (items with values) | how many the user liked, of how many the user rated |

@@ -11,8 +11,11 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
+from genre_gen.data.catalog import Catalog
+from genre_gen.data.frames import Library, in_library
 from genre_gen.errors import DataError, UnknownUserError, UsageError
 
 
@@ -73,6 +76,22 @@ class History:
     def until(self, moment: int) -> History:
         """Return the interactions at or before a moment in seconds since 1970; all of them where there are no times."""
         return self if self.times is None else self.take(self.times <= moment)
+
+    def to_frame(self, catalog: Catalog, library: Library = "polars") -> Any:
+        """Return a data frame, oldest first: ``item_id``, ``title``, and ``rating`` and ``timestamp`` where there are.
+
+        ``Recommender.recommend`` takes it for the history that it is.
+
+        Example:
+            >>> data.interactions.history("196").to_frame(data.catalog)
+
+        Raises:
+            UsageError, MissingPackageError: as :func:`genre_gen.data.frames.in_library`.
+        """
+        items = [catalog[row] for row in self.rows.tolist()]
+        columns = {"item_id": [item.id for item in items], "title": [item.title for item in items]}
+        frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
+        return in_library(frame.with_columns(_measures(self.ratings, self.times)), library)
 
 
 @dataclass(frozen=True)
@@ -213,6 +232,32 @@ class Interactions:
         written = int(self.review_of[position])
         return self.reviews.summaries[written], self.reviews.texts[written]
 
+    def to_frame(
+        self, catalog: Catalog, library: Library = "polars", positions: NDArray[np.integer] | None = None
+    ) -> Any:
+        """Return a data frame with an interaction a row, in the order of the arrays.
+
+        ``user_id`` and ``item_id`` are text; ``rating`` (float32, null where not rated) and ``timestamp`` (int64,
+        seconds since 1970) are left out where the data has none.
+
+        Args:
+            catalog: the items.
+            library: ``polars`` or ``pandas``.
+            positions: int64 ``[m]``, the interactions that are wanted, in this order; None for all.
+
+        Example:
+            >>> data.interactions.to_frame(data.catalog).group_by("item_id").len()
+
+        Raises:
+            UsageError, MissingPackageError: as :func:`genre_gen.data.frames.in_library`.
+        """
+        chosen = np.arange(len(self)) if positions is None else np.asarray(positions, np.int64)
+        ids = pl.Series("item_id", [item.id for item in catalog], pl.String)
+        users = pl.Series("user_id", self.users, pl.String)
+        ratings, times = _selected(self.ratings, chosen), _selected(self.times, chosen)
+        columns = [users[self.owners[chosen]], ids[self.rows[chosen]], *_measures(ratings, times)]
+        return in_library(pl.DataFrame(columns), library)
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return everything as arrays, ready for safetensors; ``from_arrays`` restores it."""
         arrays = {"offsets": self.offsets, "rows": self.rows, "n_items": np.array([self.n_items])}
@@ -238,6 +283,12 @@ def _frozen(array: _Array) -> _Array:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def _measures(ratings: NDArray[np.float32] | None, times: NDArray[np.int64] | None) -> list[pl.Series]:
+    """Return the columns of a data frame that say how and when, where there are any."""
+    columns = [] if ratings is None else [pl.Series("rating", ratings, pl.Float32).fill_nan(None)]
+    return columns + ([] if times is None else [pl.Series("timestamp", times, pl.Int64)])
 
 
 def _selected(array: _Array, selection: slice | NDArray[Any]) -> _Array:

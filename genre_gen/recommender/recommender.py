@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, overload
 
@@ -10,7 +10,7 @@ from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
 from genre_gen.recommender import answering, explaining, persistence, predicting
 from genre_gen.recommender.predicting import Fit, Prediction
-from genre_gen.recommender.requests import Moment, Recommendations, Request, Who, history_of, known_history
+from genre_gen.recommender.requests import Answers, Moment, Recommendations, Request, Who, history_of, known_history
 
 if TYPE_CHECKING:
     from genre_gen.blending.tuned import TunedSettings
@@ -33,7 +33,8 @@ class Recommender:
     """Generates items of one catalog for users known or new.
 
     In every method, who comes first and then what. ``who`` is a user id of the data, or a history: titles or ids,
-    oldest first, each alone, with a rating, or with a rating and a time. Items are named by title or id.
+    oldest first, each alone, with a rating, or with a rating and a time; or a data frame of ``item_id`` (or ``title``),
+    ``rating`` and ``timestamp``. Items are named by title or id.
 
     Example:
         >>> data = Dataset.load("movies")
@@ -224,7 +225,7 @@ class Recommender:
         include: Sequence[str] | None = None,
         at: Moment | None = None,
         explain: bool = False,
-    ) -> Iterator[tuple[Who, Recommendations]]: ...
+    ) -> Answers: ...
     def recommend(
         self,
         who: Who = None,
@@ -237,14 +238,14 @@ class Recommender:
         include: Sequence[str] | None = None,
         at: Moment | None = None,
         explain: bool = False,
-    ) -> Recommendations | Iterator[tuple[Who, Recommendations]]:
+    ) -> Recommendations | Answers:
         """Recommend items to a known user, to a history, or to many.
 
         Args:
             who: a user id of the data, or a history; None, or a user without history, gets what is recommended to
                 somebody of whom nothing is known, with a note.
             n: how many; fewer come only where fewer are allowed, and ``notes`` says why.
-            users: many user ids or histories instead of ``who``; the answer is then an iterator.
+            users: many user ids or histories instead of ``who``; the answer is then an iterator with ``to_frame``.
             query: what it should be like, in free text, see :mod:`genre_gen.query`.
             where: filter on attributes, see :mod:`genre_gen.data.filter_expression`.
             exclude: titles or ids that shall not appear.
@@ -271,7 +272,7 @@ class Recommender:
             raise UsageError(f"users = {users!r}; give a list of user ids or histories, even of one")
         users = list(users)
         answers = answering.answer_many(self.state, (Request(user, **options) for user in users))
-        return zip(users, answers, strict=True)
+        return Answers(zip(users, answers, strict=True))
 
     def answer_many(self, requests: Iterable[Request]) -> list[Recommendations]:
         """Answer requests in one go, each with its own n, filters, query, moment and explanations.

@@ -51,7 +51,7 @@ def _is_arrow(value: object) -> bool:
 
 def _plain(column: pl.Series) -> pl.Series:
     """Return a column of a type that files have too: no categories, and whole numbers as integers."""
-    if column.dtype in (pl.Categorical, pl.Enum, pl.Boolean):
+    if column.dtype in (pl.Categorical, pl.Enum, pl.Boolean, pl.Null):
         return column.cast(pl.String).fill_null("")
     if column.dtype == pl.String:
         return column.fill_null("")

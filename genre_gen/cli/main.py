@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from genre_gen.cli import domains, recommend, train
+from genre_gen.cli import domains, export, recommend, train
 from genre_gen.cli.options import FAILED, MISUSED, tell
 from genre_gen.errors import GenreGenError, UsageError
 
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 for command in (
     train.demo, train.fetch, train.train, recommend.recommend, recommend.explain, recommend.report, recommend.evaluate,
+    export.export,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(domains.prompts, name="prompts")

@@ -131,7 +131,7 @@ def test_what_is_to_be_said_of_a_list_stands_below_it(recommend, arguments, note
         (["--history", "Alien=inf"], 2, ["'inf' is no rating of 'Alien'"]),
         (["--history", "Alien (1979)=abc"], 2, ["'abc' is no rating of 'Alien (1979)'"]),
         (["--history", "Alein=abc"], 1, ["no item 'Alein=abc'"]),
-        (["--user", "17", "--out", "x.jsonl"], 2, ["--out go with --users"]),
+        (["--user", "17", "--out", "x.jsonl"], 2, ["--split, --out and --layout go with --users"]),
         (["--user", "17", "--split", "test"], 2, ["--split, --out and --layout go with --users"]),
         (["--users", "all"], 2, ["--users needs --out"]),
         (["--users", "all", "--split", "train", "--out", "x.jsonl"], 2, ["--split train: choose test or validation"]),

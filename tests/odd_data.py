@@ -40,3 +40,15 @@ def odd_dataset(titles=TITLES, rated=True, timed=True, repeats=1):
         times if timed else None,
     )
     return Dataset(domain, Catalog(odd_items(titles), "odd"), interactions)
+
+
+def same(one, other):
+    """Check that two data sets hold the same, in the same types."""
+    assert one.catalog.fingerprint() == other.catalog.fingerprint()
+    assert one.interactions.users == other.interactions.users
+    for name in ("offsets", "rows", "ratings", "times"):
+        left, right = getattr(one.interactions, name), getattr(other.interactions, name)
+        assert (left is None) == (right is None), name
+        if left is not None:
+            assert left.dtype == right.dtype
+            np.testing.assert_array_equal(left, right, err_msg=name)

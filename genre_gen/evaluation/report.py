@@ -237,7 +237,7 @@ class Report:
             ]
             return in_library(pl.concat(ranked), library)
         costs, lists = _keys(self.results, "costs"), _keys(self.results, "lists")
-        columns = {key: [result.figure(key) for result in self.results] for key in keys}
+        columns: dict[str, list[float | None]] = {key: [each.figure(key) for each in self.results] for key in keys}
         columns |= {key: [result.lists.get(key) for result in self.results] for key in lists}
         columns |= {key: [result.costs.get(key) for result in self.results] for key in costs}
         frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.Float64))

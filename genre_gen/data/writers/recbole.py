@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -45,7 +46,7 @@ def write_recbole(folder: Path, catalog: Catalog, parts: Mapping[str, pl.DataFra
     for part, frame in parts.items():
         files[folder / f"{name}{part and '.'}{part}.inter"] = _atomic(frame, frame.schema)
     for file, frame in files.items():
-        replace_file(file, lambda path, frame=frame: frame.write_csv(path, separator="\t", quote_style="never"))
+        replace_file(file, partial(frame.write_csv, separator="\t", quote_style="never"))
     settings = folder / f"{name}.yaml"
     text = _settings(name, separator, parts)
     replace_file(settings, lambda path: path.write_text(text, encoding="utf-8", newline="\n"))

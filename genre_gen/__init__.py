@@ -1,6 +1,6 @@
 """GENRE: a language model that generates recommendations from a catalog, and only from that catalog.
 
-Public names are imported when first used, so that ``import genre_gen`` and ``genre-gen --help`` answer at once.
+Public names are imported on first use, so that ``import genre_gen`` and ``genre-gen --help`` are fast.
 """
 
 from __future__ import annotations

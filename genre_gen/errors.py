@@ -1,6 +1,6 @@
-"""Errors a user can act on: what was wrong, where, and what to do about it.
+"""Errors for users: what was wrong, where, and the remedy.
 
-Every error the library raises on purpose derives from :class:`GenreGenError`; the command line prints
+Every error that the library raises on purpose derives from :class:`GenreGenError`; the command line prints
 ``str(error)`` as one line and exits with 1 (or 2 for :class:`UsageError`).
 """
 
@@ -8,15 +8,15 @@ from __future__ import annotations
 
 
 class GenreGenError(Exception):
-    """Base of all errors raised on purpose. The message is one line that ends with the remedy."""
+    """Base of all errors that are raised on purpose. The message is one line that ends with the remedy."""
 
 
 class UsageError(GenreGenError, ValueError):
-    """An argument that cannot be meant: n = 0, an empty history, two ways of naming the user at once."""
+    """An invalid argument, such as n = 0, an empty history, or two ways of naming the user."""
 
 
 class DataError(GenreGenError):
-    """A data file that cannot be read as declared: names the file, the line and the value."""
+    """A data file that cannot be read as declared. The message names file, line and value."""
 
 
 class ConfigError(GenreGenError):
@@ -28,7 +28,7 @@ class PromptError(GenreGenError):
 
 
 class UnknownItemError(GenreGenError, KeyError):
-    """An item id or title that the catalog lacks; carries the closest titles."""
+    """An item id or title that is not in the catalog. The message names the closest titles."""
 
     def __str__(self) -> str:
         """Return the message itself (``KeyError`` would quote it)."""
@@ -44,7 +44,7 @@ class UnknownUserError(GenreGenError, KeyError):
 
 
 class FilterError(UsageError):
-    """A ``where`` expression that does not parse or names a field the catalog lacks."""
+    """A ``where`` expression that is invalid or names an unknown field."""
 
 
 class SourceError(GenreGenError):
@@ -56,12 +56,12 @@ class CheckpointError(GenreGenError):
 
 
 class OutputError(GenreGenError):
-    """A place that results cannot be written to."""
+    """A file or folder that results cannot be written to."""
 
 
 class MissingPackageError(GenreGenError, ImportError):
-    """An optional package that is not installed; the message has the command that installs it."""
+    """An optional package that is not installed. The message has the command that installs it."""
 
 
 class DecodingError(GenreGenError):
-    """The model's scores cannot be trusted (NaN or infinite), so nothing may be generated from them."""
+    """Invalid scores of the language model (NaN or infinite), from which nothing can be generated."""

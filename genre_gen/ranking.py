@@ -14,7 +14,7 @@ class Ranking:
 
     Attributes:
         rows: int64 ``[n]``, catalog rows (positions in the catalog), each at most once.
-        scores: float32 ``[n]``, finite and non-increasing; their unit depends on who made the ranking
+        scores: float32 ``[n]``, finite and non-increasing; their unit depends on the source of the ranking
             (log-probability for the LLM, standard deviations for a blend).
     """
 
@@ -32,8 +32,8 @@ class Ranking:
         """Rank catalog rows by score.
 
         Args:
-            scores: ``[n_items]``; an item whose score is not finite is never ranked (fail closed).
-            n: how many to keep; ``None`` keeps all.
+            scores: ``[n_items]``; items without a finite score are not ranked (fail closed).
+            n: number of items to keep; ``None`` keeps all.
             allowed: bool ``[n_items]``; items that may appear. ``None`` allows all.
 
         Returns:
@@ -45,7 +45,7 @@ class Ranking:
         rows = np.flatnonzero(usable)
         values = scores[rows].astype(np.float32)
         if n is not None and n < len(rows):
-            # Everything that ties with the n-th score stays in, so that the stable sort decides by row.
+            # All items that tie with the n-th score are kept, so that the stable sort orders them by row.
             threshold = np.partition(values, len(values) - n)[len(values) - n]
             keep = values >= threshold
             rows, values = rows[keep], values[keep]

@@ -1,4 +1,4 @@
-"""What the sections of ``domain.toml`` have in common: their base, types of values, and how problems are told."""
+"""The common base of the sections of ``domain.toml``, types of values, and messages about problems."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from genre_gen.prompting.nouns import PATTERN
 
 
 class Settings(BaseModel):
-    """Base of all sections: frozen, unknown keys refused, numbers finite."""
+    """Base of all sections: frozen, without unknown keys, with finite numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -23,10 +23,10 @@ def as_names(value: object) -> object:
 
 
 Names: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(as_names), Field(min_length=1)]
-"""Column names, the first that the file has is taken. A single name may be written without brackets."""
+"""Column names; the first one in the file is used. A single name may be written without brackets."""
 
 NamesOrNone: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(as_names)]
-"""The same, where an empty list stands for none."""
+"""The same; an empty list means no column."""
 
 Share: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 
@@ -34,7 +34,7 @@ Noun: TypeAlias = Annotated[str, Field(pattern=PATTERN)]
 
 
 def validation_problems(error: ValidationError, settings: type[BaseModel]) -> list[str]:
-    """Return each problem as ``key: what is wrong``, with the closest key for a misspelt one."""
+    """Return each problem as ``key: problem``, with the closest key for a misspelt one."""
     return [_describe(problem, settings) for problem in error.errors()]
 
 
@@ -52,7 +52,7 @@ def _describe(problem: Any, settings: type[BaseModel]) -> str:
 
 
 def _keys(path: Sequence[str], settings: type[BaseModel]) -> list[str]:
-    """Return the keys of the section at a path; the name of a table's entry, as of a field, leads to the entry's."""
+    """Return the keys of the section at a path; the name of a table's entry, such as a field, is part of the path."""
     names = iter(path)
     for name in names:
         annotation = settings.model_fields[name].annotation
@@ -66,6 +66,6 @@ def _keys(path: Sequence[str], settings: type[BaseModel]) -> list[str]:
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return ``, did you mean 'x'?`` for a misspelt word, or nothing."""
+    """Return ``, did you mean 'x'?`` for a misspelt word, or ""."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f", did you mean {close[0]!r}?" if close else ""

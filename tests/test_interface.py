@@ -1,6 +1,5 @@
 """The public interface: a first script runs as it is written, and is typed for those who check theirs strictly."""
 
-import re
 import runpy
 import shutil
 import subprocess
@@ -46,15 +45,6 @@ def test_a_first_script_runs_as_it_is_written(home, capsys):
     assert "GENRE" in shown
     assert names["again"].recommend("17") == names["recommender"].recommend("17")
     assert names["newer"].state.trained_on is names["data"].interactions
-
-
-def test_the_readme_runs_as_it_is_written(home, capsys):
-    (code,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
-    exec(code.replace('"196"', '"17"').replace("progress=True", "progress=False"), {})
-    shown = capsys.readouterr().out
-    assert "Prediction(" in shown
-    assert "GENRE, LLM alone" in shown
-    assert (Path("runs") / "movies" / "recommender.json").is_file()
 
 
 def test_two_tables_are_enough_to_train(tiny_settings, tmp_path):

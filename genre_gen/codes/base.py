@@ -38,15 +38,15 @@ class Codes:
         return "".join(self.names[token] for token in self.codes[row] if token >= 0)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return what must be saved, ready for safetensors: the codes, and the names as UTF-8 JSON."""
+        """Return the arrays to save with safetensors: the codes, and the names as UTF-8 JSON."""
         return {"codes": self.codes, "names": np.frombuffer(json.dumps(self.names).encode(), dtype=np.uint8)}
 
     @classmethod
     def from_arrays(cls, name: str, arrays: Mapping[str, NDArray[Any]]) -> Codes:
-        """Restore what :meth:`arrays` returned.
+        """Build codes from the output of :meth:`arrays`.
 
         Raises:
-            CheckpointError: arrays that are missing or that no scheme can have made.
+            CheckpointError: arrays are missing or invalid.
         """
         try:
             names = tuple(json.loads(arrays["names"].tobytes()))

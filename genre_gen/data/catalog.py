@@ -20,7 +20,7 @@ from genre_gen.data.titles import TitleIndex
 from genre_gen.errors import DataError, UnknownItemError, UsageError
 
 Value: TypeAlias = str | int | float | tuple[str, ...] | None
-"""An attribute: text, a number, a tuple of labels (genres, categories), or None where it is not known."""
+"""An attribute: text, a number, a tuple of labels (genres, categories), or None if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +29,9 @@ class Item:
 
     Attributes:
         id: the data's own identifier, unique in the catalog.
-        title: what a person calls it, unique in the catalog (the catalog settles clashes).
+        title: the item's title, unique in the catalog (the catalog resolves clashes).
         attributes: field name -> value; every item of a catalog has the same fields.
-        text: longer description, "" where there is none.
+        text: a longer description, or "".
     """
 
     id: str
@@ -50,10 +50,10 @@ class Catalog(Sequence[Item]):
     """A frozen list of items. A *row* is an item's position here; all arrays are indexed by row."""
 
     def __init__(self, items: Iterable[Item], name: str = "catalog") -> None:
-        """Settle titles and index the items, whose order defines their rows; ``name`` is for messages.
+        """Make titles unique and index the items. Their order defines their rows; ``name`` is used in messages.
 
         Raises:
-            DataError: no items, an empty or repeated id, items with different fields, or an attribute that is no Value.
+            DataError: no items, an empty or repeated id, items with different fields, or an attribute of another type.
         """
         self.name = name
         self._items = _settle_titles(tuple(_plain(item, name) for item in items), name)
@@ -92,11 +92,11 @@ class Catalog(Sequence[Item]):
         """Return the row of an item named by id, or by a title as :class:`genre_gen.data.titles.TitleIndex` reads it.
 
         Raises:
-            UnknownItemError: naming the closest titles, or those among which the text does not decide.
-            UsageError: something else than a text.
+            UnknownItemError: no item matches, or several do; the message names the closest titles.
+            UsageError: the argument is not a string.
         """
         if not isinstance(text, str):
-            raise UsageError(f"items are named by title or id, as text, and {text!r} is none")
+            raise UsageError(f"{text!r} is not a string; name an item by title or id")
         if not self._titles.exact(text) and text.strip() in self._row_of_id:
             return self._row_of_id[text.strip()]
         rows = self.named(text)
@@ -106,11 +106,11 @@ class Catalog(Sequence[Item]):
         titles = ", ".join(repr(self._items[row].title) for row in shown[:5])
         if rows:
             raise UnknownItemError(f"{text!r} is ambiguous in {self.name}; write one of {titles}")
-        hint = f"did you mean {titles}?" if titles else "nothing close to it either; give a title or id it has"
+        hint = f"did you mean {titles}?" if titles else "no title is close to it; give a title or id of the catalog"
         raise UnknownItemError(f"no item {text!r} in {self.name}; {hint}")
 
     def named(self, text: str) -> tuple[int, ...]:
-        """Return the rows that a title may mean, as ``find`` reads it: one, none, or several if it is ambiguous."""
+        """Return the rows that match a title as ``find`` matches it: none, one, or several if it is ambiguous."""
         return self._titles.exact(text) or self._titles.named(text)
 
     def where(self, expression: str) -> NDArray[np.bool_]:
@@ -119,8 +119,8 @@ class Catalog(Sequence[Item]):
         Example: ``genre != 'Horror' and year >= 1980``. See :mod:`genre_gen.data.filter_expression` for the grammar.
 
         Raises:
-            FilterError: an expression that is invalid.
-            UsageError: something else than a text.
+            FilterError: the expression is invalid.
+            UsageError: the expression is not a string.
         """
         if not isinstance(expression, str):
             raise UsageError(f"where = {expression!r}; give an expression as text, such as 'year >= 1980'")
@@ -148,14 +148,14 @@ class Catalog(Sequence[Item]):
         return in_library(pl.DataFrame(columns), library)
 
     def fingerprint(self) -> str:
-        """Return a SHA-256 over ids, titles and attributes in row order, to notice a changed catalog."""
+        """Return a SHA-256 of ids, titles and attributes in row order; it tells whether a catalog has changed."""
         digest = hashlib.sha256()
         for item in self._items:
             digest.update(json.dumps([item.id, item.title, dict(item.attributes), item.text]).encode())
         return digest.hexdigest()
 
     def save(self, path: str | Path) -> None:
-        """Write the items as JSON lines, one per item in row order; an existing file is replaced whole."""
+        """Write the items as JSON lines, one per item in row order. An existing file is replaced atomically."""
         path = Path(path)
         unfinished = path.with_name(path.name + ".part")
         with unfinished.open("w", encoding="utf-8", newline="\n") as file:
@@ -166,7 +166,7 @@ class Catalog(Sequence[Item]):
 
     @classmethod
     def from_file(cls, path: str | Path, name: str = "catalog") -> Catalog:
-        """Read what ``save`` wrote; raises DataError naming the line that is not an item."""
+        """Read a file that ``save`` wrote; raises DataError that names the first invalid line."""
         items = []
         with Path(path).open(encoding="utf-8") as file:
             for number, line in enumerate(file, start=1):
@@ -180,9 +180,9 @@ class Catalog(Sequence[Item]):
 
 
 def _plain(item: Item, name: str) -> Item:
-    """Return an item whose attributes are Values: itself, where they are already.
+    """Return an item whose attributes are of type Value; the same object if they already are.
 
-    Items made by hand may bring NaN for an unknown value, lists, and numbers of numpy.
+    Items built in Python may have NaN for an unknown value, lists, and NumPy numbers.
     """
     values = {key: _value(value, key, item, name) for key, value in item.attributes.items()}
     changed = any(values[key] is not value for key, value in item.attributes.items())

@@ -1,4 +1,4 @@
-"""Dataset: a domain with its catalog and interactions, from where splits are made."""
+"""Dataset: a domain with its catalog and interactions, from which splits are made."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Dataset:
     Attributes:
         domain: name, settings and prompts.
         catalog: the items.
-        interactions: of all users.
-        report: what was wrong with the data, and what became of it.
+        interactions: the interactions of all users.
+        report: the problems of the data, and what was done about each.
     """
 
     domain: Domain
@@ -41,14 +41,14 @@ class Dataset:
 
     @classmethod
     def load(cls, domain: str | Path | Domain, path: str | Path | None = None) -> Dataset:
-        """Load the data of a domain, also given by name or folder; what was wrong is logged, and kept in ``report``.
+        """Load the data of a domain (an object, a name or a folder). Problems are logged and kept in ``report``.
 
-        ``path`` may be a folder, zip file or interaction file, instead of the place that the domain names.
+        ``path`` may be a folder, zip file or interaction file; it replaces the location that the domain names.
 
         Raises:
             ConfigError: no such domain.
-            DataError: files that are missing or invalid.
-            SourceError: data that cannot be fetched.
+            DataError: files are missing or invalid.
+            SourceError: the data cannot be fetched.
         """
         loaded = domain if isinstance(domain, Domain) else Domain.load(domain)
         return cls._of(loaded, load_data(loaded, path))
@@ -135,11 +135,11 @@ class Dataset:
         return leave_one_out(self.interactions, self.catalog)
 
     def global_time(self, validation: float = 0.1, test: float = 0.1) -> Split:
-        """Hold out what came after two moments; see :func:`genre_gen.data.splits.global_time`."""
+        """Hold out the interactions after two points in time; see :func:`genre_gen.data.splits.global_time`."""
         return global_time(self.interactions, self.catalog, validation, test)
 
     def hold_out_last(self) -> Split:
-        """Hold out each user's last item for validation and nothing for a test; all is learned from in the end."""
+        """Hold out each user's last item for validation and nothing for a test; the refit learns from everything."""
         return hold_out_last(self.interactions, self.catalog)
 
     def split(self, name: str) -> Split:

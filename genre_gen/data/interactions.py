@@ -25,9 +25,9 @@ class History:
 
     Attributes:
         rows: int64 ``[n]`` catalog rows; an item may repeat where the domain allows it.
-        ratings: float32 ``[n]``, NaN where not rated; None where the data has no ratings at all.
-        times: int64 ``[n]`` seconds since 1970; None where the data has no times.
-        user: the user's id in the data, or None for a history given by hand.
+        ratings: float32 ``[n]``, NaN if not rated; None if the data has no ratings.
+        times: int64 ``[n]`` seconds since 1970; None if the data has no times.
+        user: the user's id in the data, or None for a history given in a request.
     """
 
     rows: NDArray[np.int64]
@@ -39,10 +39,10 @@ class History:
     def from_events(
         cls, rows: Sequence[int], ratings: Sequence[float] | None = None, times: Sequence[int] | None = None
     ) -> History:
-        """Build a history by hand, of no user, in the order of times; raises UsageError where lengths differ."""
+        """Build a history without a user, sorted by time; raises UsageError if lengths differ."""
         for name, values in (("ratings", ratings), ("times", times)):
             if values is not None and len(values) != len(rows):
-                raise UsageError(f"{len(rows)} items and {len(values)} {name}; give one for each item, or none at all")
+                raise UsageError(f"{len(rows)} items and {len(values)} {name}; give one for each item, or none")
         stars = np.asarray(ratings, np.float32) if _any_rated(ratings) else None
         history = cls(np.asarray(rows, np.int64), stars, None if times is None else np.asarray(times, np.int64))
         return history if history.times is None else history.take(np.argsort(history.times, kind="stable"))
@@ -53,7 +53,7 @@ class History:
 
     @property
     def rated(self) -> bool:
-        """Tell whether anything is rated; data may have ratings and still none here."""
+        """Tell whether any interaction has a rating; ``ratings`` may also be all NaN."""
         return _any_rated(self.ratings)
 
     def take(self, selection: slice | NDArray[Any]) -> History:
@@ -70,11 +70,11 @@ class History:
         return self.take(slice(start, stop))
 
     def without(self, rows: Collection[int]) -> History:
-        """Return the history with every interaction with some items left out."""
+        """Return the history without the interactions with some items."""
         return self.take(~np.isin(self.rows, list(rows)))
 
     def until(self, moment: int) -> History:
-        """Return the interactions at or before a moment in seconds since 1970; all of them where there are no times."""
+        """Return the interactions up to a moment (seconds since 1970, inclusive); all of them if there are no times."""
         return self if self.times is None else self.take(self.times <= moment)
 
     def to_frame(self, catalog: Catalog, library: Library = "polars") -> Any:
@@ -96,10 +96,10 @@ class History:
 
 @dataclass(frozen=True)
 class Reviews:
-    """What users wrote of items."""
+    """Reviews of items by users."""
 
-    summaries: Sequence[str]  # the headline of each review, "" where there is none
-    texts: Sequence[str]  # the review itself, "" where there is none
+    summaries: Sequence[str]  # the headline of each review, or ""
+    texts: Sequence[str]  # the text of each review, or ""
 
 
 class Interactions:
@@ -111,9 +111,9 @@ class Interactions:
         rows: int64 ``[n]`` catalog rows, each user's in time order (ties keep file order).
         ratings: float32 ``[n]`` or None.
         times: int64 ``[n]`` or None.
-        n_items: size of the catalog the rows point into.
-        reviews: what was written, where the domain has it read; only training needs it, so it is not saved.
-        review_of: int64 ``[n]``, which of the reviews goes with each interaction; None without reviews.
+        n_items: number of items of the catalog.
+        reviews: the reviews, if the domain reads them; only training needs them, so they are not saved.
+        review_of: int64 ``[n]``, the index of each interaction's review; None without reviews.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Interactions:
         reviews: Reviews | None = None,
         review_of: NDArray[np.int64] | None = None,
     ) -> None:
-        """Hold arrays that already follow the layout above; build from a table with ``from_columns``."""
+        """Store arrays that already follow the layout above; ``from_columns`` builds them from a table."""
         self.users, self.n_items, self.reviews = tuple(map(str, users)), n_items, reviews
         self.offsets, self.rows, self.ratings = _frozen(offsets), _frozen(rows), _frozen(ratings)
         self.times, self.review_of = _frozen(times), _frozen(review_of)
@@ -153,7 +153,7 @@ class Interactions:
         """
         for column in (rows, ratings, times, None if reviews is None else reviews.summaries):
             if column is not None and len(column) != len(users):
-                raise DataError(f"columns of {len(users)} and {len(column)} entries; they must be of one length")
+                raise DataError(f"columns have {len(users)} and {len(column)} entries; they must have the same length")
         if len(rows) == 0:
             raise DataError("no interactions left; check the column mapping and the filters")
         if rows.min() < 0 or rows.max() >= n_items:
@@ -179,7 +179,7 @@ class Interactions:
 
     @property
     def rated(self) -> bool:
-        """Tell whether anything is rated; data may have ratings and still none here."""
+        """Tell whether any interaction has a rating; ``ratings`` may also be all NaN."""
         return _any_rated(self.ratings)
 
     @cached_property
@@ -188,7 +188,7 @@ class Interactions:
         return _frozen(np.repeat(np.arange(len(self.users)), np.diff(self.offsets)))
 
     def user_row(self, user: str) -> int:
-        """Return the row of a user, whose id may also be a number; raises UnknownUserError."""
+        """Return the row of a user id, a string or a number; raises UnknownUserError."""
         try:
             return self._row_of_user[str(user)]
         except KeyError:
@@ -211,7 +211,7 @@ class Interactions:
         return [self.history_at(row) for row in range(len(self.users))]
 
     def keep(self, chosen: NDArray[np.bool_]) -> Interactions:
-        """Return the chosen interactions only (bool ``[n]``); users left without any disappear."""
+        """Return the chosen interactions only (bool ``[n]``); users without any are removed."""
         counts = np.bincount(self.owners[chosen], minlength=len(self.users))
         present = np.flatnonzero(counts)
         return Interactions(
@@ -226,7 +226,7 @@ class Interactions:
         )
 
     def review(self, position: int) -> tuple[str, str]:
-        """Return headline and text of the review that goes with an interaction; two empty texts where none does."""
+        """Return headline and text of an interaction's review, or two empty strings."""
         if self.reviews is None or self.review_of is None:
             return "", ""
         written = int(self.review_of[position])
@@ -267,7 +267,7 @@ class Interactions:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Interactions:
-        """Restore what ``arrays`` returned."""
+        """Build interactions from the output of ``arrays``."""
         users = json.loads(np.asarray(arrays["users"]).tobytes())
         n_items = int(arrays["n_items"][0])
         return cls(users, arrays["offsets"], arrays["rows"], n_items, arrays.get("ratings"), arrays.get("times"))
@@ -277,7 +277,7 @@ _Array = TypeVar("_Array", bound="NDArray[Any] | None")
 
 
 def _frozen(array: _Array) -> _Array:
-    """Return a view that cannot be written through; None of None."""
+    """Return a read-only view; None for None."""
     if array is None:
         return array
     view = array.view()
@@ -300,7 +300,7 @@ def _any_rated(ratings: Sequence[float] | NDArray[np.float32] | None) -> bool:
 
 
 def allowed_items(histories: Sequence[History], n_items: int, repeat: bool = False) -> NDArray[np.bool_]:
-    """Return what may be recommended: bool ``[len(histories), n_items]``, all items, or all but the seen ones."""
+    """Return the items that may be recommended: all if ``repeat``, else unseen ones; bool ``[histories, n_items]``."""
     allowed = np.ones((len(histories), n_items), dtype=bool)
     if not repeat:
         for row, history in enumerate(histories):
@@ -309,9 +309,9 @@ def allowed_items(histories: Sequence[History], n_items: int, repeat: bool = Fal
 
 
 def check_rows(rows: NDArray[np.int64], n_items: int) -> None:
-    """Raise UsageError where histories hold a catalog row that a model has never been told of."""
+    """Raise UsageError if histories contain a catalog row outside the catalog that a model was fitted on."""
     if len(rows) and not 0 <= rows.min() <= rows.max() < n_items:
         raise UsageError(
-            f"a history holds catalog row {rows.max() if rows.max() >= n_items else rows.min()}, but the model was "
+            f"a history contains catalog row {rows.max() if rows.max() >= n_items else rows.min()}, but the model was "
             f"fitted on {n_items} items; fit it again on the present catalog"
         )

@@ -1,4 +1,4 @@
-"""Moments: what a person gives as a time, as int seconds since 1970."""
+"""Moments: times given by a person, as int seconds since 1970."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def to_moment(value: object) -> int:
 
     Args:
         value: seconds since 1970, a ``datetime`` or ``date``, or ISO text such as ``2024-12-31`` or
-            ``2024-12-31T18:05:00+01:00``. What names no zone is in UTC.
+            ``2024-12-31T18:05:00+01:00``. A time without a zone is in UTC.
 
     Raises:
-        UsageError: anything else, or a moment beyond the year 9999.
+        UsageError: the value is of another kind, or after the year 9999.
     """
     seconds = _seconds(value)
     if seconds is None or not abs(seconds) <= LAST_SECOND:
@@ -33,7 +33,7 @@ def to_moment(value: object) -> int:
 
 
 def _seconds(value: object) -> float | None:
-    """Return seconds since 1970; None where the value is no moment."""
+    """Return seconds since 1970; None if the value is not a moment."""
     if isinstance(value, np.generic):
         value = value.astype("datetime64[s]").item() if value.dtype.kind == "M" else value.item()
     if isinstance(value, date):

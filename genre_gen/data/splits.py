@@ -1,4 +1,4 @@
-"""Splits: what a recommender learns from, and the cases that it is tuned and judged on."""
+"""Splits: the interactions that a recommender learns from, and the cases that it is tuned and evaluated on."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from genre_gen.errors import DataError, UsageError
 
 Part: TypeAlias = Literal["validation", "test"]
 
-_HELD_OUT = 2  # interactions of each user, but for users who have no more
+_HELD_OUT = 2  # interactions of each user, except for users who have no more
 NO_CASES = (
     "leave-one-out takes users with three interactions, global-time users on both sides of its moments; "
-    "split otherwise, or give more data"
+    "choose another split, or give more data"
 )
-"""What a split without cases needs, for messages."""
+"""How to get cases from a split that has none, for messages."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +31,8 @@ class Case:
     """One question of an evaluation: given this history, which item came next?
 
     Attributes:
-        history: what a model may see.
-        target: catalog row of the item to find.
+        history: the interactions that a model may see.
+        target: catalog row of the held-out item.
         rating: the rating the user gave it; NaN if none.
     """
 
@@ -48,11 +48,11 @@ class Split:
     Attributes:
         name: ``leave-one-out``, ``global-time`` or ``all`` (nothing is held out for a test).
         catalog: the items.
-        histories: all interactions, held-out ones included: where a user's history is looked up.
-        train: what models learn from while settings are chosen.
+        histories: all interactions, held-out ones included; users' histories are looked up here.
+        train: interactions that models learn from while settings are chosen.
         validation: cases to choose settings on.
         test: cases to report on; their histories include the validation item.
-        train_and_validation: what models learn from once everything is chosen.
+        train_and_validation: interactions that the refit learns from.
     """
 
     name: str
@@ -64,11 +64,11 @@ class Split:
     train_and_validation: Interactions
 
     def __post_init__(self) -> None:
-        """Refuse interactions whose rows are not those of the catalog; raises UsageError."""
+        """Check that interactions and catalog have the same number of items; raises UsageError."""
         for interactions in (self.histories, self.train, self.train_and_validation):
             if interactions.n_items != len(self.catalog):
                 raise UsageError(
-                    f"the interactions are of a catalog of {interactions.n_items:,} items, and this one has "
+                    f"the interactions belong to a catalog of {interactions.n_items:,} items, but this one has "
                     f"{len(self.catalog):,}; load both together with Dataset.load"
                 )
 
@@ -158,7 +158,7 @@ class Split:
 def leave_one_out(interactions: Interactions, catalog: Catalog) -> Split:
     """Hold out each user's last item for test and the one before for validation.
 
-    Users with fewer than three interactions stay in train whole and make no case.
+    Users with fewer than three interactions stay in the train part as a whole and have no case.
     """
     from_end, in_cases = _from_end(interactions)
     train, train_and_validation = (interactions.keep((from_end > held_out) | ~in_cases) for held_out in (2, 1))
@@ -167,10 +167,10 @@ def leave_one_out(interactions: Interactions, catalog: Catalog) -> Split:
 
 
 def hold_out_last(interactions: Interactions, catalog: Catalog) -> Split:
-    """Hold out each user's last item for validation, and nothing for a test; raises UsageError where none has three."""
+    """Hold out each user's last item for validation; raises UsageError if no user has three interactions."""
     from_end, in_cases = _from_end(interactions)
     if not in_cases.any():
-        raise UsageError("no user has three interactions, and training needs some to validate on; give more data")
+        raise UsageError("no user has three interactions, so there is nothing to validate on; give more data")
     train = interactions.keep((from_end > 1) | ~in_cases)
     return Split("all", catalog, interactions, train, _last_cases(interactions, 1), (), interactions)
 
@@ -178,17 +178,17 @@ def hold_out_last(interactions: Interactions, catalog: Catalog) -> Split:
 def global_time(interactions: Interactions, catalog: Catalog, validation: float = 0.1, test: float = 0.1) -> Split:
     """Train on everything before one moment; each user's first item after it is a case.
 
-    ``test`` is the share of all interactions (by time) in the last period, ``validation`` that in the one before. Users
-    without an interaction before a period make no case in it: they are new, and the split is about the rest.
+    ``test`` is the share of all interactions (by time) in the last period, ``validation`` the share in the period
+    before. A user without an interaction before a period has no case in it.
 
     Raises:
-        DataError: the data has no times, or all of them are the same.
-        UsageError: shares that leave nothing to train on.
+        DataError: the data has no times, or all times are equal.
+        UsageError: the shares leave nothing to train on.
     """
     if interactions.times is None:
         raise DataError("a global-time split needs times, and this data has none; split by leave-one-out")
     if not (validation > 0 and test > 0 and validation + test < 1):
-        raise UsageError(f"validation {validation} and test {test} must be positive and leave a share to train on")
+        raise UsageError(f"validation {validation} and test {test} must be positive and add up to less than 1")
     begins = np.quantile(interactions.times, [1 - test - validation, 1 - test])
     parts: tuple[list[Case], list[Case]] = ([], [])
     for history in interactions.histories():
@@ -198,7 +198,7 @@ def global_time(interactions: Interactions, catalog: Catalog, validation: float 
             if 0 < first < until:
                 part.append(_case(history, int(first)))
     if not (interactions.times < begins[0]).any():
-        raise DataError("no interaction lies before the others; split by leave-one-out")
+        raise DataError("all interactions have the same time; split by leave-one-out")
     train, train_and_validation = (interactions.keep(interactions.times < begin) for begin in begins)
     validation_cases, test_cases = tuple(parts[0]), tuple(parts[1])
     return Split("global-time", catalog, interactions, train, validation_cases, test_cases, train_and_validation)
@@ -209,7 +209,7 @@ SPLITS = {"leave-one-out": leave_one_out, "global-time": global_time, "all": hol
 
 
 def sample_cases(cases: Sequence[Case], limit: int) -> Sequence[Case]:
-    """Return at most ``limit`` cases in their order: the same ones each time."""
+    """Return at most ``limit`` cases in their order; the same cases on each call."""
     if len(cases) <= limit:
         return cases
     chosen = np.random.default_rng(0).choice(len(cases), limit, replace=False)
@@ -217,7 +217,7 @@ def sample_cases(cases: Sequence[Case], limit: int) -> Sequence[Case]:
 
 
 def _from_end(interactions: Interactions) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return how far each interaction is from its history's end (1 = last), and whether its user makes cases."""
+    """Return each interaction's distance from the end of its history (1 = last), and whether its user has cases."""
     lengths = np.diff(interactions.offsets)
     from_end = np.repeat(interactions.offsets[1:], lengths) - np.arange(len(interactions))
     return from_end, np.repeat(lengths > _HELD_OUT, lengths)
@@ -232,7 +232,7 @@ def _beyond(longer: Interactions, shorter: Interactions) -> NDArray[np.int64]:
 
 
 def _last_cases(interactions: Interactions, from_end: int) -> tuple[Case, ...]:
-    """Return the case of each user who makes one, whose target is so far from the end (1 = last)."""
+    """Return the cases whose target has a given distance from the end of its history (1 = last)."""
     histories = interactions.histories()
     return tuple(_case(history, len(history) - from_end) for history in histories if len(history) > _HELD_OUT)
 

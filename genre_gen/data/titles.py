@@ -1,4 +1,4 @@
-"""TitleIndex: from what a person types to the item that is meant, or to the closest ones."""
+"""TitleIndex: find the item that a typed title means, or the closest ones."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ _ARTICLE_BEHIND = re.compile(
 _ARTICLE_BEFORE = re.compile(r"^(the|an?) ")
 _ACCENTS = re.compile("[\u0300-\u036f]")
 _QUOTES = str.maketrans("\u2018\u2019\u201c\u201d", "''\"\"")
-_CANDIDATES = 50  # titles compared exactly: those that share most trigrams
-_CLOSE = 0.5  # ratio of difflib from which a title is worth proposing
+_CANDIDATES = 50  # titles that are compared by difflib: those with the most trigrams in common
+_CLOSE = 0.5  # titles with at least this ratio of difflib are proposed
 
 
 class TitleIndex:
-    """Finds items by title, forgiving what people leave out or write differently.
+    """Finds items by title, tolerant of usual omissions and spellings.
 
-    A title is found as it is written, in any case. Otherwise it may be named without accents, without the year in
-    brackets, without or by the second name in brackets, and with the article in front or not at all:
+    An exact title is found first, regardless of case. Otherwise a title matches without accents, without the year in
+    brackets, without the second name in brackets or by that name alone, and with the article in front or left out:
     ``the godfather`` finds "Godfather, The (1972)", and ``Se7en (1995)`` finds "Seven (Se7en) (1995)".
     """
 
     def __init__(self, titles: Sequence[str]) -> None:
-        """Hold titles that differ in more than case; a title's position is its row."""
+        """Index titles that differ in more than case; a title's position is its row."""
         self._titles = titles
         self._exact = {title.casefold(): row for row, title in enumerate(titles)}
 
     def exact(self, text: str) -> tuple[int, ...]:
-        """Return the row whose title is the text in any case, or none."""
+        """Return the row whose title equals the text regardless of case, or an empty tuple."""
         row = self._exact.get(text.strip().casefold())
         return () if row is None else (row,)
 
     def named(self, text: str) -> tuple[int, ...]:
-        """Return the rows that a text names otherwise: one, none, or several if it is ambiguous."""
+        """Return the rows that a text names inexactly: none, one, or several if it is ambiguous."""
         return next((self._named[name] for name in _names(text, whole=True) if name in self._named), ())
 
     def close(self, text: str, n: int = 3) -> list[int]:
-        """Return the rows of at most ``n`` titles that resemble a text, the closest first."""
+        """Return the rows of at most ``n`` titles similar to a text, the closest first."""
         wanted = _fold(text)
         shared = Counter(row for trigram in _trigrams(wanted) for row in self._with_trigram.get(trigram, ()))
         scored = []
         for row, _ in shared.most_common(_CANDIDATES):
             title = _fold(self._titles[row])
-            names = {title, *_names(title)}  # a year left out shall not count against a short title
+            names = {title, *_names(title)}  # without this, a missing year would count against a short title
             ratio = max(difflib.SequenceMatcher(None, wanted, name).ratio() for name in names)
             inside = bool(wanted) and wanted in title
             if inside or ratio >= _CLOSE:
@@ -59,7 +59,7 @@ class TitleIndex:
 
     @cached_property
     def _named(self) -> dict[str, tuple[int, ...]]:
-        """Return the rows of each name that is not a title itself."""
+        """Return the rows of each name that is not itself a title."""
         rows: dict[str, list[int]] = defaultdict(list)
         for row, title in enumerate(self._titles):
             for name in set(_names(title)):
@@ -68,7 +68,7 @@ class TitleIndex:
 
     @cached_property
     def _with_trigram(self) -> dict[str, list[int]]:
-        """Return the rows of the titles that hold each trigram."""
+        """Return, for each trigram, the rows of the titles that contain it."""
         rows: dict[str, list[int]] = defaultdict(list)
         for row, title in enumerate(self._titles):
             for trigram in _trigrams(_fold(title)):
@@ -77,7 +77,7 @@ class TitleIndex:
 
 
 def article_first(title: str) -> str:
-    """Return a title as one says it: ``Godfather, The (1972)`` as ``The Godfather (1972)``, in brackets too."""
+    """Move the article to the front: ``Godfather, The (1972)`` -> ``The Godfather (1972)``, also in brackets."""
     brackets = _BRACKETS.search(title)
     if brackets is None:
         return _article_in_front(title)
@@ -91,7 +91,7 @@ def _fold(text: str) -> str:
 
 
 def _names(title: str, whole: bool = False) -> Iterator[str]:
-    """Yield the folded names by which a title is known; only those that keep all of it if ``whole``."""
+    """Yield the folded names of a title; if ``whole``, only names that leave nothing out."""
     title = _fold(title)
     yield title
     brackets: list[str] = []

@@ -1,4 +1,4 @@
-"""Keeping transformers and huggingface_hub from talking over our own messages and progress bars."""
+"""Silence transformers and huggingface_hub, which would interfere with our messages and progress bars."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ QUIET = {
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
     "HF_HUB_VERBOSITY": "error",
     "HF_HUB_DISABLE_TELEMETRY": "1",
-    "TOKENIZERS_PARALLELISM": "false",  # its threads and ours would take each other's cores, and it warns after forks
+    "TOKENIZERS_PARALLELISM": "false",  # its threads compete with ours for cores, and it warns after forks
 }
 
 
 def quiet_environment() -> None:
-    """Quieten the libraries for this process, before or without importing them; what the user has set stays."""
+    """Silence the libraries for this process, before or without importing them; variables set by the user are kept."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
 
@@ -28,7 +28,7 @@ def quiet_environment() -> None:
 def quiet_libraries() -> Iterator[None]:
     """Within the block: only errors from transformers and huggingface_hub, no warnings, and no progress bars.
 
-    Bars of downloads stay where stderr is a terminal.
+    Bars of downloads are kept if stderr is a terminal.
     """
     import huggingface_hub.utils as hub
     from transformers.utils import logging as transformers_logging
@@ -48,9 +48,9 @@ def quiet_libraries() -> Iterator[None]:
 
 
 def quiet_bitsandbytes() -> None:
-    """Keep it from saying at each call that int8 layers cast inputs, and at import that it lacks a hub's kernels.
+    """Silence its warnings that int8 layers cast inputs (each call) and that kernels of a hub are missing (import).
 
-    Called before it is first imported, which PEFT does for every adapter.
+    It must be called before the first import, and PEFT imports it for every adapter.
     """
     for name in ("autograd._functions", "backends.cpu.ops"):
         logging.getLogger(f"bitsandbytes.{name}").setLevel(logging.ERROR)

@@ -1,7 +1,8 @@
-"""Guarantees: does a recommender keep its promises? Lists are checked against the data, apart from what made them.
+"""Guarantees: check a recommender's promises by comparing its lists with the data, independently of its code.
 
-Promised are lists of items of the catalog, each once, none that the user has had or that a filter takes out, as long as
-asked for or as all that is allowed, with a note where they are shorter than asked for, ranked by descending score.
+The promises about a list: all items are in the catalog, none is repeated, none is in the user's history, and none is
+excluded by a filter. The list has n items, or all allowed items and a note if there are fewer. It is ordered by
+descending score.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ if TYPE_CHECKING:
     from genre_gen.recommender.recommender import Recommender
     from genre_gen.recommender.requests import Recommendations
 
-POPULAR = 100  # most interacted items, taken out by one of the requests
-FEW = 5  # items left by another
+POPULAR = 100  # number of most popular items that one of the requests excludes
+FEW = 5  # number of items that another request includes
 BROKEN = ("invalid", "duplicate", "seen", "filtered", "wrong_length", "no_reason", "disordered")
 """Kinds of broken promises, as :class:`PromiseCounts` counts them."""
 
 
 @dataclass(frozen=True)
 class FilterRequest:
-    """A filter, in a user's words (an expression, ids) and as what it allows, bool ``[n_items]``; named for tables."""
+    """A filter as arguments of a request (expression, ids) and as a mask, bool ``[n_items]``, with a name."""
 
     name: str
     allowed: NDArray[np.bool_]
@@ -45,15 +46,15 @@ class FilterRequest:
 
 @dataclass
 class PromiseCounts:
-    """Counts of one request (by its name) and list length ``n``: lists, items in them, and broken promises.
+    """Counts for one request (by name) and list length ``n``: lists, items, and broken promises.
 
     Attributes:
-        invalid: items that the catalog lacks.
-        duplicate: items twice in a list.
-        seen: items that the user has had.
-        filtered: items that the filter takes out.
-        wrong_length: lists of another length than n, or all that is allowed.
-        short: lists of fewer than n items, which are no broken promise.
+        invalid: items that are not in the catalog.
+        duplicate: items that are repeated in a list.
+        seen: items of the user's history.
+        filtered: items that the filter excludes.
+        wrong_length: lists with neither n nor all allowed items.
+        short: lists of fewer than n items, which break no promise.
         no_reason: short lists without a note.
         disordered: lists whose scores or ranks are out of order.
     """
@@ -78,7 +79,7 @@ class PromiseCounts:
         return sum(getattr(self, kind) for kind in BROKEN)
 
     def add(self, picks: Recommendations, catalog: set[str], seen: set[str], allowed: set[str]) -> None:
-        """Check one list; the sets hold ids, ``allowed`` those that the filter leaves, seen or not."""
+        """Check one list; the sets contain ids; ``allowed`` are those that the filter permits, seen or not."""
         ids = [pick.item.id for pick in picks]
         self.lists += 1
         self.items += len(ids)
@@ -95,7 +96,7 @@ class PromiseCounts:
 
 @dataclass(frozen=True)
 class GuaranteeReport:
-    """What :func:`check_guarantees` counted: a row for each request and list length."""
+    """The counts of :func:`check_guarantees`: a row for each request and list length."""
 
     rows: tuple[PromiseCounts, ...]
 
@@ -126,13 +127,13 @@ def check_guarantees(
     requests: Sequence[FilterRequest] | None = None,
     histories: Sequence[History] | None = None,
 ) -> GuaranteeReport:
-    """Recommend under each request with each list length, and count broken promises.
+    """Recommend with each request and list length, and count broken promises.
 
     Args:
-        recommender: a fitted one; it is not changed.
-        sizes: items per list; more than the catalog has stands for all.
+        recommender: a fitted recommender, which is not changed.
+        sizes: items per list; a number above the catalog's size means all items.
         requests: filters to check; None for those of :func:`filter_requests`.
-        histories: of the users to check; None for all users of the recommender.
+        histories: histories of the users to check; None for all users of the recommender.
     """
     histories = recommender.state.histories.histories() if histories is None else histories
     lengths = sorted({min(n, len(recommender.state.catalog)) for n in sizes})
@@ -145,7 +146,7 @@ def check_guarantees(
 def count_promises(
     recommender: Recommender, histories: Sequence[History], request: FilterRequest, n: int
 ) -> PromiseCounts:
-    """Recommend n items to all histories under one request, and count."""
+    """Recommend n items to all histories with one request, and count."""
     counts, begin = PromiseCounts(request.name, n), time.perf_counter()
     ids = [item.id for item in recommender.state.catalog]
     catalog, allowed = set(ids), {ids[row] for row in np.flatnonzero(request.allowed)}
@@ -157,9 +158,9 @@ def count_promises(
 
 
 def filter_requests(recommender: Recommender, where: str | None = None) -> list[FilterRequest]:
-    """Return filters of every kind: none, by attributes, lists of items to exclude or include, and all at once.
+    """Return filters of every kind: none, by attributes, lists of items to exclude or include, and all combined.
 
-    Without an expression, one is made from the catalog's first field with words; raises UsageError where none has any.
+    Without an expression, one is made from the catalog's first field of words; raises UsageError if there is none.
     """
     catalog = recommender.state.catalog
     ids = np.array([item.id for item in catalog])
@@ -184,11 +185,11 @@ def filter_requests(recommender: Recommender, where: str | None = None) -> list[
 
 
 def _without_the_most_common(catalog: Catalog) -> str:
-    """Return an expression that takes out the items with the most common word of the first field with words."""
+    """Return an expression that excludes the items with the most common word of the first field of words."""
     for name in catalog.fields:
         values = [item.attributes[name] for item in catalog]
         words = [word for value in values for word in (value if isinstance(value, tuple) else (value,))]
         texts = [word for word in words if isinstance(word, str) and "'" not in word]
         if texts:
             return f"{name} != '{max(sorted(set(texts)), key=texts.count)}'"
-    raise UsageError("the catalog has no field with words; give a filter expression")
+    raise UsageError("the catalog has no field of words; give a filter expression")

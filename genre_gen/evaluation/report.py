@@ -1,4 +1,4 @@
-"""Report: what an evaluation found, as a table, as JSON with every user's rank, and as a plot."""
+"""Report: the results of an evaluation as a table, as JSON with every user's rank, and as a plot."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ FORMAT = "genre-gen report 1"
 
 @dataclass(frozen=True)
 class Result:
-    """One model's figures.
+    """The figures of one model.
 
     Attributes:
-        name: of the model.
-        ranks: float64 ``[n_users]``, infinite where the target was not ranked.
-        lists: figures of the recommended lists, over all users, as ``list_figures`` names them: ``coverage``, ``gini``,
-            ``novelty``, ``popularity``, ``popularity_lift``, ``diversity``, ``calibration``.
-        costs: such as ``score_seconds``, ``train_seconds``, ``peak_megabytes``.
+        name: the model's name.
+        ranks: float64 ``[n_users]``, infinite if the target was not ranked.
+        lists: figures of the recommended lists over all users, see ``list_figures``: ``coverage``, ``gini``,
+        ``novelty``, ``popularity``, ``popularity_lift``, ``diversity``, ``calibration``.
+        costs: costs such as ``score_seconds``, ``train_seconds``, ``peak_megabytes``.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Result:
         """Return each user's figure for a metric such as ``N@10``: float64 ``[n_users]``; raises UsageError."""
         letters, _, cut = metric.partition("@")
         if letters not in PER_USER or not cut.isdigit() or int(cut) < 1:
-            raise UsageError(f"no metric {metric!r}; write R@10 (recall), N@10 (NDCG) or MRR@10, with any cut")
+            raise UsageError(f"no metric {metric!r}; write R@10 (recall), N@10 (NDCG) or MRR@10, with any cut-off")
         return PER_USER[letters](self.ranks, int(cut))
 
     def figure(self, metric: str) -> float:
@@ -61,13 +61,13 @@ class Result:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One model against a peer.
+    """The comparison of a model with a peer.
 
     Attributes:
-        peer: its name.
-        difference: ours minus the peer's mean.
-        p: of the paired permutation test, two-sided.
-        corrected: the same after Holm's correction over all peers of the table.
+        peer: the peer's name.
+        difference: our mean minus the peer's.
+        p: two-sided p-value of the paired permutation test.
+        corrected: the p-value after Holm's correction over all peers of the table.
     """
 
     peer: str
@@ -81,15 +81,15 @@ class Report:
     """All models of one table: the same data, split, cases and allowed items.
 
     Attributes:
-        results: in the order of the table.
-        k: cuts of the metrics.
-        n_items: size of the catalog that was ranked.
-        users: ids in the order of all per-user arrays; None for a user without one.
-        targets: int64 ``[n_users]`` catalog rows that were to be found.
+        results: results in the order of the table.
+        k: cut-offs of the metrics.
+        n_items: size of the ranked catalog.
+        users: user ids in the order of all per-user arrays; None for a user without one.
+        targets: int64 ``[n_users]`` catalog rows of the held-out items.
         data: name of the data.
         split: name of the split and its part.
-        repeat: whether seen items took part in the ranking.
-        notes: what else made the figures, JSON values only (seeds, the command).
+        repeat: whether seen items were ranked too.
+        notes: further conditions of the figures (seeds, the command), JSON values only.
     """
 
     results: tuple[Result, ...]
@@ -116,11 +116,11 @@ class Report:
 
     @property
     def headline(self) -> str:
-        """Return the metric that models are compared on: ``N@10``, or NDCG at the last cut where 10 is none."""
-        return f"N@{10 if 10 in self.k else self.k[-1]}"  # noqa: PLR2004 the field's custom
+        """Return the metric that models are compared on: ``N@10``, or NDCG at the last cut-off if 10 is not one."""
+        return f"N@{10 if 10 in self.k else self.k[-1]}"  # noqa: PLR2004 the usual cut-off
 
     def caption(self) -> str:
-        """Return what was measured, in one line."""
+        """Return a description of data, split and protocol in one line."""
         parts = [
             *(part for part in (self.data, self.split) if part),
             f"{len(self.targets):,} users",
@@ -133,7 +133,7 @@ class Report:
         return interval(self[name].values(metric))
 
     def compare(self, ours: str, metric: str | None = None) -> list[Comparison]:
-        """Test one model against every other of the table on a metric (None: the headline), Holm-corrected."""
+        """Test one model against every other of the table on a metric (None: the headline), with Holm's correction."""
         metric = metric or self.headline
         mine = self[ours].values(metric)
         peers = [result for result in self.results if result.name != ours]
@@ -144,17 +144,17 @@ class Report:
         ]
 
     def join(self, *others: Report) -> Report:
-        """Return one report with the models of all.
+        """Return one report with the models of all reports.
 
         Raises:
-            UsageError: the reports asked different questions, or two models share a name.
+            UsageError: the reports have different cases or protocols, or two models have the same name.
         """
         question = attrgetter("data", "split", "repeat", "n_items", "users")
         for other in others:
             if question(self) != question(other) or not np.array_equal(self.targets, other.targets):
                 raise UsageError(
-                    f"these reports ask different questions: {self.caption()!r} and {other.caption()!r}; "
-                    "only models that ranked the same items for the same users can share a table"
+                    f"these reports cannot be joined: {self.caption()!r} and {other.caption()!r}; "
+                    "their models must rank the same items for the same users"
                 )
         results = tuple(result for report in (self, *others) for result in report.results)
         names = [result.name for result in results]
@@ -174,10 +174,10 @@ class Report:
 
         Args:
             form: Markdown, or text with aligned columns.
-            metrics: columns such as ``R@10``, or figures of the lists such as ``diversity`` (empty for a model that has
-                none of that name while another has); None takes recall and NDCG at the report's cuts, the interval of
-                the headline, and every figure of the lists and the costs that any model has.
-            ours: a model to test against each other one; adds the corrected p-value on the headline.
+            metrics: columns such as ``R@10``, or figures of the lists such as ``diversity`` (empty for models without
+            it); None for recall and NDCG at the report's cut-offs, the interval of the headline, and all figures of
+            lists and costs.
+            ours: a model to test against all others; adds the corrected p-value on the headline.
         """
         header, rows = self._cells(metrics, ours)
         if form == "markdown":
@@ -244,7 +244,7 @@ class Report:
         return in_library(frame.insert_column(0, pl.Series("model", [each.name for each in self.results])), library)
 
     def to_json(self) -> str:
-        """Return all as JSON: figures with intervals, each user's rank (null = not ranked), protocol, versions."""
+        """Return the report as JSON: figures with intervals, users' ranks (null = not ranked), protocol, versions."""
         metrics_here = [f"{letters}@{cut}" for letters in PER_USER for cut in self.k]
         return json.dumps(
             {
@@ -282,7 +282,7 @@ class Report:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Restore a report, to join or test it again; raises DataError where the text is none."""
+        """Read a report from JSON, to join or test it again; raises DataError if the text is not a report."""
         try:
             content = json.loads(text)
             if content["format"] != FORMAT:
@@ -308,31 +308,31 @@ class Report:
                 content["notes"],
             )
         except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise DataError(f"this is no report of genre-gen ({error!r}); write one with Report.to_json") from error
+            raise DataError(f"this is not a report of genre-gen ({error!r}); write one with Report.to_json") from error
 
     def plot(self, path: str | Path, metric: str | None = None, ours: str | None = None) -> None:
-        """Draw the models' figures with their intervals into a PNG (or what the suffix says); ``ours`` stands out."""
+        """Plot the models' figures with intervals into a PNG (or the format of the suffix); ``ours`` is highlighted."""
         plot_reports([self], path, metric, ours)
 
 
 def plot_reports(
     reports: Sequence[Report], path: str | Path, metric: str | None = None, ours: str | None = None
 ) -> None:
-    """Draw one panel per report (say, per data set): bars sorted by the metric, 95 % intervals, values at the bars."""
+    """Plot one panel per report (such as a data set): bars sorted by the metric, 95 % intervals, values at the bars."""
     if not reports:
-        raise UsageError("no report to draw")
+        raise UsageError("there is no report to plot; give at least one")
     backend = require("matplotlib.backends.backend_agg", "plots", "plots")
     figures = require("matplotlib.figure", "plots", "plots")
     heights = [len(report.results) for report in reports]
     figure = figures.Figure(figsize=(8, 1.2 * len(reports) + 0.42 * sum(heights)), layout="constrained")
-    backend.FigureCanvasAgg(figure)  # no display needed, and no global state of pyplot touched
+    backend.FigureCanvasAgg(figure)  # needs no display and no global state of pyplot
     panels = figure.subplots(len(reports), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
     for panel, report in zip(panels, reports, strict=True):
         _draw(panel, report, metric or report.headline, ours)
     figure.savefig(path, dpi=150)
 
 
-OURS_COLOUR, PEER_COLOUR, INK = "#0072B2", "#B8BEC4", "#222222"  # blue and grey part for every kind of colour vision
+OURS_COLOUR, PEER_COLOUR, INK = "#0072B2", "#B8BEC4", "#222222"  # distinguishable with every kind of colour vision
 METRIC_NAMES = {"R": "Recall", "N": "NDCG", "MRR": "MRR"}
 COST_NAMES = {"score_seconds": "score s", "train_seconds": "train s", "peak_megabytes": "peak MB"}
 
@@ -359,7 +359,7 @@ def _draw(panel: Any, report: Report, metric: str, ours: str | None) -> None:
 
 
 def _keys(results: Sequence[Result], kind: Literal["lists", "costs"]) -> list[str]:
-    """Return the names that any result has, in order of appearance."""
+    """Return the names of figures in any result, in order of appearance."""
     return list(dict.fromkeys(key for result in results for key in getattr(result, kind)))
 
 

@@ -1,4 +1,4 @@
-"""Loading the pre-trained model, quantized where asked."""
+"""Load the pre-trained model, optionally quantized."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 def load_base(folder: Path, quantization: str = "none") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load model and tokenizer from a folder, in evaluation mode, on the GPU where there is one.
+    """Load model and tokenizer from a folder, in evaluation mode, on the GPU if there is one.
 
-    ``quantization`` is ``none``, or ``int8`` or ``nf4`` of bitsandbytes; text embeddings stay as they are.
+    ``quantization`` is ``none``, or ``int8`` or ``nf4`` of bitsandbytes; text embeddings are not quantized.
 
     Raises:
-        SourceError: the folder holds no causal language model that transformers knows.
-        ConfigError: nf4 of a model whose widths do not fit its blocks.
+        SourceError: the folder has no causal language model that transformers knows.
+        ConfigError: the widths of the model do not fit the blocks of nf4.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -41,8 +41,8 @@ def load_base(folder: Path, quantization: str = "none") -> tuple[PreTrainedModel
     module: Any
     for module in model.modules():
         check_blocks(module)
-        # On AVX512-BF16 a 4-bit layer would pack its weights again when it first answers, and let no gradient
-        # through from then on: adapters would stop learning after the first validation.
+        # On AVX512-BF16 a 4-bit layer would pack its weights again at the first inference, and then pass no
+        # gradients: adapters would stop learning after the first validation.
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
         settle_int8(module)
@@ -50,13 +50,13 @@ def load_base(folder: Path, quantization: str = "none") -> tuple[PreTrainedModel
 
 
 def settle_int8(module: Any) -> None:
-    """Have an 8-bit layer of bitsandbytes take over its weights now: several threads could not share its first call."""
+    """Make an 8-bit layer of bitsandbytes convert its weights now, since its first call is not thread-safe."""
     if hasattr(module, "init_8bit_state") and getattr(module.weight, "CB", None) is not None:
         module.init_8bit_state()
 
 
 def check_blocks(module: Any) -> None:
-    """Raise ConfigError for a 4-bit layer whose rows are no whole number of blocks: AVX512 would read it wrongly."""
+    """Raise ConfigError for a 4-bit layer whose rows are not a whole number of blocks: AVX512 would misread it."""
     state = getattr(getattr(module, "weight", None), "quant_state", None)
     if state is not None and state.shape[-1] % state.blocksize:
         raise ConfigError(
@@ -66,7 +66,7 @@ def check_blocks(module: Any) -> None:
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """Load a model's tokenizer alone; raises SourceError when the folder holds none that transformers knows."""
+    """Load a model's tokenizer; raises SourceError if the folder has none that transformers knows."""
     from transformers import AutoTokenizer
 
     from genre_gen.downloads.third_party_logging import quiet_libraries
@@ -75,7 +75,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         with quiet_libraries():
             return AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError) as problem:
-        raise SourceError(f"{folder}: no tokenizer that can be loaded: {problem}") from problem
+        raise SourceError(f"{folder}: the tokenizer cannot be loaded: {problem}") from problem
 
 
 def _bitsandbytes(quantization: str, dtype: Any) -> Any:

@@ -14,27 +14,27 @@ from genre_gen.data.readers.table import PlainTable
 from genre_gen.errors import DataError, UsageError
 
 _DELIMITERS = (",", ";", "\t", "|")
-_DATA = re.compile(r"[-+]?\d+([.,]\d+)?|\d{4}-\d\d-\d\d.*")  # what names no column
+_DATA = re.compile(r"[-+]?\d+([.,]\d+)?|\d{4}-\d\d-\d\d.*")  # values, which are not names of columns
 
 
 @dataclass(frozen=True)
 class Tables:
-    """What a domain is inferred from."""
+    """The tables that a domain is inferred from."""
 
     interactions: Table  # one record per interaction
-    items: Table | None  # one record per item; None where only their ids are known
-    # of the two files, None for each that is missing or in memory
+    items: Table | None  # one record per item; None if only their ids are known
+    # the paths of the two files, None for a table that is missing or in memory
     paths: tuple[Path | None, Path | None] = (None, None)
     encoding: str = "utf-8"  # of both files
-    delimiter: str | None = None  # of both files; None for the one that their names promise
+    delimiter: str | None = None  # of both files; None for the usual one of their suffix
 
 
 def read_tables(interactions: Any, items: Any = None) -> Tables:
-    """Read two tables: two paths (CSV, TSV or Parquet with a header), or two data frames; ``items`` may be None.
+    """Read two tables, either paths (CSV, TSV or Parquet with a header) or data frames; ``items`` may be None.
 
     Raises:
-        DataError: a file that cannot be read, or a table without rows.
-        UsageError: neither a path nor a data frame, or one of each.
+        DataError: a file cannot be read, or a table has no rows.
+        UsageError: an argument is neither a path nor a data frame, or there is one of each.
     """
     given = [table for table in (interactions, items) if table is not None]
     if all(isinstance(table, (str, Path)) for table in given):
@@ -60,7 +60,7 @@ def _read_file(file: Path, encoding: str, delimiter: str | None) -> Table:
             "a line such as user_id,item_id,rating,timestamp before it"
         )
     if table.frame.is_empty():
-        raise DataError(f"{file}: nothing below the line of names; check the file")
+        raise DataError(f"{file}: there is no data below the header; check the file")
     return table
 
 
@@ -69,7 +69,7 @@ def _usual_delimiter(file: Path) -> str:
 
 
 def _encoding(files: Iterable[Path]) -> str:
-    """Return an encoding that reads all files, and refuse what is no table."""
+    """Return an encoding that can decode all files; raises DataError for a file that is not a table."""
     for file in files:
         if not file.is_file():
             raise DataError(f"{file}: no such file; correct the path")
@@ -87,7 +87,7 @@ def _encoding(files: Iterable[Path]) -> str:
 
 
 def _common_delimiter(files: Iterable[Path]) -> str | None:
-    """Return the delimiter, where it is not what the names promise; it has to be the same in all files."""
+    """Return the delimiter, if it is not the usual one of the suffixes; it must be the same in all files."""
     delimiters: dict[Path, str] = {}
     for file in files:
         if not file.name.endswith(".parquet"):
@@ -98,5 +98,5 @@ def _common_delimiter(files: Iterable[Path]) -> str | None:
         return None
     if len(set(delimiters.values())) > 1:
         shown = ", ".join(f"{file.name} by {delimiter!r}" for file, delimiter in delimiters.items())
-        raise DataError(f"values are separated in two ways: {shown}; save both files with commas")
+        raise DataError(f"the files have different separators: {shown}; save both files with commas")
     return next(iter(delimiters.values()))

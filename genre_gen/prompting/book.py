@@ -1,7 +1,7 @@
-"""PromptBook: a domain's templates, rendered to spans that are each trusted or not.
+"""PromptBook: a domain's templates, rendered to spans, each of which is trusted or untrusted.
 
-A prompt is never one string: the template's own words and item codes are trusted, every value that a template prints
-is not (see :mod:`genre_gen.prompting.sandbox`). Training and serving render through the same book.
+A prompt is never one string. The template's own words and item codes are trusted; every value that a template prints
+is untrusted (see :mod:`genre_gen.prompting.sandbox`). Training and serving render through the same book.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _NAME = re.compile(r"(?P<task>.+?)\.(?P<role>\w+)\.jinja")
 class PromptBook:
     """The templates of a domain: ``<task>.<role>.jinja`` for each task and role, and any files they include.
 
-    All files are read and checked once, so a mistake shows before any work is done, and what is rendered is what was
-    fingerprinted. See ``prompts/README.md`` for what a template may contain.
+    All files are read and checked once: mistakes are found before any work is done, and the templates that are rendered
+    are those that were fingerprinted. ``prompts/README.md`` describes what a template may contain.
     """
 
     def __init__(
@@ -44,16 +44,16 @@ class PromptBook:
         noun: Noun | None = None,
         tasks: Mapping[str, Any] | None = None,
     ) -> None:
-        """Read and check every ``*.jinja`` file of a folder, and those of others that it lacks.
+        """Read and check every ``*.jinja`` file of a folder, and missing ones from fallback folders.
 
         Args:
             folder: the domain's own templates.
-            fallbacks: where others are looked for, in this order.
-            noun: what an item is called.
-            tasks: those of other packages by name; they bring ``variables``, and ``templates`` as a last fallback.
+            fallbacks: folders for templates that ``folder`` lacks, in order of preference.
+            noun: the word for an item.
+            tasks: tasks of other packages by name; they define ``variables``, and ``templates`` as the last fallback.
 
         Raises:
-            PromptError: no templates there, or the first mistake in one, with file and line.
+            PromptError: the folder has no templates, or one has a mistake; the message names file and line.
         """
         self.folder, self._tasks = Path(folder), dict(tasks or {})
         brought = (Path(task.templates) for task in self._tasks.values())
@@ -70,12 +70,12 @@ class PromptBook:
 
     @classmethod
     def load(cls, domain: Domain) -> PromptBook:
-        """Return the templates of a domain, the generic ones where it has none of its own; raises PromptError."""
+        """Return the templates of a domain, with generic ones for those it lacks; raises PromptError."""
         noun = Noun(domain.noun, domain.nouns or "")
         return cls(domain.prompts_folder, template_folders(domain), noun, TASKS.added(domain.tasks))
 
     def save(self, folder: Path) -> None:
-        """Write all templates as they were read, whatever became of their files since; they need no fallback."""
+        """Write all templates as they were read, even if their files changed. The copy needs no fallback folders."""
         for name, source in self._sources.items():
             file = folder / name
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -109,22 +109,22 @@ class PromptBook:
 
         Args:
             task: name of the task.
-            open: leave the assistant's message unfinished, for the model to continue.
-            variables: see :meth:`variables`; those left out are None.
+            open: whether the assistant's message is left unfinished for the model to continue.
+            variables: see :meth:`variables`; missing ones are None.
 
         Raises:
-            PromptError: a missing file, an unknown variable or field, or a template that exceeds its limits; names the
-                file and the line.
+            PromptError: a missing file, an unknown variable or field, or a template that exceeds its limits. The
+            message names file and line.
         """
         messages = self._messages(task, ROLES, variables)
         return Prompt(task, tuple(m for m in messages if m.spans or m.role != "system"), open)
 
     def file(self, task: str) -> str:
-        """Return the file of what the assistant says in a task; raises PromptError."""
+        """Return the file name of a task's assistant template; raises PromptError."""
         return self._files[self._name(task, "assistant")]
 
     def say(self, task: str, **variables: Any) -> Message:
-        """Render what the assistant says in a task, alone; see :meth:`render`."""
+        """Render only the assistant's message of a task; see :meth:`render`."""
         return self._messages(task, ("assistant",), variables)[0]
 
     def _messages(self, task: str, roles: Sequence[Role], variables: Mapping[str, Any]) -> tuple[Message, ...]:
@@ -149,13 +149,13 @@ class PromptBook:
         try:
             return stripped(tuple(merged(self._environment.pieces(name, values))))
         except RecursionError:
-            raise PromptError(f"{self._files[name]}: macros call each other without end") from None
-        except Exception as error:  # whatever a template does wrong surfaces here
+            raise PromptError(f"{self._files[name]}: macros call each other endlessly") from None
+        except Exception as error:  # any mistake of a template surfaces here
             where = _position(error) or self._files[name]
             raise PromptError(f"{where}: {getattr(error, 'message', None) or error}") from error
 
     def _parse(self, name: str) -> nodes.Template:
-        """Parse and compile a file, so that a syntax error shows at once."""
+        """Parse and compile a file, so that syntax errors are found when it is read."""
         try:
             tree = self._environment.parse(self._sources[name], name, self._files[name])
             self._environment.get_template(name)
@@ -168,7 +168,7 @@ class PromptBook:
         return tree
 
     def _check(self, name: str) -> None:
-        """Refuse what prompts do without, unknown includes and undeclared variables."""
+        """Raise PromptError for constructs that prompts do not allow, unknown includes and undeclared variables."""
         tree, file = self._trees[name], self._files[name]
         for line, reason in refused(tree):
             raise PromptError(f"{file}:{line}: {reason}")
@@ -186,7 +186,7 @@ class PromptBook:
         for part in parts:
             local = _set_somewhere(self._trees[part])
             if part != name:
-                # An included file also sees the loop variables and macros of the ones that include it.
+                # An included file also sees the loop variables and macros of the files that include it.
                 local = local.union({"loop"}, *(_assigned(self._trees[other]) for other in parts))
             for wanted in sorted(meta.find_undeclared_variables(self._trees[part]) - set(allowed) - local):
                 line = _line_of(self._trees[part], wanted)
@@ -196,7 +196,7 @@ class PromptBook:
                 )
 
     def _closure(self, name: str) -> list[str]:
-        """Return a file and all that it includes, each once."""
+        """Return a file and all files that it includes, each once."""
         names: list[str] = []
         self._collect(name, (), names)
         return names
@@ -214,7 +214,7 @@ class PromptBook:
 
 
 def _set_somewhere(tree: nodes.Template) -> set[str]:
-    """Return the names that ``{% set %}`` gives a value, on some path at least; on the others rendering fails."""
+    """Return the names that ``{% set %}`` assigns on at least one path; on other paths rendering fails."""
     return set().union(*(_assigned(node) for node in tree.find_all((nodes.Assign, nodes.AssignBlock))))
 
 

@@ -1,4 +1,4 @@
-"""Template files: where a domain's lie, and copies of them to edit."""
+"""Template files: their folders, and copies of them for editing."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from genre_gen.prompting.budget import MAX_SOURCE
 from genre_gen.settings import suggestion
 
 GENERIC = "generic"
-"""The folder of templates that a domain has where it brings none of its own."""
+"""The folder of templates for domains that lack their own."""
 
 
 def template_folders(domain: Domain) -> tuple[Path, ...]:
-    """Return the folders in which a template is looked for: the domain's, the shipped one of its name, the generic."""
+    """Return the folders to search for a template: the domain's, the shipped one of its name, the generic one."""
     shipped = assets_folder() / "prompts"
     return tuple(dict.fromkeys((domain.prompts_folder, shipped / domain.name, shipped / GENERIC)))
 
 
 def find_templates(folders: Iterable[Path]) -> dict[str, Path]:
-    """Return the templates of some folders by name; that of an earlier folder replaces that of a later one."""
+    """Return the templates of some folders by name; earlier folders take precedence."""
     files: dict[str, Path] = {}
     for folder in folders:
         for file in sorted(folder.rglob("*.jinja")):
@@ -34,7 +34,7 @@ def read_template(file: Path) -> str:
     """Return the source of a template; raises PromptError."""
     try:
         if file.stat().st_size > MAX_SOURCE:
-            raise PromptError(f"{file}: larger than {MAX_SOURCE} bytes; a prompt should fit a screen")
+            raise PromptError(f"{file}: larger than {MAX_SOURCE} bytes; shorten it")
         return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise PromptError(f"{file}: not UTF-8 text ({error})") from None
@@ -43,13 +43,13 @@ def read_template(file: Path) -> str:
 
 
 def copy_templates(domain: Domain, names: Iterable[str]) -> list[Path]:
-    """Copy templates that a domain has from elsewhere into its own folder, to be edited there; return the copies.
+    """Copy a domain's inherited templates into its own folder for editing; return the copies.
 
-    Names are those of tasks (all roles) or files, such as ``next_item`` and ``facts.jinja``. The folder is the domain's
-    own; of a shipped domain, ``prompts/<name>`` in the working directory, which ``Domain.load`` looks in first.
+    Names are tasks (all roles) or files, such as ``next_item`` and ``facts.jinja``. The target is the domain's own
+    folder; for a shipped domain it is ``prompts/<name>`` in the working directory, which ``Domain.load`` reads first.
 
     Raises:
-        UsageError: a name of no template, or a template that is in the folder already. Nothing has been copied then.
+        UsageError: there is no template of that name, or the folder already has it. Nothing is copied then.
     """
     available = find_templates(template_folders(domain))
     shipped = domain.prompts_folder.resolve().is_relative_to(assets_folder().resolve())
@@ -62,7 +62,7 @@ def copy_templates(domain: Domain, names: Iterable[str]) -> list[Path]:
             raise UsageError(f"no template {wanted!r}{suggestion(wanted, [*tasks, *available])}")
         new = {target / name: file for name, file in files.items() if not (target / name).exists()}
         if not new:
-            raise UsageError(f"{wanted}: {target} has it already; edit it there")
+            raise UsageError(f"{wanted}: {target} exists already; edit it there")
         copies |= new
     for copy, file in copies.items():
         copy.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""Folders that are whole or not there: written aside, checksummed, and renamed into place.
+"""Atomic folders: written next to the target, checksummed, and renamed into place.
 
-A folder holds safetensors and JSON only. Its ``manifest.json``, written last, lists every file with its SHA-256;
-what does not verify is refused.
+A folder contains safetensors and JSON only. Its ``manifest.json``, written last, lists every file with its SHA-256;
+a folder that does not verify is rejected.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ FORMAT = 3
 def write_folder(folder: Path, fill: Callable[[Path], None], about: Mapping[str, Any] | None = None) -> None:
     """Write a folder so that a crash at any moment leaves the old one or the new one, never a mixture.
 
-    A folder that was so written is replaced. What others put into it, which its manifest does not list, moves into the
-    new one, file by file. Nothing of theirs is ever replaced: what would stand in the way is refused. ``fill`` writes
-    the files into the folder it is given; ``about`` goes into the manifest.
+    An earlier folder of this kind is replaced. Files of others in it, which its manifest does not list, are moved into
+    the new one. They are never replaced: a conflict raises an error. ``fill`` writes the files into the folder that it
+    gets; ``about`` is added to the manifest.
 
     Raises:
-        CheckpointError: the place cannot be written, or holds something else under a name that is needed.
+        CheckpointError: the folder cannot be written, or has another file under a name that is needed.
     """
     check_place(folder)
-    place = folder.resolve()  # a link stays one, and "." has a name
+    place = folder.resolve()  # a link remains a link, and "." gets a name
     aside = place.with_name(f".{place.name}.new")
     try:
         shutil.rmtree(aside, ignore_errors=True)  # of a write that was killed
@@ -51,21 +51,21 @@ def write_folder(folder: Path, fill: Callable[[Path], None], about: Mapping[str,
         for file in (*files.values(), aside / MANIFEST):
             with file.open("rb") as stream:
                 os.fsync(stream.fileno())
-        if place.exists():  # nothing replaces a folder in one step, so the old one moves out of the way first
+        if place.exists():  # a folder cannot be replaced in one step, so the old one is moved away first
             os.replace(place, _old(place))
         os.replace(aside, place)
         recover_folder(place)
     except OSError as problem:
-        raise CheckpointError(f"{folder}: cannot be written: {problem}; choose another place or free some") from problem
+        raise CheckpointError(f"{folder}: cannot be written: {problem}; choose another or free space") from problem
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
 
 def check_place(folder: Path, names: Iterable[str] = ()) -> None:
-    """Refuse a place where ``write_folder``, writing files and folders of these names, would replace other people's.
+    """Check that ``write_folder``, writing files and folders of these names, would not replace files of others.
 
     Raises:
-        CheckpointError: a file, or a folder that nothing was saved to and that has one of these names.
+        CheckpointError: the folder is a file, or a folder that was not saved by GENRE and has one of these names.
     """
     if folder.exists() and not folder.is_dir():
         raise CheckpointError(f"{folder}: is a file; choose a folder")
@@ -79,17 +79,17 @@ def verify_folder(folder: Path) -> dict[str, Any]:
     """Check every file against the manifest and return the manifest.
 
     Raises:
-        CheckpointError: no manifest, a file that is missing or differs, or another format.
+        CheckpointError: no manifest, a missing or different file, or another format.
     """
     try:
         manifest = read_json(folder / MANIFEST)
     except (FileNotFoundError, NotADirectoryError):
         raise CheckpointError(
-            f"{folder}: no {MANIFEST} there, so nothing that was saved whole; check the path, or train first"
+            f"{folder}: no {MANIFEST}, so no complete saved folder; check the path, or train first"
         ) from None
     try:
         if manifest["format"] != FORMAT:
-            raise CheckpointError(f"{folder}: format {manifest['format']!r}, this version reads {FORMAT}; train again")
+            raise CheckpointError(f"{folder}: format {manifest['format']!r}, expected {FORMAT}; train again")
         expected = {name: (entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()}
     except (KeyError, TypeError, AttributeError):
         raise CheckpointError(f"{folder / MANIFEST}: is damaged; restore it from a copy or train again") from None
@@ -102,12 +102,12 @@ def verify_folder(folder: Path) -> dict[str, Any]:
 
 
 def write_json(file: Path, content: Any) -> None:
-    """Write JSON, readable."""
+    """Write indented JSON."""
     file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_json(file: Path) -> Any:
-    """Read JSON; raises CheckpointError where it is not."""
+    """Read JSON; raises CheckpointError if it is invalid."""
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as problem:
@@ -115,7 +115,7 @@ def read_json(file: Path) -> Any:
 
 
 def recover_folder(folder: Path) -> None:
-    """Finish a replacement that a crash interrupted: back to the old folder, or all the way to the new one."""
+    """Finish a replacement that a crash interrupted, with either the old folder or the new one."""
     place = folder.resolve()
     old = _old(place)
     if not old.is_dir():
@@ -132,7 +132,7 @@ def _old(place: Path) -> Path:
 
 
 def _listed(folder: Path) -> set[str] | None:
-    """Return the files that a folder's manifest lists; None where nothing was saved there."""
+    """Return the files that a folder's manifest lists; None without a manifest."""
     try:
         content = read_json(folder / MANIFEST)
         return set(content["files"]) if content["format"] else None
@@ -141,7 +141,7 @@ def _listed(folder: Path) -> set[str] | None:
 
 
 def _check_files(new: Path, old: Path) -> None:
-    """Refuse to replace a file that others put next to what was saved; raises CheckpointError."""
+    """Raise CheckpointError if a file of others would be replaced."""
     ours = {*(_listed(old) or ()), MANIFEST}
     for path in sorted(new.rglob("*")):
         name = path.relative_to(new).as_posix()
@@ -152,11 +152,11 @@ def _check_files(new: Path, old: Path) -> None:
 
 
 def _in_the_way(path: Path) -> CheckpointError:
-    return CheckpointError(f"{path}: was not saved there by GENRE and would be replaced; move it, or save elsewhere")
+    return CheckpointError(f"{path}: was not saved by GENRE and would be replaced; move it, or save to another folder")
 
 
 def _bring_over(old: Path, new: Path, listed: Collection[str]) -> None:
-    """Move what is not listed from one folder into another; a folder whole, where nothing in it is listed."""
+    """Move unlisted files from one folder to another; a subfolder without listed files is moved as a whole."""
     for path in sorted(old.iterdir()):
         target, prefix = new / path.name, f"{path.name}/"
         below = {name.removeprefix(prefix) for name in listed if name.startswith(prefix)}

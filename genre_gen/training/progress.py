@@ -1,4 +1,4 @@
-"""Progress of a long run: which stage it is in, how much of it is done, and when it will be over."""
+"""Progress of a long run: its stage, the share done, and the time left."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 KNOWN_FROM = 0.02
-"""Share of the run from which on the time left is estimated; earlier the first stage alone would decide."""
+"""The share of the run after which the time left is estimated; before, the first stage alone would decide it."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands.
+    """The progress of a run.
 
     Attributes:
-        stage: what is done now, such as ``language model``.
-        share: of the whole run that is over, 0 to 1.
-        seconds: since the run began.
-        remaining: seconds left, estimated; None while nothing can be said.
+        stage: the present stage, such as ``language model``.
+        share: the share of the whole run that is done, 0 to 1.
+        seconds: seconds since the run began.
+        remaining: estimated seconds left; None while there is no estimate.
         details: figures of the stage, such as the best NDCG@10 so far.
     """
 
@@ -43,47 +43,47 @@ class Stages:
     def __init__(
         self, plan: Mapping[str, float], option: ProgressOption = False, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Begin a run; ``plan`` says how long each stage is expected to take, in any unit, in the order of the run."""
+        """Begin a run; ``plan`` has the expected duration of each stage, in any unit, in the order of the run."""
         self.plan, self._listener, self._clock = dict(plan), listener(option), clock
         self._begin, self._over, self._stage = clock(), 0.0, ""
         self._told = 0.0
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Run a stage of the plan inside."""
+        """Run a stage of the plan within the block."""
         self._stage = name
         self.update(0.0)
         try:
             yield
         except BaseException:
             if isinstance(self._listener, ProgressBar):
-                self._listener.close()  # so that what went wrong is told on a line of its own
+                self._listener.close()  # so that the error is printed on a new line
             raise
         self._over += self.plan.get(name, 0.0)
         self._tell(0.0, {}, name)
 
     def update(self, share: float, details: Mapping[str, float] | None = None, part: str | None = None) -> None:
-        """Tell how much of the present stage is over, 0 to 1, its figures, and which part of it is going on."""
+        """Report the share of the present stage that is done, 0 to 1, its figures, and its part."""
         name = self._stage if part in {None, self._stage} else f"{self._stage}, {part}"
         self._tell(self.plan.get(self._stage, 0.0) * min(max(share, 0.0), 1.0), details or {}, name)
 
     def _tell(self, of_stage: float, details: Mapping[str, float], name: str) -> None:
         seconds = self._clock() - self._begin
-        # A stage that begins again where an earlier run stopped may say less than it did; the bar never runs back.
+        # A resumed stage may report a smaller share than before; the bar never runs back.
         self._told = max(self._told, min(1.0, (self._over + of_stage) / (sum(self.plan.values()) or 1.0)))
         remaining = seconds * (1 / self._told - 1) if self._told >= KNOWN_FROM else None
         self._listener(Progress(name, self._told, seconds, remaining, details))
 
 
 def listener(option: ProgressOption) -> Listener:
-    """Return the function that is told; a bar for True."""
+    """Return the function to call with progress; a bar for True."""
     if option is True:
         return ProgressBar()
     return option if callable(option) else lambda _: None
 
 
 class ProgressBar:
-    """A bar on stderr, or in a notebook where the run is in one."""
+    """A bar on stderr, or in the notebook if the run is in one."""
 
     def __init__(self) -> None:
         """Draw nothing yet."""
@@ -91,7 +91,7 @@ class ProgressBar:
         self._over = False
 
     def __call__(self, progress: Progress) -> None:
-        """Draw where the run stands; at its end the bar stays as it is."""
+        """Draw the progress; at the end of the run the bar remains."""
         if self._over:
             return
         if self._bar is None:
@@ -109,7 +109,7 @@ class ProgressBar:
             self.close()
 
     def close(self) -> None:
-        """Leave the bar as it is, and draw no more."""
+        """Stop drawing; the bar remains."""
         if self._bar is not None:
             self._bar.close()
         self._over = True

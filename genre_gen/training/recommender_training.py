@@ -1,4 +1,4 @@
-"""Training a recommender: collaborative models, the language model, and how they are blended."""
+"""Train a recommender: collaborative models, the language model, and their blends."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ MEMBERS_STAGE, LLM_STAGE, BLEND_STAGE, REFIT_STAGE = (
 
 
 SOFT_TARGETS_SHARE = 0.2
-"""What making soft targets is expected to take of the language model's stage, where there are any."""
+"""The expected share of the language model's stage that making soft targets takes, if there are any."""
 
 
 @dataclass
 class Fitted:
-    """The collaborative models of one training by name: members of the blend with their chosen options, and raters."""
+    """The collaborative models of a training by name: members of the blend with chosen options, and raters."""
 
     models: dict[str, CollaborativeModel] = field(default_factory=dict)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class Fitted:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def took(self, name: str, begin: float) -> None:
-        """Add the seconds since a moment to a part's."""
+        """Add the seconds since ``begin`` to those of a part."""
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
 
 
@@ -64,7 +64,7 @@ class RecommenderTraining:
     """Fits the parts of a recommender of one domain to a split."""
 
     def __init__(self, domain: Domain, *, folder: Path | None = None, progress: ProgressOption = False) -> None:
-        """Read the templates, or raise PromptError; the arguments are those of :meth:`genre_gen.Recommender.fit`."""
+        """Read the templates; raises PromptError. The arguments are those of :meth:`genre_gen.Recommender.fit`."""
         self.domain, self.book, self.folder, self.progress = domain, PromptBook.load(domain), folder, progress
 
     def fit(self, split: Split, tuned: TunedSettings | None = None) -> RecommenderState:
@@ -72,9 +72,9 @@ class RecommenderTraining:
         return self._choose(split) if tuned is None else self._train_again(split, tuned)
 
     def _choose(self, split: Split) -> RecommenderState:
-        """Learn from ``train``, choose on ``validation``, then learn from both."""
+        """Learn from ``train``, choose settings on ``validation``, then refit on both."""
         if not split.validation:
-            raise UsageError(f"no validation cases, and training needs some: {NO_CASES}")
+            raise UsageError(f"training needs validation cases, and there are none: {NO_CASES}")
         context = self._context(split, split.train)
         self._check_teachers(self.domain.blend.members, split.train)
         stages = Stages(self._plan(), self.progress)
@@ -98,13 +98,13 @@ class RecommenderTraining:
             return self._refit(state, split.train_and_validation, context, teacher, stages)
 
     def _train_again(self, split: Split, tuned: TunedSettings) -> RecommenderState:
-        """Learn from all of ``train_and_validation`` with what an earlier training chose."""
+        """Learn from all of ``train_and_validation`` with the settings that an earlier training chose."""
         from genre_gen.training.llm_training import train_from_scratch
 
         interactions, context = split.train_and_validation, self._context(split)
         if extra := tuned.members.keys() - set(self.domain.blend.members):
             raise UsageError(
-                f"the tuned settings name {', '.join(sorted(extra))}, which blend.members does not have; add them there"
+                f"the tuned settings name {', '.join(sorted(extra))}, which blend.members lacks; add them there"
             )
         self._check_teachers(tuned.teacher, interactions)
         stages = Stages({MEMBERS_STAGE: 0.1, LLM_STAGE: 1.0}, self.progress)
@@ -126,7 +126,7 @@ class RecommenderTraining:
         return ModelContext(split.catalog, scale_of(self.domain, split.histories, *logs), self.domain.training.seed)
 
     def _plan(self) -> dict[str, float]:
-        """Return how long the stages are expected to take, in units of the language model's training."""
+        """Return the expected durations of the stages, in units of the language model's training."""
         refit = {"continue": 1 / 3, "from_scratch": 1.0}.get(self.domain.training.refit)
         plan = {MEMBERS_STAGE: 0.1, LLM_STAGE: 1.0, BLEND_STAGE: 0.05}
         return plan if refit is None else {**plan, REFIT_STAGE: refit}
@@ -168,7 +168,7 @@ class RecommenderTraining:
         options: Mapping[str, Mapping[str, Any]] | None = None,
         stages: Stages | None = None,
     ) -> Fitted:
-        """Fit the domain's collaborative models or some; on validation cases, their hyper-parameters are chosen."""
+        """Fit the domain's collaborative models or some of them; validation cases choose their hyper-parameters."""
         fitted = Fitted(options={name: dict(chosen) for name, chosen in (options or {}).items()})
         fitted.raters, fitted.seconds = fit_raters(self.domain, interactions, context.rating_scale)
         names = self.domain.blend.members if names is None else tuple(names)
@@ -179,7 +179,7 @@ class RecommenderTraining:
             if why := MEMBERS[name].cannot_learn(interactions):
                 log.warning("%s is left out: %s", name, why)
             elif isinstance(fitted.raters.get(name), MEMBERS[name]):
-                fitted.models[name] = fitted.raters[name]  # fitted once, though it does two things
+                fitted.models[name] = fitted.raters[name]  # fitted once for both purposes
             else:
                 make = partial(_make, name, context)
                 if validation and self.domain.blend.tune:
@@ -192,7 +192,7 @@ class RecommenderTraining:
         return fitted
 
     def _check_teachers(self, names: Iterable[str], interactions: Interactions) -> None:
-        """Refuse to distil from no model before anything is fitted; raises ConfigError."""
+        """Raise ConfigError, before anything is fitted, if distillation has no teacher."""
         weight = self.domain.training.distillation
         teachers = [MEMBERS[name] for name in names if not issubclass(MEMBERS[name], EpochModel)]
         if weight and all(model.cannot_learn(interactions) for model in teachers):
@@ -216,7 +216,7 @@ class RecommenderTraining:
         teacher = choose_teacher(self.domain, makers, fitted.models, split.validation, len(split.catalog))
         on_step = _follow(stages)
         trained = train_llm(llm, self.book, data, split.validation, self.folder, teacher=teacher, on_step=on_step)
-        # Where it went on from a checkpoint, the time before that counts too.
+        # If it resumed from a checkpoint, the time before is included.
         fitted.seconds[LLM_MEMBER] = max(time.perf_counter() - begin, trained.seconds)
         return llm, teacher, trained
 
@@ -228,7 +228,7 @@ class RecommenderTraining:
         teacher: Teacher | None,
         stages: Stages,
     ) -> RecommenderState:
-        """Learn from the validation items too, everything being chosen."""
+        """Learn from the validation items too, after all settings are chosen."""
         from genre_gen.training.llm_training import refit_llm
 
         fitted = self._fit_members(context, interactions, names=state.members, options=state.tuned.members)
@@ -268,7 +268,7 @@ class RecommenderTraining:
 def new_member(
     name: str, domain: Domain, catalog: Catalog, scale: tuple[float, float] | None = None, **options: Any
 ) -> CollaborativeModel:
-    """Return an untrained member of the blend; raises ConfigError where there is no such model.
+    """Return an untrained member of the blend; raises ConfigError if there is no such model.
 
     ``scale`` is the lowest and highest rating, None for the domain's; ``options`` are hyper-parameters.
     """
@@ -282,26 +282,26 @@ def _make(name: str, context: ModelContext, options: Mapping[str, Any]) -> Colla
 def _makers(
     context: ModelContext, names: Iterable[str], options: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Callable[[], CollaborativeModel]]:
-    """Return functions that make members, not fitted."""
+    """Return functions that make untrained members."""
     return {name: partial(_make, name, context, options.get(name, {})) for name in names}
 
 
 def _check_fitted(tuned: TunedSettings, fitted: Fitted) -> None:
-    """Refuse tuned settings that weigh models which are not there; raises UsageError."""
+    """Raise UsageError if tuned settings have weights of models that are missing."""
     blends = (tuned.blend.weights, tuned.blend_without_llm.weights, tuned.teacher)
     wanted = {name for weights in blends for name, weight in weights.items() if weight > 0} - fitted.models.keys()
     rated = {} if tuned.ratings is None else tuned.ratings.weights
     wanted |= {name for name, weight in rated.items() if weight > 0} - fitted.raters.keys()
     if missing := wanted - {LLM_MEMBER}:
         raise UsageError(
-            f"the tuned settings give {', '.join(sorted(missing))} a weight, which this training does not have: name "
+            f"the tuned settings give {', '.join(sorted(missing))} a weight, and this training lacks them: name "
             "them in blend.members and ratings.members and give data that they can learn from, or fit without tuned "
             "settings"
         )
 
 
 def _follow(stages: Stages) -> Callable[[FineTuner], None]:
-    """Return what tells a stage how far the language model's training is."""
+    """Return a function that reports the progress of the language model's training to a stage."""
 
     def on_step(tuner: FineTuner) -> None:
         if tuner.stage == "soft targets":

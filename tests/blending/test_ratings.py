@@ -101,7 +101,7 @@ def test_without_ratings_nothing_rates(tiny_domain):
     assert scale_of(free, unrated, nothing) is None
     assert fit_raters(tiny_domain, nothing, SCALE) == fit_raters(free, unrated, None) == ({}, {})
     assert tune_rating_blend({}, generator(None, rates=False), cases_of([3.0]), SCALE) is None
-    with pytest.raises(UsageError, match="nothing predicts ratings"):
+    with pytest.raises(UsageError, match="ratings cannot be predicted"):
         Raters().rate(generator(None), [HISTORY], [0])
 
 

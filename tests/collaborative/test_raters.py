@@ -70,9 +70,9 @@ class RaterQuestions(Questions):
 
     def test_reasons(self, fitted, data):
         nothing = History(np.zeros(0, dtype=np.int64))
-        assert "nobody rated this item" in fitted.predict(data.history_at(0), [N])[0].reason
-        assert "nothing is known of this user" in fitted.predict(nothing, [0])[0].reason
-        assert "neither user nor item" in fitted.predict(nothing, [N])[0].reason
+        assert "this item has no training ratings" in fitted.predict(data.history_at(0), [N])[0].reason
+        assert "this user's ratings are unknown" in fitted.predict(nothing, [0])[0].reason
+        assert "user and item are unknown" in fitted.predict(nothing, [N])[0].reason
         assert fitted.predict(data.history_at(0), []) == []
 
     def test_a_rating_given_again_replaces_the_first(self, fitted):
@@ -85,7 +85,7 @@ class RaterQuestions(Questions):
             fitted.rate(History(np.array([0]), np.array([10], dtype=np.float32)), [1])
 
     def test_bad_ratings_are_refused(self):
-        with pytest.raises(DataError, match=rf"{self.model().name}: 1 ratings are not on the scale 1 to 5, such as 6"):
+        with pytest.raises(DataError, match=rf"{self.model().name}: 1 ratings are outside the scale 1 to 5, such as 6"):
             self.model().fit(log([[0, 1], [0, 1]], 2, [[3, 4], [2, 6]]))
         with pytest.raises(DataError, match="1 ratings repeat a user and an item"):
             self.model().fit(log([[0, 1, 0], [1]], 2, [[1, 3, 5], [4]]))
@@ -131,7 +131,7 @@ class TestSVD(RaterQuestions):
     @pytest.mark.parametrize(("bad", "shown"), [(np.inf, "inf"), (-np.inf, "-inf"), (1e30, "1e\\+30")])
     def test_ratings_off_the_scale_are_refused(self, bad, shown):
         data = log([[0, 1], [0, 1]], 2, [[3, 4], [2, bad]])
-        with pytest.raises(DataError, match=f"the scale 1 to 5, such as {shown} by user 'u1' of catalog row 1"):
+        with pytest.raises(DataError, match=f"the scale 1 to 5, such as {shown} by user 'u1' for catalog row 1"):
             SVD(rating_scale=SCALE).fit(data)
         if np.isinf(bad):
             with pytest.raises(DataError, match=f"such as {shown}"):
@@ -244,7 +244,7 @@ def test_known_users_get_what_surprise_predicts(model):
 
 @pytest.mark.parametrize("model", [KNNBaseline, BayesianMF])
 def test_too_many_items(model):
-    with pytest.raises(DataError, match=r"30000 items need.*svd is the rating model for more"):
+    with pytest.raises(DataError, match=r"30000 items need.*use svd, which has no such limit"):
         model().fit(log([[0, 1]], 30_000, [[1, 2]]))
 
 

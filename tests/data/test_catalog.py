@@ -51,9 +51,9 @@ def test_find_by_title_or_id():
         catalog.find("Sabrina")
     with pytest.raises(UnknownItemError, match=r"no item 'Alein \(1979\)' in films; did you mean 'Alien \(1979\)'"):
         catalog.find("Alein (1979)")
-    with pytest.raises(UnknownItemError, match="nothing close"):
+    with pytest.raises(UnknownItemError, match="no title is close"):
         catalog.find("xyzzy")
-    with pytest.raises(UsageError, match="items are named by title or id, as text, and 1 is none"):
+    with pytest.raises(UsageError, match="1 is not a string; name an item by title or id"):
         catalog.find(1)
     assert Catalog([Item("x", "187 (1997)"), Item("187", "Other")]).find("187") == 1  # an id before a shortened title
 

@@ -96,7 +96,7 @@ def test_files_that_are_not_there_are_said_to_be_left_out(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         domain = GRAPHED.changed({"knowledge.links": "no.link"}).model_copy(update={"catalog_folder": tmp_path})
         assert Knowledge.of_domain(domain, CATALOG) is None
-    assert "no triples.csv, no.link next to" in caplog.text
+    assert "triples.csv, no.link was found neither next to" in caplog.text
     assert Knowledge.of_domain(DOMAIN, CATALOG) is None
 
 

@@ -80,7 +80,7 @@ def test_global_time_refuses_what_makes_no_split():
     with pytest.raises(DataError, match="needs times"):
         global_time(make([("a", 0, 0)], timed=False), CATALOG)
     for shares in ((0.5, 0.5), (0, 0.1), (0.1, -0.1), (float("nan"), 0.1)):
-        with pytest.raises(UsageError, match="leave a share to train on"):
+        with pytest.raises(UsageError, match="add up to less than 1"):
             global_time(make([("a", 0, 0), ("a", 1, 1)]), CATALOG, *shares)
 
 
@@ -99,7 +99,7 @@ def test_hold_out_last_keeps_nothing_from_the_final_fit(log):
 
 
 def test_interactions_of_another_catalog_are_refused():
-    with pytest.raises(UsageError, match="of a catalog of 6 items, and this one has 5; load both together"):
+    with pytest.raises(UsageError, match="to a catalog of 6 items, but this one has 5; load both together"):
         leave_one_out(make([("a", 0, 0)]), Catalog(CATALOG[:5]))
 
 

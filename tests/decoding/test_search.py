@@ -260,15 +260,15 @@ def test_invalid_requests_are_refused():
         search_many(model, [[1]], trie, 3, np.ones((1, 4), dtype=bool))
     assert search_many(model, [], trie, 3) == []
     for subset in (np.ones((2, 5), dtype=bool), trie.subset(None, [[1], [2]])):
-        with pytest.raises(UsageError, match="for 2 users, but 3"):
+        with pytest.raises(UsageError, match="for 2 users, but there are 3"):
             search_many(model, [[1]] * 3, trie, 3, subset)
         with pytest.raises(UsageError, match="for 2 users, but 1"):
             search(model, [1], trie, 3, subset)
-    with pytest.raises(UsageError, match="for 2 users, but 3"):
+    with pytest.raises(UsageError, match="for 2 users, but there are 3"):
         trie.subset(np.ones((2, 5), dtype=bool), [[1], [2], [3]])
     with pytest.raises(UsageError, match="has 0 to 4"):
         trie.subset(None, [[5]])
-    with pytest.raises(UsageError, match="another state of the catalog"):
+    with pytest.raises(UsageError, match="a subset of another trie"):
         search(model, [1], Trie.build(np.arange(5)[:, None], 5), 3, trie.subset())
 
 

@@ -74,9 +74,9 @@ class TestExtract:
         good = zip_bytes({"one.txt": CONTENT})
         for content, name, message in (
             (good, "two.txt", "lacks two.txt"),
-            (b"no zip", "one.txt", "not a whole zip"),
-            (good[: len(good) // 2], "one.txt", "not a whole zip"),
-            (good[:60] + b"xx" + good[62:], "one.txt", "not a whole zip"),
+            (b"no zip", "one.txt", "is an incomplete zip archive"),
+            (good[: len(good) // 2], "one.txt", "is an incomplete zip archive"),
+            (good[:60] + b"xx" + good[62:], "one.txt", "is an incomplete zip archive"),
         ):
             archive.write_bytes(content)
             with pytest.raises(SourceError, match=message) as error:

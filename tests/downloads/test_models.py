@@ -190,7 +190,7 @@ class TestWheel:
 
     def test_an_unknown_kind_of_tokenizer_is_refused(self, tmp_path):
         write_gguf(tmp_path / "other.gguf", cut="other")
-        with pytest.raises(SourceError, match="tokenizer is of a kind that is not known"):
+        with pytest.raises(SourceError, match="kind of tokenizer is not supported"):
             gguf_to_safetensors(tmp_path / "other.gguf", tmp_path)
 
     @pytest.mark.slow
@@ -314,7 +314,7 @@ class TestHub:
     @pytest.mark.parametrize(
         ("code", "status", "message"),
         [
-            ("RepoNotFound", 404, "no model some-one/tiny-llama that you may see.*HF_TOKEN"),
+            ("RepoNotFound", 404, "no model some-one/tiny-llama that you can access.*HF_TOKEN"),
             ("GatedRepo", 403, "accept its terms.*HF_TOKEN"),
             ("RevisionNotFound", 404, "no revision 'main'"),
         ],

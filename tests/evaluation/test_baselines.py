@@ -160,8 +160,8 @@ def test_picks_that_break_the_rules_are_refused(tiny_recommender, split, tmp_pat
         ([(user, 1, "none such")], UnknownItemError, "no item with id 'none such'"),
         ([(user, 1, other), (user, 2, other)], UsageError, "an item twice"),
         ([(user, 1, seen)], UsageError, "an item of the history"),
-        ([(user, 0, other)], UsageError, "places from 1 on"),
-        ([(user, 1, other), (user, 1, "7")], UsageError, f"user '{user}' has two picks at rank 1"),
+        ([(user, 0, other)], UsageError, "ranks must be 1 or more"),
+        ([(user, 1, other), (user, 1, "7")], UsageError, f"user '{user}' has two picks with rank 1"),
         ([(user, 2_000_000_000, other)], UsageError, "a rank of 2,000,000,000, but the catalog has 40"),
     ]:
         write_lines(file, lines)

@@ -162,7 +162,7 @@ def test_picks_become_lists():
     np.testing.assert_array_equal(lists_from_picks(users[shuffled], places[shuffled], rows[shuffled], cases), lists)
     fewer = lists_from_picks([*users[:3], "stranger"], np.array([1, 2, 3, 1]), np.array([*rows[:3], 9]), cases[:2])
     np.testing.assert_array_equal(fewer, [rows[:3], [-1, -1, -1]])
-    with pytest.raises(UsageError, match="places from 1 on"):
+    with pytest.raises(UsageError, match="ranks must be 1 or more"):
         lists_from_picks(["u0"], np.array([0]), np.array([0]), cases)
 
 
@@ -173,7 +173,7 @@ def test_picks_become_lists():
         ([[1]], "cannot be measured at 2"),
         ([[1, 4]], "outside the catalog"),
         ([[-2, 1]], "outside the catalog"),
-        ([[1, 1]], "user 'u' holds an item twice"),
+        ([[1, 1]], "user 'u' repeats an item"),
         ([[0, 1]], "item of the history"),
     ],
 )

@@ -73,7 +73,7 @@ def test_an_open_prompt_is_the_beginning_of_the_closed_one(encoder):
 def test_codes_follow_the_text_vocabulary_without_padding(tokenizer):
     encoded = Encoder(tokenizer, CODES, text_vocabulary=1000).encode(prompt([code(2), code(1)], open=True))
     assert encoded.ids[encoded.start :].tolist() == [1000, 1003, 1002]
-    with pytest.raises(PromptError, match="no item code for catalog row 3; the codes are of 3 items"):
+    with pytest.raises(PromptError, match="no item code for catalog row 3; there are codes for 3 items"):
         Encoder(tokenizer, CODES).encode(prompt([code(3)]))
 
 

@@ -339,9 +339,9 @@ def test_an_answer_does_not_count_for_another_that_it_begins_with(atomic):
 
 
 def test_answers_that_were_not_learned_cannot_be_compared(atomic):
-    with pytest.raises(UsageError, match=r"title has no closed answers to compare; tasks that do: .*fits"):
+    with pytest.raises(UsageError, match=r"title has no closed answers to compare; tasks that have some: .*fits"):
         atomic.answer_probabilities([first_question(atomic, "title")], ["yes"])
-    with pytest.raises(UsageError, match="fits has learned none of the answers '€'"):
+    with pytest.raises(UsageError, match="fits has not learned any of the answers '€'"):
         atomic.answer_probabilities([first_question(atomic, "fits")], ["€"])
 
 

@@ -117,7 +117,7 @@ def test_what_cannot_be_is_refused(saved, tmp_path):
     served = Recommender.from_pretrained(saved, quantization="int8")
     with pytest.raises(UsageError, match=r'loaded in int8.*quantization = "none" to save'):
         served.save_pretrained(tmp_path / "x")
-    with pytest.raises(ConfigError, match=r"quantized already \(int8\), so it cannot become nf4"):
+    with pytest.raises(ConfigError, match=r"already quantized \(int8\), so it cannot become nf4"):
         quantize(served.state.llm, "nf4")
     with pytest.raises(ConfigError, match="served in int8 cannot be exported"):
         to_transformers(served.state.llm)
@@ -126,7 +126,7 @@ def test_what_cannot_be_is_refused(saved, tmp_path):
 def test_a_model_trained_in_few_bits_stays_as_it_is(tiny_domain, sample):
     domain = tiny_domain.changed({"model.adapter": "lora", "model.quantization": "nf4"})
     llm = tiny_llm(domain, *sample)
-    with pytest.raises(ConfigError, match=r"quantized already \(nf4\), so it cannot become int8"):
+    with pytest.raises(ConfigError, match=r"already quantized \(nf4\), so it cannot become int8"):
         quantize(llm, "int8")
     quantize(llm, "none")
     assert llm.served == "none"

@@ -112,7 +112,7 @@ def test_kinds_of_fields(values, kind):
         (["$1,705.85", "N/A", "$3.10"], "number", ("N/A",), "amounts, such as '$1,705.85'; not known: 'N/A'"),
         (["7", "None", "-", "3.10"], "number", ("None", "-"), "numbers; not known: 'None', '-'"),
         (["384,84 €", "1.705 €"], "number", (), "amounts, such as '384,84 €'"),
-        (["1.705 €", "384 €"], "text", (), "looks like amounts, such as '1.705 €', but is read as text; write plain"),
+        (["1.705 €", "384 €"], "text", (), "looks like amounts, such as '1.705 €', and is read as text; write plain"),
         (["31.12.2024", "1.1.2025"], "text", (), "2 different words or names"),
         (["red", "none", "n/a", "blue"], "text", ("n/a",), "3 different words or names; not known: 'n/a'"),
         (["n/a", "?"], None, None, "is empty"),

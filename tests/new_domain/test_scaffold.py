@@ -85,7 +85,7 @@ def test_unknown_items_are_dropped_and_told(here):
 def test_what_comes_back_may_be_recommended_again(here):
     log = "user,item\n" + "".join(f"u{user},{item}\n" for user in range(9) for item in (1, 2, 1, 3, 2, 1))
     (here / "in" / "log.csv").write_text(log)
-    assert "note: no column of times, so the file's order counts" in start().text()
+    assert "note: no column of times, so the file's order is taken" in start().text()
     domain = Domain.load("cinema")
     assert (domain.repeat, domain.data.policies.duplicates) == (True, "keep")
     assert len(load_data(domain).interactions) == 54
@@ -135,8 +135,8 @@ def test_what_stands_for_unknown_is_written_down(here):
     ("name", "error", "message"),
     [
         ("../x", UsageError, "'../x' cannot name a domain"),
-        ("generic", ConfigError, "'generic' is the name of a domain that is shipped; give another, such as my-generic"),
-        ("taken", ConfigError, "prompts/taken is there already; give another name, or delete it first"),
+        ("generic", ConfigError, "'generic' is the name of a shipped domain; give another, such as my-generic"),
+        ("taken", ConfigError, "prompts/taken exists already; give another name, or delete it first"),
         ("cinema", DataError, "no column has values that are ids in"),
     ],
 )

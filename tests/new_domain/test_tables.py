@@ -90,5 +90,5 @@ def test_an_index_of_pandas_that_holds_ids_is_a_column():
         "a", "b", "title",
     ]  # fmt: skip
     assert columns(frame.set_index(frame["title"])) == {"title": ["A", "B"]}
-    with pytest.raises(DataError, match="a column name appears twice in title, title; rename one"):
+    with pytest.raises(DataError, match="a column name is repeated in title, title; rename one"):
         columns(frame.iloc[:, [0, 0]])

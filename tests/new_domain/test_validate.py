@@ -88,7 +88,7 @@ def test_tokens_wait_for_the_model(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("GENRE_HOME", str(tmp_path / "home"))
     found = check(folder)
     assert found.problems == []
-    assert found.notes == [f"tokens are not counted, the model is not here: genre-gen fetch {folder}"]
+    assert found.notes == [f"tokens are not counted without the model: genre-gen fetch {folder}"]
     assert all(task.tokens is None for task in found.tasks)
     assert "=== next_item" in found.text()
 

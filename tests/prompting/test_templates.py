@@ -110,7 +110,7 @@ def test_copies_are_of_whole_tasks_or_single_files(tmp_path):
 def test_copies_overwrite_nothing(tmp_path):
     domain = book_domain(tmp_path).model_copy(update={"prompts_folder": tmp_path / "mine"})
     copy_templates(domain, ["next_item"])
-    with pytest.raises(UsageError, match=r"next_item: .* has it already; edit it there"):
+    with pytest.raises(UsageError, match=r"next_item: .* exists already; edit it there"):
         copy_templates(domain, ["title", "next_item"])
     assert not (tmp_path / "mine" / "title.user.jinja").exists()
     with pytest.raises(UsageError, match="no template 'next_itm', did you mean 'next_item'"):

@@ -145,7 +145,7 @@ def test_a_folder_without_anything_saved_is_refused(tmp_path, saved):
         Recommender.from_pretrained(tmp_path / "none")
     with pytest.raises(CheckpointError, match="no such folder; train a recommender and save it there first"):
         Recommender.from_pretrained("none")
-    with pytest.raises(CheckpointError, match="nothing that was saved whole"):
+    with pytest.raises(CheckpointError, match="no complete saved folder"):
         Recommender.from_pretrained(tmp_path)
 
 

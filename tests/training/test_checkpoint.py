@@ -86,7 +86,7 @@ def test_a_folder_of_others_that_has_a_name_that_is_needed_is_refused_untouched(
     own = tmp_path / "x" / name
     own.parent.mkdir(parents=True, exist_ok=True)
     own.write_text("mine")
-    with pytest.raises(CheckpointError, match="was not saved there by GENRE and would be replaced"):
+    with pytest.raises(CheckpointError, match="was not saved by GENRE and would be replaced"):
         write_folder(tmp_path / "x", fill("one"))
     assert own.read_text() == "mine"
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [own]
@@ -102,7 +102,7 @@ def test_a_file_of_others_in_a_saved_folder_is_not_replaced(folder, name):
         (aside / "c.txt").write_text("new")
         (aside / "inner" / "c.txt").write_text("new")
 
-    with pytest.raises(CheckpointError, match="was not saved there by GENRE and would be replaced"):
+    with pytest.raises(CheckpointError, match="was not saved by GENRE and would be replaced"):
         write_folder(folder, more)
     assert (folder / name).read_text() == "mine"
     assert content(folder) == "one"
@@ -229,7 +229,7 @@ def test_damage_is_noticed_in_every_file(folder):
         ('{"format": 3}', "is damaged"),
         ('{"format": 3, "files": []}', "is damaged"),
         ('{"format": 3, "files": {"a.txt": null}}', "is damaged"),
-        ('{"format": 2, "files": {}}', "format 2, this version reads 3"),
+        ('{"format": 2, "files": {}}', "format 2, expected 3"),
     ],
 )
 def test_a_manifest_that_is_none_is_refused(tmp_path, manifest, message):

@@ -131,7 +131,7 @@ def test_there_are_no_soft_targets_where_there_is_nobody_else():
 
 @pytest.mark.parametrize("wrong", [{"folds": 1}, {"top": 0}, {"temperature": 0.0}, {"batch": 0}])
 def test_numbers_that_cannot_be_meant_are_refused(wrong):
-    with pytest.raises(UsageError, match="two folds or more"):
+    with pytest.raises(UsageError, match="folds must be at least 2"):
         Teacher(MEMBERS, WEIGHTS, **wrong)(random_interactions())
 
 

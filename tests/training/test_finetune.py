@@ -484,7 +484,7 @@ def test_a_refit_goes_on_from_where_it_began_and_from_nowhere_else(tiny_domain, 
     steps.clear()
     assert torch.equal(refit(tmp_path, moved=0.1), further)
     assert steps[0] == 1
-    assert "began with other weights than there are now" in caplog.text
+    assert "it began with other weights than now" in caplog.text
 
 
 def test_what_cannot_be_distilled_is_refused(tiny_domain, sample):

@@ -81,12 +81,12 @@ def test_models_that_cannot_be_are_refused(tiny_domain, split, no_training, sett
 
 
 def test_a_split_without_validation_cases_is_refused(tiny_domain, split, no_training):
-    with pytest.raises(UsageError, match=r"no validation cases.*users on both sides of its moments"):
+    with pytest.raises(UsageError, match=r"needs validation cases.*users on both sides of its moments"):
         Recommender(tiny_domain).fit(replace(split, validation=()))
 
 
 HALF, ALONE = Blend({"llm": 0.5, "svd": 0.5}), Blend({"ease": 1.0})
-NO_WEIGHT = "the tuned settings give svd a weight, which this training does not have"
+NO_WEIGHT = "the tuned settings give svd a weight, and this training lacks them"
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_a_second_training_forgets_the_first(tiny_domain, dataset, split):
     recommender.fit(smaller.leave_one_out())
     assert set(recommender.state.members) == {"sequential_rules", "ease", "popularity"}
     before = recommender.state
-    with pytest.raises(UsageError, match="no validation cases"):
+    with pytest.raises(UsageError, match="needs validation cases"):
         recommender.fit(replace(split, validation=()))
     assert recommender.state is before  # what is refused changes nothing
 
@@ -279,5 +279,5 @@ def test_without_ratings_svd_is_left_out_and_nothing_predicts_them(odd):
     assert not odd.state.generator.rates
     assert odd.state.rating_models == {}
     assert odd.state.tuned.ratings is None
-    with pytest.raises(UsageError, match="nothing predicts ratings"):
+    with pytest.raises(UsageError, match="ratings cannot be predicted"):
         odd.predict("user 1", "Same")

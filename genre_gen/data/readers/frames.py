@@ -16,11 +16,10 @@ def is_frame(value: object) -> bool:
 
 
 def from_frame(frame: Any, name: str) -> Table:
-    """Return a data frame as a table; ``name`` stands for the file's in messages.
+    """Return a data frame as a table; ``name`` replaces the file name in messages.
 
-    Categories and flags become text, NaN and null a missing value, and floats that are all whole become integers:
-    pandas makes floats of integers where one is missing, and the id 1.0 is not the id 1. An index of pandas that holds
-    ids is a column.
+    Categories and flags become text, and NaN a missing value. Floats that are all whole become integers: pandas turns
+    integers into floats if one is missing, and the id 1.0 is not the id 1. A pandas index of ids becomes a column.
 
     Raises:
         UsageError: no data frame.
@@ -50,7 +49,7 @@ def _is_arrow(value: object) -> bool:
 
 
 def _plain(column: pl.Series) -> pl.Series:
-    """Return a column of a type that files have too: no categories, and whole numbers as integers."""
+    """Convert a column to a type of files: no categories, and whole numbers as integers."""
     if column.dtype in (pl.Categorical, pl.Enum, pl.Boolean, pl.Null):
         return column.cast(pl.String).fill_null("")
     if column.dtype == pl.String:
@@ -63,24 +62,24 @@ def _plain(column: pl.Series) -> pl.Series:
 
 
 def _from_pandas(frame: Any, name: str) -> pl.DataFrame:
-    """Return a data frame of pandas, which is not imported, as one of polars; an index that holds ids is a column."""
+    """Convert a pandas data frame to polars, without importing pandas; an index of ids becomes a column."""
     levels = [frame.index.get_level_values(level) for level in range(frame.index.nlevels)]
     index = [
         (str(level.name if level.name is not None else "index"), level.to_series())
         for level in levels
-        if level.name is not None or level.dtype.kind not in "iuf"  # else rows are only numbered
+        if level.name is not None or level.dtype.kind not in "iuf"  # otherwise rows are merely numbered
     ]
     columns = [(str(label), frame.iloc[:, position]) for position, label in enumerate(frame.columns)]
     names = [label for label, _ in columns]
     if len(set(names)) < len(names):
-        raise DataError(f"{name}: a column name appears twice in {', '.join(names)}; rename one")
+        raise DataError(f"{name}: a column name is repeated in {', '.join(names)}; rename one")
     columns = [*((label, column) for label, column in index if label not in names), *columns]
     return pl.DataFrame([_from_pandas_column(label, column) for label, column in columns])
 
 
 def _from_pandas_column(name: str, column: Any) -> pl.Series:
     if column.dtype.kind == "M":
-        return pl.Series(name, column.to_numpy("datetime64[ms]"))  # in UTC; without a time: null
+        return pl.Series(name, column.to_numpy("datetime64[ms]"))  # in UTC; a missing time becomes null
     missing = column.isna().tolist()
     values = [None if absent else value for value, absent in zip(column.tolist(), missing, strict=True)]
     try:

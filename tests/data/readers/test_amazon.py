@@ -188,7 +188,7 @@ def test_ratings_alone_of_all_years(tmp_path, name, content):
         ),
         ("meta_Tools.jsonl", "{'asin': __import__('os').system('true')}", "line 1: not valid JSON"),
         ("meta_Tools.jsonl", "{'asin': " + "[" * 5000, "line 1: not valid JSON"),
-        ("more.jsonl", "{}", "several files may be meant (Tools.jsonl, more.jsonl); name one as data.interactions"),
+        ("more.jsonl", "{}", "several files match (Tools.jsonl, more.jsonl); name one as data.interactions"),
     ],
 )
 def test_reviews_that_do_not_hold(tmp_path, file, content, message):
@@ -204,7 +204,7 @@ def test_gzip_files_without_items_and_cut_off(tmp_path):
     (folder / "meta_Tools.json.gz").unlink()  # no name tells what the other file is
     assert [item.id for item in load_data(shop(), folder).catalog] == ["B00000000A", "0000000001"]
     (folder / "Tools_5.json.gz").write_bytes((folder / "Tools_5.json.gz").read_bytes()[:-20])
-    with pytest.raises(DataError, match=r"Tools_5\.json\.gz: not a whole gzip file .*; download it again"):
+    with pytest.raises(DataError, match=r"Tools_5\.json\.gz: the gzip file is incomplete .*; download it again"):
         load_data(REVIEWED.changed({"data.reader": "amazon"}), folder)
 
 

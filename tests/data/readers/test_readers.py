@@ -62,8 +62,8 @@ def test_a_zip_file_is_read_without_unpacking(tmp_path, inside):
 @pytest.mark.parametrize(
     ("begin", "length", "message"),
     [
-        (250, 20, r"interactions\.csv: not whole in its zip file"),
-        (-60, 4, "not a whole zip file|not whole in its zip file"),
+        (250, 20, r"interactions\.csv: damaged in its zip file"),
+        (-60, 4, "the zip file is incomplete|damaged in its zip file"),
     ],
 )
 def test_a_damaged_zip_file_is_named(tmp_path, begin, length, message):
@@ -99,7 +99,7 @@ def test_without_item_file_the_catalog_is_what_interactions_name(tmp_path):
 def test_several_files_of_one_kind_need_a_name(tmp_path):
     folder = recbole(tmp_path / "set")
     (folder / "other.inter").write_bytes((folder / "ml.inter").read_bytes())
-    with pytest.raises(DataError, match=r"several files may be meant .*data\.interactions"):
+    with pytest.raises(DataError, match=r"several files match .*data\.interactions"):
         load_data(MOVIES, folder)
     assert len(load_data(MOVIES.changed({"data.interactions": "other.inter"}), folder).interactions) == len(RATINGS)
 

@@ -81,12 +81,12 @@ def test_titles_and_years_agree(tmp_path, title, year, shown, known):
 @pytest.mark.parametrize(
     ("kind", "values", "message"),
     [
-        ("text", [["a"], ["b"]], "holds List(String), and fields.genre is of the type 'text'; set fields.genre.type"),
-        ("number", [[1], [2]], "is of the type 'number'; set fields.genre.type = \"list\", or name another"),
+        ("text", [["a"], ["b"]], "has type List(String), but fields.genre has type 'text'; set fields.genre.type"),
+        ("number", [[1], [2]], "fields.genre has type 'number'; set fields.genre.type = \"list\", or name another"),
         ("list", [[["a"]], [["b"]]], "'list'; name another column as fields.genre.columns in domain.toml"),
-        ("list", [[b"\xff"], [b"\xfe"]], "'genre' holds List(Binary)"),
-        ("text", [b"\xff", b"\xfe"], "'genre' holds Binary, and fields.genre is of the type 'text'; name another"),
-        ("text", [{"a": 1}, {"a": 2}], "'genre' holds Struct({'a': Int64})"),
+        ("list", [[b"\xff"], [b"\xfe"]], "'genre' has type List(Binary)"),
+        ("text", [b"\xff", b"\xfe"], "'genre' has type Binary, but fields.genre has type 'text'; name another"),
+        ("text", [{"a": 1}, {"a": 2}], "'genre' has type Struct({'a': Int64})"),
     ],
 )  # fmt: skip
 def test_columns_of_other_types_than_their_fields_are_named(tmp_path, kind, values, message):

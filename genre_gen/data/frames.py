@@ -1,4 +1,4 @@
-"""Data frames of what there is: polars, or pandas where it is installed. Columns are named as other libraries do.
+"""Data frames of polars, or of pandas if it is installed, with the column names of other libraries.
 
 LensKit, RecTools and Surprise read ``user_id``, ``item_id``, ``rating``, ``timestamp``, ``rank`` and ``score``.
 """
@@ -14,7 +14,7 @@ from genre_gen.errors import UsageError
 from genre_gen.extras import require
 
 Library: TypeAlias = Literal["polars", "pandas"]
-"""Whose data frame it shall be."""
+"""The library of a data frame."""
 
 
 def in_library(frame: pl.DataFrame, library: Library) -> Any:

@@ -78,9 +78,9 @@ class History:
         return self if self.times is None else self.take(self.times <= moment)
 
     def to_frame(self, catalog: Catalog, library: Library = "polars") -> Any:
-        """Return a data frame, oldest first: ``item_id``, ``title``, and ``rating`` and ``timestamp`` where there are.
+        """Return a data frame, oldest first: ``item_id``, ``title``, and ``rating`` and ``timestamp`` if any.
 
-        ``Recommender.recommend`` takes it for the history that it is.
+        ``Recommender.recommend`` accepts it as a history.
 
         Example:
             >>> data.interactions.history("196").to_frame(data.catalog)
@@ -286,7 +286,7 @@ def _frozen(array: _Array) -> _Array:
 
 
 def _measures(ratings: NDArray[np.float32] | None, times: NDArray[np.int64] | None) -> list[pl.Series]:
-    """Return the columns of a data frame that say how and when, where there are any."""
+    """Return the columns ``rating`` and ``timestamp`` of a data frame, if any."""
     columns = [] if ratings is None else [pl.Series("rating", ratings, pl.Float32).fill_nan(None)]
     return columns + ([] if times is None else [pl.Series("timestamp", times, pl.Int64)])
 

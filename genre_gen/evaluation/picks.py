@@ -76,7 +76,7 @@ def read_picks(picks: Any) -> pl.DataFrame:
         picks: a file, Parquet, JSON lines, CSV, TSV or RecBole's ``.inter``, or a data frame.
 
     Raises:
-        DataError: no picks, a column that is missing, or values that are no ids or ranks.
+        DataError: no picks, a column that is missing, or values that cannot be ids or ranks.
     """
     name = "the picks" if is_frame(picks) else str(picks)
     table = _unnested(from_frame(picks, name).frame if is_frame(picks) else _read(Path(picks)).frame)
@@ -89,7 +89,7 @@ def read_picks(picks: Any) -> pl.DataFrame:
     table = _ranked(table, str(found["score"]), name) if found["rank"] is None else table
     ranks = _numbers(table, "rank", name)
     if (ranks % 1 > 0).any():
-        raise DataError(f"{name}: a rank that is no whole number; ranks count from 1, the best")
+        raise DataError(f"{name}: ranks must be whole numbers from 1, the best")
     table = table.with_columns(ranks.cast(pl.Int64)).filter(pl.col("rank").is_not_null())
     try:
         return table.cast({"user_id": pl.String, "item_id": pl.String})
@@ -111,7 +111,7 @@ def _read(file: Path) -> Table:
         return from_frame(table, str(file))
     except (OSError, pl.exceptions.PolarsError) as problem:
         raise DataError(
-            f"{file}: not a file of picks ({_first_line(problem)}); give what write_picks wrote, or any table of "
+            f"{file}: not a file of picks ({_first_line(problem)}); give a file of write_picks, or any table of "
             "user_id, item_id and rank or score"
         ) from None
 
@@ -139,7 +139,7 @@ def _numbers(table: pl.DataFrame, column: str, name: str) -> pl.Series:
             values = values.replace("", None)
         return values.cast(pl.Float64).fill_nan(None)
     except pl.exceptions.PolarsError as problem:
-        raise DataError(f"{name}: a {column} that is no number ({_first_line(problem)})") from None
+        raise DataError(f"{name}: not a number as {column} ({_first_line(problem)})") from None
 
 
 def _first_line(problem: Exception) -> str:

@@ -1,4 +1,4 @@
-"""A data frame as somebody's history."""
+"""A data frame as a history."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ def _ratings(column: pl.Series, scale: tuple[float, float] | None) -> list[float
     if low is not None and high is not None:
         wrong |= ~values.is_between(low, high).fill_null(True)
     if wrong.any():
-        off = "" if scale is None else f" on the scale from {low:g} to {high:g}"
-        raise UsageError(f"the history has the rating {column.filter(wrong)[0]!r}, which is no number{off}")
+        off = "" if scale is None else f" from {low:g} to {high:g}"
+        raise UsageError(f"the history has the rating {column.filter(wrong)[0]!r}; ratings must be numbers{off}")
     return values.fill_null(float("nan")).to_list()
 
 

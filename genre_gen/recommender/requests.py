@@ -28,8 +28,7 @@ Event: TypeAlias = str | tuple[str, float | None] | tuple[str, float | None, Any
 """One interaction given by hand: a title or id; with a rating; with a rating (or None) and a moment."""
 
 Who: TypeAlias = str | int | Sequence[Event] | History | Frame | None
-"""Who asks: a user id of the data, or a history, oldest first, also as a data frame; None is somebody of whom nothing
-is known."""
+"""Who asks: a user id of the data, or a history, oldest first, also as a data frame; None is an unknown user."""
 
 Moment: TypeAlias = int | float | str | datetime
 """A moment: seconds since 1970, a datetime, or ISO text such as ``2024-05-01T12:00``."""
@@ -95,7 +94,7 @@ class Recommendations(tuple[Recommendation, ...]):
         """Return a data frame with a pick a row.
 
         Columns: ``item_id``, ``rank``, ``score``, ``title``, ``part.NAME`` for each part of the score, and
-        ``explanation``, null where none was asked for.
+        ``explanation``, null without one.
 
         Example:
             >>> recommender.recommend("196", n=5).to_frame()
@@ -107,7 +106,7 @@ class Recommendations(tuple[Recommendation, ...]):
 
 
 class Answers(Iterator[tuple[Who, Recommendations]]):
-    """Pairs of a user and the picks for them, which are computed as they are asked for.
+    """Pairs of a user and their picks, computed as they are read.
 
     Example:
         >>> for user, picks in recommender.recommend(users=["196", "22"]):
@@ -115,7 +114,7 @@ class Answers(Iterator[tuple[Who, Recommendations]]):
     """
 
     def __init__(self, pairs: Iterable[tuple[Who, Recommendations]]) -> None:
-        """Hold what is to come."""
+        """Hold the pairs."""
         self._pairs = iter(pairs)
 
     def __iter__(self) -> Self:
@@ -127,10 +126,10 @@ class Answers(Iterator[tuple[Who, Recommendations]]):
         return next(self._pairs)
 
     def to_frame(self, library: Library = "polars") -> Any:
-        """Return the picks that are left in one data frame: ``user_id``, then as ``Recommendations.to_frame``.
+        """Return the remaining picks as one data frame: ``user_id``, then the columns of ``Recommendations.to_frame``.
 
-        A history without a user's id is called ``history 3`` if it is the third that was left. Who gets no picks has no
-        row.
+        A history without a user id is called ``history 3`` if it is the third in this frame. Users without picks have
+        no row.
 
         Example:
             >>> recommender.recommend(users=["196", "22"]).to_frame("pandas")
@@ -160,7 +159,7 @@ def _frame(picks: Sequence[Recommendation]) -> pl.DataFrame:
 
 
 def _name(who: Who, place: int) -> str:
-    """Return what a user is called in a data frame."""
+    """Return the name of a user in a data frame."""
     if isinstance(who, (str, int, np.integer)):
         return str(who)
     user = user_of_frame(who) if is_frame(who) else getattr(who, "user", None)

@@ -75,7 +75,7 @@ def test_a_frame_of_answers_is_evaluated_as_the_model_is(mixed, dataset):
     [
         ({"user_id": ["1"], "item_id": ["1"]}, "no column rank or score; it has user_id, item_id"),
         ({"item_id": ["1"], "rank": [1]}, "no column user_id; it has item_id, rank"),
-        ({"user_id": ["1"], "item_id": ["1"], "score": ["high"]}, "a score that is no number"),
+        ({"user_id": ["1"], "item_id": ["1"], "score": ["high"]}, "not a number as score"),
     ],
 )
 def test_what_is_missing_is_named(table, message):

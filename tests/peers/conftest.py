@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -10,20 +11,32 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-def peer(name: str, folder: Path):
-    """Return a function that runs a peer's script and returns its answer; skips where the peer is not installed."""
+def peer_python(name: str) -> Path:
+    """Return a peer's interpreter; skips the test without one."""
     python = Path(os.environ.get(f"GENRE_{name.upper()}_PYTHON", ROOT / f".venv-{name}" / "bin" / "python"))
     if not python.exists():
         pytest.skip(f"{python}: no environment with {name}; make one by `make peers`")
+    return python.absolute()
+
+
+def peer(name: str, folder: Path):
+    """Return a function that runs a peer's script and returns its answer."""
+    python = peer_python(name)
 
     def run(*arguments):
         script = Path(__file__).with_name(f"{name}_script.py")
-        command = [str(python.absolute()), str(script), *map(str, arguments)]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=600)
-        assert done.returncode == 0, done.stderr[-3000:]
-        return json.loads(done.stdout.splitlines()[-1])
+        return json.loads(run_script(python, folder, script, *arguments)[-1])
 
     return run
+
+
+def run_script(python: Path, folder: Path, *command: object) -> list[str]:
+    """Run a script in a folder, and return the lines that it prints."""
+    done = subprocess.run(
+        [str(python), *map(str, command)], cwd=folder, capture_output=True, text=True, check=False, timeout=600
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout.splitlines()
 
 
 @pytest.fixture(scope="session")
@@ -39,5 +52,18 @@ def recbole(tmp_path_factory):
 @pytest.fixture(scope="session")
 def recbole_example():
     """Return the folder of MovieLens-100K that RecBole brings."""
-    python = Path(os.environ.get("GENRE_RECBOLE_PYTHON", ROOT / ".venv-recbole" / "bin" / "python"))
-    return next(python.parents[1].glob("lib/python*/site-packages/recbole/dataset_example/ml-100k"), None)
+    (folder,) = peer_python("recbole").parents[1].glob("lib/python*/site-packages/recbole/dataset_example/ml-100k")
+    return folder
+
+
+@pytest.fixture
+def guide_script(tmp_path):
+    """Return a function that runs a script of the guide in a peer's environment, and returns what it prints."""
+
+    def run(peer: str, name: str) -> list[str]:
+        text = (ROOT / "docs" / "guides" / "exchange.md").read_text("utf-8")
+        (script,) = re.findall(rf'^```python title="{name}"\n(.*?)^```$', text, re.M | re.S)
+        (tmp_path / name).write_text(script)
+        return run_script(peer_python(peer), tmp_path, name)
+
+    return run

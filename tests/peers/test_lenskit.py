@@ -1,5 +1,7 @@
 """LensKit itself reads our files, and its lists and figures are ours."""
 
+import ast
+
 import numpy as np
 import polars as pl
 import pytest
@@ -71,3 +73,14 @@ def test_our_picks_have_the_same_figures_there(lenskit, mixed, dataset, tmp_path
         assert_same(theirs, evaluate_picks(mixed.state, split, "test", file).results[0])
     assert figures[3] == figures[4] == pytest.approx(figures[0])
     assert_same(figures[0], mixed.evaluate(split, (5, 10), baselines=False)["GENRE"])
+
+
+def test_the_script_of_the_guide_prints_our_figures(guide_script, mixed, dataset, tmp_path):
+    split = dataset.leave_one_out()
+    split.to_lenskit(tmp_path / "exports" / "lenskit")
+    write_picks(mixed.state, None, Request(), tmp_path / "picks.parquet", part="test", layout="lenskit", progress=False)
+    printed = guide_script("lenskit", "item_knn.py")
+    for name, line in zip(("item_knn", "picks"), printed[-2:], strict=True):
+        result = evaluate_picks(mixed.state, split, "test", tmp_path / f"{name}.parquet").results[0]
+        theirs = {"Recall@10": result.figure("R@10"), "NDCG@10": result.figure("N@10")}
+        assert ast.literal_eval(line) == pytest.approx(theirs, abs=1e-6)

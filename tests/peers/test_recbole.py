@@ -1,5 +1,6 @@
 """RecBole itself reads our files, and its lists and figures are ours."""
 
+import ast
 import json
 
 import polars as pl
@@ -60,3 +61,12 @@ def test_files_that_recbole_brings_are_read_alike(recbole, recbole_example):
     assert loaded["users"] == len(data.interactions.users) == 943
     assert loaded["items"] == len({item for item in data.interactions.rows.tolist()}) == 1682
     assert len(loaded["interactions"]) == len(data.interactions) == 100_000
+
+
+def test_the_script_of_the_guide_prints_our_figures(guide_script, tiny_recommender, dataset, tmp_path):
+    split = dataset.leave_one_out()
+    split.to_recbole(tmp_path / "exports" / "movies")
+    theirs = ast.literal_eval(guide_script("recbole", "bpr.py")[-1])
+    result = evaluate_picks(tiny_recommender.state, split, "test", tmp_path / "bpr.csv").results[0]
+    for name, metric in (("recall@10", "R@10"), ("ndcg@10", "N@10"), ("mrr@10", "MRR@10")):
+        assert theirs[name] == pytest.approx(result.figure(metric), abs=5e-5)  # it prints four digits

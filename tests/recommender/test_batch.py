@@ -227,9 +227,9 @@ def test_ranks_are_whole_numbers_however_they_are_written(tmp_path, ranks):
 @pytest.mark.parametrize(
     ("column", "values", "message"),
     [
-        ("rank", ["first", "2"], "a rank that is no number"),
-        ("rank", [1.5, 2.0], "no whole number"),
-        ("rank", [1.0, float("inf")], "no whole number"),
+        ("rank", ["first", "2"], "not a number as rank"),
+        ("rank", [1.5, 2.0], "must be whole numbers"),
+        ("rank", [1.0, float("inf")], "must be whole numbers"),
         ("item", [["1"], ["2"]], "items must be ids"),
     ],
 )

@@ -33,7 +33,7 @@ def test_many_users_make_one_frame(mixed):
     assert frame["explanation"].null_count() == len(frame) == 15
 
 
-def test_nobody_and_nothing_are_frames_without_rows(mixed):
+def test_no_users_and_no_picks_are_frames_without_rows(mixed):
     nothing = mixed.recommend("17", include=[mixed.state.catalog[int(mixed.state.histories.history("17").rows[0])].id])
     assert nothing.notes
     frames = [nothing.to_frame(), mixed.recommend(users=[]).to_frame().drop("user_id"), nothing.to_frame("pandas")]
@@ -84,11 +84,11 @@ def test_a_frame_without_times_or_ratings_is_in_its_order(mixed):
         ({"item_id": ["Up (2009)"]}, UnknownItemError, r"no item with id 'Up \(2009\)'"),
         ({"title": ["Down"]}, UnknownItemError, "no item 'Down'"),
         ({"item_id": ["1", "2"], "user_id": ["a", "b"]}, UsageError, "2 users; filter it to the rows of one"),
-        ({"item_id": ["1"], "rating": [7]}, UsageError, "rating 7, which is no number on the scale from 1 to 5"),
-        ({"item_id": ["1"], "rating": ["good"]}, UsageError, "rating 'good', which is no number"),
+        ({"item_id": ["1"], "rating": [7]}, UsageError, "rating 7; ratings must be numbers from 1 to 5"),
+        ({"item_id": ["1"], "rating": ["good"]}, UsageError, "rating 'good'; ratings must be numbers"),
         ({"item_id": ["1", "2"], "timestamp": [5, None]}, UsageError, "times that are missing or cannot be read"),
     ],
 )
-def test_a_frame_that_is_no_history_is_refused(mixed, frame, error, message):
+def test_an_invalid_history_is_refused(mixed, frame, error, message):
     with pytest.raises(error, match=message):
         mixed.recommend(pl.DataFrame(frame))

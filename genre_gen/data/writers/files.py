@@ -1,4 +1,4 @@
-"""What the writers share."""
+"""Functions that the writers share."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
 def write_parquet(frame: pl.DataFrame, path: Path) -> None:
     """Write a Parquet file whose texts others read as Arrow's ``string``.
 
-    Polars notes in the file's footer that they were ``large_string``, which LensKit refuses; under another key of the
-    same length nobody reads that note.
+    Polars writes the types of Arrow into the file's footer, with ``large_string`` for texts, which LensKit refuses.
+    Under another key of the same length no reader looks for them.
     """
     buffer = io.BytesIO()
     frame.write_parquet(buffer)
@@ -36,7 +36,7 @@ def write_parquet(frame: pl.DataFrame, path: Path) -> None:
 
 
 def separator_of(catalog: Catalog, first: str = "") -> str:
-    """Return what can stand between labels in a text: the first of some marks that no label contains.
+    """Return a separator for labels in one text: the first of some marks that no label contains.
 
     ``first`` is tried before the usual ones.
 

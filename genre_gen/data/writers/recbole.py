@@ -19,14 +19,14 @@ from genre_gen.errors import DataError
 
 log = logging.getLogger(__name__)
 _UNSAFE = r'^"|[\t\r\n]'
-"""What a value cannot hold: the files have no quotes, but RecBole takes one at the beginning for one."""
+"""What a value cannot contain: the format has no quotes, but RecBole reads a quotation mark at the beginning as one."""
 
 
 def write_recbole(folder: Path, catalog: Catalog, parts: Mapping[str, pl.DataFrame]) -> list[Path]:
     """Write ``.item``, an ``.inter`` for each part, and RecBole's settings for them; returns the files.
 
     The files are named by the folder, as RecBole wants it: ``exports/movies/movies.inter`` is its ``dataset="movies"``
-    in ``data_path="exports"``. Users have no file, since nothing but their ids is known.
+    in ``data_path="exports"``. Users have no file, since only their ids are known.
 
     Args:
         folder: where to write.
@@ -57,8 +57,8 @@ def _check_ids(ids: pl.Series) -> None:
     wrong = ids.filter(ids.str.contains(_UNSAFE))
     if len(wrong):
         raise DataError(
-            f"{len(wrong)} ids of {ids.name} cannot stand in an atomic file, the first is {wrong[0]!r}; use ids "
-            "without tabs, line ends and a quotation mark at the beginning"
+            f"{len(wrong)} ids of {ids.name} cannot be written to an atomic file, the first is {wrong[0]!r}; use "
+            "ids without tabs, line ends and a quotation mark at the beginning"
         )
 
 

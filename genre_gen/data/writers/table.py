@@ -1,4 +1,4 @@
-"""Plain tables, CSV or Parquet, as our own readers and everybody's read them."""
+"""Plain tables, CSV or Parquet, which the reader of tables reads back."""
 
 from __future__ import annotations
 

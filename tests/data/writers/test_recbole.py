@@ -56,7 +56,7 @@ def test_ids_that_cannot_be_written_are_refused_before_anything_is(tmp_path, wro
     interactions = Interactions.from_columns(["u", "u"], np.array([0, 1]), 2)
     catalog = Catalog([Item(wrong, "A"), Item("2", "B")])
     data = Dataset(odd_dataset().domain, catalog, interactions)
-    with pytest.raises(DataError, match="1 ids of item_id cannot stand in an atomic file, the first is"):
+    with pytest.raises(DataError, match="1 ids of item_id cannot be written to an atomic file, the first is"):
         data.to_recbole(tmp_path / "x")
     assert not (tmp_path / "x").exists()
     catalog = Catalog([Item("1", "A", {"labels": ("|;", ",/", "^~ ")}), Item("2", "B", {"labels": ()})])

@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from genre_gen.ranking import Ranking
     from genre_gen.recommender.predicting import Prediction
     from genre_gen.recommender.recommender import Recommender
-    from genre_gen.recommender.requests import Recommendation, Recommendations, Request
+    from genre_gen.recommender.requests import Answers, Recommendation, Recommendations, Request
     from genre_gen.recommender.state import RecommenderState
     from genre_gen.training.progress import Progress
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Answers": "recommender.requests",
     "Case": "data.splits",
     "Catalog": "data.catalog",
     "Dataset": "data.dataset",
@@ -51,6 +52,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Answers",
     "Case",
     "Catalog",
     "Dataset",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from genre_gen.recommender.recommender import Recommender
     from genre_gen.recommender.requests import Answers, Recommendation, Recommendations, Request
     from genre_gen.recommender.state import RecommenderState
+    from genre_gen.rules.settings import Rules
     from genre_gen.training.progress import Progress
 
 __version__ = "0.1.0"
@@ -47,6 +48,7 @@ _HOMES = {
     "RecommenderState": "recommender.state",
     "Report": "evaluation.report",
     "Request": "recommender.requests",
+    "Rules": "rules.settings",
     "Split": "data.splits",
     "TunedSettings": "blending.tuned",
 }
@@ -71,6 +73,7 @@ __all__ = [
     "RecommenderState",
     "Report",
     "Request",
+    "Rules",
     "Split",
     "TunedSettings",
 ]

@@ -19,6 +19,7 @@ from genre_gen.downloads.paths import assets_folder
 from genre_gen.errors import CheckpointError, ConfigError
 from genre_gen.query.settings import QuerySettings
 from genre_gen.registry import AUTO, CODE_SCHEMES, ENCODERS, MEMBERS, RATERS, READERS, TASKS, TRACKERS, Registry
+from genre_gen.rules.settings import Rules
 from genre_gen.settings import Names, NamesOrNone, Noun, Settings, Share, suggestion, validation_problems
 
 FILE = "domain.toml"
@@ -262,6 +263,7 @@ class Domain(Settings):
     training: Training = Training()
     blend: BlendSettings = BlendSettings()
     rerank: RerankSettings = RerankSettings()
+    rules: Rules = Rules()
     ratings: RatingSettings = RatingSettings()
     query: QuerySettings = QuerySettings()
     explain: ExplainSettings = ExplainSettings()
@@ -288,6 +290,11 @@ class Domain(Settings):
                 raise ValueError(f"rating_scale [{low:g}, {high:g}] must run from low to high")
             if self.liked_from is not None and not low <= self.liked_from <= high:
                 raise ValueError(f"liked_from {self.liked_from:g} is outside rating_scale [{low:g}, {high:g}]")
+        return self
+
+    @model_validator(mode="after")
+    def _rules_name_fields(self) -> Self:
+        self.rules.check_fields(self.fields)
         return self
 
     @model_validator(mode="after")

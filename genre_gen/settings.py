@@ -47,6 +47,8 @@ def _describe(problem: Any, settings: type[BaseModel]) -> str:
         return f"{key}: missing"
     message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
     given = problem["input"]
+    if message.startswith(f"{key}."):  # a section that checks itself says which of its keys it means
+        return message
     shown = f" (it is {given!r})" if isinstance(given, (str, int, float)) and repr(given) not in message else ""
     return f"{key}: {message}{shown}" if key else message
 

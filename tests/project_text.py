@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
-HISTORY = ("CHANGELOG.md", "docs/log.md")  # they say what was true once
+HISTORY = ("CHANGELOG.md", "docs/log.md", "eval/results/README.md")  # texts and captions of their time
 _MARKDOWN = ("*.md", "docs/**/*.md", "prompts/**/*.md", "catalogs/**/*.md", "eval/**/*.md", "examples/**/*.md")
 _PYTHON = ("genre_gen/**/*.py", "eval/**/*.py", "examples/**/*.py")
 _TOML = ("catalogs/*/domain.toml", "eval/**/*.toml")
+_COMMENTED_SETTING = re.compile(r"#\s*\w+ = [^#]*#?")  # of which only the comment behind it is a text
 _SENTENCE = 4  # a string literal with this many words is a message, a shorter one a name or a key
 
 
@@ -75,6 +76,8 @@ def in_comments(lines: list[str], file: str, columns: dict[int, int] | None = No
     block: list[str] = []
     for number, line in enumerate([*lines, ""], 1):
         column = (columns or {}).get(number, -1) if columns is not None else line.find("#")
+        if columns is None and (setting := _COMMENTED_SETTING.match(line)):
+            column = len(setting[0]) - 1 if setting[0].endswith("#") else -1
         alone = column >= 0 and not line[:column].strip()
         if block and not alone:
             yield Passage(file, number - len(block), " ".join(block))

@@ -100,7 +100,7 @@ def test_all_problems_at_once_each_with_its_key(tmp_path):
         ("[data]\npath = '.'\n", "name: missing"),
     ],
 )
-def test_settings_that_do_not_hold_are_refused(tmp_path, text, expected):
+def test_invalid_settings_are_refused(tmp_path, text, expected):
     with pytest.raises(ConfigError, match=re.escape(expected)):
         Domain.load(write(tmp_path / "books", text))
 

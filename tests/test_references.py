@@ -12,10 +12,12 @@ from types import ModuleType
 import pytest
 from project_text import ROOT, Passage, in_python, passages
 
+import genre_gen
 from genre_gen import registry
 
 _DOTTED = re.compile(r"(?<![\w./-])(?:genre_gen|eval)(?:\.\w+)+(?![\w/-])")
 _ROLE = re.compile(r":(?:mod|class|func|meth|attr|data):`~?([\w.]+)`")
+_PUBLIC = re.compile(rf"(?<![\w./])(?:{'|'.join(genre_gen.__all__)})\.[a-z]\w*")
 _ROOMS = "|".join(folder.name for folder in (ROOT / "genre_gen").iterdir() if folder.is_dir())
 _PATH = re.compile(
     r"(?<![\w./<>*$:~-])"
@@ -38,6 +40,7 @@ _MADE = (  # by the reader of a guide, or by a script
 def missing(passage: Passage) -> list[str]:
     """Return the names of a passage that refer to nothing."""
     names = [name for name in _DOTTED.findall(passage.text) if name not in _GROUPS and not _exists(name)]
+    names += [name for name in _PUBLIC.findall(passage.text) if not _exists(f"genre_gen.{name}")]
     names += [name for name in _ROLE.findall(passage.text) if not _exists(name) and not _in_module(name, passage.file)]
     text = passage.text.replace("http://", "https://")
     names += [name for name in _PATH.findall(re.sub(r"https://\S+", "", text)) if not _is_file(name, passage.file)]
@@ -100,6 +103,7 @@ def test_names_in_texts_exist():
         ("run `python -m eval.gone` as docs/architecture.md says", ["eval.gone"]),
         ("as in docs/gone.md, `llm/model.py` and `llm/gone.py`", ["docs/gone.md", "llm/gone.py"]),
         ("catalogs/<name>/domain.toml, prompts/*.jinja, https://a.org/docs/x.md", []),
+        ("call ``Recommender.recommend`` and not `Recommender.recommend_many`", ["Recommender.recommend_many"]),
         ("brought by the entry point ``genre_gen.members``", []),
     ],
 )

@@ -15,6 +15,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from genre_gen.blending.quotas import Quotas, best_within
 from genre_gen.data.interactions import History
 from genre_gen.data.labels import Labels
 from genre_gen.domain import RerankSettings
@@ -22,8 +23,8 @@ from genre_gen.errors import ConfigError
 from genre_gen.metrics import SMOOTHING, divergence, label_shares
 from genre_gen.ranking import Ranking
 
-Reranker: TypeAlias = Callable[[Ranking, History, Labels, float, int], Ranking]
-"""From candidates, history, labels, weight and n to ``n`` of the candidates by score; weight 0 takes the first."""
+Reranker: TypeAlias = Callable[[Ranking, History, Labels, float, int, Quotas | None], Ranking]
+"""From candidates, history, labels, weight, n and quotas to ``n`` candidates by score; weight 0 takes the first."""
 
 
 def rerank(
@@ -33,6 +34,7 @@ def rerank(
     history: History,
     n: int,
     labels: Labels | None,
+    quotas: Quotas | None = None,
 ) -> Ranking:
     """Rank one user's items by the settings.
 
@@ -44,24 +46,31 @@ def rerank(
         history: the user's history.
         n: number of items; fewer are returned only if fewer are allowed and scored.
         labels: labels of the catalog's items; needed by all methods except ``none``.
+        quotas: counts of the list so far; items that they block are skipped, and picks are counted.
 
     Raises:
         ConfigError: the method needs labels, and there are none.
     """
     if settings.method == "none" or settings.weight == 0:
-        return Ranking.from_scores(scores, n, allowed)
+        return best_within(scores, n, allowed, quotas)
     if labels is None:
         raise ConfigError(
             f'rerank.method: {settings.method!r} needs items with labels; give the domain a field of type "list", or '
             'set rerank.method = "none"'
         )
-    pool = Ranking.from_scores(scores, max(n, settings.candidates), allowed)
-    best = METHODS[settings.method](pool.top(settings.candidates), history, labels, settings.weight, n)
-    rest = slice(settings.candidates, n)  # not empty only for lists longer than the candidates
-    return Ranking(np.concatenate([best.rows, pool.rows[rest]]), np.concatenate([best.scores, pool.scores[rest]]))
+    left = allowed.copy() if quotas is None else allowed & ~quotas.blocked
+    candidates = Ranking.from_scores(scores, settings.candidates, left)
+    best = METHODS[settings.method](candidates, history, labels, settings.weight, n, quotas)
+    if len(best) == n:
+        return best
+    left[candidates.rows] = False  # lists longer than the candidates continue by score
+    rest = best_within(scores, n - len(best), left, quotas)
+    return Ranking(np.concatenate([best.rows, rest.rows]), np.concatenate([best.scores, rest.scores]))
 
 
-def mmr(candidates: Ranking, similarity: NDArray[np.floating], weight: float, n: int) -> Ranking:
+def mmr(
+    candidates: Ranking, similarity: NDArray[np.floating], weight: float, n: int, quotas: Quotas | None = None
+) -> Ranking:
     """Pick items with high scores that differ from those picked before (Carbonell and Goldstein 1998, MMR).
 
     Each step takes the candidate with the greatest ``(1 - weight) * score - weight * similarity to the closest pick``.
@@ -74,11 +83,16 @@ def mmr(candidates: Ranking, similarity: NDArray[np.floating], weight: float, n:
     def worth(picked: list[int]) -> NDArray[np.float64]:
         return (1.0 - weight) * relevance - weight * similarity[picked].max(axis=0, initial=0.0)
 
-    return _greedy(candidates, n, worth)
+    return _greedy(candidates, n, worth, quotas)
 
 
 def calibrated(
-    candidates: Ranking, shares: NDArray[np.float64], wanted: NDArray[np.float64], weight: float, n: int
+    candidates: Ranking,
+    shares: NDArray[np.float64],
+    wanted: NDArray[np.float64],
+    weight: float,
+    n: int,
+    quotas: Quotas | None = None,
 ) -> Ranking:
     """Pick items with high scores whose labels are in the user's own proportions (Steck 2018).
 
@@ -96,7 +110,7 @@ def calibrated(
         shown = (parts[picked].sum(axis=0) + parts) / np.maximum(size, 1.0)[:, None]
         return (1.0 - weight) * relevance - weight * divergence(target, shown, SMOOTHING)
 
-    return _greedy(candidates, n, worth) if len(asked) else candidates.top(n)
+    return _greedy(candidates, n, worth if len(asked) else lambda _: relevance.copy(), quotas)
 
 
 def relative(scores: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -122,8 +136,10 @@ def cosine(vectors: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.clip(unit @ unit.T, 0.0, 1.0)
 
 
-def _greedy(candidates: Ranking, n: int, worth: Callable[[list[int]], NDArray[np.float64]]) -> Ranking:
-    """Pick ``n`` candidates one by one, ties by score, and return them by score.
+def _greedy(
+    candidates: Ranking, n: int, worth: Callable[[list[int]], NDArray[np.float64]], quotas: Quotas | None
+) -> Ranking:
+    """Pick ``n`` candidates one by one, ties by score, and return them by score; fewer if quotas block the others.
 
     ``worth`` returns the value of each candidate given the positions picked so far: float64 ``[n_candidates]``.
     """
@@ -131,18 +147,29 @@ def _greedy(candidates: Ranking, n: int, worth: Callable[[list[int]], NDArray[np
     for _ in range(min(n, len(candidates))):
         now = worth(picked)
         now[picked] = -np.inf
-        picked.append(int(now.argmax()))
+        if quotas is not None:
+            now[quotas.blocked[candidates.rows]] = -np.inf
+        best = int(now.argmax())
+        if now[best] == -np.inf:
+            break
+        picked.append(best)
+        if quotas is not None:
+            quotas.take(int(candidates.rows[best]))
     places = sorted(picked)
     return Ranking(candidates.rows[places], candidates.scores[places])
 
 
-def _by_mmr(candidates: Ranking, history: History, labels: Labels, weight: float, n: int) -> Ranking:
-    return mmr(candidates, labels.similarity(candidates.rows), weight, n)
+def _by_mmr(
+    candidates: Ranking, history: History, labels: Labels, weight: float, n: int, quotas: Quotas | None = None
+) -> Ranking:
+    return mmr(candidates, labels.similarity(candidates.rows), weight, n, quotas)
 
 
-def _by_calibration(candidates: Ranking, history: History, labels: Labels, weight: float, n: int) -> Ranking:
+def _by_calibration(
+    candidates: Ranking, history: History, labels: Labels, weight: float, n: int, quotas: Quotas | None = None
+) -> Ranking:
     wanted = label_shares(labels.shares[history.rows].sum(axis=0))
-    return calibrated(candidates, labels.shares[candidates.rows].toarray(), wanted, weight, n)
+    return calibrated(candidates, labels.shares[candidates.rows].toarray(), wanted, weight, n, quotas)
 
 
 METHODS: MappingProxyType[str, Reranker] = MappingProxyType({"mmr": _by_mmr, "calibration": _by_calibration})

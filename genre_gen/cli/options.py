@@ -106,17 +106,18 @@ def read_event(recommender: Recommender, text: str) -> str | tuple[str, float]:
         UsageError: a title and something that is no rating.
     """
     title, equals, rating = text.rpartition("=")
-    if not equals or _is_item(recommender, text):
+    if not equals or is_item(recommender, text):
         return text
     with suppress(ValueError):
         if math.isfinite(number := float(rating)):
             return title, number
-    if _is_item(recommender, title):
+    if is_item(recommender, title):
         raise UsageError(f"--history {text!r}: {rating!r} is no rating of {title!r}; give a number")
     return text
 
 
-def _is_item(recommender: Recommender, name: str) -> bool:
+def is_item(recommender: Recommender, name: str) -> bool:
+    """Tell whether the catalog has an item of this title or id."""
     with suppress(UnknownItemError):
         recommender.state.catalog.find(name)
         return True

@@ -24,6 +24,7 @@ from genre_gen.cli.options import (
     show,
     who_asks,
 )
+from genre_gen.cli.rules import AtLeast, AtMost, Boost, NoRules, Pin, Rerank, RerankWeight, read_rules
 from genre_gen.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -48,13 +49,13 @@ def recommend(
         str | None, typer.Option(help="Moment of the request; later interactions are not seen. ISO text or seconds.")
     ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Add a reason to each pick.")] = False,
-    rerank: Annotated[
-        Literal["none", "mmr", "calibration"] | None,
-        typer.Option(help="Trade score for variety or the user's mix of labels [the domain's]."),
-    ] = None,
-    rerank_weight: Annotated[
-        float | None, typer.Option(help="0 keeps the ranking, 1 forgets the scores [the domain's].")
-    ] = None,
+    rerank: Rerank = None,
+    rerank_weight: RerankWeight = None,
+    boost: Boost = None,
+    pin: Pin = None,
+    at_most: AtMost = None,
+    at_least: AtLeast = None,
+    no_rules: NoRules = False,
     split: Annotated[
         str | None, typer.Option(help="'test' cuts histories where the evaluation does (with --users).")
     ] = None,
@@ -76,8 +77,9 @@ def recommend(
     recommender = load(model, domain, quantization, plugins)
     if rerank is not None or rerank_weight is not None:
         recommender = _reranking(recommender, rerank, rerank_weight)
+    rules = read_rules(recommender, boost, pin, at_most, at_least, without=no_rules)
     request = Request(
-        n=n, query=query, where=where, exclude=exclude or (), include=include, at=at, explain=explain
+        n=n, query=query, where=where, exclude=exclude or (), include=include, at=at, explain=explain, rules=rules
     )  # fmt: skip
     if users is not None:
         if out is None or user is not None or events or query is not None:

@@ -85,6 +85,17 @@ def evaluate(expression: str, catalog: Items) -> Mask:
         raise FilterError(f"where {expression!r:.80}: {problem}") from None
 
 
+def values_of(name: str, catalog: Items) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return which items have which values of a field: pairs of a row and a value's number, both int ``[pairs]``.
+
+    Values that are equal in comparisons have the same number. A list has each of its labels; an unknown value is none.
+
+    Raises:
+        FilterError: no such field, or one that mixes types.
+    """
+    return _column(catalog, name).pairs()
+
+
 @dataclass(frozen=True)
 class _Truth:
     """Items for which a condition is true, and items for which it is false; neither if unknown (Kleene's logic)."""
@@ -115,6 +126,10 @@ class _Numbers:
 
     def among(self, literals: Sequence[str | float]) -> _Truth:
         return self._known_truth(np.isin(self._values, [self._number(literal) for literal in literals]))
+
+    def pairs(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        numbers = np.unique(self._values[self._known], return_inverse=True)[1]
+        return np.flatnonzero(self._known), numbers
 
     def contains(self, literal: str | float) -> _Truth:
         raise FilterError(f"{self._name} is a number; 'in' needs text or a list; write {self._name} == {literal}")
@@ -161,6 +176,9 @@ class _Words:
     def contains(self, literal: str | float) -> _Truth:
         part = self._word(literal)
         return self.among([literal]) if self._is_list else self._having(lambda value: part in value)
+
+    def pairs(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        return self._rows, self._numbers
 
     def _word(self, literal: str | float) -> str:
         if not isinstance(literal, str):
@@ -267,9 +285,10 @@ def _parse(expression: str) -> ast.AST:
         raise FilterError(f"where: {len(expression)} characters; at most {MAX_LENGTH} are allowed; shorten it")
     try:
         tree = ast.parse(_double_equals(expression.strip()), mode="eval").body
-    except (SyntaxError, ValueError, MemoryError, RecursionError, tokenize.TokenError):
+    except (SyntaxError, ValueError, MemoryError, RecursionError, tokenize.TokenError) as problem:
         raise FilterError(
-            f"where {expression!r:.80}: cannot be read; join comparisons by and, or, not, such as {EXAMPLE}"
+            f"where {expression!r:.80}: cannot be read{_position(problem, expression)}; join comparisons by and, or, "
+            f"not, such as {EXAMPLE}"
         ) from None
     level: list[ast.AST] = [tree]
     for _ in range(MAX_DEPTH):
@@ -279,11 +298,26 @@ def _parse(expression: str) -> ast.AST:
     raise FilterError(f"where: nested deeper than {MAX_DEPTH} levels; write it with fewer parentheses")
 
 
+def _position(problem: Exception, expression: str) -> str:
+    """Return where the parser gave up, in characters from the expression's first; nothing where it does not say."""
+    if not isinstance(problem, SyntaxError) or problem.offset is None or "\n" in expression.strip():
+        return ""
+    if problem.offset < 1:
+        return " at its end"
+    columns = [column for _, column in _single_equals(expression.strip())]
+    doubled = sum(column + number + 1 < problem.offset for number, column in enumerate(columns))
+    return f" at character {problem.offset - doubled + len(expression) - len(expression.lstrip())}"
+
+
 def _double_equals(expression: str) -> str:
     """Return the expression with ``=`` written as ``==``, except inside text."""
     lines = expression.splitlines(keepends=True)
-    for token in reversed(list(tokenize.generate_tokens(io.StringIO(expression).readline))):
-        if token.exact_type == tokenize.EQUAL:
-            line, column = token.start[0] - 1, token.start[1]
-            lines[line] = lines[line][:column] + "=" + lines[line][column:]
+    for line, column in reversed(_single_equals(expression)):
+        lines[line] = lines[line][:column] + "=" + lines[line][column:]
     return "".join(lines)
+
+
+def _single_equals(expression: str) -> list[tuple[int, int]]:
+    """Return the lines and columns of each ``=`` outside text, from 0 on."""
+    tokens = tokenize.generate_tokens(io.StringIO(expression).readline)
+    return [(token.start[0] - 1, token.start[1]) for token in tokens if token.exact_type == tokenize.EQUAL]

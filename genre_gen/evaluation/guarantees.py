@@ -2,7 +2,8 @@
 
 The promises about a list: all items are in the catalog, none is repeated, none is in the user's history, and none is
 excluded by a filter. The list has n items, or all allowed items and a note if there are fewer. It is ordered by
-descending score.
+descending score. Parts sum to the scores. Rules: quotas are kept, pins are at their ranks, a list is shorter only if no
+other allowed item fits into the quotas, and notes report rules that were not kept.
 """
 
 from __future__ import annotations
@@ -18,30 +19,41 @@ from numpy.typing import NDArray
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import History
 from genre_gen.errors import UsageError
+from genre_gen.evaluation.rule_promises import RulePromises
+from genre_gen.recommender.requests import BOOST
+from genre_gen.rules.settings import Rules
 
 if TYPE_CHECKING:
     from genre_gen.recommender.recommender import Recommender
-    from genre_gen.recommender.requests import Recommendations
+    from genre_gen.recommender.requests import Recommendation, Recommendations
 
 POPULAR = 100  # number of most popular items that one of the requests excludes
 FEW = 5  # number of items that another request includes
-BROKEN = ("invalid", "duplicate", "seen", "filtered", "wrong_length", "no_reason", "disordered")
+TOLERANCE = 1e-4  # of sums of parts, in single precision
+BROKEN = (
+    "invalid", "duplicate", "seen", "filtered", "wrong_length", "no_reason", "disordered", "over_quota", "misplaced",
+    "unmet", "wrong_parts",
+)  # fmt: skip
 """Kinds of broken promises, as :class:`PromiseCounts` counts them."""
 
 
 @dataclass(frozen=True)
 class FilterRequest:
-    """A filter as arguments of a request (expression, ids) and as a mask, bool ``[n_items]``, with a name."""
+    """A filter as arguments of a request (expression, ids) and as a mask, bool ``[n_items]``, with a name.
+
+    ``rules`` are those of the request; None means the domain's.
+    """
 
     name: str
     allowed: NDArray[np.bool_]
     where: str | None = None
     exclude: Sequence[str] = ()
     include: Sequence[str] | None = None
+    rules: Rules | None = None
 
     def options(self) -> dict[str, Any]:
         """Return the filter as arguments of ``Recommender.recommend``."""
-        return {"where": self.where, "exclude": self.exclude, "include": self.include}
+        return {"where": self.where, "exclude": self.exclude, "include": self.include, "rules": self.rules}
 
 
 @dataclass
@@ -53,10 +65,14 @@ class PromiseCounts:
         duplicate: items that are repeated in a list.
         seen: items of the user's history.
         filtered: items that the filter excludes.
-        wrong_length: lists with neither n nor all allowed items.
+        wrong_length: lists with neither n items nor all allowed items that fit into the quotas.
         short: lists of fewer than n items, which break no promise.
-        no_reason: short lists without a note.
-        disordered: lists whose scores or ranks are out of order.
+        no_reason: short lists without a note, and rules that were not kept without one.
+        disordered: lists whose ranks, or scores of items that are not pinned, are out of order.
+        over_quota: items above a quota.
+        misplaced: allowed pins that are not at their ranks, and picks that are wrongly marked as pinned.
+        unmet: rules of ``at_least`` not kept although an item could replace a pick that no such rule needs.
+        wrong_parts: items whose parts do not sum to the score, or whose boost differs from the rules.
     """
 
     request: str
@@ -71,6 +87,10 @@ class PromiseCounts:
     short: int = 0
     no_reason: int = 0
     disordered: int = 0
+    over_quota: int = 0
+    misplaced: int = 0
+    unmet: int = 0
+    wrong_parts: int = 0
     seconds: float = 0.0
 
     @property
@@ -78,7 +98,9 @@ class PromiseCounts:
         """Return the number of broken promises."""
         return sum(getattr(self, kind) for kind in BROKEN)
 
-    def add(self, picks: Recommendations, catalog: set[str], seen: set[str], allowed: set[str]) -> None:
+    def add(
+        self, picks: Recommendations, catalog: set[str], seen: set[str], allowed: set[str], rules: RulePromises
+    ) -> None:
         """Check one list; the sets contain ids; ``allowed`` are those that the filter permits, seen or not."""
         ids = [pick.item.id for pick in picks]
         self.lists += 1
@@ -87,11 +109,19 @@ class PromiseCounts:
         self.duplicate += len(ids) - len(set(ids))
         self.seen += sum(item in seen for item in ids)
         self.filtered += sum(item not in allowed for item in ids)
-        self.wrong_length += len(ids) != min(self.n, len(allowed - seen))
+        free = allowed - seen
+        self.wrong_length += len(ids) != min(self.n, len(free)) and (
+            len(ids) > self.n or rules.may_be_longer(ids, free)
+        )
         self.short += len(ids) < self.n
         self.no_reason += len(ids) < self.n and not any("items" in note for note in picks.notes)
-        scores, ranks = [pick.score for pick in picks], [pick.rank for pick in picks]
+        self.no_reason += rules.unsaid(picks)
+        scores, ranks = [pick.score for pick in picks if not pick.pinned], [pick.rank for pick in picks]
         self.disordered += scores != sorted(scores, reverse=True) or ranks != list(range(1, len(ids) + 1))
+        self.over_quota += rules.over_quota(ids)
+        self.misplaced += rules.misplaced(picks, free)
+        self.unmet += rules.unmet(picks, free)
+        self.wrong_parts += sum(_wrong_parts(pick, rules) for pick in picks)
 
 
 @dataclass(frozen=True)
@@ -150,11 +180,19 @@ def count_promises(
     counts, begin = PromiseCounts(request.name, n), time.perf_counter()
     ids = [item.id for item in recommender.state.catalog]
     catalog, allowed = set(ids), {ids[row] for row in np.flatnonzero(request.allowed)}
+    rules = RulePromises(
+        recommender.domain.rules if request.rules is None else request.rules, recommender.state.catalog
+    )
     for who, picks in recommender.recommend(users=histories, n=n, **request.options()):
         seen = set() if recommender.domain.repeat else {ids[row] for row in cast("History", who).rows}
-        counts.add(picks, catalog, seen, allowed)
+        counts.add(picks, catalog, seen, allowed, rules)
     counts.seconds = round(time.perf_counter() - begin, 1)
     return counts
+
+
+def _wrong_parts(pick: Recommendation, rules: RulePromises) -> bool:
+    tolerance, boost = TOLERANCE * max(1.0, abs(pick.score)), rules.boost(pick.item.id)
+    return abs(sum(pick.parts.values()) - pick.score) > tolerance or abs(pick.parts.get(BOOST, 0.0) - boost) > tolerance
 
 
 def filter_requests(recommender: Recommender, where: str | None = None) -> list[FilterRequest]:

@@ -14,7 +14,7 @@ from genre_gen.explain.claims import ScoreClaims
 from genre_gen.explain.evidence import Evidence
 from genre_gen.explain.facts import Fact
 from genre_gen.explain.free import TEMPERATURE, correct, free_checker, free_prompt
-from genre_gen.explain.wording import Sentences, grammar, template
+from genre_gen.explain.wording import Sentences, grammar, pinned_lines, template
 from genre_gen.prompting.book import PromptBook
 from genre_gen.prompting.spans import Prompt
 
@@ -167,6 +167,11 @@ class Explainer:
         """Return all that may be said of a pick; see :meth:`explain_many`."""
         reasons = self.evidence.reasons(history, row, predicted, parts, effects=effects)
         return Sentences(self.book, self.evidence, history, row, reasons)
+
+    def pinned(self, item_id: str, rank: int) -> Explanation:
+        """Say of an item that a rule put it at its rank, and nothing of the user's; raises PromptError."""
+        ways = pinned_lines(self.book, self.evidence, self.evidence.catalog.row(item_id))
+        return Explanation(ways[(rank - 1) % len(ways)], (), "template")
 
     @cached_property
     def checker(self) -> Checker:

@@ -174,7 +174,21 @@ def sized_settings(n_items: int, n_interactions: int, proposal: Proposal) -> str
         f"[model]\n{_lines(('exit_layer', layers, 'items are ranked after this layer; more are slower'))}\n"
         f"[training]\n{training}\n"
         "[blend]                  # collaborative models; those that do not help get weight 0\n"
-        f"members = {json.dumps([member for member in members if not useless.get(member)])}\n"
+        f"members = {json.dumps([member for member in members if not useless.get(member)])}\n\n"
+        f"{_rules(proposal)}"
+    )
+
+
+def _rules(proposal: Proposal) -> str:
+    """Return a section of rules that are commented out, as an example."""
+    field = proposal.labels or next(iter(proposal.fields), "brand")
+    key = field if field.isascii() else json.dumps(field, ensure_ascii=False)
+    return (
+        "# [rules]                # for every list, within its filters; may be changed after training\n"
+        f"# at_most = {{ {key} = 2 }}   # maximum number of items in a list with the same {field}\n"
+        '# pins = { "a title or id" = 1 }   # item: its rank, if the item is allowed\n'
+        "# boosts = { \"id == 'an id'\" = 0.5 }   # filter expression: amount added to scores\n"
+        "# at_least = { \"id == 'an id'\" = 1 }   # filter expression: minimum number of items in a list\n"
     )
 
 

@@ -25,6 +25,7 @@ from genre_gen.llm.encode import Encoder
 from genre_gen.llm.load import load_tokenizer
 from genre_gen.prompting.book import PromptBook
 from genre_gen.prompting.spans import show
+from genre_gen.rules.compiled import compile_rules
 from genre_gen.tasks import TASKS, Example, TaskData
 
 EXAMPLES = 200  # examples of each task, enough to include missing values
@@ -100,6 +101,7 @@ def check(name: str | Path, path: Path | None = None, llm: str | None = None) ->
     with result.noting():
         data = load_data(domain, path)
         _count(result, domain, data)
+        compile_rules(domain.rules, data.catalog)
     for task in domain.tasks:
         with result.noting():
             if task not in TASKS:

@@ -53,6 +53,7 @@ TASK_VARIABLES: dict[str, tuple[str, ...]] = {
     "review": ("domain", "history", "item", "review", "answer"),
     "explain": ("domain", "history", "item", "scale", "reason", "first"),
     "explain_scores": ("domain", "item", "other", "reason", "first"),
+    "explain_pinned": ("domain", "item"),
     "explain_free": ("domain", "history", "item", "facts"),
     "profile": ("domain", "history", "profile"),
 }

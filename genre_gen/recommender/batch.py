@@ -29,6 +29,7 @@ SCHEMA = {
     "rank": pl.Int32,
     "score": pl.Float32,
     "title": pl.String,
+    "pinned": pl.Boolean,
     "explanation": pl.String,
     "note": pl.String,
 }
@@ -46,9 +47,9 @@ def write_picks(
 ) -> int:
     """Recommend to many users into a ``.parquet`` or ``.jsonl`` file, one row per pick.
 
-    Finished users are kept next to the file as they come, so the same call goes on after an interruption. Columns:
-    user_id, item_id, rank, score, title, explanation (null where not asked for), note. A user to whom nothing can be
-    recommended has one row, with nothing but the note that says why.
+    Finished users are kept next to the file as they come, so the same call resumes after an interruption. Columns:
+    user_id, item_id, rank, score, title, pinned, explanation (null without one), note. A user without picks has one
+    row, with only the note that gives the reason.
 
     Args:
         state: a trained recommender's.
@@ -107,7 +108,8 @@ def read_users(file: Path) -> list[str]:
 
 def _fingerprint(state: RecommenderState, request: Request) -> str:
     filters = Filters(state.catalog, request.where, request.exclude, request.include, state.domain.repeat)
-    asked = [request.n, request.query, filters.key(), str(request.at), request.explain]
+    rules = state.domain.rules if request.rules is None else request.rules
+    asked = [request.n, request.query, filters.key(), str(request.at), request.explain, rules.model_dump()]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
 
 
@@ -121,6 +123,7 @@ def _rows(picks: Recommendations) -> list[dict[str, Any]]:
             "rank": pick.rank,
             "score": pick.score,
             "title": pick.item.title,
+            "pinned": pick.pinned,
             "explanation": None if pick.explanation is None else pick.explanation.text,
             "note": note,
         }

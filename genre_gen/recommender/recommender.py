@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from genre_gen.explain.profile import Profile
     from genre_gen.recommender.predicting import Intent
     from genre_gen.recommender.state import RecommenderState
+    from genre_gen.rules.settings import Rules
     from genre_gen.training.progress import ProgressOption
 
 RECENT = 10
@@ -184,6 +185,8 @@ class Recommender:
     ) -> Report:
         """Rank every case's target among the catalog, next to classic models on the same cases.
 
+        Rules of the domain have no part in it; a file of picks, which they made, is evaluated by ``evaluate_picks``.
+
         Args:
             split: the one that it was trained on.
             k: cut-off of the metrics, or several.
@@ -211,6 +214,7 @@ class Recommender:
         include: Sequence[str] | None = None,
         at: Moment | None = None,
         explain: bool = False,
+        rules: Rules | None = None,
     ) -> Recommendations: ...
     @overload
     def recommend(
@@ -225,6 +229,7 @@ class Recommender:
         include: Sequence[str] | None = None,
         at: Moment | None = None,
         explain: bool = False,
+        rules: Rules | None = None,
     ) -> Answers: ...
     def recommend(
         self,
@@ -238,6 +243,7 @@ class Recommender:
         include: Sequence[str] | None = None,
         at: Moment | None = None,
         explain: bool = False,
+        rules: Rules | None = None,
     ) -> Recommendations | Answers:
         """Recommend items to a known user, to a history, or to many.
 
@@ -252,6 +258,7 @@ class Recommender:
             include: the only titles or ids that may appear; None for all.
             at: the moment of the request; interactions after it are not seen.
             explain: add an explanation to each pick.
+            rules: boosts, pins and quotas, instead of the domain's ``[rules]``; ``Rules()`` for none.
 
         Returns:
             The picks, best first; with ``users``, pairs of a user and the picks, in their order.
@@ -262,7 +269,7 @@ class Recommender:
         """
         options: dict[str, Any] = {
             "n": n, "query": query, "where": where, "exclude": exclude, "include": include, "at": at,
-            "explain": explain,
+            "explain": explain, "rules": rules,
         }  # fmt: skip
         if users is None:
             return next(answering.answer_many(self.state, [Request(who, **options)]))
@@ -275,7 +282,7 @@ class Recommender:
         return Answers(zip(users, answers, strict=True))
 
     def answer_many(self, requests: Iterable[Request]) -> list[Recommendations]:
-        """Answer requests in one go, each with its own n, filters, query, moment and explanations.
+        """Answer requests in one go, each with its own n, filters, query, moment, rules and explanations.
 
         Raises:
             UsageError, UnknownItemError, FilterError: as in ``recommend``, for the first request that is invalid.
@@ -324,7 +331,9 @@ class Recommender:
         return predicting.intent(self.state, self._history(who, at))
 
     def explain(self, who: Who, item: str, *, at: Moment | None = None) -> Explanation:
-        """Explain why an item would be recommended; where it would not be, ``notes`` says so.
+        """Explain why an item would be recommended; where it would not be, or is pinned by a rule, ``notes`` says so.
+
+        This and what follows measures the models' scores and the ranks by them; rules have no part in it.
 
         Raises:
             UsageError: an empty history, or an item of which nothing is known.

@@ -23,6 +23,7 @@ from genre_gen.recommender.frames import Frame, history_of_frame, user_of_frame
 if TYPE_CHECKING:
     from genre_gen.explain.explainer import Explanation
     from genre_gen.query.parsed import ParsedQuery
+    from genre_gen.rules.settings import Rules
 
 Event: TypeAlias = str | tuple[str, float | None] | tuple[str, float | None, Any]
 """One interaction given by hand: a title or id; with a rating; with a rating (or None) and a moment."""
@@ -32,6 +33,9 @@ Who: TypeAlias = str | int | Sequence[Event] | History | Frame | None
 
 Moment: TypeAlias = int | float | str | datetime
 """A moment: seconds since 1970, a datetime, or ISO text such as ``2024-05-01T12:00``."""
+
+BOOST = "boost"
+"""The part of a score that rules added."""
 
 STRANGER = "no history: ranked as for somebody of whom nothing is known"
 
@@ -48,6 +52,7 @@ class Request:
     include: Sequence[str] | None = None
     at: Moment | None = None
     explain: bool = False
+    rules: Rules | None = None
 
 
 @dataclass(frozen=True)
@@ -60,8 +65,9 @@ class Recommendation:
         score: the blend's score, in standard deviations above the user's mean over the allowed items; re-ranking
             chooses among items and leaves it as it is.
         parts: each blend member's share of the score; they sum to it. For a cold item, ``expected`` stands for the
-            members without an opinion on it.
+            members without an opinion on it; ``boost`` is what rules added.
         explanation: why, where it was asked for.
+        pinned: whether a rule put it at this rank; its score is the one it has without the pin.
     """
 
     rank: int
@@ -69,6 +75,7 @@ class Recommendation:
     score: float
     parts: Mapping[str, float] = field(default_factory=dict)
     explanation: Explanation | None = None
+    pinned: bool = False
 
 
 class Recommendations(tuple[Recommendation, ...]):
@@ -93,7 +100,7 @@ class Recommendations(tuple[Recommendation, ...]):
     def to_frame(self, library: Library = "polars") -> Any:
         """Return a data frame with a pick a row.
 
-        Columns: ``item_id``, ``rank``, ``score``, ``title``, ``part.NAME`` for each part of the score, and
+        Columns: ``item_id``, ``rank``, ``score``, ``title``, ``pinned``, ``part.NAME`` for each part of the score, and
         ``explanation``, null without one.
 
         Example:
@@ -152,6 +159,7 @@ def _frame(picks: Sequence[Recommendation]) -> pl.DataFrame:
         pl.Series("rank", [pick.rank for pick in picks], pl.Int32),
         pl.Series("score", [pick.score for pick in picks], pl.Float32),
         pl.Series("title", [pick.item.title for pick in picks], pl.String),
+        pl.Series("pinned", [pick.pinned for pick in picks], pl.Boolean),
         *(pl.Series(f"part.{name}", [pick.parts.get(name) for pick in picks], pl.Float32) for name in parts),
         pl.Series("explanation", [pick.explanation and pick.explanation.text for pick in picks], pl.String),
     ]

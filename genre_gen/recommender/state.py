@@ -22,6 +22,7 @@ from genre_gen.data.labels import Labels
 from genre_gen.domain import Domain
 from genre_gen.prompting.book import PromptBook
 from genre_gen.query.parser import QueryParser
+from genre_gen.rules.compiled import RuleBook
 
 if TYPE_CHECKING:
     from genre_gen.explain.attribution import Attributor
@@ -162,6 +163,11 @@ class RecommenderState:
         window = self.domain.model.max_history
         scorers = {name: scorer(name) for name in self.members}
         return Attributor(self.catalog, self.blend, scorers, self.generator, name=LLM_MEMBER, window=window)
+
+    @computed_once
+    def rule_book(self) -> RuleBook:
+        """Return the rules of requests, the domain's among them, as the catalog sees them."""
+        return RuleBook(self.catalog, self.domain.rules)
 
     @property
     def neighbour_models(self) -> dict[str, CollaborativeModel]:

@@ -35,7 +35,8 @@ def picks_text(picks: Recommendations) -> str:
         )
         parts = ", ".join(f"{name} {share:+.2f}" for name, share in pick.parts.items())
         known = f"  [{about}]" if about else ""
-        lines.append(f"{pick.rank:>3}. {pick.item.title}{known}  score {pick.score:.2f} = {parts}")
+        pinned = "  pinned" if pick.pinned else ""
+        lines.append(f"{pick.rank:>3}. {pick.item.title}{known}  score {pick.score:.2f} = {parts}{pinned}")
         if pick.explanation is not None:
             lines.append(f"     {pick.explanation}")
     if picks.parsed_query is not None:
@@ -54,6 +55,7 @@ def picks_json(picks: Recommendations) -> str:
                     "title": pick.item.title,
                     "score": pick.score,
                     "parts": dict(pick.parts),
+                    "pinned": pick.pinned,
                     "explanation": None if pick.explanation is None else pick.explanation.text,
                 }
                 for pick in picks

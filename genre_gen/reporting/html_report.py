@@ -94,6 +94,7 @@ class Pick:
     title: str
     about: str
     score: float
+    pinned: bool
     parts: tuple[Bar, ...]
     zero: float
     explanation: tuple[Piece, ...]
@@ -212,6 +213,7 @@ def _picks(
             article_first(pick.item.title),
             _about(pick.item),
             pick.score,
+            pick.pinned,
             tuple(_stacked(pick.parts, members, below * unit, unit)),
             below * unit,
             tuple(_highlighted(recommender, pick.explanation)),
@@ -303,9 +305,9 @@ def _prompts(
     task = TASKS["next_item"]
     assert isinstance(task, NextItem)  # noqa: S101 - a fact for the type checker
     found = {task.name: task.prompt(recommender.state.generator.data, recommender.state.book, recent)}
-    if picks:
-        row = recommender.state.catalog.row(picks[0].item.id)
-        found["explain"] = recommender.state.explainer.sentences(history, row, picks[0].parts).prompt
+    if pick := next((pick for pick in picks if not pick.pinned), None):
+        row = recommender.state.catalog.row(pick.item.id)
+        found["explain"] = recommender.state.explainer.sentences(history, row, pick.parts).prompt
     draw = partial(_messages, recommender)
     return tuple((name, tuple(draw(prompt))) for name, prompt in found.items())
 

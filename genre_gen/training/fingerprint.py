@@ -36,7 +36,7 @@ def training_fingerprint(data: TaskData, book: PromptBook, validation: Sequence[
         settings["training"].pop(harmless, None)
     settings["codes"].pop("cold_start_scale", None)  # cold items are placed after training
     # None of these affects the training of the language model.
-    for part in ("rerank", "ratings", "query", "explain", "knowledge", "serving"):
+    for part in ("rerank", "rules", "ratings", "query", "explain", "knowledge", "serving"):
         settings.pop(part, None)
     if data.domain.training.distillation == 0:
         settings.pop("blend", None)  # its members affect training only as teachers

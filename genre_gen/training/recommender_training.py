@@ -26,6 +26,7 @@ from genre_gen.domain import Domain
 from genre_gen.errors import ConfigError, UsageError
 from genre_gen.prompting.book import PromptBook
 from genre_gen.recommender.state import LLM_MEMBER, RecommenderState, content_based, mask_cold_items
+from genre_gen.rules.compiled import compile_rules
 from genre_gen.tasks import TaskData
 from genre_gen.training.distillation import Teacher
 from genre_gen.training.progress import ProgressOption, Stages
@@ -69,6 +70,10 @@ class RecommenderTraining:
 
     def fit(self, split: Split, tuned: TunedSettings | None = None) -> RecommenderState:
         """Train everything; see :meth:`genre_gen.Recommender.fit` for arguments and errors."""
+        try:
+            compile_rules(self.domain.rules, split.catalog)
+        except UsageError as problem:  # said now, and not by the first list after hours of training
+            raise ConfigError(f"domain {self.domain.name}: {problem}") from None
         return self._choose(split) if tuned is None else self._train_again(split, tuned)
 
     def _choose(self, split: Split) -> RecommenderState:

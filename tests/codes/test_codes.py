@@ -75,7 +75,7 @@ def test_semantic_codes_are_unique_even_for_equal_items(n, length, width, distin
     assert np.array_equal(codes.codes, semantic(embeddings, length, width, seed).codes)
 
 
-def test_what_cannot_be_meant_is_refused():
+def test_invalid_arguments_are_refused():
     with pytest.raises(DataError, match="finite"):
         semantic(np.array([[1.0, np.nan]]))
     with pytest.raises(UsageError, match="width"):

@@ -98,7 +98,7 @@ class Questions:
     def test_no_histories(self, fitted):
         assert fitted.score([]).shape == (0, N + 1)
 
-    def test_item_nobody_met(self, fitted):
+    def test_an_item_without_interactions(self, fitted):
         scores = fitted.score([History(np.array([N]), np.array([5.0], dtype=np.float32))])
         assert np.isfinite(scores).all()
 
@@ -159,7 +159,7 @@ class TestSequentialRules(Questions):
         assert model.score([History(np.array([0, 2]))])[0].argmax() == 3
         assert model.score([History(np.array([2, 0]))])[0].argmax() == 1
 
-    def test_novelty_holds_back_what_follows_everything(self):
+    def test_novelty_lowers_items_that_follow_all_others(self):
         data = log([[0, 1], [2, 1], [3, 1], [4, 1], [0, 5]], 6)
         history = [History(np.array([0]))]
         plain = SequentialRules(lags=1, backward=0.0, novelty=0.0, smoothing=1.0).fit(data).score(history)[0]
@@ -234,7 +234,7 @@ class TestItemKNN(Questions):
         monkeypatch.setattr(item_knn, "CELLS", cells)
         np.testing.assert_array_equal(ItemKNN(neighbours=3).fit(checkerboard()).similar.toarray(), whole.toarray())
 
-    def test_parts_hold_no_more_cells_than_they_may(self, monkeypatch):
+    def test_parts_do_not_exceed_the_limit_of_cells(self, monkeypatch):
         monkeypatch.setattr(item_knn, "CELLS", 500)
         left = sparse.random(300, 40, 0.1, "csr", random_state=0)
         right = sparse.random(40, 90, 0.2, "csr", random_state=1)
@@ -262,7 +262,7 @@ class TestTextKNN(Questions):
     def model(self):
         return TextKNN([self.texts[row % 5] for row in range(N + 1)])
 
-    def test_items_of_like_words_come_first_and_none_is_like_itself(self):
+    def test_items_with_common_words_come_first_and_no_item_is_its_own_neighbour(self):
         model = TextKNN(self.texts, recency=2.0).fit(log([[0, 2]], 5))
         scores = model.score([History(np.array(rows)) for rows in ([0], [2], [2, 0], [0, 2])])
         assert scores.argmax(axis=1).tolist() == [1, 3, 1, 3]  # what came last counts most
@@ -276,7 +276,7 @@ class TestTextKNN(Questions):
     def test_texts_without_words(self):
         assert not TextKNN(["", "!", "?"]).fit(log([[0, 2]], 3)).score([History(np.array([0]))]).any()
 
-    def test_one_text_for_each_item(self):
+    def test_the_number_of_texts_must_be_that_of_items(self):
         with pytest.raises(UsageError, match="2 texts for 5 items"):
             TextKNN(["a", "b"]).fit(log([[0, 2]], 5))
 

@@ -34,7 +34,7 @@ def test_an_item_cannot_be_changed_and_can_be_hashed():
     assert {item, Item("1", "A", {"year": 1990})} == {item}
 
 
-def test_describe_leaves_out_what_is_not_known():
+def test_describe_leaves_out_unknown_attributes():
     item = Item("1", "A", {"genre": ("X", "Y"), "year": None, "tags": (), "length": 90})
     assert item.describe() == "A | genre: X, Y | length: 90"
 
@@ -106,7 +106,7 @@ def test_attributes_of_tables_become_plain_values(tmp_path):
     assert Catalog([plain])[0] is plain
 
 
-def test_saving_keeps_everything(tmp_path):
+def test_saving_keeps_all_items(tmp_path):
     catalog = Catalog(
         [
             Item("1", "Amélie\n", {"genre": ("A", "B"), "year": 2001, "score": 1.5, "place": "Paris"}, "Text.\u2028x"),

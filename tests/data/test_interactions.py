@@ -50,7 +50,7 @@ def test_histories_are_the_log_in_time_order_with_ties_in_file_order(log):
     [([], [], "no interactions"), (["a"], [6], "from 0 to 5, not from 6 to 6"), (["a"], [-1], "not from -1"),
      (["a", "b"], [1], "2 and 1 entries")],
 )  # fmt: skip
-def test_columns_that_do_not_hold(users, rows, message):
+def test_invalid_columns(users, rows, message):
     with pytest.raises(DataError, match=message):
         Interactions.from_columns(users, np.array(rows, dtype=np.int64), N_ITEMS)
 
@@ -80,7 +80,7 @@ def test_keep_is_the_log_without_the_others(log, random):
 
 
 @pytest.mark.parametrize("timed", [True, False])
-def test_arrays_restore_everything(timed):
+def test_arrays_restore_all_fields(timed):
     interactions = make([("ä\n", 0, 5), ("b", 1, 3), ("ä\n", 2, 1)], timed)
     arrays = interactions.arrays()
     assert all(isinstance(array, np.ndarray) for array in arrays.values())
@@ -115,7 +115,7 @@ def test_a_history_by_hand_is_in_time_order():
             History.from_events([0, 1], **wrong)
 
 
-def test_users_whose_ids_are_numbers_are_found_by_them():
+def test_users_with_numeric_ids_are_found_by_number():
     interactions = Interactions.from_columns([7, 7, 8], np.array([0, 1, 2]), 3)
     assert interactions.users == ("7", "8")
     for user in (7, np.int64(7), "7"):

@@ -56,7 +56,7 @@ def graph(tmp_path) -> Knowledge:
     return found
 
 
-def test_heads_are_titles_or_ids_and_what_is_not_asked_for_is_left_out(graph):
+def test_heads_are_titles_or_ids_and_other_relations_are_left_out(graph):
     assert graph.relations == ("maker", "sequel", "language")
     assert len(graph.triples) == 8
     assert graph.shared(ALIENS, 0).tolist() == [1, 2, 0, 0, 0, 0]
@@ -115,7 +115,7 @@ def test_links_to_the_wrong_items_are_noticed():
     assert not replace(right, triples=moved).agrees(shelves())
 
 
-def test_links_that_nothing_can_be_told_of_are_believed():
+def test_links_that_cannot_be_tested_are_accepted():
     few = Knowledge(80, ("maker",), (False,), ("a",), np.array([[0, 0, 0], [1, 0, 0]]))
     assert few.agrees(shelves())
     assert few.agrees(Catalog(Item(str(row), f"Film {row}") for row in range(80)))
@@ -145,7 +145,7 @@ def test_the_links_of_the_films_are_right():
     assert replace(graph, triples=shifted).likeness(catalog)[1] < right
 
 
-def test_what_both_share_and_sequels_are_cited(graph):
+def test_shared_entities_and_sequels_are_cited(graph):
     shared = Fact(ALIENS, "linked", ALIEN, "maker", numbers=(1,))
     sequel = Fact(ALIENS, "linked", ALIEN, "sequel")
     evidence = Evidence(CATALOG, DATA, GRAPHED.changed({"knowledge.max_share": 1.0}), graph)
@@ -159,7 +159,7 @@ def test_what_both_share_and_sequels_are_cited(graph):
     assert shared.text(CATALOG) == "Aliens (1986) | linked maker | Alien (1979) | 1"
 
 
-def test_what_too_many_items_have_is_not_cited(tmp_path):
+def test_entities_of_too_many_items_are_not_cited(tmp_path):
     items = Catalog(Item(str(row), f"Film {row}") for row in range(60))
     data = Interactions.from_columns(["u"], np.array([0]), 60)
     rare = [[row, 0, 0] for row in range(3)]  # 3 of 60 share a maker
@@ -176,7 +176,7 @@ def test_disliked_items_are_not_tied_to_the_pick(graph):
 
 
 @pytest.mark.parametrize("name", ["maker", "sequel"])
-def test_the_check_knows_what_is_linked(graph, name):
+def test_the_check_knows_the_links(graph, name):
     checker = Checker(CATALOG, DATA, GRAPHED, knowledge=graph)
     seen = history((ALIEN, 5), (HEAT, 5), (SOLARIS, 5))
     true = Fact(ALIENS, "linked", ALIEN, name, numbers=(1,) if name == "maker" else ())

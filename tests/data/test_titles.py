@@ -51,7 +51,7 @@ def found(text: str) -> list[str]:
         ("мои (1950)", "Мои (1950)"),
     ],
 )
-def test_one_title_is_meant(text, title):
+def test_a_text_names_one_title(text, title):
     assert found(text) == [title]
 
 

@@ -73,7 +73,7 @@ def test_nodes_are_the_prefixes(codes, random):
 
 @given(code_lists(), st.lists(st.lists(st.integers(-1, VOCABULARY), min_size=6, max_size=6), min_size=1, max_size=20))
 @settings(max_examples=200, deadline=None)
-def test_walk_of_anything(codes, walks):
+def test_walk_of_random_tokens(codes, walks):
     trie = Trie.build(pad(codes), VOCABULARY)
     table = prefixes(codes)
     for walk, node in zip(walks, trie.walk(np.array(walks)), strict=True):

@@ -34,7 +34,7 @@ def test_parts_deal_every_rating_once():
         assert pairs(part.inner_known, part.inner_asked) == pairs(part.known)
 
 
-def test_a_second_run_goes_on_from_the_first(tmp_path, monkeypatch):
+def test_a_second_run_resumes_the_first(tmp_path, monkeypatch):
     first = cross_validation.cross_validate(DATA, 2, models=MODELS, runs=tmp_path)
     monkeypatch.setattr(SVDpp, "fit", lambda *_: pytest.fail("fitted again"))
     assert cross_validation.cross_validate(DATA, 2, models=MODELS, runs=tmp_path) == first
@@ -98,7 +98,7 @@ def predict(tmp_path, monkeypatch, run):
     return call, asked
 
 
-def test_a_file_goes_on_under_what_it_was_made_with_alone(predict, tmp_path, capsys):
+def test_a_file_is_resumed_only_with_the_same_settings(predict, tmp_path, capsys):
     call, asked = predict
     assert call() == call() == 0
     assert asked == [0, 1]

@@ -19,7 +19,7 @@ class TestMachine:
         assert 0 < machine.free_memory <= machine.memory
         assert machine.cpu_flags
 
-    def test_a_containers_limits_hold(self, tmp_path):
+    def test_limits_of_a_container_are_used(self, tmp_path):
         assert _container_memory(tmp_path) == float("inf")
         (tmp_path / "memory.max").write_text("max\n")
         (tmp_path / "cpu.max").write_text("max 100000\n")

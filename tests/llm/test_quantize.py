@@ -111,7 +111,7 @@ def test_a_domain_may_choose_it_before_training(tiny_domain, mixed, tmp_path):
     assert Recommender.from_pretrained(tmp_path / "x", quantization="none").state.llm.served == "none"
 
 
-def test_what_cannot_be_is_refused(saved, tmp_path):
+def test_impossible_quantization_is_refused(saved, tmp_path):
     with pytest.raises(ConfigError, match=r"serving\.quantization.*'none', 'bf16', 'int8' or 'nf4' \(it is 'int3'\)"):
         load(saved, "int3")
     served = Recommender.from_pretrained(saved, quantization="int8")
@@ -123,7 +123,7 @@ def test_what_cannot_be_is_refused(saved, tmp_path):
         to_transformers(served.state.llm)
 
 
-def test_a_model_trained_in_few_bits_stays_as_it_is(tiny_domain, sample):
+def test_a_model_trained_in_few_bits_is_unchanged(tiny_domain, sample):
     domain = tiny_domain.changed({"model.adapter": "lora", "model.quantization": "nf4"})
     llm = tiny_llm(domain, *sample)
     with pytest.raises(ConfigError, match=r"already quantized \(nf4\), so it cannot become int8"):

@@ -74,7 +74,7 @@ def timed(times: list[str], name: str = "ordered_at") -> str:
         (["02.07.2024", "2024-07-03"], "such as '02.07.2024'"),
     ],
 )
-def test_the_order_in_which_dates_are_read_is_told(tmp_path, times, shown):
+def test_the_order_of_day_and_month_is_reported(tmp_path, times, shown):
     found = proposed(tmp_path, timed(times * 3))
     assert [choice.why for choice in found.choices if choice.role == "time"] == [f"by its name, {shown}"]
 
@@ -88,7 +88,7 @@ def test_the_order_in_which_dates_are_read_is_told(tmp_path, times, shown):
         (["02/07/2024", "03/08/2024"], "'02/07/2024' and the other dates may have the day or the month first"),
     ],
 )
-def test_times_that_cannot_be_read_are_not_left_out_in_silence(tmp_path, times, message, given):
+def test_invalid_times_are_reported(tmp_path, times, message, given):
     with pytest.raises(DataError, match=rf'{re.escape(message)}.*or go without: columns\["time"\]="none"'):
         proposed(tmp_path, timed(times * 3), **given)
     assert "time" not in proposed(tmp_path, timed(times * 3), time=NONE).columns
@@ -98,13 +98,13 @@ def test_times_that_cannot_be_read_are_not_left_out_in_silence(tmp_path, times, 
     ("times", "why"),
     [(["2024-01-05", ""], "empty in 3 of 6 lines"), (["17", "35"], "neither dates nor seconds since 1970")],
 )
-def test_times_that_are_left_out_are_told_apart(tmp_path, times, why):
+def test_unread_times_are_reported_with_the_reason(tmp_path, times, why):
     left_out = proposed(tmp_path, timed(times * 3)).left_out[0]
     assert left_out.why.startswith(f'has a name like times, but {why}; columns["time"]="ordered_at" reads the')
     assert proposed(tmp_path, timed(times * 3), time="ordered_at").columns["time"] == "ordered_at"
 
 
-def test_numbers_from_one_to_five_are_no_ids_though_they_could_be(tmp_path):
+def test_numbers_from_one_to_five_are_not_taken_as_ids(tmp_path):
     items = "id,title\n" + "".join(f"{n},Thing number {n}\n" for n in range(1, 41))
     log = "who,what,stars\n" + "".join(
         f"{u},{(7 * u + 3 * n) % 40 + 1},{n % 5 + 1}\n" for u in range(1, 13) for n in range(6)
@@ -114,7 +114,7 @@ def test_numbers_from_one_to_five_are_no_ids_though_they_could_be(tmp_path):
     assert found.rating_scale == (1, 5)
 
 
-def test_a_column_that_sorts_is_read_as_labels_where_there_are_no_lists(tmp_path):
+def test_a_column_of_kinds_is_read_as_labels_if_there_are_no_lists(tmp_path):
     items = "item_id,title,maker,kind\n" + "".join(f"i{n},Thing {n},Maker {n % 20},{'ab'[n % 2]}\n" for n in range(40))
     found = proposed(tmp_path, "user,item\nu,i1\nu,i2\nv,i1\n", items)
     assert fields(found) == {"kind": ("list", "|"), "maker": ("text", None)}
@@ -162,7 +162,7 @@ def test_bytes_and_lists_of_them_are_not_used(tmp_path):
             propose(tables.interactions, tables.items, option)
 
 
-def test_what_repeats_and_what_is_unknown_is_counted(tmp_path):
+def test_repeated_and_unknown_items_are_counted(tmp_path):
     found = proposed(tmp_path, LOANS + "9,b3,2024-02-06,9,east\n9,zz,2024-02-07,9,east\n")
     assert found.unknown_items == 1
     assert found.repeats == pytest.approx(0.1)
@@ -189,7 +189,7 @@ def test_a_click_column_is_pointed_out(tmp_path):
         ("user;item\nu;b1\n", BOOKS, "the files have different separators: log.csv by ';', books.csv by ','"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_told_is_asked_for(tmp_path, log, items, message):
+def test_ambiguous_columns_are_asked_for(tmp_path, log, items, message):
     if "x," in (items or ""):
         items = "isbn,x,y\nb1,One way,Up\nb2,Two ways,Down\nb4,Q r,S t\nb6,U v,W x\nb5,A b,C d\nb3,E f,G h\n"
     with pytest.raises(DataError, match=re.escape(message)) as caught:
@@ -212,7 +212,7 @@ def test_names_that_do_not_exist(tmp_path, given, items, message):
         proposed(tmp_path, LOANS, items, **given)
 
 
-def test_a_column_that_is_named_for_one_role_is_taken_for_no_other(tmp_path):
+def test_a_column_named_for_one_role_gets_no_other(tmp_path):
     found = proposed(tmp_path, "user,account\nu,1\nv,2\nv,1\n", None, item="user")
     assert (found.columns["item"], found.columns["user"]) == ("user", "account")
     log = "who,item,x\nu,b1,1\nv,b2,2\nv,b1,1\nu,b3,2\n"

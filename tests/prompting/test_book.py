@@ -50,7 +50,7 @@ def kinds(spans) -> list[tuple[str, str]]:
 # --- trust -------------------------------------------------------------------------------------------------------
 
 
-def test_words_values_and_codes_are_told_apart(tmp_path):
+def test_words_values_and_codes_are_distinguished(tmp_path):
     spans = render(tmp_path, "A {{ item.title }} B{{ item.code }}C {{ 'literal' }}")
     assert kinds(spans) == [
         ("text", "A "), ("data", "Toy Story (1995)"), ("text", " B"), ("code", "<item 0>"), ("text", "C "),
@@ -181,7 +181,7 @@ def test_entries_offer_fields_ratings_and_likes(tmp_path):
         ("  {% if true %}\n  a\n  {% endif %}\n\n", "a"),
     ],
 )  # fmt: skip
-def test_what_templates_can_compute(tmp_path, template, text):
+def test_templates_can_compute(tmp_path, template, text):
     assert "".join(span.text for span in render(tmp_path, template.replace("missing|", "domain|"))) == text
 
 
@@ -293,7 +293,7 @@ def test_names_of_tasks_roles_files_and_variables_are_checked(tmp_path):
 # --- limits ------------------------------------------------------------------------------------------------------
 
 
-def test_a_long_history_is_no_bomb(tmp_path):
+def test_a_long_history_is_rendered_fast(tmp_path):
     book = book_of(tmp_path, "{% for e in history %}{{ e.code }}{{ e.rating }}{% endfor %}")
     history = entries(CATALOG, History(np.zeros(10_000, np.int64), np.full(10_000, 4, np.float32)))
     assert len(book.render("rating", history=history).messages[-1].spans) == 20_000
@@ -328,7 +328,7 @@ def test_a_machine_that_stalls_once_fails_no_small_template(monkeypatch, before,
 # --- the book ----------------------------------------------------------------------------------------------------
 
 
-def test_the_fingerprint_follows_the_sources_and_what_they_include(tmp_path):
+def test_the_fingerprint_covers_the_sources_and_included_files(tmp_path):
     def fingerprint(**files) -> str:
         return book_of(tmp_path, "{% include 'part.jinja' %}", **files).fingerprint("rating")
 
@@ -351,7 +351,7 @@ def test_every_variable_is_documented(tmp_path):
         assert f"`.{name}`" in readme
 
 
-def test_showing_a_prompt_marks_what_is_untrusted():
+def test_showing_a_prompt_marks_untrusted_values():
     user = Message("user", (Span("text", "A "), Span("data", "v⟧w")))
     prompt = Prompt("t", (user, Message("assistant", (Span("code", "<item 1>", 1),))), open=True)
     assert show(prompt) == "--- user\nA ⟦v\\⟧w⟧\n--- assistant (the model continues)\n<item 1>"

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from fakes import altered
 
-from genre_gen import Catalog, Item, Request
+from genre_gen import Catalog, Item, Request, Rules
 from genre_gen.data.splits import leave_one_out
 from genre_gen.errors import DataError, UsageError
 from genre_gen.evaluation.baselines import GENRE
@@ -13,7 +13,7 @@ from genre_gen.evaluation.picks import evaluate_picks, read_picks
 from genre_gen.recommender.answering import answer_many
 from genre_gen.recommender.batch import read_users, write_picks
 
-COLUMNS = ["user_id", "item_id", "rank", "score", "title", "explanation", "note"]
+COLUMNS = ["user_id", "item_id", "rank", "score", "title", "pinned", "explanation", "note"]
 
 
 class Killed(BaseException):
@@ -55,6 +55,17 @@ def test_both_kinds_of_file_read_alike(mixed, tmp_path):
     assert one.drop("score").rows() == other.drop("score").rows()
     np.testing.assert_allclose(one["score"], other["score"])
     assert one["explanation"].null_count() == 0
+
+
+def test_the_file_says_what_is_pinned(mixed, tmp_path):
+    rules = Rules(pins={"Casablanca": 2}, at_most={"genre": 2})
+    for name in ("a.parquet", "a.jsonl"):
+        write(mixed, tmp_path / name, 4, ["17", "3"], rules=rules)
+        table = read_picks(tmp_path / name)
+        for user in ("17", "3"):
+            rows, expected = table.filter(pl.col("user") == user), mixed.recommend(user, n=4, rules=rules)
+            assert rows["item"].to_list() == [pick.item.id for pick in expected]
+            assert rows["pinned"].to_list() == [pick.pinned for pick in expected]
 
 
 def test_a_column_that_is_empty_at_first_is_read_whole(mixed, tmp_path):
@@ -133,8 +144,9 @@ def test_what_another_request_left_is_not_mixed_in(mixed, tmp_path, content):
 
 @pytest.mark.parametrize(
     "change",
-    [{"n": 6}, {"where": "year > 1980"}, {"explain": True}, {"part": "test"}, {"at": 1_800_000_000}, {"model": True}],
-)
+    [{"n": 6}, {"where": "year > 1980"}, {"explain": True}, {"part": "test"}, {"at": 1_800_000_000}, {"model": True},
+     {"rules": Rules(at_most={"genre": 2})}],
+)  # fmt: skip
 def test_another_request_begins_again(mixed, tmp_path, monkeypatch, caplog, change):
     users = mixed.state.histories.users[:5]
     with monkeypatch.context() as patch:

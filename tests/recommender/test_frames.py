@@ -7,7 +7,7 @@ from fakes import assert_alike
 
 from genre_gen.errors import UnknownItemError, UsageError
 
-COLUMNS = ["item_id", "rank", "score", "title"]
+COLUMNS = ["item_id", "rank", "score", "title", "pinned"]
 
 
 @pytest.mark.parametrize("library", ["polars", "pandas"])
@@ -25,7 +25,7 @@ def test_a_frame_of_picks_says_what_the_picks_say(mixed, library):
 def test_many_users_make_one_frame(mixed):
     users = ["17", 4, mixed.state.histories.history("20"), ["Alien (1979)"], None]
     frame = mixed.recommend(users=users, n=3).to_frame()
-    assert frame.columns[:5] == ["user_id", *COLUMNS]
+    assert frame.columns[:6] == ["user_id", *COLUMNS]
     assert frame["user_id"].unique(maintain_order=True).to_list() == ["17", "4", "20", "history 4", "history 5"]
     for user in ("17", "4", "20"):
         rows = frame.filter(pl.col("user_id") == user).drop("user_id")

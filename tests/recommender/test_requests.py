@@ -166,7 +166,7 @@ def test_without_times_a_moment_cuts_nothing(mixed):
         ({"who": "17", "where": 5}, UsageError, "where = 5"),
         ({"who": "17", "exclude": "12"}, UsageError, "'12' is not a list"),
         ({"who": "17", "include": "12"}, UsageError, "'12' is not a list"),
-        ({"who": "17", "exclude": [["12"]]}, UsageError, "items are named by title or id"),
+        ({"who": "17", "exclude": [["12"]]}, UsageError, "name an item by title or id"),
         ({"who": "17", "n": 2.5}, UsageError, "n = 2.5; give a whole number"),
         ({"who": "17", "n": True}, UsageError, "n = True; give a whole number"),
         ({"who": "17", "n": 0}, UsageError, "n = 0"),

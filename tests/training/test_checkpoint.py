@@ -33,7 +33,7 @@ def folder(tmp_path):
     return tmp_path / "x"
 
 
-def test_what_was_written_verifies_and_says_what_it_is(tmp_path):
+def test_a_written_folder_verifies_and_describes_itself(tmp_path):
     folder = tmp_path / "deep" / "er" / "x"
     write_folder(folder, fill("one"), {"identity": "me"})
     manifest = verify_folder(folder)
@@ -49,7 +49,7 @@ def test_a_second_write_replaces_the_first(folder):
     assert siblings(folder) == ["x"]
 
 
-def test_what_others_put_into_the_folder_stays(tmp_path):
+def test_files_of_others_in_the_folder_are_kept(tmp_path):
     folder = tmp_path / "x"
     folder.mkdir()
     (folder / "mine.txt").write_text("before anything was saved")
@@ -64,7 +64,7 @@ def test_what_others_put_into_the_folder_stays(tmp_path):
         assert (folder / "checkpoint" / "w").read_text() == "beside it"
 
 
-def test_what_others_put_into_a_saved_folder_stays_file_by_file(folder):
+def test_files_of_others_in_a_saved_folder_are_kept(folder):
     own = ["inner/own.txt", "inner/deep/own.txt", "inner/same.txt"]
     (folder / "inner" / "deep").mkdir()
     for name in own:
@@ -109,7 +109,7 @@ def test_a_file_of_others_in_a_saved_folder_is_not_replaced(folder, name):
     assert siblings(folder) == ["x"]
 
 
-def test_a_file_in_place_of_the_folder_is_refused_untouched(tmp_path):
+def test_a_file_instead_of_the_folder_is_refused_and_unchanged(tmp_path):
     (tmp_path / "x").write_text("mine")
     (tmp_path / ".y.old").write_text("mine too")
     with pytest.raises(CheckpointError, match="x: is a file; choose a folder"):
@@ -118,7 +118,7 @@ def test_a_file_in_place_of_the_folder_is_refused_untouched(tmp_path):
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"x": "mine", ".y.old": "mine too"}
 
 
-def test_a_failing_write_leaves_the_old_folder_and_nothing_else(folder):
+def test_a_failing_write_leaves_only_the_old_folder(folder):
     (folder / "mine.txt").write_text("mine")
 
     def broken(aside):
@@ -175,7 +175,7 @@ checkpoint.write_folder(Path(sys.argv[1]), fill)
 """
 
 
-def test_a_kill_at_any_moment_leaves_the_old_or_the_new_and_what_lay_beside(tmp_path):
+def test_a_kill_at_any_moment_leaves_the_old_or_the_new_folder_and_other_files(tmp_path):
     found, finished = [], False
     for moment in range(20):
         folder = tmp_path / str(moment) / "x"
@@ -200,7 +200,7 @@ def test_a_kill_at_any_moment_leaves_the_old_or_the_new_and_what_lay_beside(tmp_
     assert set(found) == {"one", "two"}
 
 
-def test_nothing_to_recover_changes_nothing(tmp_path, folder):
+def test_recovering_a_complete_folder_does_not_change_it(tmp_path, folder):
     recover_folder(tmp_path / "none")
     recover_folder(folder)
     assert siblings(folder) == ["x"]
@@ -232,13 +232,13 @@ def test_damage_is_noticed_in_every_file(folder):
         ('{"format": 2, "files": {}}', "format 2, expected 3"),
     ],
 )
-def test_a_manifest_that_is_none_is_refused(tmp_path, manifest, message):
+def test_an_invalid_manifest_is_refused(tmp_path, manifest, message):
     (tmp_path / MANIFEST).write_text(manifest)
     with pytest.raises(CheckpointError, match=message):
         verify_folder(tmp_path)
 
 
-def test_what_is_no_folder_with_a_manifest_is_refused(tmp_path):
+def test_a_folder_without_a_manifest_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     for place in (tmp_path, tmp_path / "none", tmp_path / "file"):
         with pytest.raises(CheckpointError, match=f"no {MANIFEST} there"):

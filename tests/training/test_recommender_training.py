@@ -137,7 +137,7 @@ def test_training_is_the_same_for_the_same_seed(tiny_domain, split, tiny_recomme
     assert again.fingerprint() == tiny_recommender.state.fingerprint()
 
 
-def test_svd_is_fitted_once_where_it_ranks_and_rates(tiny_recommender):
+def test_svd_is_fitted_once_for_ranking_and_rating(tiny_recommender):
     state = tiny_recommender.state
     assert state.rating_models["svd"] is state.members["svd"]
     assert state.tuned.ratings == RatingBlend({"svd": 1.0}, 0.0, (1, 5))  # too few cases to choose on
@@ -171,7 +171,7 @@ def test_several_raters_are_fitted_saved_and_blended(tiny_domain, dataset, split
     assert float(again.predict(events, "5")) == pytest.approx(min(max(expected, 1), 5))
 
 
-def test_an_epoch_model_without_two_interactions_of_anybody_is_left_out(tiny_domain, dataset, caplog):
+def test_an_epoch_model_is_left_out_if_no_user_has_two_interactions(tiny_domain, dataset, caplog):
     lengths = np.diff(dataset.interactions.offsets)
     three = dataset.interactions.keep(np.concatenate([np.arange(length) < 3 for length in lengths]))
     settings = {**ONE_TASK, "blend.members": ["sasrec", "ease"], "training.refit": "continue"}
@@ -274,7 +274,7 @@ def test_odd_titles_are_recommended_and_explained(odd, tmp_path):
     assert again.recommend(titles[:2], n=5) == odd.recommend(titles[:2], n=5)
 
 
-def test_without_ratings_svd_is_left_out_and_nothing_predicts_them(odd):
+def test_without_ratings_svd_and_raters_are_left_out(odd):
     assert "svd" not in odd.state.members
     assert not odd.state.generator.rates
     assert odd.state.rating_models == {}

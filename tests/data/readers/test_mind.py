@@ -66,12 +66,12 @@ def test_mind_articles_that_are_missing_are_counted(tmp_path):
         ("1\t\t11/12/2019 2:14:46 PM\tN1\tN2-1\n", "line 1: no user"),
     ],
 )
-def test_mind_files_that_do_not_hold(tmp_path, behaviors, message):
+def test_invalid_mind_files(tmp_path, behaviors, message):
     with pytest.raises(DataError, match=re.escape(message)):
         load_data(news(), mind(tmp_path, behaviors))
 
 
-def test_mind_entities_that_do_not_hold(tmp_path):
+def test_invalid_mind_entities(tmp_path):
     folder = write(mind(tmp_path), news__tsv='N1\tnews\tworld\tSun\t\thttp://x\t[{"Name": "x"}]\t[]\n')
     with pytest.raises(DataError, match=r"news\.tsv, line 1: title_entities .* is not a list of entities with a Label"):
         load_data(news(), folder)

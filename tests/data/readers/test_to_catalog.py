@@ -38,13 +38,13 @@ def test_items_refused(tmp_path, items, message):
         (["$5", "€5", "5"], [None, None, 5]),
     ],
 )
-def test_amounts_are_numbers_where_the_column_tells_their_marks(tmp_path, prices, expected):
+def test_amounts_are_numbers_if_the_separators_are_unambiguous(tmp_path, prices, expected):
     items = "item_id,title,genre,year\n" + "".join(f'{row},T{row},,"{price}"\n' for row, price in enumerate(prices))
     catalog = load(tmp_path, HEADER + "1,1,5,10\n", items).catalog
     assert [item.attributes["year"] for item in catalog] == expected
 
 
-def test_numbers_that_are_none_are_unknown_and_reported(tmp_path):
+def test_invalid_numbers_are_unknown_and_reported(tmp_path):
     items = "item_id,title,genre,year\n1,A,X,199x\n2,B,Y,inf\n3,C,Y,\n4,D,Y,unkonwn\n5,E,Y,1990.5\n"
     data = load(tmp_path, HEADER + "1,1,5,10\n", items)
     assert [item.attributes["year"] for item in data.catalog] == [None, None, None, None, 1990.5]

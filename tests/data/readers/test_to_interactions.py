@@ -44,7 +44,7 @@ def test_interactions_refused(tmp_path, interactions, message):
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_dropped_is_counted_and_logged(tmp_path, caplog):
+def test_dropped_records_are_counted_and_logged(tmp_path, caplog):
     records = "1,1,5,10 1,9,5,11 2,8,5,12 1,2,x,13 2,2,inf,14 3,1,7,15 3,2,4, ,1,5,16 4,2,3,17".replace(" ", "\n")
     policies = dict.fromkeys(("unknown_items", "ratings", "times", "missing_ids"), "drop")
     with caplog.at_level(logging.WARNING):
@@ -105,7 +105,7 @@ def test_ratings_may_be_missing_here_and_there_or_altogether(tmp_path):
         ("1970-01-02T01:00:01+01:00", 86401, "s"),
     ],
 )
-def test_times_are_seconds_whatever_they_were(tmp_path, time, expected, unit):
+def test_times_of_all_types_become_seconds(tmp_path, time, expected, unit):
     data = load(tmp_path, HEADER + f"1,1,5,{time}\n", data__time_unit=unit)
     assert data.interactions.times.tolist() == [expected]
 
@@ -139,20 +139,20 @@ def test_dates_are_read_in_the_order_that_reads_the_column(tmp_path, times, expe
         (["2024-01-01", "2024-01-02", "7"], "line 4: time cannot be read: '7'"),
     ],
 )
-def test_dates_that_cannot_be_told_are_refused(tmp_path, times, message):
+def test_ambiguous_dates_are_refused(tmp_path, times, message):
     log = HEADER + "".join(f"{user},1,5,{time}\n" for user, time in enumerate(times))
     with pytest.raises(DataError, match=re.escape(message)):
         load(tmp_path, log)
 
 
-def test_times_of_day_are_no_times(tmp_path):
+def test_times_of_day_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"column 'timestamp': it has times of day without a date; write dates"):
         load_data(MOVIES, typed(tmp_path, log={"timestamp": [datetime.time(1), datetime.time(2)]}))
 
 
 @pytest.mark.parametrize("column", ["user_id", "item_id", "rating", "timestamp", "title"])
 @pytest.mark.parametrize("values", [[[1], [2]], [b"\xff", b"\xfe"]])
-def test_columns_that_hold_no_single_values_are_named(tmp_path, column, values):
+def test_the_error_names_columns_without_single_values(tmp_path, column, values):
     wrong = {column: values}
     made = typed(tmp_path, items=wrong) if column == "title" else typed(tmp_path, log=wrong)
     with pytest.raises(

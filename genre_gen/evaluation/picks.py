@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from genre_gen.data.readers.files import Table, read_delimited
-from genre_gen.data.readers.frames import from_frame, is_frame
+from genre_gen.data.readers.files import read_delimited
+from genre_gen.data.readers.frames import is_frame, plain, to_polars
 from genre_gen.data.readers.recbole import RecBole, read_atomic
 from genre_gen.data.splits import Part, Split
 from genre_gen.domain import Columns
@@ -79,7 +79,7 @@ def read_picks(picks: Any) -> pl.DataFrame:
         DataError: no picks, a column that is missing, or values that cannot be ids or ranks.
     """
     name = "the picks" if is_frame(picks) else str(picks)
-    table = _unnested(from_frame(picks, name).frame if is_frame(picks) else _read(Path(picks)).frame)
+    table = _unnested(to_polars(picks if is_frame(picks) else _read(Path(picks)), name))
     found = {role: next((name for name in names if name in table.columns), None) for role, names in _COLUMNS.items()}
     missing = [role for role in ("user", "item") if found[role] is None]
     if missing or (found["rank"] is None and found["score"] is None):
@@ -90,25 +90,24 @@ def read_picks(picks: Any) -> pl.DataFrame:
     ranks = _numbers(table, "rank", name)
     if (ranks % 1 > 0).any():
         raise DataError(f"{name}: ranks must be whole numbers from 1, the best")
-    table = table.with_columns(ranks.cast(pl.Int64)).filter(pl.col("rank").is_not_null())
+    table = table.with_columns(ranks.cast(pl.Int64), plain(table["user_id"]), plain(table["item_id"]))
     try:
-        return table.cast({"user_id": pl.String, "item_id": pl.String})
+        return table.filter(pl.col("rank").is_not_null()).cast({"user_id": pl.String, "item_id": pl.String})
     except pl.exceptions.PolarsError as problem:
         raise DataError(f"{name}: users and items must be ids ({_first_line(problem)})") from None
 
 
-def _read(file: Path) -> Table:
+def _read(file: Path) -> pl.DataFrame:
     if file.suffix not in SUFFIXES:
         raise DataError(f"{file}: not a file of picks; its name should end in {', '.join(SUFFIXES)}")
     try:
         if file.suffix in RecBole.suffixes:
-            return read_atomic(file)
+            return read_atomic(file).frame
         if file.suffix in {".csv", ".tsv"}:
-            return read_delimited(file, "utf-8", "\t" if file.suffix == ".tsv" else ",")
+            return read_delimited(file, "utf-8", "\t" if file.suffix == ".tsv" else ",").frame
         # Beyond the first lines of JSON a column may cease to be empty, so all are looked at for its type.
         reads_json = file.suffix == ".jsonl"
-        table = pl.read_ndjson(file, infer_schema_length=None) if reads_json else pl.read_parquet(file)
-        return from_frame(table, str(file))
+        return pl.read_ndjson(file, infer_schema_length=None) if reads_json else pl.read_parquet(file)
     except (OSError, pl.exceptions.PolarsError) as problem:
         raise DataError(
             f"{file}: not a file of picks ({_first_line(problem)}); give a file of write_picks, or any table of "

@@ -63,8 +63,8 @@ def test_the_file_says_what_is_pinned(mixed, tmp_path):
         write(mixed, tmp_path / name, 4, ["17", "3"], rules=rules)
         table = read_picks(tmp_path / name)
         for user in ("17", "3"):
-            rows, expected = table.filter(pl.col("user") == user), mixed.recommend(user, n=4, rules=rules)
-            assert rows["item"].to_list() == [pick.item.id for pick in expected]
+            rows, expected = table.filter(pl.col("user_id") == user), mixed.recommend(user, n=4, rules=rules)
+            assert rows["item_id"].to_list() == [pick.item.id for pick in expected]
             assert rows["pinned"].to_list() == [pick.pinned for pick in expected]
 
 

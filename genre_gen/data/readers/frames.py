@@ -18,8 +18,14 @@ def is_frame(value: object) -> bool:
 def from_frame(frame: Any, name: str) -> Table:
     """Return a data frame as a table; ``name`` replaces the file name in messages.
 
-    Categories and flags become text, and NaN a missing value. Floats that are all whole become integers: pandas turns
-    integers into floats if one is missing, and the id 1.0 is not the id 1. A pandas index of ids becomes a column.
+    Raises:
+        UsageError, DataError: as ``to_polars``.
+    """
+    return Table(pl.DataFrame(list(map(plain, to_polars(frame, name)))), name, lambda record: f"row {record + 1}")
+
+
+def to_polars(frame: Any, name: str) -> pl.DataFrame:
+    """Convert a data frame to polars; a pandas index of ids becomes a column. ``name`` is for messages.
 
     Raises:
         UsageError: no data frame.
@@ -37,7 +43,7 @@ def from_frame(frame: Any, name: str) -> Table:
         frame = pl.DataFrame(frame)
     if frame.is_empty():
         raise DataError(f"{name}: the data frame has no rows or no columns; check how it was made")
-    return Table(frame.select(map(_plain, frame)), name, lambda record: f"row {record + 1}")
+    return frame
 
 
 def _is_pandas(value: object) -> bool:
@@ -48,8 +54,11 @@ def _is_arrow(value: object) -> bool:
     return hasattr(value, "__arrow_c_stream__") and hasattr(value, "column_names")
 
 
-def _plain(column: pl.Series) -> pl.Series:
-    """Convert a column to a type of files: no categories, and whole numbers as integers."""
+def plain(column: pl.Series) -> pl.Series:
+    """Convert a column to a type of files: text for categories and flags, null for NaN, integers for whole floats.
+
+    Pandas turns integers into floats if one is missing, and the id 1.0 is not the id 1.
+    """
     if column.dtype in (pl.Categorical, pl.Enum, pl.Boolean, pl.Null):
         return column.cast(pl.String).fill_null("")
     if column.dtype == pl.String:

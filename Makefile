@@ -1,10 +1,10 @@
-# Two targets matter: `make demo` and `make test`. Each sets up its own virtual environment first.
+# `make demo` and `make test` matter most, `make docs` builds the site. Each sets up its own virtual environment first.
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV   ?= .venv
 WORKERS ?= 2
 BIN    := $(VENV)/bin
 
-.PHONY: demo test slow lint peers counts clean
+.PHONY: demo test slow lint docs peers counts clean
 
 demo: $(VENV)/.installed
 	$(BIN)/genre-gen demo --out runs/movies
@@ -21,6 +21,10 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy --strict --config-file= --follow-imports=silent tests/interface.py  # as a user who checks strictly
+
+# The documentation as a site, in site/. Strict: a broken link or a page that the navigation lacks is an error.
+docs: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # LensKit and RecBole, each in an environment of its own, for the tests that exchange files with them; elsewhere those
 # are skipped. RecBole needs NumPy below 2, so Python 3.12 at most.
@@ -48,4 +52,4 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-lenskit .venv-recbole build dist *.egg-info
+	rm -rf $(VENV) .venv-lenskit .venv-recbole build dist site *.egg-info

@@ -32,6 +32,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Turn links between files of the repository into links between pages."""
     here = page.file.src_uri
+    if page.is_homepage:
+        page.meta["hide"] = ["navigation", "toc"]  # here, so that a code host shows no table of it
     folder = PurePosixPath(SOURCES.get(here, f"docs/{here}")).parent
 
     def moved(link: re.Match[str]) -> str:

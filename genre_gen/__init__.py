@@ -6,6 +6,7 @@ Public names are imported on first use, so that ``import genre_gen`` and ``genre
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from genre_gen.domain import Domain
     from genre_gen.errors import GenreGenError
     from genre_gen.evaluation.report import Report
+    from genre_gen.evaluation.run_comparison import RunComparison, compare_runs
     from genre_gen.prompting.book import PromptBook
     from genre_gen.ranking import Ranking
     from genre_gen.recommender.predicting import Prediction
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from genre_gen.training.progress import Progress
 
 __version__ = "0.1.0"
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # who uses the library decides what is shown
 
 _HOMES = {
     "Answers": "recommender.requests",
@@ -48,9 +51,11 @@ _HOMES = {
     "RecommenderState": "recommender.state",
     "Report": "evaluation.report",
     "Request": "recommender.requests",
+    "RunComparison": "evaluation.run_comparison",
     "Rules": "rules.settings",
     "Split": "data.splits",
     "TunedSettings": "blending.tuned",
+    "compare_runs": "evaluation.run_comparison",
 }
 
 __all__ = [
@@ -74,8 +79,10 @@ __all__ = [
     "Report",
     "Request",
     "Rules",
+    "RunComparison",
     "Split",
     "TunedSettings",
+    "compare_runs",
 ]
 
 

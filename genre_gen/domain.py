@@ -59,10 +59,16 @@ class Policies(Settings):
 
 
 class DataSettings(Settings):
-    """The location and format of the data; data in memory has neither ``source`` nor ``path``."""
+    """The location and format of the data; data in memory has neither ``source`` nor ``path``.
+
+    ``origin`` (who made the data), ``license`` and ``license_url`` are for the model card; a ``source`` has its own.
+    """
 
     source: str | None = None
     path: str | None = None
+    origin: str | None = None
+    license: str | None = None
+    license_url: Annotated[str, Field(pattern=r"^https?://\S+$")] | None = None
     reader: Annotated[str, READERS.name_check(AUTO)] = AUTO
     items: str | None = None
     interactions: str | None = None

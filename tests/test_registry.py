@@ -104,11 +104,14 @@ class Printed:
     def __init__(self, folder):
         self.folder = folder
 
+    def start(self, run):
+        print(run.name)
+
     def log(self, values, step):
         print(step, values)
 
-    def close(self):
-        pass
+    def finish(self, status, metrics):
+        print(status)
 """
 TEMPLATES = {
     "mine.system.jinja": "You know when films were made.",

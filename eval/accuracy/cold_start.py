@@ -239,7 +239,8 @@ def markdown(content: Mapping[str, Any]) -> str:
         [
             f"New items: {items['held_out']:,} of {content['items']:,} items are held out of training altogether; "
             f"{items['cases']:,} users have one of them as last item. All items are ranked except those "
-            "of the history. Purely collaborative models give all new items the score 0. In brackets: 95 % bootstrap intervals over users.",
+            "of the history. Purely collaborative models give all new items the score 0. In brackets: 95 % bootstrap "
+            "intervals over users.",
             item_table(items["histories"]["all"]),
             f"New users: {users['held_out']:,} of {content['users']:,} users are held out of training altogether. "
             "Their histories are cut to the last interactions before the item asked for. Each cell: R@10 / N@10.",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 
 import typer
 
-from genre_gen.cli import domains, export, recommend, train
+from genre_gen.cli import compare, domains, export, push, recommend, train, verbosity
 from genre_gen.cli.options import FAILED, MISUSED, tell
 from genre_gen.errors import GenreGenError, UsageError
 
@@ -20,12 +19,13 @@ app = typer.Typer(
 )
 for command in (
     train.demo, train.fetch, train.train, recommend.recommend, recommend.explain, recommend.report, recommend.evaluate,
-    export.export,
+    push.push, compare.compare, export.export,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(domains.prompts, name="prompts")
 app.add_typer(domains.app, name="domains")
 app.command()(domains.doctor)
+verbosity.add_options(app)
 
 
 def main() -> None:
@@ -33,8 +33,8 @@ def main() -> None:
     from genre_gen.downloads.third_party_logging import quiet_environment
 
     quiet_environment()
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
+        verbosity.set_up()
         app()
     except UsageError as problem:
         _fail(problem, MISUSED)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from genre_gen.cli.verbosity import shows_progress
 from genre_gen.errors import ConfigError, OutputError, UnknownItemError, UsageError
 
 if TYPE_CHECKING:
@@ -83,6 +84,11 @@ def load(
 def run_folder(model: str | None, domain: str | None) -> Path:
     """Return where a trained recommender is kept by default."""
     return Path(model or f"runs/{os.path.basename(os.path.abspath(domain or DEFAULT_DOMAIN))}")
+
+
+def folder_or_domain(run: str) -> tuple[str | None, str | None]:
+    """Return what ``load`` takes for a folder of a trained recommender, or for a domain whose folder is runs/DOMAIN."""
+    return (run, None) if Path(run).is_dir() else (None, run)
 
 
 def check_domain(recommender: Recommender, name: str, where: str) -> None:
@@ -181,5 +187,6 @@ def resumable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        tell("stopped; it goes on where it was when the same command is given again")
+        if shows_progress():
+            tell("stopped; it goes on where it was when the same command is given again")
         raise

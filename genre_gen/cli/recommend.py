@@ -18,6 +18,7 @@ from genre_gen.cli.options import (
     TrainedDomain,
     User,
     check_writable,
+    folder_or_domain,
     load,
     resumable,
     run_folder,
@@ -25,6 +26,7 @@ from genre_gen.cli.options import (
     who_asks,
 )
 from genre_gen.cli.rules import AtLeast, AtMost, Boost, NoRules, Pin, Rerank, RerankWeight, read_rules
+from genre_gen.cli.verbosity import shows_progress
 from genre_gen.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -107,7 +109,15 @@ def _recommend_to_all(
         raise DataError(f"--users {users}: no such file; write 'all', or a file with one user id a line")
     names = None if users == "all" else read_users(Path(users))
     with resumable():
-        return write_picks(recommender.state, names, request, out, part=split, layout=layout)  # type: ignore[arg-type]
+        return write_picks(
+            recommender.state,
+            names,
+            request,
+            out,
+            part=split,
+            layout=layout,
+            progress=shows_progress(),  # type: ignore[arg-type]
+        )
 
 
 def _reranking(recommender: Recommender, method: str | None, weight: float | None) -> Recommender:
@@ -169,8 +179,7 @@ def report(
     if not user:
         raise UsageError("--user is missing: whose page shall be written?")
     check_writable(out, file=True)
-    is_folder = Path(run).is_dir()
-    recommender = load(run if is_folder else None, None if is_folder else run, plugins=plugins)
+    recommender = load(*folder_or_domain(run), plugins=plugins)
     show(f"wrote {write_page(recommender, user, out, n)}")
 
 
@@ -194,17 +203,24 @@ def evaluate(
     from genre_gen.data.dataset import Dataset
     from genre_gen.evaluation.baselines import report_text, write_report
     from genre_gen.evaluation.picks import CUT_OFFS, evaluate_picks
+    from genre_gen.recommender.persistence import record_metrics
 
     recommender = load(model, domain, quantization, plugins)
-    folder = None if picks is not None and out is None else out or run_folder(model, domain)
+    run = run_folder(model, domain)
+    folder = out or (run if picks is None and run.is_dir() else None)  # there is none of what came from the hub
     if folder is not None:
         check_writable(folder)
     state = recommender.state
-    parts = Dataset(state.domain, state.catalog, state.histories).split(split)
+    data = Dataset(state.domain, state.catalog, state.histories)
+    if state.shared is not None:  # it came without histories, so the domain's own data must be at hand
+        data = Dataset.load(domain or state.domain.name)
+    parts = data.split(split)
     if picks is not None:
         report = evaluate_picks(state, parts, part, picks)
     else:
-        report = recommender.evaluate(parts, CUT_OFFS, part=part, progress=True)
+        report = recommender.evaluate(parts, CUT_OFFS, part=part, progress=shows_progress())
     if folder is not None:
         write_report(report, folder)
+        if folder == run and picks is None and quantization is None:
+            record_metrics(state, run, report.summary())
     show(report.to_json() if as_json else report_text(report))

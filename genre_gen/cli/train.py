@@ -20,6 +20,7 @@ from genre_gen.cli.options import (
     run_folder,
     show,
 )
+from genre_gen.cli.verbosity import shows_progress
 from genre_gen.errors import UsageError
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def train(
     tuned = None if like is None else _tuned(like, recommender.domain.name)
     parts = Dataset.load(recommender.domain, data).split("all" if split == "none" else split)
     with resumable():
-        recommender.fit(parts, folder=folder, progress=True, tuned=tuned)
+        recommender.fit(parts, folder=folder, progress=shows_progress(), tuned=tuned)
     recommender.save_pretrained(folder)
     weights = recommender.state.blend.weights.items()
     show(f"saved in {folder}; blend " + ", ".join(f"{name} {weight:.2f}" for name, weight in weights if weight > 0))

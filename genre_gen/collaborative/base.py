@@ -89,6 +89,14 @@ class CollaborativeModel(ABC):
                 arrays[name] = value
         return arrays
 
+    def without_users(self) -> Self:
+        """Return the model without what it keeps of single users: itself, where that is nothing.
+
+        It scores histories as before. A model that learns something by user must override this, or what it learned of
+        them goes wherever a recommender is shared without histories.
+        """
+        return self
+
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
         """Restore a fitted model."""

@@ -6,6 +6,7 @@ arrays of that formula are kept: there is no pickle, and predicting does not nee
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -141,6 +142,13 @@ class SVD(RatingModel):
     def rate(self, who: str | History, rows: Sequence[int] | NDArray[np.integer]) -> NDArray[np.float64]:
         """Return the same ratings as ``predict``, as an array."""
         return self._clipped(self.estimate(who, np.asarray(rows, dtype=np.int64))[0])
+
+    def without_users(self) -> Self:
+        """Return the model without ids, biases and factors of the training users; histories are folded in as before."""
+        model = copy.copy(self)
+        model.users, model._row_of_user = (), {}
+        model.user_bias, model.user_factors = self.user_bias[:0], self.user_factors[:0]
+        return model
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the parameters (float64) and the user ids (JSON in UTF-8 bytes)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ from genre_gen.data.writers import write_lenskit, write_recbole
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
 from genre_gen.new_domain.inference import infer_domain
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,8 @@ class Dataset:
     @classmethod
     def _of(cls, domain: Domain, data: Data) -> Dataset:
         data.report.log()
+        counts = (len(data.catalog), len(data.interactions.users), len(data.interactions))
+        log.info("%s: %d items, %d users, %d interactions", domain.name, *counts)
         return cls(domain, data.catalog, data.interactions, data.report)
 
     def to_frames(self, library: Library = "polars") -> tuple[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 from collections import defaultdict
@@ -134,6 +135,11 @@ class Interactions:
         self._row_of_user = {user: row for row, user in enumerate(self.users)}
 
     @classmethod
+    def none(cls, n_items: int) -> Interactions:
+        """Return the interactions of nobody with a catalog of ``n_items``."""
+        return cls((), np.zeros(1, np.int64), np.zeros(0, np.int64), n_items)
+
+    @classmethod
     def from_columns(
         cls,
         users: Sequence[str] | NDArray[np.str_],
@@ -192,9 +198,9 @@ class Interactions:
         try:
             return self._row_of_user[str(user)]
         except KeyError:
+            such = f" (such as {', '.join(self.users[:3])})" if self.users else ""
             raise UnknownUserError(
-                f"no user {user!r} among {len(self.users)} users (such as {', '.join(self.users[:3])}); "
-                "give a history of titles instead"
+                f"no user {user!r} among {len(self.users)} users{such}; give a history of titles instead"
             ) from None
 
     def history_at(self, user_row: int) -> History:
@@ -257,6 +263,12 @@ class Interactions:
         ratings, times = _selected(self.ratings, chosen), _selected(self.times, chosen)
         columns = [users[self.owners[chosen]], ids[self.rows[chosen]], *_measures(ratings, times)]
         return in_library(pl.DataFrame(columns), library)
+
+    def fingerprint(self) -> str:
+        """Return a hash of who had which items in which order, to tell whether two logs are the same."""
+        digest = hashlib.sha256(json.dumps(self.users).encode())
+        digest.update(self.offsets.tobytes() + self.rows.tobytes())
+        return digest.hexdigest()
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return everything as arrays, ready for safetensors; ``from_arrays`` restores it."""

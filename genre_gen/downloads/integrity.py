@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import logging
 import os
 import shutil
 import sys
@@ -19,6 +20,7 @@ from typing import Any
 
 from genre_gen.errors import SourceError
 
+log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 ENTRY = {"sha256", "bytes", "modified"}  # the manifest's fields of a file; time in seconds
 CHUNK = 1 << 20  # bytes read at a time
@@ -179,7 +181,14 @@ def megabytes(count: int) -> str:
     return f"{count / 1e6:,.1f} MB"
 
 
+def shown() -> bool:
+    """Tell whether downloads show what they do."""
+    return log.isEnabledFor(logging.WARNING)
+
+
 def say(text: str) -> None:
-    """Print a message on stderr, since stdout is for results."""
+    """Print a message on stderr, since stdout is for results; nothing if warnings of the library are off."""
+    if not shown():
+        return
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()

@@ -125,6 +125,19 @@ def _file_fingerprint(file: Path, size: int, changed: int) -> str:
     return sha256_of(file)
 
 
+def hub_id(name: str) -> str | None:
+    """Return the id on the hub of the model that a name stands for, without a revision; None for a folder."""
+    if name in WHEELS:
+        return next((id_ for id_, wheel in ON_HUB.items() if wheel == name), None)
+    return None if _given_folder(name) or not HUB_ID.fullmatch(name) else name.partition("@")[0]
+
+
+def licence_of(name: str) -> str | None:
+    """Return the licence of a model, where it is known without asking the hub."""
+    wheel = WHEELS.get(ON_HUB.get(name.partition("@")[0], name))
+    return None if wheel is None else wheel.terms
+
+
 def model_folder(name: str) -> Path:
     """Return the folder of a model with a name in :data:`WHEELS` or an id on the hub, which may not exist yet."""
     return genre_home() / "models" / name.replace("/", "--")
@@ -270,11 +283,12 @@ def _build_from_hub(hub_id: str, revision: str | None, folder: Path) -> None:
             blob = path.resolve()
             if re.fullmatch(r"[0-9a-f]{64}", blob.name):  # the hub names large files by their SHA-256
                 check_sha256(blob, blob.name, f"{hub_id}/{path.name}")
-            _link_or_copy(blob, new / path.name)
+            link_or_copy(blob, new / path.name)
         check_model(new)
 
 
-def _link_or_copy(source: Path, target: Path) -> None:
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file a second name, or copy it where that cannot be."""
     try:
         os.link(source, target)
     except OSError:  # another disk, or a file system without links

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
@@ -9,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+log = logging.getLogger(__name__)
 QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
@@ -28,8 +30,9 @@ def quiet_environment() -> None:
 def quiet_libraries() -> Iterator[None]:
     """Within the block: only errors from transformers and huggingface_hub, no warnings, and no progress bars.
 
-    Bars of downloads are kept if stderr is a terminal.
+    Bars of downloads are kept if stderr is a terminal and warnings of this library are on.
     """
+    quiet_tqdm()
     import huggingface_hub.utils as hub
     from transformers.utils import logging as transformers_logging
 
@@ -41,10 +44,17 @@ def quiet_libraries() -> Iterator[None]:
         if transformers_logging.is_progress_bar_enabled():
             undo.callback(transformers_logging.enable_progress_bar)
             transformers_logging.disable_progress_bar()
-        if not sys.stderr.isatty() and not hub.are_progress_bars_disabled():
+        if not (sys.stderr.isatty() and log.isEnabledFor(logging.WARNING)) and not hub.are_progress_bars_disabled():
             undo.callback(hub.enable_progress_bars)
             hub.disable_progress_bars()
         yield
+
+
+def quiet_tqdm() -> None:
+    """Import what the libraries draw bars with, without its advice on packages for notebooks."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        importlib.import_module("tqdm.auto")
 
 
 def quiet_bitsandbytes() -> None:

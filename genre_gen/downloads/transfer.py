@@ -28,6 +28,7 @@ from genre_gen.downloads.integrity import (
     readable_os_errors,
     say,
     sha256_of,
+    shown,
 )
 from genre_gen.errors import SourceError
 
@@ -64,7 +65,8 @@ def _run_pip(*arguments: str) -> None:
     """Run pip, with its progress bar on stderr if that is a terminal; raises SourceError with its last error."""
     command = [*_pip(), *arguments, "--no-input", "--disable-pip-version-check"]
     # pip writes its progress to stdout, which is for results
-    progress = sys.__stderr__ if sys.__stderr__ is not None and sys.__stderr__.isatty() else subprocess.DEVNULL
+    on_terminal = sys.__stderr__ is not None and sys.__stderr__.isatty()
+    progress = sys.__stderr__ if on_terminal and shown() else subprocess.DEVNULL
     done = subprocess.run(  # noqa: S603 - no shell, and no part of the command is user input
         command, stdout=progress, stderr=subprocess.PIPE, text=True, errors="replace", check=False
     )
@@ -169,7 +171,8 @@ def _request_once(url: str, part: Path, size: int | None, timeout: float) -> Non
         total = have + int(length) if length else size
         if size is not None and total != size:
             raise SourceError(f"{url} has {total:,} bytes, expected {size:,}: it is another file.")
-        bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem, disable=None)
+        hidden = None if shown() else True  # None shows a bar on terminals alone
+        bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem, disable=hidden)
         with bar, part.open("ab" if have else "wb") as out:
             while (total is None or have <= total) and (chunk := response.read1(CHUNK)):
                 out.write(chunk)

@@ -18,7 +18,7 @@ from genre_gen.blending.ratings import scale_of
 from genre_gen.collaborative import MEMBERS, CollaborativeModel, EpochModel
 from genre_gen.collaborative.tuning import tune
 from genre_gen.data.splits import Part, Split
-from genre_gen.errors import MissingPackageError
+from genre_gen.errors import MissingPackageError, UsageError
 from genre_gen.evaluation.protocol import Mixture, Scorer, check_trained_for, evaluate_scorers
 from genre_gen.evaluation.report import Report
 from genre_gen.metrics import mae, rmse
@@ -53,6 +53,7 @@ def evaluate(
     validation cases. Models that take many epochs are evaluated only as members of the blend.
     The arguments and errors are those of :meth:`genre_gen.Recommender.evaluate`.
     """
+    state = _completed(state, split, part)
     check_trained_for(state.trained_on, split, part)
     cases, size = split.cases(part), len(state.catalog)
     models, seconds = scorers(state), dict(state.seconds)
@@ -75,7 +76,7 @@ def evaluate(
             (k,) if isinstance(k, int) else tuple(k),
             repeat=state.domain.repeat,
             mixtures=mixtures(state),
-            counts=np.bincount(state.trained_on.rows, minlength=size),
+            counts=state.item_counts,
             labels=state.labels,
             costs={name: {"train_seconds": seconds[name]} for name in (*models, GENRE) if name in seconds},
             data=state.domain.name,
@@ -84,6 +85,19 @@ def evaluate(
         )
     results = sorted(report.results, key=lambda result: -result.figure(report.headline))
     return replace(report, results=tuple(results), notes=_notes(state, split, part))
+
+
+def _completed(state: RecommenderState, split: Split, part: Part) -> RecommenderState:
+    """Return a recommender that came without histories together with those of a split, if it learned from them."""
+    if state.shared is None:
+        return state
+    for interactions in (split.train_and_validation, split.train) if part == "test" else (split.train,):
+        if interactions.fingerprint() == state.shared.trained_on:
+            return replace(state, histories=split.histories, trained_on=interactions, shared=None)
+    raise UsageError(
+        f"this recommender came without histories, and the {split.name} split is not of the data that it learned from; "
+        "to evaluate it, load that data, the same users and items in the same order, and split it as for the training"
+    )
 
 
 def scorers(state: RecommenderState) -> dict[str, Scorer]:

@@ -51,7 +51,7 @@ def evaluate_picks(state: RecommenderState, split: Split, part: Part, picks: Any
         size,
         tuple(cut for cut in CUT_OFFS if cut <= lists.shape[1]) or (lists.shape[1],),
         repeat=state.domain.repeat,
-        counts=np.bincount(state.trained_on.rows, minlength=size),
+        counts=state.item_counts,
         labels=state.labels,
         data=state.domain.name,
         split=f"{split.name}, {part}",

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from genre_gen import metrics
 from genre_gen.data.frames import Library, in_library
+from genre_gen.data.html_table import html_block, html_table
 from genre_gen.errors import DataError, UsageError
 from genre_gen.evaluation.significance import holm, interval, paired_test
 from genre_gen.extras import require
@@ -113,6 +114,17 @@ class Report:
     def __str__(self) -> str:
         """Return the table as text."""
         return self.table("text")
+
+    def _repr_html_(self) -> str:
+        """Return accuracy, and the errors of predicted ratings, as a notebook shows them; ``table`` has the rest."""
+        header, rows = self._cells(None, None)
+        columns = header.index(f"95 % of {self.headline}") + 1
+        header, rows = header[:columns], [row[:columns] for row in rows]
+        parts = [html_table(header, rows, numbers=range(1, len(header)), caption=self.caption())]
+        if errors := self.notes.get("ratings"):
+            figures = [[name, f"{error['rmse']:.3f}", f"{error['mae']:.3f}"] for name, error in errors.items()]
+            parts.append(html_table(["ratings of the same items", "RMSE", "MAE"], figures, numbers=(1, 2)))
+        return html_block(*parts)
 
     @property
     def headline(self) -> str:
@@ -242,6 +254,21 @@ class Report:
         columns |= {key: [result.costs.get(key) for result in self.results] for key in costs}
         frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.Float64))
         return in_library(frame.insert_column(0, pl.Series("model", [each.name for each in self.results])), library)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the figures of each model without anything by user, JSON values only, for a model card."""
+        wanted = [f"{letters}@{cut}" for letters in PER_USER for cut in self.k]
+        return {
+            "split": self.split,
+            "k": list(self.k),
+            "users": len(self.targets),
+            "items": self.n_items,
+            "headline": self.headline,
+            "figures": {
+                result.name: {metric: round(result.figure(metric), 6) for metric in wanted} for result in self.results
+            },
+            "ratings": self.notes.get("ratings") or {},
+        }
 
     def to_json(self) -> str:
         """Return the report as JSON: figures with intervals, users' ranks (null = not ranked), protocol, versions."""

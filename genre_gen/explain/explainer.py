@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from genre_gen.data.html_table import html_block, html_text
 from genre_gen.data.interactions import History
 from genre_gen.explain.claims import ScoreClaims
 from genre_gen.explain.evidence import Evidence
@@ -55,6 +56,11 @@ class Explanation:
     def __str__(self) -> str:
         """Return the text."""
         return self.text
+
+    def _repr_html_(self) -> str:
+        """Return it as a notebook shows it."""
+        facts = f"{len(self.facts)} fact{'' if len(self.facts) == 1 else 's'}, method {self.method}"
+        return html_block(html_text(self.text), *(html_text(line, small=True) for line in (*self.notes, facts)))
 
 
 class Explainer:

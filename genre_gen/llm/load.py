@@ -20,12 +20,13 @@ def load_base(folder: Path, quantization: str = "none") -> tuple[PreTrainedModel
         SourceError: the folder has no causal language model that transformers knows.
         ConfigError: the widths of the model do not fit the blocks of nf4.
     """
+    from genre_gen.downloads.third_party_logging import quiet_bitsandbytes, quiet_libraries, quiet_tqdm
+
+    quiet_bitsandbytes()
+    quiet_tqdm()
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from genre_gen.downloads.third_party_logging import quiet_bitsandbytes, quiet_libraries
-
-    quiet_bitsandbytes()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     # Half precision is slower than single on CPUs without matrix units.
     dtype = torch.bfloat16 if device == "cuda" and torch.cuda.is_bf16_supported() else torch.float32

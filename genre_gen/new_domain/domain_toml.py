@@ -63,6 +63,8 @@ def _data(tables: Tables, home: str | None, proposal: Proposal) -> str:
             tables.delimiter is not None and ("delimiter", tables.delimiter, "between values"),
         )
         + _times(proposal)
+        + '# origin = "..."         # for the model card: who made the data\n'
+        + '# license = "..."        # its licence: an SPDX id such as CC-BY-4.0, or a few words\n'
     )
 
 

@@ -18,7 +18,7 @@ from genre_gen.data.splits import Part, leave_one_out
 from genre_gen.data.writers import write_lists
 from genre_gen.errors import DataError, UsageError
 from genre_gen.recommender.answering import answer_many
-from genre_gen.recommender.requests import Recommendations, Request
+from genre_gen.recommender.requests import NO_HISTORIES, Recommendations, Request
 from genre_gen.recommender.state import RecommenderState
 
 log = logging.getLogger(__name__)
@@ -132,6 +132,8 @@ def _rows(picks: Recommendations) -> list[dict[str, Any]]:
 
 
 def _histories(state: RecommenderState, users: Sequence[str] | None, part: Part | None) -> list[History]:
+    if not state.histories.users:
+        raise UsageError(f"no users to recommend to: {NO_HISTORIES}")
     histories = state.histories.histories()
     if part is not None:
         histories = [case.history for case in leave_one_out(state.histories, state.catalog).cases(part)]

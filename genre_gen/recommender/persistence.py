@@ -18,15 +18,23 @@ from genre_gen.collaborative import MEMBERS, RATERS, CollaborativeModel, RatingM
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import Interactions
 from genre_gen.data.knowledge import Knowledge
+from genre_gen.data.summary import DataSummary
 from genre_gen.domain import Domain
-from genre_gen.errors import CheckpointError, SourceError, UsageError
+from genre_gen.downloads.models import link_or_copy
+from genre_gen.downloads.repository import download_repository
+from genre_gen.errors import CheckpointError, UsageError
+from genre_gen.explain.shared_counts import SharedCounts
 from genre_gen.prompting.book import PromptBook
-from genre_gen.recommender.state import RecommenderState
+from genre_gen.recommender.model_card import FILE as CARD
+from genre_gen.recommender.model_card import model_card
+from genre_gen.recommender.sharing import without_histories, without_paths
+from genre_gen.recommender.state import RecommenderState, SharedData
 from genre_gen.registry import TASKS
 from genre_gen.training import checkpoint
 from genre_gen.training.checkpoint import read_json, recover_folder, verify_folder, write_folder, write_json
 
 if TYPE_CHECKING:
+    from genre_gen.evaluation.report import Report
     from genre_gen.llm.model import LLM
 
 log = logging.getLogger(__name__)
@@ -34,44 +42,98 @@ KIND = "recommender"
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 RUNS = Path("runs")  # where the command line keeps recommenders; nobody's name on the hub
 CATALOG, HISTORIES, TRAINED_ON = "catalog.jsonl", "histories.safetensors", "trained_on.safetensors"
+COUNTS = "counts.safetensors"  # only in a folder without histories
 KNOWLEDGE = "knowledge.safetensors"  # only where there is any
 WEIGHTS, CODES = "llm.safetensors", "codes.safetensors"
 SETTINGS, PROMPTS, MEMBERS_FOLDER = "recommender.json", "prompts", "members"
-NAMES = (CATALOG, HISTORIES, TRAINED_ON, KNOWLEDGE, WEIGHTS, CODES, SETTINGS, PROMPTS, MEMBERS_FOLDER)
+NAMES = (
+    CATALOG, HISTORIES, TRAINED_ON, COUNTS, KNOWLEDGE, WEIGHTS, CODES, SETTINGS, PROMPTS, MEMBERS_FOLDER, CARD,
+)  # fmt: skip
+FETCHED = ("*.safetensors", "*.json", "*.jsonl", "*.jinja", CARD)
+"""What is downloaded of a repository: nothing that could run code."""
 
 
 def check_place(folder: Path) -> None:
     """Refuse a folder that ``save`` would refuse, before hours of training; raises CheckpointError."""
     checkpoint.check_place(folder, (*NAMES, checkpoint.MANIFEST))
+    checkpoint.check_own(folder, NAMES)
 
 
-def save(state: RecommenderState, folder: Path, metrics: Mapping[str, Any] | None = None) -> None:
-    """Write a trained recommender; see :meth:`genre_gen.Recommender.save_pretrained`."""
+def save(
+    state: RecommenderState,
+    folder: Path,
+    metrics: Report | Mapping[str, Any] | None = None,
+    *,
+    histories: bool = True,
+    name: str | None = None,
+) -> None:
+    """Write a trained recommender; see :meth:`genre_gen.Recommender.save_pretrained`.
+
+    ``name`` is what the card calls it, an id on the hub; None for the folder.
+    """
     if state.llm.served != "none":
         raise UsageError(
             f"this recommender was loaded in {state.llm.served}, and its full weights are gone; load it with "
             'quantization = "none" to save it, or set serving.quantization before it is trained'
         )
 
+    if not histories:
+        state = without_histories(without_paths(state))
+    if metrics is not None:
+        state = replace(state, metrics=dict(metrics if isinstance(metrics, Mapping) else metrics.summary()))
+
     def fill(target: Path) -> None:
         state.catalog.save(target / CATALOG)
-        _save_arrays(state.histories.arrays(), target / HISTORIES)
-        _save_arrays(state.trained_on.arrays(), target / TRAINED_ON)
+        if state.shared is None:
+            _save_arrays(state.histories.arrays(), target / HISTORIES)
+            _save_arrays(state.trained_on.arrays(), target / TRAINED_ON)
+        else:
+            _save_arrays(state.shared.counts.arrays(), target / COUNTS)
         if state.knowledge is not None:
             _save_arrays(state.knowledge.arrays(), target / KNOWLEDGE)
         _save_llm(state.llm, target)
         _save_members(state, target / MEMBERS_FOLDER)
         state.book.save(target / PROMPTS)
-        write_json(target / SETTINGS, _settings(state, metrics))
+        write_json(target / SETTINGS, _settings(state))
+        _write_card(state, target, name)
+
+    write_folder(folder, fill, {"kind": KIND})
+    log.info("saved in %s", folder)
+
+
+def record_metrics(state: RecommenderState, folder: Path, metrics: Mapping[str, Any]) -> None:
+    """Add what an evaluation measured to the folder of a recommender, and to its card; all else stays as it is.
+
+    The folder is replaced as a whole, as when it is saved, so no moment leaves it invalid.
+
+    Raises:
+        CheckpointError: the folder is not whole, or cannot be written.
+    """
+    listed = verify_folder(folder)["files"]
+    settings = {**read_json(folder / SETTINGS), "metrics": dict(metrics)}
+
+    def fill(target: Path) -> None:
+        for file in listed.keys() - {SETTINGS, CARD}:
+            (target / file).parent.mkdir(parents=True, exist_ok=True)
+            link_or_copy(folder / file, target / file)
+        write_json(target / SETTINGS, settings)
+        _write_card(replace(state, metrics=settings["metrics"]), target)
 
     write_folder(folder, fill, {"kind": KIND})
 
 
-def load(name: str | Path, quantization: str | None = None, plugins: Collection[str] = ()) -> RecommenderState:
+def load(
+    name: str | Path,
+    quantization: str | None = None,
+    plugins: Collection[str] = (),
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+) -> RecommenderState:
     """Read a trained recommender; see :meth:`genre_gen.Recommender.from_pretrained`."""
     from genre_gen.llm.quantize import quantize
 
-    folder = _folder(name)
+    folder = _folder(name, revision, token)
     if verify_folder(folder).get("kind") != KIND:
         raise CheckpointError(f"{folder}: no saved recommender; give the folder that train wrote, not one inside it")
     settings = read_json(folder / SETTINGS)
@@ -84,16 +146,21 @@ def load(name: str | Path, quantization: str | None = None, plugins: Collection[
         domain = domain.changed({"serving.quantization": quantization})
     book = _book(folder, settings, domain, plugins)
     catalog = Catalog.from_file(folder / CATALOG, domain.name)
-    trained_on = Interactions.from_arrays(load_file(folder / TRAINED_ON))
+    shared = _load_shared(settings, folder)
+    histories, trained_on = (
+        Interactions.none(len(catalog)) if shared else Interactions.from_arrays(load_file(folder / file))
+        for file in (HISTORIES, TRAINED_ON)
+    )
     knowledge = folder / KNOWLEDGE
     members, rating_models = _load_members(settings, folder / MEMBERS_FOLDER, plugins)
     llm = _load_llm(domain, catalog, trained_on, settings, folder)
     quantize(llm, domain.serving.quantization)
+    log.info("read %s, trained for %s by version %s", folder, domain.name, settings["version"])
     return RecommenderState(
         domain,
         book,
         catalog,
-        Interactions.from_arrays(load_file(folder / HISTORIES)),
+        histories,
         trained_on,
         llm,
         members,
@@ -102,7 +169,18 @@ def load(name: str | Path, quantization: str | None = None, plugins: Collection[
         Knowledge.from_arrays(load_file(knowledge)) if knowledge.is_file() else None,
         settings["seconds"],
         settings["training_log"],
+        settings.get("metrics") or {},
+        shared,
     )
+
+
+def _load_shared(settings: Mapping[str, Any], folder: Path) -> SharedData | None:
+    """Return what stands in for interactions in a folder without them; None where they are there."""
+    about = settings.get("shared")
+    if about is None:
+        return None
+    counts = SharedCounts(load_file(folder / COUNTS))
+    return SharedData(counts, DataSummary.from_dict(about["data"]), about["trained_on"])
 
 
 def with_knowledge(state: RecommenderState, domain: str | Path | Domain) -> RecommenderState:
@@ -131,9 +209,14 @@ def _book(folder: Path, settings: Mapping[str, Any], domain: Domain, plugins: Co
     return book
 
 
-def _settings(state: RecommenderState, metrics: Mapping[str, Any] | None) -> dict[str, Any]:
+def _write_card(state: RecommenderState, folder: Path, name: str | None = None) -> None:
+    (folder / CARD).write_text(model_card(state, name), encoding="utf-8", newline="\n")
+
+
+def _settings(state: RecommenderState) -> dict[str, Any]:
     from genre_gen import __version__
 
+    shared = state.shared
     return {
         "version": __version__,
         "domain": state.domain.settings(),
@@ -145,8 +228,8 @@ def _settings(state: RecommenderState, metrics: Mapping[str, Any] | None) -> dic
         "seconds": dict(state.seconds),
         "training_log": list(state.training_log),
         "prompts": {task: state.book.fingerprint(task) for task in sorted(state.domain.tasks)},
-        "metrics": dict(metrics or {}),
-    }
+        "metrics": dict(state.metrics),
+    } | ({} if shared is None else {"shared": {"data": shared.summary.to_dict(), "trained_on": shared.trained_on}})
 
 
 def _save_arrays(arrays: Mapping[str, np.ndarray], file: Path) -> None:
@@ -216,7 +299,7 @@ def _load_llm(
     return llm
 
 
-def _folder(name: str | Path) -> Path:
+def _folder(name: str | Path, revision: str | None, token: str | bool | None) -> Path:
     """Return the folder of a name: itself, or a copy of what the hub has under this id.
 
     A name is an id where it looks like one and there is no folder in which it could be a misspelt one.
@@ -228,13 +311,4 @@ def _folder(name: str | Path) -> Path:
     elsewhere = isinstance(name, str) and HUB_ID.fullmatch(name) and not folder.parent.is_dir()
     if not elsewhere or folder.parent == RUNS:
         raise CheckpointError(f"{folder}: no such folder; train a recommender and save it there first")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        # Nothing that could run code is even downloaded.
-        patterns = ["*.safetensors", "*.json", "*.jsonl", "*.jinja"]
-        return Path(snapshot_download(str(name), allow_patterns=patterns))
-    except (HfHubHTTPError, OSError, ValueError) as problem:
-        first = str(problem).strip().splitlines()[0]
-        raise SourceError(f"{name}: no folder here, and the hub does not answer for it: {first}") from None
+    return download_repository(str(name), FETCHED, revision, token)

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
-from genre_gen.recommender import answering, explaining, persistence, predicting
+from genre_gen.recommender import answering, explaining, hub, persistence, predicting
 from genre_gen.recommender.predicting import Fit, Prediction
 from genre_gen.recommender.requests import Answers, Moment, Recommendations, Request, Who, history_of, known_history
 
 if TYPE_CHECKING:
+    from huggingface_hub import CommitInfo
+
     from genre_gen.blending.tuned import TunedSettings
     from genre_gen.data.interactions import History
     from genre_gen.data.splits import Part, Split
@@ -89,7 +91,13 @@ class Recommender:
 
     @classmethod
     def from_pretrained(
-        cls, name: str | Path, quantization: str | None = None, *, plugins: Collection[str] = ()
+        cls,
+        name: str | Path,
+        quantization: str | None = None,
+        *,
+        plugins: Collection[str] = (),
+        revision: str | None = None,
+        token: str | bool | None = None,
     ) -> Self:
         """Load a trained recommender from a folder, or from the hub by id.
 
@@ -99,21 +107,76 @@ class Recommender:
                 domain's ``serving.quantization``; for models trained in full precision.
             plugins: installed packages whose components (members, tasks, ...) the folder may use. A folder alone never
                 makes code of another package run.
+            revision: branch, tag or commit of a repository on the hub; None for ``main``.
+            token: of the hub, for a private repository; None takes the one that is set for this machine.
 
         Raises:
             ConfigError: no such quantization, or a model that was trained quantized.
             CheckpointError: a folder that is incomplete or damaged, or uses a package that is not in ``plugins``.
             SourceError: neither a folder nor an id that the hub answers for.
         """
-        return cls.from_state(persistence.load(name, quantization, plugins))
+        return cls.from_state(persistence.load(name, quantization, plugins, revision=revision, token=token))
 
-    def save_pretrained(self, folder: str | Path, metrics: Mapping[str, Any] | None = None) -> None:
-        """Save everything but the pre-trained model itself: safetensors, JSON and templates, a manifest last.
+    def save_pretrained(
+        self, folder: str | Path, metrics: Report | Mapping[str, Any] | None = None, *, histories: bool = True
+    ) -> None:
+        """Save everything but the pre-trained model itself: safetensors, JSON, templates and a card, a manifest last.
+
+        Args:
+            folder: to write.
+            metrics: what ``evaluate`` returned, or figures by name, for the card; None keeps those that are known.
+            histories: False leaves out everything about single users, as for ``push_to_hub``.
 
         Raises:
             CheckpointError: the folder cannot be written, or something that was not saved there would be replaced.
+
+        Example:
+            >>> recommender.save_pretrained("to_share", recommender.evaluate(split), histories=False)
         """
-        persistence.save(self.state, Path(folder), metrics)
+        persistence.save(self.state, Path(folder), metrics, histories=histories)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        histories: bool = False,
+        metrics: Report | Mapping[str, Any] | None = None,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
+        commit_message: str = "Upload recommender",
+        commit_description: str | None = None,
+        base_model: str | None = None,
+    ) -> CommitInfo:
+        """Push the recommender and its card to the model hub; ``from_pretrained(repo_id)`` loads it from there.
+
+        Args:
+            repo_id: ``owner/name``; made unless it is there. Files of an earlier push are replaced.
+            private: of a new repository; None takes the owner's default.
+            histories: push the histories of users too; all who can read the repository can read them.
+            metrics: as in ``save_pretrained``.
+            token: of the hub, with the right to write; None takes the one that is set for this machine.
+            revision: branch to push to, made unless it is there; None for ``main``.
+            create_pr: open a pull request instead.
+            commit_message: first line of the commit.
+            commit_description: the rest of it.
+            base_model: id on the hub of the pre-trained model, where that was a folder of this machine.
+
+        Returns:
+            The commit; ``commit_url`` is its address.
+
+        Raises:
+            UsageError: an invalid id, a public repository where ``private`` was asked for, or a pre-trained model that
+                nobody else has.
+            OutputError: no token, or one without the right, or the hub cannot be reached.
+
+        Example:
+            >>> recommender.push_to_hub("owner/movies", private=True).commit_url
+        """
+        about = commit_message, commit_description
+        place = token, revision, create_pr
+        return hub.push(self.state, repo_id, private, histories, metrics, base_model, *place, *about)
 
     @property
     def domain(self) -> Domain:

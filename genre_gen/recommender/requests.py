@@ -14,8 +14,10 @@ import polars as pl
 from genre_gen.data.catalog import Catalog, Item
 from genre_gen.data.filters import rows_of
 from genre_gen.data.frames import Library, in_library
+from genre_gen.data.html_table import html_block, html_table, html_text
 from genre_gen.data.interactions import History, Interactions
 from genre_gen.data.moments import to_moment
+from genre_gen.data.printable import about
 from genre_gen.data.readers.frames import is_frame
 from genre_gen.errors import UnknownUserError, UsageError
 from genre_gen.recommender.frames import Frame, history_of_frame, user_of_frame
@@ -38,6 +40,7 @@ BOOST = "boost"
 """The part of a score that rules added."""
 
 STRANGER = "no history: ranked as for somebody of whom nothing is known"
+NO_HISTORIES = "this recommender came without histories of users: give a history of titles to get picks for it"
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,10 @@ class Recommendation:
     explanation: Explanation | None = None
     pinned: bool = False
 
+    def _repr_html_(self) -> str:
+        """Return it as a notebook shows it."""
+        return html_block(_picks_table([self]))
+
 
 class Recommendations(tuple[Recommendation, ...]):
     """The picks of one request, best first, with what there is to say about them.
@@ -110,6 +117,12 @@ class Recommendations(tuple[Recommendation, ...]):
             UsageError, MissingPackageError: as :func:`genre_gen.data.frames.in_library`.
         """
         return in_library(_frame(self), library)
+
+    def _repr_html_(self) -> str:
+        """Return the picks as a notebook shows them."""
+        said = [] if self.parsed_query is None else [html_text(f"understood: {self.parsed_query}")]
+        notes = [html_text(f"note: {note}", small=True) for note in self.notes]
+        return html_block(*said, _picks_table(self), *notes)
 
 
 class Answers(Iterator[tuple[Who, Recommendations]]):
@@ -174,6 +187,24 @@ def _name(who: Who, place: int) -> str:
     return user or f"history {place}"
 
 
+def _picks_table(picks: Sequence[Recommendation]) -> str:
+    reasons = any(pick.explanation is not None for pick in picks)
+    header = ["", "title", "about", "score", "parts of the score", *(["why"] if reasons else [])]
+    rows = [
+        [
+            pick.rank,
+            pick.item.title,
+            about(pick.item.attributes),
+            f"{pick.score:.2f}",
+            ", ".join(f"{name} {share:+.2f}" for name, share in pick.parts.items())
+            + (", pinned" if pick.pinned else ""),
+            *([pick.explanation or ""] if reasons else []),
+        ]
+        for pick in picks
+    ]
+    return html_table(header, rows, numbers=(0, 3))
+
+
 def history_of(
     who: Who,
     histories: Interactions,
@@ -202,7 +233,9 @@ def history_of(
             history = histories.history(str(who))
         except UnknownUserError:
             history = History(np.zeros(0, np.int64))
-            notes = (f"no user {str(who)!r} among {len(histories.users):,} users",)
+            notes = (
+                (f"no user {str(who)!r} among {len(histories.users):,} users",) if histories.users else (NO_HISTORIES,)
+            )
     else:
         history = _by_hand(who, catalog, rating_scale)
     if at is not None:
@@ -224,6 +257,8 @@ def known_history(
         UnknownUserError: no such user.
     """
     if isinstance(who, (str, int, np.integer)):
+        if not histories.users:
+            raise UnknownUserError(f"no user {str(who)!r}: this recommender came without histories; give one of titles")
         histories.user_row(str(who))  # raises
     history, _ = history_of(who, histories, catalog, rating_scale, at)
     if not len(history):

@@ -19,7 +19,9 @@ from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import History, Interactions
 from genre_gen.data.knowledge import Knowledge
 from genre_gen.data.labels import Labels
+from genre_gen.data.summary import DataSummary
 from genre_gen.domain import Domain
+from genre_gen.explain.shared_counts import SharedCounts
 from genre_gen.prompting.book import PromptBook
 from genre_gen.query.parser import QueryParser
 from genre_gen.rules.compiled import RuleBook
@@ -65,6 +67,21 @@ class computed_once(Generic[Value]):  # noqa: N801 - a decorator, as functools.c
 
 
 @dataclass(frozen=True, eq=False)
+class SharedData:
+    """What a recommender without histories still knows of the data that it was made from.
+
+    Attributes:
+        counts: by item and by pair of items, for explanations and strangers.
+        summary: of all interactions.
+        trained_on: fingerprint of the interactions that were learned from, by which an evaluation knows them.
+    """
+
+    counts: SharedCounts
+    summary: DataSummary
+    trained_on: str
+
+
+@dataclass(frozen=True, eq=False)
 class RecommenderState:
     """A trained recommender's parts. Nothing in it changes; ``dataclasses.replace`` gives another with one part new.
 
@@ -81,6 +98,9 @@ class RecommenderState:
         knowledge: what a graph says of the items, for explanations.
         seconds: what training took, by part.
         training_log: what was logged while the language model learned.
+        metrics: what an evaluation measured, see ``Report.summary``; empty before one.
+        shared: what stands in for ``histories`` and ``trained_on``, which are empty then, in a recommender that came
+            without them; None in any other.
     """
 
     domain: Domain
@@ -95,6 +115,8 @@ class RecommenderState:
     knowledge: Knowledge | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     training_log: Sequence[Mapping[str, Any]] = ()
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    shared: SharedData | None = None
 
     @property
     def blend(self) -> Blend:
@@ -139,7 +161,8 @@ class RecommenderState:
         svd = self.members.get(SVD.name) or self.rating_models.get(SVD.name)
         factors = svd.item_factors if isinstance(svd, SVD) else None
         relations = {name: model.relations for name, model in self.members.items()}
-        evidence = Evidence(self.catalog, self.trained_on, self.domain, self.knowledge, factors, relations)
+        counted = self.trained_on if self.shared is None else self.shared.counts
+        evidence = Evidence(self.catalog, counted, self.domain, self.knowledge, factors, relations)
         language_model = None if style == "template" else self.llm
         return Explainer(evidence, self.book, language_model=language_model, free=style == "free")
 
@@ -148,7 +171,7 @@ class RecommenderState:
         """Return what describes users by their histories."""
         from genre_gen.explain.profile import Profiler
 
-        return Profiler(self.catalog, self.trained_on, self.domain, self.book)
+        return Profiler(self.catalog, self.item_counts, self.domain, self.book)
 
     @computed_once
     def attributor(self) -> Attributor:
@@ -189,15 +212,26 @@ class RecommenderState:
         return parts
 
     @computed_once
+    def item_counts(self) -> NDArray[np.int64]:
+        """Return how many of the interactions that were learned from each item has: int64 ``[n_items]``."""
+        if self.shared is not None:
+            return self.shared.counts.interactions
+        return np.bincount(self.trained_on.rows, minlength=len(self.catalog))
+
+    @property
+    def data(self) -> DataSummary:
+        """Return the size and time span of all interactions."""
+        return DataSummary.of(self.histories) if self.shared is None else self.shared.summary
+
+    @computed_once
     def popularity(self) -> NDArray[np.float32]:
         """Return the logarithm of each item's interactions: float32 ``[n_items]``; what strangers get at the least."""
-        counts = np.bincount(self.trained_on.rows, minlength=len(self.catalog))
-        return np.log1p(counts).astype(np.float32)
+        return np.log1p(self.item_counts).astype(np.float32)
 
     @computed_once
     def cold_items(self) -> NDArray[np.bool_]:
         """Return which items have no interaction in what was learned from: bool ``[n_items]``."""
-        return ~np.isin(np.arange(len(self.catalog)), self.trained_on.rows)
+        return self.item_counts == 0
 
     def mask_cold_items(
         self, scores: Mapping[str, NDArray[np.floating]], members: Iterable[str] | None = None

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from genre_gen.codes import atomic
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.dataset import Dataset
-from genre_gen.data.printable import printable
+from genre_gen.data.printable import about, printable
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
 from genre_gen.explain.attribution import Attribution
@@ -28,13 +27,9 @@ def picks_text(picks: Recommendations) -> str:
     """Return picks as lines: what a query was understood to be, then rank, score, title, facts, parts and reason."""
     lines = []
     for pick in picks:
-        about = "; ".join(
-            f"{name} {shown(value)}" if isinstance(value, (int, float)) else shown(value)  # 0 alone says nothing
-            for name, value in pick.item.attributes.items()
-            if value not in {None, ()}
-        )
+        facts = about(pick.item.attributes)
         parts = ", ".join(f"{name} {share:+.2f}" for name, share in pick.parts.items())
-        known = f"  [{about}]" if about else ""
+        known = f"  [{facts}]" if facts else ""
         pinned = "  pinned" if pick.pinned else ""
         lines.append(f"{pick.rank:>3}. {pick.item.title}{known}  score {pick.score:.2f} = {parts}{pinned}")
         if pick.explanation is not None:
@@ -106,11 +101,6 @@ def reasons_json(
         **{name: one.to_dict() for name, one in measured.items() if one is not None},
     }
     return json.dumps(content, ensure_ascii=False)
-
-
-def shown(value: Any) -> str:
-    """Return an attribute's value for people."""
-    return ", ".join(value) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def render_prompt(

@@ -22,14 +22,13 @@ import numpy as np
 
 from genre_gen.data.catalog import Item
 from genre_gen.data.filters import check_n
-from genre_gen.data.printable import printable
+from genre_gen.data.printable import printable, shown
 from genre_gen.data.titles import article_first
 from genre_gen.downloads.paths import assets_folder
 from genre_gen.errors import DecodingError, UsageError
 from genre_gen.prompting.spans import Prompt
 from genre_gen.recommender.recommender import Recommender
 from genre_gen.recommender.requests import Recommendation
-from genre_gen.reporting.formatting import shown
 from genre_gen.tasks import TASKS
 from genre_gen.tasks.next_item import NextItem
 

@@ -75,6 +75,18 @@ def check_place(folder: Path, names: Iterable[str] = ()) -> None:
                 raise _in_the_way(folder / name)
 
 
+def check_own(folder: Path, names: Iterable[str]) -> None:
+    """Refuse a folder in which a file of one of these names stands next to what was saved, and is no part of it.
+
+    Raises:
+        CheckpointError: such a file, which saving would have to replace.
+    """
+    listed = _listed(folder) or set()
+    for name in sorted(names):
+        if name not in listed and (folder / name).is_file():
+            raise _in_the_way(folder / name)
+
+
 def verify_folder(folder: Path) -> dict[str, Any]:
     """Check every file against the manifest and return the manifest.
 

@@ -26,7 +26,6 @@ from genre_gen.llm.model import LLM
 from genre_gen.llm.task_mixture import MAIN, TaskMixture
 from genre_gen.training.checkpoint import read_json, recover_folder, verify_folder, write_folder, write_json
 from genre_gen.training.distillation import OnShare, SoftTargets
-from genre_gen.training.trackers import make_tracker
 
 log = logging.getLogger(__name__)
 Stage: TypeAlias = Literal["soft targets", "pre-training", "training", "refit"]
@@ -86,7 +85,7 @@ class FineTuner:
             training: the settings.
             validate: returns NDCG@10 on validation cases; None trains to the end without early stopping.
             exclude_seen: whether items do not repeat in this domain.
-            folder: the folder of checkpoints and logs; None keeps everything in memory.
+            folder: the folder of checkpoints; None keeps everything in memory.
             fingerprint: fingerprint of data, prompts and settings; a checkpoint with another one is rejected.
             start: fingerprint of the initial weights; a checkpoint that began with other weights is discarded. Empty if
             the initial weights follow from ``fingerprint``.
@@ -96,7 +95,7 @@ class FineTuner:
             refit: whether the run repeats or continues an earlier one, see ``stage``.
 
         Raises:
-            ConfigError: distillation has no teacher or needs codes of one token, or the tracker's package is missing.
+            ConfigError: distillation has no teacher or needs codes of one token.
         """
         from accelerate import Accelerator
 
@@ -118,7 +117,7 @@ class FineTuner:
         self.best_weights: dict[str, Tensor] = {}
         self._losses: dict[str, list[float]] = defaultdict(list)
         self._saved = time.monotonic()
-        self._tracker = make_tracker(training.tracker, folder)
+        self.resumed = False  # whether this run continues from a checkpoint
         self._soft_target_share: float | None = None  # the share that is made, while they are being made
 
     @property
@@ -146,7 +145,6 @@ class FineTuner:
         if on_step is not None:
             on_step(self)
         self._keep_best()
-        self._tracker.close()
         return self.progress
 
     def _ask_teacher(self, on_step: Callable[[FineTuner], None] | None) -> None:
@@ -265,9 +263,6 @@ class FineTuner:
             if epoch > 0:  # pre-training learns no transitions, so its value is logged and not compared
                 self._judge(ndcg)
         progress.log.append(entry)
-        figures: dict[str, float] = {name: entry[name] for name in ("learning_rate", "ndcg@10") if name in entry}
-        losses = {f"loss/{task}": loss for task, loss in entry["losses"].items()}
-        self._tracker.log({**losses, **figures}, progress.step)
 
     def _judge(self, ndcg: float) -> None:
         """Keep the weights if they are the best so far; stop training if there was no improvement for long."""
@@ -344,7 +339,7 @@ class FineTuner:
         content = read_json(folder / "progress.json")
         for task, values in content.pop("losses").items():
             self._losses[task] = list(values)
-        self.progress = Progress(**content)
+        self.progress, self.resumed = Progress(**content), True
         self.progress.finished = self._is_finished()
 
     def _restore_optimizer(self, state: dict[str, Tensor]) -> None:

@@ -27,13 +27,15 @@ _SCHEME = 3  # version of the content of checkpoints; those of another version a
 
 
 def training_fingerprint(data: TaskData, book: PromptBook, validation: Sequence[Case] = ()) -> str:
-    """Return a fingerprint of everything that a training depends on, except for its budget and tracker.
+    """Return a fingerprint of everything that a training depends on, except for its budget, tracker and origin.
 
     The ``validation`` cases are included, since they choose the best weights and the teacher.
     """
     settings = data.domain.settings()
     for harmless in ("max_minutes", "epochs", "tracker"):
         settings["training"].pop(harmless, None)
+    for described in ("origin", "license", "license_url"):
+        settings["data"].pop(described, None)
     settings["codes"].pop("cold_start_scale", None)  # cold items are placed after training
     # None of these affects the training of the language model.
     for part in ("rerank", "rules", "ratings", "query", "explain", "knowledge", "serving"):

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+
+from genre_gen.data.html_table import escaped, html_bar, html_block
+
+log = logging.getLogger(__name__)
+REDRAWN_AFTER = 0.25
+"""Seconds between two drawings of a bar in a notebook."""
 
 KNOWN_FROM = 0.02
 """The share of the run after which the time left is estimated; before, the first stage alone would decide it."""
@@ -51,16 +58,17 @@ class Stages:
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Run a stage of the plan within the block."""
-        self._stage = name
+        self._stage, begin = name, self._clock()
         self.update(0.0)
         try:
             yield
         except BaseException:
-            if isinstance(self._listener, ProgressBar):
+            if isinstance(self._listener, (ProgressBar, NotebookBar)):
                 self._listener.close()  # so that the error is printed on a new line
             raise
         self._over += self.plan.get(name, 0.0)
         self._tell(0.0, {}, name)
+        log.info("%s took %s", name, clock_time(self._clock() - begin))
 
     def update(self, share: float, details: Mapping[str, float] | None = None, part: str | None = None) -> None:
         """Report the share of the present stage that is done, 0 to 1, its figures, and its part."""
@@ -76,14 +84,14 @@ class Stages:
 
 
 def listener(option: ProgressOption) -> Listener:
-    """Return the function to call with progress; a bar for True."""
+    """Return the function to call with progress; for True a bar, of the kind that a notebook or a terminal shows."""
     if option is True:
-        return ProgressBar()
+        return NotebookBar() if in_notebook() else ProgressBar()
     return option if callable(option) else lambda _: None
 
 
 class ProgressBar:
-    """A bar on stderr, or in the notebook if the run is in one."""
+    """A bar on stderr."""
 
     def __init__(self) -> None:
         """Draw nothing yet."""
@@ -95,16 +103,14 @@ class ProgressBar:
         if self._over:
             return
         if self._bar is None:
-            from tqdm.auto import tqdm
+            from tqdm import tqdm
 
             bar_format = "{desc}: {percentage:3.0f}%|{bar}|{postfix}"
             self._bar = tqdm(total=100, dynamic_ncols=True, file=sys.stderr, bar_format=bar_format)
         bar = self._bar
         bar.n = round(100 * progress.share, 1)
         bar.set_description_str(progress.stage, refresh=False)
-        left = "" if progress.remaining is None else f", {clock_time(progress.remaining)} left"
-        figures = "".join(f", {name} {value:.4g}" for name, value in progress.details.items())
-        bar.set_postfix_str(f" {clock_time(progress.seconds)}{left}{figures}")
+        bar.set_postfix_str(f" {_figures(progress)}")
         if progress.share >= 1:
             self.close()
 
@@ -113,6 +119,54 @@ class ProgressBar:
         if self._bar is not None:
             self._bar.close()
         self._over = True
+
+
+class NotebookBar:
+    """A bar in the output of a notebook's cell: one display, which is updated and stays; it needs no widgets."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Show nothing yet."""
+        self._clock, self._display, self._last = clock, None, Progress("", 0.0, 0.0)
+        self._drawn, self._over = 0.0, False
+
+    def __call__(self, progress: Progress) -> None:
+        """Draw where the run stands, a few times a second; at its end the bar stays as it is."""
+        if self._over:
+            return
+        new, self._last = progress.stage != self._last.stage, progress
+        self._over = progress.share >= 1
+        if new or self._over or self._clock() - self._drawn >= REDRAWN_AFTER:
+            self._draw("")
+
+    def close(self) -> None:
+        """Say that the run was stopped, and draw no more."""
+        if not self._over and self._display is not None:
+            self._draw("stopped: ")
+        self._over = True
+
+    def _draw(self, said: str) -> None:
+        from IPython.display import display
+
+        progress, self._drawn = self._last, self._clock()
+        text = f"{said}{progress.stage}: {progress.share:.0%}"
+        line = f"{escaped(text)} {html_bar(progress.share)} {escaped(_figures(progress))}"
+        content = {"text/html": html_block(line), "text/plain": f"{text} {_figures(progress)}"}
+        if self._display is None:
+            self._display = display(content, raw=True, display_id=True)
+        else:
+            self._display.update(content, raw=True)
+
+
+def in_notebook() -> bool:
+    """Tell whether this runs in a kernel, such as a notebook's."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+
+
+def _figures(progress: Progress) -> str:
+    left = "" if progress.remaining is None else f", {clock_time(progress.remaining)} left"
+    figures = "".join(f", {name} {value:.4g}" for name, value in progress.details.items())
+    return f"{clock_time(progress.seconds)}{left}{figures}"
 
 
 def clock_time(seconds: float) -> str:

@@ -30,6 +30,7 @@ from genre_gen.rules.compiled import compile_rules
 from genre_gen.tasks import TaskData
 from genre_gen.training.distillation import Teacher
 from genre_gen.training.progress import ProgressOption, Stages
+from genre_gen.training.tracking import Tracking, final_results
 
 if TYPE_CHECKING:
     from genre_gen.llm.model import LLM
@@ -74,9 +75,12 @@ class RecommenderTraining:
             compile_rules(self.domain.rules, split.catalog)
         except UsageError as problem:  # said now, and not by the first list after hours of training
             raise ConfigError(f"domain {self.domain.name}: {problem}") from None
-        return self._choose(split) if tuned is None else self._train_again(split, tuned)
+        with Tracking(self.domain, self.folder) as tracking:
+            state = self._choose(split, tracking) if tuned is None else self._train_again(split, tuned, tracking)
+            tracking.results = final_results(state)
+        return state
 
-    def _choose(self, split: Split) -> RecommenderState:
+    def _choose(self, split: Split, tracking: Tracking) -> RecommenderState:
         """Learn from ``train``, choose settings on ``validation``, then refit on both."""
         if not split.validation:
             raise UsageError(f"training needs validation cases, and there are none: {NO_CASES}")
@@ -86,7 +90,7 @@ class RecommenderTraining:
         with stages.stage(MEMBERS_STAGE):
             fitted = self._fit_members(context, split.train, split.validation, stages=stages)
         with stages.stage(LLM_STAGE):
-            llm, teacher, trained = self._train_llm(split, fitted, context, stages)
+            llm, teacher, trained = self._train_llm(split, fitted, context, _follow(stages, tracking))
         with stages.stage(BLEND_STAGE):
             tuned = self._tune_blends(split, fitted, llm, context.rating_scale)
         tuned = replace(
@@ -100,9 +104,9 @@ class RecommenderTraining:
         if self.domain.training.refit == "none":
             return state
         with stages.stage(REFIT_STAGE):
-            return self._refit(state, split.train_and_validation, context, teacher, stages)
+            return self._refit(state, split.train_and_validation, context, teacher, _follow(stages, tracking))
 
-    def _train_again(self, split: Split, tuned: TunedSettings) -> RecommenderState:
+    def _train_again(self, split: Split, tuned: TunedSettings, tracking: Tracking) -> RecommenderState:
         """Learn from all of ``train_and_validation`` with the settings that an earlier training chose."""
         from genre_gen.training.llm_training import train_from_scratch
 
@@ -122,7 +126,7 @@ class RecommenderTraining:
             begin = time.perf_counter()
             data = TaskData(split.catalog, interactions, self.domain)
             llm = train_from_scratch(
-                self.book, data, self.folder, teacher=teacher, epochs=tuned.epochs, on_step=_follow(stages)
+                self.book, data, self.folder, teacher=teacher, epochs=tuned.epochs, on_step=_follow(stages, tracking)
             )
             fitted.took(LLM_MEMBER, begin)
         return self._state(split.catalog, split.histories, interactions, llm, fitted, tuned)
@@ -210,7 +214,7 @@ class RecommenderTraining:
     # The language model
 
     def _train_llm(
-        self, split: Split, fitted: Fitted, context: ModelContext, stages: Stages
+        self, split: Split, fitted: Fitted, context: ModelContext, on_step: Callable[[FineTuner], None]
     ) -> tuple[LLM, Teacher | None, TrainingResult]:
         from genre_gen.training.llm_training import build_llm, choose_teacher, train_llm
 
@@ -219,7 +223,6 @@ class RecommenderTraining:
         data = TaskData(split.catalog, split.train, self.domain)
         makers = _makers(context, fitted.models, fitted.options)
         teacher = choose_teacher(self.domain, makers, fitted.models, split.validation, len(split.catalog))
-        on_step = _follow(stages)
         trained = train_llm(llm, self.book, data, split.validation, self.folder, teacher=teacher, on_step=on_step)
         # If it resumed from a checkpoint, the time before is included.
         fitted.seconds[LLM_MEMBER] = max(time.perf_counter() - begin, trained.seconds)
@@ -231,7 +234,7 @@ class RecommenderTraining:
         interactions: Interactions,
         context: ModelContext,
         teacher: Teacher | None,
-        stages: Stages,
+        on_step: Callable[[FineTuner], None],
     ) -> RecommenderState:
         """Learn from the validation items too, after all settings are chosen."""
         from genre_gen.training.llm_training import refit_llm
@@ -240,9 +243,7 @@ class RecommenderTraining:
         _check_fitted(state.tuned, fitted)
         begin, tuned = time.perf_counter(), state.tuned
         data = TaskData(state.catalog, interactions, self.domain)
-        llm = refit_llm(
-            state.llm, self.book, data, self.folder, teacher=teacher, epochs=tuned.epochs, on_step=_follow(stages)
-        )
+        llm = refit_llm(state.llm, self.book, data, self.folder, teacher=teacher, epochs=tuned.epochs, on_step=on_step)
         fitted.took(LLM_MEMBER, begin)
         for name, seconds in state.seconds.items():
             fitted.seconds[name] = fitted.seconds.get(name, 0.0) + seconds
@@ -305,10 +306,11 @@ def _check_fitted(tuned: TunedSettings, fitted: Fitted) -> None:
         )
 
 
-def _follow(stages: Stages) -> Callable[[FineTuner], None]:
-    """Return a function that reports the progress of the language model's training to a stage."""
+def _follow(stages: Stages, tracking: Tracking) -> Callable[[FineTuner], None]:
+    """Return a function that reports the language model's progress to a stage, and its figures to the tracker."""
 
     def on_step(tuner: FineTuner) -> None:
+        tracking.follow(tuner)
         if tuner.stage == "soft targets":
             stages.update(SOFT_TARGETS_SHARE * tuner.share(), part=tuner.stage)
             return

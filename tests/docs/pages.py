@@ -83,11 +83,14 @@ def check_output(expected: str, printed: str, where: str) -> None:
 def shape(text: str) -> list[str]:
     """Return the lines of an output without what another model says otherwise, in alphabetical order.
 
-    Numbers become ``#``, quoted texts ``'…'``; a line that is a rank, a title, a score and a reason becomes ``pick``.
+    Numbers become ``#``, quoted texts ``'…'``; a line that is a rank, a title, a score and more becomes ``pick``, and
+    one that begins with five blanks, as reasons on the command line do, ``reason``.
     """
     shapes = []
-    for line in text.strip().splitlines():
-        if re.fullmatch(r"\d+\.? +\S.*? +-?\d+(\.\d+)? +\S.*", line) and not re.search(r" \.?\d+$", line):
+    for line in filter(str.strip, text.splitlines()):
+        if re.match(" {5}[^ ]", line):
+            shapes.append("reason")
+        elif re.fullmatch(r" *\d+\.? +\S.*? +-?\d+(\.\d+)? +\S.*", line) and not re.search(r" \.?\d+$", line):
             shapes.append("pick")
         else:
             unquoted = re.sub(r"'[^']*'|\"[^\"]*\"", "'…'", line)

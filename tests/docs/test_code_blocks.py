@@ -23,14 +23,14 @@ from tests.docs.pages import (
     commands,
 )
 
-RUN_ELSEWHERE = {DOCS / "guides" / "own-models.md"}  # test_own_models.py
+RUN_ELSEWHERE = {DOCS / "guides" / name for name in ("own-models.md", "sharing.md")}  # test_own_models, test_sharing
 RUNNABLE = [
     page
     for page in PAGES
     if page not in RUN_ELSEWHERE and any(block.language in ("python", "console") for block in blocks(page))
 ]
 USERS = {"196": "17", "22": "4"}  # people of MovieLens-100K that pages name -> people of the sample
-MADE_BY_THE_DEMO = {ROOT / "README.md"}
+MADE_BY_THE_DEMO = {ROOT / "README.md", DOCS / "get-started.md"}
 """Pages whose outputs are those of the model that `make demo` trains. Of these only the shape is compared (`shape` in
 `pages.py`): how many lines, and their words where these depend on no model. Whether the figures, titles and reasons
 are what the demo prints, this test cannot see."""

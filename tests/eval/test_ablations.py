@@ -69,7 +69,7 @@ def test_a_result_of_other_settings_counts_as_missing(tmp_path, capsys):
     assert (row.costs, row.per_seed[GENRE]) == (COSTS, [1.0])
     (other,) = ablations.jobs(given("--minutes", "3"), "lora", {"model.adapter": "lora", "training.epochs": 1})
     assert ablations.read(bench, [other], "lora") is None
-    assert "lora: left out, it has no result of these data and settings" in capsys.readouterr().err
+    assert "lora: left out, since it has no result for these data and settings" in capsys.readouterr().err
     assert (job.folder(bench) / "result.json").is_file()
 
 

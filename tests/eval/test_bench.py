@@ -86,7 +86,7 @@ def test_a_sample_of_users_is_tested_one_step_back_only(circle, tmp_path):
     assert len(some.split.test) == len(some.split.validation) == 5
     assert len(some.split.train) == len(whole.split.train)
     assert (some.fingerprint, some.runs) != (whole.fingerprint, whole.runs)
-    with pytest.raises(UsageError, match="one-step-back only"):
+    with pytest.raises(UsageError, match="only with --split one-step-back"):
         Bench.open(str(circle), "leave-one-out", tmp_path, 5)
 
 

@@ -66,10 +66,10 @@ def test_figures_of_one_recommender_and_machine_stay(measured):
     ],
 )
 def test_figures_of_others_are_not_mixed_in(measured, other, named):
-    with pytest.raises(UsageError, match=rf"its size, speed would stay.*another {named}, or.*--out") as error:
+    with pytest.raises(UsageError, match=rf"its size, speed would remain, but has another {named}, or.*--out") as error:
         measured(["size"], ["none"], **other)
     assert "\n" not in str(error.value)
-    with pytest.raises(UsageError, match="its speed would stay"):
+    with pytest.raises(UsageError, match="its speed would remain"):
         measured(["size", "speed"], ["none", "nf4"], **other)
     anew = measured(["size", "speed"], ["none", "int8", "nf4"], **other)
     assert set(anew) == {"recommender", "machine"}

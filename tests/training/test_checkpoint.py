@@ -241,7 +241,7 @@ def test_an_invalid_manifest_is_refused(tmp_path, manifest, message):
 def test_a_folder_without_a_manifest_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     for place in (tmp_path, tmp_path / "none", tmp_path / "file"):
-        with pytest.raises(CheckpointError, match=f"no {MANIFEST} there"):
+        with pytest.raises(CheckpointError, match=f"no {MANIFEST}, so"):
             verify_folder(place)
     with pytest.raises(CheckpointError, match="cannot be written"):
         write_folder(tmp_path / "file" / "x", fill("one"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -30,6 +30,7 @@ from genre_gen.cli.verbosity import shows_progress
 from genre_gen.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from genre_gen.data.splits import Part
     from genre_gen.recommender.batch import Layout
     from genre_gen.recommender.recommender import Recommender
     from genre_gen.recommender.requests import Request
@@ -109,15 +110,8 @@ def _recommend_to_all(
         raise DataError(f"--users {users}: no such file; write 'all', or a file with one user id a line")
     names = None if users == "all" else read_users(Path(users))
     with resumable():
-        return write_picks(
-            recommender.state,
-            names,
-            request,
-            out,
-            part=split,
-            layout=layout,
-            progress=shows_progress(),  # type: ignore[arg-type]
-        )
+        part, progress = cast("Part | None", split), shows_progress()
+        return write_picks(recommender.state, names, request, out, part=part, layout=layout, progress=progress)
 
 
 def _reranking(recommender: Recommender, method: str | None, weight: float | None) -> Recommender:

@@ -253,6 +253,11 @@ class Domain(Settings):
         tasks: task name -> weight and depth.
         catalog_folder: the folder of ``domain.toml``.
         prompts_folder: the folder of the domain's own templates; missing ones are generic.
+
+    Example:
+        >>> domain = Domain.load("movies")
+        >>> domain.noun, domain.tasks["rating"].weight, domain.blend.members
+        ('movie', 0.15, ('sequential_rules', 'ease', 'popularity', 'svd'))
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
@@ -324,6 +329,10 @@ class Domain(Settings):
 
         Raises:
             ConfigError: no such domain, or an invalid ``domain.toml``; the message lists all problems with their keys.
+
+        Example:
+            >>> Domain.load("movies").rating_scale
+            (1.0, 5.0)
         """
         folder = _find_folder(name)
         file = folder / FILE
@@ -341,6 +350,10 @@ class Domain(Settings):
 
         Raises:
             ConfigError: invalid settings; the message lists all problems.
+
+        Example:
+            >>> Domain.from_settings({"name": "books", "noun": "book", "training": {"seed": 3}}).training.seed
+            3
         """
         problems = [f"{key}: unknown key" for key in ("catalog_folder", "prompts_folder") if key in settings]
         try:
@@ -352,7 +365,12 @@ class Domain(Settings):
         return domain
 
     def settings(self) -> dict[str, Any]:
-        """Return all settings as JSON values; ``from_settings`` reads them."""
+        """Return all settings as JSON values; ``from_settings`` reads them.
+
+        Example:
+            >>> domain.settings()["blend"]["members"]
+            ['sequential_rules', 'ease', 'popularity', 'svd']
+        """
         return self.model_dump(mode="json", exclude_none=True)
 
     def changed(self, changes: Mapping[str, Any], where: str | None = None) -> Domain:
@@ -362,6 +380,10 @@ class Domain(Settings):
 
         Raises:
             ConfigError: an unknown key or an invalid value.
+
+        Example:
+            >>> domain.changed({"training.epochs": 5, "blend.members": ["ease"]}).training.epochs
+            5
         """
         where = where or f"domain {self.name} with " + ", ".join(changes)
         settings = self.settings()
@@ -385,6 +407,9 @@ class Domain(Settings):
         Raises:
             ConfigError: a component does not exist.
             CheckpointError: a component belongs to another package; messages begin with ``where``.
+
+        Example:
+            >>> domain.check_components((), "runs/movies")  # all are built in, so nothing is raised
         """
         chosen: list[tuple[Registry[Any], Iterable[str]]] = [
             (CODE_SCHEMES, [self.codes.scheme]),
@@ -405,7 +430,12 @@ class Domain(Settings):
 
     @staticmethod
     def available() -> tuple[str, ...]:
-        """Return the names that :meth:`load` finds in the working directory and among the shipped domains."""
+        """Return the names that :meth:`load` finds in the working directory and among the shipped domains.
+
+        Example:
+            >>> "movies" in Domain.available()
+            True
+        """
         files = (file for root in _roots("catalogs") for file in root.glob(f"*/{FILE}"))
         return tuple(sorted({file.parent.name for file in files}))
 

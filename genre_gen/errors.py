@@ -8,7 +8,15 @@ from __future__ import annotations
 
 
 class GenreGenError(Exception):
-    """Base of all errors that are raised on purpose. The message is one line that ends with the remedy."""
+    """Base of all errors that are raised on purpose. The message is one line that ends with the remedy.
+
+    Example:
+        >>> try:
+        ...     Dataset.load("moovies")
+        ... except GenreGenError as error:
+        ...     print(error)
+        no domain 'moovies', did you mean 'movies'?; there are: …
+    """
 
 
 class UsageError(GenreGenError, ValueError):

@@ -16,6 +16,10 @@ class Ranking:
         rows: int64 ``[n]``, catalog rows (positions in the catalog), each at most once.
         scores: float32 ``[n]``, finite and non-increasing; their unit depends on the source of the ranking
             (log-probability for the LLM, standard deviations for a blend).
+
+    Example:
+        >>> Ranking.from_scores(np.array([0.1, 0.9, 0.5]), n=2).rows.tolist()
+        [1, 2]
     """
 
     rows: NDArray[np.int64]

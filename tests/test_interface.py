@@ -1,7 +1,6 @@
 """The public interface: a first script runs as it is written, and is typed for those who check theirs strictly."""
 
 import runpy
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,23 +13,6 @@ from genre_gen import Dataset, Recommender
 ROOT = Path(__file__).parent.parent
 SCRIPT = Path(__file__).parent / "interface.py"
 ONE_EPOCH = {"training.epochs": 1, "blend.members": ["ease", "popularity"]}
-
-
-@pytest.fixture
-def home(tiny_settings, tmp_path, monkeypatch):
-    """Work in a folder whose domain ``movies`` is the sample, with a tiny model."""
-    folder = Path(shutil.copytree(ROOT / "catalogs" / "movies", tmp_path / "catalogs" / "movies"))
-    text = (folder / "domain.toml").read_text()
-    for old, new in (
-        ('source = "ml-100k"', 'path = "."'),
-        ('llm = "smollm2-135m"', f'llm = "{tiny_settings["model.llm"]}"'),
-        ("exit_layer = 3", "exit_layer = 2"),
-        ("epochs = 3 ", "epochs = 1 "),
-    ):
-        assert old in text
-        text = text.replace(old, new)
-    (folder / "domain.toml").write_text(text)
-    monkeypatch.chdir(tmp_path)
 
 
 def test_a_first_script_runs_as_it_is_written(home, capsys):

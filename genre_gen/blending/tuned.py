@@ -21,6 +21,13 @@ class TunedSettings:
         teacher: weights of the blend that teaches the language model; empty without distillation.
         temperature: temperature of that blend's softmax.
         ratings: the blend of the models of ratings; None without ratings.
+
+    Example:
+        >>> tuned = recommender.state.tuned
+        >>> sum(tuned.blend.weights.values())
+        1.0
+        >>> tuned.members["ease"]
+        {…}
     """
 
     blend: Blend

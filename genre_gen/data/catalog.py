@@ -32,6 +32,11 @@ class Item:
         title: the item's title, unique in the catalog (the catalog resolves clashes).
         attributes: field name -> value; every item of a catalog has the same fields.
         text: a longer description, or "".
+
+    Example:
+        >>> item = Item("1", "Toy Story (1995)", {"genre": ("Animation", "Comedy"), "year": 1995})
+        >>> item.describe()
+        'Toy Story (1995) | genre: Animation, Comedy | year: 1995'
     """
 
     id: str
@@ -47,7 +52,13 @@ class Item:
 
 
 class Catalog(Sequence[Item]):
-    """A frozen list of items. A *row* is an item's position here; all arrays are indexed by row."""
+    """A frozen list of items. A *row* is an item's position here; all arrays are indexed by row.
+
+    Example:
+        >>> catalog = Catalog([Item("a", "Up", {"year": 2009}), Item("b", "Heat", {"year": 1995})])
+        >>> catalog.find("heat"), catalog.where("year > 2000").tolist()
+        (1, [True, False])
+    """
 
     def __init__(self, items: Iterable[Item], name: str = "catalog") -> None:
         """Make titles unique and index the items. Their order defines their rows; ``name`` is used in messages.

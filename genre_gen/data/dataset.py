@@ -52,6 +52,11 @@ class Dataset:
             ConfigError: no such domain.
             DataError: files are missing or invalid.
             SourceError: the data cannot be fetched.
+
+        Example:
+            >>> data = Dataset.load("movies")
+            >>> len(data.catalog), len(data.interactions)
+            (40, 335)
         """
         loaded = domain if isinstance(domain, Domain) else Domain.load(domain)
         return cls._of(loaded, load_data(loaded, path))
@@ -69,6 +74,12 @@ class Dataset:
         """Infer a domain from two files with headers (CSV, TSV or Parquet); nothing is written.
 
         See :func:`genre_gen.new_domain.inference.infer_domain` for the arguments and errors.
+
+        Example:
+            >>> folder = Domain.load("movies").catalog_folder
+            >>> films = Dataset.from_tables(folder / "items.csv", folder / "interactions.csv", name="films")
+            >>> films.domain.name, list(films.domain.fields)
+            ('films', ['genre', 'year'])
         """
         return cls._inferred(interactions, items, name=name, noun=noun, columns=columns)
 
@@ -85,7 +96,11 @@ class Dataset:
         """Infer a domain from two data frames of polars, pandas or pyarrow; see ``from_tables``.
 
         Example:
-            >>> data = Dataset.from_frames(pl.read_csv("books.csv"), pl.read_csv("loans.csv"))
+            >>> import polars as pl
+            >>> loans = pl.DataFrame({"reader": ["ann", "ann", "ben"], "book": ["b1", "b2", "b1"]})
+            >>> books = pl.DataFrame({"book": ["b1", "b2"], "title": ["Emma", "Persuasion"]})
+            >>> Dataset.from_frames(books, loans, columns={"user": "reader", "item": "book"}).catalog[1].title
+            'Persuasion'
         """
         return cls._inferred(interactions, items, name=name, noun=noun, columns=columns)
 
@@ -136,19 +151,41 @@ class Dataset:
         return write_lenskit(Path(folder), self.catalog, self.interactions)
 
     def leave_one_out(self) -> Split:
-        """Hold out each user's last item for test and the one before for validation."""
+        """Hold out each user's last item for test and the one before for validation.
+
+        Example:
+            >>> split = data.leave_one_out()
+            >>> len(split.train), len(split.validation), len(split.test)
+            (275, 30, 30)
+        """
         return leave_one_out(self.interactions, self.catalog)
 
     def global_time(self, validation: float = 0.1, test: float = 0.1) -> Split:
-        """Hold out the interactions after two points in time; see :func:`genre_gen.data.splits.global_time`."""
+        """Hold out the interactions after two points in time; see :func:`genre_gen.data.splits.global_time`.
+
+        Example:
+            >>> data.global_time(validation=0.1, test=0.2).name
+            'global-time'
+        """
         return global_time(self.interactions, self.catalog, validation, test)
 
     def hold_out_last(self) -> Split:
-        """Hold out each user's last item for validation and nothing for a test; the refit learns from everything."""
+        """Hold out each user's last item for validation and nothing for a test; the refit learns from everything.
+
+        Example:
+            >>> split = data.hold_out_last()
+            >>> len(split.validation), len(split.test)
+            (30, 0)
+        """
         return hold_out_last(self.interactions, self.catalog)
 
     def split(self, name: str) -> Split:
-        """Split by name: ``leave-one-out``, ``global-time`` or ``all``; raises UsageError for another."""
+        """Split by name: ``leave-one-out``, ``global-time`` or ``all``; raises UsageError for another.
+
+        Example:
+            >>> data.split("leave-one-out").name
+            'leave-one-out'
+        """
         if name not in SPLITS:
             raise UsageError(f"no split {name!r}; choose {', '.join(SPLITS)}")
         return SPLITS[name](self.interactions, self.catalog)

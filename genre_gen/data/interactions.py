@@ -29,6 +29,11 @@ class History:
         ratings: float32 ``[n]``, NaN if not rated; None if the data has no ratings.
         times: int64 ``[n]`` seconds since 1970; None if the data has no times.
         user: the user's id in the data, or None for a history given in a request.
+
+    Example:
+        >>> history = History.from_events([3, 1], ratings=[4, 5], times=[20, 10])  # of catalog rows
+        >>> history.rows.tolist(), len(history.until(15))
+        ([1, 3], 1)
     """
 
     rows: NDArray[np.int64]
@@ -115,6 +120,11 @@ class Interactions:
         n_items: number of items of the catalog.
         reviews: the reviews, if the domain reads them; only training needs them, so they are not saved.
         review_of: int64 ``[n]``, the index of each interaction's review; None without reviews.
+
+    Example:
+        >>> log = Interactions.from_columns(["ann", "ben", "ann"], np.array([0, 1, 2]), n_items=3)
+        >>> log.users, log.history("ann").rows.tolist()
+        (('ann', 'ben'), [0, 2])
     """
 
     def __init__(

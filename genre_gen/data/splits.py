@@ -34,6 +34,11 @@ class Case:
         history: the interactions that a model may see.
         target: catalog row of the held-out item.
         rating: the rating the user gave it; NaN if none.
+
+    Example:
+        >>> case = split.test[0]
+        >>> case.history.user, split.catalog[case.target].title, case.rating
+        ('17', '…', …)
     """
 
     history: History
@@ -53,6 +58,11 @@ class Split:
         validation: cases to choose settings on.
         test: cases to report on; their histories include the validation item.
         train_and_validation: interactions that the refit learns from.
+
+    Example:
+        >>> split = data.leave_one_out()
+        >>> len(split.train), len(split.validation), len(split.test)
+        (275, 30, 30)
     """
 
     name: str
@@ -73,7 +83,12 @@ class Split:
                 )
 
     def cases(self, part: Part) -> tuple[Case, ...]:
-        """Return the cases of one part; raises UsageError for another name."""
+        """Return the cases of one part; raises UsageError for another name.
+
+        Example:
+            >>> len(split.cases("validation"))
+            30
+        """
         if part not in {"validation", "test"}:
             raise UsageError(f"part = {part!r}; choose validation or test")
         return self.validation if part == "validation" else self.test

@@ -91,6 +91,13 @@ class Report:
         split: name of the split and its part.
         repeat: whether seen items were ranked too.
         notes: further conditions of the figures (seeds, the command), JSON values only.
+
+    Example:
+        >>> report = recommender.evaluate(split, k=10)
+        >>> print(report.table("text", ["R@10", "N@10"]))
+        movies, leave-one-out, test, 30 users, all 40 items ranked but the seen ones
+        model R@10 N@10
+        …
     """
 
     results: tuple[Result, ...]
@@ -128,11 +135,21 @@ class Report:
 
     @property
     def headline(self) -> str:
-        """Return the metric that models are compared on: ``N@10``, or NDCG at the last cut-off if 10 is not one."""
+        """Return the metric that models are compared on: ``N@10``, or NDCG at the last cut-off if 10 is not one.
+
+        Example:
+            >>> report.headline
+            'N@10'
+        """
         return f"N@{10 if 10 in self.k else self.k[-1]}"  # noqa: PLR2004 the usual cut-off
 
     def caption(self) -> str:
-        """Return a description of data, split and protocol in one line."""
+        """Return a description of data, split and protocol in one line.
+
+        Example:
+            >>> report.caption()
+            'movies, leave-one-out, test, 30 users, all 40 items ranked but the seen ones'
+        """
         parts = [
             *(part for part in (self.data, self.split) if part),
             f"{len(self.targets):,} users",
@@ -141,11 +158,23 @@ class Report:
         return ", ".join(parts)
 
     def interval(self, name: str, metric: str) -> tuple[float, float]:
-        """Return the 95 % bootstrap interval of a model's metric over users."""
+        """Return the 95 % bootstrap interval of a model's metric over users.
+
+        Example:
+            >>> low, high = report.interval("GENRE", "R@10")
+            >>> low <= report["GENRE"].figure("R@10") <= high
+            True
+        """
         return interval(self[name].values(metric))
 
     def compare(self, ours: str, metric: str | None = None) -> list[Comparison]:
-        """Test one model against every other of the table on a metric (None: the headline), with Holm's correction."""
+        """Test one model against every other of the table on a metric (None: the headline), with Holm's correction.
+
+        Example:
+            >>> comparison = report.compare("GENRE")[0]
+            >>> comparison.peer, 0 <= comparison.p <= comparison.corrected <= 1
+            ('…', True)
+        """
         metric = metric or self.headline
         mine = self[ours].values(metric)
         peers = [result for result in self.results if result.name != ours]
@@ -160,6 +189,12 @@ class Report:
 
         Raises:
             UsageError: the reports have different cases or protocols, or two models have the same name.
+
+        Example:
+            >>> from dataclasses import replace
+            >>> first, second = (replace(report, results=(result,)) for result in report.results[:2])
+            >>> first.join(second).results == report.results[:2]
+            True
         """
         question = attrgetter("data", "split", "repeat", "n_items", "users")
         for other in others:
@@ -190,6 +225,12 @@ class Report:
             it); None for recall and NDCG at the report's cut-offs, the interval of the headline, and all figures of
             lists and costs.
             ours: a model to test against all others; adds the corrected p-value on the headline.
+
+        Example:
+            >>> print(report.table(metrics=["R@10"]))
+            | model | R@10 |
+            | --- | ---: |
+            …
         """
         header, rows = self._cells(metrics, ours)
         if form == "markdown":
@@ -271,7 +312,11 @@ class Report:
         }
 
     def to_json(self) -> str:
-        """Return the report as JSON: figures with intervals, users' ranks (null = not ranked), protocol, versions."""
+        """Return the report as JSON: figures with intervals, users' ranks (null = not ranked), protocol, versions.
+
+        Example:
+            >>> size = Path("evaluation.json").write_text(report.to_json(), encoding="utf-8")
+        """
         metrics_here = [f"{letters}@{cut}" for letters in PER_USER for cut in self.k]
         return json.dumps(
             {
@@ -309,7 +354,12 @@ class Report:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read a report from JSON, to join or test it again; raises DataError if the text is not a report."""
+        """Read a report from JSON, to join or test it again; raises DataError if the text is not a report.
+
+        Example:
+            >>> Report.from_json(report.to_json()).caption() == report.caption()
+            True
+        """
         try:
             content = json.loads(text)
             if content["format"] != FORMAT:
@@ -338,7 +388,11 @@ class Report:
             raise DataError(f"this is not a report of genre-gen ({error!r}); write one with Report.to_json") from error
 
     def plot(self, path: str | Path, metric: str | None = None, ours: str | None = None) -> None:
-        """Plot the models' figures with intervals into a PNG (or the format of the suffix); ``ours`` is highlighted."""
+        """Plot the models' figures with intervals into a PNG (or the format of the suffix); ``ours`` is highlighted.
+
+        Example:
+            >>> report.plot("evaluation.png", "R@10", ours="GENRE")
+        """
         plot_reports([self], path, metric, ours)
 
 

@@ -35,6 +35,12 @@ class PromptBook:
 
     All files are read and checked once: mistakes are found before any work is done, and the templates that are rendered
     are those that were fingerprinted. ``prompts/README.md`` describes what a template may contain.
+
+    Example:
+        >>> book = PromptBook.load(domain)
+        >>> prompt = book.render("title", item=recommender.state.generator.data.entry(0), domain="movies")
+        >>> [message.role for message in prompt.messages]
+        ['system', 'user', 'assistant']
     """
 
     def __init__(
@@ -70,19 +76,36 @@ class PromptBook:
 
     @classmethod
     def load(cls, domain: Domain) -> PromptBook:
-        """Return the templates of a domain, with generic ones for those it lacks; raises PromptError."""
+        """Return the templates of a domain, with generic ones for those it lacks; raises PromptError.
+
+        Example:
+            >>> book = PromptBook.load(Domain.load("movies"))
+            >>> "rating.user.jinja" in book.sources
+            True
+        """
         noun = Noun(domain.noun, domain.nouns or "")
         return cls(domain.prompts_folder, template_folders(domain), noun, TASKS.added(domain.tasks))
 
     def save(self, folder: Path) -> None:
-        """Write all templates as they were read, even if their files changed. The copy needs no fallback folders."""
+        """Write all templates as they were read, even if their files changed. The copy needs no fallback folders.
+
+        Example:
+            >>> book.save(Path("templates"))
+            >>> Path("templates/rating.user.jinja").exists()
+            True
+        """
         for name, source in self._sources.items():
             file = folder / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(source, encoding="utf-8", newline="\n")
 
     def variables(self, task: str) -> dict[str, str]:
-        """Return the variables of a task's templates and what each means; raises PromptError."""
+        """Return the variables of a task's templates and what each means; raises PromptError.
+
+        Example:
+            >>> list(book.variables("title"))
+            ['domain', 'item', 'answer']
+        """
         if task in self._tasks:
             return dict(self._tasks[task].variables)
         try:
@@ -93,11 +116,21 @@ class PromptBook:
 
     @property
     def sources(self) -> Mapping[str, str]:
-        """Return the sources of all templates by name."""
+        """Return the sources of all templates by name.
+
+        Example:
+            >>> sorted(book.sources)[0]
+            'catalog_text.assistant.jinja'
+        """
         return self._sources
 
     def fingerprint(self, task: str) -> str:
-        """Return a SHA-256 over the sources of a task's templates and of every file they include."""
+        """Return a SHA-256 over the sources of a task's templates and of every file they include.
+
+        Example:
+            >>> len(book.fingerprint("title"))
+            64
+        """
         digest = hashlib.sha256()
         for name in sorted({part for role in ROLES for part in self._closure(self._name(task, role))}):
             for part in (name, self._sources[name]):
@@ -115,16 +148,31 @@ class PromptBook:
         Raises:
             PromptError: a missing file, an unknown variable or field, or a template that exceeds its limits. The
             message names file and line.
+
+        Example:
+            >>> prompt = book.render("next_item", history=(), domain="movies", open=True)
+            >>> prompt.messages[0].role, prompt.messages[0].text
+            ('system', '…')
         """
         messages = self._messages(task, ROLES, variables)
         return Prompt(task, tuple(m for m in messages if m.spans or m.role != "system"), open)
 
     def file(self, task: str) -> str:
-        """Return the file name of a task's assistant template; raises PromptError."""
+        """Return the file name of a task's assistant template; raises PromptError.
+
+        Example:
+            >>> book.file("title")
+            '…title.assistant.jinja'
+        """
         return self._files[self._name(task, "assistant")]
 
     def say(self, task: str, **variables: Any) -> Message:
-        """Render only the assistant's message of a task; see :meth:`render`."""
+        """Render only the assistant's message of a task; see :meth:`render`.
+
+        Example:
+            >>> book.say("title", answer="Toy Story (1995)").text
+            'Toy Story (1995)'
+        """
         return self._messages(task, ("assistant",), variables)[0]
 
     def _messages(self, task: str, roles: Sequence[Role], variables: Mapping[str, Any]) -> tuple[Message, ...]:

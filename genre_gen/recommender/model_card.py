@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from genre_gen.collaborative import MEMBERS, RATERS
 from genre_gen.collaborative.base import CollaborativeModel
@@ -135,7 +134,7 @@ def _facts(state: RecommenderState, name: str | None) -> dict[str, Any]:
         "data": state.data,
         "items": len(state.catalog),
         "cold": int((counts == 0).sum()),
-        "rare": int(((counts > 0) & (_users_with(state) < MIN_USERS)).sum()),
+        "rare": _rare(state),
         "few": MIN_USERS,
         "learned": int(counts.sum()),
         "fields": tuple(domain.fields),
@@ -172,12 +171,12 @@ def _command(state: RecommenderState) -> str:
     return f"{state.domain.name} --split {split} --part {part}" if known else state.domain.name
 
 
-def _users_with(state: RecommenderState) -> NDArray[np.int64]:
-    """Return how many users had each item."""
-    if state.shared is not None:
-        return state.shared.counts.users_with
-    data, n_items = state.trained_on, len(state.catalog)
-    return np.bincount(np.unique(data.owners * n_items + data.rows) % n_items, minlength=n_items)
+def _rare(state: RecommenderState) -> int:
+    """Return how many items had fewer users than a count of a pair takes, where there are no histories to tell."""
+    if state.shared is None:
+        return 0
+    users = state.shared.counts.users_with
+    return int(((users > 0) & (users < MIN_USERS)).sum())
 
 
 def _about(model: CollaborativeModel | None) -> str:

@@ -38,6 +38,11 @@ class Prediction:
         rating: on the data's scale.
         parts: rater -> what it says alone.
         reason: in words: what was blended, and what little is known where little is known.
+
+    Example:
+        >>> prediction = recommender.predict("17", "Alien (1979)")
+        >>> 1 <= prediction.rating <= 5, prediction.reason
+        (True, '…')
     """
 
     item: Item

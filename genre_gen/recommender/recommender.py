@@ -43,7 +43,7 @@ class Recommender:
         >>> data = Dataset.load("movies")
         >>> split = data.leave_one_out()
         >>> recommender = Recommender(data.domain, max_minutes=5, seed=0).fit(split, progress=True)
-        >>> recommender.recommend(["Toy Story (1995)", ("Alien (1979)", 4)], n=5, where="year >= 1980")
+        >>> picks = recommender.recommend(["Toy Story (1995)", ("Alien (1979)", 4)], n=5, where="year >= 1980")
     """
 
     def __init__(
@@ -84,7 +84,12 @@ class Recommender:
 
     @classmethod
     def from_state(cls, state: RecommenderState) -> Self:
-        """Return the recommender of a state that training or loading returned."""
+        """Return the recommender of a state that training or loading returned.
+
+        Example:
+            >>> Recommender.from_state(recommender.state).recommend("17") == recommender.recommend("17")
+            True
+        """
         recommender = cls(state.domain)
         recommender._state = state
         return recommender
@@ -114,6 +119,11 @@ class Recommender:
             ConfigError: no such quantization, or a model that was trained quantized.
             CheckpointError: a folder that is incomplete or damaged, or uses a package that is not in ``plugins``.
             SourceError: neither a folder nor an id that the hub answers for.
+
+        Example:
+            >>> recommender.save_pretrained("runs/movies")
+            >>> Recommender.from_pretrained("runs/movies", quantization="int8").recommend("17", n=1)[0].rank
+            1
         """
         return cls.from_state(persistence.load(name, quantization, plugins, revision=revision, token=token))
 
@@ -131,7 +141,9 @@ class Recommender:
             CheckpointError: the folder cannot be written, or something that was not saved there would be replaced.
 
         Example:
-            >>> recommender.save_pretrained("to_share", recommender.evaluate(split), histories=False)
+            >>> recommender.save_pretrained("runs/movies")
+            >>> Recommender.from_pretrained("runs/movies").recommend("17") == recommender.recommend("17")
+            True
         """
         persistence.save(self.state, Path(folder), metrics, histories=histories)
 
@@ -180,12 +192,22 @@ class Recommender:
 
     @property
     def domain(self) -> Domain:
-        """Return the settings."""
+        """Return the settings.
+
+        Example:
+            >>> recommender.domain.name
+            'movies'
+        """
         return self._domain if self._state is None else self._state.domain
 
     @property
     def state(self) -> RecommenderState:
-        """Return the trained parts; raises UsageError before training."""
+        """Return the trained parts; raises UsageError before training.
+
+        Example:
+            >>> recommender.state.blend.weights
+            mappingproxy({'llm': …})
+        """
         if self._state is None:
             raise UsageError("this recommender is not trained; call fit, or load one with Recommender.from_pretrained")
         return self._state
@@ -218,6 +240,11 @@ class Recommender:
             UsageError: no cases to validate on, or ``tuned`` settings for other models.
             ConfigError: an invalid setting, such as a model that does not exist.
             DataError: data that a model cannot learn from.
+
+        Example:
+            >>> newer = Recommender(data.domain).fit(data.hold_out_last(), tuned=recommender.state.tuned)
+            >>> len(newer.state.trained_on) == len(data.interactions)
+            True
         """
         from genre_gen.training.recommender_training import RecommenderTraining
 
@@ -234,6 +261,11 @@ class Recommender:
         Raises:
             DataError: files that cannot be read.
             PromptError: invalid templates.
+
+        Example:
+            >>> recommender.load_knowledge("movies")
+            >>> recommender.state.knowledge is not None
+            True
         """
         self._state = persistence.with_knowledge(self.state, domain)
 
@@ -259,6 +291,11 @@ class Recommender:
 
         Raises:
             UsageError: it learned from interactions that the split holds out.
+
+        Example:
+            >>> report = recommender.evaluate(split, k=[5, 10])
+            >>> 0 <= report["GENRE"].figure("R@5") <= report["GENRE"].figure("R@10") <= 1
+            True
         """
         from genre_gen.evaluation.baselines import evaluate
 
@@ -329,6 +366,15 @@ class Recommender:
         Raises:
             UsageError: n below 1, an empty or too long query, or an argument of another kind.
             UnknownItemError, FilterError: what the data does not have.
+
+        Example:
+            >>> picks = recommender.recommend("17", n=3, where="genre == 'Comedy' and year >= 1980", explain=True)
+            >>> [pick.rank for pick in picks]
+            [1, 2, 3]
+            >>> for user, picks in recommender.recommend(users=["17", "4"], n=1):
+            ...     print(user, picks[0].item.title)
+            17 …
+            4 …
         """
         options: dict[str, Any] = {
             "n": n, "query": query, "where": where, "exclude": exclude, "include": include, "at": at,
@@ -349,6 +395,11 @@ class Recommender:
 
         Raises:
             UsageError, UnknownItemError, FilterError: as in ``recommend``, for the first request that is invalid.
+
+        Example:
+            >>> requests = [Request("17", n=2, query="funny"), Request(["Alien (1979)"], exclude=["Aliens (1986)"])]
+            >>> [len(picks) for picks in recommender.answer_many(requests)]
+            [2, 10]
         """
         return list(answering.answer_many(self.state, requests))
 
@@ -358,6 +409,10 @@ class Recommender:
         Raises:
             UsageError: nothing predicts ratings, such as where the data has none.
             UnknownItemError: no such item.
+
+        Example:
+            >>> recommender.predict("17", "Alien (1979)").rating
+            …
         """
         return predicting.predict(self.state, self._history(who, at), self.state.catalog.find(item))
 
@@ -369,11 +424,21 @@ class Recommender:
         Raises:
             UsageError: n below 1.
             UnknownItemError: no such item.
+
+        Example:
+            >>> len(recommender.similar("Alien (1979)", n=3))
+            3
         """
         return predicting.similar(self.state, self.state.catalog.find(item), n)
 
     def profile(self, who: Who, *, at: Moment | None = None) -> Profile:
-        """Return what a user's history says of their taste: labels with shares and lift, ratings, usual ranges."""
+        """Return what a user's history says of their taste: labels with shares and lift, ratings, usual ranges.
+
+        Example:
+            >>> profile = recommender.profile("17")
+            >>> profile.interactions, profile.labels["genre"][0].value
+            (9, '…')
+        """
         return self.state.profiler.profile(self._history(who, at))
 
     def fits(self, who: Who, item: str, *, at: Moment | None = None) -> Fit:
@@ -382,6 +447,10 @@ class Recommender:
         Raises:
             UsageError: the task was not learned.
             UnknownItemError: no such item.
+
+        Example:
+            >>> 0 <= recommender.fits("17", "Alien (1979)").probability <= 1
+            True
         """
         return predicting.fits(self.state, self._history(who, at), self.state.catalog.find(item))
 
@@ -390,6 +459,11 @@ class Recommender:
 
         Raises:
             UsageError: the task was not learned.
+
+        Example:
+            >>> intent = recommender.intent("17")
+            >>> intent.field, len(intent.labels)
+            ('genre', …)
         """
         return predicting.intent(self.state, self._history(who, at))
 
@@ -401,6 +475,10 @@ class Recommender:
         Raises:
             UsageError: an empty history, or an item of which nothing is known.
             UnknownUserError, UnknownItemError: what the data does not have.
+
+        Example:
+            >>> print(recommender.explain("17", "Alien (1979)"))
+            …
         """
         return explaining.explain(self.state, self._known(who, at), self.state.catalog.find(item))
 
@@ -412,6 +490,11 @@ class Recommender:
         Raises:
             UsageError: ``limit`` below 1, or an empty history.
             DecodingError: the language model's scores are not finite.
+
+        Example:
+            >>> effect = recommender.attribute("17", "Alien (1979)", limit=3).items[0]
+            >>> effect.item.title, effect.blend  # in standard deviations of the score
+            ('…', …)
         """
         return explaining.attribute(self.state, self._known(who, at), self.state.catalog.find(item), limit)
 
@@ -421,6 +504,10 @@ class Recommender:
         """Say why one item is recommended and not another: by member of the blend, and by item of the history.
 
         The arguments and errors are those of ``attribute``; an item compared with itself raises UsageError.
+
+        Example:
+            >>> print(recommender.compare("17", "Alien (1979)", "Aliens (1986)").text)
+            …
         """
         find = self.state.catalog.find
         return explaining.compare(self.state, self._known(who, at), find(item), find(other), limit)
@@ -435,6 +522,11 @@ class Recommender:
 
         Raises:
             UsageError: the item is not among the first ``n``, or all of the history, and as in ``attribute``.
+
+        Example:
+            >>> pick = recommender.recommend("17", n=1)[0]
+            >>> print(recommender.what_if("17", pick.item.title, n=5).text)
+            …
         """
         return explaining.what_if(self.state, self._known(who, at), self.state.catalog.find(item), n, limit)
 

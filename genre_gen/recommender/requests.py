@@ -45,7 +45,12 @@ NO_HISTORIES = "this recommender came without histories of users: give a history
 
 @dataclass(frozen=True)
 class Request:
-    """One request of ``answer_many``; its parts are the arguments of :meth:`genre_gen.Recommender.recommend`."""
+    """One request of ``answer_many``; its parts are the arguments of :meth:`genre_gen.Recommender.recommend`.
+
+    Example:
+        >>> Request("17", n=5, where="year >= 1980", explain=True)
+        Request(who='17', n=5, …)
+    """
 
     who: Who = None
     n: int = 10
@@ -71,6 +76,11 @@ class Recommendation:
             members without an opinion on it; ``boost`` is what rules added.
         explanation: why, where it was asked for.
         pinned: whether a rule put it at this rank; its score is the one it has without the pin.
+
+    Example:
+        >>> pick = recommender.recommend("17", n=1)[0]
+        >>> pick.rank, pick.item.title, abs(sum(pick.parts.values()) - pick.score) < 1e-4
+        (1, '…', True)
     """
 
     rank: int
@@ -91,6 +101,11 @@ class Recommendations(tuple[Recommendation, ...]):
     Attributes:
         notes: why there are fewer than asked for, or that a part failed and others stood in.
         parsed_query: what was made of a request in free text; None where there was none.
+
+    Example:
+        >>> picks = recommender.recommend("17", n=100)
+        >>> len(picks), picks.notes
+        (31, ('31 of 100 …',))
     """
 
     notes: tuple[str, ...]

@@ -101,6 +101,11 @@ class RecommenderState:
         metrics: what an evaluation measured, see ``Report.summary``; empty before one.
         shared: what stands in for ``histories`` and ``trained_on``, which are empty then, in a recommender that came
             without them; None in any other.
+
+    Example:
+        >>> state = recommender.state
+        >>> len(state.catalog), sorted(state.members)
+        (40, ['ease', 'popularity', 'sequential_rules', 'svd'])
     """
 
     domain: Domain

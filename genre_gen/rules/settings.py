@@ -59,7 +59,7 @@ class Rules(Settings):
 
     Example:
         >>> rules = Rules(boosts={"year >= 2000": 0.5}, pins=["Alien (1979)"], at_most={"genre": 2})
-        >>> recommender.recommend("196", rules=rules)
+        >>> picks = recommender.recommend("196", rules=rules)
     """
 
     boosts: Annotated[dict[str, Amount], Field(max_length=MAX_RULES)] = Field(default_factory=dict)

@@ -30,6 +30,12 @@ class Progress:
         seconds: seconds since the run began.
         remaining: estimated seconds left; None while there is no estimate.
         details: figures of the stage, such as the best NDCG@10 so far.
+
+    Example:
+        >>> def show(progress: Progress) -> None:
+        ...     print(f"{progress.stage}: {progress.share:.0%}")
+        >>> show(Progress("language model", share=0.25, seconds=30.0))
+        language model: 25%
     """
 
     stage: str

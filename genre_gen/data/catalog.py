@@ -144,7 +144,8 @@ class Catalog(Sequence[Item]):
         before it.
 
         Example:
-            >>> data.catalog.to_frame().filter(pl.col("genre").list.contains("Horror"))
+            >>> data.catalog.to_frame().columns
+            ['item_id', 'title', 'genre', 'year']
 
         Raises:
             UsageError, MissingPackageError: as :func:`genre_gen.data.frames.in_library`.

@@ -122,7 +122,9 @@ class Dataset:
         See :meth:`genre_gen.Catalog.to_frame` and :meth:`genre_gen.Interactions.to_frame` for the columns.
 
         Example:
-            >>> items, interactions = Dataset.load("movies").to_frames("pandas")
+            >>> items, interactions = data.to_frames()
+            >>> interactions.columns
+            ['user_id', 'item_id', 'rating', 'timestamp']
 
         Raises:
             UsageError, MissingPackageError: as :func:`genre_gen.data.frames.in_library`.
@@ -135,7 +137,8 @@ class Dataset:
         See :func:`genre_gen.data.writers.recbole.write_recbole`; ``Split.to_recbole`` writes a split.
 
         Example:
-            >>> Dataset.load("movies").to_recbole("exports/movies")
+            >>> [file.name for file in data.to_recbole("exports/movies")]
+            ['movies.item', 'movies.inter', 'movies.yaml']
 
         Raises:
             DataError: ids that the format cannot hold.
@@ -146,7 +149,8 @@ class Dataset:
         """Write a folder for ``lenskit.data.Dataset.load``; returns the files. ``Split.to_lenskit`` writes a split.
 
         Example:
-            >>> Dataset.load("movies").to_lenskit("exports/movies")
+            >>> [file.name for file in data.to_lenskit("exports/lenskit")]
+            ['user.parquet', 'item.parquet', 'rating.parquet', 'schema.json']
         """
         return write_lenskit(Path(folder), self.catalog, self.interactions)
 

@@ -89,7 +89,8 @@ class History:
         ``Recommender.recommend`` accepts it as a history.
 
         Example:
-            >>> data.interactions.history("196").to_frame(data.catalog)
+            >>> data.interactions.history("17").to_frame(data.catalog)["title"][0]
+            'Groundhog Day (1993)'
 
         Raises:
             UsageError, MissingPackageError: as :func:`genre_gen.data.frames.in_library`.
@@ -262,7 +263,8 @@ class Interactions:
             positions: int64 ``[m]``, the interactions that are wanted, in this order; None for all.
 
         Example:
-            >>> data.interactions.to_frame(data.catalog).group_by("item_id").len()
+            >>> data.interactions.to_frame(data.catalog)["user_id"].n_unique()
+            30
 
         Raises:
             UsageError, MissingPackageError: as :func:`genre_gen.data.frames.in_library`.

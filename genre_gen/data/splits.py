@@ -94,7 +94,12 @@ class Split:
         return self.validation if part == "validation" else self.test
 
     def targets(self, part: Part) -> NDArray[np.int64]:
-        """Return which of ``histories``' interactions are the targets of a part's cases, in their order."""
+        """Return the positions of a part's targets in ``histories``, int64 ``[cases]``.
+
+        Example:
+            >>> bool(split.histories.rows[split.targets("test")[0]] == split.test[0].target)
+            True
+        """
         cases = self.cases(part)
         users = np.array([self.histories.user_row(str(case.history.user)) for case in cases], np.int64)
         return self.histories.offsets[users] + np.array([len(case.history) for case in cases], np.int64)
@@ -105,8 +110,8 @@ class Split:
         Validation and test have one row per case, the interaction to find; see ``Interactions.to_frame`` for columns.
 
         Example:
-            >>> frames = Dataset.load("movies").leave_one_out().to_frames("pandas")
-            >>> surprise.Dataset.load_from_df(frames["train"][["user_id", "item_id", "rating"]], reader)
+            >>> {name: len(frame) for name, frame in split.to_frames().items()}
+            {'train': 275, 'validation': 30, 'test': 30, 'train_and_validation': 305}
 
         Raises:
             UsageError, MissingPackageError: as :func:`genre_gen.data.frames.in_library`.
@@ -127,7 +132,8 @@ class Split:
         a ``global-time`` split all interactions of that period.
 
         Example:
-            >>> Dataset.load("movies").leave_one_out().to_recbole("exports/movies")
+            >>> [file.name for file in split.to_recbole("exports/movies")]
+            ['movies.item', 'movies.train.inter', 'movies.valid.inter', 'movies.test.inter', 'movies.yaml']
 
         Raises:
             UsageError: nothing is held out for a test.
@@ -150,7 +156,8 @@ class Split:
         learns from ``train_and_validation`` has seen the histories of ``test``.
 
         Example:
-            >>> Dataset.load("movies").leave_one_out().to_lenskit("exports/movies")
+            >>> split.to_lenskit("exports/lenskit")[-1].name
+            'test.parquet'
 
         Raises:
             UsageError: nothing is held out for a test.

@@ -273,7 +273,8 @@ class Report:
         not ranked) and each user's metrics.
 
         Example:
-            >>> report.to_frame().sort("N@10", descending=True)
+            >>> report.to_frame().columns[:3], len(report.to_frame(per_user=True)) == len(report.results) * 30
+            (['model', 'R@10', 'N@10'], True)
 
         Raises:
             UsageError, MissingPackageError: as :func:`genre_gen.data.frames.in_library`.

@@ -126,7 +126,8 @@ class Recommendations(tuple[Recommendation, ...]):
         ``explanation``, null without one.
 
         Example:
-            >>> recommender.recommend("196", n=5).to_frame()
+            >>> recommender.recommend("17", n=5).to_frame().columns[:4]
+            ['item_id', 'rank', 'score', 'title']
 
         Raises:
             UsageError, MissingPackageError: as :func:`genre_gen.data.frames.in_library`.
@@ -144,8 +145,10 @@ class Answers(Iterator[tuple[Who, Recommendations]]):
     """Pairs of a user and their picks, computed as they are read.
 
     Example:
-        >>> for user, picks in recommender.recommend(users=["196", "22"]):
-        ...     print(user, picks[0].item.title)
+        >>> for user, picks in recommender.recommend(users=["17", "4"], n=3):
+        ...     print(user, len(picks))
+        17 3
+        4 3
     """
 
     def __init__(self, pairs: Iterable[tuple[Who, Recommendations]]) -> None:
@@ -167,7 +170,8 @@ class Answers(Iterator[tuple[Who, Recommendations]]):
         no row.
 
         Example:
-            >>> recommender.recommend(users=["196", "22"]).to_frame("pandas")
+            >>> recommender.recommend(users=["17", "4"], n=3).to_frame()["user_id"].to_list()
+            ['17', '17', '17', '4', '4', '4']
 
         Raises:
             UsageError, MissingPackageError: as :func:`genre_gen.data.frames.in_library`.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from genre_gen.ranking import Ranking
     from genre_gen.recommender.predicting import Prediction
     from genre_gen.recommender.recommender import Recommender
-    from genre_gen.recommender.requests import Recommendation, Recommendations, Request
+    from genre_gen.recommender.requests import Answers, Recommendation, Recommendations, Request
     from genre_gen.recommender.state import RecommenderState
     from genre_gen.rules.settings import Rules
     from genre_gen.training.progress import Progress
@@ -32,6 +32,7 @@ __version__ = "0.1.0"
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # who uses the library decides what is shown
 
 _HOMES = {
+    "Answers": "recommender.requests",
     "Case": "data.splits",
     "Catalog": "data.catalog",
     "Dataset": "data.dataset",
@@ -58,6 +59,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Answers",
     "Case",
     "Catalog",
     "Dataset",

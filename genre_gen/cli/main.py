@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from genre_gen.cli import compare, domains, push, recommend, train, verbosity
+from genre_gen.cli import compare, domains, export, push, recommend, train, verbosity
 from genre_gen.cli.options import FAILED, MISUSED, tell
 from genre_gen.errors import GenreGenError, UsageError
 
@@ -20,7 +20,7 @@ app = typer.Typer(
 )
 for command in (
     train.demo, train.fetch, train.train, recommend.recommend, recommend.explain, recommend.report, recommend.evaluate,
-    push.push, compare.compare,
+    push.push, compare.compare, export.export,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(domains.prompts, name="prompts")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -31,6 +31,8 @@ from genre_gen.cli.verbosity import shows_progress
 from genre_gen.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from genre_gen.data.splits import Part
+    from genre_gen.recommender.batch import Layout
     from genre_gen.recommender.recommender import Recommender
     from genre_gen.recommender.requests import Request
 
@@ -62,6 +64,9 @@ def recommend(
         str | None, typer.Option(help="'test' cuts histories where the evaluation does (with --users).")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="File for --users: .parquet or .jsonl.")] = None,
+    layout: Annotated[
+        Literal["table", "lenskit"], typer.Option(help="Of that file: a pick a row, or LensKit's lists of items.")
+    ] = "table",
     model: Model = None,
     quantization: ServedIn = None,
     plugins: Plugins = None,
@@ -84,17 +89,19 @@ def recommend(
     if users is not None:
         if out is None or user is not None or events or query is not None:
             raise UsageError("--users needs --out FILE, and goes without --user, --history and --query")
-        count = _recommend_to_all(recommender, users, request, out, split)
+        count = _recommend_to_all(recommender, users, request, out, split, layout)
         show(json.dumps({"users": count, "file": str(out)}) if as_json else f"{count:,} users in {out}")
         return
-    if split is not None or out is not None:
-        raise UsageError("--split and --out go with --users")
+    if split is not None or out is not None or layout != "table":
+        raise UsageError("--split, --out and --layout go with --users")
     who = who_asks(recommender, user, events)
     picks = recommender.answer_many([replace(request, who=who)])[0]
     show(picks_json(picks) if as_json else picks_text(picks))
 
 
-def _recommend_to_all(recommender: Recommender, users: str, request: Request, out: Path, split: str | None) -> int:
+def _recommend_to_all(
+    recommender: Recommender, users: str, request: Request, out: Path, split: str | None, layout: Layout
+) -> int:
     """Write the picks of many users into a file, and return how many there are."""
     from genre_gen.recommender.batch import read_users, write_picks
 
@@ -105,7 +112,8 @@ def _recommend_to_all(recommender: Recommender, users: str, request: Request, ou
         raise DataError(f"--users {users}: no such file; write 'all', or a file with one user id a line")
     names = None if users == "all" else read_users(Path(users))
     with resumable():
-        return write_picks(recommender.state, names, request, out, part=split, progress=shows_progress())  # type: ignore[arg-type]
+        part, progress = cast("Part | None", split), shows_progress()
+        return write_picks(recommender.state, names, request, out, part=part, layout=layout, progress=progress)
 
 
 def _reranking(recommender: Recommender, method: str | None, weight: float | None) -> Recommender:
@@ -177,7 +185,10 @@ def evaluate(
     domain: TrainedDomain = None,
     split: Annotated[str, typer.Option(help="leave-one-out or global-time; as in training.")] = "leave-one-out",
     part: Annotated[Literal["test", "validation"], typer.Option(help="What to rank; tune on validation.")] = "test",
-    picks: Annotated[Path | None, typer.Option(help="Evaluate the picks of this file instead of the model.")] = None,
+    picks: Annotated[
+        Path | None,
+        typer.Option(help="Evaluate these picks instead of the model: a table of user_id, item_id, and rank or score."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for evaluation.json and evaluation.png [the model's].")
     ] = None,

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any, TypeAlias, overload
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from genre_gen.data.filter_expression import evaluate
+from genre_gen.data.frames import Library, in_library, values_column
 from genre_gen.data.titles import TitleIndex
 from genre_gen.errors import DataError, UnknownItemError, UsageError, quoted
 
@@ -145,6 +147,28 @@ class Catalog(Sequence[Item]):
         if not isinstance(expression, str):
             raise UsageError(f"where = {quoted(expression)}; give an expression as text, such as 'year >= 1980'")
         return evaluate(expression, self)
+
+    def to_frame(self, library: Library = "polars") -> Any:
+        """Return a data frame with an item a row, in row order: ``item_id``, ``title``, the fields, and ``text``.
+
+        Labels are lists, and ``text`` is left out where no item has one. A field of one of these names has ``field_``
+        before it.
+
+        Example:
+            >>> data.catalog.to_frame().columns
+            ['item_id', 'title', 'genre', 'year']
+
+        Raises:
+            UsageError, MissingPackageError: as :func:`genre_gen.data.frames.in_library`.
+        """
+        own = {name: [getattr(item, name) for item in self._items] for name in ("id", "title", "text")}
+        columns = [pl.Series("item_id", own["id"], pl.String), pl.Series("title", own["title"], pl.String)]
+        for name in self.fields:
+            column = f"field_{name}" if name in {"item_id", "title", "text"} else name
+            columns.append(values_column(column, [item.attributes[name] for item in self._items]))
+        if any(own["text"]):
+            columns.append(pl.Series("text", own["text"], pl.String))
+        return in_library(pl.DataFrame(columns), library)
 
     def fingerprint(self) -> str:
         """Return a SHA-256 of ids, titles and attributes in row order; it tells whether a catalog has changed."""

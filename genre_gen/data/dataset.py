@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from genre_gen.data.catalog import Catalog
+from genre_gen.data.frames import Library
 from genre_gen.data.interactions import Interactions
 from genre_gen.data.readers import Data, LoadReport, load_data
 from genre_gen.data.splits import SPLITS, Split, global_time, hold_out_last, leave_one_out
+from genre_gen.data.writers import write_lenskit, write_recbole
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
 from genre_gen.new_domain.inference import infer_domain
@@ -91,7 +93,7 @@ class Dataset:
         noun: str | None = None,
         columns: Mapping[str, str] | None = None,
     ) -> Dataset:
-        """Infer a domain from two data frames of polars or pandas; see ``from_tables``.
+        """Infer a domain from two data frames of polars, pandas or pyarrow; see ``from_tables``.
 
         Example:
             >>> import polars as pl
@@ -113,6 +115,44 @@ class Dataset:
         counts = (len(data.catalog), len(data.interactions.users), len(data.interactions))
         log.info("%s: %d items, %d users, %d interactions", domain.name, *counts)
         return cls(domain, data.catalog, data.interactions, data.report)
+
+    def to_frames(self, library: Library = "polars") -> tuple[Any, Any]:
+        """Return items and interactions as two data frames, which ``from_frames`` takes.
+
+        See :meth:`genre_gen.Catalog.to_frame` and :meth:`genre_gen.Interactions.to_frame` for the columns.
+
+        Example:
+            >>> items, interactions = data.to_frames()
+            >>> interactions.columns
+            ['user_id', 'item_id', 'rating', 'timestamp']
+
+        Raises:
+            UsageError, MissingPackageError: as :func:`genre_gen.data.frames.in_library`.
+        """
+        return self.catalog.to_frame(library), self.interactions.to_frame(self.catalog, library)
+
+    def to_recbole(self, folder: str | Path) -> list[Path]:
+        """Write RecBole's atomic files ``.inter`` and ``.item`` into a folder; returns the files.
+
+        See :func:`genre_gen.data.writers.recbole.write_recbole`; ``Split.to_recbole`` writes a split.
+
+        Example:
+            >>> [file.name for file in data.to_recbole("exports/movies")]
+            ['movies.item', 'movies.inter', 'movies.yaml']
+
+        Raises:
+            DataError: ids that the format cannot hold.
+        """
+        return write_recbole(Path(folder), self.catalog, {"": self.interactions.to_frame(self.catalog)})
+
+    def to_lenskit(self, folder: str | Path) -> list[Path]:
+        """Write a folder for ``lenskit.data.Dataset.load``; returns the files. ``Split.to_lenskit`` writes a split.
+
+        Example:
+            >>> [file.name for file in data.to_lenskit("exports/lenskit")]
+            ['user.parquet', 'item.parquet', 'rating.parquet', 'schema.json']
+        """
+        return write_lenskit(Path(folder), self.catalog, self.interactions)
 
     def leave_one_out(self) -> Split:
         """Hold out each user's last item for test and the one before for validation.

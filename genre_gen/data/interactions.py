@@ -12,8 +12,11 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
+from genre_gen.data.catalog import Catalog
+from genre_gen.data.frames import Library, in_library
 from genre_gen.errors import DataError, UnknownUserError, UsageError
 from genre_gen.folders.arrays import count_in, expect, json_in, texts
 
@@ -80,6 +83,23 @@ class History:
     def until(self, moment: int) -> History:
         """Return the interactions up to a moment (seconds since 1970, inclusive); all of them if there are no times."""
         return self if self.times is None else self.take(self.times <= moment)
+
+    def to_frame(self, catalog: Catalog, library: Library = "polars") -> Any:
+        """Return a data frame, oldest first: ``item_id``, ``title``, and ``rating`` and ``timestamp`` if any.
+
+        ``Recommender.recommend`` accepts it as a history.
+
+        Example:
+            >>> data.interactions.history("17").to_frame(data.catalog)["title"][0]
+            'Groundhog Day (1993)'
+
+        Raises:
+            UsageError, MissingPackageError: as :func:`genre_gen.data.frames.in_library`.
+        """
+        items = [catalog[row] for row in self.rows.tolist()]
+        columns = {"item_id": [item.id for item in items], "title": [item.title for item in items]}
+        frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
+        return in_library(frame.with_columns(_measures(self.ratings, self.times)), library)
 
 
 @dataclass(frozen=True)
@@ -230,6 +250,33 @@ class Interactions:
         written = int(self.review_of[position])
         return self.reviews.summaries[written], self.reviews.texts[written]
 
+    def to_frame(
+        self, catalog: Catalog, library: Library = "polars", positions: NDArray[np.integer] | None = None
+    ) -> Any:
+        """Return a data frame with an interaction a row, in the order of the arrays.
+
+        ``user_id`` and ``item_id`` are text; ``rating`` (float32, null where not rated) and ``timestamp`` (int64,
+        seconds since 1970) are left out where the data has none.
+
+        Args:
+            catalog: the items.
+            library: ``polars`` or ``pandas``.
+            positions: int64 ``[m]``, the interactions that are wanted, in this order; None for all.
+
+        Example:
+            >>> data.interactions.to_frame(data.catalog)["user_id"].n_unique()
+            30
+
+        Raises:
+            UsageError, MissingPackageError: as :func:`genre_gen.data.frames.in_library`.
+        """
+        chosen = np.arange(len(self)) if positions is None else np.asarray(positions, np.int64)
+        ids = pl.Series("item_id", [item.id for item in catalog], pl.String)
+        users = pl.Series("user_id", self.users, pl.String)
+        ratings, times = _selected(self.ratings, chosen), _selected(self.times, chosen)
+        columns = [users[self.owners[chosen]], ids[self.rows[chosen]], *_measures(ratings, times)]
+        return in_library(pl.DataFrame(columns), library)
+
     def fingerprint(self) -> str:
         """Return a hash of who had which items in which order, to tell whether two logs are the same."""
         digest = hashlib.sha256(json.dumps(self.users).encode())
@@ -271,6 +318,12 @@ def _frozen(array: _Array) -> _Array:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def _measures(ratings: NDArray[np.float32] | None, times: NDArray[np.int64] | None) -> list[pl.Series]:
+    """Return the columns ``rating`` and ``timestamp`` of a data frame, if any."""
+    columns = [] if ratings is None else [pl.Series("rating", ratings, pl.Float32).fill_nan(None)]
+    return columns + ([] if times is None else [pl.Series("timestamp", times, pl.Int64)])
 
 
 def _selected(array: _Array, selection: slice | NDArray[Any]) -> _Array:

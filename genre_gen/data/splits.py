@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen.data.catalog import Catalog
+from genre_gen.data.frames import Library, in_library
 from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.writers import write_lenskit, write_lists, write_recbole
 from genre_gen.errors import DataError, UsageError
 
 Part: TypeAlias = Literal["validation", "test"]
@@ -90,6 +93,89 @@ class Split:
             raise UsageError(f"part = {part!r}; choose validation or test")
         return self.validation if part == "validation" else self.test
 
+    def targets(self, part: Part) -> NDArray[np.int64]:
+        """Return the positions of a part's targets in ``histories``, int64 ``[cases]``.
+
+        Example:
+            >>> bool(split.histories.rows[split.targets("test")[0]] == split.test[0].target)
+            True
+        """
+        cases = self.cases(part)
+        users = np.array([self.histories.user_row(str(case.history.user)) for case in cases], np.int64)
+        return self.histories.offsets[users] + np.array([len(case.history) for case in cases], np.int64)
+
+    def to_frames(self, library: Library = "polars") -> dict[str, Any]:
+        """Return data frames: ``train``, ``validation``, ``test`` and ``train_and_validation``.
+
+        Validation and test have one row per case, the interaction to find; see ``Interactions.to_frame`` for columns.
+
+        Example:
+            >>> {name: len(frame) for name, frame in split.to_frames().items()}
+            {'train': 275, 'validation': 30, 'test': 30, 'train_and_validation': 305}
+
+        Raises:
+            UsageError, MissingPackageError: as :func:`genre_gen.data.frames.in_library`.
+        """
+        frames = {
+            "train": self.train.to_frame(self.catalog),
+            "validation": self.histories.to_frame(self.catalog, positions=self.targets("validation")),
+            "test": self.histories.to_frame(self.catalog, positions=self.targets("test")),
+            "train_and_validation": self.train_and_validation.to_frame(self.catalog),
+        }
+        return {name: in_library(frame, library) for name, frame in frames.items()}
+
+    def to_recbole(self, folder: str | Path) -> list[Path]:
+        """Write RecBole's atomic files of this split, a benchmark in its words; returns the files.
+
+        RecBole then learns from ``train`` and ranks the targets of ``test`` among all items but the user's earlier
+        ones, as our evaluation does. What lies between the two parts is its ``valid``: the validation targets, and in
+        a ``global-time`` split all interactions of that period.
+
+        Example:
+            >>> [file.name for file in split.to_recbole("exports/movies")]
+            ['movies.item', 'movies.train.inter', 'movies.valid.inter', 'movies.test.inter', 'movies.yaml']
+
+        Raises:
+            UsageError: nothing is held out for a test.
+            DataError: ids that the format cannot hold.
+        """
+        self._check_test("RecBole")
+        between = _beyond(self.train_and_validation, self.train)
+        parts = {
+            "train": self.train.to_frame(self.catalog),
+            "valid": self.train_and_validation.to_frame(self.catalog, positions=between),
+            "test": self.histories.to_frame(self.catalog, positions=self.targets("test")),
+        }
+        return write_recbole(Path(folder), self.catalog, parts)
+
+    def to_lenskit(self, folder: str | Path) -> list[Path]:
+        """Write what LensKit needs for the same evaluation; returns the files.
+
+        ``train`` and ``train_and_validation`` are folders for ``lenskit.data.Dataset.load``, ``validation.parquet``
+        and ``test.parquet`` the targets for ``lenskit.data.ItemListCollection.load_parquet``, a list per user. What
+        learns from ``train_and_validation`` has seen the histories of ``test``.
+
+        Example:
+            >>> split.to_lenskit("exports/lenskit")[-1].name
+            'test.parquet'
+
+        Raises:
+            UsageError: nothing is held out for a test.
+        """
+        self._check_test("LensKit")
+        files = []
+        for name in ("train", "train_and_validation"):
+            files += write_lenskit(Path(folder) / name, self.catalog, getattr(self, name))
+        frames = self.to_frames()
+        for part in ("validation", "test"):
+            files.append(Path(folder) / f"{part}.parquet")
+            write_lists(files[-1], frames[part])
+        return files
+
+    def _check_test(self, library: str) -> None:
+        if not self.test:
+            raise UsageError(f"the split {self.name!r} holds nothing out for {library} to test on; {NO_CASES}")
+
 
 def leave_one_out(interactions: Interactions, catalog: Catalog) -> Split:
     """Hold out each user's last item for test and the one before for validation.
@@ -157,6 +243,14 @@ def _from_end(interactions: Interactions) -> tuple[NDArray[np.int64], NDArray[np
     lengths = np.diff(interactions.offsets)
     from_end = np.repeat(interactions.offsets[1:], lengths) - np.arange(len(interactions))
     return from_end, np.repeat(lengths > _HELD_OUT, lengths)
+
+
+def _beyond(longer: Interactions, shorter: Interactions) -> NDArray[np.int64]:
+    """Return the positions in ``longer`` of what each user has in it after the part that ``shorter`` has as well."""
+    lengths = dict(zip(shorter.users, np.diff(shorter.offsets).tolist(), strict=True))
+    common = np.array([lengths.get(user, 0) for user in longer.users], np.int64)
+    place = np.arange(len(longer)) - longer.offsets[longer.owners]
+    return np.flatnonzero(place >= common[longer.owners])
 
 
 def _last_cases(interactions: Interactions, from_end: int) -> tuple[Case, ...]:

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from genre_gen import metrics
+from genre_gen.data.frames import Library, in_library
 from genre_gen.data.html_table import html_block, html_table
 from genre_gen.errors import DataError, UsageError
 from genre_gen.evaluation.significance import holm, interval, paired_test
@@ -262,6 +264,38 @@ class Report:
             row += [f"{result.costs[key]:,.1f}" if key in result.costs else "" for key in costs]
             rows.append(row + ([p_values.get(result.name, "")] if ours else []))
         return header, rows
+
+    def to_frame(self, library: Library = "polars", *, per_user: bool = False) -> Any:
+        """Return a data frame with a model a row, or a user and model.
+
+        Columns are ``model``, the metrics at the report's cuts (``R@10``), and the figures of the lists and the costs,
+        null where a model has none. With ``per_user``: ``model``, ``user_id``, ``rank`` (infinite where the target was
+        not ranked) and each user's metrics.
+
+        Example:
+            >>> report.to_frame().columns[:3], len(report.to_frame(per_user=True)) == len(report.results) * 30
+            (['model', 'R@10', 'N@10'], True)
+
+        Raises:
+            UsageError, MissingPackageError: as :func:`genre_gen.data.frames.in_library`.
+        """
+        keys = [f"{letters}@{cut}" for letters in PER_USER for cut in self.k]
+        if per_user:
+            ranked = [
+                pl.DataFrame(
+                    {"model": [result.name] * len(self.users), "user_id": self.users, "rank": result.ranks}
+                    | {key: result.values(key) for key in keys},
+                    schema_overrides={"model": pl.String, "user_id": pl.String},
+                )
+                for result in self.results
+            ]
+            return in_library(pl.concat(ranked), library)
+        costs, lists = _keys(self.results, "costs"), _keys(self.results, "lists")
+        columns: dict[str, list[float | None]] = {key: [each.figure(key) for each in self.results] for key in keys}
+        columns |= {key: [result.lists.get(key) for result in self.results] for key in lists}
+        columns |= {key: [result.costs.get(key) for result in self.results] for key in costs}
+        frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.Float64))
+        return in_library(frame.insert_column(0, pl.Series("model", [each.name for each in self.results])), library)
 
     def summary(self) -> dict[str, Any]:
         """Return the figures of each model without anything by user, JSON values only, for a model card.

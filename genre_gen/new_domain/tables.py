@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from genre_gen.data.readers.files import Table, decode, read_parquet, read_text
+from genre_gen.data.readers.frames import from_frame
 from genre_gen.data.readers.table import PlainTable
 from genre_gen.errors import DataError, UsageError
 
@@ -46,7 +45,7 @@ def read_tables(interactions: Any, items: Any = None) -> Tables:
         return Tables(tables[0], tables[1] if items is not None else None, paths, encoding, delimiter)
     if any(isinstance(table, (str, Path)) for table in given):
         raise UsageError("interactions and items are a path and a data frame; give two paths, or two data frames")
-    return Tables(_from_frame(interactions, "interactions"), None if items is None else _from_frame(items, "items"))
+    return Tables(from_frame(interactions, "interactions"), None if items is None else from_frame(items, "items"))
 
 
 def _read_file(file: Path, encoding: str, delimiter: str | None) -> Table:
@@ -101,64 +100,3 @@ def _common_delimiter(files: Iterable[Path]) -> str | None:
         shown = ", ".join(f"{file.name} by {delimiter!r}" for file, delimiter in delimiters.items())
         raise DataError(f"the files have different separators: {shown}; save both files with commas")
     return next(iter(delimiters.values()))
-
-
-def _from_frame(frame: Any, name: str) -> Table:
-    """Return a data frame as a table; ``name`` replaces the file name in messages."""
-    if isinstance(frame, pl.LazyFrame):
-        frame = frame.collect()
-    if not isinstance(frame, pl.DataFrame):
-        if not hasattr(frame, "iloc") or not hasattr(frame, "columns"):
-            raise UsageError(
-                f"{name} is of type {type(frame).__name__}; give a path or a data frame of polars or pandas"
-            )
-        frame = _from_pandas(frame, name)
-    if frame.is_empty():
-        raise DataError(f"{name}: the data frame has no rows or no columns; check how it was made")
-    return Table(frame.select(map(_plain, frame)), name, lambda record: f"row {record + 1}")
-
-
-def _plain(column: pl.Series) -> pl.Series:
-    """Convert a column to a type of files: no categories, and whole numbers as integers.
-
-    Pandas turns integers into floats if one is missing, and the id 1.0 is not the id 1.
-    """
-    if column.dtype in (pl.Categorical, pl.Enum, pl.Boolean):
-        return column.cast(pl.String).fill_null("")
-    if column.dtype == pl.String:
-        return column.fill_null("")
-    if column.dtype.is_float():
-        column = column.fill_nan(None)
-        whole = column.cast(pl.Int64, strict=False)
-        return whole if column.eq_missing(whole.cast(column.dtype)).all() else column
-    return column
-
-
-def _from_pandas(frame: Any, name: str) -> pl.DataFrame:
-    """Convert a pandas data frame to polars, without importing pandas; an index of ids becomes a column."""
-    levels = [frame.index.get_level_values(level) for level in range(frame.index.nlevels)]
-    index = [
-        (str(level.name if level.name is not None else "index"), level.to_series())
-        for level in levels
-        if level.name is not None or level.dtype.kind not in "iuf"  # otherwise rows are merely numbered
-    ]
-    columns = [(str(label), frame.iloc[:, position]) for position, label in enumerate(frame.columns)]
-    names = [label for label, _ in columns]
-    if len(set(names)) < len(names):
-        raise DataError(f"{name}: a column name is repeated in {', '.join(names)}; rename one")
-    columns = [*((label, column) for label, column in index if label not in names), *columns]
-    return pl.DataFrame([_from_pandas_column(label, column) for label, column in columns])
-
-
-def _from_pandas_column(name: str, column: Any) -> pl.Series:
-    if column.dtype.kind == "M":
-        return pl.Series(name, column.to_numpy("datetime64[ms]"))  # in UTC; a missing time becomes null
-    missing = column.isna().tolist()
-    values = [None if absent else value for value, absent in zip(column.tolist(), missing, strict=True)]
-    try:
-        series = pl.Series(name, values, strict=True)
-    except (TypeError, pl.exceptions.PolarsError):  # values of several types
-        series = pl.Series(name, values, pl.Object)
-    if series.dtype != pl.Object:
-        return series
-    return pl.Series(name, [None if value is None else str(value) for value in values], pl.String)

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError, quoted
-from genre_gen.recommender import answering, explaining, hub, loading, persistence, predicting
+from genre_gen.recommender import answering, explaining, hub, loading, persistence, predicting, requests
 from genre_gen.recommender.predicting import Fit, Prediction
-from genre_gen.recommender.requests import (
-    Moment,
-    Recommendations,
-    Request,
-    RequestOptions,
-    Who,
-    history_of,
-    known_history,
-)  # fmt: skip
+from genre_gen.recommender.requests import Answers, Moment, Recommendations, Request, RequestOptions, Who
 from genre_gen.recommender.state import NotPickled
 
 if TYPE_CHECKING:
@@ -45,7 +37,8 @@ class Recommender(NotPickled):
     """Generates items of one catalog for users known or new.
 
     In every method, who comes first and then what. ``who`` is a user id of the data, or a history: titles or ids,
-    oldest first, each alone, with a rating, or with a rating and a time. Items are named by title or id.
+    oldest first, each alone, with a rating, or with a rating and a time; or a data frame of ``item_id`` (or ``title``),
+    ``rating`` and ``timestamp``. Items are named by title or id.
 
     Example:
         >>> data = Dataset.load("movies")
@@ -200,9 +193,8 @@ class Recommender(NotPickled):
         Example:
             >>> recommender.push_to_hub("owner/movies", private=True).commit_url
         """
-        about = commit_message, commit_description
-        place = token, revision, create_pr
-        return hub.push(self.state, repo_id, private, histories, metrics, base_model, *place, *about)
+        where = private, histories, metrics, base_model, token, revision, create_pr
+        return hub.push(self.state, repo_id, *where, commit_message, commit_description)
 
     def __copy__(self) -> Self:
         """Return another recommender of the same state, in which nothing changes."""
@@ -328,7 +320,7 @@ class Recommender(NotPickled):
     @overload
     def recommend(
         self, who: None = None, n: int = 10, *, users: Iterable[Who], **options: Unpack[RequestOptions]
-    ) -> Iterator[tuple[Who, Recommendations]]: ...
+    ) -> Answers: ...
     def recommend(
         self,
         who: Who = None,
@@ -342,14 +334,14 @@ class Recommender(NotPickled):
         at: Moment | None = None,
         explain: bool = False,
         rules: Rules | None = None,
-    ) -> Recommendations | Iterator[tuple[Who, Recommendations]]:
+    ) -> Recommendations | Answers:
         """Recommend items to a known user, to a history, or to many.
 
         Args:
             who: a user id of the data, or a history; None, or a user without history, gets what is recommended to
                 somebody of whom nothing is known, with a note.
             n: how many; fewer come only where fewer are allowed, and ``notes`` says why.
-            users: many user ids or histories instead of ``who``; the answer is then an iterator.
+            users: many user ids or histories instead of ``who``; the answer is then an iterator with ``to_frame``.
             query: what it should be like, in free text, see :mod:`genre_gen.query`.
             where: filter on attributes, see :mod:`genre_gen.data.filter_expression`.
             exclude: titles or ids that shall not appear.
@@ -386,7 +378,7 @@ class Recommender(NotPickled):
             raise UsageError(f"users = {quoted(users)}; give a list of user ids or histories, even of one")
         users = list(users)
         answers = answering.answer_many(self.state, (Request(user, **options) for user in users))
-        return zip(users, answers, strict=True)
+        return Answers(zip(users, answers, strict=True))
 
     def answer_many(self, requests: Iterable[Request]) -> list[Recommendations]:
         """Answer requests in one go, each with its own n, filters, query, moment, rules and explanations.
@@ -530,8 +522,8 @@ class Recommender(NotPickled):
 
     def _history(self, who: Who, at: Moment | None) -> History:
         state = self.state
-        return history_of(who, state.histories, state.catalog, state.domain.rating_scale, at)[0]
+        return requests.history_of(who, state.histories, state.catalog, state.domain.rating_scale, at)[0]
 
     def _known(self, who: Who, at: Moment | None) -> History:
         state = self.state
-        return known_history(who, state.histories, state.catalog, state.domain.rating_scale, at)
+        return requests.known_history(who, state.histories, state.catalog, state.domain.rating_scale, at)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypedDict
 
 import numpy as np
+import polars as pl
 
 from genre_gen.data.catalog import Catalog, Item
 from genre_gen.data.filters import rows_of
+from genre_gen.data.frames import Library, in_library
 from genre_gen.data.html_table import html_block, html_table, html_text
 from genre_gen.data.interactions import History, Interactions
 from genre_gen.data.moments import to_moment
 from genre_gen.data.printable import about
+from genre_gen.data.readers.frames import is_frame
 from genre_gen.errors import UnknownUserError, UsageError, quoted
+from genre_gen.recommender.frames import Frame, history_of_frame, user_of_frame
 
 if TYPE_CHECKING:
     from genre_gen.explain.explainer import Explanation
@@ -26,8 +30,8 @@ if TYPE_CHECKING:
 Event: TypeAlias = str | tuple[str, float | None] | tuple[str, float | None, Any]
 """One interaction given by hand: a title or id; with a rating; with a rating (or None) and a moment."""
 
-Who: TypeAlias = str | int | Sequence[Event] | History | None
-"""Who asks: a user id of the data, or a history, oldest first; None is somebody of whom nothing is known."""
+Who: TypeAlias = str | int | Sequence[Event] | History | Frame | None
+"""Who asks: a user id of the data, or a history, oldest first, also as a data frame; None is an unknown user."""
 
 Moment: TypeAlias = int | float | str | datetime
 """A moment: seconds since 1970, a datetime, or ISO text such as ``2024-05-01T12:00``."""
@@ -127,11 +131,91 @@ class Recommendations(tuple[Recommendation, ...]):
         self.notes, self.parsed_query = tuple(notes), parsed_query
         return self
 
+    def to_frame(self, library: Library = "polars") -> Any:
+        """Return a data frame with a pick a row.
+
+        Columns: ``item_id``, ``rank``, ``score``, ``title``, ``pinned``, ``part.NAME`` for each part of the score, and
+        ``explanation``, null without one.
+
+        Example:
+            >>> recommender.recommend("17", n=5).to_frame().columns[:4]
+            ['item_id', 'rank', 'score', 'title']
+
+        Raises:
+            UsageError, MissingPackageError: as :func:`genre_gen.data.frames.in_library`.
+        """
+        return in_library(_frame(self), library)
+
     def _repr_html_(self) -> str:
         """Return the picks as a notebook shows them."""
         said = [] if self.parsed_query is None else [html_text(f"understood: {self.parsed_query}")]
         notes = [html_text(f"note: {note}", small=True) for note in self.notes]
         return html_block(*said, _picks_table(self), *notes)
+
+
+class Answers(Iterator[tuple[Who, Recommendations]]):
+    """Pairs of a user and their picks, computed as they are read.
+
+    Example:
+        >>> for user, picks in recommender.recommend(users=["17", "4"], n=3):
+        ...     print(user, len(picks))
+        17 3
+        4 3
+    """
+
+    def __init__(self, pairs: Iterable[tuple[Who, Recommendations]]) -> None:
+        """Hold the pairs."""
+        self._pairs = iter(pairs)
+
+    def __iter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __next__(self) -> tuple[Who, Recommendations]:
+        """Return the next user and their picks."""
+        return next(self._pairs)
+
+    def to_frame(self, library: Library = "polars") -> Any:
+        """Return the remaining picks as one data frame: ``user_id``, then the columns of ``Recommendations.to_frame``.
+
+        A history without a user id is called ``history 3`` if it is the third in this frame. Users without picks have
+        no row.
+
+        Example:
+            >>> recommender.recommend(users=["17", "4"], n=3).to_frame()["user_id"].to_list()
+            ['17', '17', '17', '4', '4', '4']
+
+        Raises:
+            UsageError, MissingPackageError: as :func:`genre_gen.data.frames.in_library`.
+        """
+        pairs = list(self)
+        picks = [pick for _, answer in pairs for pick in answer]
+        names = [_name(who, place) for place, (who, _) in enumerate(pairs, 1)]
+        owners = [name for name, (_, answer) in zip(names, pairs, strict=True) for _ in answer]
+        users = pl.Series("user_id", owners, pl.String)
+        return in_library(_frame(picks).insert_column(0, users), library)
+
+
+def _frame(picks: Sequence[Recommendation]) -> pl.DataFrame:
+    parts = dict.fromkeys(name for pick in picks for name in pick.parts)
+    columns = [
+        pl.Series("item_id", [pick.item.id for pick in picks], pl.String),
+        pl.Series("rank", [pick.rank for pick in picks], pl.Int32),
+        pl.Series("score", [pick.score for pick in picks], pl.Float32),
+        pl.Series("title", [pick.item.title for pick in picks], pl.String),
+        pl.Series("pinned", [pick.pinned for pick in picks], pl.Boolean),
+        *(pl.Series(f"part.{name}", [pick.parts.get(name) for pick in picks], pl.Float32) for name in parts),
+        pl.Series("explanation", [pick.explanation and pick.explanation.text for pick in picks], pl.String),
+    ]
+    return pl.DataFrame(columns)
+
+
+def _name(who: Who, place: int) -> str:
+    """Return the name of a user in a data frame."""
+    if isinstance(who, (str, int, np.integer)):
+        return str(who)
+    user = user_of_frame(who) if is_frame(who) else getattr(who, "user", None)
+    return user or f"history {place}"
 
 
 def _picks_table(picks: Sequence[Recommendation]) -> str:
@@ -164,7 +248,8 @@ def history_of(
     Interactions after the moment ``at`` are left out; those without a time are kept.
 
     Raises:
-        UsageError: an entry that is neither text nor a tuple, a rating off the scale, or a moment that cannot be read.
+        UsageError: an entry that is neither text nor a tuple, a rating off the scale, a moment that cannot be read, or
+            a data frame without items or of several users.
         UnknownItemError: an item that the catalog lacks.
     """
     notes: tuple[str, ...] = ()
@@ -172,6 +257,8 @@ def history_of(
         history = History(np.zeros(0, np.int64))
     elif isinstance(who, History):
         history = who
+    elif is_frame(who):
+        history = history_of_frame(who, catalog, rating_scale)
     elif isinstance(who, (str, int, np.integer)):
         user = _user_id(who)
         try:

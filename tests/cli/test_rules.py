@@ -62,9 +62,9 @@ def test_files_of_picks_are_made_by_rules(recommend, tmp_path):
     pinned = table.filter("pinned")
     assert pinned["rank"].unique().to_list() == [2]
     assert pinned["title"].unique().to_list() == ["Casablanca (1942)"]
-    missed = table.filter(~pl.col("user").is_in(pinned["user"].to_list()))
+    missed = table.filter(~pl.col("user_id").is_in(pinned["user_id"].to_list()))
     assert all("not pinned at rank 2: seen already" in note for note in missed["note"])
-    assert set(table["user"]) == set(pinned["user"]) | set(missed["user"])
+    assert set(table["user_id"]) == set(pinned["user_id"]) | set(missed["user_id"])
 
 
 def test_a_title_may_hold_the_sign_for_ranks(monkeypatch, recommend):

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 
 from genre_gen.errors import DataError, UsageError
@@ -178,3 +179,19 @@ def test_a_plot_without_reports_is_refused(tmp_path):
 def test_plot_of_all_misses(tmp_path):
     report(results=(Result("none", np.full(200, np.inf)),)).plot(tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize("library", ["polars", "pandas"])
+def test_a_report_is_a_frame_of_models_or_of_users(mixed, dataset, library):
+    report = mixed.evaluate(dataset.leave_one_out(), (5, 10), baselines=True)
+    frame = report.to_frame(library)
+    assert list(frame["model"]) == [result.name for result in report.results]
+    for column in ("R@5", "N@10", "MRR@10", "coverage", "score_seconds"):
+        assert list(frame[column]) == [
+            result.costs[column] if column in result.costs else result.figure(column) for result in report.results
+        ]
+    users = report.to_frame(library, per_user=True)
+    assert len(users) == len(report.results) * len(report.users)
+    means = pl.DataFrame({name: list(users[name]) for name in ("model", "N@10")}).group_by("model").mean()
+    assert dict(means.rows()) == pytest.approx({result.name: result.figure("N@10") for result in report.results})
+    assert list(users["user_id"])[: len(report.users)] == list(report.users)

@@ -10,6 +10,7 @@ import importlib.util
 import logging
 import os
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -134,14 +135,15 @@ class WandB:
     def start(self, run: TrackedRun) -> None:
         """Begin the run, or continue the one with this id."""
         self._folder.mkdir(parents=True, exist_ok=True)
+        mode = os.environ.get("WANDB_MODE") or ("online" if os.environ.get("WANDB_API_KEY") else "offline")
         private = {name: True for name in _WANDB_PRIVATE if name in self._wandb.Settings.model_fields}
         self._run = self._wandb.init(
             project=os.environ.get("WANDB_PROJECT", _PROJECT),
             name=run.name,
             dir=str(self._folder),
             id=run.id,
-            resume="allow",
-            mode=os.environ.get("WANDB_MODE") or ("online" if os.environ.get("WANDB_API_KEY") else "offline"),
+            resume=None if mode == "offline" else "allow",  # offline, the id alone joins the parts of a run
+            mode=mode,
             config=dict(run.settings),
             tags=[f"{name}:{value}" for name, value in run.tags.items()],
             settings=self._wandb.Settings(silent=True, console="off", **private),
@@ -261,7 +263,9 @@ def tracker_name(name: str) -> str:
 
 
 def _require(module: str, extra: str) -> Any:
-    return require(module, extra, f'runs of training.tracker = "{module}"')
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of releases that are older than the packages that they import
+        return require(module, extra, f'runs of training.tracker = "{module}"')
 
 
 def _plain(value: Any) -> str | int | float | bool:

@@ -6,7 +6,6 @@ Public names are imported on first use, so that ``import genre_gen`` and ``genre
 from __future__ import annotations
 
 import importlib
-import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from genre_gen.training.progress import Progress
 
 __version__ = "0.1.0"
-logging.getLogger(__name__).addHandler(logging.NullHandler())  # who uses the library decides what is shown
 
 _HOMES = {
     "Answers": "recommender.requests",

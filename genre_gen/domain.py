@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import keyword
+import re
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from genre_gen.downloads.paths import assets_folder
 from genre_gen.errors import CheckpointError, ConfigError
+from genre_gen.languages.settings import ENGLISH, LANGUAGE, DomainWords, LanguageCode
 from genre_gen.query.settings import QuerySettings
 from genre_gen.registry import AUTO, CODE_SCHEMES, ENCODERS, MEMBERS, RATERS, READERS, TASKS, TRACKERS, Registry
 from genre_gen.settings import Names, NamesOrNone, Noun, Settings, Share, suggestion, validation_problems
@@ -174,19 +176,15 @@ class ExplainSettings(Settings):
     """Who words explanations, and of how many recent items it is measured what they did for a pick (0: of none).
 
     ``words`` are what a sentence of the ``free`` style may hold next to data and the words in which the templates say
-    the same: words that say nothing which the data would have to bear out.
+    the same: words that say nothing which the data would have to bear out. None for those of the language.
+
+    ``language`` is that of explanations, pages and requests where it is not that of the prompts.
     """
 
     style: Literal["template", "llm", "free"] = "template"
+    language: LanguageCode | None = None
     attribution: Annotated[int, Field(ge=0)] = 10
-    words: tuple[str, ...] = (
-        "a", "an", "the", "this", "that", "it", "its", "it's", "is", "are", "was", "be", "i", "i'm", "me", "my", "we",
-        "you", "your", "you'll", "you're", "and", "or", "of", "in", "on", "at", "to", "for", "by", "as", "so", "with",
-        "will", "would", "can", "may", "think", "believe", "sure", "hope", "recommend", "suggest", "recommendation",
-        "because", "since", "like", "love", "enjoy", "enjoyed", "liked", "loved", "appreciate", "great", "good",
-        "choice", "perfect", "one", "too", "also", "another", "watch", "try", "if", "then", "based", "taste", "fan",
-        "just",
-    )  # fmt: skip
+    words: tuple[str, ...] | None = None
 
 
 class RelationSettings(Settings):
@@ -238,6 +236,8 @@ class Domain(Settings):
 
     Attributes:
         name: the domain's name, which also names its prompts.
+        language: of the prompts, and of the words in ``domain.toml``.
+        languages: language -> what is called otherwise in it.
         noun, nouns: what an item is called, such as movie, and its plural; None for the regular one.
         repeat: may an item be recommended that the user has had already.
         liked_from: rating from which an item counts as liked; None where the data has no ratings.
@@ -249,6 +249,7 @@ class Domain(Settings):
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+    language: LanguageCode = ENGLISH
     noun: Noun = "item"
     nouns: Noun | None = None
     repeat: bool = False
@@ -267,6 +268,7 @@ class Domain(Settings):
     explain: ExplainSettings = ExplainSettings()
     knowledge: KnowledgeSettings = KnowledgeSettings()
     serving: ServingSettings = ServingSettings()
+    languages: dict[LanguageCode, DomainWords] = Field(default_factory=dict)
     catalog_folder: Path = Field(default=Path(), exclude=True)
     prompts_folder: Path = Field(default=Path(), exclude=True)
 
@@ -293,16 +295,25 @@ class Domain(Settings):
     @model_validator(mode="after")
     def _words_name_number_fields(self) -> Self:
         numbers = [name for name, settings in self.fields.items() if settings.type == "number"]
-        for word, meanings in self.query.words.items():
+        given = [("query.words", self.query.words)]
+        given += [(f"languages.{code}.query", words.query) for code, words in self.languages.items()]
+        for where, word, meanings in ((where, *pair) for where, words in given for pair in words.items()):
             for meaning in meanings:
                 if meaning[:1] in {"+", "-"} and meaning[1:] not in numbers:
                     known = ", ".join(numbers) or "none"
-                    raise ValueError(f"query.words.{word}: {meaning!r} names no number field; there are {known}")
+                    raise ValueError(f"{where}.{word}: {meaning!r} names no number field; there are {known}")
         return self
+
+    @property
+    def spoken(self) -> str:
+        """Return the language that people read."""
+        return self.explain.language or self.language
 
     @classmethod
     def load(cls, name: str | Path) -> Domain:
         """Read a domain by name, or from the folder that holds its ``domain.toml``.
+
+        A file next to it that is named after a language, such as ``zh.toml``, holds the section ``languages.zh``.
 
         A name is looked for in ``./catalogs`` and then among the shipped domains; its prompts in ``./prompts`` and then
         among the shipped ones, so either can be changed alone. A folder (anything with a path separator, or a ``Path``)
@@ -314,10 +325,10 @@ class Domain(Settings):
         """
         folder = _find_folder(name)
         file = folder / FILE
-        try:
-            settings = tomllib.loads(file.read_text(encoding="utf-8-sig"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-            raise ConfigError(f"{file}: not valid TOML: {problem}") from None
+        settings = _read_toml(file)
+        for other in sorted(folder.glob("*.toml")):
+            if re.fullmatch(LANGUAGE, other.stem):
+                settings.setdefault("languages", {}).setdefault(other.stem, _read_toml(other))
         domain = cls.from_settings(settings, where=str(file))
         prompts = _find_prompts(domain.name, folder)
         return domain.model_copy(update={"catalog_folder": folder, "prompts_folder": prompts})
@@ -395,6 +406,13 @@ class Domain(Settings):
         """Return the names that :meth:`load` finds from the working directory."""
         files = (file for root in _roots("catalogs") for file in root.glob(f"*/{FILE}"))
         return tuple(sorted({file.parent.name for file in files}))
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise ConfigError(f"{file}: not valid TOML: {problem}") from None
 
 
 def _roots(kind: Literal["catalogs", "prompts"]) -> tuple[Path, Path]:

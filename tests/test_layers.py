@@ -11,9 +11,18 @@ TOP_LEVEL_MODULES = 8
 # From bottom to top; a module may import its own floor and those below it.
 FLOORS = [
     {"errors", "extras", "ranking"},
-    {"settings", "downloads.paths", "data.titles", "llm.hardware", "query.settings", "prompting.nouns", "registry"},
+    {
+        "settings",
+        "downloads.paths",
+        "data.titles",
+        "llm.hardware",
+        "query.settings",
+        "prompting.nouns",
+        "registry",
+        "languages",
+    },
     {"domain", "downloads"},
-    {"data"},
+    {"data", "languages.resolved"},
     {"prompting", "codes", "metrics", "blending.blend"},
     {"collaborative", "tasks"},
     {"decoding"},

@@ -17,12 +17,14 @@ from jinja2.environment import Template
 
 from genre_gen.domain import Domain
 from genre_gen.errors import PromptError
+from genre_gen.languages.resolved import DomainLanguage
+from genre_gen.languages.settings import ENGLISH
 from genre_gen.prompting.budget import spending
 from genre_gen.prompting.nouns import Noun
 from genre_gen.prompting.sandbox import TemplateEnvironment
 from genre_gen.prompting.spans import ROLES, Message, Prompt, Role, Span, merged, stripped
 from genre_gen.prompting.syntax import included, refused
-from genre_gen.prompting.templates import find_templates, read_template, template_folders
+from genre_gen.prompting.templates import find_templates, in_language, read_template, template_folders
 from genre_gen.prompting.variables import TASK_VARIABLES, VARIABLES
 from genre_gen.registry import TASKS
 from genre_gen.settings import suggestion
@@ -43,6 +45,7 @@ class PromptBook:
         fallbacks: Sequence[Path] = (),
         noun: Noun | None = None,
         tasks: Mapping[str, Any] | None = None,
+        language: str = ENGLISH,
     ) -> None:
         """Read and check every ``*.jinja`` file of a folder, and those of others that it lacks.
 
@@ -51,12 +54,13 @@ class PromptBook:
             fallbacks: where others are looked for, in this order.
             noun: what an item is called.
             tasks: those of other packages by name; they bring ``variables``, and ``templates`` as a last fallback.
+            language: of the templates; which folder of ``tasks`` is taken.
 
         Raises:
             PromptError: no templates there, or the first mistake in one, with file and line.
         """
         self.folder, self._tasks = Path(folder), dict(tasks or {})
-        brought = (Path(task.templates) for task in self._tasks.values())
+        brought = (in_language(Path(task.templates), language) for task in self._tasks.values())
         files = find_templates((self.folder, *fallbacks, *brought))
         if not files:
             raise PromptError(f"no templates (*.jinja) in {self.folder}")
@@ -69,10 +73,20 @@ class PromptBook:
             self._check(name)
 
     @classmethod
-    def load(cls, domain: Domain) -> PromptBook:
-        """Return the templates of a domain, the generic ones where it has none of its own; raises PromptError."""
-        noun = Noun(domain.noun, domain.nouns or "")
-        return cls(domain.prompts_folder, template_folders(domain), noun, TASKS.added(domain.tasks))
+    def load(cls, domain: Domain, language: str | None = None) -> PromptBook:
+        """Return the templates of a domain, the generic ones where it has none of its own.
+
+        Args:
+            domain: the domain.
+            language: of the templates; by default the domain's.
+
+        Raises:
+            PromptError: invalid templates, or none in that language.
+            ConfigError: no such language.
+        """
+        words = DomainLanguage.of(domain, language or domain.language)
+        own, *others = template_folders(domain, words.code)
+        return cls(own, others, words.noun, TASKS.added(domain.tasks), words.code)
 
     def save(self, folder: Path) -> None:
         """Write all templates as they were read, whatever became of their files since; they need no fallback."""

@@ -15,6 +15,7 @@ from genre_gen.cli.options import (
     Model,
     Plugins,
     ServedIn,
+    SpokenLanguage,
     TrainedDomain,
     User,
     check_writable,
@@ -60,6 +61,7 @@ def recommend(
     out: Annotated[Path | None, typer.Option(help="File for --users: .parquet or .jsonl.")] = None,
     model: Model = None,
     quantization: ServedIn = None,
+    language: SpokenLanguage = None,
     plugins: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
@@ -69,7 +71,7 @@ def recommend(
     from genre_gen.reporting.formatting import picks_json, picks_text
 
     check_n(n)
-    recommender = load(model, domain, quantization, plugins)
+    recommender = load(model, domain, quantization, plugins, language)
     if rerank is not None or rerank_weight is not None:
         recommender = _reranking(recommender, rerank, rerank_weight)
     request = Request(
@@ -85,7 +87,7 @@ def recommend(
         raise UsageError("--split and --out go with --users")
     who = who_asks(recommender, user, events)
     picks = recommender.answer_many([replace(request, who=who)])[0]
-    show(picks_json(picks) if as_json else picks_text(picks))
+    show(picks_json(picks) if as_json else picks_text(picks, recommender.state.language))
 
 
 def _recommend_to_all(recommender: Recommender, users: str, request: Request, out: Path, split: str | None) -> int:
@@ -128,6 +130,7 @@ def explain(
     ] = False,
     model: Model = None,
     quantization: ServedIn = None,
+    language: SpokenLanguage = None,
     plugins: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
@@ -136,7 +139,7 @@ def explain(
 
     if not item:
         raise UsageError("--item is missing: which item shall be explained?")
-    recommender = load(model, domain, quantization, plugins)
+    recommender = load(model, domain, quantization, plugins, language)
     who = who_asks(recommender, user, events)
     if who is None:
         raise UsageError("give either --user or --history: to whom shall it be explained?")
@@ -145,7 +148,8 @@ def explain(
     comparison = None if instead_of is None else recommender.compare(who, item, instead_of)
     change = recommender.what_if(who, item) if what_if else None
     printed = reasons_json if as_json else reasons_text
-    show(printed(recommender.state.catalog, explanation, attribution, comparison, change))
+    state = recommender.state
+    show(printed(state.catalog, explanation, attribution, comparison, change, state.language))
 
 
 def report(
@@ -153,6 +157,7 @@ def report(
     user: Annotated[list[str] | None, typer.Option(help="User id of the data. Repeatable.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="The page.")] = Path("report.html"),
     n: Annotated[int, typer.Option("-n", help="How many items each.")] = 5,
+    language: SpokenLanguage = None,
     plugins: Plugins = None,
 ) -> None:
     """Write a page to look at: histories, picks, why, and what the model saw; one HTML file that needs nothing else."""
@@ -162,7 +167,7 @@ def report(
         raise UsageError("--user is missing: whose page shall be written?")
     check_writable(out, file=True)
     is_folder = Path(run).is_dir()
-    recommender = load(run if is_folder else None, None if is_folder else run, plugins=plugins)
+    recommender = load(run if is_folder else None, None if is_folder else run, plugins=plugins, language=language)
     show(f"wrote {write_page(recommender, user, out, n)}")
 
 

@@ -18,11 +18,11 @@ from genre_gen.data.interactions import History, Interactions
 from genre_gen.data.knowledge import Knowledge
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
-from genre_gen.languages.resolved import DomainLanguage
-from genre_gen.prompting.variables import Entry, entries, entry
 from genre_gen.explain.counts import InteractionCounts
 from genre_gen.explain.facts import Fact, Reason, labels, pairs_of
 from genre_gen.explain.selection import choose_diverse, drop_weak, weigh_by_effects, weigh_by_parts
+from genre_gen.languages.resolved import DomainLanguage
+from genre_gen.prompting.variables import Entry, entries, entry
 from genre_gen.registry import MEMBERS
 
 POPULAR = 0.25  # share of all users from which popularity is worth a word

@@ -121,12 +121,18 @@ class Language(Settings):
         Raises:
             ConfigError: no such language, or every problem of its tables at once.
         """
+        file = cls.file(code, folders)
+        return _read(file.resolve(), file.stat().st_mtime_ns)
+
+    @staticmethod
+    def file(code: str, folders: Iterable[Path] = ()) -> Path:
+        """Return the file of a language's tables, looked for as by :meth:`load`; raises ConfigError."""
         shipped = assets_folder() / "prompts"
         places = (*folders, Path.cwd() / "prompts", shipped)
         for place in places:
             file = place / FOLDER / f"{code}.toml"
             if file.is_file():
-                return _read(file.resolve(), file.stat().st_mtime_ns)
+                return file
         raise ConfigError(
             f"no language {code!r}; there are: {', '.join(available(folders))}. To add it, write its tables to "
             f"prompts/{FOLDER}/{code}.toml, as those of {shipped / FOLDER}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from genre_gen.data.catalog import Value
 from genre_gen.domain import Domain
@@ -11,6 +12,11 @@ from genre_gen.languages.language import Language
 from genre_gen.languages.settings import DomainWords
 from genre_gen.prompting.nouns import Noun
 from genre_gen.query.settings import GrammarWords
+
+
+def folders_of(domain: Domain) -> tuple[Path, ...]:
+    """Return the folders in which a domain may have tables of languages, next to the usual ones."""
+    return domain.prompts_folder, domain.prompts_folder.parent
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,7 @@ class DomainLanguage:
             ConfigError: no such language.
         """
         code = code or domain.spoken
-        tables = Language.load(code, (domain.prompts_folder, domain.prompts_folder.parent))
+        tables = Language.load(code, folders_of(domain))
         own = domain.languages.get(code, DomainWords())
         noun, nouns = (own.noun, own.nouns) if own.noun else (domain.noun, domain.nouns)
         relations = {name: each.called(name) for name, each in domain.knowledge.relations.items()}

@@ -106,6 +106,11 @@ class PromptBook:
             raise PromptError(f"no task {task!r}{suggestion(task, TASK_VARIABLES)}; there are {known}") from None
 
     @property
+    def tasks(self) -> Mapping[str, Any]:
+        """Return the tasks of other packages that have templates here."""
+        return self._tasks
+
+    @property
     def sources(self) -> Mapping[str, str]:
         """Return the sources of all templates by name."""
         return self._sources

@@ -1,8 +1,8 @@
 """Requests in the order of English words, which :mod:`genre_gen.query.state` follows.
 
-Chinese compares, denies and describes from behind: 1980年以后 is "1980 after", 恐怖片除外 "horror excepted", 九十年代的恐怖片
-"of the 90s horror". The lists ``behind``, ``excluded``, ``attributive`` and ``ranged`` of a language name such words; a
-language without them keeps its order.
+Chinese compares, denies and describes from behind: 1980年以后 is "1980 after", 恐怖片除外 "horror excepted".
+The lists ``behind``, ``excluded``, ``attributive`` and ``ranged`` of a language name such words; a language without
+them keeps its order.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class _Order:
             self._move(end, position)
 
     def _describe(self, position: int) -> None:
-        """Put "no of the 90s horror" in order, and end a denial that reaches to what describes: "not scary comedies"."""
+        """Put "no of the 90s horror" in order, and end a denial of what describes: "not scary comedies"."""
         clause = self.tokens[self._clause(position) : position]
         if any(token.text in self.grammar.without for token in clause):
             self.tokens[position] = replace(self.tokens[position], text=self.grammar.scope_ends[0])
@@ -73,7 +73,7 @@ class _Order:
             self.tokens[begin : position + 2] = [self.tokens[position + 1], self.tokens[position], *phrase]
 
     def _number_before(self, position: int) -> int | None:
-        """Return where the number (with its unit, or with the range that it ends) begins that ends before a position."""
+        """Return where the number before a position begins; its unit and the other end of its range belong to it."""
         at = position - 1
         if at > 0 and self.vocabulary.unit(self.tokens[at].stem)[0]:
             at -= 1

@@ -41,7 +41,7 @@ class Segmenter:
             yield _part(token, begin - unknown, begin)
 
     def _best(self, text: str) -> list[tuple[int, bool]]:
-        """Return the cheapest cut of a text: lengths of its pieces, and whether each is known; of equals, long first."""
+        """Return the cheapest cut of a text: lengths of its pieces and whether each is known; of equals, long first."""
         folded = text.casefold() if len(text.casefold()) == len(text) else text
         rest: list[tuple[float, list[tuple[int, bool]]]] = [(0.0, [])]  # of what is left behind each letter, last first
         for begin in range(len(folded) - 1, -1, -1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,13 @@ from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import Interactions
 from genre_gen.data.knowledge import Knowledge
 from genre_gen.domain import Domain
+from genre_gen.downloads.paths import assets_folder
 from genre_gen.errors import CheckpointError, SourceError, UsageError
+from genre_gen.explain.profile import PROFILE
+from genre_gen.explain.wording import EXPLAIN, SCORES
+from genre_gen.languages.language import FOLDER as LANGUAGES
+from genre_gen.languages.language import Language
+from genre_gen.languages.resolved import folders_of
 from genre_gen.prompting.book import PromptBook
 from genre_gen.recommender.state import RecommenderState
 from genre_gen.registry import TASKS
@@ -37,7 +44,8 @@ CATALOG, HISTORIES, TRAINED_ON = "catalog.jsonl", "histories.safetensors", "trai
 KNOWLEDGE = "knowledge.safetensors"  # only where there is any
 WEIGHTS, CODES = "llm.safetensors", "codes.safetensors"
 SETTINGS, PROMPTS, MEMBERS_FOLDER = "recommender.json", "prompts", "members"
-NAMES = (CATALOG, HISTORIES, TRAINED_ON, KNOWLEDGE, WEIGHTS, CODES, SETTINGS, PROMPTS, MEMBERS_FOLDER)
+WORDING = "wording"  # templates of what people read, only where it is another language than the prompts'
+NAMES = (CATALOG, HISTORIES, TRAINED_ON, KNOWLEDGE, WEIGHTS, CODES, SETTINGS, PROMPTS, WORDING, MEMBERS_FOLDER)
 
 
 def check_place(folder: Path) -> None:
@@ -62,6 +70,9 @@ def save(state: RecommenderState, folder: Path, metrics: Mapping[str, Any] | Non
         _save_llm(state.llm, target)
         _save_members(state, target / MEMBERS_FOLDER)
         state.book.save(target / PROMPTS)
+        if state.wording is not None:
+            state.wording.save(target / WORDING)
+        _save_languages(state.domain, target / PROMPTS)
         write_json(target / SETTINGS, _settings(state, metrics))
 
     write_folder(folder, fill, {"kind": KIND})
@@ -85,7 +96,7 @@ def load(name: str | Path, quantization: str | None = None, plugins: Collection[
     book = _book(folder, settings, domain, plugins)
     catalog = Catalog.from_file(folder / CATALOG, domain.name)
     trained_on = Interactions.from_arrays(load_file(folder / TRAINED_ON))
-    knowledge = folder / KNOWLEDGE
+    knowledge, wording = folder / KNOWLEDGE, folder / WORDING
     members, rating_models = _load_members(settings, folder / MEMBERS_FOLDER, plugins)
     llm = _load_llm(domain, catalog, trained_on, settings, folder)
     quantize(llm, domain.serving.quantization)
@@ -100,6 +111,7 @@ def load(name: str | Path, quantization: str | None = None, plugins: Collection[
         rating_models,
         TunedSettings.from_dict(settings["tuned"]),
         Knowledge.from_arrays(load_file(knowledge)) if knowledge.is_file() else None,
+        PromptBook(wording, tasks=book.tasks) if wording.is_dir() else None,
         settings["seconds"],
         settings["training_log"],
     )
@@ -115,8 +127,38 @@ def with_knowledge(state: RecommenderState, domain: str | Path | Domain) -> Reco
             book = newer
         else:
             log.warning("the words for explanations stay as they were: %s was changed since training", newer.folder)
-    changed = state.domain.changed({"knowledge": given.settings()["knowledge"]})
-    return replace(state, domain=changed, book=book, knowledge=knowledge)
+    changes = {"knowledge": given.settings()["knowledge"]}
+    changes |= {
+        f"languages.{code}.relations": words.get("relations", {})
+        for code, words in given.settings()["languages"].items()
+    }
+    return replace(state, domain=state.domain.changed(changes), book=book, knowledge=knowledge)
+
+
+def with_language(state: RecommenderState, language: str, domain: str | Path | Domain | None) -> RecommenderState:
+    """Return a state that speaks another language; see :meth:`genre_gen.Recommender.speak`."""
+    trained, own = state.domain, Path.cwd() / "prompts" / state.domain.name
+    given = trained.model_copy(update={"prompts_folder": own}) if domain is None and own.is_dir() else trained
+    if domain is not None:
+        given = domain if isinstance(domain, Domain) else Domain.load(domain)
+    words = {**given.settings()["languages"]}
+    if trained.language in trained.languages:  # prompts have these, whatever became of them since
+        words[trained.language] = trained.settings()["languages"][trained.language]
+    other = None if language == trained.language else language
+    changed = trained.changed({"explain.language": other, "languages": words})
+    wording = None if other is None else PromptBook.load(given.changed({"languages": words}), language)
+    for task in (EXPLAIN, SCORES, PROFILE) if wording is not None else ():
+        wording.file(task)  # what is missing shows now
+    return replace(state, domain=changed, wording=wording)
+
+
+def _save_languages(domain: Domain, folder: Path) -> None:
+    """Copy the tables of the languages that a domain speaks, but for shipped ones."""
+    for code in {domain.language, domain.spoken}:
+        file = Language.file(code, folders_of(domain))
+        if not file.resolve().is_relative_to(assets_folder().resolve()):
+            (folder / LANGUAGES).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, folder / LANGUAGES / file.name)
 
 
 def _book(folder: Path, settings: Mapping[str, Any], domain: Domain, plugins: Collection[str]) -> PromptBook:
@@ -233,7 +275,7 @@ def _folder(name: str | Path) -> Path:
 
     try:
         # Nothing that could run code is even downloaded.
-        patterns = ["*.safetensors", "*.json", "*.jsonl", "*.jinja"]
+        patterns = ["*.safetensors", "*.json", "*.jsonl", "*.jinja", "*.toml"]
         return Path(snapshot_download(str(name), allow_patterns=patterns))
     except (HfHubHTTPError, OSError, ValueError) as problem:
         first = str(problem).strip().splitlines()[0]

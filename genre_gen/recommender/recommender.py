@@ -172,6 +172,26 @@ class Recommender:
         """
         self._state = persistence.with_knowledge(self.state, domain)
 
+    def speak(self, language: str, domain: str | Path | Domain | None = None) -> None:
+        """Word explanations, profiles and pages in another language from now on, and read requests in it.
+
+        Nothing has to be trained again: the prompts of the language model stay those of the training.
+
+        Args:
+            language: two letters, such as ``zh``.
+            domain: whose templates and words are taken; by default those that were saved with the recommender, and the
+                templates in ``./prompts`` and the shipped ones.
+
+        Raises:
+            ConfigError: no such language.
+            PromptError: no templates in that language.
+
+        Example:
+            >>> recommender.speak("zh")
+            >>> recommender.recommend("1", query="九十年代的科幻片，不要恐怖片", explain=True)
+        """
+        self._state = persistence.with_language(self.state, language, domain)
+
     def evaluate(
         self,
         split: Split,

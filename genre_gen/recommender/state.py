@@ -20,6 +20,7 @@ from genre_gen.data.interactions import History, Interactions
 from genre_gen.data.knowledge import Knowledge
 from genre_gen.data.labels import Labels
 from genre_gen.domain import Domain
+from genre_gen.languages.resolved import DomainLanguage
 from genre_gen.prompting.book import PromptBook
 from genre_gen.query.parser import QueryParser
 
@@ -78,6 +79,7 @@ class RecommenderState:
         rating_models: the fitted models of ratings, by name.
         tuned: what was chosen on validation cases, the blends' weights among it.
         knowledge: what a graph says of the items, for explanations.
+        wording: templates of explanations and profiles in the language that people read; None where it is the prompts'.
         seconds: what training took, by part.
         training_log: what was logged while the language model learned.
     """
@@ -92,6 +94,7 @@ class RecommenderState:
     rating_models: Mapping[str, RatingModel]
     tuned: TunedSettings
     knowledge: Knowledge | None = None
+    wording: PromptBook | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     training_log: Sequence[Mapping[str, Any]] = ()
 
@@ -99,6 +102,16 @@ class RecommenderState:
     def blend(self) -> Blend:
         """Return the weights of the language model (``llm``) and the members."""
         return self.tuned.blend
+
+    @property
+    def spoken_book(self) -> PromptBook:
+        """Return the templates of what people read."""
+        return self.wording or self.book
+
+    @computed_once
+    def language(self) -> DomainLanguage:
+        """Return how the domain speaks to people."""
+        return DomainLanguage.of(self.domain)
 
     @property
     def raters(self) -> Raters:
@@ -126,7 +139,8 @@ class RecommenderState:
     @computed_once
     def query_parser(self) -> QueryParser:
         """Return what reads requests in free text, by the catalog's words and ``[query]`` of the domain."""
-        return QueryParser(self.catalog, self.domain.query, self.neighbours if self.neighbour_models else None)
+        similarity = self.neighbours if self.neighbour_models else None
+        return QueryParser(self.catalog, self.domain.query, similarity, self.language)
 
     @computed_once
     def explainer(self) -> Explainer:
@@ -140,14 +154,14 @@ class RecommenderState:
         relations = {name: model.relations for name, model in self.members.items()}
         evidence = Evidence(self.catalog, self.trained_on, self.domain, self.knowledge, factors, relations)
         language_model = None if style == "template" else self.llm
-        return Explainer(evidence, self.book, language_model=language_model, free=style == "free")
+        return Explainer(evidence, self.spoken_book, language_model=language_model, free=style == "free")
 
     @computed_once
     def profiler(self) -> Profiler:
         """Return what describes users by their histories."""
         from genre_gen.explain.profile import Profiler
 
-        return Profiler(self.catalog, self.trained_on, self.domain, self.book)
+        return Profiler(self.catalog, self.trained_on, self.domain, self.spoken_book)
 
     @computed_once
     def attributor(self) -> Attributor:

@@ -23,7 +23,7 @@ FLOORS = [
     },
     {"domain", "downloads"},
     {"data", "languages.resolved"},
-    {"prompting", "codes", "metrics", "blending.blend"},
+    {"languages.gaps", "prompting", "codes", "metrics", "blending.blend"},
     {"collaborative", "tasks"},
     {"decoding"},
     {"llm"},

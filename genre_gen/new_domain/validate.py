@@ -23,6 +23,7 @@ from genre_gen.explain.explainer import Explainer
 from genre_gen.explain.wording import template
 from genre_gen.llm.encode import Encoder
 from genre_gen.llm.load import load_tokenizer
+from genre_gen.languages.gaps import gaps
 from genre_gen.prompting.book import PromptBook
 from genre_gen.prompting.spans import show
 from genre_gen.tasks import TASKS, Example, TaskData
@@ -100,6 +101,7 @@ def check(name: str | Path, path: Path | None = None, llm: str | None = None) ->
     with result.noting():
         data = load_data(domain, path)
         _count(result, domain, data)
+        result.notes += gaps(domain, data.catalog)
     for task in domain.tasks:
         with result.noting():
             if task not in TASKS:

@@ -21,9 +21,9 @@ from genre_gen.errors import GenreGenError
 from genre_gen.explain.evidence import Evidence
 from genre_gen.explain.explainer import Explainer
 from genre_gen.explain.wording import template
+from genre_gen.languages.gaps import gaps
 from genre_gen.llm.encode import Encoder
 from genre_gen.llm.load import load_tokenizer
-from genre_gen.languages.gaps import gaps
 from genre_gen.prompting.book import PromptBook
 from genre_gen.prompting.spans import show
 from genre_gen.tasks import TASKS, Example, TaskData

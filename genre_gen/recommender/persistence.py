@@ -146,8 +146,10 @@ def with_language(state: RecommenderState, language: str, domain: str | Path | D
         words[trained.language] = trained.settings()["languages"][trained.language]
     other = None if language == trained.language else language
     changed = trained.changed({"explain.language": other, "languages": words})
-    wording = None if other is None else PromptBook.load(given.changed({"languages": words}), language)
-    for task in (EXPLAIN, SCORES, PROFILE) if wording is not None else ():
+    if other is None:
+        return replace(state, domain=changed, wording=None)
+    wording = PromptBook.load(given.changed({"languages": words}), other)
+    for task in (EXPLAIN, SCORES, PROFILE):
         wording.file(task)  # what is missing shows now
     return replace(state, domain=changed, wording=wording)
 

@@ -160,9 +160,7 @@ def test_the_free_style_keeps_what_is_so(draft, kept):
     known = evidence()
     options = Sentences(MOVIES, known, SEEN, ALIENS, [ANCHORS[0], LIKED])
     free = free_checker(known, MOVIES)
-    text, facts, count = correct(
-        draft, options, free, lambda text, words: free.check(text, SEEN, ALIENS, words=words)
-    )
+    text, facts, count = correct(draft, options, free, lambda text, words: free.check(text, SEEN, ALIENS, words=words))
     assert count == kept
     assert facts
     assert (draft.rstrip("。") + "。" in text) is bool(kept)

@@ -12,12 +12,17 @@ from genre_gen.data.printable import printable
 from genre_gen.data.readers import Data
 from genre_gen.domain import FILE, FieldSettings
 from genre_gen.errors import ConfigError
+from genre_gen.languages.language import Language
+from genre_gen.languages.settings import ENGLISH
 from genre_gen.new_domain.domain_toml import relative
 from genre_gen.new_domain.inference import check_name, infer_from
 from genre_gen.new_domain.schema_inference import Proposal
 from genre_gen.new_domain.tables import read_tables
+from genre_gen.prompting.templates import in_language
 
 FACTS = "facts.jinja"
+
+_SIGNS = {"zh": ("：", "、", "。")}  # behind the name of a field, between labels, at the end
 
 
 @dataclass(frozen=True)
@@ -72,38 +77,47 @@ def start_domain(
     folder: Path,
     columns: Mapping[str, str | None] | None = None,
     noun: str | None = None,
+    language: str = ENGLISH,
 ) -> Started:
     """Write a new domain for two tables; the tables stay where they are.
 
-    ``folder`` gets ``catalogs/<name>`` and ``prompts/<name>``; see
+    ``folder`` gets ``catalogs/<name>`` and ``prompts/<name>``, and ``language`` is that of the prompts; see
     :func:`genre_gen.new_domain.inference.infer_domain` for the other arguments.
 
     Raises:
-        ConfigError: a name that is taken.
+        ConfigError: a name that is taken, or no such language.
         UsageError: a name that cannot be used, a noun that is no word, or a column that does not exist.
         DataError: what cannot be read or told. Nothing has been written then.
     """
     catalog_folder, prompts_folder = folder / "catalogs" / name, folder / "prompts" / name
     check_name(name)
+    Language.file(language)
     for taken in (catalog_folder, prompts_folder):
         if taken.exists():
             raise ConfigError(f"{taken} is there already; give another name, or delete it first")
     home = relative(interactions.resolve().parent, catalog_folder.resolve())
     inferred = infer_from(read_tables(interactions, items), name, noun, columns, home)
+    templates, toml = in_language(prompts_folder, language), inferred.toml
+    if language != ENGLISH:
+        toml = toml.replace("\nnoun =", f'\nlanguage = "{language}"{" " * 10}# of the prompts\nnoun =', 1)
     for path, content in (
-        (catalog_folder / FILE, inferred.toml),
-        (prompts_folder / FACTS, _facts(inferred.proposal.fields)),
+        (catalog_folder / FILE, toml),
+        (templates / FACTS, _facts(inferred.proposal.fields, *_SIGNS.get(language, (": ", ", ", ".")))),
     ):
         path.parent.mkdir(parents=True)
         path.write_text(content, encoding="utf-8")
-    return Started(name, catalog_folder, prompts_folder, inferred.proposal, inferred.data)
+    return Started(name, catalog_folder, templates, inferred.proposal, inferred.data)
 
 
-def _facts(fields: Mapping[str, FieldSettings]) -> str:
+def _facts(fields: Mapping[str, FieldSettings], colon: str, comma: str, stop: str) -> str:
     """Return the template of what is known of an item, field by field; all others are the generic ones."""
     lines = ["{# What is known of {{ a_noun }}, field by field. #}", "{% macro facts(it) %}"]
     for name, settings in fields.items():
         known = f"it.{name} is not none" if settings.type == "number" else f"it.{name}"
-        value = f"it.{name}|join(', ')" if settings.type == "list" else f"it.{name}"
-        lines += [f"{{% if {known} %}}", f"{name.replace('_', ' ').strip()}: {{{{ {value} }}}}.", "{% endif %}"]
+        value = f"it.{name}|join('{comma}')" if settings.type == "list" else f"it.{name}"
+        lines += [
+            f"{{% if {known} %}}",
+            f"{name.replace('_', ' ').strip()}{colon}{{{{ {value} }}}}{stop}",
+            "{% endif %}",
+        ]
     return "\n".join([*lines, "{% endmacro %}", ""])

@@ -10,8 +10,19 @@ from genre_gen.query.parser import QueryParser
 from genre_gen.query.unsegmented import Segmenter
 from genre_gen.query.words import Token
 
-WORDS = {"分钟": ["minutes"], "小时": ["60 minutes"], "个小时": ["60 minutes"], "元": ["price"], "¥": ["price"], "块钱": ["price"],
-         "长": ["+minutes"], "短": ["-minutes"], "便宜": ["-price"], "贵": ["+price"], "评分高": ["+score"], "高分": ["+score"]}  # fmt: skip
+WORDS = {
+    "分钟": ["minutes"],
+    "小时": ["60 minutes"],
+    "个小时": ["60 minutes"],
+    "元": ["price"],
+    "¥": ["price"],
+    "块钱": ["price"],
+    "长": ["+minutes"],
+    "短": ["-minutes"],
+    "便宜": ["-price"],
+    "贵": ["+price"],
+    "评分高": ["+score"],
+}
 
 
 def film(number, title, genre, year, minutes, text=""):
@@ -175,7 +186,10 @@ def test_what_is_asked_for_scores_higher():
 
 @pytest.mark.parametrize(
     "query",
-    ["日本のアニメ、怖くないもの", "หนังตลกสำหรับเด็ก", "ภาพยนตร์ ปี 1990", "한국 영화", "ភាពយន្ត", "𠮷野家", "、、、", "《》", "的", "年年年", "十", "比", "到到到", "1990到", "不不不要"],
+    [
+        "日本のアニメ、怖くないもの", "หนังตลกสำหรับเด็ก", "ภาพยนตร์ ปี 1990", "한국 영화", "ភាពយន្ត", "𠮷野家", "、、、",
+        "《》", "的", "年年年", "十", "比", "到到到", "1990到", "不不不要",
+    ],
 )  # fmt: skip
 def test_other_scripts_and_odd_requests_are_no_error(query):
     english = QueryParser(CATALOG)
@@ -192,7 +206,10 @@ def test_without_a_language_a_word_of_a_catalog_is_found_in_text_without_spaces(
 
 @pytest.mark.parametrize(
     ("numeral", "number"),
-    [("十", 10), ("十二", 12), ("二十", 20), ("一百", 100), ("一百零五", 105), ("一千九百八十", 1980), ("一九八〇", 1980), ("两", 2)],
+    [
+        ("十", 10), ("十二", 12), ("二十", 20), ("一百", 100), ("一百零五", 105), ("一千九百八十", 1980), ("一九八〇", 1980),
+        ("两", 2),
+    ],
 )  # fmt: skip
 def test_numerals(numeral, number):
     assert number_of(numeral) == number

@@ -58,6 +58,7 @@ class FactWords(Settings):
     """How a fact is written in one line: the relations of :class:`genre_gen.explain.facts.Fact`, and what joins."""
 
     user: str
+    colon: str
     of: str
     list: str
     rated: str

@@ -22,8 +22,6 @@ from genre_gen.prompting.templates import in_language
 
 FACTS = "facts.jinja"
 
-_SIGNS = {"zh": ("：", "、", "。")}  # behind the name of a field, between labels, at the end
-
 
 @dataclass(frozen=True)
 class Started:
@@ -91,7 +89,7 @@ def start_domain(
     """
     catalog_folder, prompts_folder = folder / "catalogs" / name, folder / "prompts" / name
     check_name(name)
-    Language.file(language)
+    tables = Language.load(language)
     for taken in (catalog_folder, prompts_folder):
         if taken.exists():
             raise ConfigError(f"{taken} is there already; give another name, or delete it first")
@@ -102,15 +100,16 @@ def start_domain(
         toml = toml.replace("\nnoun =", f'\nlanguage = "{language}"{" " * 10}# of the prompts\nnoun =', 1)
     for path, content in (
         (catalog_folder / FILE, toml),
-        (templates / FACTS, _facts(inferred.proposal.fields, *_SIGNS.get(language, (": ", ", ", ".")))),
+        (templates / FACTS, _facts(inferred.proposal.fields, tables)),
     ):
         path.parent.mkdir(parents=True)
         path.write_text(content, encoding="utf-8")
     return Started(name, catalog_folder, templates, inferred.proposal, inferred.data)
 
 
-def _facts(fields: Mapping[str, FieldSettings], colon: str, comma: str, stop: str) -> str:
+def _facts(fields: Mapping[str, FieldSettings], language: Language) -> str:
     """Return the template of what is known of an item, field by field; all others are the generic ones."""
+    colon, comma, stop = language.facts.colon, language.facts.list, language.explain.stop
     lines = ["{# What is known of {{ a_noun }}, field by field. #}", "{% macro facts(it) %}"]
     for name, settings in fields.items():
         known = f"it.{name} is not none" if settings.type == "number" else f"it.{name}"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from genre_gen.data.printable import printable
+from genre_gen.data.printable import padded, printable, width_of
 from genre_gen.data.readers import Data
 from genre_gen.domain import FILE, FieldSettings
 from genre_gen.errors import ConfigError
@@ -44,8 +44,8 @@ class Started:
         choices, data = self.proposal.choices, self.data
         rows = [(choice.role, choice.column, choice.why) for choice in choices]
         rows += [("-", choice.column, f"not used: {choice.why}") for choice in self.proposal.left_out]
-        role, name = (max(len(getattr(choice, part)) for choice in choices) for part in ("role", "column"))
-        lines = [f"{taken_for:{role}}  {column:{name}}  {why}" for taken_for, column, why in rows]
+        role, name = (max(width_of(getattr(choice, part)) for choice in choices) for part in ("role", "column"))
+        lines = [f"{padded(taken_for, role)}  {padded(column, name)}  {why}" for taken_for, column, why in rows]
         if "time" not in self.proposal.columns:
             lines += ["note: no column of times, so the file's order counts as the order in time"]
         lines += [f"note: {problem}" for problem in data.report]

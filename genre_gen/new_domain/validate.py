@@ -14,6 +14,7 @@ import numpy as np
 
 from genre_gen.codes import atomic
 from genre_gen.data.interactions import allowed_items
+from genre_gen.data.printable import padded, width_of
 from genre_gen.data.readers import Data, load_data
 from genre_gen.domain import Domain
 from genre_gen.downloads.models import find_model
@@ -64,8 +65,8 @@ class DomainCheck:
         lines = [line for task in self.tasks for line in [*_task_lines(task), ""]]
         if self.explanation:
             lines += ["=== an explanation", self.explanation, ""]
-        width = max(map(len, self.counts), default=0)
-        lines += [f"{name:{width}}  {value}" for name, value in self.counts.items()]
+        width = max(map(width_of, self.counts), default=0)
+        lines += [f"{padded(name, width)}  {value}" for name, value in self.counts.items()]
         lines += [f"note: {note}" for note in self.notes]
         lines += [f"problem: {problem}" for problem in self.problems]
         return "\n".join(

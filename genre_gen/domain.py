@@ -296,7 +296,8 @@ class Domain(Settings):
     def _words_name_number_fields(self) -> Self:
         numbers = [name for name, settings in self.fields.items() if settings.type == "number"]
         given = [("query.words", self.query.words)]
-        given += [(f"languages.{code}.query", words.query) for code, words in self.languages.items()]
+        spoken = {self.language, self.spoken}  # another language's words may be of fields that are not read here
+        given += [(f"languages.{code}.query", self.languages[code].query) for code in spoken & self.languages.keys()]
         for where, word, meanings in ((where, *pair) for where, words in given for pair in words.items()):
             for meaning in meanings:
                 if meaning[:1] in {"+", "-"} and meaning[1:] not in numbers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Iterable
 from functools import lru_cache
@@ -131,9 +132,10 @@ class Language(Settings):
         shipped = assets_folder() / "prompts"
         places = (*folders, Path.cwd() / "prompts", shipped)
         for place in places:
-            file = place / FOLDER / f"{code}.toml"
-            if file.is_file():
-                return file
+            for kind in (".toml", ".json"):  # saved recommenders have JSON
+                file = place / FOLDER / (code + kind)
+                if file.is_file():
+                    return file
         raise ConfigError(
             f"no language {code!r}; there are: {', '.join(available(folders))}. To add it, write its tables to "
             f"prompts/{FOLDER}/{code}.toml, as those of {shipped / FOLDER}"
@@ -154,9 +156,10 @@ def put(pattern: str, *values: str) -> str:
 
 @lru_cache(16)
 def _read(file: Path, _changed: int) -> Language:
+    read, kind = (json.loads, "JSON") if file.suffix == ".json" else (tomllib.loads, "TOML")
     try:
-        return Language.model_validate(tomllib.loads(file.read_text(encoding="utf-8-sig")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-        raise ConfigError(f"{file}: not valid TOML: {problem}") from None
+        return Language.model_validate(read(file.read_text(encoding="utf-8-sig")))
+    except (tomllib.TOMLDecodeError, json.JSONDecodeError, UnicodeDecodeError) as problem:
+        raise ConfigError(f"{file}: not valid {kind}: {problem}") from None
     except ValidationError as error:
         raise ConfigError(f"{file}: " + "; ".join(validation_problems(error, Language))) from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +25,7 @@ from genre_gen.explain.profile import PROFILE
 from genre_gen.explain.wording import EXPLAIN, SCORES
 from genre_gen.languages.language import FOLDER as LANGUAGES
 from genre_gen.languages.language import Language
-from genre_gen.languages.resolved import folders_of
+from genre_gen.languages.resolved import DomainLanguage, folders_of
 from genre_gen.prompting.book import PromptBook
 from genre_gen.recommender.state import RecommenderState
 from genre_gen.registry import TASKS
@@ -155,12 +154,12 @@ def with_language(state: RecommenderState, language: str, domain: str | Path | D
 
 
 def _save_languages(domain: Domain, folder: Path) -> None:
-    """Copy the tables of the languages that a domain speaks, but for shipped ones."""
+    """Write the tables of the languages that a domain speaks, but for shipped ones."""
     for code in {domain.language, domain.spoken}:
         file = Language.file(code, folders_of(domain))
         if not file.resolve().is_relative_to(assets_folder().resolve()):
             (folder / LANGUAGES).mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, folder / LANGUAGES / file.name)
+            write_json(folder / LANGUAGES / f"{code}.json", DomainLanguage.of(domain, code).tables.model_dump())
 
 
 def _book(folder: Path, settings: Mapping[str, Any], domain: Domain, plugins: Collection[str]) -> PromptBook:
@@ -277,7 +276,7 @@ def _folder(name: str | Path) -> Path:
 
     try:
         # Nothing that could run code is even downloaded.
-        patterns = ["*.safetensors", "*.json", "*.jsonl", "*.jinja", "*.toml"]
+        patterns = ["*.safetensors", "*.json", "*.jsonl", "*.jinja"]
         return Path(snapshot_download(str(name), allow_patterns=patterns))
     except (HfHubHTTPError, OSError, ValueError) as problem:
         first = str(problem).strip().splitlines()[0]

@@ -1,10 +1,10 @@
-# Two targets matter: `make demo` and `make test`. Each sets up its own virtual environment first.
+# `make demo` and `make test` matter most, `make docs` builds the site. Each sets up its own virtual environment first.
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 VENV   ?= .venv
 WORKERS ?= 2
 BIN    := $(VENV)/bin
 
-.PHONY: demo test slow lint counts clean
+.PHONY: demo test slow lint docs peers counts clean
 
 demo: $(VENV)/.installed
 	$(BIN)/genre-gen demo --out runs/movies
@@ -22,6 +22,20 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/mypy --strict --config-file= --follow-imports=silent tests/interface.py  # as a user who checks strictly
 
+# The documentation as a site, in site/. Strict: a broken link or a page that the navigation lacks is an error.
+docs: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# LensKit and RecBole, each in an environment of its own, for the tests that exchange files with them; elsewhere those
+# are skipped. RecBole needs NumPy below 2, so Python 3.12 at most.
+peers: .venv-lenskit/.installed .venv-recbole/.installed
+
+.venv-%/.installed: tests/peers/requirements-%.txt
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	if [ $* = recbole ]; then .venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps recbole==1.2.1; fi
+	touch $@
+
 # How much there is: files and lines of each part, templates, result files.
 counts:
 	@for part in genre_gen tests eval; do echo "$$part: $$(git ls-files "$$part/*.py" | wc -l) files, $$(git ls-files -z "$$part/*.py" | xargs -0 cat | wc -l) lines"; done
@@ -38,4 +52,4 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) .venv-lenskit .venv-recbole build dist site *.egg-info

@@ -1,1 +1,1 @@
-"""Scripts that measure GENRE, one a question; ``eval/README.md`` lists them."""
+"""Scripts that measure GENRE, one for each question; ``eval/README.md`` lists them."""

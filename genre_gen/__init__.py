@@ -1,11 +1,12 @@
 """GENRE: a language model that generates recommendations from a catalog, and only from that catalog.
 
-Public names are imported when first used, so that ``import genre_gen`` and ``genre-gen --help`` answer at once.
+Public names are imported on first use, so that ``import genre_gen`` and ``genre-gen --help`` are fast.
 """
 
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,17 +18,21 @@ if TYPE_CHECKING:
     from genre_gen.domain import Domain
     from genre_gen.errors import GenreGenError
     from genre_gen.evaluation.report import Report
+    from genre_gen.evaluation.run_comparison import RunComparison, compare_runs
     from genre_gen.prompting.book import PromptBook
     from genre_gen.ranking import Ranking
     from genre_gen.recommender.predicting import Prediction
     from genre_gen.recommender.recommender import Recommender
-    from genre_gen.recommender.requests import Recommendation, Recommendations, Request
+    from genre_gen.recommender.requests import Answers, Recommendation, Recommendations, Request
     from genre_gen.recommender.state import RecommenderState
+    from genre_gen.rules.settings import Rules
     from genre_gen.training.progress import Progress
 
 __version__ = "0.1.0"
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # who uses the library decides what is shown
 
 _HOMES = {
+    "Answers": "recommender.requests",
     "Case": "data.splits",
     "Catalog": "data.catalog",
     "Dataset": "data.dataset",
@@ -46,11 +51,15 @@ _HOMES = {
     "RecommenderState": "recommender.state",
     "Report": "evaluation.report",
     "Request": "recommender.requests",
+    "RunComparison": "evaluation.run_comparison",
+    "Rules": "rules.settings",
     "Split": "data.splits",
     "TunedSettings": "blending.tuned",
+    "compare_runs": "evaluation.run_comparison",
 }
 
 __all__ = [
+    "Answers",
     "Case",
     "Catalog",
     "Dataset",
@@ -69,8 +78,11 @@ __all__ = [
     "RecommenderState",
     "Report",
     "Request",
+    "Rules",
+    "RunComparison",
     "Split",
     "TunedSettings",
+    "compare_runs",
 ]
 
 

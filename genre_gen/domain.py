@@ -1,7 +1,7 @@
-"""Domain: one kind of thing to recommend, as its ``domain.toml`` describes it.
+"""Domain: the settings of one kind of catalog, as described in its ``domain.toml``.
 
-Every key is documented where it stands, in ``catalogs/movies/domain.toml``; this module says which keys there are,
-which values they take, and what they are when left out.
+Every key is documented in ``catalogs/movies/domain.toml``; this module defines the keys, their values and their
+defaults.
 """
 
 from __future__ import annotations
@@ -18,23 +18,26 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from genre_gen.downloads.paths import assets_folder
 from genre_gen.errors import CheckpointError, ConfigError
+from genre_gen.languages.language import Language
 from genre_gen.languages.settings import ENGLISH, LANGUAGE, DomainWords, LanguageCode
 from genre_gen.query.settings import QuerySettings
 from genre_gen.registry import AUTO, CODE_SCHEMES, ENCODERS, MEMBERS, RATERS, READERS, TASKS, TRACKERS, Registry
+from genre_gen.rules.settings import Rules
 from genre_gen.settings import Names, NamesOrNone, Noun, Settings, Share, suggestion, validation_problems
 
 FILE = "domain.toml"
+_NOT_SETTINGS = ("catalog_folder", "prompts_folder", "tables", "is_saved")
 
 USUAL_COLUMNS = {"rating": ("rating",), "time": ("timestamp", "time"), "text": ("description", "text")}
-"""Names of optional columns that need not be named in ``[data.columns]``."""
+"""Usual names of optional columns, which are found without ``[data.columns]``."""
 
 
 class Columns(Settings):
-    """Which column of the data holds what. All from rating on are optional; a column named here must exist.
+    """The columns of the data by role. All from rating on are optional; a column named here must exist.
 
-    None takes a usual name (``USUAL_COLUMNS``), where the data has it; an empty list takes no column.
+    None means a usual name (``USUAL_COLUMNS``) if the data has it; an empty list means no column.
 
-    What users wrote of an item (``review``) and their headline (``summary``) are read only where they are named.
+    Reviews (``review``) and their headlines (``summary``) are read only if they are named.
     """
 
     user: Names = ("user_id", "userId", "user")
@@ -48,7 +51,7 @@ class Columns(Settings):
 
 
 class Policies(Settings):
-    """What to do with invalid records; what is dropped is counted and reported."""
+    """Policies for invalid records; dropped records are counted and reported."""
 
     duplicates: Literal["keep_first", "keep_last", "keep", "error"] = "keep_last"
     unknown_items: Literal["drop", "error"] = "error"
@@ -60,10 +63,16 @@ class Policies(Settings):
 
 
 class DataSettings(Settings):
-    """Where the data lies and how to read it; neither ``source`` nor ``path`` for data in memory."""
+    """The location and format of the data; data in memory has neither ``source`` nor ``path``.
+
+    ``origin`` (who made the data), ``license`` and ``license_url`` are for the model card; a ``source`` has its own.
+    """
 
     source: str | None = None
     path: str | None = None
+    origin: str | None = None
+    license: str | None = None
+    license_url: Annotated[str, Field(pattern=r"^https?://\S+$")] | None = None
     reader: Annotated[str, READERS.name_check(AUTO)] = AUTO
     items: str | None = None
     interactions: str | None = None
@@ -94,7 +103,7 @@ class FieldSettings(Settings):
         if self.in_title and self.type != "number":
             raise ValueError("in_title works for number fields only")
         if self.separator is not None and (self.type != "list" or not self.separator):
-            raise ValueError("separator is a non-empty text, for list fields only")
+            raise ValueError("separator must be a non-empty text, and is for list fields only")
         return self
 
 
@@ -102,14 +111,14 @@ TaskName: TypeAlias = Annotated[str, TASKS.name_check()]
 
 
 class TaskSettings(Settings):
-    """How much a task counts in training, and at which depth of the model its loss is taken."""
+    """A task's weight in training, and the depth of the model at which its loss is computed."""
 
     weight: Annotated[float, Field(ge=0)] = 1.0
     depth: Literal["exit", "full"] = "full"
 
 
 class CodeSettings(Settings):
-    """How items are named to the model."""
+    """The codes of items."""
 
     scheme: Annotated[str, CODE_SCHEMES.name_check()] = "atomic"
     encoder: Annotated[str, ENCODERS.name_check()] = "llm"
@@ -121,7 +130,7 @@ class CodeSettings(Settings):
 
 
 class ModelSettings(Settings):
-    """Which language model, and how it is tuned."""
+    """The language model, and how it is tuned."""
 
     llm: str = "smollm2-135m"
     exit_layer: Annotated[int, Field(ge=1)] | None = None
@@ -132,7 +141,7 @@ class ModelSettings(Settings):
 
 
 class Training(Settings):
-    """How long and how fast the model learns."""
+    """Duration, learning rates and further settings of training."""
 
     epochs: Annotated[int, Field(ge=1)] = 10
     pretraining_epochs: Annotated[int, Field(ge=0)] = 0
@@ -154,18 +163,18 @@ class Training(Settings):
     distillation: Share = 0.0
     synthetic: Annotated[float, Field(ge=0)] = 0.0
     tracker: Annotated[str, TRACKERS.name_check(AUTO)] = AUTO
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
 
 class BlendSettings(Settings):
-    """Which collaborative models are blended with the language model."""
+    """The collaborative models that are blended with the language model."""
 
     members: tuple[Annotated[str, MEMBERS.name_check()], ...] = ("sequential_rules", "ease", "popularity")
     tune: bool = True
 
 
 class RerankSettings(Settings):
-    """Whether and how lists are re-ranked, see :mod:`genre_gen.blending.rerank`."""
+    """Re-ranking of lists, see :mod:`genre_gen.blending.rerank`."""
 
     method: Literal["none", "mmr", "calibration"] = "none"
     weight: Share = 0.3
@@ -173,12 +182,12 @@ class RerankSettings(Settings):
 
 
 class ExplainSettings(Settings):
-    """Who words explanations, and of how many recent items it is measured what they did for a pick (0: of none).
+    """The style of explanations, and the number of recent items whose effect on a pick is measured (0: none).
 
-    ``words`` are what a sentence of the ``free`` style may hold next to data and the words in which the templates say
-    the same: words that say nothing which the data would have to bear out. None for those of the language.
+    ``words`` are the words that a sentence of the ``free`` style may use in addition to data and the templates' words
+    for the same facts. They must not state anything about the data.
 
-    ``language`` is that of explanations, pages and requests where it is not that of the prompts.
+    ``language`` is that of explanations, pages and requests, if it is not that of the prompts.
     """
 
     style: Literal["template", "llm", "free"] = "template"
@@ -188,9 +197,9 @@ class ExplainSettings(Settings):
 
 
 class RelationSettings(Settings):
-    """One relation of ``[knowledge]``: its name in the triples, and what explanations call it.
+    """One relation of ``[knowledge]``: its name in the triples, and its name in explanations.
 
-    ``items`` says that it leads from an item to an item: then ``singular`` is what the first is to the second.
+    ``items`` means that its tails are items; ``singular`` is then the head's relation to the tail.
     """
 
     relation: Names
@@ -220,32 +229,39 @@ class KnowledgeSettings(Settings):
 
 
 class ServingSettings(Settings):
-    """In how many bits a trained model answers, see :mod:`genre_gen.llm.quantize`; training is not concerned."""
+    """The quantization for serving, see :mod:`genre_gen.llm.quantize`; it does not affect training."""
 
     quantization: Literal["none", "bf16", "int8", "nf4"] = "none"
 
 
 class RatingSettings(Settings):
-    """Which models predict ratings, together with the language model."""
+    """The models that predict ratings together with the language model."""
 
     members: tuple[Annotated[str, RATERS.name_check()], ...] = ("svd",)
 
 
 class Domain(Settings):
-    """Everything a domain decides. Build one with :meth:`load`.
+    """All settings of a domain. Build one with :meth:`load`.
 
     Attributes:
         name: the domain's name, which also names its prompts.
         language: of the prompts, and of the words in ``domain.toml``.
-        languages: language -> what is called otherwise in it.
-        noun, nouns: what an item is called, such as movie, and its plural; None for the regular one.
-        repeat: may an item be recommended that the user has had already.
-        liked_from: rating from which an item counts as liked; None where the data has no ratings.
-        rating_scale: lowest and highest possible rating; None where the data has no ratings.
-        fields: attribute name -> its type and where the data has it, in the order items show them.
+        languages: language -> the words that differ in it.
+        noun, nouns: the word for an item, such as movie, and its plural; None for the regular one.
+        repeat: whether items of the history may be recommended again.
+        liked_from: least rating of a liked item; None if the data has no ratings.
+        rating_scale: lowest and highest possible rating; None if the data has no ratings.
+        fields: attribute name -> its type and column, in display order.
         tasks: task name -> weight and depth.
-        catalog_folder: where ``domain.toml`` lies.
-        prompts_folder: where the domain's own templates lie; what is missing there is generic.
+        catalog_folder: the folder of ``domain.toml``.
+        prompts_folder: the folder of the domain's own templates; missing ones are generic.
+        tables: language -> its tables, for languages whose tables were read before; others are read from files.
+        is_saved: whether it came with a saved recommender, in whose folder nothing is searched.
+
+    Example:
+        >>> domain = Domain.load("movies")
+        >>> domain.noun, domain.tasks["rating"].weight, domain.blend.members
+        ('movie', 0.15, ('sequential_rules', 'ease', 'popularity', 'svd'))
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
@@ -263,6 +279,7 @@ class Domain(Settings):
     training: Training = Training()
     blend: BlendSettings = BlendSettings()
     rerank: RerankSettings = RerankSettings()
+    rules: Rules = Rules()
     ratings: RatingSettings = RatingSettings()
     query: QuerySettings = QuerySettings()
     explain: ExplainSettings = ExplainSettings()
@@ -271,6 +288,8 @@ class Domain(Settings):
     languages: dict[LanguageCode, DomainWords] = Field(default_factory=dict)
     catalog_folder: Path = Field(default=Path(), exclude=True)
     prompts_folder: Path = Field(default=Path(), exclude=True)
+    tables: dict[LanguageCode, Language] = Field(default_factory=dict, exclude=True)
+    is_saved: bool = Field(default=False, exclude=True)
 
     @field_validator("fields")
     @classmethod
@@ -293,6 +312,11 @@ class Domain(Settings):
         return self
 
     @model_validator(mode="after")
+    def _rules_name_fields(self) -> Self:
+        self.rules.check_fields(self.fields)
+        return self
+
+    @model_validator(mode="after")
     def _words_name_number_fields(self) -> Self:
         numbers = [name for name, settings in self.fields.items() if settings.type == "number"]
         given = [("query.words", self.query.words)]
@@ -302,7 +326,7 @@ class Domain(Settings):
             for meaning in meanings:
                 if meaning[:1] in {"+", "-"} and meaning[1:] not in numbers:
                     known = ", ".join(numbers) or "none"
-                    raise ValueError(f"{where}.{word}: {meaning!r} names no number field; there are {known}")
+                    raise ValueError(f"{where}.{word}: {meaning!r} is not a number field; there are {known}")
         return self
 
     @property
@@ -312,17 +336,21 @@ class Domain(Settings):
 
     @classmethod
     def load(cls, name: str | Path) -> Domain:
-        """Read a domain by name, or from the folder that holds its ``domain.toml``.
+        """Read a domain by name, or from the folder of its ``domain.toml``.
 
-        A file next to it that is named after a language, such as ``zh.toml``, holds the section ``languages.zh``.
+        A file next to it that is named after a language, such as ``zh.toml``, is its section ``languages.zh``.
 
-        A name is looked for in ``./catalogs`` and then among the shipped domains; its prompts in ``./prompts`` and then
-        among the shipped ones, so either can be changed alone. A folder (anything with a path separator, or a ``Path``)
-        brings its prompts in ``prompts/`` or has them in ``../../prompts/<name>``, or else uses those of its name.
-        Templates that are missing there are those of the shipped domain of that name, or the generic ones.
+        A name is searched in ``./catalogs``, then among the shipped domains; its prompts in ``./prompts``, then among
+        the shipped ones, so either can be changed separately. A folder (anything with a path separator, or a ``Path``)
+        has its prompts in ``prompts/`` or ``../../prompts/<name>``, else those of its name. Missing templates are taken
+        from the shipped domain of that name, or are generic.
 
         Raises:
-            ConfigError: no such domain, or every problem of its ``domain.toml`` at once, each with its key.
+            ConfigError: no such domain, or an invalid ``domain.toml``; the message lists all problems with their keys.
+
+        Example:
+            >>> Domain.load("movies").rating_scale
+            (1.0, 5.0)
         """
         folder = _find_folder(name)
         file = folder / FILE
@@ -336,12 +364,16 @@ class Domain(Settings):
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any], where: str = "settings") -> Domain:
-        """Check settings as ``domain.toml`` (or :meth:`settings`) holds them; ``where`` names them in messages.
+        """Build a domain from settings as in ``domain.toml`` (or :meth:`settings`); ``where`` names them in messages.
 
         Raises:
-            ConfigError: every problem at once.
+            ConfigError: invalid settings; the message lists all problems.
+
+        Example:
+            >>> Domain.from_settings({"name": "books", "noun": "book", "training": {"seed": 3}}).training.seed
+            3
         """
-        problems = [f"{key}: unknown key" for key in ("catalog_folder", "prompts_folder") if key in settings]
+        problems = [f"{key}: unknown key" for key in _NOT_SETTINGS if key in settings]
         try:
             domain = cls.model_validate(settings)
         except ValidationError as error:
@@ -351,16 +383,25 @@ class Domain(Settings):
         return domain
 
     def settings(self) -> dict[str, Any]:
-        """Return all settings as JSON values; ``from_settings`` restores them."""
+        """Return all settings as JSON values; ``from_settings`` reads them.
+
+        Example:
+            >>> domain.settings()["blend"]["members"]
+            ['sequential_rules', 'ease', 'popularity', 'svd']
+        """
         return self.model_dump(mode="json", exclude_none=True)
 
     def changed(self, changes: Mapping[str, Any], where: str | None = None) -> Domain:
         """Return the domain with some settings replaced, such as ``{"training.epochs": 3, "model.llm": "my-model"}``.
 
-        A value of None removes the key, so that its default holds; ``where`` names the changes in messages.
+        A value of None removes the key, which sets its default; ``where`` names the changes in messages.
 
         Raises:
-            ConfigError: an unknown key or a value that does not fit.
+            ConfigError: an unknown key or an invalid value.
+
+        Example:
+            >>> domain.changed({"training.epochs": 5, "blend.members": ["ease"]}).training.epochs
+            5
         """
         where = where or f"domain {self.name} with " + ", ".join(changes)
         settings = self.settings()
@@ -374,16 +415,19 @@ class Domain(Settings):
             if value is None:
                 section.pop(key, None)
             else:
-                section[key] = copy.deepcopy(value)  # a later path may lead into it
+                section[key] = copy.deepcopy(value)  # a later path may change it
         changed = self.from_settings(settings, where)
-        return changed.model_copy(update={"catalog_folder": self.catalog_folder, "prompts_folder": self.prompts_folder})
+        return changed.model_copy(update={name: getattr(self, name) for name in _NOT_SETTINGS})
 
     def check_components(self, allowed: Collection[str], where: str) -> None:
-        """Refuse settings from elsewhere that name components of packages which are not ``allowed``.
+        """Check that settings name no components of packages other than ``allowed`` ones.
 
         Raises:
-            ConfigError: no such component.
-            CheckpointError: one of another package; messages begin with ``where`` the settings are.
+            ConfigError: a component does not exist.
+            CheckpointError: a component belongs to another package; messages begin with ``where``.
+
+        Example:
+            >>> domain.check_components((), "runs/movies")  # all are built in, so nothing is raised
         """
         chosen: list[tuple[Registry[Any], Iterable[str]]] = [
             (CODE_SCHEMES, [self.codes.scheme]),
@@ -404,7 +448,12 @@ class Domain(Settings):
 
     @staticmethod
     def available() -> tuple[str, ...]:
-        """Return the names that :meth:`load` finds from the working directory."""
+        """Return the names that :meth:`load` finds in the working directory and among the shipped domains.
+
+        Example:
+            >>> "movies" in Domain.available()
+            True
+        """
         files = (file for root in _roots("catalogs") for file in root.glob(f"*/{FILE}"))
         return tuple(sorted({file.parent.name for file in files}))
 
@@ -421,12 +470,12 @@ def _roots(kind: Literal["catalogs", "prompts"]) -> tuple[Path, Path]:
 
 
 def _find_folder(name: str | Path) -> Path:
-    """Return the folder that holds the ``domain.toml`` of a name or path."""
+    """Return the folder of the ``domain.toml`` of a name or path."""
     if isinstance(name, Path) or "/" in name or "\\" in name:
         folder = Path(name).expanduser()
         if (folder / FILE).is_file():
             return folder
-        raise ConfigError(f"{folder / FILE}: no such file; a domain's folder holds a {FILE}")
+        raise ConfigError(f"{folder / FILE}: no such file; a domain's folder needs a {FILE}")
     for root in _roots("catalogs"):
         if (root / name / FILE).is_file():
             return root / name
@@ -435,8 +484,8 @@ def _find_folder(name: str | Path) -> Path:
 
 
 def _find_prompts(name: str, folder: Path) -> Path:
-    """Return the prompts folder of a domain; it may not exist: all templates are generic then."""
+    """Return the prompts folder of a domain. It may not exist; then all templates are generic."""
     own, shipped = (root / name for root in _roots("prompts"))
-    near = folder.resolve().parent.parent / "prompts" / name  # where `domains new` puts them
+    near = folder.resolve().parent.parent / "prompts" / name  # where `domains new` writes them
     places = (folder / "prompts", near, own)
     return next((place for place in places if place.is_dir() and place != shipped.resolve()), shipped)

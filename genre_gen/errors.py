@@ -1,22 +1,54 @@
-"""Errors a user can act on: what was wrong, where, and what to do about it.
+"""Errors for users: what was wrong, where, and the remedy.
 
-Every error the library raises on purpose derives from :class:`GenreGenError`; the command line prints
+Every error that the library raises on purpose derives from :class:`GenreGenError`; the command line prints
 ``str(error)`` as one line and exits with 1 (or 2 for :class:`UsageError`).
 """
 
 from __future__ import annotations
 
+LONGEST = 2000
+"""Characters of a message; of a longer one the middle is left out, since remedies come last."""
+
 
 class GenreGenError(Exception):
-    """Base of all errors raised on purpose. The message is one line that ends with the remedy."""
+    """Base of all errors raised on purpose. The message is one line that ends with the remedy.
+
+    Values from data are quoted in messages, so control characters are replaced here, and long messages are cut.
+
+    Example:
+        >>> try:
+        ...     Dataset.load("moovies")
+        ... except GenreGenError as error:
+        ...     print(error)
+        no domain 'moovies', did you mean 'movies'?; there are: …
+    """
+
+    def __init__(self, message: str = "") -> None:
+        """Hold a message that is safe to print."""
+        if len(message) > LONGEST:
+            message = f"{message[: LONGEST * 2 // 3]} … {message[-LONGEST // 3 :]}"
+        if not message.isprintable():
+            letters = (
+                letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in message
+            )
+            message = "".join(letters)
+        super().__init__(message)
+
+
+def quoted(value: object, length: int = 80) -> str:
+    """Return what a message quotes of a value: its ``repr``, cut; Python refuses to write very large numbers."""
+    try:
+        return f"{value!r:.{length}}"
+    except Exception:  # what stands behind repr may be anybody's
+        return f"<{type(value).__name__}>"
 
 
 class UsageError(GenreGenError, ValueError):
-    """An argument that cannot be meant: n = 0, an empty history, two ways of naming the user at once."""
+    """An invalid argument, such as n = 0, an empty history, or two ways of naming the user."""
 
 
 class DataError(GenreGenError):
-    """A data file that cannot be read as declared: names the file, the line and the value."""
+    """A data file that cannot be read as declared. The message names file, line and value."""
 
 
 class ConfigError(GenreGenError):
@@ -28,7 +60,7 @@ class PromptError(GenreGenError):
 
 
 class UnknownItemError(GenreGenError, KeyError):
-    """An item id or title that the catalog lacks; carries the closest titles."""
+    """An item id or title that is not in the catalog. The message names the closest titles."""
 
     def __str__(self) -> str:
         """Return the message itself (``KeyError`` would quote it)."""
@@ -44,7 +76,7 @@ class UnknownUserError(GenreGenError, KeyError):
 
 
 class FilterError(UsageError):
-    """A ``where`` expression that does not parse or names a field the catalog lacks."""
+    """A ``where`` expression that is invalid or names an unknown field."""
 
 
 class SourceError(GenreGenError):
@@ -56,12 +88,12 @@ class CheckpointError(GenreGenError):
 
 
 class OutputError(GenreGenError):
-    """A place that results cannot be written to."""
+    """A file or folder that results cannot be written to."""
 
 
 class MissingPackageError(GenreGenError, ImportError):
-    """An optional package that is not installed; the message has the command that installs it."""
+    """An optional package that is not installed. The message has the command that installs it."""
 
 
 class DecodingError(GenreGenError):
-    """The model's scores cannot be trusted (NaN or infinite), so nothing may be generated from them."""
+    """Invalid scores of the language model (NaN or infinite), from which nothing can be generated."""

@@ -1,4 +1,4 @@
-"""Packages that only some need: imported where they are used, and told in one line where they are missing."""
+"""Optional packages, which are imported when they are used; an error says how to install a missing one."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ def require(module: str, extra: str, purpose: str) -> ModuleType:
     """Import a module of an optional package.
 
     Args:
-        module: such as ``matplotlib.figure``.
-        extra: the extra of ``genre-gen`` that brings it.
-        purpose: what needs it, as the subject of the message: ``plots``.
+        module: the module, such as ``matplotlib.figure``.
+        extra: the extra of ``genre-gen`` that installs it.
+        purpose: what needs it, as the plural subject of the message, such as ``plots``.
 
     Raises:
-        MissingPackageError: with the command that installs it.
+        MissingPackageError: the package is missing; the message has the command that installs it.
     """
     try:
         return importlib.import_module(module)

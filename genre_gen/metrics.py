@@ -1,16 +1,16 @@
-"""Metrics of ranking, rating and lists. They see ranks, ratings and lists, and know no model.
+"""Metrics of rankings, ratings and lists, independent of models.
 
-Lists are int ``[B, n]`` catalog rows, best first, -1 where a list is shorter; ``counts`` are the training interactions
+Lists are int ``[B, n]`` catalog rows, best first, -1 if a list is shorter; ``counts`` are the training interactions
 of each item, ``[n_items]``.
 
-A rank is 1 for the best; items that tie with the target count half, so a rank may end in .5 and no order of the
-catalog can flatter a model. ``recall_at`` and its relatives return one value per user: their mean is the figure of a
-table, and the intervals and tests of :mod:`genre_gen.evaluation.significance` need the single values.
+A rank is 1 for the best. Items that tie with the target count half, so a rank may end in .5 and does not depend on
+the order of the catalog. ``recall_at`` and similar functions return one value per user: tables have their mean, and
+the intervals and tests of :mod:`genre_gen.evaluation.significance` need the single values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,11 +23,11 @@ from genre_gen.data.splits import Case
 from genre_gen.errors import UsageError
 
 SMOOTHING = 0.01
-"""Share of the history's labels mixed into a list's before they are compared (Steck 2018): a label that the list lacks
-costs much, but not without end."""
+"""Share of the history's labels mixed into a list's before they are compared (Steck 2018), so that the penalty for
+labels that the list lacks is finite."""
 
 CHUNK = 1024
-"""Lists whose labels are compared at a time: bounds the memory whatever the number of users."""
+"""Number of lists whose labels are compared at a time, which limits the memory for any number of users."""
 
 
 def ranks(
@@ -36,12 +36,12 @@ def ranks(
     """Return the rank of each target among the allowed items.
 
     Args:
-        scores: ``[B, n_items]``, higher is better; an item whose score is not finite is not ranked.
-        targets: ``[B]`` catalog rows. A target always takes part, allowed or not.
+        scores: ``[B, n_items]``, higher is better; items without a finite score are not ranked.
+        targets: ``[B]`` catalog rows. A target is always ranked, allowed or not.
         allowed: bool ``[B, n_items]``; None allows all.
 
     Returns:
-        float64 ``[B]``: ``1 + items above + tied items / 2``; infinite where the target's own score is not finite.
+        float64 ``[B]``: ``1 + items above + tied items / 2``; infinite if the target's own score is not finite.
     """
     targets = np.asarray(targets)
     own = np.take_along_axis(scores, targets[:, None], axis=1)  # [B, 1]
@@ -61,10 +61,10 @@ def case_ranks(
     repeat: bool = False,
     batch: int = 256,
 ) -> NDArray[np.float64]:
-    """Return the rank of each case's target among all items, but those of its history unless ``repeat``.
+    """Return the rank of each case's target among all items, or all unseen items unless ``repeat``.
 
-    ``score`` returns ``[len(histories), n_items]`` and is given a ``batch`` of histories at a time; the ranks are
-    float64 ``[len(cases)]``.
+    ``score`` returns ``[len(histories), n_items]`` for a ``batch`` of histories; the ranks are float64
+    ``[len(cases)]``.
     """
     parts = [np.zeros(0)]
     for part in batches(cases, batch):
@@ -74,7 +74,7 @@ def case_ranks(
 
 
 def ranks_in_lists(lists: NDArray[np.integer], targets: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Return the rank of each target ``[B]`` in its list: float64 ``[B]``, infinite where the list lacks the target."""
+    """Return the rank of each target ``[B]`` in its list: float64 ``[B]``, infinite if the list lacks the target."""
     found = np.asarray(lists) == np.asarray(targets)[:, None]
     return np.where(found.any(axis=1), 1.0 + found.argmax(axis=1), np.inf)
 
@@ -94,34 +94,63 @@ def mrr_at(ranks: NDArray[np.float64], k: int) -> NDArray[np.float64]:
     return np.where(ranks <= k, 1.0 / ranks, 0.0)
 
 
+def overlap(first: Sequence[Hashable], second: Sequence[Hashable]) -> float:
+    """Return the share of common items in two lists, of the longer one's length; 1 for two empty lists."""
+    size = max(len(first), len(second))
+    return len(set(first) & set(second)) / size if size else 1.0
+
+
+def rank_biased_overlap(first: Sequence[Hashable], second: Sequence[Hashable], persistence: float = 0.9) -> float:
+    """Return how alike two rankings are, 0 to 1, the top counting most (Webber, Moffat and Zobel 2010, RBO_ext).
+
+    Beyond their end, the lists are assumed to agree as they do there; 1 for equal lists, and for two empty ones.
+
+    Args:
+        first: items, best first, each once.
+        second: the same of another list.
+        persistence: chance to read on after an item; at .9, the first ten items have 86 % of the weight.
+    """
+    short, long = sorted((first, second), key=len)
+    if not short:
+        return float(not long)
+    depths = range(1, len(long) + 1)
+    common = [len(set(long[:depth]) & set(short[:depth])) for depth in depths]
+    at_short, p = common[len(short) - 1], persistence
+    seen = sum(shared / depth * p**depth for shared, depth in zip(common, depths, strict=True))
+    # Beyond its end, the shorter list is assumed to agree as it does there.
+    unseen = sum(at_short * (depth - len(short)) / (len(short) * depth) * p**depth for depth in depths[len(short) :])
+    end = (common[-1] - at_short) / len(long) + at_short / len(short)
+    return (1 - p) / p * (seen + unseen) + end * p ** len(long)
+
+
 def rmse(predicted: ArrayLike, actual: ArrayLike) -> float:
-    """Return the root of the mean squared error of predicted ratings; raises UsageError where it is undefined."""
+    """Return the root mean squared error of predicted ratings; raises UsageError if it is undefined."""
     return float(np.sqrt(np.mean(_errors(predicted, actual) ** 2)))
 
 
 def mae(predicted: ArrayLike, actual: ArrayLike) -> float:
-    """Return the mean absolute error of predicted ratings; raises UsageError where it is undefined."""
+    """Return the mean absolute error of predicted ratings; raises UsageError if it is undefined."""
     return float(np.mean(np.abs(_errors(predicted, actual))))
 
 
 def _errors(predicted: ArrayLike, actual: ArrayLike) -> NDArray[np.float64]:
     guess, truth = np.asarray(predicted, dtype=np.float64), np.asarray(actual, dtype=np.float64)
     if guess.shape != truth.shape or guess.size == 0:
-        raise UsageError(f"{guess.shape} predictions for {truth.shape} ratings; give one each, and at least one")
+        raise UsageError(f"{guess.shape} predictions for {truth.shape} ratings; give one for each rating")
     if not (np.isfinite(guess).all() and np.isfinite(truth).all()):
         raise UsageError("a prediction or a rating is not a finite number; drop the unrated cases first")
     return guess - truth
 
 
 def coverage(lists: NDArray[np.integer], n_items: int) -> float:
-    """Return the share of the catalog that appears in anybody's list."""
+    """Return the share of the catalog that appears in any list."""
     return len(np.unique(lists[lists >= 0])) / n_items
 
 
 def novelty(lists: NDArray[np.integer], counts: NDArray[np.integer]) -> float:
     """Return the mean self-information of the recommended items in bits: ``-log2(share of interactions)``.
 
-    1 is added to the counts, so that an item never seen stays finite. Higher is more novel; nan for empty lists.
+    1 is added to the counts, so that the value is finite for cold items. Higher is more novel; nan for empty lists.
     """
     shown = lists[lists >= 0]
     if len(shown) == 0:
@@ -137,10 +166,10 @@ def mean_popularity(lists: NDArray[np.integer], counts: NDArray[np.integer]) -> 
 
 
 def gini(lists: NDArray[np.integer], n_items: int) -> float:
-    """Return the Gini index of how often each item of the catalog is recommended (Fleder and Hosanagar 2009).
+    """Return the Gini index of the numbers of recommendations of items (Fleder and Hosanagar 2009).
 
-    0 where all items are shown equally often, ``1 - 1 / n_items`` where all lists show one and the same item; nan for
-    empty lists.
+    It is 0 if all items are recommended equally often, and ``1 - 1 / n_items`` if all lists contain the same single
+    item; nan for empty lists.
     """
     shown = lists[lists >= 0]
     if len(shown) == 0:
@@ -150,11 +179,11 @@ def gini(lists: NDArray[np.integer], n_items: int) -> float:
 
 
 def popularity_lift(lists: NDArray[np.integer], histories: Sequence[History], counts: NDArray[np.integer]) -> float:
-    """Return how much more popular the recommended items are than those of the histories (Abdollahpouri et al. 2020).
+    """Return the relative popularity of recommended items over those of the histories (Abdollahpouri et al. 2020).
 
     ``popularity of the lists / popularity of the histories - 1``, both averaged over each user's items and then over
-    users: 0 is as popular as what users have had, 1 twice as popular. Users with an empty history or list are left out;
-    nan where nobody is left.
+    users: 0 for the same popularity as in the histories, 1 for twice the popularity. Users with an empty history or
+    list are left out; nan without other users.
     """
     popularity = np.asarray(counts, dtype=np.float64)
     ours, theirs = _members(lists, len(popularity)), _histories(histories, len(popularity))
@@ -164,10 +193,10 @@ def popularity_lift(lists: NDArray[np.integer], histories: Sequence[History], co
 
 
 def diversity(lists: NDArray[np.integer], labels: sparse.csr_array) -> NDArray[np.float64]:
-    """Return each list's mean distance between two of its items, by their labels (intra-list, Ziegler et al. 2005).
+    """Return each list's mean pairwise distance of items by labels (intra-list diversity, Ziegler et al. 2005).
 
-    Labels are ``[n_items, n_labels]``, 1 where an item has a label. The mean of ``1 - Jaccard`` is float64 ``[B]`` of 0
-    (all items have the same labels, or none) to 1 (no two share one); nan for a list of fewer than two items.
+    Labels are ``[n_items, n_labels]``, 1 if an item has a label. The mean of ``1 - Jaccard`` is float64 ``[B]``, from 0
+    (all items have the same labels, or none) to 1 (no two items share a label); nan for lists of fewer than two items.
     """
     sizes = np.diff(labels.indptr)
     first, second = np.triu_indices(lists.shape[1], 1)
@@ -188,16 +217,16 @@ def diversity(lists: NDArray[np.integer], labels: sparse.csr_array) -> NDArray[n
 def calibration(
     lists: NDArray[np.integer], histories: Sequence[History], shares: sparse.csr_array, smoothing: float = SMOOTHING
 ) -> NDArray[np.float64]:
-    """Return how far each list's labels are from those of the user's history (Steck 2018).
+    """Return the divergence of each list's labels from those of the user's history (Steck 2018).
 
-    The KL divergence of the list's from the history's mean label distribution, float64 ``[B]`` in nats: 0 is the same
-    mix of labels, ``log(1 / smoothing)`` (4.6) none in common; nan where no item of the history has a label.
+    This is the KL divergence of the list's from the history's mean label distribution, float64 ``[B]`` in nats: 0 for
+    the same mix of labels, ``log(1 / smoothing)`` (4.6) without common labels; nan if the history has no labels.
 
     Args:
         lists: ``B`` lists.
         histories: ``B`` users' histories.
-        shares: ``[n_items, n_labels]``, each item's label distribution; zeros for an item without labels, which is left
-            out.
+        shares: ``[n_items, n_labels]``, each item's label distribution; zeros for items without labels, which are left
+        out.
         smoothing: see :data:`SMOOTHING`.
     """
     values = [np.zeros(0)]
@@ -209,7 +238,7 @@ def calibration(
 
 
 def label_shares(sums: NDArray[np.float64] | sparse.csr_array) -> NDArray[np.float64]:
-    """Return summed label distributions as distributions: float64 ``[..., n_labels]``; zeros stay zeros."""
+    """Normalise summed label distributions: float64 ``[..., n_labels]``; zeros stay zeros."""
     dense = sums.toarray() if isinstance(sums, sparse.csr_array) else np.asarray(sums)
     total = dense.sum(axis=-1, keepdims=True)
     return dense / np.where(total > 0, total, 1.0)
@@ -220,7 +249,7 @@ def divergence(
 ) -> NDArray[np.float64]:
     """Return ``KL(wanted || (1 - smoothing) shown + smoothing wanted)`` in nats, over the last axis; shapes broadcast.
 
-    Distributions are ``[..., n_labels]``; zeros, where nothing shown has a label, are as far away as can be:
+    Distributions are ``[..., n_labels]``; all zeros (no shown item has a label) have the largest divergence,
     ``log(1 / smoothing)``.
     """
     # Rounding must not make the distance of equal distributions negative.
@@ -233,12 +262,12 @@ def _chunks(size: int) -> Iterator[slice]:
 
 
 def _members(lists: NDArray[np.integer], n_items: int) -> sparse.csr_array:
-    """Return how often each list has each item: float64 ``[B, n_items]``."""
+    """Return the count of each item in each list: float64 ``[B, n_items]``."""
     return _counted(lists[lists >= 0], (lists >= 0).sum(axis=1), n_items)
 
 
 def _histories(histories: Sequence[History], n_items: int) -> sparse.csr_array:
-    """Return how often each history has each item: float64 ``[B, n_items]``."""
+    """Return the count of each item in each history: float64 ``[B, n_items]``."""
     rows = np.concatenate([np.zeros(0, np.int64), *(history.rows for history in histories)])
     return _counted(rows, np.array([len(history) for history in histories], np.int64), n_items)
 

@@ -1,13 +1,13 @@
-"""Registries: the components of each kind by name, built in or brought by an installed package.
+"""Registries: the components of each kind by name, built in or of an installed package.
 
-A package brings one by an entry point. For a member of the blend its ``pyproject.toml`` says::
+A package adds a component by an entry point. For a member of the blend its ``pyproject.toml`` has::
 
     [project.entry-points."genre_gen.members"]
     my_member = "my_package.models:MyMember"
 
-and ``domain.toml`` chooses it: ``blend.members = ["my_member"]``. A component is imported when it is first asked for;
-to list and to check names imports nothing. Whoever reads settings that came from elsewhere, as those of a saved folder,
-says which packages may be imported (``allowed``).
+and ``domain.toml`` chooses it: ``blend.members = ["my_member"]``. A component is imported on first use; listing and
+checking names imports nothing. Code that reads settings of unknown origin, such as a saved folder's, passes the
+packages that may be imported (``allowed``).
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from genre_gen.settings import suggestion
 
 T = TypeVar("T")
 AUTO = "auto"
-"""What a setting may say instead of a name: by what there is."""
+"""A setting that chooses a component by the data or the installed packages."""
 
 
 class Registry(Mapping[str, T]):
-    """The components of one kind by name; a mapping of all there are, the built-in ones first.
+    """The components of one kind: a mapping from name to component, built-in ones first.
 
     Args:
-        kind: what messages call a component.
-        group: of the entry points, after ``genre_gen.``.
-        built_in: name -> import path, ``module:attribute``; where the attribute is a table, its entry of that name.
-        needs: attributes that every component has.
-        instances: whether components are objects of the classes that are imported, and not these classes themselves.
-        added_need: attributes that those of other packages have besides.
+        kind: the word for a component in messages.
+        group: the group of the entry points, after ``genre_gen.``.
+        built_in: name -> import path, ``module:attribute``; if the attribute is a table, its entry of that name.
+        needs: required attributes of a component.
+        instances: whether components are instances of the imported classes instead of the classes.
+        added_need: further required attributes of components of other packages.
     """
 
     def __init__(
@@ -52,18 +52,18 @@ class Registry(Mapping[str, T]):
         instances: bool = False,
         added_need: Collection[str] = (),
     ) -> None:
-        """Keep the names; nothing is imported."""
+        """Store the names without importing anything."""
         self.kind, self.group = kind, f"genre_gen.{group}"
         self._built_in, self._needs, self._instances = dict(built_in), tuple(needs), instances
         self._added_need = tuple(added_need)
         self._loaded: dict[tuple[str, str], T] = {}
 
     def __iter__(self) -> Iterator[str]:
-        """Yield the names of all there are."""
+        """Yield all names."""
         return iter(dict.fromkeys([*self._built_in, *(point.name for point in self._points())]))
 
     def __len__(self) -> int:
-        """Return how many there are."""
+        """Return the number of components."""
         return len(list(iter(self)))
 
     def __contains__(self, name: object) -> bool:
@@ -71,28 +71,28 @@ class Registry(Mapping[str, T]):
         return name in list(iter(self))
 
     def __getitem__(self, name: str) -> T:
-        """Return a component, importing it if need be; raises ConfigError as ``load`` does."""
+        """Return a component and import it if needed; raises ConfigError like ``load``."""
         return self.load(name)
 
     def built_in(self) -> dict[str, T]:
-        """Return the components that come with this package."""
+        """Return the components of this package."""
         return {name: self.load(name) for name in self._built_in}
 
     def added(self, names: Iterable[str], allowed: Collection[str] | None = None) -> dict[str, T]:
-        """Return those of some components that come from other packages; raises what ``load`` raises."""
+        """Return the given components that are of other packages; raises the errors of ``load``."""
         return {name: self.load(name, allowed) for name in names if name not in self._built_in}
 
     def load(self, name: str, allowed: Collection[str] | None = None) -> T:
-        """Return a component, importing it if need be.
+        """Return a component and import it if needed.
 
         Args:
-            name: of the component.
-            allowed: other packages whose code may be imported, by their names on the package index; None for any that
-                is installed.
+            name: the component's name.
+            allowed: other packages whose code may be imported, by their names on the package index; None for all
+            installed packages.
 
         Raises:
-            ConfigError: no such component; two of this name; one that does not load, or lacks what it needs.
-            CheckpointError: it comes from a package that is not allowed.
+            ConfigError: there is no such component, or there are two, or it cannot be imported or lacks an attribute.
+            CheckpointError: it belongs to a package that is not allowed.
         """
         self.check(name, allowed)
         path, package = self._built_in.get(name), "genre_gen"
@@ -104,7 +104,7 @@ class Registry(Mapping[str, T]):
         return self._loaded[name, path]
 
     def check(self, name: str, allowed: Collection[str] | None = None) -> None:
-        """Raise what ``load`` raises before it imports anything."""
+        """Raise the errors of ``load`` that need no import."""
         if problem := self.problem(name):
             raise ConfigError(problem)
         if name in self._built_in or allowed is None:
@@ -112,20 +112,20 @@ class Registry(Mapping[str, T]):
         package = _package(self._points(name)[0])
         if _normalised(package) not in map(_normalised, allowed):
             raise CheckpointError(
-                f"the {self.kind} {name!r} is code of the package {package}, which is not run unasked; "
+                f"the {self.kind} {name!r} is code of the package {package}, which is not run without permission; "
                 f"if you trust it, load with plugins=[{package!r}]"
             )
 
     def problem(self, name: str) -> str | None:
-        """Say what is wrong with a name, without importing anything; None where it names one component."""
+        """Return what is wrong with a name, without importing anything; None if it names one component."""
         packages = [_package(point) for point in self._points(name)]
         if packages and name in self._built_in:
             return (
-                f"the package {packages[0]} brings a {self.kind} {name!r}, which is a built-in name; "
+                f"the package {packages[0]} has a {self.kind} {name!r}, which is a built-in name; "
                 f"rename its entry point in {self.group}, or uninstall {packages[0]}"
             )
         if len(packages) > 1:
-            return f"the packages {' and '.join(packages)} both bring a {self.kind} {name!r}; uninstall one of them"
+            return f"the packages {' and '.join(packages)} both have a {self.kind} {name!r}; uninstall one of them"
         if packages or name in self._built_in:
             return None
         return f"no {self.kind} {name!r}{suggestion(name, self)}; there are: {', '.join(self)}"
@@ -159,13 +159,13 @@ class Registry(Mapping[str, T]):
         except Exception as error:
             reason = " ".join(str(error).split())
             raise ConfigError(
-                f"{what} does not load ({type(error).__name__}: {reason}); fix or uninstall it"
+                f"{what} cannot be imported ({type(error).__name__}: {reason}); fix or uninstall it"
             ) from error
         needs = self._needs if name in self._built_in else self._needs + self._added_need
         missing = [part for part in needs if not hasattr(component, part)]
         missing += sorted(getattr(component, "__abstractmethods__", ()))
         if missing or not (self._instances or callable(component)):
-            raise ConfigError(f"{what} lacks {', '.join(missing) or 'a call'}, which every {self.kind} has; fix it")
+            raise ConfigError(f"{what} lacks {', '.join(missing) or '__call__'}, which every {self.kind} needs; fix it")
         if "name" in self._needs and component.name != name:
             raise ConfigError(f"{what} has the name {component.name!r}; give it the name of its entry point")
         return component  # type: ignore[no-any-return]
@@ -173,7 +173,7 @@ class Registry(Mapping[str, T]):
 
 @lru_cache(maxsize=32)
 def _entry_points(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
-    """Return the entry points of a group; ``path`` is where packages lie, so that a change of it is noticed."""
+    """Return the entry points of a group; ``path`` is ``sys.path``, so that its changes invalidate the cache."""
     return tuple(entry_points(group=group))
 
 
@@ -207,7 +207,7 @@ MEMBERS: Registry[Any] = Registry(
     ),
     _MODEL,
 )
-"""Collaborative models that the blend may have (``blend.members``)."""
+"""Collaborative models for the blend (``blend.members``)."""
 
 RATERS: Registry[Any] = Registry(
     "rating model",
@@ -221,8 +221,8 @@ RATERS: Registry[Any] = Registry(
     ),
     (*_MODEL, "rate", "predict"),
 )
-"""Models that predict ratings (``ratings.members``). Apart from ``MEMBERS``, which every evaluation fits as rankers:
-models of ratings rank poorly, and SVD stands there for them all."""
+"""Models that predict ratings (``ratings.members``). They are separate from ``MEMBERS``, which evaluations fit as
+rankers: models of ratings rank poorly, and SVD represents them there."""
 
 TASKS: Registry[Any] = Registry(
     "task",
@@ -245,7 +245,7 @@ TASKS: Registry[Any] = Registry(
     instances=True,
     added_need=("variables", "templates"),
 )
-"""What the language model is trained to do (the keys of ``[tasks]``)."""
+"""Tasks of the language model (the keys of ``[tasks]``)."""
 
 READERS: Registry[Any] = Registry(
     "reader",
@@ -263,23 +263,23 @@ READERS: Registry[Any] = Registry(
     ("name", "suffixes", "separator", "recognises", "items", "interactions"),
     instances=True,
 )
-"""Data formats (``data.reader``), in the order in which ``auto`` asks the built-in ones."""
+"""Data formats (``data.reader``), in the order in which ``auto`` tries the built-in ones."""
 
 CODE_SCHEMES: Registry[Any] = Registry(
     "code scheme",
     "code_schemes",
     _paths("codes", atomic="schemes:atomic_codes", semantic="schemes:semantic_codes", title="schemes:title_codes"),
 )
-"""How items are named to the model (``codes.scheme``)."""
+"""Code schemes (``codes.scheme``)."""
 
 ENCODERS: Registry[Any] = Registry(
     "encoder", "encoders", _paths("llm", llm="text_encoders:LLMEncoder", minilm="text_encoders:MiniLMEncoder")
 )
-"""What turns the items' texts into vectors that codes start from (``codes.encoder``)."""
+"""Encoders of the items' texts, whose vectors initialise codes (``codes.encoder``)."""
 
 TRACKERS: Registry[Any] = Registry(
     "tracker",
     "trackers",
     dict.fromkeys(("tensorboard", "wandb", "mlflow", "none"), "genre_gen.training.trackers:TRACKERS"),
 )
-"""Where the figures of a training are written (``training.tracker``)."""
+"""Trackers of training metrics (``training.tracker``)."""

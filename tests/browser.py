@@ -77,13 +77,14 @@ class Browser:
             self.events.append(told)
 
     def open(self, file, width, height=900, scheme="light"):
-        """Load a file in a window of this width, and wait until it is there."""
+        """Load a file or an address in a window of this width, and wait until it is there."""
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self.events.clear()
-        self.call("Page.navigate", url=Path(file).resolve().as_uri())
+        address = file if "://" in str(file) else Path(file).resolve().as_uri()
+        self.call("Page.navigate", url=address)
         while not self.told("Page.loadEventFired"):
             self.events.append(self._read())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,3 +85,21 @@ def mixed(saved: Path) -> Recommender:
     weights = {"llm": 0.6, "ease": 0.2, "popularity": 0.1, "svd": 0.1, "sequential_rules": 0.0}
     tuned = replace(state.tuned, blend=Blend(weights), ratings=RatingBlend({"svd": 0.5, "llm": 0.5}, 0.0, (1, 5)))
     return Recommender.from_state(replace(state, tuned=tuned))
+
+
+@pytest.fixture
+def home(tiny_settings: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in a folder whose domain ``movies`` is the sample, with a tiny model; return the folder."""
+    folder = Path(shutil.copytree(ROOT / "catalogs" / "movies", tmp_path / "catalogs" / "movies"))
+    text = (folder / "domain.toml").read_text()
+    for old, new in (
+        ('source = "ml-100k"', 'path = "."'),
+        ('llm = "smollm2-135m"', f'llm = "{tiny_settings["model.llm"]}"'),
+        ("exit_layer = 3", "exit_layer = 2"),
+        ("epochs = 3 ", "epochs = 1 "),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "domain.toml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -29,7 +29,7 @@ class LocalServer:
         requests: (method, path, Range header or None) of each request.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, handler: type[Handler] | None = None) -> None:
         self.files: dict[str, bytes] = {}
         self.headers: dict[str, dict[str, str]] = {}
         self.errors: dict[str, tuple[int, dict[str, str]]] = {}
@@ -38,7 +38,7 @@ class LocalServer:
         self.pause = 0.0
         self.ranges = self.lengths = True
         self.requests: list[tuple[str, str, str | None]] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler or Handler)
         self._server.local = self
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()

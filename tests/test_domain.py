@@ -92,7 +92,7 @@ def test_all_problems_at_once_each_with_its_key(tmp_path):
         (SMALL + '[fields.class]\ntype = "text"\n', "'class' cannot name a field"),
         (SMALL + '[fields.title]\ntype = "text"\n', "'title' cannot name a field"),
         (SMALL + '[fields.genre]\ntype = "list"\nin_title = true\n', "in_title works for number fields"),
-        (SMALL + '[fields.year]\ntype = "number"\nseparator = "|"\n', "separator is"),
+        (SMALL + '[fields.year]\ntype = "number"\nseparator = "|"\n', "separator must"),
         (SMALL + "[training]\nlearning_rate = nan\n", "training.learning_rate"),
         ("rating_scale = [5, 1]\n" + SMALL, "from low to high"),
         ("liked_from = 9\nrating_scale = [1, 5]\n" + SMALL, "outside rating_scale"),
@@ -100,7 +100,7 @@ def test_all_problems_at_once_each_with_its_key(tmp_path):
         ("[data]\npath = '.'\n", "name: missing"),
     ],
 )
-def test_settings_that_do_not_hold_are_refused(tmp_path, text, expected):
+def test_invalid_settings_are_refused(tmp_path, text, expected):
     with pytest.raises(ConfigError, match=re.escape(expected)):
         Domain.load(write(tmp_path / "books", text))
 

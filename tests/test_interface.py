@@ -1,8 +1,6 @@
 """The public interface: a first script runs as it is written, and is typed for those who check theirs strictly."""
 
-import re
 import runpy
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,23 +15,6 @@ SCRIPT = Path(__file__).parent / "interface.py"
 ONE_EPOCH = {"training.epochs": 1, "blend.members": ["ease", "popularity"]}
 
 
-@pytest.fixture
-def home(tiny_settings, tmp_path, monkeypatch):
-    """Work in a folder whose domain ``movies`` is the sample, with a tiny model."""
-    folder = Path(shutil.copytree(ROOT / "catalogs" / "movies", tmp_path / "catalogs" / "movies"))
-    text = (folder / "domain.toml").read_text()
-    for old, new in (
-        ('source = "ml-100k"', 'path = "."'),
-        ('llm = "smollm2-135m"', f'llm = "{tiny_settings["model.llm"]}"'),
-        ("exit_layer = 3", "exit_layer = 2"),
-        ("epochs = 3 ", "epochs = 1 "),
-    ):
-        assert old in text
-        text = text.replace(old, new)
-    (folder / "domain.toml").write_text(text)
-    monkeypatch.chdir(tmp_path)
-
-
 def test_a_first_script_runs_as_it_is_written(home, capsys):
     names = runpy.run_path(str(SCRIPT))
     shown = capsys.readouterr().out
@@ -46,15 +27,6 @@ def test_a_first_script_runs_as_it_is_written(home, capsys):
     assert "GENRE" in shown
     assert names["again"].recommend("17") == names["recommender"].recommend("17")
     assert names["newer"].state.trained_on is names["data"].interactions
-
-
-def test_the_readme_runs_as_it_is_written(home, capsys):
-    (code,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
-    exec(code.replace('"196"', '"17"').replace("progress=True", "progress=False"), {})
-    shown = capsys.readouterr().out
-    assert "Prediction(" in shown
-    assert "GENRE, LLM alone" in shown
-    assert (Path("runs") / "movies" / "recommender.json").is_file()
 
 
 def test_two_tables_are_enough_to_train(tiny_settings, tmp_path):

@@ -1,6 +1,7 @@
 """Imports form no circle, and point from what is built on top to what it is built of, wherever in a file they are."""
 
 import ast
+import re
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -11,12 +12,14 @@ TOP_LEVEL_MODULES = 8
 # From bottom to top; a module may import its own floor and those below it.
 FLOORS = [
     {"errors", "extras", "ranking"},
+    {"folders"},
     {
         "settings",
         "downloads.paths",
         "data.titles",
         "llm.hardware",
         "query.settings",
+        "rules.settings",
         "prompting.nouns",
         "registry",
         "languages",
@@ -27,7 +30,7 @@ FLOORS = [
     {"collaborative", "tasks"},
     {"decoding"},
     {"llm"},
-    {"blending", "query", "explain"},
+    {"blending", "query", "explain", "rules"},
     {"new_domain", "data.dataset"},
     {"recommender.state"},
     {"training"},
@@ -103,11 +106,15 @@ def test_few_modules_stand_next_to_the_folders():
     assert len(list(ROOT.glob("*.py"))) <= TOP_LEVEL_MODULES
 
 
+EXAMPLE = re.compile(r"^(?P<indent> +)Example:\n(?:(?P=indent) +\S.*\n|\n(?=(?P=indent) +\S))+", re.M)
+"""An example in a docstring, which does not count: examples shall not be left out for being short of lines."""
+
+
 def test_files_functions_and_classes_are_small():
     large = []
     for folder in (ROOT, ROOT.parent / "eval"):
         for file in sorted(folder.rglob("*.py")):
-            text = file.read_text()
+            text = EXAMPLE.sub("", file.read_text())
             if text.count("\n") > 450:
                 large.append(f"{file.relative_to(ROOT.parent)}: {text.count(chr(10))} lines")
             for node in ast.walk(ast.parse(text)):

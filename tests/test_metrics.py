@@ -191,3 +191,31 @@ def test_figures_of_lists_equal_the_slow_way_within_their_bounds(question):
     same = np.array([[item] for item in range(items)])
     own = metrics.calibration(same, histories(*same.tolist()), shares)
     np.testing.assert_allclose(own[labels.any(axis=1)], 0, atol=1e-12)
+
+
+def test_overlap_is_the_share_of_common_items():
+    assert metrics.overlap("abcd", "dcxy") == 0.5
+    assert metrics.overlap("ab", "abcd") == 0.5
+    assert metrics.overlap("", "") == 1
+    assert metrics.overlap("a", "") == 0
+
+
+@given(st.permutations(range(8)), st.permutations(range(8)), st.integers(0, 8), st.integers(0, 8))
+def test_rank_biased_overlap_is_the_agreement_at_every_depth(first, second, size, other):
+    first, second = first[:size], second[:other]
+    value = metrics.rank_biased_overlap(first, second)
+    assert value == pytest.approx(metrics.rank_biased_overlap(second, first))
+    assert 0 <= value <= 1 + 1e-12
+    assert metrics.rank_biased_overlap(first, first) == pytest.approx(1)
+    if size == other > 0:  # by its definition: the agreement at the end goes on for ever
+        agreement = [len({*first[:depth]} & {*second[:depth]}) / depth for depth in range(1, size + 1)]
+        agreement += [agreement[-1]] * 400
+        weights = 0.1 * 0.9 ** np.arange(len(agreement))
+        assert value == pytest.approx(weights @ agreement)
+
+
+def test_rank_biased_overlap_weighs_the_top_most():
+    best = list(range(10))
+    swapped_at_the_top, swapped_at_the_end = [1, 0, *best[2:]], [*best[:8], 9, 8]
+    assert metrics.rank_biased_overlap(best, swapped_at_the_top) < metrics.rank_biased_overlap(best, swapped_at_the_end)
+    assert metrics.rank_biased_overlap(best, [item + 10 for item in best]) == 0

@@ -104,11 +104,14 @@ class Printed:
     def __init__(self, folder):
         self.folder = folder
 
+    def start(self, run):
+        print(run.name)
+
     def log(self, values, step):
         print(step, values)
 
-    def close(self):
-        pass
+    def finish(self, status, metrics):
+        print(status)
 """
 TEMPLATES = {
     "mine.system.jinja": "You know when films were made.",
@@ -199,7 +202,7 @@ def test_names_are_listed_and_checked_without_an_import(install, tiny_domain):
     with pytest.raises(CheckpointError):
         MEMBERS.load("mine", allowed=["another"])
     assert module not in sys.modules
-    with pytest.raises(ConfigError, match=r"member 'mine' of the package genre-mine does not load \(RuntimeError: imp"):
+    with pytest.raises(ConfigError, match=r"member 'mine' of the package genre-mine cannot be imported \(RuntimeError"):
         MEMBERS["mine"]
 
 
@@ -208,7 +211,7 @@ def test_what_a_package_brings_amiss_is_one_line_that_names_it(install):
         SOURCE.replace("def score", "def rank").replace('name, depth = "mine", "exit"', 'name, depth = "x", "exit"')
     )
     with pytest.raises(
-        ConfigError, match="member 'mine' of the package genre-mine lacks score, which every member has"
+        ConfigError, match="member 'mine' of the package genre-mine lacks score, which every member needs"
     ):
         MEMBERS["mine"]
     with pytest.raises(ConfigError, match="task 'mine' of the package genre-mine has the name 'x'"):
@@ -220,12 +223,12 @@ def test_what_a_package_brings_amiss_is_one_line_that_names_it(install):
 
 def test_no_package_takes_a_name_that_is_in_use(install, tiny_domain):
     install(name="ease")
-    with pytest.raises(ConfigError, match="package genre-mine brings a member 'ease', which is a built-in name"):
+    with pytest.raises(ConfigError, match="package genre-mine has a member 'ease', which is a built-in name"):
         MEMBERS["ease"]
     assert MEMBERS["popularity"].name == "popularity"
     install(package="genre-one", name="same")
     install(package="genre-two", name="same")
-    with pytest.raises(ConfigError, match=r"blend.members.0: the packages genre-\w+ and genre-\w+ both bring a member"):
+    with pytest.raises(ConfigError, match=r"blend.members.0: the packages genre-\w+ and genre-\w+ both have a member"):
         tiny_domain.changed({"blend.members": ["same"]})
 
 

@@ -3,14 +3,15 @@
     python -m eval.accuracy.ablations --data amazon-scientific --group training [--only "lora" ...] [--minutes 10]
         [--seeds 1] [--set training.epochs=2] [--users 500]
 
-The groups and what they change are in ``eval/accuracy/ablations.toml``. No test item is looked at: the split is
-leave-one-out one step back, every run learns from what lies before a user's last two items of that, is stopped and
-blended by the last but one, and tested on the last; the refit is left out. Each run is a process of its own, whose
-results are kept in ``--runs`` and not made twice; one of other data or settings does not count. The table has NDCG@10
-of the language model alone and of the blend, what each loses or gains against the unchanged run with its 95 % interval,
-the p-value of the paired permutation test, corrected by Holm within a column, seconds of training and scoring, and
-memory. Intervals and p-values are over users alone, without the variance between seeds; with several ``--seeds`` the
-unchanged run's standard deviation over them is told.
+The groups and their changes are in ``eval/accuracy/ablations.toml``. Test items are not used: the split is
+leave-one-out without each user's last item. A run is stopped and blended on the validation item, tested on the item
+after it, and not refit. Each run is a process of its own. Its results are kept in ``--runs`` and reused if data and
+settings are the same.
+
+The table has NDCG@10 of the language model alone and of the blend, and the difference to the unchanged run with its 95
+% interval. The p-value is that of the paired permutation test, corrected by Holm within a column. Seconds of training
+and scoring, and memory, follow. Intervals and p-values are over users only, without the variance between seeds; with
+several ``--seeds`` the unchanged run's standard deviation over them is reported.
 """
 
 from __future__ import annotations
@@ -43,14 +44,15 @@ FILE = Path(__file__).with_suffix(".toml")
 
 @dataclass(frozen=True)
 class Row:
-    """What one variant gave.
+    """The results of one variant.
 
     Attributes:
-        name: of the variant.
+        name: the variant's name.
         values: row of the leaderboard -> each user's NDCG@10, the mean over seeds, ``[n_users]``.
-        costs: of the language model alone, the mean over seeds: seconds of training, seconds of scoring all users, and
-            MB at the peak of all that.
-        log: of the first seed's validations.
+        costs: costs of the language model alone, the mean over seeds: seconds of training, seconds of scoring all
+            users,
+        and the peak of memory in MB.
+        log: the first seed's validations.
         per_seed: row of the leaderboard -> the figure of each seed.
     """
 
@@ -62,7 +64,7 @@ class Row:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run what is missing of a group, and write its table."""
+    """Run the missing runs of a group, and write its table."""
     with script(parser(), arguments) as options:
         bench = Bench.open(options.data, ONE_STEP_BACK, options.runs, options.users)
         variants = differing(bench, chosen(options.group, options.only, assignments(options.set)))
@@ -71,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             failed += run_all(bench, jobs(options, name, changes))
         rows = [row for name, changes in variants.items() if (row := read(bench, jobs(options, name, changes), name))]
         if not rows or rows[0].name != BASE:
-            raise UsageError(f"{bench.name}, {options.group}: the unchanged run has no result to compare with")
+            raise UsageError(f"{bench.name}, {options.group}: there is no result of the unchanged run; run it")
         print(publish(rows, bench, options))
         raise SystemExit(1 if failed else 0)
 
@@ -82,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--group", required=True, help="a group of ablations.toml")
     made.add_argument("--only", nargs="+", metavar="NAME", help="these variants, next to the unchanged one")
     made.add_argument("--seeds", type=int, default=1, help="runs of each variant")
-    made.add_argument("--users", type=int, help="users validated and tested on, where scoring is slow; default all")
+    made.add_argument("--users", type=int, help="number of validation and test users, for slow scoring; default all")
     made.add_argument("--runs", type=Path, default=Path("runs/leaderboard"), help="folder of single results and logs")
     return made
 
@@ -117,13 +119,13 @@ def jobs(options: argparse.Namespace, name: str, changes: Mapping[str, Any]) -> 
 
 
 def read(bench: Bench, runs: Sequence[Job], name: str) -> Row | None:
-    """Return the figures of a variant's runs, or None where one is missing or of other settings."""
+    """Return the figures of a variant's runs, or None if one is missing or has other settings."""
     try:
         results = [result for job in runs if (result := result_of(bench, job)) is not None]
-    except GenreGenError:  # no first seed to have the settings from
+    except GenreGenError:  # there is no first seed with the settings
         results = []
     if len(results) < len(runs):
-        say(f"{name}: left out, it has no result of these data and settings")
+        say(f"{name}: left out, since it has no result for these data and settings")
         return None
     values, per_seed = {}, {}
     for number, row in enumerate(results[0]["rows"]):
@@ -189,7 +191,7 @@ def markdown(content: Mapping[str, Any]) -> str:
 
 
 def seed_note(content: Mapping[str, Any]) -> str:
-    """Return what intervals and p-values leave out, and over several seeds how much that is."""
+    """Return a note on the variance between seeds, which intervals and p-values do not include."""
     if "sd_over_seeds" not in content:
         return "Intervals and p are over users alone: each training was run once and counts as exact."
     alone, blend = (content["sd_over_seeds"][column] for column in (LLM_ALONE, GENRE))

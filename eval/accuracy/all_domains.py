@@ -3,13 +3,13 @@
     python -m eval.accuracy.all_domains [DOMAIN ...] [--minutes 2] [--label NAME] [--runs runs/all_domains]
 
 For every domain (a name or a folder; by default the four shipped with a sample) this runs ``genre-gen train``,
-``evaluate``, ``recommend --explain`` and ``explain --why`` in processes of their own, as a person would: for the first
-user of the test part, and for the first item that is recommended to that user. ``--minutes`` limits the language
-model's training (``--max-minutes``); by default the domain's own limit holds. The output of each command is kept in
-``--runs``; its seconds, and the table of ``evaluate``, are the result. A domain that is complete in ``--runs``,
-measured with the same limit, is not run again: delete its folders where code has changed.
+``evaluate``, ``recommend --explain`` and ``explain --why`` in processes of their own, like a user would: for the first
+user of the test part, and for the first item recommended to that user. ``--minutes`` limits the language
+model's training (``--max-minutes``); by default the domain's own limit is used. The output of each command is kept in
+``--runs``; its seconds, and the table of ``evaluate``, are the result. A domain that is complete in ``--runs``
+with the same limit is not run again; delete its folders if the code has changed.
 
-Exit code 1 where a command failed; the others are tried all the same.
+Exit code 1 if a command failed; the others are run in any case.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ CLI = (sys.executable, "-c", "from genre_gen.cli.main import main; main()")
 
 @dataclass(frozen=True)
 class Ran:
-    """How a command ended: exit code, seconds by the clock, and processor seconds of all its threads."""
+    """The result of a command: exit code, wall-clock seconds, and processor seconds of all its threads."""
 
     code: int
     seconds: float
@@ -74,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def measured(domain: str, minutes: float | None, runs: Path) -> dict[str, Any]:
-    """Run the four commands for one domain, unless that has been done; a run that failed is deleted."""
+    """Run the four commands for one domain, unless its results exist; a failed run is deleted."""
     name = Path(domain).name
     model, output = runs / name, runs / f"{name}-output"
     minutes_held = Domain.load(domain).training.max_minutes if minutes is None else minutes
@@ -106,7 +106,7 @@ def measured(domain: str, minutes: float | None, runs: Path) -> dict[str, Any]:
 
 
 def words(command: str, domain: str, minutes: float | None, model: Path, output: Path) -> list[str]:
-    """Return a command's options; ``explain`` is asked about the pick of ``recommend``."""
+    """Return a command's options; ``explain`` explains the pick of ``recommend``."""
     if command == "train":
         return ["--out", str(model), *(() if minutes is None else ("--max-minutes", f"{minutes:g}"))]
     whose = ["--model", str(model)]
@@ -136,7 +136,7 @@ def run(command: Sequence[str], output: Path) -> Ran:
 
 
 def outcome(model: Path) -> dict[str, Any]:
-    """Return what ``evaluate`` wrote: every model's figures with their intervals, and the weights of the blend."""
+    """Return the results of ``evaluate``: every model's figures with intervals, and the weights of the blend."""
     report = Report.from_json((model / "evaluation.json").read_text(encoding="utf-8"))
     rows = [
         {

@@ -3,15 +3,15 @@
     python -m eval.accuracy.cold_start --data ml-100k [--minutes 20] [--seed 0] [--set key=value]
 
 New items: a tenth of the items that are a user's last one is held out, with all their interactions. Cases are the last
-item of the users who had such an item last, ranked among all items but those of the history. A purely collaborative
-model cannot tell new items apart: it gives all of them the score 0.
+item of the users who had such an item last, ranked among all items except those of the history. A purely collaborative
+model cannot distinguish new items: it gives all of them the score 0.
 
 New users: a fifth of the users is held out. Cases are their last item, from the last 1, 3, 5 and all interactions
-before it. An interaction cut off such a history does not count as seen, and its item is ranked too.
+before it. Interactions that were cut off do not count as seen, and their items are ranked too.
 
-Each question has a training of its own, ours for ``--minutes`` at most and a third of that for its refit. All models
-learn from what the leave-one-out split leaves before the test, less what is held out, and choose their settings on the
-last interactions of that. A killed run goes on from the checkpoints in ``--runs``.
+Each question has its own training; ours takes at most ``--minutes``, and a third of that for the refit. All models
+learn from the leave-one-out split's training and validation part without the held-out interactions, and choose their
+settings on its last interactions. A killed run resumes from the checkpoints in ``--runs``.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ ITEM_METRICS, USER_METRICS = ("R@10", "R@50", "N@10"), ("R@10", "N@10")
 
 @dataclass(frozen=True)
 class Question:
-    """What is learned from, and what is asked.
+    """The data and the cases of one question.
 
     Attributes:
-        known: interactions without any that is held out.
-        held: how many items or users are held out.
-        cases: the questions, by the length of their histories.
+        known: all interactions that are not held out.
+        held: number of held-out items or users.
+        cases: the cases, by the length of their histories.
     """
 
     known: Interactions
@@ -69,13 +69,13 @@ class Question:
 
 @dataclass(frozen=True)
 class Models:
-    """Everything that ranks.
+    """The models that rank.
 
     Attributes:
-        scorers: by name.
+        scorers: models by name.
         mixtures: our blends of them.
-        texts: names of those that know items by their texts.
-        weights: of our blend.
+        texts: names of the content-based models.
+        weights: weights of our blend.
     """
 
     scorers: Mapping[str, Scorer]
@@ -85,7 +85,7 @@ class Models:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Ask both questions, and write the tables and the picture."""
+    """Measure both questions, and write tables and picture."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     with script(parser(), arguments) as options:
         if options.seed < 0:
@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     made = new_parser(__doc__, "data", "minutes", "set")
-    made.add_argument("--seed", type=int, default=0, help="of what is held out, and of our training")
+    made.add_argument("--seed", type=int, default=0, help="seed of held-out items and users, and of our training")
     made.add_argument("--runs", type=Path, default=Path("runs/cold_start"), help="folder of checkpoints")
     return made
 
@@ -129,12 +129,12 @@ def measured(bench: Bench, changes: Mapping[str, Any], seed: int, runs: Path) ->
 
 
 def new_items(bench: Bench, seed: int) -> Question:
-    """Hold items out; raises UsageError where no case is left."""
+    """Hold items out; raises UsageError if no case is left."""
     return without_items(bench.split, bench.name, seed)
 
 
 def without_items(split: Split, name: str, seed: int) -> Question:
-    """Hold a tenth of the test items out; raises UsageError where no case is left."""
+    """Hold a tenth of the test items out; raises UsageError if no case is left."""
     targets = np.unique([case.target for case in split.test])
     held = np.random.default_rng(seed).choice(targets, max(1, round(ITEM_SHARE * len(targets))), replace=False)
     known = split.train_and_validation.keep(~np.isin(split.train_and_validation.rows, held))
@@ -171,7 +171,7 @@ def new_users(bench: Bench, seed: int) -> Question:
 
 
 def fitted(bench: Bench, known: Interactions, changes: Mapping[str, Any], folder: Path) -> Models:
-    """Train ours and the peers; each chooses its settings on the last interactions, and then learns from those too."""
+    """Train ours and the peers; each chooses its settings on the last interactions, and is then fitted on all."""
     split = hold_out_last(known, bench.catalog)
     state = Recommender(bench.domain, settings=changes).fit(split, folder=folder).state
     models, domain = scorers(state), state.domain
@@ -233,13 +233,14 @@ def rows_of(report: Report, models: Models, metrics: Sequence[str]) -> list[dict
 
 
 def markdown(content: Mapping[str, Any]) -> str:
-    """Return both tables, with what one must know to read them."""
+    """Return both tables with explanations."""
     items, users = content["new_items"], content["new_users"]
     return "\n\n".join(
         [
             f"New items: {items['held_out']:,} of {content['items']:,} items are held out of training altogether; "
-            f"{items['cases']:,} users had one of them last. All items are ranked, but those of the history. Purely "
-            "collaborative models give all new items the score 0. In brackets: 95 % bootstrap intervals over users.",
+            f"{items['cases']:,} users have one of them as last item. All items are ranked except those "
+            "of the history. Purely collaborative models give all new items the score 0. In brackets: 95 % bootstrap "
+            "intervals over users.",
             item_table(items["histories"]["all"]),
             f"New users: {users['held_out']:,} of {content['users']:,} users are held out of training altogether. "
             "Their histories are cut to the last interactions before the item asked for. Each cell: R@10 / N@10.",

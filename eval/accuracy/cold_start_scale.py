@@ -1,10 +1,10 @@
-"""Where do cold items belong in the space of item codes? How ``codes.cold_start_scale`` was chosen.
+"""Which length should the vectors of cold items have? This is how ``codes.cold_start_scale`` was chosen.
 
     python -m eval.accuracy.cold_start_scale --data amazon-scientific [--minutes 5] [--lengths 0 0.7 0.8 0.9 1 1.1]
 
-The items that ``cold_start`` holds out are left out of everything. Of the others a tenth of those that are a user's
-last is held out of one training of the language model. Then these cold items are placed at each of the lengths. Cases
-are the last item of the users who had a cold one last, and of ``--known`` others, whose items compete with cold ones.
+The items that ``cold_start`` holds out are not used. Of the others, a tenth of the items that are a user's last one is
+held out of one training of the language model. Then these cold items are placed with each of the lengths. Cases are the
+last items of the users with a cold last item, and of ``--known`` others, whose items compete with cold ones.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ BATCH = 64
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train once, place at every length, and write the table."""
+    """Train once, place cold items with every length, and write the table."""
     with script(parser(), arguments) as options:
         bench = Bench.open(options.data)
         content = measured(bench, options)
@@ -93,7 +93,7 @@ def measured(bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def at_length(state: RecommenderState, length: float, asked: Mapping[str, Sequence[Case]]) -> dict[str, Any]:
-    """Place the cold items at a length (0, first of all, leaves them) and return the language model's figures."""
+    """Place the cold items with a length (0, used first, changes nothing); return the language model's figures."""
     generator = state.generator
     domain = state.domain.changed({"codes.cold_start_scale": length})
     place_cold_items(generator.llm, replace(generator.data, domain=domain))
@@ -102,7 +102,7 @@ def at_length(state: RecommenderState, length: float, asked: Mapping[str, Sequen
 
 
 def blends(state: RecommenderState) -> dict[str, Scorer]:
-    """Return the blend as it serves, and with the score 0 for cold items, as scorers."""
+    """Return two scorers: the blend as in serving, and with the score 0 for cold items."""
     members, size, repeat = scorers(state), len(state.catalog), state.domain.repeat
 
     def scored(mixture: Mixture, histories: Sequence[History]) -> NDArray[np.float32]:
@@ -143,7 +143,7 @@ def markdown(content: Mapping[str, Any]) -> str:
     about = (
         f"{content['held_out']} items held out of training, of {content['without_interactions']} cold ones among "
         f"{content['items']:,}; {cases['new']} cases of cold items, {cases['known']} of known ones; none of them is a "
-        "case of `cold_start`. The language model alone but for the last rows, all items ranked."
+        "case of `cold_start`. The language model alone, except for the last rows; all items ranked."
     )
     head = ["cold items", f"cold: R@{CUTOFF}", f"N@{CUTOFF}", f"known: R@{CUTOFF}", f"N@{CUTOFF}"]
     lines = [[name, *cells(row["new"]), *cells(row["known"])] for name, row in rows.items()]

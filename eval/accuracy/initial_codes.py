@@ -1,10 +1,10 @@
-"""What do item codes know before any training? Ranks validation items by nothing but the codes' initial vectors.
+"""How good are item codes before any training? Ranks validation items by the codes' initial vectors only.
 
     python -m eval.accuracy.initial_codes --data amazon-scientific [--users 3000]
 
-Each row is NDCG@10 and recall@10 of the items nearest to the history (its items weighed by 1 / (1 + age), inner
-product of vectors), for several ways to make the vectors; then of the untrained language model itself, with its layers
-as they were pre-trained and near the identity.
+Each row has NDCG@10 and recall@10 of the items nearest to the history (inner product of vectors, with its items
+weighted by 1 / (1 + age)), for several ways to make the vectors. The last rows are of the untrained language model,
+with pre-trained layers and near-identity layers.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ BATCH = 256
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and write."""
     parser = new_parser(__doc__, "data")
-    parser.add_argument("--users", type=int, default=3000, help="validation users, at most: a fixed sample")
+    parser.add_argument("--users", type=int, default=3000, help="maximum number of validation users, a fixed sample")
     with script(parser, arguments) as options:
         bench = Bench.open(options.data)
         cases = sample_cases(bench.split.validation, options.users)
@@ -67,7 +67,7 @@ def markdown(content: Mapping[str, Any]) -> str:
 
 
 def every_start(bench: Bench, histories: Sequence[History]) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """Yield each way to start with its scores ``[len(histories), n_items]``."""
+    """Yield each initialisation with its scores ``[len(histories), n_items]``."""
     catalog, train = bench.catalog, bench.split.train
     texts = [item.describe() for item in catalog]
     yield "sequential_rules, for comparison", SequentialRules().fit(train).score(histories)

@@ -1,15 +1,15 @@
-"""One table of all models on one data set and one split: ours, the package's own members, and peers from elsewhere.
+"""One table of all models on one data set and split: ours, the package's members, and peers of other packages.
 
     python -m eval.accuracy.leaderboard --data ml-100k [--split leave-one-out] [--seeds 3] [--models sasrec genre]
         [--minutes 60]
 
 Settings are chosen on the validation cases of a fit on the training part (grids: ``eval/bench/peers.py``);
-then each model is fitted again on training and validation part with them, and ranks the test cases once. Seeds
-beyond the first take over the first one's settings. Each model and seed runs in a process of its own, which measures
-its time and memory, and leaves ``result.json`` and ``ranks.npz`` in ``--runs``; a result there with the same
-fingerprint of data and settings is not run again (delete its folder where only code has changed). The table holds all
-results there of the data, the split and the domain as they are now, so that ablations run with ``--set key=value
---label NAME`` join it; a result of other data or settings is named and left out, and stays where it is.
+then each model is fitted again on training and validation part with them, and ranks the test cases once. Further seeds
+use the first one's settings. Each model and seed runs in a process of its own, which measures time and memory and
+writes ``result.json`` and ``ranks.npz`` to ``--runs``. A result there with the same fingerprint of data and settings is
+reused (delete its folder if the code has changed). The table has all results there for the present data, split and
+domain, so ablations run with ``--set key=value --label NAME`` are included. Results of other data or settings are
+reported and left out, and not deleted.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ LABEL = re.compile(r"[\w .,+-]+")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run what is asked for; exit code 1 where a model failed, and 2 for wrong use."""
+    """Run the models; exit code 1 if a model failed, and 2 for wrong use."""
     with script(parser(), arguments) as options:
         bench = Bench.open(options.data, options.split, options.runs, options.users)
         wanted = jobs(bench, options)
@@ -55,18 +55,18 @@ def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     made = new_parser(__doc__, "data", "minutes", "set")
     made.add_argument("--split", default="leave-one-out", choices=["leave-one-out", "global-time", ONE_STEP_BACK])
-    made.add_argument("--seeds", type=int, default=3, help="runs of each model that is random")
+    made.add_argument("--seeds", type=int, default=3, help="seeds of each random model")
     made.add_argument(
         "--models", nargs="+", default=[*PEERS, OUR_MODEL], metavar="MODEL", help=", ".join([*PEERS, OUR_MODEL])
     )
-    made.add_argument("--users", type=int, help=f"users validated and tested on; with --split {ONE_STEP_BACK} only")
+    made.add_argument("--users", type=int, help=f"validation and test users; with --split {ONE_STEP_BACK} only")
     made.add_argument("--runs", type=Path, default=Path("runs/leaderboard"), help="folder of single results and logs")
     made.add_argument("--label", default="", help="our rows are then named 'OUR_MODEL (LABEL)'")
     return made
 
 
 def jobs(bench: Bench, options: argparse.Namespace) -> list[Job]:
-    """Return what is to be run; raises UsageError for an unknown model."""
+    """Return the jobs to run; raises UsageError for an unknown model."""
     unknown = [model for model in options.models if model not in PEERS and model != OUR_MODEL]
     if unknown:
         raise UsageError(f"no model {', '.join(unknown)}; there are: {', '.join([*PEERS, OUR_MODEL])}")
@@ -87,7 +87,7 @@ def jobs(bench: Bench, options: argparse.Namespace) -> list[Job]:
 
 
 def collect(bench: Bench, wanted: Sequence[Job]) -> tuple[Report, dict[str, Any]]:
-    """Return one report of all current runs of this data and split, and by row what else the JSON says.
+    """Return one report of all current runs of this data and split, and further details by row for the JSON.
 
     Seeds with other settings than the first are left out.
     """
@@ -131,7 +131,7 @@ def means(seeds: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def detail(number: int, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what the JSON says of a row next to its figures."""
+    """Return a row's details for the JSON."""
     validation = [run["ranks"][f"validation_{number}"] for run in runs if f"validation_{number}" in run["ranks"]]
     return {
         "seeds": [run["job"]["seed"] for run in runs],
@@ -153,7 +153,7 @@ def publish(report: Report, details: Mapping[str, Any], bench: Bench, out: Path)
 
 
 def compared(report: Report, ours: str | None) -> dict[str, Comparison]:
-    """Compare ours with each other row; Holm's correction is over the peers, and apart over our own parts and variants.
+    """Compare ours with each other row; Holm's correction is separate for the peers and for our own parts and variants.
 
     The two answer different questions: whether ours is ahead of the peers, and what its parts bring.
     """
@@ -206,7 +206,7 @@ READING = (
 
 
 def markdown(figures: Mapping[str, Any]) -> str:
-    """Return the table, best first, with what one must know to read it."""
+    """Return the table, best first, with explanations."""
     ours, rows = figures["ours"], figures["rows"]
     costs = [name for name in (TUNE, TRAIN, SCORE, MEMORY) if any(name in row["costs"] for row in rows)]
     head = ["model", *COLUMNS, f"95 % of {HEADLINE}", "seeds", *costs, *([f"p of {ours} against it"] if ours else [])]

@@ -1,11 +1,10 @@
-"""What do the length and the words of the prompt do to the ranking? Shorter histories, and templates of your own.
+"""How do the length and the words of the prompt affect the ranking? Shorter histories, and your own templates.
 
     python -m eval.accuracy.prompts runs/movies [--lengths 5 20 50 200] [--templates my_prompts ...] [--part test]
 
-The language model alone, as it was trained, ranks the same cases with histories cut to their last items, and with other
-folders of templates, such as ones that print facts that the shipped ones do not. Each is compared with the longest
-history, which is how it serves: NDCG@10 with its 95 % interval, and the p-value of the paired permutation test,
-corrected by Holm.
+The trained language model alone ranks the same cases with histories cut to their last items, and with other folders of
+templates, such as ones that print more facts. Each is compared with the longest history, which serving uses: NDCG@10
+with its 95 % interval, and the p-value of the paired permutation test, corrected by Holm.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ METRICS = ("R@10", "N@10")
 
 
 def variants(state: RecommenderState, lengths: list[int], folders: list[Path]) -> dict[str, ItemGenerator]:
-    """Return name -> generator that asks in its own way."""
+    """Return name -> generator with its own prompts."""
     generator = state.generator
     longest = state.domain.model.max_history
 
@@ -54,10 +53,10 @@ def variants(state: RecommenderState, lengths: list[int], folders: list[Path]) -
 def measured(
     state: RecommenderState, split: Split, part: Literal["validation", "test"], ways: Mapping[str, ItemGenerator]
 ) -> dict[str, Any]:
-    """Return the figures of each way to ask.
+    """Return the figures of each variant of the prompt.
 
     Raises:
-        UsageError: a recommender trained on other interactions.
+        UsageError: the recommender was trained on other interactions.
     """
     check_trained_for(state.trained_on, split, part)
     cases, seconds = split.cases(part), dict.fromkeys(ways, 0.0)

@@ -6,12 +6,12 @@ RecBole requires NumPy below 2, so it is installed in an environment of its own,
 
     python3.11 -m venv recbole_env && recbole_env/bin/pip install recbole "torch>=2.6,<2.14" "numpy<2" "ray<=2.6"
 
-It is given our leave-one-out split as three files (its own split breaks ties of timestamps differently). As RecBole
-does, all models here learn from the training part alone, score by it, and rank the test items among all but those of
-the training and validation part; so these figures are lower than the leaderboard's. EASE and ItemKNN are the same
-formulas in both and must agree to a few ranks of ties; ItemKNN keeps all neighbours, since RecBole chooses them from
-the other side. Popularity may differ by ties, which RecBole cuts by position and we count half. BPR is random, by
-different code with different step sizes, and tuned in neither.
+It gets our leave-one-out split as three files (its own split breaks ties of timestamps differently). As in RecBole, all
+models here learn from the training part only, score by it, and rank the test items among all items outside the training
+and validation part, so these figures are lower than the leaderboard's. EASE and ItemKNN have the same formulas in both
+and must agree to a few ranks of ties; ItemKNN keeps all neighbours, since RecBole chooses them from the other side.
+Popularity may differ by ties, which RecBole breaks by position and we count half. BPR is random, has different code and
+step sizes in both, and is not tuned.
 """
 
 from __future__ import annotations
@@ -74,10 +74,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run both and write the table; exit code 1 where RecBole does not answer."""
+    """Run both and write the table; exit code 1 if RecBole fails."""
     parser = new_parser(__doc__, "data")
     parser.add_argument("--python", type=Path, required=True, help="interpreter of an environment with RecBole")
-    parser.add_argument("--minutes", type=float, default=30.0, help="that RecBole may take")
+    parser.add_argument("--minutes", type=float, default=30.0, help="time limit of RecBole")
     with script(parser, arguments) as options:
         version = recbole_version(options.python)
         bench = Bench.open(options.data)
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def recbole_version(python: Path) -> str:
-    """Return RecBole's version; raises ConfigError where that interpreter or RecBole is not there."""
+    """Return RecBole's version; raises ConfigError if the interpreter or RecBole is missing."""
     command = [str(python), "-c", "import recbole; print(recbole.__version__)"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
@@ -103,7 +103,7 @@ def recbole_version(python: Path) -> str:
 
 
 def run_recbole(python: Path, split: Split, minutes: float) -> dict[str, dict[str, float]]:
-    """Return RecBole's figures by model and column; raises ConfigError where it fails."""
+    """Return RecBole's figures by model and column; raises ConfigError if it fails."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         write_split(folder / "check", split)
@@ -138,7 +138,7 @@ def write_split(folder: Path, split: Split) -> None:
 
 
 def run_ours(bench: Bench) -> dict[str, dict[str, float]]:
-    """Return the figures of our counterparts, which weigh a whole history alike as RecBole's do."""
+    """Return the figures of our counterparts, which weight all interactions equally, like RecBole's."""
     train = bench.split.train
     models: dict[str, Model] = {
         "Pop": Popularity(),
@@ -152,7 +152,7 @@ def run_ours(bench: Bench) -> dict[str, dict[str, float]]:
 
 
 class Model(Protocol):
-    """What the counterparts have in common."""
+    """The interface of the counterparts."""
 
     def fit(self, interactions: Interactions) -> Model:
         """Learn."""
@@ -162,7 +162,7 @@ class Model(Protocol):
 
 
 def trained_view(model: Model, train: Interactions) -> Scorer:
-    """Return a scorer that shows the model only what each user did in training, as RecBole's models see it."""
+    """Return a scorer that passes only each user's training interactions to the model, as in RecBole."""
 
     def score(histories: Sequence[History]) -> NDArray[np.float32]:
         return model.score([train.history(history.user or "") for history in histories])

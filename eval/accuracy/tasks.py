@@ -1,11 +1,11 @@
-"""How well has each task been learned? Held-out questions, the model's answers, and what a guess would score.
+"""How well has each task been learned? Held-out questions, the model's answers, and the score of a guess.
 
     python -m eval.accuracy.tasks runs/movies [--questions 200]
 
-Questions come from the whole histories, so that the answer of `next_item` and `rating` is each user's test item, which
-was not in training. The other tasks ask about positions and items drawn at random, most of which were. A guess answers
-every question with the most frequent truth (the mean rating, the most popular items), which is what a model that had
-learned nothing about the question would do best.
+Questions come from the whole histories, so the answer of `next_item` and `rating` is each user's test item, which was
+not in training. The other tasks ask about random positions and items, most of which were in training. A guess answers
+every question with the most frequent truth (the mean rating, the most popular items), the best answer of a model that
+ignores the question.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CUTOFF = 10
 def main(arguments: Sequence[str] | None = None) -> None:
     """Grade every task of a saved recommender."""
     parser = new_parser(__doc__, "run")
-    parser.add_argument("--questions", type=int, default=200, help="per task, at most")
+    parser.add_argument("--questions", type=int, default=200, help="maximum number per task")
     with script(parser, arguments) as options:
         state = Recommender.from_pretrained(options.run).state
         weighted = [task for task, settings in state.domain.tasks.items() if settings.weight > 0]
@@ -77,7 +77,7 @@ def answer(state: RecommenderState, example: Example) -> Any:
 
 
 def guess(state: RecommenderState, truths: list[Any]) -> Any:
-    """Return the one answer that does best without looking at the question."""
+    """Return the constant answer with the best grade."""
     if isinstance(truths[0], float):
         return float(np.mean(truths))
     if isinstance(truths[0], int):

@@ -1,12 +1,12 @@
-"""What does re-ranking cost, and what does it buy? Accuracy against variety and calibration, weight by weight.
+"""What does re-ranking cost and gain? Accuracy against variety and calibration, by weight.
 
     python -m eval.accuracy.trade_off runs/movies [--split leave-one-out] [--part validation|test]
 
-Every case is scored once by the blend; each method then re-ranks the same candidates with weights from 0 (the ranking
-as it is) to .9. Lists of 10 are measured: recall and NDCG, diversity (mean distance of two items by their labels),
+Every case is scored once by the blend; each method then re-ranks the same candidates with weights from 0 (the unchanged
+ranking) to .9. The measures of lists of 10 are recall and NDCG, diversity (mean distance of two items by their labels),
 calibration (KL divergence from the history's labels, in nats, smaller is better), coverage, Gini index and popularity
-lift. Cases are of the validation part; for a recommender that has learned from it too, as after training by the command
-line, of the test part.
+lift. Cases are those of the validation part, or of the test part for a recommender that was refit on the validation
+part, as by the command line.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ WEIGHTS = tuple(step / 10 for step in range(10))
 ACCURACY = (f"R@{CUTOFF}", f"N@{CUTOFF}")
 LISTS = ("diversity", "calibration", "coverage", "gini", "popularity_lift")
 CURVES = {"mmr": ("diversity", "diversity (more is better)"), "calibration": ("calibration", "KL (less is better)")}
-"""What each method is drawn against, and the words at the axis."""
+"""The measure that each method is plotted against, and its axis label."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -61,25 +61,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def fair_part(state: RecommenderState, split: Split) -> Literal["validation", "test"]:
-    """Return the validation part, or the test part where the recommender has learned from that one, and say so.
+    """Return the validation part, or the test part with a message if the recommender has learned from the former.
 
     Raises:
-        UsageError: it was trained for another split, or on everything.
+        UsageError: the recommender was trained for another split, or on everything.
     """
     try:
         check_trained_for(state.trained_on, split, "validation")
     except UsageError:
         check_trained_for(state.trained_on, split, "test")
-        say("this recommender has learned from the validation items: the test part is asked; choose no weight by it")
+        say("this recommender has learned from the validation items: the test part is used; choose no weight by it")
         return "test"
     return "validation"
 
 
 def measured(state: RecommenderState, split: Split, part: Literal["validation", "test"]) -> dict[str, Any]:
-    """Return the figures of every method and weight, with what they were measured on.
+    """Return the figures of every method and weight, with a description of the data.
 
     Raises:
-        UsageError: a recommender trained on other interactions, no cases, or a catalog without labels.
+        UsageError: the recommender was trained on other interactions, there are no cases, or the catalog has no labels.
     """
     check_trained_for(state.trained_on, split, part)
     labels = Labels.of_domain(state.catalog, state.domain)
@@ -127,8 +127,8 @@ def reranked(
     """Score each case once and re-rank it in each way.
 
     Returns:
-        int64 ``[len(settings), len(cases), k]`` catalog rows, -1 where a list is shorter; and the mean seconds that
-        each setting took per list.
+        int64 ``[len(settings), len(cases), k]`` catalog rows, -1 if a list is shorter; and the mean seconds of each
+        setting per list.
     """
     lists = np.full((len(settings), len(cases), CUTOFF), -1, np.int64)
     seconds = [0.0] * len(settings)
@@ -144,7 +144,7 @@ def reranked(
 def scored(
     state: RecommenderState, cases: Sequence[Case]
 ) -> Iterator[tuple[Case, NDArray[np.float32], NDArray[np.bool_]]]:
-    """Yield each case with the blend's scores and what is allowed, both ``[n_items]``."""
+    """Yield each case with the blend's scores and the allowed items, both ``[n_items]``."""
     members, ours = scorers(state), mixtures(state)[GENRE]
     for begin in range(0, len(cases), BATCH):
         part = cases[begin : begin + BATCH]
@@ -155,7 +155,7 @@ def scored(
 
 
 def history_diversity(cases: Sequence[Case], labels: Labels) -> float | None:
-    """Return the mean diversity of the users' last CUTOFF items, to compare the lists' with; None without such."""
+    """Return the mean diversity of the users' last CUTOFF items, for comparison; None without such items."""
     lists = np.full((len(cases), CUTOFF), -1, np.int64)
     for number, case in enumerate(cases):
         recent = case.history.last(CUTOFF).rows
@@ -176,7 +176,7 @@ def markdown(result: Mapping[str, Any]) -> str:
 
 
 def draw(result: Mapping[str, Any], file: Path) -> None:
-    """Draw NDCG against what each method is for, one panel each, with the weights at the points."""
+    """Plot NDCG against each method's measure, one panel each, with the weights at the points."""
     figure, panels = new_figure(10, 4.2, len(CURVES), sharey=True)
     for panel, (method, (aim, words)) in zip(panels, CURVES.items(), strict=True):
         rows = [row for row in result["rows"] if row["method"] == method and aim in row]

@@ -1,12 +1,11 @@
-"""How good after how many minutes: ours, and SASRec on the same validation users.
+"""How good are models after how many minutes? Ours, and SASRec on the same validation users.
 
     python -m eval.accuracy.training_curves --data ml-100k [--results runs/eval]
 
-Draws NDCG@10 on validation cases over the minutes of training (validation included). Ours are the seeds that the
-leaderboard has left in its JSON, the language model alone, without what it is blended with. SASRec is trained here,
-with the settings that were best in that JSON, since there it was validated on more users: both curves are of the same
-ones. They go by the clock, so the machine should do nothing else. Work before the first step (ours: codes and soft
-targets) does not count.
+Plots NDCG@10 on validation cases over the minutes of training (validation included). Our curves are the seeds in the
+leaderboard's JSON, for the language model alone. SASRec is trained here with its best settings of that JSON, because
+the leaderboard validated it on more users; both curves have the same users. The minutes are wall-clock time, so the
+machine should be idle. Work before the first step (ours: codes and soft targets) is not included.
 """
 
 from __future__ import annotations
@@ -41,13 +40,13 @@ def ours(rows: Sequence[Mapping[str, Any]]) -> dict[str, Points]:
 
 
 def best_settings(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Return the settings of SASRec's best trial; None where there is none."""
+    """Return the settings of SASRec's best trial, or None."""
     trials = [trial for row in rows if row["name"] == PEER for trial in row["notes"][0]["trials"]]
     return dict(max(trials, key=lambda trial: trial["N@10"])["settings"]) if trials else None
 
 
 def train_peer(bench: Bench, settings: Mapping[str, Any]) -> Points:
-    """Train SASRec and return its curve, on the users that ours is validated on."""
+    """Train SASRec and return its curve on our validation users."""
     model = PEERS[PEER].make(settings, seed=0)
     cases = sample_cases(bench.split.validation, bench.domain.training.validation_users)
     model.fit(bench.split.train, cases, repeat=bench.domain.repeat)
@@ -73,7 +72,7 @@ def draw(curves: Mapping[str, Points], users: int, title: str, file: Path) -> No
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Draw the curves of one data set; exit code 1 where there are none, or none to compare."""
+    """Plot the curves of one data set; exit code 1 if ours or SASRec's is missing."""
     parser = new_parser(__doc__, "data")
     parser.add_argument("--results", type=Path, default=LOCAL, help=f"folder of leaderboard.json [{LOCAL}]")
     with script(parser, arguments) as options:

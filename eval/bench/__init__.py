@@ -1,1 +1,1 @@
-"""What the scripts share: cases, jobs, results, tables, plots, and the command line."""
+"""The common code of the scripts: cases, jobs, results, tables, plots, and the command line."""

@@ -21,9 +21,9 @@ from genre_gen.errors import UsageError
 from genre_gen.prompting.book import PromptBook
 
 ONE_STEP_BACK = "one-step-back"
-TUNED_ON = 5000  # validation users that settings are chosen on, at most: the same sample for all models
+TUNED_ON = 5000  # the largest number of validation users for choosing settings; the same sample for all models
 FORMAT = 1
-NOT_SCORED = ("rerank", "query", "explain", "serving")  # parts of a domain that no score depends on
+NOT_SCORED = ("rerank", "rules", "query", "explain", "serving")  # parts of a domain that do not affect scores
 
 
 def digest(values: Any) -> str:
@@ -32,7 +32,7 @@ def digest(values: Any) -> str:
 
 
 def training_inputs(domain: Domain, catalog: Catalog) -> list[Any]:
-    """Return what a training of ours depends on, next to its interactions and the code, as JSON values."""
+    """Return the inputs of our training, except for interactions and code, as JSON values."""
     settings = {name: part for name, part in domain.settings().items() if name not in NOT_SCORED}
     book = PromptBook.load(domain)
     prompts = {name: book.fingerprint(name) for name, task in domain.tasks.items() if task.weight}
@@ -48,17 +48,17 @@ def named_split(name: str, interactions: Interactions, catalog: Catalog) -> Spli
 
 @dataclass(frozen=True)
 class Bench:
-    """The data, the split and where runs lie.
+    """The data, the split and the folder of runs.
 
     Attributes:
-        name: of the data, in file names and captions.
+        name: name of the data in file names and captions.
         domain: its settings.
-        split_name: ``leave-one-out`` or ``global-time``; or ``one-step-back``, leave-one-out without the test items,
-            where what follows the choice on validation items (the refit) is compared.
+        split_name: ``leave-one-out``, ``global-time``, or ``one-step-back``, which is leave-one-out without the test
+        items, for comparing settings.
         runs: folder of the runs of this data and split.
-        users: size of the fixed sample of users that is validated and tested on; None for all. One step back only: a
-            table of models tests all users.
-        source: what the data was named by.
+        users: size of the fixed sample of validation and test users; None for all. Only for ``one-step-back``, since
+        a table of models tests all users.
+        source: the name or path of the data.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Bench:
     def open(cls, data: str, split: str = "leave-one-out", runs: Path = Path(), users: int | None = None) -> Bench:
         """Find the data: a folder of ``eval/domains``, or any folder with a ``domain.toml``."""
         if users is not None and (users < 1 or split != ONE_STEP_BACK):
-            raise UsageError(f"--users {users}: 1 or more, and with --split {ONE_STEP_BACK} only")
+            raise UsageError(f"--users {users}: give 1 or more, and only with --split {ONE_STEP_BACK}")
         folder = ROOT / "eval" / "domains" / data
         if not (folder / "domain.toml").is_file():
             folder = Path(data)
@@ -92,7 +92,7 @@ class Bench:
 
     @cached_property
     def split(self) -> Split:
-        """Return the split; raises UsageError where it leaves nothing to tune or to test on."""
+        """Return the split; raises UsageError if it has no validation or test cases."""
         if self.split_name == ONE_STEP_BACK:
             before = leave_one_out(self.interactions, self.catalog).train_and_validation
             split = leave_one_out(before, self.catalog)

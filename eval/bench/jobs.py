@@ -1,6 +1,6 @@
-"""Jobs: one model and one seed each, run in a process of its own, with results that are kept.
+"""Jobs: a model with a seed, run in a process of its own, with stored results.
 
-A result counts only for the data and settings that it was made with: its fingerprint says which.
+A result is valid only for its data and settings, which its fingerprint identifies.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class Job:
 
     Attributes:
         model: a name of ``PEERS``, or ``genre``.
-        seed: from 0 on.
-        minutes: limit of tuning and training, for the models that heed it.
+        seed: seed, from 0.
+        minutes: limit of tuning and training, for models that support one.
         changes: changed settings of ours.
-        label: tells ours with changed settings apart.
+        label: suffix of our name for changed settings.
     """
 
     model: str
@@ -55,11 +55,11 @@ class Job:
         return f"{self.model}{label}-{self.seed}"
 
     def folder(self, bench: Bench) -> Path:
-        """Return where the run's files lie."""
+        """Return the folder of the run's files."""
         return bench.runs / self.name
 
     def settings(self) -> dict[str, Any]:
-        """Return the changed settings of ours, the limit of minutes among them."""
+        """Return the changed settings of ours, including the limit of minutes."""
         limit = {} if self.minutes is None else {"training.max_minutes": self.minutes}
         return {**limit, **self.changes}
 
@@ -68,7 +68,7 @@ class Job:
         return {name: public(value) for name, value in self.settings().items()}
 
     def fingerprint(self, bench: Bench) -> str:
-        """Return a digest of all that the result depends on, but the code."""
+        """Return a digest of all inputs of the result, except for the code."""
         peer = PEERS.get(self.model)
         if peer is None:
             domain = bench.domain.changed(dict(self.changes))
@@ -82,11 +82,11 @@ class Job:
         return digest([bench.fingerprint, self.model, self.seed, inputs])
 
     def refits_from_scratch(self, bench: Bench) -> bool:
-        """Tell whether a new model of ours learns from all before the test, with the settings chosen by another."""
+        """Tell whether our model is trained again on training and validation part, with an earlier one's settings."""
         return bench.domain.changed(dict(self.changes)).training.refit == "from_scratch"
 
     def first(self, bench: Bench) -> dict[str, Any]:
-        """Return the result of the first seed, whose settings the others use; raises UsageError where there is none."""
+        """Return the result of the first seed, whose settings the others use; raises UsageError if it is missing."""
         result = result_of(bench, replace(self, seed=0))
         if result is None:
             raise UsageError(
@@ -97,13 +97,13 @@ class Job:
 
 @dataclass
 class Outcome:
-    """What a run found, before it is written.
+    """The outcome of a run, before it is written.
 
     Attributes:
-        settings: chosen ones, JSON values.
-        report: the test cases ranked; its names are the rows.
-        validation: each validation case's rank under the settings chosen, where they are chosen here.
-        costs: per row.
+        settings: the chosen settings, JSON values.
+        report: the ranks of the test cases; its names are the rows.
+        validation: each validation case's rank with the chosen settings, if this run chose them.
+        costs: costs per row.
         notes: further JSON values.
     """
 
@@ -123,7 +123,7 @@ class SeededResult(Result):
 
 
 def write_result(bench: Bench, job: Job, outcome: Outcome) -> None:
-    """Write ranks and then the result, each at once: a result that is there is whole."""
+    """Write ranks and then the result, each atomically, so that a result is always complete."""
     folder = job.folder(bench)
     folder.mkdir(parents=True, exist_ok=True)
     arrays: dict[str, NDArray[Any]] = {}
@@ -149,7 +149,7 @@ def write_result(bench: Bench, job: Job, outcome: Outcome) -> None:
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
-    """Return a run's result with its arrays under ``ranks``, or None where it has none that can be read."""
+    """Return a run's result with its arrays under ``ranks``, or None if it is missing or unreadable."""
     try:
         content: dict[str, Any] = json.loads((folder / "result.json").read_text("utf-8"))
         with np.load(folder / "ranks.npz", allow_pickle=False) as arrays:
@@ -160,15 +160,15 @@ def read_result(folder: Path) -> dict[str, Any] | None:
 
 
 def result_of(bench: Bench, job: Job) -> dict[str, Any] | None:
-    """Return the job's result, or None where it has none from the data and settings as they are now."""
+    """Return the job's result, or None if it has none for the present data and settings."""
     result = read_result(job.folder(bench))
     return result if result is not None and result["fingerprint"] == job.fingerprint(bench) else None
 
 
 def current_results(bench: Bench, wanted: Sequence[Job]) -> Iterator[dict[str, Any]]:
-    """Yield the results in the bench's folder of the data and settings as they are now, and name the others.
+    """Yield the results in the bench's folder for the present data and settings, and report the others.
 
-    A result is compared with the job wanted under its name, and without one with the job that it was made for.
+    A result is compared with the wanted job of its name, or else with its own job.
     """
     asked = {job.name: job for job in wanted}
     for folder in sorted(bench.runs.glob("*/")):
@@ -178,7 +178,7 @@ def current_results(bench: Bench, wanted: Sequence[Job]) -> Iterator[dict[str, A
         job = asked.get(folder.name) or Job(**result["job"])
         try:
             same = result["fingerprint"] == job.fingerprint(bench)
-        except GenreGenError:  # unknown settings, or no first seed to have them from
+        except GenreGenError:  # unknown settings, or no first seed
             same = False
         if same:
             yield result
@@ -192,7 +192,7 @@ def run_all(bench: Bench, jobs: Sequence[Job]) -> list[str]:
     for job in jobs:
         try:
             if result_of(bench, job):
-                say(f"{job.name}: is there already")
+                say(f"{job.name}: done before")
                 continue
             begin = time.perf_counter()
             run_one(bench, job)
@@ -204,7 +204,7 @@ def run_all(bench: Bench, jobs: Sequence[Job]) -> list[str]:
 
 
 def run_one(bench: Bench, job: Job) -> None:
-    """Run a job in a process of its own; raises UsageError with the last line of its log where it fails."""
+    """Run a job in a process of its own; raises UsageError with the last line of its log if it fails."""
     folder = job.folder(bench)
     folder.mkdir(parents=True, exist_ok=True)
     opened = [bench.source, bench.split_name, str(bench.runs.parent), bench.users]
@@ -216,4 +216,4 @@ def run_one(bench: Bench, job: Job) -> None:
     if code:
         lines = (folder / "log.txt").read_text("utf-8", errors="replace").strip().splitlines()
         last = lines[-1].removeprefix("error: ") if lines else "no output"
-        raise UsageError(f"{last} (exit code {code}; its log.txt may say more)")
+        raise UsageError(f"{last} (exit code {code}; see its log.txt)")

@@ -1,6 +1,6 @@
-"""Limited: an object that lives in a process of its own, within limits of time and memory.
+"""Limited: an object in a process of its own, with limits of time and memory.
 
-What takes too long or too much is told as such, and takes nothing else down with it.
+A process that passes a limit is reported and ended, without an effect on others.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 
 import psutil
 
-_GLANCE = 0.05  # seconds between looks at the memory
+_GLANCE = 0.05  # seconds between measurements of the memory
 
 
 class GaveUpError(Exception):
-    """The process passed a limit, or failed; says which, and how."""
+    """The process passed a limit or failed; the message says which."""
 
 
 class Limited:
@@ -26,14 +26,14 @@ class Limited:
     def __init__(
         self, make: Callable[..., Any], *arguments: Any, seconds: float, megabytes: float, threads: int
     ) -> None:
-        """Start the process; the object is made there.
+        """Start the process and make the object there.
 
         Args:
             make: a class or function that can be imported.
-            arguments: what it is given.
+            arguments: its arguments.
             seconds: limit of each call, making included.
             megabytes: limit of the process's memory.
-            threads: of torch and BLAS.
+            threads: threads of torch and BLAS.
 
         Raises:
             GaveUpError: it could not be made within the limits.
@@ -47,10 +47,10 @@ class Limited:
         self._answer()
 
     def call(self, method: str, *arguments: Any) -> Any:
-        """Return what a method returns.
+        """Return the result of a method.
 
         Raises:
-            GaveUpError: past a limit, or the method raised.
+            GaveUpError: the process passed a limit, or the method raised.
         """
         try:
             self._pipe.send((method, arguments))
@@ -80,7 +80,7 @@ class Limited:
         try:
             used = psutil.Process(self._process.pid).memory_info().rss / 1e6
         except psutil.NoSuchProcess:
-            return  # the pipe will say so
+            return  # reading the pipe reports it
         if used > self.megabytes or seconds > self.seconds:
             self.close()
             what = f"{self.seconds:.0f} s" if seconds > self.seconds else f"{self.megabytes / 1000:.1f} GB"
@@ -103,7 +103,7 @@ def _serve(pipe: Any, threads: int, make: Callable[..., Any], arguments: tuple[A
             else:
                 answer = getattr(subject, method)(*given)
             pipe.send((True, answer))
-        except Exception as problem:  # whatever a peer raises is part of the result
+        except Exception as problem:  # any error of a peer is part of the result
             text = str(problem).strip().splitlines() or [""]
             pipe.send((False, f"{type(problem).__name__}: {text[0][:150]}"))
             if subject is None:

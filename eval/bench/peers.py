@@ -1,4 +1,4 @@
-"""Peers of the leaderboard, and the settings that are tried for each."""
+"""Peers of the leaderboard, and the grids of their settings."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from eval.bench.cases import Bench
 
 @dataclass(frozen=True)
 class Peer:
-    """A model and the settings that are tried.
+    """A model and the grid of its settings.
 
     Attributes:
-        module: where its class is; imported only by the process that runs it.
+        module: module of its class; imported only by the process that runs it.
         kind: name of the class.
-        stages: each maps settings to values, of which all combinations are tried; a stage starts from the best
+        stages: each maps settings to values, all combinations of which are tried; a stage starts from the best
             settings of the stage before.
-        scoring: settings that take part in scoring only, so that trying them needs no new fit.
+        scoring: settings that affect scoring only, so that trying them needs no new fit.
         seeded: whether it is random, so that several seeds are run.
         rated: whether it learns from ratings.
-        early: whether it stops early on validation cases; then its best epoch joins the settings, and ``--minutes``
-            limits it.
-        content_based: whether it is given the items' texts.
+        early: whether it stops early on validation cases; then its best epoch is a setting, and ``--minutes`` limits
+            it.
+        content_based: whether it gets the items' texts.
     """
 
     module: str
@@ -41,7 +41,7 @@ class Peer:
         return getattr(importlib.import_module(self.module), self.kind)(**{**settings, **inputs})
 
     def inputs(self, bench: Bench, seed: int) -> dict[str, Any]:
-        """Return what a model is made with besides its settings."""
+        """Return the arguments of a model other than its settings."""
         texts = {"texts": [item.describe() for item in bench.catalog]} if self.content_based else {}
         return texts | ({"seed": seed} if self.seeded else {})
 

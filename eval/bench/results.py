@@ -1,4 +1,4 @@
-"""Results: one JSON file a script, with the table of each entry, and a page of all tables.
+"""Results: one JSON file for each script, with the table of each entry, and a page of all tables.
 
 A file maps keys (a data set, a run) to entries: the figures, and under ``table`` the lines of their Markdown table.
 ``README.md`` of the folder shows all tables; it is written again with every entry.
@@ -24,10 +24,10 @@ def record(out: Path, stem: str, key: str, figures: Mapping[str, Any], table: st
     """Put an entry into ``out/STEM.json``, and write the folder's page again.
 
     Args:
-        out: folder of results; made where it is missing.
+        out: folder of results; made if missing.
         stem: name of the script's file.
-        key: what the figures are of; an entry under the same key is replaced.
-        figures: JSON values; what is not finite becomes null.
+        key: name of the entry, such as the data set; an entry with the same key is replaced.
+        figures: JSON values; numbers that are not finite become null.
         table: caption and table as Markdown.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -39,7 +39,7 @@ def record(out: Path, stem: str, key: str, figures: Mapping[str, Any], table: st
 
 
 def read(file: Path) -> dict[str, dict[str, Any]]:
-    """Return the entries of a file; raises DataError where it holds none."""
+    """Return the entries of a file; raises DataError if it is not a file of results."""
     try:
         entries: dict[str, dict[str, Any]] = json.loads(file.read_text("utf-8"))
         if all(TABLE in entry for entry in entries.values()):
@@ -75,7 +75,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]], *, words: int = 1)
 
 
 def p_text(p: float | None) -> str:
-    """Return a p-value for people; nothing for None."""
+    """Return a p-value as text; "" for None."""
     return "" if p is None else f"{p:.4f}" if p >= 1e-4 else "< .0001"  # noqa: PLR2004 the digits shown
 
 
@@ -85,12 +85,12 @@ def with_interval(value: float, interval: Sequence[float], digits: int = 4) -> s
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a file atomically."""
     temporary = file.with_name(file.name + ".tmp")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, file)
 
 
 def public(value: Any) -> Any:
-    """Return a setting as it may be published: of a path on this machine only the last part."""
+    """Return a setting for publication, with only the last part of local paths."""
     return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value

@@ -1,4 +1,4 @@
-"""The command line that all scripts share: options, where results go, and how a run ends."""
+"""The common command line of all scripts: options, output folders, and exit codes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHARED: dict[str, tuple[str, dict[str, Any]]] = {
     "threads": ("--threads", {"type": int, "default": 2}),
     "quick": ("--quick", {"action": "store_true", "help": "few rounds and users, to try the script"}),
     "folds": ("--folds", {"type": int, "default": 5}),
-    "fold seed": ("--seed", {"type": int, "default": 0, "help": "of the folds and of the models"}),
+    "fold seed": ("--seed", {"type": int, "default": 0, "help": "seed of folds and models"}),
 }
 """Options that several scripts have, by name."""
 
@@ -46,7 +46,7 @@ def new_parser(doc: str | None, *shared: str) -> argparse.ArgumentParser:
 
 @contextmanager
 def script(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> Iterator[argparse.Namespace]:
-    """Parse, and end as the command line does: an error is one line, exit code 1, or 2 for wrong use."""
+    """Parse the arguments; an error is one line with exit code 1, or 2 for wrong use."""
     options = parser.parse_args(arguments)
     try:
         yield options
@@ -56,7 +56,7 @@ def script(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = No
 
 
 def assignments(texts: Sequence[str]) -> dict[str, Any]:
-    """Return settings from texts ``key=value``; a value is JSON, or else a text."""
+    """Return settings from texts ``key=value``; a value is JSON, or else a string."""
     settings: dict[str, Any] = {}
     for text in texts:
         key, equals, value = text.partition("=")

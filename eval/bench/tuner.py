@@ -30,12 +30,12 @@ class Tuner:
     """
 
     def __init__(self, bench: Bench, peer: Peer, inputs: Mapping[str, Any], minutes: float | None) -> None:
-        """Take what is tuned, and the limit of minutes."""
+        """Set the model to tune and the limit of minutes."""
         self.bench, self.peer, self.inputs = bench, peer, inputs
         self.end = None if minutes is None else time.thread_time() + 60 * minutes
         self.trials: list[dict[str, Any]] = []
         self.best: tuple[float, dict[str, Any], Any] = (-1.0, {}, None)
-        self.model: Any = None  # the last one fitted, and what it was fitted with
+        self.model: Any = None  # the last fitted model, and its settings
         self.fitted_with: dict[str, Any] | None = None
 
     def run(self) -> tuple[dict[str, Any], Any, list[dict[str, Any]]]:
@@ -46,11 +46,11 @@ class Tuner:
                 if all(settings != trial["settings"] for trial in self.trials):
                     self._try(settings)
         _, settings, model = self.best
-        self._set_scoring(model, settings)  # a later trial may have set it otherwise
+        self._set_scoring(model, settings)  # a later trial may have changed it
         return settings | ({"max_epochs": model.best_epoch} if self.peer.early else {}), model, self.trials
 
     def _combinations(self, stage: Mapping[str, Sequence[Any]], start: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """Yield the settings of a stage, those that take part in scoring only changing fastest."""
+        """Yield the settings of a stage; those that affect scoring only change fastest."""
         names = sorted(stage, key=lambda name: name in self.peer.scoring)
         for values in itertools.product(*(stage[name] for name in names)):
             yield {**start, **dict(zip(names, values, strict=True))}
@@ -75,7 +75,7 @@ class Tuner:
         return model.fit(train, self.bench.tuning, repeat=self._repeat)
 
     def _share(self) -> float | None:
-        """Return the minutes of one trial: the time left, shared by those to come and the fit after the choice."""
+        """Return the minutes of one trial: the time left, divided among the remaining trials and the final fit."""
         if self.end is None:
             return None
         total = sum(1 for stage in self.peer.stages for _ in self._combinations(stage, {}))

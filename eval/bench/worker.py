@@ -51,7 +51,7 @@ def work(bench: Bench, job: Job) -> None:
 
 
 def run_peer(bench: Bench, peer: Peer, job: Job) -> Outcome:
-    """Choose settings (first seed) or take them over, fit again on all before the test, and rank."""
+    """Choose settings (first seed) or reuse them, fit again on training and validation part, and rank."""
     begin = time.perf_counter()
     inputs = peer.inputs(bench, job.seed)
     validation: dict[str, NDArray[np.float64]] = {}
@@ -62,7 +62,7 @@ def run_peer(bench: Bench, peer: Peer, job: Job) -> Outcome:
         settings, model, trials = Tuner(bench, peer, inputs, job.minutes).run()
         ranks = case_ranks(model.score, bench.split.validation, bench.interactions.n_items, bench.domain.repeat)
         validation[job.model] = ranks
-        del model  # two fitted models at once would count as its peak of memory
+        del model  # two fitted models in memory would raise its peak
     tuned = time.perf_counter()
     model = peer.make(settings, **inputs).fit(bench.split.train_and_validation)
     costs = {TUNE: tuned - begin, TRAIN: time.perf_counter() - tuned}
@@ -72,10 +72,10 @@ def run_peer(bench: Bench, peer: Peer, job: Job) -> Outcome:
 
 
 def run_ours(bench: Bench, job: Job) -> Outcome:
-    """Train our recommender; its blend, its language model alone and its blend without it are the rows.
+    """Train our recommender; the rows are its blend, its language model alone, and its blend without it.
 
-    Where it is refit from scratch, later seeds train with the settings that the first one chose, as the peers do.
-    Validation ranks are not kept: in the end the recommender has learned from the validation cases too.
+    With a refit from scratch, later seeds use the settings of the first one, like the peers. Validation ranks are not
+    kept, since the recommender is refit on the validation cases.
     """
     state, costs = train_ours(bench, job)
     members = scorers(state)
@@ -92,12 +92,12 @@ def run_ours(bench: Bench, job: Job) -> Outcome:
 
 
 def train_ours(bench: Bench, job: Job) -> tuple[RecommenderState, dict[str, dict[str, float]]]:
-    """Return our recommender, which has learned from all before the test cases, and by row what that took."""
+    """Return our recommender, fitted on training and validation part, and its costs by row."""
     from genre_gen.blending.tuned import TunedSettings
     from genre_gen.recommender.recommender import Recommender
 
     settings = {**job.settings(), "training.seed": job.seed}
-    # A killed run goes on from its checkpoints, but never from those of other settings.
+    # A killed run resumes from its checkpoints, but never from those of other settings.
     folder, begin = job.folder(bench) / f"training-{job.fingerprint(bench)}", time.perf_counter()
     if not job.refits_from_scratch(bench):
         tuned_at = begin
@@ -109,7 +109,7 @@ def train_ours(bench: Bench, job: Job) -> tuple[RecommenderState, dict[str, dict
         else:
             choosing = Recommender(bench.domain, settings={**settings, "training.refit": "none"})
             tuned, log = (state := choosing.fit(bench.split, folder=folder).state).tuned, state.training_log
-            del choosing, state  # two models at once would count as its peak of memory
+            del choosing, state  # two models in memory would raise its peak
         tuned_at = time.perf_counter()
         state = Recommender(bench.domain, settings=settings).fit(bench.split, folder=folder, tuned=tuned).state
         state = replace(state, training_log=log)
@@ -140,9 +140,9 @@ def rows_of(report: Report, names: Sequence[str]) -> Report:
 
 
 def peak_megabytes() -> float:
-    """Return the most memory that this process has held.
+    """Return the peak of this process's memory.
 
-    Linux counts what the parent held before the fork into ``ru_maxrss``; VmHWM is the process's own.
+    On Linux, ``ru_maxrss`` includes the parent's memory before the fork; VmHWM is the process's own.
     """
     status = Path("/proc/self/status")
     if status.is_file():

@@ -1,1 +1,1 @@
-"""What does it cost to keep a language model to a catalog?"""
+"""What does it cost to restrict a language model to a catalog?"""

@@ -1,7 +1,7 @@
-"""Beam search over the trie, as ``generate`` of transformers does it: what the exact search is compared with.
+"""Beam search over the trie, like ``generate`` of transformers: the exact search is compared with it.
 
 It keeps a number of code prefixes at each level and may miss an item whose prefix is unlikely. The model, the trie and
-the passes are those of the exact search, so the two differ in what they look at and in nothing else.
+the passes are those of the exact search, so the two differ only in the nodes that they expand.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from genre_gen.ranking import Ranking
 
 
 class NormalizedExpander(Expander):
-    """For a model whose answers are log-probabilities already (over a larger vocabulary)."""
+    """For a model whose outputs are log-probabilities (over a larger vocabulary)."""
 
     def log_probabilities(self, logits: Tensor) -> NDArray[np.float32]:
-        """Return the answers as they are."""
+        """Return the outputs unchanged."""
         return finite(logits)
 
 
@@ -44,11 +44,11 @@ def beam_search(
 
     Args:
         model: the language model.
-        prompts: token ids of each user's prompt; those of like length are read together.
-        trie: of the catalog's item codes.
-        beams: how many code prefixes are kept at each level.
+        prompts: token ids of each user's prompt; those of similar length are read together.
+        trie: the trie of the catalog's item codes.
+        beams: number of code prefixes kept at each level.
         allowed: as in the exact search.
-        expander: what reads the model's answers.
+        expander: converts the model's outputs to scores.
     """
     subset, rankings = trie.subset(allowed).check(len(prompts)), {}
     if trie.is_flat and expander is Expander:
@@ -62,7 +62,7 @@ def beam_search(
 
 
 def _finished(expander: Expander, reached: Reached, beams: int) -> Reached:
-    """Return what beam search in transformers finishes.
+    """Return the complete codes of beam search in transformers.
 
     There, a complete code still needs its end token, which comes a level later and only if the code is then among the
     best ``beams``. So complete codes stay in the beam for one more level here.
@@ -80,6 +80,6 @@ def _finished(expander: Expander, reached: Reached, beams: int) -> Reached:
 
 
 def _best(reached: Reached, k: int) -> NDArray[np.int64]:
-    """Return the indices of each user's ``k`` best nodes, by user and best first; equal scores as they stand."""
+    """Return the indices of each user's ``k`` best nodes, by user and best first; ties keep their order."""
     order = np.lexsort((-reached.scores, reached.users))
     return order[rank_by_user(reached.users[order]) < k]

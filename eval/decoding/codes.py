@@ -1,4 +1,4 @@
-"""Item codes that ``eval.decoding.speed`` measures with: of films, and random ones for catalogs of any size."""
+"""Item codes for ``eval.decoding.speed``: codes of films, and random codes for catalogs of any size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LENGTH, WIDTH = 4, 256  # of codes
 
 
 def make_codes(size: int, domain: Domain) -> Codes:
-    """Return codes int32 ``[size, LENGTH]``: of the films where ``size`` is theirs, otherwise random."""
+    """Return codes int32 ``[size, LENGTH]``: those of the films if ``size`` is their number, otherwise random."""
     if size == REAL:
         return film_codes(domain)
     random = np.random.default_rng(size)

@@ -48,7 +48,7 @@ class Generator(ABC):
         return {"build_seconds": self.seconds, "bytes": float(self.bytes)}
 
     def ask(self, ids: list[int], beams: int) -> tuple[Items, list[float], float]:
-        """Return the items, their scores, and the seconds that they took."""
+        """Return the items, their scores, and the seconds."""
         begin = time.perf_counter()
         codes, scores = self.answer(ids, beams)
         seconds = time.perf_counter() - begin
@@ -59,13 +59,13 @@ class Generator(ABC):
         return history_prompts(instruction_ids(self.tokenizer), self.text, self.codes, users, tokens)
 
     def prompts_of(self, users: int, items: int) -> list[list[int]]:
-        """Return prompts of random histories of at most so many items."""
+        """Return prompts of random histories of at most ``items`` items."""
         instruction = instruction_ids(self.tokenizer)
         tokens = len(instruction) + items * self.codes.shape[1]
         return history_prompts(instruction, self.text, self.codes, users, tokens)
 
     def read(self, ids: list[int]) -> tuple[float, float]:
-        """Return the seconds of one bare forward pass over a prompt: as the layers are, and with packed ones."""
+        """Return the seconds of a bare forward pass over a prompt: with the plain layers, and with prepacked ones."""
         import torch
 
         from genre_gen.decoding.onednn import prepack
@@ -80,7 +80,7 @@ class Generator(ABC):
 
 
 class Ours(Generator):
-    """The search with a shared prefix; scores over the whole vocabulary, as ``generate`` has them."""
+    """The search with a shared prefix; scores over the whole vocabulary, like ``generate``."""
 
     def build(self) -> None:
         """Build the trie; the model reads the instruction at the first request."""
@@ -113,7 +113,7 @@ class OursUnpacked(Ours):
 
 
 class OursRestricted(Ours):
-    """The search with a head over the code tokens alone, as GENRE serves."""
+    """The search with a head over the code tokens only, as in serving."""
 
     normalized = False
 
@@ -123,7 +123,7 @@ class OursRestricted(Ours):
 
 
 class OursPrefixKept(OursRestricted):
-    """The same, with the instruction's keys and values kept."""
+    """The same, with cached keys and values of the instruction."""
 
     def answer(self, ids: list[int], beams: int) -> tuple[Codes, list[float]]:
         """Search."""
@@ -133,15 +133,15 @@ class OursPrefixKept(OursRestricted):
 
     @property
     def instruction(self) -> int:
-        """Return how many tokens all prompts begin with."""
+        """Return the number of tokens that all prompts share at the beginning."""
         return len(instruction_ids(self.tokenizer))
 
 
 class OursServing(OursPrefixKept):
-    """The same for many users and with its time taken apart; items of the history are excluded."""
+    """The same for many users, with the time of each part; items of the history are excluded."""
 
     def ask_parts(self, ids: list[int], beams: int) -> tuple[float, float, float]:
-        """Return the seconds of a request, those of them in the model, and those in the trie and what it allows."""
+        """Return the seconds of a request, those in the model, and those in the trie and the filters."""
         from eval.decoding.beam_search import beam_search
 
         model: Any = _Clocked(self.tree)
@@ -152,7 +152,7 @@ class OursServing(OursPrefixKept):
         return time.perf_counter() - begin, model.seconds, trie.seconds
 
     def ask_many(self, prompts: list[list[int]], beams: int, together: bool) -> tuple[list[list[float]], float, float]:
-        """Return the scores for each user, and the seconds for all of them, by the clock and by the processor."""
+        """Return the scores for each user, and the seconds for all of them: wall-clock and processor time."""
         from eval.decoding.beam_search import beam_search
 
         if not self.tree.prefixes.shared:
@@ -185,10 +185,10 @@ class _Clocked:
 
 
 class OursDefault(OursServing):
-    """What a trained recommender serves by default: one token an item, the first layers; in eight bits or not."""
+    """The default of a trained recommender: one token an item and the first layers, optionally in eight bits."""
 
     def __init__(self, file: Path, folder: Path, layers: int | None, quantization: str) -> None:
-        """Load, and quantize the layers where asked."""
+        """Load the model, and quantize the layers if asked for."""
         super().__init__(file, folder, layers)
         if quantization == "int8":
             from genre_gen.llm.int8 import to_int8
@@ -227,13 +227,15 @@ class OursInt8(OursPrefixKept):
 def extended_model(folder: Path, layers: int | None, size: int) -> tuple[Any, Any, int]:
     """Return a folder's causal model with ``size`` more tokens for codes, its tokenizer, and the first code's id.
 
-    A code token starts as a random text token, which gives distributions of the shape that text has.
+    A code token is initialised as a random text token, so that distributions have the shape of those of text.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="sdpa", trust_remote_code=False
+    )
+    tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     tokenizer.add_tokens(code_names(size))
     text = len(tokenizer) - size
     embedding = model.get_input_embeddings().weight.detach()[:text]
@@ -258,7 +260,7 @@ INSTRUCTION = (
 
 
 def instruction_ids(tokenizer: Any) -> list[int]:
-    """Return what every prompt begins with."""
+    """Return the ids that every prompt begins with."""
     return tokenizer(INSTRUCTION, add_special_tokens=False)["input_ids"]
 
 

@@ -1,6 +1,6 @@
-"""The field's ways to generate items from a prompt, and the names of all ways that ``eval.decoding.speed`` compares.
+"""Common ways to generate items from a prompt, and the names of all ways that ``eval.decoding.speed`` compares.
 
-They are written as the field writes them, after GENRE (De Cao et al. 2021), MiniOneRec and the libraries' manuals.
+They are written as usual in the field, after GENRE (De Cao et al. 2021), MiniOneRec and the libraries' manuals.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from genre_gen.decoding.trie import Trie
 
 
 def beam_options(prompt: Any, steps: int, beams: int) -> dict[str, Any]:
-    """Return what ``generate`` is given to answer a prompt ``[1, tokens]`` by as many codes of ``steps`` tokens."""
+    """Return arguments of ``generate`` for a prompt ``[1, tokens]`` to return ``beams`` codes of ``steps`` tokens."""
     import torch
 
     return {
@@ -42,7 +42,7 @@ class _ByGenerate(Generator):
 
     @abstractmethod
     def options(self, length: int) -> dict[str, Any]:
-        """Return what constrains ``generate``, for a prompt of ``length`` tokens."""
+        """Return the options that constrain ``generate``, for a prompt of ``length`` tokens."""
 
     def answer(self, ids: list[int], beams: int) -> tuple[Codes, list[float]]:
         """Generate."""
@@ -76,7 +76,7 @@ class PrefixFunction(_ByGenerate):
 
 
 class PrefixFunctionPacked(PrefixFunction):
-    """The same over our packed layers: what they bring to anyone."""
+    """The same with our prepacked layers, to measure their effect."""
 
     def build(self) -> None:
         """Prepack the layers, then insert code by code."""
@@ -87,10 +87,10 @@ class PrefixFunctionPacked(PrefixFunction):
 
 
 class RowProcessor(_ByGenerate):
-    """A processor that loops over rows and looks each beginning up: the way of MiniOneRec."""
+    """A processor that loops over rows and looks up each prefix: the way of MiniOneRec."""
 
     def build(self) -> None:
-        """Enter each beginning of each code, in the model's ids."""
+        """Insert each prefix of each code, in the model's ids."""
         self.store = PrefixHash.of(self.codes + self.text)
 
     def options(self, length: int) -> dict[str, Any]:
@@ -108,9 +108,9 @@ class RowProcessor(_ByGenerate):
 
 
 class LLGuidance(_ByGenerate):
-    """A processor with an llguidance matcher for each row, made again at each step so that beams may be reordered.
+    """A processor with an llguidance matcher for each row, rebuilt at each step so that beams may be reordered.
 
-    The grammar names tokens by their ids. A grammar of texts would admit code tokens spelt by other tokens.
+    The grammar names tokens by their ids. A grammar of texts would allow code tokens spelt by other tokens.
     """
 
     def build(self) -> None:
@@ -143,7 +143,7 @@ class LLGuidance(_ByGenerate):
 
 
 class OurProcessor(_ByGenerate):
-    """``generate`` with our processor: what the trie alone brings; scores over the code tokens."""
+    """``generate`` with our processor, to measure the effect of the trie; scores over the code tokens."""
 
     def build(self) -> None:
         """Build the trie."""
@@ -162,7 +162,7 @@ class OurProcessor(_ByGenerate):
 class _ByOutlines(Generator):
     """Outlines' own choice among the texts of all codes.
 
-    It constrains texts, so a code may be spelt by ordinary tokens too, and is given as many as it has letters.
+    It constrains texts, so a code may also be spelt by ordinary tokens, and gets one token per letter.
     """
 
     backend = ""

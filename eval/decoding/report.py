@@ -13,11 +13,11 @@ Row = dict[str, Any]
 
 
 def markdown(content: Row) -> str:
-    """Return all tables; figures are medians with the least and the greatest."""
+    """Return all tables; figures are medians with minimum and maximum."""
     machine = content["machine"]
     text = [
         f"{content['model']}, prompts of up to {content['prompt_tokens']} tokens, {machine['threads']} threads, "
-        f"{machine['system']}, torch {machine['torch']}. Medians (least to greatest), measured by turns."
+        f"{machine['system']}, torch {machine['torch']}. Medians (minimum to maximum), measured alternately."
     ]
     for part, title, table_of in (
         ("trie", "Stores of codes", trie_table),
@@ -48,7 +48,7 @@ def trie_table(rows: list[Row]) -> str:
 
 
 def search_table(rows: list[Row]) -> str:
-    """Return milliseconds per request and how they compare with a bare pass."""
+    """Return milliseconds per request and their ratio to a bare pass."""
     passes = ("bare_pass_ms", "packed_pass_ms")
     lines = []
     for row in rows:
@@ -61,7 +61,7 @@ def search_table(rows: list[Row]) -> str:
 
 
 def peer_table(rows: list[Row]) -> str:
-    """Return milliseconds per request, how often ours is faster, and the checks."""
+    """Return milliseconds per request, the speed-up of ours, and the checks."""
     builds = {(row["items"], row["name"]): row for row in rows if "build_seconds" in row}
     fastest: dict[tuple[int, int], float] = {}
     for row in rows:
@@ -124,7 +124,7 @@ def draw(content: Row, file: Path) -> None:
 
 
 COLOURS = (*(f"C{place}" for place in range(10)), "black")
-MARKERS = "osD^v<>Ph*Xpd8"  # not as many as colours, so that no two of the ways are drawn alike
+MARKERS = "osD^v<>Ph*Xpd8"  # not as many as colours, so that no two curves look the same
 
 
 def curves(axes: Any, rows: list[Row], key: str) -> None:

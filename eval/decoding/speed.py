@@ -1,25 +1,24 @@
-"""What does it cost to keep a language model to a catalog? Ours and the field's ways, on one model, in one run.
+"""What does it cost to restrict a language model to a catalog? Ours and the usual ways, on one model, in one run.
 
     python -m eval.decoding.speed [--parts trie search peers users default] [--items 1700 10000 ...] [--quick]
         [--ways ...] [--model smollm2-135m] [--threads 2] [--rounds 5] [--seconds 90] [--megabytes 4000] [--minutes 25]
         [--resume]
 
 * trie: build time, bytes per item, and microseconds per step of ways to store the codes, without a model;
-* search: milliseconds per request against the size of the catalog and the number of beams, at the depth that items are
-  served from and at full depth, next to a bare forward pass over the prompt;
-* peers: milliseconds per request of ways to generate, the same prompts and codes; that ours gives the same items at the
-  same scores (within 1e-4) is checked, and a difference fails the run;
-* users: users per second, one at a time and together, with long histories and with short ones;
-* default: milliseconds per request of what GENRE serves by default (one token an item, the first layers, in full
-  precision and in eight bits) and of what the field usually does (several tokens an item, full depth, ``generate`` with
-  ``prefix_allowed_tokens_fn`` and 20 beams), for histories of the same number of films.
+* search: milliseconds per request by size of the catalog and number of beams, at the depth of serving and at full
+  depth, with a bare forward pass over the prompt for comparison;
+* peers: milliseconds per request of ways to generate, for the same prompts and codes; the run fails if ours does not
+  return the same items with the same scores (within 1e-4);
+* users: users per second, one at a time and together, with long and with short histories;
+* default: milliseconds per request of two configurations, for histories of the same number of films. GENRE's default
+  has one token an item and the first layers, in full precision and in eight bits. The usual configuration has several
+  tokens an item, full depth, and ``generate`` with ``prefix_allowed_tokens_fn`` and 20 beams.
 
 Catalogs: 1,682 is MovieLens-100K with semantic codes of four tokens; all others are random codes of four tokens.
-Everything that is compared is measured by turns, round after round; figures are medians, with the least and the
-greatest. Each contender has a process of its own with a limit of time per call and of memory: one that passes a limit
-is reported so, and is not tried on larger catalogs. Parts that were not asked for stay in the file as they are, with
-``--resume`` those that it has too. A part that has used its share of ``--minutes`` goes on with one round of each
-question.
+All contenders are measured alternately, in rounds; figures are medians with minimum and maximum. Each contender has a
+process of its own with limits of time per call and of memory. A contender that passes a limit is reported, and is not
+tried on larger catalogs. Parts that are not measured remain in the file, and with ``--resume`` all parts that it has.
+A part that has used its share of ``--minutes`` continues with one round of each question.
 """
 
 from __future__ import annotations
@@ -52,18 +51,18 @@ STEM = "decoding_speed"
 ITEMS = (REAL, 10_000, 100_000, 1_000_000, 10_000_000)
 BEAMS = (1, 5, 20, 50, 200)
 PEER_BEAMS = (1, 20)
-MANY_BEAMS = 200  # asked of peers once, and for the real catalog alone
+MANY_BEAMS = 200  # peers answer once, and only for the real catalog
 USERS = (1, 4, 16, 64)
-PEER_ROUNDS = 5  # at most
-SLOW, SLOW_TIMES = 1.0, 2  # who takes so many seconds is asked so many times only
-PICKS = 20  # of each of many users
+PEER_ROUNDS = 5  # maximum
+SLOW, SLOW_TIMES = 1.0, 2  # contenders that take this many seconds are called only this many times
+PICKS = 20  # items for each user
 FILMS, FEW = 27, 7  # items of long and of short histories
 SHARES = {"trie": 0.15, "search": 0.2, "peers": 0.5, "users": 0.1, "default": 0.05}  # of the time, by part
 TOLERANCE = 1e-4
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, and write tables and picture; exit code 1 where answers differ."""
+    """Measure, and write tables and picture; exit code 1 if answers differ."""
     with script(parser(), arguments) as options:
         settle(options)
         file = options.out / f"{STEM}.json"
@@ -91,22 +90,22 @@ def parser() -> argparse.ArgumentParser:
     parts = tuple(SHARES)
     made.add_argument("--parts", nargs="+", choices=parts, default=parts)
     made.add_argument("--items", nargs="+", type=int, help=f"sizes of catalogs, {REAL} being the real one {ITEMS}")
-    made.add_argument("--beams", nargs="+", type=int, help=f"of trie and search {BEAMS}")
-    made.add_argument("--ways", nargs="+", choices=tuple(GENERATORS), help="of peers; others stay in the file")
-    made.add_argument("--users", nargs="+", type=int, help=f"users at once {USERS}")
-    made.add_argument("--model", default="smollm2-135m", help="as model.llm in domain.toml")
+    made.add_argument("--beams", nargs="+", type=int, help=f"beams of trie and search {BEAMS}")
+    made.add_argument("--ways", nargs="+", choices=tuple(GENERATORS), help="of peers; others remain in the file")
+    made.add_argument("--users", nargs="+", type=int, help=f"numbers of users in a batch {USERS}")
+    made.add_argument("--model", default="smollm2-135m", help="see model.llm in domain.toml")
     made.add_argument("--tokens", type=int, default=150, help="tokens of the longest prompt")
-    made.add_argument("--rounds", type=int, help="times that everything is asked, by turns [5; 2 with --quick]")
+    made.add_argument("--rounds", type=int, help="number of alternating rounds [5; 2 with --quick]")
     made.add_argument("--seconds", type=float, help="limit of each call [90; 30 with --quick]")
     made.add_argument("--megabytes", type=float, default=4000, help="limit of each process's memory")
-    made.add_argument("--minutes", type=float, default=25, help="for all parts together")
+    made.add_argument("--minutes", type=float, default=25, help="time limit of all parts together")
     made.add_argument("--resume", action="store_true", help="leave out parts that the file has")
     made.add_argument("--quick", action="store_true", help="small catalogs and few rounds")
     return made
 
 
 def settle(options: argparse.Namespace) -> None:
-    """Set what was not given."""
+    """Set the missing options."""
     quick = options.quick
     options.items = sorted(options.items or (ITEMS[1:3] if quick else ITEMS))
     options.beams = options.beams or ((1, 20) if quick else BEAMS)
@@ -117,7 +116,7 @@ def settle(options: argparse.Namespace) -> None:
 
 @dataclass(frozen=True)
 class Question:
-    """A method of a process, and its arguments in each round (the last ones serve further rounds)."""
+    """A method of a process, and its arguments in each round (the last ones are used for further rounds)."""
 
     process: Limited
     method: str
@@ -129,14 +128,14 @@ class Question:
 
 
 class SpeedBench:
-    """What all parts need: the catalogs, processes within limits, and turns.
+    """The common part of all measurements: catalogs, processes with limits, and rounds.
 
     Attributes:
-        options: of the command line.
-        folder: of the model.
-        exit_layer: the depth that the movies domain serves items from.
-        files: catalog size -> its codes.
-        until: on ``time.perf_counter``, when the part's time is used up.
+        options: options of the command line.
+        folder: folder of the model.
+        exit_layer: the exit layer of the movies domain.
+        files: catalog size -> file of its codes.
+        until: end of the part's time, on ``time.perf_counter``.
     """
 
     until = float("inf")
@@ -151,7 +150,7 @@ class SpeedBench:
         self.files = {size: self.write(str(size), make_codes(size, domain)) for size in options.items}
 
     def write(self, name: str, codes: Codes) -> Path:
-        """Write codes to a file that goes with this process."""
+        """Write codes to a file that is deleted with this process."""
         file = Path(self._scratch.name) / f"{name}.npy"
         np.save(file, codes)
         return file
@@ -166,9 +165,9 @@ class SpeedBench:
     def contenders(
         self, stack: ExitStack, makes: Mapping[str, Any], size: int, arguments: tuple[Any, ...], rows: list[Row]
     ) -> dict[str, Limited]:
-        """Start contenders one after the other; tell in ``rows`` what their builds took, or why there is none.
+        """Start contenders one after the other; append the cost of their builds, or the failure, to ``rows``.
 
-        Who gave up at a smaller catalog, as ``rows`` say, is not asked again.
+        Contenders that gave up at a smaller catalog, according to ``rows``, are skipped.
         """
         out = {row["name"] for row in rows if row.get("gave_up")}
         running = {}
@@ -190,10 +189,10 @@ class SpeedBench:
     def by_turns(
         self, questions: Mapping[Any, Question], rounds: int, failed: dict[str, str] | None = None, warm: bool = False
     ) -> dict[Any, list[Any]]:
-        """Ask every question once in each round; who fails is asked no more.
+        """Ask every question once in each round; a contender that fails is not asked again.
 
-        Unless all are ``warm``, one answer of each goes before that does not count, but of those who take long: they
-        gain nothing by it, and are asked ``SLOW_TIMES`` in all, or once when the time is up.
+        Unless all are ``warm``, each answers once for warm-up. Slow contenders need no warm-up; they are asked
+        ``SLOW_TIMES`` in total, or once when the time is up.
         """
         answers: dict[Any, list[Any]] = {name: [] for name in questions}
         slow: set[Any] = set()
@@ -239,7 +238,7 @@ def measure_trie(bench: SpeedBench) -> list[Row]:
 
 
 def measure_search(bench: SpeedBench) -> list[Row]:
-    """Time requests against catalogs of every size, by turns, at the serving and at full depth."""
+    """Time requests for catalogs of every size, alternately, at the depth of serving and at full depth."""
     return [row for layers in dict.fromkeys((bench.exit_layer, None)) for row in _search_at(bench, layers)]
 
 
@@ -270,7 +269,7 @@ def _search_at(bench: SpeedBench, layers: int | None) -> Iterator[Row]:
 
 
 def measure_peers(bench: SpeedBench) -> list[Row]:
-    """Time every way to generate on every catalog, by turns, and compare the answers."""
+    """Time every way to generate on every catalog, alternately, and compare the answers."""
     rows: list[Row] = []
     smallest = bench.options.items[0]
     for size in bench.files:
@@ -285,7 +284,7 @@ def measure_peers(bench: SpeedBench) -> list[Row]:
 
 
 def joined(old: Sequence[Row], new: Sequence[Row], options: argparse.Namespace) -> list[Row]:
-    """Return new rows, and of the old ones those that were not asked for again."""
+    """Return new rows, and the old ones that were not measured again."""
     names = {*options.ways, *(row["name"] for row in new)}
     return [row for row in old if row["name"] not in names or row["items"] not in options.items] + list(new)
 
@@ -300,7 +299,7 @@ def _peers_at(bench: SpeedBench, running: Mapping[str, Limited], size: int, beam
     yield from (row | {"name": name, "failure": why} for name, why in failed.items())
     for name, answers in answers_of.items():
         yield row | {"name": name, "ms": spread([1e3 * seconds for _, _, seconds in answers])}
-    if beams > 1:  # ``generate`` tells no score where there is one beam
+    if beams > 1:  # ``generate`` returns no score with one beam
         yield from (row | pair for pair in compared(answers_of))
 
 
@@ -329,7 +328,7 @@ def _users_with(bench: SpeedBench, ours: Limited, items: int, row: Row) -> Itera
         questions = {way: Question(ours, "ask_many", [(prompts, PICKS, way)]) for way in (False, True)}
         answers_of = bench.by_turns(questions, bench.options.rounds)
         alone, together = answers_of[False][0][0], answers_of[True][0][0]
-        # In eight bits users who are read together share the scale that activations are rounded to.
+        # In eight bits, users in one batch share the scale of activations.
         same = bool(np.allclose(alone, together, atol=TOLERANCE)) if row["quantization"] == "none" else None
         for way, answers in answers_of.items():
             rates = {
@@ -341,7 +340,7 @@ def _users_with(bench: SpeedBench, ours: Limited, items: int, row: Row) -> Itera
 
 
 def measure_default(bench: SpeedBench) -> list[Row]:
-    """Time the default configuration of ours and the usual one of the field, by turns."""
+    """Time our default configuration and the usual one, alternately."""
     flat = bench.write("flat", np.arange(REAL, dtype=np.int32)[:, None])
     makes: dict[str, tuple[Any, ...]] = {
         "ours by default": (OursDefault, flat, bench.folder, bench.exit_layer, "none"),
@@ -377,12 +376,12 @@ PARTS = {
 
 
 def spread(samples: Sequence[float]) -> dict[str, float]:
-    """Return median, least and greatest."""
+    """Return median, minimum and maximum."""
     return {"median": statistics.median(samples), "low": min(samples), "high": max(samples), "n": len(samples)}
 
 
 def agree(counts_of: dict[str, list[int]]) -> None:
-    """Raise unless all stores that exclude nothing found the same number of tokens at each step."""
+    """Raise unless all stores without exclusions found the same number of tokens at each step."""
     numbers = {name: counts for name, counts in counts_of.items() if not name.startswith("ours")}
     for name, counts in numbers.items():
         if counts != next(iter(numbers.values())):
@@ -390,7 +389,7 @@ def agree(counts_of: dict[str, list[int]]) -> None:
 
 
 def compared(answers_of: dict[str, list[Any]]) -> Iterator[Row]:
-    """Yield for each pair whether items and scores are the same, where no tie leaves the choice open."""
+    """Yield for each pair whether items and scores are the same, except for ties."""
     for first, second in SAME_SCORES:
         if first in answers_of and second in answers_of:
             # A slow one answers fewer of the same prompts.
@@ -401,14 +400,14 @@ def compared(answers_of: dict[str, list[Any]]) -> Iterator[Row]:
 
 
 def same_items(first: Any, second: Any) -> bool:
-    """Tell whether two rankings hold the same items, but for those whose score is that of the last within rounding."""
+    """Tell whether two rankings have the same items, except for ties with the last score within rounding."""
     (items, scores, _), (others, _, _) = first, second
     sure = {item for item, score in zip(items, scores, strict=True) if score > scores[-1] + TOLERANCE}
     return sure <= set(others) and len(set(items)) == len(set(others)) == len(items)
 
 
 def machine(threads: int) -> Row:
-    """Return what the figures depend on, apart from the code."""
+    """Return the conditions of the figures, except for the code."""
     import torch
     import transformers
 

@@ -1,7 +1,7 @@
-"""Ways to store item codes that ``eval.decoding.speed`` compares, ours among them.
+"""Ways to store item codes that ``eval.decoding.speed`` compares, including ours.
 
-A store answers which tokens may follow given prefixes of codes; it needs no model. Peers are written as the field
-writes them, after GENRE (De Cao et al. 2021) and MiniOneRec.
+A store returns the tokens that may follow given prefixes of codes; it needs no model. Peers are written as usual in
+the field, after GENRE (De Cao et al. 2021) and MiniOneRec.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from genre_gen.decoding.trie import Trie
 
-VOCABULARY = 1024  # code tokens, of all catalogs with codes of several tokens alike
+VOCABULARY = 1024  # number of code tokens of all catalogs with codes of several tokens
 Codes = NDArray[np.int32]
 
 
@@ -34,7 +34,7 @@ def vocabulary(codes: Codes) -> int:
 
 
 class Store(ABC):
-    """Item codes, ready to tell what may follow."""
+    """Item codes, indexed by prefix."""
 
     def __init__(self, file: Path) -> None:
         """Read the codes ``[n_items, length]`` and build; remembers seconds and bytes."""
@@ -48,7 +48,7 @@ class Store(ABC):
 
     @classmethod
     def of(cls, codes: Codes) -> Self:
-        """Return one of codes that are at hand, built without measuring."""
+        """Return a store of codes in memory, built without measuring."""
         store = cls.__new__(cls)
         store.codes = codes
         store.build()
@@ -59,19 +59,19 @@ class Store(ABC):
         """Build from ``self.codes``."""
 
     def prepare(self, prefixes: Codes) -> Any:
-        """Return what the search holds of beginnings ``[beams, steps]`` between two steps."""
+        """Return the state of the search for prefixes ``[beams, steps]`` between two steps."""
         return prefixes.tolist()
 
     @abstractmethod
     def follow(self, prepared: Any) -> int:
-        """Find the tokens that may follow each beginning; return how many there are together."""
+        """Find the tokens that may follow each prefix; return their total number."""
 
     def built(self) -> dict[str, float]:
         """Return seconds and bytes of the build."""
         return {"build_seconds": self.seconds, "bytes": float(self.bytes)}
 
     def step(self, beams: int, seed: int) -> tuple[float, int]:
-        """Return the microseconds of one step, and how many tokens were found: beginnings of random items."""
+        """Return the microseconds of one step for prefixes of random items, and the number of tokens found."""
         random = np.random.default_rng(seed)
         items = self.codes[random.integers(len(self.codes), size=beams)]
         seconds, tokens = 0.0, 0
@@ -84,14 +84,14 @@ class Store(ABC):
 
 
 class SearchTrie(Store):
-    """Ours, as the search uses it: it holds nodes, and counts what is allowed below each child."""
+    """Ours, as the search uses it: it keeps nodes, and counts the allowed items below each child."""
 
     def build(self) -> None:
         """Build the trie."""
         self.trie = Trie.build(self.codes, VOCABULARY)
 
     def built(self) -> dict[str, float]:
-        """Return seconds and bytes; the arrays tell their own size, what is made at need included."""
+        """Return seconds and bytes, including the arrays that are made on first use."""
         self.subset = self.trie.subset(None, [np.arange(min(50, len(self.codes)))])  # as a history is excluded
         return {"build_seconds": self.seconds, "bytes": float(self.trie.nbytes)}
 
@@ -110,7 +110,7 @@ class ProcessorTrie(SearchTrie):
     """Ours, as the adapters for ``generate`` use it: it walks from the root at each step."""
 
     def prepare(self, prefixes: Codes) -> Any:
-        """Return the tokens as they are."""
+        """Return the tokens unchanged."""
         return prefixes
 
     def follow(self, prepared: Any) -> int:
@@ -130,7 +130,7 @@ class NestedDicts(Store):
                 node = node.setdefault(token, {})
 
     def follow(self, prepared: Any) -> int:
-        """Walk beginning by beginning."""
+        """Walk prefix by prefix."""
         return sum(len(self.get(prefix)) for prefix in prepared)
 
     def get(self, prefix: Sequence[int]) -> list[int]:
@@ -142,17 +142,17 @@ class NestedDicts(Store):
 
 
 class PrefixHash(Store):
-    """One dictionary from beginnings to followers, as in MiniOneRec."""
+    """One dictionary from prefixes to next tokens, as in MiniOneRec."""
 
     def build(self) -> None:
-        """Enter each beginning of each code."""
+        """Insert each prefix of each code."""
         self.table: dict[tuple[int, ...], set[int]] = {}
         for code in map(tuple, self.codes.tolist()):
             for steps in range(len(code)):
                 self.table.setdefault(code[:steps], set()).add(code[steps])
 
     def follow(self, prepared: Any) -> int:
-        """Look up beginning by beginning."""
+        """Look up prefix by prefix."""
         return sum(len(self.get(prefix)) for prefix in prepared)
 
     def get(self, prefix: Sequence[int]) -> list[int]:
@@ -161,7 +161,7 @@ class PrefixHash(Store):
 
 
 class SortedArray(Store):
-    """The sorted codes and nothing else: a beginning is a range, found by bisection."""
+    """The sorted codes only: a prefix is a range, found by bisection."""
 
     def build(self) -> None:
         """Pack codes into numbers and sort."""
@@ -170,7 +170,7 @@ class SortedArray(Store):
         self.keys = np.sort(self._packed(self.codes))
 
     def follow(self, prepared: Any) -> int:
-        """Bisect beginning by beginning, and collect the next tokens of the range."""
+        """Bisect prefix by prefix, and collect the next tokens of the range."""
         tokens = 0
         for prefix in prepared:
             shift = self.width * (self.length - len(prefix))

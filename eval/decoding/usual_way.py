@@ -1,12 +1,13 @@
-"""Does the usual way of generating items find better ones? The same trained model, asked in both ways.
+"""Does the usual way of generating items find better items? The same trained model, with both ways.
 
     python -m eval.decoding.usual_way [runs/movies ...] [--users 100] [--beams 20] [--threads 2]
 
-Each trained recommender is exported as a causal model of transformers and asked by ``generate`` with beams and
-``prefix_allowed_tokens_fn`` over nested dicts, which leave out what the user has seen; and asked by the search, exactly
-and with as many beams. Test cases of leave-one-out: NDCG@10 of the language model alone, how many of ten items are the
-same, and milliseconds of a request. ``generate`` normalizes scores over the whole vocabulary, the search over the item
-codes: with codes of one token the order is the same, with longer ones it may differ.
+Each trained recommender is exported as a causal model of transformers. The usual way is ``generate`` with beams and
+``prefix_allowed_tokens_fn`` over nested dicts without the items that the user has seen. It is compared with the exact
+search, and with beam search of as many beams. On test cases of leave-one-out, the measures are NDCG@10 of the language
+model alone, the number of common items among ten, and milliseconds of a request. ``generate`` normalizes scores over
+the whole vocabulary, the search over the item codes: with codes of one token the order is the same, with longer ones it
+may differ.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def compared(run: Path, users: int, beams: int) -> list[Row]:
-    """Return a row for each way to ask a trained recommender."""
+    """Return a row for each way to generate."""
     state = Recommender.from_pretrained(run, quantization="none").state
     cases = leave_one_out(state.histories, state.catalog).test[:users]
     masks = allowed_items([case.history for case in cases], len(state.catalog), state.domain.repeat)
@@ -87,7 +88,7 @@ def compared(run: Path, users: int, beams: int) -> list[Row]:
 
 
 def places(lists: list[NDArray[np.int64]], cases: Any) -> NDArray[np.float64]:
-    """Return the place of each case's target in its list, from 1; infinite where it is not there."""
+    """Return the rank of each case's target in its list, from 1; infinite if it is missing."""
     ranks = []
     for listed, case in zip(lists, cases, strict=True):
         positions = np.flatnonzero(listed == case.target)
@@ -109,7 +110,7 @@ def by_search(state: RecommenderState, beams: int | None) -> Ask:
 
 
 def usual(state: RecommenderState, beams: int) -> Ask:
-    """Return the usual way: prompt, dicts without what was seen, ``generate``, rows."""
+    """Return the usual way: prompt, dicts without seen items, ``generate``, rows."""
     generator = state.generator
     model: Any = to_transformers(generator.llm)[0]
     codes, first = generator.llm.codes.codes.astype(np.int32), generator.llm.text_vocabulary

@@ -1,1 +1,1 @@
-"""Are explanations true, and do they say what picks depend on?"""
+"""Are explanations true, and do they cite what picks depend on?"""

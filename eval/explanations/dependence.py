@@ -1,16 +1,16 @@
-"""Do explanations say what picks depend on? Cited items are taken away, and the pick is scored again.
+"""Do explanations cite what picks depend on? Cited items are removed, and the pick is scored again.
 
     python -m eval.explanations.dependence runs/movies [--users 200] [-n 5] [--style llm] [--attribution 0]
 
-Of each explanation: whether it is true (as in ``eval.explanations.truth``); whether the history items that it cites are
-those that the pick depends on most, by leaving out each of the last 50; and what the pick loses when they are taken
-away, or when nothing else is left, compared with as many random items. Then the usual measures of explanations: FMR,
+For each explanation: whether it is true (as in ``eval.explanations.truth``); whether the history items that it cites
+are those that the pick depends on most, by leaving out each of the last 50; and how the pick's score changes if they
+are removed, or if only they are kept, compared with as many random items. Then the usual measures of explanations: FMR,
 FCR, DIV and USR (Li et al., NETE, CIKM 2020; PETER, ACL 2021) with an attribute value as the feature, and distinct-n
 (Li et al., NAACL 2016); how much an explanation changes with another user's history, and how little with one more
-unrelated item. Nothing is judged by a language model.
+unrelated item. No language model is used as a judge.
 
-A measure counts only if controls score worse: explanations handed to other users (*shuffled*), and one explanation
-given to all users (*generic*). Where they do not, its value is null, and the table says so.
+A measure is reported only if two controls score worse: explanations of other users (*shuffled*), and one explanation
+for all users (*generic*). Otherwise its value is null, with a note in the table.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ SAMPLES = 2000
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and write table and picture."""
     parser = new_parser(__doc__, "run")
-    parser.add_argument("--users", type=int, default=200, help="how many, spread over the data")
-    parser.add_argument("--scored", type=int, default=60, help="of how many of these users picks are scored again")
+    parser.add_argument("--users", type=int, default=200, help="number of users, spread over the data")
+    parser.add_argument("--scored", type=int, default=60, help="number of these users whose picks are scored again")
     parser.add_argument("-n", type=int, default=5, help="picks per user")
-    parser.add_argument("--style", choices=STYLES, default="template", help="what chooses the words")
-    parser.add_argument("--attribution", type=int, help="[explain] attribution [the domain's]; 0: evidence alone")
+    parser.add_argument("--style", choices=STYLES, default="template", help="style of explanations")
+    parser.add_argument("--attribution", type=int, help="[explain] attribution [the domain's]; 0: evidence only")
     parser.add_argument("--know", help="domain whose [knowledge] is added to the run [as it was saved]")
     with script(parser, arguments) as options:
         at_least_one(options, "users", "scored", "n")
@@ -86,7 +86,7 @@ def evaluated(state: RecommenderState, users: int, scored: int, n: int) -> dict[
 def explained(
     state: RecommenderState, histories: Sequence[History], n: int
 ) -> tuple[list[list[Said]], dict[str, float]]:
-    """Return each user's explained picks, and how fast they were explained (picks alone are timed and taken off)."""
+    """Return each user's explained picks, and the speed of explaining (without the time of the picks)."""
     svd = state.members.get("svd")
     answers(state, histories[:1], n, explain=True)  # indexes are built once
     begin = time.perf_counter(), time.process_time()
@@ -113,7 +113,7 @@ def explained(
 
 
 def measure(state: RecommenderState, attributor: Attributor, said: list[Said], rng: np.random.Generator) -> User:
-    """Take items of a user's history away, and score the picks again."""
+    """Remove items of a user's history, and score the picks again."""
     history, rows = said[0].history, [each.row for each in said]
     allowed = allowed_of(state, history)
     recent = attributor.recent(history, RECENT)
@@ -148,7 +148,7 @@ def measure(state: RecommenderState, attributor: Attributor, said: list[Said], r
 
 
 def dependence(users: Sequence[User]) -> dict[str, Any]:
-    """Return what picks lose without the cited items (comprehensiveness) and with nothing else (sufficiency)."""
+    """Return the loss of picks without the cited items (comprehensiveness) and with only them (sufficiency)."""
     result: dict[str, Any] = {}
     for model, unit in enumerate(("llm_log_probability", "blend_score")):
         means = {
@@ -221,7 +221,7 @@ def _shown(value: float | None) -> str:
 
 
 def draw(result: Mapping[str, Any], file: Path) -> None:
-    """Draw what picks lose, and the measures next to their controls."""
+    """Plot the losses of picks, and the measures with their controls."""
     figure, (losses, bars) = new_figure(11, 4.6, 2, width_ratios=(1, 1.3))
     lost = result["dependence"]["llm_log_probability"]
     kinds = ("removed_cited", "removed_random_recent", "removed_random")

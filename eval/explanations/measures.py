@@ -1,4 +1,4 @@
-"""Measures of explanations, each next to controls that must score worse."""
+"""Measures of explanations, each with controls that must score worse."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from genre_gen.explain.explainer import Explanation
 from genre_gen.explain.facts import labels
 from genre_gen.recommender.state import RecommenderState
 
-TOP = 3  # cited items shall be among so many of greatest effect
+TOP = 3  # cited items should be among this many with the greatest effects
 Pairs: TypeAlias = frozenset[tuple[str, str]]
 
 
 @dataclass(frozen=True)
 class User:
-    """One user's picks and what was measured of them.
+    """One user's picks and their measurements.
 
     Attributes:
         said: the explanations.
-        cited: of each, the history items that it cites.
-        effects: float64 ``[2, picks, recent]``, by the language model and by the blend, of each recent item.
+        cited: the history items that each explanation cites.
+        effects: float64 ``[2, picks, recent]``, effects of recent items on language model and blend.
         recent: catalog rows of the recent items.
-        lost: what -> ``[2, picks]``, by the language model and by the blend; NaN for a pick without cited items.
+        lost: removed items -> loss of language model and blend, ``[2, picks]``; NaN for a pick without cited items.
     """
 
     said: list[Said]
@@ -45,7 +45,7 @@ class User:
 
 
 def allowed_of(state: RecommenderState, history: History) -> NDArray[np.bool_]:
-    """Return what may be recommended."""
+    """Return the items that may be recommended."""
     return Filters(state.catalog, repeat=state.domain.repeat).allowed(history).mask
 
 
@@ -56,7 +56,7 @@ def cited_items(explanation: Explanation, history: History) -> frozenset[int]:
 
 
 def controls(users: Sequence[Sequence[Said]]) -> dict[str, list[list[Explanation]]]:
-    """Return the users' explanations, and those that must score worse."""
+    """Return the users' explanations, and the controls that must score worse."""
     texts = [[said.explanation for said in user] for user in users]
     shifted = [texts[(number + 1 + len(texts) // 2) % len(texts)] for number in range(len(texts))]
     shuffled = [[other[k % len(other)] for k in range(len(mine))] for mine, other in zip(texts, shifted, strict=True)]
@@ -67,13 +67,13 @@ def controls(users: Sequence[Sequence[Said]]) -> dict[str, list[list[Explanation
 def judged(
     name: str, values: dict[str, NDArray[np.float64] | float], against: Sequence[str], *, less: bool = False
 ) -> dict[str, Any]:
-    """Return a measure and its controls; its value is null where one of them does not score worse.
+    """Return a measure and its controls; its value is null if one of them does not score worse.
 
     Args:
-        name: of the measure.
-        values: ``own`` and controls -> one figure per user, or one in all.
+        name: the measure's name.
+        values: ``own`` and controls -> one figure per user, or a single one.
         against: the controls that must be worse.
-        less: smaller is better.
+        less: whether smaller is better.
     """
     means = {key: float(np.mean(value)) for key, value in values.items()}
     sign = -1 if less else 1
@@ -86,7 +86,7 @@ def judged(
 
 
 def rates(state: RecommenderState, users: Sequence[User]) -> list[dict[str, Any]]:
-    """Return grounding precision, and how far cited items are those of greatest effect."""
+    """Return grounding precision, and precision and recall of cited items among those with the greatest effects."""
     checker = checker_of(state)
     figures: dict[str, dict[str, NDArray[np.float64] | float]] = {}
     for version, texts in controls([user.said for user in users]).items():
@@ -106,7 +106,7 @@ def rates(state: RecommenderState, users: Sequence[User]) -> list[dict[str, Any]
 
 
 def _mean_of_known(values: Sequence[float]) -> float:
-    """Return the mean without NaN; NaN where nothing else is left."""
+    """Return the mean without NaN; NaN if all values are NaN."""
     known = [value for value in values if not np.isnan(value)]
     return float(np.mean(known)) if known else float("nan")
 
@@ -117,9 +117,9 @@ def _true(checker: Checker, said: Said, told: Explanation) -> bool:
 
 
 def _hits(user: User, pick: int, told: Explanation, model: int) -> tuple[float, float]:
-    """Return which share of the cited items is among the TOP of greatest effect, and whether the greatest is cited.
+    """Return the share of the cited items among the TOP with the greatest effects, and whether the greatest is cited.
 
-    What is cited is read from the explanation alone, so that one of another user cites items that are not there.
+    Cited items are read from the explanation only, so an explanation of another user cites items outside the history.
     """
     row = user.said[pick].row
     order = [user.recent[k] for k in np.argsort(-user.effects[model, pick], kind="stable")]
@@ -155,7 +155,7 @@ def variety(state: RecommenderState, users: Sequence[Sequence[Said]]) -> list[di
         }
         for name, value in values.items():
             figures.setdefault(name, {})[version] = value
-    against = {"FMR": ("shuffled", "generic")}  # shuffling leaves the others as they are
+    against = {"FMR": ("shuffled", "generic")}  # shuffling does not change the others
     return [
         judged(name, values, against.get(name, ("generic",)), less=name == "DIV") for name, values in figures.items()
     ]
@@ -167,7 +167,7 @@ def pairs(values: dict[str, tuple[str, ...]]) -> list[tuple[str, str]]:
 
 
 def shared(named: Sequence[Pairs]) -> float:
-    """Return DIV: how many features two explanations share, mean over all pairs."""
+    """Return DIV: the mean number of features that two explanations share, over all pairs."""
     counts: dict[tuple[str, str], int] = {}
     for pair in (pair for features in named for pair in features):
         counts[pair] = counts.get(pair, 0) + 1
@@ -175,7 +175,7 @@ def shared(named: Sequence[Pairs]) -> float:
 
 
 def distinct(grams: Sequence[Sequence[Any]]) -> float:
-    """Return the share of different n-grams among all."""
+    """Return the share of distinct n-grams."""
     flat = [gram for of_text in grams for gram in of_text]
     return len(set(flat)) / max(len(flat), 1)
 
@@ -198,7 +198,7 @@ def changes_of(state: RecommenderState, users: Sequence[User]) -> list[dict[str,
             told(other, rows),
             told(_with_stranger(state, user, chance), rows),
         )
-        again = told(history, rows[:1])  # alone, and not among the other picks
+        again = told(history, rows[:1])  # for this pick only, without the other picks
         texts, cited = ([said.text for said in own], [cited_items(said, history) for said in own])
         same["again"].append(float(again[0].text == texts[0]))
         same["swapped text"].append(_share(texts, [said.text for said in swapped]))
@@ -217,7 +217,7 @@ def _share(texts: Sequence[Any], other: Sequence[Any]) -> float:
 
 
 def _with_stranger(state: RecommenderState, user: User, chance: random.Random) -> History:
-    """Return a user's history with an item before all others that shares no attribute value with any of the picks."""
+    """Return a user's history with one more item at the beginning, which shares no attribute value with any pick."""
     history, catalog = user.said[0].history, state.catalog
     taken = {pair for said in user.said for pair in pairs(labels(catalog[said.row]))}
     excluded = {*history.rows.tolist(), *(said.row for said in user.said)}

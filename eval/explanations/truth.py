@@ -1,14 +1,13 @@
-"""Are explanations true? Every item, attribute value and number that they name is compared with the data.
+"""Are explanations true? Every item, attribute value and number in them is compared with the data.
 
     python -m eval.explanations.truth runs/movies [--users 100] [-n 5] [--style llm]
 
-The checker reads the text alone and counts independently of what wrote it. As controls, each explanation is also
-corrupted in five ways (another user's item, a number off by one, a wrong attribute value, another link of the graph,
-the explanation of another pick), and the share of these that the checker notices is reported: a checker that notices
-nothing proves nothing.
+The checker reads the text only and counts independently of the code that wrote it. As controls, each explanation is
+corrupted in five ways: another user's item, a number off by one, a wrong attribute value, another link of the graph,
+the explanation of another pick. The share of corrupted explanations that the checker detects is reported.
 
-With ``--style free`` the language model's sentences are also counted before they are checked: how many name nothing
-untrue (whatever else they say), and how many the data supports altogether and so were kept.
+With ``--style free`` the language model's sentences are also counted before the check: the number without an untrue
+name or number, and the number that the data fully supports, which are kept.
 """
 
 from __future__ import annotations
@@ -37,13 +36,13 @@ from genre_gen.recommender.recommender import Recommender
 from genre_gen.recommender.requests import Recommendations, Request
 from genre_gen.recommender.state import RecommenderState
 
-SHOWN = 5  # untrue explanations in the table
+SHOWN = 5  # number of untrue explanations in the table
 STYLES = ("template", "llm", "free")
 
 
 @dataclass(frozen=True)
 class Said:
-    """One explanation and what it is about."""
+    """One explanation with its user and pick."""
 
     history: History
     row: int
@@ -54,9 +53,9 @@ class Said:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Explain, check, and write the rates."""
     parser = new_parser(__doc__, "run")
-    parser.add_argument("--users", type=int, default=100, help="how many, spread over the data")
+    parser.add_argument("--users", type=int, default=100, help="number of users, spread over the data")
     parser.add_argument("-n", type=int, default=5, help="picks per user")
-    parser.add_argument("--style", choices=STYLES, default="template", help="what chooses the words")
+    parser.add_argument("--style", choices=STYLES, default="template", help="style of explanations")
     parser.add_argument("--know", help="domain whose [knowledge] is added to the run [as it was saved]")
     with script(parser, arguments) as options:
         state = load(options.run, options.know, {"explain.style": options.style})
@@ -68,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def load(run: Path, know: str | None, changes: Mapping[str, Any]) -> RecommenderState:
-    """Load a trained recommender, perhaps with another domain's knowledge, and change settings."""
+    """Load a trained recommender, optionally with another domain's knowledge, and change settings."""
     recommender = Recommender.from_pretrained(run)
     if know:
         recommender.load_knowledge(know)
@@ -97,7 +96,7 @@ def explained(state: RecommenderState, users: int, n: int) -> Iterator[Said]:
 
 
 def checker_of(state: RecommenderState, *, free: bool = False) -> Checker:
-    """Return what checks the recommender's explanations; in the free style more words may stand."""
+    """Return the checker of the recommender's explanations; the free style allows more words."""
     if free or state.domain.explain.style == "free":
         return state.explainer.checker
     words, graph = vocabulary(state.spoken_book), state.knowledge
@@ -136,7 +135,7 @@ def measured(state: RecommenderState, said: list[Said]) -> dict[str, Any]:
 
 
 def free_style(state: RecommenderState, said: list[Said]) -> dict[str, Any]:
-    """Return how many sentences of the drafts are true, before and after the check; nothing for the other styles."""
+    """Return the numbers of true sentences of the drafts, before and after the check; {} for the other styles."""
     if not any(each.explanation.method == "free" for each in said):
         return {}
     names = Checker(state.catalog, state.trained_on, state.domain, None, state.knowledge)
@@ -171,7 +170,7 @@ def corrupt(state: RecommenderState, said: Said, other: Said, chance: random.Ran
                 yield "another user's item", text.replace(title, plain(catalog[chance.choice(strangers)].title))
                 break
     bare = text
-    for row in seen & {*named, said.row}:  # digits in titles are no numbers
+    for row in seen & {*named, said.row}:  # digits in titles are not counted as numbers
         for title in (plain(article_first(catalog[row].title)), plain(catalog[row].title)):
             bare = bare.replace(title, "#" * len(title))
     numbers = list(re.finditer(r"\d+(\.\d+)?", bare))
@@ -191,7 +190,7 @@ def corrupt(state: RecommenderState, said: Said, other: Said, chance: random.Ran
 
 
 def _wrong_links(state: RecommenderState, said: Said) -> Iterator[tuple[str, str]]:
-    """Yield an explanation that says that a relation ties the pick to the item which does not."""
+    """Yield an explanation with a false relation between the pick and an item."""
     graph = state.knowledge
     called = state.language.relations
     for fact in said.explanation.facts:

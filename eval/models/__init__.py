@@ -1,1 +1,1 @@
-"""Peers of the leaderboard that the package itself does not ship."""
+"""Peers of the leaderboard that are not part of the package."""

@@ -1,4 +1,4 @@
-"""BPR and ALS of the package implicit, behind the interface of the collaborative models."""
+"""BPR and ALS of the package implicit, with the interface of the collaborative models."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from genre_gen.errors import ConfigError, UsageError
 class BPR:
     """Bayesian personalised ranking (Rendle et al., UAI 2009): matrix factorisation on pairs of items.
 
-    Users are known by id; one who was not in training is ranked by the items' biases.
+    Users are identified by id; for a user who was not in training, items are ranked by their biases.
 
     Args:
         factors: length of the factor vectors.
@@ -51,7 +51,7 @@ class BPR:
             learning_rate=self.learning_rate,
             regularization=self.regularization,
             iterations=self.iterations,
-            num_threads=1,  # threads race each other, and no two runs would give the same figures
+            num_threads=1,  # with more threads, results would not be reproducible
             random_state=self.seed,
         )
         model.fit(_matrix(interactions), show_progress=False)
@@ -62,7 +62,7 @@ class BPR:
     def score(self, histories: Sequence[History]) -> NDArray[np.float32]:
         """Return the products of user and item factors: float32 ``[len(histories), n_items]``."""
         users = np.zeros((len(histories), self.user_factors.shape[1]), dtype=np.float32)
-        users[:, -1] = 1.0  # the last column of the items holds their bias
+        users[:, -1] = 1.0  # the last column of the items is their bias
         for number, history in enumerate(histories):
             row = self.row_of_user.get(history.user)
             if row is not None:
@@ -78,7 +78,7 @@ class ALS:
     Args:
         factors: length of the factor vectors.
         regularization: of all factors.
-        alpha: weight of an interaction, where an item not taken weighs 1.
+        alpha: weight of an interaction; an item without interaction has weight 1.
         iterations: alternations.
         seed: of the initial factors.
     """

@@ -1,7 +1,7 @@
-"""SVD, SVD++ and KNNBaseline of Surprise as rankers: every item by the rating that is predicted for it.
+"""SVD, SVD++ and KNNBaseline of Surprise as rankers, by predicted ratings.
 
-Surprise predicts one rating at a time. Here its parameters are put into the same formulas for all items at once, which
-a test compares with its own answers. Ratings are not clipped to the scale, so that good items do not tie.
+Surprise predicts one rating at a time. Here the same formulas are computed for all items at once with its parameters; a
+test compares both. Ratings are not clipped to the scale, so that top items do not tie.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from genre_gen.data.interactions import History, Interactions
 from genre_gen.errors import ConfigError, DataError
 
 MAX_ITEMS = 20_000
-"""KNNBaseline holds a dense float64 ``[n_items, n_items]``: 3.2 GB here."""
+"""KNNBaseline needs a dense float64 ``[n_items, n_items]``: 3.2 GB at this size."""
 
 
 class SurpriseRanker(ABC):
-    """What the three share: ratings, and rows of users and items. Unrated users and items have a bias of 0."""
+    """The base of the three: ratings, and rows of users and items. Unrated users and items have a bias of 0."""
 
     name: ClassVar[str]
 
     def __init__(self) -> None:
-        """Hold nothing yet."""
+        """Initialise without parameters."""
         self.mean = 0.0
         self.user_bias, self.item_bias = np.zeros(0), np.zeros(0)
         self.row_of_user: dict[str | None, int] = {}
@@ -41,7 +41,7 @@ class SurpriseRanker(ABC):
 
     @abstractmethod
     def _taste(self, row: int) -> NDArray[np.float64]:
-        """Return what a known user's taste adds to the biases: float64 ``[n_items]``."""
+        """Return a known user's part of the ratings in addition to the biases: float64 ``[n_items]``."""
 
     def fit(self, interactions: Interactions) -> Self:
         """Learn from all ratings; interactions without one are left out.
@@ -124,12 +124,12 @@ class SurpriseSVDpp(SurpriseSVD):
 
 
 class SurpriseKNN(SurpriseRanker):
-    """KNNBaseline between items: baselines plus how the most similar rated items deviate from theirs.
+    """KNNBaseline between items: baselines plus the deviations of the most similar rated items from theirs.
 
     Args:
-        neighbours: rated items that have a say, at most.
-        similarity: Surprise's name of it, such as ``pearson_baseline`` or ``msd``.
-        shrinkage: of ``pearson_baseline``.
+        neighbours: maximum number of rated items used.
+        similarity: Surprise's name of the similarity, such as ``pearson_baseline`` or ``msd``.
+        shrinkage: shrinkage of ``pearson_baseline``.
     """
 
     name: ClassVar[str] = "surprise-knn"
@@ -143,7 +143,7 @@ class SurpriseKNN(SurpriseRanker):
         self.rated: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
 
     def fit(self, interactions: Interactions) -> Self:
-        """Compute the similarities; raises DataError where the data has no ratings, or more than MAX_ITEMS items."""
+        """Compute the similarities; raises DataError if the data has no ratings, or more than MAX_ITEMS items."""
         if interactions.n_items > MAX_ITEMS:
             raise DataError(f"surprise-knn: {interactions.n_items} items; at most {MAX_ITEMS} fit into memory")
         return super().fit(interactions)
@@ -166,7 +166,7 @@ class SurpriseKNN(SurpriseRanker):
 
     def _taste(self, row: int) -> NDArray[np.float64]:
         chosen, deviations = self.rated[row]
-        similar = np.maximum(self.similar[:, chosen], 0.0)  # [rated items, the user's]; the others have no say
+        similar = np.maximum(self.similar[:, chosen], 0.0)  # [rated items, the user's]; negative ones are not used
         deviations = np.broadcast_to(deviations, similar.shape)
         if len(chosen) > self.neighbours:
             best = np.argpartition(-similar, self.neighbours - 1, axis=1)[:, : self.neighbours]
@@ -178,7 +178,7 @@ class SurpriseKNN(SurpriseRanker):
 
 
 def _trainset(interactions: Interactions) -> Any:
-    """Return the ratings as Surprise holds them; its raw ids are our user rows and catalog rows."""
+    """Return the ratings as Surprise's trainset; its raw ids are our user rows and catalog rows."""
     surprise, ratings = _surprise(), interactions.ratings
     if ratings is None or not np.isfinite(ratings).any():
         raise DataError("surprise: this data has no ratings to learn from; leave these models out")

@@ -3,23 +3,22 @@
     python -m eval.ratings.cross_validation [--domain movies] [--folds 5] [--seed 0] [--runs runs/ratings]
         [--llm-predictions FILE.npz]
 
-Every model is fitted on the same folds. A model that learns users' factors predicts twice: for users by id, as Surprise
-does (for SVD Surprise's own predictions are compared, and must be equal), and with the users' training histories folded
-in, as for a user who is new after training. Blends are made of either, with weights per fold: a fifth of the fold's
-training ratings is held out, the members are fitted on the rest of them and weighed on that fifth, and then fitted
-again on all training ratings. No rating that errors are reported on takes part in the fit or the weights that predict
-it.
+Every model is fitted on the same folds. A model that learns users' factors predicts twice: for users by id, like
+Surprise (for SVD, Surprise's own predictions must be equal), and with the users' training histories folded in, as for
+users who are new after training. Blends exist for both, with weights per fold: a fifth of the fold's training ratings
+is held out, the members are fitted on the rest, weighted on that fifth, and then fitted again on all training ratings.
+A reported rating is never used in the fit or the weights that predict it.
 
-It may take part in the settings of the tuned models: they come from ``eval.ratings.tuning``, which tries them on the
-inner part of the first fold. That holds all ratings outside this fold, so also those that the other folds report errors
-on. Of the tuned models and the blends the first fold's errors alone, with the seed of the tuning, are free of that; an
-error on it had been seen when ``bayesian_mf`` was set to five factors, but the inner part chose them.
+It may have influenced the settings of the tuned models. They come from ``eval.ratings.tuning``, which tries them on the
+inner part of the first fold: all ratings outside this fold, including those that the other folds report. For the tuned
+models and the blends, only the first fold's errors (with the seed of the tuning) are free of this influence. An error
+on it had been seen before ``bayesian_mf`` was set to five factors, but the inner part chose them.
 
-``--runs`` keeps each fold's and model's predictions, so that an interrupted run goes on; clear the folder after
-changing a model's code. ``--llm-predictions`` adds one more member to a blend: arrays ``fold0`` to ``fold4`` (of the
-ratings held out, in the order of ``parts()``'s ``asked``) and ``inner0`` to ``inner4`` (of those of ``inner_asked``, by
-a model that was trained on ``inner_known``). Its ``data`` says which ratings and folds it is of (``of_folds()``); a
-file of others is rejected.
+``--runs`` keeps each fold's and model's predictions, so that an interrupted run can resume; clear the folder after
+changing a model's code. ``--llm-predictions`` adds one more member to a blend: arrays ``fold0`` to ``fold4`` (for the
+held-out ratings, in the order of ``asked`` of ``parts()``) and ``inner0`` to ``inner4`` (for ``inner_asked``, by a
+model trained on ``inner_known``). Its ``data`` identifies ratings and folds (``of_folds()``); a file for others is
+rejected.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ from genre_gen.errors import DataError
 from genre_gen.metrics import mae, rmse
 
 EQUAL = 1e-6
-"""Ours by user id may differ from Surprise's own by rounding only."""
+"""The largest difference by rounding between our predictions by user id and Surprise's."""
 FOLDED = ", folded in"
 LLM = "llm"
 Columns = dict[str, NDArray[np.float64]]
@@ -76,7 +75,7 @@ BLENDS: dict[str, tuple[str, ...]] = {
 }
 NOT_BLENDED = ("svd", "svdpp")
 MADE_OF = {"data": "these ratings and folds", "run": "this seed, these minutes, settings, items and prompts"}
-"""The digests that a file of a language model's predictions also holds, and what they stand for."""
+"""The digests in a file of a language model's predictions, and their meanings."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +83,11 @@ class Part:
     """One fold, and the split of its training ratings that blends are weighed on.
 
     Attributes:
-        number: of the fold, from 0.
-        known: what models are trained on.
-        asked: what errors are reported on.
-        inner_known: what members are trained on while they are weighed.
-        inner_asked: what they are weighed on.
+        number: number of the fold, from 0.
+        known: ratings that models are trained on.
+        asked: ratings that errors are reported on.
+        inner_known: ratings that members are trained on for choosing weights.
+        inner_asked: ratings that weights are chosen on.
     """
 
     number: int
@@ -102,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run all folds, and write table and plot."""
     parser = new_parser(__doc__, "folds", "fold seed")
     parser.add_argument("--domain", default="movies", help="domain whose ratings are used")
-    parser.add_argument("--runs", type=Path, help="folder that keeps predictions; a later run goes on from it")
+    parser.add_argument("--runs", type=Path, help="folder that keeps predictions; a later run resumes from it")
     parser.add_argument("--llm-predictions", type=Path, help="npz file of a language model's predicted ratings")
     with script(parser, arguments) as options:
         interactions = load(options.domain)
@@ -123,14 +122,14 @@ def read_llm(file: Path | None, **digests: str) -> Columns:
     """Return a language model's predictions by part, ``fold0`` and so on; none without a file.
 
     Raises:
-        DataError: the file is not of the data and the run with these digests, named as in ``MADE_OF``.
+        DataError: the file's digests, named as in ``MADE_OF``, are not those of the data and the run.
     """
     if file is None:
         return {}
     with np.load(file, allow_pickle=False) as arrays:
         for name, expected in digests.items():
             if name not in arrays.files or str(arrays[name]) != expected:
-                raise DataError(f"{file.name}: not of {MADE_OF[name]}, or it does not say so; give another file")
+                raise DataError(f"{file.name}: not made with {MADE_OF[name]}, or lacks their digest; give another file")
         return {name: np.asarray(arrays[name], dtype=np.float64) for name in arrays.files if name not in MADE_OF}
 
 
@@ -144,12 +143,12 @@ def digest(settings: Any, *several: Interactions) -> str:
 
 
 def of_folds(interactions: Interactions, count: int, seed: int) -> str:
-    """Return a fingerprint of the ratings and of how they are dealt into folds."""
+    """Return a fingerprint of the ratings and their folds."""
     return digest([count, seed], interactions)
 
 
 def folds(n: int, count: int, seed: int) -> Iterator[NDArray[np.bool_]]:
-    """Deal ``n`` ratings into ``count`` random folds of (nearly) one size; yields which are held out."""
+    """Divide ``n`` ratings into ``count`` random folds of (nearly) equal size; yields which are held out."""
     fold = np.arange(n) % count
     np.random.default_rng(seed).shuffle(fold)
     for number in range(count):
@@ -173,7 +172,7 @@ def cross_validate(
     runs: Path | None = None,
     llm: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> dict[str, Any]:
-    """Return mean RMSE and MAE of each way to predict, every fold's RMSE, the blends' weights, and seconds to fit."""
+    """Return mean RMSE and MAE of each model, every fold's RMSE, the blends' weights, and seconds of fitting."""
     predict, span = Predictor(models, scale(interactions), seed, runs), scale(interactions)
     errors: dict[str, list[tuple[float, float]]] = {}
     weights: dict[str, list[dict[str, Any]]] = {}
@@ -212,19 +211,19 @@ def cross_validate(
 
 
 class Predictor:
-    """Fits models and predicts, or reads what an earlier run predicted.
+    """Fits models and predicts, or reads the predictions of an earlier run.
 
     Args:
-        models: makes an untrained model, by its name.
+        models: functions that make untrained models, by name.
         span: lowest and highest rating.
-        seed: of the models.
-        runs: folder that keeps predictions; None keeps none.
+        seed: seed of the models.
+        runs: folder that keeps predictions, or None.
     """
 
     def __init__(
         self, models: Mapping[str, Callable[[Span, int], RatingModel]], span: Span, seed: int, runs: Path | None
     ) -> None:
-        """Hold what all predictions share."""
+        """Store the inputs of all predictions."""
         self.models, self.span, self.seed, self.runs = models, span, seed, runs
         self.seconds: dict[str, list[float]] = {}
 
@@ -240,14 +239,14 @@ class Predictor:
         return columns
 
     def mean_seconds(self) -> dict[str, float]:
-        """Return how long each model took to fit on one fold's training ratings."""
+        """Return the mean seconds of fitting each model on one fold's training ratings."""
         return {name: round(float(np.mean(values)), 2) for name, values in self.seconds.items()}
 
     def _predictions(self, part: str, name: str, known: Interactions, asked: Interactions) -> Columns:
         model = self.models[name](self.span, self.seed)
         if self.runs is None:
             return self._predicted(name, model, known, asked)
-        # The file's name holds everything that decides the predictions: other settings or data are another file.
+        # The file's name has a digest of all inputs, so other settings or data have another file.
         asking = digest(model.settings(), known, asked)
         file = self.runs / f"{part}-{name.replace(', ', '-')}-{asking}.npz"
         if not file.exists():
@@ -271,7 +270,7 @@ class Predictor:
 
 
 def learn_blends(predictions: Columns, actual: NDArray[np.float64], span: Span) -> dict[str, RatingBlend]:
-    """Return every blend whose members have predictions, weighed on those."""
+    """Return every blend whose members have predictions, with weights learned on those."""
     return {
         name: RatingBlend.learn({member: predictions[member] for member in members}, actual, span)
         for name, members in BLENDS.items()
@@ -280,14 +279,14 @@ def learn_blends(predictions: Columns, actual: NDArray[np.float64], span: Span) 
 
 
 def llm_part(llm: Mapping[str, NDArray[np.float64]], part: str) -> NDArray[np.float64]:
-    """Return the language model's predictions of one part; raises DataError where there are none."""
+    """Return the language model's predictions of one part; raises DataError if they are missing."""
     if part not in llm:
         raise DataError(f"--llm-predictions has no array {part!r}; it has {', '.join(sorted(llm))}")
     return llm[part]
 
 
 def settings_of(model: RatingModel) -> dict[str, Any]:
-    """Return a model's hyper-parameters, without what all models share."""
+    """Return a model's hyper-parameters, without the common ones."""
     return {name: getattr(model, name) for name in model.hyperparameters if name not in model.SHARED}
 
 
@@ -298,14 +297,14 @@ def scale(interactions: Interactions) -> Span:
 
 
 def values_of(interactions: Interactions) -> NDArray[np.float64]:
-    """Return the ratings, one per interaction; raises DataError where there is none."""
+    """Return the ratings, one per interaction; raises DataError if one is missing."""
     if interactions.ratings is None or np.isnan(interactions.ratings).any():
         raise DataError("some or all interactions have no rating; choose a domain whose data is rated")
     return interactions.ratings.astype(np.float64)
 
 
 def surprise_predictions(part: Part, rating_scale: Span, seed: int) -> NDArray[np.float64]:
-    """Return what Surprise's SVD, used by itself, predicts for the ratings held out."""
+    """Return the predictions of Surprise's own SVD for the held-out ratings."""
     import surprise
 
     def triples(interactions: Interactions) -> list[tuple[str, int, float]]:
@@ -333,7 +332,7 @@ def markdown(result: Mapping[str, Any]) -> str:
 
 
 def plot(result: Mapping[str, Any], file: Path) -> None:
-    """Draw each way's RMSE as a bar, best on top, and its folds as dots; blends stand out."""
+    """Plot each model's RMSE as a bar, best on top, and its folds as dots; blends are highlighted."""
     names = sorted(result["rmse"], key=lambda name: -result["rmse"][name])
     figure, panel = new_figure(8, 0.8 + 0.36 * len(names))
     for height, name in enumerate(names):

@@ -4,10 +4,10 @@
         [--minutes 6] [--set KEY=VALUE ...]
     python -m eval.ratings.cross_validation --llm-predictions FILE.npz
 
-For each fold a language model is trained on ``inner_known``, on next items and ratings alike, and asked for the ratings
-of ``inner_asked``, which blends are weighed on, and of the fold itself. So for the fold it knows less than the other
-models, which are fitted on the whole training part by then: one training instead of two, and an error that is too large
-if anything. Nothing is chosen here. The file keeps the predictions of each fold; a later run makes the missing ones,
+For each fold a language model is trained on ``inner_known``, on next items and ratings, and predicts the ratings of
+``inner_asked``, on which blend weights are chosen, and of the fold itself. For the fold it has less training data than
+the other models, which are fitted on the whole training part. This saves a second training, and can only overestimate
+its error. No settings are chosen here. The file keeps the predictions of each fold. A later run adds the missing ones,
 and rejects a file made with another seed, or with other minutes, settings, ratings, items or prompts.
 """
 
@@ -39,9 +39,9 @@ TASKS = {"next_item": {"weight": 1.0, "depth": "exit"}, "rating": {"weight": 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train and ask for the folds that the file lacks."""
+    """Train and predict for the folds that the file lacks."""
     with script(parser(), arguments) as options:
-        # Distillation teaches what comes next, which no rating asks for.
+        # Distillation is about next items, which ratings do not need.
         changes = {"tasks": TASKS, "training.distillation": 0.0, "training.seed": options.seed}
         changes |= {"training.max_minutes": options.minutes} | assignments(options.set)
         domain = Domain.load(options.domain).changed(changes)
@@ -65,19 +65,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def parser() -> argparse.ArgumentParser:
     """Return the command line's parser."""
     made = new_parser(__doc__, "folds", "fold seed", "set")
-    made.add_argument("file", type=Path, help="where predictions are kept, .npz")
-    made.add_argument("--domain", default="eval/domains/ml-100k", help="whose ratings are predicted")
+    made.add_argument("file", type=Path, help="file of predictions, .npz")
+    made.add_argument("--domain", default="eval/domains/ml-100k", help="domain whose ratings are predicted")
     made.add_argument("--minutes", type=float, default=6.0, help="limit of training for one fold")
     return made
 
 
 def asked_of(part: Part) -> dict[str, Interactions]:
-    """Return the ratings asked for, by their name in the file."""
+    """Return the ratings to predict, by their name in the file."""
     return {"fold": part.asked, "inner": part.inner_asked}
 
 
 def predicted(domain: Domain, catalog: Catalog, part: Part) -> Columns:
-    """Return what a model trained on ``inner_known`` predicts for the fold and for the inner part."""
+    """Return the predictions of a model trained on ``inner_known`` for the fold and for the inner part."""
     book, data = PromptBook.load(domain), TaskData(catalog, part.inner_known, domain)
     llm = build_llm(domain, catalog, part.inner_known)
     train_llm(llm, book, data, (), None)
@@ -86,7 +86,7 @@ def predicted(domain: Domain, catalog: Catalog, part: Part) -> Columns:
 
 
 def rate(generator: ItemGenerator, known: Interactions, asked: Interactions) -> NDArray[np.float64]:
-    """Return the predicted ratings of all interactions asked for, each after what is known of its user."""
+    """Return the predicted ratings of all interactions in ``asked``, each after its user's history in ``known``."""
     row_of = {user: row for row, user in enumerate(known.users)}
     predictions = []
     for rated in asked.histories():
@@ -96,7 +96,7 @@ def rate(generator: ItemGenerator, known: Interactions, asked: Interactions) -> 
 
 
 def keep(file: Path, predictions: Columns, made_of: Mapping[str, str]) -> None:
-    """Write the predictions and the digests of what they are made of, all at once."""
+    """Write the predictions and the digests of their inputs atomically."""
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_suffix(".part")
     with unfinished.open("wb") as out:

@@ -1,11 +1,11 @@
-"""Which settings predict ratings best? Tried on the inner part of the first fold of the cross-validation.
+"""Which settings predict ratings best? They are tried on the inner part of the first fold of the cross-validation.
 
     python -m eval.ratings.tuning [--domain movies] [--folds 5] [--seed 0]
 
-``eval.ratings.cross_validation`` reports what the chosen settings reach. Here each candidate is fitted on
-``inner_known`` of its first fold and asked for ``inner_asked``; SVD and SVD++ for users by id, and folded in with
-several penalties. The first fold itself takes no part in that. The inner part, though, is all ratings outside it, and
-so all that the other folds report errors on: these take part in the settings, if not in the fit that predicts them.
+``eval.ratings.cross_validation`` reports the errors of the chosen settings. Here each candidate is fitted on
+``inner_known`` of its first fold and predicts ``inner_asked``; SVD and SVD++ for users by id, and folded in with
+several penalties. The first fold itself is not used. The inner part contains all ratings outside it, so the ratings
+that the other folds report have influenced the settings, though not the fits that predict them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ GRIDS: dict[type[SVD], list[tuple[int, int, float, float]]] = {  # factors, epoc
 }
 
 BAYESIAN = [(10, 1e6), (10, 20.0), (10, 5.0), (10, 1.0), (5, 5.0), (20, 5.0)]
-"""Factors and implicit penalty; with the first penalty the implicit factors say nothing."""
+"""Factors and implicit penalty; with the first penalty the implicit factors have no effect."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -75,7 +75,7 @@ def markdown(content: Mapping[str, Any]) -> str:
 
 
 def candidates(seed: int) -> list[Callable[[Span], RatingModel]]:
-    """Return what makes each candidate, untrained."""
+    """Return functions that make the untrained candidates."""
 
     def factorised(kind: type[SVD], factors: int, epochs: int, rate: float, penalty: float) -> Any:
         return lambda span: kind(

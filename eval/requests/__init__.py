@@ -1,1 +1,1 @@
-"""What is a request in free text worth, and is it obeyed?"""
+"""How much does a request in free text improve the ranking, and is it obeyed?"""

@@ -1,14 +1,16 @@
-"""What is a request in free text worth, and is it obeyed?
+"""How much does a request in free text improve the ranking, and is it obeyed?
 
     python -m eval.requests.queries runs/movies [--split leave-one-out] [--part test]
 
-For each case of a split a request is made from the attributes of the target item (two of its labels, and its decade
-where the catalog has years), as from a user who knows what to look for but not its title. The case is ranked without
-the request, with it, with that of another user (a negative control, which must not help), with a denial of a label that
-the item lacks, and with the title of the item nearest to it ("something like ..."), which must not be recommended
-itself. Figures are R@10 and N@10 with intervals, the share of the picks that have the labels asked for, and how many
-picks break a hard preference, which must be none. They are of every other user, under the weight that ``[query]`` has;
-the curve over weights is of the rest, on whom the weight may be chosen. Exit code 1 where a hard preference was broken.
+For each case of a split a request is made from the attributes of the target item: two of its labels, and its decade if
+the catalog has years. It is like the request of a user who knows the kind of item but not the title. The case is ranked
+in several ways: without the request; with it; with that of another user (a negative control, which must not help); with
+a denial of a label that the item lacks; and with the title of the nearest item ("something like ..."), which must not
+be recommended itself.
+
+Figures are R@10 and N@10 with intervals, the share of the picks with the requested labels, and the number of picks that
+break a hard preference, which must be 0. They are over every second user, with the weight of ``[query]``; the curve
+over weights is over the other users, on whom the weight may be chosen. Exit code 1 if a hard preference was broken.
 """
 
 from __future__ import annotations
@@ -50,19 +52,19 @@ WITHOUT, LABELS, ALL, DENIED, LIKE, OTHER = (
     "like the item nearest to it",
     "another user's labels and decade",
 )
-YEARS = 1000  # numbers from here on are years, of which people name decades
+YEARS = 1000  # larger numbers are years, which requests name by decade
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for one case.
+    """The request of one case.
 
     Attributes:
-        text: as a user says it.
-        labels: label columns that are asked for.
-        denied: label columns that are denied.
-        decade: its first year; None where none is asked for.
-        named: row of an item that is named, and so not asked for.
+        text: the request.
+        labels: requested label columns.
+        denied: denied label columns.
+        decade: first year of the requested decade, or None.
+        named: row of an item that is named and must not be recommended.
     """
 
     text: str
@@ -74,7 +76,7 @@ class Request:
 
 @dataclass
 class Counts:
-    """What was found for one way to ask, in the order of the cases."""
+    """The results of one kind of request, in the order of the cases."""
 
     ranks: list[float] = field(default_factory=list)
     fulfilled: list[float] = field(default_factory=list)
@@ -86,11 +88,11 @@ class Asker:
     """Makes requests about the items of a catalog."""
 
     def __init__(self, state: RecommenderState) -> None:
-        """Find the labels and years; raises UsageError where no item has labels."""
+        """Find the labels and years; raises UsageError if no item has labels."""
         self.catalog, self.reader = state.catalog, state.query_parser
         labels = Labels.of_domain(state.catalog, state.domain)
         if labels is None:
-            raise UsageError("the catalog has no labels to ask for; take one with a list field")
+            raise UsageError("the catalog has no labels for requests; use one with a list field")
         self.labels = labels
         self.has: NDArray[np.bool_] = labels.matrix.toarray() > 0
         numbers = QueryParser(self.catalog, state.domain.query).vocabulary.numbers
@@ -98,7 +100,7 @@ class Asker:
         self.years: NDArray[np.float64] = years[0] if years else np.full(len(self.catalog), np.nan)
 
     def asked(self, row: int, rng: np.random.Generator) -> dict[str, Request]:
-        """Return the requests of a case whose item to find stands in this row."""
+        """Return the requests of a case whose target is the item in ``row``."""
         columns = np.flatnonzero(self.has[row])
         columns = np.sort(rng.choice(columns, min(2, len(columns)), replace=False)) if len(columns) else columns
         lacked = int(rng.choice(np.flatnonzero(~self.has[row])))
@@ -118,7 +120,7 @@ class Asker:
         }
 
     def broken(self, request: Request, rows: NDArray[np.int64]) -> int:
-        """Return how many picks break a hard preference of a request; counted here independently."""
+        """Return the number of picks that break a hard preference of a request, counted independently."""
         wrong = self.has[rows][:, list(request.denied)].any(axis=1)
         if request.decade is not None:
             inside = (self.years[rows] >= request.decade) & (self.years[rows] < request.decade + 10)
@@ -127,7 +129,7 @@ class Asker:
         return int(wrong.sum())
 
     def fulfilled(self, request: Request, rows: NDArray[np.int64]) -> float:
-        """Return the share of the labels asked for that the picks have on average; nan without any."""
+        """Return the mean share of the requested labels that picks have; nan without requested labels."""
         if not request.labels or not len(rows):
             return float("nan")
         return float(self.has[rows][:, list(request.labels)].mean())
@@ -144,7 +146,7 @@ def requests(asker: Asker, cases: Sequence[Case], seed: int = 0) -> list[dict[st
 
 
 def measured(state: RecommenderState, cases: Sequence[Case]) -> dict[tuple[str, float], Counts]:
-    """Rank every case without and with each of its requests, under each weight."""
+    """Rank every case without and with each of its requests, with each weight."""
     asker, reader = Asker(state), state.query_parser
     asked = requests(asker, cases)
     counts: dict[tuple[str, float], Counts] = defaultdict(Counts)
@@ -173,7 +175,7 @@ def measured(state: RecommenderState, cases: Sequence[Case]) -> dict[tuple[str, 
 
 
 def _rank_of(target: int, mask: NDArray[np.bool_], blended: NDArray[np.float32]) -> float:
-    """Return the rank of a case's target, infinite where the request takes it out."""
+    """Return the rank of a case's target, infinite if the request excludes it."""
     return float(ranks(blended, np.array([target]), mask[None])[0]) if mask[target] else np.inf
 
 
@@ -184,7 +186,7 @@ def _ranked(
     query: ParsedQuery,
     weight: float,
 ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-    """Return what may be recommended ``[n_items]`` and the blended scores ``[1, n_items]``, as serving does."""
+    """Return the allowed items ``[n_items]`` and the blended scores ``[1, n_items]``, as in serving."""
     mask = allowed if query.where is None else allowed & state.catalog.where(query.where)
     if query.items:
         mask = mask.copy()
@@ -198,7 +200,7 @@ def _ranked(
 
 
 def summary(counted: Mapping[tuple[str, float], Counts], weight: float) -> dict[str, Any]:
-    """Return the figures of every other user under a weight, and what each weight gives for the rest of them."""
+    """Return the figures over every second user for a weight, and those over the other users for each weight."""
     users = len(counted[WITHOUT, weight].ranks)
     others = np.arange(users) % 2 == 0
     curve = {
@@ -255,7 +257,7 @@ def markdown(result: Mapping[str, Any]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure and write; exit code 1 where a hard preference was broken."""
+    """Measure and write; exit code 1 if a hard preference was broken."""
     with script(new_parser(__doc__, "run", "split", "part"), arguments) as options:
         state = Recommender.from_pretrained(options.run).state
         split = named_split(options.split, state.histories, state.catalog)

@@ -1,11 +1,11 @@
-"""Could the language model say what the words of a request stand for, instead of ``[query.words]`` of domain.toml?
+"""Can the language model give the meaning of words in requests, instead of ``[query.words]`` of domain.toml?
 
     python -m eval.requests.query_words movies
 
-Each declared word that stands for labels of the catalog (scary: Horror) is given to the pre-trained model, which may
-answer with a label of the catalog and nothing else: by the similarity of input embeddings, by the probability of each
-label as the answer, and by how much the word raises it (the probability divided by that after a neutral word). Counted
-is how often a right label comes first, compared with the most common label and chance.
+Each declared word that means labels of the catalog (scary: Horror) is given to the pre-trained model, which must answer
+with a label of the catalog. There are three ways: similarity of input embeddings, the probability of each label as the
+answer, and the ratio of that probability to the one after a neutral word. The measure is how often a right label comes
+first, compared with the most common label and chance.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from genre_gen.downloads.models import ensure_model
 from genre_gen.errors import UsageError
 from genre_gen.llm.load import load_base
 
-NEUTRAL = "nice"  # a word that stands for no label
+NEUTRAL = "nice"  # a word without a label
 
 
 def pairs(domain: Domain, labels: Labels) -> dict[str, set[str]]:
-    """Return the domain's words that stand for labels, but for those that merely spell one."""
+    """Return the domain's words that mean labels, except for those that are spellings of one."""
     spelt = {name.casefold() for name in labels.names}
     labels_of = {
         word: {label for label in meanings if label in labels.names} for word, meanings in domain.query.words.items()
@@ -51,7 +51,7 @@ class Model:
         self.labels = labels
         self.question = f"A word for a kind of {domain.name}, and the {labels.field} that it means.\nword: "
         self.answer = f"\n{labels.field}: "
-        self.probabilities = cache(self._probabilities)  # both ways that need them ask
+        self.probabilities = cache(self._probabilities)  # two ways need them
         self.prior = self.probabilities(NEUTRAL)
 
     def ids(self, text: str) -> list[int]:
@@ -82,7 +82,7 @@ class Model:
         return (each * counted).sum(1).double().cpu().numpy()
 
     def raised(self, word: str) -> NDArray[np.float64]:
-        """Return by how much the word raises the log-probability of each label."""
+        """Return the increase of each label's log-probability by the word."""
         return self.probabilities(word) - self.prior
 
 

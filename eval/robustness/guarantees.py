@@ -1,9 +1,9 @@
-"""Does the recommender keep its promises? Every list that every user can get is checked against the data.
+"""Does the recommender keep its promises? The lists of all users are checked against the data.
 
     python -m eval.robustness.guarantees runs/movies [-n 10 50 200] [--where "..."]
 
-For all users of the data, each n, and each of several filters (and once with a language model whose weights are NaN)
-this counts broken promises, as ``genre_gen.evaluation.guarantees`` defines them. Exit code 1 where there is one.
+For all users of the data, each n, and each of several filters (and once with a language model whose weights are NaN),
+this counts broken promises as defined in ``genre_gen.evaluation.guarantees``. Exit code 1 if there is one.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def checked(recommender: Recommender, sizes: Sequence[int], where: str | None = 
 
 
 def with_broken_llm(recommender: Recommender) -> Recommender:
-    """Make the language model's scores NaN, also in the recommender given, and give it most of the weight."""
+    """Make the language model's scores NaN, in the given recommender too, and give it most of the weight."""
     state = recommender.state
     state.llm.code_embedding.data.fill_(float("nan"))
     state.generator.clear_caches()

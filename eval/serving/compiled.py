@@ -1,11 +1,11 @@
-"""Does ``torch.compile`` make the layers faster? The same passes over so many tokens, by turns.
+"""Does ``torch.compile`` make the layers faster? The same passes over several lengths, measured alternately.
 
     python -m eval.serving.compiled [runs/movies] [--lengths 20 60 100 200] [--rounds 15] [--threads 2] [--quick]
 
-Compared are layers as torch has them, prepacked ones as they are served, and two that ``torch.compile`` has made: one
-for every length alike (``dynamic=True``), and one frozen as well, in which inductor packs the weights itself. Figures
-are the milliseconds of the quickest pass, the seconds of the first pass of each length, in which code is compiled, and
-how far states are apart. Needs a C++ compiler.
+Four kinds of layers are compared: torch's own, prepacked ones as in serving, and two made by ``torch.compile``: one for
+all lengths (``dynamic=True``), and one that is also frozen, in which inductor packs the weights itself. Figures are the
+milliseconds of the fastest pass, the seconds of the first pass of each length, in which code is compiled, and the
+difference of states. Needs a C++ compiler.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Tower:
 
     @torch.inference_mode()
     def read(self, length: int) -> tuple[float, Any]:
-        """Return the seconds of a pass over so many tokens, and the last states."""
+        """Return the seconds of a pass over ``length`` tokens, and the last states."""
         random, width = np.random.default_rng(length), self.tower.norm.weight.shape[0]
         prompt = torch.from_numpy(random.normal(size=(1, length, width)).astype(np.float32))
         begin = time.perf_counter()
@@ -73,7 +73,7 @@ class Tower:
 
 
 def measured(towers: dict[str, Limited], lengths: list[int], rounds: int) -> list[Row]:
-    """Return a row for each way, asked by turns; the first is what others are compared with."""
+    """Return a row for each way, measured alternately; the others are compared with the first."""
     rows: dict[str, Row] = {}
     exact: dict[int, Any] = {}
     for name, tower in towers.items():
@@ -85,7 +85,7 @@ def measured(towers: dict[str, Limited], lengths: list[int], rounds: int) -> lis
     for _ in range(rounds):
         for column, length in enumerate(lengths):
             for name, tower in towers.items():
-                taken = 1e3 * min(tower.call("read", length)[0] for _ in range(2))  # the first one warms the core up
+                taken = 1e3 * min(tower.call("read", length)[0] for _ in range(2))  # the first one warms up the core
                 rows[name]["ms"][column] = min(rows[name]["ms"][column], taken)
     return list(rows.values())
 

@@ -1,20 +1,20 @@
-"""What do fewer bits cost, and what do they bring? One trained recommender, served in each quantization.
+"""What do fewer bits cost and gain? One trained recommender, served in each quantization.
 
     python -m eval.serving.quantization [runs/movies] [--parts size speed quality] [--settings none bf16 int8 ...]
         [--users 64] [--rounds 5] [--minutes 4] [--threads 2] [--quick]
 
 * size: bytes of all weights, of the pre-trained base among them, and of the layers that items are ranked by;
 * speed: ms of a request (top 10 of one user, without that user's cached prefix), of a user in batches of 64, and of a
-  token of a text at full depth; all settings by turns, so that the ratios hold on a busy machine too. Processor time is
-  given next to that of the clock;
+  token of a text at full depth; settings are measured alternately, so that ratios are valid on a busy machine too. Both
+  processor time and wall-clock time are given;
 * quality: NDCG@10 of the language model alone and of the blend, on the validation and the test cases of leave-one-out,
-  each against full precision on the same users; how far scores and lists of ten move.
+  each against full precision on the same users; and the changes of scores and lists of ten.
 
-Settings: those of ``serving.quantization``, and ``int8-bitsandbytes``. A setting that is not done with a set of cases
-after ``--minutes`` is reported for the users that it got to. Parts and settings that are not asked for stay in the
-file; if they were measured with another recommender, machine or number of threads, all parts in it must be asked for.
-The speed of full precision is measured again with each other setting's: times of it are of the last day, ratios of
-their own. A refit recommender may have learned from the validation items: their figures are for comparison only.
+Settings: those of ``serving.quantization``, and ``int8-bitsandbytes``. A setting that has not finished a set of cases
+after ``--minutes`` is reported for the users done. Parts and settings that are not measured remain in the file; if they
+were measured with another recommender, machine or number of threads, all parts in the file must be measured again. The
+speed of full precision is measured again with each other setting: its times are the latest ones, and ratios are within
+a measurement. A refit recommender has learned from the validation items, whose figures are for comparison only.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ BATCH = 64
 WORDS = 16  # tokens of a text
 DIFFERENCE = "NDCG@10 of the blend, test, less\nfull precision's; 95 % intervals"
 OF = {"recommender": "recommender", "threads": "number of threads", "torch": "torch", "flags": "processor"}
-"""What figures that share a table must be of, in the words of a refusal."""
+"""Conditions that the figures of a table must share, as named in errors."""
 Row = dict[str, Any]
 
 
@@ -75,10 +75,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def begun(options: argparse.Namespace, key: str) -> Row:
-    """Return the recorded content, with what its figures are of; nothing where all of it is of others and replaced.
+    """Return the recorded content with its conditions; empty if all of it has other conditions and is replaced.
 
     Raises:
-        UsageError: figures of another recommender, machine or number of threads would stay next to the new ones.
+        UsageError: figures of another recommender, machine or number of threads would remain in the table.
     """
     machine = {"threads": options.threads, "torch": torch.__version__, "flags": list(examine_machine().cpu_flags)}
     file = options.out / f"{STEM}.json"
@@ -89,16 +89,16 @@ def begun(options: argparse.Namespace, key: str) -> Row:
         asked = {(part, name) for part in options.parts for name in options.settings}
         if staying := sorted({part for part, _ in set(measured_parts(content)) - asked}):
             raise UsageError(
-                f"{file}: its {', '.join(staying)} would stay, but is of another "
-                f"{' and '.join(OF[name] for name in other)}, or does not say of which; "
-                "ask for all parts in it, or give another --out"
+                f"{file}: its {', '.join(staying)} would remain, but has another "
+                f"{' and '.join(OF[name] for name in other)}, or none recorded; "
+                "measure all parts in it, or give another --out"
             )
         content = {}
     return content | {"recommender": key, "machine": machine}
 
 
 def measured_parts(content: Row) -> Iterator[tuple[str, str]]:
-    """Yield each part and setting that there are figures of."""
+    """Yield each part and setting with figures."""
     for part in ("size", "quality"):
         yield from ((part, name) for name in content.get(part, {}))
     for rows in content.get("speed", {}).values():
@@ -106,7 +106,7 @@ def measured_parts(content: Row) -> Iterator[tuple[str, str]]:
 
 
 def measure(content: Row, state: RecommenderState, options: argparse.Namespace) -> None:
-    """Measure what is asked for into the content, setting by setting, and write it after each part."""
+    """Measure the requested parts, setting by setting, and write the content after each part."""
     served = {name: quantized(state, name).generator for name in options.settings}
     for part in options.parts:
         if part == "size":
@@ -127,14 +127,14 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     made.add_argument("--settings", nargs="+", choices=SETTINGS, default=SETTINGS)
     made.add_argument("--users", type=int, help="users whose requests are timed [64; 8 with --quick]")
-    made.add_argument("--rounds", type=int, help="times that they are, by turns [5; 1 with --quick]")
-    made.add_argument("--cases", type=int, help="most users of each set of cases [all; 64 with --quick]")
+    made.add_argument("--rounds", type=int, help="number of alternating rounds [5; 1 with --quick]")
+    made.add_argument("--cases", type=int, help="maximum number of users of each set of cases [all; 64 with --quick]")
     made.add_argument("--minutes", type=float, default=2.0, help="limit of each setting and set of cases")
     return made
 
 
 def settle(options: argparse.Namespace) -> None:
-    """Set what was not given; full precision goes first."""
+    """Set the missing options; full precision comes first."""
     options.settings = [EXACT, *(name for name in options.settings if name != EXACT)]
     options.users = options.users or (8 if options.quick else 64)
     options.rounds = options.rounds or (1 if options.quick else 5)
@@ -151,7 +151,7 @@ def quantized(state: RecommenderState, name: str) -> RecommenderState:
 
 
 def sizes(generator: ItemGenerator) -> Row:
-    """Return bytes in memory: all, the pre-trained base, the layers of the tower."""
+    """Return bytes in memory: all, the pre-trained base, and the layers of the item backbone."""
     llm = generator.llm
     return {"all": weight_bytes(llm), "base": weight_bytes(llm.base), "tower": weight_bytes(llm.item_backbone)}  # type: ignore[arg-type]
 
@@ -163,8 +163,8 @@ def disk_bytes(run: Path, llm: str) -> Row:
 
 
 def speeds(state: RecommenderState, served: dict[str, ItemGenerator], users: int, rounds: int) -> Row:
-    """Return for each kind of work and each setting what one unit takes."""
-    # Without a name nothing of a user's own is kept, so that each round does the same work.
+    """Return the time of one unit for each kind of work and each setting."""
+    # Without a user id no prefix is cached, so that each round does the same work.
     histories = [History(history.rows, history.ratings) for history in state.histories.histories()[:users]]
     masks = allowed_items(histories, len(state.catalog), state.domain.repeat)
     batches = range(0, len(histories), BATCH)
@@ -189,7 +189,7 @@ def speeds(state: RecommenderState, served: dict[str, ItemGenerator], users: int
 
 @torch.inference_mode()
 def write_words(generator: ItemGenerator) -> None:
-    """Write a text at full depth, one token after the other, whatever it is."""
+    """Generate a text at full depth, token by token."""
     from transformers import DynamicCache
 
     llm, cache = generator.llm, DynamicCache()
@@ -204,11 +204,11 @@ def write_words(generator: ItemGenerator) -> None:
 def by_turns(
     served: dict[str, ItemGenerator], asked: Sequence[Callable[[ItemGenerator], Any]], rounds: int, units: int
 ) -> dict[str, Row]:
-    """Ask every setting each question before the next question; a round goes before that does not count.
+    """Measure all settings for each question before the next question, after a warm-up round.
 
     Returns:
-        Per setting the median over the questions of the quickest round, in ms per unit, by the clock and by the
-        processor (of all threads); and the median of the ratios to full precision, question by question.
+        Per setting the median over the questions of the fastest round, in ms per unit, as wall-clock and processor
+        time (of all threads); and the median of the ratios to full precision, question by question.
     """
     clock = {name: np.full((rounds, len(asked)), np.inf) for name in served}
     processor = {name: np.full((rounds, len(asked)), np.inf) for name in served}
@@ -273,7 +273,7 @@ def answers(
 
 
 def compared(answered: dict[str, NDArray[Any]], exact: dict[str, NDArray[Any]]) -> Row:
-    """Return NDCG@10, its difference to full precision with 1.96 standard errors, and how far answers moved."""
+    """Return NDCG@10, its difference to full precision with 1.96 standard errors, and the changes of answers."""
     count = len(answered[GENRE])
     row: Row = {"users": count}
     for name in (LLM_ALONE, GENRE):
@@ -305,7 +305,7 @@ def markdown(content: Row) -> str:
 
 
 def cells_of(content: Row, name: str) -> list[str]:
-    """Return the cells of a setting, empty ones for what was not measured."""
+    """Return the cells of a setting, "" for missing figures."""
     size, quality = content.get("size", {}).get(name), content.get("quality", {}).get(name)
     cells = [name, *(f"{size[key] / 1e6:.1f}" if size else "" for key in ("all", "base", "tower"))]
     for kind in ("request", "batch", "text"):
@@ -327,7 +327,7 @@ def write(content: Row, options: argparse.Namespace) -> None:
 
 
 def draw(content: Row, file: Path) -> None:
-    """Draw size, speed and what quality changes (with the interval of the change), a bar for each setting."""
+    """Plot size, speed and the change of quality (with its interval), a bar for each setting."""
     request, quality = content.get("speed", {}).get("request", {}), content.get("quality", {})
     blend = {name: row["test"][GENRE] for name, row in quality.items()}
     bars_of: dict[str, dict[str, float]] = {

@@ -1,21 +1,22 @@
-"""How near is a request to its floor? The default configuration, from history to ten items, on a CPU.
+"""How close is a request to its lower bound? The default configuration, from history to ten items, on a CPU.
 
     python -m eval.serving.request_time [runs/movies] [--settings none int8] [--rounds 15] [--threads 2] [--quick]
 
-For users with the shortest, the median and the longest history, and each setting of ``serving.quantization``, by turns:
+For users with the shortest, the median and the longest history, and each setting of ``serving.quantization``,
+alternately:
 
-* two floors, counted: the operations of the layers over the tokens of the prompt, and the bytes of weights that must be
-  read once; a matrix product of the size of the layers' own, and a copy of memory, measured in the same run, turn them
-  into milliseconds;
-* a bare forward pass over the whole prompt at the same depth, by torch's own layers, and by the very layers that answer
-  (prepacked, where that is faster);
-* the search alone from a ready prompt, the language model's part (prompt made and encoded, too), and the whole request
-  (``Recommender.recommend_many``: filters, all members with a weight, blend, ten picks);
-* where the language model's part goes: the shares of its operators, by torch's profiler (on a busy machine the long
-  ones look longer than they are).
+* two lower bounds: the operations of the layers over the tokens of the prompt, and the bytes of weights that must be
+  read once. They are converted to milliseconds by a matrix product of the layers' size and a copy of memory, measured
+  in the same run;
+* a bare forward pass over the whole prompt at the same depth, by torch's own layers and by the layers in use
+  (prepacked, if that is faster);
+* the search from a ready prompt, the language model's part (including making and encoding the prompt), and the whole
+  request (``Recommender.recommend``: filters, all members with a weight, blend, ten picks);
+* the shares of operators in the language model's part, by torch's profiler (on a busy machine it overestimates long
+  ones).
 
-No prefix of a user's own is cached between requests; the instruction is, as in serving. Each figure is the quickest of
-the rounds, by the clock and by the processor.
+The instruction is cached as in serving; users' own prefixes are not cached between requests. Each figure is the fastest
+of the rounds, as wall-clock and processor time.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def chosen(state: RecommenderState) -> list[History]:
-    """Return the shortest, the median and the longest history, without names, so that nothing of theirs is kept."""
+    """Return the shortest, the median and the longest history, without user ids, so that no prefix is cached."""
     by_length = sorted(state.histories.histories(), key=len)
     return [
         History(history.rows, history.ratings)
@@ -119,7 +120,7 @@ def measured(
 
 
 def bare_pass(generator: ItemGenerator, tower: Any, ids: Any) -> Callable[[], Any]:
-    """Return a forward pass over a whole prompt at the depth of serving, and nothing else."""
+    """Return a function that does a forward pass over a whole prompt at the depth of serving."""
     llm, prompt = generator.llm, torch.as_tensor(ids.astype(np.int64))[None]
 
     @torch.inference_mode()
@@ -133,7 +134,7 @@ PRODUCT, COPIED = (1536, 576), 2**26
 
 
 def product(generator: ItemGenerator, tokens: int) -> Callable[[], Any]:
-    """Return a matrix product with the layers' kind of weights, for as many rows as the prompt has tokens."""
+    """Return a function that does a matrix product with the layers' kind of weights, with a row for each token."""
     layer: nn.Module = nn.Linear(PRODUCT[1], PRODUCT[0], bias=False)
     if generator.llm.served == "int8":
         from genre_gen.llm.int8 import int8_layers
@@ -153,13 +154,13 @@ def product(generator: ItemGenerator, tokens: int) -> Callable[[], Any]:
 
 
 def copy_memory() -> Callable[[], Any]:
-    """Return a copy of more memory than caches hold."""
+    """Return a function that copies more memory than fits into caches."""
     source, target = torch.ones(COPIED // 4), torch.empty(COPIED // 4)
     return lambda: target.copy_(source)
 
 
 def floor(generator: ItemGenerator, tokens: int, kept: int, multiplied: Row, copied: Row) -> Row:
-    """Count what the layers must compute and read for the tokens that are not kept, and turn it into milliseconds."""
+    """Return lower bounds in ms of computing and reading the layers for the tokens that are not cached."""
     llm = generator.llm
     config = llm.item_backbone.config
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
@@ -185,7 +186,7 @@ def floor(generator: ItemGenerator, tokens: int, kept: int, multiplied: Row, cop
 
 
 def quickest(work: Mapping[tuple[str, str], Callable[[], Any]], rounds: int) -> dict[tuple[str, str], Row]:
-    """Do all work by turns; return each one's quickest ms by the clock and by the processor."""
+    """Measure all work alternately; return the fastest wall-clock and processor ms of each."""
     taken = {name: np.full((rounds, 2), np.inf) for name in work}
     for turn in range(-1, rounds):
         for name, run in work.items():
@@ -201,7 +202,7 @@ def quickest(work: Mapping[tuple[str, str], Callable[[], Any]], rounds: int) -> 
 
 
 def shares(run: Callable[[], Any], times: int = 3) -> dict[str, float]:
-    """Return which operators have which share of the time that a request spends in operators."""
+    """Return the share of each operator in the time of a request."""
     from torch.profiler import ProfilerActivity, profile
 
     run()

@@ -1,1 +1,1 @@
-"""Blending: members' scores joined into one, with weights chosen on validation cases; ratings; re-ranking."""
+"""Blending: weighted sums of members' scores, with weights chosen on validation cases; ratings; re-ranking."""

@@ -1,4 +1,4 @@
-"""Blend: several models' scores for the same items joined into one."""
+"""Blend: a weighted sum of several models' scores."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from numpy.typing import NDArray
 from genre_gen.errors import ConfigError, UsageError
 
 Scores = Mapping[str, NDArray[np.floating]]
-"""Member -> ``[B, n_items]``, higher is better: ``-inf`` counts as the member's lowest score, NaN as no opinion."""
+"""Member -> ``[B, n_items]``, higher is better; ``-inf`` becomes the member's lowest score, NaN is a missing one."""
 
 EXPECTED = "expected"
-"""The part of a score that stands for members without an opinion on an item."""
+"""The part of a score that is estimated for members without a score for an item."""
 
 
 @dataclass(frozen=True)
 class Blended:
-    """Blended scores and what they consist of, computed once.
+    """Blended scores and the members' shares of them.
 
     Attributes:
-        total: float32 ``[B, n_items]``; ``-inf`` where an item is not allowed or no member has a score for it.
+        total: float32 ``[B, n_items]``; ``-inf`` if an item is not allowed or no member has a score for it.
         shares: member -> float64 ``[B, n_items]``; over the members they sum to ``total``.
-        silent: member -> bool ``[B, n_items]``, True where it has no opinion and its share is what was expected of it;
-            members with an opinion on everything are left out.
+        silent: member -> bool ``[B, n_items]``, True if it has no score and its share is estimated; members with scores
+        for all items are left out.
     """
 
     total: NDArray[np.float32]
@@ -37,12 +37,12 @@ class Blended:
     def parts(self, rows: NDArray[np.integer], history: int | None = None) -> dict[str, NDArray[np.float32]]:
         """Return each member's part of the scores of some items: member -> float32 of the shape of ``rows``.
 
-        The parts of an allowed item sum to its total. Where members have no opinion, their parts are 0, and what was
-        expected of them is a part of its own, ``EXPECTED``, which is there only where it is not 0 for some item.
+        The parts of an allowed item sum to its total. Members without a score have part 0. Their estimated shares are a
+        separate part, ``EXPECTED``, which is present only if it is not 0 for some item.
 
         Args:
-            rows: catalog rows, ``[B, k]``; or ``[k]`` of one history.
-            history: position in the batch of that one; None for all.
+            rows: catalog rows, ``[B, k]``; or ``[k]`` for one history.
+            history: that history's position in the batch; None for all.
         """
         cells = (np.arange(len(rows))[:, None], rows) if history is None else (history, rows)
         parts, expected = {}, np.zeros(rows.shape)
@@ -58,10 +58,10 @@ class Blended:
 
 @dataclass(frozen=True)
 class Blend:
-    """A weighted sum of members' scores, made comparable per user.
+    """A weighted sum of members' standardised scores.
 
-    A member's scores become standard deviations from their mean over the user's allowed items, so that neither its
-    unit nor its spread decides how much it says: only its weight does.
+    A member's scores become standard deviations from their mean over the user's allowed items, so that its influence
+    depends on its weight only, not on the unit or spread of its scores.
 
     Attributes:
         weights: member -> weight, >= 0, with a positive sum; members at 0 need no scores.
@@ -70,7 +70,7 @@ class Blend:
     weights: Mapping[str, float]
 
     def __post_init__(self) -> None:
-        """Freeze the weights; raises ConfigError where one is invalid."""
+        """Make the weights read-only; raises ConfigError if one is invalid."""
         values = np.array(list(self.weights.values()), dtype=np.float64)
         if not (np.isfinite(values).all() and (values >= 0).all() and values.sum() > 0):
             raise ConfigError(f"blend: weights {dict(self.weights)}; each must be >= 0 and one at least > 0")
@@ -85,7 +85,7 @@ class Blend:
         """Blend the members' scores.
 
         Args:
-            scores: of the blend's members; others are ignored.
+            scores: scores of the blend's members; others are ignored.
             allowed: bool ``[B, n_items]``.
 
         Raises:
@@ -122,8 +122,8 @@ def blended(scores: Scores, weights: Mapping[str, float], allowed: NDArray[np.bo
 def standardised(scores: NDArray[np.floating], allowed: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return scores in standard deviations from the mean of each user's allowed items: float64 ``[B, n_items]``.
 
-    An allowed item that scores ``-inf`` takes the lowest finite score. NaN stays out of the mean and becomes 0, as do
-    all items that are not allowed, and scores that do not differ.
+    ``-inf`` of an allowed item is replaced by the lowest finite score. NaN is not part of the mean and becomes 0, like
+    all items that are not allowed, and scores that are all equal.
     """
     scored = allowed & ~np.isnan(scores)
     finite = scored & np.isfinite(scores)
@@ -132,7 +132,7 @@ def standardised(scores: NDArray[np.floating], allowed: NDArray[np.bool_]) -> ND
     count = np.maximum(scored.sum(axis=1, keepdims=True), 1)
     centred = np.where(scored, filled - np.where(scored, filled, 0.0).sum(axis=1, keepdims=True) / count, 0.0)
     spread = np.sqrt((centred**2).sum(axis=1, keepdims=True) / count)
-    # Equal scores leave rounding errors, which must not be blown up to standard deviations.
+    # The rounding errors of equal scores must not be scaled up to standard deviations.
     noise = 1e-9 * np.abs(filled).max(axis=1, keepdims=True, initial=0.0)
     return np.where(spread > noise, centred / np.where(spread > noise, spread, 1.0), 0.0)
 
@@ -140,10 +140,10 @@ def standardised(scores: NDArray[np.floating], allowed: NDArray[np.bool_]) -> ND
 def shares(scores: Scores, weights: Mapping[str, float], allowed: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
     """Return each member's share of the blended scores: member -> float64 ``[B, n_items]``.
 
-    A share is the weight times the standardised score. A member that has NaN for an item has no opinion (the item is
-    cold, and the member counts interactions); its share is then what the members with an opinion on all items let
-    expect: the regression of its shares on theirs, over the allowed items it scores. Counted as 0 instead, a cold item
-    would lose to all others; left to the others alone, it would beat them.
+    A share is the weight times the standardised score. A member has NaN for an item if it has no score (the item is
+    cold, and the member counts interactions). Its share is then estimated by linear regression of its shares on those
+    of members with scores for all items, over the allowed items that it scores. With a share of 0 instead, cold items
+    would lose to all others; with its weight given to the others, they would beat them.
     """
     parts = {name: weights[name] * standardised(values, allowed) for name, values in scores.items()}
     gaps = {name: gap for name, values in scores.items() if (gap := np.isnan(values)).any()}
@@ -156,7 +156,7 @@ def shares(scores: Scores, weights: Mapping[str, float], allowed: NDArray[np.boo
 def _expected(
     share: NDArray[np.float64], others: NDArray[np.float64], scored: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Return the linear regression of a share on the others over what is ``scored``, at all items: ``[B, n_items]``."""
+    """Return a share's linear regression on the others, fitted where ``scored``, for all items: ``[B, n_items]``."""
     count = np.maximum(scored.sum(axis=1, keepdims=True), 1)
     share_mean, others_mean = (np.where(scored, x, 0.0).sum(axis=1, keepdims=True) / count for x in (share, others))
     deviation = np.where(scored, others - others_mean, 0.0)

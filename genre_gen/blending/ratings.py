@@ -25,21 +25,21 @@ LLM = "llm"
 Columns = dict[str, NDArray[np.float64]]
 
 FEW = 50
-"""So few rated validation cases would give weights that fit their noise; the models then count equally."""
+"""With fewer rated validation cases, weights would fit noise; the models then have equal weights."""
 
 MANY = 2000
-"""Of more rated validation cases a fixed sample is used: the language model reads a history for each."""
+"""Limit of rated validation cases; of more a fixed sample is used, since the language model reads a history each."""
 
 
 @dataclass(frozen=True)
 class Raters:
-    """Fitted models of ratings by name, and the blend of them and the language model; None where nothing predicts."""
+    """Fitted models of ratings by name, and the blend of them and the language model (None without ratings)."""
 
     models: Mapping[str, RatingModel] = field(default_factory=dict)
     blend: RatingBlend | None = None
 
     def columns(self, language_model: ItemGenerator, histories: Sequence[History], rows: Sequence[int]) -> Columns:
-        """Return what each way to predict says of one item for each history: name -> ``[len(histories)]``.
+        """Return each rater's prediction of one item for each history: name -> ``[len(histories)]``.
 
         Raises:
             DecodingError: the language model's ratings are not finite.
@@ -52,18 +52,18 @@ class Raters:
     def rate(
         self, language_model: ItemGenerator, histories: Sequence[History], rows: Sequence[int]
     ) -> tuple[NDArray[np.float64], Columns]:
-        """Return the blended rating of one item for each history, ``[len(histories)]``, and the columns it is made of.
+        """Return the blended rating of one item for each history, ``[len(histories)]``, and the raters' predictions.
 
-        The language model is asked only where it has a weight. Where it fails, the others stand in for it.
+        The language model is used only if it has a weight. If it fails, the mean of the others replaces it.
 
         Raises:
-            UsageError: nothing predicts ratings.
-            DecodingError: the language model failed, and it alone predicts ratings.
+            UsageError: there are no raters.
+            DecodingError: the language model failed, and it is the only rater.
         """
         if self.blend is None:
             raise UsageError(
-                "nothing predicts ratings: the data has none, or ratings.members is empty and the task rating is not "
-                "trained; give data with ratings"
+                "ratings cannot be predicted: the data has none, or ratings.members is empty and the task rating is "
+                "not trained; give data with ratings"
             )
         columns, weight = self._of_models(histories, rows), self.blend.weights.get(LLM)
         if weight is not None and (weight > 0 or not columns):
@@ -75,13 +75,13 @@ class Raters:
     ) -> NDArray[np.float64]:
         try:
             if not language_model.rates:
-                raise DecodingError("the language model has learned no words that are ratings; train it again")
+                raise DecodingError("the language model has not learned any ratings; train it again")
             return language_model.rate(histories, rows).astype(np.float64)
         except DecodingError as problem:
             if not others:
                 raise
             log.warning("the language model failed, so %s rates alone: %s", ", ".join(others), problem)
-            # Leaving it out would lack its share of the weight; the others' mean is on the same scale.
+            # Without it, its share of the weight would be missing; the others' mean is on the same scale.
             return np.mean(list(others.values()), axis=0)
 
     def _of_models(self, histories: Sequence[History], rows: Sequence[int]) -> Columns:
@@ -94,7 +94,7 @@ class Raters:
 def fit_raters(
     domain: Domain, interactions: Interactions, scale: tuple[float, float] | None
 ) -> tuple[dict[str, RatingModel], dict[str, float]]:
-    """Fit the domain's models of ratings, and return them with the seconds that each took; none without ratings."""
+    """Fit the domain's models of ratings, and return them with the seconds of each; none without ratings."""
     models: dict[str, RatingModel] = {}
     seconds = {}
     for name in domain.ratings.members if scale is not None and interactions.rated else ():
@@ -110,7 +110,7 @@ def tune_rating_blend(
     cases: Sequence[Case],
     scale: tuple[float, float] | None,
 ) -> RatingBlend | None:
-    """Return the blend of least squared error on the rated ones among validation cases; None without raters."""
+    """Return the blend with least squared error on the rated validation cases; None without raters."""
     if scale is None or not (models or language_model.rates):
         return None
     rated = [case for case in cases if not np.isnan(case.rating)]
@@ -124,11 +124,11 @@ def tune_rating_blend(
 
 
 def scale_of(domain: Domain, *logs: Interactions) -> tuple[float, float] | None:
-    """Return the lowest and highest rating: the domain's, or those of the data; None where nothing is rated."""
+    """Return the lowest and highest rating of the domain, else of the data; None without ratings."""
     if domain.rating_scale is not None:
         return domain.rating_scale
     rated = [log.ratings for log in logs if log.ratings is not None and log.rated]
     if not rated:
         return None
     low, high = float(min(map(np.nanmin, rated))), float(max(map(np.nanmax, rated)))
-    return (low, high) if low < high else (low - 0.5, high + 0.5)  # as the models take it
+    return (low, high) if low < high else (low - 0.5, high + 0.5)  # as the models expect

@@ -1,4 +1,4 @@
-"""TunedSettings: what training chooses on validation cases, to train again without choosing again."""
+"""TunedSettings: the settings that training chose on validation cases, for training again without choosing."""
 
 from __future__ import annotations
 
@@ -12,16 +12,22 @@ from genre_gen.collaborative import RatingBlend
 
 @dataclass(frozen=True)
 class TunedSettings:
-    """What :meth:`genre_gen.Recommender.fit` chose.
+    """The settings that :meth:`genre_gen.Recommender.fit` chose.
 
     Attributes:
-        blend_without_llm: weights that stand in where the language model fails.
-        epochs: after how many, those of pre-training aside, the language model was best; None where that was not asked
-            or never measured.
+        blend_without_llm: weights of the blend that is used if the language model fails.
+        epochs: number of epochs, without pre-training, after which the language model was best; None if not measured.
         members: hyper-parameters of each collaborative model.
-        teacher: weights of the blend that teaches the language model; empty where nothing is distilled.
-        temperature: of that blend's softmax.
-        ratings: how models of ratings are blended; None where nothing predicts ratings.
+        teacher: weights of the blend that teaches the language model; empty without distillation.
+        temperature: temperature of that blend's softmax.
+        ratings: the blend of the models of ratings; None without ratings.
+
+    Example:
+        >>> tuned = recommender.state.tuned
+        >>> sum(tuned.blend.weights.values())
+        1.0
+        >>> tuned.members["ease"]
+        {…}
     """
 
     blend: Blend

@@ -1,4 +1,4 @@
-"""Choosing the weights of a blend on validation cases."""
+"""Choose the weights of a blend on validation cases."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from genre_gen.errors import UsageError
 from genre_gen.metrics import ndcg_at
 
 STEPS = 20
-"""Weights are multiples of 1 / STEPS: finer ones would only fit the noise of the validation cases."""
+"""Weights are multiples of 1 / STEPS; finer steps would only fit the noise of the validation cases."""
 
 POOL = 100
-"""Each member's best items take part in the choice of weights: what no member ranks so high, no blend shows."""
+"""The number of each member's best items used to choose weights; a blend shows no item that all members rank lower."""
 
 RIDGE = 100.0
-"""Penalty on squared weights, in cases: it shares the weight of members that say nearly the same, instead of giving it
-all to the one that had the luck of the validation cases; the more so the fewer these are (log, entry 27)."""
+"""Penalty on squared weights, in cases: it divides the weight among members with similar scores, instead of giving it
+all to the one that happens to be best on the validation cases. It matters most if these are few (log, entry 27)."""
 
 
 def fit_blend(
@@ -37,15 +37,15 @@ def fit_blend(
     repeat: bool = False,
     batch: int = 256,
 ) -> Blend:
-    """Choose weights as ``choose_weights`` does, scoring validation cases batch by batch.
+    """Choose weights like ``choose_weights``, scoring validation cases batch by batch.
 
     Args:
-        scorers: member -> scorer of histories, ``[B, n_items]``.
+        scorers: member -> function that scores histories, ``[B, n_items]``.
         cases: validation cases; at least one.
         n_items: size of the catalog.
-        k: cut of the NDCG.
+        k: cut-off of the NDCG.
         repeat: whether items of the history may be recommended again.
-        batch: histories scored at a time; only the pools of a batch are kept.
+        batch: histories scored at a time; only the pool of each batch is kept.
     """
     return fit_blends(scorers, [list(scorers)], cases, n_items, k, repeat=repeat, batch=batch)[0]
 
@@ -61,9 +61,9 @@ def fit_blends(
     batch: int = 256,
     mask_cold_items: Callable[[Mapping[str, NDArray[np.floating]]], Mapping[str, NDArray[np.floating]]] = dict,
 ) -> list[Blend]:
-    """Return a blend for each group of members, named by their names; each member scores each case once.
+    """Return a blend for each named group of members; each member scores each case once.
 
-    All else is as in ``fit_blend``; ``mask_cold_items`` is what is done to a group's scores before they are blended.
+    The rest is as in ``fit_blend``; ``mask_cold_items`` is applied to a group's scores before they are blended.
     """
     pools: list[list[Pool]] = [[] for _ in groups]
     for part in batches(cases, batch):
@@ -82,19 +82,18 @@ def choose_weights(
     allowed: NDArray[np.bool_],
     k: int = 10,
 ) -> Blend:
-    """Choose weights on validation cases: those under which the targets are most likely among the members' best items.
+    """Choose the weights that maximise the likelihood of the targets among the members' best items.
 
     Weights maximise ``sum log softmax(sum_m weight_m z_m)[target]`` (McFadden's conditional logit), which is smooth
-    and has one optimum. Climbing NDCG@10 itself was measured to fit the noise: on users that took no part in the choice
-    its weights were worse. NDCG has the last word only where it is sure: the blend gives way to its best member where
-    that is better by more than a standard error, or no worse for anybody. To give way to any lead at all was measured
-    to fit the noise too: the member that had the luck of the validation cases lost by it on others.
+    and has one optimum. Maximising NDCG@10 itself fits noise: its weights were worse on other users. The blend is
+    replaced by its best member only if that has a higher NDCG by more than a standard error, or is no worse for any
+    user. Replacing it for any lead fits noise too.
 
-    Scores are ``[B, n_items]``, targets ``[B]`` catalog rows, ``allowed`` is bool ``[B, n_items]``, ``k`` the cut of
-    the NDCG. The weights come in steps of 1 / STEPS, many of them 0.
+    Scores are ``[B, n_items]``, targets ``[B]`` catalog rows, ``allowed`` is bool ``[B, n_items]``, ``k`` the cut-off
+    of the NDCG. The weights are multiples of 1 / STEPS, many of them 0.
 
     Raises:
-        UsageError: no members or no cases.
+        UsageError: there are no members or no cases.
     """
     return _choose([Pool.gather(scores, np.asarray(targets), allowed)], k)
 
@@ -112,8 +111,8 @@ def _choose(pools: Sequence[Pool], k: int) -> Blend:
 
 
 def _most_likely(pool: Pool) -> NDArray[np.float64]:
-    """Return the weights of greatest likelihood, as shares in steps of 1 / STEPS: float64 ``[members]``."""
-    # A target that no member has in its pool would be the one item that got in for being the answer: left out.
+    """Return the weights of greatest likelihood, in multiples of 1 / STEPS: float64 ``[members]``."""
+    # A target outside all members' pools is left out: it would be in the comparison only for being the answer.
     rivals, targets = pool.rivals[pool.reachable].astype(np.float64), pool.targets[pool.reachable].astype(np.float64)
     padding = np.where(pool.present[pool.reachable], 0.0, -np.inf)
     if len(targets) == 0:
@@ -140,10 +139,10 @@ def _most_likely(pool: Pool) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Pool:
-    """What the choice of weights needs to know of validation cases: the members' best items and the targets.
+    """The scores of validation cases for choosing weights: the members' best items and the targets.
 
     Attributes:
-        members: their names.
+        members: the members' names.
         rivals: float32 ``[B, P, members]`` standardised scores of the items that can outrank the target.
         present: bool ``[B, P]``, False for padding.
         targets: float32 ``[B, members]`` standardised scores of the targets.
@@ -160,9 +159,9 @@ class Pool:
     def gather(
         cls, scores: Mapping[str, NDArray[np.floating]], targets: NDArray[np.integer], allowed: NDArray[np.bool_]
     ) -> Self:
-        """Take each member's POOL best allowed items, and the target (which always takes part), of each case.
+        """Take each member's POOL best allowed items, and always the target, of each case.
 
-        NaN becomes what the others let expect, as in a blend in which all weigh the same.
+        NaN is replaced by its estimate in a blend with equal weights.
         """
         if not scores:
             raise UsageError("blend: no members to choose weights for")
@@ -188,7 +187,7 @@ class Pool:
 
     @classmethod
     def join(cls, pools: Sequence[Self]) -> Self:
-        """Put the cases of several batches (of the same members and catalog) together."""
+        """Concatenate the cases of several batches of the same members and catalog."""
         names = ("rivals", "present", "targets", "reachable")
         return cls(pools[0].members, *(np.concatenate([getattr(pool, name) for pool in pools]) for name in names))
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
+import re
 import sys
 
 import typer
 
-from genre_gen.cli import domains, recommend, train
+from genre_gen.cli import compare, domains, export, push, recommend, train, verbosity
 from genre_gen.cli.options import FAILED, MISUSED, tell
 from genre_gen.errors import GenreGenError, UsageError
 
@@ -20,11 +20,13 @@ app = typer.Typer(
 )
 for command in (
     train.demo, train.fetch, train.train, recommend.recommend, recommend.explain, recommend.report, recommend.evaluate,
+    push.push, compare.compare, export.export,
 ):  # fmt: skip
     app.command()(command)
 app.add_typer(domains.prompts, name="prompts")
 app.add_typer(domains.app, name="domains")
 app.command()(domains.doctor)
+verbosity.add_options(app)
 
 
 def main() -> None:
@@ -32,8 +34,8 @@ def main() -> None:
     from genre_gen.downloads.third_party_logging import quiet_environment
 
     quiet_environment()
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
+        verbosity.set_up()
         app()
     except UsageError as problem:
         _fail(problem, MISUSED)
@@ -42,7 +44,10 @@ def main() -> None:
 
 
 def _fail(problem: Exception, code: int) -> None:
-    tell(f"genre-gen: {' '.join(str(problem).split())}")
+    text = " ".join(str(problem).split())
+    for argument, option in (("plugins=\\['(.+?)'\\]", "--plugin"), ("allow_model='(.+?)'", "--allow-model")):
+        text = re.sub(f"load with {argument}", rf"give {option} \1", text)
+    tell(f"genre-gen: {text}")
     sys.exit(code)
 
 

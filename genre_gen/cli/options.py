@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from genre_gen.cli.verbosity import shows_progress
 from genre_gen.errors import ConfigError, OutputError, UnknownItemError, UsageError
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ TrainedDomain = Annotated[
 Model = Annotated[
     str | None,
     typer.Option("--model", "-m", help="Folder of a trained recommender, or its id on the hub [runs/DOMAIN]."),
+]
+AllowModel = Annotated[
+    str | None,
+    typer.Option(metavar="MODEL", help="The pre-trained model that the recommender names may be this one of others."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ServedIn = Annotated[
@@ -73,6 +78,7 @@ def load(
     quantization: str | None = None,
     plugins: Sequence[str] | None = None,
     language: str | None = None,
+    allow_model: str | None = None,
 ) -> Recommender:
     """Load the recommender of ``--model``, or of the domain's own folder, and refuse one of another domain."""
     from genre_gen.domain import Domain
@@ -82,7 +88,9 @@ def load(
     if model is None and not folder.exists():
         Domain.load(domain or DEFAULT_DOMAIN)  # a domain that does not exist is the likelier mistake
         raise UsageError(f"{folder}: no such folder; train first: genre-gen train {domain or DEFAULT_DOMAIN}")
-    recommender = Recommender.from_pretrained(model or folder, quantization, plugins=plugins or ())
+    recommender = Recommender.from_pretrained(
+        model or folder, quantization, plugins=plugins or (), allow_model=allow_model
+    )
     if domain not in {None, recommender.domain.name}:  # the domain itself need not be there
         check_domain(recommender, Domain.load(domain).name, f"--model {model}" if model else str(folder))
     if language is not None:
@@ -93,6 +101,11 @@ def load(
 def run_folder(model: str | None, domain: str | None) -> Path:
     """Return where a trained recommender is kept by default."""
     return Path(model or f"runs/{os.path.basename(os.path.abspath(domain or DEFAULT_DOMAIN))}")
+
+
+def folder_or_domain(run: str) -> tuple[str | None, str | None]:
+    """Return what ``load`` takes for a folder of a trained recommender, or for a domain whose folder is runs/DOMAIN."""
+    return (run, None) if Path(run).is_dir() else (None, run)
 
 
 def check_domain(recommender: Recommender, name: str, where: str) -> None:
@@ -116,17 +129,18 @@ def read_event(recommender: Recommender, text: str) -> str | tuple[str, float]:
         UsageError: a title and something that is no rating.
     """
     title, equals, rating = text.rpartition("=")
-    if not equals or _is_item(recommender, text):
+    if not equals or is_item(recommender, text):
         return text
     with suppress(ValueError):
         if math.isfinite(number := float(rating)):
             return title, number
-    if _is_item(recommender, title):
+    if is_item(recommender, title):
         raise UsageError(f"--history {text!r}: {rating!r} is no rating of {title!r}; give a number")
     return text
 
 
-def _is_item(recommender: Recommender, name: str) -> bool:
+def is_item(recommender: Recommender, name: str) -> bool:
+    """Tell whether the catalog has an item of this title or id."""
     with suppress(UnknownItemError):
         recommender.state.catalog.find(name)
         return True
@@ -190,5 +204,6 @@ def resumable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        tell("stopped; it goes on where it was when the same command is given again")
+        if shows_progress():
+            tell("stopped; it goes on where it was when the same command is given again")
         raise

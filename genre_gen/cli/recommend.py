@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
 from genre_gen.cli.options import (
+    AllowModel,
     AsJson,
     Events,
     Model,
@@ -19,15 +20,20 @@ from genre_gen.cli.options import (
     TrainedDomain,
     User,
     check_writable,
+    folder_or_domain,
     load,
     resumable,
     run_folder,
     show,
     who_asks,
 )
+from genre_gen.cli.rules import AtLeast, AtMost, Boost, NoRules, Pin, Rerank, RerankWeight, read_rules
+from genre_gen.cli.verbosity import shows_progress
 from genre_gen.errors import DataError, UsageError
 
 if TYPE_CHECKING:
+    from genre_gen.data.splits import Part
+    from genre_gen.recommender.batch import Layout
     from genre_gen.recommender.recommender import Recommender
     from genre_gen.recommender.requests import Request
 
@@ -48,21 +54,25 @@ def recommend(
         str | None, typer.Option(help="Moment of the request; later interactions are not seen. ISO text or seconds.")
     ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Add a reason to each pick.")] = False,
-    rerank: Annotated[
-        Literal["none", "mmr", "calibration"] | None,
-        typer.Option(help="Trade score for variety or the user's mix of labels [the domain's]."),
-    ] = None,
-    rerank_weight: Annotated[
-        float | None, typer.Option(help="0 keeps the ranking, 1 forgets the scores [the domain's].")
-    ] = None,
+    rerank: Rerank = None,
+    rerank_weight: RerankWeight = None,
+    boost: Boost = None,
+    pin: Pin = None,
+    at_most: AtMost = None,
+    at_least: AtLeast = None,
+    no_rules: NoRules = False,
     split: Annotated[
         str | None, typer.Option(help="'test' cuts histories where the evaluation does (with --users).")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="File for --users: .parquet or .jsonl.")] = None,
+    layout: Annotated[
+        Literal["table", "lenskit"], typer.Option(help="Of that file: a pick a row, or LensKit's lists of items.")
+    ] = "table",
     model: Model = None,
     quantization: ServedIn = None,
     language: SpokenLanguage = None,
     plugins: Plugins = None,
+    allow_model: AllowModel = None,
     as_json: AsJson = False,
 ) -> None:
     """Recommend to a user of the data, to a history, or to all users into a file."""
@@ -71,26 +81,29 @@ def recommend(
     from genre_gen.reporting.formatting import picks_json, picks_text
 
     check_n(n)
-    recommender = load(model, domain, quantization, plugins, language)
+    recommender = load(model, domain, quantization, plugins, language, allow_model)
     if rerank is not None or rerank_weight is not None:
         recommender = _reranking(recommender, rerank, rerank_weight)
+    rules = read_rules(recommender, boost, pin, at_most, at_least, without=no_rules)
     request = Request(
-        n=n, query=query, where=where, exclude=exclude or (), include=include, at=at, explain=explain
+        n=n, query=query, where=where, exclude=exclude or (), include=include, at=at, explain=explain, rules=rules
     )  # fmt: skip
     if users is not None:
         if out is None or user is not None or events or query is not None:
             raise UsageError("--users needs --out FILE, and goes without --user, --history and --query")
-        count = _recommend_to_all(recommender, users, request, out, split)
+        count = _recommend_to_all(recommender, users, request, out, split, layout)
         show(json.dumps({"users": count, "file": str(out)}) if as_json else f"{count:,} users in {out}")
         return
-    if split is not None or out is not None:
-        raise UsageError("--split and --out go with --users")
+    if split is not None or out is not None or layout != "table":
+        raise UsageError("--split, --out and --layout go with --users")
     who = who_asks(recommender, user, events)
     picks = recommender.answer_many([replace(request, who=who)])[0]
     show(picks_json(picks) if as_json else picks_text(picks, recommender.state.language))
 
 
-def _recommend_to_all(recommender: Recommender, users: str, request: Request, out: Path, split: str | None) -> int:
+def _recommend_to_all(
+    recommender: Recommender, users: str, request: Request, out: Path, split: str | None, layout: Layout
+) -> int:
     """Write the picks of many users into a file, and return how many there are."""
     from genre_gen.recommender.batch import read_users, write_picks
 
@@ -101,7 +114,8 @@ def _recommend_to_all(recommender: Recommender, users: str, request: Request, ou
         raise DataError(f"--users {users}: no such file; write 'all', or a file with one user id a line")
     names = None if users == "all" else read_users(Path(users))
     with resumable():
-        return write_picks(recommender.state, names, request, out, part=split)  # type: ignore[arg-type]
+        part, progress = cast("Part | None", split), shows_progress()
+        return write_picks(recommender.state, names, request, out, part=part, layout=layout, progress=progress)
 
 
 def _reranking(recommender: Recommender, method: str | None, weight: float | None) -> Recommender:
@@ -132,6 +146,7 @@ def explain(
     quantization: ServedIn = None,
     language: SpokenLanguage = None,
     plugins: Plugins = None,
+    allow_model: AllowModel = None,
     as_json: AsJson = False,
 ) -> None:
     """Say why an item would be recommended, and the facts behind it."""
@@ -139,7 +154,7 @@ def explain(
 
     if not item:
         raise UsageError("--item is missing: which item shall be explained?")
-    recommender = load(model, domain, quantization, plugins, language)
+    recommender = load(model, domain, quantization, plugins, language, allow_model)
     who = who_asks(recommender, user, events)
     if who is None:
         raise UsageError("give either --user or --history: to whom shall it be explained?")
@@ -159,6 +174,7 @@ def report(
     n: Annotated[int, typer.Option("-n", help="How many items each.")] = 5,
     language: SpokenLanguage = None,
     plugins: Plugins = None,
+    allow_model: AllowModel = None,
 ) -> None:
     """Write a page to look at: histories, picks, why, and what the model saw; one HTML file that needs nothing else."""
     from genre_gen.reporting.html_report import write_page
@@ -166,8 +182,7 @@ def report(
     if not user:
         raise UsageError("--user is missing: whose page shall be written?")
     check_writable(out, file=True)
-    is_folder = Path(run).is_dir()
-    recommender = load(run if is_folder else None, None if is_folder else run, plugins=plugins, language=language)
+    recommender = load(*folder_or_domain(run), plugins=plugins, language=language, allow_model=allow_model)
     show(f"wrote {write_page(recommender, user, out, n)}")
 
 
@@ -175,30 +190,41 @@ def evaluate(
     domain: TrainedDomain = None,
     split: Annotated[str, typer.Option(help="leave-one-out or global-time; as in training.")] = "leave-one-out",
     part: Annotated[Literal["test", "validation"], typer.Option(help="What to rank; tune on validation.")] = "test",
-    picks: Annotated[Path | None, typer.Option(help="Evaluate the picks of this file instead of the model.")] = None,
+    picks: Annotated[
+        Path | None,
+        typer.Option(help="Evaluate these picks instead of the model: a table of user_id, item_id, and rank or score."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for evaluation.json and evaluation.png [the model's].")
     ] = None,
     model: Model = None,
     quantization: ServedIn = None,
     plugins: Plugins = None,
+    allow_model: AllowModel = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate against classic recommenders on the same cases; print the table, write JSON and a plot."""
     from genre_gen.data.dataset import Dataset
     from genre_gen.evaluation.baselines import report_text, write_report
     from genre_gen.evaluation.picks import CUT_OFFS, evaluate_picks
+    from genre_gen.recommender.persistence import record_metrics
 
-    recommender = load(model, domain, quantization, plugins)
-    folder = None if picks is not None and out is None else out or run_folder(model, domain)
+    recommender = load(model, domain, quantization, plugins, allow_model)
+    run = run_folder(model, domain)
+    folder = out or (run if picks is None and run.is_dir() else None)  # there is none of what came from the hub
     if folder is not None:
         check_writable(folder)
     state = recommender.state
-    parts = Dataset(state.domain, state.catalog, state.histories).split(split)
+    data = Dataset(state.domain, state.catalog, state.histories)
+    if state.shared is not None:  # it came without histories, so the domain's own data must be at hand
+        data = Dataset.load(domain or state.domain.name)
+    parts = data.split(split)
     if picks is not None:
         report = evaluate_picks(state, parts, part, picks)
     else:
-        report = recommender.evaluate(parts, CUT_OFFS, part=part, progress=True)
+        report = recommender.evaluate(parts, CUT_OFFS, part=part, progress=shows_progress())
     if folder is not None:
         write_report(report, folder)
+        if folder == run and picks is None and quantization is None:
+            record_metrics(state, run, report.summary())
     show(report.to_json() if as_json else report_text(report))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genre_gen.errors import CheckpointError
+from genre_gen.folders.arrays import expect, json_in, texts
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,21 +38,23 @@ class Codes:
         return "".join(self.names[token] for token in self.codes[row] if token >= 0)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return what must be saved, ready for safetensors: the codes, and the names as UTF-8 JSON."""
+        """Return the arrays to save with safetensors: the codes, and the names as UTF-8 JSON."""
         return {"codes": self.codes, "names": np.frombuffer(json.dumps(self.names).encode(), dtype=np.uint8)}
 
     @classmethod
     def from_arrays(cls, name: str, arrays: Mapping[str, NDArray[Any]]) -> Codes:
-        """Restore what :meth:`arrays` returned.
+        """Build codes from the output of :meth:`arrays`.
 
         Raises:
-            CheckpointError: arrays that are missing or that no scheme can have made.
+            ValueError: arrays are missing, or codes are not unique and prefix-free.
         """
-        try:
-            names = tuple(json.loads(arrays["names"].tobytes()))
-            codes = arrays["codes"].astype(np.int64)
-        except (KeyError, ValueError) as problem:
-            raise CheckpointError(f"the saved {name} codes cannot be read ({problem}); train or save again") from None
-        if codes.ndim != 2 or codes.max(initial=-1) >= len(names):  # noqa: PLR2004 - items by tokens
-            raise CheckpointError(f"the saved {name} codes do not fit their {len(names)} token names; save them again")
-        return cls(name, codes, names)
+        names = texts(json_in(arrays, "names"), "names")
+        codes = expect(arrays, "codes", "i", (None, None), (-1, len(names) - 1)).astype(np.int64)
+        lengths = (codes >= 0).sum(axis=1)
+        if codes.size == 0 or lengths.min() < 1 or (np.diff((codes >= 0).astype(np.int8), axis=1) > 0).any():
+            raise ValueError("codes of items are empty, or have gaps")
+        ordered = codes[np.lexsort(codes.T[::-1])]  # -1 sorts before every token: a prefix comes right before its code
+        same = ordered[:-1] == ordered[1:]
+        if (same | (ordered[:-1] < 0)).all(axis=1).any():
+            raise ValueError("the code of an item is the code of another, or a prefix of it")
+        return cls(str(name), codes, names)

@@ -1,4 +1,4 @@
-"""Code schemes by name: what a domain's ``codes`` settings make of its catalog."""
+"""Code schemes by name: functions from a domain's ``codes`` settings and catalog to codes."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ Embed: TypeAlias = Callable[[], NDArray[np.floating]]
 """Computes the item embeddings ``[n_items, dimensions]``; called only by a scheme that needs them."""
 
 SchemeFunction: TypeAlias = Callable[[CodeSettings, Catalog, Embed], Codes]
-"""Makes the codes of a catalog: unique, and none the beginning of another."""
+"""Makes the codes of a catalog: unique, and none a prefix of another."""
 
 END = "<end>"
 _PIECES = re.compile(r" ?\w+|\W")
 
 
 def atomic(n_items: int) -> Codes:
-    """Give the item in row ``k`` the one code token ``k``: the only scheme that one forward pass decodes exactly."""
+    """Give the item in row ``k`` the single token ``k``. One forward pass scores all items of this scheme."""
     return Codes("atomic", np.arange(n_items, dtype=np.int64)[:, None], tuple(f"<item_{k}>" for k in range(n_items)))
 
 
 def title(titles: Sequence[str]) -> Codes:
-    """Split each title into words and signs, in lower case, and close it with ``<end>`` so that no code begins another.
+    """Split titles into lower-case words and punctuation, closed by ``<end>`` so that no code is a prefix of another.
 
-    The code can be read (GENRE of De Cao et al., 2021). Each distinct word is a code token of its own, which admits
-    exactly one token sequence per title; text tokens would admit many.
+    The codes are readable (GENRE of De Cao et al., 2021). Each distinct word is one code token, so each title has
+    exactly one token sequence; with text tokens it would have many.
 
     Args:
-        titles: unique even in lower case, as a ``Catalog`` guarantees; so are the codes, since their pieces joined are
-            the title.
+        titles: unique even in lower case, as a ``Catalog`` guarantees. The codes are unique too, since joining their
+        tokens gives the title.
     """
     pieces = [[*_PIECES.findall(text.casefold()), END] for text in titles]
     tokens = {piece: token for token, piece in enumerate(sorted({piece for line in pieces for piece in line}))}
@@ -55,7 +55,7 @@ def atomic_codes(settings: CodeSettings, catalog: Catalog, embed: Embed) -> Code
 
 
 def semantic_codes(settings: CodeSettings, catalog: Catalog, embed: Embed) -> Codes:
-    """Return codes by clusters of the item embeddings; raises ConfigError for those of another catalog."""
+    """Return codes made of clusters of item embeddings; raises ConfigError for embeddings of another catalog."""
     embeddings = embed()
     if len(embeddings) != len(catalog):
         raise ConfigError(f"{len(embeddings)} item embeddings for {len(catalog)} items; compute them from this catalog")
@@ -63,18 +63,18 @@ def semantic_codes(settings: CodeSettings, catalog: Catalog, embed: Embed) -> Co
 
 
 def title_codes(settings: CodeSettings, catalog: Catalog, embed: Embed) -> Codes:
-    """Return the words of the titles."""
+    """Return codes made of the words of the titles."""
     return title([item.title for item in catalog])
 
 
 def make_codes(settings: CodeSettings, catalog: Catalog, embeddings: NDArray[Any] | Embed | None = None) -> Codes:
-    """Make the item codes that a domain asks for.
+    """Make item codes as a domain's settings say.
 
     Item embeddings are ``[n_items, dimensions]``, or a function that computes them when the scheme needs them.
 
     Raises:
-        ConfigError: an unknown scheme; embeddings that are needed and missing, or of another catalog; a scheme that
-            makes no code for some items.
+        ConfigError: an unknown scheme; embeddings that are missing or of another catalog; a scheme that makes no code
+        for some items.
     """
 
     def embed() -> NDArray[np.floating]:

@@ -1,7 +1,7 @@
-"""Semantic codes: residual k-means over item embeddings, so that similar items share the beginning of their codes.
+"""Semantic codes: residual k-means over item embeddings, so that similar items share a prefix of their codes.
 
-After TIGER (Rajput et al., 2023) with k-means in place of the RQ-VAE, and without its extra token for collisions: the
-last level assigns the items of a cluster to different tokens, each as near to its centroid as the others permit.
+After TIGER (Rajput et al., 2023), with k-means instead of the RQ-VAE and without an extra token for collisions: the
+last level assigns the items of a cluster to distinct tokens, with the least sum of squared distances to centroids.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 from genre_gen.codes.base import Codes
 from genre_gen.errors import DataError, UsageError
 
-_MATCHED = 2048  # largest cluster matched optimally: the matching is cubic
-_SAMPLE = 100_000  # from so many items on, k-means learns from mini-batches
+_MATCHED = 2048  # largest cluster that is matched optimally, since matching takes cubic time
+_SAMPLE = 100_000  # above this number of items, k-means uses mini-batches
 
 
 def semantic(embeddings: NDArray[np.floating], length: int = 3, width: int = 256, seed: int = 0) -> Codes:
     """Give each item ``length`` tokens, from the coarsest cluster to the finest.
 
     Args:
-        embeddings: ``[n_items, dimensions]``, finite; only their direction from the mean counts.
+        embeddings: ``[n_items, dimensions]``, finite; they are centred and scaled to length 1.
         length: tokens per code.
-        width: clusters per level, fewer where there are fewer items. Each level has tokens of its own, called
+        width: clusters per level, at most one per item. Each level has tokens of its own, called
             ``<a_0>, <a_1> .. <b_0> ..``. The last level gets more than ``width`` when one cluster holds more items.
         seed: of the k-means.
 
@@ -32,8 +32,8 @@ def semantic(embeddings: NDArray[np.floating], length: int = 3, width: int = 256
         Unique codes of equal length; the same for the same arguments.
 
     Raises:
-        DataError: embeddings that are not finite numbers, one row per item.
-        UsageError: no level, or a level without a choice.
+        DataError: the embeddings are not finite numbers, one row per item.
+        UsageError: ``length`` is below 1 or ``width`` below 2.
     """
     if length < 1 or width < 2:  # noqa: PLR2004 - one token distinguishes nothing
         raise UsageError(f"semantic codes of length {length} and width {width}; length >= 1 and width >= 2 are needed")
@@ -42,7 +42,7 @@ def semantic(embeddings: NDArray[np.floating], length: int = 3, width: int = 256
             f"item embeddings {embeddings.shape} must be finite numbers, one row per item; compute them again"
         )
     residual = _directions(embeddings)
-    prefix = np.zeros(len(residual), dtype=np.int64)  # which cluster of clusters an item is in so far
+    prefix = np.zeros(len(residual), dtype=np.int64)  # number of the item's prefix of clusters so far
     levels: list[NDArray[np.int64]] = []
     for level in range(length):
         nearest, centroids = _cluster(residual, width, seed + level)
@@ -75,7 +75,7 @@ def _cluster(points: NDArray[np.float32], width: int, seed: int) -> tuple[NDArra
         means = KMeans(width, random_state=seed, n_init=1, max_iter=50)
     else:
         means = MiniBatchKMeans(width, random_state=seed, n_init=1, batch_size=16 * 1024)
-    with warnings.catch_warnings():  # fewer distinct items than clusters: some clusters stay empty, which is fine
+    with warnings.catch_warnings():  # with fewer distinct items than clusters, some clusters stay empty
         warnings.simplefilter("ignore", ConvergenceWarning)
         nearest = means.fit_predict(points).astype(np.int64)
     return nearest, means.cluster_centers_.astype(np.float32)
@@ -84,7 +84,7 @@ def _cluster(points: NDArray[np.float32], width: int, seed: int) -> tuple[NDArra
 def _spread(
     residual: NDArray[np.float32], centroids: NDArray[np.float32], prefix: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Give the items of each prefix different last tokens, the sum of squared distances to their centroids minimal."""
+    """Give the items of each prefix distinct last tokens with the least sum of squared distances to their centroids."""
     from scipy.optimize import linear_sum_assignment
 
     tokens = np.empty(len(residual), dtype=np.int64)
@@ -93,9 +93,9 @@ def _spread(
         if len(members) > _MATCHED:
             tokens[members] = np.arange(len(members))
             continue
-        # |x - c|^2 without |x|^2, which is the same for every token of an item.
+        # |x - c|^2 without |x|^2, which is equal for all tokens of an item.
         costs = (centroids**2).sum(axis=1) - 2 * residual[members] @ centroids.T
-        # Tokens beyond the centroids stand for no direction: taken only by as many items as find no other.
+        # Tokens beyond the centroids have no direction; they are a last resort when all others are taken.
         spare = max(0, len(members) - len(centroids))
         costs = np.pad(costs, ((0, 0), (0, spare)), constant_values=costs.max() + 1.0)
         tokens[members] = linear_sum_assignment(costs)[1]

@@ -1,4 +1,4 @@
-"""What every collaborative model offers, so that the blend and the evaluation need not know which it is."""
+"""The interface of collaborative models, which blend and evaluation use."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from scipy import sparse
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import History, Interactions, check_rows
 from genre_gen.data.splits import Case
+from genre_gen.folders.arrays import expect
 
 Stage: TypeAlias = Mapping[str, Sequence[float]]
 CSR = ("data", "indices", "indptr")
 RECENCY = (0.0, 0.5, 1.0, 1.5, 2.0)
-"""What is tried for ``recency``, the weight of a history's items by age."""
+"""The values of ``recency`` (the weight of a history's items by age) that tuning tries."""
 
 
 @dataclass(frozen=True)
 class ModelContext:
-    """What a model may know of the data before it is fitted; ``rating_scale`` is None where there are no ratings."""
+    """The properties of the data that a model may use before it is fitted; ``rating_scale`` is None without ratings."""
 
     catalog: Catalog
     rating_scale: tuple[float, float] | None = None
@@ -33,18 +34,18 @@ class ModelContext:
 class CollaborativeModel(ABC):
     """A recommender that learns from interactions.
 
-    Users are given as histories, never as ids: users of the training data and new ones get the same. A new model
-    writes ``fit`` and ``score``, and names what is saved of it in ``hyperparameters`` and ``learned``.
+    Users are given as histories, never as ids, so users of the training data and new ones are treated the same. A new
+    model implements ``fit`` and ``score``, and lists what is saved in ``hyperparameters`` and ``learned``.
 
     Attributes:
-        name: in ``domain.toml``.
-        hyperparameters: arguments of the constructor that are kept under their own names.
+        name: its name in ``domain.toml``.
+        hyperparameters: arguments of the constructor, stored under the same names.
         learned: attributes that ``fit`` sets: arrays, or sparse matrices ``[n_items, n_items]``.
-        content_based: whether it knows items by their texts, so that it can tell cold items apart.
-        tells_neighbours: whether its scores of a history of one item say which items are near that one.
-        relations: the relations of explanations that tell best what the model saw.
+        content_based: whether it uses the items' texts, so that it can distinguish cold items.
+        tells_neighbours: whether its scores for a history of one item are a similarity to that item.
+        relations: the relations of explanations that best reflect what the model uses.
         grid: hyper-parameters to try on validation cases, see :func:`genre_gen.collaborative.tuning.tune`.
-        scoring_only: hyper-parameters that only ``score`` uses: trying them needs no new fit.
+        scoring_only: hyper-parameters that only ``score`` uses, so that trying them needs no new fit.
     """
 
     name: ClassVar[str]
@@ -58,12 +59,12 @@ class CollaborativeModel(ABC):
 
     @classmethod
     def for_data(cls, context: ModelContext, **options: Any) -> Self:
-        """Return an untrained model that is set up for the data; ``options`` are hyper-parameters."""
+        """Return an untrained model for the data; ``options`` are hyper-parameters."""
         return cls(**options)
 
     @classmethod
     def cannot_learn(cls, interactions: Interactions) -> str | None:
-        """Say why the model can learn nothing from the interactions; None where it can."""
+        """Return why the model cannot learn from the interactions; None if it can."""
         return None
 
     @abstractmethod
@@ -79,7 +80,7 @@ class CollaborativeModel(ABC):
         return {name: getattr(self, name) for name in self.hyperparameters}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return what was learned, ready for safetensors; a sparse matrix as its three CSR arrays."""
+        """Return the learned arrays, ready for safetensors; a sparse matrix as its three CSR arrays."""
         arrays = {}
         for name in self.learned:
             value = getattr(self, name)
@@ -89,28 +90,54 @@ class CollaborativeModel(ABC):
                 arrays[name] = value
         return arrays
 
+    def without_users(self) -> Self:
+        """Return the model without what it keeps of single users: itself, where that is nothing.
+
+        It scores histories as before. A model that learns something by user must override this, or what it learned of
+        them goes wherever a recommender is shared without histories.
+        """
+        return self
+
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
-        """Restore a fitted model."""
+        """Restore a fitted model; raises ValueError for arrays that cannot be one's, and TypeError for settings."""
         model = cls(**settings)
         for name in cls.learned:
             if name in arrays:
-                setattr(model, name, arrays[name])
+                setattr(model, name, expect(arrays, name, "ifb", (None,) * arrays[name].ndim))
             else:
-                data, indices, indptr = (arrays[f"{name}.{part}"] for part in CSR)
-                shape = (len(indptr) - 1, len(indptr) - 1)
-                setattr(model, name, sparse.csr_matrix((data, indices, indptr), shape=shape))
+                setattr(model, name, _matrix(arrays, name))
         return model
 
 
-class EpochModel(CollaborativeModel):
-    """A model that is trained epoch by epoch; validation cases tell how many epochs are best.
+def check_fitted(model: CollaborativeModel, n_items: int) -> None:
+    """Check that a model scores every item of a catalog, as one that was loaded may not; raises ValueError."""
+    nobody, somebody = History(np.zeros(0, np.int64)), History(np.zeros(1, np.int64))
+    with np.errstate(all="ignore"):
+        scores = model.score([nobody, somebody])
+    if scores.shape != (2, n_items):
+        raise ValueError(f"{model.name} scores {scores.shape[-1]} items, and the catalog has {n_items}")
+    if not np.isfinite(scores).all():
+        raise ValueError(f"{model.name} has scores that are not finite")
 
-    It takes part in a blend as any other does, but is no teacher in distillation: a teacher is fitted once per fold of
-    the users, and such a model takes minutes. Its constructor takes ``seed`` and ``max_epochs``.
+
+def _matrix(arrays: Mapping[str, NDArray[Any]], name: str) -> sparse.csr_matrix:
+    """Return a square sparse matrix from its three CSR arrays; raises ValueError where they are none."""
+    data = expect(arrays, f"{name}.data", "if", (None,))
+    indices, indptr = (expect(arrays, f"{name}.{part}", "i", (None,), (0, 2**40)) for part in CSR[1:])
+    matrix = sparse.csr_matrix((data, indices, indptr), shape=(len(indptr) - 1, len(indptr) - 1))
+    matrix.check_format(full_check=True)
+    return matrix
+
+
+class EpochModel(CollaborativeModel):
+    """A model that is trained epoch by epoch; validation cases decide the number of epochs.
+
+    It can be a member of a blend, but not a teacher in distillation: a teacher is fitted once per fold of the users,
+    and such a model takes minutes. Its constructor takes ``seed`` and ``max_epochs``.
 
     Attributes:
-        best_epoch: the epoch whose weights are kept, from 1; ``max_epochs`` of a model that learns from all the data.
+        best_epoch: the epoch whose weights are kept, from 1; ``max_epochs`` without validation cases.
     """
 
     best_epoch: int
@@ -122,7 +149,7 @@ class EpochModel(CollaborativeModel):
 
     @classmethod
     def cannot_learn(cls, interactions: Interactions) -> str | None:
-        """Say that there is no next item to learn from where no user has two interactions."""
+        """Return that no user has two interactions, if so: then there is no next item to learn from."""
         one_each = np.diff(interactions.offsets).max(initial=0) < 2  # noqa: PLR2004
         return "no user has two interactions to learn from" if one_each else None
 
@@ -130,27 +157,27 @@ class EpochModel(CollaborativeModel):
     def fit(
         self, interactions: Interactions, validation: Sequence[Case] | None = None, *, repeat: bool = False
     ) -> Self:
-        """Learn from the training interactions; with validation cases, until they are ranked no better.
+        """Learn from the training interactions; with validation cases, until their ranking stops improving.
 
         With ``repeat``, the items of a case's history are ranked too.
         """
 
 
 def history_matrix(histories: Sequence[History], n_items: int, recency: float = 0.0) -> sparse.csr_matrix:
-    """Lay histories out as a sparse matrix ``[len(histories), n_items]``, float32.
+    """Return histories as a sparse matrix ``[len(histories), n_items]``, float32.
 
-    An interaction weighs ``(1 + age) ** -recency``, age 0 being the most recent; of an item that occurs twice the most
-    recent one counts.
+    The weight of an interaction is ``(1 + age) ** -recency``, with age 0 for the most recent one. For a repeated item,
+    the most recent interaction counts.
 
     Raises:
-        UsageError: a history holds a row outside the catalog.
+        UsageError: a history contains a row outside the catalog.
     """
     lengths = np.fromiter((len(history) for history in histories), dtype=np.int64, count=len(histories))
     columns = rows_of(histories)
     check_rows(columns, n_items)
     owners = np.repeat(np.arange(len(histories)), lengths)
     ages = np.repeat(np.cumsum(lengths), lengths) - 1 - np.arange(len(columns))
-    # Of an item's occurrences only the most recent one is kept: sort by owner and age, then take each first.
+    # To keep the most recent occurrence of an item, sort by owner and age, then take the first of each.
     order = np.lexsort((ages, owners))
     pairs = owners[order] * n_items + columns[order]
     _, first = np.unique(pairs, return_index=True)
@@ -160,5 +187,5 @@ def history_matrix(histories: Sequence[History], n_items: int, recency: float = 
 
 
 def rows_of(histories: Sequence[History]) -> NDArray[np.int64]:
-    """Return the catalog rows of all histories, one after the other."""
+    """Return the catalog rows of all histories, concatenated."""
     return np.concatenate([*(history.rows for history in histories), np.zeros(0, dtype=np.int64)])

@@ -1,9 +1,9 @@
-"""BayesianMF: matrix factorisation that averages over all factors the ratings allow, instead of choosing one set.
+"""BayesianMF: matrix factorisation that averages over the posterior of the factors instead of choosing one estimate.
 
 ``rating(u, i) = mean + b_u + b_i + q_i . p_u + noise``, sampled by Gibbs (Salakhutdinov and Mnih, ICML 2008, with the
 biases as one more dimension). A user's factors and bias are drawn around ``prior + |N(u)|^-1/2 sum of y_j``, which
-uses which items the user rated at all, as SVD++ does (``y`` sampled as in Macau, Simm et al., 2015). There is no
-learning rate and no number of epochs to tune: the spread of factors and the noise of ratings are sampled too.
+uses the set of rated items as SVD++ does (``y`` sampled as in Macau, Simm et al., 2015). No learning rate or number of
+epochs needs tuning: the spread of factors and the noise of ratings are sampled too.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from genre_gen.errors import ConfigError
 
 Matrix = NDArray[np.float64]
 PRIOR_STRENGTH = 2.0
-"""The hyper-prior's mean counts as this many users (or items); the paper's value."""
+"""The hyper-prior's mean has the weight of this many users (or items); the paper's value."""
 MAX_ITEMS = 10_000
-"""Fitting factors a dense ``[n_items, n_items]`` once: 2 GB with its copies here."""
+"""Fitting factors a dense ``[n_items, n_items]`` once, which takes 2 GB with copies at this size."""
 
 
 class BayesianMF(RatingModel):
     """Predict ratings by the mean over samples of a Bayesian matrix factorisation.
 
-    A user is known by a history alone: under each kept sample of the items the user's factors have a mean in closed
-    form, which takes the place of a sample of them. So a new user is treated as one of the training data.
+    A user is given by a history only. Under each kept sample of the items, the mean of the user's factors has a closed
+    form, which replaces sampling them. So a new user is treated like one of the training data.
 
     Args:
-        factors: length of the factor vectors; more do not harm but cost time.
+        factors: length of the factor vectors; a larger number costs time and does not hurt accuracy.
         implicit_penalty: regularises the implicit factors ``y``, > 0.
         warm_up: sweeps before the first kept sample.
-        samples: of the items' factors that are kept.
+        samples: number of samples of the items' factors that are kept.
         apart: sweeps from one kept sample to the next; consecutive ones are too similar to be worth their memory.
-        rating_scale: as of every rating model, see ``RatingModel``.
-        duplicates: the same.
-        seed: of the sampling.
+        rating_scale: see ``RatingModel``.
+        duplicates: see ``RatingModel``.
+        seed: seed of the sampling.
     """
 
     name: ClassVar[str] = "bayesian_mf"
@@ -64,7 +64,7 @@ class BayesianMF(RatingModel):
         duplicates: Duplicates = "refused",
         seed: int = 0,
     ) -> None:
-        """Set the hyper-parameters; raises ConfigError where one is out of range."""
+        """Set the hyper-parameters; raises ConfigError if one is out of range."""
         if min(factors, samples, apart) < 1 or warm_up < 0 or not implicit_penalty > 0:
             raise ConfigError(
                 f"{self.name}: factors {factors}, implicit_penalty {implicit_penalty}, warm_up {warm_up}, samples "
@@ -79,7 +79,7 @@ class BayesianMF(RatingModel):
         self.precisions = np.zeros(samples)
 
     def fit(self, interactions: Interactions) -> Self:
-        """Sample; raises DataError for more than MAX_ITEMS items, and as ``checked`` does."""
+        """Draw the samples; raises DataError for more than MAX_ITEMS items, and the errors of ``checked``."""
         check_dense(self.name, interactions.n_items, MAX_ITEMS, matrices=2)
         ratings = self.checked(interactions)
         rng = np.random.default_rng(self.seed)
@@ -107,7 +107,7 @@ class BayesianMF(RatingModel):
         return self
 
     def estimate(self, history: History, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], bool]:
-        """Return expected ratings, not clipped, and whether the user has an item with training ratings.
+        """Return expected ratings, not clipped, and whether the history has an item with training ratings.
 
         An interaction without a rating counts as implicit evidence.
         """
@@ -127,7 +127,7 @@ class BayesianMF(RatingModel):
 
 @dataclass(frozen=True)
 class Prior:
-    """A normal distribution that all users' (or items') factors and bias are drawn from.
+    """The normal distribution from which all users' (or items') factors and biases are drawn.
 
     Attributes:
         mean: ``[factors + 1]``, the bias last.
@@ -139,23 +139,23 @@ class Prior:
 
 
 class Side:
-    """The ratings seen from one side: those of each user, or those of each item.
+    """The ratings grouped by one side: by user, or by item.
 
     Args:
-        above: rating less the mean, ``[n, others]``, sparse; a rating that equals the mean is a stored zero.
+        above: rating minus the mean, ``[n, others]``, sparse; a rating equal to the mean is a stored zero.
     """
 
     def __init__(self, above: sparse.csr_matrix) -> None:
-        """Keep the ratings and where they are."""
+        """Store the ratings and their positions."""
         self.above = above
         self.given = sparse.csr_matrix((np.ones(above.nnz), above.indices, above.indptr), shape=above.shape)
 
     def sample(
         self, others: Matrix, prior_mean: Matrix, prior_precision: Matrix, precision: float, rng: np.random.Generator
     ) -> Matrix:
-        """Draw all factors and biases of this side, given the others': ``[n, factors + 1]``, the bias last.
+        """Draw all factors and biases of this side, given the other side's: ``[n, factors + 1]``, the bias last.
 
-        The prior's mean is ``[factors + 1]``, or one for each, ``[n, factors + 1]``; ``precision`` is the noise's.
+        The prior's mean is ``[factors + 1]``, or ``[n, factors + 1]`` with one each; ``precision`` is the noise's.
         """
         design = with_ones(others)
         width = design.shape[1]
@@ -170,11 +170,11 @@ class Side:
 
 
 class Implicit:
-    """Which items a user rated, as a linear influence on the expected factors and bias of the user.
+    """The linear influence of the set of rated items on a user's expected factors and bias.
 
     Args:
         given: 1 for each rating, ``[users, items]``, sparse.
-        penalty: of the influence.
+        penalty: regularisation of the influence.
     """
 
     def __init__(self, given: sparse.csr_matrix, penalty: float) -> None:
@@ -185,7 +185,7 @@ class Implicit:
         self.lower = np.linalg.cholesky((self.shares.T @ self.shares).toarray() + penalty * np.eye(given.shape[1]))
 
     def sample(self, users: Matrix, prior: Prior, rng: np.random.Generator) -> Matrix:
-        """Draw the implicit factors ``[items, factors + 1]`` given the users'; each is noised as a user is."""
+        """Draw the implicit factors ``[items, factors + 1]`` given the users'; their noise is that of a user."""
         spread = np.linalg.cholesky(np.linalg.inv(prior.precision)).T
         width = len(prior.mean)
         target = users - prior.mean + rng.normal(size=users.shape) @ spread
@@ -194,7 +194,7 @@ class Implicit:
 
 
 def with_ones(side: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return factors as the other side's design matrix: the bias (last) is replaced by the 1 of the other's bias."""
+    """Return factors as the design matrix of the other side: the last column, the bias, becomes 1."""
     design = side.copy()
     design[..., -1] = 1.0
     return design

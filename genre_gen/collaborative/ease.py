@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,21 +12,22 @@ from scipy.linalg import lapack
 from genre_gen.collaborative.base import RECENCY, CollaborativeModel, history_matrix
 from genre_gen.data.interactions import History, Interactions
 from genre_gen.errors import ConfigError, DataError
+from genre_gen.folders.arrays import expect
 
 MAX_ITEMS = 20_000
-"""Fitting holds a dense float64 ``[n_items, n_items]``: 3.2 GB here, and minutes of work."""
+"""Fitting needs a dense float64 ``[n_items, n_items]``: 3.2 GB at this size, and minutes."""
 
 
 class Ease(CollaborativeModel):
-    """Predict a user's binary history from itself, with no item explaining itself.
+    """Predict a user's binary history from itself, where no item may predict itself.
 
     ``B = argmin |X - X B|^2 + l2 |B|^2`` with a zero diagonal, which is ``B = I - P diag(1 / P)`` for
     ``P = (X'X + l2 I)^-1``.
 
     Args:
         l2: strength of the regularisation, > 0; choose it on validation cases.
-        recency: weight of an interaction when scoring is ``(1 + age) ** -recency``, age 0 being the most recent;
-            0 weighs the whole history equally, as the paper does.
+        recency: the weight of an interaction in scoring is ``(1 + age) ** -recency``, with age 0 for the most recent;
+        0 gives all interactions equal weight, as in the paper.
     """
 
     name: ClassVar[str] = "ease"
@@ -37,7 +38,7 @@ class Ease(CollaborativeModel):
     grid = ({"recency": RECENCY}, {"l2": (50.0, 200.0, 500.0)})
 
     def __init__(self, l2: float = 200.0, recency: float = 0.5) -> None:
-        """Set the hyper-parameters; raises ConfigError where they are out of range."""
+        """Set the hyper-parameters; raises ConfigError if they are out of range."""
         if not l2 > 0:
             raise ConfigError(f"ease: l2 is {l2}; it must be > 0, or the matrix cannot be inverted (try 200)")
         if recency < 0:
@@ -54,14 +55,14 @@ class Ease(CollaborativeModel):
         if interactions.n_items > MAX_ITEMS:
             raise DataError(
                 f"ease: {interactions.n_items} items need a dense matrix of "
-                f"{8 * interactions.n_items**2 / 1e9:.0f} GB (at most {MAX_ITEMS} items are taken); "
-                "leave ease out of the blend's members, item_knn is the sparse relative"
+                f"{8 * interactions.n_items**2 / 1e9:.0f} GB (the limit is {MAX_ITEMS} items); "
+                "replace ease by item_knn, which is sparse, in blend.members"
             )
         users = history_matrix(interactions.histories(), interactions.n_items).astype(np.float64)
         gram = (users.T @ users).toarray(order="F")
         gram[np.diag_indices_from(gram)] += self.l2
-        # Cholesky in float64 and in place: the condition number is about (most frequent item) / l2, and a second
-        # [n_items, n_items] copy is what would exhaust the memory first.
+        # Cholesky in float64 and in place: the condition number is about (most frequent item) / l2, and a second copy
+        # of [n_items, n_items] would exhaust the memory first.
         factor, failed = lapack.dpotrf(gram, lower=1, overwrite_a=1)
         inverse, failed_too = lapack.dpotri(factor, lower=1, overwrite_c=1)
         if failed or failed_too:
@@ -72,6 +73,13 @@ class Ease(CollaborativeModel):
         np.fill_diagonal(weights, 0.0)
         self.weights = np.ascontiguousarray(weights)
         return self
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
+        """Restore a fitted model; raises ValueError for weights that are not square."""
+        n_items = len(arrays["weights"])
+        expect(arrays, "weights", "f", (n_items, n_items))
+        return super().from_arrays(arrays, settings)
 
     def score(self, histories: Sequence[History]) -> NDArray[np.float32]:
         """Return the weighted history times the learned weights: float32 ``[len(histories), n_items]``."""

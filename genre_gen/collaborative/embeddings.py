@@ -1,4 +1,4 @@
-"""Item embeddings from interactions: which items co-occur closely in time."""
+"""Item embeddings from interactions: items that co-occur closely in time get similar vectors."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from scipy.sparse.linalg import svds
 
 from genre_gen.data.interactions import Interactions
 
-SMOOTHING = 0.75  # exponent on context counts, so that rare contexts do not get all the weight (Levy et al. 2015)
+SMOOTHING = 0.75  # exponent of context counts, which limits the weight of rare contexts (Levy et al. 2015)
 
 
 def cooccurrence_embeddings(interactions: Interactions, dimensions: int = 256, lags: int = 5) -> NDArray[np.float32]:
     """Factor the positive pointwise mutual information of items that follow each other within a few steps.
 
-    What word2vec does to words in sentences, done to items in histories, in closed form: truncated SVD of the PPMI
-    matrix, vectors scaled by the square root of the singular values (Levy and Goldberg 2014). An item's vector as a
-    word and as a context are added, so that items are near that occur together, not only those that occur with the same
-    others. Two items count as together up to ``lags`` steps apart, with weight 1 / steps.
+    This is the closed form of word2vec, for items in histories instead of words in sentences: truncated SVD of the PPMI
+    matrix, with vectors scaled by the square root of the singular values (Levy and Goldberg 2014). An item's vectors as
+    word and as context are added, so that items that occur together are near each other, and not only those that occur
+    with the same others. Two items co-occur if they are at most ``lags`` steps apart, with weight 1 / steps.
 
     Returns:
         float32 ``[n_items, dimensions]``; zeros for a cold item, and in columns beyond the size of the catalog.

@@ -1,4 +1,4 @@
-"""ItemKNN: items of the same users (Sarwar et al., WWW 2001), sparse, for catalogs that EASE cannot hold."""
+"""ItemKNN: cosine similarity of items by users (Sarwar et al., WWW 2001); sparse, for catalogs too large for EASE."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from genre_gen.data.interactions import History, Interactions
 from genre_gen.errors import ConfigError
 
 CELLS = 2**22
-"""How many similarities are held at once, if a single item has no more."""
+"""The number of similarities in memory at a time, unless a single item has more."""
 
 
 class ItemKNN(CollaborativeModel):
     """Score an item by its cosine similarity to the items of the history.
 
-    ``S[a, b] = together(a, b) / (sqrt(users(a) users(b)) + shrink)``, and of each row only the ``neighbours`` largest.
+    ``S[a, b] = together(a, b) / (sqrt(users(a) users(b)) + shrink)``; each row keeps its ``neighbours`` largest values.
 
     Args:
-        neighbours: kept per item, >= 1.
-        shrink: pseudo-count that holds back pairs seen together by chance, >= 0.
+        neighbours: similar items kept per item, >= 1.
+        shrink: pseudo-count that damps pairs seen together by chance, >= 0.
         recency: how fast the weight of a history's items falls with their age, >= 0.
     """
 
@@ -37,7 +37,7 @@ class ItemKNN(CollaborativeModel):
     grid: ClassVar[tuple[Stage, ...]] = ({"recency": RECENCY}, {"shrink": (0.0, 10.0, 50.0)})
 
     def __init__(self, neighbours: int = 100, shrink: float = 10.0, recency: float = 1.0) -> None:
-        """Set the hyper-parameters; raises ConfigError where one is out of range."""
+        """Set the hyper-parameters; raises ConfigError if one is out of range."""
         if neighbours < 1 or shrink < 0 or recency < 0:
             raise ConfigError(
                 f"item_knn: neighbours {neighbours}, shrink {shrink}, recency {recency}; neighbours must be >= 1 and "
@@ -68,16 +68,16 @@ class ItemKNN(CollaborativeModel):
 
 
 def parts(left: sparse.csr_matrix, right: sparse.csr_matrix) -> Iterator[slice]:
-    """Cut the rows of a product of two matrices into parts of about ``CELLS`` entries at most, or of single rows."""
+    """Cut the rows of a matrix product into parts with at most about ``CELLS`` entries, or into single rows."""
     pattern = sparse.csr_matrix((np.ones(len(left.indices)), left.indices, left.indptr), left.shape)
-    entries = np.minimum(pattern @ np.diff(right.indptr), right.shape[1])  # of each row, at most
+    entries = np.minimum(pattern @ np.diff(right.indptr), right.shape[1])  # an upper bound for each row
     begins = np.flatnonzero(np.diff(np.cumsum(entries) // CELLS, prepend=-1.0))
     for begin, end in pairwise([*begins.tolist(), len(entries)]):
         yield slice(begin, end)
 
 
 def strongest(matrix: sparse.csr_matrix, n: int) -> sparse.csr_matrix:
-    """Keep the ``n`` largest positive entries of each row; of equal ones those of lower columns."""
+    """Keep the ``n`` largest positive entries of each row; ties go to lower columns."""
     kept = [
         begin + _largest(matrix.data[begin:end], matrix.indices[begin:end], n)
         for begin, end in pairwise(matrix.indptr.tolist())

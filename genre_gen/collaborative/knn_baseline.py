@@ -1,8 +1,8 @@
-"""KNNBaseline: what a user gave to similar items, above or below the baseline (Surprise's, item by item).
+"""KNNBaseline: a user's ratings of similar items relative to the baseline (Surprise's, item-based).
 
-``rating(u, i) = b_ui + sum of s_ij (r_uj - b_uj) / sum of s_ij`` over the ``neighbours`` items ``j`` of the user's that
+``rating(u, i) = b_ui + sum of s_ij (r_uj - b_uj) / sum of s_ij`` over the ``neighbours`` items ``j`` of the user that
 are most similar to ``i``, where ``b_ui = mean + b_u + b_i`` and ``s`` is the Pearson correlation around ``b``, shrunk
-towards 0 where few users rated both (Koren, 2010).
+towards 0 if few users rated both (Koren, 2010).
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from genre_gen.data.interactions import History, Interactions
 from genre_gen.errors import ConfigError
 
 MAX_ITEMS = 10_000
-"""Surprise holds five dense ``[n_items, n_items]`` of 8 bytes: 4 GB here."""
+"""Surprise keeps five dense ``[n_items, n_items]`` of 8 bytes: 4 GB at this size."""
 
 
 class KNNBaseline(RatingModel):
     """Predict ratings with Surprise's KNNBaseline over items.
 
-    A prediction needs the similarities and the user's own ratings, and nothing learned about the user: a training
-    history gets what Surprise predicts for its user's id, and any other history is treated the same.
+    A prediction needs the similarities and the user's own ratings, and no learned parameters of the user. A training
+    history gets Surprise's prediction for its user id, and any other history is treated the same.
 
     Args:
-        neighbours: most similar rated items that count, >= 1.
-        shrinkage: of a similarity, in users who rated both items, >= 0.
-        user_penalty: ratings' worth of shrinkage of ``b_u`` towards 0, >= 0.
-        item_penalty: the same of ``b_i``.
-        rating_scale: as of every rating model, see ``RatingModel``.
-        duplicates: the same.
+        neighbours: number of most similar rated items used, >= 1.
+        shrinkage: shrinkage of a similarity, in users who rated both items, >= 0.
+        user_penalty: shrinkage of ``b_u`` towards 0, in ratings, >= 0.
+        item_penalty: the same for ``b_i``.
+        rating_scale: see ``RatingModel``.
+        duplicates: see ``RatingModel``.
     """
 
     name: ClassVar[str] = "knn_baseline"
@@ -51,7 +51,7 @@ class KNNBaseline(RatingModel):
         rating_scale: tuple[float, float] | None = None,
         duplicates: Duplicates = "refused",
     ) -> None:
-        """Set the hyper-parameters; raises ConfigError where one is out of range."""
+        """Set the hyper-parameters; raises ConfigError if one is out of range."""
         if neighbours < 1 or min(shrinkage, user_penalty, item_penalty) < 0:
             raise ConfigError(
                 f"{self.name}: neighbours {neighbours}, shrinkage {shrinkage}, user_penalty {user_penalty}, "
@@ -63,7 +63,7 @@ class KNNBaseline(RatingModel):
         self.item_bias, self.similar = np.zeros(0), np.zeros((0, 0))
 
     def fit(self, interactions: Interactions) -> Self:
-        """Learn biases and similarities; raises DataError for more than MAX_ITEMS items, else as ``surprise_data``."""
+        """Learn biases and similarities; raises DataError for more than MAX_ITEMS items, and as ``surprise_data``."""
         check_dense(self.name, interactions.n_items, MAX_ITEMS, matrices=5)
         data = self.surprise_data(interactions)
         algorithm = data.surprise.KNNBaseline(
@@ -75,16 +75,16 @@ class KNNBaseline(RatingModel):
         try:
             algorithm.fit(data.trainset)
         except ZeroDivisionError:
-            # Ratings without residuals over the biases, such as equal ones, correlate with none.
+            # Ratings without residuals over the biases, such as equal ones, have no correlation.
             algorithm.sim = np.zeros((len(data.rows), len(data.rows)))
         self.item_bias = by_row(np.asarray(algorithm.bi), data, interactions.n_items)
-        # float64: rounding would reorder neighbours of nearly one similarity, and differ from Surprise visibly.
+        # float64, since rounding would reorder neighbours of nearly equal similarity and differ visibly from Surprise.
         self.similar = np.zeros((interactions.n_items, interactions.n_items))
         self.similar[np.ix_(data.rows, data.rows)] = np.maximum(algorithm.sim, 0.0)  # only positive ones count
         return self
 
     def estimate(self, history: History, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], bool]:
-        """Return expected ratings, not clipped, and whether the user has rated anything that was met in training."""
+        """Return expected ratings, not clipped, and whether the user has rated an item of the training data."""
         rated, ratings = self.usable(history)
         above = ratings - self.mean - self.item_bias[rated]
         # The last step of the alternating least squares that the items' biases come from: Surprise's own b_u.
@@ -97,7 +97,7 @@ class KNNBaseline(RatingModel):
     def _neighbours_mean(self, similar: NDArray[np.float64], residuals: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the weighted mean of the nearest neighbours' residuals ``[rated]`` over the baseline, else 0."""
         if similar.shape[1] > self.neighbours:
-            # Stable, so that of equally similar items the earlier ones count, as in Surprise.
+            # Stable sorting, so that ties go to earlier items, as in Surprise.
             nearest = np.argsort(-similar, axis=1, kind="stable")[:, : self.neighbours]
             similar, counted = np.take_along_axis(similar, nearest, axis=1), residuals[nearest]
         else:

@@ -1,4 +1,4 @@
-"""Popularity: the same items for everybody, those with most interactions first."""
+"""Popularity: the same items for all users, those with most interactions first."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Popularity(CollaborativeModel):
     """Score an item by the logarithm of its number of interactions, the same for every history.
 
     Args:
-        half_life_days: an interaction this much older than the newest one counts half; None counts all the same.
+        half_life_days: an interaction this much older than the newest one counts half; None gives all equal weight.
     """
 
     name: ClassVar[str] = "popularity"
@@ -28,14 +28,14 @@ class Popularity(CollaborativeModel):
     relations = ("had_by",)
 
     def __init__(self, half_life_days: float | None = None) -> None:
-        """Set the hyper-parameter; raises ConfigError where the half-life is not positive."""
+        """Set the hyper-parameter; raises ConfigError if the half-life is not positive."""
         if half_life_days is not None and not half_life_days > 0:
             raise ConfigError(f"popularity: half_life_days is {half_life_days}; give a number > 0, or leave it out")
         self.half_life_days = half_life_days
         self.log_counts: NDArray[np.float32] = np.zeros(0, dtype=np.float32)
 
     def fit(self, interactions: Interactions) -> Self:
-        """Count each item's interactions; raises DataError where a half-life is set and the data has no times."""
+        """Count each item's interactions; raises DataError if a half-life is set and the data has no times."""
         weights = None
         if self.half_life_days is not None:
             if interactions.times is None:

@@ -1,4 +1,4 @@
-"""RatingBlend: several models' predicted ratings, weighed by their errors on held-out ratings."""
+"""RatingBlend: several models' predicted ratings, with weights learned on held-out ratings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from genre_gen.errors import DataError, UsageError
 Ratings = NDArray[np.float64]
 
 RIDGE = 1e-3
-"""Penalty on squared weights, in squared ratings: a member whose predictions hardly differ is not magnified."""
+"""Penalty on squared weights, in squared ratings; it limits the weight of nearly constant predictions."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class RatingBlend:
     """``intercept + sum of weight x prediction``, clipped to the scale: stacking (Breiman, 1996).
 
     Attributes:
-        weights: of each member by its name, >= 0; they need not sum to 1. Members at 0 need no predictions.
-        intercept: in ratings.
+        weights: member -> weight, >= 0; they need not sum to 1. Members with weight 0 need no predictions.
+        intercept: intercept in points of the rating scale.
         rating_scale: lowest and highest rating.
     """
 
@@ -35,14 +35,14 @@ class RatingBlend:
 
     @classmethod
     def learn(cls, predictions: Mapping[str, Ratings], actual: Ratings, rating_scale: tuple[float, float]) -> Self:
-        """Choose the weights of least squared error and RIDGE, none of them negative.
+        """Choose non-negative weights with the least squared error plus RIDGE penalty.
 
-        Each member's predictions ``[n]`` must be of ratings that it was not trained on, or the member that overfits
-        most gets all weight.
+        Each member's predictions ``[n]`` must be for ratings that it was not trained on; otherwise the member that
+        overfits most gets all weight.
 
         Raises:
             UsageError: no members.
-            DataError: predictions of another length, or NaN; no ratings.
+            DataError: predictions have another length or are NaN, or there are no ratings.
         """
         from scipy.optimize import nnls
 
@@ -50,7 +50,7 @@ class RatingBlend:
         actual = np.asarray(actual, dtype=np.float64)
         if len(actual) == 0 or len(actual) != len(table) or not np.isfinite(actual).all():
             raise DataError(f"{len(table)} predictions for {len(actual)} ratings; give one finite rating for each")
-        # Around their means, so that the intercept, which may be negative, is no part of the problem.
+        # Centred, so that the intercept, which may be negative, is not part of the problem.
         penalty = np.sqrt(RIDGE * len(actual)) * np.eye(table.shape[1])
         centred = np.concatenate([table - table.mean(axis=0), penalty])
         weights, _ = nnls(centred, np.concatenate([actual - actual.mean(), np.zeros(table.shape[1])]))
@@ -58,7 +58,7 @@ class RatingBlend:
         return cls(dict(zip(predictions, map(float, weights), strict=True)), intercept, rating_scale)
 
     def combine(self, predictions: Mapping[str, Ratings]) -> Ratings:
-        """Return the blended ratings ``[n]``; what else than members ``predictions`` holds is left out.
+        """Return the blended ratings ``[n]``; entries of ``predictions`` that are not members are ignored.
 
         Raises:
             UsageError: a member's predictions are missing.
@@ -73,18 +73,18 @@ class RatingBlend:
         return np.asarray(np.clip(blended, *self.rating_scale))
 
     def settings(self) -> dict[str, Any]:
-        """Return the blend, ready for JSON; ``RatingBlend.restore`` takes it back."""
+        """Return the blend, ready for JSON; ``RatingBlend.restore`` reads it."""
         return {"weights": dict(self.weights), "intercept": self.intercept, "rating_scale": list(self.rating_scale)}
 
     @classmethod
     def restore(cls, settings: Mapping[str, Any]) -> Self:
-        """Return the blend that ``settings`` described."""
+        """Return the blend of the output of ``settings``."""
         low, high = settings["rating_scale"]
         return cls(dict(settings["weights"]), float(settings["intercept"]), (float(low), float(high)))
 
 
 def rate_all(model: RatingModel, known: Interactions, asked: Interactions) -> Ratings:
-    """Predict every rating of ``asked`` from what its users did in ``known``; ``[len(asked)]``, in its order."""
+    """Predict every rating of ``asked`` from its users' interactions in ``known``: ``[len(asked)]``, in that order."""
     stranger = History(np.zeros(0, dtype=np.int64))
     users = set(known.users)
     parts = [
@@ -94,7 +94,7 @@ def rate_all(model: RatingModel, known: Interactions, asked: Interactions) -> Ra
 
 
 def _table(predictions: Mapping[str, Ratings]) -> Ratings:
-    """Return the members' predictions as columns ``[n, members]``, or say what is wrong with them."""
+    """Return the members' predictions as columns ``[n, members]``; raises DataError if they are invalid."""
     if not predictions:
         raise UsageError("a blend needs at least one member's predictions")
     columns = {name: np.asarray(values, dtype=np.float64) for name, values in predictions.items()}

@@ -1,4 +1,4 @@
-"""RatingModel: what all models of ratings share: checked ratings, Surprise, predictions that say what they lack."""
+"""RatingModel: the base of models of ratings: checks of ratings, Surprise, predictions with a reason."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Prediction:
 
     Attributes:
         row: catalog row of the item.
-        rating: on the data's scale, clipped to it.
-        reason: what the model could not take into account; None where it knew both user and item.
+        rating: predicted rating, clipped to the data's scale.
+        reason: what the model could not use; None if it knew both user and item.
     """
 
     row: int
@@ -49,7 +49,7 @@ class Ratings:
 
 @dataclass(frozen=True)
 class SurpriseData:
-    """Ratings as Surprise takes them. It numbers users and items by first appearance.
+    """Ratings in Surprise's form, which numbers users and items by first appearance.
 
     Attributes:
         surprise: the module ``surprise``.
@@ -65,18 +65,18 @@ class SurpriseData:
 
 
 class RatingModel(CollaborativeModel):
-    """A model that predicts ratings. A new one writes ``fit`` and ``estimate``; the checks around them are here.
+    """A model that predicts ratings. A new model implements ``fit`` and ``estimate``; this class has the checks.
 
     Args:
         rating_scale: lowest and highest rating; None takes them from the data.
-        duplicates: a user who rated an item twice is ``refused``, or the ``last`` rating counts.
+        duplicates: if a user rated an item twice, the data is ``refused``, or the ``last`` rating counts.
     """
 
     SHARED: ClassVar[tuple[str, ...]] = ("rating_scale", "duplicates")
     """The hyper-parameters of all rating models."""
 
     def __init__(self, rating_scale: tuple[float, float] | None, duplicates: Duplicates) -> None:
-        """Set what all rating models have; raises ConfigError for an empty scale."""
+        """Set the common hyper-parameters; raises ConfigError for an empty scale."""
         if rating_scale is not None and not rating_scale[0] < rating_scale[1]:
             raise ConfigError(f"{self.name}: rating_scale is {rating_scale}; give the lowest and the highest rating")
         self.rating_scale = None if rating_scale is None else (float(rating_scale[0]), float(rating_scale[1]))
@@ -86,26 +86,26 @@ class RatingModel(CollaborativeModel):
 
     @classmethod
     def for_data(cls, context: ModelContext, **options: Any) -> Self:
-        """Return an untrained model on the data's scale, of whose duplicates the last counts."""
+        """Return an untrained model with the data's scale; the last of duplicates counts."""
         return cls(**{"rating_scale": context.rating_scale, "duplicates": "last", **options})
 
     @classmethod
     def cannot_learn(cls, interactions: Interactions) -> str | None:
-        """Say so where the data has no ratings."""
+        """Return that the data has no ratings, if so."""
         return None if interactions.rated else "there are no ratings to learn from"
 
     @abstractmethod
     def estimate(self, history: History, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], bool]:
-        """Return the user's expected ratings of catalog rows, not clipped, and whether anything is known of the user.
+        """Return the user's expected ratings of catalog rows, not clipped, and whether the user is known.
 
         Raises:
-            UsageError: a rating that is not on the scale.
+            UsageError: a rating is outside the scale.
         """
 
     def predict(self, history: History, rows: Sequence[int] | NDArray[np.integer]) -> list[Prediction]:
         """Predict one user's ratings of catalog rows.
 
-        Where the user or the item is unknown, a prediction is made from what is left and says so in ``reason``.
+        If the user or the item is unknown, the prediction uses the rest, and ``reason`` says what is unknown.
         """
         wanted = np.asarray(rows, dtype=np.int64)
         return self._worded(wanted, *self.estimate(history, wanted))
@@ -115,20 +115,20 @@ class RatingModel(CollaborativeModel):
         return self._clipped(self.estimate(history, np.asarray(rows, dtype=np.int64))[0])
 
     def score(self, histories: Sequence[History]) -> NDArray[np.float32]:
-        """Return expected ratings, float32 ``[len(histories), n_items]``, not clipped: good items must not tie."""
+        """Return expected ratings, float32 ``[len(histories), n_items]``, not clipped, so that top items do not tie."""
         n_items = len(self.rated_items)
         check_rows(rows_of(histories), n_items)
         scores = [self.estimate(history, np.arange(n_items))[0] for history in histories]
         return np.array(scores, dtype=np.float32).reshape(len(histories), n_items)
 
     def checked(self, interactions: Interactions) -> Ratings:
-        """Return the ratings, or say what is wrong with them; interactions without one (NaN) are left out.
+        """Return the checked ratings; interactions without one (NaN) are left out.
 
-        One NaN or huge rating would turn every factor into NaN, and Surprise would answer with the top of the scale.
-        Sets the mean, the scale where none was given, and which items were rated.
+        A single NaN or huge rating would turn every factor into NaN, and Surprise would predict the top of the scale.
+        Sets the mean, the scale if none was given, and which items were rated.
 
         Raises:
-            DataError: no ratings, or infinite, out-of-scale or (unless allowed) repeated ones.
+            DataError: there are no ratings, or some are infinite, outside the scale or (unless allowed) repeated.
         """
         if interactions.ratings is None or not interactions.rated:
             raise DataError(
@@ -142,8 +142,8 @@ class RatingModel(CollaborativeModel):
         if bad.any():
             first = int(np.flatnonzero(bad)[0])
             raise DataError(
-                f"{self.name}: {int(bad.sum())} ratings are not on the scale {low:g} to {high:g}, such as "
-                f"{values[first]:g} by user {interactions.users[owners[first]]!r} of catalog row {rows[first]}; "
+                f"{self.name}: {int(bad.sum())} ratings are outside the scale {low:g} to {high:g}, such as "
+                f"{values[first]:g} by user {interactions.users[owners[first]]!r} for catalog row {rows[first]}; "
                 "fix the data or the scale"
             )
         kept = _last(owners * interactions.n_items + rows)
@@ -159,7 +159,7 @@ class RatingModel(CollaborativeModel):
         return ratings
 
     def surprise_data(self, interactions: Interactions) -> SurpriseData:
-        """Return the ``checked`` ratings as Surprise takes them; raises ConfigError where Surprise is no good."""
+        """Return the ``checked`` ratings in Surprise's form; raises ConfigError if Surprise cannot be used."""
         library = _surprise(self.name)
         ratings = self.checked(interactions)
         columns = (ratings.owners.tolist(), ratings.rows.tolist(), ratings.values.tolist())
@@ -170,19 +170,19 @@ class RatingModel(CollaborativeModel):
         return SurpriseData(library, trainset, users, rows)
 
     def usable(self, history: History) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Return the rows and ratings of a history that say something: rated, and of items met in training.
+        """Return the rows and ratings of a history that the model can use: rated items of the training data.
 
-        Of an item that the history rates twice the last rating counts.
+        For an item that the history rates twice, the last rating counts.
 
         Raises:
-            UsageError: a rating that is not on the scale.
+            UsageError: a rating is outside the scale.
         """
         if history.ratings is None:
             return np.zeros(0, dtype=np.int64), np.zeros(0)
         usable = self.rated_items[history.rows] & ~np.isnan(history.ratings)
         rows, ratings = history.rows[usable], history.ratings[usable]
         low, high = self._scale()
-        # In the ratings' own precision: in a greater one, 4.3 as they have it lies above a scale that ends at 4.3.
+        # Compared in the ratings' own precision: as float64, a float32 rating of 4.3 exceeds a scale that ends at 4.3.
         outside = ratings[(ratings < low) | (ratings > high)]
         if len(outside):
             raise UsageError(
@@ -220,23 +220,23 @@ class RatingModel(CollaborativeModel):
 
 
 def by_row(learned: NDArray[np.float64], data: SurpriseData, n_items: int) -> NDArray[np.float64]:
-    """Return an array per item of Surprise's as one per catalog row; items without ratings get zeros."""
+    """Return an array by Surprise's item numbers as one by catalog row; items without ratings get zeros."""
     whole = np.zeros((n_items, *learned.shape[1:]))
     whole[data.rows] = learned
     return whole
 
 
 def check_dense(name: str, n_items: int, limit: int, matrices: int) -> None:
-    """Refuse catalogs whose dense matrices ``[n_items, n_items]`` do not fit into memory; raises DataError."""
+    """Raise DataError for catalogs whose dense matrices ``[n_items, n_items]`` do not fit into memory."""
     if n_items > limit:
         raise DataError(
-            f"{name}: {n_items} items need dense matrices of {matrices * 8 * n_items**2 / 1e9:.0f} GB (at most {limit} "
-            "items are taken); svd is the rating model for more"
+            f"{name}: {n_items} items need dense matrices of {matrices * 8 * n_items**2 / 1e9:.0f} GB (the limit is "
+            f"{limit} items); use svd, which has no such limit"
         )
 
 
 def ridge(design: NDArray[np.float64], target: NDArray[np.float64], penalty: float) -> NDArray[np.float64]:
-    """Solve ``min |design x - target|^2 + penalty |x|^2``, by whichever normal equations are smaller."""
+    """Solve ``min |design x - target|^2 + penalty |x|^2`` by the smaller system of normal equations."""
     n, width = design.shape
     if n < width:
         return np.asarray(design.T @ np.linalg.solve(design @ design.T + penalty * np.eye(n), target))
@@ -244,11 +244,11 @@ def ridge(design: NDArray[np.float64], target: NDArray[np.float64], penalty: flo
 
 
 def _surprise(name: str) -> ModuleType:
-    """Import Surprise, or say what to install: the name is easily taken by another package, and old ones break."""
+    """Import Surprise; raises ConfigError if another package has its name, or if an old version fails."""
     try:
         import surprise
     except ImportError as error:
-        raise ConfigError(f"{name} needs Surprise, which does not load here ({error}); {INSTALL}") from None
+        raise ConfigError(f"{name} needs Surprise, which cannot be imported ({error}); {INSTALL}") from None
     if not hasattr(surprise, "SVD"):
         raise ConfigError(
             f"{name}: {surprise.__file__} is another package named surprise; pip uninstall surprise, then {INSTALL}"
@@ -275,7 +275,7 @@ def _reason(user_known: bool, item_known: bool) -> str | None:
     if user_known and item_known:
         return None
     if item_known:
-        return "nothing is known of this user's ratings: mean and item only"
+        return "this user's ratings are unknown: mean and item only"
     if user_known:
-        return "nobody rated this item in training: mean and user only"
-    return "neither user nor item is known: the mean rating"
+        return "this item has no training ratings: mean and user only"
+    return "user and item are unknown: the mean rating"

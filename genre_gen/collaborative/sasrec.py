@@ -1,4 +1,4 @@
-"""SASRec, trained as well as is known today: a small causal transformer over item ids.
+"""SASRec, a small causal transformer over item ids, with a modern training recipe.
 
 Kang and McAuley, ICDM 2018 (https://arxiv.org/abs/1808.09781), with cross-entropy over all items instead of one sampled
 negative (Klenitskiy and Vasilev, RecSys 2023, https://arxiv.org/abs/2309.07602), pre-norm blocks and GELU.
@@ -18,15 +18,16 @@ from genre_gen.collaborative.base import EpochModel, rows_of
 from genre_gen.data.interactions import History, Interactions, check_rows
 from genre_gen.data.splits import Case
 from genre_gen.errors import ConfigError, UsageError
+from genre_gen.folders.arrays import expect
 from genre_gen.metrics import case_ranks, ndcg_at
 
 if TYPE_CHECKING:
     from genre_gen.collaborative.sasrec_network import Network, Trainer
 
 log = logging.getLogger(__name__)
-SCORED_TOKENS = 8192  # of histories scored at once
-MOST_EPOCHS = 200  # where validation cases can stop training,
-EPOCHS = 20  # and where there are none to do so
+SCORED_TOKENS = 8192  # of histories that are scored in one batch
+MOST_EPOCHS = 200  # if validation cases can stop training
+EPOCHS = 20  # without validation cases
 
 
 class SASRec(EpochModel):
@@ -35,23 +36,23 @@ class SASRec(EpochModel):
     Args:
         dim: width of the model.
         layers: number of blocks.
-        heads: of attention; a divisor of ``dim``.
-        dropout: of the embeddings and of what each layer adds.
-        learning_rate: of AdamW, after the warm-up.
-        length: most recent items that the model sees.
+        heads: number of attention heads; a divisor of ``dim``.
+        dropout: dropout rate of the embeddings and of the output of each layer.
+        learning_rate: learning rate of AdamW after the warm-up.
+        length: number of most recent items that the model sees.
         batch_tokens: items per step, padding included; windows of similar length share a step.
-        weight_decay: of the matrices that are not embeddings.
+        weight_decay: weight decay of the matrices other than embeddings.
         warmup_steps: steps in which the learning rate rises; it is constant afterwards.
-        max_epochs: at most, where validation cases can stop earlier, else exactly; None for MOST_EPOCHS and EPOCHS.
-        max_minutes: stop when the next epoch would end later; used only with validation cases. What counts is the time
-            that the training thread has computed, so that other work on the machine takes none away.
+        max_epochs: the upper limit with validation cases, else the exact number; None for MOST_EPOCHS and EPOCHS.
+        max_minutes: stop before an epoch that would end later; used only with validation cases. The time is processor
+        time of the training thread, so other work on the machine does not count.
         patience: epochs without a better NDCG@10 before training stops.
-        seed: of weights, order and dropout.
+        seed: seed of weights, order and dropout.
 
     Attributes:
         best_epoch: the epoch whose weights are kept, from 1.
-        log: NDCG@10 of the validation cases after each epoch, and the seconds until then: ``seconds`` that the training
-            thread has computed, as for ``max_minutes``, and ``wall_seconds`` by the clock.
+        log: NDCG@10 of the validation cases after each epoch, and the time until then: ``seconds`` of processor time of
+        the training thread, as for ``max_minutes``, and ``wall_seconds``.
     """
 
     name: ClassVar[str] = "sasrec"
@@ -78,13 +79,13 @@ class SASRec(EpochModel):
         patience: int = 10,
         seed: int = 0,
     ) -> None:
-        """Set the hyper-parameters; raises ConfigError where one is out of range."""
+        """Set the hyper-parameters; raises ConfigError if one is out of range."""
         if min(dim, layers, heads, length, batch_tokens, max_epochs or 1, patience) < 1 or dim % heads:
             raise ConfigError(f"sasrec: dim {dim}, {heads} heads; all sizes must be >= 1 and heads must divide dim")
         if not (0 <= dropout < 1 and learning_rate > 0 and weight_decay >= 0 and warmup_steps >= 0):
             raise ConfigError(
                 f"sasrec: dropout {dropout}, learning_rate {learning_rate}, weight_decay {weight_decay}; dropout must "
-                "lie in [0, 1), the learning rate above 0, and the decay not below"
+                "be in [0, 1), the learning rate > 0, and the decay >= 0"
             )
         self.dim, self.layers, self.heads, self.dropout = dim, layers, heads, dropout
         self.learning_rate, self.weight_decay, self.warmup_steps = learning_rate, weight_decay, warmup_steps
@@ -98,7 +99,7 @@ class SASRec(EpochModel):
     def fit(
         self, interactions: Interactions, validation: Sequence[Case] | None = None, *, repeat: bool = False
     ) -> Self:
-        """Train as ``EpochModel.fit`` says; with validation cases the weights of the best epoch are kept.
+        """Train as described in ``EpochModel.fit``; with validation cases, keep the weights of the best epoch.
 
         Raises:
             UsageError: no user has two interactions.
@@ -109,7 +110,7 @@ class SASRec(EpochModel):
 
         self.n_items, self.best_epoch, self.log = interactions.n_items, 0, []
         windows = Windows.cut(interactions, self.length)
-        with torch.random.fork_rng(devices=[]):  # the caller's random numbers are left as they were
+        with torch.random.fork_rng(devices=[]):  # the caller's random state is unchanged
             torch.manual_seed(self.seed)
             self.network = Network(self.n_items, self.dim, self.layers, self.heads, self.dropout, self.length)
             trainer = Trainer(
@@ -145,7 +146,7 @@ class SASRec(EpochModel):
         trainer.network.load_state_dict(kept)
 
     def _late(self, seconds: float, epoch: int) -> bool:
-        """Tell whether one more epoch, as long as those before, would end after the limit."""
+        """Tell whether one more epoch of the same duration would end after the limit."""
         return self.max_minutes is not None and seconds * (epoch + 1) / epoch > 60 * self.max_minutes
 
     def score(self, histories: Sequence[History]) -> NDArray[np.float32]:
@@ -154,7 +155,7 @@ class SASRec(EpochModel):
         An empty history scores all items 0.
 
         Raises:
-            UsageError: not fitted, or a history of another catalog.
+            UsageError: the model is not fitted, or a history belongs to another catalog.
         """
         if self.network is None:
             raise UsageError("sasrec is not fitted; call fit first")
@@ -179,7 +180,7 @@ class SASRec(EpochModel):
         return scores
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the network's weights, float32, under their names in it."""
+        """Return the network's weights by name, float32."""
         if self.network is None:
             raise UsageError("sasrec is not fitted; call fit first")
         return {name: values.numpy() for name, values in self.network.state_dict().items()}
@@ -192,6 +193,7 @@ class SASRec(EpochModel):
         from genre_gen.collaborative.sasrec_network import Network
 
         model = cls(**settings)
+        arrays = {name: expect(arrays, name, "f", arrays[name].shape) for name in arrays}
         model.n_items = len(arrays["items.weight"])
         model.network = Network(model.n_items, model.dim, model.layers, model.heads, model.dropout, model.length)
         model.network.load_state_dict({name: torch.from_numpy(np.array(values)) for name, values in arrays.items()})

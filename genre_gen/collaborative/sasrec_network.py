@@ -1,6 +1,6 @@
-"""The network of SASRec and what it is trained on, in plain torch; :mod:`genre_gen.collaborative.sasrec` is the model.
+"""The network of SASRec and its training, in plain torch; :mod:`genre_gen.collaborative.sasrec` is the model.
 
-Apart from it, so that torch is imported only where such a model is fitted or asked.
+It is a module of its own, so that torch is imported only if such a model is used.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.nn import functional
 from genre_gen.data.interactions import Interactions
 from genre_gen.errors import UsageError
 
-NO_TARGET = -100  # what cross_entropy leaves out
+NO_TARGET = -100  # ignored by cross_entropy
 
 
 class Block(nn.Module):
@@ -37,7 +37,7 @@ class Block(nn.Module):
         batch, length, dim = hidden.shape
         projected = self.projections(self.attention_norm(hidden)).view(batch, length, 3, self.heads, -1)
         query, key, value = projected.permute(2, 0, 3, 1, 4)  # each [B, heads, L, dim / heads]
-        # Dropout of attention weights would rule out the fused kernel, and cost half as much again per epoch.
+        # Dropout of attention weights would prevent the fused kernel and make an epoch 50 % slower.
         mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
         hidden = hidden + self._dropped(self.output(mixed.transpose(1, 2).reshape(batch, length, dim)))
         wide = functional.gelu(self.up(self.forward_norm(hidden)))
@@ -48,7 +48,7 @@ class Block(nn.Module):
 
 
 class Network(nn.Module):
-    """Items and positions in, hidden states out; the same embeddings name the items at both ends."""
+    """From items and positions to hidden states; input and output share the item embeddings."""
 
     def __init__(self, n_items: int, dim: int, layers: int, heads: int, dropout: float, length: int) -> None:
         """Set up the layers with small random weights."""
@@ -65,9 +65,9 @@ class Network(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """Return the hidden states ``[B, L, dim]`` of item rows ``[B, L]``.
 
-        Padding stands on the right, where no position before it can see it; so it needs no attention mask.
+        Padding is on the right, where attention is causal and no other position sees it, so it needs no mask.
         """
-        scale = self.items.embedding_dim**0.5  # else the positions would drown the items
+        scale = self.items.embedding_dim**0.5  # otherwise the positions would dominate the items
         hidden = self.items(rows) * scale + self.positions(torch.arange(rows.shape[1]))
         hidden = functional.dropout(hidden, self.dropout, self.training)
         for block in self.blocks:
@@ -81,13 +81,13 @@ class Network(nn.Module):
 
 @dataclass(frozen=True)
 class Windows:
-    """The pieces of all histories that are trained on; together they hold each target once.
+    """The windows of all histories for training; together they contain each target once.
 
     Attributes:
         rows: ``[n]`` catalog rows of all histories.
         begins: ``[windows]``, position of the first input in ``rows``.
         lengths: ``[windows]`` inputs; the target of each is the item after it.
-        firsts: ``[windows]``, the first input whose target counts; those before give context only.
+        firsts: ``[windows]``, the first input whose target counts; those before are context only.
     """
 
     rows: NDArray[np.int64]
@@ -97,9 +97,9 @@ class Windows:
 
     @classmethod
     def cut(cls, interactions: Interactions, length: int) -> Self:
-        """Cut histories into windows of at most ``length`` inputs, from the end back by half a window each.
+        """Cut histories into windows of at most ``length`` inputs, each half a window before the next, from the end.
 
-        So a target of a long history has at least half a window of context.
+        So each target of a long history has at least half a window of context.
         """
         stride, windows = max(1, length // 2), []
         for begin, end in zip(interactions.offsets[:-1], interactions.offsets[1:], strict=True):
@@ -132,7 +132,7 @@ class Windows:
 
 
 def grouped(lengths: NDArray[np.int64], tokens: int) -> list[slice]:
-    """Cut ascending lengths into runs that, padded to their longest, hold at most ``tokens`` (but one at least)."""
+    """Cut ascending lengths into runs of at most ``tokens`` when padded to the longest, with at least one each."""
     groups, begin = [], 0
     for position, length in enumerate(lengths.tolist()):
         if position > begin and (position + 1 - begin) * length > tokens:
@@ -142,7 +142,7 @@ def grouped(lengths: NDArray[np.int64], tokens: int) -> list[slice]:
 
 
 class Trainer:
-    """Trains a network in place, epoch by epoch, with AdamW and a learning rate that rises and then stays.
+    """Trains a network in place, epoch by epoch, with AdamW and a learning rate that rises and then stays constant.
 
     Keywords are the hyper-parameters of :class:`genre_gen.collaborative.SASRec`.
     """
@@ -174,7 +174,7 @@ class Trainer:
         self.network.train()
         for rows, targets in self.windows.batches(self.batch_tokens, self.rng):
             counts = targets != NO_TARGET
-            logits = self.network.logits(self.network(rows)[counts])  # of targets only: the head is what costs most
+            logits = self.network.logits(self.network(rows)[counts])  # targets only: the head is costly
             loss = functional.cross_entropy(logits, targets[counts])
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()

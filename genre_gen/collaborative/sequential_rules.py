@@ -1,4 +1,4 @@
-"""SequentialRules: which item follows which, counted (SR; Ludewig and Jannach 2018, https://arxiv.org/abs/1803.09587)."""
+"""SequentialRules: counted item transitions (SR; Ludewig and Jannach 2018, https://arxiv.org/abs/1803.09587)."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from genre_gen.errors import ConfigError
 
 
 class SequentialRules(CollaborativeModel):
-    """Count sequential rules from item to item, and score by those of the recent items of a history.
+    """Count sequential rules from item to item, and score by the rules of a history's recent items.
 
     An item ``b`` that comes ``lag`` steps after ``a`` in a training history adds ``lag ** -decay`` to ``N[a, b]`` and
     ``backward`` times that to ``N[b, a]``.
     ``T[a, b] = N[a, b] / ((out[a] + smoothing) * (into[b] + smoothing) ** novelty)``, where ``out`` and ``into`` are
-    N's row and column sums; a history scores ``sum over its items of (1 + age) ** -recency * T[item]``, age 0 being
-    the most recent. The defaults were chosen on validation cases of two data sets at once (dense films, a
-    sparse shop), and the optimum is flat.
+    N's row and column sums. The scores of a history are ``sum over its items of (1 + age) ** -recency * T[item]``, with
+    age 0 for the most recent. The defaults were chosen on validation cases of two data sets together (dense films, a
+    sparse shop); the optimum is flat.
 
     Args:
-        lags: how many steps ahead a rule may reach, >= 1.
-        decay: how fast its count falls with the lag, >= 0.
-        backward: what a rule says about the opposite direction, 0 (nothing) to 1 (order means nothing).
-        smoothing: pseudo-count that keeps rare items from certainty, >= 0.
-        novelty: how far items that follow everything are held back, 0 (not at all) to 1.
+        lags: the largest number of steps between the two items, >= 1.
+        decay: how fast the count falls with the lag, >= 0.
+        backward: the count of the opposite direction, 0 (none) to 1 (order is ignored).
+        smoothing: pseudo-count against overconfident rules of rare items, >= 0.
+        novelty: penalty for items that follow many others, 0 (none) to 1.
         recency: how fast the weight of a history's items falls with their age, >= 0.
     """
 
@@ -54,7 +54,7 @@ class SequentialRules(CollaborativeModel):
         novelty: float = 0.4,
         recency: float = 1.0,
     ) -> None:
-        """Set the hyper-parameters; raises ConfigError where one is out of range."""
+        """Set the hyper-parameters; raises ConfigError if one is out of range."""
         self.lags, self.decay, self.backward = lags, decay, backward
         self.smoothing, self.novelty, self.recency = smoothing, novelty, recency
         if lags < 1 or min(decay, backward, smoothing, novelty, recency) < 0:
@@ -73,7 +73,7 @@ class SequentialRules(CollaborativeModel):
             counts += sparse.csr_matrix((weights, (before[same], after[same])), shape=(n_items, n_items))
         counts = counts + self.backward * counts.T
         out, into = np.asarray(counts.sum(axis=1)).ravel(), np.asarray(counts.sum(axis=0)).ravel()
-        # Items without any rule have no entries: their (infinite) factor would multiply nothing.
+        # Items without any rule have no entries, so their infinite factor is never used.
         tiny = np.finfo(np.float64).tiny
         left = sparse.diags(1 / np.maximum(out + self.smoothing, tiny))
         right = sparse.diags(np.maximum(into + self.smoothing, tiny) ** -self.novelty)

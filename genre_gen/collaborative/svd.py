@@ -1,11 +1,12 @@
 """SVD: Surprise's biased matrix factorisation of ratings, with fold-in of new users.
 
-``rating(u, i) = mean + b_u + b_i + q_i . p_u`` (Koren, Bell, Volinsky, 2009), learned by Surprise's SGD. What is kept
-are the arrays of that formula: there is no pickle, and predicting needs no Surprise.
+``rating(u, i) = mean + b_u + b_i + q_i . p_u`` (Koren, Bell, Volinsky, 2009), learned by Surprise's SGD. Only the
+arrays of that formula are kept: there is no pickle, and predicting does not need Surprise.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,18 +20,19 @@ from genre_gen.collaborative.base import rows_of
 from genre_gen.collaborative.rating_model import Duplicates, Prediction, RatingModel, SurpriseData, by_row, ridge
 from genre_gen.data.interactions import History, Interactions, check_rows
 from genre_gen.errors import ConfigError
+from genre_gen.folders.arrays import json_in, texts
 
 __all__ = ["SVD", "Prediction", "Taste"]
 
 
 @dataclass(frozen=True)
 class Taste:
-    """What the model knows of one user.
+    """The parameters of one user.
 
     Attributes:
-        bias: how far above the mean the user rates.
+        bias: the user's mean deviation from the mean rating.
         factors: float64 ``[factors]``.
-        known: False where there was no rating to learn from; then both are zero.
+        known: False if there were no ratings; then both are zero.
     """
 
     bias: float
@@ -41,20 +43,20 @@ class Taste:
 class SVD(RatingModel):
     """Predict ratings with Surprise's SVD.
 
-    Histories are always *folded in*: the user's bias and factors are solved for from the history's own ratings, with
-    the items held fixed. So a history may hold ratings made since training, and one given by hand is worth as much as a
-    stored one. The factors that Surprise learned for its training users serve where a user is named by id: then
-    ``predict`` equals Surprise's own.
+    Histories are always *folded in*: the user's bias and factors are solved for from the ratings of the history, with
+    fixed items. So a history may contain ratings made after training, and a history of a new user is treated like a
+    stored one. The factors that Surprise learned for its training users are used if a user is named by id; then
+    ``predict`` equals Surprise's.
 
     Args:
         factors: length of the factor vectors.
-        epochs: of stochastic gradient descent.
-        learning_rate: of all parameters.
-        regularisation: of all parameters, per rating.
+        epochs: epochs of stochastic gradient descent.
+        learning_rate: learning rate of all parameters.
+        regularisation: penalty on all parameters, per rating.
         fold_in_penalty: ridge penalty of a folded-in user's bias and factors.
-        rating_scale: as of every rating model, see ``RatingModel``.
-        duplicates: the same.
-        seed: of the initial factors.
+        rating_scale: see ``RatingModel``.
+        duplicates: see ``RatingModel``.
+        seed: seed of the initial factors.
     """
 
     name: ClassVar[str] = "svd"
@@ -76,7 +78,7 @@ class SVD(RatingModel):
         duplicates: Duplicates = "refused",
         seed: int = 0,
     ) -> None:
-        """Set the hyper-parameters; raises ConfigError where one is out of range."""
+        """Set the hyper-parameters; raises ConfigError if one is out of range."""
         if factors < 1 or epochs < 1 or learning_rate <= 0 or regularisation < 0 or fold_in_penalty <= 0:
             raise ConfigError(
                 f"{self.name}: factors {factors}, epochs {epochs}, learning_rate {learning_rate}, regularisation "
@@ -91,7 +93,7 @@ class SVD(RatingModel):
         self._row_of_user: dict[str, int] = {}
 
     def fit(self, interactions: Interactions) -> Self:
-        """Learn from the ratings; raises what ``surprise_data`` raises."""
+        """Learn from the ratings; raises the errors of ``surprise_data``."""
         data = self.surprise_data(interactions)
         self.users = tuple(interactions.users[row] for row in data.user_rows)
         self._row_of_user = {user: row for row, user in enumerate(self.users)}
@@ -99,7 +101,7 @@ class SVD(RatingModel):
         return self
 
     def score(self, histories: Sequence[History]) -> NDArray[np.float32]:
-        """Return expected ratings, float32 ``[len(histories), n_items]``, not clipped: good items must not tie."""
+        """Return expected ratings, float32 ``[len(histories), n_items]``, not clipped, so that top items do not tie."""
         check_rows(rows_of(histories), len(self.item_bias))
         tastes = [self.fold_in(history) for history in histories]
         factors = np.array([taste.factors for taste in tastes]).reshape(len(tastes), self.factors)
@@ -107,13 +109,13 @@ class SVD(RatingModel):
         return (self.mean + bias[:, None] + self.item_bias + factors @ self.item_factors.T).astype(np.float32)
 
     def fold_in(self, history: History) -> Taste:
-        """Solve for a user's bias and factors from the ratings in a history, items held fixed.
+        """Solve for a user's bias and factors from the ratings in a history, with fixed items.
 
-        Minimises ``sum (rating - mean - b_i - b_u - q_i . p_u)^2 + penalty (b_u^2 + |p_u|^2)``. Left out are
-        interactions without a rating, and items without ratings in training.
+        Minimises ``sum (rating - mean - b_i - b_u - q_i . p_u)^2 + penalty (b_u^2 + |p_u|^2)``. Interactions without a
+        rating, and items without ratings in training, are left out.
 
         Raises:
-            UsageError: a rating that is not on the scale.
+            UsageError: a rating is outside the scale.
         """
         rows, ratings = self.usable(history)
         if not len(rows):
@@ -122,7 +124,7 @@ class SVD(RatingModel):
         return Taste(bias, factors)
 
     def taste(self, who: str | History) -> Taste:
-        """Return what is known of a user id (as Surprise learned it) or of a history (folded in)."""
+        """Return the parameters of a user id (learned by Surprise) or of a history (folded in)."""
         if isinstance(who, History):
             return self.fold_in(who)
         row = self._row_of_user.get(who)
@@ -142,6 +144,13 @@ class SVD(RatingModel):
         """Return the same ratings as ``predict``, as an array."""
         return self._clipped(self.estimate(who, np.asarray(rows, dtype=np.int64))[0])
 
+    def without_users(self) -> Self:
+        """Return the model without ids, biases and factors of the training users; histories are folded in as before."""
+        model = copy.copy(self)
+        model.users, model._row_of_user = (), {}
+        model.user_bias, model.user_factors = self.user_bias[:0], self.user_factors[:0]
+        return model
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the parameters (float64) and the user ids (JSON in UTF-8 bytes)."""
         return super().arrays() | {"users": np.frombuffer(json.dumps(self.users).encode(), dtype=np.uint8)}
@@ -150,7 +159,7 @@ class SVD(RatingModel):
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
         """Restore a fitted model; Surprise is not needed."""
         model = super().from_arrays(arrays, settings)
-        model.users = tuple(json.loads(arrays["users"].tobytes()))
+        model.users = texts(json_in(arrays, "users"), "users")
         model._row_of_user = {user: row for row, user in enumerate(model.users)}
         return model
 
@@ -168,7 +177,7 @@ class SVD(RatingModel):
         }
 
     def _keep(self, algorithm: Any, data: SurpriseData) -> None:
-        """Take over what Surprise's algorithm learned, by our rows."""
+        """Copy the parameters of Surprise's algorithm, ordered by catalog and user row."""
         n_items = len(self.rated_items)
         self.user_bias, self.user_factors = np.array(algorithm.bu), np.array(algorithm.pu)
         self.item_bias, self.item_factors = (by_row(part, data, n_items) for part in (algorithm.bi, algorithm.qi))

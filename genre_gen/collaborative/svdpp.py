@@ -1,7 +1,7 @@
-"""SVD++: Surprise's SVD that also uses which items a user rated at all, with fold-in of new users.
+"""SVD++: Surprise's SVD that also uses the set of items that a user rated, with fold-in of new users.
 
-``rating(u, i) = mean + b_u + b_i + q_i . (p_u + |N(u)|^-1/2 sum of y_j over j in N(u))`` (Koren, KDD 2008), ``N(u)``
-being the user's items.
+``rating(u, i) = mean + b_u + b_i + q_i . (p_u + |N(u)|^-1/2 sum of y_j over j in N(u))`` (Koren, KDD 2008), where
+``N(u)`` are the user's items.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from genre_gen.data.interactions import History
 class SVDpp(SVD):
     """Predict ratings with Surprise's SVD++.
 
-    Used as ``SVD`` is: a user's factors are ``p_u`` plus the implicit part, so predicting is the same formula. When a
-    history is folded in, an interaction without a rating counts in the implicit part.
+    It is used like ``SVD``: a user's factors are ``p_u`` plus the implicit part, so the formula of a prediction is the
+    same. In a folded-in history, interactions without a rating are part of the implicit part.
 
     Args:
         factors: length of the factor vectors.
         epochs: of stochastic gradient descent; the defaults from here to ``fold_in_penalty`` were chosen on held-out
             ratings of MovieLens-100K (``eval.ratings.tuning``). Surprise's own are 20, .007 and .02.
-        learning_rate: of all parameters.
-        regularisation: of all parameters, per rating.
+        learning_rate: learning rate of all parameters.
+        regularisation: penalty on all parameters, per rating.
         fold_in_penalty: ridge penalty of a folded-in user's bias and factors.
-        options: ``rating_scale``, ``duplicates`` and ``seed``, as of ``SVD``.
+        options: ``rating_scale``, ``duplicates`` and ``seed``, see ``SVD``.
     """
 
     name: ClassVar[str] = "svdpp"
@@ -45,7 +45,7 @@ class SVDpp(SVD):
         fold_in_penalty: float = 10.0,
         **options: Any,
     ) -> None:
-        """Set the hyper-parameters; raises ConfigError where one is out of range."""
+        """Set the hyper-parameters; raises ConfigError if one is out of range."""
         super().__init__(
             factors,
             epochs=epochs,
@@ -57,10 +57,10 @@ class SVDpp(SVD):
         self.implicit_factors = np.zeros((0, factors))
 
     def fold_in(self, history: History) -> Taste:
-        """Solve for a user's bias and explicit factors; items, and the implicit part of the history, held fixed.
+        """Solve for a user's bias and explicit factors, with fixed items and implicit part of the history.
 
         Raises:
-            UsageError: a rating that is not on the scale.
+            UsageError: a rating is outside the scale.
         """
         implicit_rows = np.unique(history.rows[self.rated_items[history.rows]])
         if not len(implicit_rows):
@@ -72,7 +72,7 @@ class SVDpp(SVD):
         return Taste(bias, explicit + implicit)
 
     def _algorithm(self, library: ModuleType) -> Any:
-        return library.SVDpp(**self._surprise_options(), cache_ratings=True)  # four times as fast, for a copy
+        return library.SVDpp(**self._surprise_options(), cache_ratings=True)  # four times as fast, for one more copy
 
     def _keep(self, algorithm: Any, data: SurpriseData) -> None:
         super()._keep(algorithm, data)

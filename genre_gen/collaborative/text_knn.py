@@ -1,6 +1,6 @@
-"""TextKNN: items described in the same words.
+"""TextKNN: items whose descriptions share words.
 
-Not collaborative: the baseline that any recommender which reads texts has to beat, and one that ranks cold items.
+It is content-based, not collaborative: the baseline for recommenders that read texts, and it ranks cold items.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from genre_gen.errors import UsageError
 class TextKNN(ItemKNN):
     """Score an item by the similarity of its text to the texts of the history's items.
 
-    Similarity is the cosine of TF-IDF vectors of words (sublinear counts); of each item the ``neighbours`` largest.
+    Similarity is the cosine of TF-IDF vectors of words (sublinear counts); each item keeps its ``neighbours`` largest.
 
     Args:
         texts: one per catalog row, such as title and attributes; () for a model to be restored.
@@ -36,7 +36,7 @@ class TextKNN(ItemKNN):
     grid = ({"recency": RECENCY},)
 
     def __init__(self, texts: Sequence[str] = (), neighbours: int = 200, recency: float = 1.0) -> None:
-        """Set texts and hyper-parameters; raises ConfigError where one is out of range."""
+        """Set texts and hyper-parameters; raises ConfigError if one is out of range."""
         super().__init__(neighbours, 0.0, recency)
         self.texts = texts
 
@@ -49,7 +49,7 @@ class TextKNN(ItemKNN):
         """Compare the texts; the interactions are not read.
 
         Raises:
-            UsageError: not one text for each item.
+            UsageError: the number of texts is not the number of items.
         """
         if len(self.texts) != interactions.n_items:
             raise UsageError(f"text_knn: {len(self.texts)} texts for {interactions.n_items} items; give one for each")
@@ -59,19 +59,19 @@ class TextKNN(ItemKNN):
 
 
 def similar_texts(texts: Sequence[str], n: int, rows: NDArray[np.int64], among: NDArray[np.int64]) -> sparse.csr_matrix:
-    """Return the texts most similar to some of them: cosines, ``[len(rows), len(texts)]``, sparse.
+    """Return the most similar texts of some texts: cosines, sparse ``[len(rows), len(texts)]``.
 
     Args:
-        texts: all of them; the rarity of a word is counted over all.
-        n: how many are kept for each of ``rows``.
-        rows: whose neighbours are wanted.
-        among: what they are compared with, ascending; a text is not compared with itself.
+        texts: all texts; the rarity of a word is counted over all of them.
+        n: number of texts kept for each of ``rows``.
+        rows: the texts whose neighbours are returned.
+        among: the texts that they are compared with, ascending; a text is not compared with itself.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     try:
         vectors = TfidfVectorizer(sublinear_tf=True).fit_transform(texts).astype(np.float32)
-    except ValueError:  # no text has a word
+    except ValueError:  # no text has any word
         vectors = sparse.csr_matrix((len(texts), 1), dtype=np.float32)
     wanted, others = vectors[rows], sparse.csr_matrix(vectors[among].T)
     blocks = [sparse.csr_matrix((0, len(among)), dtype=np.float32)]

@@ -12,7 +12,7 @@ from genre_gen.data.splits import Case, sample_cases
 from genre_gen.metrics import case_ranks, ndcg_at
 
 CASES = 2000
-"""Of more validation cases a fixed sample is used."""
+"""The number of validation cases; of more cases a fixed sample is used."""
 
 
 def tune(
@@ -24,17 +24,17 @@ def tune(
 ) -> tuple[CollaborativeModel, dict[str, Any]]:
     """Fit a model with the hyper-parameters of greatest NDCG@10 on validation cases.
 
-    What is tried stands in the model's ``grid``: all combinations of a stage, from the best of the stage before. Of a
-    model that is trained epoch by epoch, the number of epochs is chosen.
+    The model's ``grid`` lists the values to try: all combinations of a stage, starting from the best of the stage
+    before. For a model that is trained epoch by epoch, the number of epochs is chosen.
 
     Args:
-        make: returns a new model with the given hyper-parameters, the others being its defaults.
-        interactions: what is learned from.
+        make: returns a new model with the given hyper-parameters and defaults for the others.
+        interactions: the interactions to learn from.
         cases: validation cases; of more than CASES a fixed sample is used.
         repeat: whether items of the history are ranked too.
 
     Returns:
-        The fitted model, and the hyper-parameters that were chosen.
+        The fitted model, and the chosen hyper-parameters.
     """
     cases = sample_cases(cases, CASES)
     model = make({})

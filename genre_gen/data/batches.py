@@ -1,4 +1,4 @@
-"""Batches: a sequence in parts of at most so many."""
+"""Cut a sequence into batches of a given size."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ Part = TypeVar("Part", bound="Sequence[Any] | NDArray[Any]")
 
 
 def batches(sequence: Part, size: int) -> Iterator[Part]:
-    """Yield a sequence in order, in parts of ``size`` and a last one of what is left."""
+    """Yield consecutive parts of ``size`` entries; the last part may be shorter."""
     for begin in range(0, len(sequence), size):
         yield sequence[begin : begin + size]  # type: ignore[misc]

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias, overload
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from genre_gen.data.filter_expression import evaluate
+from genre_gen.data.frames import Library, in_library, values_column
 from genre_gen.data.titles import TitleIndex
-from genre_gen.errors import DataError, UnknownItemError, UsageError
+from genre_gen.errors import DataError, UnknownItemError, UsageError, quoted
+
+log = logging.getLogger(__name__)
+MAX_TITLE, MAX_LABEL = 500, 200
+"""Characters of a title and of a label; longer ones are cut. A prompt shows many titles, and a page as well."""
+_LONGEST_INTEGER = 2**63
 
 Value: TypeAlias = str | int | float | tuple[str, ...] | None
-"""An attribute: text, a number, a tuple of labels (genres, categories), or None where it is not known."""
+"""An attribute: text, a number, a tuple of labels (genres, categories), or None if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +36,14 @@ class Item:
 
     Attributes:
         id: the data's own identifier, unique in the catalog.
-        title: what a person calls it, unique in the catalog (the catalog settles clashes).
+        title: the item's title, unique in the catalog (the catalog resolves clashes).
         attributes: field name -> value; every item of a catalog has the same fields.
-        text: longer description, "" where there is none.
+        text: a longer description, or "".
+
+    Example:
+        >>> item = Item("1", "Toy Story (1995)", {"genre": ("Animation", "Comedy"), "year": 1995})
+        >>> item.describe()
+        'Toy Story (1995) | genre: Animation, Comedy | year: 1995'
     """
 
     id: str
@@ -45,16 +59,26 @@ class Item:
 
 
 class Catalog(Sequence[Item]):
-    """A frozen list of items. A *row* is an item's position here; all arrays are indexed by row."""
+    """A frozen list of items. A *row* is an item's position here; all arrays are indexed by row.
+
+    Example:
+        >>> catalog = Catalog([Item("a", "Up", {"year": 2009}), Item("b", "Heat", {"year": 1995})])
+        >>> catalog.find("heat"), catalog.where("year > 2000").tolist()
+        (1, [True, False])
+    """
 
     def __init__(self, items: Iterable[Item], name: str = "catalog") -> None:
-        """Settle titles and index the items, whose order defines their rows; ``name`` is for messages.
+        """Make titles unique and index the items. Their order defines their rows; ``name`` is used in messages.
 
         Raises:
-            DataError: no items, an empty or repeated id, items with different fields, or an attribute that is no Value.
+            DataError: no items, an empty or repeated id, items with different fields, or an attribute of another type.
         """
         self.name = name
-        self._items = _settle_titles(tuple(_plain(item, name) for item in items), name)
+        plain = tuple(_plain(item, name) for item in items)
+        self._items = _settle_titles(tuple(map(_cut, plain)), name)
+        if long := [item for item in plain if len(item.title) > MAX_TITLE]:
+            log.warning("%s: %d titles of more than %d characters are cut, the first is that of item %s",
+                        name, len(long), MAX_TITLE, quoted(long[0].id))  # fmt: skip
         self._row_of_id = {item.id: row for row, item in enumerate(self._items)}
         self._titles = TitleIndex([item.title for item in self._items])
 
@@ -90,12 +114,12 @@ class Catalog(Sequence[Item]):
         """Return the row of an item named by id, or by a title as :class:`genre_gen.data.titles.TitleIndex` reads it.
 
         Raises:
-            UnknownItemError: naming the closest titles, or those among which the text does not decide.
-            UsageError: something else than a text.
+            UnknownItemError: no item matches, or several do; the message names the closest titles.
+            UsageError: the argument is not a string.
         """
         if not isinstance(text, str):
-            raise UsageError(f"items are named by title or id, as text, and {text!r} is none")
-        if not self._titles.exact(text) and text.strip() in self._row_of_id:
+            raise UsageError(f"{quoted(text)} is not a string; name an item by title or id")
+        if not self._titles.exact(_cut_text(text, MAX_TITLE)) and text.strip() in self._row_of_id:
             return self._row_of_id[text.strip()]
         rows = self.named(text)
         if len(rows) == 1:
@@ -104,12 +128,12 @@ class Catalog(Sequence[Item]):
         titles = ", ".join(repr(self._items[row].title) for row in shown[:5])
         if rows:
             raise UnknownItemError(f"{text!r} is ambiguous in {self.name}; write one of {titles}")
-        hint = f"did you mean {titles}?" if titles else "nothing close to it either; give a title or id it has"
+        hint = f"did you mean {titles}?" if titles else "no title is close to it; give a title or id of the catalog"
         raise UnknownItemError(f"no item {text!r} in {self.name}; {hint}")
 
     def named(self, text: str) -> tuple[int, ...]:
-        """Return the rows that a title may mean, as ``find`` reads it: one, none, or several if it is ambiguous."""
-        return self._titles.exact(text) or self._titles.named(text)
+        """Return the rows that match a title as ``find`` matches it: none, one, or several if it is ambiguous."""
+        return self._titles.exact(_cut_text(text, MAX_TITLE)) or self._titles.named(_cut_text(text, MAX_TITLE))
 
     def where(self, expression: str) -> NDArray[np.bool_]:
         """Return the items that satisfy an expression over attributes, bool ``[n_items]``.
@@ -117,22 +141,44 @@ class Catalog(Sequence[Item]):
         Example: ``genre != 'Horror' and year >= 1980``. See :mod:`genre_gen.data.filter_expression` for the grammar.
 
         Raises:
-            FilterError: an expression that is invalid.
-            UsageError: something else than a text.
+            FilterError: the expression is invalid.
+            UsageError: the expression is not a string.
         """
         if not isinstance(expression, str):
-            raise UsageError(f"where = {expression!r}; give an expression as text, such as 'year >= 1980'")
+            raise UsageError(f"where = {quoted(expression)}; give an expression as text, such as 'year >= 1980'")
         return evaluate(expression, self)
 
+    def to_frame(self, library: Library = "polars") -> Any:
+        """Return a data frame with an item a row, in row order: ``item_id``, ``title``, the fields, and ``text``.
+
+        Labels are lists, and ``text`` is left out where no item has one. A field of one of these names has ``field_``
+        before it.
+
+        Example:
+            >>> data.catalog.to_frame().columns
+            ['item_id', 'title', 'genre', 'year']
+
+        Raises:
+            UsageError, MissingPackageError: as :func:`genre_gen.data.frames.in_library`.
+        """
+        own = {name: [getattr(item, name) for item in self._items] for name in ("id", "title", "text")}
+        columns = [pl.Series("item_id", own["id"], pl.String), pl.Series("title", own["title"], pl.String)]
+        for name in self.fields:
+            column = f"field_{name}" if name in {"item_id", "title", "text"} else name
+            columns.append(values_column(column, [item.attributes[name] for item in self._items]))
+        if any(own["text"]):
+            columns.append(pl.Series("text", own["text"], pl.String))
+        return in_library(pl.DataFrame(columns), library)
+
     def fingerprint(self) -> str:
-        """Return a SHA-256 over ids, titles and attributes in row order, to notice a changed catalog."""
+        """Return a SHA-256 of ids, titles and attributes in row order; it tells whether a catalog has changed."""
         digest = hashlib.sha256()
         for item in self._items:
             digest.update(json.dumps([item.id, item.title, dict(item.attributes), item.text]).encode())
         return digest.hexdigest()
 
     def save(self, path: str | Path) -> None:
-        """Write the items as JSON lines, one per item in row order; an existing file is replaced whole."""
+        """Write the items as JSON lines, one per item in row order. An existing file is replaced atomically."""
         path = Path(path)
         unfinished = path.with_name(path.name + ".part")
         with unfinished.open("w", encoding="utf-8", newline="\n") as file:
@@ -143,27 +189,61 @@ class Catalog(Sequence[Item]):
 
     @classmethod
     def from_file(cls, path: str | Path, name: str = "catalog") -> Catalog:
-        """Read what ``save`` wrote; raises DataError naming the line that is not an item."""
+        """Read a file that ``save`` wrote; raises DataError that names the first invalid line."""
+        return cls.from_text(Path(path).read_text(encoding="utf-8"), name, str(path))
+
+    @classmethod
+    def from_text(cls, text: str, name: str = "catalog", where: str = "catalog") -> Catalog:
+        """Read the content of a file that ``save`` wrote; ``where`` it is, for messages; raises DataError."""
         items = []
-        with Path(path).open(encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                try:
-                    record = json.loads(line)
-                    values = {key: tuple(v) if isinstance(v, list) else v for key, v in record["attributes"].items()}
-                    items.append(Item(record["id"], record["title"], values, record["text"]))
-                except (ValueError, KeyError, TypeError, AttributeError):
-                    raise DataError(f"{path}, line {number}: not an item as Catalog.save writes it") from None
+        for number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
+            try:
+                record = json.loads(line)
+                values = {key: tuple(v) if isinstance(v, list) else v for key, v in record["attributes"].items()}
+                items.append(Item(record["id"], record["title"], values, record["text"]))
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                raise DataError(f"{where}, line {number}: not an item as Catalog.save writes it") from None
         return cls(items, name)
 
 
 def _plain(item: Item, name: str) -> Item:
-    """Return an item whose attributes are Values: itself, where they are already.
+    """Return an item whose attributes are of type Value and whose texts are valid; the same object if it is one.
 
-    Items made by hand may bring NaN for an unknown value, lists, and numbers of numpy.
+    Items built in Python may have NaN for an unknown value, lists, NumPy numbers, and surrogates without a pair.
     """
+    if not all(isinstance(part, str) for part in (item.id, item.title, item.text)):
+        raise DataError(f"{name}: item {quoted(item.id)} has an id, a title or a text that is not text; make it text")
+    if len(item.id) > MAX_TITLE or item.id != whole_text(item.id):
+        raise DataError(f"{name}: item id {quoted(item.id)} is too long, or not valid text; give another")
     values = {key: _value(value, key, item, name) for key, value in item.attributes.items()}
     changed = any(values[key] is not value for key, value in item.attributes.items())
-    return replace(item, attributes=values) if changed else item
+    item = replace(item, attributes=values) if changed else item
+    title, text = whole_text(item.title), whole_text(item.text)
+    return item if title is item.title and text is item.text else replace(item, title=title, text=text)
+
+
+def whole_text(text: str) -> str:
+    """Return text with surrogates that lack their pair replaced: they are no characters, and no file can hold them."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def _cut(item: Item) -> Item:
+    """Return an item without what is too long to be shown."""
+    values = {
+        key: tuple(_cut_text(label, MAX_LABEL) for label in value) if isinstance(value, tuple) else value
+        for key, value in item.attributes.items()
+    }
+    if len(item.title) <= MAX_TITLE and values == item.attributes:
+        return item
+    return replace(item, title=_cut_text(item.title, MAX_TITLE), attributes=values)
+
+
+def _cut_text(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def _value(value: Any, key: str, item: Item, name: str) -> Value:
@@ -172,11 +252,16 @@ def _value(value: Any, key: str, item: Item, name: str) -> Value:
     if isinstance(value, float) and math.isnan(value):
         return None
     if isinstance(value, (list, tuple)) and all(isinstance(label, str) for label in value):
-        return tuple(value)
-    if value is None or isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value)):
+        labels = tuple(map(whole_text, value))
+        return value if isinstance(value, tuple) and all(map(operator.is_, labels, value)) else labels
+    if isinstance(value, str):
+        return whole_text(value)
+    if value is None or (isinstance(value, int) and abs(value) < _LONGEST_INTEGER):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
         return value
     raise DataError(
-        f"{name}: item {item.id!r} has {key} = {value!r}; give text, a finite number, a list of texts, or None"
+        f"{name}: item {item.id!r} has {key} = {quoted(value)}; give text, a finite number, a list of texts, or None"
     )
 
 

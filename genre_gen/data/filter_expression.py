@@ -11,12 +11,12 @@ Grammar::
 Fields are the catalog's attributes, and ``title`` and ``id``. Meaning:
 
 - Text is compared without regard to case; ``'star' in title`` looks for a part of it.
-- A list (genres) equals each of its labels: ``genre == 'Comedy'``, ``'Comedy' in genre``,
+- A list (genres) is equal to each of its labels: ``genre == 'Comedy'``, ``'Comedy' in genre``,
   ``genre in ['Comedy', 'Drama']`` (any of them). ``genre != 'Horror'`` is true of an empty list too.
 - An unknown value satisfies no comparison, not even ``!=`` or a negated one: neither ``year > 1980`` nor
   ``not year > 1980`` is true of an item without a year.
 
-Expressions are parsed, never executed: whatever the grammar does not name is refused.
+Expressions are parsed, never executed. Anything outside the grammar is rejected.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 MAX_LENGTH = 2000
 MAX_DEPTH = 32
-MAX_COMPARED = 1000  # words among which the closest to a misspelt one is looked for
+MAX_COMPARED = 1000  # words that a misspelt word is compared with
 EXAMPLE = "genre == 'Comedy' and 1980 <= year < 1990"
 
 Mask: TypeAlias = NDArray[np.bool_]
@@ -61,7 +61,7 @@ _MIRRORED: dict[Operator, Operator] = {ast.Lt: ast.Gt, ast.LtE: ast.GtE, ast.Gt:
 
 
 class Items(Protocol):
-    """What is filtered: a catalog, whose items have an id, a title and attributes."""
+    """The part of a catalog that filters use: items with an id, a title and attributes."""
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -85,9 +85,20 @@ def evaluate(expression: str, catalog: Items) -> Mask:
         raise FilterError(f"where {expression!r:.80}: {problem}") from None
 
 
+def values_of(name: str, catalog: Items) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return which items have which values of a field: pairs of a row and a value's number, both int ``[pairs]``.
+
+    Values that are equal in comparisons have the same number. A list has each of its labels; an unknown value is none.
+
+    Raises:
+        FilterError: no such field, or one that mixes types.
+    """
+    return _column(catalog, name).pairs()
+
+
 @dataclass(frozen=True)
 class _Truth:
-    """Where something holds and where its opposite does; neither where it is not known (Kleene's logic)."""
+    """Items for which a condition is true, and items for which it is false; neither if unknown (Kleene's logic)."""
 
     yes: Mask
     no: Mask
@@ -116,8 +127,12 @@ class _Numbers:
     def among(self, literals: Sequence[str | float]) -> _Truth:
         return self._known_truth(np.isin(self._values, [self._number(literal) for literal in literals]))
 
+    def pairs(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        numbers = np.unique(self._values[self._known], return_inverse=True)[1]
+        return np.flatnonzero(self._known), numbers
+
     def contains(self, literal: str | float) -> _Truth:
-        raise FilterError(f"{self._name} is a number and contains nothing; write {self._name} == {literal}")
+        raise FilterError(f"{self._name} is a number; 'in' needs text or a list; write {self._name} == {literal}")
 
     def _number(self, literal: str | float) -> float:
         if isinstance(literal, str):
@@ -129,7 +144,7 @@ class _Numbers:
 
 
 class _Words:
-    """A field of text, or of lists of labels: which words there are, and which items have each."""
+    """A field of text or of lists of labels: its distinct words, and the items that have each."""
 
     def __init__(self, name: str, values: Sequence[Any], is_list: bool, fold: Callable[[str], str]) -> None:
         self._name, self._is_list, self._fold = name, is_list, fold
@@ -161,6 +176,9 @@ class _Words:
     def contains(self, literal: str | float) -> _Truth:
         part = self._word(literal)
         return self.among([literal]) if self._is_list else self._having(lambda value: part in value)
+
+    def pairs(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        return self._rows, self._numbers
 
     def _word(self, literal: str | float) -> str:
         if not isinstance(literal, str):
@@ -206,7 +224,7 @@ def _make_column(catalog: Items, name: str) -> _Column:
 
 
 def _truth(node: ast.AST, catalog: Items) -> _Truth:
-    """Evaluate a node that says something of each item."""
+    """Evaluate a node that is a condition on items."""
     if isinstance(node, ast.BoolOp):
         join = operator.and_ if isinstance(node.op, ast.And) else operator.or_
         return reduce(join, [_truth(value, catalog) for value in node.values])
@@ -226,7 +244,7 @@ def _comparison(left: ast.expr, how: ast.cmpop, right: ast.expr, catalog: Items)
         return truth if isinstance(how, ast.In) else ~truth
     kind = type(how)
     if kind not in _COMPARE:
-        raise FilterError("is and is not are not known here; use == and !=")
+        raise FilterError("the operators is and is not are not supported; use == and !=")
     if isinstance(right, ast.Name):
         left, right, kind = right, left, _MIRRORED.get(kind, kind)
     if not isinstance(left, ast.Name):
@@ -240,7 +258,7 @@ def _membership(left: ast.expr, right: ast.expr, catalog: Items) -> _Truth:
         return _column(catalog, right.id).contains(_literal(left))
     if isinstance(left, ast.Name) and isinstance(right, (ast.List, ast.Tuple, ast.Set)):
         return _column(catalog, left.id).among([_literal(element) for element in right.elts])
-    raise FilterError(f"in needs a list, such as year in [1994, 1995], or a field behind it, not {ast.unparse(right)}")
+    raise FilterError(f"in needs a list or a field on its right, such as year in [1994], not {ast.unparse(right)}")
 
 
 def _literal(node: ast.expr) -> str | float:
@@ -255,35 +273,51 @@ def _literal(node: ast.expr) -> str | float:
     if isinstance(given, (int, float)) and not isinstance(given, bool) and abs(given) < sys.float_info.max:
         return float(given)
     if isinstance(node, ast.Name):
-        raise FilterError(f"{node.id} stands where a value is expected; text needs quotes: '{node.id}'")
+        raise FilterError(f"{node.id} is not a value; text needs quotes: '{node.id}'")
     raise FilterError(f"{ast.unparse(node)} is neither text in quotes nor a number")
 
 
 def _parse(expression: str) -> ast.AST:
-    """Return the syntax tree, within the limits of length and depth."""
+    """Return the syntax tree; raises FilterError above the limits of length and depth."""
     if not expression.strip():
         raise FilterError(f"where: the expression is empty; write one such as {EXAMPLE}")
     if len(expression) > MAX_LENGTH:
-        raise FilterError(f"where: {len(expression)} characters; at most {MAX_LENGTH} are read; shorten it")
+        raise FilterError(f"where: {len(expression)} characters; at most {MAX_LENGTH} are allowed; shorten it")
     try:
         tree = ast.parse(_double_equals(expression.strip()), mode="eval").body
-    except (SyntaxError, ValueError, MemoryError, RecursionError, tokenize.TokenError):
+    except (SyntaxError, ValueError, MemoryError, RecursionError, tokenize.TokenError) as problem:
         raise FilterError(
-            f"where {expression!r:.80}: cannot be read; join comparisons by and, or, not, such as {EXAMPLE}"
+            f"where {expression!r:.80}: cannot be read{_position(problem, expression)}; join comparisons by and, or, "
+            f"not, such as {EXAMPLE}"
         ) from None
     level: list[ast.AST] = [tree]
     for _ in range(MAX_DEPTH):
         level = [child for node in level for child in ast.iter_child_nodes(node)]
         if not level:
             return tree
-    raise FilterError(f"where: nested deeper than {MAX_DEPTH} levels; write it flatter")
+    raise FilterError(f"where: nested deeper than {MAX_DEPTH} levels; write it with fewer parentheses")
+
+
+def _position(problem: Exception, expression: str) -> str:
+    """Return where the parser gave up, in characters from the expression's first; nothing where it does not say."""
+    if not isinstance(problem, SyntaxError) or problem.offset is None or "\n" in expression.strip():
+        return ""
+    if problem.offset < 1:
+        return " at its end"
+    columns = [column for _, column in _single_equals(expression.strip())]
+    doubled = sum(column + number + 1 < problem.offset for number, column in enumerate(columns))
+    return f" at character {problem.offset - doubled + len(expression) - len(expression.lstrip())}"
 
 
 def _double_equals(expression: str) -> str:
     """Return the expression with ``=`` written as ``==``, except inside text."""
     lines = expression.splitlines(keepends=True)
-    for token in reversed(list(tokenize.generate_tokens(io.StringIO(expression).readline))):
-        if token.exact_type == tokenize.EQUAL:
-            line, column = token.start[0] - 1, token.start[1]
-            lines[line] = lines[line][:column] + "=" + lines[line][column:]
+    for line, column in reversed(_single_equals(expression)):
+        lines[line] = lines[line][:column] + "=" + lines[line][column:]
     return "".join(lines)
+
+
+def _single_equals(expression: str) -> list[tuple[int, int]]:
+    """Return the lines and columns of each ``=`` outside text, from 0 on."""
+    tokens = tokenize.generate_tokens(io.StringIO(expression).readline)
+    return [(token.start[0] - 1, token.start[1]) for token in tokens if token.exact_type == tokenize.EQUAL]

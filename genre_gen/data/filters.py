@@ -1,4 +1,4 @@
-"""Filters: from the conditions of a request to the set of allowed items that decoding is constrained to."""
+"""Filters: the conditions of a request, as the set of allowed items that decoding is constrained to."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import History, check_rows
-from genre_gen.errors import UnknownItemError, UsageError
+from genre_gen.errors import UnknownItemError, UsageError, quoted
 
 
 @dataclass(frozen=True)
 class Allowed:
-    """The items that one history may be answered with."""
+    """The items that may be recommended to one history."""
 
     mask: NDArray[np.bool_]  # bool ``[n_items]``
-    reason: str  # what the filters took away, for a request that asks for more than is left
+    reason: str  # how many items each filter removed, for a note when fewer than n are left
 
 
 class Filters:
-    """Filters of one request; the costly part is done once and serves any number of histories."""
+    """Filters of one request. They are evaluated once for any number of histories."""
 
     def __init__(
         self,
@@ -35,19 +35,19 @@ class Filters:
         include: Sequence[str] | None = None,
         repeat: bool = False,
     ) -> None:
-        """Read the filters.
+        """Evaluate the filters.
 
         Args:
             catalog: the items.
             where: an expression over attributes, see :mod:`genre_gen.data.filter_expression`.
-            exclude: titles or ids that shall not appear.
-            include: the only titles or ids that may appear (such as what is in stock); None for all.
-            repeat: items of the history may appear again.
+            exclude: titles or ids that must not appear.
+            include: the only titles or ids that may appear (such as items in stock); None for all.
+            repeat: whether items of the history may appear again.
 
         Raises:
-            FilterError: an expression that is invalid.
-            UsageError: one text in place of a list, or names that are no texts.
-            UnknownItemError: an excluded or included item that the catalog lacks.
+            FilterError: the expression is invalid.
+            UsageError: one string instead of a list, or names that are not strings.
+            UnknownItemError: an excluded or included item is not in the catalog.
         """
         self._catalog, self._repeat = catalog, repeat
         self._mask = np.ones(len(catalog), bool)
@@ -62,23 +62,23 @@ class Filters:
             self.leave_out(exclude, "excluded")
 
     def copy(self) -> Filters:
-        """Return the same filters, which can be narrowed further without a change to these."""
+        """Return a copy that can be narrowed without changing the original."""
         other = copy.copy(self)
         other._mask, other._reasons = self._mask.copy(), list(self._reasons)
         return other
 
     def narrow(self, where: str) -> None:
-        """Leave out what is outside one more expression; raises FilterError."""
+        """Keep only items that satisfy one more expression; raises FilterError."""
         self._keep(self._catalog.where(where), f"outside {where!r}")
 
     def leave_out(self, names: Sequence[str], why: str) -> None:
-        """Leave out items by title or id; raises UnknownItemError."""
+        """Remove items by title or id; raises UnknownItemError."""
         chosen = np.ones(len(self._catalog), bool)
         chosen[rows_of(self._catalog, names)] = False
         self._keep(chosen, why)
 
     def key(self) -> str:
-        """Return a fingerprint, to tell whether two requests filter the same."""
+        """Return a fingerprint; requests with equal fingerprints allow the same items."""
         return hashlib.sha256(self._mask.tobytes() + bytes([self._repeat])).hexdigest()[:16]
 
     def _keep(self, chosen: NDArray[np.bool_], why: str) -> None:
@@ -86,7 +86,7 @@ class Filters:
         self._mask &= chosen
 
     def allowed(self, history: History) -> Allowed:
-        """Return what may be recommended to a history; raises UsageError for one of another catalog."""
+        """Return the items that may be recommended to a history; raises UsageError for a history of another catalog."""
         check_rows(history.rows, len(self._catalog))
         mask, reasons = self._mask.copy(), list(self._reasons)
         if not self._repeat:
@@ -99,11 +99,11 @@ def rows_of(catalog: Catalog, names: Sequence[str]) -> list[int]:
     """Return the rows of titles or ids.
 
     Raises:
-        UnknownItemError: items that the catalog lacks; names them all.
-        UsageError: one text in place of a list, whose letters would be taken for ids, or names that are no texts.
+        UnknownItemError: items are not in the catalog; the message names them all.
+        UsageError: one string instead of a list (its letters would be taken for ids), or names that are not strings.
     """
     if isinstance(names, str) or not isinstance(names, Iterable):
-        raise UsageError(f"{names!r} is no list; give a list of titles or ids, if only of one")
+        raise UsageError(f"{quoted(names)} is not a list; give a list of titles or ids, even for a single item")
     rows, problems = [], []
     for name in names:
         try:
@@ -115,9 +115,15 @@ def rows_of(catalog: Catalog, names: Sequence[str]) -> list[int]:
     return rows
 
 
+LARGEST = 2**53
+"""How many items may be asked for: every list has such a length, whatever the catalog's size."""
+
+
 def check_n(n: int) -> None:
-    """Refuse a number of items that is not a whole number above 0; raises UsageError."""
+    """Raise UsageError if a number of items is not a whole number above 0."""
     if not isinstance(n, Integral) or isinstance(n, bool):
-        raise UsageError(f"n = {n!r}; give a whole number")
+        raise UsageError(f"n = {quoted(n)}; give a whole number")
+    if not -LARGEST <= n <= LARGEST:
+        raise UsageError(f"n is beyond {LARGEST:,}; ask for fewer items")
     if n < 1:
         raise UsageError(f"n = {n}; ask for at least one item")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 from collections import defaultdict
@@ -11,9 +12,13 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
+from genre_gen.data.catalog import Catalog
+from genre_gen.data.frames import Library, in_library
 from genre_gen.errors import DataError, UnknownUserError, UsageError
+from genre_gen.folders.arrays import count_in, expect, json_in, texts
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,9 +27,14 @@ class History:
 
     Attributes:
         rows: int64 ``[n]`` catalog rows; an item may repeat where the domain allows it.
-        ratings: float32 ``[n]``, NaN where not rated; None where the data has no ratings at all.
-        times: int64 ``[n]`` seconds since 1970; None where the data has no times.
-        user: the user's id in the data, or None for a history given by hand.
+        ratings: float32 ``[n]``, NaN if not rated; None if the data has no ratings.
+        times: int64 ``[n]`` seconds since 1970; None if the data has no times.
+        user: the user's id in the data, or None for a history given in a request.
+
+    Example:
+        >>> history = History.from_events([3, 1], ratings=[4, 5], times=[20, 10])  # of catalog rows
+        >>> history.rows.tolist(), len(history.until(15))
+        ([1, 3], 1)
     """
 
     rows: NDArray[np.int64]
@@ -36,10 +46,10 @@ class History:
     def from_events(
         cls, rows: Sequence[int], ratings: Sequence[float] | None = None, times: Sequence[int] | None = None
     ) -> History:
-        """Build a history by hand, of no user, in the order of times; raises UsageError where lengths differ."""
+        """Build a history without a user, sorted by time; raises UsageError if lengths differ."""
         for name, values in (("ratings", ratings), ("times", times)):
             if values is not None and len(values) != len(rows):
-                raise UsageError(f"{len(rows)} items and {len(values)} {name}; give one for each item, or none at all")
+                raise UsageError(f"{len(rows)} items and {len(values)} {name}; give one for each item, or none")
         stars = np.asarray(ratings, np.float32) if _any_rated(ratings) else None
         history = cls(np.asarray(rows, np.int64), stars, None if times is None else np.asarray(times, np.int64))
         return history if history.times is None else history.take(np.argsort(history.times, kind="stable"))
@@ -50,7 +60,7 @@ class History:
 
     @property
     def rated(self) -> bool:
-        """Tell whether anything is rated; data may have ratings and still none here."""
+        """Tell whether any interaction has a rating; ``ratings`` may also be all NaN."""
         return _any_rated(self.ratings)
 
     def take(self, selection: slice | NDArray[Any]) -> History:
@@ -67,20 +77,37 @@ class History:
         return self.take(slice(start, stop))
 
     def without(self, rows: Collection[int]) -> History:
-        """Return the history with every interaction with some items left out."""
+        """Return the history without the interactions with some items."""
         return self.take(~np.isin(self.rows, list(rows)))
 
     def until(self, moment: int) -> History:
-        """Return the interactions at or before a moment in seconds since 1970; all of them where there are no times."""
+        """Return the interactions up to a moment (seconds since 1970, inclusive); all of them if there are no times."""
         return self if self.times is None else self.take(self.times <= moment)
+
+    def to_frame(self, catalog: Catalog, library: Library = "polars") -> Any:
+        """Return a data frame, oldest first: ``item_id``, ``title``, and ``rating`` and ``timestamp`` if any.
+
+        ``Recommender.recommend`` accepts it as a history.
+
+        Example:
+            >>> data.interactions.history("17").to_frame(data.catalog)["title"][0]
+            'Groundhog Day (1993)'
+
+        Raises:
+            UsageError, MissingPackageError: as :func:`genre_gen.data.frames.in_library`.
+        """
+        items = [catalog[row] for row in self.rows.tolist()]
+        columns = {"item_id": [item.id for item in items], "title": [item.title for item in items]}
+        frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
+        return in_library(frame.with_columns(_measures(self.ratings, self.times)), library)
 
 
 @dataclass(frozen=True)
 class Reviews:
-    """What users wrote of items."""
+    """Reviews of items by users."""
 
-    summaries: Sequence[str]  # the headline of each review, "" where there is none
-    texts: Sequence[str]  # the review itself, "" where there is none
+    summaries: Sequence[str]  # the headline of each review, or ""
+    texts: Sequence[str]  # the text of each review, or ""
 
 
 class Interactions:
@@ -92,9 +119,14 @@ class Interactions:
         rows: int64 ``[n]`` catalog rows, each user's in time order (ties keep file order).
         ratings: float32 ``[n]`` or None.
         times: int64 ``[n]`` or None.
-        n_items: size of the catalog the rows point into.
-        reviews: what was written, where the domain has it read; only training needs it, so it is not saved.
-        review_of: int64 ``[n]``, which of the reviews goes with each interaction; None without reviews.
+        n_items: number of items of the catalog.
+        reviews: the reviews, if the domain reads them; only training needs them, so they are not saved.
+        review_of: int64 ``[n]``, the index of each interaction's review; None without reviews.
+
+    Example:
+        >>> log = Interactions.from_columns(["ann", "ben", "ann"], np.array([0, 1, 2]), n_items=3)
+        >>> log.users, log.history("ann").rows.tolist()
+        (('ann', 'ben'), [0, 2])
     """
 
     def __init__(
@@ -108,11 +140,16 @@ class Interactions:
         reviews: Reviews | None = None,
         review_of: NDArray[np.int64] | None = None,
     ) -> None:
-        """Hold arrays that already follow the layout above; build from a table with ``from_columns``."""
+        """Store arrays that already follow the layout above; ``from_columns`` builds them from a table."""
         self.users, self.n_items, self.reviews = tuple(map(str, users)), n_items, reviews
         self.offsets, self.rows, self.ratings = _frozen(offsets), _frozen(rows), _frozen(ratings)
         self.times, self.review_of = _frozen(times), _frozen(review_of)
         self._row_of_user = {user: row for row, user in enumerate(self.users)}
+
+    @classmethod
+    def none(cls, n_items: int) -> Interactions:
+        """Return the interactions of nobody with a catalog of ``n_items``."""
+        return cls((), np.zeros(1, np.int64), np.zeros(0, np.int64), n_items)
 
     @classmethod
     def from_columns(
@@ -134,7 +171,7 @@ class Interactions:
         """
         for column in (rows, ratings, times, None if reviews is None else reviews.summaries):
             if column is not None and len(column) != len(users):
-                raise DataError(f"columns of {len(users)} and {len(column)} entries; they must be of one length")
+                raise DataError(f"columns have {len(users)} and {len(column)} entries; they must have the same length")
         if len(rows) == 0:
             raise DataError("no interactions left; check the column mapping and the filters")
         if rows.min() < 0 or rows.max() >= n_items:
@@ -160,7 +197,7 @@ class Interactions:
 
     @property
     def rated(self) -> bool:
-        """Tell whether anything is rated; data may have ratings and still none here."""
+        """Tell whether any interaction has a rating; ``ratings`` may also be all NaN."""
         return _any_rated(self.ratings)
 
     @cached_property
@@ -169,13 +206,13 @@ class Interactions:
         return _frozen(np.repeat(np.arange(len(self.users)), np.diff(self.offsets)))
 
     def user_row(self, user: str) -> int:
-        """Return the row of a user, whose id may also be a number; raises UnknownUserError."""
+        """Return the row of a user id, a string or a number; raises UnknownUserError."""
         try:
             return self._row_of_user[str(user)]
         except KeyError:
+            such = f" (such as {', '.join(self.users[:3])})" if self.users else ""
             raise UnknownUserError(
-                f"no user {user!r} among {len(self.users)} users (such as {', '.join(self.users[:3])}); "
-                "give a history of titles instead"
+                f"no user {user!r} among {len(self.users)} users{such}; give a history of titles instead"
             ) from None
 
     def history_at(self, user_row: int) -> History:
@@ -192,7 +229,7 @@ class Interactions:
         return [self.history_at(row) for row in range(len(self.users))]
 
     def keep(self, chosen: NDArray[np.bool_]) -> Interactions:
-        """Return the chosen interactions only (bool ``[n]``); users left without any disappear."""
+        """Return the chosen interactions only (bool ``[n]``); users without any are removed."""
         counts = np.bincount(self.owners[chosen], minlength=len(self.users))
         present = np.flatnonzero(counts)
         return Interactions(
@@ -207,11 +244,44 @@ class Interactions:
         )
 
     def review(self, position: int) -> tuple[str, str]:
-        """Return headline and text of the review that goes with an interaction; two empty texts where none does."""
+        """Return headline and text of an interaction's review, or two empty strings."""
         if self.reviews is None or self.review_of is None:
             return "", ""
         written = int(self.review_of[position])
         return self.reviews.summaries[written], self.reviews.texts[written]
+
+    def to_frame(
+        self, catalog: Catalog, library: Library = "polars", positions: NDArray[np.integer] | None = None
+    ) -> Any:
+        """Return a data frame with an interaction a row, in the order of the arrays.
+
+        ``user_id`` and ``item_id`` are text; ``rating`` (float32, null where not rated) and ``timestamp`` (int64,
+        seconds since 1970) are left out where the data has none.
+
+        Args:
+            catalog: the items.
+            library: ``polars`` or ``pandas``.
+            positions: int64 ``[m]``, the interactions that are wanted, in this order; None for all.
+
+        Example:
+            >>> data.interactions.to_frame(data.catalog)["user_id"].n_unique()
+            30
+
+        Raises:
+            UsageError, MissingPackageError: as :func:`genre_gen.data.frames.in_library`.
+        """
+        chosen = np.arange(len(self)) if positions is None else np.asarray(positions, np.int64)
+        ids = pl.Series("item_id", [item.id for item in catalog], pl.String)
+        users = pl.Series("user_id", self.users, pl.String)
+        ratings, times = _selected(self.ratings, chosen), _selected(self.times, chosen)
+        columns = [users[self.owners[chosen]], ids[self.rows[chosen]], *_measures(ratings, times)]
+        return in_library(pl.DataFrame(columns), library)
+
+    def fingerprint(self) -> str:
+        """Return a hash of who had which items in which order, to tell whether two logs are the same."""
+        digest = hashlib.sha256(json.dumps(self.users).encode())
+        digest.update(self.offsets.tobytes() + self.rows.tobytes())
+        return digest.hexdigest()
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return everything as arrays, ready for safetensors; ``from_arrays`` restores it."""
@@ -222,22 +292,38 @@ class Interactions:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Interactions:
-        """Restore what ``arrays`` returned."""
-        users = json.loads(np.asarray(arrays["users"]).tobytes())
-        n_items = int(arrays["n_items"][0])
-        return cls(users, arrays["offsets"], arrays["rows"], n_items, arrays.get("ratings"), arrays.get("times"))
+        """Build interactions from the output of ``arrays``; raises ValueError where it cannot be that."""
+        users, n_items = texts(json_in(arrays, "users"), "users"), count_in(arrays, "n_items")
+        offsets = expect(arrays, "offsets", "i", (len(users) + 1,), (0, 2**48))
+        rows = expect(arrays, "rows", "i", (None,), (0, n_items - 1))
+        if len(set(users)) < len(users):
+            raise ValueError("users holds a user twice")
+        if offsets[0] != 0 or offsets[-1] != len(rows) or (np.diff(offsets.astype(np.int64)) < 0).any():
+            raise ValueError(f"offsets do not cut {len(rows)} rows into histories")
+        optional: dict[str, Any] = {}
+        if "ratings" in arrays:
+            optional["ratings"] = expect(arrays, "ratings", "f", (len(rows),), missing=True).astype(np.float32)
+        if "times" in arrays:
+            optional["times"] = expect(arrays, "times", "i", (len(rows),), (-(2**62), 2**62)).astype(np.int64)
+        return cls(users, offsets.astype(np.int64), rows.astype(np.int64), n_items, **optional)
 
 
 _Array = TypeVar("_Array", bound="NDArray[Any] | None")
 
 
 def _frozen(array: _Array) -> _Array:
-    """Return a view that cannot be written through; None of None."""
+    """Return a read-only view; None for None."""
     if array is None:
         return array
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def _measures(ratings: NDArray[np.float32] | None, times: NDArray[np.int64] | None) -> list[pl.Series]:
+    """Return the columns ``rating`` and ``timestamp`` of a data frame, if any."""
+    columns = [] if ratings is None else [pl.Series("rating", ratings, pl.Float32).fill_nan(None)]
+    return columns + ([] if times is None else [pl.Series("timestamp", times, pl.Int64)])
 
 
 def _selected(array: _Array, selection: slice | NDArray[Any]) -> _Array:
@@ -249,7 +335,7 @@ def _any_rated(ratings: Sequence[float] | NDArray[np.float32] | None) -> bool:
 
 
 def allowed_items(histories: Sequence[History], n_items: int, repeat: bool = False) -> NDArray[np.bool_]:
-    """Return what may be recommended: bool ``[len(histories), n_items]``, all items, or all but the seen ones."""
+    """Return the items that may be recommended: all if ``repeat``, else unseen ones; bool ``[histories, n_items]``."""
     allowed = np.ones((len(histories), n_items), dtype=bool)
     if not repeat:
         for row, history in enumerate(histories):
@@ -258,9 +344,9 @@ def allowed_items(histories: Sequence[History], n_items: int, repeat: bool = Fal
 
 
 def check_rows(rows: NDArray[np.int64], n_items: int) -> None:
-    """Raise UsageError where histories hold a catalog row that a model has never been told of."""
+    """Raise UsageError if histories contain a catalog row outside the catalog that a model was fitted on."""
     if len(rows) and not 0 <= rows.min() <= rows.max() < n_items:
         raise UsageError(
-            f"a history holds catalog row {rows.max() if rows.max() >= n_items else rows.min()}, but the model was "
+            f"a history contains catalog row {rows.max() if rows.max() >= n_items else rows.min()}, but the model was "
             f"fitted on {n_items} items; fit it again on the present catalog"
         )

@@ -1,7 +1,7 @@
-"""Knowledge: triples about items, such as who directed a film, that explanations may cite.
+"""Knowledge: triples about items (such as a film's director) that explanations may cite.
 
 Triples (head, relation, tail) come from any table with three such columns: RecBole's ``.kg``, CSV, TSV or Parquet.
-Their heads are items by id or title, or entities of a graph that another table, RecBole's ``.link``, ties to items.
+A head is an item's id or title, or an entity that a second table, RecBole's ``.link``, links to an item.
 Only the relations that ``[knowledge]`` of ``domain.toml`` names are kept. Links to the wrong items would make every
 explanation false, so they are tested against the catalog's own labels, see :meth:`Knowledge.agrees`.
 """
@@ -26,20 +26,21 @@ from genre_gen.data.readers import find_near, load_catalog
 from genre_gen.data.readers.recbole import read_atomic
 from genre_gen.data.readers.table import read_table
 from genre_gen.domain import DataSettings, Domain, KnowledgeSettings
+from genre_gen.folders.arrays import count_in, expect, json_in, texts
 
 log = logging.getLogger(__name__)
 
-SHUFFLES = 99  # random links that the true ones must beat
-MIN_PAIRS = 100  # pairs of items that share an entity; fewer cannot tell whether links are right
+SHUFFLES = 99  # random permutations of the links, which the given links must beat
+MIN_PAIRS = 100  # pairs of items that share an entity; with fewer, the test has too little power
 
 
 @dataclass(frozen=True)
 class Knowledge:
-    """What a graph says of the items of a catalog."""
+    """The triples of a knowledge graph about the items of a catalog."""
 
     n_items: int  # of the catalog
     relations: tuple[str, ...]  # names, as ``[knowledge.relations]`` has them
-    to_items: tuple[bool, ...]  # of each relation, whether its tails are items
+    to_items: tuple[bool, ...]  # for each relation, whether its tails are items
     entities: tuple[str, ...]  # ids of the other tails
     # int64 ``[n, 3]``, each once: catalog row, index of the relation, and index of the entity or row of the
     # other item
@@ -47,12 +48,12 @@ class Knowledge:
 
     @classmethod
     def of_domain(cls, domain: Domain, catalog: Catalog) -> Knowledge | None:
-        """Read what ``[knowledge]`` names; None where it names nothing, or where that does not fit the catalog.
+        """Read the files that ``[knowledge]`` names; None if it names none, or if they do not fit the catalog.
 
-        Files are looked up next to ``domain.toml`` and then among the data. What is not used is logged as a warning.
+        Files are looked up next to ``domain.toml``, then among the data. A warning says why a graph is not used.
 
         Raises:
-            DataError: a file that cannot be read, or that lacks a column.
+            DataError: a file cannot be read, or lacks a column.
         """
         settings = domain.knowledge
         if settings.triples is None:
@@ -60,29 +61,29 @@ class Knowledge:
         names = [name for name in (settings.triples, settings.links, settings.items) if name]
         files = {name: file for name in names if (file := find_near(domain, name)) is not None}
         if missing := ", ".join(name for name in names if name not in files):
-            log.warning("knowledge is left out: there is no %s next to the domain or its data", missing)
+            log.warning("knowledge is not used: %s was found neither next to domain.toml nor among the data", missing)
             return None
         others = None if settings.items is None else load_catalog(domain, files[settings.items])[0]
         knowledge = cls.read(settings, catalog, files, others)
         if not len(knowledge.triples):
-            problem = f"{settings.triples} says nothing about items of this catalog"
+            problem = f"no triple of {settings.triples} is about an item of this catalog"
         elif not knowledge.agrees(catalog):
             problem = (
-                "random links would agree as well with the catalog's labels, so knowledge.links "
-                f"({settings.links or 'the ids of its heads'}) ties {settings.triples} to the wrong items"
+                "random links agree with the catalog's labels as well as the given ones, so knowledge.links "
+                f"({settings.links or 'the ids of its heads'}) links {settings.triples} to the wrong items"
             )
         else:
             return knowledge
-        log.warning("knowledge is left out: %s", problem)
+        log.warning("knowledge is not used: %s", problem)
         return None
 
     @classmethod
     def read(
         cls, settings: KnowledgeSettings, catalog: Catalog, files: Mapping[str, Path], others: Catalog | None = None
     ) -> Knowledge:
-        """Read triples and links of ``files`` (name in the settings -> the file); raises DataError.
+        """Read triples and links from ``files`` (name in the settings -> file); raises DataError.
 
-        ``others`` are the items under the ids of the links, where those are not the catalog's, matched by title.
+        ``others`` are the items whose ids the links use, if those are not the catalog's ids; they are matched by title.
         """
         row_of = _row_finder(settings, catalog, files, others)
         key_of = {name: key for key, relation in settings.relations.items() for name in relation.relation}
@@ -104,8 +105,8 @@ class Knowledge:
     def agrees(self, catalog: Catalog) -> bool:
         """Tell whether items that share entities have more similar labels than under shuffled links.
 
-        This is a permutation test: none of ``SHUFFLES`` permutations of the graph's items may be as similar as the
-        given links. With fewer than ``MIN_PAIRS`` pairs, or without labels, the links are believed.
+        This is a permutation test. The links pass if their similarity is higher than under each of ``SHUFFLES``
+        permutations of the graph's items, and also if there are no labels or fewer than ``MIN_PAIRS`` pairs to test.
         """
         pairs, given, shuffled = self.likeness(catalog)
         return pairs < MIN_PAIRS or not given or max(shuffled) < given
@@ -114,8 +115,8 @@ class Knowledge:
         """Return the statistics of :meth:`agrees`.
 
         Returns:
-            The number of pairs of items that share an entity; the mean cosine of their labels, where an entity counts
-            by its items (its pairs would leave the commonest entity to decide); the same under each shuffle.
+            The number of pairs of items that share an entity; the mean cosine similarity of their labels, with entities
+            weighted by number of items (by pairs, the commonest entity would decide); the same under each shuffle.
         """
         labels = _label_matrix(catalog)
         rows, incidence = self._incidence
@@ -127,7 +128,7 @@ class Knowledge:
 
         def likeness(order: NDArray[np.int64]) -> float:
             dealt = vectors[order]
-            # The square of a sum holds each pair's product twice, and each vector's own square, which is taken off.
+            # The square of a sum contains each pair's product twice and each vector's own square, which is subtracted.
             summed, squares = incidence @ dealt, incidence @ dealt.multiply(dealt)
             cosines = np.asarray(summed.multiply(summed).sum(axis=1) - squares.sum(axis=1)).ravel() / (sizes - 1)
             return float(cosines.sum() / sizes.sum())
@@ -136,7 +137,7 @@ class Knowledge:
         return pairs, likeness(np.arange(len(rows))), shuffled
 
     def tails(self, row: int, relation: int) -> NDArray[np.int64]:
-        """Return an item's entities, or the items it leads to, in a relation."""
+        """Return the tails of an item in a relation: indices of entities, or rows of items."""
         return self._by_row.get((row, relation), np.zeros(0, np.int64))
 
     def shared(self, row: int, relation: int) -> NDArray[np.int64]:
@@ -152,11 +153,19 @@ class Knowledge:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Knowledge:
-        """Restore what ``arrays`` returned."""
-        names = json.loads(np.asarray(arrays["names"]).tobytes())
-        relations, to_items, entities = (tuple(names[key]) for key in ("relations", "to_items", "entities"))
-        triples = np.asarray(arrays["triples"], np.int64)
-        return cls(int(arrays["n_items"][0]), relations, to_items, entities, triples)
+        """Build knowledge from the output of ``arrays``; raises ValueError where it cannot be that."""
+        names, n_items = json_in(arrays, "names"), count_in(arrays, "n_items")
+        relations, entities = (texts(names[key], key) for key in ("relations", "entities"))
+        to_items = tuple(names["to_items"])
+        if len(to_items) != len(relations) or not all(isinstance(flag, bool) for flag in to_items):
+            raise ValueError("to_items does not say of each relation whether it leads to items")
+        triples = expect(arrays, "triples", "i", (None, 3), (0, 2**31)).astype(np.int64)
+        heads, kinds, tails = triples.T
+        if len(triples) and (heads.max() >= n_items or kinds.max() >= len(relations)):
+            raise ValueError("triples name items or relations that are not there")
+        if (tails >= np.where(np.array([*to_items, False])[kinds], n_items, len(entities))).any():
+            raise ValueError("triples name entities that are not there")
+        return cls(n_items, relations, to_items, entities, triples)
 
     @cached_property
     def _by_row(self) -> dict[tuple[int, int], NDArray[np.int64]]:
@@ -168,7 +177,7 @@ class Knowledge:
 
     @property
     def _incidence(self) -> tuple[NDArray[np.int64], Any]:
-        """Return the rows that share anything, and which entity has which of them: float64 ``[entities, rows]``."""
+        """Return the rows that share an entity, and the incidence matrix: float64 ``[entities, rows]``."""
         groups = [
             [tail, *np.atleast_1d(rows)] if self.to_items[relation] else [*rows]
             for (relation, tail), rows in self._by_entity.items()
@@ -182,7 +191,7 @@ class Knowledge:
 
 
 def _grouped(triples: Iterable[tuple[int, int, int]]) -> dict[tuple[int, int], NDArray[np.int64]]:
-    """Return the third values of each pair of first two."""
+    """Return the third values by the pair of the first two."""
     groups: dict[tuple[int, int], list[int]] = defaultdict(list)
     for first, second, third in triples:
         groups[first, second].append(third)
@@ -192,11 +201,11 @@ def _grouped(triples: Iterable[tuple[int, int, int]]) -> dict[tuple[int, int], N
 def _row_finder(
     settings: KnowledgeSettings, catalog: Catalog, files: Mapping[str, Path], others: Catalog | None
 ) -> Callable[[str], int | None]:
-    """Return what finds the catalog row that a name in the triples stands for; None where it stands for none."""
+    """Return a function from a name in the triples to its catalog row, or to None."""
 
     @cache
     def row_of(name: str) -> int | None:
-        """Return the row of an id or title; an id of the other items stands for its title there."""
+        """Return the row of an id or title; an id of the other items is translated to its title first."""
         if others is not None:
             if name not in others:
                 return None
@@ -212,16 +221,16 @@ def _row_finder(
 
 
 def _records(file: Path, settings: KnowledgeSettings, *roles: str) -> Iterator[tuple[str, ...]]:
-    """Return the texts of each record in the columns that the settings name for some roles; raises DataError."""
+    """Yield each record's values in the columns of some roles, as the settings name them; raises DataError."""
     table = read_atomic(file) if file.name.endswith((".kg", ".link")) else read_table(file, DataSettings(path="."))
     names = [table.column(getattr(settings, role), role, f"knowledge.{role}") for role in roles]
     return iter(zip(*(table.frame[name].cast(str).to_list() for name in names), strict=True))
 
 
 def _label_matrix(catalog: Catalog) -> Any:
-    """Return the items' labels as vectors of length 1; None where no item has any.
+    """Return the items' labels as unit vectors; None if no item has any.
 
-    A label is divided by the square root of its number of items, since rare labels say more.
+    A label is divided by the square root of its number of items, since rare labels are more informative.
     """
     from sklearn.preprocessing import MultiLabelBinarizer, normalize
 

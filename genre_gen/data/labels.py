@@ -1,4 +1,4 @@
-"""Labels: which item has which labels of one field, such as genres, as one sparse matrix."""
+"""Labels: the items' labels in one field, such as genres, as a sparse matrix."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class Labels:
 
     field: str  # its name, such as ``genre``
     names: tuple[str, ...]  # the labels, sorted; a label's position is its column
-    matrix: sparse.csr_array  # float64 ``[n_items, n_labels]``, 1 where the item has the label. An item may have none
+    matrix: sparse.csr_array  # float64 ``[n_items, n_labels]``, 1 if the item has the label. An item may have none
 
     @classmethod
     def of(cls, catalog: Catalog, field: str) -> Self:
-        """Read the labels of a catalog's items in a field of lists; raises UsageError where no item has any."""
+        """Read the labels of a catalog's items in a list field; raises UsageError if no item has any."""
         values = [item.attributes.get(field) for item in catalog]
         labels = [sorted(set(value)) if isinstance(value, tuple) else [] for value in values]
         names = tuple(sorted({name for each in labels for name in each}))
         if not names:
             raise UsageError(
-                f"no item of {catalog.name} has labels in {field!r}; name a list field, of {', '.join(catalog.fields)}"
+                f"no item of {catalog.name} has labels in {field!r}; use a list field among {', '.join(catalog.fields)}"
             )
         column = {name: position for position, name in enumerate(names)}
         columns = np.array([column[name] for each in labels for name in each], np.int64)
@@ -42,7 +42,7 @@ class Labels:
 
     @classmethod
     def of_domain(cls, catalog: Catalog, domain: Domain) -> Self | None:
-        """Read the domain's first list field in which items have labels; None where there is none."""
+        """Read the domain's first list field in which items have labels; None if there is none."""
         for name, settings in domain.fields.items():
             if settings.type == "list" and any(item.attributes.get(name) for item in catalog):
                 return cls.of(catalog, name)
@@ -50,7 +50,7 @@ class Labels:
 
     @cached_property
     def shares(self) -> sparse.csr_array:
-        """Return each item's label distribution, equal shares or zeros: float64 ``[n_items, n_labels]``."""
+        """Return each item's label distribution, all zeros without labels: float64 ``[n_items, n_labels]``."""
         sizes = np.diff(self.matrix.indptr)
         return sparse.csr_array(
             (1.0 / np.repeat(sizes, sizes), self.matrix.indices, self.matrix.indptr), shape=self.matrix.shape
@@ -59,7 +59,7 @@ class Labels:
     def similarity(self, rows: NDArray[np.integer]) -> NDArray[np.float64]:
         """Return the Jaccard similarity of items' label sets: float64 ``[n, n]`` for ``n`` catalog rows.
 
-        Two items without labels count as the same, so that what is not described cannot pass for variety.
+        Two items without labels have similarity 1, so that items without a description do not count as diverse.
         """
         chosen = self.matrix[rows]
         common = (chosen @ chosen.T).toarray()

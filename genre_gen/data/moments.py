@@ -1,4 +1,4 @@
-"""Moments: what a person gives as a time, as int seconds since 1970."""
+"""Moments: times given by a person, as int seconds since 1970."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from genre_gen.data.readers.values import LAST_SECOND, read_dates
-from genre_gen.errors import UsageError
+from genre_gen.errors import UsageError, quoted
 
 
 def to_moment(value: object) -> int:
@@ -18,22 +18,22 @@ def to_moment(value: object) -> int:
 
     Args:
         value: seconds since 1970, a ``datetime`` or ``date``, or ISO text such as ``2024-12-31`` or
-            ``2024-12-31T18:05:00+01:00``. What names no zone is in UTC.
+            ``2024-12-31T18:05:00+01:00``. A time without a zone is in UTC.
 
     Raises:
-        UsageError: anything else, or a moment beyond the year 9999.
+        UsageError: the value is of another kind, or after the year 9999.
     """
     seconds = _seconds(value)
     if seconds is None or not abs(seconds) <= LAST_SECOND:
         raise UsageError(
-            f"{value!r:.80} is not a moment; give seconds since 1970, a datetime, or ISO text such as "
+            f"{quoted(value)} is not a moment; give seconds since 1970, a datetime, or ISO text such as "
             "2024-12-31T18:05:00Z"
         )
     return math.floor(seconds)
 
 
 def _seconds(value: object) -> float | None:
-    """Return seconds since 1970; None where the value is no moment."""
+    """Return seconds since 1970; None if the value is not a moment."""
     if isinstance(value, np.generic):
         value = value.astype("datetime64[s]").item() if value.dtype.kind == "M" else value.item()
     if isinstance(value, date):
@@ -42,4 +42,9 @@ def _seconds(value: object) -> float | None:
     if isinstance(value, str):
         written = value.strip()
         return read_dates(pl.Series([written])).seconds[0] if written[:4].isdigit() else None
-    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else None
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None

@@ -1,12 +1,14 @@
-"""Text from data on a terminal or a page: a title or column name shall not break, colour or clear it."""
+"""Make text from data safe to print: a title or column name must not break, colour or clear the terminal or page."""
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
+from typing import Any
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Return text with a replacement character for each unprintable one, such as controls, apart from ``keep``."""
+    """Return text with each unprintable character (such as a control character) replaced, apart from ``keep``."""
     if text.isprintable():
         return text
     return "".join(letter if letter.isprintable() or letter in keep else "\N{REPLACEMENT CHARACTER}" for letter in text)
@@ -21,3 +23,17 @@ def width_of(text: str) -> int:
 def padded(text: str, width: int) -> str:
     """Return text filled up with spaces to a width on a terminal."""
     return text + " " * (width - width_of(text))
+
+
+def shown(value: Any, comma: str = ", ") -> str:
+    """Return an attribute's value for people; ``comma`` separates several."""
+    return comma.join(value) if isinstance(value, tuple) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def about(attributes: Mapping[str, Any]) -> str:
+    """Return known attributes in one line; numbers come with their field, since a bare 0 has no meaning."""
+    return "; ".join(
+        f"{name} {shown(value)}" if isinstance(value, (int, float)) else shown(value)
+        for name, value in attributes.items()
+        if value not in {None, ()}
+    )

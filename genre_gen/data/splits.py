@@ -1,26 +1,29 @@
-"""Splits: what a recommender learns from, and the cases that it is tuned and judged on."""
+"""Splits: the interactions that a recommender learns from, and the cases that it is tuned and evaluated on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen.data.catalog import Catalog
+from genre_gen.data.frames import Library, in_library
 from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.writers import write_lenskit, write_lists, write_recbole
 from genre_gen.errors import DataError, UsageError
 
 Part: TypeAlias = Literal["validation", "test"]
 
-_HELD_OUT = 2  # interactions of each user, but for users who have no more
+_HELD_OUT = 2  # interactions of each user, except for users who have no more
 NO_CASES = (
     "leave-one-out takes users with three interactions, global-time users on both sides of its moments; "
-    "split otherwise, or give more data"
+    "choose another split, or give more data"
 )
-"""What a split without cases needs, for messages."""
+"""How to get cases from a split that has none, for messages."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,9 +31,14 @@ class Case:
     """One question of an evaluation: given this history, which item came next?
 
     Attributes:
-        history: what a model may see.
-        target: catalog row of the item to find.
+        history: the interactions that a model may see.
+        target: catalog row of the held-out item.
         rating: the rating the user gave it; NaN if none.
+
+    Example:
+        >>> case = split.test[0]
+        >>> case.history.user, split.catalog[case.target].title, case.rating
+        ('17', '…', …)
     """
 
     history: History
@@ -45,11 +53,16 @@ class Split:
     Attributes:
         name: ``leave-one-out``, ``global-time`` or ``all`` (nothing is held out for a test).
         catalog: the items.
-        histories: all interactions, held-out ones included: where a user's history is looked up.
-        train: what models learn from while settings are chosen.
+        histories: all interactions, held-out ones included; users' histories are looked up here.
+        train: interactions that models learn from while settings are chosen.
         validation: cases to choose settings on.
         test: cases to report on; their histories include the validation item.
-        train_and_validation: what models learn from once everything is chosen.
+        train_and_validation: interactions that the refit learns from.
+
+    Example:
+        >>> split = data.leave_one_out()
+        >>> len(split.train), len(split.validation), len(split.test)
+        (275, 30, 30)
     """
 
     name: str
@@ -61,25 +74,113 @@ class Split:
     train_and_validation: Interactions
 
     def __post_init__(self) -> None:
-        """Refuse interactions whose rows are not those of the catalog; raises UsageError."""
+        """Check that interactions and catalog have the same number of items; raises UsageError."""
         for interactions in (self.histories, self.train, self.train_and_validation):
             if interactions.n_items != len(self.catalog):
                 raise UsageError(
-                    f"the interactions are of a catalog of {interactions.n_items:,} items, and this one has "
+                    f"the interactions belong to a catalog of {interactions.n_items:,} items, but this one has "
                     f"{len(self.catalog):,}; load both together with Dataset.load"
                 )
 
     def cases(self, part: Part) -> tuple[Case, ...]:
-        """Return the cases of one part; raises UsageError for another name."""
+        """Return the cases of one part; raises UsageError for another name.
+
+        Example:
+            >>> len(split.cases("validation"))
+            30
+        """
         if part not in {"validation", "test"}:
             raise UsageError(f"part = {part!r}; choose validation or test")
         return self.validation if part == "validation" else self.test
+
+    def targets(self, part: Part) -> NDArray[np.int64]:
+        """Return the positions of a part's targets in ``histories``, int64 ``[cases]``.
+
+        Example:
+            >>> bool(split.histories.rows[split.targets("test")[0]] == split.test[0].target)
+            True
+        """
+        cases = self.cases(part)
+        users = np.array([self.histories.user_row(str(case.history.user)) for case in cases], np.int64)
+        return self.histories.offsets[users] + np.array([len(case.history) for case in cases], np.int64)
+
+    def to_frames(self, library: Library = "polars") -> dict[str, Any]:
+        """Return data frames: ``train``, ``validation``, ``test`` and ``train_and_validation``.
+
+        Validation and test have one row per case, the interaction to find; see ``Interactions.to_frame`` for columns.
+
+        Example:
+            >>> {name: len(frame) for name, frame in split.to_frames().items()}
+            {'train': 275, 'validation': 30, 'test': 30, 'train_and_validation': 305}
+
+        Raises:
+            UsageError, MissingPackageError: as :func:`genre_gen.data.frames.in_library`.
+        """
+        frames = {
+            "train": self.train.to_frame(self.catalog),
+            "validation": self.histories.to_frame(self.catalog, positions=self.targets("validation")),
+            "test": self.histories.to_frame(self.catalog, positions=self.targets("test")),
+            "train_and_validation": self.train_and_validation.to_frame(self.catalog),
+        }
+        return {name: in_library(frame, library) for name, frame in frames.items()}
+
+    def to_recbole(self, folder: str | Path) -> list[Path]:
+        """Write RecBole's atomic files of this split, a benchmark in its words; returns the files.
+
+        RecBole then learns from ``train`` and ranks the targets of ``test`` among all items but the user's earlier
+        ones, as our evaluation does. What lies between the two parts is its ``valid``: the validation targets, and in
+        a ``global-time`` split all interactions of that period.
+
+        Example:
+            >>> [file.name for file in split.to_recbole("exports/movies")]
+            ['movies.item', 'movies.train.inter', 'movies.valid.inter', 'movies.test.inter', 'movies.yaml']
+
+        Raises:
+            UsageError: nothing is held out for a test.
+            DataError: ids that the format cannot hold.
+        """
+        self._check_test("RecBole")
+        between = _beyond(self.train_and_validation, self.train)
+        parts = {
+            "train": self.train.to_frame(self.catalog),
+            "valid": self.train_and_validation.to_frame(self.catalog, positions=between),
+            "test": self.histories.to_frame(self.catalog, positions=self.targets("test")),
+        }
+        return write_recbole(Path(folder), self.catalog, parts)
+
+    def to_lenskit(self, folder: str | Path) -> list[Path]:
+        """Write what LensKit needs for the same evaluation; returns the files.
+
+        ``train`` and ``train_and_validation`` are folders for ``lenskit.data.Dataset.load``, ``validation.parquet``
+        and ``test.parquet`` the targets for ``lenskit.data.ItemListCollection.load_parquet``, a list per user. What
+        learns from ``train_and_validation`` has seen the histories of ``test``.
+
+        Example:
+            >>> split.to_lenskit("exports/lenskit")[-1].name
+            'test.parquet'
+
+        Raises:
+            UsageError: nothing is held out for a test.
+        """
+        self._check_test("LensKit")
+        files = []
+        for name in ("train", "train_and_validation"):
+            files += write_lenskit(Path(folder) / name, self.catalog, getattr(self, name))
+        frames = self.to_frames()
+        for part in ("validation", "test"):
+            files.append(Path(folder) / f"{part}.parquet")
+            write_lists(files[-1], frames[part])
+        return files
+
+    def _check_test(self, library: str) -> None:
+        if not self.test:
+            raise UsageError(f"the split {self.name!r} holds nothing out for {library} to test on; {NO_CASES}")
 
 
 def leave_one_out(interactions: Interactions, catalog: Catalog) -> Split:
     """Hold out each user's last item for test and the one before for validation.
 
-    Users with fewer than three interactions stay in train whole and make no case.
+    Users with fewer than three interactions stay in the train part as a whole and have no case.
     """
     from_end, in_cases = _from_end(interactions)
     train, train_and_validation = (interactions.keep((from_end > held_out) | ~in_cases) for held_out in (2, 1))
@@ -88,10 +189,10 @@ def leave_one_out(interactions: Interactions, catalog: Catalog) -> Split:
 
 
 def hold_out_last(interactions: Interactions, catalog: Catalog) -> Split:
-    """Hold out each user's last item for validation, and nothing for a test; raises UsageError where none has three."""
+    """Hold out each user's last item for validation; raises UsageError if no user has three interactions."""
     from_end, in_cases = _from_end(interactions)
     if not in_cases.any():
-        raise UsageError("no user has three interactions, and training needs some to validate on; give more data")
+        raise UsageError("no user has three interactions, so there is nothing to validate on; give more data")
     train = interactions.keep((from_end > 1) | ~in_cases)
     return Split("all", catalog, interactions, train, _last_cases(interactions, 1), (), interactions)
 
@@ -99,17 +200,17 @@ def hold_out_last(interactions: Interactions, catalog: Catalog) -> Split:
 def global_time(interactions: Interactions, catalog: Catalog, validation: float = 0.1, test: float = 0.1) -> Split:
     """Train on everything before one moment; each user's first item after it is a case.
 
-    ``test`` is the share of all interactions (by time) in the last period, ``validation`` that in the one before. Users
-    without an interaction before a period make no case in it: they are new, and the split is about the rest.
+    ``test`` is the share of all interactions (by time) in the last period, ``validation`` the share in the period
+    before. A user without an interaction before a period has no case in it.
 
     Raises:
-        DataError: the data has no times, or all of them are the same.
-        UsageError: shares that leave nothing to train on.
+        DataError: the data has no times, or all times are equal.
+        UsageError: the shares leave nothing to train on.
     """
     if interactions.times is None:
         raise DataError("a global-time split needs times, and this data has none; split by leave-one-out")
     if not (validation > 0 and test > 0 and validation + test < 1):
-        raise UsageError(f"validation {validation} and test {test} must be positive and leave a share to train on")
+        raise UsageError(f"validation {validation} and test {test} must be positive and add up to less than 1")
     begins = np.quantile(interactions.times, [1 - test - validation, 1 - test])
     parts: tuple[list[Case], list[Case]] = ([], [])
     for history in interactions.histories():
@@ -119,7 +220,7 @@ def global_time(interactions: Interactions, catalog: Catalog, validation: float 
             if 0 < first < until:
                 part.append(_case(history, int(first)))
     if not (interactions.times < begins[0]).any():
-        raise DataError("no interaction lies before the others; split by leave-one-out")
+        raise DataError("all interactions have the same time; split by leave-one-out")
     train, train_and_validation = (interactions.keep(interactions.times < begin) for begin in begins)
     validation_cases, test_cases = tuple(parts[0]), tuple(parts[1])
     return Split("global-time", catalog, interactions, train, validation_cases, test_cases, train_and_validation)
@@ -130,7 +231,7 @@ SPLITS = {"leave-one-out": leave_one_out, "global-time": global_time, "all": hol
 
 
 def sample_cases(cases: Sequence[Case], limit: int) -> Sequence[Case]:
-    """Return at most ``limit`` cases in their order: the same ones each time."""
+    """Return at most ``limit`` cases in their order; the same cases on each call."""
     if len(cases) <= limit:
         return cases
     chosen = np.random.default_rng(0).choice(len(cases), limit, replace=False)
@@ -138,14 +239,22 @@ def sample_cases(cases: Sequence[Case], limit: int) -> Sequence[Case]:
 
 
 def _from_end(interactions: Interactions) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return how far each interaction is from its history's end (1 = last), and whether its user makes cases."""
+    """Return each interaction's distance from the end of its history (1 = last), and whether its user has cases."""
     lengths = np.diff(interactions.offsets)
     from_end = np.repeat(interactions.offsets[1:], lengths) - np.arange(len(interactions))
     return from_end, np.repeat(lengths > _HELD_OUT, lengths)
 
 
+def _beyond(longer: Interactions, shorter: Interactions) -> NDArray[np.int64]:
+    """Return the positions in ``longer`` of what each user has in it after the part that ``shorter`` has as well."""
+    lengths = dict(zip(shorter.users, np.diff(shorter.offsets).tolist(), strict=True))
+    common = np.array([lengths.get(user, 0) for user in longer.users], np.int64)
+    place = np.arange(len(longer)) - longer.offsets[longer.owners]
+    return np.flatnonzero(place >= common[longer.owners])
+
+
 def _last_cases(interactions: Interactions, from_end: int) -> tuple[Case, ...]:
-    """Return the case of each user who makes one, whose target is so far from the end (1 = last)."""
+    """Return the cases whose target has a given distance from the end of its history (1 = last)."""
     histories = interactions.histories()
     return tuple(_case(history, len(history) - from_end) for history in histories if len(history) > _HELD_OUT)
 

@@ -1,4 +1,4 @@
-"""TitleIndex: from what a person types to the item that is meant, or to the closest ones."""
+"""TitleIndex: find the item that a typed title means, or the closest ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
-_BRACKETS = re.compile(r"\s*\(([^()]*)\)$")
 _YEAR = re.compile(r"\d{4}")
 _ARTICLE_BEHIND = re.compile(
     r"^(.+), (the|an?|l[aeo]s?|l'|un|une|els?|il|gli|i|die|der|das|dem|den|eine?|de|det|het|een|as|os?)$", re.IGNORECASE
@@ -17,40 +16,42 @@ _ARTICLE_BEHIND = re.compile(
 _ARTICLE_BEFORE = re.compile(r"^(the|an?) ")
 _ACCENTS = re.compile("[\u0300-\u036f]")
 _QUOTES = str.maketrans("\u2018\u2019\u201c\u201d", "''\"\"")
-_CANDIDATES = 50  # titles compared exactly: those that share most trigrams
-_CLOSE = 0.5  # ratio of difflib from which a title is worth proposing
+_CANDIDATES = 50  # titles that are compared by difflib: those with the most trigrams in common
+_CLOSE = 0.5  # titles with at least this ratio of difflib are proposed
+_MOST_BRACKETS = 8  # at the end of a title that are read; further ones stay part of the name
+_COMPARED = 200  # characters of a title that are compared, which takes time in their square
 
 
 class TitleIndex:
-    """Finds items by title, forgiving what people leave out or write differently.
+    """Finds items by title, tolerant of usual omissions and spellings.
 
-    A title is found as it is written, in any case. Otherwise it may be named without accents, without the year in
-    brackets, without or by the second name in brackets, and with the article in front or not at all:
+    An exact title is found first, regardless of case. Otherwise a title matches without accents, without the year in
+    brackets, without the second name in brackets or by that name alone, and with the article in front or left out:
     ``the godfather`` finds "Godfather, The (1972)", and ``Se7en (1995)`` finds "Seven (Se7en) (1995)".
     """
 
     def __init__(self, titles: Sequence[str]) -> None:
-        """Hold titles that differ in more than case; a title's position is its row."""
+        """Index titles that differ in more than case; a title's position is its row."""
         self._titles = titles
         self._exact = {title.casefold(): row for row, title in enumerate(titles)}
 
     def exact(self, text: str) -> tuple[int, ...]:
-        """Return the row whose title is the text in any case, or none."""
+        """Return the row whose title equals the text regardless of case, or an empty tuple."""
         row = self._exact.get(text.strip().casefold())
         return () if row is None else (row,)
 
     def named(self, text: str) -> tuple[int, ...]:
-        """Return the rows that a text names otherwise: one, none, or several if it is ambiguous."""
+        """Return the rows that a text names inexactly: none, one, or several if it is ambiguous."""
         return next((self._named[name] for name in _names(text, whole=True) if name in self._named), ())
 
     def close(self, text: str, n: int = 3) -> list[int]:
-        """Return the rows of at most ``n`` titles that resemble a text, the closest first."""
-        wanted = _fold(text)
+        """Return the rows of at most ``n`` titles similar to a text, the closest first."""
+        wanted = _fold(text[:_COMPARED])
         shared = Counter(row for trigram in _trigrams(wanted) for row in self._with_trigram.get(trigram, ()))
         scored = []
         for row, _ in shared.most_common(_CANDIDATES):
-            title = _fold(self._titles[row])
-            names = {title, *_names(title)}  # a year left out shall not count against a short title
+            title = _fold(self._titles[row][:_COMPARED])
+            names = {title, *_names(title)}  # without this, a missing year would count against a short title
             ratio = max(difflib.SequenceMatcher(None, wanted, name).ratio() for name in names)
             inside = bool(wanted) and wanted in title
             if inside or ratio >= _CLOSE:
@@ -59,7 +60,7 @@ class TitleIndex:
 
     @cached_property
     def _named(self) -> dict[str, tuple[int, ...]]:
-        """Return the rows of each name that is not a title itself."""
+        """Return the rows of each name that is not itself a title."""
         rows: dict[str, list[int]] = defaultdict(list)
         for row, title in enumerate(self._titles):
             for name in set(_names(title)):
@@ -68,20 +69,30 @@ class TitleIndex:
 
     @cached_property
     def _with_trigram(self) -> dict[str, list[int]]:
-        """Return the rows of the titles that hold each trigram."""
+        """Return, for each trigram, the rows of the titles that contain it."""
         rows: dict[str, list[int]] = defaultdict(list)
         for row, title in enumerate(self._titles):
-            for trigram in _trigrams(_fold(title)):
+            for trigram in _trigrams(_fold(title[:_COMPARED])):
                 rows[trigram].append(row)
         return rows
 
 
 def article_first(title: str) -> str:
-    """Return a title as one says it: ``Godfather, The (1972)`` as ``The Godfather (1972)``, in brackets too."""
-    brackets = _BRACKETS.search(title)
-    if brackets is None:
-        return _article_in_front(title)
-    return f"{article_first(title[: brackets.start()])} ({_article_in_front(brackets[1])})"
+    """Move the article to the front: ``Godfather, The (1972)`` -> ``The Godfather (1972)``, also in brackets."""
+    name, brackets = _without_brackets(title)
+    return " ".join([_article_in_front(name), *(f"({_article_in_front(inside)})" for inside in brackets)])
+
+
+def _without_brackets(title: str) -> tuple[str, list[str]]:
+    """Return a title without the brackets at its end, and what is in them."""
+    brackets: list[str] = []
+    while title.endswith(")") and len(brackets) < _MOST_BRACKETS:
+        before, opening, inside = title.rpartition("(")
+        if not opening or ")" in inside[:-1]:
+            break
+        brackets.insert(0, inside[:-1])
+        title = before.rstrip()
+    return title, brackets
 
 
 def _fold(text: str) -> str:
@@ -91,13 +102,10 @@ def _fold(text: str) -> str:
 
 
 def _names(title: str, whole: bool = False) -> Iterator[str]:
-    """Yield the folded names by which a title is known; only those that keep all of it if ``whole``."""
+    """Yield the folded names of a title; if ``whole``, only names that leave nothing out."""
     title = _fold(title)
     yield title
-    brackets: list[str] = []
-    while match := _BRACKETS.search(title):
-        brackets.insert(0, match[1])
-        title = title[: match.start()]
+    title, brackets = _without_brackets(title)
     years = [part for part in brackets if _YEAR.fullmatch(part)]
     others = [part for part in brackets if part not in years]
     year = f" ({years[0]})" if years else ""

@@ -1,7 +1,7 @@
-"""CatalogTrie: what a search needs of a prefix tree of item codes, and Subset: what a request allows of it.
+"""CatalogTrie: the interface of prefix trees of item codes; Subset: the items of a trie that a request allows.
 
-An item's *position* is its number among the sorted items; the items below a node are a range of positions, or two. So a
-request's filters are counts over ranges.
+An item's *position* is its number among the sorted items. The items below a node are one or two ranges of positions,
+so the filters of a request become counts over ranges.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ NOWHERE = -1
 
 @dataclass(frozen=True, eq=False)
 class Subset:
-    """What each user of a request may get, by positions of one trie; made by :meth:`CatalogTrie.subset`.
+    """The items that each user of a request may get, by positions of a trie; made by :meth:`CatalogTrie.subset`.
 
     Attributes:
-        trie: whose positions these are.
-        cumulative: int32 ``[users, n_positions + 1]``, how many of the first ``k`` positions are allowed; one row
-            serves every user; None allows every item of the trie.
-        removed: int64, sorted: positions that have left the catalog; ``cumulative`` does not count them either.
-        excluded: int64, sorted: ``user * (n_positions + 1) + position`` of what single users may not get on top of
-            that, such as the items of their history.
-        users: number of users; 1 serves any number.
+        trie: the trie of the positions.
+        cumulative: int32 ``[users, n_positions + 1]``, the number of allowed positions among the first ``k``; a single
+        row applies to every user; None allows every item of the trie.
+        removed: int64, sorted: positions of removed items, which ``cumulative`` does not count.
+        excluded: int64, sorted: ``user * (n_positions + 1) + position`` of further items that a user may not get, such
+        as those of the user's history.
+        users: number of users; 1 applies to any number.
     """
 
     trie: CatalogTrie
@@ -44,7 +44,7 @@ class Subset:
     users: int = 1
 
     def count(self, begin: Ints, end: Ints, users: Ints | int = 0) -> NDArray[np.int64]:
-        """Return how many allowed items each range of positions ``begin .. end - 1`` holds for its user."""
+        """Return the number of items in each range of positions ``begin .. end - 1`` that its user may get."""
         users = users if self.users > 1 else 0
         if self.cumulative is None:
             counts = end.astype(np.int64) - begin - _between(self.removed, begin, end)
@@ -57,7 +57,7 @@ class Subset:
         return counts
 
     def select(self, users: NDArray[np.int64]) -> Subset:
-        """Return the subset of some users, who are numbered in the order given."""
+        """Return the subset of some users, numbered in the given order."""
         if self.users == 1:
             return self
         cumulative = self.cumulative
@@ -70,9 +70,9 @@ class Subset:
         return replace(self, cumulative=cumulative, excluded=excluded, users=len(users))
 
     def check(self, users: int) -> Subset:
-        """Return itself; raise UsageError unless it serves so many users."""
+        """Return itself; raises UsageError if it is for another number of users."""
         if self.users not in {1, users}:
-            raise UsageError(f"allowed is for {self.users} users, but {users} are asked about")
+            raise UsageError(f"allowed is for {self.users} users, but there are {users}")
         return self
 
     @property
@@ -81,11 +81,11 @@ class Subset:
 
 
 Allowed: TypeAlias = "NDArray[np.bool_] | Subset | None"
-"""What a request permits: a boolean per catalog row, a subset made of them, or None for all."""
+"""The items that a request permits: a boolean per catalog row, a subset made of them, or None for all."""
 
 
 class CatalogTrie(ABC):
-    """What a search needs of a prefix tree of item codes; node 0 is the root, a leaf is an item.
+    """A prefix tree of item codes, as the search uses it; node 0 is the root, a leaf is an item.
 
     Attributes:
         vocabulary: number of code tokens.
@@ -108,7 +108,7 @@ class CatalogTrie(ABC):
     @property
     @abstractmethod
     def is_flat(self) -> bool:
-        """Tell whether every code is a single token, so that one forward pass decides."""
+        """Tell whether every code is a single token, so that one forward pass scores all items."""
 
     @abstractmethod
     def is_leaf(self, nodes: Ints) -> NDArray[np.bool_]:
@@ -124,19 +124,19 @@ class CatalogTrie(ABC):
 
     @abstractmethod
     def expand(self, nodes: Ints) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return for all children, ordered by ``nodes`` and token, the index of the parent, and the child."""
+        """Return all children, ordered by ``nodes`` and token: the index of the parent in ``nodes``, and the child."""
 
     @abstractmethod
     def find(self, nodes: Ints, tokens: Ints) -> NDArray[np.int64]:
-        """Return the child that each token leads to from each node, -1 where there is none (or from -1)."""
+        """Return the child of each node for each token; -1 if there is none or the node is -1."""
 
     @abstractmethod
     def count(self, nodes: Ints, subset: Subset, users: Ints | int = 0) -> NDArray[np.int64]:
-        """Return how many items below each node its user may get."""
+        """Return the number of items below each node that its user may get."""
 
     @abstractmethod
     def position(self, rows: Ints) -> NDArray[np.int64]:
-        """Return the position of each catalog row's item, -1 where the trie has none."""
+        """Return the position of each catalog row's item, -1 if the trie has none."""
 
     @abstractmethod
     def order(self) -> NDArray[np.integer]:
@@ -144,7 +144,7 @@ class CatalogTrie(ABC):
 
     @property
     def removed_positions(self) -> NDArray[np.int64]:
-        """Return the positions whose items have left the catalog, sorted."""
+        """Return the positions of removed items, sorted."""
         return np.empty(0, dtype=np.int64)
 
     @property
@@ -153,9 +153,9 @@ class CatalogTrie(ABC):
         return self.n_positions - len(self.removed_positions)
 
     def walk(self, tokens: Ints) -> NDArray[np.int64]:
-        """Return the node that each row of tokens ``[batch, steps]`` leads to from the root, -1 where none does.
+        """Return the node that each row of tokens ``[batch, steps]`` leads to from the root, or -1.
 
-        What follows a complete code is not read: a row stays at its leaf.
+        Tokens after a complete code are ignored.
         """
         nodes = np.full(len(tokens), ROOT)
         for step in range(tokens.shape[1]):
@@ -164,10 +164,10 @@ class CatalogTrie(ABC):
         return nodes
 
     def subset(self, allowed: Allowed = None, exclude: Sequence[Ints] = ()) -> Subset:
-        """Return what a request allows, ready to be counted below any node.
+        """Return the subset of items that a request allows.
 
-        A boolean per row costs a pass over the catalog: where many requests share one (what is in stock), make its
-        subset once. The cost of ``exclude`` depends on its own length only.
+        A boolean per row costs one pass over the catalog. If many requests share one (such as the items in stock), make
+        its subset once. The cost of ``exclude`` depends on its own length only.
 
         Args:
             allowed: bool ``[size]`` for all users, or ``[users, size]``; or a subset of this trie.
@@ -178,11 +178,11 @@ class CatalogTrie(ABC):
         """
         subset = allowed if isinstance(allowed, Subset) else self._counted(allowed)
         if subset.trie is not self:
-            raise UsageError("allowed is a subset of another state of the catalog; make it from this trie")
+            raise UsageError("allowed is a subset of another trie; make it from this one")
         return self._excluding(subset, exclude) if len(exclude) else subset
 
     def counts(self, allowed: Allowed = None) -> NDArray[np.int64]:
-        """Return how many allowed items are below every node, ``[n_nodes]``."""
+        """Return the number of allowed items below each node, ``[n_nodes]``."""
         return self.count(np.arange(self.n_nodes), self.subset(allowed))
 
     def _counted(self, allowed: NDArray[np.bool_] | None) -> Subset:
@@ -211,17 +211,17 @@ class CatalogTrie(ABC):
 
     def _check_rows(self, rows: Ints) -> Ints:
         if len(rows) and (rows.min() < 0 or rows.max() >= self.size):
-            raise UsageError(f"rows {rows.min()} to {rows.max()} are named; the catalog has 0 to {self.size - 1}")
+            raise UsageError(f"rows run from {rows.min()} to {rows.max()}; the catalog has 0 to {self.size - 1}")
         return rows
 
 
 def ranges(starts: Ints, sizes: Ints) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return for ranges of numbers, one after the other, which range each number is of, and the numbers."""
+    """Return the numbers of several ranges, concatenated: the index of each number's range, and the number."""
     owners = np.repeat(np.arange(len(starts)), sizes)
     preceding = np.cumsum(sizes) - sizes
     return owners, np.arange(len(owners)) + (starts - preceding)[owners]
 
 
 def _between(numbers: NDArray[np.int64], begin: Ints, end: Ints) -> NDArray[np.int64]:
-    """Return how many of some sorted numbers lie in each range ``begin .. end - 1``."""
+    """Return the count of sorted numbers in each range ``begin .. end - 1``."""
     return np.searchsorted(numbers, end) - np.searchsorted(numbers, begin)

@@ -1,12 +1,12 @@
-"""A decoder whose last layer is computed for one token per row, where only that token's state is read.
+"""A decoder whose last layer is computed for one token per row, if only that token's state is read.
 
-What follows attention in a layer (its output projection and the feed-forward part, five sixths of the layer) concerns
-one position at a time and is added to what came in. In the last layer these parts are given the wanted positions alone,
-and what they return, ``[rows, 1, hidden]``, is added to every position: right where it is wanted, and elsewhere never
-read. Keys and values are those of a whole pass.
+The parts of a layer after attention (the output projection and the feed-forward part, five sixths of the layer) work
+on one position at a time, and their output is added to their input. In the last layer these parts get the requested
+positions only. Their output, ``[rows, 1, hidden]``, is added to every position: it is right at the requested one, and
+the others are not read. Keys and values are those of a whole pass.
 
-The parts are found by the names that most decoders give them, in a copy of the decoder that shares all weights, and
-tried once against a whole pass. A decoder that is built otherwise is used as it is.
+The parts are found by their usual names, in a copy of the decoder that shares all weights, and are compared once with
+a whole pass. A decoder with other names is used unchanged.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-_TOLERANCE = 0.3  # of what the parts add; rounding to 8 bits moves it by some hundredths, a wrong position by all of it
+_TOLERANCE = 0.3  # relative to what the parts add; 8-bit rounding changes it by .03 or so, a wrong position by 1
 
 
-# The positions, int64 [rows], and whether the parts are to add nothing; of this thread's passes alone.
+# The positions, int64 [rows], and whether the parts add nothing; for passes of this thread only.
 _REQUEST: ContextVar[tuple[Tensor, bool] | None] = ContextVar("last_token", default=None)
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -47,7 +47,7 @@ class _LastTokenPart(nn.Module):
 
 
 def with_last_token_parts(backbone: Any) -> Any:
-    """Return a decoder over the same weights that obeys :func:`last_token_only`; None where its parts are unknown."""
+    """Return a decoder with the same weights that supports :func:`last_token_only`; None if its parts are unknown."""
     try:
         layers = shallow_copy(backbone.layers)
         layer = layers[-1] = shallow_copy(layers[-1])
@@ -63,7 +63,7 @@ def with_last_token_parts(backbone: Any) -> Any:
 
 @contextmanager
 def last_token_only(positions: Tensor, *, silent: bool = False) -> Iterator[None]:
-    """Compute the last layer for one position per row, int64 ``[rows]``, in this thread's passes within the block."""
+    """Compute the last layer for one position per row, int64 ``[rows]``, in passes of this thread within the block."""
     token = _REQUEST.set((positions, silent))
     try:
         yield
@@ -72,7 +72,7 @@ def last_token_only(positions: Tensor, *, silent: bool = False) -> Iterator[None
 
 
 def is_exact(read: Callable[[], Tensor]) -> bool | None:
-    """Tell whether a decoder gives the same state with :func:`last_token_only`; None where states are not finite.
+    """Tell whether a decoder gives the same state with :func:`last_token_only`; None if states are not finite.
 
     The difference is measured by a pass in which the parts add nothing. ``read`` returns the decoder's last states
     ``[1, length, hidden]`` of a prompt.
@@ -93,7 +93,7 @@ def is_exact(read: Callable[[], Tensor]) -> bool | None:
 
 
 def shallow_copy(module: Module) -> Module:
-    """Return a copy for inference that shares weights and parts; parts may be replaced in the copy alone."""
+    """Return a copy for inference that shares weights and parts; replacing a part changes the copy only."""
     result = copy.copy(module)
     result._modules = dict(module._modules)
     result.training = False

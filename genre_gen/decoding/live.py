@@ -1,11 +1,11 @@
-"""LiveTrie: the trie of a catalog that changes while it serves.
+"""LiveTrie: the trie of a catalog that changes while it is in use.
 
-Items added since the trie was built lie in a small second trie, the *delta*; removed items are positions that nobody
-may get. Both are read as one prefix tree: a node that the two share is one node, so that a search finds exactly what it
-would find in a trie built from the present items.
+Items added since the trie was built are in a small second trie, the *delta*; the positions of removed items are
+never allowed. Both tries are read as one prefix tree: a node that the two share is one node, so a search finds exactly
+the items that it would find in a trie built from the present items.
 
-A change gives a new LiveTrie, which shares the large arrays with the old one: requests under way go on with theirs, and
-no lock is needed. When the delta is an eighth of the whole, both become one trie.
+A change makes a new LiveTrie, which shares the large arrays with the old one. Running requests keep the old one, so
+no lock is needed. When the delta reaches an eighth of the whole, both are rebuilt as one trie.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from genre_gen.decoding.base import NOWHERE, ROOT, CatalogTrie, Ints, Subset
 from genre_gen.decoding.trie import Trie
 from genre_gen.errors import DataError, UsageError
 
-_SMALL = 1024  # a delta of so many items is never worth a rebuild
+_SMALL = 1024  # up to this number of items, the delta is not rebuilt
 _SHARE = 8
 
 
@@ -36,7 +36,7 @@ class LiveTrie(CatalogTrie):
         base: the large trie.
         size: number of catalog rows, removed ones included.
         vocabulary: number of code tokens.
-        delta: the trie of the items added later, None where there are none.
+        delta: the trie of the items added later, None if there are none.
         removed: int64, sorted: positions of the base whose items were removed.
     """
 
@@ -48,7 +48,7 @@ class LiveTrie(CatalogTrie):
 
     @classmethod
     def of(cls, base: Trie) -> LiveTrie:
-        """Return a trie that can change, over the items of ``base``."""
+        """Return a LiveTrie of the items of ``base``."""
         return cls(base, base.size, base.vocabulary)
 
     def insert(self, codes: NDArray[np.integer], rows: Ints | None = None, vocabulary: int | None = None) -> LiveTrie:
@@ -57,11 +57,11 @@ class LiveTrie(CatalogTrie):
         Args:
             codes: ``[n, length]``, padded with -1 at the end.
             rows: ``[n]``, their catalog rows: new ones, or rows whose item was removed; None appends to the catalog.
-            vocabulary: number of code tokens from now on; None for no new tokens.
+            vocabulary: the new number of code tokens; None without new tokens.
 
         Raises:
-            DataError: invalid codes, or one that equals a code of the catalog, begins one, or is begun by one.
-            UsageError: a row that has an item, or is given twice.
+            DataError: a code is invalid, equals a code of the catalog, or one is a prefix of the other.
+            UsageError: a row already has an item, or is repeated.
         """
         vocabulary = max(self.vocabulary, vocabulary or 0)
         rows = np.arange(self.size, self.size + len(codes)) if rows is None else np.asarray(rows, dtype=np.int64)
@@ -72,20 +72,20 @@ class LiveTrie(CatalogTrie):
             codes, rows = _joined((self.delta.codes(), self.delta.rows), (codes, rows))
             new = Trie.build(codes, vocabulary, rows, size)
         changed = replace(self, size=size, vocabulary=vocabulary, delta=new)
-        if changed._conflicts():  # with a removed item's code: then that has to go for good
+        if changed._conflicts():  # with a removed item's code, which must then be deleted
             return self._rebuilt([(codes, rows)], size, vocabulary)
         return changed.compact() if new.n_items > max(_SMALL, self.base.n_items // _SHARE) else changed
 
     def remove(self, rows: Ints) -> LiveTrie:
-        """Return the trie without some items; their rows stay in the catalog, without an item.
+        """Return the trie without some items; their rows remain in the catalog, without an item.
 
         Raises:
-            UsageError: a row without an item.
+            UsageError: a row has no item.
         """
         rows = self._check_rows(np.unique(rows))
         positions = self.position(rows)
         if (positions < 0).any():
-            raise UsageError(f"row {rows[positions < 0][0]} has no item that could be removed")
+            raise UsageError(f"row {rows[positions < 0][0]} has no item to remove")
         in_base = positions < self.base.n_positions
         removed = np.union1d(self.removed, positions[in_base])
         delta = self.delta
@@ -95,13 +95,13 @@ class LiveTrie(CatalogTrie):
         return replace(self, delta=delta, removed=removed)
 
     def compact(self) -> LiveTrie:
-        """Return the same catalog as one trie, built without the removed items."""
+        """Return the same catalog as a single trie without the removed items."""
         added = [] if self.delta is None else [(self.delta.codes(), self.delta.rows)]
         return self._rebuilt(added, self.size, self.vocabulary)
 
     @property
     def n_nodes(self) -> int:
-        """Return one more than the greatest node number."""
+        """Return the greatest node number plus one."""
         return self.base.n_nodes + (0 if self.delta is None else self.delta.n_nodes)
 
     @property
@@ -111,12 +111,12 @@ class LiveTrie(CatalogTrie):
 
     @property
     def removed_positions(self) -> NDArray[np.int64]:
-        """Return the positions whose items have left the catalog, sorted."""
+        """Return the positions of removed items, sorted."""
         return self.removed
 
     @property
     def is_flat(self) -> bool:
-        """Tell whether every code is a single token, so that one forward pass decides."""
+        """Tell whether every code is a single token, so that one forward pass scores all items."""
         return self.base.is_flat and (self.delta is None or self.delta.is_flat)
 
     def is_leaf(self, nodes: Ints) -> NDArray[np.bool_]:
@@ -147,7 +147,7 @@ class LiveTrie(CatalogTrie):
         return owners[order], children[order]
 
     def find(self, nodes: Ints, tokens: Ints) -> NDArray[np.int64]:
-        """Return the child that each token leads to from each node, -1 where there is none (or from -1)."""
+        """Return the child of each node for each token; -1 if there is none or the node is -1."""
         children = self.base.find(np.where(self._in_base(nodes), nodes, NOWHERE), tokens)
         if self.delta is None:
             return children
@@ -155,7 +155,7 @@ class LiveTrie(CatalogTrie):
         return np.where((children < 0) & (delta_children >= 0), delta_children + self.base.n_nodes, children)
 
     def count(self, nodes: Ints, subset: Subset, users: Ints | int = 0) -> NDArray[np.int64]:
-        """Return how many items below each node its user may get."""
+        """Return the number of items below each node that its user may get."""
         if self.delta is None:
             return self.base.count(nodes, subset, users)
         in_base, delta_nodes = self._in_base(nodes), self._delta_nodes(nodes)
@@ -165,7 +165,7 @@ class LiveTrie(CatalogTrie):
         return counts + subset.count(begin, end, users) * in_delta
 
     def position(self, rows: Ints) -> NDArray[np.int64]:
-        """Return the position of each catalog row's item, -1 where the trie has none."""
+        """Return the position of each catalog row's item, -1 if the trie has none."""
         rows = np.asarray(rows, dtype=np.int64)
         old = rows < self.base.size
         positions = np.where(old, self.base.position(rows * old), NOWHERE)
@@ -181,8 +181,8 @@ class LiveTrie(CatalogTrie):
 
     @cached_property
     def _base_nodes(self) -> NDArray[np.int64]:
-        """The base's node of each node of the delta, -1 where only the delta has it."""
-        assert self.delta is not None  # noqa: S101 - asked for only where there is one
+        """The base's node for each node of the delta; -1 if only the delta has it."""
+        assert self.delta is not None  # noqa: S101 - callers check that it exists
         base_nodes = np.full(self.delta.n_nodes, NOWHERE)
         base_nodes[ROOT] = ROOT
         level = np.array([ROOT])
@@ -194,7 +194,7 @@ class LiveTrie(CatalogTrie):
 
     @cached_property
     def _shared(self) -> NDArray[np.int64]:
-        """The delta's nodes that the base has too; both tries number alike, so the base's numbers increase."""
+        """The delta's nodes that the base also has. Both tries use the same order, so the base's numbers increase."""
         return np.flatnonzero(self._base_nodes >= 0)
 
     def _in_base(self, nodes: Ints) -> NDArray[np.bool_]:
@@ -202,14 +202,14 @@ class LiveTrie(CatalogTrie):
         return nodes < self.base.n_nodes
 
     def _ask(self, question: Callable[[Trie, Ints], NDArray[Any]], nodes: Ints) -> NDArray[Any]:
-        """Ask about each node the trie that it is numbered by."""
+        """Apply a function to each node in the trie that numbers it."""
         if self.delta is None:
             return question(self.base, nodes)
         in_base, in_delta = self._in_base(nodes), np.maximum(nodes - self.base.n_nodes, ROOT)
         return np.where(in_base, question(self.base, nodes * in_base), question(self.delta, in_delta))
 
     def _delta_nodes(self, nodes: Ints) -> NDArray[np.int64]:
-        """Return the delta's number of each node, -1 where it has none."""
+        """Return the delta's number of each node, or -1."""
         base_nodes = self._base_nodes[self._shared]
         nearest = np.minimum(np.searchsorted(base_nodes, nodes), len(base_nodes) - 1)
         shared = np.where(base_nodes[nearest] == nodes, self._shared[nearest], NOWHERE)
@@ -217,19 +217,19 @@ class LiveTrie(CatalogTrie):
 
     def _check_free(self, rows: Ints, n_codes: int) -> None:
         if rows.shape != (n_codes,) or len(np.unique(rows)) != n_codes or rows.min(initial=0) < 0:
-            raise UsageError(f"{n_codes} codes need as many different rows, none negative")
+            raise UsageError(f"{n_codes} codes need {n_codes} different rows, none negative")
         taken = rows[rows < self.size]
         taken = taken[self.position(taken) >= 0]
         if len(taken):
             raise UsageError(f"row {taken[0]} has an item; remove it first")
 
     def _conflicts(self) -> bool:
-        """Tell whether a code of the delta equals or begins a removed code, or the other way round.
+        """Tell whether a code of the delta and a removed code are equal, or one is a prefix of the other.
 
         Raises:
-            DataError: the same of a code that is in use.
+            DataError: the same is true of a code in use.
         """
-        assert self.delta is not None  # noqa: S101 - asked for only where there is one
+        assert self.delta is not None  # noqa: S101 - callers check that it exists
         base_nodes = self._base_nodes[self._shared]
         clash = self.delta.is_leaf(self._shared) | self.base.is_leaf(base_nodes)
         used = self.base.count(base_nodes, Subset(self, None, self.removed, np.empty(0, np.int64))) > 0
@@ -239,12 +239,12 @@ class LiveTrie(CatalogTrie):
             present = np.setdiff1d(np.arange(self.base.begin[below], self.base.end[below]), self.removed)
             raise DataError(
                 f"the code of new row {self.delta.rows[self.delta.begin[node]]} equals or begins the code of row "
-                f"{self.base.rows[present[0]]}, or is begun by it; codes must be unique and none may begin another"
+                f"{self.base.rows[present[0]]}, or begins with it; codes must be unique, none a prefix of another"
             )
         return bool(clash.any())
 
     def _rebuilt(self, added: Sequence[tuple[NDArray[np.integer], Ints]], size: int, vocabulary: int) -> LiveTrie:
-        """Return one trie of the base's present items and some more."""
+        """Return a single trie of the base's present items and added ones."""
         codes, rows = _joined(_kept(self.base, self.removed), *added)
         return LiveTrie.of(Trie.build(codes, vocabulary, rows, size)) if len(codes) else self
 

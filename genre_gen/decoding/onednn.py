@@ -1,10 +1,10 @@
-"""Prepacking: a decoder whose linear layers hold their weights in the order in which this processor reads them fastest.
+"""Prepacking: a decoder whose linear layers store their weights in the memory layout that this processor reads fastest.
 
-torch leaves products in single precision to MKL, which keeps to AVX2 on processors that are not Intel's. oneDNN, which
-is in torch too, uses what there is. Which is faster is measured once for each precision; where it is not oneDNN by a
-clear margin, nothing is prepacked. The results differ in rounding only.
+torch computes products in single precision with MKL, which is limited to AVX2 on processors of other makers than
+Intel. oneDNN, also part of torch, uses all instructions of the processor. The faster one is measured once for each
+precision; layers are prepacked only if oneDNN wins by a clear margin. The results differ in rounding only.
 
-Prepacked weights are a second copy of the layers', in memory alone; training and saving see the decoder itself.
+Prepacked weights are a second copy in memory; training and saving use the decoder itself.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the field's habit
+import torch.nn.functional as F  # noqa: N812 - the usual name
 from torch import Tensor, nn
 
 from genre_gen.decoding.last_token import shallow_copy
 
-_MARGIN = 1.2  # times as fast, or the second copy is not worth its memory
-_ROWS, _INNER, _OUTER, _TIMES = 16, 576, 768, 5  # of the product that decides, and how often it is taken
+_MARGIN = 1.2  # the least speed-up for which the second copy is worth its memory
+_ROWS, _INNER, _OUTER, _TIMES = 16, 576, 768, 5  # of the product that is timed, and the number of repetitions
 _PRECISIONS = (torch.float32, torch.bfloat16)
 
 _BLOCKS: WeakKeyDictionary[nn.Linear, tuple[Any, Tensor]] = WeakKeyDictionary()
-_LOCK = Lock()  # of the blocks; one thread measures and packs, others wait for what it finds
+_LOCK = Lock()  # of the blocks; one thread measures and packs, others wait for the result
 
 
 class PrepackedLinear(nn.Module):
@@ -43,15 +43,15 @@ class PrepackedLinear(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         """Return ``rows [..., inner]`` times the weights, ``[..., outer]``."""
         if rows.dtype == torch.float32 and rows.numel() == rows.shape[-1]:
-            return self.linear(rows)  # for a single row MKL has the shorter way
+            return self.linear(rows)  # for a single row MKL is faster
         return _multiply(rows, self._blocks, self.linear.bias)
 
 
 def prepack(backbone: Any) -> Any:
-    """Return a decoder that answers as this one does, with prepacked layers; itself where that is not faster.
+    """Return an equivalent decoder with prepacked layers, or the decoder itself if that is not faster.
 
-    Weights that change later are not noticed. Decoders on other devices than the CPU, and adapters that can be
-    switched, stay as they are.
+    Later changes of the weights are not noticed. Decoders on other devices than the CPU, and switchable adapters,
+    are not prepacked.
     """
     with _LOCK:
         layers, modules = backbone.layers, list(backbone.layers.modules())
@@ -59,7 +59,7 @@ def prepack(backbone: Any) -> Any:
         switched = any(hasattr(module, "set_adapter") for module in modules)
         if switched or not any(_gains(linear.weight) for linear in linears):
             return backbone
-        # All but the linear layers is shared: hidden in what deepcopy takes for copied already.
+        # Everything except the linear layers is shared: deepcopy takes it from its memo as already copied.
         configs = (module.config for module in modules if hasattr(module, "config"))
         copied: dict[int, Any] = {id(part): part for part in (*layers.parameters(), *layers.buffers(), *configs)}
         copied |= {id(linear): PrepackedLinear(linear) if _gains(linear.weight) else linear for linear in linears}
@@ -69,7 +69,7 @@ def prepack(backbone: Any) -> Any:
 
 
 def forget_prepacked(backbone: Any) -> None:
-    """Drop the prepacked weights of a decoder, which have changed in a way that torch does not count."""
+    """Drop the prepacked weights of a decoder after a change of its weights that torch does not count."""
     with _LOCK:
         for module in backbone.layers.modules():
             _BLOCKS.pop(module, None)
@@ -77,7 +77,7 @@ def forget_prepacked(backbone: Any) -> None:
 
 @cache
 def is_faster(precision: torch.dtype) -> bool:
-    """Tell whether prepacked products of a precision are clearly faster on this processor, as measured now."""
+    """Tell whether prepacked products of a precision are clearly faster on this processor, by measuring them."""
     if precision not in _PRECISIONS or not _available():
         return False
     weight = torch.ones(_OUTER, _INNER, dtype=precision)
@@ -112,5 +112,5 @@ def _blocks_of(linear: nn.Linear) -> Tensor:
 
 
 def _seconds(run: Callable[[], Any]) -> float:
-    """Return the least time that it takes."""
+    """Return the shortest time of several runs."""
     return min(timeit.repeat(run, repeat=_TIMES + 1, number=1))

@@ -1,8 +1,8 @@
 """PrefixCache: keys and values of prompt prefixes, so that no prefix is computed twice.
 
-Cached are prefixes that all users share, such as the instruction, and each user's last prompt. A lookup compares token
-ids, so a request gets nothing but what it would have computed itself. A cache serves one state of the weights
-(:class:`WeightVersions` notices another).
+Two kinds of prefixes are cached: those that all users share, such as the instruction, and each user's last prompt. A
+lookup compares token ids, so a request gets only keys and values that it would have computed itself. A cache belongs
+to one state of the weights; :class:`WeightVersions` detects another.
 
 Cached tensors are never written to: a lookup returns views, and a cache of transformers copies what it appends to.
 """
@@ -25,12 +25,12 @@ KeysValues: TypeAlias = Sequence[tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True, eq=False)
 class CachedPrefix:
-    """The first tokens of a prompt, and what the model computed of them.
+    """The first tokens of a prompt, and what the model computed for them.
 
     Attributes:
         ids: int64 ``[length]``.
         layers: keys and values.
-        logits: the answer after the last token; None where it is not known.
+        logits: the logits after the last token; None if unknown.
     """
 
     ids: Tensor
@@ -61,7 +61,7 @@ class PrefixCache:
     """A bounded cache of prefixes; safe to use from several threads."""
 
     def __init__(self, max_bytes: int) -> None:
-        """Hold users' prompts of at most ``max_bytes`` together; the least recently used go first."""
+        """Limit the users' prompts to ``max_bytes`` in total; the least recently used are dropped first."""
         self.max_bytes = max_bytes
         self.shared: tuple[CachedPrefix, ...] = ()  # longest first; replaced as a whole
         self.by_user: OrderedDict[Hashable, CachedPrefix] = OrderedDict()
@@ -84,10 +84,10 @@ class PrefixCache:
                 self._drop(next(iter(self.by_user)))
 
     def find(self, prompts: Sequence[Tensor], user: Hashable | None = None) -> CachedPrefix:
-        """Return the longest cached prefix of all prompts that leaves a token of each to read, or ``NO_PREFIX``.
+        """Return the longest cached prefix of all prompts that is shorter than each of them, or ``NO_PREFIX``.
 
-        With a ``user``, for one prompt, the user's own last prompt may serve as well; asked the same again, it is
-        returned whole, with its logits.
+        With a ``user``, for one prompt, the user's own last prompt may be returned too. An identical prompt is returned
+        whole, with its logits.
         """
         best = NO_PREFIX
         for entry in self.shared:
@@ -110,16 +110,16 @@ class PrefixCache:
 
 
 def common_prefix_length(cached: Tensor, ids: Tensor) -> int:
-    """Return how many tokens ``ids`` begin as ``cached`` does, and at least one token fewer than they have."""
+    """Return the length of the common prefix of ``cached`` and ``ids``, at most one less than that of ``ids``."""
     size = min(len(cached), len(ids) - 1)
     differ = (cached[:size] != ids[:size]).nonzero()
     return int(differ[0, 0]) if len(differ) else size
 
 
 class WeightVersions:
-    """Which tensors a model consists of, and how often each was changed in place.
+    """The tensors of a model, and the number of times that each was changed in place.
 
-    Noticed are other tensors and every change that autograd counts (optimizers, ``load_state_dict``), but not one
+    It detects other tensors and every change that autograd counts (optimizers, ``load_state_dict``), but not a change
     through ``.data``.
     """
 
@@ -136,7 +136,7 @@ class WeightVersions:
 
 
 def tensors_of(*modules: nn.Module) -> Iterator[Tensor]:
-    """Yield the parameters of modules, as ``parameters()`` does but in a tenth of its time (it spells their names)."""
+    """Yield the parameters of modules, ten times as fast as ``parameters()``, which also builds their names."""
     left = list(modules)
     while left:
         module = left.pop()

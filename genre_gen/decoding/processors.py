@@ -1,12 +1,12 @@
 """The trie as a logits processor, for ``generate`` of transformers and for ``outlines.Generator``.
 
-Both are adapters for other people's loops; :mod:`genre_gen.decoding.search` is faster and exact. They keep no state per
-row, so beams may be reordered, sampled or batched at will, by several threads.
+Both are adapters for other libraries' loops; :mod:`genre_gen.decoding.search` is faster and exact. They keep no state
+per row, so beams may be reordered, sampled and batched, by several threads.
 
-A row that may go on gets log-probabilities over the code vocabulary: beam search with ``length_penalty=0`` gives an
-item the score that the search gives it. After a complete code only the end token is left, at no cost. A row that cannot
-go on (its tokens are no prefix of a code, nothing is allowed, or its scores are NaN or infinite) is ended with its code
-incomplete, so that it never becomes an item, and at a score that keeps it behind all others.
+A row that can continue gets log-probabilities over the code vocabulary, so beam search with ``length_penalty=0`` gives
+an item the same score as the search. After a complete code only the end token is allowed, at no cost. A row cannot
+continue if its tokens are not the prefix of a code, if nothing is allowed, or if its scores are NaN or infinite. It
+is ended with an incomplete code, which is not an item, and with a score below all others.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from genre_gen.decoding.base import NOWHERE, ROOT, Allowed, CatalogTrie, Ints
 from genre_gen.errors import UsageError
 
 FAILED = -1e9
-"""Score of ending a row that cannot go on; finite, because ``generate`` cannot choose from no token at all."""
+"""Score of ending a row that cannot continue; finite, because ``generate`` fails if no token is possible."""
 
 
 class Constraint:
-    """What both adapters share: from the tokens since the prompt to the scores of the next token."""
+    """The common part of both adapters: the scores of the next token, given the tokens since the prompt."""
 
     def __init__(self, trie: CatalogTrie, first_code: int, eos_token_id: int, allowed: Allowed = None) -> None:
         """Prepare the constraint of one request or of a batch.
 
         ``first_code`` is the model's id of code token 0. ``allowed`` is bool ``[n_items]`` for all rows, or
-        ``[users, n_items]``, where each user has the same number of consecutive rows (beams or samples); or a subset of
-        the trie.
+        ``[users, n_items]`` if each user has the same number of consecutive rows (beams or samples), or a subset of the
+        trie.
 
         Raises:
-            UsageError: an end token among the code tokens, or ``allowed`` of another catalog.
+            UsageError: the end token is a code token, or ``allowed`` belongs to another catalog.
         """
         last_code = first_code + trie.vocabulary - 1
         if first_code <= eos_token_id <= last_code:
@@ -50,14 +50,14 @@ class Constraint:
     def scores(self, generated: Tensor, scores: Tensor) -> Tensor:
         """Return the scores of the next token, float32 ``[rows, model's vocabulary]``.
 
-        ``generated``, int64 ``[rows, steps]``, is what each row has generated; ``scores`` are its logits or
+        ``generated``, int64 ``[rows, steps]``, are the tokens generated so far; ``scores`` are logits or
         log-probabilities.
         """
         span = slice(self.first_code, self.first_code + self.trie.vocabulary)
         if scores.shape[1] < span.stop:
             raise UsageError(f"code tokens end at id {span.stop - 1}, but the model has only {scores.shape[1]} tokens")
         codes = scores[:, span].float()
-        # An earlier processor may have excluded tokens (-inf); NaN and +inf come from broken weights only.
+        # An earlier processor may have excluded tokens (-inf); NaN and +inf only come from broken weights.
         sound = ~(torch.isnan(codes) | torch.isposinf(codes)).any(dim=1)
         log_probabilities = torch.log_softmax(codes, dim=1)
         nodes = self.trie.walk(self._local(generated))
@@ -75,10 +75,10 @@ class Constraint:
         return result
 
     def rows(self, generated: Tensor) -> NDArray[np.int64]:
-        """Return the catalog row that each generated sequence names, int64 ``[rows]``; -1 where it is no allowed item.
+        """Return the catalog row of each generated sequence, int64 ``[rows]``; -1 if it is not an allowed item.
 
-        Of ``generated``, int64 ``[rows, steps]``, what follows a complete code is not read. Beam search with more beams
-        than allowed items repeats items, at scores below ``FAILED``: drop those too.
+        Tokens of ``generated``, int64 ``[rows, steps]``, after a complete code are ignored. Beam search with more beams
+        than allowed items repeats items, with scores below ``FAILED``; drop those too.
         """
         nodes = self.trie.walk(self._local(generated))
         item = (nodes >= 0) & self.trie.is_leaf(nodes)
@@ -89,10 +89,10 @@ class Constraint:
         return generated.cpu().numpy() - self.first_code
 
     def _allowed(self, rows: Ints, nodes: Ints, n_rows: int) -> NDArray[np.bool_]:
-        """Tell for pairs of a row and a node whether anything below the node is allowed for the row's user."""
+        """Tell for pairs of a row and a node whether the row's user may get any item below the node."""
         users = self._subset.users
         if n_rows % users:
-            raise UsageError(f"{n_rows} rows cannot be shared out among {users} users; allowed needs a row per prompt")
+            raise UsageError(f"{n_rows} rows cannot be divided among {users} users; allowed needs a row per prompt")
         return self.trie.count(nodes, self._subset, rows // (n_rows // users)) > 0
 
     @staticmethod
@@ -101,7 +101,7 @@ class Constraint:
 
 
 class CatalogLogitsProcessor(LogitsProcessor):
-    """Keeps ``generate`` of transformers to the catalog: greedy, beams, sampling, batches padded on the left.
+    """Restricts ``generate`` of transformers to the catalog: greedy, beams, sampling, batches padded on the left.
 
     Example:
         ``model.generate(**inputs, logits_processor=[CatalogLogitsProcessor(constraint, prompt_length)])``, with
@@ -109,7 +109,7 @@ class CatalogLogitsProcessor(LogitsProcessor):
     """
 
     def __init__(self, constraint: Constraint, prompt_length: int) -> None:
-        """Constrain what follows the first ``prompt_length`` ids (padding included) of every row."""
+        """Constrain the tokens after the first ``prompt_length`` ids (padding included) of every row."""
         self.constraint, self.prompt_length = constraint, prompt_length
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
@@ -118,16 +118,16 @@ class CatalogLogitsProcessor(LogitsProcessor):
 
 
 class CatalogOutlinesProcessor(OutlinesLogitsProcessor):
-    """Keeps an ``outlines.Generator`` over a transformers model to the catalog.
+    """Restricts an ``outlines.Generator`` over a transformers model to the catalog.
 
-    Outlines returns text, and leaves special tokens out of it: add the code tokens to the tokenizer as ordinary ones.
+    Outlines returns text without special tokens, so add the code tokens to the tokenizer as ordinary ones.
 
     Example:
         ``outlines.Generator(outlines_model, processor=CatalogOutlinesProcessor(constraint))("...", max_new_tokens=4)``
     """
 
     def __init__(self, constraint: Constraint) -> None:
-        """Constrain what follows the prompt, whose length the first call of each generation shows."""
+        """Constrain the tokens after the prompt, whose length is taken from the first call of each generation."""
         super().__init__("torch")
         self.constraint = constraint
         self._generation = local()  # of this thread

@@ -1,16 +1,16 @@
-"""Best-first search: the best items of a catalog under the model, and only items, each once.
+"""Best-first search: the items of a catalog with the highest scores, each once.
 
 The score of an item is its log-probability: the sum, over the tokens of its code, of the log-softmax over the *whole*
-code vocabulary. It does not depend on what else is allowed, so scores of different requests compare. The end of a code
-costs nothing, because codes are prefix-free.
+code vocabulary. It does not depend on the other allowed items, so scores of different requests are comparable. The end
+of a code costs nothing, because codes are prefix-free.
 
-Log-probabilities are negative, so a node of the trie bounds all items below it from above. The search follows the best
-nodes down to ``n`` complete items and then expands every other node that still beats the ``n``-th of them: what it
-returns is the top ``n`` of all items, not of a beam. Where every code is one token, the prompt's own forward pass
-already scores all items.
+Log-probabilities are negative, so the score of a node is an upper bound for all items below it. The search follows the
+best nodes down to ``n`` complete items and then expands every other node that still beats the ``n``-th of them. It
+returns the top ``n`` of all items, not of a beam. If every code is one token, the prompt's own forward pass scores all
+items.
 
-Several users are searched together: their prompts are read in one batch, and each forward pass expands nodes of all of
-them. The work between two passes is a number of NumPy calls that depends neither on users nor on nodes.
+Several users are searched together: their prompts are read in one batch, and each forward pass expands nodes of all
+users. The number of NumPy calls between two passes depends neither on users nor on nodes.
 """
 
 from __future__ import annotations
@@ -33,43 +33,43 @@ Ids: TypeAlias = Sequence[int] | NDArray[np.integer] | Tensor
 
 PROMPT = -1  # as a parent: the prompt itself
 MAX_NODES = 4096
-_WIDTH = 32  # nodes that one forward pass expands at least, where so many are promising
+_WIDTH = 32  # the least number of nodes that one forward pass expands, if that many are promising
 BATCH_TOKENS = 4096
-"""Most prompt tokens that are read together, padding included."""
+"""The largest number of prompt tokens in one batch, padding included."""
 
 
 class StepModel(Protocol):
-    """A language model to ask for the next code token, after prompts and any number of code prefixes."""
+    """A language model that scores the next code token, after prompts and any number of code prefixes."""
 
     def prefill(self, prompts: Sequence[Ids]) -> tuple[Any, Tensor]:
         """Read prompts, one per user; return a state for :meth:`step`, and logits ``[users, vocabulary]``."""
         ...
 
     def prefill_many(self, prompts: Sequence[Ids]) -> Tensor:
-        """Read prompts that nothing follows; return the logits of the first code token, ``[users, vocabulary]``."""
+        """Read prompts without later steps; return the logits of the first code token, ``[users, vocabulary]``."""
         ...
 
     def step(self, state: Any, tokens: Tensor, parents: Tensor, users: Tensor) -> Tensor:
         """Append nodes to the users' trees and return the logits after each, ``[nodes, vocabulary]``.
 
         Args:
-            state: of the prompts; changed.
+            state: the state of the prompts, changed in place.
             tokens: int64 ``[nodes]``, code tokens.
-            parents: int64 ``[nodes]``, which node (in the order they were appended) each follows, -1 for the prompt.
-            users: int64 ``[nodes]``, non-decreasing, whose tree each belongs to, by the order of the prompts. A user
-                without a node is finished and is not asked about again.
+            parents: int64 ``[nodes]``, the node (in the order they were appended) that each follows, -1 for the prompt.
+            users: int64 ``[nodes]``, non-decreasing, the user of each by the order of the prompts. A user without a
+            node is finished and does not appear again.
         """
         ...
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found for one user, and what it took."""
+    """The result of a search for one user, and its cost."""
 
     ranking: Ranking
-    exact: bool  # whether these are certainly the best of all allowed items
-    nodes: int  # that the model was asked about, the prompt not counted
-    passes: int  # forward passes, the prompt's included
+    exact: bool  # whether these are proven to be the best of all allowed items
+    nodes: int  # nodes that the model scored, without the prompt
+    passes: int  # forward passes, including the prompt's
 
 
 def search(model: StepModel, prompt_ids: Ids, trie: CatalogTrie, n: int, allowed: Allowed = None) -> Ranking:
@@ -86,13 +86,13 @@ def search_many(
     *,
     batch_tokens: int = BATCH_TOKENS,
 ) -> list[Ranking]:
-    """Return for each prompt what :func:`search` returns, asking the model about many users at once.
+    """Return the result of :func:`search` for each prompt, with many users in one batch.
 
-    Prompts of like length are read together, at most ``batch_tokens`` in one batch, padding included; ``allowed`` may
-    be bool ``[users, n_items]``.
+    Prompts of similar length are read together, at most ``batch_tokens`` in one batch, padding included; ``allowed``
+    may be bool ``[users, n_items]``.
 
     Raises:
-        DecodingError: the scores of any prompt are not finite; ask one by one to learn whose.
+        DecodingError: the scores of a prompt are not finite; search one by one to find which.
     """
     _check_size(n)
     subset = trie.subset(allowed).check(len(prompts))
@@ -115,19 +115,19 @@ def best_first_search(
     *,
     max_nodes: int = MAX_NODES,
 ) -> SearchResult:
-    """Find the ``n`` best allowed items after a prompt, or all where these are fewer; equal scores by catalog row.
+    """Find the ``n`` best allowed items after a prompt, or all if there are fewer; equal scores by catalog row.
 
     Args:
         model: the language model.
         prompt_ids: the prompt's token ids.
-        trie: of the catalog's item codes.
-        n: how many items, at least 1.
+        trie: the trie of the catalog's item codes.
+        n: number of items, at least 1.
         allowed: bool ``[n_items]`` by catalog row, a subset of the trie, or None for all.
-        max_nodes: a search that has asked about so many nodes, and has ``n`` items, returns the best so far.
+        max_nodes: after scoring this number of nodes, a search that has ``n`` items returns the best so far.
 
     Raises:
-        UsageError: ``n`` too small, or ``allowed`` of another catalog.
-        DecodingError: a score is NaN or infinite; nothing may be recommended from such scores.
+        UsageError: ``n`` is too small, or ``allowed`` belongs to another catalog.
+        DecodingError: a score is NaN or infinite.
     """
     _check_size(n)
     return _search_group(model, [prompt_ids], trie, n, trie.subset(allowed).check(1), max_nodes)[0]
@@ -136,8 +136,8 @@ def best_first_search(
 def score_items(model: StepModel, prompts: Sequence[Ids], trie: CatalogTrie) -> NDArray[np.float32]:
     """Return the log-probability of every item after every prompt, float32 ``[users, catalog rows]``.
 
-    One-token codes cost one pass over the prompts. Longer codes cost a pass over the whole trie for each prompt: meant
-    for small catalogs and for checking the search. A catalog row without an item gets ``-inf``.
+    One-token codes cost one pass over the prompts. Longer codes cost a pass over the whole trie for each prompt, which
+    suits small catalogs and tests of the search. A catalog row without an item gets ``-inf``.
 
     Raises:
         DecodingError: a score is NaN or infinite.
@@ -174,18 +174,18 @@ class Reached(NamedTuple):
 
     nodes: NDArray[np.int64]
     scores: NDArray[np.float64]  # log-probability of the tokens from the root to each node
-    parents: NDArray[np.int64]  # the model's number of each node's parent, -1 for the prompt
+    parents: NDArray[np.int64]  # the parent's number in the model, -1 for the prompt
     depths: NDArray[np.int64]
     users: NDArray[np.int64]
 
     @classmethod
     def none(cls) -> Reached:
-        """Return no nodes."""
+        """Return an empty set of nodes."""
         empty = np.empty(0, dtype=np.int64)
         return cls(empty, np.empty(0), empty, empty, empty)
 
     def take(self, which: NDArray[Any]) -> Reached:
-        """Return some of the nodes, by a mask or by numbers."""
+        """Return some of the nodes, by a mask or by indices."""
         return Reached(*(array[which] for array in self))
 
     def join(self, other: Reached) -> Reached:
@@ -194,10 +194,10 @@ class Reached(NamedTuple):
 
 
 class Expander:
-    """Asks the model about nodes of the trie, for the users of one request; keeps count of nodes and passes."""
+    """Expands nodes of the trie with the model, for the users of one request; counts nodes and passes."""
 
     def __init__(self, model: StepModel, trie: CatalogTrie, subset: Subset) -> None:
-        """Prepare a request that may get the items of ``subset``."""
+        """Prepare a request whose allowed items are ``subset``."""
         self.model, self.trie, self.subset = model, trie, subset
         self._asked = 0
 
@@ -214,7 +214,7 @@ class Expander:
         return self._children(roots, start, logits)
 
     def expand(self, chosen: Reached) -> Reached:
-        """Ask the model about inner nodes, in one forward pass; return their children. ``chosen`` is by user."""
+        """Score the children of inner nodes in one forward pass, and return them. ``chosen`` is ordered by user."""
         if not len(chosen.nodes):
             return chosen
         tokens = torch.from_numpy(self.trie.token(chosen.nodes))
@@ -228,7 +228,7 @@ class Expander:
         return self._children(chosen, numbers, logits)
 
     def _children(self, expanded: Reached, numbers: NDArray[np.int64], logits: Tensor) -> Reached:
-        """Return the children that lead to allowed items; ``numbers`` are the model's of the expanded nodes."""
+        """Return the children that lead to allowed items; ``numbers`` are the model's numbers of the expanded nodes."""
         values = self.log_probabilities(logits)
         owners, children = self.trie.expand(expanded.nodes)
         alive = self.trie.count(children, self.subset, expanded.users[owners]) > 0
@@ -244,7 +244,7 @@ class Expander:
 def _search_group(
     model: StepModel, prompts: Sequence[Ids], trie: CatalogTrie, n: int, subset: Subset, max_nodes: int = MAX_NODES
 ) -> list[SearchResult]:
-    """Search for some users together, whose prompts are read in one batch."""
+    """Search for some users together; their prompts are read in one batch."""
     users = np.arange(len(prompts))
     if not trie.count(np.full(len(prompts), ROOT), subset, users).any():
         return [SearchResult(to_ranking(trie, Reached.none(), n), exact=True, nodes=0, passes=0) for _ in prompts]
@@ -255,7 +255,7 @@ def _search_group(
 
 
 def _best_items(expander: Expander, reached: Reached, n: int, max_nodes: int) -> tuple[Reached, NDArray[np.bool_]]:
-    """Return at least the ``n`` best items of each user, and of whom ``max_nodes`` left them exact."""
+    """Return at least the ``n`` best items of each user, and for which users they are exact despite ``max_nodes``."""
     items = frontier = Reached.none()
     n_users, width = len(expander.nodes), max(n, _WIDTH)
     exact = np.ones(n_users, dtype=bool)
@@ -270,7 +270,7 @@ def _best_items(expander: Expander, reached: Reached, n: int, max_nodes: int) ->
         frontier = frontier.take(~stopped[frontier.users])
         if not len(frontier.nodes):
             return items, exact
-        # Until a user has a bound, the deepest nodes first: the shortest way to n items.
+        # Until a user has a bound, the deepest nodes come first, which reaches n items soonest.
         haste = np.where(np.isfinite(bound[frontier.users]), 0, -frontier.depths)
         frontier = frontier.take(np.lexsort((-frontier.scores, haste, frontier.users)))
         chosen = rank_by_user(frontier.users) < width
@@ -278,12 +278,12 @@ def _best_items(expander: Expander, reached: Reached, n: int, max_nodes: int) ->
 
 
 def rank_by_user(users: Ints) -> NDArray[np.int64]:
-    """Return each element's number among those of its user, from 0; ``users`` is non-decreasing."""
+    """Return each element's index among those of its user, from 0; ``users`` is non-decreasing."""
     return np.arange(len(users)) - np.searchsorted(users, users)
 
 
 def _nth_best(items: Reached, n: int, n_users: int) -> NDArray[np.float64]:
-    """Return each user's ``n``-th best score, ``-inf`` where there are fewer items."""
+    """Return each user's ``n``-th best score, ``-inf`` if there are fewer items."""
     bound = np.full(n_users, -np.inf)
     order = np.lexsort((-items.scores, items.users))
     nth = order[rank_by_user(items.users[order]) == n - 1]
@@ -292,7 +292,7 @@ def _nth_best(items: Reached, n: int, n_users: int) -> NDArray[np.float64]:
 
 
 def _rank_flat(model: StepModel, prompts: Sequence[Ids], trie: CatalogTrie, n: int, subset: Subset) -> list[Ranking]:
-    """Rank one-token codes, which the prompts' own pass scores."""
+    """Rank one-token codes, which are scored by the pass over the prompts."""
     scores = score_items(model, prompts, trie)
     _, leaves = trie.expand(np.array([ROOT]))
     rows, rankings = trie.row(leaves), []
@@ -321,7 +321,7 @@ def finite(scores: Tensor) -> NDArray[np.float32]:
     if not np.isfinite(values).all():
         raise DecodingError(
             "the language model's scores are not finite, so nothing can be recommended from them; "
-            "check that the weights are sound, and try quantization = none"
+            "check the weights, and try quantization = none"
         )
     return values
 

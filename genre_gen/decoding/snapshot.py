@@ -1,7 +1,7 @@
-"""Snapshot: a decoder at one state of its weights, and what was computed ahead for that state.
+"""Snapshot: a decoder at one state of its weights, with the prefixes computed for that state.
 
-Only its prefix cache changes, which locks itself. So threads that share one get the answers of one thread, and a
-request that began before the weights changed leaves nothing behind for the requests after.
+Only its prefix cache changes, under a lock. So threads that share a snapshot get the same answers as a single thread,
+and a request that began before the weights changed does not affect later requests.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from genre_gen.decoding.prefix_cache import CachedPrefix, PrefixCache, WeightVer
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """Reads tokens with one state of the weights; ``embed`` and ``head`` as of :class:`TreeModel`."""
+    """Reads tokens with one state of the weights.
+
+    ``embed`` and ``head`` are those of :class:`genre_gen.decoding.tree.TreeModel`.
+    """
 
     weights: WeightVersions
     decoder: Any  # over the model's weights or a prepacked copy of them
@@ -31,7 +34,7 @@ class Snapshot:
     last_token: bool = False  # whether it can compute its last layer for one token per row
 
     def answer(self, prompts: Sequence[Tensor], start: int, cache: Any) -> Tensor:
-        """Return the logits after prompts whose first ``start`` tokens the cache holds, ``[prompts, vocabulary]``."""
+        """Return the logits after prompts whose first ``start`` tokens are in the cache, ``[prompts, vocabulary]``."""
         rest = [ids[start:] for ids in prompts]
         padded = nn.utils.rnn.pad_sequence(rest, batch_first=True)
         last = torch.tensor([len(ids) - 1 for ids in rest], device=padded.device)
@@ -40,7 +43,7 @@ class Snapshot:
         return self.head(states[torch.arange(len(rest), device=states.device), last])
 
     def read(self, ids: Tensor, cache: Any) -> Tensor:
-        """Return hidden states of ids ``[batch, length]`` that follow what the cache holds."""
+        """Return hidden states of ids ``[batch, length]`` that follow the tokens in the cache."""
         past = cache.get_seq_length() if cache is not None else 0
         positions = torch.arange(past, past + ids.shape[1], device=ids.device)[None]
         return self.forward(self.embed(ids), positions, cache, None)
@@ -57,7 +60,7 @@ class Snapshot:
 
 
 def cache_argument(decoder: Any) -> str:
-    """Return what a decoder calls its cache of keys and values; transformers renamed it in 5.x."""
+    """Return the name of a decoder's argument for its cache of keys and values; transformers 5 renamed it."""
     return "cache" if "cache" in inspect.signature(decoder.forward).parameters else "past_key_values"
 
 
@@ -72,5 +75,5 @@ def new_cache(prefix: CachedPrefix, batch: int) -> Any:
 
 
 def prefix_of(ids: Tensor, cache: Any, logits: Tensor | None = None) -> CachedPrefix:
-    """Return what a cache holds now of one prompt; appending makes new tensors, so these are never written to."""
+    """Return the present content of one prompt's cache. Appending makes new tensors, so these stay unchanged."""
     return CachedPrefix(ids, [(layer.keys, layer.values) for layer in cache.layers], logits)

@@ -1,12 +1,12 @@
 """TreeModel: a decoder of transformers that continues each prompt in many ways at once.
 
-A prompt is read once. All code prefixes that the search asks about form a tree below it; each forward pass appends
-nodes of that tree as if they were further tokens of the one sequence, each at the position *prompt length + depth*, and
-a 4-D attention mask lets each see the prompt and its own ancestors only. The cache of keys and values is never
-reordered or copied for beams. Several users are rows of one batch, and the mask hides padding.
+A prompt is read once. The code prefixes that the search scores form a tree below it. Each forward pass appends nodes
+of that tree as if they were further tokens of the sequence, at the position *prompt length + depth*. A 4-D attention
+mask lets each node see the prompt and its own ancestors only. The cache of keys and values is never reordered or
+copied for beams. Several users are rows of one batch, and the mask hides padding.
 
-A model may be asked from several threads. What is made for one state of the weights forms a snapshot, which is replaced
-as a whole; a request keeps to the one that it began with.
+Several threads may use a model. Everything derived from one state of the weights is in a snapshot, which is replaced
+as a whole; a request keeps the snapshot that it began with.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from genre_gen.errors import ConfigError, UsageError
 
 CACHE_BYTES = 2**28
 CPU_TOKENS = 512
-"""Most tokens in one forward pass on a CPU: what layers hand on of more falls out of its caches."""
-_TRIED = 6  # tokens
+"""The largest number of tokens in one forward pass on a CPU, so that activations fit into its caches."""
+_TRIED = 6  # tokens of the prompt that the decoder is tried with
 
 
 @dataclass
 class TreeState:
-    """Prompts of some users and the nodes appended to them; a *slot* is a place in a user's row of the cache.
+    """Prompts of some users and the nodes appended to them; a *slot* is an index in a user's row of the cache.
 
     Attributes:
-        snapshot: whose decoder reads the nodes.
-        cache: keys and values of prompts and nodes, in the order they came (a ``DynamicCache``).
-        users: int64 ``[rows]``, increasing, whose row of the cache each is.
-        prompts: int64 ``[rows]``, tokens of each prompt.
+        snapshot: the snapshot whose decoder reads the nodes.
+        cache: keys and values of prompts and nodes, in the order they were appended (a ``DynamicCache``).
+        users: int64 ``[rows]``, increasing, the user of each row of the cache.
+        prompts: int64 ``[rows]``, number of tokens of each prompt.
         positions: int64 ``[rows, slots]``, of every slot.
-        depths: int64 ``[nodes]``, 0 for a node that follows a prompt itself.
-        paths: int64 ``[nodes, levels]``, the slots of each node's ancestors and its own; short ones repeat their last.
+        depths: int64 ``[nodes]``, 0 for a node that directly follows a prompt.
+        paths: int64 ``[nodes, levels]``, the slots of each node's ancestors and its own; short paths repeat their last.
     """
 
     snapshot: Snapshot
@@ -69,26 +69,26 @@ class TreeModel:
         cache_bytes: int = CACHE_BYTES,
         prepacked: bool = True,
     ) -> None:
-        """Wrap a decoder; its weights stay where they are and are expected in evaluation mode.
+        """Wrap a decoder in evaluation mode; its weights are not copied.
 
         Args:
-            backbone: what ``AutoModel`` gives, with attention "sdpa" or "eager" (nothing else takes the tree's mask).
+            backbone: a model of ``AutoModel`` with attention "sdpa" or "eager" (others do not accept the tree's mask).
             embed: input embeddings ``[..., hidden]`` of ids ``[...]``, text and code.
             head: logits ``[..., code vocabulary]`` of hidden states ``[..., hidden]``.
             first_code: the id of code token 0.
-            weights: the tensors that answers depend on, to notice when they change; by default those of the backbone,
-                which must then hold the embeddings and the head's too.
-            cache_bytes: most memory for users' cached prompts.
+            weights: the tensors that answers depend on, whose changes are detected; by default those of the backbone,
+            which must then include the embeddings and the head.
+            cache_bytes: the largest amount of memory for users' cached prompts.
             prepacked: whether layers may be prepacked, see :mod:`genre_gen.decoding.onednn`.
 
         Raises:
-            ConfigError: a decoder with layers that are not attention over all or the last tokens.
+            ConfigError: the decoder has layers other than attention over all or the last tokens.
         """
         self.backbone, self.embed, self.head, self.first_code = backbone, embed, head, first_code
         self.weights = weights or (lambda: tensors_of(backbone))
         self._cache_bytes, self._prepacked = cache_bytes, prepacked
         self._snapshot: Snapshot | None = None
-        self._last_token: bool | None = None  # whether the decoder can compute one token alone; None before it is tried
+        self._last_token: bool | None = None  # whether the decoder can compute a single token; None before it is tried
         self._lock = Lock()
         self._config: Any = backbone.config
         self._layer_types: set[str] = set(getattr(self._config, "layer_types", None) or ())
@@ -110,7 +110,7 @@ class TreeModel:
 
     @torch.inference_mode()
     def cache_prefix(self, prefix: Ids) -> None:
-        """Read a prefix that many prompts share, such as the instruction, once for all of them.
+        """Read and cache a prefix that many prompts share, such as the instruction.
 
         Its keys and values stay in memory until :meth:`clear_cache`, or until the weights change.
         """
@@ -120,15 +120,15 @@ class TreeModel:
         snapshot.prefixes.put_shared(prefix_of(ids, cache))
 
     def clear_cache(self) -> None:
-        """Drop all that was computed ahead; needed after a change of weights through ``.data``, and to free memory."""
+        """Drop all cached values; needed after a change of weights through ``.data``, and to free memory."""
         with self._lock:
             self._snapshot = None
         forget_prepacked(self.backbone)
 
     def for_user(self, user: Hashable) -> UserModel:
-        """Return this model for one user's requests: the last prompt is cached, and only what is new is read.
+        """Return this model for one user's requests: the last prompt is cached, and only new tokens are read.
 
-        ``user`` must name the user among all that the model serves.
+        ``user`` must identify the user among all users of the model.
         """
         return UserModel(self, user)
 
@@ -140,7 +140,7 @@ class TreeModel:
     def prefill_many(self, prompts: Sequence[Ids]) -> Tensor:
         """Return the logits of the first code token after each prompt, ``[users, code vocabulary]``.
 
-        Prompts of like length are read together, padded on the right: attention is causal, so padding changes nothing.
+        Prompts of similar length are read together, padded on the right: attention is causal, so padding has no effect.
         """
         every, snapshot = [self._ids(ids) for ids in prompts], self._current()
         logits: list[Tensor] = [torch.empty(0)] * len(every)
@@ -177,10 +177,10 @@ class TreeModel:
     def prefill(self, prompts: Sequence[Ids], user: Hashable | None = None) -> tuple[TreeState, Tensor]:
         """Read prompts, one per user; return their state and the logits ``[users, code vocabulary]`` after each.
 
-        With a ``user``, for one prompt, the user's own last prompt may serve, and the new one is cached.
+        With a ``user``, for one prompt, the user's own last prompt is reused if possible, and the new one is cached.
         """
         if user is not None and len(prompts) != 1:
-            raise UsageError(f"{len(prompts)} prompts for one user; ask the TreeModel itself")
+            raise UsageError(f"{len(prompts)} prompts for one user; use the TreeModel itself")
         every, snapshot = [self._ids(ids) for ids in prompts], self._current()
         prefix = snapshot.prefixes.find(every, user)
         cache, logits = new_cache(prefix, len(every)), prefix.logits
@@ -208,7 +208,7 @@ class TreeModel:
 
     @torch.inference_mode()
     def _take(self, weights: WeightVersions) -> Snapshot:
-        """Return a snapshot, whose decoder computes the last token alone where that is exact, as tried once."""
+        """Return a snapshot whose decoder computes only the last token, if one try shows that this is exact."""
         decoder = prepack(self.backbone) if self._prepacked else self.backbone
         plain = Snapshot(weights, decoder, self.embed, self.head, PrefixCache(self._cache_bytes))
         parted = None if self._last_token is False else with_last_token_parts(decoder)
@@ -223,7 +223,7 @@ class TreeModel:
     def _mask(
         self, state: TreeState, rows: Tensor, columns: Tensor, paths: Tensor, new: int, dtype: torch.dtype
     ) -> Any:
-        """Return what the last ``new`` slots of each row may attend to, in the form that the decoder expects.
+        """Return the attention mask of the last ``new`` slots of each row, in the form that the decoder expects.
 
         Padding sees the prompt and itself: a row that sees nothing would become NaN.
         """
@@ -238,7 +238,7 @@ class TreeModel:
             return full
         near = state.positions[:, -new:, None] - state.positions[:, None] < window
         sliding = self._as_mask(visible & near, dtype)
-        # A decoder without layer types slides in every layer.
+        # A decoder without layer types uses a sliding window in every layer.
         return {"full_attention": full, "sliding_attention": sliding} if self._layer_types else sliding
 
     def _as_mask(self, visible: Tensor, dtype: torch.dtype) -> Tensor:
@@ -259,7 +259,7 @@ class TreeModel:
 
 @dataclass(frozen=True)
 class _View:
-    """A :class:`~genre_gen.decoding.search.StepModel` that asks a :class:`TreeModel` in a way of its own."""
+    """A :class:`~genre_gen.decoding.search.StepModel` that delegates to a :class:`TreeModel`."""
 
     model: TreeModel
     user: Hashable = None
@@ -282,14 +282,14 @@ class UserModel(_View):
 
 
 class SharedPrefixModel(_View):
-    """A :class:`TreeModel` for variants of one prompt: what a variant shares with the first prompt is read once."""
+    """A :class:`TreeModel` for variants of one prompt: the prefix that variants share with the first is read once."""
 
     @torch.inference_mode()
     def prefill_many(self, prompts: Sequence[Ids]) -> Tensor:
         """Return the logits after each prompt, ``[prompts, code vocabulary]``.
 
-        Variants with about as much left to read are read together, so that one that differs early does not make all
-        others start there.
+        Variants with a similar number of remaining tokens are read together, so that a variant that differs early does
+        not make all others start there.
         """
         model = self.model
         every, snapshot = [model._ids(ids) for ids in prompts], model._current()

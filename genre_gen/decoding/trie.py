@@ -1,9 +1,9 @@
-"""Trie: all item codes as one prefix tree in flat arrays (CSR), over the local code vocabulary.
+"""Trie: all item codes as a prefix tree in flat arrays (CSR), over the local code vocabulary.
 
-Nodes are numbered level by level, and within a level in the order of the sorted codes. Three things follow, and make
-every operation a few NumPy calls whatever the catalog's size: the children of a node are consecutive nodes, in the
-order of their tokens; the items below a node are a range of the sorted items; and the pairs (parent, token) increase
-with the node, so that a child is found by binary search.
+Nodes are numbered level by level, and within a level in the order of the sorted codes. So the children of a node are
+consecutive nodes, in the order of their tokens; the items below a node are a range of the sorted items; and the pairs
+(parent, token) increase with the node, so that a child is found by binary search. Every operation is a few NumPy
+calls, for catalogs of any size.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Trie(CatalogTrie):
         end: int32 ``[n_nodes]``, the first position after them.
         rows: int32 ``[n_items]``, the catalog row at each position.
         vocabulary: number of code tokens.
-        size: number of catalog rows; more than items where some rows have none.
+        size: number of catalog rows, which may exceed the number of items.
     """
 
     first: NDArray[np.int32]
@@ -52,11 +52,11 @@ class Trie(CatalogTrie):
         Args:
             codes: ``[n_items, length]``, tokens ``0 .. vocabulary - 1``, shorter codes padded with -1 at the end.
             vocabulary: number of code tokens.
-            rows: ``[n_items]``, the catalog row of each code; None numbers them as they stand.
+            rows: ``[n_items]``, the catalog row of each code; None numbers them in their order.
             size: number of catalog rows; None for as many as there are codes.
 
         Raises:
-            DataError: a token out of range, an empty code, two equal codes, or a code that begins another.
+            DataError: a token out of range, an empty code, two equal codes, or a code that is a prefix of another.
         """
         _check_tokens(codes, vocabulary)
         rows = np.arange(len(codes)) if rows is None else rows
@@ -79,12 +79,12 @@ class Trie(CatalogTrie):
 
     @property
     def is_flat(self) -> bool:
-        """Tell whether every code is a single token, so that one forward pass decides."""
+        """Tell whether every code is a single token, so that one forward pass scores all items."""
         return self.n_nodes == self.n_items + 1
 
     @property
     def nbytes(self) -> int:
-        """Return the bytes that the arrays take, those included that are made when first needed."""
+        """Return the bytes of the arrays, including those made on first use."""
         return sum(array.nbytes for array in vars(self).values() if isinstance(array, np.ndarray))
 
     def is_leaf(self, nodes: Ints) -> NDArray[np.bool_]:
@@ -105,18 +105,18 @@ class Trie(CatalogTrie):
         return ranges(starts, self.first[nodes + 1] - starts)
 
     def find(self, nodes: Ints, tokens: Ints) -> NDArray[np.int64]:
-        """Return the child that each token leads to from each node, -1 where there is none (or from -1)."""
+        """Return the child of each node for each token; -1 if there is none or the node is -1."""
         keys = nodes.astype(np.int64) * self.vocabulary + tokens
         nearest = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
         valid = (nodes >= 0) & (tokens >= 0) & (tokens < self.vocabulary)
         return np.where(valid & (self._keys[nearest] == keys), nearest + 1, NOWHERE)
 
     def count(self, nodes: Ints, subset: Subset, users: Ints | int = 0) -> NDArray[np.int64]:
-        """Return how many items below each node its user may get."""
+        """Return the number of items below each node that its user may get."""
         return subset.count(self.begin[nodes], self.end[nodes], users)
 
     def position(self, rows: Ints) -> NDArray[np.int64]:
-        """Return the position of each catalog row's item, -1 where the trie has none."""
+        """Return the position of each catalog row's item, -1 if the trie has none."""
         return self._positions[rows].astype(np.int64)
 
     def order(self) -> NDArray[np.int32]:
@@ -150,7 +150,7 @@ class Trie(CatalogTrie):
 
 
 def _sorted(codes: NDArray[np.integer], vocabulary: int) -> NDArray[np.int64]:
-    """Return the order of the codes, a code before those that it begins.
+    """Return the order of the codes, with a code before those that it is a prefix of.
 
     As many tokens as fit are packed into one number: sorting 10 million numbers takes a second, tuples ten.
     """
@@ -173,7 +173,7 @@ def _levels(codes: NDArray[np.integer]) -> list[NDArray[np.int32]]:
     total = 1
     differs = np.zeros(n_items, dtype=bool)  # from the item before it, in the tokens up to this level
     differs[0] = True
-    parent_of = np.zeros(n_items, dtype=np.int32)  # the node of the level above that holds each sorted item
+    parent_of = np.zeros(n_items, dtype=np.int32)  # each sorted item's node on the level above
     for level in range(length):
         differs[1:] |= codes[1:, level] != codes[:-1, level]
         bounds = np.append(np.flatnonzero(differs), n_items)
@@ -182,7 +182,7 @@ def _levels(codes: NDArray[np.integer]) -> list[NDArray[np.int32]]:
         starts, stops = starts[goes_on], stops[goes_on]
         if not len(starts):
             break
-        # Every node of the level above gets its number of children: their running sum is the next level's `first`.
+        # The running sum of the numbers of children of the level above is the next level's `first`.
         children = np.bincount(parent_of[starts], minlength=len(tokens[-1]))
         first.append(total + np.cumsum(children))
         total += len(starts)
@@ -208,11 +208,11 @@ def _check_tokens(codes: NDArray[np.integer], vocabulary: int) -> None:
     gaps = (used[:, 1:] & ~used[:, :-1]).any(axis=1)
     if gaps.any():
         row = int(np.flatnonzero(gaps)[0])
-        raise DataError(f"the code of row {row} is {_show(codes[row])}; padding (-1) may only stand at its end")
+        raise DataError(f"the code of row {row} is {_show(codes[row])}; padding (-1) is allowed at its end only")
 
 
 def _check_prefix_free(codes: NDArray[np.integer], rows: Ints) -> None:
-    """Check sorted codes: one that begins another begins its neighbour too, since padding sorts first."""
+    """Check sorted codes: a prefix of another code is also a prefix of the next one, since padding sorts first."""
     begins = ((codes[:-1] == codes[1:]) | (codes[:-1] == NOWHERE)).all(axis=1)
     if begins.any():
         first = int(np.flatnonzero(begins)[0])
@@ -220,7 +220,7 @@ def _check_prefix_free(codes: NDArray[np.integer], rows: Ints) -> None:
         what = "is also" if short == long else "begins"
         raise DataError(
             f"the code of row {rows[first]}, {short}, {what} the code of row {rows[first + 1]}, {long}; "
-            "codes must be unique and none may begin another"
+            "codes must be unique and none may be a prefix of another"
         )
 
 

@@ -1,1 +1,1 @@
-"""Downloads: data sets and pre-trained models, checked, kept under ``GENRE_HOME``."""
+"""Downloads: data sets and pre-trained models, checked by checksum and stored under ``GENRE_HOME``."""

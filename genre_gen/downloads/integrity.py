@@ -1,7 +1,7 @@
-"""Whole files and folders: checksums, manifests, locks and room on the disk.
+"""Integrity of files and folders: checksums, manifests, locks and free space.
 
-Interrupted work leaves nothing under a final name: a file is renamed into place when its checksum is right, a folder
-when its ``manifest.json`` is written.
+Interrupted work leaves no file or folder under its final name: a file is renamed when its checksum is verified, a
+folder when its ``manifest.json`` is written.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import logging
 import os
 import shutil
 import sys
@@ -19,8 +20,9 @@ from typing import Any
 
 from genre_gen.errors import SourceError
 
+log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
-ENTRY = {"sha256", "bytes", "modified"}  # what the manifest says of a file; time in seconds
+ENTRY = {"sha256", "bytes", "modified"}  # the manifest's fields of a file; time in seconds
 CHUNK = 1 << 20  # bytes read at a time
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
@@ -41,7 +43,7 @@ def check_sha256(path: Path, expected: str, name: str) -> None:
     if actual != expected:
         path.unlink()
         raise SourceError(
-            f"Wrong checksum for {name}: SHA-256 is {actual}, expected {expected}. It is not the file it should be"
+            f"Wrong checksum for {name}: SHA-256 is {actual}, expected {expected}. It is another file"
             " and was deleted; try another network or mirror."
         )
 
@@ -51,14 +53,14 @@ def check_room(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise SourceError(
-            f"{folder.parent} has {megabytes(free)} free, {megabytes(needed)} are needed: free some space, or set"
+            f"{folder.parent} has {megabytes(free)} free, but {megabytes(needed)} are needed: free some space, or set"
             " GENRE_HOME to a folder on another disk."
         )
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Make ``path``'s folder and hold ``path``'s lock: who else wants the same waits, and then finds it done."""
+    """Make ``path``'s folder and hold ``path``'s lock. Other processes wait for it, and then find the result."""
     from filelock import FileLock, Timeout
 
     with readable_os_errors(path):
@@ -77,7 +79,7 @@ def locked(path: Path) -> Iterator[None]:
 
 @contextmanager
 def whole_folder(folder: Path, origin: Mapping[str, Any]) -> Iterator[Path]:
-    """Yield a new folder to fill. Then it gets its manifest and takes ``folder``'s place, or, on an error, vanishes.
+    """Yield a new folder to fill. Afterwards it gets a manifest and replaces ``folder``; on an error it is deleted.
 
     The caller holds ``locked(folder)``.
     """
@@ -97,7 +99,7 @@ def whole_folder(folder: Path, origin: Mapping[str, Any]) -> Iterator[Path]:
 
 
 def write_manifest(folder: Path, origin: Mapping[str, Any]) -> None:
-    """Write ``manifest.json``, last of all: the origin, and SHA-256, bytes and time of every file in the folder."""
+    """Write ``manifest.json`` as the last file: the origin, and SHA-256, bytes and time of every file in the folder."""
     files = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST):
         _sync(path)
@@ -111,7 +113,7 @@ def write_manifest(folder: Path, origin: Mapping[str, Any]) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
-    """Return the folder's manifest (``origin`` and ``files``), or None where there is none that can be read."""
+    """Return the folder's manifest (``origin`` and ``files``), or None if it is missing or unreadable."""
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         sound = all(file.keys() >= ENTRY for file in manifest["files"].values())
@@ -121,7 +123,7 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
 
 
 def is_whole(folder: Path, *, verify: bool = False) -> bool:
-    """Whether every file of the folder's manifest is there as it was written.
+    """Tell whether every file of the folder's manifest exists unchanged.
 
     A file with the manifest's size and time counts as unchanged unless ``verify``; any other is hashed.
     """
@@ -143,7 +145,7 @@ def _is_same(path: Path, entry: Mapping[str, Any], verify: bool) -> bool:
 
 @contextmanager
 def readable_os_errors(path: Path) -> Iterator[None]:
-    """Turn "disk full", "read-only" and "not allowed" into one line that says where, and what to do."""
+    """Turn "disk full", "read-only" and "not allowed" into a SourceError with the path and a remedy."""
     try:
         yield
     except OSError as error:
@@ -157,14 +159,14 @@ def readable_os_errors(path: Path) -> Iterator[None]:
 
 
 def put_in_place(path: Path, target: Path) -> None:
-    """Give a complete file its own name, so that no crash can leave half of it there."""
+    """Rename a complete file to its final name, so that a crash cannot leave half a file there."""
     _sync(path)
     os.replace(path, target)
     _sync(target.parent)
 
 
 def _sync(path: Path) -> None:
-    """Force a file, or a folder's list of names, onto the disk."""
+    """Flush a file, or a folder's list of names, to disk."""
     if os.name == "nt" and path.is_dir():
         return  # Windows cannot open folders
     descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
@@ -175,11 +177,18 @@ def _sync(path: Path) -> None:
 
 
 def megabytes(count: int) -> str:
-    """Return a number of bytes for people."""
+    """Return a number of bytes as text for display."""
     return f"{count / 1e6:,.1f} MB"
 
 
+def shown() -> bool:
+    """Tell whether downloads show what they do."""
+    return log.isEnabledFor(logging.WARNING)
+
+
 def say(text: str) -> None:
-    """Tell the user on stderr, since stdout is for results."""
+    """Print a message on stderr, since stdout is for results; nothing if warnings of the library are off."""
+    if not shown():
+        return
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""Where GENRE keeps what it fetched, and where the catalogs and prompts it ships lie."""
+"""The folders of fetched files, and of the shipped catalogs and prompts."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def genre_home() -> Path:
-    """Return the folder for fetched data and models, which need not exist: ``GENRE_HOME`` or ``~/.cache/genre_gen``."""
+    """Return the folder for fetched data and models, ``GENRE_HOME`` or ``~/.cache/genre_gen``; it may not exist yet."""
     return Path(os.environ.get("GENRE_HOME") or "~/.cache/genre_gen").expanduser()
 
 
 def assets_folder() -> Path:
-    """Return the folder that holds the shipped ``catalogs/`` and ``prompts/``; raises ConfigError without one.
+    """Return the folder with the shipped ``catalogs/`` and ``prompts/``; raises ConfigError without one.
 
-    An installed wheel carries them inside the package, a source checkout next to it.
+    An installed wheel has them inside the package, a source checkout next to it.
     """
     for folder in (_PACKAGE / "_assets", _PACKAGE.parent):
         if (folder / "catalogs").is_dir():

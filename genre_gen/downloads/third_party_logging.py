@@ -1,7 +1,8 @@
-"""Keeping transformers and huggingface_hub from talking over our own messages and progress bars."""
+"""Silence transformers and huggingface_hub, which would interfere with our messages and progress bars."""
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
@@ -9,17 +10,18 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+log = logging.getLogger(__name__)
 QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
     "HF_HUB_VERBOSITY": "error",
     "HF_HUB_DISABLE_TELEMETRY": "1",
-    "TOKENIZERS_PARALLELISM": "false",  # its threads and ours would take each other's cores, and it warns after forks
+    "TOKENIZERS_PARALLELISM": "false",  # its threads compete with ours for cores, and it warns after forks
 }
 
 
 def quiet_environment() -> None:
-    """Quieten the libraries for this process, before or without importing them; what the user has set stays."""
+    """Silence the libraries for this process, before or without importing them; variables set by the user are kept."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
 
@@ -28,8 +30,9 @@ def quiet_environment() -> None:
 def quiet_libraries() -> Iterator[None]:
     """Within the block: only errors from transformers and huggingface_hub, no warnings, and no progress bars.
 
-    Bars of downloads stay where stderr is a terminal.
+    Bars of downloads are kept if stderr is a terminal and warnings of this library are on.
     """
+    quiet_tqdm()
     import huggingface_hub.utils as hub
     from transformers.utils import logging as transformers_logging
 
@@ -41,16 +44,23 @@ def quiet_libraries() -> Iterator[None]:
         if transformers_logging.is_progress_bar_enabled():
             undo.callback(transformers_logging.enable_progress_bar)
             transformers_logging.disable_progress_bar()
-        if not sys.stderr.isatty() and not hub.are_progress_bars_disabled():
+        if not (sys.stderr.isatty() and log.isEnabledFor(logging.WARNING)) and not hub.are_progress_bars_disabled():
             undo.callback(hub.enable_progress_bars)
             hub.disable_progress_bars()
         yield
 
 
-def quiet_bitsandbytes() -> None:
-    """Keep it from saying at each call that int8 layers cast inputs, and at import that it lacks a hub's kernels.
+def quiet_tqdm() -> None:
+    """Import what the libraries draw bars with, without its advice on packages for notebooks."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        importlib.import_module("tqdm.auto")
 
-    Called before it is first imported, which PEFT does for every adapter.
+
+def quiet_bitsandbytes() -> None:
+    """Silence its warnings that int8 layers cast inputs (each call) and that kernels of a hub are missing (import).
+
+    It must be called before the first import, and PEFT imports it for every adapter.
     """
     for name in ("autograd._functions", "backends.cpu.ops"):
         logging.getLogger(f"bitsandbytes.{name}").setLevel(logging.ERROR)

@@ -1,6 +1,6 @@
-"""Transfers: one file from a URL, or one wheel through pip, each checked against its SHA-256.
+"""Transfers: a file from a URL or a wheel through pip, checked against its SHA-256.
 
-A dropped connection or Ctrl-C leaves a resumable ``.part`` file, never half a file under the final name.
+A dropped connection or Ctrl-C leaves a resumable ``.part`` file, never an incomplete file under the final name.
 """
 
 from __future__ import annotations
@@ -28,21 +28,22 @@ from genre_gen.downloads.integrity import (
     readable_os_errors,
     say,
     sha256_of,
+    shown,
 )
 from genre_gen.errors import SourceError
 
-ATTEMPTS = 5  # tries in a row that bring no new byte, until a download gives up
-PAUSE = 0.5  # seconds before the second try; doubled before each further one
+ATTEMPTS = 5  # consecutive attempts without a new byte until a download fails
+PAUSE = 0.5  # seconds before the second attempt; doubled before each further one
 TIMEOUT = 30.0  # seconds without a byte after which a connection counts as dropped
 
 
 def pip_download(requirement: str, target: Path, sha256: str, *, size: int) -> Path:
-    """Download one wheel with pip, so that the user's index, mirror, proxy and certificates hold; nothing is built.
+    """Download one wheel with pip, with the user's index, mirror, proxy and certificates; nothing is built.
 
-    ``target`` (named as the wheel) appears only when its SHA-256 is right.
+    ``target`` (the wheel's file name) appears only after its SHA-256 is verified.
 
     Raises:
-        SourceError: no pip, or what pip says; another wheel than expected; no room.
+        SourceError: no pip, an error of pip, another wheel than expected, or not enough space.
     """
     with locked(target), readable_os_errors(target):
         if _is_there(target, sha256):
@@ -54,18 +55,19 @@ def pip_download(requirement: str, target: Path, sha256: str, *, size: int) -> P
             wheel = Path(folder) / target.name
             if not wheel.is_file():
                 names = ", ".join(sorted(path.name for path in Path(folder).iterdir())) or "nothing"
-                raise SourceError(f"pip brought {names} for {requirement}, expected {target.name}.")
+                raise SourceError(f"pip downloaded {names} for {requirement}, expected {target.name}.")
             check_sha256(wheel, sha256, requirement)
             put_in_place(wheel, target)
     return target
 
 
 def _run_pip(*arguments: str) -> None:
-    """Run pip; its progress bar goes to our stderr where that is a terminal, its last error into SourceError."""
+    """Run pip, with its progress bar on stderr if that is a terminal; raises SourceError with its last error."""
     command = [*_pip(), *arguments, "--no-input", "--disable-pip-version-check"]
-    # pip writes its progress to stdout, which is kept for results
-    progress = sys.__stderr__ if sys.__stderr__ is not None and sys.__stderr__.isatty() else subprocess.DEVNULL
-    done = subprocess.run(  # noqa: S603 - no shell, and nothing in the command comes from outside
+    # pip writes its progress to stdout, which is for results
+    on_terminal = sys.__stderr__ is not None and sys.__stderr__.isatty()
+    progress = sys.__stderr__ if on_terminal and shown() else subprocess.DEVNULL
+    done = subprocess.run(  # noqa: S603 - no shell, and no part of the command is user input
         command, stdout=progress, stderr=subprocess.PIPE, text=True, errors="replace", check=False
     )
     if done.returncode != 0:
@@ -73,12 +75,12 @@ def _run_pip(*arguments: str) -> None:
         reasons = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")] or lines
         raise SourceError(
             f"pip could not download {arguments[-1]}: {reasons[-1].rstrip('.')}. Check the network and pip's index"
-            " (`pip config list`; PIP_INDEX_URL, PIP_PROXY, PIP_FIND_LINKS hold)."
+            " (`pip config list`; PIP_INDEX_URL, PIP_PROXY and PIP_FIND_LINKS are used)."
         )
 
 
 def _pip() -> list[str]:
-    """This Python's pip, or another one at hand: environments made by uv have none of their own."""
+    """Return the command of this Python's pip, or of another pip: environments made by uv have none."""
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip"]
     if uv := shutil.which("uv"):
@@ -89,19 +91,19 @@ def _pip() -> list[str]:
 
 
 def download(url: str, target: Path, sha256: str, *, size: int | None = None, timeout: float = TIMEOUT) -> Path:
-    """Download ``url`` to ``target``, with a progress bar on stderr, taking up ``<target>.part`` where there is one.
+    """Download ``url`` to ``target`` with a progress bar on stderr, resuming from ``<target>.part`` if it exists.
 
-    A dropped connection is taken up again where it broke off; after :data:`ATTEMPTS` tries without a new byte the
-    download gives up and leaves the ``.part`` for next time. ``target`` appears only when its SHA-256 is right.
+    A dropped connection is resumed. After :data:`ATTEMPTS` attempts without a new byte the download fails and leaves
+    the ``.part`` file for the next time. ``target`` appears only after its SHA-256 is verified.
 
-    Another ``size`` than the given one is refused before it is downloaded; a connection counts as dropped after
-    ``timeout`` seconds without a byte.
+    A file of another ``size`` is rejected before it is downloaded. A connection counts as dropped after ``timeout``
+    seconds without a byte.
 
     Raises:
-        SourceError: not http(s), refused by the server, unreachable, another file than expected, no room.
+        SourceError: not http(s), an error of the server, unreachable, another file than expected, not enough space.
     """
     if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
-        raise SourceError(f"Cannot download {url}: only http and https addresses are taken.")
+        raise SourceError(f"Cannot download {url}: only http and https addresses are allowed.")
     part = target.with_name(target.name + ".part")
     with locked(target), readable_os_errors(target):
         if _is_there(target, sha256):
@@ -110,7 +112,7 @@ def download(url: str, target: Path, sha256: str, *, size: int | None = None, ti
         check_room(target.parent, max(0, (size or 0) - (part.stat().st_size if resumed else 0)))
         say(f"Downloading {url}" + (f" ({megabytes(size)})" if size else ""))
         _download_rest(url, part, size, timeout)
-        if resumed and sha256_of(part) != sha256:  # two files in one: the address holds another one by now
+        if resumed and sha256_of(part) != sha256:  # a mixture of two files: the file at the address has changed
             part.unlink()
             _download_rest(url, part, size, timeout)
         check_sha256(part, sha256, url)
@@ -119,7 +121,7 @@ def download(url: str, target: Path, sha256: str, *, size: int | None = None, ti
 
 
 def _download_rest(url: str, part: Path, size: int | None, timeout: float) -> None:
-    """Append to ``part`` until all has come that the server has."""
+    """Append to ``part`` until the download is complete."""
     failures = 0
     while True:
         before = _bytes(part)
@@ -143,13 +145,13 @@ def _download_rest(url: str, part: Path, size: int | None, timeout: float) -> No
         if failures >= ATTEMPTS:
             raise SourceError(
                 f"Cannot download {url}: {reason}. Check the network (a proxy is taken from HTTPS_PROXY)"
-                " and run the command again: what has come so far is kept."
+                " and run the command again: it resumes the download."
             )
         time.sleep(PAUSE * 2 ** (failures - 1))
 
 
 def _request_once(url: str, part: Path, size: int | None, timeout: float) -> None:
-    """Ask for what ``part`` lacks and append it; ConnectionError when less comes than was promised."""
+    """Request the bytes that ``part`` lacks and append them; raises ConnectionError if they end early."""
     from tqdm import tqdm
 
     have = _bytes(part)
@@ -160,32 +162,33 @@ def _request_once(url: str, part: Path, size: int | None, timeout: float) -> Non
         response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout)  # noqa: S310
     except urllib.error.HTTPError as error:
         if have and error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return  # there is nothing after what we have; the checksum says whether that is the file
+            return  # there are no further bytes; the checksum tells whether the file is right
         raise
     with response:
-        if response.status != http.HTTPStatus.PARTIAL_CONTENT:  # the server sends all of it again
+        if response.status != http.HTTPStatus.PARTIAL_CONTENT:  # the server sends the whole file again
             have = 0
         length = response.headers.get("Content-Length")
         total = have + int(length) if length else size
         if size is not None and total != size:
-            raise SourceError(f"{url} holds {total:,} bytes, expected {size:,}: it is not the file it should be.")
-        bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem, disable=None)
+            raise SourceError(f"{url} has {total:,} bytes, expected {size:,}: it is another file.")
+        hidden = None if shown() else True  # None shows a bar on terminals alone
+        bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem, disable=hidden)
         with bar, part.open("ab" if have else "wb") as out:
             while (total is None or have <= total) and (chunk := response.read1(CHUNK)):
                 out.write(chunk)
                 have += len(chunk)
                 bar.update(len(chunk))
     if total is not None and have < total:
-        raise ConnectionError(f"the connection broke off after {have:,} of {total:,} bytes")
+        raise ConnectionError(f"the connection was lost after {have:,} of {total:,} bytes")
 
 
 def _is_there(target: Path, sha256: str) -> bool:
-    """Whether ``target`` is the file wanted; one that is not is named, and will be replaced."""
+    """Tell whether ``target`` is the wanted file; another file is reported, and will be replaced."""
     if not target.is_file():
         return False
     if sha256_of(target) == sha256:
         return True
-    say(f"{target} is not the file it should be (wrong SHA-256): fetching it again")
+    say(f"{target} is another file (wrong SHA-256): fetching it again")
     return False
 
 

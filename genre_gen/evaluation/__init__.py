@@ -1,1 +1,1 @@
-"""Evaluation: one protocol for all models, how sure the figures are, and the report."""
+"""Evaluation: one protocol for all models, significance tests, and the report."""

@@ -1,4 +1,4 @@
-"""Evaluating a trained recommender, its parts, and classic models next to it."""
+"""Evaluate a trained recommender, its parts, and classic models for comparison."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from genre_gen.blending.ratings import scale_of
 from genre_gen.collaborative import MEMBERS, CollaborativeModel, EpochModel
 from genre_gen.collaborative.tuning import tune
 from genre_gen.data.splits import Part, Split
-from genre_gen.errors import MissingPackageError
+from genre_gen.errors import MissingPackageError, UsageError
 from genre_gen.evaluation.protocol import Mixture, Scorer, check_trained_for, evaluate_scorers
 from genre_gen.evaluation.report import Report
 from genre_gen.metrics import mae, rmse
@@ -35,7 +35,7 @@ RATER_NAMES = {
     "knn_baseline": "Surprise KNNBaseline",
     LLM_MEMBER: "LLM, rating task",
 }
-"""What predicts ratings, in the words of a table."""
+"""Labels of raters in tables."""
 
 
 def evaluate(
@@ -47,12 +47,13 @@ def evaluate(
     baselines: bool = True,
     progress: ProgressOption = False,
 ) -> Report:
-    """Rank every case's target by a recommender, its parts, and every other classic model the library has.
+    """Rank every case's target by a recommender, its parts, and all other classic models of the library.
 
     All models learn from the interactions that the recommender was trained on, with hyper-parameters chosen on the same
-    validation cases. Models that take many epochs are no baselines here, unless they are members of the blend.
+    validation cases. Models that take many epochs are evaluated only as members of the blend.
     The arguments and errors are those of :meth:`genre_gen.Recommender.evaluate`.
     """
+    state = _completed(state, split, part)
     check_trained_for(state.trained_on, split, part)
     cases, size = split.cases(part), len(state.catalog)
     models, seconds = scorers(state), dict(state.seconds)
@@ -75,7 +76,7 @@ def evaluate(
             (k,) if isinstance(k, int) else tuple(k),
             repeat=state.domain.repeat,
             mixtures=mixtures(state),
-            counts=np.bincount(state.trained_on.rows, minlength=size),
+            counts=state.item_counts,
             labels=state.labels,
             costs={name: {"train_seconds": seconds[name]} for name in (*models, GENRE) if name in seconds},
             data=state.domain.name,
@@ -86,13 +87,26 @@ def evaluate(
     return replace(report, results=tuple(results), notes=_notes(state, split, part))
 
 
+def _completed(state: RecommenderState, split: Split, part: Part) -> RecommenderState:
+    """Return a recommender that came without histories together with those of a split, if it learned from them."""
+    if state.shared is None:
+        return state
+    for interactions in (split.train_and_validation, split.train) if part == "test" else (split.train,):
+        if interactions.fingerprint() == state.shared.trained_on:
+            return replace(state, histories=split.histories, trained_on=interactions, shared=None)
+    raise UsageError(
+        f"this recommender came without histories, and the {split.name} split is not of the data that it learned from; "
+        "to evaluate it, load that data, the same users and items in the same order, and split it as for the training"
+    )
+
+
 def scorers(state: RecommenderState) -> dict[str, Scorer]:
-    """Return the language model and the members as scorers, by their names in a table."""
+    """Return the language model and the members as scorers, by their labels in tables."""
     return {LLM_ALONE: state.generator.score, **{name: model.score for name, model in state.members.items()}}
 
 
 def mixtures(state: RecommenderState) -> dict[str, Mixture]:
-    """Return the blends as mixtures of the scorers; only one where there are no collaborative members."""
+    """Return the blends as mixtures of the scorers; a single one without collaborative members."""
 
     def mixed(
         blend: Blend, scores: Mapping[str, NDArray[np.float32]], allowed: NDArray[np.bool_]
@@ -101,13 +115,13 @@ def mixtures(state: RecommenderState) -> dict[str, Mixture]:
         return blend.combine(state.mask_cold_items({name: named[name] for name in blend.members}), allowed).total
 
     blends = {GENRE: state.blend}
-    if LLM_MEMBER not in state.tuned.blend_without_llm.members:  # else there is nothing else to blend
+    if LLM_MEMBER not in state.tuned.blend_without_llm.members:  # otherwise the language model is the only member
         blends[WITHOUT_LLM] = state.tuned.blend_without_llm
     return {name: partial(mixed, blend) for name, blend in blends.items()}
 
 
 def _notes(state: RecommenderState, split: Split, part: Part) -> dict[str, Any]:
-    """Return what a report says of how its figures came about."""
+    """Return a report's notes on how its figures were made."""
     return {
         "blend": dict(state.blend.weights),
         "seed": state.domain.training.seed,
@@ -121,7 +135,7 @@ def _notes(state: RecommenderState, split: Split, part: Part) -> dict[str, Any]:
 def _fitted_baselines(
     state: RecommenderState, split: Split, stages: Stages, seconds: dict[str, float]
 ) -> dict[str, Scorer]:
-    """Fit the models that are no members of the blend and learn in seconds; adds what each took to ``seconds``."""
+    """Fit the fast models that are not members of the blend; adds the seconds of each to ``seconds``."""
     names = [
         name
         for name, model in MEMBERS.built_in().items()
@@ -137,7 +151,7 @@ def _fitted_baselines(
 
 
 def _baseline(state: RecommenderState, name: str, split: Split) -> CollaborativeModel:
-    """Fit a model that is no member of the blend as if it were one."""
+    """Fit a model that is not a member of the blend in the same way as members."""
     scale = scale_of(state.domain, state.histories, state.trained_on)
 
     def make(options: Mapping[str, Any]) -> CollaborativeModel:
@@ -150,9 +164,9 @@ def _baseline(state: RecommenderState, name: str, split: Split) -> Collaborative
 
 
 def rating_errors(state: RecommenderState, split: Split, part: Part) -> dict[str, dict[str, float]]:
-    """Return RMSE and MAE of each way to predict the rating of a case's target; {} where nothing predicts ratings.
+    """Return RMSE and MAE of each rater for the ratings of the cases' targets; {} without raters.
 
-    The history, with its ratings, is what the models see; the target's own rating is not in the training data.
+    The models see the history with its ratings; the target's own rating is not in the training data.
     """
     cases = [case for case in split.cases(part) if not np.isnan(case.rating)]
     raters, ratings = state.raters, state.trained_on.ratings
@@ -169,7 +183,7 @@ def rating_errors(state: RecommenderState, split: Split, part: Part) -> dict[str
 def write_report(report: Report, folder: Path) -> tuple[Path, Path | None]:
     """Write a report as ``evaluation.json`` and ``evaluation.png`` into a folder; return both paths.
 
-    Without the package that plots, there is no picture, and the log says how to install it.
+    Without the plotting package there is no picture, and the log has the command that installs it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     text, picture = folder / "evaluation.json", folder / "evaluation.png"
@@ -183,7 +197,7 @@ def write_report(report: Report, folder: Path) -> tuple[Path, Path | None]:
 
 
 def report_text(report: Report) -> str:
-    """Return a report for people: accuracy with tests against GENRE, then the errors of ratings."""
+    """Return a report as text: accuracy with tests against GENRE, then the errors of ratings."""
     ours = GENRE if any(result.name == GENRE for result in report.results) else None
     metrics = [f"{letter}@{cut}" for letter in ("R", "N") for cut in report.k]
     text = report.table("text", metrics, ours)

@@ -1,14 +1,19 @@
-"""Evaluating a file of picks by the protocol of all models."""
+"""Evaluating lists of picks, ours or another library's, by the protocol of all models."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
+from genre_gen.data.readers.files import read_delimited
+from genre_gen.data.readers.frames import is_frame, plain, to_polars
+from genre_gen.data.readers.recbole import RecBole, read_atomic
 from genre_gen.data.splits import Part, Split
+from genre_gen.domain import Columns
 from genre_gen.errors import DataError, UsageError
 from genre_gen.evaluation.protocol import evaluate_lists, lists_from_picks
 from genre_gen.evaluation.report import Report
@@ -16,30 +21,37 @@ from genre_gen.recommender.state import RecommenderState
 
 log = logging.getLogger(__name__)
 CUT_OFFS = (5, 10, 20)
+SUFFIXES = (".parquet", ".jsonl", ".csv", ".tsv", ".inter")
+_LISTS = "items"  # LensKit's column of lists
+_COLUMNS = {"user": Columns().user, "item": Columns().item, "rank": ("rank",), "score": ("score", "prediction")}
 
 
-def evaluate_picks(state: RecommenderState, split: Split, part: Part, file: Path) -> Report:
-    """Evaluate a file of ``write_picks``, or any table of user, rank and item; a target outside the picks is a miss.
+def evaluate_picks(state: RecommenderState, split: Split, part: Part, picks: Any) -> Report:
+    """Evaluate a file of picks or a data frame of them, see ``read_picks``; a target outside the picks is a miss.
+
+    Example:
+        >>> evaluate_picks(recommender.state, split, "test", Path("lenskit-run.parquet"))
 
     Raises:
-        DataError: no file of picks.
+        DataError: no picks.
         UsageError: ranks that are repeated or impossible, or lists that break the rules of the protocol.
         UnknownItemError: an item that the catalog lacks.
     """
-    table, size = read_picks(file), len(state.catalog)
+    table, size = read_picks(picks), len(state.catalog)
+    name = "picks" if is_frame(picks) else Path(picks).name
     ranks = table["rank"].to_numpy()
     if (ranks > size).any():
-        raise UsageError(f"{file}: a rank of {ranks.max():,}, but the catalog has {size:,} items")
-    rows = np.array([state.catalog.row(item) for item in table["item"].to_list()], np.int64)
-    lists = lists_from_picks(table["user"].to_list(), ranks, rows, split.cases(part))
+        raise UsageError(f"{picks}: a rank of {ranks.max():,}, but the catalog has {size:,} items")
+    rows = np.array([state.catalog.row(item) for item in table["item_id"].to_list()], np.int64)
+    lists = lists_from_picks(table["user_id"].to_list(), ranks, rows, split.cases(part))
     report = evaluate_lists(
-        file.name,
+        name,
         lists,
         split.cases(part),
         size,
         tuple(cut for cut in CUT_OFFS if cut <= lists.shape[1]) or (lists.shape[1],),
         repeat=state.domain.repeat,
-        counts=np.bincount(state.trained_on.rows, minlength=size),
+        counts=state.item_counts,
         labels=state.labels,
         data=state.domain.name,
         split=f"{split.name}, {part}",
@@ -52,33 +64,81 @@ def evaluate_picks(state: RecommenderState, split: Split, part: Part, file: Path
     return report
 
 
-def read_picks(file: Path) -> pl.DataFrame:
-    """Read a picks file of either kind, one row per pick, with ids as text and ranks as int64.
+def read_picks(picks: Any) -> pl.DataFrame:
+    """Read picks into ``user_id``, ``item_id`` (text) and ``rank`` (int64), one row per pick, other columns as well.
+
+    Users and items may have any of the names that data has (``user_id``, ``user``, ``userId``; ``item_id``, ...).
+    Where there is no ``rank``, ``score`` (or ``prediction``) decides: the highest is first, ties keep the order of the
+    rows, and picks without a finite score are left out. LensKit's lists, a user a row with a column ``items``, are
+    read too.
+
+    Args:
+        picks: a file, Parquet, JSON lines, CSV, TSV or RecBole's ``.inter``, or a data frame.
 
     Raises:
-        DataError: no file of picks, a column that is missing, or values that are no ids or ranks.
+        DataError: no picks, a column that is missing, or values that cannot be ids or ranks.
     """
+    name = "the picks" if is_frame(picks) else str(picks)
+    table = _unnested(to_polars(picks if is_frame(picks) else _read(Path(picks)), name))
+    found = {role: next((name for name in names if name in table.columns), None) for role, names in _COLUMNS.items()}
+    missing = [role for role in ("user", "item") if found[role] is None]
+    if missing or (found["rank"] is None and found["score"] is None):
+        wanted = " or ".join(_COLUMNS[missing[0]][:1] if missing else ("rank", "score"))
+        raise DataError(f"{name}: no column {wanted}; it has {', '.join(table.columns)}")
+    table = table.rename({str(found["user"]): "user_id", str(found["item"]): "item_id"})
+    table = _ranked(table, str(found["score"]), name) if found["rank"] is None else table
+    ranks = _numbers(table, "rank", name)
+    if (ranks % 1 > 0).any():
+        raise DataError(f"{name}: ranks must be whole numbers from 1, the best")
+    table = table.with_columns(ranks.cast(pl.Int64), plain(table["user_id"]), plain(table["item_id"]))
     try:
+        return table.filter(pl.col("rank").is_not_null()).cast({"user_id": pl.String, "item_id": pl.String})
+    except pl.exceptions.PolarsError as problem:
+        raise DataError(f"{name}: users and items must be ids ({_first_line(problem)})") from None
+
+
+def _read(file: Path) -> pl.DataFrame:
+    if file.suffix not in SUFFIXES:
+        raise DataError(f"{file}: not a file of picks; its name should end in {', '.join(SUFFIXES)}")
+    try:
+        if file.suffix in RecBole.suffixes:
+            return read_atomic(file).frame
+        if file.suffix in {".csv", ".tsv"}:
+            return read_delimited(file, "utf-8", "\t" if file.suffix == ".tsv" else ",").frame
         # Beyond the first lines of JSON a column may cease to be empty, so all are looked at for its type.
-        table = pl.read_parquet(file) if file.suffix == ".parquet" else pl.read_ndjson(file, infer_schema_length=None)
+        reads_json = file.suffix == ".jsonl"
+        return pl.read_ndjson(file, infer_schema_length=None) if reads_json else pl.read_parquet(file)
     except (OSError, pl.exceptions.PolarsError) as problem:
         raise DataError(
-            f"{file}: not a file of picks ({_first_line(problem)}); give what write_picks wrote, or any table of user, "
-            "rank and item"
+            f"{file}: not a file of picks ({_first_line(problem)}); give a file of write_picks, or any table of "
+            "user_id, item_id and rank or score"
         ) from None
-    missing = {"user", "rank", "item"} - set(table.columns)
-    if missing:
-        raise DataError(f"{file}: no column {sorted(missing)[0]!r}; it has {', '.join(table.columns)}")
-    if table.schema["rank"].is_float():
-        table = table.with_columns(pl.col("rank").fill_nan(None))  # some tools write so that there is none
-        if (table["rank"] % 1 > 0).any():
-            raise DataError(f"{file}: a rank that is no whole number; ranks count from 1, the best")
+
+
+def _unnested(table: pl.DataFrame) -> pl.DataFrame:
+    """Return LensKit's lists as one item a row; another table as it is."""
+    lists = table.schema.get(_LISTS)
+    if not (isinstance(lists, pl.List) and isinstance(lists.inner, pl.Struct)):
+        return table
+    return table.explode(_LISTS).drop_nulls(_LISTS).unnest(_LISTS)
+
+
+def _ranked(table: pl.DataFrame, score: str, name: str) -> pl.DataFrame:
+    scores = _numbers(table, score, name).alias("score")
+    table = table.with_columns(scores).filter(pl.col("score").is_finite())
+    rank = pl.col("score").rank("ordinal", descending=True).over("user_id")
+    return table.with_columns(rank.alias("rank"))
+
+
+def _numbers(table: pl.DataFrame, column: str, name: str) -> pl.Series:
+    """Return a column as float64, null where nothing stands."""
+    values = table[column]
     try:
-        return table.filter(pl.col("rank").is_not_null()).cast({"user": pl.String, "item": pl.String, "rank": pl.Int64})
+        if values.dtype == pl.String:
+            values = values.replace("", None)
+        return values.cast(pl.Float64).fill_nan(None)
     except pl.exceptions.PolarsError as problem:
-        raise DataError(
-            f"{file}: users and items must be ids, and ranks whole numbers from 1 on ({_first_line(problem)})"
-        ) from None
+        raise DataError(f"{name}: not a number as {column} ({_first_line(problem)})") from None
 
 
 def _first_line(problem: Exception) -> str:

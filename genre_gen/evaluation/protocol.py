@@ -1,4 +1,4 @@
-"""One protocol for every model of a table: full ranking of the allowed items, the same cases, ties counted half."""
+"""The protocol for all models of a table: full ranking of the allowed items, the same cases, ties counted half."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Scorer: TypeAlias = Callable[[Sequence[History]], NDArray[np.float32]]
 """Scores histories: float32 ``[len(histories), n_items]``, higher is better."""
 
 Mixture: TypeAlias = Callable[[Mapping[str, NDArray[np.float32]], NDArray[np.bool_]], NDArray[np.float32]]
-"""Scores made from the scorers' scores and what is allowed, such as a blend's."""
+"""Makes scores from the scorers' scores and the allowed items, as a blend does."""
 
 
 def evaluate_scorers(
@@ -48,26 +48,26 @@ def evaluate_scorers(
         scorers: name -> scorer, in the order of the table.
         cases: histories and targets; at least one.
         n_items: size of the catalog.
-        k: cuts of the metrics.
+        k: cut-offs of the metrics.
         repeat: whether items of the history may be recommended again. A target is ranked in either case.
-        mixtures: name -> scores made from those of the scorers (a blend), which are then computed only once.
+        mixtures: name -> function from the scorers' scores to new ones (a blend), so that scorers run only once.
         counts: ``[n_items]`` training interactions per item; adds novelty, popularity and its lift of the top
             ``max(k)``.
         labels: the items' labels; adds diversity and calibration of the top ``max(k)``.
-        costs: name -> what else it cost, such as ``{"train_seconds": 12.0}``; the seconds of scoring are measured here.
+        costs: name -> further costs, such as ``{"train_seconds": 12.0}``; the seconds of scoring are measured here.
         data: name of the data, for the report.
         split: name of the split and its part, for the report.
         batch: histories scored at a time.
         progress: called with the number of cases done after each batch.
 
     Returns:
-        The figures of every scorer, with each user's rank kept.
+        The figures of every scorer, with each user's rank.
 
     Raises:
-        UsageError: no cases, or scores of the wrong shape.
+        UsageError: there are no cases, or scores have the wrong shape.
     """
     if not cases:
-        raise UsageError(f"no cases to evaluate: {NO_CASES}")
+        raise UsageError(f"there are no cases to evaluate: {NO_CASES}")
     mixtures, costs = mixtures or {}, costs or {}
     tallies = {name: _Tally() for name in (*scorers, *mixtures)}
     for part in batches(cases, batch):
@@ -89,7 +89,7 @@ def evaluate_scorers(
 
 @dataclass
 class _Tally:
-    """What one model did, batch by batch: ranks of the targets, top lists, seconds of scoring."""
+    """The results of one model so far: ranks of the targets, top lists, seconds of scoring."""
 
     ranks: list[NDArray[np.float64]] = field(default_factory=list)
     lists: list[NDArray[np.int64]] = field(default_factory=list)
@@ -135,13 +135,13 @@ def evaluate_lists(
     data: str = "",
     split: str = "",
 ) -> Report:
-    """Evaluate ready lists of picks with the same metrics; a target outside its list is a miss.
+    """Evaluate given lists of picks with the same metrics; a target outside its list is a miss.
 
-    The lists are int ``[len(cases), n]`` catalog rows, best first, -1 where a list is shorter (``lists_from_picks``),
-    in the order of the cases; no cut is larger than ``n``. The other arguments are those of ``evaluate_scorers``.
+    The lists are int ``[len(cases), n]`` catalog rows, best first, -1 if a list is shorter (``lists_from_picks``),
+    in the order of the cases; no cut-off exceeds ``n``. The other arguments are those of ``evaluate_scorers``.
 
     Raises:
-        UsageError: shapes or cuts that do not fit, a row outside the catalog, an item twice in one list, or a seen one.
+        UsageError: invalid shapes or cut-offs, a row outside the catalog, or a repeated or seen item in a list.
     """
     lists = np.asarray(lists)
     if lists.ndim != 2 or len(lists) != len(cases) or len(lists) == 0:  # noqa: PLR2004 a table has two dimensions
@@ -149,13 +149,13 @@ def evaluate_lists(
     if max(k) > lists.shape[1]:
         raise UsageError(f"lists of {lists.shape[1]} items cannot be measured at {max(k)}; make longer lists")
     if lists.min() < -1 or lists.max() >= n_items:
-        raise UsageError(f"a list holds a row outside the catalog of {n_items} items")
+        raise UsageError(f"a list contains a row outside the catalog of {n_items} items")
     for case, picks in zip(cases, lists, strict=True):
         shown = picks[picks >= 0]
         if len(np.unique(shown)) < len(shown):
-            raise UsageError(f"the list of user {case.history.user!r} holds an item twice; each item counts once")
+            raise UsageError(f"the list of user {case.history.user!r} repeats an item; remove the duplicate")
         if not repeat and np.isin(shown, case.history.rows).any():
-            raise UsageError(f"the list of user {case.history.user!r} holds an item of the history; pass repeat=True")
+            raise UsageError(f"the list of user {case.history.user!r} has an item of the history; pass repeat=True")
     figures = list_figures(lists[:, : max(k)], n_items, counts, [case.history for case in cases], labels)
     result = Result(name, metrics.ranks_in_lists(lists, _targets(cases)), figures)
     return Report((result,), tuple(k), n_items, _users(cases), _targets(cases), data, split, repeat)
@@ -164,33 +164,33 @@ def evaluate_lists(
 def lists_from_picks(
     users: Sequence[str], places: NDArray[np.integer], rows: NDArray[np.integer], cases: Sequence[Case]
 ) -> NDArray[np.int64]:
-    """Lay a table of picks out as lists in the order of the cases: int64 ``[len(cases), largest place]``, -1 = none.
+    """Convert a table of picks to lists in the order of the cases: int64 ``[len(cases), largest rank]``, -1 = none.
 
-    The table has a user id, a place (1 for the best) and a catalog row per pick. Users without a case are left out; one
-    without picks gets an empty list.
+    The table has a user id, a rank (1 for the best) and a catalog row per pick. Users without a case are left out; a
+    user without picks gets an empty list.
 
     Raises:
-        UsageError: no picks, a place below 1, or two picks in a user's same place.
+        UsageError: there are no picks, a rank is below 1, or a user has two picks with the same rank.
     """
     position = {case.history.user: index for index, case in enumerate(cases)}
     owners = np.array([position.get(user, -1) for user in users], dtype=np.int64)
     places, rows = np.asarray(places), np.asarray(rows)
     if len(places) == 0 or places.min() < 1:
-        raise UsageError("picks need places from 1 on, and at least one pick")
+        raise UsageError("ranks must be 1 or more, and there must be at least one pick")
     ours = np.flatnonzero(owners >= 0)
     found, first = np.unique(np.stack([owners[ours], places[ours]]), axis=1, return_index=True)
     if found.shape[1] < len(ours):
         again = ours[np.setdiff1d(np.arange(len(ours)), first)[0]]
-        raise UsageError(f"user {users[again]!r} has two picks at rank {places[again]}; each rank holds one")
+        raise UsageError(f"user {users[again]!r} has two picks with rank {places[again]}; give each rank once")
     lists = np.full((len(cases), int(places.max())), -1, dtype=np.int64)
     lists[owners[ours], places[ours] - 1] = rows[ours]
     return lists
 
 
 def check_trained_for(trained_on: Interactions, split: Split, part: Part) -> None:
-    """Refuse a model that may have seen the answers; raises UsageError where it learned from anything else.
+    """Raise UsageError if a model may have seen the targets, because it learned from other interactions.
 
-    For the test part, it may have learned from ``train_and_validation``.
+    It must have learned from ``train`` or, for the test part, from ``train_and_validation``.
     """
     fair = [split.train, split.train_and_validation] if part == "test" else [split.train]
     if not any(_equal(trained_on, interactions) for interactions in fair):
@@ -207,7 +207,7 @@ def _equal(first: Interactions, second: Interactions) -> bool:
 
 
 def _top(scores: NDArray[np.float32], allowed: NDArray[np.bool_], n: int) -> NDArray[np.int64]:
-    """Return the ``n`` best allowed rows per history: int64 ``[B, n]``, -1 where fewer can be ranked."""
+    """Return the ``n`` best allowed rows per history: int64 ``[B, n]``, -1 if fewer can be ranked."""
     top = np.full((len(scores), n), -1, dtype=np.int64)
     for row in range(len(scores)):
         best = Ranking.from_scores(scores[row], n, allowed[row]).rows
@@ -222,7 +222,7 @@ def list_figures(
     histories: Sequence[History] | None = None,
     labels: Labels | None = None,
 ) -> dict[str, float]:
-    """Return the figures of recommended lists beyond accuracy; those that are not defined for them are left out.
+    """Return the figures of recommended lists beyond accuracy; undefined figures are left out.
 
     Args:
         lists: int ``[B, n]`` catalog rows, -1 = no item.
@@ -245,7 +245,7 @@ def list_figures(
 
 
 def _mean(values: NDArray[np.float64]) -> float:
-    """Return the mean over the users for whom a figure is defined; nan where there is none."""
+    """Return the mean over the users with a defined figure; nan without such users."""
     defined = values[np.isfinite(values)]
     return float(defined.mean()) if len(defined) else float("nan")
 

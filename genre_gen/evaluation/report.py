@@ -1,4 +1,4 @@
-"""Report: what an evaluation found, as a table, as JSON with every user's rank, and as a plot."""
+"""Report: the results of an evaluation as a table, as JSON with every user's rank, and as a plot."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from genre_gen import metrics
+from genre_gen.data.frames import Library, in_library
+from genre_gen.data.html_table import html_block, html_table
 from genre_gen.errors import DataError, UsageError
 from genre_gen.evaluation.significance import holm, interval, paired_test
 from genre_gen.extras import require
@@ -30,14 +33,14 @@ FORMAT = "genre-gen report 1"
 
 @dataclass(frozen=True)
 class Result:
-    """One model's figures.
+    """The figures of one model.
 
     Attributes:
-        name: of the model.
-        ranks: float64 ``[n_users]``, infinite where the target was not ranked.
-        lists: figures of the recommended lists, over all users, as ``list_figures`` names them: ``coverage``, ``gini``,
-            ``novelty``, ``popularity``, ``popularity_lift``, ``diversity``, ``calibration``.
-        costs: such as ``score_seconds``, ``train_seconds``, ``peak_megabytes``.
+        name: the model's name.
+        ranks: float64 ``[n_users]``, infinite if the target was not ranked.
+        lists: figures of the recommended lists over all users, see ``list_figures``: ``coverage``, ``gini``,
+        ``novelty``, ``popularity``, ``popularity_lift``, ``diversity``, ``calibration``.
+        costs: costs such as ``score_seconds``, ``train_seconds``, ``peak_megabytes``.
     """
 
     name: str
@@ -49,7 +52,7 @@ class Result:
         """Return each user's figure for a metric such as ``N@10``: float64 ``[n_users]``; raises UsageError."""
         letters, _, cut = metric.partition("@")
         if letters not in PER_USER or not cut.isdigit() or int(cut) < 1:
-            raise UsageError(f"no metric {metric!r}; write R@10 (recall), N@10 (NDCG) or MRR@10, with any cut")
+            raise UsageError(f"no metric {metric!r}; write R@10 (recall), N@10 (NDCG) or MRR@10, with any cut-off")
         return PER_USER[letters](self.ranks, int(cut))
 
     def figure(self, metric: str) -> float:
@@ -59,13 +62,13 @@ class Result:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One model against a peer.
+    """The comparison of a model with a peer.
 
     Attributes:
-        peer: its name.
-        difference: ours minus the peer's mean.
-        p: of the paired permutation test, two-sided.
-        corrected: the same after Holm's correction over all peers of the table.
+        peer: the peer's name.
+        difference: our mean minus the peer's.
+        p: two-sided p-value of the paired permutation test.
+        corrected: the p-value after Holm's correction over all peers of the table.
     """
 
     peer: str
@@ -79,15 +82,22 @@ class Report:
     """All models of one table: the same data, split, cases and allowed items.
 
     Attributes:
-        results: in the order of the table.
-        k: cuts of the metrics.
-        n_items: size of the catalog that was ranked.
-        users: ids in the order of all per-user arrays; None for a user without one.
-        targets: int64 ``[n_users]`` catalog rows that were to be found.
+        results: results in the order of the table.
+        k: cut-offs of the metrics.
+        n_items: size of the ranked catalog.
+        users: user ids in the order of all per-user arrays; None for a user without one.
+        targets: int64 ``[n_users]`` catalog rows of the held-out items.
         data: name of the data.
         split: name of the split and its part.
-        repeat: whether seen items took part in the ranking.
-        notes: what else made the figures, JSON values only (seeds, the command).
+        repeat: whether seen items were ranked too.
+        notes: further conditions of the figures (seeds, the command), JSON values only.
+
+    Example:
+        >>> report = recommender.evaluate(split, k=10)
+        >>> print(report.table("text", ["R@10", "N@10"]))
+        movies, leave-one-out, test, 30 users, all 40 items ranked but the seen ones
+        model R@10 N@10
+        …
     """
 
     results: tuple[Result, ...]
@@ -112,13 +122,34 @@ class Report:
         """Return the table as text."""
         return self.table("text")
 
+    def _repr_html_(self) -> str:
+        """Return accuracy, and the errors of predicted ratings, as a notebook shows them; ``table`` has the rest."""
+        header, rows = self._cells(None, None)
+        columns = header.index(f"95 % of {self.headline}") + 1
+        header, rows = header[:columns], [row[:columns] for row in rows]
+        parts = [html_table(header, rows, numbers=range(1, len(header)), caption=self.caption())]
+        if errors := self.notes.get("ratings"):
+            figures = [[name, f"{error['rmse']:.3f}", f"{error['mae']:.3f}"] for name, error in errors.items()]
+            parts.append(html_table(["ratings of the same items", "RMSE", "MAE"], figures, numbers=(1, 2)))
+        return html_block(*parts)
+
     @property
     def headline(self) -> str:
-        """Return the metric that models are compared on: ``N@10``, or NDCG at the last cut where 10 is none."""
-        return f"N@{10 if 10 in self.k else self.k[-1]}"  # noqa: PLR2004 the field's custom
+        """Return the metric that models are compared on: ``N@10``, or NDCG at the last cut-off if 10 is not one.
+
+        Example:
+            >>> report.headline
+            'N@10'
+        """
+        return f"N@{10 if 10 in self.k else self.k[-1]}"  # noqa: PLR2004 the usual cut-off
 
     def caption(self) -> str:
-        """Return what was measured, in one line."""
+        """Return a description of data, split and protocol in one line.
+
+        Example:
+            >>> report.caption()
+            'movies, leave-one-out, test, 30 users, all 40 items ranked but the seen ones'
+        """
         parts = [
             *(part for part in (self.data, self.split) if part),
             f"{len(self.targets):,} users",
@@ -127,11 +158,23 @@ class Report:
         return ", ".join(parts)
 
     def interval(self, name: str, metric: str) -> tuple[float, float]:
-        """Return the 95 % bootstrap interval of a model's metric over users."""
+        """Return the 95 % bootstrap interval of a model's metric over users.
+
+        Example:
+            >>> low, high = report.interval("GENRE", "R@10")
+            >>> low <= report["GENRE"].figure("R@10") <= high
+            True
+        """
         return interval(self[name].values(metric))
 
     def compare(self, ours: str, metric: str | None = None) -> list[Comparison]:
-        """Test one model against every other of the table on a metric (None: the headline), Holm-corrected."""
+        """Test one model against every other of the table on a metric (None: the headline), with Holm's correction.
+
+        Example:
+            >>> comparison = report.compare("GENRE")[0]
+            >>> comparison.peer, 0 <= comparison.p <= comparison.corrected <= 1
+            ('…', True)
+        """
         metric = metric or self.headline
         mine = self[ours].values(metric)
         peers = [result for result in self.results if result.name != ours]
@@ -142,17 +185,23 @@ class Report:
         ]
 
     def join(self, *others: Report) -> Report:
-        """Return one report with the models of all.
+        """Return one report with the models of all reports.
 
         Raises:
-            UsageError: the reports asked different questions, or two models share a name.
+            UsageError: the reports have different cases or protocols, or two models have the same name.
+
+        Example:
+            >>> from dataclasses import replace
+            >>> first, second = (replace(report, results=(result,)) for result in report.results[:2])
+            >>> first.join(second).results == report.results[:2]
+            True
         """
         question = attrgetter("data", "split", "repeat", "n_items", "users")
         for other in others:
             if question(self) != question(other) or not np.array_equal(self.targets, other.targets):
                 raise UsageError(
-                    f"these reports ask different questions: {self.caption()!r} and {other.caption()!r}; "
-                    "only models that ranked the same items for the same users can share a table"
+                    f"these reports cannot be joined: {self.caption()!r} and {other.caption()!r}; "
+                    "their models must rank the same items for the same users"
                 )
         results = tuple(result for report in (self, *others) for result in report.results)
         names = [result.name for result in results]
@@ -172,10 +221,16 @@ class Report:
 
         Args:
             form: Markdown, or text with aligned columns.
-            metrics: columns such as ``R@10``, or figures of the lists such as ``diversity`` (empty for a model that has
-                none of that name while another has); None takes recall and NDCG at the report's cuts, the interval of
-                the headline, and every figure of the lists and the costs that any model has.
-            ours: a model to test against each other one; adds the corrected p-value on the headline.
+            metrics: columns such as ``R@10``, or figures of the lists such as ``diversity`` (empty for models without
+            it); None for recall and NDCG at the report's cut-offs, the interval of the headline, and all figures of
+            lists and costs.
+            ours: a model to test against all others; adds the corrected p-value on the headline.
+
+        Example:
+            >>> print(report.table(metrics=["R@10"]))
+            | model | R@10 |
+            | --- | ---: |
+            …
         """
         header, rows = self._cells(metrics, ours)
         if form == "markdown":
@@ -210,8 +265,64 @@ class Report:
             rows.append(row + ([p_values.get(result.name, "")] if ours else []))
         return header, rows
 
+    def to_frame(self, library: Library = "polars", *, per_user: bool = False) -> Any:
+        """Return a data frame with a model a row, or a user and model.
+
+        Columns are ``model``, the metrics at the report's cuts (``R@10``), and the figures of the lists and the costs,
+        null where a model has none. With ``per_user``: ``model``, ``user_id``, ``rank`` (infinite where the target was
+        not ranked) and each user's metrics.
+
+        Example:
+            >>> report.to_frame().columns[:3], len(report.to_frame(per_user=True)) == len(report.results) * 30
+            (['model', 'R@10', 'N@10'], True)
+
+        Raises:
+            UsageError, MissingPackageError: as :func:`genre_gen.data.frames.in_library`.
+        """
+        keys = [f"{letters}@{cut}" for letters in PER_USER for cut in self.k]
+        if per_user:
+            ranked = [
+                pl.DataFrame(
+                    {"model": [result.name] * len(self.users), "user_id": self.users, "rank": result.ranks}
+                    | {key: result.values(key) for key in keys},
+                    schema_overrides={"model": pl.String, "user_id": pl.String},
+                )
+                for result in self.results
+            ]
+            return in_library(pl.concat(ranked), library)
+        costs, lists = _keys(self.results, "costs"), _keys(self.results, "lists")
+        columns: dict[str, list[float | None]] = {key: [each.figure(key) for each in self.results] for key in keys}
+        columns |= {key: [result.lists.get(key) for result in self.results] for key in lists}
+        columns |= {key: [result.costs.get(key) for result in self.results] for key in costs}
+        frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.Float64))
+        return in_library(frame.insert_column(0, pl.Series("model", [each.name for each in self.results])), library)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the figures of each model without anything by user, JSON values only, for a model card.
+
+        Example:
+            >>> report.summary()["split"], report.summary()["users"]
+            ('leave-one-out, test', 30)
+        """
+        wanted = [f"{letters}@{cut}" for letters in PER_USER for cut in self.k]
+        return {
+            "split": self.split,
+            "k": list(self.k),
+            "users": len(self.targets),
+            "items": self.n_items,
+            "headline": self.headline,
+            "figures": {
+                result.name: {metric: round(result.figure(metric), 6) for metric in wanted} for result in self.results
+            },
+            "ratings": self.notes.get("ratings") or {},
+        }
+
     def to_json(self) -> str:
-        """Return all as JSON: figures with intervals, each user's rank (null = not ranked), protocol, versions."""
+        """Return the report as JSON: figures with intervals, users' ranks (null = not ranked), protocol, versions.
+
+        Example:
+            >>> size = Path("evaluation.json").write_text(report.to_json(), encoding="utf-8")
+        """
         metrics_here = [f"{letters}@{cut}" for letters in PER_USER for cut in self.k]
         return json.dumps(
             {
@@ -249,7 +360,12 @@ class Report:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Restore a report, to join or test it again; raises DataError where the text is none."""
+        """Read a report from JSON, to join or test it again; raises DataError if the text is not a report.
+
+        Example:
+            >>> Report.from_json(report.to_json()).caption() == report.caption()
+            True
+        """
         try:
             content = json.loads(text)
             if content["format"] != FORMAT:
@@ -275,31 +391,35 @@ class Report:
                 content["notes"],
             )
         except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise DataError(f"this is no report of genre-gen ({error!r}); write one with Report.to_json") from error
+            raise DataError(f"this is not a report of genre-gen ({error!r}); write one with Report.to_json") from error
 
     def plot(self, path: str | Path, metric: str | None = None, ours: str | None = None) -> None:
-        """Draw the models' figures with their intervals into a PNG (or what the suffix says); ``ours`` stands out."""
+        """Plot the models' figures with intervals into a PNG (or the format of the suffix); ``ours`` is highlighted.
+
+        Example:
+            >>> report.plot("evaluation.png", "R@10", ours="GENRE")
+        """
         plot_reports([self], path, metric, ours)
 
 
 def plot_reports(
     reports: Sequence[Report], path: str | Path, metric: str | None = None, ours: str | None = None
 ) -> None:
-    """Draw one panel per report (say, per data set): bars sorted by the metric, 95 % intervals, values at the bars."""
+    """Plot one panel per report (such as a data set): bars sorted by the metric, 95 % intervals, values at the bars."""
     if not reports:
-        raise UsageError("no report to draw")
+        raise UsageError("there is no report to plot; give at least one")
     backend = require("matplotlib.backends.backend_agg", "plots", "plots")
     figures = require("matplotlib.figure", "plots", "plots")
     heights = [len(report.results) for report in reports]
     figure = figures.Figure(figsize=(8, 1.2 * len(reports) + 0.42 * sum(heights)), layout="constrained")
-    backend.FigureCanvasAgg(figure)  # no display needed, and no global state of pyplot touched
+    backend.FigureCanvasAgg(figure)  # needs no display and no global state of pyplot
     panels = figure.subplots(len(reports), 1, squeeze=False, gridspec_kw={"height_ratios": heights})[:, 0]
     for panel, report in zip(panels, reports, strict=True):
         _draw(panel, report, metric or report.headline, ours)
     figure.savefig(path, dpi=150)
 
 
-OURS_COLOUR, PEER_COLOUR, INK = "#0072B2", "#B8BEC4", "#222222"  # blue and grey part for every kind of colour vision
+OURS_COLOUR, PEER_COLOUR, INK = "#0072B2", "#B8BEC4", "#222222"  # distinguishable with every kind of colour vision
 METRIC_NAMES = {"R": "Recall", "N": "NDCG", "MRR": "MRR"}
 COST_NAMES = {"score_seconds": "score s", "train_seconds": "train s", "peak_megabytes": "peak MB"}
 
@@ -326,7 +446,7 @@ def _draw(panel: Any, report: Report, metric: str, ours: str | None) -> None:
 
 
 def _keys(results: Sequence[Result], kind: Literal["lists", "costs"]) -> list[str]:
-    """Return the names that any result has, in order of appearance."""
+    """Return the names of figures in any result, in order of appearance."""
     return list(dict.fromkeys(key for result in results for key in getattr(result, kind)))
 
 

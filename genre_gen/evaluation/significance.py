@@ -1,7 +1,7 @@
-"""How sure a figure is: bootstrap intervals, paired tests, and their correction for many comparisons.
+"""Significance: bootstrap intervals, paired tests, and their correction for multiple comparisons.
 
-Ranking metrics of one target take few distinct values, so both resamplings draw how often each distinct value comes
-(a multinomial, a binomial) instead of drawing for every user: the same distribution, in milliseconds.
+Ranking metrics of one target have few distinct values. So both resamplings draw the count of each distinct value (a
+multinomial, a binomial) instead of drawing for every user, which gives the same distribution in milliseconds.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from genre_gen.errors import UsageError
 
 CHUNK = 4_000_000
-"""Random numbers drawn at a time: bounds the memory at 32 MB whatever the number of users."""
+"""Random numbers drawn at a time, which limits the memory to 32 MB for any number of users."""
 
 
 def interval(
@@ -24,9 +24,9 @@ def interval(
 
     Args:
         values: ``[n_users]``, one figure per user; without users, both ends are nan.
-        level: share of the resampled means that the interval holds, between 0 and 1.
-        samples: resamplings.
-        seed: of the resampling.
+        level: share of the resampled means in the interval, between 0 and 1.
+        samples: number of resamplings.
+        seed: seed of the resampling.
     """
     if len(values) == 0:
         return float("nan"), float("nan")
@@ -45,13 +45,13 @@ def paired_test(
 ) -> float:
     """Return the two-sided p-value of a paired sign-flip permutation test on the mean difference.
 
-    Under the null hypothesis the two models' figures of one user may be swapped. Users without a difference change
-    nothing and are left out.
+    Under the null hypothesis the two models' figures of a user are exchangeable. Users without a difference have no
+    effect and are left out.
 
     The figures are ``[n_users]``, of the same users in the same order; the smallest p-value is ``1 / (samples + 1)``.
 
     Raises:
-        UsageError: different numbers of users.
+        UsageError: the numbers of users differ.
     """
     if len(ours) != len(theirs):
         raise UsageError(f"a paired test needs the same users twice, got {len(ours)} and {len(theirs)}")
@@ -60,17 +60,17 @@ def paired_test(
     if len(sizes) == 0:
         return 1.0
     rng = np.random.default_rng(seed)
-    # Rounding must not turn "as extreme as observed" into "less extreme": the observed sum is lowered by a hair.
+    # The observed sum is lowered slightly, so that rounding cannot turn "as extreme" into "less extreme".
     observed = abs(differences.sum()) - 1e-9 * sizes.max()
     extreme = 0
     for size in _blocks(samples, len(sizes)):
-        positive = rng.binomial(counts, 0.5, size=(size, len(sizes)))  # how many of each size keep a plus sign
+        positive = rng.binomial(counts, 0.5, size=(size, len(sizes)))  # number of positive signs of each size
         extreme += int((np.abs((2 * positive - counts) @ sizes) >= observed).sum())
     return (extreme + 1) / (samples + 1)
 
 
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
-    """Return p-values corrected by Holm's step-down rule (valid whatever the dependence between the tests)."""
+    """Return p-values corrected by Holm's step-down rule (valid for any dependence between the tests)."""
     p = np.asarray(p_values, dtype=np.float64)
     order = np.argsort(p, kind="stable")
     stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))

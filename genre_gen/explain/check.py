@@ -17,6 +17,7 @@ from genre_gen.domain import Domain
 from genre_gen.explain.claims import EXACT, ROUNDED, Claim, Recount, ScoreClaims, agree, covered, every_rating, part_of
 from genre_gen.explain.facts import Fact
 from genre_gen.explain.reading import ExplanationReader, Link, Pair, Sentence
+from genre_gen.explain.shared_counts import SharedCounts, SharedRecount
 from genre_gen.languages.resolved import DomainLanguage
 from genre_gen.languages.scripts import WORD, made_of
 
@@ -56,7 +57,7 @@ class Checker:
     def __init__(
         self,
         catalog: Catalog,
-        interactions: Interactions,
+        interactions: Interactions | SharedCounts,
         domain: Domain,
         words: Collection[str] | None = None,
         knowledge: Knowledge | None = None,
@@ -68,7 +69,11 @@ class Checker:
         """
         self.catalog, self.domain, self.words = catalog, domain, words
         self._reader = ExplanationReader(catalog, domain, knowledge)
-        self._recount = Recount(interactions, domain.liked_from, knowledge)
+        self._recount: Recount | SharedRecount = (
+            SharedRecount(interactions, knowledge)
+            if isinstance(interactions, SharedCounts)
+            else Recount(interactions, domain.liked_from, knowledge)
+        )
 
     @property
     def language(self) -> DomainLanguage:

@@ -1,30 +1,97 @@
-"""What the training data counts: who had an item, who went on to it, who rated it how."""
+"""What the training data counts: how many users had an item, how many went on to it, how they rated it."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from genre_gen.data.interactions import Interactions
 
 CACHE_BYTES = 2**27  # for counts of who went on to an item
+MIN_USERS = 5  # fewer users who went from one item to another prove nothing,
+MIN_SHARE = 0.1  # nor does a smaller share of those who had the one,
+MIN_LIFT = 1.5  # nor a share hardly above what chance would give
+MIN_CLOSER = 0.05  # how much oftener those who liked an item must like the other than all who rated it
 
 
-class InteractionCounts:
+@dataclass(frozen=True)
+class Ratings:
+    """The latest ratings of an item by each user.
+
+    Attributes:
+        mean: of all.
+        count: how many.
+        low: the lowest.
+        high: the highest.
+        liked: the share of them from ``liked_from`` on.
+    """
+
+    mean: float
+    count: int
+    low: float
+    high: float
+    liked: float
+
+
+class Counts(ABC):
+    """What explanations say of the training data: counts by item and by pair of items, never of one user.
+
+    Attributes:
+        n_users: how many users there are.
+        users_with: how many of them had each item: int64 ``[n_items]``.
+        mean_rating: the mean of all ratings; 0 where nothing is rated.
+    """
+
+    n_users: int
+    users_with: NDArray[np.int64]
+    mean_rating: float
+
+    @abstractmethod
+    def followers(self, row: int) -> NDArray[np.int64]:
+        """Return how many users had each item and, later, the one in a row; 0 where too few to tell anything."""
+
+    @abstractmethod
+    def liked_too(self, anchor: int, row: int) -> tuple[int, int]:
+        """Return how many who liked the anchor liked the other, of those who rated it; 0 of 0 where that tells nothing.
+
+        What tells something are MIN_USERS users, and a share above that of all raters by MIN_CLOSER.
+        """
+
+    @abstractmethod
+    def ratings(self, row: int) -> Ratings | None:
+        """Return the ratings of an item; None where there are fewer than MIN_USERS."""
+
+    def expected(self, row: int) -> float:
+        """Return which share of an item's users would go on to another by chance: half of those who have both."""
+        return float(self.users_with[row]) / (2 * max(self.n_users, 1))
+
+
+def least_liking(total: Any, liked: float) -> Any:
+    """Return how many must like an item to tell anything, of a total who like another and rated it; also for arrays."""
+    return np.maximum(MIN_USERS, (liked + MIN_CLOSER) * total)
+
+
+class InteractionCounts(Counts):
     """Counts by item over the interactions that the models learned from. What is costly is cached.
 
     Attributes:
         interactions: these.
-        users_with: how many users had each item: int64 ``[n_items]``.
+        liked_from: the rating from which an item counts as liked; None where none does.
         followed: from an item's row to how many users had each item and, later, that one: int64 ``[n_items]``.
         raters: from an item's row to who rated it, ascending, and the latest rating of each.
     """
 
-    def __init__(self, interactions: Interactions) -> None:
+    def __init__(self, interactions: Interactions, liked_from: float | None = None) -> None:
         """Index the interactions."""
-        self.interactions, n_items = interactions, interactions.n_items
+        self.interactions, self.liked_from, n_items = interactions, liked_from, interactions.n_items
+        self.n_users = len(interactions.users)
         self._owners = np.repeat(np.arange(len(interactions.users)), np.diff(interactions.offsets))
         self._by_item = np.argsort(interactions.rows, kind="stable")
         self._item_starts = np.searchsorted(interactions.rows[self._by_item], np.arange(n_items + 1))
@@ -33,15 +100,48 @@ class InteractionCounts:
         self.followed = lru_cache(max(16, CACHE_BYTES // (8 * n_items)))(self._followed)  # popular picks come often
         self.raters = lru_cache(1024)(self._raters)
 
-    @property
-    def n_users(self) -> int:
-        """Return how many users there are."""
-        return len(self.interactions.users)
+    def all_liked_too(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Yield, for each row, what ``liked_too`` returns of every anchor: int64 ``[n_items]`` twice."""
+        columns, nothing = [self.raters(row) for row in range(self.interactions.n_items)], np.zeros(0, np.int64)
+        least = np.inf if self.liked_from is None else self.liked_from
+        likings = [users[ratings >= least] for users, ratings in columns]
+        offsets = np.concatenate([[0], np.cumsum([len(users) for users in likings])])
+        cells = (np.ones(offsets[-1], np.int64), np.concatenate([nothing, *likings]), offsets)
+        liked = sparse.csc_array(cells, (self.n_users, len(columns))).tocsr()
+        for row, (users, _) in enumerate(columns):
+            about = self.ratings(row)
+            totals, counts = (np.asarray(liked[who].sum(axis=0)).ravel() for who in (users, likings[row]))
+            told = (about is not None) & (counts >= least_liking(totals, about.liked if about else 0.0))
+            yield np.where(told, counts, 0), np.where(told, totals, 0)
 
     @cached_property
-    def mean_rating(self) -> float:
+    def mean_rating(self) -> float:  # type: ignore[override]
         """Return the mean of all ratings; 0 where nothing is rated."""
         return float(np.nanmean(self.interactions.ratings)) if self.interactions.ratings is not None else 0.0
+
+    def followers(self, row: int) -> NDArray[np.int64]:
+        """Return how many users had each item and, later, the one in a row; 0 where too few to tell anything."""
+        counts, chance = self.followed(row), self.expected(row)
+        return np.where(counts >= np.maximum(MIN_USERS, max(MIN_SHARE, MIN_LIFT * chance) * self.users_with), counts, 0)
+
+    def liked_too(self, anchor: int, row: int) -> tuple[int, int]:
+        """Return how many who liked the anchor liked the other, of those who rated it; see :class:`Counts`."""
+        about = self.ratings(row)
+        if self.liked_from is None or about is None:
+            return 0, 0
+        (users, ratings), (others, theirs) = self.raters(row), self.raters(anchor)
+        _, mine, other = np.intersect1d(users, others, assume_unique=True, return_indices=True)
+        liking = theirs[other] >= self.liked_from
+        count, total = int((ratings[mine][liking] >= self.liked_from).sum()), int(liking.sum())
+        return (count, total) if count >= least_liking(total, about.liked) else (0, 0)
+
+    def ratings(self, row: int) -> Ratings | None:
+        """Return the ratings of an item; None where there are fewer than MIN_USERS."""
+        _, ratings = self.raters(row)
+        if len(ratings) < MIN_USERS:
+            return None
+        liked = 1.0 if self.liked_from is None else float((ratings >= self.liked_from).mean())
+        return Ratings(float(ratings.mean()), len(ratings), float(ratings.min()), float(ratings.max()), liked)
 
     def _of_item(self, row: int) -> NDArray[np.int64]:
         """Return the places of an item's interactions."""

@@ -18,17 +18,15 @@ from genre_gen.data.interactions import History, Interactions
 from genre_gen.data.knowledge import Knowledge
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
-from genre_gen.explain.counts import InteractionCounts
+from genre_gen.explain.counts import Counts, InteractionCounts
 from genre_gen.explain.facts import Fact, Reason, labels, pairs_of
 from genre_gen.explain.selection import choose_diverse, drop_weak, weigh_by_effects, weigh_by_parts
+from genre_gen.explain.shared_counts import SharedCounts
 from genre_gen.languages.resolved import DomainLanguage
 from genre_gen.prompting.variables import Entry, entries, entry
 from genre_gen.registry import MEMBERS
 
 POPULAR = 0.25  # share of all users from which popularity is worth a word
-MIN_USERS = 5  # fewer users who went from one item to another prove nothing,
-MIN_SHARE = 0.1  # nor does a smaller share of those who had the one,
-MIN_LIFT = 1.5  # nor a share hardly above what chance would give
 MIN_ITEMS = 3  # fewer items with an attribute show no liking for it,
 MIN_LIKED = 2 / 3  # nor does a smaller share of them liked
 MIN_ABOVE = 0.3  # a prediction closer to the user's mean tells nothing
@@ -37,7 +35,6 @@ MIN_EFFECT = 0.1  # standard deviations of score that an item must be good for, 
 WEIGHTIER = 1.5  # and how many times the effect of one that can be cited for more than that
 NEAREST = 3  # liked items of the history, the nearest to the pick by the factors of ratings, that are looked at
 DIRECT = 2.0  # what it is worth that a graph leads from the pick to an item; what both share is worth at most 1
-MIN_CLOSER = 0.05  # how much oftener those who liked an item must like the pick than all who rated it
 
 Latest: TypeAlias = dict[int, tuple[float | None, int]]
 """Item of a history -> its latest rating, None if it is not rated, and its position."""
@@ -51,13 +48,15 @@ class Evidence:
     def __init__(
         self,
         catalog: Catalog,
-        interactions: Interactions,
+        interactions: Interactions | SharedCounts,
         domain: Domain,
         knowledge: Knowledge | None = None,
         factors: NDArray[np.float64] | None = None,
         relations: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         """Index the data that the models learned from, and what a graph says of the items, if anything.
+
+        In a recommender that came without histories, counts stand in for the interactions.
 
         ``factors`` (float ``[n_items, factors]``) are of a model of ratings, such as SVD's: near items are rated
         similarly. ``relations`` names those that tell best what each blend member saw; None for the built-in members.
@@ -78,7 +77,11 @@ class Evidence:
         if relations is None:
             relations = {name: model.relations for name, model in MEMBERS.built_in().items()}
         self._relations = relations
-        self.counts = InteractionCounts(interactions)
+        self.counts: Counts = (
+            interactions
+            if isinstance(interactions, SharedCounts)
+            else InteractionCounts(interactions, domain.liked_from)
+        )
         self._labels = [labels(item) for item in catalog]
         counts = Counter(pair for item in catalog for pair in pairs_of(item))
         self._rarity = {pair: math.log(len(catalog) / count) for pair, count in counts.items()}
@@ -131,16 +134,15 @@ class Evidence:
 
     def _anchors(self, citable: Sequence[Cited], row: int) -> Iterator[Reason]:
         """Yield a reason for each liked item of the history that has something to do with the pick."""
-        followed = self.counts.followed(row)
-        expected = self.counts.users_with[row] / (2 * max(self.counts.n_users, 1))  # half of those who have both
+        followers, expected = self.counts.followers(row), self.counts.expected(row)
         for anchor, rating, recency in citable:
             worth, facts = 0.0, []
             shared = self._shared(row, anchor)
             if shared:
                 worth += self._closeness(row, anchor, shared)
                 facts.append(shared)
-            count, total = int(followed[anchor]), int(self.counts.users_with[anchor])
-            if count >= max(MIN_USERS, MIN_SHARE * total, MIN_LIFT * expected * total):
+            count, total = int(followers[anchor]), int(self.counts.users_with[anchor])
+            if count:
                 worth += math.sqrt(count / total) * (1 - expected * total / count)
                 facts.append(Fact(anchor, "followed_by", row, numbers=(count, total)))
             if facts:
@@ -188,20 +190,16 @@ class Evidence:
 
     def _rated_similarly(self, citable: Sequence[Cited], row: int) -> Iterator[Reason]:
         """Yield for the liked items nearest to the pick, by the factors, that who likes the one likes the other."""
-        if self._factors is None or self.domain.liked_from is None or self.interactions.ratings is None:
+        about = self.counts.ratings(row)
+        if self._factors is None or self.domain.liked_from is None or about is None:
             return
         rated = [cited for cited in citable if cited[1] is not None]
         near = self._factors[[anchor for anchor, *_ in rated]] @ self._factors[row]
-        users, ratings = self.counts.raters(row)
-        usual = float((ratings >= self.domain.liked_from).mean()) if len(ratings) else 1.0
         for nearest in np.argsort(-near, kind="stable")[:NEAREST].tolist():
             anchor, rating, recency = rated[nearest]
-            others, theirs = self.counts.raters(anchor)
-            _, mine, other = np.intersect1d(users, others, assume_unique=True, return_indices=True)
-            liking = theirs[other] >= self.domain.liked_from
-            count, total = int((ratings[mine][liking] >= self.domain.liked_from).sum()), int(liking.sum())
-            if near[nearest] > 0 and count >= MIN_USERS and count >= (usual + MIN_CLOSER) * total:
-                worth = float(near[nearest]) * (count / total - usual) / max(1 - usual, 1e-9) * recency
+            count, total = self.counts.liked_too(anchor, row) if near[nearest] > 0 else (0, 0)
+            if count:
+                worth = float(near[nearest]) * (count / total - about.liked) / max(1 - about.liked, 1e-9) * recency
                 fact = Fact(anchor, "liked_too", row, numbers=(count, total))
                 yield Reason("similar", (_had(anchor, rating), fact), worth * self._liking(rating), anchor)
 
@@ -243,12 +241,12 @@ class Evidence:
 
     def _reception(self, row: int) -> Iterator[Reason]:
         """Yield how users rate the pick, where that is better than of the average item."""
-        _, ratings = self.counts.raters(row)
-        if len(ratings) < MIN_USERS or float(ratings.mean()) <= self.counts.mean_rating:
+        about = self.counts.ratings(row)
+        if about is None or about.mean <= self.counts.mean_rating:
             return
-        low, high = self.domain.rating_scale or (float(ratings.min()), float(ratings.max()))
-        above = (float(ratings.mean()) - self.counts.mean_rating) / max(high - low, 1e-9)
-        fact = Fact(row, "average", numbers=(round(float(ratings.mean()), 1), len(ratings)))
+        low, high = self.domain.rating_scale or (about.low, about.high)
+        above = (about.mean - self.counts.mean_rating) / max(high - low, 1e-9)
+        fact = Fact(row, "average", numbers=(round(about.mean, 1), about.count))
         yield Reason("average", (fact,), 0.2 + above)
 
     def _expectation(self, latest: Latest, row: int, predicted: float | None) -> Iterator[Reason]:

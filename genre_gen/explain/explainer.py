@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from genre_gen.data.html_table import html_block, html_text
 from genre_gen.data.interactions import History
 from genre_gen.explain.claims import ScoreClaims
 from genre_gen.explain.evidence import Evidence
 from genre_gen.explain.facts import Fact
 from genre_gen.explain.free import TEMPERATURE, correct, free_checker, free_prompt
-from genre_gen.explain.wording import Sentences, grammar, template
+from genre_gen.explain.wording import Sentences, grammar, pinned_lines, template
 from genre_gen.prompting.book import PromptBook
 from genre_gen.prompting.spans import Prompt
 
@@ -46,7 +47,7 @@ class Explanation:
     text: str
     facts: tuple[Fact, ...]
     method: Method
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, compare=False)
     effects: Mapping[int, float] = field(default_factory=dict)
     draft: str = ""
     kept: int = 0
@@ -55,6 +56,11 @@ class Explanation:
     def __str__(self) -> str:
         """Return the text."""
         return self.text
+
+    def _repr_html_(self) -> str:
+        """Return it as a notebook shows it."""
+        facts = f"{len(self.facts)} fact{'' if len(self.facts) == 1 else 's'}, method {self.method}"
+        return html_block(html_text(self.text), *(html_text(line, small=True) for line in (*self.notes, facts)))
 
 
 class Explainer:
@@ -167,6 +173,11 @@ class Explainer:
         """Return all that may be said of a pick; see :meth:`explain_many`."""
         reasons = self.evidence.reasons(history, row, predicted, parts, effects=effects)
         return Sentences(self.book, self.evidence, history, row, reasons)
+
+    def pinned(self, item_id: str, rank: int) -> Explanation:
+        """Say of an item that a rule put it at its rank, and nothing of the user's; raises PromptError."""
+        ways = pinned_lines(self.book, self.evidence, self.evidence.catalog.row(item_id))
+        return Explanation(ways[(rank - 1) % len(ways)], (), "template")
 
     @cached_property
     def checker(self) -> Checker:

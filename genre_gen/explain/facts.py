@@ -20,23 +20,20 @@ Kind: TypeAlias = Literal["anchor", "linked", "similar", "weighed", "liked", "of
 class Fact:
     """One triple that anyone can check against the data.
 
-    ========================  ===================  ==========================================================
-    subject, relation         object               numbers, values
-    ========================  ===================  ==========================================================
-    user ``rated``            history item         its rating
-    user ``had``              history item         (not rated)
-    pick ``shares``           history item         the values of ``field`` that both have
-    item ``followed_by``      pick                 people who had the pick after the item, people who had the item
-    pick ``linked``           history item         entities of the relation ``field`` that both have (none: the pick is
-                                                   what ``field`` calls it of the item, such as its sequel)
-    item ``liked_too``        pick                 people who liked both, people who liked the item and rated the pick
-    item ``weighed``          pick                 of how many items that were left out this changed the score most
-    user ``liked``            (items with values)  how many the user liked, of how many the user rated
-    user ``often``            (items with values)  how many of the history, of how many in all
-    user ``predicted``        pick                 the model's rating, the user's mean rating
-    pick ``average``                               mean of people's latest ratings, people who rated it
-    pick ``had_by``                                people who had it, people in all
-    ========================  ===================  ==========================================================
+    | subject, relation | object | numbers, values |
+    |---|---|---|
+    | user ``rated`` | history item | its rating |
+    | user ``had`` | history item | (not rated) |
+    | pick ``shares`` | history item | the values of ``field`` that both have |
+    | item ``followed_by`` | pick | people who had the pick after the item, people who had the item |
+    | pick ``linked`` | history item | entities of the relation ``field`` that both have; none for a sequel |
+    | item ``liked_too`` | pick | people who liked both, people who liked the item and rated the pick |
+    | item ``weighed`` | pick | of how many items that were left out this changed the score most |
+    | user ``liked`` | (items with values) | how many the user liked, of how many the user rated |
+    | user ``often`` | (items with values) | how many of the history, of how many in all |
+    | user ``predicted`` | pick | the model's rating, the user's mean rating |
+    | pick ``average`` |  | mean of people's latest ratings, people who rated it |
+    | pick ``had_by`` |  | people who had it, people in all |
 
     Attributes:
         subject: catalog row, or None for the user.

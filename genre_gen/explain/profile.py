@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genre_gen.data.catalog import Catalog
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.data.html_table import html_block, html_table, html_text
+from genre_gen.data.interactions import History
 from genre_gen.domain import Domain
 from genre_gen.explain.facts import pairs_of
 from genre_gen.explain.text import plain
@@ -74,15 +76,28 @@ class Profile:
                 share["lift"] = share["lift"] if np.isfinite(share["lift"]) else None
         return shown
 
+    def _repr_html_(self) -> str:
+        """Return it as a notebook shows it."""
+        labels = [
+            [field, label.value, label.count, f"{label.share:.0%}", f"{label.lift:.1f}"]
+            for field, shares in self.labels.items()
+            for label in shares
+        ]
+        ranges = [[field, f"{each.low:g}", f"{each.median:g}", f"{each.high:g}"] for field, each in self.ranges.items()]
+        return html_block(
+            html_text(self.text),
+            html_table(["field", "label", "count", "share", "lift"], labels, numbers=(2, 3, 4)) if labels else "",
+            html_table(["field", "25 %", "median", "75 %"], ranges, numbers=(1, 2, 3)) if ranges else "",
+        )
+
 
 class Profiler:
     """Profiles users against all interactions. Build it once for a recommender; several threads may use it."""
 
-    def __init__(self, catalog: Catalog, interactions: Interactions, domain: Domain, book: PromptBook) -> None:
-        """Count the labels of all interactions."""
+    def __init__(self, catalog: Catalog, counts: NDArray[np.integer], domain: Domain, book: PromptBook) -> None:
+        """Count the labels of all interactions, of which ``counts`` says how many each item has, ``[n_items]``."""
         self.catalog, self.domain, self.book, self.language = catalog, domain, book, DomainLanguage.of(domain)
         self._pairs = [pairs_of(item) for item in catalog]
-        counts = np.bincount(interactions.rows, minlength=len(catalog))
         self._total, self._usual = int(counts.sum()), Counter[tuple[str, str]]()
         for pairs, count in zip(self._pairs, counts.tolist(), strict=True):
             self._usual.update(dict.fromkeys(pairs, count))

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 EXPLAIN = "explain"
 SCORES = "explain_scores"  # the same for scores: what was measured by scoring again
 WORDS = "words.jinja"  # macros that other templates import
+PINNED = "explain_pinned"  # what is said of items that a rule put where they are
 FREE = "explain_free"  # how the language model is asked to write freely
 MAX_HISTORY = 50  # items that the prompt may show
 LENGTH = 2  # sentences of an explanation, where there are so many reasons
@@ -242,6 +243,12 @@ def score_lines(
     item, second = evidence.entry(row), None if other is None else evidence.entry(other)
     message = book.say(SCORES, domain=evidence.domain.name, item=item, other=second, reason=view, first=first)
     return _lines(message, book.file(SCORES), view.kind, first)
+
+
+def pinned_lines(book: PromptBook, evidence: Evidence, row: int) -> tuple[str, ...]:
+    """Return the ways to say that a rule put an item where it is; raises PromptError as :func:`score_lines` does."""
+    message = book.say(PINNED, domain=evidence.domain.name, item=evidence.entry(row))
+    return _lines(message, book.file(PINNED), "pinned", True)
 
 
 def _view(reason: Reason, evidence: Evidence) -> ReasonView:

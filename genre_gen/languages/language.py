@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Iterable
 from functools import lru_cache
@@ -81,6 +80,7 @@ class TerminalWords(Settings):
 
     understood: str
     score: str
+    pinned: str
     note: str
     fact: str
     measured: str
@@ -126,16 +126,21 @@ class Language(Settings):
         file = cls.file(code, folders)
         return _read(file.resolve(), file.stat().st_mtime_ns)
 
+    @classmethod
+    def shipped(cls, code: str) -> Language | None:
+        """Return the tables that GENRE has for a language; None if it has none."""
+        file = assets_folder() / "prompts" / FOLDER / f"{code}.toml"
+        return _read(file.resolve(), file.stat().st_mtime_ns) if file.is_file() else None
+
     @staticmethod
     def file(code: str, folders: Iterable[Path] = ()) -> Path:
         """Return the file of a language's tables, looked for as by :meth:`load`; raises ConfigError."""
         shipped = assets_folder() / "prompts"
         places = (*folders, Path.cwd() / "prompts", shipped)
         for place in places:
-            for kind in (".toml", ".json"):  # saved recommenders have JSON
-                file = place / FOLDER / (code + kind)
-                if file.is_file():
-                    return file
+            file = place / FOLDER / f"{code}.toml"
+            if file.is_file():
+                return file
         raise ConfigError(
             f"no language {code!r}; there are: {', '.join(available(folders))}. To add it, write its tables to "
             f"prompts/{FOLDER}/{code}.toml, as those of {shipped / FOLDER}"
@@ -156,10 +161,9 @@ def put(pattern: str, *values: str) -> str:
 
 @lru_cache(16)
 def _read(file: Path, _changed: int) -> Language:
-    read, kind = (json.loads, "JSON") if file.suffix == ".json" else (tomllib.loads, "TOML")
     try:
-        return Language.model_validate(read(file.read_text(encoding="utf-8-sig")))
-    except (tomllib.TOMLDecodeError, json.JSONDecodeError, UnicodeDecodeError) as problem:
-        raise ConfigError(f"{file}: not valid {kind}: {problem}") from None
+        return Language.model_validate(tomllib.loads(file.read_text(encoding="utf-8-sig")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise ConfigError(f"{file}: not valid TOML: {problem}") from None
     except ValidationError as error:
         raise ConfigError(f"{file}: " + "; ".join(validation_problems(error, Language))) from None

@@ -15,8 +15,8 @@ from genre_gen.query.settings import GrammarWords
 
 
 def folders_of(domain: Domain) -> tuple[Path, ...]:
-    """Return the folders in which a domain may have tables of languages, next to the usual ones."""
-    return domain.prompts_folder, domain.prompts_folder.parent
+    """Return the folders in which a domain may have tables of languages, in addition to the usual ones."""
+    return () if domain.is_saved else (domain.prompts_folder, domain.prompts_folder.parent)
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class DomainLanguage:
             ConfigError: no such language.
         """
         code = code or domain.spoken
-        tables = Language.load(code, folders_of(domain))
+        tables = domain.tables.get(code) or Language.load(code, folders_of(domain))
         own = domain.languages.get(code, DomainWords())
         noun, nouns = (own.noun, own.nouns) if own.noun else (domain.noun, domain.nouns)
         relations = {name: each.called(name) for name, each in domain.knowledge.relations.items()}

@@ -1,1 +1,1 @@
-"""The language model: sources, loading, encoding, fine-tuning, checkpoints, generating."""
+"""The language model: loading, encoding, batches, generating, quantization and export."""

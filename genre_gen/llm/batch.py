@@ -1,4 +1,4 @@
-"""Batch: examples of one task laid out as rows of tokens, one per row or many packed into each."""
+"""Batch: examples of one task as rows of tokens, one example per row or many packed into each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from genre_gen.llm.encode import NO_TARGET, Encoded
 from genre_gen.tasks.base import Depth
 
 SHARED = 0
-"""Owner of tokens that all examples of a packed row begin with."""
+"""Owner of the tokens that all examples of a packed row share at the beginning."""
 
 PADDING = -1
 
@@ -26,17 +26,16 @@ class Batch:
 
     Attributes:
         task: its name.
-        depth: where its loss is taken.
+        depth: the depth at which its loss is computed.
         ids: int64 ``[rows, length]``.
-        target_ids: int64 ``[rows, length]``, what is predicted: the token itself or, in a task with closed answers, the
-            number of the answer; -100 where nothing is.
-        origins: int64 ``[rows, length]``, which training interaction a token is the item of; -1 for other tokens.
-        owners: int64 ``[rows, length]``, which example of its row a token belongs to, from 1 on; 0 for the instruction
-            that all of them begin with, which stands once at the beginning of each row, and -1 for padding. None where
-            each row is one example.
-        soft_codes: int64 ``[targets, top]``, code tokens that a teacher expects in place of each target; targets are
-            counted row by row. None where there is no teacher.
-        soft_shares: float32 ``[targets, top]``, the share that each of these has; the target itself has the rest.
+        target_ids: int64 ``[rows, length]``, the target: the token itself or, in a task with closed answers, the number
+        of the answer; -100 for tokens that are not predicted.
+        origins: int64 ``[rows, length]``, the training interaction whose item a token is; -1 for other tokens.
+        owners: int64 ``[rows, length]``, the example (from 1) of a packed row that a token belongs to; 0 for the
+        instruction that all share, once at the beginning of each row; -1 for padding. None if each row is one example.
+        soft_codes: int64 ``[targets, top]``, code tokens that a teacher expects instead of each target; targets are
+        counted row by row. None if there is no teacher.
+        soft_shares: float32 ``[targets, top]``, the probability of each of these; the target itself has the rest.
     """
 
     task: str
@@ -54,7 +53,7 @@ class Batch:
         return replace(self, **dict[str, Any]({name: value.to(device) for name, value in tensors.items()}))
 
     def visible(self) -> Tensor | None:
-        """Return what attends to what, bool ``[rows, 1, length, length]``; None where that is all before in the row."""
+        """Return the attention mask, bool ``[rows, 1, length, length]``; None for plain causal attention."""
         if self.owners is None:
             return None
         mine, theirs = self.owners[:, None, :, None], self.owners[:, None, None, :]
@@ -63,7 +62,7 @@ class Batch:
         return causal & ((mine == theirs) | (theirs == SHARED))
 
     def positions(self) -> Tensor | None:
-        """Return each token's position in its own example, int64 ``[rows, length]``; None where that is its column."""
+        """Return each token's position in its own example, int64 ``[rows, length]``; None if it is the column."""
         if self.owners is None:
             return None
         columns = torch.arange(self.owners.shape[1], device=self.owners.device).expand_as(self.owners)
@@ -80,7 +79,7 @@ class Batch:
         return torch.where(first, instruction - 1, columns - 1).clamp(min=0)
 
     def examples(self) -> Tensor:
-        """Return a number for the example that each token belongs to, unique in the batch: int64 ``[rows, length]``."""
+        """Return the number (unique in the batch) of the example of each token: int64 ``[rows, length]``."""
         rows = torch.arange(len(self.ids), device=self.ids.device)[:, None]
         if self.owners is None:
             return rows.expand_as(self.ids)
@@ -95,7 +94,7 @@ class Batch:
 
 
 def pad(task: str, depth: Depth, examples: Sequence[Encoded]) -> Batch:
-    """Lay examples out one per row."""
+    """Make a batch of one example per row."""
     ids, target_ids, origins = _empty(len(examples), max(map(len, examples)))
     for row, encoded in enumerate(examples):
         _put(row, 0, encoded, 0, (ids, target_ids, origins))
@@ -103,9 +102,9 @@ def pad(task: str, depth: Depth, examples: Sequence[Encoded]) -> Batch:
 
 
 def pack(task: str, depth: Depth, examples: Sequence[Encoded], shared: int, length: int) -> Batch:
-    """Lay examples out many per row of ``length``, or as long as one needs, behind the instruction that they share.
+    """Make a batch of packed rows: the shared instruction, then examples up to ``length`` (or one longer example).
 
-    All of them begin with the same ``shared`` tokens, at least one, of which none is predicted.
+    All examples begin with the same ``shared`` tokens, at least one, none of which is predicted.
     """
     length = max([length - shared, *(len(encoded) - shared for encoded in examples)])
     rows: list[list[Encoded]] = []
@@ -138,7 +137,7 @@ def _empty(rows: int, length: int) -> tuple[NDArray[np.int64], NDArray[np.int64]
 
 
 def _put(row: int, begin: int, encoded: Encoded, shared: int, into: Sequence[NDArray[np.int64]]) -> None:
-    """Write an example's tokens from ``shared`` on into a row, from column ``begin`` on."""
+    """Write an example's tokens after the first ``shared`` into a row, starting in column ``begin``."""
     for array, values in zip(into, (encoded.ids, encoded.target_ids, encoded.origins), strict=True):
         if values is not None:
             array[row, begin : begin + len(encoded) - shared] = values[shared:]

@@ -1,4 +1,4 @@
-"""How likely closed answers are: those of tasks whose words the language model chooses from, such as yes and no."""
+"""Probabilities of closed answers: answers of tasks with a fixed set, such as yes and no."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from genre_gen.prompting.spans import Prompt, Span
 
 
 def finite(chances: Tensor) -> Tensor:
-    """Return probabilities as they are; raises DecodingError where they are none."""
+    """Return probabilities unchanged; raises DecodingError if they are not finite."""
     if not bool(torch.isfinite(chances).all()):
-        raise DecodingError("the language model's answers are not finite; check that its weights are sound")
+        raise DecodingError("the language model's answers are not finite; check its weights")
     return chances
 
 
 def continue_reading(backbone: Any, embeddings: Tensor, cache: Any) -> Tensor:
-    """Return hidden states of what follows the tokens that a ``DynamicCache`` holds, and add it to the cache."""
+    """Return hidden states of tokens that follow those in a ``DynamicCache``, and append them to the cache."""
     return backbone(inputs_embeds=embeddings, use_cache=True, **{cache_argument(backbone): cache}).last_hidden_state
 
 
@@ -35,7 +35,7 @@ def answer_probabilities(llm: LLM, encoder: Encoder, prompt: Prompt, answers: Se
     """See :meth:`genre_gen.llm.generator.ItemGenerator.answer_probabilities`."""
     if prompt.task not in llm.answers:
         raise UsageError(
-            f"{prompt.task} has no closed answers to compare; tasks that do: {', '.join(llm.answers) or 'none'}"
+            f"{prompt.task} has no closed answers to compare; tasks that have some: {', '.join(llm.answers) or 'none'}"
         )
     ids, texts = _encoded(encoder, prompt, answers)
     chances = finite(llm.answer_logits(_states(llm, ids, texts), prompt.task).double().softmax(-1)).cpu().numpy()
@@ -43,12 +43,12 @@ def answer_probabilities(llm: LLM, encoder: Encoder, prompt: Prompt, answers: Se
     shares = np.array([_product(rows, text, number) for rows, text in zip(chances, texts, strict=True)])
     _make_exclusive(shares, texts)
     if not shares.any():
-        raise UsageError(f"{prompt.task} has learned none of the answers {', '.join(map(repr, answers))}")
+        raise UsageError(f"{prompt.task} has not learned any of the answers {', '.join(map(repr, answers))}")
     return shares / shares.sum()
 
 
 def _encoded(encoder: Encoder, prompt: Prompt, answers: Sequence[str]) -> tuple[list[int], list[list[int]]]:
-    """Return the ids of an open prompt, and those of each answer to it."""
+    """Return the ids of an open prompt, and the ids of each answer."""
     *asked, begun = prompt.messages
     given = [replace(begun, spans=(*begun.spans, Span("data", answer))) for answer in answers]
     encoded = [encoder.encode(replace(prompt, messages=(*asked, message)), "data") for message in given]
@@ -59,7 +59,7 @@ def _encoded(encoder: Encoder, prompt: Prompt, answers: Sequence[str]) -> tuple[
 
 
 def _states(llm: LLM, ids: list[int], texts: Sequence[list[int]]) -> Tensor:
-    """Return the states that each token of each answer is predicted from, ``[answers, longest, hidden]``."""
+    """Return the states from which each token of each answer is predicted, ``[answers, longest, hidden]``."""
     from transformers import DynamicCache
 
     cache: Any = DynamicCache()
@@ -73,13 +73,13 @@ def _states(llm: LLM, ids: list[int], texts: Sequence[list[int]]) -> Tensor:
 
 
 def _product(chances: NDArray[np.float64], text: list[int], number: dict[tuple[int, ...], int]) -> float:
-    """Return the probability of an answer: as a whole where it is one of the closed ones, else token by token."""
+    """Return the probability of an answer: as a whole if it is a closed answer, else the product over its tokens."""
     steps = [tuple(text)] if tuple(text) in number else [(token,) for token in text]
     return float(np.prod([chances[place, number[s]] if s in number else 0.0 for place, s in enumerate(steps)]))
 
 
 def _make_exclusive(shares: NDArray[np.float64], texts: Sequence[list[int]]) -> None:
-    """Take from the probability of each answer, in place, that of the longer ones which begin with it."""
+    """Subtract from each answer's probability, in place, that of longer answers that begin with it."""
     for row in sorted(range(len(texts)), key=lambda row: -len(texts[row])):
         length = len(texts[row])
         longer = [k for k, text in enumerate(texts) if len(text) > length and text[:length] == texts[row]]

@@ -1,7 +1,7 @@
-"""Encoder: from a rendered prompt to token ids, and which of them are to be predicted.
+"""Encoder: from a rendered prompt to token ids, and which of them are targets.
 
-Untrusted spans are encoded alone, as plain text, so that a title can never become a control token or an item's code.
-Only the tokenizer's own chat template, the words of the prompt templates, and item codes make special tokens.
+Untrusted spans are encoded separately, as plain text, so that a title can never become a control token or an item's
+code. Only the tokenizer's own chat template, the words of the prompt templates, and item codes make special tokens.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from itertools import count, pairwise
 from typing import Any, Literal
 
 import numpy as np
-from jinja2 import TemplateError
 from numpy.typing import NDArray
 
 from genre_gen.codes.base import Codes
 from genre_gen.errors import PromptError
+from genre_gen.prompting.chat_template import render_chat
 from genre_gen.prompting.spans import Message, Prompt, Role, Span
 
 NO_TARGET = -100
@@ -28,14 +28,14 @@ _PLAIN = {"system": "", "user": "\nUser:\n", "assistant": "\nAssistant:\n"}  # f
 
 @dataclass(frozen=True)
 class Encoded:
-    """A prompt as the model reads it.
+    """A prompt as token ids.
 
     Attributes:
-        ids: int32 ``[n]``; ids from the text vocabulary's size on are code tokens.
-        target_ids: int32 ``[n]``; equal to ``ids`` where a token is to be predicted, else NO_TARGET. Not shifted.
-        start: position of the first token of the assistant's own message; what stands before is instruction.
-        origins: int64 ``[n]``, which training interaction a token is the item of, -1 for none; None where nobody asks.
-        answers: where each data span that is to be predicted begins and ends; () where other things are.
+        ids: int32 ``[n]``; ids from the size of the text vocabulary upwards are code tokens.
+        target_ids: int32 ``[n]``; equal to ``ids`` for tokens to predict, else NO_TARGET. Not shifted.
+        start: position of the first token of the assistant's message; the tokens before are the instruction.
+        origins: int64 ``[n]``, the training interaction whose item a token is, -1 for other tokens; None if not needed.
+        answers: begin and end of each data span to predict; () if the targets are not data spans.
     """
 
     ids: NDArray[np.int32]
@@ -53,9 +53,9 @@ class Encoder:
     """Encodes prompts with a tokenizer and a code scheme, neither of which it changes."""
 
     def __init__(self, tokenizer: Any, codes: Codes, text_vocabulary: int | None = None) -> None:
-        """Hold a copy of a Hugging Face tokenizer without code tokens; these begin at id ``text_vocabulary``."""
+        """Copy a Hugging Face tokenizer without code tokens; code tokens begin at id ``text_vocabulary``."""
         self._tokenizer = copy.deepcopy(tokenizer)
-        self._lock = threading.Lock()  # whether special tokens are split is a state of the tokenizer
+        self._lock = threading.Lock()  # splitting special tokens is a state of the tokenizer
         self._codes = codes
         self.text_vocabulary = len(tokenizer) if text_vocabulary is None else text_vocabulary
         self._added = frozenset(tokenizer.get_added_vocab().values()) | frozenset(tokenizer.all_special_ids)
@@ -75,11 +75,11 @@ class Encoder:
     ) -> Encoded:
         """Encode a prompt of at most ``limit`` tokens.
 
-        Of the last message, ``targets`` are predicted: all of it and the token that ends it, its item codes, or its
-        data spans, but for the first ``first_target`` of these.
+        ``targets`` are the tokens to predict in the last message: all of it and the token that ends it, its item codes,
+        or its data spans. The first ``first_target`` of these are left out.
 
         Raises:
-            PromptError: longer than the limit, or the code of a row that the code scheme lacks.
+            PromptError: the prompt is longer than the limit, or a row has no code.
         """
         messages = prompt.messages if self._takes_system else _without_system(prompt.messages)
         *before, last, end = self._frame(tuple(message.role for message in messages))
@@ -122,7 +122,7 @@ class Encoder:
                 yield span, self._text(span.text)
 
     def _text(self, text: str) -> tuple[int, ...]:
-        """Encode trusted text, in which the tokenizer's special tokens mean what they say."""
+        """Encode trusted text, in which the tokenizer's special tokens are recognised."""
         known = self._text_ids.get(text)
         return known or _remember(self._text_ids, text, self._tokenize([text], plain=False)[0])
 
@@ -131,7 +131,7 @@ class Encoder:
         known = {text: self._data_ids.get(text) for text in texts}
         new = [text for text, ids in known.items() if ids is None]
         if new:
-            # Without a chat template only line breaks tell the roles apart, so data may not hold any.
+            # Without a chat template only line breaks separate the roles, so data must not contain any.
             plain = new if self._has_chat else [text.replace("\n", " ") for text in new]
             for text, shown, ids in zip(new, plain, self._tokenize(plain, plain=True), strict=True):
                 safe = ids if self._added.isdisjoint(ids) else self._letter_by_letter(shown)
@@ -139,7 +139,7 @@ class Encoder:
         return known  # type: ignore[return-value]
 
     def _letter_by_letter(self, text: str) -> list[int]:
-        """Encode a text that holds an added token which is not special (Qwen's ``<tool_call>``) without that token."""
+        """Encode a text with an added token that is not special (Qwen's ``<tool_call>``) without using that token."""
         letters = self._tokenize(list(text), plain=True)
         return [token for letter in letters for token in letter if token not in self._added]
 
@@ -152,7 +152,7 @@ class Encoder:
         if known is None:
             if not 0 <= row < len(self._codes.codes):
                 raise PromptError(
-                    f"no item code for catalog row {row}; the codes are of {len(self._codes.codes)} items"
+                    f"no item code for catalog row {row}; there are codes for {len(self._codes.codes)} items"
                 )
             code = self._codes.codes[row]
             known = _remember(self._code_ids, row, (code[code >= 0] + self.text_vocabulary).tolist())
@@ -167,13 +167,13 @@ class Encoder:
                     f"the tokenizer's chat template does not render {', then '.join(roles)}; use another model"
                 )
             *before, after = around
-            if self._has_chat and len(before) > len(roles):  # an empty system message goes with the first header
+            if self._has_chat and len(before) > len(roles):  # an empty system message belongs to the first header
                 before[:2] = [before[0] + before[1]]
             self._frames[roles] = [*map(self._text, before), self._end(self._text(after))]
         return self._frames[roles]
 
     def _spoken(self, roles: tuple[Role, ...]) -> tuple[Role, ...]:
-        """Add an empty system message where the chat template would slip in a system prompt of its own."""
+        """Add an empty system message if the chat template would insert a system prompt of its own."""
         if not self._has_chat or not self._takes_system or "system" in roles:
             return roles
         bare, full = self._around(roles), self._around(("system", *roles))
@@ -181,15 +181,14 @@ class Encoder:
         return roles if full is None or full[1].endswith(opening) else ("system", *roles)
 
     def _around(self, roles: tuple[Role, ...]) -> list[str] | None:
-        """Return the chat template's text before each message and after the last; None where it cannot render them."""
+        """Return the chat template's text before each message and after the last; None if it rejects the roles."""
         if not self._has_chat:
             parts = [_PLAIN[role] for role in roles]
             return [(self._tokenizer.bos_token or "") + parts[0], *parts[1:], self._tokenizer.eos_token or ""]
         marks = [f"GENRE-MESSAGE-{number}-HERE" for number in range(len(roles))]
         messages = [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)]
-        try:
-            rest = self._tokenizer.apply_chat_template(messages, tokenize=False)
-        except TemplateError:
+        rest = render_chat(self._tokenizer.get_chat_template(), messages, self._tokenizer.special_tokens_map)
+        if rest is None:
             return None
         parts = []
         for mark in marks:
@@ -200,7 +199,7 @@ class Encoder:
         return [*parts, rest]
 
     def _end(self, after: tuple[int, ...]) -> tuple[int, ...]:
-        """Cut what follows the last message after the token that ends it."""
+        """Cut the ids after the last message behind the token that ends it."""
         end = next((position for position, token in enumerate(after, 1) if token in self._added), None)
         eos = self._tokenizer.eos_token_id
         return after[:end] if end is not None or eos is None else (*after, eos)
@@ -224,7 +223,7 @@ def _spaced(spans: Sequence[Span]) -> list[Span]:
 
 
 def _without_system(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """Put the system's words before the user's, for chat templates that know no system (Gemma)."""
+    """Put the system message before the user's, for chat templates without a system role (Gemma)."""
     if messages[0].role != "system":
         return messages
     system, user, *rest = messages

@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def to_transformers(llm: LLM) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Return a causal model of the exit depth whose vocabulary holds the code tokens, and its tokenizer.
+    """Return a causal model of the exit depth whose vocabulary includes the code tokens, and its tokenizer.
 
     With :class:`~genre_gen.decoding.processors.CatalogLogitsProcessor` it generates the items that
-    :func:`~genre_gen.decoding.search.search` finds. Code tokens are ordinary tokens, since special ones would be left
-    out when text is decoded. The pre-trained model's generation settings are replaced: sampling would make beams return
-    items out of order. The result shares no weights with ``llm``; LoRA adapters are merged into it.
+    :func:`~genre_gen.decoding.search.search` finds. Code tokens are ordinary tokens, since decoding text drops special
+    ones. The pre-trained model's generation settings are replaced: with sampling, beams would return items out of
+    order. The result shares no weights with ``llm``; LoRA adapters are merged into it.
 
     Raises:
-        ConfigError: a model quantized for serving, whose full weights are gone.
+        ConfigError: the model is quantized for serving, so its full weights are gone.
     """
     if llm.served != "none":
         raise ConfigError(f"a model served in {llm.served} cannot be exported; load it with quantization = none")

@@ -1,4 +1,4 @@
-"""ItemGenerator: from histories to rankings, ratings and words, by prompts and the language model."""
+"""ItemGenerator: from histories to rankings, ratings and text, by prompts and the language model."""
 
 from __future__ import annotations
 
@@ -28,46 +28,46 @@ from genre_gen.tasks.next_item import NextItem
 from genre_gen.tasks.rating import Rating
 
 CANDIDATES = 200
-"""How many items a search over multi-token codes offers to the blend; items beyond count as the model's last."""
+"""The number of items that a search over multi-token codes gives to the blend; all others share the last place."""
 
 RATED = 50
-"""How many rated items of a history a predicted rating is read from; a rating doubles the tokens of its item."""
+"""The number of rated items in the prompt for a predicted rating; a rating doubles the tokens of its item."""
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
 
 
 class ItemGenerator:
-    """Asks the language model, and reads its answers."""
+    """Prompts the language model, and interprets its output."""
 
     def __init__(self, llm: LLM, book: PromptBook, data: TaskData) -> None:
-        """Wire model, which is put into evaluation mode, templates and catalog; several threads may ask it at once."""
+        """Combine model (put into evaluation mode), templates and catalog; several threads may use the generator."""
         self.llm, self.book, self.data = llm.eval(), book, data
         self.encoder = Encoder(llm.tokenizer, llm.codes, llm.text_vocabulary)
         self.trie = Trie.build(llm.codes.codes, llm.codes.vocabulary)
         backbone = llm.item_backbone, llm.embed_items
         self.model = TreeModel(*backbone, llm.code_logits, llm.text_vocabulary, self._weights)
-        # Closed answers are read from the states themselves: each task has a head of its own.
+        # The head is the identity, since each task with closed answers has a head of its own.
         self._state_model = TreeModel(*backbone, lambda states: states, llm.text_vocabulary, self._weights)
         self._lock = Lock()
 
     def encode(self, history: History) -> Encoded:
-        """Return the open next-item prompt of a history, cut to ``max_history`` items, or to what the model can read.
+        """Return the open next-item prompt of a history, cut to ``max_history`` items and to the model's context.
 
         Raises:
-            PromptError: the model could not even read the instruction.
+            PromptError: the instruction alone is longer than the context.
         """
         recent = history.last(self.data.domain.model.max_history)
         return self._fitting(recent, "codes", partial(NextItem().prompt, self.data, self.book))
 
     def _fitting(self, history: History, targets: Targets, prompt: Callable[[History], Prompt]) -> Encoded:
-        """Encode the prompt of a history without as many of its oldest items as would not fit into the context."""
+        """Encode the prompt of a history, without its oldest items if they do not fit into the context."""
         context = self.llm.context
-        room = None if context is None else context - self.llm.codes.codes.shape[1]  # for the item that is searched for
+        room = None if context is None else context - self.llm.codes.codes.shape[1]  # leaves room for the item's code
         encoded = self.encoder.encode(prompt(history), targets)
         while room is not None and len(encoded) > room:
             if not len(history):
-                return self.encoder.encode(prompt(history), targets, limit=room)  # says what is too long
-            excess = len(history) * (len(encoded) - room) // len(encoded)  # no more than must go
+                return self.encoder.encode(prompt(history), targets, limit=room)  # the error names what is too long
+            excess = len(history) * (len(encoded) - room) // len(encoded)  # a lower bound
             history = history.last(len(history) - max(1, excess))
             encoded = self.encoder.encode(prompt(history), targets)
         return encoded
@@ -82,9 +82,9 @@ class ItemGenerator:
     ) -> NDArray[np.float32]:
         """Return log-probabilities, float32 ``[len(histories), n_items]``.
 
-        With one-token codes all items are scored; with longer ones the best ``candidates`` of those allowed are, and
-        the others get ``-inf``. ``allowed`` is bool of the same shape; None allows all, but not the items of the
-        history where the domain does not repeat items. With ``shared_prefix`` the histories are variants of the first.
+        With one-token codes all items are scored; with longer ones the best ``candidates`` allowed items are, and the
+        others get ``-inf``. ``allowed`` is bool of the same shape; None allows all items, without those of the history
+        unless the domain repeats items. With ``shared_prefix`` the histories are variants of the first.
 
         Raises:
             DecodingError: the model's scores are not finite.
@@ -101,7 +101,7 @@ class ItemGenerator:
         return scores
 
     def generate(self, history: History, n: int, allowed: NDArray[np.bool_] | None = None) -> Ranking:
-        """Return the ``n`` most probable allowed items for a history, exactly; fewer where fewer are allowed.
+        """Return the exact ``n`` most probable allowed items for a history, or all if fewer are allowed.
 
         Raises:
             DecodingError: the model's scores are not finite.
@@ -113,7 +113,7 @@ class ItemGenerator:
         return search(self.model, self.encoder.encode(prompt, "codes").ids, self.trie, n, allowed)
 
     def clear_caches(self) -> None:
-        """Drop what was computed ahead; needed after a change of weights that goes through ``.data``."""
+        """Drop all cached values; needed after a change of weights through ``.data``."""
         self.model.clear_cache()
         self._state_model.clear_cache()
         self.__dict__.pop("_rating_values", None)
@@ -126,8 +126,8 @@ class ItemGenerator:
     def rate(self, histories: Sequence[History], rows: Sequence[int]) -> NDArray[np.float32]:
         """Return the expected rating of one item for each history, float32 ``[len(histories)]``.
 
-        The mean of the scale's values, weighted by the probability that the model gives to each, of those it has met.
-        One and the same history (the same object) is read once.
+        It is the mean of the rating values of the training data, weighted by the model's probabilities. A history
+        that occurs several times (the same object) is read once.
 
         Raises:
             DecodingError: the model's scores are not finite.
@@ -165,13 +165,13 @@ class ItemGenerator:
         return torch.tensor([*rated], dtype=torch.int64, device=device), torch.tensor([*rated.values()], device=device)
 
     def answer_probabilities(self, prompts: Sequence[Prompt], answers: Sequence[str]) -> NDArray[np.float32]:
-        """Return how likely some answers are, compared with each other: float32 ``[prompts, answers]``, rows sum to 1.
+        """Return the relative probabilities of some answers: float32 ``[prompts, answers]``, rows sum to 1.
 
-        An answer stands for all that begins with it but not with a longer one of them: "Music, Drama" counts for
-        "Music", and "Musical" does not. The prompts are open ones of one task in ``llm.answers``.
+        An answer covers all texts that begin with it but not with a longer one of the answers: "Music, Drama" counts
+        for "Music", and "Musical" does not. The prompts are open and belong to one task of ``llm.answers``.
 
         Raises:
-            UsageError: a task without closed answers, or none of these answers is made of words that it has learned.
+            UsageError: the task has no closed answers, or none of these answers consists of words that it has learned.
             DecodingError: the model's scores are not finite.
         """
         rows = [answer_probabilities(self.llm, self.encoder, prompt, answers) for prompt in prompts]
@@ -179,10 +179,10 @@ class ItemGenerator:
 
     @torch.inference_mode()
     def write(self, prompt: Prompt, max_tokens: int = 48) -> str:
-        """Return what the model answers to an open prompt, greedily, until it ends the message.
+        """Return the model's greedy answer to an open prompt, up to the end of the message.
 
-        A task whose loss is taken at exit depth is answered there, in the words its answers consist of; any other at
-        full depth, in all words.
+        A task trained at exit depth is answered there, with the words of its answers; any other at full depth, with all
+        words.
         """
         from transformers import DynamicCache
 
@@ -204,16 +204,16 @@ class ItemGenerator:
         return str(llm.tokenizer.decode(written, skip_special_tokens=True)).strip()
 
     def _model_of(self, histories: Sequence[History]) -> StepModel:
-        """Return the model to ask; a known user's own, which reads new events only."""
+        """Return the step model; for a known user, one that reads new events only."""
         user = histories[0].user if len(histories) == 1 else None
         return self.model if user is None else self.model.for_user(user)
 
     def _weights(self) -> list[torch.Tensor]:
-        """Return all that keys and values depend on."""
+        """Return all weights that keys and values depend on."""
         return [*tensors_of(self.llm.item_backbone, self.llm.base.get_input_embeddings()), self.llm.code_embedding]
 
     def _prompts(self, histories: Sequence[History]) -> list[NDArray[np.int32]]:
-        """Encode histories and have their common instruction read once."""
+        """Encode histories; their common instruction is read once and cached."""
         encoded = [self.encode(history) for history in histories]
         with self._lock:
             if encoded and not self.model.prefixes.shared:

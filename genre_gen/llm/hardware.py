@@ -1,4 +1,4 @@
-"""What this machine offers to a language model, and which settings suit it."""
+"""The machine's resources for a language model, and the settings that suit it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 GIGABYTE = 1e9
-CONTAINER = Path("/sys/fs/cgroup")  # where Linux keeps a container's limits
+CONTAINER = Path("/sys/fs/cgroup")  # Linux has a container's limits here
 WORKING_MEMORY = 2.0 * GIGABYTE  # of Python, the libraries and one batch
-CPU_FLAGS = (  # what makes arithmetic fast, by the names that Linux has for it
+CPU_FLAGS = (  # instruction sets for fast arithmetic, by their names in Linux
     *("avx", "avx2", "avx512f", "avx512_bf16", "avx512_vnni", "avx_vnni", "amx_bf16", "amx_int8"),
     *("asimd", "asimddp", "sve", "bf16", "i8mm"),
 )
 
 
-BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})  # without such units it is slower than float32
+BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})  # without these, bfloat16 is slower than float32
 Scheme: TypeAlias = Literal["none", "bf16", "int8"]
 
 
@@ -33,12 +33,12 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Machine:
-    """What a process may use of this machine; ``cores`` and ``memory`` (bytes) as far as a container's limits go.
+    """The resources of this machine; ``cores`` and ``memory`` (bytes) within a container's limits.
 
     Attributes:
         system: operating system and architecture.
         threads: threads that torch uses.
-        cpu_flags: those of :data:`CPU_FLAGS` that the processor has; elsewhere than on Linux what torch says.
+        cpu_flags: those of :data:`CPU_FLAGS` that the processor has; as reported by torch on other systems than Linux.
         gpus: CUDA (or ROCm) devices.
         gpu_bfloat16: whether they all compute in bfloat16.
         mps: whether an Apple GPU can be used.
@@ -57,17 +57,17 @@ class Machine:
 
     @property
     def bfloat16(self) -> bool:
-        """Tell whether products in bfloat16 are fast here: on the GPUs where there are any, else on the processor."""
+        """Tell whether products in bfloat16 are fast: on the GPUs if there are any, else on the processor."""
         return self.gpu_bfloat16 if self.gpus else computes_bfloat16(self.cpu_flags)
 
 
 @dataclass(frozen=True)
 class Advice:
-    """The settings that suit a machine and a model, and why.
+    """The settings that suit a machine and a model, with reasons.
 
     Attributes:
-        device: where the model computes.
-        dtype: in which precision it is trained.
+        device: the device of the model.
+        dtype: the precision of training.
         quantization: ``model.quantization``, of the pre-trained base in training.
         adapter: ``model.adapter``.
         serving: ``serving.quantization``, of the trained model.
@@ -83,7 +83,7 @@ class Advice:
 
 
 def examine_machine() -> Machine:
-    """Ask the system and torch what there is."""
+    """Detect the machine's resources with the system and torch."""
     import psutil
     import torch
 
@@ -105,18 +105,18 @@ def examine_machine() -> Machine:
 
 
 def advise(machine: Machine, parameters: int) -> Advice:
-    """Choose the most exact settings for a model of ``parameters`` weights that fit the machine's memory.
+    """Choose the most accurate settings for a model with ``parameters`` weights that fit the machine's memory.
 
-    Training in few bits saves memory, not time, so it is not advised without need; bfloat16 is slower than float32 on
-    a CPU unless it has units for it. Serving is another matter (``eval.serving.quantization``): eight bits are fastest
-    on a processor with AVX2, units for bfloat16 or not. An Apple GPU is not used.
+    Training in few bits saves memory but no time, so it is advised only if memory is short. bfloat16 is slower than
+    float32 on a CPU without units for it. Serving differs (``eval.serving.quantization``): eight bits are fastest on a
+    processor with AVX2, with or without units for bfloat16. An Apple GPU is not used.
     """
     room = max((gpu.memory for gpu in machine.gpus), default=machine.free_memory)
     place = "GPU memory" if machine.gpus else "free memory"
     choices: tuple[tuple[Literal["full", "lora"], Literal["none", "int8", "nf4"], float], ...] = (
-        ("full", "none", 16.0),  # bytes per weight: itself, its gradient and two moments, 4 each
-        ("lora", "none", 2.0 if machine.gpu_bfloat16 else 4.0),  # a base on a CPU stays in single precision
-        ("lora", "int8", 1.2),  # embeddings and norms stay as they are
+        ("full", "none", 16.0),  # bytes per weight: weight, gradient and two moments, 4 each
+        ("lora", "none", 2.0 if machine.gpu_bfloat16 else 4.0),  # on a CPU the base is in single precision
+        ("lora", "int8", 1.2),  # embeddings and norms are not quantized
         ("lora", "nf4", 0.7),
     )
     fitting = (choice for choice in choices if parameters * choice[2] + WORKING_MEMORY <= room)
@@ -135,29 +135,29 @@ def advise(machine: Machine, parameters: int) -> Advice:
 
 
 def _serving(machine: Machine, quantization: str) -> tuple[Scheme, str]:
-    """Return the quantization to answer in, and why."""
+    """Return the quantization for serving, and the reason."""
     if quantization != "none":
-        return "none", f"trained over a base in {quantization}, it answers so"
+        return "none", f"the base was trained in {quantization} and is served in it"
     if machine.gpus:
         if machine.gpu_bfloat16:
-            return "bf16", "half the memory, and the GPU computes in it"
-        return "none", "the GPU does not compute in bfloat16"
+            return "bf16", "half the memory, and the GPU supports it"
+        return "none", "the GPU does not support bfloat16"
     exact = computes_bfloat16(machine.cpu_flags)
     if any(flag.startswith(("avx2", "avx512")) for flag in machine.cpu_flags):
-        also = "; bf16 is a fifth slower here, and hardly moves scores" if exact else ""
-        return "int8", f"less than half the memory, and this processor is fastest in it{also}"
+        also = "; bf16 is a fifth slower here, and hardly changes scores" if exact else ""
+        return "int8", f"less than half the memory, and the fastest on this processor{also}"
     if exact:
         return "bf16", "half the memory, and this processor has units for it"
-    return "none", "this processor is not known to be faster in fewer bits; nf4 needs the least memory"
+    return "none", "fewer bits are not known to be faster on this processor; nf4 needs the least memory"
 
 
 def computes_bfloat16(flags: Sequence[str] | None = None) -> bool:
-    """Tell whether a processor has units for products in bfloat16: this one, or one with these flags."""
+    """Tell whether this processor, or one with these flags, has units for products in bfloat16."""
     return not BFLOAT16_FLAGS.isdisjoint(_cpu_flags() if flags is None else flags)
 
 
 def _cores(root: Path = CONTAINER) -> int:
-    """Cores that this process may use: those it is bound to, or fewer where a container has a quota."""
+    """Return the number of cores that this process may use, within a container's quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = (root / "cpu.max").read_text(encoding="ascii").split()
@@ -167,7 +167,7 @@ def _cores(root: Path = CONTAINER) -> int:
 
 
 def _cpu_flags() -> tuple[str, ...]:
-    """The flags of the first processor, on Linux; elsewhere none."""
+    """Return the flags of the first processor on Linux; on other systems none."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -177,7 +177,7 @@ def _cpu_flags() -> tuple[str, ...]:
 
 
 def _container_memory(root: Path = CONTAINER) -> float:
-    """Bytes that a container may use; infinite where there is no limit."""
+    """Return the memory limit of the container in bytes; infinite without a limit."""
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
         try:
             return float(int((root / name).read_text(encoding="ascii")))

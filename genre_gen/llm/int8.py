@@ -1,7 +1,7 @@
-"""Eight bits for speed on a CPU: what bitsandbytes does for memory, torch's own kernels do for time.
+"""Eight bits for speed on a CPU, by torch's own kernels; bitsandbytes' save memory only.
 
-Weights are quantized once, with a scale for each output, activations at each call. bitsandbytes' int8 is no faster than
-single precision on a CPU. The result only answers: it has no gradients and is not saved.
+Weights are quantized once, with a scale for each output, and activations at each call. bitsandbytes' int8 is no faster
+than single precision on a CPU. The result is for inference: it has no gradients and cannot be saved.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ def to_int8(backbone: Any) -> Any:
 def int8_layers(layers: nn.ModuleList) -> nn.ModuleList:
     """Quantize the linear layers in place, and return the layers; norms stay in single precision.
 
-    LoRA adapters must be merged before; :mod:`genre_gen.llm.quantize` does both for a whole recommender.
+    LoRA adapters must be merged first; :mod:`genre_gen.llm.quantize` does both for a whole recommender.
 
     Raises:
-        ConfigError: layers on another device than the CPU, or a torch that no longer has these kernels.
+        ConfigError: the layers are not on the CPU, or torch no longer has these kernels.
     """
     if any(parameter.device.type != "cpu" for parameter in layers.parameters()):
         raise ConfigError("torch's int8 layers run on a CPU only; move the model there, or use bitsandbytes' int8")
-    # torch plans to take this out in favour of torchao, which has no faster int8 for processors without matrix units.
+    # torch plans to remove this in favour of torchao, whose int8 is not faster on processors without matrix units.
     quantize = getattr(getattr(torch.ao, "quantization", None), "quantize_dynamic", None)
     if quantize is None:
         raise ConfigError("this torch has no quantize_dynamic any more; use single precision, or torch < 2.14")

@@ -1,8 +1,8 @@
-"""The item backbone: the first layers of the language model, read for items and short closed answers.
+"""The item backbone: the first layers of the language model, for items and short closed answers.
 
-It has module objects of its own, so that items and text can be read at the same time by several threads. With
-``adapter="full"`` they hold a trainable copy of the weights; with ``adapter="lora"`` they are built over the same
-linear layers as the base, and only the LoRA adapter and the final norm are extra memory.
+It has its own module objects, so that several threads can process items and text at the same time. With
+``adapter="full"`` they have a trainable copy of the weights. With ``adapter="lora"`` they use the same linear layers
+as the base, and only the LoRA adapter and the final norm need extra memory.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 ITEM, TEXT = "item", "text"  # names of the LoRA adapters (torch allows no module called "items")
-_RANKS = {ITEM: 32, TEXT: 8}  # items are far from the pre-training; text adapters learn formats and item codes only
+_RANKS = {ITEM: 32, TEXT: 8}  # items differ most from the pre-training; text only needs formats and item codes
 
 
 def exit_depth(backbone: Any, exit_layer: int | None) -> int:
-    """Return how many layers the item backbone has; raises ConfigError where the model has fewer."""
+    """Return the number of layers of the item backbone; raises ConfigError if the model has fewer."""
     if not hasattr(backbone, "layers") or not hasattr(backbone, "norm"):
         raise ConfigError(
             f"{type(backbone).__name__} is not a decoder with layers and a final norm; choose another llm"
@@ -35,9 +35,9 @@ def exit_depth(backbone: Any, exit_layer: int | None) -> int:
 
 
 def copied_backbone(base: PreTrainedModel, depth: int) -> Any:
-    """Return a copy of the first layers, all of it trainable, hence in single precision whatever the base is in."""
+    """Return a trainable copy of the first layers, in single precision for a base of any precision."""
     backbone = _shell(base.model, depth)
-    backbone._modules.pop("embed_tokens", None)  # it is fed embeddings
+    backbone._modules.pop("embed_tokens", None)  # its input are embeddings
     backbone.layers = copy.deepcopy(backbone.layers).float()
     for parameter in backbone.parameters():
         parameter.requires_grad_(True)
@@ -45,9 +45,9 @@ def copied_backbone(base: PreTrainedModel, depth: int) -> Any:
 
 
 def adapted_backbone(base: PreTrainedModel, depth: int) -> Any:
-    """Return new modules over the weights of the first layers, with a LoRA adapter of their own.
+    """Return new modules with the weights of the first layers and a LoRA adapter of their own.
 
-    Call it before another adapter is added to the base: what is shared are the plain linear layers.
+    Call it before another adapter is added to the base, since the plain linear layers are shared.
     """
     backbone = _shell(base.model, depth)
     shared: list[Any] = [*backbone.layers.parameters(), *backbone.layers.buffers()]
@@ -55,10 +55,10 @@ def adapted_backbone(base: PreTrainedModel, depth: int) -> Any:
         shared += [module] if isinstance(module, nn.Linear) else []
         shared += [module.config] if hasattr(module, "config") else []
     backbone.layers = copy.deepcopy(backbone.layers, {id(part): part for part in shared})
-    holder = copy.copy(base)  # says to PEFT what kind of quantization the base has
+    holder = copy.copy(base)  # tells PEFT the kind of quantization of the base
     holder._modules = {**base._modules, "model": backbone}
     add_adapter(holder, ITEM)
-    backbone._modules.pop("embed_tokens", None)  # PEFT asked for it; the backbone is fed embeddings
+    backbone._modules.pop("embed_tokens", None)  # PEFT needed it; the backbone's input are embeddings
     for parameter in backbone.norm.parameters():
         parameter.requires_grad_(True)
     return backbone
@@ -75,11 +75,11 @@ def add_adapter(base: PreTrainedModel, name: str) -> None:
     inject_adapter_in_model(config, base, adapter_name=name)
     for path, parameter in decoder.named_parameters():
         if ".lora_" in path:
-            parameter.data = parameter.data.float()  # steps of training are too small for bfloat16
+            parameter.data = parameter.data.float()  # updates are too small for bfloat16
 
 
 def precision(backbone: Any) -> torch.dtype:
-    """Return what a backbone's layers compute in: the precision of their norms, which are never quantized."""
+    """Return the precision of a backbone's layers: that of their norms, which are never quantized."""
     parameters = backbone.layers[0].named_parameters()
     return next((parameter.dtype for path, parameter in parameters if "norm" in path), torch.float32)
 

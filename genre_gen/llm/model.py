@@ -1,10 +1,10 @@
-"""The language model of a recommender: one model, read at two depths.
+"""The language model of a recommender: one model with two depths.
 
 * **exit depth**: the *item backbone*, the first ``exit_layer`` layers, tuned to predict item codes and short closed
   answers;
-* **full depth**: all layers, untouched but for a small LoRA adapter, for text such as titles and explanations.
+* **full depth**: all layers, unchanged except for a small LoRA adapter, for text such as titles and explanations.
 
-Both have modules of their own: tuning the shared layers for items would spoil the text of the upper ones.
+Both have modules of their own: tuning the shared layers for items would harm the text of the upper ones.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the field's habit
+import torch.nn.functional as F  # noqa: N812 - the usual name
 from torch import Tensor, nn
 
 from genre_gen.errors import ConfigError
@@ -30,25 +30,25 @@ if TYPE_CHECKING:
     from genre_gen.domain import ModelSettings
 
 log = logging.getLogger(__name__)
-_ANSWER_LOGIT = 16.0  # of a state that points where an answer's row does
+_ANSWER_LOGIT = 16.0  # logit of an answer for a state with the same direction
 
 
 class LLM(nn.Module):
-    """A causal language model that knows the items of one catalog.
+    """A causal language model extended by the items of one catalog.
 
     Ids below ``text_vocabulary`` are the tokenizer's own; id ``text_vocabulary + k`` is code token ``k``. Text
     embeddings stay frozen; code embeddings serve both as input and as the restricted output head.
 
     Attributes:
         base: the pre-trained model, with a LoRA adapter ``text``.
-        item_backbone: the layers that items are read from.
+        item_backbone: the layers whose states items are predicted from.
         code_embedding: ``[code vocabulary, hidden]``.
-        answers: task -> its closed answers as text ids, int64 ``[answers, longest]``, filled up with -1; at exit depth
-            a task's softmax runs over these only. An answer is a whole value, or one token of those in words.
-        answer_heads: task -> a row for each of these answers, ``[answers, hidden]``.
+        answers: task -> its closed answers as text ids, int64 ``[answers, longest]``, padded with -1; at exit depth the
+        softmax of a task runs over these only. An answer is a whole value, or one token of a text answer.
+        answer_heads: task -> the weights for each of these answers, ``[answers, hidden]``.
         cold_tokens: bool ``[code vocabulary]``, tokens without a training interaction. The training softmax leaves them
-            out, or each step would push them down, away from the texts that they start from.
-        served: what :func:`genre_gen.llm.quantize.quantize` has made of it: ``none``, ``bf16``, ``int8`` or ``nf4``.
+        out; otherwise each step would push them away from the texts that they start from.
+        served: the precision set by :func:`genre_gen.llm.quantize.quantize`: ``none``, ``bf16``, ``int8`` or ``nf4``.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class LLM(nn.Module):
         """Add code tokens, item backbone and adapters to a loaded model.
 
         Raises:
-            ConfigError: full fine-tuning of a quantized model, or an exit layer that the model does not have.
+            ConfigError: full fine-tuning of a quantized model, or an exit layer beyond the model's layers.
         """
         super().__init__()
         if settings.quantization != "none" and settings.adapter == "full":
@@ -82,7 +82,7 @@ class LLM(nn.Module):
         self.served = "none"
 
     def initialise_codes(self, vectors: Tensor) -> None:
-        """Start each code token from the mean of ``vectors [n_items, hidden]`` of the items whose codes have it."""
+        """Initialise each code token by the mean of ``vectors [n_items, hidden]`` of the items with that token."""
         codes = torch.as_tensor(self.codes.codes.copy())
         total = torch.zeros(self.code_embedding.shape)
         count = torch.zeros(len(total), 1)
@@ -95,11 +95,11 @@ class LLM(nn.Module):
 
     @torch.no_grad()
     def add_answer_heads(self, answers: Mapping[str, Tensor]) -> None:
-        """Give each task with closed answers a head of its own; a row that is there already stays as it is.
+        """Give each task with closed answers a head of its own; existing rows are kept.
 
-        A row starts as the direction in which its word differs from the task's others: what they have in common says
-        nothing about which of them it is. Of several tokens each counts half of the one before, so that 12 is not 21.
-        The base's own rows cannot be tuned, and a state of the exit layer does not point at words.
+        A row starts as the difference of its answer's text embedding from the mean of the task's answers, since their
+        common part does not distinguish them. Each token has half the weight of the one before, so that 12 differs from
+        21. The base's own rows cannot be tuned, and a state of the exit layer does not point at words.
         """
         words: Any = self.base.get_output_embeddings().weight
         heads = {}
@@ -116,9 +116,9 @@ class LLM(nn.Module):
 
     @torch.no_grad()
     def near_identity_init(self) -> None:
-        """Start training from a recommender and not from noise, see :mod:`genre_gen.llm.near_identity`.
+        """Initialise the item backbone as a recommender of similar items, see :mod:`genre_gen.llm.near_identity`.
 
-        Only with ``adapter="full"`` and codes of one token. Warns where most items do not come first after themselves.
+        It needs ``adapter="full"`` and codes of one token. Warns if most items do not come first after themselves.
         """
         scale = self.settings.near_identity_scale
         if self.settings.adapter != "full" or scale == 1 or self.codes.codes.shape[1] > 1:
@@ -127,14 +127,14 @@ class LLM(nn.Module):
         if self.code_embedding.any() and self._first_after_themselves() < 0.5:  # noqa: PLR2004 - half of them
             log.warning(
                 "the layers of %s could not be initialised near the identity: most items do not come first after "
-                "themselves, so training starts from what the layers make of them and takes longer",
+                "themselves, so training starts from the unchanged layers and takes longer",
                 type(self.base).__name__,
             )
 
     def _first_after_themselves(self) -> float:
-        """Return the share of some code tokens that come first after a few words and themselves."""
+        """Return the share of sampled code tokens that the model ranks first after a few words and the token itself."""
         tokens = self.code_embedding.norm(dim=1).nonzero().flatten()[:64]
-        # Not alone: what stands first in a sequence is where attention rests, and its state is like no other.
+        # Not on its own: the first token of a sequence is an attention sink, and its state is untypical.
         words = self.tokenizer("These came one after the other:", add_special_tokens=False)["input_ids"]
         text = torch.tensor(words, dtype=torch.int64, device=tokens.device).expand(len(tokens), -1)
         ids = torch.cat([text, tokens[:, None] + self.text_vocabulary], dim=1)
@@ -143,11 +143,11 @@ class LLM(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Return the device of the code embeddings, which is where inputs go."""
+        """Return the device of the code embeddings, which is that of inputs."""
         return self.code_embedding.device
 
     def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Iterate over what training changes, by name: code embeddings, answer heads, item backbone, adapters."""
+        """Yield the trainable parameters by name: code embeddings, answer heads, item backbone, adapters."""
         wanted = ("code_", "answer_", "item_backbone." if self.settings.adapter == "full" else "item_backbone.norm")
         seen: set[int] = set()
         for name, parameter in self.named_parameters():
@@ -157,7 +157,7 @@ class LLM(nn.Module):
                 yield name, parameter
 
     def embed_items(self, ids: Tensor) -> Tensor:
-        """Return what the item backbone reads: the same as ``embed`` in the precision of its layers."""
+        """Return input embeddings of the item backbone: those of ``embed`` in the precision of its layers."""
         return self.embed(ids, precision(self.item_backbone))
 
     def embed(self, ids: Tensor, dtype: torch.dtype | None = None) -> Tensor:
@@ -170,12 +170,12 @@ class LLM(nn.Module):
 
     @property
     def context(self) -> int | None:
-        """Return how many tokens the model was made to read at once; None where it does not say."""
+        """Return the model's context length in tokens; None if unknown."""
         return getattr(self.item_backbone.config, "max_position_embeddings", None)
 
     @property
     def packs(self) -> bool:
-        """Tell whether rows of several examples can be read: where every layer attends to all that it may see."""
+        """Tell whether packed rows are possible: if no layer has a sliding window."""
         config = self.item_backbone.config
         kinds = set(getattr(config, "layer_types", None) or {"full_attention"})
         windowed = getattr(config, "sliding_window", None) and not getattr(config, "layer_types", None)
@@ -203,15 +203,15 @@ class LLM(nn.Module):
     def answer_logits(self, hidden: Tensor, task: str) -> Tensor:
         """Return logits over a task's closed answers, ``[..., len(answers[task])]``, of exit-depth states.
 
-        A state's direction counts and not its length, which is made for the codes and differs from adapter to adapter.
+        States are normalised, since their length is tuned for the codes and differs between adapters.
         """
         return F.linear(F.normalize(hidden.float(), dim=-1), self.answer_heads[task]) * _ANSWER_LOGIT
 
     def forward(self, batch: Batch, exclude_seen: bool) -> Tensor:
-        """Return the mean cross-entropy of one task's batch, mixed with its soft targets where it has any.
+        """Return the mean cross-entropy of one task's batch, mixed with its soft targets if it has any.
 
-        With ``exclude_seen``, items that occur earlier in the example are left out of the softmax, as serving does when
-        items do not repeat (one-token codes only).
+        With ``exclude_seen``, items that occur earlier in the example are left out of the softmax, as in serving
+        without repeated items (one-token codes only).
         """
         row, column = (batch.target_ids != NO_TARGET).nonzero(as_tuple=True)
         target = batch.target_ids[row, column]
@@ -238,11 +238,11 @@ class LLM(nn.Module):
         return torch.stack(losses).sum() / max(len(target), 1)
 
     def _seen(self, batch: Batch, row: Tensor, column: Tensor) -> Tensor:
-        """Tell which code tokens stand before each target in its example: bool ``[targets, code vocabulary]``."""
+        """Tell which code tokens occur before each target in its example: bool ``[targets, code vocabulary]``."""
         examples, length = batch.examples(), batch.ids.shape[1]
         columns = torch.arange(length, device=batch.ids.device).expand_as(batch.ids)
         local = batch.ids - self.text_vocabulary
-        local = torch.where(local >= 0, local, self.codes.vocabulary)  # text goes to a spare column
+        local = torch.where(local >= 0, local, self.codes.vocabulary)  # text tokens go to an extra column
         size = self.codes.vocabulary + 1
         first = torch.full((int(examples.max() + 1) * size,), length, device=batch.ids.device)
         first.scatter_reduce_(0, (examples * size + local).flatten(), columns.flatten(), "amin")
@@ -250,14 +250,14 @@ class LLM(nn.Module):
 
 
 def _tokens(answer: Tensor) -> tuple[int, ...]:
-    """Return the text ids of an answer, without what fills it up."""
+    """Return the text ids of an answer, without padding."""
     return tuple(answer[answer >= 0].tolist())
 
 
 def _soft_cross_entropy(logits: Tensor, target: Tensor, codes: Tensor, shares: Tensor) -> Tensor:
-    """Return the summed cross-entropy where ``shares [n, top]`` of a target are given to ``codes [n, top]``.
+    """Return the summed cross-entropy with soft targets: probabilities ``shares [n, top]`` of ``codes [n, top]``.
 
-    The target has the rest, and the shares of what is left out of the softmax too.
+    The target gets the remaining probability, including that of codes which the softmax leaves out.
     """
     known = F.log_softmax(logits, dim=-1)
     taught = known.gather(1, codes)
@@ -269,15 +269,15 @@ def _soft_cross_entropy(logits: Tensor, target: Tensor, codes: Tensor, shares: T
 
 @torch.no_grad()
 def embed_texts(base: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Tensor:
-    """Return vectors of texts in the space of the model's input embeddings, made to tell the texts apart.
+    """Return vectors of texts in the space of the model's input embeddings, suited to distinguish the texts.
 
-    Each is the mean of its tokens' embeddings, weighed by how few texts have the token (idf). What all texts have in
-    common is taken out, and the spectrum is flattened to its square root, so that the few directions in which most
-    tokens differ (Mu and Viswanath 2018, https://arxiv.org/abs/1702.01417) do not drown what a text is about.
+    Each is the mean of its tokens' embeddings, weighted by idf. The mean over all texts is subtracted, and the spectrum
+    is flattened to its square root. So the few directions in which most tokens differ (Mu and Viswanath 2018,
+    https://arxiv.org/abs/1702.01417) do not dominate the content of a text.
 
     Returns:
-        float32 ``[len(texts), hidden]`` in the CPU's memory, as long on average as plain means of embeddings; an empty
-        text becomes the zero vector.
+        float32 ``[len(texts), hidden]`` on the CPU, with the mean length of plain means of embeddings; an empty text
+        becomes the zero vector.
     """
     weight: Any = base.get_input_embeddings().weight
     ids = tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"]
@@ -296,7 +296,7 @@ def embed_texts(base: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts
 
 def _flattened(vectors: Tensor, known: Tensor, length: float) -> Tensor:
     """Centre vectors, flatten their spectrum to its square root, and give them a mean length."""
-    if known.sum() < 2:  # noqa: PLR2004 - one vector is its own centre
+    if known.sum() < 2:  # noqa: PLR2004 - a single vector equals the mean
         return vectors * 0
     centred = (vectors - vectors[known].mean(0)) * known[:, None]
     values, directions = torch.linalg.eigh(centred.T @ centred)

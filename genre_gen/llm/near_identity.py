@@ -1,8 +1,8 @@
-"""Near-identity initialisation: an item backbone starts as a recommender of what is near the last item.
+"""Near-identity initialisation: an item backbone starts as a recommender of items similar to the last one.
 
 Fed embeddings that it has never seen, a pre-trained model outputs hidden states that carry no item information. So
-what each layer adds to the residual stream is scaled down: a state is then all but the embedding of the last item, and
-since input and output embeddings are the same, the model ranks that item's neighbours. Attention learns from there.
+what each layer adds to the residual stream is scaled down: a state is then nearly the embedding of the last item. Since
+input and output embeddings are the same, the model ranks that item's neighbours. Attention learns from there.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
-_OWN_LOGIT = 8.0  # of an item after itself, where the layers add nothing
-_LAST = ("o_proj", "out_proj", "dense", "c_proj", "down_proj", "fc2")  # of a branch: what it adds comes out of these
-_NORMS_AFTER = (  # the branches; in Llama the first name stands for the norm before the feed-forward part
+_OWN_LOGIT = 8.0  # logit of an item after itself if the layers add nothing
+_LAST = ("o_proj", "out_proj", "dense", "c_proj", "down_proj", "fc2")  # the last module of a branch
+_NORMS_AFTER = (  # the branches; in Llama the first name is that of the norm before the feed-forward part
     ("post_attention_layernorm", "post_feedforward_layernorm"),
     ("post_self_attn_layernorm", "post_mlp_layernorm"),
 )
@@ -22,10 +22,10 @@ _NORMS_AFTER = (  # the branches; in Llama the first name stands for the norm be
 
 @torch.no_grad()
 def scale_branches(backbone: Any, scale: float, length: float) -> None:
-    """Make a backbone add next to nothing to the embeddings that it reads, in place.
+    """Scale down, in place, what a backbone adds to the embeddings that it reads.
 
-    ``scale`` of the layers' output is left, 0 to 1. The final norm is set so that an item's logit after itself is
-    ``_OWN_LOGIT`` for embeddings of this mean ``length``. Branches and norms are told by the usual names.
+    The layers' output is multiplied by ``scale``, 0 to 1. The final norm is set so that an item's logit after itself is
+    ``_OWN_LOGIT`` for embeddings of this mean ``length``. Branches and norms are found by their usual names.
     """
     norm = backbone.norm
     root = len(norm.weight) ** 0.5
@@ -38,8 +38,8 @@ def scale_branches(backbone: Any, scale: float, length: float) -> None:
 def _scale_layer(layer: Any, scale: float, size: float) -> None:
     """Scale what a layer adds to the residual stream; ``size`` is the root mean square of the states that it reads.
 
-    Where a norm follows a branch (Gemma 2 and 3, OLMo 2, GLM 4), that norm decides how much is added, whatever comes
-    in; its gain is scaled then, to no more than ``scale`` of what states are.
+    If a norm follows a branch (Gemma 2 and 3, OLMo 2, GLM 4), that norm alone decides how much is added. Its gain is
+    scaled then, to at most ``scale`` times the size of states.
     """
     for names in _NORMS_AFTER:
         if all(hasattr(layer, name) for name in names):
@@ -62,6 +62,6 @@ def _offset(norm: Any) -> float:
     weight = norm.weight.detach().clone()
     norm.weight.fill_(0)
     states = torch.linspace(-1, 1, len(weight), device=weight.device, dtype=weight.dtype)
-    passes = bool((norm(states) - norm(-states)).any())  # the difference leaves a bias out
+    passes = bool((norm(states) - norm(-states)).any())  # the difference cancels a bias
     norm.weight.copy_(weight)
     return float(passes)

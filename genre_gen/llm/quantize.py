@@ -1,6 +1,6 @@
-"""Quantization of a trained model for serving: smaller, on a CPU faster, and from then on it only answers.
+"""Quantization of a trained model for serving: smaller, and faster on a CPU; it cannot be trained afterwards.
 
-For training, ``model.quantization`` loads the base in few bits. Here every weight has been tuned in full precision,
+For training, ``model.quantization`` loads the base in few bits. Here the weights were trained in full precision;
 adapters are merged into their layers, and these are rounded. The item codes' embeddings are never rounded.
 """
 
@@ -25,24 +25,24 @@ Kernels: TypeAlias = Literal["torch", "bitsandbytes"]
 
 @torch.no_grad()
 def quantize(llm: LLM, scheme: str, kernels: Kernels | None = None) -> None:
-    """Turn a trained model, in place, into one that answers in fewer bits. Nothing of it can be trained or saved then.
+    """Quantize a trained model in place. It can be neither trained nor saved afterwards.
 
     Args:
-        llm: of full precision, with either kind of adapter.
-        scheme: ``none`` leaves all as it is; ``bf16`` halves every weight; ``int8`` rounds the layers to eight bits;
-            ``nf4`` to four, and the text embeddings to bfloat16.
+        llm: a model in full precision, with either kind of adapter.
+        scheme: ``none`` changes nothing; ``bf16`` halves every weight; ``int8`` rounds the layers to eight bits;
+        ``nf4`` rounds them to four, and the text embeddings to bfloat16.
         kernels: for int8; by default torch's own on a CPU, where they are fast, and bitsandbytes' on a GPU.
 
     Raises:
-        ConfigError: a model that was loaded or has been made quantized, kernels that are not for its device, or nf4 of
-            a model whose widths do not fit its blocks.
+        ConfigError: the model is already quantized, the kernels are not for its device, or its widths do not fit the
+        blocks of nf4.
     """
     if scheme == "none":
         return
     present = llm.served if llm.served != "none" else llm.settings.quantization
     if present != "none":
         raise ConfigError(
-            f"the model is quantized already ({present}), so it cannot become {scheme}; "
+            f"the model is already quantized ({present}), so it cannot become {scheme}; "
             "quantization for serving is for models trained with model.quantization = none"
         )
     if scheme == "int8" and kernels is None:
@@ -58,7 +58,7 @@ def quantize(llm: LLM, scheme: str, kernels: Kernels | None = None) -> None:
 
 
 def merged(layers: nn.ModuleList, adapter: str) -> nn.ModuleList:
-    """Replace, in place, each LoRA layer by the plain one that it amounts to with this adapter; return the layers."""
+    """Replace, in place, each LoRA layer by the equivalent plain layer with this adapter; return the layers."""
     from peft.tuners.lora import LoraLayer
 
     for path, module in list(layers.named_modules()):
@@ -70,7 +70,7 @@ def merged(layers: nn.ModuleList, adapter: str) -> nn.ModuleList:
 
 
 def weight_bytes(llm: LLM) -> int:
-    """Return the bytes of memory that all weights take, those counted once that several parts share."""
+    """Return the bytes of all weights; weights that several parts share are counted once."""
     tensors = [*llm.parameters(), *llm.buffers()]
     for module in llm.modules():
         tensors += _packed(module)
@@ -88,7 +88,7 @@ def _rounded(layers: nn.ModuleList, scheme: str, kernels: Kernels | None) -> nn.
 
 
 def _bitsandbytes(linear: nn.Linear, scheme: str) -> nn.Module:
-    """Return a linear layer rounded by bitsandbytes, which does it when weights come to a device."""
+    """Return a linear layer rounded by bitsandbytes, which rounds weights when they are moved to a device."""
     import bitsandbytes as bnb
 
     from genre_gen.downloads.third_party_logging import quiet_bitsandbytes
@@ -111,7 +111,7 @@ def _bitsandbytes(linear: nn.Linear, scheme: str) -> nn.Module:
 
 
 def _packed(module: Any) -> list[torch.Tensor]:
-    """Return the weights of a module that are no parameters: torch's packed ones, bitsandbytes' scales."""
+    """Return the weights of a module that are not parameters: torch's packed weights, bitsandbytes' scales."""
     tensors: list[Any] = []
     if hasattr(module, "_packed_params") and hasattr(module, "weight"):  # int8 weights, a scale for each output
         weight = module.weight()

@@ -1,4 +1,4 @@
-"""From tasks to batches: one epoch's mix, the same for the same seed and epoch."""
+"""TaskMixture: the batches of an epoch, which are the same for the same seed and epoch."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ from genre_gen.prompting.book import PromptBook
 from genre_gen.tasks import TASKS, Example, TaskData
 
 MAIN, PRETRAINING = "next_item", "catalog_text"
-_ROW = 256  # tokens of a packed row: attention, which grows with its square, stays a small part of the work
-_TEXT_LIMIT = 1024  # tokens of an example at full depth: a longer description teaches little more and costs much
+_ROW = 256  # tokens of a packed row, short enough that attention (quadratic) is a small part of the work
+_TEXT_LIMIT = 1024  # tokens of an example at full depth; longer descriptions add little and cost much
 
 
 class TaskMixture:
     """Draws the batches of an epoch.
 
-    Epochs of pre-training, where there are any, come first. Then the main task, next item, is seen once whole in each
-    epoch, and every other task adds ``weight`` batches for each of its batches (its weight relative to that of next
-    item), all in random order.
+    Epochs of pre-training, if any, come first. Then each epoch has all batches of the main task, next item, and
+    ``weight`` batches of every other task for each of them (relative to the weight of next item), in random order.
     """
 
     def __init__(
@@ -41,15 +40,15 @@ class TaskMixture:
         packs: bool = True,
         context: int | None = None,
     ) -> None:
-        """Keep what batches are made from.
+        """Store the sources of batches.
 
         Batches at full depth are smaller by ``depth_share`` (exit layers / all layers), so that steps cost the same.
-        ``packs`` puts many examples that share their instruction into one row; ``context`` is the most tokens that the
-        model reads at once.
+        ``packs`` puts many examples that share their instruction into one row; ``context`` is the model's context
+        length.
 
         Raises:
-            ConfigError: a task that does not exist, or none with a weight. Drawing batches or answers raises it too,
-                where an example does not fit into the context.
+            ConfigError: a task does not exist, or none has a weight. Drawing batches or answers raises it if an example
+            does not fit into the context.
         """
         self._context = sys.maxsize if context is None else context
         self._data, self._book, self._encoder, self._packs = data, book, encoder, packs
@@ -71,11 +70,11 @@ class TaskMixture:
     def answers(self) -> dict[str, Tensor]:
         """Return the closed answers of each task at exit depth, as text ids: int64 ``[answers, longest]``, sorted.
 
-        Answers that are values (ratings) are taken whole, since a tokenizer that cuts digits one by one begins 1 and 10
-        alike; shorter ones are filled up with -1. Of those in words it is the single tokens that they consist of.
+        Answers that are values (ratings) are whole answers, since tokenizers that split digits give 1 and 10 the same
+        first token; shorter ones are padded with -1. Text answers are represented by their single tokens.
 
         Raises:
-            ConfigError: more different values than can be told apart.
+            ConfigError: there are too many different values.
         """
         answers, vocabulary = {}, self._encoder.text_vocabulary
         for name, task in self._settings.items():
@@ -94,7 +93,7 @@ class TaskMixture:
         return answers
 
     def epoch(self, number: int, answers: Mapping[str, Tensor]) -> list[Batch]:
-        """Return the batches of one epoch in the order they are trained on; the first may be of pre-training."""
+        """Return the batches of one epoch in training order; the first epochs may be pre-training."""
         rng = np.random.default_rng([self._data.domain.training.seed, number])
         if number < self._data.domain.training.pretraining_epochs:
             return self._batches(PRETRAINING, list(self._encoded(PRETRAINING, rng)), rng)
@@ -104,12 +103,12 @@ class TaskMixture:
         for name, task in self._settings.items():
             if name != MAIN and task.weight > 0:
                 share = task.weight / self._settings[MAIN].weight if main else task.weight
-                count = int(share * reference + rng.random())  # rounds at random, so that small weights count too
+                count = int(share * reference + rng.random())  # random rounding, so that small weights have an effect
                 batches += self._drawn(name, count, rng, answers.get(name))
         return [batches[index] for index in rng.permutation(len(batches))]
 
     def _drawn(self, name: str, count: int, rng: np.random.Generator, answers: Tensor | None) -> list[Batch]:
-        """Return at most ``count`` batches of a task, from as many examples as fill them."""
+        """Return at most ``count`` batches of a task."""
         pool: list[Encoded] = []
         rows = [] if answers is None else [tuple(row[row >= 0].tolist()) for row in answers]
         numbers = None if answers is None else {row: number for number, row in enumerate(rows)}
@@ -134,7 +133,7 @@ class TaskMixture:
                 continue
             if len(encoded) > self._context:
                 raise ConfigError(
-                    f"tasks.{name}: an example has {len(encoded)} tokens, and the model reads {self._context} at once; "
+                    f"tasks.{name}: an example has {len(encoded)} tokens, and the model's context is {self._context}; "
                     "lower training.window and model.max_history, or choose shorter item codes or another llm"
                 )
             yield encoded
@@ -151,7 +150,7 @@ class TaskMixture:
     def _batches(self, name: str, pool: list[Encoded], rng: np.random.Generator) -> list[Batch]:
         depth, tokens = self._settings[name].depth, self._tokens[name]
         instructions = {encoded.ids[: encoded.start].tobytes() for encoded in pool}
-        shared = pool[0].start if len(instructions) == 1 else 0  # where it says nothing of the user
+        shared = pool[0].start if len(instructions) == 1 else 0  # the instruction is independent of the user
         if not (self._packs and depth == "exit" and shared):
             groups = _of_like_length(pool, tokens, rng)
             return [pad(name, depth, groups[index]) for index in rng.permutation(len(groups))]
@@ -165,7 +164,7 @@ class TaskMixture:
 
 
 def _of_like_length(pool: Sequence[Encoded], tokens: int, rng: np.random.Generator) -> list[list[Encoded]]:
-    """Group examples of like length, so that little is padding."""
+    """Group examples of similar length, so that there is little padding."""
     order = np.argsort([len(encoded) + rng.uniform(0, 8) for encoded in pool], kind="stable")
     groups: list[list[Encoded]] = []
     for index in order.tolist():
@@ -178,7 +177,7 @@ def _of_like_length(pool: Sequence[Encoded], tokens: int, rng: np.random.Generat
 
 
 def _said(encoded: Encoded, text_vocabulary: int) -> Iterator[tuple[int, tuple[int, ...]]]:
-    """Yield the position of each answer of an example, and its text ids: whole values, or single tokens of words."""
+    """Yield the position of each answer of an example and its text ids: whole values, or single tokens of text."""
     if encoded.answers:
         for begin, end in encoded.answers:
             yield begin, tuple(encoded.ids[begin:end].tolist())
@@ -188,7 +187,7 @@ def _said(encoded: Encoded, text_vocabulary: int) -> Iterator[tuple[int, tuple[i
 
 
 def _numbered(encoded: Encoded, numbers: Mapping[tuple[int, ...], int] | None, text_vocabulary: int) -> Encoded:
-    """Predict closed answers by their numbers; one that no example had when they were collected is not predicted."""
+    """Replace closed answers by their numbers; an answer that was not collected from examples becomes no target."""
     if numbers is None:
         return encoded
     target_ids = np.where(encoded.target_ids >= text_vocabulary, encoded.target_ids, NO_TARGET).astype(np.int32)

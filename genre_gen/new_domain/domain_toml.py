@@ -1,4 +1,4 @@
-"""``domain.toml`` of a new domain, every line with a comment."""
+"""The ``domain.toml`` of a new domain, with a comment in every line."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from genre_gen.new_domain.schema_inference import Proposal
 from genre_gen.new_domain.tables import Tables
 from genre_gen.prompting.nouns import with_article
 
-_REPEATS = 0.2  # share of the interactions that name an item again, from which items may be recommended again
+_REPEATS = 0.2  # with at least this share of repeated interactions, items may be recommended again
 _SMALL, _LARGE, _HUGE = 5_000, 200_000, 50_000  # interactions; interactions; items
-_EASE = 20_000  # items that EASE takes at most
+_EASE = 20_000  # the largest number of items for EASE
 _OPTIONAL: tuple[tuple[Role, str, str], ...] = (
     ("title", "items", "what it is called"),
     ("text", "items", "a longer description"),
@@ -25,13 +25,13 @@ _OPTIONAL: tuple[tuple[Role, str, str], ...] = (
 
 
 def described_settings(name: str, noun: str, tables: Tables, proposal: Proposal, home: str | None) -> str:
-    """Return the settings that describe the data; ``sized_settings`` are the others.
+    """Return the settings that describe the data; ``sized_settings`` returns the others.
 
-    ``home`` is the folder of the files, as ``data.path`` shall name it; None where they are in memory.
+    ``home`` is the value of ``data.path``; None if the tables are in memory.
     """
     head = (
-        f"# The {name} domain, proposed by `genre-gen domains new`. Change what is wrong; keys that are not given\n"
-        "# have the defaults that catalogs/README.md lists. A misspelt key or a value that does not fit is refused.\n"
+        f"# The {name} domain, proposed by `genre-gen domains new`. Correct what is wrong; missing keys have\n"
+        "# the defaults listed in catalogs/README.md. Unknown keys and invalid values are rejected.\n"
     )
     data = _data(tables, home, proposal) + _columns(tables, proposal) + _policies(proposal)
     return "\n".join([head, _top(name, proposal, noun), data, _fields(proposal), _tasks(proposal, noun)])
@@ -41,8 +41,8 @@ def _top(name: str, proposal: Proposal, noun: str) -> str:
     repeat, scale = proposal.repeats > _REPEATS, proposal.rating_scale
     return _lines(
         ("name", name, f"also the folder of the prompts: prompts/{name}"),
-        ("noun", noun, "what an item is called in prompts"),
-        ("repeat", repeat, f"may {with_article(noun)} be recommended that the user has had already"),
+        ("noun", noun, "the word for an item in prompts"),
+        ("repeat", repeat, f"whether {with_article(noun)} may be recommended to a user who already knows it"),
         scale and ("rating_scale", [_plain(end) for end in scale], "lowest and highest rating"),
         scale and ("liked_from", _plain(liked_from(scale)), "from this rating on, an item counts as liked"),
     )
@@ -55,20 +55,22 @@ def _data(tables: Tables, home: str | None, proposal: Proposal) -> str:
     return (
         "[data]\n"
         + _lines(
-            ("path", home, "where the tables lie, relative to this folder"),
-            ("reader", "table", "CSV, TSV or Parquet with a line of names"),
+            ("path", home, "the folder of the tables, relative to this one"),
+            ("reader", "table", "CSV, TSV or Parquet with a header"),
             items and ("items", relative(items.resolve(), log.resolve().parent), "one item a line"),
             ("interactions", log.name, "one interaction a line"),
             tables.encoding != "utf-8" and ("encoding", tables.encoding, "the files are not UTF-8"),
             tables.delimiter is not None and ("delimiter", tables.delimiter, "between values"),
         )
         + _times(proposal)
+        + '# origin = "..."         # for the model card: who made the data\n'
+        + '# license = "..."        # its licence: an SPDX id such as CC-BY-4.0, or a few words\n'
     )
 
 
 def _times(proposal: Proposal) -> str:
     unit = proposal.time_unit
-    return _lines(unit != "s" and ("time_unit", unit, "what times count, since 1970"))
+    return _lines(unit != "s" and ("time_unit", unit, "the unit of times since 1970"))
 
 
 def _columns(tables: Tables, proposal: Proposal) -> str:
@@ -79,20 +81,20 @@ def _columns(tables: Tables, proposal: Proposal) -> str:
         if role in columns:
             rows.append((role, columns[role], comment))
         elif frame is not None and {*USUAL_COLUMNS.get(role, ())} & {*frame.frame.columns}:
-            rows.append((role, [], "none, whatever the columns are called"))
-    return "\n[data.columns]           # which column holds what\n" + _lines(
+            rows.append((role, [], "none"))
+    return "\n[data.columns]           # the columns and their roles\n" + _lines(
         ("user", columns["user"], "who"),
-        ("item", ids if len(ids) > 1 else ids[0], "which item, in both files"),
+        ("item", ids if len(ids) > 1 else ids[0], "the item, in both files"),
         *rows,
     )
 
 
 def _policies(proposal: Proposal) -> str:
-    drop, kept = "drop: counted and told | error: refused", "keep" if proposal.repeats > _REPEATS else "keep_last"
+    drop, kept = "drop: counted and reported | error: rejected", "keep" if proposal.repeats > _REPEATS else "keep_last"
     unknown = proposal.unknown_items
     return "\n[data.policies]          # what to do with invalid records\n" + _lines(
         ("duplicates", kept, "the same user and item twice: keep_first | keep_last (in time) | keep | error"),
-        unknown and ("unknown_items", "drop", f"of items that the item file lacks, {unknown:,} here"),
+        unknown and ("unknown_items", "drop", f"interactions with items that the item file lacks, {unknown:,} here"),
         ("missing_ids", "drop", drop),
         *((f"{role}s", "drop", drop) for role in ("rating", "time") if role in proposal.columns),
         "item_id" in proposal.columns
@@ -102,7 +104,7 @@ def _policies(proposal: Proposal) -> str:
 
 def _fields(proposal: Proposal) -> str:
     if not proposal.fields:
-        return "# [fields.subject]       # what is known of an item; there is nothing here\n"
+        return "# [fields.subject]       # the attributes of an item; there are none here\n"
     sections = []
     for name, field in proposal.fields.items():
         labels = name == proposal.labels
@@ -113,15 +115,15 @@ def _fields(proposal: Proposal) -> str:
                 ("type", field.type, "the labels of several tasks" if labels else "text | number | list"),
                 columns != (name,) and ("columns", columns[0], "its column"),
                 field.separator is not None and ("separator", field.separator, "between labels"),
-                bool(field.unknown) and ("unknown", list(field.unknown), "how the data says that it is not known"),
+                bool(field.unknown) and ("unknown", list(field.unknown), "texts that mean an unknown value"),
             )
         )
-    comment = "# What is known of an item, in the order in which it is shown. Names are what prompts and filters use.\n"
+    comment = "# The attributes of an item, in display order. Prompts and filters use these names.\n"
     return comment + "\n".join(sections)
 
 
 def _tasks(proposal: Proposal, noun: str) -> str:
-    """Choose tasks that the data has examples of; those at full depth cost most, and are there to be turned on."""
+    """Choose tasks with examples in the data. Those at full depth cost most, so they are listed with weight 0."""
     labels, title = proposal.labels, "title" in proposal.columns
     described = proposal.fields or "text" in proposal.columns
     tasks = [
@@ -132,7 +134,7 @@ def _tasks(proposal: Proposal, noun: str) -> str:
         (labels, "intent", 0.05, f"which {labels} the user wants next"),
         (title, "code", 0.05, "from the title to the code"),
         (title, "title", 0, "from the code to the title"),
-        (described, "description", 0, "from the code to what is known of it"),
+        (described, "description", 0, "from the code to attributes and text"),
         (labels, "explanation", 0, "why it is recommended"),
     ]
     lines = [
@@ -141,13 +143,13 @@ def _tasks(proposal: Proposal, noun: str) -> str:
         if wanted
     ]
     return (
-        "# What the model learns. weight: its share in the loss (0 leaves the task out). depth: the loss is taken\n"
+        "# What the model learns. weight: its share in the loss (0 leaves the task out). depth: the loss is computed\n"
         '# after model.exit_layer ("exit") or after the last layer ("full"), which takes longer.\n[tasks]\n'
     ) + "".join(f"{line:<50} # {comment}\n" for line, comment in lines)
 
 
 def sized_settings(n_items: int, n_interactions: int, proposal: Proposal) -> str:
-    """Return the settings that depend on how much there is."""
+    """Return the settings that depend on the amount of data."""
     layers, epochs, tokens, minutes = 3, 4, 1024, 5
     if n_interactions < _SMALL:
         layers, epochs, tokens, minutes = 2, 8, 512, 2
@@ -160,28 +162,42 @@ def sized_settings(n_items: int, n_interactions: int, proposal: Proposal) -> str
     scheme = "atomic" if atomic else "semantic"
     codes = _lines(
         ("scheme", scheme, "atomic: one token per item | semantic: several, for large catalogs"),
-        ("collaborative", 1.0, "a code starts from its item's text, plus this much of what co-occurs with it"),
+        ("collaborative", 1.0, "a code starts from its item's text, plus co-occurrence embeddings times this"),
     )
     training = _lines(
         ("epochs", epochs, "at most"),
         ("max_minutes", minutes, "stop after this time"),
         ("learning_rate", 1e-3, "of the language model"),
         ("batch_tokens", tokens, "tokens per step"),
-        ("distillation", 0.3 if atomic else 0.0, "share of each target that goes to what the models below expect"),
+        ("distillation", 0.3 if atomic else 0.0, "share of each target that the models below decide"),
     )
     return (
         f"[codes]\n{codes}\n"
         f"[model]\n{_lines(('exit_layer', layers, 'items are ranked after this layer; more are slower'))}\n"
         f"[training]\n{training}\n"
-        "[blend]                  # collaborative models; those that do not help get no weight\n"
-        f"members = {json.dumps([member for member in members if not useless.get(member)])}\n"
+        "[blend]                  # collaborative models; those that do not help get weight 0\n"
+        f"members = {json.dumps([member for member in members if not useless.get(member)])}\n\n"
+        f"{_rules(proposal)}"
+    )
+
+
+def _rules(proposal: Proposal) -> str:
+    """Return a section of rules that are commented out, as an example."""
+    field = proposal.labels or next(iter(proposal.fields), "brand")
+    key = field if field.isascii() else json.dumps(field, ensure_ascii=False)
+    return (
+        "# [rules]                # for every list, within its filters; may be changed after training\n"
+        f"# at_most = {{ {key} = 2 }}   # maximum number of items in a list with the same {field}\n"
+        '# pins = { "a title or id" = 1 }   # item: its rank, if the item is allowed\n'
+        "# boosts = { \"id == 'an id'\" = 0.5 }   # filter expression: amount added to scores\n"
+        "# at_least = { \"id == 'an id'\" = 1 }   # filter expression: minimum number of items in a list\n"
     )
 
 
 def _lines(*settings: Any) -> str:
     """Return settings (key, value, comment), one a line, without those that are false.
 
-    JSON's texts, numbers and lists are TOML's too, but for one control character.
+    JSON's strings, numbers and lists are valid TOML, except for one control character.
     """
     lines = (
         (f"{key} = {json.dumps(value, ensure_ascii=False)}".replace("\x7f", "\\u007f"), comment)
@@ -195,7 +211,7 @@ def _plain(number: float) -> float | int:
 
 
 def relative(path: Path, to: Path) -> str:
-    """Return a path as seen from a folder; absolute where there is no way between them (two drives of Windows)."""
+    """Return a path relative to a folder; absolute if there is none (two drives of Windows)."""
     try:
         return Path(os.path.relpath(path, to)).as_posix()
     except ValueError:

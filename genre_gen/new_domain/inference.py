@@ -1,4 +1,4 @@
-"""A domain and its data from two tables that nothing else is known of; nothing is written."""
+"""Infer a domain and its data from two unknown tables, without writing files."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from genre_gen.prompting.nouns import DEFAULT, PATTERN, plural
 from genre_gen.prompting.templates import GENERIC
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-_VAGUE = ("items", "data", "catalog", "table", "tables", "meta", "objects", "lists")  # names that name nothing
+_VAGUE = ("items", "data", "catalog", "table", "tables", "meta", "objects", "lists")  # names without information
 
 
 @dataclass(frozen=True)
 class InferredDomain:
-    """What two tables were taken for."""
+    """The domain that was inferred from two tables."""
 
     domain: Domain  # settings that fit the tables; its prompts are the generic ones
-    data: Data  # catalog and interactions, and what was wrong with the tables
-    proposal: Proposal  # what each column was taken for, and why
+    data: Data  # catalog and interactions, and the problems of the tables
+    proposal: Proposal  # the role of each column, with the reason
     toml: str  # the settings as a commented ``domain.toml``
 
 
@@ -40,21 +40,21 @@ def infer_domain(
     noun: str | None = None,
     columns: Mapping[str, str | None] | None = None,
 ) -> InferredDomain:
-    """Infer a domain from two tables, in files or in memory; nothing is written.
+    """Infer a domain from two tables, in files or in memory, without writing files.
 
     Args:
-        interactions: one interaction a row, with a user, an item and perhaps a rating and a time: the path of a file
-            with a header (CSV, TSV or Parquet), or a data frame of polars or pandas (an index of ids is a column).
-        items: one item a row, as a path or a data frame too; None where the interactions name all that is known.
-        name: of the domain; by default the item file's, or ``dataset`` for data frames.
-        noun: what an item is called in prompts, such as ``book``; by default told from the file's or domain's name.
-        columns: role (``user``, ``item``, ``rating``, ``time``, ``item_id``, ``title``, ``text``) -> column, where a
-            guess would be wrong; None for "there is no such column".
+        interactions: one interaction a row, with a user, an item and optionally a rating and a time: the path of a
+        file with a header (CSV, TSV or Parquet), or a data frame of polars or pandas (an index of ids is a column).
+        items: one item a row, also a path or a data frame; None if the interactions are the only source of items.
+        name: name of the domain; by default that of the item file, or ``dataset`` for data frames.
+        noun: word for an item in prompts, such as ``book``; by default derived from the name of the file or domain.
+        columns: role (``user``, ``item``, ``rating``, ``time``, ``item_id``, ``title``, ``text``) -> column, for roles
+        that would be inferred wrongly; None for "there is no such column".
 
     Raises:
-        DataError: a table that cannot be read, or a column that cannot be told.
-        UsageError: a name or noun that cannot be used, a role or column that does not exist.
-        ConfigError: the name of a shipped domain.
+        DataError: a table cannot be read, or a column cannot be inferred.
+        UsageError: an invalid name or noun, or a role or column that does not exist.
+        ConfigError: the name is that of a shipped domain.
     """
     tables = read_tables(interactions, items)
     home = None if tables.paths[0] is None else tables.paths[0].resolve().parent.as_posix()
@@ -65,9 +65,9 @@ def infer_domain(
 def infer_from(
     tables: Tables, name: str, noun: str | None, columns: Mapping[str, str | None] | None, home: str | None
 ) -> InferredDomain:
-    """Infer a domain from tables that are read; see ``infer_domain``. ``home`` is what ``data.path`` shall be."""
+    """Infer a domain from tables in memory; see ``infer_domain``. ``home`` is the value of ``data.path``."""
     if noun is not None and not re.fullmatch(PATTERN, noun):
-        raise UsageError(f"noun {noun!r}: give a word or two in letters, such as book")
+        raise UsageError(f"noun {noun!r}: give one or two words of letters, such as book")
     proposal = propose(tables.interactions, tables.items, columns)
     items = tables.paths[1]
     noun = noun or (None if items is None else _noun_of(items.stem)) or _noun_of(name) or DEFAULT
@@ -78,11 +78,11 @@ def infer_from(
 
 
 def check_name(name: str) -> str:
-    """Return what can name a new domain; raises UsageError for other characters, ConfigError for a shipped name."""
+    """Return the name of a new domain; raises UsageError for invalid characters, ConfigError for a shipped name."""
     if not _NAME.fullmatch(name):
         raise UsageError(f"{name!r} cannot name a domain; use letters, digits, - and _")
     if _is_shipped(name):
-        raise ConfigError(f"{name!r} is the name of a domain that is shipped; give another, such as my-{name}")
+        raise ConfigError(f"{name!r} is the name of a shipped domain; give another, such as my-{name}")
     return name
 
 
@@ -96,14 +96,14 @@ def _domain(name: str, toml: str) -> Domain:
 
 
 def _usual_name(tables: Tables) -> str:
-    """Return a name for a domain that is given none: after the item file, or after the other one."""
+    """Return a default name for a domain: that of the item file, else of the other file."""
     path = next((path for path in reversed(tables.paths) if path is not None), Path("dataset"))
     name = re.sub(r"[^A-Za-z0-9_-]+", "-", path.name.partition(".")[0]).strip("-_") or "dataset"
     return f"my-{name}" if _is_shipped(name) else name
 
 
 def _noun_of(name: str) -> str | None:
-    """Return the word for one item that a name gives away: ``books`` is of books; None where it gives none."""
+    """Return the word for an item that a name implies, such as book for ``books``, or None."""
     if not re.fullmatch(r"[A-Za-z]{3,}s", name) or name.lower() in _VAGUE or name.lower().endswith(("ss", "us")):
         return None
     word = name.lower()

@@ -28,26 +28,26 @@ class Started:
     """A new domain."""
 
     name: str  # of the domain
-    catalog_folder: Path  # holds its ``domain.toml``
-    prompts_folder: Path  # holds those of its templates that are not generic
-    proposal: Proposal  # what the columns were taken for
-    data: Data  # what was loaded by it
+    catalog_folder: Path  # the folder of its ``domain.toml``
+    prompts_folder: Path  # the folder of its templates that are not generic
+    proposal: Proposal  # the roles of the columns
+    data: Data  # the loaded data
 
     @property
     def called(self) -> str:
-        """Return what commands call it from here: its name, or its folder where that lies elsewhere."""
+        """Return the argument for commands in the working directory: the domain's name, else its folder."""
         here = self.catalog_folder.resolve() == (Path.cwd() / "catalogs" / self.name).resolve()
         return self.name if here else shlex.quote(str(self.catalog_folder))
 
     def text(self) -> str:
-        """Return what was decided and why, what was written, and what comes next."""
+        """Return the decisions with reasons, the files written, and the next commands."""
         choices, data = self.proposal.choices, self.data
         rows = [(choice.role, choice.column, choice.why) for choice in choices]
         rows += [("-", choice.column, f"not used: {choice.why}") for choice in self.proposal.left_out]
         role, name = (max(width_of(getattr(choice, part)) for choice in choices) for part in ("role", "column"))
         lines = [f"{padded(taken_for, role)}  {padded(column, name)}  {why}" for taken_for, column, why in rows]
         if "time" not in self.proposal.columns:
-            lines += ["note: no column of times, so the file's order counts as the order in time"]
+            lines += ["note: no column of times, so the file's order is taken as the order in time"]
         lines += [f"note: {problem}" for problem in data.report]
         lines += [
             "{items:,} items, {interactions:,} interactions of {users:,} users".format_map(self._counts()),
@@ -77,22 +77,22 @@ def start_domain(
     noun: str | None = None,
     language: str = ENGLISH,
 ) -> Started:
-    """Write a new domain for two tables; the tables stay where they are.
+    """Write a new domain for two tables, which are not moved.
 
     ``folder`` gets ``catalogs/<name>`` and ``prompts/<name>``, and ``language`` is that of the prompts; see
     :func:`genre_gen.new_domain.inference.infer_domain` for the other arguments.
 
     Raises:
-        ConfigError: a name that is taken, or no such language.
-        UsageError: a name that cannot be used, a noun that is no word, or a column that does not exist.
-        DataError: what cannot be read or told. Nothing has been written then.
+        ConfigError: the name is taken, or there is no such language.
+        UsageError: an invalid name or noun, or a column that does not exist.
+        DataError: a table cannot be read, or a column cannot be inferred. No files are written then.
     """
     catalog_folder, prompts_folder = folder / "catalogs" / name, folder / "prompts" / name
     check_name(name)
     tables = Language.load(language)
     for taken in (catalog_folder, prompts_folder):
         if taken.exists():
-            raise ConfigError(f"{taken} is there already; give another name, or delete it first")
+            raise ConfigError(f"{taken} exists already; give another name, or delete it first")
     home = relative(interactions.resolve().parent, catalog_folder.resolve())
     inferred = infer_from(read_tables(interactions, items), name, noun, columns, home)
     templates, toml = in_language(prompts_folder, language), inferred.toml
@@ -108,9 +108,9 @@ def start_domain(
 
 
 def _facts(fields: Mapping[str, FieldSettings], language: Language) -> str:
-    """Return the template of what is known of an item, field by field; all others are the generic ones."""
+    """Return the template of an item's attributes, field by field; all other templates are the generic ones."""
     colon, comma, stop = language.facts.colon, language.facts.list, language.explain.stop
-    lines = ["{# What is known of {{ a_noun }}, field by field. #}", "{% macro facts(it) %}"]
+    lines = ["{# The attributes of {{ a_noun }}, field by field. #}", "{% macro facts(it) %}"]
     for name, settings in fields.items():
         known = f"it.{name} is not none" if settings.type == "number" else f"it.{name}"
         value = f"it.{name}|join('{comma}')" if settings.type == "list" else f"it.{name}"

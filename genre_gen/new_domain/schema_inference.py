@@ -1,7 +1,7 @@
-"""Schema inference: what the columns of two unknown tables mean, by their names and their values.
+"""Schema inference: the meaning of the columns of two unknown tables, by their names and values.
 
-Names are compared word by word ("customer_id" is a user), values by what they can be (dates, numbers, ids of the item
-table, labels between separators). What cannot be told is asked for: a wrong guess costs more than a question.
+Names are compared word by word ("customer_id" is a user), values by their type (dates, numbers, ids of the item table,
+labels between separators). If the data does not decide, an error asks for the column: a wrong guess costs more.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ from genre_gen.new_domain.column_types import (
     usual_scale,
 )
 
-NONE = "none"  # stands for "there is no such column"
+NONE = "none"  # means "there is no such column"
 _OF_INTERACTIONS: tuple[Role, ...] = ("user", "item", "rating", "time")
 _OF_ITEMS: tuple[Role, ...] = ("item_id", "title", "text")
 _OPTIONAL: tuple[Role, ...] = ("rating", "time", "text")
-_FIELDS = 8  # fields that are proposed: more make every description long
-_CATEGORIES = 200  # different values up to which a column sorts items into kinds
-_CLOSE = 0.25  # difference of two candidates' worth below which nothing is decided
-_DIFFERENT = 0.8  # share of different values from which words may be titles
+_FIELDS = 8  # the largest number of proposed fields, since more make every description long
+_CATEGORIES = 200  # the largest number of distinct values of a column that sorts items into kinds
+_CLOSE = 0.25  # with a smaller difference between the scores of two candidates, neither is chosen
+_DIFFERENT = 0.8  # the least share of distinct values of a column of titles
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One decision, for people: what a column is taken for, and what speaks for it."""
+    """One decision, for display: the role of a column, and the reason."""
 
     role: str
     column: str
@@ -60,31 +60,32 @@ class Choice:
 
 @dataclass(frozen=True)
 class Proposal:
-    """What two tables seem to hold."""
+    """The inferred schema of two tables."""
 
     columns: Mapping[Role, str]  # role -> column
     fields: Mapping[str, FieldSettings]  # name of an attribute -> its settings, the columns included
     choices: tuple[Choice, ...]  # every decision with its reason, in the order of the files
     left_out: tuple[Choice, ...]  # columns that are not used, with the reason
     rating_scale: tuple[float, float] | None  # lowest and highest possible rating; None without ratings
-    repeats: float  # share of the interactions that name an item the user had before
+    repeats: float  # share of repeated interactions of a user with an item
     unknown_items: int  # interactions with an item that the item table lacks
-    time_unit: Literal["s", "ms"]  # what numeric times count
+    time_unit: Literal["s", "ms"]  # the unit of numeric times
 
     @property
     def labels(self) -> str | None:
-        """Return the first list field, whose labels several tasks are about; None where there is none."""
+        """Return the first list field, whose labels several tasks use; None if there is none."""
         return next((name for name, settings in self.fields.items() if settings.type == "list"), None)
 
 
 def propose(interactions: Table, items: Table | None, given: Mapping[str, str | None] | None = None) -> Proposal:
-    """Look at a table of interactions and perhaps one of items, and say what their columns are.
+    """Infer the columns of a table of interactions and optionally one of items.
 
-    ``given`` is role -> column, where a guess would be wrong; ``NONE`` (or None) for "there is no such column".
+    ``given`` is role -> column, for roles that would be inferred wrongly; ``NONE`` (or None) for "there is no such
+    column".
 
     Raises:
-        DataError: a column that cannot be told; names the role to give.
-        UsageError: a role or a column that does not exist.
+        DataError: a column cannot be inferred; the message names the role to give.
+        UsageError: a role or column does not exist.
     """
     return _Inference(interactions, items, _roles(given or {})).proposal()
 
@@ -101,7 +102,7 @@ def _roles(given: Mapping[str, str | None]) -> dict[Role, str]:
 
 
 def role_key(role: Role, column: str | None = None) -> str:
-    """Return how a role's column is named, for messages: ``columns["user"]``, or with ``="reader"`` behind it."""
+    """Return how to name a role's column, for messages: ``columns["user"]`` or ``columns["user"]="reader"``."""
     return f'columns["{role}"]' + (f'="{column}"' if column is not None else "")
 
 
@@ -162,7 +163,7 @@ class _Inference:
                 raise UsageError(f"{key}: no such column in {table.file}; it has {', '.join(table.frame.columns)}")
             if not is_single(table.frame[column]):
                 raise UsageError(
-                    f"{key}: holds {table.frame[column].dtype}, not one text or number a record; name another column "
+                    f"{key}: type {table.frame[column].dtype}, not one string or number a record; name another column "
                     f"of {table.file}"
                 )
 
@@ -184,7 +185,7 @@ class _Inference:
             self._user_of_the_rest()
 
     def _match(self, items: Table) -> None:
-        """Find the columns by which interactions name items: those whose values agree, and whose names do."""
+        """Find the item columns of both tables: those with the same values and similar names."""
         ids = {name: text(items.frame[name]) for name in _flat(items)}
         if "item_id" in self.given:
             ids = {name: values for name, values in ids.items() if name == self.given["item_id"]}
@@ -197,7 +198,7 @@ class _Inference:
             for name, keys in ids.items():
                 shared = int(values.is_in(keys.implode()).sum())
                 called = named(column, "item", Path(items.file).stem) + 0.5 * (column == name)
-                covered = shared / max(1, keys.n_unique())  # ratings from 1 to 5 may be ids too, but of few items
+                covered = shared / max(1, keys.n_unique())  # ratings from 1 to 5 may match ids too, but only few
                 matches.append((2 * called + shared / len(values) + covered, shared / len(values), column, name))
         worth, overlap, column, name = max(matches, default=(0.0, 0.0, "", ""))
         rivals = {rival for value, shared, rival, _ in matches if value > worth - _CLOSE and shared > 0}
@@ -212,7 +213,7 @@ class _Inference:
         self._take("item_id", name, "each value once, and the interactions name items by it")
 
     def _zeros(self, candidates: Iterable[str], ids: Mapping[str, pl.Series]) -> str:
-        """Return what leading zeros hide, where some ids differ by nothing else: 1 in one table, 00001 in the other."""
+        """Return a hint if some ids differ only by leading zeros: 1 in one table, 00001 in the other."""
         for column in sorted(candidates, key=lambda column: -named(column, "item")):
             written = text(self.log.frame[column])
             bare = written.str.strip_chars_start("0")
@@ -222,7 +223,8 @@ class _Inference:
                 if same.any():
                     ours, theirs = written.filter(same)[0], values.filter(keys == bare.filter(same)[0])[0]
                     return (
-                        f"but for leading zeros {ours!r} in {column!r} is {theirs!r} in {name!r}: write both alike or "
+                        f"{ours!r} in {column!r} and {theirs!r} in {name!r} differ in leading zeros: "
+                        "write both alike or "
                     )
         return ""
 
@@ -230,7 +232,7 @@ class _Inference:
         return [column for role, column in self.given.items() if role in _OF_INTERACTIONS and column != NONE]
 
     def _user_of_the_rest(self) -> None:
-        """Take the one column that may name users: values that come back, and are neither times nor measured."""
+        """Take the only column that may be user ids: repeated values that are neither times nor measurements."""
         candidates = []
         for column in (name for name in self._others() if name not in self._given_of_log()):
             values = self.log.frame[column]
@@ -240,7 +242,7 @@ class _Inference:
                 candidates.append(column)
         if len(candidates) != 1:
             raise self._unclear("user", self.log, candidates or self._others())
-        self._take("user", candidates[0], "the only other column whose values come back")
+        self._take("user", candidates[0], "the only other column with repeated values")
 
     def _time(self) -> None:
         column = self.given.get("time")
@@ -272,17 +274,17 @@ class _Inference:
         self._take("time", column, why + (f", read with the {order} first" if order else ""))
 
     def _surely_times(self, column: str) -> bool:
-        """Tell whether times are so even without a name that says it: dates, or numbers almost all different."""
+        """Tell whether values are certainly times, with any name: dates, or numbers that are nearly all distinct."""
         values = self.log.frame[column]
         return not is_numeric(values) or text(values).n_unique() > len(values) // 10
 
     def _nearly_times(self, column: str) -> bool:
-        """Tell whether values look like times though they cannot be read: no numbers, but digits in nearly all."""
+        """Tell whether values look like times that cannot be parsed: not numbers, but nearly all with digits."""
         values = self.log.frame[column]
         return not is_numeric(values) and share(text(values).str.contains(r"\d")) >= MOSTLY
 
     def _unread(self, column: str) -> DataError:
-        """Return the error for a column that should be the time and cannot be read."""
+        """Return the error for a column that seems to be the time and cannot be parsed."""
         values = self.log.frame[column]
         wrong = values[:0] if values.dtype == pl.Time else unread_times(values)
         example = (wrong if len(wrong) else text(values))[0]
@@ -326,7 +328,7 @@ class _Inference:
                 continue
             fields[name] = settings
             self.choices.append(Choice(f"field {name}", column, why))
-        # Some field shall hold labels, where one can: what it sorts items into; it comes first.
+        # One field should have labels if possible, those that items are sorted into; it comes first.
         lists = [name for name, settings in fields.items() if settings.type == "list"]
         best = max(lists, key=names_kinds, default=None) or self._sorting_field(items, fields)
         return fields if best is None else {best: fields[best], **fields}
@@ -341,7 +343,7 @@ class _Inference:
         likely = [name for name in different if is_wordy(items.frame[name])]
         if len(likely) != 1:
             raise self._unclear("title", items, likely or others)
-        self._take("title", likely[0], "the only column of words in which items differ")
+        self._take("title", likely[0], "the only column of words that differ between items")
 
     def _texts(self, items: Table) -> None:
         used = {self.columns["item_id"], self.columns["title"]}
@@ -355,7 +357,7 @@ class _Inference:
             self._take("text", column, _why_given("text", self.given) if told else "long texts")
 
     def _sorting_field(self, items: Table, fields: dict[str, FieldSettings]) -> str | None:
-        """Turn the text field that sorts items into kinds into a list of one label; None where there is none."""
+        """Turn a text field that sorts items into kinds into a list of one label; None if there is none."""
         columns = {name: each.columns[0] for name, each in fields.items() if each.type == "text" and each.columns}
         kinds = {name: text(items.frame[column]).n_unique() for name, column in columns.items()}
         most = min(_CATEGORIES, len(items.frame) // 2)
@@ -379,21 +381,21 @@ class _Inference:
         values = self.log.frame[column]
         if is_flag(values):
             return (
-                "says yes or no; every line counts as an interaction, so take those out where it says that there was "
+                "has yes/no values; every line counts as an interaction, so remove the lines that mean that there was "
                 "none"
             )
         if named(column, "time") and not {"time"} & {*self.columns, *self.given}:
             empty = int((text(values) == "").sum())
             wrong = f"empty in {empty:,} of {len(values):,} lines" if empty else "neither dates nor seconds since 1970"
-            return f"is named like times, but {wrong}; {role_key('time', column)} takes what can be read"
-        return "is of the interaction, not of the item"
+            return f"has a name like times, but {wrong}; {role_key('time', column)} reads the valid ones"
+        return "belongs to the interaction, not to the item"
 
     def _others(self) -> list[str]:
         used = {column for role, column in self.columns.items() if role in _OF_INTERACTIONS}
         return [column for column in _flat(self.log) if column not in used]
 
     def _by_name(self, table: Table, role: Role, used: Iterable[str]) -> str | None:
-        """Return the column whose name says most plainly that it is this; None where none says so."""
+        """Return the column whose name indicates a role most clearly, or None."""
         taken = set(used)
         scores = {name: named(name, role) for name in _flat(table) if name not in taken}
         return max((name for name in scores if scores[name] > 0), key=scores.__getitem__, default=None)
@@ -401,12 +403,12 @@ class _Inference:
     def _unclear(self, role: Role, table: Table, candidates: Collection[str]) -> DataError:
         return DataError(
             f"{table.file}: cannot tell which column is the {role.replace('_', ' ')}; name it as "
-            f"{role_key(role)}, one of {', '.join(candidates) or 'none that is left'}"
+            f"{role_key(role)}, one of {', '.join(candidates) or 'none, all are used'}"
         )
 
 
 def _flat(table: Table) -> list[str]:
-    """Return the columns that are no lists, and no bytes."""
+    """Return the columns that are neither lists nor bytes."""
     return [column.name for column in table.frame if is_single(column)]
 
 

@@ -8,34 +8,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from genre_gen.data.readers.files import Table, decode, read_parquet, read_text
+from genre_gen.data.readers.frames import from_frame
 from genre_gen.data.readers.table import PlainTable
 from genre_gen.errors import DataError, UsageError
 
 _DELIMITERS = (",", ";", "\t", "|")
-_DATA = re.compile(r"[-+]?\d+([.,]\d+)?|\d{4}-\d\d-\d\d.*")  # what names no column
+_DATA = re.compile(r"[-+]?\d+([.,]\d+)?|\d{4}-\d\d-\d\d.*")  # values, which are not names of columns
 
 
 @dataclass(frozen=True)
 class Tables:
-    """What a domain is inferred from."""
+    """The tables that a domain is inferred from."""
 
     interactions: Table  # one record per interaction
-    items: Table | None  # one record per item; None where only their ids are known
-    # of the two files, None for each that is missing or in memory
+    items: Table | None  # one record per item; None if only their ids are known
+    # the paths of the two files, None for a table that is missing or in memory
     paths: tuple[Path | None, Path | None] = (None, None)
     encoding: str = "utf-8"  # of both files
-    delimiter: str | None = None  # of both files; None for the one that their names promise
+    delimiter: str | None = None  # of both files; None for the usual one of their suffix
 
 
 def read_tables(interactions: Any, items: Any = None) -> Tables:
-    """Read two tables: two paths (CSV, TSV or Parquet with a header), or two data frames; ``items`` may be None.
+    """Read two tables, either paths (CSV, TSV or Parquet with a header) or data frames; ``items`` may be None.
 
     Raises:
-        DataError: a file that cannot be read, or a table without rows.
-        UsageError: neither a path nor a data frame, or one of each.
+        DataError: a file cannot be read, or a table has no rows.
+        UsageError: an argument is neither a path nor a data frame, or there is one of each.
     """
     given = [table for table in (interactions, items) if table is not None]
     if all(isinstance(table, (str, Path)) for table in given):
@@ -46,7 +45,7 @@ def read_tables(interactions: Any, items: Any = None) -> Tables:
         return Tables(tables[0], tables[1] if items is not None else None, paths, encoding, delimiter)
     if any(isinstance(table, (str, Path)) for table in given):
         raise UsageError("interactions and items are a path and a data frame; give two paths, or two data frames")
-    return Tables(_from_frame(interactions, "interactions"), None if items is None else _from_frame(items, "items"))
+    return Tables(from_frame(interactions, "interactions"), None if items is None else from_frame(items, "items"))
 
 
 def _read_file(file: Path, encoding: str, delimiter: str | None) -> Table:
@@ -61,7 +60,7 @@ def _read_file(file: Path, encoding: str, delimiter: str | None) -> Table:
             "a line such as user_id,item_id,rating,timestamp before it"
         )
     if table.frame.is_empty():
-        raise DataError(f"{file}: nothing below the line of names; check the file")
+        raise DataError(f"{file}: there is no data below the header; check the file")
     return table
 
 
@@ -70,7 +69,7 @@ def _usual_delimiter(file: Path) -> str:
 
 
 def _encoding(files: Iterable[Path]) -> str:
-    """Return an encoding that reads all files, and refuse what is no table."""
+    """Return an encoding that can decode all files; raises DataError for a file that is not a table."""
     for file in files:
         if not file.is_file():
             raise DataError(f"{file}: no such file; correct the path")
@@ -88,7 +87,7 @@ def _encoding(files: Iterable[Path]) -> str:
 
 
 def _common_delimiter(files: Iterable[Path]) -> str | None:
-    """Return the delimiter, where it is not what the names promise; it has to be the same in all files."""
+    """Return the delimiter, if it is not the usual one of the suffixes; it must be the same in all files."""
     delimiters: dict[Path, str] = {}
     for file in files:
         if not file.name.endswith(".parquet"):
@@ -99,66 +98,5 @@ def _common_delimiter(files: Iterable[Path]) -> str | None:
         return None
     if len(set(delimiters.values())) > 1:
         shown = ", ".join(f"{file.name} by {delimiter!r}" for file, delimiter in delimiters.items())
-        raise DataError(f"values are separated in two ways: {shown}; save both files with commas")
+        raise DataError(f"the files have different separators: {shown}; save both files with commas")
     return next(iter(delimiters.values()))
-
-
-def _from_frame(frame: Any, name: str) -> Table:
-    """Return a data frame as a table; ``name`` stands for the file's in messages."""
-    if isinstance(frame, pl.LazyFrame):
-        frame = frame.collect()
-    if not isinstance(frame, pl.DataFrame):
-        if not hasattr(frame, "iloc") or not hasattr(frame, "columns"):
-            raise UsageError(
-                f"{name} is of type {type(frame).__name__}; give a path or a data frame of polars or pandas"
-            )
-        frame = _from_pandas(frame, name)
-    if frame.is_empty():
-        raise DataError(f"{name}: the data frame has no rows or no columns; check how it was made")
-    return Table(frame.select(map(_plain, frame)), name, lambda record: f"row {record + 1}")
-
-
-def _plain(column: pl.Series) -> pl.Series:
-    """Return a column of a type that files have too: no categories, and whole numbers as integers.
-
-    Pandas makes floats of integers where one is missing, and the id 1.0 is not the id 1.
-    """
-    if column.dtype in (pl.Categorical, pl.Enum, pl.Boolean):
-        return column.cast(pl.String).fill_null("")
-    if column.dtype == pl.String:
-        return column.fill_null("")
-    if column.dtype.is_float():
-        column = column.fill_nan(None)
-        whole = column.cast(pl.Int64, strict=False)
-        return whole if column.eq_missing(whole.cast(column.dtype)).all() else column
-    return column
-
-
-def _from_pandas(frame: Any, name: str) -> pl.DataFrame:
-    """Return a data frame of pandas, which is not imported, as one of polars; an index that holds ids is a column."""
-    levels = [frame.index.get_level_values(level) for level in range(frame.index.nlevels)]
-    index = [
-        (str(level.name if level.name is not None else "index"), level.to_series())
-        for level in levels
-        if level.name is not None or level.dtype.kind not in "iuf"  # else rows are only numbered
-    ]
-    columns = [(str(label), frame.iloc[:, position]) for position, label in enumerate(frame.columns)]
-    names = [label for label, _ in columns]
-    if len(set(names)) < len(names):
-        raise DataError(f"{name}: a column name appears twice in {', '.join(names)}; rename one")
-    columns = [*((label, column) for label, column in index if label not in names), *columns]
-    return pl.DataFrame([_from_pandas_column(label, column) for label, column in columns])
-
-
-def _from_pandas_column(name: str, column: Any) -> pl.Series:
-    if column.dtype.kind == "M":
-        return pl.Series(name, column.to_numpy("datetime64[ms]"))  # in UTC; without a time: null
-    missing = column.isna().tolist()
-    values = [None if absent else value for value, absent in zip(column.tolist(), missing, strict=True)]
-    try:
-        series = pl.Series(name, values, strict=True)
-    except (TypeError, pl.exceptions.PolarsError):  # values of several types
-        series = pl.Series(name, values, pl.Object)
-    if series.dtype != pl.Object:
-        return series
-    return pl.Series(name, [None if value is None else str(value) for value in values], pl.String)

@@ -27,18 +27,19 @@ from genre_gen.llm.encode import Encoder
 from genre_gen.llm.load import load_tokenizer
 from genre_gen.prompting.book import PromptBook
 from genre_gen.prompting.spans import show
+from genre_gen.rules.compiled import compile_rules
 from genre_gen.tasks import TASKS, Example, TaskData
 
-EXAMPLES = 200  # of each task: enough to meet missing values
-EXPLAINED = 20  # users to whom something is explained
-LONG = 1024  # tokens from which training leaves examples of text tasks out
+EXAMPLES = 200  # examples of each task, enough to include missing values
+EXPLAINED = 20  # number of users for whom explanations are made
+LONG = 1024  # training leaves out longer examples (in tokens) of text tasks
 
 
 @dataclass(frozen=True)
 class TaskCheck:
-    """What one task asks: how many examples were looked at, and one of them with the answer to it.
+    """The prompts of a task: the number of examples checked, and one of them with its answer.
 
-    ``tokens`` are of that one and ``longest`` those of the longest; None where the model's tokenizer is not there.
+    ``tokens`` is the length of that example and ``longest`` that of the longest; None without the model's tokenizer.
     """
 
     task: str
@@ -54,14 +55,14 @@ class DomainCheck:
     """The result of a check."""
 
     name: str  # of the domain
-    counts: dict[str, str] = field(default_factory=dict)  # what there is, by name
-    problems: list[str] = field(default_factory=list)  # what has to be fixed before training
-    notes: list[str] = field(default_factory=list)  # what is worth knowing
-    tasks: list[TaskCheck] = field(default_factory=list)  # each task's prompt
-    explanation: str = ""  # one, without a language model; empty where the domain has no words for it
+    counts: dict[str, str] = field(default_factory=dict)  # numbers of items, users and so forth, by name
+    problems: list[str] = field(default_factory=list)  # problems to fix before training
+    notes: list[str] = field(default_factory=list)  # further findings
+    tasks: list[TaskCheck] = field(default_factory=list)  # a prompt of each task
+    explanation: str = ""  # an explanation without a language model; empty if the domain has no words for it
 
     def text(self, color: bool = False) -> str:
-        """Return the findings for people: prompts, counts, notes, problems last."""
+        """Return the findings as text: prompts, counts, notes, then problems."""
         lines = [line for task in self.tasks for line in [*_task_lines(task), ""]]
         if self.explanation:
             lines += ["=== an explanation", self.explanation, ""]
@@ -79,7 +80,7 @@ class DomainCheck:
 
     @contextmanager
     def noting(self) -> Iterator[None]:
-        """Turn an error into a problem, so that one check that fails does not hide the others."""
+        """Turn an error into a problem, so that a failed check does not hide the others."""
         try:
             yield
         except GenreGenError as problem:
@@ -87,12 +88,12 @@ class DomainCheck:
 
 
 def check(name: str | Path, path: Path | None = None, llm: str | None = None) -> DomainCheck:
-    """Check a domain by name or folder; raises ConfigError where there is none.
+    """Check a domain by name or folder; raises ConfigError if there is none.
 
     Args:
-        name: of the domain, or its folder.
-        path: where its data lies, instead of the place that it names.
-        llm: the model whose tokens are counted; by default the domain's. It is not fetched.
+        name: the domain's name or folder.
+        path: the location of its data; it replaces the one that the domain names.
+        llm: the model whose tokenizer counts tokens; by default the domain's. It is not fetched.
     """
     domain = Domain.load(name)
     result = DomainCheck(str(name))
@@ -102,13 +103,14 @@ def check(name: str | Path, path: Path | None = None, llm: str | None = None) ->
     with result.noting():
         data = load_data(domain, path)
         _count(result, domain, data)
+        compile_rules(domain.rules, data.catalog)
         result.notes += gaps(domain, data.catalog)
     for task in domain.tasks:
         with result.noting():
             if task not in TASKS:
                 result.problems.append(f"tasks: no task {task}; there are: {', '.join(TASKS)}")
             elif book is not None:
-                book.fingerprint(task)  # all its files are there
+                book.fingerprint(task)  # fails if a file is missing
     if book is not None and data is not None:
         _ask(result, domain, book, data, _encoder(result, domain, data, llm))
         _explain(result, domain, book, data)
@@ -123,7 +125,7 @@ def _count(result: DomainCheck, domain: Domain, data: Data) -> None:
         "items": f"{len(catalog):,}, {int((had == 0).sum()):,} of them without interactions",
         "users": f"{len(lengths):,}, {int((lengths < 2).sum()):,} of them with less than two items",  # noqa: PLR2004
         "interactions": f"{len(interactions):,}, {np.median(lengths):g} a user (median), {lengths.max()} at most",
-        "times": "none: the file's order counts" if interactions.times is None else _span(interactions.times),
+        "times": "none: the file's order is used" if interactions.times is None else _span(interactions.times),
     }
     if interactions.ratings is not None:
         given = interactions.ratings[~np.isnan(interactions.ratings)]
@@ -135,9 +137,9 @@ def _count(result: DomainCheck, domain: Domain, data: Data) -> None:
         result.counts["descriptions"] = f"known of {described / len(catalog):.0%}"
     result.notes += [str(problem) for problem in data.report]
     if not (lengths > 1).any():
-        result.problems.append("no user has two items, so nothing follows anything; are users the right column?")
-    elif not (lengths > 2).any():  # noqa: PLR2004 - one to learn from, one each for validation and test
-        result.notes.append("no user has three items, so none are left to evaluate on; train without a split")
+        result.problems.append("no user has two items, so there is no next item to learn; is the user column right?")
+    elif not (lengths > 2).any():  # noqa: PLR2004 - one each to learn from, to validate and to test
+        result.notes.append("no user has three items, so there are none to evaluate on; train without a split")
 
 
 def _span(times: np.ndarray) -> str:
@@ -146,15 +148,15 @@ def _span(times: np.ndarray) -> str:
 
 
 def _encoder(result: DomainCheck, domain: Domain, data: Data, llm: str | None) -> Encoder | None:
-    """Return an encoder whose item codes are one token each; None where the model has not been fetched."""
+    """Return an encoder whose item codes are one token each; None if the model has not been fetched."""
     with result.noting():
         folder = find_model(llm or domain.model.llm)
         if folder is None:
             name = shlex.quote(result.name)
-            result.notes.append(f"tokens are not counted, the model is not here: genre-gen fetch {name}")
+            result.notes.append(f"tokens are not counted without the model: genre-gen fetch {name}")
             return None
         if domain.codes.scheme != "atomic":
-            result.notes.append(f"item codes count as one token each here; {domain.codes.scheme} ones are longer")
+            result.notes.append(f"item codes are counted as one token each; {domain.codes.scheme} codes are longer")
         return Encoder(load_tokenizer(folder), atomic(len(data.catalog)))
     return None
 
@@ -187,7 +189,7 @@ def _tokens(encoder: Encoder, example: Example) -> int:
 
 
 def _explain(result: DomainCheck, domain: Domain, book: PromptBook, data: Data) -> None:
-    """Explain something to some users, so that a template that fails shows here."""
+    """Make explanations for some users, to find templates that fail."""
     explainer = Explainer(Evidence(data.catalog, data.interactions, domain), book)
     popular = np.argsort(-np.bincount(data.interactions.rows, minlength=len(data.catalog)), kind="stable")
     with result.noting():
@@ -196,7 +198,7 @@ def _explain(result: DomainCheck, domain: Domain, book: PromptBook, data: Data) 
             row = next((int(row) for row in popular if allowed[row]), None)
             if row is not None:
                 sentences = explainer.sentences(history, row)
-                _ = sentences.first, sentences.later  # every way to say it, so that what fails shows
+                _ = sentences.first, sentences.later  # render every wording, to find failures
                 result.explanation = template([sentences])[0]
 
 

@@ -1,7 +1,7 @@
-"""PromptBook: a domain's templates, rendered to spans that are each trusted or not.
+"""PromptBook: a domain's templates, rendered to spans, each of which is trusted or untrusted.
 
-A prompt is never one string: the template's own words and item codes are trusted, every value that a template prints
-is not (see :mod:`genre_gen.prompting.sandbox`). Training and serving render through the same book.
+A prompt is never one string. The template's own words and item codes are trusted; every value that a template prints
+is untrusted (see :mod:`genre_gen.prompting.sandbox`). Training and serving render through the same book.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from genre_gen.prompting.nouns import Noun
 from genre_gen.prompting.sandbox import TemplateEnvironment
 from genre_gen.prompting.spans import ROLES, Message, Prompt, Role, Span, merged, stripped
 from genre_gen.prompting.syntax import included, refused
-from genre_gen.prompting.templates import find_templates, in_language, read_template, template_folders
+from genre_gen.prompting.templates import check_size, find_templates, in_language, read_template, template_folders
 from genre_gen.prompting.variables import TASK_VARIABLES, VARIABLES
 from genre_gen.registry import TASKS
 from genre_gen.settings import suggestion
@@ -35,8 +35,14 @@ _NAME = re.compile(r"(?P<task>.+?)\.(?P<role>\w+)\.jinja")
 class PromptBook:
     """The templates of a domain: ``<task>.<role>.jinja`` for each task and role, and any files they include.
 
-    All files are read and checked once, so a mistake shows before any work is done, and what is rendered is what was
-    fingerprinted. See ``prompts/README.md`` for what a template may contain.
+    All files are read and checked once: mistakes are found before any work is done, and the templates that are rendered
+    are those that were fingerprinted. ``prompts/README.md`` describes what a template may contain.
+
+    Example:
+        >>> book = PromptBook.load(domain)
+        >>> prompt = book.render("title", item=recommender.state.generator.data.entry(0), domain="movies")
+        >>> [message.role for message in prompt.messages]
+        ['system', 'user', 'assistant']
     """
 
     def __init__(
@@ -47,26 +53,49 @@ class PromptBook:
         tasks: Mapping[str, Any] | None = None,
         language: str = ENGLISH,
     ) -> None:
-        """Read and check every ``*.jinja`` file of a folder, and those of others that it lacks.
+        """Read and check every ``*.jinja`` file of a folder, and missing ones from fallback folders.
 
         Args:
             folder: the domain's own templates.
-            fallbacks: where others are looked for, in this order.
-            noun: what an item is called.
-            tasks: those of other packages by name; they bring ``variables``, and ``templates`` as a last fallback.
-            language: of the templates; which folder of ``tasks`` is taken.
+            fallbacks: folders for templates that ``folder`` lacks, in order of preference.
+            noun: the word for an item.
+            tasks: tasks of other packages by name; they define ``variables``, and ``templates`` as the last fallback.
+            language: of the templates; it selects the folder of each task's templates.
 
         Raises:
-            PromptError: no templates there, or the first mistake in one, with file and line.
+            PromptError: the folder has no templates, or one has a mistake; the message names file and line.
         """
-        self.folder, self._tasks = Path(folder), dict(tasks or {})
-        brought = (in_language(Path(task.templates), language) for task in self._tasks.values())
-        files = find_templates((self.folder, *fallbacks, *brought))
-        if not files:
-            raise PromptError(f"no templates (*.jinja) in {self.folder}")
+        brought = (in_language(Path(task.templates), language) for task in (tasks or {}).values())
+        files = find_templates((Path(folder), *fallbacks, *brought))
         noun = noun or Noun()
-        self._files = {name: str(file) for name, file in files.items()}
-        self._sources = {name: noun.put_into(read_template(file)) for name, file in files.items()}
+        sources = {name: noun.put_into(read_template(file)) for name, file in files.items()}
+        self._take(Path(folder), sources, {name: str(file) for name, file in files.items()}, tasks or {})
+
+    @classmethod
+    def from_sources(
+        cls, folder: Path, sources: Mapping[str, str], tasks: Mapping[str, Any] | None = None
+    ) -> PromptBook:
+        """Return a book of templates that were read before; ``folder`` is where messages say that they are.
+
+        Raises:
+            PromptError: as for those that are read from a folder.
+
+        Example:
+            >>> book = recommender.state.book
+            >>> PromptBook.from_sources(book.folder, book.sources).fingerprint("intent") == book.fingerprint("intent")
+            True
+        """
+        book = cls.__new__(cls)
+        for name, source in sources.items():
+            check_size(len(source.encode()), str(folder / name))
+        book._take(folder, dict(sources), {name: str(folder / name) for name in sources}, tasks or {})
+        return book
+
+    def _take(self, folder: Path, sources: dict[str, str], files: dict[str, str], tasks: Mapping[str, Any]) -> None:
+        """Parse and check templates."""
+        if not sources:
+            raise PromptError(f"no templates (*.jinja) in {folder}")
+        self.folder, self._tasks, self._files, self._sources = folder, dict(tasks), files, sources
         self._environment = TemplateEnvironment(self._sources, self._files)
         self._trees = {name: self._parse(name) for name in self._sources}
         for name in self._sources:
@@ -74,7 +103,7 @@ class PromptBook:
 
     @classmethod
     def load(cls, domain: Domain, language: str | None = None) -> PromptBook:
-        """Return the templates of a domain, the generic ones where it has none of its own.
+        """Return the templates of a domain, with generic ones for those it lacks.
 
         Args:
             domain: the domain.
@@ -83,20 +112,36 @@ class PromptBook:
         Raises:
             PromptError: invalid templates, or none in that language.
             ConfigError: no such language.
+
+        Example:
+            >>> book = PromptBook.load(Domain.load("movies"))
+            >>> "rating.user.jinja" in book.sources
+            True
         """
         words = DomainLanguage.of(domain, language or domain.language)
         own, *others = template_folders(domain, words.code)
         return cls(own, others, words.noun, TASKS.added(domain.tasks), words.code)
 
     def save(self, folder: Path) -> None:
-        """Write all templates as they were read, whatever became of their files since; they need no fallback."""
+        """Write all templates as they were read, even if their files changed. The copy needs no fallback folders.
+
+        Example:
+            >>> book.save(Path("templates"))
+            >>> Path("templates/rating.user.jinja").exists()
+            True
+        """
         for name, source in self._sources.items():
             file = folder / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(source, encoding="utf-8", newline="\n")
 
     def variables(self, task: str) -> dict[str, str]:
-        """Return the variables of a task's templates and what each means; raises PromptError."""
+        """Return the variables of a task's templates and what each means; raises PromptError.
+
+        Example:
+            >>> list(book.variables("title"))
+            ['domain', 'item', 'answer']
+        """
         if task in self._tasks:
             return dict(self._tasks[task].variables)
         try:
@@ -112,11 +157,21 @@ class PromptBook:
 
     @property
     def sources(self) -> Mapping[str, str]:
-        """Return the sources of all templates by name."""
+        """Return the sources of all templates by name.
+
+        Example:
+            >>> sorted(book.sources)[0]
+            'catalog_text.assistant.jinja'
+        """
         return self._sources
 
     def fingerprint(self, task: str) -> str:
-        """Return a SHA-256 over the sources of a task's templates and of every file they include."""
+        """Return a SHA-256 over the sources of a task's templates and of every file they include.
+
+        Example:
+            >>> len(book.fingerprint("title"))
+            64
+        """
         digest = hashlib.sha256()
         for name in sorted({part for role in ROLES for part in self._closure(self._name(task, role))}):
             for part in (name, self._sources[name]):
@@ -128,22 +183,37 @@ class PromptBook:
 
         Args:
             task: name of the task.
-            open: leave the assistant's message unfinished, for the model to continue.
-            variables: see :meth:`variables`; those left out are None.
+            open: whether the assistant's message is left unfinished for the model to continue.
+            variables: see :meth:`variables`; missing ones are None.
 
         Raises:
-            PromptError: a missing file, an unknown variable or field, or a template that exceeds its limits; names the
-                file and the line.
+            PromptError: a missing file, an unknown variable or field, or a template that exceeds its limits. The
+            message names file and line.
+
+        Example:
+            >>> prompt = book.render("next_item", history=(), domain="movies", open=True)
+            >>> prompt.messages[0].role, prompt.messages[0].text
+            ('system', '…')
         """
         messages = self._messages(task, ROLES, variables)
         return Prompt(task, tuple(m for m in messages if m.spans or m.role != "system"), open)
 
     def file(self, task: str) -> str:
-        """Return the file of what the assistant says in a task; raises PromptError."""
+        """Return the file name of a task's assistant template; raises PromptError.
+
+        Example:
+            >>> book.file("title")
+            '…title.assistant.jinja'
+        """
         return self._files[self._name(task, "assistant")]
 
     def say(self, task: str, **variables: Any) -> Message:
-        """Render what the assistant says in a task, alone; see :meth:`render`."""
+        """Render only the assistant's message of a task; see :meth:`render`.
+
+        Example:
+            >>> book.say("title", answer="Toy Story (1995)").text
+            'Toy Story (1995)'
+        """
         return self._messages(task, ("assistant",), variables)[0]
 
     def _messages(self, task: str, roles: Sequence[Role], variables: Mapping[str, Any]) -> tuple[Message, ...]:
@@ -168,13 +238,13 @@ class PromptBook:
         try:
             return stripped(tuple(merged(self._environment.pieces(name, values))))
         except RecursionError:
-            raise PromptError(f"{self._files[name]}: macros call each other without end") from None
-        except Exception as error:  # whatever a template does wrong surfaces here
+            raise PromptError(f"{self._files[name]}: macros call each other endlessly") from None
+        except Exception as error:  # any mistake of a template surfaces here
             where = _position(error) or self._files[name]
             raise PromptError(f"{where}: {getattr(error, 'message', None) or error}") from error
 
     def _parse(self, name: str) -> nodes.Template:
-        """Parse and compile a file, so that a syntax error shows at once."""
+        """Parse and compile a file, so that syntax errors are found when it is read."""
         try:
             tree = self._environment.parse(self._sources[name], name, self._files[name])
             self._environment.get_template(name)
@@ -187,7 +257,7 @@ class PromptBook:
         return tree
 
     def _check(self, name: str) -> None:
-        """Refuse what prompts do without, unknown includes and undeclared variables."""
+        """Raise PromptError for constructs that prompts do not allow, unknown includes and undeclared variables."""
         tree, file = self._trees[name], self._files[name]
         for line, reason in refused(tree):
             raise PromptError(f"{file}:{line}: {reason}")
@@ -205,7 +275,7 @@ class PromptBook:
         for part in parts:
             local = _set_somewhere(self._trees[part])
             if part != name:
-                # An included file also sees the loop variables and macros of the ones that include it.
+                # An included file also sees the loop variables and macros of the files that include it.
                 local = local.union({"loop"}, *(_assigned(self._trees[other]) for other in parts))
             for wanted in sorted(meta.find_undeclared_variables(self._trees[part]) - set(allowed) - local):
                 line = _line_of(self._trees[part], wanted)
@@ -215,7 +285,7 @@ class PromptBook:
                 )
 
     def _closure(self, name: str) -> list[str]:
-        """Return a file and all that it includes, each once."""
+        """Return a file and all files that it includes, each once."""
         names: list[str] = []
         self._collect(name, (), names)
         return names
@@ -233,7 +303,7 @@ class PromptBook:
 
 
 def _set_somewhere(tree: nodes.Template) -> set[str]:
-    """Return the names that ``{% set %}`` gives a value, on some path at least; on the others rendering fails."""
+    """Return the names that ``{% set %}`` assigns on at least one path; on other paths rendering fails."""
     return set().union(*(_assigned(node) for node in tree.find_all((nodes.Assign, nodes.AssignBlock))))
 
 

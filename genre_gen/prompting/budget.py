@@ -1,4 +1,4 @@
-"""Limits of templates: what one rendering may spend of work and of processor time."""
+"""Limits of templates: the work and processor time of one rendering."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from genre_gen.errors import PromptError
 MAX_SOURCE = 16_384  # characters of one file
 MAX_OUTPUT = 65_536  # characters of one prompt; an item code counts as one
 MAX_WORK = 1_000_000  # loop steps, list elements, and characters / 16
-MAX_SECONDS = 0.5  # processor time of the rendering thread, so that a busy machine fails no prompt
-LITTLE_WORK = 10_000  # of what has done no more than this, half a second is not the template's
+MAX_SECONDS = 0.5  # processor time of the rendering thread, so that a busy machine causes no failure
+LITTLE_WORK = 10_000  # below this much work, the template cannot have caused the delay
 MAX_RANGE = 10_000
 MAX_NUMBER = 1e15
-MAX_DIGITS = 15  # of rounding, on either side of the point: Python computes 10 to the power of them
+MAX_DIGITS = 15  # of rounding, on either side of the point, since Python computes 10 to that power
 CHARACTERS_PER_UNIT = 16
 
 
 class Budget:
-    """What one rendering may still spend."""
+    """The remaining work and time of one rendering."""
 
     def __init__(self) -> None:
         """Start the clock."""
@@ -33,19 +33,19 @@ class Budget:
         self._until, self._not_before = time.thread_time() + MAX_SECONDS, time.monotonic() + MAX_SECONDS
 
     def charge(self, units: int) -> None:
-        """Pay for work without looking at the clock."""
+        """Pay for work without checking the time."""
         self._work -= units
         if self._work < 0:
             raise PromptError("the template does too much work; loop over less, or shorten the history")
 
     def spend(self, units: int) -> None:
-        """Pay for work."""
+        """Pay for work and check the time."""
         self.charge(units)
-        # A thread's processor time is a call to the system, and cannot be used up before as much of the clock's is.
+        # Processor time needs a system call and never exceeds wall-clock time, so the clock is read first.
         if time.monotonic() > self._not_before and time.thread_time() > self._until:
             if self._work < self._little:
                 raise PromptError("the template takes too long; loop over less, or shorten the history")
-            # Some machines count it as a thread's own time when they let it wait: forgiven once.
+            # Some machines count waiting as processor time, so the limit may be exceeded once without much work.
             self._little = self._work + 1
             self._start()
 
@@ -57,7 +57,7 @@ BUDGET: ContextVar[Budget] = ContextVar("budget")
 def spending() -> Iterator[None]:
     """Let templates pay from a new budget within a ``with`` block."""
     token = BUDGET.set(Budget())
-    # A collection of all that a large process holds can take half a second, which no template has spent.
+    # Garbage collection of a large process can take half a second, which is not the template's time.
     collects = gc.isenabled()
     gc.disable()
     try:

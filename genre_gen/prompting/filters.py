@@ -1,4 +1,4 @@
-"""Filters, tests and arithmetic of templates. Each pays for what it reads and for what it returns."""
+"""Filters, tests and arithmetic of templates. Each pays for the values that it reads and returns."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def _truncate(value: object, length: int = 80, end: str = "…") -> str:
 def _replace(value: object, old: str, new: str) -> str:
     text, new = as_text(value), as_text(new)
     if not isinstance(old, str) or not old:
-        raise PromptError("replace needs a text to look for")
+        raise PromptError("replace needs a non-empty text to search for")
     BUDGET.get().spend(text.count(old) * len(new) // CHARACTERS_PER_UNIT)
     return text.replace(old, new)
 
 
 def join(values: Iterable[object], separator: str = "") -> str:
-    """Return values as one text."""
+    """Return values joined as one string."""
     parts, budget = [], BUDGET.get()
     for value in _iterable(values):
         parts.append(as_text(value))
@@ -114,13 +114,13 @@ def steps(values: Any) -> Iterator[Any]:
 
 
 def compared(value: Any) -> Any:
-    """Pay for comparing with a value, or searching it."""
+    """Pay for comparing with a value, or for searching in it."""
     BUDGET.get().spend(1 + size_of(value))
     return value
 
 
 def size_of(value: object) -> int:
-    """Return what reading a value costs."""
+    """Return the cost of reading a value."""
     if isinstance(value, str):
         return len(value) // CHARACTERS_PER_UNIT
     if isinstance(value, Fragment):
@@ -129,9 +129,9 @@ def size_of(value: object) -> int:
 
 
 def paid(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Make a filter pay for what it reads and for what it returns."""
+    """Make a filter pay for the values that it reads and returns."""
 
-    @functools.wraps(function)  # keeps Jinja's marks, such as pass_context
+    @functools.wraps(function)  # keeps Jinja's attributes, such as pass_context
     def pay(*arguments: Any, **options: Any) -> Any:
         budget = BUDGET.get()
         budget.spend(1 + sum(map(size_of, arguments)))
@@ -154,13 +154,13 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-# Jinja's own take any value, and % of a text formats it, with as many spaces as it says.
+# Jinja's own tests take any value, and % on a string formats it, with any number of spaces.
 TESTS: dict[str, Callable[..., bool]] = {
     "even": lambda value: arithmetic("%", value, 2) == 0,
     "odd": lambda value: arithmetic("%", value, 2) == 1,
     "divisibleby": lambda value, divisor: arithmetic("%", value, divisor) == 0,
 }
-"""Tests of numbers, in the place of Jinja's."""
+"""Tests of numbers, which replace Jinja's."""
 
 
 def _number(value: object) -> int | float:
@@ -172,10 +172,10 @@ def _number(value: object) -> int | float:
 
 
 def arithmetic(symbol: str, left: object, right: object) -> int | float:
-    """Compute with two numbers; raises PromptError for anything else, and for a result that is too large."""
+    """Compute with two numbers; raises PromptError for other values and for results that are too large."""
     result = OPERATORS[symbol](_number(left), _number(right))
     if abs(result) > MAX_NUMBER:
-        raise PromptError(f"a number beyond {MAX_NUMBER:g}")
+        raise PromptError(f"a number is larger than {MAX_NUMBER:g}")
     return result
 
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 PATTERN = r"^[^\W\d_]+(?:[ '-][^\W\d_]+)*$"
-"""A word or several, of letters only: it becomes part of the templates, which are trusted."""
+"""One or more words of letters only, since a noun becomes part of the trusted templates."""
 
 DEFAULT = "item"
 
@@ -19,17 +19,17 @@ def plural(noun: str) -> str:
 
 
 def with_article(noun: str) -> str:
-    """Return a noun behind ``a`` or ``an``, by its first letter."""
+    """Return a noun with ``a`` or ``an``, chosen by its first letter."""
     return f"{'an' if noun[0].lower() in 'aeiou' else 'a'} {noun}"
 
 
 @dataclass(frozen=True)
 class Noun:
-    """What an item is called.
+    """The word for an item of a domain.
 
     Attributes:
         singular: such as ``movie``.
-        plural: empty for the regular one.
+        plural: its plural; empty for the regular one.
         inflected: whether it has a plural and an article, as in English.
     """
 
@@ -38,9 +38,9 @@ class Noun:
     inflected: bool = True
 
     def put_into(self, template: str) -> str:
-        """Return the source of a template with its ``{{ noun }}``, ``{{ nouns }}`` and ``{{ a_noun }}`` filled in.
+        """Return a template's source with ``{{ noun }}``, ``{{ nouns }}`` and ``{{ a_noun }}`` filled in.
 
-        They become the template's own words, which are trusted: printed by Jinja they would be data like a title.
+        They become the template's own words, which are trusted. Printed by Jinja they would be untrusted data.
         """
         forms = {
             "noun": self.singular,

@@ -1,13 +1,13 @@
-"""Templates whose output knows where each word came from, and which always stop.
+"""Templates whose output records the origin of each word, and whose work is bounded.
 
 *Trust.* A rendered template is a list of pieces, never one string. The code generator writes the template's own words
-as ``environment.words('...')``; nothing else can make :class:`~genre_gen.prompting.pieces.Words`. Whatever an
-expression yields passes :meth:`TemplateEnvironment.output`, which returns a plain ``str`` (untrusted), a ``Code``, or a
+as ``environment.words('...')``; nothing else can make :class:`~genre_gen.prompting.pieces.Words`. The value of every
+expression passes :meth:`TemplateEnvironment.output`, which returns a plain ``str`` (untrusted), a ``Code``, or a
 ``Fragment``: the list of pieces that ``{% set %}...{% endset %}``, a macro or a call block captured. A piece that is
 neither ``Words`` nor ``Code`` is untrusted, so there is no marker that a title could forge.
 
 *Limits.* Every loop step, call, filter and capture spends from a :class:`~genre_gen.prompting.budget.Budget`. Between
-two of them only straight-line code of a file of at most 16 KB can run, on values that the budget has paid for.
+two of these, only straight-line code of a file of at most 16 KB runs, on values already paid for.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from genre_gen.prompting.pieces import Code, Fragment, Missing, Words, as_text, 
 
 
 class _PieceGenerator(CodeGenerator):
-    """Writes template words and expression values apart; see the module's text."""
+    """Generates separate code for template words and expression values; see the module's docstring."""
 
     def _output_const_repr(self, group: Iterable[Any]) -> str:
         return f"environment.words({''.join(group)!r})"
@@ -59,7 +59,7 @@ class _PieceGenerator(CodeGenerator):
         self.write(")")
 
     def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802
-        """Write ``a ~ b`` as a joining that is paid for."""
+        """Generate ``a ~ b`` as a call that is paid for."""
         self.write("environment.joined((")
         for part in node.nodes:
             self.visit(part, frame)
@@ -67,7 +67,7 @@ class _PieceGenerator(CodeGenerator):
         self.write("))")
 
     def visit_Getitem(self, node: nodes.Getitem, frame: Frame) -> None:  # noqa: N802
-        """Write ``values[a:b]`` as a cut that is paid for (Jinja would slice directly)."""
+        """Generate ``values[a:b]`` as a call that is paid for (Jinja would slice directly)."""
         if not isinstance(node.arg, nodes.Slice):
             super().visit_Getitem(node, frame)
             return
@@ -87,7 +87,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
     intercepted_binops: ClassVar[frozenset[str]] = frozenset([*OPERATORS, "**"])  # type: ignore[misc]
 
     def __init__(self, sources: Mapping[str, str], filenames: Mapping[str, str]) -> None:
-        """Offer the given files, and no others, for rendering and for ``{% include %}``."""
+        """Set the files that can be rendered and included; there are no others."""
 
         def load(name: str) -> tuple[str, str, Callable[[], bool]] | None:
             return (sources[name], filenames[name], lambda: True) if name in sources else None
@@ -97,7 +97,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
             undefined=Missing,
             trim_blocks=True,
             lstrip_blocks=True,
-            optimized=False,  # nothing of a template runs before there is a budget
+            optimized=False,  # no part of a template runs before a budget exists
         )
         self.filters = {name: paid(function) for name, function in FILTERS.items()}
         self.filters |= {"steps": steps, "compared": compared}
@@ -134,7 +134,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         return Words(text)
 
     def output(self, value: object) -> str | Code | Fragment:
-        """Return what ``{{ value }}`` prints."""
+        """Return the piece that ``{{ value }}`` prints."""
         budget = BUDGET.get()
         if isinstance(value, Code):
             budget.charge(1)
@@ -147,13 +147,13 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         return text
 
     def joined(self, values: tuple[object, ...]) -> str:
-        """Return what ``a ~ b`` yields."""
+        """Return the value of ``a ~ b``."""
         return join(values)
 
     def cut(self, values: Any, start: int | None, stop: int | None, step: int | None) -> Any:
-        """Return what ``values[start:stop:step]`` yields."""
+        """Return the value of ``values[start:stop:step]``."""
         if not isinstance(values, str | list | tuple | range):
-            raise PromptError(f"a {type(values).__name__} cannot be cut; make it a list with |list")
+            raise PromptError(f"a {type(values).__name__} cannot be sliced; make it a list with |list")
         part = values[start:stop:step]
         BUDGET.get().spend(1 + size_of(part))
         return part
@@ -161,11 +161,11 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
     # Called by Jinja.
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        """Compute with numbers only, and small ones."""
+        """Compute with small numbers only."""
         return arithmetic(operator, left, right)
 
     def call(self, context: Any, function: Any, *arguments: Any, **options: Any) -> Any:  # type: ignore[override]
-        """Call a macro, ``range``, or a method that the sandbox handed out, and pay for it."""
+        """Call a macro, ``range`` or an allowed method, and pay for it."""
         BUDGET.get().spend(1)
         if isinstance(function, Undefined):
             fail(function)
@@ -189,12 +189,12 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         return dataclasses.is_dataclass(obj) and attr in obj.__dataclass_fields__
 
     def is_safe_callable(self, obj: Any) -> bool:
-        """Allow what :meth:`is_safe_attribute` handed out, macros and ``range``."""
+        """Allow macros, ``range`` and methods that :meth:`is_safe_attribute` allows."""
         holder = getattr(obj, "__self__", None)
         return isinstance(obj, Macro) or obj is limited_range or isinstance(holder, Mapping | LoopContext)
 
     def wrap_str_format(self, value: Any) -> None:
-        """Offer no ``str.format``: ``'{:>99999999}'.format(1)`` is a bomb."""
+        """Disable ``str.format``, since ``'{:>99999999}'.format(1)`` exhausts memory."""
         return
 
     def unsafe_undefined(self, obj: Any, attribute: str) -> Undefined:

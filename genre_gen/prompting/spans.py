@@ -1,4 +1,4 @@
-"""Spans: a prompt as parts that are each trusted or not, by role."""
+"""Spans: a prompt as trusted and untrusted parts, by role."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Span:
     Attributes:
         kind: ``text`` for the template's own words (trusted), ``data`` for a value that it printed (untrusted),
             ``code`` for an item's code.
-        text: the words; for a code, a stand-in for display.
+        text: the words; for a code, a placeholder for display.
         row: catalog row of a code, otherwise -1.
     """
 
@@ -32,14 +32,14 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What one role says."""
+    """The message of one role."""
 
     role: Role
     spans: tuple[Span, ...]
 
     @property
     def text(self) -> str:
-        """Return the spans as one text, for people and for comparing answers, never for a model."""
+        """Return the spans as one string, for display and for comparing answers, never for a model."""
         return "".join(span.text for span in self.spans)
 
 
@@ -48,9 +48,9 @@ class Prompt:
     """A rendered prompt.
 
     Attributes:
-        task: whose templates were rendered.
-        messages: system (unless it says nothing), user, assistant.
-        open: the assistant's message is unfinished, the model continues it.
+        task: the task whose templates were rendered.
+        messages: system (unless empty), user, assistant.
+        open: whether the assistant's message is unfinished, for the model to continue.
     """
 
     task: str
@@ -69,7 +69,7 @@ def _clean(value: str) -> str:
 
 
 def merged(pieces: Iterable[Words | Code | str]) -> Iterable[Span]:
-    """Yield spans; neighbouring words become one, empty ones vanish."""
+    """Yield spans, with adjacent words merged and empty ones removed."""
     words = ""
     for piece in pieces:
         if isinstance(piece, Words):
@@ -86,7 +86,7 @@ def merged(pieces: Iterable[Words | Code | str]) -> Iterable[Span]:
 
 
 def stripped(spans: tuple[Span, ...]) -> tuple[Span, ...]:
-    """Drop the template's white space at both ends, so that an open message ends where its answer will begin."""
+    """Strip the template's white space at both ends, so that an open message ends where the answer begins."""
     spans = _trim(spans, 0, str.lstrip)
     return _trim(spans, len(spans) - 1, str.rstrip)
 
@@ -99,9 +99,9 @@ def _trim(spans: tuple[Span, ...], index: int, strip: Callable[[str], str]) -> t
 
 
 def show(prompt: Prompt, codes: Codes | None = None, color: bool = False) -> str:
-    """Return a prompt for people: untrusted values in ``⟦ ⟧`` (or yellow), item codes by their names (or cyan).
+    """Format a prompt for display: untrusted values in ``⟦ ⟧`` (or yellow), item codes as names (or in cyan).
 
-    Without ``codes``, items read ``<item 12>`` by catalog row; ``color`` marks by ANSI colours, for a terminal.
+    Without ``codes``, items are shown as ``<item 12>`` by catalog row; ``color`` uses ANSI colours, for a terminal.
     """
     lines = []
     for message in prompt.messages:

@@ -1,4 +1,4 @@
-"""Syntax of templates: what prompts do without, and which files and names a template mentions."""
+"""Syntax of templates: constructs that prompts do not allow, and the files and names that a template mentions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _EXPRESSIONS = (
 
 
 def refused(tree: nodes.Template) -> Iterator[tuple[int, str]]:
-    """Yield line and reason of each construct that prompts do without."""
+    """Yield line and reason for each construct that prompts do not allow."""
     for node in tree.find_all(nodes.Node):
         kind = type(node).__name__
         if not isinstance(node, _STATEMENTS + _EXPRESSIONS):
@@ -45,6 +45,6 @@ def included(tree: nodes.Template) -> Iterator[tuple[int, str]]:
 
 
 def _deep(node: nodes.List | nodes.Tuple) -> Iterator[tuple[int, str]]:
-    """Refuse lists of lists: they could double in depth without end, and comparing two such takes forever."""
+    """Yield problems for nested lists: their depth could double without limit, and comparing them would never end."""
     if not all(isinstance(item, nodes.Const | nodes.Getattr) for item in node.items):
-        yield node.lineno, "a list may hold constants and fields only"
+        yield node.lineno, "a list may contain constants and fields only"

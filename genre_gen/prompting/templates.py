@@ -1,4 +1,4 @@
-"""Template files: where a domain's lie, and copies of them to edit."""
+"""Template files: their folders, and copies of them for editing."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from genre_gen.prompting.budget import MAX_SOURCE
 from genre_gen.settings import suggestion
 
 GENERIC = "generic"
-"""The folder of templates that a domain has where it brings none of its own."""
+"""The folder of templates for domains that lack their own."""
 
 
 def template_folders(domain: Domain, language: str | None = None) -> tuple[Path, ...]:
-    """Return the folders in which a template is looked for: the domain's, the shipped one of its name, the generic.
+    """Return the folders to search for a template: the domain's, the shipped one of its name, the generic one.
 
-    Those of a language other than English lie in folders of its name inside these, and no English one takes the place
-    of one that is missing: half of what it is included in would be English. ``language`` is by default the domain's.
+    Templates of a language other than English are in subfolders of its name. A missing one is not replaced by the
+    English one, which would mix languages in a text. ``language`` is by default the domain's.
     """
     shipped = assets_folder() / "prompts"
     folders = (domain.prompts_folder, shipped / domain.name, shipped / GENERIC)
@@ -34,7 +34,7 @@ def in_language(folder: Path, language: str) -> Path:
 
 
 def find_templates(folders: Iterable[Path]) -> dict[str, Path]:
-    """Return the templates of some folders by name; that of an earlier folder replaces that of a later one."""
+    """Return the templates of some folders by name; earlier folders take precedence."""
     files: dict[str, Path] = {}
     for folder in folders:
         for file in sorted(folder.rglob("*.jinja")):
@@ -47,8 +47,7 @@ def find_templates(folders: Iterable[Path]) -> dict[str, Path]:
 def read_template(file: Path) -> str:
     """Return the source of a template; raises PromptError."""
     try:
-        if file.stat().st_size > MAX_SOURCE:
-            raise PromptError(f"{file}: larger than {MAX_SOURCE} bytes; a prompt should fit a screen")
+        check_size(file.stat().st_size, str(file))
         return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise PromptError(f"{file}: not UTF-8 text ({error})") from None
@@ -56,14 +55,20 @@ def read_template(file: Path) -> str:
         raise PromptError(f"{file}: {error.strerror}") from None
 
 
-def copy_templates(domain: Domain, names: Iterable[str]) -> list[Path]:
-    """Copy templates that a domain has from elsewhere into its own folder, to be edited there; return the copies.
+def check_size(size: int, file: str) -> None:
+    """Raise PromptError for a template of too many bytes."""
+    if size > MAX_SOURCE:
+        raise PromptError(f"{file}: larger than {MAX_SOURCE} bytes; shorten it")
 
-    Names are those of tasks (all roles) or files, such as ``next_item`` and ``facts.jinja``. The folder is the domain's
-    own; of a shipped domain, ``prompts/<name>`` in the working directory, which ``Domain.load`` looks in first.
+
+def copy_templates(domain: Domain, names: Iterable[str]) -> list[Path]:
+    """Copy a domain's inherited templates into its own folder for editing; return the copies.
+
+    Names are tasks (all roles) or files, such as ``next_item`` and ``facts.jinja``. The target is the domain's own
+    folder; for a shipped domain it is ``prompts/<name>`` in the working directory, which ``Domain.load`` reads first.
 
     Raises:
-        UsageError: a name of no template, or a template that is in the folder already. Nothing has been copied then.
+        UsageError: there is no template of that name, or the folder already has it. Nothing is copied then.
     """
     available = find_templates(template_folders(domain))
     shipped = domain.prompts_folder.resolve().is_relative_to(assets_folder().resolve())
@@ -76,7 +81,7 @@ def copy_templates(domain: Domain, names: Iterable[str]) -> list[Path]:
             raise UsageError(f"no template {wanted!r}{suggestion(wanted, [*tasks, *available])}")
         new = {target / name: file for name, file in files.items() if not (target / name).exists()}
         if not new:
-            raise UsageError(f"{wanted}: {target} has it already; edit it there")
+            raise UsageError(f"{wanted}: {target} exists already; edit it there")
         copies |= new
     for copy, file in copies.items():
         copy.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Variables: what templates are given, task by task, and items as they see them."""
+"""Variables: the values that templates receive for each task, and items as templates see them."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from genre_gen.prompting.pieces import Code
 VARIABLES: dict[str, str] = {
     "domain": "the domain's name, such as movies",
     "history": "the user's items, oldest first; each an entry (see below) with .rating and .liked",
-    "item": "the item the question is about: an entry; None where there is none",
+    "item": "the item in question: an entry, or None",
     "other": "a second item, to compare with `item`: an entry",
-    "answer": "what the model should say; None when the model is asked",
-    "scale": "(lowest, highest) possible rating, or None where the data has no ratings",
-    "review": "what the user wrote of `item`, empty where the data has no more than a headline",
-    "evidence": "what speaks for `item`: liked items of the history, each with .item (an entry) and .labels (such as "
+    "answer": "the expected answer; None when the model is asked",
+    "scale": "(lowest, highest) possible rating, or None if the data has no ratings",
+    "review": "the user's review of `item`, empty if the data only has a headline",
+    "evidence": "reasons for `item`: liked items of the history, each with .item (an entry) and .labels (such as "
     "genres) that both have",
-    "reason": "one reason why `item` is recommended; its fields stand in `ReasonView` (for `explain_scores` in "
-    "`ScoreView`) of genre_gen/explain/wording.py",
-    "facts": "sentences that are so, of which the model may make use",
+    "reason": "one reason why `item` is recommended; its fields are those of `ReasonView` (for `explain_scores` of "
+    "`ScoreView`) in genre_gen/explain/wording.py",
+    "facts": "true sentences that the model may use",
     "first": "whether the sentence opens the explanation",
-    "profile": "what the data tells of a user; its fields stand in `Profile` of genre_gen/explain/profile.py",
+    "profile": "a summary of a user's history; its fields are those of `Profile` in genre_gen/explain/profile.py",
 }
 """Every variable a template may use, and what it means."""
 
@@ -33,12 +33,12 @@ VARIABLES: dict[str, str] = {
 ENTRY_FIELDS: dict[str, str] = {
     "code": "the item's code, the token(s) that name it to the model; print it on its own",
     "title": "the item's title",
-    "text": "the item's description, empty where there is none",
+    "text": "the item's description, may be empty",
     "attributes": "field name -> value; `entry.year` is short for `entry.attributes.year`",
-    "rating": "the user's rating, None where there is none",
+    "rating": "the user's rating, or None",
     "liked": "whether the user liked it: rated at least the domain's liked_from, or not rated at all",
 }
-"""What `history`, `item` and `other` hold."""
+"""The fields of entries: of `history`, `item` and `other`."""
 
 TASK_VARIABLES: dict[str, tuple[str, ...]] = {
     "next_item": ("domain", "history"),
@@ -54,10 +54,11 @@ TASK_VARIABLES: dict[str, tuple[str, ...]] = {
     "review": ("domain", "history", "item", "review", "answer"),
     "explain": ("domain", "history", "item", "scale", "reason", "first"),
     "explain_scores": ("domain", "item", "other", "reason", "first"),
+    "explain_pinned": ("domain", "item"),
     "explain_free": ("domain", "history", "item", "facts"),
     "profile": ("domain", "history", "profile"),
 }
-"""Task -> the variables its templates are given."""
+"""Task -> the variables of its templates."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,9 +84,9 @@ def entry(
     liked_from: float | None = None,
     words: DomainLanguage | None = None,
 ) -> Entry:
-    """Return the item in a catalog row as templates see it; a NaN rating is none.
+    """Return the item in a catalog row as templates see it; a NaN rating becomes None.
 
-    Its labels are called as ``words`` calls them; without, as in the data.
+    ``words`` gives the names of labels; without it they are as in the data.
     """
     item = catalog[row]
     known: Mapping[str, Value] = item.attributes

@@ -11,15 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen.blending.blend import EXPECTED, Blend, Blended
+from genre_gen.blending.quotas import Quotas
 from genre_gen.blending.rerank import rerank
 from genre_gen.collaborative import SVD
 from genre_gen.data.filters import Allowed, Filters, check_n
 from genre_gen.data.interactions import History
-from genre_gen.errors import DecodingError, UsageError
+from genre_gen.errors import DecodingError, UsageError, quoted
 from genre_gen.query.parsed import ParsedQuery
 from genre_gen.ranking import Ranking
-from genre_gen.recommender.requests import Recommendation, Recommendations, Request, history_of
+from genre_gen.recommender.requests import BOOST, Recommendation, Recommendations, Request, history_of
 from genre_gen.recommender.state import LLM_MEMBER, QUERY_MEMBER, RecommenderState
+from genre_gen.rules.compiled import CompiledRules
+from genre_gen.rules.selection import Selection, select
 
 log = logging.getLogger(__name__)
 BATCH = 64
@@ -27,6 +30,8 @@ BATCH = 64
 
 NOT_UNDERSTOOD = "nothing of the query was understood; ranked as without it"
 WITHOUT_LLM = "the language model failed; ranked by the collaborative models"
+WITHOUT = "the scores of {} are not finite; ranked without"
+NOTHING = "the scores of {} are not finite, and there is nothing else to rank by; train again"
 
 
 @dataclass
@@ -37,6 +42,7 @@ class _Asked:
     history: History
     allowed: Allowed
     notes: list[str]
+    rules: CompiledRules | None
     parsed_query: ParsedQuery | None = None
     wishes: NDArray[np.float32] | None = None
 
@@ -56,12 +62,13 @@ def answer_many(state: RecommenderState, requests: Iterable[Request]) -> Iterato
 
 def _read(state: RecommenderState, request: Request, shared: dict[tuple[object, ...], Filters]) -> _Asked:
     check_n(request.n)
+    rules = state.rule_book.compiled(request.rules)
     history, notes = history_of(request.who, state.histories, state.catalog, state.domain.rating_scale, request.at)
     filters = _filters(state, request, shared)
     if request.query is None:
-        return _Asked(request, history, filters.allowed(history), list(notes))
+        return _Asked(request, history, filters.allowed(history), list(notes), rules)
     if not isinstance(request.query, str):
-        raise UsageError(f"query = {request.query!r}; give it as text")
+        raise UsageError(f"query = {quoted(request.query)}; give it as text")
     parsed = state.query_parser.parse(request.query)
     if parsed.where is not None or parsed.items:
         filters = filters.copy()
@@ -73,7 +80,7 @@ def _read(state: RecommenderState, request: Request, shared: dict[tuple[object, 
     wishes = state.query_parser.score(parsed) if weighed else None
     if not parsed:
         notes = (*notes, NOT_UNDERSTOOD)
-    return _Asked(request, history, filters.allowed(history), list(notes), parsed, wishes)
+    return _Asked(request, history, filters.allowed(history), list(notes), rules, parsed, wishes)
 
 
 def _filters(state: RecommenderState, request: Request, shared: dict[tuple[object, ...], Filters]) -> Filters:
@@ -101,20 +108,19 @@ def _answers(state: RecommenderState, asked: Sequence[_Asked]) -> Iterator[Recom
     depths = [max(each.request.n, candidates) for each in asked]
     scores, failed = _scores(state, [each.history for each in asked], mask, depths)
     answers: list[Recommendations | None] = [None] * len(asked)
-    groups: dict[tuple[bool, bool], list[int]] = {}
+    groups: dict[tuple[frozenset[str], bool], list[int]] = {}
     for position, each in enumerate(asked):
-        groups.setdefault((bool(failed[position]), each.wishes is not None), []).append(position)
-    for (without_llm, wishing), positions in groups.items():
+        groups.setdefault((failed[position], each.wishes is not None), []).append(position)
+    for (broken, wishing), positions in groups.items():
         wishes = [asked[position].wishes for position in positions]
-        blend = state.tuned.blend_without_llm if without_llm else state.blend
+        blend = _blend_without(state, broken)
         of_group = {name: scores[name][positions] for name in blend.members}
         if wishing:
             blend = Blend({**blend.weights, QUERY_MEMBER: state.domain.query.weight})
             of_group[QUERY_MEMBER] = np.stack([wish for wish in wishes if wish is not None])
         blended = blend.combine(state.mask_cold_items(of_group, [*of_group]), mask[positions])
         for row, position in enumerate(positions):
-            if without_llm:
-                asked[position].notes.insert(0, WITHOUT_LLM)
+            asked[position].notes[:0] = _notes_on(broken)
             answers[position] = _picks(state, asked[position], *_opinion(state, asked[position], blended, row))
     yield from answers  # type: ignore[misc]
 
@@ -130,16 +136,40 @@ def _opinion(state: RecommenderState, asked: _Asked, blended: Blended, row: int)
 
 def _scores(
     state: RecommenderState, histories: Sequence[History], mask: NDArray[np.bool_], depths: Sequence[int]
-) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.bool_]]:
-    """Return each member's scores, and for which histories the language model failed."""
-    failed = np.zeros(len(histories), bool)
+) -> tuple[dict[str, NDArray[np.float32]], list[frozenset[str]]]:
+    """Return each member's scores, and for each history the members that failed."""
+    failed: list[set[str]] = [set() for _ in histories]
     scores: dict[str, NDArray[np.float32]] = {}
     if LLM_MEMBER in state.blend.members:
-        scores[LLM_MEMBER], failed = _language_model_scores(state, histories, mask, depths)
-        if failed.any() and not state.members:
-            raise DecodingError("the language model's scores are not finite, and there is nothing else to rank by")
-    wanted = {*state.blend.members, *(state.tuned.blend_without_llm.members if failed.any() else ())} - {LLM_MEMBER}
-    return scores | {name: state.members[name].score(histories) for name in sorted(wanted)}, failed
+        scores[LLM_MEMBER], without = _language_model_scores(state, histories, mask, depths)
+        for position in np.flatnonzero(without).tolist():
+            failed[position].add(LLM_MEMBER)
+    wanted = {*state.blend.members, *(state.tuned.blend_without_llm.members if any(failed) else ())} - {LLM_MEMBER}
+    for name in sorted(wanted):
+        scores[name] = state.members[name].score(histories)
+        for position in np.flatnonzero(~np.isfinite(scores[name]).all(axis=1)).tolist():
+            failed[position].add(name)
+    return scores, [frozenset(names) for names in failed]
+
+
+def _blend_without(state: RecommenderState, failed: frozenset[str]) -> Blend:
+    """Return the weights of the members that did not fail.
+
+    Raises:
+        DecodingError: there are none.
+    """
+    blend = state.tuned.blend_without_llm if LLM_MEMBER in failed else state.blend
+    if failed <= {LLM_MEMBER} and (LLM_MEMBER not in failed or state.members):
+        return blend
+    weights = {name: weight for name, weight in blend.weights.items() if weight > 0 and name not in failed}
+    if not weights:
+        raise DecodingError(NOTHING.format(" and ".join(sorted(failed))))
+    return Blend(weights)
+
+
+def _notes_on(failed: frozenset[str]) -> list[str]:
+    members = " and ".join(sorted(failed - {LLM_MEMBER}))
+    return [WITHOUT_LLM] * (LLM_MEMBER in failed) + [WITHOUT.format(members)] * bool(members)
 
 
 def _language_model_scores(
@@ -167,39 +197,67 @@ def _language_model_scores(
 
 
 def _picks(state: RecommenderState, asked: _Asked, blended: Blended, row: int) -> Recommendations:
-    settings, mask, n = state.domain.rerank, asked.allowed.mask, asked.request.n
-    labels = None if settings.method == "none" else state.labels
-    ranking = rerank(settings, blended.total[row], mask, asked.history, n, labels)
-    parts = blended.parts(ranking.rows, row)
+    scores, selection = _selection(state, asked, blended, row)
+    rows, n = selection.rows, asked.request.n
+    parts = blended.parts(rows, row)
+    if asked.rules is not None and asked.rules.boost is not None:
+        parts[BOOST] = asked.rules.boost[rows]
     picks = [
         Recommendation(
             rank + 1,
             state.catalog[int(item)],
-            float(score),
-            {name: float(part[rank]) for name, part in parts.items() if name != EXPECTED or part[rank]},
+            float(scores[item]),
+            {name: float(part[rank]) for name, part in parts.items() if name not in {EXPECTED, BOOST} or part[rank]},
+            pinned=bool(selection.pinned[rank]),
         )
-        for rank, (item, score) in enumerate(zip(ranking.rows, ranking.scores, strict=True))
+        for rank, item in enumerate(rows)
     ]
     if asked.request.explain:
-        picks = explained(state, asked.history, ranking, picks, mask)
+        picks = explained(state, asked.history, picks, asked.allowed.mask)
     short = [f"{len(picks)} of {n} items: {asked.allowed.reason}"] if len(picks) < n else []
-    return Recommendations(picks, [*asked.notes, *short], asked.parsed_query)
+    if short and asked.rules is not None and (over := int(asked.allowed.mask.sum()) - len(picks)):
+        short[0] += f"; {over:,} more would break at_most"
+    return Recommendations(picks, [*asked.notes, *selection.notes, *short], asked.parsed_query)
+
+
+def _selection(
+    state: RecommenderState, asked: _Asked, blended: Blended, row: int
+) -> tuple[NDArray[np.float32], Selection]:
+    """Return all items' scores, float32 ``[n_items]``, and which of them make the list."""
+    settings, scores, mask, n = state.domain.rerank, blended.total[row], asked.allowed.mask, asked.request.n
+    labels = None if settings.method == "none" else state.labels
+    if asked.rules is None:
+        ranking = rerank(settings, scores, mask, asked.history, n, labels)
+        return scores, Selection(ranking.rows, np.zeros(len(ranking), bool))
+    if (unscored := mask & ~np.isfinite(scores)).any():  # a search offers the best; the others count as its last
+        lowest = sum((share[row] for share in blended.shares.values()), np.zeros(len(mask)))
+        scores = np.where(unscored, lowest, scores).astype(np.float32)
+    if asked.rules.boost is not None:
+        scores = scores + asked.rules.boost
+
+    def rank(n: int, allowed: NDArray[np.bool_], quotas: Quotas | None) -> Ranking:
+        return rerank(settings, scores, allowed, asked.history, n, labels, quotas)
+
+    seen = asked.history.rows[:0] if state.domain.repeat else asked.history.rows
+    return scores, select(asked.rules, scores, mask, n, rank, state.catalog, seen)
 
 
 def explained(
-    state: RecommenderState,
-    history: History,
-    ranking: Ranking,
-    picks: Sequence[Recommendation],
-    allowed: NDArray[np.bool_],
+    state: RecommenderState, history: History, picks: Sequence[Recommendation], allowed: NDArray[np.bool_]
 ) -> list[Recommendation]:
-    """Return picks, whose rows the ranking has, with their explanations; ``allowed`` is bool ``[n_items]``."""
-    rows = ranking.rows.tolist()
+    """Return picks with their explanations, a pinned one with that it is pinned; ``allowed`` is bool ``[n_items]``."""
+    chosen = [pick for pick in picks if not pick.pinned]  # a reason of the user's own would not be why a pin is there
+    rows = [state.catalog.row(pick.item.id) for pick in chosen]
     svd = state.members.get(SVD.name)
     expected = svd.rate(history, rows).tolist() if isinstance(svd, SVD) and history.rated else None
-    parts, effects = [pick.parts for pick in picks], _effects(state, history, rows, allowed)
-    explanations = state.explainer.explain_many(history, rows, parts, expected, effects)
-    return [replace(pick, explanation=text) for pick, text in zip(picks, explanations, strict=True)]
+    parts, effects = [pick.parts for pick in chosen], _effects(state, history, rows, allowed)
+    explanations = iter(state.explainer.explain_many(history, rows, parts, expected, effects))
+    return [
+        replace(
+            pick, explanation=state.explainer.pinned(pick.item.id, pick.rank) if pick.pinned else next(explanations)
+        )
+        for pick in picks
+    ]
 
 
 def _effects(

@@ -8,25 +8,28 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import polars as pl
 
 from genre_gen.data.filters import Filters, check_n
 from genre_gen.data.interactions import History
 from genre_gen.data.splits import Part, leave_one_out
+from genre_gen.data.writers import write_lists
 from genre_gen.errors import DataError, UsageError
 from genre_gen.recommender.answering import answer_many
-from genre_gen.recommender.requests import Recommendations, Request
+from genre_gen.recommender.requests import NO_HISTORIES, Recommendations, Request
 from genre_gen.recommender.state import RecommenderState
 
 log = logging.getLogger(__name__)
+Layout: TypeAlias = Literal["table", "lenskit"]
 SCHEMA = {
-    "user": pl.String,
+    "user_id": pl.String,
+    "item_id": pl.String,
     "rank": pl.Int32,
-    "item": pl.String,
-    "title": pl.String,
     "score": pl.Float32,
+    "title": pl.String,
+    "pinned": pl.Boolean,
     "explanation": pl.String,
     "note": pl.String,
 }
@@ -39,19 +42,22 @@ def write_picks(
     out: Path,
     *,
     part: Part | None = None,
+    layout: Layout = "table",
     progress: bool = True,
 ) -> int:
     """Recommend to many users into a ``.parquet`` or ``.jsonl`` file, one row per pick.
 
-    Finished users are kept next to the file as they come, so the same call goes on after an interruption. Columns:
-    user, rank, item, title, score, explanation (null where not asked for), note. A user to whom nothing can be
-    recommended has one row, with nothing but the note that says why.
+    Finished users are kept next to the file as they come, so the same call resumes after an interruption. Columns:
+    user_id, item_id, rank, score, title, pinned, explanation (null without one), note. A user without picks has one
+    row, with only the note that gives the reason.
 
     Args:
         state: a trained recommender's.
         users: their ids; None for all.
         request: the same for all.
         out: the file to write; replaced when the last user is done.
+        layout: ``table``; or ``lenskit``, which ``lenskit.data.ItemListCollection.load_parquet`` reads: item, rank and
+            score in a list per user, which may be empty, in Parquet.
         part: ``test`` cuts each history where the evaluation does, ``validation`` one item earlier; None cuts none.
         progress: show a bar on stderr.
 
@@ -59,13 +65,16 @@ def write_picks(
         The number of users in the file.
 
     Raises:
-        UsageError: n below 1, no such part, or a name of another kind of file.
+        UsageError: n below 1, no such part or layout, or a name of another kind of file.
         DataError: a user that the data does not have.
     """
     from tqdm import tqdm
 
-    if out.suffix not in {".parquet", ".jsonl"}:
-        raise UsageError(f"{out}: end the name in .parquet or .jsonl")
+    if layout not in get_args(Layout):
+        raise UsageError(f"no layout {layout!r}; choose {' or '.join(get_args(Layout))}")
+    suffixes = [".parquet"] if layout == "lenskit" else [".parquet", ".jsonl"]
+    if out.suffix not in suffixes:
+        raise UsageError(f"{out}: end the name in {' or '.join(suffixes)}")
     check_n(request.n)
     histories = _histories(state, users, part)
     unfinished = out.with_name(out.name + ".part")
@@ -82,7 +91,7 @@ def write_picks(
             file.write(json.dumps({"user": history.user, "picks": _rows(picks)}, ensure_ascii=False) + "\n")
             file.flush()
             bar.update()
-    _finish(unfinished, out, [history.user for history in histories])
+    _finish(unfinished, out, [history.user for history in histories], layout)
     return len(histories)
 
 
@@ -99,7 +108,8 @@ def read_users(file: Path) -> list[str]:
 
 def _fingerprint(state: RecommenderState, request: Request) -> str:
     filters = Filters(state.catalog, request.where, request.exclude, request.include, state.domain.repeat)
-    asked = [request.n, request.query, filters.key(), str(request.at), request.explain]
+    rules = state.domain.rules if request.rules is None else request.rules
+    asked = [request.n, request.query, filters.key(), str(request.at), request.explain, rules.model_dump()]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
 
 
@@ -109,10 +119,11 @@ def _rows(picks: Recommendations) -> list[dict[str, Any]]:
         return [{"note": note}]
     return [
         {
+            "item_id": pick.item.id,
             "rank": pick.rank,
-            "item": pick.item.id,
-            "title": pick.item.title,
             "score": pick.score,
+            "title": pick.item.title,
+            "pinned": pick.pinned,
             "explanation": None if pick.explanation is None else pick.explanation.text,
             "note": note,
         }
@@ -121,6 +132,8 @@ def _rows(picks: Recommendations) -> list[dict[str, Any]]:
 
 
 def _histories(state: RecommenderState, users: Sequence[str] | None, part: Part | None) -> list[History]:
+    if not state.histories.users:
+        raise UsageError(f"no users to recommend to: {NO_HISTORIES}")
     histories = state.histories.histories()
     if part is not None:
         histories = [case.history for case in leave_one_out(state.histories, state.catalog).cases(part)]
@@ -151,12 +164,14 @@ def _whole_lines(unfinished: Path) -> list[bytes]:
     return unfinished.read_bytes().split(b"\n")[:-1]
 
 
-def _finish(unfinished: Path, out: Path, order: Iterable[str | None]) -> None:
+def _finish(unfinished: Path, out: Path, order: Iterable[str | None], layout: Layout) -> None:
     """Turn the finished lines into the file that was asked for, users in the order of the data."""
     picks = {entry["user"]: entry["picks"] for entry in map(json.loads, _whole_lines(unfinished)[1:])}
-    table = pl.DataFrame([{"user": user, **pick} for user in order for pick in picks[user]], schema=SCHEMA)
+    table = pl.DataFrame([{"user_id": user, **pick} for user in order for pick in picks[user]], schema=SCHEMA)
     whole = out.with_name(out.name + ".new")
-    if out.suffix == ".parquet":
+    if layout == "lenskit":
+        write_lists(whole, table.select("user_id", "item_id", "rank", "score"))
+    elif out.suffix == ".parquet":
         table.write_parquet(whole)
     else:
         table.write_ndjson(whole)

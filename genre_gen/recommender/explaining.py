@@ -15,7 +15,6 @@ from genre_gen.explain.comparison import Comparison, Counterfactual, describe
 from genre_gen.explain.comparison import compare as compare_items
 from genre_gen.explain.comparison import what_if as find_what_if
 from genre_gen.explain.explainer import Explanation
-from genre_gen.ranking import Ranking
 from genre_gen.recommender.answering import explained
 from genre_gen.recommender.requests import Recommendation
 from genre_gen.recommender.state import RecommenderState
@@ -25,13 +24,19 @@ def explain(state: RecommenderState, history: History, row: int) -> Explanation:
     """Say why an item would be recommended; see :meth:`genre_gen.Recommender.explain`."""
     allowed, title = allowed_for(state, history), state.catalog[row].title
     pick = Recommendation(1, state.catalog[row], 0.0)
-    explanation = explained(state, history, Ranking(np.array([row]), np.zeros(1, np.float32)), [pick], allowed)[0]
-    if explanation.explanation is None:
+    explanation = explained(state, history, [pick], allowed)[0].explanation
+    if explanation is None:
         raise UsageError(f"nothing is known about {title!r}")
-    if allowed[row]:
-        return explanation.explanation
-    note = f"{title} is in the history already, and would not be recommended again"
-    return replace(explanation.explanation, notes=(note,))
+    notes = []
+    if not allowed[row]:
+        notes.append(f"{title} is in the history already, and would not be recommended again")
+    rules = state.rule_book.compiled(None)
+    notes += (
+        [f"{title} is pinned at rank {rank} by a rule" for rank, pin in rules.pins.items() if pin == row]
+        if rules
+        else []
+    )
+    return replace(explanation, notes=tuple(notes)) if notes else explanation
 
 
 def attribute(state: RecommenderState, history: History, row: int, limit: int | None) -> Attribution:

@@ -3,67 +3,90 @@
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
-from genre_gen.blending.tuned import TunedSettings
-from genre_gen.codes.base import Codes
-from genre_gen.collaborative import MEMBERS, RATERS, CollaborativeModel, RatingModel
-from genre_gen.data.catalog import Catalog
-from genre_gen.data.interactions import Interactions
 from genre_gen.data.knowledge import Knowledge
 from genre_gen.domain import Domain
-from genre_gen.downloads.paths import assets_folder
-from genre_gen.errors import CheckpointError, SourceError, UsageError
+from genre_gen.errors import UsageError
 from genre_gen.explain.profile import PROFILE
-from genre_gen.explain.wording import EXPLAIN, SCORES
+from genre_gen.explain.wording import EXPLAIN, PINNED, SCORES
+from genre_gen.folders import writing
+from genre_gen.folders.locks import hold
+from genre_gen.folders.manifest import MANIFEST
+from genre_gen.folders.reading import open_folder
+from genre_gen.folders.writing import write_folder, write_json
 from genre_gen.languages.language import FOLDER as LANGUAGES
 from genre_gen.languages.language import Language
-from genre_gen.languages.resolved import DomainLanguage, folders_of
+from genre_gen.languages.resolved import DomainLanguage
 from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.templates import in_language
+from genre_gen.recommender.model_card import FILE as CARD
+from genre_gen.recommender.model_card import model_card
+from genre_gen.recommender.sharing import without_histories, without_paths
 from genre_gen.recommender.state import RecommenderState
-from genre_gen.registry import TASKS
-from genre_gen.training import checkpoint
-from genre_gen.training.checkpoint import read_json, recover_folder, verify_folder, write_folder, write_json
 
 if TYPE_CHECKING:
+    from genre_gen.evaluation.report import Report
     from genre_gen.llm.model import LLM
 
 log = logging.getLogger(__name__)
 KIND = "recommender"
-HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
-RUNS = Path("runs")  # where the command line keeps recommenders; nobody's name on the hub
 CATALOG, HISTORIES, TRAINED_ON = "catalog.jsonl", "histories.safetensors", "trained_on.safetensors"
+COUNTS = "counts.safetensors"  # only in a folder without histories
 KNOWLEDGE = "knowledge.safetensors"  # only where there is any
 WEIGHTS, CODES = "llm.safetensors", "codes.safetensors"
 SETTINGS, PROMPTS, MEMBERS_FOLDER = "recommender.json", "prompts", "members"
 WORDING = "wording"  # templates of what people read, only where it is another language than the prompts'
-NAMES = (CATALOG, HISTORIES, TRAINED_ON, KNOWLEDGE, WEIGHTS, CODES, SETTINGS, PROMPTS, WORDING, MEMBERS_FOLDER)
+NAMES = (
+    CATALOG, HISTORIES, TRAINED_ON, COUNTS, KNOWLEDGE, WEIGHTS, CODES, SETTINGS, PROMPTS, WORDING, MEMBERS_FOLDER, CARD,
+)  # fmt: skip
+
+SPOKEN_TASKS = (EXPLAIN, SCORES, PINNED, PROFILE)
+"""Tasks whose templates people read."""
 
 
 def check_place(folder: Path) -> None:
     """Refuse a folder that ``save`` would refuse, before hours of training; raises CheckpointError."""
-    checkpoint.check_place(folder, (*NAMES, checkpoint.MANIFEST))
+    writing.check_place(folder, (*NAMES, MANIFEST))
+    writing.check_own(folder, NAMES)
 
 
-def save(state: RecommenderState, folder: Path, metrics: Mapping[str, Any] | None = None) -> None:
-    """Write a trained recommender; see :meth:`genre_gen.Recommender.save_pretrained`."""
+def save(
+    state: RecommenderState,
+    folder: Path,
+    metrics: Report | Mapping[str, Any] | None = None,
+    *,
+    histories: bool = True,
+    name: str | None = None,
+) -> None:
+    """Write a trained recommender; see :meth:`genre_gen.Recommender.save_pretrained`.
+
+    ``name`` is what the card calls it, an id on the hub; None for the folder.
+    """
     if state.llm.served != "none":
         raise UsageError(
             f"this recommender was loaded in {state.llm.served}, and its full weights are gone; load it with "
             'quantization = "none" to save it, or set serving.quantization before it is trained'
         )
 
+    if not histories:
+        state = without_histories(without_paths(state))
+    if metrics is not None:
+        state = replace(state, metrics=dict(metrics if isinstance(metrics, Mapping) else metrics.summary()))
+
     def fill(target: Path) -> None:
         state.catalog.save(target / CATALOG)
-        _save_arrays(state.histories.arrays(), target / HISTORIES)
-        _save_arrays(state.trained_on.arrays(), target / TRAINED_ON)
+        if state.shared is None:
+            _save_arrays(state.histories.arrays(), target / HISTORIES)
+            _save_arrays(state.trained_on.arrays(), target / TRAINED_ON)
+        else:
+            _save_arrays(state.shared.counts.arrays(), target / COUNTS)
         if state.knowledge is not None:
             _save_arrays(state.knowledge.arrays(), target / KNOWLEDGE)
         _save_llm(state.llm, target)
@@ -72,48 +95,32 @@ def save(state: RecommenderState, folder: Path, metrics: Mapping[str, Any] | Non
         if state.wording is not None:
             state.wording.save(target / WORDING)
         _save_languages(state.domain, target / PROMPTS)
-        write_json(target / SETTINGS, _settings(state, metrics))
+        write_json(target / SETTINGS, _settings(state))
+        _write_card(state, target, name)
 
-    write_folder(folder, fill, {"kind": KIND})
+    write_folder(folder, fill, KIND)
+    log.info("saved in %s", folder)
 
 
-def load(name: str | Path, quantization: str | None = None, plugins: Collection[str] = ()) -> RecommenderState:
-    """Read a trained recommender; see :meth:`genre_gen.Recommender.from_pretrained`."""
-    from genre_gen.llm.quantize import quantize
+def record_metrics(state: RecommenderState, folder: Path, metrics: Mapping[str, Any]) -> None:
+    """Add what an evaluation measured to the folder of a recommender, and to its card; all else stays as it is.
 
-    folder = _folder(name)
-    if verify_folder(folder).get("kind") != KIND:
-        raise CheckpointError(f"{folder}: no saved recommender; give the folder that train wrote, not one inside it")
-    settings = read_json(folder / SETTINGS)
-    if "tuned" not in settings:
-        raise CheckpointError(f"{folder}: saved by an earlier version ({settings.get('version')}); train it again")
-    domain = Domain.from_settings(settings["domain"], where=str(folder / SETTINGS))
-    domain = domain.model_copy(update={"catalog_folder": folder, "prompts_folder": folder / PROMPTS})
-    domain.check_components(plugins, where=str(folder))
-    if quantization is not None:
-        domain = domain.changed({"serving.quantization": quantization})
-    book = _book(folder, settings, domain, plugins)
-    catalog = Catalog.from_file(folder / CATALOG, domain.name)
-    trained_on = Interactions.from_arrays(load_file(folder / TRAINED_ON))
-    knowledge, wording = folder / KNOWLEDGE, folder / WORDING
-    members, rating_models = _load_members(settings, folder / MEMBERS_FOLDER, plugins)
-    llm = _load_llm(domain, catalog, trained_on, settings, folder)
-    quantize(llm, domain.serving.quantization)
-    return RecommenderState(
-        domain,
-        book,
-        catalog,
-        Interactions.from_arrays(load_file(folder / HISTORIES)),
-        trained_on,
-        llm,
-        members,
-        rating_models,
-        TunedSettings.from_dict(settings["tuned"]),
-        Knowledge.from_arrays(load_file(knowledge)) if knowledge.is_file() else None,
-        PromptBook(wording, tasks=book.tasks) if wording.is_dir() else None,
-        settings["seconds"],
-        settings["training_log"],
-    )
+    The folder is replaced as a whole, as when it is saved, so no moment leaves it invalid.
+
+    Raises:
+        CheckpointError: the folder is not whole, or cannot be written.
+    """
+    with hold(folder), open_folder(folder, KIND) as saved:
+        settings = {**saved.json(SETTINGS), "metrics": dict(metrics)}
+
+        def fill(target: Path) -> None:
+            for file in saved.manifest.files.keys() - {SETTINGS, CARD}:
+                (target / file).parent.mkdir(parents=True, exist_ok=True)
+                (target / file).write_bytes(saved.read(file))
+            write_json(target / SETTINGS, settings)
+            _write_card(replace(state, metrics=settings["metrics"]), target)
+
+        write_folder(folder, fill, KIND)
 
 
 def with_knowledge(state: RecommenderState, domain: str | Path | Domain) -> RecommenderState:
@@ -137,9 +144,16 @@ def with_knowledge(state: RecommenderState, domain: str | Path | Domain) -> Reco
 def with_language(state: RecommenderState, language: str, domain: str | Path | Domain | None) -> RecommenderState:
     """Return a state that speaks another language; see :meth:`genre_gen.Recommender.speak`."""
     trained, own = state.domain, Path.cwd() / "prompts" / state.domain.name
-    given = trained.model_copy(update={"prompts_folder": own}) if domain is None and own.is_dir() else trained
     if domain is not None:
         given = domain if isinstance(domain, Domain) else Domain.load(domain)
+    elif trained.is_saved and language == trained.spoken and not in_language(own, language).is_dir():
+        return state
+    elif trained.is_saved or own.is_dir():
+        newer = any((folder / LANGUAGES / f"{language}.toml").is_file() for folder in (own, own.parent))
+        tables = {code: each for code, each in trained.tables.items() if code != language or not newer}
+        given = trained.model_copy(update={"prompts_folder": own, "tables": tables, "is_saved": False})
+    else:
+        given = trained
     words = {**given.settings()["languages"]}
     if trained.language in trained.languages:  # prompts have these, whatever became of them since
         words[trained.language] = trained.settings()["languages"][trained.language]
@@ -147,36 +161,31 @@ def with_language(state: RecommenderState, language: str, domain: str | Path | D
     changed = trained.changed({"explain.language": other, "languages": words})
     if other is None:
         return replace(state, domain=changed, wording=None)
-    wording = PromptBook.load(given.changed({"languages": words}), other)
-    for task in (EXPLAIN, SCORES, PROFILE):
+    given = given.changed({"languages": words})
+    wording = PromptBook.load(given, other)
+    for task in SPOKEN_TASKS:
         wording.file(task)  # what is missing shows now
-    return replace(state, domain=changed, wording=wording)
+    tables = {**trained.tables, other: DomainLanguage.of(given, other).tables}
+    return replace(state, domain=changed.model_copy(update={"tables": tables}), wording=wording)
 
 
 def _save_languages(domain: Domain, folder: Path) -> None:
     """Write the tables of the languages that a domain speaks, but for shipped ones."""
     for code in {domain.language, domain.spoken}:
-        file = Language.file(code, folders_of(domain))
-        if not file.resolve().is_relative_to(assets_folder().resolve()):
+        tables = DomainLanguage.of(domain, code).tables
+        if tables != Language.shipped(code):
             (folder / LANGUAGES).mkdir(parents=True, exist_ok=True)
-            write_json(folder / LANGUAGES / f"{code}.json", DomainLanguage.of(domain, code).tables.model_dump())
+            write_json(folder / LANGUAGES / f"{code}.json", tables.model_dump())
 
 
-def _book(folder: Path, settings: Mapping[str, Any], domain: Domain, plugins: Collection[str]) -> PromptBook:
-    """Read the templates; a model that is asked in other words than it was trained with answers something else."""
-    book = PromptBook(folder / PROMPTS, tasks=TASKS.added(domain.tasks, plugins))
-    changed = [task for task, fingerprint in settings["prompts"].items() if book.fingerprint(task) != fingerprint]
-    if changed:
-        raise CheckpointError(
-            f"{folder / PROMPTS}: the templates of {', '.join(changed)} are not those of the training; "
-            "take out what was added there, or train again"
-        )
-    return book
+def _write_card(state: RecommenderState, folder: Path, name: str | None = None) -> None:
+    (folder / CARD).write_text(model_card(state, name), encoding="utf-8", newline="\n")
 
 
-def _settings(state: RecommenderState, metrics: Mapping[str, Any] | None) -> dict[str, Any]:
+def _settings(state: RecommenderState) -> dict[str, Any]:
     from genre_gen import __version__
 
+    shared = state.shared
     return {
         "version": __version__,
         "domain": state.domain.settings(),
@@ -188,8 +197,8 @@ def _settings(state: RecommenderState, metrics: Mapping[str, Any] | None) -> dic
         "seconds": dict(state.seconds),
         "training_log": list(state.training_log),
         "prompts": {task: state.book.fingerprint(task) for task in sorted(state.domain.tasks)},
-        "metrics": dict(metrics or {}),
-    }
+        "metrics": dict(state.metrics),
+    } | ({} if shared is None else {"shared": {"data": shared.summary.to_dict(), "trained_on": shared.trained_on}})
 
 
 def _save_arrays(arrays: Mapping[str, np.ndarray], file: Path) -> None:
@@ -205,79 +214,9 @@ def _save_members(state: RecommenderState, folder: Path) -> None:
             _save_arrays(rater.arrays(), folder / f"{name}.ratings.safetensors")
 
 
-def _load_members(
-    settings: Mapping[str, Any], folder: Path, plugins: Collection[str]
-) -> tuple[dict[str, CollaborativeModel], dict[str, RatingModel]]:
-    members: dict[str, CollaborativeModel] = {}
-    for name, options in settings["members"].items():
-        arrays = load_file(folder / f"{name}.safetensors")
-        members[name] = MEMBERS.load(name, plugins).from_arrays(arrays, options)
-    raters: dict[str, RatingModel] = {}
-    for name, options in settings["raters"].items():
-        file, member = folder / f"{name}.ratings.safetensors", members.get(name)
-        if isinstance(member, RatingModel) and not file.is_file():
-            raters[name] = member
-        else:
-            raters[name] = RATERS.load(name, plugins).from_arrays(load_file(file), options)
-    return members, raters
-
-
 def _save_llm(llm: LLM, folder: Path) -> None:
     import safetensors.torch
 
     weights = {name: value.detach().cpu().contiguous() for name, value in llm.trainable()}
     safetensors.torch.save_file(weights, folder / WEIGHTS)
     _save_arrays(llm.codes.arrays(), folder / CODES)
-
-
-def _load_llm(
-    domain: Domain, catalog: Catalog, trained_on: Interactions, settings: Mapping[str, Any], folder: Path
-) -> LLM:
-    import safetensors.torch
-    import torch
-
-    from genre_gen.training.llm_training import build_llm
-
-    codes = Codes.from_arrays(settings["codes"], load_file(folder / CODES))
-    llm = build_llm(domain, catalog, trained_on, codes)
-    llm.add_answer_heads(
-        {task: torch.tensor(ids, dtype=torch.int64, device=llm.device) for task, ids in settings["answers"].items()}
-    )
-    parameters = dict(llm.trainable())
-    saved = safetensors.torch.load_file(folder / WEIGHTS)
-    different = sorted(parameters.keys() ^ saved.keys()) or [
-        name for name, value in saved.items() if value.shape != parameters[name].shape
-    ]
-    if different:
-        raise CheckpointError(
-            f"{folder}: its weights are not those of {domain.model.llm} as set here (first: {different[0]}); "
-            "it was trained over another pre-trained model"
-        )
-    with torch.no_grad():
-        for name, value in saved.items():
-            parameters[name].copy_(value)
-    return llm
-
-
-def _folder(name: str | Path) -> Path:
-    """Return the folder of a name: itself, or a copy of what the hub has under this id.
-
-    A name is an id where it looks like one and there is no folder in which it could be a misspelt one.
-    """
-    folder = Path(name).expanduser()
-    recover_folder(folder)
-    if folder.is_dir():
-        return folder
-    elsewhere = isinstance(name, str) and HUB_ID.fullmatch(name) and not folder.parent.is_dir()
-    if not elsewhere or folder.parent == RUNS:
-        raise CheckpointError(f"{folder}: no such folder; train a recommender and save it there first")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        # Nothing that could run code is even downloaded.
-        patterns = ["*.safetensors", "*.json", "*.jsonl", "*.jinja"]
-        return Path(snapshot_download(str(name), allow_patterns=patterns))
-    except (HfHubHTTPError, OSError, ValueError) as problem:
-        first = str(problem).strip().splitlines()[0]
-        raise SourceError(f"{name}: no folder here, and the hub does not answer for it: {first}") from None

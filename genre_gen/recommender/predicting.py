@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from genre_gen.blending.ratings import LLM
 from genre_gen.data.catalog import Item
 from genre_gen.data.filters import check_n
+from genre_gen.data.html_table import html_block, html_table, html_text
 from genre_gen.data.interactions import History
 from genre_gen.errors import UsageError
 from genre_gen.recommender.requests import Recommendation, Recommendations
@@ -24,6 +25,9 @@ NAMES = {
     LLM: "language model",
 }
 
+SHOWN_LABELS = 10
+"""How many labels of an intent a notebook shows."""
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -34,6 +38,11 @@ class Prediction:
         rating: on the data's scale.
         parts: rater -> what it says alone.
         reason: in words: what was blended, and what little is known where little is known.
+
+    Example:
+        >>> prediction = recommender.predict("17", "Alien (1979)")
+        >>> 1 <= prediction.rating <= 5, prediction.reason
+        (True, '…')
     """
 
     item: Item
@@ -44,6 +53,14 @@ class Prediction:
     def __float__(self) -> float:
         """Return the rating."""
         return self.rating
+
+    def _repr_html_(self) -> str:
+        """Return it as a notebook shows it."""
+        rows = [[NAMES.get(name, name), f"{value:.2f}"] for name, value in self.parts.items()]
+        caption = f"{self.item.title}: {self.rating:.2f}"
+        return html_block(
+            html_table(["", "rating"], rows, numbers=(1,), caption=caption), html_text(self.reason, small=True)
+        )
 
 
 @dataclass(frozen=True)
@@ -56,6 +73,10 @@ class Fit:
     def __float__(self) -> float:
         """Return the probability."""
         return self.probability
+
+    def _repr_html_(self) -> str:
+        """Return it as a notebook shows it."""
+        return html_block(html_text(f"{self.item.title} fits with probability {self.probability:.2f}"))
 
 
 @dataclass(frozen=True)
@@ -74,6 +95,11 @@ class Intent:
     def labels(self) -> tuple[str, ...]:
         """Return the labels, the likeliest first."""
         return tuple(self.shares)
+
+    def _repr_html_(self) -> str:
+        """Return it as a notebook shows it."""
+        rows = [[label, f"{share:.3f}"] for label, share in [*self.shares.items()][:SHOWN_LABELS]]
+        return html_block(html_table([self.field, "probability"], rows, numbers=(1,)))
 
 
 def predict(state: RecommenderState, history: History, row: int) -> Prediction:

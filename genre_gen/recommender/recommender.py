@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, overload
+from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
 from genre_gen.domain import Domain
-from genre_gen.errors import UsageError
-from genre_gen.recommender import answering, explaining, persistence, predicting
+from genre_gen.errors import UsageError, quoted
+from genre_gen.recommender import answering, explaining, hub, loading, persistence, predicting, requests
 from genre_gen.recommender.predicting import Fit, Prediction
-from genre_gen.recommender.requests import Moment, Recommendations, Request, Who, history_of, known_history
+from genre_gen.recommender.requests import Answers, Moment, Recommendations, Request, RequestOptions, Who
+from genre_gen.recommender.state import NotPickled
 
 if TYPE_CHECKING:
+    from huggingface_hub import CommitInfo
+
     from genre_gen.blending.tuned import TunedSettings
     from genre_gen.data.interactions import History
     from genre_gen.data.splits import Part, Split
@@ -23,23 +26,25 @@ if TYPE_CHECKING:
     from genre_gen.explain.profile import Profile
     from genre_gen.recommender.predicting import Intent
     from genre_gen.recommender.state import RecommenderState
+    from genre_gen.rules.settings import Rules
     from genre_gen.training.progress import ProgressOption
 
 RECENT = 10
 """How many of a history's most recent items are left out one by one, to measure what a pick owes to each."""
 
 
-class Recommender:
+class Recommender(NotPickled):
     """Generates items of one catalog for users known or new.
 
     In every method, who comes first and then what. ``who`` is a user id of the data, or a history: titles or ids,
-    oldest first, each alone, with a rating, or with a rating and a time. Items are named by title or id.
+    oldest first, each alone, with a rating, or with a rating and a time; or a data frame of ``item_id`` (or ``title``),
+    ``rating`` and ``timestamp``. Items are named by title or id.
 
     Example:
         >>> data = Dataset.load("movies")
         >>> split = data.leave_one_out()
         >>> recommender = Recommender(data.domain, max_minutes=5, seed=0).fit(split, progress=True)
-        >>> recommender.recommend(["Toy Story (1995)", ("Alien (1979)", 4)], n=5, where="year >= 1980")
+        >>> picks = recommender.recommend(["Toy Story (1995)", ("Alien (1979)", 4)], n=5, where="year >= 1980")
     """
 
     def __init__(
@@ -80,14 +85,26 @@ class Recommender:
 
     @classmethod
     def from_state(cls, state: RecommenderState) -> Self:
-        """Return the recommender of a state that training or loading returned."""
+        """Return the recommender of a state that training or loading returned.
+
+        Example:
+            >>> Recommender.from_state(recommender.state).recommend("17") == recommender.recommend("17")
+            True
+        """
         recommender = cls(state.domain)
         recommender._state = state
         return recommender
 
     @classmethod
     def from_pretrained(
-        cls, name: str | Path, quantization: str | None = None, *, plugins: Collection[str] = ()
+        cls,
+        name: str | Path,
+        quantization: str | None = None,
+        *,
+        plugins: Collection[str] = (),
+        revision: str | None = None,
+        token: str | bool | None = None,
+        allow_model: str | None = None,
     ) -> Self:
         """Load a trained recommender from a folder, or from the hub by id.
 
@@ -97,30 +114,112 @@ class Recommender:
                 domain's ``serving.quantization``; for models trained in full precision.
             plugins: installed packages whose components (members, tasks, ...) the folder may use. A folder alone never
                 makes code of another package run.
+            revision: branch, tag or commit of a repository on the hub; None for ``main``.
+            token: of the hub, for a private repository; None takes the one that is set for this machine.
+            allow_model: the pre-trained model that the recommender may name, where that is neither one of the shipped
+                table, nor already here, nor of the owner who published the recommender.
 
         Raises:
             ConfigError: no such quantization, or a model that was trained quantized.
-            CheckpointError: a folder that is incomplete or damaged, or uses a package that is not in ``plugins``.
+            CheckpointError: a folder that is incomplete, damaged or invalid, uses a package that is not in ``plugins``,
+                or names a pre-trained model that is not allowed.
             SourceError: neither a folder nor an id that the hub answers for.
-        """
-        return cls.from_state(persistence.load(name, quantization, plugins))
 
-    def save_pretrained(self, folder: str | Path, metrics: Mapping[str, Any] | None = None) -> None:
-        """Save everything but the pre-trained model itself: safetensors, JSON and templates, a manifest last.
+        Example:
+            >>> recommender.save_pretrained("runs/movies")
+            >>> Recommender.from_pretrained("runs/movies", quantization="int8").recommend("17", n=1)[0].rank
+            1
+        """
+        return cls.from_state(
+            loading.load(name, quantization, plugins, revision=revision, token=token, allow_model=allow_model)
+        )
+
+    def save_pretrained(
+        self, folder: str | Path, metrics: Report | Mapping[str, Any] | None = None, *, histories: bool = True
+    ) -> None:
+        """Save everything but the pre-trained model itself: safetensors, JSON, templates and a card, a manifest last.
+
+        Args:
+            folder: to write.
+            metrics: what ``evaluate`` returned, or figures by name, for the card; None keeps those that are known.
+            histories: False leaves out everything about single users, as for ``push_to_hub``.
 
         Raises:
             CheckpointError: the folder cannot be written, or something that was not saved there would be replaced.
+
+        Example:
+            >>> recommender.save_pretrained("runs/movies")
+            >>> Recommender.from_pretrained("runs/movies").recommend("17") == recommender.recommend("17")
+            True
         """
-        persistence.save(self.state, Path(folder), metrics)
+        persistence.save(self.state, Path(folder), metrics, histories=histories)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        histories: bool = False,
+        metrics: Report | Mapping[str, Any] | None = None,
+        token: str | bool | None = None,
+        revision: str | None = None,
+        create_pr: bool = False,
+        commit_message: str = "Upload recommender",
+        commit_description: str | None = None,
+        base_model: str | None = None,
+    ) -> CommitInfo:
+        """Push the recommender and its card to the model hub; ``from_pretrained(repo_id)`` loads it from there.
+
+        Args:
+            repo_id: ``owner/name``; made unless it is there. Files of an earlier push are replaced.
+            private: of a new repository; None takes the owner's default.
+            histories: push the histories of users too; all who can read the repository can read them.
+            metrics: as in ``save_pretrained``.
+            token: of the hub, with the right to write; None takes the one that is set for this machine.
+            revision: branch to push to, made unless it is there; None for ``main``.
+            create_pr: open a pull request instead.
+            commit_message: first line of the commit.
+            commit_description: the rest of it.
+            base_model: id on the hub of the pre-trained model, where that was a folder of this machine.
+
+        Returns:
+            The commit; ``commit_url`` is its address.
+
+        Raises:
+            UsageError: an invalid id, a public repository where ``private`` was asked for, or a pre-trained model that
+                nobody else has.
+            OutputError: no token, or one without the right, or the hub cannot be reached.
+
+        Example:
+            >>> recommender.push_to_hub("owner/movies", private=True).commit_url
+        """
+        where = private, histories, metrics, base_model, token, revision, create_pr
+        return hub.push(self.state, repo_id, *where, commit_message, commit_description)
+
+    def __copy__(self) -> Self:
+        """Return another recommender of the same state, in which nothing changes."""
+        copied = type(self)(self.domain)
+        copied._state = self._state
+        return copied
 
     @property
     def domain(self) -> Domain:
-        """Return the settings."""
+        """Return the settings.
+
+        Example:
+            >>> recommender.domain.name
+            'movies'
+        """
         return self._domain if self._state is None else self._state.domain
 
     @property
     def state(self) -> RecommenderState:
-        """Return the trained parts; raises UsageError before training."""
+        """Return the trained parts; raises UsageError before training.
+
+        Example:
+            >>> recommender.state.blend.weights
+            mappingproxy({'llm': …})
+        """
         if self._state is None:
             raise UsageError("this recommender is not trained; call fit, or load one with Recommender.from_pretrained")
         return self._state
@@ -153,6 +252,11 @@ class Recommender:
             UsageError: no cases to validate on, or ``tuned`` settings for other models.
             ConfigError: an invalid setting, such as a model that does not exist.
             DataError: data that a model cannot learn from.
+
+        Example:
+            >>> newer = Recommender(data.domain).fit(data.hold_out_last(), tuned=recommender.state.tuned)
+            >>> len(newer.state.trained_on) == len(data.interactions)
+            True
         """
         from genre_gen.training.recommender_training import RecommenderTraining
 
@@ -169,6 +273,11 @@ class Recommender:
         Raises:
             DataError: files that cannot be read.
             PromptError: invalid templates.
+
+        Example:
+            >>> recommender.load_knowledge("movies")
+            >>> recommender.state.knowledge is not None
+            True
         """
         self._state = persistence.with_knowledge(self.state, domain)
 
@@ -203,6 +312,8 @@ class Recommender:
     ) -> Report:
         """Rank every case's target among the catalog, next to classic models on the same cases.
 
+        Rules of the domain have no part in it; a file of picks, which they made, is evaluated by ``evaluate_picks``.
+
         Args:
             split: the one that it was trained on.
             k: cut-off of the metrics, or several.
@@ -212,6 +323,11 @@ class Recommender:
 
         Raises:
             UsageError: it learned from interactions that the split holds out.
+
+        Example:
+            >>> report = recommender.evaluate(split, k=[5, 10])
+            >>> 0 <= report["GENRE"].figure("R@5") <= report["GENRE"].figure("R@10") <= 1
+            True
         """
         from genre_gen.evaluation.baselines import evaluate
 
@@ -219,32 +335,12 @@ class Recommender:
 
     @overload
     def recommend(
-        self,
-        who: Who = None,
-        n: int = 10,
-        *,
-        users: None = None,
-        query: str | None = None,
-        where: str | None = None,
-        exclude: Sequence[str] = (),
-        include: Sequence[str] | None = None,
-        at: Moment | None = None,
-        explain: bool = False,
+        self, who: Who = None, n: int = 10, *, users: None = None, **options: Unpack[RequestOptions]
     ) -> Recommendations: ...
     @overload
     def recommend(
-        self,
-        who: None = None,
-        n: int = 10,
-        *,
-        users: Iterable[Who],
-        query: str | None = None,
-        where: str | None = None,
-        exclude: Sequence[str] = (),
-        include: Sequence[str] | None = None,
-        at: Moment | None = None,
-        explain: bool = False,
-    ) -> Iterator[tuple[Who, Recommendations]]: ...
+        self, who: None = None, n: int = 10, *, users: Iterable[Who], **options: Unpack[RequestOptions]
+    ) -> Answers: ...
     def recommend(
         self,
         who: Who = None,
@@ -257,20 +353,22 @@ class Recommender:
         include: Sequence[str] | None = None,
         at: Moment | None = None,
         explain: bool = False,
-    ) -> Recommendations | Iterator[tuple[Who, Recommendations]]:
+        rules: Rules | None = None,
+    ) -> Recommendations | Answers:
         """Recommend items to a known user, to a history, or to many.
 
         Args:
             who: a user id of the data, or a history; None, or a user without history, gets what is recommended to
                 somebody of whom nothing is known, with a note.
             n: how many; fewer come only where fewer are allowed, and ``notes`` says why.
-            users: many user ids or histories instead of ``who``; the answer is then an iterator.
+            users: many user ids or histories instead of ``who``; the answer is then an iterator with ``to_frame``.
             query: what it should be like, in free text, see :mod:`genre_gen.query`.
             where: filter on attributes, see :mod:`genre_gen.data.filter_expression`.
             exclude: titles or ids that shall not appear.
             include: the only titles or ids that may appear; None for all.
             at: the moment of the request; interactions after it are not seen.
             explain: add an explanation to each pick.
+            rules: boosts, pins and quotas, instead of the domain's ``[rules]``; ``Rules()`` for none.
 
         Returns:
             The picks, best first; with ``users``, pairs of a user and the picks, in their order.
@@ -278,26 +376,40 @@ class Recommender:
         Raises:
             UsageError: n below 1, an empty or too long query, or an argument of another kind.
             UnknownItemError, FilterError: what the data does not have.
+
+        Example:
+            >>> picks = recommender.recommend("17", n=3, where="genre == 'Comedy' and year >= 1980", explain=True)
+            >>> [pick.rank for pick in picks]
+            [1, 2, 3]
+            >>> for user, picks in recommender.recommend(users=["17", "4"], n=1):
+            ...     print(user, picks[0].item.title)
+            17 …
+            4 …
         """
         options: dict[str, Any] = {
             "n": n, "query": query, "where": where, "exclude": exclude, "include": include, "at": at,
-            "explain": explain,
+            "explain": explain, "rules": rules,
         }  # fmt: skip
         if users is None:
             return next(answering.answer_many(self.state, [Request(who, **options)]))
         if who is not None:
             raise UsageError("give either who or users")
-        if isinstance(users, str):
-            raise UsageError(f"users = {users!r}; give a list of user ids or histories, even of one")
+        if isinstance(users, str) or not isinstance(users, Iterable):
+            raise UsageError(f"users = {quoted(users)}; give a list of user ids or histories, even of one")
         users = list(users)
         answers = answering.answer_many(self.state, (Request(user, **options) for user in users))
-        return zip(users, answers, strict=True)
+        return Answers(zip(users, answers, strict=True))
 
     def answer_many(self, requests: Iterable[Request]) -> list[Recommendations]:
-        """Answer requests in one go, each with its own n, filters, query, moment and explanations.
+        """Answer requests in one go, each with its own n, filters, query, moment, rules and explanations.
 
         Raises:
             UsageError, UnknownItemError, FilterError: as in ``recommend``, for the first request that is invalid.
+
+        Example:
+            >>> requests = [Request("17", n=2, query="funny"), Request(["Alien (1979)"], exclude=["Aliens (1986)"])]
+            >>> [len(picks) for picks in recommender.answer_many(requests)]
+            [2, 10]
         """
         return list(answering.answer_many(self.state, requests))
 
@@ -307,6 +419,10 @@ class Recommender:
         Raises:
             UsageError: nothing predicts ratings, such as where the data has none.
             UnknownItemError: no such item.
+
+        Example:
+            >>> recommender.predict("17", "Alien (1979)").rating
+            …
         """
         return predicting.predict(self.state, self._history(who, at), self.state.catalog.find(item))
 
@@ -318,11 +434,21 @@ class Recommender:
         Raises:
             UsageError: n below 1.
             UnknownItemError: no such item.
+
+        Example:
+            >>> len(recommender.similar("Alien (1979)", n=3))
+            3
         """
         return predicting.similar(self.state, self.state.catalog.find(item), n)
 
     def profile(self, who: Who, *, at: Moment | None = None) -> Profile:
-        """Return what a user's history says of their taste: labels with shares and lift, ratings, usual ranges."""
+        """Return what a user's history says of their taste: labels with shares and lift, ratings, usual ranges.
+
+        Example:
+            >>> profile = recommender.profile("17")
+            >>> profile.interactions, profile.labels["genre"][0].value
+            (9, '…')
+        """
         return self.state.profiler.profile(self._history(who, at))
 
     def fits(self, who: Who, item: str, *, at: Moment | None = None) -> Fit:
@@ -331,6 +457,10 @@ class Recommender:
         Raises:
             UsageError: the task was not learned.
             UnknownItemError: no such item.
+
+        Example:
+            >>> 0 <= recommender.fits("17", "Alien (1979)").probability <= 1
+            True
         """
         return predicting.fits(self.state, self._history(who, at), self.state.catalog.find(item))
 
@@ -339,15 +469,26 @@ class Recommender:
 
         Raises:
             UsageError: the task was not learned.
+
+        Example:
+            >>> intent = recommender.intent("17")
+            >>> intent.field, len(intent.labels)
+            ('genre', …)
         """
         return predicting.intent(self.state, self._history(who, at))
 
     def explain(self, who: Who, item: str, *, at: Moment | None = None) -> Explanation:
-        """Explain why an item would be recommended; where it would not be, ``notes`` says so.
+        """Explain why an item would be recommended; where it would not be, or is pinned by a rule, ``notes`` says so.
+
+        This and what follows measures the models' scores and the ranks by them; rules have no part in it.
 
         Raises:
             UsageError: an empty history, or an item of which nothing is known.
             UnknownUserError, UnknownItemError: what the data does not have.
+
+        Example:
+            >>> print(recommender.explain("17", "Alien (1979)"))
+            …
         """
         return explaining.explain(self.state, self._known(who, at), self.state.catalog.find(item))
 
@@ -359,6 +500,11 @@ class Recommender:
         Raises:
             UsageError: ``limit`` below 1, or an empty history.
             DecodingError: the language model's scores are not finite.
+
+        Example:
+            >>> effect = recommender.attribute("17", "Alien (1979)", limit=3).items[0]
+            >>> effect.item.title, effect.blend  # in standard deviations of the score
+            ('…', …)
         """
         return explaining.attribute(self.state, self._known(who, at), self.state.catalog.find(item), limit)
 
@@ -368,6 +514,10 @@ class Recommender:
         """Say why one item is recommended and not another: by member of the blend, and by item of the history.
 
         The arguments and errors are those of ``attribute``; an item compared with itself raises UsageError.
+
+        Example:
+            >>> print(recommender.compare("17", "Alien (1979)", "Aliens (1986)").text)
+            …
         """
         find = self.state.catalog.find
         return explaining.compare(self.state, self._known(who, at), find(item), find(other), limit)
@@ -382,13 +532,18 @@ class Recommender:
 
         Raises:
             UsageError: the item is not among the first ``n``, or all of the history, and as in ``attribute``.
+
+        Example:
+            >>> pick = recommender.recommend("17", n=1)[0]
+            >>> print(recommender.what_if("17", pick.item.title, n=5).text)
+            …
         """
         return explaining.what_if(self.state, self._known(who, at), self.state.catalog.find(item), n, limit)
 
     def _history(self, who: Who, at: Moment | None) -> History:
         state = self.state
-        return history_of(who, state.histories, state.catalog, state.domain.rating_scale, at)[0]
+        return requests.history_of(who, state.histories, state.catalog, state.domain.rating_scale, at)[0]
 
     def _known(self, who: Who, at: Moment | None) -> History:
         state = self.state
-        return known_history(who, state.histories, state.catalog, state.domain.rating_scale, at)
+        return requests.known_history(who, state.histories, state.catalog, state.domain.rating_scale, at)

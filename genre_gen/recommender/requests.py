@@ -3,38 +3,66 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypedDict
 
 import numpy as np
+import polars as pl
 
 from genre_gen.data.catalog import Catalog, Item
 from genre_gen.data.filters import rows_of
+from genre_gen.data.frames import Library, in_library
+from genre_gen.data.html_table import html_block, html_table, html_text
 from genre_gen.data.interactions import History, Interactions
 from genre_gen.data.moments import to_moment
-from genre_gen.errors import UnknownUserError, UsageError
+from genre_gen.data.printable import about
+from genre_gen.data.readers.frames import is_frame
+from genre_gen.errors import UnknownUserError, UsageError, quoted
+from genre_gen.recommender.frames import Frame, history_of_frame, user_of_frame
 
 if TYPE_CHECKING:
     from genre_gen.explain.explainer import Explanation
     from genre_gen.query.parsed import ParsedQuery
+    from genre_gen.rules.settings import Rules
 
 Event: TypeAlias = str | tuple[str, float | None] | tuple[str, float | None, Any]
 """One interaction given by hand: a title or id; with a rating; with a rating (or None) and a moment."""
 
-Who: TypeAlias = str | int | Sequence[Event] | History | None
-"""Who asks: a user id of the data, or a history, oldest first; None is somebody of whom nothing is known."""
+Who: TypeAlias = str | int | Sequence[Event] | History | Frame | None
+"""Who asks: a user id of the data, or a history, oldest first, also as a data frame; None is an unknown user."""
 
 Moment: TypeAlias = int | float | str | datetime
 """A moment: seconds since 1970, a datetime, or ISO text such as ``2024-05-01T12:00``."""
 
+BOOST = "boost"
+"""The part of a score that rules added."""
+
 STRANGER = "no history: ranked as for somebody of whom nothing is known"
+NO_HISTORIES = "this recommender came without histories of users: give a history of titles to get picks for it"
+
+
+class RequestOptions(TypedDict, total=False):
+    """The options of :meth:`genre_gen.Recommender.recommend`, for those who check types."""
+
+    query: str | None
+    where: str | None
+    exclude: Sequence[str]
+    include: Sequence[str] | None
+    at: Moment | None
+    explain: bool
+    rules: Rules | None
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request of ``answer_many``; its parts are the arguments of :meth:`genre_gen.Recommender.recommend`."""
+    """One request of ``answer_many``; its parts are the arguments of :meth:`genre_gen.Recommender.recommend`.
+
+    Example:
+        >>> Request("17", n=5, where="year >= 1980", explain=True)
+        Request(who='17', n=5, …)
+    """
 
     who: Who = None
     n: int = 10
@@ -44,6 +72,7 @@ class Request:
     include: Sequence[str] | None = None
     at: Moment | None = None
     explain: bool = False
+    rules: Rules | None = None
 
 
 @dataclass(frozen=True)
@@ -56,8 +85,14 @@ class Recommendation:
         score: the blend's score, in standard deviations above the user's mean over the allowed items; re-ranking
             chooses among items and leaves it as it is.
         parts: each blend member's share of the score; they sum to it. For a cold item, ``expected`` stands for the
-            members without an opinion on it.
+            members without an opinion on it; ``boost`` is what rules added.
         explanation: why, where it was asked for.
+        pinned: whether a rule put it at this rank; its score is the one it has without the pin.
+
+    Example:
+        >>> pick = recommender.recommend("17", n=1)[0]
+        >>> pick.rank, pick.item.title, abs(sum(pick.parts.values()) - pick.score) < 1e-4
+        (1, '…', True)
     """
 
     rank: int
@@ -65,6 +100,11 @@ class Recommendation:
     score: float
     parts: Mapping[str, float] = field(default_factory=dict)
     explanation: Explanation | None = None
+    pinned: bool = False
+
+    def _repr_html_(self) -> str:
+        """Return it as a notebook shows it."""
+        return html_block(_picks_table([self]))
 
 
 class Recommendations(tuple[Recommendation, ...]):
@@ -73,6 +113,11 @@ class Recommendations(tuple[Recommendation, ...]):
     Attributes:
         notes: why there are fewer than asked for, or that a part failed and others stood in.
         parsed_query: what was made of a request in free text; None where there was none.
+
+    Example:
+        >>> picks = recommender.recommend("17", n=100)
+        >>> len(picks), picks.notes
+        (31, ('31 of 100 …',))
     """
 
     notes: tuple[str, ...]
@@ -85,6 +130,110 @@ class Recommendations(tuple[Recommendation, ...]):
         self = super().__new__(cls, picks)
         self.notes, self.parsed_query = tuple(notes), parsed_query
         return self
+
+    def to_frame(self, library: Library = "polars") -> Any:
+        """Return a data frame with a pick a row.
+
+        Columns: ``item_id``, ``rank``, ``score``, ``title``, ``pinned``, ``part.NAME`` for each part of the score, and
+        ``explanation``, null without one.
+
+        Example:
+            >>> recommender.recommend("17", n=5).to_frame().columns[:4]
+            ['item_id', 'rank', 'score', 'title']
+
+        Raises:
+            UsageError, MissingPackageError: as :func:`genre_gen.data.frames.in_library`.
+        """
+        return in_library(_frame(self), library)
+
+    def _repr_html_(self) -> str:
+        """Return the picks as a notebook shows them."""
+        said = [] if self.parsed_query is None else [html_text(f"understood: {self.parsed_query}")]
+        notes = [html_text(f"note: {note}", small=True) for note in self.notes]
+        return html_block(*said, _picks_table(self), *notes)
+
+
+class Answers(Iterator[tuple[Who, Recommendations]]):
+    """Pairs of a user and their picks, computed as they are read.
+
+    Example:
+        >>> for user, picks in recommender.recommend(users=["17", "4"], n=3):
+        ...     print(user, len(picks))
+        17 3
+        4 3
+    """
+
+    def __init__(self, pairs: Iterable[tuple[Who, Recommendations]]) -> None:
+        """Hold the pairs."""
+        self._pairs = iter(pairs)
+
+    def __iter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __next__(self) -> tuple[Who, Recommendations]:
+        """Return the next user and their picks."""
+        return next(self._pairs)
+
+    def to_frame(self, library: Library = "polars") -> Any:
+        """Return the remaining picks as one data frame: ``user_id``, then the columns of ``Recommendations.to_frame``.
+
+        A history without a user id is called ``history 3`` if it is the third in this frame. Users without picks have
+        no row.
+
+        Example:
+            >>> recommender.recommend(users=["17", "4"], n=3).to_frame()["user_id"].to_list()
+            ['17', '17', '17', '4', '4', '4']
+
+        Raises:
+            UsageError, MissingPackageError: as :func:`genre_gen.data.frames.in_library`.
+        """
+        pairs = list(self)
+        picks = [pick for _, answer in pairs for pick in answer]
+        names = [_name(who, place) for place, (who, _) in enumerate(pairs, 1)]
+        owners = [name for name, (_, answer) in zip(names, pairs, strict=True) for _ in answer]
+        users = pl.Series("user_id", owners, pl.String)
+        return in_library(_frame(picks).insert_column(0, users), library)
+
+
+def _frame(picks: Sequence[Recommendation]) -> pl.DataFrame:
+    parts = dict.fromkeys(name for pick in picks for name in pick.parts)
+    columns = [
+        pl.Series("item_id", [pick.item.id for pick in picks], pl.String),
+        pl.Series("rank", [pick.rank for pick in picks], pl.Int32),
+        pl.Series("score", [pick.score for pick in picks], pl.Float32),
+        pl.Series("title", [pick.item.title for pick in picks], pl.String),
+        pl.Series("pinned", [pick.pinned for pick in picks], pl.Boolean),
+        *(pl.Series(f"part.{name}", [pick.parts.get(name) for pick in picks], pl.Float32) for name in parts),
+        pl.Series("explanation", [pick.explanation and pick.explanation.text for pick in picks], pl.String),
+    ]
+    return pl.DataFrame(columns)
+
+
+def _name(who: Who, place: int) -> str:
+    """Return the name of a user in a data frame."""
+    if isinstance(who, (str, int, np.integer)):
+        return str(who)
+    user = user_of_frame(who) if is_frame(who) else getattr(who, "user", None)
+    return user or f"history {place}"
+
+
+def _picks_table(picks: Sequence[Recommendation]) -> str:
+    reasons = any(pick.explanation is not None for pick in picks)
+    header = ["", "title", "about", "score", "parts of the score", *(["why"] if reasons else [])]
+    rows = [
+        [
+            pick.rank,
+            pick.item.title,
+            about(pick.item.attributes),
+            f"{pick.score:.2f}",
+            ", ".join(f"{name} {share:+.2f}" for name, share in pick.parts.items())
+            + (", pinned" if pick.pinned else ""),
+            *([pick.explanation or ""] if reasons else []),
+        ]
+        for pick in picks
+    ]
+    return html_table(header, rows, numbers=(0, 3))
 
 
 def history_of(
@@ -99,7 +248,8 @@ def history_of(
     Interactions after the moment ``at`` are left out; those without a time are kept.
 
     Raises:
-        UsageError: an entry that is neither text nor a tuple, a rating off the scale, or a moment that cannot be read.
+        UsageError: an entry that is neither text nor a tuple, a rating off the scale, a moment that cannot be read, or
+            a data frame without items or of several users.
         UnknownItemError: an item that the catalog lacks.
     """
     notes: tuple[str, ...] = ()
@@ -107,12 +257,16 @@ def history_of(
         history = History(np.zeros(0, np.int64))
     elif isinstance(who, History):
         history = who
+    elif is_frame(who):
+        history = history_of_frame(who, catalog, rating_scale)
     elif isinstance(who, (str, int, np.integer)):
+        user = _user_id(who)
         try:
-            history = histories.history(str(who))
+            history = histories.history(user)
         except UnknownUserError:
             history = History(np.zeros(0, np.int64))
-            notes = (f"no user {str(who)!r} among {len(histories.users):,} users",)
+            known = f"no user {user!r:.80} among {len(histories.users):,} users"
+            notes = (known if histories.users else NO_HISTORIES,)
     else:
         history = _by_hand(who, catalog, rating_scale)
     if at is not None:
@@ -134,18 +288,30 @@ def known_history(
         UnknownUserError: no such user.
     """
     if isinstance(who, (str, int, np.integer)):
-        histories.user_row(str(who))  # raises
+        user = _user_id(who)
+        if not histories.users:
+            raise UnknownUserError(f"no user {user!r:.80}: this recommender came without histories; give one of titles")
+        histories.user_row(user)  # raises
     history, _ = history_of(who, histories, catalog, rating_scale, at)
     if not len(history):
         raise UsageError("the history is empty; give a user of the data, or at least one title")
     return history
 
 
+def _user_id(who: str | int | np.integer) -> str:
+    """Return a user id as the data has it, which is text; raises UsageError for what cannot be one."""
+    if isinstance(who, bool) or (not isinstance(who, str) and not -(2**64) < who < 2**64):
+        kind = "a truth value" if isinstance(who, bool) else "too large a number"
+        raise UsageError(f"who is {kind}; give a user id, or a list of titles or ids")
+    return str(who)
+
+
 def _by_hand(events: Any, catalog: Catalog, rating_scale: tuple[float, float] | None) -> History:
-    """Return the history that titles or ids (with ratings, with times) describe."""
-    if isinstance(events, Mapping) or not isinstance(events, Iterable):
+    """Return the history that titles or ids (with ratings, with times) describe; a set has no order, so it is none."""
+    if isinstance(events, (Mapping, Set)) or not isinstance(events, Iterable):
         raise UsageError(
-            f"the history is {events!r}; give a user id, or a list of titles or ids, each with a rating if any"
+            f"the history is {quoted(events, 200)}; give a user id, or a list of titles or ids, each with a rating or "
+            "none"
         )
     names: list[str] = []
     ratings: list[float] = []
@@ -154,7 +320,9 @@ def _by_hand(events: Any, catalog: Catalog, rating_scale: tuple[float, float] | 
         is_tuple = isinstance(event, (tuple, list)) and len(event) in (2, 3)
         name, rating, time = (*event, None, None)[:3] if is_tuple else (event, None, None)
         if not isinstance(name, str):
-            raise UsageError(f"the history holds {event!r}; give titles or ids as text, or tuples of one and a rating")
+            raise UsageError(
+                f"the history holds {quoted(event, 200)}; give titles or ids as text, or tuples of one and a rating"
+            )
         names.append(name)
         ratings.append(_rating(rating, name, rating_scale))
         times += [] if time is None else [to_moment(time)]
@@ -165,9 +333,13 @@ def _by_hand(events: Any, catalog: Catalog, rating_scale: tuple[float, float] | 
 
 def _rating(rating: Any, name: str, scale: tuple[float, float] | None) -> float:
     try:
+        if isinstance(rating, bool):
+            raise TypeError
         number = math.nan if rating is None else float(rating)
     except (TypeError, ValueError):
-        raise UsageError(f"the rating {rating!r} of {name!r} is no number") from None
+        raise UsageError(f"the rating {quoted(rating)} of {name!r:.80} is no number") from None
+    except OverflowError:  # so large that Python does not even write it
+        raise UsageError(f"the rating of {name!r:.80} is too large a number") from None
     if math.isinf(number):
         raise UsageError(f"the rating {rating!r} of {name!r} is not finite")
     low, high = scale or (-math.inf, math.inf)

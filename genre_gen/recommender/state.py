@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +21,14 @@ from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import History, Interactions
 from genre_gen.data.knowledge import Knowledge
 from genre_gen.data.labels import Labels
+from genre_gen.data.summary import DataSummary
 from genre_gen.domain import Domain
+from genre_gen.errors import DecodingError, UsageError
+from genre_gen.explain.shared_counts import SharedCounts
 from genre_gen.languages.resolved import DomainLanguage
 from genre_gen.prompting.book import PromptBook
 from genre_gen.query.parser import QueryParser
+from genre_gen.rules.compiled import RuleBook
 
 if TYPE_CHECKING:
     from genre_gen.explain.attribution import Attributor
@@ -31,6 +37,7 @@ if TYPE_CHECKING:
     from genre_gen.llm.generator import ItemGenerator
     from genre_gen.llm.model import LLM
 
+log = logging.getLogger(__name__)
 LLM_MEMBER = "llm"
 QUERY_MEMBER = "query"
 """The part of a score that says how well an item matches a request in free text."""
@@ -65,7 +72,34 @@ class computed_once(Generic[Value]):  # noqa: N801 - a decorator, as functools.c
 
 
 @dataclass(frozen=True, eq=False)
-class RecommenderState:
+class SharedData:
+    """What a recommender without histories still knows of the data that it was made from.
+
+    Attributes:
+        counts: by item and by pair of items, for explanations and strangers.
+        summary: of all interactions.
+        trained_on: fingerprint of the interactions that were learned from, by which an evaluation knows them.
+    """
+
+    counts: SharedCounts
+    summary: DataSummary
+    trained_on: str
+
+
+class NotPickled:
+    """Refuses pickling: reading a pickle can run code, and a model in it would be one that nobody verified."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return what a copy is: nothing in a trained state changes."""
+        return copy.copy(self)
+
+    def __reduce__(self) -> NoReturn:
+        """Say what to do instead."""
+        raise UsageError(f"a {type(self).__name__} is not pickled; use save_pretrained and from_pretrained")
+
+
+@dataclass(frozen=True, eq=False)
+class RecommenderState(NotPickled):
     """A trained recommender's parts. Nothing in it changes; ``dataclasses.replace`` gives another with one part new.
 
     Attributes:
@@ -82,6 +116,14 @@ class RecommenderState:
         wording: templates of explanations and profiles in the language that people read; None where it is the prompts'.
         seconds: what training took, by part.
         training_log: what was logged while the language model learned.
+        metrics: what an evaluation measured, see ``Report.summary``; empty before one.
+        shared: what stands in for ``histories`` and ``trained_on``, which are empty then, in a recommender that came
+            without them; None in any other.
+
+    Example:
+        >>> state = recommender.state
+        >>> len(state.catalog), sorted(state.members)
+        (40, ['ease', 'popularity', 'sequential_rules', 'svd'])
     """
 
     domain: Domain
@@ -97,6 +139,12 @@ class RecommenderState:
     wording: PromptBook | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     training_log: Sequence[Mapping[str, Any]] = ()
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    shared: SharedData | None = None
+
+    def __copy__(self) -> RecommenderState:
+        """Return the state itself, in which nothing changes."""
+        return self
 
     @property
     def blend(self) -> Blend:
@@ -152,7 +200,8 @@ class RecommenderState:
         svd = self.members.get(SVD.name) or self.rating_models.get(SVD.name)
         factors = svd.item_factors if isinstance(svd, SVD) else None
         relations = {name: model.relations for name, model in self.members.items()}
-        evidence = Evidence(self.catalog, self.trained_on, self.domain, self.knowledge, factors, relations)
+        counted = self.trained_on if self.shared is None else self.shared.counts
+        evidence = Evidence(self.catalog, counted, self.domain, self.knowledge, factors, relations)
         language_model = None if style == "template" else self.llm
         return Explainer(evidence, self.spoken_book, language_model=language_model, free=style == "free")
 
@@ -161,7 +210,7 @@ class RecommenderState:
         """Return what describes users by their histories."""
         from genre_gen.explain.profile import Profiler
 
-        return Profiler(self.catalog, self.trained_on, self.domain, self.spoken_book)
+        return Profiler(self.catalog, self.item_counts, self.domain, self.spoken_book)
 
     @computed_once
     def attributor(self) -> Attributor:
@@ -169,13 +218,22 @@ class RecommenderState:
         from genre_gen.explain.attribution import Attributor
 
         def scorer(name: str) -> Callable[[Sequence[History]], NDArray[np.float32]]:
-            return lambda histories: self.mask_cold_items(
-                {name: self.members[name].score(histories)}, self.blend.members
-            )[name]  # type: ignore[return-value]
+            def score(histories: Sequence[History]) -> NDArray[np.float32]:
+                scores = self.members[name].score(histories)
+                if not np.isfinite(scores).all():
+                    raise DecodingError(f"the scores of {name} are not finite, so its say cannot be measured")
+                return self.mask_cold_items({name: scores}, self.blend.members)[name]  # type: ignore[return-value]
+
+            return score
 
         window = self.domain.model.max_history
         scorers = {name: scorer(name) for name in self.members}
         return Attributor(self.catalog, self.blend, scorers, self.generator, name=LLM_MEMBER, window=window)
+
+    @computed_once
+    def rule_book(self) -> RuleBook:
+        """Return the rules of requests, the domain's among them, as the catalog sees them."""
+        return RuleBook(self.catalog, self.domain.rules)
 
     @property
     def neighbour_models(self) -> dict[str, CollaborativeModel]:
@@ -191,21 +249,36 @@ class RecommenderState:
         """Return the same model by model: each model's scores after that item alone, as shares of the largest."""
         parts = {}
         for name, model in self.neighbour_models.items():
-            scores = np.maximum(model.score([History(np.array([row]))])[0].astype(np.float64), 0.0)
+            scores = model.score([History(np.array([row]))])[0].astype(np.float64)
+            if not np.isfinite(scores).all():
+                log.warning("the scores of %s are not finite; the other models tell which items are close", name)
+                continue
+            scores = np.maximum(scores, 0.0)
             scores[row] = 0.0
             parts[name] = scores / max(float(scores.max()), 1e-12)
         return parts
 
     @computed_once
+    def item_counts(self) -> NDArray[np.int64]:
+        """Return how many of the interactions that were learned from each item has: int64 ``[n_items]``."""
+        if self.shared is not None:
+            return self.shared.counts.interactions
+        return np.bincount(self.trained_on.rows, minlength=len(self.catalog))
+
+    @property
+    def data(self) -> DataSummary:
+        """Return the size and time span of all interactions."""
+        return DataSummary.of(self.histories) if self.shared is None else self.shared.summary
+
+    @computed_once
     def popularity(self) -> NDArray[np.float32]:
         """Return the logarithm of each item's interactions: float32 ``[n_items]``; what strangers get at the least."""
-        counts = np.bincount(self.trained_on.rows, minlength=len(self.catalog))
-        return np.log1p(counts).astype(np.float32)
+        return np.log1p(self.item_counts).astype(np.float32)
 
     @computed_once
     def cold_items(self) -> NDArray[np.bool_]:
         """Return which items have no interaction in what was learned from: bool ``[n_items]``."""
-        return ~np.isin(np.arange(len(self.catalog)), self.trained_on.rows)
+        return self.item_counts == 0
 
     def mask_cold_items(
         self, scores: Mapping[str, NDArray[np.floating]], members: Iterable[str] | None = None

@@ -11,7 +11,7 @@ import numpy as np
 from genre_gen.codes import atomic
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.dataset import Dataset
-from genre_gen.data.printable import printable
+from genre_gen.data.printable import about, printable, shown
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
 from genre_gen.explain.attribution import Attribution, Effect, ValueEffect
@@ -33,12 +33,13 @@ def picks_text(picks: Recommendations, language: DomainLanguage | None = None) -
     """
     lines, words = [], _words(language)
     for pick in picks:
-        about = "; ".join(
+        facts = "; ".join(
             _attribute(name, value, language) for name, value in pick.item.attributes.items() if value not in {None, ()}
         )
         parts = ", ".join(f"{name} {share:+.2f}" for name, share in pick.parts.items())
-        known = f"  [{about}]" if about else ""
-        lines.append(f"{pick.rank:>3}. {pick.item.title}{known}  {words.score} {pick.score:.2f} = {parts}")
+        known = f"  [{facts}]" if facts else ""
+        pinned = f"  {words.pinned}" if pick.pinned else ""
+        lines.append(f"{pick.rank:>3}. {pick.item.title}{known}  {words.score} {pick.score:.2f} = {parts}{pinned}")
         if pick.explanation is not None:
             lines.append(f"     {pick.explanation}")
     if picks.parsed_query is not None:
@@ -57,6 +58,7 @@ def picks_json(picks: Recommendations) -> str:
                     "title": pick.item.title,
                     "score": pick.score,
                     "parts": dict(pick.parts),
+                    "pinned": pick.pinned,
                     "explanation": None if pick.explanation is None else pick.explanation.text,
                 }
                 for pick in picks
@@ -114,22 +116,17 @@ def reasons_json(
     return json.dumps(content, ensure_ascii=False)
 
 
-def shown(value: Any, language: DomainLanguage | None = None) -> str:
-    """Return an attribute's value for people."""
-    if isinstance(value, tuple):
-        return (", " if language is None else language.tables.facts.list).join(value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def _words(language: DomainLanguage | None) -> TerminalWords:
     return (Language.load() if language is None else language.tables).terminal
 
 
 def _attribute(name: str, value: Any, language: DomainLanguage | None) -> str:
-    """Return an attribute for people; a number with its field, since 0 alone says nothing."""
+    """Return an attribute for people; a number comes with its field, since a bare 0 has no meaning."""
+    if language is None:
+        return about({name: value})
     if isinstance(value, (int, float)):
-        return f"{name if language is None else language.field(name)} {shown(value)}"
-    return shown(value if language is None else language.shown(name, value), language)
+        return f"{language.field(name)} {shown(value)}"
+    return shown(language.shown(name, value), language.tables.facts.list)
 
 
 def _group(effect: ValueEffect, language: DomainLanguage | None) -> str:

@@ -22,7 +22,7 @@ import numpy as np
 
 from genre_gen.data.catalog import Item
 from genre_gen.data.filters import check_n
-from genre_gen.data.printable import printable
+from genre_gen.data.printable import printable, shown
 from genre_gen.data.titles import article_first
 from genre_gen.downloads.paths import assets_folder
 from genre_gen.errors import DecodingError, PromptError, UsageError
@@ -31,7 +31,6 @@ from genre_gen.prompting.spans import Prompt
 from genre_gen.prompting.templates import in_language
 from genre_gen.recommender.recommender import Recommender
 from genre_gen.recommender.requests import Recommendation
-from genre_gen.reporting.formatting import shown
 from genre_gen.tasks import TASKS
 from genre_gen.tasks.next_item import NextItem
 
@@ -96,6 +95,7 @@ class Pick:
     title: str
     about: str
     score: float
+    pinned: bool
     parts: tuple[Bar, ...]
     zero: float
     explanation: tuple[Piece, ...]
@@ -221,6 +221,7 @@ def _picks(
             article_first(pick.item.title),
             _about(recommender, pick.item),
             pick.score,
+            pick.pinned,
             tuple(_stacked(pick.parts, members, below * unit, unit)),
             below * unit,
             tuple(_highlighted(recommender, pick.explanation)),
@@ -316,9 +317,9 @@ def _prompts(
     task = TASKS["next_item"]
     assert isinstance(task, NextItem)  # noqa: S101 - a fact for the type checker
     found = {task.name: task.prompt(recommender.state.generator.data, recommender.state.book, recent)}
-    if picks:
-        row = recommender.state.catalog.row(picks[0].item.id)
-        found["explain"] = recommender.state.explainer.sentences(history, row, picks[0].parts).prompt
+    if pick := next((pick for pick in picks if not pick.pinned), None):
+        row = recommender.state.catalog.row(pick.item.id)
+        found["explain"] = recommender.state.explainer.sentences(history, row, pick.parts).prompt
     draw = partial(_messages, recommender)
     return tuple((name, tuple(draw(prompt))) for name, prompt in found.items())
 
@@ -339,7 +340,7 @@ def _messages(recommender: Recommender, prompt: Prompt) -> Iterator[tuple[str, t
 def _about(recommender: Recommender, item: Item) -> str:
     language = recommender.state.language
     known = [(name, value) for name, value in item.attributes.items() if value not in {None, ()}]
-    return " · ".join(shown(language.shown(name, value), language) for name, value in known)
+    return " · ".join(shown(language.shown(name, value), language.tables.facts.list) for name, value in known)
 
 
 def _known(rating: float) -> float | None:

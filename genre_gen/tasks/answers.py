@@ -13,7 +13,7 @@ from genre_gen.languages.scripts import UNSPACED
 _WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+|[^\w\s]")
 
 Metric: TypeAlias = Callable[[Sequence[str], Sequence[str]], float]
-"""Compares answers with the true ones; both have the same length, at least 1."""
+"""Compares answers with the true ones; both have the same length of at least 1."""
 
 
 def accuracy(answers: Sequence[str], truths: Sequence[str]) -> float:
@@ -22,12 +22,12 @@ def accuracy(answers: Sequence[str], truths: Sequence[str]) -> float:
 
 
 def token_f1(answers: Sequence[str], truths: Sequence[str]) -> float:
-    """Return the mean F1 of the words that answer and truth share (as SQuAD counts them)."""
+    """Return the mean F1 score of the words of answer and truth, as in SQuAD."""
     return _mean(lambda answer, truth: _f1(_words(answer), _words(truth)), answers, truths)
 
 
 def label_f1(answers: Sequence[str], truths: Sequence[str]) -> float:
-    """Return the mean F1 of the labels, separated by commas or line breaks, that answer and truth share."""
+    """Return the mean F1 score of the labels, separated by commas or line breaks, of answer and truth."""
     return _mean(lambda answer, truth: _f1(_labels(answer), _labels(truth)), answers, truths)
 
 

@@ -1,4 +1,4 @@
-"""Task: builds its examples and grades its answers in one file, so that the two cannot drift apart."""
+"""Task: builds its examples and grades its answers in one class, so that the two stay consistent."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ Targets: TypeAlias = Literal["assistant", "codes", "data"]
 Depth: TypeAlias = Literal["exit", "full"]
 
 ENTRIES = 100_000
-"""How many items, each with a rating, are kept as templates see them."""
+"""The number of cached entries (an item with a rating)."""
 
 SIMILAR_TEXTS = 20
-"""How many of the items with the most similar texts are kept of each item."""
+"""The number of items with the most similar texts that are kept for each item."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One prompt to learn from or, where it is open, to answer.
+    """One prompt to learn from or, if open, to answer.
 
     Attributes:
         task: name of the task.
         prompt: rendered; closed unless it is a question.
-        targets: what of the assistant's message the loss sees: all of it, its item codes, or its data spans.
-        first_target: how many codes (or data spans) of the assistant's message only give context.
-        answer: what :meth:`Task.grade` compares with: a catalog row, a rating, or the assistant's words.
-        origins: int64 ``[codes]``, which training interaction each item code of the assistant's message stands for;
-            None where it does not matter.
+        targets: the part of the assistant's message that the loss covers: all of it, its item codes, or its data spans.
+        first_target: index of the first target among the codes (or data spans); those before are context only.
+        answer: the truth for :meth:`Task.grade`: a catalog row, a rating, or the assistant's words.
+        origins: int64 ``[codes]``, the training interaction of each item code in the assistant's message; None if it
+        is not needed.
     """
 
     task: str
@@ -57,7 +57,7 @@ class Example:
 
 @dataclass(frozen=True)
 class TaskData:
-    """What examples are built from.
+    """The data that examples are built from.
 
     Attributes:
         catalog: the items.
@@ -70,10 +70,10 @@ class TaskData:
     domain: Domain
 
     def entries(self, history: History) -> tuple[Entry, ...]:
-        """Return a history as templates see it; entries are made once, since a request has hundreds of them."""
+        """Return a history as templates see it; entries are cached, since a request has hundreds of them."""
         rows = history.rows.tolist()
         ratings: list[float | None] = [None] * len(rows)
-        if history.ratings is not None:  # NaN would be no key
+        if history.ratings is not None:  # NaN cannot be a key
             ratings = [None if math.isnan(rating) else rating for rating in history.ratings.tolist()]
         cache, entries = self._entries, []
         for key in zip(rows, ratings, strict=True):
@@ -100,40 +100,40 @@ class TaskData:
 
     @cached_property
     def list_fields(self) -> tuple[str, ...]:
-        """Return the names of the fields that hold labels, such as genres."""
+        """Return the names of the fields with labels, such as genres."""
         return tuple(name for name, field in self.domain.fields.items() if field.type == "list")
 
     @cached_property
     def text_similarity(self) -> sparse.csr_matrix:
-        """Return the similarity of items' texts: ``[n_items, n_items]``, sparse.
+        """Return the similarity of the items' texts: sparse ``[n_items, n_items]``.
 
-        A row holds the SIMILAR_TEXTS items whose texts are most similar to its item's, cold items left out.
+        Each row has the SIMILAR_TEXTS items with the most similar texts, without cold items.
         """
         return self.similar_texts(np.arange(len(self.catalog)))
 
     def similar_texts(self, rows: NDArray[np.int64]) -> sparse.csr_matrix:
-        """Return the same of some items alone, ``[len(rows), n_items]``, for much less work."""
+        """Return the same for some items only, ``[len(rows), n_items]``, at a lower cost."""
         met = np.unique(self.interactions.rows).astype(np.int64)
         return similar_texts([item.describe() for item in self.catalog], SIMILAR_TEXTS, rows, met)
 
     def before(self, history: History, position: int) -> History:
-        """Return what a prompt shows of a history before a position: the latest ``model.max_history`` items."""
+        """Return the part of a history before a position that a prompt shows: its last ``model.max_history`` items."""
         return history.slice(0, position).last(self.domain.model.max_history)
 
     def shuffled(self, rng: np.random.Generator, at_least: int = 1) -> Iterator[History]:
-        """Yield the histories of that many items or more, in random order."""
+        """Yield the histories with at least ``at_least`` items, in random order."""
         for user_row in rng.permutation(len(self.interactions.users)):
             history = self.interactions.history_at(int(user_row))
             if len(history) >= at_least:
                 yield history
 
     def unseen(self, history: History, rng: np.random.Generator, tries: int = 20) -> int | None:
-        """Return a random catalog row that is not in a history; None where no try finds one."""
+        """Return a random catalog row that is not in a history; None if ``tries`` attempts find none."""
         seen = set(history.rows.tolist())
         return next((row for row in rng.integers(len(self.catalog), size=tries).tolist() if row not in seen), None)
 
     def labels(self, row: int) -> tuple[str, ...]:
-        """Return the labels of an item in the domain's first list field, as prompts call them; () for none."""
+        """Return the labels of an item in the domain's first list field, as prompts name them; () if there are none."""
         if not self.list_fields:
             return ()
         name = self.list_fields[0]
@@ -141,7 +141,7 @@ class TaskData:
         return value if isinstance(value, tuple) else ()
 
     def liked(self, history: History) -> NDArray[np.int64]:
-        """Return positions of the items a user liked; all of them where nothing is rated."""
+        """Return the positions of the items that a user liked; all positions if nothing is rated."""
         if history.ratings is None or self.domain.liked_from is None:
             return np.arange(len(history))
         return np.flatnonzero(np.isnan(history.ratings) | (history.ratings >= self.domain.liked_from))
@@ -150,12 +150,12 @@ class TaskData:
 class Task(Protocol):
     """An instruction that the model learns.
 
-    A task of another package brings two attributes more: ``variables``, what its templates are given (name -> meaning),
-    and ``templates``, the folder in which they lie.
+    A task of another package has two more attributes: ``variables``, the variables of its templates (name -> meaning),
+    and ``templates``, their folder.
 
     Attributes:
         name: also the name of its templates.
-        depth: at which depth of the model its answers are read, unless ``domain.toml`` says otherwise.
+        depth: the depth of the model at which its answers are read, unless ``domain.toml`` sets another.
     """
 
     name: ClassVar[str]
@@ -164,7 +164,7 @@ class Task(Protocol):
     def examples(
         self, data: TaskData, book: PromptBook, rng: np.random.Generator, *, open: bool = False
     ) -> Iterator[Example]:
-        """Yield one epoch of examples in random order; ``open`` ones are questions, their answer left out."""
+        """Yield one epoch of examples in random order; ``open`` ones are questions without the answer."""
         ...
 
     def grade(self, answers: Sequence[Any], truths: Sequence[Any]) -> dict[str, float]:
@@ -173,7 +173,7 @@ class Task(Protocol):
 
 
 class WordTask(ABC):
-    """A task whose answers are words; a new one names its metrics and writes ``cases``."""
+    """A task whose answers are words. A new task lists its metrics and implements ``cases``."""
 
     name: ClassVar[str]
     depth: ClassVar[Depth] = "full"
@@ -181,12 +181,12 @@ class WordTask(ABC):
 
     @abstractmethod
     def cases(self, data: TaskData, rng: np.random.Generator) -> Iterator[dict[str, Any]]:
-        """Yield what the templates are given for each example, ``answer`` included, in random order."""
+        """Yield the variables of the templates for each example, ``answer`` included, in random order."""
 
     def examples(
         self, data: TaskData, book: PromptBook, rng: np.random.Generator, *, open: bool = False
     ) -> Iterator[Example]:
-        """Yield one epoch of examples in random order; ``open`` ones are questions, their answer left out."""
+        """Yield one epoch of examples in random order; ``open`` ones are questions without the answer."""
         for variables in self.cases(data, rng):
             yield in_words(book, self.name, open=open, domain=data.domain.name, **variables)
 
@@ -196,7 +196,7 @@ class WordTask(ABC):
 
 
 def in_words(book: PromptBook, task: str, *, answer: Any, open: bool, **variables: Any) -> Example:
-    """Return an example whose whole assistant's message is the target, and its words the truth."""
+    """Return an example whose target is the whole assistant's message, and whose truth is its words."""
     told = book.render(task, answer=answer, **variables)
     prompt = book.render(task, open=True, **variables) if open else told
     return Example(task, prompt, "assistant", answer=told.messages[-1].text)
@@ -205,8 +205,8 @@ def in_words(book: PromptBook, task: str, *, answer: Any, open: bool, **variable
 def windows(length: int, size: int) -> Iterator[tuple[int, int, int]]:
     """Yield ``(start, stop, fresh)`` of windows that cover a history.
 
-    Each position is new in exactly one window: the first ``fresh`` positions of a window were targets before and only
-    give context, half a window where there is that much.
+    Each position is a target in exactly one window: the first ``fresh`` positions of a window are context only, half a
+    window if the history is long enough.
     """
     start, done = 0, 0
     while done < length:

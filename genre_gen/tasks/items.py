@@ -1,4 +1,4 @@
-"""Tasks about one item of the catalog: its code, its title, and what is known of it."""
+"""Tasks about one item of the catalog: its code, title, attributes and text."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Title(WordTask):
 
 
 class Description(WordTask):
-    """What is known of this item? From code to attributes and text."""
+    """What is this item like? From code to attributes and text."""
 
     name = "description"
 
@@ -36,7 +36,7 @@ class Description(WordTask):
 
 
 class CatalogText(WordTask):
-    """The catalog's own text, for continued pre-training; as a question, it is given nothing but the instruction."""
+    """The catalog's own text, for continued pre-training. As a question, it has the instruction only."""
 
     name = "catalog_text"
     metrics: ClassVar[Mapping[str, Metric]] = {"token_f1": token_f1}
@@ -64,7 +64,7 @@ class Code:
             yield Example(self.name, prompt, "codes", answer=row)
 
     def grade(self, answers: Sequence[Ranking], truths: Sequence[int]) -> dict[str, float]:
-        """Return how often the right item stands first."""
+        """Return the share of answers with the right item first."""
         if not answers:
             return {}
         hits = [len(answer) > 0 and answer.rows[0] == row for answer, row in zip(answers, truths, strict=True)]

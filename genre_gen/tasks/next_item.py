@@ -1,4 +1,4 @@
-"""Which item comes next. The history's codes stand in the assistant's turn, and each of them is a target."""
+"""The task next item: the history's codes are in the assistant's message, and each of them is a target."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from genre_gen.tasks.synthetic import synthetic
 
 
 class NextItem:
-    """Learns every next item of a history, in windows; answers with a ranking."""
+    """Which item comes next? Learns every next item of a history, in windows; answers with a ranking."""
 
     name: ClassVar[str] = "next_item"
     depth: ClassVar[Depth] = "exit"
 
     def prompt(self, data: TaskData, book: PromptBook, history: History, *, open: bool = True) -> Prompt:
-        """Return the prompt after which the model names the next item."""
+        """Return the prompt that the model continues with the next item."""
         return book.render(self.name, open=open, domain=data.domain.name, history=data.entries(history))
 
     def examples(
         self, data: TaskData, book: PromptBook, rng: np.random.Generator, *, open: bool = False
     ) -> Iterator[Example]:
-        """Yield the windows of each user of two items or more; as questions, each history without its last item.
+        """Yield the windows of each user with two or more items; as questions, each history without its last item.
 
-        Where ``training.synthetic`` says so, synthetic histories join the real ones.
+        With ``training.synthetic``, synthetic histories are added.
         """
         if open:
             for history in data.shuffled(rng, at_least=2):

@@ -1,4 +1,4 @@
-"""What rating the user gives. Codes and ratings alternate in the assistant's turn, and each rating is a target."""
+"""The task rating: codes and ratings alternate in the assistant's message, and each rating is a target."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from genre_gen.tasks.base import Depth, Example, TaskData, windows
 
 
 class Rating:
-    """Learns every rating of a history, in windows; answers with a number. Makes no examples where nothing is rated."""
+    """How does the user rate this item? Learns every rating, in windows; no examples without ratings."""
 
     name: ClassVar[str] = "rating"
     depth: ClassVar[Depth] = "exit"
 
     def prompt(self, data: TaskData, book: PromptBook, history: History, row: int | None = None) -> Prompt:
-        """Return the prompt after which the model rates an item; without one, the rated history to learn from."""
+        """Return the prompt that the model continues with a rating of an item; without an item, one to learn from."""
         return book.render(
             self.name,
             open=row is not None,
@@ -52,7 +52,7 @@ class Rating:
             yield Example(self.name, self.prompt(data, book, history.slice(start, stop)), "data", context)
 
     def grade(self, answers: Sequence[float], truths: Sequence[float]) -> dict[str, float]:
-        """Return root mean squared and mean absolute error, in points of the rating scale."""
+        """Return root mean squared error and mean absolute error, in points of the rating scale."""
         return {"rmse": rmse(answers, truths), "mae": mae(answers, truths)} if answers else {}
 
 

@@ -1,7 +1,7 @@
-"""Synthetic histories: real ones in which an item replaces one with a similar text.
+"""Synthetic histories: real ones in which one item is replaced by an item with a similar text.
 
-Rare and cold items are learned from too few interactions; the items with similar texts tell in whose histories they
-might be. Rare items are put in most often.
+Rare and cold items have too few interactions to learn from; items with similar texts show whose histories they
+might be in. Rare items are inserted most often.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from genre_gen.tasks.base import TaskData
 
 
 def synthetic(data: TaskData, n: int, rng: np.random.Generator) -> Iterator[tuple[History, int, NDArray[np.int64]]]:
-    """Try ``n`` synthetic histories; left out are those that have the item already, or nothing else.
+    """Try to make ``n`` synthetic histories; those that already have the item, or have no other, are left out.
 
     Yields:
-        The history, at most a window long; how many of its first items only give context (those before the new item,
-        which ordinary examples have as targets already); and which interaction each item comes from, int64 ``[items]``,
+        The history, at most a window long; the number of its first items that are context only (those before the new
+        item, which ordinary examples have as targets already); and the interaction of each item, int64 ``[items]``,
         -1 for the new one.
     """
     similar, interactions = data.text_similarity, data.interactions
@@ -29,7 +29,7 @@ def synthetic(data: TaskData, n: int, rng: np.random.Generator) -> Iterator[tupl
     weights = (np.diff(similar.indptr) > 0) / (1.0 + counts)
     if not weights.any():
         return
-    by_item = np.argsort(interactions.rows, kind="stable")  # the interactions of an item are together
+    by_item = np.argsort(interactions.rows, kind="stable")  # groups the interactions of an item
     first = np.concatenate([[0], np.cumsum(counts)])
     for row in rng.choice(len(weights), size=n, p=weights / weights.sum()).tolist():
         cells = slice(similar.indptr[row], similar.indptr[row + 1])
@@ -43,7 +43,7 @@ def synthetic(data: TaskData, n: int, rng: np.random.Generator) -> Iterator[tupl
 
 
 def _around(data: TaskData, index: int) -> tuple[History, int, NDArray[np.int64]]:
-    """Return the window around an interaction, where that is in it, and which interactions it consists of."""
+    """Return the window around an interaction, the interaction's position in it, and the window's interactions."""
     interactions, window = data.interactions, data.domain.training.window
     user_row = int(np.searchsorted(interactions.offsets, index, side="right")) - 1
     begin = max(int(interactions.offsets[user_row]), index - window // 2)

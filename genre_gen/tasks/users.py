@@ -14,19 +14,19 @@ from genre_gen.tasks.answers import Metric, accuracy, label_f1
 from genre_gen.tasks.base import TaskData, WordTask
 
 MAX_FACTS = 3
-NEAR = 5  # liked items between two that count as near each other
+NEAR = 5  # two liked items are near each other up to this distance
 TRIES = 20
 
 
 class Fits(WordTask):
-    """Does this item fit this user? Tells an item that the user liked next from one without an interaction."""
+    """Does this item fit this user? The item is one that the user liked next, or one without an interaction."""
 
     name = "fits"
     depth = "exit"
     metrics: ClassVar[Mapping[str, Metric]] = {"accuracy": accuracy}
 
     def cases(self, data: TaskData, rng: np.random.Generator) -> Iterator[dict[str, Any]]:
-        """Yield one case per user, true or not with equal chance."""
+        """Yield one case per user; yes and no are equally likely."""
         for history in data.shuffled(rng, at_least=2):
             liked = data.liked(history)
             liked = liked[liked > 0]
@@ -43,8 +43,8 @@ class Fits(WordTask):
 class Similar(WordTask):
     """Are these two items similar?
 
-    Two items are similar that a user liked shortly after each other and that share a label (such as a genre), if they
-    have any. An item without an interaction of the user that shares no label is not.
+    Two items count as similar if a user liked one shortly after the other and they share a label (such as a genre), if
+    they have any. An item that the user has no interaction with and that shares no label counts as dissimilar.
     """
 
     name = "similar"
@@ -52,7 +52,7 @@ class Similar(WordTask):
     metrics: ClassVar[Mapping[str, Metric]] = {"accuracy": accuracy}
 
     def cases(self, data: TaskData, rng: np.random.Generator) -> Iterator[dict[str, Any]]:
-        """Yield at most one case per user, similar or not with equal chance."""
+        """Yield at most one case per user; yes and no are equally likely."""
         for history in data.shuffled(rng, at_least=2):
             liked = data.liked(history)
             if not len(liked):
@@ -77,7 +77,7 @@ class Similar(WordTask):
 
 
 def _share(data: TaskData, item: int, other: int) -> bool:
-    """Tell whether two items share a label; also true where one of them has none."""
+    """Tell whether two items share a label; also true if one of them has none."""
     first, second = set(data.labels(item)), set(data.labels(other))
     return not first or not second or bool(first & second)
 
@@ -90,7 +90,7 @@ class Intent(WordTask):
     metrics: ClassVar[Mapping[str, Metric]] = {"label_f1": label_f1}
 
     def cases(self, data: TaskData, rng: np.random.Generator) -> Iterator[dict[str, Any]]:
-        """Yield at most one case per user; none where items have no labels."""
+        """Yield at most one case per user; none if items have no labels."""
         for history in data.shuffled(rng, at_least=2):
             position = int(rng.integers(1, len(history)))
             labels = data.labels(int(history.rows[position]))
@@ -107,7 +107,7 @@ class Shared:
 
 
 class Explanation(WordTask):
-    """Why is this item recommended? A sentence made of facts alone; no examples where items have no labels."""
+    """Why is this item recommended? A sentence made of facts only; no examples if items have no labels."""
 
     name = "explanation"
 
@@ -115,7 +115,7 @@ class Explanation(WordTask):
         """Yield at most one case per user, about a liked item that shares labels with liked ones before it."""
         for history in data.shuffled(rng, at_least=2):
             liked = data.liked(history)
-            if len(liked) < 2:  # noqa: PLR2004 - one to explain, one to explain it by
+            if len(liked) < 2:  # noqa: PLR2004 - one to explain, one to cite
                 continue
             position = int(rng.choice(liked[1:]))
             row, before = int(history.rows[position]), data.before(history, position)
@@ -125,7 +125,7 @@ class Explanation(WordTask):
 
 
 def shared(data: TaskData, history: History, row: int) -> tuple[Shared, ...]:
-    """Return the liked items that share most labels with an item, the same labels each, the latest first."""
+    """Return the liked items that share most labels with an item, all the same labels, the latest first."""
     labels = set(data.labels(row))
     seen = data.entries(history)
     facts = []
@@ -139,16 +139,16 @@ def shared(data: TaskData, history: History, row: int) -> tuple[Shared, ...]:
 
 
 class Review(WordTask):
-    """What does the user say of this item? The headline of a review, from its text, or from history and rating alone.
+    """What does the user say about this item? The headline of a review, from its text, or from history and rating only.
 
-    As the review tasks of P5 (Geng et al. 2022, https://arxiv.org/abs/2203.13366). Makes no examples where no headlines
-    are read (``data.columns.summary``).
+    Like the review tasks of P5 (Geng et al. 2022, https://arxiv.org/abs/2203.13366). There are no examples unless
+    headlines are read (``data.columns.summary``).
     """
 
     name = "review"
 
     def cases(self, data: TaskData, rng: np.random.Generator) -> Iterator[dict[str, Any]]:
-        """Yield at most one case per user, about one of the items that the user gave a headline."""
+        """Yield at most one case per user, about an item with a headline by the user."""
         interactions = data.interactions
         for user_row in rng.permutation(len(interactions.users) if interactions.reviews is not None else 0).tolist():
             history, begin = interactions.history_at(user_row), int(interactions.offsets[user_row])

@@ -1,8 +1,8 @@
-"""Distillation: soft targets of a blend of collaborative models for every interaction of the training histories.
+"""Distillation: soft targets from a blend of collaborative models for every interaction of the training histories.
 
-A language model that is trained on them learns not only which item came next, but also which others were as likely. A
-model is over-confident about a history that it was fitted on. So the teacher is cross-fitted: its soft targets of a
-user come from models that never saw that user.
+A language model trained on them learns not only which item came next, but also which others were likely. A model is
+over-confident about histories that it was fitted on, so the teacher is cross-fitted: the soft targets of a user come
+from models that were fitted without that user.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from genre_gen.errors import UsageError
 
 OnShare: TypeAlias = Callable[[float], None]
 TEMPERATURES = (0.02, 5.0)
-"""Between these a temperature is looked for; blended scores are in standard deviations."""
+"""The range of temperatures; blended scores are in standard deviations."""
 
 
 @dataclass(frozen=True)
 class SoftTargets:
-    """What a teacher expects in place of each training interaction, given the history before it.
+    """A teacher's prediction of each training interaction, given the history before it.
 
     Attributes:
-        rows: int32 ``[n, top]`` catalog rows of its likeliest items.
-        shares: float16 ``[n, top]`` their probabilities. They sum to 1, or are all 0 where the teacher knows nothing:
-            for the first item of a history, and where all items have the same score.
+        rows: int32 ``[n, top]`` catalog rows of the likeliest items.
+        shares: float16 ``[n, top]`` their probabilities. They sum to 1, or are all 0 without a prediction: for the
+        first item of a history, and if all items have the same score.
     """
 
     rows: NDArray[np.int32]
@@ -42,7 +42,7 @@ class SoftTargets:
 
     @classmethod
     def empty(cls, n: int, top: int) -> SoftTargets:
-        """Return soft targets without any share."""
+        """Return soft targets whose shares are all 0."""
         return cls(np.zeros((n, top), np.int32), np.zeros((n, top), np.float16))
 
     def __len__(self) -> int:
@@ -51,21 +51,21 @@ class SoftTargets:
 
 
 SoftTargetSource: TypeAlias = Callable[[Interactions, OnShare], SoftTargets]
-"""Makes the soft targets of all interactions, in their order; tells which share of them is done, 0 to 1."""
+"""Makes the soft targets of all interactions, in their order; reports the share that is done, 0 to 1."""
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """A blend of collaborative models; called with interactions, it makes their soft targets.
+    """A blend of collaborative models. Calling it with interactions makes their soft targets.
 
     Attributes:
         members: name -> function that returns a new model, not fitted.
-        weights: member -> weight in the blend; members without one, or at 0, are not fitted.
-        temperature: of the softmax over blended scores, > 0; see ``fit_temperature``.
-        repeat: whether items of the history may come again; else they are left out.
-        folds: in how many parts the users are cut; models fitted on the others are asked about each part.
-        top: how many items a soft target names.
-        batch: positions scored at a time: memory is a few times ``batch * n_items * 8`` bytes.
+        weights: member -> weight in the blend; members without a weight above 0 are not fitted.
+        temperature: temperature of the softmax over blended scores, > 0; see ``fit_temperature``.
+        repeat: whether items of the history may be predicted again.
+        folds: number of parts of the users; each part is scored by models fitted on the others.
+        top: number of items of a soft target.
+        batch: positions scored at a time; memory is a few times ``batch * n_items * 8`` bytes.
     """
 
     members: Mapping[str, Callable[[], CollaborativeModel]]
@@ -80,14 +80,14 @@ class Teacher:
         """Return the soft targets of all interactions, in their order; the same for the same input.
 
         Raises:
-            UsageError: no member has a weight, or a number that cannot be meant.
+            UsageError: no member has a weight, or a number is out of range.
         """
         used = self._used()
         targets = SoftTargets.empty(len(interactions), min(self.top, interactions.n_items))
         done = 0
         for others, positions in _folds(interactions, self.folds):
             models = {name: make() for name, make in used.items()}
-            # A model of ratings says nothing to a fold of whose other users nobody has rated anything.
+            # A model of ratings cannot score a fold if the other users have no ratings.
             fitted = {
                 name: model.fit(others)
                 for name, model in models.items()
@@ -108,19 +108,19 @@ class Teacher:
         used = {name: make for name, make in self.members.items() if self.weights.get(name, 0.0) > 0}
         if not used:
             raise UsageError(f"teacher: none of the members {', '.join(self.members) or '(none)'} has a weight above 0")
-        if self.folds < 2 or min(self.top, self.batch) < 1 or not self.temperature > 0:  # noqa: PLR2004 - one teaches itself
+        if self.folds < 2 or min(self.top, self.batch) < 1 or not self.temperature > 0:  # noqa: PLR2004 - one would score itself
             raise UsageError(
                 f"teacher: {self.folds} folds, top {self.top}, batch {self.batch}, temperature {self.temperature}; "
-                "there must be two folds or more, and the others must be above 0"
+                "folds must be at least 2, and the others above 0"
             )
         return used
 
 
 def fit_temperature(scores: NDArray[np.floating], targets: NDArray[np.integer]) -> float:
-    """Return the temperature, within TEMPERATURES, under which the targets ``[B]`` of cases are most likely.
+    """Return the temperature, within TEMPERATURES, that maximises the likelihood of the targets ``[B]`` of cases.
 
-    ``scores`` are blended, ``[B, n_items]``, ``-inf`` where an item is not allowed. A case whose target has no score is
-    left out; 1 is returned where all are.
+    ``scores`` are blended, ``[B, n_items]``, ``-inf`` if an item is not allowed. Cases whose target has no score are
+    left out; without any other, the temperature is 1.
     """
     of_target = np.take_along_axis(scores, np.asarray(targets)[:, None], axis=1)
     scored = np.isfinite(of_target[:, 0])
@@ -135,7 +135,7 @@ def fit_temperature(scores: NDArray[np.floating], targets: NDArray[np.integer]) 
 
 
 def _folds(interactions: Interactions, folds: int) -> Iterator[tuple[Interactions, NDArray[np.int64]]]:
-    """Yield for each part of the users the others' interactions, and its positions with a history before them."""
+    """Yield for each part of the users the others' interactions, and the part's positions that have a history."""
     owners = interactions.owners
     later = np.arange(len(interactions)) > interactions.offsets[owners]
     fold_of = np.random.default_rng(0).permutation(len(interactions.users)) % folds
@@ -157,12 +157,12 @@ def _before(interactions: Interactions, positions: NDArray[np.int64]) -> Sequenc
 def _likeliest(
     scores: NDArray[np.float32], top: int, temperature: float
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the ``top`` items of a softmax over ``[B, n_items]`` scores, and their probabilities among themselves."""
+    """Return the ``top`` items of a softmax over ``[B, n_items]`` scores, and their renormalised probabilities."""
     rows = np.argpartition(-scores, top - 1, axis=1)[:, :top]
     best = np.take_along_axis(scores, rows, axis=1).astype(np.float64)
     order = np.argsort(-best, axis=1, kind="stable")
     rows, best = np.take_along_axis(rows, order, axis=1), np.take_along_axis(best, order, axis=1)
-    # Standardised scores that differ at all have a positive one among them.
+    # Standardised scores that are not all equal have a positive one.
     telling = np.isfinite(best[:, :1]) & (best[:, :1] > 0)
     shares = np.exp(np.where(telling, best - np.where(telling, best[:, :1], 0.0), -np.inf) / temperature)
     return rows, shares / np.where(telling, shares.sum(axis=1, keepdims=True), 1.0)

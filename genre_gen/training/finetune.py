@@ -1,4 +1,4 @@
-"""Multitask fine-tuning: a short loop on accelerate that can be killed at any step and goes on exactly."""
+"""Multitask fine-tuning: a short loop on accelerate that can be killed at any step and resumes exactly."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from genre_gen.domain import Training
 from genre_gen.errors import CheckpointError, ConfigError
+from genre_gen.folders.reading import SavedFolder, open_folder
+from genre_gen.folders.writing import recover_folder, write_folder, write_json
 from genre_gen.llm.batch import Batch
 from genre_gen.llm.encode import NO_TARGET
 from genre_gen.llm.hardware import computes_bfloat16
 from genre_gen.llm.model import LLM
 from genre_gen.llm.task_mixture import MAIN, TaskMixture
-from genre_gen.training.checkpoint import read_json, recover_folder, verify_folder, write_folder, write_json
 from genre_gen.training.distillation import OnShare, SoftTargets
-from genre_gen.training.trackers import make_tracker
 
 log = logging.getLogger(__name__)
 Stage: TypeAlias = Literal["soft targets", "pre-training", "training", "refit"]
 CHECKPOINT = "checkpoint"
-_FLOOR = 0.02  # share of the peak learning rate that is left at the end
+_FLOOR = 0.02  # final learning rate, as a share of the peak
 
 
 @dataclass
 class Progress:
-    """Where training stands; all of it is in the checkpoint.
+    """The state of a training run, which its checkpoint contains.
 
     Attributes:
-        epoch: epochs begun and not finished come back as this number.
+        epoch: number of the present epoch, which an interrupted run repeats from ``done``.
         done: batches done in this epoch.
-        step: batches done in all.
-        seconds: time spent, validation included, over all runs.
-        best: best validation NDCG@10 so far, of the main epochs: those after the pre-training.
-        since_best: validations since then.
-        finished: nothing is left to do.
+        step: batches done in total.
+        seconds: time spent in all runs, validation included.
+        best: best validation NDCG@10 so far, in the main epochs (those after the pre-training).
+        since_best: number of validations since then.
+        finished: whether training is complete.
         log: one entry per validation: main epochs done (0 in pre-training, fractions within one), step, seconds,
-            learning rate, mean loss of each task since the last, NDCG@10.
+        learning rate, mean loss of each task since the last entry, NDCG@10.
     """
 
     epoch: int = 0
@@ -61,7 +61,7 @@ class Progress:
 
 
 class FineTuner:
-    """Trains an :class:`~genre_gen.llm.model.LLM` on a mix of tasks, and leaves it with its best weights."""
+    """Trains an :class:`~genre_gen.llm.model.LLM` on a mix of tasks; it ends with its best weights."""
 
     def __init__(
         self,
@@ -78,26 +78,25 @@ class FineTuner:
         soft_targets: Callable[[OnShare], SoftTargets] | None = None,
         refit: bool = False,
     ) -> None:
-        """Prepare the run; nothing is trained yet.
+        """Prepare a run without training.
 
         Args:
-            llm: changed in place.
-            mixture: gives the batches.
-            training: settings.
+            llm: the model, changed in place.
+            mixture: the source of batches.
+            training: the settings.
             validate: returns NDCG@10 on validation cases; None trains to the end without early stopping.
-            exclude_seen: items do not repeat in this domain.
-            folder: where checkpoints and logs go; None keeps everything in memory.
-            fingerprint: of data, prompts and settings; a checkpoint of another one is refused.
-            start: fingerprint of the weights that the run begins with; a checkpoint of a run that began with others is
-                given up. Empty where they follow from the rest.
+            exclude_seen: whether items do not repeat in this domain.
+            folder: the folder of checkpoints; None keeps everything in memory.
+            fingerprint: fingerprint of data, prompts and settings; a checkpoint with another one is rejected.
+            start: fingerprint of the initial weights; a checkpoint that began with other weights is discarded. Empty if
+            the initial weights follow from ``fingerprint``.
             checkpoint_seconds: least time between checkpoints.
-            soft_targets: makes those of the training interactions; called once, when a run begins, and only where
-                ``training.distillation`` is above 0.
-            refit: the run repeats or continues an earlier one, see ``stage``.
+            soft_targets: makes the soft targets of the training interactions; called once, when a run begins, if
+            ``training.distillation`` is above 0.
+            refit: whether the run repeats or continues an earlier one, see ``stage``.
 
         Raises:
-            ConfigError: distillation without a teacher, or of items whose codes are longer than one token; a tracker
-                whose package is missing.
+            ConfigError: distillation has no teacher or needs codes of one token.
         """
         from accelerate import Accelerator
 
@@ -115,16 +114,16 @@ class FineTuner:
         self.parameters = dict(llm.trainable())
         self.model, self.optimizer = self.accelerator.prepare(llm, _optimizer(self.parameters, training))
         self.progress = Progress()
-        self.steps = 0  # in all, as far as known
+        self.steps = 0  # estimated total
         self.best_weights: dict[str, Tensor] = {}
         self._losses: dict[str, list[float]] = defaultdict(list)
         self._saved = time.monotonic()
-        self._tracker = make_tracker(training.tracker, folder)
-        self._soft_target_share: float | None = None  # of them that is made, while that is going on
+        self.resumed = False  # whether this run continues from a checkpoint
+        self._soft_target_share: float | None = None  # the share that is made, while they are being made
 
     @property
     def stage(self) -> Stage:
-        """Return what is going on: soft targets are made, the catalog's text is learned, or the tasks."""
+        """Return the present stage: soft targets, pre-training on the catalog's text, or the tasks."""
         if self._soft_target_share is not None:
             return "soft targets"
         if self.progress.epoch < self.training.pretraining_epochs:
@@ -132,9 +131,9 @@ class FineTuner:
         return "refit" if self.refit else "training"
 
     def run(self, on_step: Callable[[FineTuner], None] | None = None) -> Progress:
-        """Train until the epochs, the time or the patience are used up; resume from the folder's checkpoint if any.
+        """Train until the limit of epochs, time or patience; resume from the folder's checkpoint if any.
 
-        ``on_step`` is called after every step, and while soft targets are made.
+        ``on_step`` is called after every step and during the making of soft targets.
 
         Raises:
             CheckpointError: the folder's checkpoint is damaged or belongs to other data or settings.
@@ -147,7 +146,6 @@ class FineTuner:
         if on_step is not None:
             on_step(self)
         self._keep_best()
-        self._tracker.close()
         return self.progress
 
     def _ask_teacher(self, on_step: Callable[[FineTuner], None] | None) -> None:
@@ -167,7 +165,7 @@ class FineTuner:
         progress = self.progress
         batches = self.mixture.epoch(progress.epoch, self.llm.answers)
         epochs = self.training.pretraining_epochs + self.training.epochs
-        # Epochs differ a little in length, those of pre-training much: the rest is reckoned from the present one.
+        # Epochs differ in length, pre-training much from the others; the total is estimated from the present one.
         self.steps = progress.step - progress.done + len(batches) * (epochs - progress.epoch)
         marks = _marks(len(batches), self.training.validations_per_epoch)
         while progress.done < len(batches):
@@ -196,12 +194,12 @@ class FineTuner:
             self._save()
 
     def _main_epochs(self, batches: int) -> float:
-        """Return how many epochs are done after those of pre-training; the present one has so many batches."""
+        """Return the number of epochs done after pre-training; the present one has ``batches`` batches."""
         done = self.progress.epoch + self.progress.done / max(1, batches)
         return max(0.0, done - self.training.pretraining_epochs)
 
     def share(self) -> float:
-        """Return how much is over, 0 to 1: of the soft targets, or of all epochs by steps or time, what is further."""
+        """Return the share done, 0 to 1: of the soft targets, else of all epochs (by steps or by time, the greater)."""
         if self._soft_target_share is not None:
             return self._soft_target_share
         if self.progress.finished:
@@ -220,18 +218,18 @@ class FineTuner:
         self._set_learning_rate()
         exclude = self.exclude_seen and batch.task == MAIN and self.llm.codes.codes.shape[1] == 1
         device = self.accelerator.device
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.half):  # accelerate fixes it for a whole process
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.half):  # accelerate's is global to the process
             loss = self.model(self._with_soft_targets(batch).to(device), exclude)
         self.accelerator.backward(loss)
         self.accelerator.clip_grad_norm_(list(self.parameters.values()), 1.0)
         self.optimizer.step()
-        # A fused optimizer does not count its changes, by which what was computed ahead from the weights is dropped.
+        # A fused optimizer does not count its changes, which caches rely on, so one is counted here.
         torch.autograd.graph.increment_version(list(self.parameters.values()))
         self.optimizer.zero_grad(set_to_none=True)
         self._losses[batch.task].append(float(loss.detach()))
 
     def _with_soft_targets(self, batch: Batch) -> Batch:
-        """Add to a batch of the main task what the teacher expects in place of each item."""
+        """Add the teacher's soft targets to a batch of the main task."""
         if self._soft_targets is None or batch.task != MAIN:
             return batch
         origins = batch.origins[batch.target_ids != NO_TARGET].numpy()
@@ -241,7 +239,7 @@ class FineTuner:
         return replace(batch, soft_codes=torch.from_numpy(codes), soft_shares=torch.from_numpy(shares))
 
     def _set_learning_rate(self) -> None:
-        """Rise linearly, then fall along a cosine; both follow the share of the run that is over."""
+        """Increase linearly, then decrease along a cosine, by the share of the run that is done."""
         share, warmup = self.share(), self.training.warmup_share
         if share < warmup:
             factor = (share + 1 / self.steps) / warmup
@@ -263,15 +261,12 @@ class FineTuner:
         if self.validate is not None:
             self.llm.item_backbone.eval()
             entry["ndcg@10"] = ndcg = self.validate()
-            if epoch > 0:  # pre-training teaches no item after another, so it is told and not judged
+            if epoch > 0:  # pre-training learns no transitions, so its value is logged and not compared
                 self._judge(ndcg)
         progress.log.append(entry)
-        figures: dict[str, float] = {name: entry[name] for name in ("learning_rate", "ndcg@10") if name in entry}
-        losses = {f"loss/{task}": loss for task, loss in entry["losses"].items()}
-        self._tracker.log({**losses, **figures}, progress.step)
 
     def _judge(self, ndcg: float) -> None:
-        """Keep the weights if they are the best so far; end the training if none have been for long."""
+        """Keep the weights if they are the best so far; stop training if there was no improvement for long."""
         progress = self.progress
         if ndcg > progress.best:
             progress.best, progress.since_best = ndcg, 0
@@ -290,7 +285,8 @@ class FineTuner:
         """Write a checkpoint: weights, best weights, optimizer, random state, progress."""
         if self.folder is None or (due_only and time.monotonic() - self._saved < self.checkpoint_seconds):
             return
-        write_folder(self.folder / CHECKPOINT, self._fill, {"fingerprint": self.fingerprint, "start": self.start})
+        about = {"fingerprint": self.fingerprint, "start": self.start}
+        write_folder(self.folder / CHECKPOINT, self._fill, "checkpoint", about)
         self._saved = time.monotonic()
 
     def _fill(self, folder: Path) -> None:
@@ -313,7 +309,7 @@ class FineTuner:
         return state
 
     def _is_finished(self) -> bool:
-        """Tell whether a checkpoint leaves nothing to do; a larger budget than it was made with leaves something."""
+        """Tell whether the checkpoint completes the training, which it does not if the budget is now larger."""
         progress, limit = self.progress, self.training.max_minutes
         epochs = self.training.pretraining_epochs + self.training.epochs
         out_of_time = limit is not None and progress.seconds >= 60 * limit
@@ -327,25 +323,30 @@ class FineTuner:
         recover_folder(folder)
         if not folder.exists():
             return
-        manifest = verify_folder(folder)
-        if manifest.get("fingerprint") != self.fingerprint:
+        with open_folder(folder, "checkpoint") as saved:
+            self._take(saved)
+
+    def _take(self, saved: SavedFolder) -> None:
+        """Go on from a checkpoint, unless it belongs to a training that began with other weights."""
+        about = saved.manifest.about
+        if about.get("fingerprint") != self.fingerprint:
             raise CheckpointError(
-                f"{folder}: begun with other data, prompts or settings, or by an earlier version; delete it to start "
-                "again, or restore those"
+                f"{saved.path}: begun with other data, prompts or settings, or by an earlier version; delete it to "
+                "start again, or restore them"
             )
-        if manifest.get("start") != self.start:
-            log.info("%s: began with other weights than there are now; this part of the training starts again", folder)
+        if about.get("start") != self.start:
+            log.info("%s: it began with other weights than now; this part of the training starts again", saved.path)
             return  # the next checkpoint replaces it
         device = self.accelerator.device
         with torch.no_grad():
-            for name, value in load_file(folder / "weights.safetensors").items():
+            for name, value in saved.tensors("weights.safetensors").items():
                 self.parameters[name].copy_(value)
-        self.best_weights = {name: value.to(device) for name, value in load_file(folder / "best.safetensors").items()}
-        self._restore_optimizer(load_file(folder / "optimizer.safetensors"))
-        content = read_json(folder / "progress.json")
+        self.best_weights = {name: value.to(device) for name, value in saved.tensors("best.safetensors").items()}
+        self._restore_optimizer(saved.tensors("optimizer.safetensors"))
+        content = saved.json("progress.json")
         for task, values in content.pop("losses").items():
             self._losses[task] = list(values)
-        self.progress = Progress(**content)
+        self.progress, self.resumed = Progress(**content), True
         self.progress.finished = self._is_finished()
 
     def _restore_optimizer(self, state: dict[str, Tensor]) -> None:
@@ -353,19 +354,19 @@ class FineTuner:
         if "random.cuda" in state:
             torch.cuda.set_rng_state(state.pop("random.cuda"))
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-        number = {parameter: index for index, parameter in enumerate(parameters)}  # as state_dict counts them
+        number = {parameter: index for index, parameter in enumerate(parameters)}  # the numbering of state_dict
         by_parameter: dict[int, dict[str, Tensor]] = defaultdict(dict)
         for path, value in state.items():
             key, name = path.split("/", 1)
             by_parameter[number[self.parameters[name]]][key] = value
-        # The optimizer knows best which of them lies where: a fused one counts steps on the device of the weights.
+        # The optimizer decides the devices: a fused one counts steps on the device of the weights.
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": dict(by_parameter)})
 
 
 def _teacher(
     soft_targets: Callable[[OnShare], SoftTargets] | None, llm: LLM, training: Training
 ) -> Callable[[OnShare], SoftTargets] | None:
-    """Return the teacher where something is distilled; raises ConfigError where that cannot be."""
+    """Return the teacher if distillation is on; raises ConfigError if it is impossible."""
     weight = training.distillation
     if weight == 0:
         return None
@@ -383,7 +384,7 @@ def _teacher(
 
 
 def _computes_in_half(precision: str, on_cpu: bool) -> bool:
-    """Tell whether products are computed in bfloat16; weights and what the optimizer keeps stay in single precision."""
+    """Tell whether products are computed in bfloat16; weights and optimizer state are in single precision."""
     if precision == "auto":
         return computes_bfloat16() if on_cpu else torch.cuda.is_bf16_supported(including_emulation=False)
     return precision == "bf16"
@@ -404,13 +405,13 @@ def _optimizer(parameters: dict[str, nn.Parameter], training: Training) -> torch
 
 
 def _marks(batches: int, validations: int) -> set[int]:
-    """Return after how many batches of an epoch to validate; its end is always among them."""
+    """Return the numbers of batches of an epoch after which to validate, its end included."""
     return {round(batches * part / validations) for part in range(1, validations + 1)}
 
 
 @contextmanager
 def _residual_dropout(backbone: Any, share: float) -> Iterator[None]:
-    """Within the block, drop parts of what attention and feed-forward add to the residual stream of a backbone."""
+    """Within the block, apply dropout to what attention and feed-forward add to a backbone's residual stream."""
 
     def drop(_module: nn.Module, _inputs: Any, output: Any) -> Any:
         first, *rest = output if isinstance(output, tuple) else (output,)

@@ -1,4 +1,4 @@
-"""Fingerprints that tell whether a checkpoint is of this training: of its inputs, and of the weights it began with."""
+"""Fingerprints of a training's inputs and initial weights, which tell whether a checkpoint belongs to it."""
 
 from __future__ import annotations
 
@@ -23,25 +23,27 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_SCHEME = 3  # of what a checkpoint of training holds; those of another are refused
+_SCHEME = 3  # version of the content of checkpoints; those of another version are rejected
 
 
 def training_fingerprint(data: TaskData, book: PromptBook, validation: Sequence[Case] = ()) -> str:
-    """Return a fingerprint of everything that a training depends on, but for its budget and its tracker.
+    """Return a fingerprint of everything that a training depends on, except for its budget, tracker and origin.
 
-    The ``validation`` cases count, since they choose the best weights and the teacher.
+    The ``validation`` cases are included, since they choose the best weights and the teacher.
     """
     settings = data.domain.settings()
     for harmless in ("max_minutes", "epochs", "tracker"):
         settings["training"].pop(harmless, None)
-    settings["codes"].pop("cold_start_scale", None)  # their places are found after training
-    # None of these has a part in training the language model.
-    for part in ("rerank", "ratings", "query", "explain", "knowledge", "serving"):
+    for described in ("origin", "license", "license_url"):
+        settings["data"].pop(described, None)
+    settings["codes"].pop("cold_start_scale", None)  # cold items are placed after training
+    # None of these affects the training of the language model.
+    for part in ("rerank", "rules", "ratings", "query", "explain", "knowledge", "serving"):
         settings.pop(part, None)
     words = settings.pop("languages").get(data.domain.language, {})
     settings["labels"] = words.get("labels", {})  # as prompts call them; the noun is in the templates
     if data.domain.training.distillation == 0:
-        settings.pop("blend", None)  # its members teach, or have no part in training
+        settings.pop("blend", None)  # its members affect training only as teachers
     digest = hashlib.sha256(json.dumps([_SCHEME, settings], sort_keys=True).encode())
     digest.update(folder_fingerprint(data.domain.model.llm).encode())
     digest.update(data.catalog.fingerprint().encode())
@@ -61,7 +63,7 @@ def training_fingerprint(data: TaskData, book: PromptBook, validation: Sequence[
 
 
 def weights_fingerprint(llm: LLM) -> str:
-    """Return a fingerprint of the weights that a training begins with, of those that it changes."""
+    """Return a fingerprint of the initial values of the trainable weights."""
     digest = hashlib.sha256()
     for name, value in llm.trainable():
         digest.update(name.encode())
@@ -71,6 +73,6 @@ def weights_fingerprint(llm: LLM) -> str:
 
 def _add(digest: _Hash, *arrays: NDArray | None) -> None:
     for array in arrays:
-        digest.update(f"{-1 if array is None else array.size}:".encode())  # or values could change sides unnoticed
+        digest.update(f"{-1 if array is None else array.size}:".encode())  # so that arrays do not run together
         if array is not None:
             digest.update(np.ascontiguousarray(array).data)

@@ -1,4 +1,4 @@
-"""Building and training the language model of a recommender: load it, name the items to it, tune it."""
+"""Build and train the language model of a recommender: load it, add item codes, tune it."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 OnStep: TypeAlias = Callable[[FineTuner], None]
 _BATCH = 64
-_LOOKED_AT = 10  # ranks that training is validated by
-_COLLABORATIVE = 256  # dimensions
+_LOOKED_AT = 10  # cut-off of the validation metric
+_COLLABORATIVE = 256  # dimensions of co-occurrence embeddings
 
 REFIT_TIME_SHARE = 1 / 3
 """Time of a refit that continues, as a share of ``training.max_minutes``."""
@@ -54,9 +54,9 @@ REFIT_TIME_SHARE = 1 / 3
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """The validations of a training in order, the seconds that it took, also before an interruption, and its best.
+    """A training's validations in order, its seconds (including those before an interruption), and its best value.
 
-    ``epochs`` are the main epochs after which it was best, rounded up; None where none was validated.
+    ``epochs`` is the number of main epochs after which it was best, rounded up; None without validation.
     """
 
     log: list[dict[str, Any]]
@@ -65,10 +65,10 @@ class TrainingResult:
 
     @classmethod
     def of(cls, progress: Progress) -> TrainingResult:
-        """Return the result of a training that is over."""
+        """Return the result of a finished training."""
         judged = [entry for entry in progress.log if "ndcg@10" in entry and entry["epoch"] > 0]
         best = max(judged, key=lambda entry: entry["ndcg@10"])["epoch"] if judged else None
-        # Fractions of epochs do not add up exactly, and that alone shall cost no epoch.
+        # Sums of fractions of epochs are inexact, which must not round up to one more epoch.
         return cls(progress.log, progress.seconds, None if best is None else max(1, math.ceil(round(best, 2))))
 
 
@@ -78,7 +78,7 @@ def build_llm(domain: Domain, catalog: Catalog, interactions: Interactions, code
     Codes are made from the items' texts and the interactions, unless ready ones are given (those of a saved
     recommender, whose embeddings are loaded later).
     """
-    torch.manual_seed(domain.training.seed)  # adapters start from random numbers
+    torch.manual_seed(domain.training.seed)  # adapters are initialised at random
     base, tokenizer = load_base(ensure_model(domain.model.llm), domain.model.quantization)
     if codes is not None:
         return LLM(base, tokenizer, codes, domain.model).to(base.device).eval()
@@ -96,11 +96,11 @@ def item_vectors(
     interactions: Interactions,
     settings: CodeSettings,
 ) -> torch.Tensor:
-    """Return what item codes start from: vectors of their texts plus co-occurrence embeddings.
+    """Return the initial vectors of item codes: vectors of their texts plus co-occurrence embeddings.
 
-    Co-occurrence embeddings are turned into the model's space by a random rotation, where they are all but orthogonal
-    to the texts, and given the same mean length. A cold item keeps its text alone, made as long as others. The settings
-    ``text`` and ``collaborative`` weigh the two parts; ``encoder`` makes the vectors of the texts.
+    Co-occurrence embeddings are rotated at random into the model's space, where they are nearly orthogonal to the
+    texts, and scaled to the same mean length. A cold item only has its text vector, scaled to the usual length. The
+    settings ``text`` and ``collaborative`` are the weights of the two parts; ``encoder`` makes the text vectors.
 
     Returns:
         float32 ``[n_items, hidden]``.
@@ -114,7 +114,7 @@ def item_vectors(
         return vectors
     collaborative = rotated(cooccurrence, hidden)
     vectors += settings.collaborative * collaborative * (length / collaborative[warm].norm(dim=1).mean())
-    if settings.text > 0:  # with half a vector an item would lose to all others
+    if settings.text > 0:  # a shorter vector would lose to all others
         vectors[~warm] *= (settings.text**2 + settings.collaborative**2) ** 0.5 / settings.text
     return vectors
 
@@ -126,13 +126,13 @@ def choose_teacher(
     cases: Sequence[Case],
     n_items: int,
 ) -> Teacher | None:
-    """Choose on validation cases how collaborative models are blended into a teacher of the language model.
+    """Choose, on validation cases, a blend of collaborative models as teacher of the language model.
 
-    ``members`` make new models, ``fitted`` are the same ones fitted on what came before the cases. Models that are
-    trained epoch by epoch take no part: a teacher is fitted again for each fold of the users.
+    ``members`` make new models; ``fitted`` are the same models fitted on the interactions before the cases. Models that
+    are trained epoch by epoch are left out, since a teacher is fitted again for each fold of the users.
 
     Returns:
-        The teacher; None where nothing is distilled or there are no members.
+        The teacher; None without distillation or members.
     """
     fitted = {name: model for name, model in fitted.items() if not isinstance(model, EpochModel)}
     if domain.training.distillation == 0 or not fitted:
@@ -187,13 +187,12 @@ def train_llm(
     teacher: SoftTargetSource | None = None,
     on_step: OnStep | None = None,
 ) -> TrainingResult:
-    """Tune a language model on its tasks, in place, and leave it with its best weights.
+    """Tune a language model on its tasks, in place; it ends with its best weights.
 
-    Validation cases, where there are any, stop it early. A run that was killed goes on from its checkpoint in the
-    folder.
+    Validation cases, if any, stop it early. A run that was killed resumes from its checkpoint in the folder.
 
     Raises:
-        ConfigError: settings that are invalid, or nobody to distil from.
+        ConfigError: the settings are invalid, or distillation has no teacher.
         CheckpointError: the folder's checkpoint is damaged or belongs to other data or settings.
     """
     return _run(make_finetuner(llm, book, data, validation, folder, teacher=teacher), data, on_step)
@@ -209,12 +208,12 @@ def refit_llm(
     epochs: int | None = None,
     on_step: OnStep | None = None,
 ) -> LLM:
-    """Learn from interactions that were held out so far, everything being chosen.
+    """Learn from the interactions that were held out while settings were chosen.
 
-    ``training.refit`` says how: a tuned model goes on ("continue") for ``refit_epochs`` at ``refit_rate``, within
-    REFIT_TIME_SHARE of the time budget; or a new one learns everything from the beginning ("from_scratch"), within the
-    whole budget once more, for ``epochs``. Nothing is left to validate on. Checkpoints go into ``refit`` below the
-    folder; that of a continued training whose first part has changed is given up. Other arguments as of
+    ``training.refit`` decides how. With "continue", the tuned model is trained further for ``refit_epochs`` at
+    ``refit_rate``, within REFIT_TIME_SHARE of the time budget. With "from_scratch", a new model is trained on
+    everything for ``epochs``, within the whole budget. There is no validation. Checkpoints are in ``refit`` below the
+    folder; that of a continued training whose first part has changed is discarded. Other arguments are those of
     :func:`train_llm`.
 
     Returns:
@@ -230,7 +229,7 @@ def refit_llm(
         "max_minutes": None if training.max_minutes is None else training.max_minutes * REFIT_TIME_SHARE,
         "learning_rate": training.learning_rate * training.refit_rate,
         "code_learning_rate": training.code_learning_rate * training.refit_rate,
-        "seed": training.seed + 1,  # or the first epoch's batches would come in the same order again
+        "seed": training.seed + 1,  # so that the batches have another order than in the first epoch
     }
     return _run_refit(llm, book, data, folder, continued, teacher, on_step, start)
 
@@ -244,9 +243,9 @@ def train_from_scratch(
     epochs: int | None = None,
     on_step: OnStep | None = None,
 ) -> LLM:
-    """Build a language model and train it on all that may be learned from; nothing is left to validate on.
+    """Build a language model and train it on all given interactions, without validation.
 
-    See :func:`refit_llm`; ``epochs`` are by default those of the domain.
+    See :func:`refit_llm`; ``epochs`` defaults to that of the domain.
     """
     llm = build_llm(data.domain, data.catalog, data.interactions)
     changes = {"epochs": epochs} if epochs else {}
@@ -263,7 +262,7 @@ def _run_refit(
     on_step: OnStep | None,
     start: str = "",
 ) -> LLM:
-    """Train, with some settings of ``[training]`` changed, on all that may be learned from; return the model."""
+    """Train on all given interactions, with some settings of ``[training]`` changed; return the model."""
     domain = data.domain.model_copy(update={"training": data.domain.training.model_copy(update=changes)})
     data, folder = replace(data, domain=domain), None if folder is None else folder / "refit"
     _run(make_finetuner(llm, book, data, (), folder, teacher=teacher, start=start, refit=True), data, on_step)
@@ -278,14 +277,13 @@ def _run(tuner: FineTuner, data: TaskData, on_step: OnStep | None) -> TrainingRe
 
 
 def place_cold_items(llm: LLM, data: TaskData) -> None:
-    """Give cold items a place among the trained ones, near those with similar texts.
+    """Move the vectors of cold items near those of trained items with similar texts.
 
-    Training moves the vectors of warm items, and makes those long that many take; what an item's text alone said
-    before training does not keep up. A cold item's vector is the mean of those of the items with the most similar
-    texts (``TaskData.text_similarity``), weighed by the square of the similarity, and made
-    ``codes.cold_start_scale`` times as long as theirs. It depends on trained items alone, so that doing it again
-    changes nothing. Left as they are: items with texts like none, all items where the domain says that there are no
-    texts, and codes of several tokens, which others share.
+    Training moves the vectors of warm items and lengthens those of popular ones, so vectors made of texts before
+    training no longer fit. A cold item's vector becomes the mean of those of the items with the most similar texts
+    (``TaskData.text_similarity``), weighted by the squared similarity and scaled to ``codes.cold_start_scale`` times
+    their length. It depends on trained items only, so repeating this changes nothing. Unchanged are items without
+    similar texts, all items of a domain without texts, and codes of several tokens, which others share.
     """
     settings, tokens = data.domain.codes, llm.codes.codes[:, 0]
     if settings.cold_start_scale == 0 or settings.text == 0 or llm.codes.codes.shape[1] > 1:
@@ -308,7 +306,7 @@ def place_cold_items(llm: LLM, data: TaskData) -> None:
 
 
 def _cold_tokens(codes: Codes, data: TaskData) -> torch.Tensor:
-    """Tell which code tokens no training history has: bool ``[code vocabulary]``."""
+    """Tell which code tokens occur in no training history: bool ``[code vocabulary]``."""
     warm = np.bincount(data.interactions.rows, minlength=len(data.catalog)) > 0
     if data.domain.training.synthetic:
         warm |= np.diff(data.text_similarity.indptr) > 0
@@ -322,7 +320,7 @@ def _validation(generator: ItemGenerator, cases: Sequence[Case]) -> Callable[[],
     """Return a function that computes NDCG@10 on the same sample of cases each time."""
     data = generator.data
     cases, size = sample_cases(cases, data.domain.training.validation_users), len(data.catalog)
-    # Codes of several tokens are searched for, and no further than to where the figure looks.
+    # Codes of several tokens need a search, which ends at the cut-off of the metric.
     score = partial(generator.score, candidates=_LOOKED_AT)
 
     def ndcg() -> float:

@@ -1,7 +1,8 @@
-"""Progress of a long run: which stage it is in, how much of it is done, and when it will be over."""
+"""Progress of a long run: its stage, the share done, and the time left."""
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -9,20 +10,32 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from genre_gen.data.html_table import escaped, html_bar, html_block
+
+log = logging.getLogger(__name__)
+REDRAWN_AFTER = 0.25
+"""Seconds between two drawings of a bar in a notebook."""
+
 KNOWN_FROM = 0.02
-"""Share of the run from which on the time left is estimated; earlier the first stage alone would decide."""
+"""The share of the run after which the time left is estimated; before, the first stage alone would decide it."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands.
+    """The progress of a run.
 
     Attributes:
-        stage: what is done now, such as ``language model``.
-        share: of the whole run that is over, 0 to 1.
-        seconds: since the run began.
-        remaining: seconds left, estimated; None while nothing can be said.
+        stage: the present stage, such as ``language model``.
+        share: the share of the whole run that is done, 0 to 1.
+        seconds: seconds since the run began.
+        remaining: estimated seconds left; None while there is no estimate.
         details: figures of the stage, such as the best NDCG@10 so far.
+
+    Example:
+        >>> def show(progress: Progress) -> None:
+        ...     print(f"{progress.stage}: {progress.share:.0%}")
+        >>> show(Progress("language model", share=0.25, seconds=30.0))
+        language model: 25%
     """
 
     stage: str
@@ -43,47 +56,48 @@ class Stages:
     def __init__(
         self, plan: Mapping[str, float], option: ProgressOption = False, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Begin a run; ``plan`` says how long each stage is expected to take, in any unit, in the order of the run."""
+        """Begin a run; ``plan`` has the expected duration of each stage, in any unit, in the order of the run."""
         self.plan, self._listener, self._clock = dict(plan), listener(option), clock
         self._begin, self._over, self._stage = clock(), 0.0, ""
         self._told = 0.0
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Run a stage of the plan inside."""
-        self._stage = name
+        """Run a stage of the plan within the block."""
+        self._stage, begin = name, self._clock()
         self.update(0.0)
         try:
             yield
         except BaseException:
-            if isinstance(self._listener, ProgressBar):
-                self._listener.close()  # so that what went wrong is told on a line of its own
+            if isinstance(self._listener, (ProgressBar, NotebookBar)):
+                self._listener.close()  # so that the error is printed on a new line
             raise
         self._over += self.plan.get(name, 0.0)
         self._tell(0.0, {}, name)
+        log.info("%s took %s", name, clock_time(self._clock() - begin))
 
     def update(self, share: float, details: Mapping[str, float] | None = None, part: str | None = None) -> None:
-        """Tell how much of the present stage is over, 0 to 1, its figures, and which part of it is going on."""
+        """Report the share of the present stage that is done, 0 to 1, its figures, and its part."""
         name = self._stage if part in {None, self._stage} else f"{self._stage}, {part}"
         self._tell(self.plan.get(self._stage, 0.0) * min(max(share, 0.0), 1.0), details or {}, name)
 
     def _tell(self, of_stage: float, details: Mapping[str, float], name: str) -> None:
         seconds = self._clock() - self._begin
-        # A stage that begins again where an earlier run stopped may say less than it did; the bar never runs back.
+        # A resumed stage may report a smaller share than before; the bar never runs back.
         self._told = max(self._told, min(1.0, (self._over + of_stage) / (sum(self.plan.values()) or 1.0)))
         remaining = seconds * (1 / self._told - 1) if self._told >= KNOWN_FROM else None
         self._listener(Progress(name, self._told, seconds, remaining, details))
 
 
 def listener(option: ProgressOption) -> Listener:
-    """Return the function that is told; a bar for True."""
+    """Return the function to call with progress; for True a bar, of the kind that a notebook or a terminal shows."""
     if option is True:
-        return ProgressBar()
+        return NotebookBar() if in_notebook() else ProgressBar()
     return option if callable(option) else lambda _: None
 
 
 class ProgressBar:
-    """A bar on stderr, or in a notebook where the run is in one."""
+    """A bar on stderr."""
 
     def __init__(self) -> None:
         """Draw nothing yet."""
@@ -91,28 +105,74 @@ class ProgressBar:
         self._over = False
 
     def __call__(self, progress: Progress) -> None:
-        """Draw where the run stands; at its end the bar stays as it is."""
+        """Draw the progress; at the end of the run the bar remains."""
         if self._over:
             return
         if self._bar is None:
-            from tqdm.auto import tqdm
+            from tqdm import tqdm
 
             bar_format = "{desc}: {percentage:3.0f}%|{bar}|{postfix}"
             self._bar = tqdm(total=100, dynamic_ncols=True, file=sys.stderr, bar_format=bar_format)
         bar = self._bar
         bar.n = round(100 * progress.share, 1)
         bar.set_description_str(progress.stage, refresh=False)
-        left = "" if progress.remaining is None else f", {clock_time(progress.remaining)} left"
-        figures = "".join(f", {name} {value:.4g}" for name, value in progress.details.items())
-        bar.set_postfix_str(f" {clock_time(progress.seconds)}{left}{figures}")
+        bar.set_postfix_str(f" {_figures(progress)}")
         if progress.share >= 1:
             self.close()
 
     def close(self) -> None:
-        """Leave the bar as it is, and draw no more."""
+        """Stop drawing; the bar remains."""
         if self._bar is not None:
             self._bar.close()
         self._over = True
+
+
+class NotebookBar:
+    """A bar in the output of a notebook's cell: one display, which is updated and stays; it needs no widgets."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Show nothing yet."""
+        self._clock, self._display, self._last = clock, None, Progress("", 0.0, 0.0)
+        self._drawn, self._over = 0.0, False
+
+    def __call__(self, progress: Progress) -> None:
+        """Draw where the run stands, a few times a second; at its end the bar stays as it is."""
+        if self._over:
+            return
+        new, self._last = progress.stage != self._last.stage, progress
+        self._over = progress.share >= 1
+        if new or self._over or self._clock() - self._drawn >= REDRAWN_AFTER:
+            self._draw("")
+
+    def close(self) -> None:
+        """Say that the run was stopped, and draw no more."""
+        if not self._over and self._display is not None:
+            self._draw("stopped: ")
+        self._over = True
+
+    def _draw(self, said: str) -> None:
+        from IPython.display import display
+
+        progress, self._drawn = self._last, self._clock()
+        text = f"{said}{progress.stage}: {progress.share:.0%}"
+        line = f"{escaped(text)} {html_bar(progress.share)} {escaped(_figures(progress))}"
+        content = {"text/html": html_block(line), "text/plain": f"{text} {_figures(progress)}"}
+        if self._display is None:
+            self._display = display(content, raw=True, display_id=True)
+        else:
+            self._display.update(content, raw=True)
+
+
+def in_notebook() -> bool:
+    """Tell whether this runs in a kernel, such as a notebook's."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and hasattr(ipython.get_ipython(), "kernel")
+
+
+def _figures(progress: Progress) -> str:
+    left = "" if progress.remaining is None else f", {clock_time(progress.remaining)} left"
+    figures = "".join(f", {name} {value:.4g}" for name, value in progress.details.items())
+    return f"{clock_time(progress.seconds)}{left}{figures}"
 
 
 def clock_time(seconds: float) -> str:

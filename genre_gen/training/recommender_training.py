@@ -1,10 +1,11 @@
-"""Training a recommender: collaborative models, the language model, and how they are blended."""
+"""Train a recommender: collaborative models, the language model, and their blends."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -24,11 +25,14 @@ from genre_gen.data.knowledge import Knowledge
 from genre_gen.data.splits import NO_CASES, Case, Split
 from genre_gen.domain import Domain
 from genre_gen.errors import ConfigError, UsageError
+from genre_gen.folders.locks import TRAINING, hold
 from genre_gen.prompting.book import PromptBook
 from genre_gen.recommender.state import LLM_MEMBER, RecommenderState, content_based, mask_cold_items
+from genre_gen.rules.compiled import compile_rules
 from genre_gen.tasks import TaskData
 from genre_gen.training.distillation import Teacher
 from genre_gen.training.progress import ProgressOption, Stages
+from genre_gen.training.tracking import Tracking, final_results
 
 if TYPE_CHECKING:
     from genre_gen.llm.model import LLM
@@ -43,12 +47,12 @@ MEMBERS_STAGE, LLM_STAGE, BLEND_STAGE, REFIT_STAGE = (
 
 
 SOFT_TARGETS_SHARE = 0.2
-"""What making soft targets is expected to take of the language model's stage, where there are any."""
+"""The expected share of the language model's stage that making soft targets takes, if there are any."""
 
 
 @dataclass
 class Fitted:
-    """The collaborative models of one training by name: members of the blend with their chosen options, and raters."""
+    """The collaborative models of a training by name: members of the blend with chosen options, and raters."""
 
     models: dict[str, CollaborativeModel] = field(default_factory=dict)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -56,7 +60,7 @@ class Fitted:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def took(self, name: str, begin: float) -> None:
-        """Add the seconds since a moment to a part's."""
+        """Add the seconds since ``begin`` to those of a part."""
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
 
 
@@ -64,25 +68,34 @@ class RecommenderTraining:
     """Fits the parts of a recommender of one domain to a split."""
 
     def __init__(self, domain: Domain, *, folder: Path | None = None, progress: ProgressOption = False) -> None:
-        """Read the templates, or raise PromptError; the arguments are those of :meth:`genre_gen.Recommender.fit`."""
+        """Read the templates; raises PromptError. The arguments are those of :meth:`genre_gen.Recommender.fit`."""
         self.domain, self.book, self.folder, self.progress = domain, PromptBook.load(domain), folder, progress
         self.wording = None if domain.spoken == domain.language else PromptBook.load(domain, domain.spoken)
 
     def fit(self, split: Split, tuned: TunedSettings | None = None) -> RecommenderState:
         """Train everything; see :meth:`genre_gen.Recommender.fit` for arguments and errors."""
-        return self._choose(split) if tuned is None else self._train_again(split, tuned)
+        try:
+            compile_rules(self.domain.rules, split.catalog)
+        except UsageError as problem:  # said now, and not by the first list after hours of training
+            raise ConfigError(f"domain {self.domain.name}: {problem}") from None
+        # Two trainings that wrote checkpoints into one folder would spoil each other's.
+        alone = nullcontext() if self.folder is None else hold(self.folder, TRAINING, wait=0)
+        with alone, Tracking(self.domain, self.folder) as tracking:
+            state = self._choose(split, tracking) if tuned is None else self._train_again(split, tuned, tracking)
+            tracking.results = final_results(state)
+        return state
 
-    def _choose(self, split: Split) -> RecommenderState:
-        """Learn from ``train``, choose on ``validation``, then learn from both."""
+    def _choose(self, split: Split, tracking: Tracking) -> RecommenderState:
+        """Learn from ``train``, choose settings on ``validation``, then refit on both."""
         if not split.validation:
-            raise UsageError(f"no validation cases, and training needs some: {NO_CASES}")
+            raise UsageError(f"training needs validation cases, and there are none: {NO_CASES}")
         context = self._context(split, split.train)
         self._check_teachers(self.domain.blend.members, split.train)
         stages = Stages(self._plan(), self.progress)
         with stages.stage(MEMBERS_STAGE):
             fitted = self._fit_members(context, split.train, split.validation, stages=stages)
         with stages.stage(LLM_STAGE):
-            llm, teacher, trained = self._train_llm(split, fitted, context, stages)
+            llm, teacher, trained = self._train_llm(split, fitted, context, _follow(stages, tracking))
         with stages.stage(BLEND_STAGE):
             tuned = self._tune_blends(split, fitted, llm, context.rating_scale)
         tuned = replace(
@@ -96,16 +109,16 @@ class RecommenderTraining:
         if self.domain.training.refit == "none":
             return state
         with stages.stage(REFIT_STAGE):
-            return self._refit(state, split.train_and_validation, context, teacher, stages)
+            return self._refit(state, split.train_and_validation, context, teacher, _follow(stages, tracking))
 
-    def _train_again(self, split: Split, tuned: TunedSettings) -> RecommenderState:
-        """Learn from all of ``train_and_validation`` with what an earlier training chose."""
+    def _train_again(self, split: Split, tuned: TunedSettings, tracking: Tracking) -> RecommenderState:
+        """Learn from all of ``train_and_validation`` with the settings that an earlier training chose."""
         from genre_gen.training.llm_training import train_from_scratch
 
         interactions, context = split.train_and_validation, self._context(split)
         if extra := tuned.members.keys() - set(self.domain.blend.members):
             raise UsageError(
-                f"the tuned settings name {', '.join(sorted(extra))}, which blend.members does not have; add them there"
+                f"the tuned settings name {', '.join(sorted(extra))}, which blend.members lacks; add them there"
             )
         self._check_teachers(tuned.teacher, interactions)
         stages = Stages({MEMBERS_STAGE: 0.1, LLM_STAGE: 1.0}, self.progress)
@@ -118,7 +131,7 @@ class RecommenderTraining:
             begin = time.perf_counter()
             data = TaskData(split.catalog, interactions, self.domain)
             llm = train_from_scratch(
-                self.book, data, self.folder, teacher=teacher, epochs=tuned.epochs, on_step=_follow(stages)
+                self.book, data, self.folder, teacher=teacher, epochs=tuned.epochs, on_step=_follow(stages, tracking)
             )
             fitted.took(LLM_MEMBER, begin)
         return self._state(split.catalog, split.histories, interactions, llm, fitted, tuned)
@@ -127,7 +140,7 @@ class RecommenderTraining:
         return ModelContext(split.catalog, scale_of(self.domain, split.histories, *logs), self.domain.training.seed)
 
     def _plan(self) -> dict[str, float]:
-        """Return how long the stages are expected to take, in units of the language model's training."""
+        """Return the expected durations of the stages, in units of the language model's training."""
         refit = {"continue": 1 / 3, "from_scratch": 1.0}.get(self.domain.training.refit)
         plan = {MEMBERS_STAGE: 0.1, LLM_STAGE: 1.0, BLEND_STAGE: 0.05}
         return plan if refit is None else {**plan, REFIT_STAGE: refit}
@@ -170,7 +183,7 @@ class RecommenderTraining:
         options: Mapping[str, Mapping[str, Any]] | None = None,
         stages: Stages | None = None,
     ) -> Fitted:
-        """Fit the domain's collaborative models or some; on validation cases, their hyper-parameters are chosen."""
+        """Fit the domain's collaborative models or some of them; validation cases choose their hyper-parameters."""
         fitted = Fitted(options={name: dict(chosen) for name, chosen in (options or {}).items()})
         fitted.raters, fitted.seconds = fit_raters(self.domain, interactions, context.rating_scale)
         names = self.domain.blend.members if names is None else tuple(names)
@@ -181,7 +194,7 @@ class RecommenderTraining:
             if why := MEMBERS[name].cannot_learn(interactions):
                 log.warning("%s is left out: %s", name, why)
             elif isinstance(fitted.raters.get(name), MEMBERS[name]):
-                fitted.models[name] = fitted.raters[name]  # fitted once, though it does two things
+                fitted.models[name] = fitted.raters[name]  # fitted once for both purposes
             else:
                 make = partial(_make, name, context)
                 if validation and self.domain.blend.tune:
@@ -194,7 +207,7 @@ class RecommenderTraining:
         return fitted
 
     def _check_teachers(self, names: Iterable[str], interactions: Interactions) -> None:
-        """Refuse to distil from no model before anything is fitted; raises ConfigError."""
+        """Raise ConfigError, before anything is fitted, if distillation has no teacher."""
         weight = self.domain.training.distillation
         teachers = [MEMBERS[name] for name in names if not issubclass(MEMBERS[name], EpochModel)]
         if weight and all(model.cannot_learn(interactions) for model in teachers):
@@ -207,7 +220,7 @@ class RecommenderTraining:
     # The language model
 
     def _train_llm(
-        self, split: Split, fitted: Fitted, context: ModelContext, stages: Stages
+        self, split: Split, fitted: Fitted, context: ModelContext, on_step: Callable[[FineTuner], None]
     ) -> tuple[LLM, Teacher | None, TrainingResult]:
         from genre_gen.training.llm_training import build_llm, choose_teacher, train_llm
 
@@ -216,9 +229,8 @@ class RecommenderTraining:
         data = TaskData(split.catalog, split.train, self.domain)
         makers = _makers(context, fitted.models, fitted.options)
         teacher = choose_teacher(self.domain, makers, fitted.models, split.validation, len(split.catalog))
-        on_step = _follow(stages)
         trained = train_llm(llm, self.book, data, split.validation, self.folder, teacher=teacher, on_step=on_step)
-        # Where it went on from a checkpoint, the time before that counts too.
+        # If it resumed from a checkpoint, the time before is included.
         fitted.seconds[LLM_MEMBER] = max(time.perf_counter() - begin, trained.seconds)
         return llm, teacher, trained
 
@@ -228,18 +240,16 @@ class RecommenderTraining:
         interactions: Interactions,
         context: ModelContext,
         teacher: Teacher | None,
-        stages: Stages,
+        on_step: Callable[[FineTuner], None],
     ) -> RecommenderState:
-        """Learn from the validation items too, everything being chosen."""
+        """Learn from the validation items too, after all settings are chosen."""
         from genre_gen.training.llm_training import refit_llm
 
         fitted = self._fit_members(context, interactions, names=state.members, options=state.tuned.members)
         _check_fitted(state.tuned, fitted)
         begin, tuned = time.perf_counter(), state.tuned
         data = TaskData(state.catalog, interactions, self.domain)
-        llm = refit_llm(
-            state.llm, self.book, data, self.folder, teacher=teacher, epochs=tuned.epochs, on_step=_follow(stages)
-        )
+        llm = refit_llm(state.llm, self.book, data, self.folder, teacher=teacher, epochs=tuned.epochs, on_step=on_step)
         fitted.took(LLM_MEMBER, begin)
         for name, seconds in state.seconds.items():
             fitted.seconds[name] = fitted.seconds.get(name, 0.0) + seconds
@@ -270,7 +280,7 @@ class RecommenderTraining:
 def new_member(
     name: str, domain: Domain, catalog: Catalog, scale: tuple[float, float] | None = None, **options: Any
 ) -> CollaborativeModel:
-    """Return an untrained member of the blend; raises ConfigError where there is no such model.
+    """Return an untrained member of the blend; raises ConfigError if there is no such model.
 
     ``scale`` is the lowest and highest rating, None for the domain's; ``options`` are hyper-parameters.
     """
@@ -284,28 +294,29 @@ def _make(name: str, context: ModelContext, options: Mapping[str, Any]) -> Colla
 def _makers(
     context: ModelContext, names: Iterable[str], options: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Callable[[], CollaborativeModel]]:
-    """Return functions that make members, not fitted."""
+    """Return functions that make untrained members."""
     return {name: partial(_make, name, context, options.get(name, {})) for name in names}
 
 
 def _check_fitted(tuned: TunedSettings, fitted: Fitted) -> None:
-    """Refuse tuned settings that weigh models which are not there; raises UsageError."""
+    """Raise UsageError if tuned settings have weights of models that are missing."""
     blends = (tuned.blend.weights, tuned.blend_without_llm.weights, tuned.teacher)
     wanted = {name for weights in blends for name, weight in weights.items() if weight > 0} - fitted.models.keys()
     rated = {} if tuned.ratings is None else tuned.ratings.weights
     wanted |= {name for name, weight in rated.items() if weight > 0} - fitted.raters.keys()
     if missing := wanted - {LLM_MEMBER}:
         raise UsageError(
-            f"the tuned settings give {', '.join(sorted(missing))} a weight, which this training does not have: name "
+            f"the tuned settings give {', '.join(sorted(missing))} a weight, and this training lacks them: name "
             "them in blend.members and ratings.members and give data that they can learn from, or fit without tuned "
             "settings"
         )
 
 
-def _follow(stages: Stages) -> Callable[[FineTuner], None]:
-    """Return what tells a stage how far the language model's training is."""
+def _follow(stages: Stages, tracking: Tracking) -> Callable[[FineTuner], None]:
+    """Return a function that reports the language model's progress to a stage, and its figures to the tracker."""
 
     def on_step(tuner: FineTuner) -> None:
+        tracking.follow(tuner)
         if tuner.stage == "soft targets":
             stages.update(SOFT_TARGETS_SHARE * tuner.share(), part=tuner.stage)
             return

@@ -63,7 +63,7 @@ def test_standardised_fills_with_the_lowest():
 
 
 @given(seeds)
-def test_standardised_leaves_out_what_a_member_does_not_know(seed):
+def test_standardised_leaves_out_missing_scores(seed):
     scores, allowed = random_scores(seed)
     known = np.random.default_rng(seed).random(allowed.shape) < 0.7
     for values in scores.values():
@@ -123,7 +123,7 @@ def test_contributions_sum_to_the_score(seed):
 
 
 @given(seeds, st.floats(-3, 3), st.floats(-2, 2))
-def test_a_gap_is_filled_with_what_the_other_members_let_expect(seed, slope, shift):
+def test_a_missing_share_is_estimated_from_the_other_members(seed, slope, shift):
     rng = np.random.default_rng(seed)
     reads, noise = rng.normal(size=(4, 30)), rng.normal(size=(4, 30))
     counts = slope * reads + shift + 0.1 * noise
@@ -139,7 +139,7 @@ def test_a_gap_is_filled_with_what_the_other_members_let_expect(seed, slope, shi
     assert (np.isfinite(combined) == allowed).all()
 
 
-def test_what_is_expected_of_a_silent_member_is_a_part_of_its_own():
+def test_the_estimate_of_a_missing_score_is_a_separate_part():
     scores, allowed = random_scores(3)
     allowed[:] = True
     scores["b"][:, 4] = np.nan
@@ -194,7 +194,7 @@ def test_noise_gets_no_weight():
     assert choose_weights(scores, targets, allowed).weights["good"] > 0.9
 
 
-def test_equal_members_share_and_beat_each_alone():
+def test_equal_members_share_the_weight_and_beat_each_of_them():
     scores, targets, allowed = signal(a=2.0, b=2.0)
     blend = choose_weights(scores, targets, allowed)
     assert blend.weights["a"] == pytest.approx(0.5, abs=0.1)
@@ -223,7 +223,7 @@ def test_weights_are_steps_and_deterministic():
     assert blend == choose_weights(scores, targets, allowed)
 
 
-def test_a_member_that_had_the_luck_of_few_cases_does_not_take_all():
+def test_a_lucky_member_on_few_cases_does_not_get_all_weight():
     """On other cases the blend is better than whichever member was best on those that it was chosen on."""
     chosen, lucky = [], []
     for seed in range(30):
@@ -247,7 +247,7 @@ def test_a_member_that_is_surely_better_takes_all(monkeypatch):
     assert choose_weights(scores, targets, allowed).members == ("a", "b")
 
 
-def test_members_that_say_nothing():
+def test_members_without_scores():
     scores = {"a": np.zeros((5, 10)), "b": np.zeros((5, 10))}
     blend = choose_weights(scores, np.arange(5), np.ones((5, 10), dtype=bool))
     assert blend.members == ("a",)
@@ -269,7 +269,7 @@ def test_no_cases_or_members():
 
 @given(seeds)
 @settings(max_examples=30)
-def test_pool_ranks_as_the_full_catalog_does(seed):
+def test_a_pool_gives_the_ranks_of_the_full_catalog(seed):
     """With at most POOL items nothing is left out, so the pool's NDCG must be the blend's."""
     scores, allowed = random_scores(seed)
     targets = np.random.default_rng(seed).integers(0, 15, 6)
@@ -304,7 +304,7 @@ def test_fit_blend_in_batches_equals_choose_weights_at_once(batch):
     assert fit_blend(scorers, cases, 60, batch=batch) == choose_weights(scores, targets, allowed)
 
 
-def test_several_blends_score_each_case_once_and_hold_no_more_than_a_batch():
+def test_several_blends_score_each_case_once_batch_by_batch():
     scores, targets, _ = signal(users=60, a=2.0, b=1.5, c=1.0)
     cases = [Case(History(np.array([], np.int64), user=str(u)), int(targets[u])) for u in range(60)]
     asked = {name: [] for name in scores}
@@ -325,7 +325,7 @@ def test_several_blends_score_each_case_once_and_hold_no_more_than_a_batch():
         assert blend == fit_blend(alone, cases, 60, batch=25)
 
 
-def test_knowing_what_is_new_earns_no_weight_where_it_will_not_count():
+def test_recognising_cold_items_gets_no_weight_if_it_does_not_help():
     rng, n, count = np.random.default_rng(0), 400, 300
     targets = rng.integers(n // 2, size=count)  # the other half is new, and nobody had any of it
     truth, noise = rng.normal(size=(2, count, n))

@@ -79,14 +79,14 @@ def test_a_language_model_without_a_say_is_not_asked(svd):
     assert set(columns) == {"svd"}
 
 
-def test_few_cases_choose_nothing(svd):
+def test_few_cases_give_equal_weights(svd):
     cases = cases_of(range(FEW - 1))
     assert tune_rating_blend({"svd": svd}, generator(None), cases, SCALE) == RatingBlend({"svd": 1.0}, 0.0, SCALE)
     assert tune_rating_blend({}, generator([3.0]), cases, SCALE) == RatingBlend({LLM: 1.0}, 0.0, SCALE)
 
 
 @pytest.mark.parametrize("broken", [generator([np.nan]), generator(None, rates=False)])
-def test_where_the_language_model_fails_the_others_stand_in_for_it(svd, caplog, broken):
+def test_other_raters_replace_a_language_model_that_fails(svd, caplog, broken):
     ratings, columns = raters(svd, svd=0.3, llm=0.7).rate(broken, [HISTORY], [5])
     assert ratings == columns[LLM] == pytest.approx(svd.values[[5]])
     assert "svd rates alone" in caplog.text
@@ -94,14 +94,14 @@ def test_where_the_language_model_fails_the_others_stand_in_for_it(svd, caplog, 
         Raters({}, RatingBlend({LLM: 1.0}, 0.0, SCALE)).rate(broken, [HISTORY], [5])
 
 
-def test_without_ratings_nothing_rates(tiny_domain):
+def test_without_ratings_there_are_no_raters(tiny_domain):
     unrated = Interactions.from_columns(["a", "a"], np.array([0, 1]), 3)
     nothing = Interactions.from_columns(["a"], np.array([0]), 3, np.array([np.nan], np.float32))
     free = tiny_domain.changed({"rating_scale": None, "liked_from": None})
     assert scale_of(free, unrated, nothing) is None
     assert fit_raters(tiny_domain, nothing, SCALE) == fit_raters(free, unrated, None) == ({}, {})
     assert tune_rating_blend({}, generator(None, rates=False), cases_of([3.0]), SCALE) is None
-    with pytest.raises(UsageError, match="nothing predicts ratings"):
+    with pytest.raises(UsageError, match="ratings cannot be predicted"):
         Raters().rate(generator(None), [HISTORY], [0])
 
 

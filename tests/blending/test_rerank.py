@@ -91,7 +91,7 @@ def test_calibrated_equals_the_slow_way():
 
 @given(requests(), st.sampled_from(["none", *METHODS]), WEIGHTS, st.integers(1, 10))
 @settings(max_examples=300)
-def test_lists_hold_what_is_allowed_and_are_full(request, method, weight, candidates):
+def test_lists_contain_allowed_items_and_are_full(request, method, weight, candidates):
     scores, allowed, past, n, labels = request
     found = rerank(
         RerankSettings(method=method, weight=weight, candidates=candidates), scores, allowed, past, n, labels
@@ -135,7 +135,7 @@ def test_calibration_by_hand():
     assert found.rows.tolist() == [3, 4, 6]
 
 
-def test_re_ranking_does_what_it_is_for():
+def test_re_ranking_improves_its_measure():
     rng = np.random.default_rng(0)
     labels = labels_of(rng.random((80, 6)) < rng.random(6) * 0.6)
     past = [history(*rng.permutation(80)[:15]) for _ in range(60)]
@@ -162,7 +162,7 @@ def test_a_history_without_labels_gets_the_best_scored():
         assert found.rows.tolist() == [3, 2]
 
 
-def test_lists_longer_than_the_candidates_go_on_by_score():
+def test_lists_longer_than_the_candidates_continue_by_score():
     scores, labels = np.arange(6, dtype=np.float32), labels_of(np.eye(6))
     found = rerank(
         RerankSettings(method="mmr", weight=0.5, candidates=2), scores, np.ones(6, bool), history(), 4, labels

@@ -1,5 +1,6 @@
 """What the tests of the command line share: it is run as a user runs it."""
 
+import logging
 import shutil
 import sys
 from pathlib import Path
@@ -14,11 +15,16 @@ from tests.cli.outcomes import SAMPLE
 def genre(monkeypatch, capsys):
     """Return a function that runs the command line as a user does: exit code, stdout, stderr."""
 
+    loggers = logging.getLogger(), logging.getLogger("genre_gen")
+
     def run(*arguments):
+        levels = {logger: logger.level for logger in loggers}
         monkeypatch.setattr(sys, "argv", ["genre-gen", *map(str, arguments)])
         capsys.readouterr()
         with pytest.raises(SystemExit) as end:
             cli.main()
+        for logger in loggers:  # the options of one run shall not quieten what comes after it
+            logger.setLevel(levels[logger])
         captured = capsys.readouterr()
         return end.value.code or 0, captured.out, captured.err
 

@@ -16,7 +16,7 @@ from tests.cli.outcomes import SAMPLE, refused
 ROOT = Path(__file__).parents[2]
 COMMANDS = [
     "demo", "fetch", "train", "recommend", "explain", "report", "evaluate", "prompts render", "prompts copy",
-    "domains", "domains new", "domains check", "doctor",
+    "domains", "domains new", "domains check", "doctor", "compare",
 ]  # fmt: skip
 
 
@@ -107,7 +107,7 @@ def test_a_damaged_model_is_one_line(genre, saved, tmp_path):
     refused(outcome, 1, "llm.safetensors: differs from its checksum", "train again")
     (tmp_path / "x" / "manifest.json").unlink()
     outcome = genre("recommend", "movies", "--user", "17", "--model", tmp_path / "x")
-    refused(outcome, 1, "no manifest.json there")
+    refused(outcome, 1, "no manifest.json, so no complete saved folder")
 
 
 @pytest.mark.parametrize(

@@ -131,8 +131,8 @@ def test_what_is_to_be_said_of_a_list_stands_below_it(recommend, arguments, note
         (["--history", "Alien=inf"], 2, ["'inf' is no rating of 'Alien'"]),
         (["--history", "Alien (1979)=abc"], 2, ["'abc' is no rating of 'Alien (1979)'"]),
         (["--history", "Alein=abc"], 1, ["no item 'Alein=abc'"]),
-        (["--user", "17", "--out", "x.jsonl"], 2, ["--out go with --users"]),
-        (["--user", "17", "--split", "test"], 2, ["--split and --out go with --users"]),
+        (["--user", "17", "--out", "x.jsonl"], 2, ["--split, --out and --layout go with --users"]),
+        (["--user", "17", "--split", "test"], 2, ["--split, --out and --layout go with --users"]),
         (["--users", "all"], 2, ["--users needs --out"]),
         (["--users", "all", "--split", "train", "--out", "x.jsonl"], 2, ["--split train: choose test or validation"]),
         (["--users", "all", "--user", "17", "--out", "x.jsonl"], 2, ["without --user, --history and --query"]),
@@ -167,7 +167,7 @@ def test_all_users_with_json(recommend, tmp_path):
 
 def test_picks_open_in_other_tools(recommend, tmp_path):
     recommend("--users", "all", "-n", "2", "--out", tmp_path / "a.parquet", "--where", "year > 1985")
-    table = pl.scan_parquet(tmp_path / "a.parquet").group_by("user").len().collect()
+    table = pl.scan_parquet(tmp_path / "a.parquet").group_by("user_id").len().collect()
     assert table["len"].to_list() == [2] * 30
 
 

@@ -73,7 +73,7 @@ def test_a_folder_that_could_not_be_saved_to_is_refused_before_training(genre, t
     mine = tmp_path / "prompts" / "books" / "mine.jinja"
     mine.parent.mkdir(parents=True)
     mine.write_text("hours of work")
-    refused(genre(command, "--out", tmp_path), 1, f"{tmp_path / 'prompts'}: was not saved there by GENRE")
+    refused(genre(command, "--out", tmp_path), 1, f"{tmp_path / 'prompts'}: was not saved by GENRE")
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [mine]
 
 

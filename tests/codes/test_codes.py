@@ -14,7 +14,7 @@ from genre_gen.codes.schemes import title
 from genre_gen.codes.semantic import semantic
 from genre_gen.data.catalog import Catalog, Item
 from genre_gen.decoding.trie import Trie
-from genre_gen.errors import CheckpointError, ConfigError, DataError, UsageError
+from genre_gen.errors import ConfigError, DataError, UsageError
 
 TITLES = ["Toy Story", "Toy Story 2", "Toy", "!", "Amélie", "千と千尋の神隠し", "<end>", "Toy Story [2]"]
 
@@ -75,7 +75,7 @@ def test_semantic_codes_are_unique_even_for_equal_items(n, length, width, distin
     assert np.array_equal(codes.codes, semantic(embeddings, length, width, seed).codes)
 
 
-def test_what_cannot_be_meant_is_refused():
+def test_invalid_arguments_are_refused():
     with pytest.raises(DataError, match="finite"):
         semantic(np.array([[1.0, np.nan]]))
     with pytest.raises(UsageError, match="width"):
@@ -95,9 +95,32 @@ def test_embeddings_are_computed_only_when_needed():
     assert make_codes(wanted("atomic"), catalog(), embed).vocabulary == len(TITLES)
 
 
-def test_damaged_codes_are_refused():
-    codes = title(TITLES)
-    with pytest.raises(CheckpointError, match="cannot be read"):
-        Codes.from_arrays("title", {"codes": codes.codes})
-    with pytest.raises(CheckpointError, match="do not fit"):
-        Codes.from_arrays("title", {**codes.arrays(), "codes": codes.codes + len(codes.names)})
+@pytest.mark.parametrize(
+    ("codes", "message"),
+    [
+        ([[0], [1], [1]], "is the code of another"),
+        ([[0, -1], [1, -1], [1, 2]], "or a prefix of it"),
+        ([[0, 1], [1, -1], [0, -1]], "or a prefix of it"),
+        ([[0, -1], [-1, -1], [1, 2]], "are empty, or have gaps"),
+        ([[-1, 0], [1, 2], [2, 0]], "are empty, or have gaps"),
+        ([[0], [1], [3]], "holds 3, outside -1 to 2"),
+        ([[0], [1], [-2]], "holds -2"),
+        ([0, 1, 2], "has the shape"),
+        ([[0.0], [1.0], [2.0]], "holds float64"),
+        (np.zeros(0, int), "has the shape"),
+        (np.zeros((0, 1), int), "are empty"),
+    ],
+)
+def test_codes_that_no_scheme_makes_are_refused(codes, message):
+    names = np.frombuffer(b'["a", "b", "c"]', dtype=np.uint8)
+    with pytest.raises(ValueError, match=message):
+        Codes.from_arrays("title", {"codes": np.array(codes), "names": names})
+
+
+@pytest.mark.parametrize("names", [b"", b"3", b'["a", 3]', b'{"a": 1}', b"[" * 100_000, b"\xff"])
+def test_names_that_are_none_are_refused(names):
+    arrays = {"codes": np.zeros((1, 1), int), "names": np.frombuffer(names, dtype=np.uint8)}
+    with pytest.raises(ValueError):  # noqa: PT011 - each says something else
+        Codes.from_arrays("title", arrays)
+    with pytest.raises(ValueError, match="names is missing"):
+        Codes.from_arrays("title", {"codes": arrays["codes"]})

@@ -9,10 +9,11 @@ import pytest
 from scipy import sparse
 
 from genre_gen.collaborative import MEMBERS, Ease, ItemKNN, Popularity, SASRec, SequentialRules, TextKNN, item_knn
-from genre_gen.collaborative.base import history_matrix
+from genre_gen.collaborative.base import check_fitted, history_matrix
 from genre_gen.collaborative.item_knn import CELLS, parts, strongest
 from genre_gen.data.interactions import History, Interactions
-from genre_gen.errors import ConfigError, DataError, UsageError
+from genre_gen.errors import CheckpointError, ConfigError, DataError, UsageError
+from genre_gen.folders.arrays import contents_of
 
 N = 20  # users and items that take part; item N is in the catalog, but nobody ever met it
 
@@ -36,6 +37,19 @@ def checkerboard(rated=False):
         histories.append(order + other)
         ratings.append([5.0] * len(order) + [1.0] * len(other))
     return log(histories, N + 1, ratings if rated else None)
+
+
+def damages(array):
+    """Yield what an array must not be read as: not finite, too large, of another kind, of another length."""
+    if array.dtype.kind == "f" and array.size:
+        for value in (np.nan, np.inf, -np.inf, 1e38 if array.dtype.itemsize == 4 else 1e308):
+            yield np.full_like(array, value)
+    if array.dtype.kind in "iu" and array.size and array.dtype != np.uint8:
+        yield np.full_like(array, np.iinfo(array.dtype).max)
+        yield np.full_like(array, -1) if array.dtype.kind == "i" else array[::-1]
+    if array.dtype.kind in "fb":
+        yield np.full(array.shape, b"x"[0], np.uint8)[..., None]
+        yield np.concatenate([array, array])[: len(array) + 1]
 
 
 class Questions:
@@ -83,6 +97,31 @@ class Questions:
         np.testing.assert_array_equal(restored.score(data.histories()), fitted.score(data.histories()))
         assert restored.settings() == fitted.settings()
 
+    def test_damaged_arrays_are_refused_in_one_line(self, fitted, tmp_path):
+        arrays = {name: np.array(array) for name, array in fitted.arrays().items()}
+        settings = fitted.settings()
+        for name, array in arrays.items():
+            for damaged in damages(array):
+                with pytest.raises(CheckpointError, match="is invalid") as refused, contents_of(tmp_path / "x"):
+                    check_fitted(type(fitted).from_arrays({**arrays, name: damaged}, settings), N + 1)
+                assert "\n" not in str(refused.value)
+            if name != "users":
+                rest = {other: value for other, value in arrays.items() if other != name}
+                with pytest.raises(CheckpointError), contents_of(tmp_path / "x"):
+                    check_fitted(type(fitted).from_arrays(rest, settings), N + 1)
+        check_fitted(type(fitted).from_arrays(arrays, settings), N + 1)
+
+    @pytest.mark.parametrize("value", ["1", None, [1], float("nan"), {}])
+    def test_settings_of_another_kind_are_refused_in_one_line(self, fitted, tmp_path, value):
+        arrays, settings = fitted.arrays(), fitted.settings()
+        for name in settings:
+            try:
+                with contents_of(tmp_path / "x"):
+                    check_fitted(type(fitted).from_arrays(arrays, {**settings, name: value}), N + 1)
+            except CheckpointError as refused:
+                message = str(refused)
+                assert "\n" not in message
+
     def test_fit_is_deterministic(self, fitted, data):
         again = self.model().fit(data).arrays()
         for name, array in fitted.arrays().items():
@@ -98,7 +137,7 @@ class Questions:
     def test_no_histories(self, fitted):
         assert fitted.score([]).shape == (0, N + 1)
 
-    def test_item_nobody_met(self, fitted):
+    def test_an_item_without_interactions(self, fitted):
         scores = fitted.score([History(np.array([N]), np.array([5.0], dtype=np.float32))])
         assert np.isfinite(scores).all()
 
@@ -159,7 +198,7 @@ class TestSequentialRules(Questions):
         assert model.score([History(np.array([0, 2]))])[0].argmax() == 3
         assert model.score([History(np.array([2, 0]))])[0].argmax() == 1
 
-    def test_novelty_holds_back_what_follows_everything(self):
+    def test_novelty_lowers_items_that_follow_all_others(self):
         data = log([[0, 1], [2, 1], [3, 1], [4, 1], [0, 5]], 6)
         history = [History(np.array([0]))]
         plain = SequentialRules(lags=1, backward=0.0, novelty=0.0, smoothing=1.0).fit(data).score(history)[0]
@@ -234,7 +273,7 @@ class TestItemKNN(Questions):
         monkeypatch.setattr(item_knn, "CELLS", cells)
         np.testing.assert_array_equal(ItemKNN(neighbours=3).fit(checkerboard()).similar.toarray(), whole.toarray())
 
-    def test_parts_hold_no_more_cells_than_they_may(self, monkeypatch):
+    def test_parts_do_not_exceed_the_limit_of_cells(self, monkeypatch):
         monkeypatch.setattr(item_knn, "CELLS", 500)
         left = sparse.random(300, 40, 0.1, "csr", random_state=0)
         right = sparse.random(40, 90, 0.2, "csr", random_state=1)
@@ -262,7 +301,7 @@ class TestTextKNN(Questions):
     def model(self):
         return TextKNN([self.texts[row % 5] for row in range(N + 1)])
 
-    def test_items_of_like_words_come_first_and_none_is_like_itself(self):
+    def test_items_with_common_words_come_first_and_no_item_is_its_own_neighbour(self):
         model = TextKNN(self.texts, recency=2.0).fit(log([[0, 2]], 5))
         scores = model.score([History(np.array(rows)) for rows in ([0], [2], [2, 0], [0, 2])])
         assert scores.argmax(axis=1).tolist() == [1, 3, 1, 3]  # what came last counts most
@@ -276,7 +315,7 @@ class TestTextKNN(Questions):
     def test_texts_without_words(self):
         assert not TextKNN(["", "!", "?"]).fit(log([[0, 2]], 3)).score([History(np.array([0]))]).any()
 
-    def test_one_text_for_each_item(self):
+    def test_the_number_of_texts_must_be_that_of_items(self):
         with pytest.raises(UsageError, match="2 texts for 5 items"):
             TextKNN(["a", "b"]).fit(log([[0, 2]], 5))
 

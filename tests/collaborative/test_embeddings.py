@@ -28,7 +28,7 @@ def test_users_do_not_mix():
     assert abs(cosine(vectors, 2, 3)) < 0.1
 
 
-def test_histories_of_one_item_say_nothing():
+def test_histories_of_one_item_have_no_effect():
     assert not cooccurrence_embeddings(log([[0], [1]], 2), dimensions=8).any()
 
 

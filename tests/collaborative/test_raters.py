@@ -70,9 +70,9 @@ class RaterQuestions(Questions):
 
     def test_reasons(self, fitted, data):
         nothing = History(np.zeros(0, dtype=np.int64))
-        assert "nobody rated this item" in fitted.predict(data.history_at(0), [N])[0].reason
-        assert "nothing is known of this user" in fitted.predict(nothing, [0])[0].reason
-        assert "neither user nor item" in fitted.predict(nothing, [N])[0].reason
+        assert "this item has no training ratings" in fitted.predict(data.history_at(0), [N])[0].reason
+        assert "this user's ratings are unknown" in fitted.predict(nothing, [0])[0].reason
+        assert "user and item are unknown" in fitted.predict(nothing, [N])[0].reason
         assert fitted.predict(data.history_at(0), []) == []
 
     def test_a_rating_given_again_replaces_the_first(self, fitted):
@@ -85,7 +85,7 @@ class RaterQuestions(Questions):
             fitted.rate(History(np.array([0]), np.array([10], dtype=np.float32)), [1])
 
     def test_bad_ratings_are_refused(self):
-        with pytest.raises(DataError, match=rf"{self.model().name}: 1 ratings are not on the scale 1 to 5, such as 6"):
+        with pytest.raises(DataError, match=rf"{self.model().name}: 1 ratings are outside the scale 1 to 5, such as 6"):
             self.model().fit(log([[0, 1], [0, 1]], 2, [[3, 4], [2, 6]]))
         with pytest.raises(DataError, match="1 ratings repeat a user and an item"):
             self.model().fit(log([[0, 1, 0], [1]], 2, [[1, 3, 5], [4]]))
@@ -109,7 +109,7 @@ class TestSVD(RaterQuestions):
     def model(self):
         return SVD(factors=4, epochs=60, learning_rate=0.02, fold_in_penalty=1.0, rating_scale=SCALE)
 
-    def test_of_an_unknown_user_or_item_what_is_left_is_predicted(self, fitted):
+    def test_unknown_users_and_items_are_predicted_from_the_rest(self, fitted):
         assert fitted.predict("u0", [0])[0].reason is None
         assert fitted.predict("u0", [N])[0].rating == pytest.approx(fitted.mean + fitted.user_bias[0])
         assert fitted.predict("nobody", [0])[0].rating == pytest.approx(fitted.mean + fitted.item_bias[0])
@@ -122,7 +122,7 @@ class TestSVD(RaterQuestions):
             fitted.item_factors[rows].T @ errors, fitted.fold_in_penalty * taste.factors, atol=1e-6
         )
 
-    def test_history_without_ratings_says_nothing(self, fitted):
+    def test_a_history_without_ratings_has_no_effect(self, fitted):
         for ratings in (None, np.full(2, np.nan, dtype=np.float32)):
             taste = fitted.fold_in(History(np.array([0, 2]), ratings))
             assert not taste.known
@@ -131,7 +131,7 @@ class TestSVD(RaterQuestions):
     @pytest.mark.parametrize(("bad", "shown"), [(np.inf, "inf"), (-np.inf, "-inf"), (1e30, "1e\\+30")])
     def test_ratings_off_the_scale_are_refused(self, bad, shown):
         data = log([[0, 1], [0, 1]], 2, [[3, 4], [2, bad]])
-        with pytest.raises(DataError, match=f"the scale 1 to 5, such as {shown} by user 'u1' of catalog row 1"):
+        with pytest.raises(DataError, match=f"the scale 1 to 5, such as {shown} by user 'u1' for catalog row 1"):
             SVD(rating_scale=SCALE).fit(data)
         if np.isinf(bad):
             with pytest.raises(DataError, match=f"such as {shown}"):
@@ -154,7 +154,7 @@ class TestSVD(RaterQuestions):
             (None, "needs Surprise"),
         ],
     )
-    def test_surprise_that_is_no_good(self, monkeypatch, fitted, module, told):
+    def test_an_unusable_surprise_package(self, monkeypatch, fitted, module, told):
         monkeypatch.setitem(sys.modules, "surprise", None if module is None else SimpleNamespace(**module))
         with pytest.raises(ConfigError, match=told):
             SVD().fit(checkerboard(rated=True))
@@ -186,7 +186,7 @@ class TestKNNBaseline(RaterQuestions):
         return KNNBaseline(neighbours=5, shrinkage=1.0, rating_scale=SCALE)
 
     @pytest.mark.parametrize("neighbours", [3, 40])  # fewer and more than a history has
-    def test_histories_get_what_surprise_predicts(self, neighbours):
+    def test_histories_get_the_predictions_of_surprise(self, neighbours):
         data = random_log()
         model = KNNBaseline(neighbours, shrinkage=10, rating_scale=SCALE).fit(data)
         ours = np.array([model.rate(history, np.arange(ITEMS + 1)) for history in data.histories()])
@@ -234,7 +234,7 @@ class TestBayesianMF(RaterQuestions):
 
 
 @pytest.mark.parametrize("model", [SVD, SVDpp])
-def test_known_users_get_what_surprise_predicts(model):
+def test_known_users_get_the_predictions_of_surprise(model):
     data, options = random_log(), {"n_factors": 8, "n_epochs": 5, "lr_all": 0.005, "reg_all": 0.1, "random_state": 7}
     ours = model(factors=8, epochs=5, learning_rate=0.005, regularisation=0.1, rating_scale=SCALE, seed=7).fit(data)
     theirs = by_surprise(data, lambda surprise: getattr(surprise, model.__name__)(**options))
@@ -244,7 +244,7 @@ def test_known_users_get_what_surprise_predicts(model):
 
 @pytest.mark.parametrize("model", [KNNBaseline, BayesianMF])
 def test_too_many_items(model):
-    with pytest.raises(DataError, match=r"30000 items need.*svd is the rating model for more"):
+    with pytest.raises(DataError, match=r"30000 items need.*use svd, which has no such limit"):
         model().fit(log([[0, 1]], 30_000, [[1, 2]]))
 
 
@@ -301,7 +301,7 @@ class TestRatingBlend:
         blend = RatingBlend({"a": 0.5, "b": 0.25}, 0.1, SCALE)
         assert RatingBlend.restore(json.loads(json.dumps(blend.settings()))) == blend
 
-    def test_what_is_wrong_is_said(self):
+    def test_problems_are_reported(self):
         three, two = np.ones(3), np.ones(2)
         with pytest.raises(UsageError, match="no predictions of b"):
             RatingBlend({"a": 1.0, "b": 1.0}, 0.0, SCALE).combine({"a": three})
@@ -314,7 +314,7 @@ class TestRatingBlend:
         with pytest.raises(UsageError, match="at least one member"):
             RatingBlend.learn({}, three, SCALE)
 
-    def test_rate_all_follows_the_order_of_what_is_asked(self):
+    def test_rate_all_keeps_the_order_of_asked(self):
         data = random_log()
         model = SVD(factors=2, rating_scale=SCALE).fit(data)
         known = data.keep(np.arange(len(data)) >= data.offsets[1])  # of the first user nothing is known

@@ -37,7 +37,7 @@ def sasrec(**settings):
     return SASRec(**{**options, **settings})
 
 
-def test_sasrec_learns_what_follows():
+def test_sasrec_learns_the_next_item():
     model = sasrec().fit(cycles())
     scores = model.score([history(3, 4, 5), history(11), history(*range(10)), history()])
     assert scores.shape == (4, ITEMS)
@@ -54,7 +54,7 @@ def test_sasrec_sees_no_future():
     torch.testing.assert_close(first[:, :2], second[:, :2])
 
 
-def test_sasrec_is_the_same_for_the_same_seed_and_leaves_others_chance_alone():
+def test_sasrec_is_reproducible_and_keeps_the_global_random_state():
     settings = {"dropout": 0.3, "max_epochs": 2}
     torch.manual_seed(5)
     expected = torch.rand(1)
@@ -77,7 +77,7 @@ def test_sasrec_keeps_the_best_epoch_and_can_be_fitted_again():
     np.testing.assert_allclose(again.score(cases), model.score(cases), atol=1e-5)  # validation changed nothing
 
 
-def test_sasrec_logs_the_clock_beside_the_time_that_limits_it(monkeypatch):
+def test_sasrec_logs_wall_clock_and_processor_time(monkeypatch):
     ticks = {"thread_time": 1.0, "monotonic": 50.0}  # a machine that gives the thread little
     clocks = {name: partial(next, count(0.0, step)) for name, step in ticks.items()}
     monkeypatch.setattr(module, "time", SimpleNamespace(**clocks))
@@ -102,7 +102,7 @@ def test_windows_hold_every_target_once():
     assert sorted(found) == sorted(expected.tolist())
 
 
-def test_sasrec_refuses_what_cannot_be_meant():
+def test_sasrec_refuses_invalid_arguments():
     with pytest.raises(ConfigError, match="heads"):
         sasrec(dim=15)
     with pytest.raises(ConfigError, match="dropout"):

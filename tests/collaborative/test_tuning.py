@@ -29,7 +29,7 @@ def ndcg(model, cases):
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_the_choice_is_no_worse_than_the_defaults_and_is_what_was_fitted(name, split):
+def test_the_chosen_settings_are_no_worse_than_the_defaults_and_are_fitted(name, split):
     kind = KINDS[name]
     model, options = tune(lambda chosen: kind(**chosen), split.train, split.validation)
     assert ndcg(model, split.validation) >= ndcg(kind().fit(split.train), split.validation)
@@ -55,7 +55,7 @@ def test_of_a_model_with_epochs_their_number_is_chosen(split):
     assert ndcg(again, split.validation) == pytest.approx(ndcg(model, split.validation))
 
 
-def test_without_cases_the_defaults_hold(split):
+def test_without_cases_the_defaults_are_used(split):
     model, options = tune(lambda chosen: Ease(**chosen), split.train, [])
     assert options == {}
     assert model.settings() == Ease().settings()

@@ -34,7 +34,7 @@ def test_an_item_cannot_be_changed_and_can_be_hashed():
     assert {item, Item("1", "A", {"year": 1990})} == {item}
 
 
-def test_describe_leaves_out_what_is_not_known():
+def test_describe_leaves_out_unknown_attributes():
     item = Item("1", "A", {"genre": ("X", "Y"), "year": None, "tags": (), "length": 90})
     assert item.describe() == "A | genre: X, Y | length: 90"
 
@@ -51,9 +51,9 @@ def test_find_by_title_or_id():
         catalog.find("Sabrina")
     with pytest.raises(UnknownItemError, match=r"no item 'Alein \(1979\)' in films; did you mean 'Alien \(1979\)'"):
         catalog.find("Alein (1979)")
-    with pytest.raises(UnknownItemError, match="nothing close"):
+    with pytest.raises(UnknownItemError, match="no title is close"):
         catalog.find("xyzzy")
-    with pytest.raises(UsageError, match="items are named by title or id, as text, and 1 is none"):
+    with pytest.raises(UsageError, match="1 is not a string; name an item by title or id"):
         catalog.find(1)
     assert Catalog([Item("x", "187 (1997)"), Item("187", "Other")]).find("187") == 1  # an id before a shortened title
 
@@ -106,7 +106,7 @@ def test_attributes_of_tables_become_plain_values(tmp_path):
     assert Catalog([plain])[0] is plain
 
 
-def test_saving_keeps_everything(tmp_path):
+def test_saving_keeps_all_items(tmp_path):
     catalog = Catalog(
         [
             Item("1", "Amélie\n", {"genre": ("A", "B"), "year": 2001, "score": 1.5, "place": "Paris"}, "Text.\u2028x"),
@@ -138,3 +138,39 @@ def test_the_fingerprint_notices_changes():
     prints = {catalog.fingerprint() for catalog in (make("A", "B"), make("B", "A"), *valued)}
     assert len(prints) == 4
     assert make("A", "B").fingerprint() in prints
+
+
+def test_what_is_too_long_to_show_is_cut_and_said(caplog):
+    items = [Item("1", "x" * 900, {"genre": ("y" * 900, "War"), "year": 1}), Item("2", "z", {"genre": (), "year": 2})]
+    catalog = Catalog(items, "films")
+    assert [len(catalog[0].title), len(catalog[0].attributes["genre"][0])] == [500, 200]
+    assert catalog[0].title.endswith("x…")
+    assert "films: 1 titles of more than 500 characters are cut, the first is that of item '1'" in caplog.text
+    assert catalog.find("x" * 900) == catalog.find(catalog[0].title) == 0
+
+
+def test_surrogates_without_a_pair_are_replaced(tmp_path):
+    catalog = Catalog([Item("1", "a\ud800", {"genre": ("b\udfff",), "by": "c\ud800"}, "d\ud800")])
+    (item,) = catalog
+    assert (item.title, item.attributes["genre"], item.attributes["by"], item.text) == ("a�", ("b�",), "c�", "d�")
+    catalog.save(tmp_path / "c.jsonl")
+    assert Catalog.from_file(tmp_path / "c.jsonl")[0] == item
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        (Item("\ud800", "a"), "not valid text; give another"),
+        (Item("x" * 10_000, "a"), "is too long"),
+        (Item(3, "a"), "an id, a title or a text that is not text"),
+        (Item("1", None), "an id, a title or a text that is not text"),
+        (Item("1", "a", {"year": 10**400}), "year = 1000"),
+        (Item("1", "a", {"year": 10**5000}), "year = <int>"),
+        (Item("1", "a", {"year": float("inf")}), "year = inf"),
+    ],
+    ids=lambda _: "case",
+)
+def test_values_that_no_file_can_hold_are_refused(item, message):
+    with pytest.raises(DataError, match=message) as refused:
+        Catalog([item])
+    assert "\n" not in str(refused.value)

@@ -8,7 +8,7 @@ from genre_gen.data.splits import SPLITS
 from genre_gen.errors import ConfigError, DataError, UsageError
 
 
-def test_a_domain_is_loaded_by_name_by_folder_or_as_it_is(tiny_domain, dataset):
+def test_a_domain_is_given_by_name_folder_or_object(tiny_domain, dataset):
     folder = tiny_domain.catalog_folder
     for given in ("movies", folder, str(folder), Domain.load("movies")):
         loaded = Dataset.load(given, folder)
@@ -36,7 +36,7 @@ def test_splits_have_names_too(dataset):
         dataset.split("random")
 
 
-def test_what_was_wrong_with_the_data_is_in_the_report(tiny_domain, tmp_path, caplog):
+def test_problems_of_the_data_are_in_the_report(tiny_domain, tmp_path, caplog):
     (tmp_path / "items.csv").write_text("item_id,title,genre\n1,Alien (1979),Horror\n2,Heat (1995),Crime\n")
     (tmp_path / "interactions.csv").write_text("user_id,item_id,rating,timestamp\na,1,4,1\na,2,9,2\n")
     data = Dataset.load(tiny_domain.changed({"data.policies.ratings": "drop"}), tmp_path)

@@ -19,7 +19,7 @@ def left(filters, *rows):
     return np.flatnonzero(filters.allowed(seen(*rows)).mask).tolist()
 
 
-def test_all_but_the_seen_items_are_allowed_and_these_where_items_repeat():
+def test_unseen_items_are_allowed_and_seen_ones_if_items_repeat():
     assert left(Filters(CATALOG), 1, 3, 1) == [0, 2, 4]
     assert left(Filters(CATALOG)) == left(Filters(CATALOG, repeat=True), 1, 3) == [0, 1, 2, 3, 4]
 
@@ -31,12 +31,12 @@ def test_filters_act_together():
     assert left(filters) == [1, 2, 3]  # one history leaves nothing behind for the next
 
 
-def test_an_empty_list_to_include_allows_nothing_and_one_to_exclude_everything():
+def test_an_empty_include_list_allows_no_item_and_an_empty_exclude_list_all():
     assert left(Filters(CATALOG, include=[])) == []
     assert left(Filters(CATALOG, exclude=[])) == [0, 1, 2, 3, 4]
 
 
-def test_the_reason_counts_what_each_filter_took():
+def test_the_reason_counts_the_items_removed_by_each_filter():
     filters = Filters(CATALOG, "year >= 1991", exclude=["Alien", "Jaws"], include=["Alien", "Heat", "Up", "Jaws"])
     assert filters.allowed(seen(2, 0)).reason == (
         "5 in the catalog, less 1 outside 'year >= 1991', 1 not on the list to include, 1 excluded, 1 seen already"
@@ -51,14 +51,14 @@ def test_the_reason_counts_what_each_filter_took():
         ({"where": ""}, FilterError, "the expression is empty"),
         ({"exclude": ["Alien", "Alein"]}, UnknownItemError, "no item 'Alein'"),
         ({"include": ["nothing like it"]}, UnknownItemError, "no item 'nothing like it'"),
-        ({"exclude": "i1"}, UsageError, "'i1' is no list"),
-        ({"include": "i1"}, UsageError, "'i1' is no list"),
-        ({"exclude": 5}, UsageError, "5 is no list"),
-        ({"exclude": [3]}, UsageError, "as text, and 3 is none"),
+        ({"exclude": "i1"}, UsageError, "'i1' is not a list"),
+        ({"include": "i1"}, UsageError, "'i1' is not a list"),
+        ({"exclude": 5}, UsageError, "5 is not a list"),
+        ({"exclude": [3]}, UsageError, "3 is not a string"),
         ({"where": 5}, UsageError, "where = 5; give an expression as text"),
     ],
 )
-def test_what_the_catalog_lacks_is_refused(arguments, error, message):
+def test_unknown_items_and_invalid_lists_are_refused(arguments, error, message):
     with pytest.raises(error, match=message):
         Filters(CATALOG, **arguments)
 
@@ -71,7 +71,7 @@ def test_every_unknown_title_is_named_at_once():
     assert rows_of(CATALOG, ["up", "i0"]) == [3, 0]
 
 
-def test_the_key_tells_requests_apart_by_what_they_allow():
+def test_the_key_distinguishes_requests_by_allowed_items():
     options = ({}, {"repeat": True}, {"where": "year > 1990"}, {"exclude": ["Jaws"]})
     assert len({Filters(CATALOG, **option).key() for option in options}) == len(options)
     assert Filters(CATALOG, "year > 1990").key() == Filters(CATALOG, exclude=["Alien"]).key()

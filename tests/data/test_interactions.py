@@ -50,7 +50,7 @@ def test_histories_are_the_log_in_time_order_with_ties_in_file_order(log):
     [([], [], "no interactions"), (["a"], [6], "from 0 to 5, not from 6 to 6"), (["a"], [-1], "not from -1"),
      (["a", "b"], [1], "2 and 1 entries")],
 )  # fmt: skip
-def test_columns_that_do_not_hold(users, rows, message):
+def test_invalid_columns(users, rows, message):
     with pytest.raises(DataError, match=message):
         Interactions.from_columns(users, np.array(rows, dtype=np.int64), N_ITEMS)
 
@@ -80,7 +80,7 @@ def test_keep_is_the_log_without_the_others(log, random):
 
 
 @pytest.mark.parametrize("timed", [True, False])
-def test_arrays_restore_everything(timed):
+def test_arrays_restore_all_fields(timed):
     interactions = make([("ä\n", 0, 5), ("b", 1, 3), ("ä\n", 2, 1)], timed)
     arrays = interactions.arrays()
     assert all(isinstance(array, np.ndarray) for array in arrays.values())
@@ -115,7 +115,7 @@ def test_a_history_by_hand_is_in_time_order():
             History.from_events([0, 1], **wrong)
 
 
-def test_users_whose_ids_are_numbers_are_found_by_them():
+def test_users_with_numeric_ids_are_found_by_number():
     interactions = Interactions.from_columns([7, 7, 8], np.array([0, 1, 2]), 3)
     assert interactions.users == ("7", "8")
     for user in (7, np.int64(7), "7"):
@@ -123,3 +123,39 @@ def test_users_whose_ids_are_numbers_are_found_by_them():
     assert interactions.user_row("8") == 1
     with pytest.raises(UnknownUserError, match=r"no user 9 among 2 users \(such as 7, 8\); give a history"):
         interactions.history(9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"offsets": np.array([0, 3, 2])}, "do not cut"),
+        ({"offsets": np.array([1, 2, 3])}, "do not cut"),
+        ({"offsets": np.array([0, 2])}, "has the shape"),
+        ({"offsets": np.array([0.0, 2.0, 3.0])}, "holds float64"),
+        ({"rows": np.array([0, 1, 9])}, "rows holds 9, outside 0 to 2"),
+        ({"rows": np.array([0, -1, 1])}, "rows holds -1"),
+        ({"n_items": np.array([10**12])}, "n_items holds 1000000000000"),
+        ({"n_items": np.array([0])}, "n_items holds 0"),
+        ({"n_items": np.zeros(0, int)}, "has the shape"),
+        ({"ratings": np.array([1, np.inf, 2], np.float32)}, "ratings holds inf"),
+        ({"ratings": np.array([1, 2], np.float32)}, "has the shape"),
+        ({"times": np.array([1, 2, 2**63 - 1])}, "times holds"),
+        ({"times": np.array([1.0, 2.0, 3.0])}, "holds float64"),
+        ({"users": np.frombuffer(b'["u", "u"]', np.uint8)}, "a user twice"),
+        ({"users": np.frombuffer(b'["u", 3]', np.uint8)}, "no list of texts"),
+        ({"users": np.frombuffer(b"{", np.uint8)}, "Expecting"),
+        ({"rows": None}, "rows is missing"),
+    ],
+)
+def test_arrays_that_are_no_interactions_are_refused(changes, message):
+    arrays = {
+        "users": np.frombuffer(b'["u", "v"]', np.uint8),
+        "offsets": np.array([0, 2, 3]),
+        "rows": np.array([0, 1, 2]),
+        "n_items": np.array([3]),
+        "ratings": np.array([1, np.nan, 2], np.float32),
+        "times": np.array([1, 2, 3]),
+    }
+    assert Interactions.from_arrays(arrays).history("u").rows.tolist() == [0, 1]
+    with pytest.raises(ValueError, match=message):
+        Interactions.from_arrays({name: value for name, value in {**arrays, **changes}.items() if value is not None})

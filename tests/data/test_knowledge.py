@@ -1,5 +1,6 @@
 """Triples about items: reading, links that tie them to the wrong items, what is cited of them, and its check."""
 
+import json
 import logging
 from dataclasses import replace
 
@@ -56,7 +57,7 @@ def graph(tmp_path) -> Knowledge:
     return found
 
 
-def test_heads_are_titles_or_ids_and_what_is_not_asked_for_is_left_out(graph):
+def test_heads_are_titles_or_ids_and_other_relations_are_left_out(graph):
     assert graph.relations == ("maker", "sequel", "language")
     assert len(graph.triples) == 8
     assert graph.shared(ALIENS, 0).tolist() == [1, 2, 0, 0, 0, 0]
@@ -96,7 +97,7 @@ def test_files_that_are_not_there_are_said_to_be_left_out(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         domain = GRAPHED.changed({"knowledge.links": "no.link"}).model_copy(update={"catalog_folder": tmp_path})
         assert Knowledge.of_domain(domain, CATALOG) is None
-    assert "no triples.csv, no.link next to" in caplog.text
+    assert "triples.csv, no.link was found neither next to" in caplog.text
     assert Knowledge.of_domain(DOMAIN, CATALOG) is None
 
 
@@ -115,7 +116,7 @@ def test_links_to_the_wrong_items_are_noticed():
     assert not replace(right, triples=moved).agrees(shelves())
 
 
-def test_links_that_nothing_can_be_told_of_are_believed():
+def test_links_that_cannot_be_tested_are_accepted():
     few = Knowledge(80, ("maker",), (False,), ("a",), np.array([[0, 0, 0], [1, 0, 0]]))
     assert few.agrees(shelves())
     assert few.agrees(Catalog(Item(str(row), f"Film {row}") for row in range(80)))
@@ -145,7 +146,7 @@ def test_the_links_of_the_films_are_right():
     assert replace(graph, triples=shifted).likeness(catalog)[1] < right
 
 
-def test_what_both_share_and_sequels_are_cited(graph):
+def test_shared_entities_and_sequels_are_cited(graph):
     shared = Fact(ALIENS, "linked", ALIEN, "maker", numbers=(1,))
     sequel = Fact(ALIENS, "linked", ALIEN, "sequel")
     evidence = Evidence(CATALOG, DATA, GRAPHED.changed({"knowledge.max_share": 1.0}), graph)
@@ -159,7 +160,7 @@ def test_what_both_share_and_sequels_are_cited(graph):
     assert shared.text(CATALOG) == "Aliens (1986) | linked maker | Alien (1979) | 1"
 
 
-def test_what_too_many_items_have_is_not_cited(tmp_path):
+def test_entities_of_too_many_items_are_not_cited(tmp_path):
     items = Catalog(Item(str(row), f"Film {row}") for row in range(60))
     data = Interactions.from_columns(["u"], np.array([0]), 60)
     rare = [[row, 0, 0] for row in range(3)]  # 3 of 60 share a maker
@@ -176,7 +177,7 @@ def test_disliked_items_are_not_tied_to_the_pick(graph):
 
 
 @pytest.mark.parametrize("name", ["maker", "sequel"])
-def test_the_check_knows_what_is_linked(graph, name):
+def test_the_check_knows_the_links(graph, name):
     checker = Checker(CATALOG, DATA, GRAPHED, knowledge=graph)
     seen = history((ALIEN, 5), (HEAT, 5), (SOLARIS, 5))
     true = Fact(ALIENS, "linked", ALIEN, name, numbers=(1,) if name == "maker" else ())
@@ -290,3 +291,36 @@ def test_domains_with_ratings_have_words_for_it(name):
     for text in said.ways(place, first=True) + said.ways(place, first=False):
         assert checker.check(text, seen, ALIENS).problems == ()
         assert "6 of the 7" in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"triples": [[2, 0, 0]]}, "name items or relations"),
+        ({"triples": [[0, 2, 0]]}, "name items or relations"),
+        ({"triples": [[0, 0, 3]]}, "name entities that are not there"),
+        ({"triples": [[0, 1, 2]]}, "name entities that are not there"),
+        ({"triples": [[0, 0, -1]]}, "triples holds -1"),
+        ({"triples": [[0, 0]]}, "has the shape"),
+        ({"to_items": [False]}, "to_items does not say"),
+        ({"to_items": [0, 1]}, "to_items does not say"),
+        ({"entities": "abc"}, "no list of texts"),
+        ({"n_items": 10**12}, "n_items holds"),
+    ],
+)
+def test_arrays_that_are_no_graph_are_refused(changes, message):
+    content = {"relations": ["by", "sequel"], "to_items": [False, True], "entities": ["x", "y", "z"]}
+    content |= {"triples": [[0, 0, 2], [1, 1, 0]], "n_items": 2}
+
+    def arrays(content):
+        names = json.dumps({key: content[key] for key in ("relations", "to_items", "entities")})
+        triples = np.array(content["triples"])
+        return {
+            "names": np.frombuffer(names.encode(), np.uint8),
+            "triples": triples,
+            "n_items": np.array([content["n_items"]]),
+        }
+
+    assert Knowledge.from_arrays(arrays(content)).tails(0, 0).tolist() == [2]
+    with pytest.raises(ValueError, match=message):
+        Knowledge.from_arrays(arrays(content | changes))

@@ -36,7 +36,7 @@ def test_similarity_is_jaccard():
 @pytest.mark.parametrize("field", ["year", "mood"])
 def test_a_field_without_labels_is_refused(field):
     with pytest.raises(
-        UsageError, match=f"no item of catalog has labels in '{field}'; name a list field, of genre, year"
+        UsageError, match=f"no item of catalog has labels in '{field}'; use a list field among genre, year"
     ):
         Labels.of(CATALOG, field)
 

@@ -45,7 +45,7 @@ def test_before_1970_rounds_down():
         float("inf"), NEW_YEAR * 1000, np.datetime64("NaT"), np.array([NEW_YEAR, NEW_YEAR]), np.str_("x"),
     ],
 )  # fmt: skip
-def test_anything_else_is_refused(value):
+def test_other_values_are_refused(value):
     with pytest.raises(UsageError, match="is not a moment; give seconds since 1970, a datetime, or ISO text") as caught:
         to_moment(value)
     assert "\n" not in str(caught.value)

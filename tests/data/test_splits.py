@@ -13,7 +13,7 @@ CATALOG = Catalog([Item(str(row), f"Item {row}") for row in range(N_ITEMS)])
 
 
 @given(LOGS)
-def test_leave_one_out_holds_out_the_last_two_and_leaks_nothing(log):
+def test_leave_one_out_holds_out_the_last_two_items_without_leaks(log):
     interactions = make(log)
     split = leave_one_out(interactions, CATALOG)
     long = [history for history in interactions.histories() if len(history) >= 3]
@@ -33,7 +33,7 @@ def test_leave_one_out_holds_out_the_last_two_and_leaks_nothing(log):
 
 @settings(max_examples=200)
 @given(LOGS, st.floats(0.05, 0.45), st.floats(0.05, 0.45))
-def test_global_time_trains_on_nothing_later_than_any_case(log, validation, test):
+def test_global_time_trains_only_on_interactions_before_all_cases(log, validation, test):
     interactions = make(log)
     if len({time for _, _, time in log}) == 1:
         with pytest.raises(DataError):
@@ -76,16 +76,16 @@ def test_global_time_by_hand():
     assert len(split.train) == 8
 
 
-def test_global_time_refuses_what_makes_no_split():
+def test_global_time_refuses_invalid_shares_and_data():
     with pytest.raises(DataError, match="needs times"):
         global_time(make([("a", 0, 0)], timed=False), CATALOG)
     for shares in ((0.5, 0.5), (0, 0.1), (0.1, -0.1), (float("nan"), 0.1)):
-        with pytest.raises(UsageError, match="leave a share to train on"):
+        with pytest.raises(UsageError, match="add up to less than 1"):
             global_time(make([("a", 0, 0), ("a", 1, 1)]), CATALOG, *shares)
 
 
 @given(LOGS)
-def test_hold_out_last_keeps_nothing_from_the_final_fit(log):
+def test_hold_out_last_refits_on_all_interactions(log):
     interactions = make(log)
     long = [history for history in interactions.histories() if len(history) >= 3]
     if not long:
@@ -99,7 +99,7 @@ def test_hold_out_last_keeps_nothing_from_the_final_fit(log):
 
 
 def test_interactions_of_another_catalog_are_refused():
-    with pytest.raises(UsageError, match="of a catalog of 6 items, and this one has 5; load both together"):
+    with pytest.raises(UsageError, match="to a catalog of 6 items, but this one has 5; load both together"):
         leave_one_out(make([("a", 0, 0)]), Catalog(CATALOG[:5]))
 
 

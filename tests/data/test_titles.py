@@ -1,8 +1,10 @@
 """TitleIndex: what people type for a title."""
 
+import time
+
 import pytest
 
-from genre_gen.data.titles import TitleIndex
+from genre_gen.data.titles import TitleIndex, article_first
 
 TITLES = (
     "Godfather, The (1972)",
@@ -51,7 +53,7 @@ def found(text: str) -> list[str]:
         ("мои (1950)", "Мои (1950)"),
     ],
 )
-def test_one_title_is_meant(text, title):
+def test_a_text_names_one_title(text, title):
     assert found(text) == [title]
 
 
@@ -68,3 +70,23 @@ def test_close_titles_come_closest_first():
 
     index = TitleIndex([f"Film number {number}" for number in range(20_000)] + ["A Lonely Place"])
     assert index.close("A Lonly Place") == [20_000]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["(" * 80_000, "()" * 40_000, "a (b)" * 16_000, " (b)" * 20_000, " " * 80_000 + "x", "x" + " " * 80_000 + ")",
+     "a, the" * 13_000, "((" * 20_000 + "))" * 20_000, ")" * 80_000, "ﷺ" * 20_000],
+)  # fmt: skip
+def test_long_names_take_time_in_proportion(text):
+    index = TitleIndex(["Toy Story (1995)", text[:-1] + "y", "Alien (1979)"])
+    begin = time.process_time()
+    index.named(text)
+    index.close(text)
+    article_first(text)
+    assert time.process_time() - begin < 1
+
+
+def test_brackets_beyond_the_eighth_are_part_of_the_name():
+    title = "Name" + "".join(f" ({number})" for number in range(12))
+    assert article_first(title) == title
+    assert TitleIndex([title]).named("name" + title[4:].upper()) == (0,)

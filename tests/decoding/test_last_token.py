@@ -81,7 +81,7 @@ def test_parts_that_are_not_there_are_not_replaced():
     assert with_last_token_parts(backbone) is None
 
 
-def test_nothing_is_decided_by_broken_weights():
+def test_broken_weights_raise_an_error():
     backbone = tiny_llama().model
     parted, ids = with_last_token_parts(backbone), torch.arange(5)[None]
     good = backbone.norm.weight.data.clone()

@@ -37,7 +37,7 @@ def test_rows_of_any_shape_are_multiplied_alike():
             torch.testing.assert_close(PrepackedLinear(linear)(given), linear(given), atol=1e-5, rtol=1e-5)
 
 
-def test_a_prepacked_decoder_gives_the_same_logits_and_leaves_the_other_as_it_was(monkeypatch):
+def test_a_prepacked_decoder_gives_the_same_logits_and_does_not_change_the_original(monkeypatch):
     model = tiny_llama(vocabulary=TEXT + CODES)
     tree = wrap(model)
     logits, decoder = answers(tree), tree._current().decoder
@@ -72,7 +72,7 @@ def test_layers_are_prepacked_once_for_all_models():
     assert prepacked_layers(prepack(model))[0]._blocks is not prepacked_layers(first)[0]._blocks
 
 
-def test_adapters_and_other_precisions_stay_as_they_are():
+def test_adapters_and_other_precisions_are_not_prepacked():
     model = tiny_llama().model
     model.layers[0].set_adapter = lambda name: None
     assert prepack(model) is model
@@ -80,7 +80,7 @@ def test_adapters_and_other_precisions_stay_as_they_are():
     assert prepack(half) is half
 
 
-def test_what_torch_may_take_out_is_not_needed(monkeypatch):
+def test_private_functions_of_torch_are_optional(monkeypatch):
     monkeypatch.setattr(module, "_available", lambda: False)
     is_faster.cache_clear()
     assert not is_faster(torch.float32)

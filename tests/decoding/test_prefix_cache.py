@@ -33,7 +33,7 @@ events = st.lists(
 
 @given(events, st.integers(0, 40_000), st.booleans())
 @settings(max_examples=25, deadline=None)
-def test_requests_in_any_order_are_answered_as_alone(asked, room, flat):
+def test_requests_in_any_order_get_the_answers_of_single_ones(asked, room, flat):
     uncached, tree = wrap(shared_model()), wrap(shared_model(), cache_bytes=room)
     trie = Trie.build(np.arange(CODES)[:, None] if flat else PAIRS, CODES)
     tree.cache_prefix(PREFIX)
@@ -69,7 +69,7 @@ def test_the_same_request_gets_the_same_bits(model):
         assert first.scores.tolist() == again.scores.tolist() == other.scores.tolist()
 
 
-def test_nobody_meets_another_user_s_prompt(model):
+def test_users_never_get_another_users_prompt(model):
     tree = wrap(model)
     tree.prefill([PREFIX])  # as above
     read = counted(model)
@@ -102,7 +102,7 @@ def change_in_the_same_place(model):
 
 
 @pytest.mark.parametrize("change", [change_by_optimizer, change_by_loading, change_of_module, change_in_the_same_place])
-def test_other_weights_forget_everything(model, change):
+def test_other_weights_drop_all_cached_prefixes(model, change):
     tree = wrap(model)
     tree.cache_prefix(PREFIX)
     tree.for_user("ann").prefill([[*PREFIX, 5, 6]])
@@ -114,7 +114,7 @@ def test_other_weights_forget_everything(model, change):
     assert not tree.prefixes.shared
 
 
-def test_the_least_recently_used_goes_first():
+def test_the_least_recently_used_is_dropped_first():
     def prompt(size):
         keys = torch.zeros(1, 1, size, 1)
         return CachedPrefix(torch.tensor([1, 2]), [(keys, keys)])
@@ -137,7 +137,7 @@ def test_one_user_has_one_prompt(model):
 
 @given(st.integers(0, 10**6), st.integers(1, 6), st.integers(1, 30))
 @settings(max_examples=15, deadline=None)
-def test_a_batch_behind_a_cached_prefix_is_as_one_at_a_time(seed, users, n):
+def test_a_batch_after_a_cached_prefix_equals_single_requests(seed, users, n):
     random = np.random.default_rng(seed)
     model = tiny_llama(vocabulary=TEXT + CODES, seed=seed)
     codes = np.unique(random.integers(CODES, size=(60, 3)), axis=0)
@@ -156,7 +156,7 @@ def test_a_batch_behind_a_cached_prefix_is_as_one_at_a_time(seed, users, n):
 
 @given(st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=12), min_size=1, max_size=6), st.booleans())
 @settings(max_examples=25, deadline=None)
-def test_variants_read_together_are_answered_as_alone(prompts, cached):
+def test_variants_in_one_batch_get_the_answers_of_single_ones(prompts, cached):
     tree = wrap(shared_model())
     if cached:
         tree.cache_prefix(PREFIX)

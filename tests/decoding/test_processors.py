@@ -54,7 +54,7 @@ def generate_beams(model, constraint, prompts, length, beams):
 
 @given(st.integers(0, 10**6), st.integers(1, 3), st.integers(2, 8), st.booleans(), st.booleans())
 @settings(max_examples=25, deadline=None)
-def test_generate_gives_what_beam_search_over_the_trie_gives(seed, length, beams, cut, filtered):
+def test_generate_returns_the_items_of_beam_search_over_the_trie(seed, length, beams, cut, filtered):
     random = np.random.default_rng(seed)
     codes = random_codes(random, CODES, 40, length, cut)
     trie = Trie.build(codes, CODES)
@@ -206,7 +206,7 @@ def test_rows_names_only_complete_allowed_items():
     assert constraint.rows(generated).tolist() == [0, -1, 2, 2, -1, -1, -1]
 
 
-def test_what_does_not_fit_is_refused():
+def test_invalid_constraints_are_refused():
     trie = Trie.build(np.arange(CODES)[:, None], CODES)
     with pytest.raises(UsageError, match="end token 45"):
         Constraint(trie, TEXT, 45)

@@ -114,7 +114,7 @@ def test_exact_search_is_brute_force(catalog, n, seed, sharpness):
 
 @given(catalogs(), st.integers(1, 20), st.integers(0, 5), st.integers(0, 40))
 @settings(max_examples=120, deadline=None)
-def test_a_limited_search_says_whether_it_is_exact(catalog, n, seed, limit):
+def test_a_limited_search_reports_whether_it_is_exact(catalog, n, seed, limit):
     codes, trie, allowed = catalog
     model = TableModel(trie.vocabulary, seed, sharpness=0.3)
     limited = best_first_search(model, [seed], trie, n, allowed, max_nodes=limit)
@@ -128,7 +128,7 @@ def test_a_limited_search_says_whether_it_is_exact(catalog, n, seed, limit):
         assert limited.ranking.rows.tolist() == best.ranking.rows.tolist()
 
 
-def test_the_limit_holds_once_there_are_enough_items():
+def test_the_limit_applies_after_n_items_are_found():
     outcome = best_first_search(TableModel(40, sharpness=0.01), [1], Trie.build(grid(40), 40), 5, max_nodes=32)
     assert (outcome.exact, outcome.nodes, len(outcome.ranking)) == (False, 32, 5)
 
@@ -165,7 +165,7 @@ def test_broken_prompts_and_scores_that_overflow_raise(model):
 
 @given(catalogs(), st.integers(1, 20), st.integers(1, 5), st.integers(1, 12))
 @settings(max_examples=100, deadline=None)
-def test_many_at_once_are_as_one_at_a_time(catalog, n, users, batch_tokens):
+def test_a_batch_gives_the_results_of_single_requests(catalog, n, users, batch_tokens):
     _, trie, allowed = catalog
     model = TableModel(trie.vocabulary)
     prompts = [[user] * (user % 3 + 1) for user in range(users)]
@@ -179,7 +179,7 @@ def test_many_at_once_are_as_one_at_a_time(catalog, n, users, batch_tokens):
 
 @given(catalogs(), st.integers(1, 20), st.integers(1, 4), st.booleans())
 @settings(max_examples=100, deadline=None)
-def test_what_is_excluded_is_as_if_it_were_not_allowed(catalog, n, users, alike):
+def test_excluded_items_equal_items_that_are_not_allowed(catalog, n, users, alike):
     codes, trie, allowed = catalog
     random = np.random.default_rng(n)
     exclude = [random.integers(len(codes), size=random.integers(0, 9)) for _ in range(users)]
@@ -207,13 +207,13 @@ def test_many_users_share_passes():
     assert model.passes == max(alone)
 
 
-def test_one_token_codes_need_the_prompt_alone():
+def test_one_token_codes_need_one_pass_only():
     model = TableModel(50)
     outcome = best_first_search(model, [1], Trie.build(np.arange(50)[:, None], 50), 10)
     assert (outcome.exact, outcome.passes, outcome.nodes, model.passes) == (True, 1, 0, 1)
 
 
-def test_nothing_allowed_asks_nothing():
+def test_without_allowed_items_the_model_is_not_called():
     model = TableModel(5)
     assert len(search(model, [1], Trie.build(np.arange(5)[:, None], 5), 3, np.zeros(5, dtype=bool))) == 0
     assert model.passes == 0
@@ -225,7 +225,7 @@ def test_equal_scores_are_ordered_by_row():
     assert ranking.rows.tolist() == [0, 1, 2]
 
 
-def test_only_what_can_still_win_is_expanded():
+def test_only_nodes_that_can_still_win_are_expanded():
     # One prefix has nearly all probability: the search expands it, the root, and nothing more.
     class Peaked(TableModel):
         def logits(self, prompt, path):
@@ -260,15 +260,15 @@ def test_invalid_requests_are_refused():
         search_many(model, [[1]], trie, 3, np.ones((1, 4), dtype=bool))
     assert search_many(model, [], trie, 3) == []
     for subset in (np.ones((2, 5), dtype=bool), trie.subset(None, [[1], [2]])):
-        with pytest.raises(UsageError, match="for 2 users, but 3"):
+        with pytest.raises(UsageError, match="for 2 users, but there are 3"):
             search_many(model, [[1]] * 3, trie, 3, subset)
-        with pytest.raises(UsageError, match="for 2 users, but 1"):
+        with pytest.raises(UsageError, match="for 2 users, but there are 1"):
             search(model, [1], trie, 3, subset)
-    with pytest.raises(UsageError, match="for 2 users, but 3"):
+    with pytest.raises(UsageError, match="for 2 users, but there are 3"):
         trie.subset(np.ones((2, 5), dtype=bool), [[1], [2], [3]])
     with pytest.raises(UsageError, match="has 0 to 4"):
         trie.subset(None, [[5]])
-    with pytest.raises(UsageError, match="another state of the catalog"):
+    with pytest.raises(UsageError, match="a subset of another trie"):
         search(model, [1], Trie.build(np.arange(5)[:, None], 5), 3, trie.subset())
 
 

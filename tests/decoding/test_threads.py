@@ -101,7 +101,7 @@ def possible_answers(model):
     return answers
 
 
-def test_threads_get_the_answers_of_one_thread(model, switching):
+def test_threads_get_the_answers_of_a_single_thread(model, switching):
     with ThreadPoolExecutor(1) as pool:  # a thread like those below
         expected = pool.submit(possible_answers, model).result()
     assert not any(one & other for k, one in expected.items() for j, other in expected.items() if j != k)
@@ -129,7 +129,7 @@ def longest(model):
     return service.model.prefixes.by_user[0]
 
 
-def test_a_request_under_way_leaves_nothing_of_old_weights(model):
+def test_a_running_request_caches_nothing_of_old_weights(model):
     """The weights change while ann's prompt is read, and bob asks before ann's answer is cached."""
     tree, plain = wrap(model), model.get_input_embeddings()
     tree.for_user("ann").prefill([PREFIX])

@@ -115,7 +115,7 @@ def check(model, prompts, sizes, tree=None, seed=0):
 @pytest.mark.parametrize(
     "name", ["llama", "qwen2", "qwen2-sliding", "qwen3", "mistral-sliding", "gemma", "gemma2", "gemma3"]
 )
-def test_every_node_is_as_if_it_were_alone(name, attention):
+def test_every_node_gets_the_logits_of_its_own_sequence(name, attention):
     if name == "gemma2" and attention == "sdpa":
         pytest.skip("its capped logits need eager attention")
     model = family(name)

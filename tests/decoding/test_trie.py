@@ -73,7 +73,7 @@ def test_nodes_are_the_prefixes(codes, random):
 
 @given(code_lists(), st.lists(st.lists(st.integers(-1, VOCABULARY), min_size=6, max_size=6), min_size=1, max_size=20))
 @settings(max_examples=200, deadline=None)
-def test_walk_of_anything(codes, walks):
+def test_walk_of_random_tokens(codes, walks):
     trie = Trie.build(pad(codes), VOCABULARY)
     table = prefixes(codes)
     for walk, node in zip(walks, trie.walk(np.array(walks)), strict=True):
@@ -104,7 +104,7 @@ def test_nodes_are_expanded_in_any_order_and_codes_can_be_read_back(codes):
         ([[0, 5]], "tokens must be 0 to 4"),
         ([[0, -2]], "tokens must be 0 to 4"),
         ([[1, 1], [-1, -1]], "row 1 is empty"),
-        ([[1, -1, 2]], "only stand at its end"),
+        ([[1, -1, 2]], "allowed at its end only"),
         (np.zeros((0, 2)), "at least one of each"),
         ([1, 2], "one row of tokens per item"),
     ],

@@ -69,14 +69,14 @@ class TestExtract:
             extract(tmp_path / "a.zip", {"link": "link"}, tmp_path)
         assert not (tmp_path / "link").exists()
 
-    def test_what_is_missing_damaged_or_no_zip_is_said(self, tmp_path):
+    def test_missing_damaged_and_invalid_zip_files_are_reported(self, tmp_path):
         archive = tmp_path / "a.zip"
         good = zip_bytes({"one.txt": CONTENT})
         for content, name, message in (
             (good, "two.txt", "lacks two.txt"),
-            (b"no zip", "one.txt", "not a whole zip"),
-            (good[: len(good) // 2], "one.txt", "not a whole zip"),
-            (good[:60] + b"xx" + good[62:], "one.txt", "not a whole zip"),
+            (b"no zip", "one.txt", "is an incomplete zip archive"),
+            (good[: len(good) // 2], "one.txt", "is an incomplete zip archive"),
+            (good[:60] + b"xx" + good[62:], "one.txt", "is an incomplete zip archive"),
         ):
             archive.write_bytes(content)
             with pytest.raises(SourceError, match=message) as error:
@@ -109,7 +109,7 @@ class TestEnsureData:
         assert folder == home / "data" / "tiny" / "zip"
         assert (folder / "data.txt").read_bytes() == b"from the zip"
 
-    def test_the_origin_can_be_chosen_and_what_is_there_comes_first(self, wheel_by_hand):
+    def test_the_origin_can_be_chosen_and_existing_data_is_preferred(self, wheel_by_hand):
         assert ensure_data("tiny", "zip").name == ensure_data("tiny").name == "zip"
         assert ensure_data("tiny", "wheel").name == "wheel"
 
@@ -138,7 +138,7 @@ class TestEnsureData:
             ensure_data("tiny", "wheel")
         assert not marker.exists()
 
-    def test_without_pip_another_one_at_hand_is_taken_or_the_remedy_named(self, tiny, monkeypatch):
+    def test_without_pip_another_one_is_used_or_the_error_has_a_remedy(self, tiny, monkeypatch):
         monkeypatch.setattr(transfer.importlib.util, "find_spec", lambda name: None)
         monkeypatch.setattr(transfer.shutil, "which", lambda name: None)
         with pytest.raises(SourceError, match="ensurepip"):
@@ -148,7 +148,7 @@ class TestEnsureData:
         monkeypatch.setattr(transfer.shutil, "which", {"pip3": "/bin/pip3", "uv": "/bin/uv"}.get)
         assert transfer._pip() == ["/bin/uv", "tool", "run", "pip"]
 
-    def test_a_folder_is_returned_as_it_is_and_unknown_names_name_the_known_ones(self, tmp_path):
+    def test_a_folder_is_returned_unchanged_and_errors_list_the_known_names(self, tmp_path):
         assert ensure_data(tmp_path) == ensure_data(str(tmp_path)) == tmp_path
         with pytest.raises(SourceError, match="ml-100k"):
             ensure_data("ml-200k")
@@ -157,7 +157,7 @@ class TestEnsureData:
 
 
 class TestTrouble:
-    def test_a_home_that_cannot_be_written_is_one_line(self, tiny, tmp_path, monkeypatch):
+    def test_an_unwritable_home_gives_a_short_error(self, tiny, tmp_path, monkeypatch):
         (tmp_path / "file").write_text("")
         monkeypatch.setenv("GENRE_HOME", str(tmp_path / "file" / "home"))
         with pytest.raises(SourceError, match="Set GENRE_HOME") as error:
@@ -169,7 +169,7 @@ class TestTrouble:
         monkeypatch.setattr(archives, "locked", lambda path: pytest.fail("locked"))
         assert ensure_data("tiny", "zip") == ensure_folder(folder, DATA["tiny"]["zip"], archives.unpack) == folder
 
-    def test_a_disk_that_fills_while_unpacking_leaves_nothing(self, tiny, no_index, home):
+    def test_a_full_disk_while_unpacking_leaves_no_files(self, tiny, no_index, home):
         def fill_up(archive: Path, package: Package, folder: Path) -> None:
             (folder / "half").write_bytes(b"half")
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -186,7 +186,7 @@ class TestTrouble:
         assert server.requests == []
         check_room(home, 10)
 
-    def test_who_comes_second_waits_and_finds_it_done(self, tiny, no_index, server, capfd):
+    def test_a_second_process_waits_and_finds_the_result(self, tiny, no_index, server, capfd):
         server.stalls = [1.5]
         folders: list[Path] = []
         threads = [threading.Thread(target=lambda: folders.append(ensure_data("tiny", "zip"))) for _ in range(2)]

@@ -33,7 +33,7 @@ def test_a_folder_is_whole_with_its_manifest_only(tmp_path):
     assert not is_whole(folder)
 
 
-def test_an_error_leaves_the_old_folder_as_it_was(tmp_path):
+def test_an_error_leaves_the_old_folder_unchanged(tmp_path):
     folder = tmp_path / "folder"
     (tmp_path / ".folder.new").mkdir()
     (tmp_path / ".folder.new" / "half.txt").write_bytes(b"left by a process that was killed")
@@ -58,7 +58,7 @@ def test_other_bytes_are_noticed(tmp_path):
     assert not is_whole(folder)
 
 
-def test_a_copied_folder_is_whole_and_a_cut_one_is_not(tmp_path):
+def test_a_copied_folder_is_complete_and_a_truncated_one_is_not(tmp_path):
     fill(tmp_path / "folder")
     copy = tmp_path / "copy"
     shutil.copytree(tmp_path / "folder", copy)
@@ -74,7 +74,7 @@ def test_a_copied_folder_is_whole_and_a_cut_one_is_not(tmp_path):
     "text",
     ["", "{", "[]", "{}", '{"files": {}}', '{"origin": {}, "files": {}}', '{"origin": {}, "files": {"a": "sha"}}'],
 )
-def test_a_manifest_that_says_nothing_is_none(tmp_path, text):
+def test_an_empty_manifest_counts_as_missing(tmp_path, text):
     (tmp_path / "a").write_bytes(b"")
     (tmp_path / MANIFEST).write_text(text)
     assert not is_whole(tmp_path)
@@ -83,7 +83,7 @@ def test_a_manifest_that_says_nothing_is_none(tmp_path, text):
 @pytest.mark.parametrize(
     ("number", "remedy"), [(errno.ENOSPC, "another disk"), (errno.EROFS, "may write"), (errno.EACCES, "may write")]
 )
-def test_system_errors_become_one_line(tmp_path, number, remedy):
+def test_system_errors_become_short_errors(tmp_path, number, remedy):
     with pytest.raises(SourceError, match=remedy) as error, readable_os_errors(tmp_path):
         raise OSError(number, "no", str(tmp_path / "file"))
     assert str(tmp_path / "file") in one_line(error)

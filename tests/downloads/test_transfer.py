@@ -54,7 +54,7 @@ def test_a_wrong_file_that_is_there_is_replaced_and_named(fetch, tmp_path, capfd
 
 
 @pytest.mark.parametrize("lengths", [True, False])
-def test_dropped_connections_are_taken_up_where_they_broke_off(fetch, server, lengths):
+def test_dropped_connections_are_resumed(fetch, server, lengths):
     server.lengths, server.cuts = lengths, [10_000, 20_000]
     fetch(size=len(CONTENT))
     assert server.asked("/file.bin") == [None, "bytes=10000-", "bytes=30000-"]
@@ -70,7 +70,7 @@ def test_dropped_connections_are_taken_up_where_they_broke_off(fetch, server, le
         (b"x" * len(CONTENT), ["bytes=102400-", None]),
     ],
 )
-def test_a_part_is_taken_up_and_one_of_another_file_thrown_away(fetch, server, tmp_path, part, asked):
+def test_a_partial_file_is_resumed_and_one_of_another_file_is_deleted(fetch, server, tmp_path, part, asked):
     (tmp_path / "file.bin.part").write_bytes(part)
     fetch()
     assert server.asked("/file.bin") == asked
@@ -82,7 +82,7 @@ def test_a_server_without_ranges_sends_all_of_it_again(fetch, server, tmp_path):
     fetch()
 
 
-def test_another_file_than_expected_leaves_nothing(server, tmp_path):
+def test_an_unexpected_file_is_deleted(server, tmp_path):
     assert SHA256 in refused(server, tmp_path, "Wrong checksum", sha256="0" * 64)
     refused(server, tmp_path, "102,400 bytes, expected 7", size=7)
     assert not list(tmp_path.glob("file.bin*"))
@@ -109,10 +109,10 @@ def test_a_silent_server_counts_as_dropped(fetch, server):
     assert time.monotonic() - started < 2
 
 
-def test_no_network_is_one_line_and_keeps_what_has_come(server, tmp_path):
+def test_without_network_the_error_is_short_and_the_part_is_kept(server, tmp_path):
     server.close()
     (tmp_path / "file.bin.part").write_bytes(CONTENT[:500])
-    assert "kept" in refused(server, tmp_path, "Check the network")
+    assert "resumes the download" in refused(server, tmp_path, "Check the network")
     assert (tmp_path / "file.bin.part").read_bytes() == CONTENT[:500]
 
 

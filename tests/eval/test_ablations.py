@@ -36,14 +36,14 @@ def test_every_variant_is_a_domain_that_can_be_trained(movies, group):
     assert all(movies.changed(changes).training.refit == "none" for changes in variants.values())
 
 
-def test_what_changes_nothing_is_not_run(movies):
+def test_variants_without_changes_are_not_run(movies):
     domain = movies.changed({"training.distillation": 0.3})
     variants = ablations.differing(in_(domain), ablations.chosen("training", None, {}))
     assert "without distillation" in variants
     assert "distillation .3" not in variants
 
 
-def test_a_task_is_left_out_of_what_all_learn(movies):
+def test_variants_leave_tasks_out(movies):
     tasks = movies.changed(ablations.chosen("tasks", ["without title"], {})["without title"]).tasks
     assert tasks["title"].weight == 0
     assert tasks["rating"].weight > 0
@@ -51,14 +51,14 @@ def test_a_task_is_left_out_of_what_all_learn(movies):
     assert [name for name, task in alone.items() if task.weight] == ["next_item"]
 
 
-def test_unknown_names_are_told_with_those_there_are():
+def test_the_error_about_an_unknown_name_lists_the_known_ones():
     with pytest.raises(UsageError, match=r"no group size; there are: training, tasks"):
         ablations.chosen("size", None, {})
     with pytest.raises(UsageError, match=r"no variant half; there are: 2 layers"):
         ablations.chosen("depth", ["half"], {})
 
 
-def test_a_result_of_other_settings_is_none(tmp_path, capsys):
+def test_a_result_of_other_settings_counts_as_missing(tmp_path, capsys):
     bench = Bench.open(str(ROOT / "catalogs" / "news"), ONE_STEP_BACK, tmp_path)
     (job,) = ablations.jobs(given("--minutes", "3"), "lora", {"model.adapter": "lora"})
     assert LABEL.fullmatch(job.label)
@@ -69,7 +69,7 @@ def test_a_result_of_other_settings_is_none(tmp_path, capsys):
     assert (row.costs, row.per_seed[GENRE]) == (COSTS, [1.0])
     (other,) = ablations.jobs(given("--minutes", "3"), "lora", {"model.adapter": "lora", "training.epochs": 1})
     assert ablations.read(bench, [other], "lora") is None
-    assert "lora: left out, it has no result of these data and settings" in capsys.readouterr().err
+    assert "lora: left out, since it has no result for these data and settings" in capsys.readouterr().err
     assert (job.folder(bench) / "result.json").is_file()
 
 

@@ -66,7 +66,7 @@ def test_the_four_commands_are_run_as_a_person_would(commands, tmp_path, run, en
         assert len(ran) == before + more
 
 
-def test_a_command_that_fails_is_told_and_the_next_domain_is_tried(commands, tmp_path, run, entry):
+def test_a_failing_command_is_reported_and_the_next_domain_runs(commands, tmp_path, run, entry):
     ran, fail = commands
     fail("evaluate")
     assert run(all_domains, "movies", "news", "--runs", tmp_path / "runs", "--out", tmp_path) == 1

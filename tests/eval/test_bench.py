@@ -18,7 +18,7 @@ from genre_gen.metrics import case_ranks, ndcg_at
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_local_run_leaves_the_committed_results_alone():
+def test_a_local_run_does_not_change_committed_results():
     parser = script.new_parser("", "data")
     assert parser.parse_args(["--data", "films"]).out == Path("runs/eval")
     assert parser.parse_args(["--data", "films", "--record"]).out == ROOT / "eval" / "results"
@@ -29,7 +29,7 @@ def test_a_local_run_leaves_the_committed_results_alone():
 @pytest.mark.parametrize(
     ("problem", "code"), [(UsageError("wrong use"), 2), (DataError("no data"), 1), (OSError("no disk"), 1)]
 )
-def test_a_problem_is_one_line_and_an_exit_code(capsys, problem, code):
+def test_an_error_is_one_line_and_an_exit_code(capsys, problem, code):
     with pytest.raises(SystemExit) as end, script.script(script.new_parser(""), []):
         raise problem
     assert end.value.code == code
@@ -71,7 +71,7 @@ def test_every_script_is_in_the_readme():
         assert f"`{file.name}`" in listed
 
 
-def test_one_step_back_leaves_the_test_items_alone(tmp_path):
+def test_one_step_back_does_not_use_test_items(tmp_path):
     bench = Bench.open(str(ROOT / "catalogs" / "news"), ONE_STEP_BACK, tmp_path)
     whole, split = leave_one_out(bench.interactions, bench.catalog), bench.split
     answers = {case.history.user: case.target for case in whole.validation}
@@ -86,7 +86,7 @@ def test_a_sample_of_users_is_tested_one_step_back_only(circle, tmp_path):
     assert len(some.split.test) == len(some.split.validation) == 5
     assert len(some.split.train) == len(whole.split.train)
     assert (some.fingerprint, some.runs) != (whole.fingerprint, whole.runs)
-    with pytest.raises(UsageError, match="one-step-back only"):
+    with pytest.raises(UsageError, match="only with --split one-step-back"):
         Bench.open(str(circle), "leave-one-out", tmp_path, 5)
 
 
@@ -115,7 +115,7 @@ def test_scoring_settings_are_those_of_the_best_trial(circle):
     assert best["N@10"] == pytest.approx(float(ndcg_at(ranks, 10).mean()))
 
 
-def test_what_no_score_depends_on_leaves_a_result_valid(bench):
+def test_settings_without_an_effect_on_scores_keep_a_result_valid(bench):
     def digest(**changes):
         return cases.digest(cases.training_inputs(bench.domain.changed(changes), bench.catalog))
 

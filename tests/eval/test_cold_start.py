@@ -30,7 +30,7 @@ def test_no_interaction_with_a_new_item_is_left(bench):
     assert cold_start.new_items(bench, 1).known.rows.tolist() != question.known.rows.tolist()
 
 
-def test_users_with_new_items_alone_are_no_cases(bench, monkeypatch):
+def test_users_with_new_items_only_have_no_cases(bench, monkeypatch):
     rows = np.array([0, 1, 0, 2, 2, 2, 0, 1, 2])
     monkeypatch.setattr(cold_start, "ITEM_SHARE", 0.6)  # one of the two that are last: 0 and 2
     vars(bench)["catalog"] = Catalog(Item(f"i{row}", f"Item {row}") for row in range(3))
@@ -100,7 +100,7 @@ def check_scores_of_new_items(models, question):
         (["--data", "ml-100k", "--seed", "-1"], 2, "--seed -1; give 0 or more"),
     ],
 )
-def test_wrong_use_is_one_line(run, capsys, arguments, code, named):
+def test_wrong_use_gives_a_short_error(run, capsys, arguments, code, named):
     assert run(cold_start, *arguments) == code
     error = capsys.readouterr().err
     assert named in error

@@ -41,7 +41,7 @@ def limited(how=""):
 @pytest.mark.parametrize(
     ("how", "why"), [("large", r"gave up after 0\.8 GB"), ("die", "ended with code 3"), ("slow", "gave up after 1 s")]
 )
-def test_limits_are_kept_and_told(how, why):
+def test_limits_are_kept_and_reported(how, why):
     process = limited()
     if how == "slow":
         with pytest.raises(GaveUpError, match="ValueError: what went wrong"):
@@ -55,7 +55,7 @@ def test_limits_are_kept_and_told(how, why):
     process.close()
 
 
-def test_what_cannot_be_made_is_told():
+def test_errors_in_the_process_are_reported():
     with pytest.raises(GaveUpError, match="what went wrong"):
         limited("raise")
 

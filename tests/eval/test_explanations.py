@@ -63,7 +63,7 @@ def test_explanations_are_true_and_the_checker_notices_corrupted_ones(saved, tmp
     ("more", "code", "named"),
     [([], 1, "no such folder"), (["--users", "0"], 2, "--users 0"), (["-n", "-1"], 2, "-n -1")],
 )
-def test_wrong_use_is_one_line(tmp_path, run, capsys, more, code, named):
+def test_wrong_use_gives_a_short_error(tmp_path, run, capsys, more, code, named):
     assert run(dependence, tmp_path / "none", *more) == code
     error = capsys.readouterr().err
     assert error.startswith("error: ")

@@ -26,7 +26,7 @@ def test_a_broken_promise_is_a_failure(saved, tmp_path, run, monkeypatch):
     ("more", "code", "named"),
     [(["--where", "colour = 3"], 2, "colour"), (["-n", "0"], 2, "0"), (None, 1, "no such folder")],
 )
-def test_wrong_use_is_one_line(saved, tmp_path, run, capsys, more, code, named):
+def test_wrong_use_gives_a_short_error(saved, tmp_path, run, capsys, more, code, named):
     arguments = [tmp_path / "none"] if more is None else [saved, *more]
     assert run(guarantees, *arguments, "--out", tmp_path / "out") == code
     error = capsys.readouterr().err

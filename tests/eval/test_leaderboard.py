@@ -113,7 +113,7 @@ def test_results_of_other_settings_stay_out_of_the_table(board, ours, circle, tm
     assert "GENRE" not in rows_of(tmp_path)  # it failed under five minutes: its result without them does not count
 
 
-def test_later_seeds_take_nothing_from_a_first_one_of_other_settings(board, started, tmp_path, monkeypatch, capsys):
+def test_later_seeds_reject_a_first_one_with_other_settings(board, started, tmp_path, monkeypatch, capsys):
     assert board("--models", "popularity", "sasrec", "--seeds", 1, "--minutes", 1) == 0
     run_one = jobs.run_one
 
@@ -179,7 +179,7 @@ def test_a_worker_is_a_process_of_its_own(board, tmp_path, monkeypatch):
         (["--seeds", "0"], 2, "--seeds 0; give 1 or more"),
     ],
 )
-def test_wrong_use_is_one_line(board, capsys, arguments, code, named):
+def test_wrong_use_gives_a_short_error(board, capsys, arguments, code, named):
     assert board(*arguments) == code
     error = capsys.readouterr().err
     assert error.startswith("error: ")
@@ -187,7 +187,7 @@ def test_wrong_use_is_one_line(board, capsys, arguments, code, named):
     assert error.count("\n") == 1
 
 
-def test_a_result_cut_short_is_none(board, started, tmp_path):
+def test_a_truncated_result_counts_as_missing(board, started, tmp_path):
     assert board("--models", "popularity") == 0
     folder = tmp_path / "runs" / "tiny-leave-one-out" / "popularity-0"
     (folder / "result.json").write_text(json.dumps({"format": 0}))

@@ -12,7 +12,7 @@ def history(*rows, user=None):
 
 
 @pytest.mark.parametrize("kind", ["BPR", "ALS"])
-def test_implicit_models_rank_what_was_taken_above_the_rest(kind):
+def test_implicit_models_rank_interacted_items_above_the_rest(kind):
     pytest.importorskip("implicit")
     taken = [(user, row) for user in range(20) for row in range(user % 2, ITEMS, 2) if row != user % ITEMS]
     data = Interactions.from_columns([f"u{user}" for user, _ in taken], np.array([row for _, row in taken]), ITEMS)
@@ -34,7 +34,7 @@ def surprises_own(model, data):
 
 
 @pytest.mark.parametrize("kind", ["SurpriseSVD", "SurpriseSVDpp", "SurpriseKNN"])
-def test_surprise_models_predict_what_surprise_predicts(kind):
+def test_surprise_models_give_the_predictions_of_surprise(kind):
     data = cycles(users=9, rated=True)
     data = data.keep(data.rows != 5)  # an item without ratings
     model = getattr(surprise_models, kind)()

@@ -8,7 +8,7 @@ from genre_gen.evaluation.baselines import LLM_ALONE
 from genre_gen.recommender.recommender import Recommender
 
 
-def test_each_way_to_ask_is_compared_with_the_one_that_serves(saved, tmp_path, run, entry):
+def test_each_prompt_is_compared_with_the_served_one(saved, tmp_path, run, entry):
     words, other = tmp_path / "words", tmp_path / "other"
     for folder in (words, other):
         Recommender.from_pretrained(saved).state.book.save(folder)
@@ -27,7 +27,7 @@ def test_each_way_to_ask_is_compared_with_the_one_that_serves(saved, tmp_path, r
     assert len(content["table"].splitlines()) == 4 + len(rows)
 
 
-def test_as_served_is_what_is_evaluated_elsewhere(mixed, dataset):
+def test_the_served_prompt_gives_the_evaluated_ranks(mixed, dataset):
     split, state = dataset.leave_one_out(), mixed.state
     rows = prompts.measured(state, split, "test", prompts.variants(state, [], []))["rows"]
     report = mixed.evaluate(split, baselines=False)

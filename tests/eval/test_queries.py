@@ -5,7 +5,7 @@ from eval.requests import queries, query_words
 from genre_gen.data.readers import load_catalog
 
 
-def test_requests_fulfil_what_they_ask_for_and_break_nothing(saved, tmp_path, run, entry):
+def test_requests_are_fulfilled_and_no_hard_preference_is_broken(saved, tmp_path, run, entry):
     assert run(queries, saved, "--part", "test", "--out", tmp_path) == 0
     content = entry(tmp_path / "queries.json")
     assert content["users"] + content["others"] == 30

@@ -34,7 +34,7 @@ def test_parts_deal_every_rating_once():
         assert pairs(part.inner_known, part.inner_asked) == pairs(part.known)
 
 
-def test_a_second_run_goes_on_from_the_first(tmp_path, monkeypatch):
+def test_a_second_run_resumes_the_first(tmp_path, monkeypatch):
     first = cross_validation.cross_validate(DATA, 2, models=MODELS, runs=tmp_path)
     monkeypatch.setattr(SVDpp, "fit", lambda *_: pytest.fail("fitted again"))
     assert cross_validation.cross_validate(DATA, 2, models=MODELS, runs=tmp_path) == first
@@ -98,7 +98,7 @@ def predict(tmp_path, monkeypatch, run):
     return call, asked
 
 
-def test_a_file_goes_on_under_what_it_was_made_with_alone(predict, tmp_path, capsys):
+def test_a_file_is_resumed_only_with_the_same_settings(predict, tmp_path, capsys):
     call, asked = predict
     assert call() == call() == 0
     assert asked == [0, 1]
@@ -107,7 +107,7 @@ def test_a_file_goes_on_under_what_it_was_made_with_alone(predict, tmp_path, cap
     for more, what in ((["--seed", 1], "these ratings"), (["--minutes", 7], "this seed")):
         assert call(*more) == 1
         error = capsys.readouterr().err
-        assert error.startswith(f"error: llm.npz: not of {what}")
+        assert error.startswith(f"error: llm.npz: not made with {what}")
         assert error.count("\n") == 1
     assert call("--set", "training.epochs=1") == 1
     with (tmp_path / "rated" / "interactions.csv").open("a") as file:
@@ -125,13 +125,13 @@ def test_a_file_of_other_folds_or_ratings_is_rejected(predict, tmp_path, run, ca
     assert sorted(predictions) == ["fold0", "fold1", "inner0", "inner1"]
     fewer = data.keep(np.arange(len(data)) > 0)
     for other in (folds(data, 2, 1), folds(data, 3, 0), folds(fewer, 2, 0)):
-        with pytest.raises(DataError, match=r"llm.npz: not of these ratings and folds"):
+        with pytest.raises(DataError, match=r"llm.npz: not made with these ratings and folds"):
             cross_validation.read_llm(file, data=other)
-    np.savez(file, fold0=np.ones(3))  # which does not say of what it is
+    np.savez(file, fold0=np.ones(3))  # without a digest
     capsys.readouterr()
     assert run(cross_validation, "--domain", tmp_path / "rated", "--llm-predictions", file) == 1
     error = capsys.readouterr().err
-    assert error == "error: llm.npz: not of these ratings and folds, or it does not say so; give another file\n"
+    assert error == "error: llm.npz: not made with these ratings and folds, or lacks their digest; give another file\n"
 
 
 def test_every_candidate_is_tried(monkeypatch, tmp_path, predict, run, entry):

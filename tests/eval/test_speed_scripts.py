@@ -66,10 +66,10 @@ def test_figures_of_one_recommender_and_machine_stay(measured):
     ],
 )
 def test_figures_of_others_are_not_mixed_in(measured, other, named):
-    with pytest.raises(UsageError, match=rf"its size, speed would stay.*another {named}, or.*--out") as error:
+    with pytest.raises(UsageError, match=rf"its size, speed would remain, but has another {named}, or.*--out") as error:
         measured(["size"], ["none"], **other)
     assert "\n" not in str(error.value)
-    with pytest.raises(UsageError, match="its speed would stay"):
+    with pytest.raises(UsageError, match="its speed would remain"):
         measured(["size", "speed"], ["none", "nf4"], **other)
     anew = measured(["size", "speed"], ["none", "int8", "nf4"], **other)
     assert set(anew) == {"recommender", "machine"}
@@ -94,7 +94,7 @@ def test_the_change_of_quality_is_drawn_with_its_interval(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("script", [quantization, request_time, usual_way])
-def test_no_recommender_there_is_one_line(script, tmp_path, run, capsys):
+def test_a_missing_recommender_is_one_line(script, tmp_path, run, capsys):
     assert run(script, tmp_path / "none", "--out", tmp_path) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ")
@@ -139,7 +139,7 @@ def test_ways_to_read_are_compared(saved, tmp_path, run, entry, monkeypatch):
     assert all(ms > 0 for row in (plain, packed) for ms in row["ms"])
 
 
-def test_one_model_is_asked_in_both_ways(saved, tmp_path, run, entry):
+def test_one_model_is_measured_with_both_ways(saved, tmp_path, run, entry):
     arguments = ["--users", 5, "--beams", 12, "--threads", 1, "--out", tmp_path]
     assert run(usual_way, saved, *arguments) == 0
     exact, beams, usual = entry(tmp_path / "usual_way.json")["rows"]

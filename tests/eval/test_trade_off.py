@@ -26,7 +26,7 @@ def test_figures_table_and_picture(saved, tmp_path, run, entry, monkeypatch):
     assert len(content["table"].splitlines()) == 4 + len(rows)
 
 
-def test_weight_0_is_what_is_evaluated_elsewhere(mixed, dataset, monkeypatch):
+def test_weight_0_gives_the_evaluated_ranks(mixed, dataset, monkeypatch):
     monkeypatch.setattr(trade_off, "METHODS", ("mmr",))
     monkeypatch.setattr(trade_off, "WEIGHTS", (0.0,))
     split = dataset.leave_one_out()
@@ -49,7 +49,7 @@ def test_the_part_that_was_not_learned_from_is_asked(mixed, dataset, capsys):
         trade_off.measured(trained_on(mixed, dataset.interactions).state, split, "test")
 
 
-def test_wrong_use_is_one_line(saved, mixed, dataset, tmp_path, run, capsys):
+def test_wrong_use_gives_a_short_error(saved, mixed, dataset, tmp_path, run, capsys):
     trained_on(mixed, dataset.interactions).save_pretrained(tmp_path / "all")
     for arguments, code in (([tmp_path / "none"], 1), ([saved, "--split", "by-colour"], 2), ([tmp_path / "all"], 2)):
         assert run(trade_off, *arguments, "--out", tmp_path / "out") == code

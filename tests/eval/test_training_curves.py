@@ -78,7 +78,7 @@ def no_curve(rows):
         (lambda rows: rows[:2], "lacks a curve"),
     ],
 )
-def test_what_is_missing_is_one_line(draw_curves, rows, tmp_path, capsys, spoil, named):
+def test_missing_arguments_give_a_short_error(draw_curves, rows, tmp_path, capsys, spoil, named):
     assert draw_curves(spoil(rows)) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ")

@@ -62,7 +62,7 @@ def test_baselines_have_their_settings_chosen_as_members_have(mixed, split, monk
     assert bool(asked) == tuned
 
 
-def test_ranks_are_those_in_what_is_recommended(mixed, split):
+def test_ranks_are_those_of_the_recommended_lists(mixed, split):
     report = mixed.evaluate(split, baselines=False)
     assert set(mixed.state.members) < {result.name for result in report.results}
     answers = mixed.recommend(users=[case.history for case in split.test], n=40)
@@ -86,7 +86,7 @@ def test_beyond_accuracy(report):
     assert report.table(metrics=["N@10", "diversity", "calibration"]).startswith("| model | N@10 | diversity | calibr")
 
 
-def test_training_time_is_told_of_all_and_only_once_of_ours(report, tiny_recommender):
+def test_training_time_is_reported_for_all_and_once_for_ours(report, tiny_recommender):
     assert report[GENRE].costs["train_seconds"] == pytest.approx(sum(tiny_recommender.state.seconds.values()))
     assert report[LLM_ALONE].costs["train_seconds"] == tiny_recommender.state.seconds["llm"]
     assert report["item_knn"].costs["train_seconds"] > 0
@@ -108,7 +108,7 @@ def test_a_recommender_that_has_seen_the_answers_is_refused(tiny_recommender, da
         tiny_recommender.evaluate(dataset.global_time())
 
 
-def test_a_global_time_split_is_evaluated_where_it_was_trained_for(tiny_recommender, dataset):
+def test_a_global_time_split_is_evaluated_if_the_model_was_trained_for_it(tiny_recommender, dataset):
     split = dataset.global_time()
     report = trained_on(tiny_recommender, split.train).evaluate(split, baselines=False)
     assert report.split == "global-time, test"
@@ -158,10 +158,10 @@ def test_picks_that_break_the_rules_are_refused(tiny_recommender, split, tmp_pat
     seen, other = ids[int(case.history.rows[0])], ids[case.target]
     for lines, error, message in [
         ([(user, 1, "none such")], UnknownItemError, "no item with id 'none such'"),
-        ([(user, 1, other), (user, 2, other)], UsageError, "an item twice"),
+        ([(user, 1, other), (user, 2, other)], UsageError, "repeats an item"),
         ([(user, 1, seen)], UsageError, "an item of the history"),
-        ([(user, 0, other)], UsageError, "places from 1 on"),
-        ([(user, 1, other), (user, 1, "7")], UsageError, f"user '{user}' has two picks at rank 1"),
+        ([(user, 0, other)], UsageError, "ranks must be 1 or more"),
+        ([(user, 1, other), (user, 1, "7")], UsageError, f"user '{user}' has two picks with rank 1"),
         ([(user, 2_000_000_000, other)], UsageError, "a rank of 2,000,000,000, but the catalog has 40"),
     ]:
         write_lines(file, lines)
@@ -169,7 +169,7 @@ def test_picks_that_break_the_rules_are_refused(tiny_recommender, split, tmp_pat
             evaluate_picks(tiny_recommender.state, split, "test", file)
 
 
-def test_rating_errors_are_told_of_each_way_to_predict(mixed, split):
+def test_rating_errors_are_reported_for_each_rater(mixed, split):
     errors = rating_errors(mixed.state, split, "test")
     truth = np.array([case.rating for case in split.test])
     svd = mixed.state.rating_models["svd"]
@@ -181,7 +181,7 @@ def test_rating_errors_are_told_of_each_way_to_predict(mixed, split):
     assert rating_errors(altered(mixed, tuned={"ratings": None}).state, split, "test") == {}
 
 
-def test_where_items_repeat_those_of_the_history_are_ranked_too(mixed, split):
+def test_repeatable_items_of_the_history_are_ranked_too(mixed, split):
     report, repeated = (one.evaluate(split, baselines=False) for one in (mixed, altered(mixed, {"repeat": True})))
     assert (report.repeat, repeated.repeat) == (False, True)
     assert (repeated[GENRE].ranks >= report[GENRE].ranks).all()

@@ -50,7 +50,7 @@ def test_a_target_seen_before_is_ranked():
 
 
 @pytest.mark.parametrize("batch", [1, 7, 50, 1000])
-def test_batches_change_nothing(batch):
+def test_batch_sizes_do_not_change_results(batch):
     cases = random_cases()
     report = evaluate_scorers({"m": by_hash}, cases, ITEMS, batch=batch)
     alone = [evaluate_scorers({"m": by_hash}, [one], ITEMS)["m"].ranks[0] for one in cases]
@@ -79,7 +79,7 @@ def test_items_that_are_not_scored_are_not_found():
     np.testing.assert_array_equal(report["m"].ranks, [np.inf, np.inf, 2])
 
 
-def test_mixtures_get_the_scores_and_what_is_allowed():
+def test_mixtures_get_the_scores_and_the_allowed_items():
     seen = []
 
     def mixture(scores, allowed):
@@ -162,7 +162,7 @@ def test_picks_become_lists():
     np.testing.assert_array_equal(lists_from_picks(users[shuffled], places[shuffled], rows[shuffled], cases), lists)
     fewer = lists_from_picks([*users[:3], "stranger"], np.array([1, 2, 3, 1]), np.array([*rows[:3], 9]), cases[:2])
     np.testing.assert_array_equal(fewer, [rows[:3], [-1, -1, -1]])
-    with pytest.raises(UsageError, match="places from 1 on"):
+    with pytest.raises(UsageError, match="ranks must be 1 or more"):
         lists_from_picks(["u0"], np.array([0]), np.array([0]), cases)
 
 
@@ -173,7 +173,7 @@ def test_picks_become_lists():
         ([[1]], "cannot be measured at 2"),
         ([[1, 4]], "outside the catalog"),
         ([[-2, 1]], "outside the catalog"),
-        ([[1, 1]], "user 'u' holds an item twice"),
+        ([[1, 1]], "user 'u' repeats an item"),
         ([[0, 1]], "item of the history"),
     ],
 )
@@ -182,6 +182,6 @@ def test_lists_that_cheat_or_break(lists, message):
         evaluate_lists("m", np.array(lists), [case([0], 3)], 4, k=(2,))
 
 
-def test_lists_may_be_short_and_may_repeat_where_the_domain_does():
+def test_lists_may_be_short_and_may_repeat_seen_items_if_the_domain_does():
     assert evaluate_lists("m", np.array([[3, -1, -1]]), [case([0], 3)], 4, k=(3,))["m"].ranks == [1]
     assert evaluate_lists("m", np.array([[0, 3]]), [case([0], 3)], 4, k=(2,), repeat=True)["m"].ranks == [2]

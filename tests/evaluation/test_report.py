@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 
 from genre_gen.errors import DataError, UsageError
@@ -105,7 +106,7 @@ def test_json_roundtrip():
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"format": "other"}'])
-def test_json_that_is_no_report(text):
+def test_json_that_is_not_a_report(text):
     with pytest.raises(DataError, match="report"):
         Report.from_json(text)
 
@@ -130,11 +131,11 @@ def test_join():
 )
 def test_join_refuses_other_questions(change):
     other = report(results=(Result("third", np.ones(200)),), **change)
-    with pytest.raises(UsageError, match="different questions"):
+    with pytest.raises(UsageError, match="cannot be joined"):
         report().join(other)
 
 
-def test_join_refuses_one_name_twice():
+def test_join_refuses_repeated_names():
     with pytest.raises(UsageError, match="two models are named 'bad'"):
         report().join(report())
 
@@ -168,7 +169,7 @@ def test_plot_shows_bars_sorted_with_their_intervals():
     assert panel.get_title(loc="left") == report().caption()
 
 
-def test_plot_of_nothing(tmp_path):
+def test_a_plot_without_reports_is_refused(tmp_path):
     with pytest.raises(UsageError, match="no report"):
         plot_reports([], tmp_path / "plot.png")
     with pytest.raises(UsageError, match="no metric"):
@@ -178,3 +179,19 @@ def test_plot_of_nothing(tmp_path):
 def test_plot_of_all_misses(tmp_path):
     report(results=(Result("none", np.full(200, np.inf)),)).plot(tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize("library", ["polars", "pandas"])
+def test_a_report_is_a_frame_of_models_or_of_users(mixed, dataset, library):
+    report = mixed.evaluate(dataset.leave_one_out(), (5, 10), baselines=True)
+    frame = report.to_frame(library)
+    assert list(frame["model"]) == [result.name for result in report.results]
+    for column in ("R@5", "N@10", "MRR@10", "coverage", "score_seconds"):
+        assert list(frame[column]) == [
+            result.costs[column] if column in result.costs else result.figure(column) for result in report.results
+        ]
+    users = report.to_frame(library, per_user=True)
+    assert len(users) == len(report.results) * len(report.users)
+    means = pl.DataFrame({name: list(users[name]) for name in ("model", "N@10")}).group_by("model").mean()
+    assert dict(means.rows()) == pytest.approx({result.name: result.figure("N@10") for result in report.results})
+    assert list(users["user_id"])[: len(report.users)] == list(report.users)

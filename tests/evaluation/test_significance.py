@@ -28,7 +28,7 @@ def test_interval_equals_scipy():
     assert interval(values, samples=4000) == pytest.approx((expected.low, expected.high), abs=0.15 * half)
 
 
-def test_interval_holds_the_truth_as_often_as_it_says():
+def test_the_interval_covers_the_true_value_at_its_level():
     rng = np.random.default_rng(2)
     held = 0
     for seed in range(300):
@@ -72,7 +72,7 @@ def test_paired_test_extremes():
         paired_test(np.ones(2), np.ones(3))
 
 
-def test_paired_test_is_rarely_wrong_where_there_is_nothing():
+def test_the_paired_test_rarely_rejects_without_a_difference():
     rng = np.random.default_rng(0)
     found = sum(
         paired_test(*rng.integers(0, 2, (2, 200)).astype(float), samples=500, seed=s) < 0.05 for s in range(300)

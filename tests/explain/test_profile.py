@@ -16,7 +16,7 @@ SEEN = history((HEAT, 3), (SOLARIS, 4), (ALIENS, 5), (ALIEN, np.nan))
 
 
 def profiler(domain=DOMAIN, name="movies"):
-    return Profiler(CATALOG, DATA, domain, shipped_book(name))
+    return Profiler(CATALOG, np.bincount(DATA.rows, minlength=len(CATALOG)), domain, shipped_book(name))
 
 
 def test_labels_have_counts_shares_and_lift():
@@ -47,7 +47,8 @@ def test_an_item_that_comes_back_counts_each_time_and_is_named_once():
 
 
 def test_what_nobody_else_had_has_no_finite_lift():
-    others = Profiler(CATALOG, DATA.keep(DATA.rows != HEAT), DOMAIN, shipped_book("movies"))
+    counts = np.bincount(DATA.rows[DATA.rows != HEAT], minlength=len(CATALOG))
+    others = Profiler(CATALOG, counts, DOMAIN, shipped_book("movies"))
     found = others.profile(history((HEAT, 5), (HEAT, 4)))
     assert [share.lift for share in found.labels["genre"]] == [np.inf]
     assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["labels"]["genre"][0]["lift"] is None

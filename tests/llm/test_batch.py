@@ -27,7 +27,7 @@ histories = st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=12), min_s
 
 @given(histories, st.integers(4, 30))
 @settings(max_examples=60, deadline=None)
-def test_a_packed_row_holds_each_example_whole_and_once(codes, length):
+def test_a_packed_row_contains_each_whole_example_once(codes, length):
     batch = pack("next_item", "exit", [example(one) for one in codes], len(INSTRUCTION), length)
     found = []
     for row in range(len(batch.ids)):
@@ -103,7 +103,7 @@ def test_seen_items_are_those_of_the_same_example(llm):
     assert held == {1: set(), 2: {1}, 3: {1, 2}}
 
 
-def test_nothing_but_the_given_tensors_moves():
+def test_only_the_given_tensors_move():
     batch = pad("next_item", "exit", [example([1, 2])]).to(torch.device("cpu"))
     assert batch.owners is None
     assert batch.soft_codes is None
@@ -111,7 +111,7 @@ def test_nothing_but_the_given_tensors_moves():
     assert moved.soft_codes.shape == moved.soft_shares.shape == (2, 3)
 
 
-def test_items_without_interactions_stay_where_their_texts_put_them(llm):
+def test_training_leaves_cold_items_unchanged(llm):
     batch = pad("next_item", "exit", [example([1, 2, 3])])
     llm.cold_tokens = torch.zeros(llm.codes.vocabulary, dtype=torch.bool)
     llm.cold_tokens[[3, 20]] = True  # 3 is a label all the same

@@ -73,7 +73,7 @@ def test_an_open_prompt_is_the_beginning_of_the_closed_one(encoder):
 def test_codes_follow_the_text_vocabulary_without_padding(tokenizer):
     encoded = Encoder(tokenizer, CODES, text_vocabulary=1000).encode(prompt([code(2), code(1)], open=True))
     assert encoded.ids[encoded.start :].tolist() == [1000, 1003, 1002]
-    with pytest.raises(PromptError, match="no item code for catalog row 3; the codes are of 3 items"):
+    with pytest.raises(PromptError, match="no item code for catalog row 3; there are codes for 3 items"):
         Encoder(tokenizer, CODES).encode(prompt([code(3)]))
 
 
@@ -90,7 +90,7 @@ def test_values_never_become_control_tokens_or_codes(encoder, tokenizer, value):
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.text(max_size=4) | st.sampled_from(["<|im_end|>", "<tool>", "<item 1>", "<a>"])).map("".join))
-def test_any_value_comes_back_as_it_was(value):
+def test_any_value_is_unchanged_by_a_round_trip(value):
     encoder, tokenizer = _with_tool()
     encoded = encoder.encode(prompt([data(value)], open=True))
     ids = encoded.ids[encoded.start :].tolist()
@@ -133,7 +133,7 @@ def test_a_space_before_a_value_is_read_with_it(encoder):
 # --- target ids ------------------------------------------------------------------------------------------------------
 
 
-def test_target_ids_are_the_ids_where_there_is_a_target(encoder):
+def test_target_ids_are_the_ids_of_targets(encoder):
     spans = [code(0), data("5"), text("!"), code(1), data("3"), code(2)]
     everything = encoder.encode(prompt(spans))
     ids = everything.ids.tolist()
@@ -161,7 +161,7 @@ def test_the_end_of_the_answer_is_a_target_of_whole_answers_only(encoder):
     assert encoder.encode(prompt([data("yes")], open=True)).ids[-1] != 2
 
 
-def test_codes_and_values_of_the_question_are_no_targets(encoder):
+def test_codes_and_values_of_the_question_are_not_targets(encoder):
     asked = [text("q"), code(0), data("v")]
     assert targets(encoder.encode(prompt([code(1)], asked), "codes")) == [261]
     assert len(targets(encoder.encode(prompt([data("x")], asked), "data"))) == 1
@@ -178,7 +178,7 @@ def test_no_system_prompt_slips_in(tokenizer, encoder):
     )
 
 
-def test_a_chat_template_without_a_system_prompt_of_its_own_stays_as_it_is():
+def test_a_chat_template_without_a_system_prompt_is_unchanged():
     plain = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     tokenizer = byte_tokenizer(plain)
     encoded = Encoder(tokenizer, CODES).encode(prompt([text("A")], system=False))
@@ -215,7 +215,7 @@ def test_too_long_a_prompt_is_refused_not_cut(encoder):
         encoder.encode(prompt([data("abc")]), limit=length - 1)
 
 
-def test_the_tokenizer_stays_as_it_was():
+def test_the_tokenizer_is_unchanged():
     tokenizer = byte_tokenizer()
     before = tokenizer.backend_tokenizer.to_str(), tokenizer("<|im_end|>").input_ids
     encoder = Encoder(tokenizer, CODES)

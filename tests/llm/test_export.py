@@ -12,7 +12,7 @@ from genre_gen.tasks import TaskData
 
 @pytest.mark.parametrize("changes", [{}, {"codes.scheme": "semantic", "codes.length": 2, "codes.width": 8}])
 @pytest.mark.parametrize("adapter", ["full", "lora"])
-def test_generate_finds_what_our_search_finds(tiny_domain, sample, adapter, changes):
+def test_generate_finds_the_items_of_our_search(tiny_domain, sample, adapter, changes):
     catalog, interactions = sample
     domain = tiny_domain.changed({"model.adapter": adapter, **changes})
     llm = tiny_llm(domain, catalog, interactions)

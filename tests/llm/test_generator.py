@@ -64,7 +64,7 @@ def test_scores_are_those_of_plain_forward_passes(generator, histories):
 
 
 @pytest.mark.parametrize("n", [1, 7, 40])
-def test_what_is_generated_is_the_best_by_brute_force(generator, histories, n):
+def test_generated_items_are_the_best_by_brute_force(generator, histories, n):
     rng = np.random.default_rng(0)
     for history in histories[:8]:
         allowed = rng.random(40) < 0.6
@@ -75,7 +75,7 @@ def test_what_is_generated_is_the_best_by_brute_force(generator, histories, n):
         assert len(found) == min(n, allowed.sum())
 
 
-def test_many_are_scored_as_one_by_one(generator, histories):
+def test_many_histories_get_the_scores_of_single_ones(generator, histories):
     allowed = np.random.default_rng(1).random((len(histories), 40)) < 0.5
     many = generator.score(histories, allowed)
     for history, own, found in zip(histories, allowed, many, strict=True):
@@ -109,7 +109,7 @@ def test_a_history_is_cut_to_its_most_recent_items(tiny_recommender, histories):
 
 
 @pytest.mark.parametrize("items", [0, 1, 4])
-def test_a_history_is_cut_to_what_the_model_reads_at_once(mixed, histories, monkeypatch, items):
+def test_a_history_is_cut_to_the_context(mixed, histories, monkeypatch, items):
     generator, long = mixed.state.generator, histories[0]
     whole = [len(generator.encode(long.last(n))) for n in range(len(long) + 1)]
     assert whole == sorted(set(whole))
@@ -124,7 +124,7 @@ def test_a_history_is_cut_to_what_the_model_reads_at_once(mixed, histories, monk
         generator.encode(long)
 
 
-def test_ratings_are_read_from_what_the_model_reads_at_once(mixed, histories, monkeypatch):
+def test_histories_of_ratings_are_cut_to_the_context(mixed, histories, monkeypatch):
     generator, long = mixed.state.generator, histories[0]
     prompt = TASKS["rating"].prompt(generator.data, generator.book, long.last(2), 3)
     expected = generator.rate([long.last(2)], [3])
@@ -163,7 +163,7 @@ def test_several_tokens_per_item_explain_predict_and_learn(semantic):
     assert losses[-1] < losses[0]
 
 
-def test_the_language_model_alone_ranks_as_it_generates(semantic):
+def test_the_language_model_alone_ranks_like_it_generates(semantic):
     history = semantic.state.histories.history("17")
     allowed = np.ones(40, bool)
     allowed[history.rows] = False
@@ -207,7 +207,7 @@ def test_one_broken_item_is_noticed(mixed, histories):
 # Ratings
 
 
-def test_ratings_are_on_the_scale_and_depend_on_who_and_what(atomic, histories):
+def test_ratings_are_on_the_scale_and_depend_on_user_and_item(atomic, histories):
     assert atomic.rates
     ratings = atomic.rate(histories, [4] * len(histories))
     assert ratings.shape == (len(histories),)
@@ -216,7 +216,7 @@ def test_ratings_are_on_the_scale_and_depend_on_who_and_what(atomic, histories):
     assert len(set(np.round(atomic.rate(histories[:1] * 10, list(range(10))), 4))) > 1
 
 
-def test_ratings_together_are_those_one_by_one(atomic, histories):
+def test_a_batch_of_ratings_equals_single_ones(atomic, histories):
     together = atomic.rate(histories, list(range(len(histories))))
     alone = [atomic.rate([history], [row])[0] for row, history in enumerate(histories)]
     np.testing.assert_allclose(together, alone, atol=1e-4)
@@ -258,7 +258,7 @@ def test_numbers_off_the_scale_do_not_leave_it(mixed, histories):
 
 
 @pytest.mark.parametrize("said", [("1", "10"), (".5", "0.25"), ("-1", "-2.5"), ("4", "4.5")])
-def test_ratings_that_begin_alike_are_told_apart(mixed, histories, said):
+def test_ratings_with_a_common_first_token_are_distinguished(mixed, histories, said):
     llm = mixed.state.generator.llm
     rows = [llm.tokenizer.encode(word, add_special_tokens=False) for word in said]
     longest = max(map(len, rows))
@@ -276,7 +276,7 @@ def test_ratings_that_begin_alike_are_told_apart(mixed, histories, said):
 # Words
 
 
-def test_what_is_written_is_what_plain_greedy_decoding_writes(atomic):
+def test_written_text_equals_plain_greedy_decoding(atomic):
     llm = atomic.llm
     examples = TASKS["title"].examples(atomic.data, atomic.book, np.random.default_rng(0), open=True)
     prompt = next(iter(examples)).prompt
@@ -339,9 +339,9 @@ def test_an_answer_does_not_count_for_another_that_it_begins_with(atomic):
 
 
 def test_answers_that_were_not_learned_cannot_be_compared(atomic):
-    with pytest.raises(UsageError, match=r"title has no closed answers to compare; tasks that do: .*fits"):
+    with pytest.raises(UsageError, match=r"title has no closed answers to compare; tasks that have some: .*fits"):
         atomic.answer_probabilities([first_question(atomic, "title")], ["yes"])
-    with pytest.raises(UsageError, match="fits has learned none of the answers '€'"):
+    with pytest.raises(UsageError, match="fits has not learned any of the answers '€'"):
         atomic.answer_probabilities([first_question(atomic, "fits")], ["€"])
 
 

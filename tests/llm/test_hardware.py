@@ -19,7 +19,7 @@ class TestMachine:
         assert 0 < machine.free_memory <= machine.memory
         assert machine.cpu_flags
 
-    def test_a_containers_limits_hold(self, tmp_path):
+    def test_limits_of_a_container_are_used(self, tmp_path):
         assert _container_memory(tmp_path) == float("inf")
         (tmp_path / "memory.max").write_text("max\n")
         (tmp_path / "cpu.max").write_text("max 100000\n")
@@ -68,14 +68,19 @@ class TestAdvice:
     @pytest.mark.parametrize(
         ("change", "parameters", "serving", "reason"),
         [
-            ({"cpu_flags": ("avx", "avx2")}, 135_000_000, "int8", "fastest in it"),
-            ({"cpu_flags": ("avx512",)}, 135_000_000, "int8", "fastest in it"),  # as torch says where there is no Linux
+            ({"cpu_flags": ("avx", "avx2")}, 135_000_000, "int8", "fastest on this processor"),
+            (
+                {"cpu_flags": ("avx512",)},
+                135_000_000,
+                "int8",
+                "fastest on this processor",
+            ),  # as reported by torch on other systems
             ({"cpu_flags": ("avx2", "avx512_vnni", "avx512_bf16")}, 135_000_000, "int8", "bf16 is a fifth slower here"),
             ({"cpu_flags": ("asimd", "bf16")}, 135_000_000, "bf16", "has units for it"),
             ({"cpu_flags": ("asimd",)}, 135_000_000, "none", "not known to be faster"),
-            ({"cpu_flags": ("avx2",)}, 7 * BILLION, "none", "trained over a base in int8, it answers so"),
+            ({"cpu_flags": ("avx2",)}, 7 * BILLION, "none", "the base was trained in int8 and is served in it"),
             ({"gpus": (Gpu("A", 80 * BILLION),), "gpu_bfloat16": True}, BILLION, "bf16", "half the memory"),
-            ({"gpus": (Gpu("T", 80 * BILLION),)}, BILLION, "none", "does not compute in bfloat16"),
+            ({"gpus": (Gpu("T", 80 * BILLION),)}, BILLION, "none", "does not support bfloat16"),
         ],
     )
     def test_serving_has_advice_of_its_own(self, change, parameters, serving, reason):

@@ -12,7 +12,7 @@ from genre_gen.llm.int8 import to_int8
 TEXT, CODES = 40, 12
 
 
-def test_eight_bits_answer_nearly_alike_and_leave_the_model_as_it_was():
+def test_eight_bits_give_similar_answers_and_do_not_change_the_model():
     model = tiny_llama(vocabulary=TEXT + CODES, hidden=64)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     head = model.lm_head.weight[TEXT:]
@@ -32,7 +32,7 @@ def test_eight_bits_answer_nearly_alike_and_leave_the_model_as_it_was():
         assert torch.equal(value, before[name])
 
 
-def test_what_torch_cannot_do_is_told(monkeypatch):
+def test_unsupported_kernels_are_reported(monkeypatch):
     model = tiny_llama(vocabulary=TEXT + CODES)
     with pytest.raises(ConfigError, match="CPU only"):
         to_int8(model.to("meta").model)

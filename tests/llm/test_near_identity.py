@@ -66,7 +66,7 @@ class Loud(nn.Module):
         return states.roll(1, dims=-1) * 10
 
 
-def test_layers_that_cannot_be_scaled_are_told(caplog):
+def test_layers_that_cannot_be_scaled_are_reported(caplog):
     llm = make("Llama")
     for layer in llm.item_backbone.layers:
         layer.mlp = Loud()

@@ -111,22 +111,22 @@ def test_a_domain_may_choose_it_before_training(tiny_domain, mixed, tmp_path):
     assert Recommender.from_pretrained(tmp_path / "x", quantization="none").state.llm.served == "none"
 
 
-def test_what_cannot_be_is_refused(saved, tmp_path):
+def test_impossible_quantization_is_refused(saved, tmp_path):
     with pytest.raises(ConfigError, match=r"serving\.quantization.*'none', 'bf16', 'int8' or 'nf4' \(it is 'int3'\)"):
         load(saved, "int3")
     served = Recommender.from_pretrained(saved, quantization="int8")
     with pytest.raises(UsageError, match=r'loaded in int8.*quantization = "none" to save'):
         served.save_pretrained(tmp_path / "x")
-    with pytest.raises(ConfigError, match=r"quantized already \(int8\), so it cannot become nf4"):
+    with pytest.raises(ConfigError, match=r"already quantized \(int8\), so it cannot become nf4"):
         quantize(served.state.llm, "nf4")
     with pytest.raises(ConfigError, match="served in int8 cannot be exported"):
         to_transformers(served.state.llm)
 
 
-def test_a_model_trained_in_few_bits_stays_as_it_is(tiny_domain, sample):
+def test_a_model_trained_in_few_bits_is_unchanged(tiny_domain, sample):
     domain = tiny_domain.changed({"model.adapter": "lora", "model.quantization": "nf4"})
     llm = tiny_llm(domain, *sample)
-    with pytest.raises(ConfigError, match=r"quantized already \(nf4\), so it cannot become int8"):
+    with pytest.raises(ConfigError, match=r"already quantized \(nf4\), so it cannot become int8"):
         quantize(llm, "int8")
     quantize(llm, "none")
     assert llm.served == "none"

@@ -64,7 +64,7 @@ def test_an_epoch_sees_every_interaction_once(make, windows):
     assert Counter(targets) == Counter(make.train.rows.tolist())
 
 
-def test_what_does_not_fit_into_the_models_context_is_refused_before_training(make):
+def test_examples_longer_than_the_context_are_refused_before_training(make):
     longest = max(batch.ids.shape[1] for batch in make({"tasks.next_item.weight": 1}).epoch(0, {}))
     make({"tasks.next_item.weight": 1}, context=longest).epoch(0, {})
     with pytest.raises(ConfigError, match=r"next_item: an example has \d+ tokens, .* lower training.window"):
@@ -159,7 +159,7 @@ def test_a_rating_of_several_tokens_is_one_answer(make):
     assert {"10", "12.5"} <= set(found)  # some ratings are rare
 
 
-def test_a_word_that_is_no_answer_is_not_learned(every):
+def test_a_word_that_is_not_an_answer_is_not_learned(every):
     without_five = {**every.answers(), "rating": every.answers()["rating"][:-1]}
     five, number = int(every.answers()["rating"][-1]), len(without_five["rating"])
     batches = [batch for batch in every.epoch(0, without_five) if batch.task == "rating"]
@@ -178,21 +178,21 @@ def test_a_task_without_examples_has_no_batches(make):
     assert mix.answers() == {}
 
 
-def test_what_cannot_be_learned_is_refused(make):
+def test_unlearnable_settings_are_refused(make):
     with pytest.raises(ConfigError, match="no task 'nextitem', did you mean 'next_item'"):
         make({"tasks.nextitem.weight": 1.0})
     with pytest.raises(ConfigError, match="nothing to learn"):
         make()
 
 
-def test_an_example_longer_than_a_batch_goes_alone(make):
+def test_an_example_longer_than_a_batch_is_a_batch(make):
     mix = make({"tasks.next_item.weight": 1, "training.batch_tokens": 8})
     batches = mix.epoch(0, {})
     assert all(len(batch.ids) == 1 for batch in batches)
     assert len(batches) == int((np.diff(make.train.offsets) > 1).sum())
 
 
-def test_whatever_the_lengths_a_batch_stays_within_its_tokens(make):
+def test_batches_of_any_lengths_stay_within_their_tokens(make):
     mix, rng = make({"tasks.next_item.weight": 1, "training.batch_tokens": 64}), np.random.default_rng(0)
     for _ in range(50):
         lengths = rng.integers(1, 30, 40)
@@ -214,7 +214,7 @@ def test_origins_are_the_interactions_that_items_stand_for(make):
     assert not same(mix.epoch(0, {}), mix.epoch(1, {}))
 
 
-def test_likeness_is_of_warm_items(make, tiny_domain, sample):
+def test_similar_texts_are_of_warm_items(make, tiny_domain, sample):
     catalog, _ = sample
     rare = int(make.train.rows[0])
     without = make.train.keep(make.train.rows != rare)
@@ -224,7 +224,7 @@ def test_likeness_is_of_warm_items(make, tiny_domain, sample):
     assert similar.diagonal().sum() == 0
 
 
-def test_in_a_synthetic_history_one_item_stands_in_for_a_similar_one(make, tiny_domain, sample):
+def test_in_a_synthetic_history_one_item_replaces_a_similar_one(make, tiny_domain, sample):
     catalog, train = sample[0], make.train
     data = TaskData(catalog, train, tiny_domain.changed({"training.window": 6}))
     similar, found = data.text_similarity, list(synthetic(data, 200, np.random.default_rng(0)))
@@ -240,7 +240,7 @@ def test_in_a_synthetic_history_one_item_stands_in_for_a_similar_one(make, tiny_
         assert len(set(history.rows.tolist())) == len(history)
 
 
-def test_rare_items_stand_in_most_often(make, tiny_domain, sample):
+def test_rare_items_are_inserted_most_often(make, tiny_domain, sample):
     catalog, rare = sample[0], int(make.train.rows[0])
     data = TaskData(catalog, make.train.keep(make.train.rows != rare), tiny_domain)
     drawn = Counter(
@@ -259,7 +259,7 @@ def test_synthetic_histories_join_the_real_ones_as_often_as_asked_for(make):
     assert not any((batch.origins[batch.ids >= TEXT] < 0).any() for batch in without.epoch(0, {}))
 
 
-def test_examples_are_packed_behind_an_instruction_that_says_nothing_of_the_user(make):
+def test_examples_are_packed_if_the_instruction_is_independent_of_the_user(make):
     mix = make({"tasks.next_item.weight": 1, "tasks.fits.weight": 1})
     shared = set()
     for batch in mix.epoch(0, mix.answers()):

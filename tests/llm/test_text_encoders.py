@@ -25,7 +25,7 @@ def encoder_of(vectors, monkeypatch):
     encoder = type("Mine", (), {"encode": lambda self, texts: vectors})()
 
 
-def test_the_models_own_vectors_are_left_as_they_are(model):
+def test_the_models_own_vectors_are_unchanged(model):
     own = embed_texts(*model, TEXTS)
     assert torch.equal(text_vectors(*model, TEXTS), own)
     np.testing.assert_array_equal(LLMEncoder(*model).encode(TEXTS), own.numpy())
@@ -53,13 +53,13 @@ def test_other_seeds_rotate_into_other_directions():
 
 
 @pytest.mark.parametrize("wrong", [np.ones((4, 3)), np.ones(5), np.full((5, 3), np.nan)])
-def test_an_encoder_that_returns_something_else_is_refused(model, monkeypatch, wrong):
+def test_an_encoder_with_an_invalid_result_is_refused(model, monkeypatch, wrong):
     encoder_of(wrong, monkeypatch)
     with pytest.raises(DataError, match=r"codes.encoder: 'mine' returns .* for 5 texts"):
         text_vectors(*model, TEXTS, "mine")
 
 
-def test_texts_without_words_say_nothing(model, monkeypatch):
+def test_texts_without_words_get_the_zero_vector(model, monkeypatch):
     encoder_of(np.ones((2, 3)), monkeypatch)
     assert not text_vectors(*model, ["", ""], "mine").any()
 

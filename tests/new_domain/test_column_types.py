@@ -32,7 +32,7 @@ def test_words_of_a_name():
         ("title_id", "title", 0),
     ],
 )
-def test_what_a_name_says(name, role, worth):
+def test_names_of_columns_indicate_roles(name, role, worth):
     assert named(name, role) == worth
 
 
@@ -109,16 +109,16 @@ def test_kinds_of_fields(values, kind):
 @pytest.mark.parametrize(
     ("values", "kind", "unknown", "reason"),
     [
-        (["$1,705.85", "N/A", "$3.10"], "number", ("N/A",), "amounts, such as '$1,705.85'; not known: 'N/A'"),
-        (["7", "None", "-", "3.10"], "number", ("None", "-"), "numbers; not known: 'None', '-'"),
+        (["$1,705.85", "N/A", "$3.10"], "number", ("N/A",), "amounts, such as '$1,705.85'; unknown: 'N/A'"),
+        (["7", "None", "-", "3.10"], "number", ("None", "-"), "numbers; unknown: 'None', '-'"),
         (["384,84 €", "1.705 €"], "number", (), "amounts, such as '384,84 €'"),
-        (["1.705 €", "384 €"], "text", (), "looks like amounts, such as '1.705 €', but is read as text; write plain"),
+        (["1.705 €", "384 €"], "text", (), "looks like amounts, such as '1.705 €', and is read as text; write plain"),
         (["31.12.2024", "1.1.2025"], "text", (), "2 different words or names"),
-        (["red", "none", "n/a", "blue"], "text", ("n/a",), "3 different words or names; not known: 'n/a'"),
+        (["red", "none", "n/a", "blue"], "text", ("n/a",), "3 different words or names; unknown: 'n/a'"),
         (["n/a", "?"], None, None, "is empty"),
     ],
 )
-def test_amounts_and_what_is_not_known(values, kind, unknown, reason):
+def test_amounts_and_unknown_values(values, kind, unknown, reason):
     found, why = as_field(pl.Series(values), "x")
     assert (found and found.type, found and found.unknown) == (kind, unknown)
     assert why.startswith(reason)

@@ -61,7 +61,7 @@ def test_pandas_gives_the_same_domain():
 def test_data_in_memory_has_no_place(tmp_path):
     domain = infer_domain(pl.read_csv(LOG)).domain
     assert (domain.name, domain.noun, domain.data.path, domain.data.source) == ("dataset", "item", None, None)
-    with pytest.raises(DataError, match="the domain dataset names no data, since it was made for data in memory; give"):
+    with pytest.raises(DataError, match="the domain dataset was made from data in memory and names no files; give"):
         load_data(domain)
     assert len(load_data(domain, LOG).interactions) == 335
     assert Domain.from_settings(domain.settings()).data == domain.data
@@ -94,8 +94,8 @@ def test_columns_may_be_named():
     ("names", "error", "message"),
     [
         ({"name": "a b"}, UsageError, "'a b' cannot name a domain"),
-        ({"name": "movies"}, ConfigError, "'movies' is the name of a domain that is shipped; give another, such as my"),
-        *(({"noun": noun}, UsageError, "give a word or two in") for noun in ("{{ x }}", "a\nb", "", "film 2")),
+        ({"name": "movies"}, ConfigError, "'movies' is the name of a shipped domain; give another, such as my"),
+        *(({"noun": noun}, UsageError, "give one or two words of") for noun in ("{{ x }}", "a\nb", "", "film 2")),
     ],
 )
 def test_names_that_cannot_be_used(names, error, message):

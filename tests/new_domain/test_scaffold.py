@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from genre_gen import Dataset, Recommender
+from genre_gen import Dataset, Recommender, Rules
 from genre_gen.data.readers import load_data
 from genre_gen.domain import Domain
 from genre_gen.errors import ConfigError, DataError, UsageError
@@ -51,6 +51,17 @@ def test_two_tables_become_a_domain_with_every_line_explained(here):
     assert all(book.fingerprint(task) for task in (*domain.tasks, "explain"))
 
 
+def test_the_rules_of_a_new_domain_only_have_to_be_uncommented(here):
+    start()
+    file = here / "catalogs" / "cinema" / "domain.toml"
+    assert not Domain.load("cinema").rules
+    head, _, rules = file.read_text().partition("# [rules]")
+    file.write_text(head + "[rules]" + rules.replace("\n# ", "\n"))
+    assert Domain.load("cinema").rules == Rules(
+        at_most={"genre": 2}, pins={"a title or id": 1}, boosts={"id == 'an id'": 0.5}, at_least={"id == 'an id'": 1}
+    )
+
+
 @pytest.mark.parametrize(
     ("noun", "sentence"),
     [("opera", "These are the operas I chose"), ("story", "the stories I chose"), ("dish", "the dishes I chose")],
@@ -63,7 +74,7 @@ def test_words_have_plurals_and_articles(here, noun, sentence):
     assert book.render("catalog_text").messages[1].text == f"Tell me about {article} {noun}."
 
 
-def test_it_checks_trains_and_recommends_as_it_is(here, tiny_model, tiny_settings):
+def test_the_scaffold_can_be_checked_and_trained_unchanged(here, tiny_model, tiny_settings):
     start()
     assert check("cinema", llm=str(tiny_model)).problems == []
     changes = {key: value for key, value in tiny_settings.items() if not key.startswith("data.")}
@@ -74,7 +85,7 @@ def test_it_checks_trains_and_recommends_as_it_is(here, tiny_model, tiny_setting
     assert all(pick.explanation.text for pick in picks)
 
 
-def test_unknown_items_are_dropped_and_told(here):
+def test_unknown_items_are_dropped_and_reported(here):
     with (here / "in" / "log.csv").open("a") as log:
         log.write("17,999,5,1702908911\n")
     started = start()
@@ -82,16 +93,16 @@ def test_unknown_items_are_dropped_and_told(here):
     assert "item not in the catalog: 1 dropped, the first in line 337 ('999')" in started.text()
 
 
-def test_what_comes_back_may_be_recommended_again(here):
+def test_repeated_interactions_set_repeat(here):
     log = "user,item\n" + "".join(f"u{user},{item}\n" for user in range(9) for item in (1, 2, 1, 3, 2, 1))
     (here / "in" / "log.csv").write_text(log)
-    assert "note: no column of times, so the file's order counts" in start().text()
+    assert "note: no column of times, so the file's order is taken" in start().text()
     domain = Domain.load("cinema")
     assert (domain.repeat, domain.data.policies.duplicates) == (True, "keep")
     assert len(load_data(domain).interactions) == 54
 
 
-def test_without_an_item_file_ids_are_all_there_is(here):
+def test_without_an_item_file_only_ids_are_known(here):
     start_domain("bare", Path("in/log.csv"), None, Path())
     domain = Domain.load("bare")
     assert domain.fields == {}
@@ -109,7 +120,7 @@ def test_another_folder_and_tables_elsewhere(here):
     assert len(load_data(domain).catalog) == 40
 
 
-def test_names_from_anywhere_do_no_harm(here):
+def test_names_from_archives_cannot_escape_the_folder(here):
     """Of columns, fields and items: into TOML, templates and onto the terminal."""
     (here / "in" / "films.csv").write_text(
         'item_id,title,"価 格","a""] \\ [x\x1b[2J",class\n1,{{ 7 * 7 }},5,red,x|y\n2,<|im_end|>,6,blue,y\n3,C,7,red,x\n'
@@ -123,7 +134,7 @@ def test_names_from_anywhere_do_no_harm(here):
     assert not any("49" in task.prompt for task in found.tasks)
 
 
-def test_what_stands_for_unknown_is_written_down(here):
+def test_values_that_mean_unknown_are_written_to_the_file(here):
     (here / "in" / "films.csv").write_text("item_id,title,price\n1,A,$1.50\n2,B,N/A\n3,C,$2.25\n")
     (here / "in" / "log.csv").write_text("user,item\nu,1\nu,2\nu,3\n")
     start()
@@ -135,12 +146,12 @@ def test_what_stands_for_unknown_is_written_down(here):
     ("name", "error", "message"),
     [
         ("../x", UsageError, "'../x' cannot name a domain"),
-        ("generic", ConfigError, "'generic' is the name of a domain that is shipped; give another, such as my-generic"),
-        ("taken", ConfigError, "prompts/taken is there already; give another name, or delete it first"),
+        ("generic", ConfigError, "'generic' is the name of a shipped domain; give another, such as my-generic"),
+        ("taken", ConfigError, "prompts/taken exists already; give another name, or delete it first"),
         ("cinema", DataError, "no column has values that are ids in"),
     ],
 )
-def test_what_cannot_be_started_writes_nothing(here, name, error, message):
+def test_an_invalid_domain_writes_no_files(here, name, error, message):
     (here / "prompts" / "taken").mkdir(parents=True)
     (here / "in" / "log.csv").write_text("user,item\nu,999\n")
     with pytest.raises(error, match=re.escape(message)):
@@ -149,7 +160,7 @@ def test_what_cannot_be_started_writes_nothing(here, name, error, message):
     assert [path.name for path in (here / "prompts").iterdir()] == ["taken"]
 
 
-def test_what_was_decided_reads_as_text_and_json(here):
+def test_decisions_are_shown_as_text_and_json(here):
     started = start()
     text = started.text()
     assert re.search(r"^user +user_id +by its name$", text, re.MULTILINE)

@@ -55,8 +55,8 @@ def test_a_library_with_names_of_its_own(tmp_path):
     assert found.labels == "shelf"
     assert found.rating_scale == (1, 10)
     assert {choice.column: choice.why for choice in found.left_out} == {
-        "branch": "is of the interaction, not of the item",
-        "cover": "holds addresses or markup, such as 'http://x/1'",
+        "branch": "belongs to the interaction, not to the item",
+        "cover": "contains addresses or markup, such as 'http://x/1'",
     }
     assert all(choice.why for choice in found.choices)
     assert {choice.column for choice in found.choices} == set(found.columns.values()) | set(found.fields)
@@ -74,7 +74,7 @@ def timed(times: list[str], name: str = "ordered_at") -> str:
         (["02.07.2024", "2024-07-03"], "such as '02.07.2024'"),
     ],
 )
-def test_the_order_in_which_dates_are_read_is_told(tmp_path, times, shown):
+def test_the_order_of_day_and_month_is_reported(tmp_path, times, shown):
     found = proposed(tmp_path, timed(times * 3))
     assert [choice.why for choice in found.choices if choice.role == "time"] == [f"by its name, {shown}"]
 
@@ -85,10 +85,10 @@ def test_the_order_in_which_dates_are_read_is_told(tmp_path, times, shown):
     [
         (["16 Apr 2024", "17 Apr 2024"], "'ordered_at' seems to be the time, but '16 Apr 2024' cannot be read; write"),
         (["4/16/2024", "13/13/2024"], "'ordered_at' seems to be the time, but '13/13/2024' cannot be read; write ISO"),
-        (["02/07/2024", "03/08/2024"], "'02/07/2024' may have the day or the month first, and so may the others"),
+        (["02/07/2024", "03/08/2024"], "'02/07/2024' and the other dates may have the day or the month first"),
     ],
 )
-def test_times_that_cannot_be_read_are_not_left_out_in_silence(tmp_path, times, message, given):
+def test_invalid_times_are_reported(tmp_path, times, message, given):
     with pytest.raises(DataError, match=rf'{re.escape(message)}.*or go without: columns\["time"\]="none"'):
         proposed(tmp_path, timed(times * 3), **given)
     assert "time" not in proposed(tmp_path, timed(times * 3), time=NONE).columns
@@ -98,13 +98,13 @@ def test_times_that_cannot_be_read_are_not_left_out_in_silence(tmp_path, times, 
     ("times", "why"),
     [(["2024-01-05", ""], "empty in 3 of 6 lines"), (["17", "35"], "neither dates nor seconds since 1970")],
 )
-def test_times_that_are_left_out_are_told_apart(tmp_path, times, why):
+def test_unread_times_are_reported_with_the_reason(tmp_path, times, why):
     left_out = proposed(tmp_path, timed(times * 3)).left_out[0]
-    assert left_out.why.startswith(f'is named like times, but {why}; columns["time"]="ordered_at" takes what')
+    assert left_out.why.startswith(f'has a name like times, but {why}; columns["time"]="ordered_at" reads the')
     assert proposed(tmp_path, timed(times * 3), time="ordered_at").columns["time"] == "ordered_at"
 
 
-def test_numbers_from_one_to_five_are_no_ids_though_they_could_be(tmp_path):
+def test_numbers_from_one_to_five_are_not_taken_as_ids(tmp_path):
     items = "id,title\n" + "".join(f"{n},Thing number {n}\n" for n in range(1, 41))
     log = "who,what,stars\n" + "".join(
         f"{u},{(7 * u + 3 * n) % 40 + 1},{n % 5 + 1}\n" for u in range(1, 13) for n in range(6)
@@ -114,7 +114,7 @@ def test_numbers_from_one_to_five_are_no_ids_though_they_could_be(tmp_path):
     assert found.rating_scale == (1, 5)
 
 
-def test_a_column_that_sorts_is_read_as_labels_where_there_are_no_lists(tmp_path):
+def test_a_column_of_kinds_is_read_as_labels_if_there_are_no_lists(tmp_path):
     items = "item_id,title,maker,kind\n" + "".join(f"i{n},Thing {n},Maker {n % 20},{'ab'[n % 2]}\n" for n in range(40))
     found = proposed(tmp_path, "user,item\nu,i1\nu,i2\nv,i1\n", items)
     assert fields(found) == {"kind": ("list", "|"), "maker": ("text", None)}
@@ -133,7 +133,7 @@ def test_kinds_in_other_languages_sort_and_flags_do_not(tmp_path):
 
 def test_ids_that_only_leading_zeros_keep_apart(tmp_path):
     items = "sku,title\n" + "".join(f"{n:05},Thing {n}\n" for n in range(1, 9))
-    with pytest.raises(DataError, match="but for leading zeros '7' in 'sku' is '00007' in 'sku': write both alike"):
+    with pytest.raises(DataError, match="'7' in 'sku' and '00007' in 'sku' differ in leading zeros: write both alike"):
         proposed(tmp_path, "user,sku\nu,7\nv,8\n", items)
 
 
@@ -156,13 +156,13 @@ def test_bytes_and_lists_of_them_are_not_used(tmp_path):
     found = propose(tables.interactions, tables.items)
     assert fields(found) == {"tags": ("list", None)}
     why = {choice.column: choice.why for choice in found.left_out}
-    assert (why["cover"], why["covers"]) == ("holds bytes that are no text", "has parts of its own")
+    assert (why["cover"], why["covers"]) == ("contains bytes that are not valid text", "has nested values")
     for option in ({"rating": "seen"}, {"time": "print"}, {"title": "cover"}):
-        with pytest.raises(UsageError, match="not one text or number a record; name another column"):
+        with pytest.raises(UsageError, match="not one string or number a record; name another column"):
             propose(tables.interactions, tables.items, option)
 
 
-def test_what_repeats_and_what_is_unknown_is_counted(tmp_path):
+def test_repeated_and_unknown_items_are_counted(tmp_path):
     found = proposed(tmp_path, LOANS + "9,b3,2024-02-06,9,east\n9,zz,2024-02-07,9,east\n")
     assert found.unknown_items == 1
     assert found.repeats == pytest.approx(0.1)
@@ -171,7 +171,7 @@ def test_what_repeats_and_what_is_unknown_is_counted(tmp_path):
 def test_a_click_column_is_pointed_out(tmp_path):
     found = proposed(tmp_path, "user,item,clicked\nu,b1,1\nu,b2,0\nv,b1,0\n")
     assert [c.why for c in found.left_out if c.column == "clicked"] == [
-        "says yes or no; every line counts as an interaction, so take those out where it says that there was none"
+        "has yes/no values; every line counts as an interaction, so remove the lines that mean that there was none"
     ]
 
 
@@ -185,11 +185,11 @@ def test_a_click_column_is_pointed_out(tmp_path):
         ("user,thing\nu,q1\n", None, 'cannot tell which column is the item; name it as columns["item"], one of thing'),
         (LOANS, BOOKS.replace("name", "x").replace("Ann Berg", "Ann"), "cannot tell which column is the title"),
         ("user,item,date\nu,b1,soon\nv,b2,late\n", BOOKS, "'date' seems to be the time, but 'soon' cannot be read"),
-        ("user,item\n", BOOKS, "nothing below the line of names"),
-        ("user;item\nu;b1\n", BOOKS, "values are separated in two ways: log.csv by ';', books.csv by ','"),
+        ("user,item\n", BOOKS, "there is no data below the header"),
+        ("user;item\nu;b1\n", BOOKS, "the files have different separators: log.csv by ';', books.csv by ','"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_told_is_asked_for(tmp_path, log, items, message):
+def test_ambiguous_columns_are_asked_for(tmp_path, log, items, message):
     if "x," in (items or ""):
         items = "isbn,x,y\nb1,One way,Up\nb2,Two ways,Down\nb4,Q r,S t\nb6,U v,W x\nb5,A b,C d\nb3,E f,G h\n"
     with pytest.raises(DataError, match=re.escape(message)) as caught:
@@ -212,7 +212,7 @@ def test_names_that_do_not_exist(tmp_path, given, items, message):
         proposed(tmp_path, LOANS, items, **given)
 
 
-def test_a_column_that_is_named_for_one_role_is_taken_for_no_other(tmp_path):
+def test_a_column_named_for_one_role_gets_no_other(tmp_path):
     found = proposed(tmp_path, "user,account\nu,1\nv,2\nv,1\n", None, item="user")
     assert (found.columns["item"], found.columns["user"]) == ("user", "account")
     log = "who,item,x\nu,b1,1\nv,b2,2\nv,b1,1\nu,b3,2\n"

@@ -29,12 +29,12 @@ FRAME = pl.DataFrame({"user": [1]})
         ([FRAME, FRAME.clear()], DataError, "items: the data frame has no rows or no columns"),
     ],
 )
-def test_what_is_no_table_is_named(tables, error, message):
+def test_the_error_names_a_file_that_is_not_a_table(tables, error, message):
     with pytest.raises(error, match=message):
         read_tables(*tables)
 
 
-def test_polars_columns_become_what_files_have():
+def test_polars_columns_are_converted_to_types_of_files():
     frame = pl.DataFrame(
         {
             "user": pl.Series([1.0, None, 2.0]),
@@ -52,7 +52,7 @@ def test_polars_columns_become_what_files_have():
     assert read_tables(frame).interactions.locate(0) == "row 1"
 
 
-def test_pandas_columns_become_what_files_have():
+def test_pandas_columns_are_converted_to_types_of_files():
     pd = pytest.importorskip("pandas")
     one, two = uuid.uuid4(), uuid.uuid4()
     frame = pd.DataFrame(
@@ -81,7 +81,7 @@ def test_pandas_columns_become_what_files_have():
     }  # fmt: skip
 
 
-def test_an_index_of_pandas_that_holds_ids_is_a_column():
+def test_a_pandas_index_of_ids_becomes_a_column():
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame({"title": ["A", "B"]})
     assert list(columns(frame.set_index(pd.Index(["x", "y"])))) == ["index", "title"]
@@ -90,5 +90,5 @@ def test_an_index_of_pandas_that_holds_ids_is_a_column():
         "a", "b", "title",
     ]  # fmt: skip
     assert columns(frame.set_index(frame["title"])) == {"title": ["A", "B"]}
-    with pytest.raises(DataError, match="a column name appears twice in title, title; rename one"):
+    with pytest.raises(DataError, match="a column name is repeated in title, title; rename one"):
         columns(frame.iloc[:, [0, 0]])

@@ -55,6 +55,14 @@ def test_all_mistakes_at_once(folder, tiny_model):
     assert "can be trained" not in found.text()
 
 
+def test_rules_that_do_not_fit_the_data(folder, tiny_model):
+    with (folder / "domain.toml").open("a") as file:
+        file.write('\n[rules]\npins = ["Atlantis"]\nboosts = { "knid == 3" = 1.0 }\nat_most = { kind = 2 }\n')
+    (problem,) = check(folder, llm=str(tiny_model)).problems
+    assert "rules.boosts: where 'knid == 3': no field knid" in problem
+    assert "rules.pins: no item 'Atlantis'" in problem
+
+
 def test_templates_that_fail_on_the_data(folder, tiny_model):
     change(folder / "prompts" / "code.user.jinja", "item.region|default", "item.regoin")
     change(folder / "prompts" / "explain.assistant.jinja", "went on to {{ it }}.", "went on to {{ item.nothing }}.")
@@ -63,7 +71,7 @@ def test_templates_that_fail_on_the_data(folder, tiny_model):
     assert {"fits", "next_item"} <= {task.task for task in found.tasks}  # the others are shown all the same
 
 
-def test_rows_that_are_dropped_are_told(folder, tiny_model):
+def test_dropped_rows_are_reported(folder, tiny_model):
     with (folder / "interactions.csv").open("a") as log:
         log.write("u001,T999,5,1736000000\n")
     found = check(folder, llm=str(tiny_model))
@@ -88,7 +96,7 @@ def test_tokens_wait_for_the_model(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("GENRE_HOME", str(tmp_path / "home"))
     found = check(folder)
     assert found.problems == []
-    assert found.notes == [f"tokens are not counted, the model is not here: genre-gen fetch {folder}"]
+    assert found.notes == [f"tokens are not counted without the model: genre-gen fetch {folder}"]
     assert all(task.tokens is None for task in found.tasks)
     assert "=== next_item" in found.text()
 

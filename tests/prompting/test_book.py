@@ -50,7 +50,7 @@ def kinds(spans) -> list[tuple[str, str]]:
 # --- trust -------------------------------------------------------------------------------------------------------
 
 
-def test_words_values_and_codes_are_told_apart(tmp_path):
+def test_words_values_and_codes_are_distinguished(tmp_path):
     spans = render(tmp_path, "A {{ item.title }} B{{ item.code }}C {{ 'literal' }}")
     assert kinds(spans) == [
         ("text", "A "), ("data", "Toy Story (1995)"), ("text", " B"), ("code", "<item 0>"), ("text", "C "),
@@ -136,7 +136,7 @@ def test_newlines_stay_and_control_characters_go(tmp_path):
     ],
 )  # fmt: skip
 def test_a_code_does_not_become_text(tmp_path, template):
-    with pytest.raises(PromptError, match=r"rating\.assistant\.jinja:1: an item code is no text"):
+    with pytest.raises(PromptError, match=r"rating\.assistant\.jinja:1: an item code is not text"):
         render(tmp_path, template)
 
 
@@ -181,7 +181,7 @@ def test_entries_offer_fields_ratings_and_likes(tmp_path):
         ("  {% if true %}\n  a\n  {% endif %}\n\n", "a"),
     ],
 )  # fmt: skip
-def test_what_templates_can_compute(tmp_path, template, text):
+def test_templates_can_compute(tmp_path, template, text):
     assert "".join(span.text for span in render(tmp_path, template.replace("missing|", "domain|"))) == text
 
 
@@ -213,7 +213,7 @@ def test_an_answer_left_out_leaves_the_message_open_and_an_empty_system_message_
         ("{% autoescape true %}{{ domain }}{% endautoescape %}", r":1: .* is not available"),
         ("{{ 2 ** 9 }}", r":1: pow is not available"),
         ("{{ {'a': 1} }}", r":1: dict is not available"),
-        ("{{ [history, history]|length }}", r":1: a list may hold constants and fields only"),
+        ("{{ [history, history]|length }}", r":1: a list may contain constants and fields only"),
         ("{% for e in history recursive %}{{ loop(e) }}{% endfor %}", r":1: a recursive loop"),
         ("{% set ns = namespace(a=1) %}", r":1: no variable 'namespace'"),
         ("{% macro m() %}{{ varargs }}{% endmacro %}", r":1: varargs is not available"),
@@ -245,10 +245,10 @@ def test_mistakes_show_when_the_book_is_loaded(tmp_path, template, message):
         ("{{ '{:>9999999}'.format(1) }}", r":1: 'format' of a str cannot be used"),
         ("{{ item.__class__ }}", r":1: '__class__' of a Entry cannot be used"),
         ("{{ item['__class__'] }}", r":1: '__class__' of a Entry cannot be used"),
-        ("{{ item.genre }}", r":1: a list is no text; write .*join"),
-        ("{{ item.liked }}", r":1: a true/false value has no words"),
-        ("{{ item }}", r":1: a Entry is no text; print one of its fields \(code, title"),
-        ("{{ scale[0] }}", r":1: '?0'? was asked of a value that was not given"),
+        ("{{ item.genre }}", r":1: a list cannot be printed; write .*join"),
+        ("{{ item.liked }}", r":1: a true/false value cannot be printed"),
+        ("{{ item }}", r":1: a Entry cannot be printed; print one of its fields \(code, title"),
+        ("{{ scale[0] }}", r":1: '?0'? is a field of a value that is None here"),
         ("{% for x in scale %}{% endfor %}", r":1: expected a list, not None"),
         ("{% for x in domain %}{% endfor %}", r":1: expected a list, not a str"),
         ("{{ 1 // 0 }}", r":1: .*zero"),
@@ -257,7 +257,7 @@ def test_mistakes_show_when_the_book_is_loaded(tmp_path, template, message):
         ("{{ item < 3 }}", r":1: .*not supported"),
         ("{% include 'part.jinja' %}", r"part\.jinja:2: no 'nothing' here"),
         ("{{ domain() }}", r":1: "),
-        ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", r"without end"),
+        ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", r"endlessly"),
         ("{{ history|first(3) }}", r":1: "),
     ],
 )  # fmt: skip
@@ -293,7 +293,7 @@ def test_names_of_tasks_roles_files_and_variables_are_checked(tmp_path):
 # --- limits ------------------------------------------------------------------------------------------------------
 
 
-def test_a_long_history_is_no_bomb(tmp_path):
+def test_a_long_history_is_rendered_fast(tmp_path):
     book = book_of(tmp_path, "{% for e in history %}{{ e.code }}{{ e.rating }}{% endfor %}")
     history = entries(CATALOG, History(np.zeros(10_000, np.int64), np.full(10_000, 4, np.float32)))
     assert len(book.render("rating", history=history).messages[-1].spans) == 20_000
@@ -328,7 +328,7 @@ def test_a_machine_that_stalls_once_fails_no_small_template(monkeypatch, before,
 # --- the book ----------------------------------------------------------------------------------------------------
 
 
-def test_the_fingerprint_follows_the_sources_and_what_they_include(tmp_path):
+def test_the_fingerprint_covers_the_sources_and_included_files(tmp_path):
     def fingerprint(**files) -> str:
         return book_of(tmp_path, "{% include 'part.jinja' %}", **files).fingerprint("rating")
 
@@ -351,7 +351,7 @@ def test_every_variable_is_documented(tmp_path):
         assert f"`.{name}`" in readme
 
 
-def test_showing_a_prompt_marks_what_is_untrusted():
+def test_showing_a_prompt_marks_untrusted_values():
     user = Message("user", (Span("text", "A "), Span("data", "v⟧w")))
     prompt = Prompt("t", (user, Message("assistant", (Span("code", "<item 1>", 1),))), open=True)
     assert show(prompt) == "--- user\nA ⟦v\\⟧w⟧\n--- assistant (the model continues)\n<item 1>"

@@ -51,7 +51,7 @@ def test_there_are_five_kinds_of_tokenizer(tokenizers):
 
 
 @pytest.mark.parametrize("name", ["byte-level BPE with added tokens", "WordPiece"])
-def test_nothing_gets_through_and_the_attacks_have_teeth(news, tokenizers, name):
+def test_no_attack_succeeds_and_each_would_on_plain_strings(news, tokenizers, name):
     counts = injection.attack_texts(tokenizers[name], [news], 5)
     assert counts.cases > 20
     assert counts.through == 0
@@ -60,7 +60,7 @@ def test_nothing_gets_through_and_the_attacks_have_teeth(news, tokenizers, name)
 
 
 @pytest.mark.slow
-def test_nothing_gets_through_any_template_of_any_domain():
+def test_no_attack_succeeds_in_any_template_of_any_domain():
     domains = [Domain.load(name) for name in Domain.available()]
     for name, tokenizer in trained_on(domains).items():
         counts = injection.attack_texts(tokenizer, domains, 400)
@@ -102,7 +102,7 @@ def is_refused(folder, template):
     assert outcome["seconds"] < SECONDS, template
 
 
-def test_a_harmless_template_counts_as_one_that_succeeded(tmp_path):
+def test_a_harmless_template_counts_as_successful(tmp_path):
     for role in ("system", "user", "assistant"):
         (tmp_path / f"rating.{role}.jinja").write_text("Rate {{ item.title }}.")
     assert injection.render_hostile(tmp_path)["ended"] == "rendered: Rate Film 3."

@@ -28,7 +28,7 @@ def book_domain(here: Path, **settings) -> Domain:
     return Domain.load(folder).changed(settings)
 
 
-def test_a_missing_template_comes_from_the_first_fallback_that_has_it(tmp_path):
+def test_a_missing_template_is_read_from_the_first_fallback_with_it(tmp_path):
     own = folder_of(tmp_path / "own", fits__user="own {% include 'part.jinja' %}")
     first = folder_of(tmp_path / "first", fits__user="first", fits__system="first")
     last = folder_of(tmp_path / "last", fits__system="last", fits__assistant="last", part="last part")
@@ -63,7 +63,7 @@ def test_nouns_are_the_templates_own_words(tmp_path, noun, text):
     assert [(span.kind, span.text) for span in spans] == [("text", text)]
 
 
-def test_the_fingerprint_sees_the_noun_where_it_is_used(tmp_path):
+def test_the_fingerprint_covers_the_noun_if_it_is_used(tmp_path):
     folder = folder_of(
         tmp_path / "own", fits__assistant="A", fits__user="{{ noun }}", fits__system="S",
         title__assistant="A", title__user="U", title__system="S",
@@ -84,7 +84,7 @@ def test_a_domain_needs_no_templates(tmp_path):
     assert "These are the books I chose" in show(book.render("next_item", history=()))
 
 
-def test_a_shipped_domain_changed_in_one_file_keeps_its_others(tmp_path, monkeypatch):
+def test_a_shipped_domain_with_one_changed_file_keeps_the_others(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shipped = PromptBook.load(Domain.load("news"))
     (copy,) = [file for file in copy_templates(Domain.load("news"), ["intent"]) if "user" in file.name]
@@ -107,10 +107,10 @@ def test_copies_are_of_whole_tasks_or_single_files(tmp_path):
     assert PromptBook.load(domain).sources == before
 
 
-def test_copies_overwrite_nothing(tmp_path):
+def test_copies_do_not_overwrite_templates(tmp_path):
     domain = book_domain(tmp_path).model_copy(update={"prompts_folder": tmp_path / "mine"})
     copy_templates(domain, ["next_item"])
-    with pytest.raises(UsageError, match=r"next_item: .* has it already; edit it there"):
+    with pytest.raises(UsageError, match=r"next_item: .* exists already; edit it there"):
         copy_templates(domain, ["title", "next_item"])
     assert not (tmp_path / "mine" / "title.user.jinja").exists()
     with pytest.raises(UsageError, match="no template 'next_itm', did you mean 'next_item'"):

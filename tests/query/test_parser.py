@@ -376,7 +376,7 @@ def test_a_catalog_without_words_or_numbers_understands_nothing():
 
 def test_words_of_the_domain_must_name_its_fields():
     fields, query = {"price": {"type": "number"}}, {"words": {"cheap": "-prize"}}
-    with pytest.raises(ConfigError, match=r"query.words.cheap: '-prize' names no number field; there are price"):
+    with pytest.raises(ConfigError, match=r"query.words.cheap: '-prize' is not a number field; there are price"):
         Domain.from_settings({"name": "shop", "data": {"path": "."}, "fields": fields, "query": query})
 
 

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from fakes import altered
 
-from genre_gen import Catalog, Item, Request
+from genre_gen import Catalog, Item, Request, Rules
 from genre_gen.data.splits import leave_one_out
 from genre_gen.errors import DataError, UsageError
 from genre_gen.evaluation.baselines import GENRE
@@ -13,7 +13,7 @@ from genre_gen.evaluation.picks import evaluate_picks, read_picks
 from genre_gen.recommender.answering import answer_many
 from genre_gen.recommender.batch import read_users, write_picks
 
-COLUMNS = ["user", "rank", "item", "title", "score", "explanation", "note"]
+COLUMNS = ["user_id", "item_id", "rank", "score", "title", "pinned", "explanation", "note"]
 
 
 class Killed(BaseException):
@@ -25,7 +25,7 @@ def write(recommender, out, n=5, users=None, part=None, **options):
 
 
 def lists(table):
-    return {user: table.filter(pl.col("user") == user)["item"].to_list() for user in table["user"].unique()}
+    return {user: table.filter(pl.col("user_id") == user)["item_id"].to_list() for user in table["user_id"].unique()}
 
 
 @pytest.mark.parametrize("n", [1, 5, 40])
@@ -35,11 +35,11 @@ def test_the_file_holds_what_is_recommended_one_at_a_time(mixed, tmp_path, n, wh
     assert write(mixed, out, n, where=where) == 30
     table = pl.read_parquet(out)
     assert table.columns == COLUMNS
-    assert table["user"].unique(maintain_order=True).to_list() == list(mixed.state.histories.users)
+    assert table["user_id"].unique(maintain_order=True).to_list() == list(mixed.state.histories.users)
     for user in mixed.state.histories.users:
         expected = mixed.recommend(user, n=n, where=where)
-        rows = table.filter(pl.col("user") == user)
-        assert rows["item"].to_list() == [pick.item.id for pick in expected]
+        rows = table.filter(pl.col("user_id") == user)
+        assert rows["item_id"].to_list() == [pick.item.id for pick in expected]
         assert rows["title"].to_list() == [pick.item.title for pick in expected]
         assert rows["rank"].to_list() == [pick.rank for pick in expected]
         np.testing.assert_allclose(rows["score"].to_list(), [pick.score for pick in expected], atol=1e-4)
@@ -55,6 +55,17 @@ def test_both_kinds_of_file_read_alike(mixed, tmp_path):
     assert one.drop("score").rows() == other.drop("score").rows()
     np.testing.assert_allclose(one["score"], other["score"])
     assert one["explanation"].null_count() == 0
+
+
+def test_the_file_says_what_is_pinned(mixed, tmp_path):
+    rules = Rules(pins={"Casablanca": 2}, at_most={"genre": 2})
+    for name in ("a.parquet", "a.jsonl"):
+        write(mixed, tmp_path / name, 4, ["17", "3"], rules=rules)
+        table = read_picks(tmp_path / name)
+        for user in ("17", "3"):
+            rows, expected = table.filter(pl.col("user_id") == user), mixed.recommend(user, n=4, rules=rules)
+            assert rows["item_id"].to_list() == [pick.item.id for pick in expected]
+            assert rows["pinned"].to_list() == [pick.pinned for pick in expected]
 
 
 def test_a_column_that_is_empty_at_first_is_read_whole(mixed, tmp_path):
@@ -75,11 +86,11 @@ def test_who_gets_nothing_is_in_the_file_with_the_reason(mixed, tmp_path):
     history = mixed.state.histories.history("17")
     seen = [mixed.state.catalog[int(row)].id for row in history.rows]
     assert write(mixed, out, include=seen) == 30
-    line = next(line for line in map(json.loads, out.read_text().splitlines()) if line["user"] == "17")
-    assert line["item"] is None
+    line = next(line for line in map(json.loads, out.read_text().splitlines()) if line["user_id"] == "17")
+    assert line["item_id"] is None
     assert line["rank"] is None
     assert line["note"].startswith("0 of 5 items: 40 in the catalog, less")
-    assert "17" not in set(read_picks(out)["user"])
+    assert "17" not in set(read_picks(out)["user_id"])
 
 
 def kill_after(monkeypatch, finished):
@@ -133,8 +144,9 @@ def test_what_another_request_left_is_not_mixed_in(mixed, tmp_path, content):
 
 @pytest.mark.parametrize(
     "change",
-    [{"n": 6}, {"where": "year > 1980"}, {"explain": True}, {"part": "test"}, {"at": 1_800_000_000}, {"model": True}],
-)
+    [{"n": 6}, {"where": "year > 1980"}, {"explain": True}, {"part": "test"}, {"at": 1_800_000_000}, {"model": True},
+     {"rules": Rules(at_most={"genre": 2})}],
+)  # fmt: skip
 def test_another_request_begins_again(mixed, tmp_path, monkeypatch, caplog, change):
     users = mixed.state.histories.users[:5]
     with monkeypatch.context() as patch:
@@ -168,7 +180,7 @@ def test_users_come_from_a_file_in_its_order(mixed, tmp_path):
         users = read_users(file)
         assert users == ["17", "4", "17"]
         assert write(mixed, tmp_path / "a.jsonl", users=users) == 2
-        assert read_picks(tmp_path / "a.jsonl")["user"].unique(maintain_order=True).to_list() == ["17", "4"]
+        assert read_picks(tmp_path / "a.jsonl")["user_id"].unique(maintain_order=True).to_list() == ["17", "4"]
     file.write_bytes("17\nzo\xe9\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"not UTF-8 text .*; save it as UTF-8"):
         read_users(file)
@@ -211,7 +223,7 @@ def test_what_is_no_file_of_picks_is_refused(tmp_path):
         with pytest.raises(DataError, match="not a file of picks"):
             read_picks(tmp_path / name)
     pl.DataFrame({"user": ["1"], "item": ["1"]}).write_parquet(tmp_path / "b.parquet")
-    with pytest.raises(DataError, match="no column 'rank'; it has user, item"):
+    with pytest.raises(DataError, match="no column rank or score; it has user, item"):
         read_picks(tmp_path / "b.parquet")
 
 
@@ -227,9 +239,9 @@ def test_ranks_are_whole_numbers_however_they_are_written(tmp_path, ranks):
 @pytest.mark.parametrize(
     ("column", "values", "message"),
     [
-        ("rank", ["first", "2"], "ranks whole numbers"),
-        ("rank", [1.5, 2.0], "no whole number"),
-        ("rank", [1.0, float("inf")], "no whole number"),
+        ("rank", ["first", "2"], "not a number as rank"),
+        ("rank", [1.5, 2.0], "must be whole numbers"),
+        ("rank", [1.0, float("inf")], "must be whole numbers"),
         ("item", [["1"], ["2"]], "items must be ids"),
     ],
 )

@@ -47,7 +47,7 @@ def test_a_prediction_says_what_it_rests_on(mixed):
 
 
 def test_where_nothing_predicts_ratings_it_is_said(mixed):
-    with pytest.raises(UsageError, match="nothing predicts ratings"):
+    with pytest.raises(UsageError, match="ratings cannot be predicted"):
         altered(mixed, tuned={"ratings": None}).predict("17", "Alien")
     with pytest.raises(UnknownItemError, match="did you mean"):
         mixed.predict("17", "Alein")

@@ -27,6 +27,7 @@ PICKS = Recommendations(
             Item("9", "Alien (1979)", {"genre": ("Horror", "Sci-Fi"), "year": 1979.0, "studio": None}),
             1.25,
             {"llm": 1.5, "ease": -0.25},
+            pinned=True,
         ),
         Recommendation(2, Item("x", "Ünï 日本", {"genre": (), "year": None, "studio": "A&B"}), 0.5, {"llm": 0.5}),
         Recommendation(3, Item("7", "Bare", {"genre": (), "year": None, "studio": None}), 0.25, {"llm": 0.25}),
@@ -37,7 +38,7 @@ PICKS = Recommendations(
 
 def test_picks_read_as_lines():
     assert picks_text(PICKS).splitlines() == [
-        "  1. Alien (1979)  [Horror, Sci-Fi; year 1979]  score 1.25 = llm +1.50, ease -0.25",
+        "  1. Alien (1979)  [Horror, Sci-Fi; year 1979]  score 1.25 = llm +1.50, ease -0.25  pinned",
         "  2. Ünï 日本  [A&B]  score 0.50 = llm +0.50",
         "  3. Bare  score 0.25 = llm +0.25",
         "note: 2 of 5 items: 2 in the catalog",
@@ -81,6 +82,7 @@ def test_json_holds_all_of_it(tiny_recommender):
     assert content["notes"] == []
     assert json.loads(picks_json(PICKS))["notes"] == list(PICKS.notes)
     assert json.loads(picks_json(PICKS))["picks"][0]["explanation"] is None
+    assert [pick["pinned"] for pick in json.loads(picks_json(PICKS))["picks"]] == [True, False, False]
     assert "日本" in picks_json(PICKS)
 
 

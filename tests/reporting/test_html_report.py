@@ -98,6 +98,19 @@ def test_where_the_language_model_fails_the_page_says_so(mixed):
     assert "What it depends on" not in html
 
 
+def test_what_a_rule_pinned_is_marked(mixed):
+    assert "pinned by a rule" not in page(mixed, ["17"], n=3)
+    ruled = altered(mixed, {"rules": {"pins": ["Casablanca"], "boosts": {"year > 1900": 0.5}}})
+    read = Reader(page(ruled, ["17"], n=3))
+    text = "".join(read.text)
+    assert read.open == []
+    assert text.count("pinned by a rule") == 1
+    assert "Casablanca (1942) was placed here by an editor." in text
+    assert text.count("boost +0.50") == 3
+    assert "Asked to explain a pick" in text
+    assert "Asked to explain" not in "".join(Reader(page(ruled, ["17"], n=1)).text)  # nothing but the pin
+
+
 def test_headings_go_down_one_step_at_a_time(mixed):
     levels = [int(tag[1]) for tag in Reader(page(mixed, ["17"])).tags if re.fullmatch(r"h\d", tag)]
     assert levels[0] == 1

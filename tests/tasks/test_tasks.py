@@ -139,14 +139,14 @@ def test_prompts_read_as_in_their_golden_files(task, open, data, book):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_data_without_ratings_labels_or_long_histories_is_no_error(task, book):
+def test_data_without_ratings_labels_or_long_histories_is_accepted(task, book):
     bare = Catalog(Item(str(row), f"Film {row}", {"genre": (), "year": None}) for row in range(60))
     short = make_data(ratings=False, users=1)
     made = examples(task, TaskData(bare, short.interactions, short.domain), book)
     assert len(made) == (60 if task in ("title", "description", "code", "catalog_text") else 0)
 
 
-def test_without_ratings_all_that_was_had_counts_as_liked(book):
+def test_without_ratings_all_items_of_a_history_count_as_liked(book):
     data = make_data(ratings=False)
     assert not examples("rating", data, book)
     assert examples("fits", data, book)
@@ -188,7 +188,7 @@ def test_next_item_asks_for_the_last_item_after_the_latest_ones(book):
     assert asked_of[44] == [35, 38, 41]
 
 
-def test_rating_asks_for_the_last_rating_and_leaves_out_what_is_not_rated(book):
+def test_rating_asks_for_the_last_rating_and_leaves_out_unrated_items(book):
     log = make_data().interactions
     ratings = np.where(log.rows == 14, np.nan, log.ratings).astype(np.float32)
     partly = Interactions(log.users, log.offsets, log.rows, log.n_items, ratings, log.times)
@@ -255,7 +255,7 @@ def test_alignment_covers_every_item_once(task, data, book):
             assert all(label in example.answer for label in item.attributes["genre"])
 
 
-def test_explanations_say_only_what_is_so(data, book):
+def test_explanations_contain_true_facts_only(data, book):
     for example in examples("explanation", data, book):
         *liked, item = codes(example, -2)
         named = [span.text for span in example.prompt.messages[-1].spans if span.kind == "data"]

@@ -56,7 +56,7 @@ class Fixed(CollaborativeModel):
         raise NotImplementedError
 
 
-def test_a_soft_target_is_the_softmax_of_what_is_left():
+def test_a_soft_target_is_the_softmax_over_unseen_items():
     scores, temperature = np.array([3.0, 2.0, 1.0, 0.0, -1.0]), 0.5
     known = interactions_of([[0, 2, 1], [4, 3]], 5)
     targets = Teacher({"fixed": lambda: Fixed(scores)}, {"fixed": 1.0}, temperature, folds=2, top=2)(known)
@@ -87,7 +87,7 @@ def test_a_user_s_soft_targets_come_from_models_of_others():
     assert asked == sorted((user, place) for user in known.users for place in range(1, lengths[user]))
 
 
-def test_a_transition_that_one_user_alone_made_is_no_target_of_that_user():
+def test_a_transition_of_a_single_user_is_not_a_target_of_that_user():
     histories = [[0, 1, 2, 3]] * 6 + [[4, 5]]
     known = interactions_of(histories, 6)
     targets = Teacher({"sequential_rules": SequentialRules}, {"sequential_rules": 1.0}, folds=3, top=1)(known)
@@ -116,7 +116,7 @@ def test_shares_sum_to_1_and_seen_items_are_left_out(seed, folds, top, repeat):
             assert repeat or not np.isin(named, known.rows[begin:place]).any()
 
 
-def test_batches_change_nothing():
+def test_batch_sizes_do_not_change_results():
     known = random_interactions()
     one, other = (Teacher(MEMBERS, WEIGHTS, batch=batch)(known) for batch in (1, 1000))
     assert one.shares == pytest.approx(other.shares, abs=1e-3)
@@ -124,14 +124,14 @@ def test_batches_change_nothing():
     assert (one.rows[same, 0] == other.rows[same, 0]).all()
 
 
-def test_there_are_no_soft_targets_where_there_is_nobody_else():
+def test_there_are_no_soft_targets_without_other_users():
     targets = Teacher(MEMBERS, WEIGHTS)(interactions_of([[0, 1, 2]], 4))
     assert (targets.shares == 0).all()
 
 
 @pytest.mark.parametrize("wrong", [{"folds": 1}, {"top": 0}, {"temperature": 0.0}, {"batch": 0}])
 def test_numbers_that_cannot_be_meant_are_refused(wrong):
-    with pytest.raises(UsageError, match="two folds or more"):
+    with pytest.raises(UsageError, match="folds must be at least 2"):
         Teacher(MEMBERS, WEIGHTS, **wrong)(random_interactions())
 
 

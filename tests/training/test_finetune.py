@@ -74,7 +74,7 @@ def test_killed_and_resumed_gives_the_same_weights(tiny_domain, sample, tmp_path
 
 
 @pytest.mark.parametrize("fused", [True, False])
-def test_what_an_optimizer_keeps_comes_back_to_where_it_needs_it(fused):
+def test_optimizer_state_is_restored_on_the_right_device(fused):
     """A device that only pretends stands for a GPU, whose fused optimizer refuses to count steps anywhere else."""
     parameters = {name: torch.nn.Parameter(torch.empty(size, device="meta")) for name, size in (("a", 2), ("b", 3))}
     groups = [{"params": [parameters["b"]], "peak": 0.1}, {"params": [parameters["a"]], "peak": 0.2}]
@@ -121,7 +121,7 @@ def test_every_task_is_learned_and_logged(tiny_domain, sample):
     ("scale", "changes"),
     [([1, 2, 3, 4, 5], {"epochs": 10, "patience": 100}), ([1, 10, 1.5, 10.5], {"epochs": 8, "patience": 100})],
 )
-def test_what_an_item_is_rated_is_learned(tiny_domain, sample, scale, changes):
+def test_ratings_of_items_are_learned(tiny_domain, sample, scale, changes):
     """Ratings of several tokens are learned too."""
     catalog, log = sample
     stars = np.float32(scale)[np.random.default_rng(0).integers(len(scale), size=len(catalog))]
@@ -146,7 +146,7 @@ def test_heads_of_answers_keep_the_words_they_know(tiny_domain, sample):
 
 
 @pytest.mark.parametrize("adapter", ["full", "lora"])
-def test_over_a_base_in_half_precision_what_is_trained_is_in_single(tiny_domain, sample, monkeypatch, adapter):
+def test_trained_weights_over_a_half_precision_base_are_in_single_precision(tiny_domain, sample, monkeypatch, adapter):
     """What a GPU does, as far as a CPU can show it."""
 
     def in_half(*args):
@@ -168,7 +168,7 @@ def test_over_a_base_in_half_precision_what_is_trained_is_in_single(tiny_domain,
     assert torch.equal(codes, expected)
 
 
-def test_training_leaves_the_pretrained_weights_alone(tiny_domain, sample):
+def test_training_does_not_change_pretrained_weights(tiny_domain, sample):
     tuner = make(tiny_domain, sample)
     own = {name for name, _ in tuner.llm.trainable()}
     before = {n: p.detach().clone() for n, p in tuner.llm.named_parameters() if n not in own}
@@ -275,7 +275,7 @@ def test_patience_and_the_best_begin_after_the_pretraining(tiny_domain, sample):
     assert TrainingResult.of(progress).epochs == 2
 
 
-def test_time_that_runs_out_in_the_pretraining_judges_nothing(tiny_domain, sample):
+def test_a_time_limit_within_the_pretraining_gives_no_best_value(tiny_domain, sample):
     tuner = make(tiny_domain, sample, pretraining_epochs=3, max_minutes=60.0, patience=1)
 
     def out_of_time(tuner):
@@ -287,7 +287,7 @@ def test_time_that_runs_out_in_the_pretraining_judges_nothing(tiny_domain, sampl
     assert (TrainingResult.of(progress).epochs, progress.best) == (None, -1)
 
 
-def test_epochs_of_fewer_batches_than_validations_are_counted_as_they_are(tiny_domain, sample):
+def test_epochs_with_fewer_batches_than_validations_are_counted(tiny_domain, sample):
     tuner = make(tiny_domain, sample, epochs=3, validations_per_epoch=100, patience=100)
     lengths = [len(tuner.mixture.epoch(number, tuner.llm.answers)) for number in range(3)]
     assert max(lengths) < 100
@@ -300,12 +300,12 @@ def test_epochs_of_fewer_batches_than_validations_are_counted_as_they_are(tiny_d
     assert TrainingResult.of(progress).epochs == 2  # the best was 1 + 1 / lengths[1]
 
 
-def test_a_larger_budget_goes_on(tiny_domain, sample, tmp_path):
+def test_a_larger_budget_resumes_training(tiny_domain, sample, tmp_path):
     steps = make(tiny_domain, sample, tmp_path, epochs=1, batch_tokens=640).run().step
     assert make(tiny_domain, sample, tmp_path, epochs=2, batch_tokens=640).run().step > steps
 
 
-def test_the_stage_and_the_share_are_told(tiny_domain, sample):
+def test_stage_and_share_are_reported(tiny_domain, sample):
     def teacher(interactions, on_share):
         on_share(0.5)
         return SoftTargets.empty(len(interactions), 3)
@@ -342,7 +342,7 @@ def test_a_soft_target_is_part_label_part_teacher():
     assert loss.item() == pytest.approx(-(first + second).item())
 
 
-def test_without_distillation_nothing_is_taught(tiny_domain, sample):
+def test_without_distillation_there_are_no_soft_targets(tiny_domain, sample):
     def teacher(*_):
         raise AssertionError("asked")
 
@@ -354,7 +354,7 @@ def test_without_distillation_nothing_is_taught(tiny_domain, sample):
     assert alike(plain, other)
 
 
-def test_a_teacher_that_knows_nothing_changes_next_to_nothing(tiny_domain, sample):
+def test_a_teacher_without_soft_targets_hardly_changes_training(tiny_domain, sample):
     def teacher(interactions, _):
         return SoftTargets.empty(len(interactions), 5)
 
@@ -363,7 +363,7 @@ def test_a_teacher_that_knows_nothing_changes_next_to_nothing(tiny_domain, sampl
     assert taught[-1]["losses"] == pytest.approx(plain[-1]["losses"], rel=1e-3)
 
 
-def test_each_label_is_taught_what_belongs_to_its_interaction(tiny_domain, sample):
+def test_each_target_gets_the_soft_targets_of_its_interaction(tiny_domain, sample):
     tuner = make(tiny_domain, sample, distillation=0.4, teacher=teacher_of)
     interactions = leave_one_out(sample[1], sample[0]).train
     numbers = np.arange(len(interactions))
@@ -381,7 +381,7 @@ def test_each_label_is_taught_what_belongs_to_its_interaction(tiny_domain, sampl
         assert soft.soft_shares[0].tolist() == pytest.approx([0.3, 0.1])
 
 
-def test_what_is_distilled_comes_closer_to_the_teacher(tiny_domain, sample):
+def test_distillation_moves_the_model_towards_the_teacher(tiny_domain, sample):
     """With a teacher that always expects one item, that item becomes likelier than it would be."""
 
     def teacher(interactions, _):
@@ -401,7 +401,7 @@ def test_what_is_distilled_comes_closer_to_the_teacher(tiny_domain, sample):
     assert found[2] > 3 * found[0]
 
 
-def test_distillation_trains_resumes_and_goes_on(tiny_domain, sample, tmp_path):
+def test_distillation_trains_and_resumes(tiny_domain, sample, tmp_path):
     domain = tiny_domain.changed({"training.distillation": 0.5})
     teacher = teacher_of(domain, sample)
     whole = make(domain, sample, teacher=teacher)
@@ -450,7 +450,7 @@ def test_a_refit_from_scratch_trains_another_model_for_as_long_as_was_best(tiny_
     assert any(not torch.equal(value, start[name]) for name, value in refit.state_dict().items())
 
 
-def test_a_refit_goes_on_from_where_it_began_and_from_nowhere_else(tiny_domain, sample, tmp_path, caplog):
+def test_a_refit_resumes_only_from_the_weights_it_began_with(tiny_domain, sample, tmp_path, caplog):
     caplog.set_level("INFO")
     split, steps = leave_one_out(sample[1], sample[0]), []
     alone = {"tasks": {"next_item": {"weight": 1.0, "depth": "exit"}}, "training.batch_tokens": 160}
@@ -484,10 +484,10 @@ def test_a_refit_goes_on_from_where_it_began_and_from_nowhere_else(tiny_domain, 
     steps.clear()
     assert torch.equal(refit(tmp_path, moved=0.1), further)
     assert steps[0] == 1
-    assert "began with other weights than there are now" in caplog.text
+    assert "it began with other weights than now" in caplog.text
 
 
-def test_what_cannot_be_distilled_is_refused(tiny_domain, sample):
+def test_impossible_distillation_is_refused(tiny_domain, sample):
     with pytest.raises(ConfigError, match=r"name some in blend\.members"):
         make(tiny_domain, sample, distillation=0.5)
     longer = tiny_domain.changed({"codes.scheme": "semantic", "codes.length": 2, "codes.width": 8})

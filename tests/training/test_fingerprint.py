@@ -36,7 +36,7 @@ def fingerprint_of(tiny_domain, sample):
         {"codes__cold_start_scale": 0},
     ],
 )
-def test_a_larger_budget_and_what_is_done_after_training_change_nothing(fingerprint_of, changes):
+def test_budget_and_later_settings_do_not_change_the_fingerprint(fingerprint_of, changes):
     assert fingerprint_of(**changes) == fingerprint_of()
 
 
@@ -62,7 +62,7 @@ def test_validation_cases_count(fingerprint_of, sample):
     assert fingerprint_of(validation=list(cases)) == found[0]
 
 
-def test_reviews_count_where_they_are_learned_from(fingerprint_of, sample):
+def test_reviews_are_in_the_fingerprint_if_a_task_uses_them(fingerprint_of, sample):
     known = leave_one_out(sample[1], sample[0]).train
 
     def reviewed(headline="Good"):
@@ -76,7 +76,7 @@ def test_reviews_count_where_they_are_learned_from(fingerprint_of, sample):
     assert fingerprint_of(reviewed(), **task) == fingerprint_of(reviewed(), **task)
 
 
-def test_what_is_in_the_folder_of_a_pretrained_model_counts(fingerprint_of, tiny_model, tmp_path):
+def test_files_of_a_pretrained_model_are_in_the_fingerprint(fingerprint_of, tiny_model, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(tiny_model, folder)
     before = fingerprint_of(model__llm=str(folder))

@@ -76,7 +76,7 @@ def test_a_cold_item_among_many_is_compared_with_warm_ones(tiny_domain):
         {"codes.scheme": "semantic", "codes.length": 2, "codes.width": 8},
     ],
 )
-def test_cold_items_are_left_where_nothing_can_be_said_of_them(trained, changes):
+def test_cold_items_without_similar_texts_are_not_moved(trained, changes):
     llm, data = trained(**changes)
     before = llm.code_embedding.detach().clone()
     place_cold_items(llm, data)
@@ -94,7 +94,7 @@ def test_training_places_them_both_times(tiny_domain, sample, known):
         assert vectors(llm) == pytest.approx(placed, abs=1e-6)
 
 
-def test_what_was_computed_ahead_is_dropped_when_training_changes_weights(tiny_domain, sample):
+def test_caches_are_dropped_when_training_changes_weights(tiny_domain, sample):
     """Also by a fused optimizer, which torch does not count as a change."""
     catalog, interactions = sample
     data = TaskData(catalog, interactions, tiny_domain.changed({"training.epochs": 1}))

@@ -46,7 +46,7 @@ def test_parts_of_a_stage_are_named():
     assert [progress.stage for progress in told] == ["model", "model, soft targets", "model", "model"]
 
 
-def test_the_end_is_estimated_once_something_is_known():
+def test_the_end_is_estimated_after_a_share_of_the_run():
     clock = Clock()
     stages, told = told_by({"model": 1.0}, clock)
     with stages.stage("model"):

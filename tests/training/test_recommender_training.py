@@ -1,6 +1,7 @@
 """Training a recommender: what is refused, what is learned from what, and training again with what was chosen."""
 
 import json
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -13,8 +14,9 @@ from genre_gen.blending.tuned import TunedSettings
 from genre_gen.blending.weights import Pool
 from genre_gen.collaborative import RATERS, RatingBlend
 from genre_gen.data.splits import hold_out_last, leave_one_out
-from genre_gen.errors import ConfigError, UsageError
-from genre_gen.training.recommender_training import Fitted, RecommenderTraining
+from genre_gen.errors import CheckpointError, ConfigError, UsageError
+from genre_gen.folders.locks import TRAINING, hold
+from genre_gen.training.recommender_training import REFIT_STAGE, Fitted, RecommenderTraining
 
 ONE_TASK = {"training.epochs": 1, "tasks": {"next_item": {"weight": 1.0, "depth": "exit"}}}
 
@@ -81,12 +83,12 @@ def test_models_that_cannot_be_are_refused(tiny_domain, split, no_training, sett
 
 
 def test_a_split_without_validation_cases_is_refused(tiny_domain, split, no_training):
-    with pytest.raises(UsageError, match=r"no validation cases.*users on both sides of its moments"):
+    with pytest.raises(UsageError, match=r"needs validation cases.*users on both sides of its moments"):
         Recommender(tiny_domain).fit(replace(split, validation=()))
 
 
 HALF, ALONE = Blend({"llm": 0.5, "svd": 0.5}), Blend({"ease": 1.0})
-NO_WEIGHT = "the tuned settings give svd a weight, which this training does not have"
+NO_WEIGHT = "the tuned settings give svd a weight, and this training lacks them"
 
 
 @pytest.mark.parametrize(
@@ -137,7 +139,7 @@ def test_training_is_the_same_for_the_same_seed(tiny_domain, split, tiny_recomme
     assert again.fingerprint() == tiny_recommender.state.fingerprint()
 
 
-def test_svd_is_fitted_once_where_it_ranks_and_rates(tiny_recommender):
+def test_svd_is_fitted_once_for_ranking_and_rating(tiny_recommender):
     state = tiny_recommender.state
     assert state.rating_models["svd"] is state.members["svd"]
     assert state.tuned.ratings == RatingBlend({"svd": 1.0}, 0.0, (1, 5))  # too few cases to choose on
@@ -171,7 +173,7 @@ def test_several_raters_are_fitted_saved_and_blended(tiny_domain, dataset, split
     assert float(again.predict(events, "5")) == pytest.approx(min(max(expected, 1), 5))
 
 
-def test_an_epoch_model_without_two_interactions_of_anybody_is_left_out(tiny_domain, dataset, caplog):
+def test_an_epoch_model_is_left_out_if_no_user_has_two_interactions(tiny_domain, dataset, caplog):
     lengths = np.diff(dataset.interactions.offsets)
     three = dataset.interactions.keep(np.concatenate([np.arange(length) < 3 for length in lengths]))
     settings = {**ONE_TASK, "blend.members": ["sasrec", "ease"], "training.refit": "continue"}
@@ -192,7 +194,7 @@ def test_a_second_training_forgets_the_first(tiny_domain, dataset, split):
     recommender.fit(smaller.leave_one_out())
     assert set(recommender.state.members) == {"sequential_rules", "ease", "popularity"}
     before = recommender.state
-    with pytest.raises(UsageError, match="no validation cases"):
+    with pytest.raises(UsageError, match="needs validation cases"):
         recommender.fit(replace(split, validation=()))
     assert recommender.state is before  # what is refused changes nothing
 
@@ -274,10 +276,46 @@ def test_odd_titles_are_recommended_and_explained(odd, tmp_path):
     assert again.recommend(titles[:2], n=5) == odd.recommend(titles[:2], n=5)
 
 
-def test_without_ratings_svd_is_left_out_and_nothing_predicts_them(odd):
+def test_without_ratings_svd_and_raters_are_left_out(odd):
     assert "svd" not in odd.state.members
     assert not odd.state.generator.rates
     assert odd.state.rating_models == {}
     assert odd.state.tuned.ratings is None
-    with pytest.raises(UsageError, match="nothing predicts ratings"):
+    with pytest.raises(UsageError, match="ratings cannot be predicted"):
         odd.predict("user 1", "Same")
+
+
+def test_two_trainings_do_not_share_a_folder(tiny_domain, dataset, tmp_path):
+    with hold(tmp_path / "run", TRAINING):
+        refused = []
+
+        def other():
+            try:
+                Recommender(tiny_domain).fit(dataset.leave_one_out(), folder=tmp_path / "run")
+            except CheckpointError as problem:
+                refused.append(str(problem))
+
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+    (message,) = refused
+    assert message.endswith("training there; wait until it is done, or choose another folder")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_interrupted_final_stage_is_no_training(tiny_domain, dataset, tmp_path):
+    def interrupt(progress):
+        if progress.stage == REFIT_STAGE:
+            raise KeyboardInterrupt
+
+    recommender = Recommender(tiny_domain, settings={"training.refit": "continue", "training.epochs": 1})
+    with pytest.raises(KeyboardInterrupt):
+        recommender.fit(dataset.leave_one_out(), folder=tmp_path / "run", progress=interrupt)
+    with pytest.raises(UsageError, match="this recommender is not trained"):
+        recommender.recommend("17")
+    with pytest.raises(UsageError, match="this recommender is not trained"):
+        recommender.save_pretrained(tmp_path / "run")
+    with pytest.raises(CheckpointError, match="no complete saved folder"):
+        Recommender.from_pretrained(tmp_path / "run")
+    recommender.fit(dataset.leave_one_out(), folder=tmp_path / "run")  # goes on
+    assert recommender.recommend("17")

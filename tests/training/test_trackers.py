@@ -1,83 +1,194 @@
+"""Trackers, each against the real package in its offline mode, read back from what it wrote."""
+
 import importlib.util
+import os
+import socket
+import subprocess
 import sys
+import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from tiny_training import tiny_tuner
 
-from genre_gen.errors import ConfigError
-from genre_gen.training.trackers import NoTracker, TensorBoard, make_tracker
+from genre_gen.errors import ConfigError, MissingPackageError
+from genre_gen.training.trackers import NoTracker, TensorBoard, TrackedRun, make_tracker
+from tests.training.tracked import READERS
 
-VALUES = {"loss/next_item": 2.5, "ndcg@10": 0.5}
-
-
-class Calls:
-    """Stands for a module whose functions are called: notes them by name."""
-
-    def __init__(self, **attributes):
-        self.calls = []
-        vars(self).update(attributes)
-
-    def __getattr__(self, name):
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return lambda *args, **options: self.calls.append((name, args, options)) or self
-
-    def named(self, name):
-        return [(args, options) for called, args, options in self.calls if called == name]
-
-
-def test_wandb_logs_offline_unless_asked_for_its_server(monkeypatch, tmp_path):
-    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_PROJECT"):
-        monkeypatch.delenv(name, raising=False)
-    ids = []
-    for key, mode in ((None, "offline"), ("secret", "online")):
-        wandb = Calls()
-        monkeypatch.setitem(sys.modules, "wandb", wandb)
-        if key:
-            monkeypatch.setenv("WANDB_API_KEY", key)
-        tracker = make_tracker("wandb", tmp_path / "movies")
-        assert not wandb.calls  # nothing is begun before there is something to log
-        tracker.log(VALUES, 3)
-        tracker.log(VALUES, 4)
-        tracker.close()
-        ((_, begun),) = wandb.named("init")
-        assert (begun["mode"], begun["name"], begun["resume"]) == (mode, "movies", "allow")
-        ids.append(begun["id"])
-        assert wandb.named("log") == [((VALUES,), {"step": 3}), ((VALUES,), {"step": 4})]
-        assert wandb.calls[-1][0] == "finish"
-    assert len(set(ids)) == 1  # a run that goes on goes on there
-
-
-@pytest.mark.parametrize("elsewhere", [False, True])
-def test_mlflow_logs_into_the_folder_unless_told_where(monkeypatch, tmp_path, elsewhere):
-    mlflow = Calls()
-    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    if elsewhere:
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://here")
-    tracker = make_tracker("mlflow", tmp_path / "movies")
-    tracker.log(VALUES, 3)
-    tracker.close()
-    uris = [] if elsewhere else [((f"sqlite:///{tmp_path}/movies/mlflow.db",), {})]
-    assert mlflow.named("set_tracking_uri") == uris
-    assert mlflow.named("log_metrics") == [(({"loss/next_item": 2.5, "ndcg_at_10": 0.5},), {"step": 3})]
-    assert mlflow.calls[-1][0] == "end_run"
-
-
-@pytest.mark.parametrize(
-    ("name", "command"),
-    [("tensorboard", "pip install 'genre-gen[track]'"), ("wandb", "pip install 'wandb'"), ("mlflow", "'mlflow'")],
+ROOT = Path(__file__).parents[2]
+FIRST, SECOND = {"loss/next_item": 2.5, "ndcg@10": 0.25}, {"loss/next_item": 1.5, "ndcg@10": 0.5}
+RESULTS = {"validation/best_ndcg@10": 0.5, "blend/llm": 0.75}
+RUN = TrackedRun(
+    "20260101-000000-abcdef", "movies", {"training.epochs": 3, "x.names": ["a", "b"]}, {"domain": "movies"}
 )
-def test_a_missing_package_is_told_with_what_installs_it(monkeypatch, tmp_path, name, command):
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_PROJECT", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(params=["tensorboard", "wandb", "mlflow"])
+def name(request):
+    pytest.importorskip(request.param)
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory):
+    """Return a database of MLflow; to make its tables takes seconds, so tests share them."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/shared.db"
+
+
+def begun(name, folder, run=RUN):
+    tracker = make_tracker(name, folder)
+    tracker.start(run)
+    return tracker
+
+
+def at(name):
+    """Return a figure's name as a tracker has it."""
+    return {"mlflow": lambda figure: figure.replace("@", "_at_")}.get(name, lambda figure: figure)
+
+
+def read(name, folder, database):
+    """Return the runs that a tracker wrote, MLflow's of the shared database by this experiment."""
+    return READERS[name](folder, database) if name == "mlflow" else READERS[name](folder)
+
+
+def test_a_run_has_curves_settings_tags_and_results(name, tmp_path):
+    folder = tmp_path / "movies"
+    assert not folder.exists()
+    tracker = begun(name, folder)
+    tracker.log(FIRST, 3)
+    tracker.log(SECOND, 7)
+    tracker.finish("finished", RESULTS)
+    (run,) = READERS[name](folder)
+    assert run.curves == {
+        "loss/next_item": [(3, 2.5), (7, 1.5)],
+        at(name)("ndcg@10"): [(3, 0.25), (7, 0.5)],
+    }
+    assert run.results == {at(name)(figure): value for figure, value in RESULTS.items()}
+    assert str(run.settings["training.epochs"]) == "3"
+    assert "a" in str(run.settings["x.names"])
+    assert run.tags["domain"] == "movies"
+    assert run.status == "finished"
+
+
+@pytest.mark.parametrize("status", ["failed", "killed"])
+def test_a_run_that_fails_is_marked_and_continues_as_the_same_one(name, status, tmp_path, monkeypatch, database):
+    if name == "mlflow":
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
+        monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", status)
+    run = TrackedRun(f"{RUN.id}-{status}", RUN.name, RUN.settings, RUN.tags)
+    tracker = begun(name, tmp_path, run)
+    tracker.log(FIRST, 3)
+    tracker.finish(status, {})
+    (before,) = [each for each in read(name, tmp_path, database) if name != "mlflow" or each.status == status]
+    assert before.status == status
+    assert not before.results
+    more = TrackedRun(run.id, run.name, {**run.settings, "training.epochs": 5}, run.tags, step=3)
+    tracker = begun(name, tmp_path, more)
+    tracker.log(SECOND, 7)
+    tracker.finish("finished", RESULTS)
+    (after,) = [each for each in read(name, tmp_path, database) if name != "mlflow" or each.tags["genre_run"] == run.id]
+    assert after.curves["loss/next_item"] == [(3, 2.5), (7, 1.5)]
+    assert after.status == "finished"
+    changed = after.tags["resumed_with.training.epochs"] if name == "mlflow" else after.settings["training.epochs"]
+    assert str(changed) == "5"
+
+
+def test_what_tensorboard_shows_ends_where_a_killed_run_is_known_to_have_been(tmp_path):
+    pytest.importorskip("tensorboard")
+    tracker = begun("tensorboard", tmp_path)
+    for step in (3, 7, 9):
+        tracker.log(FIRST, step)
+    tracker._writer.close()  # killed: 9 was written, but not kept
+    tracker = begun("tensorboard", tmp_path, TrackedRun(RUN.id, RUN.name, step=7))
+    tracker.log(SECOND, 9)
+    tracker.finish("finished", {})
+    (run,) = READERS["tensorboard"](tmp_path)
+    assert run.curves["loss/next_item"] == [(3, 2.5), (7, 2.5), (9, 1.5)]
+
+
+PROGRAM = """
+import socket, sys
+from pathlib import Path
+
+connect = socket.socket.connect
+def loopback_only(self, address):
+    if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1", "localhost"):
+        print("asked for", address)
+        raise OSError("no network")
+    return connect(self, address)
+socket.socket.connect = loopback_only
+getaddrinfo = socket.getaddrinfo
+def names(host, *rest, **options):
+    if host not in (None, "", "127.0.0.1", "::1", "localhost", socket.gethostname()):
+        print("asked for", host)
+    return getaddrinfo(host, *rest, **options)
+socket.getaddrinfo = names
+
+from genre_gen.training.trackers import TrackedRun, make_tracker
+tracker = make_tracker(sys.argv[1], Path(sys.argv[2]))
+tracker.start(TrackedRun("one", "movies", {"training.epochs": 3}, {"domain": "movies"}))
+tracker.log({"loss/next_item": 1.0}, 1)
+tracker.finish("finished", {"blend/llm": 1.0})
+"""
+
+
+@pytest.fixture
+def proxy():
+    """Return the address of a proxy that lets nothing through, and what was asked of it."""
+    asked = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.settimeout(2)
+                    asked.append(connection.recv(200))
+                    connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}", asked
+
+
+def test_nothing_asks_the_network_for_anything_and_nothing_is_said(name, tmp_path, proxy):
+    address, asked = proxy
+    ci = ("CI", "GITHUB_ACTIONS", "PYTEST_CURRENT_TEST", "NO_PROXY", "no_proxy")  # by which MLflow spares tests
+    environment = {key: value for key, value in os.environ.items() if key not in ci}
+    environment |= dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY"), address)
+    environment |= dict.fromkeys(("USER", "LOGNAME", "USERNAME"), "somebody-4711")
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, name, str(tmp_path / "run"), "--user=secret-4711"],
+        capture_output=True, text=True, cwd=tmp_path, env={**environment, "PYTHONPATH": str(ROOT)}, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert asked == []
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    written = b"".join(path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file())
+    assert b"training.epochs" in written
+    assert b"4711" not in written  # neither the person nor the command
+    assert str(ROOT).encode() not in written
+
+
+@pytest.mark.parametrize(("name", "extra"), [("tensorboard", "track"), ("wandb", "wandb"), ("mlflow", "mlflow")])
+def test_a_missing_package_is_told_with_what_installs_it(monkeypatch, tmp_path, name, extra):
     monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(
-        ConfigError, match=rf'tracker = "{name}" needs a package that is not installed: .*{command}'.replace("[", r"\[")
-    ):
+    with pytest.raises(MissingPackageError) as told:
         make_tracker(name, tmp_path)
+    assert f'training.tracker = "{name}" need the package {name}' in str(told.value)
+    assert str(told.value).endswith(f"install it: pip install 'genre-gen[{extra}]'")
 
 
 def test_auto_takes_tensorboard_where_it_is_installed(monkeypatch, tmp_path, caplog):
+    pytest.importorskip("tensorboard")
     caplog.set_level("INFO")
     for spec, kind in ((SimpleNamespace(), TensorBoard), (None, NoTracker)):
         monkeypatch.setattr(importlib.util, "find_spec", lambda _, spec=spec: spec)
@@ -85,28 +196,4 @@ def test_auto_takes_tensorboard_where_it_is_installed(monkeypatch, tmp_path, cap
         assert ("pip install 'genre-gen[track]'" in caplog.text) == (spec is None)
     with pytest.raises(ConfigError, match="no tracker 'board', did you mean 'tensorboard'"):
         make_tracker("board", tmp_path)
-
-
-def test_a_training_logs_every_validation(tiny_domain, sample, tmp_path, monkeypatch):
-    tracker = Calls()
-    monkeypatch.setattr("genre_gen.training.finetune.make_tracker", lambda name, folder: tracker)
-    tuner = tiny_tuner(tiny_domain, sample, tmp_path, epochs=1, tracker="wandb", batch_tokens=1024)
-    progress = tuner.run()
-    ((values, step), options), *more = tracker.named("log")
-    assert not more
-    assert not options
-    assert step == progress.step
-    (entry,) = progress.log
-    losses = {f"loss/{task}": loss for task, loss in entry["losses"].items()}
-    assert values == {**losses, "learning_rate": entry["learning_rate"], "ndcg@10": entry["ndcg@10"]}
-    assert tracker.calls[-1][0] == "close"
-
-
-def test_tensorboard_writes_event_files(tmp_path):
-    pytest.importorskip("tensorboard")
-    tracker = make_tracker("tensorboard", tmp_path)
-    assert not list(tmp_path.iterdir())
-    tracker.log(VALUES, 1)
-    tracker.close()
-    assert list((tmp_path / "tensorboard").glob("events*"))
     assert isinstance(make_tracker("tensorboard", None), NoTracker)

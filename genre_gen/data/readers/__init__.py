@@ -1,6 +1,6 @@
-"""Readers: from data files of several formats to Catalog and Interactions, see ``load_data``.
+"""Readers: data files of several formats as Catalog and Interactions, see ``load_data``.
 
-A new format is a new file here, and its name in the registry ``READERS``.
+A new format is a new file here and an entry in the registry ``READERS``.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ def load_data(domain: Domain, path: str | Path | None = None, catalog: Catalog |
     """Load a domain's catalog and interactions.
 
     Args:
-        domain: says what the data should look like.
-        path: a folder, zip file or interaction file, instead of the place that the domain names.
-        catalog: the items, where they are loaded already.
+        domain: describes the data: its reader, columns, fields and policies.
+        path: a folder, zip file or interaction file; it replaces the location that the domain names.
+        catalog: the items, if they are already loaded.
 
     Raises:
-        DataError: files that are missing, cannot be read or break the domain's policies.
+        DataError: files are missing, unreadable or violate the domain's policies.
         SourceError: the domain's source cannot be fetched.
     """
     reader, folder, settings = _open(domain, path, "interactions")
@@ -68,17 +68,17 @@ def build_data(
     separator: str = PlainTable.separator,
     catalog: Catalog | None = None,
 ) -> Data:
-    """Check tables that are read already, and build the catalog and the interactions of them.
+    """Check tables in memory, and build catalog and interactions from them.
 
     Args:
         domain: its columns, fields and policies.
         interactions: one record per interaction.
-        items: one record per item; None where the interactions name all that is known of items.
-        separator: between the labels of a list, where a field names no other.
-        catalog: the items, instead of a table of them.
+        items: one record per item; None if the interactions are the only source of items.
+        separator: the separator of labels in a list, for fields that do not set one.
+        catalog: the items; it replaces ``items``.
 
     Raises:
-        DataError: records that the domain's policies refuse.
+        DataError: records violate the domain's policies.
     """
     report = LoadReport([*interactions.left_out])
     if catalog is None and items is not None:
@@ -88,7 +88,7 @@ def build_data(
 
 
 def load_catalog(domain: Domain, path: str | Path | None = None) -> tuple[Catalog, LoadReport]:
-    """Load a domain's items alone; see ``load_data``. ``path`` may also be an item file."""
+    """Load a domain's items only; see ``load_data``. ``path`` may also be an item file."""
     reader, folder, settings = _open(domain, path, "items")
     report = LoadReport()
     if (items := reader.items(folder, settings)) is not None:
@@ -97,7 +97,7 @@ def load_catalog(domain: Domain, path: str | Path | None = None) -> tuple[Catalo
 
 
 def find_near(domain: Domain, name: str) -> Path | None:
-    """Return a file or folder next to a domain's ``domain.toml`` or among its data, or None; nothing is fetched."""
+    """Find a file or folder next to ``domain.toml`` or among the domain's data; None if absent. Nothing is fetched."""
     folders = [domain.catalog_folder]
     if domain.data.path is not None:
         folders.append(domain.catalog_folder / Path(domain.data.path).expanduser())
@@ -108,7 +108,7 @@ def find_near(domain: Domain, name: str) -> Path | None:
 
 
 def _open(domain: Domain, path: str | Path | None, part: str) -> tuple[Reader, Folder, DataSettings]:
-    """Return the reader, and what it reads. ``part`` is what a path to a single file holds."""
+    """Return reader, folder and settings. ``part`` says what a path to a single file contains."""
     settings = domain.data
     location = _location(domain) if path is None else Path(path).expanduser()
     if location.is_file() and location.suffix != ".zip":
@@ -119,7 +119,7 @@ def _open(domain: Domain, path: str | Path | None, part: str) -> tuple[Reader, F
 
 
 def _choose_reader(folder: Folder, settings: DataSettings) -> Reader:
-    """Return the reader that the settings name, or the one for the file they name, or for the files in the folder."""
+    """Return the reader that the settings name, else the one that fits the named file, else the files in the folder."""
     if settings.reader != "auto":
         return READERS[settings.reader]
     name = settings.interactions or settings.items
@@ -133,19 +133,19 @@ def _choose_reader(folder: Folder, settings: DataSettings) -> Reader:
 
 
 def _location(domain: Domain) -> Path:
-    """Return where the domain's data lies, fetching it where it comes from a named source."""
+    """Return the location of the domain's data; data of a named source is fetched if needed."""
     if domain.data.path is not None:
         return _tidy(domain.catalog_folder / Path(domain.data.path).expanduser())
     if domain.data.source is not None:
         return ensure_data(domain.data.source)
     raise DataError(
-        f"the domain {domain.name} names no data, since it was made for data in memory; give a path, or set data.path "
+        f"the domain {domain.name} was made from data in memory and names no files; give a path, or set data.path "
         "in domain.toml"
     )
 
 
 def _tidy(path: Path) -> Path:
-    """Return a path without its "..", and from the present folder where it lies below, as people will read it."""
+    """Return a path without "..", relative to the working directory if it lies below it, for display."""
     if ".." not in path.parts:
         return path
     path = path.resolve()

@@ -1,7 +1,7 @@
-"""Amazon's reviews: as McAuley's group publishes them (2014, 2018, 2023), or as a pair of JSON files made from them.
+"""Amazon's reviews, as published by McAuley's group (2014, 2018, 2023), or as a pair of JSON files made from them.
 
 ==========  ====================================  ==========================================================
-layout      interactions                          items, where there is such a file
+layout      interactions                          items (optional)
 ==========  ====================================  ==========================================================
 pair        ``X.inter.json``: user -> item ids    ``X.item.json``: item id -> attributes
 2014        ``reviews_X.json``, ``reviews_X_5``   ``meta_X.json``, whose lines are Python literals
@@ -11,8 +11,8 @@ ratings     ``X.csv`` of users, items, ratings,   any of these ``meta_X`` files
             times (2014, 2018: no header)
 ==========  ====================================  ==========================================================
 
-All may be packed as ``.gz``. Where reviews and ratings lie side by side, reviews are read. In 2023 an item is its
-``parent_asin``, which stands for all its colours and sizes and is what the item file describes.
+All files may be packed as ``.gz``. If a folder has both reviews and ratings, the reviews are read. In 2023 an item is
+identified by its ``parent_asin``, which covers all its colours and sizes and is the key of the item file.
 Formats: https://jmcauley.ucsd.edu/data/amazon/links.html (2014), https://nijianmo.github.io/amazon (2018),
 https://amazon-reviews-2023.github.io (2023).
 """
@@ -49,15 +49,15 @@ _REVIEW = {
     "review": ("reviewText", "text"),
 }
 _ASIN = 10  # characters of an item id; ids of users are longer
-_LATEST = 1000 * LAST_SECOND + 999  # milliseconds: anything later is no time
-_FIRST_LINE = 1 << 20  # bytes in which the first line of a file must end to be recognised
+_LATEST = 1000 * LAST_SECOND + 999  # milliseconds; a larger number is not a time
+_FIRST_LINE = 1 << 20  # a file is recognised by its first line, of at most this many bytes
 
 
 class Amazon(Reader):
     """Reads the columns user_id, item_id, rating, timestamp, summary and review; of items title, brand, categories, ...
 
-    The layouts' own names are brought together: ``brand`` is also 2023's ``store``, ``categories`` is also 2018's
-    ``category``, a price loses its dollar sign. A pair of JSON files keeps the names of its attributes.
+    Column names are unified: ``store`` (2023) becomes ``brand``, ``category`` (2018) becomes ``categories``. A price
+    loses its dollar sign. A pair of JSON files keeps the names of its attributes.
     """
 
     name = "amazon"
@@ -69,13 +69,13 @@ class Amazon(Reader):
         if ending(folder, _PAIR):
             return True
         if any((folder / f"interactions{suffix}").is_file() for suffix in PlainTable.suffixes):
-            return False  # a plain table, whatever JSON lies next to it
+            return False  # a plain table, even if JSON files lie next to it
         if _names(folder, _LINES, _META) or _names(folder, _RATINGS, _RATINGS_2014):
             return True
         return any(_has_reviews(folder / name) for name in _names(folder, _LINES))
 
     def items(self, folder: Folder, settings: DataSettings) -> Table | None:
-        """Return the items' attributes; lists stay lists, others become text."""
+        """Return the items' attributes; lists stay lists, other values become text."""
         usual = ending(folder, _PAIR_ITEMS) or _names(folder, _LINES, _META)
         name = settings.items or only(folder, usual, "data.items")
         if name is None:
@@ -127,14 +127,14 @@ def _review_lines(file: Folder, encoding: str) -> Table:
 
 
 def _table(file: Folder, records: Iterable[tuple[Any, ...]], types: dict[str, pl.DataType]) -> Table:
-    """Return records, each with its line in front, as a table."""
+    """Return records, whose first value is the line number, as a table."""
     frame = pl.DataFrame(list(records), {"line": pl.Int64(), **types}, orient="row")
     lines = frame["line"]
     return Table(frame.drop("line"), str(file), lambda record: f"line {lines[record]}")
 
 
 def _ratings(file: Folder, encoding: str) -> Table:
-    """Read ratings alone, with the header of 2023 or, as before, without one."""
+    """Read ratings without reviews; the 2023 files have a header, older ones do not."""
     text = decode(file, encoding)
     if text.startswith("user_id,"):
         table = read_text(text, str(file))
@@ -145,7 +145,7 @@ def _ratings(file: Folder, encoding: str) -> Table:
             frame = frame.with_columns(pl.when(times.abs() <= _LATEST).then(times).cast(pl.Datetime("ms")))
         return table.with_frame(frame)
     table = read_text(text, str(file), columns=("first", "second", "rating", "timestamp"))
-    # 2014 has the user first, 2018 the item.
+    # In 2014 the user is the first column, in 2018 the item is.
     short = [bool((table.frame[name].str.len_chars() == _ASIN).all()) for name in ("first", "second")]
     if short[0] == short[1]:
         raise DataError(
@@ -157,7 +157,7 @@ def _ratings(file: Folder, encoding: str) -> Table:
 
 
 def _meta(file: Folder, encoding: str) -> Table:
-    """Read items, one object a line."""
+    """Read items, one JSON object a line."""
     records = (
         (
             line,
@@ -178,7 +178,7 @@ def _meta(file: Folder, encoding: str) -> Table:
 
 
 def _loose(line: str) -> Any:
-    """Parse a line of an item file: JSON, or in 2014 a Python literal, of which nothing is run."""
+    """Parse a line of an item file: JSON, or in 2014 a Python literal, which is not executed."""
     try:
         return json.loads(line)
     except ValueError as problem:
@@ -189,13 +189,13 @@ def _loose(line: str) -> Any:
 
 
 def _first(record: Mapping[str, Any], keys: tuple[str, ...]) -> str:
-    """Return the first of some values that is there, as text; "" where none is."""
+    """Return the first value present among some keys, as text, or ""."""
     value = next((record[key] for key in keys if record.get(key) is not None), "")
     return value if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _milliseconds(review: Mapping[str, Any]) -> int | None:
-    """Return when a review was written, since 1970; None where that cannot be read."""
+    """Return the time of a review in milliseconds since 1970; None if it cannot be read."""
     for key, factor in (("unixReviewTime", 1000), ("timestamp", 1)):
         if isinstance(review.get(key), int) and abs(review[key]) * factor <= _LATEST:
             return int(review[key]) * factor
@@ -203,13 +203,13 @@ def _milliseconds(review: Mapping[str, Any]) -> int | None:
 
 
 def _price(value: Any) -> str:
-    """Return a price as a number where it is one ("$1,299.00"), else as it is written."""
+    """Return a price such as "$1,299.00" as a number in text, or the text unchanged if it is not a price."""
     written = "" if value is None else str(value).strip()
     return written.removeprefix("$").replace(",", "") if written.startswith("$") else written
 
 
 def _flat(value: Any) -> Iterator[str]:
-    """Yield the texts of a text, a list, or a list of lists."""
+    """Yield the strings of a string, a list, or a list of lists."""
     if isinstance(value, list):
         for part in value:
             yield from _flat(part)
@@ -244,13 +244,13 @@ def _pair_interactions(file: Folder, encoding: str) -> Table:
 
 
 def _read_object(file: Folder, encoding: str) -> dict[str, Any]:
-    """Return a file's JSON object, refusing what is none and keys that appear twice."""
+    """Return a file's JSON object; raises DataError for other content or repeated keys."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         content = dict(pairs)
         if len(content) < len(pairs):
             (twice, _), *_ = Counter(key for key, _ in pairs).most_common()
-            raise DataError(f"{file}: {twice!r} appears twice in one object; merge the two")
+            raise DataError(f"{file}: the key {twice!r} appears twice in one object; merge the two")
         return content
 
     try:

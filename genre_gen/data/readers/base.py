@@ -1,4 +1,4 @@
-"""What every reader offers: a new data format is one new file with one class like this."""
+"""The interface of readers. A new data format is one new file with one such class."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from genre_gen.domain import DataSettings
 
 
 class Reader(Protocol):
-    """One data format. A reader finds files and columns; ``to_catalog`` and ``to_interactions`` check the values.
+    """One data format. A reader finds files and columns; ``to_catalog`` and ``to_interactions`` check values.
 
     Attributes:
         name: its name in ``domain.toml``.
-        suffixes: how its files' names end, where that tells the format.
-        separator: what stands between the labels of a list, where the format does not mark lists itself.
+        suffixes: file name suffixes that identify the format, if any.
+        separator: the separator of labels in a list, for formats without a list type.
     """
 
     name: ClassVar[str]
@@ -26,7 +26,7 @@ class Reader(Protocol):
         ...
 
     def items(self, folder: Folder, settings: DataSettings) -> Table | None:
-        """Return one record per item; None where the data says nothing about its items."""
+        """Return one record per item; None if the data has no item file."""
         ...
 
     def interactions(self, folder: Folder, settings: DataSettings) -> Table:

@@ -6,10 +6,10 @@ A user's record has two kinds of clicks. The *history* lists the articles clicke
 without times; an *impression* lists the articles shown at one moment, the clicked ones marked ``-1``. Interactions are
 the history first, then the clicks in time order. Impressions without a click are counted and left out.
 
-- A user's lines repeat the same history. It is taken once, from the user's first impression: a later one could only
-  add clicks that the impressions in between have too.
-- Clicks of the history get the earliest time in the file. They are not later, so a split by time leaves them in the
-  training part. Ties keep the history's order.
+- A user's lines repeat the same history. It is read once, from the user's first impression: later lines could only
+  add clicks that the impressions already contain.
+- Clicks of the history get the earliest time in the file, so a split by time leaves them in the training part. Ties
+  keep the history's order.
 - Several clicks of one impression share a time and keep the file's order; MIND does not define one.
 """
 
@@ -44,7 +44,7 @@ class Mind(Reader):
         return (folder / BEHAVIORS).is_file()
 
     def items(self, folder: Folder, settings: DataSettings) -> Table | None:
-        """Return the articles; the abstract is called description. None where there is no ``news.tsv``."""
+        """Return the articles, the abstract as column ``description``; None if there is no ``news.tsv``."""
         if settings.items is None and not (folder / NEWS).is_file():
             return None
         table = _headless(named(folder, settings.items or NEWS), settings, _NEWS)
@@ -60,7 +60,7 @@ class Mind(Reader):
         """Return one record per click: all histories, then the clicks of the impressions in file order."""
         table = _headless(named(folder, settings.interactions or BEHAVIORS), settings, _BEHAVIORS)
         when = pl.col("time").str.strip_chars().str.to_datetime(_TIME, strict=False)
-        # A time that cannot be read stays as it is written, for the check of times to find.
+        # A time that cannot be parsed stays as text; the later check of times reports it.
         log = table.frame.with_row_index("line").with_columns(when=when)
         log = log.with_columns(timestamp=pl.coalesce(pl.col("when").dt.strftime(_ISO), "time"))
         clicked, left_out = _impressions(table)
@@ -78,16 +78,16 @@ class Mind(Reader):
 
 
 def _impressions(table: Table) -> tuple[pl.Series, tuple[Problem, ...]]:
-    """Return the clicked articles of each line, and those that were shown and not clicked.
+    """Return the clicked articles of each line, and the problem that counts those shown and not clicked.
 
-    Each word of the impressions reads ``article-1`` (clicked) or ``article-0``; raises DataError for any other.
+    Each word of the impressions is ``article-1`` (clicked) or ``article-0``; raises DataError for any other.
     """
     column = table.frame["impressions"]
     clicked = column.str.extract_all(r"\S+-1(?:\s|$)").list.eval(pl.element().str.strip_chars().str.strip_suffix("-1"))
     others = column.str.count_matches(r"\S-0(?:\s|$)")
     for record in (column.str.count_matches(r"\S+") != others + clicked.list.len()).arg_true():
         raise DataError(
-            f"{table.file}, {table.locate(record)}: impressions {column[record]!r:.60} should read like N1-0 N2-1; "
+            f"{table.file}, {table.locate(record)}: impressions {column[record]!r:.60} should look like N1-0 N2-1; "
             "MIND's test part has no clicks; use the part for training or validation"
         )
     for record in (others > 0).arg_true():
@@ -102,7 +102,7 @@ def _headless(file: Folder, settings: DataSettings, columns: tuple[str, ...]) ->
 
 
 def _entities(table: Table, column: str, record: int) -> list[str]:
-    """Return the names of the entities that were found in a title or abstract."""
+    """Return the names of the entities in a title or abstract."""
     written = table.frame[column][record]
     if not written.strip():
         return []
@@ -110,6 +110,6 @@ def _entities(table: Table, column: str, record: int) -> list[str]:
         return [str(entity["Label"]) for entity in whole(json.loads(written), written)]
     except (ValueError, TypeError, KeyError, RecursionError):
         raise DataError(
-            f"{table.file}, {table.locate(record)}: {column} {written!r:.60} is no list of entities with a Label; "
+            f"{table.file}, {table.locate(record)}: {column} {written!r:.60} is not a list of entities with a Label; "
             "correct the line, or leave the value empty"
         ) from None

@@ -1,4 +1,4 @@
-"""MovieLens as GroupLens publishes it, folder or zip, in its three layouts (ml-100k, ml-1m and 10m, latest and 20m on).
+"""MovieLens as GroupLens publishes it, folder or zip, in three layouts: ml-100k; ml-1m and 10m; latest, 20m and later.
 
 Format: the README of each set at https://grouplens.org/datasets/movielens
 """
@@ -21,7 +21,7 @@ GENRES = (
 _INTERACTIONS = ("user_id", "item_id", "rating", "timestamp")
 _ITEMS = ("item_id", "title", "genres")
 _FLAGGED_ITEMS = ("item_id", "title", "release_date", "video_release_date", "url", *GENRES)
-_NO_CHARACTER = "\x1f"  # stands for "::", since separators are single characters
+_NO_CHARACTER = "\x1f"  # replaces "::", since a separator must be a single character
 
 
 class MovieLens(Reader):
@@ -30,7 +30,7 @@ class MovieLens(Reader):
     name = "movielens"
 
     def recognises(self, folder: Folder) -> bool:
-        """Tell whether one of the layouts' pairs of files is there."""
+        """Tell whether the folder has the pair of files of one of the layouts."""
         return _layout(folder) is not None
 
     def items(self, folder: Folder, settings: DataSettings) -> Table:
@@ -57,7 +57,7 @@ class MovieLens(Reader):
 
 
 def _layout(folder: Folder) -> str | None:
-    """Return the ratings file of the layout; None where there is none."""
+    """Return the name of the ratings file, which identifies the layout; None if there is none."""
     for ratings, items in (("u.data", "u.item"), ("ratings.dat", "movies.dat"), ("ratings.csv", "movies.csv")):
         if (folder / ratings).is_file() and (folder / items).is_file():
             return ratings
@@ -74,7 +74,7 @@ def _headless(folder: Folder, settings: DataSettings, name: str, separator: str,
 
 
 def _text(file: Folder, encoding: str) -> str:
-    """Return a file's text: 10m is in UTF-8, 100k and 1m are in Latin-1, in which any bytes can be read."""
+    """Return a file's text: 10m is in UTF-8; 100k and 1m are in Latin-1, which can decode any bytes."""
     try:
         return decode(file, encoding)
     except DataError:

@@ -1,16 +1,16 @@
-"""Open Bandit Dataset: what a policy showed on a shop's page, with which propensity, and what was clicked.
+"""Open Bandit Dataset: the items that a policy showed on a shop's page, with propensities and clicks.
 
-A log (``men.csv``) and the features of its items (``item_context.csv``) lie in a folder for each policy, ``random`` and
-``bts``. Either that folder or the one above it can be read; above it, the logs of all policies are joined.
+Each policy, ``random`` and ``bts``, has a folder with a log (``men.csv``) and the features of its items
+(``item_context.csv``). A folder of one policy can be read, or the folder above, where the logs of all are joined.
 Format: https://research.zozo.com/data.html and the repository st-tech/zr-obp
 
-- *Only clicks are interactions.* Impressions are not: they show what the policy preferred. They are counted and left
+- *Only clicks are interactions.* Impressions reflect the policy's choices, not the user's. They are counted and left
   out; :func:`read_log` returns all of them, with propensities, for off-policy evaluation.
 - *Users are groups.* The log has no user ids, only four hashed features of the person. People who share all four count
   as one user. Their clicks are one history, in which an item may occur several times: set ``repeat = true`` and
   ``data.policies.duplicates = "keep"``.
-- *Items have no text.* Their titles are their numbers; three of four features are hashes, which only tell items that
-  share a value. The hashes differ from policy to policy, so those of the first folder are used for all.
+- *Items have no text.* Their titles are their numbers. Three of four features are hashes, which only show that items
+  share a value. The hashes differ between policies, so those of the first folder are used for all.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ class OpenBandit(Reader):
     name = "open_bandit"
 
     def recognises(self, folder: Folder) -> bool:
-        """Tell whether an ``item_context.csv`` lies in the folder or one below it."""
+        """Tell whether the folder, or one directly below, has an ``item_context.csv``."""
         return bool(_policies(folder))
 
     def items(self, folder: Folder, settings: DataSettings) -> Table | None:
-        """Return the items' features; their titles are empty."""
+        """Return the items' features, with empty titles."""
         policies = _policies(folder)
         if settings.items is None and not policies:
             return None
@@ -75,14 +75,14 @@ class OpenBandit(Reader):
 
 
 def read_log(folder: Path) -> pl.DataFrame:
-    """Read all that was shown, clicked or not, for off-policy evaluation.
+    """Read all impressions, clicked or not, for off-policy evaluation.
 
     Returns:
         user_id and item_id as text; timestamp as a UTC time; position int64 (1 to 3); click int64 (0 or 1);
-        propensity_score float64, the probability with which the policy showed this item there.
+        propensity_score float64, the probability with which the policy showed this item in this position.
 
     Raises:
-        DataError: no log there, or a value that is no number.
+        DataError: there is no log, or a value is not a number.
     """
     settings = DataSettings(path=str(folder))
     types = {"position": pl.Int64, "click": pl.Int64, "propensity_score": pl.Float64}
@@ -105,7 +105,7 @@ def read_log(folder: Path) -> pl.DataFrame:
 
 
 def _policies(folder: Folder) -> list[Folder]:
-    """Return the folders that hold a policy's log: this one, or those right below it, by name."""
+    """Return the folders with a policy's log: this one, or those directly below, by name."""
     if (folder / ITEMS).is_file():
         return [folder]
     below = [entry for entry in folder.iterdir() if entry.is_dir() and (entry / ITEMS).is_file()]
@@ -113,7 +113,7 @@ def _policies(folder: Folder) -> list[Folder]:
 
 
 def _logs(folder: Folder, settings: DataSettings) -> Sequence[Table]:
-    """Return the log that the settings name, or the one of each policy."""
+    """Return the log that the settings name, or the log of each policy."""
     if settings.interactions is not None:
         return [_read(named(folder, settings.interactions), settings, _LOG)]
     logs = []

@@ -1,4 +1,4 @@
-"""RecBole's atomic files: tab-separated, with typed column names such as ``user_id:token`` and ``rating:float``.
+"""RecBole's atomic files: tab-separated text with typed column names such as ``user_id:token`` and ``rating:float``.
 
 Format: https://recbole.io/docs/user_guide/data/atomic_files.html
 """
@@ -14,7 +14,7 @@ TYPES = ("token", "token_seq", "float", "float_seq")
 
 
 class RecBole(Reader):
-    """Reads ``*.inter`` and, where there is one, ``*.item``."""
+    """Reads ``*.inter`` and, if present, ``*.item``."""
 
     name = "recbole"
     suffixes = (".inter", ".item")
@@ -36,14 +36,14 @@ class RecBole(Reader):
 
 
 def read_atomic(file: Folder, encoding: str = "utf-8") -> Table:
-    """Read any atomic file (``.inter``, ``.kg``, ...) as text, without the types in the names; raises DataError."""
+    """Read an atomic file (``.inter``, ``.kg``, ...) as text; names lose their types. Raises DataError."""
     table = read_delimited(file, encoding, "\t", quote=None)
     names = []
     for column in table.frame.columns:
         name, _, kind = column.rpartition(":")
         if kind not in TYPES or not name:
             raise DataError(
-                f"{file}, line 1: column {name or kind!r} has no type; write it as name:type, the types are "
+                f"{file}, line 1: column {name or kind!r} has no type; write it as name:type; the types are "
                 + ", ".join(TYPES)
             )
         if name in names:

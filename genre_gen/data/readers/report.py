@@ -1,4 +1,4 @@
-"""LoadReport: the problems of the data, how often each occurs, where first, and what was done about it."""
+"""LoadReport: the problems of the data: how often each occurs, where first, and what was done about it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from genre_gen.errors import DataError
 logger = logging.getLogger("genre_gen.data.readers")
 
 _ACTIONS = {"keep": "kept", "unknown": "taken as unknown"}
-_INSTEAD = {"repeated_items": "keep_first", "attributes": "unknown", "duplicates": "keep_last"}  # of others: "drop"
+_INSTEAD = {"repeated_items": "keep_first", "attributes": "unknown", "duplicates": "keep_last"}  # else "drop"
 
 
 @dataclass
@@ -37,15 +37,15 @@ class LoadReport:
             logger.warning("%s", problem)
 
     def check(self, table: Table, records: pl.Series, values: pl.Series, kind: str, key: str, policy: str) -> None:
-        """Note the records that have a problem; raises DataError where the policy is to refuse them.
+        """Note the records with a problem; raises DataError if the policy rejects them.
 
         Args:
-            table: where the records come from.
+            table: the table of the records.
             records: numbers of the records concerned, in file order.
-            values: what stands in them.
+            values: their values.
             kind: what is wrong.
-            key: the setting under ``data.policies`` that says what to do.
-            policy: what it says.
+            key: the setting under ``data.policies`` that decides what to do.
+            policy: the value of that setting.
         """
         count = len(records)
         if not count:

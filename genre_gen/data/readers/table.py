@@ -1,4 +1,4 @@
-"""Plain tables: one file of interactions and, where there is one, one of items, as CSV, TSV or Parquet."""
+"""Plain tables: a file of interactions and optionally one of items, as CSV, TSV or Parquet."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def _find(folder: Folder, stem: str) -> str | None:
 
 
 def read_table(file: Folder, settings: DataSettings) -> Table:
-    """Read a table by how its name ends; raises DataError."""
+    """Read a table in the format given by its suffix; raises DataError."""
     if file.name.endswith(".parquet"):
         return read_parquet(file)
     if not file.name.endswith(PlainTable.suffixes):
-        raise DataError(f"{file}: not a table that can be read; use {', '.join(PlainTable.suffixes)}")
+        raise DataError(f"{file}: not a known type of table; use {', '.join(PlainTable.suffixes)}")
     separator = settings.delimiter or ("\t" if file.name.endswith(".tsv") else ",")
     return read_delimited(file, settings.encoding, separator)

@@ -1,4 +1,4 @@
-"""From a table of items to a Catalog: the same checks for every format, each counted and reported."""
+"""Make a Catalog of a table of items: the same checks for every format, each counted and reported."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NUMBER_AT_END = re.compile(r"\((\d+)\)(?:\s*\([^()]*\))?$")  # "Alien (1979)" a
 
 
 def to_catalog(table: Table, domain: Domain, separator: str, report: LoadReport) -> Catalog:
-    """Make the catalog of an item table; raises DataError for a missing column, or what the policies refuse."""
+    """Make the catalog of an item table; raises DataError for a missing column, or if records violate the policies."""
     columns = domain.data.columns
     table, ids = _with_unique_ids(table, domain, report)
     titles = text(table.series(columns.title, "title", "data.columns.title")).to_list()
@@ -39,7 +39,7 @@ def to_catalog(table: Table, domain: Domain, separator: str, report: LoadReport)
 
 
 def catalog_of_interactions(table: Table, domain: Domain) -> Catalog:
-    """Make a catalog of the items that interactions name, for data that says nothing about its items."""
+    """Make a catalog of the item ids in the interactions, for data without an item file."""
     ids = text(table.series(domain.data.columns.item, "item", "data.columns.item"))
     unknown: dict[str, Value] = {name: () if field.type == "list" else None for name, field in domain.fields.items()}
     return Catalog((Item(item_id, "", unknown) for item_id in ids.unique(maintain_order=True) if item_id), domain.name)
@@ -82,23 +82,23 @@ def _attribute(table: Table, name: str, domain: Domain, separator: str, report: 
 
 
 def _check_type(table: Table, column: pl.Series, name: str, kind: str) -> None:
-    """Refuse a column of lists for a field of single values, and what is neither text nor number for any."""
+    """Raise DataError for lists in a field of single values, and for values that are neither text nor numbers."""
     is_list = isinstance(column.dtype, pl.List)
     if not is_single(column.explode() if is_list and kind == "list" else column):
         remedy = f'set fields.{name}.type = "list", or name' if is_list and kind != "list" else "name"
         raise DataError(
-            f"{table.file}: column {column.name!r} holds {column.dtype}, and fields.{name} is of the type {kind!r}; "
+            f"{table.file}: column {column.name!r} has type {column.dtype}, but fields.{name} has type {kind!r}; "
             f"{remedy} another column as fields.{name}.columns in domain.toml"
         )
 
 
 def _plain(value: float | None) -> Value:
-    """Return a whole number as int, so that a year reads 1995 and not 1995.0."""
+    """Return a whole number as int, so that a year is shown as 1995 and not as 1995.0."""
     return int(value) if value is not None and value.is_integer() else value
 
 
 def _agree(titles: Sequence[str], values: Sequence[Value]) -> tuple[list[str], list[Value]]:
-    """Make titles end in their number, and take numbers that are not known from there."""
+    """Append missing numbers to titles, and fill in missing values from numbers at the end of titles."""
     agreed: list[tuple[str, Value]] = []
     for title, value in zip(titles, values, strict=True):
         number = _NUMBER_AT_END.search(title)

@@ -1,4 +1,4 @@
-"""From a table of interactions to Interactions: the same checks for every format, each counted and reported."""
+"""Make Interactions of a table: the same checks for every format, each counted and reported."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from genre_gen.errors import DataError
 
 
 def to_interactions(table: Table, catalog: Catalog, domain: Domain, report: LoadReport) -> Interactions:
-    """Make the histories of an interaction table, in time order where it has times, else in file order.
+    """Make the histories of an interaction table, in time order, or in file order if it has no times.
 
-    Raises DataError for a missing column, what the policies refuse, or where nothing is left.
+    Raises DataError for a missing column, if records violate the policies, or if no interactions are left.
     """
     frame = _Checked(_columns(table, domain), table, report, domain.data.policies)
     for name in ("user", "item"):
@@ -42,7 +42,7 @@ def to_interactions(table: Table, catalog: Catalog, domain: Domain, report: Load
 
 
 def _reviews(records: pl.DataFrame) -> Reviews | None:
-    """Return what was written; None where no column of it is read."""
+    """Return the reviews; None if no column of them is read."""
     if not {"summary", "review"} & set(records.columns):
         return None
     none = pl.Series([""], dtype=pl.String).new_from_index(0, len(records))
@@ -50,14 +50,14 @@ def _reviews(records: pl.DataFrame) -> Reviews | None:
 
 
 class _Checked:
-    """The records of a table that have passed the checks so far."""
+    """The records of a table that passed the checks so far."""
 
     def __init__(self, records: pl.DataFrame, table: Table, report: LoadReport, policies: Policies) -> None:
         """Start with all records."""
         self.records, self._table, self._report, self._policies = records, table, report, policies
 
     def drop(self, wrong: pl.Expr, column: str, kind: str, key: str, policy: str | None = None) -> None:
-        """Report the records that are wrong, and drop them unless the policy (by default the key's) keeps them."""
+        """Report invalid records, and drop them unless the policy (by default the setting's value) keeps them."""
         policy = policy or getattr(self._policies, key)
         mask = self.records.select(wrong.fill_null(False)).to_series()
         failed = self.records.filter(mask)
@@ -67,9 +67,9 @@ class _Checked:
 
 
 def _columns(table: Table, domain: Domain) -> pl.DataFrame:
-    """Return the columns that matter under our names, with record numbers; rating and time only where there are any.
+    """Return the known columns under standard names, with record numbers; rating and time only if present.
 
-    ``rating`` and ``time`` are numbers, null where nothing can be read; ``*_written`` is what stands in the file.
+    ``rating`` and ``time`` are numbers, null if they cannot be parsed; ``*_written`` is the file's own text.
     """
     columns = domain.data.columns
     users = table.series(columns.user, "user", "data.columns.user")
@@ -103,22 +103,22 @@ def _check_ratings(frame: _Checked, domain: Domain) -> None:
         low, high = domain.rating_scale
         frame.drop(~rating.is_between(low, high), written, f"rating outside {low:g} to {high:g}", "ratings")
     if frame.records["rating"].null_count() == len(frame.records):
-        frame.records = frame.records.drop("rating")  # a column that is empty throughout
+        frame.records = frame.records.drop("rating")  # an entirely empty column
     else:
         frame.drop(rating.is_null(), written, "no rating", "ratings", policy="keep")
 
 
 def _check_times(frame: _Checked) -> None:
-    """Check that every record has a time that can be read and lies before the year 10000."""
+    """Check that every record has a valid time before the year 10000."""
     if "time" not in frame.records.columns:
         return
-    time, beyond = pl.col("time"), 'time is beyond the year 9999 (data.time_unit = "ms"?)'
+    time, beyond = pl.col("time"), 'time is after the year 9999 (data.time_unit = "ms"?)'
     frame.drop(time.is_null(), "time_written", "time cannot be read", "times")
     frame.drop(time.abs() > LAST_SECOND, "time_written", beyond, "times")
 
 
 def _settle_duplicates(frame: _Checked, policy: str) -> None:
-    """Treat items that a user has several times; first and last are meant in time, ties in file order."""
+    """Apply the policy for repeated interactions with an item; first and last are by time, ties in file order."""
     user = pl.col("user").cast(pl.Categorical).to_physical().cast(pl.Int64)
     pair = user * 2**32 + pl.col("row")  # comparing one number is ten times faster than comparing user and row
     records = frame.records.with_columns(pair=pair)

@@ -1,12 +1,11 @@
-"""Indonesia Tourism Destination: places of five cities with descriptions in Indonesian, and ratings of them.
+"""Indonesia Tourism Destination: places in five cities with descriptions in Indonesian, and ratings.
 
 ``tourism_with_id.csv`` holds the places, ``tourism_rating.csv`` user, place and rating from 1 to 5.
 Format: https://www.kaggle.com/datasets/aprabowo/indonesia-tourism-destination
 
-There are no times, so the file's order counts as the order of visits, though nothing says that it is: whatever depends
-on order (the split, sequential rules) means little here. A user often rated a place twice, which
-``data.policies.duplicates`` settles. ``user.csv`` (home town and age) is not read: recommendations use interactions
-only.
+There are no times, so the file's order is taken as the order of visits. Nothing confirms it, so results that depend
+on order (the split, sequential rules) mean little here. Users often rated a place twice; ``data.policies.duplicates``
+decides which rating counts. ``user.csv`` (home town and age) is not read: recommendations use interactions only.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ class Tourism(Reader):
         return (folder / RATINGS).is_file()
 
     def items(self, folder: Folder, settings: DataSettings) -> Table | None:
-        """Return the places (prices in rupiah); None where there is no file of them."""
+        """Return the places (prices in rupiah); None if there is no file of them."""
         if settings.items is None and not (folder / PLACES).is_file():
             return None
         return _read(named(folder, settings.items or PLACES), settings, _PLACES)

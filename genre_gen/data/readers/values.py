@@ -1,6 +1,6 @@
-"""Columns as values: text, numbers, amounts, dates and lists of labels, from whatever type the file gave them.
+"""Columns as values: text, numbers, amounts, dates and lists of labels, from columns of any type.
 
-Amounts and dates can be written in ways that differ by country, which the whole column tells.
+Amounts and dates are written differently in different countries; the format is inferred from the whole column.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ import polars as pl
 from genre_gen.errors import DataError
 
 LAST_SECOND = 253_402_300_799
-"""The end of the year 9999; a larger number counts something else, such as milliseconds."""
+"""The end of the year 9999; a larger number is in another unit, such as milliseconds."""
 
 _CODES = "EUR|USD|GBP|CHF|SEK|NOK|DKK|PLN|CZK|JPY|CNY|INR|IDR|BRL|MXN|CAD|AUD|NZD|ZAR|TRY|KRW"
 _SIGN = rf"[A-Z]{{0,2}}\p{{Sc}}|{_CODES}|kr\.?|zł|Rs\.?|Rp\.?"
-_SPACE = "'’\\s"  # may stand between thousands, and means nothing else
+_SPACE = "'’\\s"  # thousands separators that are never decimal marks
 _DIGITS = rf"\d+(?:[.,{_SPACE}]\d{{3}})*(?:[.,]\d+)?"
 _AMOUNT = rf"^(?P<minus>-)?(?P<before>{_SIGN})?\s*(?P<digits>{_DIGITS})\s*(?P<behind>{_SIGN})?$"
-_POINT = r"\.\d{1,2}$|,\d{3}[.,]"  # what only stands where a point parts the decimals: 1.5, 1,000.5, 1,000,000
+_POINT = r"\.\d{1,2}$|,\d{3}[.,]"  # patterns that imply a decimal point: 1.5, 1,000.5, 1,000,000
 _COMMA = r",\d{1,2}$|\.\d{3}[.,]"
 _UNSURE = r"\.\d{3}$"
-_MOSTLY = 0.95  # share of plain numbers from which a column holds nothing else
+_MOSTLY = 0.95  # with at least this share of plain numbers, all of a column are read as plain numbers
 _CLOCK = (
     r"(?:(?:T|[ ,]+)(?P<hour>[01]?\d|2[0-3]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d|60)(?:[.,]\d+)?)?"
     r"(?: ?(?P<half>[AP])\.?M\.?)?(?: ?(?:Z|UTC|GMT|(?P<sign>[-+])(?P<ahead>\d\d):?(?P<further>\d\d)?))?)?$"
 )
 _YEAR_FIRST = r"(?P<year>\d{4})[-/.](?P<month>\d{1,2})[-/.](?P<day>\d{1,2})"
-_POINTS = r"(?P<day>\d{1,2})\.(?P<month>\d{1,2})\.(?P<year>\d{4})"  # nobody writes the month first here
+_POINTS = r"(?P<day>\d{1,2})\.(?P<month>\d{1,2})\.(?P<year>\d{4})"  # with points, the day always comes first
 _DAY_FIRST = r"(?P<day>\d{1,2})[-/](?P<month>\d{1,2})[-/](?P<year>\d{4})"
 _MONTH_FIRST = r"(?P<month>\d{1,2})[-/](?P<day>\d{1,2})[-/](?P<year>\d{4})"
 
 
 def is_single(column: pl.Series) -> bool:
-    """Tell whether a column has one value a record that can be written: no lists, no bytes that are no text."""
+    """Tell whether a column has one printable value a record: no lists, and no bytes that are not valid text."""
     if column.dtype.is_numeric() or column.dtype == pl.String:
         return True
     try:
@@ -45,19 +45,19 @@ def is_single(column: pl.Series) -> bool:
 
 
 def text(column: pl.Series) -> pl.Series:
-    """Return a column as stripped text, "" where nothing stands."""
+    """Return a column as stripped text, "" for missing values."""
     return column.cast(pl.String).fill_null("").str.strip_chars()
 
 
 def numbers(column: pl.Series) -> pl.Series:
-    """Return a column as float64; null where nothing stands and where it is no number (NaN and infinity are)."""
+    """Return a column as float64; null for missing values and for text that is not a number (NaN and infinity are)."""
     if column.dtype in (pl.String, pl.Binary, pl.Categorical, pl.Enum):
         column = text(column)
     return column.cast(pl.Float64, strict=False)
 
 
 def labels(column: pl.Series, separator: str) -> pl.Series:
-    """Return a column as lists of stripped labels, each once and in order, without empty ones."""
+    """Return a column as lists of stripped labels, in order, without repeated or empty labels."""
     lists = column if isinstance(column.dtype, pl.List) else text(column).str.split(separator)
     part = pl.element().cast(pl.String).str.strip_chars()
     frame = lists.alias("labels").to_frame()
@@ -66,17 +66,17 @@ def labels(column: pl.Series, separator: str) -> pl.Series:
 
 
 def seconds(column: pl.Series, unit: str) -> pl.Series:
-    """Return a column of timestamps or dates as int64 seconds since 1970; null where it cannot be read.
+    """Return a column of timestamps or dates as int64 seconds since 1970; null if it cannot be parsed.
 
     Args:
-        column: dates, numbers, or text that holds numbers or dates, whichever more of it are.
-        unit: what numbers count, ``s`` or ``ms``.
+        column: dates, numbers, or text; text is read as numbers or dates, whichever fits more records.
+        unit: the unit of numbers, ``s`` or ``ms``.
 
     Raises:
-        DataError: times of day without a day, or dates of which day and month cannot be told apart.
+        DataError: times of day without a date, or dates whose day and month cannot be distinguished.
     """
     if column.dtype == pl.Time:
-        raise DataError("it holds times of day without a day; write dates or seconds since 1970")
+        raise DataError("it has times of day without a date; write dates or seconds since 1970")
     if column.dtype.is_temporal():
         return column.cast(pl.Datetime("ms")).dt.epoch("s")
     stamps = numbers(column)
@@ -89,18 +89,18 @@ def seconds(column: pl.Series, unit: str) -> pl.Series:
     return stamps.floor().cast(pl.Int64, strict=False)
 
 
-# Amounts: a currency's sign and marks between thousands
+# Amounts: a currency sign and thousands separators
 
 
 def seem_amounts(written: pl.Series) -> pl.Series:
-    """Tell which texts are digits and marks, with or without a currency's sign, whatever the marks mean."""
+    """Tell which texts consist of digits and separators, with or without a currency sign."""
     return written.str.contains(_AMOUNT)
 
 
 def amounts(written: pl.Series) -> pl.Series:
-    """Return texts as float64, null where they are no number or amount: 1705.85 for 1705.85, $1,705.85 and 1.705,85 €.
+    """Return texts as float64, null if they are not amounts: 1705.85 for 1705.85, $1,705.85 and 1.705,85 €.
 
-    Which mark parts thousands and which decimals is told by the whole column. Where that does not tell, or currencies
+    The whole column decides which mark separates thousands and which decimals. If that is ambiguous, or currencies
     differ, only plain numbers are read.
     """
     plain = numbers(written)
@@ -124,19 +124,19 @@ def amounts(written: pl.Series) -> pl.Series:
 
 
 class Dates(NamedTuple):
-    """What dates were read as."""
+    """Dates as seconds, and the order in which they were read."""
 
-    seconds: pl.Series  # int64 since 1970; null where nothing can be read
-    order: str  # ``day`` or ``month`` where something but the form itself had to tell which comes first, else ""
+    seconds: pl.Series  # int64 since 1970; null if a date cannot be parsed
+    order: str  # ``day`` or ``month``, whichever other dates of the column show to come first; "" if the format does
 
 
 def read_dates(written: pl.Series) -> Dates:
     """Read a column of dates, with or without a time of day and a zone (without one, they are UTC).
 
-    ``31/12/2024`` and ``12/31/2024`` are told apart by which order reads more of the column.
+    The order of day and month (``31/12/2024``, ``12/31/2024``) is the one in which more of the column is valid.
 
     Raises:
-        DataError: both orders read as much, and differently.
+        DataError: both orders are valid for equally many dates and give different results.
     """
     plain = _either(_moments(written, _YEAR_FIRST), _moments(written, _POINTS))
     rest = written.set(plain.is_not_null(), None)
@@ -147,7 +147,7 @@ def read_dates(written: pl.Series) -> Dates:
         return Dates(_either(plain, day), "")
     if read == otherwise:
         example = rest.filter(differ)[0]
-        raise DataError(f"{example!r} may have the day or the month first, and so may the others; write ISO dates")
+        raise DataError(f"{example!r} and the other dates may have the day or the month first; write ISO dates")
     return Dates(_either(plain, day if read > otherwise else month), "day" if read > otherwise else "month")
 
 
@@ -156,7 +156,7 @@ def _either(first: pl.Series, second: pl.Series) -> pl.Series:
 
 
 def _moments(written: pl.Series, day: str) -> pl.Series:
-    """Return int64 seconds since 1970 of what is written in one form."""
+    """Return int64 seconds since 1970 of dates in one format, null for others."""
     parts = written.str.extract_groups(f"(?i)^{day}{_CLOCK}").struct.unnest()
     names = ("hour", "minute", "second", "ahead", "further")
     hour, minute, second, ahead, further = (pl.col(name).cast(pl.Int64).fill_null(0) for name in names)

@@ -40,7 +40,7 @@ def test_amazon_pair(tmp_path):
         ("{}", "no items"),
     ],
 )
-def test_amazon_files_that_do_not_hold(tmp_path, content, message):
+def test_invalid_amazon_files(tmp_path, content, message):
     write(tmp_path, B__inter__json=content)
     with pytest.raises(DataError, match=re.escape(message)):
         load_data(shop(), tmp_path)
@@ -163,7 +163,7 @@ def test_ratings_without_times_keep_the_order_of_the_file(tmp_path):
          "A3AF8FFZAZYNE5,0000000001,2.0,1252800100000\n"),
     ],
 )  # fmt: skip
-def test_ratings_alone_of_all_years(tmp_path, name, content):
+def test_ratings_without_reviews_of_all_years(tmp_path, name, content):
     folder = reviews_2023(tmp_path / "set")
     (folder / "Tools.jsonl").unlink()
     (folder / name).write_bytes(gzip.compress(content.encode()) if name.endswith(".gz") else content.encode())
@@ -188,10 +188,10 @@ def test_ratings_alone_of_all_years(tmp_path, name, content):
         ),
         ("meta_Tools.jsonl", "{'asin': __import__('os').system('true')}", "line 1: not valid JSON"),
         ("meta_Tools.jsonl", "{'asin': " + "[" * 5000, "line 1: not valid JSON"),
-        ("more.jsonl", "{}", "several files may be meant (Tools.jsonl, more.jsonl); name one as data.interactions"),
+        ("more.jsonl", "{}", "several files match (Tools.jsonl, more.jsonl); name one as data.interactions"),
     ],
 )
-def test_reviews_that_do_not_hold(tmp_path, file, content, message):
+def test_invalid_reviews(tmp_path, file, content, message):
     folder = reviews_2023(tmp_path / "set")
     (folder / file).write_text(content)
     with pytest.raises(DataError, match=re.escape(message)) as caught:
@@ -204,7 +204,7 @@ def test_gzip_files_without_items_and_cut_off(tmp_path):
     (folder / "meta_Tools.json.gz").unlink()  # no name tells what the other file is
     assert [item.id for item in load_data(shop(), folder).catalog] == ["B00000000A", "0000000001"]
     (folder / "Tools_5.json.gz").write_bytes((folder / "Tools_5.json.gz").read_bytes()[:-20])
-    with pytest.raises(DataError, match=r"Tools_5\.json\.gz: not a whole gzip file .*; download it again"):
+    with pytest.raises(DataError, match=r"Tools_5\.json\.gz: the gzip file is incomplete .*; download it again"):
         load_data(REVIEWED.changed({"data.reader": "amazon"}), folder)
 
 

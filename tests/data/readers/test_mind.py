@@ -60,18 +60,18 @@ def test_mind_articles_that_are_missing_are_counted(tmp_path):
 @pytest.mark.parametrize(
     ("behaviors", "message"),
     [
-        ("1\tU1\t11/12/2019 2:14:46 PM\tN1\tN2 N3\n", "line 1: impressions 'N2 N3' should read like N1-0 N2-1"),
+        ("1\tU1\t11/12/2019 2:14:46 PM\tN1\tN2 N3\n", "line 1: impressions 'N2 N3' should look like N1-0 N2-1"),
         ("1\tU1\tyesterday\tN1\tN2-1\n1\tU2\t11/12/2019 2:14:46 PM\t\tN2-1\n", "time cannot be read: 'yesterday'"),
         ("1\tU1\t11/12/2019 2:14:46 PM\tN1\tN2-1\tmore\n", "6 values for 5 columns"),
         ("1\t\t11/12/2019 2:14:46 PM\tN1\tN2-1\n", "line 1: no user"),
     ],
 )
-def test_mind_files_that_do_not_hold(tmp_path, behaviors, message):
+def test_invalid_mind_files(tmp_path, behaviors, message):
     with pytest.raises(DataError, match=re.escape(message)):
         load_data(news(), mind(tmp_path, behaviors))
 
 
-def test_mind_entities_that_do_not_hold(tmp_path):
+def test_invalid_mind_entities(tmp_path):
     folder = write(mind(tmp_path), news__tsv='N1\tnews\tworld\tSun\t\thttp://x\t[{"Name": "x"}]\t[]\n')
-    with pytest.raises(DataError, match=r"news\.tsv, line 1: title_entities .* is no list of entities with a Label"):
+    with pytest.raises(DataError, match=r"news\.tsv, line 1: title_entities .* is not a list of entities with a Label"):
         load_data(news(), folder)

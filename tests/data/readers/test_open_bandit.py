@@ -61,7 +61,7 @@ def test_open_bandit_log_with_propensities(tmp_path):
         ("propensity_score", "score", "line 1: no column 'propensity_score'"),
     ],
 )
-def test_open_bandit_logs_that_do_not_hold(tmp_path, old, new, message):
+def test_invalid_open_bandit_logs(tmp_path, old, new, message):
     file = open_bandit(tmp_path) / "bts" / "men.csv"
     file.write_text(file.read_text().replace(old, new))
     with pytest.raises(DataError, match=re.escape(message)):

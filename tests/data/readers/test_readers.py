@@ -62,8 +62,8 @@ def test_a_zip_file_is_read_without_unpacking(tmp_path, inside):
 @pytest.mark.parametrize(
     ("begin", "length", "message"),
     [
-        (250, 20, r"interactions\.csv: not whole in its zip file"),
-        (-60, 4, "not a whole zip file|not whole in its zip file"),
+        (250, 20, r"interactions\.csv: damaged in its zip file"),
+        (-60, 4, "the zip file is incomplete|damaged in its zip file"),
     ],
 )
 def test_a_damaged_zip_file_is_named(tmp_path, begin, length, message):
@@ -88,7 +88,7 @@ def test_single_files_and_a_catalog_given(tmp_path):
     assert len(load_data(MOVIES, folder / "log.csv", catalog).interactions) == len(RATINGS)
 
 
-def test_without_item_file_the_catalog_is_what_interactions_name(tmp_path):
+def test_without_an_item_file_the_catalog_consists_of_the_items_in_interactions(tmp_path):
     write(tmp_path, B__inter__json='{"u": [5, 3], "v": [3, 8]}')
     data = load_data(shop(), tmp_path)
     assert [item.id for item in data.catalog] == ["5", "3", "8"]
@@ -99,7 +99,7 @@ def test_without_item_file_the_catalog_is_what_interactions_name(tmp_path):
 def test_several_files_of_one_kind_need_a_name(tmp_path):
     folder = recbole(tmp_path / "set")
     (folder / "other.inter").write_bytes((folder / "ml.inter").read_bytes())
-    with pytest.raises(DataError, match=r"several files may be meant .*data\.interactions"):
+    with pytest.raises(DataError, match=r"several files match .*data\.interactions"):
         load_data(MOVIES, folder)
     assert len(load_data(MOVIES.changed({"data.interactions": "other.inter"}), folder).interactions) == len(RATINGS)
 
@@ -133,7 +133,7 @@ def test_files_are_named_as_they_are_found_from_here(tmp_path, monkeypatch):
     assert str(problem).startswith(f"{tmp_path}/data/interactions.csv")
 
 
-def test_a_table_with_some_json_beside_it_stays_a_table(tmp_path):
+def test_a_table_next_to_json_files_is_read_as_a_table(tmp_path):
     folder = table(tmp_path / "set")
     (folder / "meta_notes.json").write_text("{}")
     assert len(load_data(MOVIES, folder).interactions) == len(RATINGS)
@@ -202,7 +202,7 @@ def test_atomic_files_lose_the_types_of_their_names(tmp_path):
         ("user_id:token\titem_id:token\titem_id:float\n", "line 1: column 'item_id' has two types; rename one"),
     ],
 )
-def test_atomic_files_that_do_not_hold(tmp_path, content, message):
+def test_invalid_atomic_files(tmp_path, content, message):
     write(tmp_path, x__user=content)
     with pytest.raises(DataError, match=re.escape(message)):
         read_atomic(tmp_path / "x.user")

@@ -38,13 +38,13 @@ def test_items_refused(tmp_path, items, message):
         (["$5", "€5", "5"], [None, None, 5]),
     ],
 )
-def test_amounts_are_numbers_where_the_column_tells_their_marks(tmp_path, prices, expected):
+def test_amounts_are_numbers_if_the_separators_are_unambiguous(tmp_path, prices, expected):
     items = "item_id,title,genre,year\n" + "".join(f'{row},T{row},,"{price}"\n' for row, price in enumerate(prices))
     catalog = load(tmp_path, HEADER + "1,1,5,10\n", items).catalog
     assert [item.attributes["year"] for item in catalog] == expected
 
 
-def test_numbers_that_are_none_are_unknown_and_reported(tmp_path):
+def test_invalid_numbers_are_unknown_and_reported(tmp_path):
     items = "item_id,title,genre,year\n1,A,X,199x\n2,B,Y,inf\n3,C,Y,\n4,D,Y,unkonwn\n5,E,Y,1990.5\n"
     data = load(tmp_path, HEADER + "1,1,5,10\n", items)
     assert [item.attributes["year"] for item in data.catalog] == [None, None, None, None, 1990.5]
@@ -81,12 +81,12 @@ def test_titles_and_years_agree(tmp_path, title, year, shown, known):
 @pytest.mark.parametrize(
     ("kind", "values", "message"),
     [
-        ("text", [["a"], ["b"]], "holds List(String), and fields.genre is of the type 'text'; set fields.genre.type"),
-        ("number", [[1], [2]], "is of the type 'number'; set fields.genre.type = \"list\", or name another"),
+        ("text", [["a"], ["b"]], "has type List(String), but fields.genre has type 'text'; set fields.genre.type"),
+        ("number", [[1], [2]], "fields.genre has type 'number'; set fields.genre.type = \"list\", or name another"),
         ("list", [[["a"]], [["b"]]], "'list'; name another column as fields.genre.columns in domain.toml"),
-        ("list", [[b"\xff"], [b"\xfe"]], "'genre' holds List(Binary)"),
-        ("text", [b"\xff", b"\xfe"], "'genre' holds Binary, and fields.genre is of the type 'text'; name another"),
-        ("text", [{"a": 1}, {"a": 2}], "'genre' holds Struct({'a': Int64})"),
+        ("list", [[b"\xff"], [b"\xfe"]], "'genre' has type List(Binary)"),
+        ("text", [b"\xff", b"\xfe"], "'genre' has type Binary, but fields.genre has type 'text'; name another"),
+        ("text", [{"a": 1}, {"a": 2}], "'genre' has type Struct({'a': Int64})"),
     ],
 )  # fmt: skip
 def test_columns_of_other_types_than_their_fields_are_named(tmp_path, kind, values, message):

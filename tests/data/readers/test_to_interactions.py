@@ -19,12 +19,12 @@ from tests.data.readers.reader_files import HEADER, MOVIES, domain, load, typed,
         (HEADER, "interactions.csv: no interactions in it"),
         ("user_id,film_id\n1,1\n", "no column 'item_id' or 'movieId' or 'id' for the item; it has user_id, film_id"),
         ("usr_id,item_id\n1,1\n", "did you mean 'usr_id'? set data.columns.user in domain.toml"),
-        ("user_id,user_id,item_id\n", "a column name appears twice"),
+        ("user_id,user_id,item_id\n", "a column name is repeated"),
         (HEADER + "1,1,5,10,7\n", "line 2: 5 values for 4 columns"),
         (HEADER + '1,1,5,10\n"1,2,5,11\n', "look for an unclosed quote"),
         (HEADER + '1,1,5,10\n"1,2,5,11\n' + "1,1,5,10\n" * 20_000, "below line 2: field larger than field limit"),
         ('"' + HEADER + "1,1,5,10\n" * 20_000, "line 1: field larger than field limit (131072); look for an unclosed"),
-        (HEADER.replace(",rating", "\r,rating") + "1,1,5,10\n", "line 1: has line ends of two kinds; save the file"),
+        (HEADER.replace(",rating", "\r,rating") + "1,1,5,10\n", "line 1: the file mixes two kinds of line ends; save"),
         (HEADER + "\n1,1,5,10\n1,9,5,11\n", "interactions.csv, line 4: item not in the catalog: '9'"),
         (HEADER + '"1\nx",1,5,10\n1,1,five,11\n', "line 4: rating is not a number: 'five'"),
         (HEADER + "1,1,5,10\r\n1,2,nan,11\r\n", "line 3: rating is not finite: 'nan'; correct the file, or set"),
@@ -32,7 +32,7 @@ from tests.data.readers.reader_files import HEADER, MOVIES, domain, load, typed,
         (HEADER + "1,1,9,10\n1,2,0,11\n", "line 2: rating outside 1 to 5: '9' (the first of 2)"),
         (HEADER + "1,1,5,soon\n", "line 2: time cannot be read: 'soon'"),
         (HEADER + "1,1,5\n", "line 2: time cannot be read: ''"),
-        (HEADER + "1,1,5,1600000000000\n", "time is beyond the year 9999"),
+        (HEADER + "1,1,5,1600000000000\n", "time is after the year 9999"),
         (HEADER + " ,1,5,10\n", "line 2: no user"),
         (HEADER + "1,,5,10\n", "line 2: no item"),
         (HEADER.encode() + b"\xff,1,5,10\n", "line 2: byte 0xff is not utf-8; save the file as UTF-8"),
@@ -44,7 +44,7 @@ def test_interactions_refused(tmp_path, interactions, message):
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_dropped_is_counted_and_logged(tmp_path, caplog):
+def test_dropped_records_are_counted_and_logged(tmp_path, caplog):
     records = "1,1,5,10 1,9,5,11 2,8,5,12 1,2,x,13 2,2,inf,14 3,1,7,15 3,2,4, ,1,5,16 4,2,3,17".replace(" ", "\n")
     policies = dict.fromkeys(("unknown_items", "ratings", "times", "missing_ids"), "drop")
     with caplog.at_level(logging.WARNING):
@@ -105,7 +105,7 @@ def test_ratings_may_be_missing_here_and_there_or_altogether(tmp_path):
         ("1970-01-02T01:00:01+01:00", 86401, "s"),
     ],
 )
-def test_times_are_seconds_whatever_they_were(tmp_path, time, expected, unit):
+def test_times_of_all_types_become_seconds(tmp_path, time, expected, unit):
     data = load(tmp_path, HEADER + f"1,1,5,{time}\n", data__time_unit=unit)
     assert data.interactions.times.tolist() == [expected]
 
@@ -131,31 +131,33 @@ def test_dates_are_read_in_the_order_that_reads_the_column(tmp_path, times, expe
 @pytest.mark.parametrize(
     ("times", "message"),
     [
-        (["02/07/2024", "03/08/2024"], "column 'timestamp': '02/07/2024' may have the day or the month first"),
-        (["02/07/2024", "13/07/2024", "07/13/2024"], "'02/07/2024' may have the day or the month first"),
+        (["02/07/2024", "03/08/2024"], "column 'timestamp': '02/07/2024' and the other dates may have"),
+        (["02/07/2024", "13/07/2024", "07/13/2024"], "'02/07/2024' and the other dates may have"),
         (["4/16/2024", "13/13/2024"], "line 3: time cannot be read: '13/13/2024'"),
         (["2024-02-30"], "line 2: time cannot be read: '2024-02-30'"),
         (["2024-01-01", "2024-01-01 24:30"], "line 3: time cannot be read"),
         (["2024-01-01", "2024-01-02", "7"], "line 4: time cannot be read: '7'"),
     ],
 )
-def test_dates_that_cannot_be_told_are_refused(tmp_path, times, message):
+def test_ambiguous_dates_are_refused(tmp_path, times, message):
     log = HEADER + "".join(f"{user},1,5,{time}\n" for user, time in enumerate(times))
     with pytest.raises(DataError, match=re.escape(message)):
         load(tmp_path, log)
 
 
-def test_times_of_day_are_no_times(tmp_path):
-    with pytest.raises(DataError, match=r"column 'timestamp': it holds times of day without a day; write dates"):
+def test_times_of_day_are_refused(tmp_path):
+    with pytest.raises(DataError, match=r"column 'timestamp': it has times of day without a date; write dates"):
         load_data(MOVIES, typed(tmp_path, log={"timestamp": [datetime.time(1), datetime.time(2)]}))
 
 
 @pytest.mark.parametrize("column", ["user_id", "item_id", "rating", "timestamp", "title"])
 @pytest.mark.parametrize("values", [[[1], [2]], [b"\xff", b"\xfe"]])
-def test_columns_that_hold_no_single_values_are_named(tmp_path, column, values):
+def test_the_error_names_columns_without_single_values(tmp_path, column, values):
     wrong = {column: values}
     made = typed(tmp_path, items=wrong) if column == "title" else typed(tmp_path, log=wrong)
-    with pytest.raises(DataError, match=rf"column '{column}' holds .*, not one text or number a record; name another"):
+    with pytest.raises(
+        DataError, match=rf"column '{column}' has type .*, not one string or number a record; name another"
+    ):
         load_data(MOVIES, made)
 
 

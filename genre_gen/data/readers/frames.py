@@ -1,0 +1,100 @@
+"""Data frames as tables: of polars, of pandas, or anything that offers Arrow's stream, such as a table of pyarrow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from genre_gen.data.readers.files import Table
+from genre_gen.errors import DataError, UsageError
+
+
+def is_frame(value: object) -> bool:
+    """Tell whether a value is a data frame that ``from_frame`` takes; pandas and pyarrow are not imported."""
+    return isinstance(value, (pl.DataFrame, pl.LazyFrame)) or _is_pandas(value) or _is_arrow(value)
+
+
+def from_frame(frame: Any, name: str) -> Table:
+    """Return a data frame as a table; ``name`` replaces the file name in messages.
+
+    Raises:
+        UsageError, DataError: as ``to_polars``.
+    """
+    return Table(pl.DataFrame(list(map(plain, to_polars(frame, name)))), name, lambda record: f"row {record + 1}")
+
+
+def to_polars(frame: Any, name: str) -> pl.DataFrame:
+    """Convert a data frame to polars; a pandas index of ids becomes a column. ``name`` is for messages.
+
+    Raises:
+        UsageError: no data frame.
+        DataError: one without rows, or with a column name twice.
+    """
+    if isinstance(frame, pl.LazyFrame):
+        frame = frame.collect()
+    elif _is_pandas(frame):
+        frame = _from_pandas(frame, name)
+    elif not isinstance(frame, pl.DataFrame):
+        if not _is_arrow(frame):
+            raise UsageError(
+                f"{name} is of type {type(frame).__name__}; give a path or a data frame of polars or pandas"
+            )
+        frame = pl.DataFrame(frame)
+    if frame.is_empty():
+        raise DataError(f"{name}: the data frame has no rows or no columns; check how it was made")
+    return frame
+
+
+def _is_pandas(value: object) -> bool:
+    return hasattr(value, "iloc") and hasattr(value, "columns")
+
+
+def _is_arrow(value: object) -> bool:
+    return hasattr(value, "__arrow_c_stream__") and hasattr(value, "column_names")
+
+
+def plain(column: pl.Series) -> pl.Series:
+    """Convert a column to a type of files: text for categories and flags, null for NaN, integers for whole floats.
+
+    Pandas turns integers into floats if one is missing, and the id 1.0 is not the id 1.
+    """
+    if column.dtype in (pl.Categorical, pl.Enum, pl.Boolean, pl.Null):
+        return column.cast(pl.String).fill_null("")
+    if column.dtype == pl.String:
+        return column.fill_null("")
+    if column.dtype.is_float():
+        column = column.fill_nan(None)
+        whole = column.cast(pl.Int64, strict=False)
+        return whole if column.eq_missing(whole.cast(column.dtype)).all() else column
+    return column
+
+
+def _from_pandas(frame: Any, name: str) -> pl.DataFrame:
+    """Convert a pandas data frame to polars, without importing pandas; an index of ids becomes a column."""
+    levels = [frame.index.get_level_values(level) for level in range(frame.index.nlevels)]
+    index = [
+        (str(level.name if level.name is not None else "index"), level.to_series())
+        for level in levels
+        if level.name is not None or level.dtype.kind not in "iuf"  # otherwise rows are merely numbered
+    ]
+    columns = [(str(label), frame.iloc[:, position]) for position, label in enumerate(frame.columns)]
+    names = [label for label, _ in columns]
+    if len(set(names)) < len(names):
+        raise DataError(f"{name}: a column name is repeated in {', '.join(names)}; rename one")
+    columns = [*((label, column) for label, column in index if label not in names), *columns]
+    return pl.DataFrame([_from_pandas_column(label, column) for label, column in columns])
+
+
+def _from_pandas_column(name: str, column: Any) -> pl.Series:
+    if column.dtype.kind == "M":
+        return pl.Series(name, column.to_numpy("datetime64[ms]"))  # in UTC; a missing time becomes null
+    missing = column.isna().tolist()
+    values = [None if absent else value for value, absent in zip(column.tolist(), missing, strict=True)]
+    try:
+        series = pl.Series(name, values, strict=True)
+    except (TypeError, pl.exceptions.PolarsError):  # values of several types
+        series = pl.Series(name, values, pl.Object)
+    if series.dtype != pl.Object:
+        return series
+    return pl.Series(name, [None if value is None else str(value) for value in values], pl.String)

@@ -1,0 +1,55 @@
+"""DataSummary: how large a log of interactions is, and when it was made; nothing of any user in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Self
+
+import numpy as np
+
+from genre_gen.data.interactions import Interactions
+
+
+@dataclass(frozen=True)
+class DataSummary:
+    """The size and time span of interactions.
+
+    Attributes:
+        users: how many.
+        interactions: how many.
+        ratings: how many of them have one.
+        since: day of the first in UTC, as ISO text; None where there are no times.
+        until: day of the last.
+    """
+
+    users: int
+    interactions: int
+    ratings: int
+    since: str | None = None
+    until: str | None = None
+
+    @classmethod
+    def of(cls, interactions: Interactions) -> Self:
+        """Return the summary of some interactions."""
+        ratings, times = interactions.ratings, interactions.times
+        rated = 0 if ratings is None else int((~np.isnan(ratings)).sum())
+        ends = () if times is None or not len(times) else (int(times.min()), int(times.max()))
+        return cls(len(interactions.users), len(interactions), rated, *map(_day, ends))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it, ready for JSON; ``from_dict`` restores it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """Restore what ``to_dict`` returned."""
+        return cls(**content)
+
+
+def _day(seconds: int) -> str | None:
+    try:
+        return datetime.fromtimestamp(seconds, tz=UTC).date().isoformat()
+    except (OverflowError, OSError, ValueError):
+        return None

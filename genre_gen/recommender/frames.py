@@ -1,0 +1,90 @@
+"""A data frame as a history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+
+from genre_gen.data.catalog import Catalog
+from genre_gen.data.filters import rows_of
+from genre_gen.data.interactions import History
+from genre_gen.data.readers.files import Table
+from genre_gen.data.readers.frames import from_frame
+from genre_gen.data.readers.values import numbers, seconds, text
+from genre_gen.domain import USUAL_COLUMNS, Columns
+from genre_gen.errors import UsageError
+
+
+class Frame(Protocol):
+    """A data frame of polars, pandas or pyarrow, as far as it is known to type checkers."""
+
+    @property
+    def columns(self) -> Any:
+        """The columns, or their names."""
+
+
+def history_of_frame(frame: Any, catalog: Catalog, rating_scale: tuple[float, float] | None) -> History:
+    """Return the history that a data frame holds, one interaction a row.
+
+    It has a column ``item_id`` or ``title``, and perhaps ``rating`` (null where not rated), ``timestamp`` (seconds
+    since 1970 or dates; the rows are sorted by it) and ``user_id``, which is then the same in all rows.
+
+    Raises:
+        UsageError: no column of items, several users, or a rating or time that is invalid.
+        UnknownItemError: an item that the catalog lacks.
+    """
+    if isinstance(frame, pl.LazyFrame):
+        frame = frame.collect()
+    if not len(frame):
+        return History(np.zeros(0, np.int64))
+    table = from_frame(frame, "the history")
+    users = set() if (user := _column(table, Columns().user)) is None else set(text(user))
+    if len(users) > 1:
+        raise UsageError(f"the history is a data frame of {len(users)} users; filter it to the rows of one")
+    ratings, times = (_column(table, USUAL_COLUMNS[role]) for role in ("rating", "time"))
+    history = History.from_events(
+        _rows(table, catalog),
+        None if ratings is None else _ratings(ratings, rating_scale),
+        None if times is None else _times(times),
+    )
+    return History(history.rows, history.ratings, history.times, users.pop() if users else None)
+
+
+def user_of_frame(frame: Any) -> str | None:
+    """Return the user id of a frame that ``history_of_frame`` has read; None where it has none."""
+    users = _column(from_frame(frame, "the history"), Columns().user)
+    return None if users is None else text(users)[0]
+
+
+def _column(table: Table, names: Iterable[str]) -> pl.Series | None:
+    return next((table.frame[name] for name in names if name in table.frame.columns), None)
+
+
+def _rows(table: Table, catalog: Catalog) -> list[int]:
+    if (ids := _column(table, Columns().item)) is not None:
+        return [catalog.row(item) for item in text(ids)]
+    if (titles := _column(table, Columns().title)) is not None:
+        return list(rows_of(catalog, text(titles).to_list()))
+    raise UsageError(f"the history has columns {', '.join(table.frame.columns)}; name one of them item_id or title")
+
+
+def _ratings(column: pl.Series, scale: tuple[float, float] | None) -> list[float]:
+    values = numbers(column)
+    low, high = scale or (None, None)
+    wrong = values.is_null() & (text(column) != "") | ~values.is_finite().fill_null(True)
+    if low is not None and high is not None:
+        wrong |= ~values.is_between(low, high).fill_null(True)
+    if wrong.any():
+        off = "" if scale is None else f" from {low:g} to {high:g}"
+        raise UsageError(f"the history has the rating {column.filter(wrong)[0]!r}; ratings must be numbers{off}")
+    return values.fill_null(float("nan")).to_list()
+
+
+def _times(column: pl.Series) -> list[int]:
+    times = seconds(column, "s")
+    if times.null_count():
+        raise UsageError("the history has times that are missing or cannot be read; give a time to each, or no column")
+    return times.to_list()

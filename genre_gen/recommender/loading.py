@@ -1,0 +1,348 @@
+"""Loading a trained recommender: every byte that is used was verified, and contents are checked as any input is."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from genre_gen.blending.tuned import TunedSettings
+from genre_gen.codes.base import Codes
+from genre_gen.collaborative import MEMBERS, RATERS, CollaborativeModel, RatingModel
+from genre_gen.collaborative.base import check_fitted
+from genre_gen.data.catalog import Catalog
+from genre_gen.data.interactions import Interactions
+from genre_gen.data.knowledge import Knowledge
+from genre_gen.data.summary import DataSummary
+from genre_gen.domain import Domain
+from genre_gen.downloads.models import find_model, hub_id, is_shipped
+from genre_gen.downloads.repository import download_repository
+from genre_gen.errors import CheckpointError, SourceError
+from genre_gen.explain.shared_counts import SharedCounts
+from genre_gen.folders.arrays import LARGEST, contents_of
+from genre_gen.folders.reading import SavedFolder, open_folder
+from genre_gen.folders.writing import recover_folder
+from genre_gen.languages.language import FOLDER as LANGUAGES
+from genre_gen.languages.language import Language
+from genre_gen.llm.model import LLM
+from genre_gen.prompting.book import PromptBook
+from genre_gen.recommender.model_card import FILE as CARD
+from genre_gen.recommender.persistence import (
+    CATALOG,
+    CODES,
+    COUNTS,
+    HISTORIES,
+    KIND,
+    KNOWLEDGE,
+    MEMBERS_FOLDER,
+    PROMPTS,
+    SETTINGS,
+    SPOKEN_TASKS,
+    TRAINED_ON,
+    WEIGHTS,
+    WORDING,
+)
+from genre_gen.recommender.state import LLM_MEMBER, RecommenderState, SharedData
+from genre_gen.registry import TASKS
+from genre_gen.settings import validation_problems
+
+log = logging.getLogger(__name__)
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+RUNS = Path("runs")  # where the command line keeps recommenders; nobody's name on the hub
+FETCHED = ("*.safetensors", "*.json", "*.jsonl", "*.jinja", CARD)
+"""What is downloaded of a repository: nothing that could run code."""
+
+
+class _Shared(BaseModel):
+    """What stands in for interactions in a folder without them."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    data: dict[str, Any]
+    trained_on: str
+
+
+class SavedSettings(BaseModel):
+    """What ``recommender.json`` holds."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    version: str
+    domain: dict[str, Any]
+    codes: str
+    answers: dict[str, list[list[int]]]
+    members: dict[str, dict[str, Any]]
+    tuned: dict[str, Any]
+    raters: dict[str, dict[str, Any]]
+    seconds: dict[str, float]
+    training_log: list[dict[str, Any]]
+    prompts: dict[str, str]
+    metrics: dict[str, Any] = {}
+    shared: _Shared | None = None
+
+
+def load(
+    name: str | Path,
+    quantization: str | None = None,
+    plugins: Collection[str] = (),
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    allow_model: str | None = None,
+) -> RecommenderState:
+    """Read a trained recommender; see :meth:`genre_gen.Recommender.from_pretrained`."""
+    from genre_gen.llm.quantize import quantize
+
+    folder, owner = _folder(name, revision, token)
+    with open_folder(folder, KIND, links=owner is not None) as saved:
+        settings = read_settings(saved)
+        domain = Domain.from_settings(settings.domain, where=str(folder / SETTINGS))
+        domain = domain.model_copy(
+            update={
+                "catalog_folder": folder,
+                "prompts_folder": folder / PROMPTS,
+                "tables": _tables(saved, domain),
+                "is_saved": True,
+            }
+        )
+        domain.check_components(plugins, where=str(folder))
+        _check_model(domain.model.llm, owner, allow_model, folder)
+        if quantization is not None:
+            domain = domain.changed({"serving.quantization": quantization})
+        book = _book(saved, settings, domain, plugins)
+        wording = _wording(saved, domain, book)
+        with contents_of(folder / CATALOG):
+            catalog = Catalog.from_text(saved.text(CATALOG), domain.name)
+        shared = _shared(saved, settings, len(catalog))
+        histories, trained_on = (
+            Interactions.none(len(catalog)) if shared else _interactions(saved, file, len(catalog))
+            for file in (HISTORIES, TRAINED_ON)
+        )
+        members, raters = _models(saved, settings, plugins, len(catalog))
+        with contents_of(folder / SETTINGS):
+            tuned = TunedSettings.from_dict(settings.tuned)
+            _check_blends(tuned, members)
+        knowledge = _knowledge(saved, len(catalog)) if KNOWLEDGE in saved else None
+        llm = _language_model(saved, settings, domain, catalog, trained_on)
+    quantize(llm, domain.serving.quantization)
+    log.info("read %s, trained for %s by version %s", folder, domain.name, settings.version)
+    return RecommenderState(
+        domain,
+        book,
+        catalog,
+        histories,
+        trained_on,
+        llm,
+        members,
+        raters,
+        tuned,
+        knowledge,
+        wording,
+        settings.seconds,
+        settings.training_log,
+        settings.metrics,
+        shared,
+    )
+
+
+def read_settings(saved: SavedFolder) -> SavedSettings:
+    """Return the content of ``recommender.json``; raises CheckpointError."""
+    content, file = saved.json(SETTINGS), saved.path / SETTINGS
+    if isinstance(content, dict) and "tuned" not in content:
+        raise CheckpointError(
+            f"{saved.path}: saved by an earlier version ({str(content.get('version'))[:20]}); train it again"
+        )
+    try:
+        return SavedSettings.model_validate(content)
+    except ValidationError as problem:
+        first = validation_problems(problem, SavedSettings)[0]
+        raise CheckpointError(f"{file}: is invalid: {first}; restore it from a copy or train again") from None
+
+
+def _check_model(llm: str, owner: str | None, allowed: str | None, folder: Path) -> None:
+    """Refuse a pre-trained model of somebody else that would be fetched because the folder names it.
+
+    Models of the shipped table are known by their checksums. One that is here was chosen by somebody who uses this
+    machine, unless the recommender itself comes from elsewhere.
+
+    Raises:
+        CheckpointError: such a model, which ``allow_model`` does not name.
+    """
+    if allowed == llm or is_shipped(llm):
+        return
+    model_owner = (hub_id(llm) or "").partition("/")[0]
+    with suppress(SourceError):
+        if (owner is None and find_model(llm)) or (owner is not None and model_owner == owner):
+            return
+    origin = f"{hub_id(llm)} on the hub" if hub_id(llm) else f"the folder {llm}"
+    raise CheckpointError(
+        f"{folder}: is made over the pre-trained model of {origin}, which is not taken because a recommender names it; "
+        f"if you trust it, load with allow_model={llm!r}"
+    )
+
+
+def _book(saved: SavedFolder, settings: SavedSettings, domain: Domain, plugins: Collection[str]) -> PromptBook:
+    """Read the templates; a model that is asked in other words than it was trained with answers something else."""
+    sources = {
+        name: saved.text(file) for name, file in saved.below(PROMPTS).items() if not name.startswith(f"{LANGUAGES}/")
+    }
+    book = PromptBook.from_sources(saved.path / PROMPTS, sources, TASKS.added(domain.tasks, plugins))
+    changed = [task for task, fingerprint in settings.prompts.items() if book.fingerprint(task) != fingerprint]
+    changed += [task for task in domain.tasks if task not in settings.prompts]
+    if changed:
+        raise CheckpointError(
+            f"{saved.path / PROMPTS}: the templates of {', '.join(changed)} are not those of the training; "
+            "take out what was added there, or train again"
+        )
+    return book
+
+
+def _tables(saved: SavedFolder, domain: Domain) -> dict[str, Language]:
+    """Return the tables of the domain's languages that GENRE does not have, or has otherwise."""
+    files = {code: f"{PROMPTS}/{LANGUAGES}/{code}.json" for code in (domain.language, domain.spoken)}
+    tables = {}
+    for code, file in files.items():
+        if file in saved:
+            try:
+                tables[code] = Language.model_validate(saved.json(file))
+            except ValidationError as problem:
+                first = validation_problems(problem, Language)[0]
+                raise CheckpointError(
+                    f"{saved.path / file}: is invalid: {first}; restore it from a copy or train again"
+                ) from None
+    return tables
+
+
+def _wording(saved: SavedFolder, domain: Domain, book: PromptBook) -> PromptBook | None:
+    """Read the templates of what people read; None if it is in the language of the prompts."""
+    sources = {name: saved.text(file) for name, file in saved.below(WORDING).items()}
+    if domain.spoken == domain.language and not sources:
+        return None
+    wording = PromptBook.from_sources(saved.path / WORDING, sources, book.tasks)
+    for task in SPOKEN_TASKS:
+        wording.file(task)
+    return wording
+
+
+def _shared(saved: SavedFolder, settings: SavedSettings, n_items: int) -> SharedData | None:
+    """Return what stands in for interactions in a folder without them; None where they are there."""
+    if settings.shared is None:
+        return None
+    with contents_of(saved.path / COUNTS):
+        counts = SharedCounts.from_arrays(saved.arrays(COUNTS), n_items)
+        return SharedData(counts, DataSummary.from_dict(settings.shared.data), settings.shared.trained_on)
+
+
+def _interactions(saved: SavedFolder, file: str, n_items: int) -> Interactions:
+    with contents_of(saved.path / file):
+        interactions = Interactions.from_arrays(saved.arrays(file))
+        _check_items(interactions.n_items, n_items)
+        return interactions
+
+
+def _knowledge(saved: SavedFolder, n_items: int) -> Knowledge:
+    with contents_of(saved.path / KNOWLEDGE):
+        knowledge = Knowledge.from_arrays(saved.arrays(KNOWLEDGE))
+        _check_items(knowledge.n_items, n_items)
+        return knowledge
+
+
+def _models(
+    saved: SavedFolder, settings: SavedSettings, plugins: Collection[str], n_items: int
+) -> tuple[dict[str, CollaborativeModel], dict[str, RatingModel]]:
+    saved.below(MEMBERS_FOLDER)  # raises where anything was added
+    members: dict[str, CollaborativeModel] = {}
+    for name, options in settings.members.items():
+        file = f"{MEMBERS_FOLDER}/{name}.safetensors"
+        members[name] = _model(saved, file, MEMBERS.load(name, plugins), options, n_items)
+    raters: dict[str, RatingModel] = {}
+    for name, options in settings.raters.items():
+        file, member = f"{MEMBERS_FOLDER}/{name}.ratings.safetensors", members.get(name)
+        if isinstance(member, RatingModel) and file not in saved:
+            raters[name] = member
+        else:
+            raters[name] = _model(saved, file, RATERS.load(name, plugins), options, n_items)
+    return members, raters
+
+
+def _model(saved: SavedFolder, file: str, kind: Any, options: Mapping[str, Any], n_items: int) -> Any:
+    with contents_of(saved.path / file):
+        model = kind.from_arrays(saved.arrays(file), options)
+        check_fitted(model, n_items)
+        return model
+
+
+def _check_blends(tuned: TunedSettings, members: Mapping[str, CollaborativeModel]) -> None:
+    """Raise ValueError where weights are of members that are not there."""
+    known = {*members, LLM_MEMBER}
+    for blend in (tuned.blend, tuned.blend_without_llm):
+        if unknown := [name for name in blend.weights if name not in known]:
+            raise ValueError(f"the blend has a weight for {unknown[0]!r}, which is no member")
+
+
+def _check_items(found: int, n_items: int) -> None:
+    if found != n_items:
+        raise ValueError(f"it is of {found:,} items, and the catalog has {n_items:,}")
+
+
+def _language_model(
+    saved: SavedFolder, settings: SavedSettings, domain: Domain, catalog: Catalog, trained_on: Interactions
+) -> LLM:
+    import torch
+
+    from genre_gen.training.llm_training import build_llm
+
+    with contents_of(saved.path / CODES):
+        codes = Codes.from_arrays(settings.codes, saved.arrays(CODES))
+        _check_items(len(codes.codes), len(catalog))
+    llm = build_llm(domain, catalog, trained_on, codes)
+    with contents_of(saved.path / SETTINGS):
+        answers = {
+            task: torch.tensor(ids, dtype=torch.int64, device=llm.device) for task, ids in settings.answers.items()
+        }
+        for ids in answers.values():
+            if ids.ndim != 2 or ids.numel() == 0 or ids.min() < -1 or ids.max() >= llm.text_vocabulary:  # noqa: PLR2004
+                raise ValueError("answers hold what are no ids of text")
+        llm.add_answer_heads(answers)
+    _take_weights(llm, saved.tensors(WEIGHTS), saved.path, domain)
+    return llm
+
+
+def _take_weights(llm: LLM, weights: Mapping[str, Any], folder: Path, domain: Domain) -> None:
+    import torch
+
+    parameters: dict[str, Any] = dict(llm.trainable())
+    different = sorted(parameters.keys() ^ weights.keys()) or [
+        name for name, value in weights.items() if value.shape != parameters[name].shape
+    ]
+    if different:
+        raise CheckpointError(
+            f"{folder}: its weights are not those of {domain.model.llm} as set here (first: {different[0]}); "
+            "it was trained over another pre-trained model"
+        )
+    with torch.no_grad():
+        for name, value in weights.items():
+            if not value.is_floating_point() or not bool((value.abs() <= LARGEST).all()):  # NaN is not
+                raise CheckpointError(
+                    f"{folder / WEIGHTS}: is invalid: {name} is not finite; restore it from a copy or train again"
+                )
+            parameters[name].copy_(value)
+
+
+def _folder(name: str | Path, revision: str | None, token: str | bool | None) -> tuple[Path, str | None]:
+    """Return the folder of a name, and the owner of what was fetched: itself, or a copy of what the hub has.
+
+    A name is an id where it looks like one and there is no folder in which it could be a misspelt one.
+    """
+    folder = Path(name).expanduser()
+    with suppress(CheckpointError):  # where nothing can be written, nobody was interrupted while saving
+        recover_folder(folder)
+    if folder.is_dir():
+        return folder, None
+    elsewhere = isinstance(name, str) and HUB_ID.fullmatch(name) and not folder.parent.is_dir()
+    if not elsewhere or folder.parent == RUNS:
+        raise CheckpointError(f"{folder}: no such folder; train a recommender and save it there first")
+    return download_repository(str(name), FETCHED, revision, token), str(name).partition("/")[0]

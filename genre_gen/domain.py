@@ -9,23 +9,21 @@ from __future__ import annotations
 import copy
 import keyword
 import re
-import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from genre_gen.downloads.paths import assets_folder
+from genre_gen.downloads.domains import FILE, domain_names, find_domain, find_prompts, read_toml
 from genre_gen.errors import CheckpointError, ConfigError
 from genre_gen.languages.language import Language
 from genre_gen.languages.settings import ENGLISH, LANGUAGE, DomainWords, LanguageCode
 from genre_gen.query.settings import QuerySettings
 from genre_gen.registry import AUTO, CODE_SCHEMES, ENCODERS, MEMBERS, RATERS, READERS, TASKS, TRACKERS, Registry
 from genre_gen.rules.settings import Rules
-from genre_gen.settings import Names, NamesOrNone, Noun, Settings, Share, suggestion, validation_problems
+from genre_gen.settings import Names, NamesOrNone, Noun, Settings, Share, validation_problems
 
-FILE = "domain.toml"
 _NOT_SETTINGS = ("catalog_folder", "prompts_folder", "tables", "is_saved")
 
 USUAL_COLUMNS = {"rating": ("rating",), "time": ("timestamp", "time"), "text": ("description", "text")}
@@ -352,14 +350,14 @@ class Domain(Settings):
             >>> Domain.load("movies").rating_scale
             (1.0, 5.0)
         """
-        folder = _find_folder(name)
+        folder = find_domain(name)
         file = folder / FILE
-        settings = _read_toml(file)
+        settings = read_toml(file)
         for other in sorted(folder.glob("*.toml")):
             if re.fullmatch(LANGUAGE, other.stem):
-                settings.setdefault("languages", {}).setdefault(other.stem, _read_toml(other))
+                settings.setdefault("languages", {}).setdefault(other.stem, read_toml(other))
         domain = cls.from_settings(settings, where=str(file))
-        prompts = _find_prompts(domain.name, folder)
+        prompts = find_prompts(domain.name, folder)
         return domain.model_copy(update={"catalog_folder": folder, "prompts_folder": prompts})
 
     @classmethod
@@ -454,38 +452,4 @@ class Domain(Settings):
             >>> "movies" in Domain.available()
             True
         """
-        files = (file for root in _roots("catalogs") for file in root.glob(f"*/{FILE}"))
-        return tuple(sorted({file.parent.name for file in files}))
-
-
-def _read_toml(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-        raise ConfigError(f"{file}: not valid TOML: {problem}") from None
-
-
-def _roots(kind: Literal["catalogs", "prompts"]) -> tuple[Path, Path]:
-    return Path.cwd() / kind, assets_folder() / kind
-
-
-def _find_folder(name: str | Path) -> Path:
-    """Return the folder of the ``domain.toml`` of a name or path."""
-    if isinstance(name, Path) or "/" in name or "\\" in name:
-        folder = Path(name).expanduser()
-        if (folder / FILE).is_file():
-            return folder
-        raise ConfigError(f"{folder / FILE}: no such file; a domain's folder needs a {FILE}")
-    for root in _roots("catalogs"):
-        if (root / name / FILE).is_file():
-            return root / name
-    names = Domain.available()
-    raise ConfigError(f"no domain {name!r}{suggestion(name, names)}; there are: {', '.join(names) or 'none'}")
-
-
-def _find_prompts(name: str, folder: Path) -> Path:
-    """Return the prompts folder of a domain. It may not exist; then all templates are generic."""
-    own, shipped = (root / name for root in _roots("prompts"))
-    near = folder.resolve().parent.parent / "prompts" / name  # where `domains new` writes them
-    places = (folder / "prompts", near, own)
-    return next((place for place in places if place.is_dir() and place != shipped.resolve()), shipped)
+        return domain_names()

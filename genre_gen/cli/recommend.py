@@ -82,8 +82,7 @@ def recommend(
 
     check_n(n)
     recommender = load(model, domain, quantization, plugins, language, allow_model)
-    if rerank is not None or rerank_weight is not None:
-        recommender = _reranking(recommender, rerank, rerank_weight)
+    recommender = _reranking(recommender, rerank, rerank_weight)
     rules = read_rules(recommender, boost, pin, at_most, at_least, without=no_rules)
     request = Request(
         n=n, query=query, where=where, exclude=exclude or (), include=include, at=at, explain=explain, rules=rules
@@ -124,6 +123,8 @@ def _reranking(recommender: Recommender, method: str | None, weight: float | Non
 
     if weight is not None and not 0 <= weight <= 1:
         raise UsageError(f"--rerank-weight {weight:g}: give a number from 0 to 1")
+    if method is None and weight is None:
+        return recommender
     given = {"rerank.method": method, "rerank.weight": weight}
     state = recommender.state
     domain = state.domain.changed({key: value for key, value in given.items() if value is not None})

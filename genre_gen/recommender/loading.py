@@ -100,14 +100,8 @@ def load(
     with open_folder(folder, KIND, links=owner is not None) as saved:
         settings = read_settings(saved)
         domain = Domain.from_settings(settings.domain, where=str(folder / SETTINGS))
-        domain = domain.model_copy(
-            update={
-                "catalog_folder": folder,
-                "prompts_folder": folder / PROMPTS,
-                "tables": _tables(saved, domain),
-                "is_saved": True,
-            }
-        )
+        places = {"catalog_folder": folder, "prompts_folder": folder / PROMPTS, "is_saved": True}
+        domain = domain.model_copy(update={**places, "tables": _tables(saved, domain)})
         domain.check_components(plugins, where=str(folder))
         _check_model(domain.model.llm, owner, allow_model, folder)
         if quantization is not None:

@@ -153,7 +153,7 @@ def test_mistakes_in_tables_are_told_at_once(begun):
 
 
 def test_words_that_name_no_number_field_are_refused_with_their_place():
-    with pytest.raises(ConfigError, match=r"languages\.zh\.query\.贵: '\+price' names no number field; there are year"):
+    with pytest.raises(ConfigError, match=r"languages\.zh\.query\.贵: '\+price' is not a number field; there are year"):
         Domain.load("movies").changed({"explain.language": "zh", "languages.zh.query": {"贵": "+price"}})
     Domain.load("movies").changed({"languages.zh.query": {"贵": "+price"}})  # nobody speaks it
 

@@ -329,7 +329,12 @@ class Domain(Settings):
 
     @property
     def spoken(self) -> str:
-        """Return the language that people read."""
+        """Return the language that people read.
+
+        Example:
+            >>> domain.spoken, domain.changed({"explain.language": "zh"}).spoken
+            ('en', 'zh')
+        """
         return self.explain.language or self.language
 
     @classmethod

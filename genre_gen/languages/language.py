@@ -43,7 +43,7 @@ class ExplainWords(Settings):
     """What explanations need next to their templates.
 
     Attributes:
-        joint, stop: what stands between two sentences, and what ends one.
+        joint, stop: what separates two sentences, and what ends one.
         denials: words that no sentence of the free style has, together with the ``negations`` of requests.
         words: what a sentence of the free style may hold next to data and the words of the templates.
     """

@@ -24,7 +24,7 @@ class RelationWords(Settings):
 
 
 class DomainWords(Settings):
-    """A domain's words in one language. What is left out is as in ``domain.toml``.
+    """A domain's words in one language. Missing ones are as in ``domain.toml``.
 
     Attributes:
         noun, nouns: what an item is called, and its plural.

@@ -152,7 +152,12 @@ class PromptBook:
 
     @property
     def tasks(self) -> Mapping[str, Any]:
-        """Return the tasks of other packages that have templates here."""
+        """Return the tasks of other packages that have templates here.
+
+        Example:
+            >>> dict(book.tasks)
+            {}
+        """
         return self._tasks
 
     @property

@@ -287,7 +287,7 @@ class Recommender(NotPickled):
         Example:
             >>> recommender.speak("zh")
             >>> print(recommender.recommend("17", n=1, query="九十年代的喜剧", explain=True).parsed_query)
-            偏好：类型 喜剧；只要 …
+            只要 1990 <= year < 2000；偏好：类型 喜剧
         """
         self._state = persistence.with_language(self.state, language, domain)
 

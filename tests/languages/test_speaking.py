@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 
 import pytest
@@ -9,8 +10,10 @@ import pytest
 from genre_gen import Domain, Recommender
 from genre_gen.cli import main as cli
 from genre_gen.errors import CheckpointError, ConfigError, PromptError
+from genre_gen.folders.writing import write_folder
 from genre_gen.reporting.formatting import picks_text
 from genre_gen.reporting.html_report import page
+from genre_gen.rules.settings import Rules
 from tests.eval.conftest import entry, run  # noqa: F401 - fixtures
 
 CHINESE = re.compile("[\u4e00-\u9fff]")
@@ -97,6 +100,81 @@ def test_a_language_of_ones_own_goes_with_the_saved_folder(saved, tmp_path, monk
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert ". / " in Recommender.from_pretrained(tmp_path / "run").profile("17").text
+
+
+@pytest.fixture
+def chinese_folder(speaking, tmp_path):
+    """Return a saved recommender that speaks Chinese."""
+    speaking.save_pretrained(tmp_path / "chinese")
+    return tmp_path / "chinese"
+
+
+def test_changed_wording_is_refused(chinese_folder):
+    file = chinese_folder / "wording" / "profile.assistant.jinja"
+    file.write_text(file.read_text(encoding="utf-8").replace("你", "您"), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"profile\.assistant\.jinja: differs from its checksum"):
+        Recommender.from_pretrained(chinese_folder)
+
+
+@pytest.mark.parametrize("name", ["wording/new.jinja", "prompts/_languages/zh.toml", "prompts/zh/words.jinja"])
+def test_added_templates_and_tables_are_refused(chinese_folder, name):
+    (chinese_folder / name).parent.mkdir(exist_ok=True)
+    (chinese_folder / name).write_text("")
+    with pytest.raises(CheckpointError, match=r"is not listed in manifest\.json"):
+        Recommender.from_pretrained(chinese_folder)
+
+
+def test_tables_outside_the_verified_files_are_ignored(chinese_folder, speaking, tmp_path, monkeypatch):
+    (chinese_folder / "_languages").mkdir()
+    (chinese_folder / "_languages" / "zh.toml").write_text("nothing")
+    monkeypatch.chdir(tmp_path)
+    loaded = Recommender.from_pretrained(chinese_folder)
+    (chinese_folder / "prompts" / "_languages").mkdir()
+    (chinese_folder / "prompts" / "_languages" / "zh.toml").write_text("nothing")
+    assert loaded.profile("17") == speaking.profile("17")
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda folder: (folder / "wording" / "explain_pinned.assistant.jinja").unlink(), PromptError),
+        (lambda folder: shutil.rmtree(folder / "wording"), PromptError),
+        (lambda folder: (folder / "prompts" / "_languages").mkdir(), None),
+    ],
+)
+def test_incomplete_wording_is_refused(chinese_folder, tmp_path, change, problem):
+    def fill(target):
+        shutil.copytree(chinese_folder, target, dirs_exist_ok=True)
+        (target / "manifest.json").unlink()
+        change(target)
+        if problem is None:
+            (target / "prompts" / "_languages" / "zh.json").write_text('{"name": 1}')
+
+    write_folder(tmp_path / "other", fill, "recommender")
+    with pytest.raises(problem or CheckpointError, match=r"explain_pinned|no templates|zh\.json: is invalid: name"):
+        Recommender.from_pretrained(tmp_path / "other")
+
+
+def test_a_folder_without_histories_keeps_its_language(speaking, tmp_path):
+    speaking.save_pretrained(tmp_path / "shared", histories=False)
+    shared = Recommender.from_pretrained(tmp_path / "shared")
+    watched = ["Toy Story (1995)", "Alien (1979)"]
+    assert CHINESE.search(shared.profile(watched).text)
+    assert not CHINESE.search((tmp_path / "shared" / "README.md").read_text(encoding="utf-8"))
+
+
+def test_pins_are_explained_in_chinese(speaking):
+    picks = speaking.recommend("17", n=2, explain=True, rules=Rules(pins={"Alien (1979)": 1}))
+    assert picks[0].explanation.text == "《Alien (1979)》由编辑安排在这个位置。"
+    assert "固定位置" in picks_text(picks, speaking.state.language).splitlines()[0]
+
+
+def test_speaking_the_saved_language_again_keeps_the_saved_wording(chinese_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    loaded = Recommender.from_pretrained(chinese_folder)
+    state = loaded.state
+    loaded.speak("zh")
+    assert loaded.state is state
 
 
 @pytest.mark.parametrize("style", ["template", "llm", "free"])

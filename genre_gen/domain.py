@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import copy
 import keyword
-import tomllib
+import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from genre_gen.downloads.paths import assets_folder
+from genre_gen.downloads.domains import FILE, domain_names, find_domain, find_prompts, read_toml
 from genre_gen.errors import CheckpointError, ConfigError
+from genre_gen.languages.language import Language
+from genre_gen.languages.settings import ENGLISH, LANGUAGE, DomainWords, LanguageCode
 from genre_gen.query.settings import QuerySettings
 from genre_gen.registry import AUTO, CODE_SCHEMES, ENCODERS, MEMBERS, RATERS, READERS, TASKS, TRACKERS, Registry
 from genre_gen.rules.settings import Rules
-from genre_gen.settings import Names, NamesOrNone, Noun, Settings, Share, suggestion, validation_problems
+from genre_gen.settings import Names, NamesOrNone, Noun, Settings, Share, validation_problems
 
-FILE = "domain.toml"
+_NOT_SETTINGS = ("catalog_folder", "prompts_folder", "tables", "is_saved")
 
 USUAL_COLUMNS = {"rating": ("rating",), "time": ("timestamp", "time"), "text": ("description", "text")}
 """Usual names of optional columns, which are found without ``[data.columns]``."""
@@ -182,18 +184,14 @@ class ExplainSettings(Settings):
 
     ``words`` are the words that a sentence of the ``free`` style may use in addition to data and the templates' words
     for the same facts. They must not state anything about the data.
+
+    ``language`` is that of explanations, pages and requests, if it is not that of the prompts.
     """
 
     style: Literal["template", "llm", "free"] = "template"
+    language: LanguageCode | None = None
     attribution: Annotated[int, Field(ge=0)] = 10
-    words: tuple[str, ...] = (
-        "a", "an", "the", "this", "that", "it", "its", "it's", "is", "are", "was", "be", "i", "i'm", "me", "my", "we",
-        "you", "your", "you'll", "you're", "and", "or", "of", "in", "on", "at", "to", "for", "by", "as", "so", "with",
-        "will", "would", "can", "may", "think", "believe", "sure", "hope", "recommend", "suggest", "recommendation",
-        "because", "since", "like", "love", "enjoy", "enjoyed", "liked", "loved", "appreciate", "great", "good",
-        "choice", "perfect", "one", "too", "also", "another", "watch", "try", "if", "then", "based", "taste", "fan",
-        "just",
-    )  # fmt: skip
+    words: tuple[str, ...] | None = None
 
 
 class RelationSettings(Settings):
@@ -245,6 +243,8 @@ class Domain(Settings):
 
     Attributes:
         name: the domain's name, which also names its prompts.
+        language: of the prompts, and of the words in ``domain.toml``.
+        languages: language -> the words that differ in it.
         noun, nouns: the word for an item, such as movie, and its plural; None for the regular one.
         repeat: whether items of the history may be recommended again.
         liked_from: least rating of a liked item; None if the data has no ratings.
@@ -253,6 +253,8 @@ class Domain(Settings):
         tasks: task name -> weight and depth.
         catalog_folder: the folder of ``domain.toml``.
         prompts_folder: the folder of the domain's own templates; missing ones are generic.
+        tables: language -> its tables, for languages whose tables were read before; others are read from files.
+        is_saved: whether it came with a saved recommender, in whose folder nothing is searched.
 
     Example:
         >>> domain = Domain.load("movies")
@@ -261,6 +263,7 @@ class Domain(Settings):
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+    language: LanguageCode = ENGLISH
     noun: Noun = "item"
     nouns: Noun | None = None
     repeat: bool = False
@@ -280,8 +283,11 @@ class Domain(Settings):
     explain: ExplainSettings = ExplainSettings()
     knowledge: KnowledgeSettings = KnowledgeSettings()
     serving: ServingSettings = ServingSettings()
+    languages: dict[LanguageCode, DomainWords] = Field(default_factory=dict)
     catalog_folder: Path = Field(default=Path(), exclude=True)
     prompts_folder: Path = Field(default=Path(), exclude=True)
+    tables: dict[LanguageCode, Language] = Field(default_factory=dict, exclude=True)
+    is_saved: bool = Field(default=False, exclude=True)
 
     @field_validator("fields")
     @classmethod
@@ -311,16 +317,31 @@ class Domain(Settings):
     @model_validator(mode="after")
     def _words_name_number_fields(self) -> Self:
         numbers = [name for name, settings in self.fields.items() if settings.type == "number"]
-        for word, meanings in self.query.words.items():
+        given = [("query.words", self.query.words)]
+        spoken = {self.language, self.spoken}  # another language's words may be of fields that are not read here
+        given += [(f"languages.{code}.query", self.languages[code].query) for code in spoken & self.languages.keys()]
+        for where, word, meanings in ((where, *pair) for where, words in given for pair in words.items()):
             for meaning in meanings:
                 if meaning[:1] in {"+", "-"} and meaning[1:] not in numbers:
                     known = ", ".join(numbers) or "none"
-                    raise ValueError(f"query.words.{word}: {meaning!r} is not a number field; there are {known}")
+                    raise ValueError(f"{where}.{word}: {meaning!r} is not a number field; there are {known}")
         return self
+
+    @property
+    def spoken(self) -> str:
+        """Return the language that people read.
+
+        Example:
+            >>> domain.spoken, domain.changed({"explain.language": "zh"}).spoken
+            ('en', 'zh')
+        """
+        return self.explain.language or self.language
 
     @classmethod
     def load(cls, name: str | Path) -> Domain:
         """Read a domain by name, or from the folder of its ``domain.toml``.
+
+        A file next to it that is named after a language, such as ``zh.toml``, is its section ``languages.zh``.
 
         A name is searched in ``./catalogs``, then among the shipped domains; its prompts in ``./prompts``, then among
         the shipped ones, so either can be changed separately. A folder (anything with a path separator, or a ``Path``)
@@ -334,14 +355,14 @@ class Domain(Settings):
             >>> Domain.load("movies").rating_scale
             (1.0, 5.0)
         """
-        folder = _find_folder(name)
+        folder = find_domain(name)
         file = folder / FILE
-        try:
-            settings = tomllib.loads(file.read_text(encoding="utf-8-sig"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-            raise ConfigError(f"{file}: not valid TOML: {problem}") from None
+        settings = read_toml(file)
+        for other in sorted(folder.glob("*.toml")):
+            if re.fullmatch(LANGUAGE, other.stem):
+                settings.setdefault("languages", {}).setdefault(other.stem, read_toml(other))
         domain = cls.from_settings(settings, where=str(file))
-        prompts = _find_prompts(domain.name, folder)
+        prompts = find_prompts(domain.name, folder)
         return domain.model_copy(update={"catalog_folder": folder, "prompts_folder": prompts})
 
     @classmethod
@@ -355,7 +376,7 @@ class Domain(Settings):
             >>> Domain.from_settings({"name": "books", "noun": "book", "training": {"seed": 3}}).training.seed
             3
         """
-        problems = [f"{key}: unknown key" for key in ("catalog_folder", "prompts_folder") if key in settings]
+        problems = [f"{key}: unknown key" for key in _NOT_SETTINGS if key in settings]
         try:
             domain = cls.model_validate(settings)
         except ValidationError as error:
@@ -399,7 +420,7 @@ class Domain(Settings):
             else:
                 section[key] = copy.deepcopy(value)  # a later path may change it
         changed = self.from_settings(settings, where)
-        return changed.model_copy(update={"catalog_folder": self.catalog_folder, "prompts_folder": self.prompts_folder})
+        return changed.model_copy(update={name: getattr(self, name) for name in _NOT_SETTINGS})
 
     def check_components(self, allowed: Collection[str], where: str) -> None:
         """Check that settings name no components of packages other than ``allowed`` ones.
@@ -436,31 +457,4 @@ class Domain(Settings):
             >>> "movies" in Domain.available()
             True
         """
-        files = (file for root in _roots("catalogs") for file in root.glob(f"*/{FILE}"))
-        return tuple(sorted({file.parent.name for file in files}))
-
-
-def _roots(kind: Literal["catalogs", "prompts"]) -> tuple[Path, Path]:
-    return Path.cwd() / kind, assets_folder() / kind
-
-
-def _find_folder(name: str | Path) -> Path:
-    """Return the folder of the ``domain.toml`` of a name or path."""
-    if isinstance(name, Path) or "/" in name or "\\" in name:
-        folder = Path(name).expanduser()
-        if (folder / FILE).is_file():
-            return folder
-        raise ConfigError(f"{folder / FILE}: no such file; a domain's folder needs a {FILE}")
-    for root in _roots("catalogs"):
-        if (root / name / FILE).is_file():
-            return root / name
-    names = Domain.available()
-    raise ConfigError(f"no domain {name!r}{suggestion(name, names)}; there are: {', '.join(names) or 'none'}")
-
-
-def _find_prompts(name: str, folder: Path) -> Path:
-    """Return the prompts folder of a domain. It may not exist; then all templates are generic."""
-    own, shipped = (root / name for root in _roots("prompts"))
-    near = folder.resolve().parent.parent / "prompts" / name  # where `domains new` writes them
-    places = (folder / "prompts", near, own)
-    return next((place for place in places if place.is_dir() and place != shipped.resolve()), shipped)
+        return domain_names()

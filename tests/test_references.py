@@ -32,6 +32,8 @@ _MADE = (  # by the reader of a guide, or by a script
     "eval/runs",
     "genre_gen/collaborative/recent.py",
     "genre_gen/tasks/newer.py",
+    "prompts/_languages/xx",
+    "prompts/_report/xx",
     "prompts/NAME",
     "prompts/books",
 )

@@ -28,7 +28,7 @@ from genre_gen.data.titles import article_first
 from genre_gen.explain.check import Checker
 from genre_gen.explain.claims import ScoreClaims
 from genre_gen.explain.explainer import Explanation
-from genre_gen.explain.facts import labels
+from genre_gen.explain.facts import pairs_of
 from genre_gen.explain.text import plain
 from genre_gen.explain.wording import LENGTH, vocabulary
 from genre_gen.recommender.answering import answer_many
@@ -99,7 +99,7 @@ def checker_of(state: RecommenderState, *, free: bool = False) -> Checker:
     """Return the checker of the recommender's explanations; the free style allows more words."""
     if free or state.domain.explain.style == "free":
         return state.explainer.checker
-    words, graph = vocabulary(state.book), state.knowledge
+    words, graph = vocabulary(state.spoken_book), state.knowledge
     return Checker(state.catalog, state.trained_on, state.domain, words, graph)
 
 
@@ -178,9 +178,10 @@ def corrupt(state: RecommenderState, said: Said, other: Said, chance: random.Ran
         number = chance.choice(numbers)
         shown = f"{float(number[0]) + chance.choice([1, -1]):g}"
         yield "number off by one", text[: number.start()] + shown + text[number.end() :]
-    right = {value for values in labels(catalog[said.row]).values() for value in values}
-    wrong = sorted({value for item in catalog for values in labels(item).values() for value in values} - right)
-    for value in sorted({value for fact in said.explanation.facts for value in fact.values})[:1]:
+    called = state.language.label
+    right = {called(*pair) for pair in pairs_of(catalog[said.row])}
+    wrong = sorted({called(*pair) for item in catalog for pair in pairs_of(item)} - right)
+    for value in sorted({called(fact.field, value) for fact in said.explanation.facts for value in fact.values})[:1]:
         if wrong:
             yield "wrong attribute value", re.sub(re.escape(value), chance.choice(wrong), text, flags=re.IGNORECASE)
     yield from _wrong_links(state, said)
@@ -191,7 +192,7 @@ def corrupt(state: RecommenderState, said: Said, other: Said, chance: random.Ran
 def _wrong_links(state: RecommenderState, said: Said) -> Iterator[tuple[str, str]]:
     """Yield an explanation with a false relation between the pick and an item."""
     graph = state.knowledge
-    called = {name: each.called(name) for name, each in state.domain.knowledge.relations.items()}
+    called = state.language.relations
     for fact in said.explanation.facts:
         if fact.relation != "linked" or graph is None or fact.object is None:
             continue

@@ -52,6 +52,6 @@ def _recommend(recommender: Recommender, data: Dataset, tell: Callable[[str], No
         history = data.interactions.history(user)
         last = ", ".join(data.catalog[int(item)].title for item in history.rows[-3:])
         tell(f"\nUser {user}, {label} with {len(history)} movies, the last {last}:")
-        tell(picks_text(recommender.recommend(user, n=5, explain=True)))
+        tell(picks_text(recommender.recommend(user, n=5, explain=True), recommender.state.language))
     tell(f"\nSomeone of whom only three titles are known, {', '.join(THREE_TITLES)}:")
-    tell(picks_text(recommender.recommend(THREE_TITLES, n=5, explain=True)))
+    tell(picks_text(recommender.recommend(THREE_TITLES, n=5, explain=True), recommender.state.language))

@@ -41,6 +41,7 @@ def new_domain(
     items: Annotated[Path | None, typer.Option(help="Table of the items; without it only their ids are known.")] = None,
     folder: Annotated[Path, typer.Option(help="Gets catalogs/NAME and prompts/NAME.")] = Path(),
     noun: Annotated[str | None, typer.Option(help="What one item is called [after the item file].")] = None,
+    language: Annotated[str, typer.Option(help="Two letters: language of the prompts.")] = "en",
     user: Annotated[str | None, _column("interactions")] = None,
     item: Annotated[str | None, _column("interactions")] = None,
     rating: Annotated[str | None, _column("interactions, or none")] = None,
@@ -59,7 +60,7 @@ def new_domain(
     columns = {role: column for role, column in named.items() if column is not None}
     check_writable(folder, "--folder")
     try:
-        started = start_domain(name, interactions, items, folder, columns, noun)
+        started = start_domain(name, interactions, items, folder, columns, noun, language)
     except GenreGenError as problem:
         raise type(problem)(_with_options(str(problem))) from None
     show(started.to_json() if as_json else started.text())

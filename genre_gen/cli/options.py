@@ -42,6 +42,10 @@ ServedIn = Annotated[
     Literal["none", "bf16", "int8", "nf4"] | None,
     typer.Option("--quantization", help="In how many bits it answers [the trained domain's]."),
 ]
+SpokenLanguage = Annotated[
+    str | None,
+    typer.Option("--language", help="Two letters: language of explanations and requests [the trained domain's]."),
+]
 Plugins = Annotated[
     list[str] | None,
     typer.Option("--plugin", metavar="PACKAGE", help="A package whose components the recommender may use. Repeatable."),
@@ -73,6 +77,7 @@ def load(
     domain: str | None,
     quantization: str | None = None,
     plugins: Sequence[str] | None = None,
+    language: str | None = None,
     allow_model: str | None = None,
 ) -> Recommender:
     """Load the recommender of ``--model``, or of the domain's own folder, and refuse one of another domain."""
@@ -88,6 +93,8 @@ def load(
     )
     if domain not in {None, recommender.domain.name}:  # the domain itself need not be there
         check_domain(recommender, Domain.load(domain).name, f"--model {model}" if model else str(folder))
+    if language is not None:
+        recommender.speak(language)
     return recommender
 
 

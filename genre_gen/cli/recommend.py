@@ -16,6 +16,7 @@ from genre_gen.cli.options import (
     Model,
     Plugins,
     ServedIn,
+    SpokenLanguage,
     TrainedDomain,
     User,
     check_writable,
@@ -69,6 +70,7 @@ def recommend(
     ] = "table",
     model: Model = None,
     quantization: ServedIn = None,
+    language: SpokenLanguage = None,
     plugins: Plugins = None,
     allow_model: AllowModel = None,
     as_json: AsJson = False,
@@ -79,9 +81,8 @@ def recommend(
     from genre_gen.reporting.formatting import picks_json, picks_text
 
     check_n(n)
-    recommender = load(model, domain, quantization, plugins, allow_model)
-    if rerank is not None or rerank_weight is not None:
-        recommender = _reranking(recommender, rerank, rerank_weight)
+    recommender = load(model, domain, quantization, plugins, language, allow_model)
+    recommender = _reranking(recommender, rerank, rerank_weight)
     rules = read_rules(recommender, boost, pin, at_most, at_least, without=no_rules)
     request = Request(
         n=n, query=query, where=where, exclude=exclude or (), include=include, at=at, explain=explain, rules=rules
@@ -96,7 +97,7 @@ def recommend(
         raise UsageError("--split, --out and --layout go with --users")
     who = who_asks(recommender, user, events)
     picks = recommender.answer_many([replace(request, who=who)])[0]
-    show(picks_json(picks) if as_json else picks_text(picks))
+    show(picks_json(picks) if as_json else picks_text(picks, recommender.state.language))
 
 
 def _recommend_to_all(
@@ -122,6 +123,8 @@ def _reranking(recommender: Recommender, method: str | None, weight: float | Non
 
     if weight is not None and not 0 <= weight <= 1:
         raise UsageError(f"--rerank-weight {weight:g}: give a number from 0 to 1")
+    if method is None and weight is None:
+        return recommender
     given = {"rerank.method": method, "rerank.weight": weight}
     state = recommender.state
     domain = state.domain.changed({key: value for key, value in given.items() if value is not None})
@@ -142,6 +145,7 @@ def explain(
     ] = False,
     model: Model = None,
     quantization: ServedIn = None,
+    language: SpokenLanguage = None,
     plugins: Plugins = None,
     allow_model: AllowModel = None,
     as_json: AsJson = False,
@@ -151,7 +155,7 @@ def explain(
 
     if not item:
         raise UsageError("--item is missing: which item shall be explained?")
-    recommender = load(model, domain, quantization, plugins, allow_model)
+    recommender = load(model, domain, quantization, plugins, language, allow_model)
     who = who_asks(recommender, user, events)
     if who is None:
         raise UsageError("give either --user or --history: to whom shall it be explained?")
@@ -160,7 +164,8 @@ def explain(
     comparison = None if instead_of is None else recommender.compare(who, item, instead_of)
     change = recommender.what_if(who, item) if what_if else None
     printed = reasons_json if as_json else reasons_text
-    show(printed(recommender.state.catalog, explanation, attribution, comparison, change))
+    state = recommender.state
+    show(printed(state.catalog, explanation, attribution, comparison, change, state.language))
 
 
 def report(
@@ -168,6 +173,7 @@ def report(
     user: Annotated[list[str] | None, typer.Option(help="User id of the data. Repeatable.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="The page.")] = Path("report.html"),
     n: Annotated[int, typer.Option("-n", help="How many items each.")] = 5,
+    language: SpokenLanguage = None,
     plugins: Plugins = None,
     allow_model: AllowModel = None,
 ) -> None:
@@ -177,7 +183,7 @@ def report(
     if not user:
         raise UsageError("--user is missing: whose page shall be written?")
     check_writable(out, file=True)
-    recommender = load(*folder_or_domain(run), plugins=plugins, allow_model=allow_model)
+    recommender = load(*folder_or_domain(run), plugins=plugins, language=language, allow_model=allow_model)
     show(f"wrote {write_page(recommender, user, out, n)}")
 
 

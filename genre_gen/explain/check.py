@@ -18,7 +18,8 @@ from genre_gen.explain.claims import EXACT, ROUNDED, Claim, Recount, ScoreClaims
 from genre_gen.explain.facts import Fact
 from genre_gen.explain.reading import ExplanationReader, Link, Pair, Sentence
 from genre_gen.explain.shared_counts import SharedCounts, SharedRecount
-from genre_gen.explain.text import WORD
+from genre_gen.languages.resolved import DomainLanguage
+from genre_gen.languages.scripts import WORD, made_of
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,11 @@ class Checker:
             if isinstance(interactions, SharedCounts)
             else Recount(interactions, domain.liked_from, knowledge)
         )
+
+    @property
+    def language(self) -> DomainLanguage:
+        """Return the language that is read."""
+        return self._reader.language
 
     def check(
         self,
@@ -172,7 +178,7 @@ class Checker:
 
     def _problems(self, sentence: Sentence, case: _Case) -> Iterator[str]:
         for word in sentence.words:
-            if case.words is not None and word.casefold() not in case.words:
+            if case.words is not None and not made_of(word, case.words):
                 yield f"{word!r} is neither data nor one of the domain's words"
         anchors = {*sentence.rows} - {case.row, case.scores.other}
         compared = [row for row in sentence.rows if row in (case.row, case.scores.other)]

@@ -23,7 +23,6 @@ from genre_gen.explain.evidence import Evidence
 from genre_gen.explain.facts import named
 from genre_gen.explain.wording import ScoreView, score_lines
 from genre_gen.prompting.book import PromptBook
-from genre_gen.prompting.variables import entry
 
 MAX_LEFT_OUT = 3
 """How many items are taken away together, at most, to see what would change a pick."""
@@ -178,7 +177,8 @@ def describe(measured: Comparison | Counterfactual, book: PromptBook, evidence: 
     else:
         kind = "change" if measured.changed else "steady"
         views = [ScoreView(kind, _seen(measured.left_out, evidence), ranks=(measured.rank, measured.new_rank))]
-    return " ".join(score_lines(book, evidence, view, row, other)[0] for view in views)
+    joint = evidence.language.tables.explain.joint
+    return joint.join(score_lines(book, evidence, view, row, other)[0] for view in views)
 
 
 def _of_comparison(comparison: Comparison, evidence: Evidence) -> list[ScoreView]:
@@ -193,7 +193,7 @@ def _of_comparison(comparison: Comparison, evidence: Evidence) -> list[ScoreView
 
 
 def _seen(items: Sequence[Item], evidence: Evidence) -> tuple[Any, ...]:
-    return tuple(entry(evidence.catalog, evidence.catalog.row(item.id)) for item in items)
+    return tuple(evidence.entry(evidence.catalog.row(item.id)) for item in items)
 
 
 def _pair(values: NDArray[np.floating]) -> Pair:

@@ -22,6 +22,8 @@ from genre_gen.explain.counts import Counts, InteractionCounts
 from genre_gen.explain.facts import Fact, Reason, labels, pairs_of
 from genre_gen.explain.selection import choose_diverse, drop_weak, weigh_by_effects, weigh_by_parts
 from genre_gen.explain.shared_counts import SharedCounts
+from genre_gen.languages.resolved import DomainLanguage
+from genre_gen.prompting.variables import Entry, entries, entry
 from genre_gen.registry import MEMBERS
 
 POPULAR = 0.25  # share of all users from which popularity is worth a word
@@ -68,6 +70,7 @@ class Evidence:
                 "give those that were read with this catalog"
             )
         self.catalog, self.interactions, self.domain, self.knowledge = catalog, interactions, domain, knowledge
+        self.language = DomainLanguage.of(domain)
         self._factors = (
             None if factors is None else factors / np.maximum(np.linalg.norm(factors, axis=1), 1e-9)[:, None]
         )
@@ -82,6 +85,14 @@ class Evidence:
         self._labels = [labels(item) for item in catalog]
         counts = Counter(pair for item in catalog for pair in pairs_of(item))
         self._rarity = {pair: math.log(len(catalog) / count) for pair, count in counts.items()}
+
+    def entry(self, row: int, rating: float | None = None) -> Entry:
+        """Return an item as the templates of explanations see it."""
+        return entry(self.catalog, row, rating, words=self.language)
+
+    def entries(self, history: History) -> tuple[Entry, ...]:
+        """Return a history as these templates see it, oldest first."""
+        return entries(self.catalog, history, self.domain.liked_from, self.language)
 
     def reasons(
         self,

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from genre_gen.data.catalog import Catalog, Item
+from genre_gen.languages.language import Language
+from genre_gen.languages.resolved import DomainLanguage
 
 Relation: TypeAlias = Literal[
     "rated", "had", "shares", "followed_by", "linked", "liked_too", "weighed", "liked", "often", "predicted", "average",
@@ -49,11 +51,19 @@ class Fact:
     values: tuple[str, ...] = ()
     numbers: tuple[float, ...] = ()
 
-    def text(self, catalog: Catalog) -> str:
-        """Return the triple for people: ``Aliens (1986) | shares genre Action | Alien (1979)``."""
-        subject = "user" if self.subject is None else catalog[self.subject].title
-        what = " ".join(filter(None, [self.relation, self.field, ", ".join(self.values)]))
-        numbers = " of ".join(f"{number:g}" for number in self.numbers)
+    def text(self, catalog: Catalog, language: DomainLanguage | None = None) -> str:
+        """Return the triple for people: ``Aliens (1986) | shares genre Action | Alien (1979)``; by default in English.
+
+        Fields, values and relations are as ``language`` calls them.
+        """
+        words, field, values = Language.load().facts, self.field, self.values
+        if language is not None:
+            words, values = language.tables.facts, tuple(language.label(self.field, value) for value in self.values)
+            linked = self.relation == "linked" and self.field in language.relations
+            field = language.relations[self.field][0] if linked else language.field(self.field)
+        subject = words.user if self.subject is None else catalog[self.subject].title
+        what = " ".join(filter(None, [getattr(words, self.relation), field, words.list.join(values)]))
+        numbers = words.of.join(f"{number:g}" for number in self.numbers)
         right = [] if self.object is None else [catalog[self.object].title]
         return " | ".join([subject, what, *right, *([numbers] if numbers else [])])
 

@@ -19,6 +19,7 @@ from genre_gen.explain.evidence import Evidence
 from genre_gen.explain.facts import Fact
 from genre_gen.explain.text import plain
 from genre_gen.explain.wording import FREE, LENGTH, Sentences, vocabulary
+from genre_gen.languages.scripts import is_unspaced, made_of
 from genre_gen.prompting.book import PromptBook
 from genre_gen.prompting.spans import Prompt
 
@@ -29,10 +30,16 @@ TEMPERATURE = 0.3  # a small model says little that is so at higher ones
 
 def free_checker(evidence: Evidence, book: PromptBook) -> Checker:
     """Return what checks free texts: the words of the templates and of ``[explain]`` may stand, denials may not."""
-    domain = evidence.domain
-    words = vocabulary(book) | {word.casefold() for word in domain.explain.words}
-    words -= {*domain.query.negations, "none"}
-    return Checker(evidence.catalog, evidence.interactions, domain, words, evidence.knowledge)
+    language = evidence.language
+    denials = {*language.grammar.negations, *language.tables.explain.denials}
+    words = vocabulary(book) | {word.casefold() for word in language.free_words}
+    kept = {word for word in words if word not in denials and not _denies(word, denials)}
+    return Checker(evidence.catalog, evidence.interactions, evidence.domain, kept, evidence.knowledge)
+
+
+def _denies(word: str, denials: Collection[str]) -> bool:
+    """Tell whether words in a script without spaces, all of a line of a template, have a denial among them."""
+    return is_unspaced(word) and any(denial in word for denial in denials)
 
 
 def free_prompt(options: Sentences) -> Prompt:
@@ -74,12 +81,13 @@ def correct(
             ways = options.ways(left[0], first=not parts)
             parts.append((ways[index % len(ways)], options.reasons[left[0]].facts))
     facts = tuple(dict.fromkeys(fact for _, said in parts for fact in said))
-    return " ".join(text for text, _ in parts), facts, sum(part is not None for part in kept)
+    return options.joint.join(text for text, _ in parts), facts, sum(part is not None for part in kept)
 
 
 def _closed(sentence: str, checker: Checker) -> str:
     """Return a sentence with a point where it ends without one: what follows would be read as its end."""
-    return sentence if len(checker.sentences(f"{sentence} It.")) > 1 else f"{sentence}."
+    ends = len(checker.sentences(f"{sentence} It.")) > 1
+    return sentence if ends else sentence + checker.language.tables.explain.stop
 
 
 def _facts(sentence: str, options: Sentences, checker: Checker) -> tuple[Fact, ...]:
@@ -92,8 +100,8 @@ def _words(facts: tuple[Fact, ...], options: Sentences, checker: Checker) -> set
     """Return the words that may stand where these facts are said: the domain's own, and ``[explain] words``."""
     numbers = _used(facts, options)
     ways = (way for number in numbers for first in (True, False) for way in options.ways(number, first=first))
-    words = {word.casefold() for word in checker.domain.explain.words}.union(*map(checker.words_of, ways))
-    return words.intersection(checker.words or ())  # without denials
+    words = {word.casefold() for word in checker.language.free_words}.union(*map(checker.words_of, ways))
+    return {word for word in words if made_of(word, checker.words or ())}  # without denials
 
 
 def _used(facts: Collection[Fact], options: Sentences) -> list[int]:

@@ -16,6 +16,7 @@ from genre_gen.data.interactions import History
 from genre_gen.domain import Domain
 from genre_gen.explain.facts import pairs_of
 from genre_gen.explain.text import plain
+from genre_gen.languages.resolved import DomainLanguage
 from genre_gen.prompting.book import PromptBook
 from genre_gen.prompting.variables import entries
 
@@ -95,7 +96,7 @@ class Profiler:
 
     def __init__(self, catalog: Catalog, counts: NDArray[np.integer], domain: Domain, book: PromptBook) -> None:
         """Count the labels of all interactions, of which ``counts`` says how many each item has, ``[n_items]``."""
-        self.catalog, self.domain, self.book = catalog, domain, book
+        self.catalog, self.domain, self.book, self.language = catalog, domain, book, DomainLanguage.of(domain)
         self._pairs = [pairs_of(item) for item in catalog]
         self._total, self._usual = int(counts.sum()), Counter[tuple[str, str]]()
         for pairs, count in zip(self._pairs, counts.tolist(), strict=True):
@@ -104,7 +105,7 @@ class Profiler:
     def profile(self, history: History) -> Profile:
         """Return the profile of the user with a history; repeated items count each time. Raises PromptError."""
         rows, total = history.rows.tolist(), len(history)
-        seen = entries(self.catalog, history, self.domain.liked_from)
+        seen = entries(self.catalog, history, self.domain.liked_from, self.language)
         counts = Counter(pair for row in rows for pair in self._pairs[row])
         ratings = None if history.ratings is None else history.ratings[~np.isnan(history.ratings)]
         profile = Profile(
@@ -114,9 +115,20 @@ class Profiler:
             None if ratings is None or not len(ratings) else round(float(ratings.mean(dtype=np.float64)), 2),
             tuple(dict.fromkeys(entry.title for entry in reversed(seen) if entry.liked))[:MAX_LIKED],
         )
-        message = self.book.say(PROFILE, domain=self.domain.name, history=seen, profile=profile)
-        text = " ".join(plain(line) for line in message.text.split("\n") if line.strip())
-        return replace(profile, text=text)
+        message = self.book.say(PROFILE, domain=self.domain.name, history=seen, profile=self._called(profile))
+        joint = self.language.tables.explain.joint
+        return replace(profile, text=joint.join(plain(line) for line in message.text.split("\n") if line.strip()))
+
+    def _called(self, profile: Profile) -> Profile:
+        """Return a profile with fields and labels as people call them."""
+        labels = {
+            self.language.field(field): tuple(
+                replace(share, value=self.language.label(field, share.value)) for share in shares
+            )
+            for field, shares in profile.labels.items()
+        }
+        ranges = {self.language.field(field): usual for field, usual in profile.ranges.items()}
+        return replace(profile, labels=labels, ranges=ranges)
 
     def _labels(self, counts: Counter[tuple[str, str]], total: int) -> dict[str, tuple[LabelShare, ...]]:
         shares: dict[str, list[LabelShare]] = {field: [] for field in self.catalog.fields}

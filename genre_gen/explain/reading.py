@@ -13,9 +13,11 @@ from genre_gen.data.knowledge import Knowledge
 from genre_gen.data.titles import article_first
 from genre_gen.domain import Domain
 from genre_gen.explain.facts import pairs_of
-from genre_gen.explain.text import WORD, plain
+from genre_gen.explain.text import plain
+from genre_gen.languages.resolved import DomainLanguage
+from genre_gen.languages.scripts import UNSPACED, WORD, is_unspaced, made_of
 
-NUMBER = re.compile(r"(?:(?<!\w)-)?\d+(?:\.\d+)?")
+NUMBER = re.compile(rf"(?:(?<![^\W{UNSPACED}])-)?\d+(?:\.\d+)?")
 NUMBER_BEFORE = re.compile(r"\d\s+$")
 KEY = 3  # characters by which phrases are looked up
 END = re.compile(r"[.!?](?=\s|$)|[。！？]")
@@ -37,7 +39,8 @@ class Sentence:
         values: attribute values as written, and the pairs that each may be.
         links: links as written, what each may be, and the number before it.
         numbers: all others.
-        words: the rest.
+        words: the rest; in a script without spaces, letters that stand together are one.
+        end_of_word: where the last word ends.
     """
 
     text: str = ""
@@ -46,6 +49,18 @@ class Sentence:
     links: list[tuple[str, frozenset[Link], float | None]] = field(default_factory=list)
     numbers: list[float] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
+    end_of_word: int = -1
+
+    def take_word(self, word: str, position: int) -> int:
+        """Note a word, or the next letter of one, at a position of the text; return its length."""
+        if is_unspaced(word):
+            word = word[0]  # data may begin behind it
+        if is_unspaced(word) and self.end_of_word == position:
+            self.words[-1] += word
+        else:
+            self.words.append(word)
+        self.end_of_word = position + len(word) if is_unspaced(word) else -1
+        return len(word)
 
 
 class ExplanationReader:
@@ -53,23 +68,26 @@ class ExplanationReader:
 
     Attributes:
         pairs: of each item, its attribute values.
+        language: how the domain speaks; values and links are read as it calls them.
     """
 
     def __init__(self, catalog: Catalog, domain: Domain, knowledge: Knowledge | None) -> None:
         """Index titles, values and links."""
+        self.language = DomainLanguage.of(domain)
         spoken = {plain(article_first(item.title)): row for row, item in enumerate(catalog)}
         written = {plain(item.title): row for row, item in enumerate(catalog)}
         self._titles = PhraseIndex({**spoken, **written}, exact=True)
         self.pairs = [frozenset(pairs_of(item)) for item in catalog]
         every = frozenset().union(*self.pairs)
         meanings: dict[str, set[Pair]] = defaultdict(set)  # values that differ in case alone are written alike
-        for pair in every:
-            meanings[plain(pair[1]).casefold()].add(pair)
-        values = {plain(value) for _, value in every}
+        called_of = {pair: plain(self.language.label(*pair)) for pair in every}
+        for pair, name in called_of.items():
+            meanings[name.casefold()].add(pair)
+        values = set(called_of.values())
         self._values = PhraseIndex({value: frozenset(meanings[value.casefold()]) for value in values}, exact=False)
         called: dict[str, set[Link]] = defaultdict(set)
         for name in knowledge.relations if knowledge else ():
-            singular, plural = domain.knowledge.relations[name].called(name)
+            singular, plural = self.language.relations[name]
             called[singular].add((name, False))
             called[plural].add((name, True))
         self._links = PhraseIndex({phrase: frozenset(links) for phrase, links in called.items()}, exact=False)
@@ -111,8 +129,7 @@ class ExplanationReader:
             sentence.numbers.append(float(number[0]))
             return len(number[0])
         if word := WORD.match(text, position):
-            sentence.words.append(word[0])
-            return len(word[0])
+            return sentence.take_word(word[0], position)
         return 0
 
 
@@ -120,7 +137,7 @@ def _everyday(phrase: str, words: Collection[str] | None) -> bool:
     """Tell whether a phrase may as well be the explanation's own words."""
     parts = WORD.findall(phrase)
     bare = not NUMBER.search(phrase)
-    return bool(parts) and bare and words is not None and all(part.casefold() in words for part in parts)
+    return bool(parts) and bare and words is not None and all(made_of(part, words) for part in parts)
 
 
 class PhraseIndex(Generic[Meaning]):

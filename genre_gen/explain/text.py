@@ -1,12 +1,9 @@
-"""Explanations as plain text: what of a value is shown, and which parts of a text are words."""
+"""Explanations as plain text: what of a value is shown."""
 
 from __future__ import annotations
 
-import re
 import unicodedata
 
-UNSPACED = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff"  # Thai, Japanese, Chinese: each letter counts as a word
-WORD = re.compile(rf"[{UNSPACED}]|[^\W\d_{UNSPACED}]+(?:['’-][^\W\d_{UNSPACED}]+)*")
 JOINERS = "\u200c\u200d"  # format characters that belong into words and emoji
 
 

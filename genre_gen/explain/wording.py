@@ -18,10 +18,11 @@ from genre_gen.data.interactions import History
 from genre_gen.errors import PromptError
 from genre_gen.explain.evidence import Evidence
 from genre_gen.explain.facts import Fact, Kind, Reason
-from genre_gen.explain.text import WORD, plain
+from genre_gen.explain.text import plain
+from genre_gen.languages.scripts import WORD
 from genre_gen.prompting.book import PromptBook
 from genre_gen.prompting.spans import Message, Prompt
-from genre_gen.prompting.variables import Entry, entries, entry
+from genre_gen.prompting.variables import Entry
 
 if TYPE_CHECKING:
     from outlines.types import CFG
@@ -100,6 +101,7 @@ class Sentences:
 
     Attributes:
         reasons: what can be said.
+        joint: what stands between two sentences.
     """
 
     def __init__(
@@ -107,7 +109,8 @@ class Sentences:
     ) -> None:
         """Hold at least one reason for the pick in a catalog row, found by ``evidence``, and the templates."""
         self._book, self._evidence, self._history, self._row = book, evidence, history, row
-        self._about = {"domain": evidence.domain.name, "item": entry(evidence.catalog, row)}
+        self._about = {"domain": evidence.domain.name, "item": evidence.entry(row)}
+        self.joint = evidence.language.tables.explain.joint
         self.reasons = tuple(reasons)
         self._ways = cache(self._render)
 
@@ -119,7 +122,7 @@ class Sentences:
 
     def unanswered(self, task: str, **given: Any) -> Prompt:
         """Return a prompt about the pick that shows the latest items of the history and leaves the answer open."""
-        shown = entries(self._evidence.catalog, self._history.last(MAX_HISTORY), self._evidence.domain.liked_from)
+        shown = self._evidence.entries(self._history.last(MAX_HISTORY))
         asked = self._book.render(task, open=True, history=shown, **self._about, **given)
         return Prompt(EXPLAIN, (*asked.messages[:-1], Message("assistant", ())), open=True)
 
@@ -129,7 +132,7 @@ class Sentences:
     def _render(self, number: int, first: bool) -> tuple[str, ...]:
         reason = self.reasons[number]
         if reason.kind == "weighed" and reason.anchor is not None:
-            seen = (entry(self._evidence.catalog, reason.anchor),)
+            seen = (self._evidence.entry(reason.anchor),)
             view = ScoreView("weighed", seen, total=int(reason.facts[0].numbers[0]))
             return score_lines(self._book, self._evidence, view, self._row, first=first)
         message = self._book.say(EXPLAIN, history=(), **self._about, **self._given(reason, first=first))
@@ -176,8 +179,8 @@ class Sentences:
             for way in self.ways(number, first=not used):
                 if text == way:
                     yield (*used, number)
-                elif text.startswith(way + " "):
-                    yield from self._parse(text[len(way) + 1 :], (*used, number))
+                elif text.startswith(way + self.joint):
+                    yield from self._parse(text[len(way + self.joint) :], (*used, number))
 
 
 def vocabulary(book: PromptBook) -> frozenset[str]:
@@ -198,7 +201,7 @@ def template(parts: Sequence[Sentences]) -> list[str]:
             ways = options.ways(number, first=not used)
             text.append(ways[(index + len(used)) % len(ways)])
             used.append(number)
-        texts.append(" ".join(text))
+        texts.append(options.joint.join(text))
     return texts
 
 
@@ -225,7 +228,7 @@ def grammar(options: Sentences) -> CFG:
     for number in range(len(options.reasons)):
         # JSON's escapes are Lark's, and keep every character out of the grammar's syntax.
         rules[f"first_{number}"] = " | ".join(map(json.dumps, options.first[number]))
-        rules[f"later_{number}"] = " | ".join(json.dumps(" " + way) for way in options.later[number])
+        rules[f"later_{number}"] = " | ".join(json.dumps(options.joint + way) for way in options.later[number])
     return CFG("\n".join(f"{name}: {body}" for name, body in rules.items()))
 
 
@@ -237,14 +240,14 @@ def score_lines(
     Raises:
         PromptError: a template that fails, or that has no words for it.
     """
-    item, second = entry(evidence.catalog, row), None if other is None else entry(evidence.catalog, other)
+    item, second = evidence.entry(row), None if other is None else evidence.entry(other)
     message = book.say(SCORES, domain=evidence.domain.name, item=item, other=second, reason=view, first=first)
     return _lines(message, book.file(SCORES), view.kind, first)
 
 
 def pinned_lines(book: PromptBook, evidence: Evidence, row: int) -> tuple[str, ...]:
     """Return the ways to say that a rule put an item where it is; raises PromptError as :func:`score_lines` does."""
-    message = book.say(PINNED, domain=evidence.domain.name, item=entry(evidence.catalog, row))
+    message = book.say(PINNED, domain=evidence.domain.name, item=evidence.entry(row))
     return _lines(message, book.file(PINNED), "pinned", True)
 
 
@@ -254,7 +257,8 @@ def _view(reason: Reason, evidence: Evidence) -> ReasonView:
     rating = None
     for fact in reason.facts:
         if fact.values:
-            seen |= {"field": fact.field, "shared": fact.values}
+            shared = tuple(evidence.language.label(fact.field, value) for value in fact.values)
+            seen |= {"field": fact.field, "shared": shared}
         match fact.relation, fact.numbers:
             case "rated", (stars,):
                 rating = stars
@@ -262,14 +266,14 @@ def _view(reason: Reason, evidence: Evidence) -> ReasonView:
                 seen |= {"average": mean, "total": int(total)}
             case "predicted", (expected, mean):
                 seen |= {"expected": expected, "average": mean}
-            case "linked", shared:
-                singular, plural = evidence.domain.knowledge.relations[fact.field].called(fact.field)
-                count = int(shared[0]) if shared else None
+            case "linked", counts:
+                singular, plural = evidence.language.relations[fact.field]
+                count = int(counts[0]) if counts else None
                 seen |= {"field": fact.field, "count": count, "link": plural if (count or 1) > 1 else singular}
             case _, (part, total):
                 seen |= {"count": int(part), "total": int(total)}
     if reason.anchor is not None:
-        seen["anchor"] = entry(evidence.catalog, reason.anchor, rating)
+        seen["anchor"] = evidence.entry(reason.anchor, rating)
     return ReasonView(**seen)
 
 

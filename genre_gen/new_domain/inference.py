@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from genre_gen.data.readers import Data, build_data
-from genre_gen.domain import Domain, tomllib
+from genre_gen.domain import Domain
 from genre_gen.downloads.paths import assets_folder
 from genre_gen.errors import ConfigError, UsageError
 from genre_gen.new_domain.domain_toml import described_settings, sized_settings

@@ -8,14 +8,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from genre_gen.data.printable import printable
+from genre_gen.data.printable import padded, printable, width_of
 from genre_gen.data.readers import Data
-from genre_gen.domain import FILE, FieldSettings
+from genre_gen.domain import FieldSettings
+from genre_gen.downloads.domains import FILE
 from genre_gen.errors import ConfigError
+from genre_gen.languages.language import Language
+from genre_gen.languages.settings import ENGLISH
 from genre_gen.new_domain.domain_toml import relative
 from genre_gen.new_domain.inference import check_name, infer_from
 from genre_gen.new_domain.schema_inference import Proposal
 from genre_gen.new_domain.tables import read_tables
+from genre_gen.prompting.templates import in_language
 
 FACTS = "facts.jinja"
 
@@ -41,8 +45,8 @@ class Started:
         choices, data = self.proposal.choices, self.data
         rows = [(choice.role, choice.column, choice.why) for choice in choices]
         rows += [("-", choice.column, f"not used: {choice.why}") for choice in self.proposal.left_out]
-        role, name = (max(len(getattr(choice, part)) for choice in choices) for part in ("role", "column"))
-        lines = [f"{taken_for:{role}}  {column:{name}}  {why}" for taken_for, column, why in rows]
+        role, name = (max(width_of(getattr(choice, part)) for choice in choices) for part in ("role", "column"))
+        lines = [f"{padded(taken_for, role)}  {padded(column, name)}  {why}" for taken_for, column, why in rows]
         if "time" not in self.proposal.columns:
             lines += ["note: no column of times, so the file's order is taken as the order in time"]
         lines += [f"note: {problem}" for problem in data.report]
@@ -72,38 +76,48 @@ def start_domain(
     folder: Path,
     columns: Mapping[str, str | None] | None = None,
     noun: str | None = None,
+    language: str = ENGLISH,
 ) -> Started:
     """Write a new domain for two tables, which are not moved.
 
-    ``folder`` gets ``catalogs/<name>`` and ``prompts/<name>``; see
+    ``folder`` gets ``catalogs/<name>`` and ``prompts/<name>``, and ``language`` is that of the prompts; see
     :func:`genre_gen.new_domain.inference.infer_domain` for the other arguments.
 
     Raises:
-        ConfigError: the name is taken.
+        ConfigError: the name is taken, or there is no such language.
         UsageError: an invalid name or noun, or a column that does not exist.
         DataError: a table cannot be read, or a column cannot be inferred. No files are written then.
     """
     catalog_folder, prompts_folder = folder / "catalogs" / name, folder / "prompts" / name
     check_name(name)
+    tables = Language.load(language)
     for taken in (catalog_folder, prompts_folder):
         if taken.exists():
             raise ConfigError(f"{taken} exists already; give another name, or delete it first")
     home = relative(interactions.resolve().parent, catalog_folder.resolve())
     inferred = infer_from(read_tables(interactions, items), name, noun, columns, home)
+    templates, toml = in_language(prompts_folder, language), inferred.toml
+    if language != ENGLISH:
+        toml = toml.replace("\nnoun =", f'\nlanguage = "{language}"{" " * 10}# of the prompts\nnoun =', 1)
     for path, content in (
-        (catalog_folder / FILE, inferred.toml),
-        (prompts_folder / FACTS, _facts(inferred.proposal.fields)),
+        (catalog_folder / FILE, toml),
+        (templates / FACTS, _facts(inferred.proposal.fields, tables)),
     ):
         path.parent.mkdir(parents=True)
         path.write_text(content, encoding="utf-8")
-    return Started(name, catalog_folder, prompts_folder, inferred.proposal, inferred.data)
+    return Started(name, catalog_folder, templates, inferred.proposal, inferred.data)
 
 
-def _facts(fields: Mapping[str, FieldSettings]) -> str:
+def _facts(fields: Mapping[str, FieldSettings], language: Language) -> str:
     """Return the template of an item's attributes, field by field; all other templates are the generic ones."""
+    colon, comma, stop = language.facts.colon, language.facts.list, language.explain.stop
     lines = ["{# The attributes of {{ a_noun }}, field by field. #}", "{% macro facts(it) %}"]
     for name, settings in fields.items():
         known = f"it.{name} is not none" if settings.type == "number" else f"it.{name}"
-        value = f"it.{name}|join(', ')" if settings.type == "list" else f"it.{name}"
-        lines += [f"{{% if {known} %}}", f"{name.replace('_', ' ').strip()}: {{{{ {value} }}}}.", "{% endif %}"]
+        value = f"it.{name}|join('{comma}')" if settings.type == "list" else f"it.{name}"
+        lines += [
+            f"{{% if {known} %}}",
+            f"{name.replace('_', ' ').strip()}{colon}{{{{ {value} }}}}{stop}",
+            "{% endif %}",
+        ]
     return "\n".join([*lines, "{% endmacro %}", ""])

@@ -14,6 +14,7 @@ import numpy as np
 
 from genre_gen.codes import atomic
 from genre_gen.data.interactions import allowed_items
+from genre_gen.data.printable import padded, width_of
 from genre_gen.data.readers import Data, load_data
 from genre_gen.domain import Domain
 from genre_gen.downloads.models import find_model
@@ -21,6 +22,7 @@ from genre_gen.errors import GenreGenError
 from genre_gen.explain.evidence import Evidence
 from genre_gen.explain.explainer import Explainer
 from genre_gen.explain.wording import template
+from genre_gen.languages.gaps import gaps
 from genre_gen.llm.encode import Encoder
 from genre_gen.llm.load import load_tokenizer
 from genre_gen.prompting.book import PromptBook
@@ -64,8 +66,8 @@ class DomainCheck:
         lines = [line for task in self.tasks for line in [*_task_lines(task), ""]]
         if self.explanation:
             lines += ["=== an explanation", self.explanation, ""]
-        width = max(map(len, self.counts), default=0)
-        lines += [f"{name:{width}}  {value}" for name, value in self.counts.items()]
+        width = max(map(width_of, self.counts), default=0)
+        lines += [f"{padded(name, width)}  {value}" for name, value in self.counts.items()]
         lines += [f"note: {note}" for note in self.notes]
         lines += [f"problem: {problem}" for problem in self.problems]
         return "\n".join(
@@ -102,6 +104,7 @@ def check(name: str | Path, path: Path | None = None, llm: str | None = None) ->
         data = load_data(domain, path)
         _count(result, domain, data)
         compile_rules(domain.rules, data.catalog)
+        result.notes += gaps(domain, data.catalog)
     for task in domain.tasks:
         with result.noting():
             if task not in TASKS:

@@ -17,12 +17,14 @@ from jinja2.environment import Template
 
 from genre_gen.domain import Domain
 from genre_gen.errors import PromptError
+from genre_gen.languages.resolved import DomainLanguage
+from genre_gen.languages.settings import ENGLISH
 from genre_gen.prompting.budget import spending
 from genre_gen.prompting.nouns import Noun
 from genre_gen.prompting.sandbox import TemplateEnvironment
 from genre_gen.prompting.spans import ROLES, Message, Prompt, Role, Span, merged, stripped
 from genre_gen.prompting.syntax import included, refused
-from genre_gen.prompting.templates import check_size, find_templates, read_template, template_folders
+from genre_gen.prompting.templates import check_size, find_templates, in_language, read_template, template_folders
 from genre_gen.prompting.variables import TASK_VARIABLES, VARIABLES
 from genre_gen.registry import TASKS
 from genre_gen.settings import suggestion
@@ -49,6 +51,7 @@ class PromptBook:
         fallbacks: Sequence[Path] = (),
         noun: Noun | None = None,
         tasks: Mapping[str, Any] | None = None,
+        language: str = ENGLISH,
     ) -> None:
         """Read and check every ``*.jinja`` file of a folder, and missing ones from fallback folders.
 
@@ -57,11 +60,12 @@ class PromptBook:
             fallbacks: folders for templates that ``folder`` lacks, in order of preference.
             noun: the word for an item.
             tasks: tasks of other packages by name; they define ``variables``, and ``templates`` as the last fallback.
+            language: of the templates; it selects the folder of each task's templates.
 
         Raises:
             PromptError: the folder has no templates, or one has a mistake; the message names file and line.
         """
-        brought = (Path(task.templates) for task in (tasks or {}).values())
+        brought = (in_language(Path(task.templates), language) for task in (tasks or {}).values())
         files = find_templates((Path(folder), *fallbacks, *brought))
         noun = noun or Noun()
         sources = {name: noun.put_into(read_template(file)) for name, file in files.items()}
@@ -98,16 +102,25 @@ class PromptBook:
             self._check(name)
 
     @classmethod
-    def load(cls, domain: Domain) -> PromptBook:
-        """Return the templates of a domain, with generic ones for those it lacks; raises PromptError.
+    def load(cls, domain: Domain, language: str | None = None) -> PromptBook:
+        """Return the templates of a domain, with generic ones for those it lacks.
+
+        Args:
+            domain: the domain.
+            language: of the templates; by default the domain's.
+
+        Raises:
+            PromptError: invalid templates, or none in that language.
+            ConfigError: no such language.
 
         Example:
             >>> book = PromptBook.load(Domain.load("movies"))
             >>> "rating.user.jinja" in book.sources
             True
         """
-        noun = Noun(domain.noun, domain.nouns or "")
-        return cls(domain.prompts_folder, template_folders(domain), noun, TASKS.added(domain.tasks))
+        words = DomainLanguage.of(domain, language or domain.language)
+        own, *others = template_folders(domain, words.code)
+        return cls(own, others, words.noun, TASKS.added(domain.tasks), words.code)
 
     def save(self, folder: Path) -> None:
         """Write all templates as they were read, even if their files changed. The copy needs no fallback folders.
@@ -136,6 +149,16 @@ class PromptBook:
         except KeyError:
             known = ", ".join(TASK_VARIABLES)
             raise PromptError(f"no task {task!r}{suggestion(task, TASK_VARIABLES)}; there are {known}") from None
+
+    @property
+    def tasks(self) -> Mapping[str, Any]:
+        """Return the tasks of other packages that have templates here.
+
+        Example:
+            >>> dict(book.tasks)
+            {}
+        """
+        return self._tasks
 
     @property
     def sources(self) -> Mapping[str, str]:

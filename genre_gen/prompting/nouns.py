@@ -30,10 +30,12 @@ class Noun:
     Attributes:
         singular: such as ``movie``.
         plural: its plural; empty for the regular one.
+        inflected: whether it has a plural and an article, as in English.
     """
 
     singular: str = DEFAULT
     plural: str = ""
+    inflected: bool = True
 
     def put_into(self, template: str) -> str:
         """Return a template's source with ``{{ noun }}``, ``{{ nouns }}`` and ``{{ a_noun }}`` filled in.
@@ -42,7 +44,7 @@ class Noun:
         """
         forms = {
             "noun": self.singular,
-            "nouns": self.plural or plural(self.singular),
-            "a_noun": with_article(self.singular),
+            "nouns": self.plural or (plural(self.singular) if self.inflected else self.singular),
+            "a_noun": with_article(self.singular) if self.inflected else self.singular,
         }
         return re.sub(r"{{ *(a_noun|nouns?) *}}", lambda match: forms[match[1]], template)

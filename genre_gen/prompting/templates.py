@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from genre_gen.domain import Domain
 from genre_gen.downloads.paths import assets_folder
 from genre_gen.errors import PromptError, UsageError
+from genre_gen.languages.settings import ENGLISH, LANGUAGE
 from genre_gen.prompting.budget import MAX_SOURCE
 from genre_gen.settings import suggestion
 
@@ -15,10 +17,20 @@ GENERIC = "generic"
 """The folder of templates for domains that lack their own."""
 
 
-def template_folders(domain: Domain) -> tuple[Path, ...]:
-    """Return the folders to search for a template: the domain's, the shipped one of its name, the generic one."""
+def template_folders(domain: Domain, language: str | None = None) -> tuple[Path, ...]:
+    """Return the folders to search for a template: the domain's, the shipped one of its name, the generic one.
+
+    Templates of a language other than English are in subfolders of its name. A missing one is not replaced by the
+    English one, which would mix languages in a text. ``language`` is by default the domain's.
+    """
     shipped = assets_folder() / "prompts"
-    return tuple(dict.fromkeys((domain.prompts_folder, shipped / domain.name, shipped / GENERIC)))
+    folders = (domain.prompts_folder, shipped / domain.name, shipped / GENERIC)
+    return tuple(dict.fromkeys(in_language(folder, language or domain.language) for folder in folders))
+
+
+def in_language(folder: Path, language: str) -> Path:
+    """Return where a folder of templates has those of a language."""
+    return folder if language == ENGLISH else folder / language
 
 
 def find_templates(folders: Iterable[Path]) -> dict[str, Path]:
@@ -26,7 +38,9 @@ def find_templates(folders: Iterable[Path]) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for folder in folders:
         for file in sorted(folder.rglob("*.jinja")):
-            files.setdefault(file.relative_to(folder).as_posix(), file)
+            name = file.relative_to(folder)
+            if len(name.parts) == 1 or not re.fullmatch(LANGUAGE, name.parts[0]):  # else of another language
+                files.setdefault(name.as_posix(), file)
     return dict(sorted(files.items()))
 
 
@@ -58,7 +72,7 @@ def copy_templates(domain: Domain, names: Iterable[str]) -> list[Path]:
     """
     available = find_templates(template_folders(domain))
     shipped = domain.prompts_folder.resolve().is_relative_to(assets_folder().resolve())
-    target = Path.cwd() / "prompts" / domain.name if shipped else domain.prompts_folder
+    target = in_language(Path.cwd() / "prompts" / domain.name if shipped else domain.prompts_folder, domain.language)
     tasks = {name.split(".")[0] for name in available if name.count(".") > 1}
     copies: dict[Path, Path] = {}
     for wanted in names:

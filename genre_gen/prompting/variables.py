@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from genre_gen.data.catalog import Catalog, Value
 from genre_gen.data.interactions import History
+from genre_gen.languages.resolved import DomainLanguage
 from genre_gen.prompting.pieces import Code
 
 VARIABLES: dict[str, str] = {
@@ -76,18 +77,31 @@ class Entry:
         return self.attributes[name]
 
 
-def entry(catalog: Catalog, row: int, rating: float | None = None, liked_from: float | None = None) -> Entry:
-    """Return the item in a catalog row as templates see it; a NaN rating becomes None."""
+def entry(
+    catalog: Catalog,
+    row: int,
+    rating: float | None = None,
+    liked_from: float | None = None,
+    words: DomainLanguage | None = None,
+) -> Entry:
+    """Return the item in a catalog row as templates see it; a NaN rating becomes None.
+
+    ``words`` gives the names of labels; without it they are as in the data.
+    """
     item = catalog[row]
+    known: Mapping[str, Value] = item.attributes
+    if words is not None and words.labels:
+        known = {name: words.shown(name, value) for name, value in known.items()}
     if rating is None or math.isnan(rating):
-        return Entry(Code(row), item.title, item.text, item.attributes)
+        return Entry(Code(row), item.title, item.text, known)
     liked = liked_from is None or rating >= liked_from
-    return Entry(Code(row), item.title, item.text, item.attributes, round(float(rating), 3), liked)
+    return Entry(Code(row), item.title, item.text, known, round(float(rating), 3), liked)
 
 
-def entries(catalog: Catalog, history: History, liked_from: float | None = None) -> tuple[Entry, ...]:
+def entries(
+    catalog: Catalog, history: History, liked_from: float | None = None, words: DomainLanguage | None = None
+) -> tuple[Entry, ...]:
     """Return a history as templates see it, oldest first."""
-    if history.ratings is None:
-        return tuple(entry(catalog, row) for row in history.rows.tolist())
-    pairs = zip(history.rows.tolist(), history.ratings.tolist(), strict=True)
-    return tuple(entry(catalog, row, rating, liked_from) for row, rating in pairs)
+    ratings = [None] * len(history) if history.ratings is None else history.ratings.tolist()
+    pairs = zip(history.rows.tolist(), ratings, strict=True)
+    return tuple(entry(catalog, row, rating, liked_from, words) for row, rating in pairs)

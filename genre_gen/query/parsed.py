@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, Literal, TypeAlias
+
+from genre_gen.languages.language import Language, ParsedWords, put
+from genre_gen.languages.resolved import DomainLanguage
 
 Sense: TypeAlias = Literal["is", "low", "high", "near", "word", "item"]
 
@@ -26,11 +29,19 @@ class Term:
     field: str = ""
 
     def __str__(self) -> str:
-        """Return it for people."""
+        """Return it for people, in English."""
+        return self.said()
+
+    def said(self, language: DomainLanguage | None = None) -> str:
+        """Return it for people; by default in English."""
+        words, field = _words(language), self.field
         value = f"{self.value:g}" if isinstance(self.value, float) else self.value
+        if language is not None:
+            field, value = language.field(self.field), language.label(self.field, value)
         if self.sense == "item":
-            return f"like {value}"
-        return " ".join(part for part in (self.field, self.sense if self.sense != "is" else "", value) if part)
+            return put(words.like, value)
+        sense = getattr(words, self.sense) if self.sense in {"low", "high", "near"} else ""
+        return " ".join(part for part in (field, sense, value) if part)
 
 
 @dataclass(frozen=True)
@@ -48,13 +59,18 @@ class Preference:
     denied: bool = False
 
     def __str__(self) -> str:
-        """Return it for people."""
+        """Return it for people, in English."""
+        return self.said()
+
+    def said(self, language: DomainLanguage | None = None) -> str:
+        """Return it for people; by default in English."""
+        how = _words(language)
         words = [str(term.value) for term in self.terms if term.sense == "word"]
-        shown = [str(term) for term in self.terms if term.sense != "word"]
-        shown += [f"the word{'s' * (len(words) > 1)} {', '.join(words)}"] if words else []
-        text = " or ".join(shown)
-        text = text if self.words.casefold() in text.casefold() else f"{text} ({self.words})"
-        return f"not {text}" if self.denied else text
+        shown = [term.said(language) for term in self.terms if term.sense != "word"]
+        shown += [put(how.words if len(words) > 1 else how.word, how.list.join(words))] if words else []
+        text = how.either.join(shown)
+        text = text if self.words.casefold() in text.casefold() else text + put(how.asked, self.words)
+        return put(how.denied, text) if self.denied else text
 
 
 @dataclass(frozen=True)
@@ -65,11 +81,13 @@ class ParsedQuery:
         where: hard conditions, an expression of :mod:`genre_gen.data.filter_expression`; None where there are none.
         preferences: soft ones, in order.
         unknown: words that mean nothing here, with the closest known one.
+        language: in which it is told back; None for English.
     """
 
     where: str | None = None
     preferences: tuple[Preference, ...] = ()
     unknown: tuple[str, ...] = ()
+    language: DomainLanguage | None = field(default=None, compare=False, repr=False)
 
     @property
     def items(self) -> tuple[str, ...]:
@@ -85,20 +103,26 @@ class ParsedQuery:
 
     def __str__(self) -> str:
         """Return it for people, in one line."""
+        how = _words(self.language)
+        told = how.list.join(preference.said(self.language) for preference in self.preferences)
         parts = [
-            f"only {self.where}" if self.where else "",
-            f"rather {', '.join(map(str, self.preferences))}" if self.preferences else "",
-            f"not understood: {', '.join(self.unknown)}" if self.unknown else "",
+            put(how.only, self.where) if self.where else "",
+            put(how.rather, told) if self.preferences else "",
+            put(how.unknown, how.list.join(self.unknown)) if self.unknown else "",
         ]
-        return "; ".join(part for part in parts if part) or "nothing"
+        return how.parts.join(part for part in parts if part) or how.nothing
 
     def to_dict(self) -> dict[str, Any]:
         """Return it, ready for JSON."""
         return {
             "where": self.where,
-            "preferences": [str(preference) for preference in self.preferences],
+            "preferences": [preference.said(self.language) for preference in self.preferences],
             "unknown": list(self.unknown),
         }
+
+
+def _words(language: DomainLanguage | None) -> ParsedWords:
+    return (Language.load() if language is None else language.tables).parsed
 
 
 def by_field(labels: Iterable[Term]) -> dict[str, list[str]]:

@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 
 from genre_gen.data.catalog import Catalog
 from genre_gen.errors import UsageError
+from genre_gen.languages.resolved import DomainLanguage
+from genre_gen.query.numerals import in_digits
+from genre_gen.query.order import in_english_order
 from genre_gen.query.parsed import ParsedQuery, Term
 from genre_gen.query.settings import QuerySettings
 from genre_gen.query.state import ParserState
 from genre_gen.query.vocabulary import QueryVocabulary
-from genre_gen.query.words import CURRENCIES, normal, stem_of, tokens_of
+from genre_gen.query.words import SIGNS, normal, stem_of, tokens_of
 
 MAX_LENGTH = 500
 
@@ -32,10 +35,17 @@ class QueryParser:
     """
 
     def __init__(
-        self, catalog: Catalog, settings: QuerySettings | None = None, similarity: Similarity | None = None
+        self,
+        catalog: Catalog,
+        settings: QuerySettings | None = None,
+        similarity: Similarity | None = None,
+        language: DomainLanguage | None = None,
     ) -> None:
-        """Collect the words of the catalog and of ``[query]``; ``similarity`` tells more of it than texts can."""
-        self.vocabulary = QueryVocabulary(catalog, settings or QuerySettings())
+        """Collect the words of the catalog and of ``[query]``; ``similarity`` tells more of it than texts can.
+
+        Without a domain's ``language``, the words are those of ``settings`` and of English.
+        """
+        self.vocabulary = QueryVocabulary(catalog, settings or QuerySettings(), language)
         self.matcher = TermMatcher(self.vocabulary, similarity)
 
     def parse(self, query: str) -> ParsedQuery:
@@ -48,11 +58,11 @@ class QueryParser:
             raise UsageError("the query is empty; say what it should be like, or leave it out")
         if len(query) > MAX_LENGTH:
             raise UsageError(f"the query has {len(query):,} characters; at most {MAX_LENGTH} are read; shorten it")
-        text = normal(query)
-        tokens = [
-            token for token in tokens_of(text) if token.text not in CURRENCIES or (token.text,) in self.vocabulary
-        ]
-        return ParserState(self.vocabulary, text, tokens).parse()
+        vocabulary = self.vocabulary
+        text = in_digits(normal(query), vocabulary.grammar)
+        words = (word for token in tokens_of(text) for word in vocabulary.cut(token))
+        tokens = [token for token in words if token.text not in SIGNS or vocabulary.knows(token.text)]
+        return ParserState(vocabulary, text, in_english_order(tokens, vocabulary)).parse()
 
     def score(self, parsed: ParsedQuery) -> NDArray[np.float32] | None:
         """Return how well items match the preferences; see :meth:`TermMatcher.score`."""

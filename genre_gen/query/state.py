@@ -92,7 +92,8 @@ class ParserState:
             *(either(alternatives) for alternatives in self.conditions),
         ]
         where = " and ".join(dict.fromkeys(conditions)) or None
-        return ParsedQuery(where, tuple(dict.fromkeys(self.preferences)), tuple(dict.fromkeys(self.unknown)))
+        preferences, unknown = tuple(dict.fromkeys(self.preferences)), tuple(dict.fromkeys(self.unknown))
+        return ParsedQuery(where, preferences, unknown, self.vocabulary.language)
 
     @property
     def denied(self) -> bool:
@@ -163,8 +164,8 @@ class ParserState:
             self._take_phrase(phrase, terms, self._is_literal(self.position - length, length, terms))
         elif (positive := self.vocabulary.positive(phrase)) is not None:
             self._take_phrase(phrase, self.vocabulary.lookup([positive])[2] or ())
-        elif self.vocabulary.in_texts(phrase):
-            self._prefer(phrase, (Term("word", phrase.casefold()),))
+        elif words := self.vocabulary.in_texts(phrase):
+            self._prefer(phrase, words)
         else:
             self._reach()
             self.unknown.append(phrase + self.vocabulary.closest(phrase))
@@ -307,13 +308,14 @@ class ParserState:
             low, high = self._decade(first.number)
         elif (other := self._range_to()) is not None:
             low, high = sorted((first.number, other))
-        unit = self._unit(begin) or self.spoken_of
+        unit, many = self._unit(begin)
+        unit, low, high = unit or self.spoken_of, low * many, high * many
         phrase = " ".join(token.text for token in self.tokens[begin : self.position])
         name = unit or (self.vocabulary.field_of(low, high) if self.compared or low < high else None)
         if name is not None and not np.isnan(low):
             self._numeric(phrase, name, low, high, decade=first.kind == "decade")
-        elif self.vocabulary.in_texts(first.text):
-            self._prefer(first.text, (Term("word", first.text),))
+        elif words := self.vocabulary.in_texts(first.text):
+            self._prefer(first.text, words)
         else:
             self._reach()
             self.unknown.append(phrase)
@@ -367,25 +369,26 @@ class ParserState:
 
     def _range_to(self) -> float | None:
         """Return the other end of a range, "80-90" or "between 80 and 90", and step over it; None where it is none."""
-        joint = self.position + (self._unit_at(self.position) != "")
+        joint = self.position + (self._unit_at(self.position)[0] != "")
         here = self.tokens[joint : joint + 2]
         if len(here) < 2 or here[1].kind != "number":  # noqa: PLR2004
             return None
         before = self.tokens[self.position - 2] if self.position > 1 else None
-        opened = before is not None and before.text.casefold() in self.vocabulary.settings.between
+        opened = before is not None and before.text.casefold() in self.vocabulary.grammar.between
         if here[0].kind != "dash" and not (opened and here[0].kind == "word"):
             return None
         self.position = joint + 2
         return here[1].number
 
-    def _unit(self, begin: int) -> str:
-        """Return the number field that the word behind the numbers from here names, or ""; step over it."""
-        behind = self._unit_at(self.position)
-        self.position += behind != ""
-        return behind or self._unit_at(begin + 1)
+    def _unit(self, begin: int) -> tuple[str, float]:
+        """Return the number field that the word behind the numbers from here names, or "", and how many of its units.
 
-    def _unit_at(self, position: int) -> str:
-        if not 0 <= position < len(self.tokens):
-            return ""
-        terms = self.vocabulary.lookup([self.tokens[position].stem])[2] or ()
-        return next((term.field for term in terms if term.sense == "near"), "")
+        Step over the word.
+        """
+        behind = self._unit_at(self.position)
+        self.position += behind[0] != ""
+        return behind if behind[0] else self._unit_at(begin + 1)
+
+    def _unit_at(self, position: int) -> tuple[str, float]:
+        token = self.tokens[position] if 0 <= position < len(self.tokens) else None
+        return ("", 1.0) if token is None else self.vocabulary.unit(token.stem)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
@@ -13,17 +14,23 @@ from numpy.typing import NDArray
 
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.filter_expression import MAX_COMPARED
+from genre_gen.languages.language import Language
+from genre_gen.languages.resolved import DomainLanguage
+from genre_gen.languages.scripts import is_unspaced
 from genre_gen.query.parsed import Term
 from genre_gen.query.settings import QuerySettings
-from genre_gen.query.words import QUOTES, phrases, stem_of, stems_of, words_of
+from genre_gen.query.unsegmented import Segmenter
+from genre_gen.query.words import QUOTES, Token, index_terms, pairs_of, phrases, stem_of, stems_of, words_of
 
 CLOSE = 0.8  # similarity from which a known word is offered for an unknown one
 DENIALS = ("negations", "without", "exceptions", "not_too", "less")
 # The keys of [query] that are lists of words; a word of several kinds is of the first.
-GRAMMAR = (
+LISTS = (
     "similar", "scope_ends", "only", *DENIALS, "conjunctions", "disjunctions", "below", "at_most", "above", "at_least",
     "between", "prepositions", "than", "stop_words",
 )  # fmt: skip
+
+_SEVERAL = re.compile(r"(?P<many>\d+(?:\.\d+)?) (?P<unit>\w+)")  # such as 60 minutes
 
 # word endings of comparatives and superlatives, and what the plain word has instead
 _DEGREES = (("ier", "y"), ("iest", "y"), ("er", ""), ("est", ""), ("er", "e"), ("est", "e"))
@@ -34,24 +41,27 @@ class QueryVocabulary:
 
     Attributes:
         catalog: the items.
-        settings: ``[query]`` of the domain.
+        grammar: the words that hold requests together.
+        language: how the domain speaks; None where it is not known.
         numbers: number field -> its values ``[n_items]``, NaN where not known.
         longest: words of the longest known phrase.
     """
 
-    def __init__(self, catalog: Catalog, settings: QuerySettings) -> None:
-        """Collect the words."""
-        self.catalog, self.settings = catalog, settings
+    def __init__(self, catalog: Catalog, settings: QuerySettings, language: DomainLanguage | None = None) -> None:
+        """Collect the words: those of ``[query]`` and English, or those of a domain's language."""
+        self.catalog, self.language = catalog, language
+        self.grammar = settings.grammar(Language.load().query) if language is None else language.grammar
+        self._declared_words = settings.words if language is None else language.query
         self.numbers = {name: column for name in catalog.fields if (column := _numbers(catalog, name)) is not None}
-        declared = phrases((phrase, None) for phrase in settings.words)
-        grammar = phrases((phrase, kind) for kind in GRAMMAR for phrase in getattr(settings, kind))
+        declared = phrases((phrase, None) for phrase in self._declared_words)
+        grammar = phrases((phrase, kind) for kind in LISTS for phrase in getattr(self.grammar, kind))
         self._grammar = {phrase: kinds[0] for phrase, kinds in grammar.items() if phrase not in declared}
         self._terms = self._collect_terms()
         self.longest = max(map(len, (*self._grammar, *self._terms)), default=1)
 
-    def __contains__(self, stems: tuple[str, ...]) -> bool:
-        """Tell whether a phrase, by its stems, stands for something."""
-        return stems in self._terms
+    def knows(self, word: str) -> bool:
+        """Tell whether a word or sign has a meaning."""
+        return (word,) in self._terms or (word,) in self._grammar
 
     def named(self, words: Sequence[str], title: str, *, quoted: bool) -> tuple[int, ...]:
         """Return the rows that a title means; none where its words mean something else and it is not quoted."""
@@ -63,15 +73,31 @@ class QueryVocabulary:
 
     def positive(self, word: str) -> str | None:
         """Return what a word is the comparative or superlative of, where that means something: funnier, funny."""
-        for ending, instead in _DEGREES:
+        inflected = self.language is None or self.language.tables.inflection == "english"
+        for ending, instead in _DEGREES if inflected else ():
             stem = word.casefold().removesuffix(ending) + instead
             if word.casefold().endswith(ending) and (stem,) in self._terms:
                 return stem
         return None
 
-    def in_texts(self, word: str) -> bool:
-        """Tell whether a word stands in any item's text."""
-        return stem_of(word) in self.texts[0].vocabulary_
+    def in_texts(self, word: str) -> tuple[Term, ...]:
+        """Return what a word that stands in items' texts is looked for by; () for one that stands in none."""
+        known = self.texts[0].vocabulary_
+        if is_unspaced(word):
+            pairs = pairs_of(word.casefold())
+            return tuple(Term("word", pair) for pair in pairs) if all(pair in known for pair in pairs) else ()
+        return (Term("word", word.casefold()),) if stem_of(word) in known else ()
+
+    def cut(self, token: Token) -> Iterator[Token]:
+        """Yield the words of a token of a script without spaces; other tokens are one."""
+        return self._segmenter.cut(token) if token.kind == "word" and is_unspaced(token.text) else iter((token,))
+
+    @cached_property
+    def _segmenter(self) -> Segmenter:
+        """Return what cuts text without spaces into the words that are known here."""
+        names = {word for word, *others in (*self._grammar, *self._terms) if not others}
+        titles = {word for item in self.catalog for word in words_of(item.title)}
+        return Segmenter(filter(is_unspaced, names | titles), lambda word: bool(self.in_texts(word)))
 
     def closest(self, word: str) -> str:
         """Return the closest phrase that stands for something, in brackets; empty where none is close."""
@@ -92,6 +118,11 @@ class QueryVocabulary:
                 return length, "", tuple(self._terms[phrase])
         return 1, "", None
 
+    def unit(self, word: str) -> tuple[str, float]:
+        """Return the number field that a word is the unit of, or "", and how many units of the field it is."""
+        terms = self.lookup([word])[2] or ()
+        return next(((term.field, float(term.value or 1)) for term in terms if term.sense == "near"), ("", 1.0))
+
     def field_of(self, low: float, high: float) -> str | None:
         """Return the number field of a range (or of one number, twice) without a unit; None where that is not clear."""
         spans = [
@@ -108,7 +139,7 @@ class QueryVocabulary:
         from scipy import sparse
         from sklearn.feature_extraction.text import TfidfVectorizer
 
-        vectorizer = TfidfVectorizer(analyzer=stems_of, sublinear_tf=True)
+        vectorizer = TfidfVectorizer(analyzer=index_terms, sublinear_tf=True)
         try:
             return vectorizer, vectorizer.fit_transform([_text(self.catalog, row) for row in range(len(self.catalog))])
         except ValueError:  # no text has a word
@@ -118,9 +149,9 @@ class QueryVocabulary:
     @cached_property
     def _written(self) -> dict[str, str]:
         """Return what stands for something as people write it, by that and by its stems."""
-        labels = (value for name in self.catalog.fields for value in _labels(self.catalog, name))
+        labels = (form for name in self.catalog.fields for _, form in self._called(name))
         written = {
-            stems_of(phrase): words_of(phrase) for phrase in sorted((*labels, *self.numbers, *self.settings.words))
+            stems_of(phrase): words_of(phrase) for phrase in sorted((*labels, *self.numbers, *self._declared_words))
         }
         taken = {stems: " ".join(words) for stems, words in written.items() if stems in self._terms}
         return {form: words for stems, words in taken.items() for form in (words, " ".join(stems))}
@@ -128,19 +159,24 @@ class QueryVocabulary:
     def _collect_terms(self) -> dict[tuple[str, ...], list[Term]]:
         """Return what phrases stand for: values of fields, number fields by their names, and the domain's words."""
         labels = phrases(
-            (value, Term("is", value, name))
-            for name in self.catalog.fields
-            for value in sorted(_labels(self.catalog, name))
+            (form, Term("is", value, name)) for name in self.catalog.fields for value, form in self._called(name)
         )
-        terms = {key: list(each) for key, each in labels.items()}
+        terms = {key: list(dict.fromkeys(each)) for key, each in labels.items()}
         for name in self.numbers:
-            terms.setdefault(stems_of(name), []).append(Term("near", "", name))
-        for phrase, meanings in self.settings.words.items():
+            for called in dict.fromkeys((name, name if self.language is None else self.language.field(name))):
+                terms.setdefault(stems_of(called), []).append(Term("near", "", name))
+        for phrase, meanings in self._declared_words.items():
             declared = [term for text in meanings for term in self._declared(text, labels)]
             if declared or not meanings:  # what stands for nothing that this catalog has is not understood
                 terms[stems_of(phrase)] = declared
         terms.pop((), None)
         return terms
+
+    def _called(self, name: str) -> list[tuple[str, str]]:
+        """Return a field's values, each with what it may be called: as in the data, and as in the language."""
+        values = sorted(_labels(self.catalog, name))
+        spoken = [] if self.language is None else [(value, self.language.label(name, value)) for value in values]
+        return list(dict.fromkeys([*((value, value) for value in values), *spoken]))
 
     def _declared(self, text: str, labels: Mapping[tuple[str, ...], list[Term]]) -> Iterator[Term]:
         """Yield what the domain declares a word to be: a field's end, a unit, a value, or words that texts hold."""
@@ -148,10 +184,12 @@ class QueryVocabulary:
             yield Term("high" if text[0] == "+" else "low", "", text[1:])
         elif text in self.numbers:
             yield Term("near", "", text)
+        elif (several := _SEVERAL.fullmatch(text)) and several["unit"] in self.numbers:
+            yield Term("near", float(several["many"]), several["unit"])
         elif stems_of(text) in labels:
             yield from labels[stems_of(text)]
         else:
-            yield from (Term("word", word) for word in words_of(text) if self.in_texts(word))
+            yield from (term for word in words_of(text) for term in self.in_texts(word))
 
 
 def _numbers(catalog: Catalog, name: str) -> NDArray[np.float64] | None:

@@ -8,14 +8,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from genre_gen.languages.scripts import UNSPACED, is_unspaced
+
 MAX_DIGITS = 12
 CURRENCIES = "$€£¥"
-QUOTES = "\"'“”„‟‘’«»"
+QUOTES = "\"'“”„‟‘’«»《》〈〉「」『』"
+SIGNS = CURRENCIES + "、"  # signs that are words where a language or domain knows them
 
 _TOKEN = re.compile(
     rf"""(?P<decade>\d0|\d{{3}}0)(?:['’]?s)\b | (?P<number>\d+(?:[.,]\d+)*)
-      | (?P<word>[^\W\d_]+(?:['’][^\W\d_]+)* | [{CURRENCIES}])
-      | (?P<dash>[-–—](?=\s*['’]?\d)) | (?P<end>[,.;:!?()\[\]\n])""",
+      | (?P<word>[{UNSPACED}]+ | [^\W\d_{UNSPACED}]+(?:['’][^\W\d_{UNSPACED}]+)* | [{SIGNS}])
+      | (?P<dash>[-–—~](?=\s*['’]?\d)) | (?P<end>[,.;:!?()\[\]\n。])""",
     re.VERBOSE,
 )
 _CURRENCY = re.compile(rf"([{CURRENCIES}])\s*(\d[\d.,]*)")  # written in front, read behind, where other units stand
@@ -61,6 +64,16 @@ def words_of(text: str) -> list[str]:
 def stems_of(text: str) -> tuple[str, ...]:
     """Return the stems of a text's words."""
     return tuple(stem_of(word) for word in words_of(text))
+
+
+def index_terms(text: str) -> list[str]:
+    """Return what a text is found by: the stems of its words; in scripts without spaces, letters two by two."""
+    return [term for word in words_of(text) for term in (pairs_of(word) if is_unspaced(word) else [stem_of(word)])]
+
+
+def pairs_of(word: str) -> list[str]:
+    """Return the pairs of letters that stand together in a word; itself, where it has no two."""
+    return [word[start : start + 2] for start in range(len(word) - 1)] or [word]
 
 
 def stem_of(word: str) -> str:

@@ -6,6 +6,7 @@ import itertools
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from genre_gen.data.interactions import History
 from genre_gen.errors import DecodingError, UsageError, quoted
 from genre_gen.query.parsed import ParsedQuery
 from genre_gen.ranking import Ranking
-from genre_gen.recommender.requests import BOOST, Recommendation, Recommendations, Request, history_of
+from genre_gen.recommender.requests import BOOST, Answers, Recommendation, Recommendations, Request, Who, history_of
 from genre_gen.recommender.state import LLM_MEMBER, QUERY_MEMBER, RecommenderState
 from genre_gen.rules.compiled import CompiledRules
 from genre_gen.rules.selection import Selection, select
@@ -58,6 +59,21 @@ def answer_many(state: RecommenderState, requests: Iterable[Request]) -> Iterato
     remaining = iter(requests)
     while asked := [_read(state, request, filters) for request in itertools.islice(remaining, BATCH)]:
         yield from _answers(state, asked)
+
+
+def answer_users(state: RecommenderState, who: Who, users: Iterable[Who], options: Mapping[str, Any]) -> Answers:
+    """Answer many users with the same options; ``who`` must be None.
+
+    Raises:
+        UsageError: also ``who``, or users that are not several.
+    """
+    if who is not None:
+        raise UsageError("give either who or users")
+    if isinstance(users, str) or not isinstance(users, Iterable):
+        raise UsageError(f"users = {quoted(users)}; give a list of user ids or histories, even of one")
+    users = list(users)
+    answers = answer_many(state, (Request(user, **options) for user in users))
+    return Answers(zip(users, answers, strict=True))
 
 
 def _read(state: RecommenderState, request: Request, shared: dict[tuple[object, ...], Filters]) -> _Asked:

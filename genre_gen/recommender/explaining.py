@@ -50,13 +50,13 @@ def compare(state: RecommenderState, history: History, row: int, other: int, lim
         raise UsageError(f"{state.catalog[row].title!r} is compared with itself; name another item")
     allowed = allowed_for(state, history)
     comparison = compare_items(state.attributor, history, row, other, allowed, _checked(limit))
-    return replace(comparison, text=describe(comparison, state.book, state.explainer.evidence))
+    return replace(comparison, text=describe(comparison, state.spoken_book, state.explainer.evidence))
 
 
 def what_if(state: RecommenderState, history: History, row: int, n: int | None, limit: int | None) -> Counterfactual:
     """Find items without which a pick loses its rank; see :meth:`genre_gen.Recommender.what_if`."""
     change = find_what_if(state.attributor, history, row, allowed_for(state, history), n, _checked(limit))
-    return replace(change, text=describe(change, state.book, state.explainer.evidence))
+    return replace(change, text=describe(change, state.spoken_book, state.explainer.evidence))
 
 
 def allowed_for(state: RecommenderState, history: History) -> NDArray[np.bool_]:

@@ -27,6 +27,8 @@ from genre_gen.explain.shared_counts import SharedCounts
 from genre_gen.folders.arrays import LARGEST, contents_of
 from genre_gen.folders.reading import SavedFolder, open_folder
 from genre_gen.folders.writing import recover_folder
+from genre_gen.languages.language import FOLDER as LANGUAGES
+from genre_gen.languages.language import Language
 from genre_gen.llm.model import LLM
 from genre_gen.prompting.book import PromptBook
 from genre_gen.recommender.model_card import FILE as CARD
@@ -40,8 +42,10 @@ from genre_gen.recommender.persistence import (
     MEMBERS_FOLDER,
     PROMPTS,
     SETTINGS,
+    SPOKEN_TASKS,
     TRAINED_ON,
     WEIGHTS,
+    WORDING,
 )
 from genre_gen.recommender.state import LLM_MEMBER, RecommenderState, SharedData
 from genre_gen.registry import TASKS
@@ -96,12 +100,14 @@ def load(
     with open_folder(folder, KIND, links=owner is not None) as saved:
         settings = read_settings(saved)
         domain = Domain.from_settings(settings.domain, where=str(folder / SETTINGS))
-        domain = domain.model_copy(update={"catalog_folder": folder, "prompts_folder": folder / PROMPTS})
+        places = {"catalog_folder": folder, "prompts_folder": folder / PROMPTS, "is_saved": True}
+        domain = domain.model_copy(update={**places, "tables": _tables(saved, domain)})
         domain.check_components(plugins, where=str(folder))
         _check_model(domain.model.llm, owner, allow_model, folder)
         if quantization is not None:
             domain = domain.changed({"serving.quantization": quantization})
         book = _book(saved, settings, domain, plugins)
+        wording = _wording(saved, domain, book)
         with contents_of(folder / CATALOG):
             catalog = Catalog.from_text(saved.text(CATALOG), domain.name)
         shared = _shared(saved, settings, len(catalog))
@@ -128,6 +134,7 @@ def load(
         raters,
         tuned,
         knowledge,
+        wording,
         settings.seconds,
         settings.training_log,
         settings.metrics,
@@ -173,7 +180,9 @@ def _check_model(llm: str, owner: str | None, allowed: str | None, folder: Path)
 
 def _book(saved: SavedFolder, settings: SavedSettings, domain: Domain, plugins: Collection[str]) -> PromptBook:
     """Read the templates; a model that is asked in other words than it was trained with answers something else."""
-    sources = {name: saved.text(file) for name, file in saved.below(PROMPTS).items()}
+    sources = {
+        name: saved.text(file) for name, file in saved.below(PROMPTS).items() if not name.startswith(f"{LANGUAGES}/")
+    }
     book = PromptBook.from_sources(saved.path / PROMPTS, sources, TASKS.added(domain.tasks, plugins))
     changed = [task for task, fingerprint in settings.prompts.items() if book.fingerprint(task) != fingerprint]
     changed += [task for task in domain.tasks if task not in settings.prompts]
@@ -183,6 +192,33 @@ def _book(saved: SavedFolder, settings: SavedSettings, domain: Domain, plugins: 
             "take out what was added there, or train again"
         )
     return book
+
+
+def _tables(saved: SavedFolder, domain: Domain) -> dict[str, Language]:
+    """Return the tables of the domain's languages that GENRE does not have, or has otherwise."""
+    files = {code: f"{PROMPTS}/{LANGUAGES}/{code}.json" for code in (domain.language, domain.spoken)}
+    tables = {}
+    for code, file in files.items():
+        if file in saved:
+            try:
+                tables[code] = Language.model_validate(saved.json(file))
+            except ValidationError as problem:
+                first = validation_problems(problem, Language)[0]
+                raise CheckpointError(
+                    f"{saved.path / file}: is invalid: {first}; restore it from a copy or train again"
+                ) from None
+    return tables
+
+
+def _wording(saved: SavedFolder, domain: Domain, book: PromptBook) -> PromptBook | None:
+    """Read the templates of what people read; None if it is in the language of the prompts."""
+    sources = {name: saved.text(file) for name, file in saved.below(WORDING).items()}
+    if domain.spoken == domain.language and not sources:
+        return None
+    wording = PromptBook.from_sources(saved.path / WORDING, sources, book.tasks)
+    for task in SPOKEN_TASKS:
+        wording.file(task)
+    return wording
 
 
 def _shared(saved: SavedFolder, settings: SavedSettings, n_items: int) -> SharedData | None:

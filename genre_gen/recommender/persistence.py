@@ -14,12 +14,18 @@ from safetensors.numpy import save_file
 from genre_gen.data.knowledge import Knowledge
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
+from genre_gen.explain.profile import PROFILE
+from genre_gen.explain.wording import EXPLAIN, PINNED, SCORES
 from genre_gen.folders import writing
 from genre_gen.folders.locks import hold
 from genre_gen.folders.manifest import MANIFEST
 from genre_gen.folders.reading import open_folder
 from genre_gen.folders.writing import write_folder, write_json
+from genre_gen.languages.language import FOLDER as LANGUAGES
+from genre_gen.languages.language import Language
+from genre_gen.languages.resolved import DomainLanguage
 from genre_gen.prompting.book import PromptBook
+from genre_gen.prompting.templates import in_language
 from genre_gen.recommender.model_card import FILE as CARD
 from genre_gen.recommender.model_card import model_card
 from genre_gen.recommender.sharing import without_histories, without_paths
@@ -36,9 +42,13 @@ COUNTS = "counts.safetensors"  # only in a folder without histories
 KNOWLEDGE = "knowledge.safetensors"  # only where there is any
 WEIGHTS, CODES = "llm.safetensors", "codes.safetensors"
 SETTINGS, PROMPTS, MEMBERS_FOLDER = "recommender.json", "prompts", "members"
+WORDING = "wording"  # templates of what people read, only where it is another language than the prompts'
 NAMES = (
-    CATALOG, HISTORIES, TRAINED_ON, COUNTS, KNOWLEDGE, WEIGHTS, CODES, SETTINGS, PROMPTS, MEMBERS_FOLDER, CARD,
+    CATALOG, HISTORIES, TRAINED_ON, COUNTS, KNOWLEDGE, WEIGHTS, CODES, SETTINGS, PROMPTS, WORDING, MEMBERS_FOLDER, CARD,
 )  # fmt: skip
+
+SPOKEN_TASKS = (EXPLAIN, SCORES, PINNED, PROFILE)
+"""Tasks whose templates people read."""
 
 
 def check_place(folder: Path) -> None:
@@ -82,6 +92,9 @@ def save(
         _save_llm(state.llm, target)
         _save_members(state, target / MEMBERS_FOLDER)
         state.book.save(target / PROMPTS)
+        if state.wording is not None:
+            state.wording.save(target / WORDING)
+        _save_languages(state.domain, target / PROMPTS)
         write_json(target / SETTINGS, _settings(state))
         _write_card(state, target, name)
 
@@ -120,8 +133,49 @@ def with_knowledge(state: RecommenderState, domain: str | Path | Domain) -> Reco
             book = newer
         else:
             log.warning("the words for explanations stay as they were: %s was changed since training", newer.folder)
-    changed = state.domain.changed({"knowledge": given.settings()["knowledge"]})
-    return replace(state, domain=changed, book=book, knowledge=knowledge)
+    changes = {"knowledge": given.settings()["knowledge"]}
+    changes |= {
+        f"languages.{code}.relations": words.get("relations", {})
+        for code, words in given.settings()["languages"].items()
+    }
+    return replace(state, domain=state.domain.changed(changes), book=book, knowledge=knowledge)
+
+
+def with_language(state: RecommenderState, language: str, domain: str | Path | Domain | None) -> RecommenderState:
+    """Return a state that speaks another language; see :meth:`genre_gen.Recommender.speak`."""
+    trained, own = state.domain, Path.cwd() / "prompts" / state.domain.name
+    if domain is not None:
+        given = domain if isinstance(domain, Domain) else Domain.load(domain)
+    elif trained.is_saved and language == trained.spoken and not in_language(own, language).is_dir():
+        return state
+    elif trained.is_saved or own.is_dir():
+        newer = any((folder / LANGUAGES / f"{language}.toml").is_file() for folder in (own, own.parent))
+        tables = {code: each for code, each in trained.tables.items() if code != language or not newer}
+        given = trained.model_copy(update={"prompts_folder": own, "tables": tables, "is_saved": False})
+    else:
+        given = trained
+    words = {**given.settings()["languages"]}
+    if trained.language in trained.languages:  # prompts have these, whatever became of them since
+        words[trained.language] = trained.settings()["languages"][trained.language]
+    other = None if language == trained.language else language
+    changed = trained.changed({"explain.language": other, "languages": words})
+    if other is None:
+        return replace(state, domain=changed, wording=None)
+    given = given.changed({"languages": words})
+    wording = PromptBook.load(given, other)
+    for task in SPOKEN_TASKS:
+        wording.file(task)  # what is missing shows now
+    tables = {**trained.tables, other: DomainLanguage.of(given, other).tables}
+    return replace(state, domain=changed.model_copy(update={"tables": tables}), wording=wording)
+
+
+def _save_languages(domain: Domain, folder: Path) -> None:
+    """Write the tables of the languages that a domain speaks, but for shipped ones."""
+    for code in {domain.language, domain.spoken}:
+        tables = DomainLanguage.of(domain, code).tables
+        if tables != Language.shipped(code):
+            (folder / LANGUAGES).mkdir(parents=True, exist_ok=True)
+            write_json(folder / LANGUAGES / f"{code}.json", tables.model_dump())
 
 
 def _write_card(state: RecommenderState, folder: Path, name: str | None = None) -> None:

@@ -166,7 +166,9 @@ def intent(state: RecommenderState, history: History) -> Intent:
     if state.labels is None:
         raise UsageError("no item has labels, so there is no kind to want; give the domain a field of type list")
     variables = {"history": _entries(state, history)}
-    answers = [_answer(state, "intent", (label,), **variables) for label in state.labels.names]
+    words = state.generator.data.words
+    names = [words.label(state.labels.field, label) for label in state.labels.names]
+    answers = [_answer(state, "intent", (name,), **variables) for name in names]
     shares = _probabilities(state, "intent", answers, **variables)
     best = np.argsort(-shares, kind="stable")
     return Intent(state.labels.field, {state.labels.names[label]: float(shares[label]) for label in best})

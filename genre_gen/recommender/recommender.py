@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
 from genre_gen.domain import Domain
-from genre_gen.errors import UsageError, quoted
+from genre_gen.errors import UsageError
 from genre_gen.recommender import answering, explaining, hub, loading, persistence, predicting, requests
+from genre_gen.recommender.keywords import domain_with
 from genre_gen.recommender.predicting import Fit, Prediction
 from genre_gen.recommender.requests import Answers, Moment, Recommendations, Request, RequestOptions, Who
 from genre_gen.recommender.state import NotPickled
@@ -71,16 +72,7 @@ class Recommender(NotPickled):
         Raises:
             ConfigError: an invalid domain or setting.
         """
-        loaded = domain if isinstance(domain, Domain) else Domain.load(domain)
-        keywords = {
-            "training.max_minutes": max_minutes,
-            "training.seed": seed,
-            "model.llm": llm,
-            "model.quantization": quantization,
-            "model.adapter": None if quantization in {None, "none"} else "lora",
-        }
-        changes = {key: value for key, value in keywords.items() if value is not None} | dict(settings or {})
-        self._domain = loaded.changed(changes) if changes else loaded
+        self._domain = domain_with(domain, max_minutes, seed, llm, quantization, settings or {})
         self._state: RecommenderState | None = None
 
     @classmethod
@@ -281,6 +273,24 @@ class Recommender(NotPickled):
         """
         self._state = persistence.with_knowledge(self.state, domain)
 
+    def speak(self, language: str, domain: str | Path | Domain | None = None) -> None:
+        """Use another language for explanations, profiles, pages and requests; the model keeps the prompts it learned.
+
+        Args:
+            language: two letters, such as ``zh``.
+            domain: the domain with the templates and words; by default ``./prompts``, the saved or the shipped ones.
+
+        Raises:
+            ConfigError: there is no such language.
+            PromptError: there are no templates in that language.
+
+        Example:
+            >>> recommender.speak("zh")
+            >>> print(recommender.recommend("17", n=1, query="九十年代的喜剧", explain=True).parsed_query)
+            只要 1990 <= year < 2000；偏好：类型 喜剧
+        """
+        self._state = persistence.with_language(self.state, language, domain)
+
     def evaluate(
         self,
         split: Split,
@@ -372,13 +382,7 @@ class Recommender(NotPickled):
         }  # fmt: skip
         if users is None:
             return next(answering.answer_many(self.state, [Request(who, **options)]))
-        if who is not None:
-            raise UsageError("give either who or users")
-        if isinstance(users, str) or not isinstance(users, Iterable):
-            raise UsageError(f"users = {quoted(users)}; give a list of user ids or histories, even of one")
-        users = list(users)
-        answers = answering.answer_many(self.state, (Request(user, **options) for user in users))
-        return Answers(zip(users, answers, strict=True))
+        return answering.answer_users(self.state, who, users, options)
 
     def answer_many(self, requests: Iterable[Request]) -> list[Recommendations]:
         """Answer requests in one go, each with its own n, filters, query, moment, rules and explanations.

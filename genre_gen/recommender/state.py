@@ -25,6 +25,7 @@ from genre_gen.data.summary import DataSummary
 from genre_gen.domain import Domain
 from genre_gen.errors import DecodingError, UsageError
 from genre_gen.explain.shared_counts import SharedCounts
+from genre_gen.languages.resolved import DomainLanguage
 from genre_gen.prompting.book import PromptBook
 from genre_gen.query.parser import QueryParser
 from genre_gen.rules.compiled import RuleBook
@@ -112,6 +113,7 @@ class RecommenderState(NotPickled):
         rating_models: the fitted models of ratings, by name.
         tuned: what was chosen on validation cases, the blends' weights among it.
         knowledge: what a graph says of the items, for explanations.
+        wording: templates of explanations and profiles in the language that people read; None where it is the prompts'.
         seconds: what training took, by part.
         training_log: what was logged while the language model learned.
         metrics: what an evaluation measured, see ``Report.summary``; empty before one.
@@ -134,6 +136,7 @@ class RecommenderState(NotPickled):
     rating_models: Mapping[str, RatingModel]
     tuned: TunedSettings
     knowledge: Knowledge | None = None
+    wording: PromptBook | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     training_log: Sequence[Mapping[str, Any]] = ()
     metrics: Mapping[str, Any] = field(default_factory=dict)
@@ -147,6 +150,16 @@ class RecommenderState(NotPickled):
     def blend(self) -> Blend:
         """Return the weights of the language model (``llm``) and the members."""
         return self.tuned.blend
+
+    @property
+    def spoken_book(self) -> PromptBook:
+        """Return the templates of what people read."""
+        return self.wording or self.book
+
+    @computed_once
+    def language(self) -> DomainLanguage:
+        """Return how the domain speaks to people."""
+        return DomainLanguage.of(self.domain)
 
     @property
     def raters(self) -> Raters:
@@ -174,7 +187,8 @@ class RecommenderState(NotPickled):
     @computed_once
     def query_parser(self) -> QueryParser:
         """Return what reads requests in free text, by the catalog's words and ``[query]`` of the domain."""
-        return QueryParser(self.catalog, self.domain.query, self.neighbours if self.neighbour_models else None)
+        similarity = self.neighbours if self.neighbour_models else None
+        return QueryParser(self.catalog, self.domain.query, similarity, self.language)
 
     @computed_once
     def explainer(self) -> Explainer:
@@ -189,14 +203,14 @@ class RecommenderState(NotPickled):
         counted = self.trained_on if self.shared is None else self.shared.counts
         evidence = Evidence(self.catalog, counted, self.domain, self.knowledge, factors, relations)
         language_model = None if style == "template" else self.llm
-        return Explainer(evidence, self.book, language_model=language_model, free=style == "free")
+        return Explainer(evidence, self.spoken_book, language_model=language_model, free=style == "free")
 
     @computed_once
     def profiler(self) -> Profiler:
         """Return what describes users by their histories."""
         from genre_gen.explain.profile import Profiler
 
-        return Profiler(self.catalog, self.item_counts, self.domain, self.book)
+        return Profiler(self.catalog, self.item_counts, self.domain, self.spoken_book)
 
     @computed_once
     def attributor(self) -> Attributor:

@@ -25,8 +25,10 @@ from genre_gen.data.filters import check_n
 from genre_gen.data.printable import printable, shown
 from genre_gen.data.titles import article_first
 from genre_gen.downloads.paths import assets_folder
-from genre_gen.errors import DecodingError, UsageError
+from genre_gen.errors import DecodingError, PromptError, UsageError
+from genre_gen.languages.scripts import UNSPACED
 from genre_gen.prompting.spans import Prompt
+from genre_gen.prompting.templates import in_language
 from genre_gen.recommender.recommender import Recommender
 from genre_gen.recommender.requests import Recommendation
 from genre_gen.tasks import TASKS
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from genre_gen.explain.facts import Fact
 
 FOLDER = "_report"  # in prompts/; no domain can have this name
-TEMPLATE, STYLE = "page.html.jinja", "page.css"
+TEMPLATE, STYLE, WORDS = "page.html.jinja", "page.css", "say.jinja"
 LABELS = 6  # labels in a user's profile
 EFFECTS = 6  # history items whose say in a pick is drawn
 
@@ -133,6 +135,7 @@ def page(recommender: Recommender, users: Sequence[str], n: int = 5) -> str:
     Raises:
         UsageError: no users, or n out of range.
         UnknownUserError: a user that the data does not have.
+        PromptError: the page has no words in the recommender's language.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -142,15 +145,21 @@ def page(recommender: Recommender, users: Sequence[str], n: int = 5) -> str:
     check_n(n)
     folder = assets_folder() / "prompts" / FOLDER
     environment = Environment(
-        loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, finalize=_printable,
-        trim_blocks=True, lstrip_blocks=True,
+        loader=FileSystemLoader([folder, Path.cwd() / "prompts" / FOLDER]), autoescape=True,
+        undefined=StrictUndefined, finalize=_printable, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
+    language = recommender.state.language.code
+    words = in_language(Path(), language) / WORDS
+    if words.as_posix() not in environment.list_templates():
+        raise PromptError(f"the page has no words in {language!r}: write {Path('prompts') / FOLDER / words}")
     style = (folder / STYLE).read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     members = [name for name, weight in recommender.state.blend.weights.items() if weight > 0]
     return environment.get_template(TEMPLATE).render(
         style=Markup(style),  # noqa: S704 - a file of the project, which no data reaches
         style_hash=f"sha256-{digest}",
+        language=language,
+        words=words.as_posix(),
         domain=recommender.domain,
         catalog=recommender.state.catalog,
         weights=[(name, recommender.state.blend.weights[name]) for name in members],
@@ -173,7 +182,7 @@ def _portrait(recommender: Recommender, user: str, n: int, members: Sequence[str
     seen = [
         Seen(
             article_first(catalog[row].title),
-            _about(catalog[row]),
+            _about(recommender, catalog[row]),
             rating,
             rating is not None and liked_from is not None and rating >= liked_from,
             date,
@@ -210,13 +219,13 @@ def _picks(
         yield Pick(
             pick.rank,
             article_first(pick.item.title),
-            _about(pick.item),
+            _about(recommender, pick.item),
             pick.score,
             pick.pinned,
             tuple(_stacked(pick.parts, members, below * unit, unit)),
             below * unit,
             tuple(_highlighted(recommender, pick.explanation)),
-            tuple(fact.text(catalog) for fact in facts),
+            tuple(fact.text(catalog, recommender.state.language) for fact in facts),
             tuple(_effects(effects, {catalog[row].id for row in _named(pick.explanation)})),
         )
 
@@ -272,7 +281,9 @@ def _highlighted(recommender: Recommender, explanation: Explanation | None) -> I
     known = {word: kind for fact in explanation.facts for word, kind in _evidence(recommender, fact)}
     words = sorted(map(re.escape, known), key=len, reverse=True)
     end = 0
-    for match in re.finditer(rf"(?<!\w)(?:{'|'.join(words)})(?!\w)", explanation.text, re.I) if words else ():
+    letter = rf"[^\W{UNSPACED}]"  # of a word that goes on to its next space
+    pattern = rf"(?<!{letter})(?:{'|'.join(words)})(?!{letter})" if words else r"(?!)"
+    for match in re.finditer(pattern, explanation.text, re.IGNORECASE):
         yield Piece(explanation.text[end : match.start()])
         yield Piece(match[0], known.get(match[0], known.get(match[0].casefold(), "item")))
         end = match.end()
@@ -282,7 +293,8 @@ def _highlighted(recommender: Recommender, explanation: Explanation | None) -> I
 def _evidence(recommender: Recommender, fact: Fact) -> Iterator[tuple[str, Literal["item", "value", "number"]]]:
     titles = [recommender.state.catalog[row].title for row in (fact.subject, fact.object) if row is not None]
     yield from ((form, "item") for title in titles for form in (title, article_first(title)))
-    yield from ((form, "value") for value in fact.values for form in (value, value.casefold()))
+    names = (recommender.state.language.label(fact.field, value) for value in fact.values)
+    yield from ((form, "value") for name in names for form in (name, name.casefold()))
     yield from ((format(number, form), "number") for number in fact.numbers for form in ("g", ".1f", ",.0f"))
 
 
@@ -292,7 +304,8 @@ def _labels(recommender: Recommender, rows: Sequence[int]) -> tuple[tuple[str, i
         return ()
     counts = Counter({name: int(one) for name, one in zip(labels.names, labels.matrix[rows].sum(axis=0), strict=True)})
     most = [(name, count) for name, count in counts.most_common(LABELS) if count]
-    return tuple((name, count, 100 * count / most[0][1]) for name, count in most)
+    called = recommender.state.language.label
+    return tuple((called(labels.field, name), count, 100 * count / most[0][1]) for name, count in most)
 
 
 def _prompts(
@@ -324,8 +337,10 @@ def _messages(recommender: Recommender, prompt: Prompt) -> Iterator[tuple[str, t
         yield message.role, tuple(pieces)
 
 
-def _about(item: Item) -> str:
-    return " · ".join(shown(value) for value in item.attributes.values() if value not in {None, ()})
+def _about(recommender: Recommender, item: Item) -> str:
+    language = recommender.state.language
+    known = [(name, value) for name, value in item.attributes.items() if value not in {None, ()}]
+    return " · ".join(shown(language.shown(name, value), language.tables.facts.list) for name, value in known)
 
 
 def _known(rating: float) -> float | None:

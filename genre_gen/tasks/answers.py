@@ -7,6 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
+from genre_gen.languages.scripts import UNSPACED
+
+# A word, a sign, or a letter of a script without spaces.
+_WORD = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+|[^\w\s]")
+
 Metric: TypeAlias = Callable[[Sequence[str], Sequence[str]], float]
 """Compares answers with the true ones; both have the same length of at least 1."""
 
@@ -32,11 +37,11 @@ def _mean(compare: Callable[[str, str], float], answers: Sequence[str], truths: 
 
 
 def _words(text: str) -> list[str]:
-    return re.findall(r"\w+|[^\w\s]", text.casefold())
+    return _WORD.findall(text.casefold())
 
 
 def _labels(text: str) -> set[str]:
-    return {label.strip() for label in re.split(r"[,\n]", text.casefold())} - {""}
+    return {label.strip() for label in re.split(r"[,，、\n]", text.casefold())} - {""}
 
 
 def _f1(answer: Iterable[str], truth: Iterable[str]) -> float:

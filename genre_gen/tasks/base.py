@@ -17,6 +17,7 @@ from genre_gen.collaborative.text_knn import similar_texts
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import History, Interactions
 from genre_gen.domain import Domain
+from genre_gen.languages.resolved import DomainLanguage
 from genre_gen.prompting.book import PromptBook
 from genre_gen.prompting.spans import Prompt
 from genre_gen.prompting.variables import Entry, entry
@@ -80,7 +81,7 @@ class TaskData:
             if cached is None:
                 if len(cache) >= ENTRIES:
                     cache.clear()
-                cached = cache[key] = entry(self.catalog, *key, self.domain.liked_from)
+                cached = cache[key] = entry(self.catalog, *key, self.domain.liked_from, self.words)
             entries.append(cached)
         return tuple(entries)
 
@@ -90,7 +91,12 @@ class TaskData:
 
     def entry(self, row: int) -> Entry:
         """Return an item as templates see it, without a rating."""
-        return entry(self.catalog, row)
+        return entry(self.catalog, row, words=self.words)
+
+    @cached_property
+    def words(self) -> DomainLanguage:
+        """Return how the domain speaks in the language of the prompts."""
+        return DomainLanguage.of(self.domain, self.domain.language)
 
     @cached_property
     def list_fields(self) -> tuple[str, ...]:
@@ -127,10 +133,11 @@ class TaskData:
         return next((row for row in rng.integers(len(self.catalog), size=tries).tolist() if row not in seen), None)
 
     def labels(self, row: int) -> tuple[str, ...]:
-        """Return the labels of an item in the domain's first list field, () if there are none."""
+        """Return the labels of an item in the domain's first list field, as prompts name them; () if there are none."""
         if not self.list_fields:
             return ()
-        value = self.catalog[row].attributes.get(self.list_fields[0])
+        name = self.list_fields[0]
+        value = self.words.shown(name, self.catalog[row].attributes.get(name))
         return value if isinstance(value, tuple) else ()
 
     def liked(self, history: History) -> NDArray[np.int64]:

@@ -40,6 +40,8 @@ def training_fingerprint(data: TaskData, book: PromptBook, validation: Sequence[
     # None of these affects the training of the language model.
     for part in ("rerank", "rules", "ratings", "query", "explain", "knowledge", "serving"):
         settings.pop(part, None)
+    words = settings.pop("languages").get(data.domain.language, {})
+    settings["labels"] = words.get("labels", {})  # as prompts call them; the noun is in the templates
     if data.domain.training.distillation == 0:
         settings.pop("blend", None)  # its members affect training only as teachers
     digest = hashlib.sha256(json.dumps([_SCHEME, settings], sort_keys=True).encode())

@@ -70,6 +70,7 @@ class RecommenderTraining:
     def __init__(self, domain: Domain, *, folder: Path | None = None, progress: ProgressOption = False) -> None:
         """Read the templates; raises PromptError. The arguments are those of :meth:`genre_gen.Recommender.fit`."""
         self.domain, self.book, self.folder, self.progress = domain, PromptBook.load(domain), folder, progress
+        self.wording = None if domain.spoken == domain.language else PromptBook.load(domain, domain.spoken)
 
     def fit(self, split: Split, tuned: TunedSettings | None = None) -> RecommenderState:
         """Train everything; see :meth:`genre_gen.Recommender.fit` for arguments and errors."""
@@ -165,6 +166,7 @@ class RecommenderTraining:
             fitted.raters,
             tuned,
             Knowledge.of_domain(self.domain, catalog),
+            self.wording,
             fitted.seconds,
             training_log,
         )

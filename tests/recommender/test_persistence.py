@@ -12,7 +12,7 @@ from genre_gen.errors import CheckpointError, UsageError
 from genre_gen.folders.reading import verify_folder
 from genre_gen.prompting.book import PromptBook
 from genre_gen.recommender import persistence
-from genre_gen.recommender.persistence import COUNTS, MEMBERS_FOLDER, NAMES, SETTINGS, WEIGHTS
+from genre_gen.recommender.persistence import COUNTS, MEMBERS_FOLDER, NAMES, SETTINGS, WEIGHTS, WORDING
 
 
 def picks_of(recommender, n=10):
@@ -62,7 +62,7 @@ def test_the_folder_holds_data_only(saved):
     assert kinds == {".safetensors", ".json", ".jsonl", ".jinja", ".md"}
     manifest = verify_folder(saved)
     assert manifest.kind == "recommender"
-    assert {path.name for path in saved.iterdir()} == {*NAMES, "manifest.json"} - {COUNTS}
+    assert {path.name for path in saved.iterdir()} == {*NAMES, "manifest.json"} - {COUNTS, WORDING}  # it speaks English
     assert {saved / name for name in manifest.files} | {saved / "manifest.json"} == {
         file for file in saved.rglob("*") if file.is_file()
     }

@@ -11,7 +11,6 @@ import numpy as np
 from genre_gen.cli.verbosity import shows_progress
 from genre_gen.data.dataset import Dataset
 from genre_gen.evaluation.baselines import report_text, write_report
-from genre_gen.folders.locks import TRAINING, hold
 from genre_gen.recommender.persistence import record_metrics
 from genre_gen.recommender.recommender import Recommender
 from genre_gen.reporting.formatting import picks_text
@@ -32,9 +31,8 @@ def run(folder: Path, minutes: float, tell: Callable[[str], None]) -> None:
     begin = time.monotonic()
     data = Dataset.load(DOMAIN)
     split = data.leave_one_out()
-    with hold(folder, TRAINING, wait=0):
-        recommender = Recommender(data.domain, max_minutes=minutes)
-        recommender.fit(split, folder=folder, progress=shows_progress()).save_pretrained(folder)
+    recommender = Recommender(data.domain, max_minutes=minutes).fit(split, folder=folder, progress=shows_progress())
+    recommender.save_pretrained(folder)
     _recommend(recommender, data, tell)
     report = recommender.evaluate(split, CUT_OFFS, progress=shows_progress())
     text, picture = write_report(report, folder)

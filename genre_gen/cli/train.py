@@ -81,7 +81,6 @@ def train(
     """Train a recommender; a run that was killed goes on where it stopped."""
     from genre_gen.data.dataset import Dataset
     from genre_gen.domain import Domain
-    from genre_gen.folders.locks import TRAINING, hold
     from genre_gen.recommender.recommender import Recommender
 
     loaded = Domain.load(domain)
@@ -93,9 +92,9 @@ def train(
     check_run(folder)
     tuned = None if like is None else _tuned(like, recommender.domain.name)
     parts = Dataset.load(recommender.domain, data).split("all" if split == "none" else split)
-    with resumable(), hold(folder, TRAINING, wait=0):
+    with resumable():
         recommender.fit(parts, folder=folder, progress=shows_progress(), tuned=tuned)
-        recommender.save_pretrained(folder)
+    recommender.save_pretrained(folder)
     weights = recommender.state.blend.weights.items()
     show(f"saved in {folder}; blend " + ", ".join(f"{name} {weight:.2f}" for name, weight in weights if weight > 0))
 

@@ -41,6 +41,8 @@ class CollaborativeModel(ABC):
         name: its name in ``domain.toml``.
         hyperparameters: arguments of the constructor, stored under the same names.
         learned: attributes that ``fit`` sets: arrays, or sparse matrices ``[n_items, n_items]``.
+        shapes: what the lengths of saved arrays are, by name, such as ``"user_factors": "users factors"``; equal words
+            stand for equal lengths.
         content_based: whether it uses the items' texts, so that it can distinguish cold items.
         tells_neighbours: whether its scores for a history of one item are a similarity to that item.
         relations: the relations of explanations that best reflect what the model uses.
@@ -51,6 +53,7 @@ class CollaborativeModel(ABC):
     name: ClassVar[str]
     hyperparameters: ClassVar[tuple[str, ...]] = ()
     learned: ClassVar[tuple[str, ...]] = ()
+    shapes: ClassVar[Mapping[str, str]] = {}
     content_based: ClassVar[bool] = False
     tells_neighbours: ClassVar[bool] = False
     relations: ClassVar[tuple[str, ...]] = ()
@@ -102,6 +105,11 @@ class CollaborativeModel(ABC):
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
         """Restore a fitted model; raises ValueError for arrays that cannot be one's, and TypeError for settings."""
         model = cls(**settings)
+        lengths: dict[str, int] = {}
+        for name, shape in cls.shapes.items():
+            words = shape.split()
+            known = tuple(lengths.get(word) for word in words)
+            lengths.update(zip(words, expect(arrays, name, "ifb", known).shape, strict=True))
         for name in cls.learned:
             if name in arrays:
                 setattr(model, name, expect(arrays, name, "ifb", (None,) * arrays[name].ndim))

@@ -8,6 +8,7 @@ epochs needs tuning: the spread of factors and the noise of ratings are sampled 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -51,6 +52,10 @@ class BayesianMF(RatingModel):
     learned = (
         "items", "implicit", "user_means", "user_precisions", "precisions", "rated_items",
     )  # fmt: skip
+    shapes: ClassVar[Mapping[str, str]] = {
+        "items": "samples items width", "implicit": "samples items width", "user_means": "samples width",
+        "user_precisions": "samples width width", "precisions": "samples", "rated_items": "items",
+    }  # fmt: skip
 
     def __init__(
         self,

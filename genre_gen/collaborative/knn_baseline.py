@@ -7,6 +7,7 @@ towards 0 if few users rated both (Koren, 2010).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Self
 
 import numpy as np
@@ -40,6 +41,7 @@ class KNNBaseline(RatingModel):
         "neighbours", "shrinkage", "user_penalty", "item_penalty", *RatingModel.SHARED,
     )  # fmt: skip
     learned = ("item_bias", "similar", "rated_items")
+    shapes: ClassVar[Mapping[str, str]] = {"item_bias": "items", "similar": "items items", "rated_items": "items"}
 
     def __init__(
         self,

@@ -20,7 +20,7 @@ from genre_gen.collaborative.base import rows_of
 from genre_gen.collaborative.rating_model import Duplicates, Prediction, RatingModel, SurpriseData, by_row, ridge
 from genre_gen.data.interactions import History, Interactions, check_rows
 from genre_gen.errors import ConfigError
-from genre_gen.folders.arrays import json_in, texts
+from genre_gen.folders.arrays import expect, json_in, texts
 
 __all__ = ["SVD", "Prediction", "Taste"]
 
@@ -64,6 +64,10 @@ class SVD(RatingModel):
         "factors", "epochs", "learning_rate", "regularisation", "fold_in_penalty", "seed", *RatingModel.SHARED,
     )  # fmt: skip
     learned: ClassVar[tuple[str, ...]] = ("user_bias", "item_bias", "user_factors", "item_factors", "rated_items")
+    shapes: ClassVar[Mapping[str, str]] = {
+        "user_bias": "users", "user_factors": "users factors", "item_bias": "items", "item_factors": "items factors",
+        "rated_items": "items",
+    }  # fmt: skip
     relations = ("predicted", "liked_too")
 
     def __init__(
@@ -160,6 +164,7 @@ class SVD(RatingModel):
         """Restore a fitted model; Surprise is not needed."""
         model = super().from_arrays(arrays, settings)
         model.users = texts(json_in(arrays, "users"), "users")
+        expect(arrays, "user_bias", "f", (len(model.users),))
         model._row_of_user = {user: row for row, user in enumerate(model.users)}
         return model
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -34,6 +35,7 @@ class SVDpp(SVD):
 
     name: ClassVar[str] = "svdpp"
     learned = (*SVD.learned, "implicit_factors")
+    shapes: ClassVar[Mapping[str, str]] = {**SVD.shapes, "implicit_factors": "items factors"}
 
     def __init__(
         self,

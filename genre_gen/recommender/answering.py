@@ -161,7 +161,7 @@ def _scores(
         for position in np.flatnonzero(without).tolist():
             failed[position].add(LLM_MEMBER)
     wanted = {*state.blend.members, *(state.tuned.blend_without_llm.members if any(failed) else ())} - {LLM_MEMBER}
-    for name in sorted(wanted):
+    for name in sorted(wanted & state.members.keys()):
         scores[name] = state.members[name].score(histories)
         for position in np.flatnonzero(~np.isfinite(scores[name]).all(axis=1)).tolist():
             failed[position].add(name)
@@ -175,9 +175,10 @@ def _blend_without(state: RecommenderState, failed: frozenset[str]) -> Blend:
         DecodingError: there are none.
     """
     blend = state.tuned.blend_without_llm if LLM_MEMBER in failed else state.blend
-    if failed <= {LLM_MEMBER} and (LLM_MEMBER not in failed or state.members):
+    if not failed:
         return blend
-    weights = {name: weight for name, weight in blend.weights.items() if weight > 0 and name not in failed}
+    there = {LLM_MEMBER, *state.members} - failed
+    weights = {name: weight for name, weight in blend.weights.items() if weight > 0 and name in there}
     if not weights:
         raise DecodingError(NOTHING.format(" and ".join(sorted(failed))))
     return Blend(weights)

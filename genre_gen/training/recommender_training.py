@@ -24,6 +24,7 @@ from genre_gen.data.interactions import History, Interactions
 from genre_gen.data.knowledge import Knowledge
 from genre_gen.data.splits import NO_CASES, Case, Split
 from genre_gen.domain import Domain
+from genre_gen.downloads.models import find_model
 from genre_gen.errors import ConfigError, UsageError
 from genre_gen.folders.locks import TRAINING, hold
 from genre_gen.prompting.book import PromptBook
@@ -78,6 +79,7 @@ class RecommenderTraining:
             compile_rules(self.domain.rules, split.catalog)
         except UsageError as problem:  # said now, and not by the first list after hours of training
             raise ConfigError(f"domain {self.domain.name}: {problem}") from None
+        find_model(self.domain.model.llm)  # a name that no model has is said now as well
         # Two trainings that wrote checkpoints into one folder would spoil each other's.
         alone = nullcontext() if self.folder is None else hold(self.folder, TRAINING, wait=0)
         with alone, Tracking(self.domain, self.folder) as tracking:

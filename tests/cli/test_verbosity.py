@@ -52,7 +52,7 @@ def test_results_are_the_same_at_every_level_and_the_rest_is_as_asked_for(run, u
     loud = run("--verbose", command, *rest)
     assert loud[:2] == plain[:2]
     assert all(TIMED.match(line) for line in loud[2]), loud[2]
-    assert any("INFO genre_gen.recommender.persistence: read " in line for line in loud[2])
+    assert any("INFO genre_gen.recommender.loading: read " in line for line in loud[2])
     assert any("WARNING" in line and "no item has genre 'Horro'" in line for line in loud[2])
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import re
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -208,7 +209,7 @@ class MLflow:
         """Write parameters. MLflow never changes one, so a value that differs when a run continues becomes a tag."""
         from mlflow.entities import Param
 
-        values = {name: str(_plain(value))[:_MLFLOW_LENGTH] for name, value in settings.items()}
+        values = {_mlflow_name(name): str(_plain(value))[:_MLFLOW_LENGTH] for name, value in settings.items()}
         new = [Param(name, value) for name, value in values.items() if name not in before]
         for begin in range(0, len(new), _MLFLOW_BATCH):
             self._client.log_batch(self._id, params=new[begin : begin + _MLFLOW_BATCH])
@@ -221,7 +222,7 @@ class MLflow:
         from mlflow.entities import Metric
 
         now = int(1000 * time.time())
-        metrics = [Metric(name.replace("@", "_at_"), float(value), now, step) for name, value in values.items()]
+        metrics = [Metric(_mlflow_name(name), float(value), now, step) for name, value in values.items()]
         self._step = step
         self._client.log_batch(self._id, metrics=metrics)
 
@@ -230,6 +231,11 @@ class MLflow:
         if metrics:
             self.log(metrics, getattr(self, "_step", 0))
         self._client.set_terminated(self._id, status.upper())
+
+
+def _mlflow_name(name: str) -> str:
+    """Return a name that MLflow takes; labels and names of rules in settings may have any characters."""
+    return re.sub(r"[^\w\-. :/]", "_", name.replace("@", "_at_"))[:250]
 
 
 _MLFLOW_BATCH, _MLFLOW_LENGTH = 100, 500  # parameters in a call, characters in a value, that every server takes

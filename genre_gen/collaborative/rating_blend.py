@@ -15,6 +15,9 @@ from genre_gen.errors import DataError, UsageError
 
 Ratings = NDArray[np.float64]
 
+LARGEST = 1e6
+"""No rating, and no weight of a model, has a larger absolute value."""
+
 RIDGE = 1e-3
 """Penalty on squared weights, in squared ratings; it limits the weight of nearly constant predictions."""
 
@@ -78,9 +81,19 @@ class RatingBlend:
 
     @classmethod
     def restore(cls, settings: Mapping[str, Any]) -> Self:
-        """Return the blend of the output of ``settings``."""
+        """Return the blend of the output of ``settings``; raises ValueError, TypeError or KeyError for anything else."""
+        weights, intercept = dict(settings["weights"]), settings["intercept"]
         low, high = settings["rating_scale"]
-        return cls(dict(settings["weights"]), float(settings["intercept"]), (float(low), float(high)))
+        numbers = [*weights.values(), intercept, low, high]
+        extra = settings.keys() - {"weights", "intercept", "rating_scale"}
+        if extra or not all(type(number) in {int, float} for number in numbers):
+            raise ValueError("the blend of ratings holds other things than weights, an intercept and a scale")
+        valid = (
+            weights and low < high and min(weights.values()) >= 0 and all(abs(number) <= LARGEST for number in numbers)
+        )
+        if not valid:  # nor where one is NaN
+            raise ValueError("the blend of ratings has no weights, one below 0, or numbers that are out of range")
+        return cls(weights, float(intercept), (float(low), float(high)))
 
 
 def rate_all(model: RatingModel, known: Interactions, asked: Interactions) -> Ratings:

@@ -20,7 +20,7 @@ from genre_gen.collaborative.base import rows_of
 from genre_gen.collaborative.rating_model import Duplicates, Prediction, RatingModel, SurpriseData, by_row, ridge
 from genre_gen.data.interactions import History, Interactions, check_rows
 from genre_gen.errors import ConfigError
-from genre_gen.folders.arrays import json_in, texts
+from genre_gen.folders.arrays import expect, json_in, texts
 
 __all__ = ["SVD", "Prediction", "Taste"]
 
@@ -157,9 +157,15 @@ class SVD(RatingModel):
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
-        """Restore a fitted model; Surprise is not needed."""
+        """Restore a fitted model; Surprise is not needed. Raises ValueError for arrays that do not fit together."""
+        model_users, n_items = texts(json_in(arrays, "users"), "users"), len(expect(arrays, "item_bias", "f", (None,)))
+        for name in cls.learned:
+            of_users = name.startswith("user_")
+            length = len(model_users) if of_users else n_items
+            width = (settings["factors"],) if name.endswith("_factors") else ()
+            expect(arrays, name, "b" if name == "rated_items" else "f", (length, *width))
         model = super().from_arrays(arrays, settings)
-        model.users = texts(json_in(arrays, "users"), "users")
+        model.users = model_users
         model._row_of_user = {user: row for row, user in enumerate(model.users)}
         return model
 

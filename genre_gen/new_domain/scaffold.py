@@ -12,6 +12,7 @@ from genre_gen.data.printable import printable
 from genre_gen.data.readers import Data
 from genre_gen.domain import FILE, FieldSettings
 from genre_gen.errors import ConfigError
+from genre_gen.folders.output import writing
 from genre_gen.new_domain.domain_toml import relative
 from genre_gen.new_domain.inference import check_name, infer_from
 from genre_gen.new_domain.schema_inference import Proposal
@@ -94,8 +95,9 @@ def start_domain(
         (catalog_folder / FILE, inferred.toml),
         (prompts_folder / FACTS, _facts(inferred.proposal.fields)),
     ):
-        path.parent.mkdir(parents=True)
-        path.write_text(content, encoding="utf-8")
+        with writing(path):
+            path.parent.mkdir(parents=True)
+            path.write_text(content, encoding="utf-8")
     return Started(name, catalog_folder, prompts_folder, inferred.proposal, inferred.data)
 
 

@@ -13,7 +13,7 @@ from genre_gen.errors import ConfigError, UsageError
 from genre_gen.llm.export import to_transformers
 from genre_gen.llm.model import LLM
 from genre_gen.llm.quantize import quantize, weight_bytes
-from genre_gen.recommender.persistence import load
+from genre_gen.recommender.loading import load
 
 SCHEMES = ["bf16", "int8", "nf4"]
 APART = {"bf16": 0.005, "int8": 0.05, "nf4": 0.4}  # 1 - correlation of states; of another adapter it is about 1

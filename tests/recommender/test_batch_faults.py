@@ -100,8 +100,8 @@ def with_tuned(state, **changes):
 CHANGES = {
     **{
         name: lambda state, _, name=name: changed_weight(state, name)
-        for name in ("code_embedding", "item_backbone.layers.0", "item_backbone.norm", "lora_A", "lora_B", "answer_heads",
-                     "embed_tokens", "input_layernorm")
+        for name in ("code_embedding", "item_backbone.layers.0", "item_backbone.norm", "lora_A", "lora_B",
+                     "answer_heads", "embed_tokens", "input_layernorm")
     },
     "ease": lambda state, _: changed_array(state, "members", "ease", "weights"),
     "transitions": lambda state, _: changed_array(state, "members", "sequential_rules", "rules"),
@@ -169,7 +169,8 @@ def test_the_fingerprint_is_computed_once(mixed, monkeypatch):
 
 
 GARBAGE = [
-    b"", b"\0" * 50, b"{", b"[]", b"7", b'"x"', b"null", b'{"user": "3"}', b'{"user": 3, "picks": []}', b'{"user": "3", "picks": []}',
+    b"", b"\0" * 50, b"{", b"[]", b"7", b'"x"', b"null", b'{"user": "3"}', b'{"user": 3, "picks": []}',
+    b'{"user": "3", "picks": []}',
     b'{"user": "3", "picks": 5}', b'{"user": "3", "picks": [5]}', b'{"user": "3", "picks": [{"item_id": 5}]}',
     b'{"user": "3", "picks": [{"item_id": "5", "rank": "1"}]}', b'{"user": "3", "picks": [{"evil": 1}]}',
     b'{"user": "3", "picks": [{"rank": 99999999999999999999}]}', b'{"user": ["3"], "picks": [{"rank": 1}]}',

@@ -77,7 +77,12 @@ class RatingBlend:
 
     def settings(self) -> dict[str, Any]:
         """Return the blend, ready for JSON; ``RatingBlend.restore`` reads it."""
-        return {"weights": dict(self.weights), "intercept": self.intercept, "rating_scale": list(self.rating_scale)}
+        weights = {name: float(weight) for name, weight in self.weights.items()}
+        return {
+            "weights": weights,
+            "intercept": float(self.intercept),
+            "rating_scale": [*map(float, self.rating_scale)],
+        }
 
     @classmethod
     def restore(cls, settings: Mapping[str, Any]) -> Self:

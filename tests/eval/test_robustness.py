@@ -9,7 +9,6 @@ import pytest
 from eval.robustness import folders, hostile_values
 
 KINDS = sorted([*hostile_values.SEEDS, *hostile_values.MADE])
-EXPENSIVE = {"requests": 300, "queries": 400}  # what the language model answers takes ten times as long
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +21,7 @@ def quiet(caplog):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_hostile_values(tiny_recommender, kind, capsys):
-    cases = EXPENSIVE.get(kind, 1200)
+    cases = 1000
     counts = hostile_values.attack(tiny_recommender, kind, cases, 0, {})
     assert not counts.get("broken"), capsys.readouterr()
     assert sum(counts.values()) == cases
@@ -52,6 +51,6 @@ def test_what_is_broken_is_counted(tiny_recommender, monkeypatch, capsys):
 
 
 def test_damages(saved, capsys):
-    counts = folders.damages(saved, 150)
+    counts = folders.damages(saved, 60)
     assert not counts.get("broken"), capsys.readouterr()
-    assert counts["refused"] > 100
+    assert counts["refused"] > 30

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import keyword
 import re
+import unicodedata
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
@@ -297,6 +298,8 @@ class Domain(Settings):
                 raise ValueError(
                     f"{name!r} cannot name a field: use a plain word, not id, title or one of Python's own"
                 )
+        if len({unicodedata.normalize("NFKC", name) for name in fields}) < len(fields):
+            raise ValueError("two fields have names that differ only in how their letters are encoded; rename one")
         return fields
 
     @model_validator(mode="after")

@@ -4,10 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from genre_gen.blending.blend import Blend
 from genre_gen.collaborative import RatingBlend
+from genre_gen.settings import validation_problems
+
+_Weights = dict[str, Annotated[float, Field(ge=0, le=1e6)]]
+
+
+class _Weighted(BaseModel):
+    """A saved blend."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    weights: _Weights
+
+
+class _Saved(BaseModel):
+    """Saved choices."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    blend: _Weighted
+    blend_without_llm: _Weighted
+    epochs: Annotated[int, Field(ge=0, le=10**6)] | None
+    members: dict[str, dict[str, Any]]
+    teacher: _Weights
+    temperature: Annotated[float, Field(gt=0, le=1e6)]
+    ratings: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -52,7 +77,11 @@ class TunedSettings:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
-        """Restore choices."""
+        """Restore choices; raises ValueError for what ``to_dict`` never returns."""
+        try:
+            _Saved.model_validate(content)
+        except ValidationError as problem:
+            raise ValueError(f"tuned.{validation_problems(problem, _Saved)[0]}") from None
         blends = {name: Blend.from_dict(content[name]) for name in ("blend", "blend_without_llm")}
         ratings = None if content["ratings"] is None else RatingBlend.restore(content["ratings"])
         return cls(**{**content, **blends, "ratings": ratings})

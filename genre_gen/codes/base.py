@@ -49,6 +49,8 @@ class Codes:
             ValueError: arrays are missing, or codes are not unique and prefix-free.
         """
         names = texts(json_in(arrays, "names"), "names")
+        if len(set(names)) < len(names):
+            raise ValueError("names holds a name twice")
         codes = expect(arrays, "codes", "i", (None, None), (-1, len(names) - 1)).astype(np.int64)
         lengths = (codes >= 0).sum(axis=1)
         if codes.size == 0 or lengths.min() < 1 or (np.diff((codes >= 0).astype(np.int8), axis=1) > 0).any():

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from scipy.linalg import cho_solve
 from genre_gen.collaborative.rating_model import Duplicates, RatingModel, check_dense
 from genre_gen.data.interactions import History, Interactions
 from genre_gen.errors import ConfigError
+from genre_gen.folders.arrays import expect
 
 Matrix = NDArray[np.float64]
 PRIOR_STRENGTH = 2.0
@@ -110,6 +111,17 @@ class BayesianMF(RatingModel):
                 self.user_means[kept - 1], self.user_precisions[kept - 1] = prior.mean, prior.precision
                 self.precisions[kept - 1] = precision
         return self
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
+        """Restore a fitted model; raises ValueError for arrays that do not fit together."""
+        n_items = len(expect(arrays, "rated_items", "b", (None,)))
+        samples, width = settings["samples"], settings["factors"] + 1
+        for name in ("items", "implicit"):
+            expect(arrays, name, "f", (samples, n_items, width))
+        for name, shape in (("user_means", (width,)), ("user_precisions", (width, width)), ("precisions", ())):
+            expect(arrays, name, "f", (samples, *shape))
+        return super().from_arrays(arrays, settings)
 
     def estimate(self, history: History, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], bool]:
         """Return expected ratings, not clipped, and whether the history has an item with training ratings.

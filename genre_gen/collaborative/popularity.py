@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from genre_gen.collaborative.base import CollaborativeModel, rows_of
 from genre_gen.data.interactions import History, Interactions, check_rows
 from genre_gen.errors import ConfigError, DataError
+from genre_gen.folders.arrays import expect
 
 SECONDS_PER_DAY = 86_400
 
@@ -45,6 +46,12 @@ class Popularity(CollaborativeModel):
         counts = np.bincount(interactions.rows, weights, minlength=interactions.n_items)
         self.log_counts = np.log1p(counts).astype(np.float32)
         return self
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
+        """Restore a fitted model; raises ValueError for what is no count of each item."""
+        expect(arrays, "log_counts", "f", (None,))
+        return super().from_arrays(arrays, settings)
 
     def score(self, histories: Sequence[History]) -> NDArray[np.float32]:
         """Repeat the popularity for each history: float32 ``[len(histories), n_items]``."""

@@ -15,6 +15,9 @@ from genre_gen.errors import DataError, UsageError
 
 Ratings = NDArray[np.float64]
 
+LARGEST = 1e6
+"""No rating, and no weight of a model, has a larger absolute value."""
+
 RIDGE = 1e-3
 """Penalty on squared weights, in squared ratings; it limits the weight of nearly constant predictions."""
 
@@ -74,13 +77,28 @@ class RatingBlend:
 
     def settings(self) -> dict[str, Any]:
         """Return the blend, ready for JSON; ``RatingBlend.restore`` reads it."""
-        return {"weights": dict(self.weights), "intercept": self.intercept, "rating_scale": list(self.rating_scale)}
+        weights = {name: float(weight) for name, weight in self.weights.items()}
+        return {
+            "weights": weights,
+            "intercept": float(self.intercept),
+            "rating_scale": [*map(float, self.rating_scale)],
+        }
 
     @classmethod
     def restore(cls, settings: Mapping[str, Any]) -> Self:
-        """Return the blend of the output of ``settings``."""
+        """Return the blend of the output of ``settings``; raises ValueError, TypeError or KeyError where it is none."""
+        weights, intercept = dict(settings["weights"]), settings["intercept"]
         low, high = settings["rating_scale"]
-        return cls(dict(settings["weights"]), float(settings["intercept"]), (float(low), float(high)))
+        numbers = [*weights.values(), intercept, low, high]
+        extra = settings.keys() - {"weights", "intercept", "rating_scale"}
+        if extra or not all(type(number) in {int, float} for number in numbers):
+            raise ValueError("the blend of ratings holds other things than weights, an intercept and a scale")
+        valid = (
+            weights and low < high and min(weights.values()) >= 0 and all(abs(number) <= LARGEST for number in numbers)
+        )
+        if not valid:  # nor where one is NaN
+            raise ValueError("the blend of ratings has no weights, one below 0, or numbers that are out of range")
+        return cls(weights, float(intercept), (float(low), float(high)))
 
 
 def rate_all(model: RatingModel, known: Interactions, asked: Interactions) -> Ratings:

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +76,9 @@ class RatingModel(CollaborativeModel):
     """The hyper-parameters of all rating models."""
 
     def __init__(self, rating_scale: tuple[float, float] | None, duplicates: Duplicates) -> None:
-        """Set the common hyper-parameters; raises ConfigError for an empty scale."""
+        """Set the common hyper-parameters; raises ConfigError for an empty scale or an unknown way with duplicates."""
+        if duplicates not in get_args(Duplicates):
+            raise ConfigError(f"{self.name}: duplicates is {duplicates!r}; give {' or '.join(get_args(Duplicates))}")
         if rating_scale is not None and not rating_scale[0] < rating_scale[1]:
             raise ConfigError(f"{self.name}: rating_scale is {rating_scale}; give the lowest and the highest rating")
         self.rating_scale = None if rating_scale is None else (float(rating_scale[0]), float(rating_scale[1]))

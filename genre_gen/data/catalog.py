@@ -20,6 +20,7 @@ from genre_gen.data.filter_expression import evaluate
 from genre_gen.data.frames import Library, in_library, values_column
 from genre_gen.data.titles import TitleIndex
 from genre_gen.errors import DataError, UnknownItemError, UsageError, quoted
+from genre_gen.folders.output import writing
 
 log = logging.getLogger(__name__)
 MAX_TITLE, MAX_LABEL = 500, 200
@@ -181,16 +182,22 @@ class Catalog(Sequence[Item]):
         """Write the items as JSON lines, one per item in row order. An existing file is replaced atomically."""
         path = Path(path)
         unfinished = path.with_name(path.name + ".part")
-        with unfinished.open("w", encoding="utf-8", newline="\n") as file:
-            for item in self._items:
-                record = {"id": item.id, "title": item.title, "attributes": dict(item.attributes), "text": item.text}
-                file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
-        unfinished.replace(path)
+        with writing(path):
+            with unfinished.open("w", encoding="utf-8", newline="\n") as file:
+                for item in self._items:
+                    about = {"id": item.id, "title": item.title, "attributes": dict(item.attributes), "text": item.text}
+                    file.write(json.dumps(about, ensure_ascii=False, allow_nan=False) + "\n")
+            unfinished.replace(path)
 
     @classmethod
     def from_file(cls, path: str | Path, name: str = "catalog") -> Catalog:
         """Read a file that ``save`` wrote; raises DataError that names the first invalid line."""
-        return cls.from_text(Path(path).read_text(encoding="utf-8"), name, str(path))
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as problem:
+            reason = " ".join(str(getattr(problem, "strerror", None) or problem).split())
+            raise DataError(f"{path}: cannot be read ({reason}); give a file that Catalog.save wrote") from None
+        return cls.from_text(text, name, str(path))
 
     @classmethod
     def from_text(cls, text: str, name: str = "catalog", where: str = "catalog") -> Catalog:

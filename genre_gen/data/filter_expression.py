@@ -10,7 +10,8 @@ Grammar::
 
 Fields are the catalog's attributes, and ``title`` and ``id``. Meaning:
 
-- Text is compared without regard to case; ``'star' in title`` looks for a part of it.
+- Text is compared without regard to case, and a letter and its mark may be one character or two.
+  ``'star' in title`` looks for a part of it.
 - A list (genres) is equal to each of its labels: ``genre == 'Comedy'``, ``'Comedy' in genre``,
   ``genre in ['Comedy', 'Drama']`` (any of them). ``genre != 'Horror'`` is true of an empty list too.
 - An unknown value satisfies no comparison, not even ``!=`` or a negated one: neither ``year > 1980`` nor
@@ -28,6 +29,7 @@ import logging
 import operator
 import sys
 import tokenize
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -71,14 +73,14 @@ class Items(Protocol):
         """Yield the items in row order."""
 
 
-def evaluate(expression: str, catalog: Items) -> Mask:
-    """Return which items satisfy an expression, bool ``[n_items]``.
+def evaluate(expression: str, catalog: Items, longest: int = MAX_LENGTH) -> Mask:
+    """Return which items satisfy an expression of at most ``longest`` characters, bool ``[n_items]``.
 
     Raises:
         FilterError: the expression is empty, too long, not in the grammar, names an unknown field, or compares a
             number with text.
     """
-    tree = _parse(expression)
+    tree = _parse(expression, longest)
     try:
         return _truth(tree, catalog).yes
     except FilterError as problem:
@@ -199,17 +201,24 @@ _COLUMNS: WeakKeyDictionary[Items, dict[str, _Column]] = WeakKeyDictionary()
 
 def _column(catalog: Items, name: str) -> _Column:
     """Return a field of a catalog, made once per catalog."""
-    columns = _COLUMNS.setdefault(catalog, {})
+    columns, name = _COLUMNS.setdefault(catalog, {}), unicodedata.normalize("NFKC", name)
     if name not in columns:
         columns[name] = _make_column(catalog, name)
     return columns[name]
+
+
+def _folded(text: str) -> str:
+    """Return what texts are compared by: without case, and with one form for letters with marks."""
+    return text.casefold() if text.isascii() else unicodedata.normalize("NFC", text).casefold()
 
 
 def _make_column(catalog: Items, name: str) -> _Column:
     if name == "id":
         return _Words(name, [item.id for item in catalog], False, str)
     if name == "title":
-        return _Words(name, [item.title for item in catalog], False, str.casefold)
+        return _Words(name, [item.title for item in catalog], False, _folded)
+    # Python reads a name in its compatible form, NFKC: "µ", the sign of micro, as the Greek letter.
+    name = next((field for field in catalog.fields if unicodedata.normalize("NFKC", field) == name), name)
     if name not in catalog.fields:
         close = difflib.get_close_matches(name, (*catalog.fields, "id", "title"), n=1)
         hint = f"did you mean {close[0]}?" if close else f"text needs quotes: '{name}'"
@@ -219,7 +228,7 @@ def _make_column(catalog: Items, name: str) -> _Column:
     if kinds <= {int, float}:
         return _Numbers(name, values)
     if kinds in ({str}, {tuple}):
-        return _Words(name, values, kinds == {tuple}, str.casefold)
+        return _Words(name, values, kinds == {tuple}, _folded)
     raise FilterError(f"{name} mixes {', '.join(sorted(kind.__name__ for kind in kinds))}; make it one type")
 
 
@@ -277,12 +286,12 @@ def _literal(node: ast.expr) -> str | float:
     raise FilterError(f"{ast.unparse(node)} is neither text in quotes nor a number")
 
 
-def _parse(expression: str) -> ast.AST:
+def _parse(expression: str, longest: int) -> ast.AST:
     """Return the syntax tree; raises FilterError above the limits of length and depth."""
     if not expression.strip():
         raise FilterError(f"where: the expression is empty; write one such as {EXAMPLE}")
-    if len(expression) > MAX_LENGTH:
-        raise FilterError(f"where: {len(expression)} characters; at most {MAX_LENGTH} are allowed; shorten it")
+    if len(expression) > longest:
+        raise FilterError(f"where: {len(expression)} characters; at most {longest} are allowed; shorten it")
     try:
         tree = ast.parse(_double_equals(expression.strip()), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError, tokenize.TokenError) as problem:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen.data.catalog import Catalog
+from genre_gen.data.filter_expression import evaluate
 from genre_gen.data.interactions import History, check_rows
 from genre_gen.errors import UnknownItemError, UsageError, quoted
 
@@ -53,7 +54,7 @@ class Filters:
         self._mask = np.ones(len(catalog), bool)
         self._reasons = [f"{len(catalog):,} in the catalog"]
         if where is not None:
-            self.narrow(where)
+            self._keep(catalog.where(where), f"outside {where!r}")
         if include is not None:
             chosen = np.zeros(len(catalog), bool)
             chosen[rows_of(catalog, include)] = True
@@ -68,8 +69,8 @@ class Filters:
         return other
 
     def narrow(self, where: str) -> None:
-        """Keep only items that satisfy one more expression; raises FilterError."""
-        self._keep(self._catalog.where(where), f"outside {where!r}")
+        """Keep only items that satisfy one more expression, made of a request's words; raises FilterError."""
+        self._keep(evaluate(where, self._catalog, LONGEST), f"outside {where!r}")
 
     def leave_out(self, names: Sequence[str], why: str) -> None:
         """Remove items by title or id; raises UnknownItemError."""
@@ -114,6 +115,9 @@ def rows_of(catalog: Catalog, names: Sequence[str]) -> list[int]:
         raise UnknownItemError("; ".join(problems))
     return rows
 
+
+LONGEST = 200_000
+"""Characters of an expression that is made of a request: its words may each stand for labels of some length."""
 
 LARGEST = 2**53
 """How many items may be asked for: every list has such a length, whatever the catalog's size."""

@@ -304,7 +304,10 @@ class Interactions:
         if "ratings" in arrays:
             optional["ratings"] = expect(arrays, "ratings", "f", (len(rows),), missing=True).astype(np.float32)
         if "times" in arrays:
-            optional["times"] = expect(arrays, "times", "i", (len(rows),), (-(2**62), 2**62)).astype(np.int64)
+            times = optional["times"] = expect(arrays, "times", "i", (len(rows),), (-(2**62), 2**62)).astype(np.int64)
+            falls = np.flatnonzero(np.diff(times) < 0) + 1
+            if not np.isin(falls, offsets).all():
+                raise ValueError("times of a history are not in order")
         return cls(users, offsets.astype(np.int64), rows.astype(np.int64), n_items, **optional)
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Self
 
 import numpy as np
 
 from genre_gen.data.interactions import Interactions
+from genre_gen.errors import quoted
+
+_MOST = 2**48
 
 
 @dataclass(frozen=True)
@@ -44,8 +47,15 @@ class DataSummary:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
-        """Restore what ``to_dict`` returned."""
-        return cls(**content)
+        """Restore what ``to_dict`` returned; raises ValueError or TypeError for anything else."""
+        summary = cls(**content)
+        for count in (summary.users, summary.interactions, summary.ratings):
+            if type(count) is not int or not 0 <= count < _MOST:
+                raise ValueError(f"the summary of the data counts {quoted(count)}")
+        for day in (summary.since, summary.until):
+            if day is not None:
+                date.fromisoformat(day)
+        return summary
 
 
 def _day(seconds: int) -> str | None:

@@ -21,6 +21,7 @@ from genre_gen.data.splits import Part, Split
 from genre_gen.errors import MissingPackageError, UsageError
 from genre_gen.evaluation.protocol import Mixture, Scorer, check_trained_for, evaluate_scorers
 from genre_gen.evaluation.report import Report
+from genre_gen.folders.output import writing
 from genre_gen.metrics import mae, rmse
 from genre_gen.recommender.state import LLM_MEMBER, RecommenderState
 from genre_gen.tasks.next_item import NextItem
@@ -185,11 +186,13 @@ def write_report(report: Report, folder: Path) -> tuple[Path, Path | None]:
 
     Without the plotting package there is no picture, and the log has the command that installs it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     text, picture = folder / "evaluation.json", folder / "evaluation.png"
-    text.write_text(report.to_json() + "\n", encoding="utf-8")
+    with writing(text):
+        folder.mkdir(parents=True, exist_ok=True)
+        text.write_text(report.to_json() + "\n", encoding="utf-8")
     try:
-        report.plot(picture, ours=GENRE)
+        with writing(picture):
+            report.plot(picture, ours=GENRE)
     except MissingPackageError as problem:
         log.warning("no picture: %s", problem)
         return text, None

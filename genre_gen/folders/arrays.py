@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genre_gen.errors import CheckpointError, GenreGenError
+from genre_gen.errors import CheckpointError, GenreGenError, quoted
 
 LARGEST = 1e30
 """No number that is learned has a larger absolute value; sums of such numbers stay finite."""
@@ -29,6 +29,7 @@ def contents_of(file: Path) -> Iterator[None]:
         ArithmeticError,
         AttributeError,
         LookupError,
+        MemoryError,
         TypeError,
         ValueError,
         RuntimeError,
@@ -74,6 +75,15 @@ def expect(
     if not valid.all():
         raise ValueError(f"{name} holds {array[~valid].flat[0]}, outside {low:g} to {high:g}")
     return array
+
+
+def check_numbers(value: Any, name: str) -> None:
+    """Check that no number in JSON, also within lists and objects, is NaN or out of range; raises ValueError."""
+    if isinstance(value, (list, dict)):
+        for inner in value.values() if isinstance(value, dict) else value:
+            check_numbers(inner, name)
+    elif isinstance(value, (int, float)) and not abs(value) <= LARGEST:  # NaN is not
+        raise ValueError(f"{name} holds {quoted(value)}, which is no number within its limits")
 
 
 def json_in(arrays: Mapping[str, NDArray[Any]], name: str) -> Any:

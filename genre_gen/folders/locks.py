@@ -8,7 +8,7 @@ from pathlib import Path
 
 from genre_gen.errors import CheckpointError
 
-SAVING, TRAINING = "saving", "training"
+SAVING, TRAINING, WRITING = "saving", "training", "writing"
 PATIENCE = 60.0
 """Seconds that a writer waits for another one."""
 
@@ -36,7 +36,7 @@ def hold(folder: Path, purpose: str = SAVING, wait: float = PATIENCE) -> Iterato
         lock.acquire(timeout=wait)
     except Timeout:
         raise CheckpointError(
-            f"{folder}: another process or thread is {purpose} there; wait until it is done, or choose another folder"
+            f"{folder}: another process or thread is {purpose} there; wait until it is done, or choose another place"
         ) from None
     except OSError as problem:
         raise CheckpointError(

@@ -49,6 +49,7 @@ class LLM(nn.Module):
         cold_tokens: bool ``[code vocabulary]``, tokens without a training interaction. The training softmax leaves them
         out; otherwise each step would push them away from the texts that they start from.
         served: the precision set by :func:`genre_gen.llm.quantize.quantize`: ``none``, ``bf16``, ``int8`` or ``nf4``.
+        full_weights: fingerprint of the model before that; None in full precision.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class LLM(nn.Module):
         self.item_backbone: Any = make(base, depth)
         add_adapter(base, TEXT)
         self.served = "none"
+        self.full_weights: str | None = None
 
     def initialise_codes(self, vectors: Tensor) -> None:
         """Initialise each code token by the mean of ``vectors [n_items, hidden]`` of the items with that token."""

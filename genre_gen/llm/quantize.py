@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from genre_gen.errors import ConfigError
+from genre_gen.llm.fingerprint import model_fingerprint
 from genre_gen.llm.int8 import int8_layers
 from genre_gen.llm.item_backbone import ITEM, TEXT
 from genre_gen.llm.load import check_blocks, settle_int8
@@ -47,6 +48,7 @@ def quantize(llm: LLM, scheme: str, kernels: Kernels | None = None) -> None:
         )
     if scheme == "int8" and kernels is None:
         kernels = "torch" if llm.device.type == "cpu" else "bitsandbytes"
+    fingerprint = model_fingerprint(llm)
     backbone: Any = llm.base.model
     llm.item_backbone.layers = _rounded(merged(copy.deepcopy(llm.item_backbone.layers), ITEM), scheme, kernels)
     backbone.layers = _rounded(merged(backbone.layers, TEXT), scheme, kernels)
@@ -54,7 +56,7 @@ def quantize(llm: LLM, scheme: str, kernels: Kernels | None = None) -> None:
     halved = {"bf16": [*embeddings, llm.item_backbone, backbone], "nf4": embeddings}
     for module in halved.get(scheme, ()):
         module.to(torch.bfloat16)
-    llm.served = scheme
+    llm.served, llm.full_weights = scheme, fingerprint
 
 
 def merged(layers: nn.ModuleList, adapter: str) -> nn.ModuleList:

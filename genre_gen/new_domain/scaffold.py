@@ -13,6 +13,7 @@ from genre_gen.data.readers import Data
 from genre_gen.domain import FieldSettings
 from genre_gen.downloads.domains import FILE
 from genre_gen.errors import ConfigError
+from genre_gen.folders.output import writing
 from genre_gen.languages.language import Language
 from genre_gen.languages.settings import ENGLISH
 from genre_gen.new_domain.domain_toml import relative
@@ -103,8 +104,9 @@ def start_domain(
         (catalog_folder / FILE, toml),
         (templates / FACTS, _facts(inferred.proposal.fields, tables)),
     ):
-        path.parent.mkdir(parents=True)
-        path.write_text(content, encoding="utf-8")
+        with writing(path):
+            path.parent.mkdir(parents=True)
+            path.write_text(content, encoding="utf-8")
     return Started(name, catalog_folder, templates, inferred.proposal, inferred.data)
 
 

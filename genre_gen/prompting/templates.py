@@ -9,6 +9,7 @@ from pathlib import Path
 from genre_gen.domain import Domain
 from genre_gen.downloads.paths import assets_folder
 from genre_gen.errors import PromptError, UsageError
+from genre_gen.folders.output import writing
 from genre_gen.languages.settings import ENGLISH, LANGUAGE
 from genre_gen.prompting.budget import MAX_SOURCE
 from genre_gen.settings import suggestion
@@ -84,6 +85,7 @@ def copy_templates(domain: Domain, names: Iterable[str]) -> list[Path]:
             raise UsageError(f"{wanted}: {target} exists already; edit it there")
         copies |= new
     for copy, file in copies.items():
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(file.read_bytes())
+        with writing(copy):
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(file.read_bytes())
     return list(copies)

@@ -17,6 +17,8 @@ from genre_gen.data.interactions import History
 from genre_gen.data.splits import Part, leave_one_out
 from genre_gen.data.writers import write_lists
 from genre_gen.errors import DataError, UsageError
+from genre_gen.folders.locks import WRITING, hold
+from genre_gen.folders.output import writing
 from genre_gen.recommender.answering import answer_many
 from genre_gen.recommender.requests import NO_HISTORIES, Recommendations, Request
 from genre_gen.recommender.state import RecommenderState
@@ -33,6 +35,9 @@ SCHEMA = {
     "explanation": pl.String,
     "note": pl.String,
 }
+_KINDS: Mapping[str, type] = {
+    "item_id": str, "rank": int, "score": float, "title": str, "pinned": bool, "explanation": str, "note": str,
+}  # fmt: skip
 
 
 def write_picks(
@@ -67,9 +72,9 @@ def write_picks(
     Raises:
         UsageError: n below 1, no such part or layout, or a name of another kind of file.
         DataError: a user that the data does not have.
+        OutputError: the file cannot be written; what is finished stays, so the same call goes on.
+        CheckpointError: another process or thread writes that file.
     """
-    from tqdm import tqdm
-
     if layout not in get_args(Layout):
         raise UsageError(f"no layout {layout!r}; choose {' or '.join(get_args(Layout))}")
     suffixes = [".parquet"] if layout == "lenskit" else [".parquet", ".jsonl"]
@@ -77,11 +82,26 @@ def write_picks(
         raise UsageError(f"{out}: end the name in {' or '.join(suffixes)}")
     check_n(request.n)
     histories = _histories(state, users, part)
-    unfinished = out.with_name(out.name + ".part")
     header = {"request": _fingerprint(state, request), "part": part, "model": state.fingerprint()}
+    with hold(out, WRITING, wait=0), writing(out):
+        _write(state, histories, request, out, header, layout, progress)
+    return len(histories)
+
+
+def _write(
+    state: RecommenderState,
+    histories: Sequence[History],
+    request: Request,
+    out: Path,
+    header: Mapping[str, Any],
+    layout: Layout,
+    progress: bool,
+) -> None:
+    from tqdm import tqdm
+
+    unfinished = out.with_name(out.name + ".part")
     done = _resume(unfinished, header)
     remaining = [history for history in histories if history.user not in done]
-    out.parent.mkdir(parents=True, exist_ok=True)
     bar = tqdm(total=len(histories), initial=len(histories) - len(remaining), unit="user", disable=not progress)
     with unfinished.open("a", encoding="utf-8", newline="\n") as file, bar:
         if not file.tell():
@@ -92,7 +112,6 @@ def write_picks(
             file.flush()
             bar.update()
     _finish(unfinished, out, [history.user for history in histories], layout)
-    return len(histories)
 
 
 def read_users(file: Path) -> list[str]:
@@ -147,16 +166,47 @@ def _histories(state: RecommenderState, users: Sequence[str] | None, part: Part 
 
 
 def _resume(unfinished: Path, header: Mapping[str, Any]) -> set[str]:
-    """Return the users that an interrupted run of the same request has finished; drop a half-written last line."""
+    """Return the users that an interrupted run of the same request has finished; drop a half-written last line.
+
+    From the first line on that is damaged, everything is dropped and asked again.
+    """
     if not unfinished.exists():
         return set()
-    lines = _whole_lines(unfinished)
-    if not lines or lines[0] != json.dumps(header).encode():
+    first, *lines = _whole_lines(unfinished) or [b""]
+    if first != json.dumps(header).encode():
+        log.warning("%s: is what another request left, or damaged; starting from the beginning", unfinished)
         unfinished.unlink()
         return set()
-    unfinished.write_bytes(b"".join(line + b"\n" for line in lines))
-    log.warning("going on after %s users", f"{len(lines) - 1:,}")
-    return {json.loads(line)["user"] for line in lines[1:]}
+    users: list[str] = []
+    for number, line in enumerate(lines, start=2):
+        user = _user_of(line)
+        if user is None or user in users:
+            log.warning("%s: is damaged in line %d; what follows is asked again", unfinished, number)
+            break
+        users.append(user)
+    unfinished.write_bytes(b"".join(line + b"\n" for line in (first, *lines[: len(users)])))
+    log.warning("going on after %s users", f"{len(users):,}")
+    return set(users)
+
+
+def _user_of(line: bytes) -> str | None:
+    """Return the user of a finished line; None where it is not such a line."""
+    try:
+        content = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(content, dict) or content.keys() != {"user", "picks"}:
+        return None
+    user, picks = content["user"], content["picks"]
+    valid = isinstance(user, str) and isinstance(picks, list) and picks and all(map(_is_pick, picks))
+    return user if valid else None
+
+
+def _is_pick(pick: Any) -> bool:
+    return isinstance(pick, dict) and all(
+        name in _KINDS and (value is None or (type(value) is _KINDS[name] and (name != "rank" or 0 < value < 2**31)))
+        for name, value in pick.items()
+    )
 
 
 def _whole_lines(unfinished: Path) -> list[bytes]:

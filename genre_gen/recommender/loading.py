@@ -24,7 +24,7 @@ from genre_gen.downloads.models import find_model, hub_id, is_shipped
 from genre_gen.downloads.repository import download_repository
 from genre_gen.errors import CheckpointError, SourceError
 from genre_gen.explain.shared_counts import SharedCounts
-from genre_gen.folders.arrays import LARGEST, contents_of
+from genre_gen.folders.arrays import LARGEST, check_numbers, contents_of
 from genre_gen.folders.reading import SavedFolder, open_folder
 from genre_gen.folders.writing import recover_folder
 from genre_gen.languages.language import FOLDER as LANGUAGES
@@ -69,7 +69,7 @@ class _Shared(BaseModel):
 class SavedSettings(BaseModel):
     """What ``recommender.json`` holds."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
     version: str
     domain: dict[str, Any]
     codes: str
@@ -118,7 +118,7 @@ def load(
         members, raters = _models(saved, settings, plugins, len(catalog))
         with contents_of(folder / SETTINGS):
             tuned = TunedSettings.from_dict(settings.tuned)
-            _check_blends(tuned, members)
+            _check_blends(tuned, members, raters)
         knowledge = _knowledge(saved, len(catalog)) if KNOWLEDGE in saved else None
         llm = _language_model(saved, settings, domain, catalog, trained_on)
     quantize(llm, domain.serving.quantization)
@@ -159,8 +159,8 @@ def read_settings(saved: SavedFolder) -> SavedSettings:
 def _check_model(llm: str, owner: str | None, allowed: str | None, folder: Path) -> None:
     """Refuse a pre-trained model of somebody else that would be fetched because the folder names it.
 
-    Models of the shipped table are known by their checksums. One that is here was chosen by somebody who uses this
-    machine, unless the recommender itself comes from elsewhere.
+    Models of the shipped table are known by their checksums. One that is here, or should be since it is a folder, was
+    chosen by somebody who uses this machine, unless the recommender itself comes from elsewhere.
 
     Raises:
         CheckpointError: such a model, which ``allow_model`` does not name.
@@ -169,7 +169,9 @@ def _check_model(llm: str, owner: str | None, allowed: str | None, folder: Path)
         return
     model_owner = (hub_id(llm) or "").partition("/")[0]
     with suppress(SourceError):
-        if (owner is None and find_model(llm)) or (owner is not None and model_owner == owner):
+        if owner is None and (not model_owner or find_model(llm)):
+            return
+        if owner is not None and model_owner == owner:
             return
     origin = f"{hub_id(llm)} on the hub" if hub_id(llm) else f"the folder {llm}"
     raise CheckpointError(
@@ -247,33 +249,46 @@ def _knowledge(saved: SavedFolder, n_items: int) -> Knowledge:
 def _models(
     saved: SavedFolder, settings: SavedSettings, plugins: Collection[str], n_items: int
 ) -> tuple[dict[str, CollaborativeModel], dict[str, RatingModel]]:
-    saved.below(MEMBERS_FOLDER)  # raises where anything was added
+    unread = set(saved.below(MEMBERS_FOLDER).values())
+    with contents_of(saved.path / SETTINGS):
+        kinds = {name: MEMBERS.load(name, plugins) for name in settings.members}
+        rating_kinds = {name: RATERS.load(name, plugins) for name in settings.raters}
     members: dict[str, CollaborativeModel] = {}
     for name, options in settings.members.items():
         file = f"{MEMBERS_FOLDER}/{name}.safetensors"
-        members[name] = _model(saved, file, MEMBERS.load(name, plugins), options, n_items)
+        members[name] = _model(saved, file, kinds[name], options, n_items)
+        unread.discard(file)
     raters: dict[str, RatingModel] = {}
     for name, options in settings.raters.items():
         file, member = f"{MEMBERS_FOLDER}/{name}.ratings.safetensors", members.get(name)
-        if isinstance(member, RatingModel) and file not in saved:
+        if isinstance(member, RatingModel) and file not in saved and options == settings.members[name]:
             raters[name] = member
         else:
-            raters[name] = _model(saved, file, RATERS.load(name, plugins), options, n_items)
+            raters[name] = _model(saved, file, rating_kinds[name], options, n_items)
+        unread.discard(file)
+    if unread:
+        raise CheckpointError(f"{saved.path / min(unread)}: belongs to no model of {SETTINGS}; take it out")
     return members, raters
 
 
 def _model(saved: SavedFolder, file: str, kind: Any, options: Mapping[str, Any], n_items: int) -> Any:
+    with contents_of(saved.path / SETTINGS):
+        check_numbers(options, kind.name)
     with contents_of(saved.path / file):
         model = kind.from_arrays(saved.arrays(file), options)
         check_fitted(model, n_items)
         return model
 
 
-def _check_blends(tuned: TunedSettings, members: Mapping[str, CollaborativeModel]) -> None:
-    """Raise ValueError where weights are of members that are not there."""
-    known = {*members, LLM_MEMBER}
-    for blend in (tuned.blend, tuned.blend_without_llm):
-        if unknown := [name for name in blend.weights if name not in known]:
+def _check_blends(
+    tuned: TunedSettings, members: Mapping[str, CollaborativeModel], raters: Mapping[str, RatingModel]
+) -> None:
+    """Raise ValueError where weights are of models that are not there."""
+    blends = [(tuned.blend.weights, members), (tuned.blend_without_llm.weights, members)]
+    if tuned.ratings is not None:
+        blends.append((tuned.ratings.weights, raters))
+    for weights, models in blends:
+        if unknown := [name for name in weights if name not in models and name != LLM_MEMBER]:
             raise ValueError(f"the blend has a weight for {unknown[0]!r}, which is no member")
 
 
@@ -300,6 +315,8 @@ def _language_model(
         for ids in answers.values():
             if ids.ndim != 2 or ids.numel() == 0 or ids.min() < -1 or ids.max() >= llm.text_vocabulary:  # noqa: PLR2004
                 raise ValueError("answers hold what are no ids of text")
+            if (ids[:, 0] < 0).any() or ((ids[:, :-1] < 0) & (ids[:, 1:] >= 0)).any():
+                raise ValueError("answers are empty, or have gaps")
         llm.add_answer_heads(answers)
     _take_weights(llm, saved.tensors(WEIGHTS), saved.path, domain)
     return llm
@@ -310,7 +327,9 @@ def _take_weights(llm: LLM, weights: Mapping[str, Any], folder: Path, domain: Do
 
     parameters: dict[str, Any] = dict(llm.trainable())
     different = sorted(parameters.keys() ^ weights.keys()) or [
-        name for name, value in weights.items() if value.shape != parameters[name].shape
+        name
+        for name, value in weights.items()
+        if (value.shape, value.dtype) != (parameters[name].shape, parameters[name].dtype)
     ]
     if different:
         raise CheckpointError(
@@ -319,7 +338,7 @@ def _take_weights(llm: LLM, weights: Mapping[str, Any], folder: Path, domain: Do
         )
     with torch.no_grad():
         for name, value in weights.items():
-            if not value.is_floating_point() or not bool((value.abs() <= LARGEST).all()):  # NaN is not
+            if not bool((value.abs() <= LARGEST).all()):  # NaN is not
                 raise CheckpointError(
                     f"{folder / WEIGHTS}: is invalid: {name} is not finite; restore it from a copy or train again"
                 )

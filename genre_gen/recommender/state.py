@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import json
 import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -291,12 +292,34 @@ class RecommenderState(NotPickled):
         return mask_cold_items(scores, members, self.cold_items, content_based(self.domain, self.members, self.llm))
 
     def fingerprint(self) -> str:
-        """Return a hash of what picks depend on, to tell whether two runs would recommend the same."""
-        digest = hashlib.sha256(repr([sorted(self.blend.weights.items()), self.domain.settings()]).encode())
-        digest.update(self.catalog.fingerprint().encode())
-        digest.update(self.llm.code_embedding.detach().cpu().numpy().tobytes())
-        for interactions in (self.histories, self.trained_on):
-            digest.update(interactions.offsets.tobytes() + interactions.rows.tobytes())
+        """Return a hash of all that answers depend on, to tell whether two states would answer the same."""
+        return self._fingerprint
+
+    @computed_once
+    def _fingerprint(self) -> str:
+        from genre_gen import __version__
+        from genre_gen.llm.fingerprint import model_fingerprint
+
+        about: dict[str, Any] = {
+            "version": __version__,
+            "domain": self.domain.settings(),
+            "tuned": self.tuned.to_dict(),
+            "templates": {task: self.book.fingerprint(task) for task in sorted(self.domain.tasks)},
+            "catalog": self.catalog.fingerprint(),
+            "model": model_fingerprint(self.llm),
+        }
+        parts: dict[str, Any] = {"histories": self.histories, "trained_on": self.trained_on}
+        if self.knowledge is not None:
+            parts["knowledge"] = self.knowledge
+        if self.shared is not None:
+            parts["counts"], about["data"] = self.shared.counts, self.shared.summary.to_dict()
+        for name, model in (*self.members.items(), *((f"{name}.ratings", m) for name, m in self.rating_models.items())):
+            parts[f"models/{name}"], about[f"models/{name}"] = model, model.settings()
+        digest = hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode())
+        for part, holder in sorted(parts.items()):
+            for name, array in sorted(holder.arrays().items()):
+                digest.update(f"{part}.{name}:{array.dtype}:{array.shape}:".encode())
+                digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()[:16]
 
 

@@ -26,6 +26,7 @@ from genre_gen.data.printable import printable, shown
 from genre_gen.data.titles import article_first
 from genre_gen.downloads.paths import assets_folder
 from genre_gen.errors import DecodingError, PromptError, UsageError
+from genre_gen.folders.output import writing
 from genre_gen.languages.scripts import UNSPACED
 from genre_gen.prompting.spans import Prompt
 from genre_gen.prompting.templates import in_language
@@ -124,8 +125,9 @@ class Portrait:
 def write_page(recommender: Recommender, users: Sequence[str], path: str | Path, n: int = 5) -> Path:
     """Write the page of some users, and return where; see :func:`page`."""
     path, text = Path(path), page(recommender, users, n)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
     return path
 
 

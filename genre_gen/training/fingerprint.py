@@ -1,4 +1,4 @@
-"""Fingerprints of a training's inputs and initial weights, which tell whether a checkpoint belongs to it."""
+"""Fingerprints of a training's inputs, which tell whether a checkpoint belongs to it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from genre_gen.data.splits import Case
 from genre_gen.downloads.models import folder_fingerprint
-from genre_gen.llm.model import LLM
 from genre_gen.llm.task_mixture import PRETRAINING
 from genre_gen.prompting.book import PromptBook
 from genre_gen.tasks import TaskData
@@ -59,15 +57,6 @@ def training_fingerprint(data: TaskData, book: PromptBook, validation: Sequence[
     pretraining = {PRETRAINING} if data.domain.training.pretraining_epochs else set()
     for task in sorted({*data.domain.tasks, *pretraining}):
         digest.update(book.fingerprint(task).encode())
-    return digest.hexdigest()
-
-
-def weights_fingerprint(llm: LLM) -> str:
-    """Return a fingerprint of the initial values of the trainable weights."""
-    digest = hashlib.sha256()
-    for name, value in llm.trainable():
-        digest.update(name.encode())
-        _add(digest, value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
 
 

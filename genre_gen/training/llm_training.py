@@ -27,6 +27,7 @@ from genre_gen.decoding.onednn import forget_prepacked
 from genre_gen.domain import CodeSettings, Domain
 from genre_gen.downloads.models import ensure_model
 from genre_gen.llm.encode import Encoder
+from genre_gen.llm.fingerprint import weights_fingerprint
 from genre_gen.llm.generator import ItemGenerator
 from genre_gen.llm.load import load_base
 from genre_gen.llm.model import LLM
@@ -37,7 +38,7 @@ from genre_gen.prompting.book import PromptBook
 from genre_gen.tasks import TaskData
 from genre_gen.training.distillation import SoftTargetSource, Teacher, fit_temperature
 from genre_gen.training.finetune import FineTuner, Progress
-from genre_gen.training.fingerprint import training_fingerprint, weights_fingerprint
+from genre_gen.training.fingerprint import training_fingerprint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -363,7 +363,7 @@ def test_a_second_writer_waits_and_then_gives_up(folder):
     thread = threading.Thread(target=other)
     thread.start()
     assert holding.wait(20)
-    message = "x: another process or thread is saving there; wait until it is done, or choose another folder"
+    message = "x: another process or thread is saving there; wait until it is done, or choose another place"
     try:
         with pytest.raises(CheckpointError, match=message), hold(folder, wait=0.1):
             pass

@@ -10,8 +10,9 @@ from tiny_training import book_of, tiny_llm
 
 from genre_gen.data.interactions import History, Interactions, Reviews
 from genre_gen.data.splits import leave_one_out
+from genre_gen.llm.fingerprint import weights_fingerprint
 from genre_gen.tasks import TaskData
-from genre_gen.training.fingerprint import training_fingerprint, weights_fingerprint
+from genre_gen.training.fingerprint import training_fingerprint
 
 
 @pytest.fixture

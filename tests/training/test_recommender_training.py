@@ -299,7 +299,7 @@ def test_two_trainings_do_not_share_a_folder(tiny_domain, dataset, tmp_path):
         thread.start()
         thread.join()
     (message,) = refused
-    assert message.endswith("training there; wait until it is done, or choose another folder")
+    assert message.endswith("training there; wait until it is done, or choose another place")
     assert not (tmp_path / "run").exists()
 
 

@@ -5,6 +5,9 @@ Amounts and dates are written differently in different countries; the format is 
 
 from __future__ import annotations
 
+import sys
+import unicodedata
+from functools import cache
 from typing import NamedTuple
 
 import polars as pl
@@ -22,6 +25,7 @@ _AMOUNT = rf"^(?P<minus>-)?(?P<before>{_SIGN})?\s*(?P<digits>{_DIGITS})\s*(?P<be
 _POINT = r"\.\d{1,2}$|,\d{3}[.,]"  # patterns that imply a decimal point: 1.5, 1,000.5, 1,000,000
 _COMMA = r",\d{1,2}$|\.\d{3}[.,]"
 _UNSURE = r"\.\d{3}$"
+_OTHER_DIGIT = r"[\p{Nd}--[0-9]]"
 _MOSTLY = 0.95  # with at least this share of plain numbers, all of a column are read as plain numbers
 _CLOCK = (
     r"(?:(?:T|[ ,]+)(?P<hour>[01]?\d|2[0-3]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d|60)(?:[.,]\d+)?)?"
@@ -52,8 +56,22 @@ def text(column: pl.Series) -> pl.Series:
 def numbers(column: pl.Series) -> pl.Series:
     """Return a column as float64; null for missing values and for text that is not a number (NaN and infinity are)."""
     if column.dtype in (pl.String, pl.Binary, pl.Categorical, pl.Enum):
-        column = text(column)
+        column = ascii_digits(text(column))
     return column.cast(pl.Float64, strict=False)
+
+
+def ascii_digits(written: pl.Series) -> pl.Series:
+    """Return texts with the decimal digits of other scripts (``٣``, ``३``) as 0 to 9."""
+    if not written.str.contains(_OTHER_DIGIT).any():
+        return written
+    digits = _other_digits()
+    return written.str.replace_many(list(digits), list(digits.values()))
+
+
+@cache
+def _other_digits() -> dict[str, str]:
+    letters = map(chr, range(128, sys.maxunicode + 1))
+    return {letter: str(unicodedata.decimal(letter)) for letter in letters if letter.isdecimal()}
 
 
 def labels(column: pl.Series, separator: str) -> pl.Series:
@@ -94,7 +112,7 @@ def seconds(column: pl.Series, unit: str) -> pl.Series:
 
 def seem_amounts(written: pl.Series) -> pl.Series:
     """Tell which texts consist of digits and separators, with or without a currency sign."""
-    return written.str.contains(_AMOUNT)
+    return ascii_digits(written).str.contains(_AMOUNT)
 
 
 def amounts(written: pl.Series) -> pl.Series:
@@ -103,6 +121,7 @@ def amounts(written: pl.Series) -> pl.Series:
     The whole column decides which mark separates thousands and which decimals. If that is ambiguous, or currencies
     differ, only plain numbers are read.
     """
+    written = ascii_digits(written)
     plain = numbers(written)
     if int(plain.is_not_null().sum()) >= _MOSTLY * (len(written) - written.null_count()):
         return plain
@@ -138,6 +157,7 @@ def read_dates(written: pl.Series) -> Dates:
     Raises:
         DataError: both orders are valid for equally many dates and give different results.
     """
+    written = ascii_digits(written)
     plain = _either(_moments(written, _YEAR_FIRST), _moments(written, _POINTS))
     rest = written.set(plain.is_not_null(), None)
     day, month = _moments(rest, _DAY_FIRST), _moments(rest, _MONTH_FIRST)

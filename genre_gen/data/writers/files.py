@@ -10,16 +10,18 @@ import polars as pl
 
 from genre_gen.data.catalog import Catalog
 from genre_gen.errors import DataError
+from genre_gen.folders.output import writing
 
 _SEPARATORS = "|;,/^~"
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file next to its place and put it there when it is whole; the folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + ".part")
-    write(unfinished)
-    unfinished.replace(path)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(unfinished)
+        unfinished.replace(path)
 
 
 def write_parquet(frame: pl.DataFrame, path: Path) -> None:

@@ -1,0 +1,108 @@
+"""Text in other scripts and forms: read as what it says, or refused in one line; never silently something else."""
+
+import unicodedata
+
+import numpy as np
+import polars as pl
+import pytest
+
+from genre_gen import Catalog, Domain, Item
+from genre_gen.data.filters import Filters
+from genre_gen.data.interactions import History
+from genre_gen.data.moments import to_moment
+from genre_gen.data.readers import values
+from genre_gen.errors import ConfigError, FilterError, UsageError
+
+SCRIPTS = {
+    "arabic": "٠١٢٣٤٥٦٧٨٩",
+    "devanagari": "०१२३४५६७८९",
+    "full width": "０１２３４５６７８９",
+    "bold": "𝟎𝟏𝟐𝟑𝟒𝟓𝟔𝟕𝟖𝟗",
+}
+
+
+def written(text, script):
+    return text.translate({ord(str(digit)): letter for digit, letter in enumerate(SCRIPTS[script])})
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize(
+    "text", ["2024-01-05", "2024-01-05T18:05:09Z", "2024-01-05 06:05 PM", "05.01.2024", "2024-01-05T18:05:00+01:30"]
+)
+def test_dates_in_other_digits(script, text):
+    column = pl.Series([text, written(text, script), text[:-1] + written(text[-1], script)])
+    expected = values.read_dates(column[:1]).seconds[0]
+    assert expected is not None
+    assert values.read_dates(column).seconds.to_list() == [expected] * 3
+    assert values.seconds(column, "s").to_list() == [expected] * 3
+    if text[:4].isdigit():  # a moment is ISO text
+        assert to_moment(written(text, script)) == to_moment(text)
+
+
+@pytest.mark.parametrize("text", ["²⁰²⁴-01-05", "2024-01-0½", "MMXXIV", "二〇二四-01-05", "2024-01-05T1²:00"])
+def test_what_only_looks_like_digits_is_no_date(text):
+    assert values.read_dates(pl.Series([text])).seconds.to_list() == [None]
+    with pytest.raises(UsageError, match="is not a moment"):
+        to_moment(text)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_numbers_and_amounts_in_other_digits(script):
+    plain = ["4", "3.5", "-12", "1e3"]
+    assert values.numbers(pl.Series([written(text, script) for text in plain])).to_list() == [4, 3.5, -12, 1000]
+    amounts = pl.Series([written(text, script) for text in ("$1,705.85", "$5", "$1,000,000.00")])
+    assert values.seem_amounts(amounts).all()
+    assert values.amounts(amounts).to_list() == [1705.85, 5, 1_000_000]
+    assert values.seconds(pl.Series([written("1700000000", script)]), "s").to_list() == [1_700_000_000]
+
+
+def test_ids_and_titles_keep_their_digits():
+    assert values.text(pl.Series([" ٣ "])).to_list() == ["٣"]
+
+
+FIELDS = ("µ", unicodedata.normalize("NFD", "café"), "ﬁeld", "Ｆull", "ſize")
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_fields_in_any_form_can_be_named(field):
+    catalog = Catalog([Item("a", "A", {field: 1}), Item("b", "B", {field: 2})])
+    for form in ("NFC", "NFD", "NFKC", "NFKD"):
+        assert catalog.where(f"{unicodedata.normalize(form, field)} == 1").tolist() == [True, False]
+    assert catalog.where(f"{field} > 1").tolist() == [False, True]
+    assert Domain.from_settings({"name": "x", "noun": "y", "fields": {field: {"type": "number"}}}).fields.keys() == {
+        field
+    }
+
+
+def test_fields_that_where_cannot_tell_apart_are_refused():
+    fields = {name: {"type": "number"} for name in ("µ", "μ")}
+    with pytest.raises(ConfigError, match="differ only in how their letters are encoded; rename one"):
+        Domain.from_settings({"name": "x", "noun": "y", "fields": fields})
+
+
+def test_labels_and_texts_in_any_form_are_equal():
+    composed, decomposed = (unicodedata.normalize(form, "Café Été") for form in ("NFC", "NFD"))
+    catalog = Catalog([Item("a", decomposed, {"genre": (decomposed,), "place": composed})])
+    for text in (composed, decomposed, composed.upper()):
+        for expression in ("genre == '{}'", "'{}' in genre", "place == '{}'", "'{}' in title", "genre in ['{}']"):
+            assert catalog.where(expression.format(text)).tolist() == [True], (expression, text)
+
+
+def test_halves_of_surrogates_are_replaced_where_they_come_in(tmp_path):
+    catalog = Catalog([Item("a", "A\ud800", {"genre": ("x\udc00",), "note": "\ud83d\ude00"}, "t\udfff")])
+    catalog.save(tmp_path / "c.jsonl")
+    assert Catalog.from_file(tmp_path / "c.jsonl")[0] == catalog[0]
+    assert catalog.to_frame()["title"].to_list() == [catalog[0].title]
+    assert catalog[0].attributes["note"] == "😀"
+
+
+def test_a_request_of_many_labels_is_answered():
+    """A request within its limit may make an expression beyond that of expressions that people write."""
+    labels = [f"{number} {'x' * 190}" for number in range(70)]
+    catalog = Catalog([Item(label[:2], label, {"genre": (label,)}) for label in labels])
+    where = f"genre not in {labels}"
+    with pytest.raises(FilterError, match="at most 2000 are allowed"):
+        catalog.where(where)
+    filters = Filters(catalog)
+    filters.narrow(where)
+    assert not filters.allowed(History(np.zeros(0, np.int64))).mask.any()

@@ -130,5 +130,5 @@ def render(
     from genre_gen.reporting.formatting import render_prompt
 
     if not user:
-        raise UsageError("--user is missing: whose prompt shall be shown?")
+        raise UsageError("--user is missing: give the user whose prompt is shown")
     show(render_prompt(domain, task, user, data, as_json=as_json, color=sys.stdout.isatty()))

@@ -126,7 +126,7 @@ def read_event(recommender: Recommender, text: str) -> str | tuple[str, float]:
     """Read a title, or 'TITLE=RATING' where no item is called all of that.
 
     Raises:
-        UsageError: a title and something that is no rating.
+        UsageError: the text after a known title is not a rating.
     """
     title, equals, rating = text.rpartition("=")
     if not equals or is_item(recommender, text):
@@ -135,7 +135,7 @@ def read_event(recommender: Recommender, text: str) -> str | tuple[str, float]:
         if math.isfinite(number := float(rating)):
             return title, number
     if is_item(recommender, title):
-        raise UsageError(f"--history {text!r}: {rating!r} is no rating of {title!r}; give a number")
+        raise UsageError(f"--history {text!r}: {rating!r} is not a rating of {title!r}; give a number")
     return text
 
 
@@ -174,7 +174,7 @@ def check_run(folder: Path) -> None:
 
 
 def check_minutes(minutes: float) -> float:
-    """Refuse a time budget that is none; raises UsageError."""
+    """Check a time budget; raises UsageError."""
     if not 0 < minutes < math.inf:
         raise UsageError(f"--max-minutes {minutes:g}: give a number above 0")
     return minutes
@@ -205,5 +205,5 @@ def resumable() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         if shows_progress():
-            tell("stopped; it goes on where it was when the same command is given again")
+            tell("stopped; the same command resumes it")
         raise

@@ -48,7 +48,7 @@ def recommend(
         str | None, typer.Option(help='What it should be like, such as "for kids, no horror, from the 90s".')
     ] = None,
     where: Annotated[str | None, typer.Option(help="Filter, such as \"genre != 'Horror' and year >= 1980\".")] = None,
-    exclude: Annotated[list[str] | None, typer.Option(help="Title or id that shall not appear. Repeatable.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Title or id to leave out. Repeatable.")] = None,
     include: Annotated[list[str] | None, typer.Option(help="Only these titles or ids may appear. Repeatable.")] = None,
     at: Annotated[
         str | None, typer.Option(help="Moment of the request; later interactions are not seen. ISO text or seconds.")
@@ -154,11 +154,11 @@ def explain(
     from genre_gen.reporting.formatting import reasons_json, reasons_text
 
     if not item:
-        raise UsageError("--item is missing: which item shall be explained?")
+        raise UsageError("--item is missing: give the item to explain")
     recommender = load(model, domain, quantization, plugins, language, allow_model)
     who = who_asks(recommender, user, events)
     if who is None:
-        raise UsageError("give either --user or --history: to whom shall it be explained?")
+        raise UsageError("give either --user or --history, for whom to explain it")
     explanation = recommender.explain(who, item)
     attribution = recommender.attribute(who, item) if why else None
     comparison = None if instead_of is None else recommender.compare(who, item, instead_of)
@@ -181,7 +181,7 @@ def report(
     from genre_gen.reporting.html_report import write_page
 
     if not user:
-        raise UsageError("--user is missing: whose page shall be written?")
+        raise UsageError("--user is missing: give at least one user whose page is written")
     check_writable(out, file=True)
     recommender = load(*folder_or_domain(run), plugins=plugins, language=language, allow_model=allow_model)
     show(f"wrote {write_page(recommender, user, out, n)}")
@@ -217,7 +217,7 @@ def evaluate(
         check_writable(folder)
     state = recommender.state
     data = Dataset(state.domain, state.catalog, state.histories)
-    if state.shared is not None:  # it came without histories, so the domain's own data must be at hand
+    if state.shared is not None:  # it came without histories, so the domain's own data must be available
         data = Dataset.load(domain or state.domain.name)
     parts = data.split(split)
     if picks is not None:

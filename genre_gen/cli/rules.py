@@ -88,6 +88,6 @@ def _pin(recommender: Recommender, text: str) -> tuple[str, Any]:
         return text, "first"
     if not rank.strip().isdecimal():
         raise UsageError(
-            f"--pin {text!r}: {rank!r} is no rank; write ITEM@RANK, such as {item + '@1'!r}, or ITEM alone"
+            f"--pin {text!r}: {rank!r} is not a rank; write ITEM@RANK, such as {item + '@1'!r}, or ITEM alone"
         )
     return item, int(rank)

@@ -78,7 +78,7 @@ def train(
     ] = None,
     settings: Settings = None,
 ) -> None:
-    """Train a recommender; a run that was killed goes on where it stopped."""
+    """Train a recommender; a run that was killed resumes where it stopped."""
     from genre_gen.data.dataset import Dataset
     from genre_gen.domain import Domain
     from genre_gen.folders.locks import TRAINING, hold

@@ -30,7 +30,7 @@ MAX_LIKED = 5  # titles
 class LabelShare:
     """How often a user had items with a label: ``share`` of the user's interactions have it, ``count`` in number.
 
-    ``lift`` is that share over the same share of all users' interactions; infinite where nobody else had one.
+    ``lift`` is that share over the same share of all users' interactions; infinite if no other user has one.
     """
 
     value: str
@@ -54,7 +54,7 @@ class Profile:
 
     Attributes:
         interactions: how many there are.
-        labels: field -> its most frequent labels, by ``count``; fields without one are left out.
+        labels: field -> its most frequent labels, by ``count``; fields without labels are left out.
         ranges: number field -> usual range; fields of which nothing is known are left out.
         mean_rating: of all ratings; None where there are none.
         liked: titles of liked items (rated at least ``liked_from``, or not rated at all), the most recent first.

@@ -284,4 +284,4 @@ def _effects(
     try:
         return state.attributor.effects(history, rows, allowed, limit) if limit and rows and len(history) else None
     except DecodingError:
-        return None  # the picks came without the language model, and their notes say so
+        return None  # the picks came without the language model, as their notes report

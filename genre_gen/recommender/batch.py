@@ -1,4 +1,4 @@
-"""Picks of many users in one file, written so that an interrupted run goes on."""
+"""Picks of many users in one file, written so that an interrupted run can resume."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ REPLACED = [name if "." in name else f"{name}/*" for name in (*persistence.NAMES
 def check_repository(repo_id: str) -> None:
     """Raise UsageError for what can be no id of a repository."""
     if not HUB_ID.fullmatch(repo_id):
-        raise UsageError(f"{repo_id!r} is no repository of the hub; write the owner and a name, such as owner/movies")
+        raise UsageError(f"{repo_id!r} is not a repository of the hub; write owner and name, such as owner/movies")
 
 
 def push(

@@ -53,13 +53,13 @@ from genre_gen.settings import validation_problems
 
 log = logging.getLogger(__name__)
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
-RUNS = Path("runs")  # where the command line keeps recommenders; nobody's name on the hub
+RUNS = Path("runs")  # where the command line keeps recommenders; not an owner on the hub
 FETCHED = ("*.safetensors", "*.json", "*.jsonl", "*.jinja", CARD)
 """What is downloaded of a repository: nothing that could run code."""
 
 
 class _Shared(BaseModel):
-    """What stands in for interactions in a folder without them."""
+    """Settings that replace the interactions in a folder without them."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     data: dict[str, Any]
@@ -157,10 +157,10 @@ def read_settings(saved: SavedFolder) -> SavedSettings:
 
 
 def _check_model(llm: str, owner: str | None, allowed: str | None, folder: Path) -> None:
-    """Refuse a pre-trained model of somebody else that would be fetched because the folder names it.
+    """Refuse a pre-trained model of another owner that would be fetched because the folder names it.
 
-    Models of the shipped table are known by their checksums. One that is here was chosen by somebody who uses this
-    machine, unless the recommender itself comes from elsewhere.
+    Models of the built-in table have known checksums. A model in the cache was chosen by a user of this machine, unless
+    the recommender itself was downloaded.
 
     Raises:
         CheckpointError: such a model, which ``allow_model`` does not name.
@@ -222,7 +222,7 @@ def _wording(saved: SavedFolder, domain: Domain, book: PromptBook) -> PromptBook
 
 
 def _shared(saved: SavedFolder, settings: SavedSettings, n_items: int) -> SharedData | None:
-    """Return what stands in for interactions in a folder without them; None where they are there."""
+    """Return the counts that replace interactions in a folder without them; None in a folder with interactions."""
     if settings.shared is None:
         return None
     with contents_of(saved.path / COUNTS):
@@ -274,7 +274,7 @@ def _check_blends(tuned: TunedSettings, members: Mapping[str, CollaborativeModel
     known = {*members, LLM_MEMBER}
     for blend in (tuned.blend, tuned.blend_without_llm):
         if unknown := [name for name in blend.weights if name not in known]:
-            raise ValueError(f"the blend has a weight for {unknown[0]!r}, which is no member")
+            raise ValueError(f"the blend has a weight for {unknown[0]!r}, which is not a member")
 
 
 def _check_items(found: int, n_items: int) -> None:
@@ -299,7 +299,7 @@ def _language_model(
         }
         for ids in answers.values():
             if ids.ndim != 2 or ids.numel() == 0 or ids.min() < -1 or ids.max() >= llm.text_vocabulary:  # noqa: PLR2004
-                raise ValueError("answers hold what are no ids of text")
+                raise ValueError("the answers contain ids that are not tokens of text")
         llm.add_answer_heads(answers)
     _take_weights(llm, saved.tensors(WEIGHTS), saved.path, domain)
     return llm
@@ -332,7 +332,7 @@ def _folder(name: str | Path, revision: str | None, token: str | bool | None) ->
     A name is an id where it looks like one and there is no folder in which it could be a misspelt one.
     """
     folder = Path(name).expanduser()
-    with suppress(CheckpointError):  # where nothing can be written, nobody was interrupted while saving
+    with suppress(CheckpointError):  # without write access, no saving was interrupted here
         recover_folder(folder)
     if folder.is_dir():
         return folder, None

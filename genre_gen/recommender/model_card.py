@@ -1,6 +1,6 @@
 """The model card: README.md of a saved recommender, with the hub's metadata in front.
 
-What it says stands in ``prompts/_card/README.md.jinja``. Everything that comes from data or settings is escaped, so a
+Its text is in ``prompts/_card/README.md.jinja``. Everything that comes from data or settings is escaped, so a
 title or a name is text and neither Markdown nor HTML; the metadata is written by huggingface_hub. The same recommender
 gives the same bytes.
 """

@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 KIND = "recommender"
 CATALOG, HISTORIES, TRAINED_ON = "catalog.jsonl", "histories.safetensors", "trained_on.safetensors"
 COUNTS = "counts.safetensors"  # only in a folder without histories
-KNOWLEDGE = "knowledge.safetensors"  # only where there is any
+KNOWLEDGE = "knowledge.safetensors"  # only with a graph
 WEIGHTS, CODES = "llm.safetensors", "codes.safetensors"
 SETTINGS, PROMPTS, MEMBERS_FOLDER = "recommender.json", "prompts", "members"
 WORDING = "wording"  # templates of what people read, only where it is another language than the prompts'
@@ -170,7 +170,7 @@ def with_language(state: RecommenderState, language: str, domain: str | Path | D
 
 
 def _save_languages(domain: Domain, folder: Path) -> None:
-    """Write the tables of the languages that a domain speaks, but for shipped ones."""
+    """Write the tables of a domain's languages, except for built-in ones."""
     for code in {domain.language, domain.spoken}:
         tables = DomainLanguage.of(domain, code).tables
         if tables != Language.shipped(code):

@@ -179,7 +179,7 @@ class Recommender(NotPickled):
 
         Raises:
             UsageError: an invalid id, a public repository where ``private`` was asked for, or a pre-trained model that
-                nobody else has.
+            is not on the hub.
             OutputError: no token, or one without the right, or the hub cannot be reached.
 
         Example:
@@ -231,7 +231,7 @@ class Recommender(NotPickled):
 
         Args:
             split: of a data set, such as ``Dataset.load("movies").leave_one_out()``.
-            folder: for checkpoints and logs; a run that was killed goes on from there.
+            folder: for checkpoints and logs; a run that was killed resumes from there.
             progress: True shows a bar with the stage and the time left; a function is called with each
                 :class:`genre_gen.training.progress.Progress`.
             tuned: what an earlier training chose (``recommender.state.tuned``), for newer data or another seed: nothing
@@ -308,7 +308,7 @@ class Recommender(NotPickled):
             split: the one that it was trained on.
             k: cut-off of the metrics, or several.
             part: ``test``, or ``validation`` to tune on.
-            baselines: also fit and rank with the classic models that are no members of the blend.
+            baselines: also fit and rank with the classic models that are not in the blend.
             progress: as in ``fit``.
 
         Raises:
@@ -348,9 +348,9 @@ class Recommender(NotPickled):
         """Recommend items to a known user, to a history, or to many.
 
         Args:
-            who: a user id of the data, or a history; None, or a user without history, gets what is recommended to
-                somebody of whom nothing is known, with a note.
-            n: how many; fewer come only where fewer are allowed, and ``notes`` says why.
+            who: a user id of the data, or a history; None, or a user without history, gets recommendations for an
+            unknown user, with a note.
+            n: how many; fewer only if fewer are allowed, and ``notes`` gives the reason.
             users: many user ids or histories instead of ``who``; the answer is then an iterator with ``to_frame``.
             query: what it should be like, in free text, see :mod:`genre_gen.query`.
             where: filter on attributes, see :mod:`genre_gen.data.filter_expression`.
@@ -462,9 +462,9 @@ class Recommender(NotPickled):
         return predicting.intent(self.state, self._history(who, at))
 
     def explain(self, who: Who, item: str, *, at: Moment | None = None) -> Explanation:
-        """Explain why an item would be recommended; where it would not be, or is pinned by a rule, ``notes`` says so.
+        """Explain why an item would be recommended; ``notes`` reports if it would not be, or if a rule pins it.
 
-        This and what follows measures the models' scores and the ranks by them; rules have no part in it.
+        This method and those below use the models' scores and the ranks by score, without rules.
 
         Raises:
             UsageError: an empty history, or an item of which nothing is known.
@@ -511,8 +511,8 @@ class Recommender(NotPickled):
     ) -> Counterfactual:
         """Find at most three items of a user's history without which an item is no longer among the first ``n``.
 
-        They are found one by one, each time the one that does most harm, so a smaller set may exist. Without ``n``, the
-        item shall lose its present rank; the other arguments are those of ``attribute``.
+        They are found one by one, each time the one with the largest effect, so a smaller set may exist. Without ``n``,
+        the item has to lose its present rank; the other arguments are those of ``attribute``.
 
         Raises:
             UsageError: the item is not among the first ``n``, or all of the history, and as in ``attribute``.

@@ -39,7 +39,7 @@ Moment: TypeAlias = int | float | str | datetime
 BOOST = "boost"
 """The part of a score that rules added."""
 
-STRANGER = "no history: ranked as for somebody of whom nothing is known"
+STRANGER = "no history: ranked as for an unknown user"
 NO_HISTORIES = "this recommender came without histories of users: give a history of titles to get picks for it"
 
 
@@ -111,8 +111,8 @@ class Recommendations(tuple[Recommendation, ...]):
     """The picks of one request, best first, with what there is to say about them.
 
     Attributes:
-        notes: why there are fewer than asked for, or that a part failed and others stood in.
-        parsed_query: what was made of a request in free text; None where there was none.
+        notes: why there are fewer than asked for, or that a part failed and others replaced it. parsed_query: the
+        meaning of a request in free text, if any.
 
     Example:
         >>> picks = recommender.recommend("17", n=100)
@@ -307,7 +307,7 @@ def _user_id(who: str | int | np.integer) -> str:
 
 
 def _by_hand(events: Any, catalog: Catalog, rating_scale: tuple[float, float] | None) -> History:
-    """Return the history that titles or ids (with ratings, with times) describe; a set has no order, so it is none."""
+    """Return the history that titles or ids (with ratings, with times) describe; a set is refused: it has no order."""
     if isinstance(events, (Mapping, Set)) or not isinstance(events, Iterable):
         raise UsageError(
             f"the history is {quoted(events, 200)}; give a user id, or a list of titles or ids, each with a rating or "
@@ -337,7 +337,7 @@ def _rating(rating: Any, name: str, scale: tuple[float, float] | None) -> float:
             raise TypeError
         number = math.nan if rating is None else float(rating)
     except (TypeError, ValueError):
-        raise UsageError(f"the rating {quoted(rating)} of {name!r:.80} is no number") from None
+        raise UsageError(f"the rating {quoted(rating)} of {name!r:.80} is not a number") from None
     except OverflowError:  # so large that Python does not even write it
         raise UsageError(f"the rating of {name!r:.80} is too large a number") from None
     if math.isinf(number):

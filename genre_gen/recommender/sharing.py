@@ -45,7 +45,7 @@ def without_histories(state: RecommenderState) -> RecommenderState:
 
 
 def without_paths(state: RecommenderState) -> RecommenderState:
-    """Return a recommender whose settings name no place on this machine, but for its pre-trained model's."""
+    """Return a recommender whose settings have no path of this machine, except for its pre-trained model's."""
     settings, changes = state.domain.settings(), dict[str, None]()
     for path in PATHS:
         section, key = path.split(".")
@@ -64,8 +64,8 @@ def with_base_model(state: RecommenderState, base_model: str | None) -> Recommen
         return replace(state, domain=state.domain.changed({"model.llm": base_model}))
     if hub_id(state.domain.model.llm) is None:
         raise UsageError(
-            "the pre-trained model is a folder of this machine, which nobody else can load; push it to the hub and "
-            "give its id there as base_model"
+            "the pre-trained model is a folder of this machine, which other machines cannot load; push it to the hub "
+            "and give its id there as base_model"
         )
     return state
 

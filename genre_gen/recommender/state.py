@@ -87,10 +87,10 @@ class SharedData:
 
 
 class NotPickled:
-    """Refuses pickling: reading a pickle can run code, and a model in it would be one that nobody verified."""
+    """Refuses pickling: reading a pickle can run code, and a model in it would not have been verified."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """Return what a copy is: nothing in a trained state changes."""
+        """Return a shallow copy: a trained state never changes."""
         return copy.copy(self)
 
     def __reduce__(self) -> NoReturn:
@@ -100,25 +100,25 @@ class NotPickled:
 
 @dataclass(frozen=True, eq=False)
 class RecommenderState(NotPickled):
-    """A trained recommender's parts. Nothing in it changes; ``dataclasses.replace`` gives another with one part new.
+    """The parts of a trained recommender, immutable; ``dataclasses.replace`` gives a copy with another part.
 
     Attributes:
         domain: settings.
         book: the templates.
         catalog: the items.
         histories: where a user's history is looked up.
-        trained_on: what was learned from.
+        trained_on: the training interactions.
         llm: the tuned language model.
         members: the fitted collaborative models of the blend, by name.
         rating_models: the fitted models of ratings, by name.
-        tuned: what was chosen on validation cases, the blends' weights among it.
-        knowledge: what a graph says of the items, for explanations.
+        tuned: the settings chosen on validation cases, such as the weights of the blends.
+        knowledge: links of the items in a graph, for explanations.
         wording: templates of explanations and profiles in the language that people read; None where it is the prompts'.
-        seconds: what training took, by part.
-        training_log: what was logged while the language model learned.
-        metrics: what an evaluation measured, see ``Report.summary``; empty before one.
-        shared: what stands in for ``histories`` and ``trained_on``, which are empty then, in a recommender that came
-            without them; None in any other.
+        seconds: duration of the training, by part.
+        training_log: the log of the language model's training.
+        metrics: figures of the evaluation, see ``Report.summary``; empty before one.
+        shared: the counts that replace ``histories`` and ``trained_on`` (then empty) in a recommender that came without
+            them; None in any other.
 
     Example:
         >>> state = recommender.state

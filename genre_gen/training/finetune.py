@@ -327,7 +327,7 @@ class FineTuner:
             self._take(saved)
 
     def _take(self, saved: SavedFolder) -> None:
-        """Go on from a checkpoint, unless it belongs to a training that began with other weights."""
+        """Continue from a checkpoint, unless it belongs to a training that began with other weights."""
         about = saved.manifest.about
         if about.get("fingerprint") != self.fingerprint:
             raise CheckpointError(

@@ -120,7 +120,7 @@ def test_what_is_no_regular_file_is_refused_at_once(folder, monkeypatch, make):
     monkeypatch.chdir(folder)  # names of sockets are short
     os.rename("c.json", "old.json")
     make("c.json")
-    with pytest.raises(CheckpointError, match=r"c\.json: (is no regular file|cannot be read)"):
+    with pytest.raises(CheckpointError, match=r"c\.json: (is not a regular file|cannot be read)"):
         verify_folder(folder)
 
 

@@ -173,7 +173,7 @@ def test_a_name_that_is_no_repository(hub, onhub, name):
 
 
 def test_a_pre_trained_model_that_nobody_else_has_needs_its_id(hub, mixed, tiny_model):
-    with pytest.raises(UsageError, match="is a folder of this machine, which nobody else can load") as error:
+    with pytest.raises(UsageError, match="is a folder of this machine, which other machines cannot load") as error:
         mixed.push_to_hub(ID)
     assert str(tiny_model) not in str(error.value)
     mixed.push_to_hub(ID, base_model="lab/tiny")

@@ -153,7 +153,7 @@ def test_without_times_a_moment_cuts_nothing(mixed):
         ({"who": [1, 2]}, UsageError, "the history holds 1; give titles or ids as text, or tuples"),
         ({"who": ("Alien", 4)}, UsageError, "the history holds 4; give titles"),
         ({"who": [("Alien", 4, 5, 6)]}, UsageError, r"the history holds \('Alien', 4, 5, 6\); give titles"),
-        ({"who": [("Alien", "good")]}, UsageError, "the rating 'good' of 'Alien' is no number"),
+        ({"who": [("Alien", "good")]}, UsageError, "the rating 'good' of 'Alien' is not a number"),
         ({"who": [("Alien", float("inf"))]}, UsageError, "the rating inf of 'Alien' is not finite"),
         ({"who": [("Alien", 4, 5), "Heat"]}, UsageError, "some events of the history have times and some have none"),
         ({"who": [("Alien", 4, "soon")]}, UsageError, "'soon' is not a moment"),

@@ -205,7 +205,7 @@ class Attributor:
 
         Args:
             history: the whole history; of each variant the language model reads the remaining items of the last
-            ``window``.
+                ``window``.
             left_out: what each variant lacks.
             rows: the picks ``[k]``.
             allowed: bool ``[n_items]``, the same for every variant.

@@ -55,8 +55,9 @@ class Counts(ABC):
 
     @abstractmethod
     def followers(self, row: int) -> NDArray[np.int64]:
-        """Return how many users of each item later chose the one in a row; 0 if they are too few.""" @ abstractmethod
+        """Return how many users of each item later chose the one in a row; 0 if they are too few."""
 
+    @abstractmethod
     def liked_too(self, anchor: int, row: int) -> tuple[int, int]:
         """Return how many who liked the anchor liked the other, of those who rated it; 0 of 0 where that tells nothing.
 

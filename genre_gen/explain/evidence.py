@@ -252,7 +252,7 @@ class Evidence:
     def _expectation(self, latest: Latest, row: int, predicted: float | None) -> Iterator[Reason]:
         """Yield the predicted rating, where it is clearly above what the user gives on average.
 
-        None for a pick that the user has rated, or that is in the history and items do not repeat.
+        Not for a rated pick, nor for one in the history unless items repeat.
         """
         ratings = [rating for rating, _ in latest.values() if rating is not None]
         settled = row in latest and (latest[row][0] is not None or not self.domain.repeat)

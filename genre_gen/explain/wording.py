@@ -79,8 +79,8 @@ class ScoreView:
 
     Attributes:
         kind: ``weighed`` (of the last ``total`` items, ``seen`` did most for the pick); ``ahead`` (scores of pick and
-        other); ``member`` (what one member of the blend gives both); ``without`` (scores of both without ``seen``);
-        ``change`` (the pick's rank without ``seen``); ``steady`` (its rank is the same without any ``total``).
+            other); ``member`` (what one member of the blend gives both); ``without`` (scores of both without ``seen``);
+            ``change`` (the pick's rank without ``seen``); ``steady`` (its rank is the same without any ``total``).
         seen: items of the history.
         total: see ``kind``.
         member: name of a member of the blend.

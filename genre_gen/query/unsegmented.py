@@ -1,7 +1,7 @@
 """Text without spaces between its words, cut into those that a vocabulary knows.
 
 A segmenter with a language's words would not help: words outside the vocabulary of the catalog have no meaning here
-anyway, and words in it must not be split.
+anyway, and words in it must not be split differently.
 """
 
 from __future__ import annotations

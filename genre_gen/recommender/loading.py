@@ -1,4 +1,4 @@
-"""Loading a trained recommender: every byte that is used was verified, and contents are checked as any input is."""
+"""Loading a trained recommender: all bytes are verified, and contents are checked like any input."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class _Shared(BaseModel):
 
 
 class SavedSettings(BaseModel):
-    """What ``recommender.json`` holds."""
+    """The content of ``recommender.json``."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     version: str
@@ -179,7 +179,7 @@ def _check_model(llm: str, owner: str | None, allowed: str | None, folder: Path)
 
 
 def _book(saved: SavedFolder, settings: SavedSettings, domain: Domain, plugins: Collection[str]) -> PromptBook:
-    """Read the templates; a model that is asked in other words than it was trained with answers something else."""
+    """Read the templates; they must be those of the training, since other prompts change the answers."""
     sources = {
         name: saved.text(file) for name, file in saved.below(PROMPTS).items() if not name.startswith(f"{LANGUAGES}/")
     }
@@ -195,7 +195,7 @@ def _book(saved: SavedFolder, settings: SavedSettings, domain: Domain, plugins: 
 
 
 def _tables(saved: SavedFolder, domain: Domain) -> dict[str, Language]:
-    """Return the tables of the domain's languages that GENRE does not have, or has otherwise."""
+    """Return the tables of the domain's languages that differ from the built-in ones."""
     files = {code: f"{PROMPTS}/{LANGUAGES}/{code}.json" for code in (domain.language, domain.spoken)}
     tables = {}
     for code, file in files.items():
@@ -211,7 +211,7 @@ def _tables(saved: SavedFolder, domain: Domain) -> dict[str, Language]:
 
 
 def _wording(saved: SavedFolder, domain: Domain, book: PromptBook) -> PromptBook | None:
-    """Read the templates of what people read; None if it is in the language of the prompts."""
+    """Read the templates of texts for people; None if they are in the language of the prompts."""
     sources = {name: saved.text(file) for name, file in saved.below(WORDING).items()}
     if domain.spoken == domain.language and not sources:
         return None
@@ -270,7 +270,7 @@ def _model(saved: SavedFolder, file: str, kind: Any, options: Mapping[str, Any],
 
 
 def _check_blends(tuned: TunedSettings, members: Mapping[str, CollaborativeModel]) -> None:
-    """Raise ValueError where weights are of members that are not there."""
+    """Raise ValueError if there are weights of missing members."""
     known = {*members, LLM_MEMBER}
     for blend in (tuned.blend, tuned.blend_without_llm):
         if unknown := [name for name in blend.weights if name not in known]:
@@ -327,9 +327,9 @@ def _take_weights(llm: LLM, weights: Mapping[str, Any], folder: Path, domain: Do
 
 
 def _folder(name: str | Path, revision: str | None, token: str | bool | None) -> tuple[Path, str | None]:
-    """Return the folder of a name, and the owner of what was fetched: itself, or a copy of what the hub has.
+    """Return the local folder of a name, or a copy from the hub and its owner.
 
-    A name is an id where it looks like one and there is no folder in which it could be a misspelt one.
+    A name that looks like an id is one unless a folder of the owner's name exists, since it could be a misspelt path.
     """
     folder = Path(name).expanduser()
     with suppress(CheckpointError):  # without write access, no saving was interrupted here

@@ -52,7 +52,7 @@ SPOKEN_TASKS = (EXPLAIN, SCORES, PINNED, PROFILE)
 
 
 def check_place(folder: Path) -> None:
-    """Refuse a folder that ``save`` would refuse, before hours of training; raises CheckpointError."""
+    """Check, before hours of training, that ``save`` would accept a folder; raises CheckpointError."""
     writing.check_place(folder, (*NAMES, MANIFEST))
     writing.check_own(folder, NAMES)
 
@@ -67,7 +67,7 @@ def save(
 ) -> None:
     """Write a trained recommender; see :meth:`genre_gen.Recommender.save_pretrained`.
 
-    ``name`` is what the card calls it, an id on the hub; None for the folder.
+    ``name`` is the id on the hub, for the card; None for the folder.
     """
     if state.llm.served != "none":
         raise UsageError(
@@ -103,12 +103,12 @@ def save(
 
 
 def record_metrics(state: RecommenderState, folder: Path, metrics: Mapping[str, Any]) -> None:
-    """Add what an evaluation measured to the folder of a recommender, and to its card; all else stays as it is.
+    """Add the figures of an evaluation to the folder of a recommender, and to its card.
 
-    The folder is replaced as a whole, as when it is saved, so no moment leaves it invalid.
+    The folder is replaced as a whole, as when it is saved, so it is valid at every moment.
 
     Raises:
-        CheckpointError: the folder is not whole, or cannot be written.
+        CheckpointError: the folder is incomplete, or cannot be written.
     """
     with hold(folder), open_folder(folder, KIND) as saved:
         settings = {**saved.json(SETTINGS), "metrics": dict(metrics)}
@@ -142,7 +142,7 @@ def with_knowledge(state: RecommenderState, domain: str | Path | Domain) -> Reco
 
 
 def with_language(state: RecommenderState, language: str, domain: str | Path | Domain | None) -> RecommenderState:
-    """Return a state that speaks another language; see :meth:`genre_gen.Recommender.speak`."""
+    """Return a state with another language; see :meth:`genre_gen.Recommender.speak`."""
     trained, own = state.domain, Path.cwd() / "prompts" / state.domain.name
     if domain is not None:
         given = domain if isinstance(domain, Domain) else Domain.load(domain)

@@ -61,14 +61,10 @@ def recommend(
     at_most: AtMost = None,
     at_least: AtLeast = None,
     no_rules: NoRules = False,
-    split: Annotated[
-        str | None,
-        typer.Option(help="'test' cuts histories before the test items, as the evaluation does (with --users)."),
-    ] = None,
+    split: Annotated[str | None, typer.Option(help="'test' cuts histories before the test items (--users).")] = None,
     out: Annotated[Path | None, typer.Option(help="File for --users: .parquet or .jsonl.")] = None,
     layout: Annotated[
-        Literal["table", "lenskit"],
-        typer.Option(help="Layout of that file: one pick per row, or LensKit's lists of items."),
+        Literal["table", "lenskit"], typer.Option(help="One pick per row, or LensKit's lists of items.")
     ] = "table",
     model: Model = None,
     quantization: ServedIn = None,

@@ -102,7 +102,7 @@ def read_users(file: Path) -> list[str]:
     except UnicodeDecodeError as problem:
         raise DataError(f"{file}: not UTF-8 text ({problem}); save it as UTF-8") from None
     except OSError as problem:
-        raise DataError(f"{file}: cannot be read ({problem}); give a file with one user id a line") from None
+        raise DataError(f"{file}: cannot be read ({problem}); give a file with one user id per line") from None
     return [line.strip() for line in lines if line.strip()]
 
 

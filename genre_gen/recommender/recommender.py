@@ -413,8 +413,7 @@ class Recommender(NotPickled):
     def similar(self, item: str, n: int = 10) -> Recommendations:
         """Return the items closest to one, by interactions and texts: the mean over the members that do so.
 
-        Scores are from 0 to 1; 1 means the closest by all members. ``notes`` has the reason if there are fewer than
-        ``n``.
+        Scores are from 0 to 1; 1 means the closest by all members. ``notes`` tells why there are fewer than ``n``.
 
         Raises:
             UsageError: n below 1.

@@ -46,7 +46,7 @@ def test_filters_hold(recommend):
     assert content["notes"][0].startswith(f"{len(titles)} of 40 items: 40 in the catalog, less")
 
 
-def test_a_request_needs_no_history_and_is_told(recommend):
+def test_a_request_needs_no_history_and_is_printed(recommend):
     code, out, _ = recommend("--query", "no horror, from the 90s, zzz", "-n", 2)
     assert code == 0
     assert out.splitlines()[0] == "understood: only genre != 'Horror' and 1990 <= year < 2000; not understood: zzz"
@@ -131,13 +131,13 @@ def test_what_is_to_be_said_of_a_list_stands_below_it(recommend, arguments, note
         (["--history", "Alien=inf"], 2, ["'inf' is not a rating of 'Alien'"]),
         (["--history", "Alien (1979)=abc"], 2, ["'abc' is not a rating of 'Alien (1979)'"]),
         (["--history", "Alein=abc"], 1, ["no item 'Alein=abc'"]),
-        (["--user", "17", "--out", "x.jsonl"], 2, ["--split, --out and --layout go with --users"]),
-        (["--user", "17", "--split", "test"], 2, ["--split, --out and --layout go with --users"]),
+        (["--user", "17", "--out", "x.jsonl"], 2, ["--split, --out and --layout need --users"]),
+        (["--user", "17", "--split", "test"], 2, ["--split, --out and --layout need --users"]),
         (["--users", "all"], 2, ["--users needs --out"]),
         (["--users", "all", "--split", "train", "--out", "x.jsonl"], 2, ["--split train: choose test or validation"]),
         (["--users", "all", "--user", "17", "--out", "x.jsonl"], 2, ["without --user, --history and --query"]),
         (["--users", "all", "--out", "x.csv"], 2, [".parquet or .jsonl"]),
-        (["--users", "nowhere", "--out", "x.jsonl"], 1, ["a file with one user id a line"]),
+        (["--users", "nowhere", "--out", "x.jsonl"], 1, ["a file with one user id per line"]),
         (["--users", "all", "--out", "/proc/none/x.jsonl"], 1, ["/proc/none"]),
     ],
 )

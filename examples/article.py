@@ -56,7 +56,7 @@ def write_behaviour(split: Split, file: Path) -> None:
 
 
 class Behaviour:
-    """The CSV as tensors: who met which film, rated how, after which others; and the words to talk about it."""
+    """The CSV as tensors: users, films, ratings and preceding films; and the words to describe them."""
 
     def __init__(self, file: Path) -> None:
         """Read and clean the table, and number users, films and words."""
@@ -151,7 +151,7 @@ class LLM(nn.Module):
     def generate(self, input_ids: Tensor, length: int, allowed: Tensor) -> list[int]:
         """Write at most ``length`` words for one input ``[1, L]``, each the likeliest of those that are allowed.
 
-        In genre_gen: decoding/search.py over a trie of the catalog, which admits nothing but items.
+        In genre_gen: decoding/search.py over a trie of the catalog, which allows only items.
         """
         written: list[int] = []
         for _ in range(length):
@@ -237,7 +237,7 @@ def multitask(
 
 
 def describe(llm: LLM, behaviour: Behaviour, film: int) -> str:
-    """Return what the model says of a film, in nothing but genres."""
+    """Return the model's description of a film, limited to genres."""
     allowed = torch.zeros(behaviour.vocab_size, dtype=torch.bool)
     allowed[[END, *{genre for genres in behaviour.labels for genre in genres}]] = True
     asked = prompt(torch.tensor([[behaviour.first_film + film]]), "describe")

@@ -43,7 +43,7 @@ def main() -> None:
     try:
         Recommender.from_pretrained(options.out)
     except GenreGenError as problem:  # a folder alone never makes code of another package run
-        print(f"Unasked, it is not loaded: {problem}")
+        print(f"Without permission, it is not loaded: {problem}")
     again = Recommender.from_pretrained(options.out, plugins=["genre-recent"])
     print("Loaded with its package:", ", ".join(again.state.members))
 

@@ -33,7 +33,7 @@ def main() -> None:
         print(f"{pick.rank}. {pick.item.title} ({pick.score:.2f}): {pick.explanation}")
 
     liked = [data.catalog[row].title for row in data.interactions.history(user).rows[:2]]
-    print(f"For somebody new, who liked {' and '.join(liked)}:")
+    print(f"For a new user, who liked {' and '.join(liked)}:")
     for pick in recommender.recommend(liked, n=3):
         print(f"{pick.rank}. {pick.item.title}")
     print("Close to the first of them:", ", ".join(pick.item.title for pick in recommender.similar(liked[0], n=3)))

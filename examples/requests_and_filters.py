@@ -1,4 +1,4 @@
-"""Answer many requests at once, each with its own filters, words and moment; and write everybody's picks to a file.
+"""Answer many requests at once, each with its own filters, words and moment; write the picks of all users to a file.
 
 Needs: genre_gen and a trained recommender, such as ``make demo`` or ``examples/quickstart.py`` leaves in runs/movies.
 
@@ -17,10 +17,10 @@ from genre_gen.recommender.batch import write_picks
 
 
 def main() -> None:
-    """Answer five requests, and then everybody's."""
+    """Answer five requests, and then one for each user."""
     parser = argparse.ArgumentParser(description="Many requests in one batch.")
     parser.add_argument("--model", default="runs/movies", help="a saved recommender of the movies domain (runs/movies)")
-    parser.add_argument("--out", type=Path, default=Path("picks.parquet"), help="file of everybody's picks")
+    parser.add_argument("--out", type=Path, default=Path("picks.parquet"), help="file of the picks of all users")
     options = parser.parse_args()
     recommender = Recommender.from_pretrained(options.model)
     users = recommender.state.histories.users
@@ -42,7 +42,7 @@ def main() -> None:
         for note in picks.notes:
             print(f"  note: {note}")
 
-    # An interrupted run goes on where it was: finished users are kept next to the file.
+    # An interrupted run resumes: finished users are kept next to the file.
     written = write_picks(recommender.state, None, Request(n=5), options.out, progress=False)
     print(f"\n{written} users in {options.out}")
     table = pl.read_parquet(options.out) if options.out.suffix == ".parquet" else pl.read_ndjson(options.out)

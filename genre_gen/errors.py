@@ -39,7 +39,7 @@ def quoted(value: object, length: int = 80) -> str:
     """Return what a message quotes of a value: its ``repr``, cut; Python refuses to write very large numbers."""
     try:
         return f"{value!r:.{length}}"
-    except Exception:  # what stands behind repr may be anybody's
+    except Exception:  # repr may run code of any package
         return f"<{type(value).__name__}>"
 
 

@@ -226,7 +226,7 @@ def calibration(
         lists: ``B`` lists.
         histories: ``B`` users' histories.
         shares: ``[n_items, n_labels]``, each item's label distribution; zeros for items without labels, which are left
-        out.
+            out.
         smoothing: see :data:`SMOOTHING`.
     """
     values = [np.zeros(0)]

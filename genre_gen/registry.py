@@ -88,7 +88,7 @@ class Registry(Mapping[str, T]):
         Args:
             name: the component's name.
             allowed: other packages whose code may be imported, by their names on the package index; None for all
-            installed packages.
+                installed packages.
 
         Raises:
             ConfigError: there is no such component, or there are two, or it cannot be imported or lacks an attribute.

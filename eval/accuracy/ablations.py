@@ -51,7 +51,7 @@ class Row:
         values: row of the leaderboard -> each user's NDCG@10, the mean over seeds, ``[n_users]``.
         costs: costs of the language model alone, the mean over seeds: seconds of training, seconds of scoring all
             users,
-        and the peak of memory in MB.
+            and the peak of memory in MB.
         log: the first seed's validations.
         per_seed: row of the leaderboard -> the figure of each seed.
     """

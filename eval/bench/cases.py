@@ -54,10 +54,10 @@ class Bench:
         name: name of the data in file names and captions.
         domain: its settings.
         split_name: ``leave-one-out``, ``global-time``, or ``one-step-back``, which is leave-one-out without the test
-        items, for comparing settings.
+            items, for comparing settings.
         runs: folder of the runs of this data and split.
         users: size of the fixed sample of validation and test users; None for all. Only for ``one-step-back``, since
-        a table of models tests all users.
+            a table of models tests all users.
         source: the name or path of the data.
     """
 

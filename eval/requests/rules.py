@@ -4,7 +4,7 @@
 
 A shop is made up: items with a brand (single), tags (a list) and a price, and users whose histories popularity and
 sequential rules have learned from; no language model takes part, which would hide the difference. The same requests are
-answered without and with rules by turns in one process: three boosts, two quotas and two pins; and with re-ranking.
+answered without and with rules alternately in one process: three boosts, two quotas and two pins; and with re-ranking.
 Figures are medians of the rounds in milliseconds, the difference that of each pair. Rules are read once for a catalog
 (``compile``) and kept.
 """
@@ -81,7 +81,7 @@ def shop(n_items: int) -> RecommenderState:
 
 
 def measured(state: RecommenderState, rounds: int) -> dict[str, Any]:
-    """Return the times of a request without and with rules, by turns, for each way to re-rank."""
+    """Return the times of a request without and with rules, measured alternately, for each way to re-rank."""
     begin = time.perf_counter()
     compile_rules(RULES, state.catalog)
     compiling = 1e3 * (time.perf_counter() - begin)  # the catalog's columns are read here too

@@ -4,13 +4,13 @@
 
 * *damages*: one bit of one file is flipped, or the file is cut; loading must refuse the folder in one line. A flip of
   the manifest that changes nothing, such as a space for a line break, counts as harmless.
-* *kills while saving*: a process that saves two recommenders in turn is killed at a random moment; what is left must be
-  one of them, whole.
-* *kills while training*: a training that writes a checkpoint at each step is killed again and again, and goes on each
-  time; in the end it must have the very weights of one that was never killed. ``--epochs`` says how long it is.
+* *kills while saving*: a process that saves two recommenders in turn is killed at a random moment; the folder must
+  contain one of them completely.
+* *kills while training*: a training that writes a checkpoint at each step is killed repeatedly, and resumes each time;
+  in the end it must have exactly the weights of one that was never killed. ``--epochs`` sets its length.
 * *race*: two processes save, one loads, for some minutes; each load must give one of the two recommenders.
 
-A run that was stopped goes on where it was: counts are kept in ``--out``. Exit code 1 where anything was broken.
+A stopped run resumes: counts are kept in ``--out``. The exit code is 1 if anything was broken.
 """
 
 from __future__ import annotations

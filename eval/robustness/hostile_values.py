@@ -3,9 +3,9 @@
     python -m eval.robustness.hostile_values RUN [--cases 100000] [--kinds requests filters ...] [--seed 0]
 
 Values are made from texts of each kind by cutting, repeating and joining them, and by putting hostile pieces in:
-control characters, brackets, numbers that no float has, halves of surrogates, words of templates. A case is *right*
-where it is answered, or refused by an error of GENRE in one line. Anything else is *broken*, and printed so that it can
-be repeated: another exception, a second of processor time, 500 MB more memory. A run that was stopped goes on.
+control characters, brackets, numbers that no float has, halves of surrogates, words of templates. A case is *right* if
+it is answered, or refused by an error of GENRE in one line. Anything else is *broken*, and printed so that it can
+be repeated: another exception, a second of processor time, 500 MB more memory. A stopped run resumes.
 """
 
 from __future__ import annotations

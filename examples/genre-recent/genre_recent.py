@@ -1,4 +1,4 @@
-"""A collaborative model of one's own: items with interactions near the end of the histories, for everybody."""
+"""An example of your own collaborative model: items with interactions near the end of the histories, for all users."""
 
 from __future__ import annotations
 

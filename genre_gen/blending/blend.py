@@ -27,7 +27,7 @@ class Blended:
         total: float32 ``[B, n_items]``; ``-inf`` if an item is not allowed or no member has a score for it.
         shares: member -> float64 ``[B, n_items]``; over the members they sum to ``total``.
         silent: member -> bool ``[B, n_items]``, True if it has no score and its share is estimated; members with scores
-        for all items are left out.
+            for all items are left out.
     """
 
     total: NDArray[np.float32]

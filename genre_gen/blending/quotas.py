@@ -1,6 +1,7 @@
 """Quotas: lists that hold at most so many items of a group, made greedily from the best score down.
 
-With one quota on groups that do not overlap (the values of a field that is no list), no list within the quota has a
+With one quota on groups that do not overlap (the values of a field with one value per item), no list within the quota
+has a
 larger sum of scores: the groups form a partition matroid, for which the greedy choice is optimal (Edmonds 1971). Where
 groups overlap, as the labels of a list field and several quotas do, the list has the best first item there is, then the
 best second item next to it, and so on; another list may have a larger sum.
@@ -85,7 +86,7 @@ class Quotas:
                     self.blocked[groups.items(group)] = True
 
     def copy(self) -> Quotas:
-        """Return the same counts, which can go on without a change to these."""
+        """Return a copy of the counts, which can be changed independently."""
         other = Quotas((), len(self.blocked))
         other.blocked = self.blocked.copy()
         other._limits = [(groups, limit, counts.copy()) for groups, limit, counts in self._limits]

@@ -40,7 +40,7 @@ def rerank(
 
     Args:
         settings: method, weight (0 keeps the ranking, 1 ignores the scores) and candidates (the number of best-scored
-        items to pick from; in longer lists, further items follow by score).
+            items to pick from; in longer lists, further items follow by score).
         scores: float32 ``[n_items]``, higher is better; items without a finite score are not ranked.
         allowed: bool ``[n_items]``.
         history: the user's history.

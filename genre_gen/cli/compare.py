@@ -17,16 +17,16 @@ def compare(
         list[str],
         typer.Argument(metavar="RUN...", help="Folders of trained recommenders, or domains' names for runs/DOMAIN."),
     ],
-    users: Annotated[int, typer.Option(help="For how many users lists are compared; 0 compares none.")] = 200,
+    users: Annotated[int, typer.Option(help="Number of users whose lists are compared; 0 for none.")] = 200,
     user: Annotated[list[str] | None, typer.Option(help="Compare lists for this user id. Repeatable.")] = None,
     history: Annotated[
         list[str] | None, typer.Option(help="Compare lists for the history of these titles or ids. Repeatable.")
     ] = None,
-    n: Annotated[int, typer.Option("-n", help="How many items in a list.")] = 10,
+    n: Annotated[int, typer.Option("-n", help="Number of items in a list.")] = 10,
     plugins: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what differs between trained recommenders: data, settings, members, training, metrics, lists."""
+    """Show the differences of trained recommenders: data, settings, members, training, metrics, lists."""
     from genre_gen.data.filters import check_n
     from genre_gen.evaluation.run_comparison import compare_runs
 

@@ -13,19 +13,17 @@ import typer
 from genre_gen.cli.options import FAILED, AsJson, DataPlace, DomainName, check_writable, show
 from genre_gen.errors import GenreGenError, UsageError
 
-app = typer.Typer(
-    help="List the domains that are found from here; start a new one, or check one.", rich_markup_mode=None
-)
-prompts = typer.Typer(help="Look at what the model is asked.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="List the available domains; create or check one.", rich_markup_mode=None)
+prompts = typer.Typer(help="Show or copy the prompts of the model.", no_args_is_help=True, rich_markup_mode=None)
 
 
 def _column(of: str) -> typer.models.OptionInfo:
-    return typer.Option(metavar="COLUMN", help=f"Column of the {of} [guessed].")  # type: ignore[no-any-return]
+    return typer.Option(metavar="COLUMN", help=f"Column of the {of} [inferred].")  # type: ignore[no-any-return]
 
 
 @app.callback(invoke_without_command=True)
 def domains(context: typer.Context, as_json: AsJson = False) -> None:
-    """List the domains that are found from here; start a new one, or check one."""
+    """List the available domains; create or check one."""
     from genre_gen.domain import Domain
 
     if context.invoked_subcommand is not None:
@@ -36,11 +34,11 @@ def domains(context: typer.Context, as_json: AsJson = False) -> None:
 
 @app.command("new")
 def new_domain(
-    name: Annotated[str, typer.Argument(help="What to call the domain.")],
+    name: Annotated[str, typer.Argument(help="Name of the domain.")],
     interactions: Annotated[Path, typer.Option(help="Table of interactions: CSV, TSV or Parquet.")],
-    items: Annotated[Path | None, typer.Option(help="Table of the items; without it only their ids are known.")] = None,
-    folder: Annotated[Path, typer.Option(help="Gets catalogs/NAME and prompts/NAME.")] = Path(),
-    noun: Annotated[str | None, typer.Option(help="What one item is called [after the item file].")] = None,
+    items: Annotated[Path | None, typer.Option(help="Table of the items; without it, items have only ids.")] = None,
+    folder: Annotated[Path, typer.Option(help="Folder in which catalogs/NAME and prompts/NAME are written.")] = Path(),
+    noun: Annotated[str | None, typer.Option(help="Word for one item [from the name of the item file].")] = None,
     language: Annotated[str, typer.Option(help="Two letters: language of the prompts.")] = "en",
     user: Annotated[str | None, _column("interactions")] = None,
     item: Annotated[str | None, _column("interactions")] = None,
@@ -51,7 +49,7 @@ def new_domain(
     text: Annotated[str | None, _column("items, or none")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Look at two tables, and write a domain for them that can be trained at once."""
+    """Infer a domain from two tables, ready for training."""
     from genre_gen.new_domain.scaffold import start_domain
 
     named = {
@@ -82,7 +80,7 @@ def check_domain(
     llm: Annotated[str | None, typer.Option(help="Model whose tokens are counted [the domain's].")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check settings, data and templates, and show a prompt of each task; exit code 1 where something is wrong."""
+    """Check settings, data and templates, and show a prompt of each task; exit code 1 if there is a problem."""
     from genre_gen.new_domain.validate import check
 
     found = check(domain, data, llm)
@@ -93,10 +91,10 @@ def check_domain(
 
 def doctor(
     domain: DomainName = "movies",
-    online: Annotated[bool, typer.Option("--online", help="Also ask whether the model hub answers.")] = False,
+    online: Annotated[bool, typer.Option("--online", help="Also check whether the model hub answers.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what this machine has and what will be used; exit code 1 where something is missing."""
+    """Report the hardware and packages, and what will be used; exit code 1 if something is missing."""
     from genre_gen.cli.doctor import examine
     from genre_gen.domain import Domain
 
@@ -111,7 +109,7 @@ def copy(
     domain: DomainName,
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Tasks such as intent, or files of templates.")],
 ) -> None:
-    """Copy generic templates into a domain's own folder, to be edited there; nothing is replaced."""
+    """Copy generic templates into a domain's own folder for editing; existing files are kept."""
     from genre_gen.domain import Domain
     from genre_gen.prompting.templates import copy_templates
 
@@ -130,5 +128,5 @@ def render(
     from genre_gen.reporting.formatting import render_prompt
 
     if not user:
-        raise UsageError("--user is missing: whose prompt shall be shown?")
+        raise UsageError("--user is missing: give the user whose prompt is shown")
     show(render_prompt(domain, task, user, data, as_json=as_json, color=sys.stdout.isatty()))

@@ -23,7 +23,7 @@ _NEXT = {
 
 def export(
     domain: DomainName,
-    to: Annotated[Literal["recbole", "lenskit", "csv", "parquet"], typer.Option(help="Whose files.")],
+    to: Annotated[Literal["recbole", "lenskit", "csv", "parquet"], typer.Option(help="Format of the files.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder; files of the same names there are replaced.")],
     split: Annotated[
         Literal["leave-one-out", "global-time"] | None, typer.Option(help="Write the parts of this split [all as one].")

@@ -1,4 +1,4 @@
-"""What the commands share: options, the checks of what is given, loading, and printing."""
+"""Common parts of the commands: options, checks of arguments, loading, and printing."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ Model = Annotated[
 ]
 AllowModel = Annotated[
     str | None,
-    typer.Option(metavar="MODEL", help="The pre-trained model that the recommender names may be this one of others."),
+    typer.Option(metavar="MODEL", help="Allow this pre-trained model of another owner, if the recommender names it."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ServedIn = Annotated[
     Literal["none", "bf16", "int8", "nf4"] | None,
-    typer.Option("--quantization", help="In how many bits it answers [the trained domain's]."),
+    typer.Option("--quantization", help="Precision of the language model [the trained domain's]."),
 ]
 SpokenLanguage = Annotated[
     str | None,
@@ -80,7 +80,7 @@ def load(
     language: str | None = None,
     allow_model: str | None = None,
 ) -> Recommender:
-    """Load the recommender of ``--model``, or of the domain's own folder, and refuse one of another domain."""
+    """Load the recommender of ``--model``, or of the domain's own folder; one of another domain is refused."""
     from genre_gen.domain import Domain
     from genre_gen.recommender.recommender import Recommender
 
@@ -99,34 +99,34 @@ def load(
 
 
 def run_folder(model: str | None, domain: str | None) -> Path:
-    """Return where a trained recommender is kept by default."""
+    """Return the folder of a trained recommender, by default ``runs/DOMAIN``."""
     return Path(model or f"runs/{os.path.basename(os.path.abspath(domain or DEFAULT_DOMAIN))}")
 
 
 def folder_or_domain(run: str) -> tuple[str | None, str | None]:
-    """Return what ``load`` takes for a folder of a trained recommender, or for a domain whose folder is runs/DOMAIN."""
+    """Return the arguments of ``load`` for a folder of a trained recommender, or for a domain."""
     return (run, None) if Path(run).is_dir() else (None, run)
 
 
 def check_domain(recommender: Recommender, name: str, where: str) -> None:
-    """Refuse a recommender of another domain; folders may be called anything, so names in ``domain.toml`` count."""
+    """Refuse a recommender of another domain, by the names in ``domain.toml``; folders may have any name."""
     trained = recommender.domain.name
     if trained != name:
         raise UsageError(f"{where} was trained for the domain {trained}, not {name}; give {trained}, or another folder")
 
 
 def who_asks(recommender: Recommender, user: str | None, events: Sequence[str] | None) -> str | list[Any] | None:
-    """Return the user id, or the history that the events describe; raises UsageError where both are given."""
+    """Return the user id, or the history that the events describe; raises UsageError if both are given."""
     if user is not None and events:
         raise UsageError("give either --user or --history")
     return [read_event(recommender, text) for text in events] if events else user
 
 
 def read_event(recommender: Recommender, text: str) -> str | tuple[str, float]:
-    """Read a title, or 'TITLE=RATING' where no item is called all of that.
+    """Read a title, or 'TITLE=RATING' unless that is the title of an item.
 
     Raises:
-        UsageError: a title and something that is no rating.
+        UsageError: the text after a known title is not a rating.
     """
     title, equals, rating = text.rpartition("=")
     if not equals or is_item(recommender, text):
@@ -135,7 +135,7 @@ def read_event(recommender: Recommender, text: str) -> str | tuple[str, float]:
         if math.isfinite(number := float(rating)):
             return title, number
     if is_item(recommender, title):
-        raise UsageError(f"--history {text!r}: {rating!r} is no rating of {title!r}; give a number")
+        raise UsageError(f"--history {text!r}: {rating!r} is not a rating of {title!r}; give a number")
     return text
 
 
@@ -148,7 +148,7 @@ def is_item(recommender: Recommender, name: str) -> bool:
 
 
 def check_writable(path: Path, option: str = "--out", *, file: bool = False) -> None:
-    """Refuse a folder (of a file) that cannot be written into, before any work is done; nothing is left there."""
+    """Check that a folder (of a file) can be written into, before any work is done; nothing remains there."""
     folder, created = path.parent if file else path, list[Path]()
     try:
         created += [parent for parent in (folder, *folder.parents) if not parent.exists()]
@@ -166,7 +166,7 @@ def check_writable(path: Path, option: str = "--out", *, file: bool = False) -> 
 
 
 def check_run(folder: Path) -> None:
-    """Refuse before training a folder that a recommender could not be saved in."""
+    """Check, before training, that a recommender can be saved in a folder."""
     from genre_gen.recommender.persistence import check_place
 
     check_writable(folder)
@@ -174,14 +174,14 @@ def check_run(folder: Path) -> None:
 
 
 def check_minutes(minutes: float) -> float:
-    """Refuse a time budget that is none; raises UsageError."""
+    """Check a time budget; raises UsageError."""
     if not 0 < minutes < math.inf:
         raise UsageError(f"--max-minutes {minutes:g}: give a number above 0")
     return minutes
 
 
 def read_settings(domain: Domain, pairs: Sequence[str]) -> dict[str, Any]:
-    """Read KEY=VALUE pairs, which must suit the domain; a value is JSON where it can be, else text."""
+    """Read KEY=VALUE pairs, which must be valid for the domain; a value is JSON if possible, else text."""
     changes: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
@@ -200,10 +200,10 @@ def read_settings(domain: Domain, pairs: Sequence[str]) -> dict[str, Any]:
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """Say of what is interrupted inside that nothing is lost."""
+    """Print that nothing is lost if the work inside is interrupted."""
     try:
         yield
     except KeyboardInterrupt:
         if shows_progress():
-            tell("stopped; it goes on where it was when the same command is given again")
+            tell("stopped; the same command resumes it")
         raise

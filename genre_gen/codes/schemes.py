@@ -39,7 +39,7 @@ def title(titles: Sequence[str]) -> Codes:
 
     Args:
         titles: unique even in lower case, as a ``Catalog`` guarantees. The codes are unique too, since joining their
-        tokens gives the title.
+            tokens gives the title.
     """
     pieces = [[*_PIECES.findall(text.casefold()), END] for text in titles]
     tokens = {piece: token for token, piece in enumerate(sorted({piece for line in pieces for piece in line}))}
@@ -74,7 +74,7 @@ def make_codes(settings: CodeSettings, catalog: Catalog, embeddings: NDArray[Any
 
     Raises:
         ConfigError: an unknown scheme; embeddings that are missing or of another catalog; a scheme that makes no code
-        for some items.
+            for some items.
     """
 
     def embed() -> NDArray[np.floating]:

@@ -20,7 +20,6 @@ from scipy.linalg import cho_solve
 from genre_gen.collaborative.rating_model import Duplicates, RatingModel, check_dense
 from genre_gen.data.interactions import History, Interactions
 from genre_gen.errors import ConfigError
-from genre_gen.folders.arrays import expect
 
 Matrix = NDArray[np.float64]
 PRIOR_STRENGTH = 2.0
@@ -114,14 +113,11 @@ class BayesianMF(RatingModel):
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
-        """Restore a fitted model; raises ValueError for arrays that do not fit together."""
-        n_items = len(expect(arrays, "rated_items", "b", (None,)))
-        samples, width = settings["samples"], settings["factors"] + 1
-        for name in ("items", "implicit"):
-            expect(arrays, name, "f", (samples, n_items, width))
-        for name, shape in (("user_means", (width,)), ("user_precisions", (width, width)), ("precisions", ())):
-            expect(arrays, name, "f", (samples, *shape))
-        return super().from_arrays(arrays, settings)
+        """Restore a fitted model; raises ValueError for arrays that do not fit its settings."""
+        model = super().from_arrays(arrays, settings)
+        if model.items.shape[::2] != (model.samples, model.factors + 1):
+            raise ValueError(f"items have the shape {model.items.shape} for {model.samples} samples")
+        return model
 
     def estimate(self, history: History, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], bool]:
         """Return expected ratings, not clipped, and whether the history has an item with training ratings.

@@ -27,7 +27,7 @@ class Ease(CollaborativeModel):
     Args:
         l2: strength of the regularisation, > 0; choose it on validation cases.
         recency: the weight of an interaction in scoring is ``(1 + age) ** -recency``, with age 0 for the most recent;
-        0 gives all interactions equal weight, as in the paper.
+            0 gives all interactions equal weight, as in the paper.
     """
 
     name: ClassVar[str] = "ease"

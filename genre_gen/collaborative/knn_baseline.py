@@ -8,7 +8,7 @@ towards 0 if few users rated both (Koren, 2010).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from genre_gen.collaborative.rating_model import Duplicates, RatingModel, by_row, check_dense
 from genre_gen.data.interactions import History, Interactions
 from genre_gen.errors import ConfigError
-from genre_gen.folders.arrays import expect
 
 MAX_ITEMS = 10_000
 """Surprise keeps five dense ``[n_items, n_items]`` of 8 bytes: 4 GB at this size."""
@@ -85,14 +84,6 @@ class KNNBaseline(RatingModel):
         self.similar = np.zeros((interactions.n_items, interactions.n_items))
         self.similar[np.ix_(data.rows, data.rows)] = np.maximum(algorithm.sim, 0.0)  # only positive ones count
         return self
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
-        """Restore a fitted model; raises ValueError for arrays that do not fit together."""
-        n_items = len(expect(arrays, "item_bias", "f", (None,)))
-        expect(arrays, "similar", "f", (n_items, n_items))
-        expect(arrays, "rated_items", "b", (n_items,))
-        return super().from_arrays(arrays, settings)
 
     def estimate(self, history: History, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], bool]:
         """Return expected ratings, not clipped, and whether the user has rated an item of the training data."""

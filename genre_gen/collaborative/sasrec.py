@@ -45,14 +45,14 @@ class SASRec(EpochModel):
         warmup_steps: steps in which the learning rate rises; it is constant afterwards.
         max_epochs: the upper limit with validation cases, else the exact number; None for MOST_EPOCHS and EPOCHS.
         max_minutes: stop before an epoch that would end later; used only with validation cases. The time is processor
-        time of the training thread, so other work on the machine does not count.
+            time of the training thread, so other work on the machine does not count.
         patience: epochs without a better NDCG@10 before training stops.
         seed: seed of weights, order and dropout.
 
     Attributes:
         best_epoch: the epoch whose weights are kept, from 1.
         log: NDCG@10 of the validation cases after each epoch, and the time until then: ``seconds`` of processor time of
-        the training thread, as for ``max_minutes``, and ``wall_seconds``.
+            the training thread, as for ``max_minutes``, and ``wall_seconds``.
     """
 
     name: ClassVar[str] = "sasrec"

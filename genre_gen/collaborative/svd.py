@@ -162,14 +162,11 @@ class SVD(RatingModel):
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
         """Restore a fitted model; Surprise is not needed. Raises ValueError for arrays that do not fit together."""
-        model_users, n_items = texts(json_in(arrays, "users"), "users"), len(expect(arrays, "item_bias", "f", (None,)))
-        for name in cls.learned:
-            of_users = name.startswith("user_")
-            length = len(model_users) if of_users else n_items
-            width = (settings["factors"],) if name.endswith("_factors") else ()
-            expect(arrays, name, "b" if name == "rated_items" else "f", (length, *width))
         model = super().from_arrays(arrays, settings)
-        model.users = model_users
+        model.users = texts(json_in(arrays, "users"), "users")
+        expect(arrays, "user_bias", "f", (len(model.users),))
+        if model.item_factors.shape[1] != model.factors:
+            raise ValueError(f"item_factors are {model.item_factors.shape[1]} wide, not {model.factors}")
         model._row_of_user = {user: row for row, user in enumerate(model.users)}
         return model
 

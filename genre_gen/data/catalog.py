@@ -230,7 +230,7 @@ def _plain(item: Item, name: str) -> Item:
 
 
 def whole_text(text: str) -> str:
-    """Return text with surrogates that lack their pair replaced: they are no characters, and no file can hold them."""
+    """Return text with unpaired surrogates replaced: they are not characters, and no file can contain them."""
     try:
         text.encode()
     except UnicodeEncodeError:

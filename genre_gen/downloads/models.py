@@ -185,7 +185,7 @@ def _shards(folder: Path) -> list[str]:
     for name in names:
         if not isinstance(name, str) or not SHARD.fullmatch(name):
             raise SourceError(
-                f"{folder / INDEX} names {str(name)[:80]!r}, which is no safetensors file in the folder: fetch the"
+                f"{folder / INDEX} names {str(name)[:80]!r}, which is not a safetensors file in the folder: fetch the"
                 " model from its publisher."
             )
     return sorted(names)

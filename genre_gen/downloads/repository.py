@@ -31,7 +31,7 @@ def download_repository(
         with quiet_libraries():
             return Path(snapshot_download(repo_id, allow_patterns=[*patterns], revision=revision, token=token))
     except hub.RepositoryNotFoundError:
-        reason = "has none of this name that you may see; check the id, and for a private one set HF_TOKEN"
+        reason = "has no repository of this name that you may see; check the id, and for a private one set HF_TOKEN"
     except hub.RevisionNotFoundError:
         reason = f"has no revision {revision!r} of it; check the branch, tag or commit"
     except (hub.HfHubHTTPError, OSError, ValueError) as problem:

@@ -32,7 +32,7 @@ FEW = 5  # number of items that another request includes
 TOLERANCE = 1e-4  # of sums of parts, in single precision
 BROKEN = (
     "invalid", "duplicate", "seen", "filtered", "wrong_length", "no_reason", "disordered", "over_quota", "misplaced",
-    "unmet", "wrong_parts",
+    "unsatisfied", "wrong_parts",
 )  # fmt: skip
 """Kinds of broken promises, as :class:`PromiseCounts` counts them."""
 
@@ -71,7 +71,7 @@ class PromiseCounts:
         disordered: lists whose ranks, or scores of items that are not pinned, are out of order.
         over_quota: items above a quota.
         misplaced: allowed pins that are not at their ranks, and picks that are wrongly marked as pinned.
-        unmet: rules of ``at_least`` not kept although an item could replace a pick that no such rule needs.
+        unsatisfied: rules of ``at_least`` not kept although an item could replace a pick that no such rule needs.
         wrong_parts: items whose parts do not sum to the score, or whose boost differs from the rules.
     """
 
@@ -89,7 +89,7 @@ class PromiseCounts:
     disordered: int = 0
     over_quota: int = 0
     misplaced: int = 0
-    unmet: int = 0
+    unsatisfied: int = 0
     wrong_parts: int = 0
     seconds: float = 0.0
 
@@ -120,7 +120,7 @@ class PromiseCounts:
         self.disordered += scores != sorted(scores, reverse=True) or ranks != list(range(1, len(ids) + 1))
         self.over_quota += rules.over_quota(ids)
         self.misplaced += rules.misplaced(picks, free)
-        self.unmet += rules.unmet(picks, free)
+        self.unsatisfied += rules.unsatisfied(picks, free)
         self.wrong_parts += sum(_wrong_parts(pick, rules) for pick in picks)
 
 

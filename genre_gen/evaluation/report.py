@@ -39,7 +39,7 @@ class Result:
         name: the model's name.
         ranks: float64 ``[n_users]``, infinite if the target was not ranked.
         lists: figures of the recommended lists over all users, see ``list_figures``: ``coverage``, ``gini``,
-        ``novelty``, ``popularity``, ``popularity_lift``, ``diversity``, ``calibration``.
+            ``novelty``, ``popularity``, ``popularity_lift``, ``diversity``, ``calibration``.
         costs: costs such as ``score_seconds``, ``train_seconds``, ``peak_megabytes``.
     """
 
@@ -222,8 +222,8 @@ class Report:
         Args:
             form: Markdown, or text with aligned columns.
             metrics: columns such as ``R@10``, or figures of the lists such as ``diversity`` (empty for models without
-            it); None for recall and NDCG at the report's cut-offs, the interval of the headline, and all figures of
-            lists and costs.
+                it); None for recall and NDCG at the report's cut-offs, the interval of the headline, and all figures of
+                lists and costs.
             ours: a model to test against all others; adds the corrected p-value on the headline.
 
         Example:

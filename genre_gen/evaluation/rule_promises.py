@@ -61,7 +61,7 @@ class RulePromises:
         found = {pick.rank: pick.item.id for pick in picks if pick.pinned}
         return len(expected.items() ^ found.items())
 
-    def unmet(self, picks: Recommendations, free: set[str]) -> int:
+    def unsatisfied(self, picks: Recommendations, free: set[str]) -> int:
         """Return how many items ``at_least`` lacks for which another pick, that no such rule asks for, could go."""
         ids, wanted = [pick.item.id for pick in picks], frozenset[str]().union(*(each[1] for each in self._minimums))
         spare = [pick.item.id for pick in picks if not pick.pinned and pick.item.id not in wanted]

@@ -204,7 +204,8 @@ class Attributor:
         """Score a history and, for each group of catalog rows, the history without them.
 
         Args:
-            history: the whole history; of each variant the language model reads what is left of the last ``window``.
+            history: the whole history; of each variant the language model reads the remaining items of the last
+                ``window``.
             left_out: what each variant lacks.
             rows: the picks ``[k]``.
             allowed: bool ``[n_items]``, the same for every variant.

@@ -46,7 +46,7 @@ class _Case:
 
     row: int
     predicted: float | None
-    ratings: Mapping[int, float | None]  # of each history item, the latest; None where there is none
+    ratings: Mapping[int, float | None]  # of each history item, the latest; None without a rating
     scores: ScoreClaims
     words: Collection[str] | None = None
 
@@ -112,7 +112,7 @@ class Checker:
         return {word.casefold() for part in self._reader.read(text, titles_first=True) for word in part.words}
 
     def says(self, fact: Fact, text: str) -> bool:
-        """Tell whether a sentence names all that a fact is about, but for the pick; whether it is so is not asked."""
+        """Tell whether a sentence names all parts of a fact, except for the pick; its truth is not checked."""
         called = self.domain.knowledge.relations.get(fact.field) if fact.relation == "linked" else None
         anchor = fact.subject if fact.relation in ("followed_by", "liked_too", "weighed") else fact.object
         anchors = set() if anchor is None or fact.relation == "predicted" else {anchor}

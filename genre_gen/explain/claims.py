@@ -82,7 +82,7 @@ class Recount:
         self.interactions, self.liked_from, self.knowledge = interactions, liked_from, knowledge
 
     def followed(self, anchor: int, row: int) -> Iterator[Claim]:
-        """Yield how many users had the anchor and later the pick, of how many who had the anchor."""
+        """Yield the number of users of the anchor who later chose the pick, and the number of users of the anchor."""
         before, after = self._moments.get(anchor, {}), self._moments.get(row, {})
         count = sum(1 for user, (first, _) in before.items() if user in after and first < after[user][1])
         yield from part_of(count, len(before))
@@ -113,7 +113,7 @@ class Recount:
             yield ((sum(rated) / len(rated), ROUNDED), (len(rated), EXACT))
 
     def had_by(self, row: int) -> Iterator[Claim]:
-        """Yield how many users had an item, of how many."""
+        """Yield the number of users of an item, and of all users."""
         yield from part_of(len(self._moments.get(row, {})), len(self.interactions.users))
 
     @cached_property

@@ -1,4 +1,4 @@
-"""What the training data counts: how many users had an item, how many went on to it, how they rated it."""
+"""Counts of the training data: the users of an item, those who chose it after another one, and their ratings."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Counts(ABC):
 
     @abstractmethod
     def followers(self, row: int) -> NDArray[np.int64]:
-        """Return how many users had each item and, later, the one in a row; 0 where too few to tell anything."""
+        """Return how many users of each item later chose the one in a row; 0 if they are too few."""
 
     @abstractmethod
     def liked_too(self, anchor: int, row: int) -> tuple[int, int]:
@@ -84,7 +84,7 @@ class InteractionCounts(Counts):
     Attributes:
         interactions: these.
         liked_from: the rating from which an item counts as liked; None where none does.
-        followed: from an item's row to how many users had each item and, later, that one: int64 ``[n_items]``.
+        followed: from an item's row to how many users of each item later chose that one: int64 ``[n_items]``.
         raters: from an item's row to who rated it, ascending, and the latest rating of each.
     """
 
@@ -120,7 +120,7 @@ class InteractionCounts(Counts):
         return float(np.nanmean(self.interactions.ratings)) if self.interactions.ratings is not None else 0.0
 
     def followers(self, row: int) -> NDArray[np.int64]:
-        """Return how many users had each item and, later, the one in a row; 0 where too few to tell anything."""
+        """Return how many users of each item later chose the one in a row; 0 if they are too few."""
         counts, chance = self.followed(row), self.expected(row)
         return np.where(counts >= np.maximum(MIN_USERS, max(MIN_SHARE, MIN_LIFT * chance) * self.users_with), counts, 0)
 

@@ -1,6 +1,6 @@
 """Evidence: what is true and worth saying about a pick, found in the catalog, the history and the training data.
 
-Nothing here knows any words: how a reason is said stands in the templates ``explain.*``.
+The wording of reasons is in the templates ``explain.*``, not here.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Evidence:
     ) -> None:
         """Index the data that the models learned from, and what a graph says of the items, if anything.
 
-        In a recommender that came without histories, counts stand in for the interactions.
+        In a recommender that came without histories, counts replace the interactions.
 
         ``factors`` (float ``[n_items, factors]``) are of a model of ratings, such as SVD's: near items are rated
         similarly. ``relations`` names those that tell best what each blend member saw; None for the built-in members.
@@ -252,7 +252,7 @@ class Evidence:
     def _expectation(self, latest: Latest, row: int, predicted: float | None) -> Iterator[Reason]:
         """Yield the predicted rating, where it is clearly above what the user gives on average.
 
-        Nothing for a pick that the user has rated, or has had and would not be recommended again.
+        Not for a rated pick, nor for one in the history unless items repeat.
         """
         ratings = [rating for rating, _ in latest.values() if rating is not None]
         settled = row in latest and (latest[row][0] is not None or not self.domain.repeat)

@@ -95,7 +95,7 @@ class Reason:
 
 
 def labels(item: Item) -> dict[str, tuple[str, ...]]:
-    """Return an item's attributes that are words: field -> values. Numbers (years, prices) are no labels."""
+    """Return an item's attributes that are words: field -> values. Numbers (years, prices) are not labels."""
     attributes = {field: (value,) if isinstance(value, str) else value for field, value in item.attributes.items()}
     return {
         field: tuple(dict.fromkeys(value))

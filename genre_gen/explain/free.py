@@ -1,9 +1,9 @@
 """Free style: the language model writes as it likes, and what it says is compared with the data, sentence by sentence.
 
-A sentence stays if everything it names is so, if it says at least one of the facts that were found, and if it has no
-words but those in which the domain itself says these facts of this pick, and those of ``[explain] words``, which say
-nothing. So "all" or "above" stand only where the domain would say so too. Any other sentence is replaced by one of the
-domain's own.
+A sentence is kept if all its statements are true and at least one of them is a fact that was found. Its other words
+must be in the domain's own wording of these facts for this pick, or in ``[explain] words``, which have no meaning. So
+"all" or "above" are allowed only if the domain's sentences have them. Any other sentence is replaced by one of the
+domain's templates.
 
 The check reads names, values, numbers and links, and not grammar. What is said in the right words with true numbers may
 still be said of the wrong thing: where Alien (1979) has 5 stars, "Aliens (1986), which you gave 5 stars, is like Alien

@@ -30,7 +30,7 @@ MAX_LIKED = 5  # titles
 class LabelShare:
     """How often a user had items with a label: ``share`` of the user's interactions have it, ``count`` in number.
 
-    ``lift`` is that share over the same share of all users' interactions; infinite where nobody else had one.
+    ``lift`` is that share over the same share of all users' interactions; infinite if no other user has one.
     """
 
     value: str
@@ -50,13 +50,13 @@ class UsualRange:
 
 @dataclass(frozen=True)
 class Profile:
-    """What the data tells of a user.
+    """Summary of the data about a user.
 
     Attributes:
         interactions: how many there are.
-        labels: field -> its most frequent labels, by ``count``; fields without one are left out.
-        ranges: number field -> usual range; fields of which nothing is known are left out.
-        mean_rating: of all ratings; None where there are none.
+        labels: field -> its most frequent labels, by ``count``; fields without labels are left out.
+        ranges: number field -> usual range; fields without values are left out.
+        mean_rating: of all ratings; None without ratings.
         liked: titles of liked items (rated at least ``liked_from``, or not rated at all), the most recent first.
         text: the same in words, by the template ``profile``.
     """

@@ -40,7 +40,7 @@ class Sentence:
         links: links as written, what each may be, and the number before it.
         numbers: all others.
         words: the rest; in a script without spaces, letters that stand together are one.
-        end_of_word: where the last word ends.
+        end_of_word: the end of the latest word.
     """
 
     text: str = ""
@@ -98,7 +98,7 @@ class ExplanationReader:
         Args:
             text: the explanation.
             titles_first: titles and values that consist of ``words`` are titles and values, and not words.
-            words: everyday words; None where there are none.
+            words: everyday words, if any.
         """
         sentence, position, begin = Sentence(), 0, 0
         while position < len(text):
@@ -113,7 +113,7 @@ class ExplanationReader:
         yield sentence
 
     def _take(self, sentence: Sentence, text: str, position: int, words: Collection[str] | None) -> int:
-        """Note what stands at a position of the text; return its length, 0 where nothing does."""
+        """Record the title, value or number at a position of the text; return its length, 0 if there is nothing."""
         title, value = self._titles.at(text, position), self._values.at(text, position)
         if title and not _everyday(title[0], words):
             sentence.rows.append(title[1])
@@ -162,7 +162,7 @@ class PhraseIndex(Generic[Meaning]):
 
 
 def _boundary(text: str, position: int) -> bool:
-    """Tell whether no word goes on across a position; scripts without case are written without spaces."""
+    """Tell whether no word extends across a position; scripts without case are written without spaces."""
     return not (0 < position < len(text) and _in_word(text[position - 1]) and _in_word(text[position]))
 
 

@@ -80,7 +80,7 @@ class SharedCounts(Counts):
         return dict(self._arrays)
 
     def followers(self, row: int) -> NDArray[np.int64]:
-        """Return how many users had each item and, later, the one in a row; 0 where too few to tell anything."""
+        """Return how many users of each item later chose the one in a row; 0 if they are too few."""
         anchors, counts, _ = self._pairs("followers", row)
         whole = np.zeros(self.n_items, np.int64)
         whole[anchors] = counts
@@ -110,14 +110,14 @@ class SharedCounts(Counts):
 
 
 class SharedRecount(Recount):
-    """What may be said of users and items, where there are counts alone: what they do not hold cannot be said."""
+    """Claims about users and items that counts alone can confirm; other claims cannot be confirmed."""
 
     def __init__(self, counts: SharedCounts, knowledge: Knowledge | None) -> None:
         """Hold the counts, and the graph."""
         self.counts, self.knowledge = counts, knowledge
 
     def followed(self, anchor: int, row: int) -> Iterator[Claim]:
-        """Yield how many users had the anchor and later the pick, of how many who had the anchor."""
+        """Yield the number of users of the anchor who later chose the pick, and the number of users of the anchor."""
         if count := int(self.counts.followers(row)[anchor]):
             yield from part_of(count, int(self.counts.users_with[anchor]))
 
@@ -133,12 +133,12 @@ class SharedRecount(Recount):
             yield ((about.mean, ROUNDED), (about.count, EXACT))
 
     def had_by(self, row: int) -> Iterator[Claim]:
-        """Yield how many users had an item, of how many."""
+        """Yield the number of users of an item, and of all users."""
         yield from part_of(int(self.counts.users_with[row]), self.counts.n_users)
 
 
 def _csr(name: str, pairs: Iterable[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> dict[str, NDArray[Any]]:
-    """Lay out by pick what stands for each anchor: a count, 0 where nothing is told, and of how many."""
+    """Lay out, by pick, the count of each anchor (0 if it may not be stated) and the number of its users."""
     lengths, parts = [0], [(np.zeros(0, np.int64),) * 3]
     for row, (counts, of) in enumerate(pairs):
         anchors = np.flatnonzero(counts)

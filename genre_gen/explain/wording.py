@@ -78,9 +78,9 @@ class ScoreView:
     """What was measured by scoring again, as ``explain_scores.assistant.jinja`` sees it.
 
     Attributes:
-        kind: ``weighed`` (of the last ``total`` items, ``seen`` did most for the pick), ``ahead`` (scores of pick and
-            other), ``member`` (what one member of the blend gives both), ``without`` (scores of both without ``seen``),
-            ``change`` (the pick's rank without ``seen``), ``steady`` (taking away any ``total`` leaves its rank).
+        kind: ``weighed`` (of the last ``total`` items, ``seen`` did most for the pick); ``ahead`` (scores of pick and
+            other); ``member`` (what one member of the blend gives both); ``without`` (scores of both without ``seen``);
+            ``change`` (the pick's rank without ``seen``); ``steady`` (its rank is the same without any ``total``).
         seen: items of the history.
         total: see ``kind``.
         member: name of a member of the blend.
@@ -101,7 +101,7 @@ class Sentences:
 
     Attributes:
         reasons: what can be said.
-        joint: what stands between two sentences.
+        joint: the separator of two sentences.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class Sentences:
     def following(self, used: Collection[int]) -> list[int]:
         """Return which reasons may be said once some are said, the most useful first.
 
-        A text begins with what is closest to the user, and goes on with something of another kind, where it can.
+        A text begins with the reason closest to the user, and continues with another kind of reason if possible.
         """
         kinds = [reason.kind for reason in self.reasons]
         wanted = [set(kinds) - {kinds[number] for number in used}] if used else [*OPENINGS]

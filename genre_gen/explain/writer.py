@@ -44,7 +44,7 @@ class _Writer:
         self._cache_argument = "cache" if "cache" in arguments else "past_key_values"  # renamed in transformers 5.x
 
     def _begun(self, prompts: Sequence[Sequence[int]]) -> Iterator[tuple[Sequence[int], Any]]:
-        """Yield of each prompt what is left to read, and a cache that has read what all prompts begin with."""
+        """Yield the unread rest of each prompt, and a cache that contains the common prefix of all prompts."""
         from transformers import DynamicCache
 
         cache: Any = DynamicCache(config=self._model.base.config)
@@ -176,7 +176,7 @@ class _Text:
 
         The tokenizer cuts the forced text, with special tokens off (llguidance's own fast-forward makes a title that
         spells a control token into one). Where text follows, the last token is left to the model, for which token ends
-        there depends on how the text goes on.
+        there depends on the text after it.
         """
         text = self._matcher.compute_ff_bytes().decode("utf-8", errors="ignore")
         ids = self._encode(text) if text else []

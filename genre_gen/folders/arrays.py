@@ -97,7 +97,7 @@ def json_in(arrays: Mapping[str, NDArray[Any]], name: str) -> Any:
 def texts(values: Any, name: str) -> tuple[str, ...]:
     """Return a list of texts; raises ValueError where it is anything else."""
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise ValueError(f"{name} is no list of texts")
+        raise ValueError(f"{name} is not a list of texts")
     return tuple(values)
 
 

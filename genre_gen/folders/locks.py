@@ -25,7 +25,7 @@ def hold(folder: Path, purpose: str = SAVING, wait: float = PATIENCE) -> Iterato
         wait: seconds to wait for another holder.
 
     Raises:
-        CheckpointError: somebody else holds it, or nothing can be written next to the folder.
+        CheckpointError: another process holds it, or nothing can be written next to the folder.
     """
     from filelock import FileLock, Timeout
 

@@ -111,7 +111,7 @@ class SavedFolder:
         return listed
 
     def check_rest(self) -> None:
-        """Verify the files that nobody has read; raises CheckpointError."""
+        """Verify the files that have not been read; raises CheckpointError."""
         for name in sorted(self._unread):
             self.read(name)
 
@@ -161,7 +161,7 @@ class SavedFolder:
         if stat.S_ISREG(found.st_mode) and found.st_size == entry.size:
             return descriptor
         os.close(descriptor)
-        state = "differs from its checksum" if stat.S_ISREG(found.st_mode) else "is no regular file"
+        state = "differs from its checksum" if stat.S_ISREG(found.st_mode) else "is not a regular file"
         raise CheckpointError(f"{file}: {state}; {_REMEDY}")
 
     def _descriptor(self, name: str) -> int:
@@ -232,7 +232,7 @@ def verify_folder(folder: Path, kind: str | None = None) -> Manifest:
 
 def _opened(folder: Path, links: bool) -> SavedFolder:
     for _ in range(_ATTEMPTS):
-        with suppress(CheckpointError):  # where nothing can be written, nobody was interrupted while saving
+        with suppress(CheckpointError):  # without write access, no saving was interrupted here
             recover_folder(folder)
         try:
             return SavedFolder(folder, links=links)

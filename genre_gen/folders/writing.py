@@ -21,10 +21,10 @@ _written: dict[Path, dict[str, _Stamp]] = {}
 
 
 def write_folder(folder: Path, fill: Callable[[Path], None], kind: str, about: Mapping[str, Any] | None = None) -> None:
-    """Write a folder whole, in place of one that was written so before.
+    """Write a complete folder, and replace an earlier one.
 
-    Only files that are still what an earlier call wrote are removed. Whatever else is there moves into the new folder,
-    file by file; what would stand in the way is refused. A second writer waits.
+    Only unchanged files of an earlier call are removed. All others are moved into the new folder, file by file; a file
+    with the name of a new one is refused. A second writer waits.
 
     Args:
         folder: where.
@@ -87,7 +87,7 @@ def check_place(folder: Path, names: Iterable[str] = ()) -> None:
 
 
 def check_own(folder: Path, names: Iterable[str]) -> None:
-    """Refuse a folder in which a file of one of these names stands next to what was saved, and is no part of it.
+    """Refuse a folder with a file of one of these names that is not part of what was saved.
 
     Raises:
         CheckpointError: such a file, which saving would have to replace.
@@ -169,7 +169,7 @@ def _ours(folder: Path) -> set[str]:
 
 
 def _stamp(file: Path) -> _Stamp | None:
-    """Return what tells a change of a regular file; None where there is none."""
+    """Return values that reveal a change of a regular file; None if it does not exist."""
     if file.is_symlink() or not file.is_file():
         return None
     found = file.stat()

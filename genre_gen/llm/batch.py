@@ -29,12 +29,13 @@ class Batch:
         depth: the depth at which its loss is computed.
         ids: int64 ``[rows, length]``.
         target_ids: int64 ``[rows, length]``, the target: the token itself or, in a task with closed answers, the number
-        of the answer; -100 for tokens that are not predicted.
+            of the answer; -100 for tokens that are not predicted.
         origins: int64 ``[rows, length]``, the training interaction whose item a token is; -1 for other tokens.
         owners: int64 ``[rows, length]``, the example (from 1) of a packed row that a token belongs to; 0 for the
-        instruction that all share, once at the beginning of each row; -1 for padding. None if each row is one example.
+            instruction that all share, once at the beginning of each row; -1 for padding. None if each row is one
+            example.
         soft_codes: int64 ``[targets, top]``, code tokens that a teacher expects instead of each target; targets are
-        counted row by row. None if there is no teacher.
+            counted row by row. None if there is no teacher.
         soft_shares: float32 ``[targets, top]``, the probability of each of these; the target itself has the rest.
     """
 

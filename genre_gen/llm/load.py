@@ -139,7 +139,7 @@ def _readable(folder: Path, what: str) -> Iterator[None]:
             yield
     except SourceError:
         raise
-    except BaseException as problem:  # a panic of the tokenizer's Rust code is no Exception
+    except BaseException as problem:  # a panic of the tokenizer's Rust code is not an Exception
         if not isinstance(problem, Exception) and type(problem).__name__ != "PanicException":
             raise
         reason = " ".join(str(problem).split())[:300] or type(problem).__name__

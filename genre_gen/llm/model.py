@@ -44,10 +44,10 @@ class LLM(nn.Module):
         item_backbone: the layers whose states items are predicted from.
         code_embedding: ``[code vocabulary, hidden]``.
         answers: task -> its closed answers as text ids, int64 ``[answers, longest]``, padded with -1; at exit depth the
-        softmax of a task runs over these only. An answer is a whole value, or one token of a text answer.
+            softmax of a task runs over these only. An answer is a whole value, or one token of a text answer.
         answer_heads: task -> the weights for each of these answers, ``[answers, hidden]``.
         cold_tokens: bool ``[code vocabulary]``, tokens without a training interaction. The training softmax leaves them
-        out; otherwise each step would push them away from the texts that they start from.
+            out; otherwise each step would push them away from the texts that they start from.
         served: the precision set by :func:`genre_gen.llm.quantize.quantize`: ``none``, ``bf16``, ``int8`` or ``nf4``.
         full_weights: fingerprint of the model before that; None in full precision.
     """

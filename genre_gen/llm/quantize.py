@@ -31,12 +31,12 @@ def quantize(llm: LLM, scheme: str, kernels: Kernels | None = None) -> None:
     Args:
         llm: a model in full precision, with either kind of adapter.
         scheme: ``none`` changes nothing; ``bf16`` halves every weight; ``int8`` rounds the layers to eight bits;
-        ``nf4`` rounds them to four, and the text embeddings to bfloat16.
+            ``nf4`` rounds them to four, and the text embeddings to bfloat16.
         kernels: for int8; by default torch's own on a CPU, where they are fast, and bitsandbytes' on a GPU.
 
     Raises:
         ConfigError: the model is already quantized, the kernels are not for its device, or its widths do not fit the
-        blocks of nf4.
+            blocks of nf4.
     """
     if scheme == "none":
         return

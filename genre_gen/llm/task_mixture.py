@@ -48,7 +48,7 @@ class TaskMixture:
 
         Raises:
             ConfigError: a task does not exist, or none has a weight. Drawing batches or answers raises it if an example
-            does not fit into the context.
+                does not fit into the context.
         """
         self._context = sys.maxsize if context is None else context
         self._data, self._book, self._encoder, self._packs = data, book, encoder, packs

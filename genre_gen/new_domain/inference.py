@@ -45,12 +45,12 @@ def infer_domain(
 
     Args:
         interactions: one interaction a row, with a user, an item and optionally a rating and a time: the path of a
-        file with a header (CSV, TSV or Parquet), or a data frame of polars or pandas (an index of ids is a column).
+            file with a header (CSV, TSV or Parquet), or a data frame of polars or pandas (an index of ids is a column).
         items: one item a row, also a path or a data frame; None if the interactions are the only source of items.
         name: name of the domain; by default that of the item file, or ``dataset`` for data frames.
         noun: word for an item in prompts, such as ``book``; by default derived from the name of the file or domain.
         columns: role (``user``, ``item``, ``rating``, ``time``, ``item_id``, ``title``, ``text``) -> column, for roles
-        that would be inferred wrongly; None for "there is no such column".
+            that would be inferred wrongly; None for "there is no such column".
 
     Raises:
         DataError: a table cannot be read, or a column cannot be inferred.

@@ -193,7 +193,7 @@ class PromptBook:
 
         Raises:
             PromptError: a missing file, an unknown variable or field, or a template that exceeds its limits. The
-            message names file and line.
+                message names file and line.
 
         Example:
             >>> prompt = book.render("next_item", history=(), domain="movies", open=True)

@@ -39,7 +39,7 @@ _FILTERS = (
 
 
 class _Generation(Extension):
-    """Render what stands between ``{% generation %}`` and ``{% endgeneration %}``, a mark for training elsewhere."""
+    """Render the text between ``{% generation %}`` and ``{% endgeneration %}``, used elsewhere in training."""
 
     tags: ClassVar[set[str]] = {"generation"}  # type: ignore[misc]
 

@@ -16,7 +16,7 @@ def in_digits(text: str, grammar: GrammarWords) -> str:
     """Return a request with its numerals in digits, decades as ``90s`` and centuries as ranges of years.
 
     Numerals count where a word follows that is counted (``counted``, ``decades``, ``centuries`` of a language): the 一
-    of 一点 stays. What stands in quotation marks is a name, and stays too.
+    of 一点 stays. Text in quotation marks is a name, and stays too.
     """
     if not grammar.counted and not grammar.decades:
         return text

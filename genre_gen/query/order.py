@@ -49,7 +49,7 @@ class _Order:
                 self._describe(position)
 
     def _compare(self, position: int) -> None:
-        """Put "than 1990 newer" in order; words that say nothing may stand in between."""
+        """Put "than 1990 newer" in order; words without meaning may be in between."""
         end = self._number_after(position + 1)
         while end is not None and self._sense(end)[0] == "stop_words":
             end += 1

@@ -78,7 +78,7 @@ class ParsedQuery:
     """What a request was parsed to.
 
     Attributes:
-        where: hard conditions, an expression of :mod:`genre_gen.data.filter_expression`; None where there are none.
+        where: hard conditions, an expression of :mod:`genre_gen.data.filter_expression`; None without conditions.
         preferences: soft ones, in order.
         unknown: words that mean nothing here, with the closest known one.
         language: in which it is told back; None for English.

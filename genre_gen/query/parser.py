@@ -78,7 +78,7 @@ class TermMatcher:
         self.similar_to = lru_cache(64)(self._compute_similar)
 
     def score(self, parsed: ParsedQuery) -> NDArray[np.float32] | None:
-        """Return how well items match the preferences, float32 ``[n_items]`` up to 1; None where there are none."""
+        """Return how well items match the preferences, float32 ``[n_items]`` up to 1; None without preferences."""
         if not parsed.preferences:
             return None
         total = np.zeros(len(self._catalog))

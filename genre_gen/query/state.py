@@ -48,7 +48,7 @@ class _Statement(NamedTuple):
 
 @dataclass
 class ParserState:
-    """One request on its way through: where we are, and what holds from here on."""
+    """The state of parsing one request: the position, and the modifiers of the following words."""
 
     vocabulary: QueryVocabulary
     text: str
@@ -118,7 +118,7 @@ class ParserState:
             self.denial = ""
 
     def _listing(self) -> bool:
-        """Tell whether a list of what is denied goes on behind a comma: "not scary, violent or sad".
+        """Tell whether a list of negated entries continues after a comma: "not scary, violent or sad".
 
         Its entries are bare, and all values themselves or none of them: in "no horror, funny or light" a wish follows.
         """
@@ -184,7 +184,7 @@ class ParserState:
             lifted = kind == "without" and twice  # "not without humour"
             self.denial = "" if self.only or lifted else kind
         elif kind == "scope_ends" and self.spoken and self.joint != "disjunctions":
-            self._release()  # but "no horror or anything scary" goes on
+            self._release()  # but "no horror or anything scary" continues the negation
         elif kind in {"conjunctions", "disjunctions"}:
             self.joint = kind
         elif kind == "similar":
@@ -194,7 +194,7 @@ class ParserState:
             self.led = self.led or phrase
 
     def _similar_title(self) -> None:
-        """Take the title that stands behind "like", or none; words that say nothing may stand between."""
+        """Take the title after "like", if any; words without meaning may be in between."""
         for position in range(self.position, min(self.position + SKIPPED + 1, len(self.tokens))):
             if self._title(position):
                 self._further_titles()
@@ -204,7 +204,7 @@ class ParserState:
                 return
 
     def _further_titles(self) -> None:
-        """Take titles that are strung to the last one by a comma or a word that says nothing: "and", "or"."""
+        """Take titles that are joined to the last one by a comma or a word without meaning: "and", "or"."""
         while self.position + 1 < len(self.tokens):
             joint = self.tokens[self.position]
             strung = joint.text == "," or self.vocabulary.lookup([joint.stem])[1] in _SILENT
@@ -245,7 +245,7 @@ class ParserState:
             self.led = self.led or phrase.casefold()
             return
         self.spoken_of = next((term.field for term in terms if term.sense == "near"), "")
-        terms = tuple(term for term in terms if term.sense != "near")  # a unit says nothing without its number
+        terms = tuple(term for term in terms if term.sense != "near")  # a unit has no meaning without its number
         if not terms:
             return
         self._reach(terms[0].field)
@@ -368,7 +368,7 @@ class ParserState:
         return first, first + 10
 
     def _range_to(self) -> float | None:
-        """Return the other end of a range, "80-90" or "between 80 and 90", and step over it; None where it is none."""
+        """Return the other end of a range, "80-90" or "between 80 and 90", and step over it; None if there is none."""
         joint = self.position + (self._unit_at(self.position)[0] != "")
         here = self.tokens[joint : joint + 2]
         if len(here) < 2 or here[1].kind != "number":  # noqa: PLR2004

@@ -1,7 +1,7 @@
 """Text without spaces between its words, cut into those that a vocabulary knows.
 
-A segmenter that knows a language's words would not help: what the vocabulary of a catalog does not hold has no meaning
-here anyway, and a word that it does hold must not be cut otherwise.
+A segmenter with a language's words would not help: words outside the vocabulary of the catalog have no meaning here
+anyway, and words in it must not be split differently.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Segmenter:
     """Cuts words of scripts without spaces into known ones: as few as possible, and as few unknown letters."""
 
     def __init__(self, words: Iterable[str], in_texts: Callable[[str], bool]) -> None:
-        """Hold the known words, and what tells whether a word stands in the items' texts."""
+        """Hold the known words, and a function that tells whether a word occurs in the items' texts."""
         self._words, self._in_texts = {word.casefold() for word in words}, in_texts
         self._longest = max(map(len, self._words), default=1)
 
@@ -43,7 +43,7 @@ class Segmenter:
     def _best(self, text: str) -> list[tuple[int, bool]]:
         """Return the cheapest cut of a text: lengths of its pieces and whether each is known; of equals, long first."""
         folded = text.casefold() if len(text.casefold()) == len(text) else text
-        rest: list[tuple[float, list[tuple[int, bool]]]] = [(0.0, [])]  # of what is left behind each letter, last first
+        rest: list[tuple[float, list[tuple[int, bool]]]] = [(0.0, [])]  # of the text after each letter, last first
         for begin in range(len(folded) - 1, -1, -1):
             options = []
             for length in range(min(self._longest, len(folded) - begin), 0, -1):

@@ -81,7 +81,7 @@ class QueryVocabulary:
         return None
 
     def in_texts(self, word: str) -> tuple[Term, ...]:
-        """Return what a word that stands in items' texts is looked for by; () for one that stands in none."""
+        """Return the terms by which a word is found in items' texts; () if it occurs in no text."""
         known = self.texts[0].vocabulary_
         if is_unspaced(word):
             pairs = pairs_of(word.casefold())
@@ -148,7 +148,7 @@ class QueryVocabulary:
 
     @cached_property
     def _written(self) -> dict[str, str]:
-        """Return what stands for something as people write it, by that and by its stems."""
+        """Return all phrases with a meaning, as people write them, by the phrase and by its stems."""
         labels = (form for name in self.catalog.fields for _, form in self._called(name))
         written = {
             stems_of(phrase): words_of(phrase) for phrase in sorted((*labels, *self.numbers, *self._declared_words))
@@ -167,7 +167,7 @@ class QueryVocabulary:
                 terms.setdefault(stems_of(called), []).append(Term("near", "", name))
         for phrase, meanings in self._declared_words.items():
             declared = [term for text in meanings for term in self._declared(text, labels)]
-            if declared or not meanings:  # what stands for nothing that this catalog has is not understood
+            if declared or not meanings:  # a phrase for values that this catalog lacks is not understood
                 terms[stems_of(phrase)] = declared
         terms.pop((), None)
         return terms

@@ -26,7 +26,7 @@ _CURRENCY = re.compile(rf"([{CURRENCIES}])\s*(\d[\d.,]*)")  # written in front, 
 
 @dataclass(frozen=True)
 class Token:
-    """A word, number, decade (its first year), dash or end of a clause, and where it stands in the text."""
+    """A word, number, decade (its first year), dash or end of a clause, and its position in the text."""
 
     kind: str
     text: str
@@ -36,7 +36,7 @@ class Token:
 
     @property
     def stem(self) -> str:
-        """Return what it is looked up by; nothing matches what is no word."""
+        """Return the key of a look-up; empty, which matches nothing, unless it is a word."""
         return stem_of(self.text) if self.kind == "word" else ""
 
 

@@ -1,4 +1,4 @@
-"""Answering requests: scores of the members, blended, filtered, re-ranked and explained, batch by batch."""
+"""Answering requests in batches: scores of the members are blended, filtered, re-ranked and explained."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NOTHING = "the scores of {} are not finite, and there is nothing else to rank by
 
 @dataclass
 class _Asked:
-    """A request that was read: whose history, what is allowed, and what to say about it."""
+    """A parsed request: the history, the allowed items, and notes."""
 
     request: Request
     history: History
@@ -49,7 +49,7 @@ class _Asked:
 
 
 def answer_many(state: RecommenderState, requests: Iterable[Request]) -> Iterator[Recommendations]:
-    """Answer requests in order, in batches; each as it would be alone.
+    """Answer requests in order, in batches, with the same results as one by one.
 
     Raises:
         UsageError, UnknownItemError, FilterError: a request that is invalid.
@@ -65,12 +65,12 @@ def answer_users(state: RecommenderState, who: Who, users: Iterable[Who], option
     """Answer many users with the same options; ``who`` must be None.
 
     Raises:
-        UsageError: also ``who``, or users that are not several.
+        UsageError: ``who`` is given too, or ``users`` is not a list.
     """
     if who is not None:
         raise UsageError("give either who or users")
     if isinstance(users, str) or not isinstance(users, Iterable):
-        raise UsageError(f"users = {quoted(users)}; give a list of user ids or histories, even of one")
+        raise UsageError(f"users = {quoted(users)}; give a list of user ids or histories, also for a single one")
     users = list(users)
     answers = answer_many(state, (Request(user, **options) for user in users))
     return Answers(zip(users, answers, strict=True))
@@ -100,7 +100,7 @@ def _read(state: RecommenderState, request: Request, shared: dict[tuple[object, 
 
 
 def _filters(state: RecommenderState, request: Request, shared: dict[tuple[object, ...], Filters]) -> Filters:
-    """Return a request's filters; requests with the same filters share them, since the costly part is done once."""
+    """Return a request's filters; requests with the same filters share them, since computing them is costly."""
 
     def build() -> Filters:
         return Filters(state.catalog, request.where, request.exclude, request.include, state.domain.repeat)
@@ -118,7 +118,7 @@ def _filters(state: RecommenderState, request: Request, shared: dict[tuple[objec
 
 
 def _answers(state: RecommenderState, asked: Sequence[_Asked]) -> Iterator[Recommendations]:
-    """Answer a batch. Requests with wishes, or which the language model failed, have blends of their own."""
+    """Answer a batch. Requests with preferences, and those that the language model failed, have their own blends."""
     mask = np.stack([each.allowed.mask for each in asked])
     candidates = 0 if state.domain.rerank.method == "none" else state.domain.rerank.candidates
     depths = [max(each.request.n, candidates) for each in asked]
@@ -142,7 +142,7 @@ def _answers(state: RecommenderState, asked: Sequence[_Asked]) -> Iterator[Recom
 
 
 def _opinion(state: RecommenderState, asked: _Asked, blended: Blended, row: int) -> tuple[Blended, int]:
-    """Return scores and their row; popularity for a stranger of whom all members say the same of every item."""
+    """Return scores and their row; popularity for an unknown user if each member scores all items equally."""
     mask = asked.allowed.mask
     if len(asked.history) or not mask.any() or np.ptp(blended.total[row][mask]) > 0:
         return blended, row
@@ -172,7 +172,7 @@ def _blend_without(state: RecommenderState, failed: frozenset[str]) -> Blend:
     """Return the weights of the members that did not fail.
 
     Raises:
-        DecodingError: there are none.
+        DecodingError: no member is left.
     """
     blend = state.tuned.blend_without_llm if LLM_MEMBER in failed else state.blend
     if not failed:
@@ -192,7 +192,7 @@ def _notes_on(failed: frozenset[str]) -> list[str]:
 def _language_model_scores(
     state: RecommenderState, histories: Sequence[History], mask: NDArray[np.bool_], depths: Sequence[int]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return the language model's scores; where a batch fails, each history is tried alone, so only it suffers."""
+    """Return the language model's scores; if a batch fails, each history is tried alone."""
     from genre_gen.llm.generator import CANDIDATES
 
     scores, failed = np.full(mask.shape, -np.inf, np.float32), np.zeros(len(histories), bool)
@@ -240,7 +240,7 @@ def _picks(state: RecommenderState, asked: _Asked, blended: Blended, row: int) -
 def _selection(
     state: RecommenderState, asked: _Asked, blended: Blended, row: int
 ) -> tuple[NDArray[np.float32], Selection]:
-    """Return all items' scores, float32 ``[n_items]``, and which of them make the list."""
+    """Return all items' scores, float32 ``[n_items]``, and the items of the list."""
     settings, scores, mask, n = state.domain.rerank, blended.total[row], asked.allowed.mask, asked.request.n
     labels = None if settings.method == "none" else state.labels
     if asked.rules is None:
@@ -262,7 +262,7 @@ def _selection(
 def explained(
     state: RecommenderState, history: History, picks: Sequence[Recommendation], allowed: NDArray[np.bool_]
 ) -> list[Recommendation]:
-    """Return picks with their explanations, a pinned one with that it is pinned; ``allowed`` is bool ``[n_items]``."""
+    """Return picks with explanations; that of a pinned one states the pin. ``allowed`` is bool ``[n_items]``."""
     chosen = [pick for pick in picks if not pick.pinned]  # a reason of the user's own would not be why a pin is there
     rows = [state.catalog.row(pick.item.id) for pick in chosen]
     svd = state.members.get(SVD.name)
@@ -280,9 +280,9 @@ def explained(
 def _effects(
     state: RecommenderState, history: History, rows: Sequence[int], allowed: NDArray[np.bool_]
 ) -> Sequence[Mapping[int, float]] | None:
-    """Return what recent items did for each pick; None where that is not asked for, or cannot be measured."""
+    """Return the effects of recent items on each pick; None if not requested, or if they cannot be measured."""
     limit = state.domain.explain.attribution
     try:
         return state.attributor.effects(history, rows, allowed, limit) if limit and rows and len(history) else None
     except DecodingError:
-        return None  # the picks came without the language model, and their notes say so
+        return None  # the picks came without the language model, as their notes report

@@ -1,4 +1,4 @@
-"""Picks of many users in one file, written so that an interrupted run goes on."""
+"""Picks of many users in one file, written so that an interrupted run can resume."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def write_picks(
         out: the file to write; replaced when the last user is done.
         layout: ``table``; or ``lenskit``, which ``lenskit.data.ItemListCollection.load_parquet`` reads: item, rank and
             score in a list per user, which may be empty, in Parquet.
-        part: ``test`` cuts each history where the evaluation does, ``validation`` one item earlier; None cuts none.
+        part: ``test`` cuts each history before its test item, ``validation`` one item earlier; None keeps them whole.
         progress: show a bar on stderr.
 
     Returns:
@@ -71,8 +71,8 @@ def write_picks(
 
     Raises:
         UsageError: n below 1, no such part or layout, or a name of another kind of file.
-        DataError: a user that the data does not have.
-        OutputError: the file cannot be written; what is finished stays, so the same call goes on.
+        DataError: a user that the data lacks.
+        OutputError: the file cannot be written; finished users are kept, so the same call continues.
         CheckpointError: another process or thread writes that file.
     """
     if layout not in get_args(Layout):
@@ -115,13 +115,13 @@ def _write(
 
 
 def read_users(file: Path) -> list[str]:
-    """Read a file with one user id a line; raises DataError."""
+    """Read a file with one user id per line; raises DataError."""
     try:
         lines = file.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as problem:
         raise DataError(f"{file}: not UTF-8 text ({problem}); save it as UTF-8") from None
     except OSError as problem:
-        raise DataError(f"{file}: cannot be read ({problem}); give a file with one user id a line") from None
+        raise DataError(f"{file}: cannot be read ({problem}); give a file with one user id per line") from None
     return [line.strip() for line in lines if line.strip()]
 
 
@@ -210,12 +210,12 @@ def _is_pick(pick: Any) -> bool:
 
 
 def _whole_lines(unfinished: Path) -> list[bytes]:
-    """Return the lines that were written to their end; a title may hold what ``str.splitlines`` takes for one."""
+    """Return the completely written lines; ``str.splitlines`` would also split at characters within a title."""
     return unfinished.read_bytes().split(b"\n")[:-1]
 
 
 def _finish(unfinished: Path, out: Path, order: Iterable[str | None], layout: Layout) -> None:
-    """Turn the finished lines into the file that was asked for, users in the order of the data."""
+    """Turn the finished lines into the requested file, with users in the order of the data."""
     picks = {entry["user"]: entry["picks"] for entry in map(json.loads, _whole_lines(unfinished)[1:])}
     table = pl.DataFrame([{"user_id": user, **pick} for user in order for pick in picks[user]], schema=SCHEMA)
     whole = out.with_name(out.name + ".new")

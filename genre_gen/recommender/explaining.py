@@ -1,4 +1,4 @@
-"""The verbs that explain: why a pick, what it owes to each item, why not another, and what would change it."""
+"""The explaining methods: reasons, contributions of items, comparisons, and counterfactuals."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from genre_gen.recommender.state import RecommenderState
 
 
 def explain(state: RecommenderState, history: History, row: int) -> Explanation:
-    """Say why an item would be recommended; see :meth:`genre_gen.Recommender.explain`."""
+    """Explain why an item would be recommended; see :meth:`genre_gen.Recommender.explain`."""
     allowed, title = allowed_for(state, history), state.catalog[row].title
     pick = Recommendation(1, state.catalog[row], 0.0)
     explanation = explained(state, history, [pick], allowed)[0].explanation
@@ -40,12 +40,12 @@ def explain(state: RecommenderState, history: History, row: int) -> Explanation:
 
 
 def attribute(state: RecommenderState, history: History, row: int, limit: int | None) -> Attribution:
-    """Measure what an item's score owes to each item; see :meth:`genre_gen.Recommender.attribute`."""
+    """Measure the contribution of each item of the history; see :meth:`genre_gen.Recommender.attribute`."""
     return state.attributor.attribute(history, [row], allowed_for(state, history), _checked(limit))[0]
 
 
 def compare(state: RecommenderState, history: History, row: int, other: int, limit: int | None) -> Comparison:
-    """Say why one item and not another; see :meth:`genre_gen.Recommender.compare`."""
+    """Explain why one item and not another; see :meth:`genre_gen.Recommender.compare`."""
     if row == other:
         raise UsageError(f"{state.catalog[row].title!r} is compared with itself; name another item")
     allowed = allowed_for(state, history)
@@ -60,7 +60,7 @@ def what_if(state: RecommenderState, history: History, row: int, n: int | None, 
 
 
 def allowed_for(state: RecommenderState, history: History) -> NDArray[np.bool_]:
-    """Return what may be recommended to a history without filters: bool ``[n_items]``."""
+    """Return the items that may be recommended without filters: bool ``[n_items]``."""
     return Filters(state.catalog, repeat=state.domain.repeat).allowed(history).mask
 
 

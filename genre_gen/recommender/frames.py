@@ -27,7 +27,7 @@ class Frame(Protocol):
 
 
 def history_of_frame(frame: Any, catalog: Catalog, rating_scale: tuple[float, float] | None) -> History:
-    """Return the history that a data frame holds, one interaction a row.
+    """Return the history in a data frame with one interaction per row.
 
     It has a column ``item_id`` or ``title``, and perhaps ``rating`` (null where not rated), ``timestamp`` (seconds
     since 1970 or dates; the rows are sorted by it) and ``user_id``, which is then the same in all rows.
@@ -54,7 +54,7 @@ def history_of_frame(frame: Any, catalog: Catalog, rating_scale: tuple[float, fl
 
 
 def user_of_frame(frame: Any) -> str | None:
-    """Return the user id of a frame that ``history_of_frame`` has read; None where it has none."""
+    """Return the user id of a frame that ``history_of_frame`` has read, if any."""
     users = _column(from_frame(frame, "the history"), Columns().user)
     return None if users is None else text(users)[0]
 

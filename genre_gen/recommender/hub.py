@@ -1,4 +1,4 @@
-"""Pushing a recommender to the model hub, with what goes wrong there said in one line."""
+"""Pushing a recommender to the model hub, with errors in one line."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ REPLACED = [name if "." in name else f"{name}/*" for name in (*persistence.NAMES
 
 
 def check_repository(repo_id: str) -> None:
-    """Raise UsageError for what can be no id of a repository."""
+    """Raise UsageError if an id of a repository is invalid."""
     if not HUB_ID.fullmatch(repo_id):
-        raise UsageError(f"{repo_id!r} is no repository of the hub; write the owner and a name, such as owner/movies")
+        raise UsageError(f"{repo_id!r} is not a repository of the hub; write owner and name, such as owner/movies")
 
 
 def push(
@@ -71,7 +71,7 @@ def push(
 
 @contextmanager
 def _told(repo_id: str, api: HfApi) -> Iterator[None]:
-    """Turn what goes wrong at the hub into one line, which never holds the token."""
+    """Turn an error of the hub into one line, which never contains the token."""
     from huggingface_hub import errors as hub
 
     unharmed = "what is on this machine is as it was"

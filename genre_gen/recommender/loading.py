@@ -1,4 +1,4 @@
-"""Loading a trained recommender: every byte that is used was verified, and contents are checked as any input is."""
+"""Loading a trained recommender: all bytes are verified, and contents are checked like any input."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ from genre_gen.settings import validation_problems
 
 log = logging.getLogger(__name__)
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
-RUNS = Path("runs")  # where the command line keeps recommenders; nobody's name on the hub
+RUNS = Path("runs")  # where the command line keeps recommenders; not an owner on the hub
 FETCHED = ("*.safetensors", "*.json", "*.jsonl", "*.jinja", CARD)
 """What is downloaded of a repository: nothing that could run code."""
 
 
 class _Shared(BaseModel):
-    """What stands in for interactions in a folder without them."""
+    """Settings that replace the interactions in a folder without them."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     data: dict[str, Any]
@@ -67,7 +67,7 @@ class _Shared(BaseModel):
 
 
 class SavedSettings(BaseModel):
-    """What ``recommender.json`` holds."""
+    """The content of ``recommender.json``."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
     version: str
@@ -157,10 +157,10 @@ def read_settings(saved: SavedFolder) -> SavedSettings:
 
 
 def _check_model(llm: str, owner: str | None, allowed: str | None, folder: Path) -> None:
-    """Refuse a pre-trained model of somebody else that would be fetched because the folder names it.
+    """Refuse a pre-trained model of another owner that would be fetched because the folder names it.
 
-    Models of the shipped table are known by their checksums. One that is here, or should be since it is a folder, was
-    chosen by somebody who uses this machine, unless the recommender itself comes from elsewhere.
+    Models of the built-in table have known checksums. A model in the cache, or in a folder of this machine, was chosen by
+    a user of this machine, unless the recommender itself was downloaded.
 
     Raises:
         CheckpointError: such a model, which ``allow_model`` does not name.
@@ -181,7 +181,7 @@ def _check_model(llm: str, owner: str | None, allowed: str | None, folder: Path)
 
 
 def _book(saved: SavedFolder, settings: SavedSettings, domain: Domain, plugins: Collection[str]) -> PromptBook:
-    """Read the templates; a model that is asked in other words than it was trained with answers something else."""
+    """Read the templates; they must be those of the training, since other prompts change the answers."""
     sources = {
         name: saved.text(file) for name, file in saved.below(PROMPTS).items() if not name.startswith(f"{LANGUAGES}/")
     }
@@ -197,7 +197,7 @@ def _book(saved: SavedFolder, settings: SavedSettings, domain: Domain, plugins: 
 
 
 def _tables(saved: SavedFolder, domain: Domain) -> dict[str, Language]:
-    """Return the tables of the domain's languages that GENRE does not have, or has otherwise."""
+    """Return the tables of the domain's languages that differ from the built-in ones."""
     files = {code: f"{PROMPTS}/{LANGUAGES}/{code}.json" for code in (domain.language, domain.spoken)}
     tables = {}
     for code, file in files.items():
@@ -213,7 +213,7 @@ def _tables(saved: SavedFolder, domain: Domain) -> dict[str, Language]:
 
 
 def _wording(saved: SavedFolder, domain: Domain, book: PromptBook) -> PromptBook | None:
-    """Read the templates of what people read; None if it is in the language of the prompts."""
+    """Read the templates of texts for people; None if they are in the language of the prompts."""
     sources = {name: saved.text(file) for name, file in saved.below(WORDING).items()}
     if domain.spoken == domain.language and not sources:
         return None
@@ -224,7 +224,7 @@ def _wording(saved: SavedFolder, domain: Domain, book: PromptBook) -> PromptBook
 
 
 def _shared(saved: SavedFolder, settings: SavedSettings, n_items: int) -> SharedData | None:
-    """Return what stands in for interactions in a folder without them; None where they are there."""
+    """Return the counts that replace interactions in a folder without them; None in a folder with interactions."""
     if settings.shared is None:
         return None
     with contents_of(saved.path / COUNTS):
@@ -283,13 +283,13 @@ def _model(saved: SavedFolder, file: str, kind: Any, options: Mapping[str, Any],
 def _check_blends(
     tuned: TunedSettings, members: Mapping[str, CollaborativeModel], raters: Mapping[str, RatingModel]
 ) -> None:
-    """Raise ValueError where weights are of models that are not there."""
+    """Raise ValueError if there are weights of missing models."""
     blends = [(tuned.blend.weights, members), (tuned.blend_without_llm.weights, members)]
     if tuned.ratings is not None:
         blends.append((tuned.ratings.weights, raters))
     for weights, models in blends:
         if unknown := [name for name in weights if name not in models and name != LLM_MEMBER]:
-            raise ValueError(f"the blend has a weight for {unknown[0]!r}, which is no member")
+            raise ValueError(f"the blend has a weight for {unknown[0]!r}, which is not a member")
 
 
 def _check_items(found: int, n_items: int) -> None:
@@ -314,9 +314,9 @@ def _language_model(
         }
         for ids in answers.values():
             if ids.ndim != 2 or ids.numel() == 0 or ids.min() < -1 or ids.max() >= llm.text_vocabulary:  # noqa: PLR2004
-                raise ValueError("answers hold what are no ids of text")
+                raise ValueError("the answers contain ids that are not tokens of text")
             if (ids[:, 0] < 0).any() or ((ids[:, :-1] < 0) & (ids[:, 1:] >= 0)).any():
-                raise ValueError("answers are empty, or have gaps")
+                raise ValueError("the answers are empty, or have gaps")
         llm.add_answer_heads(answers)
     _take_weights(llm, saved.tensors(WEIGHTS), saved.path, domain)
     return llm
@@ -346,12 +346,12 @@ def _take_weights(llm: LLM, weights: Mapping[str, Any], folder: Path, domain: Do
 
 
 def _folder(name: str | Path, revision: str | None, token: str | bool | None) -> tuple[Path, str | None]:
-    """Return the folder of a name, and the owner of what was fetched: itself, or a copy of what the hub has.
+    """Return the local folder of a name, or a copy from the hub and its owner.
 
-    A name is an id where it looks like one and there is no folder in which it could be a misspelt one.
+    A name that looks like an id is one unless a folder of the owner's name exists, since it could be a misspelt path.
     """
     folder = Path(name).expanduser()
-    with suppress(CheckpointError):  # where nothing can be written, nobody was interrupted while saving
+    with suppress(CheckpointError):  # without write access, no saving was interrupted here
         recover_folder(folder)
     if folder.is_dir():
         return folder, None

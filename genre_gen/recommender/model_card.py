@@ -1,6 +1,6 @@
 """The model card: README.md of a saved recommender, with the hub's metadata in front.
 
-What it says stands in ``prompts/_card/README.md.jinja``. Everything that comes from data or settings is escaped, so a
+Its text is in ``prompts/_card/README.md.jinja``. Everything that comes from data or settings is escaped, so a
 title or a name is text and neither Markdown nor HTML; the metadata is written by huggingface_hub. The same recommender
 gives the same bytes.
 """
@@ -109,7 +109,7 @@ def _licence(state: RecommenderState) -> dict[str, str]:
 
 
 def _origin(state: RecommenderState) -> tuple[str | None, str | None, str | None]:
-    """Return who made the data, its licence, and where that stands; None for what is not known."""
+    """Return the origin of the data, its licence and the licence's address; None for unknown values."""
     data = state.domain.data
     origin, licence, url = data.origin, data.license, data.license_url
     if data.source in DATA:
@@ -122,7 +122,7 @@ def _origin(state: RecommenderState) -> tuple[str | None, str | None, str | None
 
 
 def _facts(state: RecommenderState, name: str | None) -> dict[str, Any]:
-    """Return what the template is given."""
+    """Return the variables of the template."""
     domain, llm, counts = state.domain, state.llm, state.item_counts
     origin, licence, url = _origin(state)
     members = {LLM_MEMBER: None, **state.members}
@@ -165,14 +165,14 @@ def _facts(state: RecommenderState, name: str | None) -> dict[str, Any]:
 
 
 def _command(state: RecommenderState) -> str:
-    """Return the arguments of the command line that make the figures again."""
+    """Return the arguments of the command line that reproduce the figures."""
     split, _, part = str(state.metrics.get("split") or "").partition(", ")
     known = split in SPLITS and part in {"test", "validation"}
     return f"{state.domain.name} --split {split} --part {part}" if known else state.domain.name
 
 
 def _rare(state: RecommenderState) -> int:
-    """Return how many items had fewer users than a count of a pair takes, where there are no histories to tell."""
+    """Return the number of items with fewer users than a count of pairs needs, for a recommender without histories."""
     if state.shared is None:
         return 0
     users = state.shared.counts.users_with
@@ -180,14 +180,14 @@ def _rare(state: RecommenderState) -> int:
 
 
 def _about(model: CollaborativeModel | None) -> str:
-    """Return what a member is, from the first line of its class."""
+    """Return the description of a member, from the first line of its class."""
     if model is None:
         return "the language model"
     return (type(model).__doc__ or "").strip().split("\n")[0].rstrip(".")
 
 
 def _example(state: RecommenderState) -> Iterator[str]:
-    """Yield the titles of the two items with most interactions, such as can be typed."""
+    """Yield the titles of the two items with most interactions that can be typed."""
     found = 0
     for row in np.argsort(-state.item_counts, kind="stable").tolist():
         title = state.catalog[row].title

@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 KIND = "recommender"
 CATALOG, HISTORIES, TRAINED_ON = "catalog.jsonl", "histories.safetensors", "trained_on.safetensors"
 COUNTS = "counts.safetensors"  # only in a folder without histories
-KNOWLEDGE = "knowledge.safetensors"  # only where there is any
+KNOWLEDGE = "knowledge.safetensors"  # only with a graph
 WEIGHTS, CODES = "llm.safetensors", "codes.safetensors"
 SETTINGS, PROMPTS, MEMBERS_FOLDER = "recommender.json", "prompts", "members"
 WORDING = "wording"  # templates of what people read, only where it is another language than the prompts'
@@ -52,7 +52,7 @@ SPOKEN_TASKS = (EXPLAIN, SCORES, PINNED, PROFILE)
 
 
 def check_place(folder: Path) -> None:
-    """Refuse a folder that ``save`` would refuse, before hours of training; raises CheckpointError."""
+    """Check, before hours of training, that ``save`` would accept a folder; raises CheckpointError."""
     writing.check_place(folder, (*NAMES, MANIFEST))
     writing.check_own(folder, NAMES)
 
@@ -67,7 +67,7 @@ def save(
 ) -> None:
     """Write a trained recommender; see :meth:`genre_gen.Recommender.save_pretrained`.
 
-    ``name`` is what the card calls it, an id on the hub; None for the folder.
+    ``name`` is the id on the hub, for the card; None for the folder.
     """
     if state.llm.served != "none":
         raise UsageError(
@@ -103,12 +103,12 @@ def save(
 
 
 def record_metrics(state: RecommenderState, folder: Path, metrics: Mapping[str, Any]) -> None:
-    """Add what an evaluation measured to the folder of a recommender, and to its card; all else stays as it is.
+    """Add the figures of an evaluation to the folder of a recommender, and to its card.
 
-    The folder is replaced as a whole, as when it is saved, so no moment leaves it invalid.
+    The folder is replaced as a whole, as when it is saved, so it is valid at every moment.
 
     Raises:
-        CheckpointError: the folder is not whole, or cannot be written.
+        CheckpointError: the folder is incomplete, or cannot be written.
     """
     with hold(folder), open_folder(folder, KIND) as saved:
         settings = {**saved.json(SETTINGS), "metrics": dict(metrics)}
@@ -142,7 +142,7 @@ def with_knowledge(state: RecommenderState, domain: str | Path | Domain) -> Reco
 
 
 def with_language(state: RecommenderState, language: str, domain: str | Path | Domain | None) -> RecommenderState:
-    """Return a state that speaks another language; see :meth:`genre_gen.Recommender.speak`."""
+    """Return a state with another language; see :meth:`genre_gen.Recommender.speak`."""
     trained, own = state.domain, Path.cwd() / "prompts" / state.domain.name
     if domain is not None:
         given = domain if isinstance(domain, Domain) else Domain.load(domain)
@@ -170,7 +170,7 @@ def with_language(state: RecommenderState, language: str, domain: str | Path | D
 
 
 def _save_languages(domain: Domain, folder: Path) -> None:
-    """Write the tables of the languages that a domain speaks, but for shipped ones."""
+    """Write the tables of a domain's languages, except for built-in ones."""
     for code in {domain.language, domain.spoken}:
         tables = DomainLanguage.of(domain, code).tables
         if tables != Language.shipped(code):

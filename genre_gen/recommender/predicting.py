@@ -1,4 +1,4 @@
-"""The verbs that predict about one user and one item: a rating, whether it fits, what is wanted next."""
+"""The predicting methods: a rating, whether an item fits, and the next intent."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ SHOWN_LABELS = 10
 
 @dataclass(frozen=True)
 class Prediction:
-    """A predicted rating, and where it comes from (as Surprise's ``Prediction``).
+    """A predicted rating with its parts and reason (as Surprise's ``Prediction``).
 
     Attributes:
-        item: what is rated.
+        item: the rated item.
         rating: on the data's scale.
-        parts: rater -> what it says alone.
-        reason: in words: what was blended, and what little is known where little is known.
+        parts: rater -> its own prediction.
+        reason: in words: the blended predictions, and a remark if there is little data.
 
     Example:
         >>> prediction = recommender.predict("17", "Alien (1979)")
@@ -65,7 +65,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Fit:
-    """How probably an item fits a user, by the language model's task ``fits``."""
+    """The probability that an item fits a user, by the language model's task ``fits``."""
 
     item: Item
     probability: float
@@ -81,7 +81,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class Intent:
-    """Which kind of item a user wants next.
+    """The kind of item that a user wants next.
 
     Attributes:
         field: the list field that the labels are of, such as ``genre``.
@@ -145,7 +145,7 @@ def similar(state: RecommenderState, row: int, n: int) -> Recommendations:
 
 
 def _by_code(state: RecommenderState, row: int) -> NDArray[np.float64]:
-    """Return the cosine between items' code embeddings, for recommenders without a model that tells neighbours."""
+    """Return the cosine between items' code embeddings, for recommenders without a model of similarity."""
     llm = state.llm
     tokens = llm.codes.codes[:, 0].astype(np.int64)
     vectors = llm.code_embedding.detach().float().cpu().numpy()[tokens].astype(np.float64)
@@ -154,7 +154,7 @@ def _by_code(state: RecommenderState, row: int) -> NDArray[np.float64]:
 
 
 def fits(state: RecommenderState, history: History, row: int) -> Fit:
-    """Return how probably an item fits; see :meth:`genre_gen.Recommender.fits`."""
+    """Return the probability that an item fits; see :meth:`genre_gen.Recommender.fits`."""
     data = state.generator.data
     variables = {"history": _entries(state, history), "item": data.entry(row)}
     yes_and_no = [_answer(state, "fits", answer, **variables) for answer in (True, False)]
@@ -162,7 +162,7 @@ def fits(state: RecommenderState, history: History, row: int) -> Fit:
 
 
 def intent(state: RecommenderState, history: History) -> Intent:
-    """Return which labels are wanted next; see :meth:`genre_gen.Recommender.intent`."""
+    """Predict the labels that are wanted next; see :meth:`genre_gen.Recommender.intent`."""
     if state.labels is None:
         raise UsageError("no item has labels, so there is no kind to want; give the domain a field of type list")
     variables = {"history": _entries(state, history)}

@@ -1,4 +1,4 @@
-"""Recommender: what users ask for, each question one method."""
+"""Recommender: the public interface, one method per question."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ RECENT = 10
 class Recommender(NotPickled):
     """Generates items of one catalog for users known or new.
 
-    In every method, who comes first and then what. ``who`` is a user id of the data, or a history: titles or ids,
+    In every method, ``who`` comes first, then the item. ``who`` is a user id of the data, or a history: titles or ids,
     oldest first, each alone, with a rating, or with a rating and a time; or a data frame of ``item_id`` (or ``title``),
     ``rating`` and ``timestamp``. Items are named by title or id.
 
@@ -63,7 +63,7 @@ class Recommender(NotPickled):
         Args:
             domain: a domain, its name or its folder.
             max_minutes: time budget of the language model's training, instead of the domain's.
-            seed: of all that is random, instead of the domain's.
+            seed: of all random numbers, instead of the domain's.
             llm: a model's name, folder or id on the hub, instead of the domain's.
             quantization: of the pre-trained model in training: ``none``, ``int8`` or ``nf4``, instead of the domain's;
                 the latter two tune LoRA adapters.
@@ -101,21 +101,21 @@ class Recommender(NotPickled):
         """Load a trained recommender from a folder, or from the hub by id.
 
         Args:
-            name: the folder; or an id on the hub, such as ``owner/name``, where no folder of that owner is here.
-            quantization: in how many bits it answers: ``none``, ``bf16``, ``int8`` or ``nf4``, instead of the saved
+            name: the folder; or an id on the hub, such as ``owner/name``, if there is no local folder of that owner.
+            quantization: precision of the language model: ``none``, ``bf16``, ``int8`` or ``nf4``, instead of the saved
                 domain's ``serving.quantization``; for models trained in full precision.
             plugins: installed packages whose components (members, tasks, ...) the folder may use. A folder alone never
-                makes code of another package run.
+                runs code of another package.
             revision: branch, tag or commit of a repository on the hub; None for ``main``.
             token: of the hub, for a private repository; None takes the one that is set for this machine.
-            allow_model: the pre-trained model that the recommender may name, where that is neither one of the shipped
-                table, nor already here, nor of the owner who published the recommender.
+            allow_model: a pre-trained model of another owner that may be downloaded. Not needed for built-in models,
+                those in the cache, and those of the recommender's publisher.
 
         Raises:
             ConfigError: no such quantization, or a model that was trained quantized.
             CheckpointError: a folder that is incomplete, damaged or invalid, uses a package that is not in ``plugins``,
                 or names a pre-trained model that is not allowed.
-            SourceError: neither a folder nor an id that the hub answers for.
+            SourceError: neither a folder nor the id of a repository on the hub.
 
         Example:
             >>> recommender.save_pretrained("runs/movies")
@@ -129,15 +129,15 @@ class Recommender(NotPickled):
     def save_pretrained(
         self, folder: str | Path, metrics: Report | Mapping[str, Any] | None = None, *, histories: bool = True
     ) -> None:
-        """Save everything but the pre-trained model itself: safetensors, JSON, templates and a card, a manifest last.
+        """Save all parts except the pre-trained model: safetensors, JSON, templates and a card, a manifest last.
 
         Args:
             folder: to write.
-            metrics: what ``evaluate`` returned, or figures by name, for the card; None keeps those that are known.
+            metrics: the report of ``evaluate``, or figures by name, for the card; None keeps earlier ones.
             histories: False leaves out everything about single users, as for ``push_to_hub``.
 
         Raises:
-            CheckpointError: the folder cannot be written, or something that was not saved there would be replaced.
+            CheckpointError: the folder cannot be written, or another file would be replaced.
 
         Example:
             >>> recommender.save_pretrained("runs/movies")
@@ -163,23 +163,23 @@ class Recommender(NotPickled):
         """Push the recommender and its card to the model hub; ``from_pretrained(repo_id)`` loads it from there.
 
         Args:
-            repo_id: ``owner/name``; made unless it is there. Files of an earlier push are replaced.
+            repo_id: ``owner/name``; created if necessary. Files of an earlier push are replaced.
             private: of a new repository; None takes the owner's default.
             histories: push the histories of users too; all who can read the repository can read them.
             metrics: as in ``save_pretrained``.
             token: of the hub, with the right to write; None takes the one that is set for this machine.
-            revision: branch to push to, made unless it is there; None for ``main``.
+            revision: branch to push to, created if necessary; None for ``main``.
             create_pr: open a pull request instead.
             commit_message: first line of the commit.
             commit_description: the rest of it.
-            base_model: id on the hub of the pre-trained model, where that was a folder of this machine.
+            base_model: hub id of the pre-trained model, if it was trained from a local folder.
 
         Returns:
             The commit; ``commit_url`` is its address.
 
         Raises:
             UsageError: an invalid id, a public repository where ``private`` was asked for, or a pre-trained model that
-                nobody else has.
+                is not on the hub.
             OutputError: no token, or one without the right, or the hub cannot be reached.
 
         Example:
@@ -189,7 +189,7 @@ class Recommender(NotPickled):
         return hub.push(self.state, repo_id, *where, commit_message, commit_description)
 
     def __copy__(self) -> Self:
-        """Return another recommender of the same state, in which nothing changes."""
+        """Return another recommender with the same, immutable state."""
         copied = type(self)(self.domain)
         copied._state = self._state
         return copied
@@ -226,24 +226,24 @@ class Recommender(NotPickled):
     ) -> Self:
         """Train the collaborative models and the language model, and choose the weights of the blend.
 
-        Settings are chosen on ``split.validation``, by what was learned from ``split.train``; in the end
-        (``training.refit``) all of ``split.train_and_validation`` is learned from.
+        Models are trained on ``split.train``, and settings are chosen on ``split.validation``. Then
+        (``training.refit``) all models are trained on ``split.train_and_validation``.
 
         Args:
             split: of a data set, such as ``Dataset.load("movies").leave_one_out()``.
-            folder: for checkpoints and logs; a run that was killed goes on from there.
+            folder: for checkpoints and logs; a run that was killed resumes from there.
             progress: True shows a bar with the stage and the time left; a function is called with each
                 :class:`genre_gen.training.progress.Progress`.
-            tuned: what an earlier training chose (``recommender.state.tuned``), for newer data or another seed: nothing
-                is held out and nothing chosen, which takes about half the time.
+            tuned: settings of an earlier training (``recommender.state.tuned``), for newer data or another seed:
+                nothing is held out or tuned, which takes about half the time.
 
         Returns:
             The recommender itself.
 
         Raises:
-            UsageError: no cases to validate on, or ``tuned`` settings for other models.
+            UsageError: no validation cases, or ``tuned`` settings for other models.
             ConfigError: an invalid setting, such as a model that does not exist.
-            DataError: data that a model cannot learn from.
+            DataError: data on which a model cannot be trained.
 
         Example:
             >>> newer = Recommender(data.domain).fit(data.hold_out_last(), tuned=recommender.state.tuned)
@@ -257,10 +257,10 @@ class Recommender(NotPickled):
         return self
 
     def load_knowledge(self, domain: str | Path | Domain) -> None:
-        """Take over a domain's ``[knowledge]`` and read its triples, for explanations; ``fit`` does so with its own.
+        """Load a domain's ``[knowledge]`` triples for explanations; ``fit`` does so with its own domain.
 
-        Nothing has to be trained again. Where the domain's templates are those of the training, its words for
-        explanations, which may be newer, come with it.
+        No training is needed. The wording of explanations is updated too, if the domain's other templates are those of
+        the training.
 
         Raises:
             DataError: files that cannot be read.
@@ -274,11 +274,11 @@ class Recommender(NotPickled):
         self._state = persistence.with_knowledge(self.state, domain)
 
     def speak(self, language: str, domain: str | Path | Domain | None = None) -> None:
-        """Use another language for explanations, profiles, pages and requests; the model keeps the prompts it learned.
+        """Use another language for explanations, profiles, pages and requests; the model's prompts stay the same.
 
         Args:
             language: two letters, such as ``zh``.
-            domain: the domain with the templates and words; by default ``./prompts``, the saved or the shipped ones.
+            domain: the domain with the templates and words; by default ``./prompts``, the saved or the built-in ones.
 
         Raises:
             ConfigError: there is no such language.
@@ -302,17 +302,17 @@ class Recommender(NotPickled):
     ) -> Report:
         """Rank every case's target among the catalog, next to classic models on the same cases.
 
-        Rules of the domain have no part in it; a file of picks, which they made, is evaluated by ``evaluate_picks``.
+        Rules of the domain are ignored; use ``evaluate_picks`` to evaluate lists that follow rules.
 
         Args:
-            split: the one that it was trained on.
+            split: the split that was used in training.
             k: cut-off of the metrics, or several.
             part: ``test``, or ``validation`` to tune on.
-            baselines: also fit and rank with the classic models that are no members of the blend.
+            baselines: also fit and rank with the classic models that are not in the blend.
             progress: as in ``fit``.
 
         Raises:
-            UsageError: it learned from interactions that the split holds out.
+            UsageError: the recommender was trained on held-out interactions of the split.
 
         Example:
             >>> report = recommender.evaluate(split, k=[5, 10])
@@ -348,13 +348,13 @@ class Recommender(NotPickled):
         """Recommend items to a known user, to a history, or to many.
 
         Args:
-            who: a user id of the data, or a history; None, or a user without history, gets what is recommended to
-                somebody of whom nothing is known, with a note.
-            n: how many; fewer come only where fewer are allowed, and ``notes`` says why.
+            who: a user id of the data, or a history; None, or a user without history, gets recommendations for an
+                unknown user, with a note.
+            n: how many; fewer only if fewer are allowed, and ``notes`` gives the reason.
             users: many user ids or histories instead of ``who``; the answer is then an iterator with ``to_frame``.
-            query: what it should be like, in free text, see :mod:`genre_gen.query`.
+            query: a request in free text, see :mod:`genre_gen.query`.
             where: filter on attributes, see :mod:`genre_gen.data.filter_expression`.
-            exclude: titles or ids that shall not appear.
+            exclude: titles or ids to leave out.
             include: the only titles or ids that may appear; None for all.
             at: the moment of the request; interactions after it are not seen.
             explain: add an explanation to each pick.
@@ -365,7 +365,7 @@ class Recommender(NotPickled):
 
         Raises:
             UsageError: n below 1, an empty or too long query, or an argument of another kind.
-            UnknownItemError, FilterError: what the data does not have.
+            UnknownItemError, FilterError: an item, field or value that the data lacks.
 
         Example:
             >>> picks = recommender.recommend("17", n=3, where="genre == 'Comedy' and year >= 1980", explain=True)
@@ -385,7 +385,7 @@ class Recommender(NotPickled):
         return answering.answer_users(self.state, who, users, options)
 
     def answer_many(self, requests: Iterable[Request]) -> list[Recommendations]:
-        """Answer requests in one go, each with its own n, filters, query, moment, rules and explanations.
+        """Answer requests in one batch, each with its own n, filters, query, moment, rules and explanations.
 
         Raises:
             UsageError, UnknownItemError, FilterError: as in ``recommend``, for the first request that is invalid.
@@ -401,7 +401,7 @@ class Recommender(NotPickled):
         """Predict a rating on the data's scale, by the models of ``[ratings]`` and the language model's rating task.
 
         Raises:
-            UsageError: nothing predicts ratings, such as where the data has none.
+            UsageError: no model predicts ratings, for instance because the data has none.
             UnknownItemError: no such item.
 
         Example:
@@ -411,9 +411,9 @@ class Recommender(NotPickled):
         return predicting.predict(self.state, self._history(who, at), self.state.catalog.find(item))
 
     def similar(self, item: str, n: int = 10) -> Recommendations:
-        """Return the items closest to one, by interactions and texts: the mean of the members that tell neighbours.
+        """Return the items closest to one, by interactions and texts: the mean over the members that do so.
 
-        Scores run from 0 to 1 for the closest of each member; ``notes`` says why there are fewer than ``n``.
+        Scores are from 0 to 1; 1 means the closest by all members. ``notes`` tells why there are fewer than ``n``.
 
         Raises:
             UsageError: n below 1.
@@ -426,7 +426,7 @@ class Recommender(NotPickled):
         return predicting.similar(self.state, self.state.catalog.find(item), n)
 
     def profile(self, who: Who, *, at: Moment | None = None) -> Profile:
-        """Return what a user's history says of their taste: labels with shares and lift, ratings, usual ranges.
+        """Summarise a user's taste from the history: labels with shares and lift, ratings, usual ranges.
 
         Example:
             >>> profile = recommender.profile("17")
@@ -436,7 +436,7 @@ class Recommender(NotPickled):
         return self.state.profiler.profile(self._history(who, at))
 
     def fits(self, who: Who, item: str, *, at: Moment | None = None) -> Fit:
-        """Return how probably an item fits a user, by the language model's task ``fits``.
+        """Return the probability that an item fits a user, by the language model's task ``fits``.
 
         Raises:
             UsageError: the task was not learned.
@@ -449,7 +449,7 @@ class Recommender(NotPickled):
         return predicting.fits(self.state, self._history(who, at), self.state.catalog.find(item))
 
     def intent(self, who: Who, *, at: Moment | None = None) -> Intent:
-        """Return which kind of item a user wants next, by the language model's task ``intent``.
+        """Predict the kind of item that a user wants next, by the language model's task ``intent``.
 
         Raises:
             UsageError: the task was not learned.
@@ -462,13 +462,13 @@ class Recommender(NotPickled):
         return predicting.intent(self.state, self._history(who, at))
 
     def explain(self, who: Who, item: str, *, at: Moment | None = None) -> Explanation:
-        """Explain why an item would be recommended; where it would not be, or is pinned by a rule, ``notes`` says so.
+        """Explain why an item would be recommended; ``notes`` reports if it would not be, or if a rule pins it.
 
-        This and what follows measures the models' scores and the ranks by them; rules have no part in it.
+        This method and those below use the models' scores and the ranks by score, without rules.
 
         Raises:
-            UsageError: an empty history, or an item of which nothing is known.
-            UnknownUserError, UnknownItemError: what the data does not have.
+            UsageError: an empty history, or an item about which there are no facts.
+            UnknownUserError, UnknownItemError: a user or item that the data lacks.
 
         Example:
             >>> print(recommender.explain("17", "Alien (1979)"))
@@ -477,7 +477,7 @@ class Recommender(NotPickled):
         return explaining.explain(self.state, self._known(who, at), self.state.catalog.find(item))
 
     def attribute(self, who: Who, item: str, *, limit: int | None = RECENT, at: Moment | None = None) -> Attribution:
-        """Measure what of a user's history an item owes its score to, by leaving items out.
+        """Measure the contribution of each item of a user's history to an item's score, by leaving items out.
 
         The ``limit`` most recent items are left out one by one; None takes all that are read.
 
@@ -495,7 +495,7 @@ class Recommender(NotPickled):
     def compare(
         self, who: Who, item: str, other: str, *, limit: int | None = RECENT, at: Moment | None = None
     ) -> Comparison:
-        """Say why one item is recommended and not another: by member of the blend, and by item of the history.
+        """Explain why one item is recommended and not another: by member of the blend, and by item of the history.
 
         The arguments and errors are those of ``attribute``; an item compared with itself raises UsageError.
 
@@ -511,8 +511,8 @@ class Recommender(NotPickled):
     ) -> Counterfactual:
         """Find at most three items of a user's history without which an item is no longer among the first ``n``.
 
-        They are found one by one, each time the one that does most harm, so a smaller set may exist. Without ``n``, the
-        item shall lose its present rank; the other arguments are those of ``attribute``.
+        They are found one by one, each time the one with the largest effect, so a smaller set may exist. Without ``n``,
+        the item has to lose its present rank; the other arguments are those of ``attribute``.
 
         Raises:
             UsageError: the item is not among the first ``n``, or all of the history, and as in ``attribute``.

@@ -1,4 +1,4 @@
-"""Requests and their answers: who asks, for what, and the picks with what there is to say about them."""
+"""Requests and answers: histories, options, and picks with notes."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ Moment: TypeAlias = int | float | str | datetime
 BOOST = "boost"
 """The part of a score that rules added."""
 
-STRANGER = "no history: ranked as for somebody of whom nothing is known"
+STRANGER = "no history: ranked as for an unknown user"
 NO_HISTORIES = "this recommender came without histories of users: give a history of titles to get picks for it"
 
 
 class RequestOptions(TypedDict, total=False):
-    """The options of :meth:`genre_gen.Recommender.recommend`, for those who check types."""
+    """The options of :meth:`genre_gen.Recommender.recommend`, for type checkers."""
 
     query: str | None
     where: str | None
@@ -81,13 +81,13 @@ class Recommendation:
 
     Attributes:
         rank: 1 for the best.
-        item: what is recommended.
-        score: the blend's score, in standard deviations above the user's mean over the allowed items; re-ranking
-            chooses among items and leaves it as it is.
-        parts: each blend member's share of the score; they sum to it. For a cold item, ``expected`` stands for the
-            members without an opinion on it; ``boost`` is what rules added.
-        explanation: why, where it was asked for.
-        pinned: whether a rule put it at this rank; its score is the one it has without the pin.
+        item: the recommended item.
+        score: the blend's score, in standard deviations above the user's mean over the allowed items; re-ranking does
+            not change it.
+        parts: each blend member's share of the score; they sum to it. For a cold item, ``expected`` replaces the
+            members without a score for it; ``boost`` is the amount added by rules.
+        explanation: the reason, if requested.
+        pinned: whether a rule put it at this rank; its score does not include the pin.
 
     Example:
         >>> pick = recommender.recommend("17", n=1)[0]
@@ -108,11 +108,11 @@ class Recommendation:
 
 
 class Recommendations(tuple[Recommendation, ...]):
-    """The picks of one request, best first, with what there is to say about them.
+    """The picks of one request, best first, with notes.
 
     Attributes:
-        notes: why there are fewer than asked for, or that a part failed and others stood in.
-        parsed_query: what was made of a request in free text; None where there was none.
+        notes: why there are fewer than asked for, or that a part failed and others replaced it.
+        parsed_query: the meaning of a request in free text, if any.
 
     Example:
         >>> picks = recommender.recommend("17", n=100)
@@ -132,7 +132,7 @@ class Recommendations(tuple[Recommendation, ...]):
         return self
 
     def to_frame(self, library: Library = "polars") -> Any:
-        """Return a data frame with a pick a row.
+        """Return a data frame with one row per pick.
 
         Columns: ``item_id``, ``rank``, ``score``, ``title``, ``pinned``, ``part.NAME`` for each part of the score, and
         ``explanation``, null without one.
@@ -281,7 +281,7 @@ def known_history(
     rating_scale: tuple[float, float] | None,
     at: Moment | None = None,
 ) -> History:
-    """Return the history of a request that makes no sense without one, such as what it owes a pick to.
+    """Return the history of a request that needs one, such as ``attribute``.
 
     Raises:
         UsageError: as in ``history_of``, and a history that is empty.
@@ -299,7 +299,7 @@ def known_history(
 
 
 def _user_id(who: str | int | np.integer) -> str:
-    """Return a user id as the data has it, which is text; raises UsageError for what cannot be one."""
+    """Return a user id as text, as in the data; raises UsageError for other types."""
     if isinstance(who, bool) or (not isinstance(who, str) and not -(2**64) < who < 2**64):
         kind = "a truth value" if isinstance(who, bool) else "too large a number"
         raise UsageError(f"who is {kind}; give a user id, or a list of titles or ids")
@@ -307,7 +307,7 @@ def _user_id(who: str | int | np.integer) -> str:
 
 
 def _by_hand(events: Any, catalog: Catalog, rating_scale: tuple[float, float] | None) -> History:
-    """Return the history that titles or ids (with ratings, with times) describe; a set has no order, so it is none."""
+    """Return the history that titles or ids (with ratings, with times) describe; a set is refused: it has no order."""
     if isinstance(events, (Mapping, Set)) or not isinstance(events, Iterable):
         raise UsageError(
             f"the history is {quoted(events, 200)}; give a user id, or a list of titles or ids, each with a rating or "
@@ -337,7 +337,7 @@ def _rating(rating: Any, name: str, scale: tuple[float, float] | None) -> float:
             raise TypeError
         number = math.nan if rating is None else float(rating)
     except (TypeError, ValueError):
-        raise UsageError(f"the rating {quoted(rating)} of {name!r:.80} is no number") from None
+        raise UsageError(f"the rating {quoted(rating)} of {name!r:.80} is not a number") from None
     except OverflowError:  # so large that Python does not even write it
         raise UsageError(f"the rating of {name!r:.80} is too large a number") from None
     if math.isinf(number):

@@ -1,4 +1,4 @@
-"""What of a recommender leaves the machine: no histories of users unless asked for, and no paths of this machine."""
+"""Sharing a recommender: without histories of users unless requested, and without paths of this machine."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ PATHS = ("data.path", "data.items", "data.interactions", "knowledge.triples", "k
 
 
 def without_histories(state: RecommenderState) -> RecommenderState:
-    """Return a recommender that answers histories given by hand as before, and holds nothing of any single user.
+    """Return a recommender without data about single users; its answers to histories given by hand are the same.
 
-    What counted users for explanations becomes counts, see :mod:`genre_gen.explain.shared_counts`; models drop what
-    they learned by user id.
+    Interactions are replaced by counts for explanations, see :mod:`genre_gen.explain.shared_counts`; models drop their
+    parameters per user id.
     """
     if state.shared is not None:
         return state
@@ -45,7 +45,7 @@ def without_histories(state: RecommenderState) -> RecommenderState:
 
 
 def without_paths(state: RecommenderState) -> RecommenderState:
-    """Return a recommender whose settings name no place on this machine, but for its pre-trained model's."""
+    """Return a recommender whose settings have no path of this machine, except for its pre-trained model's."""
     settings, changes = state.domain.settings(), dict[str, None]()
     for path in PATHS:
         section, key = path.split(".")
@@ -55,7 +55,7 @@ def without_paths(state: RecommenderState) -> RecommenderState:
 
 
 def with_base_model(state: RecommenderState, base_model: str | None) -> RecommenderState:
-    """Return a recommender whose pre-trained model others can load, which may be named by its id on the hub.
+    """Return a recommender whose pre-trained model others can load, if necessary by its hub id ``base_model``.
 
     Raises:
         UsageError: it is a folder of this machine, and no id is given.
@@ -64,8 +64,8 @@ def with_base_model(state: RecommenderState, base_model: str | None) -> Recommen
         return replace(state, domain=state.domain.changed({"model.llm": base_model}))
     if hub_id(state.domain.model.llm) is None:
         raise UsageError(
-            "the pre-trained model is a folder of this machine, which nobody else can load; push it to the hub and "
-            "give its id there as base_model"
+            "the pre-trained model is a folder of this machine, which other machines cannot load; push it to the hub "
+            "and give its id there as base_model"
         )
     return state
 

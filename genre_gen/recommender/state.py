@@ -1,4 +1,4 @@
-"""RecommenderState: all that a trained recommender is, frozen; training returns it, a folder holds it."""
+"""RecommenderState: all parts of a trained recommender, frozen; training returns it, a folder stores it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ Value = TypeVar("Value")
 
 
 class computed_once(Generic[Value]):  # noqa: N801 - a decorator, as functools.cached_property is
-    """A property that is computed when it is first asked for, once, whatever the number of threads that ask."""
+    """A property that is computed at its first use, once, also with several threads."""
 
     def __init__(self, compute: Callable[[Any], Value]) -> None:
         """Decorate a method without arguments."""
@@ -62,7 +62,7 @@ class computed_once(Generic[Value]):  # noqa: N801 - a decorator, as functools.c
     @overload
     def __get__(self, instance: object, owner: type) -> Value: ...
     def __get__(self, instance: object | None, owner: type) -> computed_once[Value] | Value:
-        """Compute the value; once it is there, Python finds it in the instance and does not ask again."""
+        """Compute the value; afterwards, Python finds it in the instance."""
         if instance is None:
             return self
         with self._lock:
@@ -74,12 +74,12 @@ class computed_once(Generic[Value]):  # noqa: N801 - a decorator, as functools.c
 
 @dataclass(frozen=True, eq=False)
 class SharedData:
-    """What a recommender without histories still knows of the data that it was made from.
+    """What a recommender without histories keeps about its training data.
 
     Attributes:
-        counts: by item and by pair of items, for explanations and strangers.
+        counts: by item and by pair of items, for explanations and unknown users.
         summary: of all interactions.
-        trained_on: fingerprint of the interactions that were learned from, by which an evaluation knows them.
+        trained_on: fingerprint of the training interactions, by which an evaluation recognises them.
     """
 
     counts: SharedCounts
@@ -88,38 +88,38 @@ class SharedData:
 
 
 class NotPickled:
-    """Refuses pickling: reading a pickle can run code, and a model in it would be one that nobody verified."""
+    """Refuses pickling: reading a pickle can run code, and a model in it would not have been verified."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """Return what a copy is: nothing in a trained state changes."""
+        """Return a shallow copy: a trained state never changes."""
         return copy.copy(self)
 
     def __reduce__(self) -> NoReturn:
-        """Say what to do instead."""
+        """Raise an error with the alternative."""
         raise UsageError(f"a {type(self).__name__} is not pickled; use save_pretrained and from_pretrained")
 
 
 @dataclass(frozen=True, eq=False)
 class RecommenderState(NotPickled):
-    """A trained recommender's parts. Nothing in it changes; ``dataclasses.replace`` gives another with one part new.
+    """The parts of a trained recommender, immutable; ``dataclasses.replace`` gives a copy with another part.
 
     Attributes:
         domain: settings.
         book: the templates.
         catalog: the items.
         histories: where a user's history is looked up.
-        trained_on: what was learned from.
+        trained_on: the training interactions.
         llm: the tuned language model.
         members: the fitted collaborative models of the blend, by name.
         rating_models: the fitted models of ratings, by name.
-        tuned: what was chosen on validation cases, the blends' weights among it.
-        knowledge: what a graph says of the items, for explanations.
+        tuned: the settings chosen on validation cases, such as the weights of the blends.
+        knowledge: links of the items in a graph, for explanations.
         wording: templates of explanations and profiles in the language that people read; None where it is the prompts'.
-        seconds: what training took, by part.
-        training_log: what was logged while the language model learned.
-        metrics: what an evaluation measured, see ``Report.summary``; empty before one.
-        shared: what stands in for ``histories`` and ``trained_on``, which are empty then, in a recommender that came
-            without them; None in any other.
+        seconds: duration of the training, by part.
+        training_log: the log of the language model's training.
+        metrics: figures of the evaluation, see ``Report.summary``; empty before one.
+        shared: the counts that replace ``histories`` and ``trained_on`` (then empty) in a recommender that came without
+            them; None in any other.
 
     Example:
         >>> state = recommender.state
@@ -144,7 +144,7 @@ class RecommenderState(NotPickled):
     shared: SharedData | None = None
 
     def __copy__(self) -> RecommenderState:
-        """Return the state itself, in which nothing changes."""
+        """Return the state itself, which is immutable."""
         return self
 
     @property
@@ -154,17 +154,17 @@ class RecommenderState(NotPickled):
 
     @property
     def spoken_book(self) -> PromptBook:
-        """Return the templates of what people read."""
+        """Return the templates of texts for people."""
         return self.wording or self.book
 
     @computed_once
     def language(self) -> DomainLanguage:
-        """Return how the domain speaks to people."""
+        """Return the domain's language for people."""
         return DomainLanguage.of(self.domain)
 
     @property
     def raters(self) -> Raters:
-        """Return what predicts ratings."""
+        """Return the models of ratings."""
         return Raters(self.rating_models, self.tuned.ratings)
 
     def with_blend(self, blend: Blend, without_llm: Blend | None = None) -> RecommenderState:
@@ -174,7 +174,7 @@ class RecommenderState(NotPickled):
 
     @computed_once
     def generator(self) -> ItemGenerator:
-        """Return what asks the language model."""
+        """Return the generator of the language model."""
         from genre_gen.llm.generator import ItemGenerator
         from genre_gen.tasks import TaskData
 
@@ -182,18 +182,18 @@ class RecommenderState(NotPickled):
 
     @computed_once
     def labels(self) -> Labels | None:
-        """Return the labels that re-ranking goes by; None where no item has any."""
+        """Return the labels for re-ranking; None if no item has labels."""
         return Labels.of_domain(self.catalog, self.domain)
 
     @computed_once
     def query_parser(self) -> QueryParser:
-        """Return what reads requests in free text, by the catalog's words and ``[query]`` of the domain."""
+        """Return the parser of requests in free text, with the catalog's words and ``[query]`` of the domain."""
         similarity = self.neighbours if self.neighbour_models else None
         return QueryParser(self.catalog, self.domain.query, similarity, self.language)
 
     @computed_once
     def explainer(self) -> Explainer:
-        """Return what explains picks, over the training data, worded as ``[explain]`` says."""
+        """Return the explainer of picks, with the training data and the wording of ``[explain]``."""
         from genre_gen.explain.evidence import Evidence
         from genre_gen.explain.explainer import Explainer
 
@@ -208,21 +208,21 @@ class RecommenderState(NotPickled):
 
     @computed_once
     def profiler(self) -> Profiler:
-        """Return what describes users by their histories."""
+        """Return the profiler of users."""
         from genre_gen.explain.profile import Profiler
 
         return Profiler(self.catalog, self.item_counts, self.domain, self.spoken_book)
 
     @computed_once
     def attributor(self) -> Attributor:
-        """Return what measures the influence of a history's items on picks."""
+        """Return the attributor, which measures the influence of a history's items on picks."""
         from genre_gen.explain.attribution import Attributor
 
         def scorer(name: str) -> Callable[[Sequence[History]], NDArray[np.float32]]:
             def score(histories: Sequence[History]) -> NDArray[np.float32]:
                 scores = self.members[name].score(histories)
                 if not np.isfinite(scores).all():
-                    raise DecodingError(f"the scores of {name} are not finite, so its say cannot be measured")
+                    raise DecodingError(f"the scores of {name} are not finite, so its contribution cannot be measured")
                 return self.mask_cold_items({name: scores}, self.blend.members)[name]  # type: ignore[return-value]
 
             return score
@@ -233,16 +233,16 @@ class RecommenderState(NotPickled):
 
     @computed_once
     def rule_book(self) -> RuleBook:
-        """Return the rules of requests, the domain's among them, as the catalog sees them."""
+        """Return the rules of requests, including the domain's, compiled for the catalog."""
         return RuleBook(self.catalog, self.domain.rules)
 
     @property
     def neighbour_models(self) -> dict[str, CollaborativeModel]:
-        """Return the members that tell which items are close to one."""
+        """Return the members that measure the similarity of items."""
         return {name: model for name, model in self.members.items() if model.tells_neighbours}
 
     def neighbours(self, row: int) -> NDArray[np.float64]:
-        """Return how close each item is to one, by interactions and texts: float64 ``[n_items]``, 0 to 1."""
+        """Return the similarity of each item to one, by interactions and texts: float64 ``[n_items]``, 0 to 1."""
         parts = self.neighbour_parts(row)
         return np.mean(list(parts.values()), axis=0) if parts else np.zeros(len(self.catalog))
 
@@ -261,7 +261,7 @@ class RecommenderState(NotPickled):
 
     @computed_once
     def item_counts(self) -> NDArray[np.int64]:
-        """Return how many of the interactions that were learned from each item has: int64 ``[n_items]``."""
+        """Return the number of training interactions of each item: int64 ``[n_items]``."""
         if self.shared is not None:
             return self.shared.counts.interactions
         return np.bincount(self.trained_on.rows, minlength=len(self.catalog))
@@ -273,21 +273,21 @@ class RecommenderState(NotPickled):
 
     @computed_once
     def popularity(self) -> NDArray[np.float32]:
-        """Return the logarithm of each item's interactions: float32 ``[n_items]``; what strangers get at the least."""
+        """Return the logarithm of each item's interactions, float32 ``[n_items]``, a fallback for unknown users."""
         return np.log1p(self.item_counts).astype(np.float32)
 
     @computed_once
     def cold_items(self) -> NDArray[np.bool_]:
-        """Return which items have no interaction in what was learned from: bool ``[n_items]``."""
+        """Return the items without training interactions: bool ``[n_items]``."""
         return self.item_counts == 0
 
     def mask_cold_items(
         self, scores: Mapping[str, NDArray[np.floating]], members: Iterable[str] | None = None
     ) -> dict[str, NDArray[np.floating]]:
-        """Give members that count interactions no opinion (NaN) on cold items, see ``blending.blend.shares``.
+        """Set the scores of members that count interactions to NaN for cold items, see ``blending.blend.shares``.
 
-        What they would say is not that these items are bad. Where no member of the blend (all that have scores by
-        default) is content-based, all is left as it is. Scores are ``[B, n_items]``.
+        A score of 0 would mean that these items are bad. Without a content-based member of the blend (by default
+        all that have scores), nothing is changed. Scores are ``[B, n_items]``.
         """
         return mask_cold_items(scores, members, self.cold_items, content_based(self.domain, self.members, self.llm))
 
@@ -324,9 +324,9 @@ class RecommenderState(NotPickled):
 
 
 def content_based(domain: Domain, members: Mapping[str, CollaborativeModel], llm: LLM) -> set[str]:
-    """Return the members of blends that tell cold items apart by their texts.
+    """Return the content-based members, which distinguish cold items by their texts.
 
-    The language model is one where cold items get places among the trained ones (``codes.cold_start_scale``).
+    The language model is one if cold items get vectors near similar trained items (``codes.cold_start_scale``).
     """
     names = {QUERY_MEMBER} | {name for name, model in members.items() if model.content_based}
     codes = domain.codes

@@ -1,8 +1,8 @@
 """A page to look at: who some users are, what they had, what is recommended to them and why, and what the model saw.
 
-One HTML file that needs nothing else: no script, no font, no picture, no request. What it says and how it looks stands
-in ``prompts/_report/``; everything from the data is escaped, and the page's own policy (Content-Security-Policy) lets a
-browser run and load nothing but the one style sheet inside, named by its hash.
+A self-contained HTML file: no script, no font, no picture, no request. Its text and style are in ``prompts/_report/``.
+All data is escaped, and the page's Content-Security-Policy lets a browser run and load only the style sheet inside,
+named by its hash.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def page(recommender: Recommender, users: Sequence[str], n: int = 5) -> str:
     from markupsafe import Markup
 
     if not users:
-        raise UsageError("no users: whose page shall be written? Give at least one user id")
+        raise UsageError("no users: give at least one user id whose page is written")
     check_n(n)
     folder = assets_folder() / "prompts" / FOLDER
     environment = Environment(

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class Minimum:
-    """How many items of a list shall satisfy an expression, and which items do: bool ``[n_items]``."""
+    """How many items of a list should satisfy an expression, and which items do: bool ``[n_items]``."""
 
     expression: str
     mask: NDArray[np.bool_]
@@ -40,7 +40,7 @@ class CompiledRules:
         boost: float32 ``[n_items]``, what each score gains; None where nothing is boosted.
         pins: rank -> catalog row, the first rank first.
         limits: groups of items, and how many of each a list may hold.
-        minimums: what lists shall hold, the most important first.
+        minimums: what lists should contain, the most important first.
     """
 
     boost: NDArray[np.float32] | None
@@ -69,7 +69,7 @@ class RuleBook:
         self._lock = threading.Lock()
 
     def compiled(self, rules: Rules | None) -> CompiledRules | None:
-        """Return a request's rules, the default ones for None; None where there are none.
+        """Return a request's rules, the default ones for None; None without rules.
 
         Raises:
             UsageError: rules that do not fit the catalog, or something else than rules.

@@ -1,8 +1,8 @@
 """Lists by rules: boosted scores in, rows in the order of the list out, with what there is to say about it.
 
 Pins come first and count for quotas, so that a list as it is shown keeps them; a pin that would break one is left out.
-Where the best list lacks what ``at_least`` asks for, the best items that have it are taken first, and the others fill
-up. Whatever is not pinned stands in the order of the scores.
+If the best list has too few items for ``at_least``, the best items that satisfy it are taken first, and the others fill
+the list. Items that are not pinned are ordered by score.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class Example:
         first_target: index of the first target among the codes (or data spans); those before are context only.
         answer: the truth for :meth:`Task.grade`: a catalog row, a rating, or the assistant's words.
         origins: int64 ``[codes]``, the training interaction of each item code in the assistant's message; None if it
-        is not needed.
+            is not needed.
     """
 
     task: str

@@ -34,7 +34,7 @@ class SoftTargets:
     Attributes:
         rows: int32 ``[n, top]`` catalog rows of the likeliest items.
         shares: float16 ``[n, top]`` their probabilities. They sum to 1, or are all 0 without a prediction: for the
-        first item of a history, and if all items have the same score.
+            first item of a history, and if all items have the same score.
     """
 
     rows: NDArray[np.int32]

@@ -47,7 +47,7 @@ class Progress:
         since_best: number of validations since then.
         finished: whether training is complete.
         log: one entry per validation: main epochs done (0 in pre-training, fractions within one), step, seconds,
-        learning rate, mean loss of each task since the last entry, NDCG@10.
+            learning rate, mean loss of each task since the last entry, NDCG@10.
     """
 
     epoch: int = 0
@@ -89,10 +89,10 @@ class FineTuner:
             folder: the folder of checkpoints; None keeps everything in memory.
             fingerprint: fingerprint of data, prompts and settings; a checkpoint with another one is rejected.
             start: fingerprint of the initial weights; a checkpoint that began with other weights is discarded. Empty if
-            the initial weights follow from ``fingerprint``.
+                the initial weights follow from ``fingerprint``.
             checkpoint_seconds: least time between checkpoints.
             soft_targets: makes the soft targets of the training interactions; called once, when a run begins, if
-            ``training.distillation`` is above 0.
+                ``training.distillation`` is above 0.
             refit: whether the run repeats or continues an earlier one, see ``stage``.
 
         Raises:
@@ -327,7 +327,7 @@ class FineTuner:
             self._take(saved)
 
     def _take(self, saved: SavedFolder) -> None:
-        """Go on from a checkpoint, unless it belongs to a training that began with other weights."""
+        """Continue from a checkpoint, unless it belongs to a training that began with other weights."""
         about = saved.manifest.about
         if about.get("fingerprint") != self.fingerprint:
             raise CheckpointError(

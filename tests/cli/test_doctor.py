@@ -42,7 +42,7 @@ def movies():
 
 
 class TestExamine:
-    def test_an_empty_home_is_no_trouble_and_stays_empty(self, healthy, movies, home):
+    def test_an_empty_home_is_accepted_and_stays_empty(self, healthy, movies, home):
         found = examine(movies)
         assert found.healthy
         assert not found.data.ready

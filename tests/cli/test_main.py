@@ -142,7 +142,7 @@ def test_a_place_that_cannot_be_written_to_is_noticed_at_once(
         refused(genre(*command, option, tmp_path / file), 1, f"{option} {tmp_path / file}: is a folder")
 
 
-def test_an_interrupt_says_how_to_go_on_where_one_can(genre, saved, tmp_path, monkeypatch):
+def test_an_interrupt_prints_how_to_resume(genre, saved, tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
@@ -153,7 +153,7 @@ def test_an_interrupt_says_how_to_go_on_where_one_can(genre, saved, tmp_path, mo
         "cli.doctor.examine",
     ):
         monkeypatch.setattr(f"genre_gen.{place}", interrupted)
-    said = "stopped; it goes on where it was when the same command is given again"
+    said = "stopped; the same command resumes it"
     for command, told in (
         (["recommend", "--model", saved, "--users", "all", "--out", tmp_path / "x.jsonl"], said),
         (["train", "--data", SAMPLE, "--out", tmp_path / "run"], said),

@@ -46,7 +46,7 @@ def test_filters_hold(recommend):
     assert content["notes"][0].startswith(f"{len(titles)} of 40 items: 40 in the catalog, less")
 
 
-def test_a_request_needs_no_history_and_is_told(recommend):
+def test_a_request_needs_no_history_and_is_printed(recommend):
     code, out, _ = recommend("--query", "no horror, from the 90s, zzz", "-n", 2)
     assert code == 0
     assert out.splitlines()[0] == "understood: only genre != 'Horror' and 1990 <= year < 2000; not understood: zzz"
@@ -99,9 +99,9 @@ def test_re_ranked_files_are_not_mixed_with_others(recommend, saved, tmp_path):
     [
         (["--user", "17", "-n", "40", "--where", "genre == 'Horror'"], "of 40 items: 40 in the catalog, less"),
         (["--user", "17", "-n", "41"], "of 41 items: 40 in the catalog, less"),
-        (["--user", "nobody"], "no history: ranked as for somebody of whom nothing is known"),
-        ([], "no history: ranked as for somebody of whom nothing is known"),
-        (["--user", "17", "--at", "1970-01-01"], "no history: ranked as for somebody of whom nothing is known"),
+        (["--user", "nobody"], "no history: ranked as for an unknown user"),
+        ([], "no history: ranked as for an unknown user"),
+        (["--user", "17", "--at", "1970-01-01"], "no history: ranked as for an unknown user"),
     ],
 )
 def test_what_is_to_be_said_of_a_list_stands_below_it(recommend, arguments, note):
@@ -127,17 +127,17 @@ def test_what_is_to_be_said_of_a_list_stands_below_it(recommend, arguments, note
         (["--user", "17", "-n", "0"], 2, ["n = 0; ask for at least one"]),
         (["--user", "17", "-n", "-1"], 2, ["n = -1"]),
         (["--history", "Alien=9"], 2, ["the rating 9 of 'Alien' is off the scale, which runs from 1 to 5"]),
-        (["--history", "Alien=nan"], 2, ["'nan' is no rating of 'Alien'; give a number"]),
-        (["--history", "Alien=inf"], 2, ["'inf' is no rating of 'Alien'"]),
-        (["--history", "Alien (1979)=abc"], 2, ["'abc' is no rating of 'Alien (1979)'"]),
+        (["--history", "Alien=nan"], 2, ["'nan' is not a rating of 'Alien'; give a number"]),
+        (["--history", "Alien=inf"], 2, ["'inf' is not a rating of 'Alien'"]),
+        (["--history", "Alien (1979)=abc"], 2, ["'abc' is not a rating of 'Alien (1979)'"]),
         (["--history", "Alein=abc"], 1, ["no item 'Alein=abc'"]),
-        (["--user", "17", "--out", "x.jsonl"], 2, ["--split, --out and --layout go with --users"]),
-        (["--user", "17", "--split", "test"], 2, ["--split, --out and --layout go with --users"]),
+        (["--user", "17", "--out", "x.jsonl"], 2, ["--split, --out and --layout need --users"]),
+        (["--user", "17", "--split", "test"], 2, ["--split, --out and --layout need --users"]),
         (["--users", "all"], 2, ["--users needs --out"]),
         (["--users", "all", "--split", "train", "--out", "x.jsonl"], 2, ["--split train: choose test or validation"]),
         (["--users", "all", "--user", "17", "--out", "x.jsonl"], 2, ["without --user, --history and --query"]),
         (["--users", "all", "--out", "x.csv"], 2, [".parquet or .jsonl"]),
-        (["--users", "nowhere", "--out", "x.jsonl"], 1, ["a file with one user id a line"]),
+        (["--users", "nowhere", "--out", "x.jsonl"], 1, ["a file with one user id per line"]),
         (["--users", "all", "--out", "/proc/none/x.jsonl"], 1, ["/proc/none"]),
     ],
 )

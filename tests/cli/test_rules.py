@@ -93,7 +93,7 @@ def test_a_title_may_hold_the_sign_for_ranks(monkeypatch, recommend):
         (["--boost", "1 yeer > 1980"], ["rules.boosts: where 'yeer > 1980': no field yeer", "did you mean year?"]),
         (["--boost", "1 year > > 1980"], ["cannot be read at character 8"]),
         (["--pin", "Alein@2"], ["rules.pins: no item 'Alein'", "did you mean 'Alien (1979)'"]),
-        (["--pin", "Alien@first"], ["--pin 'Alien@first': 'first' is no rank; write ITEM@RANK, such as 'Alien@1'"]),
+        (["--pin", "Alien@first"], ["--pin 'Alien@first': 'first' is not a rank; write ITEM@RANK, such as 'Alien@1'"]),
         (["--pin", "Alien@0"], ["rules.pins.Alien: should be greater than or equal to 1"]),
         (["--pin", "Alien@2", "--pin", "Heat@2"], ["rules.pins.Heat: rank 2 is that of 'Alien'"]),
         (["--at-most", "genre"], ["--at-most 'genre': write a whole number, a space and what it is for"]),

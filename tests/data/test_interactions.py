@@ -147,7 +147,7 @@ def test_users_with_numeric_ids_are_found_by_number():
         ({"rows": None}, "rows is missing"),
     ],
 )
-def test_arrays_that_are_no_interactions_are_refused(changes, message):
+def test_arrays_that_are_not_interactions_are_refused(changes, message):
     arrays = {
         "users": np.frombuffer(b'["u", "v"]', np.uint8),
         "offsets": np.array([0, 2, 3]),

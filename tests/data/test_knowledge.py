@@ -308,7 +308,7 @@ def test_domains_with_ratings_have_words_for_it(name):
         ({"n_items": 10**12}, "n_items holds"),
     ],
 )
-def test_arrays_that_are_no_graph_are_refused(changes, message):
+def test_arrays_that_are_not_a_graph_are_refused(changes, message):
     content = {"relations": ["by", "sequel"], "to_items": [False, True], "entities": ["x", "y", "z"]}
     content |= {"triples": [[0, 0, 2], [1, 1, 0]], "n_items": 2}
 

@@ -113,7 +113,7 @@ def promises_broken(recommender, monkeypatch, rules, change, *, where=None, user
         # Lists that were made without the rules:
         (Rules(at_most={"genre": 1}), "unruled", {"over_quota"}),
         (Rules(pins=["Casablanca"]), "unruled", {"misplaced", "no_reason"}),
-        (Rules(at_least={"year < 1970": 5}), "unruled", {"unmet", "no_reason"}),
+        (Rules(at_least={"year < 1970": 5}), "unruled", {"unsatisfied", "no_reason"}),
         (Rules(boosts={"year > 1900": 1.0}), "unruled", {"wrong_parts"}),
         # and those that were changed afterwards:
         (Rules(pins=["Casablanca"]), lambda picks: Recommendations([replace(pick, pinned=False) for pick in picks]),

@@ -89,14 +89,14 @@ def test_the_variants_are_scored_in_one_call():
     assert len(language.calls) == 1  # it has no say in the blend
 
 
-def test_the_language_model_reads_no_older_item_in_place_of_the_one_left_out():
+def test_the_language_model_does_not_read_an_older_item_instead_of_the_one_left_out():
     both, language = attributor(window=2)
     found = both.attribute(SEEN, [ALIENS], ALLOWED)[0]
     assert language.calls[0][:3] == [[ANNIE, ALIEN], [ANNIE], [ALIEN]]
     assert {effect.item.id for effect in found.items} == {CATALOG[ANNIE].id, CATALOG[ALIEN].id}
 
 
-def test_the_pick_is_no_evidence_for_itself():
+def test_the_pick_is_not_evidence_for_itself():
     found = attributor()[0].attribute(SEEN, [HEAT], ALLOWED)[0]
     assert CATALOG[HEAT] not in [effect.item for effect in found.items]
 

@@ -47,7 +47,7 @@ def test_one_item_without_which_the_pick_is_second():
         assert not CHECKER.check(wrong, SEEN, ALIENS, scores=found.claims(CATALOG)).ok
 
 
-def test_two_items_that_stand_in_for_each_other_go_together():
+def test_two_items_that_replace_each_other_are_removed_together():
     found = what_if(attributor(HEAT, ANNIE), SEEN, ALIENS, ALLOWED, 1, None)
     assert found.changed
     assert {item.id for item in found.left_out} == {CATALOG[HEAT].id, CATALOG[ANNIE].id}  # and no third
@@ -67,7 +67,7 @@ def test_what_is_not_among_the_first_cannot_leave_them():
         what_if(attributor(HEAT), SEEN, NEW, ALLOWED, 1, None)
 
 
-def test_of_a_history_of_nothing_but_the_pick_nothing_can_be_left_out():
+def test_a_history_of_the_pick_alone_is_refused():
     with pytest.raises(UsageError, match=r"'Aliens \(1986\)' is all that the history holds"):
         what_if(attributor(ALIENS), History(np.array([ALIENS])), ALIENS, ALLOWED, None, None)
 
@@ -111,7 +111,7 @@ def test_every_domain_has_words_for_all_that_is_measured(name):
         assert checker.check(text, SEEN, ALIENS, scores=found.claims(CATALOG)).problems == ()
 
 
-def test_a_recommender_compares_and_says_what_would_change(mixed):
+def test_a_recommender_compares_items_and_finds_counterfactuals(mixed):
     state, (first, second) = mixed.state, mixed.recommend("17", n=2)
     checker = Checker(state.catalog, state.trained_on, state.domain, vocabulary(state.book))
     found, change = mixed.compare("17", first.item.title, second.item.id), mixed.what_if("17", first.item.title)

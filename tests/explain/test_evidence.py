@@ -94,7 +94,7 @@ def test_the_best_reason_says_rating_shared_values_and_counts(evidence):
     )
 
 
-def test_numbers_are_no_labels(evidence):
+def test_numbers_are_not_labels(evidence):
     assert {fact.field for fact in facts(evidence.reasons(history((ALIEN, 5)), ALIENS))} <= {"", "genre", "studio"}
 
 
@@ -105,7 +105,7 @@ def test_items_the_user_did_not_like_are_never_cited(evidence, rating):
     assert all(ALIEN not in (fact.subject, fact.object) for fact in facts(reasons))
 
 
-def test_an_item_without_a_rating_is_had(evidence):
+def test_an_item_without_a_rating_is_in_the_history(evidence):
     reasons = evidence.reasons(history((ALIEN, np.nan)), ALIENS)
     assert reasons[0].facts[0] == Fact(None, "had", ALIEN)
     assert evidence.reasons(History(np.array([ALIEN])), ALIENS)[0].facts[0] == Fact(None, "had", ALIEN)
@@ -130,7 +130,7 @@ def test_a_prediction_is_said_only_where_it_is_above_the_users_own_mean(evidence
     assert "predicted" not in {fact.relation for fact in facts(evidence.reasons(seen, ALIENS))}
 
 
-def test_nothing_is_predicted_of_what_the_user_has_had_already():
+def test_no_rating_is_predicted_for_items_of_the_history():
     for repeat, rating, said in ((False, 3, False), (False, None, False), (True, 3, False), (True, None, True)):
         found = Evidence(CATALOG, DATA, DOMAIN.changed({"repeat": repeat}))
         reasons = found.reasons(history((HEAT, 3), (ALIENS, rating)), ALIENS, predicted=4.5)

@@ -51,7 +51,7 @@ FALSE = (
 
 
 @pytest.mark.parametrize("sentence", TRUE)
-def test_a_sentence_that_is_so_stays(explainer, sentence):
+def test_a_true_sentence_is_kept(explainer, sentence):
     text, told, kept = corrected(explainer, sentence)
     assert text.startswith(sentence + " ")
     assert kept == 1
@@ -59,7 +59,7 @@ def test_a_sentence_that_is_so_stays(explainer, sentence):
 
 
 @pytest.mark.parametrize("sentence", FALSE)
-def test_any_other_is_replaced_by_one_that_is_so(explainer, sentence):
+def test_any_other_sentence_is_replaced_by_a_true_one(explainer, sentence):
     for draft in (sentence, f"{TRUE[0]} {sentence}", f"{sentence} {TRUE[0]}"):
         text, told, kept = corrected(explainer, draft)
         assert sentence not in text

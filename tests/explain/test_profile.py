@@ -46,7 +46,7 @@ def test_an_item_that_comes_back_counts_each_time_and_is_named_once():
     assert found.mean_rating is None
 
 
-def test_what_nobody_else_had_has_no_finite_lift():
+def test_labels_of_one_user_only_have_infinite_lift():
     counts = np.bincount(DATA.rows[DATA.rows != HEAT], minlength=len(CATALOG))
     others = Profiler(CATALOG, counts, DOMAIN, shipped_book("movies"))
     found = others.profile(history((HEAT, 5), (HEAT, 4)))
@@ -55,7 +55,7 @@ def test_what_nobody_else_had_has_no_finite_lift():
     assert "Crime 2 times (nobody else did)" in found.text
 
 
-def test_of_a_stranger_nothing_is_told():
+def test_the_profile_of_an_unknown_user_is_empty():
     found = profiler().profile(History(np.zeros(0, np.int64)))
     assert (found.labels, found.ranges, found.liked, found.mean_rating) == ({}, {}, (), None)
     assert found.text == "You watched 0 films."

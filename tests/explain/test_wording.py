@@ -127,7 +127,7 @@ def test_no_domain_says_of_one_kind_what_is_meant_for_others(any_book):
         _ = said.first
 
 
-def test_articles_stand_in_front():
+def test_articles_come_before_the_noun():
     evidence = named("Godfather, The (1972)", "Boot, Das (1981)")
     ways = Sentences(MOVIES, evidence, ONE, 1, evidence.reasons(ONE, 1)).first[0]
     assert "You watched The Godfather (1972), and Das Boot (1981) is another war film." in ways
@@ -179,7 +179,7 @@ def all_texts(said) -> set[str]:
     return texts
 
 
-def test_a_text_begins_with_the_user_and_goes_on_with_something_else():
+def test_a_text_begins_with_the_user_and_continues_with_another_kind_of_reason():
     said = Sentences(MOVIES, EVIDENCE, SEEN, ALIENS, [POPULAR, LIKED, *ANCHORS[:2]])
     assert said.following(()) == [2, 3]
     assert said.following((2,)) == [0, 1]

@@ -111,7 +111,7 @@ def test_awkward_titles_are_written_letter_by_letter(model, title, monkeypatch):
     assert not set(taken) & set(model.tokenizer.all_special_ids)
 
 
-def test_a_text_may_end_where_another_goes_on(model):
+def test_a_text_may_be_the_beginning_of_another(model):
     texts = {
         GrammarWriter(model, 8.0).write([ids(model, "Why?")], [choice("So.", "So. Yes.")], [seed])[0]
         for seed in range(30)

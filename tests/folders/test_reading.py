@@ -48,7 +48,7 @@ def test_everything_is_read_as_it_was_written(folder):
         assert "e.json" not in saved
 
 
-def test_what_was_verified_is_what_is_used(folder):
+def test_the_verified_bytes_are_the_ones_in_use(folder):
     if os.name == "nt":
         pytest.skip("files that are open stay in place there")
     with open_folder(folder) as saved:
@@ -69,7 +69,7 @@ def test_a_file_that_changes_while_it_is_open_is_refused(folder):
         (folder / "c.json").write_text(changed.replace("2", "1"))
 
 
-def test_files_that_nobody_reads_are_verified_too(folder):
+def test_unread_files_are_verified_too(folder):
     whole = (folder / "inner" / "b.txt").read_bytes()
     (folder / "inner" / "b.txt").write_bytes(whole[::-1])
     with pytest.raises(CheckpointError, match=r"b\.txt: differs from its checksum"), open_folder(folder) as saved:
@@ -99,7 +99,7 @@ def test_another_kind_is_refused(folder):
     ["/proc/version", "../outside", "inner/../c.json", "./c.json", "inner//b.txt", ".hidden", "a\\b", "a\0b", "a\nb",
      "", "/", "inner/", "con.", "a/b/c/d/e.txt", MANIFEST, "x" * 300],
 )  # fmt: skip
-def test_names_that_are_no_plain_names_within_the_folder_are_refused(folder, tmp_path, name):
+def test_names_that_lead_out_of_the_folder_are_refused(folder, tmp_path, name):
     shutil.copy(folder / "c.json", tmp_path / "outside")
     relist(folder, "c.json", name)
     with pytest.raises(CheckpointError, match="no plain name within the folder"):
@@ -116,11 +116,11 @@ def _socket(path):
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no such files here")
 @pytest.mark.parametrize("make", [_fifo, _socket, os.mkdir, lambda path: os.symlink("d.safetensors", path)])
-def test_what_is_no_regular_file_is_refused_at_once(folder, monkeypatch, make):
+def test_anything_but_a_regular_file_is_refused_at_once(folder, monkeypatch, make):
     monkeypatch.chdir(folder)  # names of sockets are short
     os.rename("c.json", "old.json")
     make("c.json")
-    with pytest.raises(CheckpointError, match=r"c\.json: (is no regular file|cannot be read)"):
+    with pytest.raises(CheckpointError, match=r"c\.json: (is not a regular file|cannot be read)"):
         verify_folder(folder)
 
 
@@ -151,7 +151,7 @@ def test_a_link_to_a_folder_is_not_followed(folder, tmp_path):
         (" " * (1 << 21), "is damaged"),
     ],
 )
-def test_a_manifest_that_is_none_is_refused(tmp_path, manifest, message):
+def test_an_invalid_manifest_is_refused(tmp_path, manifest, message):
     assert FORMAT == 4
     (tmp_path / MANIFEST).write_text(manifest)
     with pytest.raises(CheckpointError, match=message) as refused:

@@ -268,7 +268,7 @@ def test_flushing_reaches_every_file_before_the_folder_is_in_place(tmp_path, mon
         {"format": 4, "kind": "theirs", "files": {}},
     ],
 )
-def test_a_foreign_manifest_gives_nothing_of_theirs_away(tmp_path, manifest):
+def test_a_foreign_manifest_never_deletes_other_files(tmp_path, manifest):
     folder = tmp_path / "x"
     folder.mkdir()
     (folder / "mine.txt").write_text("mine")
@@ -289,7 +289,7 @@ def test_a_saved_file_that_was_edited_is_theirs(folder):
     assert whole == "one"
 
 
-def test_a_link_in_a_saved_folder_leads_nobody_out_of_it(folder, tmp_path):
+def test_a_link_in_a_saved_folder_is_not_followed_out_of_it(folder, tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "b.txt").write_text("one")

@@ -157,7 +157,7 @@ def test_explanations_differ_and_are_true(checker):
         ("你给《Alien (1979)》打了 5 星，这部电影很好莱坞。", 0),
     ],
 )
-def test_the_free_style_keeps_what_is_so(draft, kept):
+def test_the_free_style_keeps_true_sentences(draft, kept):
     known = evidence()
     options = Sentences(MOVIES, known, SEEN, ALIENS, [ANCHORS[0], LIKED])
     free = free_checker(known, MOVIES)

@@ -96,7 +96,7 @@ def test_sizes_that_no_model_has_are_one_line(folder, key, value):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "3", "{", "[" * 10**5, '"llama"', "\xff", " " * (1 << 21)])
-def test_a_config_that_is_none_is_one_line(folder, text):
+def test_an_invalid_config_is_one_line(folder, text):
     (folder / "config.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(SourceError, match="not a causal language model that can be loaded") as refused:
         load_base(folder)

@@ -191,7 +191,7 @@ def test_what_is_asked_for_scores_higher():
         "《》", "的", "年年年", "十", "比", "到到到", "1990到", "不不不要",
     ],
 )  # fmt: skip
-def test_other_scripts_and_odd_requests_are_no_error(query):
+def test_other_scripts_and_odd_requests_are_parsed_without_errors(query):
     english = QueryParser(CATALOG)
     for parser in (PARSER, english):
         parsed = parser.parse(query)

@@ -55,7 +55,7 @@ def parse(query):
 # Hard wishes
 
 
-def test_what_is_denied_is_never_allowed_and_what_is_not_known_satisfies_nothing():
+def test_negated_values_are_never_allowed_and_unknown_values_satisfy_no_condition():
     assert CATALOG.where(parse("nothing scary").where).tolist() == [True, False, True, False, True, True]
     assert CATALOG.where(parse("no 90s").where).tolist() == [False, True, False, True, True, False]
 
@@ -420,7 +420,7 @@ def test_query_and_where_hold_together(tiny_recommender):
     assert "outside \"genre != 'Comedy'\"" in picks.notes[0]
 
 
-def test_nothing_understood_ranks_as_without_and_says_so(tiny_recommender):
+def test_a_query_without_known_words_changes_nothing_and_adds_a_note(tiny_recommender):
     plain = tiny_recommender.recommend("17", n=5)
     picks = tiny_recommender.recommend("17", n=5, query="zzz qqq")
     assert [pick.item.id for pick in picks] == [pick.item.id for pick in plain]
@@ -512,7 +512,7 @@ def test_titles_without_words_are_like_nothing():
     assert numbers.score(parsed).tolist() == [1, 0, 0]
 
 
-def test_a_recommender_may_lend_what_people_have_beside_an_item():
+def test_a_recommender_may_provide_similarity_by_interactions():
     def similarity(row):
         return np.eye(len(CATALOG))[5] if row == 0 else np.zeros(len(CATALOG))
 

@@ -128,7 +128,7 @@ def test_where_it_fails_ratings_are_those_of_the_other_raters(mixed, caplog):
     assert "svd rates alone" in caplog.text
 
 
-def test_where_it_fails_and_nothing_can_stand_in_nothing_is_answered(mixed):
+def test_if_all_members_fail_the_request_is_refused(mixed):
     alone = altered(mixed, tuned={"blend": Blend({"llm": 1.0})}, members={}, rating_models={})
     break_language_model(alone)
     for ask in (lambda: alone.recommend("17"), lambda: alone.predict("17", "5")):

@@ -82,7 +82,7 @@ def test_numbers_for_ids_are_read_as_ids(tmp_path, mixed):
     assert table.rows() == [("17", 1, "3")]
 
 
-def test_who_gets_nothing_is_in_the_file_with_the_reason(mixed, tmp_path):
+def test_a_user_without_picks_is_in_the_file_with_the_reason(mixed, tmp_path):
     out = tmp_path / "a.jsonl"
     history = mixed.state.histories.history("17")
     seen = [mixed.state.catalog[int(row)].id for row in history.rows]
@@ -107,7 +107,7 @@ def kill_after(monkeypatch, finished):
 
 
 @pytest.mark.parametrize(("name", "finished"), [("picks.parquet", 0), ("picks.parquet", 8), ("picks.jsonl", 29)])
-def test_an_interrupted_run_goes_on(mixed, tmp_path, monkeypatch, caplog, finished, name):
+def test_an_interrupted_run_resumes(mixed, tmp_path, monkeypatch, caplog, finished, name):
     whole, out = tmp_path / f"whole-{name}", tmp_path / name
     write(mixed, whole)
     with monkeypatch.context() as patch:
@@ -137,7 +137,7 @@ def test_an_interrupted_run_goes_on(mixed, tmp_path, monkeypatch, caplog, finish
 
 
 @pytest.mark.parametrize("content", ["", "\n", "not JSON\n", "[]\n", '{"n": 5}\n', "half"])
-def test_what_another_request_left_is_not_mixed_in(mixed, tmp_path, content):
+def test_finished_users_of_another_request_are_not_mixed_in(mixed, tmp_path, content):
     (tmp_path / "a.jsonl.part").write_text(content)
     assert write(mixed, tmp_path / "a.jsonl") == 30
     assert len(read_picks(tmp_path / "a.jsonl")) == 150
@@ -217,7 +217,7 @@ def test_what_cannot_be_meant_is_refused(mixed, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_no_file_of_picks_is_refused(tmp_path):
+def test_other_files_than_picks_are_refused(tmp_path):
     with pytest.raises(DataError, match="not a file of picks"):
         read_picks(tmp_path / "none.parquet")
     for name in ("a.parquet", "a.jsonl"):

@@ -82,7 +82,7 @@ def test_the_language_model_and_a_member_may_both_fail(mixed):
 
 
 @pytest.mark.parametrize("value", VALUES)
-def test_where_nothing_is_left_nothing_is_ranked(mixed, value):
+def test_if_every_member_is_broken_the_request_is_refused(mixed, value):
     members = {name: broken(model, value) for name, model in mixed.state.members.items()}
     recommender = without_llm(with_weights(mixed, members))
     with pytest.raises(DecodingError, match=r"the scores of .* are not finite, and there is nothing else to rank by"):

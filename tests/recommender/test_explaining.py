@@ -17,7 +17,7 @@ def test_reasons_come_with_the_picks_that_they_are_about(mixed):
     assert "Alien (1979)" in mixed.explain("17", "alien").text
 
 
-def test_an_explanation_of_what_was_had_says_that_it_would_not_come_again(mixed):
+def test_an_explanation_of_a_seen_item_notes_that_it_would_not_be_recommended(mixed):
     history = [("Alien", 3), ("Toy Story", 5)]
     note = "Alien (1979) is in the history already, and would not be recommended again"
     assert mixed.explain(history, "Alien").notes == (note,)
@@ -26,7 +26,7 @@ def test_an_explanation_of_what_was_had_says_that_it_would_not_come_again(mixed)
 
 
 @pytest.mark.parametrize("style", ["template", "llm", "free"])
-def test_every_style_words_what_is_so(mixed, style):
+def test_every_style_writes_true_sentences(mixed, style):
     styled = altered(mixed, {"explain.style": style})
     for pick in styled.recommend("17", n=2, explain=True):
         assert pick.explanation.method == style

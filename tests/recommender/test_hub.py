@@ -127,7 +127,7 @@ def test_nothing_private_is_pushed_into_a_repository_that_is_public(hub, onhub):
         (False, "the hub does not know this token"),
     ],
 )
-def test_without_a_right_nothing_is_pushed_and_one_line_says_so(hub, onhub, token, message):
+def test_a_push_without_permission_fails_with_one_line(hub, onhub, token, message):
     with pytest.raises(OutputError, match=f"^{ID}: {re.escape(message)}") as error:
         onhub.push_to_hub(ID, token=token)
     one_line(error)
@@ -166,14 +166,14 @@ def test_offline_is_said_clearly(hub, onhub, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["movies", "a/b/c", "", "-/x", "../x"])
-def test_a_name_that_is_no_repository(hub, onhub, name):
+def test_an_invalid_name_of_a_repository_is_refused(hub, onhub, name):
     with pytest.raises(UsageError, match="write the owner and a name, such as owner/movies"):
         onhub.push_to_hub(name)
     assert not hub.seen
 
 
-def test_a_pre_trained_model_that_nobody_else_has_needs_its_id(hub, mixed, tiny_model):
-    with pytest.raises(UsageError, match="is a folder of this machine, which nobody else can load") as error:
+def test_a_pre_trained_model_from_a_local_folder_needs_its_hub_id(hub, mixed, tiny_model):
+    with pytest.raises(UsageError, match="is a folder of this machine, which other machines cannot load") as error:
         mixed.push_to_hub(ID)
     assert str(tiny_model) not in str(error.value)
     mixed.push_to_hub(ID, base_model="lab/tiny")

@@ -115,7 +115,7 @@ def without_items(recommender, rows):
     return altered(recommender, trained_on=trained_on.keep(~np.isin(trained_on.rows, rows)))
 
 
-def test_members_that_count_interactions_keep_silent_about_cold_items(mixed):
+def test_members_that_count_interactions_do_not_score_cold_items(mixed):
     cold = np.array([3, 17, 30])
     before, mixed = mixed.recommend(["Alien"], n=39), without_items(mixed, cold)
     state = mixed.state
@@ -169,7 +169,7 @@ def test_re_ranked_lists_are_what_the_re_ranker_makes_of_the_scores(mixed, metho
         assert pick.item.title in pick.explanation.text
 
 
-def test_weight_0_or_no_method_re_ranks_nothing_but_every_change_is_another_fingerprint(mixed):
+def test_weight_0_or_no_method_keeps_the_ranking_but_changes_the_fingerprint(mixed):
     plain, fingerprints = mixed.recommend("17"), {mixed.state.fingerprint()}
     for changes in ({"rerank.weight": 0.9}, {"rerank.method": "mmr", "rerank.weight": 0}):
         same = altered(mixed, changes)

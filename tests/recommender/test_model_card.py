@@ -90,7 +90,7 @@ def test_it_says_what_is_there(tiny_recommender, mixed):
     assert "license: mit\n" in model_card(told.state)
 
 
-def test_no_path_of_the_machine_stands_in_it(saved, tiny_model):
+def test_the_card_has_no_path_of_the_machine(saved, tiny_model):
     card = (saved / "README.md").read_text(encoding="utf-8")
     assert str(tiny_model) not in card
     assert not re.search(r"/(tmp|home|root|Users)/", card)
@@ -192,7 +192,7 @@ def test_a_folder_saved_without_a_card_loads(saved, tiny_recommender, tmp_path, 
     assert "README.md" in verify_folder(tmp_path / "old").files
 
 
-def test_a_readme_of_somebody_else_is_not_replaced(saved, tiny_recommender, tmp_path, monkeypatch):
+def test_a_readme_of_another_author_is_not_replaced(saved, tiny_recommender, tmp_path, monkeypatch):
     from genre_gen.recommender import persistence
 
     folder = tmp_path / "run"

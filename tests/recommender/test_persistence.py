@@ -236,6 +236,6 @@ def test_other_adapters_and_codes_come_back(tiny_domain, dataset, tmp_path):
     np.testing.assert_array_equal(again.state.generator.score(histories), recommender.state.generator.score(histories))
 
 
-def test_what_answers_in_fewer_bits_cannot_be_saved(saved, tmp_path):
+def test_a_quantized_recommender_cannot_be_saved(saved, tmp_path):
     with pytest.raises(UsageError, match="was loaded in int8, and its full weights are gone"):
         Recommender.from_pretrained(saved, quantization="int8").save_pretrained(tmp_path / "x")

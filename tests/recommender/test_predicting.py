@@ -46,7 +46,7 @@ def test_a_prediction_says_what_it_rests_on(mixed):
     assert "language model" not in rated_by(mixed, svd=1.0, llm=0.0).predict("17", "Heat").reason
 
 
-def test_where_nothing_predicts_ratings_it_is_said(mixed):
+def test_without_a_rating_model_predict_is_refused(mixed):
     with pytest.raises(UsageError, match="ratings cannot be predicted"):
         altered(mixed, tuned={"ratings": None}).predict("17", "Alien")
     with pytest.raises(UnknownItemError, match="did you mean"):
@@ -77,7 +77,7 @@ def test_similar_items_are_the_neighbours_by_interactions_and_texts(mixed):
         mixed.similar("Alein")
 
 
-def test_items_had_together_are_similar(mixed):
+def test_items_used_together_are_similar(mixed):
     """Without other models, sequential rules know but what comes next to what."""
     pairs = np.array([0, 1, 2, 3, 4, 5])
     known = Interactions.from_columns(np.repeat(["a", "b", "c"], 2), pairs, 40)

@@ -48,14 +48,14 @@ def test_one_title_is_enough(tiny_recommender):
     assert all(str(pick.explanation) for pick in picks)
 
 
-def test_who_has_seen_everything_gets_nothing_and_the_reason(mixed):
+def test_a_user_who_has_seen_everything_gets_an_empty_list_with_the_reason(mixed):
     picks = mixed.recommend([item.id for item in mixed.state.catalog], n=3, explain=True)
     assert list(picks) == []
     assert picks.notes == ("0 of 3 items: 40 in the catalog, less 40 seen already",)
 
 
 @pytest.mark.parametrize("who", [None, [], (), History(np.zeros(0, np.int64)), "nobody", 999])
-def test_a_stranger_gets_what_strangers_get_and_is_told(mixed, who):
+def test_an_unknown_user_gets_recommendations_with_a_note(mixed, who):
     picks, expected = mixed.recommend(who, n=5, explain=True), mixed.recommend(n=5)
     assert rows_of(mixed, picks) == rows_of(mixed, expected)
     assert scores_of(picks) == pytest.approx(scores_of(expected), abs=1e-5)
@@ -75,7 +75,7 @@ VERBS = {
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_what_explains_needs_a_history(mixed, verb):
+def test_explanations_need_a_history(mixed, verb):
     for who in (None, []):
         with pytest.raises(UsageError, match="the history is empty; give a user of the data, or at least one title"):
             VERBS[verb](mixed, who)
@@ -94,7 +94,7 @@ def moment(mixed):
     return at, History(*(values[history.times <= at] for values in (history.rows, history.ratings, history.times)))
 
 
-def test_what_comes_after_the_moment_is_not_seen(mixed, moment):
+def test_interactions_after_the_moment_are_not_seen(mixed, moment):
     at, before = moment
     assert 0 < len(before) < len(mixed.state.histories.history("17"))
     for form in (
@@ -122,7 +122,7 @@ def test_explanations_do_not_see_what_comes_after_the_moment(mixed, moment, verb
     assert told == (expected if isinstance(expected, str) else pytest.approx(expected, abs=1e-4))
 
 
-def test_before_the_first_interaction_a_user_is_a_stranger(mixed):
+def test_before_the_first_interaction_a_user_is_unknown(mixed):
     picks = mixed.recommend("17", n=5, at=0)
     assert picks.notes == (STRANGER,)
     assert rows_of(mixed, picks) == rows_of(mixed, mixed.recommend(n=5))
@@ -153,7 +153,7 @@ def test_without_times_a_moment_cuts_nothing(mixed):
         ({"who": [1, 2]}, UsageError, "the history holds 1; give titles or ids as text, or tuples"),
         ({"who": ("Alien", 4)}, UsageError, "the history holds 4; give titles"),
         ({"who": [("Alien", 4, 5, 6)]}, UsageError, r"the history holds \('Alien', 4, 5, 6\); give titles"),
-        ({"who": [("Alien", "good")]}, UsageError, "the rating 'good' of 'Alien' is no number"),
+        ({"who": [("Alien", "good")]}, UsageError, "the rating 'good' of 'Alien' is not a number"),
         ({"who": [("Alien", float("inf"))]}, UsageError, "the rating inf of 'Alien' is not finite"),
         ({"who": [("Alien", 4, 5), "Heat"]}, UsageError, "some events of the history have times and some have none"),
         ({"who": [("Alien", 4, "soon")]}, UsageError, "'soon' is not a moment"),
@@ -184,7 +184,7 @@ def test_what_cannot_be_meant_is_refused(tiny_recommender, arguments, error, mes
             tiny_recommender.answer_many([Request("17"), Request(**arguments)])
 
 
-def test_untrained_it_says_so(tiny_domain):
+def test_an_untrained_recommender_is_refused(tiny_domain):
     recommender = Recommender(tiny_domain)
     for ask in (
         lambda: recommender.recommend("17"),
@@ -199,7 +199,7 @@ def test_untrained_it_says_so(tiny_domain):
             ask()
 
 
-def test_a_stranger_gets_what_is_popular_where_the_members_say_nothing(tiny_recommender):
+def test_an_unknown_user_gets_popular_items_if_the_members_score_all_equally(tiny_recommender):
     state = tiny_recommender.state
     silent = Recommender.from_state(state.with_blend(Blend({"sequential_rules": 1.0})))
     picks = silent.recommend(None, n=5)

@@ -44,7 +44,7 @@ def test_another_blend_is_another_state(mixed):
     assert recommender.domain is other.domain
 
 
-def test_what_is_computed_once_is_so_whatever_the_number_of_threads():
+def test_computed_once_holds_with_many_threads():
     class Counted:
         count = 0
 

@@ -90,7 +90,7 @@ def test_what_an_explanation_cites_is_marked_among_the_effects(mixed):
     assert drawn[0].llm.x == drawn[0].llm.width == 50
 
 
-def test_where_the_language_model_fails_the_page_says_so(mixed):
+def test_the_page_reports_a_failing_language_model(mixed):
     assert "What it depends on" in page(mixed, ["17"], n=1)
     break_language_model(mixed)
     html = page(mixed, ["17"], n=1)

@@ -303,7 +303,7 @@ def test_two_trainings_do_not_share_a_folder(tiny_domain, dataset, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_an_interrupted_final_stage_is_no_training(tiny_domain, dataset, tmp_path):
+def test_an_interrupted_final_stage_is_not_a_finished_training(tiny_domain, dataset, tmp_path):
     def interrupt(progress):
         if progress.stage == REFIT_STAGE:
             raise KeyboardInterrupt

@@ -203,10 +203,10 @@ def _user_of(line: bytes) -> str | None:
 
 
 def _is_pick(pick: Any) -> bool:
-    return isinstance(pick, dict) and all(
-        name in _KINDS and (value is None or (type(value) is _KINDS[name] and (name != "rank" or 0 < value < 2**31)))
-        for name, value in pick.items()
-    )
+    if not isinstance(pick, dict):
+        return False
+    kinds = all(name in _KINDS and (value is None or type(value) is _KINDS[name]) for name, value in pick.items())
+    return kinds and (pick.get("rank") is None or 0 < pick["rank"] < 2**31)
 
 
 def _whole_lines(unfinished: Path) -> list[bytes]:

@@ -159,7 +159,7 @@ def read_settings(saved: SavedFolder) -> SavedSettings:
 def _check_model(llm: str, owner: str | None, allowed: str | None, folder: Path) -> None:
     """Refuse a pre-trained model of another owner that would be fetched because the folder names it.
 
-    Models of the built-in table have known checksums. A model in the cache, or in a folder of this machine, was chosen by
+    Models of the built-in table have known checksums. A model in the cache, or in a folder here, was chosen by
     a user of this machine, unless the recommender itself was downloaded.
 
     Raises:

@@ -7,7 +7,7 @@ import pathlib
 import pytest
 
 from genre_gen import Catalog
-from genre_gen.data.writers import write_tables
+from genre_gen.data.writers import replace_file
 from genre_gen.errors import CheckpointError, DataError, OutputError
 from genre_gen.evaluation.baselines import write_report
 from genre_gen.reporting.html_report import write_page
@@ -78,10 +78,8 @@ def test_files_that_cannot_be_read(tmp_path, monkeypatch):
         Catalog.from_file(tmp_path / "latin.jsonl")
 
 
-@pytest.mark.parametrize("form", ["csv", "parquet"])
-def test_a_folder_where_a_table_is_to_be(sample, tmp_path, form):
-    (tmp_path / f"items.{form}").mkdir()
-    (tmp_path / f"interactions.{form}").mkdir()
-    with pytest.raises(OutputError, match="cannot be written") as error:
-        write_tables(tmp_path, *sample, form)
+def test_a_folder_where_a_file_of_an_export_is_to_be(tmp_path):
+    (tmp_path / "items.csv").mkdir()
+    with pytest.raises(OutputError, match=r"items\.csv: cannot be written") as error:
+        replace_file(tmp_path / "items.csv", lambda path: path.write_text("x"))
     one_line(error)

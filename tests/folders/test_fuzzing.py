@@ -24,13 +24,13 @@ FAST = settings(max_examples=100, deadline=None, derandomize=True)
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.just(10**400)
 ANYTHING = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner))
 ARRAYS: st.SearchStrategy = arrays.arrays(
-    st.sampled_from(["i8", "i4", "u1", "f4", "f8", "?"]), arrays.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3)
+    st.sampled_from(["i8", "i4", "u1", "f4", "f8", "?"]), arrays.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3)  # noqa: E501
 ) | st.lists(st.text(max_size=2) | st.integers(), max_size=3).map(
     lambda words: np.frombuffer(json.dumps(words).encode(), np.uint8)
 )  # fmt: skip
 TUNED = {
     "blend": {"weights": {"ease": 1.0}}, "blend_without_llm": {"weights": {"ease": 1.0}}, "epochs": 2, "members": {},
-    "teacher": {}, "temperature": 1.0, "ratings": {"weights": {"svd": 1.0}, "intercept": 0.0, "rating_scale": [1.0, 5.0]},
+    "teacher": {}, "temperature": 1.0, "ratings": {"weights": {"svd": 1.0}, "intercept": 0.0, "rating_scale": [1.0, 5.0]},  # noqa: E501
 }  # fmt: skip
 
 

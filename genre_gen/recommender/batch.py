@@ -155,7 +155,7 @@ def _resume(unfinished: Path, header: Mapping[str, Any]) -> set[str]:
         unfinished.unlink()
         return set()
     unfinished.write_bytes(b"".join(line + b"\n" for line in lines))
-    log.warning("going on after %s users", f"{len(lines) - 1:,}")
+    log.warning("resuming after %s users", f"{len(lines) - 1:,}")
     return {json.loads(line)["user"] for line in lines[1:]}
 
 

@@ -182,8 +182,8 @@ def _answer(state: RecommenderState, task: str, answer: Any, **variables: Any) -
     """Return the words of an answer, as the templates say it; raises UsageError for a task that was not learned."""
     if task not in state.domain.tasks or task not in state.llm.answers:
         raise UsageError(
-            f"this recommender was not trained for the task {task}; give it a weight under [tasks] of domain.toml, with "
-            'depth = "exit", and train again'
+            f"this recommender was not trained for the task {task}; give it a weight under [tasks] of domain.toml, "
+            'with depth = "exit", and train again'
         )
     return state.book.render(task, answer=answer, domain=state.domain.name, **variables).messages[-1].text
 

@@ -164,7 +164,7 @@ def what_if(
             break
         rank, first, left = fewer
     if not left:
-        raise UsageError(f"{catalog[row].title!r} is all that the history holds; there is nothing else to leave out")
+        raise UsageError(f"{catalog[row].title!r} is the only item of the history; there is nothing else to leave out")
     items = tuple(catalog[seen] for seen in left)
     return Counterfactual(catalog[row], before, rank, items, rank > n, catalog[first])
 

@@ -72,7 +72,7 @@ class Manifest:
         entries = {}
         for name, value in files.items():
             if not _is_plain(name):
-                raise CheckpointError(f"{where}: lists {name[:80]!r}, no plain name within the folder; {_REMEDY}")
+                raise CheckpointError(f"{where}: lists {name[:80]!r}, not a plain name within the folder; {_REMEDY}")
             entries[name] = _entry(value)
         if None in entries.values():
             raise damaged

@@ -107,7 +107,7 @@ class SavedFolder:
             for path in sorted((self.path / folder).rglob("*")):
                 name = path.relative_to(self.path / folder).as_posix()
                 if name not in listed and not any(other.startswith(f"{name}/") for other in listed):
-                    raise CheckpointError(f"{path}: is not listed in {MANIFEST}; take it out")
+                    raise CheckpointError(f"{path}: is not listed in {MANIFEST}; remove it")
         return listed
 
     def check_rest(self) -> None:

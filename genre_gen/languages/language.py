@@ -143,7 +143,7 @@ class Language(Settings):
                 return file
         raise ConfigError(
             f"no language {code!r}; there are: {', '.join(available(folders))}. To add it, write its tables to "
-            f"prompts/{FOLDER}/{code}.toml, as those of {shipped / FOLDER}"
+            f"prompts/{FOLDER}/{code}.toml, like those in {shipped / FOLDER}"
         )
 
 

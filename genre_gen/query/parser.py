@@ -55,7 +55,7 @@ class QueryParser:
             UsageError: it is empty, or longer than ``MAX_LENGTH`` characters.
         """
         if not query.strip():
-            raise UsageError("the query is empty; say what it should be like, or leave it out")
+            raise UsageError("the query is empty; describe the items, or omit it")
         if len(query) > MAX_LENGTH:
             raise UsageError(f"the query has {len(query):,} characters; at most {MAX_LENGTH} are read; shorten it")
         vocabulary = self.vocabulary

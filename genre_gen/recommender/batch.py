@@ -177,6 +177,7 @@ def _resume(unfinished: Path, header: Mapping[str, Any]) -> set[str]:
         log.warning("%s: is what another request left, or damaged; starting from the beginning", unfinished)
         unfinished.unlink()
         return set()
+<<<<<<< HEAD
     users: list[str] = []
     for number, line in enumerate(lines, start=2):
         user = _user_of(line)
@@ -207,6 +208,11 @@ def _is_pick(pick: Any) -> bool:
         return False
     kinds = all(name in _KINDS and (value is None or type(value) is _KINDS[name]) for name, value in pick.items())
     return kinds and (pick.get("rank") is None or 0 < pick["rank"] < 2**31)
+=======
+    unfinished.write_bytes(b"".join(line + b"\n" for line in lines))
+    log.warning("resuming after %s users", f"{len(lines) - 1:,}")
+    return {json.loads(line)["user"] for line in lines[1:]}
+>>>>>>> h-c2
 
 
 def _whole_lines(unfinished: Path) -> list[bytes]:

@@ -26,7 +26,7 @@ def explain(state: RecommenderState, history: History, row: int) -> Explanation:
     pick = Recommendation(1, state.catalog[row], 0.0)
     explanation = explained(state, history, [pick], allowed)[0].explanation
     if explanation is None:
-        raise UsageError(f"nothing is known about {title!r}")
+        raise UsageError(f"there are no facts about {title!r}")
     notes = []
     if not allowed[row]:
         notes.append(f"{title} is in the history already, and would not be recommended again")

@@ -55,7 +55,7 @@ def push(
         with _told(repo_id, api):
             api.create_repo(repo_id, private=private, exist_ok=True)
             if private and not api.repo_info(repo_id).private:
-                raise UsageError(f"{repo_id} exists and is public; make it private on the hub, or take another name")
+                raise UsageError(f"{repo_id} exists and is public; make it private on the hub, or choose another name")
             if revision is not None:
                 api.create_branch(repo_id, branch=revision, exist_ok=True)
             return api.upload_folder(
@@ -74,7 +74,7 @@ def _told(repo_id: str, api: HfApi) -> Iterator[None]:
     """Turn an error of the hub into one line, which never contains the token."""
     from huggingface_hub import errors as hub
 
-    unharmed = "what is on this machine is as it was"
+    unharmed = "nothing was changed on this machine"
     try:
         with quiet_libraries():
             yield
@@ -90,7 +90,7 @@ def _told(repo_id: str, api: HfApi) -> Iterator[None]:
             reason = "the hub does not know this token; run `hf auth login`, or set HF_TOKEN to one that may write"
         elif status == 403:  # noqa: PLR2004
             reason = (
-                "this token may not write there; take a token with write access, a repository of your own, or open a "
+                "this token has no write access there; use one that has, your own repository, or open a "
                 "pull request (create_pr)"
             )
         else:

@@ -132,7 +132,7 @@ def with_knowledge(state: RecommenderState, domain: str | Path | Domain) -> Reco
         if all(newer.fingerprint(task) == book.fingerprint(task) for task in state.domain.tasks):
             book = newer
         else:
-            log.warning("the words for explanations stay as they were: %s was changed since training", newer.folder)
+            log.warning("the wording of explanations is not updated: %s was changed since training", newer.folder)
     changes = {"knowledge": given.settings()["knowledge"]}
     changes |= {
         f"languages.{code}.relations": words.get("relations", {})

@@ -164,7 +164,7 @@ def fits(state: RecommenderState, history: History, row: int) -> Fit:
 def intent(state: RecommenderState, history: History) -> Intent:
     """Predict the labels that are wanted next; see :meth:`genre_gen.Recommender.intent`."""
     if state.labels is None:
-        raise UsageError("no item has labels, so there is no kind to want; give the domain a field of type list")
+        raise UsageError("no item has labels, so no intent can be predicted; give the domain a field of type list")
     variables = {"history": _entries(state, history)}
     words = state.generator.data.words
     names = [words.label(state.labels.field, label) for label in state.labels.names]
@@ -182,8 +182,8 @@ def _answer(state: RecommenderState, task: str, answer: Any, **variables: Any) -
     """Return the words of an answer, as the templates say it; raises UsageError for a task that was not learned."""
     if task not in state.domain.tasks or task not in state.llm.answers:
         raise UsageError(
-            f"this recommender has not learned the task {task}; give it a weight under [tasks] of domain.toml, with "
-            'depth = "exit", and train again'
+            f"this recommender was not trained for the task {task}; give it a weight under [tasks] of domain.toml, "
+            'with depth = "exit", and train again'
         )
     return state.book.render(task, answer=answer, domain=state.domain.name, **variables).messages[-1].text
 

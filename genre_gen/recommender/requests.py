@@ -321,7 +321,7 @@ def _by_hand(events: Any, catalog: Catalog, rating_scale: tuple[float, float] | 
         name, rating, time = (*event, None, None)[:3] if is_tuple else (event, None, None)
         if not isinstance(name, str):
             raise UsageError(
-                f"the history holds {quoted(event, 200)}; give titles or ids as text, or tuples of one and a rating"
+                f"the history contains {quoted(event, 200)}; give titles or ids as text, or tuples of one and a rating"
             )
         names.append(name)
         ratings.append(_rating(rating, name, rating_scale))

@@ -252,7 +252,7 @@ class RecommenderState(NotPickled):
         for name, model in self.neighbour_models.items():
             scores = model.score([History(np.array([row]))])[0].astype(np.float64)
             if not np.isfinite(scores).all():
-                log.warning("the scores of %s are not finite; the other models tell which items are close", name)
+                log.warning("the scores of %s are not finite; similarity is measured by the other models", name)
                 continue
             scores = np.maximum(scores, 0.0)
             scores[row] = 0.0

@@ -87,7 +87,7 @@ class Rules(Settings):
         by_rank: dict[int, str] = {}
         for item, rank in self.pins.items():
             if rank in by_rank:
-                yield f"pins.{item}: rank {rank} is that of {by_rank[rank]!r}; give each pin a rank of its own"
+                yield f"pins.{item}: rank {rank} is taken by {by_rank[rank]!r}; give each pin another rank"
             by_rank.setdefault(rank, item)
         for what, count in self.at_least.items():
             if is_field(what):

@@ -95,7 +95,7 @@ def test_a_title_may_hold_the_sign_for_ranks(monkeypatch, recommend):
         (["--pin", "Alein@2"], ["rules.pins: no item 'Alein'", "did you mean 'Alien (1979)'"]),
         (["--pin", "Alien@first"], ["--pin 'Alien@first': 'first' is not a rank; write ITEM@RANK, such as 'Alien@1'"]),
         (["--pin", "Alien@0"], ["rules.pins.Alien: should be greater than or equal to 1"]),
-        (["--pin", "Alien@2", "--pin", "Heat@2"], ["rules.pins.Heat: rank 2 is that of 'Alien'"]),
+        (["--pin", "Alien@2", "--pin", "Heat@2"], ["rules.pins.Heat: rank 2 is taken by 'Alien'"]),
         (["--at-most", "genre"], ["--at-most 'genre': write a whole number, a space and what it is for"]),
         (["--at-most", "1.5 genre"], ["--at-most '1.5 genre': write a whole number"]),
         (["--at-most", "0 genre"], ["rules.at_most.genre: should be greater than or equal to 1"]),

@@ -1,4 +1,4 @@
-"""The attacks of eval/robustness, small: nothing but answers and one-line errors; ``-m slow`` tries many more."""
+"""The attacks of eval/robustness, small: answers and one-line errors only. ``-m slow`` tries ten times as many."""
 
 import logging
 import warnings

@@ -68,7 +68,7 @@ def test_what_is_not_among_the_first_cannot_leave_them():
 
 
 def test_a_history_of_the_pick_alone_is_refused():
-    with pytest.raises(UsageError, match=r"'Aliens \(1986\)' is all that the history holds"):
+    with pytest.raises(UsageError, match=r"'Aliens \(1986\)' is the only item of the history"):
         what_if(attributor(ALIENS), History(np.array([ALIENS])), ALIENS, ALLOWED, None, None)
 
 

@@ -82,7 +82,7 @@ def test_what_is_not_listed_is_not_read(folder):
         with pytest.raises(CheckpointError, match=r"e\.json: is not listed in manifest\.json"):
             saved.json("e.json")
         (folder / "inner" / "new.jinja").write_text("")
-        with pytest.raises(CheckpointError, match=r"new\.jinja: is not listed in manifest\.json; take it out"):
+        with pytest.raises(CheckpointError, match=r"new\.jinja: is not listed in manifest\.json; remove it"):
             saved.below("inner")
     (folder / "inner" / "new.jinja").unlink()  # the remedy
     with open_folder(folder) as saved:
@@ -102,7 +102,7 @@ def test_another_kind_is_refused(folder):
 def test_names_that_lead_out_of_the_folder_are_refused(folder, tmp_path, name):
     shutil.copy(folder / "c.json", tmp_path / "outside")
     relist(folder, "c.json", name)
-    with pytest.raises(CheckpointError, match="no plain name within the folder"):
+    with pytest.raises(CheckpointError, match="not a plain name within the folder"):
         verify_folder(folder)
 
 

@@ -129,7 +129,7 @@ def test_an_interrupted_run_resumes(mixed, tmp_path, monkeypatch, caplog, finish
         patch.setattr("genre_gen.recommender.batch.answer_many", note)
         assert write(mixed, out) == 30
     assert asked == list(mixed.state.histories.users[finished:])
-    assert f"going on after {finished} users" in caplog.text
+    assert f"resuming after {finished} users" in caplog.text
     assert not part.exists()
     table, expected = read_picks(out), read_picks(whole)
     assert table.drop("score").rows() == expected.drop("score").rows()

@@ -38,10 +38,10 @@ def number(value):
         (HUGE, "who is too large a number; give a user id, or a list"),
         (True, "who is a truth value"),
         (1.5, "the history is 1.5; give a user id"),
-        (b"1", "the history holds 49"),
+        (b"1", "the history contains 49"),
         ({"a": 1}, "the history is {'a': 1}"),
         ({ALIEN}, r"the history is {'Alien \(1979\)'}"),  # a set has no order
-        ([[[ALIEN]]], "the history holds"),
+        ([[[ALIEN]]], "the history contains"),
         (["\ud800"], r"no item '\\ud800' in movies"),
         (["x" * 10**6], "no item 'xxx"),
         (["(" * 80_000], r"no item '\(\(\("),

@@ -123,7 +123,7 @@ def test_nothing_private_is_pushed_into_a_repository_that_is_public(hub, onhub):
     ("token", "message"),
     [
         ("wrong", "the hub does not know this token; run `hf auth login`, or set HF_TOKEN to one that may write"),
-        ("poor", "this token may not write there; take a token with write access"),
+        ("poor", "this token has no write access there; use one that has"),
         (False, "the hub does not know this token"),
     ],
 )

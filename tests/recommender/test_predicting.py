@@ -127,7 +127,7 @@ def test_an_intent_has_a_share_for_every_label(mixed):
 @pytest.mark.parametrize("task", ["fits", "intent"])
 def test_a_task_that_was_not_learned_is_refused(mixed, task):
     other = altered(mixed, ONE_TASK)
-    with pytest.raises(UsageError, match=f"has not learned the task {task}; give it a weight under .tasks."):
+    with pytest.raises(UsageError, match=f"was not trained for the task {task}; give it a weight under .tasks."):
         getattr(other, task)("17", *(["Alien"] if task == "fits" else []))
 
 

@@ -54,7 +54,7 @@ def test_rules_join_and_the_later_ones_win():
         ({"pins": {"x": 0}}, "rules.pins.x: should be greater than or equal to 1 (it is 0)"),
         ({"pins": {"x": 1.5}}, "rules.pins.x: should be a valid integer"),
         ({"pins": {"x": "last"}}, "rules.pins.x: should be a valid integer (it is 'last')"),
-        ({"pins": {"x": 2, "y": 2}}, "rules.pins.y: rank 2 is that of 'x'; give each pin a rank of its own"),
+        ({"pins": {"x": 2, "y": 2}}, "rules.pins.y: rank 2 is taken by 'x'; give each pin another rank"),
         ({"pins": ["x", "x"]}, "rules.pins: the same item twice in ['x', 'x']; name each once"),
         ({"pins": 3}, "rules.pins: should be a valid dictionary"),
         ({"pins": [["x"]]}, "rules.pins: should be a valid dictionary"),

@@ -174,24 +174,23 @@ def _resume(unfinished: Path, header: Mapping[str, Any]) -> set[str]:
         return set()
     first, *lines = _whole_lines(unfinished) or [b""]
     if first != json.dumps(header).encode():
-        log.warning("%s: is what another request left, or damaged; starting from the beginning", unfinished)
+        log.warning("%s: is of another request, or damaged; starting from the beginning", unfinished)
         unfinished.unlink()
         return set()
-<<<<<<< HEAD
-    users: list[str] = []
+    users: dict[str, None] = {}
     for number, line in enumerate(lines, start=2):
         user = _user_of(line)
         if user is None or user in users:
-            log.warning("%s: is damaged in line %d; what follows is asked again", unfinished, number)
+            log.warning("%s: is damaged in line %d; the users after it are asked again", unfinished, number)
             break
-        users.append(user)
+        users[user] = None
     unfinished.write_bytes(b"".join(line + b"\n" for line in (first, *lines[: len(users)])))
-    log.warning("going on after %s users", f"{len(users):,}")
+    log.warning("resuming after %s users", f"{len(users):,}")
     return set(users)
 
 
 def _user_of(line: bytes) -> str | None:
-    """Return the user of a finished line; None where it is not such a line."""
+    """Return the user of a finished line; None if it is not one."""
     try:
         content = json.loads(line)
     except (ValueError, RecursionError):
@@ -208,11 +207,6 @@ def _is_pick(pick: Any) -> bool:
         return False
     kinds = all(name in _KINDS and (value is None or type(value) is _KINDS[name]) for name, value in pick.items())
     return kinds and (pick.get("rank") is None or 0 < pick["rank"] < 2**31)
-=======
-    unfinished.write_bytes(b"".join(line + b"\n" for line in lines))
-    log.warning("resuming after %s users", f"{len(lines) - 1:,}")
-    return {json.loads(line)["user"] for line in lines[1:]}
->>>>>>> h-c2
 
 
 def _whole_lines(unfinished: Path) -> list[bytes]:

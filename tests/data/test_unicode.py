@@ -40,7 +40,7 @@ def test_dates_in_other_digits(script, text):
 
 
 @pytest.mark.parametrize("text", ["²⁰²⁴-01-05", "2024-01-0½", "MMXXIV", "二〇二四-01-05", "2024-01-05T1²:00"])
-def test_what_only_looks_like_digits_is_no_date(text):
+def test_characters_that_resemble_digits_are_not_a_date(text):
     assert values.read_dates(pl.Series([text])).seconds.to_list() == [None]
     with pytest.raises(UsageError, match="is not a moment"):
         to_moment(text)

@@ -34,7 +34,7 @@ def test_many_hostile_values(tiny_recommender, kind, capsys):
     assert not hostile_values.attack(tiny_recommender, kind, 10_000, 1, {}).get("broken"), capsys.readouterr()
 
 
-def test_an_attack_that_was_stopped_goes_on(tiny_recommender):
+def test_a_stopped_attack_continues(tiny_recommender):
     whole = hostile_values.attack(tiny_recommender, "filters", 60, 0, {})
     part = hostile_values.attack(tiny_recommender, "filters", 20, 0, {})
     assert hostile_values.attack(tiny_recommender, "filters", 60, 0, part) == whole

@@ -183,7 +183,7 @@ def test_settings(copy, name):
 @pytest.mark.parametrize(
     "text", ["", "{", DEEP, '{"a":' * 50_000, "NaN", "\ufeff{}", '{"version": ' + "9" * 100_000 + "}"]
 )
-def test_settings_that_are_no_json_object(copy, text):
+def test_settings_that_are_not_a_json_object(copy, text):
     edit_text(copy, SETTINGS, lambda _: text)
     assert SETTINGS in refused(copy)
 
@@ -342,7 +342,7 @@ def test_arrays(copy, file, what, change):
 
 @pytest.mark.parametrize("file", [HISTORIES, CODES, EASE, WEIGHTS])
 @pytest.mark.parametrize("content", [b"", b"\0" * 64, b"\xff" * 64, (2**40).to_bytes(8, "little") + b"{}", b"PK\3\4"])
-def test_what_is_no_safetensors(copy, file, content):
+def test_invalid_safetensors(copy, file, content):
     (copy / file).write_bytes(content)
     relist(copy, file)
     refused(copy)

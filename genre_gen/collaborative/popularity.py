@@ -49,7 +49,7 @@ class Popularity(CollaborativeModel):
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
-        """Restore a fitted model; raises ValueError for what is no count of each item."""
+        """Restore a fitted model; raises ValueError unless there is a count for each item."""
         expect(arrays, "log_counts", "f", (None,))
         return super().from_arrays(arrays, settings)
 

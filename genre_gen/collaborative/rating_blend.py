@@ -86,7 +86,7 @@ class RatingBlend:
 
     @classmethod
     def restore(cls, settings: Mapping[str, Any]) -> Self:
-        """Return the blend of the output of ``settings``; raises ValueError, TypeError or KeyError where it is none."""
+        """Return the blend of the output of ``settings``; raises ValueError, TypeError or KeyError if it is invalid."""
         weights, intercept = dict(settings["weights"]), settings["intercept"]
         low, high = settings["rating_scale"]
         numbers = [*weights.values(), intercept, low, high]

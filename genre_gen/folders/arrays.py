@@ -83,7 +83,7 @@ def check_numbers(value: Any, name: str) -> None:
         for inner in value.values() if isinstance(value, dict) else value:
             check_numbers(inner, name)
     elif isinstance(value, (int, float)) and not abs(value) <= LARGEST:  # NaN is not
-        raise ValueError(f"{name} holds {quoted(value)}, which is no number within its limits")
+        raise ValueError(f"{name} holds {quoted(value)}, which is outside its limits")
 
 
 def json_in(arrays: Mapping[str, NDArray[Any]], name: str) -> Any:

@@ -284,7 +284,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(mixed, tmp_path, monkeypatch,
             write(mixed, tmp_path / name)
     assert "\n" not in str(error.value)
     assert write(mixed, tmp_path / name) == len(USERS)  # the remedy
-    assert f"going on after {len(USERS)} users" in caplog.text
+    assert f"resuming after {len(USERS)} users" in caplog.text
 
 
 def test_a_disk_that_is_full_in_the_middle(mixed, tmp_path, monkeypatch):

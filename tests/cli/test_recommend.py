@@ -135,7 +135,7 @@ def test_what_is_to_be_said_of_a_list_stands_below_it(recommend, arguments, note
         (["--user", "17", "--split", "test"], 2, ["--split, --out and --layout need --users"]),
         (["--users", "all"], 2, ["--users needs --out"]),
         (["--users", "all", "--split", "train", "--out", "x.jsonl"], 2, ["--split train: choose test or validation"]),
-        (["--users", "all", "--user", "17", "--out", "x.jsonl"], 2, ["without --user, --history and --query"]),
+        (["--users", "all", "--user", "17", "--out", "x.jsonl"], 2, ["excludes --user, --history and --query"]),
         (["--users", "all", "--out", "x.csv"], 2, [".parquet or .jsonl"]),
         (["--users", "nowhere", "--out", "x.jsonl"], 1, ["a file with one user id per line"]),
         (["--users", "all", "--out", "/proc/none/x.jsonl"], 1, ["/proc/none"]),

@@ -104,7 +104,7 @@ def test_a_branch_a_revision_and_a_pull_request(hub, onhub):
 def test_a_private_repository_is_seen_with_a_token_only(hub, onhub, monkeypatch):
     onhub.push_to_hub(ID, private=True)
     assert hub.repositories[ID].private
-    with pytest.raises(SourceError, match=r"none of this name that you may see; .* set HF_TOKEN"):
+    with pytest.raises(SourceError, match=r"no repository of this name that you may see; .* set HF_TOKEN"):
         Recommender.from_pretrained(ID, token="poor")
     assert Recommender.from_pretrained(ID, token="good").recommend(BY_HAND)
 
@@ -167,7 +167,7 @@ def test_offline_is_said_clearly(hub, onhub, monkeypatch):
 
 @pytest.mark.parametrize("name", ["movies", "a/b/c", "", "-/x", "../x"])
 def test_an_invalid_name_of_a_repository_is_refused(hub, onhub, name):
-    with pytest.raises(UsageError, match="write the owner and a name, such as owner/movies"):
+    with pytest.raises(UsageError, match="write owner and name, such as owner/movies"):
         onhub.push_to_hub(name)
     assert not hub.seen
 

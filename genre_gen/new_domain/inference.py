@@ -88,7 +88,10 @@ def check_name(name: str) -> str:
 
 
 def _is_shipped(name: str) -> bool:
-    return any((assets_folder() / kind / name).is_dir() for kind in ("catalogs", "prompts"))
+    """Tell whether a name is taken; in a clone, domains of the user lie next to the shipped ones, without an origin."""
+    assets = assets_folder()
+    own = Path.cwd().resolve() == assets.resolve() and not (assets / "catalogs" / name / "SOURCE.md").is_file()
+    return any((assets / kind / name).is_dir() for kind in ("catalogs", "prompts")) and not (own and name != GENERIC)
 
 
 def _domain(name: str, toml: str) -> Domain:

@@ -92,9 +92,8 @@ def start_domain(
     catalog_folder, prompts_folder = folder / "catalogs" / name, folder / "prompts" / name
     check_name(name)
     tables = Language.load(language)
-    for taken in (catalog_folder, prompts_folder):
-        if taken.exists():
-            raise ConfigError(f"{taken} exists already; give another name, or delete it first")
+    if taken := [str(path) for path in (catalog_folder, prompts_folder) if path.exists()]:
+        raise ConfigError(f"{' and '.join(taken)} exists already; give another name, or delete it first")
     home = relative(interactions.resolve().parent, catalog_folder.resolve())
     inferred = infer_from(read_tables(interactions, items), name, noun, columns, home)
     templates, toml = in_language(prompts_folder, language), inferred.toml

@@ -266,6 +266,8 @@ def history_of(
         except UnknownUserError:
             history = History(np.zeros(0, np.int64))
             known = f"no user {user!r:.80} among {len(histories.users):,} users"
+            if catalog.named(user):
+                known += "; it is an item: give a list for a history"
             notes = (known if histories.users else NO_HISTORIES,)
     else:
         history = _by_hand(who, catalog, rating_scale)

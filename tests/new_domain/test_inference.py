@@ -10,7 +10,7 @@ import pytest
 from genre_gen.data.readers import Data, load_data
 from genre_gen.domain import Domain
 from genre_gen.errors import ConfigError, DataError, UsageError
-from genre_gen.new_domain.inference import infer_domain
+from genre_gen.new_domain.inference import check_name, infer_domain
 from genre_gen.new_domain.scaffold import start_domain
 from genre_gen.prompting.book import PromptBook
 
@@ -101,3 +101,16 @@ def test_columns_may_be_named():
 def test_names_that_cannot_be_used(names, error, message):
     with pytest.raises(error, match=message):
         infer_domain(LOG, **names)
+
+
+def test_a_domain_of_the_user_in_a_clone_is_not_a_shipped_one(tmp_path, monkeypatch):
+    for name in ("movies", "mine"):
+        (tmp_path / "catalogs" / name).mkdir(parents=True)
+    (tmp_path / "catalogs" / "movies" / "SOURCE.md").write_text("")
+    (tmp_path / "prompts" / "generic").mkdir(parents=True)
+    monkeypatch.setattr("genre_gen.new_domain.inference.assets_folder", lambda: tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert check_name("mine") == "mine"
+    for name in ("movies", "generic"):
+        with pytest.raises(ConfigError, match="is the name of a shipped domain"):
+            check_name(name)

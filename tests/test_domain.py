@@ -36,6 +36,7 @@ def test_movies_as_shipped():
 def test_every_setting_is_documented_in_the_shipped_file():
     text = (Domain.load("movies").catalog_folder / "domain.toml").read_text(encoding="utf-8")
     models = [value for value in vars(module).values() if isinstance(value, type) and issubclass(value, BaseModel)]
+    models = [model for model in models if "languages" not in model.__module__]  # docs/guides/languages.md has those
     settings = {name for model in models for name, field in model.model_fields.items() if not field.exclude}
     missing = [name for name in sorted(settings) if not re.search(rf"\b{name}\b", text)]
     assert not missing

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from genre_gen.collaborative.base import CollaborativeModel, ModelContext, rows_of
 from genre_gen.data.interactions import History, Interactions, check_rows
 from genre_gen.errors import ConfigError, DataError, UsageError
+from genre_gen.folders.arrays import expect
 
 OLDEST_SURPRISE = (1, 1, 5)
 INSTALL = "pip install 'scikit-surprise>=1.1.5'"
@@ -201,6 +202,7 @@ class RatingModel(CollaborativeModel):
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
         """Restore a fitted model; Surprise is not needed."""
+        expect(arrays, "rated_items", "b", (None,))
         options = dict(settings)
         mean = float(options.pop("mean"))
         model = super().from_arrays(arrays, options)

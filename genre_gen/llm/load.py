@@ -163,6 +163,14 @@ def settle_int8(module: Any) -> None:
         module.init_8bit_state()
 
 
+def settle_nf4(module: Any) -> None:
+    """Make a 4-bit layer of bitsandbytes pack its weights now: two threads in its first call would pack them twice."""
+    import torch
+
+    if getattr(module, "support_avx512bf16_for_cpu", False) and module.weight.device.type == "cpu":
+        module.eval()(torch.zeros(1, module.in_features))
+
+
 def check_blocks(module: Any) -> None:
     """Raise ConfigError for a 4-bit layer whose rows are not a whole number of blocks: AVX512 would misread it."""
     state = getattr(getattr(module, "weight", None), "quant_state", None)

@@ -16,7 +16,7 @@ from genre_gen.errors import ConfigError
 from genre_gen.llm.fingerprint import model_fingerprint
 from genre_gen.llm.int8 import int8_layers
 from genre_gen.llm.item_backbone import ITEM, TEXT
-from genre_gen.llm.load import check_blocks, settle_int8
+from genre_gen.llm.load import check_blocks, settle_int8, settle_nf4
 
 if TYPE_CHECKING:
     from genre_gen.llm.model import LLM
@@ -109,6 +109,7 @@ def _bitsandbytes(linear: nn.Linear, scheme: str) -> nn.Module:
     layer = layer.to(device)
     check_blocks(layer)
     settle_int8(layer)
+    settle_nf4(layer)
     return layer
 
 
@@ -120,5 +121,6 @@ def _packed(module: Any) -> list[torch.Tensor]:
         tensors += [weight.int_repr(), weight.q_per_channel_scales()]
     state = getattr(getattr(module, "weight", None), "quant_state", None)
     if state is not None:
-        tensors += [state.absmax, state.code, getattr(state.state2, "absmax", None)]
+        second = getattr(state, "state2", None)  # scales of scales; a packed layer has none
+        tensors += [state.absmax, state.code, getattr(second, "absmax", None)]
     return [tensor for tensor in tensors if tensor is not None]

@@ -142,7 +142,7 @@ def test_users_with_numeric_ids_are_found_by_number():
         ({"times": np.array([1, 2, 2**63 - 1])}, "times holds"),
         ({"times": np.array([1.0, 2.0, 3.0])}, "holds float64"),
         ({"users": np.frombuffer(b'["u", "u"]', np.uint8)}, "a user twice"),
-        ({"users": np.frombuffer(b'["u", 3]', np.uint8)}, "no list of texts"),
+        ({"users": np.frombuffer(b'["u", 3]', np.uint8)}, "not a list of texts"),
         ({"users": np.frombuffer(b"{", np.uint8)}, "Expecting"),
         ({"rows": None}, "rows is missing"),
     ],

@@ -304,7 +304,7 @@ def test_domains_with_ratings_have_words_for_it(name):
         ({"triples": [[0, 0]]}, "has the shape"),
         ({"to_items": [False]}, "to_items does not say"),
         ({"to_items": [0, 1]}, "to_items does not say"),
-        ({"entities": "abc"}, "no list of texts"),
+        ({"entities": "abc"}, "not a list of texts"),
         ({"n_items": 10**12}, "n_items holds"),
     ],
 )

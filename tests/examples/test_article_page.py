@@ -71,7 +71,7 @@ def test_a_name_that_does_not_exist_is_noticed():
 def test_what_the_tables_name_exists(said, here, where):
     assert here
     names = re.findall(r"`([^`]+)`", where)
-    assert names or here.startswith("not yet")
+    assert names or here.startswith("not implemented")
     assert [name for name in names if not exists(name)] == []
 
 

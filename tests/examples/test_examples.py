@@ -70,7 +70,7 @@ def test_own_component(run, home, monkeypatch):
     shown = run("own_component.py")
     assert re.search(r"Members that there are: .*, recent$", shown, re.M)
     assert re.search(r"Chosen on validation cases: \{'decay': 0\.[15]\}", shown)
-    assert "Unasked, it is not loaded: " in shown
+    assert "Without permission, it is not loaded: " in shown
     assert re.search(r"Loaded with its package: .*recent", shown)
 
 

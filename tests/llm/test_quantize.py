@@ -12,7 +12,7 @@ from genre_gen import Recommender
 from genre_gen.errors import ConfigError, UsageError
 from genre_gen.llm.export import to_transformers
 from genre_gen.llm.model import LLM
-from genre_gen.llm.quantize import quantize, weight_bytes
+from genre_gen.llm.quantize import _bitsandbytes, quantize, weight_bytes
 from genre_gen.recommender.loading import load
 
 SCHEMES = ["bf16", "int8", "nf4"]
@@ -141,3 +141,9 @@ def test_four_bits_need_whole_blocks(tiny_domain, sample, tmp_path):
         quantize(tiny_llm(domain, *sample), "nf4")
     with pytest.raises(ConfigError, match="multiple of 64"):
         tiny_llm(domain.changed({"model.adapter": "lora", "model.quantization": "nf4"}), *sample)
+
+
+def test_a_4_bit_layer_is_packed_before_threads_share_it():
+    layer = _bitsandbytes(torch.nn.Linear(64, 64), "nf4")
+    packed = getattr(layer.weight.quant_state, "packing_format_for_cpu", False)
+    assert packed == layer.support_avx512bf16_for_cpu  # where the processor has no such units, nothing is packed

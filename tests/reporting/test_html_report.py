@@ -201,7 +201,7 @@ def test_it_is_written_where_asked(mixed, tmp_path):
 
 
 def test_mistakes_are_told(mixed):
-    with pytest.raises(UsageError, match="no users: whose page"):
+    with pytest.raises(UsageError, match="no users: give at least one user id"):
         page(mixed, [])
     with pytest.raises(UsageError, match="ask for at least one item"):
         page(mixed, ["17"], n=0)

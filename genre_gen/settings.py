@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from genre_gen.prompting.nouns import PATTERN
 
+_COMPARED = 80  # characters of a misspelt word: comparing takes time in proportion to their square
 LARGEST = 2**53
 """No whole number of a setting is larger: beyond it not every number has a float of its own."""
 
@@ -81,5 +82,5 @@ def _keys(path: Sequence[str], settings: type[BaseModel]) -> list[str]:
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """Return ``, did you mean 'x'?`` for a misspelt word, or ""."""
-    close = difflib.get_close_matches(word, list(known), n=1)
+    close = difflib.get_close_matches(word[:_COMPARED], list(known), n=1)
     return f", did you mean {close[0]!r}?" if close else ""

@@ -168,9 +168,9 @@ def test_nothing_asks_the_network_for_anything_and_nothing_is_said(name, tmp_pat
     environment = {key: value for key, value in os.environ.items() if key not in ci and key[:6] != "WANDB_"}
     environment |= dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY"), address)
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    environment |= dict.fromkeys(("USER", "LOGNAME", "USERNAME"), "somebody-4711")
+    environment |= dict.fromkeys(("USER", "LOGNAME", "USERNAME"), "somebody-unlikely")
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, name, str(tmp_path / "run"), "--user=secret-4711"],
+        [sys.executable, "-c", PROGRAM, name, str(tmp_path / "run"), "--user=secret-unlikely"],
         capture_output=True, text=True, cwd=tmp_path, env=environment, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -178,7 +178,7 @@ def test_nothing_asks_the_network_for_anything_and_nothing_is_said(name, tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
     written = b"".join(path.read_bytes() for path in (tmp_path / "run").rglob("*") if path.is_file())
     assert b"training.epochs" in written
-    assert b"4711" not in written  # neither the person nor the command
+    assert b"unlikely" not in written  # neither the person nor the command
     assert str(ROOT).encode() not in written
 
 

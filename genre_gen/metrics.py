@@ -101,7 +101,7 @@ def overlap(first: Sequence[Hashable], second: Sequence[Hashable]) -> float:
 
 
 def rank_biased_overlap(first: Sequence[Hashable], second: Sequence[Hashable], persistence: float = 0.9) -> float:
-    """Return how alike two rankings are, 0 to 1, the top counting most (Webber, Moffat and Zobel 2010, RBO_ext).
+    """Return the similarity of two rankings, 0 to 1, most weight on the top (Webber, Moffat, Zobel 2010, RBO_ext).
 
     Beyond their end, the lists are assumed to agree as they do there; 1 for equal lists, and for two empty ones.
 

@@ -7,7 +7,6 @@ folder when its ``manifest.json`` is written.
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import logging
 import os
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from genre_gen.errors import SourceError
+from genre_gen.folders.files import sha256_of_file, sync
 
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
@@ -28,18 +28,9 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 
 
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file, as hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as opened:
-        while chunk := opened.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 def check_sha256(path: Path, expected: str, name: str) -> None:
     """Delete ``path`` and raise SourceError if its SHA-256 is not the expected one."""
-    actual = sha256_of(path)
+    actual = sha256_of_file(path)
     if actual != expected:
         path.unlink()
         raise SourceError(
@@ -93,7 +84,7 @@ def whole_folder(folder: Path, origin: Mapping[str, Any]) -> Iterator[Path]:
             if folder.exists():
                 shutil.rmtree(folder)
             os.replace(new, folder)
-            _sync(folder.parent)
+            sync(folder.parent)
         finally:
             shutil.rmtree(new, ignore_errors=True)
 
@@ -102,14 +93,14 @@ def write_manifest(folder: Path, origin: Mapping[str, Any]) -> None:
     """Write ``manifest.json`` as the last file: the origin, and SHA-256, bytes and time of every file in the folder."""
     files = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST):
-        _sync(path)
+        sync(path)
         state = path.stat()
-        entry = {"sha256": sha256_of(path), "bytes": state.st_size, "modified": int(state.st_mtime)}
+        entry = {"sha256": sha256_of_file(path), "bytes": state.st_size, "modified": int(state.st_mtime)}
         files[path.relative_to(folder).as_posix()] = entry
     text = json.dumps({"origin": dict(origin), "files": files}, indent=2) + "\n"
     (folder / MANIFEST).write_text(text, encoding="utf-8")
-    _sync(folder / MANIFEST)
-    _sync(folder)
+    sync(folder / MANIFEST)
+    sync(folder)
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:
@@ -138,7 +129,7 @@ def _is_same(path: Path, entry: Mapping[str, Any], verify: bool) -> bool:
         state = path.stat()
         if state.st_size != entry["bytes"]:
             return False
-        return (not verify and int(state.st_mtime) == entry["modified"]) or sha256_of(path) == entry["sha256"]
+        return (not verify and int(state.st_mtime) == entry["modified"]) or sha256_of_file(path) == entry["sha256"]
     except OSError:
         return False
 
@@ -160,20 +151,9 @@ def readable_os_errors(path: Path) -> Iterator[None]:
 
 def put_in_place(path: Path, target: Path) -> None:
     """Rename a complete file to its final name, so that a crash cannot leave half a file there."""
-    _sync(path)
+    sync(path)
     os.replace(path, target)
-    _sync(target.parent)
-
-
-def _sync(path: Path) -> None:
-    """Flush a file, or a folder's list of names, to disk."""
-    if os.name == "nt" and path.is_dir():
-        return  # Windows cannot open folders
-    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(target.parent)
 
 
 def megabytes(count: int) -> str:

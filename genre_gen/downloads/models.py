@@ -26,12 +26,12 @@ from genre_gen.downloads.integrity import (
     locked,
     readable_os_errors,
     say,
-    sha256_of,
     whole_folder,
 )
 from genre_gen.downloads.paths import genre_home
 from genre_gen.downloads.third_party_logging import quiet_libraries
 from genre_gen.errors import SourceError
+from genre_gen.folders.files import sha256_of_file
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -123,7 +123,7 @@ def folder_fingerprint(name_or_path: str | Path) -> str:
 @lru_cache(maxsize=64)
 def _file_fingerprint(file: Path, size: int, changed: int) -> str:
     """Hash a file; the result is cached for the same size and time of change, since files have gigabytes."""
-    return sha256_of(file)
+    return sha256_of_file(file)
 
 
 def hub_id(name: str) -> str | None:

@@ -27,10 +27,10 @@ from genre_gen.downloads.integrity import (
     put_in_place,
     readable_os_errors,
     say,
-    sha256_of,
     shown,
 )
 from genre_gen.errors import SourceError
+from genre_gen.folders.files import sha256_of_file
 
 ATTEMPTS = 5  # consecutive attempts without a new byte until a download fails
 PAUSE = 0.5  # seconds before the second attempt; doubled before each further one
@@ -112,7 +112,7 @@ def download(url: str, target: Path, sha256: str, *, size: int | None = None, ti
         check_room(target.parent, max(0, (size or 0) - (part.stat().st_size if resumed else 0)))
         say(f"Downloading {url}" + (f" ({megabytes(size)})" if size else ""))
         _download_rest(url, part, size, timeout)
-        if resumed and sha256_of(part) != sha256:  # a mixture of two files: the file at the address has changed
+        if resumed and sha256_of_file(part) != sha256:  # a mixture of two files: the file at the address has changed
             part.unlink()
             _download_rest(url, part, size, timeout)
         check_sha256(part, sha256, url)
@@ -186,7 +186,7 @@ def _is_there(target: Path, sha256: str) -> bool:
     """Tell whether ``target`` is the wanted file; another file is reported, and will be replaced."""
     if not target.is_file():
         return False
-    if sha256_of(target) == sha256:
+    if sha256_of_file(target) == sha256:
         return True
     say(f"{target} is another file (wrong SHA-256): fetching it again")
     return False

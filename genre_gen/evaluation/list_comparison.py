@@ -22,7 +22,7 @@ EXAMPLES = 3
 
 @dataclass(frozen=True)
 class ListExample:
-    """Two lists of titles for one user, and how alike they are."""
+    """Two lists of titles for one user, and how similar they are."""
 
     user: str
     rank_biased_overlap: float

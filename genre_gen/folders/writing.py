@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import filecmp
-import hashlib
 import json
 import os
 import shutil
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from genre_gen.errors import CheckpointError
+from genre_gen.folders.files import sha256_of_file, sync
 from genre_gen.folders.locks import SAVING, hold
 from genre_gen.folders.manifest import MANIFEST, MAX_BYTES, Entry, Manifest
 
@@ -51,11 +51,11 @@ def write_folder(folder: Path, fill: Callable[[Path], None], kind: str, about: M
             check_place(place, [path.name for path in aside.iterdir()])
             ours = _ours(place)
             _check_files(aside, place, ours)
-            _sync(*files, aside / MANIFEST)
+            sync(*files, aside / MANIFEST)
             if place.exists():  # nothing replaces a folder in one step, so the old one moves out of the way first
                 os.replace(place, _old(place))
             os.replace(aside, place)
-            _sync(place.parent)
+            sync(place.parent)
             _discard(_old(place), place, ours)
             _written[place] = {
                 name: stamp for name in (*_names(files, aside), MANIFEST) if (stamp := _stamp(place / name))
@@ -128,7 +128,8 @@ def _finish(folder: Path, kind: str, about: Mapping[str, Any]) -> list[Path]:
     """Write the manifest, give every file the manifest's permissions, and return the files."""
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     entries = {
-        name: Entry(file.stat().st_size, _sha256(file)) for name, file in zip(_names(files, folder), files, strict=True)
+        name: Entry(file.stat().st_size, sha256_of_file(file))
+        for name, file in zip(_names(files, folder), files, strict=True)
     }
     manifest = folder / MANIFEST
     manifest.write_text(Manifest(kind, about, entries).to_json(), encoding="utf-8")
@@ -163,7 +164,7 @@ def _ours(folder: Path) -> set[str]:
         stamp = _stamp(file)
         if stamp is None or stamp[1] != entry.size or _passes_link(file, folder):
             continue
-        if stamps.get(name) == stamp or _sha256(file) == entry.sha256:
+        if stamps.get(name) == stamp or sha256_of_file(file) == entry.sha256:
             ours.add(name)
     return ours
 
@@ -211,20 +212,3 @@ def _bring_over(old: Path, new: Path, ours: Collection[str]) -> None:
         elif path.name not in ours and not os.path.lexists(target):
             new.mkdir(parents=True, exist_ok=True)
             os.replace(path, target)
-
-
-def _sync(*paths: Path) -> None:
-    """Force files, or a folder's list of names, onto the disk."""
-    for path in paths:
-        if os.name == "nt" and path.is_dir():
-            continue  # Windows cannot open folders
-        descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

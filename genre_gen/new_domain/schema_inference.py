@@ -224,7 +224,7 @@ class _Inference:
                     ours, theirs = written.filter(same)[0], values.filter(keys == bare.filter(same)[0])[0]
                     return (
                         f"{ours!r} in {column!r} and {theirs!r} in {name!r} differ in leading zeros: "
-                        "write both alike or "
+                        "write both the same way or "
                     )
         return ""
 

@@ -133,7 +133,9 @@ def test_kinds_in_other_languages_sort_and_flags_do_not(tmp_path):
 
 def test_ids_that_only_leading_zeros_keep_apart(tmp_path):
     items = "sku,title\n" + "".join(f"{n:05},Thing {n}\n" for n in range(1, 9))
-    with pytest.raises(DataError, match="'7' in 'sku' and '00007' in 'sku' differ in leading zeros: write both alike"):
+    with pytest.raises(
+        DataError, match="'7' in 'sku' and '00007' in 'sku' differ in leading zeros: write both the same way"
+    ):
         proposed(tmp_path, "user,sku\nu,7\nv,8\n", items)
 
 

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,7 +17,6 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from genre_gen.blending.tuned import Steps
 from genre_gen.domain import Training
 from genre_gen.errors import CheckpointError, ConfigError
 from genre_gen.folders.reading import SavedFolder, open_folder
@@ -28,7 +27,8 @@ from genre_gen.llm.hardware import computes_bfloat16
 from genre_gen.llm.model import LLM
 from genre_gen.llm.task_mixture import MAIN, TaskMixture
 from genre_gen.training.distillation import OnShare, SoftTargets
-from genre_gen.training.schedule import MEASURED_AT, Planner, Progress, TimeLeft
+from genre_gen.training.run_options import WHOLE, RunOptions
+from genre_gen.training.schedule import MEASURED_AT, Planner, Progress
 
 log = logging.getLogger(__name__)
 Stage: TypeAlias = Literal["soft targets", "pre-training", "training", "refit"]
@@ -53,11 +53,7 @@ class FineTuner:
         checkpoint_seconds: float = 120.0,
         soft_targets: Callable[[OnShare], SoftTargets] | None = None,
         refit: bool = False,
-        epochs: float | None = None,
-        time_left: TimeLeft | None = None,
-        repeats: Steps | None = None,
-        interrupted: Callable[[], bool] = lambda: False,
-        about: Callable[[], Mapping[str, Any]] = dict,
+        options: RunOptions = WHOLE,
     ) -> None:
         """Prepare a run without training.
 
@@ -67,7 +63,7 @@ class FineTuner:
             training: the settings.
             validate: returns NDCG@10 on validation cases; None trains to the end without early stopping.
             exclude_seen: whether items do not repeat in this domain.
-            folder: the folder of checkpoints; None keeps everything in memory.
+            folder: for checkpoints; None keeps everything in memory.
             fingerprint: fingerprint of data, prompts and settings; a checkpoint with another one is rejected.
             start: fingerprint of the initial weights; a checkpoint that began with other weights is discarded. Empty if
                 the initial weights follow from ``fingerprint``.
@@ -75,12 +71,7 @@ class FineTuner:
             soft_targets: makes the soft targets of the training interactions; called once, when a run begins, if
                 ``training.distillation`` is above 0.
             refit: whether the run repeats or continues an earlier one, see ``stage``.
-            epochs: main epochs instead of ``training.epochs``; may be less than 1.
-            time_left: tells how many seconds the run may still take; its speed decides the number of steps. A run whose
-                validation still rises after all epochs is extended if time is left.
-            repeats: the steps of an earlier run, which are done again by count, whatever time and validations say.
-            interrupted: asked after each step; the run then stops with a checkpoint, and is not finished.
-            about: returns what else a checkpoint says in its manifest.
+            options: how far the run goes.
 
         Raises:
             ConfigError: distillation has no teacher or needs codes of one token.
@@ -93,13 +84,7 @@ class FineTuner:
         self.training, self.mixture, self.validate, self.exclude_seen = training, mixture, validate, exclude_seen
         self.folder, self.fingerprint, self.start, self.refit = folder, fingerprint, start, refit
         self.checkpoint_seconds = checkpoint_seconds
-        self.planner = Planner(
-            training.pretraining_epochs + (training.epochs if epochs is None else epochs),
-            0 if validate is None else training.validations_per_epoch,
-            time_left,
-            None if repeats is None else repeats.schedule,
-        )
-        self.repeats, self.interrupted, self.about = repeats, interrupted, about
+        self.options, self.planner = options, _planner(training, options, validates=validate is not None)
         on_cpu = llm.device.type == "cpu"
         self.half = _computes_in_half(training.precision, on_cpu)
         self.accelerator = Accelerator(cpu=on_cpu)
@@ -108,8 +93,7 @@ class FineTuner:
         self.parameters = dict(llm.trainable())
         self.model, self.optimizer = self.accelerator.prepare(llm, _optimizer(self.parameters, training))
         self.progress = Progress()
-        self.steps = 0  # planned total
-        self.stopped = False  # by an interruption
+        self.steps, self.stopped = 0, False  # planned total; whether an interruption ended the run
         self.best_weights: dict[str, Tensor] = {}
         self._losses: dict[str, list[float]] = defaultdict(list)
         self._saved = time.monotonic()
@@ -177,7 +161,7 @@ class FineTuner:
                 self.steps = self.planner.plan(progress)
             if on_step is not None:
                 on_step(self)
-            self.stopped = not progress.finished and self.interrupted()
+            self.stopped = not progress.finished and self.options.interrupted()
             self._save(due_only=not self.stopped)
             if progress.finished or self.stopped:
                 break
@@ -191,8 +175,8 @@ class FineTuner:
     def _is_over(self) -> bool:
         """Tell whether the run is finished. At its end it validates, and is extended if that pays."""
         progress = self.progress
-        if self.repeats is not None:
-            progress.finished = progress.step >= self.repeats.steps
+        if self.options.repeats is not None:
+            progress.finished = progress.step >= self.options.repeats.steps
         elif progress.step >= self.steps and not progress.finished:
             if not progress.log or progress.log[-1]["step"] != progress.step:
                 self._validate()
@@ -293,7 +277,7 @@ class FineTuner:
         """Write a checkpoint: weights, best weights, optimizer, random state, progress."""
         if self.folder is None or (due_only and time.monotonic() - self._saved < self.checkpoint_seconds):
             return
-        about = {"fingerprint": self.fingerprint, "start": self.start, **self.about()}
+        about = {"fingerprint": self.fingerprint, "start": self.start, **self.options.about()}
         write_folder(self.folder / CHECKPOINT, self._fill, "checkpoint", about)
         self._saved = time.monotonic()
 
@@ -319,8 +303,8 @@ class FineTuner:
     def _is_finished(self) -> bool:
         """Tell whether the checkpoint completes the training, which it does not if it may now take longer."""
         progress = self.progress
-        if self.repeats is not None:
-            return progress.step >= self.repeats.steps
+        if self.options.repeats is not None:
+            return progress.step >= self.options.repeats.steps
         out_of_patience = self.validate is not None and progress.since_best >= self.training.patience
         limited = self.planner.time_left is not None
         done = not self.planner.worth_more(progress) if limited else progress.epoch >= self.planner.epochs
@@ -371,6 +355,15 @@ class FineTuner:
             by_parameter[number[self.parameters[name]]][key] = value
         # The optimizer decides the devices: a fused one counts steps on the device of the weights.
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": dict(by_parameter)})
+
+
+def _planner(training: Training, options: RunOptions, *, validates: bool) -> Planner:
+    return Planner(
+        training.pretraining_epochs + (training.epochs if options.epochs is None else options.epochs),
+        training.validations_per_epoch if validates else 0,
+        options.time_left,
+        None if options.repeats is None else options.repeats.schedule,
+    )
 
 
 def _teacher(

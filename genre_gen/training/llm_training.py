@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -37,42 +37,19 @@ from genre_gen.llm.text_encoders import rotated, text_vectors
 from genre_gen.metrics import case_ranks, ndcg_at
 from genre_gen.prompting.book import PromptBook
 from genre_gen.tasks import TaskData
-from genre_gen.training.distillation import SoftTargetSource, Teacher, fit_temperature
+from genre_gen.training.distillation import Teacher, fit_temperature
 from genre_gen.training.finetune import FineTuner
 from genre_gen.training.fingerprint import training_fingerprint
-from genre_gen.training.schedule import Progress, TimeLeft
+from genre_gen.training.run_options import WHOLE, RunOptions
+from genre_gen.training.schedule import Progress
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
-OnStep: TypeAlias = Callable[[FineTuner], None]
 _BATCH = 64
 _LOOKED_AT = 10  # cut-off of the validation metric
 _COLLABORATIVE = 256  # dimensions of co-occurrence embeddings
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How far one run of the language model's training goes; see :class:`FineTuner` for the single options.
-
-    Attributes:
-        teacher: makes the soft targets.
-        epochs: main epochs instead of the domain's.
-        time_left: the limit by the clock.
-        repeats: the steps of an earlier run, done again by count.
-        interrupted: tells whether to stop.
-        on_step: called after every step.
-        about: returns what a checkpoint says of the training it belongs to.
-    """
-
-    teacher: SoftTargetSource | None = None
-    epochs: float | None = None
-    time_left: TimeLeft | None = None
-    repeats: Steps | None = None
-    interrupted: Callable[[], bool] = lambda: False
-    on_step: OnStep | None = None
-    about: Callable[[], Mapping[str, Any]] = dict
 
 
 @dataclass(frozen=True)
@@ -198,7 +175,7 @@ def make_finetuner(
     data: TaskData,
     validation: Sequence[Case],
     folder: Path | None,
-    options: RunOptions = RunOptions(),
+    options: RunOptions = WHOLE,
     *,
     start: str = "",
     refit: bool = False,
@@ -218,11 +195,7 @@ def make_finetuner(
         start=start,
         soft_targets=None if options.teacher is None else partial(options.teacher, data.interactions),
         refit=refit,
-        epochs=options.epochs,
-        time_left=options.time_left,
-        repeats=options.repeats,
-        interrupted=options.interrupted,
-        about=options.about,
+        options=options,
     )
 
 
@@ -232,7 +205,7 @@ def train_llm(
     data: TaskData,
     validation: Sequence[Case],
     folder: Path | None,
-    options: RunOptions = RunOptions(),
+    options: RunOptions = WHOLE,
 ) -> TrainingResult:
     """Tune a language model on its tasks, in place; it ends with its best weights.
 
@@ -250,7 +223,7 @@ def refit_llm(
     book: PromptBook,
     data: TaskData,
     folder: Path | None,
-    options: RunOptions = RunOptions(),
+    options: RunOptions = WHOLE,
 ) -> tuple[LLM, TrainingResult]:
     """Learn from the interactions that were held out while settings were chosen.
 
@@ -280,7 +253,7 @@ def train_from_scratch(
     book: PromptBook,
     data: TaskData,
     folder: Path | None,
-    options: RunOptions = RunOptions(),
+    options: RunOptions = WHOLE,
 ) -> tuple[LLM, TrainingResult]:
     """Build a language model and train it on all given interactions, without validation; see :func:`refit_llm`."""
     return _run_refit(build_llm(data.domain, data.catalog, data.interactions), book, data, folder, {}, options)

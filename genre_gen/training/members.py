@@ -72,6 +72,9 @@ class TimeShare:
         return self.left() <= 0
 
 
+UNLIMITED = TimeShare()
+
+
 class MemberFitting:
     """Fits models to interactions; one that would take longer than the time that is left is left out."""
 

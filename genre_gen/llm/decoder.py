@@ -176,7 +176,8 @@ class Decoder(nn.Module):
         Args:
             embeddings: ``[rows, tokens, hidden]``.
             cache: of the tokens before these; their keys and values are appended.
-            positions: int64 ``[rows or 1, tokens]``; by default they follow the cache.
+            positions: int64 ``[rows or 1, tokens]``, or those of the cached and the new tokens; by default the new ones
+                follow the cache.
             mask: bool ``[rows or 1, 1, tokens, cached and new tokens]``, what each token sees; by default all before
                 it, and itself.
             last: int64 ``[rows]``, the only token of each row whose state is wanted.
@@ -189,6 +190,7 @@ class Decoder(nn.Module):
         length = past + new if positions is None else int(positions.max()) + 1
         if positions is None:
             positions = torch.arange(past, past + new, device=embeddings.device)[None]
+        positions = positions[:, -new:]
         visible = _additive(mask, embeddings.dtype) if mask is not None else _causal(embeddings, past)
         step = _Step(self._rotation(positions, length, embeddings.dtype), visible, past if mask is None else None)
         hidden = embeddings

@@ -32,6 +32,7 @@ from genre_gen.llm.fingerprint import weights_fingerprint
 from genre_gen.llm.generator import ItemGenerator
 from genre_gen.llm.load import load_base
 from genre_gen.llm.model import LLM
+from genre_gen.llm.softmax import FULL_UP_TO, NEGATIVES, NegativeSampler
 from genre_gen.llm.task_mixture import TaskMixture
 from genre_gen.llm.text_encoders import rotated, text_vectors
 from genre_gen.metrics import case_ranks, ndcg_at
@@ -196,6 +197,7 @@ def make_finetuner(
         soft_targets=None if options.teacher is None else partial(options.teacher, data.interactions),
         refit=refit,
         options=options,
+        sampler=_sampler(llm.codes, data),
     )
 
 
@@ -308,6 +310,21 @@ def place_cold_items(llm: LLM, data: TaskData) -> None:
     with torch.no_grad():
         llm.code_embedding[torch.from_numpy(tokens[rows].astype(np.int64))] = placed
     log.info("%d cold items were placed near items with similar texts", len(rows))
+
+
+def _sampler(codes: Codes, data: TaskData) -> NegativeSampler | None:
+    """Return what draws the negatives of the softmax over item codes; None if that is computed in full."""
+    training = data.domain.training
+    drawn = training.negatives
+    if drawn is None:
+        drawn = NEGATIVES if codes.vocabulary > FULL_UP_TO else 0
+    if drawn == 0:
+        return None
+    # An item counts once more than it occurs, so that those of synthetic histories are drawn too.
+    counts = np.bincount(data.interactions.rows, minlength=len(data.catalog)) + 1
+    there = codes.codes >= 0
+    weights = np.bincount(codes.codes[there], counts.repeat(there.sum(1)), codes.vocabulary)
+    return NegativeSampler(np.where(_cold_tokens(codes, data).numpy(), 0, weights), drawn, training.seed)
 
 
 def _cold_tokens(codes: Codes, data: TaskData) -> torch.Tensor:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from genre_gen.collaborative.prefixes import AsHistories, PrefixScorer
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import History, Interactions, check_rows
 from genre_gen.data.splits import Case
@@ -81,6 +82,14 @@ class CollaborativeModel(ABC):
     @abstractmethod
     def score(self, histories: Sequence[History]) -> NDArray[np.float32]:
         """Score every catalog row for each history: float32 ``[len(histories), n_items]``, finite, higher is better."""
+
+    def prefix_scorer(self, interactions: Interactions) -> PrefixScorer:
+        """Return what scores all prefixes of the histories of some interactions.
+
+        A model whose ``score`` takes longer for longer histories should override it with something that reads a
+        history once.
+        """
+        return AsHistories(self.score, interactions)
 
     def settings(self) -> dict[str, Any]:
         """Return the hyper-parameters, ready for JSON."""

@@ -81,7 +81,8 @@ def likeliest(
 def scales_of(scores: NDArray[np.float32], excluded: Excluded) -> NDArray[np.float64]:
     """Return one divided by the standard deviation of each history's allowed scores; 0 where all are equal.
 
-    ``scores`` ``[B, n_items]`` are 0 where they are excluded. A history with a score that is not finite has NaN.
+    ``scores`` ``[B, n_items]`` are 0 where they are excluded, and are centred in place where they are far from 0. A
+    history with a score that is not finite has NaN.
     """
     count = np.maximum(excluded.counts, 1)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -92,10 +93,11 @@ def scales_of(scores: NDArray[np.float32], excluded: Excluded) -> NDArray[np.flo
     scales = np.where(np.isfinite(squares), 0.0, np.nan)
     if len(doubtful):
         allowed, exact = excluded.allowed(doubtful, scores.shape[1]), scores[doubtful].astype(np.float64)
-        means = exact.sum(axis=1, keepdims=True) / count[doubtful, None]
-        variance[doubtful] = np.where(allowed, (exact - means) ** 2, 0.0).sum(axis=1) / count[doubtful]
+        centred = exact - exact.sum(axis=1, keepdims=True) / count[doubtful, None]
+        variance[doubtful] = np.where(allowed, centred**2, 0.0).sum(axis=1) / count[doubtful]
         # The rounding errors of equal scores must not be scaled up to standard deviations.
         variance[doubtful[variance[doubtful] <= (NOISE * np.abs(exact).max(axis=1)) ** 2]] = 0.0
+        scores[doubtful] = centred  # or the blend would lose their differences in single precision
     return np.divide(1.0, np.sqrt(np.maximum(variance, 0.0)), out=scales, where=variance > 0)
 
 

@@ -126,6 +126,7 @@ class CodeSettings(Settings):
     text: Annotated[float, Field(ge=0)] = 1.0
     collaborative: Annotated[float, Field(ge=0)] = 2.0
     cold_start_scale: Annotated[float, Field(ge=0)] = 0.9
+    factors: Annotated[int, Field(ge=0)] | None = None
 
 
 class ModelSettings(Settings):

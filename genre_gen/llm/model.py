@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from genre_gen.errors import ConfigError
 from genre_gen.llm.batch import Batch
 from genre_gen.llm.encode import NO_TARGET
+from genre_gen.llm.factors import best_projection
 from genre_gen.llm.item_backbone import TEXT, adapted_backbone, add_adapter, copied_backbone, exit_depth, precision
 from genre_gen.llm.near_identity import scale_branches
 from genre_gen.llm.softmax import Negatives, code_targets, full_loss, sampled_loss
@@ -63,7 +64,9 @@ class LLM(nn.Module):
         settings: ModelSettings,
         factors: int = 0,
     ) -> None:
-        """Add code tokens, item backbone and adapters to a loaded model; ``factors`` of the code embeddings, 0: none.
+        """Add code tokens, item backbone and adapters to a loaded model.
+
+        ``factors`` is the number of columns of factored code embeddings; 0 or more than the hidden units: not factored.
 
         Raises:
             ConfigError: full fine-tuning of a quantized model, or an exit layer beyond the model's layers.
@@ -80,6 +83,7 @@ class LLM(nn.Module):
         embeddings = base.get_input_embeddings()
         weight: Any = embeddings.weight
         self.text_vocabulary, hidden = weight.shape
+        factors = 0 if factors >= hidden else factors
         self.code_embedding = nn.Parameter(torch.zeros(codes.vocabulary, factors or hidden))
         self.code_projection = nn.Parameter(torch.eye(factors, hidden)) if factors else None
         self.row_gradients = False
@@ -104,9 +108,8 @@ class LLM(nn.Module):
             count.index_add_(0, level[present], torch.ones(int(present.sum()), 1))
         used = count.squeeze(1) > 0
         means = total[used] / count[used]
-        if self.code_projection is not None:  # the truncated SVD, so that the product is nearest to the means
-            _, directions = torch.linalg.eigh(means.T @ means)  # by ascending variance
-            projection = directions.flip(1)[:, : len(self.code_projection)].T
+        if self.code_projection is not None:
+            projection = best_projection(means, len(self.code_projection))
             self.code_projection.data.copy_(projection)
             means = means @ projection.T
         self.code_embedding.data[used] = means.to(self.code_embedding)

@@ -111,8 +111,8 @@ def test_lora_resumes_exactly_too(tiny_domain, sample, tmp_path):
 
 def test_a_sampled_softmax_learns_and_resumes_exactly(tiny_domain, sample, tmp_path):
     """Negatives follow from seed and step, and the checkpoint has what the optimizer keeps by row."""
-    sampled = {"negatives": 20, "distillation": 0.3}
-    domain = tiny_domain.changed({f"training.{key}": value for key, value in sampled.items()})
+    sampled = {"training.negatives": 20, "training.distillation": 0.3, "codes.factors": 24}
+    domain = tiny_domain.changed(sampled)
     teacher = teacher_of(domain, sample)
     whole = make(domain, sample, teacher=teacher, epochs=3)
     log = whole.run().log

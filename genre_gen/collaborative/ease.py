@@ -13,7 +13,6 @@ from scipy import sparse
 
 from genre_gen.collaborative.base import RECENCY
 from genre_gen.collaborative.ease_weights import (
-    BLOCK,
     STORED_PAIRS,
     DenseWeights,
     EaseWeights,
@@ -24,7 +23,6 @@ from genre_gen.collaborative.item_to_item import ItemToItem, Weights
 from genre_gen.collaborative.prefixes import PrefixScorer
 from genre_gen.collaborative.running_sums import RunningSums
 from genre_gen.collaborative.together import PAIRS, seen_matrix
-from genre_gen.data.batches import batches
 from genre_gen.data.interactions import Interactions
 from genre_gen.errors import ConfigError
 
@@ -112,10 +110,7 @@ class Ease(ItemToItem):
     def prefix_scorer(self, interactions: Interactions) -> PrefixScorer:
         """Return running sums; weights that are computed from users are computed once, where they fit in memory."""
         if isinstance(self.weights, UserWeights) and self.n_items**2 <= KEPT_CELLS:
-            whole = np.empty((self.n_items, self.n_items), dtype=np.float32)
-            for part in batches(np.arange(self.n_items), BLOCK):
-                whole[part] = self.weights.of(part)
-            return RunningSums(whole.__getitem__, self.recency, self.n_items)
+            return RunningSums(self.weights.whole().__getitem__, self.recency, self.n_items)
         return super().prefix_scorer(interactions)
 
     def without_users(self) -> Self:

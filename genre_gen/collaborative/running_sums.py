@@ -47,13 +47,16 @@ class RunningSums(PrefixScorer):
         self.terms = np.zeros((0, n_items), dtype=np.float32)  # running sums first, then the weights of the chunk
         self.older = 0  # number of running sums
 
+    def fresh(self) -> RunningSums:
+        """Return one without a history."""
+        return RunningSums(self.weights_of, self.recency, self.n_items)
+
     def score(self, chunk: Chunk, out: NDArray[np.float32]) -> None:
         """Multiply the sums of older items and the weights of the chunk's by their coefficients."""
         older, count = self.older, len(chunk)
-        if len(self.terms) < MOST + count:
-            self.terms = np.concatenate(
-                [self.terms[:older], np.empty((MOST + count - older, self.n_items), np.float32)]
-            )
+        if len(self.terms) < MOST + count:  # pages that stay unused cost no memory
+            more = np.empty((MOST + count - older, self.n_items), dtype=np.float32)
+            self.terms = np.concatenate([self.terms[:older], more]) if older else more
             self.direct = (1.0 + np.arange(count)) ** -self.recency
         weights, terms = self.weights_of(chunk.rows), self.terms[: older + count]
         if sparse.issparse(weights):

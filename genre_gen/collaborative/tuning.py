@@ -18,6 +18,9 @@ CASES = 2000
 CELLS = 50_000_000
 """The number of scores that rank the cases of one candidate: above 25,000 items there are fewer cases."""
 
+AT_A_TIME = 2**24
+"""The number of scores in memory at a time."""
+
 FEWEST = 200
 """The number of cases that is used with any number of items."""
 
@@ -46,7 +49,9 @@ def tune(
     Returns:
         The fitted model, and the chosen hyper-parameters.
     """
-    cases = sample_cases(cases, min(CASES, max(FEWEST, CELLS // max(interactions.n_items, 1))))
+    n_items = interactions.n_items
+    cases = sample_cases(cases, min(CASES, max(FEWEST, CELLS // max(n_items, 1))))
+    batch = max(1, min(256, AT_A_TIME // max(n_items, 1)))
     model = make({})
     if isinstance(model, EpochModel):
         model.fit(interactions, cases, repeat=repeat, enough=enough)
@@ -67,7 +72,7 @@ def tune(
                 candidate = _with(best, options)
             else:
                 candidate = make(options).fit_sharing(interactions, shared)
-            ndcg = float(ndcg_at(case_ranks(candidate.score, cases, interactions.n_items, repeat), 10).mean())
+            ndcg = float(ndcg_at(case_ranks(candidate.score, cases, n_items, repeat, batch), 10).mean())
             if ndcg > top:
                 best, chosen, top = candidate, options, ndcg
     return best, chosen

@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _BATCH = 64
+_TEACHER_CELLS = 2**26  # scores that choose a teacher's temperature
+_FEWEST_CASES = 50  # cases that choose it, with any number of items
 _LOOKED_AT = 10  # cut-off of the validation metric
 _COLLABORATIVE = 256  # dimensions of co-occurrence embeddings
 
@@ -164,8 +166,10 @@ def choose_teacher(
     if domain.training.distillation == 0 or not fitted:
         return None
     blend = fit_blend({name: model.score for name, model in fitted.items()}, cases, n_items, repeat=domain.repeat)
-    scores, sample = [], sample_cases(cases, domain.training.validation_users)
-    for part in batches(sample, _BATCH):
+    # All scores of the sample are in memory together, and those of a batch in double precision.
+    limit = min(domain.training.validation_users, max(_FEWEST_CASES, _TEACHER_CELLS // n_items))
+    scores, sample = [], sample_cases(cases, limit)
+    for part in batches(sample, max(1, min(_BATCH, _TEACHER_CELLS // (16 * n_items)))):
         histories = [case.history for case in part]
         by_member = {name: fitted[name].score(histories) for name in blend.members}
         scores.append(blend.combine(by_member, allowed_items(histories, n_items, domain.repeat)).total)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypeAlias
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from genre_gen.collaborative.prefixes import AsHistories, PrefixScorer
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import History, Interactions, check_rows
 from genre_gen.data.splits import Case
@@ -18,6 +19,7 @@ from genre_gen.folders.arrays import expect
 
 Stage: TypeAlias = Mapping[str, Sequence[float]]
 CSR = ("data", "indices", "indptr")
+UINT16 = 2**16
 RECENCY = (0.0, 0.5, 1.0, 1.5, 2.0)
 """The values of ``recency`` (the weight of a history's items by age) that tuning tries."""
 
@@ -74,9 +76,21 @@ class CollaborativeModel(ABC):
     def fit(self, interactions: Interactions) -> Self:
         """Learn from the training interactions and return the model itself."""
 
+    def fit_seconds(self, interactions: Interactions) -> float | None:
+        """Return about how many seconds ``fit`` takes; None if that grows with the interactions and can be sampled."""
+        return None
+
     @abstractmethod
     def score(self, histories: Sequence[History]) -> NDArray[np.float32]:
         """Score every catalog row for each history: float32 ``[len(histories), n_items]``, finite, higher is better."""
+
+    def prefix_scorer(self, interactions: Interactions) -> PrefixScorer:
+        """Return what scores all prefixes of the histories of some interactions.
+
+        A model whose ``score`` takes longer for longer histories should override it with something that reads a
+        history once.
+        """
+        return AsHistories(self.score, interactions)
 
     def settings(self) -> dict[str, Any]:
         """Return the hyper-parameters, ready for JSON."""
@@ -88,7 +102,7 @@ class CollaborativeModel(ABC):
         for name in self.learned:
             value = getattr(self, name)
             if sparse.issparse(value):
-                arrays.update({f"{name}.{part}": getattr(value, part) for part in CSR})
+                arrays.update(csr_arrays(name, value))
             else:
                 arrays[name] = value
         return arrays
@@ -114,7 +128,7 @@ class CollaborativeModel(ABC):
             if name in arrays:
                 setattr(model, name, expect(arrays, name, "ifb", (None,) * arrays[name].ndim))
             else:
-                setattr(model, name, _matrix(arrays, name))
+                setattr(model, name, csr_from(arrays, name))
         return model
 
 
@@ -129,12 +143,24 @@ def check_fitted(model: CollaborativeModel, n_items: int) -> None:
         raise ValueError(f"{model.name} has scores that are not finite")
 
 
-def _matrix(arrays: Mapping[str, NDArray[Any]], name: str) -> sparse.csr_matrix:
-    """Return a square sparse matrix from its three CSR arrays; raises ValueError where they are none."""
+def csr_arrays(name: str, matrix: sparse.csr_matrix) -> dict[str, NDArray[Any]]:
+    """Return a sparse matrix as its three CSR arrays for ``csr_from``; columns take two bytes where they can."""
+    matrix = matrix if matrix.has_sorted_indices else matrix.sorted_indices()
+    columns = matrix.indices.astype(np.uint16) if matrix.shape[1] <= UINT16 else matrix.indices
+    return dict(zip((f"{name}.{part}" for part in CSR), (matrix.data, columns, matrix.indptr), strict=True))
+
+
+def csr_from(arrays: Mapping[str, NDArray[Any]], name: str, columns: int | None = None) -> sparse.csr_matrix:
+    """Return a sparse matrix from its CSR arrays, square without ``columns``; raises ValueError where they are none."""
     data = expect(arrays, f"{name}.data", "if", (None,))
     indices, indptr = (expect(arrays, f"{name}.{part}", "i", (None,), (0, 2**40)) for part in CSR[1:])
-    matrix = sparse.csr_matrix((data, indices, indptr), shape=(len(indptr) - 1, len(indptr) - 1))
+    if indices.dtype == np.uint16:
+        indices = indices.astype(np.int32)
+    rows = len(indptr) - 1
+    matrix = sparse.csr_matrix((data, indices, indptr), shape=(rows, rows if columns is None else columns))
     matrix.check_format(full_check=True)
+    if not matrix.has_canonical_format:
+        raise ValueError(f"{name}.indices do not ascend within rows")
     return matrix
 
 
@@ -145,10 +171,15 @@ class EpochModel(CollaborativeModel):
     and such a model takes minutes. Its constructor takes ``seed`` and ``max_epochs``.
 
     Attributes:
-        best_epoch: the epoch whose weights are kept, from 1; ``max_epochs`` without validation cases.
+        best_epoch: the epoch whose weights are kept, from 1; ``max_epochs`` without validation cases; 0 if there was
+            no time for one.
+        max_epochs: the argument; once validation cases have chosen, the chosen number.
+        log: an entry for each epoch that was validated.
     """
 
     best_epoch: int
+    max_epochs: int | None
+    log: list[dict[str, float]]
 
     @classmethod
     def for_data(cls, context: ModelContext, **options: Any) -> Self:
@@ -163,11 +194,17 @@ class EpochModel(CollaborativeModel):
 
     @abstractmethod
     def fit(
-        self, interactions: Interactions, validation: Sequence[Case] | None = None, *, repeat: bool = False
+        self,
+        interactions: Interactions,
+        validation: Sequence[Case] | None = None,
+        *,
+        repeat: bool = False,
+        enough: Callable[[], bool] = lambda: False,
     ) -> Self:
         """Learn from the training interactions; with validation cases, until their ranking stops improving.
 
-        With ``repeat``, the items of a case's history are ranked too.
+        With ``repeat``, the items of a case's history are ranked too. ``enough`` is asked often: once it is true, the
+        present epoch is given up, and the best one before it is kept.
         """
 
 

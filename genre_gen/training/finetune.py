@@ -8,7 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -25,39 +25,17 @@ from genre_gen.llm.batch import Batch
 from genre_gen.llm.encode import NO_TARGET
 from genre_gen.llm.hardware import computes_bfloat16
 from genre_gen.llm.model import LLM
+from genre_gen.llm.softmax import Negatives, NegativeSampler
 from genre_gen.llm.task_mixture import MAIN, TaskMixture
 from genre_gen.training.distillation import OnShare, SoftTargets
+from genre_gen.training.optimizers import clip_gradients, make_optimizer
+from genre_gen.training.run_options import WHOLE, RunOptions
+from genre_gen.training.schedule import MEASURED_AT, Planner, Progress
 
 log = logging.getLogger(__name__)
 Stage: TypeAlias = Literal["soft targets", "pre-training", "training", "refit"]
 CHECKPOINT = "checkpoint"
 _FLOOR = 0.02  # final learning rate, as a share of the peak
-
-
-@dataclass
-class Progress:
-    """The state of a training run, which its checkpoint contains.
-
-    Attributes:
-        epoch: number of the present epoch, which an interrupted run repeats from ``done``.
-        done: batches done in this epoch.
-        step: batches done in total.
-        seconds: time spent in all runs, validation included.
-        best: best validation NDCG@10 so far, in the main epochs (those after the pre-training).
-        since_best: number of validations since then.
-        finished: whether training is complete.
-        log: one entry per validation: main epochs done (0 in pre-training, fractions within one), step, seconds,
-            learning rate, mean loss of each task since the last entry, NDCG@10.
-    """
-
-    epoch: int = 0
-    done: int = 0
-    step: int = 0
-    seconds: float = 0.0
-    best: float = -1.0
-    since_best: int = 0
-    finished: bool = False
-    log: list[dict[str, Any]] = field(default_factory=list)
 
 
 class FineTuner:
@@ -77,6 +55,8 @@ class FineTuner:
         checkpoint_seconds: float = 120.0,
         soft_targets: Callable[[OnShare], SoftTargets] | None = None,
         refit: bool = False,
+        sampler: NegativeSampler | None = None,
+        options: RunOptions = WHOLE,
     ) -> None:
         """Prepare a run without training.
 
@@ -86,14 +66,15 @@ class FineTuner:
             training: the settings.
             validate: returns NDCG@10 on validation cases; None trains to the end without early stopping.
             exclude_seen: whether items do not repeat in this domain.
-            folder: the folder of checkpoints; None keeps everything in memory.
+            folder: for checkpoints; None keeps everything in memory.
             fingerprint: fingerprint of data, prompts and settings; a checkpoint with another one is rejected.
-            start: fingerprint of the initial weights; a checkpoint that began with other weights is discarded. Empty if
-                the initial weights follow from ``fingerprint``.
-            checkpoint_seconds: least time between checkpoints.
-            soft_targets: makes the soft targets of the training interactions; called once, when a run begins, if
-                ``training.distillation`` is above 0.
+            start: fingerprint of the initial weights, empty if they follow from ``fingerprint``; a checkpoint that began
+                with other weights is discarded.
+            checkpoint_seconds: least seconds between checkpoints.
+            soft_targets: makes soft targets, once when a run begins, if ``training.distillation`` is above 0.
             refit: whether the run repeats or continues an earlier one, see ``stage``.
+            sampler: draws the negatives of each step; None computes the softmax over item codes in full.
+            options: how far the run goes.
 
         Raises:
             ConfigError: distillation has no teacher or needs codes of one token.
@@ -106,19 +87,19 @@ class FineTuner:
         self.training, self.mixture, self.validate, self.exclude_seen = training, mixture, validate, exclude_seen
         self.folder, self.fingerprint, self.start, self.refit = folder, fingerprint, start, refit
         self.checkpoint_seconds = checkpoint_seconds
+        self.options, self.planner = options, _planner(training, options, validates=validate is not None)
         on_cpu = llm.device.type == "cpu"
-        self.half = _computes_in_half(training.precision, on_cpu)
-        self.accelerator = Accelerator(cpu=on_cpu)
+        self.half, self.accelerator = _computes_in_half(training.precision, on_cpu), Accelerator(cpu=on_cpu)
         self.llm = llm.to(self.accelerator.device)
+        self._sampler, llm.row_gradients = sampler, sampler is not None
         llm.add_answer_heads({task: ids.to(llm.device) for task, ids in mixture.answers().items()})
         self.parameters = dict(llm.trainable())
-        self.model, self.optimizer = self.accelerator.prepare(llm, _optimizer(self.parameters, training))
+        self.model, self.optimizer = self.accelerator.prepare(llm, make_optimizer(self.parameters, training))
         self.progress = Progress()
-        self.steps = 0  # estimated total
+        self.steps, self.stopped = 0, False  # planned total; whether an interruption ended the run
         self.best_weights: dict[str, Tensor] = {}
         self._losses: dict[str, list[float]] = defaultdict(list)
-        self._saved = time.monotonic()
-        self.resumed = False  # whether this run continues from a checkpoint
+        self._saved, self.resumed = time.monotonic(), False  # whether this run continues from a checkpoint
         self._soft_target_share: float | None = None  # the share that is made, while they are being made
 
     @property
@@ -133,6 +114,8 @@ class FineTuner:
     def run(self, on_step: Callable[[FineTuner], None] | None = None) -> Progress:
         """Train until the limit of epochs, time or patience; resume from the folder's checkpoint if any.
 
+        A run that is interrupted ends with its best weights so far, ``stopped`` and not finished.
+
         ``on_step`` is called after every step and during the making of soft targets.
 
         Raises:
@@ -141,7 +124,7 @@ class FineTuner:
         self._resume()
         self._ask_teacher(on_step)
         with _residual_dropout(self.llm.item_backbone, self.training.dropout):
-            while not self.progress.finished:
+            while not (self.progress.finished or self.stopped):
                 self._epoch(on_step)
         if on_step is not None:
             on_step(self)
@@ -162,52 +145,59 @@ class FineTuner:
         self._soft_target_share = None
 
     def _epoch(self, on_step: Callable[[FineTuner], None] | None) -> None:
-        progress = self.progress
+        progress, begin = self.progress, time.monotonic()
         batches = self.mixture.epoch(progress.epoch, self.llm.answers)
-        epochs = self.training.pretraining_epochs + self.training.epochs
-        # Epochs differ in length, pre-training much from the others; the total is estimated from the present one.
-        self.steps = progress.step - progress.done + len(batches) * (epochs - progress.epoch)
+        progress.seconds += time.monotonic() - begin
+        progress.batches = len(batches)
+        self.steps = self.planner.plan(progress)
         marks = _marks(len(batches), self.training.validations_per_epoch)
-        while progress.done < len(batches):
+        while progress.done < len(batches) and not self._is_over():
             begin = time.monotonic()
-            if self.share() >= 1:
-                progress.finished = True
-                break
             self._step(batches[progress.done])
             progress.done += 1
             progress.step += 1
-            if progress.done in marks:
-                self._validate(self._main_epochs(len(batches)))
             progress.seconds += time.monotonic() - begin
+            if progress.done in marks:
+                self._validate()
+            if progress.done in marks or progress.step in MEASURED_AT or self.planner.is_due(progress):
+                self.steps = self.planner.plan(progress)
             if on_step is not None:
                 on_step(self)
-            self._save(due_only=True)
-            if progress.finished:
-                self._save()
-                return
-        if progress.done == len(batches):
+            self.stopped = not progress.finished and self.options.interrupted()
+            self._save(due_only=not self.stopped)
+            if progress.finished or self.stopped:
+                break
+        if progress.done == len(batches) and not self.stopped:
+            self._is_over()
             progress.epoch, progress.done = progress.epoch + 1, 0
-        if progress.finished or progress.epoch >= epochs:
-            progress.finished = True
-            if not progress.log or progress.log[-1]["step"] != progress.step:
-                self._validate(self._main_epochs(len(batches)))
+            progress.finished |= not batches and progress.epoch >= self.planner.epochs
+        if progress.finished:
             self._save()
 
-    def _main_epochs(self, batches: int) -> float:
-        """Return the number of epochs done after pre-training; the present one has ``batches`` batches."""
-        done = self.progress.epoch + self.progress.done / max(1, batches)
-        return max(0.0, done - self.training.pretraining_epochs)
+    def _is_over(self) -> bool:
+        """Tell whether the run is finished. At its end it validates, and is extended if that pays."""
+        progress = self.progress
+        if self.options.repeats is not None:
+            progress.finished = progress.step >= self.options.repeats.steps
+        elif progress.step >= self.steps and not progress.finished:
+            if not progress.log or progress.log[-1]["step"] != progress.step:
+                self._validate()
+            progress.finished = progress.finished or not self.planner.extend(progress)
+            self.steps = progress.total
+        return progress.finished
+
+    @property
+    def soft_target_users(self) -> int | None:
+        """Return the number of users with soft targets; None if these were not made."""
+        return None if self._soft_targets is None else self._soft_targets.users
 
     def share(self) -> float:
-        """Return the share done, 0 to 1: of the soft targets, else of all epochs (by steps or by time, the greater)."""
+        """Return the share done, 0 to 1: of the soft targets, else of all steps."""
         if self._soft_target_share is not None:
             return self._soft_target_share
         if self.progress.finished:
             return 1.0
-        limit = self.training.max_minutes
-        by_time = self.progress.seconds / (60 * limit) if limit else 0.0
-        by_steps = self.progress.step / self.steps if self.steps else 0.0
-        return min(1.0, max(by_steps, by_time))
+        return min(1.0, self.progress.step / self.steps) if self.steps else 0.0
 
     def recent_losses(self) -> dict[str, float]:
         """Return the mean loss of each task over its last few batches."""
@@ -219,14 +209,20 @@ class FineTuner:
         exclude = self.exclude_seen and batch.task == MAIN and self.llm.codes.codes.shape[1] == 1
         device = self.accelerator.device
         with torch.autocast(device.type, torch.bfloat16, enabled=self.half):  # accelerate's is global to the process
-            loss = self.model(self._with_soft_targets(batch).to(device), exclude)
+            loss = self.model(self._with_soft_targets(batch).to(device), exclude, self._negatives())
         self.accelerator.backward(loss)
-        self.accelerator.clip_grad_norm_(list(self.parameters.values()), 1.0)
+        clip_gradients(self.parameters.values(), 1.0)
         self.optimizer.step()
         # A fused optimizer does not count its changes, which caches rely on, so one is counted here.
         torch.autograd.graph.increment_version(list(self.parameters.values()))
         self.optimizer.zero_grad(set_to_none=True)
         self._losses[batch.task].append(float(loss.detach()))
+
+    def _negatives(self) -> Negatives | None:
+        """Return the negatives of the present step; None for the full softmax."""
+        if self._sampler is None:
+            return None
+        return self._sampler.draw(self.progress.step).to(self.accelerator.device)
 
     def _with_soft_targets(self, batch: Batch) -> Batch:
         """Add the teacher's soft targets to a batch of the main task."""
@@ -248,8 +244,10 @@ class FineTuner:
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * min(1.0, factor)
 
-    def _validate(self, epoch: float) -> None:
-        progress = self.progress
+    def _validate(self) -> None:
+        progress, begin = self.progress, time.monotonic()
+        done = progress.epoch + progress.done / max(1, progress.batches)
+        epoch = max(0.0, done - self.training.pretraining_epochs)
         entry = {
             "epoch": epoch,
             "step": progress.step,
@@ -263,6 +261,8 @@ class FineTuner:
             entry["ndcg@10"] = ndcg = self.validate()
             if epoch > 0:  # pre-training learns no transitions, so its value is logged and not compared
                 self._judge(ndcg)
+            progress.validating += time.monotonic() - begin
+            progress.seconds += time.monotonic() - begin
         progress.log.append(entry)
 
     def _judge(self, ndcg: float) -> None:
@@ -285,7 +285,7 @@ class FineTuner:
         """Write a checkpoint: weights, best weights, optimizer, random state, progress."""
         if self.folder is None or (due_only and time.monotonic() - self._saved < self.checkpoint_seconds):
             return
-        about = {"fingerprint": self.fingerprint, "start": self.start}
+        about = {"fingerprint": self.fingerprint, "start": self.start, **self.options.about()}
         write_folder(self.folder / CHECKPOINT, self._fill, "checkpoint", about)
         self._saved = time.monotonic()
 
@@ -309,12 +309,14 @@ class FineTuner:
         return state
 
     def _is_finished(self) -> bool:
-        """Tell whether the checkpoint completes the training, which it does not if the budget is now larger."""
-        progress, limit = self.progress, self.training.max_minutes
-        epochs = self.training.pretraining_epochs + self.training.epochs
-        out_of_time = limit is not None and progress.seconds >= 60 * limit
+        """Tell whether the checkpoint completes the training, which it does not if it may now take longer."""
+        progress = self.progress
+        if self.options.repeats is not None:
+            return progress.step >= self.options.repeats.steps
         out_of_patience = self.validate is not None and progress.since_best >= self.training.patience
-        return out_of_time or out_of_patience or progress.epoch >= epochs
+        limited = self.planner.time_left is not None
+        done = not self.planner.worth_more(progress) if limited else progress.epoch >= self.planner.epochs
+        return out_of_patience or (progress.finished and done)
 
     def _resume(self) -> None:
         if self.folder is None:
@@ -363,6 +365,15 @@ class FineTuner:
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": dict(by_parameter)})
 
 
+def _planner(training: Training, options: RunOptions, *, validates: bool) -> Planner:
+    return Planner(
+        training.pretraining_epochs + (training.epochs if options.epochs is None else options.epochs),
+        training.validations_per_epoch if validates else 0,
+        options.time_left,
+        None if options.repeats is None else options.repeats.schedule,
+    )
+
+
 def _teacher(
     soft_targets: Callable[[OnShare], SoftTargets] | None, llm: LLM, training: Training
 ) -> Callable[[OnShare], SoftTargets] | None:
@@ -388,20 +399,6 @@ def _computes_in_half(precision: str, on_cpu: bool) -> bool:
     if precision == "auto":
         return computes_bfloat16() if on_cpu else torch.cuda.is_bf16_supported(including_emulation=False)
     return precision == "bf16"
-
-
-def _optimizer(parameters: dict[str, nn.Parameter], training: Training) -> torch.optim.Optimizer:
-    named = ("code_", "answer_")
-    codes = [value for name, value in parameters.items() if name.startswith(named)]
-    others = [value for name, value in parameters.items() if not name.startswith(named)]
-    matrices = [value for value in others if value.ndim > 1]
-    vectors = [value for value in others if value.ndim <= 1]
-    groups = [
-        {"params": matrices, "peak": training.learning_rate, "weight_decay": training.weight_decay},
-        {"params": vectors, "peak": training.learning_rate, "weight_decay": 0.0},
-        {"params": codes, "peak": training.code_learning_rate, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=training.learning_rate, betas=(0.9, 0.98), fused=True)
 
 
 def _marks(batches: int, validations: int) -> set[int]:

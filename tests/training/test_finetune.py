@@ -13,12 +13,13 @@ from genre_gen.errors import CheckpointError, ConfigError
 from genre_gen.llm.batch import Batch
 from genre_gen.llm.encode import NO_TARGET
 from genre_gen.llm.load import load_base
-from genre_gen.llm.model import LLM, _soft_cross_entropy
+from genre_gen.llm.model import LLM
+from genre_gen.llm.softmax import soft_cross_entropy
 from genre_gen.tasks import TaskData
 from genre_gen.training import llm_training
 from genre_gen.training.distillation import SoftTargets
 from genre_gen.training.finetune import FineTuner
-from genre_gen.training.llm_training import TrainingResult, build_llm, choose_teacher, refit_llm
+from genre_gen.training.llm_training import RunOptions, TrainingResult, build_llm, choose_teacher, refit_llm
 
 
 class Killed(Exception):
@@ -106,6 +107,37 @@ def test_lora_resumes_exactly_too(tiny_domain, sample, tmp_path):
     resumed = make(domain, sample, tmp_path, **once)
     resumed.run()
     assert alike(whole, resumed)
+
+
+def test_a_sampled_softmax_learns_and_resumes_exactly(tiny_domain, sample, tmp_path):
+    """Negatives follow from seed and step, and the checkpoint has what the optimizer keeps by row."""
+    sampled = {"training.negatives": 20, "training.distillation": 0.3, "codes.factors": 24}
+    domain = tiny_domain.changed(sampled)
+    teacher = teacher_of(domain, sample)
+    whole = make(domain, sample, teacher=teacher, epochs=3)
+    log = whole.run().log
+    check_learned(log)
+    kill(make(domain, sample, tmp_path, teacher=teacher, epochs=3), 7)
+    resumed = make(domain, sample, tmp_path, teacher=teacher, epochs=3)
+    resumed.run()
+    assert alike(whole, resumed)
+    state = resumed.optimizer.state[resumed.parameters["code_embedding"]]
+    assert {name: value.numel() for name, value in state.items()} == {
+        "step": 1, "last": whole.llm.codes.vocabulary, "squares": whole.llm.codes.vocabulary,
+    }  # fmt: skip
+
+
+def test_a_step_changes_only_the_codes_that_it_reads(tiny_domain, sample):
+    tuner = make(tiny_domain.changed({"training.negatives": 4}), sample, epochs=1, batch_tokens=64)
+    before, drawn = tuner.llm.code_embedding.detach().clone(), tuner._sampler.draw(0).tokens
+    batch = next(batch for batch in tuner.mixture.epoch(0, tuner.llm.answers) if batch.task == "next_item")
+    tuner.steps = 1
+    tuner._step(batch)
+    changed = (tuner.llm.code_embedding.detach() != before).any(dim=1).nonzero().flatten().tolist()
+    read = batch.ids[batch.ids >= tuner.llm.text_vocabulary] - tuner.llm.text_vocabulary
+    assert set(changed) <= {*read.tolist(), *drawn.tolist()}
+    assert set(drawn.tolist()) & set(changed)
+    assert len(changed) < len(before)
 
 
 def test_every_task_is_learned_and_logged(tiny_domain, sample):
@@ -199,10 +231,12 @@ def test_early_stopping_keeps_the_best_weights(tiny_domain, sample):
 
 
 def test_the_time_budget_ends_the_run(tiny_domain, sample):
-    tuner = make(tiny_domain, sample, epochs=10_000, max_minutes=0.03)
-    tuner.validate = None
+    """Time is what the run itself counts, so that a busy machine changes nothing."""
+    limited = RunOptions(time_left=lambda progress: 1.8 - progress.seconds)
+    tuner = make(tiny_domain, sample, epochs=10_000, validation=(), options=limited)
     progress = tuner.run()
-    assert 1 < progress.seconds < 30
+    assert progress.finished
+    assert 0 < progress.step < 10_000
     assert progress.log[-1]["learning_rate"] < 0.5 * tuner.training.learning_rate
 
 
@@ -276,13 +310,10 @@ def test_patience_and_the_best_begin_after_the_pretraining(tiny_domain, sample):
 
 
 def test_a_time_limit_within_the_pretraining_gives_no_best_value(tiny_domain, sample):
-    tuner = make(tiny_domain, sample, pretraining_epochs=3, max_minutes=60.0, patience=1)
-
-    def out_of_time(tuner):
-        tuner.progress.seconds = 3600.0
-
+    limited = RunOptions(time_left=lambda progress: 0.0 if progress.step else 1e6)
+    tuner = make(tiny_domain, sample, pretraining_epochs=3, patience=1, options=limited)
     tuner.validate = lambda: 0.9
-    progress = tuner.run(out_of_time)
+    progress = tuner.run()
     assert progress.step == 1
     assert (TrainingResult.of(progress).epochs, progress.best) == (None, -1)
 
@@ -338,7 +369,7 @@ def test_a_soft_target_is_part_label_part_teacher():
     codes, shares = torch.tensor([[0, 2], [2, 3]]), torch.tensor([[0.3, 0.1], [0.2, 0.2]])
     first = 0.6 * known[0, 1] + 0.3 * known[0, 0] + 0.1 * known[0, 2]
     second = 0.8 * known[1, 1] + 0.2 * known[1, 3]  # code 2 is left out of the softmax: its share goes to the label
-    loss = _soft_cross_entropy(logits, torch.tensor([1, 1]), codes, shares)
+    loss = soft_cross_entropy(logits, torch.tensor([1, 1]), codes, shares)
     assert loss.item() == pytest.approx(-(first + second).item())
 
 
@@ -425,7 +456,11 @@ def test_a_refit_has_soft_targets_of_its_own_data(tiny_domain, sample):
 
     llm, data = tiny_llm(domain, catalog, split.train), TaskData(catalog, split.train_and_validation, domain)
     stages = set()
-    refit = refit_llm(llm, book_of(domain), data, None, teacher=teacher, on_step=lambda tuner: stages.add(tuner.stage))
+
+    def follow(tuner):
+        stages.add(tuner.stage)
+
+    refit, _ = refit_llm(llm, book_of(domain), data, None, RunOptions(teacher, on_step=follow))
     assert refit is llm
     assert asked == [split.train_and_validation]
     assert stages == {"soft targets", "refit"}
@@ -440,9 +475,8 @@ def test_a_refit_from_scratch_trains_another_model_for_as_long_as_was_best(tiny_
     )
     llm, data = tiny_llm(domain, catalog, split.train), TaskData(catalog, split.train_and_validation, domain)
     before = {name: value.clone() for name, value in llm.state_dict().items()}
-    refit = refit_llm(
-        llm, book_of(domain), data, None, epochs=3, on_step=lambda tuner: epochs.append(tuner.progress.epoch)
-    )
+    options = RunOptions(epochs=3, on_step=lambda tuner: epochs.append(tuner.progress.epoch))
+    refit, _ = refit_llm(llm, book_of(domain), data, None, options)
     assert all(torch.equal(value, before[name]) for name, value in llm.state_dict().items())
     assert refit is not llm
     assert max(epochs) == 3
@@ -468,7 +502,11 @@ def test_a_refit_resumes_only_from_the_weights_it_began_with(tiny_domain, sample
             if tuner.progress.step == stop:
                 raise Killed
 
-        return refit_llm(llm, book_of(domain), data, folder, on_step=on_step).code_embedding.detach().clone()
+        return (
+            refit_llm(llm, book_of(domain), data, folder, RunOptions(on_step=on_step))[0]
+            .code_embedding.detach()
+            .clone()
+        )
 
     whole, further = refit(None), refit(None, moved=0.1)
     last = max(steps)

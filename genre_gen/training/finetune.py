@@ -55,8 +55,8 @@ class FineTuner:
         checkpoint_seconds: float = 120.0,
         soft_targets: Callable[[OnShare], SoftTargets] | None = None,
         refit: bool = False,
-        sampler: NegativeSampler | None = None,
         options: RunOptions = WHOLE,
+        sampler: NegativeSampler | None = None,
     ) -> None:
         """Prepare a run without training.
 
@@ -68,14 +68,13 @@ class FineTuner:
             exclude_seen: whether items do not repeat in this domain.
             folder: for checkpoints; None keeps everything in memory.
             fingerprint: fingerprint of data, prompts and settings; a checkpoint with another one is rejected.
-            start: fingerprint of the initial weights; a checkpoint that began with other weights is discarded. Empty if
-                the initial weights follow from ``fingerprint``.
-            checkpoint_seconds: least time between checkpoints.
-            soft_targets: makes the soft targets of the training interactions; called once, when a run begins, if
-                ``training.distillation`` is above 0.
+            start: fingerprint of the initial weights, empty if they follow from ``fingerprint``; a checkpoint that
+                began with other weights is discarded.
+            checkpoint_seconds: least seconds between checkpoints.
+            soft_targets: makes soft targets, once when a run begins, if ``training.distillation`` is above 0.
             refit: whether the run repeats or continues an earlier one, see ``stage``.
-            sampler: draws the negatives of each step; None computes the softmax over item codes in full.
             options: how far the run goes.
+            sampler: draws the negatives of each step; None computes the softmax over item codes in full.
 
         Raises:
             ConfigError: distillation has no teacher or needs codes of one token.
@@ -90,8 +89,7 @@ class FineTuner:
         self.checkpoint_seconds = checkpoint_seconds
         self.options, self.planner = options, _planner(training, options, validates=validate is not None)
         on_cpu = llm.device.type == "cpu"
-        self.half = _computes_in_half(training.precision, on_cpu)
-        self.accelerator = Accelerator(cpu=on_cpu)
+        self.half, self.accelerator = _computes_in_half(training.precision, on_cpu), Accelerator(cpu=on_cpu)
         self.llm = llm.to(self.accelerator.device)
         self._sampler, llm.row_gradients = sampler, sampler is not None
         llm.add_answer_heads({task: ids.to(llm.device) for task, ids in mixture.answers().items()})
@@ -101,8 +99,7 @@ class FineTuner:
         self.steps, self.stopped = 0, False  # planned total; whether an interruption ended the run
         self.best_weights: dict[str, Tensor] = {}
         self._losses: dict[str, list[float]] = defaultdict(list)
-        self._saved = time.monotonic()
-        self.resumed = False  # whether this run continues from a checkpoint
+        self._saved, self.resumed = time.monotonic(), False  # whether this run continues from a checkpoint
         self._soft_target_share: float | None = None  # the share that is made, while they are being made
 
     @property

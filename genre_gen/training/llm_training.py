@@ -200,8 +200,8 @@ def make_finetuner(
         start=start,
         soft_targets=None if options.teacher is None else partial(options.teacher, data.interactions),
         refit=refit,
-        sampler=_sampler(llm.codes, data),
         options=options,
+        sampler=_sampler(llm.codes, data),
     )
 
 

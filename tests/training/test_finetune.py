@@ -1,4 +1,3 @@
-import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -232,12 +231,12 @@ def test_early_stopping_keeps_the_best_weights(tiny_domain, sample):
 
 
 def test_the_time_budget_ends_the_run(tiny_domain, sample):
-    end = time.monotonic() + 1.8
-    limited = RunOptions(time_left=lambda _: end - time.monotonic())
+    """Time is what the run itself counts, so that a busy machine changes nothing."""
+    limited = RunOptions(time_left=lambda progress: 1.8 - progress.seconds)
     tuner = make(tiny_domain, sample, epochs=10_000, validation=(), options=limited)
     progress = tuner.run()
-    assert 1 < progress.seconds < 30
     assert progress.finished
+    assert 0 < progress.step < 10_000
     assert progress.log[-1]["learning_rate"] < 0.5 * tuner.training.learning_rate
 
 

@@ -55,8 +55,8 @@ class FineTuner:
         checkpoint_seconds: float = 120.0,
         soft_targets: Callable[[OnShare], SoftTargets] | None = None,
         refit: bool = False,
-        options: RunOptions = WHOLE,
         sampler: NegativeSampler | None = None,
+        options: RunOptions = WHOLE,
     ) -> None:
         """Prepare a run without training.
 
@@ -73,8 +73,8 @@ class FineTuner:
             checkpoint_seconds: least seconds between checkpoints.
             soft_targets: makes soft targets, once when a run begins, if ``training.distillation`` is above 0.
             refit: whether the run repeats or continues an earlier one, see ``stage``.
-            options: how far the run goes.
             sampler: draws the negatives of each step; None computes the softmax over item codes in full.
+            options: how far the run goes.
 
         Raises:
             ConfigError: distillation has no teacher or needs codes of one token.

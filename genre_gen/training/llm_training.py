@@ -202,8 +202,8 @@ def make_finetuner(
         start=start,
         soft_targets=None if options.teacher is None else partial(options.teacher, data.interactions),
         refit=refit,
-        options=options,
         sampler=_sampler(llm.codes, data),
+        options=options,
     )
 
 

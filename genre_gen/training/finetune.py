@@ -69,8 +69,8 @@ class FineTuner:
             exclude_seen: whether items do not repeat in this domain.
             folder: for checkpoints; None keeps everything in memory.
             fingerprint: fingerprint of data, prompts and settings; a checkpoint with another one is rejected.
-            start: fingerprint of the initial weights, empty if they follow from ``fingerprint``; a checkpoint of other
-                initial weights is discarded.
+            start: fingerprint of the initial weights, empty if they follow from ``fingerprint``; a checkpoint that
+                began with other weights is discarded.
             checkpoint_seconds: least seconds between checkpoints.
             soft_targets: makes soft targets, once when a run begins, if ``training.distillation`` is above 0.
             refit: whether the run repeats or continues an earlier one, see ``stage``.

@@ -210,7 +210,7 @@ class ItemGenerator:
 
     def _weights(self) -> list[torch.Tensor]:
         """Return all weights that keys and values depend on."""
-        return [*tensors_of(self.llm.item_backbone, self.llm.base.get_input_embeddings()), self.llm.code_embedding]
+        return [*tensors_of(self.llm.item_backbone), *self.llm.embeddings()]
 
     def _prompts(self, histories: Sequence[History]) -> list[NDArray[np.int32]]:
         """Encode histories; their common instruction is read once and cached."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 from scipy.linalg import lapack
 
-from genre_gen.collaborative.base import RECENCY, CollaborativeModel, history_matrix
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.collaborative.base import RECENCY, history_matrix
+from genre_gen.collaborative.item_to_item import ItemToItem
+from genre_gen.data.interactions import Interactions
 from genre_gen.errors import ConfigError, DataError
 from genre_gen.folders.arrays import expect
 
@@ -18,7 +20,7 @@ MAX_ITEMS = 20_000
 """Fitting needs a dense float64 ``[n_items, n_items]``: 3.2 GB at this size, and minutes."""
 
 
-class Ease(CollaborativeModel):
+class Ease(ItemToItem):
     """Predict a user's binary history from itself, where no item may predict itself.
 
     ``B = argmin |X - X B|^2 + l2 |B|^2`` with a zero diagonal, which is ``B = I - P diag(1 / P)`` for
@@ -81,7 +83,15 @@ class Ease(CollaborativeModel):
         expect(arrays, "weights", "f", (n_items, n_items))
         return super().from_arrays(arrays, settings)
 
-    def score(self, histories: Sequence[History]) -> NDArray[np.float32]:
-        """Return the weighted history times the learned weights: float32 ``[len(histories), n_items]``."""
-        weighted = history_matrix(histories, len(self.weights), self.recency)
-        return np.asarray(weighted @ self.weights, dtype=np.float32)
+    @property
+    def n_items(self) -> int:
+        """Return the number of items."""
+        return len(self.weights)
+
+    def weights_of(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return rows of the learned weights."""
+        return self.weights[rows]
+
+    def weighted(self, histories: sparse.csr_matrix) -> NDArray[np.float32]:
+        """Return weighted histories times the learned weights."""
+        return np.asarray(histories @ self.weights, dtype=np.float32)

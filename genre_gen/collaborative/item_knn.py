@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, ClassVar, Self
 
@@ -10,15 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from genre_gen.collaborative.base import RECENCY, CollaborativeModel, Stage, history_matrix
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.collaborative.base import RECENCY, Stage, history_matrix
+from genre_gen.collaborative.item_to_item import ItemToItem
+from genre_gen.data.interactions import Interactions
 from genre_gen.errors import ConfigError
 
 CELLS = 2**22
 """The number of similarities in memory at a time, unless a single item has more."""
 
 
-class ItemKNN(CollaborativeModel):
+class ItemKNN(ItemToItem):
     """Score an item by its cosine similarity to the items of the history.
 
     ``S[a, b] = together(a, b) / (sqrt(users(a) users(b)) + shrink)``; each row keeps its ``neighbours`` largest values.
@@ -61,10 +62,18 @@ class ItemKNN(CollaborativeModel):
         self.similar = sparse.csr_matrix(sparse.vstack(blocks)).astype(np.float32)
         return self
 
-    def score(self, histories: Sequence[History]) -> NDArray[np.float32]:
-        """Return the summed similarity to each history: float32 ``[len(histories), n_items]``."""
-        weighted = history_matrix(histories, self.similar.shape[0], self.recency)
-        return np.asarray((weighted @ self.similar).toarray(), dtype=np.float32)
+    @property
+    def n_items(self) -> int:
+        """Return the number of items."""
+        return int(self.similar.shape[0])
+
+    def weights_of(self, rows: NDArray[np.int64]) -> sparse.csr_matrix:
+        """Return the similarities of some items, sparse."""
+        return self.similar[rows]
+
+    def weighted(self, histories: sparse.csr_matrix) -> NDArray[np.float32]:
+        """Return weighted histories times all similarities."""
+        return np.asarray((histories @ self.similar).toarray(), dtype=np.float32)
 
 
 def parts(left: sparse.csr_matrix, right: sparse.csr_matrix) -> Iterator[slice]:

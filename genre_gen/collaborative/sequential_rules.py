@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from genre_gen.collaborative.base import RECENCY, CollaborativeModel, history_matrix
-from genre_gen.data.interactions import History, Interactions
+from genre_gen.collaborative.base import RECENCY
+from genre_gen.collaborative.item_to_item import ItemToItem
+from genre_gen.data.interactions import Interactions
 from genre_gen.errors import ConfigError
 
 
-class SequentialRules(CollaborativeModel):
+class SequentialRules(ItemToItem):
     """Count sequential rules from item to item, and score by the rules of a history's recent items.
 
     An item ``b`` that comes ``lag`` steps after ``a`` in a training history adds ``lag ** -decay`` to ``N[a, b]`` and
@@ -80,7 +80,15 @@ class SequentialRules(CollaborativeModel):
         self.rules = sparse.csr_matrix(left @ counts @ right).astype(np.float32)
         return self
 
-    def score(self, histories: Sequence[History]) -> NDArray[np.float32]:
-        """Return the weighted sum of the rules of each history: float32 ``[len(histories), n_items]``."""
-        weighted = history_matrix(histories, self.rules.shape[0], self.recency)
-        return np.asarray((weighted @ self.rules).toarray(), dtype=np.float32)
+    @property
+    def n_items(self) -> int:
+        """Return the number of items."""
+        return int(self.rules.shape[0])
+
+    def weights_of(self, rows: NDArray[np.int64]) -> sparse.csr_matrix:
+        """Return the rules of some items, sparse."""
+        return self.rules[rows]
+
+    def weighted(self, histories: sparse.csr_matrix) -> NDArray[np.float32]:
+        """Return weighted histories times all rules."""
+        return np.asarray((histories @ self.rules).toarray(), dtype=np.float32)

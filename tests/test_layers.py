@@ -28,7 +28,7 @@ FLOORS = [
     {"data", "languages.resolved"},
     {"languages.gaps", "prompting", "codes", "metrics", "blending.blend"},
     {"collaborative", "tasks"},
-    {"decoding"},
+    {"decoding", "llm.decoder"},
     {"llm"},
     {"blending", "query", "explain", "rules"},
     {"new_domain", "data.dataset"},

@@ -37,11 +37,12 @@ from eval.bench.results import read, record, table
 from eval.bench.script import new_parser, say, script
 from genre_gen.data.interactions import History, allowed_items
 from genre_gen.data.splits import Case, leave_one_out
-from genre_gen.decoding.snapshot import cache_argument
+from genre_gen.decoding.decoders import decoder_of
 from genre_gen.domain import ServingSettings
 from genre_gen.downloads.models import ensure_model
 from genre_gen.errors import UsageError
 from genre_gen.evaluation.baselines import GENRE, LLM_ALONE, mixtures, scorers
+from genre_gen.llm.decoder import KeyValues
 from genre_gen.llm.generator import ItemGenerator
 from genre_gen.llm.hardware import examine_machine
 from genre_gen.llm.quantize import quantize, weight_bytes
@@ -190,15 +191,11 @@ def speeds(state: RecommenderState, served: dict[str, ItemGenerator], users: int
 @torch.inference_mode()
 def write_words(generator: ItemGenerator) -> None:
     """Generate a text at full depth, token by token."""
-    from transformers import DynamicCache
-
-    llm, cache = generator.llm, DynamicCache()
+    llm, cache = generator.llm, KeyValues()
+    decoder = decoder_of(llm.base.model)
     ids = torch.arange(100, 132)[None].to(llm.device)
     for _ in range(WORDS):
-        output = llm.base.model(  # type: ignore[operator, union-attr]
-            inputs_embeds=llm.embed(ids), use_cache=True, **{cache_argument(generator.model.backbone): cache}
-        )
-        ids = llm.text_logits(output.last_hidden_state[:, -1:]).argmax(-1)
+        ids = llm.text_logits(decoder.read(llm.embed(ids), cache)[:, -1:]).argmax(-1)
 
 
 def by_turns(

@@ -21,8 +21,6 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the usual name
 from torch import Tensor, nn
 
-from genre_gen.decoding.last_token import shallow_copy
-
 _MARGIN = 1.2  # the least speed-up for which the second copy is worth its memory
 _ROWS, _INNER, _OUTER, _TIMES = 16, 576, 768, 5  # of the product that is timed, and the number of repetitions
 _PRECISIONS = (torch.float32, torch.bfloat16)
@@ -66,6 +64,14 @@ def prepack(backbone: Any) -> Any:
         result = shallow_copy(backbone)
         result.layers = copy.deepcopy(layers, copied)
         return result
+
+
+def shallow_copy(module: Any) -> Any:
+    """Return a copy for inference that shares weights and parts; replacing a part changes the copy only."""
+    result = copy.copy(module)
+    result._modules = dict(module._modules)
+    result.training = False
+    return result
 
 
 def forget_prepacked(backbone: Any) -> None:

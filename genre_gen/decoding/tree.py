@@ -12,25 +12,24 @@ as a whole; a request keeps the snapshot that it began with.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from threading import Lock
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from genre_gen.data.batches import batches
-from genre_gen.decoding.last_token import is_exact, with_last_token_parts
+from genre_gen.decoding.decoders import decoder_of
 from genre_gen.decoding.onednn import forget_prepacked, prepack
-from genre_gen.decoding.prefix_cache import NO_PREFIX, PrefixCache, WeightVersions, common_prefix_length, tensors_of
+from genre_gen.decoding.prefix_cache import CachedPrefix, PrefixCache, WeightVersions, common_prefix_length, tensors_of
 from genre_gen.decoding.search import BATCH_TOKENS, Ids, length_groups
-from genre_gen.decoding.snapshot import Snapshot, new_cache, prefix_of
-from genre_gen.errors import ConfigError, UsageError
+from genre_gen.decoding.snapshot import Snapshot
+from genre_gen.errors import UsageError
+from genre_gen.llm.decoder import KeyValues
 
 CACHE_BYTES = 2**28
 CPU_TOKENS = 512
 """The largest number of tokens in one forward pass on a CPU, so that activations fit into its caches."""
-_TRIED = 6  # tokens of the prompt that the decoder is tried with
 
 
 @dataclass
@@ -39,7 +38,7 @@ class TreeState:
 
     Attributes:
         snapshot: the snapshot whose decoder reads the nodes.
-        cache: keys and values of prompts and nodes, in the order they were appended (a ``DynamicCache``).
+        cache: keys and values of prompts and nodes, in the order they were appended.
         users: int64 ``[rows]``, increasing, the user of each row of the cache.
         prompts: int64 ``[rows]``, number of tokens of each prompt.
         positions: int64 ``[rows, slots]``, of every slot.
@@ -48,7 +47,7 @@ class TreeState:
     """
 
     snapshot: Snapshot
-    cache: Any
+    cache: KeyValues
     users: Tensor
     prompts: Tensor
     positions: Tensor
@@ -57,7 +56,7 @@ class TreeState:
 
 
 class TreeModel:
-    """Implements :class:`~genre_gen.decoding.search.StepModel` over a decoder of transformers without its head."""
+    """Implements :class:`~genre_gen.decoding.search.StepModel` over a decoder without its head."""
 
     def __init__(
         self,
@@ -72,7 +71,8 @@ class TreeModel:
         """Wrap a decoder in evaluation mode; its weights are not copied.
 
         Args:
-            backbone: a model of ``AutoModel`` with attention "sdpa" or "eager" (others do not accept the tree's mask).
+            backbone: a :class:`~genre_gen.llm.decoder.Decoder`, or a model of ``AutoModel`` with attention "sdpa" or
+                "eager".
             embed: input embeddings ``[..., hidden]`` of ids ``[...]``, text and code.
             head: logits ``[..., code vocabulary]`` of hidden states ``[..., hidden]``.
             first_code: the id of code token 0.
@@ -88,15 +88,8 @@ class TreeModel:
         self.weights = weights or (lambda: tensors_of(backbone))
         self._cache_bytes, self._prepacked = cache_bytes, prepacked
         self._snapshot: Snapshot | None = None
-        self._last_token: bool | None = None  # whether the decoder can compute a single token; None before it is tried
         self._lock = Lock()
-        self._config: Any = backbone.config
-        self._layer_types: set[str] = set(getattr(self._config, "layer_types", None) or ())
-        if other := self._layer_types - {"full_attention", "sliding_attention"}:
-            raise ConfigError(
-                f"{type(backbone).__name__} has {', '.join(sorted(other))} layers, which cannot continue a prompt in "
-                "many ways at once; use CatalogLogitsProcessor with generate, or another llm"
-            )
+        decoder_of(backbone)
 
     @property
     def device(self) -> torch.device:
@@ -114,10 +107,9 @@ class TreeModel:
 
         Its keys and values stay in memory until :meth:`clear_cache`, or until the weights change.
         """
-        ids, snapshot = self._ids(prefix), self._current()
-        cache = new_cache(NO_PREFIX, 1)
-        snapshot.read(ids[None], cache)
-        snapshot.prefixes.put_shared(prefix_of(ids, cache))
+        ids, snapshot, cache = self._ids(prefix), self._current(), KeyValues()
+        snapshot.read([ids], cache)
+        snapshot.prefixes.put_shared(CachedPrefix(ids, cache.layers))
 
     def clear_cache(self) -> None:
         """Drop all cached values; needed after a change of weights through ``.data``, and to free memory."""
@@ -148,8 +140,8 @@ class TreeModel:
         for group in length_groups([len(ids) - start for ids in every], self._batch_tokens):
             batch = [every[row] for row in group]
             prefix = snapshot.prefixes.find(batch)
-            cache = new_cache(prefix, len(batch)) if prefix.length else None
-            for row, answer in zip(group, snapshot.answer(batch, prefix.length, cache), strict=True):
+            cache = KeyValues(prefix.layers) if prefix.length else None
+            for row, answer in zip(group, snapshot.answer(batch, cache), strict=True):
                 logits[row] = answer
         return torch.stack(logits)
 
@@ -168,9 +160,8 @@ class TreeModel:
         positions = state.prompts[:, None].expand(-1, new).clone()
         positions[rows, columns] += depths
         state.positions = torch.cat([state.positions, positions], dim=1)
-        embeddings = self.embed(ids)
-        mask = self._mask(state, rows, columns, paths, new, embeddings.dtype)
-        hidden = state.snapshot.forward(embeddings, positions, state.cache, mask)
+        mask = self._mask(state, rows, columns, paths, new)
+        hidden = state.snapshot.decoder.read(self.embed(ids), state.cache, state.positions, mask)
         return self.head(hidden[rows, columns])
 
     @torch.inference_mode()
@@ -183,11 +174,11 @@ class TreeModel:
             raise UsageError(f"{len(prompts)} prompts for one user; use the TreeModel itself")
         every, snapshot = [self._ids(ids) for ids in prompts], self._current()
         prefix = snapshot.prefixes.find(every, user)
-        cache, logits = new_cache(prefix, len(every)), prefix.logits
+        cache, logits = KeyValues(prefix.layers), prefix.logits
         if logits is None:
-            logits = snapshot.answer(every, prefix.length, cache)
+            logits = snapshot.answer(every, cache)
             if user is not None:
-                snapshot.prefixes.put(user, prefix_of(every[0], cache, logits))
+                snapshot.prefixes.put(user, CachedPrefix(every[0], tuple(cache.layers), logits))
         lengths = torch.tensor([len(ids) for ids in every], device=self.device)
         positions = torch.arange(int(lengths.max()), device=self.device).expand(len(every), -1)
         nothing = lengths.new_zeros(0)
@@ -208,48 +199,20 @@ class TreeModel:
 
     @torch.inference_mode()
     def _take(self, weights: WeightVersions) -> Snapshot:
-        """Return a snapshot whose decoder computes only the last token, if one try shows that this is exact."""
-        decoder = prepack(self.backbone) if self._prepacked else self.backbone
-        plain = Snapshot(weights, decoder, self.embed, self.head, PrefixCache(self._cache_bytes))
-        parted = None if self._last_token is False else with_last_token_parts(decoder)
-        if parted is None:
-            return plain
-        quick = replace(plain, decoder=parted, last_token=True)
-        if self._last_token is None:
-            ids = torch.arange(_TRIED, device=self.device)[None]
-            self._last_token = is_exact(lambda: quick.read(ids, None))
-        return quick if self._last_token else plain
+        decoder = decoder_of(prepack(self.backbone) if self._prepacked else self.backbone)
+        return Snapshot(weights, decoder, self.embed, self.head, PrefixCache(self._cache_bytes))
 
-    def _mask(
-        self, state: TreeState, rows: Tensor, columns: Tensor, paths: Tensor, new: int, dtype: torch.dtype
-    ) -> Any:
-        """Return the attention mask of the last ``new`` slots of each row, in the form that the decoder expects.
+    def _mask(self, state: TreeState, rows: Tensor, columns: Tensor, paths: Tensor, new: int) -> Tensor:
+        """Return what the last ``new`` slots of each row see, bool ``[rows, 1, new, slots]``.
 
         Padding sees the prompt and itself: a row that sees nothing would become NaN.
         """
         n_slots = state.positions.shape[1]
         slots = torch.arange(n_slots, device=self.device)
-        visible = (slots < state.prompts[:, None])[:, None].repeat(1, new, 1)  # [rows, new, slots]
+        visible = (slots < state.prompts[:, None])[:, None].repeat(1, new, 1)
         visible[rows[:, None], columns[:, None], paths] = True
         visible[:, :, n_slots - new :] |= torch.eye(new, dtype=torch.bool, device=self.device)
-        full = self._as_mask(visible, dtype)
-        window: int | None = getattr(self._config, "sliding_window", None)
-        if window is None or self._layer_types == {"full_attention"}:
-            return full
-        near = state.positions[:, -new:, None] - state.positions[:, None] < window
-        sliding = self._as_mask(visible & near, dtype)
-        # A decoder without layer types uses a sliding window in every layer.
-        return {"full_attention": full, "sliding_attention": sliding} if self._layer_types else sliding
-
-    def _as_mask(self, visible: Tensor, dtype: torch.dtype) -> Tensor:
-        """Return ``[rows, 1, queries, keys]``: boolean for sdpa, numbers to add for eager attention."""
-        kind = self._config._attn_implementation
-        if kind == "sdpa":
-            return visible[:, None]
-        if kind != "eager":
-            raise ConfigError(f'attention "{kind}" cannot continue a prompt in many ways; load the llm with "sdpa"')
-        hidden = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
-        return hidden.masked_fill(~visible, torch.finfo(dtype).min)[:, None]
+        return visible[:, None]
 
     def _ids(self, ids: Ids) -> Tensor:
         if not len(ids):
@@ -295,9 +258,9 @@ class SharedPrefixModel(_View):
         every, snapshot = [model._ids(ids) for ids in prompts], model._current()
         first = every[0]
         prefix = snapshot.prefixes.find([first])
-        cache = new_cache(prefix, 1)
-        logits = [snapshot.answer([first], prefix.length, cache)[0]] * len(every)
-        read = prefix_of(first, cache)
+        cache = KeyValues(prefix.layers)
+        logits = [snapshot.answer([first], cache)[0]] * len(every)
+        read = CachedPrefix(first, cache.layers)
         shared = [common_prefix_length(first, ids) for ids in every]
         groups: dict[int, list[int]] = {}
         for row in range(1, len(every)):
@@ -306,8 +269,7 @@ class SharedPrefixModel(_View):
             prefix = read.cut(min(shared[row] for row in group))
             size = max(1, model._batch_tokens // max(len(every[row]) - prefix.length for row in group))
             for rows in batches(group, size):
-                cache = new_cache(prefix, len(rows))
-                answers = snapshot.answer([every[row] for row in rows], prefix.length, cache)
+                answers = snapshot.answer([every[row] for row in rows], KeyValues(prefix.layers))
                 for row, answer in zip(rows, answers, strict=True):
                     logits[row] = answer
         return torch.stack(logits)
@@ -336,6 +298,5 @@ def _append(state: TreeState, parents: Tensor, slots: Tensor) -> tuple[Tensor, T
 def _narrow(state: TreeState, users: Tensor) -> None:
     """Keep the rows of some users only."""
     rows = torch.searchsorted(state.users, users)
-    for layer in state.cache.layers:
-        layer.keys, layer.values = layer.keys[rows], layer.values[rows]
+    state.cache.select(rows)
     state.users, state.prompts, state.positions = users, state.prompts[rows], state.positions[rows]

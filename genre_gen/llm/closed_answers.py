@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from genre_gen.decoding.snapshot import cache_argument
+from genre_gen.decoding.decoders import decoder_of
 from genre_gen.errors import DecodingError, UsageError
+from genre_gen.llm.decoder import KeyValues
 from genre_gen.llm.encode import Encoder
 from genre_gen.llm.model import LLM
 from genre_gen.prompting.spans import Prompt, Span
@@ -23,11 +23,6 @@ def finite(chances: Tensor) -> Tensor:
     if not bool(torch.isfinite(chances).all()):
         raise DecodingError("the language model's answers are not finite; check its weights")
     return chances
-
-
-def continue_reading(backbone: Any, embeddings: Tensor, cache: Any) -> Tensor:
-    """Return hidden states of tokens that follow those in a ``DynamicCache``, and append them to the cache."""
-    return backbone(inputs_embeds=embeddings, use_cache=True, **{cache_argument(backbone): cache}).last_hidden_state
 
 
 @torch.inference_mode()
@@ -60,16 +55,14 @@ def _encoded(encoder: Encoder, prompt: Prompt, answers: Sequence[str]) -> tuple[
 
 def _states(llm: LLM, ids: list[int], texts: Sequence[list[int]]) -> Tensor:
     """Return the states from which each token of each answer is predicted, ``[answers, longest, hidden]``."""
-    from transformers import DynamicCache
-
-    cache: Any = DynamicCache()
+    decoder, cache = decoder_of(llm.item_backbone), KeyValues()
     prompt, longest = torch.tensor([ids], device=llm.device), max(map(len, texts))
-    states = continue_reading(llm.item_backbone, llm.embed_items(prompt), cache)[:, -1:].expand(len(texts), -1, -1)
+    last = torch.tensor([len(ids) - 1], device=llm.device)
+    states = decoder.read(llm.embed_items(prompt), cache, last=last).expand(len(texts), -1, -1)
     if longest == 1:
         return states
-    cache.batch_repeat_interleave(len(texts))
-    read = torch.tensor([(text + [0] * longest)[: longest - 1] for text in texts], device=llm.device)
-    return torch.cat([states, continue_reading(llm.item_backbone, llm.embed_items(read), cache)], dim=1)
+    rest = torch.tensor([(text + [0] * longest)[: longest - 1] for text in texts], device=llm.device)
+    return torch.cat([states, decoder.read(llm.embed_items(rest), cache)], dim=1)
 
 
 def _product(chances: NDArray[np.float64], text: list[int], number: dict[tuple[int, ...], int]) -> float:

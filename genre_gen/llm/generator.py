@@ -12,11 +12,13 @@ import torch
 from numpy.typing import NDArray
 
 from genre_gen.data.interactions import History, allowed_items
+from genre_gen.decoding.decoders import decoder_of
 from genre_gen.decoding.prefix_cache import tensors_of
 from genre_gen.decoding.search import StepModel, score_items, search, search_many
 from genre_gen.decoding.tree import TreeModel
 from genre_gen.decoding.trie import Trie
-from genre_gen.llm.closed_answers import answer_probabilities, continue_reading, finite
+from genre_gen.llm.closed_answers import answer_probabilities, finite
+from genre_gen.llm.decoder import KeyValues
 from genre_gen.llm.encode import Encoded, Encoder
 from genre_gen.llm.model import LLM
 from genre_gen.prompting.book import PromptBook
@@ -184,14 +186,17 @@ class ItemGenerator:
         A task trained at exit depth is answered there, with the words of its answers; any other at full depth, with all
         words.
         """
-        from transformers import DynamicCache
-
         llm, answers = self.llm, self.llm.answers.get(prompt.task)
         backbone, embed = (llm.base.model, llm.embed) if answers is None else (llm.item_backbone, llm.embed_items)
         ids = torch.as_tensor(self.encoder.encode(prompt).ids, dtype=torch.int64, device=llm.device)[None]
-        cache, written, ends = DynamicCache(), list[int](), set(llm.tokenizer.all_special_ids)
+        decoder, cache, written, ends = (
+            decoder_of(backbone),
+            KeyValues(),
+            list[int](),
+            set(llm.tokenizer.all_special_ids),
+        )
         for _ in range(max_tokens):
-            state = continue_reading(backbone, embed(ids), cache)[0, -1]
+            state = decoder.read(embed(ids), cache)[0, -1]
             if answers is None:
                 tokens = [int(llm.text_logits(state).argmax())]
             else:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from genre_gen.decoding.last_token import shallow_copy
+from genre_gen.decoding.onednn import shallow_copy
 from genre_gen.errors import ConfigError
 
 

@@ -43,7 +43,8 @@ def test_a_prepacked_decoder_gives_the_same_logits_and_does_not_change_the_origi
     logits, decoder = answers(tree), tree._current().decoder
     assert len(prepacked_layers(decoder)) == 14
     assert not prepacked_layers(model.model)
-    assert {id(weight) for weight in decoder.parameters()} == {id(weight) for weight in model.model.parameters()}
+    shared = {id(weight) for name, weight in model.model.named_parameters() if "embed_tokens" not in name}
+    assert {id(weight) for weight in decoder.parameters()} == shared
     monkeypatch.setattr(module, "is_faster", lambda precision: False)
     plain = wrap(model)
     torch.testing.assert_close(logits, answers(plain), atol=1e-5, rtol=1e-5)

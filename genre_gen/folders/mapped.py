@@ -1,8 +1,7 @@
 """Tensors of a safetensors file that stay in the file until they are used.
 
 The file is mapped into memory: the operating system reads its pages when they are needed, shares them among processes
-and may drop them again. Changes of the tensors are private to the process. Where a mapped file could not be replaced
-(Windows), its bytes are read into memory instead.
+and may drop them again. Changes of the tensors are private to the process.
 """
 
 from __future__ import annotations
@@ -12,7 +11,8 @@ import mmap
 import os
 from collections.abc import Mapping
 from math import prod
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,13 +28,18 @@ class MappedTensors:
     """The bytes of a safetensors file, mapped, and tensors that are views of them."""
 
     def __init__(self, descriptor: int, size: int) -> None:
-        """Map ``size`` bytes of an open file; the descriptor may be closed afterwards."""
-        if os.name == "nt" or not size:
-            with os.fdopen(os.dup(descriptor), "rb") as stream:
-                stream.seek(0)
-                self.buffer: Any = bytearray(stream.read(size))
-        else:
-            self.buffer = mmap.mmap(descriptor, size, access=mmap.ACCESS_COPY)
+        """Map ``size`` bytes of an open file; the descriptor may be closed afterwards.
+
+        Raises:
+            ValueError: the file is shorter, or empty.
+        """
+        self.buffer = mmap.mmap(descriptor, size, access=mmap.ACCESS_COPY)
+
+    @classmethod
+    def of_file(cls, file: Path) -> Self:
+        """Map a whole file; raises OSError or ValueError where it cannot be."""
+        with file.open("rb") as stream:
+            return cls(stream.fileno(), os.fstat(stream.fileno()).st_size)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the tensors by name; raises ValueError or another exception where the bytes are no safetensors."""
@@ -50,12 +55,14 @@ class MappedTensors:
 
         Only for use before anything could have changed a tensor, since changes are lost.
         """
-        if isinstance(self.buffer, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        if hasattr(mmap, "MADV_DONTNEED"):
             self.buffer.madvise(mmap.MADV_DONTNEED)
 
     def _tensor(self, about: Mapping[str, Any], start: int) -> Tensor:
         import torch
 
+        if about["dtype"] not in _KINDS:
+            raise ValueError(f"numbers of the kind {str(about['dtype'])[:20]} are not read here")
         kind, shape, (begin, end) = getattr(torch, _KINDS[about["dtype"]]), about["shape"], about["data_offsets"]
         count = prod(shape)
         whole = all(type(number) is int and number >= 0 for number in (*shape, begin, end))

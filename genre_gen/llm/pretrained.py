@@ -19,12 +19,14 @@ from torch import Tensor, nn
 
 from genre_gen.downloads.models import INDEX
 from genre_gen.errors import SourceError
+from genre_gen.folders.mapped import MappedTensors
+from genre_gen.llm.decoder import Decoder, supports
 from genre_gen.llm.load import load_model, placement, plain_config, readable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-_SIZES = ("num_hidden_layers", "hidden_size", "vocab_size")
+FILE = "model.safetensors"
 EMBEDDINGS, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 
 
@@ -66,10 +68,9 @@ class Pretrained:
         """
         config = plain_config(folder)
         with readable(folder, "a causal language model"):
-            if (layer := new_decoder(config, 1)) is None:
+            if not supports(config) or not isinstance(config.get("vocab_size"), int):
                 return None
-            weights = _weights(folder)
-            shapes = _shapes(config, layer)
+            weights, shapes = _weights(folder), _shapes(config, _decoder(config, 1))
             if missing := sorted(shapes.keys() - weights.keys()):
                 raise SourceError(f"{folder}: lacks {len(missing)} weights, the first is {missing[0]}; copy it again")
             for name, shape in shapes.items():
@@ -81,9 +82,9 @@ class Pretrained:
         """Return the input embeddings of text tokens, ``[..., hidden]``, in the precision of the model."""
         return F.embedding(ids, self.embeddings).to(self.precision)
 
-    def item_backbone(self, depth: int) -> Any:
+    def item_backbone(self, depth: int) -> Decoder:
         """Return the first layers of such a model, without weights (on the device ``meta``)."""
-        return new_decoder(self.config, depth)
+        return _decoder(self.config, depth)
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Yield the weights by name, mapped, in the precision of the file."""
@@ -94,34 +95,19 @@ class Pretrained:
         return load_model(self.folder)
 
 
-def new_decoder(config: Mapping[str, Any], depth: int) -> Any | None:
-    """Return a decoder of ``depth`` layers without weights; None for a model of another kind."""
-    if config.get("model_type") != "llama" or any(type(config.get(name)) is not int for name in _SIZES):
-        return None
-    from transformers import LlamaConfig, LlamaModel
-    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
-
-    described = LlamaConfig.from_dict({**config, "num_hidden_layers": depth})
-    described._attn_implementation = "sdpa"
+def _decoder(config: Mapping[str, Any], depth: int) -> Decoder:
     with torch.device("meta"):
-        decoder: Any = LlamaModel(described)
-    decoder.rotary_emb = LlamaRotaryEmbedding(described)
-    decoder._modules.pop("embed_tokens")  # its input are embeddings
-    return decoder.eval()
+        return Decoder(config, depth).eval()
 
 
 def _weights(folder: Path) -> dict[str, Tensor]:
     """Return all weights in a folder's safetensors by name; they are mapped, so nothing is read yet."""
-    from safetensors import safe_open
-
-    index = folder / INDEX
-    names = {"model.safetensors"}
+    index, names = folder / INDEX, {FILE}
     if index.is_file():
         names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
     weights: dict[str, Tensor] = {}
     for name in sorted(names):
-        with safe_open(folder / name, framework="pt") as opened:
-            weights.update((key, opened.get_tensor(key)) for key in opened.keys())  # noqa: SIM118
+        weights |= MappedTensors.of_file(folder / name).tensors()
     return weights
 
 

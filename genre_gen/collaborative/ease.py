@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.linalg import lapack
 
 from genre_gen.collaborative.base import RECENCY, history_matrix
 from genre_gen.collaborative.item_to_item import ItemToItem
@@ -60,6 +59,8 @@ class Ease(ItemToItem):
                 f"{8 * interactions.n_items**2 / 1e9:.0f} GB (the limit is {MAX_ITEMS} items); "
                 "replace ease by item_knn, which is sparse, in blend.members"
             )
+        from scipy.linalg import lapack
+
         users = history_matrix(interactions.histories(), interactions.n_items).astype(np.float64)
         gram = (users.T @ users).toarray(order="F")
         gram[np.diag_indices_from(gram)] += self.l2

@@ -2,11 +2,12 @@
 
 import copy
 import json
+from dataclasses import replace
 
 from genre_gen.data.splits import leave_one_out
 from genre_gen.prompting.book import PromptBook
 from genre_gen.tasks import TaskData
-from genre_gen.training.llm_training import build_llm, make_finetuner
+from genre_gen.training.llm_training import RunOptions, build_llm, make_finetuner
 
 _built, _books = {}, {}
 
@@ -26,7 +27,7 @@ def tiny_llm(domain, catalog, interactions):
     return copy.deepcopy(_built[key])
 
 
-def tiny_tuner(domain, sample, folder=None, *, teacher=None, validation=None, **changes):
+def tiny_tuner(domain, sample, folder=None, *, teacher=None, validation=None, options=None, **changes):
     """Return a fine-tuner of a new tiny model on the sample's training part; ``changes`` are of ``[training]``."""
     catalog, interactions = sample
     split = leave_one_out(interactions, catalog)
@@ -34,6 +35,7 @@ def tiny_tuner(domain, sample, folder=None, *, teacher=None, validation=None, **
     domain = domain.changed({f"training.{key}": value for key, value in changes.items()})
     llm, data = tiny_llm(domain, catalog, split.train), TaskData(catalog, split.train, domain)
     validation = split.validation if validation is None else validation
-    tuner = make_finetuner(llm, book_of(domain), data, validation, folder, teacher=teacher)
+    options = replace(options or RunOptions(), teacher=teacher)
+    tuner = make_finetuner(llm, book_of(domain), data, validation, folder, options)
     tuner.checkpoint_seconds = 0
     return tuner

@@ -41,7 +41,7 @@ from genre_gen.evaluation.baselines import GENRE, LLM_ALONE, WITHOUT_LLM, mixtur
 from genre_gen.evaluation.protocol import Mixture, Scorer, evaluate_scorers
 from genre_gen.evaluation.report import Report
 from genre_gen.recommender.recommender import Recommender
-from genre_gen.training.recommender_training import new_member
+from genre_gen.training.members import new_member
 
 STEM = "cold_start"
 PEERS = ("text_knn", "sequential_rules", "ease", "item_knn", "popularity")

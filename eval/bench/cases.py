@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -37,6 +38,12 @@ def training_inputs(domain: Domain, catalog: Catalog) -> list[Any]:
     book = PromptBook.load(domain)
     prompts = {name: book.fingerprint(name) for name, task in domain.tasks.items() if task.weight}
     return [settings, prompts, catalog.fingerprint()]
+
+
+def data_place(name: str) -> str | None:
+    """Return the folder of a data set below ``GENRE_DATA``, if it has one; None for the place that its domain names."""
+    folder = Path(os.environ["GENRE_DATA"]) / name if os.environ.get("GENRE_DATA") else None
+    return None if folder is None or not folder.is_dir() else str(folder.resolve())
 
 
 def named_split(name: str, interactions: Interactions, catalog: Catalog) -> Split:
@@ -83,12 +90,12 @@ class Bench:
     @cached_property
     def catalog(self) -> Catalog:
         """Return the items."""
-        return load_catalog(self.domain)[0]
+        return load_catalog(self.domain, data_place(self.name))[0]
 
     @cached_property
     def interactions(self) -> Interactions:
         """Return all interactions."""
-        return load_data(self.domain, catalog=self.catalog).interactions
+        return load_data(self.domain, data_place(self.name), self.catalog).interactions
 
     @cached_property
     def split(self) -> Split:

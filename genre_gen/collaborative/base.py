@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypeAlias
 
@@ -73,6 +73,10 @@ class CollaborativeModel(ABC):
     @abstractmethod
     def fit(self, interactions: Interactions) -> Self:
         """Learn from the training interactions and return the model itself."""
+
+    def fit_seconds(self, interactions: Interactions) -> float | None:
+        """Return about how many seconds ``fit`` takes; None if that grows with the interactions and can be sampled."""
+        return None
 
     @abstractmethod
     def score(self, histories: Sequence[History]) -> NDArray[np.float32]:
@@ -145,10 +149,15 @@ class EpochModel(CollaborativeModel):
     and such a model takes minutes. Its constructor takes ``seed`` and ``max_epochs``.
 
     Attributes:
-        best_epoch: the epoch whose weights are kept, from 1; ``max_epochs`` without validation cases.
+        best_epoch: the epoch whose weights are kept, from 1; ``max_epochs`` without validation cases; 0 if there was
+            no time for one.
+        max_epochs: the argument; once validation cases have chosen, the chosen number.
+        log: an entry for each epoch that was validated.
     """
 
     best_epoch: int
+    max_epochs: int | None
+    log: list[dict[str, float]]
 
     @classmethod
     def for_data(cls, context: ModelContext, **options: Any) -> Self:
@@ -163,11 +172,17 @@ class EpochModel(CollaborativeModel):
 
     @abstractmethod
     def fit(
-        self, interactions: Interactions, validation: Sequence[Case] | None = None, *, repeat: bool = False
+        self,
+        interactions: Interactions,
+        validation: Sequence[Case] | None = None,
+        *,
+        repeat: bool = False,
+        enough: Callable[[], bool] = lambda: False,
     ) -> Self:
         """Learn from the training interactions; with validation cases, until their ranking stops improving.
 
-        With ``repeat``, the items of a case's history are ranked too.
+        With ``repeat``, the items of a case's history are ranked too. ``enough`` is asked often: once it is true, the
+        present epoch is given up, and the best one before it is kept.
         """
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -97,7 +97,12 @@ class SASRec(EpochModel):
         self.network: Network | None = None
 
     def fit(
-        self, interactions: Interactions, validation: Sequence[Case] | None = None, *, repeat: bool = False
+        self,
+        interactions: Interactions,
+        validation: Sequence[Case] | None = None,
+        *,
+        repeat: bool = False,
+        enough: Callable[[], bool] = lambda: False,
     ) -> Self:
         """Train as described in ``EpochModel.fit``; with validation cases, keep the weights of the best epoch.
 
@@ -123,17 +128,20 @@ class SASRec(EpochModel):
                 seed=self.seed,
             )
             if validation:
-                self._train_until_best(trainer, validation, repeat)
+                self._train_until_best(trainer, validation, repeat, enough)
             else:
                 self.best_epoch = self.max_epochs or EPOCHS
                 for _ in range(self.best_epoch):
                     trainer.epoch()
         return self
 
-    def _train_until_best(self, trainer: Trainer, validation: Sequence[Case], repeat: bool) -> None:
+    def _train_until_best(
+        self, trainer: Trainer, validation: Sequence[Case], repeat: bool, enough: Callable[[], bool]
+    ) -> None:
         best, kept, begin, clock = -1.0, trainer.network.state_dict(), time.thread_time(), time.monotonic()
         for epoch in range(1, (self.max_epochs or MOST_EPOCHS) + 1):
-            trainer.epoch()
+            if not trainer.epoch(enough):
+                break
             ndcg = float(ndcg_at(case_ranks(self.score, validation, self.n_items, repeat), 10).mean())
             spent = {"seconds": time.thread_time() - begin, "wall_seconds": time.monotonic() - clock}
             self.log.append({**{name: round(value, 1) for name, value in spent.items()}, "ndcg@10": ndcg})

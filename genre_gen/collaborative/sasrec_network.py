@@ -5,7 +5,7 @@ It is a module of its own, so that torch is imported only if such a model is use
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -169,10 +169,13 @@ class Trainer:
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: min(1.0, (step + 1) / rise))
         self.rng = np.random.default_rng(seed)
 
-    def epoch(self) -> None:
-        """Learn from each window once."""
+    def epoch(self, enough: Callable[[], bool] = lambda: False) -> bool:
+        """Learn from each window once, and return True; False if ``enough``, asked before each step, ended it."""
         self.network.train()
         for rows, targets in self.windows.batches(self.batch_tokens, self.rng):
+            if enough():
+                self.network.eval()
+                return False
             counts = targets != NO_TARGET
             logits = self.network.logits(self.network(rows)[counts])  # targets only: the head is costly
             loss = functional.cross_entropy(logits, targets[counts])
@@ -182,3 +185,4 @@ class Trainer:
             self.optimizer.step()
             self.schedule.step()
         self.network.eval()
+        return True

@@ -21,6 +21,7 @@ def tune(
     cases: Sequence[Case],
     *,
     repeat: bool = False,
+    enough: Callable[[], bool] = lambda: False,
 ) -> tuple[CollaborativeModel, dict[str, Any]]:
     """Fit a model with the hyper-parameters of greatest NDCG@10 on validation cases.
 
@@ -39,7 +40,7 @@ def tune(
     cases = sample_cases(cases, CASES)
     model = make({})
     if isinstance(model, EpochModel):
-        model.fit(interactions, cases, repeat=repeat)
+        model.fit(interactions, cases, repeat=repeat, enough=enough)
         return model, {"max_epochs": model.best_epoch} if cases else {}
     model.fit(interactions)
     best, top = model, -1.0
@@ -47,6 +48,8 @@ def tune(
     for stage in model.grid if cases else ():
         start = chosen
         for values in itertools.product(*stage.values()):
+            if enough():
+                return best, chosen
             options = {**start, **dict(zip(stage, values, strict=True))}
             if set(stage) <= model.scoring_only:
                 candidate = best.from_arrays(best.arrays(), {**best.settings(), **options})

@@ -25,8 +25,8 @@ from genre_gen.folders.output import writing
 from genre_gen.metrics import mae, rmse
 from genre_gen.recommender.state import LLM_MEMBER, RecommenderState
 from genre_gen.tasks.next_item import NextItem
+from genre_gen.training.members import new_member
 from genre_gen.training.progress import ProgressOption, Stages
-from genre_gen.training.recommender_training import new_member
 
 log = logging.getLogger(__name__)
 GENRE, LLM_ALONE, WITHOUT_LLM = "GENRE", "GENRE, LLM alone", "blend without LLM"

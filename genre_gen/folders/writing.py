@@ -80,7 +80,7 @@ def check_place(folder: Path, names: Iterable[str] = ()) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise CheckpointError(f"{folder}: is a file; choose a folder")
-    if _manifest(folder) is None:
+    if manifest_of(folder) is None:
         for name in sorted(names):
             if os.path.lexists(folder / name):
                 raise _in_the_way(folder / name)
@@ -92,7 +92,7 @@ def check_own(folder: Path, names: Iterable[str]) -> None:
     Raises:
         CheckpointError: such a file, which saving would have to replace.
     """
-    manifest = _manifest(folder)
+    manifest = manifest_of(folder)
     for name in sorted(names):
         if (manifest is None or name not in manifest.files) and (folder / name).is_file():
             raise _in_the_way(folder / name)
@@ -142,7 +142,7 @@ def _names(files: Iterable[Path], folder: Path) -> list[str]:
     return [file.relative_to(folder).as_posix() for file in files]
 
 
-def _manifest(folder: Path) -> Manifest | None:
+def manifest_of(folder: Path) -> Manifest | None:
     """Return a folder's manifest; None where nothing was saved there."""
     file = folder / MANIFEST
     try:
@@ -155,7 +155,7 @@ def _manifest(folder: Path) -> Manifest | None:
 
 def _ours(folder: Path) -> set[str]:
     """Return the files of a saved folder that still are what was saved: those whose checksum is the manifest's."""
-    manifest, stamps = _manifest(folder), _written.get(folder, {})
+    manifest, stamps = manifest_of(folder), _written.get(folder, {})
     if manifest is None:
         return set()
     ours = {MANIFEST}

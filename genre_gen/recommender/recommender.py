@@ -62,11 +62,10 @@ class Recommender(NotPickled):
 
         Args:
             domain: a domain, its name or its folder.
-            max_minutes: time budget of the language model's training, instead of the domain's.
+            max_minutes: time budget of ``fit`` by the clock, instead of the domain's.
             seed: of all random numbers, instead of the domain's.
             llm: a model's name, folder or id on the hub, instead of the domain's.
-            quantization: of the pre-trained model in training: ``none``, ``int8`` or ``nf4``, instead of the domain's;
-                the latter two tune LoRA adapters.
+            quantization: of the pre-trained model in training: ``none``, or ``int8`` or ``nf4`` for LoRA adapters.
             settings: any other setting by its key in ``domain.toml``, such as ``{"training.epochs": 3}``.
 
         Raises:
@@ -223,26 +222,27 @@ class Recommender(NotPickled):
         folder: str | Path | None = None,
         progress: ProgressOption = False,
         tuned: TunedSettings | None = None,
+        exactly: bool = False,
     ) -> Self:
         """Train the collaborative models and the language model, and choose the weights of the blend.
 
         Models are trained on ``split.train``, and settings are chosen on ``split.validation``. Then
-        (``training.refit``) all models are trained on ``split.train_and_validation``.
+        (``training.refit``) all models are trained on ``split.train_and_validation``. ``max_minutes`` bounds all of it.
 
         Args:
             split: of a data set, such as ``Dataset.load("movies").leave_one_out()``.
-            folder: for checkpoints and logs; a run that was killed resumes from there.
+            folder: for checkpoints and logs; a run that was killed or interrupted resumes from there.
             progress: True shows a bar with the stage and the time left; a function is called with each
                 :class:`genre_gen.training.progress.Progress`.
-            tuned: settings of an earlier training (``recommender.state.tuned``), for newer data or another seed:
-                nothing is held out or tuned, which takes about half the time.
+            tuned: ``state.tuned`` of an earlier training, for newer data or another seed: nothing is held out or tuned.
+            exactly: do what ``tuned`` records step by step; the same data and settings give the same weights.
 
         Returns:
             The recommender itself.
 
         Raises:
             UsageError: no validation cases, or ``tuned`` settings for other models.
-            ConfigError: an invalid setting, such as a model that does not exist.
+            ConfigError: an invalid setting.
             DataError: data on which a model cannot be trained.
 
         Example:
@@ -253,7 +253,7 @@ class Recommender(NotPickled):
         from genre_gen.training.recommender_training import RecommenderTraining
 
         training = RecommenderTraining(self.domain, folder=None if folder is None else Path(folder), progress=progress)
-        self._state = training.fit(split, tuned)
+        self._state = training.fit(split, tuned, exactly=exactly)
         return self
 
     def load_knowledge(self, domain: str | Path | Domain) -> None:

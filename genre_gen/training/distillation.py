@@ -39,6 +39,7 @@ class SoftTargets:
 
     rows: NDArray[np.int32]
     shares: NDArray[np.float16]
+    users: int = 0
 
     @classmethod
     def empty(cls, n: int, top: int) -> SoftTargets:
@@ -76,7 +77,9 @@ class Teacher:
     top: int = 50
     batch: int = 512
 
-    def __call__(self, interactions: Interactions, on_share: OnShare = lambda _: None, /) -> SoftTargets:
+    def __call__(
+        self, interactions: Interactions, on_share: OnShare = lambda _: None, /, *, enough=lambda: False, users=None
+    ) -> SoftTargets:
         """Return the soft targets of all interactions, in their order; the same for the same input.
 
         Raises:
@@ -101,7 +104,7 @@ class Teacher:
                 targets.rows[part], targets.shares[part] = _likeliest(scores, targets.rows.shape[1], self.temperature)
                 done += len(part)
                 on_share(done / len(interactions))
-        return targets
+        return SoftTargets(targets.rows, targets.shares, len(interactions.users))
 
     def _used(self) -> dict[str, Callable[[], CollaborativeModel]]:
         """Return the members with a weight; raises UsageError."""

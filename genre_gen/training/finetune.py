@@ -8,7 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -27,37 +27,13 @@ from genre_gen.llm.hardware import computes_bfloat16
 from genre_gen.llm.model import LLM
 from genre_gen.llm.task_mixture import MAIN, TaskMixture
 from genre_gen.training.distillation import OnShare, SoftTargets
+from genre_gen.training.run_options import WHOLE, RunOptions
+from genre_gen.training.schedule import MEASURED_AT, Planner, Progress
 
 log = logging.getLogger(__name__)
 Stage: TypeAlias = Literal["soft targets", "pre-training", "training", "refit"]
 CHECKPOINT = "checkpoint"
 _FLOOR = 0.02  # final learning rate, as a share of the peak
-
-
-@dataclass
-class Progress:
-    """The state of a training run, which its checkpoint contains.
-
-    Attributes:
-        epoch: number of the present epoch, which an interrupted run repeats from ``done``.
-        done: batches done in this epoch.
-        step: batches done in total.
-        seconds: time spent in all runs, validation included.
-        best: best validation NDCG@10 so far, in the main epochs (those after the pre-training).
-        since_best: number of validations since then.
-        finished: whether training is complete.
-        log: one entry per validation: main epochs done (0 in pre-training, fractions within one), step, seconds,
-            learning rate, mean loss of each task since the last entry, NDCG@10.
-    """
-
-    epoch: int = 0
-    done: int = 0
-    step: int = 0
-    seconds: float = 0.0
-    best: float = -1.0
-    since_best: int = 0
-    finished: bool = False
-    log: list[dict[str, Any]] = field(default_factory=list)
 
 
 class FineTuner:
@@ -77,6 +53,7 @@ class FineTuner:
         checkpoint_seconds: float = 120.0,
         soft_targets: Callable[[OnShare], SoftTargets] | None = None,
         refit: bool = False,
+        options: RunOptions = WHOLE,
     ) -> None:
         """Prepare a run without training.
 
@@ -86,7 +63,7 @@ class FineTuner:
             training: the settings.
             validate: returns NDCG@10 on validation cases; None trains to the end without early stopping.
             exclude_seen: whether items do not repeat in this domain.
-            folder: the folder of checkpoints; None keeps everything in memory.
+            folder: for checkpoints; None keeps everything in memory.
             fingerprint: fingerprint of data, prompts and settings; a checkpoint with another one is rejected.
             start: fingerprint of the initial weights; a checkpoint that began with other weights is discarded. Empty if
                 the initial weights follow from ``fingerprint``.
@@ -94,6 +71,7 @@ class FineTuner:
             soft_targets: makes the soft targets of the training interactions; called once, when a run begins, if
                 ``training.distillation`` is above 0.
             refit: whether the run repeats or continues an earlier one, see ``stage``.
+            options: how far the run goes.
 
         Raises:
             ConfigError: distillation has no teacher or needs codes of one token.
@@ -106,6 +84,7 @@ class FineTuner:
         self.training, self.mixture, self.validate, self.exclude_seen = training, mixture, validate, exclude_seen
         self.folder, self.fingerprint, self.start, self.refit = folder, fingerprint, start, refit
         self.checkpoint_seconds = checkpoint_seconds
+        self.options, self.planner = options, _planner(training, options, validates=validate is not None)
         on_cpu = llm.device.type == "cpu"
         self.half = _computes_in_half(training.precision, on_cpu)
         self.accelerator = Accelerator(cpu=on_cpu)
@@ -114,7 +93,7 @@ class FineTuner:
         self.parameters = dict(llm.trainable())
         self.model, self.optimizer = self.accelerator.prepare(llm, _optimizer(self.parameters, training))
         self.progress = Progress()
-        self.steps = 0  # estimated total
+        self.steps, self.stopped = 0, False  # planned total; whether an interruption ended the run
         self.best_weights: dict[str, Tensor] = {}
         self._losses: dict[str, list[float]] = defaultdict(list)
         self._saved = time.monotonic()
@@ -133,6 +112,8 @@ class FineTuner:
     def run(self, on_step: Callable[[FineTuner], None] | None = None) -> Progress:
         """Train until the limit of epochs, time or patience; resume from the folder's checkpoint if any.
 
+        A run that is interrupted ends with its best weights so far, ``stopped`` and not finished.
+
         ``on_step`` is called after every step and during the making of soft targets.
 
         Raises:
@@ -141,7 +122,7 @@ class FineTuner:
         self._resume()
         self._ask_teacher(on_step)
         with _residual_dropout(self.llm.item_backbone, self.training.dropout):
-            while not self.progress.finished:
+            while not (self.progress.finished or self.stopped):
                 self._epoch(on_step)
         if on_step is not None:
             on_step(self)
@@ -162,52 +143,59 @@ class FineTuner:
         self._soft_target_share = None
 
     def _epoch(self, on_step: Callable[[FineTuner], None] | None) -> None:
-        progress = self.progress
+        progress, begin = self.progress, time.monotonic()
         batches = self.mixture.epoch(progress.epoch, self.llm.answers)
-        epochs = self.training.pretraining_epochs + self.training.epochs
-        # Epochs differ in length, pre-training much from the others; the total is estimated from the present one.
-        self.steps = progress.step - progress.done + len(batches) * (epochs - progress.epoch)
+        progress.seconds += time.monotonic() - begin
+        progress.batches = len(batches)
+        self.steps = self.planner.plan(progress)
         marks = _marks(len(batches), self.training.validations_per_epoch)
-        while progress.done < len(batches):
+        while progress.done < len(batches) and not self._is_over():
             begin = time.monotonic()
-            if self.share() >= 1:
-                progress.finished = True
-                break
             self._step(batches[progress.done])
             progress.done += 1
             progress.step += 1
-            if progress.done in marks:
-                self._validate(self._main_epochs(len(batches)))
             progress.seconds += time.monotonic() - begin
+            if progress.done in marks:
+                self._validate()
+            if progress.done in marks or progress.step in MEASURED_AT or self.planner.is_due(progress):
+                self.steps = self.planner.plan(progress)
             if on_step is not None:
                 on_step(self)
-            self._save(due_only=True)
-            if progress.finished:
-                self._save()
-                return
-        if progress.done == len(batches):
+            self.stopped = not progress.finished and self.options.interrupted()
+            self._save(due_only=not self.stopped)
+            if progress.finished or self.stopped:
+                break
+        if progress.done == len(batches) and not self.stopped:
+            self._is_over()
             progress.epoch, progress.done = progress.epoch + 1, 0
-        if progress.finished or progress.epoch >= epochs:
-            progress.finished = True
-            if not progress.log or progress.log[-1]["step"] != progress.step:
-                self._validate(self._main_epochs(len(batches)))
+            progress.finished |= not batches and progress.epoch >= self.planner.epochs
+        if progress.finished:
             self._save()
 
-    def _main_epochs(self, batches: int) -> float:
-        """Return the number of epochs done after pre-training; the present one has ``batches`` batches."""
-        done = self.progress.epoch + self.progress.done / max(1, batches)
-        return max(0.0, done - self.training.pretraining_epochs)
+    def _is_over(self) -> bool:
+        """Tell whether the run is finished. At its end it validates, and is extended if that pays."""
+        progress = self.progress
+        if self.options.repeats is not None:
+            progress.finished = progress.step >= self.options.repeats.steps
+        elif progress.step >= self.steps and not progress.finished:
+            if not progress.log or progress.log[-1]["step"] != progress.step:
+                self._validate()
+            progress.finished = progress.finished or not self.planner.extend(progress)
+            self.steps = progress.total
+        return progress.finished
+
+    @property
+    def soft_target_users(self) -> int | None:
+        """Return the number of users with soft targets; None if these were not made."""
+        return None if self._soft_targets is None else self._soft_targets.users
 
     def share(self) -> float:
-        """Return the share done, 0 to 1: of the soft targets, else of all epochs (by steps or by time, the greater)."""
+        """Return the share done, 0 to 1: of the soft targets, else of all steps."""
         if self._soft_target_share is not None:
             return self._soft_target_share
         if self.progress.finished:
             return 1.0
-        limit = self.training.max_minutes
-        by_time = self.progress.seconds / (60 * limit) if limit else 0.0
-        by_steps = self.progress.step / self.steps if self.steps else 0.0
-        return min(1.0, max(by_steps, by_time))
+        return min(1.0, self.progress.step / self.steps) if self.steps else 0.0
 
     def recent_losses(self) -> dict[str, float]:
         """Return the mean loss of each task over its last few batches."""
@@ -248,8 +236,10 @@ class FineTuner:
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * min(1.0, factor)
 
-    def _validate(self, epoch: float) -> None:
-        progress = self.progress
+    def _validate(self) -> None:
+        progress, begin = self.progress, time.monotonic()
+        done = progress.epoch + progress.done / max(1, progress.batches)
+        epoch = max(0.0, done - self.training.pretraining_epochs)
         entry = {
             "epoch": epoch,
             "step": progress.step,
@@ -263,6 +253,8 @@ class FineTuner:
             entry["ndcg@10"] = ndcg = self.validate()
             if epoch > 0:  # pre-training learns no transitions, so its value is logged and not compared
                 self._judge(ndcg)
+            progress.validating += time.monotonic() - begin
+            progress.seconds += time.monotonic() - begin
         progress.log.append(entry)
 
     def _judge(self, ndcg: float) -> None:
@@ -285,7 +277,7 @@ class FineTuner:
         """Write a checkpoint: weights, best weights, optimizer, random state, progress."""
         if self.folder is None or (due_only and time.monotonic() - self._saved < self.checkpoint_seconds):
             return
-        about = {"fingerprint": self.fingerprint, "start": self.start}
+        about = {"fingerprint": self.fingerprint, "start": self.start, **self.options.about()}
         write_folder(self.folder / CHECKPOINT, self._fill, "checkpoint", about)
         self._saved = time.monotonic()
 
@@ -309,12 +301,14 @@ class FineTuner:
         return state
 
     def _is_finished(self) -> bool:
-        """Tell whether the checkpoint completes the training, which it does not if the budget is now larger."""
-        progress, limit = self.progress, self.training.max_minutes
-        epochs = self.training.pretraining_epochs + self.training.epochs
-        out_of_time = limit is not None and progress.seconds >= 60 * limit
+        """Tell whether the checkpoint completes the training, which it does not if it may now take longer."""
+        progress = self.progress
+        if self.options.repeats is not None:
+            return progress.step >= self.options.repeats.steps
         out_of_patience = self.validate is not None and progress.since_best >= self.training.patience
-        return out_of_time or out_of_patience or progress.epoch >= epochs
+        limited = self.planner.time_left is not None
+        done = not self.planner.worth_more(progress) if limited else progress.epoch >= self.planner.epochs
+        return out_of_patience or (progress.finished and done)
 
     def _resume(self) -> None:
         if self.folder is None:
@@ -361,6 +355,15 @@ class FineTuner:
             by_parameter[number[self.parameters[name]]][key] = value
         # The optimizer decides the devices: a fused one counts steps on the device of the weights.
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": dict(by_parameter)})
+
+
+def _planner(training: Training, options: RunOptions, *, validates: bool) -> Planner:
+    return Planner(
+        training.pretraining_epochs + (training.epochs if options.epochs is None else options.epochs),
+        training.validations_per_epoch if validates else 0,
+        options.time_left,
+        None if options.repeats is None else options.repeats.schedule,
+    )
 
 
 def _teacher(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from genre_gen.data.splits import Case
+from genre_gen.data.splits import Case, Split
+from genre_gen.domain import Domain
 from genre_gen.downloads.models import folder_fingerprint
 from genre_gen.llm.task_mixture import PRETRAINING
 from genre_gen.prompting.book import PromptBook
@@ -57,6 +58,18 @@ def training_fingerprint(data: TaskData, book: PromptBook, validation: Sequence[
     pretraining = {PRETRAINING} if data.domain.training.pretraining_epochs else set()
     for task in sorted({*data.domain.tasks, *pretraining}):
         digest.update(book.fingerprint(task).encode())
+    return digest.hexdigest()
+
+
+def recommender_fingerprint(domain: Domain, book: PromptBook, split: Split) -> str:
+    """Return a fingerprint of a whole training on a split, except for its budget, by which its stages know it again."""
+    settings = domain.settings()
+    digest = hashlib.sha256(
+        training_fingerprint(TaskData(split.catalog, split.train, domain), book, split.validation).encode()
+    )
+    digest.update(
+        json.dumps([settings.get(part) for part in ("blend", "ratings", "rating_scale")], sort_keys=True).encode()
+    )
     return digest.hexdigest()
 
 

@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from scipy import sparse
 
+from genre_gen.blending.tuned import Steps
 from genre_gen.blending.weights import fit_blend
 from genre_gen.codes import make_codes
 from genre_gen.codes.base import Codes
@@ -36,41 +37,60 @@ from genre_gen.llm.text_encoders import rotated, text_vectors
 from genre_gen.metrics import case_ranks, ndcg_at
 from genre_gen.prompting.book import PromptBook
 from genre_gen.tasks import TaskData
-from genre_gen.training.distillation import SoftTargetSource, Teacher, fit_temperature
-from genre_gen.training.finetune import FineTuner, Progress
+from genre_gen.training.distillation import Teacher, fit_temperature
+from genre_gen.training.finetune import FineTuner
 from genre_gen.training.fingerprint import training_fingerprint
+from genre_gen.training.run_options import WHOLE, RunOptions
+from genre_gen.training.schedule import Progress
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
-OnStep: TypeAlias = Callable[[FineTuner], None]
 _BATCH = 64
 _LOOKED_AT = 10  # cut-off of the validation metric
 _COLLABORATIVE = 256  # dimensions of co-occurrence embeddings
 
-REFIT_TIME_SHARE = 1 / 3
-"""Time of a refit that continues, as a share of ``training.max_minutes``."""
-
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """A training's validations in order, its seconds (including those before an interruption), and its best value.
+    """A run of the language model's training.
 
-    ``epochs`` is the number of main epochs after which it was best, rounded up; None without validation.
+    Attributes:
+        log: the validations in order.
+        seconds: of all steps and validations, those before an interruption included.
+        epochs: main epochs after which it was best, whole ones from 1 on; None without validation.
+        steps: by which the run can be repeated.
+        validation_seconds: of one validation; 0 without any.
+        interrupted: whether it was stopped before its end.
     """
 
     log: list[dict[str, Any]]
     seconds: float
-    epochs: int | None
+    epochs: float | None
+    steps: Steps
+    validation_seconds: float = 0.0
+    interrupted: bool = False
 
     @classmethod
-    def of(cls, progress: Progress) -> TrainingResult:
-        """Return the result of a finished training."""
+    def of(
+        cls, progress: Progress, soft_target_users: int | None = None, *, interrupted: bool = False
+    ) -> TrainingResult:
+        """Return the result of a run."""
         judged = [entry for entry in progress.log if "ndcg@10" in entry and entry["epoch"] > 0]
-        best = max(judged, key=lambda entry: entry["ndcg@10"])["epoch"] if judged else None
+        best = max(judged, key=lambda entry: entry["ndcg@10"]) if judged else None
         # Sums of fractions of epochs are inexact, which must not round up to one more epoch.
-        return cls(progress.log, progress.seconds, None if best is None else max(1, math.ceil(round(best, 2))))
+        epochs = None if best is None else round(best["epoch"], 2)
+        steps = progress.step if best is None else best["step"]
+        kept = Steps(tuple((begin, total) for begin, total in progress.schedule), steps, soft_target_users)
+        return cls(
+            progress.log,
+            progress.seconds,
+            epochs if epochs is None or epochs < 1 else math.ceil(epochs),
+            kept,
+            progress.validation_seconds if judged else 0.0,
+            interrupted,
+        )
 
 
 def build_llm(domain: Domain, catalog: Catalog, interactions: Interactions) -> LLM:
@@ -149,8 +169,8 @@ def make_finetuner(
     data: TaskData,
     validation: Sequence[Case],
     folder: Path | None,
+    options: RunOptions = WHOLE,
     *,
-    teacher: SoftTargetSource | None = None,
     start: str = "",
     refit: bool = False,
 ) -> FineTuner:
@@ -167,8 +187,9 @@ def make_finetuner(
         folder=folder,
         fingerprint=training_fingerprint(data, book, validation),
         start=start,
-        soft_targets=None if teacher is None else partial(teacher, data.interactions),
+        soft_targets=None if options.teacher is None else partial(options.teacher, data.interactions),
         refit=refit,
+        options=options,
     )
 
 
@@ -178,9 +199,7 @@ def train_llm(
     data: TaskData,
     validation: Sequence[Case],
     folder: Path | None,
-    *,
-    teacher: SoftTargetSource | None = None,
-    on_step: OnStep | None = None,
+    options: RunOptions = WHOLE,
 ) -> TrainingResult:
     """Tune a language model on its tasks, in place; it ends with its best weights.
 
@@ -190,7 +209,7 @@ def train_llm(
         ConfigError: the settings are invalid, or distillation has no teacher.
         CheckpointError: the folder's checkpoint is damaged or belongs to other data or settings.
     """
-    return _run(make_finetuner(llm, book, data, validation, folder, teacher=teacher), data, on_step)
+    return _run(make_finetuner(llm, book, data, validation, folder, options), data, options)
 
 
 def refit_llm(
@@ -198,53 +217,40 @@ def refit_llm(
     book: PromptBook,
     data: TaskData,
     folder: Path | None,
-    *,
-    teacher: SoftTargetSource | None = None,
-    epochs: int | None = None,
-    on_step: OnStep | None = None,
-) -> LLM:
+    options: RunOptions = WHOLE,
+) -> tuple[LLM, TrainingResult]:
     """Learn from the interactions that were held out while settings were chosen.
 
     ``training.refit`` decides how. With "continue", the tuned model is trained further for ``refit_epochs`` at
-    ``refit_rate``, within REFIT_TIME_SHARE of the time budget. With "from_scratch", a new model is trained on
-    everything for ``epochs``, within the whole budget. There is no validation. Checkpoints are in ``refit`` below the
-    folder; that of a continued training whose first part has changed is discarded. Other arguments are those of
-    :func:`train_llm`.
+    ``refit_rate``. With "from_scratch", a new model is trained on everything for ``options.epochs``. There is no
+    validation. Checkpoints are in ``refit`` below the folder; that of a continued training whose first part has changed
+    is discarded. Other arguments are those of :func:`train_llm`.
 
     Returns:
-        The same model, changed in place, or the new one.
+        The same model, changed in place, or the new one; and how far the run went.
     """
     training = data.domain.training
     if training.refit == "from_scratch":
-        return train_from_scratch(book, data, folder, teacher=teacher, epochs=epochs, on_step=on_step)
+        return train_from_scratch(book, data, folder, options)
     start = "" if folder is None else weights_fingerprint(llm)
     continued = {
         "epochs": training.refit_epochs,
         "pretraining_epochs": 0,
-        "max_minutes": None if training.max_minutes is None else training.max_minutes * REFIT_TIME_SHARE,
         "learning_rate": training.learning_rate * training.refit_rate,
         "code_learning_rate": training.code_learning_rate * training.refit_rate,
         "seed": training.seed + 1,  # so that the batches have another order than in the first epoch
     }
-    return _run_refit(llm, book, data, folder, continued, teacher, on_step, start)
+    return _run_refit(llm, book, data, folder, continued, replace(options, epochs=None), start)
 
 
 def train_from_scratch(
     book: PromptBook,
     data: TaskData,
     folder: Path | None,
-    *,
-    teacher: SoftTargetSource | None = None,
-    epochs: int | None = None,
-    on_step: OnStep | None = None,
-) -> LLM:
-    """Build a language model and train it on all given interactions, without validation.
-
-    See :func:`refit_llm`; ``epochs`` defaults to that of the domain.
-    """
-    llm = build_llm(data.domain, data.catalog, data.interactions)
-    changes = {"epochs": epochs} if epochs else {}
-    return _run_refit(llm, book, data, folder, changes, teacher, on_step)
+    options: RunOptions = WHOLE,
+) -> tuple[LLM, TrainingResult]:
+    """Build a language model and train it on all given interactions, without validation; see :func:`refit_llm`."""
+    return _run_refit(build_llm(data.domain, data.catalog, data.interactions), book, data, folder, {}, options)
 
 
 def _run_refit(
@@ -253,22 +259,20 @@ def _run_refit(
     data: TaskData,
     folder: Path | None,
     changes: Mapping[str, Any],
-    teacher: SoftTargetSource | None,
-    on_step: OnStep | None,
+    options: RunOptions,
     start: str = "",
-) -> LLM:
-    """Train on all given interactions, with some settings of ``[training]`` changed; return the model."""
+) -> tuple[LLM, TrainingResult]:
+    """Train on all given interactions, with some settings of ``[training]`` changed."""
     domain = data.domain.model_copy(update={"training": data.domain.training.model_copy(update=changes)})
     data, folder = replace(data, domain=domain), None if folder is None else folder / "refit"
-    _run(make_finetuner(llm, book, data, (), folder, teacher=teacher, start=start, refit=True), data, on_step)
-    return llm
+    return llm, _run(make_finetuner(llm, book, data, (), folder, options, start=start, refit=True), data, options)
 
 
-def _run(tuner: FineTuner, data: TaskData, on_step: OnStep | None) -> TrainingResult:
-    progress = tuner.run(on_step)
+def _run(tuner: FineTuner, data: TaskData, options: RunOptions) -> TrainingResult:
+    progress = tuner.run(options.on_step)
     place_cold_items(tuner.llm, data)
     forget_prepacked(tuner.llm.item_backbone)  # fused optimizers change weights without counting it
-    return TrainingResult.of(progress)
+    return TrainingResult.of(progress, tuner.soft_target_users, interrupted=tuner.stopped)
 
 
 def place_cold_items(llm: LLM, data: TaskData) -> None:

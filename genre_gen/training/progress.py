@@ -51,15 +51,33 @@ ProgressOption: TypeAlias = bool | Listener
 
 
 class Stages:
-    """Turns the shares of stages into the share of a run."""
+    """Turns the shares of stages into the share of a run, and estimates its end.
+
+    With a budget the run ends with it, or earlier, so its share is that of the budget, up to 99 %. Without one, stages
+    are taken to last as the plan says, relative to each other.
+    """
 
     def __init__(
-        self, plan: Mapping[str, float], option: ProgressOption = False, clock: Callable[[], float] = time.monotonic
+        self,
+        plan: Mapping[str, float],
+        option: ProgressOption = False,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        budget: float | None = None,
+        spent: float = 0.0,
     ) -> None:
-        """Begin a run; ``plan`` has the expected duration of each stage, in any unit, in the order of the run."""
+        """Begin a run.
+
+        Args:
+            plan: the expected duration of each stage, in any unit, in the order of the run.
+            option: where to tell progress.
+            clock: returns seconds.
+            budget: the seconds that the run may take; None for any.
+            spent: the seconds of earlier runs that this one continues.
+        """
         self.plan, self._listener, self._clock = dict(plan), listener(option), clock
-        self._begin, self._over, self._stage = clock(), 0.0, ""
-        self._told = 0.0
+        self._begin, self._over, self._stage = clock() - spent, 0.0, ""
+        self._budget, self._told = budget, 0.0
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -73,19 +91,36 @@ class Stages:
                 self._listener.close()  # so that the error is printed on a new line
             raise
         self._over += self.plan.get(name, 0.0)
-        self._tell(0.0, {}, name)
+        self._tell(0.0, {}, name, last=list(self.plan)[-1:] == [name])
         log.info("%s took %s", name, clock_time(self._clock() - begin))
+
+    def say(self, line: str) -> None:
+        """Say something about the run: above a bar, else in the log."""
+        log.info("%s", line)
+        if isinstance(self._listener, (ProgressBar, NotebookBar)):
+            self._listener.say(line)
+
+    def end(self) -> None:
+        """End a run before all stages of its plan."""
+        self._over = sum(self.plan.values())
+        self._tell(0.0, {}, self._stage, last=True)
 
     def update(self, share: float, details: Mapping[str, float] | None = None, part: str | None = None) -> None:
         """Report the share of the present stage that is done, 0 to 1, its figures, and its part."""
         name = self._stage if part in {None, self._stage} else f"{self._stage}, {part}"
         self._tell(self.plan.get(self._stage, 0.0) * min(max(share, 0.0), 1.0), details or {}, name)
 
-    def _tell(self, of_stage: float, details: Mapping[str, float], name: str) -> None:
+    def _tell(self, of_stage: float, details: Mapping[str, float], name: str, *, last: bool = False) -> None:
         seconds = self._clock() - self._begin
+        share = min(1.0, (self._over + of_stage) / (sum(self.plan.values()) or 1.0))
+        if self._budget is not None and not last:
+            share = min(seconds / self._budget, 0.99)
         # A resumed stage may report a smaller share than before; the bar never runs back.
-        self._told = max(self._told, min(1.0, (self._over + of_stage) / (sum(self.plan.values()) or 1.0)))
-        remaining = seconds * (1 / self._told - 1) if self._told >= KNOWN_FROM else None
+        self._told = max(self._told, share)
+        if self._budget is not None and not last:
+            remaining: float | None = max(0.0, self._budget - seconds)
+        else:
+            remaining = seconds * (1 / self._told - 1) if self._told >= KNOWN_FROM else None
         self._listener(Progress(name, self._told, seconds, remaining, details))
 
 
@@ -120,6 +155,12 @@ class ProgressBar:
         if progress.share >= 1:
             self.close()
 
+    def say(self, line: str) -> None:
+        """Print a line above the bar."""
+        from tqdm import tqdm
+
+        tqdm.write(line, file=sys.stderr)
+
     def close(self) -> None:
         """Stop drawing; the bar remains."""
         if self._bar is not None:
@@ -143,6 +184,10 @@ class NotebookBar:
         self._over = progress.share >= 1
         if new or self._over or self._clock() - self._drawn >= REDRAWN_AFTER:
             self._draw("")
+
+    def say(self, line: str) -> None:
+        """Print a line below the bar."""
+        print(line)  # noqa: T201 - the output of a cell
 
     def close(self) -> None:
         """Say that the run was stopped, and draw no more."""

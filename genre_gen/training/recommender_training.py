@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genre_gen.blending.ratings import fit_raters, scale_of, tune_rating_blend
-from genre_gen.blending.tuned import TunedSettings
+from genre_gen.blending.ratings import scale_of, tune_rating_blend
+from genre_gen.blending.tuned import Steps, TunedSettings
 from genre_gen.blending.weights import fit_blends
-from genre_gen.collaborative import MEMBERS, CollaborativeModel, EpochModel, ModelContext, RatingModel
-from genre_gen.collaborative.tuning import tune
-from genre_gen.data.catalog import Catalog
+from genre_gen.collaborative import ModelContext
 from genre_gen.data.interactions import History, Interactions
 from genre_gen.data.knowledge import Knowledge
 from genre_gen.data.splits import NO_CASES, Case, Split
@@ -31,13 +29,18 @@ from genre_gen.prompting.book import PromptBook
 from genre_gen.recommender.state import LLM_MEMBER, RecommenderState, content_based, mask_cold_items
 from genre_gen.rules.compiled import compile_rules
 from genre_gen.tasks import TaskData
-from genre_gen.training.distillation import Teacher
-from genre_gen.training.progress import ProgressOption, Stages
+from genre_gen.training.budget import BLEND_SHARE, MEMBERS_SHARE, SOFT_TARGETS_SHARE, Budget
+from genre_gen.training.distillation import OnShare, SoftTargets, Teacher
+from genre_gen.training.fingerprint import recommender_fingerprint
+from genre_gen.training.interruption import Interruption
+from genre_gen.training.members import Fitted, MemberFitting, TimeShare, check_teachers, makers
+from genre_gen.training.progress import ProgressOption, Stages, clock_time
+from genre_gen.training.run import SOFT_TARGETS, Run
+from genre_gen.training.stage_results import StageResults
 from genre_gen.training.tracking import Tracking, final_results
 
 if TYPE_CHECKING:
     from genre_gen.llm.model import LLM
-    from genre_gen.training.finetune import FineTuner
     from genre_gen.training.llm_training import TrainingResult
 
 log = logging.getLogger(__name__)
@@ -46,23 +49,8 @@ MEMBERS_STAGE, LLM_STAGE, BLEND_STAGE, REFIT_STAGE = (
     "collaborative models", "language model", "blend weights", "refit",
 )  # fmt: skip
 
-
-SOFT_TARGETS_SHARE = 0.2
-"""The expected share of the language model's stage that making soft targets takes, if there are any."""
-
-
-@dataclass
-class Fitted:
-    """The collaborative models of a training by name: members of the blend with chosen options, and raters."""
-
-    models: dict[str, CollaborativeModel] = field(default_factory=dict)
-    options: dict[str, dict[str, Any]] = field(default_factory=dict)
-    raters: dict[str, RatingModel] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def took(self, name: str, begin: float) -> None:
-        """Add the seconds since ``begin`` to those of a part."""
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
+LEAST_REFIT_STEPS = 10
+"""A refit with fewer steps of the language model is left out."""
 
 
 class RecommenderTraining:
@@ -73,7 +61,7 @@ class RecommenderTraining:
         self.domain, self.book, self.folder, self.progress = domain, PromptBook.load(domain), folder, progress
         self.wording = None if domain.spoken == domain.language else PromptBook.load(domain, domain.spoken)
 
-    def fit(self, split: Split, tuned: TunedSettings | None = None) -> RecommenderState:
+    def fit(self, split: Split, tuned: TunedSettings | None = None, *, exactly: bool = False) -> RecommenderState:
         """Train everything; see :meth:`genre_gen.Recommender.fit` for arguments and errors."""
         try:
             compile_rules(self.domain.rules, split.catalog)
@@ -83,7 +71,12 @@ class RecommenderTraining:
         # Two trainings that wrote checkpoints into one folder would spoil each other's.
         alone = nullcontext() if self.folder is None else hold(self.folder, TRAINING, wait=0)
         with alone, Tracking(self.domain, self.folder) as tracking:
-            state = self._choose(split, tracking) if tuned is None else self._train_again(split, tuned, tracking)
+            if tuned is None:
+                state = self._choose(split, tracking)
+            elif exactly:
+                state = self._repeat(split, tuned, tracking)
+            else:
+                state = self._train_again(split, tuned, tracking)
             tracking.results = final_results(state)
         return state
 
@@ -92,51 +85,131 @@ class RecommenderTraining:
         if not split.validation:
             raise UsageError(f"training needs validation cases, and there are none: {NO_CASES}")
         context = self._context(split, split.train)
-        self._check_teachers(self.domain.blend.members, split.train)
-        stages = Stages(self._plan(), self.progress)
-        with stages.stage(MEMBERS_STAGE):
-            fitted = self._fit_members(context, split.train, split.validation, stages=stages)
-        with stages.stage(LLM_STAGE):
-            llm, teacher, trained = self._train_llm(split, fitted, context, _follow(stages, tracking))
-        with stages.stage(BLEND_STAGE):
-            tuned = self._tune_blends(split, fitted, llm, context.rating_scale)
+        check_teachers(self.domain, self.domain.blend.members, split.train)
+        run = self._begin(split, tracking)
+        budget = run.budget
+        with run.stages.stage(MEMBERS_STAGE):
+            fitted = run.results.members()
+            if fitted is None:
+                share = TimeShare(lambda: min(budget.share(MEMBERS_SHARE) - budget.spent, budget.left))
+                fitting = MemberFitting(self.domain, context, split.train, share)
+                fitted = fitting.fit(split.validation, on_share=run.stages.update)
+                run.results.keep_members(fitted, budget.spent)
+        with run.stages.stage(LLM_STAGE), Interruption() as interrupted:
+            llm, teacher, trained = self._train_llm(split, fitted, context, run, interrupted)
+        with run.stages.stage(BLEND_STAGE):
+            cases = run.blend_cases(split.validation, trained.validation_seconds, self.domain, fitted)
+            tuned = self._tune_blends(split, fitted, llm, context.rating_scale, cases)
         tuned = replace(
             tuned,
             epochs=trained.epochs,
             members=fitted.options,
             teacher={} if teacher is None else dict(teacher.weights),
             temperature=1.0 if teacher is None else teacher.temperature,
+            first=trained.steps,
+            left_out=dict(fitted.left_out),
         )
-        state = self._state(split.catalog, split.histories, split.train, llm, fitted, tuned, trained.log)
+        state = self._state(split, split.train, llm, fitted, tuned, trained.log)
+        return self._finish(state, split, context, teacher, trained, fitted, run)
+
+    def _finish(
+        self,
+        state: RecommenderState,
+        split: Split,
+        context: ModelContext,
+        teacher: Teacher | None,
+        trained: TrainingResult,
+        fitted: Fitted,
+        run: Run,
+    ) -> RecommenderState:
+        """Refit on train and validation, if the settings, the time and an interruption allow."""
         if self.domain.training.refit == "none":
             return state
-        with stages.stage(REFIT_STAGE):
-            return self._refit(state, split.train_and_validation, context, teacher, _follow(stages, tracking))
+        needed = sum(fitted.once.values()) + run.soft_seconds + run.spare
+        needed += LEAST_REFIT_STEPS * trained.seconds / max(1, trained.steps.steps) if run.budget.seconds else 0.0
+        if trained.interrupted:
+            why, ended = "the training was interrupted", "interrupted"
+        elif run.budget.left < needed:
+            why, ended = f"it takes more than {clock_time(needed)}, and {clock_time(run.budget.left)} are left", "time"
+        else:
+            with run.stages.stage(REFIT_STAGE):
+                return self._refit(state, split.train_and_validation, context, teacher, run)
+        log.warning("the %s is left out: %s", REFIT_STAGE, why)
+        run.stages.end()
+        left_out = {**state.tuned.left_out, REFIT_STAGE: why}
+        return replace(state, tuned=replace(state.tuned, left_out=left_out, ended=ended))
 
     def _train_again(self, split: Split, tuned: TunedSettings, tracking: Tracking) -> RecommenderState:
-        """Learn from all of ``train_and_validation`` with the settings that an earlier training chose."""
-        from genre_gen.training.llm_training import train_from_scratch
+        """Learn from all of ``train_and_validation`` with the settings that an earlier training chose, by count."""
+        from genre_gen.training.llm_training import RunOptions, train_from_scratch
 
         interactions, context = split.train_and_validation, self._context(split)
+        names = self._names(tuned)
+        check_teachers(self.domain, tuned.teacher, interactions)
+        run = Run(
+            Budget(None), Stages({MEMBERS_STAGE: 0.1, LLM_STAGE: 1.0}, self.progress), tracking, StageResults(None, "")
+        )
+        with run.stages.stage(MEMBERS_STAGE):
+            fitting = MemberFitting(self.domain, context, interactions)
+            fitted = fitting.fit(names=names, options=tuned.members, on_share=run.stages.update)
+        _check_fitted(tuned, fitted)
+        teacher = self._teacher(context, tuned)
+        with run.stages.stage(LLM_STAGE):
+            begin = time.perf_counter()
+            data = TaskData(split.catalog, interactions, self.domain)
+            options = RunOptions(teacher, epochs=tuned.epochs, on_step=run.follow)
+            llm, _ = train_from_scratch(self.book, data, self.folder, options)
+            fitted.took(LLM_MEMBER, begin)
+        return self._state(split, interactions, llm, fitted, tuned)
+
+    def _repeat(self, split: Split, tuned: TunedSettings, tracking: Tracking) -> RecommenderState:
+        """Do both parts of an earlier training again by its counts: the same data gives the same weights."""
+        from genre_gen.training.llm_training import RunOptions, build_llm, train_llm
+
+        if tuned.first is None:
+            raise UsageError("these tuned settings lack the steps of their training; train once with this version")
+        context, names = self._context(split, split.train), self._names(tuned)
+        check_teachers(self.domain, tuned.teacher, split.train)
+        run = Run(Budget(None), Stages(self._plan(), self.progress), tracking, StageResults(None, ""))
+        with run.stages.stage(MEMBERS_STAGE):
+            fitting = MemberFitting(self.domain, context, split.train)
+            fitted = fitting.fit(names=names, options=tuned.members, on_share=run.stages.update)
+        _check_fitted(tuned, fitted)
+        teacher = self._teacher(context, tuned)
+        with run.stages.stage(LLM_STAGE):
+            begin = time.perf_counter()
+            llm = build_llm(self.domain, split.catalog, split.train)
+            data = TaskData(split.catalog, split.train, self.domain)
+            options = RunOptions(self._source(teacher, tuned.first), repeats=tuned.first, on_step=run.follow)
+            trained = train_llm(llm, self.book, data, (), self.folder, options)
+            fitted.took(LLM_MEMBER, begin)
+        state = self._state(split, split.train, llm, fitted, tuned, trained.log)
+        if tuned.refit is None:
+            return state
+        with run.stages.stage(REFIT_STAGE):
+            return self._refit(state, split.train_and_validation, context, teacher, run, repeats=tuned.refit)
+
+    def _begin(self, split: Split, tracking: Tracking) -> Run:
+        """Start the clock of a training, after those before it that were interrupted, and say the plan."""
+        minutes = self.domain.training.max_minutes
+        results = StageResults(self.folder, recommender_fingerprint(self.domain, self.book, split))
+        budget = Budget(None if minutes is None else 60 * minutes, results.spent())
+        stages = Stages(self._plan(), self.progress, budget=budget.seconds, spent=budget.spent)
+        if budget.seconds is not None:
+            spent = f", {clock_time(budget.spent)} of it spent before" if budget.spent >= 1 else ""
+            shares = (f"{name} at most {clock_time(budget.share(share))}" for name, share in (
+                (MEMBERS_STAGE, MEMBERS_SHARE), (SOFT_TARGETS, SOFT_TARGETS_SHARE), (BLEND_STAGE, BLEND_SHARE)
+            ))  # fmt: skip
+            stages.say(f"budget {clock_time(budget.seconds)}{spent}: {', '.join(shares)}; the rest for the {LLM_STAGE}")
+        return Run(budget, stages, tracking, results)
+
+    def _names(self, tuned: TunedSettings) -> tuple[str, ...]:
+        """Return the members to fit with tuned settings; raises UsageError for settings of others."""
         if extra := tuned.members.keys() - set(self.domain.blend.members):
             raise UsageError(
                 f"the tuned settings name {', '.join(sorted(extra))}, which blend.members lacks; add them there"
             )
-        self._check_teachers(tuned.teacher, interactions)
-        stages = Stages({MEMBERS_STAGE: 0.1, LLM_STAGE: 1.0}, self.progress)
-        with stages.stage(MEMBERS_STAGE):
-            fitted = self._fit_members(context, interactions, options=tuned.members, stages=stages)
-        _check_fitted(tuned, fitted)
-        makers = _makers(context, tuned.teacher, tuned.members)
-        teacher = Teacher(makers, tuned.teacher, tuned.temperature, self.domain.repeat) if tuned.teacher else None
-        with stages.stage(LLM_STAGE):
-            begin = time.perf_counter()
-            data = TaskData(split.catalog, interactions, self.domain)
-            llm = train_from_scratch(
-                self.book, data, self.folder, teacher=teacher, epochs=tuned.epochs, on_step=_follow(stages, tracking)
-            )
-            fitted.took(LLM_MEMBER, begin)
-        return self._state(split.catalog, split.histories, interactions, llm, fitted, tuned)
+        return tuple(name for name in self.domain.blend.members if name not in tuned.left_out)
 
     def _context(self, split: Split, *logs: Interactions) -> ModelContext:
         return ModelContext(split.catalog, scale_of(self.domain, split.histories, *logs), self.domain.training.seed)
@@ -149,8 +222,7 @@ class RecommenderTraining:
 
     def _state(
         self,
-        catalog: Catalog,
-        histories: Interactions,
+        split: Split,
         trained_on: Interactions,
         llm: LLM,
         fitted: Fitted,
@@ -160,81 +232,50 @@ class RecommenderTraining:
         return RecommenderState(
             self.domain,
             self.book,
-            catalog,
-            histories,
+            split.catalog,
+            split.histories,
             trained_on,
             llm,
             fitted.models,
             fitted.raters,
             tuned,
-            Knowledge.of_domain(self.domain, catalog),
+            Knowledge.of_domain(self.domain, split.catalog),
             self.wording,
             fitted.seconds,
             training_log,
         )
 
-    # Collaborative models
-
-    def _fit_members(
-        self,
-        context: ModelContext,
-        interactions: Interactions,
-        validation: Sequence[Case] = (),
-        *,
-        names: Iterable[str] | None = None,
-        options: Mapping[str, Mapping[str, Any]] | None = None,
-        stages: Stages | None = None,
-    ) -> Fitted:
-        """Fit the domain's collaborative models or some of them; validation cases choose their hyper-parameters."""
-        fitted = Fitted(options={name: dict(chosen) for name, chosen in (options or {}).items()})
-        fitted.raters, fitted.seconds = fit_raters(self.domain, interactions, context.rating_scale)
-        names = self.domain.blend.members if names is None else tuple(names)
-        for number, name in enumerate(names):
-            if stages is not None:
-                stages.update(number / len(names))
-            begin = time.perf_counter()
-            if why := MEMBERS[name].cannot_learn(interactions):
-                log.warning("%s is left out: %s", name, why)
-            elif isinstance(fitted.raters.get(name), MEMBERS[name]):
-                fitted.models[name] = fitted.raters[name]  # fitted once for both purposes
-            else:
-                make = partial(_make, name, context)
-                if validation and self.domain.blend.tune:
-                    fitted.models[name], fitted.options[name] = tune(
-                        make, interactions, validation, repeat=self.domain.repeat
-                    )
-                else:
-                    fitted.models[name] = make(fitted.options.get(name, {})).fit(interactions)
-                fitted.took(name, begin)
-        return fitted
-
-    def _check_teachers(self, names: Iterable[str], interactions: Interactions) -> None:
-        """Raise ConfigError, before anything is fitted, if distillation has no teacher."""
-        weight = self.domain.training.distillation
-        teachers = [MEMBERS[name] for name in names if not issubclass(MEMBERS[name], EpochModel)]
-        if weight and all(model.cannot_learn(interactions) for model in teachers):
-            epochs = {name for name, model in MEMBERS.built_in().items() if issubclass(model, EpochModel)}
-            raise ConfigError(
-                f"training.distillation = {weight:g} needs collaborative models to learn from; name some in "
-                f"blend.members ({', '.join(sorted(epochs))} cannot be a teacher), or set training.distillation = 0"
-            )
-
     # The language model
 
     def _train_llm(
-        self, split: Split, fitted: Fitted, context: ModelContext, on_step: Callable[[FineTuner], None]
+        self, split: Split, fitted: Fitted, context: ModelContext, run: Run, interrupted: Callable[[], bool]
     ) -> tuple[LLM, Teacher | None, TrainingResult]:
-        from genre_gen.training.llm_training import build_llm, choose_teacher, train_llm
+        from genre_gen.training.llm_training import RunOptions, build_llm, choose_teacher, train_llm
 
         begin = time.perf_counter()
         llm = build_llm(self.domain, split.catalog, split.train)
         data = TaskData(split.catalog, split.train, self.domain)
-        makers = _makers(context, fitted.models, fitted.options)
-        teacher = choose_teacher(self.domain, makers, fitted.models, split.validation, len(split.catalog))
-        trained = train_llm(llm, self.book, data, split.validation, self.folder, teacher=teacher, on_step=on_step)
+        made = makers(context, fitted.models, fitted.options)
+        teacher = choose_teacher(self.domain, made, fitted.models, split.validation, len(split.catalog))
+        options = RunOptions(
+            None if teacher is None else partial(run.kept_soft_targets, teacher),
+            time_left=None if run.budget.seconds is None else run.time_left(self.domain, fitted, len(split.validation)),
+            interrupted=interrupted,
+            on_step=run.follow,
+            about=lambda: run.results.about(run.budget.spent),
+        )
+        trained = train_llm(llm, self.book, data, split.validation, self.folder, options)
         # If it resumed from a checkpoint, the time before is included.
         fitted.seconds[LLM_MEMBER] = max(time.perf_counter() - begin, trained.seconds)
         return llm, teacher, trained
+
+    def _teacher(self, context: ModelContext, tuned: TunedSettings) -> Teacher | None:
+        made = makers(context, tuned.teacher, tuned.members)
+        return Teacher(made, tuned.teacher, tuned.temperature, self.domain.repeat) if tuned.teacher else None
+
+    def _source(self, teacher: Teacher | None, steps: Steps) -> Callable[[Interactions, OnShare], SoftTargets] | None:
+        """Return what makes the soft targets of an earlier run again."""
+        return None if teacher is None else partial(teacher, users=steps.soft_target_users)
 
     def _refit(
         self,
@@ -242,24 +283,57 @@ class RecommenderTraining:
         interactions: Interactions,
         context: ModelContext,
         teacher: Teacher | None,
-        on_step: Callable[[FineTuner], None],
+        run: Run,
+        repeats: Steps | None = None,
     ) -> RecommenderState:
         """Learn from the validation items too, after all settings are chosen."""
-        from genre_gen.training.llm_training import refit_llm
+        from genre_gen.training.llm_training import RunOptions, refit_llm
 
-        fitted = self._fit_members(context, interactions, names=state.members, options=state.tuned.members)
+        fitting = MemberFitting(self.domain, context, interactions)
+        fitted = fitting.fit(names=state.members, options=state.tuned.members)
         _check_fitted(state.tuned, fitted)
         begin, tuned = time.perf_counter(), state.tuned
         data = TaskData(state.catalog, interactions, self.domain)
-        llm = refit_llm(state.llm, self.book, data, self.folder, teacher=teacher, epochs=tuned.epochs, on_step=on_step)
+        if repeats is not None:
+            source = self._source(teacher, repeats)
+        elif teacher is not None:
+            source = partial(run.soft_targets, teacher, run.budget.left / 2)
+        else:
+            source = None
+        limited = run.budget.seconds is not None and repeats is None
+        options = RunOptions(
+            source,
+            epochs=tuned.epochs,
+            time_left=(lambda _: run.budget.left - run.spare) if limited else None,
+            repeats=repeats,
+            on_step=run.follow,
+            about=lambda: run.results.about(run.budget.spent),
+        )
+        llm, trained = refit_llm(state.llm, self.book, data, self.folder, options)
         fitted.took(LLM_MEMBER, begin)
         for name, seconds in state.seconds.items():
             fitted.seconds[name] = fitted.seconds.get(name, 0.0) + seconds
-        return self._state(state.catalog, state.histories, interactions, llm, fitted, tuned, state.training_log)
+        tuned = tuned if repeats is not None else replace(tuned, refit=trained.steps)
+        return replace(
+            state,
+            trained_on=interactions,
+            llm=llm,
+            members=fitted.models,
+            rating_models=fitted.raters,
+            tuned=tuned,
+            seconds=fitted.seconds,
+        )
 
     # Blends
 
-    def _tune_blends(self, split: Split, fitted: Fitted, llm: LLM, scale: tuple[float, float] | None) -> TunedSettings:
+    def _tune_blends(
+        self,
+        split: Split,
+        fitted: Fitted,
+        llm: LLM,
+        scale: tuple[float, float] | None,
+        cases: Sequence[Case],
+    ) -> TunedSettings:
         from genre_gen.llm.generator import ItemGenerator
 
         members, size = fitted.models, len(split.catalog)
@@ -273,31 +347,10 @@ class RecommenderTraining:
         )  # fmt: skip
         groups = [[LLM_MEMBER, *members], list(members) or [LLM_MEMBER]]
         blend, without_llm = fit_blends(
-            scorers, groups, split.validation, size, repeat=self.domain.repeat, batch=BATCH, mask_cold_items=masked
+            scorers, groups, cases, size, repeat=self.domain.repeat, batch=BATCH, mask_cold_items=masked
         )
-        ratings = tune_rating_blend(fitted.raters, generator, split.validation, scale)
+        ratings = tune_rating_blend(fitted.raters, generator, cases, scale)
         return TunedSettings(blend, without_llm, ratings=ratings)
-
-
-def new_member(
-    name: str, domain: Domain, catalog: Catalog, scale: tuple[float, float] | None = None, **options: Any
-) -> CollaborativeModel:
-    """Return an untrained member of the blend; raises ConfigError if there is no such model.
-
-    ``scale`` is the lowest and highest rating, None for the domain's; ``options`` are hyper-parameters.
-    """
-    return _make(name, ModelContext(catalog, scale or domain.rating_scale, domain.training.seed), options)
-
-
-def _make(name: str, context: ModelContext, options: Mapping[str, Any]) -> CollaborativeModel:
-    return MEMBERS[name].for_data(context, **options)
-
-
-def _makers(
-    context: ModelContext, names: Iterable[str], options: Mapping[str, Mapping[str, Any]]
-) -> dict[str, Callable[[], CollaborativeModel]]:
-    """Return functions that make untrained members."""
-    return {name: partial(_make, name, context, options.get(name, {})) for name in names}
 
 
 def _check_fitted(tuned: TunedSettings, fitted: Fitted) -> None:
@@ -312,18 +365,3 @@ def _check_fitted(tuned: TunedSettings, fitted: Fitted) -> None:
             "them in blend.members and ratings.members and give data that they can learn from, or fit without tuned "
             "settings"
         )
-
-
-def _follow(stages: Stages, tracking: Tracking) -> Callable[[FineTuner], None]:
-    """Return a function that reports the language model's progress to a stage, and its figures to the tracker."""
-
-    def on_step(tuner: FineTuner) -> None:
-        tracking.follow(tuner)
-        if tuner.stage == "soft targets":
-            stages.update(SOFT_TARGETS_SHARE * tuner.share(), part=tuner.stage)
-            return
-        before = SOFT_TARGETS_SHARE if tuner.training.distillation else 0.0
-        best = {"NDCG@10": tuner.progress.best} if tuner.progress.best >= 0 else {}
-        stages.update(before + (1 - before) * tuner.share(), {**best, **tuner.recent_losses()}, part=tuner.stage)
-
-    return on_step

@@ -13,7 +13,7 @@ from genre_gen.evaluation.baselines import GENRE, LLM_ALONE, WITHOUT_LLM, rating
 from genre_gen.evaluation.picks import evaluate_picks
 from genre_gen.evaluation.report import Report
 from genre_gen.recommender.recommender import Recommender
-from genre_gen.training.recommender_training import new_member
+from genre_gen.training.members import new_member
 
 
 @pytest.fixture(scope="module")

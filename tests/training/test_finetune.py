@@ -1,3 +1,4 @@
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,7 +19,7 @@ from genre_gen.tasks import TaskData
 from genre_gen.training import llm_training
 from genre_gen.training.distillation import SoftTargets
 from genre_gen.training.finetune import FineTuner
-from genre_gen.training.llm_training import TrainingResult, build_llm, choose_teacher, refit_llm
+from genre_gen.training.llm_training import RunOptions, TrainingResult, build_llm, choose_teacher, refit_llm
 
 
 class Killed(Exception):
@@ -199,10 +200,12 @@ def test_early_stopping_keeps_the_best_weights(tiny_domain, sample):
 
 
 def test_the_time_budget_ends_the_run(tiny_domain, sample):
-    tuner = make(tiny_domain, sample, epochs=10_000, max_minutes=0.03)
-    tuner.validate = None
+    end = time.monotonic() + 1.8
+    limited = RunOptions(time_left=lambda _: end - time.monotonic())
+    tuner = make(tiny_domain, sample, epochs=10_000, validation=(), options=limited)
     progress = tuner.run()
     assert 1 < progress.seconds < 30
+    assert progress.finished
     assert progress.log[-1]["learning_rate"] < 0.5 * tuner.training.learning_rate
 
 
@@ -276,13 +279,10 @@ def test_patience_and_the_best_begin_after_the_pretraining(tiny_domain, sample):
 
 
 def test_a_time_limit_within_the_pretraining_gives_no_best_value(tiny_domain, sample):
-    tuner = make(tiny_domain, sample, pretraining_epochs=3, max_minutes=60.0, patience=1)
-
-    def out_of_time(tuner):
-        tuner.progress.seconds = 3600.0
-
+    limited = RunOptions(time_left=lambda progress: 0.0 if progress.step else 1e6)
+    tuner = make(tiny_domain, sample, pretraining_epochs=3, patience=1, options=limited)
     tuner.validate = lambda: 0.9
-    progress = tuner.run(out_of_time)
+    progress = tuner.run()
     assert progress.step == 1
     assert (TrainingResult.of(progress).epochs, progress.best) == (None, -1)
 
@@ -425,7 +425,11 @@ def test_a_refit_has_soft_targets_of_its_own_data(tiny_domain, sample):
 
     llm, data = tiny_llm(domain, catalog, split.train), TaskData(catalog, split.train_and_validation, domain)
     stages = set()
-    refit = refit_llm(llm, book_of(domain), data, None, teacher=teacher, on_step=lambda tuner: stages.add(tuner.stage))
+
+    def follow(tuner):
+        stages.add(tuner.stage)
+
+    refit, _ = refit_llm(llm, book_of(domain), data, None, RunOptions(teacher, on_step=follow))
     assert refit is llm
     assert asked == [split.train_and_validation]
     assert stages == {"soft targets", "refit"}
@@ -440,9 +444,8 @@ def test_a_refit_from_scratch_trains_another_model_for_as_long_as_was_best(tiny_
     )
     llm, data = tiny_llm(domain, catalog, split.train), TaskData(catalog, split.train_and_validation, domain)
     before = {name: value.clone() for name, value in llm.state_dict().items()}
-    refit = refit_llm(
-        llm, book_of(domain), data, None, epochs=3, on_step=lambda tuner: epochs.append(tuner.progress.epoch)
-    )
+    options = RunOptions(epochs=3, on_step=lambda tuner: epochs.append(tuner.progress.epoch))
+    refit, _ = refit_llm(llm, book_of(domain), data, None, options)
     assert all(torch.equal(value, before[name]) for name, value in llm.state_dict().items())
     assert refit is not llm
     assert max(epochs) == 3
@@ -468,7 +471,11 @@ def test_a_refit_resumes_only_from_the_weights_it_began_with(tiny_domain, sample
             if tuner.progress.step == stop:
                 raise Killed
 
-        return refit_llm(llm, book_of(domain), data, folder, on_step=on_step).code_embedding.detach().clone()
+        return (
+            refit_llm(llm, book_of(domain), data, folder, RunOptions(on_step=on_step))[0]
+            .code_embedding.detach()
+            .clone()
+        )
 
     whole, further = refit(None), refit(None, moved=0.1)
     last = max(steps)

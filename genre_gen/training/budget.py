@@ -1,0 +1,53 @@
+"""Budget: the time of a training by the clock, and the shares of it that its stages may take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+MEMBERS_SHARE = 0.3
+"""The share of a budget that collaborative models and their tuning may take."""
+
+SOFT_TARGETS_SHARE = 0.15
+"""The share that making soft targets may take, in the first training and in the refit together."""
+
+BLEND_SHARE = 0.1
+"""The share that choosing the weights of the blends may take."""
+
+SPARE = 0.02
+"""The share that is left for what no stage counts, such as building the language model."""
+
+
+class Budget:
+    """The seconds that a training may take by the clock, those before an interruption included.
+
+    Attributes:
+        seconds: the whole budget; None without one.
+
+    Example:
+        >>> budget = Budget(60.0)
+        >>> budget.over(0.5)
+        False
+    """
+
+    def __init__(self, seconds: float | None, spent: float = 0.0, clock: Callable[[], float] = time.monotonic) -> None:
+        """Start the clock; ``spent`` are the seconds of earlier runs of the same training."""
+        self.seconds, self._clock, self._begin = seconds, clock, clock() - spent
+
+    @property
+    def spent(self) -> float:
+        """Return the seconds spent, those of earlier runs included."""
+        return self._clock() - self._begin
+
+    @property
+    def left(self) -> float:
+        """Return the seconds left, at least 0; infinite without a budget."""
+        return float("inf") if self.seconds is None else max(0.0, self.seconds - self.spent)
+
+    def share(self, share: float) -> float:
+        """Return a share of the whole budget in seconds; infinite without one."""
+        return float("inf") if self.seconds is None else share * self.seconds
+
+    def over(self, share: float) -> bool:
+        """Tell whether more than a share of the budget is spent; never without one."""
+        return self.spent >= self.share(share)

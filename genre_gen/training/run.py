@@ -1,0 +1,116 @@
+"""Run: one run of a training, with its budget, what is told of it, and what its finished stages made."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from genre_gen.data.interactions import Interactions
+from genre_gen.data.splits import Case, sample_cases
+from genre_gen.domain import Domain
+from genre_gen.training.budget import BLEND_SHARE, SOFT_TARGETS_SHARE, SPARE, Budget
+from genre_gen.training.distillation import OnShare, SoftTargets, Teacher
+from genre_gen.training.members import Fitted
+from genre_gen.training.progress import Stages
+from genre_gen.training.schedule import Progress
+from genre_gen.training.stage_results import StageResults
+from genre_gen.training.tracking import Tracking
+
+if TYPE_CHECKING:
+    from genre_gen.training.finetune import FineTuner
+
+log = logging.getLogger(__name__)
+SOFT_TARGETS = "soft targets"
+LEAST_CASES = 200
+"""The number of validation cases on which the weights of the blends are chosen, whatever the budget."""
+
+BLEND_COST = 2.0
+"""What a case costs when the weights of the blends are chosen, in cases of a validation: members and ratings too."""
+
+
+@dataclass
+class Run:
+    """One run of a training.
+
+    Attributes:
+        budget: the time.
+        stages: tells progress.
+        tracking: writes figures to a tracker.
+        results: what finished stages made.
+        soft_seconds: what soft targets took.
+    """
+
+    budget: Budget
+    stages: Stages
+    tracking: Tracking
+    results: StageResults
+    soft_seconds: float = 0.0
+
+    @property
+    def spare(self) -> float:
+        """Return the seconds that no stage may take; 0 without a budget."""
+        return SPARE * (self.budget.seconds or 0.0)
+
+    def follow(self, tuner: FineTuner) -> None:
+        """Report the language model's progress to the stage, and its figures to the tracker."""
+        self.tracking.follow(tuner)
+        if tuner.stage == SOFT_TARGETS:
+            self.stages.update(SOFT_TARGETS_SHARE * tuner.share(), part=tuner.stage)
+            return
+        before = SOFT_TARGETS_SHARE if tuner.training.distillation else 0.0
+        best = {"NDCG@10": tuner.progress.best} if tuner.progress.best >= 0 else {}
+        self.stages.update(before + (1 - before) * tuner.share(), {**best, **tuner.recent_losses()}, part=tuner.stage)
+
+    def kept_soft_targets(self, teacher: Teacher, interactions: Interactions, on_share: OnShare) -> SoftTargets:
+        """Make the soft targets of the first training within their share of the budget, or take up kept ones."""
+        targets = self.results.soft_targets()
+        if targets is None:
+            targets = self.soft_targets(teacher, float("inf"), interactions, on_share)
+            self.results.keep_soft_targets(targets, self.budget.spent)
+        return targets
+
+    def soft_targets(
+        self, teacher: Teacher, limit: float, interactions: Interactions, on_share: OnShare
+    ) -> SoftTargets:
+        """Make soft targets within half of their share of the budget, and within a limit in seconds."""
+        begin, limit = self.budget.spent, min(limit, self.budget.share(SOFT_TARGETS_SHARE / 2))
+        targets = teacher(interactions, on_share, enough=lambda: self.budget.spent - begin > limit)
+        self.soft_seconds = self.budget.spent - begin
+        if targets.users < len(interactions.users):
+            done, whole = f"{targets.users:,}", f"{len(interactions.users):,}"
+            log.warning("%s are made for %s of %s users, as the budget allows", SOFT_TARGETS, done, whole)
+        return targets
+
+    def time_left(self, domain: Domain, fitted: Fitted, n_cases: int) -> Callable[[Progress], float]:
+        """Return a function that tells the seconds that the language model's first training may still take.
+
+        The blends' weights and the refit need the rest: they take what their parts took before. A refit that continues
+        gets the time of its epochs, at most a quarter of both trainings; one from scratch gets half.
+        """
+        training = domain.training
+
+        def left(progress: Progress) -> float:
+            each = progress.validation_seconds / max(1, min(n_cases, training.validation_users))
+            rest = self.budget.left - self.spare
+            rest -= min(BLEND_COST * each * n_cases, self.budget.share(BLEND_SHARE))
+            if training.refit == "none":
+                return rest
+            rest -= sum(fitted.once.values()) + self.soft_seconds
+            both = max(0.0, rest + progress.seconds)
+            if training.refit == "from_scratch":
+                return rest - both / 2
+            return rest - min(training.refit_epochs * progress.batches * progress.step_seconds, both / 4)
+
+        return left
+
+    def blend_cases(
+        self, cases: Sequence[Case], validation_seconds: float, domain: Domain, fitted: Fitted
+    ) -> Sequence[Case]:
+        """Return the validation cases that weights are chosen on: all, or as many as fit into their share."""
+        if self.budget.seconds is None or not validation_seconds:
+            return cases
+        each = BLEND_COST * validation_seconds / max(1, min(len(cases), domain.training.validation_users))
+        seconds = min(self.budget.share(BLEND_SHARE), max(0.0, self.budget.left - sum(fitted.once.values())))
+        return sample_cases(cases, max(LEAST_CASES, int(seconds / each)))

@@ -1,0 +1,203 @@
+"""A budget bounds the whole of a training, and what was decided under it can be repeated by count."""
+
+import json
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from genre_gen import Recommender
+from genre_gen.blending.tuned import TunedSettings
+from genre_gen.collaborative import MEMBERS, Ease, Popularity
+from genre_gen.training import members as members_module
+from genre_gen.training.budget import Budget
+from genre_gen.training.interruption import Interruption
+from genre_gen.training.members import MemberFitting, TimeShare
+from genre_gen.training.recommender_training import LLM_STAGE, RecommenderTraining
+
+ONE_TASK = {"tasks": {"next_item": {"weight": 1.0, "depth": "exit"}}, "training.batch_tokens": 320}
+
+
+class Clock:
+    now = 50.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_a_budget_counts_what_was_spent_before():
+    clock = Clock()
+    budget = Budget(100.0, 30.0, clock)
+    clock.now += 20
+    assert (budget.spent, budget.left, budget.share(0.25)) == (50.0, 50.0, 25.0)
+    assert budget.over(0.5)
+    assert not budget.over(0.51)
+    clock.now += 70
+    assert budget.left == 0
+    free = Budget(None, 1e9, clock)
+    assert free.left == free.share(0.1) == float("inf")
+    assert not free.over(0.0)
+
+
+@pytest.fixture(scope="module")
+def split(dataset):
+    return dataset.leave_one_out()
+
+
+@pytest.fixture(scope="module")
+def budgeted(tiny_domain, split):
+    """Return what a training with far more epochs than its budget allows told, took and made."""
+    told = []
+    changes = {
+        **ONE_TASK,
+        "training.max_minutes": 0.1,
+        "training.epochs": 100_000,
+        "training.patience": 10_000,
+        "training.refit": "continue",
+        "training.distillation": 0.3,
+        "blend.members": ["sequential_rules", "popularity", "sasrec"],
+    }
+    domain = tiny_domain.changed(changes)
+    begin = time.monotonic()
+    state = RecommenderTraining(domain, progress=told.append).fit(split)
+    return domain, state, told, time.monotonic() - begin
+
+
+def test_a_budget_bounds_the_whole_training(budgeted):
+    """Six seconds; generous here, since other tests may run at the same time. Ratios are measured by a script."""
+    _, state, told, seconds = budgeted
+    assert 2 < seconds < 30
+    assert told[-1].share == 1
+    assert all(progress.remaining is not None for progress in told[:-1])
+    assert state.tuned.first.schedule[0][1] > 10 * state.tuned.first.schedule[-1][1]  # the plan met the clock
+    assert state.tuned.first.steps <= state.tuned.first.schedule[-1][1]
+
+
+def test_what_was_decided_by_the_clock_is_repeated_by_count(budgeted, split):
+    domain, state, _, _ = budgeted
+    tuned = TunedSettings.from_dict(json.loads(json.dumps(state.tuned.to_dict())))
+    assert tuned == state.tuned
+    again = Recommender(domain).fit(split, tuned=tuned, exactly=True).state
+    assert again.fingerprint() == state.fingerprint()
+    for name, value in again.llm.trainable():
+        assert torch.equal(value, dict(state.llm.trainable())[name]), name
+
+
+def test_repeating_needs_recorded_steps(tiny_domain, split, tiny_recommender):
+    from genre_gen.errors import UsageError
+
+    tuned = replace(tiny_recommender.state.tuned, first=None)
+    with pytest.raises(UsageError, match="lack the steps"):
+        Recommender(tiny_domain).fit(split, tuned=tuned, exactly=True)
+
+
+def test_an_interrupt_keeps_what_there_is_and_a_second_run_continues(tiny_domain, split, tmp_path, caplog):
+    domain = tiny_domain.changed({**ONE_TASK, "training.epochs": 2, "training.refit": "continue"})
+    whole = RecommenderTraining(domain).fit(split)
+
+    def interrupt(progress):
+        if progress.stage.startswith(LLM_STAGE) and progress.share > 0.2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with Interruption():  # would take the interrupt if the training's own did not
+        pass
+    first = RecommenderTraining(domain, folder=tmp_path / "run", progress=once(interrupt)).fit(split)
+    assert first.tuned.ended == "interrupted"
+    assert "refit" in first.tuned.left_out
+    assert first.trained_on is split.train
+    assert "interrupt again to stop at once" in caplog.text
+    second = RecommenderTraining(domain, folder=tmp_path / "run").fit(split)
+    assert second.tuned.ended == "complete"
+    assert second.fingerprint() == whole.fingerprint()
+
+
+def once(act):
+    """Return a function that calls ``act`` until that has sent a signal."""
+    sent = []
+
+    def follow(progress):
+        if not sent and progress.stage.startswith(LLM_STAGE) and progress.share > 0.2:
+            sent.append(progress)
+            act(progress)
+
+    return follow
+
+
+def test_a_second_interrupt_stops_at_once():
+    with Interruption() as interrupted:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interrupted()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_other_threads_leave_interrupts_alone():
+    seen = []
+
+    def work():
+        with Interruption() as interrupted:
+            seen.append((signal.getsignal(signal.SIGINT), interrupted()))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [(signal.default_int_handler, False)]
+
+
+def test_a_resumed_training_counts_what_was_spent_and_fits_no_member_again(tiny_domain, split, tmp_path, monkeypatch):
+    domain = tiny_domain.changed(
+        {**ONE_TASK, "training.epochs": 1, "training.distillation": 0.3, "training.max_minutes": 30.0}
+    )
+
+    def kill(progress):
+        if progress.stage == f"{LLM_STAGE}, training":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        RecommenderTraining(domain, folder=tmp_path, progress=kill).fit(split)
+    manifest = tmp_path / "stages" / "members" / "manifest.json"
+    assert json.loads(manifest.read_text())["spent"] > 0
+    monkeypatch.setattr(MemberFitting, "fit", None)  # calling it would fail
+    told = []
+    whole = RecommenderTraining(domain, folder=tmp_path, progress=told.append).fit(split)
+    assert told[0].seconds >= json.loads(manifest.read_text())["spent"]
+    monkeypatch.undo()
+    assert whole.fingerprint() == RecommenderTraining(domain).fit(split).fingerprint()
+
+
+class Slow(Ease):
+    """A member that says that it takes long."""
+
+    def fit_seconds(self, interactions):
+        return 500.0
+
+
+def test_a_member_that_takes_longer_than_its_share_is_left_out(tiny_domain, split, monkeypatch, caplog):
+    training = RecommenderTraining(tiny_domain.changed({"ratings.members": []}))
+    context = training._context(split, split.train)
+    monkeypatch.setattr(members_module, "ESTIMATED_FROM", 1)
+    monkeypatch.setattr(members_module, "MEMBERS", {"ease": Slow, "popularity": Popularity})
+    fitting = MemberFitting(tiny_domain, context, split.train, TimeShare(lambda: 60.0))
+    fitted = fitting.fit(names=["ease", "popularity"])
+    assert set(fitted.models) == {"popularity"}  # whose fit on a sample told that it is quick
+    assert fitted.left_out == {"ease": "one fit takes about 8:20, and 1:00 are left of its share of the budget"}
+    assert "ease is left out: one fit takes" in caplog.text
+    nothing = MemberFitting(tiny_domain, context, split.train, TimeShare(lambda: 0.0)).fit(names=["popularity"])
+    assert nothing.models == {}
+
+
+def test_an_epoch_model_ends_within_an_epoch(split):
+    asked = iter([False] * 3 + [True] * 1000)
+    model = MEMBERS["sasrec"](batch_tokens=16, max_epochs=2)
+    model.fit(split.train, split.validation, enough=lambda: next(asked))
+    assert model.best_epoch == 0
+    model.fit(split.train, split.validation, enough=lambda: len(model.log) == 1)
+    assert (model.best_epoch, len(model.log)) == (1, 1)
+    scores = model.score([split.test[0].history])
+    assert np.isfinite(scores).all()

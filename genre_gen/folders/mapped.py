@@ -42,7 +42,7 @@ class MappedTensors:
             return cls(stream.fileno(), os.fstat(stream.fileno()).st_size)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the tensors by name; raises ValueError or another exception where the bytes are no safetensors."""
+        """Return the tensors by name; raises an exception where the bytes are not safetensors."""
         length = int.from_bytes(self.buffer[:_PREFIX], "little")
         begin = _PREFIX + length
         if begin > len(self.buffer):

@@ -1,8 +1,8 @@
 """Reading a saved folder: what was verified is what is used.
 
 All files are opened before any is read. So a folder that is replaced meanwhile is still read as it was, and each file's
-bytes are read once: the checksum is that of the very bytes that are returned. Large weights are mapped instead: they are
-verified in place and stay in the opened file, which no later saving changes, since that replaces the folder.
+bytes are read once: the checksum is that of the very bytes that are returned. Large weights are mapped instead: they
+are verified in place and stay in the opened file, which no later saving changes, since that replaces the folder.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class SavedFolder:
         self._files, self._directory = {}, -1
 
     def _entry(self, name: str) -> Entry:
-        """Return the manifest's entry of a file; raises CheckpointError where there is none."""
+        """Return the manifest's entry of a file; raises CheckpointError for a file that is not listed."""
         if name not in self._files:
             raise CheckpointError(f"{self.path / name}: is not listed in {MANIFEST}; {_REMEDY}")
         return self.manifest.files[name]

@@ -23,7 +23,7 @@ _RANKS = {ITEM: 32, TEXT: 8}  # items differ most from the pre-training; text on
 
 
 def layers_of(backbone: Any) -> int:
-    """Return the number of layers of a decoder; raises ConfigError if it is none with layers and a final norm."""
+    """Return the number of layers of a decoder; raises ConfigError if it lacks layers or a final norm."""
     if not hasattr(backbone, "layers") or not hasattr(backbone, "norm"):
         raise ConfigError(
             f"{type(backbone).__name__} is not a decoder with layers and a final norm; choose another llm"

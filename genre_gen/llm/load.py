@@ -104,7 +104,7 @@ def plain_config(folder: Path) -> dict[str, Any]:
             raise ValueError(f"{CONFIG} has more than {MAX_CONFIG:,} bytes")
         content = _plain(json.loads(file.read_text(encoding="utf-8")))
         if not isinstance(content, dict):
-            raise ValueError(f"{CONFIG} is no JSON object")
+            raise ValueError(f"{CONFIG} is not a JSON object")
         if quantized := content.get("quantization_config"):
             method = quantized.get("quant_method", "") if isinstance(quantized, dict) else ""
             raise ValueError(f"its weights are quantized ({str(method)[:40]}); give the model as it was before that")

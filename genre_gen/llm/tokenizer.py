@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -50,9 +50,7 @@ class LightTokenizer:
         self._backend, self._lock = backend, threading.Lock()  # whether special tokens are split is a state of it
         self.special_tokens_map = {name: special[name] for name in SPECIAL if name in special}
         self.chat_template = chat_template
-        self._added = {
-            token.content: number for number, token in sorted(backend.get_added_tokens_decoder().items())
-        }
+        self._added = {token.content: number for number, token in sorted(backend.get_added_tokens_decoder().items())}
 
     def __len__(self) -> int:
         """Return the number of tokens."""
@@ -63,7 +61,12 @@ class LightTokenizer:
         return self
 
     def __call__(
-        self, text: str | Sequence[str], *, add_special_tokens: bool, split_special_tokens: bool = False, verbose: bool = True
+        self,
+        text: str | Sequence[str],
+        *,
+        add_special_tokens: bool,
+        split_special_tokens: bool = False,
+        verbose: bool = True,
     ) -> Tokens:
         """Encode one text or several, without the tokens that some models put around each.
 
@@ -130,36 +133,39 @@ def read_tokenizer(folder: Path, model_type: str) -> LightTokenizer | None:
     settings = _settings(folder)
     if settings is None or model_type not in _MODELS or any((folder / name).exists() for name in _OTHER_FILES):
         return None
-    special = {name: settings.pop(name) for name in SPECIAL if settings.get(name) is not None}
-    others = {name for name, value in settings.items() if value is not None} - _IGNORED
+    special = {name: settings.pop(name) for name in SPECIAL if name in settings}
+    others = settings.keys() - _IGNORED
     if settings.get("tokenizer_class") not in _CLASSES or settings.get("clean_up_tokenization_spaces") or others:
         return None
     file, template = folder / CHAT_TEMPLATE, settings.get("chat_template")
     template = file.read_text(encoding="utf-8") if file.is_file() else template
-    if not isinstance(template, str | None):
-        return None
     from tokenizers import Tokenizer
 
     backend = Tokenizer.from_file(str(folder / FILE))
-    added = {token.content: token for token in backend.get_added_tokens_decoder().values()}
-    for token in special.values():
-        if not isinstance(token, str) or token not in added:
-            return None
-        if any(getattr(added[token], name) != value for name, value in _PLAIN.items()):
-            return None
-    if backend.get_vocab_size(with_added_tokens=True) > _PATCHED:
+    if not isinstance(template, str | None) or not _is_complete(backend, special.values()):
         return None
     backend.no_padding()
     backend.no_truncation()
     return LightTokenizer(backend, special, template)
 
 
+def _is_complete(backend: tokenizers.Tokenizer, special: Iterable[Any]) -> bool:
+    """Tell whether transformers would add no token, change none, and not look for known mistakes."""
+    added = {token.content: token for token in backend.get_added_tokens_decoder().values()}
+    return backend.get_vocab_size(with_added_tokens=True) <= _PATCHED and all(
+        isinstance(token, str)
+        and token in added
+        and all(getattr(added[token], name) == value for name, value in _PLAIN.items())
+        for token in special
+    )
+
+
 def _settings(folder: Path) -> dict[str, Any] | None:
-    """Return the content of ``tokenizer_config.json``; None if a file is missing or is no JSON object."""
+    """Return the options in ``tokenizer_config.json`` that are set; None if a file is missing or not a JSON object."""
     if not (folder / FILE).is_file():
         return None
     try:
         content = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
-    return content if isinstance(content, dict) else None
+    return {name: value for name, value in content.items() if value is not None} if isinstance(content, dict) else None

@@ -60,7 +60,9 @@ PANELS = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure the chosen points, print the tables, and draw the picture."""
     parser = new_parser(__doc__, "threads", "quick", "set")
-    parser.add_argument("--axes", nargs="+", choices=list(AXES), default=None, help="[all; --quick: all but real]")
+    parser.add_argument(
+        "--axes", nargs="+", choices=list(AXES), default=None, help="[all; with --quick only made-up ones]"
+    )
     parser.add_argument("--points", default="", metavar="TEXT", help="only points with this text in their names")
     parser.add_argument("--old", type=Path, help="another checkout of the project, to compare with")
     parser.add_argument("--seconds", type=float, default=600, help="limit of one process [600]")
@@ -86,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def checkouts(old: Path | None) -> list[Checkout]:
-    """Return this version, and before it the old one, if any; raises UsageError if that is no checkout."""
+    """Return this version, and before it the old one, if any; raises UsageError if it is not a checkout."""
     if old is None:
         return [Checkout("new", ROOT)]
     if not (old / "genre_gen" / "__init__.py").is_file():
@@ -164,7 +166,7 @@ def exponents(
 def series(
     axis: str, points: Sequence[Point], found: Mapping[str, Mapping[str, Any]], quantity: str
 ) -> tuple[list[int], list[float | None]]:
-    """Return sizes of an axis and the values of a quantity; None where there is none."""
+    """Return sizes of an axis and the values of a quantity; None for points without one."""
     values = [found[point.name]["quantities"][quantity] if point.name in found else None for point in points]
     return [getattr(point, SIZES[axis]) for point in points], values
 

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -57,19 +58,25 @@ class Point:
             return {"domain": str(ROOT / "eval" / "domains" / self.domain), "data": data_place(self.domain)}
         if not (folder / "items.csv").exists():
             folder.mkdir(parents=True, exist_ok=True)
-            process = multiprocessing.get_context("spawn").Process(target=_write, args=(self, folder))
-            process.start()  # a process of its own, so that its memory is given back
-            process.join()
-            if process.exitcode:
-                raise DataError(f"{folder}: the log of {self.name} could not be written")
+            write_log(self, folder)
         return {"data": str(folder)}
 
 
-def _write(point: Point, folder: Path) -> None:
+def write_log(point: Point, folder: Path) -> None:
+    """Write a made-up log in a process of its own, so that its memory is given back; raises DataError if it fails."""
+    process = multiprocessing.get_context("spawn").Process(target=draw_log, args=(point, folder))
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise DataError(f"{folder}: the log of {point.name} could not be written")
+
+
+def draw_log(point: Point, folder: Path) -> None:
+    """Draw a made-up log and write its tables."""
     users = max(1, point.interactions // point.length)
     items, log = Law(point.items).frames(users, point.interactions)
     log.write_csv(folder / "interactions.csv")
-    items.write_csv(folder / "items.csv")
+    items.write_csv(folder / "items.csv")  # the last one, which tells that both are there
 
 
 @dataclass(frozen=True)
@@ -92,14 +99,14 @@ class Checkout:
     label: str
     path: Path
 
-    @property
+    @cached_property
     def commit(self) -> str:
         """Return the short name of its commit; "" outside git."""
         command = ["git", "-C", str(self.path), "rev-parse", "--short", "HEAD"]
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
     def run(self, order: Mapping[str, Any], limits: Limits, threads: int, log: Path) -> dict[str, Any]:
-        """Run a part of a point with this version's package; return the figures, and how it ended.
+        """Run a part of a measurement with this version's package; return the figures, and how it ended.
 
         The result has what ``stages.py`` told, ``ended`` (None if it finished, else the reason in words) and the
         ``stage`` in which it ended.

@@ -1,4 +1,4 @@
-"""Stages: the process of one point of growth; it trains a recommender, and times what training is made of.
+"""Stages: the process of one measurement of training, its time by stage or its time under a budget.
 
 It is run as a file, with the package of any version on PYTHONPATH, so it uses nothing else of ``eval``. The functions
 of a stage are found by name and wrapped; those that a version lacks are left out, and their time counts as the rest.
@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 TRAINING, LLM, TUNER = (
     f"genre_gen.training.{module}" for module in ("recommender_training", "llm_training", "finetune:FineTuner")
@@ -85,7 +87,7 @@ def tell(**figures: Any) -> None:
 def main() -> None:
     """Do the part of a point that the command line describes."""
     order = json.loads(sys.argv[1])
-    {"train": train, "answer": answer}[order["part"]](order)
+    {"train": train, "answer": answer, "budget": budget}[order["part"]](order)
 
 
 def train(order: Mapping[str, Any]) -> None:
@@ -212,6 +214,32 @@ def answer(order: Mapping[str, Any]) -> None:
         recommender.recommend(user)
         times.append(time.perf_counter() - begin)
     tell(request=sorted(times)[len(times) // 2], serving=peak_megabytes())
+
+
+def budget(order: Mapping[str, Any]) -> None:
+    """Train within ``minutes`` as ``genre-gen train`` does, save, and evaluate; each user's NDCG@10 goes into ``file``.
+
+    The seconds of training are those from the data being read to the folder being written.
+    """
+    import genre_gen
+    from genre_gen.recommender.recommender import Recommender
+
+    tell(package=genre_gen.__file__)
+    begin = time.perf_counter()
+    data = read(order)
+    split = data.leave_one_out()
+    tell(reading=time.perf_counter() - begin, users=len(split.test))
+    begin = time.perf_counter()
+    recommender = Recommender(data.domain, max_minutes=order["minutes"], settings=order["settings"])
+    recommender.fit(split, folder=order["folder"])
+    tell(fitting=time.perf_counter() - begin, log=list(recommender.state.training_log))
+    recommender.save_pretrained(order["folder"])
+    tell(
+        training=time.perf_counter() - begin, weights=dict(recommender.state.blend.weights), megabytes=peak_megabytes()
+    )
+    ndcg = recommender.evaluate(split, 10, baselines=False)["GENRE"].values("N@10")
+    np.save(order["file"], ndcg)
+    tell(test=float(ndcg.mean()))
 
 
 def peak_megabytes() -> float:

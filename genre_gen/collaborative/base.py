@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from genre_gen.collaborative.prefixes import AsHistories, PrefixScorer
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import History, Interactions, check_rows
 from genre_gen.data.splits import Case
@@ -18,6 +19,7 @@ from genre_gen.folders.arrays import expect
 
 Stage: TypeAlias = Mapping[str, Sequence[float]]
 CSR = ("data", "indices", "indptr")
+UINT16 = 2**16
 RECENCY = (0.0, 0.5, 1.0, 1.5, 2.0)
 """The values of ``recency`` (the weight of a history's items by age) that tuning tries."""
 
@@ -82,6 +84,14 @@ class CollaborativeModel(ABC):
     def score(self, histories: Sequence[History]) -> NDArray[np.float32]:
         """Score every catalog row for each history: float32 ``[len(histories), n_items]``, finite, higher is better."""
 
+    def prefix_scorer(self, interactions: Interactions) -> PrefixScorer:
+        """Return what scores all prefixes of the histories of some interactions.
+
+        A model whose ``score`` takes longer for longer histories should override it with something that reads a
+        history once.
+        """
+        return AsHistories(self.score, interactions)
+
     def settings(self) -> dict[str, Any]:
         """Return the hyper-parameters, ready for JSON."""
         return {name: getattr(self, name) for name in self.hyperparameters}
@@ -92,7 +102,7 @@ class CollaborativeModel(ABC):
         for name in self.learned:
             value = getattr(self, name)
             if sparse.issparse(value):
-                arrays.update({f"{name}.{part}": getattr(value, part) for part in CSR})
+                arrays.update(csr_arrays(name, value))
             else:
                 arrays[name] = value
         return arrays
@@ -118,7 +128,7 @@ class CollaborativeModel(ABC):
             if name in arrays:
                 setattr(model, name, expect(arrays, name, "ifb", (None,) * arrays[name].ndim))
             else:
-                setattr(model, name, _matrix(arrays, name))
+                setattr(model, name, csr_from(arrays, name))
         return model
 
 
@@ -133,12 +143,24 @@ def check_fitted(model: CollaborativeModel, n_items: int) -> None:
         raise ValueError(f"{model.name} has scores that are not finite")
 
 
-def _matrix(arrays: Mapping[str, NDArray[Any]], name: str) -> sparse.csr_matrix:
-    """Return a square sparse matrix from its three CSR arrays; raises ValueError where they are none."""
+def csr_arrays(name: str, matrix: sparse.csr_matrix) -> dict[str, NDArray[Any]]:
+    """Return a sparse matrix as its three CSR arrays for ``csr_from``; columns take two bytes where they can."""
+    matrix = matrix if matrix.has_sorted_indices else matrix.sorted_indices()
+    columns = matrix.indices.astype(np.uint16) if matrix.shape[1] <= UINT16 else matrix.indices
+    return dict(zip((f"{name}.{part}" for part in CSR), (matrix.data, columns, matrix.indptr), strict=True))
+
+
+def csr_from(arrays: Mapping[str, NDArray[Any]], name: str, columns: int | None = None) -> sparse.csr_matrix:
+    """Return a sparse matrix from its CSR arrays, square without ``columns``; raises ValueError where they are none."""
     data = expect(arrays, f"{name}.data", "if", (None,))
     indices, indptr = (expect(arrays, f"{name}.{part}", "i", (None,), (0, 2**40)) for part in CSR[1:])
-    matrix = sparse.csr_matrix((data, indices, indptr), shape=(len(indptr) - 1, len(indptr) - 1))
+    if indices.dtype == np.uint16:
+        indices = indices.astype(np.int32)
+    rows = len(indptr) - 1
+    matrix = sparse.csr_matrix((data, indices, indptr), shape=(rows, rows if columns is None else columns))
     matrix.check_format(full_check=True)
+    if not matrix.has_canonical_format:
+        raise ValueError(f"{name}.indices do not ascend within rows")
     return matrix
 
 

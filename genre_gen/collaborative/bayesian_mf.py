@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from genre_gen.collaborative.prefixes import PrefixScorer
 from genre_gen.collaborative.rating_model import Duplicates, RatingModel, check_dense
+from genre_gen.collaborative.running_ridge import Factorisation, FoldedPrefixes
 from genre_gen.data.interactions import History, Interactions
 from genre_gen.errors import ConfigError
 
@@ -135,6 +137,20 @@ class BayesianMF(RatingModel):
         items = self.items[:, rows].astype(np.float64)
         estimates = (with_ones(items) @ user)[..., 0] + items[..., -1]  # [samples, rows]
         return self.mean + estimates.mean(axis=0), len(rows_met) > 0
+
+    def prefix_scorer(self, interactions: Interactions) -> PrefixScorer:
+        """Return what solves for the factors under each sample after each interaction."""
+        items, implicit = self.items.astype(np.float64), self.implicit.astype(np.float64)
+        model = Factorisation(
+            with_ones(items),
+            self.mean + items[..., -1],
+            self.user_precisions,
+            1 / self.precisions,
+            self.rated_items,
+            self.user_means,
+            implicit,
+        )
+        return FoldedPrefixes(model, self.usable_ratings)
 
 
 @dataclass(frozen=True)

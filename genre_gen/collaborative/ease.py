@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import logging
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
@@ -9,21 +11,37 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from genre_gen.collaborative.base import RECENCY, history_matrix
-from genre_gen.collaborative.item_to_item import ItemToItem
+from genre_gen.collaborative.base import RECENCY
+from genre_gen.collaborative.ease_weights import (
+    STORED_PAIRS,
+    DenseWeights,
+    EaseWeights,
+    SparseWeights,
+    UserWeights,
+)
+from genre_gen.collaborative.item_to_item import ItemToItem, Weights
+from genre_gen.collaborative.together import PAIRS, seen_matrix
 from genre_gen.data.interactions import Interactions
-from genre_gen.errors import ConfigError, DataError
-from genre_gen.folders.arrays import expect
+from genre_gen.errors import ConfigError
 
-MAX_ITEMS = 20_000
-"""Fitting needs a dense float64 ``[n_items, n_items]``: 3.2 GB at this size, and minutes."""
+log = logging.getLogger(__name__)
+DENSE_ITEMS = 5_000
+"""Up to this many items all weights are kept: 100 MB in memory and half of that on disk, and seconds to fit."""
+FEW_USERS = 2_000
+"""With more items, but up to this many users, weights are computed from users: milliseconds for a history."""
+FORMS: tuple[type[EaseWeights], ...] = (DenseWeights, UserWeights, SparseWeights)
 
 
 class Ease(ItemToItem):
     """Predict a user's binary history from itself, where no item may predict itself.
 
     ``B = argmin |X - X B|^2 + l2 |B|^2`` with a zero diagonal, which is ``B = I - P diag(1 / P)`` for
-    ``P = (X'X + l2 I)^-1``.
+    ``P = (X'X + l2 I)^-1``. The weights have the form that suits the data (:mod:`.ease_weights`):
+
+    - up to ``DENSE_ITEMS`` items: all of them, in memory;
+    - else, up to ``FEW_USERS`` users: the same weights, computed from users when they are needed;
+    - else: of each item, the weights of the items that predict it best; the time and memory of fitting are linear in
+      items.
 
     Args:
         l2: strength of the regularisation, > 0; choose it on validation cases.
@@ -33,7 +51,6 @@ class Ease(ItemToItem):
 
     name: ClassVar[str] = "ease"
     hyperparameters = ("l2", "recency")
-    learned = ("weights",)
     tells_neighbours = True
     relations = ("followed_by",)
     grid = ({"recency": RECENCY}, {"l2": (50.0, 200.0, 500.0)})
@@ -45,54 +62,62 @@ class Ease(ItemToItem):
         if recency < 0:
             raise ConfigError(f"ease: recency is {recency}; it must be >= 0")
         self.l2, self.recency = l2, recency
-        self.weights: NDArray[np.float32] = np.zeros((0, 0), dtype=np.float32)
+        self.weights: EaseWeights = SparseWeights(sparse.csr_matrix((0, 0), dtype=np.float32))
 
     def fit(self, interactions: Interactions) -> Self:
-        """Solve for the item-to-item weights.
+        """Solve for the item-to-item weights, in the form that suits the data; it is logged.
 
         Raises:
-            DataError: more than MAX_ITEMS items.
+            DataError: the items' matrix cannot be inverted with this ``l2``.
         """
-        if interactions.n_items > MAX_ITEMS:
-            raise DataError(
-                f"ease: {interactions.n_items} items need a dense matrix of "
-                f"{8 * interactions.n_items**2 / 1e9:.0f} GB (the limit is {MAX_ITEMS} items); "
-                "replace ease by item_knn, which is sparse, in blend.members"
-            )
-        from scipy.linalg import lapack
-
-        users = history_matrix(interactions.histories(), interactions.n_items).astype(np.float64)
-        gram = (users.T @ users).toarray(order="F")
-        gram[np.diag_indices_from(gram)] += self.l2
-        # Cholesky in float64 and in place: the condition number is about (most frequent item) / l2, and a second copy
-        # of [n_items, n_items] would exhaust the memory first.
-        factor, failed = lapack.dpotrf(gram, lower=1, overwrite_a=1)
-        inverse, failed_too = lapack.dpotri(factor, lower=1, overwrite_c=1)
-        if failed or failed_too:
-            raise DataError(f"ease: the item matrix cannot be inverted with l2 {self.l2}; choose a larger l2")
-        weights = inverse.astype(np.float32)  # the lower triangle of P; the upper one is mirrored next
-        weights += np.tril(weights, -1).T
-        weights /= -np.diag(inverse).astype(np.float32)
-        np.fill_diagonal(weights, 0.0)
-        self.weights = np.ascontiguousarray(weights)
+        form = form_for(interactions)
+        seen = seen_matrix(interactions, STORED_PAIRS if form is SparseWeights else PAIRS)
+        log.info("ease: %s weights for %d items and %d users", form.kind, *reversed(seen.shape))
+        self.weights = form.fit(seen, self.l2)
         return self
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays of the weights' form."""
+        return self.weights.arrays()
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
-        """Restore a fitted model; raises ValueError for weights that are not square."""
-        n_items = len(arrays["weights"])
-        expect(arrays, "weights", "f", (n_items, n_items))
-        return super().from_arrays(arrays, settings)
+        """Restore a fitted model; raises ValueError for arrays that are weights in no form."""
+        model = cls(**settings)
+        form = next((each for each in FORMS if each.mark in arrays), None)
+        if form is None:
+            raise ValueError("the weights are missing")
+        model.weights = form.from_arrays(arrays)
+        return model
 
     @property
     def n_items(self) -> int:
         """Return the number of items."""
-        return len(self.weights)
+        return self.weights.n_items
 
-    def weights_of(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    def weights_of(self, rows: NDArray[np.int64]) -> Weights:
         """Return rows of the learned weights."""
-        return self.weights[rows]
+        return self.weights.of(rows)
 
     def weighted(self, histories: sparse.csr_matrix) -> NDArray[np.float32]:
         """Return weighted histories times the learned weights."""
-        return np.asarray(histories @ self.weights, dtype=np.float32)
+        return self.weights.times(histories)
+
+    def without_users(self) -> Self:
+        """Return the model without users' items: itself, or with sparse weights where they were computed from users.
+
+        Those are near the exact ones, but not equal, so the scores of a history change a little.
+        """
+        if not isinstance(self.weights, UserWeights):
+            return self
+        log.info("ease: sparse weights replace those by users, so that no user's items are shared")
+        model = copy.copy(self)
+        model.weights = SparseWeights.fit(self.weights.seen.astype(np.float64), self.l2)
+        return model
+
+
+def form_for(interactions: Interactions) -> type[EaseWeights]:
+    """Return the form of the weights: dense for few items, by users for few users, else sparse."""
+    if interactions.n_items <= DENSE_ITEMS:
+        return DenseWeights
+    return UserWeights if len(interactions.users) <= FEW_USERS else SparseWeights

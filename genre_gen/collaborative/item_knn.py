@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from genre_gen.collaborative.base import RECENCY, Stage, history_matrix
+from genre_gen.collaborative.base import RECENCY, Stage
 from genre_gen.collaborative.item_to_item import ItemToItem
+from genre_gen.collaborative.together import seen_matrix
 from genre_gen.data.interactions import Interactions
 from genre_gen.errors import ConfigError
 
@@ -48,8 +49,8 @@ class ItemKNN(ItemToItem):
         self.similar = sparse.csr_matrix((0, 0), dtype=np.float32)
 
     def fit(self, interactions: Interactions) -> Self:
-        """Compute the similarities, block by block."""
-        users = history_matrix(interactions.histories(), interactions.n_items).astype(np.float64)
+        """Compute the similarities, block by block, of users' recent items, see ``seen_matrix``."""
+        users = seen_matrix(interactions)
         root = np.sqrt(np.asarray(users.sum(axis=0)).ravel())
         items = sparse.csr_matrix(users.T)  # [n_items, n_users]
         blocks = []
@@ -58,8 +59,8 @@ class ItemKNN(ItemToItem):
             row = np.repeat(np.arange(part.start, part.stop), np.diff(block.indptr))
             block.data /= root[row] * root[block.indices] + self.shrink
             block.data[row == block.indices] = 0.0
-            blocks.append(strongest(block, self.neighbours))
-        self.similar = sparse.csr_matrix(sparse.vstack(blocks)).astype(np.float32)
+            blocks.append(strongest(block, self.neighbours).astype(np.float32))
+        self.similar = sparse.csr_matrix(sparse.vstack(blocks))
         return self
 
     @property
@@ -85,15 +86,21 @@ def parts(left: sparse.csr_matrix, right: sparse.csr_matrix) -> Iterator[slice]:
         yield slice(begin, end)
 
 
-def strongest(matrix: sparse.csr_matrix, n: int) -> sparse.csr_matrix:
-    """Keep the ``n`` largest positive entries of each row; ties go to lower columns."""
-    kept = [
-        begin + _largest(matrix.data[begin:end], matrix.indices[begin:end], n)
-        for begin, end in pairwise(matrix.indptr.tolist())
-    ]
-    rows = np.repeat(np.arange(len(kept)), [len(cells) for cells in kept])
-    cells = np.concatenate([*kept, np.zeros(0, np.int64)])
-    return sparse.csr_matrix((matrix.data[cells], (rows, matrix.indices[cells])), shape=matrix.shape)
+def strongest(matrix: sparse.csr_matrix, n: int, values: NDArray[Any] | None = None) -> sparse.csr_matrix:
+    """Keep the ``n`` entries of each row whose positive values are largest; ties go to lower columns.
+
+    The values are the entries themselves, or others in their order.
+    """
+    values = matrix.data if values is None else values
+    kept = values > 0
+    ends = np.concatenate([[0], np.cumsum(kept)])[matrix.indptr]
+    for row in np.flatnonzero(np.diff(ends) > n):
+        cells = slice(matrix.indptr[row], matrix.indptr[row + 1])
+        largest = _largest(values[cells], matrix.indices[cells], n)
+        kept[cells] = False
+        kept[cells.start + largest] = True
+    indptr = np.concatenate([[0], np.cumsum(kept)])[matrix.indptr]
+    return sparse.csr_matrix((matrix.data[kept], matrix.indices[kept], indptr), shape=matrix.shape).sorted_indices()
 
 
 def _largest(values: NDArray[Any], columns: NDArray[Any], n: int) -> NDArray[np.int64]:

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from genre_gen.collaborative.base import CollaborativeModel, history_matrix
+from genre_gen.collaborative.prefixes import PrefixScorer
+from genre_gen.collaborative.running_sums import RunningSums
 from genre_gen.data.batches import batches
-from genre_gen.data.interactions import History
+from genre_gen.data.interactions import History, Interactions
 
 Weights: TypeAlias = NDArray[np.float32] | sparse.csr_matrix
 """The weights of some items, ``[len(rows), n_items]``: dense, or sparse where most are 0."""
@@ -63,3 +65,7 @@ class ItemToItem(CollaborativeModel):
     def score(self, histories: Sequence[History]) -> NDArray[np.float32]:
         """Return the weighted sum over each history's items: float32 ``[len(histories), n_items]``."""
         return self.weighted(history_matrix(histories, self.n_items, self.recency))
+
+    def prefix_scorer(self, interactions: Interactions) -> PrefixScorer:
+        """Return running sums over each history."""
+        return RunningSums(self.weights_of, self.recency, self.n_items)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen.collaborative.base import CollaborativeModel, rows_of
+from genre_gen.collaborative.prefixes import Constant, PrefixScorer
 from genre_gen.data.interactions import History, Interactions, check_rows
 from genre_gen.errors import ConfigError, DataError
 from genre_gen.folders.arrays import expect
@@ -57,3 +58,7 @@ class Popularity(CollaborativeModel):
         """Repeat the popularity for each history: float32 ``[len(histories), n_items]``."""
         check_rows(rows_of(histories), len(self.log_counts))
         return np.tile(self.log_counts, (len(histories), 1))
+
+    def prefix_scorer(self, interactions: Interactions) -> PrefixScorer:
+        """Return the same scores for all prefixes."""
+        return Constant(self.log_counts)

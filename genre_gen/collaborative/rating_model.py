@@ -182,18 +182,23 @@ class RatingModel(CollaborativeModel):
         """
         if history.ratings is None:
             return np.zeros(0, dtype=np.int64), np.zeros(0)
-        usable = self.rated_items[history.rows] & ~np.isnan(history.ratings)
+        usable = self.usable_ratings(history.rows, history.ratings)
         rows, ratings = history.rows[usable], history.ratings[usable]
+        last = _last(rows)
+        return rows[last], ratings[last].astype(np.float64)
+
+    def usable_ratings(self, rows: NDArray[np.int64], ratings: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Tell which ratings (NaN for none) are of items with training ratings; raises the error of ``usable``."""
+        usable: NDArray[np.bool_] = self.rated_items[rows] & ~np.isnan(ratings)
         low, high = self._scale()
         # Compared in the ratings' own precision: as float64, a float32 rating of 4.3 exceeds a scale that ends at 4.3.
-        outside = ratings[(ratings < low) | (ratings > high)]
+        outside = ratings[usable & ((ratings < low) | (ratings > high))]
         if len(outside):
             raise UsageError(
                 f"a history rates an item {outside[0]:g}; the scale is {low:g} to {high:g}; "
                 "fix the rating, or the domain's rating_scale"
             )
-        last = _last(rows)
-        return rows[last], ratings[last].astype(np.float64)
+        return usable
 
     def settings(self) -> dict[str, Any]:
         """Return the hyper-parameters and the mean rating, ready for JSON."""

@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen.collaborative.base import rows_of
+from genre_gen.collaborative.prefixes import PrefixScorer
 from genre_gen.collaborative.rating_model import Duplicates, Prediction, RatingModel, SurpriseData, by_row, ridge
+from genre_gen.collaborative.running_ridge import Factorisation, FoldedPrefixes
 from genre_gen.data.interactions import History, Interactions, check_rows
 from genre_gen.errors import ConfigError
 from genre_gen.folders.arrays import expect, json_in, texts
@@ -112,6 +114,10 @@ class SVD(RatingModel):
         bias = np.array([taste.bias for taste in tastes])
         return (self.mean + bias[:, None] + self.item_bias + factors @ self.item_factors.T).astype(np.float32)
 
+    def prefix_scorer(self, interactions: Interactions) -> PrefixScorer:
+        """Return what folds all prefixes of a history in at once."""
+        return FoldedPrefixes(self._factorisation(), self.usable_ratings)
+
     def fold_in(self, history: History) -> Taste:
         """Solve for a user's bias and factors from the ratings in a history, with fixed items.
 
@@ -188,6 +194,12 @@ class SVD(RatingModel):
         n_items = len(self.rated_items)
         self.user_bias, self.user_factors = np.array(algorithm.bu), np.array(algorithm.pu)
         self.item_bias, self.item_factors = (by_row(part, data, n_items) for part in (algorithm.bi, algorithm.qi))
+
+    def _factorisation(self) -> Factorisation:
+        """Return the regression that ``fold_in`` solves, as one sample; the first factor belongs to the bias."""
+        design = np.column_stack([np.ones(len(self.item_bias)), self.item_factors])[None]
+        precision = self.fold_in_penalty * np.eye(design.shape[2])[None]
+        return Factorisation(design, (self.mean + self.item_bias)[None], precision, np.ones(1), self.rated_items)
 
     def _solve(self, rows: NDArray[np.int64], residuals: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """Return the bias and factors that fit the residuals of a user's ratings over mean and items."""

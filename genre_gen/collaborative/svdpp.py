@@ -7,12 +7,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
 
 from genre_gen.collaborative.rating_model import SurpriseData, by_row
+from genre_gen.collaborative.running_ridge import Factorisation
 from genre_gen.collaborative.svd import SVD, Taste
 from genre_gen.data.interactions import History
 
@@ -72,6 +74,11 @@ class SVDpp(SVD):
         residuals = ratings - self.mean - self.item_bias[rows] - self.item_factors[rows] @ implicit
         bias, explicit = self._solve(rows, residuals)
         return Taste(bias, explicit + implicit)
+
+    def _factorisation(self) -> Factorisation:
+        """Return the regression around the implicit part, which adds nothing to the bias."""
+        implicit = np.column_stack([np.zeros(len(self.item_bias)), self.implicit_factors])[None]
+        return replace(super()._factorisation(), implicit=implicit)
 
     def _algorithm(self, library: ModuleType) -> Any:
         return library.SVDpp(**self._surprise_options(), cache_ratings=True)  # four times as fast, for one more copy

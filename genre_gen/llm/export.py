@@ -45,7 +45,7 @@ def to_transformers(llm: LLM) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]
     model.model.norm.load_state_dict(llm.item_backbone.norm.state_dict())
     text: Any = llm.base.get_input_embeddings()
     head: Any = llm.base.get_output_embeddings()
-    code = llm.code_embedding
+    code = llm.code_vectors(torch.arange(llm.codes.vocabulary, device=llm.device))
     model.set_input_embeddings(nn.Embedding.from_pretrained(torch.cat([text.weight.float(), code.float()]).cpu()))
     output = nn.Linear(code.shape[1], config.vocab_size, bias=False)
     output.weight = nn.Parameter(torch.cat([head.weight.float(), code.float()]).cpu())

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from genre_gen.errors import ConfigError
 from genre_gen.llm.batch import Batch
 from genre_gen.llm.encode import NO_TARGET
+from genre_gen.llm.factors import best_projection
 from genre_gen.llm.item_backbone import (
     TEXT,
     adapted_backbone,
@@ -34,6 +35,7 @@ from genre_gen.llm.item_backbone import (
 from genre_gen.llm.load import load_tokenizer
 from genre_gen.llm.near_identity import scale_branches
 from genre_gen.llm.pretrained import Pretrained
+from genre_gen.llm.softmax import Negatives, code_targets, full_loss, sampled_loss
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -56,7 +58,9 @@ class LLM(nn.Module):
         pretrained: the pre-trained model where it is not loaded before something needs all of its layers; else None.
         full_depth: the number of its layers.
         item_backbone: the layers whose states items are predicted from.
-        code_embedding: ``[code vocabulary, hidden]``.
+        code_embedding: ``[code vocabulary, hidden]``; ``[code vocabulary, factors]`` if it is factored.
+        code_projection: ``[factors, hidden]``, the other factor of the embeddings; None if they are not factored.
+        row_gradients: whether gradients of ``code_embedding`` are sparse, with the rows that a step has read.
         answers: task -> its closed answers as text ids, int64 ``[answers, longest]``, padded with -1; at exit depth the
             softmax of a task runs over these only. An answer is a whole value, or one token of a text answer.
         answer_heads: task -> the weights for each of these answers, ``[answers, hidden]``.
@@ -74,10 +78,13 @@ class LLM(nn.Module):
         tokenizer: PreTrainedTokenizerBase | LightTokenizer,
         codes: Codes,
         settings: ModelSettings,
+        factors: int = 0,
     ) -> None:
         """Add code tokens, item backbone and adapters to a model.
 
         One that is not loaded has weights of the item backbone and the text adapter after :meth:`take` alone.
+
+        ``factors`` is the number of columns of factored code embeddings; 0 or more than the hidden units: not factored.
 
         Raises:
             ConfigError: full fine-tuning of a quantized model, or an exit layer beyond the model's layers.
@@ -98,19 +105,21 @@ class LLM(nn.Module):
             self.item_backbone = base.item_backbone(exit_depth(self.full_depth, settings.exit_layer))
             shapes = adapter_shapes(self.item_backbone.layers[0], self.full_depth, TEXT)
             self._text_adapter = {f"base.{name}": _no_weights(shape) for name, shape in shapes.items()}
-            self.text_vocabulary, hidden = base.embeddings.shape
+            self.text_vocabulary, self._hidden = base.embeddings.shape
         else:
             self._modules["base"] = base
             for parameter in base.parameters():
                 parameter.requires_grad_(False)
-            self.full_depth, make = layers_of(base.model), copied_backbone
-            if settings.adapter == "lora":
-                make = adapted_backbone
+            self.full_depth = layers_of(base.model)
+            make = copied_backbone if settings.adapter == "full" else adapted_backbone
             self.item_backbone = make(base, exit_depth(self.full_depth, settings.exit_layer))
             add_adapter(base, TEXT)
             weight: Any = base.get_input_embeddings().weight
-            self.text_precision, (self.text_vocabulary, hidden) = weight.dtype, weight.shape
-        self.code_embedding = nn.Parameter(torch.zeros(codes.vocabulary, hidden))
+            self.text_precision, (self.text_vocabulary, self._hidden) = weight.dtype, weight.shape
+        factors = 0 if factors >= self._hidden else factors
+        self.code_embedding = nn.Parameter(torch.zeros(codes.vocabulary, factors or self._hidden))
+        self.code_projection = nn.Parameter(torch.eye(factors, self._hidden)) if factors else None
+        self.row_gradients = False
         self.answers: dict[str, Tensor] = {}
         self.answer_heads = nn.ParameterDict()
         self.cold_tokens = torch.zeros(codes.vocabulary, dtype=torch.bool)
@@ -161,20 +170,26 @@ class LLM(nn.Module):
     def expect_answers(self, answers: Mapping[str, Tensor]) -> None:
         """Give each task with closed answers a head whose weights are still to come; see :meth:`take`."""
         self.answers = {task: ids.to(self._home) for task, ids in answers.items()}
-        hidden = self.code_embedding.shape[1]
-        self.answer_heads = nn.ParameterDict({task: _no_weights((len(ids), hidden)) for task, ids in answers.items()})
+        self.answer_heads = nn.ParameterDict(
+            {task: _no_weights((len(ids), self._hidden)) for task, ids in answers.items()}
+        )
 
     def initialise_codes(self, vectors: Tensor) -> None:
         """Initialise each code token by the mean of ``vectors [n_items, hidden]`` of the items with that token."""
         codes = torch.as_tensor(self.codes.codes.copy())
-        total = torch.zeros(self.code_embedding.shape)
+        total = torch.zeros(self.codes.vocabulary, vectors.shape[1])
         count = torch.zeros(len(total), 1)
         for level in codes.unbind(1):
             present = level >= 0
             total.index_add_(0, level[present], vectors[present])
             count.index_add_(0, level[present], torch.ones(int(present.sum()), 1))
         used = count.squeeze(1) > 0
-        self.code_embedding.data[used] = (total[used] / count[used]).to(self.code_embedding)
+        means = total[used] / count[used]
+        if self.code_projection is not None:
+            projection = best_projection(means, len(self.code_projection))
+            self.code_projection.data.copy_(projection)
+            means = means @ projection.T
+        self.code_embedding.data[used] = means.to(self.code_embedding)
 
     @torch.no_grad()
     def add_answer_heads(self, answers: Mapping[str, Tensor]) -> None:
@@ -206,7 +221,9 @@ class LLM(nn.Module):
         scale = self.settings.near_identity_scale
         if self.settings.adapter != "full" or scale == 1 or self.codes.codes.shape[1] > 1:
             return
-        scale_branches(self.item_backbone, scale, float(self.code_embedding.norm(dim=1).mean()))
+        scale_branches(
+            self.item_backbone, scale, float(self.code_embedding.norm(dim=1).mean())
+        )  # factors are rotations
         if self.code_embedding.any() and self._first_after_themselves() < 0.5:  # noqa: PLR2004 - half of them
             log.warning(
                 "the layers of %s could not be initialised near the identity: most items do not come first after "
@@ -248,9 +265,9 @@ class LLM(nn.Module):
                 yield name, parameter
 
     def embeddings(self) -> list[Tensor]:
-        """Return the input embeddings of text and code tokens."""
+        """Return the weights of the input embeddings of text and code tokens."""
         weight: Any = self.base.get_input_embeddings().weight if self.pretrained is None else self.pretrained.embeddings
-        return [weight, self.code_embedding]
+        return [weight, self.code_embedding, *([] if self.code_projection is None else [self.code_projection])]
 
     def embed_items(self, ids: Tensor) -> Tensor:
         """Return input embeddings of the item backbone: those of ``embed`` in the precision of its layers."""
@@ -260,10 +277,33 @@ class LLM(nn.Module):
         """Return input embeddings ``[..., hidden]`` of text and code ids (int64, any shape), by default the base's."""
         dtype = dtype or self.base.model.norm.weight.dtype
         is_code = ids >= self.text_vocabulary
-        embed = self.pretrained.embed if self.pretrained is not None else self.base.get_input_embeddings()
+        embed = self.base.get_input_embeddings() if self.pretrained is None else self.pretrained.embed
         text = embed(ids.masked_fill(is_code, 0)).to(self.text_precision).to(dtype)
-        code = F.embedding((ids - self.text_vocabulary).clamp(min=0), self.code_embedding).to(dtype)
+        if self.row_gradients:
+            return text.index_put((is_code,), self.code_vectors(ids[is_code] - self.text_vocabulary).to(dtype))
+        code = self.code_vectors((ids - self.text_vocabulary).clamp(min=0)).to(dtype)
         return torch.where(is_code.unsqueeze(-1), code, text)
+
+    def code_vectors(self, tokens: Tensor) -> Tensor:
+        """Return the embeddings ``[..., hidden]`` of code tokens (int64, any shape)."""
+        rows = self._code_rows(tokens)
+        return rows if self.code_projection is None else rows @ self.code_projection
+
+    @torch.no_grad()
+    def code_cosines(self, token: int) -> Tensor:
+        """Return the cosines between the embedding of a code token and all of them, ``[code vocabulary]``."""
+        rows = self.code_embedding
+        weighted = rows if self.code_projection is None else rows @ (self.code_projection @ self.code_projection.T)
+        lengths = torch.linalg.vecdot(weighted, rows).clamp(min=0).sqrt().clamp(min=1e-12)
+        return weighted @ rows[token] / (lengths * lengths[token])
+
+    def _code_rows(self, tokens: Tensor) -> Tensor:
+        return F.embedding(tokens, self.code_embedding, sparse=self.row_gradients)
+
+    def _code_queries(self, hidden: Tensor) -> Tensor:
+        """Return what is multiplied with the rows of the code embedding to give logits."""
+        hidden = hidden.to(self.code_embedding.dtype)
+        return hidden if self.code_projection is None else F.linear(hidden, self.code_projection)
 
     @property
     def context(self) -> int | None:
@@ -290,7 +330,7 @@ class LLM(nn.Module):
 
     def code_logits(self, hidden: Tensor) -> Tensor:
         """Return logits over the code vocabulary only, ``[..., code vocabulary]``."""
-        return F.linear(hidden.to(self.code_embedding.dtype), self.code_embedding)
+        return F.linear(self._code_queries(hidden), self.code_embedding)
 
     def text_logits(self, hidden: Tensor) -> Tensor:
         """Return logits over the text vocabulary."""
@@ -304,11 +344,12 @@ class LLM(nn.Module):
         """
         return F.linear(F.normalize(hidden.float(), dim=-1), self.answer_heads[task]) * _ANSWER_LOGIT
 
-    def forward(self, batch: Batch, exclude_seen: bool) -> Tensor:
+    def forward(self, batch: Batch, exclude_seen: bool, negatives: Negatives | None = None) -> Tensor:
         """Return the mean cross-entropy of one task's batch, mixed with its soft targets if it has any.
 
         With ``exclude_seen``, items that occur earlier in the example are left out of the softmax, as in serving
-        without repeated items (one-token codes only).
+        without repeated items (one-token codes only). With ``negatives``, the softmax over the code vocabulary is
+        estimated from them.
         """
         row, column = (batch.target_ids != NO_TARGET).nonzero(as_tuple=True)
         target = batch.target_ids[row, column]
@@ -316,34 +357,18 @@ class LLM(nn.Module):
         is_code = target >= self.text_vocabulary
         losses = []
         if is_code.any():
-            logits = self.code_logits(states[is_code])
-            local = target[is_code] - self.text_vocabulary
-            excluded = self.cold_tokens.to(logits.device).expand(logits.shape)
-            if exclude_seen:
-                excluded = excluded | self._seen(batch, row[is_code], column[is_code])
-            logits = logits.masked_fill(excluded.scatter(1, local[:, None], False), float("-inf"))
-            if batch.soft_codes is None or batch.soft_shares is None:
-                losses.append(F.cross_entropy(logits.float(), local, reduction="sum"))
+            targets = code_targets(batch, self.text_vocabulary, exclude_seen)
+            if negatives is None:
+                losses.append(full_loss(self.code_logits(states[is_code]), targets, self.cold_tokens))
             else:
-                taught = batch.soft_codes[is_code], batch.soft_shares[is_code]
-                losses.append(_soft_cross_entropy(logits.float(), local, *taught))
+                queries = self._code_queries(states[is_code])
+                losses.append(sampled_loss(queries, self._code_rows, targets, negatives, self.cold_tokens))
         if not is_code.all():
             closed = batch.depth == "exit" and batch.task in self.answers
             text = states[~is_code]
             logits = self.answer_logits(text, batch.task) if closed else self.text_logits(text)
             losses.append(F.cross_entropy(logits.float(), target[~is_code], reduction="sum"))
         return torch.stack(losses).sum() / max(len(target), 1)
-
-    def _seen(self, batch: Batch, row: Tensor, column: Tensor) -> Tensor:
-        """Tell which code tokens occur before each target in its example: bool ``[targets, code vocabulary]``."""
-        examples, length = batch.examples(), batch.ids.shape[1]
-        columns = torch.arange(length, device=batch.ids.device).expand_as(batch.ids)
-        local = batch.ids - self.text_vocabulary
-        local = torch.where(local >= 0, local, self.codes.vocabulary)  # text tokens go to an extra column
-        size = self.codes.vocabulary + 1
-        first = torch.full((int(examples.max() + 1) * size,), length, device=batch.ids.device)
-        first.scatter_reduce_(0, (examples * size + local).flatten(), columns.flatten(), "amin")
-        return first.view(-1, size)[examples[row, column], :-1] < column[:, None]
 
 
 def _no_weights(shape: Sequence[int]) -> nn.Parameter:
@@ -354,19 +379,6 @@ def _no_weights(shape: Sequence[int]) -> nn.Parameter:
 def _tokens(answer: Tensor) -> tuple[int, ...]:
     """Return the text ids of an answer, without padding."""
     return tuple(answer[answer >= 0].tolist())
-
-
-def _soft_cross_entropy(logits: Tensor, target: Tensor, codes: Tensor, shares: Tensor) -> Tensor:
-    """Return the summed cross-entropy with soft targets: probabilities ``shares [n, top]`` of ``codes [n, top]``.
-
-    The target gets the remaining probability, including that of codes which the softmax leaves out.
-    """
-    known = F.log_softmax(logits, dim=-1)
-    taught = known.gather(1, codes)
-    excluded = taught.isneginf()
-    shares = shares.masked_fill(excluded, 0.0)
-    own = (1 - shares.sum(1)) * known.gather(1, target[:, None]).squeeze(1)
-    return -(own.sum() + (shares * taught.masked_fill(excluded, 0.0)).sum())
 
 
 @torch.no_grad()

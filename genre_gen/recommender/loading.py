@@ -305,7 +305,7 @@ def _language_model(saved: SavedFolder, settings: SavedSettings, domain: Domain,
     with contents_of(saved.path / CODES):
         codes = Codes.from_arrays(settings.codes, saved.arrays(CODES))
         _check_items(len(codes.codes), len(catalog))
-    llm = without_weights(ensure_model(domain.model.llm), codes, domain.model)
+    llm = without_weights(ensure_model(domain.model.llm), codes, domain)
     with contents_of(saved.path / SETTINGS):
         llm.expect_answers({task: _answers(ids, llm.text_vocabulary) for task, ids in settings.answers.items()})
     weights, mapped = saved.mapped(WEIGHTS)

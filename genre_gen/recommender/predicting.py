@@ -148,9 +148,8 @@ def _by_code(state: RecommenderState, row: int) -> NDArray[np.float64]:
     """Return the cosine between items' code embeddings, for recommenders without a model of similarity."""
     llm = state.llm
     tokens = llm.codes.codes[:, 0].astype(np.int64)
-    vectors = llm.code_embedding.detach().float().cpu().numpy()[tokens].astype(np.float64)
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    return np.clip(vectors @ vectors[row], 0.0, 1.0)
+    cosines = llm.code_cosines(int(tokens[row])).cpu().numpy()[tokens]
+    return np.clip(cosines.astype(np.float64), 0.0, 1.0)
 
 
 def fits(state: RecommenderState, history: History, row: int) -> Fit:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from genre_gen.data.interactions import History
 from genre_gen.metrics import ndcg_at, recall_at
@@ -38,20 +39,36 @@ class NextItem:
                 known = data.before(history, len(history) - 1)
                 yield Example(self.name, self.prompt(data, book, known), "codes", answer=int(history.rows[-1]))
             return
+        parts = self.parts(data)
+        for part in rng.permutation(len(parts)):
+            yield self.example(data, book, parts[part])
+        yield from self.synthetic_examples(data, book, round(data.domain.training.synthetic * len(parts)), rng)
+
+    @staticmethod
+    def parts(data: TaskData) -> NDArray[np.int64]:
+        """Return the windows that together have every interaction once as a target: int64 ``[windows, 4]``.
+
+        A window is a user row, begin and end in the user's history, and the number of its first items that are context.
+        """
         parts = [
             (user_row, *window)
-            for user_row, length in enumerate(np.diff(data.interactions.offsets))
+            for user_row, length in enumerate(np.diff(data.interactions.offsets).tolist())
             if length > 1
-            for window in windows(int(length), data.domain.training.window)
+            for window in windows(length, data.domain.training.window)
         ]
-        for part in rng.permutation(len(parts)):
-            user_row, start, stop, context = parts[part]
-            history = data.interactions.history_at(user_row).slice(int(start), int(stop))
-            origins = data.interactions.offsets[user_row] + np.arange(start, stop)
-            yield Example(
-                self.name, self.prompt(data, book, history, open=False), "codes", int(context), origins=origins
-            )
-        count = round(data.domain.training.synthetic * len(parts))
+        return np.array(parts, np.int64).reshape(-1, 4)
+
+    def example(self, data: TaskData, book: PromptBook, part: NDArray[np.int64]) -> Example:
+        """Return the example of a window."""
+        user_row, start, stop, context = part.tolist()
+        history = data.interactions.history_at(user_row).slice(start, stop)
+        origins = data.interactions.offsets[user_row] + np.arange(start, stop)
+        return Example(self.name, self.prompt(data, book, history, open=False), "codes", context, origins=origins)
+
+    def synthetic_examples(
+        self, data: TaskData, book: PromptBook, count: int, rng: np.random.Generator
+    ) -> Iterator[Example]:
+        """Yield examples of at most ``count`` synthetic histories."""
         for history, context, origins in synthetic(data, count, rng) if count else ():
             yield Example(self.name, self.prompt(data, book, history, open=False), "codes", context, origins=origins)
 

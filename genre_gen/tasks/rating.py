@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from genre_gen.data.interactions import History
+from genre_gen.data.interactions import History, Interactions
 from genre_gen.metrics import mae, rmse
 from genre_gen.prompting.book import PromptBook
 from genre_gen.prompting.spans import Prompt
@@ -35,21 +36,24 @@ class Rating:
         self, data: TaskData, book: PromptBook, rng: np.random.Generator, *, open: bool = False
     ) -> Iterator[Example]:
         """Yield each user's windows of rated items; as questions, each user's last rated item."""
-        histories = [rated(data.interactions.history_at(row)) for row in range(len(data.interactions.users))]
+        log = data.interactions
         if open:
-            for user_row in rng.permutation(len(histories)):
-                history = histories[user_row]
+            for user_row in rng.permutation(len(log.users)):
+                history = rated(log.history_at(int(user_row)))
                 if len(history):
                     known = data.before(history, len(history) - 1)
                     prompt = self.prompt(data, book, known, int(history.rows[-1]))
                     yield Example(self.name, prompt, "data", answer=float(history.ratings[-1]))  # type: ignore[index]
             return
         parts = [
-            (history, *window) for history in histories for window in windows(len(history), data.domain.training.window)
+            (user_row, *window)
+            for user_row, length in enumerate(_rated_counts(log).tolist())
+            for window in windows(length, data.domain.training.window)
         ]
         for part in rng.permutation(len(parts)):
-            history, start, stop, context = parts[part]
-            yield Example(self.name, self.prompt(data, book, history.slice(start, stop)), "data", context)
+            user_row, start, stop, context = parts[part]
+            history = rated(log.history_at(user_row)).slice(start, stop)
+            yield Example(self.name, self.prompt(data, book, history), "data", context)
 
     def grade(self, answers: Sequence[float], truths: Sequence[float]) -> dict[str, float]:
         """Return root mean squared error and mean absolute error, in points of the rating scale."""
@@ -62,3 +66,9 @@ def rated(history: History) -> History:
         return history.slice(0, 0)
     known = ~np.isnan(history.ratings)
     return history if known.all() else history.take(known)
+
+
+def _rated_counts(log: Interactions) -> NDArray[np.int64]:
+    """Return the number of rated interactions of each user: int64 ``[users]``."""
+    known = np.zeros(len(log), bool) if log.ratings is None else ~np.isnan(log.ratings)
+    return np.bincount(log.owners[known], minlength=len(log.users))

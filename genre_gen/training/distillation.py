@@ -7,22 +7,24 @@ from models that were fitted without that user.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special
 
-from genre_gen.blending.blend import blended
+from genre_gen.blending.likeliest import Excluded, likeliest
 from genre_gen.collaborative.base import CollaborativeModel
+from genre_gen.collaborative.prefixes import Chunk, prefix_chunks
 from genre_gen.collaborative.rating_model import RatingModel
-from genre_gen.data.batches import batches
-from genre_gen.data.interactions import History, Interactions, allowed_items
+from genre_gen.data.interactions import Interactions
 from genre_gen.errors import UsageError
 
 OnShare: TypeAlias = Callable[[float], None]
+Enough: TypeAlias = Callable[[], bool]
 TEMPERATURES = (0.02, 5.0)
 """The range of temperatures; blended scores are in standard deviations."""
 
@@ -34,7 +36,8 @@ class SoftTargets:
     Attributes:
         rows: int32 ``[n, top]`` catalog rows of the likeliest items.
         shares: float16 ``[n, top]`` their probabilities. They sum to 1, or are all 0 without a prediction: for the
-            first item of a history, and if all items have the same score.
+            first item of a history, if all items have the same score, and for users who were left out.
+        users: number of users who have soft targets; those of the others were not made.
     """
 
     rows: NDArray[np.int32]
@@ -55,6 +58,11 @@ SoftTargetSource: TypeAlias = Callable[[Interactions, OnShare], SoftTargets]
 """Makes the soft targets of all interactions, in their order; reports the share that is done, 0 to 1."""
 
 
+def never() -> bool:
+    """Return False: there is no limit of time."""
+    return False
+
+
 @dataclass(frozen=True)
 class Teacher:
     """A blend of collaborative models. Calling it with interactions makes their soft targets.
@@ -66,7 +74,7 @@ class Teacher:
         repeat: whether items of the history may be predicted again.
         folds: number of parts of the users; each part is scored by models fitted on the others.
         top: number of items of a soft target.
-        batch: positions scored at a time; memory is a few times ``batch * n_items * 8`` bytes.
+        batch: prefixes scored at a time; memory is about ``batch * n_items * 4`` bytes for each member.
     """
 
     members: Mapping[str, Callable[[], CollaborativeModel]]
@@ -75,36 +83,45 @@ class Teacher:
     repeat: bool = False
     folds: int = 4
     top: int = 50
-    batch: int = 512
+    batch: int = 32
 
     def __call__(
-        self, interactions: Interactions, on_share: OnShare = lambda _: None, /, *, enough=lambda: False, users=None
+        self,
+        interactions: Interactions,
+        on_share: OnShare = lambda _: None,
+        /,
+        *,
+        enough: Enough = never,
+        users: int | None = None,
     ) -> SoftTargets:
         """Return the soft targets of all interactions, in their order; the same for the same input.
+
+        Users are taken in a fixed random order, fold by fold. A user has the soft targets of the whole history or none.
+
+        Args:
+            interactions: the training histories.
+            on_share: is told the share that is done, 0 to 1, several times a second except while a model is fitted.
+            enough: is asked between batches; soft targets end with the last user who is finished.
+            users: end after this many users. With the ``users`` of earlier soft targets, the result is the same bits.
 
         Raises:
             UsageError: no member has a weight, or a number is out of range.
         """
         used = self._used()
+        if users is not None and users < 0:
+            raise UsageError(f"teacher: users is {users}; give the number of users, or None for all")
         targets = SoftTargets.empty(len(interactions), min(self.top, interactions.n_items))
-        done = 0
-        for others, positions in _folds(interactions, self.folds):
-            models = {name: make() for name, make in used.items()}
-            # A model of ratings cannot score a fold if the other users have no ratings.
-            fitted = {
-                name: model.fit(others)
-                for name, model in models.items()
-                if others.rated or not isinstance(model, RatingModel)
-            }
-            for part in batches(positions if fitted else positions[:0], self.batch):
-                histories = _before(interactions, part)
-                allowed = allowed_items(histories, interactions.n_items, self.repeat)
-                by_member = {name: model.score(histories) for name, model in fitted.items()}
-                scores = blended(by_member, self.weights, allowed).total
-                targets.rows[part], targets.shares[part] = _likeliest(scores, targets.rows.shape[1], self.temperature)
-                done += len(part)
-                on_share(done / len(interactions))
-        return SoftTargets(targets.rows, targets.shares, len(interactions.users))
+        share, done = _Share(on_share, self.folds), 0
+        for others, of_fold in _folds(interactions, self.folds):
+            wanted = len(of_fold) if users is None else min(len(of_fold), users - done)
+            fitted = self._fit(used, others, share, enough) if wanted and not enough() else None
+            if fitted is None:
+                break
+            finished = self._teach(fitted, interactions, of_fold, wanted, targets, share, enough)
+            done += finished
+            if finished < len(of_fold):
+                break
+        return replace(targets, users=done)
 
     def _used(self) -> dict[str, Callable[[], CollaborativeModel]]:
         """Return the members with a weight; raises UsageError."""
@@ -117,6 +134,93 @@ class Teacher:
                 "folds must be at least 2, and the others above 0"
             )
         return used
+
+    def _fit(
+        self,
+        used: Mapping[str, Callable[[], CollaborativeModel]],
+        others: Interactions,
+        share: _Share,
+        enough: Enough,
+    ) -> dict[str, CollaborativeModel] | None:
+        """Return the models fitted on the other users' interactions; None if there was no time."""
+        fitted = {}
+        for number, (name, make) in enumerate(used.items()):
+            share.fitting(number / len(used))
+            model = make()
+            # A model of ratings cannot score a fold if the other users have no ratings.
+            if others.rated or not isinstance(model, RatingModel):
+                fitted[name] = model.fit(others)
+            if enough():
+                return None
+        share.fitting(1.0)
+        return fitted
+
+    def _teach(
+        self,
+        fitted: Mapping[str, CollaborativeModel],
+        interactions: Interactions,
+        users: NDArray[np.int64],
+        wanted: int,
+        targets: SoftTargets,
+        share: _Share,
+        enough: Enough,
+    ) -> int:
+        """Make the soft targets of the first ``wanted`` users of a fold, or of fewer; return their number."""
+        if not fitted:
+            return wanted
+        scorers = [model.prefix_scorer(interactions) for model in fitted.values()]
+        weights = [self.weights[name] for name in fitted]
+        scores = np.empty((len(scorers), self.batch * interactions.n_items), np.float32)
+        ends, done, finished = np.cumsum(np.diff(interactions.offsets)[users] - 1), 0, 0
+        # A run that ends early must make the same batches as one that goes on, or the last bits would differ.
+        for chunk in prefix_chunks(interactions, users, self.batch):
+            of_chunk = scores[:, : len(chunk) * interactions.n_items].reshape(len(scorers), len(chunk), -1)
+            for scorer, of_member in zip(scorers, of_chunk, strict=True):
+                scorer.score(chunk, of_member)
+            excluded = _excluded(chunk, interactions, self.repeat)
+            rows, values = likeliest(of_chunk, weights, excluded, targets.rows.shape[1])
+            later = chunk.positions + 1
+            targets.rows[later], targets.shares[later] = rows, _softmax(values, self.temperature)
+            done += len(chunk)
+            finished = int(np.searchsorted(ends, done, side="right"))
+            share.teaching(done / int(ends[-1]))
+            if finished >= wanted or enough():
+                break
+        finished = min(finished, wanted)
+        for user in users[finished : int(np.searchsorted(ends, done)) + 1]:
+            targets.rows[interactions.offsets[user] : interactions.offsets[user + 1]] = 0
+            targets.shares[interactions.offsets[user] : interactions.offsets[user + 1]] = 0
+        return finished
+
+
+class _Share:
+    """Reports the share of the work that is done: each fold begins with fitting, whose part is measured."""
+
+    EVERY = 0.1  # seconds
+
+    def __init__(self, on_share: OnShare, folds: int) -> None:
+        self.on_share, self.folds, self.fold, self.part = on_share, folds, -1, 0.5
+        self.begin = self.fitted = self.told = time.perf_counter()
+
+    def fitting(self, share: float) -> None:
+        """Report the share of a fold's models that are fitted."""
+        now = time.perf_counter()
+        if share == 0.0:
+            if self.fold >= 0:
+                self.part = (self.fitted - self.begin) / max(now - self.begin, 1e-9)
+            self.fold, self.begin = self.fold + 1, now
+        self.fitted = now
+        self._tell(share * self.part, now)
+
+    def teaching(self, share: float) -> None:
+        """Report the share of a fold's interactions that have soft targets."""
+        now = time.perf_counter()
+        if now - self.told >= self.EVERY or share == 1.0:
+            self._tell(self.part + share * (1 - self.part), now)
+
+    def _tell(self, of_fold: float, now: float) -> None:
+        self.told = now
+        self.on_share((self.fold + of_fold) / self.folds)
 
 
 def fit_temperature(scores: NDArray[np.floating], targets: NDArray[np.integer]) -> float:
@@ -138,34 +242,39 @@ def fit_temperature(scores: NDArray[np.floating], targets: NDArray[np.integer]) 
 
 
 def _folds(interactions: Interactions, folds: int) -> Iterator[tuple[Interactions, NDArray[np.int64]]]:
-    """Yield for each part of the users the others' interactions, and the part's positions that have a history."""
-    owners = interactions.owners
-    later = np.arange(len(interactions)) > interactions.offsets[owners]
-    fold_of = np.random.default_rng(0).permutation(len(interactions.users)) % folds
+    """Yield for each part of the users the others' interactions, and its users with two interactions or more."""
+    order = np.random.default_rng(0).permutation(len(interactions.users))
+    several = np.diff(interactions.offsets) > 1
     for fold in range(folds):
-        of_fold = fold_of[owners] == fold
-        positions = np.flatnonzero(of_fold & later)
-        if len(positions) and not of_fold.all():
-            yield interactions.keep(~of_fold), positions
+        of_fold = np.flatnonzero(order % folds == fold)
+        users = of_fold[np.argsort(order[of_fold])]
+        users = users[several[users]]
+        others = np.isin(interactions.owners, of_fold, invert=True)
+        if len(users) and others.any():
+            yield interactions.keep(others), users
 
 
-def _before(interactions: Interactions, positions: NDArray[np.int64]) -> Sequence[History]:
-    """Return the history before each position."""
-    owners = np.searchsorted(interactions.offsets, positions, side="right") - 1
-    lengths = positions - interactions.offsets[owners]
-    pairs = zip(owners.tolist(), lengths.tolist(), strict=True)
-    return [interactions.history_at(owner).slice(0, length) for owner, length in pairs]
+def _excluded(chunk: Chunk, interactions: Interactions, repeat: bool) -> Excluded:
+    """Return the items of each prefix, which are not predicted again; nothing if ``repeat``."""
+    none = np.zeros(0, np.int64)
+    if repeat:
+        return Excluded(none, none, np.full(len(chunk), interactions.n_items))
+    histories, rows = [none], [none]
+    for part in chunk.parts():
+        # Earlier items are excluded for the whole part, and those of the part from their own place on.
+        before = interactions.rows[chunk.positions[part.start] - chunk.places[part.start] : chunk.positions[part.start]]
+        steps = np.arange(part.start, part.stop)
+        histories.append(np.repeat(steps, len(before)))
+        rows.append(np.tile(before, len(steps)))
+        later, earlier = np.tril_indices(len(steps))
+        histories.append(steps[later])
+        rows.append(chunk.rows[part][earlier])
+    return Excluded(np.concatenate(histories), np.concatenate(rows), interactions.n_items - chunk.distinct)
 
 
-def _likeliest(
-    scores: NDArray[np.float32], top: int, temperature: float
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the ``top`` items of a softmax over ``[B, n_items]`` scores, and their renormalised probabilities."""
-    rows = np.argpartition(-scores, top - 1, axis=1)[:, :top]
-    best = np.take_along_axis(scores, rows, axis=1).astype(np.float64)
-    order = np.argsort(-best, axis=1, kind="stable")
-    rows, best = np.take_along_axis(rows, order, axis=1), np.take_along_axis(best, order, axis=1)
-    # Standardised scores that are not all equal have a positive one.
-    telling = np.isfinite(best[:, :1]) & (best[:, :1] > 0)
-    shares = np.exp(np.where(telling, best - np.where(telling, best[:, :1], 0.0), -np.inf) / temperature)
-    return rows, shares / np.where(telling, shares.sum(axis=1, keepdims=True), 1.0)
+def _softmax(scores: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:
+    """Return probabilities ``[B, top]`` of scores, best first; 0 for all where the best is ``-inf``."""
+    best = scores[:, :1].astype(np.float64)
+    telling = np.isfinite(best)
+    shares = np.exp(np.where(telling, scores - np.where(telling, best, 0.0), -np.inf) / temperature)
+    return shares / np.where(telling, shares.sum(axis=1, keepdims=True), 1.0)

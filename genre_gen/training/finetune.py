@@ -25,8 +25,10 @@ from genre_gen.llm.batch import Batch
 from genre_gen.llm.encode import NO_TARGET
 from genre_gen.llm.hardware import computes_bfloat16
 from genre_gen.llm.model import LLM
+from genre_gen.llm.softmax import Negatives, NegativeSampler
 from genre_gen.llm.task_mixture import MAIN, TaskMixture
 from genre_gen.training.distillation import OnShare, SoftTargets
+from genre_gen.training.optimizers import clip_gradients, make_optimizer
 from genre_gen.training.run_options import WHOLE, RunOptions
 from genre_gen.training.schedule import MEASURED_AT, Planner, Progress
 
@@ -53,6 +55,7 @@ class FineTuner:
         checkpoint_seconds: float = 120.0,
         soft_targets: Callable[[OnShare], SoftTargets] | None = None,
         refit: bool = False,
+        sampler: NegativeSampler | None = None,
         options: RunOptions = WHOLE,
     ) -> None:
         """Prepare a run without training.
@@ -65,12 +68,12 @@ class FineTuner:
             exclude_seen: whether items do not repeat in this domain.
             folder: for checkpoints; None keeps everything in memory.
             fingerprint: fingerprint of data, prompts and settings; a checkpoint with another one is rejected.
-            start: fingerprint of the initial weights; a checkpoint that began with other weights is discarded. Empty if
-                the initial weights follow from ``fingerprint``.
-            checkpoint_seconds: least time between checkpoints.
-            soft_targets: makes the soft targets of the training interactions; called once, when a run begins, if
-                ``training.distillation`` is above 0.
+            start: fingerprint of the initial weights, empty if they follow from ``fingerprint``; a checkpoint that began
+                with other weights is discarded.
+            checkpoint_seconds: least seconds between checkpoints.
+            soft_targets: makes soft targets, once when a run begins, if ``training.distillation`` is above 0.
             refit: whether the run repeats or continues an earlier one, see ``stage``.
+            sampler: draws the negatives of each step; None computes the softmax over item codes in full.
             options: how far the run goes.
 
         Raises:
@@ -86,18 +89,17 @@ class FineTuner:
         self.checkpoint_seconds = checkpoint_seconds
         self.options, self.planner = options, _planner(training, options, validates=validate is not None)
         on_cpu = llm.device.type == "cpu"
-        self.half = _computes_in_half(training.precision, on_cpu)
-        self.accelerator = Accelerator(cpu=on_cpu)
+        self.half, self.accelerator = _computes_in_half(training.precision, on_cpu), Accelerator(cpu=on_cpu)
         self.llm = llm.to(self.accelerator.device)
+        self._sampler, llm.row_gradients = sampler, sampler is not None
         llm.add_answer_heads({task: ids.to(llm.device) for task, ids in mixture.answers().items()})
         self.parameters = dict(llm.trainable())
-        self.model, self.optimizer = self.accelerator.prepare(llm, _optimizer(self.parameters, training))
+        self.model, self.optimizer = self.accelerator.prepare(llm, make_optimizer(self.parameters, training))
         self.progress = Progress()
         self.steps, self.stopped = 0, False  # planned total; whether an interruption ended the run
         self.best_weights: dict[str, Tensor] = {}
         self._losses: dict[str, list[float]] = defaultdict(list)
-        self._saved = time.monotonic()
-        self.resumed = False  # whether this run continues from a checkpoint
+        self._saved, self.resumed = time.monotonic(), False  # whether this run continues from a checkpoint
         self._soft_target_share: float | None = None  # the share that is made, while they are being made
 
     @property
@@ -207,14 +209,20 @@ class FineTuner:
         exclude = self.exclude_seen and batch.task == MAIN and self.llm.codes.codes.shape[1] == 1
         device = self.accelerator.device
         with torch.autocast(device.type, torch.bfloat16, enabled=self.half):  # accelerate's is global to the process
-            loss = self.model(self._with_soft_targets(batch).to(device), exclude)
+            loss = self.model(self._with_soft_targets(batch).to(device), exclude, self._negatives())
         self.accelerator.backward(loss)
-        self.accelerator.clip_grad_norm_(list(self.parameters.values()), 1.0)
+        clip_gradients(self.parameters.values(), 1.0)
         self.optimizer.step()
         # A fused optimizer does not count its changes, which caches rely on, so one is counted here.
         torch.autograd.graph.increment_version(list(self.parameters.values()))
         self.optimizer.zero_grad(set_to_none=True)
         self._losses[batch.task].append(float(loss.detach()))
+
+    def _negatives(self) -> Negatives | None:
+        """Return the negatives of the present step; None for the full softmax."""
+        if self._sampler is None:
+            return None
+        return self._sampler.draw(self.progress.step).to(self.accelerator.device)
 
     def _with_soft_targets(self, batch: Batch) -> Batch:
         """Add the teacher's soft targets to a batch of the main task."""
@@ -391,20 +399,6 @@ def _computes_in_half(precision: str, on_cpu: bool) -> bool:
     if precision == "auto":
         return computes_bfloat16() if on_cpu else torch.cuda.is_bf16_supported(including_emulation=False)
     return precision == "bf16"
-
-
-def _optimizer(parameters: dict[str, nn.Parameter], training: Training) -> torch.optim.Optimizer:
-    named = ("code_", "answer_")
-    codes = [value for name, value in parameters.items() if name.startswith(named)]
-    others = [value for name, value in parameters.items() if not name.startswith(named)]
-    matrices = [value for value in others if value.ndim > 1]
-    vectors = [value for value in others if value.ndim <= 1]
-    groups = [
-        {"params": matrices, "peak": training.learning_rate, "weight_decay": training.weight_decay},
-        {"params": vectors, "peak": training.learning_rate, "weight_decay": 0.0},
-        {"params": codes, "peak": training.code_learning_rate, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=training.learning_rate, betas=(0.9, 0.98), fused=True)
 
 
 def _marks(batches: int, validations: int) -> set[int]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import sparse
 
 from genre_gen.blending.tuned import Steps
@@ -28,10 +29,12 @@ from genre_gen.decoding.onednn import forget_prepacked
 from genre_gen.domain import CodeSettings, Domain
 from genre_gen.downloads.models import ensure_model
 from genre_gen.llm.encode import Encoder
+from genre_gen.llm.factors import number_of_factors
 from genre_gen.llm.fingerprint import weights_fingerprint
 from genre_gen.llm.generator import ItemGenerator
 from genre_gen.llm.load import load_base
 from genre_gen.llm.model import LLM
+from genre_gen.llm.softmax import FULL_UP_TO, NEGATIVES, NegativeSampler
 from genre_gen.llm.task_mixture import TaskMixture
 from genre_gen.llm.text_encoders import rotated, text_vectors
 from genre_gen.metrics import case_ranks, ndcg_at
@@ -98,7 +101,8 @@ def build_llm(domain: Domain, catalog: Catalog, interactions: Interactions) -> L
     torch.manual_seed(domain.training.seed)  # adapters are initialised at random
     base, tokenizer = load_base(ensure_model(domain.model.llm), domain.model.quantization)
     vectors = item_vectors(base, tokenizer, catalog, interactions, domain.codes)
-    llm = LLM(base, tokenizer, make_codes(domain.codes, catalog, vectors.numpy()), domain.model)
+    codes = make_codes(domain.codes, catalog, vectors.numpy())
+    llm = LLM(base, tokenizer, codes, domain.model, number_of_factors(domain.codes, codes.vocabulary))
     llm.initialise_codes(vectors)
     llm.to(base.device).near_identity_init()
     return llm.eval()
@@ -189,6 +193,7 @@ def make_finetuner(
         start=start,
         soft_targets=None if options.teacher is None else partial(options.teacher, data.interactions),
         refit=refit,
+        sampler=_sampler(llm.codes, data),
         options=options,
     )
 
@@ -284,7 +289,7 @@ def place_cold_items(llm: LLM, data: TaskData) -> None:
     their length. It depends on trained items only, so repeating this changes nothing. Unchanged are items without
     similar texts, all items of a domain without texts, and codes of several tokens, which others share.
     """
-    settings, tokens = data.domain.codes, llm.codes.codes[:, 0]
+    settings, tokens = data.domain.codes, llm.codes.codes[:, 0].astype(np.int64)
     if settings.cold_start_scale == 0 or settings.text == 0 or llm.codes.codes.shape[1] > 1:
         return
     rows = np.flatnonzero(_cold_tokens(llm.codes, data).numpy()[tokens])
@@ -293,15 +298,39 @@ def place_cold_items(llm: LLM, data: TaskData) -> None:
     similar = data.similar_texts(rows)
     described = np.diff(similar.indptr) > 0
     rows, similar = rows[described], similar[described]
-    vectors = llm.code_embedding.detach().float().cpu().numpy()[tokens]
-    shares = similar.power(2)
+    near, columns = np.unique(similar.indices, return_inverse=True)
+    shares = sparse.csr_matrix((similar.data**2, columns, similar.indptr), (len(rows), len(near)))
     shares = sparse.diags(1 / shares.sum(1).A1) @ shares
-    mean, lengths = shares @ vectors, shares @ np.linalg.norm(vectors, axis=1)
-    scale = settings.cold_start_scale * lengths / np.linalg.norm(mean, axis=1).clip(min=1e-12)
+    # The mean of factored embeddings is the mean of their rows, projected.
+    vectors = llm.code_embedding.detach()[torch.from_numpy(tokens[near])].float().cpu().numpy()
+    mean, lengths = shares @ vectors, shares @ _lengths(llm, vectors)
+    scale = settings.cold_start_scale * lengths / _lengths(llm, mean).clip(min=1e-12)
     placed = torch.from_numpy(mean * scale[:, None]).to(llm.code_embedding)
     with torch.no_grad():
-        llm.code_embedding[torch.from_numpy(tokens[rows].astype(np.int64))] = placed
+        llm.code_embedding[torch.from_numpy(tokens[rows])] = placed
     log.info("%d cold items were placed near items with similar texts", len(rows))
+
+
+def _lengths(llm: LLM, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the lengths of the embeddings of rows ``[n, columns]`` of the code embedding's table."""
+    if llm.code_projection is not None:
+        rows = rows @ llm.code_projection.detach().float().cpu().numpy()
+    return np.linalg.norm(rows, axis=1)
+
+
+def _sampler(codes: Codes, data: TaskData) -> NegativeSampler | None:
+    """Return what draws the negatives of the softmax over item codes; None if that is computed in full."""
+    training = data.domain.training
+    drawn = training.negatives
+    if drawn is None:
+        drawn = NEGATIVES if codes.vocabulary > FULL_UP_TO else 0
+    if drawn == 0:
+        return None
+    # An item counts once more than it occurs, so that those of synthetic histories are drawn too.
+    counts = np.bincount(data.interactions.rows, minlength=len(data.catalog)) + 1
+    there = codes.codes >= 0
+    weights = np.bincount(codes.codes[there], counts.repeat(there.sum(1)), codes.vocabulary)
+    return NegativeSampler(np.where(_cold_tokens(codes, data).numpy(), 0, weights), drawn, training.seed)
 
 
 def _cold_tokens(codes: Codes, data: TaskData) -> torch.Tensor:

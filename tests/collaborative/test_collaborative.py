@@ -8,9 +8,22 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from genre_gen.collaborative import MEMBERS, Ease, ItemKNN, Popularity, SASRec, SequentialRules, TextKNN, item_knn
+from genre_gen.collaborative import (
+    MEMBERS,
+    Ease,
+    ItemKNN,
+    Popularity,
+    SASRec,
+    SequentialRules,
+    TextKNN,
+    ease,
+    ease_weights,
+    item_knn,
+    together,
+)
 from genre_gen.collaborative.base import check_fitted, history_matrix
 from genre_gen.collaborative.item_knn import CELLS, parts, strongest
+from genre_gen.collaborative.together import seen_matrix
 from genre_gen.data.interactions import History, Interactions
 from genre_gen.errors import CheckpointError, ConfigError, DataError, UsageError
 from genre_gen.folders.arrays import contents_of
@@ -37,6 +50,12 @@ def checkerboard(rated=False):
         histories.append(order + other)
         ratings.append([5.0] * len(order) + [1.0] * len(other))
     return log(histories, N + 1, ratings if rated else None)
+
+
+def random_log():
+    """40 users with some of 60 items, popular ones first."""
+    rng = np.random.default_rng(5)
+    return log([np.unique((60 * rng.random(rng.integers(2, 25)) ** 2).astype(int)) for _ in range(40)], 60)
 
 
 def damages(array):
@@ -221,8 +240,9 @@ class TestEase(Questions):
         x[:, 0] = 1  # nobody without a history
         model = Ease(l2=l2).fit(log([np.flatnonzero(row) for row in x], 8))
         inverse = np.linalg.inv(x.T @ x + l2 * np.eye(8))
-        np.testing.assert_allclose(model.weights, np.eye(8) - inverse / np.diag(inverse), atol=1e-5)
-        assert (np.diag(model.weights) == 0).all()
+        weights = model.weights_of(np.arange(8))
+        np.testing.assert_allclose(weights, np.eye(8) - inverse / np.diag(inverse), atol=1e-5)
+        assert (np.diag(weights) == 0).all()
 
     def test_recency(self):
         data = log([[0, 1], [0, 1], [2, 3], [2, 3]], 4)
@@ -236,9 +256,87 @@ class TestEase(Questions):
             model.score([History(np.array([0, 2, 0]))]), model.score([History(np.array([2, 0]))])
         )
 
-    def test_too_many_items(self):
-        with pytest.raises(DataError, match=r"30000 items.*item_knn"):
-            Ease().fit(log([[0, 1]], 30_000))
+
+class TestEaseByUsers(Questions):
+    @pytest.fixture(autouse=True)
+    def form(self, monkeypatch):
+        monkeypatch.setattr(ease, "DENSE_ITEMS", 0)
+
+    def model(self):
+        return Ease(l2=1.0)
+
+    @pytest.mark.parametrize("l2", [0.5, 200.0])
+    def test_equals_the_dense_form(self, l2, monkeypatch):
+        data = random_log()
+        few = Ease(l2=l2).fit(data)
+        monkeypatch.setattr(ease, "DENSE_ITEMS", 60)
+        dense = Ease(l2=l2).fit(data)
+        assert (few.weights.kind, dense.weights.kind) == ("by users", "dense")
+        rows = np.arange(60)
+        np.testing.assert_allclose(few.weights_of(rows), dense.weights_of(rows), atol=1e-6)
+        np.testing.assert_allclose(few.score(data.histories()), dense.score(data.histories()), atol=1e-5)
+
+    def test_without_users_no_array_is_as_long_as_their_number(self, fitted):
+        assert "kernel" in fitted.arrays()
+        shared = fitted.without_users()
+        assert shared.arrays().keys() == {"weights.data", "weights.indices", "weights.indptr"}
+        history = [History(np.array([0, 2]))]
+        np.testing.assert_allclose(shared.score(history), fitted.score(history), atol=1e-5)  # few items: all are kept
+
+
+class TestEaseSparse(Questions):
+    @pytest.fixture(autouse=True)
+    def form(self, monkeypatch):
+        monkeypatch.setattr(ease, "DENSE_ITEMS", 0)
+        monkeypatch.setattr(ease, "FEW_USERS", 0)
+
+    def model(self):
+        return Ease(l2=1.0)
+
+    @pytest.mark.parametrize("cells", [1, 3000, ease_weights.CELLS])
+    def test_where_all_items_are_chosen_the_weights_are_exact(self, cells, monkeypatch):
+        data = log([[*range(60)], *(history.rows.tolist() for history in random_log().histories())], 60)
+        monkeypatch.setattr(ease_weights, "CELLS", cells)
+        near = Ease(l2=2.0).fit(data)
+        monkeypatch.setattr(ease, "DENSE_ITEMS", 60)
+        exact = Ease(l2=2.0).fit(data).weights_of(np.arange(60))
+        found = near.weights_of(np.arange(60)).toarray()
+        assert near.weights.kind == "sparse"
+        np.testing.assert_allclose(found, exact, atol=1e-5)
+
+    def test_weights_are_the_regression_on_the_best_predictors(self, monkeypatch):
+        monkeypatch.setattr(ease_weights, "NEIGHBOURS", 3)
+        data, l2 = random_log(), 2.0
+        found = Ease(l2=l2).fit(data).weights_of(np.arange(60)).toarray()
+        seen = seen_matrix(data).toarray()
+        gram = seen.T @ seen
+        for item in range(60):
+            gain = gram[item] ** 2 / (np.diag(gram) + l2)
+            gain[item] = 0
+            best = np.flatnonzero(found[:, item])
+            assert len(best) == min(3, (gain > 0).sum())
+            assert gain[best].min(initial=np.inf) >= np.delete(gain, best).max() - 1e-5
+            solved = np.linalg.solve(gram[np.ix_(best, best)] + l2 * np.eye(len(best)), gram[best, item])
+            np.testing.assert_allclose(found[best, item], solved, atol=1e-5)
+
+    def test_fewer_predictors_in_a_large_catalog(self):
+        wanted = {1_000: 100, 12_000: 100, 100_000: 73, 1_000_000: 23, 2**40: 1}
+        assert {n_items: ease_weights.neighbours(n_items) for n_items in wanted} == wanted
+
+
+class TestSeenMatrix:
+    def test_repeated_items_count_once(self):
+        assert seen_matrix(log([[1, 0, 1], [2]], 3)).toarray().tolist() == [[1, 1, 0], [0, 0, 1]]
+
+    def test_of_a_long_history_the_recent_items_count(self, monkeypatch, caplog):
+        monkeypatch.setattr(together, "LONGEST", 2)
+        with caplog.at_level("INFO"):
+            assert seen_matrix(log([[0, 1, 2], [2]], 3)).toarray().tolist() == [[0, 1, 1], [0, 0, 1]]
+        assert "the last 2 interactions" in caplog.text
+
+    @pytest.mark.parametrize(("pairs", "longest"), [(0, 1), (3, 1), (9, 2), (18, 2), (19, 3), (10**9, 1000)])
+    def test_the_length_that_keeps_pairs_within_a_limit(self, pairs, longest):
+        assert together.bounded_length(np.array([1, 4, 9]), pairs) == longest  # with 2: 1 + 4 + 4
 
 
 class TestSASRec(Questions):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
 from eval_data import cycles
 
+from eval.bench import points, stages
 from eval.bench.cases import Bench
+from eval.bench.points import Checkout
 from genre_gen.domain import Domain
 
 
@@ -63,3 +66,21 @@ def entry() -> Callable[[Path], Mapping[str, Any]]:
         return {**content, "table": table}
 
     return read
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Measure points without processes, which would have to load torch first; return which were measured."""
+    measured: list[tuple[str, str]] = []
+
+    def run(checkout: Checkout, order: Mapping[str, Any], limits: object, threads: int, log: Path) -> dict[str, Any]:
+        measured.append((checkout.label, order["part"]))
+        with log.with_suffix(".out").open("w") as out, redirect_stdout(out):
+            getattr(stages, order["part"])(order)
+        figures = points.told(log.with_suffix(".out"))
+        figures.pop("open")
+        return {**figures, "ended": None, "stage": None, "total": 1.0}
+
+    monkeypatch.setattr(Checkout, "run", run)
+    monkeypatch.setattr(points, "write_log", points.draw_log)
+    return measured

@@ -64,9 +64,9 @@ def test_the_committed_page_is_of_the_committed_results():
 
 def test_every_script_is_in_the_readme():
     listed = (ROOT / "eval" / "README.md").read_text("utf-8")
-    for file in sorted((ROOT / "eval").glob("*/*.py")):
+    for file in sorted((ROOT / "eval").rglob("*.py")):
         if 'if __name__ == "__main__"' in file.read_text() and file.parent.name != "bench":
-            assert f"`{file.parent.name}.{file.stem}`" in listed
+            assert f"`{'.'.join(file.relative_to(ROOT / 'eval').with_suffix('').parts)}`" in listed
     for file in script.RESULTS.glob("*.json"):
         assert f"`{file.name}`" in listed
 

@@ -1,12 +1,11 @@
 """Points of growth are measured within limits, kept, and summed up as exponents."""
 
 import json
-from contextlib import redirect_stdout
 
 import pytest
 
 from eval import growth
-from eval.bench import points, stages
+from eval.bench import points
 from eval.bench.points import Checkout, Limits, Point, Runs, exponent
 from eval.bench.script import ROOT
 from genre_gen.errors import UsageError
@@ -22,6 +21,12 @@ def test_exponents_are_those_of_the_largest_sizes():
     assert exponent(sizes, [1.0, 2.0, None, 200.0, None]) == (pytest.approx(0.8003, abs=1e-4), 3)
     assert exponent(sizes, [3.0, None, 0.0, None, None]) is None
     assert exponent([], []) is None
+
+
+@pytest.fixture
+def no_log(monkeypatch):
+    """Write no logs, for points that are not measured."""
+    monkeypatch.setattr(points, "write_log", lambda *_: None)
 
 
 @pytest.fixture
@@ -64,23 +69,6 @@ def test_the_package_of_the_checkout_is_measured(tmp_path, script):
         HERE.run({}, WIDE, 1, tmp_path / "log")
 
 
-@pytest.fixture
-def in_this_process(monkeypatch):
-    """Measure without processes, which would have to load torch first; return the points measured."""
-    measured = []
-
-    def run(checkout, order, limits, threads, log):
-        measured.append((checkout.label, order["part"]))
-        with log.with_suffix(".out").open("w") as out, redirect_stdout(out):
-            {"train": stages.train, "answer": stages.answer}[order["part"]](order)
-        figures = points.told(log.with_suffix(".out"))
-        figures.pop("open")
-        return {**figures, "ended": None, "stage": None, "total": 1.0}
-
-    monkeypatch.setattr(Checkout, "run", run)
-    return measured
-
-
 def test_a_grid_is_measured_once(tmp_path, monkeypatch, tiny_model, run, entry, in_this_process, capsys):
     small = {"interactions": [Point(60, n, 10) for n in (200, 400)], "items": [Point(60, 200, 10)]}
     monkeypatch.setattr(growth, "QUICK", small)
@@ -107,7 +95,7 @@ def test_a_grid_is_measured_once(tmp_path, monkeypatch, tiny_model, run, entry, 
     assert content["table"] in capsys.readouterr().out
 
 
-def test_larger_points_are_not_tried_after_one_that_did_not_finish(tmp_path, monkeypatch):
+def test_larger_points_are_not_tried_after_one_that_did_not_finish(tmp_path, monkeypatch, no_log):
     asked = []
 
     def run(checkout, order, limits, threads, log):
@@ -125,7 +113,7 @@ def test_larger_points_are_not_tried_after_one_that_did_not_finish(tmp_path, mon
     assert "not within 1 s (tuning)" in table
 
 
-def test_a_limit_that_was_too_low_is_tried_again_when_it_is_raised(tmp_path, monkeypatch):
+def test_a_limit_that_was_too_low_is_tried_again_when_it_is_raised(tmp_path, monkeypatch, no_log):
     ended = iter(["not within 1 s", "not within 1 s", None, None])
     monkeypatch.setattr(Checkout, "run", lambda *_: {"seconds": {}, "ended": next(ended), "stage": None, "total": 1.0})
     point = Point(60, 200, 10)

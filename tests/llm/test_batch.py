@@ -11,6 +11,7 @@ from tiny_training import tiny_llm
 
 from genre_gen.llm.batch import PADDING, SHARED, pack, pad
 from genre_gen.llm.encode import NO_TARGET, Encoded
+from genre_gen.llm.softmax import code_targets
 
 TEXT, INSTRUCTION = 259, (5, 6, 7)
 
@@ -94,9 +95,9 @@ def test_packed_or_padded_the_loss_and_its_gradient_are_the_same(llm, exclude_se
 def test_seen_items_are_those_of_the_same_example(llm):
     batch = pack("next_item", "exit", [example([1, 2, 3]), example([4, 1])], len(INSTRUCTION), 100)
     row, column = (batch.target_ids != NO_TARGET).nonzero(as_tuple=True)
-    seen = llm._seen(batch, row, column)
+    seen = code_targets(batch, TEXT, True).seen
     held = {
-        int(batch.ids[r, c]) - TEXT: set(seen[k].nonzero().flatten().tolist())
+        int(batch.ids[r, c]) - TEXT: set(seen[1, seen[0] == k].tolist())
         for k, (r, c) in enumerate(zip(row, column, strict=True))
         if batch.owners[r, c] == 1
     }

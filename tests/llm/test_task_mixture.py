@@ -10,6 +10,7 @@ from genre_gen.codes import atomic
 from genre_gen.data.interactions import Interactions
 from genre_gen.data.splits import leave_one_out
 from genre_gen.errors import ConfigError
+from genre_gen.llm import task_mixture
 from genre_gen.llm.encode import NO_TARGET, Encoded, Encoder
 from genre_gen.llm.task_mixture import TaskMixture
 from genre_gen.tasks import TaskData
@@ -200,6 +201,73 @@ def test_batches_of_any_lengths_stay_within_their_tokens(make):
         batches = mix._batches("next_item", pool, rng)
         assert sum(int((batch.ids == 9).sum()) for batch in batches) == lengths.sum()
         assert all(batch.ids.numel() <= 64 for batch in batches)
+
+
+@pytest.fixture
+def shards(monkeypatch):
+    """Make every epoch in shards of five examples."""
+    monkeypatch.setattr(task_mixture, "WHOLE_UP_TO", 0)
+    monkeypatch.setattr(task_mixture, "SHARD", 5)
+
+
+@pytest.mark.parametrize("window", [4, 200])
+def test_an_epoch_in_shards_sees_every_interaction_once(make, shards, window):
+    mix = make({"tasks.next_item.weight": 1, "training.window": window})
+    labels = torch.cat([batch.target_ids.flatten() for batch in mix.epoch(0, {})])
+    assert Counter((labels[labels != NO_TARGET] - TEXT).tolist()) == Counter(make.train.rows.tolist())
+
+
+def test_the_number_of_batches_is_known_before_they_are_made(make, tiny_domain, shards):
+    weights = {f"tasks.{name}.weight": 1 for name in tiny_domain.tasks}
+    mix = make({**weights, "tasks.rating.weight": 2, "training.synthetic": 0.5})
+    answers = mix.answers()
+    epoch = mix.epoch(1, answers)
+    batches = list(epoch)
+    found = Counter(batch.task for batch in batches)
+    assert len(epoch) == len(batches)
+    whole = len(mix._parts) // 5
+    assert whole > 2
+    assert found["rating"] == pytest.approx(2 * found["title"], abs=2)
+    synthetic = sum(
+        1 for batch in batches if batch.task == "next_item" and (batch.origins[batch.ids >= TEXT] < 0).any()
+    )
+    assert synthetic == pytest.approx(found["next_item"] / 3, abs=2)
+    assert same(batches, list(mix.epoch(1, answers)))
+    assert not same(batches, list(mix.epoch(2, answers)))
+    again = make({**weights, "tasks.rating.weight": 2, "training.synthetic": 0.5}).epoch(1, answers)
+    for place in (len(again) - 1, 0, len(again) // 2, -1):  # in any order, as a training that resumes asks
+        assert same([again[place]], [batches[place]])
+    assert same(again[1:3], batches[1:3])
+    with pytest.raises(IndexError):
+        again[len(again)]
+
+
+def test_a_task_without_examples_has_no_place_in_shards(make, shards):
+    log = make.train
+    unrated = Interactions(log.users, log.offsets, log.rows, log.n_items, None, log.times)
+    epoch = make({"tasks.next_item.weight": 1, "tasks.rating.weight": 1}, data=unrated).epoch(0, {})
+    assert {batch.task for batch in epoch} == {"next_item"}
+
+
+def test_batches_of_shards_stay_near_their_tokens(make, shards):
+    for packed in (True, False):
+        mix = make({"tasks.next_item.weight": 1, "training.batch_tokens": 256, "training.window": 8})
+        mix._packs = packed
+        batches = list(mix.epoch(0, {}))
+        assert all((batch.owners is not None) == packed for batch in batches)
+        assert max(batch.ids.numel() for batch in batches) <= 256
+
+
+def test_answers_that_stay_the_same_end_the_search_for_them(make, monkeypatch):
+    mix = make({"tasks.fits.weight": 1})
+    asked = []
+    encoded = mix._encoded
+    monkeypatch.setattr(mix, "_encoded", lambda *args: (asked.append(one) or one for one in encoded(*args)))
+    whole = mix.answers()
+    everything = len(asked)
+    monkeypatch.setattr(task_mixture, "SETTLED", 5)
+    assert torch.equal(mix.answers()["fits"], whole["fits"])
+    assert len(asked) - everything < everything
 
 
 def test_origins_are_the_interactions_that_items_stand_for(make):

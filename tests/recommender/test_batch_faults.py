@@ -71,6 +71,14 @@ def changed_array(state, kind, name, array):
     return replace(state, **{kind: {**getattr(state, kind), name: model}})
 
 
+def changed_ease(state):
+    model = copy.copy(state.members["ease"])
+    arrays = model.arrays()
+    arrays["lower"][0] += 1
+    changed = type(model).from_arrays(arrays, model.settings())
+    return replace(state, members={**state.members, "ease": changed})
+
+
 def changed_setting(state, name, key, value):
     model = copy.copy(state.members[name])
     setattr(model, key, value)
@@ -104,7 +112,7 @@ CHANGES = {
         for name in ("code_embedding", "item_backbone.layers.0", "item_backbone.norm", "lora_A", "lora_B",
                      "answer_heads", "embed_tokens", "input_layernorm")
     },
-    "ease": lambda state, _: changed_array(state, "members", "ease", "weights"),
+    "ease": lambda state, _: changed_ease(state),
     "transitions": lambda state, _: changed_array(state, "members", "sequential_rules", "rules"),
     "popularity": lambda state, _: changed_array(state, "members", "popularity", "log_counts"),
     "rater": lambda state, _: changed_array(state, "rating_models", "svd", "item_factors"),

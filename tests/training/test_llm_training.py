@@ -36,11 +36,12 @@ def trained(tiny_domain, sample, known):
 
 def vectors(llm):
     tokens = torch.as_tensor(llm.codes.codes[:, 0].astype(np.int64))
-    return llm.code_embedding.detach()[tokens].numpy()
+    return llm.code_vectors(tokens).detach().numpy()
 
 
-def test_a_cold_item_lies_at_the_mean_of_those_with_similar_texts(trained):
-    llm, data = trained(**{"codes.cold_start_scale": 0.8})
+@pytest.mark.parametrize("factors", [0, 12])
+def test_a_cold_item_lies_at_the_mean_of_those_with_similar_texts(trained, factors):
+    llm, data = trained(**{"codes.cold_start_scale": 0.8, "codes.factors": factors})
     before = vectors(llm).copy()
     place_cold_items(llm, data)
     after = vectors(llm)

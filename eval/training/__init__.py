@@ -1,0 +1,1 @@
+"""What does training take, and what does it bring?"""

@@ -1,0 +1,126 @@
+"""Scores of all prefixes of histories, chunk by chunk, in time linear in the interactions.
+
+A teacher scores what comes before each interaction. Asking ``score`` for each of these prefixes would read a history
+of ``n`` interactions ``n`` times. A :class:`PrefixScorer` reads it once.
+"""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genre_gen.data.interactions import History, Interactions
+
+LOOKBACK = 1000
+"""The number of most recent interactions of a prefix that a model without a scorer of its own is given."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive interactions of histories that are read one after the other; a prefix ends at each of them.
+
+    The last interaction of a history is left out, since nothing comes after it. All arrays are ``[C]``.
+
+    Attributes:
+        positions: int64, places in the interactions; the next one is what came next.
+        rows: int64, catalog rows.
+        ratings: float32, NaN if not rated; None if the data has no ratings.
+        owners: int64, user rows.
+        places: int64, places in the owner's history, 0 first.
+        lags: int64, the number of interactions since the owner last had the same item; 0 if never.
+        distinct: int64, the number of distinct items of the prefix.
+        longest: int64, the length of the owner's longest prefix.
+        goes_on: whether the next chunk begins with the last owner's next interaction.
+    """
+
+    positions: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    ratings: NDArray[np.float32] | None
+    owners: NDArray[np.int64]
+    places: NDArray[np.int64]
+    lags: NDArray[np.int64]
+    distinct: NDArray[np.int64]
+    longest: NDArray[np.int64]
+    goes_on: bool
+
+    def __len__(self) -> int:
+        """Return the number of prefixes."""
+        return len(self.positions)
+
+    def parts(self) -> Iterator[slice]:
+        """Yield the part of each owner."""
+        edges = [0, *(np.flatnonzero(np.diff(self.owners)) + 1).tolist(), len(self)]
+        yield from itertools.starmap(slice, itertools.pairwise(edges))
+
+
+class PrefixScorer(ABC):
+    """Scores the prefixes of histories; it is given all chunks in order."""
+
+    @abstractmethod
+    def score(self, chunk: Chunk, out: NDArray[np.float32]) -> None:
+        """Write the scores of all items into ``out`` ``[C, n_items]``, up to a constant for each prefix."""
+
+
+class Constant(PrefixScorer):
+    """The same scores ``[n_items]`` for all histories."""
+
+    def __init__(self, scores: NDArray[np.float32]) -> None:
+        """Store the scores around their mean, which single precision suits better."""
+        self.scores = (scores - scores.mean(dtype=np.float64)).astype(np.float32)
+
+    def score(self, chunk: Chunk, out: NDArray[np.float32]) -> None:
+        """Repeat the scores."""
+        out[:] = self.scores
+
+
+class AsHistories(PrefixScorer):
+    """Ask a model for each prefix, of at most LOOKBACK interactions: for models that have no faster way."""
+
+    def __init__(self, score: Callable[[Sequence[History]], NDArray[np.float32]], interactions: Interactions) -> None:
+        """Store the model's function and the interactions whose prefixes are asked for."""
+        self.ask, self.interactions = score, interactions
+
+    def score(self, chunk: Chunk, out: NDArray[np.float32]) -> None:
+        """Cut the prefixes out and score them."""
+        ends = zip(chunk.owners.tolist(), (chunk.places + 1).tolist(), strict=True)
+        out[:] = self.ask([self.interactions.history_at(owner).slice(max(0, n - LOOKBACK), n) for owner, n in ends])
+
+
+def prefix_chunks(interactions: Interactions, users: NDArray[np.int64], size: int) -> Iterator[Chunk]:
+    """Yield the chunks of the histories of some user rows, in this order; each has ``size`` prefixes, the last fewer.
+
+    A chunk has the interactions of several short histories, or a part of a long one.
+    """
+    lengths = np.diff(interactions.offsets)[users] - 1
+    users, lengths = users[lengths > 0], lengths[lengths > 0]
+    owners, longest = np.repeat(users, lengths), np.repeat(lengths, lengths)
+    begins = np.repeat(np.cumsum(lengths) - lengths, lengths)
+    places = np.arange(len(owners)) - begins
+    positions = interactions.offsets[owners] + places
+    rows = interactions.rows[positions]
+    lags = _lags(owners * interactions.n_items + rows)
+    known = np.cumsum(lags == 0)
+    distinct = known - (known[begins] - 1) if len(known) else known
+    for begin in range(0, len(owners), size):
+        part = slice(begin, begin + size)
+        end = min(begin + size, len(owners))
+        of_part = positions[part]
+        ratings = None if interactions.ratings is None else interactions.ratings[of_part]
+        goes_on = end < len(owners) and bool(places[end] > 0)
+        yield Chunk(
+            of_part, rows[part], ratings, owners[part], places[part], lags[part], distinct[part], longest[part], goes_on
+        )
+
+
+def _lags(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return how far before each key the same key came last; 0 if never."""
+    order = np.argsort(keys, kind="stable")
+    again = keys[order[1:]] == keys[order[:-1]]
+    lags = np.zeros(len(keys), dtype=np.int64)
+    lags[order[1:][again]] = (order[1:] - order[:-1])[again]
+    return lags

@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.linalg import lapack
 
 from genre_gen.collaborative.base import csr_arrays, csr_from
 from genre_gen.collaborative.item_knn import parts, strongest
@@ -323,6 +322,8 @@ def inverse_of(gram: NDArray[np.float64], l2: float) -> NDArray[np.float64]:
 
     ``gram`` is in Fortran order, and is overwritten.
     """
+    from scipy.linalg import lapack
+
     gram[np.diag_indices_from(gram)] += l2
     # Cholesky in float64 and in place: the condition number is about (most frequent item) / l2, and a second copy
     # would exhaust the memory first.

@@ -16,7 +16,7 @@ from scipy import sparse
 from genre_gen.collaborative.prefixes import Chunk, PrefixScorer
 
 Matrix = NDArray[np.float64]
-ERROR = 1e-5
+ERROR = 3e-5
 """The largest relative error of the weight of an item that is older than its chunk."""
 
 FLOOR = 1e-7
@@ -115,7 +115,7 @@ def exponentials(recency: float, longest: int) -> tuple[Matrix, Matrix]:
     of exponentials, ``1 / gamma(r) * integral of s ** (r - 1) * exp(-(1 + age) * s) ds``; the rates form a geometric
     series, and the shares are those of least squares.
     """
-    return _exponentials(float(recency), 4 ** int(np.ceil(np.log(max(longest, 64)) / np.log(4) - 1e-9)))
+    return _exponentials(float(recency), 2 ** int(np.ceil(np.log2(max(longest, 64)))))
 
 
 @lru_cache(maxsize=256)
@@ -126,7 +126,7 @@ def _exponentials(recency: float, longest: int) -> tuple[Matrix, Matrix]:
     wanted = (1 + ages) ** -recency
     scale = np.maximum(wanted, FLOOR)
     best = np.inf, np.zeros(0), np.zeros(0)
-    for count in range(8, MOST + 1, 2):
+    for count in range(6, MOST + 1):
         for slowest in (0.1, 0.3, 1.0):
             for fastest in (2.0, 3.0, 5.0):
                 rates = np.geomspace(slowest / longest, fastest, count)

@@ -15,14 +15,9 @@ from genre_gen.metrics import case_ranks, ndcg_at
 CASES = 2000
 """The number of validation cases; of more cases a fixed sample is used."""
 
-CELLS = 50_000_000
-"""The number of scores that rank the cases of one candidate: above 25,000 items there are fewer cases."""
-
-AT_A_TIME = 2**24
-"""The number of scores in memory at a time."""
-
-FEWEST = 200
-"""The number of cases that is used with any number of items."""
+SCORES, LEAST_CASES = 2**28, 200
+"""The number of scores that a candidate is judged by, which makes that sample smaller in large catalogs, and its least
+size."""
 
 
 def tune(
@@ -41,17 +36,14 @@ def tune(
     Args:
         make: returns a new model with the given hyper-parameters and defaults for the others.
         interactions: the interactions to learn from.
-        cases: validation cases; of more than CASES a fixed sample is used, and of fewer where CASES times the items
-            are more than CELLS.
+        cases: validation cases; of many a fixed sample is used, see CASES and SCORES.
         repeat: whether items of the history are ranked too.
         enough: is asked before each further candidate is tried; once it returns True, the best so far is returned.
 
     Returns:
         The fitted model, and the chosen hyper-parameters.
     """
-    n_items = interactions.n_items
-    cases = sample_cases(cases, min(CASES, max(FEWEST, CELLS // max(n_items, 1))))
-    batch = max(1, min(256, AT_A_TIME // max(n_items, 1)))
+    cases = sample_cases(cases, min(CASES, max(LEAST_CASES, SCORES // interactions.n_items)))
     model = make({})
     if isinstance(model, EpochModel):
         model.fit(interactions, cases, repeat=repeat, enough=enough)
@@ -72,7 +64,7 @@ def tune(
                 candidate = _with(best, options)
             else:
                 candidate = make(options).fit_sharing(interactions, shared)
-            ndcg = float(ndcg_at(case_ranks(candidate.score, cases, n_items, repeat, batch), 10).mean())
+            ndcg = float(ndcg_at(case_ranks(candidate.score, cases, interactions.n_items, repeat), 10).mean())
             if ndcg > top:
                 best, chosen, top = candidate, options, ndcg
     return best, chosen

@@ -91,10 +91,10 @@ def test_models_that_share_counts_equal_those_fitted_alone(split):
 
 def test_many_items_have_fewer_cases(split, monkeypatch):
     counted = []
-    monkeypatch.setattr(tuning, "FEWEST", 10)
-    monkeypatch.setattr(tuning, "CELLS", 24 * 50)
+    monkeypatch.setattr(tuning, "LEAST_CASES", 10)
+    monkeypatch.setattr(tuning, "SCORES", 24 * 50)
     monkeypatch.setattr(tuning, "case_ranks", lambda score, cases, *rest: counted.append(len(cases)) or np.ones(1))
     tune(lambda chosen: Ease(**chosen), split.train, split.validation)
-    monkeypatch.setattr(tuning, "CELLS", 0)
+    monkeypatch.setattr(tuning, "SCORES", 0)
     tune(lambda chosen: Ease(**chosen), split.train, split.validation)
     assert set(counted) == {50, 10}

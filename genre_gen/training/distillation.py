@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special
 
-from genre_gen.blending.likeliest import Excluded, likeliest
+from genre_gen.blending.likeliest import Excluded, likeliest, scales_of
 from genre_gen.collaborative.base import CollaborativeModel
 from genre_gen.collaborative.prefixes import Chunk, PrefixScorer, prefix_chunks
 from genre_gen.collaborative.rating_model import RatingModel
@@ -225,10 +225,11 @@ class _Lane:
         if chunk is None:
             return False
         scores = np.empty((len(self.scorers), len(chunk), self.interactions.n_items), np.float32)
+        excluded, scales = _excluded(chunk, self.interactions, self.teacher.repeat), []
         for scorer, of_member in zip(self.scorers, scores, strict=True):
             scorer.score(chunk, of_member)
-        excluded = _excluded(chunk, self.interactions, self.teacher.repeat)
-        rows, values = likeliest(scores, self.weights, excluded, targets.rows.shape[1])
+            scales.append(scales_of(of_member, excluded))  # while the scores are in the processor's cache
+        rows, values = likeliest(scores, np.stack(scales), self.weights, excluded, targets.rows.shape[1])
         later = chunk.positions + 1
         targets.rows[later], targets.shares[later] = rows, _softmax(values, self.teacher.temperature)
         self.done += len(chunk)

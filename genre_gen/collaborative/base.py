@@ -46,6 +46,8 @@ class CollaborativeModel(ABC):
         shapes: what the lengths of saved arrays are, by name, such as ``"user_factors": "users factors"``; equal words
             stand for equal lengths.
         content_based: whether it uses the items' texts, so that it can distinguish cold items.
+        reads_interactions: whether ``fit`` depends on the interactions; a model of texts alone is fitted once where
+            others are fitted to several parts of the data.
         tells_neighbours: whether its scores for a history of one item are a similarity to that item.
         relations: the relations of explanations that best reflect what the model uses.
         grid: hyper-parameters to try on validation cases, see :func:`genre_gen.collaborative.tuning.tune`.
@@ -57,6 +59,7 @@ class CollaborativeModel(ABC):
     learned: ClassVar[tuple[str, ...]] = ()
     shapes: ClassVar[Mapping[str, str]] = {}
     content_based: ClassVar[bool] = False
+    reads_interactions: ClassVar[bool] = True
     tells_neighbours: ClassVar[bool] = False
     relations: ClassVar[tuple[str, ...]] = ()
     grid: ClassVar[tuple[Stage, ...]] = ()

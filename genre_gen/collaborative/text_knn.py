@@ -32,6 +32,7 @@ class TextKNN(ItemKNN):
     name: ClassVar[str] = "text_knn"
     hyperparameters = ("neighbours", "recency")
     content_based = True
+    reads_interactions = False
     relations = ()
     grid = ({"recency": RECENCY},)
 

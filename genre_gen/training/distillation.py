@@ -118,10 +118,10 @@ class Teacher:
         if users is not None and users < 0:
             raise UsageError(f"teacher: users is {users}; give the number of users, or None for all")
         targets = SoftTargets.empty(len(interactions), min(self.top, interactions.n_items))
-        share, done = _Share(on_share, self.folds), 0
+        share, done, reused = _Share(on_share, self.folds), 0, dict[str, CollaborativeModel]()
         for others, of_fold in _folds(interactions, self.folds):
             wanted = len(of_fold) if users is None else min(len(of_fold), users - done)
-            fitted = self._fit(used, others, share, enough) if wanted and not enough() else None
+            fitted = self._fit(used, others, reused, share, enough) if wanted and not enough() else None
             if fitted is None:
                 break
             finished = self._teach(fitted, interactions, of_fold, wanted, targets, share, enough)
@@ -146,17 +146,23 @@ class Teacher:
         self,
         used: Mapping[str, Callable[[], CollaborativeModel]],
         others: Interactions,
+        reused: dict[str, CollaborativeModel],
         share: _Share,
         enough: Enough,
     ) -> dict[str, CollaborativeModel] | None:
-        """Return the models fitted on the other users' interactions; None if there was no time."""
+        """Return the models fitted on the other users' interactions; None if there was no time.
+
+        Those that do not read interactions are fitted once, and stay in ``reused``.
+        """
         fitted = {}
         for number, (name, make) in enumerate(used.items()):
             share.fitting(number / len(used))
-            model = make()
+            model = reused.get(name) or make()
             # A model of ratings cannot score a fold if the other users have no ratings.
             if others.rated or not isinstance(model, RatingModel):
-                fitted[name] = model.fit(others)
+                fitted[name] = model if name in reused else model.fit(others)
+            if not model.reads_interactions:
+                reused[name] = model
             if enough():
                 return None
         share.fitting(1.0)

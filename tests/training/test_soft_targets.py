@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from eval.training.soft_targets import score_every_prefix
-from genre_gen.collaborative import SVD, Ease, ItemKNN, KNNBaseline, Popularity, SequentialRules
+from genre_gen.collaborative import SVD, Ease, ItemKNN, KNNBaseline, Popularity, SequentialRules, TextKNN
 from genre_gen.data.interactions import Interactions
 from genre_gen.errors import UsageError
 from genre_gen.training.distillation import Teacher
@@ -125,4 +125,14 @@ def test_a_model_without_a_scorer_of_prefixes_is_asked_for_each():
     options = {"members": {"knn": lambda: KNNBaseline(duplicates="last")}, "weights": {"knn": 1.0}, "top": 10}
     ours = Teacher(**options)(LOGS["long"])
     wanted = score_every_prefix(Teacher(**options), LOGS["long"])
+    np.testing.assert_allclose(ours.shares.astype(float), wanted.shares.astype(float), atol=2e-3)
+
+
+def test_a_model_that_does_not_read_interactions_is_fitted_once(monkeypatch):
+    fitted = []
+    monkeypatch.setattr(TextKNN, "fit", lambda self, known, fit=TextKNN.fit: fitted.append(known) or fit(self, known))
+    options = {"members": {"text_knn": lambda: TextKNN([f"w{row % 5}" for row in range(N)])}, "top": 10}
+    ours = Teacher(weights={"text_knn": 1.0}, **options)(LOGS["long"])
+    assert len(fitted) == 1
+    wanted = score_every_prefix(Teacher(weights={"text_knn": 1.0}, **options), LOGS["long"])
     np.testing.assert_allclose(ours.shares.astype(float), wanted.shares.astype(float), atol=2e-3)

@@ -122,7 +122,7 @@ def ran(code: str, run: Path, threads: int) -> Mapping[str, Any]:
     """Run code in a process of its own, and return what it took; raises UsageError where it fails."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     lines = ["import sys", code, END]
-    done = subprocess.run(  # noqa: S603 - our own code
+    done = subprocess.run(
         [sys.executable, "-c", "\n".join(lines), str(run)],
         cwd=ROOT,
         env=environment,

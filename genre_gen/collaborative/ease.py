@@ -18,6 +18,7 @@ from genre_gen.collaborative.ease_weights import (
     EaseWeights,
     SparseWeights,
     UserWeights,
+    neighbours,
 )
 from genre_gen.collaborative.item_to_item import ItemToItem, Weights
 from genre_gen.collaborative.prefixes import PrefixScorer
@@ -33,6 +34,8 @@ FEW_USERS = 2_000
 """With more items, but up to this many users, weights are computed from users: milliseconds for a history."""
 KEPT_CELLS = 2**27
 """The cells of weights computed from users, 512 MB, that scoring all prefixes of many histories may keep."""
+OPERATIONS, SPARSE_OPERATIONS = 8e9, 2e9
+"""Operations a second of one core, for one large and for many small systems of equations; cautious."""
 FORMS: tuple[type[EaseWeights], ...] = (DenseWeights, UserWeights, SparseWeights)
 
 
@@ -79,6 +82,15 @@ class Ease(ItemToItem):
         log.info("ease: %s weights for %d items and %d users", form.kind, *reversed(seen.shape))
         self.weights = form.fit(seen, self.l2)
         return self
+
+    def fit_seconds(self, interactions: Interactions) -> float:
+        """Return about how many seconds ``fit`` takes: a sample of users would tell little, as items decide."""
+        form, n_items = form_for(interactions), interactions.n_items
+        if form is DenseWeights:
+            return float(n_items**3) / OPERATIONS
+        if form is UserWeights:
+            return float(len(interactions.users) ** 3) / OPERATIONS
+        return float(n_items * neighbours(n_items) ** 3) / SPARSE_OPERATIONS
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays of the weights' form."""

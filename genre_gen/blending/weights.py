@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from genre_gen.blending.blend import Blend, shares
-from genre_gen.data.batches import batches
+from genre_gen.data.batches import batches, rows_within
 from genre_gen.data.interactions import History, allowed_items
 from genre_gen.data.splits import Case
 from genre_gen.errors import UsageError
@@ -45,7 +45,7 @@ def fit_blend(
         n_items: size of the catalog.
         k: cut-off of the NDCG.
         repeat: whether items of the history may be recommended again.
-        batch: histories scored at a time; only the pool of each batch is kept.
+        batch: histories scored at a time, fewer of a large catalog; only the pool of each batch is kept.
     """
     return fit_blends(scorers, [list(scorers)], cases, n_items, k, repeat=repeat, batch=batch)[0]
 
@@ -66,7 +66,7 @@ def fit_blends(
     The rest is as in ``fit_blend``; ``mask_cold_items`` is applied to a group's scores before they are blended.
     """
     pools: list[list[Pool]] = [[] for _ in groups]
-    for part in batches(cases, batch):
+    for part in batches(cases, rows_within(batch, n_items)):
         histories, targets = [case.history for case in part], np.array([case.target for case in part])
         allowed = allowed_items(histories, n_items, repeat)
         scores = {name: scorer(histories) for name, scorer in scorers.items()}

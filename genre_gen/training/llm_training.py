@@ -21,7 +21,7 @@ from genre_gen.codes import make_codes
 from genre_gen.codes.base import Codes
 from genre_gen.collaborative.base import CollaborativeModel, EpochModel
 from genre_gen.collaborative.embeddings import cooccurrence_embeddings
-from genre_gen.data.batches import batches
+from genre_gen.data.batches import batches, rows_within
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import Interactions, allowed_items
 from genre_gen.data.splits import Case, sample_cases
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _BATCH = 64
+_TEMPERATURE_CELLS = 2**26  # scores that a temperature is chosen on: 64 cases of a million items
 _LOOKED_AT = 10  # cut-off of the validation metric
 _COLLABORATIVE = 256  # dimensions of co-occurrence embeddings
 
@@ -164,7 +165,7 @@ def choose_teacher(
     if domain.training.distillation == 0 or not fitted:
         return None
     blend = fit_blend({name: model.score for name, model in fitted.items()}, cases, n_items, repeat=domain.repeat)
-    scores, sample = [], sample_cases(cases, domain.training.validation_users)
+    scores, sample = [], sample_cases(cases, rows_within(domain.training.validation_users, n_items, _TEMPERATURE_CELLS))
     for part in batches(sample, _BATCH):
         histories = [case.history for case in part]
         by_member = {name: fitted[name].score(histories) for name in blend.members}

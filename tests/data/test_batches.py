@@ -1,7 +1,7 @@
 import numpy as np
 
-from genre_gen.data.batches import CELLS, batches, rows_within
-from genre_gen.data.splits import leave_one_out
+from genre_gen.data.batches import CELLS, batches, histories_at_a_time
+from genre_gen.evaluation.protocol import evaluate_scorers
 from genre_gen.metrics import case_ranks
 
 
@@ -11,21 +11,20 @@ def test_batches_are_consecutive_and_complete():
 
 
 def test_batches_of_large_catalogs_are_smaller():
-    assert rows_within(256, 1_682) == 256
-    assert rows_within(256, 1_000_000) == 16
-    assert rows_within(256, 10 * CELLS) == 1
-    assert rows_within(500, 10, cells=100) == 10
+    assert histories_at_a_time(256, 1_682) == 256
+    assert histories_at_a_time(256, 1_000_000) == 16
+    assert histories_at_a_time(256, 10 * CELLS) == 1
 
 
 def test_ranks_do_not_depend_on_the_size_of_a_batch(dataset, monkeypatch):
-    split = leave_one_out(dataset.interactions, dataset.catalog)
-    sizes = []
+    cases, sizes = dataset.leave_one_out().test, []
 
     def score(histories):
         sizes.append(len(histories))
-        return np.array([np.sin(np.arange(40) * len(history)) for history in histories])
+        return np.array([np.sin(np.arange(40) * len(history)) for history in histories], np.float32)
 
-    whole = case_ranks(score, split.test, 40)
-    monkeypatch.setattr("genre_gen.metrics.rows_within", lambda size, width: rows_within(size, width, 4 * 40))
-    np.testing.assert_array_equal(case_ranks(score, split.test, 40), whole)
-    assert sizes == [30, *[4] * 7, 2]
+    whole = case_ranks(score, cases, 40)
+    monkeypatch.setattr("genre_gen.data.batches.CELLS", 4 * 40)
+    np.testing.assert_array_equal(case_ranks(score, cases, 40), whole)
+    np.testing.assert_array_equal(evaluate_scorers({"x": score}, cases, 40)["x"].ranks, whole)
+    assert sizes == [30, *2 * [*7 * [4], 2]]

@@ -21,7 +21,7 @@ from genre_gen.codes import make_codes
 from genre_gen.codes.base import Codes
 from genre_gen.collaborative.base import CollaborativeModel, EpochModel
 from genre_gen.collaborative.embeddings import cooccurrence_embeddings
-from genre_gen.data.batches import batches
+from genre_gen.data.batches import batches, histories_at_a_time
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import Interactions, allowed_items
 from genre_gen.data.splits import Case, sample_cases
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _BATCH = 64
+_SCORES, _LEAST_SAMPLE = 2**26, 64  # scores that the teacher's temperature is fitted to, and their least histories
 _LOOKED_AT = 10  # cut-off of the validation metric
 _COLLABORATIVE = 256  # dimensions of co-occurrence embeddings
 
@@ -96,17 +97,10 @@ class TrainingResult:
         )
 
 
-def build_llm(domain: Domain, catalog: Catalog, interactions: Interactions, codes: Codes | None = None) -> LLM:
-    """Load the pre-trained model and give it code tokens for the items.
-
-    Codes are made from the items' texts and the interactions, unless ready ones are given (those of a saved
-    recommender, whose embeddings are loaded later).
-    """
+def build_llm(domain: Domain, catalog: Catalog, interactions: Interactions) -> LLM:
+    """Load the pre-trained model and give it code tokens for the items, made from their texts and the interactions."""
     torch.manual_seed(domain.training.seed)  # adapters are initialised at random
     base, tokenizer = load_base(ensure_model(domain.model.llm), domain.model.quantization)
-    if codes is not None:
-        factors = number_of_factors(domain.codes, codes.vocabulary)
-        return LLM(base, tokenizer, codes, domain.model, factors).to(base.device).eval()
     vectors = item_vectors(base, tokenizer, catalog, interactions, domain.codes)
     codes = make_codes(domain.codes, catalog, vectors.numpy())
     llm = LLM(base, tokenizer, codes, domain.model, number_of_factors(domain.codes, codes.vocabulary))
@@ -164,8 +158,9 @@ def choose_teacher(
     if domain.training.distillation == 0 or not fitted:
         return None
     blend = fit_blend({name: model.score for name, model in fitted.items()}, cases, n_items, repeat=domain.repeat)
-    scores, sample = [], sample_cases(cases, domain.training.validation_users)
-    for part in batches(sample, _BATCH):
+    users = min(domain.training.validation_users, max(_LEAST_SAMPLE, _SCORES // n_items))
+    scores, sample = [], sample_cases(cases, users)
+    for part in batches(sample, histories_at_a_time(_BATCH, n_items)):
         histories = [case.history for case in part]
         by_member = {name: fitted[name].score(histories) for name in blend.members}
         scores.append(blend.combine(by_member, allowed_items(histories, n_items, domain.repeat)).total)
@@ -186,7 +181,7 @@ def make_finetuner(
     refit: bool = False,
 ) -> FineTuner:
     """Prepare a training; see :func:`train_llm`, and :class:`FineTuner` for ``start`` and ``refit``."""
-    depth_share = len(llm.item_backbone.layers) / len(llm.base.model.layers)
+    depth_share = len(llm.item_backbone.layers) / llm.full_depth
     llm.cold_tokens = _cold_tokens(llm.codes, data)
     encoder = Encoder(llm.tokenizer, llm.codes, llm.text_vocabulary)
     return FineTuner(

@@ -203,7 +203,7 @@ def test_a_crash_between_the_two_renames_is_recovered_on_loading(copy, mixed, mo
 def test_weights_of_another_pretrained_model_are_refused(copy, tmp_path, monkeypatch):
     tiny_llama(layers=4, hidden=32).save_pretrained(tmp_path / "other")
     byte_tokenizer().save_pretrained(tmp_path / "other")
-    monkeypatch.setattr("genre_gen.training.llm_training.ensure_model", lambda name: tmp_path / "other")
+    monkeypatch.setattr("genre_gen.recommender.loading.ensure_model", lambda name: tmp_path / "other")
     with pytest.raises(CheckpointError, match="trained over another pre-trained model"):
         Recommender.from_pretrained(copy)
     tiny_llama(layers=6).save_pretrained(tmp_path / "other")

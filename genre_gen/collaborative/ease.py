@@ -41,7 +41,8 @@ class Ease(ItemToItem):
     """Predict a user's binary history from itself, where no item may predict itself.
 
     ``B = argmin |X - X B|^2 + l2 |B|^2`` with a zero diagonal, which is ``B = I - P diag(1 / P)`` for
-    ``P = (X'X + l2 I)^-1``. The weights have the form that suits the data (:mod:`genre_gen.collaborative.ease_weights`):
+    ``P = (X'X + l2 I)^-1``. The weights have the form that suits the data, see
+    :mod:`genre_gen.collaborative.ease_weights`:
 
     - up to ``DENSE_ITEMS`` items: all of them, in memory;
     - else, up to ``FEW_USERS`` users: the same weights, computed from users when they are needed;

@@ -99,6 +99,9 @@ def fit_raters(
     models: dict[str, RatingModel] = {}
     seconds = {}
     for name in domain.ratings.members if scale is not None and interactions.rated else ():
+        if why := RATERS[name].cannot_learn(interactions):
+            log.warning("%s is left out: %s", name, why)
+            continue
         begin = time.perf_counter()
         models[name] = RATERS[name](rating_scale=scale, duplicates="last").fit(interactions)
         seconds[name] = time.perf_counter() - begin

@@ -34,8 +34,6 @@ FEW_USERS = 2_000
 """With more items, but up to this many users, weights are computed from users: milliseconds for a history."""
 KEPT_CELLS = 2**27
 """The cells of weights computed from users, 512 MB, that scoring all prefixes of many histories may keep."""
-OPERATIONS, SPARSE_OPERATIONS = 8e9, 2e9
-"""Operations a second of one core, for one large and for many small systems of equations; cautious."""
 FORMS: tuple[type[EaseWeights], ...] = (DenseWeights, UserWeights, SparseWeights)
 
 
@@ -43,7 +41,8 @@ class Ease(ItemToItem):
     """Predict a user's binary history from itself, where no item may predict itself.
 
     ``B = argmin |X - X B|^2 + l2 |B|^2`` with a zero diagonal, which is ``B = I - P diag(1 / P)`` for
-    ``P = (X'X + l2 I)^-1``. The weights have the form that suits the data (:mod:`.ease_weights`):
+    ``P = (X'X + l2 I)^-1``. The weights have the form that suits the data, see
+    :mod:`genre_gen.collaborative.ease_weights`:
 
     - up to ``DENSE_ITEMS`` items: all of them, in memory;
     - else, up to ``FEW_USERS`` users: the same weights, computed from users when they are needed;
@@ -84,13 +83,18 @@ class Ease(ItemToItem):
         return self
 
     def fit_seconds(self, interactions: Interactions) -> float:
-        """Return about how many seconds ``fit`` takes: a sample of users would tell little, as items decide."""
-        form, n_items = form_for(interactions), interactions.n_items
+        """Return about how many seconds ``fit`` takes, by the work of the weights' form; fewer users may have another.
+
+        The rates are of one core of 2024.
+        """
+        n_items, n_users = interactions.n_items, len(interactions.users)
+        pairs = float((np.diff(interactions.offsets).astype(np.float64) ** 2).sum())
+        form = form_for(interactions)
         if form is DenseWeights:
-            return float(n_items**3) / OPERATIONS
+            return 3e-11 * n_items**3 + 1e-8 * min(pairs, PAIRS)
         if form is UserWeights:
-            return float(len(interactions.users) ** 3) / OPERATIONS
-        return float(n_items * neighbours(n_items) ** 3) / SPARSE_OPERATIONS
+            return 3e-11 * n_users**3 + 1e-9 * len(interactions) * n_users
+        return 1e-7 * (min(pairs, STORED_PAIRS) + n_items * neighbours(n_items) ** 2)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays of the weights' form."""

@@ -15,7 +15,6 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from scipy.special import rel_entr
 
 from genre_gen.data.batches import batches, histories_at_a_time
 from genre_gen.data.interactions import History, allowed_items
@@ -252,6 +251,8 @@ def divergence(
     Distributions are ``[..., n_labels]``; all zeros (no shown item has a label) have the largest divergence,
     ``log(1 / smoothing)``.
     """
+    from scipy.special import rel_entr
+
     # Rounding must not make the distance of equal distributions negative.
     return np.maximum(rel_entr(wanted, (1.0 - smoothing) * shown + smoothing * wanted).sum(axis=-1), 0.0)
 

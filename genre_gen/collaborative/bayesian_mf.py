@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.linalg import cho_solve
 
 from genre_gen.collaborative.prefixes import PrefixScorer
 from genre_gen.collaborative.rating_model import Duplicates, RatingModel, check_dense
@@ -215,6 +214,8 @@ class Implicit:
 
     def sample(self, users: Matrix, prior: Prior, rng: np.random.Generator) -> Matrix:
         """Draw the implicit factors ``[items, factors + 1]`` given the users'; their noise is that of a user."""
+        from scipy.linalg import cho_solve
+
         spread = np.linalg.cholesky(np.linalg.inv(prior.precision)).T
         width = len(prior.mean)
         target = users - prior.mean + rng.normal(size=users.shape) @ spread

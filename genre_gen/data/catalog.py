@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, TypeAlias, overload
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from genre_gen.data.filter_expression import evaluate
@@ -162,6 +161,8 @@ class Catalog(Sequence[Item]):
         Raises:
             UsageError, MissingPackageError: as :func:`genre_gen.data.frames.in_library`.
         """
+        import polars as pl
+
         own = {name: [getattr(item, name) for item in self._items] for name in ("id", "title", "text")}
         columns = [pl.Series("item_id", own["id"], pl.String), pl.Series("title", own["title"], pl.String)]
         for name in self.fields:

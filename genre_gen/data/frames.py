@@ -5,16 +5,43 @@ LensKit, RecTools and Surprise read ``user_id``, ``item_id``, ``rating``, ``time
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
-
-import polars as pl
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from genre_gen.errors import UsageError
 from genre_gen.extras import require
 
+if TYPE_CHECKING:
+    import polars as pl
+
 Library: TypeAlias = Literal["polars", "pandas"]
 """The library of a data frame."""
+
+
+class Frame(Protocol):
+    """A data frame of polars, pandas or pyarrow, as far as it is known to type checkers."""
+
+    @property
+    def columns(self) -> Any:
+        """The columns, or their names."""
+
+
+def is_frame(value: object) -> bool:
+    """Tell whether a value is a data frame that a reader takes; no library of data frames is imported for it."""
+    polars = sys.modules.get("polars")
+    kinds = tuple(filter(None, (getattr(polars, name, None) for name in ("DataFrame", "LazyFrame"))))
+    return isinstance(value, kinds) or is_pandas(value) or is_arrow(value)
+
+
+def is_pandas(value: object) -> bool:
+    """Tell whether a value is a data frame of pandas."""
+    return hasattr(value, "iloc") and hasattr(value, "columns")
+
+
+def is_arrow(value: object) -> bool:
+    """Tell whether a value is a table that offers Arrow's stream."""
+    return hasattr(value, "__arrow_c_stream__") and hasattr(value, "column_names")
 
 
 def in_library(frame: pl.DataFrame, library: Library) -> Any:
@@ -35,6 +62,8 @@ def in_library(frame: pl.DataFrame, library: Library) -> Any:
 
 
 def _pandas_column(pandas: Any, column: pl.Series) -> Any:
+    import polars as pl
+
     if column.dtype.is_integer() and column.null_count():
         return pandas.array(column.to_list(), dtype="Int64")
     if column.dtype.is_numeric():
@@ -44,6 +73,8 @@ def _pandas_column(pandas: Any, column: pl.Series) -> Any:
 
 def values_column(name: str, values: Sequence[Any]) -> pl.Series:
     """Return attributes as a column: of labels, text, integers or numbers, whatever holds all of them; None is null."""
+    import polars as pl
+
     known = [value for value in values if value is not None]
     if any(isinstance(value, tuple) for value in known):
         lists = [None if value is None else list(value) for value in values]

@@ -9,16 +9,18 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.frames import Library, in_library
 from genre_gen.errors import DataError, UnknownUserError, UsageError
 from genre_gen.folders.arrays import count_in, expect, json_in, texts
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +98,8 @@ class History:
         Raises:
             UsageError, MissingPackageError: as :func:`genre_gen.data.frames.in_library`.
         """
+        import polars as pl
+
         items = [catalog[row] for row in self.rows.tolist()]
         columns = {"item_id": [item.id for item in items], "title": [item.title for item in items]}
         frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
@@ -270,6 +274,8 @@ class Interactions:
         Raises:
             UsageError, MissingPackageError: as :func:`genre_gen.data.frames.in_library`.
         """
+        import polars as pl
+
         chosen = np.arange(len(self)) if positions is None else np.asarray(positions, np.int64)
         ids = pl.Series("item_id", [item.id for item in catalog], pl.String)
         users = pl.Series("user_id", self.users, pl.String)
@@ -325,6 +331,8 @@ def _frozen(array: _Array) -> _Array:
 
 def _measures(ratings: NDArray[np.float32] | None, times: NDArray[np.int64] | None) -> list[pl.Series]:
     """Return the columns ``rating`` and ``timestamp`` of a data frame, if any."""
+    import polars as pl
+
     columns = [] if ratings is None else [pl.Series("rating", ratings, pl.Float32).fill_nan(None)]
     return columns + ([] if times is None else [pl.Series("timestamp", times, pl.Int64)])
 

@@ -22,9 +22,6 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from genre_gen.data.catalog import Catalog, Item
-from genre_gen.data.readers import find_near, load_catalog
-from genre_gen.data.readers.recbole import read_atomic
-from genre_gen.data.readers.table import read_table
 from genre_gen.domain import DataSettings, Domain, KnowledgeSettings
 from genre_gen.folders.arrays import count_in, expect, json_in, texts
 
@@ -58,6 +55,8 @@ class Knowledge:
         settings = domain.knowledge
         if settings.triples is None:
             return None
+        from genre_gen.data.readers import find_near, load_catalog
+
         names = [name for name in (settings.triples, settings.links, settings.items) if name]
         files = {name: file for name in names if (file := find_near(domain, name)) is not None}
         if missing := ", ".join(name for name in names if name not in files):
@@ -222,6 +221,9 @@ def _row_finder(
 
 def _records(file: Path, settings: KnowledgeSettings, *roles: str) -> Iterator[tuple[str, ...]]:
     """Yield each record's values in the columns of some roles, as the settings name them; raises DataError."""
+    from genre_gen.data.readers.recbole import read_atomic
+    from genre_gen.data.readers.table import read_table
+
     table = read_atomic(file) if file.name.endswith((".kg", ".link")) else read_table(file, DataSettings(path="."))
     names = [table.column(getattr(settings, role), role, f"knowledge.{role}") for role in roles]
     return iter(zip(*(table.frame[name].cast(str).to_list() for name in names), strict=True))

@@ -7,9 +7,7 @@ from datetime import UTC, date, datetime
 from numbers import Real
 
 import numpy as np
-import polars as pl
 
-from genre_gen.data.readers.values import LAST_SECOND, read_dates
 from genre_gen.errors import UsageError, quoted
 
 
@@ -23,6 +21,8 @@ def to_moment(value: object) -> int:
     Raises:
         UsageError: the value is of another kind, or after the year 9999.
     """
+    from genre_gen.data.readers.values import LAST_SECOND
+
     seconds = _seconds(value)
     if seconds is None or not abs(seconds) <= LAST_SECOND:
         raise UsageError(
@@ -40,6 +40,10 @@ def _seconds(value: object) -> float | None:
         moment = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     if isinstance(value, str):
+        import polars as pl
+
+        from genre_gen.data.readers.values import read_dates
+
         written = value.strip()
         return read_dates(pl.Series([written])).seconds[0] if written[:4].isdigit() else None
     if not isinstance(value, Real) or isinstance(value, bool):

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.frames import Library, in_library
 from genre_gen.data.interactions import History, Interactions
-from genre_gen.data.writers import write_lenskit, write_lists, write_recbole
 from genre_gen.errors import DataError, UsageError
 
 Part: TypeAlias = Literal["validation", "test"]
@@ -139,6 +138,8 @@ class Split:
             UsageError: nothing is held out for a test.
             DataError: ids that the format cannot hold.
         """
+        from genre_gen.data.writers import write_recbole
+
         self._check_test("RecBole")
         between = _beyond(self.train_and_validation, self.train)
         parts = {
@@ -162,6 +163,8 @@ class Split:
         Raises:
             UsageError: nothing is held out for a test.
         """
+        from genre_gen.data.writers import write_lenskit, write_lists
+
         self._check_test("LensKit")
         files = []
         for name in ("train", "train_and_validation"):

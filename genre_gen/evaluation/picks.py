@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from genre_gen.data.frames import is_frame
 from genre_gen.data.readers.files import read_delimited
-from genre_gen.data.readers.frames import is_frame, plain, to_polars
+from genre_gen.data.readers.frames import plain, to_polars
 from genre_gen.data.readers.recbole import RecBole, read_atomic
 from genre_gen.data.splits import Part, Split
 from genre_gen.domain import Columns

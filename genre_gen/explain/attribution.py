@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from genre_gen.blending.blend import Blend
 from genre_gen.data.catalog import Catalog, Item
@@ -234,6 +233,8 @@ class Attributor:
         Among what is permitted, where all items are scored. A search over longer codes leaves items out, so there the
         picks are asked about by themselves, and their log-probabilities are among all codes.
         """
+        from scipy.special import logsumexp
+
         inside = scores[:, permitted].astype(np.float64)
         if np.isfinite(inside).all():
             return scores[:, list(rows)] - logsumexp(inside, axis=1, keepdims=True)

@@ -126,7 +126,8 @@ class GrammarWriter(_Writer):
 
         super().__init__(model, temperature)
         # Outlines sets padding on the tokenizer that it is given, so it gets one of its own.
-        self._backend: Any = LLGuidanceBackend(outlines.from_transformers(model.base, copy.deepcopy(self._tokenizer)))
+        tokenizer: Any = model.transformers_tokenizer()
+        self._backend: Any = LLGuidanceBackend(outlines.from_transformers(model.base, tokenizer))
 
     @torch.inference_mode()
     def write(self, prompts: Sequence[Sequence[int]], grammars: Sequence[CFG], seeds: Sequence[int]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 from genre_gen.errors import CheckpointError
 
 MANIFEST = "manifest.json"
-FORMAT = 4
+FORMAT = 5
 KINDS = ("recommender", "checkpoint")
 MAX_FILES = 512
 MAX_BYTES = 1 << 20
@@ -88,8 +88,8 @@ def parse_json(data: bytes, where: Path) -> Any:
         raise CheckpointError(f"{where}: not JSON: {reason}; {_REMEDY}") from None
 
 
-def sha256_of(data: bytes) -> str:
-    """Return the SHA-256 of bytes, as hex."""
+def sha256_of(data: Any) -> str:
+    """Return the SHA-256 of bytes or another buffer, as hex."""
     return hashlib.sha256(data).hexdigest()
 
 

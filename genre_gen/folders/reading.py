@@ -1,7 +1,8 @@
 """Reading a saved folder: what was verified is what is used.
 
 All files are opened before any is read. So a folder that is replaced meanwhile is still read as it was, and each file's
-bytes are read once: the checksum is that of the very bytes that are returned.
+bytes are read once: the checksum is that of the very bytes that are returned. Large weights are mapped instead: they
+are verified in place and stay in the opened file, which no later saving changes, since that replaces the folder.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from genre_gen.errors import CheckpointError
 from genre_gen.folders.manifest import MANIFEST, MAX_BYTES, Entry, Manifest, parse_json, sha256_of
+from genre_gen.folders.mapped import MappedTensors
 from genre_gen.folders.writing import recover_folder
 
 if TYPE_CHECKING:
@@ -63,13 +65,9 @@ class SavedFolder:
 
     def read(self, name: str) -> bytes:
         """Return the verified bytes of a file; raises CheckpointError where it is not listed, or differs."""
-        if name not in self._files:
-            raise CheckpointError(f"{self.path / name}: is not listed in {MANIFEST}; {_REMEDY}")
-        entry = self.manifest.files[name]
+        entry = self._entry(name)
         data = self._bytes(self._files[name], entry.size)
-        if len(data) != entry.size or sha256_of(data) != entry.sha256:
-            raise CheckpointError(f"{self.path / name}: differs from its checksum; {_REMEDY}")
-        self._unread.discard(name)
+        self._verify(name, data)
         return data
 
     def json(self, name: str) -> Any:
@@ -87,13 +85,25 @@ class SavedFolder:
         """Return the arrays of a safetensors file."""
         from safetensors.numpy import load
 
-        return self._parsed(name, load)
+        data = self.read(name)
+        return self._parsed(name, lambda: load(data))
 
     def tensors(self, name: str) -> dict[str, Tensor]:
         """Return the tensors of a safetensors file."""
         from safetensors.torch import load
 
-        return self._parsed(name, load)
+        data = self.read(name)
+        return self._parsed(name, lambda: load(data))
+
+    def mapped(self, name: str) -> tuple[dict[str, Tensor], MappedTensors]:
+        """Return the tensors of a safetensors file, which stay in the verified file, and what holds them."""
+        entry = self._entry(name)
+        try:
+            mapped = MappedTensors(self._files[name], entry.size)
+        except (OSError, ValueError):  # it has become shorter since it was opened
+            raise CheckpointError(f"{self.path / name}: differs from its checksum; {_REMEDY}") from None
+        self._verify(name, mapped.buffer)
+        return self._parsed(name, mapped.tensors), mapped
 
     def below(self, folder: str) -> dict[str, str]:
         """Return the files of a folder inside, ``{name relative to it: name}``.
@@ -122,10 +132,21 @@ class SavedFolder:
                 os.close(descriptor)
         self._files, self._directory = {}, -1
 
-    def _parsed(self, name: str, load: Any) -> Any:
-        data = self.read(name)
+    def _entry(self, name: str) -> Entry:
+        """Return the manifest's entry of a file; raises CheckpointError for a file that is not listed."""
+        if name not in self._files:
+            raise CheckpointError(f"{self.path / name}: is not listed in {MANIFEST}; {_REMEDY}")
+        return self.manifest.files[name]
+
+    def _verify(self, name: str, data: Any) -> None:
+        entry = self.manifest.files[name]
+        if len(data) != entry.size or sha256_of(data) != entry.sha256:
+            raise CheckpointError(f"{self.path / name}: differs from its checksum; {_REMEDY}")
+        self._unread.discard(name)
+
+    def _parsed(self, name: str, load: Callable[[], Any]) -> Any:
         try:
-            return load(data)
+            return load()
         except Exception as problem:  # of safetensors, of NumPy, and KeyError for kinds of numbers that they lack
             reason = " ".join(str(problem).split())[:200]
             raise CheckpointError(f"{self.path / name}: not arrays that can be read ({reason}); {_REMEDY}") from None

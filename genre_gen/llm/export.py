@@ -33,7 +33,10 @@ def to_transformers(llm: LLM) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]
         raise ConfigError(f"a model served in {llm.served} cannot be exported; load it with quantization = none")
     from transformers import AutoModelForCausalLM, GenerationConfig
 
-    config = copy.deepcopy(llm.item_backbone.config)
+    config: Any = copy.deepcopy(llm.base.config)
+    config.num_hidden_layers = len(llm.item_backbone.layers)
+    if getattr(config, "layer_types", None):
+        config.layer_types = config.layer_types[: config.num_hidden_layers]
     config.vocab_size = llm.text_vocabulary + llm.codes.vocabulary
     config.tie_word_embeddings = False
     model: Any = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
@@ -47,7 +50,7 @@ def to_transformers(llm: LLM) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]
     output = nn.Linear(code.shape[1], config.vocab_size, bias=False)
     output.weight = nn.Parameter(torch.cat([head.weight.float(), code.float()]).cpu())
     model.set_output_embeddings(output)
-    tokenizer = copy.deepcopy(llm.tokenizer)
+    tokenizer = llm.transformers_tokenizer()
     tokenizer.add_tokens(list(llm.codes.names))
     model.generation_config = GenerationConfig(
         do_sample=False, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, length_penalty=0.0

@@ -215,9 +215,7 @@ class ItemGenerator:
 
     def _weights(self) -> list[torch.Tensor]:
         """Return all weights that keys and values depend on."""
-        codes = self.llm.code_embedding, self.llm.code_projection
-        weights = [*tensors_of(self.llm.item_backbone, self.llm.base.get_input_embeddings())]
-        return weights + [value for value in codes if value is not None]
+        return [*tensors_of(self.llm.item_backbone), *self.llm.embeddings()]
 
     def _prompts(self, histories: Sequence[History]) -> list[NDArray[np.int32]]:
         """Encode histories; their common instruction is read once and cached."""

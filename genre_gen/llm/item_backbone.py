@@ -22,13 +22,17 @@ ITEM, TEXT = "item", "text"  # names of the LoRA adapters (torch allows no modul
 _RANKS = {ITEM: 32, TEXT: 8}  # items differ most from the pre-training; text only needs formats and item codes
 
 
-def exit_depth(backbone: Any, exit_layer: int | None) -> int:
-    """Return the number of layers of the item backbone; raises ConfigError if the model has fewer."""
+def layers_of(backbone: Any) -> int:
+    """Return the number of layers of a decoder; raises ConfigError if it lacks layers or a final norm."""
     if not hasattr(backbone, "layers") or not hasattr(backbone, "norm"):
         raise ConfigError(
             f"{type(backbone).__name__} is not a decoder with layers and a final norm; choose another llm"
         )
-    layers = len(backbone.layers)
+    return len(backbone.layers)
+
+
+def exit_depth(layers: int, exit_layer: int | None) -> int:
+    """Return the number of layers of the item backbone; raises ConfigError if the model has fewer."""
     if exit_layer is not None and exit_layer > layers:
         raise ConfigError(f"model.exit_layer = {exit_layer}, but the model has {layers} layers")
     return exit_layer or layers
@@ -76,6 +80,18 @@ def add_adapter(base: PreTrainedModel, name: str) -> None:
     for path, parameter in decoder.named_parameters():
         if ".lora_" in path:
             parameter.data = parameter.data.float()  # updates are too small for bfloat16
+
+
+def adapter_shapes(layer: nn.Module, layers: int, name: str) -> dict[str, tuple[int, int]]:
+    """Return the shapes of the weights that :func:`add_adapter` gives a model of ``layers`` equal layers, by name."""
+    shapes, rank = {}, _RANKS[name]
+    for path, part in layer.named_modules():
+        if isinstance(part, nn.Linear):
+            for number in range(layers):
+                place = f"model.layers.{number}.{path}"
+                shapes[f"{place}.lora_A.{name}.weight"] = (rank, part.in_features)
+                shapes[f"{place}.lora_B.{name}.weight"] = (part.out_features, rank)
+    return shapes
 
 
 def precision(backbone: Any) -> torch.dtype:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genre_gen.errors import ConfigError, SourceError
+from genre_gen.llm.tokenizer import LightTokenizer, read_tokenizer
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 CONFIG = "config.json"
@@ -29,10 +31,25 @@ _LOADING = frozenset((
 
 
 def load_base(folder: Path, quantization: str = "none") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load model and tokenizer from a folder, in evaluation mode, on the GPU if there is one.
+    """Load model and tokenizer from a folder; see :func:`load_model` and :func:`load_tokenizer`."""
+    return load_model(folder, quantization), load_tokenizer(folder)
+
+
+def placement() -> tuple[torch.device, torch.dtype]:
+    """Return the device for language models, the GPU if there is one, and the precision of their weights there."""
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    # Half precision is slower than single on CPUs without matrix units.
+    half = device == "cuda" and torch.cuda.is_bf16_supported()
+    return torch.device(device), torch.bfloat16 if half else torch.float32
+
+
+def load_model(folder: Path, quantization: str = "none") -> PreTrainedModel:
+    """Load a model from a folder, in evaluation mode, on the GPU if there is one.
 
     Args:
-        folder: of safetensors, a tokenizer and ``config.json``, of which only what describes the model is taken.
+        folder: of safetensors and ``config.json``, of which only what describes the model is taken.
         quantization: ``none``, or ``int8`` or ``nf4`` of bitsandbytes; text embeddings stay as they are.
 
     Raises:
@@ -43,16 +60,13 @@ def load_base(folder: Path, quantization: str = "none") -> tuple[PreTrainedModel
 
     quiet_bitsandbytes()
     quiet_tqdm()
-    import torch
     from transformers import AutoModelForCausalLM
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    # Half precision is slower than single on CPUs without matrix units.
-    dtype = torch.bfloat16 if device == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+    device, dtype = placement()
     options: dict[str, Any] = {"dtype": dtype, "attn_implementation": "sdpa", "device_map": {"": device}}
     if quantization != "none":
         options["quantization_config"] = _bitsandbytes(quantization, dtype)
-    with _readable(folder, "a causal language model"):
+    with quiet(folder, "a causal language model"):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             config=model_config(folder),
@@ -73,37 +87,56 @@ def load_base(folder: Path, quantization: str = "none") -> tuple[PreTrainedModel
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
         settle_int8(module)
-    return model.eval(), load_tokenizer(folder)
+    return model.eval()  # type: ignore[no-any-return]
+
+
+def plain_config(folder: Path) -> dict[str, Any]:
+    """Return what a model's ``config.json`` says of the model, without what would change how it is loaded here.
+
+    Code that it names, attention kernels and precisions are dropped; a model that is too large to be one is refused.
+
+    Raises:
+        SourceError: not a configuration, or of quantized weights.
+    """
+    file = folder / CONFIG
+    with readable(folder, "a causal language model"):
+        if file.stat().st_size > MAX_CONFIG:
+            raise ValueError(f"{CONFIG} has more than {MAX_CONFIG:,} bytes")
+        content = _plain(json.loads(file.read_text(encoding="utf-8")))
+        if not isinstance(content, dict):
+            raise ValueError(f"{CONFIG} is not a JSON object")
+        if quantized := content.get("quantization_config"):
+            method = quantized.get("quant_method", "") if isinstance(quantized, dict) else ""
+            raise ValueError(f"its weights are quantized ({str(method)[:40]}); give the model as it was before that")
+        _check_sizes(content)
+    return content
 
 
 def model_config(folder: Path) -> PretrainedConfig:
-    """Return a model's configuration, without what would change how it is loaded here.
-
-    Code that it names, attention kernels and precisions are dropped; a model that is too large to be one is refused.
+    """Return a model's configuration for transformers; see :func:`plain_config`.
 
     Raises:
         SourceError: not a configuration of a model that transformers knows, or of quantized weights.
     """
     from transformers import CONFIG_MAPPING
 
-    file = folder / CONFIG
-    with _readable(folder, "a causal language model"):
-        if file.stat().st_size > MAX_CONFIG:
-            raise ValueError(f"{CONFIG} has more than {MAX_CONFIG:,} bytes")
-        content = _plain(json.loads(file.read_text(encoding="utf-8")))
+    content = plain_config(folder)
+    with quiet(folder, "a causal language model"):
         kind = content.pop("model_type", None)
         if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
             raise ValueError(
                 f"its model_type {str(kind)[:40]!r} is none that transformers knows without code of its own"
             )
-        if quantized := content.get("quantization_config"):
-            method = quantized.get("quant_method", "") if isinstance(quantized, dict) else ""
-            raise ValueError(f"its weights are quantized ({str(method)[:40]}); give the model as it was before that")
         config = CONFIG_MAPPING[kind].from_dict(content)
-        for name, largest in LARGEST.items():
-            if (size := getattr(config, name, None)) is not None and not 0 < size <= largest:
-                raise ValueError(f"{name} is {str(size)[:40]}, and at most {largest:,} is taken")
+        _check_sizes({name: getattr(config, name, None) for name in LARGEST})
     return config
+
+
+def _check_sizes(content: Mapping[str, Any]) -> None:
+    """Raise ValueError for a size that no model has; a value that is missing gets the default of its kind."""
+    for name, largest in LARGEST.items():
+        if (size := content.get(name)) is not None and not 0 < size <= largest:
+            raise ValueError(f"{name} is {str(size)[:40]}, and at most {largest:,} is taken")
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -114,29 +147,59 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """
     from transformers import AutoTokenizer
 
-    with _readable(folder, "a tokenizer"):
-        large = [file.name for file in folder.glob("*token*") if file.stat().st_size > MAX_TOKENIZER]
-        if large:
-            raise ValueError(f"{large[0]} has more than {MAX_TOKENIZER:,} bytes")
+    with quiet(folder, "a tokenizer"):
+        _check_files(folder)
         # Its class and special tokens are read from files; config.json could name another place.
         tokenizer = AutoTokenizer.from_pretrained(
             folder, config=model_config(folder), local_files_only=True, trust_remote_code=False
         )
-        for probe in PROBES:
-            count = len(tokenizer(probe, add_special_tokens=False, verbose=False).input_ids)
-            if count > MAX_TOKENS_PER_CHARACTER * len(probe):
-                raise ValueError(f"its tokenizer makes {count:,} tokens of {len(probe)} characters")
+        _check_growth(tokenizer)
     return tokenizer
 
 
+def load_light_tokenizer(folder: Path) -> LightTokenizer | PreTrainedTokenizerBase:
+    """Load a tokenizer for prompts, without transformers where the folder allows it.
+
+    Raises:
+        SourceError: as :func:`load_tokenizer`.
+    """
+    kind = plain_config(folder).get("model_type")
+    with readable(folder, "a tokenizer"):
+        _check_files(folder)
+        if (tokenizer := read_tokenizer(folder, str(kind))) is None:
+            return load_tokenizer(folder)
+        _check_growth(tokenizer)
+    return tokenizer
+
+
+def _check_files(folder: Path) -> None:
+    large = [file.name for file in folder.glob("*token*") if file.stat().st_size > MAX_TOKENIZER]
+    if large:
+        raise ValueError(f"{large[0]} has more than {MAX_TOKENIZER:,} bytes")
+
+
+def _check_growth(tokenizer: Any) -> None:
+    """Raise ValueError for a tokenizer that makes many tokens of few characters."""
+    for probe in PROBES:
+        count = len(tokenizer(probe, add_special_tokens=False, verbose=False).input_ids)
+        if count > MAX_TOKENS_PER_CHARACTER * len(probe):
+            raise ValueError(f"its tokenizer makes {count:,} tokens of {len(probe)} characters")
+
+
 @contextmanager
-def _readable(folder: Path, what: str) -> Iterator[None]:
-    """Turn whatever the libraries raise of a folder into one line."""
+def quiet(folder: Path, what: str) -> Iterator[None]:
+    """Silence the libraries and turn whatever they raise of a folder into one line; imports transformers."""
     from genre_gen.downloads.third_party_logging import quiet_libraries
 
+    with readable(folder, what), quiet_libraries():
+        yield
+
+
+@contextmanager
+def readable(folder: Path, what: str) -> Iterator[None]:
+    """Turn whatever is raised of a folder into one line; raises SourceError."""
     try:
-        with quiet_libraries():
-            yield
+        yield
     except SourceError:
         raise
     except BaseException as problem:  # a panic of the tokenizer's Rust code is not an Exception

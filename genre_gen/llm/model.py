@@ -9,27 +9,41 @@ Both have modules of their own: tuning the shared layers for items would harm th
 
 from __future__ import annotations
 
+import copy
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the usual name
 from torch import Tensor, nn
 
+from genre_gen.collaborative.negatives import Negatives
 from genre_gen.errors import ConfigError
 from genre_gen.llm.batch import Batch
 from genre_gen.llm.encode import NO_TARGET
 from genre_gen.llm.factors import best_projection
-from genre_gen.llm.item_backbone import TEXT, adapted_backbone, add_adapter, copied_backbone, exit_depth, precision
+from genre_gen.llm.item_backbone import (
+    TEXT,
+    adapted_backbone,
+    adapter_shapes,
+    add_adapter,
+    copied_backbone,
+    exit_depth,
+    layers_of,
+    precision,
+)
+from genre_gen.llm.load import load_tokenizer
 from genre_gen.llm.near_identity import scale_branches
-from genre_gen.llm.softmax import Negatives, code_targets, full_loss, sampled_loss
+from genre_gen.llm.pretrained import Pretrained
+from genre_gen.llm.softmax import code_targets, full_loss, sampled_loss
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from genre_gen.codes.base import Codes
     from genre_gen.domain import ModelSettings
+    from genre_gen.llm.tokenizer import LightTokenizer
 
 log = logging.getLogger(__name__)
 _ANSWER_LOGIT = 16.0  # logit of an answer for a state with the same direction
@@ -42,7 +56,8 @@ class LLM(nn.Module):
     embeddings stay frozen; code embeddings serve both as input and as the restricted output head.
 
     Attributes:
-        base: the pre-trained model, with a LoRA adapter ``text``.
+        pretrained: the pre-trained model where it is not loaded before something needs all of its layers; else None.
+        full_depth: the number of its layers.
         item_backbone: the layers whose states items are predicted from.
         code_embedding: ``[code vocabulary, hidden]``; ``[code vocabulary, factors]`` if it is factored.
         code_projection: ``[factors, hidden]``, the other factor of the embeddings; None if they are not factored.
@@ -53,18 +68,22 @@ class LLM(nn.Module):
         cold_tokens: bool ``[code vocabulary]``, tokens without a training interaction. The training softmax leaves them
             out; otherwise each step would push them away from the texts that they start from.
         served: the precision set by :func:`genre_gen.llm.quantize.quantize`: ``none``, ``bf16``, ``int8`` or ``nf4``.
-        full_weights: fingerprint of the model before that; None in full precision.
+        text_precision: the precision to which text embeddings are rounded.
+        round_base: rounds the pre-trained model to the precision that is served, when it is loaded; None if nothing is.
+        full_weights: fingerprint of the weights before that; None in full precision.
     """
 
     def __init__(
         self,
-        base: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
+        base: PreTrainedModel | Pretrained,
+        tokenizer: PreTrainedTokenizerBase | LightTokenizer,
         codes: Codes,
         settings: ModelSettings,
         factors: int = 0,
     ) -> None:
-        """Add code tokens, item backbone and adapters to a loaded model.
+        """Add code tokens, item backbone and adapters to a model.
+
+        One that is not loaded has weights of the item backbone and the text adapter after :meth:`take` alone.
 
         ``factors`` is the number of columns of factored code embeddings; 0 or more than the hidden units: not factored.
 
@@ -77,25 +96,84 @@ class LLM(nn.Module):
                 f'model.quantization = "{settings.quantization}" needs model.adapter = "lora": '
                 "quantized weights cannot be tuned themselves"
             )
-        self.base, self.tokenizer, self.codes, self.settings = base, tokenizer, codes, settings
-        for parameter in base.parameters():
-            parameter.requires_grad_(False)
-        embeddings = base.get_input_embeddings()
-        weight: Any = embeddings.weight
-        self.text_vocabulary, hidden = weight.shape
-        factors = 0 if factors >= hidden else factors
-        self.code_embedding = nn.Parameter(torch.zeros(codes.vocabulary, factors or hidden))
-        self.code_projection = nn.Parameter(torch.eye(factors, hidden)) if factors else None
+        self.tokenizer, self.codes, self.settings = tokenizer, codes, settings
+        self.pretrained = base if isinstance(base, Pretrained) else None
+        self._home: torch.device = base.device
+        self._text_adapter: dict[str, nn.Parameter] = {}  # of a pre-trained model that is not loaded yet
+        self.item_backbone: Any
+        if isinstance(base, Pretrained):
+            self.full_depth, self.text_precision = base.layers, base.precision
+            self.item_backbone = base.item_backbone(exit_depth(self.full_depth, settings.exit_layer))
+            shapes = adapter_shapes(self.item_backbone.layers[0], self.full_depth, TEXT)
+            self._text_adapter = {f"base.{name}": _no_weights(shape) for name, shape in shapes.items()}
+            self.text_vocabulary, self._hidden = base.embeddings.shape
+        else:
+            self._modules["base"] = base
+            for parameter in base.parameters():
+                parameter.requires_grad_(False)
+            self.full_depth = layers_of(base.model)
+            make = copied_backbone if settings.adapter == "full" else adapted_backbone
+            self.item_backbone = make(base, exit_depth(self.full_depth, settings.exit_layer))
+            add_adapter(base, TEXT)
+            weight: Any = base.get_input_embeddings().weight
+            self.text_precision, (self.text_vocabulary, self._hidden) = weight.dtype, weight.shape
+        factors = 0 if factors >= self._hidden else factors
+        self.code_embedding = nn.Parameter(torch.zeros(codes.vocabulary, factors or self._hidden))
+        self.code_projection = nn.Parameter(torch.eye(factors, self._hidden)) if factors else None
         self.row_gradients = False
         self.answers: dict[str, Tensor] = {}
         self.answer_heads = nn.ParameterDict()
         self.cold_tokens = torch.zeros(codes.vocabulary, dtype=torch.bool)
-        depth = exit_depth(base.model, settings.exit_layer)
-        make = copied_backbone if settings.adapter == "full" else adapted_backbone
-        self.item_backbone: Any = make(base, depth)
-        add_adapter(base, TEXT)
         self.served = "none"
+        self.round_base: Callable[[PreTrainedModel], None] | None = None
         self.full_weights: str | None = None
+
+    @property
+    def is_loaded(self) -> bool:
+        """Tell whether the pre-trained model is in memory."""
+        return "base" in self._modules
+
+    @property
+    def base(self) -> PreTrainedModel:
+        """Return the pre-trained model, with a LoRA adapter ``text``; load it if needed, once for all threads."""
+        if not self.is_loaded and self.pretrained is not None:
+            with self.pretrained.lock:
+                if not self.is_loaded:
+                    modules = {"base": self._loaded(self.pretrained), **self._modules}
+                    self.__dict__["_modules"] = modules  # as a whole: other threads may be walking through it
+        return self._modules["base"]  # type: ignore[return-value]
+
+    def _loaded(self, pretrained: Pretrained) -> PreTrainedModel:
+        """Load the pre-trained model, and give it what was trained of it."""
+        with torch.random.fork_rng(devices=()):  # adapters are initialised at random
+            base = pretrained.load()
+            for parameter in base.parameters():
+                parameter.requires_grad_(False)
+            add_adapter(base, TEXT)
+        parameters = dict(base.named_parameters())
+        for name, value in self._text_adapter.items():
+            parameters[name.removeprefix("base.")].data = value.data
+        if self.round_base is not None:
+            self.round_base(base)
+        return base.train(self.training)
+
+    def take(self, weights: Mapping[str, Tensor]) -> None:
+        """Make tensors the trainable weights, without copying them; names and shapes are those of ``trainable``."""
+        for name, value in weights.items():
+            parameter = nn.Parameter(value.to(self._home))
+            if name in self._text_adapter:
+                self._text_adapter[name] = parameter
+            else:
+                path, _, own = name.rpartition(".")
+                self.get_submodule(path)._parameters[own] = parameter
+        self.to(self._home)
+
+    def expect_answers(self, answers: Mapping[str, Tensor]) -> None:
+        """Give each task with closed answers a head whose weights are still to come; see :meth:`take`."""
+        self.answers = {task: ids.to(self._home) for task, ids in answers.items()}
+        self.answer_heads = nn.ParameterDict(
+            {task: _no_weights((len(ids), self._hidden)) for task, ids in answers.items()}
+        )
 
     def initialise_codes(self, vectors: Tensor) -> None:
         """Initialise each code token by the mean of ``vectors [n_items, hidden]`` of the items with that token."""
@@ -164,11 +242,17 @@ class LLM(nn.Module):
         """Return the share of sampled code tokens that the model ranks first after a few words and the token itself."""
         tokens = self.code_embedding.norm(dim=1).nonzero().flatten()[:64]
         # Not on its own: the first token of a sequence is an attention sink, and its state is untypical.
-        words = self.tokenizer("These came one after the other:", add_special_tokens=False)["input_ids"]
+        words = self.tokenizer("These came one after the other:", add_special_tokens=False).input_ids
         text = torch.tensor(words, dtype=torch.int64, device=tokens.device).expand(len(tokens), -1)
         ids = torch.cat([text, tokens[:, None] + self.text_vocabulary], dim=1)
         states = self.item_backbone(inputs_embeds=self.embed_items(ids), use_cache=False).last_hidden_state
         return float((self.code_logits(states[:, -1]).argmax(1) == tokens).float().mean())
+
+    def transformers_tokenizer(self) -> PreTrainedTokenizerBase:
+        """Return a tokenizer of transformers, a copy that may be changed."""
+        if self.pretrained is not None:
+            return load_tokenizer(self.pretrained.folder)
+        return copy.deepcopy(self.tokenizer)  # type: ignore[return-value]
 
     @property
     def device(self) -> torch.device:
@@ -177,6 +261,8 @@ class LLM(nn.Module):
 
     def trainable(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Yield the trainable parameters by name: code embeddings, answer heads, item backbone, adapters."""
+        if not self.is_loaded:
+            yield from self._text_adapter.items()
         wanted = ("code_", "answer_", "item_backbone." if self.settings.adapter == "full" else "item_backbone.norm")
         seen: set[int] = set()
         for name, parameter in self.named_parameters():
@@ -184,6 +270,11 @@ class LLM(nn.Module):
             if chosen and "embed_tokens" not in name and id(parameter) not in seen:
                 seen.add(id(parameter))
                 yield name, parameter
+
+    def embeddings(self) -> list[Tensor]:
+        """Return the weights of the input embeddings of text and code tokens."""
+        weight: Any = self.base.get_input_embeddings().weight if self.pretrained is None else self.pretrained.embeddings
+        return [weight, self.code_embedding, *([] if self.code_projection is None else [self.code_projection])]
 
     def embed_items(self, ids: Tensor) -> Tensor:
         """Return input embeddings of the item backbone: those of ``embed`` in the precision of its layers."""
@@ -193,7 +284,8 @@ class LLM(nn.Module):
         """Return input embeddings ``[..., hidden]`` of text and code ids (int64, any shape), by default the base's."""
         dtype = dtype or self.base.model.norm.weight.dtype
         is_code = ids >= self.text_vocabulary
-        text = self.base.get_input_embeddings()(ids.masked_fill(is_code, 0)).to(dtype)
+        embed = self.base.get_input_embeddings() if self.pretrained is None else self.pretrained.embed
+        text = embed(ids.masked_fill(is_code, 0)).to(self.text_precision).to(dtype)
         if self.row_gradients:
             return text.index_put((is_code,), self.code_vectors(ids[is_code] - self.text_vocabulary).to(dtype))
         code = self.code_vectors((ids - self.text_vocabulary).clamp(min=0)).to(dtype)
@@ -284,6 +376,11 @@ class LLM(nn.Module):
             logits = self.answer_logits(text, batch.task) if closed else self.text_logits(text)
             losses.append(F.cross_entropy(logits.float(), target[~is_code], reduction="sum"))
         return torch.stack(losses).sum() / max(len(target), 1)
+
+
+def _no_weights(shape: Sequence[int]) -> nn.Parameter:
+    """Return a parameter of a shape whose weights are still to come."""
+    return nn.Parameter(torch.empty(tuple(shape), device="meta"))
 
 
 def _tokens(answer: Tensor) -> tuple[int, ...]:

@@ -7,18 +7,21 @@ adapters are merged into their layers, and these are rounded. The item codes' em
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 from torch import nn
 
 from genre_gen.errors import ConfigError
-from genre_gen.llm.fingerprint import model_fingerprint
+from genre_gen.llm.fingerprint import full_weights
 from genre_gen.llm.int8 import int8_layers
 from genre_gen.llm.item_backbone import ITEM, TEXT
 from genre_gen.llm.load import check_blocks, settle_int8, settle_nf4
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from genre_gen.llm.model import LLM
 
 Kernels: TypeAlias = Literal["torch", "bitsandbytes"]
@@ -48,19 +51,32 @@ def quantize(llm: LLM, scheme: str, kernels: Kernels | None = None) -> None:
         )
     if scheme == "int8" and kernels is None:
         kernels = "torch" if llm.device.type == "cpu" else "bitsandbytes"
-    fingerprint = model_fingerprint(llm)
-    backbone: Any = llm.base.model
+    llm.full_weights = full_weights(llm)
     llm.item_backbone.layers = _rounded(merged(copy.deepcopy(llm.item_backbone.layers), ITEM), scheme, kernels)
+    llm.round_base = partial(_round_base, scheme=scheme, kernels=kernels)
+    if scheme == "bf16":
+        llm.item_backbone.to(torch.bfloat16)
+    if scheme in ("bf16", "nf4"):
+        llm.text_precision = torch.bfloat16
+    if llm.pretrained is None:
+        llm.round_base(llm.base)
+    llm.served = scheme
+
+
+@torch.no_grad()
+def _round_base(base: PreTrainedModel, scheme: str, kernels: Kernels | None) -> None:
+    """Quantize the pre-trained model in place, its adapter merged."""
+    backbone: Any = base.model
     backbone.layers = _rounded(merged(backbone.layers, TEXT), scheme, kernels)
-    embeddings = [llm.base.get_input_embeddings(), llm.base.get_output_embeddings()]
-    halved = {"bf16": [*embeddings, llm.item_backbone, backbone], "nf4": embeddings}
-    for module in halved.get(scheme, ()):
+    embeddings = [base.get_input_embeddings(), base.get_output_embeddings()]
+    for module in {"bf16": [*embeddings, backbone], "nf4": embeddings}.get(scheme, ()):
         module.to(torch.bfloat16)
-    llm.served, llm.full_weights = scheme, fingerprint
 
 
 def merged(layers: nn.ModuleList, adapter: str) -> nn.ModuleList:
     """Replace, in place, each LoRA layer by the equivalent plain layer with this adapter; return the layers."""
+    if not any(".lora_" in name for name, _ in layers.named_parameters()):
+        return layers
     from peft.tuners.lora import LoraLayer
 
     for path, module in list(layers.named_modules()):
@@ -72,7 +88,7 @@ def merged(layers: nn.ModuleList, adapter: str) -> nn.ModuleList:
 
 
 def weight_bytes(llm: LLM) -> int:
-    """Return the bytes of all weights; weights that several parts share are counted once."""
+    """Return the bytes of all weights in memory; weights that several parts share are counted once."""
     tensors = [*llm.parameters(), *llm.buffers()]
     for module in llm.modules():
         tensors += _packed(module)

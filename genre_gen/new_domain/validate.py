@@ -24,7 +24,7 @@ from genre_gen.explain.explainer import Explainer
 from genre_gen.explain.wording import template
 from genre_gen.languages.gaps import gaps
 from genre_gen.llm.encode import Encoder
-from genre_gen.llm.load import load_tokenizer
+from genre_gen.llm.load import load_light_tokenizer
 from genre_gen.prompting.book import PromptBook
 from genre_gen.prompting.spans import show
 from genre_gen.rules.compiled import compile_rules
@@ -157,7 +157,7 @@ def _encoder(result: DomainCheck, domain: Domain, data: Data, llm: str | None) -
             return None
         if domain.codes.scheme != "atomic":
             result.notes.append(f"item codes are counted as one token each; {domain.codes.scheme} codes are longer")
-        return Encoder(load_tokenizer(folder), atomic(len(data.catalog)))
+        return Encoder(load_light_tokenizer(folder), atomic(len(data.catalog)))
     return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,14 +16,6 @@ from genre_gen.data.readers.frames import from_frame
 from genre_gen.data.readers.values import numbers, seconds, text
 from genre_gen.domain import USUAL_COLUMNS, Columns
 from genre_gen.errors import UsageError
-
-
-class Frame(Protocol):
-    """A data frame of polars, pandas or pyarrow, as far as it is known to type checkers."""
-
-    @property
-    def columns(self) -> Any:
-        """The columns, or their names."""
 
 
 def history_of_frame(frame: Any, catalog: Catalog, rating_scale: tuple[float, float] | None) -> History:

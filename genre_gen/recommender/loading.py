@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -20,7 +20,7 @@ from genre_gen.data.interactions import Interactions
 from genre_gen.data.knowledge import Knowledge
 from genre_gen.data.summary import DataSummary
 from genre_gen.domain import Domain
-from genre_gen.downloads.models import find_model, hub_id, is_shipped
+from genre_gen.downloads.models import ensure_model, find_model, hub_id, is_shipped
 from genre_gen.downloads.repository import download_repository
 from genre_gen.errors import CheckpointError, SourceError
 from genre_gen.explain.shared_counts import SharedCounts
@@ -51,6 +51,9 @@ from genre_gen.recommender.state import LLM_MEMBER, RecommenderState, SharedData
 from genre_gen.registry import TASKS
 from genre_gen.settings import validation_problems
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 log = logging.getLogger(__name__)
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 RUNS = Path("runs")  # where the command line keeps recommenders; not an owner on the hub
@@ -80,7 +83,8 @@ class SavedSettings(BaseModel):
     seconds: dict[str, float]
     training_log: list[dict[str, Any]]
     prompts: dict[str, str]
-    metrics: dict[str, Any] = {}
+    metrics: dict[str, Any]
+    training: str
     shared: _Shared | None = None
 
 
@@ -94,8 +98,6 @@ def load(
     allow_model: str | None = None,
 ) -> RecommenderState:
     """Read a trained recommender; see :meth:`genre_gen.Recommender.from_pretrained`."""
-    from genre_gen.llm.quantize import quantize
-
     folder, owner = _folder(name, revision, token)
     with open_folder(folder, KIND, links=owner is not None) as saved:
         settings = read_settings(saved)
@@ -120,8 +122,7 @@ def load(
             tuned = TunedSettings.from_dict(settings.tuned)
             _check_blends(tuned, members, raters)
         knowledge = _knowledge(saved, len(catalog)) if KNOWLEDGE in saved else None
-        llm = _language_model(saved, settings, domain, catalog, trained_on)
-    quantize(llm, domain.serving.quantization)
+        llm = _language_model(saved, settings, domain, catalog)
     log.info("read %s, trained for %s by version %s", folder, domain.name, settings.version)
     return RecommenderState(
         domain,
@@ -138,6 +139,7 @@ def load(
         settings.seconds,
         settings.training_log,
         settings.metrics,
+        settings.training,
         shared,
     )
 
@@ -297,34 +299,39 @@ def _check_items(found: int, n_items: int) -> None:
         raise ValueError(f"it is of {found:,} items, and the catalog has {n_items:,}")
 
 
-def _language_model(
-    saved: SavedFolder, settings: SavedSettings, domain: Domain, catalog: Catalog, trained_on: Interactions
-) -> LLM:
-    import torch
-
-    from genre_gen.training.llm_training import build_llm
+def _language_model(saved: SavedFolder, settings: SavedSettings, domain: Domain, catalog: Catalog) -> LLM:
+    from genre_gen.decoding.onednn import prepack
+    from genre_gen.llm.quantize import quantize
+    from genre_gen.llm.restore import without_weights
 
     with contents_of(saved.path / CODES):
         codes = Codes.from_arrays(settings.codes, saved.arrays(CODES))
         _check_items(len(codes.codes), len(catalog))
-    llm = build_llm(domain, catalog, trained_on, codes)
+    llm = without_weights(ensure_model(domain.model.llm), codes, domain)
     with contents_of(saved.path / SETTINGS):
-        answers = {
-            task: torch.tensor(ids, dtype=torch.int64, device=llm.device) for task, ids in settings.answers.items()
-        }
-        for ids in answers.values():
-            if ids.ndim != 2 or ids.numel() == 0 or ids.min() < -1 or ids.max() >= llm.text_vocabulary:  # noqa: PLR2004
-                raise ValueError("the answers contain ids that are not tokens of text")
-            if (ids[:, 0] < 0).any() or ((ids[:, :-1] < 0) & (ids[:, 1:] >= 0)).any():
-                raise ValueError("the answers are empty, or have gaps")
-        llm.add_answer_heads(answers)
-    _take_weights(llm, saved.tensors(WEIGHTS), saved.path, domain)
+        llm.expect_answers({task: _answers(ids, llm.text_vocabulary) for task, ids in settings.answers.items()})
+    weights, mapped = saved.mapped(WEIGHTS)
+    _check_weights(llm, weights, saved.path, domain)
+    llm.take(weights)
+    quantize(llm, domain.serving.quantization)
+    prepack(llm.item_backbone)  # now, since later the weights would be read from the file again
+    mapped.release()
     return llm
 
 
-def _take_weights(llm: LLM, weights: Mapping[str, Any], folder: Path, domain: Domain) -> None:
+def _answers(rows: list[list[int]], vocabulary: int) -> Tensor:
+    """Return closed answers as ids, int64 ``[answers, longest]``; raises ValueError where they are invalid."""
     import torch
 
+    ids = torch.tensor(rows, dtype=torch.int64)
+    if ids.ndim != 2 or ids.numel() == 0 or ids.min() < -1 or ids.max() >= vocabulary:  # noqa: PLR2004
+        raise ValueError("the answers contain ids that are not tokens of text")
+    if (ids[:, 0] < 0).any() or ((ids[:, :-1] < 0) & (ids[:, 1:] >= 0)).any():
+        raise ValueError("the answers are empty, or have gaps")
+    return ids
+
+
+def _check_weights(llm: LLM, weights: Mapping[str, Any], folder: Path, domain: Domain) -> None:
     parameters: dict[str, Any] = dict(llm.trainable())
     different = sorted(parameters.keys() ^ weights.keys()) or [
         name
@@ -336,13 +343,11 @@ def _take_weights(llm: LLM, weights: Mapping[str, Any], folder: Path, domain: Do
             f"{folder}: its weights are not those of {domain.model.llm} as set here (first: {different[0]}); "
             "it was trained over another pre-trained model"
         )
-    with torch.no_grad():
-        for name, value in weights.items():
-            if not bool((value.abs() <= LARGEST).all()):  # NaN is not
-                raise CheckpointError(
-                    f"{folder / WEIGHTS}: is invalid: {name} is not finite; restore it from a copy or train again"
-                )
-            parameters[name].copy_(value)
+    for name, value in weights.items():
+        if value.numel() and not all(abs(float(end)) <= LARGEST for end in value.aminmax()):  # NaN is not
+            raise CheckpointError(
+                f"{folder / WEIGHTS}: is invalid: {name} is not finite; restore it from a copy or train again"
+            )
 
 
 def _folder(name: str | Path, revision: str | None, token: str | bool | None) -> tuple[Path, str | None]:

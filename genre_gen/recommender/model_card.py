@@ -145,7 +145,7 @@ def _facts(state: RecommenderState, name: str | None) -> dict[str, Any]:
         "base_licence": licence_of(domain.model.llm),
         "model": domain.model,
         "layers": len(llm.item_backbone.layers),
-        "base_layers": len(llm.base.model.layers),
+        "base_layers": llm.full_depth,
         "tasks": sorted(task for task, settings in domain.tasks.items() if settings.weight > 0),
         "codes": domain.codes.scheme,
         "code_length": llm.codes.codes.shape[1],

@@ -9,20 +9,19 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypedDict
 
 import numpy as np
-import polars as pl
 
 from genre_gen.data.catalog import Catalog, Item
 from genre_gen.data.filters import rows_of
-from genre_gen.data.frames import Library, in_library
+from genre_gen.data.frames import Frame, Library, in_library, is_frame
 from genre_gen.data.html_table import html_block, html_table, html_text
 from genre_gen.data.interactions import History, Interactions
 from genre_gen.data.moments import to_moment
 from genre_gen.data.printable import about
-from genre_gen.data.readers.frames import is_frame
 from genre_gen.errors import UnknownUserError, UsageError, quoted
-from genre_gen.recommender.frames import Frame, history_of_frame, user_of_frame
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from genre_gen.explain.explainer import Explanation
     from genre_gen.query.parsed import ParsedQuery
     from genre_gen.rules.settings import Rules
@@ -188,6 +187,8 @@ class Answers(Iterator[tuple[Who, Recommendations]]):
         Raises:
             UsageError, MissingPackageError: as :func:`genre_gen.data.frames.in_library`.
         """
+        import polars as pl
+
         pairs = list(self)
         picks = [pick for _, answer in pairs for pick in answer]
         names = [_name(who, place) for place, (who, _) in enumerate(pairs, 1)]
@@ -197,6 +198,8 @@ class Answers(Iterator[tuple[Who, Recommendations]]):
 
 
 def _frame(picks: Sequence[Recommendation]) -> pl.DataFrame:
+    import polars as pl
+
     parts = dict.fromkeys(name for pick in picks for name in pick.parts)
     columns = [
         pl.Series("item_id", [pick.item.id for pick in picks], pl.String),
@@ -214,7 +217,12 @@ def _name(who: Who, place: int) -> str:
     """Return the name of a user in a data frame."""
     if isinstance(who, (str, int, np.integer)):
         return str(who)
-    user = user_of_frame(who) if is_frame(who) else getattr(who, "user", None)
+    if is_frame(who):
+        from genre_gen.recommender.frames import user_of_frame
+
+        user = user_of_frame(who)
+    else:
+        user = getattr(who, "user", None)
     return user or f"history {place}"
 
 
@@ -258,6 +266,8 @@ def history_of(
     elif isinstance(who, History):
         history = who
     elif is_frame(who):
+        from genre_gen.recommender.frames import history_of_frame
+
         history = history_of_frame(who, catalog, rating_scale)
     elif isinstance(who, (str, int, np.integer)):
         user = _user_id(who)

@@ -21,6 +21,7 @@ from genre_gen.codes import make_codes
 from genre_gen.codes.base import Codes
 from genre_gen.collaborative.base import CollaborativeModel, EpochModel
 from genre_gen.collaborative.embeddings import cooccurrence_embeddings
+from genre_gen.collaborative.negatives import FULL_UP_TO, NEGATIVES, NegativeSampler
 from genre_gen.data.batches import batches, histories_at_a_time
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import Interactions, allowed_items
@@ -34,7 +35,6 @@ from genre_gen.llm.fingerprint import weights_fingerprint
 from genre_gen.llm.generator import ItemGenerator
 from genre_gen.llm.load import load_base
 from genre_gen.llm.model import LLM
-from genre_gen.llm.softmax import FULL_UP_TO, NEGATIVES, NegativeSampler
 from genre_gen.llm.task_mixture import TaskMixture
 from genre_gen.llm.text_encoders import blocks, rotation, text_vectors
 from genre_gen.metrics import case_ranks, ndcg_at
@@ -97,17 +97,10 @@ class TrainingResult:
         )
 
 
-def build_llm(domain: Domain, catalog: Catalog, interactions: Interactions, codes: Codes | None = None) -> LLM:
-    """Load the pre-trained model and give it code tokens for the items.
-
-    Codes are made from the items' texts and the interactions, unless ready ones are given (those of a saved
-    recommender, whose embeddings are loaded later).
-    """
+def build_llm(domain: Domain, catalog: Catalog, interactions: Interactions) -> LLM:
+    """Load the pre-trained model and give it code tokens for the items, made from their texts and the interactions."""
     torch.manual_seed(domain.training.seed)  # adapters are initialised at random
     base, tokenizer = load_base(ensure_model(domain.model.llm), domain.model.quantization)
-    if codes is not None:
-        factors = number_of_factors(domain.codes, codes.vocabulary)
-        return LLM(base, tokenizer, codes, domain.model, factors).to(base.device).eval()
     vectors = item_vectors(base, tokenizer, catalog, interactions, domain.codes)
     codes = make_codes(domain.codes, catalog, vectors.numpy())
     llm = LLM(base, tokenizer, codes, domain.model, number_of_factors(domain.codes, codes.vocabulary))
@@ -191,7 +184,7 @@ def make_finetuner(
     refit: bool = False,
 ) -> FineTuner:
     """Prepare a training; see :func:`train_llm`, and :class:`FineTuner` for ``start`` and ``refit``."""
-    depth_share = len(llm.item_backbone.layers) / len(llm.base.model.layers)
+    depth_share = len(llm.item_backbone.layers) / llm.full_depth
     llm.cold_tokens = _cold_tokens(llm.codes, data)
     encoder = Encoder(llm.tokenizer, llm.codes, llm.text_vocabulary)
     return FineTuner(

@@ -241,7 +241,7 @@ def test_a_rating_is_the_mean_of_the_scale_weighted_by_the_models_chances(tiny_r
 
 def test_a_model_that_has_learned_no_numbers_does_not_rate(mixed):
     llm = mixed.state.generator.llm
-    word = llm.tokenizer.encode("x", add_special_tokens=False)
+    word = llm.tokenizer("x", add_special_tokens=False).input_ids
     llm.add_answer_heads({"rating": torch.tensor([word])})
     assert not mixed.state.generator.rates
     svd = np.array([mixed.state.members["svd"].predict(mixed.state.histories.history("17"), [4])[0].rating])
@@ -252,7 +252,7 @@ def test_a_model_that_has_learned_no_numbers_does_not_rate(mixed):
 
 def test_numbers_off_the_scale_do_not_leave_it(mixed, histories):
     llm = mixed.state.generator.llm
-    nine = llm.tokenizer.encode("9", add_special_tokens=False)
+    nine = llm.tokenizer("9", add_special_tokens=False).input_ids
     llm.add_answer_heads({"rating": torch.tensor([nine])})
     assert mixed.state.generator.rate(histories[:2], [0, 1]).tolist() == [5, 5]
 
@@ -260,7 +260,7 @@ def test_numbers_off_the_scale_do_not_leave_it(mixed, histories):
 @pytest.mark.parametrize("said", [("1", "10"), (".5", "0.25"), ("-1", "-2.5"), ("4", "4.5")])
 def test_ratings_with_a_common_first_token_are_distinguished(mixed, histories, said):
     llm = mixed.state.generator.llm
-    rows = [llm.tokenizer.encode(word, add_special_tokens=False) for word in said]
+    rows = [llm.tokenizer(word, add_special_tokens=False).input_ids for word in said]
     longest = max(map(len, rows))
     llm.add_answer_heads({"rating": torch.tensor([row + [-1] * (longest - len(row)) for row in rows])})
     places, values = mixed.state.generator._rating_values

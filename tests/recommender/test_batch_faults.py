@@ -54,6 +54,7 @@ def killed(mixed, tmp_path, monkeypatch):
 
 def changed_weight(state, name):
     llm = copy.deepcopy(state.llm)
+    assert llm.base  # loaded now, so that there is a weight to change
     with torch.no_grad():
         parameter = dict(llm.named_parameters())[next(key for key, _ in llm.named_parameters() if name in key)]
         parameter += 1

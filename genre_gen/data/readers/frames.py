@@ -6,13 +6,9 @@ from typing import Any
 
 import polars as pl
 
+from genre_gen.data.frames import is_arrow, is_pandas
 from genre_gen.data.readers.files import Table
 from genre_gen.errors import DataError, UsageError
-
-
-def is_frame(value: object) -> bool:
-    """Tell whether a value is a data frame that ``from_frame`` takes; pandas and pyarrow are not imported."""
-    return isinstance(value, (pl.DataFrame, pl.LazyFrame)) or _is_pandas(value) or _is_arrow(value)
 
 
 def from_frame(frame: Any, name: str) -> Table:
@@ -33,10 +29,10 @@ def to_polars(frame: Any, name: str) -> pl.DataFrame:
     """
     if isinstance(frame, pl.LazyFrame):
         frame = frame.collect()
-    elif _is_pandas(frame):
+    elif is_pandas(frame):
         frame = _from_pandas(frame, name)
     elif not isinstance(frame, pl.DataFrame):
-        if not _is_arrow(frame):
+        if not is_arrow(frame):
             raise UsageError(
                 f"{name} is of type {type(frame).__name__}; give a path or a data frame of polars or pandas"
             )
@@ -44,14 +40,6 @@ def to_polars(frame: Any, name: str) -> pl.DataFrame:
     if frame.is_empty():
         raise DataError(f"{name}: the data frame has no rows or no columns; check how it was made")
     return frame
-
-
-def _is_pandas(value: object) -> bool:
-    return hasattr(value, "iloc") and hasattr(value, "columns")
-
-
-def _is_arrow(value: object) -> bool:
-    return hasattr(value, "__arrow_c_stream__") and hasattr(value, "column_names")
 
 
 def plain(column: pl.Series) -> pl.Series:

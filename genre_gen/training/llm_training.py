@@ -21,6 +21,7 @@ from genre_gen.codes import make_codes
 from genre_gen.codes.base import Codes
 from genre_gen.collaborative.base import CollaborativeModel, EpochModel
 from genre_gen.collaborative.embeddings import cooccurrence_embeddings
+from genre_gen.collaborative.negatives import FULL_UP_TO, NEGATIVES, NegativeSampler
 from genre_gen.data.batches import batches, histories_at_a_time
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import Interactions, allowed_items
@@ -34,9 +35,8 @@ from genre_gen.llm.fingerprint import weights_fingerprint
 from genre_gen.llm.generator import ItemGenerator
 from genre_gen.llm.load import load_base
 from genre_gen.llm.model import LLM
-from genre_gen.llm.softmax import FULL_UP_TO, NEGATIVES, NegativeSampler
 from genre_gen.llm.task_mixture import TaskMixture
-from genre_gen.llm.text_encoders import rotated, text_vectors
+from genre_gen.llm.text_encoders import blocks, rotation, text_vectors
 from genre_gen.metrics import case_ranks, ndcg_at
 from genre_gen.prompting.book import PromptBook
 from genre_gen.tasks import TaskData
@@ -126,14 +126,17 @@ def item_vectors(
     hidden, length = texts.shape[1], texts.norm(dim=1).mean()
     cooccurrence = torch.from_numpy(cooccurrence_embeddings(interactions, min(_COLLABORATIVE, hidden)))
     warm = cooccurrence.any(dim=1)
-    vectors = settings.text * texts
+    texts *= settings.text
     if settings.collaborative == 0 or not warm.any():
-        return vectors
-    collaborative = rotated(cooccurrence, hidden)
-    vectors += settings.collaborative * collaborative * (length / collaborative[warm].norm(dim=1).mean())
+        return texts
+    basis = rotation(cooccurrence.shape[1], hidden)
+    lengths = [(cooccurrence[block] @ basis)[warm[block]].norm(dim=1) for block in blocks(len(texts))]
+    scale = length / torch.cat(lengths).mean()
+    for block in blocks(len(texts)):
+        texts[block] += settings.collaborative * (cooccurrence[block] @ basis) * scale
     if settings.text > 0:  # a shorter vector would lose to all others
-        vectors[~warm] *= (settings.text**2 + settings.collaborative**2) ** 0.5 / settings.text
-    return vectors
+        texts[~warm] *= (settings.text**2 + settings.collaborative**2) ** 0.5 / settings.text
+    return texts
 
 
 def choose_teacher(

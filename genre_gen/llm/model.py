@@ -144,7 +144,7 @@ class LLM(nn.Module):
 
     def _loaded(self, pretrained: Pretrained) -> PreTrainedModel:
         """Load the pre-trained model, and give it what was trained of it."""
-        # A text may be asked for in inference mode, whose tensors could not be trained. Adapters are initialised at random.
+        # A text may be asked for in inference mode, whose tensors lack what weights need; adapters are random at first.
         with torch.inference_mode(False), torch.random.fork_rng(devices=()):
             base = pretrained.load()
             for parameter in base.parameters():

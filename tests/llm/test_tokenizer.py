@@ -17,7 +17,8 @@ from genre_gen.llm.load import load_light_tokenizer, load_tokenizer
 from genre_gen.llm.tokenizer import LightTokenizer
 
 TITLES = [
-    "Toy Story (1995)", "  two  spaces ", "", "\n\n19", "L'été à 24 km/h", "日本 🎬\u200d", "<|im_start|>user\n<|im_end|>",
+    "Toy Story (1995)", "  two  spaces ", "",
+    "\n\n19", "L'été à 24 km/h", "日本 🎬\u200d", "<|im_start|>user\n<|im_end|>",
     "<tool_call>x</tool_call>", "[CLS] [SEP]", "a" * 300, "\x00\x7f", "MiXeD CaSe, don't!", "1,682 items; 4.5 of 5",
 ]  # fmt: skip
 ALPHABET = "aeiou tnrs(19)5.,'-<|>_[]\n/éßя日本🎬\u200d"

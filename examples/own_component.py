@@ -22,7 +22,7 @@ def main() -> None:
     """Train with the component, and load what was saved."""
     parser = argparse.ArgumentParser(description="A collaborative model of your own.")
     parser.add_argument("--domain", default="movies", help="a domain's name or folder (movies)")
-    parser.add_argument("--minutes", type=float, default=2.0, help="training time of the language model (2)")
+    parser.add_argument("--minutes", type=float, default=2.0, help="time budget of the training (2)")
     parser.add_argument("--llm", help="another language model: a name, a folder, or an id on the hub")
     parser.add_argument("--out", type=Path, default=Path("runs/own_component"), help="where the model is saved")
     options = parser.parse_args()

@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--items", type=Path, help="CSV, TSV or Parquet with a row per item")
     parser.add_argument("--interactions", type=Path, help="CSV, TSV or Parquet with a row per interaction")
     parser.add_argument("--noun", default="book", help="what an item is called, such as book")
-    parser.add_argument("--minutes", type=float, default=2.0, help="training time of the language model (2)")
+    parser.add_argument("--minutes", type=float, default=2.0, help="time budget of the training (2)")
     parser.add_argument("--llm", help="another language model: a name, a folder, or an id on the hub")
     parser.add_argument("--out", type=Path, default=Path("."), help="folder for tables and model (the present one)")
     options = parser.parse_args()

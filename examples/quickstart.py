@@ -17,7 +17,7 @@ def main() -> None:
     """Train, ask and save."""
     parser = argparse.ArgumentParser(description="From data to recommendations with reasons.")
     parser.add_argument("--domain", default="movies", help="a domain's name or folder (movies)")
-    parser.add_argument("--minutes", type=float, default=5.0, help="training time of the language model (5)")
+    parser.add_argument("--minutes", type=float, default=5.0, help="time budget of the training (5)")
     parser.add_argument("--llm", help="another language model: a name, a folder, or an id on the hub")
     parser.add_argument("--out", type=Path, help="where the model is saved (runs/ and the domain's name)")
     options = parser.parse_args()

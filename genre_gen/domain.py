@@ -162,6 +162,7 @@ class Training(Settings):
     refit_rate: Annotated[float, Field(gt=0, le=1)] = 0.3
     distillation: Share = 0.0
     synthetic: Annotated[float, Field(ge=0)] = 0.0
+    keep_optimizer: bool = False
     negatives: Annotated[int, Field(ge=0)] | None = None
     tracker: Annotated[str, TRACKERS.name_check(AUTO)] = AUTO
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from genre_gen.data.batches import batches
+from genre_gen.data.batches import batches, histories_at_a_time
 from genre_gen.data.interactions import History, allowed_items
 from genre_gen.data.splits import Case
 from genre_gen.errors import UsageError
@@ -62,11 +62,11 @@ def case_ranks(
 ) -> NDArray[np.float64]:
     """Return the rank of each case's target among all items, or all unseen items unless ``repeat``.
 
-    ``score`` returns ``[len(histories), n_items]`` for a ``batch`` of histories; the ranks are float64
+    ``score`` returns ``[len(histories), n_items]`` for at most ``batch`` histories; the ranks are float64
     ``[len(cases)]``.
     """
     parts = [np.zeros(0)]
-    for part in batches(cases, batch):
+    for part in batches(cases, histories_at_a_time(batch, n_items)):
         histories, targets = [case.history for case in part], np.array([case.target for case in part], dtype=np.int64)
         parts.append(ranks(score(histories), targets, allowed_items(histories, n_items, repeat)))
     return np.concatenate(parts)

@@ -46,7 +46,8 @@ class Ranking:
         usable = np.isfinite(scores)
         if allowed is not None:
             usable &= allowed
-        rows = np.flatnonzero(usable)
+        large = n is not None and len(scores) > _LARGE * n
+        rows = _promising(scores, usable, n) if large else np.flatnonzero(usable)  # type: ignore[arg-type]
         values = scores[rows].astype(np.float32)
         if n is not None and n < len(rows):
             # All items that tie with the n-th score are kept, so that the stable sort orders them by row.
@@ -60,3 +61,18 @@ class Ranking:
     def top(self, n: int) -> Ranking:
         """Return the first ``n`` items."""
         return Ranking(self.rows[:n], self.scores[:n])
+
+
+_LARGE = 1024  # items for each that is asked for, above which most are ruled out before they are sorted
+
+
+def _promising(scores: NDArray[np.floating], usable: NDArray[np.bool_], n: int) -> NDArray[np.int64]:
+    """Return the usable rows that may be among the ``n`` best, ties included.
+
+    There are ``n`` blocks of rows whose best is at least as good as the ``n``-th best of all blocks' best. So no row
+    below that is among the ``n`` best.
+    """
+    values, blocks = scores.astype(np.float32), 16 * n
+    np.copyto(values, -np.inf, where=~usable)
+    best = values[: len(values) // blocks * blocks].reshape(blocks, -1).max(axis=1)
+    return np.flatnonzero(usable & (values >= np.partition(best, blocks - n)[blocks - n]))

@@ -23,7 +23,8 @@ TRAINING, LLM, TUNER = (
     f"genre_gen.training.{module}" for module in ("recommender_training", "llm_training", "finetune:FineTuner")
 )
 STAGES = {
-    f"{TRAINING}:tune": "tuning",
+    "genre_gen.training.members:tune": "tuning",
+    f"{TRAINING}:tune": "tuning",  # until its members had a module of their own
     f"{LLM}:choose_teacher": "teacher",
     f"{LLM}:build_llm": "language model, building",
     f"{LLM}:make_finetuner": "language model, examples",

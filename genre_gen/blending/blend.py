@@ -15,6 +15,11 @@ from genre_gen.errors import ConfigError, UsageError
 Scores = Mapping[str, NDArray[np.floating]]
 """Member -> ``[B, n_items]``, higher is better; ``-inf`` becomes the member's lowest score, NaN is a missing one."""
 
+SINGLE_ABOVE = 50_000
+"""The number of items above which blends are computed in single precision."""
+
+_NOISE = 1e-6  # spread of equal scores in single precision, as a share of the largest
+
 EXPECTED = "expected"
 """The part of a score that is estimated for members without a score for an item."""
 
@@ -25,13 +30,13 @@ class Blended:
 
     Attributes:
         total: float32 ``[B, n_items]``; ``-inf`` if an item is not allowed or no member has a score for it.
-        shares: member -> float64 ``[B, n_items]``; over the members they sum to ``total``.
+        shares: member -> float ``[B, n_items]``; over the members they sum to ``total``.
         silent: member -> bool ``[B, n_items]``, True if it has no score and its share is estimated; members with scores
             for all items are left out.
     """
 
     total: NDArray[np.float32]
-    shares: Mapping[str, NDArray[np.float64]]
+    shares: Mapping[str, NDArray[np.floating]]
     silent: Mapping[str, NDArray[np.bool_]]
 
     def parts(self, rows: NDArray[np.integer], history: int | None = None) -> dict[str, NDArray[np.float32]]:
@@ -109,7 +114,12 @@ class Blend:
 
 
 def blended(scores: Scores, weights: Mapping[str, float], allowed: NDArray[np.bool_]) -> Blended:
-    """Return the weighted sum of the members' standardised scores, see :func:`shares`."""
+    """Return the weighted sum of the members' standardised scores, see :func:`shares`.
+
+    Above SINGLE_ABOVE items it is computed in single precision and in few passes, which gives the same up to rounding.
+    """
+    if allowed.shape[1] > SINGLE_ABOVE:
+        return _blended_in_single(scores, weights, allowed)
     scored = np.zeros(allowed.shape, dtype=bool)
     for values in scores.values():
         scored |= np.isfinite(values)
@@ -117,6 +127,62 @@ def blended(scores: Scores, weights: Mapping[str, float], allowed: NDArray[np.bo
     total = sum(parts.values(), np.zeros(allowed.shape))
     silent = {name: missing for name, values in scores.items() if (missing := np.isnan(values)).any()}
     return Blended(np.where(scored & allowed, total, -np.inf).astype(np.float32), parts, silent)
+
+
+def _blended_in_single(scores: Scores, weights: Mapping[str, float], allowed: NDArray[np.bool_]) -> Blended:
+    parts = {name: np.array(values, np.float32) for name, values in scores.items()}
+    silent = {name: missing for name, values in parts.items() if (missing := np.isnan(values)).any()}
+    total = np.empty(allowed.shape, np.float32)
+    for row in range(len(allowed)):
+        scored = np.zeros(allowed.shape[1], bool)
+        gaps, others = {}, np.zeros(allowed.shape[1], np.float32)
+        for name, values in parts.items():
+            kept = allowed[row]
+            if name in silent and silent[name][row].any():
+                gaps[name] = silent[name][row]
+                kept = kept & ~gaps[name]
+            _standardise(values[row], kept, weights[name], scored)
+            if name not in gaps:
+                others += values[row]
+        total[row] = others
+        for name, gap in gaps.items():
+            _estimate(parts[name][row], others, gap & allowed[row], allowed[row] & ~gap)
+            total[row] += parts[name][row]
+        np.copyto(total[row], -np.inf, where=~(scored & allowed[row]))
+    return Blended(total, parts, silent)
+
+
+def _standardise(
+    values: NDArray[np.float32], kept: NDArray[np.bool_], weight: float, scored: NDArray[np.bool_]
+) -> None:
+    """Replace one history's scores ``[n_items]`` by their share; add where they are finite to ``scored``."""
+    finite = np.isfinite(values)
+    scored |= finite
+    if not finite.all():
+        lowest = values.min(where=finite & kept, initial=np.inf)
+        np.copyto(values, lowest if np.isfinite(lowest) else 0.0, where=~finite)
+    left_out = ~kept
+    np.copyto(values, 0.0, where=left_out)
+    count, largest = max(1, int(np.count_nonzero(kept))), max(abs(values.min()), abs(values.max()))
+    for _ in range(2):  # the second time for what the mean lost when it was rounded
+        values -= values.sum() / np.float32(count)
+        np.copyto(values, 0.0, where=left_out)
+    spread = float(np.dot(values, values) / count) ** 0.5
+    values *= np.float32(weight / spread) if spread > _NOISE * largest else 0.0
+
+
+def _estimate(
+    share: NDArray[np.float32], others: NDArray[np.float32], wanted: NDArray[np.bool_], known: NDArray[np.bool_]
+) -> None:
+    """Set the ``wanted`` items of a share to its linear regression on the others; its mean is 0 where it is known."""
+    places = np.flatnonzero(wanted)
+    of_known = np.where(known, others, np.float32(0.0))
+    mean = float(of_known.sum(dtype=np.float64)) / max(1, int(np.count_nonzero(known)))
+    of_known -= np.float32(mean)
+    np.copyto(of_known, 0.0, where=~known)
+    spread = float(np.dot(of_known, of_known))
+    slope = float(np.dot(of_known, share)) / spread if spread > 0 else 0.0
+    share[places] = np.float32(slope) * (others[places] - np.float32(mean))
 
 
 def standardised(scores: NDArray[np.floating], allowed: NDArray[np.bool_]) -> NDArray[np.float64]:

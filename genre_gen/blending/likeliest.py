@@ -81,21 +81,23 @@ def likeliest(
 def scales_of(scores: NDArray[np.float32], excluded: Excluded) -> NDArray[np.float64]:
     """Return one divided by the standard deviation of each history's allowed scores; 0 where all are equal.
 
-    ``scores`` ``[B, n_items]`` are 0 where they are excluded. A history with a score that is not finite has NaN.
+    ``scores`` ``[B, n_items]`` are 0 where they are excluded, and are centred in place where they are far from 0. A
+    history with a score that is not finite has NaN.
     """
     count = np.maximum(excluded.counts, 1)
     with np.errstate(invalid="ignore", over="ignore"):
-        sums = scores.sum(axis=1).astype(np.float64)
-        squares = np.einsum("bi,bi->b", scores, scores).astype(np.float64)
+        sums = (scores @ np.ones(scores.shape[1], np.float32)).astype(np.float64)
+        squares = (scores[:, None] @ scores[:, :, None])[:, 0, 0].astype(np.float64)
         variance = squares / count - (sums / count) ** 2
         doubtful = np.flatnonzero((variance < TRUSTED * (sums / count) ** 2) & np.isfinite(squares))
     scales = np.where(np.isfinite(squares), 0.0, np.nan)
     if len(doubtful):
         allowed, exact = excluded.allowed(doubtful, scores.shape[1]), scores[doubtful].astype(np.float64)
-        means = exact.sum(axis=1, keepdims=True) / count[doubtful, None]
-        variance[doubtful] = np.where(allowed, (exact - means) ** 2, 0.0).sum(axis=1) / count[doubtful]
+        centred = exact - exact.sum(axis=1, keepdims=True) / count[doubtful, None]
+        variance[doubtful] = np.where(allowed, centred**2, 0.0).sum(axis=1) / count[doubtful]
         # The rounding errors of equal scores must not be scaled up to standard deviations.
         variance[doubtful[variance[doubtful] <= (NOISE * np.abs(exact).max(axis=1)) ** 2]] = 0.0
+        scores[doubtful] = centred  # or the blend would lose their differences in single precision
     return np.divide(1.0, np.sqrt(np.maximum(variance, 0.0)), out=scales, where=variance > 0)
 
 
@@ -110,10 +112,17 @@ def best_items(scores: NDArray[np.float32], block: int, top: int) -> tuple[NDArr
     maxima = blocks.max(axis=1) if block > 1 else scores
     chosen = np.argpartition(-maxima, top - 1, axis=1)[:, :top]
     least = np.take_along_axis(maxima, chosen, axis=1).min(axis=1)
-    candidates = np.take_along_axis(blocks, chosen[:, None], axis=2)  # [B, block, top]
-    history, step, place = np.nonzero(candidates >= least[:, None, None])
-    columns, values = step * (width // block) + chosen[history, place], candidates[history, step, place]
-    order = np.lexsort((columns, -values, history))
-    first = np.searchsorted(history, np.arange(batch))
-    best = order[first[:, None] + np.arange(top)]
-    return columns[best], values[best]
+    columns = (np.arange(block)[:, None] * (width // block) + chosen[:, None]).reshape(batch, -1)
+    candidates = np.take_along_axis(scores, columns, axis=1)
+    cells = np.flatnonzero(candidates >= least[:, None])
+    history = cells // candidates.shape[1]
+    # One integer holds score and column, so that one sort finds the best and breaks ties.
+    bits = (-candidates.reshape(-1)[cells]).view(np.uint32)
+    ascending = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)).astype(np.uint64)
+    counts = np.bincount(history, minlength=batch)
+    keys = np.full((batch, counts.max()), np.iinfo(np.uint64).max)
+    keys[history, np.arange(len(cells)) - np.repeat(np.cumsum(counts) - counts, counts)] = (
+        ascending << np.uint64(32)
+    ) | columns.reshape(-1)[cells].astype(np.uint64)
+    best = (np.sort(keys, axis=1)[:, :top] & np.uint64(2**32 - 1)).astype(np.int64)
+    return best, np.take_along_axis(scores, best, axis=1)

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scipy import optimize
 
 from genre_gen.blending.blend import Blend, shares
-from genre_gen.data.batches import batches
+from genre_gen.data.batches import batches, histories_at_a_time
 from genre_gen.data.interactions import History, allowed_items
-from genre_gen.data.splits import Case
+from genre_gen.data.splits import Case, sample_cases
 from genre_gen.errors import UsageError
 from genre_gen.metrics import ndcg_at
 
@@ -22,6 +22,12 @@ STEPS = 20
 
 POOL = 100
 """The number of each member's best items used to choose weights; a blend shows no item that all members rank lower."""
+
+SCORES = 2**31
+"""The number of scores of each member that weights are chosen on; of more cases a fixed sample is used."""
+
+LEAST_CASES = 1000
+"""The least number of cases in such a sample."""
 
 RIDGE = 100.0
 """Penalty on squared weights, in cases: it divides the weight among members with similar scores, instead of giving it
@@ -41,7 +47,7 @@ def fit_blend(
 
     Args:
         scorers: member -> function that scores histories, ``[B, n_items]``.
-        cases: validation cases; at least one.
+        cases: validation cases, at least one; in large catalogs a fixed sample is used, see SCORES.
         n_items: size of the catalog.
         k: cut-off of the NDCG.
         repeat: whether items of the history may be recommended again.
@@ -66,7 +72,8 @@ def fit_blends(
     The rest is as in ``fit_blend``; ``mask_cold_items`` is applied to a group's scores before they are blended.
     """
     pools: list[list[Pool]] = [[] for _ in groups]
-    for part in batches(cases, batch):
+    cases = sample_cases(cases, max(LEAST_CASES, SCORES // n_items))
+    for part in batches(cases, histories_at_a_time(batch, n_items)):
         histories, targets = [case.history for case in part], np.array([case.target for case in part])
         allowed = allowed_items(histories, n_items, repeat)
         scores = {name: scorer(histories) for name, scorer in scorers.items()}

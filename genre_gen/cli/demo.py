@@ -25,7 +25,7 @@ def run(folder: Path, minutes: float, tell: Callable[[str], None]) -> None:
 
     Args:
         folder: for the trained recommender and its evaluation.
-        minutes: time for the language model's training.
+        minutes: time budget of the training.
         tell: prints a result.
     """
     begin = time.monotonic()

@@ -20,6 +20,8 @@ from genre_gen.collaborative.ease_weights import (
     UserWeights,
 )
 from genre_gen.collaborative.item_to_item import ItemToItem, Weights
+from genre_gen.collaborative.prefixes import PrefixScorer
+from genre_gen.collaborative.running_sums import RunningSums
 from genre_gen.collaborative.together import PAIRS, seen_matrix
 from genre_gen.data.interactions import Interactions
 from genre_gen.errors import ConfigError
@@ -29,6 +31,8 @@ DENSE_ITEMS = 5_000
 """Up to this many items all weights are kept: 100 MB in memory and half of that on disk, and seconds to fit."""
 FEW_USERS = 2_000
 """With more items, but up to this many users, weights are computed from users: milliseconds for a history."""
+KEPT_CELLS = 2**27
+"""The cells of weights computed from users, 512 MB, that scoring all prefixes of many histories may keep."""
 FORMS: tuple[type[EaseWeights], ...] = (DenseWeights, UserWeights, SparseWeights)
 
 
@@ -102,6 +106,12 @@ class Ease(ItemToItem):
     def weighted(self, histories: sparse.csr_matrix) -> NDArray[np.float32]:
         """Return weighted histories times the learned weights."""
         return self.weights.times(histories)
+
+    def prefix_scorer(self, interactions: Interactions) -> PrefixScorer:
+        """Return running sums; weights that are computed from users are computed once, where they fit in memory."""
+        if isinstance(self.weights, UserWeights) and self.n_items**2 <= KEPT_CELLS:
+            return RunningSums(self.weights.whole().__getitem__, self.recency, self.n_items)
+        return super().prefix_scorer(interactions)
 
     def without_users(self) -> Self:
         """Return the model without users' items: itself, or with sparse weights where they were computed from users.

@@ -172,6 +172,14 @@ class UserWeights(EaseWeights):
         weights[np.arange(len(rows)), rows] = 0.0
         return np.asarray(weights, dtype=np.float32)
 
+    def whole(self) -> NDArray[np.float32]:
+        """Compute all weights as one matrix, which takes less time than its rows one after another."""
+        half = np.ascontiguousarray((self.users_of @ self.kernel).T)  # K X, since the kernel is symmetric
+        weights: NDArray[np.float32] = self.users_of @ half
+        weights *= self.scale
+        np.fill_diagonal(weights, 0.0)
+        return weights
+
     def times(self, histories: sparse.csr_matrix) -> NDArray[np.float32]:
         """Return histories times the weights, by way of the users who had the same items."""
         # A sparse factor on either side keeps the rows of a batch independent: each gets the same bits as alone.

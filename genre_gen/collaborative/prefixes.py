@@ -6,10 +6,12 @@ of ``n`` interactions ``n`` times. A :class:`PrefixScorer` reads it once.
 
 from __future__ import annotations
 
+import copy
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +62,10 @@ class Chunk:
 
 class PrefixScorer(ABC):
     """Scores the prefixes of histories; it is given all chunks in order."""
+
+    def fresh(self) -> Self:
+        """Return a scorer by the same model for other chunks, which another thread may use at the same time."""
+        return copy.copy(self)
 
     @abstractmethod
     def score(self, chunk: Chunk, out: NDArray[np.float32]) -> None:

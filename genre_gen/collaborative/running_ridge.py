@@ -7,6 +7,7 @@ ratings, their designs ``D`` and the noise's variance ``v``, let ``L L' = D P D'
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -102,6 +103,12 @@ class FoldedPrefixes(PrefixScorer):
         self.offsets = (offsets - offsets.mean()).astype(np.float32)
         self.covariance = np.linalg.inv(model.precision)
         self._begin()
+
+    def fresh(self) -> FoldedPrefixes:
+        """Return one without a history."""
+        scorer = copy.copy(self)
+        scorer._begin()
+        return scorer
 
     def _begin(self) -> None:
         """Forget the history."""

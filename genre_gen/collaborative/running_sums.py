@@ -43,17 +43,22 @@ class RunningSums(PrefixScorer):
     ) -> None:
         """Begin without a history."""
         self.weights_of, self.recency, self.n_items = weights_of, recency, n_items
+        self.direct = np.zeros(0)  # the weights of the ages within a chunk
         self.terms = np.zeros((0, n_items), dtype=np.float32)  # running sums first, then the weights of the chunk
-        self.sums = np.zeros((0, n_items), dtype=np.float32)
+        self.older = 0  # number of running sums
+
+    def fresh(self) -> RunningSums:
+        """Return one without a history."""
+        return RunningSums(self.weights_of, self.recency, self.n_items)
 
     def score(self, chunk: Chunk, out: NDArray[np.float32]) -> None:
         """Multiply the sums of older items and the weights of the chunk's by their coefficients."""
-        older, count = len(self.sums), len(chunk)
-        if len(self.terms) < older + count:
-            self.terms = np.empty((MOST + count, self.n_items), dtype=np.float32)
-        terms = self.terms[: older + count]
-        terms[:older] = self.sums
-        weights = self.weights_of(chunk.rows)
+        older, count = self.older, len(chunk)
+        if len(self.terms) < MOST + count:  # pages that stay unused cost no memory
+            more = np.empty((MOST + count - older, self.n_items), dtype=np.float32)
+            self.terms = np.concatenate([self.terms[:older], more]) if older else more
+            self.direct = (1.0 + np.arange(count)) ** -self.recency
+        weights, terms = self.weights_of(chunk.rows), self.terms[: older + count]
         if sparse.issparse(weights):
             weights.toarray(out=terms[older:])
         else:
@@ -66,8 +71,7 @@ class RunningSums(PrefixScorer):
         """Return the coefficient of each term in the scores of each prefix: ``[C, sums + C]``."""
         steps, lags, owners = np.arange(len(chunk)), chunk.lags, chunk.owners
         ages = steps[:, None] - steps
-        direct = (1.0 + np.arange(len(chunk))) ** -self.recency
-        recent = np.where((ages >= 0) & (owners[:, None] == owners), direct[np.maximum(ages, 0)], 0.0)
+        recent = np.where((ages >= 0) & (owners[:, None] == owners), self.direct[np.maximum(ages, 0)], 0.0)
         repeated = np.flatnonzero(lags)
         for step in repeated[lags[repeated] <= repeated].tolist():
             recent[step:, step - lags[step]] = 0.0  # only the last occurrence counts
@@ -82,10 +86,10 @@ class RunningSums(PrefixScorer):
     def _carry(self, chunk: Chunk, terms: NDArray[np.float32], rates: Matrix) -> None:
         """Update the sums for the next chunk, which continues the last history, or drop them."""
         if not chunk.goes_on:
-            self.sums = self.sums[:0]
+            self.older = 0
             return
         count, lags, same = len(chunk), chunk.lags, bool(chunk.owners[0] == chunk.owners[-1])
-        if not (same and len(rates)):
+        if not (same and self.older):
             rates = exponentials(self.recency, int(chunk.longest[-1]))[0]
         factors = np.exp(-np.outer(rates, np.arange(count - 1, -1, -1)))
         factors[:, chunk.owners != chunk.owners[-1]] = 0.0
@@ -95,9 +99,13 @@ class RunningSums(PrefixScorer):
         factors[:, (repeated - lags[repeated])[within]] = 0.0
         if same:
             factors[:, repeated[~within]] -= np.exp(-np.outer(rates, ages[~within]))
-        if same and len(self.sums):
-            factors = np.concatenate([np.diag(np.exp(-rates * count)), factors], axis=1)
-        self.sums = factors.astype(np.float32) @ terms[-factors.shape[1] :]
+        added, sums = factors.astype(np.float32) @ terms[self.older :], self.terms[: len(rates)]
+        if same and self.older:
+            sums *= np.exp(-rates * count).astype(np.float32)[:, None]
+            sums += added
+        else:
+            sums[:] = added
+        self.older = len(rates)
 
 
 def exponentials(recency: float, longest: int) -> tuple[Matrix, Matrix]:

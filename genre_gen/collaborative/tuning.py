@@ -14,6 +14,10 @@ from genre_gen.metrics import case_ranks, ndcg_at
 CASES = 2000
 """The number of validation cases; of more cases a fixed sample is used."""
 
+SCORES, LEAST_CASES = 2**28, 200
+"""The number of scores that a candidate is judged by, which makes that sample smaller in large catalogs, and its least
+size."""
+
 
 def tune(
     make: Callable[[Mapping[str, Any]], CollaborativeModel],
@@ -37,7 +41,7 @@ def tune(
     Returns:
         The fitted model, and the chosen hyper-parameters.
     """
-    cases = sample_cases(cases, CASES)
+    cases = sample_cases(cases, min(CASES, max(LEAST_CASES, SCORES // interactions.n_items)))
     model = make({})
     if isinstance(model, EpochModel):
         model.fit(interactions, cases, repeat=repeat, enough=enough)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import timeit
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from threading import Lock
 from typing import Any
@@ -21,37 +21,43 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the usual name
 from torch import Tensor, nn
 
+from genre_gen.llm.decoder import LINEARS, Decoder
+
 _MARGIN = 1.2  # the least speed-up for which the second copy is worth its memory
 _ROWS, _INNER, _OUTER, _TIMES = 16, 576, 768, 5  # of the product that is timed, and the number of repetitions
 _PRECISIONS = (torch.float32, torch.bfloat16)
+_SCALES = ("q_per_channel_scales", "q_per_channel_zero_points")
 
-_BLOCKS: WeakKeyDictionary[nn.Linear, tuple[Any, Tensor]] = WeakKeyDictionary()
+_BLOCKS: WeakKeyDictionary[nn.Linear, dict[int, tuple[Any, Tensor]]] = WeakKeyDictionary()
 _LOCK = Lock()  # of the blocks; one thread measures and packs, others wait for the result
 
 
 class PrepackedLinear(nn.Module):
-    """A linear layer that multiplies with prepacked weights; only for inference."""
+    """Linear layers of the same input as one product with prepacked weights; only for inference."""
 
-    def __init__(self, linear: nn.Linear) -> None:
-        """Prepack a layer's weights; several that wrap the same layer share them."""
+    def __init__(self, *linears: nn.Linear) -> None:
+        """Prepack the weights of one or several layers; several that wrap the same layers share them."""
         super().__init__()
-        self.linear = linear
-        self._blocks = _blocks_of(linear)
+        self.linears = nn.ModuleList(linears)
+        self._blocks, self._bias = _blocks_of(linears), _joined_bias([linear.bias for linear in linears])
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Return ``rows [..., inner]`` times the weights, ``[..., outer]``."""
-        if rows.dtype == torch.float32 and rows.numel() == rows.shape[-1]:
-            return self.linear(rows)  # for a single row MKL is faster
-        return _multiply(rows, self._blocks, self.linear.bias)
+        """Return ``rows [..., inner]`` times the weights, ``[..., outer]``, one layer after the other."""
+        if rows.dtype == torch.float32 and rows.numel() == rows.shape[-1]:  # for a single row MKL is faster
+            parts = [linear(rows) for linear in self.linears]
+            return parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+        return _multiply(rows, self._blocks, self._bias)
 
 
 def prepack(backbone: Any) -> Any:
-    """Return an equivalent decoder with prepacked layers, or the decoder itself if that is not faster.
+    """Return an equivalent decoder with prepacked layers where these are faster.
 
-    Later changes of the weights are not noticed. Decoders on other devices than the CPU, and switchable adapters,
-    are not prepacked.
+    It is a :class:`~genre_gen.llm.decoder.Decoder` where one can do. Later changes of the weights are not noticed.
+    Layers on other devices than the CPU, and switchable adapters, are not prepacked.
     """
     with _LOCK:
+        if (ours := Decoder.over(backbone)) is not None:
+            return _prepacked(ours)
         layers, modules = backbone.layers, list(backbone.layers.modules())
         linears = [module for module in modules if type(module) is nn.Linear]
         switched = any(hasattr(module, "set_adapter") for module in modules)
@@ -64,6 +70,48 @@ def prepack(backbone: Any) -> Any:
         result = shallow_copy(backbone)
         result.layers = copy.deepcopy(layers, copied)
         return result
+
+
+def _prepacked(decoder: Decoder) -> Decoder:
+    """Replace, in place, linear layers by prepacked ones, and those of queries, keys and values by one product.
+
+    In the last layer these stay apart, since its queries are mostly those of a single token.
+    """
+    for layer in decoder.layers:
+        attention: Any = layer.self_attn
+        if layer is not decoder.layers[-1] and attention.q_norm is None:
+            attention.qkv_proj = _joined((attention.q_proj, attention.k_proj, attention.v_proj))
+        for path in LINEARS:
+            linear = layer.get_submodule(path)
+            joined = attention.qkv_proj is not None and path.endswith(("q_proj", "k_proj", "v_proj"))
+            if type(linear) is nn.Linear and _gains(linear.weight) and not joined:
+                layer.set_submodule(path, PrepackedLinear(linear))
+    return decoder
+
+
+def _joined(parts: Sequence[nn.Module]) -> nn.Module | None:
+    """Return layers of the same input as one; None if that has no advantage."""
+    if all(type(part) is nn.Linear and _gains(part.weight) for part in parts):
+        return PrepackedLinear(*parts)  # type: ignore[arg-type]
+    if all(hasattr(part, "_packed_params") and type(part) is type(parts[0]) for part in parts):
+        return _joined_int8(parts)
+    return None
+
+
+def _joined_int8(parts: Sequence[Any]) -> nn.Module:
+    """Return torch's 8-bit layers as one with the same weights, which rounds the input once."""
+    weights = [part.weight() for part in parts]
+    scales, zeros = (torch.cat([getattr(weight, name)() for weight in weights]) for name in _SCALES)
+    rounded = torch.cat([weight.int_repr() for weight in weights])
+    joined = type(parts[0])(parts[0].in_features, len(rounded))
+    whole = torch._make_per_channel_quantized_tensor(rounded, scales, zeros, 0)
+    joined.set_weight_bias(whole, _joined_bias([part.bias() for part in parts]))
+    return joined
+
+
+def _joined_bias(parts: Sequence[Tensor | None]) -> Tensor | None:
+    biases = [part for part in parts if part is not None]
+    return torch.cat(biases) if biases else None
 
 
 def shallow_copy(module: Any) -> Any:
@@ -106,15 +154,15 @@ def _multiply(rows: Tensor, blocks: Tensor, bias: Tensor | None) -> Tensor:
     return torch.ops.mkldnn._linear_pointwise(rows, blocks, bias, "none", [], "")
 
 
-def _blocks_of(linear: nn.Linear) -> Tensor:
-    weight = linear.weight.detach()
-    version = 0 if linear.weight.is_inference() else linear.weight._version
-    state = (weight.data_ptr(), version, weight.dtype)
-    entry = _BLOCKS.get(linear)
-    if entry is None or entry[0] != state:
+def _blocks_of(linears: Sequence[nn.Linear]) -> Tensor:
+    weights = [linear.weight for linear in linears]
+    state = [(weight.data_ptr(), 0 if weight.is_inference() else weight._version, weight.dtype) for weight in weights]
+    known = _BLOCKS.setdefault(linears[0], {})
+    if len(linears) not in known or known[len(linears)][0] != state:
         with torch.inference_mode():
-            entry = _BLOCKS[linear] = (state, torch.ops.mkldnn._reorder_linear_weight(weight))
-    return entry[1]
+            whole = torch.cat([weight.detach() for weight in weights]) if len(weights) > 1 else weights[0].detach()
+            known[len(linears)] = (state, torch.ops.mkldnn._reorder_linear_weight(whole))
+    return known[len(linears)][1]
 
 
 def _seconds(run: Callable[[], Any]) -> float:

@@ -6,13 +6,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
 from genre_gen.data.interactions import Interactions
+
+Pairs: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+"""Rows of anchors, ascending; how many of their users did something with a pick; of how many."""
 
 CACHE_BYTES = 2**27  # for counts of who went on to an item
 MIN_USERS = 5  # fewer users who went from one item to another prove nothing,
@@ -100,19 +103,37 @@ class InteractionCounts(Counts):
         self.followed = lru_cache(max(16, CACHE_BYTES // (8 * n_items)))(self._followed)  # popular picks come often
         self.raters = lru_cache(1024)(self._raters)
 
-    def all_liked_too(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """Yield, for each row, what ``liked_too`` returns of every anchor: int64 ``[n_items]`` twice."""
+    def all_followers(self) -> Iterator[Pairs]:
+        """Yield, for each row, the items that ``followers`` counts, their counts, and how many users each item has."""
+        nothing = np.zeros(0, np.int64)
+        for row, users in enumerate(self.users_with.tolist()):
+            if users < MIN_USERS:  # most items of a large catalog
+                yield nothing, nothing, nothing
+                continue
+            anchors, counts = self._went_on(row)
+            enough = counts >= self._least_followers(row, anchors)
+            yield anchors[enough], counts[enough], self.users_with[anchors[enough]]
+
+    def all_liked_too(self) -> Iterator[Pairs]:
+        """Yield, for each row, the anchors for which ``liked_too`` returns something, and both of its counts."""
         columns, nothing = [self.raters(row) for row in range(self.interactions.n_items)], np.zeros(0, np.int64)
         least = np.inf if self.liked_from is None else self.liked_from
         likings = [users[ratings >= least] for users, ratings in columns]
         offsets = np.concatenate([[0], np.cumsum([len(users) for users in likings])])
         cells = (np.ones(offsets[-1], np.int64), np.concatenate([nothing, *likings]), offsets)
         liked = sparse.csc_array(cells, (self.n_users, len(columns))).tocsr()
-        for row, (users, _) in enumerate(columns):
+        for row, (users, ratings) in enumerate(columns):
             about = self.ratings(row)
-            totals, counts = (np.asarray(liked[who].sum(axis=0)).ravel() for who in (users, likings[row]))
-            told = (about is not None) & (counts >= least_liking(totals, about.liked if about else 0.0))
-            yield np.where(told, counts, 0), np.where(told, totals, 0)
+            if about is None:
+                yield nothing, nothing, nothing
+                continue
+            theirs = liked[users]
+            anchors, place = np.unique(theirs.indices, return_inverse=True)
+            totals = np.bincount(place, minlength=len(anchors))
+            both = np.repeat(ratings >= least, np.diff(theirs.indptr))
+            counts = np.bincount(place[both], minlength=len(anchors))
+            told = counts >= least_liking(totals, about.liked)
+            yield anchors[told], counts[told], totals[told]
 
     @cached_property
     def mean_rating(self) -> float:  # type: ignore[override]
@@ -121,8 +142,13 @@ class InteractionCounts(Counts):
 
     def followers(self, row: int) -> NDArray[np.int64]:
         """Return how many users of each item later chose the one in a row; 0 if they are too few."""
-        counts, chance = self.followed(row), self.expected(row)
-        return np.where(counts >= np.maximum(MIN_USERS, max(MIN_SHARE, MIN_LIFT * chance) * self.users_with), counts, 0)
+        counts = self.followed(row)
+        return np.where(counts >= self._least_followers(row), counts, 0)
+
+    def _least_followers(self, row: int, anchors: Any = slice(None)) -> NDArray[np.float64]:
+        """Return how many users must go on from each item, or some ``anchors``, to tell anything."""
+        share = max(MIN_SHARE, MIN_LIFT * self.expected(row))
+        return np.maximum(MIN_USERS, share * self.users_with[anchors])
 
     def liked_too(self, anchor: int, row: int) -> tuple[int, int]:
         """Return how many who liked the anchor liked the other, of those who rated it; see :class:`Counts`."""
@@ -148,17 +174,24 @@ class InteractionCounts(Counts):
         return self._by_item[self._item_starts[row] : self._item_starts[row + 1]]
 
     def _followed(self, row: int) -> NDArray[np.int64]:
+        anchors, counts = self._went_on(row)
+        whole = np.zeros(self.interactions.n_items, np.int64)
+        whole[anchors] = counts
+        return whole
+
+    def _went_on(self, row: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the items whose users later chose the one in a row, ascending, and how many of each did."""
         data, places = self.interactions, self._of_item(row)
         moments = np.arange(len(data.rows)) if data.times is None else data.times
         last = dict(zip(self._owners[places].tolist(), moments[places].tolist(), strict=True))  # later ones overwrite
         spans = [np.arange(int(data.offsets[user]), int(data.offsets[user + 1])) for user in last]
         if not spans:
-            return np.zeros(data.n_items, dtype=np.int64)
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
         until = np.repeat(np.fromiter(last.values(), dtype=np.int64), [len(span) for span in spans])
         everything = np.concatenate(spans)
         before = everything[moments[everything] < until]
         pairs = np.unique(self._owners[before] * data.n_items + data.rows[before])  # a user counts once
-        return np.bincount(pairs % data.n_items, minlength=data.n_items)
+        return np.unique(pairs % data.n_items, return_counts=True)
 
     def _raters(self, row: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         ratings, places = self.interactions.ratings, self._of_item(row)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -34,6 +35,7 @@ MAX_VALUES = 3  # shared values that are named, the rarest
 MIN_EFFECT = 0.1  # standard deviations of score that an item must be good for, to be said to weigh most,
 WEIGHTIER = 1.5  # and how many times the effect of one that can be cited for more than that
 NEAREST = 3  # liked items of the history, the nearest to the pick by the factors of ratings, that are looked at
+KEPT_LABELS = 10_000  # items whose labels are kept
 DIRECT = 2.0  # what it is worth that a graph leads from the pick to an item; what both share is worth at most 1
 
 Latest: TypeAlias = dict[int, tuple[float | None, int]]
@@ -82,7 +84,7 @@ class Evidence:
             if isinstance(interactions, SharedCounts)
             else InteractionCounts(interactions, domain.liked_from)
         )
-        self._labels = [labels(item) for item in catalog]
+        self._labels = lru_cache(KEPT_LABELS)(lambda row: labels(catalog[row]))  # those of a million items are large
         counts = Counter(pair for item in catalog for pair in pairs_of(item))
         self._rarity = {pair: math.log(len(catalog) / count) for pair, count in counts.items()}
 
@@ -206,8 +208,8 @@ class Evidence:
     def _shared(self, row: int, anchor: int) -> Fact | None:
         """Return the field in which two items share most, weighed by rarity."""
         best, highest = None, 0.0
-        for field, values in self._labels[row].items():
-            both = [value for value in values if value in self._labels[anchor].get(field, ())]
+        for field, values in self._labels(row).items():
+            both = [value for value in values if value in self._labels(anchor).get(field, ())]
             rarest = sorted(both, key=lambda value: -self._rarity[field, value])[:MAX_VALUES]
             rarity = sum(self._rarity[field, value] for value in rarest)
             if rarity > highest:
@@ -217,7 +219,7 @@ class Evidence:
 
     def _closeness(self, row: int, anchor: int, shared: Fact) -> float:
         """Return 0 to 1: how rare the shared values are, and how much of the two items' values they are."""
-        everything = {*self._labels[row][shared.field], *self._labels[anchor][shared.field]}
+        everything = {*self._labels(row)[shared.field], *self._labels(anchor)[shared.field]}
         rarity = sum(self._rarity[shared.field, value] for value in shared.values)
         return (1 - math.exp(-rarity / 2)) * len(shared.values) / len(everything)
 
@@ -225,9 +227,9 @@ class Evidence:
         """Yield a reason for each attribute of the pick that the user likes, or has often where nothing is rated."""
         ratings = {item: rating for item, (rating, _) in latest.items() if rating is not None}
         usual = sum(map(self._likes, ratings.values())) / max(len(ratings), 1)
-        for field, values in self._labels[row].items():
+        for field, values in self._labels(row).items():
             for value in values:
-                having = [item for item in latest if item != row and value in self._labels[item].get(field, ())]
+                having = [item for item in latest if item != row and value in self._labels(item).get(field, ())]
                 interest = 1 - math.exp(-self._rarity[field, value] / 2)
                 if ratings and self.domain.liked_from is not None:
                     rated = [item for item in having if item in ratings]

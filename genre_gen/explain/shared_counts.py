@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from genre_gen.data.interactions import Interactions
 from genre_gen.data.knowledge import Knowledge
 from genre_gen.explain.claims import EXACT, ROUNDED, Claim, Recount, part_of
-from genre_gen.explain.counts import Counts, InteractionCounts, Ratings
+from genre_gen.explain.counts import Counts, InteractionCounts, Pairs, Ratings
 from genre_gen.folders.arrays import expect
 
 _PARTS = ("offsets", "anchors", "counts", "of")
@@ -52,10 +52,8 @@ class SharedCounts(Counts):
             "rating_figures": np.array(figures, np.float64).reshape(n_items, 4),
             "totals": np.array([counts.n_users, counts.mean_rating]),
         }
-        followers = ((counts.followers(row), counts.users_with) for row in range(n_items))
-        return cls(
-            arrays | _csr("followers", followers) | _csr("liked_too", counts.all_liked_too() if liked_too else ())
-        )
+        pairs = _csr("followers", counts.all_followers())
+        return cls(arrays | pairs | _csr("liked_too", counts.all_liked_too() if liked_too else ()))
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], n_items: int) -> Self:
@@ -137,14 +135,13 @@ class SharedRecount(Recount):
         yield from part_of(int(self.counts.users_with[row]), self.counts.n_users)
 
 
-def _csr(name: str, pairs: Iterable[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> dict[str, NDArray[Any]]:
-    """Lay out, by pick, the count of each anchor (0 if it may not be stated) and the number of its users."""
+def _csr(name: str, pairs: Iterable[Pairs]) -> dict[str, NDArray[Any]]:
+    """Lay out, by pick, its anchors, the count of each, and the number of its users."""
     lengths, parts = [0], [(np.zeros(0, np.int64),) * 3]
-    for row, (counts, of) in enumerate(pairs):
-        anchors = np.flatnonzero(counts)
-        anchors = anchors[anchors != row]  # a pick is never cited for itself
-        lengths.append(len(anchors))
-        parts.append((anchors, counts[anchors], of[anchors]))
+    for row, (anchors, counts, of) in enumerate(pairs):
+        others = anchors != row  # a pick is never cited for itself
+        lengths.append(int(others.sum()))
+        parts.append((anchors[others], counts[others], of[others]))
     columns = (np.concatenate(part).astype(np.int32) for part in zip(*parts, strict=True))
     offsets = np.cumsum(lengths).astype(np.int64)
     return dict(zip((f"{name}.{part}" for part in _PARTS), (offsets, *columns), strict=True))

@@ -13,7 +13,7 @@ from typing import Any
 from genre_gen.errors import CheckpointError
 
 MANIFEST = "manifest.json"
-FORMAT = 4
+FORMAT = 5
 KINDS = ("recommender", "checkpoint")
 MAX_FILES = 512
 MAX_BYTES = 1 << 20

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -96,6 +97,22 @@ def check_own(folder: Path, names: Iterable[str]) -> None:
     for name in sorted(names):
         if (manifest is None or name not in manifest.files) and (folder / name).is_file():
             raise _in_the_way(folder / name)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove what was saved in a folder, and the folder if nothing else is in it; raises CheckpointError."""
+    place = folder.resolve()
+    with hold(folder, SAVING):
+        try:
+            for name in _ours(place):
+                (place / name).unlink()
+            for path in sorted((path for path in place.rglob("*") if path.is_dir()), reverse=True):
+                with suppress(OSError):
+                    path.rmdir()
+            with suppress(OSError):
+                place.rmdir()
+        except OSError as problem:
+            raise CheckpointError(f"{folder}: cannot be removed: {problem}; remove it") from problem
 
 
 def recover_folder(folder: Path) -> None:

@@ -24,10 +24,11 @@ _FAMILIES = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": 
 _SIZES = ("hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers")
 _LLAMA3 = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
 _QUERIES = 64  # that see the same keys in one product; the first of them mask more than they need
-_LINEARS = (
+LINEARS = (
     *(f"self_attn.{name}_proj" for name in "qkvo"),
     *(f"mlp.{name}_proj" for name in ("gate", "up", "down")),
 )
+"""The linear layers of each layer, by their paths."""
 
 
 def supports(config: Mapping[str, Any]) -> bool:
@@ -78,7 +79,7 @@ class KeyValues:
     def append(self, number: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Append new tokens of one layer; return all of its keys and values."""
         if number == len(self.layers):
-            self.layers.append((keys, values))
+            self.layers.append((keys.contiguous(), values.contiguous()))  # not parts of larger tensors
         else:
             pairs = zip(self.layers[number], (keys, values), strict=True)
             old_keys, old_values = (torch.cat([old.expand(len(new), -1, -1, -1), new], dim=2) for old, new in pairs)
@@ -128,10 +129,12 @@ class Decoder(nn.Module):
 
     @classmethod
     def over(cls, backbone: Any) -> Decoder | None:
-        """Return a decoder with the weights and linear layers of one of transformers, which it shares.
+        """Return a decoder with the weights and linear layers of another, or of one of transformers, which it shares.
 
         None if that has other parts than those of its family, whatever they compute.
         """
+        if isinstance(backbone, cls):
+            return cls._sharing(vars(backbone.config), backbone)
         config = backbone.config.to_dict()
         prefix = _FAMILIES.get(config.get("model_type"), "")
         parts = {"": "DecoderLayer", "self_attn": "Attention", "mlp": "MLP", "input_layernorm": "RMSNorm"}
@@ -141,10 +144,14 @@ class Decoder(nn.Module):
             for path, name in parts.items()
         ):
             return None
+        return cls._sharing(config, backbone)
+
+    @classmethod
+    def _sharing(cls, config: Mapping[str, Any], backbone: Any) -> Decoder:
         with torch.device("meta"):
             decoder = cls(config, len(backbone.layers))
         for ours, theirs in zip(decoder.layers, backbone.layers, strict=True):
-            for path in _LINEARS:
+            for path in LINEARS:
                 ours.set_submodule(path, theirs.get_submodule(path))
             for path, part in ours.named_modules():
                 if isinstance(part, _Norm):
@@ -230,15 +237,16 @@ class _Layer(nn.Module):
         self.post_attention_layernorm = _Norm(shape.hidden, shape.eps)
 
     def forward(self, hidden: Tensor, step: _Step, number: int, cache: KeyValues | None, last: Tensor | None) -> Tensor:
-        normed = self.input_layernorm(hidden)
-        keys, values = self.self_attn.keys_values(normed, step.rotation)
+        normed, attention = self.input_layernorm(hidden), self.self_attn
+        queries, keys, values = attention.project(normed, step.rotation, queries=last is None)
         if cache is not None:
             keys, values = cache.append(number, keys, values)
         if last is not None:
             rows = torch.arange(len(hidden), device=hidden.device)
             hidden, normed = hidden[rows, last][:, None], normed[rows, last][:, None]
             step = _only(step, rows, last)
-        hidden = hidden + self.self_attn(normed, keys, values, step)
+            queries = attention.queries(normed, step.rotation)
+        hidden = hidden + attention.o_proj(_attend(queries, keys, values, step).flatten(2))
         return hidden + self.mlp(self.post_attention_layernorm(hidden))
 
 
@@ -246,28 +254,36 @@ class _Attention(nn.Module):
     def __init__(self, shape: _Shape) -> None:
         super().__init__()
         inner, grouped = shape.heads * shape.head, shape.groups * shape.head
-        self.head_size, self.grouped = shape.head, shape.heads != shape.groups
+        self.head_size, self.turned = shape.head, shape.heads + shape.groups
         self.q_proj = nn.Linear(shape.hidden, inner, bias=shape.bias)
         self.k_proj = nn.Linear(shape.hidden, grouped, bias=shape.bias)
         self.v_proj = nn.Linear(shape.hidden, grouped, bias=shape.bias)
         self.o_proj = nn.Linear(inner, shape.hidden, bias=shape.output_bias)
         self.q_norm = _Norm(shape.head, shape.eps) if shape.normed else None
         self.k_norm = _Norm(shape.head, shape.eps) if shape.normed else None
+        self.qkv_proj: nn.Module | None = None  # the first three as one product, where that is faster
 
-    def keys_values(self, normed: Tensor, rotation: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        keys = self._rotated(self.k_proj(normed), self.k_norm, rotation)
-        return keys, self.v_proj(normed).unflatten(-1, (-1, self.head_size)).transpose(1, 2)
+    def project(
+        self, normed: Tensor, rotation: tuple[Tensor, Tensor], *, queries: bool
+    ) -> tuple[Tensor | None, Tensor, Tensor]:
+        """Return queries (if wanted), keys and values, ``[rows, heads, tokens, head size]`` each."""
+        if queries and self.qkv_proj is not None:
+            heads = self._heads(self.qkv_proj(normed))
+            turned, values = heads.split((self.turned, heads.shape[2] - self.turned), dim=2)
+            groups = values.shape[2]
+            asked, keys = _rotated(turned, rotation).split((self.turned - groups, groups), dim=1)
+            return asked, keys, values.transpose(1, 2)
+        keys = self._heads(self.k_proj(normed))
+        keys = _rotated(keys if self.k_norm is None else self.k_norm(keys), rotation)
+        values = self._heads(self.v_proj(normed)).transpose(1, 2)
+        return self.queries(normed, rotation) if queries else None, keys, values
 
-    def forward(self, normed: Tensor, keys: Tensor, values: Tensor, step: _Step) -> Tensor:
-        queries = self._rotated(self.q_proj(normed), self.q_norm, step.rotation)
-        return self.o_proj(_attend(queries, keys, values, step, self.grouped).flatten(2))
+    def queries(self, normed: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+        heads = self._heads(self.q_proj(normed))
+        return _rotated(heads if self.q_norm is None else self.q_norm(heads), rotation)
 
-    def _rotated(self, rows: Tensor, norm: nn.Module | None, rotation: tuple[Tensor, Tensor]) -> Tensor:
-        """Return heads ``[rows, heads, tokens, head size]`` turned by their positions."""
-        heads = rows.unflatten(-1, (-1, self.head_size))
-        heads = heads if norm is None else norm(heads)
-        cos, sin = rotation
-        return torch.addcmul(heads * cos, heads.roll(self.head_size // 2, -1), sin).transpose(1, 2)
+    def _heads(self, rows: Tensor) -> Tensor:
+        return rows.unflatten(-1, (-1, self.head_size))
 
 
 class _FeedForward(nn.Module):
@@ -290,7 +306,8 @@ class _Norm(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         single = rows.float()  # half precision is too coarse for a sum of squares
-        scale = torch.rsqrt(single.square().mean(-1, keepdim=True) + self.eps)
+        length = torch.linalg.vector_norm(single, dim=-1, keepdim=True)
+        scale = torch.rsqrt(length.square() / rows.shape[-1] + self.eps)
         return self.weight * (single * scale).to(rows.dtype)
 
 
@@ -375,12 +392,18 @@ def _only(step: _Step, rows: Tensor, last: Tensor) -> _Step:
     return _Step((cos, sin), mask, None)
 
 
-def _attend(queries: Tensor, keys: Tensor, values: Tensor, step: _Step, grouped: bool) -> Tensor:
+def _rotated(heads: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+    """Return heads ``[rows, tokens, heads, head size]`` turned by their positions, ``[rows, heads, tokens, ...]``."""
+    cos, sin = rotation
+    return torch.addcmul(heads * cos, heads.roll(heads.shape[-1] // 2, -1), sin).transpose(1, 2)
+
+
+def _attend(queries: Tensor, keys: Tensor, values: Tensor, step: _Step) -> Tensor:
     """Return the attention of queries ``[rows, heads, tokens, head size]``, ``[rows, tokens, heads, head size]``.
 
     Several blocks of queries are faster than one, since none of the keys after a block are read.
     """
-    new = queries.shape[2]
+    new, grouped = queries.shape[2], queries.shape[1] != keys.shape[1]
     if step.past is None or queries.device.type != "cpu" or new <= _QUERIES:
         whole = F.scaled_dot_product_attention(queries, keys, values, attn_mask=step.mask, enable_gqa=grouped)
         return whole.transpose(1, 2)

@@ -165,8 +165,8 @@ def sized_settings(n_items: int, n_interactions: int, proposal: Proposal) -> str
         ("collaborative", 1.0, "a code starts from its item's text, plus co-occurrence embeddings times this"),
     )
     training = _lines(
-        ("epochs", epochs, "at most"),
-        ("max_minutes", minutes, "stop after this time"),
+        ("epochs", epochs, "more if time is left and validation still rises"),
+        ("max_minutes", minutes, "of the whole training, by the clock"),
         ("learning_rate", 1e-3, "of the language model"),
         ("batch_tokens", tokens, "tokens per step"),
         ("distillation", 0.3 if atomic else 0.0, "share of each target that the models below decide"),

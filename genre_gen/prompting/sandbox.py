@@ -12,7 +12,6 @@ two of these, only straight-line code of a file of at most 16 KB runs, on values
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -182,11 +181,11 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
         """Allow the fields of dataclasses, loop variables, imported macros, and reading a mapping."""
         if attr.startswith("_"):
             return False
+        if attr in getattr(type(obj), "__dataclass_fields__", ()):  # first, as the most frequent
+            return True
         if isinstance(obj, Mapping):
             return attr in ("items", "keys", "values", "get")
-        if isinstance(obj, LoopContext | TemplateModule):
-            return True
-        return dataclasses.is_dataclass(obj) and attr in obj.__dataclass_fields__
+        return isinstance(obj, LoopContext | TemplateModule)
 
     def is_safe_callable(self, obj: Any) -> bool:
         """Allow macros, ``range`` and methods that :meth:`is_safe_attribute` allows."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 from genre_gen.codes.base import Codes
@@ -68,6 +69,11 @@ def _clean(value: str) -> str:
     return _UNPRINTABLE.sub(" ", value.replace("\r\n", "\n"))
 
 
+@lru_cache(maxsize=100_000)  # a history has hundreds of them
+def _code_span(row: int) -> Span:
+    return Span("code", f"<item {row}>", row)
+
+
 def merged(pieces: Iterable[Words | Code | str]) -> Iterable[Span]:
     """Yield spans, with adjacent words merged and empty ones removed."""
     words = ""
@@ -80,7 +86,7 @@ def merged(pieces: Iterable[Words | Code | str]) -> Iterable[Span]:
         if words:
             yield Span("text", words)
             words = ""
-        yield Span("code", f"<item {piece.row}>", piece.row) if isinstance(piece, Code) else Span("data", _clean(piece))
+        yield _code_span(piece.row) if isinstance(piece, Code) else Span("data", _clean(piece))
     if words:
         yield Span("text", words)
 

@@ -15,6 +15,7 @@ from genre_gen.blending.blend import EXPECTED, Blend, Blended
 from genre_gen.blending.quotas import Quotas
 from genre_gen.blending.rerank import rerank
 from genre_gen.collaborative import SVD
+from genre_gen.data.batches import histories_at_a_time
 from genre_gen.data.filters import Allowed, Filters, check_n
 from genre_gen.data.interactions import History
 from genre_gen.errors import DecodingError, UsageError, quoted
@@ -57,7 +58,8 @@ def answer_many(state: RecommenderState, requests: Iterable[Request]) -> Iterato
     """
     filters: dict[tuple[object, ...], Filters] = {}
     remaining = iter(requests)
-    while asked := [_read(state, request, filters) for request in itertools.islice(remaining, BATCH)]:
+    size = histories_at_a_time(BATCH, len(state.catalog))
+    while asked := [_read(state, request, filters) for request in itertools.islice(remaining, size)]:
         yield from _answers(state, asked)
 
 

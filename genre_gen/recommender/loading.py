@@ -83,7 +83,8 @@ class SavedSettings(BaseModel):
     seconds: dict[str, float]
     training_log: list[dict[str, Any]]
     prompts: dict[str, str]
-    metrics: dict[str, Any] = {}
+    metrics: dict[str, Any]
+    training: str
     shared: _Shared | None = None
 
 
@@ -138,6 +139,7 @@ def load(
         settings.seconds,
         settings.training_log,
         settings.metrics,
+        settings.training,
         shared,
     )
 

@@ -17,6 +17,7 @@ from genre_gen.errors import UsageError
 from genre_gen.explain.profile import PROFILE
 from genre_gen.explain.wording import EXPLAIN, PINNED, SCORES
 from genre_gen.folders import writing
+from genre_gen.folders.checkpoints import drop_checkpoints
 from genre_gen.folders.locks import hold
 from genre_gen.folders.manifest import MANIFEST
 from genre_gen.folders.reading import open_folder
@@ -100,6 +101,8 @@ def save(
 
     write_folder(folder, fill, KIND)
     log.info("saved in %s", folder)
+    if state.training and state.tuned.ended != "interrupted" and not state.domain.training.keep_optimizer:
+        drop_checkpoints(folder, state.training)
 
 
 def record_metrics(state: RecommenderState, folder: Path, metrics: Mapping[str, Any]) -> None:
@@ -198,6 +201,7 @@ def _settings(state: RecommenderState) -> dict[str, Any]:
         "training_log": list(state.training_log),
         "prompts": {task: state.book.fingerprint(task) for task in sorted(state.domain.tasks)},
         "metrics": dict(state.metrics),
+        "training": state.training,
     } | ({} if shared is None else {"shared": {"data": shared.summary.to_dict(), "trained_on": shared.trained_on}})
 
 

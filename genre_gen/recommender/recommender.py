@@ -242,18 +242,18 @@ class Recommender(NotPickled):
 
         Raises:
             UsageError: no validation cases, or ``tuned`` settings for other models.
-            ConfigError: an invalid setting.
-            DataError: data on which a model cannot be trained.
+            ConfigError, DataError: an invalid setting, or data on which a model cannot be trained.
 
         Example:
             >>> newer = Recommender(data.domain).fit(data.hold_out_last(), tuned=recommender.state.tuned)
             >>> len(newer.state.trained_on) == len(data.interactions)
             True
         """
+        from genre_gen.recommender.finished import finished
         from genre_gen.training.recommender_training import RecommenderTraining
 
         training = RecommenderTraining(self.domain, folder=None if folder is None else Path(folder), progress=progress)
-        self._state = training.fit(split, tuned, exactly=exactly)
+        self._state = (None if tuned else finished(training, split)) or training.fit(split, tuned, exactly=exactly)
         return self
 
     def load_knowledge(self, domain: str | Path | Domain) -> None:

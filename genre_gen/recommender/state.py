@@ -118,6 +118,7 @@ class RecommenderState(NotPickled):
         seconds: duration of the training, by part.
         training_log: the log of the language model's training.
         metrics: figures of the evaluation, see ``Report.summary``; empty before one.
+        training: fingerprint of the training that it came from, by which its folder is known again.
         shared: the counts that replace ``histories`` and ``trained_on`` (then empty) in a recommender that came without
             them; None in any other.
 
@@ -141,6 +142,7 @@ class RecommenderState(NotPickled):
     seconds: Mapping[str, float] = field(default_factory=dict)
     training_log: Sequence[Mapping[str, Any]] = ()
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    training: str = ""
     shared: SharedData | None = None
 
     def __copy__(self) -> RecommenderState:

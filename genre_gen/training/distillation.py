@@ -8,7 +8,9 @@ from models that were fitted without that user.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -18,13 +20,15 @@ from scipy import optimize, special
 
 from genre_gen.blending.likeliest import Excluded, likeliest
 from genre_gen.collaborative.base import CollaborativeModel
-from genre_gen.collaborative.prefixes import Chunk, prefix_chunks
+from genre_gen.collaborative.prefixes import Chunk, PrefixScorer, prefix_chunks
 from genre_gen.collaborative.rating_model import RatingModel
 from genre_gen.data.interactions import Interactions
 from genre_gen.errors import UsageError
 
 OnShare: TypeAlias = Callable[[float], None]
 Enough: TypeAlias = Callable[[], bool]
+LANES = 4
+"""The number of parts that the users of a fold are divided into; threads work on them at the same time."""
 TEMPERATURES = (0.02, 5.0)
 """The range of temperatures; blended scores are in standard deviations."""
 
@@ -170,27 +174,75 @@ class Teacher:
             return wanted
         scorers = [model.prefix_scorer(interactions) for model in fitted.values()]
         weights = [self.weights[name] for name in fitted]
-        scores = np.empty((len(scorers), self.batch * interactions.n_items), np.float32)
-        ends, done, finished = np.cumsum(np.diff(interactions.offsets)[users] - 1), 0, 0
-        # A run that ends early must make the same batches as one that goes on, or the last bits would differ.
-        for chunk in prefix_chunks(interactions, users, self.batch):
-            of_chunk = scores[:, : len(chunk) * interactions.n_items].reshape(len(scorers), len(chunk), -1)
-            for scorer, of_member in zip(scorers, of_chunk, strict=True):
-                scorer.score(chunk, of_member)
-            excluded = _excluded(chunk, interactions, self.repeat)
-            rows, values = likeliest(of_chunk, weights, excluded, targets.rows.shape[1])
-            later = chunk.positions + 1
-            targets.rows[later], targets.shares[later] = rows, _softmax(values, self.temperature)
-            done += len(chunk)
-            finished = int(np.searchsorted(ends, done, side="right"))
-            share.teaching(done / int(ends[-1]))
-            if finished >= wanted or enough():
-                break
-        finished = min(finished, wanted)
-        for user in users[finished : int(np.searchsorted(ends, done)) + 1]:
-            targets.rows[interactions.offsets[user] : interactions.offsets[user + 1]] = 0
-            targets.shares[interactions.offsets[user] : interactions.offsets[user + 1]] = 0
-        return finished
+        # Each user belongs to one lane and each lane makes its own chunks, so that neither threads nor an early end
+        # change any bit. A round takes one chunk of each lane.
+        lanes = [_Lane(self, interactions, users[lane::LANES], scorers, weights) for lane in range(LANES)]
+        total, finished = sum(int(lane.ends[-1]) for lane in lanes if len(lane.users)), 0
+        with _workers() as run:
+            while any(run(lambda lane: lane.advance(targets), lanes)):
+                finished = sum(lane.finished for lane in lanes)
+                share.teaching(sum(lane.done for lane in lanes) / total)
+                if finished >= wanted or enough():
+                    break
+        kept = np.sort(np.concatenate([np.arange(lane, LANES * lanes[lane].finished, LANES) for lane in range(LANES)]))
+        for user in np.delete(users, kept[:wanted]):
+            part = slice(interactions.offsets[user], interactions.offsets[user + 1])
+            targets.rows[part], targets.shares[part] = 0, 0
+        return min(len(kept), wanted)
+
+
+class _Lane:
+    """Makes the soft targets of some users, one chunk after another."""
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        interactions: Interactions,
+        users: NDArray[np.int64],
+        scorers: Sequence[PrefixScorer],
+        weights: Sequence[float],
+    ) -> None:
+        """Prepare the chunks."""
+        self.teacher, self.interactions, self.users, self.weights = teacher, interactions, users, weights
+        self.scorers = [scorer.fresh() for scorer in scorers]
+        self.chunks = prefix_chunks(interactions, users, teacher.batch)
+        self.ends = np.cumsum(np.diff(interactions.offsets)[users] - 1)
+        self.done = 0
+
+    @property
+    def finished(self) -> int:
+        """Return the number of users who have all their soft targets."""
+        return int(np.searchsorted(self.ends, self.done, side="right"))
+
+    def advance(self, targets: SoftTargets) -> bool:
+        """Make the soft targets of the next chunk; return False if there is none."""
+        chunk = next(self.chunks, None)
+        if chunk is None:
+            return False
+        scores = np.empty((len(self.scorers), len(chunk), self.interactions.n_items), np.float32)
+        for scorer, of_member in zip(self.scorers, scores, strict=True):
+            scorer.score(chunk, of_member)
+        excluded = _excluded(chunk, self.interactions, self.teacher.repeat)
+        rows, values = likeliest(scores, self.weights, excluded, targets.rows.shape[1])
+        later = chunk.positions + 1
+        targets.rows[later], targets.shares[later] = rows, _softmax(values, self.teacher.temperature)
+        self.done += len(chunk)
+        return True
+
+
+@contextmanager
+def _workers() -> Iterator[Callable[[Callable[[_Lane], bool], Sequence[_Lane]], list[bool]]]:
+    """Yield a function that applies another to all lanes, in as many threads as torch uses.
+
+    A product has one thread, so that its bits do not depend on their number.
+    """
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    threads = min(LANES, torch.get_num_threads())
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+        mapped = pool.map if threads > 1 else map
+        yield lambda work, lanes: list(mapped(work, lanes))
 
 
 class _Share:

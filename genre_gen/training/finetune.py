@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from genre_gen.domain import Training
 from genre_gen.errors import CheckpointError, ConfigError
+from genre_gen.folders.checkpoints import CHECKPOINT, PROGRESS
 from genre_gen.folders.reading import SavedFolder, open_folder
 from genre_gen.folders.writing import recover_folder, write_folder, write_json
 from genre_gen.llm.batch import Batch
@@ -34,7 +35,7 @@ from genre_gen.training.schedule import MEASURED_AT, Planner, Progress
 
 log = logging.getLogger(__name__)
 Stage: TypeAlias = Literal["soft targets", "pre-training", "training", "refit"]
-CHECKPOINT = "checkpoint"
+_WEIGHTS = "weights.safetensors"
 _FLOOR = 0.02  # final learning rate, as a share of the peak
 
 
@@ -68,8 +69,8 @@ class FineTuner:
             exclude_seen: whether items do not repeat in this domain.
             folder: for checkpoints; None keeps everything in memory.
             fingerprint: fingerprint of data, prompts and settings; a checkpoint with another one is rejected.
-            start: fingerprint of the initial weights, empty if they follow from ``fingerprint``; a checkpoint that began
-                with other weights is discarded.
+            start: fingerprint of the initial weights, empty if they follow from ``fingerprint``; a checkpoint that
+                began with other weights is discarded.
             checkpoint_seconds: least seconds between checkpoints.
             soft_targets: makes soft targets, once when a run begins, if ``training.distillation`` is above 0.
             refit: whether the run repeats or continues an earlier one, see ``stage``.
@@ -292,12 +293,12 @@ class FineTuner:
     def _fill(self, folder: Path) -> None:
         save_file(
             {name: value.detach().contiguous() for name, value in self.parameters.items()},
-            folder / "weights.safetensors",
+            folder / _WEIGHTS,
         )
         save_file({name: value.contiguous() for name, value in self.best_weights.items()}, folder / "best.safetensors")
         save_file(self._optimizer_state(), folder / "optimizer.safetensors")
         losses = {task: list(values) for task, values in self._losses.items()}
-        write_json(folder / "progress.json", {**asdict(self.progress), "losses": losses})
+        write_json(folder / PROGRESS, {**asdict(self.progress), "losses": losses})
 
     def _optimizer_state(self) -> dict[str, Tensor]:
         state = {"random": torch.get_rng_state()}
@@ -339,13 +340,16 @@ class FineTuner:
         if about.get("start") != self.start:
             log.info("%s: it began with other weights than now; this part of the training starts again", saved.path)
             return  # the next checkpoint replaces it
+        if _WEIGHTS not in saved:
+            log.info("%s: finished, and only its result was kept; the training starts again", saved.path)
+            return
         device = self.accelerator.device
         with torch.no_grad():
-            for name, value in saved.tensors("weights.safetensors").items():
+            for name, value in saved.tensors(_WEIGHTS).items():
                 self.parameters[name].copy_(value)
         self.best_weights = {name: value.to(device) for name, value in saved.tensors("best.safetensors").items()}
         self._restore_optimizer(saved.tensors("optimizer.safetensors"))
-        content = saved.json("progress.json")
+        content = saved.json(PROGRESS)
         for task, values in content.pop("losses").items():
             self._losses[task] = list(values)
         self.progress, self.resumed = Progress(**content), True

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,7 +31,7 @@ def training_fingerprint(data: TaskData, book: PromptBook, validation: Sequence[
     The ``validation`` cases are included, since they choose the best weights and the teacher.
     """
     settings = data.domain.settings()
-    for harmless in ("max_minutes", "epochs", "tracker"):
+    for harmless in ("max_minutes", "epochs", "tracker", "keep_optimizer"):
         settings["training"].pop(harmless, None)
     for described in ("origin", "license", "license_url"):
         settings["data"].pop(described, None)
@@ -61,16 +61,17 @@ def training_fingerprint(data: TaskData, book: PromptBook, validation: Sequence[
     return digest.hexdigest()
 
 
-def recommender_fingerprint(domain: Domain, book: PromptBook, split: Split) -> str:
-    """Return a fingerprint of a whole training on a split, except for its budget, by which its stages know it again."""
-    settings = domain.settings()
-    digest = hashlib.sha256(
-        training_fingerprint(TaskData(split.catalog, split.train, domain), book, split.validation).encode()
-    )
-    digest.update(
-        json.dumps([settings.get(part) for part in ("blend", "ratings", "rating_scale")], sort_keys=True).encode()
-    )
-    return digest.hexdigest()
+def recommender_fingerprint(
+    domain: Domain, book: PromptBook, split: Split, tuned: Mapping[str, Any] | None = None
+) -> str:
+    """Return a fingerprint of a whole training on a split, except for its budget, by which its parts are known again.
+
+    ``tuned`` are the settings that it follows, if it does.
+    """
+    settings, data = domain.settings(), TaskData(split.catalog, split.train, domain)
+    parts = [settings.get(part) for part in ("blend", "ratings", "rating_scale")]
+    content = [training_fingerprint(data, book, split.validation), parts, tuned]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _add(digest: _Hash, *arrays: NDArray | None) -> None:

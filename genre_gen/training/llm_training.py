@@ -21,7 +21,7 @@ from genre_gen.codes import make_codes
 from genre_gen.codes.base import Codes
 from genre_gen.collaborative.base import CollaborativeModel, EpochModel
 from genre_gen.collaborative.embeddings import cooccurrence_embeddings
-from genre_gen.data.batches import batches
+from genre_gen.data.batches import batches, histories_at_a_time
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import Interactions, allowed_items
 from genre_gen.data.splits import Case, sample_cases
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _BATCH = 64
+_SCORES, _LEAST_SAMPLE = 2**26, 64  # scores that the teacher's temperature is fitted to, and their least histories
 _LOOKED_AT = 10  # cut-off of the validation metric
 _COLLABORATIVE = 256  # dimensions of co-occurrence embeddings
 
@@ -157,8 +158,9 @@ def choose_teacher(
     if domain.training.distillation == 0 or not fitted:
         return None
     blend = fit_blend({name: model.score for name, model in fitted.items()}, cases, n_items, repeat=domain.repeat)
-    scores, sample = [], sample_cases(cases, domain.training.validation_users)
-    for part in batches(sample, _BATCH):
+    users = min(domain.training.validation_users, max(_LEAST_SAMPLE, _SCORES // n_items))
+    scores, sample = [], sample_cases(cases, users)
+    for part in batches(sample, histories_at_a_time(_BATCH, n_items)):
         histories = [case.history for case in part]
         by_member = {name: fitted[name].score(histories) for name in blend.members}
         scores.append(blend.combine(by_member, allowed_items(histories, n_items, domain.repeat)).total)

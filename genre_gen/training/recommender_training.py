@@ -80,13 +80,18 @@ class RecommenderTraining:
             tracking.results = final_results(state)
         return state
 
+    def fingerprint(self, split: Split) -> str:
+        """Return a fingerprint of the training on a split, except for its budget."""
+        return recommender_fingerprint(self.domain, self.book, split)
+
     def _choose(self, split: Split, tracking: Tracking) -> RecommenderState:
         """Learn from ``train``, choose settings on ``validation``, then refit on both."""
         if not split.validation:
             raise UsageError(f"training needs validation cases, and there are none: {NO_CASES}")
         context = self._context(split, split.train)
         check_teachers(self.domain, self.domain.blend.members, split.train)
-        run = self._begin(split, tracking)
+        fingerprint = self.fingerprint(split)
+        run = self._begin(fingerprint, tracking)
         budget = run.budget
         with run.stages.stage(MEMBERS_STAGE):
             fitted = run.results.members()
@@ -110,6 +115,7 @@ class RecommenderTraining:
             left_out=dict(fitted.left_out),
         )
         state = self._state(split, split.train, llm, fitted, tuned, trained.log)
+        state = replace(state, training=fingerprint)
         return self._finish(state, split, context, teacher, trained, fitted, run)
 
     def _finish(
@@ -146,9 +152,7 @@ class RecommenderTraining:
         interactions, context = split.train_and_validation, self._context(split)
         names = self._names(tuned)
         check_teachers(self.domain, tuned.teacher, interactions)
-        run = Run(
-            Budget(None), Stages({MEMBERS_STAGE: 0.1, LLM_STAGE: 1.0}, self.progress), tracking, StageResults(None, "")
-        )
+        run = self._counted(split, tuned, {MEMBERS_STAGE: 0.1, LLM_STAGE: 1.0}, tracking)
         with run.stages.stage(MEMBERS_STAGE):
             fitting = MemberFitting(self.domain, context, interactions)
             fitted = fitting.fit(names=names, options=tuned.members, on_share=run.stages.update)
@@ -157,10 +161,10 @@ class RecommenderTraining:
         with run.stages.stage(LLM_STAGE):
             begin = time.perf_counter()
             data = TaskData(split.catalog, interactions, self.domain)
-            options = RunOptions(teacher, epochs=tuned.epochs, on_step=run.follow)
+            options = RunOptions(teacher, epochs=tuned.epochs, on_step=run.follow, about=run.about)
             llm, _ = train_from_scratch(self.book, data, self.folder, options)
             fitted.took(LLM_MEMBER, begin)
-        return self._state(split, interactions, llm, fitted, tuned)
+        return replace(self._state(split, interactions, llm, fitted, tuned), training=run.results.fingerprint)
 
     def _repeat(self, split: Split, tuned: TunedSettings, tracking: Tracking) -> RecommenderState:
         """Do both parts of an earlier training again by its counts: the same data gives the same weights."""
@@ -170,7 +174,7 @@ class RecommenderTraining:
             raise UsageError("these tuned settings lack the steps of their training; train once with this version")
         context, names = self._context(split, split.train), self._names(tuned)
         check_teachers(self.domain, tuned.teacher, split.train)
-        run = Run(Budget(None), Stages(self._plan(), self.progress), tracking, StageResults(None, ""))
+        run = self._counted(split, tuned, self._plan(), tracking)
         with run.stages.stage(MEMBERS_STAGE):
             fitting = MemberFitting(self.domain, context, split.train)
             fitted = fitting.fit(names=names, options=tuned.members, on_share=run.stages.update)
@@ -180,19 +184,22 @@ class RecommenderTraining:
             begin = time.perf_counter()
             llm = build_llm(self.domain, split.catalog, split.train)
             data = TaskData(split.catalog, split.train, self.domain)
-            options = RunOptions(self._source(teacher, tuned.first), repeats=tuned.first, on_step=run.follow)
+            options = RunOptions(
+                self._source(teacher, tuned.first), repeats=tuned.first, on_step=run.follow, about=run.about
+            )
             trained = train_llm(llm, self.book, data, (), self.folder, options)
             fitted.took(LLM_MEMBER, begin)
         state = self._state(split, split.train, llm, fitted, tuned, trained.log)
+        state = replace(state, training=run.results.fingerprint)
         if tuned.refit is None:
             return state
         with run.stages.stage(REFIT_STAGE):
             return self._refit(state, split.train_and_validation, context, teacher, run, repeats=tuned.refit)
 
-    def _begin(self, split: Split, tracking: Tracking) -> Run:
+    def _begin(self, fingerprint: str, tracking: Tracking) -> Run:
         """Start the clock of a training, after those before it that were interrupted, and say the plan."""
         minutes = self.domain.training.max_minutes
-        results = StageResults(self.folder, recommender_fingerprint(self.domain, self.book, split))
+        results = StageResults(self.folder, fingerprint)
         budget = Budget(None if minutes is None else 60 * minutes, results.spent())
         stages = Stages(self._plan(), self.progress, budget=budget.seconds, spent=budget.spent)
         if budget.seconds is not None:
@@ -202,6 +209,11 @@ class RecommenderTraining:
             ))  # fmt: skip
             stages.say(f"budget {clock_time(budget.seconds)}{spent}: {', '.join(shares)}; the rest for the {LLM_STAGE}")
         return Run(budget, stages, tracking, results)
+
+    def _counted(self, split: Split, tuned: TunedSettings, plan: Mapping[str, float], tracking: Tracking) -> Run:
+        """Start a training that follows tuned settings by count."""
+        fingerprint = recommender_fingerprint(self.domain, self.book, split, tuned.to_dict())
+        return Run(Budget(None), Stages(plan, self.progress), tracking, StageResults(None, fingerprint))
 
     def _names(self, tuned: TunedSettings) -> tuple[str, ...]:
         """Return the members to fit with tuned settings; raises UsageError for settings of others."""
@@ -262,7 +274,7 @@ class RecommenderTraining:
             time_left=None if run.budget.seconds is None else run.time_left(self.domain, fitted, len(split.validation)),
             interrupted=interrupted,
             on_step=run.follow,
-            about=lambda: run.results.about(run.budget.spent),
+            about=run.about,
         )
         trained = train_llm(llm, self.book, data, split.validation, self.folder, options)
         # If it resumed from a checkpoint, the time before is included.
@@ -307,7 +319,7 @@ class RecommenderTraining:
             time_left=(lambda _: run.budget.left - run.spare) if limited else None,
             repeats=repeats,
             on_step=run.follow,
-            about=lambda: run.results.about(run.budget.spent),
+            about=run.about,
         )
         llm, trained = refit_llm(state.llm, self.book, data, self.folder, options)
         fitted.took(LLM_MEMBER, begin)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from genre_gen.data.interactions import Interactions
 from genre_gen.data.splits import Case, sample_cases
@@ -52,6 +52,10 @@ class Run:
     def spare(self) -> float:
         """Return the seconds that no stage may take; 0 without a budget."""
         return SPARE * (self.budget.seconds or 0.0)
+
+    def about(self) -> dict[str, Any]:
+        """Return what a checkpoint says of the training that it belongs to."""
+        return self.results.about(self.budget.spent)
 
     def follow(self, tuner: FineTuner) -> None:
         """Report the language model's progress to the stage, and its figures to the tracker."""

@@ -15,15 +15,14 @@ from safetensors.numpy import save_file
 
 from genre_gen.collaborative import MEMBERS, RATERS
 from genre_gen.errors import CheckpointError
+from genre_gen.folders.checkpoints import CHECKPOINT, KIND, REFIT, SOFT_TARGETS, about_training
+from genre_gen.folders.checkpoints import MEMBERS as MEMBERS_FOLDER
 from genre_gen.folders.reading import open_folder
-from genre_gen.folders.writing import manifest_of, recover_folder, write_folder, write_json
+from genre_gen.folders.writing import write_folder, write_json
 from genre_gen.training.distillation import SoftTargets
 from genre_gen.training.members import Fitted
 
-FOLDER = "stages"
-_MEMBERS, _SOFT_TARGETS = f"{FOLDER}/members", f"{FOLDER}/soft_targets"
-_CHECKPOINTS = ("checkpoint", "refit/checkpoint", _MEMBERS, _SOFT_TARGETS)
-KIND = "checkpoint"
+_PARTS = (CHECKPOINT, REFIT, MEMBERS_FOLDER, SOFT_TARGETS)
 
 
 class StageResults:
@@ -36,8 +35,8 @@ class StageResults:
     def spent(self) -> float:
         """Return the seconds that earlier runs of the same training have spent, as far as they were kept."""
         spent = [0.0]
-        for name in _CHECKPOINTS if self.folder is not None else ():
-            about = self._about(name)
+        for name in _PARTS if self.folder is not None else ():
+            about = self._about(self.folder, name)
             if about.get("training") == self.fingerprint and isinstance(about.get("spent"), (int, float)):
                 spent.append(float(about["spent"]))
         return max(spent)
@@ -63,12 +62,12 @@ class StageResults:
             figures = {name: getattr(fitted, name) for name in ("options", "seconds", "once", "left_out")}
             write_json(folder / "members.json", about | figures)
 
-        self._write(_MEMBERS, fill, spent)
+        self._write(MEMBERS_FOLDER, fill, spent)
 
     def members(self) -> Fitted | None:
         """Return the kept models; None if there are none of this training."""
         with suppress(CheckpointError):
-            folder = self._place(_MEMBERS)
+            folder = self._place(MEMBERS_FOLDER)
             if folder is None:
                 return None
             with open_folder(folder, KIND) as saved:
@@ -95,12 +94,12 @@ class StageResults:
             _save({"rows": targets.rows, "shares": targets.shares}, folder / "soft_targets.safetensors")
             write_json(folder / "soft_targets.json", {"users": targets.users})
 
-        self._write(_SOFT_TARGETS, fill, spent)
+        self._write(SOFT_TARGETS, fill, spent)
 
     def soft_targets(self) -> SoftTargets | None:
         """Return the kept soft targets; None if there are none of this training."""
         with suppress(CheckpointError):
-            folder = self._place(_SOFT_TARGETS)
+            folder = self._place(SOFT_TARGETS)
             if folder is None:
                 return None
             with open_folder(folder, KIND) as saved:
@@ -110,16 +109,13 @@ class StageResults:
 
     def _place(self, name: str) -> Path | None:
         """Return a folder with a result of this training; None without one."""
-        same = self.folder is not None and self._about(name).get("training") == self.fingerprint
-        return self.folder / name if self.folder is not None and same else None
+        if self.folder is None or self._about(self.folder, name).get("training") != self.fingerprint:
+            return None
+        return self.folder / name
 
-    def _about(self, name: str) -> Mapping[str, Any]:
-        folder = (self.folder or Path()) / name
-        with suppress(CheckpointError):
-            recover_folder(folder)
-            manifest = manifest_of(folder)
-            return {} if manifest is None else manifest.about
-        return {}
+    def _about(self, folder: Path, name: str) -> Mapping[str, Any]:
+        manifest = about_training(folder, name)
+        return {} if manifest is None else manifest.about
 
     def _write(self, name: str, fill: Any, spent: float) -> None:
         if self.folder is not None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genre_gen import metrics
+from genre_gen.blending import blend as blend_module
 from genre_gen.blending import weights as weights_module
 from genre_gen.blending.blend import EXPECTED, Blend, shares, standardised
 from genre_gen.blending.weights import Pool, choose_weights, fit_blend, fit_blends
@@ -102,6 +103,33 @@ def test_batch_equals_single():
     for row in range(len(allowed)):
         alone = blend.combine({name: values[[row]] for name, values in scores.items()}, allowed[[row]]).total
         np.testing.assert_array_equal(alone[0], together[row])
+
+
+@given(seeds)
+@settings(max_examples=40)
+def test_blends_of_large_catalogs_are_the_same_up_to_rounding(seed):
+    rng = np.random.default_rng(seed)
+    members, allowed = random_scores(seed, users=4, items=40)
+    members["b"] += 1000.0  # far from 0, where single precision is coarse
+    members["gaps"] = np.where(rng.random(allowed.shape) < 0.7, rng.normal(size=allowed.shape), np.nan)
+    members["search"] = np.where(rng.random(allowed.shape) < 0.3, rng.normal(size=allowed.shape), -np.inf)
+    members["equal"] = np.full(allowed.shape, 0.1)
+    members["gaps"][3] = np.nan  # no score at all
+    members["search"][2] = -np.inf
+    allowed[1] = False
+    blend = Blend(dict(zip(members, (0.4, 0.1, 0.2, 0.2, 0.1), strict=True)))
+    members = {name: values.astype(np.float32) for name, values in members.items()}
+    expected = blend.combine(members, allowed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blend_module, "SINGLE_ABOVE", 0)
+        found = blend.combine(members, allowed)
+    assert found.total.dtype == np.float32
+    np.testing.assert_allclose(found.total, expected.total, atol=2e-3)
+    for name, share in expected.shares.items():
+        np.testing.assert_allclose(found.shares[name], share, atol=2e-3 if name == "b" else 1e-4)
+    assert found.silent.keys() == expected.silent.keys()
+    rows = np.tile(np.arange(5), (4, 1))
+    assert found.parts(rows).keys() == expected.parts(rows).keys()
 
 
 def test_items_no_member_has_a_score_for_are_not_ranked():

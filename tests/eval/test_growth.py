@@ -1,11 +1,12 @@
 """Points of growth are measured within limits, kept, and summed up as exponents."""
 
 import json
+from contextlib import suppress
 
 import pytest
 
 from eval import growth
-from eval.bench import points
+from eval.bench import points, stages
 from eval.bench.points import Checkout, Limits, Point, Runs, exponent
 from eval.bench.script import ROOT
 from genre_gen.errors import UsageError
@@ -67,6 +68,15 @@ def test_the_package_of_the_checkout_is_measured(tmp_path, script):
     script("print(json.dumps({'package': '/elsewhere/genre_gen/__init__.py'}))")
     with pytest.raises(UsageError, match="another checkout's package was imported"):
         HERE.run({}, WIDE, 1, tmp_path / "log")
+
+
+def test_every_stage_has_a_function_in_this_version():
+    present = set()
+    for path, name in stages.STAGES.items():
+        with suppress(ImportError, AttributeError):
+            stages.found(path)
+            present.add(name)
+    assert present == {*stages.STAGES.values()}  # otherwise change its path, and keep the old one for other versions
 
 
 def test_a_grid_is_measured_once(tmp_path, monkeypatch, tiny_model, run, entry, in_this_process, capsys):

@@ -81,7 +81,7 @@ def test_counts(given_arrays):
 @FAST
 @given(
     st.binary(max_size=60)
-    | ANYTHING.map(lambda value: json.dumps({"format": 4, "kind": "recommender", "files": value}).encode())
+    | ANYTHING.map(lambda value: json.dumps({"format": 5, "kind": "recommender", "files": value}).encode())
 )
 def test_manifests(data):
     try:

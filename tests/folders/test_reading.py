@@ -139,20 +139,20 @@ def test_a_link_to_a_folder_is_not_followed(folder, tmp_path):
         ("1" * 10_000, "not JSON|is damaged"),
         ("[]", "is damaged"),
         ('{"files": {}}', "is damaged"),
-        ('{"format": 4}', "is damaged"),
-        ('{"format": 4, "kind": "recommender"}', "is damaged"),
-        ('{"format": 4, "kind": ["recommender"], "files": {}}', "is damaged"),
-        ('{"format": 4, "kind": "recommender", "files": []}', "is damaged"),
-        ('{"format": 4, "kind": "recommender", "files": {"a.txt": null}}', "is damaged"),
-        ('{"format": 4, "kind": "recommender", "files": {"a.txt": {"bytes": -1, "sha256": ""}}}', "is damaged"),
-        ('{"format": 4.0, "kind": "recommender", "files": {}}', "format '4.0', this version reads 4"),
-        ('{"format": true, "kind": "recommender", "files": {}}', "format 'True', this version reads 4"),
-        ('{"format": 2, "files": {}}', "format '2', this version reads 4; train again"),
+        ('{"format": 5}', "is damaged"),
+        ('{"format": 5, "kind": "recommender"}', "is damaged"),
+        ('{"format": 5, "kind": ["recommender"], "files": {}}', "is damaged"),
+        ('{"format": 5, "kind": "recommender", "files": []}', "is damaged"),
+        ('{"format": 5, "kind": "recommender", "files": {"a.txt": null}}', "is damaged"),
+        ('{"format": 5, "kind": "recommender", "files": {"a.txt": {"bytes": -1, "sha256": ""}}}', "is damaged"),
+        ('{"format": 5.0, "kind": "recommender", "files": {}}', "format '5.0', this version reads 5"),
+        ('{"format": true, "kind": "recommender", "files": {}}', "format 'True', this version reads 5"),
+        ('{"format": 2, "files": {}}', "format '2', this version reads 5; train again"),
         (" " * (1 << 21), "is damaged"),
     ],
 )
 def test_an_invalid_manifest_is_refused(tmp_path, manifest, message):
-    assert FORMAT == 4
+    assert FORMAT == 5
     (tmp_path / MANIFEST).write_text(manifest)
     with pytest.raises(CheckpointError, match=message) as refused:
         verify_folder(tmp_path)
@@ -161,7 +161,7 @@ def test_an_invalid_manifest_is_refused(tmp_path, manifest, message):
 
 def test_a_manifest_of_many_files_is_refused(tmp_path):
     files = {str(number): {"bytes": 0, "sha256": "0" * 64} for number in range(600)}
-    (tmp_path / MANIFEST).write_text(json.dumps({"format": 4, "kind": "recommender", "files": files}))
+    (tmp_path / MANIFEST).write_text(json.dumps({"format": 5, "kind": "recommender", "files": files}))
     with pytest.raises(CheckpointError, match="is damaged"):
         verify_folder(tmp_path)
 

@@ -3,10 +3,12 @@ import pytest
 import torch
 from fakes import tiny_llama
 
+from genre_gen.decoding.onednn import prepack
 from genre_gen.decoding.search import search
 from genre_gen.decoding.tree import TreeModel
 from genre_gen.decoding.trie import Trie
 from genre_gen.errors import ConfigError
+from genre_gen.llm.decoder import Decoder
 from genre_gen.llm.int8 import to_int8
 
 TEXT, CODES = 40, 12
@@ -39,3 +41,14 @@ def test_unsupported_kernels_are_reported(monkeypatch):
     monkeypatch.delattr(torch.ao.quantization, "quantize_dynamic")
     with pytest.raises(ConfigError, match="no quantize_dynamic"):
         to_int8(tiny_llama().model)
+
+
+@torch.inference_mode()
+def test_queries_keys_and_values_are_one_product_with_the_same_bits():
+    """The weights and the rounding of the input are those of three products."""
+    model = to_int8(tiny_llama(hidden=64).model)
+    joined, apart, embeddings = prepack(model), Decoder.over(model), torch.randn(2, 7, 64)
+    attention = joined.layers[0].self_attn
+    assert attention.qkv_proj.out_features == 64 + 2 * 32
+    assert joined.layers[1].self_attn.qkv_proj is None
+    assert torch.equal(joined.read(embeddings), apart.read(embeddings))

@@ -161,7 +161,7 @@ def test_a_resumed_training_counts_what_was_spent_and_fits_no_member_again(tiny_
 
     with pytest.raises(KeyboardInterrupt):
         RecommenderTraining(domain, folder=tmp_path, progress=kill).fit(split)
-    manifest = tmp_path / "stages" / "members" / "manifest.json"
+    manifest = tmp_path / "stage_members" / "manifest.json"
     assert json.loads(manifest.read_text())["spent"] > 0
     monkeypatch.setattr(MemberFitting, "fit", None)  # calling it would fail
     told = []
@@ -201,3 +201,42 @@ def test_an_epoch_model_ends_within_an_epoch(split):
     assert (model.best_epoch, len(model.log)) == (1, 1)
     scores = model.score([split.test[0].history])
     assert np.isfinite(scores).all()
+
+
+def test_a_saved_run_keeps_progress_and_is_not_trained_again(tiny_domain, split, tmp_path, caplog):
+    domain = tiny_domain.changed({**ONE_TASK, "training.epochs": 1, "training.refit": "continue"})
+    folder = tmp_path / "run"
+    first = Recommender(domain).fit(split, folder=folder)
+    assert (folder / "checkpoint" / "optimizer.safetensors").exists()
+    first.save_pretrained(folder)
+    for part in ("checkpoint", "refit/checkpoint"):
+        assert sorted(file.name for file in (folder / part).iterdir()) == ["manifest.json", "progress.json"]
+    assert not (folder / "stage_members").exists()
+    longer = Recommender(domain.changed({"explain.attribution": 3})).fit(split, folder=folder)
+    assert "nothing is left to learn" in caplog.text
+    assert longer.domain.explain.attribution == 3
+    assert longer.recommend("17", n=5) == first.recommend("17", n=5)
+    steps = []
+    again = Recommender(domain.changed({"training.epochs": 2})).fit(split, folder=folder, progress=steps.append)
+    assert any(progress.stage.startswith(LLM_STAGE) for progress in steps)  # more epochs: from the beginning
+    whole = Recommender(domain.changed({"training.epochs": 2})).fit(split)
+    assert again.state.fingerprint() == whole.state.fingerprint()
+
+
+def test_an_optimizer_is_kept_on_request(tiny_domain, split, tmp_path):
+    domain = tiny_domain.changed({**ONE_TASK, "training.epochs": 1, "training.keep_optimizer": True})
+    Recommender(domain).fit(split, folder=tmp_path / "run").save_pretrained(tmp_path / "run")
+    assert (tmp_path / "run" / "checkpoint" / "optimizer.safetensors").exists()
+    more = Recommender(domain.changed({"training.epochs": 2})).fit(split, folder=tmp_path / "run")
+    assert more.state.training_log[-1]["epoch"] == 2
+    assert more.state.training_log[0]["epoch"] == 1  # of the first training, which it continues
+
+
+def test_files_of_others_in_a_checkpoint_are_kept(tiny_domain, split, tmp_path):
+    domain = tiny_domain.changed({**ONE_TASK, "training.epochs": 1, "training.distillation": 0.3})
+    trained = Recommender(domain).fit(split, folder=tmp_path / "run")
+    note = tmp_path / "run" / "stage_members" / "note.txt"
+    note.write_text("mine")
+    trained.save_pretrained(tmp_path / "run")
+    assert note.read_text() == "mine"
+    assert [file.name for file in note.parent.iterdir()] == ["note.txt"]

@@ -113,7 +113,7 @@ def commands(run: Path, folder: Path) -> dict[str, list[str]]:
     return {
         "genre-gen recommend": ["recommend", *model, "--user", user],
         "genre-gen explain": ["explain", *model, "--user", user, "--item", item],
-        "genre-gen report": ["report", str(run), "--out", str(folder / "report.html")],
+        "genre-gen report": ["report", str(run), "--user", user, "--out", str(folder / "report.html")],
         "genre-gen doctor": ["doctor"],
     }
 

@@ -145,7 +145,8 @@ class LLM(nn.Module):
 
     def _loaded(self, pretrained: Pretrained) -> PreTrainedModel:
         """Load the pre-trained model, and give it what was trained of it."""
-        with torch.random.fork_rng(devices=()):  # adapters are initialised at random
+        # A text may be asked for in inference mode, whose tensors lack what weights need; adapters are random at first.
+        with torch.inference_mode(False), torch.random.fork_rng(devices=()):
             base = pretrained.load()
             for parameter in base.parameters():
                 parameter.requires_grad_(False)

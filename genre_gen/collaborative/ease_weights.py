@@ -270,7 +270,7 @@ def neighbours(n_items: int) -> int:
 
 
 def predictors(seen: sparse.csr_matrix, l2: float, n: int) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
-    """Return the ``n`` items that predict each item best, and how many users had each pair of items.
+    """Return the ``n`` items that predict each item best, and the number of users with each pair of items.
 
     Both are sparse ``[items, items]``: the first has the users of item and predictor as values, its columns ascend; the
     second has each pair once, above the diagonal.

@@ -20,7 +20,7 @@ from genre_gen.blending.weights import fit_blends
 from genre_gen.collaborative import ModelContext
 from genre_gen.data.interactions import History, Interactions
 from genre_gen.data.knowledge import Knowledge
-from genre_gen.data.splits import NO_CASES, Case, Split
+from genre_gen.data.splits import NO_CASES, Split
 from genre_gen.domain import Domain
 from genre_gen.downloads.models import find_model
 from genre_gen.errors import ConfigError, UsageError
@@ -103,8 +103,7 @@ class RecommenderTraining:
         with run.stages.stage(LLM_STAGE), Interruption() as interrupted:
             llm, teacher, trained = self._train_llm(split, fitted, context, run, interrupted)
         with run.stages.stage(BLEND_STAGE):
-            cases = run.blend_cases(split.validation, trained.validation_seconds, self.domain, fitted)
-            tuned = self._tune_blends(split, fitted, llm, context.rating_scale, cases)
+            tuned = self._tune_blends(split, fitted, llm, context.rating_scale, run)
         tuned = replace(
             tuned,
             epochs=trained.epochs,
@@ -268,7 +267,10 @@ class RecommenderTraining:
         llm = build_llm(self.domain, split.catalog, split.train)
         data = TaskData(split.catalog, split.train, self.domain)
         made = makers(context, fitted.models, fitted.options)
-        teacher = choose_teacher(self.domain, made, fitted.models, split.validation, len(split.catalog))
+        teacher = choose_teacher(
+            self.domain, made, fitted.models, run.cases(split.validation), len(split.catalog),
+            run.within(SOFT_TARGETS_SHARE / 3),
+        )  # fmt: skip
         options = RunOptions(
             None if teacher is None else partial(run.kept_soft_targets, teacher),
             time_left=None if run.budget.seconds is None else run.time_left(self.domain, fitted, len(split.validation)),
@@ -344,7 +346,7 @@ class RecommenderTraining:
         fitted: Fitted,
         llm: LLM,
         scale: tuple[float, float] | None,
-        cases: Sequence[Case],
+        run: Run,
     ) -> TunedSettings:
         from genre_gen.llm.generator import ItemGenerator
 
@@ -353,15 +355,19 @@ class RecommenderTraining:
         scorers: dict[str, Callable[[Sequence[History]], NDArray[np.floating]]] = {LLM_MEMBER: generator.score}
         scorers |= {name: model.score for name, model in members.items()}
         cold = ~np.isin(np.arange(size), split.train.rows)
+        cases, limited = run.cases(split.validation), run.budget.seconds is not None
         masked = partial(
             mask_cold_items, members=None, cold=cold,
             content_based=content_based(self.domain, members, llm),
         )  # fmt: skip
         groups = [[LLM_MEMBER, *members], list(members) or [LLM_MEMBER]]
         blend, without_llm = fit_blends(
-            scorers, groups, cases, size, repeat=self.domain.repeat, batch=BATCH, mask_cold_items=masked
+            scorers, groups, cases, size, repeat=self.domain.repeat, batch=BATCH, mask_cold_items=masked,
+            enough=run.within(BLEND_SHARE * 2 / 3),
+        )  # fmt: skip
+        ratings = tune_rating_blend(
+            fitted.raters, generator, cases, scale, run.within(BLEND_SHARE / 3) if limited else None
         )
-        ratings = tune_rating_blend(fitted.raters, generator, cases, scale)
         return TunedSettings(blend, without_llm, ratings=ratings)
 
 

@@ -4,7 +4,9 @@ from eval.serving import start
 
 
 def test_steps_and_commands_are_measured_in_processes_of_their_own(saved, tmp_path, run, entry, monkeypatch):
-    monkeypatch.setattr(start, "CODE", {name: start.CODE[name] for name in ("import torch", "import genre_gen", "load")})
+    monkeypatch.setattr(
+        start, "CODE", {name: start.CODE[name] for name in ("import torch", "import genre_gen", "load")}
+    )
     monkeypatch.setattr(start, "commands", lambda run, folder: {"genre-gen doctor": ["doctor"]})
     assert run(start, saved, "--rounds", 1, "--out", tmp_path) == 0
     content = entry(tmp_path / "start.json")

@@ -33,7 +33,7 @@ from genre_gen.domain import Domain
 from genre_gen.downloads.models import find_model
 from genre_gen.errors import PromptError
 from genre_gen.llm.encode import Encoder
-from genre_gen.llm.load import load_tokenizer
+from genre_gen.llm.load import load_light_tokenizer
 from genre_gen.prompting.book import PromptBook
 from genre_gen.prompting.spans import Prompt, Span
 from genre_gen.prompting.variables import entries, entry
@@ -121,7 +121,7 @@ def tokenizers(texts: Sequence[str]) -> dict[str, PreTrainedTokenizerBase]:
         "WordPiece": _word_piece(texts),
     }
     folder = find_model(Domain.load("movies").model.llm)
-    return found | ({"SmolLM2's own": load_tokenizer(folder)} if folder else {})
+    return found | ({"SmolLM2's own": load_light_tokenizer(folder)} if folder else {})
 
 
 # --- attacks ----------------------------------------------------------------------------------------------------------

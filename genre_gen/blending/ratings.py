@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen.collaborative import RATERS, RatingBlend, RatingModel
+from genre_gen.data.batches import batches
 from genre_gen.data.interactions import History, Interactions
 from genre_gen.data.splits import Case
 from genre_gen.domain import Domain
@@ -98,6 +99,9 @@ def fit_raters(
     models: dict[str, RatingModel] = {}
     seconds = {}
     for name in domain.ratings.members if scale is not None and interactions.rated else ():
+        if why := RATERS[name].cannot_learn(interactions):
+            log.warning("%s is left out: %s", name, why)
+            continue
         begin = time.perf_counter()
         models[name] = RATERS[name](rating_scale=scale, duplicates="last").fit(interactions)
         seconds[name] = time.perf_counter() - begin
@@ -109,8 +113,12 @@ def tune_rating_blend(
     language_model: ItemGenerator,
     cases: Sequence[Case],
     scale: tuple[float, float] | None,
+    enough: Callable[[], bool] | None = None,
 ) -> RatingBlend | None:
-    """Return the blend with least squared error on the rated validation cases; None without raters."""
+    """Return the blend with least squared error on the rated validation cases; None without raters.
+
+    ``enough``, if given, is asked between batches of FEW cases; the other cases are then left out.
+    """
     if scale is None or not (models or language_model.rates):
         return None
     rated = [case for case in cases if not np.isnan(case.rating)]
@@ -119,8 +127,15 @@ def tune_rating_blend(
         return RatingBlend({name: 1 / len(names) for name in names}, 0.0, scale)
     if len(rated) > MANY:
         rated = [rated[position] for position in np.random.default_rng(0).choice(len(rated), MANY, replace=False)]
-    columns = Raters(models).columns(language_model, [case.history for case in rated], [case.target for case in rated])
-    return RatingBlend.learn(columns, np.array([case.rating for case in rated]), scale)
+    parts: list[Columns] = []
+    for part in batches(rated, len(rated) if enough is None else FEW):
+        if parts and enough is not None and enough():
+            break
+        histories, rows = [case.history for case in part], [case.target for case in part]
+        parts.append(Raters(models).columns(language_model, histories, rows))
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    count = len(next(iter(columns.values())))
+    return RatingBlend.learn(columns, np.array([case.rating for case in rated[:count]]), scale)
 
 
 def scale_of(domain: Domain, *logs: Interactions) -> tuple[float, float] | None:

@@ -46,6 +46,7 @@ def fit_blend(
     *,
     repeat: bool = False,
     batch: int = 256,
+    enough: Callable[[], bool] = lambda: False,
 ) -> Blend:
     """Choose weights like ``choose_weights``, scoring validation cases batch by batch.
 
@@ -56,8 +57,9 @@ def fit_blend(
         k: cut-off of the NDCG.
         repeat: whether items of the history may be recommended again.
         batch: histories scored at a time; only the pool of each batch is kept.
+        enough: is asked between batches once LEAST_CASES are scored; the other cases are then left out.
     """
-    return fit_blends(scorers, [list(scorers)], cases, n_items, k, repeat=repeat, batch=batch)[0]
+    return fit_blends(scorers, [list(scorers)], cases, n_items, k, repeat=repeat, batch=batch, enough=enough)[0]
 
 
 def fit_blends(
@@ -70,6 +72,7 @@ def fit_blends(
     repeat: bool = False,
     batch: int = 256,
     mask_cold_items: Callable[[Mapping[str, NDArray[np.floating]]], Mapping[str, NDArray[np.floating]]] = dict,
+    enough: Callable[[], bool] = lambda: False,
 ) -> list[Blend]:
     """Return a blend for each named group of members; each member scores each case once.
 
@@ -78,6 +81,8 @@ def fit_blends(
     pools: list[list[Pool]] = [[] for _ in groups]
     cases = sample_cases(cases, min(CASES, max(LEAST_CASES, SCORES // n_items)))
     for part in batches(cases, histories_at_a_time(batch, n_items)):
+        if sum(len(pool.targets) for pool in pools[0]) >= LEAST_CASES and enough():
+            break
         histories, targets = [case.history for case in part], np.array([case.target for case in part])
         allowed = allowed_items(histories, n_items, repeat)
         scores = {name: scorer(histories) for name, scorer in scorers.items()}

@@ -8,7 +8,7 @@ epochs needs tuning: the spread of factors and the noise of ratings are sampled 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -16,17 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from genre_gen.collaborative.base import rows_of
 from genre_gen.collaborative.prefixes import PrefixScorer
-from genre_gen.collaborative.rating_model import Duplicates, RatingModel, check_dense
+from genre_gen.collaborative.rating_model import Duplicates, RatingModel, too_large
 from genre_gen.collaborative.running_ridge import Factorisation, FoldedPrefixes
-from genre_gen.data.interactions import History, Interactions
-from genre_gen.errors import ConfigError
+from genre_gen.data.batches import batches
+from genre_gen.data.interactions import History, Interactions, check_rows
+from genre_gen.errors import ConfigError, DataError
 
 Matrix = NDArray[np.float64]
 PRIOR_STRENGTH = 2.0
 """The hyper-prior's mean has the weight of this many users (or items); the paper's value."""
 MAX_ITEMS = 10_000
 """Fitting factors a dense ``[n_items, n_items]`` once, which takes 2 GB with copies at this size."""
+BLOCK = 4096
+"""Items whose ratings are computed at a time."""
 
 
 class BayesianMF(RatingModel):
@@ -80,13 +84,20 @@ class BayesianMF(RatingModel):
         self.factors, self.warm_up, self.samples, self.apart, self.seed = factors, warm_up, samples, apart, seed
         self.implicit_penalty = implicit_penalty
         width = factors + 1
-        self.items, self.implicit = (np.zeros((samples, 0, width), dtype=np.float32) for _ in range(2))
+        # Half precision: rounding is far below the spread of the samples, whose mean a prediction is.
+        self.items, self.implicit = (np.zeros((samples, 0, width), dtype=np.float16) for _ in range(2))
         self.user_means, self.user_precisions = np.zeros((samples, width)), np.zeros((samples, width, width))
         self.precisions = np.zeros(samples)
 
+    @classmethod
+    def cannot_learn(cls, interactions: Interactions) -> str | None:
+        """Return that there are no ratings, or more than MAX_ITEMS items."""
+        return super().cannot_learn(interactions) or too_large(interactions.n_items, MAX_ITEMS, matrices=2)
+
     def fit(self, interactions: Interactions) -> Self:
         """Draw the samples; raises DataError for more than MAX_ITEMS items, and the errors of ``checked``."""
-        check_dense(self.name, interactions.n_items, MAX_ITEMS, matrices=2)
+        if why := too_large(interactions.n_items, MAX_ITEMS, matrices=2):
+            raise DataError(f"{self.name}: {why}")
         ratings = self.checked(interactions)
         rng = np.random.default_rng(self.seed)
         shape = (len(interactions.users), interactions.n_items)
@@ -95,7 +106,7 @@ class BayesianMF(RatingModel):
         influence = Implicit(by_user.given, self.implicit_penalty)
         users, items = (rng.normal(0, 0.1, (n, self.factors + 1)) for n in shape)
         expected, precision = np.zeros_like(users), 1.0 / max(float(ratings.values.var()), 1e-3)
-        self.items = np.zeros((self.samples, shape[1], self.factors + 1), dtype=np.float32)
+        self.items = np.zeros((self.samples, shape[1], self.factors + 1), dtype=np.float16)
         self.implicit = np.zeros_like(self.items)
         for sweep in range(1, self.warm_up + self.samples * self.apart + 1):
             prior = sample_prior(users - expected, rng)
@@ -125,18 +136,18 @@ class BayesianMF(RatingModel):
 
         An interaction without a rating counts as implicit evidence.
         """
-        rows_met = np.unique(history.rows[self.rated_items[history.rows]])
-        implicit = self.implicit[:, rows_met].sum(axis=1, dtype=np.float64) / np.sqrt(max(len(rows_met), 1))
-        means = self.user_means + implicit
-        rated, ratings = self.usable(history)
-        seen = self.items[:, rated].astype(np.float64)  # [samples, n, width]
-        design, residuals = with_ones(seen), ratings - self.mean - seen[..., -1]
-        weighted = self.precisions[:, None, None] * design.transpose(0, 2, 1)
-        target = self.user_precisions @ means[..., None] + weighted @ residuals[..., None]
-        user = np.linalg.solve(self.user_precisions + weighted @ design, target)  # [samples, width, 1]
-        items = self.items[:, rows].astype(np.float64)
-        estimates = (with_ones(items) @ user)[..., 0] + items[..., -1]  # [samples, rows]
-        return self.mean + estimates.mean(axis=0), len(rows_met) > 0
+        user, known = self._user(history)
+        return self._expected(user[None], rows)[0], known
+
+    def score(self, histories: Sequence[History]) -> NDArray[np.float32]:
+        """Return expected ratings, float32 ``[len(histories), n_items]``, not clipped, so that top items do not tie."""
+        n_items = len(self.rated_items)
+        check_rows(rows_of(histories), n_items)
+        users = np.zeros((len(histories), self.samples, self.factors + 1))
+        for user, history in zip(users, histories, strict=True):
+            user[:] = self._user(history)[0]
+        parts = [self._expected(users, part) for part in batches(np.arange(n_items), BLOCK)]
+        return np.concatenate([np.zeros((len(histories), 0)), *parts], axis=1).astype(np.float32)
 
     def prefix_scorer(self, interactions: Interactions) -> PrefixScorer:
         """Return what solves for the factors under each sample after each interaction."""
@@ -151,6 +162,26 @@ class BayesianMF(RatingModel):
             implicit,
         )
         return FoldedPrefixes(model, self.usable_ratings)
+
+    def _user(self, history: History) -> tuple[Matrix, bool]:
+        """Return the user's mean factors and bias under each sample, and whether anything is known of the user."""
+        rows_met = np.unique(history.rows[self.rated_items[history.rows]])
+        implicit = self.implicit[:, rows_met].sum(axis=1, dtype=np.float64) / np.sqrt(max(len(rows_met), 1))
+        means = self.user_means + implicit
+        rated, ratings = self.usable(history)
+        seen = self.items[:, rated].astype(np.float64)  # [samples, n, width]
+        design, residuals = with_ones(seen), ratings - self.mean - seen[..., -1]
+        weighted = self.precisions[:, None, None] * design.transpose(0, 2, 1)
+        target = self.user_precisions @ means[..., None] + weighted @ residuals[..., None]
+        user = np.linalg.solve(self.user_precisions + weighted @ design, target)  # [samples, width, 1]
+        return user[..., 0], len(rows_met) > 0
+
+    def _expected(self, users: Matrix, rows: NDArray[np.int64]) -> Matrix:
+        """Return expected ratings ``[n, len(rows)]`` of users ``[n, samples, factors + 1]``: the mean over samples."""
+        width = self.samples * (self.factors + 1)
+        items = self.items[:, rows].transpose(1, 0, 2).reshape(len(rows), width).astype(np.float64)
+        factors = with_ones(users).reshape(len(users), width)  # what multiplies an item's bias is 1
+        return np.asarray(self.mean + (users[..., -1].sum(axis=1)[:, None] + factors @ items.T) / self.samples)
 
 
 @dataclass(frozen=True)

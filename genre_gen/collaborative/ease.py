@@ -18,6 +18,7 @@ from genre_gen.collaborative.ease_weights import (
     EaseWeights,
     SparseWeights,
     UserWeights,
+    neighbours,
 )
 from genre_gen.collaborative.item_to_item import ItemToItem, Weights
 from genre_gen.collaborative.prefixes import PrefixScorer
@@ -40,7 +41,8 @@ class Ease(ItemToItem):
     """Predict a user's binary history from itself, where no item may predict itself.
 
     ``B = argmin |X - X B|^2 + l2 |B|^2`` with a zero diagonal, which is ``B = I - P diag(1 / P)`` for
-    ``P = (X'X + l2 I)^-1``. The weights have the form that suits the data (:mod:`.ease_weights`):
+    ``P = (X'X + l2 I)^-1``. The weights have the form that suits the data, see
+    :mod:`genre_gen.collaborative.ease_weights`:
 
     - up to ``DENSE_ITEMS`` items: all of them, in memory;
     - else, up to ``FEW_USERS`` users: the same weights, computed from users when they are needed;
@@ -79,6 +81,20 @@ class Ease(ItemToItem):
         log.info("ease: %s weights for %d items and %d users", form.kind, *reversed(seen.shape))
         self.weights = form.fit(seen, self.l2)
         return self
+
+    def fit_seconds(self, interactions: Interactions) -> float:
+        """Return about how many seconds ``fit`` takes, by the work of the weights' form; fewer users may have another.
+
+        The rates are of one core of 2024.
+        """
+        n_items, n_users = interactions.n_items, len(interactions.users)
+        pairs = float((np.diff(interactions.offsets).astype(np.float64) ** 2).sum())
+        form = form_for(interactions)
+        if form is DenseWeights:
+            return 3e-11 * n_items**3 + 1e-8 * min(pairs, PAIRS)
+        if form is UserWeights:
+            return 3e-11 * n_users**3 + 1e-9 * len(interactions) * n_users
+        return 1e-7 * (min(pairs, STORED_PAIRS) + n_items * neighbours(n_items) ** 2)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays of the weights' form."""

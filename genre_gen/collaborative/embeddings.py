@@ -9,6 +9,11 @@ from scipy.sparse.linalg import svds
 
 from genre_gen.data.interactions import Interactions
 
+MANY = 30_000
+"""Above this many items the decomposition is a randomised one, of at most RANK_OF_MANY dimensions."""
+RANK_OF_MANY = 128
+OVERSAMPLED = 16
+"""Dimensions that are computed beyond those wanted, for accuracy."""
 SMOOTHING = 0.75  # exponent of context counts, which limits the weight of rare contexts (Levy et al. 2015)
 
 
@@ -21,7 +26,8 @@ def cooccurrence_embeddings(interactions: Interactions, dimensions: int = 256, l
     with the same others. Two items co-occur if they are at most ``lags`` steps apart, with weight 1 / steps.
 
     Returns:
-        float32 ``[n_items, dimensions]``; zeros for a cold item, and in columns beyond the size of the catalog.
+        float32 ``[n_items, dimensions]``; zeros for a cold item, in columns beyond the size of the catalog, and in
+        those beyond RANK_OF_MANY where the catalog has more than MANY items.
     """
     counts = _cooccurrences(interactions, lags)
     rows = np.asarray(counts.sum(axis=1)).ravel()
@@ -29,13 +35,35 @@ def cooccurrence_embeddings(interactions: Interactions, dimensions: int = 256, l
     cells = counts.tocoo()
     ratio = cells.data * contexts.sum() / (rows[cells.row] * contexts[cells.col])
     information = sparse.csr_array((np.log(np.maximum(ratio, 1.0)), (cells.row, cells.col)), shape=counts.shape)
-    rank = min(dimensions, interactions.n_items - 1)
+    limit = dimensions if interactions.n_items <= MANY else RANK_OF_MANY
+    rank = min(dimensions, interactions.n_items - 1, limit)
     if rank < 1 or information.count_nonzero() == 0:
         return np.zeros((interactions.n_items, dimensions), np.float32)
-    left, values, right = svds(information, k=rank, random_state=0)
+    left, values, right = _largest(information, rank)
     vectors = np.zeros((interactions.n_items, dimensions), np.float32)
     vectors[:, :rank] = (left + right.T) * np.sqrt(values)
     return vectors
+
+
+def _largest(
+    matrix: sparse.csr_array, rank: int
+) -> tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.floating]]:
+    """Return the truncated singular value decomposition: ``[n, rank]``, ``[rank]``, ``[rank, n]``.
+
+    Lanczos iterations are exact, and take minutes from some ten thousand items on. Above MANY items the randomised
+    method (Halko, Martinsson and Tropp, 2011) is used, in single precision: a few products with the matrix, so that
+    time is linear in its entries, and memory in items.
+    """
+    if matrix.shape[0] <= MANY:
+        left, values, right = svds(matrix, k=rank, random_state=0)
+        return left, values, right
+    from sklearn.utils.extmath import randomized_svd
+
+    left, values, right = randomized_svd(
+        matrix.astype(np.float32), rank, n_oversamples=OVERSAMPLED, n_iter=2, power_iteration_normalizer="LU",
+        flip_sign=False, random_state=0,
+    )  # fmt: skip
+    return left, values, right
 
 
 def _cooccurrences(interactions: Interactions, lags: int) -> sparse.csr_array:

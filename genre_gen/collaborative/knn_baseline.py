@@ -8,14 +8,16 @@ towards 0 if few users rated both (Koren, 2010).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
-from genre_gen.collaborative.rating_model import Duplicates, RatingModel, by_row, check_dense
+from genre_gen.collaborative.base import csr_arrays, csr_from
+from genre_gen.collaborative.rating_model import Duplicates, RatingModel, too_large
 from genre_gen.data.interactions import History, Interactions
-from genre_gen.errors import ConfigError
+from genre_gen.errors import ConfigError, DataError
 
 MAX_ITEMS = 10_000
 """Surprise keeps five dense ``[n_items, n_items]`` of 8 bytes: 4 GB at this size."""
@@ -40,8 +42,8 @@ class KNNBaseline(RatingModel):
     hyperparameters = (
         "neighbours", "shrinkage", "user_penalty", "item_penalty", *RatingModel.SHARED,
     )  # fmt: skip
-    learned = ("item_bias", "similar", "rated_items")
-    shapes: ClassVar[Mapping[str, str]] = {"item_bias": "items", "similar": "items items", "rated_items": "items"}
+    learned = ("item_bias", "rated_items")
+    shapes: ClassVar[Mapping[str, str]] = {"item_bias": "items", "rated_items": "items"}
 
     def __init__(
         self,
@@ -62,11 +64,17 @@ class KNNBaseline(RatingModel):
         super().__init__(rating_scale, duplicates)
         self.neighbours, self.shrinkage = neighbours, shrinkage
         self.user_penalty, self.item_penalty = user_penalty, item_penalty
-        self.item_bias, self.similar = np.zeros(0), np.zeros((0, 0))
+        self.item_bias, self.similar = np.zeros(0), sparse.csr_matrix((0, 0))
+
+    @classmethod
+    def cannot_learn(cls, interactions: Interactions) -> str | None:
+        """Return that there are no ratings, or more than MAX_ITEMS items."""
+        return super().cannot_learn(interactions) or too_large(interactions.n_items, MAX_ITEMS, matrices=5)
 
     def fit(self, interactions: Interactions) -> Self:
         """Learn biases and similarities; raises DataError for more than MAX_ITEMS items, and as ``surprise_data``."""
-        check_dense(self.name, interactions.n_items, MAX_ITEMS, matrices=5)
+        if why := too_large(interactions.n_items, MAX_ITEMS, matrices=5):
+            raise DataError(f"{self.name}: {why}")
         data = self.surprise_data(interactions)
         algorithm = data.surprise.KNNBaseline(
             k=self.neighbours,
@@ -79,11 +87,28 @@ class KNNBaseline(RatingModel):
         except ZeroDivisionError:
             # Ratings without residuals over the biases, such as equal ones, have no correlation.
             algorithm.sim = np.zeros((len(data.rows), len(data.rows)))
-        self.item_bias = by_row(np.asarray(algorithm.bi), data, interactions.n_items)
+        self.item_bias = np.zeros(interactions.n_items)
+        self.item_bias[data.rows] = algorithm.bi
         # float64, since rounding would reorder neighbours of nearly equal similarity and differ visibly from Surprise.
-        self.similar = np.zeros((interactions.n_items, interactions.n_items))
-        self.similar[np.ix_(data.rows, data.rows)] = np.maximum(algorithm.sim, 0.0)  # only positive ones count
+        positive = sparse.coo_matrix(np.maximum(algorithm.sim, 0.0))  # only positive ones count
+        rows = np.array(data.rows)
+        cells = (positive.data, (rows[positive.row], rows[positive.col]))
+        self.similar = sparse.csr_matrix(cells, shape=(interactions.n_items,) * 2)
         return self
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return biases, and the upper half of the similarities, which are symmetric."""
+        return super().arrays() | csr_arrays("similar", sparse.csr_matrix(sparse.triu(self.similar)))
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Self:
+        """Restore a fitted model; raises ValueError for arrays that do not fit together."""
+        model = super().from_arrays(arrays, settings)
+        upper = csr_from(arrays, "similar")
+        if upper.shape[0] != len(model.item_bias):
+            raise ValueError(f"similar has {upper.shape[0]} items, and item_bias has {len(model.item_bias)}")
+        model.similar = sparse.csr_matrix(upper + sparse.triu(upper, 1).T)
+        return model
 
     def estimate(self, history: History, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], bool]:
         """Return expected ratings, not clipped, and whether the user has rated an item of the training data."""
@@ -93,7 +118,7 @@ class KNNBaseline(RatingModel):
         bias = above.sum() / (self.user_penalty + len(rated)) if len(rated) else 0.0
         estimates = self.mean + bias + self.item_bias[rows]
         if len(rated):
-            estimates += self._neighbours_mean(self.similar[np.ix_(rows, rated)], above - bias)
+            estimates += self._neighbours_mean(self.similar[rated][:, rows].toarray().T, above - bias)
         return estimates, len(rated) > 0
 
     def _neighbours_mean(self, similar: NDArray[np.float64], residuals: NDArray[np.float64]) -> NDArray[np.float64]:

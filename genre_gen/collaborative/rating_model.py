@@ -228,20 +228,21 @@ class RatingModel(CollaborativeModel):
         ]
 
 
-def by_row(learned: NDArray[np.float64], data: SurpriseData, n_items: int) -> NDArray[np.float64]:
-    """Return an array by Surprise's item numbers as one by catalog row; items without ratings get zeros."""
-    whole = np.zeros((n_items, *learned.shape[1:]))
+def by_row(learned: NDArray[np.float64], data: SurpriseData, n_items: int) -> NDArray[np.float32]:
+    """Return an array by Surprise's item numbers as float32 by catalog row; items without ratings get zeros."""
+    whole = np.zeros((n_items, *learned.shape[1:]), np.float32)
     whole[data.rows] = learned
     return whole
 
 
-def check_dense(name: str, n_items: int, limit: int, matrices: int) -> None:
-    """Raise DataError for catalogs whose dense matrices ``[n_items, n_items]`` do not fit into memory."""
-    if n_items > limit:
-        raise DataError(
-            f"{name}: {n_items} items need dense matrices of {matrices * 8 * n_items**2 / 1e9:.0f} GB (the limit is "
-            f"{limit} items); use svd, which has no such limit"
-        )
+def too_large(n_items: int, limit: int, matrices: int) -> str | None:
+    """Return that dense matrices ``[n_items, n_items]`` of a catalog do not fit into memory, if so."""
+    if n_items <= limit:
+        return None
+    return (
+        f"{n_items} items need dense matrices of {matrices * 8 * n_items**2 / 1e9:.0f} GB (the limit is {limit} "
+        "items); use svd, which has no such limit"
+    )
 
 
 def ridge(design: NDArray[np.float64], target: NDArray[np.float64], penalty: float) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from genre_gen.collaborative.negatives import FULL_UP_TO, NEGATIVES, NegativeSampler
 from genre_gen.data.interactions import Interactions
 from genre_gen.errors import UsageError
 
@@ -167,7 +168,20 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(groups, lr=learning_rate)
         rise = max(1, warmup_steps)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: min(1.0, (step + 1) / rise))
-        self.rng = np.random.default_rng(seed)
+        self.rng, self.steps = np.random.default_rng(seed), 0
+        counts, n_items = np.bincount(windows.rows), network.items.num_embeddings
+        self.sampler = NegativeSampler(counts, NEGATIVES, seed) if n_items > FULL_UP_TO else None
+
+    def _loss(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean cross-entropy; in large catalogs it is estimated from negatives."""
+        self.steps += 1
+        if self.sampler is None:
+            return functional.cross_entropy(self.network.logits(hidden), targets)
+        negatives, items = self.sampler.draw(self.steps), self.network.items
+        own = (hidden * items(targets)).sum(1, keepdim=True)
+        rivals = hidden @ items(negatives.tokens).T - negatives.log_chances
+        rivals = rivals.masked_fill(negatives.tokens == targets[:, None], float("-inf"))
+        return (torch.cat([own, rivals], dim=1).logsumexp(1) - own[:, 0]).mean()
 
     def epoch(self, enough: Callable[[], bool] = lambda: False) -> bool:
         """Learn from each window once, and return True; False if ``enough``, asked before each step, ended it."""
@@ -177,8 +191,7 @@ class Trainer:
                 self.network.eval()
                 return False
             counts = targets != NO_TARGET
-            logits = self.network.logits(self.network(rows)[counts])  # targets only: the head is costly
-            loss = functional.cross_entropy(logits, targets[counts])
+            loss = self._loss(self.network(rows)[counts], targets[counts])  # targets only: the head is costly
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)

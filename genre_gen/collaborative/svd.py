@@ -25,6 +25,8 @@ from genre_gen.errors import ConfigError
 from genre_gen.folders.arrays import expect, json_in, texts
 
 __all__ = ["SVD", "Prediction", "Taste"]
+BLOCK = 2**14
+"""Items whose ratings are computed at a time."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,8 @@ class SVD(RatingModel):
         self.factors, self.epochs, self.learning_rate = factors, epochs, learning_rate
         self.regularisation, self.fold_in_penalty, self.seed = regularisation, fold_in_penalty, seed
         self.users: tuple[str, ...] = ()
-        self.user_bias, self.item_bias = np.zeros(0), np.zeros(0)
-        self.user_factors, self.item_factors = np.zeros((0, factors)), np.zeros((0, factors))
+        self.user_bias, self.item_bias = np.zeros(0, np.float32), np.zeros(0, np.float32)
+        self.user_factors, self.item_factors = (np.zeros((0, factors), np.float32) for _ in range(2))
         self._row_of_user: dict[str, int] = {}
 
     def fit(self, interactions: Interactions) -> Self:
@@ -112,7 +114,11 @@ class SVD(RatingModel):
         tastes = [self.fold_in(history) for history in histories]
         factors = np.array([taste.factors for taste in tastes]).reshape(len(tastes), self.factors)
         bias = np.array([taste.bias for taste in tastes])
-        return (self.mean + bias[:, None] + self.item_bias + factors @ self.item_factors.T).astype(np.float32)
+        scores = np.empty((len(tastes), len(self.item_bias)), np.float32)
+        for begin in range(0, len(self.item_bias), BLOCK):  # the product is in float64, one block of items at a time
+            part = slice(begin, begin + BLOCK)
+            scores[:, part] = self.mean + bias[:, None] + self.item_bias[part] + factors @ self.item_factors[part].T
+        return scores
 
     def prefix_scorer(self, interactions: Interactions) -> PrefixScorer:
         """Return what folds all prefixes of a history in at once."""
@@ -138,7 +144,9 @@ class SVD(RatingModel):
         if isinstance(who, History):
             return self.fold_in(who)
         row = self._row_of_user.get(who)
-        return self._unknown() if row is None else Taste(float(self.user_bias[row]), self.user_factors[row])
+        if row is None:
+            return self._unknown()
+        return Taste(float(self.user_bias[row]), self.user_factors[row].astype(np.float64))
 
     def estimate(self, who: str | History, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], bool]:
         """Return expected ratings, not clipped, and whether the user is known (see ``predict``)."""
@@ -162,7 +170,7 @@ class SVD(RatingModel):
         return model
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the parameters (float64) and the user ids (JSON in UTF-8 bytes)."""
+        """Return the parameters (float32) and the user ids (JSON in UTF-8 bytes)."""
         return super().arrays() | {"users": np.frombuffer(json.dumps(self.users).encode(), dtype=np.uint8)}
 
     @classmethod
@@ -190,9 +198,9 @@ class SVD(RatingModel):
         }
 
     def _keep(self, algorithm: Any, data: SurpriseData) -> None:
-        """Copy the parameters of Surprise's algorithm, ordered by catalog and user row."""
+        """Copy the parameters of Surprise's algorithm, ordered by catalog and user row, in single precision."""
         n_items = len(self.rated_items)
-        self.user_bias, self.user_factors = np.array(algorithm.bu), np.array(algorithm.pu)
+        self.user_bias, self.user_factors = (np.array(part, np.float32) for part in (algorithm.bu, algorithm.pu))
         self.item_bias, self.item_factors = (by_row(part, data, n_items) for part in (algorithm.bi, algorithm.qi))
 
     def _factorisation(self) -> Factorisation:
@@ -203,7 +211,7 @@ class SVD(RatingModel):
 
     def _solve(self, rows: NDArray[np.int64], residuals: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         """Return the bias and factors that fit the residuals of a user's ratings over mean and items."""
-        design = np.column_stack([np.ones(len(rows)), self.item_factors[rows]])  # [n, 1 + factors]
+        design = np.column_stack([np.ones(len(rows)), self.item_factors[rows]])  # float64 [n, 1 + factors]
         solution = ridge(design, residuals, self.fold_in_penalty)
         return float(solution[0]), solution[1:]
 

@@ -58,7 +58,7 @@ class SVDpp(SVD):
             fold_in_penalty=fold_in_penalty,
             **options,
         )
-        self.implicit_factors = np.zeros((0, factors))
+        self.implicit_factors = np.zeros((0, factors), np.float32)
 
     def fold_in(self, history: History) -> Taste:
         """Solve for a user's bias and explicit factors, with fixed items and implicit part of the history.
@@ -69,7 +69,7 @@ class SVDpp(SVD):
         implicit_rows = np.unique(history.rows[self.rated_items[history.rows]])
         if not len(implicit_rows):
             return self._unknown()
-        implicit = self.implicit_factors[implicit_rows].sum(axis=0) / np.sqrt(len(implicit_rows))
+        implicit = self.implicit_factors[implicit_rows].sum(axis=0, dtype=np.float64) / np.sqrt(len(implicit_rows))
         rows, ratings = self.usable(history)
         residuals = ratings - self.mean - self.item_bias[rows] - self.item_factors[rows] @ implicit
         bias, explicit = self._solve(rows, residuals)
@@ -85,7 +85,8 @@ class SVDpp(SVD):
 
     def _keep(self, algorithm: Any, data: SurpriseData) -> None:
         super()._keep(algorithm, data)
-        self.implicit_factors = by_row(algorithm.yj, data, len(self.rated_items))
+        influence = np.asarray(algorithm.yj)
+        self.implicit_factors = by_row(influence, data, len(self.rated_items))
         for user, rated in data.trainset.ur.items():
             items = [item for item, _ in rated]
-            self.user_factors[user] += np.asarray(algorithm.yj)[items].sum(axis=0) / np.sqrt(len(items))
+            self.user_factors[user] = algorithm.pu[user] + influence[items].sum(axis=0) / np.sqrt(len(items))

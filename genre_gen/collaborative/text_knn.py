@@ -17,6 +17,12 @@ from genre_gen.collaborative.item_knn import ItemKNN, parts, strongest
 from genre_gen.data.interactions import Interactions
 from genre_gen.errors import UsageError
 
+ALL_UP_TO = 50_000
+"""The largest number of texts among which the most similar are found exactly."""
+
+POSTINGS = 1000
+"""The number of texts that a word leads to among more texts."""
+
 
 class TextKNN(ItemKNN):
     """Score an item by the similarity of its text to the texts of the history's items.
@@ -66,7 +72,9 @@ def similar_texts(texts: Sequence[str], n: int, rows: NDArray[np.int64], among: 
         texts: all texts; the rarity of a word is counted over all of them.
         n: number of texts kept for each of ``rows``.
         rows: the texts whose neighbours are returned.
-        among: the texts that they are compared with, ascending; a text is not compared with itself.
+        among: the texts that they are compared with, ascending; a text is not compared with itself. Of more than
+            ALL_UP_TO texts, a word leads to a random sample of POSTINGS of those that have it, the same ones for words
+            that occur together, so that the work is linear in the number of texts.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -74,7 +82,7 @@ def similar_texts(texts: Sequence[str], n: int, rows: NDArray[np.int64], among: 
         vectors = TfidfVectorizer(sublinear_tf=True).fit_transform(texts).astype(np.float32)
     except ValueError:  # no text has any word
         vectors = sparse.csr_matrix((len(texts), 1), dtype=np.float32)
-    wanted, others = vectors[rows], sparse.csr_matrix(vectors[among].T)
+    wanted, others = vectors[rows], _shortened(sparse.csr_matrix(vectors[among].T))
     blocks = [sparse.csr_matrix((0, len(among)), dtype=np.float32)]
     for part in parts(wanted, others):
         block = sparse.csr_matrix(wanted[part] @ others)
@@ -83,3 +91,17 @@ def similar_texts(texts: Sequence[str], n: int, rows: NDArray[np.int64], among: 
     nearest = sparse.csr_matrix(sparse.vstack(blocks))
     cells = (nearest.data, among[nearest.indices], nearest.indptr)
     return sparse.csr_matrix(cells, (len(rows), len(texts)), dtype=np.float32)
+
+
+def _shortened(words: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Return ``words [n_words, n_texts]`` with at most POSTINGS texts of each word, if there are many texts."""
+    frequencies = np.diff(words.indptr)
+    if words.shape[1] <= ALL_UP_TO or frequencies.max(initial=0) <= POSTINGS:
+        return words
+    # Each word keeps the texts that come first in one random order, so the same texts are left of common words.
+    place = np.random.default_rng(0).permutation(words.shape[1])[words.indices]
+    word = np.repeat(np.arange(len(frequencies)), frequencies)
+    order = np.lexsort((place, word))
+    kept = np.sort(order[np.arange(len(order)) - words.indptr[word] < POSTINGS])
+    indptr = np.concatenate([[0], np.cumsum(np.minimum(frequencies, POSTINGS))])
+    return sparse.csr_matrix((words.data[kept], words.indices[kept], indptr), words.shape)

@@ -1,4 +1,4 @@
-"""Which users had which items, with a bound on the pairs of items that are counted together."""
+"""Users and the items of their histories, with a bound on the pairs of items that are counted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAIRS = 2**31
 
 
 def seen_matrix(interactions: Interactions, pairs: int = PAIRS) -> sparse.csr_matrix:
-    """Return 1 for each item that a user had: float64 ``[users, items]``, sorted.
+    """Return 1 for each item of a user: float64 ``[users, items]``, sorted.
 
     Of each user the ``LONGEST`` most recent interactions count, or fewer where the users would otherwise have more than
     ``pairs`` pairs together. So work that grows with a history's squared length is linear in interactions.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen import metrics
-from genre_gen.data.batches import batches
+from genre_gen.data.batches import batches, histories_at_a_time
 from genre_gen.data.interactions import History, Interactions, allowed_items
 from genre_gen.data.labels import Labels
 from genre_gen.data.splits import NO_CASES, Case, Part, Split
@@ -57,7 +57,7 @@ def evaluate_scorers(
         costs: name -> further costs, such as ``{"train_seconds": 12.0}``; the seconds of scoring are measured here.
         data: name of the data, for the report.
         split: name of the split and its part, for the report.
-        batch: histories scored at a time.
+        batch: histories scored at a time; fewer of a large catalog.
         progress: called with the number of cases done after each batch.
 
     Returns:
@@ -70,7 +70,7 @@ def evaluate_scorers(
         raise UsageError(f"there are no cases to evaluate: {NO_CASES}")
     mixtures, costs = mixtures or {}, costs or {}
     tallies = {name: _Tally() for name in (*scorers, *mixtures)}
-    for part in batches(cases, batch):
+    for part in batches(cases, histories_at_a_time(batch, n_items)):
         _rank(part, scorers, mixtures, tallies, n_items, max(k), repeat)
         if progress is not None:
             progress(len(part))

@@ -146,7 +146,7 @@ class InteractionCounts(Counts):
         return np.where(counts >= self._least_followers(row), counts, 0)
 
     def _least_followers(self, row: int, anchors: Any = slice(None)) -> NDArray[np.float64]:
-        """Return how many users must go on from each item, or some ``anchors``, to tell anything."""
+        """Return the least number of followers that tells anything, of each item or of some ``anchors``."""
         share = max(MIN_SHARE, MIN_LIFT * self.expected(row))
         return np.maximum(MIN_USERS, share * self.users_with[anchors])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,10 +17,11 @@ def writing(place: Path) -> Iterator[None]:
     Raises:
         OutputError: the disk is full, the place is read-only, or is a folder where a file is to be.
     """
-    from polars.exceptions import PolarsError
-
     try:
         yield
-    except (OSError, PolarsError) as problem:
+    except Exception as problem:
+        polars = sys.modules.get("polars.exceptions")  # an error of polars is raised after polars was imported
+        if not isinstance(problem, (OSError, *([polars.PolarsError] if polars else []))):
+            raise
         reason = " ".join(str(getattr(problem, "strerror", None) or problem).split())
         raise OutputError(f"{place}: cannot be written ({reason}); free space or choose another place") from problem

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the usual name
 from torch import Tensor, nn
 
+from genre_gen.collaborative.negatives import Negatives
 from genre_gen.errors import ConfigError
 from genre_gen.llm.batch import Batch
 from genre_gen.llm.encode import NO_TARGET
@@ -35,7 +36,7 @@ from genre_gen.llm.item_backbone import (
 from genre_gen.llm.load import load_tokenizer
 from genre_gen.llm.near_identity import scale_branches
 from genre_gen.llm.pretrained import Pretrained
-from genre_gen.llm.softmax import Negatives, code_targets, full_loss, sampled_loss
+from genre_gen.llm.softmax import code_targets, full_loss, sampled_loss
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -144,7 +145,8 @@ class LLM(nn.Module):
 
     def _loaded(self, pretrained: Pretrained) -> PreTrainedModel:
         """Load the pre-trained model, and give it what was trained of it."""
-        with torch.random.fork_rng(devices=()):  # adapters are initialised at random
+        # A text may be asked for in inference mode, whose tensors lack what weights need; adapters are random at first.
+        with torch.inference_mode(False), torch.random.fork_rng(devices=()):
             base = pretrained.load()
             for parameter in base.parameters():
                 parameter.requires_grad_(False)
@@ -176,7 +178,18 @@ class LLM(nn.Module):
 
     def initialise_codes(self, vectors: Tensor) -> None:
         """Initialise each code token by the mean of ``vectors [n_items, hidden]`` of the items with that token."""
+        used, means = self._token_means(vectors)
+        if self.code_projection is not None:
+            projection = best_projection(means, len(self.code_projection))
+            self.code_projection.data.copy_(projection)
+            means = means @ projection.T
+        self.code_embedding.data[used] = means.to(self.code_embedding)
+
+    def _token_means(self, vectors: Tensor) -> tuple[Tensor | slice, Tensor]:
+        """Return which code tokens items have, and the mean of their items' vectors."""
         codes = torch.as_tensor(self.codes.codes.copy())
+        if codes.shape == (self.codes.vocabulary, 1) and bool((codes[:, 0] == torch.arange(len(codes))).all()):
+            return slice(None), vectors
         total = torch.zeros(self.codes.vocabulary, vectors.shape[1])
         count = torch.zeros(len(total), 1)
         for level in codes.unbind(1):
@@ -184,12 +197,7 @@ class LLM(nn.Module):
             total.index_add_(0, level[present], vectors[present])
             count.index_add_(0, level[present], torch.ones(int(present.sum()), 1))
         used = count.squeeze(1) > 0
-        means = total[used] / count[used]
-        if self.code_projection is not None:
-            projection = best_projection(means, len(self.code_projection))
-            self.code_projection.data.copy_(projection)
-            means = means @ projection.T
-        self.code_embedding.data[used] = means.to(self.code_embedding)
+        return used, total[used] / count[used]
 
     @torch.no_grad()
     def add_answer_heads(self, answers: Mapping[str, Tensor]) -> None:
@@ -379,42 +387,3 @@ def _no_weights(shape: Sequence[int]) -> nn.Parameter:
 def _tokens(answer: Tensor) -> tuple[int, ...]:
     """Return the text ids of an answer, without padding."""
     return tuple(answer[answer >= 0].tolist())
-
-
-@torch.no_grad()
-def embed_texts(base: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> Tensor:
-    """Return vectors of texts in the space of the model's input embeddings, suited to distinguish the texts.
-
-    Each is the mean of its tokens' embeddings, weighted by idf. The mean over all texts is subtracted, and the spectrum
-    is flattened to its square root. So the few directions in which most tokens differ (Mu and Viswanath 2018,
-    https://arxiv.org/abs/1702.01417) do not dominate the content of a text.
-
-    Returns:
-        float32 ``[len(texts), hidden]`` on the CPU, with the mean length of plain means of embeddings; an empty text
-        becomes the zero vector.
-    """
-    weight: Any = base.get_input_embeddings().weight
-    ids = tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"]
-    tokens = [torch.tensor(sorted(set(row)), dtype=torch.int64) for row in ids]
-    count = torch.bincount(torch.cat(tokens), minlength=len(weight)).float()
-    rarity = torch.log((1 + len(texts)) / (1 + count)) + 1
-    vectors, length = torch.zeros(len(texts), weight.shape[1]), 0.0
-    for row, own in enumerate(tokens):
-        if len(own):
-            embedded = weight[own.to(weight.device)].float().cpu()
-            vectors[row] = (rarity[own] @ embedded) / rarity[own].norm()
-            length += float(embedded.mean(0).norm()) / len(texts)
-    known = torch.tensor([len(own) > 0 for own in tokens])
-    return _flattened(vectors, known, length)
-
-
-def _flattened(vectors: Tensor, known: Tensor, length: float) -> Tensor:
-    """Centre vectors, flatten their spectrum to its square root, and give them a mean length."""
-    if known.sum() < 2:  # noqa: PLR2004 - a single vector equals the mean
-        return vectors * 0
-    centred = (vectors - vectors[known].mean(0)) * known[:, None]
-    values, directions = torch.linalg.eigh(centred.T @ centred)
-    kept = values > values.max() * 1e-6
-    flat = (centred @ directions[:, kept]) * values[kept] ** -0.25 @ directions[:, kept].T
-    norms = flat.norm(dim=1)
-    return flat * (length / norms[known].mean().clamp(min=1e-12))

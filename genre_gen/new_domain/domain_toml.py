@@ -15,7 +15,6 @@ from genre_gen.prompting.nouns import with_article
 
 _REPEATS = 0.2  # with at least this share of repeated interactions, items may be recommended again
 _SMALL, _LARGE, _HUGE = 5_000, 200_000, 50_000  # interactions; interactions; items
-_EASE = 20_000  # the largest number of items for EASE
 _OPTIONAL: tuple[tuple[Role, str, str], ...] = (
     ("title", "items", "what it is called"),
     ("text", "items", "a longer description"),
@@ -157,7 +156,7 @@ def sized_settings(n_items: int, n_interactions: int, proposal: Proposal) -> str
         epochs, tokens, minutes = 2, 2048, 10
     atomic = n_items <= _HUGE
     worded = any(settings.type != "number" for settings in proposal.fields.values()) or "text" in proposal.columns
-    useless = {"ease": n_items > _EASE, "text_knn": not worded}
+    useless = {"text_knn": not worded}
     members = ("sequential_rules", "ease", "item_knn", "text_knn", "popularity")
     scheme = "atomic" if atomic else "semantic"
     codes = _lines(

@@ -20,7 +20,8 @@ def without_histories(state: RecommenderState) -> RecommenderState:
     """Return a recommender without data about single users; its answers to histories given by hand are the same.
 
     Interactions are replaced by counts for explanations, see :mod:`genre_gen.explain.shared_counts`; models drop their
-    parameters per user id.
+    parameters per user id. A model that scores by way of users has approximate weights instead, so scores change a
+    little; it logs that.
     """
     if state.shared is not None:
         return state

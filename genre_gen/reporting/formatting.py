@@ -10,7 +10,6 @@ import numpy as np
 
 from genre_gen.codes import atomic
 from genre_gen.data.catalog import Catalog
-from genre_gen.data.dataset import Dataset
 from genre_gen.data.printable import about, printable, shown
 from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
@@ -151,6 +150,8 @@ def render_prompt(
     Raises:
         UsageError: no such task, or a user the task has no example of.
     """
+    from genre_gen.data.dataset import Dataset
+
     if task not in TASKS:
         raise UsageError(f"no task {task!r}; there are: {', '.join(TASKS)}")
     domain = Domain.load(domain_name)

@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from genre_gen.collaborative.negatives import Negatives, NegativeSampler
 from genre_gen.domain import Training
 from genre_gen.errors import CheckpointError, ConfigError
 from genre_gen.folders.checkpoints import CHECKPOINT, PROGRESS
@@ -26,7 +27,6 @@ from genre_gen.llm.batch import Batch
 from genre_gen.llm.encode import NO_TARGET
 from genre_gen.llm.hardware import computes_bfloat16
 from genre_gen.llm.model import LLM
-from genre_gen.llm.softmax import Negatives, NegativeSampler
 from genre_gen.llm.task_mixture import MAIN, TaskMixture
 from genre_gen.training.distillation import OnShare, SoftTargets
 from genre_gen.training.optimizers import clip_gradients, make_optimizer

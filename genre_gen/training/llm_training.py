@@ -21,6 +21,7 @@ from genre_gen.codes import make_codes
 from genre_gen.codes.base import Codes
 from genre_gen.collaborative.base import CollaborativeModel, EpochModel
 from genre_gen.collaborative.embeddings import cooccurrence_embeddings
+from genre_gen.collaborative.negatives import FULL_UP_TO, NEGATIVES, NegativeSampler
 from genre_gen.data.batches import batches, histories_at_a_time
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import Interactions, allowed_items
@@ -34,9 +35,8 @@ from genre_gen.llm.fingerprint import weights_fingerprint
 from genre_gen.llm.generator import ItemGenerator
 from genre_gen.llm.load import load_base
 from genre_gen.llm.model import LLM
-from genre_gen.llm.softmax import FULL_UP_TO, NEGATIVES, NegativeSampler
 from genre_gen.llm.task_mixture import TaskMixture
-from genre_gen.llm.text_encoders import rotated, text_vectors
+from genre_gen.llm.text_encoders import blocks, rotation, text_vectors
 from genre_gen.metrics import case_ranks, ndcg_at
 from genre_gen.prompting.book import PromptBook
 from genre_gen.tasks import TaskData
@@ -65,7 +65,6 @@ class TrainingResult:
         seconds: of all steps and validations, those before an interruption included.
         epochs: main epochs after which it was best, whole ones from 1 on; None without validation.
         steps: by which the run can be repeated.
-        validation_seconds: of one validation; 0 without any.
         interrupted: whether it was stopped before its end.
     """
 
@@ -73,7 +72,6 @@ class TrainingResult:
     seconds: float
     epochs: float | None
     steps: Steps
-    validation_seconds: float = 0.0
     interrupted: bool = False
 
     @classmethod
@@ -92,7 +90,6 @@ class TrainingResult:
             progress.seconds,
             epochs if epochs is None or epochs < 1 else math.ceil(epochs),
             kept,
-            progress.validation_seconds if judged else 0.0,
             interrupted,
         )
 
@@ -129,14 +126,17 @@ def item_vectors(
     hidden, length = texts.shape[1], texts.norm(dim=1).mean()
     cooccurrence = torch.from_numpy(cooccurrence_embeddings(interactions, min(_COLLABORATIVE, hidden)))
     warm = cooccurrence.any(dim=1)
-    vectors = settings.text * texts
+    texts *= settings.text
     if settings.collaborative == 0 or not warm.any():
-        return vectors
-    collaborative = rotated(cooccurrence, hidden)
-    vectors += settings.collaborative * collaborative * (length / collaborative[warm].norm(dim=1).mean())
+        return texts
+    basis = rotation(cooccurrence.shape[1], hidden)
+    lengths = [(cooccurrence[block] @ basis)[warm[block]].norm(dim=1) for block in blocks(len(texts))]
+    scale = length / torch.cat(lengths).mean()
+    for block in blocks(len(texts)):
+        texts[block] += settings.collaborative * (cooccurrence[block] @ basis) * scale
     if settings.text > 0:  # a shorter vector would lose to all others
-        vectors[~warm] *= (settings.text**2 + settings.collaborative**2) ** 0.5 / settings.text
-    return vectors
+        texts[~warm] *= (settings.text**2 + settings.collaborative**2) ** 0.5 / settings.text
+    return texts
 
 
 def choose_teacher(
@@ -145,11 +145,13 @@ def choose_teacher(
     fitted: Mapping[str, CollaborativeModel],
     cases: Sequence[Case],
     n_items: int,
+    enough: Callable[[], bool] = lambda: False,
 ) -> Teacher | None:
     """Choose, on validation cases, a blend of collaborative models as teacher of the language model.
 
     ``members`` make new models; ``fitted`` are the same models fitted on the interactions before the cases. Models that
-    are trained epoch by epoch are left out, since a teacher is fitted again for each fold of the users.
+    are trained epoch by epoch are left out, since a teacher is fitted again for each fold of the users. Once ``enough``
+    is true, no further cases are scored.
 
     Returns:
         The teacher; None without distillation or members.
@@ -157,14 +159,20 @@ def choose_teacher(
     fitted = {name: model for name, model in fitted.items() if not isinstance(model, EpochModel)}
     if domain.training.distillation == 0 or not fitted:
         return None
-    blend = fit_blend({name: model.score for name, model in fitted.items()}, cases, n_items, repeat=domain.repeat)
+    blend = fit_blend(
+        {name: model.score for name, model in fitted.items()}, cases, n_items, repeat=domain.repeat, enough=enough
+    )
     users = min(domain.training.validation_users, max(_LEAST_SAMPLE, _SCORES // n_items))
-    scores, sample = [], sample_cases(cases, users)
+    scores: list[NDArray[np.float32]] = []
+    sample = sample_cases(cases, users)
     for part in batches(sample, histories_at_a_time(_BATCH, n_items)):
+        if scores and enough():
+            break
         histories = [case.history for case in part]
         by_member = {name: fitted[name].score(histories) for name in blend.members}
         scores.append(blend.combine(by_member, allowed_items(histories, n_items, domain.repeat)).total)
-    temperature = fit_temperature(np.concatenate(scores), np.array([case.target for case in sample]))
+    totals = np.concatenate(scores)
+    temperature = fit_temperature(totals, np.array([case.target for case in sample[: len(totals)]]))
     log.info("teacher: weights %s, temperature %.2f", dict(blend.weights), temperature)
     return Teacher(members, blend.weights, temperature, domain.repeat)
 

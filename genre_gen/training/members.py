@@ -29,6 +29,9 @@ ESTIMATED_FROM = 20_000
 SAMPLE = 0.05
 """The share of the users whose fit estimates that of all."""
 
+EPOCH_MODELS_SHARE = 0.6
+"""The share of the time left after the quick models that those trained epoch by epoch may take, before tuning."""
+
 NO_TIME = "no time is left of its share of the budget"
 
 
@@ -104,12 +107,35 @@ class MemberFitting:
         for number, name in enumerate(raters):
             on_share(number / (len(raters) + len(names)))
             self._fit_rater(fitted, name)
+        tunes = bool(validation) and self.domain.blend.tune
+        limited = self.time_share.left() < float("inf")
         for number, name in enumerate(names, len(raters)):
             on_share(number / (len(raters) + len(names)))
-            self._fit_member(fitted, name, validation)
+            if limited and tunes and issubclass(MEMBERS[name], EpochModel):
+                continue
+            self._fit_member(fitted, name, () if limited else validation)
+        if limited and tunes:
+            self._spend_rest(fitted, names, validation, on_share)
+        fitted.models = {name: fitted.models[name] for name in names if name in fitted.models}
         for name, why in fitted.left_out.items():
             log.warning("%s is left out: %s", name, why)
         return fitted
+
+    def _spend_rest(
+        self, fitted: Fitted, names: Sequence[str], validation: Sequence[Case], on_share: Callable[[float], None]
+    ) -> None:
+        """With all quick models fitted, spend the rest of the time on those of many epochs, and on tuning."""
+        epochs = [name for name in names if issubclass(MEMBERS[name], EpochModel)]
+        end = self.time_share.left() * (1 - EPOCH_MODELS_SHARE)
+        for name in epochs:
+            self._fit_member(fitted, name, validation, TimeShare(lambda: self.time_share.left() - end))
+        for name in names:
+            on_share(1.0)
+            shared = name in fitted.raters and fitted.raters[name] is fitted.models.get(name)
+            if name in epochs or name not in fitted.models or shared:
+                continue
+            if fitted.once[name] < self.time_share.left():
+                self._fit_member(fitted, name, validation)
 
     def _fit_rater(self, fitted: Fitted, name: str) -> None:
         begin = time.perf_counter()
@@ -121,8 +147,10 @@ class MemberFitting:
         fitted.took(name, begin)
         fitted.once[name] = fitted.seconds[name]
 
-    def _fit_member(self, fitted: Fitted, name: str, validation: Sequence[Case]) -> None:
-        begin, made = time.perf_counter(), 0
+    def _fit_member(
+        self, fitted: Fitted, name: str, validation: Sequence[Case], time_share: TimeShare | None = None
+    ) -> None:
+        begin, made, time_share = time.perf_counter(), 0, time_share or self.time_share
 
         def make(options: Mapping[str, Any]) -> CollaborativeModel:
             nonlocal made
@@ -132,14 +160,15 @@ class MemberFitting:
         if isinstance(fitted.raters.get(name), MEMBERS[name]):
             fitted.models[name] = fitted.raters[name]  # fitted once for both purposes
             return
-        if why := MEMBERS[name].cannot_learn(self.interactions) or self._too_long(
-            partial(make_member, name, self.context)
-        ):
+        why = MEMBERS[name].cannot_learn(self.interactions)
+        if why is None and name not in fitted.models:
+            why = self._too_long(partial(make_member, name, self.context))
+        if why is not None:
             fitted.left_out[name] = why
             return
         if validation and self.domain.blend.tune:
             model, fitted.options[name] = tune(
-                make, self.interactions, validation, repeat=self.domain.repeat, enough=self.time_share.over
+                make, self.interactions, validation, repeat=self.domain.repeat, enough=time_share.over
             )
             if isinstance(model, EpochModel) and model.best_epoch == 0:
                 del fitted.options[name]
@@ -152,7 +181,7 @@ class MemberFitting:
         fitted.models[name] = model
         fitted.took(name, begin)
         epochs = len(model.log) / model.best_epoch if isinstance(model, EpochModel) and model.log else 1.0
-        fitted.once[name] = (time.perf_counter() - begin) / max(made, 1) / epochs
+        fitted.once.setdefault(name, (time.perf_counter() - begin) / max(made, 1) / epochs)
 
     def _too_long(self, make: Maker) -> str | None:
         """Return why a fit does not fit into the time that is left; None if it does, or cannot be told."""

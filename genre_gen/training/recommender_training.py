@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen.blending.ratings import scale_of, tune_rating_blend
-from genre_gen.blending.tuned import Steps, TunedSettings
+from genre_gen.blending.tuned import Ended, Steps, TunedSettings
 from genre_gen.blending.weights import fit_blends
 from genre_gen.collaborative import ModelContext
 from genre_gen.data.interactions import History, Interactions
 from genre_gen.data.knowledge import Knowledge
-from genre_gen.data.splits import NO_CASES, Case, Split
+from genre_gen.data.splits import NO_CASES, Split
 from genre_gen.domain import Domain
 from genre_gen.downloads.models import find_model
 from genre_gen.errors import ConfigError, UsageError
@@ -103,8 +103,7 @@ class RecommenderTraining:
         with run.stages.stage(LLM_STAGE), Interruption() as interrupted:
             llm, teacher, trained = self._train_llm(split, fitted, context, run, interrupted)
         with run.stages.stage(BLEND_STAGE):
-            cases = run.blend_cases(split.validation, trained.validation_seconds, self.domain, fitted)
-            tuned = self._tune_blends(split, fitted, llm, context.rating_scale, cases)
+            tuned = self._tune_blends(split, fitted, llm, context.rating_scale, run)
         tuned = replace(
             tuned,
             epochs=trained.epochs,
@@ -130,20 +129,20 @@ class RecommenderTraining:
     ) -> RecommenderState:
         """Refit on train and validation, if the settings, the time and an interruption allow."""
         if self.domain.training.refit == "none":
-            return state
+            return state.ended("interrupted") if trained.interrupted else state
         needed = sum(fitted.once.values()) + run.soft_seconds + run.spare
         needed += LEAST_REFIT_STEPS * trained.seconds / max(1, trained.steps.steps) if run.budget.seconds else 0.0
+        ended: Ended = "time"
         if trained.interrupted:
             why, ended = "the training was interrupted", "interrupted"
         elif run.budget.left < needed:
-            why, ended = f"it takes more than {clock_time(needed)}, and {clock_time(run.budget.left)} are left", "time"
+            why = f"it takes more than {clock_time(needed)}, and {clock_time(run.budget.left)} are left"
         else:
             with run.stages.stage(REFIT_STAGE):
                 return self._refit(state, split.train_and_validation, context, teacher, run)
         log.warning("the %s is left out: %s", REFIT_STAGE, why)
         run.stages.end()
-        left_out = {**state.tuned.left_out, REFIT_STAGE: why}
-        return replace(state, tuned=replace(state.tuned, left_out=left_out, ended=ended))
+        return state.ended(ended, {REFIT_STAGE: why})
 
     def _train_again(self, split: Split, tuned: TunedSettings, tracking: Tracking) -> RecommenderState:
         """Learn from all of ``train_and_validation`` with the settings that an earlier training chose, by count."""
@@ -268,7 +267,10 @@ class RecommenderTraining:
         llm = build_llm(self.domain, split.catalog, split.train)
         data = TaskData(split.catalog, split.train, self.domain)
         made = makers(context, fitted.models, fitted.options)
-        teacher = choose_teacher(self.domain, made, fitted.models, split.validation, len(split.catalog))
+        teacher = choose_teacher(
+            self.domain, made, fitted.models, run.cases(split.validation), len(split.catalog),
+            run.within(SOFT_TARGETS_SHARE / 3),
+        )  # fmt: skip
         options = RunOptions(
             None if teacher is None else partial(run.kept_soft_targets, teacher),
             time_left=None if run.budget.seconds is None else run.time_left(self.domain, fitted, len(split.validation)),
@@ -344,7 +346,7 @@ class RecommenderTraining:
         fitted: Fitted,
         llm: LLM,
         scale: tuple[float, float] | None,
-        cases: Sequence[Case],
+        run: Run,
     ) -> TunedSettings:
         from genre_gen.llm.generator import ItemGenerator
 
@@ -353,15 +355,19 @@ class RecommenderTraining:
         scorers: dict[str, Callable[[Sequence[History]], NDArray[np.floating]]] = {LLM_MEMBER: generator.score}
         scorers |= {name: model.score for name, model in members.items()}
         cold = ~np.isin(np.arange(size), split.train.rows)
+        cases, limited = run.cases(split.validation), run.budget.seconds is not None
         masked = partial(
             mask_cold_items, members=None, cold=cold,
             content_based=content_based(self.domain, members, llm),
         )  # fmt: skip
         groups = [[LLM_MEMBER, *members], list(members) or [LLM_MEMBER]]
         blend, without_llm = fit_blends(
-            scorers, groups, cases, size, repeat=self.domain.repeat, batch=BATCH, mask_cold_items=masked
+            scorers, groups, cases, size, repeat=self.domain.repeat, batch=BATCH, mask_cold_items=masked,
+            enough=run.within(BLEND_SHARE * 2 / 3),
+        )  # fmt: skip
+        ratings = tune_rating_blend(
+            fitted.raters, generator, cases, scale, run.within(BLEND_SHARE / 3) if limited else None
         )
-        ratings = tune_rating_blend(fitted.raters, generator, cases, scale)
         return TunedSettings(blend, without_llm, ratings=ratings)
 
 

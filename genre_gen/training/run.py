@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from genre_gen.data.interactions import Interactions
-from genre_gen.data.splits import Case, sample_cases
+from genre_gen.data.splits import Case
 from genre_gen.domain import Domain
 from genre_gen.training.budget import BLEND_SHARE, SOFT_TARGETS_SHARE, SPARE, Budget
 from genre_gen.training.distillation import OnShare, SoftTargets, Teacher
@@ -23,9 +25,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 SOFT_TARGETS = "soft targets"
-LEAST_CASES = 200
-"""The number of validation cases on which the weights of the blends are chosen, whatever the budget."""
-
 BLEND_COST = 2.0
 """What a case costs when the weights of the blends are chosen, in cases of a validation: members and ratings too."""
 
@@ -109,12 +108,13 @@ class Run:
 
         return left
 
-    def blend_cases(
-        self, cases: Sequence[Case], validation_seconds: float, domain: Domain, fitted: Fitted
-    ) -> Sequence[Case]:
-        """Return the validation cases that weights are chosen on: all, or as many as fit into their share."""
-        if self.budget.seconds is None or not validation_seconds:
+    def cases(self, cases: Sequence[Case]) -> Sequence[Case]:
+        """Return validation cases in an order in which any first part is a fair sample, if there is a budget."""
+        if self.budget.seconds is None:
             return cases
-        each = BLEND_COST * validation_seconds / max(1, min(len(cases), domain.training.validation_users))
-        seconds = min(self.budget.share(BLEND_SHARE), max(0.0, self.budget.left - sum(fitted.once.values())))
-        return sample_cases(cases, max(LEAST_CASES, int(seconds / each)))
+        return [cases[position] for position in np.random.default_rng(0).permutation(len(cases)).tolist()]
+
+    def within(self, share: float) -> Callable[[], bool]:
+        """Return a function that tells when a share of the budget, counted from now, or all of it is used up."""
+        begin, limit = self.budget.spent, self.budget.share(share)
+        return lambda: self.budget.spent - begin > limit or self.budget.left <= 0

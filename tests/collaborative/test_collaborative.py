@@ -61,7 +61,8 @@ def random_log():
 def damages(array):
     """Yield what an array must not be read as: not finite, too large, of another kind, of another length."""
     if array.dtype.kind == "f" and array.size:
-        for value in (np.nan, np.inf, -np.inf, 1e38 if array.dtype.itemsize == 4 else 1e308):
+        too_large = {4: [1e38], 8: [1e308]}.get(array.dtype.itemsize, [])  # in half precision that is infinite
+        for value in (np.nan, np.inf, -np.inf, *too_large):
             yield np.full_like(array, value)
     if array.dtype.kind in "iu" and array.size and array.dtype != np.uint8:
         yield np.full_like(array, np.iinfo(array.dtype).max)

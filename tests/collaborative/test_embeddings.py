@@ -1,5 +1,6 @@
 import numpy as np
 
+from genre_gen.collaborative import embeddings
 from genre_gen.collaborative.embeddings import cooccurrence_embeddings
 from tests.collaborative.test_collaborative import log
 
@@ -36,3 +37,18 @@ def test_the_same_input_gives_the_same_vectors():
     interactions = log([np.random.default_rng(k).permutation(30)[:12] for k in range(50)], 30)
     first, second = (cooccurrence_embeddings(interactions, 8) for _ in range(2))
     assert np.array_equal(first, second)
+
+
+def test_many_items_get_about_the_same_neighbours(monkeypatch):
+    rng = np.random.default_rng(0)
+    interactions = log([(rng.permutation(6)[:4] + 6 * (k % 20)) for k in range(400)], 120)
+    exact = cooccurrence_embeddings(interactions, 24)
+    monkeypatch.setattr(embeddings, "MANY", 100)
+    monkeypatch.setattr(embeddings, "RANK_OF_MANY", 20)  # one for each circle
+    near, again = (cooccurrence_embeddings(interactions, 24) for _ in range(2))
+    assert np.array_equal(near, again)
+    assert near.shape == exact.shape
+    assert not near[:, 20:].any()
+    likest = [(vectors @ vectors.T - 1e9 * np.eye(120)).argmax(axis=1) // 6 for vectors in (exact, near)]
+    assert (likest[0] == np.arange(120) // 6).all()
+    assert (likest[1] == np.arange(120) // 6).all()

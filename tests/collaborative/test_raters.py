@@ -239,7 +239,7 @@ def test_known_users_get_the_predictions_of_surprise(model):
     ours = model(factors=8, epochs=5, learning_rate=0.005, regularisation=0.1, rating_scale=SCALE, seed=7).fit(data)
     theirs = by_surprise(data, lambda surprise: getattr(surprise, model.__name__)(**options))
     predicted = [ours.rate(user, np.arange(ITEMS + 1)) for user in data.users]
-    np.testing.assert_allclose(predicted, theirs, atol=1e-9)
+    np.testing.assert_allclose(predicted, theirs, atol=1e-5)  # parameters are kept in single precision
 
 
 @pytest.mark.parametrize("model", [KNNBaseline, BayesianMF])

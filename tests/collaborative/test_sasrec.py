@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from genre_gen.collaborative import SASRec
+from genre_gen.collaborative import SASRec, sasrec_network
 from genre_gen.collaborative import sasrec as module
 from genre_gen.collaborative.sasrec import EPOCHS
 from genre_gen.collaborative.sasrec_network import NO_TARGET, Windows
@@ -46,6 +46,15 @@ def test_sasrec_learns_the_next_item():
     assert not scores[3].any()
     one = np.concatenate([model.score([one]) for one in (history(3, 4, 5), history(11))])
     np.testing.assert_allclose(scores[:2], one, atol=1e-5)  # no batch mate has a say
+
+
+def test_a_sampled_softmax_learns_the_next_item_too(monkeypatch):
+    monkeypatch.setattr(sasrec_network, "FULL_UP_TO", 0)
+    monkeypatch.setattr(sasrec_network, "NEGATIVES", 6)
+    first, second = (sasrec(max_epochs=40).fit(cycles()) for _ in range(2))
+    scores = first.score([history(*(np.arange(4) + start) % ITEMS) for start in range(ITEMS)])
+    assert scores.argmax(axis=1).tolist() == [(start + 4) % ITEMS for start in range(ITEMS)]
+    assert (scores == second.score([history(*(np.arange(4) + start) % ITEMS) for start in range(ITEMS)])).all()
 
 
 def test_sasrec_sees_no_future():

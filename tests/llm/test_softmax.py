@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from genre_gen.llm.softmax import Negatives, NegativeSampler, Targets, full_loss, sampled_loss
+from genre_gen.collaborative.negatives import Negatives, NegativeSampler
+from genre_gen.llm.softmax import Targets, full_loss, sampled_loss
 
 VOCABULARY, COUNT = 12, 5
 

@@ -9,8 +9,7 @@ from fakes import byte_tokenizer, tiny_llama
 
 from genre_gen.errors import ConfigError, DataError
 from genre_gen.llm import text_encoders
-from genre_gen.llm.model import embed_texts
-from genre_gen.llm.text_encoders import LLMEncoder, MiniLMEncoder, rotated, text_vectors
+from genre_gen.llm.text_encoders import LLMEncoder, MiniLMEncoder, embed_texts, rotated, text_vectors
 
 TEXTS = ["red steel hammer", "red steel saw", "", "blue cotton shirt", "blue cotton trousers"]
 
@@ -29,6 +28,15 @@ def test_the_models_own_vectors_are_unchanged(model):
     own = embed_texts(*model, TEXTS)
     assert torch.equal(text_vectors(*model, TEXTS), own)
     np.testing.assert_array_equal(LLMEncoder(*model).encode(TEXTS), own.numpy())
+
+
+def test_many_texts_have_the_same_vectors_as_few(model, monkeypatch):
+    texts = [f"{text} {number}" for number in range(7) for text in TEXTS] + ["", ""]
+    expected = embed_texts(*model, texts)
+    monkeypatch.setattr(text_encoders, "BLOCK", 4)
+    found = embed_texts(*model, texts)
+    torch.testing.assert_close(found @ found.T, expected @ expected.T, rtol=1e-3, atol=1e-4)
+    assert not found[-2:].any()
 
 
 @pytest.mark.parametrize("width", [3, 64, 400])

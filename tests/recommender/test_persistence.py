@@ -1,11 +1,13 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from fakes import altered, byte_tokenizer, tiny_llama
+from tiny_training import tiny_llm
 
 from genre_gen import Recommender
 from genre_gen.errors import CheckpointError, UsageError
@@ -239,3 +241,15 @@ def test_other_adapters_and_codes_come_back(tiny_domain, dataset, tmp_path):
 def test_a_quantized_recommender_cannot_be_saved(saved, tmp_path):
     with pytest.raises(UsageError, match="was loaded in int8, and its full weights are gone"):
         Recommender.from_pretrained(saved, quantization="int8").save_pretrained(tmp_path / "x")
+
+
+def test_factored_codes_are_saved_and_loaded(tiny_recommender, tmp_path):
+    state = tiny_recommender.state
+    domain = state.domain.changed({"codes.factors": 8})
+    llm = tiny_llm(domain, state.catalog, state.trained_on)
+    llm.add_answer_heads(state.llm.answers)
+    Recommender.from_state(replace(state, domain=domain, llm=llm)).save_pretrained(tmp_path / "factored")
+    loaded = Recommender.from_pretrained(tmp_path / "factored").state.llm
+    assert loaded.code_embedding.shape == (len(state.catalog), 8)
+    tokens = torch.arange(len(state.catalog))
+    assert torch.equal(loaded.code_vectors(tokens), llm.code_vectors(tokens))

@@ -9,6 +9,7 @@ from fakes import altered
 from safetensors.numpy import load_file
 
 from genre_gen import Dataset, Recommender, Request
+from genre_gen.collaborative import Ease, ease
 from genre_gen.errors import UnknownUserError, UsageError
 from genre_gen.explain.counts import MIN_USERS, InteractionCounts
 from genre_gen.explain.shared_counts import SharedCounts
@@ -51,6 +52,20 @@ def shared(mixed, tmp_path):
 def test_histories_by_hand_are_answered_as_before(mixed, shared, options):
     for history in BY_HAND:
         assert answers(shared, history, **options) == answers(mixed, history, **options)
+
+
+def test_weights_by_users_are_not_shared(mixed, tmp_path, monkeypatch):
+    monkeypatch.setattr(ease, "DENSE_ITEMS", 0)
+    state = mixed.state
+    by_users = Ease().fit(state.trained_on)
+    mine = Recommender.from_state(replace(state, members={**state.members, "ease": by_users}))
+    mine.save_pretrained(tmp_path / "shared", histories=False)
+    files = {file.name: load_file(file) for file in (tmp_path / "shared" / "members").iterdir()}
+    assert by_users.arrays().keys() == {"seen.indices", "seen.indptr", "kernel", "explained"}
+    assert files["ease.safetensors"].keys() == {"weights.data", "weights.indices", "weights.indptr"}
+    assert len(Recommender.from_pretrained(tmp_path / "shared").recommend(BY_HAND[0], n=3)) == 3
+    mine.save_pretrained(tmp_path / "own")
+    assert answers(Recommender.from_pretrained(tmp_path / "own"), BY_HAND[0]) == answers(mine, BY_HAND[0])
 
 
 def test_histories_of_the_data_given_by_hand_get_the_same_explanations(mixed, shared):

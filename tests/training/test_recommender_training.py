@@ -16,8 +16,12 @@ from genre_gen.collaborative import RATERS, RatingBlend
 from genre_gen.data.splits import hold_out_last, leave_one_out
 from genre_gen.errors import CheckpointError, ConfigError, UsageError
 from genre_gen.folders.locks import TRAINING, hold
+from genre_gen.training.budget import Budget
 from genre_gen.training.members import Fitted
+from genre_gen.training.progress import Stages
 from genre_gen.training.recommender_training import REFIT_STAGE, RecommenderTraining
+from genre_gen.training.run import Run
+from genre_gen.training.stage_results import StageResults
 
 ONE_TASK = {"training.epochs": 1, "tasks": {"next_item": {"weight": 1.0, "depth": "exit"}}}
 
@@ -206,7 +210,8 @@ def test_the_weights_are_chosen_on_scores_as_they_are_served(mixed, split, monke
     cold = ~np.isin(np.arange(40), colder.train.rows)
     monkeypatch.setattr(Pool, "gather", lambda scores, *rest: gathered.append(scores) or gather(scores, *rest))
     fitted = Fitted(dict(state.members), raters=dict(state.rating_models))
-    RecommenderTraining(state.domain)._tune_blends(colder, fitted, state.llm, (1, 5), colder.validation)
+    run = Run(Budget(None), Stages({}), None, StageResults(None, ""))
+    RecommenderTraining(state.domain)._tune_blends(colder, fitted, state.llm, (1, 5), run)
     with_llm, without = gathered[:2]
     assert np.isnan(with_llm["ease"][:, cold]).all()
     assert not np.isnan(with_llm["ease"][:, ~cold]).any()

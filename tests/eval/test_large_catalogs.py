@@ -1,0 +1,33 @@
+import pytest
+
+from eval.training import large_catalog, llm_alone, sampled_softmax
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch, tiny_model):
+    monkeypatch.setitem(llm_alone.ALONE, "model.llm", str(tiny_model))
+    monkeypatch.setitem(llm_alone.ALONE, "model.exit_layer", 1)
+
+
+def test_sampled_and_full_softmax_are_compared(run, tmp_path, entry, capsys):
+    arguments = ("--quick", "--data", "law", "--epochs", 1, "--users", 20, "--out", tmp_path)
+    assert run(sampled_softmax, *arguments) == 0
+    found = entry(tmp_path / "sampled_softmax.json")
+    assert list(found["full"][0]) == list(found["sampled"][0])
+    assert {len(found[variant]) for variant in sampled_softmax.VARIANTS} == {1}
+    assert found["full"][0]["steps"] == found["sampled"][0]["steps"] > 0
+    assert found["full"][0]["bound"] > 0
+    assert "| law | full |" in capsys.readouterr().out
+
+
+def test_sizes_of_catalogs_are_compared(run, tmp_path, entry, monkeypatch, capsys):
+    def in_this_process(n_items, options):
+        options.one = n_items
+        return large_catalog.one(options)
+
+    monkeypatch.setattr(large_catalog, "started", in_this_process)
+    assert run(large_catalog, "--quick", "--items", 1682, 10000, "--users", 10, "--out", tmp_path) == 0
+    found = entry(tmp_path / "large_catalog.json")
+    assert found["1682"]["steps"] == found["10000"]["steps"] > 0
+    assert found["10000"]["bound"] > 0
+    assert "| 10,000 | 400 |" in capsys.readouterr().out

@@ -96,11 +96,11 @@ class FoldedPrefixes(PrefixScorer):
     ) -> None:
         """Lay the items' parameters out for one product in single precision, without what is equal for all items."""
         self.model, self.usable = model, usable
-        samples, n_items, width = model.design.shape
-        design = np.where(np.ptp(model.design, axis=1, keepdims=True) > 0, model.design, 0.0) / samples
-        self.design = np.ascontiguousarray(design.transpose(0, 2, 1).reshape(samples * width, n_items), np.float32)
+        self.telling = np.flatnonzero(np.ptp(model.design, axis=1))  # of the flat factors
+        of_factors = model.design.transpose(0, 2, 1).reshape(-1, model.design.shape[1])[self.telling]
         offsets = model.offsets.mean(axis=0)
-        self.offsets = (offsets - offsets.mean()).astype(np.float32)
+        rows = [of_factors / len(model.design), [offsets - offsets.mean()]]
+        self.items = np.concatenate(rows).astype(np.float32)  # [telling + 1, n_items]
         self.covariance: Array = np.linalg.inv(model.precision)
         self._begin()
 
@@ -119,9 +119,9 @@ class FoldedPrefixes(PrefixScorer):
     def score(self, chunk: Chunk, out: NDArray[np.float32]) -> None:
         """Solve for the factors of each owner, and multiply them with the items'."""
         solutions = np.concatenate([self._solutions(chunk, part) for part in chunk.parts()], axis=1)
-        flat = solutions.transpose(1, 0, 2).reshape(len(chunk), -1).astype(np.float32)
-        np.matmul(flat, self.design, out=out)
-        out += self.offsets
+        flat = np.ones((len(chunk), len(self.items)), dtype=np.float32)
+        flat[:, :-1] = solutions.transpose(1, 0, 2).reshape(len(chunk), -1)[:, self.telling]
+        np.matmul(flat, self.items, out=out)
 
     def _solutions(self, chunk: Chunk, part: slice) -> Array:
         """Return the factors after each interaction of one owner: ``[samples, C, width]``."""

@@ -233,9 +233,14 @@ def draw(
             panel = panels[row][column]
             _draw_panel(panel, axis, axes[axis], results, quantities)
             panel.set(xscale="log", yscale="log", xlabel=_label(axis, axes[axis]), ylabel="" if column else unit)
+            sizes = [getattr(point, SIZES[axis]) for point in axes[axis]]
+            panel.set_xticks(sizes, [short(size) for size in sizes])
+            panel.set_xticks([], minor=True)
             panel.grid(alpha=0.3)
             if column == len(made_up) - 1 and panel.get_legend_handles_labels()[0]:
                 panel.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    versions = "solid: new, dashed: old; " if len(results) > 1 else ""
+    figure.suptitle(f"{versions}grey: exponent 1", fontsize=9)
     save(figure, file)
 
 

@@ -3,7 +3,7 @@
     python -m eval.training.budgets [--data ml-100k csv] [--budgets 2 5 20] [--quick]
 
 Each training is what ``genre-gen train`` does, in a process of its own: from the data being read to the folder being
-written. The number of epochs is not limited, so that the budget or the validation ends it. ``csv`` is a made-up log of
+written. Epochs are the domain's; a training continues beyond them while validation rises. ``csv`` is a made-up log of
 20,000 interactions, read with the settings that are proposed for its tables; ``GENRE_DATA`` names the folder of the
 other data. A training that takes more than ``--most`` times its budget is ended. ``--quick`` takes budgets as seconds.
 
@@ -31,7 +31,6 @@ from genre_gen.evaluation.significance import holm, interval, paired_test
 
 DATA = {name: Point(domain=name) for name in ("ml-100k", "amazon-scientific", "amazon-beauty", "amazon-sports")}
 DATA["csv"] = Point(2_000, 20_000, 40)
-NOT_LIMITED = 1_000  # epochs
 AFTERWARDS = 900  # seconds for reading the data and for the evaluation
 KEPT_TO, USED = 1.15, 0.8
 HEAD = (
@@ -52,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if min(options.budgets) <= 0:
             raise UsageError(f"--budgets {min(options.budgets):g}: give minutes above 0")
         minutes = sorted({minutes / 60 if options.quick else minutes for minutes in options.budgets})
-        settings = {"training.epochs": NOT_LIMITED, "training.tracker": "none", **assignments(options.set)}
+        settings = {"training.tracker": "none", **assignments(options.set)}
         trainings = Trainings(
             options.out / "budgets", options.threads, options.most, 1000 * options.gigabytes, settings
         )

@@ -60,18 +60,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         torch.set_num_threads(options.threads)
         if options.part == "ratio":
             shape = (options.users, options.items, options.interactions)
-            figures = ratio(*shape, options.sample)
+            figures: Mapping[str, Any] = ratio(*shape, options.sample)
             text = table(
                 ("users, items, interactions", "every prefix alone, s", "read once, s", "times", "same rows", "share"),
                 [(", ".join(f"{size:,}" for size in shape), *_cells(figures))],
             )
         else:
-            figures = growth(GROWTH, 10 if options.quick else 1)
+            figures = exponents = growth(GROWTH, 10 if options.quick else 1)
             text = table(
                 ("more of", "seconds", "exponent"),
                 [
                     (name, ", ".join(f"{s:.1f}" for s in of["seconds"]), f"{of['exponent']:.2f}")
-                    for name, of in figures.items()
+                    for name, of in exponents.items()
                 ],
             )
         record(options.out, "soft_targets", options.part, figures, text)

@@ -43,12 +43,17 @@ class Excluded:
 
 
 def likeliest(
-    scores: NDArray[np.float32], weights: Sequence[float], excluded: Excluded, top: int
+    scores: NDArray[np.float32],
+    scales: NDArray[np.float64],
+    weights: Sequence[float],
+    excluded: Excluded,
+    top: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Return the best items of a blend, which equals that of :func:`genre_gen.blending.blend.blended` up to rounding.
 
     Args:
-        scores: float32 ``[members, B, n_items]``, overwritten.
+        scores: float32 ``[members, B, n_items]``, as ``scales_of`` left them.
+        scales: ``[members, B]``, the output of ``scales_of``.
         weights: the members' weights, > 0.
         excluded: what is not allowed.
         top: number of items, at most ``n_items``.
@@ -61,9 +66,7 @@ def likeliest(
     block = max(1, min(64, n_items // (8 * top)))
     padded = np.full((batch, -(-n_items // block) * block), -np.inf, dtype=np.float32)
     total = padded[:, :n_items]
-    for of_member in scores:
-        excluded.fill(of_member, 0.0)
-    scales = np.stack([scales_of(of_member, excluded) for of_member in scores]) * np.asarray(weights)[:, None]
+    scales = scales * np.asarray(weights)[:, None]
     if np.isfinite(scales).all():
         factors = np.ascontiguousarray(scales.T, dtype=np.float32)[:, None]  # [B, 1, members]
         np.matmul(factors, scores.transpose(1, 0, 2), out=total[:, None])
@@ -81,9 +84,10 @@ def likeliest(
 def scales_of(scores: NDArray[np.float32], excluded: Excluded) -> NDArray[np.float64]:
     """Return one divided by the standard deviation of each history's allowed scores; 0 where all are equal.
 
-    ``scores`` ``[B, n_items]`` are 0 where they are excluded, and are centred in place where they are far from 0. A
-    history with a score that is not finite has NaN.
+    A history with a score that is not finite has NaN. The scores ``[B, n_items]`` become 0 where they are excluded, and
+    are centred where they are far from 0.
     """
+    excluded.fill(scores, 0.0)
     count = np.maximum(excluded.counts, 1)
     with np.errstate(invalid="ignore", over="ignore"):
         sums = (scores @ np.ones(scores.shape[1], np.float32)).astype(np.float64)

@@ -80,6 +80,14 @@ class CollaborativeModel(ABC):
         """Return about how many seconds ``fit`` takes; None if that grows with the interactions and can be sampled."""
         return None
 
+    def fit_sharing(self, interactions: Interactions, shared: dict[str, Any]) -> Self:
+        """Fit as ``fit`` does, and keep in ``shared`` what does not depend on all hyper-parameters.
+
+        Models of one class that are fitted to the same interactions, one after another, are given the same ``shared``.
+        A model whose fit has such parts should override it.
+        """
+        return self.fit(interactions)
+
     @abstractmethod
     def score(self, histories: Sequence[History]) -> NDArray[np.float32]:
         """Score every catalog row for each history: float32 ``[len(histories), n_items]``, finite, higher is better."""
@@ -221,14 +229,13 @@ def history_matrix(histories: Sequence[History], n_items: int, recency: float = 
     columns = rows_of(histories)
     check_rows(columns, n_items)
     owners = np.repeat(np.arange(len(histories)), lengths)
-    ages = np.repeat(np.cumsum(lengths), lengths) - 1 - np.arange(len(columns))
-    # To keep the most recent occurrence of an item, sort by owner and age, then take the first of each.
-    order = np.lexsort((ages, owners))
-    pairs = owners[order] * n_items + columns[order]
-    _, first = np.unique(pairs, return_index=True)
-    kept = order[first]
-    weights = ((1.0 + ages[kept]) ** -recency).astype(np.float32)
-    return sparse.csr_matrix((weights, (owners[kept], columns[kept])), shape=(len(histories), n_items))
+    pairs = owners * n_items + columns
+    order = np.argsort(pairs, kind="stable")  # the most recent interaction with an item comes last
+    kept = order[np.diff(pairs[order], append=-1) != 0]
+    ages = np.cumsum(lengths)[owners[kept]] - 1 - kept
+    weights = ((1.0 + ages) ** -recency).astype(np.float32)
+    ends = np.cumsum(np.bincount(owners[kept], minlength=len(histories)))
+    return sparse.csr_matrix((weights, columns[kept], np.append(0, ends)), shape=(len(histories), n_items))
 
 
 def rows_of(histories: Sequence[History]) -> NDArray[np.int64]:

@@ -58,6 +58,11 @@ class EaseWeights(ABC):
 
     @classmethod
     @abstractmethod
+    def fit(cls, seen: sparse.csr_matrix, l2: float) -> Self:
+        """Solve for the weights of users' items ``[users, n_items]``; raises DataError where that is impossible."""
+
+    @classmethod
+    @abstractmethod
     def from_arrays(cls, arrays: Arrays) -> Self:
         """Restore the weights; raises ValueError where the arrays are not theirs."""
 
@@ -115,7 +120,7 @@ class DenseWeights(EaseWeights):
     @classmethod
     def from_arrays(cls, arrays: Arrays) -> Self:
         """Restore the matrix."""
-        diagonal = expect(arrays, "diagonal", "f", (None,), (np.finfo(np.float32).tiny, 1e30))
+        diagonal = expect(arrays, "diagonal", "f", (None,), (float(np.finfo(np.float32).tiny), 1e30))
         n_items = len(diagonal)
         lower = expect(arrays, "lower", "f", (n_items * (n_items - 1) // 2,))
         return cls._whole(unpacked(lower, n_items, 0), diagonal)
@@ -314,7 +319,7 @@ def _solved(
     upper[both] = pairs
     system[:, first, second] = system[:, second, first] = upper
     system[:, np.arange(width), np.arange(width)] = np.where(real, counts[chosen] + l2, 1.0)
-    return np.linalg.solve(system, np.where(real, shared, 0.0)[..., None])[..., 0][real]
+    return np.asarray(np.linalg.solve(system, np.where(real, shared, 0.0)[..., None])[..., 0][real], np.float64)
 
 
 def inverse_of(gram: NDArray[np.float64], l2: float) -> NDArray[np.float64]:

@@ -101,7 +101,7 @@ class FoldedPrefixes(PrefixScorer):
         self.design = np.ascontiguousarray(design.transpose(0, 2, 1).reshape(samples * width, n_items), np.float32)
         offsets = model.offsets.mean(axis=0)
         self.offsets = (offsets - offsets.mean()).astype(np.float32)
-        self.covariance = np.linalg.inv(model.precision)
+        self.covariance: Array = np.linalg.inv(model.precision)
         self._begin()
 
     def fresh(self) -> FoldedPrefixes:

@@ -16,7 +16,7 @@ from scipy import sparse
 from genre_gen.collaborative.prefixes import Chunk, PrefixScorer
 
 Matrix = NDArray[np.float64]
-ERROR = 1e-5
+ERROR = 3e-5
 """The largest relative error of the weight of an item that is older than its chunk."""
 
 FLOOR = 1e-7
@@ -43,7 +43,7 @@ class RunningSums(PrefixScorer):
     ) -> None:
         """Begin without a history."""
         self.weights_of, self.recency, self.n_items = weights_of, recency, n_items
-        self.direct = np.zeros(0)  # the weights of the ages within a chunk
+        self.direct: Matrix = np.zeros(0)  # the weights of the ages within a chunk
         self.terms = np.zeros((0, n_items), dtype=np.float32)  # running sums first, then the weights of the chunk
         self.older = 0  # number of running sums
 
@@ -59,10 +59,10 @@ class RunningSums(PrefixScorer):
             self.terms = np.concatenate([self.terms[:older], more]) if older else more
             self.direct = (1.0 + np.arange(count)) ** -self.recency
         weights, terms = self.weights_of(chunk.rows), self.terms[: older + count]
-        if sparse.issparse(weights):
-            weights.toarray(out=terms[older:])
-        else:
+        if isinstance(weights, np.ndarray):
             terms[older:] = weights
+        else:
+            weights.toarray(out=terms[older:])
         rates, shares = exponentials(self.recency, int(chunk.longest[0])) if older else (np.zeros(0), np.zeros(0))
         np.matmul(self._coefficients(chunk, rates, shares).astype(np.float32), terms, out=out)
         self._carry(chunk, terms, rates)
@@ -115,7 +115,7 @@ def exponentials(recency: float, longest: int) -> tuple[Matrix, Matrix]:
     of exponentials, ``1 / gamma(r) * integral of s ** (r - 1) * exp(-(1 + age) * s) ds``; the rates form a geometric
     series, and the shares are those of least squares.
     """
-    return _exponentials(float(recency), 4 ** int(np.ceil(np.log(max(longest, 64)) / np.log(4) - 1e-9)))
+    return _exponentials(float(recency), 2 ** int(np.ceil(np.log2(max(longest, 64)))))
 
 
 @lru_cache(maxsize=256)
@@ -125,8 +125,8 @@ def _exponentials(recency: float, longest: int) -> tuple[Matrix, Matrix]:
     ages = np.unique(np.round(np.geomspace(1, longest, 500)))
     wanted = (1 + ages) ** -recency
     scale = np.maximum(wanted, FLOOR)
-    best = np.inf, np.zeros(0), np.zeros(0)
-    for count in range(8, MOST + 1, 2):
+    best: tuple[float, Matrix, Matrix] = (np.inf, np.zeros(0), np.zeros(0))
+    for count in range(6, MOST + 1):
         for slowest in (0.1, 0.3, 1.0):
             for fastest in (2.0, 3.0, 5.0):
                 rates = np.geomspace(slowest / longest, fastest, count)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +63,26 @@ class SequentialRules(ItemToItem):
 
     def fit(self, interactions: Interactions) -> Self:
         """Count and normalise the rules."""
+        return self.fit_sharing(interactions, {})
+
+    def fit_sharing(self, interactions: Interactions, shared: dict[str, Any]) -> Self:
+        """Count and normalise the rules; the last counts are shared, which only ``lags`` and ``decay`` change."""
+        key = (self.lags, self.decay)
+        if shared.get("key") != key:
+            shared.update(key=key, counts=self._forward(interactions))
+        counts = sparse.csr_matrix(shared["counts"] + self.backward * shared["counts"].T)
+        out, into = np.asarray(counts.sum(axis=1)).ravel(), np.asarray(counts.sum(axis=0)).ravel()
+        # Items without any rule have no entries, so their infinite factor is never used.
+        tiny = np.finfo(np.float64).tiny
+        left = 1 / np.maximum(out + self.smoothing, tiny)
+        right = np.maximum(into + self.smoothing, tiny) ** -self.novelty
+        counts.data *= np.repeat(left, np.diff(counts.indptr))
+        counts.data *= right[counts.indices]
+        self.rules = counts.astype(np.float32)
+        return self
+
+    def _forward(self, interactions: Interactions) -> sparse.csr_matrix:
+        """Count how often an item comes after another: float64 ``[n_items, n_items]``."""
         n_items = interactions.n_items
         rows, owners = interactions.rows, interactions.owners
         counts = sparse.csr_matrix((n_items, n_items), dtype=np.float64)
@@ -71,14 +91,7 @@ class SequentialRules(ItemToItem):
             same = (owners[:-lag] == owners[lag:]) & (before != after)
             weights = np.full(int(same.sum()), float(lag) ** -self.decay)
             counts += sparse.csr_matrix((weights, (before[same], after[same])), shape=(n_items, n_items))
-        counts = counts + self.backward * counts.T
-        out, into = np.asarray(counts.sum(axis=1)).ravel(), np.asarray(counts.sum(axis=0)).ravel()
-        # Items without any rule have no entries, so their infinite factor is never used.
-        tiny = np.finfo(np.float64).tiny
-        left = sparse.diags(1 / np.maximum(out + self.smoothing, tiny))
-        right = sparse.diags(np.maximum(into + self.smoothing, tiny) ** -self.novelty)
-        self.rules = sparse.csr_matrix(left @ counts @ right).astype(np.float32)
-        return self
+        return counts
 
     @property
     def n_items(self) -> int:

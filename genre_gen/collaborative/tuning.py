@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -35,8 +36,9 @@ def tune(
     Args:
         make: returns a new model with the given hyper-parameters and defaults for the others.
         interactions: the interactions to learn from.
-        cases: validation cases; of more than CASES a fixed sample is used.
+        cases: validation cases; of many a fixed sample is used, see CASES and SCORES.
         repeat: whether items of the history are ranked too.
+        enough: is asked before each further candidate is tried; once it returns True, the best so far is returned.
 
     Returns:
         The fitted model, and the chosen hyper-parameters.
@@ -46,7 +48,8 @@ def tune(
     if isinstance(model, EpochModel):
         model.fit(interactions, cases, repeat=repeat, enough=enough)
         return model, {"max_epochs": model.best_epoch} if cases else {}
-    model.fit(interactions)
+    shared: dict[str, Any] = {}
+    model.fit_sharing(interactions, shared)
     best, top = model, -1.0
     chosen: dict[str, Any] = {}
     for stage in model.grid if cases else ():
@@ -55,11 +58,21 @@ def tune(
             if enough():
                 return best, chosen
             options = {**start, **dict(zip(stage, values, strict=True))}
+            if top >= 0 and all(getattr(best, name) == value for name, value in options.items()):
+                continue  # the best so far
             if set(stage) <= model.scoring_only:
-                candidate = best.from_arrays(best.arrays(), {**best.settings(), **options})
+                candidate = _with(best, options)
             else:
-                candidate = make(options).fit(interactions)
+                candidate = make(options).fit_sharing(interactions, shared)
             ndcg = float(ndcg_at(case_ranks(candidate.score, cases, interactions.n_items, repeat), 10).mean())
             if ndcg > top:
                 best, chosen, top = candidate, options, ndcg
     return best, chosen
+
+
+def _with(model: CollaborativeModel, options: Mapping[str, Any]) -> CollaborativeModel:
+    """Return the fitted model with other values of what only scoring uses; both share what they learned."""
+    changed = copy.copy(model)
+    for name, value in options.items():
+        setattr(changed, name, value)
+    return changed

@@ -40,7 +40,7 @@ class TransformersDecoder:
         """Return hidden states; see :meth:`genre_gen.llm.decoder.Decoder.read`."""
         from transformers import DynamicCache
 
-        kept = None if cache is None else DynamicCache()  # without a config it never drops old tokens
+        kept: Any = DynamicCache()  # without a config it never drops old tokens
         for number, layer in enumerate(cache.layers if cache is not None else ()):
             kept.update(*(part.expand(len(embeddings), -1, -1, -1) for part in layer), number)
         given = None if mask is None or positions is None else self._mask(mask, positions, embeddings.dtype)
@@ -49,7 +49,7 @@ class TransformersDecoder:
             position_ids=None if positions is None else positions[:, -embeddings.shape[1] :],
             attention_mask=given,
             use_cache=cache is not None,
-            **{self._cache_argument: kept},
+            **{self._cache_argument: kept if cache is not None else None},
         ).last_hidden_state
         if cache is not None:
             cache.layers = [(layer.keys, layer.values) for layer in kept.layers]

@@ -53,7 +53,7 @@ class Evidence:
         interactions: Interactions | SharedCounts,
         domain: Domain,
         knowledge: Knowledge | None = None,
-        factors: NDArray[np.float64] | None = None,
+        factors: NDArray[np.floating] | None = None,
         relations: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         """Index the data that the models learned from, and what a graph says of the items, if anything.

@@ -245,6 +245,7 @@ class _Layer(nn.Module):
             rows = torch.arange(len(hidden), device=hidden.device)
             hidden, normed = hidden[rows, last][:, None], normed[rows, last][:, None]
             step = _only(step, rows, last)
+        if queries is None:
             queries = attention.queries(normed, step.rotation)
         hidden = hidden + attention.o_proj(_attend(queries, keys, values, step).flatten(2))
         return hidden + self.mlp(self.post_attention_layernorm(hidden))

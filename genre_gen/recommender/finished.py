@@ -15,7 +15,7 @@ from genre_gen.training.recommender_training import RecommenderTraining
 
 log = logging.getLogger(__name__)
 BUDGET = ("max_minutes", "epochs", "keep_optimizer")
-"""Settings of ``[training]`` that are no part of its fingerprint."""
+"""Settings of ``[training]`` that its fingerprint leaves out."""
 
 
 def finished(training: RecommenderTraining, split: Split) -> RecommenderState | None:

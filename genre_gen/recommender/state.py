@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar, overload
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from genre_gen.blending.blend import Blend
 from genre_gen.blending.ratings import Raters
-from genre_gen.blending.tuned import TunedSettings
+from genre_gen.blending.tuned import Ended, TunedSettings
 from genre_gen.collaborative import SVD, CollaborativeModel, RatingModel
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import History, Interactions
@@ -172,6 +173,11 @@ class RecommenderState(NotPickled):
     def with_blend(self, blend: Blend, without_llm: Blend | None = None) -> RecommenderState:
         """Return the same recommender with other weights."""
         tuned = replace(self.tuned, blend=blend, blend_without_llm=without_llm or self.tuned.blend_without_llm)
+        return replace(self, tuned=tuned)
+
+    def ended(self, how: Ended, left_out: Mapping[str, str] = MappingProxyType({})) -> RecommenderState:
+        """Return the same recommender with how its training ended, and what else was left out."""
+        tuned = replace(self.tuned, ended=how, left_out={**self.tuned.left_out, **left_out})
         return replace(self, tuned=tuned)
 
     @computed_once

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special
 
-from genre_gen.blending.likeliest import Excluded, likeliest
+from genre_gen.blending.likeliest import Excluded, likeliest, scales_of
 from genre_gen.collaborative.base import CollaborativeModel
 from genre_gen.collaborative.prefixes import Chunk, PrefixScorer, prefix_chunks
 from genre_gen.collaborative.rating_model import RatingModel
@@ -29,6 +29,8 @@ OnShare: TypeAlias = Callable[[float], None]
 Enough: TypeAlias = Callable[[], bool]
 LANES = 4
 """The number of parts that the users of a fold are divided into; threads work on them at the same time."""
+LANE_CELLS = 2**22
+"""The scores of a member in memory at a time, in each lane. For more items, there are fewer prefixes and lanes."""
 TEMPERATURES = (0.02, 5.0)
 """The range of temperatures; blended scores are in standard deviations."""
 
@@ -78,7 +80,8 @@ class Teacher:
         repeat: whether items of the history may be predicted again.
         folds: number of parts of the users; each part is scored by models fitted on the others.
         top: number of items of a soft target.
-        batch: prefixes scored at a time; memory is about ``batch * n_items * 4`` bytes for each member.
+        batch: prefixes scored at a time in each of LANES lanes, or fewer for many items; memory is about
+            ``12 * batch * n_items`` bytes for each member and lane.
     """
 
     members: Mapping[str, Callable[[], CollaborativeModel]]
@@ -176,7 +179,8 @@ class Teacher:
         weights = [self.weights[name] for name in fitted]
         # Each user belongs to one lane and each lane makes its own chunks, so that neither threads nor an early end
         # change any bit. A round takes one chunk of each lane.
-        lanes = [_Lane(self, interactions, users[lane::LANES], scorers, weights) for lane in range(LANES)]
+        count = max(1, min(LANES, LANES * LANE_CELLS // (self.batch * interactions.n_items)))
+        lanes = [_Lane(self, interactions, users[lane::count], scorers, weights) for lane in range(count)]
         total, finished = sum(int(lane.ends[-1]) for lane in lanes if len(lane.users)), 0
         with _workers() as run:
             while any(run(lambda lane: lane.advance(targets), lanes)):
@@ -184,7 +188,7 @@ class Teacher:
                 share.teaching(sum(lane.done for lane in lanes) / total)
                 if finished >= wanted or enough():
                     break
-        kept = np.sort(np.concatenate([np.arange(lane, LANES * lanes[lane].finished, LANES) for lane in range(LANES)]))
+        kept = np.sort(np.concatenate([np.arange(lane, count * lanes[lane].finished, count) for lane in range(count)]))
         for user in np.delete(users, kept[:wanted]):
             part = slice(interactions.offsets[user], interactions.offsets[user + 1])
             targets.rows[part], targets.shares[part] = 0, 0
@@ -205,7 +209,8 @@ class _Lane:
         """Prepare the chunks."""
         self.teacher, self.interactions, self.users, self.weights = teacher, interactions, users, weights
         self.scorers = [scorer.fresh() for scorer in scorers]
-        self.chunks = prefix_chunks(interactions, users, teacher.batch)
+        batch = max(1, min(teacher.batch, LANE_CELLS // interactions.n_items))
+        self.chunks = prefix_chunks(interactions, users, batch)
         self.ends = np.cumsum(np.diff(interactions.offsets)[users] - 1)
         self.done = 0
 
@@ -220,10 +225,11 @@ class _Lane:
         if chunk is None:
             return False
         scores = np.empty((len(self.scorers), len(chunk), self.interactions.n_items), np.float32)
+        excluded, scales = _excluded(chunk, self.interactions, self.teacher.repeat), []
         for scorer, of_member in zip(self.scorers, scores, strict=True):
             scorer.score(chunk, of_member)
-        excluded = _excluded(chunk, self.interactions, self.teacher.repeat)
-        rows, values = likeliest(scores, self.weights, excluded, targets.rows.shape[1])
+            scales.append(scales_of(of_member, excluded))  # while the scores are in the processor's cache
+        rows, values = likeliest(scores, np.stack(scales), self.weights, excluded, targets.rows.shape[1])
         later = chunk.positions + 1
         targets.rows[later], targets.shares[later] = rows, _softmax(values, self.teacher.temperature)
         self.done += len(chunk)

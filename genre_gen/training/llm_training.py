@@ -165,7 +165,8 @@ def choose_teacher(
         {name: model.score for name, model in fitted.items()}, cases, n_items, repeat=domain.repeat, enough=enough
     )
     users = min(domain.training.validation_users, max(_LEAST_SAMPLE, _SCORES // n_items))
-    sample, scores = sample_cases(cases, users), list[NDArray[np.float32]]()
+    scores: list[NDArray[np.float32]] = []
+    sample = sample_cases(cases, users)
     for part in batches(sample, histories_at_a_time(_BATCH, n_items)):
         if scores and enough():
             break

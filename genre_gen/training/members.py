@@ -181,7 +181,7 @@ class MemberFitting:
         fitted.models[name] = model
         fitted.took(name, begin)
         epochs = len(model.log) / model.best_epoch if isinstance(model, EpochModel) and model.log else 1.0
-        fitted.once[name] = (time.perf_counter() - begin) / max(made, 1) / epochs
+        fitted.once.setdefault(name, (time.perf_counter() - begin) / max(made, 1) / epochs)
 
     def _too_long(self, make: Maker) -> str | None:
         """Return why a fit does not fit into the time that is left; None if it does, or cannot be told."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen.blending.ratings import scale_of, tune_rating_blend
-from genre_gen.blending.tuned import Steps, TunedSettings
+from genre_gen.blending.tuned import Ended, Steps, TunedSettings
 from genre_gen.blending.weights import fit_blends
 from genre_gen.collaborative import ModelContext
 from genre_gen.data.interactions import History, Interactions
@@ -129,20 +129,20 @@ class RecommenderTraining:
     ) -> RecommenderState:
         """Refit on train and validation, if the settings, the time and an interruption allow."""
         if self.domain.training.refit == "none":
-            return state
+            return state.ended("interrupted") if trained.interrupted else state
         needed = sum(fitted.once.values()) + run.soft_seconds + run.spare
         needed += LEAST_REFIT_STEPS * trained.seconds / max(1, trained.steps.steps) if run.budget.seconds else 0.0
+        ended: Ended = "time"
         if trained.interrupted:
             why, ended = "the training was interrupted", "interrupted"
         elif run.budget.left < needed:
-            why, ended = f"it takes more than {clock_time(needed)}, and {clock_time(run.budget.left)} are left", "time"
+            why = f"it takes more than {clock_time(needed)}, and {clock_time(run.budget.left)} are left"
         else:
             with run.stages.stage(REFIT_STAGE):
                 return self._refit(state, split.train_and_validation, context, teacher, run)
         log.warning("the %s is left out: %s", REFIT_STAGE, why)
         run.stages.end()
-        left_out = {**state.tuned.left_out, REFIT_STAGE: why}
-        return replace(state, tuned=replace(state.tuned, left_out=left_out, ended=ended))
+        return state.ended(ended, {REFIT_STAGE: why})
 
     def _train_again(self, split: Split, tuned: TunedSettings, tracking: Tracking) -> RecommenderState:
         """Learn from all of ``train_and_validation`` with the settings that an earlier training chose, by count."""

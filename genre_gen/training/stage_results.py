@@ -35,8 +35,8 @@ class StageResults:
     def spent(self) -> float:
         """Return the seconds that earlier runs of the same training have spent, as far as they were kept."""
         spent = [0.0]
-        for name in _PARTS if self.folder is not None else ():
-            about = self._about(self.folder, name)
+        for name in _PARTS:
+            about = self._about(name)
             if about.get("training") == self.fingerprint and isinstance(about.get("spent"), (int, float)):
                 spent.append(float(about["spent"]))
         return max(spent)
@@ -109,12 +109,12 @@ class StageResults:
 
     def _place(self, name: str) -> Path | None:
         """Return a folder with a result of this training; None without one."""
-        if self.folder is None or self._about(self.folder, name).get("training") != self.fingerprint:
+        if self.folder is None or self._about(name).get("training") != self.fingerprint:
             return None
         return self.folder / name
 
-    def _about(self, folder: Path, name: str) -> Mapping[str, Any]:
-        manifest = about_training(folder, name)
+    def _about(self, name: str) -> Mapping[str, Any]:
+        manifest = None if self.folder is None else about_training(self.folder, name)
         return {} if manifest is None else manifest.about
 
     def _write(self, name: str, fill: Any, spent: float) -> None:

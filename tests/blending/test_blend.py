@@ -374,3 +374,17 @@ def test_a_gap_is_filled_as_in_a_blend_of_equal_weights():
     pool = Pool.gather(scores, targets, allowed)
     ranked = metrics.ranks(Blend({"a": 1.0, "b": 1.0}).combine(scores, allowed).total, targets, allowed)
     assert pool.ndcg(np.array([0.5, 0.5]), 10) == pytest.approx(metrics.ndcg_at(ranked, 10))
+
+
+def test_of_many_cases_a_fixed_sample_chooses_the_weights(monkeypatch):
+    monkeypatch.setattr(weights_module, "CASES", 30)
+    rng, asked = np.random.default_rng(0), []
+    cases = [Case(History(rng.integers(0, 50, 3)), int(rng.integers(50))) for _ in range(200)]
+
+    def score(histories):
+        asked.extend(history.rows.tobytes() for history in histories)
+        return rng.normal(size=(len(histories), 50))
+
+    fit_blend({"a": score, "b": score}, cases, 50, batch=7)
+    assert len(asked) == 60
+    assert len(set(asked)) == 30

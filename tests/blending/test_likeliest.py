@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genre_gen.blending.blend import blended
-from genre_gen.blending.likeliest import Excluded, best_items, likeliest
+from genre_gen.blending.likeliest import Excluded, best_items, likeliest, scales_of
 
 SIZES = [1, 2, 7, 50, 333, 2000]
 
@@ -25,7 +25,9 @@ def reference(scores, weights, allowed):
 
 def compare(scores, weights, allowed, top):
     total = reference(scores, weights, allowed)
-    rows, values = likeliest(scores.astype(np.float32), weights, excluded_of(allowed), top)
+    scores, excluded = scores.astype(np.float32), excluded_of(allowed)
+    scales = np.stack([scales_of(of_member, excluded) for of_member in scores])
+    rows, values = likeliest(scores, scales, weights, excluded, top)
     assert rows.shape == values.shape == (len(allowed), top)
     wanted = -np.sort(-total, axis=1)[:, :top]
     for best, value, want, of_all in zip(rows, values, wanted, total, strict=True):

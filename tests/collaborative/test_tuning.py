@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from genre_gen.collaborative import MEMBERS, Ease, ItemKNN, Popularity, SASRec, SequentialRules
+from genre_gen.collaborative import MEMBERS, Ease, ItemKNN, Popularity, SASRec, SequentialRules, tuning
 from genre_gen.collaborative.tuning import tune
 from genre_gen.data.catalog import Catalog, Item
 from genre_gen.data.interactions import Interactions
@@ -65,3 +65,36 @@ def test_every_grid_names_hyperparameters_of_its_model():
     for model in MEMBERS.built_in().values():
         assert {key for stage in model.grid for key in stage} <= set(model.hyperparameters)
     assert all(KINDS[name].grid for name in KINDS)
+
+
+def test_a_search_that_has_no_more_time_returns_the_best_so_far(split):
+    tried = []
+
+    def make(options):
+        tried.append(options)
+        return Ease(**options)
+
+    model, options = tune(make, split.train, split.validation, enough=lambda: len(tried) > 0)
+    assert (options, len(tried)) == ({}, 1)
+    assert ndcg(model, split.validation) > 0
+    whole, _ = tune(make, split.train, split.validation)
+    assert ndcg(whole, split.validation) >= ndcg(model, split.validation)
+
+
+def test_models_that_share_counts_equal_those_fitted_alone(split):
+    shared = {}
+    for options in ({}, {"smoothing": 10.0}, {"decay": 1.0}, {"backward": 1.0}, {"lags": 2}):
+        together, alone = (SequentialRules(**options) for _ in range(2))
+        together.fit_sharing(split.train, shared)
+        assert (together.rules != alone.fit(split.train).rules).nnz == 0
+
+
+def test_many_items_have_fewer_cases(split, monkeypatch):
+    counted = []
+    monkeypatch.setattr(tuning, "LEAST_CASES", 10)
+    monkeypatch.setattr(tuning, "SCORES", 24 * 50)
+    monkeypatch.setattr(tuning, "case_ranks", lambda score, cases, *rest: counted.append(len(cases)) or np.ones(1))
+    tune(lambda chosen: Ease(**chosen), split.train, split.validation)
+    monkeypatch.setattr(tuning, "SCORES", 0)
+    tune(lambda chosen: Ease(**chosen), split.train, split.validation)
+    assert set(counted) == {50, 10}

@@ -53,7 +53,8 @@ log = logging.getLogger(__name__)
 _BATCH = 64
 _SCORES, _LEAST_SAMPLE = 2**26, 64  # scores that the teacher's temperature is fitted to, and their least histories
 _LOOKED_AT = 10  # cut-off of the validation metric
-_COLLABORATIVE = 256  # dimensions of co-occurrence embeddings
+_COLLABORATIVE, _OF_MANY = 256, 64  # dimensions of co-occurrence embeddings, up to and above _MANY items
+_MANY = 300_000
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,8 @@ def item_vectors(
     """
     texts = text_vectors(base, tokenizer, [item.describe() for item in catalog], settings.encoder)
     hidden, length = texts.shape[1], texts.norm(dim=1).mean()
-    cooccurrence = torch.from_numpy(cooccurrence_embeddings(interactions, min(_COLLABORATIVE, hidden)))
+    dimensions = min(_COLLABORATIVE if len(catalog) <= _MANY else _OF_MANY, hidden)
+    cooccurrence = torch.from_numpy(cooccurrence_embeddings(interactions, dimensions))
     warm = cooccurrence.any(dim=1)
     texts *= settings.text
     if settings.collaborative == 0 or not warm.any():

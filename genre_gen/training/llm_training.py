@@ -66,6 +66,7 @@ class TrainingResult:
         seconds: of all steps and validations, those before an interruption included.
         epochs: main epochs after which it was best, whole ones from 1 on; None without validation.
         steps: by which the run can be repeated.
+        step_seconds: of one step, validations apart.
         interrupted: whether it was stopped before its end.
     """
 
@@ -73,6 +74,7 @@ class TrainingResult:
     seconds: float
     epochs: float | None
     steps: Steps
+    step_seconds: float = 0.0
     interrupted: bool = False
 
     @classmethod
@@ -91,6 +93,7 @@ class TrainingResult:
             progress.seconds,
             epochs if epochs is None or epochs < 1 else math.ceil(epochs),
             kept,
+            progress.step_seconds,
             interrupted,
         )
 

@@ -62,13 +62,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
             shape = (options.users, options.items, options.interactions)
             figures: Mapping[str, Any] = ratio(*shape, options.sample)
             text = table(
-                ("users, items, interactions", "every prefix alone, s", "read once, s", "times", "same rows", "share"),
+                (
+                    "users, items, interactions",
+                    "every prefix alone, s",
+                    "read once, s",
+                    "times",
+                    "by processor",
+                    "same rows",
+                    "share",
+                ),
                 [(", ".join(f"{size:,}" for size in shape), *_cells(figures))],
             )
         else:
-            figures = exponents = growth(GROWTH, 10 if options.quick else 1)
+            figures = exponents = growth(GROWTH, 4 if options.quick else 1)
             text = table(
-                ("more of", "seconds", "exponent"),
+                ("more of", "seconds of the processor", "exponent"),
                 [
                     (name, ", ".join(f"{s:.1f}" for s in of["seconds"]), f"{of['exponent']:.2f}")
                     for name, of in exponents.items()
@@ -78,11 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(text)
 
 
-def _cells(figures: Mapping[str, float]) -> tuple[str, ...]:
-    return (
-        f"{figures['alone']:.0f}", f"{figures['once']:.1f}", f"{figures['times']:.0f}", f"{figures['rows']:.4f}",
-        f"{figures['share']:.4f}",
-    )  # fmt: skip
+def _cells(figures: Mapping[str, float]) -> list[str]:
+    digits = {"alone": 0, "once": 1, "times": 0, "times, processor": 0, "rows": 4, "share": 4}
+    return [f"{figures[name]:.{places}f}" for name, places in digits.items()]
 
 
 def teacher_of(data: Dataset) -> Teacher:
@@ -93,38 +99,44 @@ def teacher_of(data: Dataset) -> Teacher:
 
 
 def ratio(users: int, items: int, interactions: int, sample: int) -> dict[str, float]:
-    """Return the seconds of both ways, and how far their results agree."""
+    """Return the seconds of both ways, and how far their results agree; ``processor`` seconds are of all threads."""
     data = Law(items).dataset(users, interactions)
     known, teacher = data.interactions, teacher_of(data)
     say(f"a log of {len(known):,} interactions")
-    begin = time.perf_counter()
+    begin = _now()
     ours = teacher(known)
-    once = time.perf_counter() - begin
-    say(f"read once: {once:.1f} s")
+    once = _now() - begin
+    say(f"read once: {once[0]:.1f} s, {once[1]:.1f} s of the processor")
     later = np.setdiff1d(np.arange(len(known)), known.offsets[:-1])
     chosen = np.sort(np.random.default_rng(0).choice(later, min(sample, len(later)), replace=False))
-    seconds = {"fit": 0.0, "score": 0.0}
-    wanted = score_every_prefix(_with_dense_ease(teacher), known, chosen, seconds)
-    alone = seconds["fit"] + seconds["score"] * len(later) / len(chosen)
-    say(f"every prefix alone: {seconds['fit']:.1f} s of fitting, {seconds['score']:.1f} s for {len(chosen):,} prefixes")
+    took = {"fit": np.zeros(2), "score": np.zeros(2)}
+    wanted = score_every_prefix(_with_dense_ease(teacher), known, chosen, took)
+    alone = took["fit"] + took["score"] * len(later) / len(chosen)
+    say(f"every prefix alone: {took['fit'][0]:.1f} s of fitting, {took['score'][0]:.1f} s for {len(chosen):,} prefixes")
     same = (ours.rows[chosen] == wanted.rows[chosen]).mean()
     differences = np.abs(ours.shares[chosen].astype(np.float64) - wanted.shares[chosen].astype(np.float64))
     return {
-        "alone": alone, "alone, fitting": seconds["fit"], "once": once, "times": alone / once, "rows": float(same),
-        "share": float(differences.max()),
+        "alone": alone[0], "alone, fitting": took["fit"][0], "once": once[0], "times": alone[0] / once[0],
+        "alone, processor": alone[1], "once, processor": once[1], "times, processor": alone[1] / once[1],
+        "rows": float(same), "share": float(differences.max()),
     }  # fmt: skip
 
 
+def _now() -> NDArray[np.float64]:
+    """Return the seconds of the clock and of the processor."""
+    return np.array([time.perf_counter(), time.process_time()])
+
+
 def growth(logs: Mapping[str, Sequence[tuple[int, int, int]]], divide: int = 1) -> dict[str, dict[str, Any]]:
-    """Return the seconds of soft targets of logs of growing size, and the exponents of growth."""
+    """Return the processor's seconds for soft targets of logs of growing size, and the exponents of growth."""
     figures: dict[str, dict[str, Any]] = {}
     for name, shapes in logs.items():
         seconds = []
         for users, items, interactions in shapes:
             data = Law(items).dataset(users // divide, interactions // divide)
-            begin = time.perf_counter()
+            begin = time.process_time()
             teacher_of(data)(data.interactions)
-            seconds.append(time.perf_counter() - begin)
+            seconds.append(time.process_time() - begin)
             say(f"{users:,} users, {items:,} items, {interactions:,} interactions: {seconds[-1]:.1f} s")
         sizes = [max(shape[place] / shapes[0][place] for place in range(3)) for shape in shapes]
         figures[name] = {"seconds": seconds, "exponent": float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])}
@@ -135,7 +147,7 @@ def score_every_prefix(
     teacher: Teacher,
     interactions: Interactions,
     chosen: NDArray[np.int64] | None = None,
-    seconds: dict[str, float] | None = None,
+    took: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> SoftTargets:
     """Make soft targets by asking each member for every prefix, in double precision: what the definition says.
 
@@ -143,21 +155,21 @@ def score_every_prefix(
         teacher: the members, weights, and settings.
         interactions: the histories.
         chosen: the positions whose soft targets are made; None for all.
-        seconds: is told the time of ``fit`` and ``score``.
+        took: the seconds of ``fit`` and ``score``, which are added to.
     """
     from genre_gen.training.distillation import _folds
 
-    took = {"fit": 0.0, "score": 0.0} if seconds is None else seconds
+    took = took or {"fit": np.zeros(2), "score": np.zeros(2)}
     top = min(teacher.top, interactions.n_items)
     targets = SoftTargets.empty(len(interactions), top)
     for others, users in _folds(interactions, teacher.folds):
-        begin = time.perf_counter()
+        begin = _now()
         models = {name: make() for name, make in teacher.members.items() if teacher.weights.get(name, 0) > 0}
         fitted = {name: model.fit(others) for name, model in models.items()}
-        took["fit"] += time.perf_counter() - begin
+        took["fit"][:] += _now() - begin
         positions = np.flatnonzero(np.isin(interactions.owners, users))
         positions = np.setdiff1d(positions, interactions.offsets[:-1])
-        begin = time.perf_counter()
+        begin = _now()
         for part in batches(positions if chosen is None else np.intersect1d(positions, chosen), BATCH):
             owners = interactions.owners[part]
             lengths = (part - interactions.offsets[owners]).tolist()
@@ -166,7 +178,7 @@ def score_every_prefix(
             by_member = {name: model.score(histories) for name, model in fitted.items()}
             total = blended(by_member, teacher.weights, allowed).total
             targets.rows[part], targets.shares[part] = _likeliest(total, top, teacher.temperature)
-        took["score"] += time.perf_counter() - begin
+        took["score"][:] += _now() - begin
     return targets
 
 
@@ -186,7 +198,7 @@ class DenseEase(Ease):
 
     def fit(self, interactions: Interactions) -> DenseEase:
         """Invert the items' matrix."""
-        self.weights = DenseWeights.fit(seen_matrix(interactions), self.l2)
+        self.weights = DenseWeights.by_items(seen_matrix(interactions), self.l2)
         return self
 
 

@@ -85,6 +85,14 @@ class DenseWeights(EaseWeights):
 
     @classmethod
     def fit(cls, seen: sparse.csr_matrix, l2: float) -> Self:
+        """Invert the smaller matrix, the users' or the items'; raises DataError where that fails."""
+        if 2 * seen.shape[0] > seen.shape[1]:
+            return cls.by_items(seen, l2)
+        by_users = UserWeights.fit(seen, l2)
+        return cls._whole(by_users.whole(), (1.0 / (by_users.scale * np.float32(l2))).astype(np.float32))
+
+    @classmethod
+    def by_items(cls, seen: sparse.csr_matrix, l2: float) -> Self:
         """Invert the items' matrix; raises DataError where that fails."""
         inverse = inverse_of((seen.T @ seen).toarray(order="F"), l2)
         diagonal = np.diag(inverse).astype(np.float32)

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from genre_gen.collaborative import Ease, ItemKNN, SequentialRules, TextKNN, item_to_item
+from genre_gen.collaborative.ease_weights import DenseWeights, UserWeights
 from genre_gen.collaborative.item_to_item import ItemToItem
+from genre_gen.collaborative.together import seen_matrix
 from genre_gen.data.interactions import History, Interactions
 
 N = 30
@@ -38,3 +40,14 @@ def test_scores_are_sums_of_the_items_weights(name, recency, data, monkeypatch):
     piecewise = model.score(histories)
     monkeypatch.undo()
     np.testing.assert_allclose(piecewise, model.score(histories), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("l2", [5.0, 200.0])
+def test_ease_is_the_same_by_users_and_by_items(l2, data):
+    few = seen_matrix(data)[:10]
+    by_users, by_items = DenseWeights.fit(few, l2), DenseWeights.by_items(few, l2)
+    np.testing.assert_allclose(by_users.matrix, by_items.matrix, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(by_users.diagonal, by_items.diagonal, rtol=1e-5)
+    np.testing.assert_array_equal(by_users.matrix, DenseWeights.from_arrays(by_users.arrays()).matrix)
+    whole = UserWeights.fit(few, l2)
+    np.testing.assert_allclose(whole.whole(), whole.of(np.arange(N)), rtol=1e-4, atol=1e-7)

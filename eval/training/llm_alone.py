@@ -102,7 +102,10 @@ def measure(subject: Subject, users: int, steps: int | None = None, seed: int = 
         found.ndcg.append(tuner.validate())
     found.request_ms = request_milliseconds(llm, book, data, cases)
     if subject.law is not None:
-        ranks = case_ranks(subject.law.score, cases, len(split.catalog), domain.repeat, 8)
+        law = subject.law
+        ranks = case_ranks(
+            lambda histories: law.score(histories).astype(np.float32), cases, len(split.catalog), domain.repeat, 8
+        )
         found.bound = float(ndcg_at(ranks, 10).mean())
     unit = 2**30 if sys.platform == "darwin" else 2**20
     found.peak_gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit

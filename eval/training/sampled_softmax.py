@@ -60,22 +60,27 @@ def rows(name: str, found: dict[str, list[Measured]]) -> list[list[str]]:
     full = found["full"]
     lines = []
     for variant, runs in found.items():
-        best, speed = (float(np.mean([getattr(run, key) for run in runs])) for key in ("best", "token_ms"))
+        best, speed = mean(runs, "best"), mean(runs, "token_ms")
         bound = runs[0].bound
         lines.append(
             [
                 name,
                 variant,
                 f"{best:.4f}",
-                f"{best / max(1e-9, np.mean([run.best for run in full])):.3f}",
+                f"{best / max(1e-9, mean(full, 'best')):.3f}",
                 "" if bound is None else f"{best / bound:.3f}",
                 f"{speed:.3f}",
-                f"{speed / max(1e-9, np.mean([run.token_ms for run in full])):.2f}",
-                f"{np.mean([run.request_ms for run in runs]):.1f}",
+                f"{speed / max(1e-9, mean(full, 'token_ms')):.2f}",
+                f"{mean(runs, 'request_ms'):.1f}",
                 f"{max(run.peak_gigabytes for run in runs):.2f}",
             ]
         )
     return lines
+
+
+def mean(runs: Sequence[Measured], figure: str) -> float:
+    """Return the mean of a figure over seeds."""
+    return float(np.mean([getattr(run, figure) for run in runs]))
 
 
 if __name__ == "__main__":

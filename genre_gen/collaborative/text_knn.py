@@ -24,6 +24,10 @@ POSTINGS = 1000
 """The number of texts that a word leads to among more texts."""
 
 
+SECONDS_PER_ITEM = 1e-3
+"""What comparing one item with the others takes, generously."""
+
+
 class TextKNN(ItemKNN):
     """Score an item by the similarity of its text to the texts of the history's items.
 
@@ -51,6 +55,10 @@ class TextKNN(ItemKNN):
     def for_data(cls, context: ModelContext, **options: Any) -> Self:
         """Return an untrained model of the catalog's texts; ``options`` are hyper-parameters."""
         return cls([item.describe() for item in context.catalog], **options)
+
+    def fit_seconds(self, interactions: Interactions) -> float:
+        """Return about how many seconds ``fit`` takes: it compares items, whatever the users did."""
+        return 2.0 + SECONDS_PER_ITEM * interactions.n_items
 
     def fit(self, interactions: Interactions) -> Self:
         """Compare the texts; the interactions are not read.

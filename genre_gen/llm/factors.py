@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genre_gen.domain import CodeSettings
 
-WHOLE_UP_TO = 200_000
+WHOLE_UP_TO = 50_000
 """The largest code vocabulary whose embeddings are not factored by default."""
 
 FACTORS = 128

@@ -53,7 +53,8 @@ log = logging.getLogger(__name__)
 _BATCH = 64
 _SCORES, _LEAST_SAMPLE = 2**26, 64  # scores that the teacher's temperature is fitted to, and their least histories
 _LOOKED_AT = 10  # cut-off of the validation metric
-_COLLABORATIVE = 256  # dimensions of co-occurrence embeddings
+_COLLABORATIVE, _OF_MANY = 256, 64  # dimensions of co-occurrence embeddings, up to and above _MANY items
+_MANY = 300_000
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class TrainingResult:
         seconds: of all steps and validations, those before an interruption included.
         epochs: main epochs after which it was best, whole ones from 1 on; None without validation.
         steps: by which the run can be repeated.
+        step_seconds: of one step, validations apart.
         interrupted: whether it was stopped before its end.
     """
 
@@ -72,6 +74,7 @@ class TrainingResult:
     seconds: float
     epochs: float | None
     steps: Steps
+    step_seconds: float = 0.0
     interrupted: bool = False
 
     @classmethod
@@ -90,6 +93,7 @@ class TrainingResult:
             progress.seconds,
             epochs if epochs is None or epochs < 1 else math.ceil(epochs),
             kept,
+            progress.step_seconds,
             interrupted,
         )
 
@@ -124,7 +128,8 @@ def item_vectors(
     """
     texts = text_vectors(base, tokenizer, [item.describe() for item in catalog], settings.encoder)
     hidden, length = texts.shape[1], texts.norm(dim=1).mean()
-    cooccurrence = torch.from_numpy(cooccurrence_embeddings(interactions, min(_COLLABORATIVE, hidden)))
+    dimensions = min(_COLLABORATIVE if len(catalog) <= _MANY else _OF_MANY, hidden)
+    cooccurrence = torch.from_numpy(cooccurrence_embeddings(interactions, dimensions))
     warm = cooccurrence.any(dim=1)
     texts *= settings.text
     if settings.collaborative == 0 or not warm.any():

@@ -195,9 +195,9 @@ class MemberFitting:
             return None
         seconds = model.fit_seconds(self.interactions)
         if seconds is None:
-            sample, begin = self._sample(), time.perf_counter()
-            model.fit(sample)
-            seconds = (time.perf_counter() - begin) * len(self.interactions) / max(1, len(sample))
+            sample = self._sample()
+            seconds = min(_timed(make({}), sample) for _ in range(2))  # the first one may import a library
+            seconds *= len(self.interactions) / max(1, len(sample))
         if seconds <= left:
             return None
         return f"one fit takes about {clock_time(seconds)}, and {clock_time(left)} are left of its share of the budget"
@@ -240,6 +240,13 @@ def check_teachers(domain: Domain, names: Iterable[str], interactions: Interacti
             f"training.distillation = {weight:g} needs collaborative models to learn from; name some in "
             f"blend.members ({', '.join(sorted(epochs))} cannot be a teacher), or set training.distillation = 0"
         )
+
+
+def _timed(model: CollaborativeModel, interactions: Interactions) -> float:
+    """Return the seconds of a fit."""
+    begin = time.perf_counter()
+    model.fit(interactions)
+    return time.perf_counter() - begin
 
 
 def _make_rater(name: str, context: ModelContext, options: Mapping[str, Any]) -> RatingModel:

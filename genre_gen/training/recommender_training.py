@@ -131,7 +131,7 @@ class RecommenderTraining:
         if self.domain.training.refit == "none":
             return state.ended("interrupted") if trained.interrupted else state
         needed = sum(fitted.once.values()) + run.soft_seconds + run.spare
-        needed += LEAST_REFIT_STEPS * trained.seconds / max(1, trained.steps.steps) if run.budget.seconds else 0.0
+        needed += LEAST_REFIT_STEPS * trained.step_seconds
         ended: Ended = "time"
         if trained.interrupted:
             why, ended = "the training was interrupted", "interrupted"

@@ -125,7 +125,8 @@ class Ease(ItemToItem):
 
     def prefix_scorer(self, interactions: Interactions) -> PrefixScorer:
         """Return running sums; weights that are computed from users are computed once, where they fit in memory."""
-        if isinstance(self.weights, UserWeights) and self.n_items**2 <= KEPT_CELLS:
+        many = len(interactions) >= self.n_items
+        if many and isinstance(self.weights, UserWeights) and self.n_items**2 <= KEPT_CELLS:
             return RunningSums(self.weights.whole().__getitem__, self.recency, self.n_items)
         return super().prefix_scorer(interactions)
 

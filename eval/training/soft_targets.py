@@ -132,8 +132,8 @@ def growth(logs: Mapping[str, Sequence[tuple[int, int, int]]], divide: int = 1) 
     figures: dict[str, dict[str, Any]] = {}
     for name, shapes in logs.items():
         seconds = []
-        for users, items, interactions in shapes:
-            data = Law(items).dataset(users // divide, interactions // divide)
+        for users, items, interactions in ((shape[0] // divide, shape[1], shape[2] // divide) for shape in shapes):
+            data = Law(items).dataset(users, interactions)
             begin = time.process_time()
             teacher_of(data)(data.interactions)
             seconds.append(time.process_time() - begin)

@@ -71,7 +71,7 @@ def likeliest(
         factors = np.ascontiguousarray(scales.T, dtype=np.float32)[:, None]  # [B, 1, members]
         np.matmul(factors, scores.transpose(1, 0, 2), out=total[:, None])
         excluded.fill(padded, -np.inf)
-        telling = scales.any(axis=0)
+        telling = scales.max(axis=0) > 0
     else:  # some member has no finite score for some item
         allowed = excluded.allowed(np.arange(batch), n_items)
         names = [str(number) for number in range(len(scores))]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from genre_gen.collaborative.prefixes import Chunk, PrefixScorer
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class FoldedPrefixes(PrefixScorer):
         self.telling = np.flatnonzero(np.ptp(model.design, axis=1))  # of the flat factors
         of_factors = model.design.transpose(0, 2, 1).reshape(-1, model.design.shape[1])[self.telling]
         offsets = model.offsets.mean(axis=0)
-        rows = [of_factors / len(model.design), [offsets - offsets.mean()]]
+        rows = (of_factors / len(model.design), (offsets - offsets.mean())[None])
         self.items = np.concatenate(rows).astype(np.float32)  # [telling + 1, n_items]
         self.covariance: Array = np.linalg.inv(model.precision)
         self._begin()

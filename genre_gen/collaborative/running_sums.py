@@ -15,7 +15,7 @@ from scipy import sparse
 
 from genre_gen.collaborative.prefixes import Chunk, PrefixScorer
 
-Matrix = NDArray[np.float64]
+Matrix = NDArray[np.floating]
 ERROR = 3e-5
 """The largest relative error of the weight of an item that is older than its chunk."""
 

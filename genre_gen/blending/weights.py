@@ -33,6 +33,9 @@ SCORES = 2**31
 LEAST_CASES = 1000
 """The least number of cases in such a sample."""
 
+FEWEST_CASES = 200
+"""The number of cases that are scored whatever time is left."""
+
 RIDGE = 100.0
 """Penalty on squared weights, in cases: it divides the weight among members with similar scores, instead of giving it
 all to the one that happens to be best on the validation cases. It matters most if these are few (log, entry 27)."""
@@ -57,7 +60,7 @@ def fit_blend(
         k: cut-off of the NDCG.
         repeat: whether items of the history may be recommended again.
         batch: histories scored at a time; only the pool of each batch is kept.
-        enough: is asked between batches once LEAST_CASES are scored; the other cases are then left out.
+        enough: is asked between batches once FEWEST_CASES are scored; the other cases are then left out.
     """
     return fit_blends(scorers, [list(scorers)], cases, n_items, k, repeat=repeat, batch=batch, enough=enough)[0]
 
@@ -81,7 +84,7 @@ def fit_blends(
     pools: list[list[Pool]] = [[] for _ in groups]
     cases = sample_cases(cases, min(CASES, max(LEAST_CASES, SCORES // n_items)))
     for part in batches(cases, histories_at_a_time(batch, n_items)):
-        if sum(len(pool.targets) for pool in pools[0]) >= LEAST_CASES and enough():
+        if sum(len(pool.targets) for pool in pools[0]) >= FEWEST_CASES and enough():
             break
         histories, targets = [case.history for case in part], np.array([case.target for case in part])
         allowed = allowed_items(histories, n_items, repeat)

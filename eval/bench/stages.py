@@ -157,7 +157,8 @@ def watched(clock: Clock, steps: list[float], limit: int) -> Iterator[None]:
                 owner, attribute = found(path)
                 changes.enter_context(replaced(owner, attribute, clock.timed(getattr(owner, attribute), name)))
         for name, member in MEMBERS.built_in().items():
-            changes.enter_context(replaced(member, "fit", clock.timed(member.fit, f"member {name}")))
+            way = "fit_sharing" if "fit_sharing" in vars(member) else "fit"
+            changes.enter_context(replaced(member, way, clock.timed(getattr(member, way), f"member {name}")))
         step, run = FineTuner._step, FineTuner.run
         changes.enter_context(replaced(FineTuner, "_step", timed_step))
         changes.enter_context(replaced(FineTuner, "run", short_run))

@@ -22,6 +22,21 @@ _KINDS = {
     "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool",
 }  # fmt: skip
 _PREFIX = 8  # bytes that hold the length of the header
+ALIGNMENT = 64
+"""Bytes of a cache line. Products of tensors at other addresses are rounded differently by some libraries."""
+
+
+def align(file: Path) -> None:
+    """Pad the header of a safetensors file, so that its tensors begin at a multiple of ALIGNMENT when it is mapped.
+
+    Tensors after one whose size is no such multiple are not aligned.
+    """
+    content = file.read_bytes()
+    length = int.from_bytes(content[:_PREFIX], "little")
+    padding = -(_PREFIX + length) % ALIGNMENT
+    if padding:
+        header = content[_PREFIX : _PREFIX + length] + b" " * padding  # which the format allows
+        file.write_bytes(len(header).to_bytes(_PREFIX, "little") + header + content[_PREFIX + length :])
 
 
 class MappedTensors:

@@ -20,6 +20,7 @@ from genre_gen.folders import writing
 from genre_gen.folders.checkpoints import drop_checkpoints
 from genre_gen.folders.locks import hold
 from genre_gen.folders.manifest import MANIFEST
+from genre_gen.folders.mapped import align
 from genre_gen.folders.reading import open_folder
 from genre_gen.folders.writing import write_folder, write_json
 from genre_gen.languages.language import FOLDER as LANGUAGES
@@ -223,4 +224,5 @@ def _save_llm(llm: LLM, folder: Path) -> None:
 
     weights = {name: value.detach().cpu().contiguous() for name, value in llm.trainable()}
     safetensors.torch.save_file(weights, folder / WEIGHTS)
+    align(folder / WEIGHTS)
     _save_arrays(llm.codes.arrays(), folder / CODES)

@@ -43,7 +43,7 @@ class StageResults:
 
     def about(self, spent: float) -> dict[str, Any]:
         """Return what the manifest of a checkpoint says of the training it belongs to."""
-        return {"training": self.fingerprint, "spent": round(spent, 1)}
+        return {"training": self.fingerprint, "spent": round(spent, 3)}
 
     def keep_members(self, fitted: Fitted, spent: float) -> None:
         """Keep fitted models."""

@@ -196,7 +196,7 @@ def test_what_cannot_be_loaded_is_compared_without_its_lists(runs, monkeypatch):
     def gone(name):
         raise SourceError(f"{name} is not here")
 
-    monkeypatch.setattr("genre_gen.training.llm_training.ensure_model", gone)
+    monkeypatch.setattr("genre_gen.recommender.loading.ensure_model", gone)
     found = compare_runs(runs)
     assert found["settings"].rows
     assert found.lists == ()

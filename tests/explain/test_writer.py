@@ -28,6 +28,9 @@ class TinyModel:
         self.text_vocabulary = len(self.tokenizer)
         self.read = []
 
+    def transformers_tokenizer(self):
+        return self.tokenizer
+
     def embed(self, ids):
         self.read.append(ids.shape)
         return self.base.get_input_embeddings()(ids)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from genre_gen.folders.mapped import MappedTensors
+from genre_gen.folders.mapped import ALIGNMENT, MappedTensors, align
 
 
 @pytest.fixture
@@ -71,3 +71,16 @@ def test_what_is_not_safetensors_is_refused(tmp_path, content):
     (tmp_path / "x").write_bytes(content)
     with pytest.raises((ValueError, AttributeError)):
         MappedTensors.of_file(tmp_path / "x").tensors()
+
+
+def test_a_file_is_aligned_without_changing_its_tensors(tmp_path):
+    file = tmp_path / "a.safetensors"
+    for name in ("a", "a name of another length"):
+        save_file({name: torch.arange(32.0), "b": torch.ones(16)}, file)
+        align(file)
+        align(file)  # changes nothing more
+        mapped, read = MappedTensors.of_file(file).tensors(), load_file(file)
+        assert mapped.keys() == read.keys() == {name, "b"}
+        for key, tensor in mapped.items():
+            assert torch.equal(tensor, read[key])
+            assert tensor.data_ptr() % ALIGNMENT == 0

@@ -29,7 +29,7 @@ ALIGNMENT = 64
 def align(file: Path) -> None:
     """Pad the header of a safetensors file, so that its tensors begin at a multiple of ALIGNMENT when it is mapped.
 
-    Tensors after one whose size is no such multiple are not aligned.
+    Tensors after one with a size that is not a multiple of it are not aligned.
     """
     content = file.read_bytes()
     length = int.from_bytes(content[:_PREFIX], "little")

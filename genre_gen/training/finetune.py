@@ -148,8 +148,8 @@ class FineTuner:
     def _epoch(self, on_step: Callable[[FineTuner], None] | None) -> None:
         progress, begin = self.progress, time.monotonic()
         batches = self.mixture.epoch(progress.epoch, self.llm.answers)
+        progress.batches, progress.preparing = len(batches), progress.preparing + time.monotonic() - begin
         progress.seconds += time.monotonic() - begin
-        progress.batches = len(batches)
         self.steps = self.planner.plan(progress)
         marks = _marks(len(batches), self.training.validations_per_epoch)
         while progress.done < len(batches) and not self._is_over():

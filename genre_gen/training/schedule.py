@@ -42,6 +42,7 @@ class Progress:
         step: batches done in total.
         seconds: time spent in all runs, validation included.
         validating: time spent in validations.
+        preparing: time spent on making the batches of epochs.
         best: best validation NDCG@10 so far, in the main epochs (those after the pre-training).
         since_best: number of validations since then.
         finished: whether training is complete.
@@ -57,6 +58,7 @@ class Progress:
     step: int = 0
     seconds: float = 0.0
     validating: float = 0.0
+    preparing: float = 0.0
     best: float = -1.0
     since_best: int = 0
     finished: bool = False
@@ -77,7 +79,7 @@ class Progress:
     @property
     def step_seconds(self) -> float:
         """Return the seconds of one step; 0 before the first."""
-        return max(0.0, self.seconds - self.validating) / self.step if self.step else 0.0
+        return max(0.0, self.seconds - self.validating - self.preparing) / self.step if self.step else 0.0
 
     @property
     def validation_seconds(self) -> float:
@@ -117,7 +119,8 @@ class Planner:
             progress.decide(whole)
         else:
             fitting = min(whole, progress.step + self.affordable(progress))
-            if abs(progress.total - fitting) > LEAST_CHANGE * progress.total:
+            beyond = progress.total > whole  # epochs were shorter than the first
+            if beyond or abs(progress.total - fitting) > LEAST_CHANGE * progress.total:
                 progress.decide(max(1, fitting))
         return progress.total
 
@@ -126,12 +129,19 @@ class Planner:
         return self.repeats is not None or self.affordable(progress) == 0
 
     def affordable(self, progress: Progress) -> int:
-        """Return how many further steps fit into the time left, with their validations and one at the end."""
+        """Return how many further steps fit into the time left, with their validations and one at the end.
+
+        Each epoch has its validations, and its batches take time to make.
+        """
         if self.time_left is None or self.repeats is not None or progress.step == 0:
             return _ANY
+        left = self.time_left(progress)
+        if progress.step < min(MEASURED_AT):  # the first steps tell little
+            return _ANY if left > 0 else 0
         validation = progress.validation_seconds if self.validations_per_epoch else 0.0
-        each = progress.step_seconds + validation * self.validations_per_epoch / max(1, progress.batches)
-        left = self.time_left(progress) - validation
+        once = validation * self.validations_per_epoch + progress.preparing / (progress.epoch + 1)
+        each = progress.step_seconds + once / max(1, progress.batches)
+        left -= validation
         return max(0, int(left / each)) if each > 0 else _ANY
 
     def extend(self, progress: Progress) -> bool:

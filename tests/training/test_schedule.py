@@ -76,3 +76,23 @@ def test_a_run_without_time_is_due_to_end():
     assert slow.is_due(progress_at(50, validating=20.0, validations=2))
     assert slow.plan(progress_at(50, validating=20.0, validations=2)) == 50
     assert not Planner(10, 1, lambda _: 12.0).is_due(progress_at(50, validating=20.0, validations=2))
+
+
+def test_making_batches_is_not_taken_for_the_time_of_steps():
+    """Five steps took 5 seconds, and their epoch's 100 batches 20: each further step takes 1 + 20 / 100 seconds."""
+    progress = progress_at(5, seconds=25.0, preparing=20.0)
+    assert progress.step_seconds == 1.0
+    assert Planner(10, 0, lambda _: 120.0).plan(progress) == 105
+
+
+def test_the_first_steps_decide_nothing_while_time_is_left():
+    slow = progress_at(1, seconds=30.0)
+    assert not Planner(10, 1, lambda _: 20.0).is_due(slow)
+    assert Planner(10, 1, lambda _: 0.0).is_due(slow)
+
+
+def test_a_run_ends_with_its_epochs_though_they_were_shorter_than_the_first():
+    """A few steps of one more epoch would be validated, and could end a run that still rises."""
+    progress = progress_at(396, batches=98, schedule=[[0, 400]])
+    progress.epoch, progress.done = 4, 0
+    assert Planner(4, 1, lambda _: 1e6).plan(progress) == 396

@@ -26,8 +26,8 @@ class Budget:
 
     Example:
         >>> budget = Budget(60.0)
-        >>> budget.over(0.5)
-        False
+        >>> budget.share(0.5)
+        30.0
     """
 
     def __init__(self, seconds: float | None, spent: float = 0.0, clock: Callable[[], float] = time.monotonic) -> None:
@@ -47,7 +47,3 @@ class Budget:
     def share(self, share: float) -> float:
         """Return a share of the whole budget in seconds; infinite without one."""
         return float("inf") if self.seconds is None else share * self.seconds
-
-    def over(self, share: float) -> bool:
-        """Tell whether more than a share of the budget is spent; never without one."""
-        return self.spent >= self.share(share)

@@ -18,6 +18,7 @@ FLOORS = [
         "downloads.paths",
         "data.titles",
         "llm.hardware",
+        "data.settings",
         "query.settings",
         "rules.settings",
         "prompting.nouns",

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from genre_gen.data.catalog import Catalog, Item
-from genre_gen.domain import DataSettings, Domain, KnowledgeSettings
+from genre_gen.data.settings import DataSettings
+from genre_gen.domain import Domain, KnowledgeSettings
 from genre_gen.folders.arrays import count_in, expect, json_in, texts
 
 log = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from genre_gen.data.frames import is_frame
 from genre_gen.data.readers.files import read_delimited
 from genre_gen.data.readers.frames import plain, to_polars
 from genre_gen.data.readers.recbole import RecBole, read_atomic
+from genre_gen.data.settings import Columns
 from genre_gen.data.splits import Part, Split
-from genre_gen.domain import Columns
 from genre_gen.errors import DataError, UsageError
 from genre_gen.evaluation.protocol import evaluate_lists, lists_from_picks
 from genre_gen.evaluation.report import Report

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from genre_gen.data.readers.values import amounts, is_single, labels, numbers, seconds, seem_amounts, text
-from genre_gen.domain import FieldSettings
+from genre_gen.data.settings import FieldSettings
 from genre_gen.errors import DataError
 from genre_gen.prompting.variables import ENTRY_FIELDS
 

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from genre_gen.domain import USUAL_COLUMNS
+from genre_gen.data.settings import USUAL_COLUMNS
 from genre_gen.new_domain.column_types import Role, liked_from
 from genre_gen.new_domain.schema_inference import Proposal
 from genre_gen.new_domain.tables import Tables

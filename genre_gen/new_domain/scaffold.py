@@ -10,7 +10,7 @@ from pathlib import Path
 
 from genre_gen.data.printable import padded, printable, width_of
 from genre_gen.data.readers import Data
-from genre_gen.domain import FieldSettings
+from genre_gen.data.settings import FieldSettings
 from genre_gen.downloads.domains import FILE
 from genre_gen.errors import ConfigError
 from genre_gen.folders.output import writing

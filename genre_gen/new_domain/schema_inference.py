@@ -17,7 +17,7 @@ import polars as pl
 
 from genre_gen.data.readers.files import Table
 from genre_gen.data.readers.values import is_single, read_dates, text
-from genre_gen.domain import FieldSettings
+from genre_gen.data.settings import FieldSettings
 from genre_gen.errors import DataError, UsageError
 from genre_gen.new_domain.column_types import (
     LONG,

@@ -14,7 +14,7 @@ from genre_gen.data.interactions import History
 from genre_gen.data.readers.files import Table
 from genre_gen.data.readers.frames import from_frame
 from genre_gen.data.readers.values import numbers, seconds, text
-from genre_gen.domain import USUAL_COLUMNS, Columns
+from genre_gen.data.settings import USUAL_COLUMNS, Columns
 from genre_gen.errors import UsageError
 
 

@@ -1,10 +1,9 @@
 """A catalog of long, nested, empty, bidirectional titles, and of code: it trains, answers, explains and is saved."""
 
-import time
-
 import numpy as np
 import pandas as pd
 import pytest
+from effort import bounded
 
 from genre_gen import Dataset, Recommender
 from genre_gen.data.catalog import MAX_TITLE
@@ -62,13 +61,13 @@ def test_titles_are_cut_and_stay_findable(data):
 
 
 @pytest.mark.parametrize("row", range(len(NASTY)))
-def test_each_item_is_asked_for_within_a_second(recommender, data, row):
-    title, begin = data.catalog[row].title, time.process_time()
-    assert len(recommender.recommend([str(row)], n=5, explain=True)) == 5
-    assert recommender.explain("u1", str(row)).text
-    assert recommender.similar(str(row), n=3)
-    assert recommender.recommend("u1", n=3, query=f'like "{title[:300]}"')
-    assert time.process_time() - begin < 4  # four requests
+def test_each_item_can_be_asked_for(recommender, data, row):
+    title = data.catalog[row].title
+    with bounded():
+        assert len(recommender.recommend([str(row)], n=5, explain=True)) == 5
+        assert recommender.explain("u1", str(row)).text
+        assert recommender.similar(str(row), n=3)
+        assert recommender.recommend("u1", n=3, query=f'like "{title[:300]}"')
 
 
 def test_every_pick_has_its_explanation_and_the_page_is_data(recommender, data, tmp_path):

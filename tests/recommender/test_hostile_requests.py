@@ -2,12 +2,12 @@
 
 import copy
 import pickle
-import time
 from datetime import date
 from decimal import Decimal
 
 import numpy as np
 import pytest
+from effort import bounded
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -94,10 +94,8 @@ def test_an_unusual_but_valid_history_is_answered(tiny_recommender, who):
     ids=number,
 )
 def test_an_option_that_cannot_be_meant_is_refused(tiny_recommender, options, message):
-    begin = time.process_time()
-    with pytest.raises(GenreGenError, match=message) as refused:
+    with bounded(), pytest.raises(GenreGenError, match=message) as refused:
         tiny_recommender.recommend("17", **options)
-    assert time.process_time() - begin < 2
     assert "\n" not in str(refused.value)
     assert len(str(refused.value)) < 2500
 

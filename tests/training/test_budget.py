@@ -66,9 +66,9 @@ def budgeted(tiny_domain, split):
 
 
 def test_a_budget_bounds_the_whole_training(budgeted):
-    """Six seconds; generous here, since other tests may run at the same time. Ratios are measured by a script."""
+    """Six seconds, and endless without a bound: other tests may run at the same time. A script measures ratios."""
     _, state, told, seconds = budgeted
-    assert 2 < seconds < 30
+    assert 2 < seconds < 120
     assert told[-1].share == 1
     assert all(progress.remaining is not None for progress in told[:-1])
     assert state.tuned.first.schedule[0][1] > 10 * state.tuned.first.schedule[-1][1]  # the plan met the clock

@@ -16,7 +16,8 @@ from genre_gen.data.readers.report import LoadReport
 from genre_gen.data.readers.table import PlainTable
 from genre_gen.data.readers.to_catalog import catalog_of_interactions, to_catalog
 from genre_gen.data.readers.to_interactions import to_interactions
-from genre_gen.domain import DataSettings, Domain
+from genre_gen.data.settings import DataSettings
+from genre_gen.domain import Domain
 from genre_gen.downloads.archives import ensure_data, find_data
 from genre_gen.errors import DataError
 from genre_gen.registry import READERS

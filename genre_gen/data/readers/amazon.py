@@ -33,7 +33,7 @@ from genre_gen.data.readers.base import Reader
 from genre_gen.data.readers.files import Folder, Table, decode, ending, json_lines, named, only, read_text, whole
 from genre_gen.data.readers.table import PlainTable
 from genre_gen.data.readers.values import LAST_SECOND
-from genre_gen.domain import DataSettings
+from genre_gen.data.settings import DataSettings
 from genre_gen.errors import DataError
 
 _PAIR, _PAIR_ITEMS = ".inter.json", ".item.json"

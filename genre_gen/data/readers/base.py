@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Protocol
 
 from genre_gen.data.readers.files import Folder, Table
-from genre_gen.domain import DataSettings
+from genre_gen.data.settings import DataSettings
 
 
 class Reader(Protocol):

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 import polars as pl
 
 from genre_gen.data.readers.values import is_single
-from genre_gen.domain import USUAL_COLUMNS, Columns
+from genre_gen.data.settings import USUAL_COLUMNS, Columns
 from genre_gen.errors import DataError
 
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")  # an escaped surrogate; two in a row encode one character

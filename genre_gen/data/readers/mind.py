@@ -21,7 +21,7 @@ import polars as pl
 
 from genre_gen.data.readers.base import Reader
 from genre_gen.data.readers.files import SHOWN, Folder, Problem, Table, named, read_delimited, whole
-from genre_gen.domain import DataSettings
+from genre_gen.data.settings import DataSettings
 from genre_gen.errors import DataError
 
 BEHAVIORS, NEWS = "behaviors.tsv", "news.tsv"

@@ -9,7 +9,7 @@ import polars as pl
 
 from genre_gen.data.readers.base import Reader
 from genre_gen.data.readers.files import Folder, Table, decode, named, read_delimited, read_text
-from genre_gen.domain import DataSettings
+from genre_gen.data.settings import DataSettings
 from genre_gen.errors import DataError
 
 GENRES = (

@@ -22,7 +22,7 @@ import polars as pl
 
 from genre_gen.data.readers.base import Reader
 from genre_gen.data.readers.files import SHOWN, Folder, Problem, Table, ending, named, read_delimited
-from genre_gen.domain import DataSettings
+from genre_gen.data.settings import DataSettings
 from genre_gen.errors import DataError
 
 ITEMS = "item_context.csv"

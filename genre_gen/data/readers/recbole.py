@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from genre_gen.data.readers.base import Reader
 from genre_gen.data.readers.files import Folder, Table, ending, named, only, read_delimited
-from genre_gen.domain import DataSettings
+from genre_gen.data.settings import DataSettings
 from genre_gen.errors import DataError
 
 TYPES = ("token", "token_seq", "float", "float_seq")

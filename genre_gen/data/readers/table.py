@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from genre_gen.data.readers.base import Reader
 from genre_gen.data.readers.files import Folder, Table, named, read_delimited, read_parquet
-from genre_gen.domain import DataSettings
+from genre_gen.data.settings import DataSettings
 from genre_gen.errors import DataError
 
 

@@ -10,7 +10,8 @@ from genre_gen.data.interactions import Interactions, Reviews
 from genre_gen.data.readers.files import Table
 from genre_gen.data.readers.report import LoadReport
 from genre_gen.data.readers.values import LAST_SECOND, numbers, seconds, text
-from genre_gen.domain import Domain, Policies
+from genre_gen.data.settings import Policies
+from genre_gen.domain import Domain
 from genre_gen.errors import DataError
 
 

@@ -14,7 +14,7 @@ import re
 
 from genre_gen.data.readers.base import Reader
 from genre_gen.data.readers.files import Folder, Table, decode, named, read_text
-from genre_gen.domain import DataSettings
+from genre_gen.data.settings import DataSettings
 
 PLACES, RATINGS = "tourism_with_id.csv", "tourism_rating.csv"
 _PLACES = {

@@ -1,8 +1,7 @@
-"""Column types: the possible meanings of a column of an unknown table, by its name and values."""
+"""Column types: the possible meanings of a column of an unknown table, by its values."""
 
 from __future__ import annotations
 
-import keyword
 import math
 import re
 from collections.abc import Collection
@@ -14,52 +13,12 @@ import polars as pl
 from genre_gen.data.readers.values import amounts, is_single, labels, numbers, seconds, seem_amounts, text
 from genre_gen.data.settings import FieldSettings
 from genre_gen.errors import DataError
-from genre_gen.prompting.variables import ENTRY_FIELDS
+from genre_gen.new_domain.names import ID_WORDS, words_of
 
-Role: TypeAlias = Literal["user", "item", "rating", "time", "item_id", "title", "text"]
 Unit: TypeAlias = Literal["s", "ms"]
-
-WORDS: dict[Role, tuple[str, ...]] = {
-    "user": (
-        "user", "customer", "member", "visitor", "client", "account", "reader", "reviewer", "person", "buyer", "guest",
-        "player", "listener", "viewer", "traveller", "traveler", "tourist", "subscriber", "patron", "borrower", "uid",
-        "username", "session", "household", "shopper", "kunde", "nutzer", "benutzer", "usuario", "utilisateur",
-        "pengguna",
-    ),
-    "item": (
-        "item", "product", "article", "sku", "asin", "isbn", "news", "ad", "banner", "creative", "place", "movie",
-        "film", "book", "song", "track", "hotel", "destination", "document", "content", "recipe", "game", "course",
-        "video", "listing", "offer", "iid",
-    ),
-    "rating": (
-        "rating", "ratings", "stars", "star", "score", "grade", "points", "overall", "vote", "rate", "bewertung",
-        "nota",
-    ),
-    "time": (
-        "timestamp", "time", "date", "datetime", "ts", "when", "created", "at", "day", "datum", "zeit", "fecha",
-        "tanggal",
-    ),
-    "title": (
-        "title", "name", "headline", "label", "caption", "heading", "titel", "titre", "titulo", "nombre", "judul",
-    ),
-    "text": (
-        "description", "text", "abstract", "summary", "plot", "body", "about", "content", "blurb", "details",
-        "beschreibung", "deskripsi",
-    ),
-}  # fmt: skip
-"""Words in a column's name that indicate its role, apart from ``id`` and similar words."""
 
 MOSTLY = 0.95  # share of the values that must be valid
 LONG = 100  # texts of at least this many characters are descriptions
-_ID_WORDS = {"id", "ids", "no", "nr", "num", "number", "key", "code", "uuid", "guid"}
-_KINDS = {
-    "category", "categories", "genre", "genres", "kind", "type", "topic", "topics", "tag", "tags", "subject", "section",
-    "class", "department", "theme",
-    "kategorie", "kategorien", "rubrik", "warengruppe", "gattung", "typ", "thema", "bereich", "abteilung",
-    "categoría", "categorías", "categoria", "categorias", "género", "genero", "tipo", "tema", "sección", "seccion",
-    "catégorie", "catégories", "categorie", "thème", "rayon", "rubrique",
-    "kategori", "jenis",
-}  # fmt: skip
 _YES_NO = (
     {"0", "1"}, {"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"}, {"on", "off"}, {"ja", "nein"}, {"j", "n"},
     {"wahr", "falsch"}, {"sí", "no"}, {"si", "no"}, {"oui", "non"}, {"vrai", "faux"}, {"ya", "tidak"},
@@ -72,44 +31,6 @@ _EPOCH = (5e8, 4.2e9)  # seconds from 1985 to 2103, the range of numbers that ar
 _LABEL = 30  # the largest mean length of a label
 _PARTED = 0.05  # with a separator in a smaller share of the values, it occurs by chance
 _MARKUP = re.compile(r"^(https?://|www\.|[\[{<])")
-
-
-def words_of(name: str) -> list[str]:
-    """Return the words of a column's name: ``customerId`` and ``Customer-ID`` are ``customer``, ``id``."""
-    parted = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
-    return [word.lower() for word in re.findall(r"[^\W\d_]+", parted)]
-
-
-def named(column: str, role: Role, stem: str = "") -> float:
-    """Return how clearly a name indicates a role: 1, or 0.7 with additional words, or 0.
-
-    Words of ``stem``, the name of the item file, also indicate items (``books``).
-    """
-    words = words_of(column)
-    bare = [word for word in words if word not in _ID_WORDS]
-    meant = {*WORDS.get(role, ()), *(form for word in words_of(stem) for form in (word, word.rstrip("s")))}
-    if not bare:
-        return 0.5 if role == "item" and words else 0.0
-    if role == "title" and len(bare) < len(words):
-        return 0.0
-    hits = sum(word in meant for word in bare)
-    return 0.0 if not hits else 1.0 if hits == len(bare) else 0.7
-
-
-def names_kinds(column: str) -> bool:
-    """Tell whether a column's name indicates that it sorts items into kinds."""
-    return any(word in _KINDS for word in words_of(column))
-
-
-def field_name(column: str, taken: Collection[str]) -> str:
-    """Return a new name for an attribute that templates and filters can use."""
-    plain = "".join(letter if f"_{letter}".isidentifier() else "_" for letter in column.lower())
-    name = re.sub(r"_+", "_", plain).strip("_") or "field"
-    if name[0].isdigit() or keyword.iskeyword(name) or name in {"id", *ENTRY_FIELDS}:
-        name = f"item_{name}"
-    while name in taken:
-        name += "_"
-    return name
 
 
 def time_unit(column: pl.Series) -> Unit | None:
@@ -241,7 +162,7 @@ def _useless(values: pl.Series, name: str) -> str:
         return f"always says {values[0]!r:.40}"
     if share(values.str.contains(_MARKUP.pattern)) > 1 / 2:
         return f"contains addresses or markup, such as {values[0]!r:.40}"
-    if any(word in _ID_WORDS for word in words_of(name)) and values.n_unique() > MOSTLY * len(values):
+    if any(word in ID_WORDS for word in words_of(name)) and values.n_unique() > MOSTLY * len(values):
         return "is another id"
     return ""
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from genre_gen.data.settings import USUAL_COLUMNS
-from genre_gen.new_domain.column_types import Role, liked_from
+from genre_gen.new_domain.column_types import liked_from
+from genre_gen.new_domain.names import Role
 from genre_gen.new_domain.schema_inference import Proposal
 from genre_gen.new_domain.tables import Tables
 from genre_gen.prompting.nouns import with_article

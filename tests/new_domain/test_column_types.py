@@ -1,4 +1,4 @@
-"""Columns by themselves: what their names and their values say."""
+"""Columns by themselves: what their values say."""
 
 import polars as pl
 import pytest
@@ -7,40 +7,11 @@ from hypothesis import strategies as st
 
 from genre_gen.new_domain.column_types import (
     as_field,
-    field_name,
     is_flag,
     liked_from,
-    named,
     time_unit,
     usual_scale,
-    words_of,
 )
-
-
-def test_words_of_a_name():
-    assert words_of("customerId") == words_of("Customer-ID") == ["customer", "id"]
-    assert (words_of("ISBN"), words_of("Größe_2")) == (["isbn"], ["größe"])
-
-
-@pytest.mark.parametrize(
-    ("name", "role", "worth"),
-    [
-        ("user_id", "user", 1),
-        ("first user", "user", 0.7),
-        ("isbn", "user", 0),
-        ("id", "item", 0.5),
-        ("title_id", "title", 0),
-    ],
-)
-def test_names_of_columns_indicate_roles(name, role, worth):
-    assert named(name, role) == worth
-
-
-def test_names_of_fields_can_be_used_in_templates():
-    taken: dict[str, int] = {}
-    for column in ("Price (EUR)", "rating", "class", "2nd", "title", "price-eur", "価格"):
-        taken[field_name(column, taken)] = 1
-    assert list(taken) == ["price_eur", "item_rating", "item_class", "item_2nd", "item_title", "price_eur_", "価格"]
 
 
 @pytest.mark.parametrize(

@@ -16,14 +16,16 @@ USUAL_COLUMNS = {"rating": ("rating",), "time": ("timestamp", "time"), "text": (
 class Columns(Settings):
     """The columns of the data by role. All from rating on are optional; a column named here must exist.
 
-    None means a usual name (``USUAL_COLUMNS``) if the data has it; an empty list means no column.
+    None means a usual name (``USUAL_COLUMNS``) if the data has it; an empty list means no column. ``item`` is the item
+    of the interactions and ``item_id`` its id in the item file; None means that it is called the same there.
 
     Reviews (``review``) and their headlines (``summary``) are read only if they are named.
     """
 
     user: Names = ("user_id", "userId", "user")
     item: Names = ("item_id", "itemId", "item", "id")
-    title: Names = ("title",)
+    item_id: Names | None = None
+    title: NamesOrNone = ("title",)
     rating: NamesOrNone | None = None
     time: NamesOrNone | None = None
     text: NamesOrNone | None = None
@@ -62,6 +64,11 @@ class DataSettings(Settings):
     time_unit: Literal["s", "ms"] = "s"
     columns: Columns = Columns()
     policies: Policies = Policies()
+
+    @property
+    def one_file(self) -> bool:
+        """Tell whether the lines of the interactions describe their items too."""
+        return self.items is not None and self.items == self.interactions
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:

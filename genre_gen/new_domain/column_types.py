@@ -13,7 +13,6 @@ import polars as pl
 from genre_gen.data.readers.values import amounts, is_single, labels, numbers, seconds, seem_amounts, text
 from genre_gen.data.settings import FieldSettings
 from genre_gen.errors import DataError
-from genre_gen.new_domain.names import ID_WORDS, words_of
 
 Unit: TypeAlias = Literal["s", "ms"]
 
@@ -29,6 +28,7 @@ SEPARATORS = ("|", ";", ",", "/")  # between labels of a list; commas and slashe
 _NEAR_TOP = 0.75  # the position on a scale that the highest rating must reach
 _EPOCH = (5e8, 4.2e9)  # seconds from 1985 to 2103, the range of numbers that are read as times
 _LABEL = 30  # the largest mean length of a label
+_SEVERAL = 0.2  # the least share of titles that have several words
 _PARTED = 0.05  # with a separator in a smaller share of the values, it occurs by chance
 _MARKUP = re.compile(r"^(https?://|www\.|[\[{<])")
 
@@ -69,6 +69,21 @@ def is_wordy(column: pl.Series) -> bool:
     """Tell whether nearly all values are words, not addresses or markup."""
     words = share(text(column).str.contains(r"\p{L}{2}"))
     return not is_numeric(column) and words > MOSTLY and share(text(column).str.contains(_MARKUP.pattern)) < 1 - MOSTLY
+
+
+def is_prose(column: pl.Series) -> bool:
+    """Tell whether most of the known values of a column are words, not addresses or lists."""
+    written = text(column)
+    written = written.filter(written != "")
+    words = share(written.str.contains(r"\pL{2}")) > 1 / 2 and not is_numeric(column)
+    return words and share(written.str.contains(r"^(https?://|www\.|[\[{])")) < 1 / 2
+
+
+def are_titles(ids: pl.Series) -> bool:
+    """Tell whether ids are titles: words, and several in many of them."""
+    values = text(ids).unique()
+    several = share(values.str.contains(r"\pL{2}.*\s.*\pL"))
+    return several > _SEVERAL and share(values.str.contains(r"\pL{2}")) > MOSTLY - _SEVERAL
 
 
 def is_flag(column: pl.Series) -> bool:
@@ -128,7 +143,7 @@ def _single_field(column: pl.Series, name: str) -> tuple[FieldSettings | None, s
     numeric = len(values) > 0 and int(read.is_not_null().sum()) >= MOSTLY * len(values)
     if not numeric:
         unknown, values = _known(written, _ABSENT)
-    useless = _useless(values, name)
+    useless = _useless(values)
     if useless:
         return None, useless
     absent = f"; unknown: {', '.join(map(repr, unknown))}" if unknown else ""
@@ -154,7 +169,7 @@ def _known(written: pl.Series, absent: Collection[str]) -> tuple[tuple[str, ...]
     return unknown, written.filter(~written.is_in(["", *unknown]))
 
 
-def _useless(values: pl.Series, name: str) -> str:
+def _useless(values: pl.Series) -> str:
     """Return why a column has no information about items; "" if it may have."""
     if not len(values):
         return "is empty"
@@ -162,8 +177,6 @@ def _useless(values: pl.Series, name: str) -> str:
         return f"always says {values[0]!r:.40}"
     if share(values.str.contains(_MARKUP.pattern)) > 1 / 2:
         return f"contains addresses or markup, such as {values[0]!r:.40}"
-    if any(word in ID_WORDS for word in words_of(name)) and values.n_unique() > MOSTLY * len(values):
-        return "is another id"
     return ""
 
 

@@ -1,8 +1,9 @@
-"""Decisions about the columns of two unknown tables: what was given, what was chosen and why."""
+"""Decisions about the columns of two unknown tables: what was given, chosen and why, and what is to be asked."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -10,11 +11,12 @@ import polars as pl
 from genre_gen.data.readers.files import Table
 from genre_gen.data.readers.values import is_single
 from genre_gen.errors import DataError
-from genre_gen.new_domain.names import Role, named
+from genre_gen.new_domain.names import Role, named, word_rank
 
 NONE = "none"  # means "there is no such column"
 OF_INTERACTIONS: tuple[Role, ...] = ("user", "item", "rating", "time")
 OF_ITEMS: tuple[Role, ...] = ("item_id", "title", "text")
+OPTIONAL: tuple[Role, ...] = ("rating", "time", "title", "text")
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,20 @@ class Decisions:
     """The decisions so far."""
 
     log: Table
-    items: Table | None
+    items: Table | None  # the item table, or the one made of the interactions if these are the only table
     given: dict[Role, str]
     columns: dict[Role, str] = field(default_factory=dict)
     choices: list[Choice] = field(default_factory=list)
     left_out: list[Choice] = field(default_factory=list)
+    questions: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Keep an error as a question, so that all questions are asked at once."""
+        try:
+            yield
+        except DataError as problem:
+            self.questions.append(str(problem))
 
     def of(self, role: Role) -> pl.Series:
         """Return the interactions' column of a role."""
@@ -50,6 +61,10 @@ class Decisions:
         """Decide on the column of a role."""
         self.columns[role] = column
         self.choices.append(Choice(role, column, why))
+
+    def leave_out(self, column: str, why: str) -> None:
+        """Decide that a column is not used."""
+        self.left_out.append(Choice("", column, why))
 
     def given_of_log(self) -> list[str]:
         """Return the given columns of the interactions."""
@@ -62,16 +77,29 @@ class Decisions:
 
     def by_name(self, table: Table, role: Role, used: Iterable[str]) -> str | None:
         """Return the column whose name indicates a role most clearly, or None."""
+        return next(iter(self.named(table, role, used)), None)
+
+    def named(self, table: Table, role: Role, used: Iterable[str]) -> list[str]:
+        """Return the columns whose names indicate a role, the clearest first."""
         taken = set(used)
         scores = {name: named(name, role) for name in flat(table) if name not in taken}
-        return max((name for name in scores if scores[name] > 0), key=scores.__getitem__, default=None)
+        likely = [name for name in scores if scores[name] > 0]
+        return sorted(likely, key=lambda name: (-scores[name], word_rank(name, role)))
 
     def unclear(self, role: Role, table: Table, candidates: Collection[str]) -> DataError:
         """Return the error for a role whose column cannot be inferred."""
+        without = f" (or {role_key(role, NONE)})" if role in OPTIONAL else ""
         return DataError(
             f"{table.file}: cannot tell which column is the {role.replace('_', ' ')}; name it as "
-            f"{role_key(role)}, one of {', '.join(candidates) or 'none, all are used'}"
+            f"{role_key(role)}, one of {', '.join(candidates) or 'none, all are used'}{without}"
         )
+
+
+def enumerated(problems: Collection[str]) -> str:
+    """Return several problems in one line, numbered if there is more than one."""
+    if len(problems) == 1:
+        return next(iter(problems))
+    return f"{len(problems)} questions: " + "; ".join(f"({n}) {problem}" for n, problem in enumerate(problems, 1))
 
 
 def flat(table: Table) -> list[str]:

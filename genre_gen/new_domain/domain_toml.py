@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from genre_gen.data.settings import USUAL_COLUMNS
 from genre_gen.new_domain.column_types import liked_from
 from genre_gen.new_domain.names import Role
 from genre_gen.new_domain.schema_inference import Proposal
@@ -58,6 +57,7 @@ def _data(tables: Tables, home: str | None, proposal: Proposal) -> str:
             ("path", home, "the folder of the tables, relative to this one"),
             ("reader", "table", "CSV, TSV or Parquet with a header"),
             items and ("items", relative(items.resolve(), log.resolve().parent), "one item a line"),
+            proposal.items_in_log and ("items", log.name, "the same file: its lines describe the items too"),
             ("interactions", log.name, "one interaction a line"),
             tables.encoding != "utf-8" and ("encoding", tables.encoding, "the files are not UTF-8"),
             tables.delimiter is not None and ("delimiter", tables.delimiter, "between values"),
@@ -74,17 +74,18 @@ def _times(proposal: Proposal) -> str:
 
 
 def _columns(tables: Tables, proposal: Proposal) -> str:
-    columns, rows = proposal.columns, list[tuple[Role, object, str]]()
-    ids = list(dict.fromkeys([columns["item"], columns.get("item_id", columns["item"])]))
-    for role, table, comment in _OPTIONAL:
-        frame = tables.items if table == "items" else tables.interactions
-        if role in columns:
-            rows.append((role, columns[role], comment))
-        elif frame is not None and {*USUAL_COLUMNS.get(role, ())} & {*frame.frame.columns}:
-            rows.append((role, [], "none"))
+    columns = proposal.columns
+    item_id = columns.get("item_id", columns["item"])
+    described = tables.items is not None or proposal.items_in_log
+    rows: list[tuple[Role, object, str]] = [
+        (role, columns.get(role, []), comment if role in columns else "none")
+        for role, table, comment in _OPTIONAL
+        if table == "interactions" or described
+    ]
     return "\n[data.columns]           # the columns and their roles\n" + _lines(
         ("user", columns["user"], "who"),
-        ("item", ids if len(ids) > 1 else ids[0], "the item, in both files"),
+        ("item", columns["item"], "the item" + (", in both files" if item_id == columns["item"] else "")),
+        item_id != columns["item"] and ("item_id", item_id, "the same in the item file"),
         *rows,
     )
 

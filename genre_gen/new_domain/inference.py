@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from genre_gen.data.readers import Data, build_data
+from genre_gen.data.readers.values import text
 from genre_gen.domain import Domain
 from genre_gen.downloads.paths import assets_folder
-from genre_gen.errors import ConfigError, UsageError
+from genre_gen.errors import ConfigError, DataError, UsageError
+from genre_gen.new_domain.decisions import role_key
 from genre_gen.new_domain.domain_toml import described_settings, sized_settings
 from genre_gen.new_domain.schema_inference import Proposal, propose
 from genre_gen.new_domain.tables import Tables, read_tables
@@ -69,13 +71,33 @@ def infer_from(
     """Infer a domain from tables in memory; see ``infer_domain``. ``home`` is the value of ``data.path``."""
     if noun is not None and not re.fullmatch(PATTERN, noun):
         raise UsageError(f"noun {noun!r}: give one or two words of letters, such as book")
+    tables, items = _one_of_two(tables), tables.paths[1]
     proposal = propose(tables.interactions, tables.items, columns)
-    items = tables.paths[1]
     noun = noun or (None if items is None else _noun_of(items.stem)) or _noun_of(name) or DEFAULT
     described = described_settings(name, noun, tables, proposal, home)
-    data = build_data(_domain(name, described), tables.interactions, tables.items)
+    source = tables.interactions if proposal.items_in_log else tables.items
+    data = build_data(_domain(name, described), tables.interactions, source)
+    _check_loaded(tables, proposal, data)
     toml = f"{described}\n{sized_settings(len(data.catalog), len(data.interactions), proposal)}"
     return InferredDomain(_domain(name, toml), data, proposal, toml)
+
+
+def _one_of_two(tables: Tables) -> Tables:
+    """Return one table instead of two, if both are the same file."""
+    log, items = tables.paths
+    same = log is not None and items is not None and log.resolve() == items.resolve()
+    return replace(tables, items=None, paths=(log, None)) if same else tables
+
+
+def _check_loaded(tables: Tables, proposal: Proposal, data: Data) -> None:
+    """Raise DataError if loading finds fewer of the items that the interactions name than the proposal counted."""
+    names = text(tables.interactions.frame[proposal.columns["item"]])
+    lost = int((~names.is_in([item.id for item in data.catalog]) & (names != "")).sum())
+    if lost > proposal.unknown_items:
+        raise DataError(
+            f"{tables.interactions.file}: loading finds no item for {lost:,} lines, but the columns were chosen as if "
+            f"only {proposal.unknown_items:,} lacked one; name them as {role_key('item')} and {role_key('item_id')}"
+        )
 
 
 def check_name(name: str) -> str:

@@ -6,7 +6,6 @@ labels between separators). If the data does not decide, an error asks for the c
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -15,9 +14,9 @@ import numpy as np
 import polars as pl
 
 from genre_gen.data.readers.files import Table
-from genre_gen.data.readers.values import is_single, read_dates, text
+from genre_gen.data.readers.values import read_dates, text
 from genre_gen.data.settings import FieldSettings
-from genre_gen.errors import DataError, UsageError
+from genre_gen.errors import DataError
 from genre_gen.new_domain.column_types import (
     MOSTLY,
     is_flag,
@@ -28,12 +27,14 @@ from genre_gen.new_domain.column_types import (
     unread_times,
     usual_scale,
 )
-from genre_gen.new_domain.decisions import NONE, OF_INTERACTIONS, OF_ITEMS, Choice, Decisions, role_key, why_given
-from genre_gen.new_domain.ids import find_user_and_item
+from genre_gen.new_domain.decisions import NONE, Choice, Decisions, enumerated, role_key, why_given
+from genre_gen.new_domain.given import check_given, roles_of
+from genre_gen.new_domain.ids import check_order, find_user_and_item
 from genre_gen.new_domain.item_fields import find_item_fields
 from genre_gen.new_domain.names import Role, named
+from genre_gen.new_domain.one_table import items_in
 
-_OPTIONAL: tuple[Role, ...] = ("rating", "time", "text")
+_OF_LINES: tuple[Role, ...] = ("rating", "time")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Proposal:
     repeats: float  # share of repeated interactions of a user with an item
     unknown_items: int  # interactions with an item that the item table lacks
     time_unit: Literal["s", "ms"]  # the unit of numeric times
+    items_in_log: bool = False  # the lines of the interactions describe their items too
 
     @property
     def labels(self) -> str | None:
@@ -65,18 +67,7 @@ def propose(interactions: Table, items: Table | None, given: Mapping[str, str | 
         DataError: a column cannot be inferred; the message names the role to give.
         UsageError: a role or column does not exist.
     """
-    return _Inference(interactions, items, _roles(given or {})).proposal()
-
-
-def _roles(given: Mapping[str, str | None]) -> dict[Role, str]:
-    """Return named columns by role; raises UsageError for a role that does not exist."""
-    roles: dict[str, Role] = {role: role for role in (*OF_INTERACTIONS, *OF_ITEMS)}
-    for name in given:
-        if name not in roles:
-            close = difflib.get_close_matches(name, roles, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(roles)}"
-            raise UsageError(f"columns: no role {name!r}; {hint}")
-    return {roles[name]: NONE if column is None else column for name, column in given.items()}
+    return _Inference(interactions, items, roles_of(given or {})).proposal()
 
 
 @dataclass
@@ -87,14 +78,35 @@ class _Inference(Decisions):
 
     def proposal(self) -> Proposal:
         """Decide everything."""
-        self._check_given()
+        check_order(self)
+        check_given(self)
         find_user_and_item(self)
-        self._time()
-        scale = self._rating()
+        for role in _OF_LINES:
+            usual = self.by_name(self.log, role, self.columns.values()) if self.given.get(role) == NONE else None
+            if usual is not None:
+                self.leave_out(usual, f"{role_key(role, NONE)} leaves it out")
+        scale, fields, one_table = None, dict[str, FieldSettings](), self.items is None
+        with self.asking():
+            self._time()
+        with self.asking():
+            scale = self._rating()
+        if one_table and "item" in self.columns:
+            self.items = items_in(self)
+            self.columns["item_id"] = self.columns["item"]
+        own = {*self.items.frame.columns} if one_table and self.items is not None else set[str]()
+        own |= {choice.column for choice in self.left_out}
         for column in self.others():
-            if not any(choice.column == column for choice in self.left_out):
-                self.left_out.append(Choice("", column, self._why_not(column)))
-        fields = {} if self.items is None else find_item_fields(self, self.items)
+            if column not in own:
+                self.leave_out(column, self._why_not(column))
+        if self.items is not None:
+            fields = find_item_fields(self, self.items)
+        if self.questions:
+            raise DataError(enumerated(self.questions))
+        return self._proposal(fields, scale, one_table)
+
+    def _proposal(
+        self, fields: dict[str, FieldSettings], scale: tuple[float, float] | None, one_table: bool
+    ) -> Proposal:
         pairs = pl.DataFrame({"user": text(self.of("user")), "item": text(self.of("item"))})
         ids = pairs["item"] if self.items is None else text(self.items.frame[self.columns["item_id"]])
         return Proposal(
@@ -104,28 +116,10 @@ class _Inference(Decisions):
             tuple(self.left_out),
             scale,
             1 - pairs.n_unique() / max(1, len(pairs)),
-            int((~pairs["item"].is_in(ids.implode())).sum()),
+            int((~pairs["item"].is_in(ids.implode()) & (pairs["item"] != "")).sum()),
             self.time_unit,
+            one_table and self.items is not None,
         )
-
-    def _check_given(self) -> None:
-        for role, column in self.given.items():
-            table = self.log if role in OF_INTERACTIONS else self.items
-            if column == NONE and role in _OPTIONAL:
-                continue
-            key = role_key(role, column)
-            if table is None:
-                raise UsageError(f"{key}: names a column of the items; give a table of items too")
-            if table is self.log and self.given_of_log().count(column) > 1:
-                both = " and ".join(role_key(other) for other in OF_INTERACTIONS if self.given.get(other) == column)
-                raise UsageError(f'{both} are both "{column}"; name another column for one of them')
-            if column not in table.frame.columns:
-                raise UsageError(f"{key}: no such column in {table.file}; it has {', '.join(table.frame.columns)}")
-            if not is_single(table.frame[column]):
-                raise UsageError(
-                    f"{key}: type {table.frame[column].dtype}, not one string or number a record; name another column "
-                    f"of {table.file}"
-                )
 
     def _time(self) -> None:
         column = self.given.get("time")

@@ -56,7 +56,7 @@ def test_a_library_with_names_of_its_own(tmp_path):
     assert found.rating_scale == (1, 10)
     assert {choice.column: choice.why for choice in found.left_out} == {
         "branch": "belongs to the interaction, not to the item",
-        "cover": "contains addresses or markup, such as 'http://x/1'",
+        "cover": "contains addresses, such as 'http://x/1'",
     }
     assert all(choice.why for choice in found.choices)
     assert {choice.column for choice in found.choices} == set(found.columns.values()) | set(found.fields)
@@ -204,7 +204,11 @@ def test_ambiguous_columns_are_asked_for(tmp_path, log, items, message):
     [
         ({"user": "usr"}, BOOKS, 'columns["user"]="usr": no such column in .*it has borrower_no, book'),
         ({"title": "book"}, BOOKS, 'columns["title"]="book": no such column in .*it has isbn, name'),
-        ({"title": "name"}, None, 'columns["title"]="name": names a column of the items; give a table of items too'),
+        (
+            {"title": "name"},
+            None,
+            'columns["title"]="name": names a column of the items; give a table of items too, or one of borrower_no',
+        ),
         ({"user": "book", "item": "book"}, BOOKS, 'columns["user"] and columns["item"] are both "book"; name another'),
         ({"usr": "book"}, BOOKS, "columns: no role 'usr'; did you mean 'user'?"),
     ],

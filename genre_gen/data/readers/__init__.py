@@ -14,7 +14,7 @@ from genre_gen.data.readers.base import Reader
 from genre_gen.data.readers.files import Folder, Problem, Table, entries, open_folder
 from genre_gen.data.readers.report import LoadReport
 from genre_gen.data.readers.table import PlainTable
-from genre_gen.data.readers.to_catalog import catalog_of_interactions, to_catalog
+from genre_gen.data.readers.to_catalog import catalog_of_interactions, items_in_lines, to_catalog
 from genre_gen.data.readers.to_interactions import to_interactions
 from genre_gen.data.settings import DataSettings
 from genre_gen.domain import Domain
@@ -58,7 +58,7 @@ def load_data(domain: Domain, path: str | Path | None = None, catalog: Catalog |
     """
     reader, folder, settings = _open(domain, path, "interactions")
     interactions = reader.interactions(folder, settings)
-    items = reader.items(folder, settings) if catalog is None else None
+    items = None if catalog is not None else interactions if settings.one_file else reader.items(folder, settings)
     return build_data(domain, interactions, items, reader.separator, catalog)
 
 
@@ -74,7 +74,8 @@ def build_data(
     Args:
         domain: its columns, fields and policies.
         interactions: one record per interaction.
-        items: one record per item; None if the interactions are the only source of items.
+        items: one record per item; None if only ids are known of items. If it is the same table as ``interactions``,
+            each item has the values that stand most often in its lines.
         separator: the separator of labels in a list, for fields that do not set one.
         catalog: the items; it replaces ``items``.
 
@@ -82,6 +83,8 @@ def build_data(
         DataError: records violate the domain's policies.
     """
     report = LoadReport([*interactions.left_out])
+    if items is interactions:
+        items = items_in_lines(interactions, domain)
     if catalog is None and items is not None:
         catalog = to_catalog(items, domain, separator, report)
     catalog = catalog or catalog_of_interactions(interactions, domain)
@@ -92,7 +95,10 @@ def load_catalog(domain: Domain, path: str | Path | None = None) -> tuple[Catalo
     """Load a domain's items only; see ``load_data``. ``path`` may also be an item file."""
     reader, folder, settings = _open(domain, path, "items")
     report = LoadReport()
-    if (items := reader.items(folder, settings)) is not None:
+    items = reader.items(folder, settings)
+    if items is not None and settings.one_file:
+        items = items_in_lines(items, domain)
+    if items is not None:
         return to_catalog(items, domain, reader.separator, report), report
     return catalog_of_interactions(reader.interactions(folder, settings), domain), report
 
@@ -113,7 +119,8 @@ def _open(domain: Domain, path: str | Path | None, part: str) -> tuple[Reader, F
     settings = domain.data
     location = _location(domain) if path is None else Path(path).expanduser()
     if location.is_file() and location.suffix != ".zip":
-        settings = settings.model_copy(update={part: location.name})
+        parts = ("items", "interactions") if settings.one_file else (part,)
+        settings = settings.model_copy(update=dict.fromkeys(parts, location.name))
         location = location.parent
     folder = open_folder(location)
     return _choose_reader(folder, settings), folder, settings

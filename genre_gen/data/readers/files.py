@@ -99,7 +99,7 @@ class Table:
         names = getattr(columns, role)
         if names is None:
             names = [name for name in USUAL_COLUMNS.get(role, ()) if name in self.frame.columns]
-        return self.series(names, role, f"data.columns.{role}") if names else None
+        return self.series(names, role, f"data.columns.{role} ([] for none)") if names else None
 
 
 def open_folder(path: Path) -> Folder:

@@ -9,8 +9,10 @@ import polars as pl
 
 from genre_gen.data.catalog import Catalog, Item, Value
 from genre_gen.data.readers.files import Table
+from genre_gen.data.readers.items_of_log import items_of_log
 from genre_gen.data.readers.report import LoadReport
 from genre_gen.data.readers.values import amounts, is_single, labels, text
+from genre_gen.data.settings import USUAL_COLUMNS
 from genre_gen.domain import Domain
 from genre_gen.errors import DataError
 
@@ -21,7 +23,9 @@ def to_catalog(table: Table, domain: Domain, separator: str, report: LoadReport)
     """Make the catalog of an item table; raises DataError for a missing column, or if records violate the policies."""
     columns = domain.data.columns
     table, ids = _with_unique_ids(table, domain, report)
-    titles = text(table.series(columns.title, "title", "data.columns.title")).to_list()
+    titles = [""] * len(ids)
+    if columns.title:
+        titles = text(table.series(columns.title, "title", "data.columns.title")).to_list()
     texts = table.optional(columns, "text")
     attributes = {name: _attribute(table, name, domain, separator, report) for name in domain.fields}
     for name, settings in domain.fields.items():
@@ -45,10 +49,25 @@ def catalog_of_interactions(table: Table, domain: Domain) -> Catalog:
     return Catalog((Item(item_id, "", unknown) for item_id in ids.unique(maintain_order=True) if item_id), domain.name)
 
 
+def items_in_lines(table: Table, domain: Domain) -> Table:
+    """Return the items of interactions whose lines describe them, with the columns that the domain names."""
+    columns = domain.data.columns
+    names = [*columns.title, *(USUAL_COLUMNS["text"] if columns.text is None else columns.text)]
+    names += [name for field, settings in domain.fields.items() for name in settings.columns or (field,)]
+    return items_of_log(table, _ids(table, domain).name, (name for name in names if name in table.frame.columns))
+
+
+def _ids(table: Table, domain: Domain) -> pl.Series:
+    """Return the column of the items' ids."""
+    columns = domain.data.columns
+    key = "data.columns.item" if columns.item_id is None else "data.columns.item_id"
+    return table.series(columns.item_id or columns.item, "item id", key)
+
+
 def _with_unique_ids(table: Table, domain: Domain, report: LoadReport) -> tuple[Table, list[str]]:
     """Return the records whose id is neither empty nor repeated, and the ids."""
     policies = domain.data.policies
-    ids = text(table.series(domain.data.columns.item, "item id", "data.columns.item"))
+    ids = text(_ids(table, domain))
     empty, first = ids == "", ids.is_first_distinct()
     for wrong, kind, key, policy in (
         (empty, "no item id", "missing_ids", policies.missing_ids),

@@ -14,7 +14,7 @@ from genre_gen.data.readers.base import Reader
 from genre_gen.data.readers.files import Folder, Problem, Table, entries, open_folder
 from genre_gen.data.readers.report import LoadReport
 from genre_gen.data.readers.table import PlainTable
-from genre_gen.data.readers.to_catalog import catalog_of_interactions, items_in_lines, to_catalog
+from genre_gen.data.readers.to_catalog import catalog_of_interactions, items_in_lines, settle_item_id, to_catalog
 from genre_gen.data.readers.to_interactions import to_interactions
 from genre_gen.data.settings import DataSettings
 from genre_gen.domain import Domain
@@ -86,7 +86,7 @@ def build_data(
     if items is interactions:
         items = items_in_lines(interactions, domain)
     if catalog is None and items is not None:
-        catalog = to_catalog(items, domain, separator, report)
+        catalog = to_catalog(items, settle_item_id(domain, items, lambda: interactions, report), separator, report)
     catalog = catalog or catalog_of_interactions(interactions, domain)
     return Data(catalog, to_interactions(interactions, catalog, domain, report), report)
 
@@ -99,6 +99,7 @@ def load_catalog(domain: Domain, path: str | Path | None = None) -> tuple[Catalo
     if items is not None and settings.one_file:
         items = items_in_lines(items, domain)
     if items is not None:
+        domain = settle_item_id(domain, items, lambda: reader.interactions(folder, settings), report)
         return to_catalog(items, domain, reader.separator, report), report
     return catalog_of_interactions(reader.interactions(folder, settings), domain), report
 

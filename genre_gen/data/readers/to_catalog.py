@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import polars as pl
 
 from genre_gen.data.catalog import Catalog, Item, Value
-from genre_gen.data.readers.files import Table
+from genre_gen.data.readers.files import Problem, Table
 from genre_gen.data.readers.items_of_log import items_of_log
 from genre_gen.data.readers.report import LoadReport
 from genre_gen.data.readers.values import amounts, is_single, labels, text
@@ -55,6 +55,26 @@ def items_in_lines(table: Table, domain: Domain) -> Table:
     names = [*columns.title, *(USUAL_COLUMNS["text"] if columns.text is None else columns.text)]
     names += [name for field, settings in domain.fields.items() for name in settings.columns or (field,)]
     return items_of_log(table, _ids(table, domain).name, (name for name in names if name in table.frame.columns))
+
+
+def settle_item_id(domain: Domain, items: Table, read: Callable[[], Table], report: LoadReport) -> Domain:
+    """Return the domain with the item file's column of ids, if several columns have one of the names of the item.
+
+    It is the one with the most ids of the interactions, which ``read`` returns; the first of equally good ones.
+    """
+    columns = domain.data.columns
+    names = [name for name in columns.item if name in items.frame.columns]
+    if columns.item_id is not None or len(names) < 2:  # noqa: PLR2004 - two to choose from
+        return domain
+    called = text(read().series(columns.item, "item", "data.columns.item")).unique().implode()
+    known = {name: text(items.series([name], "item id", "data.columns.item_id")).is_in(called) for name in names}
+    best = max(names, key=lambda name: int(known[name].sum()))
+    if best != names[0]:
+        row, count = int(known[best].arg_max() or 0), int(known[best].sum())
+        kind = f"ids of the interactions in {best!r}, not in {names[0]!r}"
+        report.problems.append(Problem(items.file, kind, count, items.locate(row), repr(items.frame[best][row]), "used"))
+    columns = columns.model_copy(update={"item_id": (best,)})
+    return domain.model_copy(update={"data": domain.data.model_copy(update={"columns": columns})})
 
 
 def _ids(table: Table, domain: Domain) -> pl.Series:

@@ -48,7 +48,8 @@ def infer_domain(
     Args:
         interactions: one interaction a row, with a user, an item and optionally a rating and a time: the path of a
             file with a header (CSV, TSV or Parquet), or a data frame of polars or pandas (an index of ids is a column).
-        items: one item a row, also a path or a data frame; None if the interactions are the only source of items.
+        items: one item a row, also a path or a data frame. Without them, titles and attributes are those that stand in
+            the interactions, if any.
         name: name of the domain; by default that of the item file, or ``dataset`` for data frames.
         noun: word for an item in prompts, such as ``book``; by default derived from the name of the file or domain.
         columns: role (``user``, ``item``, ``rating``, ``time``, ``item_id``, ``title``, ``text``) -> column, for roles
@@ -59,7 +60,7 @@ def infer_domain(
         UsageError: an invalid name or noun, or a role or column that does not exist.
         ConfigError: the name is that of a shipped domain.
     """
-    tables = read_tables(interactions, items)
+    tables = read_tables(interactions, None if items is interactions else items)
     home = None if tables.paths[0] is None else tables.paths[0].resolve().parent.as_posix()
     name = _usual_name(tables) if name is None else check_name(name)
     return infer_from(tables, name, noun, columns, home)

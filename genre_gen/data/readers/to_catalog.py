@@ -72,7 +72,9 @@ def settle_item_id(domain: Domain, items: Table, read: Callable[[], Table], repo
     if best != names[0]:
         row, count = int(known[best].arg_max() or 0), int(known[best].sum())
         kind = f"ids of the interactions in {best!r}, not in {names[0]!r}"
-        report.problems.append(Problem(items.file, kind, count, items.locate(row), repr(items.frame[best][row]), "used"))
+        report.problems.append(
+            Problem(items.file, kind, count, items.locate(row), repr(items.frame[best][row]), "used")
+        )
     columns = columns.model_copy(update={"item_id": (best,)})
     return domain.model_copy(update={"data": domain.data.model_copy(update={"columns": columns})})
 

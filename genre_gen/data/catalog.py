@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from genre_gen.data.filter_expression import evaluate
 from genre_gen.data.frames import Library, in_library, values_column
+from genre_gen.data.ids import other_form
 from genre_gen.data.titles import TitleIndex
 from genre_gen.errors import DataError, UnknownItemError, UsageError, quoted
 from genre_gen.folders.output import writing
@@ -104,11 +105,11 @@ class Catalog(Sequence[Item]):
         return tuple(self._items[0].attributes)
 
     def row(self, item_id: str) -> int:
-        """Return the row of an item id; raises UnknownItemError."""
-        try:
-            return self._row_of_id[item_id]
-        except KeyError:
-            raise UnknownItemError(f"no item with id {item_id!r} in {self.name} ({len(self)} items)") from None
+        """Return the row of an item id, ``5863.0`` being ``5863``; raises UnknownItemError."""
+        known = item_id if item_id in self._row_of_id else other_form(item_id, self._row_of_id)
+        if known is None:
+            raise UnknownItemError(f"no item with id {item_id!r} in {self.name} ({len(self)} items)")
+        return self._row_of_id[known]
 
     def find(self, text: str) -> int:
         """Return the row of an item named by id, or by a title as :class:`genre_gen.data.titles.TitleIndex` reads it.
@@ -122,6 +123,8 @@ class Catalog(Sequence[Item]):
         if not self._titles.exact(_cut_text(text, MAX_TITLE)) and text.strip() in self._row_of_id:
             return self._row_of_id[text.strip()]
         rows = self.named(text)
+        if not rows and (same := other_form(text.strip(), self._row_of_id)) is not None:
+            return self._row_of_id[same]
         if len(rows) == 1:
             return rows[0]
         shown = rows or self._titles.close(text)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.frames import Library, in_library
+from genre_gen.data.ids import other_form
 from genre_gen.errors import DataError, UnknownUserError, UsageError
 from genre_gen.folders.arrays import count_in, expect, json_in, texts
 
@@ -46,15 +47,21 @@ class History:
 
     @classmethod
     def from_events(
-        cls, rows: Sequence[int], ratings: Sequence[float] | None = None, times: Sequence[int] | None = None
+        cls, rows: Sequence[int], ratings: Sequence[float] | None = None, times: Sequence[float] | None = None
     ) -> History:
-        """Build a history without a user, sorted by time; raises UsageError if lengths differ."""
+        """Build a history without a user, sorted by time; raises UsageError if lengths differ.
+
+        Times may have fractions, which decide the order and are then cut off.
+        """
         for name, values in (("ratings", ratings), ("times", times)):
             if values is not None and len(values) != len(rows):
                 raise UsageError(f"{len(rows)} items and {len(values)} {name}; give one for each item, or none")
         stars = np.asarray(ratings, np.float32) if _any_rated(ratings) else None
-        history = cls(np.asarray(rows, np.int64), stars, None if times is None else np.asarray(times, np.int64))
-        return history if history.times is None else history.take(np.argsort(history.times, kind="stable"))
+        if times is None:
+            return cls(np.asarray(rows, np.int64), stars)
+        exact = np.asarray(times)
+        history = cls(np.asarray(rows, np.int64), stars, np.floor(exact).astype(np.int64))
+        return history.take(np.argsort(exact, kind="stable"))
 
     def __len__(self) -> int:
         """Return the number of interactions."""
@@ -164,16 +171,18 @@ class Interactions:
         ratings: NDArray[np.float32] | None = None,
         times: NDArray[np.int64] | None = None,
         reviews: Reviews | None = None,
+        exact_times: NDArray[np.int64] | NDArray[np.float64] | None = None,
     ) -> Interactions:
         """Group a log (one entry per interaction, file order) into histories.
 
         Sorts each user's interactions by time; equal times keep file order (44 % of ML-100K's users end on a tie,
-        so the rule decides results). Users keep the order of their first appearance.
+        so the rule decides results). ``exact_times``, in any unit, replace ``times`` in sorting and are not kept.
+        Users keep the order of their first appearance.
 
         Raises:
             DataError: no entries, columns of different length, or rows outside the catalog.
         """
-        for column in (rows, ratings, times, None if reviews is None else reviews.summaries):
+        for column in (rows, ratings, times, exact_times, None if reviews is None else reviews.summaries):
             if column is not None and len(column) != len(users):
                 raise DataError(f"columns have {len(users)} and {len(column)} entries; they must have the same length")
         if len(rows) == 0:
@@ -182,7 +191,8 @@ class Interactions:
             raise DataError(f"catalog rows run from 0 to {n_items - 1}, not from {rows.min()} to {rows.max()}")
         row_of_user: dict[str, int] = defaultdict(itertools.count().__next__)  # a new user gets the next number
         user_rows = np.fromiter(map(row_of_user.__getitem__, map(str, users)), np.int64, len(rows))
-        order = np.lexsort((user_rows,) if times is None else (times, user_rows))  # stable: file order breaks ties
+        when = times if exact_times is None else exact_times
+        order = np.lexsort((user_rows,) if when is None else (when, user_rows))  # stable: file order breaks ties
         counts = np.bincount(user_rows)
         return cls(
             list(row_of_user),
@@ -190,7 +200,7 @@ class Interactions:
             rows[order].astype(np.int64),
             n_items,
             None if ratings is None else ratings[order].astype(np.float32),
-            None if times is None else times[order].astype(np.int64),
+            None if times is None else np.floor(times[order]).astype(np.int64),
             reviews,
             None if reviews is None else order.astype(np.int64),
         )
@@ -210,14 +220,14 @@ class Interactions:
         return _frozen(np.repeat(np.arange(len(self.users)), np.diff(self.offsets)))
 
     def user_row(self, user: str) -> int:
-        """Return the row of a user id, a string or a number; raises UnknownUserError."""
-        try:
-            return self._row_of_user[str(user)]
-        except KeyError:
+        """Return the row of a user id, a string or a number, ``196.0`` being ``196``; raises UnknownUserError."""
+        known = str(user) if str(user) in self._row_of_user else other_form(str(user), self._row_of_user)
+        if known is None:
             such = f" (such as {', '.join(self.users[:3])})" if self.users else ""
             raise UnknownUserError(
                 f"no user {user!r} among {len(self.users)} users{such}; give a history of titles instead"
-            ) from None
+            )
+        return self._row_of_user[known]
 
     def history_at(self, user_row: int) -> History:
         """Return the history in a user row."""

@@ -21,7 +21,12 @@ def to_moment(value: object) -> int:
     Raises:
         UsageError: the value is of another kind, or after the year 9999.
     """
-    from genre_gen.data.readers.values import LAST_SECOND
+    return math.floor(to_time(value))
+
+
+def to_time(value: object) -> float:
+    """Return a moment as seconds since 1970 with their fraction; see ``to_moment``."""
+    from genre_gen.data.readers.dates import LAST_SECOND
 
     seconds = _seconds(value)
     if seconds is None or not abs(seconds) <= LAST_SECOND:
@@ -29,23 +34,27 @@ def to_moment(value: object) -> int:
             f"{quoted(value)} is not a moment; give seconds since 1970, a datetime, or ISO text such as "
             "2024-12-31T18:05:00Z"
         )
-    return math.floor(seconds)
+    return seconds
 
 
 def _seconds(value: object) -> float | None:
     """Return seconds since 1970; None if the value is not a moment."""
     if isinstance(value, np.generic):
-        value = value.astype("datetime64[s]").item() if value.dtype.kind == "M" else value.item()
+        value = value.astype("datetime64[us]").item() if value.dtype.kind == "M" else value.item()
     if isinstance(value, date):
         moment = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     if isinstance(value, str):
         import polars as pl
 
-        from genre_gen.data.readers.values import read_dates
+        from genre_gen.data.readers.dates import read_dates
 
         written = value.strip()
-        return read_dates(pl.Series([written])).seconds[0] if written[:4].isdigit() else None
+        if not written[:4].isdigit():
+            return None
+        seconds, exact, _ = read_dates(pl.Series([written]))
+        in_nanoseconds = exact is not None and exact[0] // 10**9 == seconds[0]  # not beyond the year 2262
+        return exact[0] / 1e9 if in_nanoseconds else seconds[0]
     if not isinstance(value, Real) or isinstance(value, bool):
         return None
     try:

@@ -12,6 +12,12 @@ from genre_gen.settings import Names, NamesOrNone, Settings
 USUAL_COLUMNS = {"rating": ("rating",), "time": ("timestamp", "time"), "text": ("description", "text")}
 """Usual names of optional columns, which are found without ``[data.columns]``."""
 
+MISSING = (
+    "NULL", "null", "(null)", "<null>", "NaN", "nan", "NAN", "-nan", "-NaN", "None", "none", "NONE", "<NA>", "NA",
+    "N/A", "n/a", "n.a.", "#N/A", "#NA", "NaT", "\\N", "undefined",
+)  # fmt: skip
+"""Marks for a missing value that programs write: SQL, pandas, R, spreadsheets and JavaScript."""
+
 
 class Columns(Settings):
     """The columns of the data by role. All from rating on are optional; a column named here must exist.
@@ -38,7 +44,7 @@ class Policies(Settings):
 
     duplicates: Literal["keep_first", "keep_last", "keep", "error"] = "keep_last"
     unknown_items: Literal["drop", "error"] = "error"
-    ratings: Literal["drop", "error"] = "error"
+    ratings: Literal["drop", "unknown", "error"] = "error"
     times: Literal["drop", "error"] = "error"
     missing_ids: Literal["drop", "error"] = "error"
     repeated_items: Literal["keep_first", "error"] = "error"
@@ -61,7 +67,9 @@ class DataSettings(Settings):
     interactions: str | None = None
     encoding: str = "utf-8"
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
-    time_unit: Literal["s", "ms"] = "s"
+    time_unit: Literal["s", "ms", "us", "ns"] = "s"
+    not_rated: tuple[float, ...] = ()
+    missing: tuple[str, ...] = MISSING
     columns: Columns = Columns()
     policies: Policies = Policies()
 

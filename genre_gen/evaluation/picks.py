@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from genre_gen.data.catalog import Catalog
 from genre_gen.data.frames import is_frame
+from genre_gen.data.ids import tied
 from genre_gen.data.readers.files import read_delimited
 from genre_gen.data.readers.frames import plain, to_polars
 from genre_gen.data.readers.recbole import RecBole, read_atomic
 from genre_gen.data.settings import Columns
-from genre_gen.data.splits import Part, Split
+from genre_gen.data.splits import Case, Part, Split
 from genre_gen.errors import DataError, UsageError
 from genre_gen.evaluation.protocol import evaluate_lists, lists_from_picks
 from genre_gen.evaluation.report import Report
@@ -38,7 +41,7 @@ def evaluate_picks(state: RecommenderState, split: Split, part: Part, picks: Any
         UsageError: ranks that are repeated or impossible, or lists that break the rules of the protocol.
         UnknownItemError: an item that the catalog lacks.
     """
-    table, size = read_picks(picks), len(state.catalog)
+    table, size = _tied(read_picks(picks), state.catalog, split.cases(part)), len(state.catalog)
     name = "picks" if is_frame(picks) else Path(picks).name
     ranks = table["rank"].to_numpy()
     if (ranks > size).any():
@@ -63,6 +66,17 @@ def evaluate_picks(state: RecommenderState, split: Split, part: Part, picks: Any
             "the split's %(part)s part", {"part": part},
         )  # fmt: skip
     return report
+
+
+def _tied(table: pl.DataFrame, catalog: Catalog, cases: Sequence[Case]) -> pl.DataFrame:
+    """Return picks with the ids of the data where they are the same whole numbers: 5863.0 and 5863."""
+    users = pl.Series([str(case.history.user) for case in cases], dtype=pl.String).unique()
+    items = pl.Series([item.id for item in catalog], dtype=pl.String)
+    known = [tied(table["user_id"], users).alias("user_id"), tied(table["item_id"], items).alias("item_id")]
+    for ids, kind in zip(known, ("users", "items"), strict=True):
+        if changed := int((ids != table[ids.name]).sum()):
+            log.warning("the picks: ids of %s in %s picks are read as the same whole numbers", kind, f"{changed:,}")
+    return table.with_columns(known)
 
 
 def read_picks(picks: Any) -> pl.DataFrame:

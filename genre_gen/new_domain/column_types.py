@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Collection
-from typing import Literal, TypeAlias
 
 import numpy as np
 import polars as pl
 
-from genre_gen.data.readers.values import amounts, is_single, labels, numbers, seconds, seem_amounts, text
-from genre_gen.data.settings import FieldSettings
+from genre_gen.data.readers.amounts import amounts, seem_amounts
+from genre_gen.data.readers.dates import PER_SECOND, Unit, read_times
+from genre_gen.data.readers.values import is_single, labels, numbers, text
+from genre_gen.data.settings import MISSING, FieldSettings
 from genre_gen.errors import DataError
-
-Unit: TypeAlias = Literal["s", "ms"]
 
 MOSTLY = 0.95  # share of the values that must be valid
 LONG = 100  # texts of at least this many characters are descriptions
@@ -22,8 +21,13 @@ _YES_NO = (
     {"0", "1"}, {"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"}, {"on", "off"}, {"ja", "nein"}, {"j", "n"},
     {"wahr", "falsch"}, {"sí", "no"}, {"si", "no"}, {"oui", "non"}, {"vrai", "faux"}, {"ya", "tidak"},
 )  # fmt: skip
-_ABSENT = {"n/a", "#n/a", "n.a.", "nan", "null", "unknown", "-", "--", "?"}  # texts for unknown values
-_NONE = {"na", "none"}  # the same for numbers; among words these may be names and values
+_NONE = {"na", "none"}  # texts for unknown numbers; among words these may be names and values
+_ABSENT = {mark.lower() for mark in MISSING} - _NONE | {"unknown", "-", "--", "?"}  # texts for unknown values
+_SAYS_NONE = (  # a catalog's own word for none: (no genres listed), not specified, [none]
+    r"(?i)^(?:\W*(?:no\b.*\b|none |not )"
+    r"(?:listed|available|specified|given|provided|assigned|applicable|entered|set|stated)\W*|"
+    r"\W*(?:uncategori[sz]ed|unclassified|unspecified)\W*|\W+(?:none|unknown|empty|blank|missing|no \w+)\W+)$"
+)
 SEPARATORS = ("|", ";", ",", "/")  # between labels of a list; commas and slashes occur in names too, so they are last
 _NEAR_TOP = 0.75  # the position on a scale that the highest rating must reach
 _EPOCH = (5e8, 4.2e9)  # seconds from 1985 to 2103, the range of numbers that are read as times
@@ -34,34 +38,39 @@ _MARKUP = re.compile(r"^(https?://|www\.|[\[{<])")
 
 
 def time_unit(column: pl.Series) -> Unit | None:
-    """Return the unit of a column's times; None if they are not times."""
-    units: tuple[Unit, ...] = ("s", "ms")
-    if column.dtype == pl.Time:
+    """Return the unit of a column's times; None if they are not times, or most are missing."""
+    written = known_texts(column)
+    if column.dtype == pl.Time or len(written) <= len(column) / 2:
         return None
-    for unit in units:
-        try:
-            stamps = seconds(column, unit).drop_nulls().to_numpy()
-        except pl.exceptions.PolarsError:
-            return None
-        except DataError:  # dates whose day and month cannot be distinguished
-            return "s"
-        if len(stamps) < MOSTLY * max(1, len(column)):
-            return None
-        if not is_numeric(column) or (stamps.min() >= _EPOCH[0] and stamps.max() <= _EPOCH[1]):
-            return unit
-    return None
+    try:
+        read = read_times(written if column.dtype == pl.String else column, "s").seconds.drop_nulls()
+    except pl.exceptions.PolarsError:
+        return None
+    except DataError:  # dates whose day and month cannot be distinguished
+        return "s"
+    if len(read) < MOSTLY * len(written):
+        return None
+    if column.dtype.is_temporal() or not is_numeric(column):
+        return "s"
+    inside = (share(read.is_between(_EPOCH[0] * per, _EPOCH[1] * per)) for per in PER_SECOND.values())
+    return next((unit for unit, within in zip(PER_SECOND, inside, strict=True) if within >= MOSTLY), None)
 
 
 def unread_times(column: pl.Series) -> pl.Series:
-    """Return the values of a column of times that cannot be parsed; raises DataError as ``seconds`` does."""
+    """Return the values of a column of times that cannot be parsed; raises DataError as ``read_times`` does."""
     written = text(column)
-    return written.filter(seconds(column, "s").is_null() & (written != ""))
+    return written.filter(read_times(column, "s").seconds.is_null() & ~written.is_in(["", *MISSING]))
+
+
+def known_texts(column: pl.Series) -> pl.Series:
+    """Return the texts of a column that are neither empty nor marks for missing values."""
+    written = text(column)
+    return written.filter(~written.is_in(["", *MISSING]))
 
 
 def is_numeric(column: pl.Series) -> bool:
     """Tell whether nearly all values of a column are numbers."""
-    written = text(column)
-    written = written.filter(written != "")
+    written = known_texts(column)
     return len(written) > 0 and int(numbers(written).is_not_null().sum()) >= MOSTLY * len(written)
 
 
@@ -165,7 +174,8 @@ def _single_field(column: pl.Series, name: str) -> tuple[FieldSettings | None, s
 
 def _known(written: pl.Series, absent: Collection[str]) -> tuple[tuple[str, ...], pl.Series]:
     """Return the texts that mean "unknown", and all other values."""
-    unknown = tuple(written.filter(written.str.to_lowercase().is_in([*absent])).unique(maintain_order=True))
+    absent_here = written.str.to_lowercase().is_in([*absent]) | written.str.contains(_SAYS_NONE)
+    unknown = tuple(written.filter(absent_here).unique(maintain_order=True))
     return unknown, written.filter(~written.is_in(["", *unknown]))
 
 

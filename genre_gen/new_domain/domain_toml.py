@@ -50,7 +50,7 @@ def _top(name: str, proposal: Proposal, noun: str) -> str:
 def _data(tables: Tables, home: str | None, proposal: Proposal) -> str:
     log, items = tables.paths
     if log is None:
-        return "[data]                   # the tables are in memory\n" + _times(proposal)
+        return "[data]                   # the tables are in memory\n" + _values(proposal)
     return (
         "[data]\n"
         + _lines(
@@ -62,15 +62,18 @@ def _data(tables: Tables, home: str | None, proposal: Proposal) -> str:
             tables.encoding != "utf-8" and ("encoding", tables.encoding, "the files are not UTF-8"),
             tables.delimiter is not None and ("delimiter", tables.delimiter, "between values"),
         )
-        + _times(proposal)
+        + _values(proposal)
         + '# origin = "..."         # for the model card: who made the data\n'
         + '# license = "..."        # its licence: an SPDX id such as CC-BY-4.0, or a few words\n'
     )
 
 
-def _times(proposal: Proposal) -> str:
-    unit = proposal.time_unit
-    return _lines(unit != "s" and ("time_unit", unit, "the unit of times since 1970"))
+def _values(proposal: Proposal) -> str:
+    unit, none = proposal.time_unit, [_plain(value) for value in proposal.not_rated]
+    return _lines(
+        unit != "s" and ("time_unit", unit, "the unit of times since 1970"),
+        bool(none) and ("not_rated", none, "ratings that mean: not rated"),
+    )
 
 
 def _columns(tables: Tables, proposal: Proposal) -> str:
@@ -97,7 +100,8 @@ def _policies(proposal: Proposal) -> str:
         ("duplicates", kept, "the same user and item twice: keep_first | keep_last (in time) | keep | error"),
         unknown and ("unknown_items", "drop", f"interactions with items that the item file lacks, {unknown:,} here"),
         ("missing_ids", "drop", drop),
-        *((f"{role}s", "drop", drop) for role in ("rating", "time") if role in proposal.columns),
+        "rating" in proposal.columns and ("ratings", "unknown", "unknown: the interaction stays | drop | error"),
+        "time" in proposal.columns and ("times", "drop", drop),
         "item_id" in proposal.columns
         and ("repeated_items", "keep_first", "an id twice in the item file: keep_first | error"),
     )

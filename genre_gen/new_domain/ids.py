@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 import polars as pl
 
+from genre_gen.data.ids import tied
 from genre_gen.data.readers.files import Table
 from genre_gen.data.readers.values import text
+from genre_gen.data.settings import MISSING
 from genre_gen.errors import DataError
 from genre_gen.new_domain.column_types import MOSTLY, known_numbers, share, time_unit
 from genre_gen.new_domain.decisions import Decisions, flat, role_key, why_given
@@ -128,14 +130,14 @@ def _matches(known: Decisions, items: Table, candidates: Iterable[str], ids: Map
     matches = []
     for column in candidates:
         values = text(known.log.frame[column]).unique()
-        values = values.filter(values != "")
+        values = values.filter(~values.is_in(["", *MISSING]))
         called = named(column, "item", stem) or 0.1 * ("item" in known.given)
         for name, keys in ids.items():
             once, alike = keys.n_unique() >= MOSTLY * len(keys), column == name
             also = max(0.5 * alike, 0.25 * named(name, "item", stem))
             if not once and "item_id" not in known.given and not (called and also):
                 continue  # ratings from 1 to 5 occur in both tables too
-            shared = int(values.is_in(keys.implode()).sum())
+            shared = int(tied(values, keys).is_in(keys.implode()).sum())
             overlap, covered = shared / max(1, len(values)), shared / max(1, keys.n_unique())
             matches.append(
                 _Match(2 * called + also + overlap + covered - _REPEATED * (not once), overlap, column, name)
@@ -146,7 +148,8 @@ def _matches(known: Decisions, items: Table, candidates: Iterable[str], ids: Map
 def _check_share(known: Decisions, items: Table, best: _Match) -> None:
     """Raise DataError if so few lines match that the columns are not those of the items."""
     column, name = best.column, best.name
-    lines = share(text(known.log.frame[column]).is_in(text(items.frame[name]).implode()))
+    keys = text(items.frame[name])
+    lines = share(tied(text(known.log.frame[column]), keys).is_in(keys.implode()))
     stem = Path(items.file).stem
     clear = named(column, "item", stem) and (column == name or named(name, "item", stem))
     if lines < (_FEW if clear else _BY_CHANCE) and not {"item", "item_id"} <= {*known.given}:
@@ -160,7 +163,11 @@ def _check_share(known: Decisions, items: Table, best: _Match) -> None:
 def _take_match(known: Decisions, items: Table, best: _Match, others: Iterable[_Match]) -> None:
     values, keys = text(known.log.frame[best.column]), text(items.frame[best.name])
     why = f"{best.overlap:.0%} of its different values are in {best.name!r} of {Path(items.file).name}"
-    unknown = values.filter(~values.is_in(keys.implode()) & (values != "")).unique(maintain_order=True)
+    values = values.filter(~values.is_in(["", *MISSING])).unique(maintain_order=True)
+    same = tied(values, keys)
+    if (changed := same != values).any():
+        why += f"; {values.filter(changed)[0]!r} is read as {same.filter(changed)[0]!r}"
+    unknown = values.filter(~same.is_in(keys.implode()))
     if near := _near(unknown, keys):
         why += f"; {near[0]!r} and {near[1]!r} differ in {near[2]}"
     known.take("item", best.column, why)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from genre_gen.data.order import OrderShares
 from genre_gen.data.printable import padded, printable, width_of
 from genre_gen.data.readers import Data
 from genre_gen.data.settings import FieldSettings
@@ -49,8 +50,9 @@ class Started:
         role, name = (max(width_of(getattr(choice, part)) for choice in choices) for part in ("role", "column"))
         lines = [f"{padded(taken_for, role)}  {padded(column, name)}  {why}" for taken_for, column, why in rows]
         if "time" not in self.proposal.columns:
-            lines += ["note: no column of times, so the file's order is taken as the order in time"]
-        lines += [f"note: {problem}" for problem in data.report]
+            shares = OrderShares.of(data.interactions, data.catalog).text(timed=False)
+            lines += [f"note: no column of times, so the file's order is taken as the order in time: {shares}"]
+        lines += [f"note: {line}" for line in data.report.lines()]
         lines += [
             "{items:,} items, {interactions:,} interactions of {users:,} users".format_map(self._counts()),
             f"wrote {self.catalog_folder / FILE} and {self.prompts_folder / FACTS}",

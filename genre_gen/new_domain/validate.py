@@ -14,6 +14,7 @@ import numpy as np
 
 from genre_gen.codes import atomic
 from genre_gen.data.interactions import allowed_items
+from genre_gen.data.order import OrderShares
 from genre_gen.data.printable import padded, width_of
 from genre_gen.data.readers import Data, load_data
 from genre_gen.domain import Domain
@@ -126,6 +127,7 @@ def _count(result: DomainCheck, domain: Domain, data: Data) -> None:
         "users": f"{len(lengths):,}, {int((lengths < 2).sum()):,} of them with less than two items",  # noqa: PLR2004
         "interactions": f"{len(interactions):,}, {np.median(lengths):g} a user (median), {lengths.max()} at most",
         "times": "none: the file's order is used" if interactions.times is None else _span(interactions.times),
+        "order": OrderShares.of(interactions, catalog).text(interactions.times is not None),
     }
     if interactions.ratings is not None:
         given = interactions.ratings[~np.isnan(interactions.ratings)]
@@ -135,7 +137,7 @@ def _count(result: DomainCheck, domain: Domain, data: Data) -> None:
         result.counts[f"field {name}"] = f"known of {present / len(catalog):.0%}"
     if described := sum(bool(item.text) for item in catalog):
         result.counts["descriptions"] = f"known of {described / len(catalog):.0%}"
-    result.notes += [str(problem) for problem in data.report]
+    result.notes += data.report.lines()
     if not (lengths > 1).any():
         result.problems.append("no user has two items, so there is no next item to learn; is the user column right?")
     elif not (lengths > 2).any():  # noqa: PLR2004 - one each to learn from, to validate and to test

@@ -81,7 +81,8 @@ def answer_users(state: RecommenderState, who: Who, users: Iterable[Who], option
 def _read(state: RecommenderState, request: Request, shared: dict[tuple[object, ...], Filters]) -> _Asked:
     check_n(request.n)
     rules = state.rule_book.compiled(request.rules)
-    history, notes = history_of(request.who, state.histories, state.catalog, state.domain.rating_scale, request.at)
+    scale, none = state.domain.rating_scale, state.domain.data.not_rated
+    history, notes = history_of(request.who, state.histories, state.catalog, scale, request.at, none)
     filters = _filters(state, request, shared)
     if request.query is None:
         return _Asked(request, history, filters.allowed(history), list(notes), rules)

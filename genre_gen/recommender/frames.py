@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.filters import rows_of
 from genre_gen.data.interactions import History
+from genre_gen.data.readers.amounts import ratings as read_ratings
+from genre_gen.data.readers.dates import read_times
 from genre_gen.data.readers.files import Table
 from genre_gen.data.readers.frames import from_frame
-from genre_gen.data.readers.values import numbers, seconds, text
-from genre_gen.data.settings import USUAL_COLUMNS, Columns
+from genre_gen.data.readers.values import text
+from genre_gen.data.settings import MISSING, USUAL_COLUMNS, Columns
 from genre_gen.errors import UsageError
 
 
-def history_of_frame(frame: Any, catalog: Catalog, rating_scale: tuple[float, float] | None) -> History:
+def history_of_frame(
+    frame: Any, catalog: Catalog, rating_scale: tuple[float, float] | None, not_rated: Collection[float] = ()
+) -> History:
     """Return the history in a data frame with one interaction per row.
 
     It has a column ``item_id`` or ``title``, and perhaps ``rating`` (null where not rated), ``timestamp`` (seconds
@@ -38,10 +43,11 @@ def history_of_frame(frame: Any, catalog: Catalog, rating_scale: tuple[float, fl
         raise UsageError(f"the history is a data frame of {len(users)} users; filter it to the rows of one")
     ratings, times = (_column(table, USUAL_COLUMNS[role]) for role in ("rating", "time"))
     history = History.from_events(
-        _rows(table, catalog),
-        None if ratings is None else _ratings(ratings, rating_scale),
-        None if times is None else _times(times),
+        _rows(table, catalog), None if ratings is None else _ratings(ratings, rating_scale, not_rated)
     )
+    if times is not None:
+        stamps, order = _times(times)
+        history = History(history.rows, history.ratings, stamps).take(order)
     return History(history.rows, history.ratings, history.times, users.pop() if users else None)
 
 
@@ -63,10 +69,12 @@ def _rows(table: Table, catalog: Catalog) -> list[int]:
     raise UsageError(f"the history has columns {', '.join(table.frame.columns)}; name one of them item_id or title")
 
 
-def _ratings(column: pl.Series, scale: tuple[float, float] | None) -> list[float]:
-    values = numbers(column)
+def _ratings(column: pl.Series, scale: tuple[float, float] | None, not_rated: Collection[float] = ()) -> list[float]:
+    values = read_ratings(column)
+    stands_for_none = values.is_in(list(not_rated)).fill_null(False)
+    values, written = values.set(stands_for_none, None), text(column).set(stands_for_none, "")
     low, high = scale or (None, None)
-    wrong = values.is_null() & (text(column) != "") | ~values.is_finite().fill_null(True)
+    wrong = values.is_null() & ~written.is_in(["", *MISSING]) | ~values.is_finite().fill_null(True)
     if low is not None and high is not None:
         wrong |= ~values.is_between(low, high).fill_null(True)
     if wrong.any():
@@ -75,8 +83,10 @@ def _ratings(column: pl.Series, scale: tuple[float, float] | None) -> list[float
     return values.fill_null(float("nan")).to_list()
 
 
-def _times(column: pl.Series) -> list[int]:
-    times = seconds(column, "s")
+def _times(column: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return times in seconds, and the order of the rows by the full time; ties keep the order of the rows."""
+    times, exact, _ = read_times(column, "s")
     if times.null_count():
         raise UsageError("the history has times that are missing or cannot be read; give a time to each, or no column")
-    return times.to_list()
+    stamps = times.to_numpy()
+    return stamps, np.argsort(stamps if exact is None else exact.to_numpy(), kind="stable")

@@ -526,8 +526,12 @@ class Recommender(NotPickled):
 
     def _history(self, who: Who, at: Moment | None) -> History:
         state = self.state
-        return requests.history_of(who, state.histories, state.catalog, state.domain.rating_scale, at)[0]
+        return requests.history_of(
+            who, state.histories, state.catalog, state.domain.rating_scale, at, state.domain.data.not_rated
+        )[0]
 
     def _known(self, who: Who, at: Moment | None) -> History:
         state = self.state
-        return requests.known_history(who, state.histories, state.catalog, state.domain.rating_scale, at)
+        return requests.known_history(
+            who, state.histories, state.catalog, state.domain.rating_scale, at, state.domain.data.not_rated
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypedDict
@@ -14,8 +14,9 @@ from genre_gen.data.catalog import Catalog, Item
 from genre_gen.data.filters import rows_of
 from genre_gen.data.frames import Frame, Library, in_library, is_frame
 from genre_gen.data.html_table import html_block, html_table, html_text
+from genre_gen.data.ids import other_form
 from genre_gen.data.interactions import History, Interactions
-from genre_gen.data.moments import to_moment
+from genre_gen.data.moments import to_moment, to_time
 from genre_gen.data.printable import about
 from genre_gen.errors import UnknownUserError, UsageError, quoted
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 Event: TypeAlias = str | tuple[str, float | None] | tuple[str, float | None, Any]
 """One interaction given by hand: a title or id; with a rating; with a rating (or None) and a moment."""
 
-Who: TypeAlias = str | int | Sequence[Event] | History | Frame | None
+Who: TypeAlias = str | int | float | Sequence[Event] | History | Frame | None
 """Who asks: a user id of the data, or a history, oldest first, also as a data frame; None is an unknown user."""
 
 Moment: TypeAlias = int | float | str | datetime
@@ -38,6 +39,7 @@ Moment: TypeAlias = int | float | str | datetime
 BOOST = "boost"
 """The part of a score that rules added."""
 
+_ID = (str, int, float, np.integer, np.floating)
 STRANGER = "no history: ranked as for an unknown user"
 NO_HISTORIES = "this recommender came without histories of users: give a history of titles to get picks for it"
 
@@ -215,8 +217,8 @@ def _frame(picks: Sequence[Recommendation]) -> pl.DataFrame:
 
 def _name(who: Who, place: int) -> str:
     """Return the name of a user in a data frame."""
-    if isinstance(who, (str, int, np.integer)):
-        return str(who)
+    if isinstance(who, _ID):
+        return _user_id(who)
     if is_frame(who):
         from genre_gen.recommender.frames import user_of_frame
 
@@ -250,10 +252,11 @@ def history_of(
     catalog: Catalog,
     rating_scale: tuple[float, float] | None,
     at: Moment | None = None,
+    not_rated: Collection[float] = (),
 ) -> tuple[History, tuple[str, ...]]:
     """Return the history of a request, and notes on it; a user without interactions has an empty history.
 
-    Interactions after the moment ``at`` are left out; those without a time are kept.
+    Interactions after the moment ``at`` are left out; those without a time are kept. Ratings in ``not_rated`` are none.
 
     Raises:
         UsageError: an entry that is neither text nor a tuple, a rating off the scale, a moment that cannot be read, or
@@ -268,11 +271,12 @@ def history_of(
     elif is_frame(who):
         from genre_gen.recommender.frames import history_of_frame
 
-        history = history_of_frame(who, catalog, rating_scale)
-    elif isinstance(who, (str, int, np.integer)):
+        history = history_of_frame(who, catalog, rating_scale, not_rated)
+    elif isinstance(who, _ID):
         user = _user_id(who)
         try:
             history = histories.history(user)
+            notes = _read_as("user", [user], [str(history.user)])
         except UnknownUserError:
             history = History(np.zeros(0, np.int64))
             known = f"no user {user!r:.80} among {len(histories.users):,} users"
@@ -280,7 +284,7 @@ def history_of(
                 known += "; it is an item: give a list for a history"
             notes = (known if histories.users else NO_HISTORIES,)
     else:
-        history = _by_hand(who, catalog, rating_scale)
+        history, notes = _by_hand(who, catalog, rating_scale, not_rated)
     if at is not None:
         history = history.until(to_moment(at))
     return history, notes if len(history) else (*notes, STRANGER)
@@ -292,6 +296,7 @@ def known_history(
     catalog: Catalog,
     rating_scale: tuple[float, float] | None,
     at: Moment | None = None,
+    not_rated: Collection[float] = (),
 ) -> History:
     """Return the history of a request that needs one, such as ``attribute``.
 
@@ -299,27 +304,43 @@ def known_history(
         UsageError: as in ``history_of``, and a history that is empty.
         UnknownUserError: no such user.
     """
-    if isinstance(who, (str, int, np.integer)):
+    if isinstance(who, _ID):
         user = _user_id(who)
         if not histories.users:
             raise UnknownUserError(f"no user {user!r:.80}: this recommender came without histories; give one of titles")
         histories.user_row(user)  # raises
-    history, _ = history_of(who, histories, catalog, rating_scale, at)
+    history, _ = history_of(who, histories, catalog, rating_scale, at, not_rated)
     if not len(history):
         raise UsageError("the history is empty; give a user of the data, or at least one title")
     return history
 
 
-def _user_id(who: str | int | np.integer) -> str:
+def _user_id(who: str | int | float | np.integer | np.floating) -> str:
     """Return a user id as text, as in the data; raises UsageError for other types."""
-    if isinstance(who, bool) or (not isinstance(who, str) and not -(2**64) < who < 2**64):
-        kind = "a truth value" if isinstance(who, bool) else "too large a number"
+    if isinstance(who, str):
+        return who
+    if isinstance(who, bool) or not -(2**64) < who < 2**64 or who % 1:
+        large = abs(who) >= 2**64
+        kind = "a truth value" if isinstance(who, bool) else "too large a number" if large else "not a whole number"
         raise UsageError(f"who is {kind}; give a user id, or a list of titles or ids")
-    return str(who)
+    return str(int(who))
 
 
-def _by_hand(events: Any, catalog: Catalog, rating_scale: tuple[float, float] | None) -> History:
-    """Return the history that titles or ids (with ratings, with times) describe; a set is refused: it has no order."""
+def _read_as(kind: str, written: Iterable[str], ids: Iterable[str]) -> tuple[str, ...]:
+    """Return a note for each id that is another form of what was written: 196 for 196.0."""
+    pairs = zip(written, ids, strict=True)
+    return tuple(
+        f"{kind} {name!r:.80} is read as {known!r:.80}" for name, known in pairs if other_form(name.strip(), (known,))
+    )
+
+
+def _by_hand(
+    events: Any, catalog: Catalog, rating_scale: tuple[float, float] | None, not_rated: Collection[float]
+) -> tuple[History, tuple[str, ...]]:
+    """Return the history that titles or ids (with ratings, with times) describe, and notes on its ids.
+
+    A set is refused: it has no order.
+    """
     if isinstance(events, (Mapping, Set)) or not isinstance(events, Iterable):
         raise UsageError(
             f"the history is {quoted(events, 200)}; give a user id, or a list of titles or ids, each with a rating or "
@@ -327,7 +348,7 @@ def _by_hand(events: Any, catalog: Catalog, rating_scale: tuple[float, float] | 
         )
     names: list[str] = []
     ratings: list[float] = []
-    times: list[int] = []
+    times: list[float] = []
     for event in events:
         is_tuple = isinstance(event, (tuple, list)) and len(event) in (2, 3)
         name, rating, time = (*event, None, None)[:3] if is_tuple else (event, None, None)
@@ -336,11 +357,14 @@ def _by_hand(events: Any, catalog: Catalog, rating_scale: tuple[float, float] | 
                 f"the history contains {quoted(event, 200)}; give titles or ids as text, or tuples of one and a rating"
             )
         names.append(name)
-        ratings.append(_rating(rating, name, rating_scale))
-        times += [] if time is None else [to_moment(time)]
+        stands_for_none = isinstance(rating, (int, float)) and rating in not_rated
+        ratings.append(_rating(None if stands_for_none else rating, name, rating_scale))
+        times += [] if time is None else [to_time(time)]
     if len(times) not in {0, len(names)}:
         raise UsageError("some events of the history have times and some have none; give a time to each, or to none")
-    return History.from_events(rows_of(catalog, names), ratings, times or None)
+    rows = rows_of(catalog, names)
+    notes = _read_as("item", names, [catalog[row].id for row in rows])
+    return History.from_events(rows, ratings, times or None), notes
 
 
 def _rating(rating: Any, name: str, scale: tuple[float, float] | None) -> float:

@@ -10,7 +10,7 @@ from genre_gen import Catalog, Domain, Item
 from genre_gen.data.filters import Filters
 from genre_gen.data.interactions import History
 from genre_gen.data.moments import to_moment
-from genre_gen.data.readers import values
+from genre_gen.data.readers import amounts, dates, values
 from genre_gen.errors import ConfigError, FilterError, UsageError
 
 SCRIPTS = {
@@ -31,17 +31,17 @@ def written(text, script):
 )
 def test_dates_in_other_digits(script, text):
     column = pl.Series([text, written(text, script), text[:-1] + written(text[-1], script)])
-    expected = values.read_dates(column[:1]).seconds[0]
+    expected = dates.read_dates(column[:1]).seconds[0]
     assert expected is not None
-    assert values.read_dates(column).seconds.to_list() == [expected] * 3
-    assert values.seconds(column, "s").to_list() == [expected] * 3
+    assert dates.read_dates(column).seconds.to_list() == [expected] * 3
+    assert dates.read_times(column, "s").seconds.to_list() == [expected] * 3
     if text[:4].isdigit():  # a moment is ISO text
         assert to_moment(written(text, script)) == to_moment(text)
 
 
 @pytest.mark.parametrize("text", ["²⁰²⁴-01-05", "2024-01-0½", "MMXXIV", "二〇二四-01-05", "2024-01-05T1²:00"])
 def test_characters_that_resemble_digits_are_not_a_date(text):
-    assert values.read_dates(pl.Series([text])).seconds.to_list() == [None]
+    assert dates.read_dates(pl.Series([text])).seconds.to_list() == [None]
     with pytest.raises(UsageError, match="is not a moment"):
         to_moment(text)
 
@@ -50,10 +50,10 @@ def test_characters_that_resemble_digits_are_not_a_date(text):
 def test_numbers_and_amounts_in_other_digits(script):
     plain = ["4", "3.5", "-12", "1e3"]
     assert values.numbers(pl.Series([written(text, script) for text in plain])).to_list() == [4, 3.5, -12, 1000]
-    amounts = pl.Series([written(text, script) for text in ("$1,705.85", "$5", "$1,000,000.00")])
-    assert values.seem_amounts(amounts).all()
-    assert values.amounts(amounts).to_list() == [1705.85, 5, 1_000_000]
-    assert values.seconds(pl.Series([written("1700000000", script)]), "s").to_list() == [1_700_000_000]
+    prices = pl.Series([written(text, script) for text in ("$1,705.85", "$5", "$1,000,000.00")])
+    assert amounts.seem_amounts(prices).all()
+    assert amounts.amounts(prices).to_list() == [1705.85, 5, 1_000_000]
+    assert dates.read_times(pl.Series([written("1700000000", script)]), "s").seconds.to_list() == [1_700_000_000]
 
 
 def test_ids_and_titles_keep_their_digits():

@@ -83,7 +83,7 @@ def test_the_order_of_day_and_month_is_reported(tmp_path, times, shown):
 @pytest.mark.parametrize(
     ("times", "message"),
     [
-        (["16 Apr 2024", "17 Apr 2024"], "'ordered_at' seems to be the time, but '16 Apr 2024' cannot be read; write"),
+        (["16 Abr 2024", "17 Abr 2024"], "'ordered_at' seems to be the time, but '16 Abr 2024' cannot be read; write"),
         (["4/16/2024", "13/13/2024"], "'ordered_at' seems to be the time, but '13/13/2024' cannot be read; write ISO"),
         (["02/07/2024", "03/08/2024"], "'02/07/2024' and the other dates may have the day or the month first"),
     ],

@@ -30,9 +30,9 @@ from typing import Any
 import polars as pl
 
 from genre_gen.data.readers.base import Reader
+from genre_gen.data.readers.dates import LAST_SECOND
 from genre_gen.data.readers.files import Folder, Table, decode, ending, json_lines, named, only, read_text, whole
 from genre_gen.data.readers.table import PlainTable
-from genre_gen.data.readers.values import LAST_SECOND
 from genre_gen.data.settings import DataSettings
 from genre_gen.errors import DataError
 
@@ -191,14 +191,15 @@ def _loose(line: str) -> Any:
 def _first(record: Mapping[str, Any], keys: tuple[str, ...]) -> str:
     """Return the first value present among some keys, as text, or ""."""
     value = next((record[key] for key in keys if record.get(key) is not None), "")
-    return value if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else str(value)
+    whole = isinstance(value, float) and value.is_integer()  # an id or a rating that was read as a float
+    return value if isinstance(value, str) else str(int(value) if whole else value)
 
 
 def _milliseconds(review: Mapping[str, Any]) -> int | None:
     """Return the time of a review in milliseconds since 1970; None if it cannot be read."""
     for key, factor in (("unixReviewTime", 1000), ("timestamp", 1)):
-        if isinstance(review.get(key), int) and abs(review[key]) * factor <= _LATEST:
-            return int(review[key]) * factor
+        if isinstance(review.get(key), (int, float)) and abs(review[key]) * factor <= _LATEST:
+            return int(review[key] * factor)
     return None
 
 

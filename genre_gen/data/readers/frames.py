@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import polars as pl
 
 from genre_gen.data.frames import is_arrow, is_pandas
 from genre_gen.data.readers.files import Table
+from genre_gen.data.readers.values import whole_numbers
 from genre_gen.errors import DataError, UsageError
 
 
@@ -43,19 +45,12 @@ def to_polars(frame: Any, name: str) -> pl.DataFrame:
 
 
 def plain(column: pl.Series) -> pl.Series:
-    """Convert a column to a type of files: text for categories and flags, null for NaN, integers for whole floats.
-
-    Pandas turns integers into floats if one is missing, and the id 1.0 is not the id 1.
-    """
+    """Convert a column to a type of files: text for categories and flags, null for NaN, integers for whole floats."""
     if column.dtype in (pl.Categorical, pl.Enum, pl.Boolean, pl.Null):
         return column.cast(pl.String).fill_null("")
     if column.dtype == pl.String:
         return column.fill_null("")
-    if column.dtype.is_float():
-        column = column.fill_nan(None)
-        whole = column.cast(pl.Int64, strict=False)
-        return whole if column.eq_missing(whole.cast(column.dtype)).all() else column
-    return column
+    return whole_numbers(column)
 
 
 def _from_pandas(frame: Any, name: str) -> pl.DataFrame:
@@ -76,7 +71,9 @@ def _from_pandas(frame: Any, name: str) -> pl.DataFrame:
 
 def _from_pandas_column(name: str, column: Any) -> pl.Series:
     if column.dtype.kind == "M":
-        return pl.Series(name, column.to_numpy("datetime64[ms]"))  # in UTC; a missing time becomes null
+        unit = re.search(r"\[(ms|us|ns)\b", str(column.dtype))  # datetime64[ns, UTC], timestamp[us][pyarrow]
+        kept = f"datetime64[{unit[1] if unit else 'ms'}]"
+        return pl.Series(name, column.to_numpy(kept))  # in UTC; a missing time becomes null
     missing = column.isna().tolist()
     values = [None if absent else value for value, absent in zip(column.tolist(), missing, strict=True)]
     try:

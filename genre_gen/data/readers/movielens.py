@@ -21,6 +21,7 @@ GENRES = (
 _INTERACTIONS = ("user_id", "item_id", "rating", "timestamp")
 _ITEMS = ("item_id", "title", "genres")
 _FLAGGED_ITEMS = ("item_id", "title", "release_date", "video_release_date", "url", *GENRES)
+_NO_GENRES = "(no genres listed)"
 _NO_CHARACTER = "\x1f"  # replaces "::", since a separator must be a single character
 
 
@@ -42,8 +43,11 @@ class MovieLens(Reader):
             genres = pl.concat_list(flags).list.drop_nulls().alias("genres")
             return table.with_frame(table.frame.select("item_id", "title", genres))
         if layout == "ratings.dat":
-            return _headless(folder, settings, "movies.dat", "::", _ITEMS)
-        return _headed(folder, settings, "movies.csv", dict(zip(("movieId", "title", "genres"), _ITEMS, strict=True)))
+            table = _headless(folder, settings, "movies.dat", "::", _ITEMS)
+            return table.with_frame(table.frame.with_columns(pl.col("genres").replace(_NO_GENRES, "")))
+        names = dict(zip(("movieId", "title", "genres"), _ITEMS, strict=True))
+        table = _headed(folder, settings, "movies.csv", names)
+        return table.with_frame(table.frame.with_columns(pl.col("genres").replace(_NO_GENRES, "")))
 
     def interactions(self, folder: Folder, settings: DataSettings) -> Table:
         """Return the ratings."""

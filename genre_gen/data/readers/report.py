@@ -14,14 +14,17 @@ from genre_gen.errors import DataError
 logger = logging.getLogger("genre_gen.data.readers")
 
 _ACTIONS = {"keep": "kept", "unknown": "taken as unknown"}
-_INSTEAD = {"repeated_items": "keep_first", "attributes": "unknown", "duplicates": "keep_last"}  # else "drop"
+_INSTEAD = {
+    "repeated_items": "keep_first", "attributes": "unknown", "duplicates": "keep_last", "ratings": "unknown",
+}  # fmt: skip  # else "drop"
 
 
 @dataclass
 class LoadReport:
-    """The problems found while loading, in the order of the checks."""
+    """The problems found while loading, in the order of the checks, and remarks on the data as a whole."""
 
     problems: list[Problem] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[Problem]:
         """Iterate over the problems."""
@@ -31,10 +34,14 @@ class LoadReport:
         """Return the number of kinds of problems."""
         return len(self.problems)
 
+    def lines(self) -> list[str]:
+        """Return each problem and remark as one line."""
+        return [*map(str, self.problems), *self.remarks]
+
     def log(self) -> None:
-        """Log each problem as one warning."""
-        for problem in self.problems:
-            logger.warning("%s", problem)
+        """Log each problem and remark as one warning."""
+        for line in self.lines():
+            logger.warning("%s", line)
 
     def check(self, table: Table, records: pl.Series, values: pl.Series, kind: str, key: str, policy: str) -> None:
         """Note the records with a problem; raises DataError if the policy rejects them.

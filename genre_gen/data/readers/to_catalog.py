@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import polars as pl
 
 from genre_gen.data.catalog import Catalog, Item, Value
+from genre_gen.data.ids import all_whole, bare, tied
+from genre_gen.data.readers.amounts import amounts
 from genre_gen.data.readers.files import Problem, Table
 from genre_gen.data.readers.items_of_log import items_of_log
+from genre_gen.data.readers.missing import marks_among_labels, marks_among_words
 from genre_gen.data.readers.report import LoadReport
-from genre_gen.data.readers.values import amounts, is_single, labels, text
+from genre_gen.data.readers.values import is_single, labels, text
 from genre_gen.data.settings import USUAL_COLUMNS
 from genre_gen.domain import Domain
 from genre_gen.errors import DataError
@@ -23,16 +27,17 @@ def to_catalog(table: Table, domain: Domain, separator: str, report: LoadReport)
     """Make the catalog of an item table; raises DataError for a missing column, or if records violate the policies."""
     columns = domain.data.columns
     table, ids = _with_unique_ids(table, domain, report)
+    words = partial(_words, table=table, domain=domain, report=report)
     titles = [""] * len(ids)
     if columns.title:
-        titles = text(table.series(columns.title, "title", "data.columns.title")).to_list()
+        titles = words(table.series(columns.title, "title", "data.columns.title"), name="title").to_list()
     texts = table.optional(columns, "text")
     attributes = {name: _attribute(table, name, domain, separator, report) for name in domain.fields}
     for name, settings in domain.fields.items():
         if settings.in_title:
             titles, attributes[name] = _agree(titles, attributes[name])
     rows = zip(*attributes.values(), strict=True) if attributes else [()] * len(titles)
-    descriptions = [""] * len(titles) if texts is None else text(texts).to_list()
+    descriptions = [""] * len(titles) if texts is None else words(texts, name="text").to_list()
     return Catalog(
         (
             Item(item_id, title, dict(zip(attributes, values, strict=True)), description)
@@ -44,9 +49,23 @@ def to_catalog(table: Table, domain: Domain, separator: str, report: LoadReport)
 
 def catalog_of_interactions(table: Table, domain: Domain) -> Catalog:
     """Make a catalog of the item ids in the interactions, for data without an item file."""
-    ids = text(table.series(domain.data.columns.item, "item", "data.columns.item"))
+    ids = text(table.series(domain.data.columns.item, "item", "data.columns.item")).unique(maintain_order=True)
+    ids = ids.filter(~ids.is_in(["", *domain.data.missing]))
+    ids = bare(ids).unique(maintain_order=True) if all_whole(ids) else ids
     unknown: dict[str, Value] = {name: () if field.type == "list" else None for name, field in domain.fields.items()}
-    return Catalog((Item(item_id, "", unknown) for item_id in ids.unique(maintain_order=True) if item_id), domain.name)
+    return Catalog((Item(item_id, "", unknown) for item_id in ids), domain.name)
+
+
+def _words(column: pl.Series, table: Table, domain: Domain, report: LoadReport, name: str) -> pl.Series:
+    """Return a column as text, "" for missing values and for marks of them, which are reported."""
+    written = text(column)
+    marked = marks_among_words(written, domain.data.missing)
+    _told(table, report, marked.arg_true(), written.filter(marked), name)
+    return written.set(marked, "")
+
+
+def _told(table: Table, report: LoadReport, records: pl.Series, values: pl.Series, name: str) -> None:
+    report.check(table, records, values, f"{name} is a mark for missing (data.missing)", "attributes", "unknown")
 
 
 def items_in_lines(table: Table, domain: Domain) -> Table:
@@ -66,8 +85,9 @@ def settle_item_id(domain: Domain, items: Table, read: Callable[[], Table], repo
     names = [name for name in columns.item if name in items.frame.columns]
     if columns.item_id is not None or len(names) < 2:  # noqa: PLR2004 - two to choose from
         return domain
-    called = text(read().series(columns.item, "item", "data.columns.item")).unique().implode()
-    known = {name: text(items.series([name], "item id", "data.columns.item_id")).is_in(called) for name in names}
+    called = text(read().series(columns.item, "item", "data.columns.item")).unique()
+    ids = {name: text(items.series([name], "item id", "data.columns.item_id")) for name in names}
+    known = {name: tied(values, called).is_in(called.implode()) for name, values in ids.items()}
     best = max(names, key=lambda name: int(known[name].sum()))
     if best != names[0]:
         row, count = int(known[best].arg_max() or 0), int(known[best].sum())
@@ -90,13 +110,15 @@ def _with_unique_ids(table: Table, domain: Domain, report: LoadReport) -> tuple[
     """Return the records whose id is neither empty nor repeated, and the ids."""
     policies = domain.data.policies
     ids = text(_ids(table, domain))
-    empty, first = ids == "", ids.is_first_distinct()
+    empty, marked, first = ids == "", ids.is_in(list(domain.data.missing)), ids.is_first_distinct()
+    absent = empty | marked
     for wrong, kind, key, policy in (
         (empty, "no item id", "missing_ids", policies.missing_ids),
-        (~empty & ~first, "item id repeated", "repeated_items", policies.repeated_items),
+        (marked, "item id is a mark for missing (data.missing)", "missing_ids", policies.missing_ids),
+        (~absent & ~first, "item id repeated", "repeated_items", policies.repeated_items),
     ):
         report.check(table, wrong.arg_true(), ids.filter(wrong), kind, key, policy)
-    kept = (~empty & first).arg_true()
+    kept = (~absent & first).arg_true()
     return Table(table.frame[kept], table.file, lambda row: table.locate(int(kept[row]))), ids[kept].to_list()
 
 
@@ -109,12 +131,19 @@ def _attribute(table: Table, name: str, domain: Domain, separator: str, report: 
     column = table.frame[table.column(names, f"field {name}", f"fields.{name}.columns")]
     _check_type(table, column, name, settings.type)
     if settings.type == "list":
-        lists = labels(column, settings.separator or separator).to_list()
-        return [tuple(label for label in part if label not in settings.unknown) for part in lists]
+        lists = labels(column, settings.separator or separator)
+        marked = marks_among_labels(lists, [mark for mark in domain.data.missing if mark not in settings.unknown])
+        _told(table, report, marked["record"], marked["label"], name)
+        unknown = {*settings.unknown, *marked["label"]}
+        return [tuple(label for label in part if label not in unknown) for part in lists.to_list()]
     words = text(column)
-    written = words.set(words.is_in(["", *settings.unknown]), None)
+    known = words.set(words.is_in(["", *settings.unknown]), "")
     if settings.type == "text":
-        return list(written)
+        known = _words(known, table, domain, report, name)
+        return list(known.set(known == "", None))
+    marked = known.is_in(list(domain.data.missing))
+    _told(table, report, marked.arg_true(), known.filter(marked), name)
+    written = known.set(marked | (known == ""), None)
     values = amounts(written)
     wrong = written.is_not_null() & ~values.is_finite().fill_null(False)
     kind, policy = f"{name} is not a number", domain.data.policies.attributes

@@ -6,10 +6,15 @@ import numpy as np
 import polars as pl
 
 from genre_gen.data.catalog import Catalog
+from genre_gen.data.ids import all_whole, bare, tied
 from genre_gen.data.interactions import Interactions, Reviews
+from genre_gen.data.order import order_remark
+from genre_gen.data.readers.amounts import ratings as read_ratings
+from genre_gen.data.readers.dates import LAST_SECOND, PER_SECOND, likely_unit, read_times
 from genre_gen.data.readers.files import Table
+from genre_gen.data.readers.missing import is_missing
 from genre_gen.data.readers.report import LoadReport
-from genre_gen.data.readers.values import LAST_SECOND, numbers, seconds, text
+from genre_gen.data.readers.values import text
 from genre_gen.data.settings import Policies
 from genre_gen.domain import Domain
 from genre_gen.errors import DataError
@@ -22,24 +27,31 @@ def to_interactions(table: Table, catalog: Catalog, domain: Domain, report: Load
     """
     frame = _Checked(_columns(table, domain), table, report, domain.data.policies)
     for name in ("user", "item"):
-        frame.drop(pl.col(name) == "", name, f"no {name}", "missing_ids")
-    rows = pl.DataFrame({"item": [item.id for item in catalog], "row": np.arange(len(catalog))})
-    frame.records = frame.records.join(rows, on="item", how="left", maintain_order="left")
+        if frame.records.select(is_missing(name, domain.data.missing).any()).item():
+            frame.drop(pl.col(name) == "", name, f"no {name}", "missing_ids")
+            marked = is_missing(name, domain.data.missing)
+            frame.drop(marked, name, f"{name} is a mark for missing (data.missing)", "missing_ids")
+    _tie_users(frame)
+    _find_items(frame, catalog)
     frame.drop(pl.col("row").is_null(), "item", "item not in the catalog", "unknown_items")
     _check_ratings(frame, domain)
-    _check_times(frame)
+    _check_times(frame, domain)
     _settle_duplicates(frame, domain.data.policies.duplicates)
     records = frame.records
     if records.is_empty():
         raise DataError(f"{table.file}: no interactions{' left' if len(report) else ' in it'}; check the file")
-    return Interactions.from_columns(
+    interactions = Interactions.from_columns(
         records["user"].to_list(),
         records["row"].to_numpy(),
         len(catalog),
         records["rating"].fill_null(float("nan")).to_numpy() if "rating" in records.columns else None,
         records["time"].to_numpy() if "time" in records.columns else None,
         _reviews(records),
+        records["exact_time"].to_numpy() if "exact_time" in records.columns else None,
     )
+    if remark := order_remark(interactions, catalog, records):
+        report.remarks.append(f"{table.file}: {remark}")
+    return interactions
 
 
 def _reviews(records: pl.DataFrame) -> Reviews | None:
@@ -58,13 +70,24 @@ class _Checked:
         self.records, self._table, self._report, self._policies = records, table, report, policies
 
     def drop(self, wrong: pl.Expr, column: str, kind: str, key: str, policy: str | None = None) -> None:
-        """Report invalid records, and drop them unless the policy (by default the setting's value) keeps them."""
+        """Report invalid records, and drop them unless the policy (by default the setting's value) keeps them.
+
+        With the policy ``unknown`` they lose their rating only.
+        """
         policy = policy or getattr(self._policies, key)
         mask = self.records.select(wrong.fill_null(False)).to_series()
-        failed = self.records.filter(mask)
+        if not mask.any():
+            return
+        failed = self.records.select("record", column).filter(mask)
         self._report.check(self._table, failed["record"], failed[column], kind, key, policy)
-        if len(failed) and policy != "keep":
+        if policy == "unknown":
+            self.records = self.records.with_columns(self.records["rating"].set(mask, None))
+        elif policy != "keep":
             self.records = self.records.filter(~mask)
+
+    def note(self, records: pl.DataFrame, column: str, kind: str) -> None:
+        """Report records that are kept."""
+        self._report.check(self._table, records["record"], records[column], kind, "", "keep")
 
 
 def _columns(table: Table, domain: Domain) -> pl.DataFrame:
@@ -77,20 +100,44 @@ def _columns(table: Table, domain: Domain) -> pl.DataFrame:
     items = table.series(columns.item, "item", "data.columns.item")
     series = [text(users).alias("user"), text(items).alias("item")]
     if (ratings := table.optional(columns, "rating")) is not None:
-        series += [text(ratings).alias("rating_written"), numbers(ratings).alias("rating")]
+        series += [text(ratings).alias("rating_written"), read_ratings(ratings).alias("rating")]
     if (times := table.optional(columns, "time")) is not None:
-        series += [text(times).alias("time_written"), _seconds(table, times, domain.data.time_unit).alias("time")]
+        seconds, exact = _times(table, times, domain.data.time_unit)
+        series += [text(times).alias("time_written"), seconds.alias("time")]
+        series += [] if exact is None else [exact.alias("exact_time")]
     for name in ("summary", "review"):
         if (written := table.optional(columns, name)) is not None:
             series.append(text(written).alias(name))
     return pl.DataFrame(series).with_row_index("record")
 
 
-def _seconds(table: Table, times: pl.Series, unit: str) -> pl.Series:
+def _times(table: Table, times: pl.Series, unit: str) -> tuple[pl.Series, pl.Series | None]:
     try:
-        return seconds(times, unit)
+        return read_times(times, unit)[:2]
     except DataError as problem:
         raise DataError(f"{table.file}: column {times.name!r}: {problem}") from None
+
+
+def _tie_users(frame: _Checked) -> None:
+    """Read the ids of users that were floats as whole numbers, if the whole column was."""
+    if all_whole(frame.records["user"]):
+        decimal = frame.records.filter(pl.col("user").str.contains(".", literal=True))
+        frame.note(decimal, "user", "user id read as the same whole number")
+        frame.records = frame.records.with_columns(bare(frame.records["user"]))
+
+
+def _find_items(frame: _Checked, catalog: Catalog) -> None:
+    """Add the catalog row of each item; an id that the catalog lacks may be the same whole number: 5863.0 and 5863."""
+    rows = pl.DataFrame({"item": [item.id for item in catalog], "row": np.arange(len(catalog))})
+    records = frame.records.join(rows, on="item", how="left", maintain_order="left")
+    lacking = records["row"].is_null().arg_true()
+    if len(lacking):
+        ids = tied(records["item"][lacking], rows["item"])
+        same = ids.to_frame().join(rows, on="item", how="left", maintain_order="left")
+        records = records.with_columns(records["row"].scatter(lacking, same["row"]))
+        found = lacking.filter(same["row"].is_not_null())
+        frame.note(records[found], "item", "item id read as the same whole number")
+    frame.records = records
 
 
 def _check_ratings(frame: _Checked, domain: Domain) -> None:
@@ -98,33 +145,43 @@ def _check_ratings(frame: _Checked, domain: Domain) -> None:
     if "rating" not in frame.records.columns:
         return
     rating, written = pl.col("rating"), "rating_written"
-    frame.drop(rating.is_null() & (pl.col(written) != ""), written, "rating is not a number", "ratings")
+    missing = is_missing(written, domain.data.missing)
+    frame.drop(rating.is_null() & ~missing, written, "rating is not a number", "ratings")
     frame.drop(~rating.is_finite(), written, "rating is not finite", "ratings")
+    if domain.data.not_rated:
+        stands_for_none = rating.is_in(list(domain.data.not_rated))
+        frame.drop(stands_for_none, written, "rating means not rated (data.not_rated)", "ratings", policy="unknown")
     if domain.rating_scale is not None:
         low, high = domain.rating_scale
         frame.drop(~rating.is_between(low, high), written, f"rating outside {low:g} to {high:g}", "ratings")
     if frame.records["rating"].null_count() == len(frame.records):
         frame.records = frame.records.drop("rating")  # an entirely empty column
     else:
-        frame.drop(rating.is_null(), written, "no rating", "ratings", policy="keep")
+        frame.drop(rating.is_null() & missing, written, "no rating", "ratings", policy="keep")
 
 
-def _check_times(frame: _Checked) -> None:
+def _check_times(frame: _Checked, domain: Domain) -> None:
     """Check that every record has a valid time before the year 10000."""
     if "time" not in frame.records.columns:
         return
-    time, beyond = pl.col("time"), 'time is after the year 9999 (data.time_unit = "ms"?)'
-    frame.drop(time.is_null(), "time_written", "time cannot be read", "times")
-    frame.drop(time.abs() > LAST_SECOND, "time_written", beyond, "times")
+    time, written = pl.col("time"), "time_written"
+    frame.drop(time.is_null() & is_missing(written, domain.data.missing), written, "no time", "times")
+    frame.drop(time.is_null(), written, "time cannot be read", "times")
+    last = frame.records["time"].abs().max() or 0
+    unit = likely_unit(float(last) * PER_SECOND[domain.data.time_unit])  # type: ignore[arg-type]
+    beyond = f'time is after the year 9999 (data.time_unit = "{unit}"?)'
+    frame.drop(time.abs() > LAST_SECOND, written, beyond, "times")
 
 
 def _settle_duplicates(frame: _Checked, policy: str) -> None:
     """Apply the policy for repeated interactions with an item; first and last are by time, ties in file order."""
     user = pl.col("user").cast(pl.Categorical).to_physical().cast(pl.Int64)
-    pair = user * 2**32 + pl.col("row")  # comparing one number is ten times faster than comparing user and row
-    records = frame.records.with_columns(pair=pair)
-    if "time" in records.columns:
-        records = records.sort("time", maintain_order=True)
+    pair = (user * 2**32 + pl.col("row")).alias("pair")  # comparing one number is ten times faster than two columns
+    when = [name for name in ("exact_time", "time") if name in frame.records.columns][:1]
+    records = frame.records.select("record", pair, *when)
+    if when:
+        records = records.sort(when, maintain_order=True)
     kept = pl.col("pair").is_last_distinct() if policy == "keep_last" else pl.col("pair").is_first_distinct()
-    frame.records = records.with_columns(again=~kept).sort("record")
+    again = records.select("record", again=~kept).sort("record")["again"]
+    frame.records = frame.records.with_columns(again)
     frame.drop(pl.col("again"), "item", "item more than once for one user", "duplicates")

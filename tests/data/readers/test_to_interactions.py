@@ -27,11 +27,11 @@ from tests.data.readers.reader_files import HEADER, MOVIES, domain, load, typed,
         (HEADER.replace(",rating", "\r,rating") + "1,1,5,10\n", "line 1: the file mixes two kinds of line ends; save"),
         (HEADER + "\n1,1,5,10\n1,9,5,11\n", "interactions.csv, line 4: item not in the catalog: '9'"),
         (HEADER + '"1\nx",1,5,10\n1,1,five,11\n', "line 4: rating is not a number: 'five'"),
-        (HEADER + "1,1,5,10\r\n1,2,nan,11\r\n", "line 3: rating is not finite: 'nan'; correct the file, or set"),
+        (HEADER + "1,1,5,10\r\n1,2,inf,11\r\n", "line 3: rating is not finite: 'inf'; correct the file, or set"),
         (HEADER + "1,1,-inf,10\n", "line 2: rating is not finite: '-inf'"),
         (HEADER + "1,1,9,10\n1,2,0,11\n", "line 2: rating outside 1 to 5: '9' (the first of 2)"),
         (HEADER + "1,1,5,soon\n", "line 2: time cannot be read: 'soon'"),
-        (HEADER + "1,1,5\n", "line 2: time cannot be read: ''"),
+        (HEADER + "1,1,5\n", "line 2: no time: ''"),
         (HEADER + "1,1,5,1600000000000\n", "time is after the year 9999"),
         (HEADER + " ,1,5,10\n", "line 2: no user"),
         (HEADER + "1,,5,10\n", "line 2: no item"),
@@ -56,7 +56,7 @@ def test_dropped_records_are_counted_and_logged(tmp_path, caplog):
         ("rating is not a number", 1, "line 5", "'x'"),
         ("rating is not finite", 1, "line 6", "'inf'"),
         ("rating outside 1 to 5", 1, "line 7", "'7'"),
-        ("time cannot be read", 1, "line 8", "''"),
+        ("no time", 1, "line 8", "''"),
     ]
     assert data.interactions.users == ("1", "4")
     data.report.log()

@@ -65,7 +65,9 @@ def book_crossing() -> Shape:
         2: 'The \\"Real\\" Harbour'.replace("\\", ""),
         3: "Café Zoë",
     }
-    isbn = {item.number: f"0{312_000_000 + 7919 * item.number}"[:9] + "0123456789X"[item.number % 11] for item in own.items}
+    isbn = {
+        item.number: f"0{312_000_000 + 7919 * item.number}"[:9] + "0123456789X"[item.number % 11] for item in own.items
+    }
     head = (
         "ISBN", "Book-Title", "Book-Author", "Year-Of-Publication", "Publisher", "Image-URL-S", "Image-URL-M",
         "Image-URL-L",
@@ -126,7 +128,7 @@ def _goodreads_books(own: World) -> bytes:
             {
                 "isbn": "", "text_reviews_count": f"{item.number + 3}", "series": [], "country_code": "US",
                 "popular_shelves": [
-                    {"count": f"{99 - place}", "name": name.lower()} for place, name in enumerate(("to-read", *item.kinds))
+                    {"count": f"{99 - len(name)}", "name": name.lower()} for name in ("to-read", *item.kinds)
                 ],
                 "authors": [{"author_id": f"{604_000 + item.number % 9}", "role": ""}],
                 "description": item.text, "book_id": f"{130_000 + item.number}", "num_pages": f"{200 + item.number}",

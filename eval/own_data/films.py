@@ -102,9 +102,7 @@ def movielens_latest() -> Shape:
     own = world(6)
     titles = {item.number: f"{item.title}, The ({item.year})" for item in own.items}
     bare = {n for n in titles if n % 13 == 0}
-    films = [
-        (n + 1, titles[n], "(no genres listed)" if n in bare else "|".join(own.items[n].kinds)) for n in titles
-    ]
+    films = [(n + 1, titles[n], "(no genres listed)" if n in bare else "|".join(own.items[n].kinds)) for n in titles]
     log = [(event.user + 1, event.item + 1, f"{event.rating - 0.5}", event.time) for event in own.by_user()]
     right = counted(
         own.events,

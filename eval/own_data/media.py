@@ -17,7 +17,7 @@ def steam() -> Shape:
     log = [
         (151_600_000 + event.user, titles[event.item], act, value, 0)
         for event in own.by_user()
-        for act, value in (("purchase", "1.0"), *((("play", f"{event.rating * 13}.0"),) if event.rating > 3 else ()))  # noqa: PLR2004
+        for act, value in (("purchase", "1.0"), *((("play", f"{event.rating * 13}.0"),) if event.rating > 3 else ()))
     ]
     right = counted(
         own.events,
@@ -47,8 +47,9 @@ def steam_lines() -> Shape:
         for item in own.items
     )
     reviews = "".join(
-        f"{{u'username': u'player {event.user}', u'hours': {event.rating * 7.5}, u'product_id': u'{761_140 + event.item}', "
-        f"u'page_order': {event.user % 10}, u'date': u'{at(event.time, '%Y-%m-%d')}', u'text': u\"It's good\", u'page': 1}}\n"
+        f"{{u'username': u'player {event.user}', u'hours': {event.rating * 7.5}, "
+        f"u'product_id': u'{761_140 + event.item}', u'page_order': {event.user % 10}, "
+        f"u'date': u'{at(event.time, '%Y-%m-%d')}', u'text': u\"It's good\", u'page': 1}}\n"
         for event in own.events
     )
     right = counted(
@@ -73,7 +74,12 @@ def lastfm() -> Shape:
     artists = [
         ("id", "name", "url", "pictureURL"),
         *(
-            (item.number + 1, item.title, f"http://music.example.org/{item.number}", f"http://images.example.org/{item.number}.jpg")
+            (
+                item.number + 1,
+                item.title,
+                f"http://music.example.org/{item.number}",
+                f"http://images.example.org/{item.number}.jpg",
+            )
             for item in own.items
         ),
     ]
@@ -121,14 +127,19 @@ def lastfm_360k() -> Shape:
         return "--interactions", "plays.tsv"
 
     refusal = Refusal("line 1.*names of columns; put a line", with_header)
-    return Shape("lastfm-360k", {"plays.tsv": plain(lines, "\t").encode()}, ("--interactions", "plays.tsv"), right, refusal)
+    return Shape(
+        "lastfm-360k", {"plays.tsv": plain(lines, "\t").encode()}, ("--interactions", "plays.tsv"), right, refusal
+    )
 
 
 def mind() -> Shape:
     """MIND: impressions and clicks in one column, and no header."""
     own = world(27)
     news = [
-        (f"N{item.number}", item.kinds[0].lower(), "general", item.title, item.text, "https://news.example.org/1", "[]", "[]")
+        (
+            f"N{item.number}", item.kinds[0].lower(), "general", item.title, item.text, "https://news.example.org/1",
+            "[]", "[]",
+        )
         for item in own.items
     ]  # fmt: skip
     lines = []
@@ -149,7 +160,9 @@ def mind() -> Shape:
         labels={"N1": (own.items[1].kinds[0].lower(),)},
     )
     files = {"behaviors.tsv": plain(lines, "\t").encode(), "news.tsv": plain(news, "\t").encode()}
-    toml = 'name = "mind"\nnoun = "article"\n[data]\npath = "../.."\nreader = "mind"\n[fields.category]\ntype = "list"\n'
+    toml = (
+        'name = "mind"\nnoun = "article"\n[data]\npath = "../.."\nreader = "mind"\n[fields.category]\ntype = "list"\n'
+    )
     refusal = Refusal("(?i)mind", written_by_hand("mind", toml))
     return Shape("mind", files, ("--items", "news.tsv", "--interactions", "behaviors.tsv"), right, refusal)
 

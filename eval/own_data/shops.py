@@ -28,9 +28,9 @@ def food() -> Shape:
     )  # fmt: skip
     recipes = [
         (
-            item.title.lower(), 137_000 + item.number, 5 * item.number + 10, 47_000 + item.number % 7, f"{item.year}-03-04",
-            str([kind.lower() for kind in item.kinds]), str([item.number + 0.5, 0.0, 13.0 + item.number]), 3,
-            str([f"make {item.title.lower()}", "mix, and serve"]), item.text.replace(". ", ".\r\n"),
+            item.title.lower(), 137_000 + item.number, 5 * item.number + 10, 47_000 + item.number % 7,
+            f"{item.year}-03-04", str([kind.lower() for kind in item.kinds]),
+            str([item.number + 0.5, 0.0, 13.0 + item.number]), 3, str([f"make {item.title.lower()}", "mix, and serve"]), item.text.replace(". ", ".\r\n"),
             str([maker.lower() for maker in item.makers]), len(item.makers),
         )
         for item in own.items
@@ -75,8 +75,10 @@ def online_retail() -> Shape:
     head = (
         "InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country",
     )  # fmt: skip
-    code = {item.number: f"{85_000 + item.number}{'ABC'[item.number % 3] if item.number % 2 else ''}" for item in own.items}
-    events = [event for event in own.events if event.user % 10 != 9]  # noqa: PLR2004 the customers that are missing
+    code = {
+        item.number: f"{85_000 + item.number}{'ABC'[item.number % 3] if item.number % 2 else ''}" for item in own.items
+    }
+    events = [event for event in own.events if event.user % 10 != 9]  # the customers that are missing
     sales = [
         (
             536_365 + number, code[event.item], f"{own.items[event.item].title.upper()} ", 1 + event.item % 12, when,
@@ -115,7 +117,7 @@ def _clicks(own: World) -> list[tuple[object, ...]]:
     lines: list[tuple[int, list[tuple[object, ...]]]] = []
     for event in own.events:
         moment, visitor, item = 1000 * event.time, event.user + 257_000, event.item + 355_000
-        acts = ["view", *(["addtocart"] if event.rating > 3 else []), *(["transaction"] if event.rating > 4 else [])]  # noqa: PLR2004
+        acts = ["view", *(["addtocart"] if event.rating > 3 else []), *(["transaction"] if event.rating > 4 else [])]
         # Newest first within a second, so that its fractions decide.
         lines.append(
             (
@@ -140,7 +142,7 @@ def retail_rocket() -> Shape:
         lambda item: f"{item + 355_000}",
         len({event.item for event in own.events}),
         columns,
-        said=("(?i)event.*view.*addtocart.*transaction|event.*addtocart", ),
+        said=("(?i)event.*view.*addtocart.*transaction|event.*addtocart",),
     )
     files = {"events.csv": delimited([_EVENTS, *lines]).encode()}
     return Shape("retail-rocket", files, ("--interactions", "events.csv"), right)
@@ -217,7 +219,8 @@ def hm_zeros_lost() -> Shape:
     shape = hm()
     own = world(16)
     log = [
-        (at(event.time, "%Y-%m-%d"), f"{event.user:064x}", 108_775_015 + 1000 * event.item, 0.02) for event in own.events
+        (at(event.time, "%Y-%m-%d"), f"{event.user:064x}", 108_775_015 + 1000 * event.item, 0.02)
+        for event in own.events
     ]
     names = ("t_dat", "customer_id", "article_id", "price")
     files = {"articles.csv": shape.files["articles.csv"], "transactions.csv": delimited([names, *log]).encode()}
@@ -227,11 +230,13 @@ def hm_zeros_lost() -> Shape:
         return "--items", "articles.csv", "--interactions", "transactions.csv"
 
     refusal = Refusal("leading zeros.*write both the same way", padded)
-    return Shape("hm-zeros-lost", files, ("--items", "articles.csv", "--interactions", "transactions.csv"), shape.right, refusal)
+    return Shape(
+        "hm-zeros-lost", files, ("--items", "articles.csv", "--interactions", "transactions.csv"), shape.right, refusal
+    )
 
 
 def amazon_2023() -> Shape:
-    """Amazon reviews of 2023: JSON lines, milliseconds, items by ``parent_asin``; ``title`` is the review's headline."""
+    """Amazon reviews of 2023: JSON lines, milliseconds, items by ``parent_asin``; ``title`` is a review's headline."""
     own = world(17)
     parent = {item.number: f"B0{item.number:08}" for item in own.items}
     reviews = lines_of_json(
@@ -274,7 +279,14 @@ def gorse() -> Shape:
     items = [
         ("item_id", "is_hidden", "categories", "timestamp", "labels", "comment"),
         *(
-            (f"i{item.number}", "false", item.kinds[0], "2018-01-01 00:00:00 +0000 UTC", "|".join(item.kinds), item.title)
+            (
+                f"i{item.number}",
+                "false",
+                item.kinds[0],
+                "2018-01-01 00:00:00 +0000 UTC",
+                "|".join(item.kinds),
+                item.title,
+            )
             for item in own.items
         ),
     ]
@@ -283,7 +295,7 @@ def gorse() -> Shape:
         *(
             (kind, f"u{event.user}", f"i{event.item}", at(event.time, "%Y-%m-%d %H:%M:%S +0000 UTC"))
             for event in own.events
-            for kind in ("read", *(("like",) if event.rating > 3 else ()))  # noqa: PLR2004
+            for kind in ("read", *(("like",) if event.rating > 3 else ()))
         ),
     ]
     right = counted(
@@ -384,7 +396,12 @@ def german_shop() -> Shape:
     log = [
         ("Kunde", "Artikelnummer", "Bewertung", "Datum"),
         *(
-            (f"K{event.user}", f"A{event.item}", f"{event.rating - 0.5:.1f}".replace(".", ","), at(event.time, "%d.%m.%Y %H:%M"))
+            (
+                f"K{event.user}",
+                f"A{event.item}",
+                f"{event.rating - 0.5:.1f}".replace(".", ","),
+                at(event.time, "%d.%m.%Y %H:%M"),
+            )
             for event in own.events
         ),
     ]

@@ -67,10 +67,8 @@ def read(shape: Shape, folder: Path) -> tuple[Trial, Dataset | None]:
         trial.refused = ran.error
         if not re.search(shape.refusal.reason, ran.error, re.S):
             trial.differences.append(f"refused for another reason: {ran.error}")
-        if options := shape.refusal.remedy(folder):
-            ran = new_domain(shape, options, folder)
-        else:
-            ran = Ran(0, "", "")
+        options = shape.refusal.remedy(folder)
+        ran = new_domain(shape, options, folder) if options else Ran(0, "", "")
     if ran.code:
         trial.differences.append(f"domains new: {ran.error}")
         return trial, None
@@ -81,7 +79,9 @@ def read(shape: Shape, folder: Path) -> tuple[Trial, Dataset | None]:
     except GenreGenError as problem:
         trial.differences.append(f"the data cannot be loaded: {problem}")
         return trial, None
-    trial.differences += [f"{what}: {found!r}, right: {right!r}" for what, found, right in _differences(data, shape.right)]
+    trial.differences += [
+        f"{what}: {found!r}, right: {right!r}" for what, found, right in _differences(data, shape.right)
+    ]
     return trial, data
 
 
@@ -98,7 +98,18 @@ def trained(trial: Trial, data: Dataset, folder: Path, minutes: float, right: Ri
     commands = {
         "domains check": ["domains", "check", domain],
         "train": ["train", domain, "--out", model, "--max-minutes", f"{minutes:g}"],
-        "recommend": ["recommend", domain, "--model", model, "--user", right.user, "-n", str(_PICKS), "--explain", "--json"],
+        "recommend": [
+            "recommend",
+            domain,
+            "--model",
+            model,
+            "--user",
+            right.user,
+            "-n",
+            str(_PICKS),
+            "--explain",
+            "--json",
+        ],
         "evaluate": ["evaluate", domain, "--model", model],
     }
     done: dict[str, Ran] = {}
@@ -172,7 +183,11 @@ def _differences(data: Dataset, right: Right) -> Iterator[tuple[str, Any, Any]]:
     for item_id, title in right.titles.items():
         pairs.append((f"title of {item_id}", by_id[item_id].title if item_id in by_id else None, title))
     for item_id, labels in right.labels.items():
-        lists = [value for value in by_id[item_id].attributes.values() if isinstance(value, tuple)] if item_id in by_id else []
+        lists = (
+            [value for value in by_id[item_id].attributes.values() if isinstance(value, tuple)]
+            if item_id in by_id
+            else []
+        )
         pairs.append((f"labels of {item_id}", labels if labels in lists else lists, labels))
     yield from ((what, found, wanted) for what, found, wanted in pairs if not _same(found, wanted))
 

@@ -93,7 +93,7 @@ def _item(number: int, draw: random.Random) -> Item:
     makers = tuple(draw.sample(_NAMES, 2 if number % 4 == 0 else 1))
     text = (
         f"The {title.lower()} is where it begins, and {makers[0]} tells how it ends. "
-        f"A {first.lower()} of {draw.choice(_SECOND).lower()} and {draw.choice(_SECOND).lower()}, made for long evenings."
+        f"A {first.lower()} of {draw.choice(_SECOND).lower()} and {draw.choice(_SECOND).lower()}, for long evenings."
     )
     return Item(number, title, kinds, makers, 1950 + draw.randrange(70), text)
 
@@ -104,9 +104,9 @@ def _history(user: int, catalog: Sequence[Item], draw: random.Random, repeats: b
     others = [item.number for item in catalog if item.number not in own]
     time, place, chosen, events = BEGIN + 60 * user, draw.randrange(len(own)), list[int](), list[Event]()
     for _ in range(draw.randint(5, 14)):
-        if repeats and chosen and draw.random() < 0.4:  # noqa: PLR2004 an item that was used before
+        if repeats and chosen and draw.random() < 0.4:  # an item that was used before
             item = draw.choice(chosen)
-        elif draw.random() < 0.75:  # noqa: PLR2004 the next one of the kind
+        elif draw.random() < 0.75:  # the next one of the kind
             place += 1
             item = own[place % len(own)]
         else:

@@ -142,7 +142,7 @@ def mind() -> Shape:
         )
         for item in own.items
     ]  # fmt: skip
-    lines = []
+    lines: list[tuple[object, ...]] = []
     for user in range(own.users):
         events = [event for event in own.events if event.user == user]
         history = " ".join(f"N{event.item}" for event in events[:2])

@@ -30,8 +30,8 @@ def food() -> Shape:
         (
             item.title.lower(), 137_000 + item.number, 5 * item.number + 10, 47_000 + item.number % 7,
             f"{item.year}-03-04", str([kind.lower() for kind in item.kinds]),
-            str([item.number + 0.5, 0.0, 13.0 + item.number]), 3, str([f"make {item.title.lower()}", "mix, and serve"]), item.text.replace(". ", ".\r\n"),
-            str([maker.lower() for maker in item.makers]), len(item.makers),
+            str([item.number + 0.5, 0.0, 13.0 + item.number]), 3, str([f"make {item.title.lower()}", "mix, and serve"]),
+            item.text.replace(". ", ".\r\n"), str([maker.lower() for maker in item.makers]), len(item.makers),
         )
         for item in own.items
     ]  # fmt: skip

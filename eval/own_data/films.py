@@ -57,7 +57,7 @@ def anime() -> Shape:
 
 
 def tmdb() -> Shape:
-    """The Movies Dataset: genres as lists of Python objects, texts of several lines, many columns that are no field."""
+    """The Movies Dataset: genres as lists of Python objects, texts of several lines, many columns without use."""
     own = world(5)
     head = (
         "adult", "belongs_to_collection", "budget", "genres", "homepage", "id", "imdb_id", "original_language",

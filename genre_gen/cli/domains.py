@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -36,7 +37,7 @@ def domains(context: typer.Context, as_json: AsJson = False) -> None:
 def new_domain(
     name: Annotated[str, typer.Argument(help="Name of the domain.")],
     interactions: Annotated[Path, typer.Option(help="Table of interactions: CSV, TSV or Parquet.")],
-    items: Annotated[Path | None, typer.Option(help="Table of the items; without it, items have only ids.")] = None,
+    items: Annotated[Path | None, typer.Option(help="Table of the items [the interactions].")] = None,
     folder: Annotated[Path, typer.Option(help="Folder in which catalogs/NAME and prompts/NAME are written.")] = Path(),
     noun: Annotated[str | None, typer.Option(help="Word for one item [from the name of the item file].")] = None,
     language: Annotated[str, typer.Option(help="Two letters: language of the prompts.")] = "en",
@@ -45,7 +46,7 @@ def new_domain(
     rating: Annotated[str | None, _column("interactions, or none")] = None,
     time: Annotated[str | None, _column("interactions, or none")] = None,
     item_id: Annotated[str | None, _column("items")] = None,
-    title: Annotated[str | None, _column("items")] = None,
+    title: Annotated[str | None, _column("items, or none")] = None,
     text: Annotated[str | None, _column("items, or none")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -61,14 +62,14 @@ def new_domain(
         started = start_domain(name, interactions, items, folder, columns, noun, language)
     except GenreGenError as problem:
         raise type(problem)(_with_options(str(problem))) from None
-    show(started.to_json() if as_json else started.text())
+    show(started.to_json() if as_json else _with_options(started.text()))
 
 
 def _with_options(message: str) -> str:
     """Return a message of the library, which names columns by role, with the options that name them here."""
     return re.sub(
         r'columns\["(\w+)"\](?:="([^"]*)")?',
-        lambda key: f"--{key[1].replace('_', '-')}" + (f" {key[2]}" if key[2] else ""),
+        lambda key: f"--{key[1].replace('_', '-')}" + (f" {shlex.quote(key[2])}" if key[2] else ""),
         message,
     )
 

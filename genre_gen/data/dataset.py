@@ -69,7 +69,7 @@ class Dataset:
         *,
         name: str | None = None,
         noun: str | None = None,
-        columns: Mapping[str, str] | None = None,
+        columns: Mapping[str, str | None] | None = None,
     ) -> Dataset:
         """Infer a domain from two files with headers (CSV, TSV or Parquet); nothing is written.
 
@@ -91,7 +91,7 @@ class Dataset:
         *,
         name: str | None = None,
         noun: str | None = None,
-        columns: Mapping[str, str] | None = None,
+        columns: Mapping[str, str | None] | None = None,
     ) -> Dataset:
         """Infer a domain from two data frames of polars, pandas or pyarrow; see ``from_tables``.
 

@@ -16,6 +16,7 @@ from genre_gen.errors import DataError
 from genre_gen.new_domain.column_types import MOSTLY, known_numbers, share, time_unit
 from genre_gen.new_domain.decisions import Decisions, flat, role_key, why_given
 from genre_gen.new_domain.names import Role, named
+from genre_gen.new_domain.no_attributes import numbers_rows
 
 _CLOSE = 0.25  # with a smaller difference between the scores of two columns of the interactions, neither is chosen
 _REPEATED = 0.5  # taken off the score of a column of the items in which ids are repeated
@@ -120,7 +121,9 @@ def _match(known: Decisions, items: Table) -> None:
 def _likely_items(known: Decisions) -> list[str]:
     """Return the columns of the interactions that may be ids of items."""
     taken = {known.columns.get("user"), known.given.get("rating"), known.given.get("time")}
-    free = [name for name in flat(known.log) if name not in taken]
+    free = [
+        name for name in flat(known.log) if name not in taken and not numbers_rows(name, text(known.log.frame[name]))
+    ]
     other = [name for name in free if not any(named(name, role) == 1 for role in ("user", "rating", "time"))]
     return other or free
 

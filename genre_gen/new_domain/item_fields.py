@@ -131,7 +131,13 @@ def _sorting_field(known: Decisions, items: Table, fields: dict[str, FieldSettin
     columns = {name: each.columns[0] for name, each in fields.items() if each.type == "text" and each.columns}
     kinds = {name: text(items.frame[column]).n_unique() for name, column in columns.items()}
     most = min(_CATEGORIES, len(items.frame) // 2)
-    sorting = [name for name, count in kinds.items() if 1 < count <= most and not is_flag(items.frame[columns[name]])]
+    sorting = [
+        name
+        for name, count in kinds.items()
+        if 1 < count <= most
+        and not is_flag(items.frame[columns[name]])
+        and (names_kinds(columns[name]) or not is_code(columns[name]))
+    ]
     best = min(sorting, key=lambda name: (not names_kinds(name), kinds[name]), default=None)
     if best is None:
         return None

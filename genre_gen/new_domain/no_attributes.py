@@ -48,6 +48,15 @@ def is_code(name: str) -> bool:
     return len(words) > 1 and words[-1] in _CODED
 
 
+def numbers_rows(name: str, values: pl.Series) -> bool:
+    """Tell whether a column numbers the lines: from 0 or 1 in steps of 1, or in any order with a name that says so."""
+    read = numbers(values)
+    if read.null_count() or read.n_unique() < len(read):
+        return False
+    counted = read[0] in (0, 1) and bool((read.diff().drop_nulls() == 1).all()) and len(read) >= _VECTOR
+    return counted or bool(_ROWS.fullmatch(name))
+
+
 def _reason(column: pl.Series) -> str:
     """Return why a column has no information about items; "" if it may have."""
     if length := _vector(column):
@@ -55,12 +64,18 @@ def _reason(column: pl.Series) -> str:
     values = text(column).filter(text(column) != "") if is_single(column) else pl.Series(dtype=pl.String)
     if not len(values):
         return ""
-    if _numbers_rows(column.name, values):
+    if numbers_rows(column.name, values):
         return f"numbers the lines ({', '.join(values[:3])}, ...)"
+    return _no_amount(column, values)
+
+
+def _no_amount(column: pl.Series, values: pl.Series) -> str:
     if values.n_unique() > MOSTLY * len(values) and len(values) > 1 and _identifies(column, values):
         return f"is another id, such as {values[0]!r:.40}"
     if share(values.str.contains(_LINK)) > 1 / 2:
         return f"contains addresses, such as {values[0]!r:.40}"
+    if is_numeric(column) and named(column.name, "time") and time_unit(column) is not None:
+        return f"counts seconds since 1970, such as {values[0]}; write dates or years to use it"
     return ""
 
 
@@ -94,15 +109,6 @@ def _spread_vectors(columns: dict[str, pl.Series]) -> Iterator[tuple[str, ...]]:
             for name in names
         ):
             yield tuple(names)
-
-
-def _numbers_rows(name: str, values: pl.Series) -> bool:
-    """Tell whether a column numbers the lines: from 0 or 1 in steps of 1, or in any order with a name that says so."""
-    read = numbers(values)
-    if read.null_count() or read.n_unique() < len(read):
-        return False
-    counted = read[0] in (0, 1) and bool((read.diff().drop_nulls() == 1).all()) and len(read) >= _VECTOR
-    return counted or bool(_ROWS.fullmatch(name))
 
 
 def _identifies(column: pl.Series, values: pl.Series) -> bool:

@@ -1,6 +1,7 @@
 """The commands about domains, prompts and the machine."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -56,6 +57,28 @@ def test_a_new_domain_asks_for_what_it_cannot_tell(genre, tmp_path, monkeypatch)
     )
     assert genre("domains", "new", "y")[0] == 2
     refused(genre("domains", "new", "a b", "--interactions", "log.csv"), 2, "'a b' cannot name a domain")
+
+
+def test_a_new_domain_names_options_and_reads_one_table(genre, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = "".join(f"c{n % 3},s{n % 6},b {n % 4},Title {n % 4}\n" for n in range(24))
+    Path("log.csv").write_text("customer,session,book,Book Title\n" + lines)
+    code, out, _ = genre("domains", "new", "x", "--interactions", "log.csv")
+    assert code == 0
+    assert "customer    by its name; --user session takes the other one" in out
+    assert re.search("title +Book Title", out)
+    outcome = genre("domains", "new", "y", "--interactions", "log.csv", "--title", "BookTitle", "--user", "usr")
+    refused(outcome, 2, "2 questions: (1) --user usr: no such column")
+    Path("books.csv").write_text("id,a b,c d\n" + "".join(f"b {n},One {n} way,Two {n} ways\n" for n in range(4)))
+    outcome = genre("domains", "new", "y", "--interactions", "log.csv", "--items", "books.csv")
+    refused(outcome, 1, "cannot tell which column is the title; name it as --title, one of a b, c d (or --title none)")
+    outcome = genre("domains", "new", "y", "--interactions", "books.csv", "--items", "log.csv")
+    refused(outcome, 1, "the items were given as the interactions; give the files the other way round")
+    code, out, _ = genre(
+        "domains", "new", "y", "--interactions", "log.csv", "--items", "books.csv", "--title", "none", "--text", "none"
+    )
+    assert code == 0
+    assert "none, so items are called by their ids; --title names one" in out
 
 
 def test_a_check_that_finds_something_fails(genre, own_domain, tiny_model):

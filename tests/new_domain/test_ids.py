@@ -86,20 +86,38 @@ def test_repeated_ids_in_the_item_table_are_matched_and_told(tmp_path):
     assert len(found.data.catalog) == 5
     assert "10 lines repeat an id, and the first line of each is used" in why(found, "item_id")
     assert [(problem.kind, problem.count) for problem in found.data.report] == [("item id repeated", 10)]
+    found = inferred(tmp_path, "user,product_id\nu,p1\nu,p2\nv,p3\nv,p1\n", items + "p2,Boot,40\n", "products")
+    assert [(problem.kind, problem.count, problem.value) for problem in found.data.report] == [
+        ("item id repeated", 10, "'p0'"),
+        ("item id repeated with another title", 1, "'p2: Boot'"),
+    ]
+    assert found.data.catalog[2].title == "Shoe 2"
 
 
 @pytest.mark.parametrize(
-    ("log", "items", "message"),
+    ("ours", "theirs", "message"),
     [
-        ("user,sku\nu,7\nv,8\n", "sku,title\n00007,A b\n00008,C d\n", "'7' in 'sku' and '00007' in 'sku' differ in leading zeros: write both the same way"),
-        ("user,sku\nu,a7\nv,a8\n", "sku,title\nA7,A b\nA8,C d\n", "'a7' in 'sku' and 'A7' in 'sku' differ in case: write"),
-        ("user,sku\nu,a-7\nv,a-8\n", "sku,title\nA 7,A b\nA 8,C d\n", "'a-7' in 'sku' and 'A 7' in 'sku' differ in spaces or marks: write"),
-        ("user,item\nu,x7\nv,x8\n", "sku,title\nA7,A b\nA8,C d\n", "'x7' in 'item' there, and 'A7' in 'sku' here: correct the ids, or name"),
-        ("user,product,n\nu,x7,1\nv,x8,2\n", "product,title\n1,A b\n2,C d\n", "'x7' in 'product' there, and '1' in 'product' here: correct"),
+        (
+            ("sku", "7"),
+            ("sku", "00007"),
+            "'7' in 'sku' and '00007' in 'sku' differ in leading zeros: write both the same",
+        ),
+        (("sku", "a7"), ("sku", "A7"), "'a7' in 'sku' and 'A7' in 'sku' differ in case: write both the same way"),
+        (("sku", "a-7"), ("sku", "A 7"), "'a-7' in 'sku' and 'A 7' in 'sku' differ in spaces or marks: write"),
+        (("item", "x7"), ("sku", "A7"), "'x7' in 'item' there, and 'A7' in 'sku' here: correct the ids, or name"),
     ],
-)  # fmt: skip
-def test_ids_that_do_not_match_are_shown_from_both_sides(tmp_path, log, items, message):
+)
+def test_ids_that_do_not_match_are_shown_from_both_sides(tmp_path, ours, theirs, message):
+    log = f"user,{ours[0]},n\nu,{ours[1]},1\nv,{ours[1]}0,2\nu,{ours[1]}0,1\n"
+    items = f"{theirs[0]},title\n{theirs[1]},A b\n{theirs[1]}5,C d\n"
     with pytest.raises(DataError, match=re.escape(message)):
+        inferred(tmp_path, log, items)
+
+
+def test_a_quantity_is_not_matched_by_chance(tmp_path):
+    items = "product,title\n" + "".join(f"{n},Thing {n}\n" for n in range(1, 7))
+    log = "user,product,amount\n" + "".join(f"u{n % 3},x{n % 4},{n % 6 + 1}\n" for n in range(12))
+    with pytest.raises(DataError, match="'x0' in 'product' there, and '1' in 'product' here: correct the ids"):
         inferred(tmp_path, log, items)
 
 

@@ -104,6 +104,10 @@ def floats(n: int, length: int = 16) -> list[float]:
         (column("maker", lambda n: f"Maker {n % 5}"), ""),
         (column("released", lambda n: 1_600_000_000 + 86_400 * n), ""),
         (column("code", lambda n: n % 5), ""),
+        (
+            column("added_at", lambda n: 1_600_000_000 + 86_400 * (n // 3)),
+            "counts seconds since 1970",
+        ),
     ],
 )
 def test_columns_that_are_no_attributes(values, reason):

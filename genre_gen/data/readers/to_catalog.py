@@ -26,11 +26,11 @@ _NUMBER_AT_END = re.compile(r"\((\d+)\)(?:\s*\([^()]*\))?$")  # "Alien (1979)" a
 def to_catalog(table: Table, domain: Domain, separator: str, report: LoadReport) -> Catalog:
     """Make the catalog of an item table; raises DataError for a missing column, or if records violate the policies."""
     columns = domain.data.columns
-    table, ids = _with_unique_ids(table, domain, report)
+    written = text(table.series(columns.title, "title", "data.columns.title")) if columns.title else None
+    table, kept = _with_unique_ids(table, domain, written, report)
+    ids = text(_ids(table, domain)).to_list()
     words = partial(_words, table=table, domain=domain, report=report)
-    titles = [""] * len(ids)
-    if columns.title:
-        titles = words(table.series(columns.title, "title", "data.columns.title"), name="title").to_list()
+    titles = [""] * len(ids) if written is None else words(written[kept], name="title").to_list()
     texts = table.optional(columns, "text")
     attributes = {name: _attribute(table, name, domain, separator, report) for name in domain.fields}
     for name, settings in domain.fields.items():
@@ -106,20 +106,31 @@ def _ids(table: Table, domain: Domain) -> pl.Series:
     return table.series(columns.item_id or columns.item, "item id", key)
 
 
-def _with_unique_ids(table: Table, domain: Domain, report: LoadReport) -> tuple[Table, list[str]]:
-    """Return the records whose id is neither empty nor repeated, and the ids."""
+def _with_unique_ids(
+    table: Table, domain: Domain, titles: pl.Series | None, report: LoadReport
+) -> tuple[Table, pl.Series]:
+    """Return the records whose id is neither empty nor repeated, and their numbers in the whole table."""
     policies = domain.data.policies
     ids = text(_ids(table, domain))
     empty, marked, first = ids == "", ids.is_in(list(domain.data.missing)), ids.is_first_distinct()
     absent = empty | marked
-    for wrong, kind, key, policy in (
-        (empty, "no item id", "missing_ids", policies.missing_ids),
-        (marked, "item id is a mark for missing (data.missing)", "missing_ids", policies.missing_ids),
-        (~absent & ~first, "item id repeated", "repeated_items", policies.repeated_items),
+    again, other = ~absent & ~first, pl.Series([False]).new_from_index(0, len(ids))
+    if titles is not None and again.any():
+        known = pl.DataFrame({"id": ids, "title": titles})
+        other = again & (titles != known.select(pl.col("title").first().over("id")).to_series()) & (titles != "")
+    for wrong, kind, key, policy, values in (
+        (empty, "no item id", "missing_ids", policies.missing_ids, ids),
+        (marked, "item id is a mark for missing (data.missing)", "missing_ids", policies.missing_ids, ids),
+        (again & ~other, "item id repeated", "repeated_items", policies.repeated_items, ids),
+        (other, "item id repeated with another title", "repeated_items", policies.repeated_items, _titled(ids, titles)),
     ):
-        report.check(table, wrong.arg_true(), ids.filter(wrong), kind, key, policy)
+        report.check(table, wrong.arg_true(), values.filter(wrong), kind, key, policy)
     kept = (~absent & first).arg_true()
-    return Table(table.frame[kept], table.file, lambda row: table.locate(int(kept[row]))), ids[kept].to_list()
+    return Table(table.frame[kept], table.file, lambda row: table.locate(int(kept[row]))), kept
+
+
+def _titled(ids: pl.Series, titles: pl.Series | None) -> pl.Series:
+    return ids if titles is None else ids + ": " + titles
 
 
 def _attribute(table: Table, name: str, domain: Domain, separator: str, report: LoadReport) -> list[Value]:

@@ -16,7 +16,7 @@ from tests.data.readers.reader_files import HEADER, ITEMS, MOVIES, load, typed
         ("item_id,title,genre,year\n", "no items"),
         ("item_id,name,genre,year\n1,A,X,1\n", "no column 'title' or 'movie_title' for the title"),
         ("item_id,title,year\n1,A,1\n", "for the field genre; it has item_id, title, year"),
-        (ITEMS + "1,C,X,2000\n", "line 4: item id repeated: '1'"),
+        (ITEMS + "1,C,X,2000\n", "line 4: item id repeated with another title: '1: C'"),
         (ITEMS + ",C,X,2000\n", "line 4: no item id"),
     ],
 )

@@ -174,7 +174,7 @@ def _take_match(known: Decisions, items: Table, best: _Match, others: Iterable[_
     if near := _near(unknown, keys):
         why += f"; {near[0]!r} and {near[1]!r} differ in {near[2]}"
     known.take("item", best.column, why)
-    again = int((~keys.is_first_distinct() & (keys != "")).sum())
+    again = int((~keys.is_first_distinct() & ~keys.is_in(["", *MISSING])).sum())
     why = "each value once, and the interactions name items by it"
     if again:
         why = f"the interactions name items by it; {again:,} lines repeat an id, and the first line of each is used"

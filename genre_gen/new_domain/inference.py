@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from genre_gen.data.readers import Data, build_data
-from genre_gen.data.readers.values import text
+from genre_gen.data.readers.to_interactions import UNKNOWN_ITEM
 from genre_gen.domain import Domain
 from genre_gen.downloads.paths import assets_folder
 from genre_gen.errors import ConfigError, DataError, UsageError
@@ -77,7 +77,7 @@ def infer_from(
     noun = noun or (None if items is None else _noun_of(items.stem)) or _noun_of(name) or DEFAULT
     described = described_settings(name, noun, tables, proposal, home)
     source = tables.interactions if proposal.items_in_log else tables.items
-    data = build_data(_domain(name, described), tables.interactions, source)
+    data = build_data(_dropping(_domain(name, described)), tables.interactions, source)
     _check_loaded(tables, proposal, data)
     toml = f"{described}\n{sized_settings(len(data.catalog), len(data.interactions), proposal)}"
     return InferredDomain(_domain(name, toml), data, proposal, toml)
@@ -90,10 +90,15 @@ def _one_of_two(tables: Tables) -> Tables:
     return replace(tables, items=None, paths=(log, None)) if same else tables
 
 
+def _dropping(domain: Domain) -> Domain:
+    """Return the domain with dropped interactions with unknown items, whose number is then compared."""
+    policies = domain.data.policies.model_copy(update={"unknown_items": "drop"})
+    return domain.model_copy(update={"data": domain.data.model_copy(update={"policies": policies})})
+
+
 def _check_loaded(tables: Tables, proposal: Proposal, data: Data) -> None:
     """Raise DataError if loading finds fewer of the items that the interactions name than the proposal counted."""
-    names = text(tables.interactions.frame[proposal.columns["item"]])
-    lost = int((~names.is_in([item.id for item in data.catalog]) & (names != "")).sum())
+    lost = sum(problem.count for problem in data.report if problem.kind == UNKNOWN_ITEM)
     if lost > proposal.unknown_items:
         raise DataError(
             f"{tables.interactions.file}: loading finds no item for {lost:,} lines, but the columns were chosen as if "

@@ -19,6 +19,9 @@ from genre_gen.data.settings import Policies
 from genre_gen.domain import Domain
 from genre_gen.errors import DataError
 
+UNKNOWN_ITEM = "item not in the catalog"
+"""The kind of problem under which interactions with items that the item file lacks are counted."""
+
 
 def to_interactions(table: Table, catalog: Catalog, domain: Domain, report: LoadReport) -> Interactions:
     """Make the histories of an interaction table, in time order, or in file order if it has no times.
@@ -33,7 +36,7 @@ def to_interactions(table: Table, catalog: Catalog, domain: Domain, report: Load
             frame.drop(marked, name, f"{name} is a mark for missing (data.missing)", "missing_ids")
     _tie_users(frame)
     _find_items(frame, catalog)
-    frame.drop(pl.col("row").is_null(), "item", "item not in the catalog", "unknown_items")
+    frame.drop(pl.col("row").is_null(), "item", UNKNOWN_ITEM, "unknown_items")
     _check_ratings(frame, domain)
     _check_times(frame, domain)
     _settle_duplicates(frame, domain.data.policies.duplicates)

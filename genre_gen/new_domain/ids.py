@@ -17,6 +17,7 @@ from genre_gen.new_domain.column_types import MOSTLY, known_numbers, share, time
 from genre_gen.new_domain.decisions import Decisions, flat, role_key, why_given
 from genre_gen.new_domain.names import Role, named
 from genre_gen.new_domain.no_attributes import numbers_rows
+from genre_gen.new_domain.one_table import is_own
 
 _CLOSE = 0.25  # with a smaller difference between the scores of two columns of the interactions, neither is chosen
 _REPEATED = 0.5  # taken off the score of a column of the items in which ids are repeated
@@ -176,12 +177,23 @@ def _take_match(known: Decisions, items: Table, best: _Match, others: Iterable[_
     known.take("item", best.column, why)
     again = int((~keys.is_first_distinct() & ~keys.is_in(["", *MISSING])).sum())
     why = "each value once, and the interactions name items by it"
+    _check_lines(items, best.name, keys, again)
     if again:
         why = f"the interactions name items by it; {again:,} lines repeat an id, and the first line of each is used"
     if second := max(others, key=lambda match: match.overlap, default=None):
         why += f"; only {second.overlap:.0%}" if second.overlap < best.overlap else f"; {second.overlap:.0%}"
         why += f" are in {second.name!r}"
     known.take("item_id", best.name, why)
+
+
+def _check_lines(items: Table, name: str, keys: pl.Series, again: int) -> None:
+    """Raise DataError if many ids are repeated and the lines of an item have nothing in common."""
+    others = (column for column in items.frame if column.name != name)
+    if again > (1 - MOSTLY) * len(keys) and not any(is_own(keys, column) for column in others):
+        raise DataError(
+            f"{items.file}: several lines for an item ({again:,} repeat an id of {name!r}), and no other column has the "
+            "same value in all of them; write one line an item, with a column for each property, or leave the file out"
+        )
 
 
 def _no_match(known: Decisions, items: Table, candidates: list[str], ids: Mapping[str, pl.Series]) -> DataError:

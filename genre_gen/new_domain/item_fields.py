@@ -76,10 +76,6 @@ def _title(known: Decisions, items: Table, useless: Collection[str]) -> None:
         known.take("title", called[0], why_given("title", known.given) + other)
     else:
         _title_by_values(known, items, useless)
-    if "title" not in known.columns and not known.questions:
-        known.choices.append(
-            Choice("title", "-", f"none, so items are called by their ids; {role_key('title')} names one")
-        )
 
 
 def _called_titles(known: Decisions, items: Table) -> list[str]:

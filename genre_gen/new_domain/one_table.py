@@ -22,22 +22,26 @@ def items_in(known: Decisions) -> Table | None:
     used = {*known.columns.values(), *(choice.column for choice in known.left_out)}
     own = []
     for values in known.log.frame:
-        if values.name in given or (values.name not in used and _is_own(known, ids, values)):
+        belongs = values.name in given or (values.name not in used and is_own(ids, values))
+        if belongs is None:
+            known.leave_out(values.name, "no item has two lines with a value, so it may belong to the interaction")
+        elif belongs:
             own.append(values.name)
     if not {*own} - {item} and item not in given and not are_titles(ids):
         return None
     return items_of_log(known.log, item, own)
 
 
-def _is_own(known: Decisions, ids: pl.Series, values: pl.Series) -> bool:
-    """Tell whether a column belongs to the items: their lines agree, much more than lines that are shuffled."""
+def is_own(ids: pl.Series, values: pl.Series) -> bool | None:
+    """Tell whether a column belongs to the items: their lines agree, much more than lines that are shuffled.
+
+    None if no item has two lines with a value.
+    """
     written = _written(values)
     if written is None:
         return False
     agree = _agreement(ids, written)
-    if agree is None:
-        known.leave_out(values.name, "no item has two lines with a value, so it may belong to the interaction")
-    return agree is not None and agree >= _AGREE and 1 - agree < _BETTER * (1 - _shuffled(ids, written))
+    return agree and agree >= _AGREE and 1 - agree < _BETTER * (1 - _shuffled(ids, written))
 
 
 def _written(values: pl.Series) -> pl.Series | None:

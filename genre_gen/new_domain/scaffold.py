@@ -17,6 +17,7 @@ from genre_gen.errors import ConfigError
 from genre_gen.folders.output import writing
 from genre_gen.languages.language import Language
 from genre_gen.languages.settings import ENGLISH
+from genre_gen.new_domain.decisions import role_key
 from genre_gen.new_domain.domain_toml import relative
 from genre_gen.new_domain.inference import check_name, infer_from
 from genre_gen.new_domain.schema_inference import Proposal
@@ -49,6 +50,8 @@ class Started:
         rows += [("-", choice.column, f"not used: {choice.why}") for choice in self.proposal.left_out]
         role, name = (max(width_of(getattr(choice, part)) for choice in choices) for part in ("role", "column"))
         lines = [f"{padded(taken_for, role)}  {padded(column, name)}  {why}" for taken_for, column, why in rows]
+        if "title" not in self.proposal.columns:
+            lines += [f"note: no column of titles, so items are called by their ids; {role_key('title')} names one"]
         if "time" not in self.proposal.columns:
             shares = OrderShares.of(data.interactions, data.catalog).text(timed=False)
             lines += [f"note: no column of times, so the file's order is taken as the order in time: {shares}"]

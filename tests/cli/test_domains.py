@@ -78,7 +78,7 @@ def test_a_new_domain_names_options_and_reads_one_table(genre, tmp_path, monkeyp
         "domains", "new", "y", "--interactions", "log.csv", "--items", "books.csv", "--title", "none", "--text", "none"
     )
     assert code == 0
-    assert "none, so items are called by their ids; --title names one" in out
+    assert "note: no column of titles, so items are called by their ids; --title names one" in out
 
 
 def test_a_check_that_finds_something_fails(genre, own_domain, tiny_model):

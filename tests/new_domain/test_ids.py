@@ -136,6 +136,16 @@ def test_too_few_matching_ids_are_not_a_match(tmp_path):
     assert len(inferred(tmp_path, log, items, **named).data.interactions) == 2
 
 
+def test_a_line_for_each_property_is_no_table_of_items(tmp_path):
+    rows = "".join(f"p{n},{name},{name}{n % 3}\n" for n in range(9) for name in ("kind", "size", "color"))
+    log = "user,product_id\n" + "".join(f"u{n % 3},p{n % 9}\n" for n in range(18))
+    with pytest.raises(
+        DataError, match="several lines for an item .18 repeat an id of 'product_id'., and no other value"
+    ):
+        inferred(tmp_path, log, "product_id,property,value\n" + rows)
+    assert len(inferred(tmp_path, log, None).data.catalog) == 9
+
+
 @pytest.mark.parametrize("columns", [{}, {"user": "reader"}])
 def test_files_the_other_way_round_are_noticed(tmp_path, columns):
     books = "book,title\n" + "".join(f"b{n},Thing {n}\n" for n in range(6))

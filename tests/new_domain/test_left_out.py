@@ -159,9 +159,6 @@ def test_items_without_titles_are_called_by_their_ids(tables):
     tables[1].write_text("itemid,categoryid\n" + "".join(f"{n},{n % 3}\n" for n in range(6)))
     found = infer_domain(*tables)
     assert "title" not in found.proposal.columns
-    assert [choice.why for choice in found.proposal.choices if choice.role == "title"] == [
-        'none, so items are called by their ids; columns["title"] names one'
-    ]
     assert found.data.catalog[3].title == "item 3"
     assert {name: settings.type for name, settings in found.domain.fields.items()} == {"categoryid": "list"}
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from genre_gen.data.readers import Data, build_data
 from genre_gen.data.readers.values import text
 from genre_gen.domain import Domain
@@ -16,6 +18,7 @@ from genre_gen.downloads.paths import assets_folder
 from genre_gen.errors import ConfigError, DataError, UsageError
 from genre_gen.new_domain.decisions import role_key
 from genre_gen.new_domain.domain_toml import described_settings, sized_settings
+from genre_gen.new_domain.ids import count_unknown
 from genre_gen.new_domain.schema_inference import Proposal, propose
 from genre_gen.new_domain.tables import Tables, read_tables
 from genre_gen.prompting.nouns import DEFAULT, PATTERN, plural
@@ -93,7 +96,7 @@ def _one_of_two(tables: Tables) -> Tables:
 def _check_loaded(tables: Tables, proposal: Proposal, data: Data) -> None:
     """Raise DataError if loading finds fewer of the items that the interactions name than the proposal counted."""
     names = text(tables.interactions.frame[proposal.columns["item"]])
-    lost = int((~names.is_in([item.id for item in data.catalog]) & (names != "")).sum())
+    lost = count_unknown(names, pl.Series([item.id for item in data.catalog], dtype=pl.String))
     if lost > proposal.unknown_items:
         raise DataError(
             f"{tables.interactions.file}: loading finds no item for {lost:,} lines, but the columns were chosen as if "

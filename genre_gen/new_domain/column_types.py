@@ -97,7 +97,7 @@ def are_titles(ids: pl.Series) -> bool:
 
 def is_flag(column: pl.Series) -> bool:
     """Tell whether a column has yes/no values, in one of the languages of the known column names."""
-    return {*text(column).str.to_lowercase().unique()} - {""} in _YES_NO
+    return {*known_texts(column).unique().str.to_lowercase()} in _YES_NO
 
 
 def known_numbers(column: pl.Series) -> np.ndarray:

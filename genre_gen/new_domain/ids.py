@@ -56,6 +56,11 @@ def find_user_and_item(known: Decisions) -> None:
             _user_of_the_rest(known)
 
 
+def count_unknown(names: pl.Series, ids: pl.Series) -> int:
+    """Return how many of the items' names in the interactions are not among ids; missing ones do not count."""
+    return int((~tied(names, ids).is_in(ids.implode()) & ~names.is_in(["", *MISSING])).sum())
+
+
 def check_order(known: Decisions) -> None:
     """Raise DataError if the table of items has the interactions, and the other one the items."""
     if known.items is None:

@@ -15,7 +15,8 @@ from genre_gen.new_domain.decisions import NONE, Decisions, role_key, why_given
 
 _CODES = (-1, -9, -99, -999, 99, 999, 9999)  # numbers that programs write where there is none
 _LEVELS = 3  # the least number of other ratings, so that -1 and 1 stay "no" and "yes"
-_OFTEN = 2  # how many times as frequent as each low rating a 0 is that means "not rated"
+_OFTEN = 2  # how many times as frequent as the lowest third of the ratings a 0 is that means "not rated"
+_ABOVE = (0.5, 2, 100)  # the lowest rating of a scale above 0, and the least and the most that its highest can be
 _LEAST = 3  # the fewest zeros that can mean "not rated"
 
 
@@ -62,8 +63,8 @@ def not_rated(values: NDArray[np.float64]) -> tuple[float, ...]:
     """Return the numbers that probably mean "not rated", since they stand apart from the others.
 
     A negative or very large code (-1, 99) counts if it is off the range of the other ratings, and these have at least
-    three values. A 0 counts if the others fit a scale that begins above 0, and it is far more frequent than low ratings
-    are: on a scale that includes 0, it is about as frequent as the next ratings.
+    three values. A 0 counts if the others fit a scale that begins above 0, and it is far more frequent than the
+    low ones: on a scale that includes 0, it is about as frequent as the next ratings.
     """
     levels, counts = np.unique(values, return_counts=True)
     found: list[float] = []
@@ -74,9 +75,8 @@ def not_rated(values: NDArray[np.float64]) -> tuple[float, ...]:
         if (rest.min() >= 0 and code < 0) or (code > rest.max() + (rest.max() - rest.min())):
             found, levels, counts = [*found, float(code)], rest, counts[levels != code]
     if levels[0] == 0 and len(levels) > _LEVELS:
-        rest, often = levels[1:], counts[0]
-        low = counts[1:][rest <= rest[-1] / 3]
-        above = usual_scale(float(rest[0]), float(rest[-1]))[0] > 0 and rest[-1] > 1
-        if above and often >= _LEAST and often > _OFTEN * max(low, default=0):
+        rest, often = levels[1:], int(counts[0])
+        low = int(counts[1:][rest <= rest[-1] / 3].sum())
+        if rest[0] >= _ABOVE[0] and _ABOVE[1] <= rest[-1] <= _ABOVE[2] and often >= _LEAST and often > _OFTEN * low:
             found.append(0.0)
     return tuple(found)

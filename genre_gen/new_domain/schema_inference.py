@@ -7,20 +7,19 @@ labels between separators). If the data does not decide, an error asks for the c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
-from genre_gen.data.ids import tied
 from genre_gen.data.readers.dates import Unit
 from genre_gen.data.readers.files import Table
 from genre_gen.data.readers.values import text
-from genre_gen.data.settings import MISSING, FieldSettings
+from genre_gen.data.settings import FieldSettings
 from genre_gen.errors import DataError
 from genre_gen.new_domain.column_types import is_flag, known_texts
 from genre_gen.new_domain.decisions import NONE, Choice, Decisions, enumerated, role_key
 from genre_gen.new_domain.given import check_given, roles_of
-from genre_gen.new_domain.ids import check_order, find_user_and_item
+from genre_gen.new_domain.ids import check_order, count_unknown, find_user_and_item
 from genre_gen.new_domain.item_fields import find_item_fields
 from genre_gen.new_domain.names import Role, named
 from genre_gen.new_domain.one_table import items_in
@@ -69,7 +68,7 @@ class _Inference(Decisions):
     """The decisions, one after the other."""
 
     time_unit: Unit = "s"
-    ratings: Ratings = Ratings(None)
+    ratings: Ratings = field(default_factory=lambda: Ratings(None))
 
     def proposal(self) -> Proposal:
         """Decide everything."""
@@ -109,7 +108,7 @@ class _Inference(Decisions):
             tuple(self.left_out),
             self.ratings.scale,
             1 - pairs.n_unique() / max(1, len(pairs)),
-            int((~tied(pairs["item"], ids).is_in(ids.implode()) & ~pairs["item"].is_in(["", *MISSING])).sum()),
+            count_unknown(pairs["item"], ids),
             self.time_unit,
             self.ratings.not_rated,
             one_table and self.items is not None,

@@ -13,7 +13,7 @@ from genre_gen.data.catalog import Catalog
 from genre_gen.data.filters import rows_of
 from genre_gen.data.interactions import History
 from genre_gen.data.readers.amounts import ratings as read_ratings
-from genre_gen.data.readers.dates import read_times
+from genre_gen.data.readers.dates import LAST_SECOND, likely_unit, read_times
 from genre_gen.data.readers.files import Table
 from genre_gen.data.readers.frames import from_frame
 from genre_gen.data.readers.values import text
@@ -27,7 +27,7 @@ def history_of_frame(
     """Return the history in a data frame with one interaction per row.
 
     It has a column ``item_id`` or ``title``, and perhaps ``rating`` (null where not rated), ``timestamp`` (seconds
-    since 1970 or dates; the rows are sorted by it) and ``user_id``, which is then the same in all rows.
+    since 1970, smaller units, or dates; the rows are sorted by it) and ``user_id``, which is then the same in all rows.
 
     Raises:
         UsageError: no column of items, several users, or a rating or time that is invalid.
@@ -86,6 +86,9 @@ def _ratings(column: pl.Series, scale: tuple[float, float] | None, not_rated: Co
 def _times(column: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return times in seconds, and the order of the rows by the full time; ties keep the order of the rows."""
     times, exact, _ = read_times(column, "s")
+    largest = int(times.abs().max() or 0)  # type: ignore[call-overload, arg-type]
+    if largest > LAST_SECOND:
+        times, exact, _ = read_times(column, likely_unit(largest))
     if times.null_count():
         raise UsageError("the history has times that are missing or cannot be read; give a time to each, or no column")
     stamps = times.to_numpy()

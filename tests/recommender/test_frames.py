@@ -6,6 +6,7 @@ import pytest
 from fakes import assert_alike
 
 from genre_gen.errors import UnknownItemError, UsageError
+from genre_gen.recommender.requests import history_of
 
 COLUMNS = ["item_id", "rank", "score", "title", "pinned"]
 
@@ -48,6 +49,18 @@ def test_what_was_taken_from_the_answers_is_not_in_the_frame(mixed):
     assert (user, len(picks)) == ("17", 1)
     assert answers.to_frame()["user_id"].to_list() == ["4"]
     assert list(answers) == []
+
+
+@pytest.mark.parametrize("scale", [1, 10**3, 10**6, 10**9])
+def test_the_order_within_a_second_and_the_unit_of_a_frame_of_history(mixed, scale):
+    times = (
+        [1600000000.3, 1600000000.1, 1600000000.2] if scale == 1 else [1600000000 * scale + late for late in (3, 1, 2)]
+    )
+    frame = pl.DataFrame({"item_id": ["1", "2", "4"], "timestamp": times})
+    state = mixed.state
+    history, _ = history_of(frame, state.histories, state.catalog, None)
+    assert [state.catalog[row].id for row in history.rows] == ["2", "4", "1"]
+    assert history.times.tolist() == [1600000000] * 3
 
 
 @pytest.mark.parametrize("library", ["polars", "lazy", "pandas"])

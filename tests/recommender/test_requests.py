@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import numpy as np
+import polars as pl
 import pytest
 from fakes import altered, assert_alike, rows_of, scores_of
 
@@ -34,6 +35,31 @@ def test_events_with_times_are_put_in_order(tiny_recommender):
     assert history.rows.tolist() == [0, 8]
     assert history.times.tolist() == [1714521600, 1714608000]
     assert history.ratings[1] == 4
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        [1600000000.3, 1600000000.1, 1600000000.2],
+        [f"2020-09-13T12:26:40.{digit}Z" for digit in (3, 1, 2)],
+        [datetime(2020, 9, 13, 12, 26, 40, digit, UTC) for digit in (3, 1, 2)],
+        np.array(["2020-09-13T12:26:40.000003", "2020-09-13T12:26:40.000001", "2020-09-13T12:26:40.000002"], "M8[us]"),
+    ],
+)
+def test_events_within_a_second_are_put_in_order(tiny_recommender, times):
+    titles = ["Alien", "Toy Story", "The Lion King (1994)"]
+    history = read(tiny_recommender, [(title, None, time) for title, time in zip(titles, times, strict=True)])
+    assert history.rows.tolist() == [0, 1, 8]
+    assert history.times.tolist() == [1600000000] * 3
+
+
+def test_ratings_that_mean_not_rated_are_none(tiny_recommender):
+    state = tiny_recommender.state
+    for who in ([("Alien", -1), ("Toy Story", 4)], pl.DataFrame({"title": ["Alien", "Toy Story"], "rating": [-1, 4]})):
+        with pytest.raises(UsageError, match="-1"):
+            history_of(who, state.histories, state.catalog, (1, 5))
+        history, _ = history_of(who, state.histories, state.catalog, (1, 5), None, [-1])
+        assert np.isnan(history.ratings).tolist() == [True, False]
 
 
 def test_users_are_named_by_text_or_number(mixed):

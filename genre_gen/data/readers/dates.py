@@ -80,7 +80,7 @@ def read_times(column: pl.Series, unit: str) -> Times:
     Raises:
         DataError: times of day without a date, or dates whose day and month cannot be distinguished.
     """
-    if column.dtype in (pl.Time, pl.Duration):
+    if column.dtype == pl.Time:
         raise DataError("it has times of day without a date; write dates or seconds since 1970")
     if isinstance(column.dtype, pl.Datetime):
         return _of_numbers(column.to_physical(), column.dtype.time_unit)

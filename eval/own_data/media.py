@@ -24,7 +24,7 @@ def steam() -> Shape:
         lambda user: f"{151_600_000 + user}",
         titles.__getitem__,
         len({event.item for event in own.events}),
-        {"user": "user_id", "item": "game"},
+        {"user": "user_id", "item": "game", "title": "game"},
         said=("(?i)behavior.*(purchase|play)",),
     )
 

@@ -152,7 +152,7 @@ def _proposal_differences(shape: Shape, ran: Ran, folder: Path) -> Iterator[str]
 def _roles(told: str) -> dict[str, str]:
     """Return role -> column of the lines of ``domains new``."""
     lines = (re.match(r"(\w+) +(.+?)(?: {2,}|$)", line) for line in told.splitlines())
-    return {line[1]: line[2] for line in lines if line and line[1] in _ROLES}
+    return {line[1]: line[2] for line in lines if line and line[1] in _ROLES and line[2] != "-"}
 
 
 def _setting(settings: Mapping[str, Any], key: str) -> Any:

@@ -5,6 +5,7 @@
 Every shape is small and made up. It goes through ``domains new``, ``domains check``, ``train``, ``recommend`` and
 ``evaluate``, and what was read is compared with what is right (``SHAPES`` of ``catalog.py``). If a shape is
 refused, its remedy is carried out, and the rest follows. ``--minutes`` limits one training; with 0 nothing is trained.
+The results of other shapes that are in ``OUT`` already are kept.
 
 Exit code 1 if something is not right.
 """
@@ -14,11 +15,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from eval.bench.results import read as read_results
 from eval.bench.results import record, table
 from eval.bench.script import new_parser, say, script
 from eval.own_data.catalog import SHAPES
@@ -26,6 +28,8 @@ from eval.own_data.shapes import Shape
 from eval.own_data.trial import WRONG, Trial, read, trained
 from genre_gen.errors import UsageError
 
+STEM, KEY = "own_data", "shapes"
+FIELDS = [field.name for field in fields(Trial)]
 HEAD = ("shape", "verdict", "what differs", "users", "items", "interactions", "test cases", "s")
 
 
@@ -38,24 +42,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with script(parser, arguments) as options:
         if unknown := [name for name in options.shapes if name not in SHAPES]:
             raise UsageError(f"--shapes {unknown[0]}: there are {', '.join(SHAPES)}")
-        trials: list[Trial] = []
+        trials = before(options.out)
         for name in options.shapes:
-            trials.append(tried(SHAPES[name](), options.minutes, options.keep))
-            say(f"{name}: {trials[-1].verdict}")
-        text = markdown(trials)
-        content = {
-            "minutes": options.minutes,
-            "shapes": [{**asdict(trial), "verdict": trial.verdict} for trial in trials],
-        }
-        record(
-            options.out,
-            "own_data",
-            "all" if options.shapes == list(SHAPES) else " ".join(options.shapes),
-            content,
-            text,
-        )
-        print(text)
-        raise SystemExit(int(any(trial.verdict == WRONG for trial in trials)))
+            trials[name] = tried(SHAPES[name](), options.minutes, options.keep)
+            say(f"{name}: {trials[name].verdict}")
+            done = [trials[name] for name in SHAPES if name in trials]
+            record(options.out, STEM, KEY, {"shapes": [trial.content() for trial in done]}, markdown(done))
+        print(markdown([trials[name] for name in options.shapes]))
+        raise SystemExit(int(any(trials[name].verdict == WRONG for name in options.shapes)))
+
+
+def before(out: Path) -> dict[str, Trial]:
+    """Return the results of a folder by the shape's name."""
+    file = out / f"{STEM}.json"
+    shapes = read_results(file)[KEY]["shapes"] if file.exists() else []
+    return {shape["name"]: Trial(**{key: shape[key] for key in FIELDS}) for shape in shapes}
 
 
 def tried(shape: Shape, minutes: float, keep: Path | None) -> Trial:

@@ -10,7 +10,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,6 +55,10 @@ class Trial:
     def verdict(self) -> str:
         """Return ``RIGHT``, ``REMEDIED`` or ``WRONG``."""
         return WRONG if self.differences else REMEDIED if self.refused else RIGHT
+
+    def content(self) -> dict[str, Any]:
+        """Return the result as JSON values."""
+        return {**asdict(self), "verdict": self.verdict}
 
 
 def read(shape: Shape, folder: Path) -> tuple[Trial, Dataset | None]:
@@ -116,7 +120,8 @@ def trained(trial: Trial, data: Dataset, folder: Path, minutes: float, right: Ri
     for name, words in commands.items():
         done[name] = run(*words)
         if done[name].code:
-            trial.differences.append(f"{name}: {done[name].error or done[name].out[-300:]}")
+            said = (done[name].error or done[name].out).splitlines() or [""]
+            trial.differences.append(f"{name}: {said[-1]}")
             return
     picks = [pick["id"] for pick in json.loads(done["recommend"].out)["picks"]]
     known = {item.id for item in data.catalog} - (set() if data.domain.repeat else {*right.history})
@@ -152,7 +157,7 @@ def _proposal_differences(shape: Shape, ran: Ran, folder: Path) -> Iterator[str]
 def _roles(told: str) -> dict[str, str]:
     """Return role -> column of the lines of ``domains new``."""
     lines = (re.match(r"(\w+) +(.+?)(?: {2,}|$)", line) for line in told.splitlines())
-    return {line[1]: line[2] for line in lines if line and line[1] in _ROLES}
+    return {line[1]: line[2] for line in lines if line and line[1] in _ROLES and line[2] != "-"}
 
 
 def _setting(settings: Mapping[str, Any], key: str) -> Any:

@@ -21,7 +21,6 @@ from genre_gen.collaborative.ease_weights import (
     neighbours,
 )
 from genre_gen.collaborative.item_to_item import ItemToItem, Weights
-from genre_gen.collaborative.prefixes import PrefixScorer
 from genre_gen.collaborative.running_sums import RunningSums
 from genre_gen.collaborative.together import PAIRS, seen_matrix
 from genre_gen.data.interactions import Interactions
@@ -123,12 +122,13 @@ class Ease(ItemToItem):
         """Return weighted histories times the learned weights."""
         return self.weights.times(histories)
 
-    def prefix_scorer(self, interactions: Interactions) -> PrefixScorer:
+    def prefix_scorer(self, interactions: Interactions) -> RunningSums:
         """Return running sums; weights that are computed from users are computed once, where they fit in memory."""
+        scorer = super().prefix_scorer(interactions)
         many = len(interactions) >= self.n_items
         if many and isinstance(self.weights, UserWeights) and self.n_items**2 <= KEPT_CELLS:
-            return RunningSums(self.weights.whole().__getitem__, self.recency, self.n_items)
-        return super().prefix_scorer(interactions)
+            scorer.weights_of = self.weights.whole().__getitem__
+        return scorer
 
     def without_users(self) -> Self:
         """Return the model without users' items: itself, or with sparse weights where they were computed from users.

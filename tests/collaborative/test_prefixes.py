@@ -52,8 +52,9 @@ def test_scores_of_prefixes_are_those_of_the_histories(name, size, data):
     users = np.random.default_rng(4).permutation(len(data.users))
     scorer, seen = model.prefix_scorer(data), []
     for chunk in prefix_chunks(data, users, size):
-        out = np.full((len(chunk), N), np.nan, np.float32)
-        scorer.score(chunk, out)
+        out = scorer.score(chunk).T
+        assert len(chunk) <= size
+        assert chunk.owners[0] == chunk.owners[-1] or chunk.places[0] == 0
         histories = [
             data.history_at(owner).slice(0, place + 1) for owner, place in zip(chunk.owners, chunk.places, strict=True)
         ]
@@ -84,4 +85,4 @@ def test_a_rating_outside_the_scale_is_refused():
     scorer = model.prefix_scorer(wrong)
     chunk = next(prefix_chunks(wrong, np.arange(1), 8))
     with pytest.raises(UsageError, match="rates an item 9"):
-        scorer.score(chunk, np.empty((len(chunk), N), np.float32))
+        scorer.score(chunk)

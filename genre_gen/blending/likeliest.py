@@ -12,9 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen.blending.blend import blended
+from genre_gen.data.batches import batches
 
 TRUSTED = 1e-2
 """The least variance, as a share of the squared mean, for which sums in single precision are exact enough."""
+
+CACHED = 1024
+"""Items at a time whose scores are added up."""
 
 NOISE = 1e-9
 """The least spread, as a share of the largest score, that is not taken for rounding errors of equal scores."""
@@ -98,9 +102,12 @@ def scales_of(scores: NDArray[np.float32], excluded: Excluded) -> NDArray[np.flo
     are centred where they are far from 0.
     """
     excluded.fill(scores, 0.0)
-    count, ones = np.maximum(excluded.counts, 1), np.ones(len(scores), np.float32)
+    count, ones = np.maximum(excluded.counts, 1), np.ones(CACHED, np.float32)
+    sums, squares = np.zeros((2, scores.shape[1]))
     with np.errstate(invalid="ignore", over="ignore"):
-        sums, squares = (ones @ scores).astype(np.float64), (ones @ np.square(scores)).astype(np.float64)
+        for part in batches(scores, CACHED):  # its squares stay in the processor's cache
+            sums += ones[: len(part)] @ part
+            squares += ones[: len(part)] @ np.square(part)
         variance = squares / count - (sums / count) ** 2
         doubtful = np.flatnonzero((variance < TRUSTED * (sums / count) ** 2) & np.isfinite(squares))
     scales = np.where(np.isfinite(squares), 0.0, np.nan)

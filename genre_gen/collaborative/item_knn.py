@@ -105,11 +105,9 @@ def strongest(matrix: sparse.csr_matrix, n: int, values: NDArray[Any] | None = N
 
 def _largest(values: NDArray[Any], columns: NDArray[Any], n: int) -> NDArray[np.int64]:
     """Return the positions of the ``n`` largest positive values, without sorting the others."""
-    positive = np.flatnonzero(values > 0)
-    if len(positive) <= n:
-        return positive
-    # Sorting uses vector instructions; it is faster than a partition of values many of which are equal.
-    least = np.sort(values[positive])[-n]
+    least = np.partition(values, len(values) - n)[-n]
+    if least <= 0:
+        return np.flatnonzero(values > 0)
     above, equal = np.flatnonzero(values > least), np.flatnonzero(values == least)
     left = n - len(above)
     return np.concatenate([above, equal[np.argpartition(columns[equal], left - 1)[:left]]])

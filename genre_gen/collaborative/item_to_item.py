@@ -65,6 +65,6 @@ class ItemToItem(CollaborativeModel):
         """Return the weighted sum over each history's items: float32 ``[len(histories), n_items]``."""
         return self.weighted(history_matrix(histories, self.n_items, self.recency))
 
-    def prefix_scorer(self, interactions: Interactions) -> RunningSums:
+    def prefix_scorer(self, interactions: Interactions, *, repeat: bool = True) -> RunningSums:
         """Return running sums over each history."""
         return RunningSums(self.weights_of, self.recency, int(np.diff(interactions.offsets).max(initial=0)))

@@ -53,7 +53,7 @@ class RunningSums(PrefixScorer):
         weights = self.weights_of(chunk.rows)
         rates, shares = exponentials(self.recency, self.longest)
         recent = self._of_recent(chunk, rates, shares).astype(np.float32)
-        scores: NDArray[np.float32] = weights.T @ recent
+        scores: NDArray[np.float32] = np.asarray(weights.T @ recent, order="C")
         steps = np.arange(1, len(chunk) + 1)
         if chunk.places[0] and self.sums is not None:
             old = (np.exp(-np.outer(rates, steps)) * shares[:, None]).astype(np.float32)
@@ -92,6 +92,27 @@ class RunningSums(PrefixScorer):
         ages = count - 1 - repeated + lags[repeated]  # of the earlier occurrences
         factors[repeated[~within]] -= np.exp(-np.outer(ages[~within], rates))
         return factors
+
+
+class FactoredSums(RunningSums):
+    """Running sums of weights that are products of two factors, ``left[row] @ right.T``; the sums are of the left ones.
+
+    Args:
+        left: ``[n_items, width]``.
+        right: sparse ``[n_items, width]``.
+        recency: the exponent of the ages, >= 0.
+        longest: the length of the longest history.
+    """
+
+    def __init__(self, left: NDArray[np.float32], right: sparse.csr_matrix, recency: float, longest: int) -> None:
+        """Begin without a history."""
+        super().__init__(left.__getitem__, recency, longest)
+        self.right = right
+
+    def score(self, chunk: Chunk) -> NDArray[np.float32]:
+        """Multiply the sums with the other factor."""
+        scores: NDArray[np.float32] = self.right @ super().score(chunk)
+        return scores
 
 
 def exponentials(recency: float, longest: int) -> tuple[Matrix, Matrix]:

@@ -90,7 +90,7 @@ class Teacher:
     repeat: bool = False
     folds: int = 4
     top: int = 50
-    batch: int = 32
+    batch: int = 64
 
     def __call__(
         self,
@@ -181,7 +181,7 @@ class Teacher:
         """Make the soft targets of the first ``wanted`` users of a fold, or of fewer; return their number."""
         if not fitted:
             return wanted
-        scorers = [model.prefix_scorer(interactions) for model in fitted.values()]
+        scorers = [model.prefix_scorer(interactions, repeat=self.repeat) for model in fitted.values()]
         weights = [self.weights[name] for name in fitted]
         # Each user belongs to one lane and each lane makes its own chunks, so that neither threads nor an early end
         # change any bit. A round takes one chunk of each lane.

@@ -50,16 +50,16 @@ class RunningSums(PrefixScorer):
         """Add the weights of the chunk's items, and the sums of older ones, in the proportions of each prefix."""
         import torch
 
-        weights = self.weights_of(chunk.rows)
+        weights = self.weights_of(chunk.rows).T
         rates, shares = exponentials(self.recency, self.longest)
         recent = self._of_recent(chunk, rates, shares).astype(np.float32)
-        scores: NDArray[np.float32] = np.asarray(weights.T @ recent, order="C")
+        scores: NDArray[np.float32] = np.asarray(weights @ recent, order="C")
         steps = np.arange(1, len(chunk) + 1)
         if chunk.places[0] and self.sums is not None:
             old = (np.exp(-np.outer(rates, steps)) * shares[:, None]).astype(np.float32)
             torch.from_numpy(scores).addmm_(torch.from_numpy(self.sums), torch.from_numpy(old))
         if chunk.goes_on:
-            added = weights.T @ self._of_sums(chunk, rates).astype(np.float32)
+            added = weights @ self._of_sums(chunk, rates).astype(np.float32)
             if chunk.places[0] and self.sums is not None:
                 self.sums *= np.exp(-rates * len(chunk)).astype(np.float32)
                 self.sums += added

@@ -135,16 +135,8 @@ class QueryVocabulary:
 
     @cached_property
     def texts(self) -> tuple[Any, Any]:
-        """Return a fitted vectorizer and the items' TF-IDF vectors."""
-        from scipy import sparse
-        from sklearn.feature_extraction.text import TfidfVectorizer
-
-        vectorizer = TfidfVectorizer(analyzer=index_terms, sublinear_tf=True)
-        try:
-            return vectorizer, vectorizer.fit_transform([_text(self.catalog, row) for row in range(len(self.catalog))])
-        except ValueError:  # no text has a word
-            vectorizer.vocabulary_ = {}
-            return vectorizer, sparse.csr_matrix((len(self.catalog), 0))
+        """Return the words with their columns, and the items' TF-IDF vectors."""
+        return tf_idf(index_terms(_text(self.catalog, row)) for row in range(len(self.catalog)))
 
     @cached_property
     def _written(self) -> dict[str, str]:

@@ -98,8 +98,8 @@ class CollaborativeModel(ABC):
     def prefix_scorer(self, interactions: Interactions, *, repeat: bool = True) -> PrefixScorer:
         """Return what scores all prefixes of the histories of some interactions.
 
-        Without ``repeat``, the scores of a history's own items are not used, and may be anything finite. A model whose ``score`` takes longer for longer histories should override it with something that reads a
-        history once.
+        Without ``repeat``, the scores of a history's own items are not used, and may be anything finite. A model whose
+        ``score`` takes longer for longer histories should override it with something that reads a history once.
         """
         return AsHistories(self.score, interactions)
 

@@ -23,6 +23,7 @@ from scipy import sparse
 
 from genre_gen.data.catalog import Catalog, Item
 from genre_gen.data.settings import DataSettings
+from genre_gen.data.tf_idf import counted, unit_rows
 from genre_gen.domain import Domain, KnowledgeSettings
 from genre_gen.folders.arrays import count_in, expect, json_in, texts
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from genre_gen.data.catalog import Catalog
+from genre_gen.data.tf_idf import unit_rows
 from genre_gen.errors import UsageError
 from genre_gen.languages.resolved import DomainLanguage
 from genre_gen.query.numerals import in_digits
@@ -122,7 +124,7 @@ class TermMatcher:
         return total
 
     @cached_property
-    def _word_vectors(self) -> Any:
+    def _word_vectors(self) -> sparse.csr_matrix:
         """Return the TF-IDF vectors without numbers: two items of one year are not more similar for that."""
         words, vectors = self._vocabulary.texts
         return unit_rows(vectors[:, sorted(column for word, column in words.items() if not word.isdigit())])

@@ -95,11 +95,11 @@ class CollaborativeModel(ABC):
     def score(self, histories: Sequence[History]) -> NDArray[np.float32]:
         """Score every catalog row for each history: float32 ``[len(histories), n_items]``, finite, higher is better."""
 
-    def prefix_scorer(self, interactions: Interactions) -> PrefixScorer:
+    def prefix_scorer(self, interactions: Interactions, *, repeat: bool = True) -> PrefixScorer:
         """Return what scores all prefixes of the histories of some interactions.
 
-        A model whose ``score`` takes longer for longer histories should override it with something that reads a
-        history once.
+        Without ``repeat``, the scores of a history's own items are not used, and may be anything finite. A model whose
+        ``score`` takes longer for longer histories should override it with something that reads a history once.
         """
         return AsHistories(self.score, interactions)
 

@@ -149,7 +149,7 @@ class BayesianMF(RatingModel):
         parts = [self._expected(users, part) for part in batches(np.arange(n_items), BLOCK)]
         return np.concatenate([np.zeros((len(histories), 0)), *parts], axis=1).astype(np.float32)
 
-    def prefix_scorer(self, interactions: Interactions) -> PrefixScorer:
+    def prefix_scorer(self, interactions: Interactions, *, repeat: bool = True) -> PrefixScorer:
         """Return what solves for the factors under each sample after each interaction."""
         items, implicit = self.items.astype(np.float64), self.implicit.astype(np.float64)
         model = Factorisation(

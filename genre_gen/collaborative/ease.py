@@ -21,8 +21,7 @@ from genre_gen.collaborative.ease_weights import (
     neighbours,
 )
 from genre_gen.collaborative.item_to_item import ItemToItem, Weights
-from genre_gen.collaborative.prefixes import PrefixScorer
-from genre_gen.collaborative.running_sums import RunningSums
+from genre_gen.collaborative.running_sums import FactoredSums, RunningSums
 from genre_gen.collaborative.together import PAIRS, seen_matrix
 from genre_gen.data.interactions import Interactions
 from genre_gen.errors import ConfigError
@@ -34,6 +33,8 @@ FEW_USERS = 2_000
 """With more items, but up to this many users, weights are computed from users: milliseconds for a history."""
 KEPT_CELLS = 2**27
 """The cells of weights computed from users, 512 MB, that scoring all prefixes of many histories may keep."""
+FACTORED = 50
+"""The users of an item, on average, up to which all prefixes are scored by way of users."""
 FORMS: tuple[type[EaseWeights], ...] = (DenseWeights, UserWeights, SparseWeights)
 
 
@@ -123,12 +124,16 @@ class Ease(ItemToItem):
         """Return weighted histories times the learned weights."""
         return self.weights.times(histories)
 
-    def prefix_scorer(self, interactions: Interactions) -> PrefixScorer:
-        """Return running sums; weights that are computed from users are computed once, where they fit in memory."""
+    def prefix_scorer(self, interactions: Interactions, *, repeat: bool = True) -> RunningSums:
+        """Return running sums; of what users contribute, where that is less work than the weights themselves."""
+        weights, longest = self.weights, int(np.diff(interactions.offsets).max(initial=0))
+        if isinstance(weights, UserWeights) and not repeat and weights.seen.nnz <= FACTORED * self.n_items:
+            return FactoredSums(*weights.factors(), self.recency, longest)
+        scorer = super().prefix_scorer(interactions)
         many = len(interactions) >= self.n_items
-        if many and isinstance(self.weights, UserWeights) and self.n_items**2 <= KEPT_CELLS:
-            return RunningSums(self.weights.whole().__getitem__, self.recency, self.n_items)
-        return super().prefix_scorer(interactions)
+        if many and isinstance(weights, UserWeights) and self.n_items**2 <= KEPT_CELLS:
+            scorer.weights_of = weights.whole().__getitem__
+        return scorer
 
     def without_users(self) -> Self:
         """Return the model without users' items: itself, or with sparse weights where they were computed from users.

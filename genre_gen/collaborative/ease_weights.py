@@ -185,6 +185,12 @@ class UserWeights(EaseWeights):
         weights[np.arange(len(rows)), rows] = 0.0
         return np.asarray(weights, dtype=np.float32)
 
+    def factors(self) -> tuple[NDArray[np.float32], sparse.csr_matrix]:
+        """Return ``(K X)'`` and scaled ``X'``, ``[items, users]``: their product is the weights but for its diagonal."""
+        right = sparse.csr_matrix(self.users_of)
+        right.data = right.data * np.repeat(self.scale, np.diff(right.indptr))
+        return np.asarray(self.users_of @ self.kernel), right
+
     def whole(self) -> NDArray[np.float32]:
         """Compute all weights as one matrix, which takes less time than its rows one after another."""
         half = np.ascontiguousarray((self.users_of @ self.kernel).T)  # K X, since the kernel is symmetric

@@ -13,11 +13,14 @@ from scipy import sparse
 from genre_gen.collaborative.base import RECENCY, Stage
 from genre_gen.collaborative.item_to_item import ItemToItem
 from genre_gen.collaborative.together import seen_matrix
+from genre_gen.data.batches import batches
 from genre_gen.data.interactions import Interactions
 from genre_gen.errors import ConfigError
 
 CELLS = 2**22
 """The number of similarities in memory at a time, unless a single item has more."""
+PARTITIONED = 2**19
+"""The number of similarities that are partitioned at a time."""
 
 
 class ItemKNN(ItemToItem):
@@ -92,24 +95,41 @@ def strongest(matrix: sparse.csr_matrix, n: int, values: NDArray[Any] | None = N
     The values are the entries themselves, or others in their order.
     """
     values = matrix.data if values is None else values
-    kept = values > 0
-    ends = np.concatenate([[0], np.cumsum(kept)])[matrix.indptr]
-    for row in np.flatnonzero(np.diff(ends) > n):
-        cells = slice(matrix.indptr[row], matrix.indptr[row + 1])
-        largest = _largest(values[cells], matrix.indices[cells], n)
-        kept[cells] = False
-        kept[cells.start + largest] = True
-    indptr = np.concatenate([[0], np.cumsum(kept)])[matrix.indptr]
+    kept, widths = values > 0, np.diff(matrix.indptr)
+    rows = np.flatnonzero(_by_row(kept, matrix.indptr) > n)
+    rows = rows[np.argsort(widths[rows], kind="stable")]  # of about one width at a time
+    for part in batches(rows, max(1, PARTITIONED // int(widths.max(initial=1)))):
+        _keep_largest(kept, values, matrix, part, n)
+    indptr = np.concatenate([[0], np.cumsum(_by_row(kept, matrix.indptr))])
     return sparse.csr_matrix((matrix.data[kept], matrix.indices[kept], indptr), shape=matrix.shape).sorted_indices()
 
 
-def _largest(values: NDArray[Any], columns: NDArray[Any], n: int) -> NDArray[np.int64]:
-    """Return the positions of the ``n`` largest positive values, without sorting the others."""
-    positive = np.flatnonzero(values > 0)
-    if len(positive) <= n:
-        return positive
-    # Sorting uses vector instructions; it is faster than a partition of values many of which are equal.
-    least = np.sort(values[positive])[-n]
-    above, equal = np.flatnonzero(values > least), np.flatnonzero(values == least)
-    left = n - len(above)
-    return np.concatenate([above, equal[np.argpartition(columns[equal], left - 1)[:left]]])
+def _by_row(kept: NDArray[np.bool_], indptr: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return how many entries of each row of a sparse matrix are kept."""
+    counts = np.zeros(len(indptr) - 1, np.int64)
+    filled = np.flatnonzero(np.diff(indptr))
+    counts[filled] = np.add.reduceat(kept, indptr[filled], dtype=np.int64) if len(filled) else 0
+    return counts
+
+
+def _keep_largest(
+    kept: NDArray[np.bool_], values: NDArray[Any], matrix: sparse.csr_matrix, rows: NDArray[np.int64], n: int
+) -> None:
+    """Mark the ``n`` largest positive values of some rows, which have more, as the only ones that are kept."""
+    begins, widths = matrix.indptr[rows, None], np.diff(matrix.indptr)[rows, None]
+    width = int(widths.max())
+    cells = begins + np.minimum(np.arange(width, dtype=np.int32), widths - 1)
+    of_rows = values[cells]
+    of_rows[np.arange(width) >= widths] = 0
+    least = np.partition(of_rows, width - n, axis=1)[:, width - n, None]
+    largest, equal = of_rows > least, of_rows == least
+    left = n - np.count_nonzero(largest, axis=1)
+    largest |= equal
+    tied = np.flatnonzero(np.count_nonzero(equal, axis=1) > left)
+    row, place = np.nonzero(equal[tied])
+    order = np.lexsort((matrix.indices[cells[tied[row], place]], row))
+    row, place = row[order], place[order]
+    over = np.arange(len(row)) - np.searchsorted(row, row) >= left[tied[row]]
+    largest[tied[row[over]], place[over]] = False
+    inside = np.arange(width) < widths
+    kept[cells[inside]] = largest[inside]

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from genre_gen.collaborative.base import CollaborativeModel, history_matrix
-from genre_gen.collaborative.prefixes import PrefixScorer
 from genre_gen.collaborative.running_sums import RunningSums
 from genre_gen.data.batches import batches
 from genre_gen.data.interactions import History, Interactions
@@ -66,6 +65,6 @@ class ItemToItem(CollaborativeModel):
         """Return the weighted sum over each history's items: float32 ``[len(histories), n_items]``."""
         return self.weighted(history_matrix(histories, self.n_items, self.recency))
 
-    def prefix_scorer(self, interactions: Interactions) -> PrefixScorer:
+    def prefix_scorer(self, interactions: Interactions, *, repeat: bool = True) -> RunningSums:
         """Return running sums over each history."""
-        return RunningSums(self.weights_of, self.recency, self.n_items)
+        return RunningSums(self.weights_of, self.recency, int(np.diff(interactions.offsets).max(initial=0)))

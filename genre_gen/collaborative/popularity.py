@@ -59,6 +59,6 @@ class Popularity(CollaborativeModel):
         check_rows(rows_of(histories), len(self.log_counts))
         return np.tile(self.log_counts, (len(histories), 1))
 
-    def prefix_scorer(self, interactions: Interactions) -> PrefixScorer:
+    def prefix_scorer(self, interactions: Interactions, *, repeat: bool = True) -> PrefixScorer:
         """Return the same scores for all prefixes."""
         return Constant(self.log_counts)

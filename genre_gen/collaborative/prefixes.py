@@ -24,7 +24,7 @@ LOOKBACK = 1000
 
 @dataclass(frozen=True)
 class Chunk:
-    """Consecutive interactions of histories that are read one after the other; a prefix ends at each of them.
+    """Consecutive interactions, of a part of one history or of several whole ones; a prefix ends at each of them.
 
     The last interaction of a history is left out, since nothing comes after it. All arrays are ``[C]``.
 
@@ -36,8 +36,7 @@ class Chunk:
         places: int64, places in the owner's history, 0 first.
         lags: int64, the number of interactions since the owner last had the same item; 0 if never.
         distinct: int64, the number of distinct items of the prefix.
-        longest: int64, the length of the owner's longest prefix.
-        goes_on: whether the next chunk begins with the last owner's next interaction.
+        goes_on: whether the next chunk has a later part of the same history.
     """
 
     positions: NDArray[np.int64]
@@ -47,7 +46,6 @@ class Chunk:
     places: NDArray[np.int64]
     lags: NDArray[np.int64]
     distinct: NDArray[np.int64]
-    longest: NDArray[np.int64]
     goes_on: bool
 
     def __len__(self) -> int:
@@ -68,8 +66,11 @@ class PrefixScorer(ABC):
         return copy.copy(self)
 
     @abstractmethod
-    def score(self, chunk: Chunk, out: NDArray[np.float32]) -> None:
-        """Write the scores of all items into ``out`` ``[C, n_items]``, up to a constant for each prefix."""
+    def score(self, chunk: Chunk) -> NDArray[np.float32]:
+        """Return the scores of all items, up to a constant for each prefix: ``[n_items, C]``, a new array.
+
+        An item's scores for all prefixes are next to each other, since sparse weights are then added fastest.
+        """
 
 
 class Constant(PrefixScorer):
@@ -79,9 +80,9 @@ class Constant(PrefixScorer):
         """Store the scores around their mean, which single precision suits better."""
         self.scores = (scores - scores.mean(dtype=np.float64)).astype(np.float32)
 
-    def score(self, chunk: Chunk, out: NDArray[np.float32]) -> None:
+    def score(self, chunk: Chunk) -> NDArray[np.float32]:
         """Repeat the scores."""
-        out[:] = self.scores
+        return np.repeat(self.scores[:, None], len(chunk), axis=1)
 
 
 class AsHistories(PrefixScorer):
@@ -91,20 +92,18 @@ class AsHistories(PrefixScorer):
         """Store the model's function and the interactions whose prefixes are asked for."""
         self.ask, self.interactions = score, interactions
 
-    def score(self, chunk: Chunk, out: NDArray[np.float32]) -> None:
+    def score(self, chunk: Chunk) -> NDArray[np.float32]:
         """Cut the prefixes out and score them."""
         ends = zip(chunk.owners.tolist(), (chunk.places + 1).tolist(), strict=True)
-        out[:] = self.ask([self.interactions.history_at(owner).slice(max(0, n - LOOKBACK), n) for owner, n in ends])
+        scores = self.ask([self.interactions.history_at(owner).slice(max(0, n - LOOKBACK), n) for owner, n in ends])
+        return np.array(scores.T, np.float32, order="C")
 
 
 def prefix_chunks(interactions: Interactions, users: NDArray[np.int64], size: int) -> Iterator[Chunk]:
-    """Yield the chunks of the histories of some user rows, in this order; each has ``size`` prefixes, the last fewer.
-
-    A chunk has the interactions of several short histories, or a part of a long one.
-    """
+    """Yield the chunks of the histories of some user rows, in this order; each has at most ``size`` prefixes."""
     lengths = np.diff(interactions.offsets)[users] - 1
     users, lengths = users[lengths > 0], lengths[lengths > 0]
-    owners, longest = np.repeat(users, lengths), np.repeat(lengths, lengths)
+    owners = np.repeat(users, lengths)
     begins = np.repeat(np.cumsum(lengths) - lengths, lengths)
     places = np.arange(len(owners)) - begins
     positions = interactions.offsets[owners] + places
@@ -112,15 +111,26 @@ def prefix_chunks(interactions: Interactions, users: NDArray[np.int64], size: in
     lags = _lags(owners * interactions.n_items + rows)
     known = np.cumsum(lags == 0)
     distinct = known - (known[begins] - 1) if len(known) else known
-    for begin in range(0, len(owners), size):
-        part = slice(begin, begin + size)
-        end = min(begin + size, len(owners))
+    for part in map(slice, *_edges(lengths.tolist(), size)):
         of_part = positions[part]
         ratings = None if interactions.ratings is None else interactions.ratings[of_part]
-        goes_on = end < len(owners) and bool(places[end] > 0)
-        yield Chunk(
-            of_part, rows[part], ratings, owners[part], places[part], lags[part], distinct[part], longest[part], goes_on
-        )
+        goes_on = part.stop < len(owners) and bool(places[part.stop] > 0)
+        yield Chunk(of_part, rows[part], ratings, owners[part], places[part], lags[part], distinct[part], goes_on)
+
+
+def _edges(lengths: Sequence[int], size: int) -> tuple[list[int], list[int]]:
+    """Return where chunks begin and end: longer histories are divided, shorter ones stay whole."""
+    ends, room, end = [], 0, 0
+    for length in lengths:
+        if length > room:  # begin a chunk; what is left of the last one stays unused
+            if end:
+                ends.append(end)
+            ends += range(end + size, end + length, size)
+            room = max(0, size - length)
+        else:
+            room -= length
+        end += length
+    return ([0, *ends], [*ends, end]) if end else ([], [])
 
 
 def _lags(keys: NDArray[np.int64]) -> NDArray[np.int64]:

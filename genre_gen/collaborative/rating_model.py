@@ -168,6 +168,8 @@ class RatingModel(CollaborativeModel):
         columns = (ratings.owners.tolist(), ratings.rows.tolist(), ratings.values.tolist())
         log = [(user, item, value, None) for user, item, value in zip(*columns, strict=True)]
         trainset = library.Dataset(library.Reader(rating_scale=self.rating_scale)).construct_trainset(log)
+        triples = list(trainset.all_ratings())
+        trainset.all_ratings = lambda: triples  # which Surprise would otherwise make once an epoch, in Python
         users = [trainset.to_raw_uid(inner) for inner in range(trainset.n_users)]
         rows = [trainset.to_raw_iid(inner) for inner in range(trainset.n_items)]
         return SurpriseData(library, trainset, users, rows)

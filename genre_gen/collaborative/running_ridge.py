@@ -116,12 +116,13 @@ class FoldedPrefixes(PrefixScorer):
         self.rated: dict[int, float] = {}  # row -> the last rating
         self.implicit, self.met = np.zeros(self.ridge.solution.shape), 0
 
-    def score(self, chunk: Chunk, out: NDArray[np.float32]) -> None:
+    def score(self, chunk: Chunk) -> NDArray[np.float32]:
         """Solve for the factors of each owner, and multiply them with the items'."""
         solutions = np.concatenate([self._solutions(chunk, part) for part in chunk.parts()], axis=1)
-        flat = np.ones((len(chunk), len(self.items)), dtype=np.float32)
-        flat[:, :-1] = solutions.transpose(1, 0, 2).reshape(len(chunk), -1)[:, self.telling]
-        np.matmul(flat, self.items, out=out)
+        flat = np.ones((len(self.items), len(chunk)), dtype=np.float32)
+        flat[:-1] = solutions.transpose(0, 2, 1).reshape(-1, len(chunk))[self.telling]
+        scores: NDArray[np.float32] = self.items.T @ flat
+        return scores
 
     def _solutions(self, chunk: Chunk, part: slice) -> Array:
         """Return the factors after each interaction of one owner: ``[samples, C, width]``."""

@@ -32,80 +32,87 @@ class RunningSums(PrefixScorer):
     Args:
         weights_of: returns what items add to all scores, ``[len(rows), n_items]``, dense or sparse.
         recency: the exponent of the ages, >= 0.
-        n_items: size of the catalog.
+        longest: the length of the longest history.
     """
 
     def __init__(
         self,
         weights_of: Callable[[NDArray[np.int64]], NDArray[np.float32] | sparse.csr_matrix],
         recency: float,
-        n_items: int,
+        longest: int,
     ) -> None:
         """Begin without a history."""
-        self.weights_of, self.recency, self.n_items = weights_of, recency, n_items
-        self.direct: Matrix = np.zeros(0)  # the weights of the ages within a chunk
-        self.terms = np.zeros((0, n_items), dtype=np.float32)  # running sums first, then the weights of the chunk
-        self.older = 0  # number of running sums
+        self.weights_of, self.recency, self.longest = weights_of, recency, longest
+        self.direct: Matrix = np.zeros((0, 0))  # the coefficients of a chunk's items, if all are distinct
+        self.sums: NDArray[np.float32] | None = None  # of the chunks before: [n_items, rates]
 
-    def fresh(self) -> RunningSums:
-        """Return one without a history."""
-        return RunningSums(self.weights_of, self.recency, self.n_items)
+    def score(self, chunk: Chunk) -> NDArray[np.float32]:
+        """Add the weights of the chunk's items, and the sums of older ones, in the proportions of each prefix."""
+        import torch
 
-    def score(self, chunk: Chunk, out: NDArray[np.float32]) -> None:
-        """Multiply the sums of older items and the weights of the chunk's by their coefficients."""
-        older, count = self.older, len(chunk)
-        if len(self.terms) < MOST + count:  # pages that stay unused cost no memory
-            more = np.empty((MOST + count - older, self.n_items), dtype=np.float32)
-            self.terms = np.concatenate([self.terms[:older], more]) if older else more
-            self.direct = (1.0 + np.arange(count)) ** -self.recency
-        weights, terms = self.weights_of(chunk.rows), self.terms[: older + count]
-        if isinstance(weights, np.ndarray):
-            terms[older:] = weights
-        else:
-            weights.toarray(out=terms[older:])
-        rates, shares = exponentials(self.recency, int(chunk.longest[0])) if older else (np.zeros(0), np.zeros(0))
-        np.matmul(self._coefficients(chunk, rates, shares).astype(np.float32), terms, out=out)
-        self._carry(chunk, terms, rates)
+        weights = self.weights_of(chunk.rows).T
+        rates, shares = exponentials(self.recency, self.longest)
+        recent = self._of_recent(chunk, rates, shares).astype(np.float32)
+        scores: NDArray[np.float32] = np.asarray(weights @ recent, order="C")
+        steps = np.arange(1, len(chunk) + 1)
+        if chunk.places[0] and self.sums is not None:
+            old = (np.exp(-np.outer(rates, steps)) * shares[:, None]).astype(np.float32)
+            torch.from_numpy(scores).addmm_(torch.from_numpy(self.sums), torch.from_numpy(old))
+        if chunk.goes_on:
+            added = weights @ self._of_sums(chunk, rates).astype(np.float32)
+            if chunk.places[0] and self.sums is not None:
+                self.sums *= np.exp(-rates * len(chunk)).astype(np.float32)
+                self.sums += added
+            else:
+                self.sums = added
+        return scores
 
-    def _coefficients(self, chunk: Chunk, rates: Matrix, shares: Matrix) -> Matrix:
-        """Return the coefficient of each term in the scores of each prefix: ``[C, sums + C]``."""
-        steps, lags, owners = np.arange(len(chunk)), chunk.lags, chunk.owners
-        ages = steps[:, None] - steps
-        recent = np.where((ages >= 0) & (owners[:, None] == owners), self.direct[np.maximum(ages, 0)], 0.0)
+    def _of_recent(self, chunk: Chunk, rates: Matrix, shares: Matrix) -> Matrix:
+        """Return the coefficient of each of a chunk's items in the scores of each prefix: ``[C, C]``."""
+        count, lags = len(chunk), chunk.lags
+        if len(self.direct) < count:
+            ages = np.arange(count) - np.arange(count)[:, None]
+            self.direct = np.where(ages >= 0, (1.0 + np.abs(ages)) ** -self.recency, 0.0)
+        recent = self.direct[:count, :count] * (chunk.owners[:, None] == chunk.owners)
         repeated = np.flatnonzero(lags)
         for step in repeated[lags[repeated] <= repeated].tolist():
-            recent[step:, step - lags[step]] = 0.0  # only the last occurrence counts
-        continued = owners == owners[0]
+            recent[step - lags[step], step:] = 0.0  # only the last occurrence counts
         for step in repeated[lags[repeated] > repeated].tolist():  # the earlier occurrence is in the sums
-            end = int(continued.sum())
-            ages_then = np.arange(lags[step], lags[step] + end - step)
-            recent[step:end, step] -= np.exp(-np.outer(ages_then, rates)) @ shares
-        old = np.where(continued[:, None], np.exp(-np.outer(steps + 1, rates)) * shares, 0.0)
-        return np.concatenate([old, recent], axis=1)
+            ages = np.arange(lags[step], lags[step] + count - step)
+            recent[step, step:] -= np.exp(-np.outer(ages, rates)) @ shares
+        return recent
 
-    def _carry(self, chunk: Chunk, terms: NDArray[np.float32], rates: Matrix) -> None:
-        """Update the sums for the next chunk, which continues the last history, or drop them."""
-        if not chunk.goes_on:
-            self.older = 0
-            return
-        count, lags, same = len(chunk), chunk.lags, bool(chunk.owners[0] == chunk.owners[-1])
-        if not (same and self.older):
-            rates = exponentials(self.recency, int(chunk.longest[-1]))[0]
-        factors = np.exp(-np.outer(rates, np.arange(count - 1, -1, -1)))
-        factors[:, chunk.owners != chunk.owners[-1]] = 0.0
+    def _of_sums(self, chunk: Chunk, rates: Matrix) -> Matrix:
+        """Return the coefficient of each of a chunk's items in the sums for the next chunk: ``[C, rates]``."""
+        count, lags = len(chunk), chunk.lags
+        factors = np.exp(-np.outer(np.arange(count - 1, -1, -1), rates))
         repeated = np.flatnonzero(lags)
-        ages = count - 1 - repeated + lags[repeated]  # of the earlier occurrences
         within = lags[repeated] <= repeated
-        factors[:, (repeated - lags[repeated])[within]] = 0.0
-        if same:
-            factors[:, repeated[~within]] -= np.exp(-np.outer(rates, ages[~within]))
-        added, sums = factors.astype(np.float32) @ terms[self.older :], self.terms[: len(rates)]
-        if same and self.older:
-            sums *= np.exp(-rates * count).astype(np.float32)[:, None]
-            sums += added
-        else:
-            sums[:] = added
-        self.older = len(rates)
+        factors[(repeated - lags[repeated])[within]] = 0.0
+        ages = count - 1 - repeated + lags[repeated]  # of the earlier occurrences
+        factors[repeated[~within]] -= np.exp(-np.outer(ages[~within], rates))
+        return factors
+
+
+class FactoredSums(RunningSums):
+    """Running sums of weights that are products of two factors, ``left[row] @ right.T``; the sums are of the left ones.
+
+    Args:
+        left: ``[n_items, width]``.
+        right: sparse ``[n_items, width]``.
+        recency: the exponent of the ages, >= 0.
+        longest: the length of the longest history.
+    """
+
+    def __init__(self, left: NDArray[np.float32], right: sparse.csr_matrix, recency: float, longest: int) -> None:
+        """Begin without a history."""
+        super().__init__(left.__getitem__, recency, longest)
+        self.right = right
+
+    def score(self, chunk: Chunk) -> NDArray[np.float32]:
+        """Multiply the sums with the other factor."""
+        scores: NDArray[np.float32] = self.right @ super().score(chunk)
+        return scores
 
 
 def exponentials(recency: float, longest: int) -> tuple[Matrix, Matrix]:

@@ -120,7 +120,7 @@ class SVD(RatingModel):
             scores[:, part] = self.mean + bias[:, None] + self.item_bias[part] + factors @ self.item_factors[part].T
         return scores
 
-    def prefix_scorer(self, interactions: Interactions) -> PrefixScorer:
+    def prefix_scorer(self, interactions: Interactions, *, repeat: bool = True) -> PrefixScorer:
         """Return what folds all prefixes of a history in at once."""
         return FoldedPrefixes(self._factorisation(), self.usable_ratings)
 

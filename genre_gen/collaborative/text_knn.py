@@ -5,6 +5,7 @@ It is content-based, not collaborative: the baseline for recommenders that read 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
@@ -15,6 +16,7 @@ from scipy import sparse
 from genre_gen.collaborative.base import RECENCY, ModelContext
 from genre_gen.collaborative.item_knn import ItemKNN, parts, strongest
 from genre_gen.data.interactions import Interactions
+from genre_gen.data.tf_idf import tf_idf
 from genre_gen.errors import UsageError
 
 ALL_UP_TO = 50_000
@@ -23,6 +25,8 @@ ALL_UP_TO = 50_000
 POSTINGS = 1000
 """The number of texts that a word leads to among more texts."""
 
+WORD = re.compile(r"\b\w\w+\b")
+"""Words have two letters or more."""
 
 SECONDS_PER_ITEM = 1e-3
 """What comparing one item with the others takes, generously."""
@@ -84,12 +88,7 @@ def similar_texts(texts: Sequence[str], n: int, rows: NDArray[np.int64], among: 
             ALL_UP_TO texts, a word leads to a random sample of POSTINGS of those that have it, the same ones for words
             that occur together, so that the work is linear in the number of texts.
     """
-    from sklearn.feature_extraction.text import TfidfVectorizer
-
-    try:
-        vectors = TfidfVectorizer(sublinear_tf=True).fit_transform(texts).astype(np.float32)
-    except ValueError:  # no text has any word
-        vectors = sparse.csr_matrix((len(texts), 1), dtype=np.float32)
+    vectors = tf_idf(WORD.findall(text.lower()) for text in texts)[1].astype(np.float32)
     wanted, others = vectors[rows], _shortened(sparse.csr_matrix(vectors[among].T))
     blocks = [sparse.csr_matrix((0, len(among)), dtype=np.float32)]
     for part in parts(wanted, others):

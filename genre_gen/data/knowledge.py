@@ -23,6 +23,7 @@ from scipy import sparse
 
 from genre_gen.data.catalog import Catalog, Item
 from genre_gen.data.settings import DataSettings
+from genre_gen.data.tf_idf import counted, unit_rows
 from genre_gen.domain import Domain, KnowledgeSettings
 from genre_gen.folders.arrays import count_in, expect, json_in, texts
 
@@ -235,13 +236,10 @@ def _label_matrix(catalog: Catalog) -> Any:
 
     A label is divided by the square root of its number of items, since rare labels are more informative.
     """
-    from sklearn.preprocessing import MultiLabelBinarizer, normalize
-
-    labels = [[*_labels(item)] for item in catalog]
-    if not any(labels):
+    columns, matrix = counted({*_labels(item)} for item in catalog)
+    if not columns:
         return None
-    matrix = MultiLabelBinarizer(sparse_output=True).fit_transform(labels).tocsr()
-    return normalize(matrix @ sparse.diags(1 / np.sqrt(np.asarray(matrix.sum(axis=0)).ravel())))
+    return unit_rows(matrix @ sparse.diags(1 / np.sqrt(np.asarray(matrix.sum(axis=0)).ravel())))
 
 
 def _labels(item: Item) -> Iterator[tuple[str, str]]:

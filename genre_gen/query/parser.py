@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from genre_gen.data.catalog import Catalog
+from genre_gen.data.tf_idf import unit_rows
 from genre_gen.errors import UsageError
 from genre_gen.languages.resolved import DomainLanguage
 from genre_gen.query.numerals import in_digits
@@ -90,8 +92,8 @@ class TermMatcher:
     def match(self, term: Term) -> NDArray[np.float64]:
         """Return how well each item matches a term: ``[n_items]``, 0 to 1; 0 where that is not known."""
         if term.sense == "word":
-            vectorizer, vectors = self._vocabulary.texts
-            column = vectors[:, [vectorizer.vocabulary_[stem_of(str(term.value))]]].toarray().ravel()
+            words, vectors = self._vocabulary.texts
+            column = vectors[:, [words[stem_of(str(term.value))]]].toarray().ravel()
             return column / column.max()
         if term.sense == "item":
             return self.similar_to(self._catalog.named(str(term.value))[0])
@@ -122,14 +124,10 @@ class TermMatcher:
         return total
 
     @cached_property
-    def _word_vectors(self) -> Any:
+    def _word_vectors(self) -> sparse.csr_matrix:
         """Return the TF-IDF vectors without numbers: two items of one year are not more similar for that."""
-        from sklearn.preprocessing import normalize
-
-        vectorizer, vectors = self._vocabulary.texts
-        columns = [column for word, column in vectorizer.vocabulary_.items() if not word.isdigit()]
-        of_words = vectors[:, sorted(columns)]
-        return normalize(of_words) if columns else of_words  # scikit-learn refuses a matrix without columns
+        words, vectors = self._vocabulary.texts
+        return unit_rows(vectors[:, sorted(column for word, column in words.items() if not word.isdigit())])
 
 
 def _rank(ascending: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -7,13 +7,14 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.filter_expression import MAX_COMPARED
+from genre_gen.data.tf_idf import tf_idf
 from genre_gen.languages.language import Language
 from genre_gen.languages.resolved import DomainLanguage
 from genre_gen.languages.scripts import is_unspaced
@@ -82,7 +83,7 @@ class QueryVocabulary:
 
     def in_texts(self, word: str) -> tuple[Term, ...]:
         """Return the terms by which a word is found in items' texts; () if it occurs in no text."""
-        known = self.texts[0].vocabulary_
+        known = self.texts[0]
         if is_unspaced(word):
             pairs = pairs_of(word.casefold())
             return tuple(Term("word", pair) for pair in pairs) if all(pair in known for pair in pairs) else ()
@@ -134,17 +135,9 @@ class QueryVocabulary:
         return spans[0] if len(spans) == 1 else None
 
     @cached_property
-    def texts(self) -> tuple[Any, Any]:
-        """Return a fitted vectorizer and the items' TF-IDF vectors."""
-        from scipy import sparse
-        from sklearn.feature_extraction.text import TfidfVectorizer
-
-        vectorizer = TfidfVectorizer(analyzer=index_terms, sublinear_tf=True)
-        try:
-            return vectorizer, vectorizer.fit_transform([_text(self.catalog, row) for row in range(len(self.catalog))])
-        except ValueError:  # no text has a word
-            vectorizer.vocabulary_ = {}
-            return vectorizer, sparse.csr_matrix((len(self.catalog), 0))
+    def texts(self) -> tuple[dict[str, int], sparse.csr_matrix]:
+        """Return the words with their columns, and the items' TF-IDF vectors."""
+        return tf_idf(index_terms(_text(self.catalog, row)) for row in range(len(self.catalog)))
 
     @cached_property
     def _written(self) -> dict[str, str]:

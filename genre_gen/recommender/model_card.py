@@ -150,6 +150,8 @@ def _facts(state: RecommenderState, name: str | None) -> dict[str, Any]:
         "codes": domain.codes.scheme,
         "code_length": llm.codes.codes.shape[1],
         "serving": domain.serving.quantization,
+        "ended": state.tuned.ended,
+        "left_out": dict(state.tuned.left_out),
         "blend": sorted(state.blend.weights.items(), key=lambda pair: (-pair[1], pair[0])),
         "about": {member: _about(model) for member, model in members.items()},
         "raters": {} if state.tuned.ratings is None else dict(state.tuned.ratings.weights),

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, special
 
-from genre_gen.blending.likeliest import Excluded, likeliest, scales_of
+from genre_gen.blending.likeliest import Excluded, likeliest
 from genre_gen.collaborative.base import CollaborativeModel
 from genre_gen.collaborative.prefixes import Chunk, PrefixScorer, prefix_chunks
 from genre_gen.collaborative.rating_model import RatingModel
@@ -90,7 +90,7 @@ class Teacher:
     repeat: bool = False
     folds: int = 4
     top: int = 50
-    batch: int = 32
+    batch: int = 64
 
     def __call__(
         self,
@@ -181,7 +181,7 @@ class Teacher:
         """Make the soft targets of the first ``wanted`` users of a fold, or of fewer; return their number."""
         if not fitted:
             return wanted
-        scorers = [model.prefix_scorer(interactions) for model in fitted.values()]
+        scorers = [model.prefix_scorer(interactions, repeat=self.repeat) for model in fitted.values()]
         weights = [self.weights[name] for name in fitted]
         # Each user belongs to one lane and each lane makes its own chunks, so that neither threads nor an early end
         # change any bit. A round takes one chunk of each lane.
@@ -230,12 +230,9 @@ class _Lane:
         chunk = next(self.chunks, None)
         if chunk is None:
             return False
-        scores = np.empty((len(self.scorers), len(chunk), self.interactions.n_items), np.float32)
-        excluded, scales = _excluded(chunk, self.interactions, self.teacher.repeat), []
-        for scorer, of_member in zip(self.scorers, scores, strict=True):
-            scorer.score(chunk, of_member)
-            scales.append(scales_of(of_member, excluded))  # while the scores are in the processor's cache
-        rows, values = likeliest(scores, np.stack(scales), self.weights, excluded, targets.rows.shape[1])
+        excluded = _excluded(chunk, self.interactions, self.teacher.repeat)
+        scores = (scorer.score(chunk) for scorer in self.scorers)
+        rows, values = likeliest(scores, self.weights, excluded, self.interactions.n_items, targets.rows.shape[1])
         later = chunk.positions + 1
         targets.rows[later], targets.shares[later] = rows, _softmax(values, self.teacher.temperature)
         self.done += len(chunk)
@@ -251,10 +248,15 @@ def _workers() -> Iterator[Callable[[Callable[[_Lane], bool], Sequence[_Lane]], 
     import torch
     from threadpoolctl import threadpool_limits
 
-    threads = min(LANES, torch.get_num_threads())
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
-        mapped = pool.map if threads > 1 else map
-        yield lambda work, lanes: list(mapped(work, lanes))
+    before = torch.get_num_threads()
+    threads = min(LANES, before)
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+            mapped = pool.map if threads > 1 else map
+            yield lambda work, lanes: list(mapped(work, lanes))
+    finally:
+        torch.set_num_threads(before)
 
 
 class _Share:
@@ -320,20 +322,13 @@ def _folds(interactions: Interactions, folds: int) -> Iterator[tuple[Interaction
 
 def _excluded(chunk: Chunk, interactions: Interactions, repeat: bool) -> Excluded:
     """Return the items of each prefix, which are not predicted again; nothing if ``repeat``."""
-    none = np.zeros(0, np.int64)
+    before, rows, histories = (np.zeros(0, np.int64) for _ in range(3))
     if repeat:
-        return Excluded(none, none, np.full(len(chunk), interactions.n_items))
-    histories, rows = [none], [none]
-    for part in chunk.parts():
-        # Earlier items are excluded for the whole part, and those of the part from their own place on.
-        before = interactions.rows[chunk.positions[part.start] - chunk.places[part.start] : chunk.positions[part.start]]
-        steps = np.arange(part.start, part.stop)
-        histories.append(np.repeat(steps, len(before)))
-        rows.append(np.tile(before, len(steps)))
-        later, earlier = np.tril_indices(len(steps))
-        histories.append(steps[later])
-        rows.append(chunk.rows[part][earlier])
-    return Excluded(np.concatenate(histories), np.concatenate(rows), interactions.n_items - chunk.distinct)
+        return Excluded(before, rows, histories, np.full(len(chunk), interactions.n_items))
+    if chunk.places[0]:  # a later part of one history, whose earlier items are excluded for all of the part
+        before = interactions.rows[chunk.positions[0] - chunk.places[0] : chunk.positions[0]]
+    earlier, histories = np.nonzero(np.triu(chunk.owners[:, None] == chunk.owners))
+    return Excluded(before, chunk.rows[earlier], histories, interactions.n_items - chunk.distinct)
 
 
 def _softmax(scores: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:

@@ -6,16 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genre_gen.blending.blend import blended
-from genre_gen.blending.likeliest import Excluded, best_items, likeliest, scales_of
+from genre_gen.blending.likeliest import Excluded, best_items, likeliest
 
 SIZES = [1, 2, 7, 50, 333, 2000]
 
 
 def excluded_of(allowed):
+    everywhere = np.flatnonzero(~allowed.any(axis=0))[::2]
     histories, rows = np.nonzero(~allowed)
     twice = len(histories) // 2  # naming a cell twice changes nothing
     histories, rows = (np.concatenate([part, part[:twice]]) for part in (histories, rows))
-    return Excluded(histories, rows, allowed.sum(axis=1))
+    return Excluded(everywhere, rows, histories, allowed.sum(axis=1))
 
 
 def reference(scores, weights, allowed):
@@ -25,9 +26,8 @@ def reference(scores, weights, allowed):
 
 def compare(scores, weights, allowed, top):
     total = reference(scores, weights, allowed)
-    scores, excluded = scores.astype(np.float32), excluded_of(allowed)
-    scales = np.stack([scales_of(of_member, excluded) for of_member in scores])
-    rows, values = likeliest(scores, scales, weights, excluded, top)
+    by_item = [np.array(of_member.T, np.float32, order="C") for of_member in scores]
+    rows, values = likeliest(by_item, weights, excluded_of(allowed), allowed.shape[1], top)
     assert rows.shape == values.shape == (len(allowed), top)
     wanted = -np.sort(-total, axis=1)[:, :top]
     for best, value, want, of_all in zip(rows, values, wanted, total, strict=True):
@@ -72,6 +72,6 @@ def test_members_without_a_score_for_some_items(wrong):
 @pytest.mark.parametrize("block", [1, 4, 50])
 def test_equal_scores_come_in_the_order_of_rows(block):
     scores = np.repeat(np.float32([[0.0, 2.0, 1.0, 2.0]]), 50, axis=1).reshape(1, 200)
-    rows, values = best_items(np.repeat(scores, 3, axis=0), block, 4)
+    rows, values = best_items(np.repeat(scores, 3, axis=0).T.copy(), block, 4)
     assert (values == 2.0).all()
     assert (np.diff(rows, axis=1) > 0).all()

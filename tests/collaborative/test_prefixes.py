@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from genre_gen.collaborative import SVD, BayesianMF, Ease, ItemKNN, KNNBaseline, Popularity, SequentialRules, SVDpp
+from genre_gen.collaborative.ease_weights import UserWeights
 from genre_gen.collaborative.prefixes import prefix_chunks
-from genre_gen.collaborative.running_sums import ERROR, exponentials
+from genre_gen.collaborative.running_sums import ERROR, FactoredSums, RunningSums, exponentials
+from genre_gen.collaborative.together import seen_matrix
 from genre_gen.data.interactions import Interactions
 from genre_gen.errors import UsageError
 
@@ -52,8 +54,9 @@ def test_scores_of_prefixes_are_those_of_the_histories(name, size, data):
     users = np.random.default_rng(4).permutation(len(data.users))
     scorer, seen = model.prefix_scorer(data), []
     for chunk in prefix_chunks(data, users, size):
-        out = np.full((len(chunk), N), np.nan, np.float32)
-        scorer.score(chunk, out)
+        out = scorer.score(chunk).T
+        assert len(chunk) <= size
+        assert chunk.owners[0] == chunk.owners[-1] or chunk.places[0] == 0
         histories = [
             data.history_at(owner).slice(0, place + 1) for owner, place in zip(chunk.owners, chunk.places, strict=True)
         ]
@@ -65,6 +68,29 @@ def test_scores_of_prefixes_are_those_of_the_histories(name, size, data):
         seen += chunk.positions.tolist()
     last = data.offsets[1:] - 1
     assert sorted(seen) == np.setdiff1d(np.arange(len(data)), last).tolist()
+
+
+def by_users(recency):
+    """EASE whose weights are computed from users, as in catalogs of many items."""
+    model, known = Ease(recency=recency), LOGS["repeats"]
+    model.weights = UserWeights.fit(seen_matrix(known), model.l2)
+    return model
+
+
+@pytest.mark.parametrize("recency", [0.0, 1.0])
+@pytest.mark.parametrize("repeat", [False, True])
+def test_ease_by_way_of_users(recency, repeat, data):
+    model = by_users(recency)
+    scorer = model.prefix_scorer(data, repeat=repeat)
+    assert isinstance(scorer, RunningSums)
+    assert isinstance(scorer, FactoredSums) != repeat
+    for chunk in prefix_chunks(data, np.arange(len(data.users)), 16):
+        scores = scorer.score(chunk).T
+        for of_prefix, owner, place in zip(scores, chunk.owners, chunk.places, strict=True):
+            history = data.history_at(owner).slice(0, place + 1)
+            wanted = model.score([history])[0]
+            wanted[history.rows] = np.where(repeat, wanted, of_prefix)[history.rows]
+            np.testing.assert_allclose(of_prefix, wanted, atol=1e-4 * np.abs(wanted).max())
 
 
 @pytest.mark.parametrize("recency", [0.0, 0.1, 0.5, 1.0, 1.5, 2.0, 4.0])
@@ -84,4 +110,4 @@ def test_a_rating_outside_the_scale_is_refused():
     scorer = model.prefix_scorer(wrong)
     chunk = next(prefix_chunks(wrong, np.arange(1), 8))
     with pytest.raises(UsageError, match="rates an item 9"):
-        scorer.score(chunk, np.empty((len(chunk), N), np.float32))
+        scorer.score(chunk)

@@ -90,6 +90,20 @@ def test_it_says_what_is_there(tiny_recommender, mixed):
     assert "license: mit\n" in model_card(told.state)
 
 
+def test_it_says_how_the_training_ended_and_what_was_left_out(tiny_recommender):
+    card = model_card(tiny_recommender.state.ended("complete"))
+    assert "| Training |" not in card
+    assert "Left out" not in card
+    card, plain = (
+        model_card(tiny_recommender.state.ended("interrupted", {"svd": "there was no time", text: text}))
+        for text in (EVIL, "plain")
+    )
+    assert "| Training | interrupted; what is here" in card
+    assert "| Left out: svd | there was no time |" in card
+    assert_harmless(card, plain)
+    assert "| Training | ended by its limit of time; " in model_card(tiny_recommender.state.ended("time"))
+
+
 def test_the_card_has_no_path_of_the_machine(saved, tiny_model):
     card = (saved / "README.md").read_text(encoding="utf-8")
     assert str(tiny_model) not in card

@@ -1,0 +1,40 @@
+"""TF-IDF vectors of documents, as scikit-learn has them; importing scikit-learn takes longer than making them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+
+def counted(documents: Iterable[Sequence[Hashable]]) -> tuple[dict[Any, int], sparse.csr_matrix]:
+    """Return the sorted terms with their columns, and how often each document has each: ``[documents, terms]``."""
+    counts = [Counter(document) for document in documents]
+    columns = {term: column for column, term in enumerate(sorted(set().union(*counts)))}  # type: ignore[type-var]
+    indices = np.array([columns[term] for count in counts for term in count], np.int32)
+    data = np.array([number for count in counts for number in count.values()], np.float64)
+    ends = np.cumsum([0, *map(len, counts)])
+    return columns, sparse.csr_matrix((data, indices, ends), (len(counts), len(columns))).sorted_indices()
+
+
+def tf_idf(documents: Iterable[Sequence[Hashable]]) -> tuple[dict[Any, int], sparse.csr_matrix]:
+    """Return the sorted terms with their columns, and unit vectors ``[documents, terms]``; zeros without any term.
+
+    A term that a document has ``n`` times weighs ``1 + log(n)`` there, times ``1 + log((1 + documents) / (1 + its
+    documents))``.
+    """
+    columns, vectors = counted(documents)
+    rarity = np.log((1 + vectors.shape[0]) / (1 + np.bincount(vectors.indices, minlength=vectors.shape[1]))) + 1.0
+    vectors.data = (1.0 + np.log(vectors.data)) * rarity[vectors.indices]
+    return columns, unit_rows(vectors)
+
+
+def unit_rows(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Return a sparse matrix whose rows have the length 1, or 0 where they are empty."""
+    lengths = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=1), np.float64)).ravel()
+    matrix = sparse.csr_matrix(matrix, copy=True)
+    matrix.data /= np.repeat(np.where(lengths > 0, lengths, 1.0), np.diff(matrix.indptr))
+    return matrix

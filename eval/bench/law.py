@@ -13,13 +13,14 @@ cluster by popularity, and all items by popularity. Seen items are excluded, and
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy import sparse
 
 from genre_gen.data.catalog import Catalog, Item
 from genre_gen.data.dataset import Dataset
@@ -31,6 +32,7 @@ from genre_gen.new_domain.inference import infer_domain
 
 SHIFT = 20.0  # added to ranks of popularity, so that the most popular item does not make up a tenth of the log
 SPREAD = 1.0  # standard deviation of the logarithm of a successor's rank, around that of its predecessor
+PSEUDO_COUNT = 3.0  # added to the times that an item was followed, where successors are learned from a log
 FEWEST = 5  # interactions of a user, where the means allow it
 CELLS = 2**23  # places of histories that are drawn together, which limits the memory
 DAY = 86_400
@@ -198,18 +200,51 @@ class Law:
             history: catalog rows, oldest first, each once; may be empty.
         """
         rows = np.asarray(history, np.int64)
+        result, follows = self._without_successors(rows)
+        if len(rows):
+            np.add.at(result, self.successors[rows[-1]], follows * self.shares)
+        result[rows] = 0.0
+        return result
+
+    def _without_successors(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], float]:
+        """Return the probabilities of all items but for the part of successors, and the weight of that part."""
         belief, left = self._beliefs(rows)
         general, fits, follows = self._weights(len(rows))
         weights = belief / left  # of each cluster's mixture, once seen items are excluded
         result = self.popularity * (general * weights.sum() + (fits * weights / self.mass)[self.clusters])
-        if len(rows):
-            np.add.at(result, self.successors[rows[-1]], follows * weights.sum() * self.shares)
-        result[rows] = 0.0
-        return result
+        return result, follows * float(weights.sum())
 
     def score(self, histories: Sequence[History]) -> NDArray[np.float64]:
         """Return the probabilities for histories, ``[histories, n_items]``: a model that ranks as well as possible."""
         return np.stack([self.probabilities(history.rows) for history in histories])
+
+    def learned(self, log: Interactions) -> Callable[[Sequence[History]], NDArray[np.float64]]:
+        """Return what ranks like :meth:`score`, but learns each item's successors from a log.
+
+        All else of the law is known to it: popularity, clusters and the shares of the mixture. So it tells what a log
+        of this size says about the law at best, or nearly so: an item that came next more often than the rest of the
+        mixture explains, and belongs to the same cluster, is a successor with the share of the times it came next.
+        """
+        same = log.owners[:-1] == log.owners[1:]
+        pairs = log.rows[:-1][same], log.rows[1:][same]
+        counts = sparse.csr_matrix((np.ones(len(pairs[0])), pairs), shape=(self.n_items, self.n_items))
+        total = np.asarray(counts.sum(axis=1)).ravel()
+        general = 1 - self.follows - self.fits
+
+        def probabilities(history: History) -> NDArray[np.float64]:
+            rows = np.asarray(history.rows, np.int64)
+            result, follows = self._without_successors(rows)
+            if len(rows):
+                last = rows[-1]
+                cells = slice(counts.indptr[last], counts.indptr[last + 1])
+                after, cluster = counts.indices[cells], self.clusters[last]
+                share = (general + self.fits**2 / self.mass[cluster]) * self.popularity[after]  # a user of the cluster
+                excess = np.maximum(counts.data[cells] - total[last] * share, 0.0) * (self.clusters[after] == cluster)
+                result[after] += follows / self.follows * excess / (total[last] + PSEUDO_COUNT)
+            result[rows] = 0.0
+            return result
+
+        return lambda histories: np.stack([probabilities(history) for history in histories])
 
     def _weights(self, n_seen: int) -> tuple[float, float, float]:
         """Return the probabilities of the mixture's parts: all items, the cluster's, and successors."""

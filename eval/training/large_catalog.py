@@ -42,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             return
         found = {}
         for n_items in options.items:
-            found[n_items] = started(n_items, options)
+            names = ("threads", "steps", "epochs", "users")
+            found[n_items] = started("eval.training.large_catalog", n_items, options, names)
             say(f"{n_items:,} items: {found[n_items]}")
         text = table(HEAD, rows(found))
         record(options.out, "large_catalog", f"{options.steps or 'all'} steps", {str(n): found[n] for n in found}, text)
@@ -70,11 +71,15 @@ def one(options: Any) -> dict[str, Any]:
     return {**vars(found), "interactions": sizes[2], "token_ms": found.token_ms, "best": found.best}
 
 
-def started(n_items: int, options: Any) -> dict[str, Any]:
-    """Measure one size in a process of its own; raises UsageError with its last line if it fails."""
-    command = [sys.executable, "-m", "eval.training.large_catalog", "--one", str(n_items)]
-    command += [f"--{name}={getattr(options, name)}" for name in ("threads", "steps", "epochs", "users")]
+def started(module: str, n_items: int, options: Any, names: Sequence[str]) -> dict[str, Any]:
+    """Measure one size in a process of its own; raises UsageError with its last line if it fails.
+
+    ``module`` is the script to run, ``names`` are the options that it gets.
+    """
+    command = [sys.executable, "-m", module, "--one", str(n_items)]
+    command += [f"--{name}={getattr(options, name)}" for name in names]
     command += ["--quick"] if options.quick else []
+    command += [text for each in getattr(options, "set", None) or () for text in ("--set", each)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise UsageError(f"{n_items:,} items: {(done.stderr.strip() or 'failed').splitlines()[-1]}")

@@ -5,15 +5,19 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from eval.bench.cases import Bench
 from eval.bench.law import Law
+from eval.bench.stages import replaced
+from genre_gen.blending.tuned import Steps
 from genre_gen.data.splits import Case, Split, leave_one_out, sample_cases
 from genre_gen.domain import Domain
+from genre_gen.llm.batch import Batch
 from genre_gen.llm.generator import ItemGenerator
 from genre_gen.llm.model import LLM
 from genre_gen.metrics import case_ranks, ndcg_at
@@ -21,6 +25,7 @@ from genre_gen.prompting.book import PromptBook
 from genre_gen.tasks import TaskData
 from genre_gen.training.finetune import FineTuner
 from genre_gen.training.llm_training import build_llm, make_finetuner
+from genre_gen.training.schedule import Planner, Progress
 
 ALONE = {
     "tasks": {"next_item": {"weight": 1.0, "depth": "exit"}},
@@ -95,8 +100,10 @@ def measure(subject: Subject, users: int, steps: int | None = None, seed: int = 
     llm = build_llm(domain, split.catalog, split.train)
     tuner = make_finetuner(llm, book, data, cases, None)
     found.build_seconds = time.perf_counter() - begin
-    _time_steps(tuner, found, steps)
-    progress = tuner.run()
+    with stepping(steps) as taken:
+        progress = tuner.run()
+    found.steps = len(taken)
+    found.seconds, found.tokens = sum(each for each, _ in taken[WARM_UP:]), sum(each for _, each in taken[WARM_UP:])
     found.ndcg = [entry["ndcg@10"] for entry in progress.log if "ndcg@10" in entry]
     if not found.ndcg and tuner.validate is not None:
         found.ndcg.append(tuner.validate())
@@ -107,26 +114,37 @@ def measure(subject: Subject, users: int, steps: int | None = None, seed: int = 
             lambda histories: law.score(histories).astype(np.float32), cases, len(split.catalog), domain.repeat, 8
         )
         found.bound = float(ndcg_at(ranks, 10).mean())
-    unit = 2**30 if sys.platform == "darwin" else 2**20
-    found.peak_gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    found.peak_gigabytes = peak_gigabytes()
     return found
 
 
-def _time_steps(tuner: FineTuner, found: Measured, most: int | None) -> None:
-    """Make a fine-tuner count and time its steps, and end after ``most`` of them."""
-    step = tuner._step
+def peak_gigabytes() -> float:
+    """Return the peak of this process's memory."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
 
-    def timed(batch: object) -> None:
-        begin = time.perf_counter()
-        step(batch)  # type: ignore[arg-type]
-        found.steps += 1
-        if found.steps > WARM_UP:
-            found.seconds += time.perf_counter() - begin
-            found.tokens += batch.ids.numel()  # type: ignore[attr-defined]
-        if most is not None and found.steps >= most:
-            tuner.progress.finished = True
 
-    tuner._step = timed  # type: ignore[method-assign]
+@contextmanager
+def stepping(most: int | None) -> Iterator[list[tuple[float, int]]]:
+    """Within the block, time the steps of the language model's training; yield their seconds and tokens.
+
+    With ``most``, a training has so many steps. Its learning rate falls within them, and only the end is validated.
+    """
+    taken: list[tuple[float, int]] = []
+    step, run = FineTuner._step, FineTuner.run
+
+    def timed(tuner: FineTuner, batch: Batch) -> None:
+        begin = time.thread_time()
+        step(tuner, batch)
+        taken.append((time.thread_time() - begin, batch.ids.numel()))
+
+    def short(tuner: FineTuner, on_step: Callable[[FineTuner], None] | None = None) -> Progress:
+        if most is not None:
+            tuner.options = replace(tuner.options, repeats=Steps(((0, most),), most))
+            tuner.planner = Planner(tuner.planner.epochs, 0, None, ((0, most),))
+        return run(tuner, on_step)
+
+    with replaced(FineTuner, "_step", timed), replaced(FineTuner, "run", short):
+        yield taken
 
 
 def request_milliseconds(llm: LLM, book: PromptBook, data: TaskData, cases: Sequence[Case]) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from genre_gen.blending.blend import Blend, shares
+from genre_gen.blending.blend import Blend, blended
 from genre_gen.data.batches import batches, histories_at_a_time
 from genre_gen.data.interactions import History, allowed_items
 from genre_gen.data.splits import Case, sample_cases
@@ -188,7 +188,7 @@ class Pool:
         allowed = allowed.copy()
         np.put_along_axis(allowed, target, values=True, axis=1)
         depth = min(POOL, allowed.shape[1])
-        even = shares(scores, dict.fromkeys(scores, 1.0), allowed)
+        even = blended(scores, dict.fromkeys(scores, 1.0), allowed).shares
         comparable = [values.astype(np.float32) for values in even.values()]
         best = [
             np.argpartition(np.where(allowed, -values, np.inf), depth - 1, axis=1)[:, :depth] for values in comparable

@@ -152,6 +152,17 @@ class CatalogTrie(ABC):
         """Return the number of items."""
         return self.n_positions - len(self.removed_positions)
 
+    @property
+    def is_identity(self) -> bool:
+        """Tell whether the code of each catalog row is the single token of the same number, without further tokens."""
+        return False
+
+    def flat_tokens(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the catalog rows with an item and the token of each, where every code is a single token."""
+        leaves = self.expand(np.array([ROOT]))[1]
+        leaves = leaves[self.count(leaves, self.subset()) > 0]
+        return self.row(leaves), self.token(leaves)
+
     def walk(self, tokens: Ints) -> NDArray[np.int64]:
         """Return the node that each row of tokens ``[batch, steps]`` leads to from the root, or -1.
 

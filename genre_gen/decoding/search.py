@@ -142,12 +142,9 @@ def score_items(model: StepModel, prompts: Sequence[Ids], trie: CatalogTrie) -> 
     Raises:
         DecodingError: a score is NaN or infinite.
     """
-    scores = np.full((len(prompts), trie.size), -np.inf, dtype=np.float32)
     if trie.is_flat and len(prompts):
-        leaves = trie.expand(np.array([ROOT]))[1]
-        leaves = leaves[trie.count(leaves, trie.subset()) > 0]
-        scores[:, trie.row(leaves)] = log_probabilities(model.prefill_many(prompts))[:, trie.token(leaves)]
-        return scores
+        return _score_flat(trie, log_probabilities(model.prefill_many(prompts)))
+    scores = np.full((len(prompts), trie.size), -np.inf, dtype=np.float32)
     for user, ids in enumerate(prompts):
         expander = Expander(model, trie, trie.subset())
         reached = expander.prefill([ids])
@@ -155,6 +152,16 @@ def score_items(model: StepModel, prompts: Sequence[Ids], trie: CatalogTrie) -> 
             leaf = trie.is_leaf(reached.nodes)
             scores[user, trie.row(reached.nodes[leaf])] = reached.scores[leaf]
             reached = expander.expand(reached.take(~leaf))
+    return scores
+
+
+def _score_flat(trie: CatalogTrie, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the scores of all catalog rows from those of all tokens, of which each is one item at most."""
+    if trie.is_identity:
+        return values
+    scores = np.full((len(values), trie.size), -np.inf, dtype=np.float32)
+    rows, tokens = trie.flat_tokens()
+    scores[:, rows] = values[:, tokens]
     return scores
 
 

@@ -67,6 +67,7 @@ class TreeModel:
         weights: Callable[[], Iterable[Tensor]] | None = None,
         cache_bytes: int = CACHE_BYTES,
         prepacked: bool = True,
+        quick_head: Callable[[], Callable[[Tensor], Tensor]] | None = None,
     ) -> None:
         """Wrap a decoder in evaluation mode; its weights are not copied.
 
@@ -80,13 +81,14 @@ class TreeModel:
                 which must then include the embeddings and the head.
             cache_bytes: the largest amount of memory for users' cached prompts.
             prepacked: whether layers may be prepacked, see :mod:`genre_gen.decoding.onednn`.
+            quick_head: returns an equivalent of ``head`` for the present weights; None if there is no faster one.
 
         Raises:
             ConfigError: the decoder has layers other than attention over all or the last tokens.
         """
         self.backbone, self.embed, self.head, self.first_code = backbone, embed, head, first_code
         self.weights = weights or (lambda: tensors_of(backbone))
-        self._cache_bytes, self._prepacked = cache_bytes, prepacked
+        self._cache_bytes, self._prepacked, self._quick_head = cache_bytes, prepacked, quick_head
         self._snapshot: Snapshot | None = None
         self._lock = Lock()
         decoder_of(backbone)
@@ -162,7 +164,7 @@ class TreeModel:
         state.positions = torch.cat([state.positions, positions], dim=1)
         mask = self._mask(state, rows, columns, paths, new)
         hidden = state.snapshot.decoder.read(self.embed(ids), state.cache, state.positions, mask)
-        return self.head(hidden[rows, columns])
+        return state.snapshot.head(hidden[rows, columns])
 
     @torch.inference_mode()
     def prefill(self, prompts: Sequence[Ids], user: Hashable | None = None) -> tuple[TreeState, Tensor]:
@@ -200,7 +202,8 @@ class TreeModel:
     @torch.inference_mode()
     def _take(self, weights: WeightVersions) -> Snapshot:
         decoder = decoder_of(prepack(self.backbone) if self._prepacked else self.backbone)
-        return Snapshot(weights, decoder, self.embed, self.head, PrefixCache(self._cache_bytes))
+        head = self.head if self._quick_head is None else self._quick_head()
+        return Snapshot(weights, decoder, self.embed, head, PrefixCache(self._cache_bytes))
 
     def _mask(self, state: TreeState, rows: Tensor, columns: Tensor, paths: Tensor, new: int) -> Tensor:
         """Return what the last ``new`` slots of each row see, bool ``[rows, 1, new, slots]``.

@@ -82,6 +82,13 @@ class Trie(CatalogTrie):
         """Tell whether every code is a single token, so that one forward pass scores all items."""
         return self.n_nodes == self.n_items + 1
 
+    @cached_property
+    def is_identity(self) -> bool:
+        """Tell whether the code of each catalog row is the single token of the same number, without further tokens."""
+        numbers = np.arange(self.vocabulary)
+        same = self.is_flat and self.n_items == self.size == self.vocabulary
+        return same and bool((self.rows == numbers).all() and (self.tokens[1:] == numbers).all())
+
     @property
     def nbytes(self) -> int:
         """Return the bytes of the arrays, including those made on first use."""

@@ -16,6 +16,9 @@ WHOLE_UP_TO = 50_000
 FACTORS = 128
 """The number of factors for larger ones by default."""
 
+ROWS_UP_TO = 20_000
+"""The largest code vocabulary whose embeddings are read by rows in a request; larger ones are copied by columns."""
+
 
 def number_of_factors(settings: CodeSettings, vocabulary: int) -> int:
     """Return the number of factors of the code embeddings; 0 if they are not factored."""

@@ -47,7 +47,9 @@ class ItemGenerator:
         self.encoder = Encoder(llm.tokenizer, llm.codes, llm.text_vocabulary)
         self.trie = Trie.build(llm.codes.codes, llm.codes.vocabulary)
         backbone = llm.item_backbone, llm.embed_items
-        self.model = TreeModel(*backbone, llm.code_logits, llm.text_vocabulary, self._weights)
+        self.model = TreeModel(
+            *backbone, llm.code_logits, llm.text_vocabulary, self._weights, quick_head=llm.quick_code_logits
+        )
         # The head is the identity, since each task with closed answers has a head of its own.
         self._state_model = TreeModel(*backbone, lambda states: states, llm.text_vocabulary, self._weights)
         self._lock = Lock()

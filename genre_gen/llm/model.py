@@ -22,7 +22,7 @@ from genre_gen.collaborative.negatives import Negatives
 from genre_gen.errors import ConfigError
 from genre_gen.llm.batch import Batch
 from genre_gen.llm.encode import NO_TARGET
-from genre_gen.llm.factors import best_projection
+from genre_gen.llm.factors import ROWS_UP_TO, best_projection
 from genre_gen.llm.item_backbone import (
     TEXT,
     adapted_backbone,
@@ -339,6 +339,17 @@ class LLM(nn.Module):
     def code_logits(self, hidden: Tensor) -> Tensor:
         """Return logits over the code vocabulary only, ``[..., code vocabulary]``."""
         return F.linear(self._code_queries(hidden), self.code_embedding)
+
+    def quick_code_logits(self) -> Callable[[Tensor], Tensor]:
+        """Return :meth:`code_logits` with the present weights, for inference.
+
+        On a CPU, large vocabularies are read from a copy with the code tokens in columns. For a single state that takes
+        a third of the time: a product with a row for each token adds up within each row, and waits for memory.
+        """
+        if self.device.type != "cpu" or self.codes.vocabulary <= ROWS_UP_TO:
+            return self.code_logits
+        columns = self.code_embedding.detach().T.contiguous()
+        return lambda hidden: self._code_queries(hidden) @ columns
 
     def text_logits(self, hidden: Tensor) -> Tensor:
         """Return logits over the text vocabulary."""

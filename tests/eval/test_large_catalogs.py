@@ -1,6 +1,6 @@
 import pytest
 
-from eval.training import large_catalog, llm_alone, sampled_softmax
+from eval.training import large_catalog, large_recommender, llm_alone, sampled_softmax
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +21,8 @@ def test_sampled_and_full_softmax_are_compared(run, tmp_path, entry, capsys):
 
 
 def test_sizes_of_catalogs_are_compared(run, tmp_path, entry, monkeypatch, capsys):
-    def in_this_process(n_items, options):
+    def in_this_process(_, n_items, options, names):
+        assert {"threads", "steps", "users"} <= {*names}
         options.one = n_items
         return large_catalog.one(options)
 
@@ -31,3 +32,19 @@ def test_sizes_of_catalogs_are_compared(run, tmp_path, entry, monkeypatch, capsy
     assert found["1682"]["steps"] == found["10000"]["steps"] > 0
     assert found["10000"]["bound"] > 0
     assert "| 10,000 | 400 |" in capsys.readouterr().out
+
+
+def test_recommenders_are_compared_with_the_law_and_with_what_the_log_tells(
+    run, tmp_path, entry, monkeypatch, capsys
+):
+    def in_this_process(_, n_items, options, names):
+        options.one = n_items
+        return large_recommender.one(options)
+
+    monkeypatch.setattr(large_recommender, "started", in_this_process)
+    assert run(large_recommender, "--quick", "--items", 1682, "--users", 10, "--out", tmp_path) == 0
+    found = entry(tmp_path / "large_recommender.json")["1682"]
+    assert found["steps"] == 3
+    assert 0 < found["log"] <= found["law"] + 0.2
+    assert 0 < found["llm_ms"] < found["request_ms"] + found["llm_ms"]
+    assert "| 1,682 | 400 |" in capsys.readouterr().out

@@ -28,7 +28,7 @@ from eval.bench.results import record, table
 from eval.bench.script import at_least_one, new_parser, say, script
 from genre_gen.data.catalog import Catalog, Item
 from genre_gen.data.interactions import Interactions
-from genre_gen.data.readers.files import read_delimited
+from genre_gen.data.readers.delimited import read_delimited
 from genre_gen.domain import Domain
 from genre_gen.errors import GenreGenError
 from genre_gen.folders.arrays import contents_of
@@ -227,7 +227,7 @@ def _users(recommender: Recommender, folder: Path) -> dict[str, Callable[[Any], 
 
     def table_of(text: str) -> object:
         (folder / "x.csv").write_bytes(text.encode("utf-8", "surrogatepass"))
-        return read_delimited(folder / "x.csv", "utf-8", "\t" if "\t" in text else ",").frame
+        return read_delimited(folder / "x.csv").frame
 
     def interactions(values: dict[str, Any]) -> object:
         with contents_of(folder / "x.safetensors"):

@@ -36,7 +36,7 @@ def domains(context: typer.Context, as_json: AsJson = False) -> None:
 @app.command("new")
 def new_domain(
     name: Annotated[str, typer.Argument(help="Name of the domain.")],
-    interactions: Annotated[Path, typer.Option(help="Table of interactions: CSV, TSV or Parquet.")],
+    interactions: Annotated[Path, typer.Option(help="Table of interactions: text, JSON or Parquet; may be packed.")],
     items: Annotated[Path | None, typer.Option(help="Table of the items [the interactions].")] = None,
     folder: Annotated[Path, typer.Option(help="Folder in which catalogs/NAME and prompts/NAME are written.")] = Path(),
     noun: Annotated[str | None, typer.Option(help="Word for one item [from the name of the item file].")] = None,
@@ -48,6 +48,8 @@ def new_domain(
     item_id: Annotated[str | None, _column("items")] = None,
     title: Annotated[str | None, _column("items, or none")] = None,
     text: Annotated[str | None, _column("items, or none")] = None,
+    encoding: Annotated[str, typer.Option(help="Encoding of text files, such as cp1251; auto: found out.")] = "auto",
+    items_encoding: Annotated[str | None, typer.Option(help="Encoding of the items, if it is another.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Infer a domain from two tables, ready for training."""
@@ -59,7 +61,7 @@ def new_domain(
     columns = {role: column for role, column in named.items() if column is not None}
     check_writable(folder, "--folder")
     try:
-        started = start_domain(name, interactions, items, folder, columns, noun, language)
+        started = start_domain(name, interactions, items, folder, columns, noun, language, encoding, items_encoding)
     except GenreGenError as problem:
         raise type(problem)(_with_options(str(problem))) from None
     show(started.to_json() if as_json else _with_options(started.text()))

@@ -70,8 +70,10 @@ class Dataset:
         name: str | None = None,
         noun: str | None = None,
         columns: Mapping[str, str | None] | None = None,
+        encoding: str = "auto",
+        items_encoding: str | None = None,
     ) -> Dataset:
-        """Infer a domain from two files with headers (CSV, TSV or Parquet); nothing is written.
+        """Infer a domain from two files with headers (delimited text, JSON or Parquet); nothing is written.
 
         See :func:`genre_gen.new_domain.inference.infer_domain` for the arguments and errors.
 
@@ -81,7 +83,8 @@ class Dataset:
             >>> films.domain.name, list(films.domain.fields)
             ('films', ['genre', 'year'])
         """
-        return cls._inferred(interactions, items, name=name, noun=noun, columns=columns)
+        encodings = {"encoding": encoding, "items_encoding": items_encoding}
+        return cls._inferred(interactions, items, name=name, noun=noun, columns=columns, **encodings)
 
     @classmethod
     def from_frames(

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from genre_gen.data.catalog import Catalog, Item
-from genre_gen.data.settings import DataSettings
 from genre_gen.data.tf_idf import counted, unit_rows
 from genre_gen.domain import Domain, KnowledgeSettings
 from genre_gen.folders.arrays import count_in, expect, json_in, texts
@@ -226,7 +225,7 @@ def _records(file: Path, settings: KnowledgeSettings, *roles: str) -> Iterator[t
     from genre_gen.data.readers.recbole import read_atomic
     from genre_gen.data.readers.table import read_table
 
-    table = read_atomic(file) if file.name.endswith((".kg", ".link")) else read_table(file, DataSettings(path="."))
+    table = read_atomic(file) if file.name.endswith((".kg", ".link")) else read_table(file)
     names = [table.column(getattr(settings, role), role, f"knowledge.{role}") for role in roles]
     return iter(zip(*(table.frame[name].cast(str).to_list() for name in names), strict=True))
 

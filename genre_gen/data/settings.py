@@ -51,10 +51,20 @@ class Policies(Settings):
     attributes: Literal["unknown", "error"] = "unknown"
 
 
-class DataSettings(Settings):
+class TextFormat(Settings):
+    """How a text file is written; what is not set is found out from each file."""
+
+    encoding: str | None = None
+    delimiter: Annotated[str, Field(min_length=1)] | None = None
+    quote: Annotated[str, Field(pattern=r"^(none|\S)$")] | None = None
+    escape: Annotated[str, Field(pattern=r"^(none|\S)$")] | None = None
+
+
+class DataSettings(TextFormat):
     """The location and format of the data; data in memory has neither ``source`` nor ``path``.
 
     ``origin`` (who made the data), ``license`` and ``license_url`` are for the model card; a ``source`` has its own.
+    ``items_file`` tells where the item file is written otherwise than the interactions.
     """
 
     source: str | None = None
@@ -65,8 +75,8 @@ class DataSettings(Settings):
     reader: Annotated[str, READERS.name_check(AUTO)] = AUTO
     items: str | None = None
     interactions: str | None = None
-    encoding: str = "utf-8"
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    encoding: str = "auto"
+    items_file: TextFormat = TextFormat()
     time_unit: Literal["s", "ms", "us", "ns"] = "s"
     not_rated: tuple[float, ...] = ()
     missing: tuple[str, ...] = MISSING
@@ -77,6 +87,12 @@ class DataSettings(Settings):
     def one_file(self) -> bool:
         """Tell whether the lines of the interactions describe their items too."""
         return self.items is not None and self.items == self.interactions
+
+    def format_of(self, part: Literal["items", "interactions"]) -> TextFormat:
+        """Return how a file is written."""
+        form = {key: getattr(self, key) for key in TextFormat.model_fields}
+        own = self.items_file.model_dump(exclude_none=True) if part == "items" else {}
+        return TextFormat(**{**form, **own})
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:

@@ -13,7 +13,7 @@ import polars as pl
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.frames import is_frame
 from genre_gen.data.ids import tied
-from genre_gen.data.readers.files import read_delimited
+from genre_gen.data.readers.delimited import read_delimited
 from genre_gen.data.readers.frames import plain, to_polars
 from genre_gen.data.readers.recbole import RecBole, read_atomic
 from genre_gen.data.settings import Columns
@@ -119,7 +119,7 @@ def _read(file: Path) -> pl.DataFrame:
         if file.suffix in RecBole.suffixes:
             return read_atomic(file).frame
         if file.suffix in {".csv", ".tsv"}:
-            return read_delimited(file, "utf-8", "\t" if file.suffix == ".tsv" else ",").frame
+            return read_delimited(file).frame
         # Beyond the first lines of JSON a column may cease to be empty, so all are looked at for its type.
         reads_json = file.suffix == ".jsonl"
         return pl.read_ndjson(file, infer_schema_length=None) if reads_json else pl.read_parquet(file)

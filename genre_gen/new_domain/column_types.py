@@ -11,6 +11,7 @@ import polars as pl
 
 from genre_gen.data.readers.amounts import amounts, seem_amounts
 from genre_gen.data.readers.dates import PER_SECOND, Unit, read_times
+from genre_gen.data.readers.lists import elements, in_brackets, is_list, read_brackets
 from genre_gen.data.readers.values import is_single, labels, numbers, text
 from genre_gen.data.settings import MISSING, FieldSettings
 from genre_gen.errors import DataError
@@ -138,15 +139,29 @@ def liked_from(scale: tuple[float, float]) -> float:
 
 def as_field(column: pl.Series, name: str) -> tuple[FieldSettings | None, str]:
     """Return the attribute settings of a column of the item table, or None, and the reason."""
-    if isinstance(column.dtype, pl.List) and is_single(column.explode()):
-        return FieldSettings(type="list", columns=(name,)), "a list"
+    if is_list(column) and is_single(elements(column)):
+        return _listed(column, name, elements(column), "")
     if not is_single(column):
         return None, "has nested values" if column.dtype.is_nested() else "contains bytes that are not valid text"
     return _single_field(column, name)
 
 
+def _listed(column: pl.Series, name: str, parts: pl.Series, how: str) -> tuple[FieldSettings | None, str]:
+    """Return the settings of a column of lists; ``parts`` are all labels."""
+    known = text(parts).filter(text(parts) != "")
+    if not len(known):
+        return None, "is empty"
+    if share(numbers(known) % 1 != 0) > 1 / 2:
+        return None, f"is a list of numbers, such as {known[0]!r}"
+    return FieldSettings(type="list", columns=(name,)), f"a list{how} with {known.n_unique()} labels"
+
+
 def _single_field(column: pl.Series, name: str) -> tuple[FieldSettings | None, str]:
     written = text(column)
+    given = written.filter(written != "")
+    found = read_brackets(written) if share(in_brackets(given)) >= MOSTLY else {}
+    if found and len(found) >= MOSTLY * given.n_unique():
+        return _listed(column, name, pl.Series([part for parts in found.values() for part in parts]), " in brackets")
     unknown, values = _known(written, _ABSENT | _NONE)
     read = amounts(values)
     numeric = len(values) > 0 and int(read.is_not_null().sum()) >= MOSTLY * len(values)

@@ -7,6 +7,9 @@ import os
 from pathlib import Path
 from typing import Any
 
+from genre_gen.data.readers.delimited import usual_delimiter
+from genre_gen.data.readers.files import Table, on_disk
+from genre_gen.data.readers.quotes import NONE
 from genre_gen.new_domain.column_types import liked_from
 from genre_gen.new_domain.names import Role
 from genre_gen.new_domain.schema_inference import Proposal
@@ -49,23 +52,57 @@ def _top(name: str, proposal: Proposal, noun: str) -> str:
 
 def _data(tables: Tables, home: str | None, proposal: Proposal) -> str:
     log, items = tables.paths
+    of_log, of_items = _forms(tables)
     if log is None:
         return "[data]                   # the tables are in memory\n" + _values(proposal)
     return (
         "[data]\n"
         + _lines(
             ("path", home, "the folder of the tables, relative to this one"),
-            ("reader", "table", "CSV, TSV or Parquet with a header"),
-            items and ("items", relative(items.resolve(), log.resolve().parent), "one item a line"),
-            proposal.items_in_log and ("items", log.name, "the same file: its lines describe the items too"),
-            ("interactions", log.name, "one interaction a line"),
-            tables.encoding != "utf-8" and ("encoding", tables.encoding, "the files are not UTF-8"),
-            tables.delimiter is not None and ("delimiter", tables.delimiter, "between values"),
+            ("reader", "table", "tables with a header"),
+            items and ("items", relative(items.resolve(), on_disk(log.resolve())[0]), "one item a line"),
+            proposal.items_in_log
+            and ("items", on_disk(log.resolve())[1], "the same file: its lines describe the items too"),
+            ("interactions", on_disk(log.resolve())[1], "one interaction a line"),
+            *_written(of_log),
         )
         + _values(proposal)
         + '# origin = "..."         # for the model card: who made the data\n'
         + '# license = "..."        # its licence: an SPDX id such as CC-BY-4.0, or a few words\n'
+        + (
+            f"\n[data.items_file]        # how the item file is written\n{_lines(*_written(of_items))}"
+            if of_items
+            else ""
+        )
     )
+
+
+def _forms(tables: Tables) -> tuple[dict[str, str], dict[str, str]]:
+    """Return how the interactions are written, as far as it is unusual, and what differs in the item file."""
+    log, items = ({} if table is None else _form(table) for table in (tables.interactions, tables.items))
+    of_log = {key: value for key, (value, usual) in log.items() if value != usual}
+    of_items = {key: value for key, (value, usual) in items.items() if value != of_log.get(key, usual)}
+    return of_log, of_items
+
+
+def _form(table: Table) -> dict[str, tuple[str, str]]:
+    """Return each key of a text file's form with its value and the usual one."""
+    form = table.form
+    if form is None:
+        return {}
+    encoding = {"encoding": ((form.encoding or "utf-8").removesuffix("-sig"), "utf-8")}
+    if form.delimiter is None:
+        return encoding
+    delimiter = {"delimiter": (form.delimiter, usual_delimiter(table.file))}
+    return {**encoding, **delimiter, "quote": (form.quote or '"', '"'), "escape": (form.escape or NONE, NONE)}
+
+
+def _written(form: dict[str, str]) -> list[tuple[str, str, str]]:
+    comments = {
+        "encoding": "of the text", "delimiter": "between values", "quote": "around values",
+        "escape": "before quotes inside values",
+    }  # fmt: skip
+    return [(key, value, comments[key]) for key, value in form.items()]
 
 
 def _values(proposal: Proposal) -> str:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from genre_gen.data.readers import Data, build_data
+from genre_gen.data.readers.encodings import AUTO
+from genre_gen.data.readers.files import on_disk
 from genre_gen.data.readers.to_interactions import UNKNOWN_ITEM
 from genre_gen.domain import Domain
 from genre_gen.downloads.paths import assets_folder
@@ -42,26 +44,31 @@ def infer_domain(
     name: str | None = None,
     noun: str | None = None,
     columns: Mapping[str, str | None] | None = None,
+    encoding: str = AUTO,
+    items_encoding: str | None = None,
 ) -> InferredDomain:
     """Infer a domain from two tables, in files or in memory, without writing files.
 
     Args:
         interactions: one interaction a row, with a user, an item and optionally a rating and a time: the path of a
-            file with a header (CSV, TSV or Parquet), or a data frame of polars or pandas (an index of ids is a column).
+            file with a header (delimited text, JSON or Parquet), or a data frame of polars or pandas (an index of ids
+            is a column).
         items: one item a row, also a path or a data frame. Without them, titles and attributes are those that stand in
             the interactions, if any.
         name: name of the domain; by default that of the item file, or ``dataset`` for data frames.
         noun: word for an item in prompts, such as ``book``; by default derived from the name of the file or domain.
         columns: role (``user``, ``item``, ``rating``, ``time``, ``item_id``, ``title``, ``text``) -> column, for roles
             that would be inferred wrongly; None for "there is no such column".
+        encoding: the encoding of text files, by default found out for each file.
+        items_encoding: that of the items, if it is another.
 
     Raises:
         DataError: a table cannot be read, or a column cannot be inferred.
         UsageError: an invalid name or noun, or a role or column that does not exist.
         ConfigError: the name is that of a shipped domain.
     """
-    tables = read_tables(interactions, None if items is interactions else items)
-    home = None if tables.paths[0] is None else tables.paths[0].resolve().parent.as_posix()
+    tables = read_tables(interactions, None if items is interactions else items, encoding, items_encoding)
+    home = None if tables.paths[0] is None else on_disk(tables.paths[0].resolve())[0].as_posix()
     name = _usual_name(tables) if name is None else check_name(name)
     return infer_from(tables, name, noun, columns, home)
 
@@ -74,7 +81,7 @@ def infer_from(
         raise UsageError(f"noun {noun!r}: give one or two words of letters, such as book")
     tables, items = _one_of_two(tables), tables.paths[1]
     proposal = propose(tables.interactions, tables.items, columns)
-    noun = noun or (None if items is None else _noun_of(items.stem)) or _noun_of(name) or DEFAULT
+    noun = noun or (None if items is None else _noun_of(items.name.partition(".")[0])) or _noun_of(name) or DEFAULT
     described = described_settings(name, noun, tables, proposal, home)
     source = tables.interactions if proposal.items_in_log else tables.items
     data = build_data(_dropping(_domain(name, described)), tables.interactions, source)

@@ -11,6 +11,8 @@ from pathlib import Path
 from genre_gen.data.order import OrderShares
 from genre_gen.data.printable import padded, printable, width_of
 from genre_gen.data.readers import Data
+from genre_gen.data.readers.encodings import AUTO
+from genre_gen.data.readers.files import on_disk
 from genre_gen.data.settings import FieldSettings
 from genre_gen.downloads.domains import FILE
 from genre_gen.errors import ConfigError
@@ -83,6 +85,8 @@ def start_domain(
     columns: Mapping[str, str | None] | None = None,
     noun: str | None = None,
     language: str = ENGLISH,
+    encoding: str = AUTO,
+    items_encoding: str | None = None,
 ) -> Started:
     """Write a new domain for two tables, which are not moved.
 
@@ -99,8 +103,8 @@ def start_domain(
     tables = Language.load(language)
     if taken := [str(path) for path in (catalog_folder, prompts_folder) if path.exists()]:
         raise ConfigError(f"{' and '.join(taken)} exists already; give another name, or delete it first")
-    home = relative(interactions.resolve().parent, catalog_folder.resolve())
-    inferred = infer_from(read_tables(interactions, items), name, noun, columns, home)
+    home = relative(on_disk(interactions.resolve())[0], catalog_folder.resolve())
+    inferred = infer_from(read_tables(interactions, items, encoding, items_encoding), name, noun, columns, home)
     templates, toml = in_language(prompts_folder, language), inferred.toml
     if language != ENGLISH:
         toml = toml.replace("\nnoun =", f'\nlanguage = "{language}"{" " * 10}# of the prompts\nnoun =', 1)

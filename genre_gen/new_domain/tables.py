@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genre_gen.data.readers.files import Table, decode, read_parquet, read_text
+from genre_gen.data.readers.delimited import VALUE
+from genre_gen.data.readers.encodings import AUTO
+from genre_gen.data.readers.files import Table, named, on_disk
 from genre_gen.data.readers.frames import from_frame
-from genre_gen.data.readers.table import PlainTable
+from genre_gen.data.readers.table import PlainTable, read_table
+from genre_gen.data.settings import TextFormat
 from genre_gen.errors import DataError, UsageError
 
-_DELIMITERS = (",", ";", "\t", "|")
-_DATA = re.compile(r"[-+]?\d+([.,]\d+)?|\d{4}-\d\d-\d\d.*")  # values, which are not names of columns
+_OF_LOG, _OF_ITEMS = ("user_id", "item_id", "rating", "timestamp"), ("item_id", "title", "genre", "description")
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,15 @@ class Tables:
     items: Table | None  # one record per item; None if only their ids are known
     # the paths of the two files, None for a table that is missing or in memory
     paths: tuple[Path | None, Path | None] = (None, None)
-    encoding: str = "utf-8"  # of both files
-    delimiter: str | None = None  # of both files; None for the usual one of their suffix
 
 
-def read_tables(interactions: Any, items: Any = None) -> Tables:
-    """Read two tables, either paths (CSV, TSV or Parquet with a header) or data frames; ``items`` may be None.
+def read_tables(
+    interactions: Any, items: Any = None, encoding: str = AUTO, items_encoding: str | None = None
+) -> Tables:
+    """Read two tables, either paths (``PlainTable.suffixes``, with a header) or data frames; ``items`` may be None.
+
+    ``encoding`` is that of the text files, by default found out for each; ``items_encoding`` is that of the items, if
+    it is another.
 
     Raises:
         DataError: a file cannot be read, or a table has no rows.
@@ -39,64 +42,31 @@ def read_tables(interactions: Any, items: Any = None) -> Tables:
     given = [table for table in (interactions, items) if table is not None]
     if all(isinstance(table, (str, Path)) for table in given):
         paths = Path(interactions), None if items is None else Path(items)
-        files = [path for path in paths if path is not None]
-        encoding, delimiter = _encoding(files), _common_delimiter(files)
-        tables = [_read_file(file, encoding, delimiter) for file in files]
-        return Tables(tables[0], tables[1] if items is not None else None, paths, encoding, delimiter)
+        log, item_file = paths
+        read = None if item_file is None else _read_file(item_file, items_encoding or encoding, _OF_ITEMS)
+        return Tables(_read_file(log, encoding, _OF_LOG), read, paths)
     if any(isinstance(table, (str, Path)) for table in given):
         raise UsageError("interactions and items are a path and a data frame; give two paths, or two data frames")
     return Tables(from_frame(interactions, "interactions"), None if items is None else from_frame(items, "items"))
 
 
-def _read_file(file: Path, encoding: str, delimiter: str | None) -> Table:
-    """Read a table with a header line."""
-    if file.name.endswith(".parquet"):
-        table = read_parquet(file)
-    else:
-        table = read_text(decode(file, encoding), str(file), delimiter or _usual_delimiter(file))
-    if any(_DATA.fullmatch(name) for name in table.frame.columns):
+def _read_file(path: Path, encoding: str, names: tuple[str, ...]) -> Table:
+    """Read a table with a header line; ``names`` are usual ones for it."""
+    folder, name = on_disk(path)
+    if ".zip/" not in name and not path.is_file():
+        raise DataError(f"{path}: no such file; correct the path")
+    if not name.endswith(PlainTable.suffixes):
         raise DataError(
-            f"{file}, line 1: looks like data ({', '.join(table.frame.columns)[:60]}), not like names of columns; put "
-            "a line such as user_id,item_id,rating,timestamp before it"
+            f"{path}: not a table; give {', '.join(PlainTable.kinds)}, or write domain.toml by hand (other formats: "
+            "catalogs/README.md)"
+        )
+    table = read_table(named(folder, name), TextFormat(encoding=encoding))
+    if any(VALUE.fullmatch(column) for column in table.frame.columns):
+        delimiter = (table.form and table.form.delimiter) or ","
+        raise DataError(
+            f"{path}, line 1: looks like data ({', '.join(table.frame.columns)[:60]}), not like names of columns; put "
+            f"a line such as {delimiter.join(names[: len(table.frame.columns)])} before it"
         )
     if table.frame.is_empty():
-        raise DataError(f"{file}: there is no data below the header; check the file")
+        raise DataError(f"{path}: there is no data below the header; check the file")
     return table
-
-
-def _usual_delimiter(file: Path) -> str:
-    return "\t" if file.name.endswith(".tsv") else ","
-
-
-def _encoding(files: Iterable[Path]) -> str:
-    """Return an encoding that can decode all files; raises DataError for a file that is not a table."""
-    for file in files:
-        if not file.is_file():
-            raise DataError(f"{file}: no such file; correct the path")
-        if not file.name.endswith(PlainTable.suffixes):
-            raise DataError(
-                f"{file}: not a table; give {', '.join(PlainTable.suffixes)}, or write domain.toml by hand (other "
-                "formats: catalogs/README.md)"
-            )
-        if not file.name.endswith(".parquet"):
-            try:
-                file.read_bytes().decode("utf-8")
-            except UnicodeDecodeError:
-                return "latin-1"
-    return "utf-8"
-
-
-def _common_delimiter(files: Iterable[Path]) -> str | None:
-    """Return the delimiter, if it is not the usual one of the suffixes; it must be the same in all files."""
-    delimiters: dict[Path, str] = {}
-    for file in files:
-        if not file.name.endswith(".parquet"):
-            header = file.read_bytes().partition(b"\n")[0].decode("latin-1")
-            usual = _usual_delimiter(file)
-            delimiters[file] = max(_DELIMITERS, key=lambda each: (header.count(each), each == usual))
-    if all(delimiter == _usual_delimiter(file) for file, delimiter in delimiters.items()):
-        return None
-    if len(set(delimiters.values())) > 1:
-        shown = ", ".join(f"{file.name} by {delimiter!r}" for file, delimiter in delimiters.items())
-        raise DataError(f"the files have different separators: {shown}; save both files with commas")
-    return next(iter(delimiters.values()))

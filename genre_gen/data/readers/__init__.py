@@ -11,7 +11,7 @@ from pathlib import Path
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import Interactions
 from genre_gen.data.readers.base import Reader
-from genre_gen.data.readers.files import Folder, Problem, Table, entries, open_folder
+from genre_gen.data.readers.files import Folder, Problem, Table, entries, open_folder, visible
 from genre_gen.data.readers.report import LoadReport
 from genre_gen.data.readers.table import PlainTable
 from genre_gen.data.readers.to_catalog import catalog_of_interactions, items_in_lines, settle_item_id, to_catalog
@@ -82,8 +82,10 @@ def build_data(
     Raises:
         DataError: records violate the domain's policies.
     """
-    report = LoadReport([*interactions.left_out])
-    if items is interactions:
+    report = LoadReport([*(items.notes if catalog is None and items is not None else ())])
+    if items is not interactions:
+        report.problems += interactions.notes
+    else:
         items = items_in_lines(interactions, domain)
     if catalog is None and items is not None:
         catalog = to_catalog(items, settle_item_id(domain, items, lambda: interactions, report), separator, report)
@@ -96,6 +98,8 @@ def load_catalog(domain: Domain, path: str | Path | None = None) -> tuple[Catalo
     reader, folder, settings = _open(domain, path, "items")
     report = LoadReport()
     items = reader.items(folder, settings)
+    if items is not None:
+        report.problems += items.notes
     if items is not None and settings.one_file:
         items = items_in_lines(items, domain)
     if items is not None:
@@ -124,6 +128,9 @@ def _open(domain: Domain, path: str | Path | None, part: str) -> tuple[Reader, F
         settings = settings.model_copy(update=dict.fromkeys(parts, location.name))
         location = location.parent
     folder = open_folder(location)
+    inside = visible(folder)
+    if location.is_file() and len(inside) == 1 and inside[0].name.endswith(PlainTable.suffixes):
+        settings = settings.model_copy(update={part: inside[0].name})
     return _choose_reader(folder, settings), folder, settings
 
 
@@ -133,7 +140,7 @@ def _choose_reader(folder: Folder, settings: DataSettings) -> Reader:
         return READERS[settings.reader]
     name = settings.interactions or settings.items
     for reader in READERS.built_in().values():
-        if name.endswith(reader.suffixes) if name else reader.recognises(folder):
+        if reader.fits(folder, name) if name else reader.recognises(folder):
             return reader
     raise DataError(
         f"{folder}: no reader reads {name or f'these files ({entries(folder)})'}; set data.reader, data.items and "

@@ -31,9 +31,12 @@ import polars as pl
 
 from genre_gen.data.readers.base import Reader
 from genre_gen.data.readers.dates import LAST_SECOND
-from genre_gen.data.readers.files import Folder, Table, decode, ending, json_lines, named, only, read_text, whole
+from genre_gen.data.readers.delimited import read_text
+from genre_gen.data.readers.encodings import Text, decode
+from genre_gen.data.readers.files import Folder, Table, ending, named, only
+from genre_gen.data.readers.json_tables import json_lines, whole
 from genre_gen.data.readers.table import PlainTable
-from genre_gen.data.settings import DataSettings
+from genre_gen.data.settings import DataSettings, TextFormat
 from genre_gen.errors import DataError
 
 _PAIR, _PAIR_ITEMS = ".inter.json", ".item.json"
@@ -48,6 +51,7 @@ _REVIEW = {
     "summary": ("summary", "title"),
     "review": ("reviewText", "text"),
 }
+_COMMAS = TextFormat(delimiter=",")
 _ASIN = 10  # characters of an item id; ids of users are longer
 _LATEST = 1000 * LAST_SECOND + 999  # milliseconds; a larger number is not a time
 _FIRST_LINE = 1 << 20  # a file is recognised by its first line, of at most this many bytes
@@ -74,25 +78,29 @@ class Amazon(Reader):
             return True
         return any(_has_reviews(folder / name) for name in _names(folder, _LINES))
 
+    def fits(self, folder: Folder, name: str) -> bool:
+        """Tell whether a file has reviews, or one of the names of this format."""
+        own = name.endswith((_PAIR, _PAIR_ITEMS)) or name.startswith(_META)
+        return name.endswith(_LINES) and (own or ((folder / name).is_file() and _has_reviews(folder / name)))
+
     def items(self, folder: Folder, settings: DataSettings) -> Table | None:
         """Return the items' attributes; lists stay lists, other values become text."""
         usual = ending(folder, _PAIR_ITEMS) or _names(folder, _LINES, _META)
         name = settings.items or only(folder, usual, "data.items")
         if name is None:
             return None
-        file = named(folder, name)
-        return _pair_items(file, settings.encoding) if name.endswith(_PAIR_ITEMS) else _meta(file, settings.encoding)
+        text = decode(named(folder, name), settings.format_of("items").encoding)
+        return _pair_items(text) if name.endswith(_PAIR_ITEMS) else _meta(text)
 
     def interactions(self, folder: Folder, settings: DataSettings) -> Table:
         """Return one record per user and item, in file order."""
         lines = [name for name in _names(folder, _LINES) if not name.startswith(_META)]
         usual = ending(folder, _PAIR) or lines or _names(folder, _RATINGS)
         file = named(folder, settings.interactions or only(folder, usual, "data.interactions") or f"*{_PAIR}")
+        text = decode(file, settings.format_of("interactions").encoding)
         if file.name.endswith(_PAIR):
-            return _pair_interactions(file, settings.encoding)
-        if file.name.endswith(_RATINGS):
-            return _ratings(file, settings.encoding)
-        return _review_lines(file, settings.encoding)
+            return _pair_interactions(text)
+        return _ratings(text) if file.name.endswith(_RATINGS) else _review_lines(text)
 
 
 def _names(folder: Folder, suffixes: tuple[str, ...], prefix: str = "") -> list[str]:
@@ -117,46 +125,45 @@ def _has_reviews(file: Folder) -> bool:
 # As published
 
 
-def _review_lines(file: Folder, encoding: str) -> Table:
+def _review_lines(text: Text) -> Table:
     """Read reviews, one JSON object a line."""
     records = (
         (line, *(_first(review, keys) for keys in _REVIEW.values()), _milliseconds(review))
-        for line, review in json_lines(file, encoding)
+        for line, review in json_lines(text)
     )
-    return _table(file, records, {**dict.fromkeys(_REVIEW, pl.String()), "timestamp": pl.Datetime("ms")})
+    return _table(text, records, {**dict.fromkeys(_REVIEW, pl.String()), "timestamp": pl.Datetime("ms")})
 
 
-def _table(file: Folder, records: Iterable[tuple[Any, ...]], types: dict[str, pl.DataType]) -> Table:
+def _table(text: Text, records: Iterable[tuple[Any, ...]], types: dict[str, pl.DataType]) -> Table:
     """Return records, whose first value is the line number, as a table."""
     frame = pl.DataFrame(list(records), {"line": pl.Int64(), **types}, orient="row")
     lines = frame["line"]
-    return Table(frame.drop("line"), str(file), lambda record: f"line {lines[record]}")
+    return Table(frame.drop("line"), text.file, lambda record: f"line {lines[record]}", text.notes)
 
 
-def _ratings(file: Folder, encoding: str) -> Table:
+def _ratings(text: Text) -> Table:
     """Read ratings without reviews; the 2023 files have a header, older ones do not."""
-    text = decode(file, encoding)
-    if text.startswith("user_id,"):
-        table = read_text(text, str(file))
+    if text.content.startswith("user_id,"):
+        table = read_text(text, _COMMAS)
         item = table.column(_ITEM, "item", "data.columns.item")
         frame = table.frame.with_columns(pl.col(item).alias("item_id"))
         if "timestamp" in frame.columns:
             times = pl.col("timestamp").cast(pl.Int64, strict=False)
             frame = frame.with_columns(pl.when(times.abs() <= _LATEST).then(times).cast(pl.Datetime("ms")))
         return table.with_frame(frame)
-    table = read_text(text, str(file), columns=("first", "second", "rating", "timestamp"))
+    table = read_text(text, _COMMAS, columns=("first", "second", "rating", "timestamp"))
     # In 2014 the user is the first column, in 2018 the item is.
     short = [bool((table.frame[name].str.len_chars() == _ASIN).all()) for name in ("first", "second")]
     if short[0] == short[1]:
         raise DataError(
-            f"{file}: cannot tell users from items, whose ids should have {_ASIN} characters; "
+            f"{text.file}: cannot tell users from items, whose ids should have {_ASIN} characters; "
             'write the header "user_id,item_id,rating,timestamp" and set data.reader = "table"'
         )
     item, user = ("first", "second") if short[0] else ("second", "first")
     return table.with_frame(table.frame.rename({user: "user_id", item: "item_id"}))
 
 
-def _meta(file: Folder, encoding: str) -> Table:
+def _meta(text: Text) -> Table:
     """Read items, one JSON object a line."""
     records = (
         (
@@ -170,11 +177,11 @@ def _meta(file: Folder, encoding: str) -> Table:
             list(dict.fromkeys(_flat(item.get("categories") or item.get("category")))),
             list(_flat(item.get("features") or item.get("feature"))),
         )
-        for line, item in json_lines(file, encoding, _loose)
+        for line, item in json_lines(text, _loose)
     )
     texts = ("item_id", "title", "brand", "price", "description", "main_category")
     lists = dict.fromkeys(("categories", "features"), pl.List(pl.String))
-    return _table(file, records, {**dict.fromkeys(texts, pl.String()), **lists})
+    return _table(text, records, {**dict.fromkeys(texts, pl.String()), **lists})
 
 
 def _loose(line: str) -> Any:
@@ -221,46 +228,47 @@ def _flat(value: Any) -> Iterator[str]:
 # As a pair
 
 
-def _pair_items(file: Folder, encoding: str) -> Table:
-    items = _read_object(file, encoding)
+def _pair_items(text: Text) -> Table:
+    items = _read_object(text)
     for item_id, attributes in items.items():
         if not isinstance(attributes, dict):
-            raise DataError(f"{file}, item {item_id!r}: expected an object of attributes, not {attributes!r:.60}")
+            raise DataError(f"{text.file}, item {item_id!r}: expected an object of attributes, not {attributes!r:.60}")
     names = dict.fromkeys(name for attributes in items.values() for name in attributes)
     columns = {name: _column([attributes.get(name) for attributes in items.values()]) for name in names}
     ids = list(items)
-    return Table(pl.DataFrame({**columns, "item_id": ids}), str(file), lambda record: f"item {ids[record]!r}")
+    return Table(
+        pl.DataFrame({**columns, "item_id": ids}), text.file, lambda record: f"item {ids[record]!r}", text.notes
+    )
 
 
-def _pair_interactions(file: Folder, encoding: str) -> Table:
+def _pair_interactions(text: Text) -> Table:
     users: list[str] = []
     items: list[str] = []
-    for user, item_ids in _read_object(file, encoding).items():
+    for user, item_ids in _read_object(text).items():
         if not isinstance(item_ids, list) or not all(isinstance(item, (str, int)) for item in item_ids):
-            raise DataError(f"{file}, user {user!r}: expected a list of item ids, not {item_ids!r:.60}")
+            raise DataError(f"{text.file}, user {user!r}: expected a list of item ids, not {item_ids!r:.60}")
         users += [user] * len(item_ids)
         items += map(str, item_ids)
     frame = pl.DataFrame([pl.Series("user_id", users, pl.String), pl.Series("item_id", items, pl.String)])
-    return Table(frame, str(file), lambda record: f"user {users[record]!r}")
+    return Table(frame, text.file, lambda record: f"user {users[record]!r}", text.notes)
 
 
-def _read_object(file: Folder, encoding: str) -> dict[str, Any]:
+def _read_object(text: Text) -> dict[str, Any]:
     """Return a file's JSON object; raises DataError for other content or repeated keys."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         content = dict(pairs)
         if len(content) < len(pairs):
             (twice, _), *_ = Counter(key for key, _ in pairs).most_common()
-            raise DataError(f"{file}: the key {twice!r} appears twice in one object; merge the two")
+            raise DataError(f"{text.file}: the key {twice!r} appears twice in one object; merge the two")
         return content
 
     try:
-        text = decode(file, encoding)
-        content = whole(json.loads(text, object_pairs_hook=unique), text)
+        content = whole(json.loads(text.content, object_pairs_hook=unique), text.content)
     except (json.JSONDecodeError, RecursionError) as problem:
-        raise DataError(f"{file}: not valid JSON: {problem}") from None
+        raise DataError(f"{text.file}: not valid JSON: {problem}") from None
     if not isinstance(content, dict):
-        raise DataError(f"{file}: expected one JSON object, not {type(content).__name__}")
+        raise DataError(f"{text.file}: expected one JSON object, not {type(content).__name__}")
     return content
 
 

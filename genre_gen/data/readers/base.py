@@ -25,6 +25,10 @@ class Reader(Protocol):
         """Tell whether the folder's files are in this format."""
         ...
 
+    def fits(self, folder: Folder, name: str) -> bool:
+        """Tell whether a file of a folder is in this format, by default by its name."""
+        return name.endswith(self.suffixes)
+
     def items(self, folder: Folder, settings: DataSettings) -> Table | None:
         """Return one record per item; None if the data has no item file."""
         ...

@@ -1,28 +1,22 @@
-"""Files as tables of text: decoding, delimiters, quotes, and the location of each record."""
+"""Tables and the files they are read from: folders, zip files, packed bytes."""
 
 from __future__ import annotations
 
-import csv
 import difflib
 import gzip
 import io
-import itertools
-import json
-import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import polars as pl
 
 from genre_gen.data.readers.values import is_single
-from genre_gen.data.settings import USUAL_COLUMNS, Columns
+from genre_gen.data.settings import USUAL_COLUMNS, Columns, TextFormat
 from genre_gen.errors import DataError
-
-_HALF = re.compile(r"\\u[dD][89a-fA-F]")  # an escaped surrogate; two in a row encode one character
 
 SHOWN = "shown and not clicked"
 """The kind of problem under which impressions without a click are counted."""
@@ -42,7 +36,7 @@ class Problem:
     count: int  # number of records with the problem
     location: str  # of the first such record, such as ``line 7``
     value: str  # the text in that record, quoted
-    action: str  # what was done: ``dropped``, ``kept``, ``taken as unknown`` or ``left out``
+    action: str  # what was done, such as ``dropped``, ``kept``, ``taken as unknown`` or ``read as cp1252``
 
     def __str__(self) -> str:
         """Return one line for the log."""
@@ -56,7 +50,12 @@ class Table:
     frame: pl.DataFrame  # columns are text, except where the format itself has types (Parquet, JSON); no value is null
     file: str  # the file's name, for messages
     locate: Callable[[int], str]  # record number (from 0) -> its location, such as ``line 7``
-    left_out: tuple[Problem, ...] = ()  # records that were read and left out, such as impressions without a click
+    notes: tuple[Problem, ...] = ()  # what was found while reading, such as impressions without a click
+    form: TextFormat | None = None  # how the file is written, if it is text
+
+    def with_notes(self, notes: tuple[Problem, ...]) -> Table:
+        """Return the same table with notes before its own."""
+        return replace(self, notes=(*notes, *self.notes))
 
     def with_frame(self, frame: pl.DataFrame) -> Table:
         """Return a table of the same records with other columns."""
@@ -110,20 +109,54 @@ def open_folder(path: Path) -> Folder:
         raise DataError(f"{path}: no such file or folder; correct the path, or fetch the data first")
     if not zipfile.is_zipfile(path):
         raise DataError(f"{path}: neither a folder nor a zip file")
+    folder = zipfile.Path(_zip(path))
+    inside = visible(folder)
+    return inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
+
+
+def _zip(path: Path) -> zipfile.ZipFile:
     try:
-        folder = zipfile.Path(path)
+        return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError) as problem:
         raise DataError(f"{path}: the zip file is incomplete ({problem}); download it again") from None
-    inside = [entry for entry in folder.iterdir() if not entry.name.startswith(("__MACOSX", "."))]
-    return inside[0] if len(inside) == 1 and inside[0].is_dir() else folder
+
+
+def visible(folder: Folder) -> list[Folder]:
+    """Return the entries of a folder without those that systems hide."""
+    return [entry for entry in folder.iterdir() if not entry.name.startswith(("__MACOSX", "."))]
+
+
+def _at(entry: Folder) -> str:
+    return entry.name if isinstance(entry, Path) else entry.at
+
+
+def only_inside(file: Path) -> Folder:
+    """Return the only file in a zip file; raises DataError for none or several."""
+    folder = open_folder(file)
+    files = [entry for entry in visible(folder) if entry.is_file()]
+    if len(files) == 1:
+        return files[0]
+    names = ", ".join(f"{file.name}/{at}" for at in sorted(_at(entry) for entry in files)[:10]) or "no files"
+    raise DataError(f"{file}: a table is one file, and this has {len(files)}; name one of {names}")
 
 
 def named(folder: Folder, name: str) -> Folder:
     """Return a file of a folder; raises DataError that names the folder's files if it is missing."""
     file = folder / name
     if file.is_file():
-        return file
-    raise DataError(f"{file}: no such file; the folder has {entries(folder)}")
+        return only_inside(file) if name.endswith(".zip") and isinstance(file, Path) else file
+    archive, packed, inside = name.partition(".zip/")
+    if packed and isinstance(file, Path) and (folder / f"{archive}.zip").is_file():
+        return named(zipfile.Path(_zip(Path(str(folder), f"{archive}.zip"))), inside)
+    *above, _ = name.split("/")
+    parent = folder / "/".join(above) if above else folder
+    raise DataError(f"{file}: no such file; the folder has {entries(parent if parent.is_dir() else folder)}")
+
+
+def on_disk(path: Path) -> tuple[Path, str]:
+    """Return the folder of a file and its name in it; of a file inside a zip file, the folder of the zip file."""
+    archive = next((parent for parent in path.parents if parent.suffix == ".zip" and parent.is_file()), path)
+    return archive.parent, path.relative_to(archive.parent).as_posix()
 
 
 def entries(folder: Folder) -> str:
@@ -143,12 +176,12 @@ def only(folder: Folder, names: Sequence[str], key: str) -> str | None:
     return names[0] if names else None
 
 
-def _content(file: Folder) -> bytes:
+def content_of(file: Folder) -> bytes:
     """Return a file's bytes; raises DataError if it cannot be extracted from its zip file, or is a bomb."""
     if isinstance(file, Path):
         return file.read_bytes()
     try:
-        limit = _unpacked_limit(file.root.getinfo(file.at).compress_size)
+        limit = unpacked_limit(file.root.getinfo(file.at).compress_size)
         with file.open("rb") as stream:
             data = stream.read(limit + 1)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as problem:
@@ -162,10 +195,10 @@ def _content(file: Folder) -> bytes:
 
 def read_bytes(file: Folder) -> bytes:
     """Return a file's content, decompressed if its name ends in ``.gz``; raises DataError if that fails."""
-    data = _content(file)
+    data = content_of(file)
     if not file.name.endswith(".gz"):
         return data
-    limit = _unpacked_limit(len(data))
+    limit = unpacked_limit(len(data))
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
             unpacked = stream.read(limit + 1)
@@ -176,7 +209,7 @@ def read_bytes(file: Folder) -> bytes:
     return unpacked
 
 
-def _unpacked_limit(packed: int) -> int:
+def unpacked_limit(packed: int) -> int:
     """Return how many bytes a packed file may become; logs become 5 to 20 times as large."""
     return _MAX_RATIO * packed + _SMALL
 
@@ -186,158 +219,3 @@ def _bomb(file: Folder, limit: int) -> DataError:
         f"{file}: becomes more than {limit / 1e6:,.0f} MB when unpacked, {_MAX_RATIO} times its size; if that is "
         "right, unpack it and name the unpacked file"
     )
-
-
-def decode(file: Folder, encoding: str) -> str:
-    """Return a file's text, decompressed if its name ends in ``.gz``; raises DataError that names the invalid line."""
-    data = read_bytes(file)
-    try:
-        return data.decode("utf-8-sig" if encoding.lower().replace("_", "-") == "utf-8" else encoding)
-    except LookupError:
-        raise DataError(f"data.encoding {encoding!r} is not known; use 'utf-8' or 'latin-1'") from None
-    except UnicodeDecodeError as problem:
-        line = data.count(b"\n", 0, problem.start) + 1
-        raise DataError(
-            f"{file}, line {line}: byte 0x{data[problem.start]:02x} is not {encoding}; "
-            "save the file as UTF-8, or set data.encoding in domain.toml"
-        ) from None
-
-
-def json_lines(file: Folder, encoding: str, parse: Callable[[str], Any] = json.loads) -> Iterator[tuple[int, Any]]:
-    """Yield the number and JSON object of each line that is not blank; raises DataError."""
-    for number, line in enumerate(decode(file, encoding).split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            content = whole(parse(line), line)
-        except (ValueError, RecursionError, MemoryError) as problem:
-            raise DataError(
-                f"{file}, line {number}: not valid JSON ({problem}); each line should hold one object"
-            ) from None
-        if not isinstance(content, dict):
-            raise DataError(f"{file}, line {number}: expected a JSON object, not {content!r:.60}")
-        yield number, content
-
-
-def whole(content: Any, written: str) -> Any:
-    """Return parsed JSON with lone surrogates replaced: JSON can escape them, and they are not valid text."""
-    return _repaired(content) if _HALF.search(written) else content
-
-
-def _repaired(content: Any) -> Any:
-    if isinstance(content, str):
-        return content.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(content, list):
-        return [_repaired(part) for part in content]
-    if isinstance(content, dict):
-        return {_repaired(key): _repaired(value) for key, value in content.items()}
-    return content
-
-
-def read_delimited(file: Folder, encoding: str, separator: str = ",", **form: Any) -> Table:
-    """Read a file of delimited text; see ``read_text`` for its form."""
-    return read_text(decode(file, encoding), str(file), separator, **form)
-
-
-def read_text(
-    text: str,
-    file: str,
-    separator: str = ",",
-    quote: str | None = '"',
-    columns: Iterable[str] = (),
-    required: Iterable[str] = (),
-) -> Table:
-    """Parse delimited text; blank lines are skipped.
-
-    Args:
-        text: the file's content.
-        file: its name, for messages.
-        separator: one character between values.
-        quote: character around values; None if the format has none.
-        columns: names, for a file without a header line.
-        required: columns that must be there.
-
-    Raises:
-        DataError: an empty file, a column name twice or missing, an unclosed quote or a line with too many values.
-    """
-    if "\n" not in text:
-        text = text.replace("\r", "\n")  # line ends of old Mac OS
-    lines = _Lines(separator.join(columns) + "\n" + text if columns else text, separator, quote, int(bool(columns)))
-    try:
-        header = [name.strip() for name in next(iter(lines), (0, []))[1]]
-    except csv.Error as problem:
-        raise DataError(f"{file}, line 1: {problem}; look for an unclosed quote") from None
-    names = [name for name in header if name]  # a column without a name is left out
-    if not names:
-        raise DataError(f"{file}: the file is empty; expected a header line and data")
-    if len(set(names)) < len(names):
-        raise DataError(f"{file}: a column name is repeated in {', '.join(names)}; rename one")
-    for name in required:
-        if name not in names:
-            raise DataError(f"{file}, line 1: no column {name!r}; the file should have {', '.join(required)}")
-    content = io.BytesIO(lines.text.encode())
-    try:
-        frame = pl.read_csv(content, separator=separator, quote_char=quote, infer_schema=False)
-    except pl.exceptions.PolarsError:
-        raise _unreadable(file, lines, len(header)) from None
-    if frame.width != len(header):
-        raise DataError(f"{file}, line 1: the file mixes two kinds of line ends; save it with one of them")
-    frame.columns = [name or f"unnamed {position}" for position, name in enumerate(header)]
-    frame = frame.fill_null("").filter(pl.any_horizontal(pl.all() != ""))  # polars makes a blank line a record
-    return Table(frame.select(names), file, lines.locate)
-
-
-def _unreadable(file: str, lines: _Lines, columns: int) -> DataError:
-    """Return the error for the first record with too many values or an unclosed quote."""
-    line = 0
-    try:
-        for line, values in lines:
-            if len(values) > columns:
-                return DataError(
-                    f"{file}, line {line}: {len(values)} values for {columns} columns; "
-                    "quote values that contain the separator, or set data.delimiter in domain.toml"
-                )
-    except csv.Error as problem:
-        return DataError(f"{file}, below line {line}: {problem}; look for an unclosed quote")
-    return DataError(f"{file}: cannot be read as delimited text; look for an unclosed quote")
-
-
-@dataclass(frozen=True)
-class _Lines:
-    """The lines on which the records of a delimited text begin. It is slow, so only error messages use it."""
-
-    text: str
-    separator: str
-    quote: str | None
-    added: int  # lines at the beginning that are not in the file
-
-    def __iter__(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield each record that is not blank, the header first, with the number of its first line."""
-        style: dict[str, Any] = {"quoting": csv.QUOTE_NONE} if self.quote is None else {"quotechar": self.quote}
-        reader = csv.reader(io.StringIO(self.text, newline=""), delimiter=self.separator, **style)
-        begin = 1
-        for values in reader:
-            if any(values):
-                yield begin - self.added, values
-            begin = reader.line_num + 1
-
-    def locate(self, record: int) -> str:
-        """Return the location of a record, such as ``line 7``."""
-        try:
-            return f"line {next(itertools.islice(self, record + 1, None))[0]}"  # + 1: the header
-        except csv.Error:  # a value beyond the csv module's limit of 128 KiB
-            return f"record {record + 1}"
-
-
-def read_parquet(file: Folder) -> Table:
-    """Read a Parquet file; raises DataError if it cannot be read."""
-    data = _content(file)
-    try:
-        rows = pl.scan_parquet(io.BytesIO(data)).select(pl.len()).collect().item()
-        columns = len(pl.read_parquet_schema(io.BytesIO(data)))
-        if 8 * rows * columns > _unpacked_limit(len(data)):
-            raise DataError(f"{file}: {rows:,} rows in {len(data):,} bytes; if that is right, save it as CSV")
-        frame = pl.read_parquet(io.BytesIO(data))
-    except (pl.exceptions.PolarsError, OSError, pl.exceptions.PanicException) as problem:
-        raise DataError(f"{file}: not a readable Parquet file: {str(problem).splitlines()[0]}") from None
-    return Table(frame.with_columns(pl.col(pl.String).fill_null("")), str(file), lambda record: f"row {record + 1}")

@@ -20,7 +20,9 @@ import json
 import polars as pl
 
 from genre_gen.data.readers.base import Reader
-from genre_gen.data.readers.files import SHOWN, Folder, Problem, Table, named, read_delimited, whole
+from genre_gen.data.readers.delimited import fixed, read_delimited
+from genre_gen.data.readers.files import SHOWN, Folder, Problem, Table, named
+from genre_gen.data.readers.json_tables import whole
 from genre_gen.data.settings import DataSettings
 from genre_gen.errors import DataError
 
@@ -29,6 +31,7 @@ _BEHAVIORS = ("impression_id", "user_id", "time", "history", "impressions")
 _NEWS = (
     "item_id", "category", "subcategory", "title", "description", "url", "title_entities", "abstract_entities",
 )  # fmt: skip
+_TITLED = 4  # columns up to the title; those behind it may be missing
 _TIME = "%m/%d/%Y %I:%M:%S %p"  # 11/15/2019 8:55:22 AM
 _ISO = "%Y-%m-%dT%H:%M:%S"
 
@@ -47,7 +50,8 @@ class Mind(Reader):
         """Return the articles, the abstract as column ``description``; None if there is no ``news.tsv``."""
         if settings.items is None and not (folder / NEWS).is_file():
             return None
-        table = _headless(named(folder, settings.items or NEWS), settings, _NEWS)
+        form = fixed(settings.format_of("items"), "\t")
+        table = read_delimited(named(folder, settings.items or NEWS), form, columns=_NEWS, least=_TITLED)
         columns = ("title_entities", "abstract_entities")
         labels = [
             list(dict.fromkeys(label for column in columns for label in _entities(table, column, record)))
@@ -58,7 +62,8 @@ class Mind(Reader):
 
     def interactions(self, folder: Folder, settings: DataSettings) -> Table:
         """Return one record per click: all histories, then the clicks of the impressions in file order."""
-        table = _headless(named(folder, settings.interactions or BEHAVIORS), settings, _BEHAVIORS)
+        form = fixed(settings.format_of("interactions"), "\t")
+        table = read_delimited(named(folder, settings.interactions or BEHAVIORS), form, columns=_BEHAVIORS)
         when = pl.col("time").str.strip_chars().str.to_datetime(_TIME, strict=False)
         # A time that cannot be parsed stays as text; the later check of times reports it.
         log = table.frame.with_row_index("line").with_columns(when=when)
@@ -74,7 +79,9 @@ class Mind(Reader):
         parts = [part.select("line", "user_id", "item_id", "timestamp") for part in (history, clicks)]
         records = pl.concat(parts).explode("item_id").drop_nulls("item_id")
         lines = records["line"].to_list()
-        return Table(records.drop("line"), table.file, lambda record: table.locate(lines[record]), left_out)
+        return Table(
+            records.drop("line"), table.file, lambda record: table.locate(lines[record]), (*table.notes, *left_out)
+        )
 
 
 def _impressions(table: Table) -> tuple[pl.Series, tuple[Problem, ...]]:
@@ -95,10 +102,6 @@ def _impressions(table: Table) -> tuple[pl.Series, tuple[Problem, ...]]:
         location = table.locate(record)
         return clicked, (Problem(table.file, SHOWN, int(others.sum()), location, repr(word), "left out"),)
     return clicked, ()
-
-
-def _headless(file: Folder, settings: DataSettings, columns: tuple[str, ...]) -> Table:
-    return read_delimited(file, settings.encoding, "\t", quote=None, columns=columns)
 
 
 def _entities(table: Table, column: str, record: int) -> list[str]:

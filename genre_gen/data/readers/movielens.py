@@ -8,9 +8,10 @@ from __future__ import annotations
 import polars as pl
 
 from genre_gen.data.readers.base import Reader
-from genre_gen.data.readers.files import Folder, Table, decode, named, read_delimited, read_text
+from genre_gen.data.readers.delimited import fixed, read_delimited
+from genre_gen.data.readers.encodings import WESTERN
+from genre_gen.data.readers.files import Folder, Table, named
 from genre_gen.data.settings import DataSettings
-from genre_gen.errors import DataError
 
 GENRES = (
     "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",
@@ -22,7 +23,6 @@ _INTERACTIONS = ("user_id", "item_id", "rating", "timestamp")
 _ITEMS = ("item_id", "title", "genres")
 _FLAGGED_ITEMS = ("item_id", "title", "release_date", "video_release_date", "url", *GENRES)
 _NO_GENRES = "(no genres listed)"
-_NO_CHARACTER = "\x1f"  # replaces "::", since a separator must be a single character
 
 
 class MovieLens(Reader):
@@ -69,25 +69,13 @@ def _layout(folder: Folder) -> str | None:
 
 
 def _headless(folder: Folder, settings: DataSettings, name: str, separator: str, columns: tuple[str, ...]) -> Table:
-    """Read a file of the older layouts, which have neither header nor quotes."""
-    file = named(folder, name)
-    text = _text(file, settings.encoding)
-    if len(separator) > 1:
-        text, separator = text.replace(separator, _NO_CHARACTER), _NO_CHARACTER
-    return read_text(text, str(file), separator, quote=None, columns=columns)
-
-
-def _text(file: Folder, encoding: str) -> str:
-    """Return a file's text: 10m is in UTF-8; 100k and 1m are in Latin-1, which can decode any bytes."""
-    try:
-        return decode(file, encoding)
-    except DataError:
-        if encoding.lower() != "utf-8":
-            raise
-        return decode(file, "latin-1")
+    """Read a file of the older layouts, without header and quotes: 10m is in UTF-8, 100k and 1m are in Latin-1."""
+    form = fixed(settings.format_of("items" if columns[0] == "item_id" else "interactions"), separator)
+    return read_delimited(named(folder, name), form, WESTERN, columns=columns)
 
 
 def _headed(folder: Folder, settings: DataSettings, name: str, names: dict[str, str]) -> Table:
     """Read a file of the newer layout, CSV."""
-    table = read_delimited(named(folder, name), settings.encoding, required=names)
+    form = settings.format_of("items" if "title" in names.values() else "interactions")
+    table = read_delimited(named(folder, name), form, required=names)
     return table.with_frame(table.frame.rename(names))

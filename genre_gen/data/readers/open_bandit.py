@@ -21,8 +21,9 @@ from pathlib import Path
 import polars as pl
 
 from genre_gen.data.readers.base import Reader
-from genre_gen.data.readers.files import SHOWN, Folder, Problem, Table, ending, named, read_delimited
-from genre_gen.data.settings import DataSettings
+from genre_gen.data.readers.delimited import read_delimited
+from genre_gen.data.readers.files import SHOWN, Folder, Problem, Table, ending, named
+from genre_gen.data.settings import DataSettings, TextFormat
 from genre_gen.errors import DataError
 
 ITEMS = "item_context.csv"
@@ -46,7 +47,7 @@ class OpenBandit(Reader):
         if settings.items is None and not policies:
             return None
         file = named(folder, settings.items) if settings.items else policies[0] / ITEMS
-        table = _read(file, settings, ("item_id",))
+        table = _read(file, settings.format_of("items"), ("item_id",))
         features = [column for column in table.frame.columns if column.startswith("item_feature_")]
         return table.with_frame(table.frame.select("item_id", pl.lit("").alias("title"), *features))
 
@@ -70,8 +71,9 @@ class OpenBandit(Reader):
             Problem(file, SHOWN, len(shown), locate(record), repr(frame["item_id"][record]), "left out")
             for record in shown[:1]
         )
+        notes = [note for log in logs for note in log.notes]
         frame = frame[clicked].select(_USER, "item_id", "timestamp", "position", "propensity_score")
-        return Table(frame, file, lambda record: locate(int(clicked[record])), left_out)
+        return Table(frame, file, lambda record: locate(int(clicked[record])), (*notes, *left_out))
 
 
 def read_log(folder: Path) -> pl.DataFrame:
@@ -115,18 +117,18 @@ def _policies(folder: Folder) -> list[Folder]:
 def _logs(folder: Folder, settings: DataSettings) -> Sequence[Table]:
     """Return the log that the settings name, or the log of each policy."""
     if settings.interactions is not None:
-        return [_read(named(folder, settings.interactions), settings, _LOG)]
+        return [_read(named(folder, settings.interactions), settings.format_of("interactions"), _LOG)]
     logs = []
     for policy in _policies(folder):
         names = [name for name in ending(policy, ".csv") if name != ITEMS]
         if len(names) != 1:
             present = ", ".join(names) or "none"
             raise DataError(f"{policy}: expected one log next to {ITEMS}, not {present}; name it as data.interactions")
-        logs.append(_read(policy / names[0], settings, _LOG))
+        logs.append(_read(policy / names[0], settings.format_of("interactions"), _LOG))
     if not logs:
         raise DataError(f"{folder}: no {ITEMS} here or in a folder below; correct data.path")
     return logs
 
 
-def _read(file: Folder, settings: DataSettings, columns: Sequence[str]) -> Table:
-    return read_delimited(file, settings.encoding, settings.delimiter or ",", required=columns)
+def _read(file: Folder, form: TextFormat, columns: Sequence[str]) -> Table:
+    return read_delimited(file, form, required=columns)

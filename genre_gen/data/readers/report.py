@@ -43,6 +43,15 @@ class LoadReport:
         for line in self.lines():
             logger.warning("%s", line)
 
+    def why_none(self, table: Table) -> str:
+        """Return what was dropped from a table, kind by kind; "" if nothing was."""
+        kinds = [
+            f"{problem.count:,} dropped: {problem.kind} (the first in {problem.location}: {problem.value})"
+            for problem in self.problems
+            if problem.file == table.file and problem.action == "dropped"
+        ]
+        return f"left of {len(table.frame):,}; {'; '.join(kinds)}" if kinds else ""
+
     def check(self, table: Table, records: pl.Series, values: pl.Series, kind: str, key: str, policy: str) -> None:
         """Note the records with a problem; raises DataError if the policy rejects them.
 

@@ -13,6 +13,7 @@ from genre_gen.data.ids import all_whole, bare, tied
 from genre_gen.data.readers.amounts import amounts
 from genre_gen.data.readers.files import Problem, Table
 from genre_gen.data.readers.items_of_log import items_of_log
+from genre_gen.data.readers.lists import elements, is_list
 from genre_gen.data.readers.missing import marks_among_labels, marks_among_words
 from genre_gen.data.readers.report import LoadReport
 from genre_gen.data.readers.values import is_single, labels, text
@@ -164,9 +165,9 @@ def _attribute(table: Table, name: str, domain: Domain, separator: str, report: 
 
 def _check_type(table: Table, column: pl.Series, name: str, kind: str) -> None:
     """Raise DataError for lists in a field of single values, and for values that are neither text nor numbers."""
-    is_list = isinstance(column.dtype, pl.List)
-    if not is_single(column.explode() if is_list and kind == "list" else column):
-        remedy = f'set fields.{name}.type = "list", or name' if is_list and kind != "list" else "name"
+    listed = is_list(column)
+    if not is_single(elements(column) if listed and kind == "list" else column):
+        remedy = f'set fields.{name}.type = "list", or name' if listed and kind != "list" else "name"
         raise DataError(
             f"{table.file}: column {column.name!r} has type {column.dtype}, but fields.{name} has type {kind!r}; "
             f"{remedy} another column as fields.{name}.columns in domain.toml"

@@ -42,7 +42,7 @@ def to_interactions(table: Table, catalog: Catalog, domain: Domain, report: Load
     _settle_duplicates(frame, domain.data.policies.duplicates)
     records = frame.records
     if records.is_empty():
-        raise DataError(f"{table.file}: no interactions{' left' if len(report) else ' in it'}; check the file")
+        raise DataError(f"{table.file}: no interactions {report.why_none(table) or 'in it'}; check the file")
     interactions = Interactions.from_columns(
         records["user"].to_list(),
         records["row"].to_numpy(),

@@ -11,10 +11,13 @@ decides which rating counts. ``user.csv`` (home town and age) is not read: recom
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from genre_gen.data.readers.base import Reader
-from genre_gen.data.readers.files import Folder, Table, decode, named, read_text
-from genre_gen.data.settings import DataSettings
+from genre_gen.data.readers.delimited import read_text
+from genre_gen.data.readers.encodings import decode
+from genre_gen.data.readers.files import Folder, Table, named
+from genre_gen.data.settings import DataSettings, TextFormat
 
 PLACES, RATINGS = "tourism_with_id.csv", "tourism_rating.csv"
 _PLACES = {
@@ -48,14 +51,15 @@ class Tourism(Reader):
         """Return the places (prices in rupiah); None if there is no file of them."""
         if settings.items is None and not (folder / PLACES).is_file():
             return None
-        return _read(named(folder, settings.items or PLACES), settings, _PLACES)
+        return _read(named(folder, settings.items or PLACES), settings.format_of("items"), _PLACES)
 
     def interactions(self, folder: Folder, settings: DataSettings) -> Table:
         """Return the ratings in file order."""
-        return _read(named(folder, settings.interactions or RATINGS), settings, _RATINGS)
+        return _read(named(folder, settings.interactions or RATINGS), settings.format_of("interactions"), _RATINGS)
 
 
-def _read(file: Folder, settings: DataSettings, names: dict[str, str]) -> Table:
-    text = _BARE_COORDINATE.sub(r',"\1"', decode(file, settings.encoding))
-    table = read_text(text, str(file), settings.delimiter or ",", required=names)
+def _read(file: Folder, form: TextFormat, names: dict[str, str]) -> Table:
+    text = decode(file, form.encoding)
+    text = replace(text, content=_BARE_COORDINATE.sub(r',"\1"', text.content))
+    table = read_text(text, form, required=names)
     return table.with_frame(table.frame.select(list(names)).rename(names))

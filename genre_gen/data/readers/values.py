@@ -8,6 +8,8 @@ from functools import cache
 
 import polars as pl
 
+from genre_gen.data.readers.lists import is_list, lists, read_brackets
+
 _OTHER_DIGIT = r"[\p{Nd}--[0-9]]"
 
 
@@ -61,9 +63,20 @@ def _other_digits() -> dict[str, str]:
 
 
 def labels(column: pl.Series, separator: str) -> pl.Series:
-    """Return a column as lists of stripped labels, in order, without repeated or empty labels."""
-    lists = column if isinstance(column.dtype, pl.List) else text(column).str.split(separator)
+    """Return a column as lists of stripped labels, in order, without repeated or empty labels.
+
+    Texts are lists in brackets, such as ``['Drama', 'Crime']``, or have labels between separators.
+    """
+    given = lists(column) if is_list(column) else _separated(text(column), separator)
     part = pl.element().cast(pl.String).str.strip_chars()
-    frame = lists.alias("labels").to_frame()
+    frame = given.alias("labels").to_frame()
     cleaned = pl.col("labels").list.eval(part.filter(part.is_not_null() & (part != "")).unique(maintain_order=True))
     return frame.select(cleaned.fill_null([])).to_series()
+
+
+def _separated(written: pl.Series, separator: str) -> pl.Series:
+    parts = written.str.split(separator)
+    if not (bracketed := read_brackets(written)):
+        return parts
+    rows = zip(written.to_list(), parts.to_list(), strict=True)
+    return pl.Series([bracketed.get(value, labels) for value, labels in rows], dtype=pl.List(pl.String))

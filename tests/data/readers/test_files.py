@@ -7,7 +7,8 @@ import zipfile
 import polars as pl
 import pytest
 
-from genre_gen.data.readers.files import read_bytes, read_parquet
+from genre_gen.data.readers.files import read_bytes
+from genre_gen.data.readers.parquet import read_parquet
 from genre_gen.errors import DataError
 
 

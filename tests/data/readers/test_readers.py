@@ -156,7 +156,7 @@ def test_odd_but_valid_files(tmp_path):
     assert data.interactions.rows.tolist() == [0, 1]
     latin = ITEMS.replace("A", "Ä").encode("latin-1")
     assert load(tmp_path, HEADER + "1,1,5,10\n", latin, data__encoding="latin-1").catalog[0].title == "Ä (2000)"
-    with pytest.raises(DataError, match="'utf-9' is not known"):
+    with pytest.raises(DataError, match="the encoding 'utf-9' is not known"):
         load(tmp_path, HEADER, data__encoding="utf-9")
 
 

@@ -319,9 +319,10 @@ def _user_id(who: str | int | float | np.integer | np.floating) -> str:
     """Return a user id as text, as in the data; raises UsageError for other types."""
     if isinstance(who, str):
         return who
-    if isinstance(who, bool) or not -(2**64) < who < 2**64 or who % 1:
-        large = abs(who) >= 2**64
-        kind = "a truth value" if isinstance(who, bool) else "too large a number" if large else "not a whole number"
+    if isinstance(who, (float, np.floating)) and not float(who).is_integer():
+        raise UsageError(f"the history is {who}; give a user id, or a list of titles or ids")
+    if isinstance(who, bool) or not -(2**64) < who < 2**64:
+        kind = "a truth value" if isinstance(who, bool) else "too large a number"
         raise UsageError(f"who is {kind}; give a user id, or a list of titles or ids")
     return str(int(who))
 

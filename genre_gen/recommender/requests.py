@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from genre_gen.explain.explainer import Explanation
     from genre_gen.query.parsed import ParsedQuery
+    from genre_gen.recommender.state import RecommenderState
     from genre_gen.rules.settings import Rules
 
 Event: TypeAlias = str | tuple[str, float | None] | tuple[str, float | None, Any]
@@ -244,6 +245,11 @@ def _picks_table(picks: Sequence[Recommendation]) -> str:
         for pick in picks
     ]
     return html_table(header, rows, numbers=(0, 3))
+
+
+def data_of(state: RecommenderState, at: Moment | None) -> tuple[Any, ...]:
+    """Return what ``history_of`` and ``known_history`` need after ``who``."""
+    return state.histories, state.catalog, state.domain.rating_scale, at, state.domain.data.not_rated
 
 
 def history_of(

@@ -95,7 +95,7 @@ def test_users_and_histories_of_requests(mixed):
     frame = pl.DataFrame({"item_id": ["9.0", "1"]})
     assert asked(frame)[0].rows.tolist() == asked(["9", "1"])[0].rows.tolist()
     for who in (17.5, float("nan"), float("inf")):
-        with pytest.raises(UsageError, match="the history is .*; give a user id, or a list"):
+        with pytest.raises(UsageError, match=r"the history is .*; give a user id, or a list"):
             asked(who)
     with pytest.raises(UnknownItemError):
         asked(["9.5"])

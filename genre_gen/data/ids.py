@@ -44,4 +44,4 @@ def tied(ids: pl.Series, known: pl.Series) -> pl.Series:
     forms = pl.DataFrame([bare(known).alias("bare"), known.alias("known")]).unique("bare", keep="none")
     written = pl.DataFrame([bare(ids[lacking]).alias("bare"), ids[lacking].alias("written")])
     same = written.join(forms, on="bare", how="left", maintain_order="left").select(pl.coalesce("known", "written"))
-    return ids.scatter(lacking, same.to_series())
+    return ids.clone().scatter(lacking, same.to_series())  # scatter changes its own series

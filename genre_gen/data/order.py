@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from genre_gen.data.catalog import Catalog
 from genre_gen.data.interactions import Interactions
 
-_STEPS = 20  # with fewer steps, shares say nothing
+_STEPS = 20  # with fewer steps, shares mean little
 _SORTED = 0.9  # with at least this share of steps in one direction, a file is sorted
 _TIES, _MANY_TIES = 0.05, 0.5  # shares of ties that matter if the file is sorted otherwise, and in any file
 

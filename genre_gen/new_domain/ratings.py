@@ -13,7 +13,7 @@ from genre_gen.errors import DataError
 from genre_gen.new_domain.column_types import MOSTLY, known_texts, usual_scale
 from genre_gen.new_domain.decisions import NONE, Decisions, role_key, why_given
 
-_CODES = (-1, -9, -99, -999, 99, 999, 9999)  # numbers that programs write where there is none
+_CODES = (-1, -9, -99, -999, 99, 999, 9999)  # numbers that programs write for a missing one
 _LEVELS = 3  # the least number of other ratings, so that -1 and 1 stay "no" and "yes"
 _OFTEN = 2  # how many times as frequent as the lowest third of the ratings a 0 is that means "not rated"
 _ABOVE = (0.5, 2, 100)  # the lowest rating of a scale above 0, and the least and the most that its highest can be

@@ -72,7 +72,7 @@ def _refuse_unread(known: Decisions, column: str) -> None:
     if len(wrong):
         raise _unread(known, column, f"{wrong[0]!r} cannot be read")
     if len(written) > len(values) / 2:
-        reason = f"its numbers, such as {written[0]!r}, are no time from 1985 to 2103 in any unit"
+        reason = f"its numbers, such as {written[0]!r}, are outside 1985 to 2103 in any unit of time"
         raise _unread(known, column, reason, f"read them as seconds: {role_key('time', column)}, ")
 
 

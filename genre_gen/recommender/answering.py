@@ -21,7 +21,16 @@ from genre_gen.data.interactions import History
 from genre_gen.errors import DecodingError, UsageError, quoted
 from genre_gen.query.parsed import ParsedQuery
 from genre_gen.ranking import Ranking
-from genre_gen.recommender.requests import BOOST, Answers, Recommendation, Recommendations, Request, Who, history_of
+from genre_gen.recommender.requests import (
+    BOOST,
+    Answers,
+    Recommendation,
+    Recommendations,
+    Request,
+    Who,
+    data_of,
+    history_of,
+)
 from genre_gen.recommender.state import LLM_MEMBER, QUERY_MEMBER, RecommenderState
 from genre_gen.rules.compiled import CompiledRules
 from genre_gen.rules.selection import Selection, select
@@ -81,8 +90,7 @@ def answer_users(state: RecommenderState, who: Who, users: Iterable[Who], option
 def _read(state: RecommenderState, request: Request, shared: dict[tuple[object, ...], Filters]) -> _Asked:
     check_n(request.n)
     rules = state.rule_book.compiled(request.rules)
-    scale, none = state.domain.rating_scale, state.domain.data.not_rated
-    history, notes = history_of(request.who, state.histories, state.catalog, scale, request.at, none)
+    history, notes = history_of(request.who, *data_of(state, request.at))
     filters = _filters(state, request, shared)
     if request.query is None:
         return _Asked(request, history, filters.allowed(history), list(notes), rules)

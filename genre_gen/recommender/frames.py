@@ -71,7 +71,7 @@ def _rows(table: Table, catalog: Catalog) -> list[int]:
 
 def _ratings(column: pl.Series, scale: tuple[float, float] | None, not_rated: Collection[float] = ()) -> list[float]:
     values = read_ratings(column)
-    stands_for_none = values.is_in(list(not_rated)).fill_null(False)
+    stands_for_none = values.is_in(pl.Series(not_rated, dtype=pl.Float64).implode()).fill_null(False)
     values, written = values.set(stands_for_none, None), text(column).set(stands_for_none, "")
     low, high = scale or (None, None)
     wrong = values.is_null() & ~written.is_in(["", *MISSING]) | ~values.is_finite().fill_null(True)

@@ -525,13 +525,7 @@ class Recommender(NotPickled):
         return explaining.what_if(self.state, self._known(who, at), self.state.catalog.find(item), n, limit)
 
     def _history(self, who: Who, at: Moment | None) -> History:
-        state = self.state
-        return requests.history_of(
-            who, state.histories, state.catalog, state.domain.rating_scale, at, state.domain.data.not_rated
-        )[0]
+        return requests.history_of(who, *requests.data_of(self.state, at))[0]
 
     def _known(self, who: Who, at: Moment | None) -> History:
-        state = self.state
-        return requests.known_history(
-            who, state.histories, state.catalog, state.domain.rating_scale, at, state.domain.data.not_rated
-        )
+        return requests.known_history(who, *requests.data_of(self.state, at))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from genre_gen.explain.explainer import Explanation
     from genre_gen.query.parsed import ParsedQuery
+    from genre_gen.recommender.state import RecommenderState
     from genre_gen.rules.settings import Rules
 
 Event: TypeAlias = str | tuple[str, float | None] | tuple[str, float | None, Any]
@@ -246,6 +247,11 @@ def _picks_table(picks: Sequence[Recommendation]) -> str:
     return html_table(header, rows, numbers=(0, 3))
 
 
+def data_of(state: RecommenderState, at: Moment | None) -> tuple[Any, ...]:
+    """Return what ``history_of`` and ``known_history`` need after ``who``."""
+    return state.histories, state.catalog, state.domain.rating_scale, at, state.domain.data.not_rated
+
+
 def history_of(
     who: Who,
     histories: Interactions,
@@ -319,9 +325,10 @@ def _user_id(who: str | int | float | np.integer | np.floating) -> str:
     """Return a user id as text, as in the data; raises UsageError for other types."""
     if isinstance(who, str):
         return who
-    if isinstance(who, bool) or not -(2**64) < who < 2**64 or who % 1:
-        large = abs(who) >= 2**64
-        kind = "a truth value" if isinstance(who, bool) else "too large a number" if large else "not a whole number"
+    if isinstance(who, (float, np.floating)) and not float(who).is_integer():
+        raise UsageError(f"the history is {who}; give a user id, or a list of titles or ids")
+    if isinstance(who, bool) or not -(2**64) < who < 2**64:
+        kind = "a truth value" if isinstance(who, bool) else "too large a number"
         raise UsageError(f"who is {kind}; give a user id, or a list of titles or ids")
     return str(int(who))
 

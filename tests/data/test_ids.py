@@ -24,6 +24,8 @@ def test_forms_of_ids():
     assert tied(pl.Series(["1.0", "2", "x", "3.0"]), pl.Series(["1", "2.0", "3", "3.00"])).to_list() == [
         "1", "2.0", "x", "3.0",
     ]  # fmt: skip  # 3.0 may be either of two
+    given = pl.Series(["1.0"])
+    assert tied(given, pl.Series(["1"])).to_list() != given.to_list()  # which stays as it is
 
 
 def test_a_log_that_was_floats_is_tied_and_told(tmp_path):
@@ -93,7 +95,7 @@ def test_users_and_histories_of_requests(mixed):
     frame = pl.DataFrame({"item_id": ["9.0", "1"]})
     assert asked(frame)[0].rows.tolist() == asked(["9", "1"])[0].rows.tolist()
     for who in (17.5, float("nan"), float("inf")):
-        with pytest.raises(UsageError, match="who is"):
+        with pytest.raises(UsageError, match=r"the history is .*; give a user id, or a list"):
             asked(who)
     with pytest.raises(UnknownItemError):
         asked(["9.5"])

@@ -42,7 +42,7 @@ def test_values_that_stand_apart(counts, expected):
     assert not_rated(np.repeat(list(map(float, counts)), list(counts.values()))) == expected
 
 
-def test_a_stand_in_is_proposed_said_and_loaded_as_no_rating(tmp_path):
+def test_a_number_for_not_rated_is_proposed_and_loaded_as_such(tmp_path):
     found = inferred(tmp_path, [-1, 9, 7, 8, -1, 10, 6, 3, 2] * 4)
     assert "from 2 to 10, so the scale is 1 to 10; -1 stands apart (8 times), so it means not rated" in why(found)
     assert found.domain.data.not_rated == (-1,)
@@ -84,7 +84,7 @@ def test_ratings_that_are_mostly_missing_are_read(tmp_path):
     assert found.domain.rating_scale == (1, 5)
 
 
-def test_words_are_no_ratings_and_that_is_said(tmp_path):
+def test_words_instead_of_ratings_are_left_out(tmp_path):
     found = inferred(tmp_path, ["good", "bad", "fine"] * 6)
     assert found.data.interactions.ratings is None
     assert [choice.why for choice in found.proposal.left_out if choice.column == "rating"] == [

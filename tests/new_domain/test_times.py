@@ -51,9 +51,9 @@ def test_what_cannot_be_read_is_counted_and_named(tmp_path):
         inferred(tmp_path, [*times, *["soon", "late"] * 5])
 
 
-def test_numbers_that_are_no_times_are_named_as_such_and_the_remedy_works(tmp_path):
+def test_numbers_outside_any_time_are_named_as_such_and_the_remedy_works(tmp_path):
     message = (
-        r"its numbers, such as '17', are no time from 1985 to 2103 in any unit; read them as seconds: columns\[.time"
+        r"its numbers, such as '17', are outside 1985 to 2103 in any unit of time; read them as seconds: columns\[.time"
     )
     with pytest.raises(DataError, match=message):
         inferred(tmp_path, [17, 35, 40])

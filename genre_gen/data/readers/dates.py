@@ -58,7 +58,7 @@ _MONTH_FIRST = rf"(?P<month>\d{{1,2}})[-/]{_DAY}[-/]{_YEAR}{_CLOCK}"
 _PARTS = (
     "year", "month", "name", "day", "hour", "minute", "second", "fraction", "half", "zone", "sign", "ahead", "further",
 )  # fmt: skip
-_CENTURY = 69  # two digits of a year from here on mean the 20th century, as in POSIX
+_CENTURY = 69  # two digits of a year mean the 20th century if they are at least this, as in POSIX
 
 
 class Times(NamedTuple):

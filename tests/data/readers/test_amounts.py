@@ -50,7 +50,7 @@ def test_ratings_in_words_are_loaded_and_what_is_none_keeps_the_interaction(tmp_
     assert not off.interactions.history("1").rated
 
 
-def test_numbers_that_mean_not_rated_are_no_ratings(tmp_path):
+def test_numbers_that_mean_not_rated_do_not_count(tmp_path):
     log = HEADER + "20,1,-1,10\n24,1,5,11\n24,2,0,12\n20,2,4,13\n"
     data = load(tmp_path, log, data__not_rated=[-1, 0], data__policies__ratings="error")
     assert np.isnan(data.interactions.history("20").ratings).tolist() == [True, False]

@@ -61,7 +61,7 @@ def test_dates_as_people_and_programs_write_them(written, expected):
     ["31 Sep 2020", "marble 14, 2020", "Sep 2020", "32/09/20", "20201314", "2020-13", "14 Abr 2020", "2020091",
      "Mon Sep 14 24:46:46 2020", "14-Sep-2020 25:00"],
 )  # fmt: skip
-def test_what_is_no_date_is_not_read_as_one(written):
+def test_other_texts_are_not_read_as_dates(written):
     assert read_dates(pl.Series([written])).seconds.to_list() == [None]
 
 
@@ -165,6 +165,6 @@ def test_the_remedy_for_numbers_of_another_unit_works(tmp_path, digits, unit):
     assert load(tmp_path, log, data__time_unit=unit).interactions.times.tolist() == [1_600_000_000]
 
 
-def test_durations_are_no_times(tmp_path):
+def test_durations_are_refused(tmp_path):
     with pytest.raises(DataError, match="has type Duration"):
         load_data(MOVIES, typed(tmp_path, log={"timestamp": [datetime.timedelta(1), datetime.timedelta(2)]}))

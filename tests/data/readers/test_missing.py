@@ -13,7 +13,7 @@ DROP = {"missing_ids": "drop"}
 
 
 @pytest.mark.parametrize("mark", MARKS)
-def test_marks_are_no_ids(tmp_path, mark):
+def test_marks_never_count_as_ids(tmp_path, mark):
     log = HEADER + f"{mark},1,5,10\n1,1,4,11\n1,{mark},4,12\n{mark},2,4,13\n"
     with pytest.raises(DataError, match=r"line 2: user is a mark for missing \(data.missing\): .* \(the first of 2\)"):
         load(tmp_path, log)
@@ -27,7 +27,7 @@ def test_marks_are_no_ids(tmp_path, mark):
 
 
 @pytest.mark.parametrize("mark", MARKS)
-def test_marks_are_no_ids_of_items(tmp_path, mark):
+def test_marks_never_count_as_ids_of_items(tmp_path, mark):
     items = f"item_id,title,genre,year\n1,A,X,2000\n{mark},B,Y,2001\n2,C,X,2001\n"
     with pytest.raises(DataError, match="line 3: item id is a mark for missing"):
         load(tmp_path, HEADER + "1,1,4,11\n", items)

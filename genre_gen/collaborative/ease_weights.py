@@ -186,7 +186,7 @@ class UserWeights(EaseWeights):
         return np.asarray(weights, dtype=np.float32)
 
     def factors(self) -> tuple[NDArray[np.float32], sparse.csr_matrix]:
-        """Return ``(K X)'`` and scaled ``X'``, ``[items, users]``: their product is the weights but for its diagonal."""
+        """Return ``(K X)'`` and scaled ``X'``, ``[items, users]``; off the diagonal, their product is the weights."""
         right = sparse.csr_matrix(self.users_of)
         right.data = right.data * np.repeat(self.scale, np.diff(right.indptr))
         return np.asarray(self.users_of @ self.kernel), right

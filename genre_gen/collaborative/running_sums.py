@@ -1,4 +1,4 @@
-"""Running sums of item-to-item weights: the scores of all prefixes of a history by one product for each chunk.
+"""Running sums of item-to-item weights: the scores of all prefixes of a history by two products for each chunk.
 
 A power law of age needs the whole history for each prefix. A sum of exponentials needs one running sum for each: what
 is older than the present chunk enters the scores by some tens of sums instead of thousands of items.

@@ -81,7 +81,7 @@ class Teacher:
         folds: number of parts of the users; each part is scored by models fitted on the others.
         top: number of items of a soft target.
         batch: prefixes scored at a time in each of LANES lanes, or fewer for many items; memory is about
-            ``12 * batch * n_items`` bytes for each member and lane.
+            ``4 * batch * n_items`` bytes for each member and lane, and three times that for their sum.
     """
 
     members: Mapping[str, Callable[[], CollaborativeModel]]

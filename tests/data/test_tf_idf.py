@@ -11,7 +11,7 @@ from genre_gen.data.tf_idf import counted, tf_idf, unit_rows
 
 TEXTS = {
     "some": ["Red steel hammer", "red RED steel saw", "blue cotton shirt, blue", "", "a 7 of 42 Ärmel", "ab"],
-    "one": ["word"],
+    "two": ["word of", "of of"],
     "without words": ["", "a . !"],
     "none": [],
 }

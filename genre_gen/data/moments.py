@@ -53,8 +53,9 @@ def _seconds(value: object) -> float | None:
         if not written[:4].isdigit():
             return None
         seconds, exact, _ = read_dates(pl.Series([written]))
-        in_nanoseconds = exact is not None and exact[0] // 10**9 == seconds[0]  # not beyond the year 2262
-        return exact[0] / 1e9 if in_nanoseconds else seconds[0]
+        if exact is None or exact[0] // 10**9 != seconds[0]:  # beyond the year 2262 it is not in nanoseconds
+            return seconds[0]
+        return exact[0] / 1e9
     if not isinstance(value, Real) or isinstance(value, bool):
         return None
     try:

@@ -144,9 +144,9 @@ def _attribute(table: Table, name: str, domain: Domain, separator: str, report: 
     _check_type(table, column, name, settings.type)
     if settings.type == "list":
         lists = labels(column, settings.separator or separator)
-        marked = marks_among_labels(lists, [mark for mark in domain.data.missing if mark not in settings.unknown])
-        _told(table, report, marked["record"], marked["label"], name)
-        unknown = {*settings.unknown, *marked["label"]}
+        among_labels = marks_among_labels(lists, [mark for mark in domain.data.missing if mark not in settings.unknown])
+        _told(table, report, among_labels["record"], among_labels["label"], name)
+        unknown = {*settings.unknown, *among_labels["label"]}
         return [tuple(label for label in part if label not in unknown) for part in lists.to_list()]
     words = text(column)
     known = words.set(words.is_in(["", *settings.unknown]), "")

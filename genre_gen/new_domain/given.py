@@ -1,4 +1,4 @@
-"""Given columns: whether the roles and columns that somebody names exist, and what was meant instead."""
+"""Given columns: whether the named roles and columns exist, and which ones were meant instead."""
 
 from __future__ import annotations
 

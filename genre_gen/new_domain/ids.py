@@ -196,8 +196,8 @@ def _check_lines(items: Table, name: str, keys: pl.Series, again: int) -> None:
     others = (column for column in items.frame if column.name != name)
     if again > (1 - MOSTLY) * len(keys) and not any(is_own(keys, column) for column in others):
         raise DataError(
-            f"{items.file}: several lines for an item ({again:,} repeat an id of {name!r}), and no other column has the "
-            "same value in all of them; write one line an item, with a column for each property, or leave the file out"
+            f"{items.file}: several lines for an item ({again:,} repeat an id of {name!r}), and no other column has "
+            "the same value in all of them; write one line an item with a column for each property, or leave it out"
         )
 
 

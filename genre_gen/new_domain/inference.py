@@ -53,8 +53,8 @@ def infer_domain(
         interactions: one interaction a row, with a user, an item and optionally a rating and a time: the path of a
             file with a header (delimited text, JSON or Parquet), or a data frame of polars or pandas (an index of ids
             is a column).
-        items: one item a row, also a path or a data frame. Without them, titles and attributes are those that stand in
-            the interactions, if any.
+        items: one item a row, also a path or a data frame. Without them, titles and attributes are those in the
+            lines of the interactions, if any.
         name: name of the domain; by default that of the item file, or ``dataset`` for data frames.
         noun: word for an item in prompts, such as ``book``; by default derived from the name of the file or domain.
         columns: role (``user``, ``item``, ``rating``, ``time``, ``item_id``, ``title``, ``text``) -> column, for roles

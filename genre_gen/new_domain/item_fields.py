@@ -53,7 +53,7 @@ def find_item_fields(known: Decisions, items: Table) -> dict[str, FieldSettings]
             known.leave_out(column, why if settings is None else f"{_FIELDS} fields are enough")
             continue
         if settings.type == "number" and is_code(column):
-            settings, why = settings.model_copy(update={"type": "text"}), "codes of kinds, which are no amounts"
+            settings, why = settings.model_copy(update={"type": "text"}), "codes of kinds, not amounts"
         name = field_name(column, fields)
         fields[name] = settings
         known.choices.append(Choice(f"field {name}", column, why))

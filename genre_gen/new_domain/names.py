@@ -88,7 +88,7 @@ def named(column: str, role: Role, stem: str = "") -> float:
     if role in ("title", "rating") and len(bare) < len(words):
         return 0.0  # a number of a title or of a rating is neither
     if role in ("user", "item") and bare[-1] in (*WORDS["rating"], *WORDS["time"]):
-        return 0.0  # the rating of a user is no user
+        return 0.0  # the rating of a user does not identify users
     hits = sum(word in stems or word in WORDS.get(role, ()) for word in bare)
     return 0.0 if not hits else 1.0 if hits == len(bare) else 0.7
 

@@ -1,4 +1,4 @@
-"""Columns that are no attributes of items: row numbers, other ids, addresses, vectors, and codes beside their names."""
+"""Columns without information about items: row numbers, other ids, addresses, vectors, and codes that have names."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def no_attributes(frame: pl.DataFrame, used: Collection[str]) -> Iterator[tuple[
 
 
 def is_code(name: str) -> bool:
-    """Tell whether a column's name says that its values are codes, which are no amounts if they are numbers."""
+    """Tell whether a column's name says that its values are codes, so numbers in it are not amounts."""
     words = words_of(name)
     return len(words) > 1 and words[-1] in _CODED
 
 
 def numbers_rows(name: str, values: pl.Series) -> bool:
-    """Tell whether a column numbers the lines: from 0 or 1 in steps of 1, or in any order with a name that says so."""
+    """Tell whether a column numbers the lines, from 0 or 1 in steps of 1, or by its name (``index``)."""
     read = numbers(values)
     if read.null_count() or read.n_unique() < len(read):
         return False

@@ -136,12 +136,10 @@ def test_too_few_matching_ids_are_not_a_match(tmp_path):
     assert len(inferred(tmp_path, log, items, **named).data.interactions) == 2
 
 
-def test_a_line_for_each_property_is_no_table_of_items(tmp_path):
+def test_a_line_for_each_property_is_refused_as_items(tmp_path):
     rows = "".join(f"p{n},{name},{name}{n % 3}\n" for n in range(9) for name in ("kind", "size", "color"))
     log = "user,product_id\n" + "".join(f"u{n % 3},p{n % 9}\n" for n in range(18))
-    with pytest.raises(
-        DataError, match="several lines for an item .18 repeat an id of 'product_id'., and no other value"
-    ):
+    with pytest.raises(DataError, match=r"several lines for an item \(18 repeat an id of 'product_id'\), and no other"):
         inferred(tmp_path, log, "product_id,property,value\n" + rows)
     assert len(inferred(tmp_path, log, None).data.catalog) == 9
 
@@ -170,7 +168,7 @@ def test_names_of_public_data_sets_are_known(tmp_path, user, item):
     assert (columns["user"], columns["item"]) == (user, item)
 
 
-def test_a_number_of_the_line_is_no_item_and_an_equal_name_is_told(tmp_path):
+def test_line_numbers_are_not_items_and_an_equal_name_is_told(tmp_path):
     log = "id,customer_id,session_id,game\n" + "".join(f"{n},c{n % 3},s{n % 6},g{n % 4}\n" for n in range(12))
     found = inferred(tmp_path, log, None)
     assert (found.proposal.columns["user"], found.proposal.columns["item"]) == ("customer_id", "game")

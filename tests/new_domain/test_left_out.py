@@ -110,7 +110,7 @@ def floats(n: int, length: int = 16) -> list[float]:
         ),
     ],
 )
-def test_columns_that_are_no_attributes(values, reason):
+def test_columns_without_information_are_told(values, reason):
     found = [why for _, why in no_attributes(values.to_frame(), ())]
     assert [why[: len(reason)] for why in found] == ([reason] if reason else [])
     if reason == NUMBERS:
@@ -142,7 +142,7 @@ def test_vectors_codes_and_ids_of_an_item_table_are_left_out_and_told(tmp_path):
     assert set(reasons) == {"Unnamed: 0", "product_code", "product_type_no", "emb_0 to emb_11"}
 
 
-def test_an_embedding_is_no_description(tables):
+def test_an_embedding_is_not_a_description(tables):
     things = (
         pl.read_csv(tables[1])
         .drop("description")

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from genre_gen.data.event_settings import Events, check_events
 from genre_gen.data.settings import DataSettings, FieldSettings
 from genre_gen.downloads.domains import FILE, domain_names, find_domain, find_prompts, read_toml
 from genre_gen.errors import CheckpointError, ConfigError
@@ -175,6 +176,7 @@ class Domain(Settings):
         repeat: whether items of the history may be recommended again.
         liked_from: least rating of a liked item; None if the data has no ratings.
         rating_scale: lowest and highest possible rating; None if the data has no ratings.
+        events: kind of event -> what it means; empty if the data has one kind.
         fields: attribute name -> its type and column, in display order.
         tasks: task name -> weight and depth.
         catalog_folder: the folder of ``domain.toml``.
@@ -196,6 +198,7 @@ class Domain(Settings):
     liked_from: float | None = None
     rating_scale: tuple[float, float] | None = None
     data: DataSettings = DataSettings()
+    events: Events = Field(default_factory=dict)
     fields: dict[str, FieldSettings] = Field(default_factory=dict)
     tasks: dict[TaskName, TaskSettings] = Field(default={"next_item": TaskSettings(weight=1.0, depth="exit")})
     codes: CodeSettings = CodeSettings()
@@ -235,6 +238,11 @@ class Domain(Settings):
                 raise ValueError(f"rating_scale [{low:g}, {high:g}] must run from low to high")
             if self.liked_from is not None and not low <= self.liked_from <= high:
                 raise ValueError(f"liked_from {self.liked_from:g} is outside rating_scale [{low:g}, {high:g}]")
+        return self
+
+    @model_validator(mode="after")
+    def _events_agree(self) -> Self:
+        check_events(self.events, is_named=self.data.columns.event is not None)
         return self
 
     @model_validator(mode="after")

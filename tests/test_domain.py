@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from genre_gen import domain as module
 from genre_gen.data import settings as data_settings
+from genre_gen.data.event_settings import EventSettings
 from genre_gen.domain import Domain
 from genre_gen.errors import ConfigError
 
@@ -38,7 +39,7 @@ def test_every_setting_is_documented_in_the_shipped_file():
     text = (Domain.load("movies").catalog_folder / "domain.toml").read_text(encoding="utf-8")
     models = [
         value
-        for value in (vars(module) | vars(data_settings)).values()
+        for value in (vars(module) | vars(data_settings) | {"EventSettings": EventSettings}).values()
         if isinstance(value, type) and issubclass(value, BaseModel)
     ]
     models = [model for model in models if "languages" not in model.__module__]  # docs/guides/languages.md has those
@@ -50,7 +51,8 @@ def test_every_setting_is_documented_in_the_shipped_file():
 @pytest.mark.parametrize(
     ("section", "model"),
     [("codes", module.CodeSettings), ("model", module.ModelSettings), ("training", module.Training),
-     ("data.columns", data_settings.Columns), ("data.policies", data_settings.Policies)],
+     ("data.columns", data_settings.Columns), ("data.policies", data_settings.Policies),
+     ("events.<kind>", EventSettings)],
 )  # fmt: skip
 def test_the_tables_of_the_guide_hold_every_key_and_no_other(section, model):
     guide = (Path(__file__).parents[1] / "catalogs" / "README.md").read_text(encoding="utf-8")

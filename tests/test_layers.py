@@ -19,6 +19,7 @@ FLOORS = [
         "data.titles",
         "llm.hardware",
         "data.settings",
+        "data.event_settings",
         "query.settings",
         "rules.settings",
         "prompting.nouns",

@@ -45,6 +45,7 @@ def new_domain(
     item: Annotated[str | None, _column("interactions")] = None,
     rating: Annotated[str | None, _column("interactions, or none")] = None,
     time: Annotated[str | None, _column("interactions, or none")] = None,
+    event: Annotated[str | None, _column("interactions, or none")] = None,
     item_id: Annotated[str | None, _column("items")] = None,
     title: Annotated[str | None, _column("items, or none")] = None,
     text: Annotated[str | None, _column("items, or none")] = None,
@@ -56,7 +57,8 @@ def new_domain(
     from genre_gen.new_domain.scaffold import start_domain
 
     named = {
-        "user": user, "item": item, "rating": rating, "time": time, "item_id": item_id, "title": title, "text": text,
+        "user": user, "item": item, "rating": rating, "time": time, "event": event, "item_id": item_id, "title": title,
+        "text": text,
     }  # fmt: skip
     columns = {role: column for role, column in named.items() if column is not None}
     check_writable(folder, "--folder")

@@ -41,6 +41,9 @@ FORMS: tuple[type[EaseWeights], ...] = (DenseWeights, UserWeights, SparseWeights
 class Ease(ItemToItem):
     """Predict a user's binary history from itself, where no item may predict itself.
 
+    With kinds of events, ``X`` has the weight of the user's strongest event with an item. A history that is scored
+    counts each of its items as 1.
+
     ``B = argmin |X - X B|^2 + l2 |B|^2`` with a zero diagonal, which is ``B = I - P diag(1 / P)`` for
     ``P = (X'X + l2 I)^-1``. The weights have the form that suits the data, see
     :mod:`genre_gen.collaborative.ease_weights`:

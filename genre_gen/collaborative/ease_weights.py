@@ -142,7 +142,7 @@ class UserWeights(EaseWeights):
     ``P = (I - X' K X) / l2``. So ``B[i, j] = (X' K X)[i, j] / (1 - (X' K X)[j, j])`` for ``i != j``.
 
     Attributes:
-        seen: ``X``, float32 ``[users, items]``.
+        seen: ``X``, float32 ``[users, items]``; ones, or weights of events.
         kernel: ``K``, float32 ``[users, users]``.
         explained: the diagonal of ``X' K X``, float64 ``[items]``.
     """
@@ -208,8 +208,10 @@ class UserWeights(EaseWeights):
         return np.asarray(scores * self.scale, dtype=np.float32)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the items of users, half of the kernel, and the diagonal."""
-        users = {name: array for name, array in csr_arrays("seen", self.seen).items() if name != "seen.data"}
+        """Return the items of users, half of the kernel, and the diagonal; weights only where they differ from 1."""
+        users = csr_arrays("seen", self.seen)
+        if (users["seen.data"] == 1.0).all():
+            del users["seen.data"]
         return {**users, "kernel": packed(self.kernel, 1), "explained": self.explained}
 
     @classmethod
@@ -217,7 +219,7 @@ class UserWeights(EaseWeights):
         """Restore everything."""
         explained = expect(arrays, "explained", "f", (None,), (0.0, 1.0))
         ones = np.ones(arrays["seen.indices"].shape, np.float32)
-        seen = csr_from({**arrays, "seen.data": ones}, "seen", len(explained))
+        seen = csr_from({"seen.data": ones, **arrays}, "seen", len(explained)).astype(np.float32)
         n_users = seen.shape[0]
         kernel = unpacked(expect(arrays, "kernel", "f", (n_users * (n_users + 1) // 2,)), n_users, 1)
         return cls(seen, mirror(kernel), explained.astype(np.float64))
@@ -244,7 +246,7 @@ class SparseWeights(EaseWeights):
         """Choose and solve, in blocks of items."""
         n_items = seen.shape[1]
         chosen, together = predictors(seen, l2, neighbours(n_items))
-        counts = np.bincount(seen.indices, minlength=n_items).astype(np.float64)
+        counts = np.asarray(seen.multiply(seen).sum(axis=0), np.float64).ravel()
         sizes = np.diff(chosen.indptr)
         weights = np.zeros(chosen.nnz, dtype=np.float32)
         targets = np.argsort(sizes, kind="stable")  # systems of about one size are solved together
@@ -292,10 +294,10 @@ def predictors(seen: sparse.csr_matrix, l2: float, n: int) -> tuple[sparse.csr_m
     """Return the ``n`` items that predict each item best, and the number of users with each pair of items.
 
     Both are sparse ``[items, items]``: the first has the users of item and predictor as values, its columns ascend; the
-    second has each pair once, above the diagonal.
+    second has each pair once, above the diagonal. Users count by the products of their weights, if ``seen`` has any.
     """
     users, items = seen.astype(np.float32), seen.T.tocsr().astype(np.float32)
-    counts = np.asarray(users.sum(axis=0)).ravel()
+    counts = np.asarray(users.multiply(users).sum(axis=0)).ravel()
     lengths = np.diff(users.indptr).astype(np.int64)
     room = int(min((lengths * (lengths - 1) // 2).sum(), seen.shape[1] ** 2 // 2))
     columns, values = np.empty(room, np.int32), np.empty(room, np.float32)  # pages that stay unused cost no memory

@@ -68,11 +68,14 @@ def _largest(
 
 def _cooccurrences(interactions: Interactions, lags: int) -> sparse.csr_array:
     """Return symmetric weighted counts ``[n_items, n_items]`` of items within ``lags`` steps of each other."""
-    owner = interactions.owners
+    owner, weights = interactions.owners, interactions.weights
     shape = (interactions.n_items, interactions.n_items)
     total = sparse.csr_array(shape, dtype=np.float64)
     for lag in range(1, lags + 1):
         same = owner[:-lag] == owner[lag:]
         first, second = interactions.rows[:-lag][same], interactions.rows[lag:][same]
-        total += sparse.csr_array((np.full(len(first), 1 / lag), (first, second)), shape=shape)
+        counts = np.full(len(first), 1 / lag)
+        if weights is not None:
+            counts *= weights[:-lag][same] * weights[lag:][same]
+        total += sparse.csr_array((counts, (first, second)), shape=shape)
     return sparse.csr_array(total + total.T)

@@ -27,6 +27,7 @@ class ItemKNN(ItemToItem):
     """Score an item by its cosine similarity to the items of the history.
 
     ``S[a, b] = together(a, b) / (sqrt(users(a) users(b)) + shrink)``; each row keeps its ``neighbours`` largest values.
+    With kinds of events, it is the cosine of the weights of users' events.
 
     Args:
         neighbours: similar items kept per item, >= 1.
@@ -54,7 +55,7 @@ class ItemKNN(ItemToItem):
     def fit(self, interactions: Interactions) -> Self:
         """Compute the similarities, block by block, of users' recent items, see ``seen_matrix``."""
         users = seen_matrix(interactions)
-        root = np.sqrt(np.asarray(users.sum(axis=0)).ravel())
+        root = np.sqrt(np.asarray(users.multiply(users).sum(axis=0)).ravel())
         items = sparse.csr_matrix(users.T)  # [n_items, n_users]
         blocks = []
         for part in parts(items, users):

@@ -20,6 +20,8 @@ SECONDS_PER_DAY = 86_400
 class Popularity(CollaborativeModel):
     """Score an item by the logarithm of its number of interactions, the same for every history.
 
+    With kinds of events, an interaction counts by the weight of its kind.
+
     Args:
         half_life_days: an interaction this much older than the newest one counts half; None gives all equal weight.
     """
@@ -38,12 +40,13 @@ class Popularity(CollaborativeModel):
 
     def fit(self, interactions: Interactions) -> Self:
         """Count each item's interactions; raises DataError if a half-life is set and the data has no times."""
-        weights = None
+        weights: NDArray[np.floating] | None = interactions.weights
         if self.half_life_days is not None:
             if interactions.times is None:
                 raise DataError("popularity: half_life_days needs times, which this data lacks; leave it out")
             ages = (interactions.times.max() - interactions.times) / SECONDS_PER_DAY
-            weights = 0.5 ** (ages / self.half_life_days)
+            decayed = 0.5 ** (ages / self.half_life_days)
+            weights = decayed if weights is None else decayed * weights
         counts = np.bincount(interactions.rows, weights, minlength=interactions.n_items)
         self.log_counts = np.log1p(counts).astype(np.float32)
         return self

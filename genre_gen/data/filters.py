@@ -93,6 +93,10 @@ class Filters:
         if not self._repeat:
             mask[history.rows] = False
             reasons.append(f"{int(self._mask.sum() - mask.sum()):,} seen already")
+        if history.hidden is not None:
+            before = mask.sum()
+            mask[history.hidden.rows] = False
+            reasons.append(f"{int(before - mask.sum()):,} hidden by events")
         return Allowed(mask, f"{reasons[0]}, less {', '.join(reasons[1:])}" if len(reasons) > 1 else reasons[0])
 
 

@@ -7,7 +7,7 @@ import itertools
 import json
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_gen.data.catalog import Catalog
+from genre_gen.data.events import EventKinds, Hidden, HiddenItems
 from genre_gen.data.frames import Library, in_library
 from genre_gen.data.ids import other_form
 from genre_gen.errors import DataError, UnknownUserError, UsageError
@@ -33,6 +34,7 @@ class History:
         ratings: float32 ``[n]``, NaN if not rated; None if the data has no ratings.
         times: int64 ``[n]`` seconds since 1970; None if the data has no times.
         user: the user's id in the data, or None for a history given in a request.
+        hidden: items that events of the data hide from the user; None without ``[events]``.
 
     Example:
         >>> history = History.from_events([3, 1], ratings=[4, 5], times=[20, 10])  # of catalog rows
@@ -44,6 +46,7 @@ class History:
     ratings: NDArray[np.float32] | None = None
     times: NDArray[np.int64] | None = None
     user: str | None = None
+    hidden: Hidden | None = None
 
     @classmethod
     def from_events(
@@ -75,15 +78,26 @@ class History:
     def take(self, selection: slice | NDArray[Any]) -> History:
         """Return some of the interactions, as numpy selects them: a slice, a bool mask or positions."""
         ratings, times = _selected(self.ratings, selection), _selected(self.times, selection)
-        return History(self.rows[selection], ratings, times, self.user)
+        return History(self.rows[selection], ratings, times, self.user, self.hidden)
+
+    def barred(self, repeat: bool) -> NDArray[np.int64]:
+        """Return the catalog rows that may not be recommended: hidden ones and, unless items ``repeat``, its own.
+
+        Example:
+            >>> History(np.array([3, 1]), hidden=Hidden(np.array([8]), np.array([1]))).barred(repeat=True).tolist()
+            [8]
+        """
+        own = self.rows[:0] if repeat else self.rows
+        return own if self.hidden is None else np.concatenate([own, self.hidden.rows])
 
     def last(self, n: int) -> History:
         """Return the ``n`` most recent interactions."""
         return self.slice(max(0, len(self) - n), len(self))
 
     def slice(self, start: int, stop: int) -> History:
-        """Return interactions ``start`` to ``stop`` (exclusive)."""
-        return self.take(slice(start, stop))
+        """Return interactions ``start`` to ``stop`` (exclusive), without what was hidden only after them."""
+        part = self.take(slice(start, stop))
+        return part if self.hidden is None else replace(part, hidden=self.hidden.within(start, stop))
 
     def without(self, rows: Collection[int]) -> History:
         """Return the history without the interactions with some items."""
@@ -91,7 +105,8 @@ class History:
 
     def until(self, moment: int) -> History:
         """Return the interactions up to a moment (seconds since 1970, inclusive); all of them if there are no times."""
-        return self if self.times is None else self.take(self.times <= moment)
+        part = self if self.times is None else self.take(self.times <= moment)
+        return part if self.hidden is None else replace(part, hidden=self.hidden.until(moment))
 
     def to_frame(self, catalog: Catalog, library: Library = "polars") -> Any:
         """Return a data frame, oldest first: ``item_id``, ``title``, and ``rating`` and ``timestamp`` if any.
@@ -133,6 +148,9 @@ class Interactions:
         n_items: number of items of the catalog.
         reviews: the reviews, if the domain reads them; only training needs them, so they are not saved.
         review_of: int64 ``[n]``, the index of each interaction's review; None without reviews.
+        kinds: the kinds of event that are in it; None without ``[events]``.
+        kind_of: uint8 ``[n]``, the index of each interaction's kind; None without kinds.
+        hidden: the items that events hide from users, by place in whole histories; ``keep`` drops them.
 
     Example:
         >>> log = Interactions.from_columns(["ann", "ben", "ann"], np.array([0, 1, 2]), n_items=3)
@@ -150,11 +168,15 @@ class Interactions:
         times: NDArray[np.int64] | None = None,
         reviews: Reviews | None = None,
         review_of: NDArray[np.int64] | None = None,
+        kinds: EventKinds | None = None,
+        kind_of: NDArray[np.uint8] | None = None,
+        hidden: HiddenItems | None = None,
     ) -> None:
         """Store arrays that already follow the layout above; ``from_columns`` builds them from a table."""
         self.users, self.n_items, self.reviews = tuple(map(str, users)), n_items, reviews
         self.offsets, self.rows, self.ratings = _frozen(offsets), _frozen(rows), _frozen(ratings)
         self.times, self.review_of = _frozen(times), _frozen(review_of)
+        self.kinds, self.kind_of, self.hidden = kinds, _frozen(kind_of), hidden
         self._row_of_user = {user: row for row, user in enumerate(self.users)}
 
     @classmethod
@@ -172,6 +194,9 @@ class Interactions:
         times: NDArray[np.int64] | None = None,
         reviews: Reviews | None = None,
         exact_times: NDArray[np.int64] | NDArray[np.float64] | None = None,
+        kinds: EventKinds | None = None,
+        kind_of: NDArray[np.uint8] | None = None,
+        hidden: HiddenItems | None = None,
     ) -> Interactions:
         """Group a log (one entry per interaction, file order) into histories.
 
@@ -182,7 +207,7 @@ class Interactions:
         Raises:
             DataError: no entries, columns of different length, or rows outside the catalog.
         """
-        for column in (rows, ratings, times, exact_times, None if reviews is None else reviews.summaries):
+        for column in (rows, ratings, times, exact_times, None if reviews is None else reviews.summaries, kind_of):
             if column is not None and len(column) != len(users):
                 raise DataError(f"columns have {len(users)} and {len(column)} entries; they must have the same length")
         if len(rows) == 0:
@@ -203,6 +228,9 @@ class Interactions:
             None if times is None else np.floor(times[order]).astype(np.int64),
             reviews,
             None if reviews is None else order.astype(np.int64),
+            kinds,
+            None if kind_of is None else kind_of[order].astype(np.uint8),
+            hidden,
         )
 
     def __len__(self) -> int:
@@ -213,6 +241,32 @@ class Interactions:
     def rated(self) -> bool:
         """Tell whether any interaction has a rating; ``ratings`` may also be all NaN."""
         return _any_rated(self.ratings)
+
+    @cached_property
+    def weights(self) -> NDArray[np.float32] | None:
+        """Return each interaction's weight in counts: float32 ``[n]``; None where all count the same."""
+        if self.kinds is None or self.kind_of is None or set(self.kinds.weights) == {1.0}:
+            return None
+        return _frozen(np.array(self.kinds.weights, np.float32)[self.kind_of])
+
+    @cached_property
+    def measured(self) -> NDArray[np.bool_]:
+        """Return which interactions evaluations may ask for: bool ``[n]``, all of them without kinds of events."""
+        if self.kinds is None or self.kind_of is None:
+            return np.ones(len(self.rows), bool)
+        return np.array(self.kinds.measured, bool)[self.kind_of]
+
+    def counts_by_kind(self) -> dict[str, int] | None:
+        """Return how many interactions there are of each kind of event; None without kinds.
+
+        Example:
+            >>> data.interactions.counts_by_kind() is None
+            True
+        """
+        if self.kinds is None or self.kind_of is None:
+            return None
+        counts = np.bincount(self.kind_of, minlength=len(self.kinds.names)).tolist()
+        return dict(zip(self.kinds.names, counts, strict=True))
 
     @cached_property
     def owners(self) -> NDArray[np.int64]:
@@ -231,8 +285,18 @@ class Interactions:
 
     def history_at(self, user_row: int) -> History:
         """Return the history in a user row."""
-        everything = History(self.rows, self.ratings, self.times, self.users[user_row])
-        return everything.slice(int(self.offsets[user_row]), int(self.offsets[user_row + 1]))
+        user, part = self.users[user_row], slice(int(self.offsets[user_row]), int(self.offsets[user_row + 1]))
+        history = History(self.rows, self.ratings, self.times, user).take(part)
+        return history if self.hidden is None else replace(history, hidden=self.hidden.of(user))
+
+    def hidden_from(self, user: str) -> Hidden | None:
+        """Return the items that events hide from a user, who need not have a history; None if there are none.
+
+        Example:
+            >>> data.interactions.hidden_from("17") is None
+            True
+        """
+        return None if self.hidden is None else self.hidden.of(str(user))
 
     def history(self, user: str) -> History:
         """Return a user's history, see ``user_row``; raises UnknownUserError."""
@@ -243,7 +307,7 @@ class Interactions:
         return [self.history_at(row) for row in range(len(self.users))]
 
     def keep(self, chosen: NDArray[np.bool_]) -> Interactions:
-        """Return the chosen interactions only (bool ``[n]``); users without any are removed."""
+        """Return the chosen interactions only (bool ``[n]``); users without any are removed, and what is hidden too."""
         counts = np.bincount(self.owners[chosen], minlength=len(self.users))
         present = np.flatnonzero(counts)
         return Interactions(
@@ -255,6 +319,8 @@ class Interactions:
             _selected(self.times, chosen),
             self.reviews,
             _selected(self.review_of, chosen),
+            self.kinds,
+            _selected(self.kind_of, chosen),
         )
 
     def review(self, position: int) -> tuple[str, str]:
@@ -269,8 +335,8 @@ class Interactions:
     ) -> Any:
         """Return a data frame with an interaction a row, in the order of the arrays.
 
-        ``user_id`` and ``item_id`` are text; ``rating`` (float32, null where not rated) and ``timestamp`` (int64,
-        seconds since 1970) are left out where the data has none.
+        ``user_id`` and ``item_id`` are text; ``rating`` (float32, null where not rated), ``timestamp`` (int64, seconds
+        since 1970) and ``event`` (the kind of event) are left out where the data has none.
 
         Args:
             catalog: the items.
@@ -291,19 +357,31 @@ class Interactions:
         users = pl.Series("user_id", self.users, pl.String)
         ratings, times = _selected(self.ratings, chosen), _selected(self.times, chosen)
         columns = [users[self.owners[chosen]], ids[self.rows[chosen]], *_measures(ratings, times)]
+        if self.kinds is not None and self.kind_of is not None:
+            columns.append(pl.Series("event", self.kinds.names, pl.String)[self.kind_of[chosen].astype(np.int64)])
         return in_library(pl.DataFrame(columns), library)
 
     def fingerprint(self) -> str:
-        """Return a hash of who had which items in which order, to tell whether two logs are the same."""
+        """Return a hash of who had which items in which order and by which events, to tell whether logs are equal."""
         digest = hashlib.sha256(json.dumps(self.users).encode())
         digest.update(self.offsets.tobytes() + self.rows.tobytes())
+        if self.kinds is not None and self.kind_of is not None:
+            digest.update(self.kinds.to_json().encode() + self.kind_of.tobytes())
         return digest.hexdigest()
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return everything as arrays, ready for safetensors; ``from_arrays`` restores it."""
         arrays = {"offsets": self.offsets, "rows": self.rows, "n_items": np.array([self.n_items])}
         arrays["users"] = np.frombuffer(json.dumps(self.users).encode(), dtype=np.uint8)
-        optional = {"ratings": self.ratings, "times": self.times}
+        optional: dict[str, NDArray[Any] | None] = {
+            "ratings": self.ratings,
+            "times": self.times,
+            "kind_of": self.kind_of,
+        }
+        if self.kinds is not None:
+            arrays["kinds"] = np.frombuffer(self.kinds.to_json().encode(), dtype=np.uint8)
+        if self.hidden is not None:
+            arrays |= self.hidden.arrays()
         return arrays | {name: array for name, array in optional.items() if array is not None}
 
     @classmethod
@@ -324,6 +402,11 @@ class Interactions:
             falls = np.flatnonzero(np.diff(times) < 0) + 1
             if not np.isin(falls, offsets).all():
                 raise ValueError("times of a history are not in order")
+        if "kinds" in arrays:
+            kinds = optional["kinds"] = EventKinds.from_arrays(arrays)
+            kind_of = expect(arrays, "kind_of", "i", (len(rows),), (0, len(kinds.names) - 1))
+            optional["kind_of"] = kind_of.astype(np.uint8)
+        optional["hidden"] = HiddenItems.from_arrays(arrays, n_items)
         return cls(users, offsets.astype(np.int64), rows.astype(np.int64), n_items, **optional)
 
 
@@ -356,11 +439,13 @@ def _any_rated(ratings: Sequence[float] | NDArray[np.float32] | None) -> bool:
 
 
 def allowed_items(histories: Sequence[History], n_items: int, repeat: bool = False) -> NDArray[np.bool_]:
-    """Return the items that may be recommended: all if ``repeat``, else unseen ones; bool ``[histories, n_items]``."""
+    """Return the items that may be recommended: those not hidden and, unless ``repeat``, unseen.
+
+    The result is bool ``[histories, n_items]``.
+    """
     allowed = np.ones((len(histories), n_items), dtype=bool)
-    if not repeat:
-        for row, history in enumerate(histories):
-            allowed[row, history.rows] = False
+    for row, history in enumerate(histories):
+        allowed[row, history.barred(repeat)] = False
     return allowed
 
 

@@ -25,7 +25,8 @@ class Columns(Settings):
     None means a usual name (``USUAL_COLUMNS``) if the data has it; an empty list means no column. ``item`` is the item
     of the interactions and ``item_id`` its id in the item file; None means that it is called the same there.
 
-    Reviews (``review``) and their headlines (``summary``) are read only if they are named.
+    Reviews (``review``) and their headlines (``summary``) are read only if they are named; the kind of event
+    (``event``) only with ``[events]``.
     """
 
     user: Names = ("user_id", "userId", "user")
@@ -37,6 +38,7 @@ class Columns(Settings):
     text: NamesOrNone | None = None
     review: Names | None = None
     summary: Names | None = None
+    event: Names | None = None
 
 
 class Policies(Settings):
@@ -44,6 +46,7 @@ class Policies(Settings):
 
     duplicates: Literal["keep_first", "keep_last", "keep", "error"] = "keep_last"
     unknown_items: Literal["drop", "error"] = "error"
+    unknown_events: Literal["drop", "error"] = "error"
     ratings: Literal["drop", "unknown", "error"] = "error"
     times: Literal["drop", "error"] = "error"
     missing_ids: Literal["drop", "error"] = "error"

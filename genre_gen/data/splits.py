@@ -17,7 +17,7 @@ from genre_gen.errors import DataError, UsageError
 
 Part: TypeAlias = Literal["validation", "test"]
 
-_HELD_OUT = 2  # interactions of each user, except for users who have no more
+_BEFORE_TEST = 2  # interactions before a target of the test: one to validate on, and one before that
 NO_CASES = (
     "leave-one-out takes users with three interactions, global-time users on both sides of its moments; "
     "choose another split, or give more data"
@@ -183,25 +183,33 @@ class Split:
 def leave_one_out(interactions: Interactions, catalog: Catalog) -> Split:
     """Hold out each user's last item for test and the one before for validation.
 
-    Users with fewer than three interactions stay in the train part as a whole and have no case.
+    Users with fewer than three interactions stay in the train part as a whole and have no case. With kinds of events,
+    the targets are the last ones of a measured kind: what comes after the target of the test is left out, and a user
+    with one of them only has no case to validate on.
     """
-    from_end, in_cases = _from_end(interactions)
-    train, train_and_validation = (interactions.keep((from_end > held_out) | ~in_cases) for held_out in (2, 1))
-    validation, test = _last_cases(interactions, 2), _last_cases(interactions, 1)
-    return Split("leave-one-out", catalog, interactions, train, validation, test, train_and_validation)
+    test = _last_targets(interactions, _BEFORE_TEST)
+    validation = _last_targets(interactions, 1, before=test)
+    train, train_and_validation = (_cut(interactions, at) for at in (np.where(validation < 0, test, validation), test))
+    cases = _cases(interactions, validation), _cases(interactions, test)
+    return Split("leave-one-out", catalog, interactions, train, *cases, train_and_validation)
 
 
 def hold_out_last(interactions: Interactions, catalog: Catalog) -> Split:
-    """Hold out each user's last item for validation; raises UsageError if no user has three interactions."""
-    from_end, in_cases = _from_end(interactions)
-    if not in_cases.any():
-        raise UsageError("no user has three interactions, so there is nothing to validate on; give more data")
-    train = interactions.keep((from_end > 1) | ~in_cases)
-    return Split("all", catalog, interactions, train, _last_cases(interactions, 1), (), interactions)
+    """Hold out each user's last item for validation; raises UsageError if no user has three interactions.
+
+    With kinds of events it is the last one of a measured kind.
+    """
+    last = _last_targets(interactions, _BEFORE_TEST)
+    if (last < 0).all():
+        few = "three interactions" if interactions.measured.all() else "a measured event after two others"
+        raise UsageError(f"no user has {few}, so there is nothing to validate on; give more data")
+    return Split("all", catalog, interactions, _cut(interactions, last), _cases(interactions, last), (), interactions)
 
 
 def global_time(interactions: Interactions, catalog: Catalog, validation: float = 0.1, test: float = 0.1) -> Split:
     """Train on everything before one moment; each user's first item after it is a case.
+
+    With kinds of events it is the first one of a measured kind, and its history has what came before.
 
     ``test`` is the share of all interactions (by time) in the last period, ``validation`` the share in the period
     before. A user without an interaction before a period has no case in it.
@@ -216,12 +224,13 @@ def global_time(interactions: Interactions, catalog: Catalog, validation: float 
         raise UsageError(f"validation {validation} and test {test} must be positive and add up to less than 1")
     begins = np.quantile(interactions.times, [1 - test - validation, 1 - test])
     parts: tuple[list[Case], list[Case]] = ([], [])
-    for history in interactions.histories():
+    for history, start in zip(interactions.histories(), interactions.offsets.tolist(), strict=False):
         # Interactions before each moment; the first one after it is the case, if it lies before the next moment.
-        before = [*np.searchsorted(history.times, begins), len(history)]  # type: ignore[arg-type]
+        before = [*np.searchsorted(history.times, begins).tolist(), len(history)]  # type: ignore[arg-type]
         for part, first, until in zip(parts, before, before[1:], strict=False):
-            if 0 < first < until:
-                part.append(_case(history, int(first)))
+            targets = np.flatnonzero(interactions.measured[start + first : start + until])
+            if first > 0 and len(targets):
+                part.append(_case(history, first + int(targets[0])))
     if not (interactions.times < begins[0]).any():
         raise DataError("all interactions have the same time; split by leave-one-out")
     train, train_and_validation = (interactions.keep(interactions.times < begin) for begin in begins)
@@ -241,11 +250,25 @@ def sample_cases(cases: Sequence[Case], limit: int) -> Sequence[Case]:
     return [cases[position] for position in sorted(chosen.tolist())]
 
 
-def _from_end(interactions: Interactions) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return each interaction's distance from the end of its history (1 = last), and whether its user has cases."""
-    lengths = np.diff(interactions.offsets)
-    from_end = np.repeat(interactions.offsets[1:], lengths) - np.arange(len(interactions))
-    return from_end, np.repeat(lengths > _HELD_OUT, lengths)
+def _last_targets(interactions: Interactions, least: int, before: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    """Return the place of each user's last measured interaction with ``least`` others before it: int64 ``[n_users]``.
+
+    -1 stands for none. With ``before``, one place a user, only earlier places count.
+    """
+    places = np.arange(len(interactions)) - interactions.offsets[interactions.owners]
+    chosen = interactions.measured & (places >= least)
+    if before is not None:
+        chosen &= places < before[interactions.owners]
+    last = np.full(len(interactions.users), -1)
+    last[interactions.owners[chosen]] = places[chosen]  # places of a user ascend, so the last one stays
+    return last
+
+
+def _cut(interactions: Interactions, at: NDArray[np.int64]) -> Interactions:
+    """Return each user's interactions before a place; all where it is -1."""
+    places = np.arange(len(interactions)) - interactions.offsets[interactions.owners]
+    stops = at[interactions.owners]
+    return interactions.keep((places < stops) | (stops < 0))
 
 
 def _beyond(longer: Interactions, shorter: Interactions) -> NDArray[np.int64]:
@@ -256,10 +279,9 @@ def _beyond(longer: Interactions, shorter: Interactions) -> NDArray[np.int64]:
     return np.flatnonzero(place >= common[longer.owners])
 
 
-def _last_cases(interactions: Interactions, from_end: int) -> tuple[Case, ...]:
-    """Return the cases whose target has a given distance from the end of its history (1 = last)."""
-    histories = interactions.histories()
-    return tuple(_case(history, len(history) - from_end) for history in histories if len(history) > _HELD_OUT)
+def _cases(interactions: Interactions, at: NDArray[np.int64]) -> tuple[Case, ...]:
+    """Return the cases whose targets lie at one place a user; none where it is -1."""
+    return tuple(_case(interactions.history_at(row), int(at[row])) for row in np.flatnonzero(at >= 0).tolist())
 
 
 def _case(history: History, position: int) -> Case:

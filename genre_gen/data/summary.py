@@ -25,6 +25,8 @@ class DataSummary:
         ratings: how many of them have one.
         since: day of the first in UTC, as ISO text; None where there are no times.
         until: day of the last.
+        events: how many there are of each kind; None without kinds of events.
+        hidden: how many pairs of a user and an item events hide.
     """
 
     users: int
@@ -32,24 +34,38 @@ class DataSummary:
     ratings: int
     since: str | None = None
     until: str | None = None
+    events: Mapping[str, int] | None = None
+    hidden: int = 0
 
     @classmethod
     def of(cls, interactions: Interactions) -> Self:
         """Return the summary of some interactions."""
         ratings, times = interactions.ratings, interactions.times
         rated = 0 if ratings is None else int((~np.isnan(ratings)).sum())
-        ends = () if times is None or not len(times) else (int(times.min()), int(times.max()))
-        return cls(len(interactions.users), len(interactions), rated, *map(_day, ends))
+        since, until = None, None
+        if times is not None and len(times):
+            since, until = _day(int(times.min())), _day(int(times.max()))
+        hidden = 0 if interactions.hidden is None else len(interactions.hidden)
+        return cls(
+            len(interactions.users), len(interactions), rated, since, until, interactions.counts_by_kind(), hidden
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return it, ready for JSON; ``from_dict`` restores it."""
-        return asdict(self)
+        content = asdict(self)
+        for name in ("events", "hidden"):
+            if not content[name]:
+                del content[name]
+        return content
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:
         """Restore what ``to_dict`` returned; raises ValueError or TypeError for anything else."""
         summary = cls(**content)
-        for count in (summary.users, summary.interactions, summary.ratings):
+        kinds = {} if summary.events is None else summary.events
+        if not isinstance(kinds, dict):
+            raise ValueError(f"the summary of the data has {quoted(kinds)} as counts of events")
+        for count in (summary.users, summary.interactions, summary.ratings, summary.hidden, *kinds.values()):
             if type(count) is not int or not 0 <= count < _MOST:
                 raise ValueError(f"the summary of the data counts {quoted(count)}")
         for day in (summary.since, summary.until):

@@ -63,7 +63,7 @@ class PromiseCounts:
     Attributes:
         invalid: items that are not in the catalog.
         duplicate: items that are repeated in a list.
-        seen: items of the user's history.
+        seen: items of the user's history, and those that events hide.
         filtered: items that the filter excludes.
         wrong_length: lists with neither n items nor all allowed items that fit into the quotas.
         short: lists of fewer than n items, which break no promise.
@@ -184,7 +184,7 @@ def count_promises(
         recommender.domain.rules if request.rules is None else request.rules, recommender.state.catalog
     )
     for who, picks in recommender.recommend(users=histories, n=n, **request.options()):
-        seen = set() if recommender.domain.repeat else {ids[row] for row in cast("History", who).rows}
+        seen = {ids[row] for row in cast("History", who).barred(recommender.domain.repeat)}
         counts.add(picks, catalog, seen, allowed, rules)
     counts.seconds = round(time.perf_counter() - begin, 1)
     return counts

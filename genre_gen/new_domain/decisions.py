@@ -14,9 +14,9 @@ from genre_gen.errors import DataError
 from genre_gen.new_domain.names import Role, named, word_rank
 
 NONE = "none"  # means "there is no such column"
-OF_INTERACTIONS: tuple[Role, ...] = ("user", "item", "rating", "time")
+OF_INTERACTIONS: tuple[Role, ...] = ("user", "item", "rating", "time", "event")
 OF_ITEMS: tuple[Role, ...] = ("item_id", "title", "text")
-OPTIONAL: tuple[Role, ...] = ("rating", "time", "title", "text")
+OPTIONAL: tuple[Role, ...] = ("rating", "time", "event", "title", "text")
 
 
 @dataclass(frozen=True)

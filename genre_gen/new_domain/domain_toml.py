@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from genre_gen.data.readers.delimited import usual_delimiter
 from genre_gen.data.readers.files import Table, on_disk
 from genre_gen.data.readers.quotes import NONE
 from genre_gen.new_domain.column_types import liked_from
+from genre_gen.new_domain.events import lines
 from genre_gen.new_domain.names import Role
 from genre_gen.new_domain.schema_inference import Proposal
 from genre_gen.new_domain.tables import Tables
@@ -23,7 +25,15 @@ _OPTIONAL: tuple[tuple[Role, str, str], ...] = (
     ("text", "items", "a longer description"),
     ("rating", "interactions", "empty: not rated"),
     ("time", "interactions", "when"),
+    ("event", "interactions", "the kind of event, see [events]"),
 )
+
+_OF_EVENTS = {
+    "history": "in histories, with this weight in counts",
+    "measured": "evaluations ask for it",
+    "hides": "its item is not recommended to the user again",
+    "negative": "turned down: hides its item, and takes it out of the history",
+}
 
 
 def described_settings(name: str, noun: str, tables: Tables, proposal: Proposal, home: str | None) -> str:
@@ -35,7 +45,7 @@ def described_settings(name: str, noun: str, tables: Tables, proposal: Proposal,
         f"# The {name} domain, proposed by `genre-gen domains new`. Correct what is wrong; missing keys have\n"
         "# the defaults listed in catalogs/README.md. Unknown keys and invalid values are rejected.\n"
     )
-    data = _data(tables, home, proposal) + _columns(tables, proposal) + _policies(proposal)
+    data = _data(tables, home, proposal) + _columns(tables, proposal) + _policies(proposal) + _events(proposal)
     return "\n".join([head, _top(name, proposal, noun), data, _fields(proposal), _tasks(proposal, noun)])
 
 
@@ -120,7 +130,7 @@ def _columns(tables: Tables, proposal: Proposal) -> str:
     rows: list[tuple[Role, object, str]] = [
         (role, columns.get(role, []), comment if role in columns else "none")
         for role, table, comment in _OPTIONAL
-        if table == "interactions" or described
+        if (table == "interactions" or described) and (role != "event" or role in columns)
     ]
     return "\n[data.columns]           # the columns and their roles\n" + _lines(
         ("user", columns["user"], "who"),
@@ -136,12 +146,26 @@ def _policies(proposal: Proposal) -> str:
     return "\n[data.policies]          # what to do with invalid records\n" + _lines(
         ("duplicates", kept, "the same user and item twice: keep_first | keep_last (in time) | keep | error"),
         unknown and ("unknown_items", "drop", f"interactions with items that the item file lacks, {unknown:,} here"),
+        proposal.events is not None and ("unknown_events", "drop", "kinds of events that [events] lacks: drop | error"),
         ("missing_ids", "drop", drop),
         "rating" in proposal.columns and ("ratings", "unknown", "unknown: the interaction stays | drop | error"),
         "time" in proposal.columns and ("times", "drop", drop),
         "item_id" in proposal.columns
         and ("repeated_items", "keep_first", "an id twice in the item file: keep_first | error"),
     )
+
+
+def _events(proposal: Proposal) -> str:
+    """Return a section for each kind of event; nothing if the log has one kind."""
+    if proposal.events is None:
+        return ""
+    sections = ["\n# What each kind of event means. One without keys is left out.\n"]
+    for name, event in proposal.events.kinds.items():
+        key = name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _value(name)
+        settings = event.model_dump(exclude_defaults=True).items()
+        title = f"{f'[events.{key}]':<24} # {lines(proposal.events.counts[name])}\n"
+        sections.append(title + _lines(*((given, value, _OF_EVENTS[given]) for given, value in settings)))
+    return "".join(sections)
 
 
 def _fields(proposal: Proposal) -> str:
@@ -236,15 +260,14 @@ def _rules(proposal: Proposal) -> str:
     )
 
 
-def _lines(*settings: Any) -> str:
-    """Return settings (key, value, comment), one a line, without those that are false.
+def _value(value: Any) -> str:
+    """Return a value as TOML: JSON's strings, numbers and lists are valid, except for one control character."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
-    JSON's strings, numbers and lists are valid TOML, except for one control character.
-    """
-    lines = (
-        (f"{key} = {json.dumps(value, ensure_ascii=False)}".replace("\x7f", "\\u007f"), comment)
-        for key, value, comment in filter(None, settings)
-    )
+
+def _lines(*settings: Any) -> str:
+    """Return settings (key, value, comment), one a line, without those that are false."""
+    lines = ((f"{key} = {_value(value)}", comment) for key, value, comment in filter(None, settings))
     return "".join(f"{line:<24} # {comment}\n" for line, comment in lines)
 
 

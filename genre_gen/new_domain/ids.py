@@ -15,6 +15,7 @@ from genre_gen.data.settings import MISSING
 from genre_gen.errors import DataError
 from genre_gen.new_domain.column_types import MOSTLY, known_numbers, share, time_unit
 from genre_gen.new_domain.decisions import Decisions, flat, role_key, why_given
+from genre_gen.new_domain.events import seem_events
 from genre_gen.new_domain.names import Role, named
 from genre_gen.new_domain.no_attributes import numbers_rows
 from genre_gen.new_domain.one_table import is_own
@@ -244,8 +245,12 @@ def _user_of_the_rest(known: Decisions) -> None:
         values = known.log.frame[column]
         other = any(named(column, role) for role in ("rating", "time")) or time_unit(values) is not None
         whole = bool((known_numbers(values) % 1 == 0).all())
-        if 1 < text(values).n_unique() < len(values) and whole and not other:
+        if 1 < text(values).n_unique() < len(values) and whole and not other and not _is_event(column, values):
             candidates.append(column)
     if "item" not in known.columns or len(candidates) != 1:
         raise known.unclear("user", known.log, candidates or known.others())
     known.take("user", candidates[0], "the only other column with repeated values")
+
+
+def _is_event(column: str, values: pl.Series) -> bool:
+    return named(column, "event") > 0 and seem_events(values)

@@ -57,8 +57,8 @@ def infer_domain(
             lines of the interactions, if any.
         name: name of the domain; by default that of the item file, or ``dataset`` for data frames.
         noun: word for an item in prompts, such as ``book``; by default derived from the name of the file or domain.
-        columns: role (``user``, ``item``, ``rating``, ``time``, ``item_id``, ``title``, ``text``) -> column, for roles
-            that would be inferred wrongly; None for "there is no such column".
+        columns: role (``user``, ``item``, ``rating``, ``time``, ``event``, ``item_id``, ``title``, ``text``) -> column,
+            for roles that would be inferred wrongly; None for "there is no such column".
         encoding: the encoding of text files, by default found out for each file.
         items_encoding: that of the items, if it is another.
 

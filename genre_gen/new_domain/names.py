@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 from genre_gen.prompting.variables import ENTRY_FIELDS
 
-Role: TypeAlias = Literal["user", "item", "rating", "time", "item_id", "title", "text"]
+Role: TypeAlias = Literal["user", "item", "rating", "time", "event", "item_id", "title", "text"]
 
 WORDS: dict[Role, tuple[str, ...]] = {
     "user": (
@@ -31,6 +31,10 @@ WORDS: dict[Role, tuple[str, ...]] = {
     "time": (
         "timestamp", "time", "date", "datetime", "ts", "when", "created", "at", "day", "datum", "zeit", "fecha",
         "tanggal",
+    ),
+    "event": (
+        "event", "events", "action", "actions", "behavior", "behaviour", "feedback", "activity", "interaction", "type",
+        "kind", "verb", "ereignis", "aktion", "evento", "accion", "acción",
     ),
     "title": (
         "title", "name", "headline", "label", "caption", "heading", "titel", "titre", "titulo", "nombre", "judul",

@@ -18,6 +18,7 @@ from genre_gen.data.settings import FieldSettings
 from genre_gen.errors import DataError
 from genre_gen.new_domain.column_types import is_flag, known_texts
 from genre_gen.new_domain.decisions import NONE, Choice, Decisions, enumerated, role_key
+from genre_gen.new_domain.events import ProposedEvents, find_events
 from genre_gen.new_domain.given import check_given, roles_of
 from genre_gen.new_domain.ids import check_order, count_unknown, find_user_and_item
 from genre_gen.new_domain.item_fields import find_item_fields
@@ -26,7 +27,7 @@ from genre_gen.new_domain.one_table import items_in
 from genre_gen.new_domain.ratings import Ratings, find_ratings
 from genre_gen.new_domain.times import find_times
 
-_OF_LINES: tuple[Role, ...] = ("rating", "time")
+_OF_LINES: tuple[Role, ...] = ("rating", "time", "event")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Proposal:
     time_unit: Unit  # the unit of numeric times
     not_rated: tuple[float, ...] = ()  # ratings that mean "not rated"
     items_in_log: bool = False  # the lines of the interactions describe their items too
+    events: ProposedEvents | None = None  # the kinds of events; None if the log has one kind
 
     @property
     def labels(self) -> str | None:
@@ -69,6 +71,7 @@ class _Inference(Decisions):
 
     time_unit: Unit = "s"
     ratings: Ratings = field(default_factory=lambda: Ratings(None))
+    events: ProposedEvents | None = None
 
     def proposal(self) -> Proposal:
         """Decide everything."""
@@ -80,6 +83,8 @@ class _Inference(Decisions):
             if usual is not None:
                 self.leave_out(usual, f"{role_key(role, NONE)} leaves it out")
         fields, one_table = dict[str, FieldSettings](), self.items is None
+        with self.asking():
+            self.events = find_events(self)
         with self.asking():
             self.time_unit = find_times(self)
         with self.asking():
@@ -100,6 +105,8 @@ class _Inference(Decisions):
 
     def _proposal(self, fields: dict[str, FieldSettings], one_table: bool) -> Proposal:
         pairs = pl.DataFrame({"user": text(self.of("user")), "item": text(self.of("item"))})
+        measured = None if self.events is None else [*map(self.events.is_measured, text(self.of("event")))]
+        repeated = pairs if measured is None else pairs.filter(measured)
         ids = pairs["item"] if self.items is None else text(self.items.frame[self.columns["item_id"]])
         return Proposal(
             self.columns,
@@ -107,11 +114,12 @@ class _Inference(Decisions):
             tuple(self.choices),
             tuple(self.left_out),
             self.ratings.scale,
-            1 - pairs.n_unique() / max(1, len(pairs)),
+            1 - repeated.n_unique() / max(1, len(repeated)),
             count_unknown(pairs["item"], ids),
             self.time_unit,
             self.ratings.not_rated,
             one_table and self.items is not None,
+            self.events,
         )
 
     def _why_not(self, column: str) -> str:

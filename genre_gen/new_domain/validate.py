@@ -132,6 +132,12 @@ def _count(result: DomainCheck, domain: Domain, data: Data) -> None:
     if interactions.ratings is not None:
         given = interactions.ratings[~np.isnan(interactions.ratings)]
         result.counts["ratings"] = f"{len(given):,}, {given.mean():.2f} on average"
+    if (kinds := interactions.counts_by_kind()) is not None:
+        hidden = 0 if interactions.hidden is None else len(interactions.hidden)
+        result.counts["events"] = ", ".join(f"{name} {count:,}" for name, count in kinds.items())
+        result.counts["hidden"] = f"{hidden:,} items of users, by events"
+        measured = int(interactions.measured.sum())
+        result.counts["measured"] = f"{measured:,} of the interactions: evaluations ask for these only"
     for name in domain.fields:
         present = sum(item.attributes[name] not in (None, ()) for item in catalog)
         result.counts[f"field {name}"] = f"known of {present / len(catalog):.0%}"

@@ -266,7 +266,7 @@ def _selection(
     def rank(n: int, allowed: NDArray[np.bool_], quotas: Quotas | None) -> Ranking:
         return rerank(settings, scores, allowed, asked.history, n, labels, quotas)
 
-    seen = asked.history.rows[:0] if state.domain.repeat else asked.history.rows
+    seen = asked.history.barred(state.domain.repeat)
     return scores, select(asked.rules, scores, mask, n, rank, state.catalog, seen)
 
 

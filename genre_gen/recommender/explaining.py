@@ -29,7 +29,8 @@ def explain(state: RecommenderState, history: History, row: int) -> Explanation:
         raise UsageError(f"there are no facts about {title!r}")
     notes = []
     if not allowed[row]:
-        notes.append(f"{title} is in the history already, and would not be recommended again")
+        why = "is in the history already" if row in history.rows else "was hidden by an event"
+        notes.append(f"{title} {why}, and would not be recommended again")
     rules = state.rule_book.compiled(None)
     notes += (
         [f"{title} is pinned at rank {rank} by a rule" for rank, pin in rules.pins.items() if pin == row]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,27 +11,35 @@ import polars as pl
 from numpy.typing import NDArray
 
 from genre_gen.data.catalog import Catalog
+from genre_gen.data.event_settings import USUAL_COLUMNS as USUAL_EVENTS
 from genre_gen.data.filters import rows_of
 from genre_gen.data.interactions import History
 from genre_gen.data.readers.amounts import ratings as read_ratings
 from genre_gen.data.readers.dates import LAST_SECOND, likely_unit, read_times
+from genre_gen.data.readers.events import hidden_items, settle_events
 from genre_gen.data.readers.files import Table
 from genre_gen.data.readers.frames import from_frame
 from genre_gen.data.readers.values import text
 from genre_gen.data.settings import MISSING, USUAL_COLUMNS, Columns
+from genre_gen.domain import Domain
 from genre_gen.errors import UsageError
 
 
 def history_of_frame(
-    frame: Any, catalog: Catalog, rating_scale: tuple[float, float] | None, not_rated: Collection[float] = ()
+    frame: Any,
+    catalog: Catalog,
+    rating_scale: tuple[float, float] | None,
+    not_rated: Collection[float] = (),
+    domain: Domain | None = None,
 ) -> History:
     """Return the history in a data frame with one interaction per row.
 
     It has a column ``item_id`` or ``title``, and perhaps ``rating`` (null where not rated), ``timestamp`` (seconds
     since 1970, smaller units, or dates; the rows are sorted by it) and ``user_id``, which is then the same in all rows.
+    With ``[events]`` in the domain, a column ``event`` tells which rows are in the history, and which hide their item.
 
     Raises:
-        UsageError: no column of items, several users, or a rating or time that is invalid.
+        UsageError: no column of items, several users, a rating or time that is invalid, or an unknown kind of event.
         UnknownItemError: an item that the catalog lacks.
     """
     if isinstance(frame, pl.LazyFrame):
@@ -45,10 +54,44 @@ def history_of_frame(
     history = History.from_events(
         _rows(table, catalog), None if ratings is None else _ratings(ratings, rating_scale, not_rated)
     )
+    order = np.arange(len(history))
     if times is not None:
         stamps, order = _times(times)
         history = History(history.rows, history.ratings, stamps).take(order)
-    return History(history.rows, history.ratings, history.times, users.pop() if users else None)
+    user = users.pop() if users else None
+    history = History(history.rows, history.ratings, history.times, user)
+    kinds = None if domain is None or not domain.events else _column(table, USUAL_EVENTS)
+    if domain is None or kinds is None:
+        return history
+    return _of_events(history, text(kinds).gather(order), domain)
+
+
+class _Given:
+    """The rows of a history; those of unknown kinds are refused, and others are dropped without a word."""
+
+    def __init__(self, records: pl.DataFrame) -> None:
+        """Start with all rows."""
+        self.records = records
+
+    def drop(self, wrong: pl.Expr, column: str, kind: str, key: str, policy: str | None = None) -> None:
+        """Drop rows; raises UsageError where no policy allows it."""
+        wrong = wrong.fill_null(False)
+        found = self.records.filter(wrong)
+        if policy is None and len(found):
+            raise UsageError(f"the history has the event {found[column][0]!r}, which [events] of the domain lacks")
+        self.records = self.records.filter(~wrong)
+
+
+def _of_events(history: History, kinds: pl.Series, domain: Domain) -> History:
+    """Return what the events of a history make, which are in the order of time."""
+    records = pl.DataFrame({"row": history.rows, "event": kinds}).with_row_index("record")
+    records = records.with_columns(user=pl.lit(""))
+    if history.times is not None:
+        records = records.with_columns(time=history.times)
+    given = _Given(records)
+    hidden = hidden_items(settle_events(given, domain.events, domain.data.policies.duplicates), given.records)
+    kept = history.take(given.records["record"].to_numpy())
+    return replace(kept, hidden=None if hidden is None else hidden.of(""))
 
 
 def user_of_frame(frame: Any) -> str | None:

@@ -23,6 +23,7 @@ from genre_gen.errors import UnknownUserError, UsageError, quoted
 if TYPE_CHECKING:
     import polars as pl
 
+    from genre_gen.domain import Domain
     from genre_gen.explain.explainer import Explanation
     from genre_gen.query.parsed import ParsedQuery
     from genre_gen.recommender.state import RecommenderState
@@ -249,7 +250,8 @@ def _picks_table(picks: Sequence[Recommendation]) -> str:
 
 def data_of(state: RecommenderState, at: Moment | None) -> tuple[Any, ...]:
     """Return what ``history_of`` and ``known_history`` need after ``who``."""
-    return state.histories, state.catalog, state.domain.rating_scale, at, state.domain.data.not_rated
+    domain = state.domain
+    return state.histories, state.catalog, domain.rating_scale, at, domain.data.not_rated, domain
 
 
 def history_of(
@@ -259,10 +261,12 @@ def history_of(
     rating_scale: tuple[float, float] | None,
     at: Moment | None = None,
     not_rated: Collection[float] = (),
+    domain: Domain | None = None,
 ) -> tuple[History, tuple[str, ...]]:
     """Return the history of a request, and notes on it; a user without interactions has an empty history.
 
     Interactions after the moment ``at`` are left out; those without a time are kept. Ratings in ``not_rated`` are none.
+    The kinds of events in a data frame mean what ``domain`` says.
 
     Raises:
         UsageError: an entry that is neither text nor a tuple, a rating off the scale, a moment that cannot be read, or
@@ -277,14 +281,14 @@ def history_of(
     elif is_frame(who):
         from genre_gen.recommender.frames import history_of_frame
 
-        history = history_of_frame(who, catalog, rating_scale, not_rated)
+        history = history_of_frame(who, catalog, rating_scale, not_rated, domain)
     elif isinstance(who, _ID):
         user = _user_id(who)
         try:
             history = histories.history(user)
             notes = _read_as("user", [user], [str(history.user)])
         except UnknownUserError:
-            history = History(np.zeros(0, np.int64))
+            history = History(np.zeros(0, np.int64), hidden=histories.hidden_from(user))
             known = f"no user {user!r:.80} among {len(histories.users):,} users"
             if catalog.named(user):
                 known += "; it is an item: give a list for a history"
@@ -303,6 +307,7 @@ def known_history(
     rating_scale: tuple[float, float] | None,
     at: Moment | None = None,
     not_rated: Collection[float] = (),
+    domain: Domain | None = None,
 ) -> History:
     """Return the history of a request that needs one, such as ``attribute``.
 
@@ -315,7 +320,7 @@ def known_history(
         if not histories.users:
             raise UnknownUserError(f"no user {user!r:.80}: this recommender came without histories; give one of titles")
         histories.user_row(user)  # raises
-    history, _ = history_of(who, histories, catalog, rating_scale, at, not_rated)
+    history, _ = history_of(who, histories, catalog, rating_scale, at, not_rated, domain)
     if not len(history):
         raise UsageError("the history is empty; give a user of the data, or at least one title")
     return history

@@ -13,7 +13,7 @@ from genre_gen.errors import DataError
 
 logger = logging.getLogger("genre_gen.data.readers")
 
-_ACTIONS = {"keep": "kept", "unknown": "taken as unknown"}
+_ACTIONS = {"keep": "kept", "unknown": "taken as unknown", "hide": "kept out of histories", "fold": "folded"}
 _INSTEAD = {
     "repeated_items": "keep_first", "attributes": "unknown", "duplicates": "keep_last", "ratings": "unknown",
 }  # fmt: skip  # else "drop"
@@ -46,9 +46,9 @@ class LoadReport:
     def why_none(self, table: Table) -> str:
         """Return what was dropped from a table, kind by kind; "" if nothing was."""
         kinds = [
-            f"{problem.count:,} dropped: {problem.kind} (the first in {problem.location}: {problem.value})"
+            f"{problem.count:,} {problem.action}: {problem.kind} (the first in {problem.location}: {problem.value})"
             for problem in self.problems
-            if problem.file == table.file and problem.action == "dropped"
+            if problem.file == table.file and problem.action in {"dropped", _ACTIONS["hide"]}
         ]
         return f"left of {len(table.frame):,}; {'; '.join(kinds)}" if kinds else ""
 

@@ -6,11 +6,14 @@ import numpy as np
 import polars as pl
 
 from genre_gen.data.catalog import Catalog
+from genre_gen.data.event_settings import USUAL_COLUMNS
+from genre_gen.data.events import EventKinds
 from genre_gen.data.ids import all_whole, bare, tied
 from genre_gen.data.interactions import Interactions, Reviews
 from genre_gen.data.order import order_remark
 from genre_gen.data.readers.amounts import ratings as read_ratings
 from genre_gen.data.readers.dates import LAST_SECOND, PER_SECOND, likely_unit, read_times
+from genre_gen.data.readers.events import hidden_items, settle_events
 from genre_gen.data.readers.files import Table
 from genre_gen.data.readers.missing import is_missing
 from genre_gen.data.readers.report import LoadReport
@@ -39,10 +42,13 @@ def to_interactions(table: Table, catalog: Catalog, domain: Domain, report: Load
     frame.drop(pl.col("row").is_null(), "item", UNKNOWN_ITEM, "unknown_items")
     _check_ratings(frame, domain)
     _check_times(frame, domain)
-    _settle_duplicates(frame, domain.data.policies.duplicates)
+    duplicates, events = domain.data.policies.duplicates, domain.events
+    hiding = settle_events(frame, events, duplicates) if events else None
+    _settle_duplicates(frame, duplicates)
     records = frame.records
     if records.is_empty():
         raise DataError(f"{table.file}: no interactions {report.why_none(table) or 'in it'}; check the file")
+    kinds = EventKinds.of(events) if events else None
     interactions = Interactions.from_columns(
         records["user"].to_list(),
         records["row"].to_numpy(),
@@ -51,6 +57,9 @@ def to_interactions(table: Table, catalog: Catalog, domain: Domain, report: Load
         records["time"].to_numpy() if "time" in records.columns else None,
         _reviews(records),
         records["exact_time"].to_numpy() if "exact_time" in records.columns else None,
+        kinds,
+        None if kinds is None else kinds.index(records["event"]),
+        None if hiding is None else hidden_items(hiding, records),
     )
     if remark := order_remark(interactions, catalog, records):
         report.remarks.append(f"{table.file}: {remark}")
@@ -111,6 +120,9 @@ def _columns(table: Table, domain: Domain) -> pl.DataFrame:
     for name in ("summary", "review"):
         if (written := table.optional(columns, name)) is not None:
             series.append(text(written).alias(name))
+    if domain.events:
+        kinds = table.series(columns.event or USUAL_COLUMNS, "kind of event", "data.columns.event")
+        series.append(text(kinds).alias("event"))
     return pl.DataFrame(series).with_row_index("record")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from eval.own_data.shapes import (
@@ -167,9 +166,8 @@ def retail_rocket_properties() -> Shape:
         return "--interactions", "events.csv"
 
     options = ("--items", "item_properties_part1.csv", "--interactions", "events.csv")
-    refusal = Refusal("(?i)item_properties_part1.csv.*(several|more than once|repeated|without|title|ids)", without)
-    right = replace(shape.right, columns={**(shape.right.columns or {}), "item_id": "itemid"})
-    return Shape("retail-rocket-properties", files, options, right, refusal)
+    refusal = Refusal("several lines for an item.*leave the file out", without)
+    return Shape("retail-rocket-properties", files, options, shape.right, refusal)
 
 
 def hm() -> Shape:

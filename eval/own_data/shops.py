@@ -142,7 +142,7 @@ def retail_rocket() -> Shape:
         lambda item: f"{item + 355_000}",
         len({event.item for event in own.events}),
         columns,
-        said=("(?i)event.*view.*addtocart.*transaction|event.*addtocart",),
+        said=("event view +event", "event addtocart +event", "event transaction +event .*measured"),
     )
     files = {"events.csv": delimited([_EVENTS, *lines]).encode()}
     return Shape("retail-rocket", files, ("--interactions", "events.csv"), right)
@@ -306,7 +306,7 @@ def gorse() -> Shape:
         {"user": "user_id", "item": "item_id", "item_id": "item_id", "time": "timestamp", "title": "comment"},
         titles={f"i{n}": own.items[n].title for n in (0, 7, 30)},
         labels={"i1": own.items[1].kinds},
-        said=("(?i)feedback_type.*(read|like)",),
+        said=("event like +feedback_type .*measured", "event read +feedback_type"),
     )
     files = {"items.csv": delimited(items).encode(), "feedback.csv": delimited(feedback).encode()}
     return Shape("gorse", files, ("--items", "items.csv", "--interactions", "feedback.csv"), right)

@@ -194,7 +194,7 @@ def hetrec() -> Shape:
         table.select("userID", "movieID", "rating", time.alias("timestamp")).write_csv(folder / "joined.csv")
         return "--items", "movies.dat", "--interactions", "joined.csv"
 
-    refusal = Refusal("(?i)date_day.*(one column|join|combine|ISO dates)", joined)
+    refusal = Refusal("several columns: date_year, .*, date_second; join them into one column", joined)
     return Shape("hetrec", files, options, right, refusal)
 
 

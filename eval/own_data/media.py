@@ -25,7 +25,7 @@ def steam() -> Shape:
         titles.__getitem__,
         len({event.item for event in own.events}),
         {"user": "user_id", "item": "game", "title": "game"},
-        said=("(?i)behavior.*(purchase|play)",),
+        said=("event play +behavior", "event purchase +behavior .*measured"),
     )
 
     def with_header(folder: Path) -> tuple[str, ...]:

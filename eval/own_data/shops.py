@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from eval.own_data.shapes import (
@@ -143,7 +142,7 @@ def retail_rocket() -> Shape:
         lambda item: f"{item + 355_000}",
         len({event.item for event in own.events}),
         columns,
-        said=("(?i)event.*view.*addtocart.*transaction|event.*addtocart",),
+        said=("event view +event", "event addtocart +event", "event transaction +event .*measured"),
     )
     files = {"events.csv": delimited([_EVENTS, *lines]).encode()}
     return Shape("retail-rocket", files, ("--interactions", "events.csv"), right)
@@ -167,9 +166,8 @@ def retail_rocket_properties() -> Shape:
         return "--interactions", "events.csv"
 
     options = ("--items", "item_properties_part1.csv", "--interactions", "events.csv")
-    refusal = Refusal("(?i)item_properties_part1.csv.*(several|more than once|repeated|without|title|ids)", without)
-    right = replace(shape.right, columns={**(shape.right.columns or {}), "item_id": "itemid"})
-    return Shape("retail-rocket-properties", files, options, right, refusal)
+    refusal = Refusal("several lines for an item.*leave the file out", without)
+    return Shape("retail-rocket-properties", files, options, shape.right, refusal)
 
 
 def hm() -> Shape:
@@ -308,7 +306,7 @@ def gorse() -> Shape:
         {"user": "user_id", "item": "item_id", "item_id": "item_id", "time": "timestamp", "title": "comment"},
         titles={f"i{n}": own.items[n].title for n in (0, 7, 30)},
         labels={"i1": own.items[1].kinds},
-        said=("(?i)feedback_type.*(read|like)",),
+        said=("event like +feedback_type .*measured", "event read +feedback_type"),
     )
     files = {"items.csv": delimited(items).encode(), "feedback.csv": delimited(feedback).encode()}
     return Shape("gorse", files, ("--items", "items.csv", "--interactions", "feedback.csv"), right)

@@ -41,7 +41,9 @@ def is_own(ids: pl.Series, values: pl.Series) -> bool | None:
     if written is None:
         return False
     agree = _agreement(ids, written)
-    return agree and agree >= _AGREE and 1 - agree < _BETTER * (1 - _shuffled(ids, written))
+    if agree is None:
+        return None
+    return agree >= _AGREE and 1 - agree < _BETTER * (1 - _shuffled(ids, written))
 
 
 def _written(values: pl.Series) -> pl.Series | None:

@@ -122,7 +122,7 @@ def _edges(lengths: Sequence[int], size: int) -> tuple[list[int], list[int]]:
     """Return where chunks begin and end: longer histories are divided, shorter ones stay whole."""
     ends, room, end = [], 0, 0
     for length in lengths:
-        if length > room:  # begin a chunk; what is left of the last one stays unused
+        if length > room:  # begin a chunk; the rest of the last one stays unused
             if end:
                 ends.append(end)
             ends += range(end + size, end + length, size)

@@ -74,8 +74,8 @@ def test_no_command_imports_more_than_it_needs(saved, tmp_path):
     imported = json.loads(output(COMMANDS, json.dumps(commands)).splitlines()[-1])
     assert imported.keys() == {"doctor", "recommend", "explain", "report", "evaluate"}
     for command, modules in imported.items():
-        # Evaluation fits the models that it compares with, and reads files of data.
-        needed = {"genre_gen.training", "polars", "scipy.optimize"}
+        # Evaluation fits the models that it compares with, reads files of data, and draws a picture.
+        needed = {"genre_gen.training", "polars", "scipy.optimize", "matplotlib"}
         assert (set(modules) & (LARGE - needed if command == "evaluate" else LARGE)) == set(), command
 
 

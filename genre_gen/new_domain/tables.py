@@ -11,8 +11,9 @@ from genre_gen.data.readers.encodings import AUTO
 from genre_gen.data.readers.files import Table, named, on_disk
 from genre_gen.data.readers.frames import from_frame
 from genre_gen.data.readers.table import PlainTable, read_table
-from genre_gen.data.settings import TextFormat
+from genre_gen.data.settings import DataSettings, TextFormat
 from genre_gen.errors import DataError, UsageError
+from genre_gen.registry import READERS
 
 _OF_LOG, _OF_ITEMS = ("user_id", "item_id", "rating", "timestamp"), ("item_id", "title", "genre", "description")
 
@@ -25,6 +26,7 @@ class Tables:
     items: Table | None  # one record per item; None if only their ids are known
     # the paths of the two files, None for a table that is missing or in memory
     paths: tuple[Path | None, Path | None] = (None, None)
+    reader: str = PlainTable.name  # the reader of the files
 
 
 def read_tables(
@@ -43,11 +45,25 @@ def read_tables(
     if all(isinstance(table, (str, Path)) for table in given):
         paths = Path(interactions), None if items is None else Path(items)
         log, item_file = paths
+        if (published := _published(log, item_file, encoding)) is not None:
+            return published
         read = None if item_file is None else _read_file(item_file, items_encoding or encoding, _OF_ITEMS)
         return Tables(_read_file(log, encoding, _OF_LOG), read, paths)
     if any(isinstance(table, (str, Path)) for table in given):
         raise UsageError("interactions and items are a path and a data frame; give two paths, or two data frames")
     return Tables(from_frame(interactions, "interactions"), None if items is None else from_frame(items, "items"))
+
+
+def _published(log: Path, items: Path | None, encoding: str) -> Tables | None:
+    """Return the tables of a published format whose files have no header, by its own reader; None for other files."""
+    for name, reader in READERS.built_in().items():
+        usual = reader.headless.get(log.name)
+        if usual is not None and items in (None, log.with_name(usual)) and log.is_file():
+            if reader.recognises(log.parent):
+                settings = DataSettings(encoding=encoding)
+                tables = reader.interactions(log.parent, settings), reader.items(log.parent, settings)
+                return Tables(*tables, (log, items), name)
+    return None
 
 
 def _read_file(path: Path, encoding: str, names: tuple[str, ...]) -> Table:
@@ -56,9 +72,13 @@ def _read_file(path: Path, encoding: str, names: tuple[str, ...]) -> Table:
     if ".zip/" not in name and not path.is_file():
         raise DataError(f"{path}: no such file; correct the path")
     if not name.endswith(PlainTable.suffixes):
+        reader = next((reader for reader, each in READERS.built_in().items() if name.endswith(each.suffixes)), None)
         raise DataError(
             f"{path}: not a table; give {', '.join(PlainTable.kinds)}, or write domain.toml by hand (other formats: "
             "catalogs/README.md)"
+            if reader is None
+            else f'{path}: not a table, but a file of {reader}; write domain.toml by hand, with data.reader = "{reader}" '
+            "(catalogs/README.md)"
         )
     table = read_table(named(folder, name), TextFormat(encoding=encoding))
     if any(VALUE.fullmatch(column) for column in table.frame.columns):

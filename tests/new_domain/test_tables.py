@@ -92,3 +92,28 @@ def test_a_pandas_index_of_ids_becomes_a_column():
     assert columns(frame.set_index(frame["title"])) == {"title": ["A", "B"]}
     with pytest.raises(DataError, match="a column name is repeated in title, title; rename one"):
         columns(frame.iloc[:, [0, 0]])
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_published_files_without_header_are_read_by_their_own_reader(tmp_path, given):
+    (tmp_path / "movies.dat").write_bytes(
+        "1::Misérables, Les (1995)::Drama|Musical\n2::Heat (1995)::Crime\n".encode("latin-1")
+    )
+    (tmp_path / "ratings.dat").write_text("1::1::5::978300760\n1::2::4::978300761\n")
+    tables = read_tables(tmp_path / "ratings.dat", tmp_path / "movies.dat" if given else None)
+    assert tables.reader == "movielens"
+    assert tables.interactions.frame.columns == ["user_id", "item_id", "rating", "timestamp"]
+    assert tables.items.frame["title"].to_list() == ["Misérables, Les (1995)", "Heat (1995)"]
+
+
+def test_files_with_published_names_and_a_header_are_plain_tables(tmp_path):
+    (tmp_path / "movies.dat").write_text("id\ttitle\n1\tOne\n2\tTwo\n")
+    (tmp_path / "ratings.dat").write_text("user\titem\n1\t1\n1\t2\n")
+    tables = read_tables(tmp_path / "ratings.dat", tmp_path / "movies.dat")
+    assert (tables.reader, tables.items.frame.columns) == ("table", ["id", "title"])
+
+
+def test_the_reader_of_a_format_is_named(tmp_path):
+    (tmp_path / "x.inter").write_text("user_id:token\titem_id:token\n1\t2\n")
+    with pytest.raises(DataError, match='a file of recbole; write domain.toml by hand, with data.reader = "recbole"'):
+        read_tables(tmp_path / "x.inter")

@@ -1,7 +1,8 @@
-"""JSON as tables: one object a line, or a list of objects."""
+"""JSON as tables: one object a line, or a list of objects; a line may also be a Python literal."""
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +34,7 @@ def read_json(text: Text) -> Table:
             if not isinstance(record, dict):
                 raise DataError(f"{text.file}, record {number}: expected a JSON object, not {record!r:.60}")
         return _table(text, _turned(whole_file), lambda record: f"record {record + 1}")
-    numbers, records = zip(*json_lines(text), strict=True) if content else ((), ())
+    numbers, records = zip(*json_lines(text, loose), strict=True) if content else ((), ())
     return _table(text, _turned(records), lambda record: f"line {numbers[record]}")
 
 
@@ -99,6 +100,17 @@ def json_lines(text: Text, parse: Callable[[str], Any] = json.loads) -> Iterator
         if not isinstance(content, dict):
             raise DataError(f"{text.file}, line {number}: expected a JSON object, not {content!r:.60}")
         yield number, content
+
+
+def loose(line: str) -> Any:
+    """Parse JSON, or else a Python literal as old dumps have them, which is not executed."""
+    try:
+        return json.loads(line)
+    except ValueError as problem:
+        try:
+            return ast.literal_eval(line.strip())
+        except (SyntaxError, ValueError, TypeError):
+            raise problem from None
 
 
 def whole(content: Any, written: str) -> Any:

@@ -82,7 +82,7 @@ def _read_file(path: Path, encoding: str, names: tuple[str, ...]) -> Table:
         )
     table = read_table(named(folder, name), TextFormat(encoding=encoding))
     if any(VALUE.fullmatch(column) for column in table.frame.columns):
-        delimiter = (table.form and table.form.delimiter) or ","
+        delimiter = ((table.form and table.form.delimiter) or ",").replace("\t", "<tab>")
         raise DataError(
             f"{path}, line 1: looks like data ({', '.join(table.frame.columns)[:60]}), not like names of columns; put "
             f"a line such as {delimiter.join(names[: len(table.frame.columns)])} before it"

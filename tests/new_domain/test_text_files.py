@@ -148,4 +148,4 @@ def test_whole_floats_are_numbers_and_no_labels(tmp_path):
     books = "item_id;title;nutrition\n" + "".join(
         f"{row};{title};[{row}.5, 0.0, 13.0]\n" for row, title in enumerate(TITLES, 1)
     )
-    assert "is a list of numbers, such as" in start(tmp_path, books).text()
+    assert "is a list of numbers, such as '1.5'" in start(tmp_path, books).text()

@@ -58,11 +58,11 @@ def _published(log: Path, items: Path | None, encoding: str) -> Tables | None:
     """Return the tables of a published format whose files have no header, by its own reader; None for other files."""
     for name, reader in READERS.built_in().items():
         usual = reader.headless.get(log.name)
-        if usual is not None and items in (None, log.with_name(usual)) and log.is_file():
-            if reader.recognises(log.parent):
-                settings = DataSettings(encoding=encoding)
-                tables = reader.interactions(log.parent, settings), reader.items(log.parent, settings)
-                return Tables(*tables, (log, items), name)
+        named_so = usual is not None and items in (None, log.with_name(usual)) and log.is_file()
+        if named_so and reader.recognises(log.parent):
+            settings = DataSettings(encoding=encoding)
+            tables = reader.interactions(log.parent, settings), reader.items(log.parent, settings)
+            return Tables(*tables, (log, items), name)
     return None
 
 
@@ -72,14 +72,7 @@ def _read_file(path: Path, encoding: str, names: tuple[str, ...]) -> Table:
     if ".zip/" not in name and not path.is_file():
         raise DataError(f"{path}: no such file; correct the path")
     if not name.endswith(PlainTable.suffixes):
-        reader = next((reader for reader, each in READERS.built_in().items() if name.endswith(each.suffixes)), None)
-        raise DataError(
-            f"{path}: not a table; give {', '.join(PlainTable.kinds)}, or write domain.toml by hand (other formats: "
-            "catalogs/README.md)"
-            if reader is None
-            else f'{path}: not a table, but a file of {reader}; write domain.toml by hand, with data.reader = "{reader}" '
-            "(catalogs/README.md)"
-        )
+        raise _not_a_table(path)
     table = read_table(named(folder, name), TextFormat(encoding=encoding))
     if any(VALUE.fullmatch(column) for column in table.frame.columns):
         delimiter = ((table.form and table.form.delimiter) or ",").replace("\t", "<tab>")
@@ -90,3 +83,17 @@ def _read_file(path: Path, encoding: str, names: tuple[str, ...]) -> Table:
     if table.frame.is_empty():
         raise DataError(f"{path}: there is no data below the header; check the file")
     return table
+
+
+def _not_a_table(path: Path) -> DataError:
+    """Return the error for another kind of file, with the reader that knows it, if any."""
+    reader = next((name for name, each in READERS.built_in().items() if path.name.endswith(each.suffixes)), None)
+    if reader is None:
+        return DataError(
+            f"{path}: not a table; give {', '.join(PlainTable.kinds)}, or write domain.toml by hand (other formats: "
+            "catalogs/README.md)"
+        )
+    return DataError(
+        f'{path}: not a table, but a file of {reader}; write domain.toml by hand, with data.reader = "{reader}" '
+        "(catalogs/README.md)"
+    )

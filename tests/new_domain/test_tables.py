@@ -115,5 +115,5 @@ def test_files_with_published_names_and_a_header_are_plain_tables(tmp_path):
 
 def test_the_reader_of_a_format_is_named(tmp_path):
     (tmp_path / "x.inter").write_text("user_id:token\titem_id:token\n1\t2\n")
-    with pytest.raises(DataError, match="a file of recbole; write .* with data.reader = .recbole."):
+    with pytest.raises(DataError, match=r"a file of recbole; write .* with data.reader = .recbole."):
         read_tables(tmp_path / "x.inter")

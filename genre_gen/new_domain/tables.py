@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,10 @@ from genre_gen.data.readers.frames import from_frame
 from genre_gen.data.readers.table import PlainTable, read_table
 from genre_gen.data.settings import DataSettings, TextFormat
 from genre_gen.errors import DataError, UsageError
+from genre_gen.new_domain.names import named as named_as
 from genre_gen.registry import READERS
 
+_MATRIX = 8  # numbered columns that are one for each item
 _OF_LOG, _OF_ITEMS = ("user_id", "item_id", "rating", "timestamp"), ("item_id", "title", "genre", "description")
 
 
@@ -74,6 +78,8 @@ def _read_file(path: Path, encoding: str, names: tuple[str, ...]) -> Table:
     if not name.endswith(PlainTable.suffixes):
         raise _not_a_table(path)
     table = read_table(named(folder, name), TextFormat(encoding=encoding))
+    if names == _OF_LOG:
+        _refuse_matrix(table)
     if any(VALUE.fullmatch(column) for column in table.frame.columns):
         delimiter = ((table.form and table.form.delimiter) or ",").replace("\t", "<tab>")
         raise DataError(
@@ -83,6 +89,19 @@ def _read_file(path: Path, encoding: str, names: tuple[str, ...]) -> Table:
     if table.frame.is_empty():
         raise DataError(f"{path}: there is no data below the header; check the file")
     return table
+
+
+def _refuse_matrix(log: Table) -> None:
+    """Raise DataError for a line a user with a column for each item, which are numbered."""
+    stems = [re.sub(r"\d+", "", name) if re.search(r"\d", name) else None for name in log.frame.columns]
+    stem, count = next(iter(Counter(stem for stem in stems if stem is not None).most_common(1)), (None, 0))
+    numbered = [name for name, each in zip(log.frame.columns, stems, strict=True) if each == stem]
+    others = [name for name in log.frame.columns if name not in numbered]
+    if count >= _MATRIX and others and not any(named_as(name, "item") for name in others):
+        raise DataError(
+            f"{log.file}: a line for each user, with {count} numbered columns ({numbered[0]} to {numbered[-1]}), one "
+            "for each item; write a line for each user and item that belong together, such as user_id,item_id,rating"
+        )
 
 
 def _not_a_table(path: Path) -> DataError:

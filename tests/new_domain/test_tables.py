@@ -117,3 +117,25 @@ def test_the_reader_of_a_format_is_named(tmp_path):
     (tmp_path / "x.inter").write_text("user_id:token\titem_id:token\n1\t2\n")
     with pytest.raises(DataError, match=r"a file of recbole; write .* with data.reader = .recbole."):
         read_tables(tmp_path / "x.inter")
+
+
+@pytest.mark.parametrize("names", ["user,{}", "{},age"])
+@pytest.mark.parametrize("prefix", ["joke", ""])
+def test_a_column_for_each_item_is_told(tmp_path, names, prefix):
+    header = names.format(",".join(f"{prefix}{n}" for n in range(9)))
+    (tmp_path / "x.csv").write_text(f"{header}\n{','.join('5' * 10)}\n")
+    with pytest.raises(
+        DataError, match=f"9 numbered columns \\({prefix}0 to {prefix}8\\), one for each item; write a line"
+    ):
+        read_tables(tmp_path / "x.csv")
+    (tmp_path / "y.csv").write_text(f"item_id,{','.join(f'f{n}' for n in range(9))}\n{','.join('5' * 10)}\n")
+    assert read_tables(tmp_path / "y.csv").interactions.frame.width == 10
+
+
+@pytest.mark.parametrize("ending", ["txt", "json", "jsonl", "dat"])
+def test_lines_of_python_and_of_mongodb_are_read_in_any_text_file(tmp_path, ending):
+    file = tmp_path / f"x.{ending}"
+    file.write_text("{u'user': u'a', u'item': 7}\n{u'user': u'b', u'item': 8}\n")
+    assert read_tables(file).interactions.frame.rows() == [("a", 7), ("b", 8)]
+    file.write_text('{"_id": {"$oid": "5f"}, "at": {"$date": "2020-01-02"}}\n{"_id": {"$oid": "6f"}, "at": null}\n')
+    assert read_tables(file).interactions.frame.rows() == [("5f", "2020-01-02"), ("6f", "")]

@@ -46,6 +46,7 @@ _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 _BARE_DATE = r"(?P<year>(?:19|20)\d\d)(?P<month>0[1-9]|1[0-2])(?P<day>[0-3]\d)"
 _SURE = (  # the forms whose parts have one order, the most frequent first
     rf"(?P<year>\d{{4}})[-/.](?P<month>\d{{1,2}})[-/.]{_DAY}{_CLOCK}",
+    rf"(?P<year>\d{{4}})[-/.](?P<month>\d{{1,2}})[-/.]{_DAY}[T ](?P<hour>[01]\d|2[0-3])$",  # 2014-12-06 02
     rf"{_DAY}\.(?P<month>\d{{1,2}})\.{_YEAR}{_CLOCK}",  # with points, the day always comes first
     rf"{_BARE_DATE}{_BARE_CLOCK}",
     rf"{_BARE_DATE}{_CLOCK}",

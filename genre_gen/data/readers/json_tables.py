@@ -15,6 +15,7 @@ from genre_gen.data.readers.files import Table
 from genre_gen.data.settings import TextFormat
 from genre_gen.errors import DataError
 
+_TYPED = ("$date", "$oid", "$numberLong", "$numberInt", "$numberDouble", "$numberDecimal")  # of MongoDB's exports
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")  # an escaped surrogate; two in a row encode one character
 
 
@@ -83,6 +84,8 @@ def _series(name: str, values: list[Any]) -> pl.Series:
 
 
 def _written(value: Any) -> str:
+    if isinstance(value, dict) and len(value) == 1 and next(iter(value)) in _TYPED:
+        return _written(next(iter(value.values())))
     return "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

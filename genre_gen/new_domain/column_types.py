@@ -32,6 +32,7 @@ _SAYS_NONE = (  # a catalog's own word for none: (no genres listed), not specifi
 SEPARATORS = ("|", ";", ",", "/")  # between labels of a list; commas and slashes occur in names too, so they are last
 _NEAR_TOP = 0.75  # the position on a scale that the highest rating must reach
 _EPOCH = (5e8, 4.2e9)  # seconds from 1985 to 2103, the range of numbers that are read as times
+_DECIMAL = r"^[-+]?\d*\.\d+$"  # also 13.0
 _LABEL = 30  # the largest mean length of a label
 _SEVERAL = 0.2  # the least share of titles that have several words
 _PARTED = 0.05  # with a separator in a smaller share of the values, it occurs by chance
@@ -151,7 +152,7 @@ def _listed(column: pl.Series, name: str, parts: pl.Series, how: str) -> tuple[F
     known = text(parts).filter(text(parts) != "")
     if not len(known):
         return None, "is empty"
-    if share(numbers(known) % 1 != 0) > 1 / 2:
+    if parts.dtype.is_float() or share(known.str.contains(_DECIMAL)) > 1 / 2:
         return None, f"is a list of numbers, such as {known[0]!r}"
     return FieldSettings(type="list", columns=(name,)), f"a list{how} with {known.n_unique()} labels"
 

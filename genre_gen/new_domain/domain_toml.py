@@ -11,6 +11,7 @@ from typing import Any
 from genre_gen.data.readers.delimited import usual_delimiter
 from genre_gen.data.readers.files import Table, on_disk
 from genre_gen.data.readers.quotes import NONE
+from genre_gen.data.readers.table import PlainTable
 from genre_gen.new_domain.column_types import liked_from
 from genre_gen.new_domain.events import lines
 from genre_gen.new_domain.names import Role
@@ -69,7 +70,7 @@ def _data(tables: Tables, home: str | None, proposal: Proposal) -> str:
         "[data]\n"
         + _lines(
             ("path", home, "the folder of the tables, relative to this one"),
-            ("reader", "table", "tables with a header"),
+            ("reader", tables.reader, "tables with a header" if tables.reader == PlainTable.name else "of this format"),
             items and ("items", relative(items.resolve(), on_disk(log.resolve())[0]), "one item a line"),
             proposal.items_in_log
             and ("items", on_disk(log.resolve())[1], "the same file: its lines describe the items too"),
@@ -89,6 +90,8 @@ def _data(tables: Tables, home: str | None, proposal: Proposal) -> str:
 
 def _forms(tables: Tables) -> tuple[dict[str, str], dict[str, str]]:
     """Return how the interactions are written, as far as it is unusual, and what differs in the item file."""
+    if tables.reader != PlainTable.name:
+        return {}, {}  # its reader knows
     log, items = ({} if table is None else _form(table) for table in (tables.interactions, tables.items))
     of_log = {key: value for key, (value, usual) in log.items() if value != usual}
     of_items = {key: value for key, (value, usual) in items.items() if value != of_log.get(key, usual)}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from genre_gen.data.readers import Data, build_data
+from genre_gen.data.readers import READERS, Data, build_data
 from genre_gen.data.readers.encodings import AUTO
 from genre_gen.data.readers.files import on_disk
 from genre_gen.data.readers.to_interactions import UNKNOWN_ITEM
@@ -84,7 +84,8 @@ def infer_from(
     noun = noun or (None if items is None else _noun_of(items.name.partition(".")[0])) or _noun_of(name) or DEFAULT
     described = described_settings(name, noun, tables, proposal, home)
     source = tables.interactions if proposal.items_in_log else tables.items
-    data = build_data(_dropping(_domain(name, described)), tables.interactions, source)
+    separator = READERS[tables.reader].separator
+    data = build_data(_dropping(_domain(name, described)), tables.interactions, source, separator)
     _check_loaded(tables, proposal, data)
     toml = f"{described}\n{sized_settings(len(data.catalog), len(data.interactions), proposal)}"
     return InferredDomain(_domain(name, toml), data, proposal, toml)

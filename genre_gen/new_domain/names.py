@@ -15,8 +15,9 @@ WORDS: dict[Role, tuple[str, ...]] = {
     "user": (
         "user", "customer", "member", "visitor", "client", "reader", "reviewer", "person", "buyer", "guest", "player",
         "listener", "viewer", "traveller", "traveler", "tourist", "subscriber", "patron", "borrower", "shopper",
-        "student", "learner", "patient", "employee", "rater", "voter", "gamer", "cust", "uid", "username", "kunde",
-        "nutzer", "benutzer", "usuario", "utilisateur", "pengguna", "account", "household", "session", "u",
+        "student", "learner", "patient", "employee", "rater", "voter", "gamer", "profilename", "cust", "uid",
+        "username", "email", "kunde", "nutzer", "benutzer", "usuario", "utilisateur", "pengguna", "account",
+        "household", "session", "u",
     ),
     "item": (
         "item", "product", "article", "sku", "asin", "isbn", "news", "ad", "banner", "creative", "place", "movie",

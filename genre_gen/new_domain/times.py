@@ -9,7 +9,9 @@ from genre_gen.data.readers.values import text
 from genre_gen.errors import DataError
 from genre_gen.new_domain.column_types import MOSTLY, is_numeric, known_texts, share, time_unit, unread_times
 from genre_gen.new_domain.decisions import NONE, Decisions, role_key, why_given
-from genre_gen.new_domain.names import named
+from genre_gen.new_domain.names import named, words_of
+
+_PARTS = ("year", "month", "day", "hour", "minute", "second")  # in names of columns
 
 
 def find_times(known: Decisions) -> Unit:
@@ -71,9 +73,20 @@ def _refuse_unread(known: Decisions, column: str) -> None:
     wrong = unread_times(values)
     if len(wrong):
         raise _unread(known, column, f"{wrong[0]!r} cannot be read")
+    if parts := _parts(known):
+        raise DataError(
+            f"{known.log.file}: the time is in several columns: {', '.join(parts)}; join them into one column, such as "
+            f"2024-12-31 10:15:00, or go without: {role_key('time', NONE)}"
+        )
     if len(written) > len(values) / 2:
         reason = f"its numbers, such as {written[0]!r}, are outside 1985 to 2103 in any unit of time"
         raise _unread(known, column, reason, f"read them as seconds: {role_key('time', column)}, ")
+
+
+def _parts(known: Decisions) -> list[str]:
+    """Return columns that are a date and a time of day together, the year first; none without year, month and day."""
+    found = {part: name for name in known.others() for part in _PARTS if part in words_of(name)}
+    return [found[part] for part in _PARTS if part in found] if {*_PARTS[:3]} <= {*found} else []
 
 
 def _unread(known: Decisions, column: str, reason: str, remedy: str = "") -> DataError:

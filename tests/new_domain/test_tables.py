@@ -92,3 +92,50 @@ def test_a_pandas_index_of_ids_becomes_a_column():
     assert columns(frame.set_index(frame["title"])) == {"title": ["A", "B"]}
     with pytest.raises(DataError, match="a column name is repeated in title, title; rename one"):
         columns(frame.iloc[:, [0, 0]])
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_published_files_without_header_are_read_by_their_own_reader(tmp_path, given):
+    (tmp_path / "movies.dat").write_bytes(
+        "1::Misérables, Les (1995)::Drama|Musical\n2::Heat (1995)::Crime\n".encode("latin-1")
+    )
+    (tmp_path / "ratings.dat").write_text("1::1::5::978300760\n1::2::4::978300761\n")
+    tables = read_tables(tmp_path / "ratings.dat", tmp_path / "movies.dat" if given else None)
+    assert tables.reader == "movielens"
+    assert tables.interactions.frame.columns == ["user_id", "item_id", "rating", "timestamp"]
+    assert tables.items.frame["title"].to_list() == ["Misérables, Les (1995)", "Heat (1995)"]
+
+
+def test_files_with_published_names_and_a_header_are_plain_tables(tmp_path):
+    (tmp_path / "movies.dat").write_text("id\ttitle\n1\tOne\n2\tTwo\n")
+    (tmp_path / "ratings.dat").write_text("user\titem\n1\t1\n1\t2\n")
+    tables = read_tables(tmp_path / "ratings.dat", tmp_path / "movies.dat")
+    assert (tables.reader, tables.items.frame.columns) == ("table", ["id", "title"])
+
+
+def test_the_reader_of_a_format_is_named(tmp_path):
+    (tmp_path / "x.inter").write_text("user_id:token\titem_id:token\n1\t2\n")
+    with pytest.raises(DataError, match=r"a file of recbole; write .* with data.reader = .recbole."):
+        read_tables(tmp_path / "x.inter")
+
+
+@pytest.mark.parametrize("names", ["user,{}", "{},age"])
+@pytest.mark.parametrize("prefix", ["joke", ""])
+def test_a_column_for_each_item_is_told(tmp_path, names, prefix):
+    header = names.format(",".join(f"{prefix}{n}" for n in range(9)))
+    (tmp_path / "x.csv").write_text(f"{header}\n{','.join('5' * 10)}\n")
+    with pytest.raises(
+        DataError, match=f"9 numbered columns \\({prefix}0 to {prefix}8\\), one for each item; write a line"
+    ):
+        read_tables(tmp_path / "x.csv")
+    (tmp_path / "y.csv").write_text(f"item_id,{','.join(f'f{n}' for n in range(9))}\n{','.join('5' * 10)}\n")
+    assert read_tables(tmp_path / "y.csv").interactions.frame.width == 10
+
+
+@pytest.mark.parametrize("ending", ["txt", "json", "jsonl", "dat"])
+def test_lines_of_python_and_of_mongodb_are_read_in_any_text_file(tmp_path, ending):
+    file = tmp_path / f"x.{ending}"
+    file.write_text("{u'user': u'a', u'item': 7}\n{u'user': u'b', u'item': 8}\n")
+    assert read_tables(file).interactions.frame.rows() == [("a", 7), ("b", 8)]
+    file.write_text('{"_id": {"$oid": "5f"}, "at": {"$date": "2020-01-02"}}\n{"_id": {"$oid": "6f"}, "at": null}\n')
+    assert read_tables(file).interactions.frame.rows() == [("5f", "2020-01-02"), ("6f", "")]

@@ -142,3 +142,10 @@ def test_lists_in_brackets_are_fields_with_labels(tmp_path):
     }  # fmt: skip
     assert "a list in brackets with 2 labels" in started.text()
     assert "is a list of numbers, such as '0.5'" in started.text()
+
+
+def test_whole_floats_are_numbers_and_no_labels(tmp_path):
+    books = "item_id;title;nutrition\n" + "".join(
+        f"{row};{title};[{row}.5, 0.0, 13.0]\n" for row, title in enumerate(TITLES, 1)
+    )
+    assert "is a list of numbers, such as '1.5'" in start(tmp_path, books).text()

@@ -64,3 +64,14 @@ def test_a_column_that_is_mostly_empty_is_left_out(tmp_path):
     found = inferred(tmp_path, ["2024-01-05", "", "", "2024-01-06", "", ""])
     assert "time" not in found.proposal.columns
     assert "empty in 4 of 6 lines" in found.proposal.left_out[0].why
+
+
+def test_a_time_in_several_columns_is_told_with_its_parts(tmp_path):
+    (tmp_path / "log.csv").write_text(
+        "user,item,date_day,date_month,date_year,hour\n" + "u,1,5,9,2020,7\nv,2,6,9,2020,8\n" * 3
+    )
+    message = (
+        r"the time is in several columns: date_year, date_month, date_day, hour; join them into one column, such as"
+    )
+    with pytest.raises(DataError, match=message):
+        infer_domain(tmp_path / "log.csv")

@@ -19,7 +19,6 @@ https://amazon-reviews-2023.github.io (2023).
 
 from __future__ import annotations
 
-import ast
 import gzip
 import json
 import zlib
@@ -34,7 +33,7 @@ from genre_gen.data.readers.dates import LAST_SECOND
 from genre_gen.data.readers.delimited import read_text
 from genre_gen.data.readers.encodings import Text, decode
 from genre_gen.data.readers.files import Folder, Table, ending, named, only
-from genre_gen.data.readers.json_tables import json_lines, whole
+from genre_gen.data.readers.json_tables import json_lines, loose, whole
 from genre_gen.data.readers.table import PlainTable
 from genre_gen.data.settings import DataSettings, TextFormat
 from genre_gen.errors import DataError
@@ -177,22 +176,11 @@ def _meta(text: Text) -> Table:
             list(dict.fromkeys(_flat(item.get("categories") or item.get("category")))),
             list(_flat(item.get("features") or item.get("feature"))),
         )
-        for line, item in json_lines(text, _loose)
+        for line, item in json_lines(text, loose)
     )
     texts = ("item_id", "title", "brand", "price", "description", "main_category")
     lists = dict.fromkeys(("categories", "features"), pl.List(pl.String))
     return _table(text, records, {**dict.fromkeys(texts, pl.String()), **lists})
-
-
-def _loose(line: str) -> Any:
-    """Parse a line of an item file: JSON, or in 2014 a Python literal, which is not executed."""
-    try:
-        return json.loads(line)
-    except ValueError as problem:
-        try:
-            return ast.literal_eval(line.strip())
-        except (SyntaxError, ValueError, TypeError):
-            raise problem from None
 
 
 def _first(record: Mapping[str, Any], keys: tuple[str, ...]) -> str:

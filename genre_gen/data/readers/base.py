@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar, Protocol
 
 from genre_gen.data.readers.files import Folder, Table
@@ -15,11 +17,14 @@ class Reader(Protocol):
         name: its name in ``domain.toml``.
         suffixes: file name suffixes that identify the format, if any.
         separator: the separator of labels in a list, for formats without a list type.
+        headless: name of the interaction file -> name of the item file, of pairs without headers, whose columns only
+            this reader knows.
     """
 
     name: ClassVar[str]
     suffixes: ClassVar[tuple[str, ...]] = ()
     separator: ClassVar[str] = "|"
+    headless: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     def recognises(self, folder: Folder) -> bool:
         """Tell whether the folder's files are in this format."""

@@ -25,7 +25,10 @@ _LAST_IN_NANOSECONDS = 9_000_000_000
 _WRITTEN_DATES = ((19_000_101, 21_001_231), (19_000_101_000_000, 21_001_231_235_959))  # 20200914, 20200914114646
 _OFFSETS = {"est": -5, "edt": -4, "cst": -6, "cdt": -5, "mst": -7, "mdt": -6, "pst": -8, "pdt": -7}  # RFC 2822
 
-_ZONE = r"(?: ?(?:Z|UTC|GMT|(?P<zone>[ECMP][SD]T)|(?P<sign>[-+])(?P<ahead>\d\d):?(?P<further>\d\d)?))?"
+_OFFSET = (  # 2020-09-14 11:46:46 +0000 UTC of Go, Mon Sep 14 2020 11:46:46 GMT-0700 (PDT) of JavaScript
+    r"(?:UTC|GMT)?(?P<sign>[-+])(?P<ahead>\d\d):?(?P<further>\d\d)?(?: (?:[A-Z]{3,4}|\([\w ]+\)))?"
+)
+_ZONE = rf"(?: ?(?:Z|(?P<zone>[ECMP][SD]T)|{_OFFSET}|UTC|GMT))?"
 _SECOND = r"(?P<second>[0-5]\d|60)(?:[.,](?P<fraction>\d+))?"
 _TIME = rf"(?P<hour>[01]?\d|2[0-3]):(?P<minute>[0-5]\d)(?::{_SECOND})?(?: ?(?P<half>[AP])\.?M\.?)?"
 _CLOCK = rf"(?:(?:T|[ ,]+(?:at )?|:){_TIME}{_ZONE})?$"
@@ -43,6 +46,7 @@ _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 _BARE_DATE = r"(?P<year>(?:19|20)\d\d)(?P<month>0[1-9]|1[0-2])(?P<day>[0-3]\d)"
 _SURE = (  # the forms whose parts have one order, the most frequent first
     rf"(?P<year>\d{{4}})[-/.](?P<month>\d{{1,2}})[-/.]{_DAY}{_CLOCK}",
+    rf"(?P<year>\d{{4}})[-/.](?P<month>\d{{1,2}})[-/.]{_DAY}[T ](?P<hour>[01]\d|2[0-3])$",  # 2014-12-06 02
     rf"{_DAY}\.(?P<month>\d{{1,2}})\.{_YEAR}{_CLOCK}",  # with points, the day always comes first
     rf"{_BARE_DATE}{_BARE_CLOCK}",
     rf"{_BARE_DATE}{_CLOCK}",

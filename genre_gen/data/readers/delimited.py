@@ -25,6 +25,7 @@ _EXCEL = re.compile(r'"?sep=(.)"?[,;\t ]*\r?\n', re.IGNORECASE)
 _COMMENT = re.compile(r"[ \t]*#.*\n|[ \t\r]*\n")
 VALUE = re.compile(r"[-+]?\d+([.,]\d+)?|\d{4}-\d\d-\d\d.*")
 """Values, which are not names of columns."""
+_BLOCK = re.compile(r"\S+:")
 
 
 def read_delimited(file: Folder, form: TextFormat | None = None, usual: str | None = None, **layout: Any) -> Table:
@@ -175,12 +176,24 @@ class _Parser:
             for line, values in self.lines:
                 if len(values) > columns:
                     return DataError(
-                        f"{self._file}, line {line}: {len(values)} values for {columns} columns; quote values that "
-                        "contain the separator, or set data.delimiter, data.quote or data.escape in domain.toml"
+                        f"{self._file}, {self._first_cause()}line {line}: {len(values)} values for {columns} columns; "
+                        "quote values that contain the separator, or set data.delimiter, data.quote or data.escape in "
+                        "domain.toml"
                     )
         except csv.Error as problem:
             return DataError(f"{self._file}, below line {line}: {problem}; look for an unclosed quote")
         return DataError(f"{self._file}: cannot be read as delimited text; look for an unclosed quote")
+
+    def _first_cause(self) -> str:
+        """Return what is wrong with the first line, if it has no names of columns; "" if it may have."""
+        names = next(iter(self.lines), (0, []))[1]
+        if len(names) == 1 and _BLOCK.fullmatch(names[0]):
+            return f"line 1: {names[0]!r} begins a block; put {names[0][:-1]!r} into each of its lines, as a value; "
+        if self._columns or not any(VALUE.fullmatch(name) for name in names):
+            return ""
+        return (
+            f"line 1: looks like data ({', '.join(names)[:60]}), not like names of columns; put a line of names first; "
+        )
 
     def notes(self) -> tuple[Problem, ...]:
         """Return what was found out about quotes."""

@@ -1,7 +1,8 @@
-"""JSON as tables: one object a line, or a list of objects."""
+"""JSON as tables: one object a line, or a list of objects; a line may also be a Python literal."""
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,7 @@ from genre_gen.data.readers.files import Table
 from genre_gen.data.settings import TextFormat
 from genre_gen.errors import DataError
 
+_TYPED = ("$date", "$oid", "$numberLong", "$numberInt", "$numberDouble", "$numberDecimal")  # of MongoDB's exports
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")  # an escaped surrogate; two in a row encode one character
 
 
@@ -33,7 +35,7 @@ def read_json(text: Text) -> Table:
             if not isinstance(record, dict):
                 raise DataError(f"{text.file}, record {number}: expected a JSON object, not {record!r:.60}")
         return _table(text, _turned(whole_file), lambda record: f"record {record + 1}")
-    numbers, records = zip(*json_lines(text), strict=True) if content else ((), ())
+    numbers, records = zip(*json_lines(text, loose), strict=True) if content else ((), ())
     return _table(text, _turned(records), lambda record: f"line {numbers[record]}")
 
 
@@ -82,6 +84,8 @@ def _series(name: str, values: list[Any]) -> pl.Series:
 
 
 def _written(value: Any) -> str:
+    if isinstance(value, dict) and len(value) == 1 and next(iter(value)) in _TYPED:
+        return _written(next(iter(value.values())))
     return "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
@@ -99,6 +103,17 @@ def json_lines(text: Text, parse: Callable[[str], Any] = json.loads) -> Iterator
         if not isinstance(content, dict):
             raise DataError(f"{text.file}, line {number}: expected a JSON object, not {content!r:.60}")
         yield number, content
+
+
+def loose(line: str) -> Any:
+    """Parse JSON, or else a Python literal as old dumps have them, which is not executed."""
+    try:
+        return json.loads(line)
+    except ValueError as problem:
+        try:
+            return ast.literal_eval(line.strip())
+        except (SyntaxError, ValueError, TypeError):
+            raise problem from None
 
 
 def whole(content: Any, written: str) -> Any:

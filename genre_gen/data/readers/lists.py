@@ -65,7 +65,7 @@ def read_brackets(written: pl.Series) -> dict[str, list[str]]:
         return {}
     known = int((written != "").sum())
     bare = int(inside.sum()) >= _MOSTLY * known
-    found = {value: parsed(value, bare=bare) for value in written.filter(inside).unique().to_list()}
+    found = {value: parsed(value, bare=bare) for value in written.filter(inside).unique(maintain_order=True).to_list()}
     return {value: labels for value, labels in found.items() if labels is not None}
 
 

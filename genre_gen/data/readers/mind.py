@@ -16,6 +16,7 @@ the history first, then the clicks in time order. Impressions without a click ar
 from __future__ import annotations
 
 import json
+from types import MappingProxyType
 
 import polars as pl
 
@@ -41,6 +42,7 @@ class Mind(Reader):
 
     name = "mind"
     suffixes = (BEHAVIORS,)
+    headless = MappingProxyType({BEHAVIORS: NEWS})
 
     def recognises(self, folder: Folder) -> bool:
         """Tell whether there is a ``behaviors.tsv``."""

@@ -5,6 +5,8 @@ Format: the README of each set at https://grouplens.org/datasets/movielens
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 import polars as pl
 
 from genre_gen.data.readers.base import Reader
@@ -21,6 +23,7 @@ GENRES = (
 
 _INTERACTIONS = ("user_id", "item_id", "rating", "timestamp")
 _ITEMS = ("item_id", "title", "genres")
+_FIRST_LINE = 1 << 10  # bytes
 _FLAGGED_ITEMS = ("item_id", "title", "release_date", "video_release_date", "url", *GENRES)
 _NO_GENRES = "(no genres listed)"
 
@@ -29,10 +32,15 @@ class MovieLens(Reader):
     """Reads all three layouts into the columns user_id, item_id, rating, timestamp, title and genres."""
 
     name = "movielens"
+    headless = MappingProxyType({"u.data": "u.item", "ratings.dat": "movies.dat"})
 
     def recognises(self, folder: Folder) -> bool:
         """Tell whether the folder has the pair of files of one of the layouts."""
-        return _layout(folder) is not None
+        layout = _layout(folder)
+        if layout != "ratings.dat":
+            return layout is not None
+        with (folder / layout).open("rb") as file:
+            return b"::" in file.readline(_FIRST_LINE)
 
     def items(self, folder: Folder, settings: DataSettings) -> Table:
         """Return ids, titles as ``Toy Story (1995)`` and genres."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from genre_gen.data.readers.base import Reader
-from genre_gen.data.readers.delimited import read_delimited
+from genre_gen.data.readers.delimited import read_text
 from genre_gen.data.readers.encodings import decode
 from genre_gen.data.readers.files import Folder, Table, named
 from genre_gen.data.readers.json_tables import read_json
@@ -55,4 +55,5 @@ def read_table(file: Folder, form: TextFormat | None = None) -> Table:
         raise DataError(
             f"{file}: not a known type of table; use {', '.join(PlainTable.kinds)}, also packed as .gz or .zip"
         )
-    return read_delimited(file, form)
+    text = decode(file, None if form is None else form.encoding)
+    return read_json(text) if text.content.lstrip().startswith("{") else read_text(text, form)

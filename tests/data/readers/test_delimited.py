@@ -111,3 +111,22 @@ def test_no_interactions_left_says_what_was_dropped_and_why(tmp_path):
         f"{tmp_path / 'set' / 'interactions.csv'}: no interactions left of 3; 2 dropped: item not in the catalog (the "
         "first in line 2: '9'); 1 dropped: rating is not a number (the first in line 3: 'x'); check the file"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "1:\n7,5,2005-09-06\n",
+            "line 1: '1:' begins a block; put '1' into each of its lines, as a value; line 2: 3 values",
+        ),
+        (
+            "1,2003,A\n2,2004,B, C\n",
+            r"line 1: looks like data \(1, 2003, A\), not like names of columns; .*line 2: 4 values",
+        ),
+        ("id,title\n2,B, C\n", "x.csv, line 2: 3 values for 2 columns"),
+    ],
+)
+def test_the_first_line_is_named_if_it_is_the_cause(text, message):
+    with pytest.raises(DataError, match=message):
+        rows(text)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
 
-def counted(documents: Iterable[Sequence[Hashable]]) -> tuple[dict[Any, int], sparse.csr_matrix]:
+def counted(documents: Iterable[Iterable[Hashable]]) -> tuple[dict[Any, int], sparse.csr_matrix]:
     """Return the sorted terms with their columns, and how often each document has each: ``[documents, terms]``."""
     counts = [Counter(document) for document in documents]
     columns = {term: column for column, term in enumerate(sorted(set().union(*counts)))}  # type: ignore[type-var]
@@ -20,7 +20,7 @@ def counted(documents: Iterable[Sequence[Hashable]]) -> tuple[dict[Any, int], sp
     return columns, sparse.csr_matrix((data, indices, ends), (len(counts), len(columns))).sorted_indices()
 
 
-def tf_idf(documents: Iterable[Sequence[Hashable]]) -> tuple[dict[Any, int], sparse.csr_matrix]:
+def tf_idf(documents: Iterable[Iterable[Hashable]]) -> tuple[dict[Any, int], sparse.csr_matrix]:
     """Return the sorted terms with their columns, and unit vectors ``[documents, terms]``; zeros without any term.
 
     A term that a document has ``n`` times weighs ``1 + log(n)`` there, times ``1 + log((1 + documents) / (1 + its

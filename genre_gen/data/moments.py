@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, date, datetime
 from numbers import Real
+from typing import Any
 
 import numpy as np
 
@@ -52,13 +53,16 @@ def _seconds(value: object) -> float | None:
         written = value.strip()
         if not written[:4].isdigit():
             return None
-        seconds, exact, _ = read_dates(pl.Series([written]))
-        if exact is None or exact[0] // 10**9 != seconds[0]:  # beyond the year 2262 it is not in nanoseconds
-            return seconds[0]
-        return exact[0] / 1e9
+        return _of_date(*read_dates(pl.Series([written]))[:2])
     if not isinstance(value, Real) or isinstance(value, bool):
         return None
     try:
         return float(value)
     except OverflowError:
         return None
+
+
+def _of_date(seconds: Any, exact: Any) -> float | None:
+    """Return the time of a column of one date; beyond the year 2262 its exact time is not in nanoseconds."""
+    whole = seconds[0]
+    return exact[0] / 1e9 if exact is not None and exact[0] // 10**9 == whole else whole

@@ -225,7 +225,7 @@ def global_time(interactions: Interactions, catalog: Catalog, validation: float 
     """
     if interactions.times is None:
         raise DataError("a global-time split needs times, and this data has none; split by leave-one-out")
-    shares = "give the share of all interactions that a period has, such as 0.1"
+    shares = "give shares of all interactions, such as 0.1, which add up to less than 1"
     validation, test = check_number(validation, "validation", shares), check_number(test, "test", shares)
     if not (validation > 0 and test > 0 and validation + test < 1):
         raise UsageError(f"validation {validation} and test {test} must be positive and add up to less than 1")

@@ -11,7 +11,7 @@ _LONGEST = 80  # characters of a word that is compared: comparing takes time in 
 
 
 def composed(text: str) -> str:
-    """Return a text in the form NFC, in which a letter with its mark is one character where there is one."""
+    """Return a text in the form NFC, in which a letter with its mark is one character if possible."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
@@ -21,7 +21,7 @@ def folded(text: str) -> str:
 
 
 def close_matches(word: str, words: Sequence[str], n: int = 3) -> list[str]:
-    """Return at most ``n`` words that are ``word`` but for its case or a slip in one half of it, the closest first.
+    """Return at most ``n`` words that are ``word`` except for its case or a slip in one half of it, the closest first.
 
     Only words with the same first or second half are compared, so it is fast for any number of words.
     """

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 # Control characters, ends of lines and paragraphs, characters that turn the direction of text or annotate it, halves of
-# surrogate pairs, and codes that are no characters. Spaces and joiners of all kinds stay, and so do letters and emoji
+# surrogate pairs, and codes without a character. Spaces and joiners of all kinds stay, and so do letters and emoji
 # that are newer than Python's tables.
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\u206a-\u206f\ufff9-\ufffb\ud800-\udfff"

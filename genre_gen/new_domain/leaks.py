@@ -18,7 +18,7 @@ LEAST = 50
 """Items, users or groups from which something is concluded."""
 
 LONG = 5
-"""Interactions of a history whose copy is no chance."""
+"""Interactions of a history whose copy is not chance."""
 
 FEW = 0.01
 """Share of users with the history of another, above which it is said."""
@@ -73,8 +73,8 @@ def _decided(sample: Interactions) -> Iterator[str]:
     if often.sum() < LEAST:
         return
     remedies = {
-        "time": "it is no time of the interaction, so histories are in the order of the items: name another column",
-        "rating": "it is no rating of the user's own: name another column, or none",
+        "time": "it belongs to the item, so histories are in the order of the items: name another column",
+        "rating": "it does not come from the user: name another column, or none",
     }
     for name, values in (("time", sample.times), ("rating", sample.ratings)):
         if values is None or len(np.unique(values[~np.isnan(values)])) < LONG:

@@ -50,7 +50,7 @@ class DataWorth:
     Attributes:
         users, interactions, cases: size of the sample, and users whose last item was held out.
         popularity: N@10 of the items with most interactions.
-        pairs: N@10 of counts of pairs of items that users had, in any order.
+        pairs: N@10 of counts of pairs of items of one user, in any order.
         rules: N@10 of counts of items that come after another, up to ten steps later.
         in_order, shuffled: N@10 of the items that follow the last one, in the order of the data and shuffled.
         order_error: standard error of the difference of these two.

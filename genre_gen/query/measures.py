@@ -18,7 +18,7 @@ SECONDS = {"millisecond": 0.001, "second": 1.0, "minute": 60.0, "hour": 3600.0, 
 
 CURRENCIES = ("euro", "dollar", "pound", "yen", "rupee", "rupiah", "franc", "krona", "yuan")
 
-# The last word of a field's name -> the unit of its numbers.
+# The word at the end of a field's name -> the unit of its numbers.
 _UNITS = {
     word: unit
     for unit, words in {
@@ -30,7 +30,7 @@ _UNITS = {
     }.items()
     for word in words.split()
 }  # fmt: skip
-# A word of a field's name -> what is measured, where no unit says so.
+# A word of a field's name -> what is measured, without a unit.
 _KINDS = {
     "price": "price", "prices": "price", "cost": "price", "fare": "price", "fee": "price", "year": "year",
     "duration": "time", "playtime": "time", "runtime": "time",

@@ -41,7 +41,7 @@ def test_all_users_go_into_a_file_that_gives_the_tables_figures(recommend, genre
     assert not (saved / "evaluation.json").exists()
 
 
-def test_picks_of_items_that_users_had_need_an_option(genre, saved, dataset, tmp_path, caplog):
+def test_picks_of_seen_items_need_an_option(genre, saved, dataset, tmp_path, caplog):
     had = dataset.interactions.history_at(0)
     file = tmp_path / "picks.csv"
     file.write_text(f"user_id,item_id,rank\n{had.user},{dataset.catalog[int(had.rows[0])].id},1\n")

@@ -97,7 +97,7 @@ def test_other_units(fields, query, where):
         (("genre",), "an hour and a half", "1.5 hour"),
     ],
 )
-def test_what_no_field_measures_is_told_and_is_no_wish_for_a_word(fields, query, unknown):
+def test_what_no_field_measures_is_told_instead_of_a_wish_for_a_word(fields, query, unknown):
     parsed = parser(*fields).parse(query)
     assert not any(term.value in {"2", "4", "20", "90"} for each in parsed.preferences for term in each.terms)
     if unknown:
